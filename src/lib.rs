@@ -1,1 +1,8 @@
-//! gated-deploy
+//! Releases Laravel apps to ordinary servers over SSH, gated at every step, and goes back by itself.
+//!
+//! `ARCHITECTURE.md` draws the house; `stages/deploy.rs` is the file to open first.
+
+pub mod domain;
+pub mod engine;
+pub mod inputs;
+pub mod ports;

@@ -1,0 +1,82 @@
+//! Why something could not be done, and what to type next.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What sort of "no" a failure is. It decides the exit code when nothing was changed (interface.md, exit codes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// A gate, a NO-GO or an unhealthy baseline: we looked, and the answer is no. Exit code 1.
+    Refused,
+    /// An input or the policy file is wrong. Exit code 2.
+    Input,
+    /// The network, the API or the server failed us. Exit code 5.
+    World,
+    /// Somebody cancelled the run.
+    Cancelled,
+    /// Our own mistake: a state that should not exist.
+    Bug,
+}
+
+/// One failed piece of work: what we were doing and to what, why it failed, and what to do about it.
+///
+/// `doing` and `cause` are separate so that a reader always learns both:
+/// `reading the deploy lock at /srv/app/.gated-deploy/lock: run 4711 holds it since 14:02`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// A gerund phrase with its object: "connecting to staging.example.com:22".
+    pub doing: String,
+    pub cause: String,
+    /// What to type or change, as a sentence or a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Supporting lines (the end of a log, every missing file), most important first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
+}
+
+impl Failure {
+    pub fn new(kind: FailureKind, doing: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self { kind, doing: doing.into(), cause: cause.into(), hint: None, details: Vec::new() }
+    }
+
+    pub fn refused(doing: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self::new(FailureKind::Refused, doing, cause)
+    }
+
+    pub fn world(doing: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self::new(FailureKind::World, doing, cause)
+    }
+
+    pub fn input(doing: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self::new(FailureKind::Input, doing, cause)
+    }
+
+    pub fn bug(doing: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self::new(FailureKind::Bug, doing, cause)
+            .hint("this is a fault of gated-deploy: please report it with the log of this run")
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn details(mut self, details: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.details.extend(details.into_iter().map(Into::into));
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.doing, self.cause)
+    }
+}
+
+impl std::error::Error for Failure {}

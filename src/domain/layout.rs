@@ -1,0 +1,81 @@
+//! Every path on the server, from one base.
+
+use super::{ReleaseName, RemotePath};
+
+/// Where things are under `base-dir` (pipeline.md, "On the server"; interface.md, "State on the server").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    base: RemotePath,
+    env_file: RemotePath,
+}
+
+impl Layout {
+    /// `env_file` is relative to the base and was checked by `path::relative`.
+    pub fn new(base: RemotePath, env_file: &str) -> Self {
+        let env_file = base.join(env_file);
+        Self { base, env_file }
+    }
+
+    pub fn base(&self) -> &RemotePath {
+        &self.base
+    }
+
+    pub fn releases(&self) -> RemotePath {
+        self.base.join("releases")
+    }
+
+    pub fn release(&self, name: &ReleaseName) -> RemotePath {
+        self.releases().join(name.as_str())
+    }
+
+    pub fn current(&self) -> RemotePath {
+        self.base.join("current")
+    }
+
+    pub fn shared(&self) -> RemotePath {
+        self.base.join("shared")
+    }
+
+    /// The environment's `.env`, linked into every release.
+    pub fn env_file(&self) -> &RemotePath {
+        &self.env_file
+    }
+
+    pub fn backups(&self) -> RemotePath {
+        self.base.join("backups")
+    }
+
+    pub fn backup(&self, name: &ReleaseName) -> RemotePath {
+        self.backups().join(name.as_str())
+    }
+
+    /// Our own state, mode 0700.
+    pub fn state(&self) -> RemotePath {
+        self.base.join(".gated-deploy")
+    }
+
+    pub fn lock(&self) -> RemotePath {
+        self.state().join("lock")
+    }
+
+    pub fn ledger(&self) -> RemotePath {
+        self.state().join("ledger.jsonl")
+    }
+
+    pub fn journal(&self, name: &ReleaseName) -> RemotePath {
+        self.state().join("journal").join(&format!("{name}.jsonl"))
+    }
+
+    /// Uploads land here, next to the releases and on the same file system, under a name nobody else uses.
+    pub fn incoming(&self, name: &ReleaseName) -> RemotePath {
+        self.state().join("incoming").join(&format!("{name}.tar.gz"))
+    }
+}
+
+/// From the release that was live to the one that shall be. Deploying and rolling back are the same move with other ends (F84).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// What `current` pointed to when we looked, exactly as the link says; `None` before the first release.
+    pub from: Option<String>,
+    pub to: ReleaseName,
+}

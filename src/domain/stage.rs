@@ -1,0 +1,77 @@
+//! What a run does, and where.
+
+use std::{fmt, str::FromStr};
+
+/// The stages of the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    BuildGate,
+    DeployStaging,
+}
+
+impl Stage {
+    pub const ALL: [Self; 2] = [Self::BuildGate, Self::DeployStaging];
+
+    /// Stages of the interface that this version cannot run yet. Naming one is an error that says so, never a silent no-op (F8).
+    pub const LATER: [&'static str; 7] = ["deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BuildGate => "build-gate",
+            Self::DeployStaging => "deploy-staging",
+        }
+    }
+
+    /// The environment a stage works on when none is given.
+    pub fn default_environment(self) -> Option<&'static str> {
+        match self {
+            Self::BuildGate => None,
+            Self::DeployStaging => Some("staging"),
+        }
+    }
+}
+
+impl FromStr for Stage {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|stage| stage.as_str() == text).ok_or_else(|| format!("`{text}` is not a stage"))
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The name of an environment: `staging`, `production`, or one's own word of lower-case letters, digits and hyphens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EnvironmentName(String);
+
+impl EnvironmentName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EnvironmentName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let word = !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        if word && !text.starts_with('-') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("`{text}` is not an environment's name (lower-case letters, digits and hyphens)"))
+        }
+    }
+}
+
+impl fmt::Display for EnvironmentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+super::text_serde!(Stage, EnvironmentName);

@@ -1,0 +1,13 @@
+//! Steps in order, undo in reverse. The engine has no word of deployment: it runs tables of rows.
+//!
+//! Five words make a row. `observe` reads, and runs in plan mode too. `hold` takes something and gives it back however
+//! the run ends. `change` alters the world and says how to undo that, or why not. `check` reads after a change;
+//! failing unwinds. `commit`: no going back from here.
+
+pub mod event;
+pub mod run;
+pub mod step;
+
+pub use event::{Event, Events, Reader, Verdict};
+pub use run::{Decision, Seam, run_table};
+pub use step::{Done, Ending, Entry, Io, Row, StepResult, Table, Undone};

@@ -1,0 +1,270 @@
+//! Running a table.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::{FutureExt as _, future};
+use tokio::sync::watch;
+
+use super::{
+    event::{Body, Events, Preview, Verdict, millis},
+    step::{Act, Done, Ending, Entry, Io, Local, Release, Row, StepResult, Table, Undo, Undone, Work},
+};
+use crate::domain::{Failure, FailureKind, Outcome, StepId};
+
+/// What the seam decided.
+pub struct Seam<D> {
+    /// Everything the rows after the seam know. Fixed from here on, so that an undo is written from what was known before.
+    pub cx: D,
+    pub decision: Decision,
+}
+
+/// Whether the rows after the seam run.
+pub enum Decision {
+    Go,
+    /// Stop here on purpose and print what would have run.
+    Plan { because: String },
+    /// Stop here: it was asked for, and it may not be.
+    Refuse(Failure),
+}
+
+/// Runs a table from its first row to its outcome.
+///
+/// `settle` turns what the survey rows found into the context of the release rows. `cancel` becomes true when somebody
+/// asks the run to stop; no new row begins after that, and what was changed is taken back.
+pub async fn run_table<S, D>(
+    stage: &str,
+    table: &Table<S, D>,
+    survey: S,
+    settle: impl AsyncFnOnce(S) -> Result<Seam<D>, Failure>,
+    events: &Events,
+    cancel: watch::Receiver<bool>,
+) -> Outcome {
+    events.tell(Body::RunStarted { stage: stage.to_owned(), rows: table.outline() });
+    let run = Run { events, cancel };
+    let outcome = run.through(table, survey, settle).await;
+    events.tell(Body::RunFinished { outcome: outcome.clone() });
+    outcome
+}
+
+struct Run<'a> {
+    events: &'a Events,
+    cancel: watch::Receiver<bool>,
+}
+
+/// A row that failed, and why.
+struct Stop {
+    at: StepId,
+    cause: Failure,
+}
+
+/// What has been done so far and how to take it back.
+struct Stack<'t, D> {
+    undos: Vec<(&'t Row<D>, &'t Undo<D>)>,
+    holds: Vec<(&'t Row<D>, &'t Release<D>)>,
+}
+
+impl Run<'_> {
+    async fn through<S, D>(&self, table: &Table<S, D>, survey: S, settle: impl AsyncFnOnce(S) -> Result<Seam<D>, Failure>) -> Outcome {
+        let mut last = StepId::new("start");
+        for entry in &table.survey {
+            if let Err(stop) = self.entry(entry, &survey).await {
+                return Outcome::Refused { at: stop.at, cause: stop.cause, stays: Vec::new() };
+            }
+            if let Some(row) = entry.rows().last() {
+                last = row.id.clone();
+            }
+        }
+        let seam = match settle(survey).await {
+            Ok(seam) => seam,
+            Err(cause) => return Outcome::Refused { at: last, cause, stays: Vec::new() },
+        };
+        match seam.decision {
+            Decision::Go => self.release(&table.release, &seam.cx).await,
+            Decision::Plan { because } => {
+                self.plan(&table.release, &seam.cx, because);
+                Outcome::Planned
+            }
+            Decision::Refuse(cause) => Outcome::Refused { at: last, cause, stays: Vec::new() },
+        }
+    }
+
+    fn plan<D>(&self, entries: &[Entry<D>], cx: &D, because: String) {
+        let previews = entries
+            .iter()
+            .flat_map(|entry| entry.rows())
+            .map(|row| Preview {
+                step: row.id.clone(),
+                lines: match &row.work {
+                    Work::Observe(act) | Work::Hold(act, _) | Work::Change(act, _) | Work::Check(act) => act.preview(cx),
+                    Work::Commit => Vec::new(),
+                },
+            })
+            .collect();
+        self.events.tell(Body::Planned { because, previews });
+    }
+
+    async fn release<D>(&self, entries: &[Entry<D>], cx: &D) -> Outcome {
+        let mut stack = Stack { undos: Vec::new(), holds: Vec::new() };
+        let mut committed = false;
+        let mut warnings = 0;
+        let mut outcome = None;
+        for entry in entries {
+            // Both are armed before the row begins: a dropped line can hide a finished change.
+            if let Entry::One(row) = entry {
+                match &row.work {
+                    Work::Change(_, undo) if !committed => stack.undos.push((row, undo)),
+                    Work::Hold(_, release) => stack.holds.push((row, release)),
+                    Work::Commit => {
+                        committed = true;
+                        self.events.tell(Body::Committed { step: row.id.clone() });
+                        continue;
+                    }
+                    _ => {}
+                }
+            }
+            match self.entry_after(entry, cx, committed).await {
+                Ok(warned) => warnings += warned,
+                Err(stop) => {
+                    outcome = Some(self.unwind(&stack, cx, stop).await);
+                    break;
+                }
+            }
+        }
+        let outcome = outcome.unwrap_or(if committed { Outcome::Live { warnings } } else { Outcome::Passed });
+        self.give_back(stack.holds, cx, &outcome).await;
+        outcome
+    }
+
+    /// Runs an entry of the release part. After the commit nothing stops the run any more: nobody rolls a healthy site
+    /// back because `rm` failed.
+    async fn entry_after<C>(&self, entry: &Entry<C>, cx: &C, committed: bool) -> Result<usize, Stop> {
+        match self.entry(entry, cx).await {
+            Ok(warnings) => Ok(warnings),
+            Err(_) if committed => Ok(1),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// Runs an entry; gives the number of its rows that warned.
+    async fn entry<C>(&self, entry: &Entry<C>, cx: &C) -> Result<usize, Stop> {
+        let results = future::join_all(entry.rows().iter().map(|row| self.row(row, cx))).await;
+        let mut warnings = 0;
+        let mut stop = None;
+        for result in results {
+            match result {
+                Ok(Verdict::Warned) => warnings += 1,
+                Ok(_) => {}
+                Err(failed) => stop = stop.or(Some(failed)),
+            }
+        }
+        stop.map_or(Ok(warnings), Err)
+    }
+
+    async fn row<C>(&self, row: &Row<C>, cx: &C) -> Result<Verdict, Stop> {
+        let act: &dyn Act<C> = match &row.work {
+            Work::Observe(act) | Work::Hold(act, _) | Work::Change(act, _) | Work::Check(act) => act.as_ref(),
+            Work::Commit => return Ok(Verdict::Passed),
+        };
+        let io = Io::new(row.id.clone(), self.events.clone(), self.cancel.clone());
+        let began = self.events.elapsed();
+        self.events.tell(Body::Started { step: row.id.clone() });
+        let result = if io.cancelled() { Err(cancelled("starting this step")) } else { self.guarded(act.act(cx, &io), &io).await };
+        let took_ms = millis(self.events.elapsed().saturating_sub(began));
+        let finished = |verdict, text, failure| Body::Finished { step: row.id.clone(), verdict, text, failure, took_ms };
+        match result {
+            Ok(done) => {
+                self.events.tell(finished(done.verdict, done.text, None));
+                Ok(done.verdict)
+            }
+            Err(failure) if row.advisory && failure.kind != FailureKind::Cancelled => {
+                self.events.tell(finished(Verdict::Warned, failure.to_string(), Some(failure)));
+                Ok(Verdict::Warned)
+            }
+            Err(failure) => {
+                self.events.tell(finished(Verdict::Failed, failure.to_string(), Some(failure.clone())));
+                Err(Stop { at: row.id.clone(), cause: failure })
+            }
+        }
+    }
+
+    /// A step that is cancelled inside, not only between steps; and one that panics is a failure like any other, so that
+    /// what was changed is still taken back.
+    async fn guarded(&self, work: Local<'_, StepResult>, io: &Io) -> Result<Done, Failure> {
+        let work = AssertUnwindSafe(work).catch_unwind();
+        let stop = std::pin::pin!(io.until_cancelled());
+        match future::select(std::pin::pin!(work), stop).await {
+            future::Either::Left((Ok(result), _)) => result,
+            future::Either::Left((Err(panic), _)) => Err(panicked(panic.as_ref())),
+            future::Either::Right(((), _)) => Err(cancelled("working on this step")),
+        }
+    }
+
+    async fn unwind<D>(&self, stack: &Stack<'_, D>, cx: &D, stop: Stop) -> Outcome {
+        let mut turned_back = false;
+        let mut stays = Vec::new();
+        for (row, undo) in stack.undos.iter().rev() {
+            let (text, act) = match undo {
+                Undo::Do { text, act } => (*text, act),
+                Undo::Within { .. } => continue,
+                Undo::No { because } => {
+                    stays.push(format!("{}: {because}", row.title));
+                    continue;
+                }
+            };
+            self.events.tell(Body::UndoStarted { step: row.id.clone(), text: text.to_owned() });
+            let began = self.events.elapsed();
+            let io = self.uncancellable(&row.id);
+            let result = AssertUnwindSafe(act.undo(cx, &io)).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+            let took_ms = millis(self.events.elapsed().saturating_sub(began));
+            let finished = |undone, text, failure| Body::UndoFinished { step: row.id.clone(), undone, text, failure, took_ms };
+            match result {
+                Ok(Undone::Done(text)) => {
+                    turned_back |= row.pivot;
+                    self.events.tell(finished(true, text, None));
+                }
+                Ok(Undone::Nothing(text)) => self.events.tell(finished(false, text, None)),
+                Err(undo_cause) => {
+                    self.events.tell(finished(false, undo_cause.to_string(), Some(undo_cause.clone())));
+                    let by_hand = act.by_hand(cx);
+                    return Outcome::Stuck { at: stop.at, cause: stop.cause, undoing: row.id.clone(), undo_cause, by_hand, stays };
+                }
+            }
+        }
+        if turned_back {
+            Outcome::RolledBack { at: stop.at, cause: stop.cause, stays }
+        } else {
+            Outcome::Refused { at: stop.at, cause: stop.cause, stays }
+        }
+    }
+
+    async fn give_back<D>(&self, holds: Vec<(&Row<D>, &Release<D>)>, cx: &D, outcome: &Outcome) {
+        let ending = Ending { outcome: outcome.clone() };
+        for (row, release) in holds.into_iter().rev() {
+            let io = self.uncancellable(&row.id);
+            let result = AssertUnwindSafe(release.act.release(cx, &io, &ending))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+            let (text, failure) = match result {
+                Ok(text) => (text, None),
+                Err(failure) => (failure.to_string(), Some(failure)),
+            };
+            self.events.tell(Body::Released { step: row.id.clone(), text, failure });
+        }
+    }
+
+    /// An `Io` for undoing: nobody cancels a clean-up.
+    fn uncancellable(&self, step: &StepId) -> Io {
+        let (_never, cancel) = watch::channel(false);
+        Io::new(step.clone(), self.events.clone(), cancel)
+    }
+}
+
+fn cancelled(doing: &str) -> Failure {
+    Failure::new(FailureKind::Cancelled, doing, "the run was cancelled")
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+    Failure::bug("working on this step", text.unwrap_or_else(|| "panicked".to_owned()))
+}

@@ -1,0 +1,326 @@
+//! Rows and tables.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use tokio::sync::watch;
+
+use super::event::{Body, Events, RowInfo, RowKind, Verdict};
+use crate::domain::{Failure, Outcome, StepId};
+
+/// A future on the run's own thread. Steps share their context by reference, so it need not be `Send`.
+pub type Local<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// What a step gives back.
+pub type StepResult = Result<Done, Failure>;
+
+/// A step that did its work, in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    pub verdict: Verdict,
+    pub text: String,
+}
+
+impl Done {
+    /// It worked. `text` is what a person wants to know of it: "26.6 MB in 1.2 s", "9/9".
+    pub fn passed(text: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Passed, text: text.into() }
+    }
+
+    /// It worked, and somebody should look at something.
+    pub fn warned(text: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Warned, text: text.into() }
+    }
+
+    /// There was nothing to do.
+    pub fn skipped(why: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Skipped, text: why.into() }
+    }
+}
+
+/// What an undo found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// The change was there and is taken back.
+    Done(String),
+    /// The change was not there; nothing had to be done.
+    Nothing(String),
+}
+
+/// How the rows before it ended, for a hold that is given back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    pub outcome: Outcome,
+}
+
+/// What a step may say and hear while it works.
+#[derive(Clone)]
+pub struct Io {
+    step: StepId,
+    events: Events,
+    cancel: watch::Receiver<bool>,
+}
+
+impl Io {
+    pub(super) fn new(step: StepId, events: Events, cancel: watch::Receiver<bool>) -> Self {
+        Self { step, events, cancel }
+    }
+
+    pub fn step(&self) -> &StepId {
+        &self.step
+    }
+
+    /// A line that a person may want to follow. Foreign text is fine: readers make it safe.
+    pub fn line(&self, text: impl Into<String>) {
+        self.events.tell(Body::Line { step: self.step.clone(), text: text.into() });
+    }
+
+    /// Bytes moved so far.
+    pub fn progress(&self, what: &str, done: u64, total: Option<u64>, bytes_per_second: u64) {
+        self.events.tell(Body::Progress { step: self.step.clone(), what: what.to_owned(), done, total, bytes_per_second });
+    }
+
+    /// Attempt `n` of `of` ended with `text`.
+    pub fn attempt(&self, n: u32, of: u32, text: impl Into<String>) {
+        self.events.tell(Body::Attempt { step: self.step.clone(), n, of, text: text.into() });
+    }
+
+    /// A named value for the readers. Values must serialise; what does not is a fault of ours and is told as such.
+    pub fn fact(&self, key: &str, value: impl serde::Serialize) {
+        let value = serde_json::to_value(value).unwrap_or_else(|error| serde_json::Value::String(format!("(not serialisable: {error})")));
+        self.events.tell(Body::Fact { step: self.step.clone(), key: key.to_owned(), value });
+    }
+
+    pub fn warn(&self, text: impl Into<String>, hint: Option<String>) {
+        self.events.tell(Body::Warned { step: self.step.clone(), text: text.into(), hint });
+    }
+
+    /// Time since the run began.
+    pub fn elapsed(&self) -> Duration {
+        self.events.elapsed()
+    }
+
+    /// Whether somebody asked the run to stop. Undo steps are never cancelled.
+    pub fn cancelled(&self) -> bool {
+        *self.cancel.borrow()
+    }
+
+    /// Resolves when somebody asks the run to stop; never, if nobody does.
+    pub async fn until_cancelled(&self) {
+        let mut cancel = self.cancel.clone();
+        if cancel.wait_for(|asked| *asked).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A step's work. Every `async fn(&Context, &Io) -> StepResult` is one; types implement it to offer a preview too.
+pub trait Act<C> {
+    fn act<'a>(&'a self, cx: &'a C, io: &'a Io) -> Local<'a, StepResult>;
+
+    /// What the plan prints for this row: commands or sentences.
+    fn preview(&self, _cx: &C) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl<C, F> Act<C> for F
+where
+    F: for<'a> AsyncFn(&'a C, &'a Io) -> StepResult,
+{
+    fn act<'a>(&'a self, cx: &'a C, io: &'a Io) -> Local<'a, StepResult> {
+        Box::pin(async move { self(cx, io).await })
+    }
+}
+
+/// Takes a change back. It looks first and is content to find nothing: it is armed before the change begins.
+pub trait UndoAct<C> {
+    fn undo<'a>(&'a self, cx: &'a C, io: &'a Io) -> Local<'a, Result<Undone, Failure>>;
+
+    /// What a person would type if even this failed.
+    fn by_hand(&self, _cx: &C) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl<C, F> UndoAct<C> for F
+where
+    F: for<'a> AsyncFn(&'a C, &'a Io) -> Result<Undone, Failure>,
+{
+    fn undo<'a>(&'a self, cx: &'a C, io: &'a Io) -> Local<'a, Result<Undone, Failure>> {
+        Box::pin(async move { self(cx, io).await })
+    }
+}
+
+/// Gives a hold back, knowing how the run ends. Returns what it did, in a sentence.
+pub trait ReleaseAct<C> {
+    fn release<'a>(&'a self, cx: &'a C, io: &'a Io, ending: &'a Ending) -> Local<'a, Result<String, Failure>>;
+}
+
+impl<C, F> ReleaseAct<C> for F
+where
+    F: for<'a> AsyncFn(&'a C, &'a Io, &'a Ending) -> Result<String, Failure>,
+{
+    fn release<'a>(&'a self, cx: &'a C, io: &'a Io, ending: &'a Ending) -> Local<'a, Result<String, Failure>> {
+        Box::pin(async move { self(cx, io, ending).await })
+    }
+}
+
+/// How a change is taken back, or why it is not.
+pub enum Undo<C> {
+    Do { text: &'static str, act: Box<dyn UndoAct<C>> },
+    No { because: &'static str },
+    Within { what: &'static str },
+}
+
+/// The undo of a change: what it does, in words, and the step that does it.
+pub fn undo<C>(text: &'static str, act: impl UndoAct<C> + 'static) -> Undo<C> {
+    Undo::Do { text, act: Box::new(act) }
+}
+
+/// Why a change is not taken back. The outcome lists it under "what stays".
+pub fn no_undo<C>(because: &'static str) -> Undo<C> {
+    Undo::No { because }
+}
+
+/// A change that goes when an earlier row is undone, as `what` says: it needs no undo of its own and does not stay.
+pub fn within<C>(what: &'static str) -> Undo<C> {
+    Undo::Within { what }
+}
+
+/// How a hold is given back.
+pub struct Release<C> {
+    pub(super) text: &'static str,
+    pub(super) act: Box<dyn ReleaseAct<C>>,
+}
+
+pub fn release<C>(text: &'static str, act: impl ReleaseAct<C> + 'static) -> Release<C> {
+    Release { text, act: Box::new(act) }
+}
+
+pub(super) enum Work<C> {
+    Observe(Box<dyn Act<C>>),
+    Hold(Box<dyn Act<C>>, Release<C>),
+    Change(Box<dyn Act<C>>, Undo<C>),
+    Check(Box<dyn Act<C>>),
+    Commit,
+}
+
+/// One row of a table.
+pub struct Row<C> {
+    pub(super) id: StepId,
+    pub(super) number: Option<u8>,
+    pub(super) title: String,
+    pub(super) work: Work<C>,
+    pub(super) advisory: bool,
+    pub(super) pivot: bool,
+}
+
+impl<C> Row<C> {
+    /// A title may begin with the pipeline's step number: `"11 Unpack into releases/<name>"`.
+    fn new(id: &'static str, title: &'static str, work: Work<C>) -> Self {
+        let (number, title) = match title.split_once(' ') {
+            Some((number, rest)) if number.parse::<u8>().is_ok() => (number.parse().ok(), rest),
+            _ => (None, title),
+        };
+        Self { id: StepId::new(id), number, title: title.to_owned(), work, advisory: false, pivot: false }
+    }
+
+    /// Failing is a warning: the run goes on (F51: advisory failures appear in the verdict).
+    #[must_use]
+    pub fn advisory(mut self) -> Self {
+        self.advisory = true;
+        self
+    }
+
+    /// Taking this change back is what people call a rollback; before it, a failing run is only refused.
+    #[must_use]
+    pub fn pivot(mut self) -> Self {
+        self.pivot = true;
+        self
+    }
+
+    pub(super) fn info(&self, survey: bool) -> RowInfo {
+        let (kind, undo) = match &self.work {
+            Work::Observe(_) => (RowKind::Observe, None),
+            Work::Hold(_, release) => (RowKind::Hold, Some(release.text.to_owned())),
+            Work::Change(_, Undo::Do { text, .. }) => (RowKind::Change, Some((*text).to_owned())),
+            Work::Change(_, Undo::Within { what }) => (RowKind::Change, Some((*what).to_owned())),
+            Work::Change(_, Undo::No { because }) => (RowKind::Change, Some(format!("not undone: {because}"))),
+            Work::Check(_) => (RowKind::Check, None),
+            Work::Commit => (RowKind::Commit, None),
+        };
+        RowInfo { step: self.id.clone(), number: self.number, title: self.title.clone(), kind, undo, survey }
+    }
+}
+
+/// Reads; runs in plan mode too.
+pub fn observe<C>(id: &'static str, title: &'static str, act: impl Act<C> + 'static) -> Row<C> {
+    Row::new(id, title, Work::Observe(Box::new(act)))
+}
+
+/// Takes something and gives it back however the run ends.
+pub fn hold<C>(id: &'static str, title: &'static str, act: impl Act<C> + 'static, release: Release<C>) -> Row<C> {
+    Row::new(id, title, Work::Hold(Box::new(act), release))
+}
+
+/// Alters the world and says how to undo that, or why not.
+pub fn change<C>(id: &'static str, title: &'static str, act: impl Act<C> + 'static, undo: Undo<C>) -> Row<C> {
+    Row::new(id, title, Work::Change(Box::new(act), undo))
+}
+
+/// Reads after a change; failing unwinds.
+pub fn check<C>(id: &'static str, title: &'static str, act: impl Act<C> + 'static) -> Row<C> {
+    Row::new(id, title, Work::Check(Box::new(act)))
+}
+
+/// No going back from here: later failures are warnings.
+pub fn commit<C>(id: &'static str, title: &'static str) -> Row<C> {
+    Row::new(id, title, Work::Commit)
+}
+
+/// A place in the table: one row, or rows that need nothing from each other and run at the same time.
+pub enum Entry<C> {
+    One(Row<C>),
+    Together(Vec<Row<C>>),
+}
+
+impl<C> From<Row<C>> for Entry<C> {
+    fn from(row: Row<C>) -> Self {
+        Self::One(row)
+    }
+}
+
+impl<C> Entry<C> {
+    pub(super) fn rows(&self) -> &[Row<C>] {
+        match self {
+            Self::One(row) => std::slice::from_ref(row),
+            Self::Together(rows) => rows,
+        }
+    }
+}
+
+/// Rows that need nothing from each other. Only rows that read can run together: changes have an order to be undone in.
+///
+/// # Panics
+/// If a row is a hold, a change or a commit: a fault in a table, caught by the first test that builds it.
+pub fn together<C>(rows: Vec<Row<C>>) -> Entry<C> {
+    for row in &rows {
+        assert!(matches!(row.work, Work::Observe(_) | Work::Check(_)), "{}: only rows that read can run together", row.id);
+    }
+    Entry::Together(rows)
+}
+
+/// A whole run: rows that look, the seam, rows that act.
+pub struct Table<S, D> {
+    pub survey: Vec<Entry<S>>,
+    pub release: Vec<Entry<D>>,
+}
+
+impl<S, D> Table<S, D> {
+    /// Every row in order, as the first event and the outline test show it.
+    pub fn outline(&self) -> Vec<RowInfo> {
+        let survey = self.survey.iter().flat_map(|entry| entry.rows()).map(|row| row.info(true));
+        let release = self.release.iter().flat_map(|entry| entry.rows()).map(|row| row.info(false));
+        survey.chain(release).collect()
+    }
+}

@@ -1,0 +1,134 @@
+//! Inputs that have been checked. Everything after this room works with these.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use url::Url;
+
+use crate::domain::{Approval, CommitSha, EnvironmentName, Layout, Secret, key::PrivateKey, known_hosts::KnownHosts};
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub enum Request {
+    BuildGate(Box<BuildGate>),
+    Deploy(Box<Deploy>),
+}
+
+/// Inputs of `build-gate`.
+#[derive(Debug, Clone)]
+pub struct BuildGate {
+    pub commit: CommitSha,
+    /// The event that started the run, for step 1; `None` outside Actions.
+    pub event: Option<String>,
+    /// Absolute path of the tree to bundle.
+    pub source: PathBuf,
+    /// Absolute path of the folder for bundle, `.sha256` and manifest; outside of what is bundled, or left out of it.
+    pub output: PathBuf,
+    /// The workspace, to print paths relative to it.
+    pub workspace: PathBuf,
+    pub run: RunIdentity,
+}
+
+/// Inputs of `deploy-staging` (and, later, of every stage that releases).
+#[derive(Debug, Clone)]
+pub struct Deploy {
+    pub environment: EnvironmentName,
+    pub approval: Approval,
+    /// The phrase that opens this stage's door.
+    pub phrase: String,
+    pub plan_only: bool,
+    pub commit: CommitSha,
+    pub github: GithubAccess,
+    pub build: BuildSource,
+    pub ssh: SshAccess,
+    pub layout: Layout,
+    pub site: SiteAccess,
+    pub health: HealthPolicy,
+    pub server: ServerPolicy,
+    pub run: RunIdentity,
+}
+
+#[derive(Debug, Clone)]
+pub struct GithubAccess {
+    /// `https://api.github.com`, or a GHES base with path; no trailing slash.
+    pub api_url: Url,
+    pub token: Secret,
+    pub owner: String,
+    pub repository: String,
+}
+
+/// Where the bundle comes from.
+#[derive(Debug, Clone)]
+pub struct BuildSource {
+    /// File name or name of the workflow that builds.
+    pub workflow: String,
+    /// The exact run, when the event or an input names it.
+    pub run_id: Option<u64>,
+    /// With the sha put in.
+    pub artifact_name: String,
+    pub wait_attempts: u32,
+    pub wait_interval: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct SshAccess {
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    pub key: PrivateKey,
+    pub known_hosts: KnownHosts,
+}
+
+#[derive(Debug, Clone)]
+pub struct SiteAccess {
+    pub url: Url,
+    pub route: Route,
+}
+
+/// How requests reach the site. Host and server name are always the URL's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    Direct,
+    /// `health-address`: connect here.
+    Address(SocketAddr),
+    /// `health-via: tunnel`: through the SSH connection, to `health-address` as the server sees it, or else to the URL's
+    /// port on the server's own loopback.
+    Tunnel { host: String, port: u16 },
+}
+
+#[derive(Debug, Clone)]
+pub struct HealthPolicy {
+    pub token: Option<Secret>,
+    /// Each begins with a slash.
+    pub paths: Vec<String>,
+    /// What the `status` field of a JSON answer, or a whole plain answer, may say. Lower case.
+    pub expect: Vec<String>,
+    pub attempts: u32,
+    pub interval: Duration,
+    pub grace: Duration,
+    /// Policy `repair: true`: a red baseline does not refuse the release (F73).
+    pub repair: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct ServerPolicy {
+    /// The PHP command-line binary on the server: a name or an absolute path.
+    pub php: String,
+    /// `None` is `auto`: find the service that really serves the site.
+    pub fpm_service: Option<String>,
+    pub migrate: bool,
+    pub keep_releases: usize,
+    pub keep_backups: usize,
+    pub confirm_within: Duration,
+    /// Folders under `shared/` that are linked into every release at the same relative place.
+    pub shared: Vec<String>,
+}
+
+/// Which run of which workflow this is, as far as it is one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunIdentity {
+    /// `https://github.com/acme/shop/actions/runs/4711`
+    pub url: Option<String>,
+    pub id: Option<u64>,
+    pub attempt: Option<u64>,
+    pub actor: Option<String>,
+}

@@ -1,0 +1,89 @@
+//! What we ask GitHub's REST API.
+
+use std::{fs::File, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::domain::{CommitSha, Sha256Digest};
+
+/// A workflow run, as far as a release needs it. Absent, null and empty are different things (F4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkflowRun {
+    pub id: u64,
+    pub attempt: u64,
+    pub head_sha: CommitSha,
+    pub head_branch: Option<String>,
+    pub event: String,
+    pub status: Option<String>,
+    pub conclusion: Option<String>,
+    /// `.github/workflows/build-artifacts.yml`, without the `@ref` that GitHub may add.
+    pub path: String,
+    pub name: Option<String>,
+    pub html_url: String,
+    /// Whether the head repository is the repository itself, not a fork.
+    pub own_repository: bool,
+}
+
+impl WorkflowRun {
+    pub fn finished(&self) -> bool {
+        self.status.as_deref() == Some("completed")
+    }
+
+    pub fn succeeded(&self) -> bool {
+        self.finished() && self.conclusion.as_deref() == Some("success")
+    }
+}
+
+/// A workflow artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    pub id: u64,
+    pub name: String,
+    /// Bytes of the zip.
+    pub size: u64,
+    pub expired: bool,
+    pub expires_at: Option<String>,
+    /// Digest of the zip, as GitHub keeps it. Old artifacts have none.
+    pub digest: Option<Sha256Digest>,
+    pub run_id: Option<u64>,
+    pub head_sha: Option<CommitSha>,
+}
+
+/// Why GitHub gave no answer to use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GithubError {
+    #[error("there is no such thing ({0})")]
+    NotFound(String),
+    /// 401, 403: `needs` is what the `X-Accepted-GitHub-Permissions` header asks for.
+    #[error("the token may not do that ({message}){}", .needs.as_deref().map(|needs| format!("; it needs {needs}")).unwrap_or_default())]
+    Forbidden { message: String, needs: Option<String> },
+    #[error("it has expired")]
+    Expired,
+    #[error("the rate limit is used up; it is free again in {} s", .retry_after.as_secs())]
+    RateLimited { retry_after: Duration },
+    /// The network or the API failed, after all retries.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The answer is not what the documentation promises.
+    #[error("the answer cannot be used: {0}")]
+    Unexpected(String),
+    /// The download ended early, was too large or came from somewhere it must not come from.
+    #[error("{0}")]
+    BadDownload(String),
+}
+
+/// The repository's REST API. Adapters retry reads on 5xx, dropped connections and rate limits that end soon; nothing else.
+#[async_trait(?Send)]
+pub trait Github {
+    async fn run(&self, id: u64) -> Result<WorkflowRun, GithubError>;
+
+    /// Runs of a workflow (its file name, or its name) for exactly this commit, newest first.
+    async fn runs_for(&self, workflow: &str, commit: &CommitSha) -> Result<Vec<WorkflowRun>, GithubError>;
+
+    /// Artifacts of a run with exactly this name, newest first.
+    async fn artifacts(&self, run_id: u64, name: &str) -> Result<Vec<Artifact>, GithubError>;
+
+    /// Streams an artifact's zip into `file`; gives the digest of what came and its size. The redirect to the blob
+    /// storage is followed without the token. `on_bytes` is told the bytes written so far and the total if known.
+    async fn download(&self, artifact: &Artifact, file: File, on_bytes: &mut dyn FnMut(u64, Option<u64>)) -> Result<(Sha256Digest, u64), GithubError>;
+}

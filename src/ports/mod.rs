@@ -1,0 +1,6 @@
+//! How we touch the world: one trait and one adapter each. Only this room starts processes, opens sockets or asks the time.
+
+pub mod clock;
+pub mod github;
+pub mod http;
+pub mod shell;

@@ -1,0 +1,28 @@
+# Runs before every script, in the server's /bin/sh. POSIX only.
+#
+# Descriptor 3 carries the answer, as records `key=value` that end in a NUL; everything that commands print goes to
+# standard error and is log. The first and the last record carry the number of this call: an answer without its last
+# record is no answer, whatever the exit status says.
+set -eu
+LC_ALL=C
+PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin
+export LC_ALL PATH
+umask 022
+exec 3>&1 1>&2
+
+put() { printf '%s=%s\0' "$1" "$2" >&3; }
+
+answer_begins() {
+    put begin "$1:$$"
+    trap 'status=$?; put end "'"$1"':$status"' EXIT
+    trap 'exit 143' TERM
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+}
+
+# Says no on purpose: a reason, and what to do about it.
+refuse() {
+    put refused "$1"
+    [ $# -lt 2 ] || put hint "$2"
+    exit 10
+}

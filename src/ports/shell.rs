@@ -1,0 +1,164 @@
+//! Work on the server: one connection, one script a phase, answers as data.
+//!
+//! A script travels on the standard input of `exec /bin/sh -s`, so neither it nor the values given to it ever stand in an argument
+//! list (F40, F42, F44). What the commands in it print is log; what the script answers comes on a channel of its own,
+//! record by record, between two marks that carry a number made for this call (F37, F42, F53).
+
+use std::{fs::File, net::SocketAddr, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::domain::{RemotePath, Secret, command::quote};
+
+/// What comes before every script: the answering functions. See the file itself.
+const PRELUDE: &str = include_str!("prelude.sh");
+
+/// A program for the server's POSIX shell, with every value it may use.
+///
+/// Values become quoted assignments in front of the program; `set -u` makes any other name an error (F45).
+#[derive(Debug, Clone)]
+pub struct Script {
+    name: &'static str,
+    assignments: String,
+    program: &'static str,
+    timeout: Duration,
+}
+
+impl Script {
+    /// `name` says in the log which script it is; `program` is one of our `.sh` files.
+    pub fn new(name: &'static str, program: &'static str) -> Self {
+        Self { name, assignments: String::new(), program, timeout: Duration::from_secs(60) }
+    }
+
+    /// Sets a shell variable. `name` is ours: capital letters, digits and underscores.
+    #[must_use]
+    pub fn var(mut self, name: &'static str, value: impl AsRef<str>) -> Self {
+        self.assign(name, value.as_ref());
+        self
+    }
+
+    /// Sets a shell variable to a list, one item a line. Items with a line feed are refused where they are read.
+    #[must_use]
+    pub fn list<T: AsRef<str>>(self, name: &'static str, items: impl IntoIterator<Item = T>) -> Self {
+        let lines: Vec<String> = items.into_iter().map(|item| item.as_ref().to_owned()).collect();
+        self.var(name, lines.join("\n"))
+    }
+
+    /// Sets a shell variable (never exported) to a secret. It travels inside the encrypted connection, on standard input.
+    #[must_use]
+    pub fn secret(mut self, name: &'static str, value: &Secret) -> Self {
+        self.assign(name, value.expose());
+        self
+    }
+
+    /// How long it may take; a minute unless told. After that its process group is ended on the server.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub fn limit(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The whole text for `sh -s`. `nonce` marks the answer's begin and end. The program is a function, so the shell has read all of it
+    /// before the first command runs and no command can eat the rest from standard input.
+    pub fn text(&self, nonce: &str) -> String {
+        format!("{PRELUDE}\n{}answer_begins {nonce}\nprogram() {{\n{}\n}}\nprogram </dev/null\nexit 0\n", self.assignments, self.program)
+    }
+
+    fn assign(&mut self, name: &str, value: &str) {
+        debug_assert!(name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+        self.assignments.push_str(&format!("{name}={}\n", quote(value)));
+    }
+}
+
+/// What a script answered: records in the order in which they came; a key may come more than once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    records: Vec<(String, String)>,
+}
+
+impl Answer {
+    pub fn new(records: Vec<(String, String)>) -> Self {
+        Self { records }
+    }
+
+    /// The last value under this key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.records.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Every value under this key, in order.
+    pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.records.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Why a script gave no answer to use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ShellError {
+    /// The server or the network is not there.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Nobody we know: the host key is not one of those given.
+    #[error("{host} showed the {key_type} host key {got}, which ssh-known-hosts does not have ({expected})")]
+    HostKey { host: String, key_type: String, got: String, expected: String },
+    #[error("{0}")]
+    HostKeyUnusable(String),
+    /// The server does not let us in.
+    #[error("{host} does not accept {user} with the key {fingerprint} (it offers: {methods})")]
+    Denied { host: String, user: String, fingerprint: String, methods: String },
+    /// The connection broke while the script ran; it may have done all, some or none of its work.
+    #[error("the connection broke: {0}")]
+    Dropped(String),
+    #[error("it took longer than {} s and was ended", .0.as_secs())]
+    TimedOut(Duration),
+    /// The script said no, on purpose, with a reason.
+    #[error("{reason}")]
+    Refused { reason: String, hint: Option<String>, tail: Vec<String> },
+    /// A command in it failed. `tail` is the end of what it printed.
+    #[error("a command ended with {status}")]
+    Failed { status: String, tail: Vec<String> },
+    /// What came back is not an answer. `noise` is what came instead.
+    #[error("the server's shell gave no proper answer{}", if .noise.is_empty() { String::new() } else { format!("; it printed: {}", .noise) })]
+    NoAnswer { noise: String },
+    /// A local file could not be read while sending it.
+    #[error("{0}")]
+    Local(String),
+}
+
+/// One server, over one connection that is made at the first use and kept for the whole run.
+#[async_trait(?Send)]
+pub trait Shell {
+    /// Connects, checks the host key and logs in. Does nothing when that has been done.
+    async fn connect(&self) -> Result<Greeting, ShellError>;
+
+    /// Runs a script and reads its answer. `on_line` is told every line that its commands print, as it comes.
+    /// Dropping the future ends the script's process group on the server.
+    async fn run(&self, script: Script, on_line: &mut dyn FnMut(String)) -> Result<Answer, ShellError>;
+
+    /// Writes a local file to `to` on the server (mode 0600; the folder must exist), streaming. `on_bytes` is told the
+    /// bytes sent so far. The caller checks the digest with a script afterwards.
+    async fn send(&self, file: File, size: u64, to: &RemotePath, on_bytes: &mut dyn FnMut(u64)) -> Result<(), ShellError>;
+
+    /// Opens a door on this machine's loopback that leads through the connection to `host:port` as the server sees it.
+    /// It stays open as long as the connection does.
+    async fn tunnel(&self, host: &str, port: u16) -> Result<SocketAddr, ShellError>;
+}
+
+/// Who answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// `SHA256:...` of the host key, and its type.
+    pub host_key: String,
+    /// `SHA256:...` of our own public key, and its type.
+    pub client_key: String,
+    /// The server's identification line, e.g. `SSH-2.0-OpenSSH_9.2p1`.
+    pub banner: String,
+}
