@@ -1,0 +1,108 @@
+//! What the rows of a release know: a [`Survey`] before the seam, a [`Deploy`] after it.
+
+use std::{cell::RefCell, path::PathBuf, rc::Rc};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    domain::{
+        Move, RemoteCommand, Sha256Digest,
+        bundle::{Bundle, Manifest, Verified},
+    },
+    inputs::typed,
+    ports::{
+        clock::Clock,
+        github::{Artifact, Github, WorkflowRun},
+        http::Site,
+        shell::Shell,
+    },
+};
+
+/// The world, as far as a release touches it.
+#[derive(Clone)]
+pub struct Ports {
+    pub shell: Rc<dyn Shell>,
+    pub github: Rc<dyn Github>,
+    pub site: Rc<dyn Site>,
+    pub clock: Rc<dyn Clock>,
+    /// A private folder on the runner, gone when the run ends.
+    pub scratch: PathBuf,
+}
+
+/// Before the seam: rows read and fill in what they found. Nothing on the server or at GitHub changes.
+pub struct Survey {
+    pub inputs: Rc<typed::Deploy>,
+    pub ports: Ports,
+    pub found: RefCell<Found>,
+}
+
+/// What the survey rows found so far.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The build run and its artifact, where they are there already; row 9 waits for them otherwise.
+    pub build: Option<Build>,
+    pub server: Option<ServerFacts>,
+}
+
+/// A successful build with its artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    pub run: WorkflowRun,
+    pub artifact: Artifact,
+}
+
+/// What the server said of itself, before anything changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// What `current` points to, exactly as the link says; `None` before the first release.
+    pub current: Option<String>,
+    /// Release folders that are there, oldest first.
+    pub releases: Vec<String>,
+    /// PHP_VERSION_ID of the command line, e.g. 80229.
+    pub php_version_id: u32,
+    pub php_version: String,
+    pub services: ServiceFacts,
+    /// Bytes free for the deploy user on the file system of the base.
+    pub free_bytes: u64,
+    pub free_inodes: u64,
+    pub clock_skew_seconds: i64,
+}
+
+/// Who serves the site and how it is told to read new code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceFacts {
+    /// `php8.2-fpm`
+    pub fpm: String,
+    /// The exact commands that `sudo -n -l` allowed, in the order in which they run.
+    pub reload: Vec<RemoteCommand>,
+    /// Seconds; `None` if it could not be read.
+    pub process_control_timeout: Option<u64>,
+}
+
+/// Everything that is decided at the seam and does not change after it.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// From what is live to the release that this run makes.
+    pub turn: Move,
+    pub decided_at: DateTime<Utc>,
+    pub server: ServerFacts,
+    pub build: Option<Build>,
+    pub plan_digest: Sha256Digest,
+}
+
+/// After the seam.
+pub struct Deploy {
+    pub inputs: Rc<typed::Deploy>,
+    pub ports: Ports,
+    pub facts: Facts,
+    /// What this run made on the runner on its way.
+    pub made: RefCell<Made>,
+}
+
+/// Things that rows after the seam hand to later rows. An undo never reads them: it is written from [`Facts`].
+#[derive(Debug, Default)]
+pub struct Made {
+    pub build: Option<Build>,
+    pub bundle: Option<Rc<Bundle<Verified>>>,
+    pub manifest: Option<Rc<Manifest>>,
+}

@@ -1,0 +1,3 @@
+//! What steps do, grouped by subject. A step tells what happened and chooses no words for reports.
+
+pub mod context;
