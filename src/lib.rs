@@ -6,4 +6,5 @@ pub mod domain;
 pub mod engine;
 pub mod inputs;
 pub mod ports;
+pub mod stages;
 pub mod steps;
