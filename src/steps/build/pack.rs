@@ -61,7 +61,8 @@ impl Files {
         for path in [&self.bundle, &self.sha256, &self.manifest, &self.unfinished] {
             match fs::remove_file(path) {
                 Ok(()) => removed.push(path.as_path()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // Where the output folder cannot even be made, nothing of ours can be.
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
                 Err(error) => return Err(Failure::world(format!("removing {}", path.display()), error.to_string())),
             }
         }
