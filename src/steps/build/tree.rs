@@ -161,10 +161,10 @@ impl Tree {
         pace: &Pace,
     ) -> Result<bool, Failure> {
         let Some(path) = self.name(found.path(), findings) else { return Ok(false) };
-        if let Some(rule) = rules::rule(&path) {
-            if !self.obey(rule, &path, findings) {
-                return Ok(false);
-            }
+        if let Some(rule) = rules::rule(&path)
+            && !self.obey(rule, &path, findings)
+        {
+            return Ok(false);
         }
         let kind = found.file_type();
         if kind.is_dir() && output.is_some() && Identity::of(found.path()) == *output {
