@@ -549,6 +549,7 @@ fn raw_get(url: &str) -> std::io::Result<String> {
         .and_then(|rest| rest.split_once('/'))
         .expect("an http URL");
     let mut connection = TcpStream::connect(host)?;
+    connection.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(connection, "GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n")?;
     let mut received = Vec::new();
     connection.read_to_end(&mut received)?;
@@ -578,22 +579,19 @@ async fn a_slow_body_arrives_whole() {
 #[tokio::test]
 async fn answers_come_late_and_delays_add_to_other_faults() {
     let github = built();
-    github.fault(
-        "GET",
-        "/rate_limit",
-        Times::Always,
-        Fault::Delay(Duration::from_millis(60)),
-    );
+    let delay = Duration::from_millis(30);
+    github.fault("GET", "/rate_limit", Times::Always, Fault::Delay(delay));
     github.fault(
         "GET",
         "/rate_limit",
         Times::Next(1),
         Fault::server_error(503),
     );
+    github.fault("GET", "/rate_limit", Times::Always, Fault::Delay(delay));
     for expected in [StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK] {
         let started = Instant::now();
         assert_eq!(get(&github, "/rate_limit").await.status(), expected);
-        assert!(started.elapsed() >= Duration::from_millis(60));
+        assert!(started.elapsed() >= 2 * delay);
     }
 }
 
@@ -792,6 +790,19 @@ async fn the_api_can_live_under_a_base_path() {
 
     let outside = github.api_url().replace("/api/v3", RUN);
     assert_eq!(follow(&outside).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn links_name_the_host_that_clients_know() {
+    let host = Some("localhost".to_owned());
+    let github = GitHub::start_with(Options {
+        host,
+        ..Options::default()
+    });
+    github.add_run(Run::green(7, SHA));
+    github.add_artifact(Artifact::zip(11, 7, "bundle", bundle()));
+    assert!(github.api_url().starts_with("http://localhost:"));
+    assert!(link(&github).await.starts_with("http://localhost:"));
 }
 
 #[tokio::test]
