@@ -12,4 +12,5 @@ pub mod remote;
 pub mod retention;
 pub mod server;
 pub mod services;
+pub mod settle;
 pub mod tree;
