@@ -72,12 +72,13 @@ impl DockerRun<'_> {
 }
 
 impl Container {
-    /// A name as the runner makes it: the image with everything unusual replaced, and six random digits.
+    /// A name as the runner makes it (`NameValidation.Sanitize`): letters, digits after the first letter and `_` of the
+    /// image's name, then six random digits.
     pub(super) fn named_after(image: &str) -> Container {
-        let sanitised: String = image
+        let kept = image
             .chars()
-            .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
-            .collect();
+            .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '_');
+        let sanitised: String = kept.skip_while(char::is_ascii_digit).collect();
         Container {
             name: format!("{sanitised}_{}", super::six_hex_digits()),
         }
