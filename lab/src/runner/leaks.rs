@@ -102,21 +102,17 @@ fn is_armour(line: &str) -> bool {
     line.starts_with("-----BEGIN ") || line.starts_with("-----END ")
 }
 
+/// The value and its encoded forms, as far as those look different.
 fn forms(value: &str) -> Vec<Needle> {
-    let mut forms = vec![
-        Needle {
-            form: "value",
-            text: value.to_owned(),
-        },
-        Needle {
-            form: "JSON",
-            text: json_escape(value),
-        },
-        Needle {
-            form: "URI",
-            text: uri_escape(value),
-        },
-    ];
+    let mut forms = vec![Needle {
+        form: "value",
+        text: value.to_owned(),
+    }];
+    for (form, text) in [("JSON", json_escape(value)), ("URI", uri_escape(value))] {
+        if text != value {
+            forms.push(Needle { form, text });
+        }
+    }
     let shifted = (0..3)
         .map(|shift| base64_core(value, shift))
         .filter(|text| text.len() >= SHORTEST_LINE);

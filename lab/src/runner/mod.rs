@@ -201,7 +201,8 @@ impl Runner {
         self
     }
 
-    /// A secret of the repository: masked from the start, and looked for by [`Finished::assert_no_secret_leaks`].
+    /// A secret of the repository: masked from the start, and looked for by [`Finished::assert_no_secret_leaks`], the whole
+    /// of it whatever its length.
     pub fn secret(mut self, value: &str) -> Runner {
         self.secrets.push(value.to_owned());
         self

@@ -21,8 +21,8 @@ fn leak(place: &str, form: &'static str) -> (String, &'static str) {
 fn a_secret_is_found_wherever_it_can_be_read() {
     // The log is masked, for the server knows the secret; the step printed it all the same.
     assert_eq!(
-        leaks_of("echo 'it is correct horse/battery'")[0],
-        leak("raw log", "value")
+        leaks_of("echo 'it is correct horse/battery'"),
+        [leak("raw log", "value")]
     );
     assert_eq!(
         leaks_of("echo correct%20horse%2Fbattery"),
@@ -32,20 +32,20 @@ fn a_secret_is_found_wherever_it_can_be_read() {
     let basic = leaks_of("echo Authorization: Basic dXNlcjpjb3JyZWN0IGhvcnNlL2JhdHRlcnkh");
     assert_eq!(basic, [leak("log", "base64"), leak("raw log", "base64")]);
     assert_eq!(
-        leaks_of("echo 'url=https://x/?t=correct horse/battery' >> $GITHUB_OUTPUT")[0],
-        leak("output url", "value")
+        leaks_of("echo 'url=https://x/?t=correct horse/battery' >> $GITHUB_OUTPUT"),
+        [leak("output url", "value")]
     );
     assert_eq!(
-        leaks_of("echo 'key=correct horse/battery' >> $GITHUB_STATE")[0],
-        leak("state key", "value")
+        leaks_of("echo 'key=correct horse/battery' >> $GITHUB_STATE"),
+        [leak("state key", "value")]
     );
     assert_eq!(
-        leaks_of("echo 'key=correct horse/battery' >> $GITHUB_ENV")[0],
-        leak("env key", "value")
+        leaks_of("echo 'key=correct horse/battery' >> $GITHUB_ENV"),
+        [leak("env key", "value")]
     );
     assert_eq!(
-        leaks_of("echo 'token `correct horse/battery`' >> $GITHUB_STEP_SUMMARY")[0],
-        leak("summary", "value")
+        leaks_of("echo 'token `correct horse/battery`' >> $GITHUB_STEP_SUMMARY"),
+        [leak("summary", "value")]
     );
 }
 
