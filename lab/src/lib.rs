@@ -1,3 +1,4 @@
 //! lab
 
 pub mod github;
+pub mod runner;
