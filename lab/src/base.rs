@@ -43,8 +43,19 @@ fn bootstrap() -> Result<()> {
         .arg(root.path())
         .args(&mirrors.main))?;
     mirrors.write_sources(root.path())?;
+    slim_down(root.path())?;
     copy_own_certificates(root.path())?;
     import(root.path())
+}
+
+/// As in the published slim image: packages leave their documentation out, and dpkg does not wait for the disk.
+fn slim_down(root: &Path) -> Result<()> {
+    let settings = "force-unsafe-io\n\
+        path-exclude /usr/share/doc/*\n\
+        path-exclude /usr/share/locale/*\n\
+        path-exclude /usr/share/man/*\n";
+    fs::write(root.join("etc/dpkg/dpkg.cfg.d/slim"), settings)
+        .context("writing the base image's dpkg settings")
 }
 
 fn import(root: &Path) -> Result<()> {

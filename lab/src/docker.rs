@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace::{build_dir, ensure_tool, is_root, lock, run};
+use crate::workspace::{build_dir, ensure_tool, installed, is_root, lock, run};
 
 const DAEMON_START: Duration = Duration::from_secs(60);
 
@@ -18,7 +18,11 @@ pub(crate) fn docker<'a>(args: impl IntoIterator<Item = &'a str>) -> Result<Stri
 
 /// Makes sure that a docker daemon answers: installs docker and starts the daemon where that is missing and we are root.
 pub(crate) fn ensure_daemon() -> Result<()> {
-    ensure_tool("docker", &["docker.io"])?;
+    if !installed("docker") {
+        // Debian 12 and Ubuntu ship the command line and the daemon together, Debian 13 apart.
+        ensure_tool("dockerd", &["docker.io"])?;
+        ensure_tool("docker", &["docker-cli"])?;
+    }
     if answers() {
         return Ok(());
     }

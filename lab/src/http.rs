@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -40,17 +40,32 @@ impl HttpAnswer {
 
 /// `GET path` from `address`, asking for `host`, with `token` as Bearer token.
 pub fn get(address: SocketAddr, host: &str, path: &str, token: Option<&str>) -> Result<HttpAnswer> {
+    // On a thread of its own, because a caller inside an async runtime may not start a second one.
+    let answer = std::thread::scope(|scope| {
+        scope
+            .spawn(|| fetch_in_time(address, host, path, token))
+            .join()
+    });
+    answer
+        .unwrap_or_else(|_| Err(anyhow!("the HTTP client panicked")))
+        .with_context(|| format!("GET http://{host}{path} from {address}"))
+}
+
+fn fetch_in_time(
+    address: SocketAddr,
+    host: &str,
+    path: &str,
+    token: Option<&str>,
+) -> Result<HttpAnswer> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("starting the HTTP client")?;
-    runtime
-        .block_on(async {
-            tokio::time::timeout(TIMEOUT, fetch(address, host, path, token))
-                .await
-                .context("no answer in time")?
-        })
-        .with_context(|| format!("GET http://{host}{path} from {address}"))
+    runtime.block_on(async {
+        tokio::time::timeout(TIMEOUT, fetch(address, host, path, token))
+            .await
+            .with_context(|| format!("no answer within {TIMEOUT:?}"))?
+    })
 }
 
 async fn fetch(

@@ -54,6 +54,10 @@ pub fn ensure() -> Result<Image> {
 }
 
 fn build(image: &Image) -> Result<()> {
+    eprintln!(
+        "lab: building the server's image {}, once, in two or three minutes",
+        image.name
+    );
     let context = tempfile::tempdir_in(image.work_dir()?).context("creating the build context")?;
     let front_end = build_front_end(&image.work_dir()?)?;
     copy_tree(&sources().join("server"), context.path())?;

@@ -70,10 +70,10 @@ pub(crate) fn ensure_tool(program: &str, packages: &[&str]) -> Result<()> {
     .map(drop)
 }
 
-fn installed(program: &str) -> bool {
+/// Whether `program` is in `PATH`.
+pub(crate) fn installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
-        || Path::new("/usr/sbin").join(program).is_file()
 }
 
 /// Runs a command to its end and returns what it printed; a failure carries everything it said.

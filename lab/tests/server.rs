@@ -388,3 +388,21 @@ fn a_load_counts_what_fails() {
     assert!(report.requests > 0);
     assert_eq!(report.failures, vec!["status 404"; report.requests]);
 }
+
+#[test]
+fn php_fpm_lets_running_requests_end_only_where_it_is_told_to() {
+    for (seconds, wanted) in [
+        (10, "process_control_timeout = 10s"),
+        (0, "process_control_timeout = 0s"),
+    ] {
+        let lab = start(Options {
+            process_control_timeout: seconds,
+            ..Options::default()
+        });
+        let settings = lab.exec("php-fpm8.2 -tt 2>&1").expect("the settings");
+        assert!(
+            settings.contains(wanted),
+            "{wanted} should be in {settings}"
+        );
+    }
+}
