@@ -13,6 +13,7 @@ pub mod image;
 pub mod load;
 pub mod runner;
 pub mod server;
+pub mod story;
 mod workspace;
 
 pub use docker::stop_own_daemon;
