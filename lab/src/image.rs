@@ -108,27 +108,7 @@ fn hash_of_sources() -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(server::SEED_COMMIT);
     for folder in ["server", "app"] {
-        let root = sources().join(folder);
-        for entry in WalkDir::new(&root).sort_by_file_name() {
-            let entry = entry.with_context(|| format!("listing {}", root.display()))?;
-            if !entry.file_type().is_file() {
-                continue;
-            }
-            let path = entry.path();
-            let content = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-            let executable = entry
-                .metadata()
-                .with_context(|| format!("reading {}", path.display()))?
-                .permissions()
-                .mode()
-                & 0o100;
-            let name = path
-                .strip_prefix(sources())
-                .unwrap_or(path)
-                .to_string_lossy();
-            hash.update(format!("{name}\0{executable}\0{}\0", content.len()));
-            hash.update(content);
-        }
+        hash_tree(&mut hash, sources(), folder)?;
     }
     Ok(hash
         .finalize()
@@ -136,4 +116,21 @@ fn hash_of_sources() -> Result<String> {
         .take(6)
         .map(|byte| format!("{byte:02x}"))
         .collect())
+}
+
+/// Adds a file, or every file of a folder in the order of their names, to a hash. `name` is relative to `root`.
+pub(crate) fn hash_tree(hash: &mut Sha256, root: &Path, name: &str) -> Result<()> {
+    for entry in WalkDir::new(root.join(name)).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("listing {name} in {}", root.display()))?;
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let path = entry.path();
+        let content = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        let mode = entry.metadata().with_context(|| format!("reading {}", path.display()))?.permissions().mode();
+        let name = path.strip_prefix(root).unwrap_or(path).to_string_lossy();
+        hash.update(format!("{name}\0{}\0{}\0", mode & 0o100, content.len()));
+        hash.update(content);
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! a built source tree to release, [`load::Load`] asks the site without a pause, so that a lost request is seen;
 //! [`github`] answers like GitHub's REST API, and [`runner`] starts the action as the Actions runner does.
 
+pub mod action;
 pub mod app;
 pub mod base;
 mod docker;
