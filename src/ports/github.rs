@@ -1,9 +1,15 @@
 //! What we ask GitHub's REST API.
 
+mod api;
+mod call;
+mod download;
+mod wire;
+
 use std::{fs::File, time::Duration};
 
 use async_trait::async_trait;
 
+pub use self::api::{Api, Repository};
 use crate::domain::{CommitSha, Sha256Digest};
 
 /// A workflow run, as far as a release needs it. Absent, null and empty are different things (F4).
