@@ -2,3 +2,4 @@
 
 pub mod artifact;
 pub mod context;
+pub mod probe;
