@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The endpoint descriptions, by operation id.
-pub(super) static ENDPOINTS: LazyLock<BTreeMap<&str, Value>> = LazyLock::new(|| {
+pub(super) static ENDPOINTS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
     macro_rules! endpoints {
         ($($file:literal),* $(,)?) => {
             [$(include_str!(concat!("../../data/github/", $file, ".json"))),*]
@@ -35,13 +35,12 @@ pub(super) static ENDPOINTS: LazyLock<BTreeMap<&str, Value>> = LazyLock::new(|| 
         "repos-get-branch",
         "repos-get-commit",
     ];
-    let parse = |text: &'static str| {
+    let parse = |text: &str| {
         let endpoint: Value = serde_json::from_str(text).expect("data/github/*.json is JSON");
-        let id: &str = text
-            .split('"')
-            .nth(3)
-            .expect("the operation id is the first value");
-        (id, endpoint)
+        let id = endpoint["operationId"]
+            .as_str()
+            .expect("every endpoint has its operation id");
+        (id.to_owned(), endpoint)
     };
     files.into_iter().map(parse).collect()
 });
@@ -70,6 +69,17 @@ impl Answers {
     pub(super) fn repository(&self) -> Value {
         let mut body = self.example("repos/get");
         own(&mut body);
+        // The example lacks `language`, which the schema requires.
+        set(
+            &mut body,
+            json!({"default_branch": "main", "fork": false, "language": "PHP"}),
+        );
+        // Only forks and repositories made from templates have these.
+        if let Some(fields) = body.as_object_mut() {
+            fields.retain(|key, _| {
+                !["parent", "source", "template_repository"].contains(&key.as_str())
+            });
+        }
         body
     }
 
@@ -183,13 +193,7 @@ impl Answers {
                 "created_at": artifact.created_at,
                 "updated_at": artifact.created_at,
                 "expires_at": artifact.expires_at,
-                "workflow_run": {
-                    "id": artifact.run_id,
-                    "repository_id": REPOSITORY_ID,
-                    "head_repository_id": run.map_or(REPOSITORY_ID, |run| run.head_repository_id),
-                    "head_branch": run.and_then(|run| run.head_branch.as_deref()).unwrap_or("main"),
-                    "head_sha": artifact.head_sha.as_deref().or(run.map(|run| run.head_sha.as_str())),
-                },
+                "workflow_run": run.map(|run| origin(artifact, run)),
             }),
         );
         match &artifact.digest {
@@ -221,6 +225,8 @@ impl Answers {
 
     pub(super) fn commit(&self, sha: &str, parents: &[String]) -> Value {
         let mut body = self.example("repos/get-commit");
+        // What the example says of its files lacks keys that the schema requires.
+        body["files"] = json!([]);
         self.become_commit(&mut body, sha, parents);
         body
     }
@@ -233,7 +239,7 @@ impl Answers {
         ahead: &[String],
         behind: usize,
     ) -> Value {
-        let mut body = self.example("repos/compare-commits");
+        let mut body = self.example("repos/compare-commits-with-basehead");
         let status = match (ahead.len(), behind) {
             (0, 0) => "identical",
             (_, 0) => "ahead",
@@ -301,13 +307,29 @@ impl Answers {
                 ] {
                     *text = text.replace(theirs, &format!("{OWNER}/{REPO}"));
                 }
-                *text = text.replace("https://api.github.com", &self.api_url);
+                for theirs in ["https://api.github.com", "http://api.github.com"] {
+                    *text = text.replace(theirs, &self.api_url);
+                }
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.relocate(item)),
             Value::Object(fields) => fields.values_mut().for_each(|field| self.relocate(field)),
             _ => {}
         }
     }
+}
+
+/// An artifact's `workflow_run`. Its branch cannot be null, only absent.
+fn origin(artifact: &Artifact, run: &Run) -> Value {
+    let mut origin = json!({
+        "id": run.id,
+        "repository_id": REPOSITORY_ID,
+        "head_repository_id": run.head_repository_id,
+        "head_sha": artifact.head_sha.as_ref().unwrap_or(&run.head_sha),
+    });
+    if let Some(branch) = &run.head_branch {
+        origin["head_branch"] = json!(branch);
+    }
+    origin
 }
 
 /// Makes a repository object ours.

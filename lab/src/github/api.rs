@@ -25,25 +25,30 @@ type Pairs = QueryPairs<Vec<(String, String)>>;
 
 /// The API without its base path; answers only with the right token.
 pub(super) fn routes(lab: Arc<Lab>) -> Router {
-    let repository = Router::new()
-        .route("/", get(repository))
-        .route("/actions/workflows", get(workflows))
-        .route("/actions/workflows/{workflow}", get(workflow))
-        .route("/actions/workflows/{workflow}/runs", get(workflow_runs))
-        .route("/actions/runs", get(runs))
-        .route("/actions/runs/{run}", get(run))
-        .route("/actions/runs/{run}/attempts/{attempt}", get(run_attempt))
-        .route("/actions/runs/{run}/jobs", get(jobs))
-        .route("/actions/runs/{run}/artifacts", get(run_artifacts))
-        .route("/actions/artifacts", get(artifacts))
-        .route("/actions/artifacts/{artifact}", get(artifact))
-        .route("/actions/artifacts/{artifact}/{format}", get(download))
-        .route("/branches/{branch}", get(branch))
-        .route("/commits/{reference}", get(commit))
-        .route("/compare/{basehead}", get(compare));
+    let at = |path: &str| format!("/repos/{OWNER}/{REPO}{path}");
     Router::new()
         .route("/rate_limit", get(rate_limit))
-        .nest(&format!("/repos/{OWNER}/{REPO}"), repository)
+        .route(&at(""), get(repository))
+        .route(&at("/actions/workflows"), get(workflows))
+        .route(&at("/actions/workflows/{workflow}"), get(workflow))
+        .route(
+            &at("/actions/workflows/{workflow}/runs"),
+            get(workflow_runs),
+        )
+        .route(&at("/actions/runs"), get(runs))
+        .route(&at("/actions/runs/{run}"), get(run))
+        .route(
+            &at("/actions/runs/{run}/attempts/{attempt}"),
+            get(run_attempt),
+        )
+        .route(&at("/actions/runs/{run}/jobs"), get(jobs))
+        .route(&at("/actions/runs/{run}/artifacts"), get(run_artifacts))
+        .route(&at("/actions/artifacts"), get(artifacts))
+        .route(&at("/actions/artifacts/{artifact}"), get(artifact))
+        .route(&at("/actions/artifacts/{artifact}/{format}"), get(download))
+        .route(&at("/branches/{branch}"), get(branch))
+        .route(&at("/commits/{reference}"), get(commit))
+        .route(&at("/compare/{basehead}"), get(compare))
         .fallback(async || Refusal::NotFound)
         .layer(middleware::from_fn_with_state(lab.clone(), admit))
         .with_state(lab)

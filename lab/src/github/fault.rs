@@ -134,16 +134,16 @@ pub(super) struct Fate {
     pub(super) fault: Option<std::sync::Arc<Fault>>,
 }
 
-/// The first trap that catches the request decides; delays that catch it before add up.
+/// The first trap that catches the request decides; all delays that catch it add up.
 pub(super) fn fate(traps: &mut Vec<Trap>, method: &Method, path: &str) -> Fate {
     let mut fate = Fate::default();
     for trap in traps.iter_mut().filter(|trap| trap.catches(method, path)) {
-        trap.strike();
         if let Fault::Delay(time) = *trap.fault {
+            trap.strike();
             fate.delay += time;
-        } else {
+        } else if fate.fault.is_none() {
+            trap.strike();
             fate.fault = Some(trap.fault.clone());
-            break;
         }
     }
     traps.retain(|trap| trap.times != Times::Next(0));

@@ -137,7 +137,7 @@ pub enum Digest {
 pub struct Artifact {
     /// The artifact's id; higher is newer.
     pub id: u64,
-    /// The run that uploaded it.
+    /// The run that uploaded it; `workflow_run` is null in answers when there is no such run.
     pub run_id: u64,
     /// Its name; the same name can occur again after a re-run.
     pub name: String,
