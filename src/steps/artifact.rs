@@ -171,7 +171,12 @@ fn tell(workflow: &str, build: &Build, io: &Io) {
 }
 
 fn summary(build: &Build) -> String {
-    format!("build run {} succeeded, artifact {} has {}", build.run.id, build.artifact.id, megabytes(build.artifact.size))
+    format!(
+        "build run {} succeeded, artifact {} has {}",
+        build.run.id,
+        build.artifact.id,
+        megabytes(build.artifact.size)
+    )
 }
 
 async fn download(cx: &Deploy, build: &Build, to: &Path, io: &Io) -> Result<Sha256Digest, Failure> {
@@ -191,9 +196,8 @@ fn not_downloaded(doing: &str, error: GithubError, cx: &Deploy) -> Failure {
         GithubError::Expired | GithubError::NotFound(_) => {
             Failure::refused(doing, cause).hint(search::how_to_build(&cx.inputs.build.workflow, &cx.inputs.commit))
         }
-        GithubError::BadDownload(_) => {
-            Failure::refused(doing, cause).hint("nothing was changed; run this again, and build again if the artifact stays broken")
-        }
+        GithubError::BadDownload(_) => Failure::refused(doing, cause)
+            .hint("nothing was changed; run this again, and build again if the artifact stays broken"),
         other => search::github_failure(doing, &other),
     }
 }

@@ -15,7 +15,7 @@ use super::context::{Deploy, Ports, Survey};
 use crate::{
     domain::{
         CommitSha, Failure, ReleaseName,
-        fact::{Endpoint, HealthReport, key},
+        fact::{Endpoint, HealthReport, Score, key},
     },
     engine::{Done, Io, StepResult},
     inputs::typed::HealthPolicy,
@@ -38,7 +38,12 @@ const BASELINE_PAUSE: Duration = Duration::from_secs(1);
 const NOWHERE: &str = "/gated-deploy-negative-control/no-such-page";
 
 /// Asks every endpoint at once. With `commit`, an endpoint that names a release must name that one (F74).
-pub async fn round(site: &dyn Site, health: &HealthPolicy, clock: &dyn Clock, commit: Option<&CommitSha>) -> HealthReport {
+pub async fn round(
+    site: &dyn Site,
+    health: &HealthPolicy,
+    clock: &dyn Clock,
+    commit: Option<&CommitSha>,
+) -> HealthReport {
     let endpoints = health.paths.iter().map(|path| ask(site, health, clock, path, commit));
     HealthReport { attempt: 1, of: 1, endpoints: future::join_all(endpoints).await }
 }
@@ -52,7 +57,8 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
     let (health, ports) = (&cx.inputs.health, &cx.ports);
     let mut report = HealthReport::default();
     for attempt in 1..=BASELINE_ROUNDS {
-        report = HealthReport { attempt, of: BASELINE_ROUNDS, ..round(&*ports.site, health, &*ports.clock, None).await };
+        report =
+            HealthReport { attempt, of: BASELINE_ROUNDS, ..round(&*ports.site, health, &*ports.clock, None).await };
         io.attempt(attempt, BASELINE_ROUNDS, told(&report));
         // Nobody who is refused the token gets it accepted by asking again.
         if report.healthy() || refused_token(&report) {
@@ -63,7 +69,11 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
         }
     }
     io.fact(key::BASELINE, &report);
-    let verdict = if report.healthy() { negative_control(ports, health).await } else { Err(unhealthy("asking the site before the release", &report)) };
+    let verdict = if report.healthy() {
+        negative_control(ports, health).await
+    } else {
+        Err(unhealthy("asking the site before the release", &report))
+    };
     match verdict {
         Ok(()) => Ok(Done::passed(told(&report))),
         Err(failure) if health.repair => {
@@ -108,14 +118,18 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
 ///
 /// # Errors
 /// The site is not well, or still runs the code of the failed release.
-pub async fn verify_old(cx: &Deploy, io: &Io) -> Result<HealthReport, Failure> {
+pub async fn verify_old(cx: &Deploy, io: &Io) -> Result<Score, Failure> {
     let failed = &cx.inputs.commit;
     // Going back to an older release of the same commit, that name says nothing.
     let same = cx.facts.turn.from.as_deref().is_none_or(|from| same_commit(from, failed));
     let identity = if same { Identity::Any } else { Identity::IsNot(failed) };
     let report = settle(&cx.ports, &cx.inputs.health, identity, io).await;
     io.fact(key::HEALTH_AFTER_ROLLBACK, &report);
-    if report.healthy() { Ok(report) } else { Err(unhealthy("asking the site whether the old release is healthy again", &report)) }
+    if report.healthy() {
+        Ok(report.score())
+    } else {
+        Err(unhealthy("asking the site whether the old release is healthy again", &report))
+    }
 }
 
 /// Which release an endpoint that names one must name.
@@ -156,14 +170,22 @@ async fn identified(ports: &Ports, health: &HealthPolicy, identity: Identity<'_>
     if let Identity::IsNot(failed) = identity {
         for endpoint in &mut report.endpoints {
             let answered = endpoint.answered_as.as_deref().filter(|answered| verdict::names(answered, failed));
-            let still = answered.map(|answered| format!("still answers as {answered}, which was taken back: old code is cached (OPcache not reloaded?)"));
+            let still = answered.map(|answered| {
+                format!("still answers as {answered}, which was taken back: old code is cached (OPcache not reloaded?)")
+            });
             endpoint.problem = endpoint.problem.take().or(still);
         }
     }
     report
 }
 
-async fn ask(site: &dyn Site, health: &HealthPolicy, clock: &dyn Clock, path: &str, commit: Option<&CommitSha>) -> Endpoint {
+async fn ask(
+    site: &dyn Site,
+    health: &HealthPolicy,
+    clock: &dyn Clock,
+    path: &str,
+    commit: Option<&CommitSha>,
+) -> Endpoint {
     let began = clock.elapsed();
     let get = Get { path: path.to_owned(), bearer: health.token.clone(), timeout: ANSWER_TIMEOUT };
     let path = path.to_owned();
@@ -175,9 +197,13 @@ async fn ask(site: &dyn Site, health: &HealthPolicy, clock: &dyn Clock, path: &s
             answered_as: answered_as(&reply),
             took_ms: millis(reply.took),
         },
-        Err(problem) => {
-            Endpoint { path, status: None, problem: Some(problem), answered_as: None, took_ms: millis(clock.elapsed().saturating_sub(began)) }
-        }
+        Err(problem) => Endpoint {
+            path,
+            status: None,
+            problem: Some(problem),
+            answered_as: None,
+            took_ms: millis(clock.elapsed().saturating_sub(began)),
+        },
     }
 }
 
@@ -203,7 +229,9 @@ fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
     });
     let problems: Vec<String> = problems.collect();
     let first = problems.first().map_or_else(|| "no endpoint was asked".to_owned(), Clone::clone);
-    let failure = Failure::refused(doing, format!("{} of {} endpoints are healthy; {first}", score.passed, score.total)).details(problems);
+    let failure =
+        Failure::refused(doing, format!("{} of {} endpoints are healthy; {first}", score.passed, score.total))
+            .details(problems);
     if refused_token(report) {
         failure.hint("make healthcheck-token the same value that the application checks; a token that is refused says nothing about the site")
     } else {
@@ -223,7 +251,9 @@ fn told(report: &HealthReport) -> String {
             text.push_str(&format!("; {}: {problem}", endpoint.path));
         }
     }
-    if let Some(name) = report.endpoints.iter().find_map(|endpoint| endpoint.answered_as.as_deref()).filter(|_| report.healthy()) {
+    if let Some(name) =
+        report.endpoints.iter().find_map(|endpoint| endpoint.answered_as.as_deref()).filter(|_| report.healthy())
+    {
         text.push_str(&format!(", answered as {name}"));
     }
     text

@@ -81,11 +81,15 @@ impl Api {
     async fn page<T: DeserializeOwned>(&self, route: &str) -> Result<(T, Option<String>), GithubError> {
         let answer = self.caller.get(route).await?;
         if answer.status != StatusCode::OK {
-            let told = format!("{} to GET {route}; was {}/{} renamed?", answer.status, self.repository.owner, self.repository.name);
+            let told = format!(
+                "{} to GET {route}; was {}/{} renamed?",
+                answer.status, self.repository.owner, self.repository.name
+            );
             return Err(GithubError::Unexpected(told));
         }
         let next = self.next(&answer)?;
-        let value = serde_json::from_str(&answer.body).map_err(|error| GithubError::Unexpected(format!("GET {route}: {error}")))?;
+        let value = serde_json::from_str(&answer.body)
+            .map_err(|error| GithubError::Unexpected(format!("GET {route}: {error}")))?;
         Ok((value, next))
     }
 
@@ -93,14 +97,22 @@ impl Api {
     fn next(&self, answer: &Answer) -> Result<Option<String>, GithubError> {
         let Some(next) = text(&answer.headers, "link").and_then(next_link) else { return Ok(None) };
         let api = &self.repository.api_url;
-        let url = api.join(next).map_err(|error| GithubError::Unexpected(format!("the link to the next page: {error}")))?;
+        let url =
+            api.join(next).map_err(|error| GithubError::Unexpected(format!("the link to the next page: {error}")))?;
         if url.origin() != api.origin() {
-            return Err(GithubError::Unexpected(format!("the next page is said to be at {}, which is not the API", url.origin().ascii_serialization())));
+            return Err(GithubError::Unexpected(format!(
+                "the next page is said to be at {}, which is not the API",
+                url.origin().ascii_serialization()
+            )));
         }
         Ok(Some(url[url::Position::BeforePath..url::Position::AfterQuery].to_owned()))
     }
 
-    async fn all<L: DeserializeOwned, T>(&self, route: String, items: impl Fn(L) -> Vec<T>) -> Result<Vec<T>, GithubError> {
+    async fn all<L: DeserializeOwned, T>(
+        &self,
+        route: String,
+        items: impl Fn(L) -> Vec<T>,
+    ) -> Result<Vec<T>, GithubError> {
         let mut all = Vec::new();
         let mut next = Some(route);
         for _ in 0..PAGES {
@@ -123,16 +135,21 @@ impl Api {
         }
         let route = self.route("actions/workflows?per_page=100");
         let all: Vec<wire::Workflow> = self.all(route, |list: wire::Workflows| list.workflows).await?;
-        let named: Vec<&wire::Workflow> = all.iter().filter(|known| known.name == workflow && known.state != "deleted").collect();
+        let named: Vec<&wire::Workflow> =
+            all.iter().filter(|known| known.name == workflow && known.state != "deleted").collect();
         match named.as_slice() {
             [one] => Ok((one.id.to_string(), RunsOf::Path(one.path.clone()))),
             [] => {
-                let names: Vec<&str> = all.iter().map(|known| known.path.rsplit('/').next().unwrap_or(&known.path)).collect();
+                let names: Vec<&str> =
+                    all.iter().map(|known| known.path.rsplit('/').next().unwrap_or(&known.path)).collect();
                 Err(GithubError::NotFound(format!("no workflow is named `{workflow}`; there are {}", names.join(", "))))
             }
             several => {
                 let paths: Vec<&str> = several.iter().map(|known| known.path.as_str()).collect();
-                Err(GithubError::Unexpected(format!("several workflows are named `{workflow}`: {}; give the file's name", paths.join(", "))))
+                Err(GithubError::Unexpected(format!(
+                    "several workflows are named `{workflow}`: {}; give the file's name",
+                    paths.join(", ")
+                )))
             }
         }
     }
@@ -166,7 +183,9 @@ impl Github for Api {
 
     async fn runs_for(&self, workflow: &str, commit: &CommitSha) -> Result<Vec<WorkflowRun>, GithubError> {
         let (workflow, runs_of) = self.resolve(workflow).await?;
-        let route = self.route(&format!("actions/workflows/{workflow}/runs?head_sha={commit}&exclude_pull_requests=true&per_page=100"));
+        let route = self.route(&format!(
+            "actions/workflows/{workflow}/runs?head_sha={commit}&exclude_pull_requests=true&per_page=100"
+        ));
         let runs = self.all(route, |list: wire::Runs| list.workflow_runs).await?;
         // The list is a search index; what it was asked to filter by is checked again (F3).
         let mut runs: Vec<WorkflowRun> = runs.into_iter().map(WorkflowRun::from).collect();
@@ -179,12 +198,18 @@ impl Github for Api {
     async fn artifacts(&self, run_id: u64, name: &str) -> Result<Vec<Artifact>, GithubError> {
         let route = self.route(&format!("actions/runs/{run_id}/artifacts?name={}&per_page=100", percent(name)));
         let artifacts = self.all(route, |list: wire::Artifacts| list.artifacts).await?;
-        let mut artifacts: Vec<Artifact> = artifacts.into_iter().map(Artifact::from).filter(|artifact| artifact.name == name).collect();
+        let mut artifacts: Vec<Artifact> =
+            artifacts.into_iter().map(Artifact::from).filter(|artifact| artifact.name == name).collect();
         artifacts.sort_by_key(|artifact| std::cmp::Reverse(artifact.id));
         Ok(artifacts)
     }
 
-    async fn download(&self, artifact: &Artifact, file: File, on_bytes: &mut dyn FnMut(u64, Option<u64>)) -> Result<(Sha256Digest, u64), GithubError> {
+    async fn download(
+        &self,
+        artifact: &Artifact,
+        file: File,
+        on_bytes: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<(Sha256Digest, u64), GithubError> {
         download::artifact(self, artifact, file, on_bytes).await
     }
 }

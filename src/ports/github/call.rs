@@ -86,7 +86,8 @@ impl Caller {
     }
 
     fn refusal(&self, route: &str, status: StatusCode, headers: &HeaderMap, body: &str) -> No {
-        let message = serde_json::from_str(body).map_or_else(|_| status.to_string(), |refusal: wire::Refusal| refusal.message);
+        let message =
+            serde_json::from_str(body).map_or_else(|_| status.to_string(), |refusal: wire::Refusal| refusal.message);
         let never = |error| No { error, again: Again::Never };
         if let Some(wait) = self.rate_limit(status, headers, &message) {
             return No { error: GithubError::RateLimited { retry_after: wait }, again: Again::After(wait) };
@@ -147,7 +148,10 @@ fn lost(route: &str, error: &octocrab::Error) -> No {
     }
     match request {
         Some(request) => {
-            let error = GithubError::Unavailable(format!("GET {route} got no answer, {TRIES} times: {}", client::sentence(request)));
+            let error = GithubError::Unavailable(format!(
+                "GET {route} got no answer, {TRIES} times: {}",
+                client::sentence(request)
+            ));
             No { error, again: Again::Soon }
         }
         None => No { error: GithubError::Unexpected(format!("GET {route}: {error}")), again: Again::Never },

@@ -76,7 +76,9 @@ async fn once(
 ) -> Result<(Sha256Digest, u64), Broken> {
     let link = link(api, artifact).await.map_err(|error| Broken { error, again: false })?;
     let response = open(api, link).await?;
-    file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).map_err(|error| Broken::never(format!("emptying the file: {error}")))?;
+    file.set_len(0)
+        .and_then(|()| file.seek(SeekFrom::Start(0)))
+        .map_err(|error| Broken::never(format!("emptying the file: {error}")))?;
     receive(response, file, most, on_bytes).await
 }
 
@@ -85,7 +87,9 @@ async fn link(api: &Api, artifact: &Artifact) -> Result<Url, GithubError> {
     let route = api.route(&format!("actions/artifacts/{}/zip", artifact.id));
     let answer = api.caller.get(&route).await?;
     let location = text(&answer.headers, "location").filter(|_| answer.status.is_redirection());
-    let location = location.ok_or_else(|| GithubError::Unexpected(format!("GET {route}: {} without a link to the bytes", answer.status)))?;
+    let location = location.ok_or_else(|| {
+        GithubError::Unexpected(format!("GET {route}: {} without a link to the bytes", answer.status))
+    })?;
     checked(api, &api.repository.api_url, location).map_err(|broken| broken.error)
 }
 
@@ -98,7 +102,8 @@ async fn open(api: &Api, mut link: Url) -> Result<Response, Broken> {
         match response.status() {
             StatusCode::OK => return Ok(response),
             status if status.is_redirection() => {
-                let location = text(response.headers(), "location").ok_or_else(|| Broken::never(format!("{host} redirects to nowhere")))?;
+                let location = text(response.headers(), "location")
+                    .ok_or_else(|| Broken::never(format!("{host} redirects to nowhere")))?;
                 link = checked(api, &link, location)?;
             }
             // 403 is what the storage says to a link that is over a minute old.
@@ -117,7 +122,12 @@ fn checked(api: &Api, base: &Url, location: &str) -> Result<Url, Broken> {
     match link.scheme() {
         "https" => {}
         "http" if plain_is_fine => {}
-        scheme => return Err(Broken::never(format!("the link to the bytes leads to {} over {scheme}, not https", host(&link)))),
+        scheme => {
+            return Err(Broken::never(format!(
+                "the link to the bytes leads to {} over {scheme}, not https",
+                host(&link)
+            )));
+        }
     }
     if !link.username().is_empty() || link.password().is_some() {
         return Err(Broken::never(format!("the link to the bytes at {} carries a user name", host(&link))));
@@ -125,7 +135,12 @@ fn checked(api: &Api, base: &Url, location: &str) -> Result<Url, Broken> {
     Ok(link)
 }
 
-async fn receive(mut response: Response, file: &mut File, most: u64, on_bytes: &mut dyn FnMut(u64, Option<u64>)) -> Result<(Sha256Digest, u64), Broken> {
+async fn receive(
+    mut response: Response,
+    file: &mut File,
+    most: u64,
+    on_bytes: &mut dyn FnMut(u64, Option<u64>),
+) -> Result<(Sha256Digest, u64), Broken> {
     let total = response.content_length();
     let too_large = |size: u64| Broken::never(format!("it has {size} bytes or more, at most {most} were expected"));
     if let Some(size) = total.filter(|size| *size > most) {

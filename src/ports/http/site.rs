@@ -122,7 +122,9 @@ impl Site for HttpSite {
         let mut response = request.send().await.map_err(|error| client::sentence(&error))?;
         let mut body = Vec::new();
         let mut length = 0;
-        while let Some(chunk) = response.chunk().await.map_err(|error| format!("the answer broke off: {}", client::sentence(&error)))? {
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| format!("the answer broke off: {}", client::sentence(&error)))?
+        {
             length += chunk.len() as u64;
             body.extend_from_slice(&chunk[..chunk.len().min(KEPT - body.len())]);
         }

@@ -11,21 +11,33 @@ use crate::{
 
 /// Events whose runs build our own code. Runs of pull requests, comments and other workflows can carry the code of
 /// strangers, even inside our repository (runner-contract E.2, trust check).
-const TRUSTED_EVENTS: [&str; 6] = ["push", "workflow_dispatch", "schedule", "repository_dispatch", "merge_group", "release"];
+const TRUSTED_EVENTS: [&str; 6] =
+    ["push", "workflow_dispatch", "schedule", "repository_dispatch", "merge_group", "release"];
 
 /// One look.
 pub(super) enum Look {
     Found(Build),
     /// Not there, but it may come. `run` is the run that it will be of, if one was seen.
-    Absent { why: Absent, run: Option<u64> },
+    Absent {
+        why: Absent,
+        run: Option<u64>,
+    },
 }
 
 /// What is missing.
 pub(super) enum Absent {
     /// No run that we trust; `ignored` says why others were left out.
-    Run { ignored: Vec<String> },
-    End { run: u64, status: String },
-    Artifact { run: u64, name: String },
+    Run {
+        ignored: Vec<String>,
+    },
+    End {
+        run: u64,
+        status: String,
+    },
+    Artifact {
+        run: u64,
+        name: String,
+    },
     /// GitHub did not answer.
     Unanswered(GithubError),
 }
@@ -105,10 +117,15 @@ impl<'a> Search<'a> {
                 Some(why) => Err(self.refuse(format!("build run {id} cannot be used: {why}"), &run)),
             };
         }
-        let runs = self.github.runs_for(&self.inputs.build.workflow, &self.inputs.commit).await.map_err(|error| self.stop(error))?;
+        let runs = self
+            .github
+            .runs_for(&self.inputs.build.workflow, &self.inputs.commit)
+            .await
+            .map_err(|error| self.stop(error))?;
         let (trusted, others): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| self.distrust(run).is_none());
         let Some(newest) = trusted.first() else {
-            let ignored = others.iter().map(|run| format!("run {}, because {}", run.id, self.distrust(run).unwrap_or_default()));
+            let ignored =
+                others.iter().map(|run| format!("run {}, because {}", run.id, self.distrust(run).unwrap_or_default()));
             return Ok(Err(ignored.collect()));
         };
         // The list is a search index that lags behind; the run itself does not.
@@ -141,11 +158,16 @@ impl<'a> Search<'a> {
 
     /// The run, unless it has ended without success: that is final (F6). `instead` succeeded before it.
     fn ended_well(&self, run: WorkflowRun, instead: Option<&WorkflowRun>) -> Result<WorkflowRun, Stop> {
-        let Some(conclusion) = run.conclusion.as_deref().filter(|conclusion| run.finished() && *conclusion != "success") else {
+        let Some(conclusion) =
+            run.conclusion.as_deref().filter(|conclusion| run.finished() && *conclusion != "success")
+        else {
             return Ok(run);
         };
         let hint = match instead {
-            Some(older) => format!("run {} of the same commit succeeded before: name it with build-run-id to release from it", older.id),
+            Some(older) => format!(
+                "run {} of the same commit succeeded before: name it with build-run-id to release from it",
+                older.id
+            ),
             None => format!("mend the build and run it again: {}", run.html_url),
         };
         let cause = format!("build run {} ended in {}", run.id, conclusion.replace('_', " "));
@@ -162,7 +184,9 @@ impl<'a> Search<'a> {
             Ok(artifacts) => artifacts,
             Err(error) => match self.stop(error) {
                 Stop::Final(failure) => return Err(*failure),
-                Stop::Unanswered(error) => return Ok(Look::Absent { why: Absent::Unanswered(error), run: Some(run.id) }),
+                Stop::Unanswered(error) => {
+                    return Ok(Look::Absent { why: Absent::Unanswered(error), run: Some(run.id) });
+                }
             },
         };
         // After a re-run the same name can occur again; the newest is of the attempt that counts.
@@ -193,7 +217,9 @@ impl<'a> Search<'a> {
             return Some(format!("belongs to run {other}"));
         }
         match &artifact.head_sha {
-            Some(sha) if *sha != self.inputs.commit => Some(format!("was built from {sha}, not from {}", self.inputs.commit)),
+            Some(sha) if *sha != self.inputs.commit => {
+                Some(format!("was built from {sha}, not from {}", self.inputs.commit))
+            }
             Some(_) => None,
             None => Some("does not say which commit it was built from".to_owned()),
         }
@@ -209,7 +235,10 @@ impl<'a> Search<'a> {
             GithubError::Unavailable(_) => Stop::Unanswered(error),
             GithubError::NotFound(what) => {
                 let (cause, hint) = match self.run_id {
-                    Some(id) => (format!("there is no run {id} in this repository"), "give the id of a run in this repository, or leave build-run-id out".to_owned()),
+                    Some(id) => (
+                        format!("there is no run {id} in this repository"),
+                        "give the id of a run in this repository, or leave build-run-id out".to_owned(),
+                    ),
                     None => (
                         format!("there is no workflow `{}` ({what})", self.inputs.build.workflow),
                         "give the file name or the name of the workflow that builds, as build-workflow".to_owned(),
@@ -240,11 +269,13 @@ pub(super) fn github_failure(doing: &str, error: &GithubError) -> Failure {
     match error {
         GithubError::Forbidden { .. } => Failure::input(doing, cause)
             .hint("give the job `permissions: { actions: read, contents: read }`, or a github-token that has them"),
-        GithubError::RateLimited { retry_after } => {
-            Failure::world(doing, cause).hint(format!("run this again in {} minutes", retry_after.as_secs().div_ceil(60)))
+        GithubError::RateLimited { retry_after } => Failure::world(doing, cause)
+            .hint(format!("run this again in {} minutes", retry_after.as_secs().div_ceil(60))),
+        GithubError::Unavailable(_) => Failure::world(doing, cause)
+            .hint("run this again; https://www.githubstatus.com tells when GitHub itself is ill"),
+        GithubError::NotFound(_) | GithubError::Expired | GithubError::Unexpected(_) | GithubError::BadDownload(_) => {
+            Failure::world(doing, cause)
         }
-        GithubError::Unavailable(_) => Failure::world(doing, cause).hint("run this again; https://www.githubstatus.com tells when GitHub itself is ill"),
-        GithubError::NotFound(_) | GithubError::Expired | GithubError::Unexpected(_) | GithubError::BadDownload(_) => Failure::world(doing, cause),
     }
 }
 

@@ -50,11 +50,17 @@ impl Unusable {
     }
 
     fn unsafe_zip(cause: impl Into<String>) -> Self {
-        Self::Refused { cause: cause.into(), hint: "no build of ours makes such a zip: find out who made this artifact before building again" }
+        Self::Refused {
+            cause: cause.into(),
+            hint: "no build of ours makes such a zip: find out who made this artifact before building again",
+        }
     }
 
     fn broken(error: &zip::result::ZipError) -> Self {
-        Self::Refused { cause: format!("the zip cannot be read: {error}"), hint: "build again, and upload with actions/upload-artifact" }
+        Self::Refused {
+            cause: format!("the zip cannot be read: {error}"),
+            hint: "build again, and upload with actions/upload-artifact",
+        }
     }
 }
 
@@ -74,7 +80,10 @@ pub(super) fn bundle(zip: &Path, name: &str, create: impl FnOnce() -> io::Result
     let beside_name = format!("{name}.sha256");
     let find = |wanted: &str| {
         entries.iter().position(|entry| entry == wanted).ok_or_else(|| Unusable::Refused {
-            cause: format!("it does not hold {wanted}, but {}", if entries.is_empty() { "nothing".to_owned() } else { entries.join(", ") }),
+            cause: format!(
+                "it does not hold {wanted}, but {}",
+                if entries.is_empty() { "nothing".to_owned() } else { entries.join(", ") }
+            ),
             hint: "upload the bundle and its .sha256 together, from one folder, as the build-gate stage leaves them",
         })
     };
@@ -145,16 +154,27 @@ fn parse_beside(text: &str, name: &str) -> Result<Sha256Digest, Unusable> {
         (named == name).then(|| digest.parse().ok())?
     });
     parsed.ok_or_else(|| Unusable::Refused {
-        cause: format!("{name}.sha256 is not the line `<64 hexadecimal digits>  {name}`, but `{}`", text.chars().take(200).collect::<String>().escape_default()),
+        cause: format!(
+            "{name}.sha256 is not the line `<64 hexadecimal digits>  {name}`, but `{}`",
+            text.chars().take(200).collect::<String>().escape_default()
+        ),
         hint: "leave the file as the build-gate stage writes it",
     })
 }
 
-fn copy<R: Read + io::Seek>(zip: &mut ZipArchive<R>, index: usize, name: &str, to: &mut File) -> Result<(u64, Sha256Digest), Unusable> {
+fn copy<R: Read + io::Seek>(
+    zip: &mut ZipArchive<R>,
+    index: usize,
+    name: &str,
+    to: &mut File,
+) -> Result<(u64, Sha256Digest), Unusable> {
     let mut entry = zip.by_index(index).map_err(|error| Unusable::broken(&error))?;
     let declared = entry.size();
     if declared > BUNDLE || declared / RATIO > entry.compressed_size() {
-        return Err(Unusable::unsafe_zip(format!("{name} says that {} bytes in the zip become {declared}", entry.compressed_size())));
+        return Err(Unusable::unsafe_zip(format!(
+            "{name} says that {} bytes in the zip become {declared}",
+            entry.compressed_size()
+        )));
     }
     let mut hasher = Sha256::new();
     let mut size = 0;
@@ -178,5 +198,8 @@ fn copy<R: Read + io::Seek>(zip: &mut ZipArchive<R>, index: usize, name: &str, t
 }
 
 fn unreadable(name: &str, error: &io::Error) -> Unusable {
-    Unusable::Refused { cause: format!("{name} cannot be read from the zip: {error}"), hint: "build again: the artifact is broken" }
+    Unusable::Refused {
+        cause: format!("{name} cannot be read from the zip: {error}"),
+        hint: "build again: the artifact is broken",
+    }
 }

@@ -82,30 +82,42 @@ pub async fn assets(cx: &Deploy, io: &Io) -> StepResult {
     problems.sort();
     match problems.first() {
         None => Ok(Done::passed(format!("{}/{}", score.passed, score.total))),
-        Some(first) => Err(Failure::refused("asking the site for its Vite assets", format!("{} of {} files are well; {first}", score.passed, score.total))
-            .hint("see whether the web server's root is current/public, and what else serves /build (a cache, a CDN)")
-            .details(problems)),
+        Some(first) => Err(Failure::refused(
+            "asking the site for its Vite assets",
+            format!("{} of {} files are well; {first}", score.passed, score.total),
+        )
+        .hint("see whether the web server's root is current/public, and what else serves /build (a cache, a CDN)")
+        .details(problems)),
     }
 }
 
 /// The files that the site's manifest names, relative to `build/`. The manifest must be the bundle's own, byte for byte.
 async fn listed(cx: &Deploy, bundled: Option<&Manifest>) -> Result<BTreeSet<String>, Failure> {
     let doing = "reading the site's /build/manifest.json";
-    let refused = |cause: String| Failure::refused(doing, cause).hint("see whether the site serves current/public and whether a cache keeps an older manifest");
+    let refused = |cause: String| {
+        Failure::refused(doing, cause)
+            .hint("see whether the site serves current/public and whether a cache keeps an older manifest")
+    };
     let reply = get(&*cx.ports.site, "manifest.json").await.map_err(|problem| refused(problem.text))?;
     if let Some(entry) = bundled.and_then(|manifest| manifest.files.get(&format!("{BUNDLED}/manifest.json"))) {
         let got = Sha256Digest::of(&reply.body);
         if got != entry.sha256 {
-            return Err(refused(format!("it is not the manifest of this release (SHA-256 {} instead of {})", got.short(), entry.sha256.short())));
+            return Err(refused(format!(
+                "it is not the manifest of this release (SHA-256 {} instead of {})",
+                got.short(),
+                entry.sha256.short()
+            )));
         }
     }
-    let chunks: BTreeMap<String, Chunk> =
-        serde_json::from_slice(&reply.body).map_err(|error| refused(format!("it is not a Vite manifest: {error}; it begins: {}", excerpt(&reply.body))))?;
-    let files: BTreeSet<String> = chunks.into_values().flat_map(|chunk| [vec![chunk.file], chunk.css, chunk.assets].concat()).collect();
+    let chunks: BTreeMap<String, Chunk> = serde_json::from_slice(&reply.body)
+        .map_err(|error| refused(format!("it is not a Vite manifest: {error}; it begins: {}", excerpt(&reply.body))))?;
+    let files: BTreeSet<String> =
+        chunks.into_values().flat_map(|chunk| [vec![chunk.file], chunk.css, chunk.assets].concat()).collect();
     if files.is_empty() {
         return Err(refused("it names no files, so nothing would be checked".to_owned()));
     }
-    match files.iter().find(|file| file.is_empty() || file.starts_with('/') || file.split('/').any(|part| part == "..")) {
+    match files.iter().find(|file| file.is_empty() || file.starts_with('/') || file.split('/').any(|part| part == ".."))
+    {
         Some(odd) => Err(refused(format!("it names `{}`, which is not a file below /build", excerpt(odd.as_bytes())))),
         None => Ok(files),
     }
@@ -124,7 +136,9 @@ async fn check(site: &dyn Site, file: &str, bundled: Option<&Manifest>) -> Resul
     // A compressed body has another length; we ask for none, but a proxy may know better.
     let encoded = reply.header("content-encoding").is_some_and(|encoding| encoding != "identity");
     match bundled.and_then(|manifest| manifest.files.get(&format!("{BUNDLED}/{file}"))) {
-        Some(entry) if !encoded && entry.size != reply.length => wrong(format!("it has {} bytes, the bundle's has {}", reply.length, entry.size)),
+        Some(entry) if !encoded && entry.size != reply.length => {
+            wrong(format!("it has {} bytes, the bundle's has {}", reply.length, entry.size))
+        }
         _ => Ok(()),
     }
 }

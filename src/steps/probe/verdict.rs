@@ -30,7 +30,8 @@ pub fn judge(reply: &Reply, expect: &[String], commit: Option<&CommitSha>) -> Op
     };
     problem.or_else(|| {
         let (answered, commit) = (answered_as(reply)?, commit?);
-        (!names(&answered, commit)).then(|| format!("answers as {answered}, expected {}: stale code (OPcache not reloaded?)", commit.short()))
+        (!names(&answered, commit))
+            .then(|| format!("answers as {answered}, expected {}: stale code (OPcache not reloaded?)", commit.short()))
     })
 }
 
