@@ -1,5 +1,6 @@
 //! What steps do, grouped by subject. A step tells what happened and chooses no words for reports.
 
+pub mod artifact;
 pub mod backup;
 pub mod cache;
 pub mod context;
@@ -8,6 +9,7 @@ pub mod database;
 pub mod ledger;
 pub mod lock;
 pub mod nginx;
+pub mod probe;
 pub mod remote;
 pub mod retention;
 pub mod server;
