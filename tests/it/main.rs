@@ -1,0 +1,5 @@
+//! Stories: what people do with the action, and what they would see. Real servers, real PHP, real OpenSSH; only GitHub is played.
+
+mod deploy;
+mod refusals;
+mod support;
