@@ -1,0 +1,3 @@
+//! One binary for all stories.
+
+mod inputs;
