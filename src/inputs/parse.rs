@@ -15,7 +15,11 @@ use super::{
     },
     value::{self, Wrong},
 };
-use crate::domain::{Approval, EnvironmentName, Layout, Secret, Stage, key::PrivateKey, known_hosts::KnownHosts};
+use crate::domain::{
+    Approval, EnvironmentName, Layout, Secret, Stage,
+    key::PrivateKey,
+    known_hosts::{KnownHosts, LineProblem},
+};
 
 /// What every run needs, whatever its inputs are worth: a refused run is reported, too.
 pub fn common(raw: &Raw<'_>) -> Common {
@@ -320,7 +324,21 @@ impl Reader<'_, '_> {
         let user = self.read("ssh-user", value::user);
         let key = self.private_key();
         let known_hosts = self.known_hosts();
+        if let (Some(host), Some(port), Some(known_hosts)) = (&host, port, &known_hosts) {
+            self.host_is_known(host, port, known_hosts);
+        }
         Some(SshAccess { host: host?, port: port?, user: user?, key: key?, known_hosts: known_hosts? })
+    }
+
+    /// No line for the server is the same as a wrong key, and can be told before any connection (F38).
+    fn host_is_known(&mut self, host: &str, port: u16, known_hosts: &KnownHosts) {
+        if known_hosts.key_types_for(host, port).is_empty() {
+            let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
+            let location = self.raw.given("ssh-known-hosts").and_then(|given| given.location());
+            let right = format!("add the line that begins with `{name}`, or the `SHA256:` fingerprint of the server's host key");
+            let problem = format!("has no host key of a usable type for {name}");
+            self.problems.push(Problem::new("ssh-known-hosts", problem, right).at(location));
+        }
     }
 
     fn layout(&mut self, environment: &str) -> Option<Layout> {
@@ -430,8 +448,9 @@ impl Reader<'_, '_> {
         match KnownHosts::parse(&given.text) {
             Ok(hosts) => Some(hosts),
             Err(wrong) => {
-                for line in wrong {
-                    self.problems.push(Problem::new("ssh-known-hosts", line.to_string(), "").at(given.location()));
+                for LineProblem { line, problem } in wrong {
+                    let problem = if line == 0 { problem } else { format!("line {line}: {problem}") };
+                    self.problems.push(Problem::new("ssh-known-hosts", problem, "").at(given.location()));
                 }
                 None
             }
@@ -446,11 +465,10 @@ impl Reader<'_, '_> {
     /// What this stage does not use is checked all the same, so that a mistake does not wait for the stage that uses it.
     /// In the policy file it is at home; given to this very step it deserves a warning.
     fn look_at_the_rest(&mut self, stage: Option<Stage>) {
-        let unused = |input: &&table::Input| stage.is_none_or(|stage| !input.used_by(stage.as_str()));
-        for input in INPUTS.iter().chain(table::POLICY_KEYS).filter(unused) {
-            let Some(given) = self.raw.given(input.name).filter(|given| given.source != Source::Preset) else { continue };
+        for input in INPUTS.iter().filter(|input| stage.is_none_or(|stage| !input.used_by(stage.as_str()))) {
+            let Some(given) = self.raw.directly(input.name) else { continue };
             if input.kind != Kind::Stage {
-                self.apply(input.name, &given, |text| value::check(input.kind, text));
+                self.apply(input.name, given, |text| value::check(input.kind, text));
             }
             let to_this_step = match &given.source {
                 Source::Flag => true,
@@ -458,11 +476,15 @@ impl Reader<'_, '_> {
                 Source::Policy(_) | Source::Preset => false,
             };
             if let Some(stage) = stage.filter(|_| to_this_step) {
-                self.warn(
-                    input.name,
-                    format!("{stage} does not use this input"),
-                    "leave it out, or put it into the policy file if another stage needs it",
-                );
+                let right = "leave it out, or put it into the policy file if another stage needs it";
+                self.warn(input.name, format!("{stage} does not use this input"), right);
+            }
+        }
+        for (input, entry) in self.raw.policy().entries() {
+            let told = |problem: &Problem| problem.input == input.name && problem.location.as_ref() == Some(&entry.location);
+            if !self.problems.iter().any(told) {
+                let given = Given { text: entry.text.clone(), source: Source::Policy(entry.location.clone()) };
+                self.apply(input.name, &given, |text| value::check(input.kind, text));
             }
         }
     }

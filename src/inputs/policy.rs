@@ -50,6 +50,12 @@ impl Policy {
         section.and_then(|section| section.get(key)).or_else(|| self.top.get(key))
     }
 
+    /// Everything that stands in the file, for every environment.
+    pub fn entries(&self) -> impl Iterator<Item = (&'static Input, &Entry)> {
+        let sections = std::iter::once(&self.top).chain(self.environments.values());
+        sections.flatten().filter_map(|(name, entry)| Some((table::find_policy_key(name)?, entry)))
+    }
+
     /// The environments that have a section.
     pub fn environments(&self) -> impl Iterator<Item = &str> {
         self.environments.keys().map(String::as_str)
@@ -102,9 +108,12 @@ pub fn parse(file: &str, text: &str) -> Reading {
     match serde_yaml::from_str::<Value>(text) {
         Ok(Value::Null) => {}
         Ok(Value::Mapping(mapping)) => reader.top(&mapping),
-        Ok(_) => {
-            reader.problem(&[], file, "is not a mapping", "write `name: value` lines, such as `ssh-host: staging.example.com`")
-        }
+        Ok(_) => reader.problem(
+            &[],
+            "config",
+            "is not a mapping",
+            "write `name: value` lines, such as `ssh-host: staging.example.com`",
+        ),
         Err(error) => reader.broken(&error),
     }
     reader.reading
@@ -211,6 +220,11 @@ impl Reader<'_> {
             _ if text.contains("more than one document") => {
                 (None, "has several documents".to_owned(), "keep one, without `---` between")
             }
+            _ if text.contains("limit exceeded") => (
+                error.location().map(|at| at.line()),
+                format!("is too deep or repeats too much: {text}"),
+                "write it without anchors",
+            ),
             _ => (
                 error.location().map(|at| at.line()),
                 format!("is not YAML that can be read: {text}"),

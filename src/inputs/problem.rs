@@ -27,7 +27,7 @@ impl fmt::Display for Location {
 pub struct Problem {
     /// The input, variable, key or file that is wrong.
     pub input: String,
-    /// What was given; `None` for secrets and where nothing was.
+    /// What was given, as it was; `None` for secrets and where nothing was.
     pub given: Option<String>,
     pub problem: String,
     /// What would be right.
@@ -40,16 +40,9 @@ impl Problem {
         Self { input: input.into(), given: None, problem: problem.into(), right: right.into(), location: None }
     }
 
-    /// Shows what was given, cut to a length that one can read and without control characters.
     #[must_use]
     pub fn given(mut self, text: &str) -> Self {
-        const LONGEST: usize = 80;
-        let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-        if text.chars().nth(LONGEST).is_some() {
-            shown.push('…');
-        }
-        // `escape_debug` is for Rust literals; quotes need no escape here.
-        self.given = Some(shown.replace("\\'", "'").replace("\\\"", "\""));
+        self.given = Some(text.to_owned());
         self
     }
 
@@ -70,6 +63,8 @@ impl Problem {
         redact(&mut self.input);
         redact(&mut self.problem);
         redact(&mut self.right);
+        // A private key in a wrong place is not among the known secrets; nothing else has these words in it.
+        self.given = self.given.take().filter(|given| !given.contains("PRIVATE KEY"));
         self.given.iter_mut().for_each(redact);
         self
     }
@@ -83,7 +78,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.input)?;
         if let Some(given) = &self.given {
-            write!(f, "`{given}` ")?;
+            write!(f, "`{}` ", shown(given))?;
         }
         f.write_str(&self.problem)?;
         if !self.right.is_empty() {
@@ -94,6 +89,18 @@ impl fmt::Display for Problem {
         }
         Ok(())
     }
+}
+
+/// A text cut to a length that one can read, without control characters and without the password of a URL.
+fn shown(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let text = match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
+        Some((scheme, (user, rest))) if user.contains(':') => format!("{scheme}://***@{rest}"),
+        _ => text.to_owned(),
+    };
+    let escape = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+    let cut = if text.chars().nth(LONGEST).is_some() { "…" } else { "" };
+    text.chars().take(LONGEST).map(escape).chain([cut.to_owned()]).collect()
 }
 
 /// Everything that is wrong, found in one go, before any connection.
@@ -118,7 +125,7 @@ impl Problems {
     pub fn failure(&self) -> Failure {
         let cause = match self.0.as_slice() {
             [one] => return Failure::input("reading the inputs", one.to_string()).hint(HINT),
-            many => format!("{} of them are wrong", many.len()),
+            many => format!("{} things are wrong", many.len()),
         };
         Failure::input("reading the inputs", cause).details(self.0.iter().map(Problem::to_string)).hint(HINT)
     }

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString, fs, path::Path, process::Command
 use gated_deploy::{
     domain::{Approval, Stage},
     inputs::{
-        Asked, Environment, Inputs, Request,
-        policy, read,
+        Asked, Environment, Inputs, Request, policy, read,
         table::{EXIT_CODES, INPUTS, POLICY_KEYS, Preset},
         typed::{BuildGate, Deploy, Route, Style},
         value,
@@ -34,7 +33,7 @@ fn keys() -> &'static Keys {
         let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(&file).status();
         assert!(made.expect("ssh-keygen of openssh-client").success());
         let text = |name: &str| fs::read_to_string(folder.path().join(name)).expect("what ssh-keygen wrote");
-        Keys { private: text("key"), known_hosts: format!("staging.example.com {}", text("key.pub")) }
+        Keys { private: text("key"), known_hosts: format!("*.example.com,192.0.2.7 {}", text("key.pub")) }
     })
 }
 
@@ -63,7 +62,11 @@ impl Start {
             .variable("GITHUB_RUN_ATTEMPT", "2")
             .variable("GITHUB_TRIGGERING_ACTOR", "ada");
         let workspace = start.workspace.path().to_owned();
-        INPUTS.iter().fold(start, |start, declared| start.input(declared.name, "")).variable("GITHUB_WORKSPACE", workspace).input("stage", stage)
+        INPUTS
+            .iter()
+            .fold(start, |start, declared| start.input(declared.name, ""))
+            .variable("GITHUB_WORKSPACE", workspace)
+            .input("stage", stage)
     }
 
     /// A release to staging with everything it needs.
@@ -172,7 +175,10 @@ fn a_release_needs_six_inputs_and_the_rest_has_the_documented_defaults() {
     assert_eq!(deploy.site.route, Route::Direct);
     assert_eq!(deploy.health.paths, ["/health", "/api/health-check", "/healthcheck.php"]);
     assert_eq!(deploy.health.expect, ["ok", "healthy", "pass", "up"]);
-    assert_eq!((deploy.health.attempts, deploy.health.interval, deploy.health.grace), (6, Duration::from_secs(5), Duration::from_secs(15)));
+    assert_eq!(
+        (deploy.health.attempts, deploy.health.interval, deploy.health.grace),
+        (6, Duration::from_secs(5), Duration::from_secs(15))
+    );
     assert_eq!((deploy.server.php.as_str(), deploy.server.fpm_service), ("php", None));
     assert_eq!((deploy.server.keep_releases, deploy.server.keep_backups, deploy.server.migrate), (5, 5, true));
     assert_eq!(deploy.server.confirm_within, Duration::from_secs(300));
@@ -215,7 +221,7 @@ fn all_problems_are_told_together() {
     "#);
     let failure = start.run().request.expect_err("something is wrong with these inputs").failure();
     assert_snapshot!(format!("{failure}\nhint: {}", failure.hint.as_deref().unwrap_or_default()), @r#"
-    reading the inputs: 13 of them are wrong
+    reading the inputs: 13 things are wrong
     hint: nothing was connected to and nothing was changed; `gated-deploy --help` and docs/inputs.md describe every input
     "#);
 }
@@ -285,7 +291,16 @@ fn a_laptop_gives_flags_and_secrets_by_file_or_variable() {
         .variable("USER", "ada")
         // Programs of the desktop have such variables; they are none of ours.
         .variable("INPUT_METHOD", "ibus")
-        .args(&["--stage", "deploy-staging", "--ssh-host", "192.0.2.7", "--ssh-private-key", "@keys/staging", "--base-dir", "/var/www/app/"])
+        .args(&[
+            "--stage",
+            "deploy-staging",
+            "--ssh-host",
+            "192.0.2.7",
+            "--ssh-private-key",
+            "@keys/staging",
+            "--base-dir",
+            "/var/www/app/",
+        ])
         .args(&["--url=https://staging.example.com:8443", "--ssh-known-hosts", &keys().known_hosts, "--sha", SHA, "--plan-only"])
         .args(&["--health-paths", "/up", "--health-paths", "/health?full=1", "--health-via", "tunnel", "--migrate", "false"]);
     let deploy = start.deploy();
@@ -352,6 +367,21 @@ fn f40_no_problem_shows_a_secret_wherever_it_was_pasted() {
 }
 
 #[test]
+fn f40_a_key_in_the_wrong_input_is_not_shown() {
+    let body = keys().private.lines().nth(1).expect("a key has a body");
+    for name in ["ssh-host", "ssh-known-hosts", "url", "healthcheck-token"] {
+        let start = Start::release().input(name, &keys().private).input("ssh-private-key", "");
+        let told = start.problems();
+        assert!(!told.contains(&body[..20]), "{name}: {told}");
+    }
+}
+
+#[test]
+fn f38_a_server_without_a_known_host_key_is_told_before_any_connection() {
+    assert_snapshot!(Start::release().input("ssh-port", "2222").input("ssh-host", "other.example.com").problems(), @"ssh-known-hosts: has no host key of a usable type for [other.example.com]:2222; add the line that begins with `[other.example.com]:2222`, or the `SHA256:` fingerprint of the server's host key");
+}
+
+#[test]
 fn f29_an_empty_secret_is_explained_with_its_likely_cause() {
     assert_snapshot!(Start::release().input("ssh-private-key", "").problems(), @"ssh-private-key: is empty; either the step does not pass it (`ssh-private-key: ${{ secrets.STAGING_SSH_KEY }}`), or the secret does not exist in this scope: is its name right, and does the job name the `environment:` that the secret belongs to?");
     assert_snapshot!(Start::release().input("github-token", " ").problems(), @"github-token: is empty; either the step does not pass it (`github-token: ${{ github.token }}`), or the secret does not exist in this scope: is its name right, and does the job name the `environment:` that the secret belongs to?");
@@ -398,7 +428,12 @@ fn f4_null_and_empty_and_absent_are_no_ids() {
         let problems = Start::release().input("sha", sha).problems();
         assert!(problems.starts_with(&format!("sha: `{sha}` is not a full commit SHA")), "{problems}");
     }
-    for (id, sha) in [(serde_json::json!("null"), SHA), (serde_json::Value::Null, SHA), (serde_json::json!(7), "null"), (serde_json::json!(7), "")] {
+    for (id, sha) in [
+        (serde_json::json!("null"), SHA),
+        (serde_json::Value::Null, SHA),
+        (serde_json::json!(7), "null"),
+        (serde_json::json!(7), ""),
+    ] {
         let payload = serde_json::json!({"workflow_run": {"id": id, "head_sha": sha, "conclusion": "success"}});
         let problems = Start::release().event("workflow_run", payload).problems();
         assert!(problems.starts_with("event: of `workflow_run` cannot be read from "), "{problems}");
@@ -412,7 +447,10 @@ fn f2_an_unsupported_event_is_an_error_and_never_a_skip() {
     assert_snapshot!(start("schedule").problems(), @"event: `schedule` cannot start deploy-staging; deploy-staging starts on `workflow_dispatch`, `workflow_run`, `push`, or is called from a workflow that starts on one of them");
     assert_eq!(start("push").deploy().commit.as_str(), SHA);
     assert_snapshot!(start("push").variable("GITHUB_SHA", "0".repeat(40)).problems(), @"GITHUB_SHA: `0000000000000000000000000000000000000000` is the commit of a deleted branch; give the commit in the input `sha`");
-    assert_eq!(Start::in_actions("build-gate").variable("GITHUB_EVENT_NAME", "schedule").build_gate().event.as_deref(), Some("schedule"));
+    assert_eq!(
+        Start::in_actions("build-gate").variable("GITHUB_EVENT_NAME", "schedule").build_gate().event.as_deref(),
+        Some("schedule")
+    );
 }
 
 #[test]
@@ -485,11 +523,22 @@ environments:
       path: /var/www
   production:
     ssh-user: ok
-    ssh-host: -
+    ssh-host: '-'
 ";
     assert_snapshot!(Start::release().input("base-dir", "").policy(policy).problems(), @r#"
-    config: is not YAML that can be read: block sequence entries are not allowed in this context; indent with blanks, and quote texts with `: ` or `#` in them (.github/gated-deploy.yml:21)
+    ssh-prot: is not known; did you mean `ssh-port`? (.github/gated-deploy.yml:1)
+    php: `8.1` is not text here; quote it (.github/gated-deploy.yml:3)
+    ssh-private-key: is a secret and must not stand in a file; pass it as `ssh-private-key: ${{ secrets.NAME }}` in the workflow, and replace the secret: it was in a file (.github/gated-deploy.yml:4)
+    stage: belongs to one run and cannot stand in the policy file; give it as an input of the step (.github/gated-deploy.yml:5)
+    url: `- https://a.example\n- https://b.example` is a list; write one value (.github/gated-deploy.yml:6)
+    Staging: is not an environment's name; write lower-case letters, digits and hyphens, such as `staging` (.github/gated-deploy.yml:9)
+    health-paths: `- /health\n- 5` has an entry that is not one line of text; quote it (.github/gated-deploy.yml:11)
+    approval-frase: is not known; did you mean `approval-phrase`? (.github/gated-deploy.yml:16)
+    base-dir: `path: /var/www` is a mapping or has a tag; write one value (.github/gated-deploy.yml:17)
+    ssh-user: `-root` is not an account's name; write letters, digits, `_`, `-` and `.`, at most 32, such as `deploy` (.github/gated-deploy.yml:15)
     base-dir: is missing; give it as `base-dir:` in the step's `with:`, or in the policy file
+    keep-releases: `many` is not a whole number; write a number from 1 to 1000 (.github/gated-deploy.yml:2)
+    ssh-host: `-` is not a host name; write the name or address alone, such as `staging.example.com` (.github/gated-deploy.yml:21)
     "#);
 }
 
@@ -500,16 +549,17 @@ fn a_policy_that_is_no_yaml_is_told_with_its_line() {
     assert_snapshot!(policy("environments:\n  staging:\n    php: a\n  qa:\n    php: a\n    php: b\n"), @"config: has `php` twice; keep one of them (.github/gated-deploy.yml:6)");
     assert_snapshot!(policy("php: php8.3\n\tssh-user: a\n"), @"config: is not YAML that can be read: found a tab character that violates indentation; indent with blanks, and quote texts with `: ` or `#` in them (.github/gated-deploy.yml:2)");
     assert_snapshot!(policy("php: php8.3\n---\nphp: php8.2\n"), @"config: has several documents; keep one, without `---` between (.github/gated-deploy.yml)");
-    assert_snapshot!(policy("- php\n"), @".github/gated-deploy.yml: is not a mapping; write `name: value` lines, such as `ssh-host: staging.example.com` (.github/gated-deploy.yml)");
+    assert_snapshot!(policy("- php\n"), @"config: is not a mapping; write `name: value` lines, such as `ssh-host: staging.example.com` (.github/gated-deploy.yml)");
     assert_snapshot!(policy("environments: staging\n"), @"environments: is not a mapping; write a section of the same keys for each, such as `staging:` (.github/gated-deploy.yml:1)");
     assert_snapshot!(policy("ssh-user: &a deploy\nphp: !secret x\n<<: {a: b}\n"), @r#"
     php: `!secret x` is a mapping or has a tag; write one value (.github/gated-deploy.yml:2)
     <<: is not known; docs/inputs.md lists the keys (.github/gated-deploy.yml:3)
     "#);
     assert_snapshot!(policy(&format!("# {}\n", "x".repeat(256 * 1024))), @"config: `.github/gated-deploy.yml` is larger than 256 KiB; a policy is a page of text; is it the right file?");
-    let bomb: String = ('b'..='z').zip('a'..='y').map(|(to, from)| format!("{to}: &{to} [*{from},*{from},*{from},*{from},*{from}]\n")).collect();
-    assert_snapshot!(policy(&format!("a: &a [x]\n{bomb}")), @"config: is not YAML that can be read: repetition limit exceeded; indent with blanks, and quote texts with `: ` or `#` in them (.github/gated-deploy.yml)");
-    assert_snapshot!(policy(&format!("a: {}\n", "[".repeat(5000))), @"config: is not YAML that can be read: recursion limit exceeded; indent with blanks, and quote texts with `: ` or `#` in them (.github/gated-deploy.yml:1)");
+    let bomb: String =
+        ('b'..='z').zip('a'..='y').map(|(to, from)| format!("{to}: &{to} [*{from},*{from},*{from},*{from},*{from}]\n")).collect();
+    assert_snapshot!(policy(&format!("a: &a [x]\n{bomb}")), @"config: is too deep or repeats too much: repetition limit exceeded; write it without anchors (.github/gated-deploy.yml)");
+    assert_snapshot!(policy(&format!("a: {}\n", "[".repeat(5000))), @"config: is too deep or repeats too much: recursion limit exceeded; write it without anchors (.github/gated-deploy.yml:1)");
     assert_eq!(Start::release().policy("").deploy().ssh.user, "deploy");
 }
 
@@ -535,13 +585,18 @@ fn f45_a_mistyped_environment_does_not_fall_back_to_common_settings() {
     assert_snapshot!(start.input("environment", "qs").problems(), @"environment: `qs` has no section in the policy file; it has `qa`, `staging`");
     let start = Start::release().input("ssh-host", "").policy(policy).input("environment", "qa");
     let deploy = start.deploy();
-    assert_eq!((deploy.ssh.host.as_str(), deploy.layout.env_file().as_str()), ("qa.example.com", "/var/www/app/shared/.env/qa.env"));
+    assert_eq!(
+        (deploy.ssh.host.as_str(), deploy.layout.env_file().as_str()),
+        ("qa.example.com", "/var/www/app/shared/.env/qa.env")
+    );
     assert_snapshot!(Start::release().input("environment", "production").problems(), @"environment: `production` is not where deploy-staging releases to; production has a stage of its own, deploy-production");
 }
 
 #[test]
 fn what_the_step_does_not_use_is_a_warning_and_in_the_policy_it_is_fine() {
-    let start = Start::in_actions("build-gate").input("ssh-host", "staging.example.com").policy("ssh-user: deploy\nstaging-stable-for: 2h\n");
+    let start = Start::in_actions("build-gate")
+        .input("ssh-host", "staging.example.com")
+        .policy("ssh-user: deploy\nstaging-stable-for: 2h\n");
     assert_snapshot!(start.warnings().join("\n"), @"ssh-host: build-gate does not use this input; leave it out, or put it into the policy file if another stage needs it");
     let wrong = Start::in_actions("build-gate").policy("staging-stable-for: soon\n");
     assert_snapshot!(wrong.problems(), @"staging-stable-for: `soon` is not a duration; write `15s`, `10m`, `1h`, or plain seconds (.github/gated-deploy.yml:1)");
@@ -569,7 +624,10 @@ fn unknown_inputs_name_the_nearest_known_one() {
 
 #[test]
 fn build_gate_resolves_its_folders_in_the_workspace() {
-    let start = Start::in_actions("build-gate").file("app/artisan", "").input("source-dir", "./app/../app").input("output-dir", "out/here");
+    let start = Start::in_actions("build-gate")
+        .file("app/artisan", "")
+        .input("source-dir", "./app/../app")
+        .input("output-dir", "out/here");
     let gate = start.build_gate();
     assert_eq!(gate.source, start.workspace.path().join("app"));
     assert_eq!(gate.output, start.workspace.path().join("out/here"));
@@ -632,7 +690,7 @@ fn addresses_ports_and_names_are_held_to_their_form() {
     env-file: `/etc/passwd` is not usable: it is absolute; a path relative to the base is meant; write a path below base-dir, such as `shared/.env/staging.env`
     env-file: `../.env` is not usable: it contains `..`; write a path below base-dir, such as `shared/.env/staging.env`
     url: `ftp://example.com` has the scheme `ftp`; write scheme and host, such as `https://staging.example.com`
-    url: `https://user:pass@example.com` has a user or password in it; write scheme and host, such as `https://staging.example.com`; for a site behind basic auth use `health-via: tunnel`
+    url: `https://***@example.com` has a user or password in it; write scheme and host, such as `https://staging.example.com`; for a site behind basic auth use `health-via: tunnel`
     url: `https://example.com/?a=b` has a query or fragment; write scheme and host, such as `https://staging.example.com`
     url: `https://example.com/shop` has a path; write scheme and host, such as `https://staging.example.com`; paths go into health-paths
     health-address: `localhost:80` is not an address with a port; write an address and a port, such as `127.0.0.1:8080` or `[::1]:8080`
@@ -676,7 +734,11 @@ fn help_names_every_input_and_marks_the_secrets() {
     let Asked::Print(help) = Start::empty().args(&["--help"]).asked() else { panic!("--help prints") };
     let flowing = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for input in INPUTS {
-        assert!(help.contains(&format!("--{} ", input.name)) || help.contains(&format!("--{}\n", input.name)), "{} is missing", input.name);
+        assert!(
+            help.contains(&format!("--{} ", input.name)) || help.contains(&format!("--{}\n", input.name)),
+            "{} is missing",
+            input.name
+        );
         let marked = flowing.contains(&format!("SECRET: @file, or {}.", input.shell_variable()));
         assert_eq!(input.secret, marked, "{}", input.name);
     }
