@@ -35,6 +35,7 @@ fn bootstrap() -> Result<()> {
         );
     }
     ensure_tool("debootstrap", &["debootstrap", "debian-archive-keyring"])?;
+    eprintln!("lab: making {DEBIAN} with debootstrap, once, in about a minute");
     let root =
         tempfile::tempdir_in(build_dir()?).context("creating a folder for the base system")?;
     let mirrors = Mirrors::of_this_machine();

@@ -45,6 +45,11 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
+/// Whether a process with this number exists.
+pub(crate) fn is_running(pid: &str) -> bool {
+    Path::new("/proc").join(pid).exists()
+}
+
 /// Makes sure that `program` can be run; as root it is installed from the Debian packages named.
 pub(crate) fn ensure_tool(program: &str, packages: &[&str]) -> Result<()> {
     if installed(program) {
