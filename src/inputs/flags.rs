@@ -199,7 +199,7 @@ fn after_help() -> String {
 }
 
 /// Breaks at blanks so that no line is longer than `width`, where words allow.
-fn wrap(text: &str, width: usize) -> String {
+pub fn wrap(text: &str, width: usize) -> String {
     let mut wrapped = String::new();
     let mut column = 0;
     for word in text.split_whitespace() {

@@ -6,7 +6,7 @@ use gated_deploy::{
     domain::{Approval, Stage},
     inputs::{
         Asked, Environment, Inputs, Request, policy, read,
-        table::{EXIT_CODES, INPUTS, POLICY_KEYS, Preset},
+        table::{EXIT_CODES, INPUTS, OUTPUTS, POLICY_KEYS, Preset},
         typed::{BuildGate, Deploy, Route, Style},
         value,
     },
@@ -378,7 +378,7 @@ fn f40_a_key_in_the_wrong_input_is_not_shown() {
 
 #[test]
 fn f38_a_server_without_a_known_host_key_is_told_before_any_connection() {
-    assert_snapshot!(Start::release().input("ssh-port", "2222").input("ssh-host", "other.example.com").problems(), @"ssh-known-hosts: has no host key of a usable type for [other.example.com]:2222; add the line that begins with `[other.example.com]:2222`, or the `SHA256:` fingerprint of the server's host key");
+    assert_snapshot!(Start::release().input("ssh-port", "2222").input("ssh-host", "other.example.org").problems(), @"ssh-known-hosts: has no host key of a usable type for [other.example.org]:2222; add the line that begins with `[other.example.org]:2222`, or the `SHA256:` fingerprint of the server's host key");
 }
 
 #[test]
@@ -749,6 +749,34 @@ fn help_names_every_input_and_marks_the_secrets() {
     assert!(longest <= 100, "a line of {longest} columns");
     let Asked::Print(version) = Start::empty().args(&["--version"]).asked() else { panic!("--version prints") };
     assert_eq!(version, format!("gated-deploy {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_example_policy_is_all_that_a_step_with_three_secrets_needs() {
+    let start = Start::in_actions("deploy-staging")
+        .input("github-token", TOKEN)
+        .input("ssh-private-key", &keys().private)
+        .input("healthcheck-token", "marked-health-token")
+        .policy(include_str!("../../examples/gated-deploy.yml"));
+    let deploy = start.deploy();
+    assert_eq!((deploy.ssh.host.as_str(), deploy.site.url.as_str()), ("staging.example.com", "https://staging.example.com/"));
+    assert_eq!(deploy.layout.base().as_str(), "/var/www/shop");
+    assert!(start.warnings().is_empty());
+}
+
+#[test]
+fn action_yml_declares_what_is_read_and_leaves_defaults_to_the_program() {
+    let action: serde_yaml::Value = serde_yaml::from_str(include_str!("../../action.yml")).expect("action.yml is YAML");
+    let declared = action["inputs"].as_mapping().expect("action.yml has inputs");
+    assert_eq!(declared.len(), INPUTS.len());
+    for input in INPUTS {
+        let declared = &declared[input.name];
+        assert!(declared["description"].as_str().is_some_and(|text| text.starts_with(input.help)), "{}", input.name);
+        // A default there would look as if a person had given it, and beat the policy file.
+        assert_eq!(declared["default"].as_str(), (input.name == "github-token").then_some("${{ github.token }}"), "{}", input.name);
+    }
+    let outputs = action["outputs"].as_mapping().expect("action.yml has outputs");
+    assert!(OUTPUTS.iter().all(|output| outputs.contains_key(output.name)) && outputs.len() == OUTPUTS.len());
 }
 
 #[test]
