@@ -9,7 +9,7 @@ use clap::{
 
 use super::{
     problem::Problem,
-    table::{EXIT_CODES, INPUTS, Input, Kind, Preset, Subject},
+    table::{EXIT_CODES, INPUTS, Input, Kind, Subject},
 };
 use crate::domain::Secret;
 
@@ -174,15 +174,7 @@ fn value_name(input: &Input) -> &'static str {
 }
 
 fn help(input: &Input) -> String {
-    let mut text = input.help.to_owned();
-    match input.preset {
-        // The runner's expression means nothing on a command line.
-        Preset::Runner(_) => {}
-        Preset::Absent => {}
-        Preset::Required => text.push_str(" Required."),
-        Preset::Needed => text.push_str(" Needed."),
-        Preset::Is(_) | Preset::Told(_) => text.push_str(&format!(" Default: {}.", input.default_text())),
-    }
+    let mut text = input.described();
     if input.secret {
         text.push_str(&format!(" SECRET: @file, or {}.", input.shell_variable()));
     }

@@ -481,7 +481,7 @@ impl Reader<'_, '_> {
             }
         }
         for (input, entry) in self.raw.policy().entries() {
-            let told = |problem: &Problem| problem.input == input.name && problem.location.as_ref() == Some(&entry.location);
+            let told = |problem: &Problem| problem.input == input.name && problem.location.as_deref() == Some(&entry.location);
             if !self.problems.iter().any(told) {
                 let given = Given { text: entry.text.clone(), source: Source::Policy(entry.location.clone()) };
                 self.apply(input.name, &given, |text| value::check(input.kind, text));

@@ -143,6 +143,22 @@ impl Input {
         format!("GATED_DEPLOY_{}", self.name.to_ascii_uppercase().replace('-', "_"))
     }
 
+    /// The help with the words that are possible and with the default.
+    pub fn described(&self) -> String {
+        let mut text = self.help.to_owned();
+        if let Kind::OneOf(words) = self.kind {
+            text.push_str(&format!(" One of `{}`.", words.join("`, `")));
+        }
+        match self.preset {
+            Preset::Required => text.push_str(" Required."),
+            Preset::Needed => text.push_str(" Needed by the stages that use it."),
+            Preset::Is(_) | Preset::Told(_) => text.push_str(&format!(" Default: {}.", self.default_text())),
+            // The runner's expression stands in action.yml itself and means nothing on a command line.
+            Preset::Absent | Preset::Runner(_) => {}
+        }
+        text
+    }
+
     /// The default as a reader of the documentation sees it.
     pub fn default_text(&self) -> String {
         match self.preset {

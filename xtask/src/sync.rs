@@ -69,6 +69,8 @@ fn in_order(inputs: &'static [Input]) -> impl Iterator<Item = &'static Input> {
     Subject::ALL.into_iter().flat_map(move |subject| inputs.iter().filter(move |input| input.subject == subject))
 }
 
+/// Defaults stand in the descriptions: as `default:` they would reach the program as if a person had given them, and beat
+/// the policy file.
 fn action_yml() -> String {
     let mut yml = format!(
         "# {MADE}\n\
@@ -78,7 +80,7 @@ fn action_yml() -> String {
          \ninputs:\n"
     );
     for input in in_order(INPUTS) {
-        let _ = write!(yml, "  {}:\n    description: >-\n{}", input.name, folded(&described(input)));
+        let _ = write!(yml, "  {}:\n    description: >-\n{}", input.name, folded(&input.described()));
         let _ = writeln!(yml, "    required: {}", input.preset == Preset::Required);
         if let Preset::Runner(expression) = input.preset {
             let _ = writeln!(yml, "    default: {expression}");
@@ -95,16 +97,6 @@ fn action_yml() -> String {
 
 fn folded(text: &str) -> String {
     wrap(text, WIDTH).lines().map(|line| format!("      {line}\n")).collect()
-}
-
-/// The help with the default in words. Defaults of action.yml itself would reach the program as if a person had given
-/// them, and beat the policy file.
-fn described(input: &Input) -> String {
-    match input.preset {
-        Preset::Is(_) | Preset::Told(_) => format!("{} Default: {}.", input.help, input.default_text()),
-        Preset::Needed => format!("{} Needed by the stages that use it.", input.help),
-        Preset::Required | Preset::Absent | Preset::Runner(_) => input.help.to_owned(),
-    }
 }
 
 fn policy_schema() -> anyhow::Result<String> {
@@ -156,7 +148,7 @@ fn property(input: &Input) -> Value {
         }
         _ => json!({"type": ["string", "null"]}),
     };
-    property["description"] = Value::String(described(input));
+    property["description"] = Value::String(input.described());
     if let Preset::Is(text) = input.preset {
         property["default"] = default(input.kind, text);
     }
@@ -215,7 +207,14 @@ fn inputs_md() -> String {
 }
 
 fn row(md: &mut String, input: &Input, place: &str) {
-    let _ = writeln!(md, "| `{}` | {} | {place} | {} |", input.name, cell(&input.default_text()), cell(input.help));
+    let _ = writeln!(md, "| `{}` | {} | {place} | {} |", input.name, cell(&input.default_text()), cell(&what(input)));
+}
+
+fn what(input: &Input) -> String {
+    match input.kind {
+        Kind::OneOf(words) => format!("{} One of `{}`.", input.help, words.join("`, `")),
+        _ => input.help.to_owned(),
+    }
 }
 
 /// Markdown in a table's cell. What looks like a tag stands between backticks in all our texts.
