@@ -84,9 +84,11 @@ impl<'e> Raw<'e> {
 
     /// The text of a named input or policy key, or its plain default.
     pub fn given(&self, name: &str) -> Option<Given> {
-        self.directly(name).cloned().or_else(|| self.in_policy(name)).or_else(|| match table::find_policy_key(name)?.preset {
-            Preset::Is(text) => Some(Given { text: text.to_owned(), source: Source::Preset }),
-            _ => None,
+        self.directly(name).cloned().or_else(|| self.in_policy(name)).or_else(|| {
+            match table::find_policy_key(name)?.preset {
+                Preset::Is(text) => Some(Given { text: text.to_owned(), source: Source::Preset }),
+                _ => None,
+            }
         })
     }
 

@@ -111,7 +111,8 @@ pub enum Subject {
 }
 
 impl Subject {
-    pub const ALL: [Self; 7] = [Self::Run, Self::Build, Self::Server, Self::Site, Self::Release, Self::Production, Self::Repair];
+    pub const ALL: [Self; 7] =
+        [Self::Run, Self::Build, Self::Server, Self::Site, Self::Release, Self::Production, Self::Repair];
 }
 
 impl fmt::Display for Subject {
@@ -176,7 +177,8 @@ const EVERY: &[&str] =
 const DEPLOYS: &[&str] = &["deploy-staging", "deploy-production"];
 const BUILDS: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "preflight"];
 const RESOLVES: &[&str] = &["deploy-staging", "deploy-production", "preflight", "audit"];
-const SERVERS: &[&str] = &["deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
+const SERVERS: &[&str] =
+    &["deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
 const APPROVED: &[&str] = &["deploy-staging", "deploy-production", "rollback", "fix", "recover"];
 const SWITCHES: &[&str] = &["deploy-staging", "deploy-production", "rollback", "recover"];
 const STAGING_READERS: &[&str] = &["deploy-production", "preflight"];

@@ -2,6 +2,9 @@
 
 mod sync;
 
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -21,8 +24,14 @@ enum Task {
     },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<()> {
+    let root = root()?;
     match Line::parse().task {
-        Task::Sync { check } => sync::run(check),
+        Task::Sync { check } => sync::run(root, check),
     }
+}
+
+/// The project's folder.
+fn root() -> Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("finding the folder above xtask")
 }

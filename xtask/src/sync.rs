@@ -18,8 +18,7 @@ const MADE: &str = "Made by `cargo xtask sync` from src/inputs/table.rs; do not 
 const WIDTH: usize = 110;
 
 /// Writes the files, or, to check, fails and says what is different.
-pub(crate) fn run(check: bool) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("finding the folder above xtask")?;
+pub(crate) fn run(root: &Path, check: bool) -> anyhow::Result<()> {
     let mut stale = Vec::new();
     for (name, text) in files()? {
         let path = root.join(name);
@@ -59,8 +58,15 @@ fn difference(there: &str, made: &str) -> String {
     match lines.first() {
         None => "differs in line ends only".to_owned(),
         Some(first) => {
-            let (old, new) = (old.get(*first).copied().unwrap_or("(nothing)"), new.get(*first).copied().unwrap_or("(nothing)"));
-            format!("{} lines differ, from line {}: has `{}`, should have `{}`", lines.len(), first + 1, old.trim(), new.trim())
+            let (old, new) =
+                (old.get(*first).copied().unwrap_or("(nothing)"), new.get(*first).copied().unwrap_or("(nothing)"));
+            format!(
+                "{} lines differ, from line {}: has `{}`, should have `{}`",
+                lines.len(),
+                first + 1,
+                old.trim(),
+                new.trim()
+            )
         }
     }
 }
@@ -91,7 +97,7 @@ fn action_yml() -> String {
         let _ = write!(yml, "  {}:\n    description: >-\n{}", output.name, folded(output.help));
     }
     // An explicit entry point, because some runners need one; no args, because inputs come by the environment alone.
-    yml.push_str("\nruns:\n  using: docker\n  image: Dockerfile\n  entrypoint: /gated-deploy\n");
+    yml.push_str("\nruns:\n  using: docker\n  image: Dockerfile\n  entrypoint: /usr/local/bin/gated-deploy\n");
     yml
 }
 
@@ -106,7 +112,9 @@ fn policy_schema() -> anyhow::Result<String> {
         .map(|input| (input.name.to_owned(), property(input)))
         .collect();
     let mut section = settings.clone();
-    section.extend(POLICY_KEYS.iter().filter(|key| key.name == APPROVAL_PHRASE).map(|key| (key.name.to_owned(), property(key))));
+    section.extend(
+        POLICY_KEYS.iter().filter(|key| key.name == APPROVAL_PHRASE).map(|key| (key.name.to_owned(), property(key))),
+    );
     let mut top = settings;
     top.insert(
         ENVIRONMENTS.to_owned(),
@@ -142,7 +150,9 @@ fn property(input: &Input) -> Value {
         Kind::Duration { .. } => {
             json!({"anyOf": [{"type": "string", "pattern": "^[0-9]+[smh]?$"}, {"type": "integer", "minimum": 0}, {"type": "null"}]})
         }
-        Kind::OneOf(words) => json!({"enum": words.iter().map(|word| json!(word)).chain([Value::Null]).collect::<Vec<_>>()}),
+        Kind::OneOf(words) => {
+            json!({"enum": words.iter().map(|word| json!(word)).chain([Value::Null]).collect::<Vec<_>>()})
+        }
         kind if kind.is_list() => {
             json!({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}, {"type": "null"}]})
         }
@@ -173,7 +183,7 @@ fn inputs_md() -> String {
          environment's section beats the top of the file, the file beats the default. Empty is the same as not given.\n\n\
          Durations are `15s`, `10m`, `1h`, or plain seconds. Lists are one a line, or a YAML list in the policy file. Booleans are `true` and\n\
          `false`. White space around a value does not count. Secrets are masked, are refused in the policy file, and come on a command\n\
-         line only as `@file`. An input that the stage does not use is checked, and is a warning unless it stands in the policy file.\n"
+         line only as `@file`; `ssh-known-hosts` may come so, too. An input that the stage does not use is checked, and is a warning unless it stands in the policy file.\n"
     );
     for subject in Subject::ALL {
         let _ = write!(md, "\n## {subject}\n\n| input | default | where | what it is |\n|---|---|---|---|\n");
@@ -191,7 +201,9 @@ fn inputs_md() -> String {
             );
         }
     }
-    md.push_str("\n## Keys that only the policy file has\n\n| key | default | where | what it is |\n|---|---|---|---|\n");
+    md.push_str(
+        "\n## Keys that only the policy file has\n\n| key | default | where | what it is |\n|---|---|---|---|\n",
+    );
     for key in POLICY_KEYS {
         row(&mut md, key, if key.name == APPROVAL_PHRASE { "environment" } else { "policy" });
     }
@@ -226,7 +238,8 @@ fn cell(text: &str) -> String {
 mod tests {
     #[test]
     fn generated_files_are_up_to_date() {
-        if let Err(stale) = super::run(true) {
+        let root = crate::root().expect("xtask lies in a folder of the project");
+        if let Err(stale) = super::run(root, true) {
             panic!("{stale}");
         }
     }
