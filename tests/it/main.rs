@@ -3,4 +3,5 @@
 mod deploy;
 mod inputs;
 mod refusals;
+mod ssh;
 mod support;
