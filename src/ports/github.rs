@@ -1,9 +1,15 @@
 //! What we ask GitHub's REST API.
 
+mod api;
+mod call;
+mod download;
+mod wire;
+
 use std::{fs::File, time::Duration};
 
 use async_trait::async_trait;
 
+pub use self::api::{Api, Repository};
 use crate::domain::{CommitSha, Sha256Digest};
 
 /// A workflow run, as far as a release needs it. Absent, null and empty are different things (F4).
@@ -85,5 +91,10 @@ pub trait Github {
 
     /// Streams an artifact's zip into `file`; gives the digest of what came and its size. The redirect to the blob
     /// storage is followed without the token. `on_bytes` is told the bytes written so far and the total if known.
-    async fn download(&self, artifact: &Artifact, file: File, on_bytes: &mut dyn FnMut(u64, Option<u64>)) -> Result<(Sha256Digest, u64), GithubError>;
+    async fn download(
+        &self,
+        artifact: &Artifact,
+        file: File,
+        on_bytes: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<(Sha256Digest, u64), GithubError>;
 }

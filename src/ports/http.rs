@@ -1,9 +1,13 @@
-//! Asking our own site.
+//! Asking our own site, and the one place that sets up HTTP clients.
+
+pub(super) mod client;
+mod site;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::site::HttpSite;
 use crate::domain::Secret;
 
 /// One GET to the site. Redirects are answers, not to be followed (F68).

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     domain::{
-        Move, RemoteCommand, Sha256Digest,
+        Move, ReleaseName, RemoteCommand, Sha256Digest,
         bundle::{Bundle, Manifest, Verified},
     },
     inputs::typed,
@@ -56,8 +56,10 @@ pub struct Build {
 pub struct ServerFacts {
     /// What `current` points to, exactly as the link says; `None` before the first release.
     pub current: Option<String>,
-    /// Release folders that are there, oldest first.
-    pub releases: Vec<String>,
+    /// Where it really leads: the tree that is backed up.
+    pub live_tree: Option<String>,
+    /// Our release folders that are there, oldest first.
+    pub releases: Vec<ReleaseName>,
     /// PHP_VERSION_ID of the command line, e.g. 80229.
     pub php_version_id: u32,
     pub php_version: String,

@@ -1,4 +1,19 @@
 //! What steps do, grouped by subject. A step tells what happened and chooses no words for reports.
 
+pub mod artifact;
+pub mod backup;
 pub mod build;
+pub mod cache;
 pub mod context;
+pub mod current;
+pub mod database;
+pub mod ledger;
+pub mod lock;
+pub mod nginx;
+pub mod probe;
+pub mod remote;
+pub mod retention;
+pub mod server;
+pub mod services;
+pub mod settle;
+pub mod tree;

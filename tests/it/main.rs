@@ -1,3 +1,8 @@
-//! Stories: what people do with the action, and what they would see.
+//! Stories: what people do with the action, and what they would see. Real servers, real PHP, real OpenSSH; only GitHub is played.
 
 mod build;
+mod deploy;
+mod inputs;
+mod refusals;
+mod ssh;
+mod support;

@@ -1,0 +1,32 @@
+# The image that the runner starts: one static binary, the CA roots, nothing else.
+#
+# The base images are the published ones; where no registry can be reached, `cargo xtask image` first makes stand-ins
+# under the same names. Works with the legacy builder and with BuildKit.
+ARG RUST_IMAGE=rust:1.95-slim-bookworm
+
+FROM ${RUST_IMAGE} AS build
+# libssh2's OpenSSL is built from source: it needs make and a whole perl.
+RUN command -v make >/dev/null && perl -MFindBin -MIPC::Cmd -e1 2>/dev/null \
+    || { apt-get update && apt-get install -y --no-install-recommends make perl; }
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
+COPY lab/Cargo.toml lab/
+COPY xtask/Cargo.toml xtask/
+COPY action.yml ./
+COPY src src
+# The other members are named by the workspace but not built here.
+RUN mkdir lab/src xtask/src && touch lab/src/lib.rs && echo 'fn main() {}' >xtask/src/main.rs
+# The explicit target matters: build scripts and procedural macros must not get the flag.
+RUN target="$(uname -m)-unknown-linux-gnu" \
+    && RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --package gated-deploy --target "$target" \
+    && mkdir -p /image/usr/local/bin /image/etc/ssl/certs /image/tmp \
+    && cp "target/$target/release/gated-deploy" /image/usr/local/bin/ \
+    && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
+    && chmod 1777 /image/tmp
+
+FROM scratch
+COPY --from=build /image/ /
+ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+# Runs as root, as the runner's contract asks: its mounted files belong to the runner's user.
+ENTRYPOINT ["/usr/local/bin/gated-deploy"]

@@ -1,0 +1,1 @@
+export const shorten = (commit) => commit.slice(0, 8);

@@ -1,0 +1,16 @@
+<!doctype html>
+<html lang="en">
+<head>
+    <meta charset="utf-8">
+    <title>{{ config('app.name') }}</title>
+@foreach ($entry['css'] ?? [] as $file)
+    <link rel="stylesheet" href="/build/{{ $file }}">
+@endforeach
+    <script type="module" src="/build/{{ $entry['file'] }}"></script>
+</head>
+<body>
+    <h1>{{ config('app.name') }}</h1>
+    <p>Release <code id="commit">{{ $commit }}</code></p>
+    <img id="mark" alt="">
+</body>
+</html>

@@ -1,0 +1,3 @@
+<?php
+
+// The app has no commands of its own; the file exists because releases carry it.

@@ -1,0 +1,145 @@
+//! The base image of the lab's server. Where no image registry can be reached, debootstrap makes the same Debian from
+//! the machine's own package mirror, and the Dockerfile does not see the difference.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::docker::docker;
+use crate::workspace::{build_dir, ensure_tool, is_root, pipe, run};
+
+/// The name under which the Dockerfile asks for it.
+pub const DEBIAN: &str = "debian:bookworm-slim";
+const RELEASE: &str = "bookworm";
+/// Certificates that the owner of this machine added to Debian's.
+const OWN_CERTIFICATES: &str = "/usr/local/share/ca-certificates";
+
+/// Makes sure that docker has [`DEBIAN`]: already there, else from a registry, else made with debootstrap.
+pub fn ensure() -> Result<()> {
+    if docker(["image", "inspect", "--format", "{{.Id}}", DEBIAN]).is_ok() {
+        return Ok(());
+    }
+    let Err(pull) = docker(["pull", "--quiet", DEBIAN]) else {
+        return Ok(());
+    };
+    bootstrap()
+        .with_context(|| format!("{DEBIAN} cannot be pulled ({pull:#}), and making it failed"))
+}
+
+fn bootstrap() -> Result<()> {
+    if !is_root() {
+        bail!(
+            "debootstrap needs root: run `cargo xtask lab` once with sudo, or let docker reach a registry"
+        );
+    }
+    ensure_tool("debootstrap", &["debootstrap", "debian-archive-keyring"])?;
+    eprintln!("lab: making {DEBIAN} with debootstrap, once, in about a minute");
+    let root =
+        tempfile::tempdir_in(build_dir()?).context("creating a folder for the base system")?;
+    let mirrors = Mirrors::of_this_machine();
+    run(Command::new("debootstrap")
+        .args(["--variant=minbase", "--include=ca-certificates", RELEASE])
+        .arg(root.path())
+        .args(&mirrors.main))?;
+    mirrors.write_sources(root.path())?;
+    slim_down(root.path())?;
+    copy_own_certificates(root.path())?;
+    import(root.path())
+}
+
+/// As in the published slim image: packages leave their documentation out, and dpkg does not wait for the disk.
+fn slim_down(root: &Path) -> Result<()> {
+    let settings = "force-unsafe-io\n\
+        path-exclude /usr/share/doc/*\n\
+        path-exclude /usr/share/locale/*\n\
+        path-exclude /usr/share/man/*\n";
+    fs::write(root.join("etc/dpkg/dpkg.cfg.d/slim"), settings)
+        .context("writing the base image's dpkg settings")
+}
+
+fn import(root: &Path) -> Result<()> {
+    let mut archive = Command::new("tar");
+    archive
+        .args(["--create", "--exclude=./var/cache/apt/archives/*.deb"])
+        .arg("--exclude=./var/lib/apt/lists/*")
+        .arg("--directory")
+        .arg(root)
+        .arg(".");
+    pipe(
+        &mut archive,
+        Command::new("docker").args(["import", "-", DEBIAN]),
+    )
+}
+
+/// Debian's mirrors as this machine's apt knows them; empty on another distribution, where debootstrap's default serves.
+struct Mirrors {
+    main: Option<String>,
+    security: Option<String>,
+}
+
+impl Mirrors {
+    fn of_this_machine() -> Self {
+        let format = "$(LABEL) $(REPO_URI)";
+        let targets = run(Command::new("apt-get").args([
+            "indextargets",
+            "--format",
+            format,
+            "Origin: Debian",
+            "Created-By: Packages",
+        ]))
+        .unwrap_or_default();
+        let first = |label: &str| {
+            targets
+                .lines()
+                .filter_map(|line| line.split_once(' '))
+                .find(|(found, _)| *found == label)
+                .map(|(_, uri)| uri.to_owned())
+        };
+        Self {
+            main: first("Debian"),
+            security: first("Debian-Security"),
+        }
+    }
+
+    fn write_sources(&self, root: &Path) -> Result<()> {
+        let mut lines = String::new();
+        if let Some(uri) = &self.main {
+            lines += &format!("deb {uri} {RELEASE} main\ndeb {uri} {RELEASE}-updates main\n");
+        }
+        if let Some(uri) = &self.security {
+            lines += &format!("deb {uri} {RELEASE}-security main\n");
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        fs::write(root.join("etc/apt/sources.list"), lines)
+            .context("writing the base image's sources.list")
+    }
+}
+
+/// A mirror behind a private certificate authority stays reachable from inside the image.
+fn copy_own_certificates(root: &Path) -> Result<()> {
+    let Ok(certificates) = fs::read_dir(OWN_CERTIFICATES) else {
+        return Ok(());
+    };
+    for certificate in certificates {
+        let certificate = certificate.with_context(|| format!("reading {OWN_CERTIFICATES}"))?;
+        if certificate
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "crt")
+        {
+            let target = root
+                .join(OWN_CERTIFICATES.trim_start_matches('/'))
+                .join(certificate.file_name());
+            fs::copy(certificate.path(), &target)
+                .with_context(|| format!("copying to {}", target.display()))?;
+        }
+    }
+    run(Command::new("chroot")
+        .arg(root)
+        .arg("update-ca-certificates"))
+    .map(drop)
+}

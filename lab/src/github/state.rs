@@ -1,0 +1,288 @@
+//! What the repository contains at the moment, and what was asked so far.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    fs::File,
+    io::{self, Read},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    answers::Measured,
+    fault::Trap,
+    model::{Artifact, Branch, Content, Phase, Run, Workflow},
+    record::Request,
+};
+
+pub(super) struct State {
+    pub(super) requests: Vec<Request>,
+    pub(super) traps: Vec<Trap>,
+    pub(super) workflows: Vec<Workflow>,
+    pub(super) branches: BTreeMap<String, Branch>,
+    /// Requests that GitHub still answers in this hour, of [`State::RATE_LIMIT`].
+    pub(super) rate_remaining: u64,
+    pub(super) link_lifetime: Duration,
+    runs: BTreeMap<u64, Run>,
+    progress: HashMap<u64, VecDeque<Phase>>,
+    artifacts: BTreeMap<u64, (Artifact, Measured)>,
+    parents: BTreeMap<String, Vec<String>>,
+    links: Vec<Link>,
+}
+
+/// A signed address of an artifact's bytes.
+struct Link {
+    signature: String,
+    artifact_id: u64,
+    issued: Instant,
+}
+
+impl State {
+    /// Requests per hour that a `GITHUB_TOKEN` may make for one repository.
+    pub(super) const RATE_LIMIT: u64 = 1000;
+
+    pub(super) fn new() -> Self {
+        Self {
+            requests: Vec::new(),
+            traps: Vec::new(),
+            workflows: Vec::new(),
+            branches: BTreeMap::new(),
+            rate_remaining: Self::RATE_LIMIT,
+            link_lifetime: Duration::from_secs(60),
+            runs: BTreeMap::new(),
+            progress: HashMap::new(),
+            artifacts: BTreeMap::new(),
+            parents: BTreeMap::new(),
+            links: Vec::new(),
+        }
+    }
+
+    pub(super) fn add_run(&mut self, run: Run) {
+        self.add_workflow(run.name.as_deref().unwrap_or("Build"), run.workflow_path());
+        self.add_commit(&run.head_sha, None);
+        self.runs.insert(run.id, run);
+    }
+
+    pub(super) fn run(&self, id: u64) -> Option<&Run> {
+        self.runs.get(&id)
+    }
+
+    pub(super) fn run_mut(&mut self, id: u64) -> Option<&mut Run> {
+        self.runs.get_mut(&id)
+    }
+
+    pub(super) fn script_run(&mut self, id: u64, phases: Vec<Phase>) {
+        self.progress.insert(id, phases.into());
+    }
+
+    /// The run as this answer shows it: a scripted run makes its next step.
+    pub(super) fn look_at_run(&mut self, id: u64) -> Option<&Run> {
+        let run = self.runs.get_mut(&id)?;
+        if let Some(phase) = self.progress.get_mut(&id).and_then(VecDeque::pop_front) {
+            run.phase = phase;
+        }
+        Some(run)
+    }
+
+    /// The runs that a list shows, newest first. Every run that `asked_for` holds for is looked at.
+    pub(super) fn list_runs(&mut self, asked_for: impl Fn(&Run) -> bool) -> Vec<Run> {
+        let ids: Vec<u64> = self
+            .runs
+            .values()
+            .rev()
+            .filter(|run| asked_for(run))
+            .map(|run| run.id)
+            .collect();
+        let mut listed = Vec::new();
+        for id in ids {
+            let Some(run) = self.runs.get_mut(&id) else {
+                continue;
+            };
+            if run.listed_after > 0 {
+                run.listed_after -= 1;
+            } else {
+                listed.extend(self.look_at_run(id).cloned());
+            }
+        }
+        listed
+    }
+
+    pub(super) fn add_workflow(&mut self, name: &str, path: &str) {
+        if self.workflows.iter().all(|known| known.path != path) {
+            let id = 161_335 + self.workflows.len() as u64;
+            self.workflows.push(Workflow {
+                id,
+                name: name.into(),
+                path: path.into(),
+                state: "active".into(),
+            });
+        }
+    }
+
+    /// A workflow by its id or by the base name of its file.
+    pub(super) fn workflow(&self, id_or_file: &str) -> Option<&Workflow> {
+        self.workflows
+            .iter()
+            .find(|known| known.id.to_string() == id_or_file || known.file_name() == id_or_file)
+    }
+
+    pub(super) fn workflow_of(&self, run: &Run) -> u64 {
+        self.workflows
+            .iter()
+            .find(|known| known.path == run.workflow_path())
+            .map_or(0, |known| known.id)
+    }
+
+    pub(super) fn add_artifact(&mut self, artifact: Artifact) -> Result<()> {
+        let measured = measure(&artifact.content)
+            .with_context(|| format!("reading artifact {}", artifact.name))?;
+        self.artifacts.insert(artifact.id, (artifact, measured));
+        Ok(())
+    }
+
+    pub(super) fn artifact_mut(&mut self, id: u64) -> Option<&mut Artifact> {
+        self.artifacts.get_mut(&id).map(|(artifact, _)| artifact)
+    }
+
+    /// An artifact that has been listed, or needs no listing.
+    pub(super) fn artifact(&self, id: u64) -> Option<&(Artifact, Measured)> {
+        self.artifacts
+            .get(&id)
+            .filter(|(artifact, _)| artifact.listed_after == 0)
+    }
+
+    /// The artifacts that a list shows, newest first.
+    pub(super) fn list_artifacts(
+        &mut self,
+        asked_for: impl Fn(&Artifact) -> bool,
+    ) -> Vec<(Artifact, Measured)> {
+        let mut listed = Vec::new();
+        for (artifact, measured) in self
+            .artifacts
+            .values_mut()
+            .rev()
+            .filter(|(artifact, _)| asked_for(artifact))
+        {
+            if artifact.listed_after > 0 {
+                artifact.listed_after -= 1;
+            } else {
+                listed.push((artifact.clone(), measured.clone()));
+            }
+        }
+        listed
+    }
+
+    /// A fresh signature (as in the query string, percent-encoded) for an artifact's bytes.
+    pub(super) fn sign(&mut self, artifact_id: u64) -> String {
+        let hash = Sha256::digest(format!(
+            "link {} to artifact {artifact_id}",
+            self.links.len()
+        ));
+        // Real ones are base64 and end in an encoded "=", which naive masking misses.
+        let signature = format!("{hash:x}=");
+        self.links.push(Link {
+            signature: signature.clone(),
+            artifact_id,
+            issued: Instant::now(),
+        });
+        signature.replace('=', "%3D")
+    }
+
+    /// Signatures issued so far, as in the query string.
+    pub(super) fn signatures(&self) -> Vec<String> {
+        self.links
+            .iter()
+            .map(|link| link.signature.replace('=', "%3D"))
+            .collect()
+    }
+
+    /// The artifact that a signature still opens.
+    pub(super) fn open(&self, artifact_id: u64, signature: &str) -> Option<&Artifact> {
+        let link = self
+            .links
+            .iter()
+            .find(|link| link.signature == signature && link.artifact_id == artifact_id)?;
+        (link.issued.elapsed() < self.link_lifetime).then_some(())?;
+        self.artifacts
+            .get(&artifact_id)
+            .map(|(artifact, _)| artifact)
+    }
+
+    pub(super) fn add_branch(&mut self, branch: Branch) {
+        self.add_commit(&branch.sha, None);
+        self.branches.insert(branch.name.clone(), branch);
+    }
+
+    pub(super) fn add_commit(&mut self, sha: &str, parent: Option<&str>) {
+        self.parents
+            .entry(sha.to_owned())
+            .or_default()
+            .extend(parent.map(str::to_owned));
+    }
+
+    /// The commit that a branch name, a SHA or the unambiguous start of one means.
+    pub(super) fn resolve(&self, reference: &str) -> Option<&str> {
+        if let Some(branch) = self
+            .branches
+            .get(reference.strip_prefix("heads/").unwrap_or(reference))
+        {
+            return Some(&branch.sha);
+        }
+        let mut found = self
+            .parents
+            .keys()
+            .filter(|sha| reference.len() >= 4 && sha.starts_with(reference));
+        found
+            .next()
+            .filter(|_| found.next().is_none())
+            .map(String::as_str)
+    }
+
+    pub(super) fn parents(&self, sha: &str) -> &[String] {
+        self.parents.get(sha).map_or(&[], Vec::as_slice)
+    }
+
+    /// A commit and everything before it, newest first.
+    pub(super) fn history(&self, sha: &str) -> Vec<String> {
+        let (mut seen, mut history, mut next) = (
+            BTreeSet::new(),
+            Vec::new(),
+            VecDeque::from([sha.to_owned()]),
+        );
+        while let Some(sha) = next.pop_front() {
+            if seen.insert(sha.clone()) {
+                next.extend(self.parents(&sha).iter().cloned());
+                history.push(sha);
+            }
+        }
+        history
+    }
+}
+
+fn measure(content: &Content) -> io::Result<Measured> {
+    let mut hasher = Sha256::new();
+    let size = match content {
+        Content::Memory(bytes) => {
+            hasher.update(bytes);
+            bytes.len() as u64
+        }
+        Content::File(path) => {
+            let (mut file, mut piece, mut size) = (File::open(path)?, vec![0; 1 << 16], 0);
+            loop {
+                match file.read(&mut piece)? {
+                    0 => break size,
+                    read => {
+                        hasher.update(&piece[..read]);
+                        size += read as u64;
+                    }
+                }
+            }
+        }
+    };
+    Ok(Measured {
+        digest: format!("sha256:{:x}", hasher.finalize()),
+        size,
+    })
+}

@@ -1,0 +1,137 @@
+//! The image of the lab's server, rebuilt exactly when its sources change.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+use walkdir::WalkDir;
+
+use crate::docker::{docker, ensure_daemon};
+use crate::workspace::{build_dir, ensure_tool, lock, run, sources};
+use crate::{base, server};
+
+/// A built image of the server, ready to be started.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Repository and tag; the tag is a hash over everything the image is made from.
+    pub name: String,
+    hash: String,
+}
+
+impl Image {
+    /// Where files that belong to this version of the image are kept, and nothing else.
+    pub(crate) fn work_dir(&self) -> Result<PathBuf> {
+        let dir = build_dir()?.join(&self.hash);
+        fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+        Ok(dir)
+    }
+
+    fn exists(&self) -> bool {
+        docker(["image", "inspect", "--format", "{{.Id}}", &self.name]).is_ok()
+    }
+}
+
+/// Builds the image if docker does not have it yet. Processes that ask at the same time wait for one build.
+pub fn ensure() -> Result<Image> {
+    ensure_daemon()?;
+    let hash = hash_of_sources()?;
+    let image = Image {
+        name: format!("gated-deploy-lab:{hash}"),
+        hash,
+    };
+    if image.exists() {
+        return Ok(image);
+    }
+    let _lock = lock("image.lock")?;
+    if !image.exists() {
+        base::ensure()?;
+        build(&image).context("building the lab's server image")?;
+    }
+    Ok(image)
+}
+
+fn build(image: &Image) -> Result<()> {
+    eprintln!(
+        "lab: building the server's image {}, once, in two or three minutes",
+        image.name
+    );
+    let context = tempfile::tempdir_in(image.work_dir()?).context("creating the build context")?;
+    let front_end = build_front_end(&image.work_dir()?)?;
+    copy_tree(&sources().join("server"), context.path())?;
+    copy_tree(&sources().join("app"), &context.path().join("app"))?;
+    copy_tree(
+        &front_end.path().join("public/build"),
+        &context.path().join("build"),
+    )?;
+    let seed = format!("SEED_COMMIT={}", server::SEED_COMMIT);
+    run(Command::new("docker")
+        .args([
+            "build",
+            "--force-rm",
+            "--network",
+            "host",
+            "--build-arg",
+            &seed,
+            "--tag",
+            &image.name,
+        ])
+        .arg(context.path()))
+    .map(drop)
+}
+
+/// Runs the real Vite over a copy of the app, so that `node_modules` never stands in the source tree.
+fn build_front_end(work_dir: &Path) -> Result<tempfile::TempDir> {
+    ensure_tool("npm", &["npm"])?;
+    let copy = tempfile::tempdir_in(work_dir).context("creating a folder for the front end")?;
+    copy_tree(&sources().join("app"), copy.path())?;
+    run(Command::new("npm")
+        .args(["ci", "--no-audit", "--no-fund"])
+        .current_dir(copy.path()))?;
+    run(Command::new("npm")
+        .args(["run", "build"])
+        .current_dir(copy.path()))?;
+    Ok(copy)
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("creating {}", to.display()))?;
+    run(Command::new("cp")
+        .args(["--archive", "--no-target-directory"])
+        .args([from, to]))
+    .map(drop)
+}
+
+/// Over names, whether a file can be executed, and contents: what `docker build` sees, and nothing that a checkout changes.
+fn hash_of_sources() -> Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(server::SEED_COMMIT);
+    for folder in ["server", "app"] {
+        hash_tree(&mut hash, sources(), folder)?;
+    }
+    Ok(hash
+        .finalize()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+/// Adds a file, or every file of a folder in the order of their names, to a hash. `name` is relative to `root`.
+pub(crate) fn hash_tree(hash: &mut Sha256, root: &Path, name: &str) -> Result<()> {
+    for entry in WalkDir::new(root.join(name)).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("listing {name} in {}", root.display()))?;
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let path = entry.path();
+        let content = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        let mode = entry.metadata().with_context(|| format!("reading {}", path.display()))?.permissions().mode();
+        let name = path.strip_prefix(root).unwrap_or(path).to_string_lossy();
+        hash.update(format!("{name}\0{}\0{}\0", mode & 0o100, content.len()));
+        hash.update(content);
+    }
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! The API over octocrab.
+
+use std::{fs::File, rc::Rc, time::Duration};
+
+use async_trait::async_trait;
+use octocrab::{OctocrabBuilder, service::middleware::retry::RetryConfig};
+use reqwest::{StatusCode, header};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::{
+    Artifact, Github, GithubError, WorkflowRun,
+    call::{Answer, Caller, text},
+    download, wire,
+};
+use crate::{
+    domain::{CommitSha, Secret, Sha256Digest},
+    ports::{clock::Clock, http::client},
+};
+
+/// How long one answer of the API may take. GitHub itself gives up after 10 s (runner-contract E.3).
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the blob storage may stay silent in the middle of a download.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Pages of 100 that a list may have: GitHub gives no more than 1000 results for a filtered list.
+const PAGES: usize = 10;
+
+/// Which repository, and where its API is.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    /// `https://api.github.com`, or a GitHub Enterprise Server's `https://host/api/v3`.
+    pub api_url: Url,
+    pub owner: String,
+    pub name: String,
+}
+
+/// GitHub's REST API for one repository.
+pub struct Api {
+    pub(super) caller: Caller,
+    /// Knows no token: it talks to the blob storage.
+    pub(super) blobs: reqwest::Client,
+    pub(super) repository: Repository,
+}
+
+impl Api {
+    /// Must be called inside the tokio runtime that the requests will run on.
+    ///
+    /// # Errors
+    /// A sentence: the token or the API's address cannot be used.
+    pub fn new(repository: Repository, token: &Secret, clock: Rc<dyn Clock>) -> Result<Self, String> {
+        // octocrab panics on a token that no header can carry.
+        if header::HeaderValue::from_str(token.expose()).is_err() || token.is_empty() {
+            return Err("the GitHub token is empty or has characters that no token has (a line break?)".to_owned());
+        }
+        let api = client::build(|builder| builder.timeout(ANSWER_TIMEOUT))?;
+        let blobs = client::build(|builder| builder.read_timeout(STALL_TIMEOUT).user_agent("gated-deploy"))?;
+        let octocrab = OctocrabBuilder::new()
+            .base_uri(repository.api_url.as_str().trim_end_matches('/'))
+            .map_err(|error| format!("`{}` cannot be the address of an API: {error}", repository.api_url))?
+            .personal_token(token.expose().to_owned())
+            // Its own policies ask again at once, and for writes too.
+            .add_retry_config(RetryConfig::None)
+            .add_header(header::ACCEPT, "application/vnd.github+json".to_owned())
+            .build_with_reqwest(api)
+            .map_err(|error| format!("setting up the client of {}: {error}", repository.api_url))?;
+        Ok(Self { caller: Caller::new(octocrab, clock), blobs, repository })
+    }
+
+    /// A route below the repository.
+    pub(super) fn route(&self, rest: &str) -> String {
+        format!("/repos/{}/{}/{rest}", self.repository.owner, self.repository.name)
+    }
+
+    async fn read<T: DeserializeOwned>(&self, route: &str) -> Result<T, GithubError> {
+        self.page(route).await.map(|(value, _)| value)
+    }
+
+    /// An answer, and the route of the page after it.
+    async fn page<T: DeserializeOwned>(&self, route: &str) -> Result<(T, Option<String>), GithubError> {
+        let answer = self.caller.get(route).await?;
+        if answer.status != StatusCode::OK {
+            let told = format!(
+                "{} to GET {route}; was {}/{} renamed?",
+                answer.status, self.repository.owner, self.repository.name
+            );
+            return Err(GithubError::Unexpected(told));
+        }
+        let next = self.next(&answer)?;
+        let value = serde_json::from_str(&answer.body)
+            .map_err(|error| GithubError::Unexpected(format!("GET {route}: {error}")))?;
+        Ok((value, next))
+    }
+
+    /// The `next` link, as a route. Links that lead away from the API are refused: the token would go there.
+    fn next(&self, answer: &Answer) -> Result<Option<String>, GithubError> {
+        let Some(next) = text(&answer.headers, "link").and_then(next_link) else { return Ok(None) };
+        let api = &self.repository.api_url;
+        let url =
+            api.join(next).map_err(|error| GithubError::Unexpected(format!("the link to the next page: {error}")))?;
+        if url.origin() != api.origin() {
+            return Err(GithubError::Unexpected(format!(
+                "the next page is said to be at {}, which is not the API",
+                url.origin().ascii_serialization()
+            )));
+        }
+        Ok(Some(url[url::Position::BeforePath..url::Position::AfterQuery].to_owned()))
+    }
+
+    async fn all<L: DeserializeOwned, T>(
+        &self,
+        route: String,
+        items: impl Fn(L) -> Vec<T>,
+    ) -> Result<Vec<T>, GithubError> {
+        let mut all = Vec::new();
+        let mut next = Some(route);
+        for _ in 0..PAGES {
+            let Some(route) = next else { return Ok(all) };
+            let (list, after) = self.page(&route).await?;
+            all.extend(items(list));
+            next = after;
+        }
+        match next {
+            None => Ok(all),
+            Some(_) => Err(GithubError::Unexpected(format!("a list has more than {PAGES} pages"))),
+        }
+    }
+
+    /// What stands for the workflow in routes, and how to know its runs.
+    async fn resolve(&self, workflow: &str) -> Result<(String, RunsOf), GithubError> {
+        let file = workflow.rsplit('/').next().unwrap_or(workflow);
+        if file.ends_with(".yml") || file.ends_with(".yaml") {
+            return Ok((percent(file), RunsOf::File(file.to_owned())));
+        }
+        let route = self.route("actions/workflows?per_page=100");
+        let all: Vec<wire::Workflow> = self.all(route, |list: wire::Workflows| list.workflows).await?;
+        let named: Vec<&wire::Workflow> =
+            all.iter().filter(|known| known.name == workflow && known.state != "deleted").collect();
+        match named.as_slice() {
+            [one] => Ok((one.id.to_string(), RunsOf::Path(one.path.clone()))),
+            [] => {
+                let names: Vec<&str> =
+                    all.iter().map(|known| known.path.rsplit('/').next().unwrap_or(&known.path)).collect();
+                Err(GithubError::NotFound(format!("no workflow is named `{workflow}`; there are {}", names.join(", "))))
+            }
+            several => {
+                let paths: Vec<&str> = several.iter().map(|known| known.path.as_str()).collect();
+                Err(GithubError::Unexpected(format!(
+                    "several workflows are named `{workflow}`: {}; give the file's name",
+                    paths.join(", ")
+                )))
+            }
+        }
+    }
+}
+
+/// How the runs of a workflow are known, whatever the list was filtered by.
+enum RunsOf {
+    File(String),
+    Path(String),
+}
+
+impl RunsOf {
+    fn has(&self, run: &WorkflowRun) -> bool {
+        match self {
+            Self::File(name) => run.path.rsplit('/').next() == Some(name),
+            Self::Path(path) => run.path == *path,
+        }
+    }
+}
+
+#[async_trait(?Send)]
+impl Github for Api {
+    async fn run(&self, id: u64) -> Result<WorkflowRun, GithubError> {
+        let run: wire::Run = self.read(&self.route(&format!("actions/runs/{id}"))).await?;
+        let run = WorkflowRun::from(run);
+        if run.id != id {
+            return Err(GithubError::Unexpected(format!("asked for run {id}, got run {}", run.id)));
+        }
+        Ok(run)
+    }
+
+    async fn runs_for(&self, workflow: &str, commit: &CommitSha) -> Result<Vec<WorkflowRun>, GithubError> {
+        let (workflow, runs_of) = self.resolve(workflow).await?;
+        let route = self.route(&format!(
+            "actions/workflows/{workflow}/runs?head_sha={commit}&exclude_pull_requests=true&per_page=100"
+        ));
+        let runs = self.all(route, |list: wire::Runs| list.workflow_runs).await?;
+        // The list is a search index; what it was asked to filter by is checked again (F3).
+        let mut runs: Vec<WorkflowRun> = runs.into_iter().map(WorkflowRun::from).collect();
+        runs.retain(|run| run.head_sha == *commit && runs_of.has(run));
+        runs.sort_by_key(|run| std::cmp::Reverse(run.id));
+        runs.dedup_by_key(|run| run.id);
+        Ok(runs)
+    }
+
+    async fn artifacts(&self, run_id: u64, name: &str) -> Result<Vec<Artifact>, GithubError> {
+        let route = self.route(&format!("actions/runs/{run_id}/artifacts?name={}&per_page=100", percent(name)));
+        let artifacts = self.all(route, |list: wire::Artifacts| list.artifacts).await?;
+        let mut artifacts: Vec<Artifact> =
+            artifacts.into_iter().map(Artifact::from).filter(|artifact| artifact.name == name).collect();
+        artifacts.sort_by_key(|artifact| std::cmp::Reverse(artifact.id));
+        Ok(artifacts)
+    }
+
+    async fn download(
+        &self,
+        artifact: &Artifact,
+        file: File,
+        on_bytes: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<(Sha256Digest, u64), GithubError> {
+        download::artifact(self, artifact, file, on_bytes).await
+    }
+}
+
+/// The address in a `Link` header that has `rel="next"` (RFC 8288).
+fn next_link(header: &str) -> Option<&str> {
+    header.split(',').find_map(|link| {
+        let (address, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        parameters.split(';').any(|parameter| parameter.trim() == "rel=\"next\"").then_some(address)
+    })
+}
+
+/// Percent-encoding for a path segment or a query value: everything but RFC 3986's unreserved characters.
+fn percent(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}

@@ -1,0 +1,159 @@
+//! One GET to the API: patient with what passes by itself, plain about the rest.
+
+use std::{error::Error, rc::Rc, time::Duration};
+
+use octocrab::Octocrab;
+use reqwest::{StatusCode, header::HeaderMap};
+
+use super::{GithubError, wire};
+use crate::ports::{clock::Clock, http::client};
+
+/// Tries of one GET, the first one included.
+const TRIES: u32 = 4;
+
+/// Longest time to wait for a rate limit inside a call. Waiting longer is the caller's to decide.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What GitHub asks for when it names no time after a secondary rate limit (runner-contract E.3).
+const UNNAMED_WAIT: Duration = Duration::from_secs(60);
+
+/// The client with our rules of retrying. Only reads pass here, so asking again is harmless.
+pub(super) struct Caller {
+    octocrab: Octocrab,
+    clock: Rc<dyn Clock>,
+}
+
+/// An answer that says yes: a success, or a redirect.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+/// An answer that says no, and whether it may say yes in a while.
+struct No {
+    error: GithubError,
+    again: Again,
+}
+
+enum Again {
+    Never,
+    /// The server or the network failed.
+    Soon,
+    /// A rate limit that ends then.
+    After(Duration),
+}
+
+impl Caller {
+    pub(super) fn new(octocrab: Octocrab, clock: Rc<dyn Clock>) -> Self {
+        Self { octocrab, clock }
+    }
+
+    /// Asks for `route`, at most four times: after 1, 2 and 4 s when the server or the network failed, and when a rate
+    /// limit ends if that is within a minute.
+    pub(super) async fn get(&self, route: &str) -> Result<Answer, GithubError> {
+        let mut tried = 1;
+        loop {
+            let no = match self.once(route).await {
+                Ok(answer) => return Ok(answer),
+                Err(no) => no,
+            };
+            let wait = match no.again {
+                Again::Soon => jittered(Duration::from_secs(1 << (tried - 1))),
+                Again::After(wait) if wait <= PATIENCE => wait,
+                Again::Never | Again::After(_) => return Err(no.error),
+            };
+            if tried == TRIES {
+                return Err(no.error);
+            }
+            self.clock.sleep(wait).await;
+            tried += 1;
+        }
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    async fn once(&self, route: &str) -> Result<Answer, No> {
+        let response = self.octocrab._get(route).await.map_err(|error| lost(route, &error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = self.octocrab.body_to_string(response).await.map_err(|error| lost(route, &error))?;
+        if status.is_success() || status.is_redirection() {
+            return Ok(Answer { status, headers, body });
+        }
+        Err(self.refusal(route, status, &headers, &body))
+    }
+
+    fn refusal(&self, route: &str, status: StatusCode, headers: &HeaderMap, body: &str) -> No {
+        let message =
+            serde_json::from_str(body).map_or_else(|_| status.to_string(), |refusal: wire::Refusal| refusal.message);
+        let never = |error| No { error, again: Again::Never };
+        if let Some(wait) = self.rate_limit(status, headers, &message) {
+            return No { error: GithubError::RateLimited { retry_after: wait }, again: Again::After(wait) };
+        }
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let needs = text(headers, "x-accepted-github-permissions").map(str::to_owned);
+                never(GithubError::Forbidden { message, needs })
+            }
+            StatusCode::NOT_FOUND => never(GithubError::NotFound(format!("GET {route}: {message}"))),
+            StatusCode::GONE => never(GithubError::Expired),
+            _ if status.is_server_error() => {
+                let error = GithubError::Unavailable(format!("GitHub answered {status} to GET {route}, {TRIES} times"));
+                No { error, again: Again::Soon }
+            }
+            _ => never(GithubError::Unexpected(format!("{status} to GET {route}: {message}"))),
+        }
+    }
+
+    /// How long a rate limit lasts, if this refusal is one.
+    fn rate_limit(&self, status: StatusCode, headers: &HeaderMap, message: &str) -> Option<Duration> {
+        if !matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS) {
+            return None;
+        }
+        let number = |name| text(headers, name).and_then(|value| value.parse::<u64>().ok());
+        if let Some(seconds) = number("retry-after") {
+            return Some(Duration::from_secs(seconds));
+        }
+        if number("x-ratelimit-remaining") == Some(0)
+            && let Some(reset) = number("x-ratelimit-reset")
+        {
+            let now = u64::try_from(self.clock.now().timestamp()).unwrap_or(0);
+            return Some(Duration::from_secs(reset.saturating_sub(now).max(1)));
+        }
+        let limited = status == StatusCode::TOO_MANY_REQUESTS || message.to_ascii_lowercase().contains("rate limit");
+        limited.then_some(UNNAMED_WAIT)
+    }
+}
+
+/// A header's value, if it is text.
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Up to a quarter more, so that jobs that failed together do not come back together.
+pub(super) fn jittered(delay: Duration) -> Duration {
+    let [byte, ..] = *uuid::Uuid::new_v4().as_bytes();
+    delay + delay.mul_f64(f64::from(byte) / 1024.0)
+}
+
+/// No answer at all, or one that broke off.
+fn lost(route: &str, error: &octocrab::Error) -> No {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    let mut request = None;
+    while let Some(cause) = next {
+        request = request.or(cause.downcast_ref::<reqwest::Error>());
+        next = cause.source();
+    }
+    match request {
+        Some(request) => {
+            let error = GithubError::Unavailable(format!(
+                "GET {route} got no answer, {TRIES} times: {}",
+                client::sentence(request)
+            ));
+            No { error, again: Again::Soon }
+        }
+        None => No { error: GithubError::Unexpected(format!("GET {route}: {error}")), again: Again::Never },
+    }
+}

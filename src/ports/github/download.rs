@@ -1,0 +1,176 @@
+//! An artifact's bytes. The API redirects to a blob storage that must not see the token (it answers 400 if it does), with a link
+//! that is signed, lives for a minute and must never be printed.
+
+use std::{
+    fs::File,
+    io::{Seek as _, SeekFrom, Write as _},
+    time::Duration,
+};
+
+use reqwest::{Response, StatusCode, header};
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use super::{
+    Artifact, GithubError,
+    api::Api,
+    call::{jittered, text},
+};
+use crate::{domain::Sha256Digest, ports::http::client};
+
+/// Downloads from the beginning, the first one included. Each takes a new link.
+const TRIES: u32 = 3;
+
+/// Redirects from the API's link to the bytes.
+const HOPS: usize = 3;
+
+/// The most that an artifact of unknown size may have.
+const MOST: u64 = 4 << 30;
+
+/// What an artifact may have beyond the size that the API tells.
+const SLACK: u64 = 1 << 20;
+
+/// Why a download gave nothing, and whether another one may.
+struct Broken {
+    error: GithubError,
+    again: bool,
+}
+
+impl Broken {
+    fn again(error: String) -> Self {
+        Self { error: GithubError::BadDownload(error), again: true }
+    }
+
+    fn never(error: String) -> Self {
+        Self { error: GithubError::BadDownload(error), again: false }
+    }
+}
+
+pub(super) async fn artifact(
+    api: &Api,
+    artifact: &Artifact,
+    mut file: File,
+    on_bytes: &mut dyn FnMut(u64, Option<u64>),
+) -> Result<(Sha256Digest, u64), GithubError> {
+    let most = if artifact.size > 0 { artifact.size.saturating_add(SLACK) } else { MOST };
+    let mut tried = 1;
+    loop {
+        let broken = match once(api, artifact, &mut file, most, on_bytes).await {
+            Ok(done) => return Ok(done),
+            Err(broken) => broken,
+        };
+        if !broken.again || tried == TRIES {
+            return Err(broken.error);
+        }
+        api.caller.clock().sleep(jittered(Duration::from_secs(1 << (tried - 1)))).await;
+        tried += 1;
+    }
+}
+
+async fn once(
+    api: &Api,
+    artifact: &Artifact,
+    file: &mut File,
+    most: u64,
+    on_bytes: &mut dyn FnMut(u64, Option<u64>),
+) -> Result<(Sha256Digest, u64), Broken> {
+    let link = link(api, artifact).await.map_err(|error| Broken { error, again: false })?;
+    let response = open(api, link).await?;
+    file.set_len(0)
+        .and_then(|()| file.seek(SeekFrom::Start(0)))
+        .map_err(|error| Broken::never(format!("emptying the file: {error}")))?;
+    receive(response, file, most, on_bytes).await
+}
+
+/// Where the bytes are, for the next minute.
+async fn link(api: &Api, artifact: &Artifact) -> Result<Url, GithubError> {
+    let route = api.route(&format!("actions/artifacts/{}/zip", artifact.id));
+    let answer = api.caller.get(&route).await?;
+    let location = text(&answer.headers, "location").filter(|_| answer.status.is_redirection());
+    let location = location.ok_or_else(|| {
+        GithubError::Unexpected(format!("GET {route}: {} without a link to the bytes", answer.status))
+    })?;
+    checked(api, &api.repository.api_url, location).map_err(|broken| broken.error)
+}
+
+/// Follows the storage's own redirects, if it has any, up to the bytes.
+async fn open(api: &Api, mut link: Url) -> Result<Response, Broken> {
+    for _ in 0..=HOPS {
+        let host = host(&link);
+        let sent = api.blobs.get(link.clone()).header(header::ACCEPT_ENCODING, "identity").send().await;
+        let response = sent.map_err(|error| Broken::again(format!("{host}: {}", client::sentence(&error))))?;
+        match response.status() {
+            StatusCode::OK => return Ok(response),
+            status if status.is_redirection() => {
+                let location = text(response.headers(), "location")
+                    .ok_or_else(|| Broken::never(format!("{host} redirects to nowhere")))?;
+                link = checked(api, &link, location)?;
+            }
+            // 403 is what the storage says to a link that is over a minute old.
+            status => return Err(Broken::again(format!("{host} answered {status}"))),
+        }
+    }
+    Err(Broken::never(format!("more than {HOPS} redirects, the last one by {}", host(&link))))
+}
+
+/// A link that we may follow: https, unless the API itself is asked without it (inside a laboratory or a company's own
+/// network), and without credentials of its own.
+fn checked(api: &Api, base: &Url, location: &str) -> Result<Url, Broken> {
+    // Neither the link nor the parser's complaint about it is shown: both can hold the signature.
+    let link = base.join(location).map_err(|_| Broken::never("the link to the bytes is not a URL".to_owned()))?;
+    let plain_is_fine = api.repository.api_url.scheme() == "http";
+    match link.scheme() {
+        "https" => {}
+        "http" if plain_is_fine => {}
+        scheme => {
+            return Err(Broken::never(format!(
+                "the link to the bytes leads to {} over {scheme}, not https",
+                host(&link)
+            )));
+        }
+    }
+    if !link.username().is_empty() || link.password().is_some() {
+        return Err(Broken::never(format!("the link to the bytes at {} carries a user name", host(&link))));
+    }
+    Ok(link)
+}
+
+async fn receive(
+    mut response: Response,
+    file: &mut File,
+    most: u64,
+    on_bytes: &mut dyn FnMut(u64, Option<u64>),
+) -> Result<(Sha256Digest, u64), Broken> {
+    let total = response.content_length();
+    let too_large = |size: u64| Broken::never(format!("it has {size} bytes or more, at most {most} were expected"));
+    if let Some(size) = total.filter(|size| *size > most) {
+        return Err(too_large(size));
+    }
+    let mut hasher = Sha256::new();
+    let mut received = 0;
+    loop {
+        let chunk = match response.chunk().await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) if total.is_none_or(|total| received == total) => break,
+            Ok(None) => return Err(short(received, total, "the answer is complete")),
+            Err(error) => return Err(short(received, total, &client::sentence(&error))),
+        };
+        received += chunk.len() as u64;
+        if received > most {
+            return Err(too_large(received));
+        }
+        hasher.update(&chunk);
+        file.write_all(&chunk).map_err(|error| Broken::never(format!("writing after {received} bytes: {error}")))?;
+        on_bytes(received, total);
+    }
+    Ok((Sha256Digest::from_hash(hasher), received))
+}
+
+fn short(received: u64, total: Option<u64>, why: &str) -> Broken {
+    let total = total.map_or_else(|| "an unknown number of".to_owned(), |total| total.to_string());
+    Broken::again(format!("ended after {received} of {total} bytes, {TRIES} times ({why})"))
+}
+
+fn host(url: &Url) -> &str {
+    url.host_str().unwrap_or("(no host)")
+}

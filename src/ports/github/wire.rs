@@ -1,0 +1,133 @@
+//! GitHub's answers, as far as we read them, with exactly the optionality that its schema documents (F4). octocrab's own models
+//! refuse nulls that the API does send, and lack the run's attempt and path and the artifact's digest.
+
+use serde::{Deserialize, Deserializer};
+
+use super::{Artifact, WorkflowRun};
+use crate::domain::{CommitSha, Sha256Digest};
+
+#[derive(Deserialize)]
+pub(super) struct Run {
+    id: u64,
+    #[serde(default = "first")]
+    run_attempt: u64,
+    head_sha: CommitSha,
+    #[serde(deserialize_with = "present")]
+    head_branch: Option<String>,
+    event: String,
+    #[serde(deserialize_with = "present")]
+    status: Option<String>,
+    #[serde(deserialize_with = "present")]
+    conclusion: Option<String>,
+    path: String,
+    #[serde(default)]
+    name: Option<String>,
+    html_url: String,
+    repository: Repository,
+    /// Null when the fork is gone.
+    #[serde(deserialize_with = "present")]
+    head_repository: Option<Repository>,
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    id: u64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Runs {
+    pub(super) workflow_runs: Vec<Run>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Workflow {
+    pub(super) id: u64,
+    pub(super) name: String,
+    pub(super) path: String,
+    pub(super) state: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Workflows {
+    pub(super) workflows: Vec<Workflow>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ListedArtifact {
+    id: u64,
+    name: String,
+    size_in_bytes: u64,
+    expired: bool,
+    #[serde(default)]
+    expires_at: Option<String>,
+    #[serde(default)]
+    digest: Option<Sha256Digest>,
+    #[serde(default)]
+    workflow_run: Option<ArtifactRun>,
+}
+
+#[derive(Deserialize)]
+struct ArtifactRun {
+    #[serde(default)]
+    id: Option<u64>,
+    #[serde(default)]
+    head_sha: Option<CommitSha>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Artifacts {
+    pub(super) artifacts: Vec<ListedArtifact>,
+}
+
+/// The body of an error.
+#[derive(Deserialize)]
+pub(super) struct Refusal {
+    pub(super) message: String,
+}
+
+impl From<Run> for WorkflowRun {
+    fn from(run: Run) -> Self {
+        let own_repository = run.head_repository.is_some_and(|head| head.id == run.repository.id);
+        // The API appends `@ref` to the path of some runs.
+        let path = run.path.split_once('@').map_or(run.path.as_str(), |(path, _)| path).to_owned();
+        Self {
+            id: run.id,
+            attempt: run.run_attempt,
+            head_sha: run.head_sha,
+            head_branch: run.head_branch,
+            event: run.event,
+            status: run.status,
+            conclusion: run.conclusion,
+            path,
+            name: run.name,
+            html_url: run.html_url,
+            own_repository,
+        }
+    }
+}
+
+impl From<ListedArtifact> for Artifact {
+    fn from(artifact: ListedArtifact) -> Self {
+        let (run_id, head_sha) = artifact.workflow_run.map_or((None, None), |run| (run.id, run.head_sha));
+        Self {
+            id: artifact.id,
+            name: artifact.name,
+            size: artifact.size_in_bytes,
+            expired: artifact.expired,
+            expires_at: artifact.expires_at,
+            digest: artifact.digest,
+            run_id,
+            head_sha,
+        }
+    }
+}
+
+/// Runs count their attempts from 1; older servers do not say.
+fn first() -> u64 {
+    1
+}
+
+/// A key that may be null but must be there: serde alone would read a missing key as null.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(deserializer)
+}

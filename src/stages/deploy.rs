@@ -1,0 +1,55 @@
+//! The whole release on one screen: one row per step, with the pipeline's step numbers.
+//!
+//! Every environment runs this table; they differ in configuration only (F64).
+
+use crate::{
+    engine::{
+        Table,
+        step::{change, check, commit, hold, no_undo, observe, release, undo, within},
+    },
+    steps::{
+        artifact, backup, cache,
+        context::{Deploy, Survey},
+        current, database, ledger, lock, probe,
+        remote::{by_hand, previewed},
+        retention, server, services, tree,
+    },
+};
+
+#[rustfmt::skip]
+pub fn table() -> Table<Survey, Deploy> {
+    Table {
+        survey: vec![
+            observe("find-build",      "6 Find the build of this commit",         artifact::look).into(),
+            observe("reach-server",    "7 Reach the server",                      server::reach).into(),
+            observe("survey-server",   "7 Look at the server",                    server::look).into(),
+            observe("baseline-health", "7 Ask the site how it is now",            probe::baseline).into(),
+        ],
+        release: vec![
+            hold  ("deploy-lock",      "Take the deploy lock",                    lock::acquire,            release("free it, unless stuck", lock::release)).into(),
+            check ("nothing-moved",    "Nobody deployed while we looked",         current::unmoved).into(),
+            hold  ("ledger",           "Open the ledger",                         ledger::open,             release("write down how it ended", ledger::write)).into(),
+            change("backup",           "8 Back up the app and its database",      previewed(backup::make, backup::preview),
+                                                                                                            undo("remove it if it is unfinished", backup::unmake)).into(),
+            check ("await-build",      "9 Wait for the build of this commit",     artifact::await_build).into(),
+            hold  ("fetch-bundle",     "10 Download and verify the bundle",       artifact::fetch,          release("remove it from the runner", artifact::discard)).into(),
+            change("upload",           "11 Upload it and check it there",         tree::upload,             undo("remove the uploaded file", tree::remove_upload)).into(),
+            change("unpack-release",   "11 Unpack into releases/<name>",          tree::unpack,             undo("remove that folder", tree::remove)).into(),
+            check ("verify-tree",      "12 Nine pre-switch gates",                tree::gates).into(),
+            check ("boot-release",     "12 Boot it on the server's own PHP",      tree::boot).into(),
+            change("migrate",          "13 Run forward migrations",               previewed(database::migrate, database::preview),
+                                                                                                            no_undo("the old code runs on the new schema")).into(),
+            change("build-caches",     "14 Build its caches",                     cache::build,             within("goes with the new folder")).advisory().into(),
+            change("switch",           "15 Point current at it",                  previewed(current::switch, current::switch_preview),
+                                                                                                            undo("point back, reload, ask the old release for its health", by_hand(current::go_back, current::back_by_hand))).pivot().into(),
+            change("rebuild-caches",   "16 Build its caches again",               cache::rebuild,           within("goes with the new folder")).advisory().into(),
+            change("reload",           "17 Reload PHP-FPM and nginx",             previewed(services::reload, services::preview),
+                                                                                                            within("reloaded again after pointing back")).into(),
+            check ("grace",            "18 Grace period",                         probe::grace).into(),
+            check ("health",           "19 The site answers, healthy, as this release", probe::health).into(),
+            check ("assets",           "20 Every Vite asset answers",             probe::assets).into(),
+            commit("live",             "The release is confirmed").into(),
+            change("prune",            "Keep the newest confirmed releases and verified backups", retention::prune, no_undo("what is pruned is gone")).into(),
+        ]
+    }
+}

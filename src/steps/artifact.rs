@@ -1,0 +1,288 @@
+//! The build: its run, its artifact, its bundle (pipeline.md, steps 6, 9 and 10).
+//!
+//! The run is resolved once and from then on known by its id (F3, F6). A build counts when its run succeeded *and* the named
+//! artifact is there, unexpired and not empty: a green run alone is no evidence (F7).
+
+mod search;
+mod unpack;
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::Duration,
+};
+
+use self::search::{Absent, Look, Search};
+use super::context::{Build, Deploy, Survey};
+use crate::{
+    domain::{
+        CommitSha, Failure, Sha256Digest,
+        bundle::{self, Bundle, Fetched},
+        fact::{ArtifactFact, BuildRun, BundleFact, key},
+    },
+    engine::{Done, Ending, Io, StepResult},
+    ports::github::GithubError,
+};
+
+/// Before the seam: is the build there already? A failed one ends the run here, before anything is touched.
+pub async fn look(cx: &Survey, io: &Io) -> StepResult {
+    let search = Search::new(&cx.inputs, &*cx.ports.github, cx.inputs.build.run_id);
+    match search.look().await? {
+        Look::Found(build) => {
+            tell(&cx.inputs.build.workflow, &build, io);
+            let text = summary(&build);
+            cx.found.borrow_mut().build = Some(build);
+            Ok(Done::passed(text))
+        }
+        Look::Absent { why: Absent::Unanswered(error), .. } => Err(search.unanswered(&error)),
+        Look::Absent { why, .. } => {
+            let source = &cx.inputs.build;
+            let (attempts, seconds) = (source.wait_attempts, source.wait_interval.as_secs());
+            Ok(Done::skipped(format!("not there yet ({why}); the release would wait up to {attempts} x {seconds} s")))
+        }
+    }
+}
+
+/// Step 9: waits until the build of exactly this commit has succeeded and its artifact is listed.
+pub async fn await_build(cx: &Deploy, io: &Io) -> StepResult {
+    let source = &cx.inputs.build;
+    // What the survey found is asked for again by its id: an artifact can expire, and a run can begin anew.
+    let known = cx.facts.build.as_ref().map(|build| build.run.id).or(source.run_id);
+    let mut search = Search::new(&cx.inputs, &*cx.ports.github, known);
+    let mut last = None;
+    for attempt in 1..=source.wait_attempts {
+        match search.look().await? {
+            Look::Found(build) => {
+                let text = summary(&build);
+                io.attempt(attempt, source.wait_attempts, &text);
+                tell(&source.workflow, &build, io);
+                cx.made.borrow_mut().build = Some(build);
+                return Ok(Done::passed(text));
+            }
+            Look::Absent { why, run } => {
+                io.attempt(attempt, source.wait_attempts, why.to_string());
+                // From the first sight of a run on, it is that run and no other: a newer one must not starve it (F6).
+                search.keep_to(run);
+                last = Some(why);
+            }
+        }
+        if attempt < source.wait_attempts {
+            cx.ports.clock.sleep(source.wait_interval).await;
+        }
+    }
+    Err(search.given_up(last))
+}
+
+/// Step 10: downloads the artifact, compares it with the digest that GitHub keeps, takes the bundle out and compares
+/// that with the `.sha256` beside it (F27).
+pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
+    let build = cx.made.borrow().build.clone().or_else(|| cx.facts.build.clone());
+    let build = build.ok_or_else(|| Failure::bug("fetching the bundle", "no row has resolved the build"))?;
+    let commit = &cx.inputs.commit;
+    let files = Files::of(&cx.ports.scratch, commit);
+
+    let began = io.elapsed();
+    let digest = download(cx, &build, &files.zip, io).await?;
+    let mut verified_at = Vec::new();
+    compare(&build, &digest, io)?.then(|| verified_at.push("GitHub's artifact digest".to_owned()));
+
+    let bundle = take_out(&files, commit, io).await?;
+    let beside = bundle.beside;
+    let bundle = bundle.fetched.verify(&beside).map_err(|cause| {
+        Failure::refused(format!("checking {}", bundle::file_name(commit)), cause)
+            .hint("build the bundle again: the artifact holds a bundle and a .sha256 that do not belong together")
+    })?;
+    verified_at.push("the .sha256 beside it".to_owned());
+
+    io.fact(
+        key::BUNDLE,
+        BundleFact {
+            file: bundle::file_name(commit),
+            size: bundle.size,
+            sha256: bundle.sha256.clone(),
+            commit: commit.clone(),
+            files: 0,
+            verified_at,
+        },
+    );
+    let took = io.elapsed().saturating_sub(began);
+    let text = format!("{} in {:.1} s, SHA-256 {}", megabytes(bundle.size), took.as_secs_f64(), bundle.sha256.short());
+    cx.made.borrow_mut().bundle = Some(Rc::new(bundle));
+    Ok(Done::passed(text))
+}
+
+/// Takes the downloaded files away again.
+pub async fn discard(cx: &Deploy, _io: &Io, _ending: &Ending) -> Result<String, Failure> {
+    let files = Files::of(&cx.ports.scratch, &cx.inputs.commit);
+    let mut removed = 0;
+    for path in [&files.zip, &files.bundle] {
+        match fs::remove_file(path) {
+            Ok(()) => removed += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Failure::world(format!("removing {}", path.display()), error.to_string())),
+        }
+    }
+    Ok(if removed == 0 { "nothing was left of the download".to_owned() } else { "the download is removed".to_owned() })
+}
+
+/// Where the download lands, in the run's private folder.
+struct Files {
+    zip: PathBuf,
+    bundle: PathBuf,
+}
+
+impl Files {
+    fn of(scratch: &Path, commit: &CommitSha) -> Self {
+        Self { zip: scratch.join(format!("artifact-{commit}.zip")), bundle: scratch.join(bundle::file_name(commit)) }
+    }
+}
+
+fn tell(workflow: &str, build: &Build, io: &Io) {
+    let Build { run, artifact } = build;
+    io.fact(
+        key::BUILD_RUN,
+        BuildRun {
+            id: run.id,
+            attempt: run.attempt,
+            workflow: workflow.to_owned(),
+            url: run.html_url.clone(),
+            event: run.event.clone(),
+            branch: run.head_branch.clone(),
+        },
+    );
+    io.fact(
+        key::ARTIFACT,
+        ArtifactFact {
+            id: artifact.id,
+            name: artifact.name.clone(),
+            size: artifact.size,
+            digest: artifact.digest.clone(),
+            expires_at: artifact.expires_at.clone(),
+        },
+    );
+    // F3: what was resolved, whole, where a person can compare it.
+    io.line(format!(
+        "workflow {workflow}, run {} (attempt {}), commit {}, artifact {}: {}",
+        run.id, run.attempt, run.head_sha, artifact.id, run.html_url
+    ));
+}
+
+fn summary(build: &Build) -> String {
+    format!(
+        "build run {} succeeded, artifact {} has {}",
+        build.run.id,
+        build.artifact.id,
+        megabytes(build.artifact.size)
+    )
+}
+
+async fn download(cx: &Deploy, build: &Build, to: &Path, io: &Io) -> Result<Sha256Digest, Failure> {
+    let artifact = &build.artifact;
+    let doing = format!("downloading artifact {} of build run {}", artifact.id, build.run.id);
+    let file = create(to).map_err(|error| Failure::world(&doing, format!("{}: {error}", to.display())))?;
+    let mut meter = Meter::new(io, "download");
+    let result = cx.ports.github.download(artifact, file, &mut |done, total| meter.at(done, total)).await;
+    let (digest, size) = result.map_err(|error| not_downloaded(&doing, error, cx))?;
+    meter.end(size);
+    Ok(digest)
+}
+
+fn not_downloaded(doing: &str, error: GithubError, cx: &Deploy) -> Failure {
+    let cause = error.to_string();
+    match error {
+        GithubError::Expired | GithubError::NotFound(_) => {
+            Failure::refused(doing, cause).hint(search::how_to_build(&cx.inputs.build.workflow, &cx.inputs.commit))
+        }
+        GithubError::BadDownload(_) => Failure::refused(doing, cause)
+            .hint("nothing was changed; run this again, and build again if the artifact stays broken"),
+        other => search::github_failure(doing, &other),
+    }
+}
+
+/// Whether GitHub had a digest to compare with.
+fn compare(build: &Build, got: &Sha256Digest, io: &Io) -> Result<bool, Failure> {
+    let Some(kept) = &build.artifact.digest else {
+        io.warn(
+            "GitHub keeps no digest of this artifact: only the .sha256 beside the bundle was compared",
+            Some("upload it with a current actions/upload-artifact (v4 or later)".to_owned()),
+        );
+        return Ok(false);
+    };
+    if kept == got {
+        return Ok(true);
+    }
+    Err(Failure::refused(
+        format!("checking artifact {} of build run {}", build.artifact.id, build.run.id),
+        format!("its SHA-256 is {got}, GitHub keeps {kept}"),
+    )
+    .hint("the bytes changed on their way: run this again; if it stays so, do not trust that artifact and build again"))
+}
+
+/// A bundle that is on the disk, and the digest that its `.sha256` says.
+struct TakenOut {
+    fetched: Bundle<Fetched>,
+    beside: Sha256Digest,
+}
+
+async fn take_out(files: &Files, commit: &CommitSha, io: &Io) -> Result<TakenOut, Failure> {
+    let doing = "taking the bundle out of the artifact";
+    let (zip, to, name) = (files.zip.clone(), files.bundle.clone(), bundle::file_name(commit));
+    let task = tokio::task::spawn_blocking(move || {
+        let taken = unpack::bundle(&zip, &name, || create(&to));
+        // The disk of a small runner need not hold it twice.
+        let _ = fs::remove_file(&zip);
+        taken
+    });
+    let taken = task.await.map_err(|error| Failure::bug(doing, error.to_string()))?;
+    let taken = taken.map_err(|refused| refused.failure(doing))?;
+    if !taken.others.is_empty() {
+        io.line(format!("also in the artifact, not used: {}", taken.others.join(", ")));
+    }
+    Ok(TakenOut { fetched: Bundle::fetched(files.bundle.clone(), taken.size, taken.sha256), beside: taken.beside })
+}
+
+/// An empty file that only we can read.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Tells how far a transfer has come, once a second.
+struct Meter<'a> {
+    io: &'a Io,
+    what: &'static str,
+    began: Duration,
+    told: Duration,
+    total: Option<u64>,
+}
+
+impl<'a> Meter<'a> {
+    fn new(io: &'a Io, what: &'static str) -> Self {
+        let began = io.elapsed();
+        Self { io, what, began, told: began, total: None }
+    }
+
+    fn at(&mut self, done: u64, total: Option<u64>) {
+        self.total = total;
+        if self.io.elapsed().saturating_sub(self.told) >= Duration::from_secs(1) {
+            self.tell(done);
+        }
+    }
+
+    fn end(&mut self, done: u64) {
+        self.tell(done);
+    }
+
+    fn tell(&mut self, done: u64) {
+        self.told = self.io.elapsed();
+        let millis = self.told.saturating_sub(self.began).as_millis().max(1);
+        let rate = u64::try_from(u128::from(done) * 1000 / millis).unwrap_or(u64::MAX);
+        self.io.progress(self.what, done, self.total, rate);
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    if bytes < 100_000 { format!("{:.1} kB", bytes as f64 / 1e3) } else { format!("{:.1} MB", bytes as f64 / 1e6) }
+}

@@ -1,0 +1,75 @@
+//! The backup of what is live, before anything changes.
+
+use std::time::Duration;
+
+use super::{context::Deploy, remote};
+use crate::{
+    domain::{Failure, fact},
+    engine::{
+        Done, Undone,
+        step::{Io, StepResult},
+    },
+    ports::shell::Script,
+};
+
+/// A big database takes its time; an hour is the longest that anybody should have to wait for it.
+const TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Backs up app and database, each verified; the folder gets its name only when all of it was (F56 to F60).
+pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
+    let layout = &cx.inputs.layout;
+    let dir = layout.backup(&cx.facts.turn.to);
+    let doing = format!("backing up into {dir}");
+    let script = Script::new("backup", include_str!("sh/backup.sh"))
+        .var("BACKUPS", layout.backups().as_str())
+        .var("DIR", dir.as_str())
+        .var("TREE", cx.facts.server.live_tree.as_deref().unwrap_or_default())
+        .var("ENV_FILE", layout.env_file().as_str())
+        .var("PHP", &cx.inputs.server.php)
+        .var("RELEASE", cx.facts.turn.to.as_str())
+        .var("DATABASE_PHP", include_str!("sh/database.php"))
+        .timeout(TIMEOUT);
+    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    let counted: Vec<(&str, &str)> = answer.all("file").filter_map(|record| record.split_once(' ')).collect();
+    let mut files = Vec::new();
+    for sum in answer.all("sum") {
+        files.push(backup_file(sum, &counted).ok_or_else(|| Failure::bug(&doing, format!("the script's record `{sum}` cannot be read")))?);
+    }
+    let skipped: Vec<String> = answer.all("skipped").map(str::to_owned).collect();
+    let text = if files.is_empty() { skipped.join("; ") } else { summary(&files) };
+    io.fact(fact::key::BACKUP, fact::BackupFact { path: dir.to_string(), files, skipped });
+    Ok(Done::passed(text))
+}
+
+/// `<sha256> <bytes> <name>`
+fn backup_file(sum: &str, counted: &[(&str, &str)]) -> Option<fact::BackupFile> {
+    let mut parts = sum.splitn(3, ' ');
+    let (sha256, size, name) = (parts.next()?.parse().ok()?, parts.next()?.trim().parse().ok()?, parts.next()?);
+    let counted = counted.iter().find(|(file, _)| *file == name)?.1.to_owned();
+    Some(fact::BackupFile { name: name.to_owned(), size, sha256, counted })
+}
+
+fn summary(files: &[fact::BackupFile]) -> String {
+    files.iter().map(|file| format!("{} ({}, {:.1} MB)", file.name, file.counted, file.size as f64 / 1e6)).collect::<Vec<_>>().join(", ")
+}
+
+/// Removes an unfinished backup. A whole one was verified; it stays, and retention counts it.
+pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
+    let dir = cx.inputs.layout.backup(&cx.facts.turn.to);
+    let script = Script::new("backup-undo", include_str!("sh/backup-undo.sh")).var("DIR", dir.as_str());
+    let answer = remote::run(&*cx.ports.shell, io, script, &format!("removing the unfinished backup {dir}")).await?;
+    Ok(match answer.get("found") {
+        Some("part") => Undone::Done("the unfinished backup is removed".to_owned()),
+        Some("whole") => Undone::Nothing(format!("the backup was finished and verified; it stays in {dir}")),
+        _ => Undone::Nothing("there was no backup yet".to_owned()),
+    })
+}
+
+/// What the plan prints.
+pub fn preview(cx: &Deploy) -> Vec<String> {
+    let dir = cx.inputs.layout.backup(&cx.facts.turn.to);
+    match &cx.facts.server.live_tree {
+        Some(tree) => vec![format!("{tree} into {dir}/app.tar.gz"), format!("the app's database into {dir}/database.sql.gz")],
+        None => vec![format!("nothing is live; the database, if it has tables, into {dir}/database.sql.gz")],
+    }
+}

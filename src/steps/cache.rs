@@ -1,0 +1,42 @@
+//! Laravel's caches, built inside the release they belong to.
+
+use std::time::Duration;
+
+use super::{context::Deploy, remote};
+use crate::{
+    domain::Failure,
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    ports::shell::Script,
+};
+
+/// Before the switch: everything. The views come first, while nothing of the configuration is cached.
+pub async fn build(cx: &Deploy, io: &Io) -> StepResult {
+    run(cx, io, "storage-link view config route event").await
+}
+
+/// After the switch: what depends on where the release is seen. Not the views: they are named by their source's path, and are there.
+pub async fn rebuild(cx: &Deploy, io: &Io) -> StepResult {
+    run(cx, io, "config route event").await
+}
+
+async fn run(cx: &Deploy, io: &Io, caches: &str) -> Result<Done, Failure> {
+    let script = Script::new("cache", include_str!("sh/cache.sh"))
+        .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
+        .var("PHP", &cx.inputs.server.php)
+        .var("CACHES", caches)
+        .timeout(Duration::from_secs(600));
+    let answer = remote::run(&*cx.ports.shell, io, script, "building the caches").await?;
+    let failed: Vec<&str> = answer.all("failed").collect();
+    let built = answer.all("built").collect::<Vec<_>>().join(", ");
+    if failed.is_empty() {
+        return Ok(Done::passed(built));
+    }
+    io.warn(
+        format!("these caches could not be built: {}", failed.join(", ")),
+        Some("the site works without them, only slower; the lines of this step say why".to_owned()),
+    );
+    Ok(Done::warned(format!("built: {built}; failed: {}", failed.join(", "))))
+}

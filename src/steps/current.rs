@@ -1,0 +1,120 @@
+//! The link that is live: looking at it, pointing it at a release, pointing it back.
+
+use super::{context::Deploy, probe, remote, services};
+use crate::{
+    domain::{Failure, RemoteCommand, fact},
+    engine::{
+        Done, Undone,
+        step::{Io, StepResult},
+    },
+    ports::shell::{Answer, Script},
+};
+
+/// Reads `current` again, under the lock: nobody deployed while we looked.
+pub async fn unmoved(cx: &Deploy, io: &Io) -> StepResult {
+    let current = cx.inputs.layout.current();
+    let doing = format!("reading {current}");
+    let script = Script::new("current", include_str!("sh/current.sh")).var("CURRENT", current.as_str());
+    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    let now = answer.get("current");
+    if now == cx.facts.turn.from.as_deref() {
+        Ok(Done::passed(now.unwrap_or("nothing is live yet")))
+    } else {
+        Err(moved(&doing, cx.facts.turn.from.as_deref(), now))
+    }
+}
+
+fn moved(doing: &str, planned: Option<&str>, now: Option<&str>) -> Failure {
+    let name = |link: Option<&str>| link.filter(|link| !link.is_empty()).unwrap_or("nothing").to_owned();
+    Failure::refused(doing, format!("it points to {}, the plan was made when it pointed to {}", name(now), name(planned)))
+        .hint("somebody else released meanwhile; look at what is live and start the release again")
+}
+
+/// Where the link of the new release points: relative, so that the whole base can be moved.
+fn link_to(cx: &Deploy) -> String {
+    format!("releases/{}", cx.facts.turn.to)
+}
+
+/// Points `current` at the new release, if it is still what the plan saw (compare and swap, on the server).
+pub async fn switch(cx: &Deploy, io: &Io) -> StepResult {
+    let from = cx.facts.turn.from.as_deref().unwrap_or_default();
+    let target = link_to(cx);
+    let doing = format!("switching {} to {target}", cx.inputs.layout.current());
+    let answer = swap(cx, io, from, &target, "switching", "switched", &doing).await?;
+    if let Some(now) = answer.get("moved") {
+        return Err(moved(&doing, cx.facts.turn.from.as_deref(), Some(now)));
+    }
+    let took_us = answer.get("took-ns").and_then(|text| text.parse::<u64>().ok()).map(|ns| ns / 1000);
+    io.fact(fact::key::SWITCH, fact::Switch { from: cx.facts.turn.from.clone(), to: cx.facts.turn.to.clone(), took_us });
+    Ok(Done::passed(match took_us {
+        Some(us) => format!("{target}, in {:.1} ms", us as f64 / 1000.0),
+        None => target,
+    }))
+}
+
+/// Points `current` back to what was live before, if it points to our release; then reloads, and asks the site whether the old
+/// release is healthy (F79, F83, F84: the same sequence, the same verifier).
+pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
+    let old = cx.facts.turn.from.as_deref().unwrap_or_default();
+    let doing = format!("pointing {} back to {}", cx.inputs.layout.current(), if old.is_empty() { "nothing" } else { old });
+    let answer = swap(cx, io, &link_to(cx), old, "going-back", "went-back", &doing).await?;
+    if answer.get("moved").is_some() {
+        return Ok(Undone::Nothing("`current` was never switched by this run".to_owned()));
+    }
+    if old.is_empty() {
+        services::reload_now(cx, io).await?;
+        return Ok(Undone::Done("nothing is live, as before".to_owned()));
+    }
+    let reloaded = services::reload_now(cx, io).await?;
+    let score = probe::verify_old(cx, io).await?;
+    Ok(Undone::Done(format!("{old} is live again, {reloaded}, health {}/{}", score.passed, score.total)))
+}
+
+/// What a person types when going back failed.
+pub fn back_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
+    let current = cx.inputs.layout.current();
+    let mut commands = match &cx.facts.turn.from {
+        Some(old) => {
+            let temporary = format!("{current}.back");
+            vec![
+                RemoteCommand::new(["ln", "-sfn", old, &temporary]),
+                RemoteCommand::new(["mv", "-Tf", &temporary, current.as_str()]),
+            ]
+        }
+        None => vec![RemoteCommand::new(["rm", "-f", current.as_str()])],
+    };
+    commands.extend(cx.facts.server.services.reload.iter().cloned());
+    commands
+}
+
+/// What the plan prints for the switch.
+pub fn switch_preview(cx: &Deploy) -> Vec<String> {
+    let current = cx.inputs.layout.current();
+    let temporary = new_link(cx);
+    vec![
+        RemoteCommand::new(["ln", "-s", &link_to(cx), &temporary]).to_string(),
+        RemoteCommand::new(["mv", "-Tf", &temporary, current.as_str()]).to_string(),
+    ]
+}
+
+/// The new link's name until it is renamed: in the same folder, because only then is a rename atomic.
+fn new_link(cx: &Deploy) -> String {
+    cx.inputs.layout.base().join(&format!(".current.{}", cx.facts.turn.to)).to_string()
+}
+
+async fn swap(cx: &Deploy, io: &Io, expected: &str, target: &str, begins: &str, ends: &str, doing: &str) -> Result<Answer, Failure> {
+    let layout = &cx.inputs.layout;
+    let entry = |event: &str| {
+        let at = cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+        serde_json::json!({ "version": 1, "at": at, "event": event, "from": expected, "to": target }).to_string()
+    };
+    let script = Script::new("switch", include_str!("sh/switch.sh"))
+        .var("CURRENT", layout.current().as_str())
+        .var("EXPECTED", expected)
+        .var("TARGET", target)
+        .var("NEW", new_link(cx))
+        .var("JOURNAL", layout.journal(&cx.facts.turn.to).as_str())
+        .var("BEGINS", entry(begins))
+        .var("ENDS", entry(ends));
+    remote::run(&*cx.ports.shell, io, script, doing).await
+}

@@ -1,0 +1,86 @@
+//! Forward migrations.
+
+use std::time::Duration;
+
+use super::{context::Deploy, remote};
+use crate::{
+    domain::{Failure, RemoteCommand, fact},
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    ports::shell::Script,
+};
+
+const TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Runs `migrate --force`, the only form of migration there is here (F28). Says what ran, also when a later one failed.
+pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
+    if !cx.inputs.server.migrate {
+        return Ok(Done::skipped("the policy says migrate: false"));
+    }
+    let doing = "running the migrations";
+    let script = Script::new("migrate", include_str!("sh/migrate.sh"))
+        .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
+        .var("PHP", &cx.inputs.server.php)
+        .var("RAN_PHP", include_str!("sh/ran.php"))
+        .timeout(TIMEOUT);
+    let mut tail = Tail::default();
+    let answer = cx
+        .ports
+        .shell
+        .run(script, &mut |line| {
+            tail.push(&line);
+            io.line(line);
+        })
+        .await
+        .map_err(|error| error.failure(doing))?;
+    let before: Vec<&str> = lines(remote::required(&answer, "before", doing)?).collect();
+    let ran: Vec<String> = lines(remote::required(&answer, "after", doing)?).filter(|name| !before.contains(name)).map(str::to_owned).collect();
+    if !ran.is_empty() {
+        io.fact(fact::key::MIGRATIONS, fact::Migrations { ran: ran.clone() });
+    }
+    match remote::required(&answer, "status", doing)? {
+        "0" if ran.is_empty() => Ok(Done::skipped("nothing to migrate")),
+        "0" => Ok(Done::passed(ran.join(", "))),
+        status => {
+            let done = if ran.is_empty() { "none had run".to_owned() } else { format!("these had run before it and stay: {}", ran.join(", ")) };
+            Err(Failure::refused(doing, format!("php artisan migrate ended with status {status}; {done}"))
+                .hint("the live release was never touched; repair the migration and release again")
+                .details(tail.lines))
+        }
+    }
+}
+
+/// What the plan prints.
+pub fn preview(cx: &Deploy) -> Vec<String> {
+    if cx.inputs.server.migrate {
+        vec![RemoteCommand::new([cx.inputs.server.php.as_str(), "artisan", "migrate", "--force", "--no-interaction"]).to_string()]
+    } else {
+        vec!["nothing: migrate is false".to_owned()]
+    }
+}
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.is_empty())
+}
+
+/// The end of what a command printed.
+#[derive(Default)]
+struct Tail {
+    lines: Vec<String>,
+}
+
+impl Tail {
+    const LENGTH: usize = 20;
+
+    fn push(&mut self, line: &str) {
+        if line.trim().is_empty() {
+            return;
+        }
+        if self.lines.len() == Self::LENGTH {
+            self.lines.remove(0);
+        }
+        self.lines.push(line.to_owned());
+    }
+}

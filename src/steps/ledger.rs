@@ -1,0 +1,88 @@
+//! The ledger on the server: one line per attempt, each naming the digest of the line before it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{context::Deploy, remote};
+use crate::{
+    domain::{CommitSha, Failure, ReleaseName, Sha256Digest, fact},
+    engine::{
+        Done,
+        step::{Ending, Io, StepResult},
+    },
+    ports::shell::Script,
+};
+
+/// One attempt. `outcome` is computed by the engine, never written as a literal (F89).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Version of this format.
+    pub v: u32,
+    /// SHA-256 of the line before this one, as text without its line feed; all zeros in the first line.
+    pub prev: String,
+    pub at: String,
+    pub environment: String,
+    pub release: ReleaseName,
+    pub from: Option<String>,
+    pub sha: CommitSha,
+    pub bundle_sha256: Option<Sha256Digest>,
+    pub outcome: String,
+    /// The row at which it failed, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    pub run: Option<String>,
+}
+
+/// What the first line names as the line before it.
+pub fn beginning() -> String {
+    "0".repeat(64)
+}
+
+/// Opens the ledger: it must be readable now, so that the attempt can be written down however it ends.
+pub async fn open(cx: &Deploy, io: &Io) -> StepResult {
+    let ledger = cx.inputs.layout.ledger();
+    let (last, _) = read(cx, io).await?;
+    io.fact(fact::key::LEDGER, ledger.as_str());
+    Ok(Done::passed(if last.is_empty() { "a new one".to_owned() } else { format!("{ledger} can be read") }))
+}
+
+/// Writes the attempt down.
+pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
+    let ledger = cx.inputs.layout.ledger();
+    let (last, _) = read(cx, io).await?;
+    let line = Line {
+        v: 1,
+        prev: if last.is_empty() { beginning() } else { Sha256Digest::of(&last).to_string() },
+        at: cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        environment: cx.inputs.environment.to_string(),
+        release: cx.facts.turn.to.clone(),
+        from: cx.facts.turn.from.clone(),
+        sha: cx.inputs.commit.clone(),
+        bundle_sha256: cx.made.borrow().bundle.as_ref().map(|bundle| bundle.sha256.clone()),
+        outcome: ending.outcome.word().to_owned(),
+        failed_at: ending.outcome.at().map(ToString::to_string),
+        cause: ending.outcome.cause().map(ToString::to_string),
+        run: cx.inputs.run.url.clone(),
+    };
+    let doing = format!("writing to the ledger {ledger}");
+    let text = serde_json::to_string(&line).map_err(|error| Failure::bug(&doing, error.to_string()))?;
+    let script = Script::new("ledger", include_str!("sh/ledger.sh")).var("LEDGER", ledger.as_str()).var("LINE", text).var("LAST", last);
+    remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    Ok(format!("{}: written to {ledger}", line.outcome))
+}
+
+/// Releases that the ledger knows as confirmed, and those it knows at all.
+pub async fn known(cx: &Deploy, io: &Io) -> Result<Vec<Line>, Failure> {
+    let (_, lines) = read(cx, io).await?;
+    // A line of a later version, or one that somebody damaged, names no release that we may count.
+    Ok(lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+async fn read(cx: &Deploy, io: &Io) -> Result<(String, String), Failure> {
+    let ledger = cx.inputs.layout.ledger();
+    let doing = format!("reading the ledger {ledger}");
+    let script = Script::new("ledger", include_str!("sh/ledger.sh")).var("LEDGER", ledger.as_str()).var("LINE", "").var("LAST", "");
+    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    Ok((answer.get("last").unwrap_or_default().to_owned(), answer.get("lines").unwrap_or_default().to_owned()))
+}

@@ -1,0 +1,270 @@
+//! Asking the site whether it is well, and which release it is (pipeline.md, steps 7 and 18 to 20).
+
+mod assets;
+mod verdict;
+
+use std::time::Duration;
+
+use futures_util::future;
+
+pub use self::{
+    assets::assets,
+    verdict::{answered_as, judge},
+};
+use super::context::{Deploy, Ports, Survey};
+use crate::{
+    domain::{
+        CommitSha, Failure, ReleaseName,
+        fact::{Endpoint, HealthReport, Score, key},
+    },
+    engine::{Done, Io, StepResult},
+    inputs::typed::HealthPolicy,
+    ports::{
+        clock::Clock,
+        http::{Get, Site},
+    },
+};
+
+/// How long one answer may take. A site that needs longer is not well.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Rounds of the baseline: a site that is well in one of them was well before us.
+const BASELINE_ROUNDS: u32 = 3;
+
+/// Time between two rounds of the baseline.
+const BASELINE_PAUSE: Duration = Duration::from_secs(1);
+
+/// A page that no application has: what answers it as if it were a health check answers everything so (F69).
+const NOWHERE: &str = "/gated-deploy-negative-control/no-such-page";
+
+/// Asks every endpoint at once. With `commit`, an endpoint that names a release must name that one (F74).
+pub async fn round(
+    site: &dyn Site,
+    health: &HealthPolicy,
+    clock: &dyn Clock,
+    commit: Option<&CommitSha>,
+) -> HealthReport {
+    let endpoints = health.paths.iter().map(|path| ask(site, health, clock, path, commit));
+    HealthReport { attempt: 1, of: 1, endpoints: future::join_all(endpoints).await }
+}
+
+/// Step 7, before anything changes: is the site well, and does our token work?
+pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
+    let nothing_live = cx.found.borrow().server.as_ref().is_some_and(|server| server.current.is_none());
+    if nothing_live {
+        return Ok(Done::skipped("nothing is live yet"));
+    }
+    let (health, ports) = (&cx.inputs.health, &cx.ports);
+    let mut report = HealthReport::default();
+    for attempt in 1..=BASELINE_ROUNDS {
+        report =
+            HealthReport { attempt, of: BASELINE_ROUNDS, ..round(&*ports.site, health, &*ports.clock, None).await };
+        io.attempt(attempt, BASELINE_ROUNDS, told(&report));
+        // Nobody who is refused the token gets it accepted by asking again.
+        if report.healthy() || refused_token(&report) {
+            break;
+        }
+        if attempt < BASELINE_ROUNDS {
+            ports.clock.sleep(BASELINE_PAUSE).await;
+        }
+    }
+    io.fact(key::BASELINE, &report);
+    let verdict = if report.healthy() {
+        negative_control(ports, health).await
+    } else {
+        Err(unhealthy("asking the site before the release", &report))
+    };
+    match verdict {
+        Ok(()) => Ok(Done::passed(told(&report))),
+        Err(failure) if health.repair => {
+            io.warn(failure.to_string(), failure.hint.clone());
+            failure.details.iter().for_each(|detail| io.line(detail));
+            Ok(Done::warned(format!("{}; the policy says repair", told(&report))))
+        }
+        Err(failure) if failure.hint.is_some() => Err(failure),
+        Err(failure) => Err(failure.hint(
+            "make the site healthy first; if this release is what mends it, set `repair: true` under `health` in the policy",
+        )),
+    }
+}
+
+/// Step 18: gives the workers time to settle.
+pub async fn grace(cx: &Deploy, io: &Io) -> StepResult {
+    const LINE_EVERY: Duration = Duration::from_secs(5);
+    let whole = cx.inputs.health.grace;
+    let mut waited = Duration::ZERO;
+    while waited < whole {
+        let nap = LINE_EVERY.min(whole - waited);
+        cx.ports.clock.sleep(nap).await;
+        waited += nap;
+        io.line(format!("{} s of {} s", waited.as_secs(), whole.as_secs()));
+    }
+    Ok(Done::passed(format!("{} s", whole.as_secs())))
+}
+
+/// Step 19: the site answers as this release, every endpoint, two rounds in a row.
+pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
+    let report = settle(&cx.ports, &cx.inputs.health, Identity::Is(&cx.inputs.commit), io).await;
+    io.fact(key::HEALTH, &report);
+    if !report.healthy() {
+        return Err(unhealthy("asking the site whether the new release is healthy", &report));
+    }
+    negative_control(&cx.ports, &cx.inputs.health).await?;
+    Ok(Done::passed(told(&report)))
+}
+
+/// After a rollback: the site is well again, by the same rules, and does not answer as the release that was taken back
+/// (F83, F85).
+///
+/// # Errors
+/// The site is not well, or still runs the code of the failed release.
+pub async fn verify_old(cx: &Deploy, io: &Io) -> Result<Score, Failure> {
+    let failed = &cx.inputs.commit;
+    // Going back to an older release of the same commit, that name says nothing.
+    let same = cx.facts.turn.from.as_deref().is_none_or(|from| same_commit(from, failed));
+    let identity = if same { Identity::Any } else { Identity::IsNot(failed) };
+    let report = settle(&cx.ports, &cx.inputs.health, identity, io).await;
+    io.fact(key::HEALTH_AFTER_ROLLBACK, &report);
+    if report.healthy() {
+        Ok(report.score())
+    } else {
+        Err(unhealthy("asking the site whether the old release is healthy again", &report))
+    }
+}
+
+/// Which release an endpoint that names one must name.
+#[derive(Clone, Copy)]
+enum Identity<'a> {
+    Any,
+    Is(&'a CommitSha),
+    IsNot(&'a CommitSha),
+}
+
+/// Rounds until two in a row are green, or the attempts are used up. Gives the last round.
+async fn settle(ports: &Ports, health: &HealthPolicy, identity: Identity<'_>, io: &Io) -> HealthReport {
+    let mut report = HealthReport::default();
+    for attempt in 1..=health.attempts {
+        report = identified(ports, health, identity).await;
+        if report.healthy() {
+            // One good answer can come from the one worker that is well (F71).
+            report = identified(ports, health, identity).await;
+        }
+        (report.attempt, report.of) = (attempt, health.attempts);
+        io.attempt(attempt, health.attempts, told(&report));
+        if report.healthy() {
+            break;
+        }
+        if attempt < health.attempts {
+            ports.clock.sleep(health.interval).await;
+        }
+    }
+    report
+}
+
+async fn identified(ports: &Ports, health: &HealthPolicy, identity: Identity<'_>) -> HealthReport {
+    let commit = match identity {
+        Identity::Is(commit) => Some(commit),
+        Identity::Any | Identity::IsNot(_) => None,
+    };
+    let mut report = round(&*ports.site, health, &*ports.clock, commit).await;
+    if let Identity::IsNot(failed) = identity {
+        for endpoint in &mut report.endpoints {
+            let answered = endpoint.answered_as.as_deref().filter(|answered| verdict::names(answered, failed));
+            let still = answered.map(|answered| {
+                format!("still answers as {answered}, which was taken back: old code is cached (OPcache not reloaded?)")
+            });
+            endpoint.problem = endpoint.problem.take().or(still);
+        }
+    }
+    report
+}
+
+async fn ask(
+    site: &dyn Site,
+    health: &HealthPolicy,
+    clock: &dyn Clock,
+    path: &str,
+    commit: Option<&CommitSha>,
+) -> Endpoint {
+    let began = clock.elapsed();
+    let get = Get { path: path.to_owned(), bearer: health.token.clone(), timeout: ANSWER_TIMEOUT };
+    let path = path.to_owned();
+    match site.get(get).await {
+        Ok(reply) => Endpoint {
+            path,
+            status: Some(reply.status),
+            problem: judge(&reply, &health.expect, commit),
+            answered_as: answered_as(&reply),
+            took_ms: millis(reply.took),
+        },
+        Err(problem) => Endpoint {
+            path,
+            status: None,
+            problem: Some(problem),
+            answered_as: None,
+            took_ms: millis(clock.elapsed().saturating_sub(began)),
+        },
+    }
+}
+
+/// A probe must be seen to fail before its success means something (F69).
+async fn negative_control(ports: &Ports, health: &HealthPolicy) -> Result<(), Failure> {
+    let endpoint = ask(&*ports.site, health, &*ports.clock, NOWHERE, None).await;
+    if endpoint.problem.is_some() {
+        return Ok(());
+    }
+    Err(Failure::refused(
+        "checking that the health check can fail",
+        format!("a page that does not exist ({NOWHERE}) answers as healthy, so a healthy answer proves nothing"),
+    )
+    .hint("give each path in health-paths a route of its own that fails when the application does, and answer 404 to unknown pages"))
+}
+
+fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
+    let score = report.score();
+    let problems = report.endpoints.iter().filter_map(|endpoint| {
+        let problem = endpoint.problem.as_ref()?;
+        let who = endpoint.answered_as.as_ref().map(|who| format!(" [answered as {who}]")).unwrap_or_default();
+        Some(format!("{}: {problem}{who}", endpoint.path))
+    });
+    let problems: Vec<String> = problems.collect();
+    let first = problems.first().map_or_else(|| "no endpoint was asked".to_owned(), Clone::clone);
+    let failure =
+        Failure::refused(doing, format!("{} of {} endpoints are healthy; {first}", score.passed, score.total))
+            .details(problems);
+    if refused_token(report) {
+        failure.hint("make healthcheck-token the same value that the application checks; a token that is refused says nothing about the site")
+    } else {
+        failure
+    }
+}
+
+fn refused_token(report: &HealthReport) -> bool {
+    report.endpoints.iter().any(|endpoint| matches!(endpoint.status, Some(401 | 403)))
+}
+
+fn told(report: &HealthReport) -> String {
+    let score = report.score();
+    let mut text = format!("{}/{}", score.passed, score.total);
+    for endpoint in &report.endpoints {
+        if let Some(problem) = &endpoint.problem {
+            text.push_str(&format!("; {}: {problem}", endpoint.path));
+        }
+    }
+    if let Some(name) =
+        report.endpoints.iter().find_map(|endpoint| endpoint.answered_as.as_deref()).filter(|_| report.healthy())
+    {
+        text.push_str(&format!(", answered as {name}"));
+    }
+    text
+}
+
+/// Whether what `current` pointed to is a release of this commit.
+fn same_commit(link: &str, commit: &CommitSha) -> bool {
+    let folder = link.trim_end_matches('/').rsplit('/').next().unwrap_or(link);
+    folder.parse::<ReleaseName>().is_ok_and(|release| release.short_sha() == commit.short())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,80 @@
+//! Running a script from a step, and showing in the plan what would run.
+
+use crate::{
+    domain::{Failure, RemoteCommand},
+    engine::step::{Act, Io, Local, StepResult, Undone, UndoAct},
+    ports::shell::{Answer, Script, Shell},
+};
+
+/// Runs a script; its output becomes lines of the step, its failure a failure of the step.
+pub async fn run(shell: &dyn Shell, io: &Io, script: Script, doing: &str) -> Result<Answer, Failure> {
+    shell.run(script, &mut |line| io.line(line)).await.map_err(|error| error.failure(doing))
+}
+
+/// A record that the script always gives. Its absence is a fault of ours, not of the server's.
+pub fn required<'a>(answer: &'a Answer, key: &str, doing: &str) -> Result<&'a str, Failure> {
+    answer.get(key).ok_or_else(|| Failure::bug(doing, format!("the script gave no `{key}`")))
+}
+
+/// A number that the script always gives.
+pub fn number<T: std::str::FromStr>(answer: &Answer, key: &str, doing: &str) -> Result<T, Failure> {
+    let text = required(answer, key, doing)?;
+    text.trim().parse().map_err(|_| Failure::bug(doing, format!("`{key}` is `{text}`, not a number")))
+}
+
+/// A step together with what the plan prints for it.
+pub struct Previewed<A, P> {
+    act: A,
+    preview: P,
+}
+
+/// Adds a preview to a step: the commands or sentences that say what it would do.
+pub fn previewed<C, A, P>(act: A, preview: P) -> Previewed<A, P>
+where
+    A: Act<C>,
+    P: Fn(&C) -> Vec<String>,
+{
+    Previewed { act, preview }
+}
+
+impl<C, A, P> Act<C> for Previewed<A, P>
+where
+    A: Act<C>,
+    P: Fn(&C) -> Vec<String>,
+{
+    fn act<'a>(&'a self, cx: &'a C, io: &'a Io) -> Local<'a, StepResult> {
+        self.act.act(cx, io)
+    }
+
+    fn preview(&self, cx: &C) -> Vec<String> {
+        (self.preview)(cx)
+    }
+}
+
+/// An undo together with what a person types when it fails.
+pub struct ByHand<U, P> {
+    undo: U,
+    commands: P,
+}
+
+pub fn by_hand<C, U, P>(undo: U, commands: P) -> ByHand<U, P>
+where
+    U: UndoAct<C>,
+    P: Fn(&C) -> Vec<RemoteCommand>,
+{
+    ByHand { undo, commands }
+}
+
+impl<C, U, P> UndoAct<C> for ByHand<U, P>
+where
+    U: UndoAct<C>,
+    P: Fn(&C) -> Vec<RemoteCommand>,
+{
+    fn undo<'a>(&'a self, cx: &'a C, io: &'a Io) -> Local<'a, Result<Undone, Failure>> {
+        self.undo.undo(cx, io)
+    }
+
+    fn by_hand(&self, cx: &C) -> Vec<String> {
+        (self.commands)(cx).iter().map(ToString::to_string).collect()
+    }
+}

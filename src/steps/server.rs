@@ -1,0 +1,243 @@
+//! The server before anything changes: who we are there, what is there, and everything that would stop a release, all at once.
+
+use super::{
+    context::{ServerFacts, Survey},
+    remote,
+    services::{self, ConfigFile},
+};
+use crate::{
+    domain::{Failure, ReleaseName, fact},
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    inputs::typed,
+    ports::shell::{Answer, Script},
+};
+
+/// How far the server's clock may be from the runner's. Release names are times; order must mean age (F49).
+const MAX_SKEW_SECONDS: i64 = 120;
+
+/// Connects and logs in.
+pub async fn reach(cx: &Survey, io: &Io) -> StepResult {
+    let ssh = &cx.inputs.ssh;
+    let server = format!("{}@{}:{}", ssh.user, ssh.host, ssh.port);
+    io.fact(fact::key::SERVER, &server);
+    let greeting = cx.ports.shell.connect().await.map_err(|error| error.failure(&format!("connecting to {server}")))?;
+    io.line(format!("{} showed the host key {}", greeting.banner, greeting.host_key));
+    io.line(format!("logged in as {} with the key {}", ssh.user, greeting.client_key));
+    Ok(Done::passed(server))
+}
+
+/// Looks around, reads only, and names every problem that it finds.
+pub async fn look(cx: &Survey, io: &Io) -> StepResult {
+    let inputs = &*cx.inputs;
+    let layout = &inputs.layout;
+    let doing = format!("looking at {} on the server", layout.base());
+    let script = Script::new("look", include_str!("sh/look.sh"))
+        .var("BASE", layout.base().as_str())
+        .var("ENV_FILE", layout.env_file().as_str())
+        .var("PHP", &inputs.server.php)
+        .list("SHARED", &inputs.server.shared);
+    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    let skew = skew(cx, &answer, &doing)?;
+    let mut problems = problems(inputs, &answer, skew);
+    let nginx = config_files(&answer, "nginx");
+    let fpm = config_files(&answer, "fpm");
+    let services = match services::find(layout, inputs.server.fpm_service.as_deref(), &nginx, &fpm) {
+        Ok(serving) => {
+            io.line(format!("{} serves the site: {}", serving.fpm, serving.because));
+            let user = answer.get("user").unwrap_or(&inputs.ssh.user).to_owned();
+            match services::privileges(&*cx.ports.shell, io, &user, &serving, answer.get("systemd").is_some()).await {
+                Ok(services) => Some(services),
+                Err(failure) if failure.kind == crate::domain::FailureKind::Refused => {
+                    problems.push(problem(failure.cause, failure.hint.unwrap_or_default()));
+                    None
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Err(cause) => {
+            problems.push(problem(cause, "name the service in php-fpm-service, e.g. php8.2-fpm".to_owned()));
+            None
+        }
+    };
+    let (Some(services), true) = (services, problems.is_empty()) else {
+        return Err(refusal(&doing, problems));
+    };
+    warn_about_reloads(io, &services.fpm, services.process_control_timeout);
+    io.fact(
+        fact::key::SERVICES,
+        fact::Services {
+            fpm: services.fpm.clone(),
+            reload: services.reload.iter().map(ToString::to_string).collect(),
+            process_control_timeout: services.process_control_timeout,
+        },
+    );
+    let current = answer.get("current").map(str::to_owned);
+    if let Some(live) = &current {
+        io.fact(fact::key::PREVIOUS_RELEASE, last_part(live));
+    }
+    let (php_version_id, php_version) = php(&answer, &doing)?;
+    let facts = ServerFacts {
+        current,
+        live_tree: answer.get("current-is").map(str::to_owned),
+        releases: releases(&answer),
+        php_version_id,
+        php_version,
+        services,
+        free_bytes: remote::number::<u64>(&answer, "free-kib", &doing)?.saturating_mul(1024),
+        free_inodes: answer.get("free-inodes").and_then(|text| text.parse().ok()).unwrap_or(0),
+        clock_skew_seconds: skew,
+    };
+    let live = facts.current.as_deref().map_or("nothing".to_owned(), |live| last_part(live).to_owned());
+    let text = format!("{live} is live; PHP {}, {}; {} MB free", facts.php_version, facts.services.fpm, facts.free_bytes / 1_000_000);
+    cx.found.borrow_mut().server = Some(facts);
+    Ok(Done::passed(text))
+}
+
+/// The release's own name in a link's text, `releases/20251102_154900-f0959baf` or absolute.
+pub fn last_part(link: &str) -> &str {
+    link.trim_end_matches('/').rsplit('/').next().unwrap_or(link)
+}
+
+struct Problem {
+    cause: String,
+    hint: String,
+}
+
+fn problem(cause: impl Into<String>, hint: impl Into<String>) -> Problem {
+    Problem { cause: cause.into(), hint: hint.into() }
+}
+
+fn refusal(doing: &str, mut problems: Vec<Problem>) -> Failure {
+    if problems.len() == 1 {
+        let only = problems.remove(0);
+        return Failure::refused(doing, only.cause).hint(only.hint);
+    }
+    let lines = problems.iter().map(|problem| format!("{} ({})", problem.cause, problem.hint));
+    Failure::refused(doing, format!("{} things stand in the way", problems.len())).details(lines).hint("put each of them right, then plan again")
+}
+
+/// Everything in the look-around that stops a release, in the order in which one would put it right.
+fn problems(inputs: &typed::Deploy, answer: &Answer, skew: i64) -> Vec<Problem> {
+    let layout = &inputs.layout;
+    let (base, user) = (layout.base(), answer.get("user").unwrap_or(&inputs.ssh.user));
+    let mut found = Vec::new();
+    let tools: Vec<&str> = answer.all("missing-tool").collect();
+    if !tools.is_empty() {
+        found.push(problem(format!("the server lacks {}", tools.join(", ")), "install them; on Debian: apt-get install coreutils tar gzip sudo"));
+    }
+    if answer.get("php-missing").is_some() {
+        found.push(problem(format!("the server cannot run `{}`", inputs.server.php), "install php-cli, or name the binary in the input php, e.g. /usr/bin/php8.2"));
+    }
+    if skew.abs() > MAX_SKEW_SECONDS {
+        found.push(problem(format!("the server's clock is {skew} s off"), "release names are times: set the clock, e.g. systemctl restart systemd-timesyncd"));
+    }
+    if answer.get("base") == Some("missing") {
+        found.push(problem(format!("there is no folder {base}"), format!("create it and give it to {user}: install -d -o {user} {base}")));
+        return found;
+    }
+    if answer.get("base-read-only").is_some() {
+        found.push(problem(format!("{user} may not write to {base}"), format!("chown {user} {base}")));
+    }
+    if answer.get("state-unreadable").is_some() {
+        found.push(problem(format!("{} belongs to somebody else", layout.state()), format!("chown -R {user} {}", layout.state())));
+    }
+    found.extend(wrong_place(inputs, answer));
+    if answer.get("current-not-a-link").is_some() {
+        found.push(problem(format!("{} is not a link", layout.current()), "move it away by hand; the first release makes the link"));
+    }
+    if answer.get("current-dangling").is_some() {
+        let link = answer.get("current").unwrap_or_default();
+        found.push(problem(format!("{} points to {link}, which is not there", layout.current()), "point it at a release that is there, or remove the link"));
+    }
+    match answer.get("env-file") {
+        Some("yes") => {}
+        Some("unreadable") => found.push(problem(format!("{user} may not read {}", layout.env_file()), "give the file a group that both the deploy user and PHP-FPM have, mode 0640")),
+        _ => found.push(problem(format!("there is no {}", layout.env_file()), "create it (mode 0640), or name it in the input env-file")),
+    }
+    for path in answer.all("shared-dangling") {
+        found.push(problem(format!("shared/{path} is a link that leads nowhere"), format!("repair or remove {}", layout.shared().join(path))));
+    }
+    for path in answer.all("shared-not-a-folder") {
+        found.push(problem(format!("shared/{path} is not a folder"), format!("move {} away", layout.shared().join(path))));
+    }
+    for path in answer.all("shared-read-only") {
+        found.push(problem(format!("{user} may not write to shared/{path}"), format!("give {} a group that the deploy user and PHP-FPM share, and setgid", layout.shared().join(path))));
+    }
+    if let Some(owner) = answer.get("lock") {
+        found.push(problem(
+            format!("another deploy holds the lock: {}", owner.trim()),
+            format!("wait for it to end; if that run is gone: rm -r {}", layout.lock()),
+        ));
+    }
+    found
+}
+
+/// The place must say that it belongs to this environment, or be new (F45: one slip of the pen from writing to the wrong one).
+fn wrong_place(inputs: &typed::Deploy, answer: &Answer) -> Option<Problem> {
+    let (layout, environment) = (&inputs.layout, inputs.environment.as_str());
+    let marker = layout.state().join("environment");
+    if let Some(named) = answer.get("marker") {
+        return (named.trim() != environment).then(|| {
+            problem(
+                format!("{} belongs to the environment `{}`, not to `{environment}`", layout.base(), named.trim()),
+                format!("correct base-dir or the stage; if the place was meant to change hands, write `{environment}` into {marker}"),
+            )
+        });
+    }
+    let env_root = layout.env_file().as_str().strip_prefix(layout.base().as_str()).and_then(|rest| rest.split('/').nth(1));
+    let ours = |name: &&str| matches!(*name, "releases" | "current" | "shared" | "backups" | "logs" | "lost+found" | ".gated-deploy") || Some(*name) == env_root;
+    let foreign: Vec<&str> = answer.all("entry").filter(|name| !ours(name)).collect();
+    (!foreign.is_empty()).then(|| {
+        problem(
+            format!("{} holds things that no release place has: {}", layout.base(), foreign.join(", ")),
+            format!("if it is the right place: mkdir -p -m 700 {} && echo {environment} > {marker}", layout.state()),
+        )
+    })
+}
+
+fn skew(cx: &Survey, answer: &Answer, doing: &str) -> Result<i64, Failure> {
+    let server: i64 = remote::number(answer, "time", doing)?;
+    Ok(server - cx.ports.clock.now().timestamp())
+}
+
+fn php(answer: &Answer, doing: &str) -> Result<(u32, String), Failure> {
+    let text = remote::required(answer, "php", doing)?;
+    let (id, version) = text.split_once(' ').unwrap_or((text, ""));
+    let id = id.parse().map_err(|_| Failure::refused(doing, format!("PHP answered `{text}` instead of its version")).hint("does php print anything on start-up?"))?;
+    Ok((id, version.to_owned()))
+}
+
+/// Our releases, oldest first. Folders whose names do not parse are not ours and are never touched.
+fn releases(answer: &Answer) -> Vec<ReleaseName> {
+    let mut names: Vec<ReleaseName> = answer.all("release").filter_map(|name| name.parse().ok()).collect();
+    names.sort();
+    names
+}
+
+fn config_files(answer: &Answer, key: &str) -> Vec<ConfigFile> {
+    let split = |record: &str| {
+        let (path, text) = record.split_once('\n')?;
+        Some(ConfigFile { path: path.to_owned(), text: text.to_owned() })
+    };
+    answer.all(key).filter_map(split).collect()
+}
+
+/// With PHP-FPM's default a reload cuts the requests that are running; we never edit the server, we say which line to add.
+fn warn_about_reloads(io: &Io, fpm: &str, process_control_timeout: Option<u64>) {
+    let version = fpm.trim_start_matches("php").trim_end_matches("-fpm");
+    let file = format!("/etc/php/{version}/fpm/php-fpm.conf");
+    match process_control_timeout {
+        Some(0) => io.warn(
+            format!("a reload of {fpm} cuts running requests: its process_control_timeout is 0, PHP-FPM's default"),
+            Some(format!("add to [global] in {file}: process_control_timeout = 10s")),
+        ),
+        Some(_) => {}
+        None => io.warn(
+            format!("whether a reload of {fpm} cuts running requests is not known: {file} cannot be read"),
+            Some("see that [global] there has: process_control_timeout = 10s".to_owned()),
+        ),
+    }
+}

@@ -1,0 +1,80 @@
+//! The seam of a release: from what the survey found to the facts that hold from here on, and whether to go on.
+
+use super::context::{Deploy, Facts, Found, Made, Survey};
+use crate::{
+    domain::{Approval, Failure, Move, ReleaseName, Sha256Digest, fact},
+    engine::{Decision, Events, Seam, event::Body},
+    inputs::typed,
+};
+
+/// Fixes the facts and reads the approval against them.
+pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
+    let Survey { inputs, ports, found } = survey;
+    let Found { build, server } = found.into_inner();
+    let server = server.ok_or_else(|| Failure::bug("planning the release", "nobody looked at the server"))?;
+    let decided_at = ports.clock.now();
+    let to = ReleaseName::new(decided_at, &inputs.commit);
+    if let Some(newest) = server.releases.last().filter(|newest| **newest >= to) {
+        return Err(Failure::refused("naming the release", format!("releases/{newest} is not older than now, {}", decided_at.format("%Y%m%d_%H%M%S")))
+            .hint("release names are UTC times and must come in order: if that folder's time is wrong, rename or remove it"));
+    }
+    let turn = Move { from: server.current.clone(), to };
+    let plan_digest = plan_digest(&inputs, &turn, &server, build.as_ref());
+    let decision = decide(&inputs, &plan_digest);
+    let step = crate::domain::StepId::new("plan");
+    let tell = |key: &str, value: serde_json::Value| events.tell(Body::Fact { step: step.clone(), key: key.to_owned(), value });
+    tell(fact::key::PLAN_DIGEST, plan_digest.as_str().into());
+    tell(fact::key::EXECUTED, matches!(decision, Decision::Go).into());
+    tell(fact::key::RELEASE, turn.to.as_str().into());
+    let facts = Facts { turn, decided_at, server, build, plan_digest };
+    Ok(Seam { cx: Deploy { inputs, ports, facts, made: Made::default().into() }, decision })
+}
+
+fn decide(inputs: &typed::Deploy, plan: &Sha256Digest) -> Decision {
+    if inputs.plan_only {
+        return Decision::Plan { because: "plan-only is true".to_owned() };
+    }
+    let doing = "reading the approval";
+    match &inputs.approval {
+        Approval::Missing => Decision::Plan { because: format!("no approval was given; `{}` approves it", inputs.phrase) },
+        Approval::Append => Decision::Plan { because: "the approval asks for the missing information only".to_owned() },
+        Approval::Abort => Decision::Refuse(Failure::refused(doing, "it says ABBRECHEN: stopped here; nothing was changed")),
+        Approval::Wrong { given, expected } => Decision::Refuse(
+            Failure::refused(doing, format!("`{given}` opens no door here")).hint(format!("to release, write exactly: {expected}")),
+        ),
+        Approval::Given { plan_digest: None } => Decision::Go,
+        Approval::Given { plan_digest: Some(digest) } if Approval::matches_plan(digest, plan) => Decision::Go,
+        Approval::Given { plan_digest: Some(digest) } => Decision::Refuse(
+            Failure::refused(doing, format!("it is for the plan {digest}, and the plan is now {}", plan.short()))
+                .hint(format!("the server, the build or the settings changed since; read the new plan, then write: {} {}", inputs.phrase, plan.short())),
+        ),
+    }
+}
+
+/// What the approval is bound to: everything that decides the effect, and nothing that only decides the time.
+fn plan_digest(inputs: &typed::Deploy, turn: &Move, server: &super::context::ServerFacts, build: Option<&super::context::Build>) -> Sha256Digest {
+    let reload: Vec<String> = server.services.reload.iter().map(ToString::to_string).collect();
+    let plan = serde_json::json!({
+        "version": 1,
+        "environment": inputs.environment,
+        "server": format!("{}@{}:{}", inputs.ssh.user, inputs.ssh.host, inputs.ssh.port),
+        "base": inputs.layout.base(),
+        "env-file": inputs.layout.env_file(),
+        "url": inputs.site.url.as_str(),
+        "from": turn.from,
+        "sha": inputs.commit,
+        "build": build.map(|build| serde_json::json!({
+            "run": build.run.id,
+            "attempt": build.run.attempt,
+            "artifact": build.artifact.id,
+            "digest": build.artifact.digest,
+        })),
+        "php": server.php_version,
+        "reload": reload,
+        "migrate": inputs.server.migrate,
+        "shared": inputs.server.shared,
+        "keep": [inputs.server.keep_releases, inputs.server.keep_backups],
+        "health": inputs.health.paths,
+    });
+    Sha256Digest::of(plan.to_string())
+}

@@ -1,0 +1,92 @@
+# Backs up the live release and its database into a folder that gets its name only when everything in it was verified.
+# in: BACKUPS DIR TREE (empty before the first release) ENV_FILE PHP RELEASE DATABASE_PHP
+umask 077
+part=$DIR.part
+mkdir -p "$BACKUPS"
+if [ -e "$DIR" ]; then refuse "$DIR exists already"; fi
+rm -rf "$part"
+mkdir "$part"
+
+backups=$(readlink -f "$BACKUPS")
+if [ -n "$TREE" ]; then
+    case $backups/ in "$TREE"/*) refuse "the backups in $backups lie inside the tree to back up, $TREE" "move $BACKUPS outside of the release" ;; esac
+fi
+
+database() { printf '%s' "$DATABASE_PHP" | "$PHP" -d display_errors=stderr -- "$@" "$ENV_FILE" "$TREE"; }
+
+# What is there, and is there room for it? Compressed copies are smaller than this; the estimate errs on the safe side.
+described=$(database describe) || refuse "the database's settings could not be read on the server" "see the lines above; the .env file is $ENV_FILE"
+driver=$(printf '%s\n' "$described" | sed -n 's/^driver=//p')
+name=$(printf '%s\n' "$described" | sed -n 's/^database=//p')
+tables=$(printf '%s\n' "$described" | sed -n 's/^tables=//p')
+database_kib=$(printf '%s\n' "$described" | sed -n 's/^kib=//p')
+tree_kib=0
+if [ -n "$TREE" ]; then
+    size=$(du -sk "$TREE")
+    tree_kib=${size%%[!0-9]*}
+fi
+free_kib=$(df -Pk "$backups" | { read -r _; read -r _ _ _ free _; echo "$free"; })
+need_kib=$((tree_kib + ${database_kib:-0} + 1024))
+if [ "$free_kib" -lt "$need_kib" ]; then
+    refuse "no room for the backup: about $need_kib KiB needed, $free_kib KiB free on $backups" "free space there, or lower keep-backups and keep-releases"
+fi
+
+if [ -n "$TREE" ]; then
+    say "backing up $TREE"
+    expected=$(cd "$TREE" && find . | wc -l)
+    # Exit status 1 of tar (a file changed while it was read) is an error like any other.
+    tar -C "$TREE" -czf "$part/app.tar.gz" .
+    gzip -t "$part/app.tar.gz"
+    tar -tzf "$part/app.tar.gz" >"$part/.list"
+    found=$(wc -l <"$part/.list")
+    rm -f "$part/.list"
+    if [ "$found" -ne "$expected" ]; then refuse "the archive of $TREE has $found entries, the tree $expected"; fi
+    put file "app.tar.gz $((expected)) entries"
+else
+    put skipped "the app: nothing was live before"
+fi
+
+case $driver in
+mysql | mariadb)
+    if [ "$tables" -eq 0 ]; then
+        put skipped "the database $name: it has no tables yet"
+    else
+        say "dumping the database $name ($tables tables)"
+        dump=$(command -v mariadb-dump || command -v mysqldump) || refuse "neither mariadb-dump nor mysqldump is on the server" "apt-get install mariadb-client"
+        options=$(database options) || refuse "the database's settings could not be read on the server"
+        # The password goes from PHP to the dump through this shell's memory and a pipe: no argument, no file.
+        { status=0; printf '%s\n' "$options" | "$dump" --defaults-file=/dev/stdin --single-transaction --quick --routines --triggers --hex-blob --no-tablespaces "$name" || status=$?; echo "$status" >"$part/.status"; } | gzip -c >"$part/database.sql.gz"
+        status=$(cat "$part/.status")
+        rm -f "$part/.status"
+        options=
+        if [ "$status" -ne 0 ]; then refuse "dumping the database $name failed with status $status" "see the lines above"; fi
+        gzip -t "$part/database.sql.gz"
+        last=$(gzip -dc "$part/database.sql.gz" | tail -n 1)
+        case $last in "-- Dump completed"*) ;; *) refuse "the dump of $name has no end: its last line is not '-- Dump completed'" ;; esac
+        found=$(gzip -dc "$part/database.sql.gz" | grep -c '^CREATE TABLE ') || found=0
+        if [ "$found" -lt "$tables" ]; then refuse "the dump of $name holds $found tables, the database $tables"; fi
+        put file "database.sql.gz $((tables)) tables"
+    fi
+    ;;
+sqlite)
+    say "copying the database $name"
+    database copy-sqlite "$part/database.sqlite" || refuse "copying the database $name failed" "see the lines above"
+    gzip "$part/database.sqlite"
+    gzip -t "$part/database.sqlite.gz"
+    put file "database.sqlite.gz $((tables)) tables"
+    ;;
+none) put skipped "a database: the app has none" ;;
+*) refuse "the app's database driver is $driver; this version can back up mysql, mariadb and sqlite" ;;
+esac
+
+cd "$part"
+set -- *.gz
+if [ -e "$1" ]; then
+    sha256sum -- "$@" >SHA256SUMS
+    sha256sum -c --quiet SHA256SUMS
+    while read -r digest file; do put sum "$digest $(wc -c <"$file") $file"; done <SHA256SUMS
+else
+    : >SHA256SUMS
+fi
+printf '{"version":1,"release":"%s","verified":true}\n' "$RELEASE" >manifest.json
+mv -T "$part" "$DIR"

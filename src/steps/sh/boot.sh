@@ -1,0 +1,19 @@
+# Boots the new release on the server's own PHP, before any migration.
+# in: DIR PHP URL PATHS ROUTES_PHP
+cd "$DIR"
+if "$PHP" -d display_errors=stderr -r "require 'vendor/autoload.php';"; then put autoload ok; else put autoload "php -r \"require 'vendor/autoload.php';\" failed"; exit 0; fi
+if version=$("$PHP" -d display_errors=stderr artisan --version --no-ansi); then
+    say "$version"
+    put artisan ok
+    put version "$version"
+else
+    say "${version-}"
+    put artisan "php artisan --version failed"
+    exit 0
+fi
+# The routes that health asks for. The probe must not be what is broken.
+printf '%s\n' "$PATHS" | while read -r path; do
+    [ -n "$path" ] || continue
+    if [ -f "public${path%%\?*}" ]; then put route "$path=file"; continue; fi
+    if found=$(printf '%s' "$ROUTES_PHP" | "$PHP" -d display_errors=stderr -- "$URL$path"); then put route "$path=$found"; else put route "$path=unknown"; fi
+done

@@ -1,0 +1,141 @@
+<?php
+// Answers questions about the app's database, on the server, so that its password never leaves it.
+//
+//   describe ENV TREE              driver=, database=, tables=, kib= (one a line)
+//   options ENV TREE               a MySQL option file with the password, for a pipe
+//   copy-sqlite TARGET ENV TREE    a consistent copy of an SQLite database
+//
+// TREE is the live release: the app itself says which connection it uses. Before the first release there is no app
+// yet, and the .env file is read by the rules of its own parser instead (quotes, escapes, comments, interpolation).
+error_reporting(E_ALL & ~E_DEPRECATED & ~E_NOTICE & ~E_WARNING);
+$arguments = array_slice($argv, 1);
+$mode = array_shift($arguments);
+$target = $mode === 'copy-sqlite' ? array_shift($arguments) : null;
+[$envFile, $tree] = $arguments;
+
+function fromApp(string $tree): array
+{
+    require $tree . '/vendor/autoload.php';
+    $app = require $tree . '/bootstrap/app.php';
+    $app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();
+    $config = $app->make('config');
+    $name = $config->get('database.default');
+    $connection = $name === null ? null : $config->get("database.connections.$name");
+    if (!is_array($connection)) {
+        return ['driver' => 'none'];
+    }
+    $parser = '\Illuminate\Support\ConfigurationUrlParser';
+    if (!empty($connection['url']) && class_exists($parser)) {
+        $connection = (new $parser)->parseConfiguration($connection);
+    }
+    if (isset($connection['write']) && is_array($connection['write'])) {
+        $write = array_is_list($connection['write']) && isset($connection['write'][0]) ? $connection['write'][0] : $connection['write'];
+        $connection = array_merge($connection, $write);
+    }
+    if (isset($connection['host']) && is_array($connection['host'])) {
+        $connection['host'] = $connection['host'][0] ?? null;
+    }
+    return $connection;
+}
+
+function fromEnv(string $file): array
+{
+    $text = file_get_contents($file);
+    if ($text === false) {
+        fwrite(STDERR, "cannot read $file\n");
+        exit(1);
+    }
+    $env = [];
+    $lookup = function (array $match) use (&$env): string {
+        return $env[$match[1]] ?? (getenv($match[1]) === false ? '' : getenv($match[1]));
+    };
+    $pattern = '/^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.]*)[ \t]*=[ \t]*'
+        . '(?:"((?:[^"\\\\]|\\\\.)*)"|\'([^\']*)\'|([^\r\n#]*?(?:(?<=[^ \t\r\n])#[^\r\n#]*?)*))[ \t]*(?:[ \t]#[^\r\n]*|(?<==)#[^\r\n]*)?\r?$/ms';
+    preg_match_all($pattern, $text, $lines, PREG_SET_ORDER | PREG_UNMATCHED_AS_NULL);
+    foreach ($lines as [, $name, $double, $single, $plain]) {
+        if ($double !== null) {
+            // Escaped dollars survive interpolation; the other escapes are undone after it.
+            $value = str_replace('\\$', "\0", $double);
+            $value = preg_replace_callback('/\$\{([A-Za-z_][A-Za-z0-9_.]*)\}/', $lookup, $value);
+            $value = strtr($value, ['\\"' => '"', '\\\\' => '\\', '\\n' => "\n", '\\r' => "\r", '\\t' => "\t", "\0" => '$']);
+        } elseif ($single !== null) {
+            $value = $single;
+        } else {
+            $value = preg_replace_callback('/\$\{([A-Za-z_][A-Za-z0-9_.]*)\}/', $lookup, (string) $plain);
+        }
+        $env[$name] = $value;
+    }
+    if (!isset($env['DB_CONNECTION']) && !isset($env['DB_DATABASE'])) {
+        return ['driver' => 'none'];
+    }
+    return [
+        'driver' => $env['DB_CONNECTION'] ?? 'mysql',
+        'host' => $env['DB_HOST'] ?? '127.0.0.1',
+        'port' => $env['DB_PORT'] ?? null,
+        'unix_socket' => $env['DB_SOCKET'] ?? null,
+        'database' => $env['DB_DATABASE'] ?? '',
+        'username' => $env['DB_USERNAME'] ?? '',
+        'password' => $env['DB_PASSWORD'] ?? '',
+    ];
+}
+
+function open(array $connection): PDO
+{
+    if ($connection['driver'] === 'sqlite') {
+        return new PDO('sqlite:' . $connection['database'], null, null, [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);
+    }
+    $where = empty($connection['unix_socket'])
+        ? 'host=' . ($connection['host'] ?? '127.0.0.1') . (empty($connection['port']) ? '' : ';port=' . $connection['port'])
+        : 'unix_socket=' . $connection['unix_socket'];
+    return new PDO(
+        'mysql:' . $where . ';dbname=' . $connection['database'],
+        $connection['username'] ?? null,
+        $connection['password'] ?? null,
+        [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]
+    );
+}
+
+try {
+    $connection = $tree === '' ? fromEnv($envFile) : fromApp($tree);
+    if ($mode === 'describe') {
+        $driver = $connection['driver'] ?? 'none';
+        $tables = 0;
+        $kib = 0;
+        if ($driver === 'mysql' || $driver === 'mariadb') {
+            $row = open($connection)->query(
+                'SELECT COUNT(*), COALESCE(CEIL(SUM(data_length + index_length) / 1024), 0) FROM information_schema.tables'
+                . " WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'"
+            )->fetch(PDO::FETCH_NUM);
+            [$tables, $kib] = [(int) $row[0], (int) $row[1]];
+        } elseif ($driver === 'sqlite') {
+            $tables = (int) open($connection)->query("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'")->fetchColumn();
+            $kib = (int) ceil((filesize($connection['database']) ?: 0) / 1024);
+        }
+        echo "driver=$driver\ndatabase=", $connection['database'] ?? '', "\ntables=$tables\nkib=$kib\n";
+    } elseif ($mode === 'options') {
+        // Inside double quotes an option file knows backslash escapes; nothing else means anything there.
+        $quote = fn ($value) => '"' . strtr((string) $value, ['\\' => '\\\\', '"' => '\\"', "\n" => '\\n']) . '"';
+        echo "[client]\n";
+        if (!empty($connection['unix_socket'])) {
+            echo 'socket=', $quote($connection['unix_socket']), "\n";
+        } else {
+            echo 'host=', $quote($connection['host'] ?? '127.0.0.1'), "\n";
+            if (!empty($connection['port'])) {
+                echo 'port=', (int) $connection['port'], "\n";
+            }
+        }
+        echo 'user=', $quote($connection['username'] ?? ''), "\npassword=", $quote($connection['password'] ?? ''), "\n";
+    } elseif ($mode === 'copy-sqlite') {
+        $pdo = open($connection);
+        $pdo->exec('VACUUM INTO ' . $pdo->quote($target));
+        $check = (new PDO('sqlite:' . $target))->query('PRAGMA integrity_check')->fetchColumn();
+        if ($check !== 'ok') {
+            fwrite(STDERR, "integrity_check of the copy: $check\n");
+            exit(1);
+        }
+    }
+} catch (Throwable $error) {
+    // The message of a refused connection names user and host, never the password.
+    fwrite(STDERR, get_class($error) . ': ' . $error->getMessage() . "\n");
+    exit(1);
+}

@@ -1,0 +1,71 @@
+# Looks at the server before anything changes. Reads only.
+# in: BASE ENV_FILE PHP SHARED
+put user "$(id -un)"
+put time "$(date +%s)"
+
+for tool in tar gzip sha256sum find readlink mv ln df du sudo; do
+    command -v "$tool" >/dev/null || put missing-tool "$tool"
+done
+if mv --version 2>/dev/null | head -n 1 | grep -q coreutils; then :; else put missing-tool "mv from GNU coreutils"; fi
+
+if [ ! -d "$BASE" ]; then
+    put base missing
+else
+    put base "$(readlink -f "$BASE")"
+    [ -w "$BASE" ] || put base-read-only yes
+    for path in "$BASE"/* "$BASE"/.*; do
+        name=${path##*/}
+        case $name in '*' | .* ) [ "$name" = .gated-deploy ] || continue ;; esac
+        put entry "$name"
+    done
+    if [ -e "$BASE/.gated-deploy" ] && [ ! -x "$BASE/.gated-deploy" ]; then
+        put state-unreadable yes
+    elif [ -f "$BASE/.gated-deploy/environment" ]; then
+        put marker "$(cat "$BASE/.gated-deploy/environment")"
+    fi
+    if [ -f "$BASE/.gated-deploy/lock/owner" ]; then put lock "$(cat "$BASE/.gated-deploy/lock/owner")"; fi
+    if [ -L "$BASE/current" ]; then
+        put current "$(readlink "$BASE/current")"
+        if [ -d "$BASE/current/" ]; then put current-is "$(readlink -f "$BASE/current")"; else put current-dangling yes; fi
+    elif [ -e "$BASE/current" ]; then
+        put current-not-a-link yes
+    fi
+    for path in "$BASE"/releases/*/; do
+        [ -d "$path" ] || continue
+        path=${path%/}
+        put release "${path##*/}"
+    done
+    if [ -f "$ENV_FILE" ] && [ -r "$ENV_FILE" ]; then put env-file yes; elif [ -e "$ENV_FILE" ]; then put env-file unreadable; else put env-file missing; fi
+    df -Pk "$BASE" | { read -r _; read -r _ _ _ free _; put free-kib "$free"; }
+    df -Pi "$BASE" | { read -r _; read -r _ _ _ free _; put free-inodes "$free"; }
+    if [ -d "$BASE/current/" ]; then
+        size=$(du -sk "$(readlink -f "$BASE/current")" 2>/dev/null) || size=0
+        put live-kib "${size%%[!0-9]*}"
+    fi
+    printf '%s\n' "$SHARED" | while read -r path; do
+        [ -n "$path" ] || continue
+        if [ -L "$BASE/shared/$path" ] && [ ! -e "$BASE/shared/$path" ]; then put shared-dangling "$path"; fi
+        if [ -e "$BASE/shared/$path" ] && [ ! -d "$BASE/shared/$path" ]; then put shared-not-a-folder "$path"; fi
+        if [ -d "$BASE/shared/$path" ] && [ ! -w "$BASE/shared/$path" ]; then put shared-read-only "$path"; fi
+    done
+fi
+
+if php_version=$("$PHP" -r 'echo PHP_VERSION_ID, " ", PHP_VERSION;' 2>/dev/null); then
+    put php "$php_version"
+else
+    put php-missing yes
+fi
+
+# Configuration that says who serves the site. On Debian all of it is readable by everybody.
+show() {
+    for path in "$@"; do
+        if [ -f "$path" ] && [ -r "$path" ]; then put "$kind" "$path
+$(head -c 262144 "$path")"; fi
+    done
+}
+kind=nginx
+show /etc/nginx/nginx.conf /etc/nginx/conf.d/*.conf /etc/nginx/sites-enabled/*
+kind=fpm
+show /etc/php/*/fpm/php-fpm.conf /etc/php/*/fpm/pool.d/*.conf
+[ -d /run/systemd/system ] && put systemd yes
+:

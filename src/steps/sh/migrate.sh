@@ -1,0 +1,11 @@
+# Runs forward migrations, and says which ones ran even when a later one fails.
+# in: DIR PHP RAN_PHP
+cd "$DIR"
+ran() { printf '%s' "$RAN_PHP" | "$PHP" -d display_errors=stderr --; }
+before=$(ran) || refuse "the list of migrations could not be read from the database" "see the lines above"
+put before "$before"
+status=0
+"$PHP" artisan migrate --force --no-interaction --no-ansi || status=$?
+after=$(ran) || after=$before
+put after "$after"
+put status "$status"

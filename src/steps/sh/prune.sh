@@ -1,0 +1,14 @@
+# Removes named releases and backups: exact names, no pattern; never what is live now.
+# in: RELEASES BACKUPS CURRENT OLD_RELEASES OLD_BACKUPS
+live=$(readlink -f "$CURRENT")
+printf '%s\n' "$OLD_RELEASES" | while read -r name; do
+    [ -n "$name" ] || continue
+    if [ "$(readlink -f "$RELEASES/$name")" = "$live" ]; then refuse "$RELEASES/$name is live; it is not removed"; fi
+    rm -rf "${RELEASES:?}/$name"
+    put removed "$name"
+done
+printf '%s\n' "$OLD_BACKUPS" | while read -r name; do
+    [ -n "$name" ] || continue
+    rm -rf "${BACKUPS:?}/$name"
+    put removed-backup "$name"
+done

@@ -1,0 +1,10 @@
+# Removes one release folder or one file that this run made. Never what is live.
+# in: TARGET CURRENT
+if [ ! -e "$TARGET" ] && [ ! -L "$TARGET" ]; then
+    put found none
+elif [ -d "$CURRENT/" ] && [ "$(readlink -f "$CURRENT")" = "$(readlink -f "$TARGET")" ]; then
+    refuse "$TARGET is live; it is not removed"
+else
+    rm -rf "$TARGET"
+    put found removed
+fi

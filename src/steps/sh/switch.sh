@@ -1,0 +1,27 @@
+# Points `current` at a release: a new link renamed over the old one, only if the old one is still what the plan saw.
+# in: CURRENT EXPECTED (empty: no link) TARGET (empty: take the link away) NEW JOURNAL BEGINS ENDS
+if [ -L "$CURRENT" ]; then
+    now=$(readlink "$CURRENT")
+elif [ -e "$CURRENT" ]; then
+    refuse "$CURRENT is not a link"
+else
+    now=
+fi
+if [ "$now" != "$EXPECTED" ]; then
+    put moved "$now"
+    exit 0
+fi
+printf '%s\n' "$BEGINS" >>"$JOURNAL"
+if [ -n "$TARGET" ]; then
+    rm -f "$NEW"
+    ln -s "$TARGET" "$NEW"
+    began=$(date +%s%N)
+    # mv -T because a plain mv onto a link to a folder moves *into* that folder.
+    mv -Tf "$NEW" "$CURRENT"
+    ended=$(date +%s%N)
+    put took-ns $((ended - began))
+else
+    rm -f "$CURRENT"
+fi
+printf '%s\n' "$ENDS" >>"$JOURNAL"
+put switched yes

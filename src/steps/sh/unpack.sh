@@ -1,0 +1,39 @@
+# Unpacks the bundle into a folder of its own and links what all releases share.
+# in: BASE RELEASES DIR FILE SHARED ENV_FILE KIB INODES FILES
+free_kib=$(df -Pk "$BASE" | { read -r _; read -r _ _ _ free _; echo "$free"; })
+free_inodes=$(df -Pi "$BASE" | { read -r _; read -r _ _ _ free _; echo "$free"; })
+if [ "$free_kib" -lt "$KIB" ]; then
+    refuse "no room for the release: $KIB KiB needed, $free_kib KiB free on $BASE" "free space there, or lower keep-releases and keep-backups"
+fi
+case $free_inodes in
+'' | *[!0-9]* | 0) ;; # some file systems do not count inodes
+*) if [ "$free_inodes" -lt "$INODES" ]; then refuse "no room for the release: $INODES files, $free_inodes inodes free on $BASE" "remove what is not needed there"; fi ;;
+esac
+mkdir -p "$RELEASES"
+if [ -e "$DIR" ] || [ -L "$DIR" ]; then refuse "$DIR exists already" "releases are named by the second; start the release again"; fi
+mkdir "$DIR"
+tar -xzf "$FILE" -C "$DIR" --no-same-owner
+found=$(find "$DIR" -type f | wc -l)
+if [ "$found" -ne "$FILES" ]; then refuse "$found files were unpacked, the bundle's manifest names $FILES"; fi
+
+# Group-writable, so that PHP-FPM's user can write where setgid folders give it the group (nothing is chmod-ed recursively: a link may lead anywhere).
+umask 002
+mkdir -p "$BASE/shared"
+printf '%s\n' "$SHARED" | while read -r path; do
+    [ -n "$path" ] || continue
+    mkdir -p "$BASE/shared/$path"
+    if [ "$path" = storage ]; then
+        for folder in app/public framework/cache/data framework/sessions framework/views logs; do mkdir -p "$BASE/shared/storage/$folder"; done
+    fi
+    # Inside the new folder only, and never through a link.
+    if [ -L "$DIR/$path" ]; then rm -f "$DIR/$path"; else rm -rf "${DIR:?}/$path"; fi
+    mkdir -p "$(dirname "$DIR/$path")"
+    ln -s "$BASE/shared/$path" "$DIR/$path"
+    [ -d "$DIR/$path/" ] || refuse "the shared link $path of the new release leads nowhere"
+done
+rm -f "$DIR/.env"
+ln -s "$ENV_FILE" "$DIR/.env"
+[ -r "$DIR/.env" ] || refuse "the .env link of the new release leads to a file that cannot be read: $ENV_FILE"
+mkdir -p "$DIR/bootstrap/cache"
+rm -f "$FILE"
+put files "$found"

@@ -1,0 +1,172 @@
+//! The new release's folder: uploading, unpacking, the gates, and taking it away again.
+
+use std::{
+    fs::File,
+    time::{Duration, Instant},
+};
+
+use super::{context::Deploy, remote};
+use crate::{
+    domain::{
+        Failure, RemotePath,
+        bundle::{FileEntry, Manifest},
+        fact,
+        gate::{GATES, GateReport},
+    },
+    engine::{
+        Done, Undone,
+        step::{Io, StepResult},
+    },
+    ports::shell::Script,
+};
+
+/// Sends the verified bundle and compares its digest on the disk where it arrived (F27).
+pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
+    let to = cx.inputs.layout.incoming(&cx.facts.turn.to);
+    let doing = format!("uploading the bundle to {to}");
+    let bundle = cx.made.borrow().bundle.clone().ok_or_else(|| Failure::bug(&doing, "there is no verified bundle"))?;
+    let file = File::open(&bundle.path).map_err(|error| Failure::world(&doing, format!("{}: {error}", bundle.path.display())))?;
+    let began = Instant::now();
+    let rate = |sent: u64| (sent as f64 / began.elapsed().as_secs_f64().max(0.001)) as u64;
+    cx.ports
+        .shell
+        .send(file, bundle.size, &to, &mut |sent| io.progress("upload", sent, Some(bundle.size), rate(sent)))
+        .await
+        .map_err(|error| error.failure(&doing))?;
+    let took = began.elapsed();
+    let script = Script::new("uploaded", include_str!("sh/uploaded.sh"))
+        .var("FILE", to.as_str())
+        .var("DIGEST", bundle.sha256.as_str())
+        .timeout(Duration::from_secs(600));
+    remote::run(&*cx.ports.shell, io, script, &format!("checking the digest of {to}")).await?;
+    Ok(Done::passed(format!("{:.1} MB in {:.1} s, SHA-256 {} again on the server", bundle.size as f64 / 1e6, took.as_secs_f64(), bundle.sha256.short())))
+}
+
+/// Takes the uploaded file away.
+pub async fn remove_upload(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
+    remove_path(cx, io, &cx.inputs.layout.incoming(&cx.facts.turn.to)).await
+}
+
+/// Unpacks the bundle into `releases/<name>` and links the shared folders and `.env`.
+pub async fn unpack(cx: &Deploy, io: &Io) -> StepResult {
+    let layout = &cx.inputs.layout;
+    let dir = layout.release(&cx.facts.turn.to);
+    let doing = format!("unpacking into {dir}");
+    let manifest = manifest(cx, &doing)?;
+    let bytes: u64 = manifest.files.values().map(|entry: &FileEntry| entry.size.div_ceil(4096) * 4096).sum();
+    // Folders need inodes too; a tree has fewer folders than files.
+    let inodes = 2 * manifest.files.len() + 64;
+    let script = Script::new("unpack", include_str!("sh/unpack.sh"))
+        .var("BASE", layout.base().as_str())
+        .var("RELEASES", layout.releases().as_str())
+        .var("DIR", dir.as_str())
+        .var("FILE", layout.incoming(&cx.facts.turn.to).as_str())
+        .list("SHARED", &cx.inputs.server.shared)
+        .var("ENV_FILE", layout.env_file().as_str())
+        .var("KIB", (bytes / 1024 + 4096).to_string())
+        .var("INODES", inodes.to_string())
+        // The manifest itself is a file too.
+        .var("FILES", (manifest.files.len() + 1).to_string())
+        .timeout(Duration::from_secs(900));
+    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    Ok(Done::passed(format!("{} files in {dir}", remote::required(&answer, "files", &doing)?)))
+}
+
+/// Takes the new release's folder away, unless it is live.
+pub async fn remove(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
+    remove_path(cx, io, &cx.inputs.layout.release(&cx.facts.turn.to)).await
+}
+
+async fn remove_path(cx: &Deploy, io: &Io, path: &RemotePath) -> Result<Undone, Failure> {
+    let script = Script::new("remove", include_str!("sh/remove.sh"))
+        .var("TARGET", path.as_str())
+        .var("CURRENT", cx.inputs.layout.current().as_str())
+        .timeout(Duration::from_secs(300));
+    let answer = remote::run(&*cx.ports.shell, io, script, &format!("removing {path}")).await?;
+    Ok(match answer.get("found") {
+        Some("removed") => Undone::Done(format!("{path} is removed")),
+        _ => Undone::Nothing(format!("there was no {path}")),
+    })
+}
+
+/// The nine gates, on the server. Every one that fails is named.
+pub async fn gates(cx: &Deploy, io: &Io) -> StepResult {
+    let dir = cx.inputs.layout.release(&cx.facts.turn.to);
+    let doing = format!("checking the nine gates in {dir}");
+    let paths = |folder: bool| GATES.iter().filter(move |gate| gate.folder == folder).map(|gate| gate.path);
+    let script = Script::new("gates", include_str!("sh/gates.sh"))
+        .var("DIR", dir.as_str())
+        .list("FILES", paths(false))
+        .list("FOLDERS", paths(true));
+    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    let mut report = GateReport::default();
+    for gate in &GATES {
+        let found = answer.all("gate").filter_map(|record| record.split_once('=')).find(|(path, _)| *path == gate.path);
+        // A gate that nobody answered for has not passed.
+        let problem = found.map_or(Some("not checked".to_owned()), |(_, problem)| (!problem.is_empty()).then(|| problem.to_owned()));
+        report.record(gate.path, problem);
+    }
+    io.fact(fact::key::GATES, &report);
+    if report.failures().next().is_none() {
+        return Ok(Done::passed(report.score()));
+    }
+    let lines: Vec<String> = report.failures().map(|gate| format!("{}: {}", gate.name, gate.problem.as_deref().unwrap_or_default())).collect();
+    Err(Failure::refused(doing, format!("{} gates passed", report.score()))
+        .details(lines)
+        .hint("the bundle is not whole: look at the build's layer-1 gates; the live release was not touched"))
+}
+
+/// Boots the release on the server's own PHP: the autoloader, `artisan --version`, and the routes that health will ask for (F72).
+pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
+    let dir = cx.inputs.layout.release(&cx.facts.turn.to);
+    let doing = format!("booting {dir} on PHP {}", cx.facts.server.php_version);
+    let manifest = manifest(cx, &doing)?;
+    if let Some(minimum) = manifest.php.minimum_id.filter(|minimum| cx.facts.server.php_version_id < *minimum) {
+        return Err(Failure::refused(&doing, format!("the bundle's vendor folder needs PHP {}.{} or newer", minimum / 10_000, minimum / 100 % 100))
+            .hint("upgrade the server's PHP, name a newer binary in the input php, or build for the server's version"));
+    }
+    let script = Script::new("boot", include_str!("sh/boot.sh"))
+        .var("DIR", dir.as_str())
+        .var("PHP", &cx.inputs.server.php)
+        .var("URL", cx.inputs.site.url.as_str().trim_end_matches('/'))
+        .list("PATHS", &cx.inputs.health.paths)
+        .var("ROUTES_PHP", include_str!("sh/routes.php"))
+        .timeout(Duration::from_secs(180));
+    let mut tail: Vec<String> = Vec::new();
+    let answer = cx
+        .ports
+        .shell
+        .run(script, &mut |line| {
+            tail.push(line.clone());
+            io.line(line);
+        })
+        .await
+        .map_err(|error| error.failure(&doing))?;
+    let last = tail.len().saturating_sub(20);
+    for check in ["autoload", "artisan"] {
+        match answer.get(check) {
+            Some("ok") => {}
+            problem => {
+                return Err(Failure::refused(&doing, problem.unwrap_or("the script said nothing of it"))
+                    .details(tail.drain(last..))
+                    .hint("the release does not start on this server; compare the PHP versions and extensions of build and server"));
+            }
+        }
+    }
+    for (path, found) in answer.all("route").filter_map(|record| record.split_once('=')) {
+        match found {
+            "ok" | "file" => {}
+            "missing" => io.warn(format!("the release has no route for the health path {path}"), Some("correct health-paths, unless the web server answers it by itself".to_owned())),
+            broken if broken.starts_with("broken ") => {
+                return Err(Failure::refused(&doing, format!("the health path {path} cannot be answered: {}", broken.trim_start_matches("broken ")))
+                    .hint("repair the route; a release whose health cannot be asked would be rolled back"));
+            }
+            _ => io.warn(format!("whether the release has a route for the health path {path} could not be found out"), None),
+        }
+    }
+    Ok(Done::passed(answer.get("version").unwrap_or("it boots").trim().to_owned()))
+}
+
+fn manifest(cx: &Deploy, doing: &str) -> Result<std::rc::Rc<Manifest>, Failure> {
+    cx.made.borrow().manifest.clone().ok_or_else(|| Failure::bug(doing, "there is no manifest of the bundle"))
+}
