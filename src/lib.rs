@@ -6,4 +6,7 @@ pub mod domain;
 pub mod engine;
 pub mod inputs;
 pub mod ports;
+pub mod report;
+pub mod run;
+pub mod stages;
 pub mod steps;

@@ -4,7 +4,8 @@
 // Debian ships neither composer.json nor the upstream layout, so both are made here: the sources go to src/, and the
 // version is Debian's. Composer then writes the same vendor/ folder that it would write from a package index.
 //
-// Only what the app needs to boot, to migrate and to answer is collected; the mailer and its helpers are not.
+// Only what the app needs to boot, to migrate and to answer is collected: each file costs every test a moment, when it
+// builds a release, sends it, unpacks it and backs it up.
 //
 // usage: php collect-packages.php TARGET
 
@@ -12,32 +13,25 @@ const LIBRARIES = '/usr/share/php';
 
 // package => [source folder, namespace, Debian package, files loaded at once, packages it needs]
 const PACKAGES = [
-    'brick/math' => ['Brick/Math', 'Brick\\Math\\', 'php-brick-math', [], []],
     'doctrine/inflector' => ['Doctrine/Inflector', 'Doctrine\\Inflector\\', 'php-doctrine-inflector', [], []],
-    'doctrine/lexer' => ['Doctrine/Common/Lexer', 'Doctrine\\Common\\Lexer\\', 'php-doctrine-lexer', [], []],
     'dragonmantank/cron-expression' => ['Cron', 'Cron\\', 'php-dragonmantank-cron-expression', [], []],
-    'egulias/email-validator' => ['Egulias/EmailValidator', 'Egulias\\EmailValidator\\', 'php-email-validator', [], ['doctrine/lexer']],
     'graham-campbell/result-type' => ['GrahamCampbell/ResultType', 'GrahamCampbell\\ResultType\\', 'php-graham-campbell-result-type', [], ['phpoption/phpoption']],
     'laravel/framework' => ['Illuminate', 'Illuminate\\', 'php-laravel-framework',
         ['Collections/helpers.php', 'Events/functions.php', 'Foundation/helpers.php', 'Support/helpers.php'],
-        ['doctrine/inflector', 'dragonmantank/cron-expression', 'egulias/email-validator', 'laravel/serializable-closure',
-            'league/flysystem', 'monolog/monolog', 'nesbot/carbon', 'opis/closure', 'psr/container', 'psr/log',
-            'psr/simple-cache', 'ramsey/uuid', 'symfony/console', 'symfony/error-handler', 'symfony/finder',
-            'symfony/http-foundation', 'symfony/http-kernel', 'symfony/mime', 'symfony/process', 'symfony/routing',
-            'symfony/var-dumper', 'vlucas/phpdotenv', 'voku/portable-ascii']],
+        ['doctrine/inflector', 'dragonmantank/cron-expression', 'laravel/serializable-closure', 'league/flysystem',
+            'monolog/monolog', 'nesbot/carbon', 'psr/container', 'psr/log', 'psr/simple-cache', 'symfony/console',
+            'symfony/error-handler', 'symfony/finder', 'symfony/http-foundation', 'symfony/http-kernel', 'symfony/process',
+            'symfony/routing', 'symfony/var-dumper', 'vlucas/phpdotenv', 'voku/portable-ascii']],
     'laravel/serializable-closure' => ['Laravel/SerializableClosure', 'Laravel\\SerializableClosure\\', 'php-laravel-serializable-closure', [], []],
     'league/flysystem' => ['League/Flysystem', 'League\\Flysystem\\', 'php-league-flysystem', [], ['league/mime-type-detection']],
     'league/mime-type-detection' => ['League/MimeTypeDetection', 'League\\MimeTypeDetection\\', 'php-league-mime-type-detection', [], []],
     'monolog/monolog' => ['Monolog', 'Monolog\\', 'php-monolog', [], ['psr/log']],
     'nesbot/carbon' => ['Carbon', 'Carbon\\', 'php-nesbot-carbon', [], ['symfony/translation']],
-    'opis/closure' => ['Opis/Closure', 'Opis\\Closure\\', 'php-opis-closure', ['functions.php'], []],
     'phpoption/phpoption' => ['PhpOption', 'PhpOption\\', 'php-phpoption', [], []],
     'psr/container' => ['Psr/Container', 'Psr\\Container\\', 'php-psr-container', [], []],
     'psr/event-dispatcher' => ['Psr/EventDispatcher', 'Psr\\EventDispatcher\\', 'php-psr-event-dispatcher', [], []],
     'psr/log' => ['Psr/Log', 'Psr\\Log\\', 'php-psr-log', [], []],
     'psr/simple-cache' => ['Psr/SimpleCache', 'Psr\\SimpleCache\\', 'php-psr-simple-cache', [], []],
-    'ramsey/collection' => ['Ramsey/Collection', 'Ramsey\\Collection\\', 'php-ramsey-collection', [], []],
-    'ramsey/uuid' => ['Ramsey/Uuid', 'Ramsey\\Uuid\\', 'php-ramsey-uuid', ['functions.php'], ['brick/math', 'ramsey/collection']],
     'symfony/console' => ['Symfony/Component/Console', 'Symfony\\Component\\Console\\', 'php-symfony-console', [],
         ['symfony/deprecation-contracts', 'symfony/service-contracts', 'symfony/string']],
     'symfony/deprecation-contracts' => ['Symfony/Contracts/Deprecation', null, 'php-symfony-deprecation-contracts', ['function.php'], []],
@@ -48,7 +42,6 @@ const PACKAGES = [
     'symfony/http-foundation' => ['Symfony/Component/HttpFoundation', 'Symfony\\Component\\HttpFoundation\\', 'php-symfony-http-foundation', [], ['symfony/deprecation-contracts']],
     'symfony/http-kernel' => ['Symfony/Component/HttpKernel', 'Symfony\\Component\\HttpKernel\\', 'php-symfony-http-kernel', [],
         ['symfony/error-handler', 'symfony/event-dispatcher', 'symfony/http-foundation']],
-    'symfony/mime' => ['Symfony/Component/Mime', 'Symfony\\Component\\Mime\\', 'php-symfony-mime', [], []],
     'symfony/process' => ['Symfony/Component/Process', 'Symfony\\Component\\Process\\', 'php-symfony-process', [], []],
     'symfony/routing' => ['Symfony/Component/Routing', 'Symfony\\Component\\Routing\\', 'php-symfony-routing', [], ['symfony/deprecation-contracts']],
     'symfony/service-contracts' => ['Symfony/Contracts/Service', 'Symfony\\Contracts\\Service\\', 'php-symfony-service-contracts', [], ['psr/container']],
@@ -58,6 +51,17 @@ const PACKAGES = [
     'symfony/var-dumper' => ['Symfony/Component/VarDumper', 'Symfony\\Component\\VarDumper\\', 'php-symfony-var-dumper', ['Resources/functions/dump.php'], []],
     'vlucas/phpdotenv' => ['Dotenv', 'Dotenv\\', 'php-vlucas-phpdotenv', [], ['graham-campbell/result-type', 'phpoption/phpoption']],
     'voku/portable-ascii' => ['voku/helper', 'voku\\helper\\', 'php-voku-portable-ascii', [], []],
+];
+
+// Parts of those packages that the app never loads, and Debian's own loaders, which would load from /usr/share/php.
+const UNUSED = [
+    '#(^|/)autoload\.php$#',
+    '#(^|/)Test/#',
+    '#^Illuminate/(Broadcasting|Foundation/Testing|Mail|Redis|Support/Testing)/#',
+    '#^Symfony/Component/HttpKernel/(DataCollector|DependencyInjection|Fragment|HttpCache|Profiler)/#',
+    '#^Symfony/Component/Translation/(DataCollector|DependencyInjection|Dumper|Extractor|Loader|Provider|Reader|Writer)/#',
+    '#^Carbon/Lang/(?!en\.php)#',
+    '#^voku/helper/data/x#',
 ];
 
 // "1:8.83.26+dfsg-2" is 8.83.26 upstream.
@@ -71,17 +75,28 @@ function upstream_version(string $debianPackage): string
     return $found[1];
 }
 
-function copy_library(string $from, string $to): void
+function is_unused(string $name): bool
 {
-    $files = new RecursiveIteratorIterator(new RecursiveDirectoryIterator($from, FilesystemIterator::SKIP_DOTS));
+    foreach (UNUSED as $pattern) {
+        if (preg_match($pattern, $name)) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+function copy_library(string $library, string $target): void
+{
+    $root = LIBRARIES.'/'.$library;
+    $files = new RecursiveIteratorIterator(new RecursiveDirectoryIterator($root, FilesystemIterator::SKIP_DOTS));
     foreach ($files as $file) {
-        $name = substr($file->getPathname(), strlen($from) + 1);
-        // Debian's own loaders would load from /usr/share/php; Carbon's 800 languages would be a third of all files.
-        if (basename($name) === 'autoload.php' || preg_match('#^Lang/(?!en)#', $name)) {
+        $name = substr($file->getPathname(), strlen($root) + 1);
+        if (is_unused("$library/$name")) {
             continue;
         }
-        @mkdir(dirname("$to/$name"), 0755, true);
-        copy($file->getPathname(), "$to/$name");
+        @mkdir(dirname("$target/$name"), 0755, true);
+        copy($file->getPathname(), "$target/$name");
     }
 }
 
@@ -107,6 +122,6 @@ function describe(string $package, array $entry): array
 
 $target = $argv[1];
 foreach (PACKAGES as $package => $entry) {
-    copy_library(LIBRARIES.'/'.$entry[0], "$target/$package/src");
+    copy_library($entry[0], "$target/$package/src");
     file_put_contents("$target/$package/composer.json", json_encode(describe($package, $entry), JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES));
 }

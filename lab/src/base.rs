@@ -3,12 +3,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::docker::docker;
-use crate::workspace::{build_dir, ensure_tool, is_root, run};
+use crate::workspace::{build_dir, ensure_tool, is_root, pipe, run};
 
 /// The name under which the Dockerfile asks for it.
 pub const DEBIAN: &str = "debian:bookworm-slim";
@@ -35,6 +35,7 @@ fn bootstrap() -> Result<()> {
         );
     }
     ensure_tool("debootstrap", &["debootstrap", "debian-archive-keyring"])?;
+    eprintln!("lab: making {DEBIAN} with debootstrap, once, in about a minute");
     let root =
         tempfile::tempdir_in(build_dir()?).context("creating a folder for the base system")?;
     let mirrors = Mirrors::of_this_machine();
@@ -59,33 +60,17 @@ fn slim_down(root: &Path) -> Result<()> {
 }
 
 fn import(root: &Path) -> Result<()> {
-    let mut archive = Command::new("tar")
-        .args([
-            "--create",
-            "--exclude=./var/cache/apt/archives/*.deb",
-            "--exclude=./var/lib/apt/lists/*",
-        ])
+    let mut archive = Command::new("tar");
+    archive
+        .args(["--create", "--exclude=./var/cache/apt/archives/*.deb"])
+        .arg("--exclude=./var/lib/apt/lists/*")
         .arg("--directory")
         .arg(root)
-        .arg(".")
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("starting tar")?;
-    let stream = archive.stdout.take().context("reading tar's output")?;
-    let import = Command::new("docker")
-        .args(["import", "-", DEBIAN])
-        .stdin(stream)
-        .output();
-    let packed = archive.wait().context("waiting for tar")?;
-    let import = import.context("starting docker import")?;
-    if !packed.success() || !import.status.success() {
-        bail!(
-            "importing {DEBIAN}: tar {packed}, docker {}: {}",
-            import.status,
-            String::from_utf8_lossy(&import.stderr)
-        );
-    }
-    Ok(())
+        .arg(".");
+    pipe(
+        &mut archive,
+        Command::new("docker").args(["import", "-", DEBIAN]),
+    )
 }
 
 /// Debian's mirrors as this machine's apt knows them; empty on another distribution, where debootstrap's default serves.

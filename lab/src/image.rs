@@ -70,6 +70,7 @@ fn build(image: &Image) -> Result<()> {
     run(Command::new("docker")
         .args([
             "build",
+            "--force-rm",
             "--network",
             "host",
             "--build-arg",

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -45,6 +45,11 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
+/// Whether a process with this number exists.
+pub(crate) fn is_running(pid: &str) -> bool {
+    Path::new("/proc").join(pid).exists()
+}
+
 /// Makes sure that `program` can be run; as root it is installed from the Debian packages named.
 pub(crate) fn ensure_tool(program: &str, packages: &[&str]) -> Result<()> {
     if installed(program) {
@@ -78,23 +83,54 @@ pub(crate) fn installed(program: &str) -> bool {
 
 /// Runs a command to its end and returns what it printed; a failure carries everything it said.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let words: Vec<_> = command
-        .get_args()
-        .map(|arg| arg.to_string_lossy().into_owned())
-        .collect();
+    let line = describe(command);
     let output = command
         .stdin(Stdio::null())
         .output()
-        .with_context(|| format!("starting {program}: is it installed and in PATH?"))?;
+        .with_context(|| format!("starting `{line}`: is it installed and in PATH?"))?;
     if !output.status.success() {
-        bail!(
-            "{program} {}: {}\n{}{}",
-            words.join(" "),
-            output.status,
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("`{line}`: {}\n{}", output.status, both_outputs(&output));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs two commands at once, the first's output being the second's input; both must succeed.
+pub(crate) fn pipe(from: &mut Command, into: &mut Command) -> Result<()> {
+    let lines = [describe(from), describe(into)];
+    let mut source = from
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("starting `{}`: is it installed and in PATH?", lines[0]))?;
+    let stream = source.stdout.take().context("taking its output")?;
+    let output = into.stdin(stream).output();
+    let status = source
+        .wait()
+        .with_context(|| format!("waiting for `{}`", lines[0]))?;
+    let output =
+        output.with_context(|| format!("starting `{}`: is it installed and in PATH?", lines[1]))?;
+    if !status.success() || !output.status.success() {
+        bail!(
+            "`{}`: {status}, into `{}`: {}\n{}",
+            lines[0],
+            lines[1],
+            output.status,
+            both_outputs(&output)
+        );
+    }
+    Ok(())
+}
+
+fn describe(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn both_outputs(output: &Output) -> String {
+    [&output.stdout, &output.stderr]
+        .map(|bytes| String::from_utf8_lossy(bytes))
+        .concat()
 }

@@ -1,33 +1,133 @@
 //! The private key that logs in.
 
+use std::fmt;
+
+use ssh_key::{HashAlg, PublicKey};
+
 use super::Secret;
 
-/// A private key that was parsed, decrypted if need be, and can sign. There is no other way to have one (F31 to F33).
+mod armour;
+mod openssh;
+mod proof;
+
+/// A private key that was parsed, decrypted if need be, and has signed. There is no other way to have one (F31 to F33).
 #[derive(Debug, Clone)]
 pub struct PrivateKey {
     pem: Secret,
-    passphrase: Option<Secret>,
-    fingerprint: String,
-    key_type: String,
+    public: PublicKey,
 }
 
 impl PrivateKey {
-    /// The key in the form that the SSH library reads, with line ends repaired.
+    /// Reads a key as people paste it into a secret: any usual format, with the usual damage repaired (line ends, indentation, literal `\n`,
+    /// a lost last line feed, everything on one line, base64 around the whole file).
+    ///
+    /// The key is accepted if it signs and its own public half verifies the signature, and for no other reason.
+    pub fn parse(text: &Secret, passphrase: Option<&Secret>) -> Result<Self, KeyProblem> {
+        let block = armour::find_private_key(text.expose())?;
+        let passphrase = passphrase.filter(|passphrase| !passphrase.is_empty());
+        let key = proof::read(&block, passphrase)?;
+        let public = proof::prove(&key)?;
+        Ok(Self {
+            pem: proof::to_pem(&key)?,
+            public,
+        })
+    }
+
+    /// The key, decrypted, as PKCS#8 PEM: one form for all types that libssh2 reads from memory.
     pub fn pem(&self) -> &Secret {
         &self.pem
     }
 
-    pub fn passphrase(&self) -> Option<&Secret> {
-        self.passphrase.as_ref()
-    }
-
     /// `SHA256:...` of the public half, as `ssh-keygen -l` prints it.
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
+    pub fn fingerprint(&self) -> String {
+        self.public.fingerprint(HashAlg::Sha256).to_string()
     }
 
     /// `ssh-ed25519`, `ssh-rsa`, `ecdsa-sha2-nistp256`, ...
-    pub fn key_type(&self) -> &str {
-        &self.key_type
+    pub fn key_type(&self) -> String {
+        self.public.algorithm().to_string()
+    }
+
+    /// The line for `~/.ssh/authorized_keys`, without a comment.
+    pub fn authorized_line(&self) -> String {
+        // Encoding a public key into a String cannot fail for the types that `parse` accepts.
+        self.public.to_openssh().unwrap_or_default()
     }
 }
+
+/// Why a text is not a private key that can be used. No variant carries any byte of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyProblem {
+    Empty,
+    PublicKey,
+    /// `-----BEGIN CERTIFICATE-----`, or an OpenSSH certificate line.
+    Certificate,
+    /// PuTTY's own format.
+    Putty,
+    /// SECSH (ssh.com) private keys.
+    SshCom,
+    LooksLikePath,
+    NotAKey,
+    /// The key is encrypted and there is no passphrase.
+    NeedsPassphrase,
+    WrongPassphrase,
+    /// A part is missing: the last line, or the end of the data.
+    Truncated,
+    /// The armour is there, what is inside is not a key.
+    Damaged,
+    /// A type that cannot log in with this program: DSA, a FIDO token, an unusual curve.
+    Unsupported(&'static str),
+    /// The key was read, but what it signs its public half does not verify.
+    CannotSign,
+}
+
+impl KeyProblem {
+    /// What to do about it.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Empty => {
+                "set it to the whole private key file; a secret of an environment is empty in a job without `environment:`"
+            }
+            Self::PublicKey => "give the private half: the file without `.pub`",
+            Self::Certificate => "give the private key that belongs to the certificate",
+            Self::Putty => "export it in PuTTYgen: Conversions, Export OpenSSH key",
+            Self::SshCom => "convert it: ssh-keygen -i -f KEYFILE",
+            Self::LooksLikePath => "give the content of the file, not where it is",
+            Self::NeedsPassphrase => {
+                "set ssh-passphrase, or take the passphrase off a copy of the key: ssh-keygen -p -N '' -f KEYFILE"
+            }
+            Self::WrongPassphrase => {
+                "check ssh-passphrase: ssh-keygen -y -f KEYFILE asks for it and prints the public key when it is right"
+            }
+            Self::NotAKey | Self::Truncated | Self::Damaged | Self::CannotSign => {
+                "copy the whole file again, from the BEGIN line to the END line: gh secret set NAME < KEYFILE"
+            }
+            Self::Unsupported(_) => "make a new one: ssh-keygen -t ed25519 -N '' -f deploy_key",
+        }
+    }
+}
+
+impl fmt::Display for KeyProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "it is empty",
+            Self::PublicKey => "it is a public key; the private key is needed",
+            Self::Certificate => "it is a certificate; the private key is needed",
+            Self::Putty => "it is a PuTTY key (.ppk), a format of its own",
+            Self::SshCom => "it is a key in the format of ssh.com",
+            Self::LooksLikePath => "it looks like the path of a key file; the content is needed",
+            Self::NotAKey => "it is not a private key in any known format",
+            Self::NeedsPassphrase => "it is encrypted, and there is no passphrase",
+            Self::WrongPassphrase => "it is encrypted, and the passphrase does not open it",
+            Self::Truncated => "its end is missing",
+            Self::Damaged => "it begins like a private key, but its content is damaged",
+            Self::CannotSign => "its private half does not belong to its public half",
+            Self::Unsupported(kind) => return write!(f, "it is {kind}, which is not supported"),
+        })
+    }
+}
+
+impl std::error::Error for KeyProblem {}
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,72 @@
 //! Inputs that have been checked. Everything after this room works with these.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 use url::Url;
 
-use crate::domain::{Approval, CommitSha, EnvironmentName, Layout, Secret, key::PrivateKey, known_hosts::KnownHosts};
+use super::problem::Location;
+use crate::domain::{Approval, CommitSha, EnvironmentName, Layout, Secret, Stage, key::PrivateKey, known_hosts::KnownHosts};
 
 /// What was asked for.
 #[derive(Debug, Clone)]
 pub enum Request {
     BuildGate(Box<BuildGate>),
     Deploy(Box<Deploy>),
+}
+
+/// What every run needs to tell its story, whether or not its inputs could be read.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// `None` when the stage could not be read.
+    pub stage: Option<Stage>,
+    pub style: Style,
+    /// The files of `GITHUB_OUTPUT`, `GITHUB_STATE` and `GITHUB_STEP_SUMMARY`, where the runner gives them.
+    pub output: Option<PathBuf>,
+    pub state: Option<PathBuf>,
+    pub step_summary: Option<PathBuf>,
+    /// Absolute.
+    pub workspace: PathBuf,
+    /// Absolute, in the workspace; it may not exist yet.
+    pub report_dir: PathBuf,
+    /// Everything that must never be seen: every secret that was given, even in a wrong place, and the forms made of them.
+    pub secrets: Vec<Secret>,
+    /// The runner's step debugging is on.
+    pub debug: bool,
+    /// A folder in which a temporary one can be made.
+    pub scratch: PathBuf,
+}
+
+impl Common {
+    /// The lines that make the runner mask every secret, to be printed before anything else; none outside of Actions.
+    ///
+    /// Each line of a secret is a command of its own, with the escapes of a command's data (runner-contract C.4, C.5).
+    pub fn mask_commands(&self) -> Vec<String> {
+        if self.style == Style::Plain {
+            return Vec::new();
+        }
+        let escaped = |line: &str| line.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+        let lines: BTreeSet<&str> = self.secrets.iter().flat_map(Secret::mask_lines).collect();
+        lines.into_iter().map(|line| format!("::add-mask::{}", escaped(line))).collect()
+    }
+}
+
+/// How to write the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// With workflow commands, for GitHub's runner.
+    Actions,
+    /// For people at a terminal and for other CI.
+    Plain,
+}
+
+/// Something that is odd about an input and does not stop the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    pub input: String,
+    pub text: String,
+    /// What would be right.
+    pub right: String,
+    pub location: Option<Location>,
 }
 
 /// Inputs of `build-gate`.
@@ -25,6 +81,8 @@ pub struct BuildGate {
     pub output: PathBuf,
     /// The workspace, to print paths relative to it.
     pub workspace: PathBuf,
+    /// The name under which the workflow shall upload the bundle, with the sha put in.
+    pub artifact_name: String,
     pub run: RunIdentity,
 }
 
@@ -92,7 +150,10 @@ pub enum Route {
     Address(SocketAddr),
     /// `health-via: tunnel`: through the SSH connection, to `health-address` as the server sees it, or else to the URL's
     /// port on the server's own loopback.
-    Tunnel { host: String, port: u16 },
+    Tunnel {
+        host: String,
+        port: u16,
+    },
 }
 
 #[derive(Debug, Clone)]

@@ -26,3 +26,6 @@ refuse() {
     [ $# -lt 2 ] || put hint "$2"
     exit 10
 }
+
+# A line for the log.
+say() { printf '%s\n' "$*"; }

@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod backup;
+pub mod build;
 pub mod cache;
 pub mod context;
 pub mod current;

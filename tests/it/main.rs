@@ -1,5 +1,9 @@
-//! Stories about the whole and its parts, one module each, in one binary.
+//! Stories: what people do with the action, and what they would see. Real servers, real PHP, real OpenSSH; only GitHub is played.
 
+mod deploy;
 mod github;
+mod inputs;
 mod probe;
+mod refusals;
 mod rows;
+mod support;

@@ -2,41 +2,44 @@
 # in: FPM_COMMAND NGINX_TEST NGINX_COMMAND FPM_NAME (as in /proc/PID/comm) WAIT (seconds)
 set -f
 
-# "pid:start" of every worker of processes with this name: those whose parent has the name too.
-workers() {
+# "pid:start" of every process with this name whose parent has the name too (workers), or has not (master).
+processes() { # worker | master, name in /proc
     set +f
     for stat in /proc/[0-9]*/stat; do
         read -r line <"$stat" || continue
         name=${line#*(}
-        [ "${name%%)*}" = "$1" ] || continue
+        [ "${name%%)*}" = "$2" ] || continue
         pid=${line%% *}
-        rest=${line##*) }
         # shellcheck disable=SC2086
-        set -- "$1" $rest
-        parent=$3
-        start=${21}
+        set -- "$1" "$2" ${line##*) }
+        parent=$4
+        start=${22}
         read -r above <"/proc/$parent/comm" || continue
-        [ "$above" != "$1" ] || printf '%s:%s ' "$pid" "$start"
+        if [ "$above" = "$2" ]; then kind=worker; else kind=master; fi
+        [ "$kind" != "$1" ] || printf '%s:%s ' "$pid" "$start"
     done 2>/dev/null
     set -f
 }
 
 reload() { # name in /proc, command
-    before=$(workers "$1")
+    before=$(processes worker "$1")
     say "\$ $2"
     # shellcheck disable=SC2086
     $2 || refuse "$2 failed" "see the lines above"
     deadline=$(($(date +%s) + WAIT))
+    quiet=0
     while :; do
-        now=$(workers "$1")
         old=0
         new=0
-        for worker in $now; do case " $before" in *" $worker "*) old=$((old + 1)) ;; *) new=$((new + 1)) ;; esac done
+        for worker in $(processes worker "$1"); do case " $before" in *" $worker "*) old=$((old + 1)) ;; *) new=$((new + 1)) ;; esac done
         case $1 in
         nginx) [ "$new" -eq 0 ] || break ;; # old workers may finish long downloads
-        *) [ "$old" -ne 0 ] || break ;;
+        *) [ "$old" -ne 0 ] || [ "$new" -eq 0 ] || break ;;
         esac
-        if [ "$(date +%s)" -ge "$deadline" ]; then refuse "$2 ended without an error, but after $WAIT s the workers are still the old ones" "look at the service's log on the server"; fi
+        # A pool that starts workers on demand has none before the next request: two quiet seconds under a living master will do.
+        if [ "$old" -eq 0 ] && [ -n "$(processes master "$1")" ]; then quiet=$((quiet + 1)); else quiet=0; fi
+        [ "$quiet" -lt 40 ] || break
+        if [ "$(date +%s)" -ge "$deadline" ]; then refuse "$2 ended without an error, but $WAIT s later $old of its old workers are still there and $new new ones" "look at the service's log on the server"; fi
         sleep 0.05
     done
     put reloaded "$1 $new new workers"

@@ -1,0 +1,118 @@
+//! The event that started the run, and the commit and build it is about. Resolved once, here (F3).
+
+use std::fs;
+
+use serde::Deserialize;
+
+use super::{environment::Environment, problem::Problem};
+use crate::domain::{CommitSha, Stage};
+
+/// What the run is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    /// `None` outside of Actions.
+    pub event: Option<String>,
+    pub commit: CommitSha,
+    /// The run that built this commit, when the event is about one.
+    pub build_run: Option<u64>,
+}
+
+/// The events that can start a stage. A workflow that is called (`workflow_call`) sees the event of its caller.
+pub fn supported(stage: Stage) -> &'static [&'static str] {
+    match stage {
+        // A nightly build is worth having: it changes nothing and finds what rots.
+        Stage::BuildGate => &["push", "workflow_dispatch", "workflow_run", "schedule"],
+        Stage::DeployStaging => &["workflow_dispatch", "workflow_run", "push"],
+    }
+}
+
+/// Resolves event and commit. `sha` is the input of that name; it beats the event's commit, and then a build run that
+/// belongs to another commit is not looked at.
+pub fn resolve(environment: &Environment, stage: Stage, sha: Option<CommitSha>) -> Result<Trigger, Problem> {
+    if !environment.in_actions() {
+        let missing = || {
+            Problem::new(
+                "sha",
+                "is missing",
+                "outside of GitHub Actions no event names the commit: give `--sha $(git rev-parse HEAD)`",
+            )
+        };
+        return Ok(Trigger { event: None, commit: sha.ok_or_else(missing)?, build_run: None });
+    }
+    let event = environment
+        .text("GITHUB_EVENT_NAME")
+        .ok_or_else(|| Problem::new("event", "has no name: GITHUB_EVENT_NAME is not set", supported_text(stage)))?;
+    if !supported(stage).contains(&event) {
+        return Err(Problem::new("event", format!("cannot start {stage}"), supported_text(stage)).given(event));
+    }
+    if event == "workflow_run" {
+        return from_build(environment, sha);
+    }
+    let commit = match sha {
+        Some(sha) => sha,
+        None => from_variable(environment)?,
+    };
+    Ok(Trigger { event: Some(event.to_owned()), commit, build_run: None })
+}
+
+fn supported_text(stage: Stage) -> String {
+    let names = supported(stage).join("`, `");
+    format!("{stage} starts on `{names}`, or is called from a workflow that starts on one of them")
+}
+
+fn from_variable(environment: &Environment) -> Result<CommitSha, Problem> {
+    let right = "give the commit in the input `sha`";
+    let text = environment.text("GITHUB_SHA").ok_or_else(|| Problem::new("GITHUB_SHA", "is not set", right))?;
+    let commit = text.parse().map_err(|_| Problem::new("GITHUB_SHA", "is not a full commit SHA", right).given(text))?;
+    match text.bytes().all(|byte| byte == b'0') {
+        true => Err(Problem::new("GITHUB_SHA", "is the commit of a deleted branch", right).given(text)),
+        false => Ok(commit),
+    }
+}
+
+/// The part of a `workflow_run` event that matters. For this event GITHUB_SHA is the head of the default branch, which
+/// is another commit than the one that was built (F3).
+#[derive(Deserialize)]
+struct WorkflowRunEvent {
+    workflow_run: WorkflowRun,
+}
+
+#[derive(Deserialize)]
+struct WorkflowRun {
+    id: u64,
+    head_sha: CommitSha,
+    conclusion: Option<String>,
+    #[serde(default)]
+    html_url: Option<String>,
+}
+
+fn from_build(environment: &Environment, sha: Option<CommitSha>) -> Result<Trigger, Problem> {
+    let right = "start the workflow by hand with `sha` and `build-run-id`, or build again";
+    let path = environment
+        .path("GITHUB_EVENT_PATH")
+        .ok_or_else(|| Problem::new("event", "has no file: GITHUB_EVENT_PATH is not set", right))?;
+    let unreadable = |error: String| {
+        Problem::new("event", format!("of `workflow_run` cannot be read from {}: {error}", path.display()), right)
+    };
+    let bytes = fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
+    let WorkflowRunEvent { workflow_run: run } = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let event = Some("workflow_run".to_owned());
+    match sha {
+        Some(commit) if commit != run.head_sha => return Ok(Trigger { event, commit, build_run: None }),
+        _ => {}
+    }
+    let address = run.html_url.map(|url| format!(" ({url})")).unwrap_or_default();
+    match run.conclusion.as_deref() {
+        Some("success") => Ok(Trigger { event, commit: run.head_sha, build_run: Some(run.id) }),
+        Some(conclusion) => Err(Problem::new(
+            "event",
+            format!("is about build run {}, which ended in `{conclusion}`{address}: there is nothing to release", run.id),
+            "repair the build; to skip this step after failed builds, give the job `if: github.event.workflow_run.conclusion == 'success'`",
+        )),
+        None => Err(Problem::new(
+            "event",
+            format!("is about build run {}, which has not ended{address}", run.id),
+            "start the workflow on `workflow_run: types: [completed]`",
+        )),
+    }
+}

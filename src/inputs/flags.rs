@@ -1,0 +1,218 @@
+//! The command line: every input as a flag of the same name.
+
+use std::{ffi::OsString, fs, path::Path};
+
+use clap::{
+    Arg, ArgAction, Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use super::{
+    problem::Problem,
+    table::{EXIT_CODES, INPUTS, Input, Kind, Preset, Subject},
+};
+use crate::domain::Secret;
+
+/// What the command line gave.
+#[derive(Debug, Default)]
+pub struct Flags {
+    pub values: Vec<(&'static Input, String)>,
+    pub secrets: Vec<(&'static Input, Secret)>,
+    pub problems: Vec<Problem>,
+    /// Secrets that were given literally. They are refused, and must not be shown again either.
+    pub leaked: Vec<Secret>,
+}
+
+/// What the command line asked for.
+#[derive(Debug)]
+pub enum Line {
+    /// `--help` or `--version`: print this and end.
+    Print(String),
+    Run(Flags),
+}
+
+/// Bytes. Keys and tokens are far smaller.
+const LARGEST_SECRET: u64 = 64 * 1024;
+/// The argument without a name; the input `stage` by another way.
+const STAGE_WORD: &str = "STAGE";
+/// Columns of the help text, its indentation left out.
+const HELP_WIDTH: usize = 88;
+
+/// Reads the command line, whose first word is the program's name. `directory` is where `@file` starts from.
+pub fn read(args: impl IntoIterator<Item = OsString>, directory: &Path) -> Line {
+    let matches = match command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return Line::Print(error.to_string());
+        }
+        Err(error) => return Line::Run(Flags { problems: vec![unreadable(&error)], ..Flags::default() }),
+    };
+    let mut flags = Flags::default();
+    for input in INPUTS {
+        let words: Vec<&str> = matches.get_many::<String>(input.name).into_iter().flatten().map(String::as_str).collect();
+        if words.is_empty() {
+            continue;
+        }
+        let text = words.join("\n");
+        if input.secret { flags.secret(input, &text, directory) } else { flags.values.push((input, text)) }
+    }
+    if let Some(word) = matches.get_one::<String>(STAGE_WORD) {
+        flags.stage_word(word);
+    }
+    Line::Run(flags)
+}
+
+impl Flags {
+    fn stage_word(&mut self, word: &str) {
+        match self.values.iter().find(|(input, _)| input.kind == Kind::Stage) {
+            Some((_, flag)) if flag != word => {
+                let problem = format!("is named twice: `{word}` and `--stage {flag}`");
+                self.problems.push(Problem::new("stage", problem, "name one"));
+            }
+            Some(_) => {}
+            None => {
+                self.values.extend(INPUTS.iter().find(|input| input.kind == Kind::Stage).map(|input| (input, word.to_owned())))
+            }
+        }
+    }
+
+    /// A secret by `@file`. The argument list of a process is open to everybody on the machine (F40).
+    fn secret(&mut self, input: &'static Input, text: &str, directory: &Path) {
+        let flag = format!("--{}", input.name);
+        let right = format!("write `{flag} @file`, or set {}", input.shell_variable());
+        let Some(file) = text.strip_prefix('@') else {
+            if !text.is_empty() {
+                self.leaked.push(Secret::new(text));
+                self.problems.push(Problem::new(
+                    flag,
+                    "is a secret, which everybody on the machine can see on a command line",
+                    right,
+                ));
+            }
+            return;
+        };
+        match secret_file(&directory.join(file)) {
+            Ok(secret) => self.secrets.push((input, secret)),
+            Err(problem) => self.problems.push(Problem::new(flag, problem, right).given(text)),
+        }
+    }
+}
+
+fn secret_file(path: &Path) -> Result<Secret, String> {
+    let size = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.len();
+    if size > LARGEST_SECRET {
+        return Err(format!("is a file of more than {} KiB, which is no key and no token", LARGEST_SECRET / 1024));
+    }
+    let text = fs::read_to_string(path).map(zeroize::Zeroizing::new).map_err(|error| format!("cannot be read: {error}"))?;
+    match text.trim() {
+        "" => Err("is an empty file".to_owned()),
+        secret => Ok(Secret::new(secret)),
+    }
+}
+
+/// A command line that cannot be read, in our own words: what follows an unknown flag may be a secret.
+fn unreadable(error: &clap::Error) -> Problem {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let argument = context(ContextKind::InvalidArg).unwrap_or_default();
+    let name = argument.split(['=', ' ']).next().unwrap_or_default();
+    let help = "`gated-deploy --help` lists the flags".to_owned();
+    let right = match context(ContextKind::SuggestedArg) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => help.clone(),
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument if name.starts_with('-') => Problem::new(name, "is not a known flag", right),
+        ErrorKind::UnknownArgument => Problem::new("command line", "has a word too many after the stage", help),
+        ErrorKind::ArgumentConflict => Problem::new(name, "is given twice", "give it once"),
+        ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::NoEquals => Problem::new(name, "has no value", help),
+        ErrorKind::InvalidUtf8 => Problem::new("command line", "is not UTF-8 text", help),
+        _ => Problem::new("command line", "cannot be read", help),
+    }
+}
+
+fn command() -> Command {
+    let stage = Arg::new(STAGE_WORD).help("What to do; the same as --stage").value_name(STAGE_WORD);
+    let order = Subject::ALL.into_iter().flat_map(|subject| INPUTS.iter().filter(move |input| input.subject == subject));
+    Command::new("gated-deploy")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Releases Laravel apps to ordinary servers over SSH, gated at every step, and goes back by itself.")
+        .override_usage("gated-deploy <STAGE> [--INPUT VALUE]...")
+        .after_help(after_help())
+        .next_line_help(true)
+        .arg(stage)
+        .args(order.map(flag))
+}
+
+fn flag(input: &'static Input) -> Arg {
+    let arg = Arg::new(input.name)
+        .long(input.name)
+        .help(help(input))
+        .help_heading(input.subject.to_string())
+        .value_name(value_name(input));
+    match input.kind {
+        // `--plan-only` alone means yes.
+        Kind::Boolean => arg.num_args(0..=1).default_missing_value("true"),
+        kind if kind.is_list() => arg.action(ArgAction::Append),
+        _ => arg,
+    }
+}
+
+fn value_name(input: &Input) -> &'static str {
+    match input.kind {
+        _ if input.secret => "@FILE",
+        Kind::Boolean => "BOOLEAN",
+        Kind::Duration { .. } => "DURATION",
+        Kind::Count { .. } | Kind::RunId => "NUMBER",
+        Kind::Local | Kind::Relative | Kind::BaseDir => "PATH",
+        Kind::UrlPaths | Kind::Folders | Kind::Words | Kind::Lines => "LINE",
+        Kind::Site => "URL",
+        _ => "TEXT",
+    }
+}
+
+fn help(input: &Input) -> String {
+    let mut text = input.help.to_owned();
+    match input.preset {
+        // The runner's expression means nothing on a command line.
+        Preset::Runner(_) => {}
+        Preset::Absent => {}
+        Preset::Required => text.push_str(" Required."),
+        Preset::Needed => text.push_str(" Needed."),
+        Preset::Is(_) | Preset::Told(_) => text.push_str(&format!(" Default: {}.", input.default_text())),
+    }
+    if input.secret {
+        text.push_str(&format!(" SECRET: @file, or {}.", input.shell_variable()));
+    }
+    wrap(&text, HELP_WIDTH)
+}
+
+fn after_help() -> String {
+    let codes: String = EXIT_CODES.iter().map(|(code, meaning)| format!("\n  {code}  {meaning}")).collect();
+    let variables = "Each input can also be given as a variable: GATED_DEPLOY_SSH_HOST for --ssh-host, and so on. \
+        The policy file .github/gated-deploy.yml can hold all that is not secret and not about one run. \
+        A flag beats a variable, a variable beats the file, the file beats the default. Empty is the same as not given. \
+        Outside of GitHub Actions, GITHUB_REPOSITORY names the repository (owner/name) and GITHUB_API_URL its API.";
+    format!("{}\n\nExit codes:{codes}", wrap(variables, HELP_WIDTH + 10))
+}
+
+/// Breaks at blanks so that no line is longer than `width`, where words allow.
+fn wrap(text: &str, width: usize) -> String {
+    let mut wrapped = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            wrapped.push('\n');
+            column = 0;
+        } else if column > 0 {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += length;
+    }
+    wrapped
+}

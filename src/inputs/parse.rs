@@ -1,0 +1,525 @@
+//! From text to the typed inputs of a stage, with everything that is wrong found in one go.
+
+use std::{path::PathBuf, time::Duration};
+
+use url::Url;
+
+use super::{
+    event, local,
+    problem::{Problem, Problems},
+    raw::{Given, Raw, Source},
+    table::{self, INPUTS, Kind, Preset, TUNNEL},
+    typed::{
+        BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Request, Route, RunIdentity, ServerPolicy,
+        SiteAccess, SshAccess, Style, Warning,
+    },
+    value::{self, Wrong},
+};
+use crate::domain::{
+    Approval, EnvironmentName, Layout, Secret, Stage,
+    key::PrivateKey,
+    known_hosts::{KnownHosts, LineProblem},
+};
+
+/// What every run needs, whatever its inputs are worth: a refused run is reported, too.
+pub fn common(raw: &Raw<'_>) -> Common {
+    let environment = raw.environment;
+    let in_actions = environment.in_actions();
+    let report_dir = raw.given("report-dir").and_then(|given| local::resolve(&raw.workspace, &given.text).ok());
+    Common {
+        stage: raw.given("stage").and_then(|given| given.text.parse().ok()),
+        style: if in_actions { Style::Actions } else { Style::Plain },
+        output: environment.path("GITHUB_OUTPUT"),
+        state: environment.path("GITHUB_STATE"),
+        step_summary: environment.path("GITHUB_STEP_SUMMARY"),
+        workspace: raw.workspace.clone(),
+        report_dir: report_dir.unwrap_or_else(|| raw.workspace.join(".gated-deploy/reports")),
+        secrets: raw.secrets().cloned().collect(),
+        debug: environment.text("RUNNER_DEBUG") == Some("1"),
+        scratch: scratch(raw),
+    }
+}
+
+/// Where temporary files may lie. RUNNER_TEMP is not mounted in containers of runners before 2.331 (runner-contract A.2).
+fn scratch(raw: &Raw<'_>) -> PathBuf {
+    let environment = raw.environment;
+    let usable = |path: &PathBuf| {
+        path.is_dir() && rustix::fs::access(path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
+    };
+    let candidates = ["RUNNER_TEMP", "HOME", "TMPDIR"].into_iter().filter_map(|name| environment.path(name));
+    candidates.into_iter().find(usable).unwrap_or_else(|| PathBuf::from("/tmp"))
+}
+
+/// Checks everything that was given and makes the stage's inputs of it.
+pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning>), Problems> {
+    let mut reader = Reader { raw, problems: raw.problems.clone(), warnings: Vec::new(), secrets: Vec::new() };
+    let stage = reader.read("stage", value::stage);
+    let request = match stage {
+        Some(Stage::BuildGate) => reader.build_gate().map(|request| Request::BuildGate(Box::new(request))),
+        Some(Stage::DeployStaging) => reader.deploy(Stage::DeployStaging).map(|request| Request::Deploy(Box::new(request))),
+        None => None,
+    };
+    reader.read("report-dir", |text| local::resolve(&raw.workspace, text));
+    reader.look_at_the_rest(stage);
+    common.secrets.append(&mut reader.secrets);
+    match request {
+        Some(request) if reader.problems.is_empty() => Ok((request, reader.warnings)),
+        _ => Err(Problems::new(reader.problems, &common.secrets)),
+    }
+}
+
+struct Reader<'r, 'e> {
+    raw: &'r Raw<'e>,
+    problems: Vec<Problem>,
+    warnings: Vec<Warning>,
+    /// Secrets in other forms than they were given in, to be masked as well.
+    secrets: Vec<Secret>,
+}
+
+impl Reader<'_, '_> {
+    /// One input by one rule. `None` is "not given" or "wrong"; what is wrong, or missing though needed, has been noted.
+    fn read<T>(&mut self, name: &str, rule: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
+        let Some(given) = self.raw.given(name) else {
+            self.missing(name);
+            return None;
+        };
+        self.apply(name, &given, rule)
+    }
+
+    fn apply<T>(&mut self, name: &str, given: &Given, rule: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
+        rule(&given.text)
+            .map_err(|wrong| {
+                self.problems.push(Problem::new(name, wrong.problem, wrong.right).given(&given.text).at(given.location()))
+            })
+            .ok()
+    }
+
+    fn duration(&mut self, name: &str) -> Option<Duration> {
+        match table::find(name).map(|input| input.kind) {
+            Some(Kind::Duration { min, max }) => self.read(name, |text| value::duration(text, min, max)),
+            _ => None,
+        }
+    }
+
+    fn count<T: TryFrom<u64>>(&mut self, name: &str) -> Option<T> {
+        match table::find(name).map(|input| input.kind) {
+            Some(Kind::Count { min, max }) => {
+                self.read(name, |text| value::count(text, min, max)).and_then(|count| count.try_into().ok())
+            }
+            _ => None,
+        }
+    }
+
+    /// Notes an input that is needed and was not given.
+    fn missing(&mut self, name: &str) {
+        let Some(input) = table::find(name).filter(|input| matches!(input.preset, Preset::Required | Preset::Needed)) else {
+            return;
+        };
+        let flag = format!("`--{name}`");
+        let right = match (self.raw.environment.in_actions(), input.policy) {
+            (true, true) => format!("give it as `{name}:` in the step's `with:`, or in the policy file"),
+            (true, false) => format!("give it as `{name}:` in the step's `with:`"),
+            (false, true) => format!("give it as {flag}, or in the policy file"),
+            (false, false) => format!("give it as {flag}"),
+        };
+        self.problems.push(Problem::new(name, "is missing", right));
+    }
+
+    /// A secret that is needed. That it is empty has a few well-known causes, and nothing else tells them (F29, F30).
+    fn needed_secret(&mut self, name: &str, example: &str) -> Option<Secret> {
+        if let Some(secret) = self.raw.secret(name) {
+            return Some(secret.clone());
+        }
+        let variable = table::find(name).map(|input| input.shell_variable()).unwrap_or_default();
+        let (problem, right) = match (self.raw.environment.in_actions(), self.raw.was_empty(name)) {
+            (true, true) => (
+                "is empty",
+                format!(
+                    "either the step does not pass it (`{name}: {example}`), or the secret does not exist in this scope: is its name right, \
+                     and does the job name the `environment:` that the secret belongs to?"
+                ),
+            ),
+            (true, false) => ("is missing", format!("pass `{name}: {example}` in the step's `with:`")),
+            (false, empty) => {
+                (if empty { "is empty" } else { "is missing" }, format!("set {variable}, or give `--{name} @file`"))
+            }
+        };
+        self.problems.push(Problem::new(name, problem, right));
+        None
+    }
+
+    fn build_gate(&mut self) -> Option<BuildGate> {
+        let workspace = self.raw.workspace.clone();
+        let trigger = self.trigger(Stage::BuildGate);
+        let source = self.read("source-dir", |text| source_dir(&workspace, text));
+        let output = self.read("output-dir", |text| local::resolve(&workspace, text));
+        let artifact_name = self.read("artifact-name", value::artifact);
+        if let (Some(source), Some(output)) = (&source, &output) {
+            self.output_apart(source, output);
+        }
+        let trigger = trigger?;
+        Some(BuildGate {
+            artifact_name: artifact_name?.replace("{sha}", trigger.commit.as_str()),
+            commit: trigger.commit,
+            event: trigger.event,
+            source: source?,
+            output: output?,
+            workspace,
+            run: run_identity(self.raw),
+        })
+    }
+
+    /// The folder for the bundle is left out of the bundle, so it may lie below the source, and not around it (F17).
+    fn output_apart(&mut self, source: &std::path::Path, output: &std::path::Path) {
+        if source.starts_with(output) {
+            let shown = local::show(&self.raw.workspace, output);
+            let problem = Problem::new(
+                "output-dir",
+                "is the folder that is bundled, or around it",
+                "name a folder of its own, such as `.gated-deploy`",
+            );
+            self.problems.push(problem.given(if shown.is_empty() { "." } else { &shown }));
+        }
+    }
+
+    fn deploy(&mut self, stage: Stage) -> Option<Deploy> {
+        let environment = self.environment(stage);
+        let name = environment.as_ref().map_or("staging", EnvironmentName::as_str).to_owned();
+        let phrase = self.phrase(&name);
+        let approval = self.approval(phrase.as_deref());
+        let plan_only = self.read("plan-only", value::boolean);
+        let trigger = self.trigger(stage);
+        let github = self.github();
+        let build = self.build(trigger.as_ref());
+        let ssh = self.ssh();
+        let layout = self.layout(&name);
+        let site = self.site();
+        let health = self.health(&name);
+        let server = self.server();
+        if let (Some(health), Some(server)) = (&health, &server) {
+            self.time_to_confirm(health, server);
+        }
+        Some(Deploy {
+            environment: environment?,
+            approval: approval?,
+            phrase: phrase?,
+            plan_only: plan_only?,
+            commit: trigger?.commit,
+            github: github?,
+            build: build?,
+            ssh: ssh?,
+            layout: layout?,
+            site: site?,
+            health: health?,
+            server: server?,
+            run: run_identity(self.raw),
+        })
+    }
+
+    fn trigger(&mut self, stage: Stage) -> Option<event::Trigger> {
+        let sha = match self.raw.given("sha") {
+            Some(given) => Some(self.apply("sha", &given, value::commit)?),
+            None => None,
+        };
+        event::resolve(self.raw.environment, stage, sha).map_err(|problem| self.problems.push(problem)).ok()
+    }
+
+    fn environment(&mut self, stage: Stage) -> Option<EnvironmentName> {
+        let default = stage.default_environment().unwrap_or_default();
+        let known: Vec<&str> = self.raw.policy().environments().collect();
+        let rule = |text: &str| {
+            let name = value::environment(text)?;
+            let right = |right: String| Wrong { problem: String::new(), right };
+            if text == "production" {
+                return Err(Wrong {
+                    problem: format!("is not where {stage} releases to"),
+                    ..right("production has a stage of its own, deploy-production".to_owned())
+                });
+            }
+            // Settings of the top level alone would send a mistyped environment to some server (F45).
+            if !known.is_empty() && text != default && !known.contains(&text) {
+                return Err(Wrong {
+                    problem: "has no section in the policy file".to_owned(),
+                    ..right(format!("it has `{}`", known.join("`, `")))
+                });
+            }
+            Ok(name)
+        };
+        match self.raw.given("environment") {
+            Some(given) => self.apply("environment", &given, rule),
+            None => default.parse().ok(),
+        }
+    }
+
+    /// The text that opens this environment's door.
+    fn phrase(&mut self, environment: &str) -> Option<String> {
+        match self.raw.given(table::APPROVAL_PHRASE) {
+            Some(given) => self.apply(table::APPROVAL_PHRASE, &given, value::phrase),
+            None if environment == "production" => Some("PROD-DEPLOY FREIGEGEBEN".to_owned()),
+            None => Some("STAGING-TEST FREIGEGEBEN".to_owned()),
+        }
+    }
+
+    fn approval(&mut self, phrase: Option<&str>) -> Option<Approval> {
+        let digest_needed = self.read("approval-needs-digest", value::boolean)?;
+        let given = self.raw.given("approval").map(|given| given.text).unwrap_or_default();
+        let approval = Approval::read(&given, phrase?);
+        if digest_needed && approval == (Approval::Given { plan_digest: None }) {
+            let right = "run it without approval first, and take the phrase with the digest from the end of the plan";
+            self.problems.push(Problem::new("approval", "has no plan digest, and the policy asks for one", right).given(&given));
+            return None;
+        }
+        Some(approval)
+    }
+
+    fn github(&mut self) -> Option<GithubAccess> {
+        let token = self.needed_secret("github-token", "${{ github.token }}");
+        let api = self.raw.environment.text("GITHUB_API_URL").unwrap_or("https://api.github.com").trim_end_matches('/');
+        let api_url = Url::parse(api)
+            .map_err(|error| {
+                let problem = Problem::new(
+                    "GITHUB_API_URL",
+                    format!("is not a URL ({error})"),
+                    "it is `https://api.github.com`, or GitHub Enterprise's with `/api/v3`",
+                );
+                self.problems.push(problem.given(api));
+            })
+            .ok();
+        let repository = self.raw.environment.text("GITHUB_REPOSITORY").unwrap_or_default();
+        let (owner, name) = match repository.split_once('/') {
+            Some((owner, name)) if !owner.is_empty() && !name.is_empty() && !name.contains('/') => {
+                (owner.to_owned(), name.to_owned())
+            }
+            _ => {
+                let problem = if repository.is_empty() { "is not set" } else { "is not a repository's full name" };
+                let problem = Problem::new("GITHUB_REPOSITORY", problem, "set this variable to owner/name, such as `acme/shop`");
+                self.problems.push(if repository.is_empty() { problem } else { problem.given(repository) });
+                return None;
+            }
+        };
+        Some(GithubAccess { api_url: api_url?, token: token?, owner, repository: name })
+    }
+
+    fn build(&mut self, trigger: Option<&event::Trigger>) -> Option<BuildSource> {
+        let workflow = self.read("build-workflow", value::workflow);
+        let artifact = self.read("artifact-name", value::artifact);
+        let run_id = match self.raw.given("build-run-id") {
+            Some(given) => self.apply("build-run-id", &given, value::run_id).map(Some),
+            None => Some(trigger.and_then(|trigger| trigger.build_run)),
+        };
+        let wait_attempts = self.count("build-wait-attempts");
+        let wait_interval = self.duration("build-wait-interval");
+        Some(BuildSource {
+            workflow: workflow?,
+            run_id: run_id?,
+            artifact_name: artifact?.replace("{sha}", trigger?.commit.as_str()),
+            wait_attempts: wait_attempts?,
+            wait_interval: wait_interval?,
+        })
+    }
+
+    fn ssh(&mut self) -> Option<SshAccess> {
+        let host = self.read("ssh-host", value::host);
+        let port = self.count("ssh-port");
+        let user = self.read("ssh-user", value::user);
+        let key = self.private_key();
+        let known_hosts = self.known_hosts();
+        if let (Some(host), Some(port), Some(known_hosts)) = (&host, port, &known_hosts) {
+            self.host_is_known(host, port, known_hosts);
+        }
+        Some(SshAccess { host: host?, port: port?, user: user?, key: key?, known_hosts: known_hosts? })
+    }
+
+    /// No line for the server is the same as a wrong key, and can be told before any connection (F38).
+    fn host_is_known(&mut self, host: &str, port: u16, known_hosts: &KnownHosts) {
+        if known_hosts.key_types_for(host, port).is_empty() {
+            let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
+            let location = self.raw.given("ssh-known-hosts").and_then(|given| given.location());
+            let right = format!("add the line that begins with `{name}`, or the `SHA256:` fingerprint of the server's host key");
+            let problem = format!("has no host key of a usable type for {name}");
+            self.problems.push(Problem::new("ssh-known-hosts", problem, right).at(location));
+        }
+    }
+
+    fn layout(&mut self, environment: &str) -> Option<Layout> {
+        let base = self.read("base-dir", value::base_dir);
+        let env_file = match self.raw.given("env-file") {
+            Some(given) => self.apply("env-file", &given, value::relative),
+            None => Some(format!("shared/.env/{environment}.env")),
+        };
+        Some(Layout::new(base?, &env_file?))
+    }
+
+    fn site(&mut self) -> Option<SiteAccess> {
+        let url = self.read("url", value::site);
+        if let Some(url) = url.as_ref().filter(|url| url.scheme() == "http") {
+            let shown = url.as_str().trim_end_matches('/');
+            let text = format!("`{shown}` is plain http: the health token and every page travel unencrypted");
+            self.warn("url", text, "use https wherever the site is not on this machine or network");
+        }
+        let via = self.read("health-via", |text| value::one_of(text, &["direct", TUNNEL]));
+        let address = match self.raw.given("health-address") {
+            Some(given) => self.apply("health-address", &given, value::address).map(Some),
+            None => Some(None),
+        };
+        let url = url?;
+        let route = match (via?, address?) {
+            (TUNNEL, Some(address)) => Route::Tunnel { host: address.ip().to_string(), port: address.port() },
+            (TUNNEL, None) => Route::Tunnel { host: "127.0.0.1".to_owned(), port: url.port_or_known_default()? },
+            (_, Some(address)) => Route::Address(address),
+            (_, None) => Route::Direct,
+        };
+        Some(SiteAccess { url, route })
+    }
+
+    fn health(&mut self, environment: &str) -> Option<HealthPolicy> {
+        let paths = match self.raw.given("health-paths") {
+            Some(given) => self.apply("health-paths", &given, value::url_paths),
+            None => Some(default_health_paths(environment)),
+        };
+        let expect = self.read("health-expect", value::words);
+        let attempts = self.count("health-attempts");
+        let interval = self.duration("health-interval");
+        let grace = self.duration("grace-period");
+        let repair = self.read("repair", value::boolean);
+        Some(HealthPolicy {
+            token: self.raw.secret("healthcheck-token").cloned(),
+            paths: paths?,
+            expect: expect?,
+            attempts: attempts?,
+            interval: interval?,
+            grace: grace?,
+            repair: repair?,
+        })
+    }
+
+    fn server(&mut self) -> Option<ServerPolicy> {
+        let php = self.read("php", value::program);
+        let fpm_service = self.read("php-fpm-service", value::service);
+        let migrate = self.read("migrate", value::boolean);
+        let keep_releases = self.count("keep-releases");
+        let keep_backups = self.count("keep-backups");
+        let confirm_within = self.duration("confirm-within");
+        let shared = self.read("shared", value::folders);
+        Some(ServerPolicy {
+            php: php?,
+            fpm_service: fpm_service?,
+            migrate: migrate?,
+            keep_releases: keep_releases?,
+            keep_backups: keep_backups?,
+            confirm_within: confirm_within?,
+            shared: shared?,
+        })
+    }
+
+    /// The server must not go back while we are still allowed to ask.
+    fn time_to_confirm(&mut self, health: &HealthPolicy, server: &ServerPolicy) {
+        let asking = health.grace.saturating_add(health.interval.saturating_mul(health.attempts));
+        if server.confirm_within < asking {
+            let shown = value::show_seconds(server.confirm_within.as_secs());
+            let right = format!("make it at least {}, or ask less often", value::show_seconds(asking.as_secs()));
+            let location = self.raw.given("confirm-within").and_then(|given| given.location());
+            let problem =
+                Problem::new("confirm-within", "is shorter than grace-period plus health-attempts times health-interval", right);
+            self.problems.push(problem.given(&shown).at(location));
+        }
+    }
+
+    fn private_key(&mut self) -> Option<PrivateKey> {
+        let text = self.needed_secret("ssh-private-key", "${{ secrets.STAGING_SSH_KEY }}")?;
+        match PrivateKey::parse(&text, self.raw.secret("ssh-passphrase")) {
+            Ok(key) => {
+                // A key that came in base64, or with `\n` as text, has lines of its own once it is repaired.
+                self.secrets.push(key.pem().clone());
+                Some(key)
+            }
+            Err(problem) => {
+                self.problems.push(Problem::new("ssh-private-key", problem.to_string(), problem.hint()));
+                None
+            }
+        }
+    }
+
+    fn known_hosts(&mut self) -> Option<KnownHosts> {
+        let Some(given) = self.raw.given("ssh-known-hosts") else {
+            self.missing("ssh-known-hosts");
+            return None;
+        };
+        match KnownHosts::parse(&given.text) {
+            Ok(hosts) => Some(hosts),
+            Err(wrong) => {
+                for LineProblem { line, problem } in wrong {
+                    let problem = if line == 0 { problem } else { format!("line {line}: {problem}") };
+                    self.problems.push(Problem::new("ssh-known-hosts", problem, "").at(given.location()));
+                }
+                None
+            }
+        }
+    }
+
+    fn warn(&mut self, input: &str, text: String, right: &str) {
+        let location = self.raw.given(input).and_then(|given| given.location());
+        self.warnings.push(Warning { input: input.to_owned(), text, right: right.to_owned(), location });
+    }
+
+    /// What this stage does not use is checked all the same, so that a mistake does not wait for the stage that uses it.
+    /// In the policy file it is at home; given to this very step it deserves a warning.
+    fn look_at_the_rest(&mut self, stage: Option<Stage>) {
+        for input in INPUTS.iter().filter(|input| stage.is_none_or(|stage| !input.used_by(stage.as_str()))) {
+            let Some(given) = self.raw.directly(input.name) else { continue };
+            if input.kind != Kind::Stage {
+                self.apply(input.name, given, |text| value::check(input.kind, text));
+            }
+            let to_this_step = match &given.source {
+                Source::Flag => true,
+                Source::Variable(name) => name.starts_with("INPUT_"),
+                Source::Policy(_) | Source::Preset => false,
+            };
+            if let Some(stage) = stage.filter(|_| to_this_step) {
+                let right = "leave it out, or put it into the policy file if another stage needs it";
+                self.warn(input.name, format!("{stage} does not use this input"), right);
+            }
+        }
+        for (input, entry) in self.raw.policy().entries() {
+            let told = |problem: &Problem| problem.input == input.name && problem.location.as_ref() == Some(&entry.location);
+            if !self.problems.iter().any(told) {
+                let given = Given { text: entry.text.clone(), source: Source::Policy(entry.location.clone()) };
+                self.apply(input.name, &given, |text| value::check(input.kind, text));
+            }
+        }
+    }
+}
+
+fn source_dir(workspace: &std::path::Path, text: &str) -> Result<PathBuf, Wrong> {
+    let path = local::resolve(workspace, text)?;
+    match path.is_dir() {
+        true => Ok(path),
+        false => Err(Wrong {
+            problem: "is not a folder".to_owned(),
+            right: "name the folder of the built app; is it checked out and built before this step?".to_owned(),
+        }),
+    }
+}
+
+fn default_health_paths(environment: &str) -> Vec<String> {
+    let paths: &[&str] =
+        if environment == "production" { &["/health"] } else { &["/health", "/api/health-check", "/healthcheck.php"] };
+    paths.iter().map(|path| (*path).to_owned()).collect()
+}
+
+fn run_identity(raw: &Raw<'_>) -> RunIdentity {
+    let environment = raw.environment;
+    if !environment.in_actions() {
+        let actor = environment.text("USER").or_else(|| environment.text("LOGNAME")).map(str::to_owned);
+        return RunIdentity { actor, ..RunIdentity::default() };
+    }
+    let id = environment.text("GITHUB_RUN_ID").and_then(|text| text.parse().ok());
+    let url = match (environment.text("GITHUB_SERVER_URL"), environment.text("GITHUB_REPOSITORY"), id) {
+        (Some(server), Some(repository), Some(id)) => {
+            Some(format!("{}/{repository}/actions/runs/{id}", server.trim_end_matches('/')))
+        }
+        _ => None,
+    };
+    let actor = environment.text("GITHUB_TRIGGERING_ACTOR").or_else(|| environment.text("GITHUB_ACTOR")).map(str::to_owned);
+    RunIdentity { url, id, attempt: environment.text("GITHUB_RUN_ATTEMPT").and_then(|text| text.parse().ok()), actor }
+}

@@ -1,0 +1,135 @@
+//! What is wrong with what was given, said so that a person can put it right.
+
+use std::fmt;
+
+use crate::domain::{Failure, Secret};
+
+/// A line of a file in the workspace, as an annotation wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// Relative to the workspace.
+    pub file: String,
+    /// Counted from 1; `None` when it is about the whole file.
+    pub line: Option<usize>,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}", self.file),
+            None => f.write_str(&self.file),
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The input, variable, key or file that is wrong.
+    pub input: String,
+    /// What was given, as it was; `None` for secrets and where nothing was.
+    pub given: Option<String>,
+    pub problem: String,
+    /// What would be right.
+    pub right: String,
+    pub location: Option<Location>,
+}
+
+impl Problem {
+    pub fn new(input: impl Into<String>, problem: impl Into<String>, right: impl Into<String>) -> Self {
+        Self { input: input.into(), given: None, problem: problem.into(), right: right.into(), location: None }
+    }
+
+    #[must_use]
+    pub fn given(mut self, text: &str) -> Self {
+        self.given = Some(text.to_owned());
+        self
+    }
+
+    #[must_use]
+    pub fn at(mut self, location: Option<Location>) -> Self {
+        self.location = location;
+        self
+    }
+
+    fn without(mut self, secrets: &[Secret]) -> Self {
+        let redact = |text: &mut String| {
+            for shown in secrets.iter().flat_map(Secret::mask_lines).filter(|line| line.len() >= SHORTEST_SECRET) {
+                if text.contains(shown) {
+                    *text = text.replace(shown, "***");
+                }
+            }
+        };
+        redact(&mut self.input);
+        redact(&mut self.problem);
+        redact(&mut self.right);
+        // A private key in a wrong place is not among the known secrets; nothing else has these words in it.
+        self.given = self.given.take().filter(|given| !given.contains("PRIVATE KEY"));
+        self.given.iter_mut().for_each(redact);
+        self
+    }
+}
+
+/// Replacing every occurrence of a letter or two would wreck the text and hide nothing.
+const SHORTEST_SECRET: usize = 4;
+
+impl fmt::Display for Problem {
+    /// `ssh-port: `70000` is not a port; right is 1 to 65535 (.github/gated-deploy.yml:12)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.input)?;
+        if let Some(given) = &self.given {
+            write!(f, "`{}` ", shown(given))?;
+        }
+        f.write_str(&self.problem)?;
+        if !self.right.is_empty() {
+            write!(f, "; {}", self.right)?;
+        }
+        if let Some(location) = &self.location {
+            write!(f, " ({location})")?;
+        }
+        Ok(())
+    }
+}
+
+/// A text cut to a length that one can read, without control characters and without the password of a URL.
+fn shown(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let text = match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
+        Some((scheme, (user, rest))) if user.contains(':') => format!("{scheme}://***@{rest}"),
+        _ => text.to_owned(),
+    };
+    let escape = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+    let cut = if text.chars().nth(LONGEST).is_some() { "…" } else { "" };
+    text.chars().take(LONGEST).map(escape).chain([cut.to_owned()]).collect()
+}
+
+/// Everything that is wrong, found in one go, before any connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// `secrets` are taken out of every text: a key pasted into the wrong input must not be shown either (F40).
+    pub fn new(problems: impl IntoIterator<Item = Problem>, secrets: &[Secret]) -> Self {
+        Self(problems.into_iter().map(|problem| problem.without(secrets)).collect())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The failure that ends the run: exit code 2, one detail a problem.
+    pub fn failure(&self) -> Failure {
+        let cause = match self.0.as_slice() {
+            [one] => return Failure::input("reading the inputs", one.to_string()).hint(HINT),
+            many => format!("{} things are wrong", many.len()),
+        };
+        Failure::input("reading the inputs", cause).details(self.0.iter().map(Problem::to_string)).hint(HINT)
+    }
+}
+
+const HINT: &str =
+    "nothing was connected to and nothing was changed; `gated-deploy --help` and docs/inputs.md describe every input";

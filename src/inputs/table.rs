@@ -1,0 +1,375 @@
+//! Every input and output of the action, once.
+//!
+//! The parser, `--help`, action.yml, the policy file's schema and docs/inputs.md are all made from these tables.
+
+use std::fmt;
+
+/// One input of the action, or one key that only the policy file has.
+#[derive(Debug, Clone, Copy)]
+pub struct Input {
+    /// Kebab-case: the name in `with:`, on the command line and in the policy file.
+    pub name: &'static str,
+    pub subject: Subject,
+    pub kind: Kind,
+    pub preset: Preset,
+    /// Never printed, never taken from the policy file, and on the command line only as `@file`.
+    pub secret: bool,
+    /// Whether it may stand in the policy file. What belongs to one run (an approval, a commit) may not.
+    pub policy: bool,
+    /// The stages that read it, those of later versions included.
+    pub stages: &'static [&'static str],
+    /// Plain sentences, with units.
+    pub help: &'static str,
+}
+
+/// What a value must look like. The rules themselves are in [`super::value`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    OneOf(&'static [&'static str]),
+    Stage,
+    Environment,
+    Boolean,
+    /// `15s`, `10m`, `1h` or plain seconds; the limits are seconds, both included.
+    Duration {
+        min: u64,
+        max: u64,
+    },
+    /// A whole number; the limits are included.
+    Count {
+        min: u64,
+        max: u64,
+    },
+    /// One host name or address.
+    Host,
+    User,
+    /// An absolute folder on the server that may be ours.
+    BaseDir,
+    /// A path on the server, relative to `base-dir`.
+    Relative,
+    /// A path in the workspace.
+    Local,
+    /// The address of a site: scheme, host and perhaps a port.
+    Site,
+    /// `ip:port`
+    Address,
+    /// A name or an absolute path.
+    Program,
+    /// The name of a systemd unit, or `auto`.
+    Service,
+    Workflow,
+    Artifact,
+    Commit,
+    RunId,
+    Release,
+    /// The text that opens a stage's door.
+    Phrase,
+    /// Lines: URL paths.
+    UrlPaths,
+    /// Lines: folders relative to `shared/`.
+    Folders,
+    /// Lines: words.
+    Words,
+    /// Lines: whatever reads them says what is wrong with them.
+    Lines,
+}
+
+impl Kind {
+    /// Whether a YAML list may stand for it.
+    pub fn is_list(self) -> bool {
+        matches!(self, Self::Host | Self::UrlPaths | Self::Folders | Self::Words | Self::Lines)
+    }
+}
+
+/// What holds when nothing is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// Nothing works without it.
+    Required,
+    /// Needed by the stages that read it.
+    Needed,
+    /// Nothing.
+    Absent,
+    Is(&'static str),
+    /// It depends; said in words.
+    Told(&'static str),
+    /// An expression that only the runner can evaluate; the one sort of default that stands in action.yml.
+    /// A default there would reach us as if a person had given it, and beat the policy file.
+    Runner(&'static str),
+}
+
+/// Groups of inputs, in the order in which `--help` and the documentation show them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    Run,
+    Build,
+    Server,
+    Site,
+    Release,
+    Production,
+    Repair,
+}
+
+impl Subject {
+    pub const ALL: [Self; 7] = [Self::Run, Self::Build, Self::Server, Self::Site, Self::Release, Self::Production, Self::Repair];
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Run => "What to do",
+            Self::Build => "The build and its bundle",
+            Self::Server => "The server",
+            Self::Site => "The site and its health",
+            Self::Release => "The release",
+            Self::Production => "What production asks of staging",
+            Self::Repair => "Going back and fixing",
+        })
+    }
+}
+
+impl Input {
+    pub fn used_by(&self, stage: &str) -> bool {
+        self.stages.contains(&stage)
+    }
+
+    /// The name of the variable by which the runner passes it: upper case, blanks to `_`, hyphens kept.
+    pub fn runner_variable(&self) -> String {
+        format!("INPUT_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// The name of the variable for shells, which cannot export hyphens.
+    pub fn shell_variable(&self) -> String {
+        format!("GATED_DEPLOY_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    /// The default as a reader of the documentation sees it.
+    pub fn default_text(&self) -> String {
+        match self.preset {
+            Preset::Required => "required".to_owned(),
+            Preset::Needed => "none; needed".to_owned(),
+            Preset::Absent => "none".to_owned(),
+            Preset::Is(text) | Preset::Runner(text) => format!("`{}`", text.replace('\n', "`, `")),
+            Preset::Told(words) => words.to_owned(),
+        }
+    }
+}
+
+const EVERY: &[&str] =
+    &["build-gate", "deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
+const DEPLOYS: &[&str] = &["deploy-staging", "deploy-production"];
+const BUILDS: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "preflight"];
+const RESOLVES: &[&str] = &["deploy-staging", "deploy-production", "preflight", "audit"];
+const SERVERS: &[&str] = &["deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
+const APPROVED: &[&str] = &["deploy-staging", "deploy-production", "rollback", "fix", "recover"];
+const SWITCHES: &[&str] = &["deploy-staging", "deploy-production", "rollback", "recover"];
+const STAGING_READERS: &[&str] = &["deploy-production", "preflight"];
+
+/// The value of `health-via` that sends requests through the SSH connection.
+pub const TUNNEL: &str = "tunnel";
+
+const fn input(
+    name: &'static str,
+    subject: Subject,
+    kind: Kind,
+    preset: Preset,
+    stages: &'static [&'static str],
+    help: &'static str,
+) -> Input {
+    Input { name, subject, kind, preset, secret: false, policy: true, stages, help }
+}
+
+impl Input {
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self.policy = false;
+        self
+    }
+
+    /// Belongs to one run, so it may not stand in a file that holds for all of them.
+    const fn per_run(mut self) -> Self {
+        self.policy = false;
+        self
+    }
+}
+
+/// Every input of the action.
+#[rustfmt::skip]
+pub static INPUTS: &[Input] = &[
+    input("stage", Subject::Run, Kind::Stage, Preset::Required, EVERY,
+        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server.").per_run(),
+    input("environment", Subject::Run, Kind::Environment, Preset::Told("`staging` for deploy-staging and smoke, else `production`"), SERVERS,
+        "The environment to work on. It chooses the section of the policy file and the default of env-file.").per_run(),
+    input("config", Subject::Run, Kind::Local, Preset::Is(".github/gated-deploy.yml"), EVERY,
+        "The policy file, a path in the workspace. Every input that is not a secret and does not belong to one run can stand in it. The default file may be missing; a file named here may not.").per_run(),
+    input("approval", Subject::Run, Kind::Text, Preset::Absent, APPROVED,
+        "The phrase that allows changes; without it the stage plans, reports and changes nothing. `STAGING-TEST FREIGEGEBEN` for deploy-staging, perhaps followed by the plan's digest. `ABBRECHEN` stops here, `APPEND MISSING INFO` completes the report.").per_run(),
+    input("plan-only", Subject::Run, Kind::Boolean, Preset::Is("false"), APPROVED,
+        "`true` plans even with a phrase."),
+    input("github-token", Subject::Run, Kind::Text, Preset::Runner("${{ github.token }}"), RESOLVES,
+        "The token for GitHub's API. It needs `actions: read` and `contents: read`.").secret(),
+    input("report-dir", Subject::Run, Kind::Local, Preset::Is(".gated-deploy/reports"), EVERY,
+        "The folder for reports, a path in the workspace."),
+
+    input("source-dir", Subject::Build, Kind::Local, Preset::Is("."), &["build-gate"],
+        "The built app that build-gate checks and bundles, a path in the workspace."),
+    input("output-dir", Subject::Build, Kind::Local, Preset::Is(".gated-deploy"), &["build-gate"],
+        "The folder for the bundle, its .sha256 and its manifest, a path in the workspace. It is left out of the bundle."),
+    input("sha", Subject::Build, Kind::Commit, Preset::Told("from the event; needed outside of GitHub Actions"), BUILDS,
+        "The commit to bundle or release: 40 hexadecimal digits in lower case.").per_run(),
+    input("build-workflow", Subject::Build, Kind::Workflow, Preset::Is("build-artifacts.yml"), RESOLVES,
+        "The workflow that builds, by file name or by name."),
+    input("build-run-id", Subject::Build, Kind::RunId, Preset::Told("from the event, else the newest run for the commit"), RESOLVES,
+        "The exact run of the build workflow whose bundle is released: its number.").per_run(),
+    input("artifact-name", Subject::Build, Kind::Artifact, Preset::Is("deployment-bundle-{sha}"), BUILDS,
+        "The name of the workflow artifact that holds the bundle. `{sha}` stands for the commit."),
+    input("build-wait-attempts", Subject::Build, Kind::Count { min: 1, max: 1000 }, Preset::Is("18"), RESOLVES,
+        "How often to look for the finished build before giving up."),
+    input("build-wait-interval", Subject::Build, Kind::Duration { min: 1, max: 3600 }, Preset::Is("10s"), RESOLVES,
+        "The time between two looks at the build."),
+
+    input("ssh-host", Subject::Server, Kind::Host, Preset::Needed, SERVERS,
+        "The server's name or address, as the lines of ssh-known-hosts call it. Several servers, one a line, come in a later version."),
+    input("ssh-port", Subject::Server, Kind::Count { min: 1, max: 65535 }, Preset::Is("22"), SERVERS,
+        "The port of the server's SSH."),
+    input("ssh-user", Subject::Server, Kind::User, Preset::Is("deploy"), SERVERS,
+        "The account that owns the releases."),
+    input("ssh-private-key", Subject::Server, Kind::Text, Preset::Needed, SERVERS,
+        "The private key that logs in, in OpenSSH or PEM form. Windows line ends, a missing last newline, `\\n` as text and base64 wrapping are repaired.").secret(),
+    input("ssh-passphrase", Subject::Server, Kind::Text, Preset::Absent, SERVERS,
+        "The passphrase of the private key, if it has one.").secret(),
+    input("ssh-known-hosts", Subject::Server, Kind::Lines, Preset::Needed, SERVERS,
+        "The server's host keys: lines as in known_hosts, hashed ones too, or `SHA256:` fingerprints. A key that is not listed is refused; none is learnt on first use."),
+    input("base-dir", Subject::Server, Kind::BaseDir, Preset::Needed, SERVERS,
+        "The app's folder on the server, absolute, such as `/var/www/app`. Releases, shared files, backups and our own state are below it."),
+    input("env-file", Subject::Server, Kind::Relative, Preset::Told("`shared/.env/<environment>.env`"), SERVERS,
+        "The app's .env on the server, relative to base-dir."),
+    input("php", Subject::Server, Kind::Program, Preset::Is("php"), SERVERS,
+        "PHP's command-line program on the server: a name, or an absolute path such as `/usr/bin/php8.3`."),
+    input("php-fpm-service", Subject::Server, Kind::Service, Preset::Is("auto"), SERVERS,
+        "The service that serves the site, such as `php8.3-fpm`. `auto` finds it."),
+
+    input("url", Subject::Site, Kind::Site, Preset::Needed, SERVERS,
+        "The site's address, such as `https://staging.example.com`: scheme, host, perhaps a port, nothing else. Plain http works with a warning."),
+    input("healthcheck-token", Subject::Site, Kind::Text, Preset::Absent, SERVERS,
+        "The token of the health endpoints. It is sent as `Authorization: Bearer` to the site at url, and nowhere else.").secret(),
+    input("health-paths", Subject::Site, Kind::UrlPaths, Preset::Told("`/health` for production, else also `/api/health-check` and `/healthcheck.php`"), SERVERS,
+        "The endpoints that must answer 200 with a healthy body, one a line. Each begins with a slash."),
+    input("health-attempts", Subject::Site, Kind::Count { min: 1, max: 1000 }, Preset::Is("6"), SERVERS,
+        "How often to ask the site before it counts as unhealthy."),
+    input("health-interval", Subject::Site, Kind::Duration { min: 1, max: 3600 }, Preset::Is("5s"), SERVERS,
+        "The time between two rounds of asking the site."),
+    input("grace-period", Subject::Site, Kind::Duration { min: 0, max: 3600 }, Preset::Is("15s"), SWITCHES,
+        "The time that a new release has before the site is asked."),
+    input("health-address", Subject::Site, Kind::Address, Preset::Absent, SERVERS,
+        "Connect to this `ip:port` instead of resolving the host of url; Host header and TLS name stay those of url. With `health-via: tunnel` it is the address as the server sees it."),
+    input("health-via", Subject::Site, Kind::OneOf(&["direct", TUNNEL]), Preset::Is("direct"), SERVERS,
+        "`tunnel` asks the site through the SSH connection, for sites behind basic auth or a firewall."),
+
+    input("migrate", Subject::Release, Kind::Boolean, Preset::Is("true"), DEPLOYS,
+        "Whether to run `php artisan migrate --force`. Migrations stay when a release is rolled back."),
+    input("keep-releases", Subject::Release, Kind::Count { min: 1, max: 1000 }, Preset::Is("5"), DEPLOYS,
+        "How many confirmed releases stay on the server."),
+    input("keep-backups", Subject::Release, Kind::Count { min: 1, max: 1000 }, Preset::Is("5"), DEPLOYS,
+        "How many verified backups stay on the server."),
+    input("confirm-within", Subject::Release, Kind::Duration { min: 1, max: 86400 }, Preset::Is("5m"), SWITCHES,
+        "The server goes back by itself if nobody confirms the release within this time. At least grace-period plus health-attempts times health-interval."),
+
+    input("staging-stable-for", Subject::Production, Kind::Duration { min: 0, max: 30 * 86400 }, Preset::Is("1h"), STAGING_READERS,
+        "How long the release must have been live and healthy on staging before production takes it."),
+    input("staging-url", Subject::Production, Kind::Site, Preset::Told("url of the policy's staging section"), STAGING_READERS,
+        "The address of the staging site."),
+    input("staging-healthcheck-token", Subject::Production, Kind::Text, Preset::Absent, STAGING_READERS,
+        "The token of the staging site's health endpoints.").secret(),
+    input("staging-workflow", Subject::Production, Kind::Workflow, Preset::Is("deploy-staging.yml"), STAGING_READERS,
+        "The workflow that releases to staging, by file name or by name."),
+
+    input("rollback-to", Subject::Repair, Kind::Release, Preset::Told("the newest confirmed release"), &["rollback"],
+        "The release to go back to, by the name of its folder.").per_run(),
+    input("fix", Subject::Repair,
+        Kind::OneOf(&["branch-protection-main", "branch-protection-develop", "build-head", "health-token", "phantom-workflow", "docs-ownership", "staging-failures"]),
+        Preset::Needed, &["fix"],
+        "The one thing to fix, by name.").per_run(),
+];
+
+/// Keys that only the policy file has.
+#[rustfmt::skip]
+pub static POLICY_KEYS: &[Input] = &[
+    input(APPROVAL_PHRASE, Subject::Run, Kind::Phrase, Preset::Told("`STAGING-TEST FREIGEGEBEN`; production: `PROD-DEPLOY FREIGEGEBEN`"), APPROVED,
+        "The phrase that opens this environment's door. Only in a section of environments, so that no phrase opens two doors."),
+    input("approval-needs-digest", Subject::Run, Kind::Boolean, Preset::Is("false"), APPROVED,
+        "`true` accepts the phrase only together with the plan's digest, so that nobody approves a plan that has changed."),
+    input("shared", Subject::Release, Kind::Folders, Preset::Is("storage\npublic/uploads"), SWITCHES,
+        "The folders under shared/ that are linked into every release at the same place."),
+    input("health-expect", Subject::Site, Kind::Words, Preset::Is("ok\nhealthy\npass\nup"), SERVERS,
+        "What the `status` field of a JSON answer, or a whole plain answer, may say. Case does not count."),
+    input("repair", Subject::Site, Kind::Boolean, Preset::Is("false"), DEPLOYS,
+        "`true` lets a release go to a site that is unhealthy before it, to repair the site."),
+];
+
+/// The policy key that stands only in the section of an environment.
+pub const APPROVAL_PHRASE: &str = "approval-phrase";
+/// The policy key that holds the sections of the environments.
+pub const ENVIRONMENTS: &str = "environments";
+
+/// One output of the action.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    pub name: &'static str,
+    pub help: &'static str,
+}
+
+const fn output(name: &'static str, help: &'static str) -> Output {
+    Output { name, help }
+}
+
+/// Every output of the action.
+#[rustfmt::skip]
+pub static OUTPUTS: &[Output] = &[
+    output("outcome", "How the run ended: planned, refused, live, rolled-back, stuck, passed or failed."),
+    output("decision", "go or no-go."),
+    output("executed", "true if the run was allowed to change something."),
+    output("plan-digest", "The digest of the plan, for an approval that holds only for this plan."),
+    output("release", "The name of the release that this run made."),
+    output("previous-release", "The name of the release that was live before."),
+    output("sha", "The commit."),
+    output("build-run-id", "The number of the workflow run that built the bundle."),
+    output("bundle", "The path of the bundle, for actions/upload-artifact."),
+    output("bundle-sha256", "The bundle's SHA-256."),
+    output("artifact-name", "The name under which to upload the bundle, and under which deploy-staging looks for it."),
+    output("backup", "The folder of the backup on the server."),
+    output("report", "The path of the report in Markdown, for actions/upload-artifact."),
+    output("report-json", "The path of the report in JSON."),
+    output("ledger", "The path of the ledger on the server."),
+    output("url", "The site's address, for `environment: url:` of the job."),
+    output("downtime-ms", "How long the site failed requests during the switch, in milliseconds, where it was measured."),
+];
+
+/// The exit codes, as `--help` and the documentation tell them.
+pub static EXIT_CODES: &[(u8, &str)] = &[
+    (0, "live, passed or planned"),
+    (1, "refused: a gate, a NO-GO, an unhealthy site before the release"),
+    (2, "bad input or policy file"),
+    (3, "rolled back: the old release is live and healthy"),
+    (4, "stuck, or rolled back and unhealthy: help is needed now"),
+    (5, "the network, GitHub or the server failed before anything changed"),
+];
+
+pub fn find(name: &str) -> Option<&'static Input> {
+    INPUTS.iter().find(|input| input.name == name)
+}
+
+/// The key of that name, whether an input or a key that only the policy file has.
+pub fn find_policy_key(name: &str) -> Option<&'static Input> {
+    POLICY_KEYS.iter().find(|key| key.name == name).or_else(|| find(name))
+}
+
+/// The name in `names` that a person who wrote `written` most likely meant, if one is near.
+pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(written, name), name))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(left, _), (right, _)| left.total_cmp(right))
+        .map(|(_, name)| name)
+}

@@ -1,0 +1,212 @@
+//! The one place where real ports, stages and reporters meet.
+
+use std::{cell::Cell, ffi::OsString, io::Write as _, rc::Rc, time::Instant};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use crate::{
+    domain::{Failure, Outcome, StepId},
+    engine::{
+        Events, Reader, run_table,
+        event::{Body, Stamp},
+    },
+    inputs::{
+        self, Asked, Common, Environment, Inputs, Request, Warning,
+        typed::{self, Route},
+    },
+    ports::{
+        clock::{Clock, SystemClock},
+        github::{Api, Repository},
+        http::HttpSite,
+        shell::Shell,
+        ssh::Ssh,
+    },
+    report::{self, Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, Summary},
+    stages,
+    steps::{
+        context::{Found, Ports, Survey},
+        settle::settle,
+    },
+};
+
+/// Runs what was asked for and gives the exit code (interface.md, exit codes). `began` is when the process began.
+pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, began: Instant) -> u8 {
+    let inputs = match inputs::read(environment, args) {
+        Asked::Print(text) => {
+            // A reader that has gone away (`--help | head`) is no error.
+            let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+            return 0;
+        }
+        Asked::Run(inputs) => inputs,
+    };
+    // One thread does all the waiting; packing and SSH bring their own.
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(tell_and_do(*inputs, SystemClock::since(began))).exit_code(),
+        Err(error) => {
+            let _ = writeln!(std::io::stdout(), "error: starting the event loop: {error}");
+            5
+        }
+    }
+}
+
+async fn tell_and_do(inputs: Inputs, clock: SystemClock) -> Outcome {
+    let Inputs { common, request } = inputs;
+    let log = Log::new(style(&common), Redactor::new(&common.secrets), std::io::stdout());
+    log.mask(&common.secrets);
+    let cancel = match listen() {
+        Ok(cancel) => cancel,
+        Err(error) => {
+            let cause = Failure::bug("listening for SIGINT and SIGTERM", error.to_string());
+            return refuse(&events(&common, &Setting::default(), &log, &clock), &stage_name(&common), cause);
+        }
+    };
+    let setting = setting(request.as_ref().ok().map(|(request, _)| request));
+    let events = events(&common, &setting, &log, &clock);
+    match request {
+        Ok((request, warnings)) => {
+            warn(&events, warnings);
+            dispatch(request, &common, &events, &clock, cancel).await
+        }
+        Err(problems) => refuse(&events, &stage_name(&common), problems.failure()),
+    }
+}
+
+async fn dispatch(
+    request: Request,
+    common: &Common,
+    events: &Events,
+    clock: &SystemClock,
+    cancel: watch::Receiver<bool>,
+) -> Outcome {
+    let stage = stage_name(common);
+    match request {
+        Request::BuildGate(inputs) => {
+            let survey = stages::build_gate::Survey::new(*inputs, Rc::new(clock.clone()));
+            let settle = async |survey| stages::build_gate::settle(survey);
+            run_table(&stage, &stages::build_gate::table(), survey, settle, events, cancel).await
+        }
+        Request::Deploy(inputs) => {
+            // Dropped, and with it removed, when the run has ended.
+            let scratch = match tempfile::Builder::new().prefix("gated-deploy-").tempdir_in(&common.scratch) {
+                Ok(scratch) => scratch,
+                Err(error) => {
+                    let doing = format!("making a private folder in {}", common.scratch.display());
+                    return refuse(events, &stage, Failure::world(doing, error.to_string()));
+                }
+            };
+            let ports = match ports(&inputs, clock, scratch.path()) {
+                Ok(ports) => ports,
+                Err(failure) => return refuse(events, &stage, failure),
+            };
+            let survey = Survey { inputs: Rc::new(*inputs), ports, found: Found::default().into() };
+            let settle = async |survey| settle(survey, events);
+            run_table(&stage, &stages::deploy::table(), survey, settle, events, cancel).await
+        }
+    }
+}
+
+/// The real world.
+fn ports(inputs: &typed::Deploy, clock: &SystemClock, scratch: &std::path::Path) -> Result<Ports, Failure> {
+    let clock: Rc<dyn Clock> = Rc::new(clock.clone());
+    let github = &inputs.github;
+    let repository = Repository {
+        api_url: github.api_url.clone(),
+        owner: github.owner.clone(),
+        name: github.repository.clone(),
+    };
+    let api = Api::new(repository, &github.token, clock.clone())
+        .map_err(|cause| Failure::input("setting up the GitHub API", cause).hint("correct github-token"))?;
+    let shell: Rc<dyn Shell> = Rc::new(Ssh::new(&inputs.ssh));
+    let url = inputs.site.url.clone();
+    let site = match &inputs.site.route {
+        Route::Direct => HttpSite::direct(url),
+        Route::Address(address) => HttpSite::at(url, *address),
+        Route::Tunnel { host, port } => HttpSite::through(url, shell.clone(), host.clone(), *port),
+    };
+    Ok(Ports { shell, github: Rc::new(api), site: Rc::new(site), clock, scratch: scratch.to_owned() })
+}
+
+/// A run that cannot begin is told like any other: same summary, same outputs.
+fn refuse(events: &Events, stage: &str, cause: Failure) -> Outcome {
+    let outcome = Outcome::Refused { at: StepId::new("inputs"), cause, stays: Vec::new() };
+    events.tell(Body::RunStarted { stage: stage.to_owned(), rows: Vec::new() });
+    events.tell(Body::RunFinished { outcome: outcome.clone() });
+    outcome
+}
+
+fn warn(events: &Events, warnings: Vec<Warning>) {
+    for warning in warnings {
+        let text = format!("{}: {}", warning.input, warning.text);
+        events.tell(Body::Warned { step: StepId::new("inputs"), text, hint: Some(warning.right) });
+    }
+}
+
+/// Everybody who reads the events, in the order in which they write.
+fn events(common: &Common, setting: &Setting, log: &Log, clock: &SystemClock) -> Events {
+    let reports = Some(ReportDir { path: common.report_dir.clone(), shown: shown(common) });
+    let clock = clock.clone();
+    let stamp: Stamp = Box::new(move || (clock.now().timestamp_millis(), clock.elapsed()));
+    let readers: Vec<Box<dyn Reader>> = vec![
+        Box::new(Console::new(log.clone())),
+        Box::new(Plan::new(log.clone())),
+        Box::new(Journal::new(reports.clone(), log.clone())),
+        Box::new(Evidence::new(reports.clone(), setting.clone(), log.clone())),
+        Box::new(Summary::new(common.step_summary.clone(), setting.clone(), log.clone())),
+        Box::new(Outputs::new(common.output.clone(), reports, log.clone())),
+    ];
+    Events::new(stamp, readers)
+}
+
+fn style(common: &Common) -> report::Style {
+    match common.style {
+        typed::Style::Actions => report::Style::Actions,
+        typed::Style::Plain => report::Style::Plain,
+    }
+}
+
+fn setting(request: Option<&Request>) -> Setting {
+    match request {
+        Some(Request::BuildGate(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
+        Some(Request::Deploy(inputs)) => {
+            Setting { run_url: inputs.run.url.clone(), phrase: Some(inputs.phrase.clone()) }
+        }
+        None => Setting::default(),
+    }
+}
+
+/// The report folder as a later step of the workflow finds it: relative to the workspace.
+fn shown(common: &Common) -> String {
+    let path = common.report_dir.strip_prefix(&common.workspace).unwrap_or(&common.report_dir);
+    path.display().to_string()
+}
+
+fn stage_name(common: &Common) -> String {
+    common.stage.map_or("gated-deploy".to_owned(), |stage| stage.to_string())
+}
+
+/// Becomes true at the first SIGINT or SIGTERM. As PID 1 of a container we get neither unless we ask for it
+/// (runner-contract.md D). A second SIGINT, from somebody at a terminal, ends the process at once; the runner's SIGTERM
+/// 7.5 s after its SIGINT does not: what is being undone then is more important than being on time.
+fn listen() -> std::io::Result<watch::Receiver<bool>> {
+    let (ask, cancel) = watch::channel(false);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        let interrupts = Cell::new(0);
+        loop {
+            tokio::select! {
+                Some(()) = interrupt.recv() => interrupts.set(interrupts.get() + 1),
+                Some(()) = terminate.recv() => {}
+                else => return,
+            }
+            if interrupts.get() > 1 {
+                std::process::exit(130);
+            }
+            ask.send_replace(true);
+        }
+    });
+    Ok(cancel)
+}

@@ -1,0 +1,156 @@
+//! A day at work: deploy, ask the site, deploy again, deploy something sick.
+
+use gated_deploy_lab::{Options, app::Variant, load::Load, server::SEED_RELEASE, story::commit};
+
+use crate::support::{assert_ended, assert_says, output, story, story_on};
+
+#[test]
+fn two_releases_in_a_row_go_live() {
+    let story = story();
+    let mut before = SEED_RELEASE.to_owned();
+    for word in ["first", "second"] {
+        let commit = commit(word);
+        let run = story.ship(&commit, Variant::Healthy).expect("the build");
+
+        let finished = story.deploy(&commit);
+
+        assert_ended(&finished, 0, "live");
+        assert_eq!(story.served().expect("the site"), commit, "the site answers as the new release");
+        let release = output(&finished, "release");
+        assert!(release.ends_with(&commit[..8]), "{release}");
+        assert_eq!(story.current().expect("current").as_deref(), Some(format!("releases/{release}").as_str()));
+        assert_eq!(output(&finished, "previous-release"), before);
+        assert_eq!(output(&finished, "sha"), commit);
+        assert_eq!(output(&finished, "build-run-id"), run.to_string());
+        assert_eq!(output(&finished, "executed"), "true");
+        assert_eq!(output(&finished, "decision"), "go");
+        assert_says(&finished.summary, &[release, &before, "9/9", "3/3", &commit[..8]]);
+        before = release.to_owned();
+    }
+    // Attempts are written down, each line naming the one before it.
+    let ledger = story.lab.exec("cat /var/www/staging/.gated-deploy/ledger.jsonl").expect("the ledger");
+    let lines: Vec<serde_json::Value> =
+        ledger.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    assert_eq!(lines.iter().map(|line| &line["outcome"]).collect::<Vec<_>>(), ["live", "live"]);
+    let first = ledger.lines().next().expect("a first line");
+    assert_eq!(lines[1]["prev"], gated_deploy::domain::Sha256Digest::of(first).as_str());
+    // Nothing of the run is left but what is meant to stay.
+    let left = story.lab.exec("ls -A /var/www/staging/.gated-deploy /var/www/staging/.gated-deploy/incoming").expect("ls");
+    assert!(!left.contains("lock") && !left.contains(".tar.gz"), "{left}");
+}
+
+#[test]
+fn the_first_release_of_a_new_place_goes_live() {
+    let story = story_on(Options { seed: false, ..Options::default() });
+    let commit = commit("the very first");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+
+    let finished = story.deploy(&commit);
+
+    assert_ended(&finished, 0, "live");
+    assert_eq!(story.served().expect("the site"), commit);
+    assert_eq!(output(&finished, "previous-release"), "");
+}
+
+#[test]
+fn without_the_phrase_the_plan_is_printed_and_the_server_stays_as_it_was() {
+    let story = story();
+    let commit = commit("planned");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let before = story.lab.tree_digest("/var/www").expect("the tree");
+
+    let finished = story.staging(&commit).input("approval", "").run_binary(story.binary());
+
+    assert_ended(&finished, 0, "planned");
+    assert_eq!(story.lab.tree_digest("/var/www").expect("the tree"), before, "not a byte changed");
+    assert_eq!(output(&finished, "executed"), "false");
+    assert_says(&finished.summary, &["STAGING-TEST FREIGEGEBEN", &output(&finished, "plan-digest")[..8], SEED_RELEASE]);
+    assert_says(&finished.log, &["mv -Tf", "migrate --force", "sudo -n service php8.2-fpm reload"]);
+}
+
+#[test]
+fn the_digest_of_the_plan_approves_that_plan_only() {
+    let story = story();
+    let commit = commit("by digest");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let plan = story.staging(&commit).input("approval", "").run_binary(story.binary());
+    let digest = output(&plan, "plan-digest")[..8].to_owned();
+    let phrase = |digest: &str| format!("STAGING-TEST FREIGEGEBEN {digest}");
+
+    let stale = story.staging(&commit).input("approval", &phrase("0badc0de")).run_binary(story.binary());
+    assert_ended(&stale, 1, "refused");
+    assert_says(&stale.log, &[&phrase(&digest)]);
+
+    let finished = story.staging(&commit).input("approval", &phrase(&digest)).run_binary(story.binary());
+    assert_ended(&finished, 0, "live");
+}
+
+#[test]
+fn a_release_that_answers_500_is_rolled_back_in_the_same_run() {
+    let story = story();
+    let (good, sick) = (commit("good"), commit("sick"));
+    story.ship(&good, Variant::Healthy).expect("the build");
+    let first = story.deploy(&good);
+    assert_ended(&first, 0, "live");
+    story.ship(&sick, Variant::Sick500).expect("the build");
+
+    let finished = story.deploy(&sick);
+
+    assert_ended(&finished, 3, "rolled-back");
+    assert_eq!(story.served().expect("the site"), good, "the old release answers");
+    let old = output(&first, "release");
+    assert_eq!(story.current().expect("current").as_deref(), Some(format!("releases/{old}").as_str()));
+    assert_says(&finished.summary, &["rolled back", old, "500", "/health"]);
+    // The sick release is gone, and the next one goes live.
+    let releases = story.lab.exec("ls /var/www/staging/releases").expect("ls");
+    assert!(!releases.contains(&sick[..8]), "{releases}");
+    let next = commit("next");
+    story.ship(&next, Variant::Healthy).expect("the build");
+    assert_ended(&story.deploy(&next), 0, "live");
+}
+
+#[test]
+fn migrations_of_a_release_that_was_rolled_back_stay_and_are_named() {
+    let story = story();
+    let commit = commit("sick, with a migration");
+    let tree = gated_deploy_lab::app::source(&commit, Variant::Sick500)
+        .and_then(|tree| tree.with(Variant::ExtraMigration("invoices".to_owned())))
+        .expect("the tree");
+    story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+
+    let finished = story.deploy(&commit);
+
+    assert_ended(&finished, 3, "rolled-back");
+    assert_says(&finished.summary, &["invoices", "old code runs on the new schema"]);
+}
+
+#[test]
+fn no_request_fails_while_a_release_goes_live() {
+    let story = story();
+    let commit = commit("under load");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let site = story.staging_site();
+    let load = Load::start(story.lab.http_addr(), &site.host, "/", 8);
+
+    let finished = story.deploy(&commit);
+
+    let report = load.stop().expect("the load's report");
+    assert_ended(&finished, 0, "live");
+    assert!(report.failures.is_empty(), "{} of {} requests failed: {:?}", report.failures.len(), report.requests, report.failures);
+    assert!(report.requests > 100, "only {} requests were made", report.requests);
+}
+
+#[test]
+fn a_server_whose_reloads_cut_requests_is_warned_about() {
+    let story = story_on(Options { process_control_timeout: 0, ..Options::default() });
+    let commit = commit("warned");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+
+    for approval in ["", "STAGING-TEST FREIGEGEBEN"] {
+        let finished = story.staging(&commit).input("approval", approval).run_binary(story.binary());
+
+        assert_eq!(finished.exit_code, 0, "{}", finished.raw_log);
+        assert_says(&finished.summary, &["process_control_timeout = 10s", "/etc/php/8.2/fpm/php-fpm.conf"]);
+        assert_says(&finished.log, &["process_control_timeout = 10s"]);
+    }
+}

@@ -1,0 +1,791 @@
+//! What a user reads when inputs are right and when they are not.
+
+use std::{collections::BTreeMap, ffi::OsString, fs, path::Path, process::Command, sync::OnceLock, time::Duration};
+
+use gated_deploy::{
+    domain::{Approval, Stage},
+    inputs::{
+        Asked, Environment, Inputs, Request, policy, read,
+        table::{EXIT_CODES, INPUTS, POLICY_KEYS, Preset},
+        typed::{BuildGate, Deploy, Route, Style},
+        value,
+    },
+};
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+const SHA: &str = "f0959baf6a5b0b1c2d3e4f5061728394a5b6c7d8";
+const OTHER_SHA: &str = "0123456789abcdef0123456789abcdef01234567";
+const TOKEN: &str = "ghs_marked_token_value";
+
+struct Keys {
+    private: String,
+    known_hosts: String,
+}
+
+/// A key made for this run of the tests, so that no private key stands in the repository.
+fn keys() -> &'static Keys {
+    static KEYS: OnceLock<Keys> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let folder = TempDir::new().expect("a temporary folder");
+        let file = folder.path().join("key");
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(&file).status();
+        assert!(made.expect("ssh-keygen of openssh-client").success());
+        let text = |name: &str| fs::read_to_string(folder.path().join(name)).expect("what ssh-keygen wrote");
+        Keys { private: text("key"), known_hosts: format!("*.example.com,192.0.2.7 {}", text("key.pub")) }
+    })
+}
+
+/// A run about to start: variables, arguments, and a workspace on the disk.
+struct Start {
+    variables: BTreeMap<String, OsString>,
+    args: Vec<String>,
+    workspace: TempDir,
+}
+
+impl Start {
+    fn empty() -> Self {
+        Self { variables: BTreeMap::new(), args: Vec::new(), workspace: TempDir::new().expect("a temporary folder") }
+    }
+
+    /// A runner that starts `stage` on a dispatch, and gives it nothing.
+    fn in_actions(stage: &str) -> Self {
+        let start = Self::empty()
+            .variable("GITHUB_ACTIONS", "true")
+            .variable("GITHUB_EVENT_NAME", "workflow_dispatch")
+            .variable("GITHUB_SHA", SHA)
+            .variable("GITHUB_REPOSITORY", "acme/shop")
+            .variable("GITHUB_SERVER_URL", "https://github.com")
+            .variable("GITHUB_API_URL", "https://api.github.com")
+            .variable("GITHUB_RUN_ID", "4711")
+            .variable("GITHUB_RUN_ATTEMPT", "2")
+            .variable("GITHUB_TRIGGERING_ACTOR", "ada");
+        let workspace = start.workspace.path().to_owned();
+        INPUTS
+            .iter()
+            .fold(start, |start, declared| start.input(declared.name, ""))
+            .variable("GITHUB_WORKSPACE", workspace)
+            .input("stage", stage)
+    }
+
+    /// A release to staging with everything it needs.
+    fn release() -> Self {
+        Self::in_actions("deploy-staging")
+            .input("github-token", TOKEN)
+            .input("ssh-host", "staging.example.com")
+            .input("ssh-private-key", &keys().private)
+            .input("ssh-known-hosts", &keys().known_hosts)
+            .input("base-dir", "/var/www/app")
+            .input("url", "https://staging.example.com")
+    }
+
+    fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
+    fn without_variable(mut self, name: &str) -> Self {
+        self.variables.remove(name);
+        self
+    }
+
+    fn input(self, name: &str, value: &str) -> Self {
+        self.variable(&format!("INPUT_{}", name.to_uppercase()), value)
+    }
+
+    fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self
+    }
+
+    fn file(self, name: &str, text: &str) -> Self {
+        let path = self.workspace.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder above the file")).expect("a folder in the workspace");
+        fs::write(path, text).expect("a file in the workspace");
+        self
+    }
+
+    fn policy(self, text: &str) -> Self {
+        self.file(policy::DEFAULT_PATH, text)
+    }
+
+    fn event(self, name: &str, payload: serde_json::Value) -> Self {
+        let start = self.file("event.json", &payload.to_string());
+        let path = start.workspace.path().join("event.json");
+        start.variable("GITHUB_EVENT_NAME", name).variable("GITHUB_EVENT_PATH", path)
+    }
+
+    fn asked(&self) -> Asked {
+        let environment = Environment::new(self.workspace.path(), self.variables.clone());
+        let args = std::iter::once("gated-deploy").chain(self.args.iter().map(String::as_str));
+        read(&environment, args.map(OsString::from))
+    }
+
+    fn run(&self) -> Inputs {
+        match self.asked() {
+            Asked::Run(inputs) => *inputs,
+            Asked::Print(text) => panic!("a run was asked for, this was printed: {text}"),
+        }
+    }
+
+    fn deploy(&self) -> Deploy {
+        match self.run().request {
+            Ok((Request::Deploy(deploy), _)) => *deploy,
+            Ok((other, _)) => panic!("not a release: {other:?}"),
+            Err(problems) => panic!("{}", problems.failure().details.join("\n") + &problems.failure().cause),
+        }
+    }
+
+    fn build_gate(&self) -> BuildGate {
+        match self.run().request {
+            Ok((Request::BuildGate(gate), _)) => *gate,
+            Ok((other, _)) => panic!("not a build: {other:?}"),
+            Err(problems) => panic!("{}", problems.failure().cause),
+        }
+    }
+
+    /// The problems as a user reads them, one a line.
+    fn problems(&self) -> String {
+        let problems = self.run().request.expect_err("something is wrong with these inputs");
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let (_, warnings) = self.run().request.expect("these inputs are right");
+        warnings.into_iter().map(|warning| format!("{}: {}; {}", warning.input, warning.text, warning.right)).collect()
+    }
+}
+
+#[test]
+fn a_release_needs_six_inputs_and_the_rest_has_the_documented_defaults() {
+    let deploy = Start::release().deploy();
+    assert_eq!(deploy.environment.as_str(), "staging");
+    assert_eq!(deploy.approval, Approval::Missing);
+    assert_eq!(deploy.phrase, "STAGING-TEST FREIGEGEBEN");
+    assert!(!deploy.plan_only);
+    assert_eq!(deploy.commit.as_str(), SHA);
+    assert_eq!((deploy.github.owner.as_str(), deploy.github.repository.as_str()), ("acme", "shop"));
+    assert_eq!(deploy.build.workflow, "build-artifacts.yml");
+    assert_eq!(deploy.build.run_id, None);
+    assert_eq!(deploy.build.artifact_name, format!("deployment-bundle-{SHA}"));
+    assert_eq!((deploy.build.wait_attempts, deploy.build.wait_interval), (18, Duration::from_secs(10)));
+    assert_eq!((deploy.ssh.user.as_str(), deploy.ssh.port), ("deploy", 22));
+    assert_eq!(deploy.layout.env_file().as_str(), "/var/www/app/shared/.env/staging.env");
+    assert_eq!(deploy.site.route, Route::Direct);
+    assert_eq!(deploy.health.paths, ["/health", "/api/health-check", "/healthcheck.php"]);
+    assert_eq!(deploy.health.expect, ["ok", "healthy", "pass", "up"]);
+    assert_eq!(
+        (deploy.health.attempts, deploy.health.interval, deploy.health.grace),
+        (6, Duration::from_secs(5), Duration::from_secs(15))
+    );
+    assert_eq!((deploy.server.php.as_str(), deploy.server.fpm_service), ("php", None));
+    assert_eq!((deploy.server.keep_releases, deploy.server.keep_backups, deploy.server.migrate), (5, 5, true));
+    assert_eq!(deploy.server.confirm_within, Duration::from_secs(300));
+    assert_eq!(deploy.server.shared, ["storage", "public/uploads"]);
+    assert_eq!(deploy.run.url.as_deref(), Some("https://github.com/acme/shop/actions/runs/4711"));
+    assert_eq!((deploy.run.id, deploy.run.attempt, deploy.run.actor.as_deref()), (Some(4711), Some(2), Some("ada")));
+    assert!(Start::release().warnings().is_empty());
+}
+
+#[test]
+fn all_problems_are_told_together() {
+    let start = Start::release()
+        .input("ssh-host", "ssh://deploy@staging.example.com")
+        .input("ssh-port", "70000")
+        .input("base-dir", "/etc")
+        .input("url", "staging.example.com/shop")
+        .input("sha", "f0959baf")
+        .input("health-interval", "5 seconds")
+        .input("health-paths", "health\n/ok")
+        .input("migrate", "yes")
+        .input("keep-releases", "0")
+        .input("build-run-id", "null")
+        .input("php-fpm-service", "php8.3-fpm; reboot")
+        .input("shh-user", "deploy")
+        .variable("GITHUB_REPOSITORY", "shop");
+    assert_snapshot!(start.problems(), @r#"
+    shh-user: is not known; did you mean `ssh-user`?
+    sha: `f0959baf` is not a full commit SHA; write all 40 hexadecimal digits, in lower case
+    GITHUB_REPOSITORY: `shop` is not a repository's full name; set this variable to owner/name, such as `acme/shop`
+    build-run-id: `null` is not a workflow run's number; write the digits at the end of the run's address, such as `19011797015`
+    ssh-host: `ssh://deploy@staging.example.com` has a scheme; write the name or address alone, such as `staging.example.com`
+    ssh-port: `70000` is out of range; a whole number from 1 to 65535 is possible
+    base-dir: `/etc` is a folder of the system; write the app's own folder, absolute, such as `/var/www/app`
+    url: `staging.example.com/shop` is not a URL (relative URL without a base); write scheme and host, such as `https://staging.example.com`
+    health-paths: `health\n/ok` has `health`, which is not the path of an endpoint; write one path a line, each beginning with a slash, such as `/health`
+    health-interval: `5 seconds` is not a duration; write `15s`, `10m`, `1h`, or plain seconds
+    php-fpm-service: `php8.3-fpm; reboot` is not a service's name; write `auto`, or a name such as `php8.3-fpm`
+    migrate: `yes` is neither true nor false; write `true` or `false`
+    keep-releases: `0` is out of range; a whole number from 1 to 1000 is possible
+    "#);
+    let failure = start.run().request.expect_err("something is wrong with these inputs").failure();
+    assert_snapshot!(format!("{failure}\nhint: {}", failure.hint.as_deref().unwrap_or_default()), @r#"
+    reading the inputs: 13 things are wrong
+    hint: nothing was connected to and nothing was changed; `gated-deploy --help` and docs/inputs.md describe every input
+    "#);
+}
+
+#[test]
+fn nothing_given_says_what_is_missing() {
+    assert_snapshot!(Start::in_actions("deploy-staging").problems(), @r#"
+    github-token: is empty; either the step does not pass it (`github-token: ${{ github.token }}`), or the secret does not exist in this scope: is its name right, and does the job name the `environment:` that the secret belongs to?
+    ssh-host: is missing; give it as `ssh-host:` in the step's `with:`, or in the policy file
+    ssh-private-key: is empty; either the step does not pass it (`ssh-private-key: ${{ secrets.STAGING_SSH_KEY }}`), or the secret does not exist in this scope: is its name right, and does the job name the `environment:` that the secret belongs to?
+    ssh-known-hosts: is missing; give it as `ssh-known-hosts:` in the step's `with:`, or in the policy file
+    base-dir: is missing; give it as `base-dir:` in the step's `with:`, or in the policy file
+    url: is missing; give it as `url:` in the step's `with:`, or in the policy file
+    "#);
+    assert_snapshot!(Start::in_actions("").problems(), @"stage: is missing; give it as `stage:` in the step's `with:`");
+    assert_snapshot!(Start::empty().args(&["deploy-staging"]).problems(), @r#"
+    sha: is missing; outside of GitHub Actions no event names the commit: give `--sha $(git rev-parse HEAD)`
+    github-token: is missing; set GATED_DEPLOY_GITHUB_TOKEN, or give `--github-token @file`
+    GITHUB_REPOSITORY: is not set; set this variable to owner/name, such as `acme/shop`
+    ssh-host: is missing; give it as `--ssh-host`, or in the policy file
+    ssh-private-key: is missing; set GATED_DEPLOY_SSH_PRIVATE_KEY, or give `--ssh-private-key @file`
+    ssh-known-hosts: is missing; give it as `--ssh-known-hosts`, or in the policy file
+    base-dir: is missing; give it as `--base-dir`, or in the policy file
+    url: is missing; give it as `--url`, or in the policy file
+    "#);
+}
+
+#[test]
+fn stages_that_cannot_run_say_so() {
+    assert_snapshot!(Start::in_actions("deploy-stagin").problems(), @"stage: `deploy-stagin` is not a stage; did you mean `deploy-staging`?");
+    assert_snapshot!(Start::in_actions("rollback").input("rollback-to", "yesterday").problems(), @r#"
+    stage: `rollback` is a stage of a later version; this version has `build-gate` and `deploy-staging`; nothing was done
+    rollback-to: `yesterday` is not a release's name; write the name of its folder, such as `20251102_154900-f0959baf`
+    "#);
+    assert_snapshot!(Start::in_actions("deploy-staging").input("stage", "release it").problems().lines().next().unwrap_or_default(), @"stage: `release it` is not a stage; write `build-gate` or `deploy-staging`");
+    assert_eq!(Start::in_actions("rollback").run().common.stage, None);
+    assert_eq!(Start::release().run().common.stage, Some(Stage::DeployStaging));
+}
+
+#[test]
+fn a_flag_beats_a_variable_beats_the_policy_beats_the_default() {
+    let policy = "ssh-user: from-top\nphp: php8.1\nkeep-releases: 7\nenvironments:\n  staging:\n    ssh-user: from-section\n  production:\n    php: php8.4\n";
+    let start = Start::release().policy(policy);
+    assert_eq!(start.deploy().ssh.user, "from-section");
+    assert_eq!(start.deploy().server.php, "php8.1");
+    assert_eq!(start.deploy().server.keep_releases, 7);
+    let start = start.variable("GATED_DEPLOY_SSH_USER", "from-shell");
+    assert_eq!(start.deploy().ssh.user, "from-shell");
+    let start = start.input("ssh-user", "from-with");
+    assert_eq!(start.deploy().ssh.user, "from-with");
+    let start = start.args(&["deploy-staging", "--ssh-user", "from-flag"]);
+    assert_eq!(start.deploy().ssh.user, "from-flag");
+}
+
+#[test]
+fn a_variable_may_have_underscores_for_shells_that_cannot_export_hyphens() {
+    let start = Start::release().without_variable("INPUT_SSH-USER").variable("INPUT_SSH_USER", "shell");
+    assert_eq!(start.deploy().ssh.user, "shell");
+}
+
+#[test]
+fn a_laptop_gives_flags_and_secrets_by_file_or_variable() {
+    let start = Start::empty()
+        .file("keys/staging", &keys().private)
+        .variable("GITHUB_REPOSITORY", "acme/shop")
+        .variable("GATED_DEPLOY_GITHUB_TOKEN", TOKEN)
+        .variable("USER", "ada")
+        // Programs of the desktop have such variables; they are none of ours.
+        .variable("INPUT_METHOD", "ibus")
+        .args(&[
+            "--stage",
+            "deploy-staging",
+            "--ssh-host",
+            "192.0.2.7",
+            "--ssh-private-key",
+            "@keys/staging",
+            "--base-dir",
+            "/var/www/app/",
+        ])
+        .args(&["--url=https://staging.example.com:8443", "--ssh-known-hosts", &keys().known_hosts, "--sha", SHA, "--plan-only"])
+        .args(&["--health-paths", "/up", "--health-paths", "/health?full=1", "--health-via", "tunnel", "--migrate", "false"]);
+    let deploy = start.deploy();
+    assert_eq!(deploy.health.paths, ["/up", "/health?full=1"]);
+    assert_eq!(deploy.site.route, Route::Tunnel { host: "127.0.0.1".to_owned(), port: 8443 });
+    assert_eq!(deploy.layout.base().as_str(), "/var/www/app");
+    assert_eq!(deploy.run.actor.as_deref(), Some("ada"));
+    assert!(deploy.plan_only && !deploy.server.migrate);
+    let inputs = start.run();
+    assert_eq!(inputs.common.style, Style::Plain);
+    assert!(inputs.common.mask_commands().is_empty(), "only the runner knows masks");
+}
+
+#[test]
+fn a_command_line_that_cannot_be_read_says_why() {
+    let line = |args: &[&str]| Start::release().args(args).problems();
+    assert_snapshot!(line(&["--ssh-hots", "x"]), @"--ssh-hots: is not a known flag; did you mean `--ssh-host`?");
+    assert_snapshot!(line(&["--ssh-host", "a", "--ssh-host", "b"]), @r#"ssh-host: `a\nb` names several servers; several servers come in a later version; name one"#);
+    assert_snapshot!(line(&["deploy-staging", "--stage", "build-gate"]), @"stage: is named twice: `deploy-staging` and `--stage build-gate`; name one");
+    assert_snapshot!(line(&["deploy-staging", "extra-word"]), @"command line: has a word too many after the stage; `gated-deploy --help` lists the flags");
+    assert_snapshot!(line(&["deploy-staging", "--php"]), @"--php: has no value; `gated-deploy --help` lists the flags");
+    assert_snapshot!(line(&["--ssh-passphrase", "@no/such/file"]), @"--ssh-passphrase: `@no/such/file` cannot be read: No such file or directory (os error 2); write `--ssh-passphrase @file`, or set GATED_DEPLOY_SSH_PASSPHRASE");
+}
+
+#[test]
+fn f40_a_secret_on_the_command_line_is_refused_and_not_shown() {
+    let start = Start::release().args(&["--healthcheck-token", "marked-health-token"]);
+    assert_snapshot!(start.problems(), @"--healthcheck-token: is a secret, which everybody on the machine can see on a command line; write `--healthcheck-token @file`, or set GATED_DEPLOY_HEALTHCHECK_TOKEN");
+    assert!(start.run().common.mask_commands().contains(&"::add-mask::marked-health-token".to_owned()));
+    let typo = Start::release().args(&["--healthcheck-tokn=marked-health-token"]).problems();
+    assert!(typo.contains("--healthcheck-token") && !typo.contains("marked-health-token"), "{typo}");
+}
+
+#[test]
+fn f40_every_secret_is_masked_also_when_the_inputs_are_refused() {
+    let start = Start::release()
+        .input("healthcheck-token", "100%-marked")
+        .input("ssh-port", "x")
+        .input("staging-healthcheck-token", "of-a-later-stage")
+        .policy("ssh-passphrase: marked-in-the-policy\n");
+    let masks = start.run().common.mask_commands();
+    for mask in ["::add-mask::100%25-marked", "::add-mask::of-a-later-stage", "::add-mask::marked-in-the-policy"] {
+        assert!(masks.contains(&mask.to_owned()), "{mask} is missing in {masks:?}");
+    }
+    assert!(masks.contains(&format!("::add-mask::{TOKEN}")));
+    let body = keys().private.lines().nth(1).expect("a key has a body");
+    assert!(masks.contains(&format!("::add-mask::{body}")));
+    assert!(!masks.iter().any(|mask| mask.contains("BEGIN")), "armour is no secret");
+}
+
+#[test]
+fn f40_no_problem_shows_a_secret_wherever_it_was_pasted() {
+    let secret = "marked-s3cret/value";
+    for input in INPUTS.iter().filter(|input| !input.secret) {
+        let start = Start::release().input("healthcheck-token", secret).input(input.name, &format!("{secret}\nmore"));
+        if let Err(problems) = start.run().request {
+            let told = format!("{problems:?}{}", problems.iter().map(ToString::to_string).collect::<String>());
+            assert!(!told.contains(secret), "{} shows a secret: {told}", input.name);
+        }
+    }
+    let policy = format!("{secret}: 1\nbase-dir: {secret}\nhealthcheck-token: {secret}\nssh-host: [{secret}, '@{secret}']\n");
+    let told = format!("{:?}", Start::release().policy(&policy).run().request);
+    assert!(!told.contains(secret), "{told}");
+}
+
+#[test]
+fn f40_a_key_in_the_wrong_input_is_not_shown() {
+    let body = keys().private.lines().nth(1).expect("a key has a body");
+    for name in ["ssh-host", "ssh-known-hosts", "url", "healthcheck-token"] {
+        let start = Start::release().input(name, &keys().private).input("ssh-private-key", "");
+        let told = start.problems();
+        assert!(!told.contains(&body[..20]), "{name}: {told}");
+    }
+}
+
+#[test]
+fn f38_a_server_without_a_known_host_key_is_told_before_any_connection() {
+    assert_snapshot!(Start::release().input("ssh-port", "2222").input("ssh-host", "other.example.com").problems(), @"ssh-known-hosts: has no host key of a usable type for [other.example.com]:2222; add the line that begins with `[other.example.com]:2222`, or the `SHA256:` fingerprint of the server's host key");
+}
+
+#[test]
+fn f29_an_empty_secret_is_explained_with_its_likely_cause() {
+    assert_snapshot!(Start::release().input("ssh-private-key", "").problems(), @"ssh-private-key: is empty; either the step does not pass it (`ssh-private-key: ${{ secrets.STAGING_SSH_KEY }}`), or the secret does not exist in this scope: is its name right, and does the job name the `environment:` that the secret belongs to?");
+    assert_snapshot!(Start::release().input("github-token", " ").problems(), @"github-token: is empty; either the step does not pass it (`github-token: ${{ github.token }}`), or the secret does not exist in this scope: is its name right, and does the job name the `environment:` that the secret belongs to?");
+    assert_snapshot!(Start::release().without_variable("INPUT_SSH-PRIVATE-KEY").problems(), @"ssh-private-key: is missing; pass `ssh-private-key: ${{ secrets.STAGING_SSH_KEY }}` in the step's `with:`");
+}
+
+#[test]
+fn f31_a_key_that_is_none_is_an_input_problem_before_any_connection() {
+    let problems = Start::release().input("ssh-private-key", "~/.ssh/id_ed25519").input("base-dir", "app").problems();
+    assert!(problems.contains("ssh-private-key: "), "{problems}");
+    assert!(problems.contains("base-dir: `app` is not an absolute path"), "{problems}");
+    assert!(!problems.contains("id_ed25519"), "{problems}");
+}
+
+#[test]
+fn f3_a_build_that_started_the_run_names_commit_and_run() {
+    let payload = serde_json::json!({"action": "completed", "workflow_run": {"id": 19011797015_u64, "head_sha": OTHER_SHA, "conclusion": "success"}});
+    let start = Start::release().event("workflow_run", payload);
+    let deploy = start.deploy();
+    assert_eq!(deploy.commit.as_str(), OTHER_SHA, "GITHUB_SHA is the default branch's head for this event");
+    assert_eq!(deploy.build.run_id, Some(19011797015));
+    assert_eq!(deploy.build.artifact_name, format!("deployment-bundle-{OTHER_SHA}"));
+    let other = start.input("sha", SHA).deploy();
+    assert_eq!((other.commit.as_str(), other.build.run_id), (SHA, None), "that run built another commit");
+}
+
+#[test]
+fn a_build_that_failed_releases_nothing() {
+    let run = |conclusion: serde_json::Value| {
+        let payload = serde_json::json!({"workflow_run": {"id": 7, "head_sha": SHA, "conclusion": conclusion, "html_url": "https://github.com/acme/shop/actions/runs/7"}});
+        Start::release().event("workflow_run", payload).problems()
+    };
+    assert_snapshot!(run("failure".into()), @"event: is about build run 7, which ended in `failure` (https://github.com/acme/shop/actions/runs/7): there is nothing to release; repair the build; to skip this step after failed builds, give the job `if: github.event.workflow_run.conclusion == 'success'`");
+    assert_snapshot!(run(serde_json::Value::Null), @"event: is about build run 7, which has not ended (https://github.com/acme/shop/actions/runs/7); start the workflow on `workflow_run: types: [completed]`");
+}
+
+#[test]
+fn f4_null_and_empty_and_absent_are_no_ids() {
+    for id in ["null", "-1", "0", "1e3", "12 34", "99999999999999999999999"] {
+        let problems = Start::release().input("build-run-id", id).problems();
+        assert!(problems.starts_with(&format!("build-run-id: `{id}` is not a workflow run's number")), "{problems}");
+    }
+    for sha in ["null", "F0959BAF6A5B0B1C2D3E4F5061728394A5B6C7D8", "f0959baf", "develop"] {
+        let problems = Start::release().input("sha", sha).problems();
+        assert!(problems.starts_with(&format!("sha: `{sha}` is not a full commit SHA")), "{problems}");
+    }
+    for (id, sha) in [
+        (serde_json::json!("null"), SHA),
+        (serde_json::Value::Null, SHA),
+        (serde_json::json!(7), "null"),
+        (serde_json::json!(7), ""),
+    ] {
+        let payload = serde_json::json!({"workflow_run": {"id": id, "head_sha": sha, "conclusion": "success"}});
+        let problems = Start::release().event("workflow_run", payload).problems();
+        assert!(problems.starts_with("event: of `workflow_run` cannot be read from "), "{problems}");
+    }
+}
+
+#[test]
+fn f2_an_unsupported_event_is_an_error_and_never_a_skip() {
+    let start = |event: &str| Start::release().variable("GITHUB_EVENT_NAME", event);
+    assert_snapshot!(start("pull_request").problems(), @"event: `pull_request` cannot start deploy-staging; deploy-staging starts on `workflow_dispatch`, `workflow_run`, `push`, or is called from a workflow that starts on one of them");
+    assert_snapshot!(start("schedule").problems(), @"event: `schedule` cannot start deploy-staging; deploy-staging starts on `workflow_dispatch`, `workflow_run`, `push`, or is called from a workflow that starts on one of them");
+    assert_eq!(start("push").deploy().commit.as_str(), SHA);
+    assert_snapshot!(start("push").variable("GITHUB_SHA", "0".repeat(40)).problems(), @"GITHUB_SHA: `0000000000000000000000000000000000000000` is the commit of a deleted branch; give the commit in the input `sha`");
+    assert_eq!(
+        Start::in_actions("build-gate").variable("GITHUB_EVENT_NAME", "schedule").build_gate().event.as_deref(),
+        Some("schedule")
+    );
+}
+
+#[test]
+fn approval_is_read_against_the_phrase_of_the_environment() {
+    let start = Start::release().input("approval", " STAGING-TEST FREIGEGEBEN 3f9a1c2e\n");
+    assert_eq!(start.deploy().approval, Approval::Given { plan_digest: Some("3f9a1c2e".to_owned()) });
+    assert!(matches!(Start::release().input("approval", "staging-test freigegeben").deploy().approval, Approval::Wrong { .. }));
+    let policy = "approval-needs-digest: true\nenvironments:\n  staging:\n    approval-phrase: LET IT GO\n";
+    let start = Start::release().policy(policy).input("approval", "LET IT GO");
+    assert_snapshot!(start.problems(), @"approval: `LET IT GO` has no plan digest, and the policy asks for one; run it without approval first, and take the phrase with the digest from the end of the plan");
+    assert_eq!(start.input("approval", "LET IT GO 3f9a1c2e").deploy().phrase, "LET IT GO");
+}
+
+#[test]
+fn an_approval_cannot_stand_in_the_repository() {
+    let policy = "approval: STAGING-TEST FREIGEGEBEN\napproval-phrase: LET IT GO\n";
+    assert_snapshot!(Start::release().policy(policy).problems(), @r#"
+    approval: belongs to one run and cannot stand in the policy file; give it as an input of the step (.github/gated-deploy.yml:1)
+    approval-phrase: holds for one environment only; move it to environments.staging.approval-phrase, so that no phrase opens two doors (.github/gated-deploy.yml:2)
+    "#);
+}
+
+#[test]
+fn the_policy_takes_lists_numbers_and_booleans() {
+    let policy = "\
+# What holds for all
+health-paths: [/up, /ready]
+health-expect:
+  - Ready
+keep-releases: 3
+health-interval: 2
+confirm-within: 10m
+ssh-host: [staging.example.com]
+shared: [storage]
+environments:
+  staging:
+    migrate: false
+    repair: true
+    \"php\": 'php8.3'
+";
+    let deploy = Start::release().input("ssh-host", "").policy(policy).deploy();
+    assert_eq!(deploy.health.paths, ["/up", "/ready"]);
+    assert_eq!(deploy.health.expect, ["ready"]);
+    assert_eq!((deploy.health.interval, deploy.server.confirm_within), (Duration::from_secs(2), Duration::from_secs(600)));
+    assert_eq!((deploy.server.keep_releases, deploy.server.php.as_str()), (3, "php8.3"));
+    assert_eq!(deploy.server.shared, ["storage"]);
+    assert!(deploy.health.repair && !deploy.server.migrate);
+}
+
+#[test]
+fn what_is_wrong_in_the_policy_is_told_with_its_line() {
+    let policy = "\
+ssh-prot: 2222
+keep-releases: many
+php: 8.10
+ssh-private-key: marked-key-in-the-file
+stage: deploy-staging
+url: [https://a.example, https://b.example]
+
+environments:
+  Staging: {}
+  staging:
+    health-paths:
+      - /health
+      - 5
+    # ssh-user stands here too
+    ssh-user: -root
+    approval-frase: LET IT GO
+    base-dir:
+      path: /var/www
+  production:
+    ssh-user: ok
+    ssh-host: '-'
+";
+    assert_snapshot!(Start::release().input("base-dir", "").policy(policy).problems(), @r#"
+    ssh-prot: is not known; did you mean `ssh-port`? (.github/gated-deploy.yml:1)
+    php: `8.1` is not text here; quote it (.github/gated-deploy.yml:3)
+    ssh-private-key: is a secret and must not stand in a file; pass it as `ssh-private-key: ${{ secrets.NAME }}` in the workflow, and replace the secret: it was in a file (.github/gated-deploy.yml:4)
+    stage: belongs to one run and cannot stand in the policy file; give it as an input of the step (.github/gated-deploy.yml:5)
+    url: `- https://a.example\n- https://b.example` is a list; write one value (.github/gated-deploy.yml:6)
+    Staging: is not an environment's name; write lower-case letters, digits and hyphens, such as `staging` (.github/gated-deploy.yml:9)
+    health-paths: `- /health\n- 5` has an entry that is not one line of text; quote it (.github/gated-deploy.yml:11)
+    approval-frase: is not known; did you mean `approval-phrase`? (.github/gated-deploy.yml:16)
+    base-dir: `path: /var/www` is a mapping or has a tag; write one value (.github/gated-deploy.yml:17)
+    ssh-user: `-root` is not an account's name; write letters, digits, `_`, `-` and `.`, at most 32, such as `deploy` (.github/gated-deploy.yml:15)
+    base-dir: is missing; give it as `base-dir:` in the step's `with:`, or in the policy file
+    keep-releases: `many` is not a whole number; write a number from 1 to 1000 (.github/gated-deploy.yml:2)
+    ssh-host: `-` is not a host name; write the name or address alone, such as `staging.example.com` (.github/gated-deploy.yml:21)
+    "#);
+}
+
+#[test]
+fn a_policy_that_is_no_yaml_is_told_with_its_line() {
+    let policy = |text: &str| Start::release().policy(text).problems();
+    assert_snapshot!(policy("php: php8.3\nssh-user: a\nkeep-releases: 5\nssh-user: b\n"), @"config: has `ssh-user` twice; keep one of them (.github/gated-deploy.yml:4)");
+    assert_snapshot!(policy("environments:\n  staging:\n    php: a\n  qa:\n    php: a\n    php: b\n"), @"config: has `php` twice; keep one of them (.github/gated-deploy.yml:6)");
+    assert_snapshot!(policy("php: php8.3\n\tssh-user: a\n"), @"config: is not YAML that can be read: found a tab character that violates indentation; indent with blanks, and quote texts with `: ` or `#` in them (.github/gated-deploy.yml:2)");
+    assert_snapshot!(policy("php: php8.3\n---\nphp: php8.2\n"), @"config: has several documents; keep one, without `---` between (.github/gated-deploy.yml)");
+    assert_snapshot!(policy("- php\n"), @"config: is not a mapping; write `name: value` lines, such as `ssh-host: staging.example.com` (.github/gated-deploy.yml)");
+    assert_snapshot!(policy("environments: staging\n"), @"environments: is not a mapping; write a section of the same keys for each, such as `staging:` (.github/gated-deploy.yml:1)");
+    assert_snapshot!(policy("ssh-user: &a deploy\nphp: !secret x\n<<: {a: b}\n"), @r#"
+    php: `!secret x` is a mapping or has a tag; write one value (.github/gated-deploy.yml:2)
+    <<: is not known; docs/inputs.md lists the keys (.github/gated-deploy.yml:3)
+    "#);
+    assert_snapshot!(policy(&format!("# {}\n", "x".repeat(256 * 1024))), @"config: `.github/gated-deploy.yml` is larger than 256 KiB; a policy is a page of text; is it the right file?");
+    let bomb: String =
+        ('b'..='z').zip('a'..='y').map(|(to, from)| format!("{to}: &{to} [*{from},*{from},*{from},*{from},*{from}]\n")).collect();
+    assert_snapshot!(policy(&format!("a: &a [x]\n{bomb}")), @"config: is too deep or repeats too much: repetition limit exceeded; write it without anchors (.github/gated-deploy.yml)");
+    assert_snapshot!(policy(&format!("a: {}\n", "[".repeat(5000))), @"config: is too deep or repeats too much: recursion limit exceeded; write it without anchors (.github/gated-deploy.yml:1)");
+    assert_eq!(Start::release().policy("").deploy().ssh.user, "deploy");
+}
+
+#[test]
+fn the_policy_file_must_be_there_when_it_is_named_and_lie_in_the_workspace() {
+    assert_snapshot!(Start::release().input("config", "deploy.yml").problems(), @"config: `deploy.yml` does not exist; name a file of the workspace; is actions/checkout missing before this step?");
+    assert_snapshot!(Start::release().input("config", "../deploy.yml").problems(), @"config: `../deploy.yml` leaves the workspace; write a path inside of it, such as `.`, or `build/app`");
+    assert_snapshot!(Start::release().input("config", "/etc/passwd").problems(), @"config: `/etc/passwd` leaves the workspace; write a path inside of it, such as `.`, or `build/app`");
+    let start = Start::release().file(".github/README", "");
+    assert_snapshot!(start.input("config", ".github").problems(), @"config: `.github` is not a file; name a YAML file");
+    let start = Start::release().input("config", "linked.yml");
+    std::os::unix::fs::symlink("/etc/passwd", start.workspace.path().join("linked.yml")).expect("a link in the workspace");
+    assert_snapshot!(start.problems(), @"config: `linked.yml` leaves the workspace; write a path inside of it, such as `.`, or `build/app`");
+    let start = Start::release().file("ops/deploy.yml", "ssh-user: ops\n");
+    let absolute = start.workspace.path().join("ops/deploy.yml").display().to_string();
+    assert_eq!(start.input("config", &absolute).deploy().ssh.user, "ops");
+}
+
+#[test]
+fn f45_a_mistyped_environment_does_not_fall_back_to_common_settings() {
+    let policy = "ssh-host: live.example.com\nenvironments:\n  staging: {}\n  qa:\n    ssh-host: qa.example.com\n";
+    let start = Start::release().input("ssh-host", "").policy(policy);
+    assert_snapshot!(start.input("environment", "qs").problems(), @"environment: `qs` has no section in the policy file; it has `qa`, `staging`");
+    let start = Start::release().input("ssh-host", "").policy(policy).input("environment", "qa");
+    let deploy = start.deploy();
+    assert_eq!(
+        (deploy.ssh.host.as_str(), deploy.layout.env_file().as_str()),
+        ("qa.example.com", "/var/www/app/shared/.env/qa.env")
+    );
+    assert_snapshot!(Start::release().input("environment", "production").problems(), @"environment: `production` is not where deploy-staging releases to; production has a stage of its own, deploy-production");
+}
+
+#[test]
+fn what_the_step_does_not_use_is_a_warning_and_in_the_policy_it_is_fine() {
+    let start = Start::in_actions("build-gate")
+        .input("ssh-host", "staging.example.com")
+        .policy("ssh-user: deploy\nstaging-stable-for: 2h\n");
+    assert_snapshot!(start.warnings().join("\n"), @"ssh-host: build-gate does not use this input; leave it out, or put it into the policy file if another stage needs it");
+    let wrong = Start::in_actions("build-gate").policy("staging-stable-for: soon\n");
+    assert_snapshot!(wrong.problems(), @"staging-stable-for: `soon` is not a duration; write `15s`, `10m`, `1h`, or plain seconds (.github/gated-deploy.yml:1)");
+}
+
+#[test]
+fn plain_http_is_a_warning() {
+    assert_snapshot!(Start::release().input("url", "http://10.0.0.5:8080").warnings().join("\n"), @"url: `http://10.0.0.5:8080` is plain http: the health token and every page travel unencrypted; use https wherever the site is not on this machine or network");
+}
+
+#[test]
+fn unknown_inputs_name_the_nearest_known_one() {
+    let start = Start::release()
+        .variable("INPUT_HEALTHCHECK-PATHS", "/up")
+        .variable("INPUT_REPAIR", "true")
+        .variable("INPUT_ENTRYPOINT", "/x")
+        .variable("INPUT_ARGS", "y")
+        .variable("GATED_DEPLOY_SSH_HSOT", "x");
+    assert_snapshot!(start.problems(), @r#"
+    GATED_DEPLOY_SSH_HSOT: is not known; did you mean `ssh-host`?
+    healthcheck-paths: is not known; did you mean `health-paths`?
+    repair: is no input; it is a key of the policy file
+    "#);
+}
+
+#[test]
+fn build_gate_resolves_its_folders_in_the_workspace() {
+    let start = Start::in_actions("build-gate")
+        .file("app/artisan", "")
+        .input("source-dir", "./app/../app")
+        .input("output-dir", "out/here");
+    let gate = start.build_gate();
+    assert_eq!(gate.source, start.workspace.path().join("app"));
+    assert_eq!(gate.output, start.workspace.path().join("out/here"));
+    assert_eq!(gate.artifact_name, format!("deployment-bundle-{SHA}"));
+    assert_eq!(start.run().common.report_dir, start.workspace.path().join(".gated-deploy/reports"));
+    let start = Start::in_actions("build-gate").input("source-dir", "dist").input("output-dir", "..").input("report-dir", "/tmp");
+    assert_snapshot!(start.problems(), @r#"
+    source-dir: `dist` is not a folder; name the folder of the built app; is it checked out and built before this step?
+    output-dir: `..` leaves the workspace; write a path inside of it, such as `.`, or `build/app`
+    report-dir: `/tmp` leaves the workspace; write a path inside of it, such as `.`, or `build/app`
+    "#);
+    let start = Start::in_actions("build-gate").file("app/artisan", "").input("source-dir", "app").input("output-dir", ".");
+    assert_snapshot!(start.problems(), @"output-dir: `.` is the folder that is bundled, or around it; name a folder of its own, such as `.gated-deploy`");
+}
+
+#[test]
+fn the_server_is_given_time_to_hear_of_a_healthy_release() {
+    let start = Start::release().input("health-attempts", "60").input("health-interval", "10s");
+    assert_snapshot!(start.problems(), @"confirm-within: `5m` is shorter than grace-period plus health-attempts times health-interval; make it at least 615s, or ask less often");
+    assert_eq!(start.input("confirm-within", "11m").deploy().server.confirm_within, Duration::from_secs(660));
+}
+
+#[test]
+fn addresses_ports_and_names_are_held_to_their_form() {
+    let wrong: &[(&str, &str)] = &[
+        ("ssh-host", "a.example.com\nb.example.com"),
+        ("ssh-host", "staging.example.com:2222"),
+        ("ssh-host", "-oProxyCommand=x"),
+        ("ssh-user", "deploy user"),
+        ("base-dir", "/"),
+        ("base-dir", "/var/www/../../etc"),
+        ("base-dir", "/run/app"),
+        ("base-dir", "/home"),
+        ("env-file", "/etc/passwd"),
+        ("env-file", "../.env"),
+        ("url", "ftp://example.com"),
+        ("url", "https://user:pass@example.com"),
+        ("url", "https://example.com/?a=b"),
+        ("url", "https://example.com/shop"),
+        ("health-address", "localhost:80"),
+        ("health-via", "tunel"),
+        ("php", "php -d x"),
+        ("build-workflow", ".github/workflows/build.yml"),
+        ("artifact-name", "bundle-{ref}"),
+        ("artifact-name", "a/b"),
+        ("confirm-within", "2d"),
+        ("ssh-port", "65536"),
+        ("keep-backups", "+5"),
+    ];
+    let told: Vec<String> = wrong.iter().map(|(name, text)| Start::release().input(name, text).problems()).collect();
+    assert_snapshot!(told.join("\n"), @r#"
+    ssh-host: `a.example.com\nb.example.com` names several servers; several servers come in a later version; name one
+    ssh-host: `staging.example.com:2222` has a port or brackets; write the name or address alone, such as `staging.example.com`, and the port in ssh-port
+    ssh-host: `-oProxyCommand=x` is not a host name; write the name or address alone, such as `staging.example.com`
+    ssh-user: `deploy user` is not an account's name; write letters, digits, `_`, `-` and `.`, at most 32, such as `deploy`
+    base-dir: `/` is the root of the file system; write the app's own folder, absolute, such as `/var/www/app`
+    base-dir: `/var/www/../../etc` is not a usable path: it contains `..`; write the app's own folder, absolute, such as `/var/www/app`
+    base-dir: `/run/app` is a folder of the system; write the app's own folder, absolute, such as `/var/www/app`
+    base-dir: `/home` is a folder of the system; write the app's own folder, absolute, such as `/var/www/app`
+    env-file: `/etc/passwd` is not usable: it is absolute; a path relative to the base is meant; write a path below base-dir, such as `shared/.env/staging.env`
+    env-file: `../.env` is not usable: it contains `..`; write a path below base-dir, such as `shared/.env/staging.env`
+    url: `ftp://example.com` has the scheme `ftp`; write scheme and host, such as `https://staging.example.com`
+    url: `https://***@example.com` has a user or password in it; write scheme and host, such as `https://staging.example.com`; for a site behind basic auth use `health-via: tunnel`
+    url: `https://example.com/?a=b` has a query or fragment; write scheme and host, such as `https://staging.example.com`
+    url: `https://example.com/shop` has a path; write scheme and host, such as `https://staging.example.com`; paths go into health-paths
+    health-address: `localhost:80` is not an address with a port; write an address and a port, such as `127.0.0.1:8080` or `[::1]:8080`
+    health-via: `tunel` is not one of the words that are possible here; did you mean `tunnel`?
+    php: `php -d x` is neither a program's name nor an absolute path; write `php8.3` or `/usr/bin/php8.3`
+    build-workflow: `.github/workflows/build.yml` is a path; write the file name alone, such as `build-artifacts.yml`, or the workflow's name
+    artifact-name: `bundle-{ref}` has braces that are not `{sha}`; write a name such as `deployment-bundle-{sha}`
+    artifact-name: `a/b` has `/` in it, which no artifact's name can have; write a name such as `deployment-bundle-{sha}`
+    confirm-within: `2d` is not a duration; write `15s`, `10m`, `1h`, or plain seconds
+    ssh-port: `65536` is out of range; a whole number from 1 to 65535 is possible
+    keep-backups: `+5` is not a whole number; write a number from 1 to 1000
+    "#);
+    for right in ["staging.example.com", "10.0.0.5", "2001:db8::1", "web_1", "staging.example.com."] {
+        assert!(value::host(right).is_ok(), "{right}");
+    }
+    for right in ["/var/www/app", "/srv/app", "/home/deploy/app", "/etcetera/app", "/tmp/lab/app"] {
+        assert!(value::base_dir(right).is_ok(), "{right}");
+    }
+}
+
+#[test]
+fn text_that_is_not_unicode_is_a_problem_and_no_panic() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let start = Start::release().variable("INPUT_SSH-HOST", OsString::from_vec(vec![b'a', 0xff]));
+    assert!(start.problems().starts_with("INPUT_SSH-HOST: is not UTF-8 text"), "{}", start.problems());
+}
+
+#[test]
+fn scratch_files_go_where_the_runner_lets_them() {
+    let start = Start::release();
+    let home = start.workspace.path().to_owned();
+    let start = start.variable("RUNNER_TEMP", "/home/runner/work/_temp-that-is-not-mounted").variable("HOME", home.clone());
+    assert_eq!(start.run().common.scratch, home);
+    let temp = TempDir::new().expect("a temporary folder");
+    assert_eq!(start.variable("RUNNER_TEMP", temp.path()).run().common.scratch, temp.path());
+    assert_eq!(Start::release().run().common.scratch, Path::new("/tmp"));
+}
+
+#[test]
+fn help_names_every_input_and_marks_the_secrets() {
+    let Asked::Print(help) = Start::empty().args(&["--help"]).asked() else { panic!("--help prints") };
+    let flowing = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for input in INPUTS {
+        assert!(
+            help.contains(&format!("--{} ", input.name)) || help.contains(&format!("--{}\n", input.name)),
+            "{} is missing",
+            input.name
+        );
+        let marked = flowing.contains(&format!("SECRET: @file, or {}.", input.shell_variable()));
+        assert_eq!(input.secret, marked, "{}", input.name);
+    }
+    for (code, _) in EXIT_CODES {
+        assert!(help.contains(&format!("\n  {code}  ")), "exit code {code} is missing");
+    }
+    let longest = help.lines().map(str::len).max().unwrap_or_default();
+    assert!(longest <= 100, "a line of {longest} columns");
+    let Asked::Print(version) = Start::empty().args(&["--version"]).asked() else { panic!("--version prints") };
+    assert_eq!(version, format!("gated-deploy {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_table_keeps_its_own_rules() {
+    let names: Vec<&str> = INPUTS.iter().chain(POLICY_KEYS).map(|input| input.name).collect();
+    for input in INPUTS.iter().chain(POLICY_KEYS) {
+        assert_eq!(names.iter().filter(|name| **name == input.name).count(), 1, "{} stands twice", input.name);
+        assert!(!(input.secret && input.policy), "{} is a secret", input.name);
+        assert!(input.help.ends_with('.'), "the help of {} is a sentence", input.name);
+        if let Preset::Is(text) = input.preset {
+            assert_eq!(value::check(input.kind, text), Ok(()), "the default of {}", input.name);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_duration_is_read_as_it_is_shown(seconds in 0_u64..200_000) {
+        let shown = value::show_seconds(seconds);
+        prop_assert_eq!(value::duration(&shown, 0, u64::MAX), Ok(Duration::from_secs(seconds)));
+        prop_assert_eq!(value::duration(&seconds.to_string(), 0, u64::MAX), Ok(Duration::from_secs(seconds)));
+    }
+
+    #[test]
+    fn a_duration_has_one_number_and_at_most_one_unit(text in "[0-9smhd.+ -]{0,8}|\\PC{0,6}") {
+        let documented = text.trim_end_matches(['s', 'm', 'h']);
+        let form = !documented.is_empty() && documented.bytes().all(|b| b.is_ascii_digit()) && text.len() <= documented.len() + 1;
+        prop_assert_eq!(value::duration(&text, 0, u64::MAX).is_ok(), form, "{}", text);
+    }
+
+    #[test]
+    fn a_duration_outside_of_its_limits_is_refused(seconds in 0_u64..10_000, min in 0_u64..5_000, max in 5_000_u64..10_000) {
+        prop_assert_eq!(value::duration(&format!("{seconds}s"), min, max).is_ok(), (min..=max).contains(&seconds));
+    }
+
+    #[test]
+    fn a_policy_of_any_text_is_read_without_a_panic(text in "(\\PC|\n| |:|-){0,200}") {
+        policy::parse("policy.yml", &text);
+    }
+}

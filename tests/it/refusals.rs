@@ -1,0 +1,138 @@
+//! Everything that must stop a release: `current` untouched, a reason, a hint, the documented exit code.
+
+use std::time::Duration;
+
+use gated_deploy_lab::{
+    Options,
+    app::{self, Variant},
+    github::{Artifact, Digest, Fault, Phase, Run, Times},
+    runner::{Finished, Runner},
+    story::{self, Story, commit, run_id},
+};
+
+use crate::support::{assert_ended, assert_says, output, story, story_on};
+
+/// Runs a release that must be refused, and looks at what it left behind.
+#[track_caller]
+fn refused(story: &Story, runner: Runner, exit_code: i32, says: &[&str]) -> Finished {
+    let current = story.current().expect("current");
+    let served = story.served().expect("the site");
+    let releases = story.lab.exec("ls -A /var/www/staging/releases").expect("ls");
+
+    let finished = runner.run_binary(story.binary());
+
+    assert_ended(&finished, exit_code, if exit_code == 5 { "failed" } else { "refused" });
+    assert_says(&finished.log, says);
+    assert_says(&finished.log, &["hint: "]);
+    assert_eq!(story.current().expect("current"), current, "current is untouched");
+    assert_eq!(story.served().expect("the site"), served, "the site answers as before");
+    assert_eq!(story.lab.exec("ls -A /var/www/staging/releases").expect("ls"), releases, "no folder is left");
+    let state = story.lab.exec("ls -A /var/www/staging/.gated-deploy /var/www/staging/.gated-deploy/incoming 2>/dev/null || true");
+    let state = state.expect("ls");
+    assert!(!state.lines().any(|line| line == "lock") && !state.contains(".tar.gz"), "{state}");
+    assert_eq!(output(&finished, "decision"), "no-go");
+    finished
+}
+
+#[test]
+fn builds_that_cannot_be_released() {
+    let story = story();
+
+    let none = commit("never built");
+    refused(&story, story.staging(&none), 1, &["no successful build for", &none]);
+
+    let failed = commit("failed build");
+    story.github.add_run(Run { conclusion: Some("failure".to_owned()), ..Run::green(run_id(&failed), &failed) });
+    refused(&story, story.staging(&failed), 1, &["failure", &run_id(&failed).to_string()]);
+
+    let empty = commit("green without artifact");
+    story.github.add_run(Run::green(run_id(&empty), &empty));
+    refused(&story, story.staging(&empty), 1, &["artifact"]);
+
+    let built = |word: &str| {
+        let commit = commit(word);
+        story.build(&commit, &app::source(&commit, Variant::Healthy).expect("the tree")).expect("the build")
+    };
+    let publish = |built: &story::Built, edit: &dyn Fn(Artifact) -> Artifact| {
+        let run = run_id(&built.commit);
+        story.github.add_run(Run::green(run, &built.commit));
+        story.github.add_artifact(edit(story::artifact(run, built).expect("the artifact")));
+    };
+
+    let expired = built("expired");
+    publish(&expired, &|artifact| Artifact { expired: true, ..artifact });
+    refused(&story, story.staging(&expired.commit), 1, &["expired"]);
+
+    let wrong = built("wrong digest");
+    publish(&wrong, &|artifact| Artifact { digest: Digest::Wrong, ..artifact });
+    refused(&story, story.staging(&wrong.commit), 1, &["SHA-256"]);
+
+    let truncated = built("truncated");
+    publish(&truncated, &|artifact| artifact);
+    story.github.fault("GET", "/actions-results/*", Times::Always, Fault::Truncate { keep: 1000 });
+    refused(&story, story.staging(&truncated.commit), 5, &["1000"]);
+    story.github.clear_faults();
+}
+
+#[test]
+fn doors_that_stay_shut() {
+    let story = story();
+    let commit = commit("refused at the door");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+
+    let host = story.lab.ssh_addr();
+    let other = format!("[{}]:{} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl", host.ip(), host.port());
+    refused(&story, story.staging(&commit).input("ssh-known-hosts", &other), 1, &["host key", "SHA256:"]);
+
+    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nbm90IGEga2V5\n-----END OPENSSH PRIVATE KEY-----\n";
+    let finished = refused(&story, story.staging(&commit).input("ssh-private-key", key), 2, &["ssh-private-key"]);
+    assert!(!finished.raw_log.replace("::add-mask::bm90IGEga2V5", "").contains("bm90IGEga2V5"), "{}", finished.raw_log);
+
+    let runner = story.staging(&commit).input("healthcheck-token", "not-the-token-of-this-site");
+    refused(&story, runner, 1, &["token", "401"]);
+
+    let before = story.lab.exec("cat /etc/sudoers.d/*").expect("the rules");
+    story.lab.exec("sed -i '/php8.2-fpm/d' /etc/sudoers.d/*").expect("taking a rule away");
+    let finished = refused(&story, story.staging(&commit), 1, &["sudo", "NOPASSWD", "php8.2-fpm"]);
+    assert_says(&finished.summary, &["NOPASSWD"]);
+    assert_ne!(story.lab.exec("cat /etc/sudoers.d/*").expect("the rules"), before, "the action never edits sudoers (F36)");
+}
+
+#[test]
+fn releases_that_do_not_start() {
+    let story = story();
+    for (word, variant, says) in [
+        ("broken autoload", Variant::BrokenAutoload, ["autoload", "this autoloader is broken"]),
+        ("failing migration", Variant::FailingMigration, ["migrate", "create_drafts_table"]),
+    ] {
+        let commit = commit(word);
+        story.ship(&commit, variant).expect("the build");
+        refused(&story, story.staging(&commit), 1, &says);
+    }
+    // What had been migrated stays, and the summary says so.
+    let tables = story.lab.exec("mariadb -N -e 'show tables' lab_staging").expect("the tables");
+    assert!(tables.contains("drafts"), "{tables}");
+}
+
+#[test]
+fn a_full_disk_is_seen_before_anything_is_written() {
+    let story = story_on(Options { base_tmpfs_mb: Some(60), ..Options::default() });
+    let commit = commit("no room");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    story.lab.exec("dd if=/dev/zero of=/var/www/staging/shared/filler bs=1M 2>/dev/null; true").expect("filling the disk");
+
+    refused(&story, story.staging(&commit), 1, &["KiB"]);
+}
+
+#[test]
+fn a_build_that_finishes_while_we_wait_is_released() {
+    let story = story();
+    let commit = commit("built meanwhile");
+    let run = story.ship(&commit, Variant::Healthy).expect("the build");
+    story.github.run_progress(run, vec![Phase::queued(), Phase::in_progress(), Phase::completed("success")]);
+
+    let finished = story.staging(&commit).input("build-wait-attempts", "6").run_binary(story.binary());
+
+    assert_ended(&finished, 0, "live");
+    assert!(finished.duration < Duration::from_secs(120));
+}

@@ -1,0 +1,36 @@
+//! Running other programs, and installing those that are missing.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Prints a command and runs it; failing is an error.
+pub fn run(program: &str, args: &[&str]) -> Result<()> {
+    println!("xtask: {program} {}", args.join(" "));
+    let status = Command::new(program).args(args).status().with_context(|| format!("starting {program}"))?;
+    ensure!(status.success(), "{program} {}: {status}", args.join(" "));
+    Ok(())
+}
+
+/// Whether a program is in `PATH`.
+pub fn installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Makes sure that a program is there; as root it is installed from Debian's package, else the line to type is the error.
+pub fn need(program: &str, package: &str) -> Result<()> {
+    if installed(program) {
+        return Ok(());
+    }
+    if !am_root()? {
+        bail!("{program} is missing; install it with: sudo apt-get install --yes {package}");
+    }
+    run("apt-get", &["update", "--quiet=2"])?;
+    run("apt-get", &["install", "--yes", "--quiet=2", "--no-install-recommends", package])
+}
+
+fn am_root() -> Result<bool> {
+    let output = Command::new("id").arg("--user").output().context("starting id")?;
+    Ok(output.stdout.trim_ascii() == b"0")
+}
