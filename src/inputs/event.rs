@@ -95,7 +95,8 @@ fn from_build(environment: &Environment, sha: Option<CommitSha>) -> Result<Trigg
         Problem::new("event", format!("of `workflow_run` cannot be read from {}: {error}", path.display()), right)
     };
     let bytes = fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
-    let WorkflowRunEvent { workflow_run: run } = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let WorkflowRunEvent { workflow_run: run } =
+        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
     let event = Some("workflow_run".to_owned());
     match sha {
         Some(commit) if commit != run.head_sha => return Ok(Trigger { event, commit, build_run: None }),
@@ -106,7 +107,10 @@ fn from_build(environment: &Environment, sha: Option<CommitSha>) -> Result<Trigg
         Some("success") => Ok(Trigger { event, commit: run.head_sha, build_run: Some(run.id) }),
         Some(conclusion) => Err(Problem::new(
             "event",
-            format!("is about build run {}, which ended in `{conclusion}`{address}: there is nothing to release", run.id),
+            format!(
+                "is about build run {}, which ended in `{conclusion}`{address}: there is nothing to release",
+                run.id
+            ),
             "repair the build; to skip this step after failed builds, give the job `if: github.event.workflow_run.conclusion == 'success'`",
         )),
         None => Err(Problem::new(

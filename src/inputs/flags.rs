@@ -1,6 +1,10 @@
 //! The command line: every input as a flag of the same name.
 
-use std::{ffi::OsString, fs, path::Path};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::{
     Arg, ArgAction, Command,
@@ -8,8 +12,9 @@ use clap::{
 };
 
 use super::{
+    environment::Environment,
     problem::Problem,
-    table::{EXIT_CODES, INPUTS, Input, Kind, Preset, Subject},
+    table::{EXIT_CODES, INPUTS, Input, Kind, Subject},
 };
 use crate::domain::Secret;
 
@@ -31,15 +36,15 @@ pub enum Line {
     Run(Flags),
 }
 
-/// Bytes. Keys and tokens are far smaller.
-const LARGEST_SECRET: u64 = 64 * 1024;
+/// Bytes. Keys, tokens and known_hosts are far smaller.
+const LARGEST_FILE: u64 = 64 * 1024;
 /// The argument without a name; the input `stage` by another way.
 const STAGE_WORD: &str = "STAGE";
 /// Columns of the help text, its indentation left out.
 const HELP_WIDTH: usize = 88;
 
-/// Reads the command line, whose first word is the program's name. `directory` is where `@file` starts from.
-pub fn read(args: impl IntoIterator<Item = OsString>, directory: &Path) -> Line {
+/// Reads the command line, whose first word is the program's name.
+pub fn read(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Line {
     let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
@@ -49,12 +54,19 @@ pub fn read(args: impl IntoIterator<Item = OsString>, directory: &Path) -> Line 
     };
     let mut flags = Flags::default();
     for input in INPUTS {
-        let words: Vec<&str> = matches.get_many::<String>(input.name).into_iter().flatten().map(String::as_str).collect();
+        let words: Vec<&str> =
+            matches.get_many::<String>(input.name).into_iter().flatten().map(String::as_str).collect();
         if words.is_empty() {
             continue;
         }
         let text = words.join("\n");
-        if input.secret { flags.secret(input, &text, directory) } else { flags.values.push((input, text)) }
+        if input.secret {
+            flags.secret(input, &text, environment);
+        } else if let Some(file) = named_file(input, &text) {
+            flags.lines(input, file, environment);
+        } else {
+            flags.values.push((input, text));
+        }
     }
     if let Some(word) = matches.get_one::<String>(STAGE_WORD) {
         flags.stage_word(word);
@@ -70,44 +82,63 @@ impl Flags {
                 self.problems.push(Problem::new("stage", problem, "name one"));
             }
             Some(_) => {}
-            None => {
-                self.values.extend(INPUTS.iter().find(|input| input.kind == Kind::Stage).map(|input| (input, word.to_owned())))
-            }
+            None => self
+                .values
+                .extend(INPUTS.iter().find(|input| input.kind == Kind::Stage).map(|input| (input, word.to_owned()))),
         }
     }
 
     /// A secret by `@file`. The argument list of a process is open to everybody on the machine (F40).
-    fn secret(&mut self, input: &'static Input, text: &str, directory: &Path) {
+    fn secret(&mut self, input: &'static Input, text: &str, environment: &Environment) {
         let flag = format!("--{}", input.name);
         let right = format!("write `{flag} @file`, or set {}", input.shell_variable());
         let Some(file) = text.strip_prefix('@') else {
             if !text.is_empty() {
                 self.leaked.push(Secret::new(text));
-                self.problems.push(Problem::new(
-                    flag,
-                    "is a secret, which everybody on the machine can see on a command line",
-                    right,
-                ));
+                let problem = "is a secret, which everybody on the machine can see on a command line";
+                self.problems.push(Problem::new(flag, problem, right));
             }
             return;
         };
-        match secret_file(&directory.join(file)) {
-            Ok(secret) => self.secrets.push((input, secret)),
+        match file_text(&located(file, environment)) {
+            Ok(text) => self.secrets.push((input, Secret::new(text.trim()))),
             Err(problem) => self.problems.push(Problem::new(flag, problem, right).given(text)),
+        }
+    }
+
+    fn lines(&mut self, input: &'static Input, file: &str, environment: &Environment) {
+        match file_text(&located(file, environment)) {
+            Ok(text) => self.values.push((input, text.trim().to_owned())),
+            Err(problem) => {
+                let right = "write the lines themselves, or `@file`";
+                self.problems
+                    .push(Problem::new(format!("--{}", input.name), problem, right).given(&format!("@{file}")));
+            }
         }
     }
 }
 
-fn secret_file(path: &Path) -> Result<Secret, String> {
+/// The file of `@file`, which long lists may come in as well. A line of known_hosts can begin with `@`, too, but has blanks.
+fn named_file<'t>(input: &Input, text: &'t str) -> Option<&'t str> {
+    let file = text.strip_prefix('@').filter(|_| input.kind == Kind::Lines)?;
+    (!file.contains(char::is_whitespace)).then_some(file)
+}
+
+/// Shells leave the `~` of `@~/file` as it is.
+fn located(file: &str, environment: &Environment) -> PathBuf {
+    match (file.strip_prefix("~/"), environment.path("HOME")) {
+        (Some(below), Some(home)) => home.join(below),
+        _ => environment.directory().join(file),
+    }
+}
+
+fn file_text(path: &Path) -> Result<zeroize::Zeroizing<String>, String> {
     let size = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.len();
-    if size > LARGEST_SECRET {
-        return Err(format!("is a file of more than {} KiB, which is no key and no token", LARGEST_SECRET / 1024));
+    if size > LARGEST_FILE {
+        return Err(format!("is a file of more than {} KiB", LARGEST_FILE / 1024));
     }
-    let text = fs::read_to_string(path).map(zeroize::Zeroizing::new).map_err(|error| format!("cannot be read: {error}"))?;
-    match text.trim() {
-        "" => Err("is an empty file".to_owned()),
-        secret => Ok(Secret::new(secret)),
-    }
+    let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
+    if text.trim().is_empty() { Err("is an empty file".to_owned()) } else { Ok(zeroize::Zeroizing::new(text)) }
 }
 
 /// A command line that cannot be read, in our own words: what follows an unknown flag may be a secret.
@@ -127,7 +158,9 @@ fn unreadable(error: &clap::Error) -> Problem {
         ErrorKind::UnknownArgument if name.starts_with('-') => Problem::new(name, "is not a known flag", right),
         ErrorKind::UnknownArgument => Problem::new("command line", "has a word too many after the stage", help),
         ErrorKind::ArgumentConflict => Problem::new(name, "is given twice", "give it once"),
-        ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::NoEquals => Problem::new(name, "has no value", help),
+        ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::NoEquals => {
+            Problem::new(name, "has no value", help)
+        }
         ErrorKind::InvalidUtf8 => Problem::new("command line", "is not UTF-8 text", help),
         _ => Problem::new("command line", "cannot be read", help),
     }
@@ -135,7 +168,8 @@ fn unreadable(error: &clap::Error) -> Problem {
 
 fn command() -> Command {
     let stage = Arg::new(STAGE_WORD).help("What to do; the same as --stage").value_name(STAGE_WORD);
-    let order = Subject::ALL.into_iter().flat_map(|subject| INPUTS.iter().filter(move |input| input.subject == subject));
+    let order =
+        Subject::ALL.into_iter().flat_map(|subject| INPUTS.iter().filter(move |input| input.subject == subject));
     Command::new("gated-deploy")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Releases Laravel apps to ordinary servers over SSH, gated at every step, and goes back by itself.")
@@ -167,22 +201,15 @@ fn value_name(input: &Input) -> &'static str {
         Kind::Duration { .. } => "DURATION",
         Kind::Count { .. } | Kind::RunId => "NUMBER",
         Kind::Local | Kind::Relative | Kind::BaseDir => "PATH",
-        Kind::UrlPaths | Kind::Folders | Kind::Words | Kind::Lines => "LINE",
+        Kind::UrlPaths | Kind::Folders | Kind::Words => "LINE",
+        Kind::Lines => "LINE|@FILE",
         Kind::Site => "URL",
         _ => "TEXT",
     }
 }
 
 fn help(input: &Input) -> String {
-    let mut text = input.help.to_owned();
-    match input.preset {
-        // The runner's expression means nothing on a command line.
-        Preset::Runner(_) => {}
-        Preset::Absent => {}
-        Preset::Required => text.push_str(" Required."),
-        Preset::Needed => text.push_str(" Needed."),
-        Preset::Is(_) | Preset::Told(_) => text.push_str(&format!(" Default: {}.", input.default_text())),
-    }
+    let mut text = input.described();
     if input.secret {
         text.push_str(&format!(" SECRET: @file, or {}.", input.shell_variable()));
     }
@@ -199,7 +226,7 @@ fn after_help() -> String {
 }
 
 /// Breaks at blanks so that no line is longer than `width`, where words allow.
-fn wrap(text: &str, width: usize) -> String {
+pub fn wrap(text: &str, width: usize) -> String {
     let mut wrapped = String::new();
     let mut column = 0;
     for word in text.split_whitespace() {

@@ -14,7 +14,8 @@ pub fn resolve(workspace: &Path, text: &str) -> Result<PathBuf, Wrong> {
         right: "write a path inside of it, such as `.`, or `build/app`".to_owned(),
     };
     let written = Path::new(text);
-    let relative = if written.is_absolute() { written.strip_prefix(workspace).map_err(|_| outside())? } else { written };
+    let relative =
+        if written.is_absolute() { written.strip_prefix(workspace).map_err(|_| outside())? } else { written };
     let mut path = workspace.to_path_buf();
     let mut depth = 0_usize;
     for component in relative.components() {

@@ -40,7 +40,7 @@ pub struct Inputs {
 ///
 /// Print [`Common::mask_commands`] before anything else, whether or not the request could be read.
 pub fn read(environment: &Environment, args: impl IntoIterator<Item = OsString>) -> Asked {
-    let flags = match flags::read(args, environment.directory()) {
+    let flags = match flags::read(args, environment) {
         flags::Line::Print(text) => return Asked::Print(text),
         flags::Line::Run(flags) => flags,
     };

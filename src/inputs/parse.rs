@@ -56,7 +56,9 @@ pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning
     let stage = reader.read("stage", value::stage);
     let request = match stage {
         Some(Stage::BuildGate) => reader.build_gate().map(|request| Request::BuildGate(Box::new(request))),
-        Some(Stage::DeployStaging) => reader.deploy(Stage::DeployStaging).map(|request| Request::Deploy(Box::new(request))),
+        Some(Stage::DeployStaging) => {
+            reader.deploy(Stage::DeployStaging).map(|request| Request::Deploy(Box::new(request)))
+        }
         None => None,
     };
     reader.read("report-dir", |text| local::resolve(&raw.workspace, text));
@@ -89,7 +91,8 @@ impl Reader<'_, '_> {
     fn apply<T>(&mut self, name: &str, given: &Given, rule: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
         rule(&given.text)
             .map_err(|wrong| {
-                self.problems.push(Problem::new(name, wrong.problem, wrong.right).given(&given.text).at(given.location()))
+                self.problems
+                    .push(Problem::new(name, wrong.problem, wrong.right).given(&given.text).at(given.location()))
             })
             .ok()
     }
@@ -112,7 +115,8 @@ impl Reader<'_, '_> {
 
     /// Notes an input that is needed and was not given.
     fn missing(&mut self, name: &str) {
-        let Some(input) = table::find(name).filter(|input| matches!(input.preset, Preset::Required | Preset::Needed)) else {
+        let Some(input) = table::find(name).filter(|input| matches!(input.preset, Preset::Required | Preset::Needed))
+        else {
             return;
         };
         let flag = format!("`--{name}`");
@@ -266,7 +270,8 @@ impl Reader<'_, '_> {
         let approval = Approval::read(&given, phrase?);
         if digest_needed && approval == (Approval::Given { plan_digest: None }) {
             let right = "run it without approval first, and take the phrase with the digest from the end of the plan";
-            self.problems.push(Problem::new("approval", "has no plan digest, and the policy asks for one", right).given(&given));
+            self.problems
+                .push(Problem::new("approval", "has no plan digest, and the policy asks for one", right).given(&given));
             return None;
         }
         Some(approval)
@@ -292,7 +297,8 @@ impl Reader<'_, '_> {
             }
             _ => {
                 let problem = if repository.is_empty() { "is not set" } else { "is not a repository's full name" };
-                let problem = Problem::new("GITHUB_REPOSITORY", problem, "set this variable to owner/name, such as `acme/shop`");
+                let problem =
+                    Problem::new("GITHUB_REPOSITORY", problem, "set this variable to owner/name, such as `acme/shop`");
                 self.problems.push(if repository.is_empty() { problem } else { problem.given(repository) });
                 return None;
             }
@@ -335,7 +341,9 @@ impl Reader<'_, '_> {
         if known_hosts.key_types_for(host, port).is_empty() {
             let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
             let location = self.raw.given("ssh-known-hosts").and_then(|given| given.location());
-            let right = format!("add the line that begins with `{name}`, or the `SHA256:` fingerprint of the server's host key");
+            let right = format!(
+                "add the line that begins with `{name}`, or the `SHA256:` fingerprint of the server's host key"
+            );
             let problem = format!("has no host key of a usable type for {name}");
             self.problems.push(Problem::new("ssh-known-hosts", problem, right).at(location));
         }
@@ -419,8 +427,11 @@ impl Reader<'_, '_> {
             let shown = value::show_seconds(server.confirm_within.as_secs());
             let right = format!("make it at least {}, or ask less often", value::show_seconds(asking.as_secs()));
             let location = self.raw.given("confirm-within").and_then(|given| given.location());
-            let problem =
-                Problem::new("confirm-within", "is shorter than grace-period plus health-attempts times health-interval", right);
+            let problem = Problem::new(
+                "confirm-within",
+                "is shorter than grace-period plus health-attempts times health-interval",
+                right,
+            );
             self.problems.push(problem.given(&shown).at(location));
         }
     }
@@ -481,7 +492,8 @@ impl Reader<'_, '_> {
             }
         }
         for (input, entry) in self.raw.policy().entries() {
-            let told = |problem: &Problem| problem.input == input.name && problem.location.as_ref() == Some(&entry.location);
+            let told =
+                |problem: &Problem| problem.input == input.name && problem.location.as_deref() == Some(&entry.location);
             if !self.problems.iter().any(told) {
                 let given = Given { text: entry.text.clone(), source: Source::Policy(entry.location.clone()) };
                 self.apply(input.name, &given, |text| value::check(input.kind, text));
@@ -520,6 +532,7 @@ fn run_identity(raw: &Raw<'_>) -> RunIdentity {
         }
         _ => None,
     };
-    let actor = environment.text("GITHUB_TRIGGERING_ACTOR").or_else(|| environment.text("GITHUB_ACTOR")).map(str::to_owned);
+    let actor =
+        environment.text("GITHUB_TRIGGERING_ACTOR").or_else(|| environment.text("GITHUB_ACTOR")).map(str::to_owned);
     RunIdentity { url, id, attempt: environment.text("GITHUB_RUN_ATTEMPT").and_then(|text| text.parse().ok()), actor }
 }

@@ -89,8 +89,9 @@ fn load(workspace: &Path, config: Option<&str>) -> Result<Option<(String, String
     if !metadata.is_file() {
         return Err(problem("is not a file".to_owned(), "name a YAML file"));
     }
-    let too_large =
-        || problem(format!("is larger than {} KiB", LARGEST / 1024), "a policy is a page of text; is it the right file?");
+    let too_large = || {
+        problem(format!("is larger than {} KiB", LARGEST / 1024), "a policy is a page of text; is it the right file?")
+    };
     let mut bytes = Vec::new();
     fs::File::open(&path)
         .and_then(|open| open.take(LARGEST + 1).read_to_end(&mut bytes))
@@ -131,7 +132,9 @@ impl Reader<'_> {
             match key.as_str() {
                 Some(ENVIRONMENTS) => self.environments(value),
                 Some(APPROVAL_PHRASE) => {
-                    let right = format!("move it to {ENVIRONMENTS}.staging.{APPROVAL_PHRASE}, so that no phrase opens two doors");
+                    let right = format!(
+                        "move it to {ENVIRONMENTS}.staging.{APPROVAL_PHRASE}, so that no phrase opens two doors"
+                    );
                     self.problem(&[APPROVAL_PHRASE], APPROVAL_PHRASE, "holds for one environment only", right);
                 }
                 _ => {
@@ -185,13 +188,19 @@ impl Reader<'_> {
         };
         if input.secret {
             self.reading.leaked.extend(value.as_str().map(Secret::new));
-            let right =
-                format!("pass it as `{key}: ${{{{ secrets.NAME }}}}` in the workflow, and replace the secret: it was in a file");
+            let right = format!(
+                "pass it as `{key}: ${{{{ secrets.NAME }}}}` in the workflow, and replace the secret: it was in a file"
+            );
             self.problem(&path, key, "is a secret and must not stand in a file", right);
             return None;
         }
         if !input.policy {
-            self.problem(&path, key, "belongs to one run and cannot stand in the policy file", "give it as an input of the step");
+            self.problem(
+                &path,
+                key,
+                "belongs to one run and cannot stand in the policy file",
+                "give it as an input of the step",
+            );
             return None;
         }
         let location = self.location(&path);
@@ -216,7 +225,9 @@ impl Reader<'_> {
         let text = error.to_string();
         let text = text.split(" at line ").next().unwrap_or_default().to_owned();
         let (line, problem, right) = match duplicate(self.text) {
-            Some((line, key)) if text.contains("duplicate") => (Some(line), format!("has `{key}` twice"), "keep one of them"),
+            Some((line, key)) if text.contains("duplicate") => {
+                (Some(line), format!("has `{key}` twice"), "keep one of them")
+            }
             _ if text.contains("more than one document") => {
                 (None, "has several documents".to_owned(), "keep one, without `---` between")
             }
@@ -259,14 +270,18 @@ fn text_of(input: &Input, value: &Value) -> Result<String, (String, String)> {
         Value::Sequence(items) if input.kind.is_list() => {
             let lines: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
             match lines {
-                Some(lines) if lines.iter().all(|line| !line.trim().is_empty() && !line.contains('\n')) => Ok(lines.join("\n")),
+                Some(lines) if lines.iter().all(|line| !line.trim().is_empty() && !line.contains('\n')) => {
+                    Ok(lines.join("\n"))
+                }
                 _ => Err(("has an entry that is not one line of text".to_owned(), "quote it".to_owned())),
             }
         }
         Value::Sequence(_) => Err(("is a list".to_owned(), "write one value".to_owned())),
         // YAML reads 8.10 as 8.1: what was meant is lost unless it is quoted.
         Value::Number(_) | Value::Bool(_) => Err(("is not text here".to_owned(), "quote it".to_owned())),
-        Value::Mapping(_) | Value::Tagged(_) => Err(("is a mapping or has a tag".to_owned(), "write one value".to_owned())),
+        Value::Mapping(_) | Value::Tagged(_) => {
+            Err(("is a mapping or has a tag".to_owned(), "write one value".to_owned()))
+        }
     }
 }
 

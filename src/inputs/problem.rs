@@ -32,7 +32,8 @@ pub struct Problem {
     pub problem: String,
     /// What would be right.
     pub right: String,
-    pub location: Option<Location>,
+    /// Boxed, so that a result with a problem stays small.
+    pub location: Option<Box<Location>>,
 }
 
 impl Problem {
@@ -48,7 +49,7 @@ impl Problem {
 
     #[must_use]
     pub fn at(mut self, location: Option<Location>) -> Self {
-        self.location = location;
+        self.location = location.map(Box::new);
         self
     }
 

@@ -84,9 +84,11 @@ impl<'e> Raw<'e> {
 
     /// The text of a named input or policy key, or its plain default.
     pub fn given(&self, name: &str) -> Option<Given> {
-        self.directly(name).cloned().or_else(|| self.from_policy(name)).or_else(|| match table::find_policy_key(name)?.preset {
-            Preset::Is(text) => Some(Given { text: text.to_owned(), source: Source::Preset }),
-            _ => None,
+        self.directly(name).cloned().or_else(|| self.in_policy(name)).or_else(|| {
+            match table::find_policy_key(name)?.preset {
+                Preset::Is(text) => Some(Given { text: text.to_owned(), source: Source::Preset }),
+                _ => None,
+            }
         })
     }
 
@@ -117,7 +119,7 @@ impl<'e> Raw<'e> {
         self.directly(name).map(|given| given.text.as_str())
     }
 
-    fn from_policy(&self, name: &str) -> Option<Given> {
+    fn in_policy(&self, name: &str) -> Option<Given> {
         let entry = self.policy.entry(self.section.as_deref(), name)?;
         Some(Given { text: entry.text.clone(), source: Source::Policy(entry.location.clone()) })
     }

@@ -111,7 +111,8 @@ pub enum Subject {
 }
 
 impl Subject {
-    pub const ALL: [Self; 7] = [Self::Run, Self::Build, Self::Server, Self::Site, Self::Release, Self::Production, Self::Repair];
+    pub const ALL: [Self; 7] =
+        [Self::Run, Self::Build, Self::Server, Self::Site, Self::Release, Self::Production, Self::Repair];
 }
 
 impl fmt::Display for Subject {
@@ -143,6 +144,22 @@ impl Input {
         format!("GATED_DEPLOY_{}", self.name.to_ascii_uppercase().replace('-', "_"))
     }
 
+    /// The help with the words that are possible and with the default.
+    pub fn described(&self) -> String {
+        let mut text = self.help.to_owned();
+        if let Kind::OneOf(words) = self.kind {
+            text.push_str(&format!(" One of `{}`.", words.join("`, `")));
+        }
+        match self.preset {
+            Preset::Required => text.push_str(" Required."),
+            Preset::Needed => text.push_str(" Needed by the stages that use it."),
+            Preset::Is(_) | Preset::Told(_) => text.push_str(&format!(" Default: {}.", self.default_text())),
+            // The runner's expression stands in action.yml itself and means nothing on a command line.
+            Preset::Absent | Preset::Runner(_) => {}
+        }
+        text
+    }
+
     /// The default as a reader of the documentation sees it.
     pub fn default_text(&self) -> String {
         match self.preset {
@@ -160,7 +177,8 @@ const EVERY: &[&str] =
 const DEPLOYS: &[&str] = &["deploy-staging", "deploy-production"];
 const BUILDS: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "preflight"];
 const RESOLVES: &[&str] = &["deploy-staging", "deploy-production", "preflight", "audit"];
-const SERVERS: &[&str] = &["deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
+const SERVERS: &[&str] =
+    &["deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
 const APPROVED: &[&str] = &["deploy-staging", "deploy-production", "rollback", "fix", "recover"];
 const SWITCHES: &[&str] = &["deploy-staging", "deploy-production", "rollback", "recover"];
 const STAGING_READERS: &[&str] = &["deploy-production", "preflight"];

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration}
 use url::Url;
 
 use super::problem::Location;
-use crate::domain::{Approval, CommitSha, EnvironmentName, Layout, Secret, Stage, key::PrivateKey, known_hosts::KnownHosts};
+use crate::domain::{
+    Approval, CommitSha, EnvironmentName, Layout, Secret, Stage, key::PrivateKey, known_hosts::KnownHosts,
+};
 
 /// What was asked for.
 #[derive(Debug, Clone)]

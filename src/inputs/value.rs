@@ -138,8 +138,9 @@ pub fn stage(text: &str) -> Result<Stage, Wrong> {
 }
 
 pub fn environment(text: &str) -> Result<EnvironmentName, Wrong> {
-    text.parse()
-        .map_err(|_| wrong("is not an environment's name", "write lower-case letters, digits and hyphens, such as `staging`"))
+    text.parse().map_err(|_| {
+        wrong("is not an environment's name", "write lower-case letters, digits and hyphens, such as `staging`")
+    })
 }
 
 /// A host name (RFC 1123, underscores tolerated) or an address.
@@ -186,7 +187,8 @@ pub fn user(text: &str) -> Result<String, Wrong> {
 }
 
 /// Folders of the system: a release must never move in there, nor its retention delete there.
-const SYSTEM: &[&str] = &["/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/boot", "/dev", "/proc", "/sys", "/run"];
+const SYSTEM: &[&str] =
+    &["/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/boot", "/dev", "/proc", "/sys", "/run"];
 /// Folders that hold other people's folders: below them is fine, they themselves are not.
 const PARENTS: &[&str] = &[
     "/usr",
@@ -268,8 +270,9 @@ pub fn address(text: &str) -> Result<SocketAddr, Wrong> {
 
 /// A name found by the server's PATH, or an absolute path.
 pub fn program(text: &str) -> Result<String, Wrong> {
-    let name =
-        |text: &str| !text.starts_with('-') && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte));
+    let name = |text: &str| {
+        !text.starts_with('-') && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
+    };
     if !text.is_empty() && (name(text) || text.parse::<RemotePath>().is_ok()) {
         Ok(text.to_owned())
     } else {
@@ -280,7 +283,8 @@ pub fn program(text: &str) -> Result<String, Wrong> {
 /// A systemd unit by the characters that unit names have; `None` is `auto`.
 pub fn service(text: &str) -> Result<Option<String>, Wrong> {
     let name = |text: &str| {
-        !text.starts_with(['-', '.']) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@._:-".contains(&byte))
+        !text.starts_with(['-', '.'])
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@._:-".contains(&byte))
     };
     match text {
         "auto" => Ok(None),
@@ -291,7 +295,10 @@ pub fn service(text: &str) -> Result<Option<String>, Wrong> {
 
 pub fn workflow(text: &str) -> Result<String, Wrong> {
     if text.contains(['/', '\\']) && (text.ends_with(".yml") || text.ends_with(".yaml")) {
-        return Err(wrong("is a path", "write the file name alone, such as `build-artifacts.yml`, or the workflow's name"));
+        return Err(wrong(
+            "is a path",
+            "write the file name alone, such as `build-artifacts.yml`, or the workflow's name",
+        ));
     }
     if text.chars().any(char::is_control) {
         return Err(wrong("has control characters or several lines", "write one file name or one workflow's name"));
@@ -303,7 +310,8 @@ pub fn workflow(text: &str) -> Result<String, Wrong> {
 pub fn artifact(text: &str) -> Result<String, Wrong> {
     let right = "write a name such as `deployment-bundle-{sha}`";
     let bare = text.replace("{sha}", "");
-    if let Some(bad) = bare.chars().find(|c| matches!(c, '"' | ':' | '<' | '>' | '|' | '*' | '?' | '\\' | '/') || c.is_control())
+    if let Some(bad) =
+        bare.chars().find(|c| matches!(c, '"' | ':' | '<' | '>' | '|' | '*' | '?' | '\\' | '/') || c.is_control())
     {
         return Err(wrong(format!("has `{}` in it, which no artifact's name can have", bad.escape_debug()), right));
     }
@@ -328,7 +336,9 @@ pub fn run_id(text: &str) -> Result<u64, Wrong> {
 }
 
 pub fn release(text: &str) -> Result<ReleaseName, Wrong> {
-    text.parse().map_err(|_| wrong("is not a release's name", "write the name of its folder, such as `20251102_154900-f0959baf`"))
+    text.parse().map_err(|_| {
+        wrong("is not a release's name", "write the name of its folder, such as `20251102_154900-f0959baf`")
+    })
 }
 
 /// Long enough not to be typed by accident, one line, and none of the words that stop a run.
@@ -351,7 +361,9 @@ pub fn lines(text: &str) -> impl Iterator<Item = &str> {
 pub fn url_paths(text: &str) -> Result<Vec<String>, Wrong> {
     let right = "write one path a line, each beginning with a slash, such as `/health`";
     let bad = |line: &&str| {
-        !line.starts_with('/') || line.starts_with("//") || line.chars().any(|c| c.is_whitespace() || c.is_control() || c == '#')
+        !line.starts_with('/')
+            || line.starts_with("//")
+            || line.chars().any(|c| c.is_whitespace() || c.is_control() || c == '#')
     };
     if let Some(line) = lines(text).find(bad) {
         return Err(wrong(format!("has `{line}`, which is not the path of an endpoint"), right));
@@ -364,7 +376,8 @@ pub fn folders(text: &str) -> Result<Vec<String>, Wrong> {
     let mut folders = Vec::new();
     for line in lines(text) {
         let folder = line.strip_suffix('/').unwrap_or(line);
-        path::relative(folder).map_err(|problem| wrong(format!("has `{line}`, which is not usable: {problem}"), right))?;
+        path::relative(folder)
+            .map_err(|problem| wrong(format!("has `{line}`, which is not usable: {problem}"), right))?;
         folders.push(folder.to_owned());
     }
     let nested = |inner: &&String| {

@@ -4,3 +4,4 @@ pub mod clock;
 pub mod github;
 pub mod http;
 pub mod shell;
+pub mod ssh;

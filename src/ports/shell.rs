@@ -8,7 +8,7 @@ use std::{fs::File, net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::domain::{RemotePath, Secret, command::quote};
+use crate::domain::{Failure, RemotePath, Secret, command::quote};
 
 /// What comes before every script: the answering functions. See the file itself.
 const PRELUDE: &str = include_str!("prelude.sh");
@@ -108,12 +108,12 @@ pub enum ShellError {
     Unreachable(String),
     /// Nobody we know: the host key is not one of those given.
     #[error("{host} showed the {key_type} host key {got}, which ssh-known-hosts does not have ({expected})")]
-    HostKey { host: String, key_type: String, got: String, expected: String },
+    HostKey { host: String, key_type: String, got: String, expected: String, line: String },
     #[error("{0}")]
     HostKeyUnusable(String),
     /// The server does not let us in.
     #[error("{host} does not accept {user} with the key {fingerprint} (it offers: {methods})")]
-    Denied { host: String, user: String, fingerprint: String, methods: String },
+    Denied { host: String, user: String, fingerprint: String, methods: String, line: String },
     /// The connection broke while the script ran; it may have done all, some or none of its work.
     #[error("the connection broke: {0}")]
     Dropped(String),
@@ -131,6 +131,41 @@ pub enum ShellError {
     /// A local file could not be read while sending it.
     #[error("{0}")]
     Local(String),
+}
+
+impl ShellError {
+    /// The failure of a step that was doing `doing`.
+    pub fn failure(self, doing: &str) -> Failure {
+        let cause = self.to_string();
+        match self {
+            Self::Unreachable(_) => Failure::world(doing, cause)
+                .hint("is ssh-host right, is the server up, and may this runner reach it through every firewall?"),
+            Self::HostKey { line, .. } => Failure::refused(doing, cause).hint(format!(
+                "if the server's key was changed on purpose and you have compared the fingerprint on the server itself, put this line into ssh-known-hosts: {line}"
+            )),
+            Self::HostKeyUnusable(_) => Failure::refused(doing, cause).hint(
+                "put the server's own host key into ssh-known-hosts: on the server, cat /etc/ssh/ssh_host_ed25519_key.pub, with the host's name before it",
+            ),
+            Self::Denied { user, line, .. } => Failure::refused(doing, cause)
+                .hint(format!("let the key in on the server, as {user}: echo '{line}' >> ~/.ssh/authorized_keys")),
+            Self::Dropped(_) => Failure::world(doing, cause)
+                .hint("what the server was doing may or may not have been finished; run again, every step looks first"),
+            Self::TimedOut(_) => Failure::world(doing, cause).hint("look at the load and the disks of the server"),
+            Self::Refused { hint, tail, .. } => {
+                let failure = Failure::refused(doing, cause).details(tail);
+                match hint {
+                    Some(hint) => failure.hint(hint),
+                    None => failure.hint("see the lines of this step"),
+                }
+            }
+            Self::Failed { tail, .. } => {
+                Failure::refused(doing, cause).details(tail).hint("the lines above are the end of what it printed")
+            }
+            Self::NoAnswer { .. } => Failure::refused(doing, cause)
+                .hint("the deploy user needs a shell that runs commands and prints nothing of its own: look at its shell in /etc/passwd and its .bashrc"),
+            Self::Local(_) => Failure::world(doing, cause),
+        }
+    }
 }
 
 /// One server, over one connection that is made at the first use and kept for the whole run.

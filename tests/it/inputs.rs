@@ -6,7 +6,7 @@ use gated_deploy::{
     domain::{Approval, Stage},
     inputs::{
         Asked, Environment, Inputs, Request, policy, read,
-        table::{EXIT_CODES, INPUTS, POLICY_KEYS, Preset},
+        table::{EXIT_CODES, INPUTS, OUTPUTS, POLICY_KEYS, Preset},
         typed::{BuildGate, Deploy, Route, Style},
         value,
     },
@@ -30,7 +30,8 @@ fn keys() -> &'static Keys {
     KEYS.get_or_init(|| {
         let folder = TempDir::new().expect("a temporary folder");
         let file = folder.path().join("key");
-        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(&file).status();
+        let made =
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(&file).status();
         assert!(made.expect("ssh-keygen of openssh-client").success());
         let text = |name: &str| fs::read_to_string(folder.path().join(name)).expect("what ssh-keygen wrote");
         Keys { private: text("key"), known_hosts: format!("*.example.com,192.0.2.7 {}", text("key.pub")) }
@@ -289,6 +290,7 @@ fn a_laptop_gives_flags_and_secrets_by_file_or_variable() {
         .variable("GITHUB_REPOSITORY", "acme/shop")
         .variable("GATED_DEPLOY_GITHUB_TOKEN", TOKEN)
         .variable("USER", "ada")
+        .file("keys/known_hosts", &keys().known_hosts)
         // Programs of the desktop have such variables; they are none of ours.
         .variable("INPUT_METHOD", "ibus")
         .args(&[
@@ -301,8 +303,26 @@ fn a_laptop_gives_flags_and_secrets_by_file_or_variable() {
             "--base-dir",
             "/var/www/app/",
         ])
-        .args(&["--url=https://staging.example.com:8443", "--ssh-known-hosts", &keys().known_hosts, "--sha", SHA, "--plan-only"])
-        .args(&["--health-paths", "/up", "--health-paths", "/health?full=1", "--health-via", "tunnel", "--migrate", "false"]);
+        .args(&[
+            "--url=https://staging.example.com:8443",
+            "--ssh-known-hosts",
+            "@~/known_hosts",
+            "--sha",
+            SHA,
+            "--plan-only",
+        ])
+        .args(&[
+            "--health-paths",
+            "/up",
+            "--health-paths",
+            "/health?full=1",
+            "--health-via",
+            "tunnel",
+            "--migrate",
+            "false",
+        ]);
+    let home = start.workspace.path().join("keys");
+    let start = start.variable("HOME", home);
     let deploy = start.deploy();
     assert_eq!(deploy.health.paths, ["/up", "/health?full=1"]);
     assert_eq!(deploy.site.route, Route::Tunnel { host: "127.0.0.1".to_owned(), port: 8443 });
@@ -361,7 +381,8 @@ fn f40_no_problem_shows_a_secret_wherever_it_was_pasted() {
             assert!(!told.contains(secret), "{} shows a secret: {told}", input.name);
         }
     }
-    let policy = format!("{secret}: 1\nbase-dir: {secret}\nhealthcheck-token: {secret}\nssh-host: [{secret}, '@{secret}']\n");
+    let policy =
+        format!("{secret}: 1\nbase-dir: {secret}\nhealthcheck-token: {secret}\nssh-host: [{secret}, '@{secret}']\n");
     let told = format!("{:?}", Start::release().policy(&policy).run().request);
     assert!(!told.contains(secret), "{told}");
 }
@@ -378,7 +399,7 @@ fn f40_a_key_in_the_wrong_input_is_not_shown() {
 
 #[test]
 fn f38_a_server_without_a_known_host_key_is_told_before_any_connection() {
-    assert_snapshot!(Start::release().input("ssh-port", "2222").input("ssh-host", "other.example.com").problems(), @"ssh-known-hosts: has no host key of a usable type for [other.example.com]:2222; add the line that begins with `[other.example.com]:2222`, or the `SHA256:` fingerprint of the server's host key");
+    assert_snapshot!(Start::release().input("ssh-port", "2222").input("ssh-host", "other.example.org").problems(), @"ssh-known-hosts: has no host key of a usable type for [other.example.org]:2222; add the line that begins with `[other.example.org]:2222`, or the `SHA256:` fingerprint of the server's host key");
 }
 
 #[test]
@@ -457,7 +478,10 @@ fn f2_an_unsupported_event_is_an_error_and_never_a_skip() {
 fn approval_is_read_against_the_phrase_of_the_environment() {
     let start = Start::release().input("approval", " STAGING-TEST FREIGEGEBEN 3f9a1c2e\n");
     assert_eq!(start.deploy().approval, Approval::Given { plan_digest: Some("3f9a1c2e".to_owned()) });
-    assert!(matches!(Start::release().input("approval", "staging-test freigegeben").deploy().approval, Approval::Wrong { .. }));
+    assert!(matches!(
+        Start::release().input("approval", "staging-test freigegeben").deploy().approval,
+        Approval::Wrong { .. }
+    ));
     let policy = "approval-needs-digest: true\nenvironments:\n  staging:\n    approval-phrase: LET IT GO\n";
     let start = Start::release().policy(policy).input("approval", "LET IT GO");
     assert_snapshot!(start.problems(), @"approval: `LET IT GO` has no plan digest, and the policy asks for one; run it without approval first, and take the phrase with the digest from the end of the plan");
@@ -494,7 +518,10 @@ environments:
     let deploy = Start::release().input("ssh-host", "").policy(policy).deploy();
     assert_eq!(deploy.health.paths, ["/up", "/ready"]);
     assert_eq!(deploy.health.expect, ["ready"]);
-    assert_eq!((deploy.health.interval, deploy.server.confirm_within), (Duration::from_secs(2), Duration::from_secs(600)));
+    assert_eq!(
+        (deploy.health.interval, deploy.server.confirm_within),
+        (Duration::from_secs(2), Duration::from_secs(600))
+    );
     assert_eq!((deploy.server.keep_releases, deploy.server.php.as_str()), (3, "php8.3"));
     assert_eq!(deploy.server.shared, ["storage"]);
     assert!(deploy.health.repair && !deploy.server.migrate);
@@ -556,8 +583,10 @@ fn a_policy_that_is_no_yaml_is_told_with_its_line() {
     <<: is not known; docs/inputs.md lists the keys (.github/gated-deploy.yml:3)
     "#);
     assert_snapshot!(policy(&format!("# {}\n", "x".repeat(256 * 1024))), @"config: `.github/gated-deploy.yml` is larger than 256 KiB; a policy is a page of text; is it the right file?");
-    let bomb: String =
-        ('b'..='z').zip('a'..='y').map(|(to, from)| format!("{to}: &{to} [*{from},*{from},*{from},*{from},*{from}]\n")).collect();
+    let bomb: String = ('b'..='z')
+        .zip('a'..='y')
+        .map(|(to, from)| format!("{to}: &{to} [*{from},*{from},*{from},*{from},*{from}]\n"))
+        .collect();
     assert_snapshot!(policy(&format!("a: &a [x]\n{bomb}")), @"config: is too deep or repeats too much: repetition limit exceeded; write it without anchors (.github/gated-deploy.yml)");
     assert_snapshot!(policy(&format!("a: {}\n", "[".repeat(5000))), @"config: is too deep or repeats too much: recursion limit exceeded; write it without anchors (.github/gated-deploy.yml:1)");
     assert_eq!(Start::release().policy("").deploy().ssh.user, "deploy");
@@ -571,7 +600,8 @@ fn the_policy_file_must_be_there_when_it_is_named_and_lie_in_the_workspace() {
     let start = Start::release().file(".github/README", "");
     assert_snapshot!(start.input("config", ".github").problems(), @"config: `.github` is not a file; name a YAML file");
     let start = Start::release().input("config", "linked.yml");
-    std::os::unix::fs::symlink("/etc/passwd", start.workspace.path().join("linked.yml")).expect("a link in the workspace");
+    std::os::unix::fs::symlink("/etc/passwd", start.workspace.path().join("linked.yml"))
+        .expect("a link in the workspace");
     assert_snapshot!(start.problems(), @"config: `linked.yml` leaves the workspace; write a path inside of it, such as `.`, or `build/app`");
     let start = Start::release().file("ops/deploy.yml", "ssh-user: ops\n");
     let absolute = start.workspace.path().join("ops/deploy.yml").display().to_string();
@@ -633,13 +663,17 @@ fn build_gate_resolves_its_folders_in_the_workspace() {
     assert_eq!(gate.output, start.workspace.path().join("out/here"));
     assert_eq!(gate.artifact_name, format!("deployment-bundle-{SHA}"));
     assert_eq!(start.run().common.report_dir, start.workspace.path().join(".gated-deploy/reports"));
-    let start = Start::in_actions("build-gate").input("source-dir", "dist").input("output-dir", "..").input("report-dir", "/tmp");
+    let start = Start::in_actions("build-gate")
+        .input("source-dir", "dist")
+        .input("output-dir", "..")
+        .input("report-dir", "/tmp");
     assert_snapshot!(start.problems(), @r#"
     source-dir: `dist` is not a folder; name the folder of the built app; is it checked out and built before this step?
     output-dir: `..` leaves the workspace; write a path inside of it, such as `.`, or `build/app`
     report-dir: `/tmp` leaves the workspace; write a path inside of it, such as `.`, or `build/app`
     "#);
-    let start = Start::in_actions("build-gate").file("app/artisan", "").input("source-dir", "app").input("output-dir", ".");
+    let start =
+        Start::in_actions("build-gate").file("app/artisan", "").input("source-dir", "app").input("output-dir", ".");
     assert_snapshot!(start.problems(), @"output-dir: `.` is the folder that is bundled, or around it; name a folder of its own, such as `.gated-deploy`");
 }
 
@@ -722,7 +756,8 @@ fn text_that_is_not_unicode_is_a_problem_and_no_panic() {
 fn scratch_files_go_where_the_runner_lets_them() {
     let start = Start::release();
     let home = start.workspace.path().to_owned();
-    let start = start.variable("RUNNER_TEMP", "/home/runner/work/_temp-that-is-not-mounted").variable("HOME", home.clone());
+    let start =
+        start.variable("RUNNER_TEMP", "/home/runner/work/_temp-that-is-not-mounted").variable("HOME", home.clone());
     assert_eq!(start.run().common.scratch, home);
     let temp = TempDir::new().expect("a temporary folder");
     assert_eq!(start.variable("RUNNER_TEMP", temp.path()).run().common.scratch, temp.path());
@@ -749,6 +784,42 @@ fn help_names_every_input_and_marks_the_secrets() {
     assert!(longest <= 100, "a line of {longest} columns");
     let Asked::Print(version) = Start::empty().args(&["--version"]).asked() else { panic!("--version prints") };
     assert_eq!(version, format!("gated-deploy {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_example_policy_is_all_that_a_step_with_three_secrets_needs() {
+    let start = Start::in_actions("deploy-staging")
+        .input("github-token", TOKEN)
+        .input("ssh-private-key", &keys().private)
+        .input("healthcheck-token", "marked-health-token")
+        .policy(include_str!("../../examples/gated-deploy.yml"));
+    let deploy = start.deploy();
+    assert_eq!(
+        (deploy.ssh.host.as_str(), deploy.site.url.as_str()),
+        ("staging.example.com", "https://staging.example.com/")
+    );
+    assert_eq!(deploy.layout.base().as_str(), "/var/www/shop");
+    assert!(start.warnings().is_empty());
+}
+
+#[test]
+fn action_yml_declares_what_is_read_and_leaves_defaults_to_the_program() {
+    let action: serde_yaml::Value = serde_yaml::from_str(include_str!("../../action.yml")).expect("action.yml is YAML");
+    let declared = action["inputs"].as_mapping().expect("action.yml has inputs");
+    assert_eq!(declared.len(), INPUTS.len());
+    for input in INPUTS {
+        let declared = &declared[input.name];
+        assert!(declared["description"].as_str().is_some_and(|text| text.starts_with(input.help)), "{}", input.name);
+        // A default there would look as if a person had given it, and beat the policy file.
+        assert_eq!(
+            declared["default"].as_str(),
+            (input.name == "github-token").then_some("${{ github.token }}"),
+            "{}",
+            input.name
+        );
+    }
+    let outputs = action["outputs"].as_mapping().expect("action.yml has outputs");
+    assert!(OUTPUTS.iter().all(|output| outputs.contains_key(output.name)) && outputs.len() == OUTPUTS.len());
 }
 
 #[test]

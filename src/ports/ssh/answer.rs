@@ -1,0 +1,161 @@
+//! Reading what a script sends back: records on standard output, log on standard error. See `prelude.sh`.
+
+use super::driver::Ended;
+use crate::ports::shell::{Answer, ShellError};
+
+/// Longer lines of log are cut, with a note: one line must not fill the memory (a server may send 100 MB without a line feed).
+pub(super) const LONGEST_LINE: usize = 64 * 1024;
+
+/// The most that an answer may hold. The largest by far is a survey's copy of the web server's configuration.
+const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
+
+/// How much of what came instead of an answer is kept for the error.
+const LONGEST_NOISE: usize = 1024;
+
+/// Lines of log kept for the error of a script that fails.
+const TAIL: usize = 20;
+
+pub(super) struct Reading {
+    nonce: String,
+    /// Bytes of standard output that do not yet form a record.
+    pending: Vec<u8>,
+    total: usize,
+    begun: bool,
+    pid: Option<u32>,
+    records: Vec<(String, String)>,
+    /// The exit status that the last record told.
+    end: Option<i32>,
+    noise: Vec<u8>,
+    line: Vec<u8>,
+    cut: usize,
+    tail: Vec<String>,
+}
+
+impl Reading {
+    pub(super) fn new(nonce: String) -> Self {
+        Self {
+            nonce,
+            pending: Vec::new(),
+            total: 0,
+            begun: false,
+            pid: None,
+            records: Vec::new(),
+            end: None,
+            noise: Vec::new(),
+            line: Vec::new(),
+            cut: 0,
+            tail: Vec::new(),
+        }
+    }
+
+    /// The process group of the script, as soon as it has said so.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    /// Takes bytes of standard output.
+    pub(super) fn answer(&mut self, bytes: &[u8]) -> Result<(), ShellError> {
+        self.total += bytes.len();
+        if self.total > LONGEST_ANSWER {
+            return Err(ShellError::NoAnswer { noise: format!("more than {LONGEST_ANSWER} bytes") });
+        }
+        self.pending.extend_from_slice(bytes);
+        if !self.begun {
+            self.look_for_the_beginning();
+        }
+        while self.begun
+            && let Some(end) = self.pending.iter().position(|byte| *byte == 0)
+        {
+            let record = String::from_utf8_lossy(&self.pending[..end]).into_owned();
+            self.pending.drain(..=end);
+            self.record(&record);
+        }
+        Ok(())
+    }
+
+    /// Everything before the first record is noise: a start-up file that prints (F37).
+    fn look_for_the_beginning(&mut self) {
+        let mark = format!("begin={}:", self.nonce);
+        if let Some(at) = find(&self.pending, mark.as_bytes()) {
+            self.noise.extend(self.pending.drain(..at));
+            self.begun = true;
+        } else if self.pending.len() > mark.len() + LONGEST_NOISE {
+            let keep = self.pending.len() - mark.len();
+            self.noise.extend(self.pending.drain(..keep));
+        }
+        self.noise.truncate(LONGEST_NOISE);
+    }
+
+    fn record(&mut self, record: &str) {
+        let Some((key, value)) = record.split_once('=') else { return };
+        let ours = value.strip_prefix(&self.nonce).and_then(|rest| rest.strip_prefix(':'));
+        match (key, ours) {
+            ("begin", Some(pid)) => self.pid = pid.parse().ok(),
+            ("end", Some(status)) => self.end = status.parse().ok(),
+            _ => self.records.push((key.to_owned(), value.to_owned())),
+        }
+    }
+
+    /// Takes bytes of standard error and tells every whole line. A carriage return ends a line too: progress bars use it.
+    pub(super) fn log(&mut self, bytes: &[u8], on_line: &mut dyn FnMut(String)) {
+        for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            let (text, ends) = match part.split_last() {
+                Some((b'\n' | b'\r', text)) => (text, true),
+                _ => (part, false),
+            };
+            let room = LONGEST_LINE.saturating_sub(self.line.len()).min(text.len());
+            self.line.extend_from_slice(&text[..room]);
+            self.cut += text.len() - room;
+            if ends {
+                self.tell(on_line);
+            }
+        }
+    }
+
+    /// The last line, if it had no line feed.
+    pub(super) fn rest(&mut self, on_line: &mut dyn FnMut(String)) {
+        self.tell(on_line);
+    }
+
+    fn tell(&mut self, on_line: &mut dyn FnMut(String)) {
+        if self.line.is_empty() {
+            return;
+        }
+        let mut text = String::from_utf8_lossy(&self.line).into_owned();
+        if self.cut > 0 {
+            text.push_str(&format!(" … ({} bytes more)", self.cut));
+        }
+        self.line.clear();
+        self.cut = 0;
+        if self.tail.len() == TAIL {
+            self.tail.remove(0);
+        }
+        self.tail.push(text.clone());
+        on_line(text);
+    }
+
+    /// What it all comes to. Only an answer with both marks and status 0 on both ways is one (F42).
+    pub(super) fn conclude(self, ended: Ended) -> Result<Answer, ShellError> {
+        if !self.begun {
+            let mut noise = [self.noise, self.pending].concat();
+            noise.truncate(LONGEST_NOISE);
+            let printed = String::from_utf8_lossy(&noise).trim().to_owned();
+            let noise = if printed.is_empty() { self.tail.join(" ") } else { printed };
+            return Err(ShellError::NoAnswer { noise });
+        }
+        let answer = Answer::new(self.records);
+        if let Some(reason) = answer.get("refused") {
+            let hint = answer.get("hint").map(str::to_owned);
+            return Err(ShellError::Refused { reason: reason.to_owned(), hint, tail: self.tail });
+        }
+        match self.end {
+            Some(0) if ended.success() => Ok(answer),
+            Some(status) if status != 0 => Err(ShellError::Failed { status: format!("status {status}"), tail: self.tail }),
+            _ => Err(ShellError::Failed { status: ended.to_string(), tail: self.tail }),
+        }
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}

@@ -1,0 +1,151 @@
+//! From an address to a session that is logged in.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpStream, ToSocketAddrs as _},
+    time::Duration,
+};
+
+use socket2::{SockRef, TcpKeepalive};
+use ssh2::{HostKeyType, MethodType, Session};
+
+use crate::{
+    domain::known_hosts::{self, Verdict},
+    inputs::typed::SshAccess,
+    ports::shell::{Greeting, ShellError},
+};
+
+/// For each address of a name.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// For key exchange and login together; a port that is silent or speaks something else ends here.
+const HANDSHAKE_TIMEOUT_MS: u32 = 15_000;
+/// A line that acknowledges nothing for so long is dead (dependencies.md 1.2).
+const DEAD_LINE: Duration = Duration::from_secs(30);
+
+pub(super) fn connect(access: &SshAccess) -> Result<(Session, TcpStream, Greeting), ShellError> {
+    let socket = dial(&access.host, access.port)?;
+    tune(&socket).map_err(|error| ShellError::Unreachable(format!("setting up the socket: {error}")))?;
+    let place = format!("{}:{}", access.host, access.port);
+    let unreachable = |what: &str, error: &ssh2::Error| ShellError::Unreachable(format!("{what} with {place}: {}", error.message()));
+
+    let mut session = Session::new().map_err(|error| ShellError::Local(error.message().to_owned()))?;
+    let clone = socket.try_clone().map_err(|error| ShellError::Local(format!("sharing the socket: {error}")))?;
+    session.set_tcp_stream(clone);
+    session.set_timeout(HANDSHAKE_TIMEOUT_MS);
+    session.set_keepalive(true, 15);
+    // Before the handshake, or the server shows the key that it likes best and not the one that we know.
+    let known = access.known_hosts.key_types_for(&access.host, access.port);
+    if known.is_empty() {
+        return Err(ShellError::HostKeyUnusable(format!("no line of ssh-known-hosts is for {place}")));
+    }
+    let methods = host_key_methods(&known);
+    session
+        .method_pref(MethodType::HostKey, &methods)
+        .map_err(|error| ShellError::HostKeyUnusable(format!("no host key type can be used of {methods}: {}", error.message())))?;
+    session.handshake().map_err(|error| match error.code() {
+        // LIBSSH2_ERROR_KEX_FAILURE: no common method, and the only ones that we limit are the host key's.
+        ssh2::ErrorCode::Session(-5 | -8) => ShellError::HostKeyUnusable(format!(
+            "{place} has no host key of a type that ssh-known-hosts knows for it ({})",
+            known.join(", ")
+        )),
+        _ => unreachable("the SSH handshake", &error),
+    })?;
+    let host_key = check_host_key(&session, access)?;
+    log_in(&session, access)?;
+    let banner = session.banner().unwrap_or("an SSH server").to_owned();
+    let client_key = format!("{} ({})", access.key.fingerprint(), access.key.key_type());
+    session.set_timeout(0);
+    session.set_blocking(false);
+    Ok((session, socket, Greeting { host_key, client_key, banner }))
+}
+
+/// Tries every address of the name.
+fn dial(host: &str, port: u16) -> Result<TcpStream, ShellError> {
+    let addresses: Vec<SocketAddr> = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| ShellError::Unreachable(format!("the name {host} cannot be resolved: {error}")))?
+        .collect();
+    let mut failures = Vec::new();
+    for address in &addresses {
+        match TcpStream::connect_timeout(address, CONNECT_TIMEOUT) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failures.push(format!("{address}: {}", plain(&error))),
+        }
+    }
+    Err(ShellError::Unreachable(match failures.len() {
+        0 => format!("the name {host} has no address"),
+        _ => failures.join("; "),
+    }))
+}
+
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::TimedOut => format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
+        _ => error.to_string(),
+    }
+}
+
+fn tune(socket: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(DEAD_LINE))?;
+    let probes = TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)).with_retries(3);
+    socket.set_tcp_keepalive(&probes)
+}
+
+/// The signature methods of the key types that are known; never SHA-1 (`ssh-rsa`) and never DSA.
+fn host_key_methods(types: &[&str]) -> String {
+    let methods = types.iter().map(|key_type| match *key_type {
+        "ssh-rsa" => "rsa-sha2-512,rsa-sha2-256",
+        other => other,
+    });
+    methods.collect::<Vec<_>>().join(",")
+}
+
+fn check_host_key(session: &Session, access: &SshAccess) -> Result<String, ShellError> {
+    let (blob, key_type) = session
+        .host_key()
+        .ok_or_else(|| ShellError::Unreachable(format!("{} showed no host key", access.host)))?;
+    let key_type = match key_type {
+        HostKeyType::Ed25519 => "ssh-ed25519",
+        HostKeyType::Rsa => "ssh-rsa",
+        HostKeyType::Ecdsa256 => "ecdsa-sha2-nistp256",
+        HostKeyType::Ecdsa384 => "ecdsa-sha2-nistp384",
+        HostKeyType::Ecdsa521 => "ecdsa-sha2-nistp521",
+        _ => "of an unknown type",
+    };
+    let fingerprint = known_hosts::fingerprint(blob);
+    let host = format!("{}:{}", access.host, access.port);
+    match access.known_hosts.check(&access.host, access.port, key_type, blob) {
+        Verdict::Accepted => Ok(format!("{fingerprint} ({key_type})")),
+        Verdict::Revoked => Err(ShellError::HostKeyUnusable(format!("{host} showed the host key {fingerprint}, which ssh-known-hosts revokes"))),
+        Verdict::Mismatch { expected } => Err(ShellError::HostKey {
+            host,
+            key_type: key_type.to_owned(),
+            got: fingerprint,
+            expected: format!("expected {}", expected.join(" or ")),
+            line: known_hosts::line_for(&access.host, access.port, key_type, blob),
+        }),
+        Verdict::Unknown => Err(ShellError::HostKeyUnusable(format!("no line of ssh-known-hosts is for {host}"))),
+    }
+}
+
+fn log_in(session: &Session, access: &SshAccess) -> Result<(), ShellError> {
+    let key = &access.key;
+    let Err(error) = session.userauth_pubkey_memory(&access.user, None, key.pem().expose(), None) else {
+        return Ok(());
+    };
+    // LIBSSH2_ERROR_AUTHENTICATION_FAILED and LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED are a "no"; the rest is the line.
+    if !matches!(error.code(), ssh2::ErrorCode::Session(-18 | -19)) {
+        return Err(ShellError::Unreachable(format!("logging in at {}:{}: {}", access.host, access.port, error.message())));
+    }
+    let methods = session.auth_methods(&access.user).unwrap_or("none that it names").to_owned();
+    Err(ShellError::Denied {
+        host: format!("{}:{}", access.host, access.port),
+        user: access.user.clone(),
+        fingerprint: key.fingerprint(),
+        methods,
+        line: key.authorized_line(),
+    })
+}

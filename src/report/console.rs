@@ -1,0 +1,275 @@
+//! The log, as it is followed while the run goes on and read after it failed.
+//!
+//! In Actions each row's output folds away behind its title. Its verdict, and every failure with cause, hint and details,
+//! stand outside: nobody has to unfold anything to see why. Every line begins with something of ours.
+
+use std::collections::HashMap;
+
+use super::{
+    clean,
+    log::{Log, Style},
+    story::{Row, Story},
+    words,
+};
+use crate::{
+    domain::{Failure, Outcome, StepId, fact::key},
+    engine::event::{Body, Event, Reader, Verdict},
+};
+
+/// Progress is told this often at most, in milliseconds, and once more at its end.
+const PROGRESS_EVERY: u64 = 5_000;
+
+/// Tells the run to the log, live.
+pub struct Console {
+    log: Log,
+    story: Story,
+    /// The row whose group is open.
+    open: Option<StepId>,
+    progress: HashMap<(StepId, String), Progress>,
+}
+
+/// What was told of one piece of long work.
+struct Progress {
+    told_ms: u64,
+    /// Come since, and not told yet.
+    pending: Option<String>,
+}
+
+impl Console {
+    pub fn new(log: Log) -> Self {
+        Self { log, story: Story::default(), open: None, progress: HashMap::new() }
+    }
+}
+
+impl Reader for Console {
+    fn read(&mut self, event: &Event) {
+        let event = self.log.redactor().event(event);
+        self.story.hear(&event);
+        match &event.body {
+            Body::RunStarted { stage, rows } => self.log.line(&format!("gated-deploy {stage}: {}", words::count(rows.len(), "step"))),
+            Body::Started { step } => self.begin(step, &self.name(step)),
+            Body::Line { step, text } => self.log.text(&self.prefix(step), text),
+            Body::Progress { step, what, done, total, bytes_per_second } => {
+                let text = progress(what, *done, *total, *bytes_per_second);
+                self.progress(step, what, text, *total == Some(*done), event.elapsed_ms);
+            }
+            Body::Attempt { step, n, of, text } => {
+                self.log.line(&format!("{}attempt {n} of {of}: {}", self.indent(step), clean::one_line(text)));
+            }
+            Body::Fact { .. } | Body::Planned { .. } => {}
+            Body::Warned { step, text, hint } => self.warned(step, text, hint.as_deref()),
+            Body::Finished { step, verdict, text, failure, took_ms } => {
+                self.finished(step, *verdict, text, failure.as_ref(), *took_ms);
+            }
+            Body::UndoStarted { step, text } => self.begin(step, &format!("undo \"{}\": {text}", self.name(step))),
+            Body::UndoFinished { step, undone, text, failure, took_ms } => {
+                self.undo_finished(step, *undone, text, failure.as_ref(), *took_ms);
+            }
+            Body::Committed { step } => self.log.line(&format!("ok    {}: no going back from here", self.name(step))),
+            Body::Released { step, text, failure } => self.released(step, text, failure.as_ref()),
+            Body::RunFinished { outcome } => self.run_finished(outcome),
+        }
+    }
+}
+
+impl Console {
+    fn begin(&mut self, step: &StepId, title: &str) {
+        match self.log.style() {
+            // Groups do not nest: of rows that run together the first has the group, the others say their name.
+            Style::Actions if self.open.is_none() => {
+                self.log.group(title);
+                self.open = Some(step.clone());
+            }
+            Style::Actions | Style::Plain => self.log.line(&format!("-->   {title}")),
+        }
+    }
+
+    fn end(&mut self, step: &StepId) {
+        self.tell_pending(step);
+        if self.open.as_ref() == Some(step) {
+            self.log.group_ends();
+            self.open = None;
+        }
+    }
+
+    fn finished(&mut self, step: &StepId, verdict: Verdict, text: &str, failure: Option<&Failure>, took_ms: u64) {
+        self.end(step);
+        let name = self.name(step);
+        let word = match verdict {
+            Verdict::Passed => "ok   ",
+            Verdict::Warned => "warn ",
+            Verdict::Skipped => "skip ",
+            Verdict::Failed => "FAIL ",
+        };
+        let text = if verdict == Verdict::Failed { "failed".to_owned() } else { clean::one_line(text) };
+        self.log.line(&format!("{word} {name}: {text} ({})", words::duration(took_ms)));
+        match (verdict, failure) {
+            (Verdict::Failed, Some(failure)) => self.failed(&format!("{name} failed"), failure),
+            (_, Some(failure)) => self.advisory(&name, failure),
+            (_, None) => {}
+        }
+    }
+
+    /// A row that may fail: a warning with everything that a failure would say.
+    fn advisory(&self, name: &str, failure: &Failure) {
+        self.log.warning(&format!("{name} failed, and the run went on"), &brief(failure));
+        self.log.text("  detail: ", &failure.details.join("\n"));
+    }
+
+    fn failed(&self, title: &str, failure: &Failure) {
+        self.log.annotate_error(title, &brief(failure));
+        self.explain(failure);
+    }
+
+    fn explain(&self, failure: &Failure) {
+        self.log.text("error: ", &failure.to_string());
+        self.log.text("  detail: ", &failure.details.join("\n"));
+        self.log.text("hint: ", failure.hint.as_deref().unwrap_or_default());
+    }
+
+    fn warned(&self, step: &StepId, text: &str, hint: Option<&str>) {
+        let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        self.log.warning(&self.name(step), &format!("{text}{hint}"));
+    }
+
+    fn undo_finished(&mut self, step: &StepId, undone: bool, text: &str, failure: Option<&Failure>, took_ms: u64) {
+        self.end(step);
+        let name = self.name(step);
+        let took = words::duration(took_ms);
+        match failure {
+            None if undone => self.log.line(&format!("undone {name}: {} ({took})", clean::one_line(text))),
+            None => self.log.line(&format!("nothing to undo in {name}: {} ({took})", clean::one_line(text))),
+            Some(failure) => {
+                self.log.line(&format!("FAIL  undoing {name} ({took})"));
+                self.failed(&format!("Undoing \"{name}\" failed"), failure);
+            }
+        }
+    }
+
+    fn released(&self, step: &StepId, text: &str, failure: Option<&Failure>) {
+        match failure {
+            None => self.log.line(&format!("back  {}: {}", self.name(step), clean::one_line(text))),
+            Some(failure) => self.warned(step, &failure.to_string(), failure.hint.as_deref()),
+        }
+    }
+
+    fn run_finished(&mut self, outcome: &Outcome) {
+        if let Some(step) = self.open.take() {
+            self.tell_pending(&step);
+            self.log.group_ends();
+        }
+        let headline = words::headline(&self.story);
+        if let Some(cause) = outcome.cause() {
+            let at = outcome.at().map(|at| words::title_of(&self.story, at.as_str())).unwrap_or_default();
+            self.ended_badly(&headline, &at, cause);
+        }
+        self.log.line(&format!("{}: {headline}", outcome.word()));
+        self.log.text("  ", &journey(&self.story));
+        let (stays, by_hand) = leftovers(outcome);
+        for stays in stays {
+            self.log.text("  stays: ", stays);
+        }
+        if let Outcome::Stuck { undo_cause, .. } = outcome {
+            self.log.text("  undoing failed: ", &undo_cause.to_string());
+        }
+        for command in by_hand {
+            self.log.text("  type: ", command);
+        }
+        self.log.line(&format!("  took: {}", words::duration(self.story.took_ms)));
+    }
+
+    /// The cause was explained where its row failed; a run that ended between rows (at the seam, on its inputs) has had
+    /// no such place.
+    fn ended_badly(&self, headline: &str, at: &str, cause: &Failure) {
+        let explained = self.story.rows.iter().any(|row| failure_of(row) == Some(cause));
+        if !explained {
+            self.explain(cause);
+        }
+        let where_ = if at.is_empty() { String::new() } else { format!("at: {at}\n") };
+        self.log.annotate_outcome(headline, &format!("{where_}{}", brief(cause)));
+    }
+
+    fn progress(&mut self, step: &StepId, what: &str, text: String, last: bool, now_ms: u64) {
+        let indent = self.indent(step);
+        let told = self.progress.get(&(step.clone(), what.to_owned())).map(|progress| progress.told_ms);
+        let due = last || told.is_none_or(|told| now_ms.saturating_sub(told) >= PROGRESS_EVERY);
+        if due {
+            self.log.line(&format!("{indent}{text}"));
+        }
+        let told_ms = if due { now_ms } else { told.unwrap_or(now_ms) };
+        self.progress.insert((step.clone(), what.to_owned()), Progress { told_ms, pending: (!due).then_some(text) });
+    }
+
+    /// How far the work of a row had come when it ended.
+    fn tell_pending(&mut self, step: &StepId) {
+        let indent = self.indent(step);
+        self.progress.retain(|(of, _), progress| {
+            if of == step
+                && let Some(text) = &progress.pending
+            {
+                self.log.line(&format!("{indent}{text}"));
+            }
+            of != step
+        });
+    }
+
+    fn name(&self, step: &StepId) -> String {
+        words::title_of(&self.story, step.as_str())
+    }
+
+    /// Before our own lines: says which row speaks, when it is not the one whose group is open.
+    fn indent(&self, step: &StepId) -> String {
+        if self.speaks_alone(step) { "  ".to_owned() } else { format!("  {step}: ") }
+    }
+
+    /// Before lines that came from elsewhere: never blank, so that none of them can begin like a command.
+    fn prefix(&self, step: &StepId) -> String {
+        if self.speaks_alone(step) { "  | ".to_owned() } else { format!("  {step} | ") }
+    }
+
+    fn speaks_alone(&self, step: &StepId) -> bool {
+        match self.log.style() {
+            Style::Actions => self.open.as_ref() == Some(step),
+            Style::Plain => self.story.rows.iter().all(|row| row.info.step == *step || !row.is_at_work()),
+        }
+    }
+}
+
+/// From where to where.
+fn journey(story: &Story) -> String {
+    let Some(release) = story.text_fact(key::RELEASE) else { return String::new() };
+    let previous = story.text_fact(key::PREVIOUS_RELEASE).unwrap_or("(nothing was live)");
+    let site = story.text_fact(key::URL).map(|url| format!(" on {url}")).unwrap_or_default();
+    format!("release: {previous} -> {release}{site}")
+}
+
+fn leftovers(outcome: &Outcome) -> (&[String], &[String]) {
+    match outcome {
+        Outcome::Planned | Outcome::Passed | Outcome::Live { .. } => (&[], &[]),
+        Outcome::Refused { stays, .. } | Outcome::RolledBack { stays, .. } => (stays, &[]),
+        Outcome::Stuck { stays, by_hand, .. } => (stays, by_hand),
+    }
+}
+
+/// Cause and hint, for an annotation.
+fn brief(failure: &Failure) -> String {
+    match &failure.hint {
+        Some(hint) => format!("{failure}\nhint: {hint}"),
+        None => failure.to_string(),
+    }
+}
+
+fn failure_of(row: &Row) -> Option<&Failure> {
+    row.verdict().filter(|verdict| *verdict == Verdict::Failed).and(row.failure())
+}
+
+fn progress(what: &str, done: u64, total: Option<u64>, bytes_per_second: u64) -> String {
+    let (what, done_bytes, rate) = (clean::one_line(what), words::bytes(done), words::bytes(bytes_per_second));
+    match total {
+        Some(total) if total > 0 => {
+            let percent = u128::from(done) * 100 / u128::from(total);
+            format!("{what}: {done_bytes} of {} ({percent} %), {rate}/s", words::bytes(total))
+        }
+        _ => format!("{what}: {done_bytes}, {rate}/s"),
+    }
+}

@@ -1,0 +1,74 @@
+//! Files that readers write.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::log::Log;
+
+/// Says once that a file cannot be written, and lets the run go on.
+pub(super) struct Complaint {
+    /// What the file is to a reader: "the job summary".
+    what: &'static str,
+    log: Log,
+    made: bool,
+}
+
+impl Complaint {
+    pub(super) fn new(what: &'static str, log: Log) -> Self {
+        Self { what, log, made: false }
+    }
+
+    /// The value, or `None` and a warning for the first failure.
+    pub(super) fn unless_ok<T>(&mut self, path: &Path, result: io::Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                if !self.made {
+                    self.made = true;
+                    let text = format!("writing {} to {}: {error}\nThe run goes on without it.", self.what, path.display());
+                    self.log.warning(&format!("No access to {}", self.what), &text);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// The end of a file, from where it ended when we came: rewritten as often as need be, with what stood before left alone.
+pub(super) struct OwnPart {
+    path: PathBuf,
+    complaint: Complaint,
+    open: Option<Open>,
+}
+
+struct Open {
+    file: File,
+    from: u64,
+}
+
+impl OwnPart {
+    pub(super) fn new(path: PathBuf, what: &'static str, log: Log) -> Self {
+        Self { path, complaint: Complaint::new(what, log), open: None }
+    }
+
+    pub(super) fn write(&mut self, text: &str) {
+        let result = self.try_write(text);
+        self.complaint.unless_ok(&self.path, result);
+    }
+
+    fn try_write(&mut self, text: &str) -> io::Result<()> {
+        if self.open.is_none() {
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(&self.path)?;
+            let from = file.metadata()?.len();
+            self.open = Some(Open { file, from });
+        }
+        let Some(Open { file, from }) = &self.open else { return Ok(()) };
+        // Written over before it is shortened: a run that is killed in between leaves a summary, not an empty file.
+        file.write_all_at(text.as_bytes(), *from)?;
+        file.set_len(*from + text.len() as u64)
+    }
+}

@@ -1,0 +1,82 @@
+//! Makes foreign text fit for Markdown as GitHub renders it.
+
+use super::clean;
+
+/// Foreign text as text: on one line, no markup, no HTML, no links, nobody mentioned, and no cell of a table broken.
+///
+/// What closes a cell, a code span or a tag, or opens mathematics, is written as an HTML entity, because backslashes
+/// before it mean different things to different renderers. A zero-width space behind `@` keeps GitHub from telling
+/// somebody of every release; entities would not, as mentions are looked for after they are resolved.
+pub fn inline(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in clean::one_line(text).chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '|' => safe.push_str("&#124;"),
+            '`' => safe.push_str("&#96;"),
+            '\\' => safe.push_str("&#92;"),
+            '$' => safe.push_str("&#36;"),
+            '@' => safe.push_str("@\u{200b}"),
+            '*' | '_' | '[' | ']' | '~' | '#' => {
+                safe.push('\\');
+                safe.push(c);
+            }
+            c => safe.push(c),
+        }
+    }
+    // Bare addresses become links on their own (GitHub Flavored Markdown, 6.9).
+    safe.replace("://", "&#58;//").replace("www.", "www&#46;")
+}
+
+/// As [`inline`], cut after `longest` characters.
+pub fn short(text: &str, longest: usize) -> String {
+    let line = clean::one_line(text);
+    match line.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}…", inline(&line[..end])),
+        None => inline(&line),
+    }
+}
+
+/// A value to be read letter by letter. Not a code span: an entity is no entity in there, and a pipe would break the table.
+pub fn code(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ' ');
+    if !text.trim().is_empty() && text.chars().all(plain) { format!("`{text}`") } else { format!("<code>{}</code>", inline(text)) }
+}
+
+/// Lines to be read letter by letter or copied, as they are: at most `most`, each cut after `longest` bytes.
+pub fn block(lines: &[String], most: usize, longest: usize) -> String {
+    let lines: Vec<String> = lines.iter().flat_map(|line| clean::lines(line)).collect();
+    let mut shown: Vec<String> = lines.iter().take(most).map(|line| clean::cut(line, longest)).collect();
+    if lines.len() > most {
+        shown.push(format!("… ({} lines more)", lines.len() - most));
+    }
+    let fence = "`".repeat(longest_run(&shown).max(2) + 1);
+    format!("{fence}text\n{}\n{fence}\n", shown.join("\n"))
+}
+
+/// A link to a place that GitHub or our own configuration named. Only plain web addresses become links.
+pub fn link(text: &str, url: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#%=&+,;".contains(c);
+    if (url.starts_with("https://") || url.starts_with("http://")) && url.chars().all(plain) {
+        format!("[{text}](<{url}>)")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// One row of a table, from cells that are safe already.
+pub fn row<'c>(cells: impl IntoIterator<Item = &'c str>) -> String {
+    format!("| {} |\n", cells.into_iter().collect::<Vec<_>>().join(" | "))
+}
+
+/// The head of a table; `columns` are our own words.
+pub fn head(columns: &[&str]) -> String {
+    format!("{}{}", row(columns.iter().copied()), row(columns.iter().map(|_| "---")))
+}
+
+/// The longest run of backticks: a fence must be longer (CommonMark 4.5).
+fn longest_run(lines: &[String]) -> usize {
+    lines.iter().flat_map(|line| line.split(|c| c != '`')).map(str::len).max().unwrap_or(0)
+}

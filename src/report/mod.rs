@@ -1,0 +1,53 @@
+//! What people read. Steps tell what happened once, as events; only this room chooses words.
+//!
+//! Every reader folds the same events into a [`Story`] and renders from it, so that console, summary, evidence and
+//! outputs cannot disagree (F90: text is rendered from results). Each reader works live and from a stored list of
+//! events. None of them can fail a run: what cannot be written is told once in the log.
+//!
+//! Text that came from elsewhere (a server, an API, a file name) is made safe where it is written: [`clean`] for the
+//! log, [`markdown`] for the summary. Secrets are taken out of everything by the [`Redactor`].
+
+pub mod clean;
+pub mod console;
+pub mod evidence;
+pub mod file;
+pub mod journal;
+pub mod log;
+pub mod markdown;
+pub mod outputs;
+pub mod plan;
+pub mod redact;
+mod sections;
+pub mod story;
+pub mod summary;
+pub mod words;
+
+pub use console::Console;
+pub use evidence::Evidence;
+pub use journal::Journal;
+pub use log::{Log, Style};
+pub use outputs::Outputs;
+pub use plan::Plan;
+pub use redact::Redactor;
+pub use story::Story;
+pub use summary::Summary;
+
+use std::path::PathBuf;
+
+/// What readers need to know and no step tells.
+#[derive(Debug, Clone, Default)]
+pub struct Setting {
+    /// The workflow run we are part of: `https://github.com/acme/shop/actions/runs/4711`.
+    pub run_url: Option<String>,
+    /// The words that open this stage's door, without a plan's digest; shown under a plan.
+    pub phrase: Option<String>,
+}
+
+/// The folder for reports, and how a later step of the workflow finds it. The two differ inside a container, where the
+/// workspace is mounted under another path.
+#[derive(Debug, Clone)]
+pub struct ReportDir {
+    pub path: PathBuf,
+    /// Relative to the workspace where it is inside, without a trailing slash.
+    pub shown: String,
+}

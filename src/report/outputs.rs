@@ -1,0 +1,143 @@
+//! The outputs of the step, for the steps after it.
+
+use std::{
+    collections::BTreeMap,
+    fs::OpenOptions,
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use uuid::Uuid;
+
+use super::{ReportDir, evidence, file::Complaint, log::Log, story::Story};
+use crate::{
+    domain::{
+        Outcome, Sha256Digest,
+        fact::{ArtifactFact, BackupFact, BuildRun, BundleFact, Switch, key},
+    },
+    engine::event::{Body, Event, Reader},
+};
+
+/// Appends to the file of outputs: each value as soon as it is known, so that a run that is killed has left what it knew;
+/// the outcome at the end. A value that is not known is not written: `null` would be taken for a value (F4).
+pub struct Outputs {
+    path: Option<PathBuf>,
+    reports: Option<ReportDir>,
+    log: Log,
+    complaint: Complaint,
+    story: Story,
+    written: BTreeMap<&'static str, String>,
+}
+
+impl Outputs {
+    /// `path` is where `GITHUB_OUTPUT` points, if anywhere. Stands behind [`Evidence`](super::Evidence) among the
+    /// readers: it names the report's files only when they are there.
+    pub fn new(path: Option<PathBuf>, reports: Option<ReportDir>, log: Log) -> Self {
+        let complaint = Complaint::new("the outputs", log.clone());
+        Self { path, reports, log, complaint, story: Story::default(), written: BTreeMap::new() }
+    }
+}
+
+impl Reader for Outputs {
+    fn read(&mut self, event: &Event) {
+        self.story.hear(event);
+        match event.body {
+            Body::Fact { .. } => self.write_new(of_facts(&self.story)),
+            Body::RunFinished { .. } => {
+                self.write_new(of_facts(&self.story));
+                self.write_new(self.of_reports());
+                self.write_new(of_ending(&self.story));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Outputs {
+    fn of_reports(&self) -> Vec<(&'static str, Option<String>)> {
+        let shown = |extension| {
+            let reports = self.reports.as_ref()?;
+            let name = evidence::file_name(&self.story, extension);
+            reports.path.join(&name).is_file().then(|| format!("{}/{name}", reports.shown))
+        };
+        vec![("report", shown("md")), ("report-json", shown("json"))]
+    }
+
+    fn write_new(&mut self, outputs: Vec<(&'static str, Option<String>)>) {
+        for (key, value) in outputs {
+            if let Some(value) = value
+                && self.written.get(key) != Some(&value)
+            {
+                self.write(key, &value);
+                self.written.insert(key, value);
+            }
+        }
+    }
+
+    fn write(&mut self, key: &'static str, value: &str) {
+        let Some(path) = &self.path else { return };
+        if self.log.redactor().finds(value) {
+            let text = format!("the output `{key}` would contain a secret, so it is not written");
+            self.log.warning("An output was held back", &text);
+            return;
+        }
+        let result = entry(key, value).and_then(|entry| OpenOptions::new().append(true).create(true).open(path)?.write_all(entry.as_bytes()));
+        self.complaint.unless_ok(path, result);
+    }
+}
+
+/// One entry of the file, in the form that no value can break out of (packages/core/src/file-command.ts in actions/toolkit):
+/// the delimiter is random, and an entry whose value contains it is refused.
+fn entry(key: &str, value: &str) -> io::Result<String> {
+    let delimiter = format!("ghadelimiter_{}", Uuid::new_v4());
+    if value.contains(&delimiter) {
+        return Err(io::Error::other(format!("the value of `{key}` contains the delimiter {delimiter}")));
+    }
+    Ok(format!("{key}<<{delimiter}\n{value}\n{delimiter}\n"))
+}
+
+/// What the facts say so far.
+fn of_facts(story: &Story) -> Vec<(&'static str, Option<String>)> {
+    let text = |key| story.text_fact(key).map(str::to_owned);
+    let bundle: Option<BundleFact> = story.fact(key::BUNDLE);
+    vec![
+        ("executed", story.fact::<bool>(key::EXECUTED).map(|executed| executed.to_string())),
+        ("plan-digest", story.fact::<Sha256Digest>(key::PLAN_DIGEST).map(|digest| digest.to_string())),
+        ("release", text(key::RELEASE)),
+        ("previous-release", text(key::PREVIOUS_RELEASE)),
+        ("sha", text(key::SHA)),
+        ("build-run-id", story.fact::<BuildRun>(key::BUILD_RUN).map(|run| run.id.to_string())),
+        ("bundle", bundle.as_ref().map(|bundle| bundle.file.clone())),
+        ("bundle-sha256", bundle.map(|bundle| bundle.sha256.to_string())),
+        ("artifact-name", story.fact::<ArtifactFact>(key::ARTIFACT).map(|artifact| artifact.name)),
+        ("backup", story.fact::<BackupFact>(key::BACKUP).map(|backup| backup.path)),
+        ("ledger", text(key::LEDGER)),
+        ("url", text(key::URL)),
+        ("downtime-ms", downtime(story)),
+    ]
+}
+
+/// The time in which the link was neither old nor new, rounded up to whole milliseconds.
+fn downtime(story: &Story) -> Option<String> {
+    let switch: Switch = story.fact(key::SWITCH)?;
+    Some(switch.took_us?.div_ceil(1000).to_string())
+}
+
+fn of_ending(story: &Story) -> Vec<(&'static str, Option<String>)> {
+    let Some(outcome) = &story.outcome else { return Vec::new() };
+    vec![
+        ("executed", Some(story.executed().to_string())),
+        ("decision", Some(decision(story, outcome).to_owned())),
+        ("outcome", Some(outcome.word().to_owned())),
+    ]
+}
+
+/// `go` when the release is live, the checks passed, or the plan met no problem on the way.
+fn decision(story: &Story, outcome: &Outcome) -> &'static str {
+    let problem = || story.rows.iter().any(|row| row.failure().is_some());
+    match outcome {
+        Outcome::Live { .. } | Outcome::Passed => "go",
+        Outcome::Planned if !problem() => "go",
+        Outcome::Planned | Outcome::Refused { .. } | Outcome::RolledBack { .. } | Outcome::Stuck { .. } => "no-go",
+    }
+}

@@ -1,0 +1,365 @@
+//! Parts of Markdown that summary and evidence share. Each is empty when there is nothing to say.
+
+use super::{
+    Setting,
+    markdown::{block, code, head, inline, link, row, short},
+    story::{Row, RowState, Story, UndoTold},
+    words,
+};
+use crate::{
+    domain::{
+        CommitSha, Failure, Outcome, Sha256Digest,
+        fact::{ArtifactFact, BackupFact, BuildRun, BundleFact, Endpoint, HealthReport, Migrations, Score, Services, Switch, key},
+        gate::GateReport,
+    },
+    engine::event::Verdict,
+};
+
+/// Longest text in a cell, in characters.
+const CELL: usize = 240;
+/// Longest cause or hint, in characters.
+const SENTENCE: usize = 1200;
+/// Most lines of details, and the longest of them in bytes.
+const DETAILS: (usize, usize) = (40, 300);
+/// The same for commands to type: a cut command is worse than a long page.
+const COMMANDS: (usize, usize) = (40, 1500);
+/// Most entries of a list (migrations, warnings, failing gates).
+const ENTRIES: usize = 20;
+
+/// From what to what, where, and how long it took.
+pub(super) fn overview(story: &Story, setting: &Setting) -> String {
+    let build: Option<BuildRun> = story.fact(key::BUILD_RUN);
+    let mut lines = Vec::new();
+    if let Some(release) = story.text_fact(key::RELEASE) {
+        let from = story.text_fact(key::PREVIOUS_RELEASE).map_or("nothing".to_owned(), code);
+        lines.push(("Release", format!("{from} → {}", code(release))));
+    }
+    if let Some(url) = story.text_fact(key::URL) {
+        lines.push(("Site", link(&inline(url), url)));
+    }
+    if let Some(environment) = story.text_fact(key::ENVIRONMENT) {
+        let server = story.text_fact(key::SERVER).map(|server| format!(" on {}", code(server))).unwrap_or_default();
+        lines.push(("Environment", format!("{}{server}", inline(environment))));
+    }
+    if let Some(sha) = story.fact::<CommitSha>(key::SHA) {
+        let run_url = setting.run_url.as_deref().or(build.as_ref().map(|build| build.url.as_str()));
+        lines.push(("Commit", commit(&sha, run_url)));
+    }
+    if let Some(build) = &build {
+        lines.push(("Built by", built_by(build)));
+    }
+    lines.push(("Stage", inline(&story.stage)));
+    lines.push(("Took", words::duration(story.took_ms)));
+    table_of_pairs(&lines)
+}
+
+fn commit(sha: &CommitSha, run_url: Option<&str>) -> String {
+    let repository = run_url.and_then(|url| url.split_once("/actions/runs/")).map(|(repository, _)| repository);
+    match repository {
+        Some(repository) => link(&code(sha.short()), &format!("{repository}/commit/{sha}")),
+        None => code(sha.short()),
+    }
+}
+
+fn built_by(build: &BuildRun) -> String {
+    let branch = build.branch.as_deref().map(|branch| format!(" on {}", code(branch))).unwrap_or_default();
+    let run = link(&format!("run {}", build.id), &build.url);
+    format!("{} {run}, attempt {}, {}{branch}", code(&build.workflow), build.attempt, inline(&build.event))
+}
+
+/// What went wrong, what stays, and what to type, for an ending that is not a good one.
+pub(super) fn ending(story: &Story) -> String {
+    let Some(outcome) = &story.outcome else { return String::new() };
+    let (Some(at), Some(cause)) = (outcome.at(), outcome.cause()) else { return String::new() };
+    let mut text = String::new();
+    if let Outcome::Stuck { undoing, undo_cause, by_hand, .. } = outcome {
+        text.push_str(&failure("What could not be undone", &words::title_of(story, undoing.as_str()), undo_cause));
+        if !by_hand.is_empty() {
+            text.push_str(&format!("### Type this on the server\n\n{}\n", block(by_hand, COMMANDS.0, COMMANDS.1)));
+        }
+    }
+    text.push_str(&failure("What failed", &words::title_of(story, at.as_str()), cause));
+    text.push_str(&what_stays(outcome));
+    text
+}
+
+fn failure(title: &str, at: &str, failure: &Failure) -> String {
+    let mut text = format!("### {title}\n\n**{}**: {}: {}\n\n", inline(at), short(&failure.doing, SENTENCE), short(&failure.cause, SENTENCE));
+    if let Some(hint) = &failure.hint {
+        text.push_str(&format!("**What to do:** {}\n\n", short(hint, SENTENCE)));
+    }
+    if !failure.details.is_empty() {
+        text.push_str(&block(&failure.details, DETAILS.0, DETAILS.1));
+        text.push('\n');
+    }
+    text
+}
+
+fn what_stays(outcome: &Outcome) -> String {
+    let (Outcome::Refused { stays, .. } | Outcome::RolledBack { stays, .. } | Outcome::Stuck { stays, .. }) = outcome else {
+        return String::new();
+    };
+    if stays.is_empty() {
+        return match outcome {
+            Outcome::Stuck { .. } => String::new(),
+            _ => "**What stays:** nothing.\n\n".to_owned(),
+        };
+    }
+    format!("### What stays\n\n{}\n", list(stays.iter().map(|stays| short(stays, CELL))))
+}
+
+/// Warnings that steps gave, rows that ended with one, and holds that could not be given back.
+pub(super) fn warnings(story: &Story) -> String {
+    let told = story.warnings.iter().map(|warning| warning_line(story, &warning.step, &warning.text, warning.hint.as_deref()));
+    let advisory = story.rows.iter().filter(|row| row.verdict() == Some(Verdict::Warned)).filter_map(|row| {
+        let failure = row.failure()?;
+        Some(warning_line(story, row.info.step.as_str(), &failure.to_string(), failure.hint.as_deref()))
+    });
+    let kept = story.released.iter().filter_map(|ended| {
+        let failure = ended.failure.as_ref()?;
+        Some(warning_line(story, &ended.step, &failure.to_string(), failure.hint.as_deref()))
+    });
+    let lines: Vec<String> = told.chain(advisory).chain(kept).collect();
+    if lines.is_empty() { String::new() } else { format!("### {}\n\n{}\n", capital(&words::count(lines.len(), "warning")), list(lines)) }
+}
+
+fn warning_line(story: &Story, step: &str, text: &str, hint: Option<&str>) -> String {
+    let hint = hint.map(|hint| format!(" **What to do:** {}", short(hint, SENTENCE))).unwrap_or_default();
+    format!("⚠️ **{}**: {}{hint}", inline(&words::title_of(story, step)), short(text, SENTENCE))
+}
+
+/// The numbers by which a release is judged, each in one line.
+pub(super) fn checks(story: &Story) -> String {
+    let mut lines = Vec::new();
+    if let Some(report) = story.fact::<GateReport>(key::GATES) {
+        lines.push(("Gates", scored(report.passed(), report.total())));
+    }
+    if let Some(report) = story.fact::<HealthReport>(key::BASELINE) {
+        lines.push(("Health before", health_score(&report)));
+    }
+    if let Some(report) = story.fact::<HealthReport>(key::HEALTH) {
+        lines.push(("Health", health_score(&report)));
+    }
+    if let Some(report) = story.fact::<HealthReport>(key::HEALTH_AFTER_ROLLBACK) {
+        lines.push(("Health after rollback", health_score(&report)));
+    }
+    if let Some(Score { passed, total }) = story.fact(key::ASSETS) {
+        lines.push(("Assets", scored(passed, total)));
+    }
+    if let Some(bundle) = story.fact::<BundleFact>(key::BUNDLE) {
+        lines.push(("Bundle", bundle_line(&bundle)));
+    }
+    if let Some(artifact) = story.fact::<ArtifactFact>(key::ARTIFACT) {
+        lines.push(("Artifact", artifact_line(&artifact)));
+    }
+    if let Some(backup) = story.fact::<BackupFact>(key::BACKUP) {
+        lines.push(("Backup", backup_line(&backup)));
+    }
+    if let Some(migrations) = story.fact::<Migrations>(key::MIGRATIONS) {
+        lines.push(("Migrations", migrations_line(&migrations)));
+    }
+    if let Some(switch) = story.fact::<Switch>(key::SWITCH) {
+        lines.push(("Switch", switch_line(&switch)));
+    }
+    if let Some(services) = story.fact::<Services>(key::SERVICES) {
+        lines.push(("Services", services_line(&services)));
+    }
+    if let Some(digest) = story.fact::<Sha256Digest>(key::PLAN_DIGEST) {
+        lines.push(("Plan", code(digest.short())));
+    }
+    if let Some(ledger) = story.text_fact(key::LEDGER) {
+        lines.push(("Ledger", code(ledger)));
+    }
+    if lines.is_empty() { String::new() } else { format!("### Checks\n\n{}\n", table_of_pairs(&lines)) }
+}
+
+fn scored(passed: usize, total: usize) -> String {
+    let mark = if passed == total && total > 0 { "✅" } else { "❌" };
+    format!("{mark} {passed}/{total}")
+}
+
+fn health_score(report: &HealthReport) -> String {
+    let score = report.score();
+    format!("{}, attempt {} of {}", scored(score.passed, score.total), report.attempt, report.of)
+}
+
+fn bundle_line(bundle: &BundleFact) -> String {
+    let seen = bundle.verified_at.iter().map(|place| short(place, CELL)).collect::<Vec<_>>().join(", ");
+    let seen = if seen.is_empty() { String::new() } else { format!("; digest seen at: {seen}") };
+    format!(
+        "{}, {}, {}, SHA-256 {}{seen}",
+        code(&bundle.file),
+        words::bytes(bundle.size),
+        words::count(bundle.files, "file"),
+        code(bundle.sha256.short())
+    )
+}
+
+fn artifact_line(artifact: &ArtifactFact) -> String {
+    let expires = artifact.expires_at.as_deref().map(|at| format!(", expires {}", short(at, CELL))).unwrap_or_default();
+    format!("{}, {}, id {}{expires}", code(&artifact.name), words::bytes(artifact.size), artifact.id)
+}
+
+fn backup_line(backup: &BackupFact) -> String {
+    let files = backup.files.iter().map(|file| {
+        format!("{} {}, SHA-256 {} ({})", code(&file.name), words::bytes(file.size), code(file.sha256.short()), short(&file.counted, CELL))
+    });
+    let skipped = backup.skipped.iter().map(|skipped| format!("not backed up: {}", short(skipped, CELL)));
+    format!("{}: {}", code(&backup.path), files.chain(skipped).take(ENTRIES).collect::<Vec<_>>().join("; "))
+}
+
+fn migrations_line(migrations: &Migrations) -> String {
+    match migrations.ran.as_slice() {
+        [] => "none were pending".to_owned(),
+        ran => {
+            let more = if ran.len() > ENTRIES { format!(", and {} more", ran.len() - ENTRIES) } else { String::new() };
+            let names: Vec<String> = ran.iter().take(ENTRIES).map(|name| code(name)).collect();
+            format!("{} ran: {}{more}", ran.len(), names.join(", "))
+        }
+    }
+}
+
+fn switch_line(switch: &Switch) -> String {
+    let from = switch.from.as_deref().map_or("nothing".to_owned(), code);
+    let took = match switch.took_us {
+        Some(us) => format!(", in {}.{:03} ms", us / 1000, us % 1000),
+        None => String::new(),
+    };
+    format!("{from} → {}{took}", code(switch.to.as_str()))
+}
+
+fn services_line(services: &Services) -> String {
+    let timeout = match services.process_control_timeout {
+        Some(0) => "; process_control_timeout is 0: a reload cuts running requests".to_owned(),
+        Some(seconds) => format!("; process_control_timeout is {seconds} s"),
+        None => String::new(),
+    };
+    format!("{}, reloaded by {}{timeout}", code(&services.fpm), code(&services.reload.join(" ")))
+}
+
+/// The gates that failed, each with what is wrong.
+pub(super) fn failing_gates(story: &Story) -> String {
+    let Some(report) = story.fact::<GateReport>(key::GATES) else { return String::new() };
+    let lines: Vec<String> = report
+        .failures()
+        .map(|gate| format!("❌ {}: {}", code(&gate.name), short(gate.problem.as_deref().unwrap_or_default(), CELL)))
+        .collect();
+    if lines.is_empty() { String::new() } else { format!("### Gates that failed\n\n{}\n", list(lines)) }
+}
+
+/// Every gate with its result.
+pub(super) fn all_gates(story: &Story) -> String {
+    let Some(report) = story.fact::<GateReport>(key::GATES) else { return "Not reached.\n".to_owned() };
+    let rows = report.results.iter().map(|gate| {
+        let result = gate.problem.as_deref().map_or("✅".to_owned(), |problem| format!("❌ {}", short(problem, CELL)));
+        row([code(&gate.name).as_str(), result.as_str()])
+    });
+    format!("Gates {}\n\n{}{}", report.score(), head(&["Gate", "Result"]), rows.collect::<String>())
+}
+
+/// Each endpoint's last answer.
+pub(super) fn health(story: &Story) -> String {
+    [("Health", key::HEALTH), ("Health of the old release, after the rollback", key::HEALTH_AFTER_ROLLBACK)]
+        .into_iter()
+        .filter_map(|(title, key)| Some(health_table(title, &story.fact(key)?)))
+        .collect()
+}
+
+/// The same as text for the round before the release.
+pub(super) fn baseline(story: &Story) -> String {
+    story.fact::<HealthReport>(key::BASELINE).map(|report| health_table("Health before the release", &report)).unwrap_or_default()
+}
+
+fn health_table(title: &str, report: &HealthReport) -> String {
+    let rows: String = report.endpoints.iter().map(endpoint).collect();
+    let score = report.score();
+    format!(
+        "### {title}: {}/{}\n\n{}{rows}\n",
+        score.passed,
+        score.total,
+        head(&["Endpoint", "Status", "Time", "Answered as", "Result"])
+    )
+}
+
+fn endpoint(endpoint: &Endpoint) -> String {
+    let status = endpoint.status.map_or("no answer".to_owned(), |status| status.to_string());
+    let answered = endpoint.answered_as.as_deref().map_or("-".to_owned(), code);
+    let result = endpoint.problem.as_deref().map_or("✅".to_owned(), |problem| format!("❌ {}", short(problem, CELL)));
+    row([code(&endpoint.path).as_str(), &status, &format!("{} ms", endpoint.took_ms), &answered, &result])
+}
+
+/// The lines of the table of steps, one for each row of the run.
+pub(super) fn step_rows(story: &Story) -> Vec<String> {
+    story.rows.iter().map(|step| step_row(story, step)).collect()
+}
+
+pub(super) const STEPS_HEAD: [&str; 5] = ["#", "Step", "Verdict", "Time", "Result"];
+
+fn step_row(story: &Story, step: &Row) -> String {
+    let number = step.info.number.map(|number| number.to_string()).unwrap_or_default();
+    let (verdict, took, text) = match &step.state {
+        RowState::NotReached if story.plan.is_some() => ("📋 would run", String::new(), step.info.undo.clone().unwrap_or_default()),
+        RowState::NotReached => ("◽ not reached", String::new(), String::new()),
+        RowState::Running { since_ms } => ("⏳ running", words::duration(story.took_ms.saturating_sub(*since_ms)), String::new()),
+        RowState::Finished { verdict, text, took_ms, .. } => (verdict_mark(*verdict), words::duration(*took_ms), text.clone()),
+    };
+    let text = match &step.state {
+        RowState::NotReached if !text.is_empty() => format!("undo: {}", short(&text, CELL)),
+        _ => short(&text, CELL),
+    };
+    let undone = step.undo.as_ref().map(undone).unwrap_or_default();
+    row([number.as_str(), &inline(&step.info.title), verdict, &took, &format!("{text}{undone}")])
+}
+
+fn undone(undo: &UndoTold) -> String {
+    let text = match &undo.done {
+        None => format!("⏳ being undone: {}", short(&undo.text, CELL)),
+        Some(ended) if ended.failure.is_some() => format!("🚨 NOT undone: {}", short(&ended.text, CELL)),
+        Some(ended) if undo.undone => format!("↩️ undone: {}", short(&ended.text, CELL)),
+        Some(ended) => format!("nothing to undo: {}", short(&ended.text, CELL)),
+    };
+    format!("<br>{text}")
+}
+
+pub(super) fn verdict_mark(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Passed => "✅ passed",
+        Verdict::Warned => "⚠️ warned",
+        Verdict::Skipped => "⏭️ skipped",
+        Verdict::Failed => "❌ failed",
+    }
+}
+
+pub(super) fn list(lines: impl IntoIterator<Item = String>) -> String {
+    let mut text = String::new();
+    let mut left_out = 0;
+    for (index, line) in lines.into_iter().enumerate() {
+        if index < ENTRIES {
+            text.push_str(&format!("- {line}\n"));
+        } else {
+            left_out += 1;
+        }
+    }
+    if left_out > 0 {
+        text.push_str(&format!("- … and {left_out} more\n"));
+    }
+    text
+}
+
+/// A table of names and values: its first line is the head, as Markdown knows no table without one.
+pub(super) fn table_of_pairs(lines: &[(&str, String)]) -> String {
+    let mut text = String::new();
+    for (index, (name, value)) in lines.iter().enumerate() {
+        if index == 0 {
+            text.push_str(&head(&[name, value]));
+        } else {
+            text.push_str(&row([format!("**{name}**").as_str(), value]));
+        }
+    }
+    text
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

@@ -1,0 +1,227 @@
+//! The run so far, as one value. All readers render from it.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    domain::{Failure, Outcome, fact::key},
+    engine::event::{Body, Event, Preview, RowInfo, RowKind, Verdict},
+};
+
+/// Version of the JSON that [`Story::document`] writes.
+const DOCUMENT_VERSION: u32 = 1;
+
+/// Everything the events told, in the order of the table.
+#[derive(Debug, Clone, Default)]
+pub struct Story {
+    pub stage: String,
+    /// When the run began, milliseconds since 1970.
+    pub began_unix_ms: i64,
+    /// From the beginning to the last event.
+    pub took_ms: u64,
+    pub rows: Vec<Row>,
+    pub facts: BTreeMap<String, Value>,
+    pub warnings: Vec<Warning>,
+    pub plan: Option<PlanTold>,
+    /// How holds were given back.
+    pub released: Vec<Ended>,
+    /// `None` while it runs, and for ever if it was killed.
+    pub outcome: Option<Outcome>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    #[serde(flatten)]
+    pub info: RowInfo,
+    #[serde(flatten)]
+    pub state: RowState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo: Option<UndoTold>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum RowState {
+    NotReached,
+    Running { since_ms: u64 },
+    Finished { verdict: Verdict, text: String, failure: Option<Failure>, took_ms: u64 },
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct UndoTold {
+    /// What undoing this row means.
+    pub text: String,
+    /// `None` while it is being undone.
+    pub done: Option<Ended>,
+    /// Whether something was there to be taken back.
+    pub undone: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Ended {
+    pub step: String,
+    pub text: String,
+    pub failure: Option<Failure>,
+    pub took_ms: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Warning {
+    pub step: String,
+    pub text: String,
+    pub hint: Option<String>,
+}
+
+/// Why the run stopped at the seam, and what it would have done.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlanTold {
+    pub because: String,
+    pub previews: Vec<Preview>,
+}
+
+impl Story {
+    /// The story that a stored list of events tells.
+    pub fn of<'e>(events: impl IntoIterator<Item = &'e Event>) -> Self {
+        let mut story = Self::default();
+        events.into_iter().for_each(|event| story.hear(event));
+        story
+    }
+
+    /// Takes in one event.
+    pub fn hear(&mut self, event: &Event) {
+        self.took_ms = event.elapsed_ms;
+        match &event.body {
+            Body::RunStarted { stage, rows } => {
+                self.stage.clone_from(stage);
+                self.began_unix_ms = event.unix_ms - i64::try_from(event.elapsed_ms).unwrap_or(0);
+                self.rows = rows.iter().map(|info| Row { info: info.clone(), state: RowState::NotReached, undo: None }).collect();
+            }
+            Body::Started { step } => self.set(step.as_str(), RowState::Running { since_ms: event.elapsed_ms }),
+            Body::Finished { step, verdict, text, failure, took_ms } => {
+                let state = RowState::Finished { verdict: *verdict, text: text.clone(), failure: failure.clone(), took_ms: *took_ms };
+                self.set(step.as_str(), state);
+            }
+            Body::Committed { step } => {
+                let text = "no going back from here".to_owned();
+                self.set(step.as_str(), RowState::Finished { verdict: Verdict::Passed, text, failure: None, took_ms: 0 });
+            }
+            Body::UndoStarted { step, text } => {
+                if let Some(row) = self.row_mut(step.as_str()) {
+                    row.undo = Some(UndoTold { text: text.clone(), done: None, undone: false });
+                }
+            }
+            Body::UndoFinished { step, undone, text, failure, took_ms } => {
+                let ended = Ended { step: step.to_string(), text: text.clone(), failure: failure.clone(), took_ms: *took_ms };
+                if let Some(undo) = self.row_mut(step.as_str()).and_then(|row| row.undo.as_mut()) {
+                    undo.done = Some(ended);
+                    undo.undone = *undone;
+                }
+            }
+            Body::Fact { key, value, .. } => {
+                self.facts.insert(key.clone(), value.clone());
+            }
+            Body::Warned { step, text, hint } => {
+                self.warnings.push(Warning { step: step.to_string(), text: text.clone(), hint: hint.clone() });
+            }
+            Body::Planned { because, previews } => self.plan = Some(PlanTold { because: because.clone(), previews: previews.clone() }),
+            Body::Released { step, text, failure } => {
+                self.released.push(Ended { step: step.to_string(), text: text.clone(), failure: failure.clone(), took_ms: 0 });
+            }
+            Body::RunFinished { outcome } => self.outcome = Some(outcome.clone()),
+            Body::Line { .. } | Body::Progress { .. } | Body::Attempt { .. } => {}
+        }
+    }
+
+    pub fn row(&self, step: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.info.step.as_str() == step)
+    }
+
+    /// A fact in its type. What has another shape than its key promises counts as not told: a reader prints nothing
+    /// rather than something wrong (F4).
+    pub fn fact<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        self.facts.get(key).and_then(|value| T::deserialize(value).ok())
+    }
+
+    /// A fact that is text; empty text counts as not told.
+    pub fn text_fact(&self, key: &str) -> Option<&str> {
+        self.facts.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// Whether the rows after the seam were allowed to run.
+    pub fn executed(&self) -> bool {
+        self.fact(key::EXECUTED).unwrap_or(false)
+    }
+
+    /// A stage that works on the runner alone cannot say anything of a site.
+    pub fn runs_without_server(&self) -> bool {
+        self.stage == "build-gate"
+    }
+
+    /// Rows after the seam.
+    pub fn release_rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| !row.info.survey)
+    }
+
+    /// Everything as JSON, for programs.
+    pub fn document(&self) -> Value {
+        serde_json::json!({
+            "version": DOCUMENT_VERSION,
+            "stage": self.stage,
+            "began": super::words::time(self.began_unix_ms),
+            "took_ms": self.took_ms,
+            "outcome": self.outcome.as_ref().map(Outcome::word),
+            "exit_code": self.outcome.as_ref().map(Outcome::exit_code),
+            "ending": self.outcome,
+            "facts": self.facts,
+            "plan": self.plan,
+            "warnings": self.warnings,
+            "rows": self.rows,
+            "released": self.released,
+        })
+    }
+
+    fn row_mut(&mut self, step: &str) -> Option<&mut Row> {
+        self.rows.iter_mut().find(|row| row.info.step.as_str() == step)
+    }
+
+    fn set(&mut self, step: &str, state: RowState) {
+        if let Some(row) = self.row_mut(step) {
+            row.state = state;
+        }
+    }
+}
+
+impl Row {
+    /// Number and title, as in the table.
+    pub fn name(&self) -> String {
+        match self.info.number {
+            Some(number) => format!("{number} {}", self.info.title),
+            None => self.info.title.clone(),
+        }
+    }
+
+    /// Whether it runs or is being undone.
+    pub fn is_at_work(&self) -> bool {
+        matches!(self.state, RowState::Running { .. }) || self.undo.as_ref().is_some_and(|undo| undo.done.is_none())
+    }
+
+    pub fn verdict(&self) -> Option<Verdict> {
+        match &self.state {
+            RowState::Finished { verdict, .. } => Some(*verdict),
+            RowState::NotReached | RowState::Running { .. } => None,
+        }
+    }
+
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.state {
+            RowState::Finished { failure, .. } => failure.as_ref(),
+            RowState::NotReached | RowState::Running { .. } => None,
+        }
+    }
+
+    pub fn changes_something(&self) -> bool {
+        self.info.kind == RowKind::Change
+    }
+}

@@ -1,0 +1,119 @@
+//! Numbers and endings in words.
+
+use super::story::{RowState, Story};
+use crate::{
+    domain::{FailureKind, Outcome, fact::key, fact::HealthReport},
+    engine::event::Verdict,
+};
+
+/// `340 ms`, `1.2 s`, `1 min 12 s`, `2 h 3 min`
+pub fn duration(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0 => format!("{ms} ms"),
+        1..60 => format!("{seconds}.{} s", ms % 1000 / 100),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// `812 B`, `26.6 MB`: decimal, as networks and GitHub's pages count.
+pub fn bytes(bytes: u64) -> String {
+    let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    match units.into_iter().find(|(size, _)| bytes >= *size) {
+        Some((size, unit)) => format!("{}.{} {unit}", bytes / size, bytes % size / (size / 10)),
+        None => format!("{bytes} B"),
+    }
+}
+
+/// `1 warning`, `2 warnings`
+pub fn count(n: usize, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+}
+
+/// `2025-11-02 15:49:00 UTC`
+pub fn time(unix_ms: i64) -> String {
+    at(unix_ms, "%Y-%m-%d %H:%M:%S UTC")
+}
+
+/// `20251102T154900Z`, for names of files.
+pub fn stamp(unix_ms: i64) -> String {
+    at(unix_ms, "%Y%m%dT%H%M%SZ")
+}
+
+fn at(unix_ms: i64, format: &str) -> String {
+    chrono::DateTime::from_timestamp_millis(unix_ms).unwrap_or_default().format(format).to_string()
+}
+
+/// How the run ended, in one line; it stands at the top of the summary and at the end of the log.
+///
+/// What it claims was seen: after a rollback it says "healthy" only when the old release was asked again (F90).
+pub fn headline(story: &Story) -> String {
+    let site = !story.runs_without_server();
+    match &story.outcome {
+        None if story.plan.is_some() => "Running: the plan is made, nothing was changed".to_owned(),
+        None => format!("Running: if you read this after the run has ended, it died at: {}", whereabouts(story)),
+        Some(Outcome::Planned) => "Planned: nothing was changed".to_owned(),
+        Some(Outcome::Passed) if site => "Passed: everything is in order".to_owned(),
+        Some(Outcome::Passed) => "Passed: the bundle is ready".to_owned(),
+        Some(Outcome::Live { warnings: 0 }) => "Live: the new release is live and healthy".to_owned(),
+        Some(Outcome::Live { warnings }) => format!("Live, with {}: the new release is live and healthy", count(*warnings, "warning")),
+        Some(Outcome::Refused { cause, stays, .. }) => format!("{}: {}", refusal(cause.kind), untouched(site, stays)),
+        Some(Outcome::RolledBack { .. }) => format!("Rolled back: {}", after_rollback(story)),
+        Some(Outcome::Stuck { undoing, .. }) => format!("HELP NEEDED NOW: {} could not be undone", title_of(story, undoing.as_str())),
+    }
+}
+
+fn refusal(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Refused => "Refused",
+        FailureKind::Input => "Refused, an input is wrong",
+        FailureKind::World | FailureKind::Bug => "Failed",
+        FailureKind::Cancelled => "Cancelled",
+    }
+}
+
+fn untouched(site: bool, stays: &[String]) -> &'static str {
+    match (site, stays.is_empty()) {
+        (false, _) => "there is no bundle, and no server was contacted",
+        (true, true) => "the site is untouched",
+        (true, false) => "the old release was live all the time, but something stays",
+    }
+}
+
+fn after_rollback(story: &Story) -> String {
+    let health: Option<HealthReport> = story.fact(key::HEALTH_AFTER_ROLLBACK);
+    let old = if story.text_fact(key::PREVIOUS_RELEASE).is_some() { "the old release is live again" } else { "nothing is live, as before" };
+    match health {
+        Some(health) if health.healthy() => format!("{old} and healthy ({}/{})", health.score().passed, health.score().total),
+        Some(_) => format!("{old} and NOT healthy"),
+        None => format!("{old}"),
+    }
+}
+
+/// The row that was at work when the last event was told.
+pub fn whereabouts(story: &Story) -> String {
+    let undoing = story.rows.iter().rev().find(|row| row.undo.as_ref().is_some_and(|undo| undo.done.is_none()));
+    let running = || story.rows.iter().rev().find(|row| matches!(row.state, RowState::Running { .. }));
+    let ended = || story.rows.iter().rev().find(|row| matches!(row.state, RowState::Finished { .. }));
+    match (undoing, running(), ended()) {
+        (Some(row), _, _) => format!("undoing \"{}\"", row.name()),
+        (None, Some(row), _) => row.name(),
+        (None, None, Some(row)) => format!("after \"{}\"", row.name()),
+        (None, None, None) => "the start".to_owned(),
+    }
+}
+
+/// The title of a row, with its number; the plain name for what is not a row (`start`).
+pub fn title_of(story: &Story, step: &str) -> String {
+    story.row(step).map_or_else(|| step.to_owned(), |row| row.name())
+}
+
+pub fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Passed => "passed",
+        Verdict::Warned => "warned",
+        Verdict::Skipped => "skipped",
+        Verdict::Failed => "FAILED",
+    }
+}

@@ -1,0 +1,252 @@
+//! The files that are made from the table of inputs, so that none of them can say something else.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use gated_deploy::inputs::{
+    flags::wrap,
+    table::{APPROVAL_PHRASE, ENVIRONMENTS, EXIT_CODES, INPUTS, Input, Kind, OUTPUTS, POLICY_KEYS, Preset, Subject},
+};
+use serde_json::{Map, Value, json};
+
+const MADE: &str = "Made by `cargo xtask sync` from src/inputs/table.rs; do not edit.";
+/// Columns of text in action.yml.
+const WIDTH: usize = 110;
+
+/// Writes the files, or, to check, fails and says what is different.
+pub(crate) fn run(root: &Path, check: bool) -> anyhow::Result<()> {
+    let mut stale = Vec::new();
+    for (name, text) in files()? {
+        let path = root.join(name);
+        let there = fs::read_to_string(&path).unwrap_or_default();
+        if there == text {
+            continue;
+        }
+        stale.push(format!("{name}: {}", difference(&there, &text)));
+        if !check {
+            write(&path, &text)?;
+            println!("wrote {name}");
+        }
+    }
+    anyhow::ensure!(!check || stale.is_empty(), "not up to date; run `cargo xtask sync`\n  {}", stale.join("\n  "));
+    Ok(())
+}
+
+fn write(path: &PathBuf, text: &str) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
+    }
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+fn files() -> anyhow::Result<[(&'static str, String); 3]> {
+    Ok([("action.yml", action_yml()), ("schema/policy.schema.json", policy_schema()?), ("docs/inputs.md", inputs_md())])
+}
+
+/// The first line that differs, and how many do.
+fn difference(there: &str, made: &str) -> String {
+    if there.is_empty() {
+        return "is missing".to_owned();
+    }
+    let (old, new): (Vec<&str>, Vec<&str>) = (there.lines().collect(), made.lines().collect());
+    let different = |index: &usize| old.get(*index) != new.get(*index);
+    let lines: Vec<usize> = (0..old.len().max(new.len())).filter(different).collect();
+    match lines.first() {
+        None => "differs in line ends only".to_owned(),
+        Some(first) => {
+            let (old, new) =
+                (old.get(*first).copied().unwrap_or("(nothing)"), new.get(*first).copied().unwrap_or("(nothing)"));
+            format!(
+                "{} lines differ, from line {}: has `{}`, should have `{}`",
+                lines.len(),
+                first + 1,
+                old.trim(),
+                new.trim()
+            )
+        }
+    }
+}
+
+fn in_order(inputs: &'static [Input]) -> impl Iterator<Item = &'static Input> {
+    Subject::ALL.into_iter().flat_map(move |subject| inputs.iter().filter(move |input| input.subject == subject))
+}
+
+/// Defaults stand in the descriptions: as `default:` they would reach the program as if a person had given them, and beat
+/// the policy file.
+fn action_yml() -> String {
+    let mut yml = format!(
+        "# {MADE}\n\
+         name: gated-deploy\n\
+         description: Releases Laravel apps to ordinary servers over SSH, gated at every step, and goes back by itself.\n\
+         branding:\n  icon: upload-cloud\n  color: green\n\
+         \ninputs:\n"
+    );
+    for input in in_order(INPUTS) {
+        let _ = write!(yml, "  {}:\n    description: >-\n{}", input.name, folded(&input.described()));
+        let _ = writeln!(yml, "    required: {}", input.preset == Preset::Required);
+        if let Preset::Runner(expression) = input.preset {
+            let _ = writeln!(yml, "    default: {expression}");
+        }
+    }
+    yml.push_str("\noutputs:\n");
+    for output in OUTPUTS {
+        let _ = write!(yml, "  {}:\n    description: >-\n{}", output.name, folded(output.help));
+    }
+    // An explicit entry point, because some runners need one; no args, because inputs come by the environment alone.
+    yml.push_str("\nruns:\n  using: docker\n  image: Dockerfile\n  entrypoint: /usr/local/bin/gated-deploy\n");
+    yml
+}
+
+fn folded(text: &str) -> String {
+    wrap(text, WIDTH).lines().map(|line| format!("      {line}\n")).collect()
+}
+
+fn policy_schema() -> anyhow::Result<String> {
+    let settings: Map<String, Value> = in_order(INPUTS)
+        .filter(|input| input.policy)
+        .chain(in_order(POLICY_KEYS).filter(|key| key.name != APPROVAL_PHRASE))
+        .map(|input| (input.name.to_owned(), property(input)))
+        .collect();
+    let mut section = settings.clone();
+    section.extend(
+        POLICY_KEYS.iter().filter(|key| key.name == APPROVAL_PHRASE).map(|key| (key.name.to_owned(), property(key))),
+    );
+    let mut top = settings;
+    top.insert(
+        ENVIRONMENTS.to_owned(),
+        json!({
+            "type": ["object", "null"],
+            "description": "A section for each environment, such as staging and production.",
+            "propertyNames": {"pattern": "^[a-z0-9][a-z0-9-]{0,63}$"},
+            "additionalProperties": {"$ref": "#/definitions/environment"},
+        }),
+    );
+    let schema = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$comment": MADE,
+        "title": "Policy of gated-deploy",
+        "description": "What holds for every run: .github/gated-deploy.yml. An input of the step beats it; secrets never stand in it.",
+        "type": ["object", "null"],
+        "additionalProperties": false,
+        "properties": top,
+        "definitions": {"environment": {
+            "type": ["object", "null"],
+            "description": "What holds for this environment only; it beats the top level.",
+            "additionalProperties": false,
+            "properties": section,
+        }},
+    });
+    Ok(serde_json::to_string_pretty(&schema).context("writing the schema")? + "\n")
+}
+
+fn property(input: &Input) -> Value {
+    let mut property = match input.kind {
+        Kind::Boolean => json!({"type": ["boolean", "null"]}),
+        Kind::Count { min, max } => json!({"type": ["integer", "null"], "minimum": min, "maximum": max}),
+        Kind::Duration { .. } => {
+            json!({"anyOf": [{"type": "string", "pattern": "^[0-9]+[smh]?$"}, {"type": "integer", "minimum": 0}, {"type": "null"}]})
+        }
+        Kind::OneOf(words) => {
+            json!({"enum": words.iter().map(|word| json!(word)).chain([Value::Null]).collect::<Vec<_>>()})
+        }
+        kind if kind.is_list() => {
+            json!({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}, {"type": "null"}]})
+        }
+        _ => json!({"type": ["string", "null"]}),
+    };
+    property["description"] = Value::String(input.described());
+    if let Preset::Is(text) = input.preset {
+        property["default"] = default(input.kind, text);
+    }
+    property
+}
+
+fn default(kind: Kind, text: &str) -> Value {
+    match kind {
+        Kind::Boolean => Value::Bool(text == "true"),
+        Kind::Count { .. } => text.parse::<u64>().map(Value::from).unwrap_or_else(|_| Value::from(text)),
+        kind if kind.is_list() => text.lines().map(Value::from).collect(),
+        _ => Value::from(text),
+    }
+}
+
+fn inputs_md() -> String {
+    let mut md = format!(
+        "<!-- {MADE} -->\n\n# Inputs and outputs\n\n\
+         Every input can be given in the step's `with:`, as a flag of the same name on a command line, or as a variable\n\
+         (`GATED_DEPLOY_SSH_HOST` for `ssh-host`). Those marked *policy* can also stand in the policy file, `.github/gated-deploy.yml`, at\n\
+         the top or in the section of an environment under `{ENVIRONMENTS}`. A flag beats a variable, a variable beats the file, an\n\
+         environment's section beats the top of the file, the file beats the default. Empty is the same as not given.\n\n\
+         Durations are `15s`, `10m`, `1h`, or plain seconds. Lists are one a line, or a YAML list in the policy file. Booleans are `true` and\n\
+         `false`. White space around a value does not count. Secrets are masked, are refused in the policy file, and come on a command\n\
+         line only as `@file`; `ssh-known-hosts` may come so, too. An input that the stage does not use is checked, and is a warning unless it stands in the policy file.\n"
+    );
+    for subject in Subject::ALL {
+        let _ = write!(md, "\n## {subject}\n\n| input | default | where | what it is |\n|---|---|---|---|\n");
+        for input in INPUTS.iter().filter(|input| input.subject == subject) {
+            row(
+                &mut md,
+                input,
+                if input.secret {
+                    "secret"
+                } else if input.policy {
+                    "policy"
+                } else {
+                    "run"
+                },
+            );
+        }
+    }
+    md.push_str(
+        "\n## Keys that only the policy file has\n\n| key | default | where | what it is |\n|---|---|---|---|\n",
+    );
+    for key in POLICY_KEYS {
+        row(&mut md, key, if key.name == APPROVAL_PHRASE { "environment" } else { "policy" });
+    }
+    md.push_str("\n## Outputs\n\n| output | what it is |\n|---|---|\n");
+    for output in OUTPUTS {
+        let _ = writeln!(md, "| `{}` | {} |", output.name, cell(output.help));
+    }
+    md.push_str("\n## Exit codes\n\n| code | meaning |\n|---|---|\n");
+    for (code, meaning) in EXIT_CODES {
+        let _ = writeln!(md, "| {code} | {} |", cell(meaning));
+    }
+    md
+}
+
+fn row(md: &mut String, input: &Input, place: &str) {
+    let _ = writeln!(md, "| `{}` | {} | {place} | {} |", input.name, cell(&input.default_text()), cell(&what(input)));
+}
+
+fn what(input: &Input) -> String {
+    match input.kind {
+        Kind::OneOf(words) => format!("{} One of `{}`.", input.help, words.join("`, `")),
+        _ => input.help.to_owned(),
+    }
+}
+
+/// Markdown in a table's cell. What looks like a tag stands between backticks in all our texts.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn generated_files_are_up_to_date() {
+        let root = crate::root().expect("xtask lies in a folder of the project");
+        if let Err(stale) = super::run(root, true) {
+            panic!("{stale}");
+        }
+    }
+
+    #[test]
+    fn a_difference_names_the_first_line() {
+        assert_eq!(super::difference("a\nb\nc\n", "a\nx\n"), "2 lines differ, from line 2: has `b`, should have `x`");
+        assert_eq!(super::difference("", "a\n"), "is missing");
+    }
+}
