@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{Read as _, Seek as _},
     rc::Rc,
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -17,7 +18,7 @@ use gated_deploy_lab::github::{
     Artifact, Digest, Fault, GitHub, Host, Options, Phase, Refusal, Run, Source, Times, artifact_zip,
 };
 
-use crate::rows::{OTHER, Patience, Ran, SHA, Stage, api, commit};
+use crate::rows::{self, OTHER, Patience, Ran, SHA, Stage, api, commit};
 
 const RUN: &str = "/repos/acme/shop/actions/runs/4711";
 const ZIP: &str = "/repos/acme/shop/actions/artifacts/11/zip";
@@ -139,10 +140,7 @@ async fn server_errors_are_asked_again_later_and_later() {
 
     github.fault("GET", RUN, Times::Always, Fault::server_error(503));
     let error = api.run(4711).await.expect_err("an API that is down");
-    assert_eq!(
-        error.to_string(),
-        format!("GitHub answered 503 Service Unavailable to GET {RUN}, 4 times")
-    );
+    assert_eq!(error.to_string(), format!("GitHub answered 503 Service Unavailable to GET {RUN}, 4 times"));
     assert_eq!(github.requests().len(), 8);
 }
 
@@ -310,7 +308,10 @@ fn zip_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     artifact_zip(&files).expect("a zip in memory")
 }
 
-const CONTENT: &[u8] = b"not a tarball, but bytes to be the same at both ends";
+/// Our commit's bundle.
+static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| rows::bundle(&commit(), FILES));
+
+const FILES: &[(&str, &[u8])] = &[("artisan", b"#!/usr/bin/env php"), ("public/index.php", b"<?php")];
 
 /// A GitHub whose run 4711 built our commit and left the artifact 11.
 fn built() -> GitHub {
@@ -321,9 +322,9 @@ fn built() -> GitHub {
 }
 
 fn artifact_11() -> Artifact {
-    let sum = sum_line(CONTENT);
+    let sum = sum_line(&CONTENT);
     let name = bundle_name();
-    let zip = zip_of(&[(&name, CONTENT), (&format!("{name}.sha256"), sum.as_bytes())]);
+    let zip = zip_of(&[(&name, &CONTENT), (&format!("{name}.sha256"), sum.as_bytes())]);
     Artifact::zip(11, 4711, &format!("deployment-bundle-{SHA}"), zip)
 }
 
@@ -347,15 +348,9 @@ async fn a_build_that_is_still_running_is_no_reason_to_refuse_a_plan() {
     let github = built();
     github.edit_run(4711, |run| run.phase = Phase::in_progress());
     let ran = Stage::with_github(&github).survey(artifact::look).await;
-    assert_eq!(
-        ran.said(),
-        "not there yet (build run 4711 is in progress); the release would wait up to 4 x 10 s"
-    );
+    assert_eq!(ran.said(), "not there yet (build run 4711 is in progress); the release would wait up to 4 x 10 s");
     let ran = Stage::with_github(&self::github_with_workflow()).survey(artifact::look).await;
-    assert_eq!(
-        ran.said(),
-        "not there yet (no build run for this commit yet); the release would wait up to 4 x 10 s"
-    );
+    assert_eq!(ran.said(), "not there yet (no build run for this commit yet); the release would wait up to 4 x 10 s");
 }
 
 fn github_with_workflow() -> GitHub {
@@ -557,10 +552,12 @@ async fn fetched(github: &GitHub) -> Ran {
 async fn f27_the_bundle_is_compared_with_github_and_with_the_file_beside_it() {
     let ran = fetched(&built()).await;
     let told: fact::BundleFact = ran.fact(fact::key::BUNDLE);
-    assert_eq!((told.file, told.size, told.sha256), (bundle_name(), CONTENT.len() as u64, Sha256Digest::of(CONTENT)));
+    assert_eq!((told.file, told.size, told.sha256), (bundle_name(), CONTENT.len() as u64, Sha256Digest::of(&*CONTENT)));
     assert_eq!(told.verified_at, ["GitHub's artifact digest", "the .sha256 beside it"]);
+    assert_eq!((told.files, told.commit), (2, commit()));
+    assert_eq!(ran.made.manifest.as_deref(), Some(&rows::manifest(&commit(), FILES)));
     let bundle = ran.made.bundle.as_ref().expect("a verified bundle");
-    assert_eq!(std::fs::read(&bundle.path).expect("the bundle's file"), CONTENT);
+    assert_eq!(std::fs::read(&bundle.path).expect("the bundle's file"), *CONTENT);
     assert_eq!(std::fs::read_dir(ran.scratch.path()).expect("the scratch folder").count(), 1, "the zip is gone");
     assert!(ran.events.iter().any(|event| matches!(event.body, gated_deploy::engine::event::Body::Progress { .. })));
 }
@@ -616,11 +613,11 @@ async fn refusal_of_content(content: Vec<u8>) -> String {
 
 #[tokio::test]
 async fn f9_the_artifact_must_hold_exactly_the_named_files() {
-    let (name, sum) = (bundle_name(), sum_line(CONTENT));
+    let (name, sum) = (bundle_name(), sum_line(&CONTENT));
     let beside = format!("{name}.sha256");
-    let cause = refusal_of(&[("deploy-bundle-old.tar.gz", CONTENT), (&beside, sum.as_bytes())]).await;
+    let cause = refusal_of(&[("deploy-bundle-old.tar.gz", &CONTENT), (&beside, sum.as_bytes())]).await;
     assert_eq!(cause, format!("it does not hold {name}, but deploy-bundle-old.tar.gz, {beside}"));
-    let cause = refusal_of(&[(&name, CONTENT)]).await;
+    let cause = refusal_of(&[(&name, &CONTENT)]).await;
     assert_eq!(cause, format!("it does not hold {beside}, but {name}"));
     let cause = refusal_of(&[]).await;
     assert_eq!(cause, format!("it does not hold {name}, but nothing"));
@@ -629,15 +626,35 @@ async fn f9_the_artifact_must_hold_exactly_the_named_files() {
 #[tokio::test]
 async fn f27_a_bundle_and_a_sum_that_do_not_belong_together_are_refused() {
     let (name, other) = (bundle_name(), sum_line(b"something else"));
-    let cause = refusal_of(&[(&name, CONTENT), (&format!("{name}.sha256"), other.as_bytes())]).await;
-    let sha = Sha256Digest::of(CONTENT);
+    let cause = refusal_of(&[(&name, &CONTENT), (&format!("{name}.sha256"), other.as_bytes())]).await;
+    let sha = Sha256Digest::of(&*CONTENT);
     assert!(cause.starts_with(&format!("its SHA-256 is {sha}, the .sha256 file beside it says ")), "{cause}");
+}
+
+/// What is said of a bundle with these bytes that is otherwise in order.
+async fn refusal_of_bundle(content: &[u8]) -> String {
+    let (name, sum) = (bundle_name(), sum_line(content));
+    refusal_of(&[(&name, content), (&format!("{name}.sha256"), sum.as_bytes())]).await
+}
+
+#[tokio::test]
+async fn f3_a_bundle_of_another_commit_is_refused_whatever_its_name() {
+    let cause = refusal_of_bundle(&rows::bundle(&OTHER.parse().expect("a commit"), FILES)).await;
+    assert_eq!(cause, format!("its manifest says that it was built from {OTHER}, not from {SHA}"));
+}
+
+#[tokio::test]
+async fn f9_a_bundle_is_read_whole_before_it_is_sent_anywhere() {
+    let cause = refusal_of_bundle(&CONTENT[..CONTENT.len() / 2]).await;
+    assert!(cause.starts_with("it ends in the middle"), "{cause}");
+    let cause = refusal_of_bundle(b"not an archive").await;
+    assert!(cause.starts_with("it is not a gzip-compressed tar archive"), "{cause}");
 }
 
 #[tokio::test]
 async fn a_sum_file_is_one_line_of_the_usual_form() {
     let name = bundle_name();
-    let sha = Sha256Digest::of(CONTENT);
+    let sha = Sha256Digest::of(&*CONTENT);
     for text in [
         format!("{sha}\n"),
         format!("{sha}  other.tar.gz\n"),
@@ -645,26 +662,26 @@ async fn a_sum_file_is_one_line_of_the_usual_form() {
         format!("{}  {name}\n", sha.to_string().to_uppercase()),
         String::new(),
     ] {
-        let cause = refusal_of(&[(&name, CONTENT), (&format!("{name}.sha256"), text.as_bytes())]).await;
+        let cause = refusal_of(&[(&name, &CONTENT), (&format!("{name}.sha256"), text.as_bytes())]).await;
         assert!(cause.contains("is not the line"), "{text:?}: {cause}");
     }
 }
 
 #[tokio::test]
 async fn f27_a_zip_that_leads_outside_is_refused_whole() {
-    let (name, sum) = (bundle_name(), sum_line(CONTENT));
+    let (name, sum) = (bundle_name(), sum_line(&CONTENT));
     let beside = format!("{name}.sha256");
     for outside in ["../evil", "/etc/evil", "a/../../evil", "..\\evil"] {
-        let cause = refusal_of(&[(&name, CONTENT), (&beside, sum.as_bytes()), (outside, b"x")]).await;
+        let cause = refusal_of(&[(&name, &CONTENT), (&beside, sum.as_bytes()), (outside, b"x")]).await;
         assert!(cause.ends_with("has a name that leads outside"), "{outside}: {cause}");
     }
-    let cause = refusal_of(&[(&name, CONTENT), (&beside, sum.as_bytes()), (&name.to_uppercase(), b"x")]).await;
+    let cause = refusal_of(&[(&name, &CONTENT), (&beside, sum.as_bytes()), (&name.to_uppercase(), b"x")]).await;
     assert!(cause.ends_with("is there twice"), "{cause}");
 }
 
 #[tokio::test]
 async fn f27_a_bomb_is_refused() {
-    let (name, sum) = (bundle_name(), sum_line(CONTENT));
+    let (name, sum) = (bundle_name(), sum_line(&CONTENT));
     let cause = refusal_of(&[(&name, &vec![0; 20_000_000]), (&format!("{name}.sha256"), sum.as_bytes())]).await;
     assert!(cause.ends_with("bytes in the zip become 20000000"), "{cause}");
 }
@@ -672,8 +689,8 @@ async fn f27_a_bomb_is_refused() {
 #[tokio::test]
 async fn other_files_in_the_artifact_are_left_where_they_are() {
     let github = built();
-    let (name, sum) = (bundle_name(), sum_line(CONTENT));
-    let zip = zip_of(&[(&name, CONTENT), (&format!("{name}.sha256"), sum.as_bytes()), ("reports/build.md", b"x")]);
+    let (name, sum) = (bundle_name(), sum_line(&CONTENT));
+    let zip = zip_of(&[(&name, &CONTENT), (&format!("{name}.sha256"), sum.as_bytes()), ("reports/build.md", b"x")]);
     github.add_artifact(Artifact { content: zip.into(), ..artifact_11() });
     let ran = fetched(&github).await;
     assert!(ran.lines().contains(&"also in the artifact, not used: reports/build.md"), "{:?}", ran.lines());
@@ -684,7 +701,7 @@ async fn other_files_in_the_artifact_are_left_where_they_are() {
 async fn a_raw_file_and_a_damaged_zip_are_told_apart() {
     assert_eq!(refusal_of_content(CONTENT.to_vec()).await, "the artifact is one raw file, not a zip");
     let name = bundle_name();
-    let mut zip = zip_of(&[(&name, CONTENT)]);
+    let mut zip = zip_of(&[(&name, &CONTENT)]);
     zip.truncate(zip.len() - 30);
     assert!(refusal_of_content(zip).await.starts_with("the zip cannot be read: "));
 }
@@ -718,5 +735,8 @@ async fn a_full_disk_is_the_worlds_fault() {
     let artifact = api.artifacts(4711, &format!("deployment-bundle-{SHA}")).await.expect("a list").remove(0);
     let full = File::options().write(true).open("/dev/full").expect("/dev/full");
     let told = api.download(&artifact, full, &mut |_, _| {}).await.expect_err("nothing fits").to_string();
-    assert!(told.contains("/dev/full") || told.starts_with("emptying the file") || told.starts_with("writing after"), "{told}");
+    assert!(
+        told.contains("/dev/full") || told.starts_with("emptying the file") || told.starts_with("writing after"),
+        "{told}"
+    );
 }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     fs::File,
     net::SocketAddr,
     process::Command,
@@ -12,13 +13,16 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use flate2::{Compression, write::GzEncoder};
 use gated_deploy::{
     domain::{
         Approval, CommitSha, Failure, Layout, Move, Outcome, ReleaseName, RemotePath, Secret, Sha256Digest,
-        key::PrivateKey, known_hosts::KnownHosts,
+        bundle::{FileEntry, MANIFEST_PATH, Manifest, PhpVersions},
+        key::PrivateKey,
+        known_hosts::KnownHosts,
     },
     engine::{
-        Decision, Event, Events, Reader, Row, Seam, Table,
+        Decision, Done, Event, Events, Io, Reader, Row, Seam, Table,
         event::Body,
         run_table,
         step::{Act, Local, StepResult, check, observe},
@@ -26,7 +30,7 @@ use gated_deploy::{
     inputs::typed,
     ports::{
         clock::Clock,
-        github::{Api, Github, Repository},
+        github::{Api, Artifact, Github, GithubError, Repository, WorkflowRun},
         http::{Get, Reply, Site},
         shell::{Answer, Greeting, Script, Shell, ShellError},
     },
@@ -44,6 +48,33 @@ pub(crate) const OTHER: &str = "0123456789abcdef0123456789abcdef01234567";
 
 pub(crate) fn commit() -> CommitSha {
     SHA.parse().expect("SHA is a commit")
+}
+
+/// A manifest of these files, as `build-gate` writes it.
+pub(crate) fn manifest(commit: &CommitSha, files: &[(&str, &[u8])]) -> Manifest {
+    let entry =
+        |bytes: &[u8]| FileEntry { sha256: Sha256Digest::of(bytes), size: bytes.len() as u64, executable: false };
+    Manifest {
+        version: Manifest::VERSION,
+        commit: commit.clone(),
+        php: PhpVersions::default(),
+        locks: BTreeMap::new(),
+        files: files.iter().map(|(name, bytes)| ((*name).to_owned(), entry(bytes))).collect(),
+        links: BTreeMap::new(),
+    }
+}
+
+/// A bundle of these files, with a manifest of its own.
+pub(crate) fn bundle(commit: &CommitSha, files: &[(&str, &[u8])]) -> Vec<u8> {
+    let manifest = serde_json::to_vec(&manifest(commit, files)).expect("a manifest is JSON");
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
+    for (name, bytes) in [(MANIFEST_PATH, manifest.as_slice())].iter().chain(files) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, *bytes).expect("pack into memory");
+    }
+    tar.into_inner().and_then(GzEncoder::finish).expect("pack into memory")
 }
 
 /// Everything that a row needs, to be changed before it runs.
@@ -306,11 +337,7 @@ fn server() -> ServerFacts {
         releases: vec![live],
         php_version_id: 80229,
         php_version: "8.2.29".to_owned(),
-        services: ServiceFacts {
-            fpm: "php8.2-fpm".to_owned(),
-            reload: Vec::new(),
-            process_control_timeout: Some(10),
-        },
+        services: ServiceFacts { fpm: "php8.2-fpm".to_owned(), reload: Vec::new(), process_control_timeout: Some(10) },
         free_bytes: 1 << 40,
         free_inodes: 1 << 20,
         clock_skew_seconds: 0,
@@ -323,8 +350,7 @@ fn some_key() -> &'static str {
     KEY.get_or_init(|| {
         let folder = tempfile::tempdir().expect("make a folder for a key");
         let path = folder.path().join("key");
-        let made =
-            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path).status();
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path).status();
         assert!(made.expect("run ssh-keygen (package openssh-client)").success());
         std::fs::read_to_string(path).expect("read the key that ssh-keygen wrote")
     })
@@ -355,9 +381,9 @@ impl Reader for Story {
 struct Peek(Rc<RefCell<Made>>);
 
 impl Act<Deploy> for Peek {
-    fn act<'a>(&'a self, cx: &'a Deploy, _io: &'a gated_deploy::engine::Io) -> Local<'a, StepResult> {
+    fn act<'a>(&'a self, cx: &'a Deploy, _io: &'a Io) -> Local<'a, StepResult> {
         self.0.replace(cx.made.take());
-        Box::pin(async { Ok(gated_deploy::engine::Done::passed("seen")) })
+        Box::pin(async { Ok(Done::passed("seen")) })
     }
 }
 
@@ -392,32 +418,24 @@ impl Site for Untouched {
 
 #[async_trait(?Send)]
 impl Github for Untouched {
-    async fn run(&self, id: u64) -> Result<gated_deploy::ports::github::WorkflowRun, gated_deploy::ports::github::GithubError> {
+    async fn run(&self, id: u64) -> Result<WorkflowRun, GithubError> {
         panic!("this row must not ask GitHub for run {id}");
     }
 
-    async fn runs_for(
-        &self,
-        workflow: &str,
-        _: &CommitSha,
-    ) -> Result<Vec<gated_deploy::ports::github::WorkflowRun>, gated_deploy::ports::github::GithubError> {
+    async fn runs_for(&self, workflow: &str, _: &CommitSha) -> Result<Vec<WorkflowRun>, GithubError> {
         panic!("this row must not ask GitHub for runs of {workflow}");
     }
 
-    async fn artifacts(
-        &self,
-        run_id: u64,
-        _: &str,
-    ) -> Result<Vec<gated_deploy::ports::github::Artifact>, gated_deploy::ports::github::GithubError> {
+    async fn artifacts(&self, run_id: u64, _: &str) -> Result<Vec<Artifact>, GithubError> {
         panic!("this row must not ask GitHub for artifacts of run {run_id}");
     }
 
     async fn download(
         &self,
-        artifact: &gated_deploy::ports::github::Artifact,
+        artifact: &Artifact,
         _: File,
         _: &mut dyn FnMut(u64, Option<u64>),
-    ) -> Result<(Sha256Digest, u64), gated_deploy::ports::github::GithubError> {
+    ) -> Result<(Sha256Digest, u64), GithubError> {
         panic!("this row must not download artifact {}", artifact.id);
     }
 }
