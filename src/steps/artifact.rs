@@ -40,7 +40,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         Look::Found(build) => {
             tell(&cx.inputs.build.workflow, &build, io);
             let text = summary(&build);
-            cx.found.borrow_mut().build = Some(build);
+            cx.found.borrow_mut().build = Some(*build);
             Ok(Done::passed(text))
         }
         Look::Absent { why: Absent::Unanswered(error), .. } => Err(search.unanswered(&error)),
@@ -65,7 +65,7 @@ pub async fn await_build(cx: &Deploy, io: &Io) -> StepResult {
                 let text = summary(&build);
                 io.attempt(attempt, source.wait_attempts, &text);
                 tell(&source.workflow, &build, io);
-                cx.made.borrow_mut().build = Some(build);
+                cx.made.borrow_mut().build = Some(*build);
                 return Ok(Done::passed(text));
             }
             Look::Absent { why, run } => {

@@ -259,7 +259,8 @@ impl Clock for Patience {
     async fn sleep(&self, duration: Duration) {
         self.passed.set(self.passed.get() + duration);
         self.slept.borrow_mut().push(duration);
-        tokio::task::yield_now().await;
+        // A moment, so that whoever tells progress at intervals does not flood the story while a thread works.
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
