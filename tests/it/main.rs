@@ -6,4 +6,5 @@ mod inputs;
 mod probe;
 mod refusals;
 mod rows;
+mod ssh;
 mod support;

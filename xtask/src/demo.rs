@@ -8,7 +8,7 @@ use gated_deploy_lab::{Options, app::Variant, runner::Finished, story::Story, st
 use crate::shell;
 
 /// Lab up, build, gate, release staging, show the summary; then a sick release.
-pub fn run(root: &Path) -> Result<()> {
+pub(crate) fn run(root: &Path) -> Result<()> {
     shell::run("cargo", &["build", "--locked", "--quiet", "--package", "gated-deploy"])?;
     let binary = crate::built_binary()?;
     println!("demo: starting a server (OpenSSH, nginx, PHP-FPM, MariaDB, a Laravel app) and a stand-in for GitHub");

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use gated_deploy_lab::{Environment, Lab, Options};
 
 /// Starts a server, says how to reach it, and removes it when somebody presses Enter.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     let lab = Lab::start(Options::default())?;
     let keys = tempfile::tempdir().context("making a folder for the key")?;
     let key = keys.path().join("id_ed25519");

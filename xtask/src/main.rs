@@ -1,10 +1,15 @@
 //! What developers and CI run.
 
+mod demo;
+mod lab;
+mod shell;
 mod sync;
+mod test;
+mod tidy;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -16,22 +21,45 @@ struct Line {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Show a release that goes live and a sick one that is rolled back
+    Demo,
+    /// Start a server to play with, until Enter is pressed
+    Lab,
     /// Write action.yml, the policy's schema and docs/inputs.md from the table of inputs
     Sync {
         /// Write nothing; fail if one of them is not up to date
         #[arg(long)]
         check: bool,
     },
+    /// Build the action's image, and the base images where no registry is reached
+    Image,
+    /// Run everything that CI runs
+    Test,
+    /// Check what compiler and clippy do not
+    Tidy,
 }
 
 fn main() -> Result<()> {
     let root = root()?;
     match Line::parse().task {
+        Task::Demo => demo::run(root),
+        Task::Image => gated_deploy_lab::action::ensure(root).map(|name| println!("{name}")),
+        Task::Lab => lab::run(),
         Task::Sync { check } => sync::run(root, check),
+        Task::Test => test::run(root),
+        Task::Tidy => tidy::run(root),
     }
 }
 
 /// The project's folder.
 fn root() -> Result<&'static Path> {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("finding the folder above xtask")
+}
+
+/// The action's binary, which Cargo puts beside ours.
+fn built_binary() -> Result<PathBuf> {
+    let ours = std::env::current_exe().context("finding the folder of built programs")?;
+    let binary = ours.with_file_name("gated-deploy");
+    ensure!(binary.is_file(), "{} is not there; build it with: cargo build", binary.display());
+    Ok(binary)
 }

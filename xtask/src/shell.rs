@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Prints a command and runs it; failing is an error.
-pub fn run(program: &str, args: &[&str]) -> Result<()> {
+pub(crate) fn run(program: &str, args: &[&str]) -> Result<()> {
     println!("xtask: {program} {}", args.join(" "));
     let status = Command::new(program).args(args).status().with_context(|| format!("starting {program}"))?;
     ensure!(status.success(), "{program} {}: {status}", args.join(" "));
@@ -13,13 +13,13 @@ pub fn run(program: &str, args: &[&str]) -> Result<()> {
 }
 
 /// Whether a program is in `PATH`.
-pub fn installed(program: &str) -> bool {
+pub(crate) fn installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 /// Makes sure that a program is there; as root it is installed from Debian's package, else the line to type is the error.
-pub fn need(program: &str, package: &str) -> Result<()> {
+pub(crate) fn need(program: &str, package: &str) -> Result<()> {
     if installed(program) {
         return Ok(());
     }

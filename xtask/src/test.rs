@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::{shell, tidy};
 
 /// Everything, in the order in which it fails soonest.
-pub fn run(root: &Path) -> Result<()> {
+pub(crate) fn run(root: &Path) -> Result<()> {
     let began = Instant::now();
     let minutes = |what: &str| println!("xtask: {what} after {:.1} min", began.elapsed().as_secs_f64() / 60.0);
     // A C compiler, make and perl build libssh2's OpenSSL; the stories need the rest.

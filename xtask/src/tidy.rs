@@ -28,7 +28,7 @@ const WORDS: [(&str, &str, &str); 5] = [
     ("println!", "", "only `report` writes, through its log"),
 ];
 
-pub fn run(root: &Path) -> Result<()> {
+pub(crate) fn run(root: &Path) -> Result<()> {
     let mut problems = Vec::new();
     for file in files(&root.join("src"), "rs")? {
         let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
