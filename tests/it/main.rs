@@ -2,7 +2,10 @@
 
 mod build;
 mod deploy;
+mod github;
 mod inputs;
+mod probe;
 mod refusals;
+mod rows;
 mod ssh;
 mod support;
