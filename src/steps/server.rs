@@ -18,6 +18,9 @@ use crate::{
 /// How far the server's clock may be from the runner's. Release names are times; order must mean age (F49).
 const MAX_SKEW_SECONDS: i64 = 120;
 
+/// Less room than this is no room, whatever the live release takes.
+const MIN_FREE_KIB: u64 = 16 * 1024;
+
 /// Connects and logs in.
 pub async fn reach(cx: &Survey, io: &Io) -> StepResult {
     let ssh = &cx.inputs.ssh;
@@ -165,6 +168,15 @@ fn problems(inputs: &typed::Deploy, answer: &Answer, skew: i64) -> Vec<Problem> 
     }
     for path in answer.all("shared-read-only") {
         found.push(problem(format!("{user} may not write to shared/{path}"), format!("give {} a group that the deploy user and PHP-FPM share, and setgid", layout.shared().join(path))));
+    }
+    // A release takes as much as the live one, its backup less; the exact need is known once the bundle is here.
+    let kib = |key| answer.get(key).and_then(|text| text.trim().parse::<u64>().ok());
+    let need = MIN_FREE_KIB.max(kib("live-kib").unwrap_or(0));
+    if let Some(free) = kib("free-kib").filter(|free| *free < need) {
+        found.push(problem(
+            format!("no room for a release: {free} KiB free on {base}, about {need} KiB needed"),
+            "free space there, or lower keep-releases and keep-backups",
+        ));
     }
     if let Some(owner) = answer.get("lock") {
         found.push(problem(
