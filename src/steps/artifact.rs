@@ -16,11 +16,17 @@ use std::{
 };
 
 use self::search::{Absent, Look, Search};
-use super::context::{Build, Deploy, Survey};
+use super::{
+    build::{
+        pace::{Background, Pace},
+        read::{self, Limits},
+    },
+    context::{Build, Deploy, Survey},
+};
 use crate::{
     domain::{
         CommitSha, Failure, Sha256Digest,
-        bundle::{self, Bundle, Fetched},
+        bundle::{self, Bundle, Fetched, Manifest, Verified},
         fact::{ArtifactFact, BuildRun, BundleFact, key},
     },
     engine::{Done, Ending, Io, StepResult},
@@ -34,7 +40,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         Look::Found(build) => {
             tell(&cx.inputs.build.workflow, &build, io);
             let text = summary(&build);
-            cx.found.borrow_mut().build = Some(build);
+            cx.found.borrow_mut().build = Some(*build);
             Ok(Done::passed(text))
         }
         Look::Absent { why: Absent::Unanswered(error), .. } => Err(search.unanswered(&error)),
@@ -59,7 +65,7 @@ pub async fn await_build(cx: &Deploy, io: &Io) -> StepResult {
                 let text = summary(&build);
                 io.attempt(attempt, source.wait_attempts, &text);
                 tell(&source.workflow, &build, io);
-                cx.made.borrow_mut().build = Some(build);
+                cx.made.borrow_mut().build = Some(*build);
                 return Ok(Done::passed(text));
             }
             Look::Absent { why, run } => {
@@ -89,13 +95,13 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
     let mut verified_at = Vec::new();
     compare(&build, &digest, io)?.then(|| verified_at.push("GitHub's artifact digest".to_owned()));
 
-    let bundle = take_out(&files, commit, io).await?;
-    let beside = bundle.beside;
-    let bundle = bundle.fetched.verify(&beside).map_err(|cause| {
+    let TakenOut { fetched, beside } = take_out(cx, &files, io).await?;
+    let bundle = fetched.verify(&beside).map_err(|cause| {
         Failure::refused(format!("checking {}", bundle::file_name(commit)), cause)
             .hint("build the bundle again: the artifact holds a bundle and a .sha256 that do not belong together")
     })?;
     verified_at.push("the .sha256 beside it".to_owned());
+    let manifest = inspect(cx, &bundle, io).await?;
 
     io.fact(
         key::BUNDLE,
@@ -104,13 +110,21 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
             size: bundle.size,
             sha256: bundle.sha256.clone(),
             commit: commit.clone(),
-            files: 0,
+            files: manifest.files.len(),
             verified_at,
         },
     );
     let took = io.elapsed().saturating_sub(began);
-    let text = format!("{} in {:.1} s, SHA-256 {}", megabytes(bundle.size), took.as_secs_f64(), bundle.sha256.short());
-    cx.made.borrow_mut().bundle = Some(Rc::new(bundle));
+    let text = format!(
+        "{} files in {}, in {:.1} s, SHA-256 {}",
+        manifest.files.len(),
+        megabytes(bundle.size),
+        took.as_secs_f64(),
+        bundle.sha256.short()
+    );
+    let mut made = cx.made.borrow_mut();
+    made.bundle = Some(Rc::new(bundle));
+    made.manifest = Some(Rc::new(manifest));
     Ok(Done::passed(text))
 }
 
@@ -227,21 +241,39 @@ struct TakenOut {
     beside: Sha256Digest,
 }
 
-async fn take_out(files: &Files, commit: &CommitSha, io: &Io) -> Result<TakenOut, Failure> {
-    let doing = "taking the bundle out of the artifact";
-    let (zip, to, name) = (files.zip.clone(), files.bundle.clone(), bundle::file_name(commit));
-    let task = tokio::task::spawn_blocking(move || {
-        let taken = unpack::bundle(&zip, &name, || create(&to));
+async fn take_out(cx: &Deploy, files: &Files, io: &Io) -> Result<TakenOut, Failure> {
+    let (zip, to, name) = (files.zip.clone(), files.bundle.clone(), bundle::file_name(&cx.inputs.commit));
+    let work = move |pace: &Pace| {
+        let taken = unpack::bundle(&zip, &name, || create(&to), pace);
         // The disk of a small runner need not hold it twice.
         let _ = fs::remove_file(&zip);
         taken
-    });
-    let taken = task.await.map_err(|error| Failure::bug(doing, error.to_string()))?;
-    let taken = taken.map_err(|refused| refused.failure(doing))?;
+    };
+    let taken = Background::default().run(io, &*cx.ports.clock, "taking the bundle out", None, work).await?;
     if !taken.others.is_empty() {
         io.line(format!("also in the artifact, not used: {}", taken.others.join(", ")));
     }
     Ok(TakenOut { fetched: Bundle::fetched(files.bundle.clone(), taken.size, taken.sha256), beside: taken.beside })
+}
+
+/// Reads the whole bundle and compares it with its own manifest, which must be of this commit (F3, F9).
+async fn inspect(cx: &Deploy, bundle: &Bundle<Verified>, io: &Io) -> Result<Manifest, Failure> {
+    let path = bundle.path.clone();
+    let work = move |pace: &Pace| read::inspect_within(&path, &Limits::default(), pace);
+    let total = Some(bundle.size);
+    let (manifest, seen) = Background::default().run(io, &*cx.ports.clock, "checking the bundle", total, work).await?;
+    let (commit, name) = (&cx.inputs.commit, bundle::file_name(&cx.inputs.commit));
+    if manifest.commit != *commit {
+        let cause = format!("its manifest says that it was built from {}, not from {commit}", manifest.commit);
+        return Err(Failure::refused(format!("checking {name}"), cause)
+            .hint("give build-gate the commit that was checked out, and build again"));
+    }
+    if seen.sha256 != bundle.sha256 {
+        let cause = format!("its SHA-256 was {} and is now {}", bundle.sha256, seen.sha256);
+        return Err(Failure::world(format!("checking {name}"), cause)
+            .hint("something else writes to the runner's temporary folder, or its disk is ill"));
+    }
+    Ok(manifest)
 }
 
 /// An empty file that only we can read.

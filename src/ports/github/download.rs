@@ -90,7 +90,8 @@ async fn link(api: &Api, artifact: &Artifact) -> Result<Url, GithubError> {
     let location = location.ok_or_else(|| {
         GithubError::Unexpected(format!("GET {route}: {} without a link to the bytes", answer.status))
     })?;
-    checked(api, &api.repository.api_url, location).map_err(|broken| broken.error)
+    let api_url = &api.repository.api_url;
+    checked(plain_is_fine(api), api_url, location).map_err(|broken| broken.error)
 }
 
 /// Follows the storage's own redirects, if it has any, up to the bytes.
@@ -104,7 +105,7 @@ async fn open(api: &Api, mut link: Url) -> Result<Response, Broken> {
             status if status.is_redirection() => {
                 let location = text(response.headers(), "location")
                     .ok_or_else(|| Broken::never(format!("{host} redirects to nowhere")))?;
-                link = checked(api, &link, location)?;
+                link = checked(plain_is_fine(api), &link, location)?;
             }
             // 403 is what the storage says to a link that is over a minute old.
             status => return Err(Broken::again(format!("{host} answered {status}"))),
@@ -113,12 +114,15 @@ async fn open(api: &Api, mut link: Url) -> Result<Response, Broken> {
     Err(Broken::never(format!("more than {HOPS} redirects, the last one by {}", host(&link))))
 }
 
-/// A link that we may follow: https, unless the API itself is asked without it (inside a laboratory or a company's own
-/// network), and without credentials of its own.
-fn checked(api: &Api, base: &Url, location: &str) -> Result<Url, Broken> {
+/// Where the API itself is asked without TLS, inside a laboratory or a company's own network, its storage may be too.
+fn plain_is_fine(api: &Api) -> bool {
+    api.repository.api_url.scheme() == "http"
+}
+
+/// A link that we may follow: https, unless plain HTTP is fine, and without credentials of its own.
+fn checked(plain_is_fine: bool, base: &Url, location: &str) -> Result<Url, Broken> {
     // Neither the link nor the parser's complaint about it is shown: both can hold the signature.
     let link = base.join(location).map_err(|_| Broken::never("the link to the bytes is not a URL".to_owned()))?;
-    let plain_is_fine = api.repository.api_url.scheme() == "http";
     match link.scheme() {
         "https" => {}
         "http" if plain_is_fine => {}
@@ -173,4 +177,31 @@ fn short(received: u64, total: Option<u64>, why: &str) -> Broken {
 
 fn host(url: &Url) -> &str {
     url.host_str().unwrap_or("(no host)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::checked;
+
+    fn refusal(location: &str) -> String {
+        let api = "https://api.github.com/".parse().expect("a URL");
+        checked(false, &api, location).expect_err("must not be followed").error.to_string()
+    }
+
+    #[test]
+    fn f40_a_link_must_not_lead_to_plain_http_and_its_signature_is_not_told() {
+        let told = refusal("http://blob.example/artifact?sig=c2VjcmV0");
+        assert_eq!(told, "the link to the bytes leads to blob.example over http, not https");
+        assert!(!refusal("https://[broken/artifact?sig=c2VjcmV0").contains("c2VjcmV0"));
+        assert_eq!(
+            refusal("https://someone@blob.example/x?sig=c2VjcmV0"),
+            "the link to the bytes at blob.example carries a user name"
+        );
+    }
+
+    #[test]
+    fn an_https_link_is_followed() {
+        let api = "https://api.github.com/".parse().expect("a URL");
+        assert!(checked(false, &api, "https://blob.example/artifact?sig=x").is_ok());
+    }
 }

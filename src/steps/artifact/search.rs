@@ -16,7 +16,7 @@ const TRUSTED_EVENTS: [&str; 6] =
 
 /// One look.
 pub(super) enum Look {
-    Found(Build),
+    Found(Box<Build>),
     /// Not there, but it may come. `run` is the run that it will be of, if one was seen.
     Absent {
         why: Absent,
@@ -194,7 +194,7 @@ impl<'a> Search<'a> {
             return Ok(Look::Absent { why: Absent::Artifact { run: run.id, name: name.clone() }, run: Some(run.id) });
         };
         match self.unusable(&artifact, &run) {
-            None => Ok(Look::Found(Build { run, artifact })),
+            None => Ok(Look::Found(Box::new(Build { run, artifact }))),
             Some(why) => {
                 let cause = format!("artifact {} ({name}) of build run {} {why}", artifact.id, run.id);
                 Err(Failure::refused(self.doing(), cause)

@@ -3,14 +3,19 @@
 use std::{
     collections::HashSet,
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write as _},
     path::Path,
 };
 
 use sha2::{Digest as _, Sha256};
 use zip::ZipArchive;
 
-use crate::domain::{Failure, Sha256Digest};
+use crate::{
+    domain::{Failure, Sha256Digest},
+    steps::build::pace::Pace,
+};
+
+const DOING: &str = "taking the bundle out of the artifact";
 
 /// Entries that an artifact may have. Ours has three.
 const ENTRIES: usize = 1000;
@@ -33,93 +38,78 @@ pub(super) struct Taken {
     pub(super) others: Vec<String>,
 }
 
-/// Why nothing came out.
-pub(super) enum Unusable {
-    /// It is not what the build should have uploaded.
-    Refused { cause: String, hint: &'static str },
-    /// This machine could not read or write.
-    Local(io::Error),
+/// The artifact is not what the build should have uploaded.
+fn refused(cause: impl Into<String>, hint: &str) -> Failure {
+    Failure::refused(DOING, cause).hint(hint)
 }
 
-impl Unusable {
-    pub(super) fn failure(self, doing: &str) -> Failure {
-        match self {
-            Self::Refused { cause, hint } => Failure::refused(doing, cause).hint(hint),
-            Self::Local(error) => Failure::world(doing, error.to_string()),
-        }
-    }
-
-    fn unsafe_zip(cause: impl Into<String>) -> Self {
-        Self::Refused {
-            cause: cause.into(),
-            hint: "no build of ours makes such a zip: find out who made this artifact before building again",
-        }
-    }
-
-    fn broken(error: &zip::result::ZipError) -> Self {
-        Self::Refused {
-            cause: format!("the zip cannot be read: {error}"),
-            hint: "build again, and upload with actions/upload-artifact",
-        }
-    }
+fn unsafe_zip(cause: impl Into<String>) -> Failure {
+    refused(cause, "no build of ours makes such a zip: find out who made this artifact before building again")
 }
 
-impl From<io::Error> for Unusable {
-    fn from(error: io::Error) -> Self {
-        Self::Local(error)
-    }
+fn broken(error: &zip::result::ZipError) -> Failure {
+    refused(format!("the zip cannot be read: {error}"), "build again, and upload with actions/upload-artifact")
+}
+
+/// This machine could not read or write.
+fn local(error: &io::Error) -> Failure {
+    Failure::world(DOING, error.to_string())
 }
 
 /// Takes `name` and `name.sha256` out of the zip; `create` makes the file for the bundle.
-pub(super) fn bundle(zip: &Path, name: &str, create: impl FnOnce() -> io::Result<File>) -> Result<Taken, Unusable> {
-    let mut file = File::open(zip)?;
+pub(super) fn bundle(
+    zip: &Path,
+    name: &str,
+    create: impl FnOnce() -> io::Result<File>,
+    pace: &Pace,
+) -> Result<Taken, Failure> {
+    let mut file = File::open(zip).map_err(|error| local(&error))?;
     must_be_zip(&mut file)?;
     // Read by the central directory: upload-artifact streams its zips, and their local headers have no sizes.
-    let mut zip = ZipArchive::new(io::BufReader::new(file)).map_err(|error| Unusable::broken(&error))?;
+    let mut zip = ZipArchive::new(io::BufReader::new(file)).map_err(|error| broken(&error))?;
     let entries = survey(&mut zip)?;
     let beside_name = format!("{name}.sha256");
     let find = |wanted: &str| {
-        entries.iter().position(|entry| entry == wanted).ok_or_else(|| Unusable::Refused {
-            cause: format!(
-                "it does not hold {wanted}, but {}",
-                if entries.is_empty() { "nothing".to_owned() } else { entries.join(", ") }
-            ),
-            hint: "upload the bundle and its .sha256 together, from one folder, as the build-gate stage leaves them",
+        entries.iter().position(|entry| entry == wanted).ok_or_else(|| {
+            let held = if entries.is_empty() { "nothing".to_owned() } else { entries.join(", ") };
+            refused(
+                format!("it does not hold {wanted}, but {held}"),
+                "upload the bundle and its .sha256 together, from one folder, as the build-gate stage leaves them",
+            )
         })
     };
     let (bundle_at, beside_at) = (find(name)?, find(&beside_name)?);
     let beside = parse_beside(&read_text(&mut zip, beside_at, &beside_name)?, name)?;
-    let (size, sha256) = copy(&mut zip, bundle_at, name, &mut create()?)?;
+    let (size, sha256) = copy(&mut zip, bundle_at, name, &mut create().map_err(|error| local(&error))?, pace)?;
     let others = entries.into_iter().filter(|entry| entry != name && *entry != beside_name).collect();
     Ok(Taken { size, sha256, beside, others })
 }
 
 /// upload-artifact stores one raw file when it is told `archive: false`.
-fn must_be_zip(file: &mut File) -> Result<(), Unusable> {
-    use std::io::{Seek as _, SeekFrom};
+fn must_be_zip(file: &mut File) -> Result<(), Failure> {
     let mut magic = [0; 4];
-    let read = file.read(&mut magic)?;
-    file.seek(SeekFrom::Start(0))?;
+    let read = file.read(&mut magic).map_err(|error| local(&error))?;
+    file.rewind().map_err(|error| local(&error))?;
     match &magic[..read] {
         b"PK\x03\x04" | b"PK\x05\x06" => Ok(()),
-        _ => Err(Unusable::Refused {
-            cause: "the artifact is one raw file, not a zip".to_owned(),
-            hint: "upload the bundle and its .sha256 with actions/upload-artifact, without `archive: false`",
-        }),
+        _ => Err(refused(
+            "the artifact is one raw file, not a zip",
+            "upload the bundle and its .sha256 with actions/upload-artifact, without `archive: false`",
+        )),
     }
 }
 
 /// The names of all entries, each of which is one that a careful build could have made (runner-contract F.1).
-fn survey<R: Read + io::Seek>(zip: &mut ZipArchive<R>) -> Result<Vec<String>, Unusable> {
+fn survey<R: Read + Seek>(zip: &mut ZipArchive<R>) -> Result<Vec<String>, Failure> {
     if zip.len() > ENTRIES {
-        return Err(Unusable::unsafe_zip(format!("it holds {} files, at most {ENTRIES} are expected", zip.len())));
+        return Err(unsafe_zip(format!("it holds {} files, at most {ENTRIES} are expected", zip.len())));
     }
     let mut seen = HashSet::new();
     let mut names = Vec::new();
     for index in 0..zip.len() {
-        let entry = zip.by_index_raw(index).map_err(|error| Unusable::broken(&error))?;
-        let name = entry.name().map_err(|error| Unusable::broken(&error))?.into_owned();
-        let bad = |what: &str| Err(Unusable::unsafe_zip(format!("its entry `{}` {what}", name.escape_default())));
+        let entry = zip.by_index_raw(index).map_err(|error| broken(&error))?;
+        let name = entry.name().map_err(|error| broken(&error))?.into_owned();
+        let bad = |what: &str| Err(unsafe_zip(format!("its entry `{}` {what}", name.escape_default())));
         if name.starts_with('/') || name.contains(['\\', '\0']) || name.split('/').any(|part| part == "..") {
             return bad("has a name that leads outside");
         }
@@ -137,41 +127,42 @@ fn survey<R: Read + io::Seek>(zip: &mut ZipArchive<R>) -> Result<Vec<String>, Un
     Ok(names)
 }
 
-fn read_text<R: Read + io::Seek>(zip: &mut ZipArchive<R>, index: usize, name: &str) -> Result<String, Unusable> {
-    let entry = zip.by_index(index).map_err(|error| Unusable::broken(&error))?;
+fn read_text<R: Read + Seek>(zip: &mut ZipArchive<R>, index: usize, name: &str) -> Result<String, Failure> {
+    let entry = zip.by_index(index).map_err(|error| broken(&error))?;
     let mut text = String::new();
     entry.take(BESIDE + 1).read_to_string(&mut text).map_err(|error| unreadable(name, &error))?;
     if text.len() as u64 > BESIDE {
-        return Err(Unusable::unsafe_zip(format!("{name} is larger than {BESIDE} bytes")));
+        return Err(unsafe_zip(format!("{name} is larger than {BESIDE} bytes")));
     }
     Ok(text)
 }
 
 /// One line: the digest, a space, a space or an asterisk, and exactly the bundle's name (the form of `sha256sum`).
-fn parse_beside(text: &str, name: &str) -> Result<Sha256Digest, Unusable> {
+fn parse_beside(text: &str, name: &str) -> Result<Sha256Digest, Failure> {
     let parsed = text.strip_suffix('\n').unwrap_or(text).split_once(' ').and_then(|(digest, rest)| {
         let named = rest.strip_prefix([' ', '*'])?;
-        (named == name).then(|| digest.parse().ok())?
+        if named == name && digest.len() == 64 { digest.parse().ok() } else { None }
     });
-    parsed.ok_or_else(|| Unusable::Refused {
-        cause: format!(
-            "{name}.sha256 is not the line `<64 hexadecimal digits>  {name}`, but `{}`",
-            text.chars().take(200).collect::<String>().escape_default()
-        ),
-        hint: "leave the file as the build-gate stage writes it",
+    parsed.ok_or_else(|| {
+        let said: String = text.chars().take(200).collect();
+        refused(
+            format!("{name}.sha256 is not the line `<64 hexadecimal digits>  {name}`, but `{}`", said.escape_default()),
+            "leave the file as the build-gate stage writes it",
+        )
     })
 }
 
-fn copy<R: Read + io::Seek>(
+fn copy<R: Read + Seek>(
     zip: &mut ZipArchive<R>,
     index: usize,
     name: &str,
     to: &mut File,
-) -> Result<(u64, Sha256Digest), Unusable> {
-    let mut entry = zip.by_index(index).map_err(|error| Unusable::broken(&error))?;
+    pace: &Pace,
+) -> Result<(u64, Sha256Digest), Failure> {
+    let mut entry = zip.by_index(index).map_err(|error| broken(&error))?;
     let declared = entry.size();
     if declared > BUNDLE || declared / RATIO > entry.compressed_size() {
-        return Err(Unusable::unsafe_zip(format!(
+        return Err(unsafe_zip(format!(
             "{name} says that {} bytes in the zip become {declared}",
             entry.compressed_size()
         )));
@@ -186,20 +177,18 @@ fn copy<R: Read + io::Seek>(
         }
         size += read as u64;
         if size > declared {
-            return Err(Unusable::unsafe_zip(format!("{name} is larger than the {declared} bytes it says")));
+            return Err(unsafe_zip(format!("{name} is larger than the {declared} bytes it says")));
         }
         hasher.update(&buffer[..read]);
-        to.write_all(&buffer[..read])?;
+        to.write_all(&buffer[..read]).map_err(|error| local(&error))?;
+        pace.advance(read as u64)?;
     }
     if size != declared {
-        return Err(Unusable::unsafe_zip(format!("{name} has {size} bytes and says {declared}")));
+        return Err(unsafe_zip(format!("{name} has {size} bytes and says {declared}")));
     }
     Ok((size, Sha256Digest::from_hash(hasher)))
 }
 
-fn unreadable(name: &str, error: &io::Error) -> Unusable {
-    Unusable::Refused {
-        cause: format!("{name} cannot be read from the zip: {error}"),
-        hint: "build again: the artifact is broken",
-    }
+fn unreadable(name: &str, error: &io::Error) -> Failure {
+    refused(format!("{name} cannot be read from the zip: {error}"), "build again: the artifact is broken")
 }
