@@ -84,7 +84,9 @@ async fn dispatch(
     let stage = stage_name(common);
     match request {
         Request::BuildGate(inputs) => {
-            let _ = inputs; unimplemented!()
+            let survey = stages::build_gate::Survey::new(*inputs, Rc::new(clock.clone()));
+            let settle = async |survey| stages::build_gate::settle(survey);
+            run_table(&stage, &stages::build_gate::table(), survey, settle, events, cancel).await
         }
         Request::Deploy(inputs) => {
             // Dropped, and with it removed, when the run has ended.

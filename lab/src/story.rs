@@ -16,6 +16,9 @@ use crate::server::{Environment, Lab, Options, Site};
 /// The phrase that opens the door to staging (pipeline.md).
 pub const STAGING_PHRASE: &str = "STAGING-TEST FREIGEGEBEN";
 
+/// Name and file of the workflow that builds.
+const BUILD: (&str, &str) = ("Build artifacts", ".github/workflows/build-artifacts.yml");
+
 /// A server, GitHub, and a built action.
 pub struct Story {
     pub lab: Lab,
@@ -51,7 +54,7 @@ impl Story {
         let declared = declared_from_action_yml(action.join("action.yml"))?;
         let story =
             Self { lab: Lab::start(options)?, github: GitHub::start(github), binary: binary.into(), declared };
-        story.github.add_workflow("Build artifacts", ".github/workflows/build-artifacts.yml");
+        story.github.add_workflow(BUILD.0, BUILD.1);
         Ok(story)
     }
 
@@ -87,7 +90,7 @@ impl Story {
     /// Puts a built bundle where a green run of the build workflow leaves it. Returns the run's id.
     pub fn publish(&self, built: &Built) -> Result<u64> {
         let run = run_id(&built.commit);
-        self.github.add_run(Run::green(run, &built.commit));
+        self.github.add_run(green_run(&built.commit));
         self.github.add_artifact(artifact(run, built)?);
         Ok(run)
     }
@@ -156,6 +159,16 @@ pub fn artifact(run: u64, built: &Built) -> Result<Artifact> {
         (&format!("{name}.sha256"), fs::read(&sums).with_context(|| format!("reading {}", sums.display()))?.into()),
     ])?;
     Ok(Artifact::zip(run + 1, run, &format!("deployment-bundle-{}", built.commit), zip))
+}
+
+/// A green run of the build workflow on a push to `develop`.
+pub fn green_run(commit: &str) -> Run {
+    Run {
+        name: Some(BUILD.0.to_owned()),
+        path: BUILD.1.to_owned(),
+        head_branch: Some("develop".to_owned()),
+        ..Run::green(run_id(commit), commit)
+    }
 }
 
 /// A run's id for a commit, the same every time; the artifact's is one more.

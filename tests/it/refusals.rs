@@ -7,7 +7,7 @@ use gated_deploy_lab::{
     app::{self, Variant},
     github::{Artifact, Digest, Fault, Phase, Run, Times},
     runner::{Finished, Runner},
-    story::{self, Story, commit, run_id},
+    story::{self, Story, commit, green_run, run_id},
 };
 
 use crate::support::{assert_ended, assert_says, output, story, story_on};
@@ -42,11 +42,11 @@ fn builds_that_cannot_be_released() {
     refused(&story, story.staging(&none), 1, &["no successful build for", &none]);
 
     let failed = commit("failed build");
-    story.github.add_run(Run { phase: Phase::completed("failure"), ..Run::green(run_id(&failed), &failed) });
+    story.github.add_run(Run { phase: Phase::completed("failure"), ..green_run(&failed) });
     refused(&story, story.staging(&failed), 1, &["failure", &run_id(&failed).to_string()]);
 
     let empty = commit("green without artifact");
-    story.github.add_run(Run::green(run_id(&empty), &empty));
+    story.github.add_run(green_run(&empty));
     refused(&story, story.staging(&empty), 1, &["artifact"]);
 
     let built = |word: &str| {
@@ -55,7 +55,7 @@ fn builds_that_cannot_be_released() {
     };
     let publish = |built: &story::Built, edit: &dyn Fn(Artifact) -> Artifact| {
         let run = run_id(&built.commit);
-        story.github.add_run(Run::green(run, &built.commit));
+        story.github.add_run(green_run(&built.commit));
         story.github.add_artifact(edit(story::artifact(run, built).expect("the artifact")));
     };
 

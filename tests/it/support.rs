@@ -5,27 +5,27 @@ use std::path::Path;
 use gated_deploy_lab::{Options, runner::Finished, story::Story};
 
 /// The built action.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_gated-deploy");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_gated-deploy");
 
 /// The project's root, where `action.yml` lies.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A server with a first healthy release on both sites, and GitHub.
 #[track_caller]
-pub fn story() -> Story {
+pub(crate) fn story() -> Story {
     story_on(Options::default())
 }
 
 #[track_caller]
-pub fn story_on(options: Options) -> Story {
+pub(crate) fn story_on(options: Options) -> Story {
     Story::begin(BINARY, root(), options).expect("the lab must start; `cargo xtask lab` says what is missing")
 }
 
 /// The run ended as documented: exit code and `outcome` output agree with each other and with what is expected.
 #[track_caller]
-pub fn assert_ended(finished: &Finished, exit_code: i32, outcome: &str) {
+pub(crate) fn assert_ended(finished: &Finished, exit_code: i32, outcome: &str) {
     assert_eq!(
         (finished.exit_code, output(finished, "outcome")),
         (exit_code, outcome),
@@ -36,13 +36,13 @@ pub fn assert_ended(finished: &Finished, exit_code: i32, outcome: &str) {
 }
 
 /// An output, or nothing.
-pub fn output<'a>(finished: &'a Finished, name: &str) -> &'a str {
+pub(crate) fn output<'a>(finished: &'a Finished, name: &str) -> &'a str {
     finished.outputs.get(name).map_or("", String::as_str)
 }
 
 /// Everything in `parts` stands in `text`.
 #[track_caller]
-pub fn assert_says(text: &str, parts: &[&str]) {
+pub(crate) fn assert_says(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "`{part}` is missing in:\n{text}");
     }

@@ -136,6 +136,7 @@ impl App {
             source: self.source(),
             output: self.output.clone(),
             workspace: self.workspace.path().to_owned(),
+            artifact_name: "deployment-bundle".to_owned(),
             run: RunIdentity::default(),
         }
     }
