@@ -21,7 +21,7 @@ use tokio::sync::mpsc as async_mpsc;
 use super::{
     answer::Reading,
     peer::{Local, Nobody, Output, Waiter},
-    pipe::{Pipe, Start, Step, again, again_io, only_this_channel},
+    pipe::{Pipe, Room, Start, Step, again, again_io, only_this_channel},
 };
 
 /// What the run asks for.
@@ -121,6 +121,8 @@ enum Ear {
     Missing,
     Opening,
     Open(Channel),
+    /// Making room for a command.
+    Closing(Channel),
     /// The server allows no more channels, or closed it.
     Refused,
 }
@@ -258,9 +260,12 @@ impl Driver {
         let moved = match who {
             Who::Ear => self.step_ear()?,
             Who::Pipe(index) => {
-                let taken = matches!(self.ear, Ear::Opening)
-                    || self.pipes.iter().enumerate().any(|(other, pipe)| other != index && pipe.is_opening());
-                self.pipes[index].step(&self.session, !taken)? == Step::Moved
+                let room = self.room(index);
+                let step = self.pipes[index].step(&self.session, room)?;
+                if step == Step::Crowded {
+                    self.give_up_listening();
+                }
+                step != Step::Waits
             }
         };
         let is_done = matches!(who, Who::Pipe(index) if self.pipes[index].is_done());
@@ -268,6 +273,22 @@ impl Driver {
             self.sticky = Some(who);
         }
         Ok(moved)
+    }
+
+    fn room(&self, index: usize) -> Room {
+        let is_opening = |(other, pipe): (usize, &Pipe)| other != index && pipe.is_opening();
+        match self.ear {
+            Ear::Opening | Ear::Closing(_) => Room::Taken,
+            _ if self.pipes.iter().enumerate().any(is_opening) => Room::Taken,
+            Ear::Open(_) => Room::CanBeMade,
+            _ => Room::Free,
+        }
+    }
+
+    fn give_up_listening(&mut self) {
+        if let Ear::Open(channel) = std::mem::replace(&mut self.ear, Ear::Refused) {
+            self.ear = Ear::Closing(channel);
+        }
     }
 
     fn step_ear(&mut self) -> Result<bool, String> {
@@ -282,6 +303,11 @@ impl Driver {
                     Err(error) => return Err(error.message().to_owned()),
                 };
             }
+            Ear::Closing(channel) => match again(channel.close()) {
+                Ok(None) => return Ok(false),
+                Ok(Some(())) => self.ear = Ear::Refused,
+                Err(error) => return Err(error.message().to_owned()),
+            },
             Ear::Open(channel) => match again_io(channel.read(&mut [0])) {
                 Ok(None) => return Ok(false),
                 Ok(Some(_)) => self.ear = Ear::Refused,
@@ -296,7 +322,7 @@ impl Driver {
     fn wait(&mut self) -> Result<(), String> {
         let now = Instant::now();
         let keepalive_is_due = self.sticky.is_none() && now >= self.next_keepalive;
-        let listens = matches!(self.ear, Ear::Opening | Ear::Open(_)) || self.pipes.iter().any(Pipe::listens);
+        let listens = matches!(self.ear, Ear::Opening | Ear::Open(_) | Ear::Closing(_)) || self.pipes.iter().any(Pipe::listens);
         let mut flags = match (self.sticky, listens) {
             (Some(_), _) => PollFlags::OUT,
             (None, true) => PollFlags::IN,

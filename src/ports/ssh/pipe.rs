@@ -29,6 +29,17 @@ pub(super) enum Step {
     Moved,
     /// Nothing to do before something arrives.
     Waits,
+    /// The server allows no more channels: one has to go.
+    Crowded,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// Another channel is being opened.
+    Taken,
+    Free,
+    /// If the server refuses, a channel can be closed for this one.
+    CanBeMade,
 }
 
 /// Carries bytes between a channel and its peer on our side.
@@ -37,6 +48,8 @@ pub(super) struct Pipe {
     peer: Box<dyn Peer>,
     channel: Option<Channel>,
     phase: Phase,
+    /// How often the server would not open it.
+    refusals: u32,
     /// The call that has to be repeated before any other, because its packet was sent in part.
     unfinished: Option<Move>,
     /// Bytes for the server, and how many of them are gone.
@@ -78,6 +91,7 @@ impl Pipe {
             peer,
             channel: None,
             phase: Phase::Waiting,
+            refusals: 0,
             unfinished: None,
             piece: Vec::new(),
             written: 0,
@@ -87,15 +101,15 @@ impl Pipe {
         }
     }
 
-    /// Does what can be done now. `may_open` says that no other channel is being opened. `Err` is the end of the whole connection.
-    pub(super) fn step(&mut self, session: &Session, may_open: bool) -> Result<Step, String> {
+    /// Does what can be done now. `room` is what an opening would meet. `Err` is the end of the whole connection.
+    pub(super) fn step(&mut self, session: &Session, room: Room) -> Result<Step, String> {
         match self.phase {
-            Phase::Waiting if !may_open => Ok(Step::Waits),
+            Phase::Waiting if room == Room::Taken => Ok(Step::Waits),
             Phase::Waiting if self.peer.gone() => {
                 self.phase = Phase::Done;
                 Ok(Step::Moved)
             }
-            Phase::Waiting | Phase::Opening => self.open(session),
+            Phase::Waiting | Phase::Opening => self.open(session, room),
             Phase::Starting => self.begin(),
             Phase::Running => self.run(session),
             Phase::Closing => self.close(),
@@ -130,7 +144,7 @@ impl Pipe {
         self.peer.local(wants_input)
     }
 
-    fn open(&mut self, session: &Session) -> Result<Step, String> {
+    fn open(&mut self, session: &Session, room: Room) -> Result<Step, String> {
         let opened = match &self.start {
             Start::Command(_) => again(session.channel_session()),
             Start::Forward { host, port } => again(session.channel_direct_tcpip(host, *port, None)),
@@ -147,6 +161,22 @@ impl Pipe {
                     Start::Forward { .. } => Phase::Running,
                 };
                 Ok(Step::Moved)
+            }
+            Err(error) if matches!(self.start, Start::Command(_)) && only_this_channel(&error) => {
+                self.refusals += 1;
+                match (self.refusals, room) {
+                    // sshd counts a session until it has seen to all packets that came with its close; this opening may have
+                    // been among them, and the next one cannot be.
+                    (1, _) => {
+                        self.phase = Phase::Waiting;
+                        Ok(Step::Moved)
+                    }
+                    (_, Room::CanBeMade) => {
+                        self.phase = Phase::Waiting;
+                        Ok(Step::Crowded)
+                    }
+                    _ => self.refused(&error),
+                }
             }
             Err(error) => self.refused(&error),
         }
