@@ -82,11 +82,26 @@ impl Script {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     records: Vec<(String, String)>,
+    noise: Option<String>,
 }
 
 impl Answer {
     pub fn new(records: Vec<(String, String)>) -> Self {
-        Self { records }
+        Self { records, noise: None }
+    }
+
+    /// Adds what came before the answer; blank text is nothing.
+    #[must_use]
+    pub fn with_noise(mut self, noise: &str) -> Self {
+        let noise = noise.trim();
+        self.noise = (!noise.is_empty()).then(|| noise.to_owned());
+        self
+    }
+
+    /// What the login shell's start-up files printed where only the answer belongs (F37). It does no harm here, it does to
+    /// other tools.
+    pub fn noise(&self) -> Option<&str> {
+        self.noise.as_deref()
     }
 
     /// The last value under this key.
@@ -168,7 +183,8 @@ impl ShellError {
     }
 }
 
-/// One server, over one connection that is made at the first use and kept for the whole run.
+/// One server, over one connection that is made at the first use and kept for the whole run. One that broke is made anew at
+/// the next use; what ran on it is not repeated, and is ended on the server first.
 #[async_trait(?Send)]
 pub trait Shell {
     /// Connects, checks the host key and logs in. Does nothing when that has been done.

@@ -6,24 +6,29 @@
 mod answer;
 mod connect;
 mod driver;
+mod peer;
+mod pipe;
 
 use std::{
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
     fs::File,
     io,
     net::SocketAddr,
     os::fd::OwnedFd,
+    rc::Rc,
     sync::{Arc, Mutex, mpsc},
+    thread::JoinHandle,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use rustix::event::EventfdFlags;
-use tokio::sync::{OnceCell as AsyncOnceCell, mpsc as async_mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, mpsc as async_mpsc, oneshot};
 
 use self::{
     answer::Reading,
-    driver::{Driver, Input, Order, Output},
+    driver::{Driver, Input, Order},
+    peer::{Ended, Output},
 };
 use super::shell::{Answer, Greeting, Script, Shell, ShellError};
 use crate::{
@@ -37,18 +42,29 @@ const QUEUE: usize = 64;
 /// How long an upload may stand still. The keepalive notices a dead line sooner; this is for a disk that hangs.
 const UPLOAD_STALL: Duration = Duration::from_secs(120);
 
-/// The connection to one server. Made at the first use.
+/// How long the rest of a script's log may take after its answer is complete. Longer waits only what a process in the background
+/// holds open.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// How long ending the scripts of a broken connection may take.
+const ORPHANS_END: Duration = Duration::from_secs(10);
+
+/// The connection to one server. Made at the first use, and made anew at the next use after it broke. What ran when it broke is
+/// never repeated, and is ended on the server before anything else runs there.
 pub struct Ssh {
     access: SshAccess,
-    link: AsyncOnceCell<Link>,
-    /// A failed connection is final for the run: asking again would only repeat the login attempts.
-    failed: OnceCell<ShellError>,
+    link: AsyncMutex<Option<Rc<Link>>>,
+    /// A server that turns us away does so for the whole run: asking again would only repeat the login attempts.
+    turned_away: OnceCell<ShellError>,
+    /// The process groups of scripts whose connection broke.
+    orphans: RefCell<Vec<u32>>,
 }
 
-/// A live connection: where to send orders, and how to wake the thread that takes them.
+/// A connection: where to send orders, and how to wake the thread that takes them.
 struct Link {
-    orders: mpsc::Sender<Order>,
+    orders: Option<mpsc::Sender<Order>>,
     waker: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
     greeting: Greeting,
     /// Why the connection ended, once it has.
     end: Arc<Mutex<Option<String>>>,
@@ -56,17 +72,48 @@ struct Link {
 
 impl Ssh {
     pub fn new(access: &SshAccess) -> Self {
-        Self { access: access.clone(), link: AsyncOnceCell::new(), failed: OnceCell::new() }
+        Self {
+            access: access.clone(),
+            link: AsyncMutex::new(None),
+            turned_away: OnceCell::new(),
+            orphans: RefCell::new(Vec::new()),
+        }
     }
 
-    async fn link(&self) -> Result<&Link, ShellError> {
-        if let Some(error) = self.failed.get() {
+    async fn link(&self) -> Result<Rc<Link>, ShellError> {
+        let mut link = self.link.lock().await;
+        if let Some(link) = link.as_ref().filter(|link| link.is_alive()) {
+            return Ok(link.clone());
+        }
+        if let Some(error) = self.turned_away.get() {
             return Err(error.clone());
         }
-        let link = self.link.get_or_try_init(|| open(self.access.clone())).await;
-        link.inspect_err(|error| {
-            let _ = self.failed.set(error.clone());
-        })
+        let fresh = Rc::new(open(self.access.clone()).await.inspect_err(|error| {
+            if !matches!(error, ShellError::Unreachable(_)) {
+                let _ = self.turned_away.set(error.clone());
+            }
+        })?);
+        self.end_orphans(&fresh).await?;
+        *link = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    async fn end_orphans(&self, link: &Link) -> Result<(), ShellError> {
+        let orphans = self.orphans.borrow().clone();
+        for pid in orphans {
+            let mut output = link.execute(driver::ending_orphan(pid), driver::nothing())?;
+            let ended = async {
+                while let Some(piece) = output.recv().await {
+                    if matches!(piece, Output::Ended(_)) {
+                        return Ok(());
+                    }
+                }
+                Err(link.dropped())
+            };
+            tokio::time::timeout(ORPHANS_END, ended).await.map_err(|_| ShellError::TimedOut(ORPHANS_END))??;
+            self.orphans.borrow_mut().retain(|orphan| *orphan != pid);
+        }
+        Ok(())
     }
 }
 
@@ -79,14 +126,16 @@ async fn open(access: SshAccess) -> Result<Link, ShellError> {
     let (orders, inbox) = mpsc::channel();
     let (ready, greeting) = oneshot::channel();
     let (thread_waker, thread_end) = (waker.clone(), end.clone());
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name("ssh".to_owned())
         .spawn(move || match connect::connect(&access) {
             Ok((session, socket, greeting)) => {
                 if ready.send(Ok(greeting)).is_ok() {
-                    let reason = Driver::new(session, socket, inbox, thread_waker).drive();
+                    let mut driver = Driver::new(session, socket, inbox, thread_waker);
+                    let reason = driver.drive().err().unwrap_or_else(|| "it was closed".to_owned());
+                    // Before the driver goes, and with it everybody's output: who sees the end of it asks for the reason.
                     if let Ok(mut end) = thread_end.lock() {
-                        *end = reason;
+                        *end = Some(reason);
                     }
                 }
             }
@@ -97,20 +146,24 @@ async fn open(access: SshAccess) -> Result<Link, ShellError> {
         })
         .map_err(|error| ShellError::Local(format!("starting a thread: {error}")))?;
     let greeting = greeting.await.map_err(|_| ShellError::Unreachable("the connecting thread ended".to_owned()))??;
-    Ok(Link { orders, waker, greeting, end })
+    Ok(Link { orders: Some(orders), waker, thread: Some(thread), greeting, end })
 }
 
 impl Link {
+    fn is_alive(&self) -> bool {
+        self.end.lock().is_ok_and(|end| end.is_none())
+    }
+
     fn order(&self, order: Order) -> Result<(), ShellError> {
-        self.orders.send(order).map_err(|_| self.dropped())?;
+        let sent = self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
         driver::wake(&self.waker);
-        Ok(())
+        if sent { Ok(()) } else { Err(self.dropped()) }
     }
 
     /// The connection has ended: why, if the thread could say so.
     fn dropped(&self) -> ShellError {
         let reason = self.end.lock().ok().and_then(|end| end.clone());
-        ShellError::Dropped(reason.unwrap_or_else(|| "it was closed".to_owned()))
+        ShellError::Dropped(reason.unwrap_or_else(|| "its thread ended".to_owned()))
     }
 
     /// Starts a command and gives the end at which its output arrives.
@@ -119,34 +172,91 @@ impl Link {
         self.order(Order::Execute { command, input, output: sender })?;
         Ok(receiver)
     }
-}
 
-/// Tells the thread that there is room in a queue again.
-struct Refill<'a>(&'a Link);
-
-impl Refill<'_> {
+    /// The next piece of output. Tells the thread when there is room in a full queue again.
     async fn next(&self, output: &mut async_mpsc::Receiver<Output>) -> Option<Output> {
-        let full = output.len() == QUEUE;
+        let full = output.capacity() <= 1;
         let next = output.recv().await;
         if full {
-            driver::wake(&self.0.waker);
+            driver::wake(&self.waker);
         }
         next
     }
 }
 
-/// Ends a script's process group on the server when it is no longer waited for.
-struct Leash<'a> {
-    link: &'a Link,
-    pid: Option<u32>,
+impl Drop for Link {
+    /// Waits for the thread, which has seconds at most to end the scripts that nobody waits for.
+    fn drop(&mut self) {
+        self.orders = None;
+        driver::wake(&self.waker);
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed; here nothing depends on it.
+            let _ = thread.join();
+        }
+    }
 }
 
-impl Drop for Leash<'_> {
+/// A script at work. Ends its process group on the server if it is dropped before the script has ended.
+struct Work<'a> {
+    ssh: &'a Ssh,
+    link: Rc<Link>,
+    output: Option<async_mpsc::Receiver<Output>>,
+    reading: Option<Box<Reading>>,
+}
+
+impl Work<'_> {
+    async fn finish(&mut self, on_line: &mut dyn FnMut(String)) -> Result<Answer, ShellError> {
+        let ended = self.read(on_line).await?;
+        // It has ended by itself: there is nothing left to end.
+        self.output = None;
+        match self.reading.take() {
+            Some(reading) => reading.conclude(ended),
+            None => Err(self.link.dropped()),
+        }
+    }
+
+    /// Reads to the end; `None` when the answer is complete and only a process in the background holds its output open.
+    async fn read(&mut self, on_line: &mut dyn FnMut(String)) -> Result<Option<Ended>, ShellError> {
+        let (Some(output), Some(reading)) = (&mut self.output, &mut self.reading) else { return Err(self.link.dropped()) };
+        loop {
+            let next = if reading.is_complete() {
+                match tokio::time::timeout(LAST_LINES, self.link.next(output)).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        reading.rest(on_line);
+                        return Ok(None);
+                    }
+                }
+            } else {
+                self.link.next(output).await
+            };
+            match next {
+                Some(Output::Stdout(bytes)) => reading.answer(&bytes)?,
+                Some(Output::Stderr(bytes)) => reading.log(&bytes, on_line),
+                Some(Output::Sent(_)) => {}
+                Some(Output::Ended(ended)) => {
+                    reading.rest(on_line);
+                    return Ok(Some(ended));
+                }
+                Some(Output::Refused(reason)) => return Err(ShellError::NoAnswer { noise: reason }),
+                None => {
+                    self.ssh.orphans.borrow_mut().extend(reading.pid());
+                    return Err(self.link.dropped());
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Work<'_> {
     fn drop(&mut self) {
-        let Some(pid) = self.pid else { return };
-        // The group gets two seconds to end in order. Nobody waits for this command, and a dead connection cannot run it.
-        let command = format!("exec /bin/sh -c 'kill -TERM -- -{pid}; sleep 2; kill -KILL -- -{pid}' >/dev/null 2>&1");
-        drop(self.link.execute(command, Input::nothing()));
+        let (Some(output), Some(reading)) = (self.output.take(), self.reading.take()) else { return };
+        let order = match reading.pid() {
+            Some(pid) => Order::End { pid },
+            None => Order::EndOnceKnown { output, reading },
+        };
+        // On a connection that broke there is nothing to send it to.
+        let _ = self.link.order(order);
     }
 }
 
@@ -160,33 +270,9 @@ impl Shell for Ssh {
         let link = self.link().await?;
         let nonce = uuid::Uuid::new_v4().simple().to_string();
         let limit = script.limit();
-        let mut leash = Leash { link, pid: None };
-        let mut output = link.execute("exec /bin/sh -s".to_owned(), Input::text(script.text(&nonce)))?;
-        let mut reading = Reading::new(nonce);
-        let refill = Refill(link);
-        let work = async {
-            while let Some(piece) = refill.next(&mut output).await {
-                match piece {
-                    Output::Stdout(bytes) => {
-                        reading.answer(&bytes)?;
-                        leash.pid = leash.pid.or(reading.pid());
-                    }
-                    Output::Stderr(bytes) => reading.log(&bytes, on_line),
-                    Output::Sent(_) => {}
-                    Output::Ended(status) => {
-                        reading.rest(on_line);
-                        return reading.conclude(status);
-                    }
-                    Output::Refused(reason) => return Err(ShellError::NoAnswer { noise: reason }),
-                }
-            }
-            Err(link.dropped())
-        };
-        let result = tokio::time::timeout(limit, work).await.unwrap_or(Err(ShellError::TimedOut(limit)));
-        if !matches!(result, Err(ShellError::TimedOut(_) | ShellError::NoAnswer { .. })) {
-            leash.pid = None;
-        }
-        result
+        let output = link.execute("exec /bin/sh -s".to_owned(), driver::text(script.text(&nonce)))?;
+        let mut work = Work { ssh: self, link, output: Some(output), reading: Some(Box::new(Reading::new(nonce))) };
+        tokio::time::timeout(limit, work.finish(on_line)).await.unwrap_or(Err(ShellError::TimedOut(limit)))
     }
 
     async fn send(
@@ -197,32 +283,37 @@ impl Shell for Ssh {
         on_bytes: &mut dyn FnMut(u64),
     ) -> Result<(), ShellError> {
         let link = self.link().await?;
-        // A path is no secret; the file is nobody else's to read.
-        let command = format!("exec /bin/sh -c 'umask 077; exec cat >\"$0\"' {}", quote(to.as_str()));
-        let mut output = link.execute(command, Input::file(file))?;
-        let refill = Refill(link);
-        let mut said = Vec::new();
-        let mut sent = 0;
+        // A path is no secret; the file is nobody else's to read, and a link that lies there is not followed. The server counts
+        // what it wrote: an exit status alone has been seen to say yes to a half.
+        let command = format!(
+            "exec /bin/sh -c 'umask 077; rm -f -- \"$0\" && set -C && cat >\"$0\" && printf \"\\nreceived=%d\\n\" \"$(wc -c <\"$0\")\"' {}",
+            quote(to.as_str())
+        );
+        let mut output = link.execute(command, driver::file(file))?;
+        let (mut said, mut complained) = (Vec::new(), Vec::new());
         loop {
-            let next = tokio::time::timeout(UPLOAD_STALL, refill.next(&mut output)).await;
+            let next = tokio::time::timeout(UPLOAD_STALL, link.next(&mut output)).await;
             match next.map_err(|_| ShellError::TimedOut(UPLOAD_STALL))? {
                 None => return Err(link.dropped()),
-                Some(Output::Sent(total)) => {
-                    sent = total;
-                    on_bytes(total);
+                Some(Output::Sent(total)) => on_bytes(total),
+                Some(Output::Stdout(bytes)) => keep(&mut said, &bytes),
+                Some(Output::Stderr(bytes)) => keep(&mut complained, &bytes),
+                Some(Output::Refused(reason)) => return Err(ShellError::Local(reason)),
+                Some(Output::Ended(ended)) if !ended.success() => {
+                    let text = String::from_utf8_lossy(&complained);
+                    let tail = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+                    return Err(ShellError::Failed { status: ended.to_string(), tail });
                 }
-                Some(Output::Stdout(bytes) | Output::Stderr(bytes)) => {
-                    said.extend_from_slice(&bytes);
-                    said.truncate(answer::LONGEST_LINE);
-                }
-                Some(Output::Refused(reason)) => return Err(ShellError::NoAnswer { noise: reason }),
-                Some(Output::Ended(status)) if status.success() && sent == size => return Ok(()),
-                Some(Output::Ended(status)) if status.success() => {
-                    return Err(ShellError::Local(format!("the file has {sent} bytes, it had {size} before")));
-                }
-                Some(Output::Ended(status)) => {
-                    let text = String::from_utf8_lossy(&said).trim().to_owned();
-                    return Err(ShellError::Failed { status: status.to_string(), tail: vec![text] });
+                Some(Output::Ended(_)) => {
+                    let received = received(&said);
+                    if received == Some(size) {
+                        on_bytes(size);
+                        return Ok(());
+                    }
+                    return Err(match received {
+                        Some(received) => ShellError::Local(format!("the server received {received} bytes, the file had {size} before")),
+                        None => ShellError::NoAnswer { noise: String::from_utf8_lossy(&said).trim().to_owned() },
+                    });
                 }
             }
         }
@@ -240,4 +331,16 @@ impl Shell for Ssh {
         link.order(Order::Tunnel { listener, host: host.to_owned(), port })?;
         Ok(address)
     }
+}
+
+/// Keeps the last bytes of what a command says.
+fn keep(said: &mut Vec<u8>, bytes: &[u8]) {
+    said.extend_from_slice(bytes);
+    let excess = said.len().saturating_sub(answer::LONGEST_LINE);
+    said.drain(..excess);
+}
+
+/// How many bytes the server says it wrote; what a start-up file printed before is passed over.
+fn received(said: &[u8]) -> Option<u64> {
+    String::from_utf8_lossy(said).lines().rev().find_map(|line| line.strip_prefix("received="))?.trim().parse().ok()
 }

@@ -8,4 +8,5 @@ mod probe;
 mod refusals;
 mod rows;
 mod ssh;
+mod sshd;
 mod support;

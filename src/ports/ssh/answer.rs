@@ -1,6 +1,6 @@
 //! Reading what a script sends back: records on standard output, log on standard error. See `prelude.sh`.
 
-use super::driver::Ended;
+use super::peer::Ended;
 use crate::ports::shell::{Answer, ShellError};
 
 /// Longer lines of log are cut, with a note: one line must not fill the memory (a server may send 100 MB without a line feed).
@@ -53,24 +53,40 @@ impl Reading {
         self.pid
     }
 
+    /// Whether the last record has come.
+    pub(super) fn is_complete(&self) -> bool {
+        self.end.is_some()
+    }
+
     /// Takes bytes of standard output.
     pub(super) fn answer(&mut self, bytes: &[u8]) -> Result<(), ShellError> {
         self.total += bytes.len();
         if self.total > LONGEST_ANSWER {
             return Err(ShellError::NoAnswer { noise: format!("more than {LONGEST_ANSWER} bytes") });
         }
+        let searched = if self.begun { self.pending.len() } else { 0 };
         self.pending.extend_from_slice(bytes);
         if !self.begun {
             self.look_for_the_beginning();
         }
-        while self.begun
-            && let Some(end) = self.pending.iter().position(|byte| *byte == 0)
-        {
-            let record = String::from_utf8_lossy(&self.pending[..end]).into_owned();
-            self.pending.drain(..=end);
-            self.record(&record);
+        if self.begun {
+            self.take_records(searched);
         }
         Ok(())
+    }
+
+    /// Takes the whole records out of `pending`. Its first `searched` bytes hold no end of a record.
+    fn take_records(&mut self, searched: usize) {
+        let pending = std::mem::take(&mut self.pending);
+        let mut start = 0;
+        let mut from = searched;
+        while let Some(length) = pending[from..].iter().position(|byte| *byte == 0) {
+            let end = from + length;
+            self.record(&String::from_utf8_lossy(&pending[start..end]));
+            start = end + 1;
+            from = start;
+        }
+        self.pending = if start == 0 { pending } else { pending[start..].to_vec() };
     }
 
     /// Everything before the first record is noise: a start-up file that prints (F37).
@@ -135,7 +151,8 @@ impl Reading {
     }
 
     /// What it all comes to. Only an answer with both marks and status 0 on both ways is one (F42).
-    pub(super) fn conclude(self, ended: Ended) -> Result<Answer, ShellError> {
+    /// `ended` is missing when the answer is complete and a process in the background still holds the channel.
+    pub(super) fn conclude(self, ended: Option<Ended>) -> Result<Answer, ShellError> {
         if !self.begun {
             let mut noise = [self.noise, self.pending].concat();
             noise.truncate(LONGEST_NOISE);
@@ -143,15 +160,17 @@ impl Reading {
             let noise = if printed.is_empty() { self.tail.join(" ") } else { printed };
             return Err(ShellError::NoAnswer { noise });
         }
-        let answer = Answer::new(self.records);
+        let answer = Answer::new(self.records).with_noise(&String::from_utf8_lossy(&self.noise));
         if let Some(reason) = answer.get("refused") {
             let hint = answer.get("hint").map(str::to_owned);
             return Err(ShellError::Refused { reason: reason.to_owned(), hint, tail: self.tail });
         }
-        match self.end {
-            Some(0) if ended.success() => Ok(answer),
-            Some(status) if status != 0 => Err(ShellError::Failed { status: format!("status {status}"), tail: self.tail }),
-            _ => Err(ShellError::Failed { status: ended.to_string(), tail: self.tail }),
+        match (self.end, ended) {
+            (Some(0), None) => Ok(answer),
+            (Some(0), Some(ended)) if ended.success() => Ok(answer),
+            (Some(status), _) if status != 0 => Err(ShellError::Failed { status: format!("status {status}"), tail: self.tail }),
+            (_, Some(ended)) if !ended.success() => Err(ShellError::Failed { status: ended.to_string(), tail: self.tail }),
+            _ => Err(ShellError::NoAnswer { noise: "its answer has no end".to_owned() }),
         }
     }
 }

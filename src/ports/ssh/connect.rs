@@ -22,7 +22,33 @@ const HANDSHAKE_TIMEOUT_MS: u32 = 15_000;
 /// A line that acknowledges nothing for so long is dead (dependencies.md 1.2).
 const DEAD_LINE: Duration = Duration::from_secs(30);
 
+/// Connects, checks the host key and logs in.
+///
+/// A bare fingerprint does not say of which type its key is, and the server shows the one it likes best of those we ask for: after
+/// a key that is not known, the other types are asked for. Whatever is shown, only a known key is accepted.
 pub(super) fn connect(access: &SshAccess) -> Result<(Session, TcpStream, Greeting), ShellError> {
+    let mut types = access.known_hosts.key_types_for(&access.host, access.port);
+    if types.is_empty() {
+        return Err(ShellError::HostKeyUnusable(format!("no line of ssh-known-hosts is for {}:{}", access.host, access.port)));
+    }
+    let mut mismatch = None;
+    loop {
+        let error = match attempt(access, &types) {
+            Err(error) => error,
+            Ok(connection) => return Ok(connection),
+        };
+        match &error {
+            ShellError::HostKey { key_type, .. } if types.len() > 1 => {
+                types.retain(|other| other != key_type);
+                mismatch.get_or_insert(error);
+            }
+            ShellError::HostKey { .. } | ShellError::HostKeyUnusable(_) => return Err(mismatch.unwrap_or(error)),
+            _ => return Err(error),
+        }
+    }
+}
+
+fn attempt(access: &SshAccess, types: &[&str]) -> Result<(Session, TcpStream, Greeting), ShellError> {
     let socket = dial(&access.host, access.port)?;
     tune(&socket).map_err(|error| ShellError::Unreachable(format!("setting up the socket: {error}")))?;
     let place = format!("{}:{}", access.host, access.port);
@@ -33,11 +59,7 @@ pub(super) fn connect(access: &SshAccess) -> Result<(Session, TcpStream, Greetin
     session.set_tcp_stream(clone);
     session.set_timeout(HANDSHAKE_TIMEOUT_MS);
     // Before the handshake, or the server shows the key that it likes best and not the one that we know.
-    let known = access.known_hosts.key_types_for(&access.host, access.port);
-    if known.is_empty() {
-        return Err(ShellError::HostKeyUnusable(format!("no line of ssh-known-hosts is for {place}")));
-    }
-    let methods = host_key_methods(&known);
+    let methods = host_key_methods(types);
     session
         .method_pref(MethodType::HostKey, &methods)
         .map_err(|error| ShellError::HostKeyUnusable(format!("no host key type can be used of {methods}: {}", error.message())))?;
@@ -45,7 +67,7 @@ pub(super) fn connect(access: &SshAccess) -> Result<(Session, TcpStream, Greetin
         // LIBSSH2_ERROR_KEX_FAILURE: no common method, and the only ones that we limit are the host key's.
         ssh2::ErrorCode::Session(-5) => ShellError::HostKeyUnusable(format!(
             "{place} has no host key of a type that ssh-known-hosts knows for it ({})",
-            known.join(", ")
+            types.join(", ")
         )),
         _ => unreachable("the SSH handshake", &error),
     })?;
@@ -75,7 +97,8 @@ fn dial(host: &str, port: u16) -> Result<TcpStream, ShellError> {
     }
     Err(ShellError::Unreachable(match failures.len() {
         0 => format!("the name {host} has no address"),
-        _ => failures.join("; "),
+        _ if addresses.iter().any(|address| address.ip().to_string() == host) => failures.join("; "),
+        _ => format!("{host}: {}", failures.join("; ")),
     }))
 }
 

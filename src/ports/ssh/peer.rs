@@ -1,0 +1,253 @@
+//! Who is at our end of a channel.
+
+use std::{
+    fmt,
+    io::{self, Read as _, Write as _},
+    net::TcpStream,
+    os::fd::{AsFd as _, BorrowedFd},
+};
+
+use rustix::event::PollFlags;
+use tokio::sync::mpsc::Sender;
+
+use super::{driver::Input, pipe::again_io};
+
+/// Our end of a channel. Nothing here blocks.
+pub(super) trait Peer {
+    /// Bytes for the server.
+    fn fill(&mut self, piece: &mut [u8]) -> io::Result<Fill>;
+
+    /// Whether `take` may be called.
+    fn has_room(&self) -> bool;
+
+    /// Bytes from the server.
+    fn take(&mut self, stream: Stream, bytes: &[u8]);
+
+    /// Nobody is there any more: the channel can be closed.
+    fn gone(&self) -> bool;
+
+    /// The bytes of input that the server's side has taken so far.
+    fn sent(&mut self, _total: u64) {}
+
+    /// The channel did not come to be, or its input cannot be read.
+    fn failed(&mut self, _reason: String) {}
+
+    fn ended(&mut self, _ended: Ended) {}
+
+    /// Passes on what `take` could not yet pass on; whether anything moved.
+    fn flush(&mut self) -> bool {
+        false
+    }
+
+    /// The socket to wait for, and for what.
+    fn local(&self, _wants_input: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        None
+    }
+
+    /// Whether it must be finished even when the run is over.
+    fn outlives_the_run(&self) -> bool {
+        false
+    }
+}
+
+pub(super) enum Fill {
+    Bytes(usize),
+    Later,
+    End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    Out,
+    Err,
+}
+
+impl Stream {
+    /// RFC 4254, 5.2.
+    pub(super) fn number(self) -> i32 {
+        match self {
+            Self::Out => 0,
+            Self::Err => ssh2::EXTENDED_DATA_STDERR,
+        }
+    }
+}
+
+/// What comes back from a command.
+pub(super) enum Output {
+    Stdout(Vec<u8>),
+    Stderr(Vec<u8>),
+    /// Bytes of input sent so far. Not every step is told.
+    Sent(u64),
+    Ended(Ended),
+    /// The server would not run it at all, or its input could not be read.
+    Refused(String),
+}
+
+/// How a command ended. libssh2 says status 0 for a command that was killed by a signal, so both count (dependencies.md 1.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) status: i32,
+    pub(super) signal: Option<String>,
+}
+
+impl Ended {
+    pub(super) fn success(&self) -> bool {
+        self.status == 0 && self.signal.is_none()
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.signal {
+            Some(signal) => write!(f, "signal {signal}"),
+            None => write!(f, "status {}", self.status),
+        }
+    }
+}
+
+/// A future that waits for a command.
+pub(super) struct Waiter {
+    input: Input,
+    output: Sender<Output>,
+}
+
+impl Waiter {
+    pub(super) fn new(input: Input, output: Sender<Output>) -> Self {
+        Self { input, output }
+    }
+
+    fn tell(&self, output: Output) {
+        // `has_room` keeps a place free for the last word, whatever comes after that may be lost, and nobody to hear it is fine.
+        let _ = self.output.try_send(output);
+    }
+}
+
+impl Peer for Waiter {
+    fn fill(&mut self, piece: &mut [u8]) -> io::Result<Fill> {
+        Ok(match self.input.read(piece)? {
+            0 => Fill::End,
+            length => Fill::Bytes(length),
+        })
+    }
+
+    fn has_room(&self) -> bool {
+        self.output.capacity() > 1
+    }
+
+    fn take(&mut self, stream: Stream, bytes: &[u8]) {
+        self.tell(match stream {
+            Stream::Out => Output::Stdout(bytes.to_vec()),
+            Stream::Err => Output::Stderr(bytes.to_vec()),
+        });
+    }
+
+    fn gone(&self) -> bool {
+        self.output.is_closed()
+    }
+
+    fn sent(&mut self, total: u64) {
+        // Progress is news only while there is time for it.
+        if self.output.capacity() > self.output.max_capacity() / 2 {
+            self.tell(Output::Sent(total));
+        }
+    }
+
+    fn failed(&mut self, reason: String) {
+        self.tell(Output::Refused(reason));
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        self.tell(Output::Ended(ended));
+    }
+}
+
+/// A command that nobody waits for, and that must run all the same.
+pub(super) struct Nobody;
+
+impl Peer for Nobody {
+    fn fill(&mut self, _piece: &mut [u8]) -> io::Result<Fill> {
+        Ok(Fill::End)
+    }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn take(&mut self, _stream: Stream, _bytes: &[u8]) {}
+
+    fn gone(&self) -> bool {
+        false
+    }
+
+    fn outlives_the_run(&self) -> bool {
+        true
+    }
+}
+
+/// A connection to a tunnel's entrance.
+pub(super) struct Local {
+    stream: TcpStream,
+    /// Bytes from the server that the socket has not taken yet, and how many of them it has.
+    backlog: (Vec<u8>, usize),
+    broken: bool,
+}
+
+impl Local {
+    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, backlog: (Vec::new(), 0), broken: false })
+    }
+}
+
+impl Peer for Local {
+    fn fill(&mut self, piece: &mut [u8]) -> io::Result<Fill> {
+        Ok(match again_io(self.stream.read(piece)) {
+            Ok(None) => Fill::Later,
+            Ok(Some(0)) => Fill::End,
+            Ok(Some(length)) => Fill::Bytes(length),
+            Err(_) => {
+                self.broken = true;
+                Fill::End
+            }
+        })
+    }
+
+    fn has_room(&self) -> bool {
+        self.backlog.1 == self.backlog.0.len()
+    }
+
+    fn take(&mut self, _stream: Stream, bytes: &[u8]) {
+        self.backlog = (bytes.to_vec(), 0);
+        self.flush();
+    }
+
+    fn gone(&self) -> bool {
+        self.broken
+    }
+
+    fn flush(&mut self) -> bool {
+        if self.has_room() {
+            return false;
+        }
+        match again_io(self.stream.write(&self.backlog.0[self.backlog.1..])) {
+            Ok(None) => false,
+            Ok(Some(length)) => {
+                self.backlog.1 += length;
+                length > 0
+            }
+            Err(_) => {
+                self.broken = true;
+                true
+            }
+        }
+    }
+
+    fn local(&self, wants_input: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, wants_input);
+        flags.set(PollFlags::OUT, !self.has_room());
+        // Without a wish, a socket that the other side has left would wake us all the time.
+        (!flags.is_empty()).then(|| (self.stream.as_fd(), flags))
+    }
+}

@@ -1,0 +1,354 @@
+//! What only a server with settings of its own shows: a private sshd on loopback.
+
+use std::{
+    fs::{self, File},
+    future::Future,
+    io::Write as _,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use gated_deploy::{
+    domain::{RemotePath, Secret, key::PrivateKey, known_hosts::KnownHosts},
+    inputs::typed::SshAccess,
+    ports::{
+        shell::{Answer, Script, Shell as _, ShellError},
+        ssh::Ssh,
+    },
+};
+
+/// An sshd of our own; it ends with the test.
+struct Server {
+    folder: tempfile::TempDir,
+    port: u16,
+    process: Child,
+}
+
+impl Server {
+    /// `settings` are lines for sshd_config. The server has an ed25519 and an RSA host key, and lets `key` in.
+    fn start(settings: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for sshd");
+        sh(folder.path(), "ssh-keygen -q -t ed25519 -N '' -f host_ed25519; ssh-keygen -q -t rsa -b 2048 -N '' -f host_rsa");
+        sh(folder.path(), "ssh-keygen -q -t ed25519 -N '' -f key; cp key.pub authorized_keys");
+        // sshd cannot be told to choose a port, so a free one is looked up; nobody else binds one in between, as a rule.
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+        let path = folder.path().display();
+        let config = format!(
+            "{settings}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {path}/host_ed25519\nHostKey {path}/host_rsa\n\
+             AuthorizedKeysFile {path}/authorized_keys\nStrictModes no\nUsePAM no\nPidFile none\n"
+        );
+        fs::write(folder.path().join("config"), config).expect("writing the configuration");
+        // Where sshd wants to lock itself in; its service makes it at the start of the machine.
+        let _ = fs::create_dir_all("/run/sshd");
+        let log = File::create(folder.path().join("log")).expect("a log");
+        let mut process = Command::new("/usr/sbin/sshd")
+            .args(["-D", "-e", "-f"])
+            .arg(folder.path().join("config"))
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("sshd starts; it is in the package openssh-server");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = process.try_wait().expect("asking for sshd");
+            let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+            assert!(ended.is_none() && Instant::now() < deadline, "sshd does not listen: {log}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { folder, port, process }
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.folder.path().join(file)).expect(file)
+    }
+
+    /// A line for known_hosts with this host key.
+    fn line(&self, key: &str) -> String {
+        format!("[127.0.0.1]:{} {}", self.port, self.read(&format!("{key}.pub")))
+    }
+
+    fn access(&self, known_hosts: &str) -> SshAccess {
+        let user = sh(self.folder.path(), "id -un").trim().to_owned();
+        let key = PrivateKey::parse(&Secret::new(self.read("key")), None).expect("a key");
+        let known_hosts = KnownHosts::parse(known_hosts).expect("lines");
+        SshAccess { host: "127.0.0.1".to_owned(), port: self.port, user, key, known_hosts }
+    }
+
+    fn ssh(&self) -> Ssh {
+        Ssh::new(&self.access(&self.line("host_ed25519")))
+    }
+
+    fn logins(&self) -> usize {
+        self.read("log").matches("Accepted publickey").count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn sh(folder: &Path, script: &str) -> String {
+    let output = Command::new("sh").args(["-ec", script]).current_dir(folder).output().expect("sh");
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
+}
+
+async fn run(ssh: &Ssh, program: &'static str) -> Result<Answer, ShellError> {
+    ssh.run(Script::new("test", program), &mut |_| {}).await
+}
+
+/// Asks until it is so.
+#[track_caller]
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn is_running(marker: &str) -> bool {
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok()).any(|line| {
+        String::from_utf8_lossy(&line).replace('\0', " ").contains(marker)
+    })
+}
+
+/// What the parser takes, the server must see a signature of: one row per format (F31, F32).
+#[test]
+fn f31_every_key_that_is_accepted_logs_in() {
+    let server = Server::start("");
+    for (make, passphrase) in [
+        ("ssh-keygen -q -t ed25519 -N '' -f made", None),
+        ("ssh-keygen -q -t ed25519 -N 'a b c' -f made", Some("a b c")),
+        ("ssh-keygen -q -t rsa -b 2048 -N '' -f made", None),
+        ("ssh-keygen -q -t rsa -b 2048 -m PEM -N '' -f made", None),
+        ("ssh-keygen -q -t rsa -b 2048 -m PEM -N 'a b c' -f made", Some("a b c")),
+        ("ssh-keygen -q -t rsa -b 2048 -m PKCS8 -N 'a b c' -f made", Some("a b c")),
+        ("ssh-keygen -q -t ecdsa -b 256 -N '' -f made", None),
+        ("ssh-keygen -q -t ecdsa -b 256 -m PEM -N '' -f made", None),
+        ("ssh-keygen -q -t ecdsa -b 384 -N '' -f made", None),
+        ("ssh-keygen -q -t ecdsa -b 521 -N '' -f made", None),
+        ("openssl genpkey -algorithm ed25519 -out made", None),
+    ] {
+        sh(server.folder.path(), &format!("rm -f made made.pub; {make}"));
+        let key = PrivateKey::parse(&Secret::new(server.read("made")), passphrase.map(Secret::new).as_ref());
+        let key = key.unwrap_or_else(|problem| panic!("{make}: {problem}"));
+        fs::write(server.folder.path().join("authorized_keys"), key.authorized_line()).expect("letting the key in");
+        let access = SshAccess { key, ..server.access(&server.line("host_ed25519")) };
+        wait(Ssh::new(&access).connect()).unwrap_or_else(|error| panic!("{make}: {error}"));
+    }
+}
+
+#[test]
+fn f38_the_server_is_asked_for_the_key_that_is_known() {
+    let server = Server::start("");
+    let connect = |known_hosts: &str| wait(Ssh::new(&server.access(known_hosts)).connect());
+    let print = |key: &str| sh(server.folder.path(), &format!("ssh-keygen -lf {key}.pub")).split(' ').nth(1).expect("a print").to_owned();
+
+    // It likes to show ed25519; only its RSA key is known.
+    for known in [server.line("host_rsa"), print("host_rsa"), format!("ssh-rsa {}", print("host_rsa"))] {
+        let greeting = connect(&known).unwrap_or_else(|error| panic!("{known}: {error}"));
+        assert_eq!(greeting.host_key, format!("{} (ssh-rsa)", print("host_rsa")), "{known}");
+    }
+    assert!(connect(&server.line("host_ed25519")).is_ok());
+    assert!(connect(&print("host_ed25519")).is_ok());
+
+    // Not one of its keys: what it showed, what was expected.
+    let other = print("key");
+    let error = connect(&other).expect_err("an unknown key");
+    assert!(matches!(&error, ShellError::HostKey { got, expected, .. } if *got == print("host_ed25519") && expected.contains(&other)), "{error:?}");
+
+    // A type that it does not have.
+    sh(server.folder.path(), "ssh-keygen -q -t ecdsa -N '' -f nobodys");
+    let error = connect(&server.line("nobodys")).expect_err("no such key");
+    assert!(matches!(&error, ShellError::HostKeyUnusable(text) if text.contains("ecdsa-sha2-nistp256")), "{error:?}");
+
+    let revoked = format!("{}@revoked * {}", server.line("host_ed25519"), server.read("host_ed25519.pub"));
+    let error = connect(&revoked).expect_err("a revoked key");
+    assert!(error.to_string().contains("revokes"), "{error}");
+    assert!(connect(&format!("other.test {}", server.read("host_ed25519.pub"))).is_err());
+}
+
+#[test]
+fn a_port_that_speaks_something_else_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a guest");
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("an answer");
+    });
+    let sshd = Server::start("");
+    let access = SshAccess { port, ..sshd.access(&sshd.read("host_ed25519.pub").replacen("ssh-", "127.0.0.1 ssh-", 1)) };
+    let error = wait(Ssh::new(&access).connect()).expect_err("not SSH");
+    server.join().expect("the server's thread");
+    assert!(matches!(&error, ShellError::Unreachable(text) if text.contains(&format!("127.0.0.1:{port}"))), "{error:?}");
+}
+
+/// A server that asks for signs of life gets them between two scripts too, and waiting costs nothing (F39).
+#[test]
+fn f39_an_idle_connection_stays_and_rests() {
+    let server = Server::start("ClientAliveInterval 1\nClientAliveCountMax 1");
+    let ssh = server.ssh();
+    wait(run(&ssh, "put a b")).expect("an answer");
+    let before = cpu_ticks();
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(cpu_ticks() - before < 50, "half a second of work while idle");
+    wait(run(&ssh, "put a b")).expect("an answer");
+    assert_eq!(server.logins(), 1, "{}", server.read("log"));
+}
+
+/// Hundredths of a second that this process has worked.
+fn cpu_ticks() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").expect("stat");
+    let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
+    fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum()
+}
+
+#[test]
+fn scripts_uploads_and_tunnels_work_side_by_side() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    let web = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let web_port = web.local_addr().expect("an address").port();
+    let pages = std::thread::spawn(move || {
+        for _ in 0..3 {
+            let (mut stream, _) = web.accept().expect("a guest");
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").expect("an answer");
+        }
+    });
+    let target = server.folder.path().join("sent");
+    let to: RemotePath = target.to_str().expect("a path").parse().expect("a path");
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(&vec![9; 8_000_000]).expect("writing");
+    std::io::Seek::rewind(&mut file).expect("rewinding");
+    wait(async {
+        let (mut no_bytes, began) = (|_| {}, Instant::now());
+        let visit = async {
+            let entrance = ssh.tunnel("127.0.0.1", web_port).await.expect("a tunnel");
+            let visitors = tokio::task::spawn_blocking(move || {
+                (0..3).all(|_| gated_deploy_lab::http::get(entrance, "any.example", "/", None).is_ok_and(|page| page.status == 200))
+            });
+            assert!(visitors.await.expect("visitors"), "the tunnel carries pages");
+        };
+        let (one, two, three, sent, ()) = tokio::join!(
+            run(&ssh, "sleep 1; put a 1"),
+            run(&ssh, "sleep 1; put a 2"),
+            run(&ssh, "head -c 3000000 /dev/zero | tr '\\0' x; sleep 1; put a 3"),
+            ssh.send(file, 8_000_000, &to, &mut no_bytes),
+            visit,
+        );
+        for (answer, expected) in [(one, "1"), (two, "2"), (three, "3")] {
+            assert_eq!(answer.expect("an answer").get("a"), Some(expected));
+        }
+        sent.expect("sent");
+        assert!(began.elapsed() < Duration::from_millis(2900), "one after the other: {:?}", began.elapsed());
+    });
+    pages.join().expect("the pages");
+    assert_eq!(fs::metadata(target).expect("the file").len(), 8_000_000);
+    assert_eq!(server.logins(), 1);
+}
+
+#[test]
+fn a_server_with_one_session_is_enough() {
+    let server = Server::start("MaxSessions 1");
+    let ssh = server.ssh();
+    for _ in 0..10 {
+        wait(run(&ssh, "put a b")).expect("an answer");
+    }
+}
+
+/// Keys are exchanged anew every 16 MB here. The file is never in memory as a whole, nor is the window's worth of it more than once.
+#[test]
+fn two_hundred_megabytes_stream_through_new_keys() {
+    const SIZE: u64 = 200 << 20;
+    let server = Server::start("RekeyLimit 16M");
+    let ssh = server.ssh();
+    let file = tempfile::tempfile().expect("a file");
+    file.set_len(SIZE).expect("a long file");
+    let before = peak_memory_kb();
+    let mut last = 0;
+    wait(ssh.send(file, SIZE, &"/dev/shm/gated-deploy-test-200".parse().expect("a path"), &mut |sent| {
+        assert!(sent >= last, "progress goes forward");
+        last = sent;
+    }))
+    .expect("sent");
+    let _ = fs::remove_file("/dev/shm/gated-deploy-test-200");
+    assert_eq!(last, SIZE);
+    assert!(peak_memory_kb() - before < 16 << 10, "{} KB more", peak_memory_kb() - before);
+}
+
+fn peak_memory_kb() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("status");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+}
+
+#[test]
+fn an_upload_that_is_no_longer_waited_for_stops() {
+    const SIZE: u64 = 4 << 30;
+    let server = Server::start("");
+    let ssh = server.ssh();
+    let target = server.folder.path().join("sent");
+    let to: RemotePath = target.to_str().expect("a path").parse().expect("a path");
+    let file = tempfile::tempfile().expect("a file");
+    file.set_len(SIZE).expect("a long file");
+    wait(async {
+        let (began, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let mut on_bytes = move |sent| began.send(sent).unwrap_or_default();
+        tokio::select! {
+            result = ssh.send(file, SIZE, &to, &mut on_bytes) => panic!("it ended: {result:?}"),
+            Some(_) = seen.recv() => {}
+        }
+    });
+    let asked = Instant::now();
+    wait(run(&ssh, "put a b")).expect("the connection is free again");
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    until("the writer has gone", || !is_running(target.to_str().expect("a path")));
+    assert!(fs::metadata(&target).expect("a part").len() < SIZE / 4);
+}
+
+/// Dropped before anything came back, the script is ended all the same, even though the connection goes with it.
+#[test]
+fn f39_a_script_dropped_at_once_does_not_live_on() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    wait(ssh.connect()).expect("a connection");
+    let started = server.folder.path().join("started");
+    let script = Script::new("test", "echo >\"$STARTED\"; sleep 600.125").var("STARTED", started.to_str().expect("a path"));
+    wait(async {
+        let mut on_line = |_| {};
+        let mut work = std::pin::pin!(ssh.run(script, &mut on_line));
+        let once = std::future::poll_fn(|context| std::task::Poll::Ready(work.as_mut().poll(context).is_pending()));
+        assert!(once.await, "it cannot have ended yet");
+    });
+    drop(ssh);
+    assert!(!is_running("sleep 600.125"), "it was ended before the connection was");
+}
+
+#[test]
+fn a_process_in_the_background_does_not_hold_up_the_answer() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    let began = Instant::now();
+    let answer = wait(run(&ssh, "sleep 30.5 & put a b")).expect("an answer");
+    assert_eq!(answer.get("a"), Some("b"));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[test]
+fn f37_noise_of_the_start_up_files_is_told() {
+    // What a start-up file prints comes first; here the forced command stands for it.
+    let server = Server::start("ForceCommand echo Welcome to this server; eval \"$SSH_ORIGINAL_COMMAND\"");
+    let answer = wait(run(&server.ssh(), "put a b")).expect("an answer");
+    assert_eq!((answer.get("a"), answer.noise()), (Some("b"), Some("Welcome to this server")));
+}
