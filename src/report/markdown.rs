@@ -49,7 +49,11 @@ pub fn short(text: &str, longest: usize) -> String {
 /// A value to be read letter by letter. Not a code span: an entity is no entity in there, and a pipe would break the table.
 pub fn code(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ' ');
-    if !text.trim().is_empty() && text.chars().all(plain) { format!("`{text}`") } else { format!("<code>{}</code>", inline(text)) }
+    if !text.trim().is_empty() && text.chars().all(plain) {
+        format!("`{text}`")
+    } else {
+        format!("<code>{}</code>", inline(text))
+    }
 }
 
 /// Lines to be read letter by letter or copied, as they are: at most `most`, each cut after `longest` bytes.

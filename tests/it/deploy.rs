@@ -35,7 +35,8 @@ fn two_releases_in_a_row_go_live() {
     let first = ledger.lines().next().expect("a first line");
     assert_eq!(lines[1]["prev"], gated_deploy::domain::Sha256Digest::of(first).as_str());
     // Nothing of the run is left but what is meant to stay.
-    let left = story.lab.exec("ls -A /var/www/staging/.gated-deploy /var/www/staging/.gated-deploy/incoming").expect("ls");
+    let left =
+        story.lab.exec("ls -A /var/www/staging/.gated-deploy /var/www/staging/.gated-deploy/incoming").expect("ls");
     assert!(!left.contains("lock") && !left.contains(".tar.gz"), "{left}");
 }
 
@@ -136,7 +137,13 @@ fn no_request_fails_while_a_release_goes_live() {
 
     let report = load.stop().expect("the load's report");
     assert_ended(&finished, 0, "live");
-    assert!(report.failures.is_empty(), "{} of {} requests failed: {:?}", report.failures.len(), report.requests, report.failures);
+    assert!(
+        report.failures.is_empty(),
+        "{} of {} requests failed: {:?}",
+        report.failures.len(),
+        report.requests,
+        report.failures
+    );
     assert!(report.requests > 100, "only {} requests were made", report.requests);
 }
 

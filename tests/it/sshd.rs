@@ -30,7 +30,10 @@ impl Server {
     /// `settings` are lines for sshd_config. The server has an ed25519 and an RSA host key, and lets `key` in.
     fn start(settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for sshd");
-        sh(folder.path(), "ssh-keygen -q -t ed25519 -N '' -f host_ed25519; ssh-keygen -q -t rsa -b 2048 -N '' -f host_rsa");
+        sh(
+            folder.path(),
+            "ssh-keygen -q -t ed25519 -N '' -f host_ed25519; ssh-keygen -q -t rsa -b 2048 -N '' -f host_rsa",
+        );
         sh(folder.path(), "ssh-keygen -q -t ed25519 -N '' -f key; cp key.pub authorized_keys");
         // sshd cannot be told to choose a port, so a free one is looked up; nobody else binds one in between, as a rule.
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
@@ -118,9 +121,9 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 fn is_running(marker: &str) -> bool {
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok()).any(|line| {
-        String::from_utf8_lossy(&line).replace('\0', " ").contains(marker)
-    })
+    processes
+        .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+        .any(|line| String::from_utf8_lossy(&line).replace('\0', " ").contains(marker))
 }
 
 /// What the parser takes, the server must see a signature of: one row per format (F31, F32).
@@ -153,7 +156,9 @@ fn f31_every_key_that_is_accepted_logs_in() {
 fn f38_the_server_is_asked_for_the_key_that_is_known() {
     let server = Server::start("");
     let connect = |known_hosts: &str| wait(Ssh::new(&server.access(known_hosts)).connect());
-    let print = |key: &str| sh(server.folder.path(), &format!("ssh-keygen -lf {key}.pub")).split(' ').nth(1).expect("a print").to_owned();
+    let print = |key: &str| {
+        sh(server.folder.path(), &format!("ssh-keygen -lf {key}.pub")).split(' ').nth(1).expect("a print").to_owned()
+    };
 
     // It likes to show ed25519; only its RSA key is known.
     for known in [server.line("host_rsa"), print("host_rsa"), format!("ssh-rsa {}", print("host_rsa"))] {
@@ -166,7 +171,10 @@ fn f38_the_server_is_asked_for_the_key_that_is_known() {
     // Not one of its keys: what it showed, what was expected.
     let other = print("key");
     let error = connect(&other).expect_err("an unknown key");
-    assert!(matches!(&error, ShellError::HostKey { got, expected, .. } if *got == print("host_ed25519") && expected.contains(&other)), "{error:?}");
+    assert!(
+        matches!(&error, ShellError::HostKey { got, expected, .. } if *got == print("host_ed25519") && expected.contains(&other)),
+        "{error:?}"
+    );
 
     // A type that it does not have.
     sh(server.folder.path(), "ssh-keygen -q -t ecdsa -N '' -f nobodys");
@@ -188,10 +196,14 @@ fn a_port_that_speaks_something_else_is_named() {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("an answer");
     });
     let sshd = Server::start("");
-    let access = SshAccess { port, ..sshd.access(&sshd.read("host_ed25519.pub").replacen("ssh-", "127.0.0.1 ssh-", 1)) };
+    let access =
+        SshAccess { port, ..sshd.access(&sshd.read("host_ed25519.pub").replacen("ssh-", "127.0.0.1 ssh-", 1)) };
     let error = wait(Ssh::new(&access).connect()).expect_err("not SSH");
     server.join().expect("the server's thread");
-    assert!(matches!(&error, ShellError::Unreachable(text) if text.contains(&format!("127.0.0.1:{port}"))), "{error:?}");
+    assert!(
+        matches!(&error, ShellError::Unreachable(text) if text.contains(&format!("127.0.0.1:{port}"))),
+        "{error:?}"
+    );
 }
 
 /// A server that asks for signs of life gets them between two scripts too, and waiting costs nothing (F39).
@@ -223,7 +235,9 @@ fn scripts_uploads_and_tunnels_work_side_by_side() {
     let pages = std::thread::spawn(move || {
         for _ in 0..3 {
             let (mut stream, _) = web.accept().expect("a guest");
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").expect("an answer");
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+                .expect("an answer");
         }
     });
     let target = server.folder.path().join("sent");
@@ -236,7 +250,9 @@ fn scripts_uploads_and_tunnels_work_side_by_side() {
         let visit = async {
             let entrance = ssh.tunnel("127.0.0.1", web_port).await.expect("a tunnel");
             let visitors = tokio::task::spawn_blocking(move || {
-                (0..3).all(|_| gated_deploy_lab::http::get(entrance, "any.example", "/", None).is_ok_and(|page| page.status == 200))
+                (0..3).all(|_| {
+                    gated_deploy_lab::http::get(entrance, "any.example", "/", None).is_ok_and(|page| page.status == 200)
+                })
             });
             assert!(visitors.await.expect("visitors"), "the tunnel carries pages");
         };
@@ -324,7 +340,8 @@ fn f39_a_script_dropped_at_once_does_not_live_on() {
     let ssh = server.ssh();
     wait(ssh.connect()).expect("a connection");
     let started = server.folder.path().join("started");
-    let script = Script::new("test", "echo >\"$STARTED\"; sleep 600.125").var("STARTED", started.to_str().expect("a path"));
+    let script =
+        Script::new("test", "echo >\"$STARTED\"; sleep 600.125").var("STARTED", started.to_str().expect("a path"));
     wait(async {
         let mut on_line = |_| {};
         let mut work = std::pin::pin!(ssh.run(script, &mut on_line));

@@ -168,8 +168,12 @@ impl Reading {
         match (self.end, ended) {
             (Some(0), None) => Ok(answer),
             (Some(0), Some(ended)) if ended.success() => Ok(answer),
-            (Some(status), _) if status != 0 => Err(ShellError::Failed { status: format!("status {status}"), tail: self.tail }),
-            (_, Some(ended)) if !ended.success() => Err(ShellError::Failed { status: ended.to_string(), tail: self.tail }),
+            (Some(status), _) if status != 0 => {
+                Err(ShellError::Failed { status: format!("status {status}"), tail: self.tail })
+            }
+            (_, Some(ended)) if !ended.success() => {
+                Err(ShellError::Failed { status: ended.to_string(), tail: self.tail })
+            }
             _ => Err(ShellError::NoAnswer { noise: "its answer has no end".to_owned() }),
         }
     }
