@@ -112,7 +112,8 @@ fn of_facts(story: &Story) -> Vec<(&'static str, Option<String>)> {
         ("bundle-sha256", bundle.map(|bundle| bundle.sha256.to_string())),
         (
             "artifact-name",
-            text(key::ARTIFACT_NAME).or_else(|| story.fact::<ArtifactFact>(key::ARTIFACT).map(|artifact| artifact.name)),
+            text(key::ARTIFACT_NAME)
+                .or_else(|| story.fact::<ArtifactFact>(key::ARTIFACT).map(|artifact| artifact.name)),
         ),
         ("backup", story.fact::<BackupFact>(key::BACKUP).map(|backup| backup.path)),
         ("ledger", text(key::LEDGER)),

@@ -108,10 +108,17 @@ fn the_example_workflows_have_least_permissions_and_pinned_actions() {
         let text = fs::read_to_string(entry.expect("an example").path()).expect("text");
         let workflow: Value = serde_yaml::from_str(&text).expect("YAML");
         assert_eq!(workflow["permissions"], Value::Mapping(serde_yaml::Mapping::new()), "nothing by default");
-        assert_eq!(workflow["concurrency"]["cancel-in-progress"], Value::Bool(false), "F15: a running release is never cancelled by the next");
+        assert_eq!(
+            workflow["concurrency"]["cancel-in-progress"],
+            Value::Bool(false),
+            "F15: a running release is never cancelled by the next"
+        );
         for line in text.lines().filter_map(|line| line.trim_start_matches([' ', '-']).strip_prefix("uses: ")) {
             let (name, version) = line.split_once('@').expect("a version");
-            let sha = version.split(' ').next().is_some_and(|sha| sha.len() == 40 && sha.bytes().all(|b| b.is_ascii_hexdigit()));
+            let sha = version
+                .split(' ')
+                .next()
+                .is_some_and(|sha| sha.len() == 40 && sha.bytes().all(|b| b.is_ascii_hexdigit()));
             assert!(sha || name == "OWNER/gated-deploy", "F14: {line} is not pinned to a commit");
         }
     }

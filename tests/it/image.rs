@@ -16,7 +16,9 @@ fn docker(args: &[&str]) -> String {
 fn a_release_goes_live_through_the_image() {
     let image = action::ensure(root()).expect("the image; `cargo xtask image` builds it");
     // What the containers of this machine know it by.
-    let gateway: IpAddr = docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]).parse().expect("an address");
+    let gateway: IpAddr = docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"])
+        .parse()
+        .expect("an address");
     let story = Story::begin_at(BINARY, root(), Options::default(), gateway).expect("the lab");
     let commit = commit("through the image");
     story.ship(&commit, Variant::Healthy).expect("the build");
@@ -42,11 +44,19 @@ fn the_image_is_small_and_holds_what_it_needs() {
     let size: u64 = docker(&["image", "inspect", "--format", "{{.Size}}", &image]).parse().expect("a number");
     assert!(size < 15_000_000, "{size} bytes");
     assert_eq!(docker(&["image", "inspect", "--format", "{{len .RootFS.Layers}}", &image]), "1", "one layer");
-    assert_eq!(docker(&["image", "inspect", "--format", "{{.Config.User}}{{.Config.WorkingDir}}", &image]), "", "root, and no WORKDIR");
+    assert_eq!(
+        docker(&["image", "inspect", "--format", "{{.Config.User}}{{.Config.WorkingDir}}", &image]),
+        "",
+        "root, and no WORKDIR"
+    );
     let help = docker(&["run", "--rm", &image, "--help"]);
     assert_says(&help, &["deploy-staging", "--ssh-known-hosts"]);
     let container = docker(&["create", &image]);
-    let files = Command::new("sh").args(["-c", &format!("docker export {container} | tar -t")]).output().expect("a listing");
+    let files =
+        Command::new("sh").args(["-c", &format!("docker export {container} | tar -t")]).output().expect("a listing");
     docker(&["rm", &container]);
-    assert_says(&String::from_utf8_lossy(&files.stdout), &["etc/ssl/certs/ca-certificates.crt", "usr/local/bin/gated-deploy"]);
+    assert_says(
+        &String::from_utf8_lossy(&files.stdout),
+        &["etc/ssl/certs/ca-certificates.crt", "usr/local/bin/gated-deploy"],
+    );
 }

@@ -63,9 +63,17 @@ fn every_row_has_a_name_of_its_own_and_every_change_says_its_undo() {
         let names: BTreeSet<&str> = rows.iter().map(|row| row.step.as_str()).collect();
         assert_eq!(names.len(), rows.len(), "each name once");
         for row in &rows {
-            let kebab = row.step.as_str().split('-').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()));
+            let kebab = row
+                .step
+                .as_str()
+                .split('-')
+                .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()));
             assert!(kebab, "{}", row.step);
-            assert!(row.kind != RowKind::Change || row.undo.as_deref().is_some_and(|undo| undo.len() > 8), "{}", row.step);
+            assert!(
+                row.kind != RowKind::Change || row.undo.as_deref().is_some_and(|undo| undo.len() > 8),
+                "{}",
+                row.step
+            );
             assert!(!row.survey || row.kind == RowKind::Observe, "{}: before the seam rows only read", row.step);
         }
         // Steps come in the pipeline's order.

@@ -38,9 +38,14 @@ fn f40_no_secret_is_seen_on_either_machine() {
     let private = story.lab.private_key();
     let line = private.lines().nth(1).expect("a line of the key");
     for secret in [word.as_str(), &site.health_token, line, story.github.token()] {
-        for (place, text) in [("an argument list on the server", &seen), ("a report", &reports), ("a file kept on the server", &kept)] {
+        for (place, text) in
+            [("an argument list on the server", &seen), ("a report", &reports), ("a file kept on the server", &kept)]
+        {
             assert!(!text.contains(secret), "a secret is in {place}");
         }
-        assert!(!finished.raw_log.replace(&format!("::add-mask::{secret}"), "").contains(secret), "a secret is in the log");
+        assert!(
+            !finished.raw_log.replace(&format!("::add-mask::{secret}"), "").contains(secret),
+            "a secret is in the log"
+        );
     }
 }

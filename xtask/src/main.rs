@@ -1,5 +1,6 @@
 //! What developers and CI run.
 
+mod bench;
 mod demo;
 mod lab;
 mod shell;
@@ -21,6 +22,8 @@ struct Line {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure what a release costs on the runner
+    Bench,
     /// Show a release that goes live and a sick one that is rolled back
     Demo,
     /// Start a server to play with, until Enter is pressed
@@ -42,6 +45,7 @@ enum Task {
 fn main() -> Result<()> {
     let root = root()?;
     match Line::parse().task {
+        Task::Bench => bench::run(root),
         Task::Demo => demo::run(root),
         Task::Image => gated_deploy_lab::action::ensure(root).map(|name| println!("{name}")),
         Task::Lab => lab::run(),
