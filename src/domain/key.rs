@@ -27,10 +27,7 @@ impl PrivateKey {
         let passphrase = passphrase.filter(|passphrase| !passphrase.is_empty());
         let key = proof::read(&block, passphrase)?;
         let public = proof::prove(&key)?;
-        Ok(Self {
-            pem: proof::to_pem(&key)?,
-            public,
-        })
+        Ok(Self { pem: proof::to_pem(&key)?, public })
     }
 
     /// The key, decrypted, as PKCS#8 PEM: one form for all types that libssh2 reads from memory.

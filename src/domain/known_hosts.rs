@@ -8,13 +8,8 @@ use sha2::{Digest, Sha256};
 use ssh_key::PublicKey;
 
 /// The host key types that we accept, best first. `ssh-rsa` means an RSA key; its signatures are always SHA-2 (RFC 8332), SHA-1 is not offered.
-pub const KEY_TYPES: [&str; 5] = [
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "ssh-rsa",
-];
+pub const KEY_TYPES: [&str; 5] =
+    ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
 
 /// The lines of `ssh-known-hosts`, parsed: those of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT", and bare fingerprints.
 ///
@@ -96,21 +91,14 @@ impl KnownHosts {
             }
             match parse_line(line) {
                 Ok(entry) => entries.push(entry),
-                Err(problem) => problems.push(LineProblem {
-                    line: index + 1,
-                    problem,
-                }),
+                Err(problem) => problems.push(LineProblem { line: index + 1, problem }),
             }
         }
         if problems.is_empty() && entries.iter().all(|entry| entry.revoked) {
             let problem = "it names no host key; print the line on a machine that you trust: ssh-keyscan HOST, and compare its fingerprint with the server's own".to_owned();
             problems.push(LineProblem { line: 0, problem });
         }
-        if problems.is_empty() {
-            Ok(Self { entries })
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(Self { entries }) } else { Err(problems) }
     }
 
     pub fn len(&self) -> usize {
@@ -126,21 +114,15 @@ impl KnownHosts {
     pub fn key_types_for(&self, host: &str, port: u16) -> Vec<&'static str> {
         let entries = self.entries_for(host, port);
         let wanted = |key_type: &str| {
-            entries.iter().any(|entry| {
-                !entry.revoked && entry.key.key_type().is_none_or(|known| known == key_type)
-            })
+            entries.iter().any(|entry| !entry.revoked && entry.key.key_type().is_none_or(|known| known == key_type))
         };
-        KEY_TYPES
-            .into_iter()
-            .filter(|key_type| wanted(key_type))
-            .collect()
+        KEY_TYPES.into_iter().filter(|key_type| wanted(key_type)).collect()
     }
 
     /// Is this the key of this server?
     pub fn check(&self, host: &str, port: u16, key_type: &str, key_blob: &[u8]) -> Verdict {
         let entries = self.entries_for(host, port);
-        let (revoked, accepted): (Vec<&Entry>, Vec<&Entry>) =
-            entries.into_iter().partition(|entry| entry.revoked);
+        let (revoked, accepted): (Vec<&Entry>, Vec<&Entry>) = entries.into_iter().partition(|entry| entry.revoked);
         if revoked.iter().any(|entry| entry.key.is(key_blob)) {
             return Verdict::Revoked;
         }
@@ -150,33 +132,20 @@ impl KnownHosts {
         if KEY_TYPES.contains(&key_type) && accepted.iter().any(|entry| entry.key.is(key_blob)) {
             return Verdict::Accepted;
         }
-        Verdict::Mismatch {
-            expected: accepted.iter().map(|entry| entry.key.to_string()).collect(),
-        }
+        Verdict::Mismatch { expected: accepted.iter().map(|entry| entry.key.to_string()).collect() }
     }
 
     /// Lines with the port count first; only where none has, those with the bare name do, as in OpenSSH. Revoked keys count with both.
     fn entries_for(&self, host: &str, port: u16) -> Vec<&Entry> {
         let host = host.to_ascii_lowercase();
-        let bare: Vec<&Entry> = self
-            .entries
-            .iter()
-            .filter(|entry| entry.hosts.matches(&host))
-            .collect();
+        let bare: Vec<&Entry> = self.entries.iter().filter(|entry| entry.hosts.matches(&host)).collect();
         if port == 22 {
             return bare;
         }
         let with_port = format!("[{host}]:{port}");
-        let exact: Vec<&Entry> = self
-            .entries
-            .iter()
-            .filter(|entry| entry.hosts.matches(&with_port))
-            .collect();
+        let exact: Vec<&Entry> = self.entries.iter().filter(|entry| entry.hosts.matches(&with_port)).collect();
         if exact.iter().any(|entry| !entry.revoked) {
-            return exact
-                .into_iter()
-                .chain(bare.into_iter().filter(|entry| entry.revoked))
-                .collect();
+            return exact.into_iter().chain(bare.into_iter().filter(|entry| entry.revoked)).collect();
         }
         exact.into_iter().chain(bare).collect()
     }
@@ -184,19 +153,12 @@ impl KnownHosts {
 
 /// `SHA256:...`, as `ssh-keygen -l` prints it.
 pub fn fingerprint(key_blob: &[u8]) -> String {
-    format!(
-        "SHA256:{}",
-        BASE64_STANDARD_NO_PAD.encode(Sha256::digest(key_blob))
-    )
+    format!("SHA256:{}", BASE64_STANDARD_NO_PAD.encode(Sha256::digest(key_blob)))
 }
 
 /// The line that would pin this key.
 pub fn line_for(host: &str, port: u16, key_type: &str, key_blob: &[u8]) -> String {
-    let name = if port == 22 {
-        host.to_owned()
-    } else {
-        format!("[{host}]:{port}")
-    };
+    let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
     format!("{name} {key_type} {}", BASE64_STANDARD.encode(key_blob))
 }
 
@@ -205,57 +167,51 @@ fn parse_line(line: &str) -> Result<Entry, String> {
     let (revoked, words) = match words.as_slice() {
         ["@revoked", rest @ ..] => (true, rest),
         ["@cert-authority", ..] => {
-            return Err(
-                "@cert-authority lines are not supported: give the host's own key".to_owned(),
-            );
+            return Err("@cert-authority lines are not supported: give the host's own key".to_owned());
         }
         [marker, ..] if marker.starts_with('@') => {
-            return Err(format!(
-                "`{marker}` is not a marker; @revoked is the only one supported"
-            ));
+            return Err(format!("`{marker}` is not a marker; @revoked is the only one supported"));
         }
         rest => (false, rest),
     };
-    let entry = |hosts, key| {
-        Ok(Entry {
-            hosts,
-            key,
-            revoked,
-        })
-    };
+    let entry = |hosts, key| Ok(Entry { hosts, key, revoked });
     match words {
         [print] if is_fingerprint(print) => entry(Hosts::Any, Key::fingerprint(None, print)?),
-        [key_type, print] if is_key_type(key_type) && is_fingerprint(print) => entry(Hosts::Any, Key::fingerprint(Some(key_type), print)?),
+        [key_type, print] if is_key_type(key_type) && is_fingerprint(print) => {
+            entry(Hosts::Any, Key::fingerprint(Some(key_type), print)?)
+        }
         [hosts, print] if is_fingerprint(print) => entry(Hosts::parse(hosts)?, Key::fingerprint(None, print)?),
-        [hosts, key_type, print] if is_fingerprint(print) => entry(Hosts::parse(hosts)?, Key::fingerprint(Some(key_type), print)?),
+        [hosts, key_type, print] if is_fingerprint(print) => {
+            entry(Hosts::parse(hosts)?, Key::fingerprint(Some(key_type), print)?)
+        }
         // What `ssh-keygen -l` prints: bits, fingerprint, comment, type.
         [bits, print, .., kind] if bits.parse::<u16>().is_ok() && is_fingerprint(print) && kind.starts_with('(') => {
             entry(Hosts::Any, Key::fingerprint(None, print)?)
         }
-        [key_type, ..] if is_key_type(key_type) => {
-            Err("it begins with a key, as the public key of a user does; a line begins with the host: `HOST KEY-TYPE KEY`".to_owned())
-        }
+        [key_type, ..] if is_key_type(key_type) => Err(
+            "it begins with a key, as the public key of a user does; a line begins with the host: `HOST KEY-TYPE KEY`"
+                .to_owned(),
+        ),
         [hosts, key_type, key, ..] if is_key_type(key_type) => entry(Hosts::parse(hosts)?, Key::parse(key_type, key)?),
-        [_, bits, ..] if bits.parse::<u16>().is_ok() => Err("it is a key of SSH protocol 1, which nobody should use".to_owned()),
+        [_, bits, ..] if bits.parse::<u16>().is_ok() => {
+            Err("it is a key of SSH protocol 1, which nobody should use".to_owned())
+        }
         _ if line.contains("PRIVATE KEY") => Err("it is part of a private key; that belongs into ssh-key".to_owned()),
-        _ => Err("it is neither `HOST KEY-TYPE KEY` (as ssh-keyscan prints) nor `SHA256:...` (as ssh-keygen -l prints)".to_owned()),
+        _ => {
+            Err("it is neither `HOST KEY-TYPE KEY` (as ssh-keyscan prints) nor `SHA256:...` (as ssh-keygen -l prints)"
+                .to_owned())
+        }
     }
 }
 
 fn is_fingerprint(word: &str) -> bool {
-    word.starts_with("SHA256:")
-        || word.starts_with("MD5:")
-        || word.starts_with("SHA1:")
-        || is_bare_md5(word)
+    word.starts_with("SHA256:") || word.starts_with("MD5:") || word.starts_with("SHA1:") || is_bare_md5(word)
 }
 
 /// `16:27:ac:...`, sixteen bytes in hex.
 fn is_bare_md5(word: &str) -> bool {
     let parts: Vec<&str> = word.split(':').collect();
-    parts.len() == 16
-        && parts
-            .iter()
-            .all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()))
+    parts.len() == 16 && parts.iter().all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn is_key_type(word: &str) -> bool {
@@ -271,10 +227,7 @@ impl Key {
         let damaged = |_| format!("the {key_type} key is damaged or cut off");
         let parsed = PublicKey::from_openssh(&format!("{key_type} {key}")).map_err(damaged)?;
         let blob = parsed.to_bytes().map_err(damaged)?;
-        Ok(Self::Blob {
-            key_type: key_type.to_owned(),
-            blob,
-        })
+        Ok(Self::Blob { key_type: key_type.to_owned(), blob })
     }
 
     fn fingerprint(key_type: Option<&str>, print: &str) -> Result<Self, String> {
@@ -282,21 +235,12 @@ impl Key {
             check_key_type(key_type)?;
         }
         let Some(encoded) = print.strip_prefix("SHA256:") else {
-            return Err(
-                "the fingerprint is not SHA256; print it with: ssh-keygen -l -E sha256 -f KEYFILE"
-                    .to_owned(),
-            );
+            return Err("the fingerprint is not SHA256; print it with: ssh-keygen -l -E sha256 -f KEYFILE".to_owned());
         };
-        let bytes = BASE64_STANDARD_NO_PAD
-            .decode(encoded.trim_end_matches('='))
-            .unwrap_or_default();
-        let sha256 = bytes
-            .try_into()
-            .map_err(|_| "the fingerprint is cut off: 43 characters follow `SHA256:`".to_owned())?;
-        Ok(Self::Fingerprint {
-            key_type: key_type.map(str::to_owned),
-            sha256,
-        })
+        let bytes = BASE64_STANDARD_NO_PAD.decode(encoded.trim_end_matches('=')).unwrap_or_default();
+        let sha256 =
+            bytes.try_into().map_err(|_| "the fingerprint is cut off: 43 characters follow `SHA256:`".to_owned())?;
+        Ok(Self::Fingerprint { key_type: key_type.map(str::to_owned), sha256 })
     }
 
     fn key_type(&self) -> Option<&str> {
@@ -323,10 +267,7 @@ fn check_key_type(key_type: &str) -> Result<(), String> {
         "rsa-sha2-256" | "rsa-sha2-512" => {
             "the type of an RSA key is written ssh-rsa, whatever it signs with".to_owned()
         }
-        _ => format!(
-            "`{key_type}` host keys are not supported; take one of {}",
-            KEY_TYPES.join(", ")
-        ),
+        _ => format!("`{key_type}` host keys are not supported; take one of {}", KEY_TYPES.join(", ")),
     })
 }
 
@@ -347,22 +288,13 @@ impl fmt::Display for Key {
 impl Hosts {
     fn parse(text: &str) -> Result<Self, String> {
         if let Some(hashed) = text.strip_prefix('|') {
-            return Self::parse_hashed(hashed).ok_or_else(|| {
-                "the hashed host name is damaged; it looks like |1|SALT|HASH".to_owned()
-            });
+            return Self::parse_hashed(hashed)
+                .ok_or_else(|| "the hashed host name is damaged; it looks like |1|SALT|HASH".to_owned());
         }
-        let patterns = text
-            .split(',')
-            .filter(|pattern| !pattern.is_empty())
-            .map(|pattern| match pattern.strip_prefix('!') {
-                Some(text) => Pattern {
-                    text: text.to_ascii_lowercase(),
-                    negated: true,
-                },
-                None => Pattern {
-                    text: pattern.to_ascii_lowercase(),
-                    negated: false,
-                },
+        let patterns =
+            text.split(',').filter(|pattern| !pattern.is_empty()).map(|pattern| match pattern.strip_prefix('!') {
+                Some(text) => Pattern { text: text.to_ascii_lowercase(), negated: true },
+                None => Pattern { text: pattern.to_ascii_lowercase(), negated: false },
             });
         let patterns: Vec<Pattern> = patterns.collect();
         if patterns.iter().all(|pattern| pattern.negated) {
@@ -373,10 +305,7 @@ impl Hosts {
 
     fn parse_hashed(text: &str) -> Option<Self> {
         let (salt, hash) = text.strip_prefix("1|")?.split_once('|')?;
-        let (salt, hash) = (
-            BASE64_STANDARD.decode(salt).ok()?,
-            BASE64_STANDARD.decode(hash).ok()?,
-        );
+        let (salt, hash) = (BASE64_STANDARD.decode(salt).ok()?, BASE64_STANDARD.decode(hash).ok()?);
         (!salt.is_empty() && hash.len() == 20).then_some(Self::Hashed { salt, hash })
     }
 
@@ -386,16 +315,10 @@ impl Hosts {
             Self::Any => true,
             Self::Patterns(patterns) => {
                 let hit = |pattern: &&Pattern| wildcard(pattern.text.as_bytes(), name.as_bytes());
-                patterns
-                    .iter()
-                    .any(|pattern| !pattern.negated && hit(&pattern))
-                    && !patterns
-                        .iter()
-                        .any(|pattern| pattern.negated && hit(&pattern))
+                patterns.iter().any(|pattern| !pattern.negated && hit(&pattern))
+                    && !patterns.iter().any(|pattern| pattern.negated && hit(&pattern))
             }
-            Self::Hashed { salt, hash } => {
-                hmac_sha1(salt, name.as_bytes()).is_some_and(|own| own == *hash)
-            }
+            Self::Hashed { salt, hash } => hmac_sha1(salt, name.as_bytes()).is_some_and(|own| own == *hash),
         }
     }
 }

@@ -69,7 +69,10 @@ impl Script {
     /// The whole text for `sh -s`. `nonce` marks the answer's begin and end. The program is a function, so the shell has read all of it
     /// before the first command runs and no command can eat the rest from standard input.
     pub fn text(&self, nonce: &str) -> String {
-        format!("{PRELUDE}\n{}answer_begins {nonce}\nprogram() {{\n{}\n}}\nprogram </dev/null\nexit 0\n", self.assignments, self.program)
+        format!(
+            "{PRELUDE}\n{}answer_begins {nonce}\nprogram() {{\n{}\n}}\nprogram </dev/null\nexit 0\n",
+            self.assignments, self.program
+        )
     }
 
     fn assign(&mut self, name: &str, value: &str) {
@@ -196,7 +199,13 @@ pub trait Shell {
 
     /// Writes a local file to `to` on the server (mode 0600; the folder must exist), streaming. `on_bytes` is told the
     /// bytes sent so far. The caller checks the digest with a script afterwards.
-    async fn send(&self, file: File, size: u64, to: &RemotePath, on_bytes: &mut dyn FnMut(u64)) -> Result<(), ShellError>;
+    async fn send(
+        &self,
+        file: File,
+        size: u64,
+        to: &RemotePath,
+        on_bytes: &mut dyn FnMut(u64),
+    ) -> Result<(), ShellError>;
 
     /// Opens a door on this machine's loopback that leads through the connection to `host:port` as the server sees it.
     /// It stays open as long as the connection does.

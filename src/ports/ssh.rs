@@ -217,7 +217,9 @@ impl Work<'_> {
 
     /// Reads to the end; `None` when the answer is complete and only a process in the background holds its output open.
     async fn read(&mut self, on_line: &mut dyn FnMut(String)) -> Result<Option<Ended>, ShellError> {
-        let (Some(output), Some(reading)) = (&mut self.output, &mut self.reading) else { return Err(self.link.dropped()) };
+        let (Some(output), Some(reading)) = (&mut self.output, &mut self.reading) else {
+            return Err(self.link.dropped());
+        };
         loop {
             let next = if reading.is_complete() {
                 match tokio::time::timeout(LAST_LINES, self.link.next(output)).await {
@@ -311,7 +313,9 @@ impl Shell for Ssh {
                         return Ok(());
                     }
                     return Err(match received {
-                        Some(received) => ShellError::Local(format!("the server received {received} bytes, the file had {size} before")),
+                        Some(received) => ShellError::Local(format!(
+                            "the server received {received} bytes, the file had {size} before"
+                        )),
                         None => ShellError::NoAnswer { noise: String::from_utf8_lossy(&said).trim().to_owned() },
                     });
                 }
@@ -327,7 +331,8 @@ impl Shell for Ssh {
             let address = listener.local_addr()?;
             Ok((listener, address))
         };
-        let (listener, address) = listen().map_err(|error| ShellError::Local(format!("opening a local port: {error}")))?;
+        let (listener, address) =
+            listen().map_err(|error| ShellError::Local(format!("opening a local port: {error}")))?;
         link.order(Order::Tunnel { listener, host: host.to_owned(), port })?;
         Ok(address)
     }

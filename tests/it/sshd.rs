@@ -3,10 +3,14 @@
 use std::{
     fs::{self, File},
     future::Future,
-    io::Write as _,
-    net::TcpListener,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -30,7 +34,10 @@ impl Server {
     /// `settings` are lines for sshd_config. The server has an ed25519 and an RSA host key, and lets `key` in.
     fn start(settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for sshd");
-        sh(folder.path(), "ssh-keygen -q -t ed25519 -N '' -f host_ed25519; ssh-keygen -q -t rsa -b 2048 -N '' -f host_rsa");
+        sh(
+            folder.path(),
+            "ssh-keygen -q -t ed25519 -N '' -f host_ed25519; ssh-keygen -q -t rsa -b 2048 -N '' -f host_rsa",
+        );
         sh(folder.path(), "ssh-keygen -q -t ed25519 -N '' -f key; cp key.pub authorized_keys");
         // sshd cannot be told to choose a port, so a free one is looked up; nobody else binds one in between, as a rule.
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
@@ -51,7 +58,7 @@ impl Server {
             .spawn()
             .expect("sshd starts; it is in the package openssh-server");
         let deadline = Instant::now() + Duration::from_secs(10);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let ended = process.try_wait().expect("asking for sshd");
             let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
             assert!(ended.is_none() && Instant::now() < deadline, "sshd does not listen: {log}");
@@ -78,6 +85,11 @@ impl Server {
 
     fn ssh(&self) -> Ssh {
         Ssh::new(&self.access(&self.line("host_ed25519")))
+    }
+
+    fn ssh_through(&self, line: &Line) -> Ssh {
+        let known_hosts = format!("[127.0.0.1]:{} {}", line.port, self.read("host_ed25519.pub"));
+        Ssh::new(&SshAccess { port: line.port, ..self.access(&known_hosts) })
     }
 
     fn logins(&self) -> usize {
@@ -118,9 +130,9 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 fn is_running(marker: &str) -> bool {
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok()).any(|line| {
-        String::from_utf8_lossy(&line).replace('\0', " ").contains(marker)
-    })
+    processes
+        .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+        .any(|line| String::from_utf8_lossy(&line).replace('\0', " ").contains(marker))
 }
 
 /// What the parser takes, the server must see a signature of: one row per format (F31, F32).
@@ -153,7 +165,9 @@ fn f31_every_key_that_is_accepted_logs_in() {
 fn f38_the_server_is_asked_for_the_key_that_is_known() {
     let server = Server::start("");
     let connect = |known_hosts: &str| wait(Ssh::new(&server.access(known_hosts)).connect());
-    let print = |key: &str| sh(server.folder.path(), &format!("ssh-keygen -lf {key}.pub")).split(' ').nth(1).expect("a print").to_owned();
+    let print = |key: &str| {
+        sh(server.folder.path(), &format!("ssh-keygen -lf {key}.pub")).split(' ').nth(1).expect("a print").to_owned()
+    };
 
     // It likes to show ed25519; only its RSA key is known.
     for known in [server.line("host_rsa"), print("host_rsa"), format!("ssh-rsa {}", print("host_rsa"))] {
@@ -166,7 +180,10 @@ fn f38_the_server_is_asked_for_the_key_that_is_known() {
     // Not one of its keys: what it showed, what was expected.
     let other = print("key");
     let error = connect(&other).expect_err("an unknown key");
-    assert!(matches!(&error, ShellError::HostKey { got, expected, .. } if *got == print("host_ed25519") && expected.contains(&other)), "{error:?}");
+    assert!(
+        matches!(&error, ShellError::HostKey { got, expected, .. } if *got == print("host_ed25519") && expected.contains(&other)),
+        "{error:?}"
+    );
 
     // A type that it does not have.
     sh(server.folder.path(), "ssh-keygen -q -t ecdsa -N '' -f nobodys");
@@ -188,20 +205,24 @@ fn a_port_that_speaks_something_else_is_named() {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("an answer");
     });
     let sshd = Server::start("");
-    let access = SshAccess { port, ..sshd.access(&sshd.read("host_ed25519.pub").replacen("ssh-", "127.0.0.1 ssh-", 1)) };
+    let access =
+        SshAccess { port, ..sshd.access(&sshd.read("host_ed25519.pub").replacen("ssh-", "127.0.0.1 ssh-", 1)) };
     let error = wait(Ssh::new(&access).connect()).expect_err("not SSH");
     server.join().expect("the server's thread");
-    assert!(matches!(&error, ShellError::Unreachable(text) if text.contains(&format!("127.0.0.1:{port}"))), "{error:?}");
+    assert!(
+        matches!(&error, ShellError::Unreachable(text) if text.contains(&format!("127.0.0.1:{port}"))),
+        "{error:?}"
+    );
 }
 
 /// A server that asks for signs of life gets them between two scripts too, and waiting costs nothing (F39).
 #[test]
-fn f39_an_idle_connection_stays_and_rests() {
-    let server = Server::start("ClientAliveInterval 1\nClientAliveCountMax 1");
+fn f39_an_idle_connection_answers_and_rests() {
+    let server = Server::start("ClientAliveInterval 1\nLogLevel DEBUG1");
     let ssh = server.ssh();
     wait(run(&ssh, "put a b")).expect("an answer");
     let before = cpu_ticks();
-    std::thread::sleep(Duration::from_secs(4));
+    until("the server has an answer to its keepalive", || server.read("log").contains("for keepalive"));
     assert!(cpu_ticks() - before < 50, "half a second of work while idle");
     wait(run(&ssh, "put a b")).expect("an answer");
     assert_eq!(server.logins(), 1, "{}", server.read("log"));
@@ -223,7 +244,9 @@ fn scripts_uploads_and_tunnels_work_side_by_side() {
     let pages = std::thread::spawn(move || {
         for _ in 0..3 {
             let (mut stream, _) = web.accept().expect("a guest");
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").expect("an answer");
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+                .expect("an answer");
         }
     });
     let target = server.folder.path().join("sent");
@@ -236,7 +259,9 @@ fn scripts_uploads_and_tunnels_work_side_by_side() {
         let visit = async {
             let entrance = ssh.tunnel("127.0.0.1", web_port).await.expect("a tunnel");
             let visitors = tokio::task::spawn_blocking(move || {
-                (0..3).all(|_| gated_deploy_lab::http::get(entrance, "any.example", "/", None).is_ok_and(|page| page.status == 200))
+                (0..3).all(|_| {
+                    gated_deploy_lab::http::get(entrance, "any.example", "/", None).is_ok_and(|page| page.status == 200)
+                })
             });
             assert!(visitors.await.expect("visitors"), "the tunnel carries pages");
         };
@@ -317,20 +342,78 @@ fn an_upload_that_is_no_longer_waited_for_stops() {
     assert!(fs::metadata(&target).expect("a part").len() < SIZE / 4);
 }
 
-/// Dropped before anything came back, the script is ended all the same, even though the connection goes with it.
+/// A line that can fall silent: once armed, nothing that the server says comes through from the moment it is told something long.
+struct Line {
+    port: u16,
+    armed: Arc<AtomicBool>,
+    silent: Arc<AtomicBool>,
+}
+
+impl Line {
+    fn to(server_port: u16) -> Self {
+        let entrance = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = entrance.local_addr().expect("an address").port();
+        let line = Self { port, armed: Arc::default(), silent: Arc::default() };
+        let (armed, silent, silenced) = (line.armed.clone(), line.silent.clone(), line.silent.clone());
+        std::thread::spawn(move || {
+            let (client, _) = entrance.accept().expect("a guest");
+            let server = TcpStream::connect(("127.0.0.1", server_port)).expect("sshd");
+            let (up, down) = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
+            std::thread::spawn(move || {
+                pass(up, server, |length| {
+                    if length > 1000 && armed.load(Ordering::SeqCst) {
+                        silent.store(true, Ordering::SeqCst);
+                    }
+                })
+            });
+            pass(down, client, |_| {
+                while silenced.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+        });
+        line
+    }
+}
+
+/// Copies until one side is gone; `before` sees the length of each piece first.
+fn pass(mut from: TcpStream, mut to: TcpStream, mut before: impl FnMut(usize)) {
+    let mut buffer = [0; 32 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        before(length);
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
+
+/// The script runs, and what it said of itself is still under way when nobody waits for it any more. The connection goes, too.
 #[test]
-fn f39_a_script_dropped_at_once_does_not_live_on() {
+fn f39_a_script_that_could_not_yet_be_heard_does_not_live_on() {
     let server = Server::start("");
-    let ssh = server.ssh();
-    wait(ssh.connect()).expect("a connection");
+    let line = Line::to(server.port);
+    let ssh = server.ssh_through(&line);
+    wait(run(&ssh, "put a b")).expect("an answer");
+    line.armed.store(true, Ordering::SeqCst);
     let started = server.folder.path().join("started");
-    let script = Script::new("test", "echo >\"$STARTED\"; sleep 600.125").var("STARTED", started.to_str().expect("a path"));
+    let script =
+        Script::new("test", "echo >\"$STARTED\"; sleep 600.125").var("STARTED", started.to_str().expect("a path"));
     wait(async {
         let mut on_line = |_| {};
-        let mut work = std::pin::pin!(ssh.run(script, &mut on_line));
-        let once = std::future::poll_fn(|context| std::task::Poll::Ready(work.as_mut().poll(context).is_pending()));
-        assert!(once.await, "it cannot have ended yet");
+        let runs = async {
+            while !started.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            result = ssh.run(script, &mut on_line) => panic!("it ended: {result:?}"),
+            () = runs => {}
+        }
     });
+    until("it works", || is_running("sleep 600.125"));
+    line.armed.store(false, Ordering::SeqCst);
+    line.silent.store(false, Ordering::SeqCst);
     drop(ssh);
     assert!(!is_running("sleep 600.125"), "it was ended before the connection was");
 }

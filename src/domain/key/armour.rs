@@ -19,10 +19,7 @@ pub(super) enum Block {
     /// The data of an `OPENSSH PRIVATE KEY`.
     OpenSsh(Zeroizing<Vec<u8>>),
     /// PKCS#1, SEC1 or PKCS#8, encrypted or not, with its armour set again.
-    Pem {
-        text: Zeroizing<String>,
-        encrypted: bool,
-    },
+    Pem { text: Zeroizing<String>, encrypted: bool },
 }
 
 /// Finds the private key in a text.
@@ -48,12 +45,8 @@ pub(super) fn find_private_key(text: &str) -> Result<Block, KeyProblem> {
 
 /// Line ends of any system become `\n`, written-out `\n` too; indentation, quotes around it all and blank lines around it go.
 fn repair(text: &str) -> Zeroizing<String> {
-    let unified = Zeroizing::new(
-        text.replace("\\r", "")
-            .replace("\\n", "\n")
-            .replace("\r\n", "\n")
-            .replace('\r', "\n"),
-    );
+    let unified =
+        Zeroizing::new(text.replace("\\r", "").replace("\\n", "\n").replace("\r\n", "\n").replace('\r', "\n"));
     let bare = unified.trim_start_matches('\u{feff}').trim();
     let bare = bare.trim_matches(|c| c == '"' || c == '\'');
     let mut repaired = Zeroizing::new(String::with_capacity(bare.len()));
@@ -72,23 +65,13 @@ fn from_armour(text: &str) -> Result<Block, KeyProblem> {
         return Err(diagnose(text));
     };
     let end = format!("-----END {label}-----");
-    let body = rest
-        .split(end.as_str())
-        .next()
-        .filter(|body| body.len() < rest.len())
-        .ok_or(KeyProblem::Truncated)?;
+    let body = rest.split(end.as_str()).next().filter(|body| body.len() < rest.len()).ok_or(KeyProblem::Truncated)?;
     match label {
         "OPENSSH PRIVATE KEY" => {
             let data = decode(body).ok_or(KeyProblem::Damaged)?;
-            if data.starts_with(openssh::MAGIC) {
-                Ok(Block::OpenSsh(data))
-            } else {
-                Err(KeyProblem::Damaged)
-            }
+            if data.starts_with(openssh::MAGIC) { Ok(Block::OpenSsh(data)) } else { Err(KeyProblem::Damaged) }
         }
-        "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => {
-            pem(label, body)
-        }
+        "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => pem(label, body),
         "DSA PRIVATE KEY" => Err(KeyProblem::Unsupported("a DSA key")),
         _ => Err(KeyProblem::NotAKey),
     }
@@ -99,9 +82,7 @@ fn private_block(text: &str) -> Option<(&str, &str)> {
     text.split("-----BEGIN ").skip(1).find_map(|block| {
         let (label, _) = block.split_once("-----")?;
         let start = block.as_ptr() as usize - text.as_ptr() as usize + label.len() + "-----".len();
-        label
-            .ends_with("PRIVATE KEY")
-            .then(|| (label, &text[start..]))
+        label.ends_with("PRIVATE KEY").then(|| (label, &text[start..]))
     })
 }
 
@@ -128,8 +109,7 @@ fn pem(label: &str, body: &str) -> Result<Block, KeyProblem> {
         rest = next;
     }
     text.push_str(&format!("-----END {label}-----\n"));
-    let encrypted =
-        label.starts_with("ENCRYPTED") || headers.iter().any(|header| header.contains("ENCRYPTED"));
+    let encrypted = label.starts_with("ENCRYPTED") || headers.iter().any(|header| header.contains("ENCRYPTED"));
     Ok(Block::Pem { text, encrypted })
 }
 
@@ -137,9 +117,8 @@ fn pem(label: &str, body: &str) -> Result<Block, KeyProblem> {
 fn split_headers(body: &str) -> (Vec<String>, &str) {
     let mut headers = Vec::new();
     let mut rest = body.trim_start();
-    while let Some((name, after)) = rest
-        .split_once(": ")
-        .filter(|(name, _)| name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-'))
+    while let Some((name, after)) =
+        rest.split_once(": ").filter(|(name, _)| name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-'))
     {
         let value_end = after.find(char::is_whitespace).unwrap_or(after.len());
         headers.push(format!("{name}: {}", &after[..value_end]));
@@ -177,13 +156,8 @@ fn diagnose(text: &str) -> KeyProblem {
 }
 
 fn is_public(text: &str, first: &str) -> bool {
-    let types = [
-        "ssh-ed25519",
-        "ssh-rsa",
-        "ssh-dss",
-        "sk-ssh-ed25519@openssh.com",
-        "sk-ecdsa-sha2-nistp256@openssh.com",
-    ];
+    let types =
+        ["ssh-ed25519", "ssh-rsa", "ssh-dss", "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"];
     types.contains(&first)
         || first.starts_with("ecdsa-sha2-")
         || (text.contains("BEGIN ") && text.contains(" PUBLIC KEY--"))

@@ -25,10 +25,8 @@ const MOST_ROUNDS: u32 = 10_000;
 
 pub(super) fn read(data: &[u8], passphrase: Option<&Secret>) -> Result<PKey<Private>, KeyProblem> {
     let mut envelope = Reader(data.strip_prefix(MAGIC).ok_or(KeyProblem::Damaged)?);
-    let cipher = envelope
-        .name()?
-        .parse::<Cipher>()
-        .map_err(|_| KeyProblem::Unsupported("encrypted with an unknown cipher"))?;
+    let cipher =
+        envelope.name()?.parse::<Cipher>().map_err(|_| KeyProblem::Unsupported("encrypted with an unknown cipher"))?;
     let (kdf_name, kdf_options) = (envelope.name()?, envelope.string()?);
     if envelope.number()? != 1 {
         return Err(KeyProblem::Damaged);
@@ -37,21 +35,11 @@ pub(super) fn read(data: &[u8], passphrase: Option<&Secret>) -> Result<PKey<Priv
     let mut content = Zeroizing::new(envelope.string()?.to_vec());
     if cipher.is_some() {
         let passphrase = passphrase.ok_or(KeyProblem::NeedsPassphrase)?;
-        decrypt(
-            &mut content,
-            cipher,
-            &kdf(kdf_name, kdf_options)?,
-            passphrase,
-            envelope.0,
-        )?;
+        decrypt(&mut content, cipher, &kdf(kdf_name, kdf_options)?, passphrase, envelope.0)?;
     }
     let mut content = Reader(&content);
     if content.number()? != content.number()? {
-        return Err(if cipher.is_some() {
-            KeyProblem::WrongPassphrase
-        } else {
-            KeyProblem::Damaged
-        });
+        return Err(if cipher.is_some() { KeyProblem::WrongPassphrase } else { KeyProblem::Damaged });
     }
     match content.name()? {
         "ssh-ed25519" => ed25519(&mut content),
@@ -60,9 +48,7 @@ pub(super) fn read(data: &[u8], passphrase: Option<&Secret>) -> Result<PKey<Priv
         "ecdsa-sha2-nistp384" => ecdsa(&mut content, Nid::SECP384R1),
         "ecdsa-sha2-nistp521" => ecdsa(&mut content, Nid::SECP521R1),
         "ssh-dss" => Err(KeyProblem::Unsupported("a DSA key")),
-        name if name.starts_with("sk-") => {
-            Err(KeyProblem::Unsupported("a key that lives in a FIDO token"))
-        }
+        name if name.starts_with("sk-") => Err(KeyProblem::Unsupported("a key that lives in a FIDO token")),
         _ => Err(KeyProblem::Unsupported("a key of an unknown type")),
     }
 }
@@ -72,49 +58,27 @@ fn kdf(name: &str, options: &[u8]) -> Result<Kdf, KeyProblem> {
     match name {
         "bcrypt" => {
             let (salt, rounds) = (options.string()?.to_vec(), options.number()?);
-            if rounds <= MOST_ROUNDS {
-                Ok(Kdf::Bcrypt { salt, rounds })
-            } else {
-                Err(KeyProblem::Damaged)
-            }
+            if rounds <= MOST_ROUNDS { Ok(Kdf::Bcrypt { salt, rounds }) } else { Err(KeyProblem::Damaged) }
         }
         _ => Err(KeyProblem::Unsupported("encrypted in an unknown way")),
     }
 }
 
-fn decrypt(
-    content: &mut [u8],
-    cipher: Cipher,
-    kdf: &Kdf,
-    passphrase: &Secret,
-    tag: &[u8],
-) -> Result<(), KeyProblem> {
-    let (key, iv) = kdf
-        .derive_key_and_iv(cipher, passphrase.expose())
-        .map_err(|_| KeyProblem::Damaged)?;
+fn decrypt(content: &mut [u8], cipher: Cipher, kdf: &Kdf, passphrase: &Secret, tag: &[u8]) -> Result<(), KeyProblem> {
+    let (key, iv) = kdf.derive_key_and_iv(cipher, passphrase.expose()).map_err(|_| KeyProblem::Damaged)?;
     let tag = match cipher.has_tag() {
         true => Some(tag.try_into().map_err(|_| KeyProblem::Truncated)?),
         false => None,
     };
-    cipher
-        .decrypt(&key, &iv, content, tag)
-        .map_err(|_| KeyProblem::WrongPassphrase)
+    cipher.decrypt(&key, &iv, content, tag).map_err(|_| KeyProblem::WrongPassphrase)
 }
 
 fn ed25519(content: &mut Reader<'_>) -> Result<PKey<Private>, KeyProblem> {
     let public = content.string()?;
-    let (seed, public_again) = content
-        .string()?
-        .split_at_checked(32)
-        .ok_or(KeyProblem::Damaged)?;
-    let key =
-        PKey::private_key_from_raw_bytes(seed, Id::ED25519).map_err(|_| KeyProblem::Damaged)?;
+    let (seed, public_again) = content.string()?.split_at_checked(32).ok_or(KeyProblem::Damaged)?;
+    let key = PKey::private_key_from_raw_bytes(seed, Id::ED25519).map_err(|_| KeyProblem::Damaged)?;
     let derived = key.raw_public_key().map_err(|_| KeyProblem::Damaged)?;
-    if derived == public && derived == public_again {
-        Ok(key)
-    } else {
-        Err(KeyProblem::CannotSign)
-    }
+    if derived == public && derived == public_again { Ok(key) } else { Err(KeyProblem::CannotSign) }
 }
 
 fn rsa(content: &mut Reader<'_>) -> Result<PKey<Private>, KeyProblem> {
@@ -129,25 +93,10 @@ fn rsa(content: &mut Reader<'_>) -> Result<PKey<Private>, KeyProblem> {
     rsa_from(n, e, d, iqmp, p, q).map_err(|_| KeyProblem::Damaged)
 }
 
-fn rsa_from(
-    n: &[u8],
-    e: &[u8],
-    d: &[u8],
-    iqmp: &[u8],
-    p: &[u8],
-    q: &[u8],
-) -> Result<PKey<Private>, ErrorStack> {
-    let (d, p, q) = (
-        BigNum::from_slice(d)?,
-        BigNum::from_slice(p)?,
-        BigNum::from_slice(q)?,
-    );
+fn rsa_from(n: &[u8], e: &[u8], d: &[u8], iqmp: &[u8], p: &[u8], q: &[u8]) -> Result<PKey<Private>, ErrorStack> {
+    let (d, p, q) = (BigNum::from_slice(d)?, BigNum::from_slice(p)?, BigNum::from_slice(q)?);
     let (dp, dq) = (exponent(&d, &p)?, exponent(&d, &q)?);
-    let (n, e, iqmp) = (
-        BigNum::from_slice(n)?,
-        BigNum::from_slice(e)?,
-        BigNum::from_slice(iqmp)?,
-    );
+    let (n, e, iqmp) = (BigNum::from_slice(n)?, BigNum::from_slice(e)?, BigNum::from_slice(iqmp)?);
     PKey::from_rsa(Rsa::from_private_components(n, e, d, p, q, dp, dq, iqmp)?)
 }
 
@@ -179,20 +128,14 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn number(&mut self) -> Result<u32, KeyProblem> {
-        let (bytes, rest) = self
-            .0
-            .split_first_chunk::<4>()
-            .ok_or(KeyProblem::Truncated)?;
+        let (bytes, rest) = self.0.split_first_chunk::<4>().ok_or(KeyProblem::Truncated)?;
         self.0 = rest;
         Ok(u32::from_be_bytes(*bytes))
     }
 
     fn string(&mut self) -> Result<&'a [u8], KeyProblem> {
         let length = usize::try_from(self.number()?).map_err(|_| KeyProblem::Damaged)?;
-        let (bytes, rest) = self
-            .0
-            .split_at_checked(length)
-            .ok_or(KeyProblem::Truncated)?;
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or(KeyProblem::Truncated)?;
         self.0 = rest;
         Ok(bytes)
     }

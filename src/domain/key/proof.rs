@@ -21,10 +21,7 @@ use crate::domain::Secret;
 /// What a key must sign to be accepted.
 const PROOF: &[u8] = b"gated-deploy: this key signs";
 
-pub(super) fn read(
-    block: &Block,
-    passphrase: Option<&Secret>,
-) -> Result<PKey<Private>, KeyProblem> {
+pub(super) fn read(block: &Block, passphrase: Option<&Secret>) -> Result<PKey<Private>, KeyProblem> {
     match block {
         Block::OpenSsh(data) => openssh::read(data, passphrase),
         Block::Pem { text, encrypted } => read_pem(text, *encrypted, passphrase),
@@ -41,53 +38,33 @@ pub(super) fn prove(key: &PKey<Private>) -> Result<PublicKey, KeyProblem> {
 }
 
 pub(super) fn to_pem(key: &PKey<Private>) -> Result<Secret, KeyProblem> {
-    let pem = Zeroizing::new(
-        key.private_key_to_pem_pkcs8()
-            .map_err(|_| KeyProblem::Damaged)?,
-    );
+    let pem = Zeroizing::new(key.private_key_to_pem_pkcs8().map_err(|_| KeyProblem::Damaged)?);
     let text = std::str::from_utf8(&pem).map_err(|_| KeyProblem::Damaged)?;
     Ok(Secret::new(text))
 }
 
-fn read_pem(
-    text: &str,
-    encrypted: bool,
-    passphrase: Option<&Secret>,
-) -> Result<PKey<Private>, KeyProblem> {
+fn read_pem(text: &str, encrypted: bool, passphrase: Option<&Secret>) -> Result<PKey<Private>, KeyProblem> {
     if encrypted && passphrase.is_none() {
         return Err(KeyProblem::NeedsPassphrase);
     }
     // An empty passphrase keeps OpenSSL from asking at the terminal, should it find encryption where we saw none.
     let passphrase = passphrase.map_or("", Secret::expose);
-    PKey::private_key_from_pem_passphrase(text.as_bytes(), passphrase.as_bytes()).map_err(|_| {
-        if encrypted {
-            KeyProblem::WrongPassphrase
-        } else {
-            KeyProblem::Damaged
-        }
-    })
+    PKey::private_key_from_pem_passphrase(text.as_bytes(), passphrase.as_bytes())
+        .map_err(|_| if encrypted { KeyProblem::WrongPassphrase } else { KeyProblem::Damaged })
 }
 
 fn public_half(key: &PKey<Private>) -> Result<PublicKey, KeyProblem> {
     let damaged = |_| KeyProblem::Damaged;
     let data = match key.id() {
         Id::ED25519 => {
-            let bytes: [u8; 32] = key
-                .raw_public_key()
-                .map_err(damaged)?
-                .try_into()
-                .map_err(|_| KeyProblem::Damaged)?;
+            let bytes: [u8; 32] = key.raw_public_key().map_err(damaged)?.try_into().map_err(|_| KeyProblem::Damaged)?;
             KeyData::Ed25519(Ed25519PublicKey(bytes))
         }
         Id::RSA => {
             let key = key.rsa().map_err(damaged)?;
-            let number = |number: &BigNumRef| {
-                Mpint::from_positive_bytes(&number.to_vec()).map_err(|_| KeyProblem::Damaged)
-            };
-            KeyData::Rsa(RsaPublicKey {
-                e: number(key.e())?,
-                n: number(key.n())?,
-            })
+            let number =
+                |number: &BigNumRef| Mpint::from_positive_bytes(&number.to_vec()).map_err(|_| KeyProblem::Damaged);
+            KeyData::Rsa(RsaPublicKey { e: number(key.e())?, n: number(key.n())? })
         }
         Id::EC => {
             let key = key.ec_key().map_err(damaged)?;
@@ -97,24 +74,14 @@ fn public_half(key: &PKey<Private>) -> Result<PublicKey, KeyProblem> {
                 .to_bytes(key.group(), PointConversionForm::UNCOMPRESSED, &mut context)
                 .map_err(damaged)?;
             let known = [Nid::X9_62_PRIME256V1, Nid::SECP384R1, Nid::SECP521R1];
-            if !key
-                .group()
-                .curve_name()
-                .is_some_and(|curve| known.contains(&curve))
-            {
-                return Err(KeyProblem::Unsupported(
-                    "a key on a curve that SSH does not use",
-                ));
+            if !key.group().curve_name().is_some_and(|curve| known.contains(&curve)) {
+                return Err(KeyProblem::Unsupported("a key on a curve that SSH does not use"));
             }
-            KeyData::Ecdsa(
-                EcdsaPublicKey::from_sec1_bytes(&point).map_err(|_| KeyProblem::Damaged)?,
-            )
+            KeyData::Ecdsa(EcdsaPublicKey::from_sec1_bytes(&point).map_err(|_| KeyProblem::Damaged)?)
         }
         Id::DSA => return Err(KeyProblem::Unsupported("a DSA key")),
         _ => {
-            return Err(KeyProblem::Unsupported(
-                "a key of a type that SSH does not use",
-            ));
+            return Err(KeyProblem::Unsupported("a key of a type that SSH does not use"));
         }
     };
     Ok(PublicKey::new(data, ""))

@@ -29,7 +29,10 @@ const DEAD_LINE: Duration = Duration::from_secs(30);
 pub(super) fn connect(access: &SshAccess) -> Result<(Session, TcpStream, Greeting), ShellError> {
     let mut types = access.known_hosts.key_types_for(&access.host, access.port);
     if types.is_empty() {
-        return Err(ShellError::HostKeyUnusable(format!("no line of ssh-known-hosts is for {}:{}", access.host, access.port)));
+        return Err(ShellError::HostKeyUnusable(format!(
+            "no line of ssh-known-hosts is for {}:{}",
+            access.host, access.port
+        )));
     }
     let mut mismatch = None;
     loop {
@@ -52,7 +55,8 @@ fn attempt(access: &SshAccess, types: &[&str]) -> Result<(Session, TcpStream, Gr
     let socket = dial(&access.host, access.port)?;
     tune(&socket).map_err(|error| ShellError::Unreachable(format!("setting up the socket: {error}")))?;
     let place = format!("{}:{}", access.host, access.port);
-    let unreachable = |what: &str, error: &ssh2::Error| ShellError::Unreachable(format!("{what} with {place}: {}", error.message()));
+    let unreachable =
+        |what: &str, error: &ssh2::Error| ShellError::Unreachable(format!("{what} with {place}: {}", error.message()));
 
     let mut session = Session::new().map_err(|error| ShellError::Local(error.message().to_owned()))?;
     let clone = socket.try_clone().map_err(|error| ShellError::Local(format!("sharing the socket: {error}")))?;
@@ -60,9 +64,9 @@ fn attempt(access: &SshAccess, types: &[&str]) -> Result<(Session, TcpStream, Gr
     session.set_timeout(HANDSHAKE_TIMEOUT_MS);
     // Before the handshake, or the server shows the key that it likes best and not the one that we know.
     let methods = host_key_methods(types);
-    session
-        .method_pref(MethodType::HostKey, &methods)
-        .map_err(|error| ShellError::HostKeyUnusable(format!("no host key type can be used of {methods}: {}", error.message())))?;
+    session.method_pref(MethodType::HostKey, &methods).map_err(|error| {
+        ShellError::HostKeyUnusable(format!("no host key type can be used of {methods}: {}", error.message()))
+    })?;
     session.handshake().map_err(|error| match error.code() {
         // LIBSSH2_ERROR_KEX_FAILURE: no common method, and the only ones that we limit are the host key's.
         ssh2::ErrorCode::Session(-5) => ShellError::HostKeyUnusable(format!(
@@ -114,7 +118,8 @@ fn tune(socket: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(DEAD_LINE))?;
-    let probes = TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)).with_retries(3);
+    let probes =
+        TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)).with_retries(3);
     socket.set_tcp_keepalive(&probes)
 }
 
@@ -128,9 +133,8 @@ fn host_key_methods(types: &[&str]) -> String {
 }
 
 fn check_host_key(session: &Session, access: &SshAccess) -> Result<String, ShellError> {
-    let (blob, key_type) = session
-        .host_key()
-        .ok_or_else(|| ShellError::Unreachable(format!("{} showed no host key", access.host)))?;
+    let (blob, key_type) =
+        session.host_key().ok_or_else(|| ShellError::Unreachable(format!("{} showed no host key", access.host)))?;
     let key_type = match key_type {
         HostKeyType::Ed25519 => "ssh-ed25519",
         HostKeyType::Rsa => "ssh-rsa",
@@ -143,7 +147,9 @@ fn check_host_key(session: &Session, access: &SshAccess) -> Result<String, Shell
     let host = format!("{}:{}", access.host, access.port);
     match access.known_hosts.check(&access.host, access.port, key_type, blob) {
         Verdict::Accepted => Ok(format!("{fingerprint} ({key_type})")),
-        Verdict::Revoked => Err(ShellError::HostKeyUnusable(format!("{host} showed the host key {fingerprint}, which ssh-known-hosts revokes"))),
+        Verdict::Revoked => Err(ShellError::HostKeyUnusable(format!(
+            "{host} showed the host key {fingerprint}, which ssh-known-hosts revokes"
+        ))),
         Verdict::Mismatch { expected } => Err(ShellError::HostKey {
             host,
             key_type: key_type.to_owned(),
@@ -162,7 +168,12 @@ fn log_in(session: &Session, access: &SshAccess) -> Result<(), ShellError> {
     };
     // LIBSSH2_ERROR_AUTHENTICATION_FAILED and LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED are a "no"; the rest is the line.
     if !matches!(error.code(), ssh2::ErrorCode::Session(-18 | -19)) {
-        return Err(ShellError::Unreachable(format!("logging in at {}:{}: {}", access.host, access.port, error.message())));
+        return Err(ShellError::Unreachable(format!(
+            "logging in at {}:{}: {}",
+            access.host,
+            access.port,
+            error.message()
+        )));
     }
     let methods = session.auth_methods(&access.user).unwrap_or("none that it names").to_owned();
     Err(ShellError::Denied {

@@ -134,12 +134,7 @@ enum Who {
 }
 
 impl Driver {
-    pub(super) fn new(
-        session: Session,
-        socket: TcpStream,
-        orders: mpsc::Receiver<Order>,
-        waker: Arc<OwnedFd>,
-    ) -> Self {
+    pub(super) fn new(session: Session, socket: TcpStream, orders: mpsc::Receiver<Order>, waker: Arc<OwnedFd>) -> Self {
         Self {
             session,
             socket,
@@ -322,7 +317,8 @@ impl Driver {
     fn wait(&mut self) -> Result<(), String> {
         let now = Instant::now();
         let keepalive_is_due = self.sticky.is_none() && now >= self.next_keepalive;
-        let listens = matches!(self.ear, Ear::Opening | Ear::Open(_) | Ear::Closing(_)) || self.pipes.iter().any(Pipe::listens);
+        let listens =
+            matches!(self.ear, Ear::Opening | Ear::Open(_) | Ear::Closing(_)) || self.pipes.iter().any(Pipe::listens);
         let mut flags = match (self.sticky, listens) {
             (Some(_), _) => PollFlags::OUT,
             (None, true) => PollFlags::IN,

@@ -140,7 +140,8 @@ impl Pipe {
 
     /// A local socket whose readiness matters.
     pub(super) fn local(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
-        let wants_input = self.phase == Phase::Running && self.input == InputState::Open && self.written == self.piece.len();
+        let wants_input =
+            self.phase == Phase::Running && self.input == InputState::Open && self.written == self.piece.len();
         self.peer.local(wants_input)
     }
 
