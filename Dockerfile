@@ -16,7 +16,7 @@ COPY xtask/Cargo.toml xtask/
 COPY action.yml ./
 COPY src src
 # The other members are named by the workspace but not built here.
-RUN mkdir lab/src xtask/src && touch lab/src/lib.rs && echo 'fn main() {}' >xtask/src/main.rs
+RUN mkdir -p lab/src xtask/src benches && touch lab/src/lib.rs benches/pack.rs && echo 'fn main() {}' >xtask/src/main.rs
 # The explicit target matters: build scripts and procedural macros must not get the flag.
 RUN target="$(uname -m)-unknown-linux-gnu" \
     && RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --package gated-deploy --target "$target" \

@@ -10,8 +10,9 @@ use tokio::{
 use crate::{
     domain::{Failure, Outcome, StepId},
     engine::{
-        Events, Reader, run_table,
+        Events, Reader,
         event::{Body, Stamp},
+        run_table,
     },
     inputs::{
         self, Asked, Common, Environment, Inputs, Request, Warning,
@@ -112,11 +113,8 @@ async fn dispatch(
 fn ports(inputs: &typed::Deploy, clock: &SystemClock, scratch: &std::path::Path) -> Result<Ports, Failure> {
     let clock: Rc<dyn Clock> = Rc::new(clock.clone());
     let github = &inputs.github;
-    let repository = Repository {
-        api_url: github.api_url.clone(),
-        owner: github.owner.clone(),
-        name: github.repository.clone(),
-    };
+    let repository =
+        Repository { api_url: github.api_url.clone(), owner: github.owner.clone(), name: github.repository.clone() };
     let api = Api::new(repository, &github.token, clock.clone())
         .map_err(|cause| Failure::input("setting up the GitHub API", cause).hint("correct github-token"))?;
     let shell: Rc<dyn Shell> = Rc::new(Ssh::new(&inputs.ssh));

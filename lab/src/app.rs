@@ -56,10 +56,7 @@ pub fn source(commit: &str, variant: Variant) -> Result<TempTree> {
         .args(["--archive", "--reflink=auto", "--no-target-directory"])
         .args([&template, dir.path()]))?;
     let tree = TempTree { dir };
-    tree.write(
-        "config/release.php",
-        format!("<?php\n\nreturn ['commit' => '{commit}'];\n"),
-    )?;
+    tree.write("config/release.php", format!("<?php\n\nreturn ['commit' => '{commit}'];\n"))?;
     tree.with(variant)
 }
 
@@ -81,19 +78,15 @@ impl TempTree {
     /// Removes a file, or a folder with everything in it.
     pub fn remove(&self, path: &str) -> Result<()> {
         let path = self.inside(path)?;
-        let removed = if path.is_dir() && !path.is_symlink() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
+        let removed =
+            if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         removed.with_context(|| format!("removing {}", path.display()))
     }
 
     /// Puts `new` in the place of `old`, which must be there.
     pub fn replace(&self, path: &str, old: &str, new: &str) -> Result<()> {
         let file = self.inside(path)?;
-        let text =
-            fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         if !text.contains(old) {
             bail!("{path} does not contain {old:?}");
         }
@@ -104,12 +97,8 @@ impl TempTree {
     pub fn with(self, variant: Variant) -> Result<Self> {
         match variant {
             Variant::Healthy => {}
-            Variant::Sick500 => {
-                self.run_on_every_request("throw new \\RuntimeException('this release is sick');")?
-            }
-            Variant::SlowBoot(extra) => {
-                self.run_on_every_request(&format!("usleep({});", extra.as_micros()))?
-            }
+            Variant::Sick500 => self.run_on_every_request("throw new \\RuntimeException('this release is sick');")?,
+            Variant::SlowBoot(extra) => self.run_on_every_request(&format!("usleep({});", extra.as_micros()))?,
             Variant::BrokenAutoload => {
                 self.write(
                     "vendor/autoload.php",
@@ -117,20 +106,14 @@ impl TempTree {
                 )?;
             }
             Variant::FailingMigration => {
-                self.add_migration(
-                    "2024_03_01_090000_create_drafts_table",
-                    &create_table("drafts"),
-                )?;
+                self.add_migration("2024_03_01_090000_create_drafts_table", &create_table("drafts"))?;
                 self.add_migration(
                     "2024_03_02_090000_fill_drafts",
                     "throw new RuntimeException('this migration fails');",
                 )?;
             }
             Variant::ExtraMigration(table) => {
-                self.add_migration(
-                    &format!("2024_03_01_090000_create_{table}_table"),
-                    &create_table(&table),
-                )?;
+                self.add_migration(&format!("2024_03_01_090000_create_{table}_table"), &create_table(&table))?;
             }
             Variant::MissingFile(path) => self.remove(&path)?,
             Variant::BrokenAsset => self.point_manifest_at_nothing()?,
@@ -149,16 +132,12 @@ impl TempTree {
         let class = format!(
             "return new class extends Illuminate\\Database\\Migrations\\Migration\n{{\n    public function up()\n    {{\n        {up}\n    }}\n}};\n"
         );
-        self.write(
-            &format!("{MIGRATIONS}/{name}.php"),
-            format!("<?php\n\n{class}"),
-        )
+        self.write(&format!("{MIGRATIONS}/{name}.php"), format!("<?php\n\n{class}"))
     }
 
     fn point_manifest_at_nothing(&self) -> Result<()> {
         let path = self.inside(MANIFEST)?;
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let mut manifest: serde_json::Value =
             serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
         manifest["resources/js/app.js"]["file"] = "assets/app-00000000.js".into();
@@ -167,10 +146,7 @@ impl TempTree {
 
     fn inside(&self, path: &str) -> Result<PathBuf> {
         let path = Path::new(path);
-        if !path
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
-        {
+        if !path.components().all(|part| matches!(part, Component::Normal(_))) {
             bail!("{} is not a path inside the tree", path.display());
         }
         Ok(self.path().join(path))
@@ -205,9 +181,7 @@ fn remove_leftovers(parent: &Path) -> Result<()> {
     for entry in fs::read_dir(parent).with_context(|| format!("listing {}", parent.display()))? {
         let entry = entry.with_context(|| format!("listing {}", parent.display()))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let pid = name
-            .strip_prefix(TREE_PREFIX)
-            .and_then(|rest| rest.split('-').next());
+        let pid = name.strip_prefix(TREE_PREFIX).and_then(|rest| rest.split('-').next());
         if pid.is_some_and(|pid| !is_running(pid)) {
             // Another process may remove it at the same moment; then nothing is left to do.
             let _ = fs::remove_dir_all(entry.path());
@@ -227,11 +201,7 @@ fn template(image: &Image) -> Result<PathBuf> {
         let part = template.with_extension("part");
         let _ = fs::remove_dir_all(&part);
         let container = docker(["create", &image.name])?;
-        let copied = docker([
-            "cp",
-            &format!("{}:/opt/lab/app", container.trim()),
-            &part.to_string_lossy(),
-        ]);
+        let copied = docker(["cp", &format!("{}:/opt/lab/app", container.trim()), &part.to_string_lossy()]);
         docker(["rm", container.trim()])?;
         copied?;
         fs::rename(&part, &template).with_context(|| format!("creating {}", template.display()))?;

@@ -24,20 +24,16 @@ pub fn ensure() -> Result<()> {
     let Err(pull) = docker(["pull", "--quiet", DEBIAN]) else {
         return Ok(());
     };
-    bootstrap()
-        .with_context(|| format!("{DEBIAN} cannot be pulled ({pull:#}), and making it failed"))
+    bootstrap().with_context(|| format!("{DEBIAN} cannot be pulled ({pull:#}), and making it failed"))
 }
 
 fn bootstrap() -> Result<()> {
     if !is_root() {
-        bail!(
-            "debootstrap needs root: run `cargo xtask lab` once with sudo, or let docker reach a registry"
-        );
+        bail!("debootstrap needs root: run `cargo xtask lab` once with sudo, or let docker reach a registry");
     }
     ensure_tool("debootstrap", &["debootstrap", "debian-archive-keyring"])?;
     eprintln!("lab: making {DEBIAN} with debootstrap, once, in about a minute");
-    let root =
-        tempfile::tempdir_in(build_dir()?).context("creating a folder for the base system")?;
+    let root = tempfile::tempdir_in(build_dir()?).context("creating a folder for the base system")?;
     let mirrors = Mirrors::of_this_machine();
     run(Command::new("debootstrap")
         .args(["--variant=minbase", "--include=ca-certificates", RELEASE])
@@ -55,8 +51,7 @@ fn slim_down(root: &Path) -> Result<()> {
         path-exclude /usr/share/doc/*\n\
         path-exclude /usr/share/locale/*\n\
         path-exclude /usr/share/man/*\n";
-    fs::write(root.join("etc/dpkg/dpkg.cfg.d/slim"), settings)
-        .context("writing the base image's dpkg settings")
+    fs::write(root.join("etc/dpkg/dpkg.cfg.d/slim"), settings).context("writing the base image's dpkg settings")
 }
 
 fn import(root: &Path) -> Result<()> {
@@ -67,10 +62,7 @@ fn import(root: &Path) -> Result<()> {
         .arg("--directory")
         .arg(root)
         .arg(".");
-    pipe(
-        &mut archive,
-        Command::new("docker").args(["import", "-", DEBIAN]),
-    )
+    pipe(&mut archive, Command::new("docker").args(["import", "-", DEBIAN]))
 }
 
 /// Debian's mirrors as this machine's apt knows them; empty on another distribution, where debootstrap's default serves.
@@ -97,10 +89,7 @@ impl Mirrors {
                 .find(|(found, _)| *found == label)
                 .map(|(_, uri)| uri.to_owned())
         };
-        Self {
-            main: first("Debian"),
-            security: first("Debian-Security"),
-        }
+        Self { main: first("Debian"), security: first("Debian-Security") }
     }
 
     fn write_sources(&self, root: &Path) -> Result<()> {
@@ -114,8 +103,7 @@ impl Mirrors {
         if lines.is_empty() {
             return Ok(());
         }
-        fs::write(root.join("etc/apt/sources.list"), lines)
-            .context("writing the base image's sources.list")
+        fs::write(root.join("etc/apt/sources.list"), lines).context("writing the base image's sources.list")
     }
 }
 
@@ -126,20 +114,10 @@ fn copy_own_certificates(root: &Path) -> Result<()> {
     };
     for certificate in certificates {
         let certificate = certificate.with_context(|| format!("reading {OWN_CERTIFICATES}"))?;
-        if certificate
-            .path()
-            .extension()
-            .is_some_and(|extension| extension == "crt")
-        {
-            let target = root
-                .join(OWN_CERTIFICATES.trim_start_matches('/'))
-                .join(certificate.file_name());
-            fs::copy(certificate.path(), &target)
-                .with_context(|| format!("copying to {}", target.display()))?;
+        if certificate.path().extension().is_some_and(|extension| extension == "crt") {
+            let target = root.join(OWN_CERTIFICATES.trim_start_matches('/')).join(certificate.file_name());
+            fs::copy(certificate.path(), &target).with_context(|| format!("copying to {}", target.display()))?;
         }
     }
-    run(Command::new("chroot")
-        .arg(root)
-        .arg("update-ca-certificates"))
-    .map(drop)
+    run(Command::new("chroot").arg(root).arg("update-ca-certificates")).map(drop)
 }

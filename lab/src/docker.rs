@@ -63,11 +63,7 @@ fn start_daemon() -> Result<()> {
     let output = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
     let mut daemon = Command::new("dockerd")
         .stdin(Stdio::null())
-        .stdout(
-            output
-                .try_clone()
-                .context("sharing the daemon's log file")?,
-        )
+        .stdout(output.try_clone().context("sharing the daemon's log file")?)
         .stderr(output)
         // A group of its own, so that Ctrl-C in the terminal does not take the daemon down with the tests.
         .process_group(0)
@@ -78,16 +74,10 @@ fn start_daemon() -> Result<()> {
     let deadline = Instant::now() + DAEMON_START;
     while !answers() {
         if let Some(status) = daemon.try_wait().context("waiting for dockerd")? {
-            bail!(
-                "dockerd ended with {status}; its last words are in {}",
-                log.display()
-            );
+            bail!("dockerd ended with {status}; its last words are in {}", log.display());
         }
         if Instant::now() > deadline {
-            bail!(
-                "dockerd does not answer after {DAEMON_START:?}; see {}",
-                log.display()
-            );
+            bail!("dockerd does not answer after {DAEMON_START:?}; see {}", log.display());
         }
         std::thread::sleep(Duration::from_millis(100));
     }

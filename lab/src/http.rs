@@ -33,34 +33,22 @@ impl HttpAnswer {
 
     /// The body as JSON.
     pub fn json(&self) -> Result<serde_json::Value> {
-        serde_json::from_slice(&self.body)
-            .with_context(|| format!("reading {:?} as JSON", self.text()))
+        serde_json::from_slice(&self.body).with_context(|| format!("reading {:?} as JSON", self.text()))
     }
 }
 
 /// `GET path` from `address`, asking for `host`, with `token` as Bearer token.
 pub fn get(address: SocketAddr, host: &str, path: &str, token: Option<&str>) -> Result<HttpAnswer> {
     // On a thread of its own, because a caller inside an async runtime may not start a second one.
-    let answer = std::thread::scope(|scope| {
-        scope
-            .spawn(|| fetch_in_time(address, host, path, token))
-            .join()
-    });
+    let answer = std::thread::scope(|scope| scope.spawn(|| fetch_in_time(address, host, path, token)).join());
     answer
         .unwrap_or_else(|_| Err(anyhow!("the HTTP client panicked")))
         .with_context(|| format!("GET http://{host}{path} from {address}"))
 }
 
-fn fetch_in_time(
-    address: SocketAddr,
-    host: &str,
-    path: &str,
-    token: Option<&str>,
-) -> Result<HttpAnswer> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting the HTTP client")?;
+fn fetch_in_time(address: SocketAddr, host: &str, path: &str, token: Option<&str>) -> Result<HttpAnswer> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the HTTP client")?;
     runtime.block_on(async {
         tokio::time::timeout(TIMEOUT, fetch(address, host, path, token))
             .await
@@ -68,20 +56,11 @@ fn fetch_in_time(
     })
 }
 
-async fn fetch(
-    address: SocketAddr,
-    host: &str,
-    path: &str,
-    token: Option<&str>,
-) -> Result<HttpAnswer> {
+async fn fetch(address: SocketAddr, host: &str, path: &str, token: Option<&str>) -> Result<HttpAnswer> {
     let mut connection = Connection::open(address).await?;
     let answer = connection.get(host, path, token).await?;
     let (head, body) = answer.into_parts();
-    Ok(HttpAnswer {
-        status: head.status.as_u16(),
-        headers: head.headers,
-        body: body.to_vec(),
-    })
+    Ok(HttpAnswer { status: head.status.as_u16(), headers: head.headers, body: body.to_vec() })
 }
 
 /// One TCP connection that may carry several requests, one after the other.
@@ -91,23 +70,14 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address)
-            .await
-            .with_context(|| format!("connecting to {address}"))?;
-        let (sender, connection) = handshake(TokioIo::new(stream))
-            .await
-            .context("preparing the connection")?;
+        let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.context("preparing the connection")?;
         // What goes wrong on the connection is reported by the request that it hits.
         tokio::spawn(connection);
         Ok(Self { sender })
     }
 
-    pub(crate) async fn get(
-        &mut self,
-        host: &str,
-        path: &str,
-        token: Option<&str>,
-    ) -> Result<Response<Bytes>> {
+    pub(crate) async fn get(&mut self, host: &str, path: &str, token: Option<&str>) -> Result<Response<Bytes>> {
         let mut request = Request::get(path).header(HOST, host);
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));

@@ -38,10 +38,7 @@ impl Image {
 pub fn ensure() -> Result<Image> {
     ensure_daemon()?;
     let hash = hash_of_sources()?;
-    let image = Image {
-        name: format!("gated-deploy-lab:{hash}"),
-        hash,
-    };
+    let image = Image { name: format!("gated-deploy-lab:{hash}"), hash };
     if image.exists() {
         return Ok(image);
     }
@@ -54,30 +51,15 @@ pub fn ensure() -> Result<Image> {
 }
 
 fn build(image: &Image) -> Result<()> {
-    eprintln!(
-        "lab: building the server's image {}, once, in two or three minutes",
-        image.name
-    );
+    eprintln!("lab: building the server's image {}, once, in two or three minutes", image.name);
     let context = tempfile::tempdir_in(image.work_dir()?).context("creating the build context")?;
     let front_end = build_front_end(&image.work_dir()?)?;
     copy_tree(&sources().join("server"), context.path())?;
     copy_tree(&sources().join("app"), &context.path().join("app"))?;
-    copy_tree(
-        &front_end.path().join("public/build"),
-        &context.path().join("build"),
-    )?;
+    copy_tree(&front_end.path().join("public/build"), &context.path().join("build"))?;
     let seed = format!("SEED_COMMIT={}", server::SEED_COMMIT);
     run(Command::new("docker")
-        .args([
-            "build",
-            "--force-rm",
-            "--network",
-            "host",
-            "--build-arg",
-            &seed,
-            "--tag",
-            &image.name,
-        ])
+        .args(["build", "--force-rm", "--network", "host", "--build-arg", &seed, "--tag", &image.name])
         .arg(context.path()))
     .map(drop)
 }
@@ -87,21 +69,14 @@ fn build_front_end(work_dir: &Path) -> Result<tempfile::TempDir> {
     ensure_tool("npm", &["npm"])?;
     let copy = tempfile::tempdir_in(work_dir).context("creating a folder for the front end")?;
     copy_tree(&sources().join("app"), copy.path())?;
-    run(Command::new("npm")
-        .args(["ci", "--no-audit", "--no-fund"])
-        .current_dir(copy.path()))?;
-    run(Command::new("npm")
-        .args(["run", "build"])
-        .current_dir(copy.path()))?;
+    run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(copy.path()))?;
+    run(Command::new("npm").args(["run", "build"]).current_dir(copy.path()))?;
     Ok(copy)
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("creating {}", to.display()))?;
-    run(Command::new("cp")
-        .args(["--archive", "--no-target-directory"])
-        .args([from, to]))
-    .map(drop)
+    run(Command::new("cp").args(["--archive", "--no-target-directory"]).args([from, to])).map(drop)
 }
 
 /// Over names, whether a file can be executed, and contents: what `docker build` sees, and nothing that a checkout changes.
@@ -111,12 +86,7 @@ fn hash_of_sources() -> Result<String> {
     for folder in ["server", "app"] {
         hash_tree(&mut hash, sources(), folder)?;
     }
-    Ok(hash
-        .finalize()
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Adds a file, or every file of a folder in the order of their names, to a hash. `name` is relative to `root`.

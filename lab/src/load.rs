@@ -36,11 +36,7 @@ impl Load {
     /// Starts `clients` visitors. Each alternates between fresh connections and a kept one.
     pub fn start(address: SocketAddr, host: &str, path: &str, clients: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let target = Target {
-            address,
-            host: host.to_owned(),
-            path: path.to_owned(),
-        };
+        let target = Target { address, host: host.to_owned(), path: path.to_owned() };
         let worker = std::thread::spawn({
             let stop = Arc::clone(&stop);
             move || run(&target, clients, &stop)
@@ -51,9 +47,7 @@ impl Load {
     /// Lets the running requests end, and counts.
     pub fn stop(self) -> Result<Report> {
         self.stop.store(true, Ordering::Relaxed);
-        self.worker
-            .join()
-            .map_err(|_| anyhow!("the load generator panicked"))?
+        self.worker.join().map_err(|_| anyhow!("the load generator panicked"))?
     }
 }
 
@@ -65,21 +59,15 @@ struct Target {
 }
 
 fn run(target: &Target, clients: usize, stop: &Arc<AtomicBool>) -> Result<Report> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting the load generator")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the load generator")?;
     runtime.block_on(async {
         let mut visitors = JoinSet::new();
         for _ in 0..clients {
             let (target, stop) = (target.clone(), Arc::clone(stop));
             visitors.spawn(async move { visit(&target, &stop).await });
         }
-        Ok(visitors
-            .join_all()
-            .await
-            .into_iter()
-            .fold(Report::default(), Report::plus))
+        Ok(visitors.join_all().await.into_iter().fold(Report::default(), Report::plus))
     })
 }
 
@@ -98,9 +86,7 @@ async fn visit(target: &Target, stop: &AtomicBool) -> Report {
         };
         report.requests += 1;
         report.slowest = report.slowest.max(started.elapsed());
-        report
-            .failures
-            .extend(outcome.err().map(|problem| format!("{problem:#}")));
+        report.failures.extend(outcome.err().map(|problem| format!("{problem:#}")));
     }
     report
 }
@@ -111,11 +97,7 @@ async fn ask_on_fresh(target: &Target) -> Result<Connection> {
     Ok(connection)
 }
 
-async fn ask_on_kept(
-    target: &Target,
-    kept: &mut Option<Connection>,
-    reconnects: &mut usize,
-) -> Result<()> {
+async fn ask_on_kept(target: &Target, kept: &mut Option<Connection>, reconnects: &mut usize) -> Result<()> {
     if let Some(mut connection) = kept.take() {
         match ask(target, &mut connection).await {
             Err(problem) if closed_before_an_answer(&problem) => *reconnects += 1,
@@ -138,9 +120,9 @@ async fn ask(target: &Target, connection: &mut Connection) -> Result<()> {
 }
 
 fn closed_before_an_answer(problem: &anyhow::Error) -> bool {
-    problem.downcast_ref::<hyper::Error>().is_some_and(|error| {
-        error.is_canceled() || error.is_closed() || error.is_incomplete_message()
-    })
+    problem
+        .downcast_ref::<hyper::Error>()
+        .is_some_and(|error| error.is_canceled() || error.is_closed() || error.is_incomplete_message())
 }
 
 impl Report {

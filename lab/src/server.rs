@@ -33,11 +33,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            process_control_timeout: 10,
-            seed: true,
-            base_tmpfs_mb: Some(512),
-        }
+        Self { process_control_timeout: 10, seed: true, base_tmpfs_mb: Some(512) }
     }
 }
 
@@ -95,11 +91,7 @@ impl Lab {
         let container = Container::run(&image.name, &options)?;
         let facts = container.wait_until_ready()?;
         let network = container.network()?;
-        Ok(Self {
-            container,
-            network,
-            facts,
-        })
+        Ok(Self { container, network, facts })
     }
 
     /// Where the SSH server answers on this machine.
@@ -129,11 +121,7 @@ impl Lab {
 
     /// The known_hosts line under which a client that connects to `host` and `port` looks (sshd(8), SSH_KNOWN_HOSTS).
     pub fn known_hosts_for(&self, host: &str, port: u16) -> String {
-        let name = if port == 22 {
-            host.to_owned()
-        } else {
-            format!("[{host}]:{port}")
-        };
+        let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
         let key: Vec<_> = self.facts.host_key.split_whitespace().take(2).collect();
         format!("{name} {}\n", key.join(" "))
     }
@@ -169,18 +157,14 @@ impl Lab {
 
     /// The same as another user, in a login session like one over SSH: home folder, groups and umask are the user's.
     pub fn exec_as(&self, user: &str, script: &str) -> Result<String> {
-        self.container
-            .exec(&["su", "--login", user, "--command", script])
+        self.container.exec(&["su", "--login", user, "--command", script])
     }
 
     /// Copies a folder of this machine to a new folder on the server, owned by `deploy`.
     pub fn upload(&self, from: &Path, to: &str) -> Result<()> {
         let unpack = format!("mkdir {to} && tar --extract --directory {to}");
         pipe(
-            Command::new("tar")
-                .args(["--create", "--directory"])
-                .arg(from)
-                .arg("."),
+            Command::new("tar").args(["--create", "--directory"]).arg(from).arg("."),
             Command::new("docker").args([
                 "exec",
                 "--interactive",
@@ -201,29 +185,16 @@ impl Lab {
     /// The commit of the code that PHP runs for a site, as its `/health` says.
     pub fn served_commit(&self, site: &Site) -> Result<String> {
         let answer = self.get(site, "/health", Some(&site.health_token))?;
-        let commit = answer
-            .json()
-            .ok()
-            .and_then(|body| body["commit"].as_str().map(str::to_owned));
+        let commit = answer.json().ok().and_then(|body| body["commit"].as_str().map(str::to_owned));
         commit.with_context(|| {
-            format!(
-                "{}/health names no commit; status {}: {}",
-                site.url,
-                answer.status,
-                answer.text()
-            )
+            format!("{}/health names no commit; status {}: {}", site.url, answer.status, answer.text())
         })
     }
 
     /// The release folder's name that `current` of a site points to, if there is such a link.
     pub fn current(&self, site: &Site) -> Result<Option<String>> {
         let target = self.exec(&format!("readlink {}/current || true", site.base_dir))?;
-        Ok(target
-            .trim_end()
-            .rsplit('/')
-            .next()
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned))
+        Ok(target.trim_end().rsplit('/').next().filter(|name| !name.is_empty()).map(str::to_owned))
     }
 
     /// A SHA-256 over everything under `dir`: paths, types, modes, owners, times, link targets, and the contents of files.
@@ -234,25 +205,14 @@ impl Lab {
              {{ find . -printf '%p %y %m %U:%G %T@ %l\\n' | sort; find . -type f -print0 | sort -z | xargs -0 --no-run-if-empty sha256sum; }} | sha256sum"
         );
         let digest = self.exec(&script)?;
-        Ok(digest
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_owned())
+        Ok(digest.split_whitespace().next().unwrap_or_default().to_owned())
     }
 }
 
 /// Removes the containers that earlier processes left behind, for example because they were killed.
 pub fn sweep() -> Result<()> {
     let format = format!("{{{{.ID}}}} {{{{.Label {LABEL:?}}}}}");
-    let listed = docker([
-        "ps",
-        "--all",
-        "--filter",
-        &format!("label={LABEL}"),
-        "--format",
-        &format,
-    ])?;
+    let listed = docker(["ps", "--all", "--filter", &format!("label={LABEL}"), "--format", &format])?;
     for (id, pid) in listed.lines().filter_map(|line| line.split_once(' ')) {
         if !is_running(pid) {
             // Another process may sweep at the same moment; then there is nothing left to remove.
@@ -285,45 +245,30 @@ struct Container {
 
 impl Container {
     fn run(image: &str, options: &Options) -> Result<Self> {
-        let mut args: Vec<String> = [
-            "run",
-            "--detach",
-            "--hostname",
-            "lab",
-            "--publish",
-            "127.0.0.1::22",
-            "--publish",
-            "127.0.0.1::80",
-        ]
-        .map(str::to_owned)
-        .into();
+        let mut args: Vec<String> =
+            ["run", "--detach", "--hostname", "lab", "--publish", "127.0.0.1::22", "--publish", "127.0.0.1::80"]
+                .map(str::to_owned)
+                .into();
         args.push(format!("--label={LABEL}={}", std::process::id()));
         args.push(format!("--env=LAB_SEED={}", u8::from(options.seed)));
-        args.push(format!(
-            "--env=LAB_PROCESS_CONTROL_TIMEOUT={}",
-            options.process_control_timeout
-        ));
+        args.push(format!("--env=LAB_PROCESS_CONTROL_TIMEOUT={}", options.process_control_timeout));
         for environment in [Environment::Staging, Environment::Production] {
             let name = environment.name();
             // A script on the server that asks for its own site needs the name, too.
             args.push(format!("--add-host={name}.lab.test:127.0.0.1"));
             if let Some(megabytes) = options.base_tmpfs_mb {
-                args.push(format!(
-                    "--tmpfs=/var/www/{name}:size={megabytes}m,mode=755,exec"
-                ));
+                args.push(format!("--tmpfs=/var/www/{name}:size={megabytes}m,mode=755,exec"));
             }
         }
         args.push(image.to_owned());
         let id = docker(args.iter().map(String::as_str)).context("starting the lab's server")?;
-        Ok(Self {
-            id: id.trim().to_owned(),
-        })
+        Ok(Self { id: id.trim().to_owned() })
     }
 
     fn wait_until_ready(&self) -> Result<Facts> {
-        let facts = self.exec(&["lab-ready"]).with_context(|| {
-            format!("the lab's server does not come up; it says: {}", self.log())
-        })?;
+        let facts = self
+            .exec(&["lab-ready"])
+            .with_context(|| format!("the lab's server does not come up; it says: {}", self.log()))?;
         serde_json::from_str(&facts).context("reading what lab-ready says")
     }
 
@@ -345,46 +290,27 @@ impl Container {
             ports: std::collections::HashMap<String, Option<Vec<Binding>>>,
         }
         let described = docker(["inspect", "--format", "{{json .NetworkSettings}}", &self.id])?;
-        let settings: Settings = serde_json::from_str(&described)
-            .context("reading docker's description of the network")?;
+        let settings: Settings =
+            serde_json::from_str(&described).context("reading docker's description of the network")?;
         let published = |inside: &str| -> Result<SocketAddr> {
-            let binding = settings
-                .ports
-                .get(inside)
-                .and_then(Option::as_ref)
-                .and_then(|bindings| bindings.first());
-            let Some(binding) = binding else {
-                bail!("docker did not publish {inside}")
-            };
-            let port = binding
-                .port
-                .parse()
-                .with_context(|| format!("docker published {inside} as {:?}", binding.port))?;
+            let binding = settings.ports.get(inside).and_then(Option::as_ref).and_then(|bindings| bindings.first());
+            let Some(binding) = binding else { bail!("docker did not publish {inside}") };
+            let port =
+                binding.port.parse().with_context(|| format!("docker published {inside} as {:?}", binding.port))?;
             Ok(SocketAddr::from(([127, 0, 0, 1], port)))
         };
-        Ok(Network {
-            ssh: published("22/tcp")?,
-            http: published("80/tcp")?,
-            container: settings.address,
-        })
+        Ok(Network { ssh: published("22/tcp")?, http: published("80/tcp")?, container: settings.address })
     }
 
     fn exec(&self, command: &[&str]) -> Result<String> {
-        docker(
-            ["exec", &self.id]
-                .into_iter()
-                .chain(command.iter().copied()),
-        )
+        docker(["exec", &self.id].into_iter().chain(command.iter().copied()))
     }
 }
 
 impl Drop for Container {
     fn drop(&mut self) {
         if let Err(problem) = docker(["rm", "--force", "--volumes", &self.id]) {
-            eprintln!(
-                "the lab's server {} could not be removed: {problem:#}",
-                self.id
-            );
+            eprintln!("the lab's server {} could not be removed: {problem:#}", self.id);
         }
     }
 }

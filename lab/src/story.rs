@@ -52,8 +52,7 @@ impl Story {
     /// The same with GitHub on another address of this machine, for an action that runs in a container.
     pub fn begin_at(binary: impl Into<PathBuf>, action: &Path, options: Options, github: IpAddr) -> Result<Self> {
         let declared = declared_from_action_yml(action.join("action.yml"))?;
-        let story =
-            Self { lab: Lab::start(options)?, github: GitHub::start(github), binary: binary.into(), declared };
+        let story = Self { lab: Lab::start(options)?, github: GitHub::start(github), binary: binary.into(), declared };
         story.github.add_workflow(BUILD.0, BUILD.1);
         Ok(story)
     }

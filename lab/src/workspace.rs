@@ -23,12 +23,7 @@ fn cargo_target_dir() -> PathBuf {
     // Cargo marks its target folder with CACHEDIR.TAG, wherever the configuration put it.
     std::env::current_exe()
         .ok()
-        .and_then(|program| {
-            program
-                .ancestors()
-                .find(|dir| dir.join("CACHEDIR.TAG").exists())
-                .map(Path::to_path_buf)
-        })
+        .and_then(|program| program.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).map(Path::to_path_buf))
         .unwrap_or_else(|| sources().join("../target"))
 }
 
@@ -36,8 +31,7 @@ fn cargo_target_dir() -> PathBuf {
 pub(crate) fn lock(name: &str) -> Result<File> {
     let path = build_dir()?.join(name);
     let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
-    file.lock()
-        .with_context(|| format!("locking {}", path.display()))?;
+    file.lock().with_context(|| format!("locking {}", path.display()))?;
     Ok(file)
 }
 
@@ -60,14 +54,9 @@ pub(crate) fn ensure_tool(program: &str, packages: &[&str]) -> Result<()> {
         return Ok(());
     }
     if !is_root() {
-        bail!(
-            "the lab needs {program}; install it with: sudo apt-get install --yes {}",
-            packages.join(" ")
-        );
+        bail!("the lab needs {program}; install it with: sudo apt-get install --yes {}", packages.join(" "));
     }
-    run(Command::new("apt-get")
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .arg("update"))?;
+    run(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").arg("update"))?;
     run(Command::new("apt-get")
         .env("DEBIAN_FRONTEND", "noninteractive")
         .args(["install", "--yes", "--no-install-recommends"])
@@ -104,33 +93,19 @@ pub(crate) fn pipe(from: &mut Command, into: &mut Command) -> Result<()> {
         .with_context(|| format!("starting `{}`: is it installed and in PATH?", lines[0]))?;
     let stream = source.stdout.take().context("taking its output")?;
     let output = into.stdin(stream).output();
-    let status = source
-        .wait()
-        .with_context(|| format!("waiting for `{}`", lines[0]))?;
-    let output =
-        output.with_context(|| format!("starting `{}`: is it installed and in PATH?", lines[1]))?;
+    let status = source.wait().with_context(|| format!("waiting for `{}`", lines[0]))?;
+    let output = output.with_context(|| format!("starting `{}`: is it installed and in PATH?", lines[1]))?;
     if !status.success() || !output.status.success() {
-        bail!(
-            "`{}`: {status}, into `{}`: {}\n{}",
-            lines[0],
-            lines[1],
-            output.status,
-            both_outputs(&output)
-        );
+        bail!("`{}`: {status}, into `{}`: {}\n{}", lines[0], lines[1], output.status, both_outputs(&output));
     }
     Ok(())
 }
 
 fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
 fn both_outputs(output: &Output) -> String {
-    [&output.stdout, &output.stderr]
-        .map(|bytes| String::from_utf8_lossy(bytes))
-        .concat()
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
 }

@@ -14,8 +14,7 @@ fn tree(variant: Variant) -> TempTree {
 /// Puts a tree on the server as a release named `name`, linked as a release is.
 fn install(lab: &Lab, site: &Site, name: &str, variant: Variant) -> String {
     let folder = format!("{}/releases/{name}", site.base_dir);
-    lab.upload(tree(variant).path(), &folder)
-        .expect("uploading the release");
+    lab.upload(tree(variant).path(), &folder).expect("uploading the release");
     let script = format!(
         "cd {folder} && rm -rf storage && ln -s ../../shared/storage storage && ln -s ../../shared/.env/{}.env .env",
         site.env_name
@@ -25,21 +24,12 @@ fn install(lab: &Lab, site: &Site, name: &str, variant: Variant) -> String {
 }
 
 fn artisan(lab: &Lab, folder: &str, command: &str) -> anyhow::Result<String> {
-    lab.exec_as(
-        "deploy",
-        &format!("cd {folder} && php artisan {command} 2>&1"),
-    )
+    lab.exec_as("deploy", &format!("cd {folder} && php artisan {command} 2>&1"))
 }
 
 fn switch(lab: &Lab, site: &Site, folder: &str) {
-    lab.exec_as(
-        "deploy",
-        &format!(
-            "cd {} && ln -s {folder} new && mv -T new current",
-            site.base_dir
-        ),
-    )
-    .expect("switching the link");
+    lab.exec_as("deploy", &format!("cd {} && ln -s {folder} new && mv -T new current", site.base_dir))
+        .expect("switching the link");
 }
 
 #[test]
@@ -63,15 +53,11 @@ fn a_healthy_tree_is_complete_and_built_for_production() {
         assert!(tree.path().join(path).is_file(), "{path} should be there");
     }
     for path in [".git", ".env", "node_modules", "bootstrap/cache/config.php"] {
-        assert!(
-            !tree.path().join(path).exists(),
-            "{path} should not be there"
-        );
+        assert!(!tree.path().join(path).exists(), "{path} should not be there");
     }
     let read = |path: &str| std::fs::read_to_string(tree.path().join(path)).expect(path);
     assert!(read("config/release.php").contains(COMMIT));
-    let installed: serde_json::Value =
-        serde_json::from_str(&read("vendor/composer/installed.json")).expect("JSON");
+    let installed: serde_json::Value = serde_json::from_str(&read("vendor/composer/installed.json")).expect("JSON");
     assert_eq!(installed["dev"], false);
     assert_eq!(installed["dev-package-names"], serde_json::json!([]));
     assert!(installed["packages"].as_array().expect("a list").len() > 30);
@@ -98,12 +84,9 @@ fn a_missing_file_is_missing_and_a_broken_asset_is_named_but_not_there() {
         .expect("three variants at once");
     assert!(!tree.path().join("composer.json").exists());
     assert!(!tree.path().join("routes").exists());
-    let manifest =
-        std::fs::read(tree.path().join("public/build/manifest.json")).expect("a manifest");
+    let manifest = std::fs::read(tree.path().join("public/build/manifest.json")).expect("a manifest");
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
-    let file = manifest["resources/js/app.js"]["file"]
-        .as_str()
-        .expect("a name");
+    let file = manifest["resources/js/app.js"]["file"].as_str().expect("a name");
     assert!(!tree.path().join("public/build").join(file).exists());
 }
 
@@ -112,39 +95,22 @@ fn a_sick_release_passes_artisan_and_answers_500() {
     let lab = Lab::start(Options::default()).expect("the lab's server should start");
     let site = lab.site(Environment::Production);
     let folder = install(&lab, &site, "sick", Variant::Sick500);
-    for command in [
-        "--version",
-        "migrate --force",
-        "config:cache",
-        "route:cache",
-    ] {
+    for command in ["--version", "migrate --force", "config:cache", "route:cache"] {
         artisan(&lab, &folder, command).expect(command);
     }
     switch(&lab, &site, &folder);
     for path in ["/", "/health", "/api/health-check"] {
-        let answer = lab
-            .get(&site, path, Some(&site.health_token))
-            .expect("an answer");
+        let answer = lab.get(&site, path, Some(&site.health_token)).expect("an answer");
         assert_eq!(answer.status, 500, "{path}");
     }
-    assert_eq!(
-        lab.get(&site, "/healthcheck.php", None)
-            .expect("an answer")
-            .status,
-        200
-    );
+    assert_eq!(lab.get(&site, "/healthcheck.php", None).expect("an answer").status, 200);
 }
 
 #[test]
 fn a_slow_release_takes_its_time() {
     let lab = Lab::start(Options::default()).expect("the lab's server should start");
     let site = lab.site(Environment::Production);
-    let folder = install(
-        &lab,
-        &site,
-        "slow",
-        Variant::SlowBoot(Duration::from_millis(1500)),
-    );
+    let folder = install(&lab, &site, "slow", Variant::SlowBoot(Duration::from_millis(1500)));
     artisan(&lab, &folder, "config:cache").expect("caching");
     switch(&lab, &site, &folder);
     let started = Instant::now();
@@ -158,41 +124,23 @@ fn a_broken_autoloader_stops_php_on_the_server() {
     let site = lab.site(Environment::Staging);
     let folder = install(&lab, &site, "broken", Variant::BrokenAutoload);
     let problem = lab
-        .exec_as(
-            "deploy",
-            &format!("cd {folder} && php -r 'require \"vendor/autoload.php\";'"),
-        )
+        .exec_as("deploy", &format!("cd {folder} && php -r 'require \"vendor/autoload.php\";'"))
         .expect_err("the autoloader throws");
-    assert!(
-        problem.to_string().contains("this autoloader is broken"),
-        "{problem:#}"
-    );
+    assert!(problem.to_string().contains("this autoloader is broken"), "{problem:#}");
 }
 
 #[test]
 fn migrations_are_added_and_fail_where_they_should() {
     let lab = Lab::start(Options::default()).expect("the lab's server should start");
     let site = lab.site(Environment::Staging);
-    let tables = || {
-        lab.exec(&format!("mariadb -N -e 'show tables' {}", site.database))
-            .expect("the tables")
-    };
+    let tables = || lab.exec(&format!("mariadb -N -e 'show tables' {}", site.database)).expect("the tables");
 
-    let more = install(
-        &lab,
-        &site,
-        "more",
-        Variant::ExtraMigration("parcels".into()),
-    );
+    let more = install(&lab, &site, "more", Variant::ExtraMigration("parcels".into()));
     artisan(&lab, &more, "migrate --force").expect("migrating");
     assert!(tables().lines().any(|table| table == "parcels"));
 
     let failing = install(&lab, &site, "failing", Variant::FailingMigration);
-    let problem =
-        artisan(&lab, &failing, "migrate --force").expect_err("the second migration throws");
-    assert!(
-        problem.to_string().contains("this migration fails"),
-        "{problem:#}"
-    );
+    let problem = artisan(&lab, &failing, "migrate --force").expect_err("the second migration throws");
+    assert!(problem.to_string().contains("this migration fails"), "{problem:#}");
     assert!(tables().lines().any(|table| table == "drafts"));
 }

@@ -36,7 +36,9 @@ impl Approval {
         }
         let digest = given.strip_prefix(expected).and_then(|rest| rest.strip_prefix(' '));
         match digest {
-            Some(hex) if hex.len() >= 8 && hex.len() <= 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => {
+            Some(hex)
+                if hex.len() >= 8 && hex.len() <= 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) =>
+            {
                 Self::Given { plan_digest: Some(hex.to_owned()) }
             }
             _ => Self::Wrong { given: given.to_owned(), expected: expected.to_owned() },

@@ -120,7 +120,10 @@ impl HealthReport {
     }
 
     pub fn score(&self) -> Score {
-        Score { passed: self.endpoints.iter().filter(|endpoint| endpoint.problem.is_none()).count(), total: self.endpoints.len() }
+        Score {
+            passed: self.endpoints.iter().filter(|endpoint| endpoint.problem.is_none()).count(),
+            total: self.endpoints.len(),
+        }
     }
 }
 

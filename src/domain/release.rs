@@ -42,7 +42,11 @@ impl FromStr for ReleaseName {
         let bad = || format!("`{text}` is not a release name (YYYYMMDD_HHMMSS-<first 8 of the commit>, in UTC)");
         let (time, sha) = text.split_once('-').ok_or_else(bad)?;
         let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        let shape = time.len() == 15 && time.is_ascii() && digits(&time[..8]) && time.as_bytes()[8] == b'_' && digits(&time[9..]);
+        let shape = time.len() == 15
+            && time.is_ascii()
+            && digits(&time[..8])
+            && time.as_bytes()[8] == b'_'
+            && digits(&time[9..]);
         if !shape || NaiveDateTime::parse_from_str(time, TIME).is_err() {
             return Err(bad());
         }

@@ -13,7 +13,8 @@ impl Stage {
     pub const ALL: [Self; 2] = [Self::BuildGate, Self::DeployStaging];
 
     /// Stages of the interface that this version cannot run yet. Naming one is an error that says so, never a silent no-op (F8).
-    pub const LATER: [&'static str; 7] = ["deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
+    pub const LATER: [&'static str; 7] =
+        ["deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -59,7 +60,8 @@ impl FromStr for EnvironmentName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let word = !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        let word =
+            !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
         if word && !text.starts_with('-') {
             Ok(Self(text.to_owned()))
         } else {

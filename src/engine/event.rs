@@ -22,28 +22,82 @@ pub struct Event {
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Body {
     /// The first event of every run: every row it could reach, so that "not reached" is known without being told.
-    RunStarted { stage: String, rows: Vec<RowInfo> },
-    Started { step: StepId },
+    RunStarted {
+        stage: String,
+        rows: Vec<RowInfo>,
+    },
+    Started {
+        step: StepId,
+    },
     /// A line of output or progress that a person may want to follow. Remote text is passed as it came: readers make it safe.
-    Line { step: StepId, text: String },
+    Line {
+        step: StepId,
+        text: String,
+    },
     /// How far long work has come, in bytes.
-    Progress { step: StepId, what: String, done: u64, total: Option<u64>, bytes_per_second: u64 },
+    Progress {
+        step: StepId,
+        what: String,
+        done: u64,
+        total: Option<u64>,
+        bytes_per_second: u64,
+    },
     /// Attempt `n` of `of` ended with `text`; another one follows unless it was the last.
-    Attempt { step: StepId, n: u32, of: u32, text: String },
+    Attempt {
+        step: StepId,
+        n: u32,
+        of: u32,
+        text: String,
+    },
     /// A named value that readers can use: the release's name, a gate report, a digest.
-    Fact { step: StepId, key: String, value: serde_json::Value },
+    Fact {
+        step: StepId,
+        key: String,
+        value: serde_json::Value,
+    },
     /// Something is not as it should be but does not stop the run.
-    Warned { step: StepId, text: String, hint: Option<String> },
-    Finished { step: StepId, verdict: Verdict, text: String, failure: Option<Failure>, took_ms: u64 },
+    Warned {
+        step: StepId,
+        text: String,
+        hint: Option<String>,
+    },
+    Finished {
+        step: StepId,
+        verdict: Verdict,
+        text: String,
+        failure: Option<Failure>,
+        took_ms: u64,
+    },
     /// The run stopped at the seam on purpose; these rows would have run.
-    Planned { because: String, previews: Vec<Preview> },
-    UndoStarted { step: StepId, text: String },
-    UndoFinished { step: StepId, undone: bool, text: String, failure: Option<Failure>, took_ms: u64 },
+    Planned {
+        because: String,
+        previews: Vec<Preview>,
+    },
+    UndoStarted {
+        step: StepId,
+        text: String,
+    },
+    UndoFinished {
+        step: StepId,
+        undone: bool,
+        text: String,
+        failure: Option<Failure>,
+        took_ms: u64,
+    },
     /// From here on there is no going back.
-    Committed { step: StepId },
+    Committed {
+        step: StepId,
+    },
     /// A hold was given back (or kept, as `text` says).
-    Released { step: StepId, text: String, failure: Option<Failure> },
-    RunFinished { #[serde(flatten)] outcome: Outcome },
+    Released {
+        step: StepId,
+        text: String,
+        failure: Option<Failure>,
+    },
+    RunFinished {
+        #[serde(flatten)]
+        outcome: Outcome,
+    },
 }
 
 /// One row of the table, as readers see it.

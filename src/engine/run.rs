@@ -22,7 +22,9 @@ pub struct Seam<D> {
 pub enum Decision {
     Go,
     /// Stop here on purpose and print what would have run.
-    Plan { because: String },
+    Plan {
+        because: String,
+    },
     /// Stop here: it was asked for, and it may not be.
     Refuse(Failure),
 }
@@ -64,7 +66,12 @@ struct Stack<'t, D> {
 }
 
 impl Run<'_> {
-    async fn through<S, D>(&self, table: &Table<S, D>, survey: S, settle: impl AsyncFnOnce(S) -> Result<Seam<D>, Failure>) -> Outcome {
+    async fn through<S, D>(
+        &self,
+        table: &Table<S, D>,
+        survey: S,
+        settle: impl AsyncFnOnce(S) -> Result<Seam<D>, Failure>,
+    ) -> Outcome {
         let mut last = StepId::new("start");
         for entry in &table.survey {
             if let Err(stop) = self.entry(entry, &survey).await {
@@ -95,7 +102,9 @@ impl Run<'_> {
             .map(|row| Preview {
                 step: row.id.clone(),
                 lines: match &row.work {
-                    Work::Observe(act) | Work::Hold(act, _) | Work::Change(act, _) | Work::Check(act) => act.preview(cx),
+                    Work::Observe(act) | Work::Hold(act, _) | Work::Change(act, _) | Work::Check(act) => {
+                        act.preview(cx)
+                    }
                     Work::Commit => Vec::new(),
                 },
             })
@@ -168,9 +177,14 @@ impl Run<'_> {
         let io = Io::new(row.id.clone(), self.events.clone(), self.cancel.clone());
         let began = self.events.elapsed();
         self.events.tell(Body::Started { step: row.id.clone() });
-        let result = if io.cancelled() { Err(cancelled("starting this step")) } else { self.guarded(act.act(cx, &io), &io).await };
+        let result = if io.cancelled() {
+            Err(cancelled("starting this step"))
+        } else {
+            self.guarded(act.act(cx, &io), &io).await
+        };
         let took_ms = millis(self.events.elapsed().saturating_sub(began));
-        let finished = |verdict, text, failure| Body::Finished { step: row.id.clone(), verdict, text, failure, took_ms };
+        let finished =
+            |verdict, text, failure| Body::Finished { step: row.id.clone(), verdict, text, failure, took_ms };
         match result {
             Ok(done) => {
                 self.events.tell(finished(done.verdict, done.text, None));
@@ -214,9 +228,13 @@ impl Run<'_> {
             self.events.tell(Body::UndoStarted { step: row.id.clone(), text: text.to_owned() });
             let began = self.events.elapsed();
             let io = self.uncancellable(&row.id);
-            let result = AssertUnwindSafe(act.undo(cx, &io)).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+            let result = AssertUnwindSafe(act.undo(cx, &io))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
             let took_ms = millis(self.events.elapsed().saturating_sub(began));
-            let finished = |undone, text, failure| Body::UndoFinished { step: row.id.clone(), undone, text, failure, took_ms };
+            let finished =
+                |undone, text, failure| Body::UndoFinished { step: row.id.clone(), undone, text, failure, took_ms };
             match result {
                 Ok(Undone::Done(text)) => {
                     turned_back |= row.pivot;
@@ -226,7 +244,14 @@ impl Run<'_> {
                 Err(undo_cause) => {
                     self.events.tell(finished(false, undo_cause.to_string(), Some(undo_cause.clone())));
                     let by_hand = act.by_hand(cx);
-                    return Outcome::Stuck { at: stop.at, cause: stop.cause, undoing: row.id.clone(), undo_cause, by_hand, stays };
+                    return Outcome::Stuck {
+                        at: stop.at,
+                        cause: stop.cause,
+                        undoing: row.id.clone(),
+                        undo_cause,
+                        by_hand,
+                        stays,
+                    };
                 }
             }
         }
@@ -265,6 +290,7 @@ fn cancelled(doing: &str) -> Failure {
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+    let text =
+        panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
     Failure::bug("working on this step", text.unwrap_or_else(|| "panicked".to_owned()))
 }

@@ -76,7 +76,13 @@ impl Io {
 
     /// Bytes moved so far.
     pub fn progress(&self, what: &str, done: u64, total: Option<u64>, bytes_per_second: u64) {
-        self.events.tell(Body::Progress { step: self.step.clone(), what: what.to_owned(), done, total, bytes_per_second });
+        self.events.tell(Body::Progress {
+            step: self.step.clone(),
+            what: what.to_owned(),
+            done,
+            total,
+            bytes_per_second,
+        });
     }
 
     /// Attempt `n` of `of` ended with `text`.
@@ -86,7 +92,8 @@ impl Io {
 
     /// A named value for the readers. Values must serialise; what does not is a fault of ours and is told as such.
     pub fn fact(&self, key: &str, value: impl serde::Serialize) {
-        let value = serde_json::to_value(value).unwrap_or_else(|error| serde_json::Value::String(format!("(not serialisable: {error})")));
+        let value = serde_json::to_value(value)
+            .unwrap_or_else(|error| serde_json::Value::String(format!("(not serialisable: {error})")));
         self.events.tell(Body::Fact { step: self.step.clone(), key: key.to_owned(), value });
     }
 
@@ -305,7 +312,11 @@ impl<C> Entry<C> {
 /// If a row is a hold, a change or a commit: a fault in a table, caught by the first test that builds it.
 pub fn together<C>(rows: Vec<Row<C>>) -> Entry<C> {
     for row in &rows {
-        assert!(matches!(row.work, Work::Observe(_) | Work::Check(_)), "{}: only rows that read can run together", row.id);
+        assert!(
+            matches!(row.work, Work::Observe(_) | Work::Check(_)),
+            "{}: only rows that read can run together",
+            row.id
+        );
     }
     Entry::Together(rows)
 }

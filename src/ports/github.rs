@@ -73,7 +73,7 @@ pub enum GithubError {
     /// The answer is not what the documentation promises.
     #[error("the answer cannot be used: {0}")]
     Unexpected(String),
-    /// The download ended early, was too large or came from somewhere it must not come from.
+    /// The download is too large, or comes from somewhere it must not come from.
     #[error("{0}")]
     BadDownload(String),
 }

@@ -46,7 +46,9 @@ impl Reader for Console {
         let event = self.log.redactor().event(event);
         self.story.hear(&event);
         match &event.body {
-            Body::RunStarted { stage, rows } => self.log.line(&format!("gated-deploy {stage}: {}", words::count(rows.len(), "step"))),
+            Body::RunStarted { stage, rows } => {
+                self.log.line(&format!("gated-deploy {stage}: {}", words::count(rows.len(), "step")))
+            }
             Body::Started { step } => self.begin(step, &self.name(step)),
             Body::Line { step, text } => self.log.text(&self.prefix(step), text),
             Body::Progress { step, what, done, total, bytes_per_second } => {

@@ -82,9 +82,25 @@ pub fn document(story: &Story) -> serde_json::Value {
 pub fn render(story: &Story, setting: &Setting) -> String {
     let outcome = story.outcome.as_ref().map_or("unknown", Outcome::word);
     let parts = [
-        ("Executive summary", format!("**{}**\n\n{}\n{}", inline(&words::headline(story)), sections::overview(story, setting), sections::ending(story))),
+        (
+            "Executive summary",
+            format!(
+                "**{}**\n\n{}\n{}",
+                inline(&words::headline(story)),
+                sections::overview(story, setting),
+                sections::ending(story)
+            ),
+        ),
         ("Pre-conditions", format!("{}{}", steps(story, true), sections::baseline(story))),
-        ("Run evidence", format!("Began {}, outcome `{outcome}`.\n\n{}{}", words::time(story.began_unix_ms), steps(story, false), sections::warnings(story))),
+        (
+            "Run evidence",
+            format!(
+                "Began {}, outcome `{outcome}`.\n\n{}{}",
+                words::time(story.began_unix_ms),
+                steps(story, false),
+                sections::warnings(story)
+            ),
+        ),
         ("Gate results", sections::all_gates(story)),
         ("Health checks", or_not_reached(sections::health(story))),
         ("Symlink before and after", symlink(story)),
@@ -92,7 +108,11 @@ pub fn render(story: &Story, setting: &Setting) -> String {
         ("Acceptance criteria", criteria(story)),
         ("Next steps", next_steps(story)),
     ];
-    let title = format!("# {} of {}\n\n", if story.runs_without_server() { "Validation" } else { "Release" }, words::time(story.began_unix_ms));
+    let title = format!(
+        "# {} of {}\n\n",
+        if story.runs_without_server() { "Validation" } else { "Release" },
+        words::time(story.began_unix_ms)
+    );
     parts.into_iter().fold(title, |text, (title, part)| format!("{text}## {title}\n\n{}\n\n", part.trim_end()))
 }
 
@@ -101,7 +121,13 @@ fn or_not_reached(text: String) -> String {
 }
 
 fn steps(story: &Story, survey: bool) -> String {
-    let rows: String = story.rows.iter().zip(sections::step_rows(story)).filter(|(row, _)| row.info.survey == survey).map(|(_, line)| line).collect();
+    let rows: String = story
+        .rows
+        .iter()
+        .zip(sections::step_rows(story))
+        .filter(|(row, _)| row.info.survey == survey)
+        .map(|(_, line)| line)
+        .collect();
     if rows.is_empty() { String::new() } else { format!("{}{rows}\n", head(&sections::STEPS_HEAD)) }
 }
 
@@ -109,7 +135,9 @@ fn symlink(story: &Story) -> String {
     let before = story.text_fact(key::PREVIOUS_RELEASE).map_or("nothing".to_owned(), code);
     let after = match (&story.outcome, story.fact::<Switch>(key::SWITCH)) {
         (Some(Outcome::Stuck { .. }), Some(_)) => "unknown: undoing failed".to_owned(),
-        (Some(Outcome::RolledBack { .. }), Some(switch)) => format!("{before} again, after it was {}", code(switch.to.as_str())),
+        (Some(Outcome::RolledBack { .. }), Some(switch)) => {
+            format!("{before} again, after it was {}", code(switch.to.as_str()))
+        }
         (_, Some(switch)) => code(switch.to.as_str()),
         (_, None) => format!("{before}: this run did not switch"),
     };
@@ -132,12 +160,16 @@ fn release(story: &Story) -> String {
 
 /// What a release must have shown. Each is computed from what was told; what was not told is not ticked (F89).
 fn criteria(story: &Story) -> String {
-    let gates = story.fact::<GateReport>(key::GATES).is_some_and(|report| report.total() > 0 && report.passed() == report.total());
+    let gates = story
+        .fact::<GateReport>(key::GATES)
+        .is_some_and(|report| report.total() > 0 && report.passed() == report.total());
     let bundle = story.fact::<BundleFact>(key::BUNDLE).is_some_and(|bundle| !bundle.verified_at.is_empty());
-    let mut criteria = vec![("The bundle's digest was seen to be the same in another place", bundle), ("Every gate passed", gates)];
+    let mut criteria =
+        vec![("The bundle's digest was seen to be the same in another place", bundle), ("Every gate passed", gates)];
     if !story.runs_without_server() {
         let health = story.fact::<HealthReport>(key::HEALTH).is_some_and(|report| report.healthy());
-        let assets = story.fact::<Score>(key::ASSETS).is_some_and(|score| score.total > 0 && score.passed == score.total);
+        let assets =
+            story.fact::<Score>(key::ASSETS).is_some_and(|score| score.total > 0 && score.passed == score.total);
         criteria.extend([
             ("A backup was made and verified", story.fact::<BackupFact>(key::BACKUP).is_some()),
             ("The new release answered healthy on every endpoint", health),
@@ -158,8 +190,12 @@ fn next_steps(story: &Story) -> String {
         Some(Outcome::Live { warnings: 0 }) => "None: the release is confirmed.",
         Some(Outcome::Live { .. }) => "Look at the warnings above; the release is confirmed.",
         Some(Outcome::Refused { .. }) => "Remove the cause, then run again.",
-        Some(Outcome::RolledBack { .. }) => "Find out why the release failed before it is tried again; mind what stays.",
-        Some(Outcome::Stuck { .. }) => "Type the commands above on the server now, in that order, then look at the site.",
+        Some(Outcome::RolledBack { .. }) => {
+            "Find out why the release failed before it is tried again; mind what stays."
+        }
+        Some(Outcome::Stuck { .. }) => {
+            "Type the commands above on the server now, in that order, then look at the site."
+        }
     };
     let hint = hint.map(|hint| format!("- {}\n", inline(hint))).unwrap_or_default();
     format!("{hint}- {ours}\n")

@@ -29,7 +29,8 @@ impl Complaint {
             Err(error) => {
                 if !self.made {
                     self.made = true;
-                    let text = format!("writing {} to {}: {error}\nThe run goes on without it.", self.what, path.display());
+                    let text =
+                        format!("writing {} to {}: {error}\nThe run goes on without it.", self.what, path.display());
                     self.log.warning(&format!("No access to {}", self.what), &text);
                 }
                 None

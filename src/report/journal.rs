@@ -48,10 +48,12 @@ impl Journal {
         line.push('\n');
         file.write_all(line.as_bytes())?;
         match &event.body {
-            Body::Fact { key, value, .. } if key == key::RELEASE => match serde_json::from_value::<ReleaseName>(value.clone()) {
-                Ok(release) => self.rename(dir, release.as_str()),
-                Err(_) => Ok(()),
-            },
+            Body::Fact { key, value, .. } if key == key::RELEASE => {
+                match serde_json::from_value::<ReleaseName>(value.clone()) {
+                    Ok(release) => self.rename(dir, release.as_str()),
+                    Err(_) => Ok(()),
+                }
+            }
             _ => Ok(()),
         }
     }

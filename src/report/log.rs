@@ -124,7 +124,8 @@ impl Log {
             return;
         }
         let message = self.redactor.text(message);
-        let message: Vec<String> = clean::lines(&message).iter().map(|line| clean::harmless(&self.redactor.text(line))).collect();
+        let message: Vec<String> =
+            clean::lines(&message).iter().map(|line| clean::harmless(&self.redactor.text(line))).collect();
         let message = escape_data(&cut_message(&message.join("\n")));
         match title {
             Some(title) => {

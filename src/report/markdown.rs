@@ -9,8 +9,14 @@ use super::clean;
 /// somebody of every release; entities would not, as mentions are looked for after they are resolved.
 pub fn inline(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    for c in clean::one_line(text).chars() {
+    let line = clean::one_line(text);
+    let mut before = None;
+    let mut rest = line.chars().peekable();
+    while let Some(c) = rest.next() {
+        let inside_a_word = |other: Option<char>| other.is_some_and(char::is_alphanumeric);
         match c {
+            // Within a word it means nothing (GitHub Flavored Markdown, 6.4), and names stay as one copies them.
+            '_' if inside_a_word(before) && inside_a_word(rest.peek().copied()) => safe.push(c),
             '&' => safe.push_str("&amp;"),
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
@@ -25,6 +31,7 @@ pub fn inline(text: &str) -> String {
             }
             c => safe.push(c),
         }
+        before = Some(c);
     }
     // Bare addresses become links on their own (GitHub Flavored Markdown, 6.9).
     safe.replace("://", "&#58;//").replace("www.", "www&#46;")
@@ -42,7 +49,11 @@ pub fn short(text: &str, longest: usize) -> String {
 /// A value to be read letter by letter. Not a code span: an entity is no entity in there, and a pipe would break the table.
 pub fn code(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ' ');
-    if !text.trim().is_empty() && text.chars().all(plain) { format!("`{text}`") } else { format!("<code>{}</code>", inline(text)) }
+    if !text.trim().is_empty() && text.chars().all(plain) {
+        format!("`{text}`")
+    } else {
+        format!("<code>{}</code>", inline(text))
+    }
 }
 
 /// Lines to be read letter by letter or copied, as they are: at most `most`, each cut after `longest` bytes.

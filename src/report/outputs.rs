@@ -81,7 +81,8 @@ impl Outputs {
             self.log.warning("An output was held back", &text);
             return;
         }
-        let result = entry(key, value).and_then(|entry| OpenOptions::new().append(true).create(true).open(path)?.write_all(entry.as_bytes()));
+        let result = entry(key, value)
+            .and_then(|entry| OpenOptions::new().append(true).create(true).open(path)?.write_all(entry.as_bytes()));
         self.complaint.unless_ok(path, result);
     }
 }

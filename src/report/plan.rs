@@ -89,7 +89,10 @@ pub fn document(story: &Story) -> Value {
 fn last_line(story: &Story) -> String {
     let steps = story.release_rows().count();
     let changes = story.release_rows().filter(|row| row.changes_something()).count();
-    let digest = story.fact::<Sha256Digest>(key::PLAN_DIGEST).map(|digest| format!("; digest {}", digest.short())).unwrap_or_default();
+    let digest = story
+        .fact::<Sha256Digest>(key::PLAN_DIGEST)
+        .map(|digest| format!("; digest {}", digest.short()))
+        .unwrap_or_default();
     format!("plan: {}, {changes} change something{digest}", words::count(steps, "step"))
 }
 

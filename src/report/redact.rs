@@ -37,7 +37,8 @@ pub struct Redactor {
 
 impl Redactor {
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        let mut needles: Vec<String> = secrets.into_iter().flat_map(forms).filter(|form| !form.trim().is_empty()).collect();
+        let mut needles: Vec<String> =
+            secrets.into_iter().flat_map(forms).filter(|form| !form.trim().is_empty()).collect();
         needles.sort_unstable();
         needles.dedup();
         if needles.is_empty() {
@@ -56,7 +57,8 @@ impl Redactor {
     /// `text` with stars where secrets stood. Secrets that overlap go together, so that no end of one is left over.
     pub fn text(&self, text: &str) -> String {
         let Some(needles) = &self.needles else { return text.to_owned() };
-        let mut spans: Vec<(usize, usize)> = needles.find_overlapping_iter(text).map(|found| (found.start(), found.end())).collect();
+        let mut spans: Vec<(usize, usize)> =
+            needles.find_overlapping_iter(text).map(|found| (found.start(), found.end())).collect();
         spans.sort_unstable();
         let mut clear = String::with_capacity(text.len());
         let mut at = 0;
@@ -114,7 +116,9 @@ impl Redactor {
                 self.on(text);
                 self.on_all(hint);
             }
-            Body::Finished { text, failure, .. } | Body::UndoFinished { text, failure, .. } | Body::Released { text, failure, .. } => {
+            Body::Finished { text, failure, .. }
+            | Body::UndoFinished { text, failure, .. }
+            | Body::Released { text, failure, .. } => {
                 self.on(text);
                 failure.iter_mut().for_each(|failure| self.failure(failure));
             }

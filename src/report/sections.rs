@@ -9,7 +9,10 @@ use super::{
 use crate::{
     domain::{
         CommitSha, Failure, Outcome, Sha256Digest,
-        fact::{ArtifactFact, BackupFact, BuildRun, BundleFact, Endpoint, HealthReport, Migrations, Score, Services, Switch, key},
+        fact::{
+            ArtifactFact, BackupFact, BuildRun, BundleFact, Endpoint, HealthReport, Migrations, Score, Services,
+            Switch, key,
+        },
         gate::GateReport,
     },
     engine::event::Verdict,
@@ -84,7 +87,12 @@ pub(super) fn ending(story: &Story) -> String {
 }
 
 fn failure(title: &str, at: &str, failure: &Failure) -> String {
-    let mut text = format!("### {title}\n\n**{}**: {}: {}\n\n", inline(at), short(&failure.doing, SENTENCE), short(&failure.cause, SENTENCE));
+    let mut text = format!(
+        "### {title}\n\n**{}**: {}: {}\n\n",
+        inline(at),
+        short(&failure.doing, SENTENCE),
+        short(&failure.cause, SENTENCE)
+    );
     if let Some(hint) = &failure.hint {
         text.push_str(&format!("**What to do:** {}\n\n", short(hint, SENTENCE)));
     }
@@ -96,7 +104,8 @@ fn failure(title: &str, at: &str, failure: &Failure) -> String {
 }
 
 fn what_stays(outcome: &Outcome) -> String {
-    let (Outcome::Refused { stays, .. } | Outcome::RolledBack { stays, .. } | Outcome::Stuck { stays, .. }) = outcome else {
+    let (Outcome::Refused { stays, .. } | Outcome::RolledBack { stays, .. } | Outcome::Stuck { stays, .. }) = outcome
+    else {
         return String::new();
     };
     if stays.is_empty() {
@@ -110,7 +119,8 @@ fn what_stays(outcome: &Outcome) -> String {
 
 /// Warnings that steps gave, rows that ended with one, and holds that could not be given back.
 pub(super) fn warnings(story: &Story) -> String {
-    let told = story.warnings.iter().map(|warning| warning_line(story, &warning.step, &warning.text, warning.hint.as_deref()));
+    let told =
+        story.warnings.iter().map(|warning| warning_line(story, &warning.step, &warning.text, warning.hint.as_deref()));
     let advisory = story.rows.iter().filter(|row| row.verdict() == Some(Verdict::Warned)).filter_map(|row| {
         let failure = row.failure()?;
         Some(warning_line(story, row.info.step.as_str(), &failure.to_string(), failure.hint.as_deref()))
@@ -120,7 +130,11 @@ pub(super) fn warnings(story: &Story) -> String {
         Some(warning_line(story, &ended.step, &failure.to_string(), failure.hint.as_deref()))
     });
     let lines: Vec<String> = told.chain(advisory).chain(kept).collect();
-    if lines.is_empty() { String::new() } else { format!("### {}\n\n{}\n", capital(&words::count(lines.len(), "warning")), list(lines)) }
+    if lines.is_empty() {
+        String::new()
+    } else {
+        format!("### {}\n\n{}\n", capital(&words::count(lines.len(), "warning")), list(lines))
+    }
 }
 
 fn warning_line(story: &Story, step: &str, text: &str, hint: Option<&str>) -> String {
@@ -202,7 +216,13 @@ fn artifact_line(artifact: &ArtifactFact) -> String {
 
 fn backup_line(backup: &BackupFact) -> String {
     let files = backup.files.iter().map(|file| {
-        format!("{} {}, SHA-256 {} ({})", code(&file.name), words::bytes(file.size), code(file.sha256.short()), short(&file.counted, CELL))
+        format!(
+            "{} {}, SHA-256 {} ({})",
+            code(&file.name),
+            words::bytes(file.size),
+            code(file.sha256.short()),
+            short(&file.counted, CELL)
+        )
     });
     let skipped = backup.skipped.iter().map(|skipped| format!("not backed up: {}", short(skipped, CELL)));
     format!("{}: {}", code(&backup.path), files.chain(skipped).take(ENTRIES).collect::<Vec<_>>().join("; "))
@@ -267,7 +287,10 @@ pub(super) fn health(story: &Story) -> String {
 
 /// The same as text for the round before the release.
 pub(super) fn baseline(story: &Story) -> String {
-    story.fact::<HealthReport>(key::BASELINE).map(|report| health_table("Health before the release", &report)).unwrap_or_default()
+    story
+        .fact::<HealthReport>(key::BASELINE)
+        .map(|report| health_table("Health before the release", &report))
+        .unwrap_or_default()
 }
 
 fn health_table(title: &str, report: &HealthReport) -> String {
@@ -298,10 +321,16 @@ pub(super) const STEPS_HEAD: [&str; 5] = ["#", "Step", "Verdict", "Time", "Resul
 fn step_row(story: &Story, step: &Row) -> String {
     let number = step.info.number.map(|number| number.to_string()).unwrap_or_default();
     let (verdict, took, text) = match &step.state {
-        RowState::NotReached if story.plan.is_some() => ("📋 would run", String::new(), step.info.undo.clone().unwrap_or_default()),
+        RowState::NotReached if story.plan.is_some() => {
+            ("📋 would run", String::new(), step.info.undo.clone().unwrap_or_default())
+        }
         RowState::NotReached => ("◽ not reached", String::new(), String::new()),
-        RowState::Running { since_ms } => ("⏳ running", words::duration(story.took_ms.saturating_sub(*since_ms)), String::new()),
-        RowState::Finished { verdict, text, took_ms, .. } => (verdict_mark(*verdict), words::duration(*took_ms), text.clone()),
+        RowState::Running { since_ms } => {
+            ("⏳ running", words::duration(story.took_ms.saturating_sub(*since_ms)), String::new())
+        }
+        RowState::Finished { verdict, text, took_ms, .. } => {
+            (verdict_mark(*verdict), words::duration(*took_ms), text.clone())
+        }
     };
     let text = match &step.state {
         RowState::NotReached if !text.is_empty() => format!("undo: {}", short(&text, CELL)),

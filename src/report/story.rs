@@ -96,16 +96,27 @@ impl Story {
             Body::RunStarted { stage, rows } => {
                 self.stage.clone_from(stage);
                 self.began_unix_ms = event.unix_ms - i64::try_from(event.elapsed_ms).unwrap_or(0);
-                self.rows = rows.iter().map(|info| Row { info: info.clone(), state: RowState::NotReached, undo: None }).collect();
+                self.rows = rows
+                    .iter()
+                    .map(|info| Row { info: info.clone(), state: RowState::NotReached, undo: None })
+                    .collect();
             }
             Body::Started { step } => self.set(step.as_str(), RowState::Running { since_ms: event.elapsed_ms }),
             Body::Finished { step, verdict, text, failure, took_ms } => {
-                let state = RowState::Finished { verdict: *verdict, text: text.clone(), failure: failure.clone(), took_ms: *took_ms };
+                let state = RowState::Finished {
+                    verdict: *verdict,
+                    text: text.clone(),
+                    failure: failure.clone(),
+                    took_ms: *took_ms,
+                };
                 self.set(step.as_str(), state);
             }
             Body::Committed { step } => {
                 let text = "no going back from here".to_owned();
-                self.set(step.as_str(), RowState::Finished { verdict: Verdict::Passed, text, failure: None, took_ms: 0 });
+                self.set(
+                    step.as_str(),
+                    RowState::Finished { verdict: Verdict::Passed, text, failure: None, took_ms: 0 },
+                );
             }
             Body::UndoStarted { step, text } => {
                 if let Some(row) = self.row_mut(step.as_str()) {
@@ -113,7 +124,8 @@ impl Story {
                 }
             }
             Body::UndoFinished { step, undone, text, failure, took_ms } => {
-                let ended = Ended { step: step.to_string(), text: text.clone(), failure: failure.clone(), took_ms: *took_ms };
+                let ended =
+                    Ended { step: step.to_string(), text: text.clone(), failure: failure.clone(), took_ms: *took_ms };
                 if let Some(undo) = self.row_mut(step.as_str()).and_then(|row| row.undo.as_mut()) {
                     undo.done = Some(ended);
                     undo.undone = *undone;
@@ -125,9 +137,16 @@ impl Story {
             Body::Warned { step, text, hint } => {
                 self.warnings.push(Warning { step: step.to_string(), text: text.clone(), hint: hint.clone() });
             }
-            Body::Planned { because, previews } => self.plan = Some(PlanTold { because: because.clone(), previews: previews.clone() }),
+            Body::Planned { because, previews } => {
+                self.plan = Some(PlanTold { because: because.clone(), previews: previews.clone() })
+            }
             Body::Released { step, text, failure } => {
-                self.released.push(Ended { step: step.to_string(), text: text.clone(), failure: failure.clone(), took_ms: 0 });
+                self.released.push(Ended {
+                    step: step.to_string(),
+                    text: text.clone(),
+                    failure: failure.clone(),
+                    took_ms: 0,
+                });
             }
             Body::RunFinished { outcome } => self.outcome = Some(outcome.clone()),
             Body::Line { .. } | Body::Progress { .. } | Body::Attempt { .. } => {}

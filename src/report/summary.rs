@@ -35,7 +35,12 @@ pub struct Summary {
 impl Summary {
     /// `path` is where `GITHUB_STEP_SUMMARY` points, if anywhere.
     pub fn new(path: Option<PathBuf>, setting: Setting, log: Log) -> Self {
-        Self { file: path.map(|path| OwnPart::new(path, "the job summary", log.clone())), log, setting, story: Story::default() }
+        Self {
+            file: path.map(|path| OwnPart::new(path, "the job summary", log.clone())),
+            log,
+            setting,
+            story: Story::default(),
+        }
     }
 }
 
@@ -126,7 +131,11 @@ impl Page {
             .map(|(n, what)| words::count(n, what))
             .collect();
         if !left_out.is_empty() {
-            self.text.push_str(&format!("_Cut at {} KiB: {} left out. The log has everything._\n", LONGEST / 1024, left_out.join(" and ")));
+            self.text.push_str(&format!(
+                "_Cut at {} KiB: {} left out. The log has everything._\n",
+                LONGEST / 1024,
+                left_out.join(" and ")
+            ));
         }
         self.text
     }
@@ -152,9 +161,15 @@ fn approval(story: &Story, setting: &Setting) -> String {
         let digest: Option<Sha256Digest> = story.fact(key::PLAN_DIGEST);
         let exact = digest.map(|digest| format!("{phrase} {}", digest.short()));
         let words = exact.as_deref().unwrap_or(phrase);
-        text.push_str(&format!("To release exactly this plan, run again with `approval` set to:\n\n{}\n", block(&[words.to_owned()], 1, 500)));
+        text.push_str(&format!(
+            "To release exactly this plan, run again with `approval` set to:\n\n{}\n",
+            block(&[words.to_owned()], 1, 500)
+        ));
         if exact.is_some() {
-            text.push_str(&format!("While the plan stays the same, the digest counts; {} alone approves whatever the plan is then.\n\n", code(phrase)));
+            text.push_str(&format!(
+                "While the plan stays the same, the digest counts; {} alone approves whatever the plan is then.\n\n",
+                code(phrase)
+            ));
         }
     }
     text
@@ -166,7 +181,13 @@ fn previews(story: &Story, plan: &PlanTold) -> String {
         .previews
         .iter()
         .filter(|preview| !preview.lines.is_empty())
-        .map(|preview| format!("**{}**\n\n{}\n", inline(&words::title_of(story, preview.step.as_str())), block(&preview.lines, 40, 500)))
+        .map(|preview| {
+            format!(
+                "**{}**\n\n{}\n",
+                inline(&words::title_of(story, preview.step.as_str())),
+                block(&preview.lines, 40, 500)
+            )
+        })
         .collect();
     if told.is_empty() {
         return String::new();

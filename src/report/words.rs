@@ -2,7 +2,7 @@
 
 use super::story::{RowState, Story};
 use crate::{
-    domain::{FailureKind, Outcome, fact::key, fact::HealthReport},
+    domain::{FailureKind, Outcome, fact::HealthReport, fact::key},
     engine::event::Verdict,
 };
 
@@ -57,10 +57,14 @@ pub fn headline(story: &Story) -> String {
         Some(Outcome::Passed) if site => "Passed: everything is in order".to_owned(),
         Some(Outcome::Passed) => "Passed: the bundle is ready".to_owned(),
         Some(Outcome::Live { warnings: 0 }) => "Live: the new release is live and healthy".to_owned(),
-        Some(Outcome::Live { warnings }) => format!("Live, with {}: the new release is live and healthy", count(*warnings, "warning")),
+        Some(Outcome::Live { warnings }) => {
+            format!("Live, with {}: the new release is live and healthy", count(*warnings, "warning"))
+        }
         Some(Outcome::Refused { cause, stays, .. }) => format!("{}: {}", refusal(cause.kind), untouched(site, stays)),
         Some(Outcome::RolledBack { .. }) => format!("Rolled back: {}", after_rollback(story)),
-        Some(Outcome::Stuck { undoing, .. }) => format!("HELP NEEDED NOW: {} could not be undone", title_of(story, undoing.as_str())),
+        Some(Outcome::Stuck { undoing, .. }) => {
+            format!("HELP NEEDED NOW: {} could not be undone", title_of(story, undoing.as_str()))
+        }
     }
 }
 
@@ -83,11 +87,17 @@ fn untouched(site: bool, stays: &[String]) -> &'static str {
 
 fn after_rollback(story: &Story) -> String {
     let health: Option<HealthReport> = story.fact(key::HEALTH_AFTER_ROLLBACK);
-    let old = if story.text_fact(key::PREVIOUS_RELEASE).is_some() { "the old release is live again" } else { "nothing is live, as before" };
+    let old = if story.text_fact(key::PREVIOUS_RELEASE).is_some() {
+        "the old release is live again"
+    } else {
+        "nothing is live, as before"
+    };
     match health {
-        Some(health) if health.healthy() => format!("{old} and healthy ({}/{})", health.score().passed, health.score().total),
+        Some(health) if health.healthy() => {
+            format!("{old} and healthy ({}/{})", health.score().passed, health.score().total)
+        }
         Some(_) => format!("{old} and NOT healthy"),
-        None => format!("{old}"),
+        None => old.to_string(),
     }
 }
 

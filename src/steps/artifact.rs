@@ -35,6 +35,9 @@ use crate::{
 
 /// Before the seam: is the build there already? A failed one ends the run here, before anything is touched.
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
+    io.fact(key::SHA, &cx.inputs.commit);
+    io.fact(key::ENVIRONMENT, cx.inputs.environment.as_str());
+    io.fact(key::URL, cx.inputs.site.url.as_str());
     let search = Search::new(&cx.inputs, &*cx.ports.github, cx.inputs.build.run_id);
     match search.look().await? {
         Look::Found(build) => {
@@ -315,6 +318,6 @@ impl<'a> Meter<'a> {
     }
 }
 
-fn megabytes(bytes: u64) -> String {
+pub(super) fn megabytes(bytes: u64) -> String {
     if bytes < 100_000 { format!("{:.1} kB", bytes as f64 / 1e3) } else { format!("{:.1} MB", bytes as f64 / 1e6) }
 }

@@ -33,7 +33,10 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
     let counted: Vec<(&str, &str)> = answer.all("file").filter_map(|record| record.split_once(' ')).collect();
     let mut files = Vec::new();
     for sum in answer.all("sum") {
-        files.push(backup_file(sum, &counted).ok_or_else(|| Failure::bug(&doing, format!("the script's record `{sum}` cannot be read")))?);
+        files.push(
+            backup_file(sum, &counted)
+                .ok_or_else(|| Failure::bug(&doing, format!("the script's record `{sum}` cannot be read")))?,
+        );
     }
     let skipped: Vec<String> = answer.all("skipped").map(str::to_owned).collect();
     let text = if files.is_empty() { skipped.join("; ") } else { summary(&files) };
@@ -50,7 +53,11 @@ fn backup_file(sum: &str, counted: &[(&str, &str)]) -> Option<fact::BackupFile> 
 }
 
 fn summary(files: &[fact::BackupFile]) -> String {
-    files.iter().map(|file| format!("{} ({}, {:.1} MB)", file.name, file.counted, file.size as f64 / 1e6)).collect::<Vec<_>>().join(", ")
+    files
+        .iter()
+        .map(|file| format!("{} ({}, {:.1} MB)", file.name, file.counted, file.size as f64 / 1e6))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Removes an unfinished backup. A whole one was verified; it stays, and retention counts it.
@@ -69,7 +76,9 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
 pub fn preview(cx: &Deploy) -> Vec<String> {
     let dir = cx.inputs.layout.backup(&cx.facts.turn.to);
     match &cx.facts.server.live_tree {
-        Some(tree) => vec![format!("{tree} into {dir}/app.tar.gz"), format!("the app's database into {dir}/database.sql.gz")],
+        Some(tree) => {
+            vec![format!("{tree} into {dir}/app.tar.gz"), format!("the app's database into {dir}/database.sql.gz")]
+        }
         None => vec![format!("nothing is live; the database, if it has tables, into {dir}/database.sql.gz")],
     }
 }

@@ -26,8 +26,11 @@ pub async fn unmoved(cx: &Deploy, io: &Io) -> StepResult {
 
 fn moved(doing: &str, planned: Option<&str>, now: Option<&str>) -> Failure {
     let name = |link: Option<&str>| link.filter(|link| !link.is_empty()).unwrap_or("nothing").to_owned();
-    Failure::refused(doing, format!("it points to {}, the plan was made when it pointed to {}", name(now), name(planned)))
-        .hint("somebody else released meanwhile; look at what is live and start the release again")
+    Failure::refused(
+        doing,
+        format!("it points to {}, the plan was made when it pointed to {}", name(now), name(planned)),
+    )
+    .hint("somebody else released meanwhile; look at what is live and start the release again")
 }
 
 /// Where the link of the new release points: relative, so that the whole base can be moved.
@@ -45,7 +48,10 @@ pub async fn switch(cx: &Deploy, io: &Io) -> StepResult {
         return Err(moved(&doing, cx.facts.turn.from.as_deref(), Some(now)));
     }
     let took_us = answer.get("took-ns").and_then(|text| text.parse::<u64>().ok()).map(|ns| ns / 1000);
-    io.fact(fact::key::SWITCH, fact::Switch { from: cx.facts.turn.from.clone(), to: cx.facts.turn.to.clone(), took_us });
+    io.fact(
+        fact::key::SWITCH,
+        fact::Switch { from: cx.facts.turn.from.clone(), to: cx.facts.turn.to.clone(), took_us },
+    );
     Ok(Done::passed(match took_us {
         Some(us) => format!("{target}, in {:.1} ms", us as f64 / 1000.0),
         None => target,
@@ -56,7 +62,8 @@ pub async fn switch(cx: &Deploy, io: &Io) -> StepResult {
 /// release is healthy (F79, F83, F84: the same sequence, the same verifier).
 pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let old = cx.facts.turn.from.as_deref().unwrap_or_default();
-    let doing = format!("pointing {} back to {}", cx.inputs.layout.current(), if old.is_empty() { "nothing" } else { old });
+    let doing =
+        format!("pointing {} back to {}", cx.inputs.layout.current(), if old.is_empty() { "nothing" } else { old });
     let answer = swap(cx, io, &link_to(cx), old, "going-back", "went-back", &doing).await?;
     if answer.get("moved").is_some() {
         return Ok(Undone::Nothing("`current` was never switched by this run".to_owned()));
@@ -102,7 +109,15 @@ fn new_link(cx: &Deploy) -> String {
     cx.inputs.layout.base().join(&format!(".current.{}", cx.facts.turn.to)).to_string()
 }
 
-async fn swap(cx: &Deploy, io: &Io, expected: &str, target: &str, begins: &str, ends: &str, doing: &str) -> Result<Answer, Failure> {
+async fn swap(
+    cx: &Deploy,
+    io: &Io,
+    expected: &str,
+    target: &str,
+    begins: &str,
+    ends: &str,
+    doing: &str,
+) -> Result<Answer, Failure> {
     let layout = &cx.inputs.layout;
     let entry = |event: &str| {
         let at = cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();

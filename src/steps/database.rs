@@ -36,7 +36,10 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
         .await
         .map_err(|error| error.failure(doing))?;
     let before: Vec<&str> = lines(remote::required(&answer, "before", doing)?).collect();
-    let ran: Vec<String> = lines(remote::required(&answer, "after", doing)?).filter(|name| !before.contains(name)).map(str::to_owned).collect();
+    let ran: Vec<String> = lines(remote::required(&answer, "after", doing)?)
+        .filter(|name| !before.contains(name))
+        .map(str::to_owned)
+        .collect();
     if !ran.is_empty() {
         io.fact(fact::key::MIGRATIONS, fact::Migrations { ran: ran.clone() });
     }
@@ -44,7 +47,11 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
         "0" if ran.is_empty() => Ok(Done::skipped("nothing to migrate")),
         "0" => Ok(Done::passed(ran.join(", "))),
         status => {
-            let done = if ran.is_empty() { "none had run".to_owned() } else { format!("these had run before it and stay: {}", ran.join(", ")) };
+            let done = if ran.is_empty() {
+                "none had run".to_owned()
+            } else {
+                format!("these had run before it and stay: {}", ran.join(", "))
+            };
             Err(Failure::refused(doing, format!("php artisan migrate ended with status {status}; {done}"))
                 .hint("the live release was never touched; repair the migration and release again")
                 .details(tail.lines))
@@ -55,7 +62,10 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
 /// What the plan prints.
 pub fn preview(cx: &Deploy) -> Vec<String> {
     if cx.inputs.server.migrate {
-        vec![RemoteCommand::new([cx.inputs.server.php.as_str(), "artisan", "migrate", "--force", "--no-interaction"]).to_string()]
+        vec![
+            RemoteCommand::new([cx.inputs.server.php.as_str(), "artisan", "migrate", "--force", "--no-interaction"])
+                .to_string(),
+        ]
     } else {
         vec!["nothing: migrate is false".to_owned()]
     }

@@ -67,7 +67,10 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
     };
     let doing = format!("writing to the ledger {ledger}");
     let text = serde_json::to_string(&line).map_err(|error| Failure::bug(&doing, error.to_string()))?;
-    let script = Script::new("ledger", include_str!("sh/ledger.sh")).var("LEDGER", ledger.as_str()).var("LINE", text).var("LAST", last);
+    let script = Script::new("ledger", include_str!("sh/ledger.sh"))
+        .var("LEDGER", ledger.as_str())
+        .var("LINE", text)
+        .var("LAST", last);
     remote::run(&*cx.ports.shell, io, script, &doing).await?;
     Ok(format!("{}: written to {ledger}", line.outcome))
 }
@@ -82,7 +85,10 @@ pub async fn known(cx: &Deploy, io: &Io) -> Result<Vec<Line>, Failure> {
 async fn read(cx: &Deploy, io: &Io) -> Result<(String, String), Failure> {
     let ledger = cx.inputs.layout.ledger();
     let doing = format!("reading the ledger {ledger}");
-    let script = Script::new("ledger", include_str!("sh/ledger.sh")).var("LEDGER", ledger.as_str()).var("LINE", "").var("LAST", "");
+    let script = Script::new("ledger", include_str!("sh/ledger.sh"))
+        .var("LEDGER", ledger.as_str())
+        .var("LINE", "")
+        .var("LAST", "");
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     Ok((answer.get("last").unwrap_or_default().to_owned(), answer.get("lines").unwrap_or_default().to_owned()))
 }

@@ -70,5 +70,11 @@ fn owner(cx: &Deploy) -> String {
 /// Tells our lock from another run's. Two runs never make the same release in the same second with the same plan.
 fn nonce(cx: &Deploy) -> String {
     let run = &cx.inputs.run;
-    format!("{} {} {} {}", cx.facts.turn.to, run.id.unwrap_or_default(), run.attempt.unwrap_or_default(), std::process::id())
+    format!(
+        "{} {} {} {}",
+        cx.facts.turn.to,
+        run.id.unwrap_or_default(),
+        run.attempt.unwrap_or_default(),
+        std::process::id()
+    )
 }

@@ -76,7 +76,9 @@ fn collect(directives: &[Directive], host: &mut VirtualHost) {
             ["server_name", names @ ..] => host.names.extend(names.iter().map(|name| (*name).to_owned())),
             ["root", root] => host.roots.push(root.trim_end_matches('/').to_owned()),
             ["fastcgi_pass", target] => host.fastcgi_pass.push((*target).to_owned()),
-            ["fastcgi_param", "SCRIPT_FILENAME", value, ..] => host.realpath_root = Some(value.contains("$realpath_root")),
+            ["fastcgi_param", "SCRIPT_FILENAME", value, ..] => {
+                host.realpath_root = Some(value.contains("$realpath_root"))
+            }
             _ => {}
         }
         collect(&directive.inner, host);
@@ -90,11 +92,13 @@ fn parse(text: &str) -> Vec<Directive> {
     let mut stack: Vec<Vec<Directive>> = vec![Vec::new()];
     let mut heads: Vec<Vec<String>> = Vec::new();
     let mut words = Vec::new();
-    let mut tokens = Tokens { rest: text.chars().peekable() };
-    while let Some(token) = tokens.next() {
+    let tokens = Tokens { rest: text.chars().peekable() };
+    for token in tokens {
         match token {
             Token::Word(word) => words.push(word),
-            Token::End => push(&mut stack, Directive { words: std::mem::take(&mut words), inner: Vec::new(), block: false }),
+            Token::End => {
+                push(&mut stack, Directive { words: std::mem::take(&mut words), inner: Vec::new(), block: false })
+            }
             Token::Open if stack.len() > DEPTH => return stack.swap_remove(0),
             Token::Open => {
                 heads.push(std::mem::take(&mut words));
@@ -169,7 +173,7 @@ impl Tokens<'_> {
                 // `${name}` is a variable, not a block.
                 '$' if self.rest.peek() == Some(&'{') => {
                     word.push('$');
-                    while let Some(inner) = self.rest.next() {
+                    for inner in self.rest.by_ref() {
                         word.push(inner);
                         if inner == '}' {
                             break;
@@ -213,7 +217,18 @@ mod tests {
 
     #[test]
     fn broken_configurations_end_without_a_panic() {
-        for text in ["", "}", "server {", "server { root", "a \\", "'", "server }{ }{", "${", &"{".repeat(100_000), &"a{".repeat(10_000)] {
+        for text in [
+            "",
+            "}",
+            "server {",
+            "server { root",
+            "a \\",
+            "'",
+            "server }{ }{",
+            "${",
+            &"{".repeat(100_000),
+            &"a{".repeat(10_000),
+        ] {
             virtual_hosts(text);
             upstreams(text);
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{Failure, RemoteCommand},
-    engine::step::{Act, Io, Local, StepResult, Undone, UndoAct},
+    engine::step::{Act, Io, Local, StepResult, UndoAct, Undone},
     ports::shell::{Answer, Script, Shell},
 };
 

@@ -22,10 +22,16 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
         .var("BACKUPS", layout.backups().as_str());
     let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
     let names = |key| answer.all(key).filter_map(|name| name.parse().ok()).collect::<BTreeSet<ReleaseName>>();
-    let mut confirmed: BTreeSet<ReleaseName> = lines.iter().filter(|line| line.outcome == "live").map(|line| line.release.clone()).collect();
+    let mut confirmed: BTreeSet<ReleaseName> =
+        lines.iter().filter(|line| line.outcome == "live").map(|line| line.release.clone()).collect();
     confirmed.insert(cx.facts.turn.to.clone());
     let previous = cx.facts.turn.from.as_deref().and_then(|link| last_part(link).parse().ok());
-    let keep = Keep { live: &cx.facts.turn.to, previous: previous.as_ref(), confirmed: &confirmed, count: cx.inputs.server.keep_releases };
+    let keep = Keep {
+        live: &cx.facts.turn.to,
+        previous: previous.as_ref(),
+        confirmed: &confirmed,
+        count: cx.inputs.server.keep_releases,
+    };
     let old_releases = old_releases(&names("release"), &keep);
     let old_backups = old_backups(&names("backup"), cx.inputs.server.keep_backups);
     if old_releases.is_empty() && old_backups.is_empty() {
@@ -58,7 +64,8 @@ struct Keep<'a> {
 /// Releases older than the newest `count` confirmed ones. As long as there are not that many, nothing goes: releases from before
 /// we came were never confirmed by us, and are the only ones to go back to.
 fn old_releases(there: &BTreeSet<ReleaseName>, keep: &Keep<'_>) -> Vec<ReleaseName> {
-    let kept: Vec<&ReleaseName> = there.iter().rev().filter(|name| keep.confirmed.contains(name)).take(keep.count).collect();
+    let kept: Vec<&ReleaseName> =
+        there.iter().rev().filter(|name| keep.confirmed.contains(name)).take(keep.count).collect();
     let Some(oldest) = kept.last().filter(|_| kept.len() == keep.count) else { return Vec::new() };
     there.iter().filter(|name| name < oldest && *name != keep.live && Some(*name) != keep.previous).cloned().collect()
 }
@@ -82,7 +89,10 @@ mod tests {
 
     fn old(there: &[u32], confirmed: &[u32], live: u32, previous: Option<u32>, count: usize) -> Vec<ReleaseName> {
         let (previous, live) = (previous.map(name), name(live));
-        old_releases(&names(there), &Keep { live: &live, previous: previous.as_ref(), confirmed: &names(confirmed), count })
+        old_releases(
+            &names(there),
+            &Keep { live: &live, previous: previous.as_ref(), confirmed: &names(confirmed), count },
+        )
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::{
 /// How far the server's clock may be from the runner's. Release names are times; order must mean age (F49).
 const MAX_SKEW_SECONDS: i64 = 120;
 
+/// Less room than this is no room, whatever the live release takes.
+const MIN_FREE_KIB: u64 = 16 * 1024;
+
 /// Connects and logs in.
 pub async fn reach(cx: &Survey, io: &Io) -> StepResult {
     let ssh = &cx.inputs.ssh;
@@ -91,7 +94,12 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         clock_skew_seconds: skew,
     };
     let live = facts.current.as_deref().map_or("nothing".to_owned(), |live| last_part(live).to_owned());
-    let text = format!("{live} is live; PHP {}, {}; {} MB free", facts.php_version, facts.services.fpm, facts.free_bytes / 1_000_000);
+    let text = format!(
+        "{live} is live; PHP {}, {}; {} MB free",
+        facts.php_version,
+        facts.services.fpm,
+        facts.free_bytes / 1_000_000
+    );
     cx.found.borrow_mut().server = Some(facts);
     Ok(Done::passed(text))
 }
@@ -116,7 +124,9 @@ fn refusal(doing: &str, mut problems: Vec<Problem>) -> Failure {
         return Failure::refused(doing, only.cause).hint(only.hint);
     }
     let lines = problems.iter().map(|problem| format!("{} ({})", problem.cause, problem.hint));
-    Failure::refused(doing, format!("{} things stand in the way", problems.len())).details(lines).hint("put each of them right, then plan again")
+    Failure::refused(doing, format!("{} things stand in the way", problems.len()))
+        .details(lines)
+        .hint("put each of them right, then plan again")
 }
 
 /// Everything in the look-around that stops a release, in the order in which one would put it right.
@@ -126,45 +136,90 @@ fn problems(inputs: &typed::Deploy, answer: &Answer, skew: i64) -> Vec<Problem> 
     let mut found = Vec::new();
     let tools: Vec<&str> = answer.all("missing-tool").collect();
     if !tools.is_empty() {
-        found.push(problem(format!("the server lacks {}", tools.join(", ")), "install them; on Debian: apt-get install coreutils tar gzip sudo"));
+        found.push(problem(
+            format!("the server lacks {}", tools.join(", ")),
+            "install them; on Debian: apt-get install coreutils tar gzip sudo",
+        ));
     }
     if answer.get("php-missing").is_some() {
-        found.push(problem(format!("the server cannot run `{}`", inputs.server.php), "install php-cli, or name the binary in the input php, e.g. /usr/bin/php8.2"));
+        found.push(problem(
+            format!("the server cannot run `{}`", inputs.server.php),
+            "install php-cli, or name the binary in the input php, e.g. /usr/bin/php8.2",
+        ));
     }
     if skew.abs() > MAX_SKEW_SECONDS {
-        found.push(problem(format!("the server's clock is {skew} s off"), "release names are times: set the clock, e.g. systemctl restart systemd-timesyncd"));
+        found.push(problem(
+            format!("the server's clock is {skew} s off"),
+            "release names are times: set the clock, e.g. systemctl restart systemd-timesyncd",
+        ));
     }
     if answer.get("base") == Some("missing") {
-        found.push(problem(format!("there is no folder {base}"), format!("create it and give it to {user}: install -d -o {user} {base}")));
+        found.push(problem(
+            format!("there is no folder {base}"),
+            format!("create it and give it to {user}: install -d -o {user} {base}"),
+        ));
         return found;
     }
     if answer.get("base-read-only").is_some() {
         found.push(problem(format!("{user} may not write to {base}"), format!("chown {user} {base}")));
     }
     if answer.get("state-unreadable").is_some() {
-        found.push(problem(format!("{} belongs to somebody else", layout.state()), format!("chown -R {user} {}", layout.state())));
+        found.push(problem(
+            format!("{} belongs to somebody else", layout.state()),
+            format!("chown -R {user} {}", layout.state()),
+        ));
     }
     found.extend(wrong_place(inputs, answer));
     if answer.get("current-not-a-link").is_some() {
-        found.push(problem(format!("{} is not a link", layout.current()), "move it away by hand; the first release makes the link"));
+        found.push(problem(
+            format!("{} is not a link", layout.current()),
+            "move it away by hand; the first release makes the link",
+        ));
     }
     if answer.get("current-dangling").is_some() {
         let link = answer.get("current").unwrap_or_default();
-        found.push(problem(format!("{} points to {link}, which is not there", layout.current()), "point it at a release that is there, or remove the link"));
+        found.push(problem(
+            format!("{} points to {link}, which is not there", layout.current()),
+            "point it at a release that is there, or remove the link",
+        ));
     }
     match answer.get("env-file") {
         Some("yes") => {}
-        Some("unreadable") => found.push(problem(format!("{user} may not read {}", layout.env_file()), "give the file a group that both the deploy user and PHP-FPM have, mode 0640")),
-        _ => found.push(problem(format!("there is no {}", layout.env_file()), "create it (mode 0640), or name it in the input env-file")),
+        Some("unreadable") => found.push(problem(
+            format!("{user} may not read {}", layout.env_file()),
+            "give the file a group that both the deploy user and PHP-FPM have, mode 0640",
+        )),
+        _ => found.push(problem(
+            format!("there is no {}", layout.env_file()),
+            "create it (mode 0640), or name it in the input env-file",
+        )),
     }
     for path in answer.all("shared-dangling") {
-        found.push(problem(format!("shared/{path} is a link that leads nowhere"), format!("repair or remove {}", layout.shared().join(path))));
+        found.push(problem(
+            format!("shared/{path} is a link that leads nowhere"),
+            format!("repair or remove {}", layout.shared().join(path)),
+        ));
     }
     for path in answer.all("shared-not-a-folder") {
-        found.push(problem(format!("shared/{path} is not a folder"), format!("move {} away", layout.shared().join(path))));
+        found.push(problem(
+            format!("shared/{path} is not a folder"),
+            format!("move {} away", layout.shared().join(path)),
+        ));
     }
     for path in answer.all("shared-read-only") {
-        found.push(problem(format!("{user} may not write to shared/{path}"), format!("give {} a group that the deploy user and PHP-FPM share, and setgid", layout.shared().join(path))));
+        found.push(problem(
+            format!("{user} may not write to shared/{path}"),
+            format!("give {} a group that the deploy user and PHP-FPM share, and setgid", layout.shared().join(path)),
+        ));
+    }
+    // A release takes as much as the live one, its backup less; the exact need is known once the bundle is here.
+    let kib = |key| answer.get(key).and_then(|text| text.trim().parse::<u64>().ok());
+    let need = MIN_FREE_KIB.max(kib("live-kib").unwrap_or(0));
+    if let Some(free) = kib("free-kib").filter(|free| *free < need) {
+        found.push(problem(
+            format!("no room for a release: {free} KiB free on {base}, about {need} KiB needed"),
+            "free space there, or lower keep-releases and keep-backups",
+        ));
     }
     if let Some(owner) = answer.get("lock") {
         found.push(problem(
@@ -187,8 +242,12 @@ fn wrong_place(inputs: &typed::Deploy, answer: &Answer) -> Option<Problem> {
             )
         });
     }
-    let env_root = layout.env_file().as_str().strip_prefix(layout.base().as_str()).and_then(|rest| rest.split('/').nth(1));
-    let ours = |name: &&str| matches!(*name, "releases" | "current" | "shared" | "backups" | "logs" | "lost+found" | ".gated-deploy") || Some(*name) == env_root;
+    let env_root =
+        layout.env_file().as_str().strip_prefix(layout.base().as_str()).and_then(|rest| rest.split('/').nth(1));
+    let ours = |name: &&str| {
+        matches!(*name, "releases" | "current" | "shared" | "backups" | "logs" | "lost+found" | ".gated-deploy")
+            || Some(*name) == env_root
+    };
     let foreign: Vec<&str> = answer.all("entry").filter(|name| !ours(name)).collect();
     (!foreign.is_empty()).then(|| {
         problem(
@@ -206,7 +265,10 @@ fn skew(cx: &Survey, answer: &Answer, doing: &str) -> Result<i64, Failure> {
 fn php(answer: &Answer, doing: &str) -> Result<(u32, String), Failure> {
     let text = remote::required(answer, "php", doing)?;
     let (id, version) = text.split_once(' ').unwrap_or((text, ""));
-    let id = id.parse().map_err(|_| Failure::refused(doing, format!("PHP answered `{text}` instead of its version")).hint("does php print anything on start-up?"))?;
+    let id = id.parse().map_err(|_| {
+        Failure::refused(doing, format!("PHP answered `{text}` instead of its version"))
+            .hint("does php print anything on start-up?")
+    })?;
     Ok((id, version.to_owned()))
 }
 

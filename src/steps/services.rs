@@ -34,7 +34,12 @@ pub struct Serving {
 
 /// Finds the FPM service of the site: from the virtual host that serves `current`, to the socket it passes to, to the pool that
 /// listens there, to the version whose folder the pool lies in (F67: derived, not the first one found).
-pub fn find(layout: &Layout, given: Option<&str>, nginx_files: &[ConfigFile], fpm_files: &[ConfigFile]) -> Result<Serving, String> {
+pub fn find(
+    layout: &Layout,
+    given: Option<&str>,
+    nginx_files: &[ConfigFile],
+    fpm_files: &[ConfigFile],
+) -> Result<Serving, String> {
     let versions = fpm_versions(fpm_files);
     let serving = |version: &str, because: String| Serving {
         fpm: format!("php{version}-fpm"),
@@ -50,11 +55,15 @@ pub fn find(layout: &Layout, given: Option<&str>, nginx_files: &[ConfigFile], fp
     let hosts: Vec<nginx::VirtualHost> = nginx_files.iter().flat_map(|file| nginx::virtual_hosts(&file.text)).collect();
     let upstreams: Vec<nginx::Upstream> = nginx_files.iter().flat_map(|file| nginx::upstreams(&file.text)).collect();
     let current = layout.current();
-    let inside = |root: &str| root.strip_prefix(current.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let inside =
+        |root: &str| root.strip_prefix(current.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let mut found: Vec<Serving> = Vec::new();
     for host in hosts.iter().filter(|host| host.roots.iter().any(|root| inside(root))) {
         for pass in &host.fastcgi_pass {
-            let targets = upstreams.iter().find(|upstream| upstream.name == *pass).map_or(vec![pass.clone()], |upstream| upstream.servers.clone());
+            let targets = upstreams
+                .iter()
+                .find(|upstream| upstream.name == *pass)
+                .map_or(vec![pass.clone()], |upstream| upstream.servers.clone());
             for target in targets {
                 let Some((version, pool)) = pool_of(&target, fpm_files) else { continue };
                 let next = serving(&version, format!("{} passes to {target}, where {pool} listens", host.label()));
@@ -68,7 +77,10 @@ pub fn find(layout: &Layout, given: Option<&str>, nginx_files: &[ConfigFile], fp
         ([one], _) => Ok(one.clone()),
         ([], [only]) => Ok(serving(only, "it is the only PHP-FPM on the server".to_owned())),
         ([], []) => Err("no PHP-FPM was found on the server (/etc/php/*/fpm)".to_owned()),
-        ([], many) => Err(format!("no virtual host of nginx serves {current} in a way that names a pool, and there are several PHP-FPM: {}", many.join(", "))),
+        ([], many) => Err(format!(
+            "no virtual host of nginx serves {current} in a way that names a pool, and there are several PHP-FPM: {}",
+            many.join(", ")
+        )),
         (several, _) => Err(format!(
             "several PHP-FPM services serve {current}: {}",
             several.iter().map(|one| one.fpm.as_str()).collect::<Vec<_>>().join(", ")
@@ -94,7 +106,13 @@ fn pool_of(target: &str, files: &[ConfigFile]) -> Option<(String, String)> {
     let socket = target.strip_prefix("unix:").unwrap_or(target);
     files
         .iter()
-        .filter(|file| ini_values(&file.text, "listen").any(|listen| listen == socket || listen.strip_prefix("127.0.0.1:") == socket.strip_prefix("127.0.0.1:") && listen.starts_with("127.0.0.1:")))
+        .filter(|file| {
+            ini_values(&file.text, "listen").any(|listen| {
+                listen == socket
+                    || listen.strip_prefix("127.0.0.1:") == socket.strip_prefix("127.0.0.1:")
+                        && listen.starts_with("127.0.0.1:")
+            })
+        })
         .find_map(|file| Some((version_of(&file.path)?.to_owned(), file.path.clone())))
 }
 
@@ -109,10 +127,19 @@ fn ini_values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> 
 
 /// PHP-FPM's time unit: plain seconds, or with `s`, `m`, `h`, `d`. Its default is 0: a reload cuts running requests.
 fn process_control_timeout(version: &str, files: &[ConfigFile]) -> Option<u64> {
-    let main = files.iter().find(|file| version_of(&file.path) == Some(version) && file.path.ends_with("/php-fpm.conf"))?;
+    let main =
+        files.iter().find(|file| version_of(&file.path) == Some(version) && file.path.ends_with("/php-fpm.conf"))?;
     let Some(value) = ini_values(&main.text, "process_control_timeout").last() else { return Some(0) };
     let (digits, factor) = match value.strip_suffix(['s', 'm', 'h', 'd']) {
-        Some(digits) => (digits, match value.as_bytes()[value.len() - 1] { b'm' => 60, b'h' => 3600, b'd' => 86400, _ => 1 }),
+        Some(digits) => (
+            digits,
+            match value.as_bytes()[value.len() - 1] {
+                b'm' => 60,
+                b'h' => 3600,
+                b'd' => 86400,
+                _ => 1,
+            },
+        ),
         None => (value, 1),
     };
     digits.trim().parse::<u64>().ok().map(|number| number * factor)
@@ -120,10 +147,20 @@ fn process_control_timeout(version: &str, files: &[ConfigFile]) -> Option<u64> {
 
 /// Asks sudo which reload commands it allows, and picks one for each service. Every one that is missing is named, with the line
 /// that would allow it; we never add it ourselves (F36, F67).
-pub async fn privileges(shell: &dyn Shell, io: &Io, user: &str, serving: &Serving, systemd: bool) -> Result<ServiceFacts, Failure> {
+pub async fn privileges(
+    shell: &dyn Shell,
+    io: &Io,
+    user: &str,
+    serving: &Serving,
+    systemd: bool,
+) -> Result<ServiceFacts, Failure> {
     let doing = "asking sudo what it allows";
     let candidates = |service: &str| -> Vec<String> {
-        let mut list = vec![format!("systemctl reload {service}"), format!("systemctl reload {service}.service"), format!("service {service} reload")];
+        let mut list = vec![
+            format!("systemctl reload {service}"),
+            format!("systemctl reload {service}.service"),
+            format!("service {service} reload"),
+        ];
         if !systemd {
             list.rotate_right(1);
         }
@@ -131,7 +168,13 @@ pub async fn privileges(shell: &dyn Shell, io: &Io, user: &str, serving: &Servin
     };
     let (fpm, nginx, test) = (candidates(&serving.fpm), candidates("nginx"), "nginx -t".to_owned());
     let all = fpm.iter().chain(&nginx).chain(std::iter::once(&test));
-    let answer = remote::run(shell, io, Script::new("privileges", include_str!("sh/privileges.sh")).list("COMMANDS", all), doing).await?;
+    let answer = remote::run(
+        shell,
+        io,
+        Script::new("privileges", include_str!("sh/privileges.sh")).list("COMMANDS", all),
+        doing,
+    )
+    .await?;
     let allowed = |command: &&String| answer.all("allowed").any(|yes| yes == command.as_str());
     let mut reload = Vec::new();
     let mut missing = Vec::new();
@@ -145,11 +188,32 @@ pub async fn privileges(shell: &dyn Shell, io: &Io, user: &str, serving: &Servin
         if allowed(&&test) {
             reload.insert(1, sudo(&test));
         }
-        return Ok(ServiceFacts { fpm: serving.fpm.clone(), reload, process_control_timeout: serving.process_control_timeout });
+        return Ok(ServiceFacts {
+            fpm: serving.fpm.clone(),
+            reload,
+            process_control_timeout: serving.process_control_timeout,
+        });
     }
-    let paths: Vec<String> = missing.iter().map(|command| format!("/usr/{}", if command.starts_with("systemctl") { format!("bin/{command}") } else { format!("sbin/{command}") })).collect();
-    Err(Failure::refused(doing, format!("{user} may not run: {}", missing.iter().map(|command| format!("sudo -n {command}")).collect::<Vec<_>>().join(", ")))
-        .hint(format!("an administrator can allow it with this line in /etc/sudoers.d/gated-deploy: {user} ALL=(root) NOPASSWD: {}", paths.join(", "))))
+    let paths: Vec<String> = missing
+        .iter()
+        .map(|command| {
+            format!(
+                "/usr/{}",
+                if command.starts_with("systemctl") { format!("bin/{command}") } else { format!("sbin/{command}") }
+            )
+        })
+        .collect();
+    Err(Failure::refused(
+        doing,
+        format!(
+            "{user} may not run: {}",
+            missing.iter().map(|command| format!("sudo -n {command}")).collect::<Vec<_>>().join(", ")
+        ),
+    )
+    .hint(format!(
+        "an administrator can allow it with this line in /etc/sudoers.d/gated-deploy: {user} ALL=(root) NOPASSWD: {}",
+        paths.join(", ")
+    )))
 }
 
 fn sudo(command: &str) -> RemoteCommand {
@@ -186,7 +250,11 @@ pub async fn reload_now(cx: &Deploy, io: &Io) -> Result<String, Failure> {
 
 fn told(answer: &Answer, fpm: &str) -> String {
     let unseen: Vec<&str> = answer.all("unseen").collect();
-    if unseen.is_empty() { format!("{fpm} and nginx run with new workers") } else { format!("{fpm} and nginx reloaded (no workers seen before: {})", unseen.join(", ")) }
+    if unseen.is_empty() {
+        format!("{fpm} and nginx run with new workers")
+    } else {
+        format!("{fpm} and nginx reloaded (no workers seen before: {})", unseen.join(", "))
+    }
 }
 
 /// What the kernel calls the processes of a service: `php8.2-fpm` runs as `php-fpm8.2` (Debian's binary name).

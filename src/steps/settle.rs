@@ -15,14 +15,21 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
     let decided_at = ports.clock.now();
     let to = ReleaseName::new(decided_at, &inputs.commit);
     if let Some(newest) = server.releases.last().filter(|newest| **newest >= to) {
-        return Err(Failure::refused("naming the release", format!("releases/{newest} is not older than now, {}", decided_at.format("%Y%m%d_%H%M%S")))
-            .hint("release names are UTC times and must come in order: if that folder's time is wrong, rename or remove it"));
+        return Err(Failure::refused(
+            "naming the release",
+            format!("releases/{newest} is not older than now, {}", decided_at.format("%Y%m%d_%H%M%S")),
+        )
+        .hint(
+            "release names are UTC times and must come in order: if that folder's time is wrong, rename or remove it",
+        ));
     }
     let turn = Move { from: server.current.clone(), to };
     let plan_digest = plan_digest(&inputs, &turn, &server, build.as_ref());
     let decision = decide(&inputs, &plan_digest);
     let step = crate::domain::StepId::new("plan");
-    let tell = |key: &str, value: serde_json::Value| events.tell(Body::Fact { step: step.clone(), key: key.to_owned(), value });
+    let tell = |key: &str, value: serde_json::Value| {
+        events.tell(Body::Fact { step: step.clone(), key: key.to_owned(), value })
+    };
     tell(fact::key::PLAN_DIGEST, plan_digest.as_str().into());
     tell(fact::key::EXECUTED, matches!(decision, Decision::Go).into());
     tell(fact::key::RELEASE, turn.to.as_str().into());
@@ -36,23 +43,38 @@ fn decide(inputs: &typed::Deploy, plan: &Sha256Digest) -> Decision {
     }
     let doing = "reading the approval";
     match &inputs.approval {
-        Approval::Missing => Decision::Plan { because: format!("no approval was given; `{}` approves it", inputs.phrase) },
+        Approval::Missing => {
+            Decision::Plan { because: format!("no approval was given; `{}` approves it", inputs.phrase) }
+        }
         Approval::Append => Decision::Plan { because: "the approval asks for the missing information only".to_owned() },
-        Approval::Abort => Decision::Refuse(Failure::refused(doing, "it says ABBRECHEN: stopped here; nothing was changed")),
+        Approval::Abort => {
+            Decision::Refuse(Failure::refused(doing, "it says ABBRECHEN: stopped here; nothing was changed"))
+        }
         Approval::Wrong { given, expected } => Decision::Refuse(
-            Failure::refused(doing, format!("`{given}` opens no door here")).hint(format!("to release, write exactly: {expected}")),
+            Failure::refused(doing, format!("`{given}` opens no door here"))
+                .hint(format!("to release, write exactly: {expected}")),
         ),
         Approval::Given { plan_digest: None } => Decision::Go,
         Approval::Given { plan_digest: Some(digest) } if Approval::matches_plan(digest, plan) => Decision::Go,
         Approval::Given { plan_digest: Some(digest) } => Decision::Refuse(
-            Failure::refused(doing, format!("it is for the plan {digest}, and the plan is now {}", plan.short()))
-                .hint(format!("the server, the build or the settings changed since; read the new plan, then write: {} {}", inputs.phrase, plan.short())),
+            Failure::refused(doing, format!("it is for the plan {digest}, and the plan is now {}", plan.short())).hint(
+                format!(
+                    "the server, the build or the settings changed since; read the new plan, then write: {} {}",
+                    inputs.phrase,
+                    plan.short()
+                ),
+            ),
         ),
     }
 }
 
 /// What the approval is bound to: everything that decides the effect, and nothing that only decides the time.
-fn plan_digest(inputs: &typed::Deploy, turn: &Move, server: &super::context::ServerFacts, build: Option<&super::context::Build>) -> Sha256Digest {
+fn plan_digest(
+    inputs: &typed::Deploy,
+    turn: &Move,
+    server: &super::context::ServerFacts,
+    build: Option<&super::context::Build>,
+) -> Sha256Digest {
     let reload: Vec<String> = server.services.reload.iter().map(ToString::to_string).collect();
     let plan = serde_json::json!({
         "version": 1,

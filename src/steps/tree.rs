@@ -25,7 +25,8 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
     let to = cx.inputs.layout.incoming(&cx.facts.turn.to);
     let doing = format!("uploading the bundle to {to}");
     let bundle = cx.made.borrow().bundle.clone().ok_or_else(|| Failure::bug(&doing, "there is no verified bundle"))?;
-    let file = File::open(&bundle.path).map_err(|error| Failure::world(&doing, format!("{}: {error}", bundle.path.display())))?;
+    let file = File::open(&bundle.path)
+        .map_err(|error| Failure::world(&doing, format!("{}: {error}", bundle.path.display())))?;
     let began = Instant::now();
     let rate = |sent: u64| (sent as f64 / began.elapsed().as_secs_f64().max(0.001)) as u64;
     cx.ports
@@ -39,7 +40,12 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
         .var("DIGEST", bundle.sha256.as_str())
         .timeout(Duration::from_secs(600));
     remote::run(&*cx.ports.shell, io, script, &format!("checking the digest of {to}")).await?;
-    Ok(Done::passed(format!("{:.1} MB in {:.1} s, SHA-256 {} again on the server", bundle.size as f64 / 1e6, took.as_secs_f64(), bundle.sha256.short())))
+    Ok(Done::passed(format!(
+        "{:.1} MB in {:.1} s, SHA-256 {} again on the server",
+        bundle.size as f64 / 1e6,
+        took.as_secs_f64(),
+        bundle.sha256.short()
+    )))
 }
 
 /// Takes the uploaded file away.
@@ -103,14 +109,18 @@ pub async fn gates(cx: &Deploy, io: &Io) -> StepResult {
     for gate in &GATES {
         let found = answer.all("gate").filter_map(|record| record.split_once('=')).find(|(path, _)| *path == gate.path);
         // A gate that nobody answered for has not passed.
-        let problem = found.map_or(Some("not checked".to_owned()), |(_, problem)| (!problem.is_empty()).then(|| problem.to_owned()));
+        let problem = found
+            .map_or(Some("not checked".to_owned()), |(_, problem)| (!problem.is_empty()).then(|| problem.to_owned()));
         report.record(gate.path, problem);
     }
     io.fact(fact::key::GATES, &report);
     if report.failures().next().is_none() {
         return Ok(Done::passed(report.score()));
     }
-    let lines: Vec<String> = report.failures().map(|gate| format!("{}: {}", gate.name, gate.problem.as_deref().unwrap_or_default())).collect();
+    let lines: Vec<String> = report
+        .failures()
+        .map(|gate| format!("{}: {}", gate.name, gate.problem.as_deref().unwrap_or_default()))
+        .collect();
     Err(Failure::refused(doing, format!("{} gates passed", report.score()))
         .details(lines)
         .hint("the bundle is not whole: look at the build's layer-1 gates; the live release was not touched"))
@@ -122,8 +132,11 @@ pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
     let doing = format!("booting {dir} on PHP {}", cx.facts.server.php_version);
     let manifest = manifest(cx, &doing)?;
     if let Some(minimum) = manifest.php.minimum_id.filter(|minimum| cx.facts.server.php_version_id < *minimum) {
-        return Err(Failure::refused(&doing, format!("the bundle's vendor folder needs PHP {}.{} or newer", minimum / 10_000, minimum / 100 % 100))
-            .hint("upgrade the server's PHP, name a newer binary in the input php, or build for the server's version"));
+        return Err(Failure::refused(
+            &doing,
+            format!("the bundle's vendor folder needs PHP {}.{} or newer", minimum / 10_000, minimum / 100 % 100),
+        )
+        .hint("upgrade the server's PHP, name a newer binary in the input php, or build for the server's version"));
     }
     let script = Script::new("boot", include_str!("sh/boot.sh"))
         .var("DIR", dir.as_str())
@@ -156,12 +169,21 @@ pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
     for (path, found) in answer.all("route").filter_map(|record| record.split_once('=')) {
         match found {
             "ok" | "file" => {}
-            "missing" => io.warn(format!("the release has no route for the health path {path}"), Some("correct health-paths, unless the web server answers it by itself".to_owned())),
+            "missing" => io.warn(
+                format!("the release has no route for the health path {path}"),
+                Some("correct health-paths, unless the web server answers it by itself".to_owned()),
+            ),
             broken if broken.starts_with("broken ") => {
-                return Err(Failure::refused(&doing, format!("the health path {path} cannot be answered: {}", broken.trim_start_matches("broken ")))
-                    .hint("repair the route; a release whose health cannot be asked would be rolled back"));
+                return Err(Failure::refused(
+                    &doing,
+                    format!("the health path {path} cannot be answered: {}", broken.trim_start_matches("broken ")),
+                )
+                .hint("repair the route; a release whose health cannot be asked would be rolled back"));
             }
-            _ => io.warn(format!("whether the release has a route for the health path {path} could not be found out"), None),
+            _ => io.warn(
+                format!("whether the release has a route for the health path {path} could not be found out"),
+                None,
+            ),
         }
     }
     Ok(Done::passed(answer.get("version").unwrap_or("it boots").trim().to_owned()))

@@ -718,7 +718,7 @@ async fn downloads_that_fail_say_what_to_do() {
     github.fault("GET", "/actions-results/11", Times::Next(3), Fault::Truncate { keep: 7 });
     let ran = fetch(&github).await;
     assert!(ran.failure().to_string().starts_with("downloading artifact 11 of build run 4711: ended after 7 of "));
-    assert_eq!(ran.outcome.exit_code(), 1);
+    assert_eq!(ran.outcome.exit_code(), 5);
     assert!(github.signatures().iter().all(|signature| !ran.everything().contains(signature)));
     assert!(!ran.everything().contains(github.token()));
 

@@ -368,7 +368,8 @@ async fn f78_every_file_that_the_manifest_names_is_asked_for() {
 #[tokio::test]
 async fn f78_one_bad_file_among_good_ones_is_named() {
     let css = "/build/assets/app-3c4d.css";
-    let cases: [(fn(&mut Reply), &str); 6] = [
+    type Edit = fn(&mut Reply);
+    let cases: [(Edit, &str); 6] = [
         (|reply| reply.status = 404, "404 instead of 200"),
         (|reply| reply.status = 302, "302 instead of 200"),
         (|reply| reply.length = 0, "it is empty"),

@@ -27,7 +27,9 @@ fn refused(story: &Story, runner: Runner, exit_code: i32, says: &[&str]) -> Fini
     assert_eq!(story.current().expect("current"), current, "current is untouched");
     assert_eq!(story.served().expect("the site"), served, "the site answers as before");
     assert_eq!(story.lab.exec("ls -A /var/www/staging/releases").expect("ls"), releases, "no folder is left");
-    let state = story.lab.exec("ls -A /var/www/staging/.gated-deploy /var/www/staging/.gated-deploy/incoming 2>/dev/null || true");
+    let state = story
+        .lab
+        .exec("ls -A /var/www/staging/.gated-deploy /var/www/staging/.gated-deploy/incoming 2>/dev/null || true");
     let state = state.expect("ls");
     assert!(!state.lines().any(|line| line == "lock") && !state.contains(".tar.gz"), "{state}");
     assert_eq!(output(&finished, "decision"), "no-go");
@@ -81,7 +83,11 @@ fn doors_that_stay_shut() {
     story.ship(&commit, Variant::Healthy).expect("the build");
 
     let host = story.lab.ssh_addr();
-    let other = format!("[{}]:{} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl", host.ip(), host.port());
+    let other = format!(
+        "[{}]:{} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
+        host.ip(),
+        host.port()
+    );
     refused(&story, story.staging(&commit).input("ssh-known-hosts", &other), 1, &["host key", "SHA256:"]);
 
     let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nbm90IGEga2V5\n-----END OPENSSH PRIVATE KEY-----\n";
@@ -95,7 +101,11 @@ fn doors_that_stay_shut() {
     story.lab.exec("sed -i '/php8.2-fpm/d' /etc/sudoers.d/*").expect("taking a rule away");
     let finished = refused(&story, story.staging(&commit), 1, &["sudo", "NOPASSWD", "php8.2-fpm"]);
     assert_says(&finished.summary, &["NOPASSWD"]);
-    assert_ne!(story.lab.exec("cat /etc/sudoers.d/*").expect("the rules"), before, "the action never edits sudoers (F36)");
+    assert_ne!(
+        story.lab.exec("cat /etc/sudoers.d/*").expect("the rules"),
+        before,
+        "the action never edits sudoers (F36)"
+    );
 }
 
 #[test]
@@ -119,7 +129,10 @@ fn a_full_disk_is_seen_before_anything_is_written() {
     let story = story_on(Options { base_tmpfs_mb: Some(60), ..Options::default() });
     let commit = commit("no room");
     story.ship(&commit, Variant::Healthy).expect("the build");
-    story.lab.exec("dd if=/dev/zero of=/var/www/staging/shared/filler bs=1M 2>/dev/null; true").expect("filling the disk");
+    story
+        .lab
+        .exec("dd if=/dev/zero of=/var/www/staging/shared/filler bs=1M 2>/dev/null; true")
+        .expect("filling the disk");
 
     refused(&story, story.staging(&commit), 1, &["KiB"]);
 }

@@ -46,8 +46,9 @@ fn run(ssh: &Ssh, script: Script) -> (Result<Answer, ShellError>, Vec<String>) {
 fn a_script_answers_in_records_and_logs_in_lines() {
     let lab = lab();
     let ssh = ssh(&lab);
-    let script = Script::new("test", "echo to the log; printf 'a\\rb\\n' >&2; put key \"$VALUE\"; put key 'second\nline'; cat")
-        .var("VALUE", "it's $HOME; `id` \"quoted\" \\ \u{e9}\n=");
+    let script =
+        Script::new("test", "echo to the log; printf 'a\\rb\\n' >&2; put key \"$VALUE\"; put key 'second\nline'; cat")
+            .var("VALUE", "it's $HOME; `id` \"quoted\" \\ \u{e9}\n=");
     let (answer, log) = run(&ssh, script);
     let answer = answer.expect("an answer");
     assert_eq!(answer.all("key").collect::<Vec<_>>(), ["it's $HOME; `id` \"quoted\" \\ \u{e9}\n=", "second\nline"]);
@@ -61,21 +62,28 @@ fn f42_f50_only_an_answer_that_came_to_its_end_is_one() {
     let lab = lab();
     let ssh = ssh(&lab);
     let failed = |program| run(&ssh, Script::new("test", program)).0.expect_err("no success");
-    assert!(matches!(failed("put a b; echo why >&2; false; put c d"), ShellError::Failed { tail, .. } if tail == ["why"]));
+    assert!(
+        matches!(failed("put a b; echo why >&2; false; put c d"), ShellError::Failed { tail, .. } if tail == ["why"])
+    );
     assert!(matches!(failed("put a b; kill -KILL $$"), ShellError::Failed { status, .. } if status == "signal KILL"));
     assert!(matches!(failed("refuse 'no room' 'make some'"),
         ShellError::Refused { reason, hint, .. } if reason == "no room" && hint.as_deref() == Some("make some")));
     // In a part of a pipeline too.
-    assert!(matches!(failed("printf 'x\\n' | while read -r x; do refuse \"$x\"; done; put c d"), ShellError::Refused { reason, .. } if reason == "x"));
+    assert!(
+        matches!(failed("printf 'x\\n' | while read -r x; do refuse \"$x\"; done; put c d"), ShellError::Refused { reason, .. } if reason == "x")
+    );
     // F45: a name that nobody set is an error, not an empty word.
-    assert!(matches!(failed("rm -rf \"/nowhere/$BASE_DIR\""), ShellError::Failed { tail, .. } if tail[0].contains("BASE_DIR")));
+    assert!(
+        matches!(failed("rm -rf \"/nowhere/$BASE_DIR\""), ShellError::Failed { tail, .. } if tail[0].contains("BASE_DIR"))
+    );
 }
 
 #[test]
 fn f37_f53_what_a_start_up_file_prints_is_not_an_answer() {
     let lab = lab();
     let ssh = ssh(&lab);
-    lab.exec("printf 'echo welcome to this server\\necho begin=1:2\\n' > /home/deploy/.bashrc").expect("a noisy .bashrc");
+    lab.exec("printf 'echo welcome to this server\\necho begin=1:2\\n' > /home/deploy/.bashrc")
+        .expect("a noisy .bashrc");
     let (answer, _) = run(&ssh, Script::new("test", "put key value"));
     assert_eq!(answer.expect("an answer").get("key"), Some("value"));
 
@@ -99,7 +107,8 @@ fn megabytes_on_both_streams_block_nobody() {
 #[test]
 fn a_line_without_an_end_is_cut() {
     let lab = lab();
-    let (answer, log) = run(&ssh(&lab), Script::new("test", "head -c 30000000 /dev/zero | tr '\\0' 'x'; printf '\\377\\n'"));
+    let (answer, log) =
+        run(&ssh(&lab), Script::new("test", "head -c 30000000 /dev/zero | tr '\\0' 'x'; printf '\\377\\n'"));
     assert!(answer.is_ok());
     assert_eq!(log.len(), 1);
     assert!(log[0].len() < 70_000 && log[0].ends_with("bytes more)"), "{}", log[0].len());
@@ -109,7 +118,10 @@ fn a_line_without_an_end_is_cut() {
 fn f39_a_script_that_is_no_longer_waited_for_ends_on_the_server() {
     let lab = lab();
     let ssh = ssh(&lab);
-    let script = |word| Script::new("test", "printf '%s\\n' \"$WORD\" >\"/tmp/$WORD\"; echo started; sleep 600; put never reached").var("WORD", word);
+    let script = |word| {
+        Script::new("test", "printf '%s\\n' \"$WORD\" >\"/tmp/$WORD\"; echo started; sleep 600; put never reached")
+            .var("WORD", word)
+    };
     let gone = |word: &str| {
         // The shell and its child are gone once nobody has them in /proc; a bounded look, not a fixed sleep.
         lab.exec(&format!("cat /tmp/{word}; for i in $(seq 100); do pgrep -u deploy -f 'sleep 600' >/dev/null || exit 0; sleep 0.1; done; ps -ef; exit 1"))
@@ -132,7 +144,8 @@ fn f39_a_script_that_is_no_longer_waited_for_ends_on_the_server() {
 }
 
 /// The parents of the script are sshd's processes for this connection; it lives on when they die, as it does when a line breaks.
-const BREAK: &str = "sleep 0.5; kill -KILL \"$(ps -o ppid= -p $PPID | tr -d ' ')\" 2>/dev/null || kill -KILL $PPID; sleep 600";
+const BREAK: &str =
+    "sleep 0.5; kill -KILL \"$(ps -o ppid= -p $PPID | tr -d ' ')\" 2>/dev/null || kill -KILL $PPID; sleep 600";
 
 #[test]
 fn f39_a_connection_that_breaks_ends_everything_that_waits() {
@@ -194,7 +207,8 @@ fn a_tunnel_leads_to_the_site_on_the_server() {
     let ssh = ssh(&lab);
     let address: SocketAddr = wait(ssh.tunnel("127.0.0.1", 80)).expect("a tunnel");
     for _ in 0..3 {
-        let answer = gated_deploy_lab::http::get(address, "nobody.example", "/", None).expect("an answer through the tunnel");
+        let answer =
+            gated_deploy_lab::http::get(address, "nobody.example", "/", None).expect("an answer through the tunnel");
         assert_eq!(answer.status, 404, "the default host answers (F77)");
     }
 }
@@ -202,10 +216,14 @@ fn a_tunnel_leads_to_the_site_on_the_server() {
 #[test]
 fn f35_f38_doors_that_stay_shut_say_why_and_what_to_do() {
     let lab = lab();
-    let connect = |access: &SshAccess| wait(Ssh::new(access).connect()).expect_err("no connection").failure("connecting");
+    let connect =
+        |access: &SshAccess| wait(Ssh::new(access).connect()).expect_err("no connection").failure("connecting");
     let good = access(&lab);
 
-    let text = format!("[127.0.0.1]:{} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl", good.port);
+    let text = format!(
+        "[127.0.0.1]:{} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
+        good.port
+    );
     let known_hosts = KnownHosts::parse(&text).expect("a line");
     let failure = connect(&SshAccess { known_hosts, ..good.clone() });
     assert!(failure.cause.contains("SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"), "{failure:?}");
@@ -217,7 +235,14 @@ fn f35_f38_doors_that_stay_shut_say_why_and_what_to_do() {
     assert!(failure.cause.contains(&good.key.fingerprint()) && failure.cause.contains("root"), "{failure:?}");
     assert!(failure.hint.is_some_and(|hint| hint.contains(&good.key.authorized_line())));
 
-    let failure = connect(&SshAccess { port: 1, known_hosts: KnownHosts::parse("[127.0.0.1]:1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl").expect("a line"), ..good });
+    let failure = connect(&SshAccess {
+        port: 1,
+        known_hosts: KnownHosts::parse(
+            "[127.0.0.1]:1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
+        )
+        .expect("a line"),
+        ..good
+    });
     assert!(failure.cause.contains("127.0.0.1:1: connection refused"), "{failure:?}");
 }
 
@@ -225,7 +250,11 @@ fn f35_f38_doors_that_stay_shut_say_why_and_what_to_do() {
 fn f44_every_word_survives_the_servers_shell() {
     let lab = lab();
     let ssh = ssh(&lab);
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() });
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 40,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
     let words = prop::collection::vec("[^\0]{0,40}", 1..8);
     runner
         .run(&words, |words| {

@@ -22,7 +22,10 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     }
     shell::run("cargo", &["fmt", "--all", "--check"])?;
     tidy::run(root)?;
-    shell::run("cargo", &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"])?;
+    shell::run(
+        "cargo",
+        &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"],
+    )?;
     crate::sync::run(root, true)?;
     minutes("style is checked");
 

@@ -63,7 +63,8 @@ fn complaints(name: &str, text: &str) -> Vec<String> {
     }
     if room == "stages" {
         let line = code.lines().position(|line| line.trim_start().starts_with("if ") || line.contains(" if "));
-        let line = line.filter(|line| !code.lines().nth(*line).is_some_and(|line| line.contains("//") || line.contains('"')));
+        let line =
+            line.filter(|line| !code.lines().nth(*line).is_some_and(|line| line.contains("//") || line.contains('"')));
         problems.extend(line.map(|line| format!("src/{name}:{}: a stage file contains no `if`", line + 1)));
     }
     problems
@@ -114,7 +115,11 @@ fn branches(group: &str) -> Vec<String> {
 }
 
 fn path(text: &str) -> String {
-    text.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':')).collect::<String>().trim_end_matches(':').to_owned()
+    text.chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'))
+        .collect::<String>()
+        .trim_end_matches(':')
+        .to_owned()
 }
 
 /// Every program for the server, as the server's shell will see it: after the prelude.
@@ -124,15 +129,21 @@ fn shellcheck(root: &Path) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for script in files(&root.join("src/steps/sh"), "sh")? {
         let program = fs::read_to_string(&script).with_context(|| format!("reading {}", script.display()))?;
-        fs::write(whole.path(), format!("#!/bin/sh\n{prelude}\nprogram() {{\n{program}\n}}\nprogram\n")).context("writing for shellcheck")?;
+        fs::write(whole.path(), format!("#!/bin/sh\n{prelude}\nprogram() {{\n{program}\n}}\nprogram\n"))
+            .context("writing for shellcheck")?;
         // Names that the tool assigns, or that the prelude defines for others.
         let output = Command::new("shellcheck")
             .args(["--shell=sh", "--exclude=SC2154,SC2034,SC2153,SC2317,SC2329", "--format=gcc"])
             .arg(whole.path())
             .output()
             .context("starting shellcheck: apt-get install shellcheck")?;
-        let text = String::from_utf8_lossy(&output.stdout).replace(&*whole.path().to_string_lossy(), &script.to_string_lossy());
-        ensure!(output.status.code().is_some_and(|code| code <= 1), "shellcheck failed: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stdout)
+            .replace(&*whole.path().to_string_lossy(), &script.to_string_lossy());
+        ensure!(
+            output.status.code().is_some_and(|code| code <= 1),
+            "shellcheck failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         problems.extend(text.lines().map(|line| format!("{line} (lines count from the prelude's first)")));
     }
     Ok(problems)
@@ -171,7 +182,10 @@ mod tests {
 
     #[test]
     fn words_of_another_room_are_seen() {
-        assert_eq!(complaints("steps/x.rs", "let x = std::env::var(\"HOME\");\n"), ["src/steps/x.rs:1: `std::env::var`: only `inputs` reads the environment"]);
+        assert_eq!(
+            complaints("steps/x.rs", "let x = std::env::var(\"HOME\");\n"),
+            ["src/steps/x.rs:1: `std::env::var`: only `inputs` reads the environment"]
+        );
         assert_eq!(complaints("inputs/x.rs", "let x = std::env::vars_os();\n"), Vec::<String>::new());
     }
 }

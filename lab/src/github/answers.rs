@@ -37,9 +37,7 @@ pub(super) static ENDPOINTS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|
     ];
     let parse = |text: &str| {
         let endpoint: Value = serde_json::from_str(text).expect("data/github/*.json is JSON");
-        let id = endpoint["operationId"]
-            .as_str()
-            .expect("every endpoint has its operation id");
+        let id = endpoint["operationId"].as_str().expect("every endpoint has its operation id");
         (id.to_owned(), endpoint)
     };
     files.into_iter().map(parse).collect()
@@ -61,24 +59,17 @@ pub(super) struct Answers {
 
 impl Answers {
     pub(super) fn new(api_url: &str) -> Self {
-        Self {
-            api_url: api_url.into(),
-        }
+        Self { api_url: api_url.into() }
     }
 
     pub(super) fn repository(&self) -> Value {
         let mut body = self.example("repos/get");
         own(&mut body);
         // The example lacks `language`, which the schema requires.
-        set(
-            &mut body,
-            json!({"default_branch": "main", "fork": false, "language": "PHP"}),
-        );
+        set(&mut body, json!({"default_branch": "main", "fork": false, "language": "PHP"}));
         // Only forks and repositories made from templates have these.
         if let Some(fields) = body.as_object_mut() {
-            fields.retain(|key, _| {
-                !["parent", "source", "template_repository"].contains(&key.as_str())
-            });
+            fields.retain(|key, _| !["parent", "source", "template_repository"].contains(&key.as_str()));
         }
         body
     }
@@ -149,10 +140,7 @@ impl Answers {
         );
         for step in job["steps"].as_array_mut().into_iter().flatten() {
             let status = if done { "completed" } else { "queued" };
-            set(
-                step,
-                json!({"status": status, "conclusion": run.phase.conclusion}),
-            );
+            set(step, json!({"status": status, "conclusion": run.phase.conclusion}));
         }
         job
     }
@@ -173,12 +161,7 @@ impl Answers {
         body
     }
 
-    pub(super) fn artifact(
-        &self,
-        artifact: &Artifact,
-        measured: &Measured,
-        run: Option<&Run>,
-    ) -> Value {
+    pub(super) fn artifact(&self, artifact: &Artifact, measured: &Measured, run: Option<&Run>) -> Value {
         let mut body = self.example("actions/get-artifact");
         let url = self.url(&format!("/actions/artifacts/{}", artifact.id));
         set(
@@ -232,13 +215,7 @@ impl Answers {
     }
 
     /// `ahead` and `behind` count commits; `commits` are those of the head that the base lacks, oldest first.
-    pub(super) fn comparison(
-        &self,
-        base: &str,
-        merge_base: &str,
-        ahead: &[String],
-        behind: usize,
-    ) -> Value {
+    pub(super) fn comparison(&self, base: &str, merge_base: &str, ahead: &[String], behind: usize) -> Value {
         let mut body = self.example("repos/compare-commits-with-basehead");
         let status = match (ahead.len(), behind) {
             (0, 0) => "identical",
@@ -300,11 +277,7 @@ impl Answers {
     fn relocate(&self, value: &mut Value) {
         match value {
             Value::String(text) => {
-                for theirs in [
-                    "octocat/Hello-World",
-                    "octo-org/octo-repo",
-                    "octo-org/octo-docs",
-                ] {
+                for theirs in ["octocat/Hello-World", "octo-org/octo-repo", "octo-org/octo-docs"] {
                     *text = text.replace(theirs, &format!("{OWNER}/{REPO}"));
                 }
                 for theirs in ["https://api.github.com", "http://api.github.com"] {

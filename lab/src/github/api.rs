@@ -31,16 +31,10 @@ pub(super) fn routes(lab: Arc<Lab>) -> Router {
         .route(&at(""), get(repository))
         .route(&at("/actions/workflows"), get(workflows))
         .route(&at("/actions/workflows/{workflow}"), get(workflow))
-        .route(
-            &at("/actions/workflows/{workflow}/runs"),
-            get(workflow_runs),
-        )
+        .route(&at("/actions/workflows/{workflow}/runs"), get(workflow_runs))
         .route(&at("/actions/runs"), get(runs))
         .route(&at("/actions/runs/{run}"), get(run))
-        .route(
-            &at("/actions/runs/{run}/attempts/{attempt}"),
-            get(run_attempt),
-        )
+        .route(&at("/actions/runs/{run}/attempts/{attempt}"), get(run_attempt))
         .route(&at("/actions/runs/{run}/jobs"), get(jobs))
         .route(&at("/actions/runs/{run}/artifacts"), get(run_artifacts))
         .route(&at("/actions/artifacts"), get(artifacts))
@@ -64,10 +58,7 @@ async fn admit(Shared(lab): Shared<Arc<Lab>>, request: HttpRequest, next: Next) 
     let remaining = {
         let mut state = lab.state();
         if state.rate_remaining == 0 && !free {
-            return Refusal::PrimaryRateLimit {
-                reset: lab.rate_reset(),
-            }
-            .into_response();
+            return Refusal::PrimaryRateLimit { reset: lab.rate_reset() }.into_response();
         }
         state.rate_remaining -= u64::from(!free);
         state.rate_remaining
@@ -82,21 +73,15 @@ async fn admit(Shared(lab): Shared<Arc<Lab>>, request: HttpRequest, next: Next) 
     for (name, number) in numbers {
         answer.headers_mut().insert(name, number.into());
     }
-    answer
-        .headers_mut()
-        .insert("x-ratelimit-resource", HeaderValue::from_static("core"));
+    answer.headers_mut().insert("x-ratelimit-resource", HeaderValue::from_static("core"));
     answer
 }
 
 fn has_token(headers: &HeaderMap, token: &str) -> bool {
-    let given = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    given
-        .and_then(|value| value.split_once(' '))
-        .is_some_and(|(scheme, given)| {
-            given == token && ["bearer", "token"].contains(&scheme.to_ascii_lowercase().as_str())
-        })
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    given.and_then(|value| value.split_once(' ')).is_some_and(|(scheme, given)| {
+        given == token && ["bearer", "token"].contains(&scheme.to_ascii_lowercase().as_str())
+    })
 }
 
 async fn repository(Shared(lab): Shared<Arc<Lab>>) -> Json<Value> {
@@ -104,12 +89,7 @@ async fn repository(Shared(lab): Shared<Arc<Lab>>) -> Json<Value> {
 }
 
 async fn workflows(Shared(lab): Shared<Arc<Lab>>, uri: Uri, QueryPairs(pairs): Pairs) -> Response {
-    let all = lab
-        .state()
-        .workflows
-        .iter()
-        .map(|workflow| lab.answers.workflow(workflow))
-        .collect();
+    let all = lab.state().workflows.iter().map(|workflow| lab.answers.workflow(workflow)).collect();
     list("workflows", all, &Query::new(pairs), &lab, &uri)
 }
 
@@ -125,15 +105,8 @@ async fn workflow_runs(
     uri: Uri,
     QueryPairs(pairs): Pairs,
 ) -> Answer {
-    let path = lab
-        .state()
-        .workflow(&id)
-        .ok_or(Refusal::NotFound)?
-        .path
-        .clone();
-    Ok(list_runs(&lab, &Query::new(pairs), &uri, |run| {
-        run.workflow_path() == path
-    }))
+    let path = lab.state().workflow(&id).ok_or(Refusal::NotFound)?.path.clone();
+    Ok(list_runs(&lab, &Query::new(pairs), &uri, |run| run.workflow_path() == path))
 }
 
 async fn runs(Shared(lab): Shared<Arc<Lab>>, uri: Uri, QueryPairs(pairs): Pairs) -> Response {
@@ -141,15 +114,10 @@ async fn runs(Shared(lab): Shared<Arc<Lab>>, uri: Uri, QueryPairs(pairs): Pairs)
 }
 
 fn list_runs(lab: &Lab, query: &Query, uri: &Uri, of_workflow: impl Fn(&Run) -> bool) -> Response {
-    if let Some(filter) = ["actor", "check_suite_id", "created"]
-        .into_iter()
-        .find(|name| query.get(name).is_some())
-    {
+    if let Some(filter) = ["actor", "check_suite_id", "created"].into_iter().find(|name| query.get(name).is_some()) {
         return unsupported(&format!("filtering runs by {filter}"));
     }
-    let is = |name: &str, value: Option<&str>| {
-        query.get(name).is_none_or(|wanted| Some(wanted) == value)
-    };
+    let is = |name: &str, value: Option<&str>| query.get(name).is_none_or(|wanted| Some(wanted) == value);
     let mut state = lab.state();
     let mut runs = state.list_runs(|run| {
         of_workflow(run)
@@ -158,20 +126,12 @@ fn list_runs(lab: &Lab, query: &Query, uri: &Uri, of_workflow: impl Fn(&Run) -> 
             && is("event", Some(&run.event))
     });
     // The API's `status` takes a status or a conclusion.
-    runs.retain(|run| {
-        is("status", run.phase.status.as_deref()) || is("status", run.phase.conclusion.as_deref())
-    });
-    if ["head_sha", "branch", "event", "status"]
-        .into_iter()
-        .any(|name| query.get(name).is_some())
-    {
+    runs.retain(|run| is("status", run.phase.status.as_deref()) || is("status", run.phase.conclusion.as_deref()));
+    if ["head_sha", "branch", "event", "status"].into_iter().any(|name| query.get(name).is_some()) {
         const MOST_RESULTS_OF_A_FILTERED_LIST: usize = 1000;
         runs.truncate(MOST_RESULTS_OF_A_FILTERED_LIST);
     }
-    let bodies = runs
-        .iter()
-        .map(|run| lab.answers.run(run, state.workflow_of(run)))
-        .collect();
+    let bodies = runs.iter().map(|run| lab.answers.run(run, state.workflow_of(run))).collect();
     list("workflow_runs", bodies, query, lab, uri)
 }
 
@@ -179,35 +139,20 @@ async fn run(Shared(lab): Shared<Arc<Lab>>, Path(id): Path<String>) -> Answer {
     show_run(&lab, &id, |_| true)
 }
 
-async fn run_attempt(
-    Shared(lab): Shared<Arc<Lab>>,
-    Path((id, attempt)): Path<(String, String)>,
-) -> Answer {
+async fn run_attempt(Shared(lab): Shared<Arc<Lab>>, Path((id, attempt)): Path<(String, String)>) -> Answer {
     show_run(&lab, &id, |run| run.run_attempt.to_string() == attempt)
 }
 
 fn show_run(lab: &Lab, id: &str, wanted: impl Fn(&Run) -> bool) -> Answer {
     let mut state = lab.state();
     let id = number(id)?;
-    state
-        .run(id)
-        .filter(|run| wanted(run))
-        .ok_or(Refusal::NotFound)?;
+    state.run(id).filter(|run| wanted(run)).ok_or(Refusal::NotFound)?;
     let run = state.look_at_run(id).cloned().ok_or(Refusal::NotFound)?;
     Ok(Json(lab.answers.run(&run, state.workflow_of(&run))).into_response())
 }
 
-async fn jobs(
-    Shared(lab): Shared<Arc<Lab>>,
-    Path(id): Path<String>,
-    uri: Uri,
-    QueryPairs(pairs): Pairs,
-) -> Answer {
-    let job = lab
-        .state()
-        .run(number(&id)?)
-        .map(|run| lab.answers.job(run))
-        .ok_or(Refusal::NotFound)?;
+async fn jobs(Shared(lab): Shared<Arc<Lab>>, Path(id): Path<String>, uri: Uri, QueryPairs(pairs): Pairs) -> Answer {
+    let job = lab.state().run(number(&id)?).map(|run| lab.answers.job(run)).ok_or(Refusal::NotFound)?;
     Ok(list("jobs", vec![job], &Query::new(pairs), &lab, &uri))
 }
 
@@ -219,34 +164,23 @@ async fn run_artifacts(
 ) -> Answer {
     let id = number(&id)?;
     lab.state().run(id).ok_or(Refusal::NotFound)?;
-    Ok(list_artifacts(&lab, Query::new(pairs), &uri, |artifact| {
-        artifact.run_id == id
-    }))
+    Ok(list_artifacts(&lab, Query::new(pairs), &uri, |artifact| artifact.run_id == id))
 }
 
 async fn artifacts(Shared(lab): Shared<Arc<Lab>>, uri: Uri, QueryPairs(pairs): Pairs) -> Response {
     list_artifacts(&lab, Query::new(pairs), &uri, |_| true)
 }
 
-fn list_artifacts(
-    lab: &Lab,
-    query: Query,
-    uri: &Uri,
-    of_run: impl Fn(&Artifact) -> bool,
-) -> Response {
+fn list_artifacts(lab: &Lab, query: Query, uri: &Uri, of_run: impl Fn(&Artifact) -> bool) -> Response {
     let mut state = lab.state();
-    let mut artifacts = state.list_artifacts(|artifact| {
-        of_run(artifact) && query.get("name").is_none_or(|name| name == artifact.name)
-    });
+    let mut artifacts =
+        state.list_artifacts(|artifact| of_run(artifact) && query.get("name").is_none_or(|name| name == artifact.name));
     if query.get("direction") == Some("asc") {
         artifacts.reverse();
     }
     let bodies = artifacts
         .iter()
-        .map(|(artifact, measured)| {
-            lab.answers
-                .artifact(artifact, measured, state.run(artifact.run_id))
-        })
+        .map(|(artifact, measured)| lab.answers.artifact(artifact, measured, state.run(artifact.run_id)))
         .collect();
     list("artifacts", bodies, &query, lab, uri)
 }
@@ -254,31 +188,18 @@ fn list_artifacts(
 async fn artifact(Shared(lab): Shared<Arc<Lab>>, Path(id): Path<String>) -> Answer {
     let state = lab.state();
     let (artifact, measured) = state.artifact(number(&id)?).ok_or(Refusal::NotFound)?;
-    Ok(Json(
-        lab.answers
-            .artifact(artifact, measured, state.run(artifact.run_id)),
-    )
-    .into_response())
+    Ok(Json(lab.answers.artifact(artifact, measured, state.run(artifact.run_id))).into_response())
 }
 
-async fn download(
-    Shared(lab): Shared<Arc<Lab>>,
-    Path((id, format)): Path<(String, String)>,
-) -> Answer {
+async fn download(Shared(lab): Shared<Arc<Lab>>, Path((id, format)): Path<(String, String)>) -> Answer {
     let mut state = lab.state();
     let id = number(&id)?;
-    let (artifact, _) = state
-        .artifact(id)
-        .filter(|_| format == "zip")
-        .ok_or(Refusal::NotFound)?;
+    let (artifact, _) = state.artifact(id).filter(|_| format == "zip").ok_or(Refusal::NotFound)?;
     if artifact.expired {
         return Err(Refusal::ArtifactExpired);
     }
     let signature = state.sign(id);
-    let location = format!(
-        "{}/actions-results/{id}?sp=r&sr=b&sv=2025-11-05&sig={signature}",
-        lab.blob_url
-    );
+    let location = format!("{}/actions-results/{id}?sp=r&sr=b&sv=2025-11-05&sig={signature}", lab.blob_url);
     Ok((StatusCode::FOUND, [(header::LOCATION, location)]).into_response())
 }
 
@@ -301,29 +222,15 @@ async fn compare(Shared(lab): Shared<Arc<Lab>>, Path(basehead): Path<String>) ->
     let head = state.resolve(head).ok_or(Refusal::NotFound)?;
     let (before_base, before_head) = (state.history(base), state.history(head));
     // Without a common commit GitHub has nothing to compare and answers 404.
-    let merge_base = before_head
-        .iter()
-        .find(|sha| before_base.contains(sha))
-        .ok_or(Refusal::NotFound)?;
-    let ahead: Vec<_> = before_head
-        .iter()
-        .rev()
-        .filter(|sha| !before_base.contains(sha))
-        .cloned()
-        .collect();
-    let behind = before_base
-        .iter()
-        .filter(|sha| !before_head.contains(sha))
-        .count();
+    let merge_base = before_head.iter().find(|sha| before_base.contains(sha)).ok_or(Refusal::NotFound)?;
+    let ahead: Vec<_> = before_head.iter().rev().filter(|sha| !before_base.contains(sha)).cloned().collect();
+    let behind = before_base.iter().filter(|sha| !before_head.contains(sha)).count();
     Ok(Json(lab.answers.comparison(base, merge_base, &ahead, behind)).into_response())
 }
 
 async fn rate_limit(Shared(lab): Shared<Arc<Lab>>) -> Json<Value> {
     let used = State::RATE_LIMIT - lab.state().rate_remaining;
-    Json(
-        lab.answers
-            .rate_limit(State::RATE_LIMIT, used, lab.rate_reset()),
-    )
+    Json(lab.answers.rate_limit(State::RATE_LIMIT, used, lab.rate_reset()))
 }
 
 fn list(key: &str, items: Vec<Value>, query: &Query, lab: &Lab, uri: &Uri) -> Response {
@@ -338,11 +245,6 @@ fn number(id: &str) -> Result<u64, Refusal> {
 
 /// A loud answer where the double would have to pretend.
 fn unsupported(what: &str) -> Response {
-    let message =
-        format!("the lab's GitHub does not know {what}; teach it in lab/src/github/api.rs");
-    (
-        StatusCode::NOT_IMPLEMENTED,
-        Json(json!({"message": message})),
-    )
-        .into_response()
+    let message = format!("the lab's GitHub does not know {what}; teach it in lab/src/github/api.rs");
+    (StatusCode::NOT_IMPLEMENTED, Json(json!({"message": message}))).into_response()
 }

@@ -62,11 +62,7 @@ impl From<PathBuf> for Source {
 impl ZipFile {
     /// A file with mode 0644.
     pub fn new(name: &str, source: impl Into<Source>) -> Self {
-        Self {
-            name: name.into(),
-            source: source.into(),
-            mode: 0o644,
-        }
+        Self { name: name.into(), source: source.into(), mode: 0o644 }
     }
 }
 
@@ -81,10 +77,7 @@ pub enum Compression {
 
 /// The zip that upload-artifact makes of these files, with names and bytes (or paths): deflated, mode 0644.
 pub fn artifact_zip(files: &[(&str, Source)]) -> Result<Vec<u8>> {
-    let files: Vec<_> = files
-        .iter()
-        .map(|(name, source)| ZipFile::new(name, source.clone()))
-        .collect();
+    let files: Vec<_> = files.iter().map(|(name, source)| ZipFile::new(name, source.clone())).collect();
     write_artifact_zip(Vec::new(), &files, Compression::Deflated)
 }
 
@@ -92,21 +85,14 @@ pub fn artifact_zip(files: &[(&str, Source)]) -> Result<Vec<u8>> {
 ///
 /// As with the original, sizes and checksums come after the data of each file (flag 0x8) and are zero in the local
 /// headers, so readers must go by the central directory.
-pub fn write_artifact_zip<W: Write>(
-    out: W,
-    files: &[ZipFile],
-    compression: Compression,
-) -> Result<W> {
+pub fn write_artifact_zip<W: Write>(out: W, files: &[ZipFile], compression: Compression) -> Result<W> {
     let mut zip = ZipWriter::new_stream(out);
     for file in files {
         zip.start_file(&file.name, options(file.mode, compression)?)
             .and_then(|()| Ok(copy(&file.source, &mut zip)?))
             .with_context(|| format!("putting {} into an artifact's zip", file.name))?;
     }
-    Ok(zip
-        .finish()
-        .context("writing the central directory of an artifact's zip")?
-        .into_inner())
+    Ok(zip.finish().context("writing the central directory of an artifact's zip")?.into_inner())
 }
 
 fn options(mode: u32, compression: Compression) -> Result<SimpleFileOptions> {

@@ -20,9 +20,7 @@ use super::{
 };
 
 pub(super) fn routes(lab: Arc<Lab>) -> Router {
-    Router::new()
-        .route("/actions-results/{artifact}", get(content))
-        .with_state(lab)
+    Router::new().route("/actions-results/{artifact}", get(content)).with_state(lab)
 }
 
 #[derive(Deserialize)]
@@ -38,12 +36,9 @@ async fn content(
     headers: HeaderMap,
 ) -> Response {
     if headers.contains_key(header::AUTHORIZATION) {
-        let message = "Authentication information is not given in the correct format. Check the value of Authorization header.";
-        return error(
-            StatusCode::BAD_REQUEST,
-            "InvalidAuthenticationInfo",
-            message,
-        );
+        let message =
+            "Authentication information is not given in the correct format. Check the value of Authorization header.";
+        return error(StatusCode::BAD_REQUEST, "InvalidAuthenticationInfo", message);
     }
     let artifact = lab.state().open(id, &sig).cloned();
     let Some(artifact) = artifact else {
@@ -52,11 +47,7 @@ async fn content(
     };
     match send(&artifact).await {
         Ok(response) => response,
-        Err(problem) => error(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "InternalError",
-            &problem.to_string(),
-        ),
+        Err(problem) => error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", &problem.to_string()),
     }
 }
 
@@ -76,10 +67,7 @@ async fn send(artifact: &Artifact) -> io::Result<Response> {
     let headers = [
         (header::CONTENT_TYPE, media_type.to_owned()),
         (header::CONTENT_LENGTH, size.to_string()),
-        (
-            header::CONTENT_DISPOSITION,
-            format!("attachment; filename=\"{file_name}\""),
-        ),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{file_name}\"")),
     ];
     Ok((headers, body).into_response())
 }
@@ -88,10 +76,7 @@ fn pieces(file: File) -> impl Stream<Item = io::Result<Bytes>> {
     const PIECE: usize = 1 << 16;
     stream::try_unfold(file, |mut file| async {
         let mut piece = Vec::with_capacity(PIECE);
-        let read = (&mut file)
-            .take(PIECE as u64)
-            .read_to_end(&mut piece)
-            .await?;
+        let read = (&mut file).take(PIECE as u64).read_to_end(&mut piece).await?;
         Ok((read > 0).then(|| (piece.into(), file)))
     })
 }

@@ -59,11 +59,7 @@ impl Fault {
     pub fn refusal(refusal: Refusal) -> Self {
         Self::Status {
             status: refusal.status(),
-            headers: [
-                vec![("content-type", "application/json; charset=utf-8".into())],
-                refusal.headers(),
-            ]
-            .concat(),
+            headers: [vec![("content-type", "application/json; charset=utf-8".into())], refusal.headers()].concat(),
             body: refusal.body().to_string().into_bytes(),
         }
     }
@@ -79,11 +75,7 @@ impl Fault {
 
     /// 302 to this address.
     pub fn redirect(location: &str) -> Self {
-        Self::Status {
-            status: 302,
-            headers: vec![("location", location.into())],
-            body: Vec::new(),
-        }
+        Self::Status { status: 302, headers: vec![("location", location.into())], body: Vec::new() }
     }
 
     /// The real JSON answer, changed by `edit`.
@@ -151,17 +143,9 @@ pub(super) fn fate(traps: &mut Vec<Trap>, method: &Method, path: &str) -> Fate {
 }
 
 /// Applies a fault to an answer that is being made.
-pub(super) async fn spoil(
-    fault: &Fault,
-    cut: Cut,
-    answer: impl Future<Output = Response>,
-) -> Response {
+pub(super) async fn spoil(fault: &Fault, cut: Cut, answer: impl Future<Output = Response>) -> Response {
     match fault {
-        Fault::Status {
-            status,
-            headers,
-            body,
-        } => scripted(*status, headers, body),
+        Fault::Status { status, headers, body } => scripted(*status, headers, body),
         Fault::Body(body) => {
             let mut answer = answer.await;
             answer.headers_mut().remove(header::CONTENT_LENGTH);
@@ -181,22 +165,17 @@ pub(super) async fn spoil(
 
 fn scripted(status: u16, headers: &[(&'static str, String)], body: &[u8]) -> Response {
     let mut answer = Response::new(Body::from(body.to_vec()));
-    *answer.status_mut() =
-        StatusCode::from_u16(status).expect("a fault's status is an HTTP status");
+    *answer.status_mut() = StatusCode::from_u16(status).expect("a fault's status is an HTTP status");
     for (name, value) in headers {
         let value = HeaderValue::from_str(value).expect("a fault's header value is visible ASCII");
-        answer
-            .headers_mut()
-            .insert(HeaderName::from_static(name), value);
+        answer.headers_mut().insert(HeaderName::from_static(name), value);
     }
     answer
 }
 
 async fn edited(answer: Response, edit: &(dyn Fn(&mut Value) + Send + Sync)) -> Response {
     let (mut head, body) = answer.into_parts();
-    let body = to_bytes(body, usize::MAX)
-        .await
-        .expect("the lab's own JSON answers are in memory");
+    let body = to_bytes(body, usize::MAX).await.expect("the lab's own JSON answers are in memory");
     let mut json = serde_json::from_slice(&body).expect("only JSON answers can be edited");
     edit(&mut json);
     head.headers.remove(header::CONTENT_LENGTH);
@@ -211,11 +190,7 @@ fn truncated(answer: Response, keep: usize, cut: Cut) -> Response {
     let kept = body.into_data_stream().scan(keep, |left, chunk| {
         let kept = chunk.map(|mut bytes| bytes.split_to(bytes.len().min(*left)));
         *left -= kept.as_ref().map_or(0, |bytes| bytes.len());
-        future::ready(
-            kept.as_ref()
-                .map_or(true, |bytes| !bytes.is_empty())
-                .then_some(kept),
-        )
+        future::ready(kept.as_ref().map_or(true, |bytes| !bytes.is_empty()).then_some(kept))
     });
     let hang_up = stream::poll_fn(move |_| {
         cut.hang_up();
@@ -231,10 +206,10 @@ fn trickled(answer: Response, piece: usize, pause: Duration) -> Response {
     }
     let pieces = body.into_data_stream().flat_map(move |chunk| {
         let chunks: Vec<_> = match chunk {
-            Ok(mut rest) => std::iter::from_fn(|| {
-                (!rest.is_empty()).then(|| Ok(rest.split_to(rest.len().min(piece.max(1)))))
-            })
-            .collect(),
+            Ok(mut rest) => {
+                std::iter::from_fn(|| (!rest.is_empty()).then(|| Ok(rest.split_to(rest.len().min(piece.max(1))))))
+                    .collect()
+            }
             Err(error) => vec![Err(error)],
         };
         stream::iter(chunks)
@@ -253,9 +228,7 @@ fn matches(pattern: &str, path: &str) -> bool {
     let Some(path) = path.strip_prefix(start) else {
         return false;
     };
-    (0..=path.len())
-        .filter(|at| path.is_char_boundary(*at))
-        .any(|at| matches(rest, &path[at..]))
+    (0..=path.len()).filter(|at| path.is_char_boundary(*at)).any(|at| matches(rest, &path[at..]))
 }
 
 #[cfg(test)]
@@ -264,15 +237,9 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_any_characters() {
-        assert!(matches(
-            "/repos/*/zip",
-            "/repos/acme/shop/actions/artifacts/1/zip"
-        ));
+        assert!(matches("/repos/*/zip", "/repos/acme/shop/actions/artifacts/1/zip"));
         assert!(matches("*", "/rate_limit"));
-        assert!(!matches(
-            "/repos/*/zip",
-            "/repos/acme/shop/actions/artifacts/1"
-        ));
+        assert!(!matches("/repos/*/zip", "/repos/acme/shop/actions/artifacts/1"));
         assert!(!matches("/rate", "/rate_limit"));
     }
 }

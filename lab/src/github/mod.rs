@@ -97,10 +97,7 @@ pub struct GitHub {
 impl GitHub {
     /// Starts both servers on free ports of `bind`.
     pub fn start(bind: IpAddr) -> Self {
-        Self::start_with(Options {
-            bind,
-            ..Options::default()
-        })
+        Self::start_with(Options { bind, ..Options::default() })
     }
 
     /// Starts both servers.
@@ -127,20 +124,9 @@ impl GitHub {
             .enable_all()
             .build()
             .expect("start a thread for the lab's GitHub");
-        serve(
-            &runtime,
-            api,
-            front(Host::Api, &lab, based(&lab, api::routes(lab.clone()))),
-        );
-        serve(
-            &runtime,
-            blob,
-            front(Host::Blob, &lab, blob::routes(lab.clone())),
-        );
-        Self {
-            lab,
-            runtime: Some(runtime),
-        }
+        serve(&runtime, api, front(Host::Api, &lab, based(&lab, api::routes(lab.clone()))));
+        serve(&runtime, blob, front(Host::Blob, &lab, blob::routes(lab.clone())));
+        Self { lab, runtime: Some(runtime) }
     }
 
     /// The API's address, for `GITHUB_API_URL`.
@@ -165,12 +151,7 @@ impl GitHub {
 
     /// Changes a run.
     pub fn edit_run(&self, id: u64, edit: impl FnOnce(&mut Run)) {
-        edit(
-            self.lab
-                .state()
-                .run_mut(id)
-                .unwrap_or_else(|| panic!("there is no run {id} to edit")),
-        );
+        edit(self.lab.state().run_mut(id).unwrap_or_else(|| panic!("there is no run {id} to edit")));
     }
 
     /// Makes the run take one of these steps with each answer that shows it, alone or in a list that asked for its
@@ -182,20 +163,12 @@ impl GitHub {
     /// Adds an artifact, or replaces the one with its id. Content in a file is read now for its digest and again at
     /// every download.
     pub fn add_artifact(&self, artifact: Artifact) {
-        self.lab
-            .state()
-            .add_artifact(artifact)
-            .unwrap_or_else(|problem| panic!("{problem:#}"));
+        self.lab.state().add_artifact(artifact).unwrap_or_else(|problem| panic!("{problem:#}"));
     }
 
     /// Changes an artifact; the digest that counts as correct stays that of the content it was added with.
     pub fn edit_artifact(&self, id: u64, edit: impl FnOnce(&mut Artifact)) {
-        edit(
-            self.lab
-                .state()
-                .artifact_mut(id)
-                .unwrap_or_else(|| panic!("there is no artifact {id} to edit")),
-        );
+        edit(self.lab.state().artifact_mut(id).unwrap_or_else(|| panic!("there is no artifact {id} to edit")));
     }
 
     /// Adds a workflow that has no run yet.
@@ -223,12 +196,7 @@ impl GitHub {
     ///
     /// The fault added first wins, until its `times` are used up; delays add to whatever else strikes.
     pub fn fault(&self, method: &str, path: &str, times: Times, fault: Fault) {
-        let trap = Trap {
-            method: method.into(),
-            path: path.into(),
-            times,
-            fault: Arc::new(fault),
-        };
+        let trap = Trap { method: method.into(), path: path.into(), times, fault: Arc::new(fault) };
         self.lab.state().traps.push(trap);
     }
 
@@ -306,18 +274,9 @@ async fn receive(
 ) -> Response {
     let fate = {
         let (method, uri) = (request.method(), request.uri());
-        let path = uri
-            .path()
-            .strip_prefix(&lab.options.base_path)
-            .unwrap_or(uri.path());
+        let path = uri.path().strip_prefix(&lab.options.base_path).unwrap_or(uri.path());
         let mut state = lab.state();
-        state.requests.push(Request::new(
-            host,
-            method,
-            path,
-            uri.query(),
-            request.headers(),
-        ));
+        state.requests.push(Request::new(host, method, path, uri.query(), request.headers()));
         fault::fate(&mut state.traps, method, path)
     };
     tokio::time::sleep(fate.delay).await;
@@ -335,30 +294,20 @@ fn based(lab: &Lab, routes: Router) -> Router {
 }
 
 fn listen(bind: IpAddr) -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind((bind, 0))
-        .unwrap_or_else(|problem| panic!("listening on {bind}: {problem}"));
-    listener
-        .set_nonblocking(true)
-        .expect("make a listener non-blocking");
+    let listener = TcpListener::bind((bind, 0)).unwrap_or_else(|problem| panic!("listening on {bind}: {problem}"));
+    listener.set_nonblocking(true).expect("make a listener non-blocking");
     let address = listener.local_addr().expect("ask a listener for its port");
     (listener, address)
 }
 
 fn serve(runtime: &Runtime, listener: TcpListener, routes: Router) {
     let _guard = runtime.enter();
-    let listener =
-        tokio::net::TcpListener::from_std(listener).expect("hand a listener to the runtime");
+    let listener = tokio::net::TcpListener::from_std(listener).expect("hand a listener to the runtime");
     runtime.spawn(async move {
-        axum::serve(
-            wire::Lines(listener),
-            routes.into_make_service_with_connect_info::<Cut>(),
-        )
-        .await
+        axum::serve(wire::Lines(listener), routes.into_make_service_with_connect_info::<Cut>()).await
     });
 }
 
 fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }

@@ -26,17 +26,11 @@ impl Phase {
 
     /// Over, with `success`, `failure`, `cancelled`, `timed_out`, `skipped`, `neutral`, `action_required` or `stale`.
     pub fn completed(conclusion: &str) -> Self {
-        Self {
-            status: Some("completed".into()),
-            conclusion: Some(conclusion.into()),
-        }
+        Self { status: Some("completed".into()), conclusion: Some(conclusion.into()) }
     }
 
     fn unfinished(status: &str) -> Self {
-        Self {
-            status: Some(status.into()),
-            conclusion: None,
-        }
+        Self { status: Some(status.into()), conclusion: None }
     }
 }
 
@@ -90,9 +84,7 @@ impl Run {
 
     /// The workflow's file without the `@ref` that the API may append.
     pub(super) fn workflow_path(&self) -> &str {
-        self.path
-            .split_once('@')
-            .map_or(&self.path, |(path, _)| path)
+        self.path.split_once('@').map_or(&self.path, |(path, _)| path)
     }
 }
 
@@ -182,10 +174,7 @@ impl Artifact {
 
     /// One file, uploaded as it is.
     pub fn raw_file(id: u64, run_id: u64, name: &str, content: impl Into<Content>) -> Self {
-        Self {
-            raw: true,
-            ..Self::zip(id, run_id, name, content)
-        }
+        Self { raw: true, ..Self::zip(id, run_id, name, content) }
     }
 }
 

@@ -12,10 +12,7 @@ impl Query {
 
     /// The first value of a parameter; empty values count as absent.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let found = self
-            .0
-            .iter()
-            .find(|(key, value)| key == name && !value.is_empty())?;
+        let found = self.0.iter().find(|(key, value)| key == name && !value.is_empty())?;
         Some(&found.1)
     }
 
@@ -25,22 +22,14 @@ impl Query {
 }
 
 /// Cuts the requested page out of `items`; the headers link to its neighbours.
-pub(super) fn page<T>(
-    items: Vec<T>,
-    query: &Query,
-    api_url: &str,
-    uri: &Uri,
-) -> (Vec<T>, HeaderMap) {
+pub(super) fn page<T>(items: Vec<T>, query: &Query, api_url: &str, uri: &Uri) -> (Vec<T>, HeaderMap) {
     let per_page = query.number("per_page").unwrap_or(30).min(100);
     let page = query.number("page").unwrap_or(1);
     let last = items.len().div_ceil(per_page).max(1);
 
     let mut links = Vec::new();
     let mut link = |relation: &str, number: usize| {
-        links.push(format!(
-            "<{api_url}{}>; rel=\"{relation}\"",
-            with_page(uri, number)
-        ));
+        links.push(format!("<{api_url}{}>; rel=\"{relation}\"", with_page(uri, number)));
     };
     if page > 1 {
         link("prev", (page - 1).min(last));
@@ -57,11 +46,7 @@ pub(super) fn page<T>(
     {
         headers.insert(LINK, value);
     }
-    let items = items
-        .into_iter()
-        .skip((page - 1).saturating_mul(per_page))
-        .take(per_page)
-        .collect();
+    let items = items.into_iter().skip((page - 1).saturating_mul(per_page)).take(per_page).collect();
     (items, headers)
 }
 

@@ -29,13 +29,7 @@ pub struct Request {
 }
 
 impl Request {
-    pub(super) fn new(
-        host: Host,
-        method: &Method,
-        path: &str,
-        query: Option<&str>,
-        headers: &HeaderMap,
-    ) -> Self {
+    pub(super) fn new(host: Host, method: &Method, path: &str, query: Option<&str>, headers: &HeaderMap) -> Self {
         Self {
             host,
             method: method.to_string(),
@@ -45,12 +39,7 @@ impl Request {
             headers: headers
                 .iter()
                 .filter(|(name, _)| *name != AUTHORIZATION)
-                .map(|(name, value)| {
-                    (
-                        name.to_string(),
-                        String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                    )
-                })
+                .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
                 .collect(),
         }
     }

@@ -10,8 +10,7 @@ use axum::{
 use serde_json::Value;
 
 static ERRORS: LazyLock<Value> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../data/github/errors.json"))
-        .expect("data/github/errors.json is JSON")
+    serde_json::from_str(include_str!("../../data/github/errors.json")).expect("data/github/errors.json is JSON")
 });
 
 /// An error that GitHub's REST API answers.
@@ -44,10 +43,7 @@ pub enum Refusal {
 
 impl Refusal {
     pub(super) fn status(&self) -> u16 {
-        self.entry()["status"]
-            .as_u64()
-            .and_then(|status| status.try_into().ok())
-            .expect("every error has a status")
+        self.entry()["status"].as_u64().and_then(|status| status.try_into().ok()).expect("every error has a status")
     }
 
     pub(super) fn body(&self) -> &'static Value {
@@ -66,9 +62,7 @@ impl Refusal {
                 ("x-ratelimit-reset", reset.to_string()),
                 ("x-ratelimit-resource", "core".into()),
             ],
-            Self::SecondaryRateLimit {
-                retry_after: Some(seconds),
-            } => vec![("retry-after", seconds.to_string())],
+            Self::SecondaryRateLimit { retry_after: Some(seconds) } => vec![("retry-after", seconds.to_string())],
             _ => Vec::new(),
         }
     }
@@ -96,15 +90,11 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let status =
-            StatusCode::from_u16(self.status()).expect("a status of errors.json is an HTTP status");
+        let status = StatusCode::from_u16(self.status()).expect("a status of errors.json is an HTTP status");
         let mut response = (status, Json(self.body())).into_response();
         for (name, value) in self.headers() {
-            let value = HeaderValue::from_str(&value)
-                .expect("a header value given by a test is visible ASCII");
-            response
-                .headers_mut()
-                .insert(HeaderName::from_static(name), value);
+            let value = HeaderValue::from_str(&value).expect("a header value given by a test is visible ASCII");
+            response.headers_mut().insert(HeaderName::from_static(name), value);
         }
         response
     }

@@ -88,13 +88,7 @@ impl State {
 
     /// The runs that a list shows, newest first. Every run that `asked_for` holds for is looked at.
     pub(super) fn list_runs(&mut self, asked_for: impl Fn(&Run) -> bool) -> Vec<Run> {
-        let ids: Vec<u64> = self
-            .runs
-            .values()
-            .rev()
-            .filter(|run| asked_for(run))
-            .map(|run| run.id)
-            .collect();
+        let ids: Vec<u64> = self.runs.values().rev().filter(|run| asked_for(run)).map(|run| run.id).collect();
         let mut listed = Vec::new();
         for id in ids {
             let Some(run) = self.runs.get_mut(&id) else {
@@ -112,32 +106,21 @@ impl State {
     pub(super) fn add_workflow(&mut self, name: &str, path: &str) {
         if self.workflows.iter().all(|known| known.path != path) {
             let id = 161_335 + self.workflows.len() as u64;
-            self.workflows.push(Workflow {
-                id,
-                name: name.into(),
-                path: path.into(),
-                state: "active".into(),
-            });
+            self.workflows.push(Workflow { id, name: name.into(), path: path.into(), state: "active".into() });
         }
     }
 
     /// A workflow by its id or by the base name of its file.
     pub(super) fn workflow(&self, id_or_file: &str) -> Option<&Workflow> {
-        self.workflows
-            .iter()
-            .find(|known| known.id.to_string() == id_or_file || known.file_name() == id_or_file)
+        self.workflows.iter().find(|known| known.id.to_string() == id_or_file || known.file_name() == id_or_file)
     }
 
     pub(super) fn workflow_of(&self, run: &Run) -> u64 {
-        self.workflows
-            .iter()
-            .find(|known| known.path == run.workflow_path())
-            .map_or(0, |known| known.id)
+        self.workflows.iter().find(|known| known.path == run.workflow_path()).map_or(0, |known| known.id)
     }
 
     pub(super) fn add_artifact(&mut self, artifact: Artifact) -> Result<()> {
-        let measured = measure(&artifact.content)
-            .with_context(|| format!("reading artifact {}", artifact.name))?;
+        let measured = measure(&artifact.content).with_context(|| format!("reading artifact {}", artifact.name))?;
         self.artifacts.insert(artifact.id, (artifact, measured));
         Ok(())
     }
@@ -148,23 +131,13 @@ impl State {
 
     /// An artifact that has been listed, or needs no listing.
     pub(super) fn artifact(&self, id: u64) -> Option<&(Artifact, Measured)> {
-        self.artifacts
-            .get(&id)
-            .filter(|(artifact, _)| artifact.listed_after == 0)
+        self.artifacts.get(&id).filter(|(artifact, _)| artifact.listed_after == 0)
     }
 
     /// The artifacts that a list shows, newest first.
-    pub(super) fn list_artifacts(
-        &mut self,
-        asked_for: impl Fn(&Artifact) -> bool,
-    ) -> Vec<(Artifact, Measured)> {
+    pub(super) fn list_artifacts(&mut self, asked_for: impl Fn(&Artifact) -> bool) -> Vec<(Artifact, Measured)> {
         let mut listed = Vec::new();
-        for (artifact, measured) in self
-            .artifacts
-            .values_mut()
-            .rev()
-            .filter(|(artifact, _)| asked_for(artifact))
-        {
+        for (artifact, measured) in self.artifacts.values_mut().rev().filter(|(artifact, _)| asked_for(artifact)) {
             if artifact.listed_after > 0 {
                 artifact.listed_after -= 1;
             } else {
@@ -176,38 +149,23 @@ impl State {
 
     /// A fresh signature (as in the query string, percent-encoded) for an artifact's bytes.
     pub(super) fn sign(&mut self, artifact_id: u64) -> String {
-        let hash = Sha256::digest(format!(
-            "link {} to artifact {artifact_id}",
-            self.links.len()
-        ));
+        let hash = Sha256::digest(format!("link {} to artifact {artifact_id}", self.links.len()));
         // Real ones are base64 and end in an encoded "=", which naive masking misses.
         let signature = format!("{hash:x}=");
-        self.links.push(Link {
-            signature: signature.clone(),
-            artifact_id,
-            issued: Instant::now(),
-        });
+        self.links.push(Link { signature: signature.clone(), artifact_id, issued: Instant::now() });
         signature.replace('=', "%3D")
     }
 
     /// Signatures issued so far, as in the query string.
     pub(super) fn signatures(&self) -> Vec<String> {
-        self.links
-            .iter()
-            .map(|link| link.signature.replace('=', "%3D"))
-            .collect()
+        self.links.iter().map(|link| link.signature.replace('=', "%3D")).collect()
     }
 
     /// The artifact that a signature still opens.
     pub(super) fn open(&self, artifact_id: u64, signature: &str) -> Option<&Artifact> {
-        let link = self
-            .links
-            .iter()
-            .find(|link| link.signature == signature && link.artifact_id == artifact_id)?;
+        let link = self.links.iter().find(|link| link.signature == signature && link.artifact_id == artifact_id)?;
         (link.issued.elapsed() < self.link_lifetime).then_some(())?;
-        self.artifacts
-            .get(&artifact_id)
-            .map(|(artifact, _)| artifact)
+        self.artifacts.get(&artifact_id).map(|(artifact, _)| artifact)
     }
 
     pub(super) fn add_branch(&mut self, branch: Branch) {
@@ -216,28 +174,16 @@ impl State {
     }
 
     pub(super) fn add_commit(&mut self, sha: &str, parent: Option<&str>) {
-        self.parents
-            .entry(sha.to_owned())
-            .or_default()
-            .extend(parent.map(str::to_owned));
+        self.parents.entry(sha.to_owned()).or_default().extend(parent.map(str::to_owned));
     }
 
     /// The commit that a branch name, a SHA or the unambiguous start of one means.
     pub(super) fn resolve(&self, reference: &str) -> Option<&str> {
-        if let Some(branch) = self
-            .branches
-            .get(reference.strip_prefix("heads/").unwrap_or(reference))
-        {
+        if let Some(branch) = self.branches.get(reference.strip_prefix("heads/").unwrap_or(reference)) {
             return Some(&branch.sha);
         }
-        let mut found = self
-            .parents
-            .keys()
-            .filter(|sha| reference.len() >= 4 && sha.starts_with(reference));
-        found
-            .next()
-            .filter(|_| found.next().is_none())
-            .map(String::as_str)
+        let mut found = self.parents.keys().filter(|sha| reference.len() >= 4 && sha.starts_with(reference));
+        found.next().filter(|_| found.next().is_none()).map(String::as_str)
     }
 
     pub(super) fn parents(&self, sha: &str) -> &[String] {
@@ -246,11 +192,7 @@ impl State {
 
     /// A commit and everything before it, newest first.
     pub(super) fn history(&self, sha: &str) -> Vec<String> {
-        let (mut seen, mut history, mut next) = (
-            BTreeSet::new(),
-            Vec::new(),
-            VecDeque::from([sha.to_owned()]),
-        );
+        let (mut seen, mut history, mut next) = (BTreeSet::new(), Vec::new(), VecDeque::from([sha.to_owned()]));
         while let Some(sha) = next.pop_front() {
             if seen.insert(sha.clone()) {
                 next.extend(self.parents(&sha).iter().cloned());
@@ -281,8 +223,5 @@ fn measure(content: &Content) -> io::Result<Measured> {
             }
         }
     };
-    Ok(Measured {
-        digest: format!("sha256:{:x}", hasher.finalize()),
-        size,
-    })
+    Ok(Measured { digest: format!("sha256:{:x}", hasher.finalize()), size })
 }

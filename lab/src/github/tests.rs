@@ -41,9 +41,7 @@ fn client() -> reqwest::Client {
 
 /// Asks as a well-behaved client does.
 async fn get(github: &GitHub, path: &str) -> Response {
-    try_get(github, path)
-        .await
-        .unwrap_or_else(|problem| panic!("GET {path}: {problem}"))
+    try_get(github, path).await.unwrap_or_else(|problem| panic!("GET {path}: {problem}"))
 }
 
 async fn try_get(github: &GitHub, path: &str) -> reqwest::Result<Response> {
@@ -75,27 +73,17 @@ async fn link(github: &GitHub) -> String {
 }
 
 fn text_header(answer: &Response, name: &str) -> String {
-    let value = answer
-        .headers()
-        .get(name)
-        .unwrap_or_else(|| panic!("no {name} in {answer:?}"));
+    let value = answer.headers().get(name).unwrap_or_else(|| panic!("no {name} in {answer:?}"));
     value.to_str().expect("a header in ASCII").to_owned()
 }
 
 async fn follow(url: &str) -> Response {
-    client()
-        .get(url)
-        .send()
-        .await
-        .expect("ask the blob storage")
+    client().get(url).send().await.expect("ask the blob storage")
 }
 
 fn ids(list: &Value, key: &str) -> Vec<u64> {
     let items = list[key].as_array().expect("a list");
-    items
-        .iter()
-        .map(|item| item["id"].as_u64().expect("an id"))
-        .collect()
+    items.iter().map(|item| item["id"].as_u64().expect("an id")).collect()
 }
 
 fn assert_holds(operation: &str, status: &str, body: &Value) {
@@ -105,14 +93,9 @@ fn assert_holds(operation: &str, status: &str, body: &Value) {
         .should_validate_formats(true)
         .build(schema)
         .unwrap_or_else(|problem| panic!("schema of {operation}: {problem}"));
-    let problems: Vec<_> = validator
-        .iter_errors(body)
-        .map(|problem| format!("{} at {}", problem, problem.instance_path()))
-        .collect();
-    assert!(
-        problems.is_empty(),
-        "{operation} {status}: {problems:#?}\n{body:#}"
-    );
+    let problems: Vec<_> =
+        validator.iter_errors(body).map(|problem| format!("{} at {}", problem, problem.instance_path())).collect();
+    assert!(problems.is_empty(), "{operation} {status}: {problems:#?}\n{body:#}");
 }
 
 #[tokio::test]
@@ -121,95 +104,46 @@ async fn every_answer_holds_to_its_documented_schema() {
     github.add_run(Run {
         head_branch: None,
         name: None,
-        phase: Phase {
-            status: None,
-            conclusion: None,
-        },
+        phase: Phase { status: None, conclusion: None },
         head_repository_id: 99,
         run_attempt: 2,
         path: format!("{BUILD_WORKFLOW}@refs/heads/main"),
         ..Run::green(8, OTHER_SHA)
     });
-    github.add_run(Run {
-        phase: Phase::in_progress(),
-        ..Run::green(9, OTHER_SHA)
-    });
-    github.add_artifact(Artifact {
-        digest: Digest::Null,
-        expires_at: None,
-        ..Artifact::zip(12, 8, "logs", bundle())
-    });
+    github.add_run(Run { phase: Phase::in_progress(), ..Run::green(9, OTHER_SHA) });
+    github.add_artifact(Artifact { digest: Digest::Null, expires_at: None, ..Artifact::zip(12, 8, "logs", bundle()) });
     github.add_artifact(Artifact {
         digest: Digest::Absent,
         expired: true,
         ..Artifact::zip(13, 42, "orphan", bundle())
     });
-    github.add_branch(Branch {
-        name: "main".into(),
-        sha: SHA.into(),
-        protected: true,
-    });
+    github.add_branch(Branch { name: "main".into(), sha: SHA.into(), protected: true });
     github.add_commits(&[OTHER_SHA, SHA]);
 
     let repository = "/repos/acme/shop";
     for (operation, path) in [
         ("repos/get", String::new()),
         ("actions/list-repo-workflows", "/actions/workflows".into()),
-        (
-            "actions/get-workflow",
-            "/actions/workflows/build.yml".into(),
-        ),
-        (
-            "actions/list-workflow-runs",
-            "/actions/workflows/build.yml/runs".into(),
-        ),
-        (
-            "actions/list-workflow-runs-for-repo",
-            "/actions/runs".into(),
-        ),
+        ("actions/get-workflow", "/actions/workflows/build.yml".into()),
+        ("actions/list-workflow-runs", "/actions/workflows/build.yml/runs".into()),
+        ("actions/list-workflow-runs-for-repo", "/actions/runs".into()),
         ("actions/get-workflow-run", "/actions/runs/7".into()),
         ("actions/get-workflow-run", "/actions/runs/8".into()),
-        (
-            "actions/get-workflow-run-attempt",
-            "/actions/runs/8/attempts/2".into(),
-        ),
-        (
-            "actions/list-jobs-for-workflow-run",
-            "/actions/runs/7/jobs".into(),
-        ),
-        (
-            "actions/list-jobs-for-workflow-run",
-            "/actions/runs/9/jobs".into(),
-        ),
-        (
-            "actions/list-workflow-run-artifacts",
-            "/actions/runs/7/artifacts".into(),
-        ),
-        (
-            "actions/list-artifacts-for-repo",
-            "/actions/artifacts".into(),
-        ),
+        ("actions/get-workflow-run-attempt", "/actions/runs/8/attempts/2".into()),
+        ("actions/list-jobs-for-workflow-run", "/actions/runs/7/jobs".into()),
+        ("actions/list-jobs-for-workflow-run", "/actions/runs/9/jobs".into()),
+        ("actions/list-workflow-run-artifacts", "/actions/runs/7/artifacts".into()),
+        ("actions/list-artifacts-for-repo", "/actions/artifacts".into()),
         ("actions/get-artifact", "/actions/artifacts/11".into()),
         ("actions/get-artifact", "/actions/artifacts/12".into()),
         ("actions/get-artifact", "/actions/artifacts/13".into()),
         ("repos/get-branch", "/branches/main".into()),
         ("repos/get-commit", "/commits/main".into()),
-        (
-            "repos/compare-commits-with-basehead",
-            format!("/compare/{OTHER_SHA}...{SHA}"),
-        ),
+        ("repos/compare-commits-with-basehead", format!("/compare/{OTHER_SHA}...{SHA}")),
     ] {
-        assert_holds(
-            operation,
-            "200",
-            &get_json(&github, &format!("{repository}{path}")).await,
-        );
+        assert_holds(operation, "200", &get_json(&github, &format!("{repository}{path}")).await);
     }
-    assert_holds(
-        "rate-limit/get",
-        "200",
-        &get_json(&github, "/rate_limit").await,
-    );
+    assert_holds("rate-limit/get", "200", &get_json(&github, "/rate_limit").await);
 
     let gone = get(&github, &format!("{repository}/actions/artifacts/13/zip")).await;
     assert_eq!(gone.status(), StatusCode::GONE);
@@ -228,10 +162,7 @@ async fn answers_speak_of_our_repository_and_link_to_this_server() {
     assert_eq!(run["url"], format!("{}{RUN}", github.api_url()));
     assert_eq!(run["head_sha"], SHA);
     let everything = run.to_string();
-    assert!(
-        !everything.contains("api.github.com/") && !everything.contains("octo-repo"),
-        "{run:#}"
-    );
+    assert!(!everything.contains("api.github.com/") && !everything.contains("octo-repo"), "{run:#}");
 
     github.edit_run(7, |run| run.head_repository_id = 99);
     let run = get_json(&github, RUN).await;
@@ -242,26 +173,14 @@ async fn answers_speak_of_our_repository_and_link_to_this_server() {
 #[tokio::test]
 async fn a_run_makes_progress_with_every_look_at_it() {
     let github = built();
-    github.run_progress(
-        7,
-        vec![
-            Phase::queued(),
-            Phase::in_progress(),
-            Phase::completed("failure"),
-        ],
-    );
+    github.run_progress(7, vec![Phase::queued(), Phase::in_progress(), Phase::completed("failure")]);
     let mut seen = Vec::new();
     for path in [RUN, "/repos/acme/shop/actions/runs/7/attempts/1", RUN, RUN] {
         let run = get_json(&github, path).await;
         seen.push((run["status"].clone(), run["conclusion"].clone()));
     }
     let failed = (json!("completed"), json!("failure"));
-    let expected = vec![
-        (json!("queued"), Value::Null),
-        (json!("in_progress"), Value::Null),
-        failed.clone(),
-        failed,
-    ];
+    let expected = vec![(json!("queued"), Value::Null), (json!("in_progress"), Value::Null), failed.clone(), failed];
     assert_eq!(seen, expected);
 }
 
@@ -277,23 +196,10 @@ async fn a_client_that_only_lists_sees_progress_too() {
 #[tokio::test]
 async fn run_lists_filter_and_lag() {
     let github = built();
-    github.add_run(Run {
-        event: "pull_request".into(),
-        ..Run::green(8, SHA)
-    });
-    github.add_run(Run {
-        phase: Phase::completed("cancelled"),
-        ..Run::green(9, OTHER_SHA)
-    });
-    github.add_run(Run {
-        head_branch: Some("develop".into()),
-        listed_after: 1,
-        ..Run::green(10, OTHER_SHA)
-    });
-    github.add_run(Run {
-        path: ".github/workflows/other.yml".into(),
-        ..Run::green(5, SHA)
-    });
+    github.add_run(Run { event: "pull_request".into(), ..Run::green(8, SHA) });
+    github.add_run(Run { phase: Phase::completed("cancelled"), ..Run::green(9, OTHER_SHA) });
+    github.add_run(Run { head_branch: Some("develop".into()), listed_after: 1, ..Run::green(10, OTHER_SHA) });
+    github.add_run(Run { path: ".github/workflows/other.yml".into(), ..Run::green(5, SHA) });
 
     for (query, expected) in [
         ("", vec![9, 8, 7, 5]),
@@ -309,11 +215,7 @@ async fn run_lists_filter_and_lag() {
     let other = get_json(&github, "/repos/acme/shop/actions/workflows/other.yml").await;
     let by_id = format!("/repos/acme/shop/actions/workflows/{}/runs", other["id"]);
     assert_eq!(ids(&get_json(&github, &by_id).await, "workflow_runs"), [5]);
-    let unknown = get(
-        &github,
-        "/repos/acme/shop/actions/workflows/deploy.yml/runs",
-    )
-    .await;
+    let unknown = get(&github, "/repos/acme/shop/actions/workflows/deploy.yml/runs").await;
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
 }
 
@@ -332,23 +234,13 @@ async fn lists_come_in_pages_that_link_to_each_other() {
     let mut url = format!("{}{RUN}/artifacts?per_page=2&name=logs", github.api_url());
     let mut pages = Vec::new();
     loop {
-        let answer = client()
-            .get(&url)
-            .bearer_auth(github.token())
-            .send()
-            .await
-            .expect("ask for a page");
+        let answer = client().get(&url).bearer_auth(github.token()).send().await.expect("ask for a page");
         let links = answer.headers().get("link").cloned();
         let list = json_of(answer).await;
         assert_eq!(list["total_count"], 4);
         pages.push(ids(&list, "artifacts"));
-        let links = links
-            .as_ref()
-            .and_then(|links| links.to_str().ok())
-            .unwrap_or_default();
-        let next = links
-            .split(", ")
-            .find_map(|link| link.strip_suffix("; rel=\"next\""));
+        let links = links.as_ref().and_then(|links| links.to_str().ok()).unwrap_or_default();
+        let next = links.split(", ").find_map(|link| link.strip_suffix("; rel=\"next\""));
         let Some(next) = next else { break };
         url = next.trim_matches(['<', '>']).to_owned();
     }
@@ -366,55 +258,32 @@ async fn an_artifact_is_listed_later_than_its_run_is_green() {
         assert_eq!(get_json(&github, &list).await["total_count"], 0);
     }
     assert_eq!(ids(&get_json(&github, &list).await, "artifacts"), [11]);
-    assert_eq!(
-        get_json(&github, ARTIFACT).await["name"],
-        "deployment-bundle"
-    );
+    assert_eq!(get_json(&github, ARTIFACT).await["name"], "deployment-bundle");
 }
 
 #[tokio::test]
 async fn a_green_run_can_have_no_artifact() {
     let github = built();
     github.add_run(Run::green(8, SHA));
-    assert_eq!(
-        get_json(&github, "/repos/acme/shop/actions/runs/8/artifacts").await["total_count"],
-        0
-    );
+    assert_eq!(get_json(&github, "/repos/acme/shop/actions/runs/8/artifacts").await["total_count"], 0);
 }
 
 #[tokio::test]
 async fn a_download_is_redirected_to_another_origin_that_wants_no_token() {
     let github = built();
     let link = link(&github).await;
-    assert!(
-        link.starts_with(github.blob_url()) && !link.starts_with(github.api_url()),
-        "{link}"
-    );
+    assert!(link.starts_with(github.blob_url()) && !link.starts_with(github.api_url()), "{link}");
     assert!(link.contains(&github.signatures()[0]), "{link}");
 
-    let refused = client()
-        .get(&link)
-        .bearer_auth(github.token())
-        .send()
-        .await
-        .expect("ask the blob storage");
+    let refused = client().get(&link).bearer_auth(github.token()).send().await.expect("ask the blob storage");
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
-    assert!(
-        refused
-            .text()
-            .await
-            .expect("read an error")
-            .contains("InvalidAuthenticationInfo")
-    );
+    assert!(refused.text().await.expect("read an error").contains("InvalidAuthenticationInfo"));
 
     let answer = follow(&link).await;
     assert_eq!(text_header(&answer, "content-type"), "application/zip");
     let bytes = answer.bytes().await.expect("download an artifact");
     let artifact = get_json(&github, ARTIFACT).await;
-    assert_eq!(
-        artifact["digest"],
-        format!("sha256:{:x}", Sha256::digest(&bytes))
-    );
+    assert_eq!(artifact["digest"], format!("sha256:{:x}", Sha256::digest(&bytes)));
     assert_eq!(artifact["size_in_bytes"], bytes.len());
 }
 
@@ -429,12 +298,7 @@ async fn a_link_dies_of_age_and_of_a_changed_signature() {
     github.link_lifetime(Duration::ZERO);
     let late = follow(&link).await;
     assert_eq!(late.status(), StatusCode::FORBIDDEN);
-    assert!(
-        late.text()
-            .await
-            .expect("read an error")
-            .contains("AuthenticationFailed")
-    );
+    assert!(late.text().await.expect("read an error").contains("AuthenticationFailed"));
 }
 
 #[tokio::test]
@@ -450,20 +314,14 @@ async fn digests_can_be_wrong_null_absent_or_nonsense() {
     let github = built();
     let truth = get_json(&github, ARTIFACT).await["digest"].clone();
     for (digest, expected) in [
-        (
-            Digest::Wrong,
-            Some(json!(format!("sha256:{}", "0".repeat(64)))),
-        ),
+        (Digest::Wrong, Some(json!(format!("sha256:{}", "0".repeat(64))))),
         (Digest::Null, Some(Value::Null)),
         (Digest::Absent, None),
         (Digest::Given("md5:1".into()), Some(json!("md5:1"))),
         (Digest::Correct, Some(truth)),
     ] {
         github.edit_artifact(11, |artifact| artifact.digest = digest);
-        assert_eq!(
-            get_json(&github, ARTIFACT).await.get("digest"),
-            expected.as_ref()
-        );
+        assert_eq!(get_json(&github, ARTIFACT).await.get("digest"), expected.as_ref());
     }
 }
 
@@ -472,14 +330,8 @@ async fn an_artifact_can_be_a_raw_file() {
     let github = built();
     github.add_artifact(Artifact::raw_file(11, 7, "bundle.tar.gz", b"raw".to_vec()));
     let answer = follow(&link(&github).await).await;
-    assert_eq!(
-        text_header(&answer, "content-type"),
-        "application/octet-stream"
-    );
-    assert_eq!(
-        text_header(&answer, "content-disposition"),
-        "attachment; filename=\"bundle.tar.gz\""
-    );
+    assert_eq!(text_header(&answer, "content-type"), "application/octet-stream");
+    assert_eq!(text_header(&answer, "content-disposition"), "attachment; filename=\"bundle.tar.gz\"");
     assert_eq!(answer.text().await.expect("download a file"), "raw");
 }
 
@@ -506,27 +358,13 @@ async fn a_download_breaks_off_after_the_bytes_that_it_keeps() {
     for (content, size) in [(Content::from(vec![7; 1000]), 1000), (path.into(), 300_000)] {
         github.add_artifact(Artifact::zip(11, 7, "big", content));
         for keep in [0, 10, size - 1] {
-            github.fault(
-                "GET",
-                "/actions-results/*",
-                Times::Next(1),
-                Fault::Truncate { keep },
-            );
+            github.fault("GET", "/actions-results/*", Times::Next(1), Fault::Truncate { keep });
             let received = raw_get(&link(&github).await).expect("an orderly end");
             let (head, body) = received.split_once("\r\n\r\n").expect("a head and a body");
-            assert!(
-                head.to_lowercase()
-                    .contains(&format!("content-length: {size}")),
-                "{head}"
-            );
+            assert!(head.to_lowercase().contains(&format!("content-length: {size}")), "{head}");
             assert_eq!(body.len(), keep);
         }
-        github.fault(
-            "GET",
-            "/actions-results/*",
-            Times::Next(1),
-            Fault::Truncate { keep: 10 },
-        );
+        github.fault("GET", "/actions-results/*", Times::Next(1), Fault::Truncate { keep: 10 });
         let broken = follow(&link(&github).await).await.bytes().await;
         assert!(broken.is_err(), "a client notices: {broken:?}");
     }
@@ -544,10 +382,7 @@ async fn a_connection_is_reset() {
 
 /// All bytes that come back, until the connection ends.
 fn raw_get(url: &str) -> std::io::Result<String> {
-    let (host, path) = url
-        .strip_prefix("http://")
-        .and_then(|rest| rest.split_once('/'))
-        .expect("an http URL");
+    let (host, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).expect("an http URL");
     let mut connection = TcpStream::connect(host)?;
     connection.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(connection, "GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n")?;
@@ -560,18 +395,9 @@ fn raw_get(url: &str) -> std::io::Result<String> {
 async fn a_slow_body_arrives_whole() {
     let github = built();
     let pause = Duration::from_millis(2);
-    github.fault(
-        "GET",
-        "/actions-results/*",
-        Times::Always,
-        Fault::Trickle { piece: 16, pause },
-    );
+    github.fault("GET", "/actions-results/*", Times::Always, Fault::Trickle { piece: 16, pause });
     let started = Instant::now();
-    let bytes = follow(&link(&github).await)
-        .await
-        .bytes()
-        .await
-        .expect("download an artifact");
+    let bytes = follow(&link(&github).await).await.bytes().await.expect("download an artifact");
     assert_eq!(bytes, bundle());
     assert!(started.elapsed() >= pause * (bytes.len() as u32 / 16));
 }
@@ -581,12 +407,7 @@ async fn answers_come_late_and_delays_add_to_other_faults() {
     let github = built();
     let delay = Duration::from_millis(30);
     github.fault("GET", "/rate_limit", Times::Always, Fault::Delay(delay));
-    github.fault(
-        "GET",
-        "/rate_limit",
-        Times::Next(1),
-        Fault::server_error(503),
-    );
+    github.fault("GET", "/rate_limit", Times::Next(1), Fault::server_error(503));
     github.fault("GET", "/rate_limit", Times::Always, Fault::Delay(delay));
     for expected in [StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK] {
         let started = Instant::now();
@@ -606,18 +427,15 @@ async fn server_errors_strike_the_first_n_requests() {
     assert_eq!(seen, [502, 502, 200]);
 
     github.fault("GET", "/repos/*", Times::Always, Fault::server_error(500));
-    assert_eq!(
-        get(&github, RUN).await.status(),
-        StatusCode::INTERNAL_SERVER_ERROR
-    );
+    assert_eq!(get(&github, RUN).await.status(), StatusCode::INTERNAL_SERVER_ERROR);
     github.clear_faults();
     assert_eq!(get(&github, RUN).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
 async fn refusals_have_github_s_bodies_and_headers() {
-    let catalogue: Value = serde_json::from_str(include_str!("../../data/github/errors.json"))
-        .expect("errors.json is JSON");
+    let catalogue: Value =
+        serde_json::from_str(include_str!("../../data/github/errors.json")).expect("errors.json is JSON");
     for (id, refusal, expected) in [
         ("not_found", Refusal::NotFound, None),
         ("branch_not_found", Refusal::BranchNotFound, None),
@@ -625,32 +443,17 @@ async fn refusals_have_github_s_bodies_and_headers() {
         ("artifact_expired", Refusal::ArtifactExpired, None),
         (
             "integration_forbidden",
-            Refusal::IntegrationForbidden {
-                needs: "actions=read".into(),
-            },
+            Refusal::IntegrationForbidden { needs: "actions=read".into() },
             Some(("x-accepted-github-permissions", "actions=read")),
         ),
-        (
-            "primary_rate_limit",
-            Refusal::PrimaryRateLimit { reset: 17 },
-            Some(("x-ratelimit-reset", "17")),
-        ),
-        (
-            "secondary_rate_limit",
-            Refusal::SecondaryRateLimit {
-                retry_after: Some(3),
-            },
-            Some(("retry-after", "3")),
-        ),
+        ("primary_rate_limit", Refusal::PrimaryRateLimit { reset: 17 }, Some(("x-ratelimit-reset", "17"))),
+        ("secondary_rate_limit", Refusal::SecondaryRateLimit { retry_after: Some(3) }, Some(("retry-after", "3"))),
     ] {
         let github = built();
         github.fault("GET", RUN, Times::Next(1), Fault::refusal(refusal));
         let answer = get(&github, RUN).await;
         let entries = catalogue["errors"].as_array().expect("a list of errors");
-        let entry = entries
-            .iter()
-            .find(|entry| entry["id"] == id)
-            .expect("an entry for every refusal");
+        let entry = entries.iter().find(|entry| entry["id"] == id).expect("an entry for every refusal");
         assert_eq!(answer.status().as_u16(), entry["status"], "{id}");
         if let Some((name, value)) = expected {
             assert_eq!(text_header(&answer, name), value, "{id}");
@@ -692,27 +495,14 @@ async fn the_rate_limit_counts_down_and_strikes() {
     assert_eq!(text_header(&limited, "x-ratelimit-remaining"), "0");
     let rate = get_json(&github, "/rate_limit").await;
     assert_eq!(rate["rate"]["remaining"], 0);
-    assert_eq!(
-        rate["rate"]["reset"].to_string(),
-        text_header(&limited, "x-ratelimit-reset")
-    );
+    assert_eq!(rate["rate"]["reset"].to_string(), text_header(&limited, "x-ratelimit-reset"));
 }
 
 #[tokio::test]
 async fn json_can_be_edited_or_garbage() {
     let github = built();
-    github.fault(
-        "GET",
-        RUN,
-        Times::Next(1),
-        Fault::edit(|run| run["id"] = json!("seven")),
-    );
-    github.fault(
-        "GET",
-        RUN,
-        Times::Next(1),
-        Fault::Body(b"{\"id\": 7,".to_vec()),
-    );
+    github.fault("GET", RUN, Times::Next(1), Fault::edit(|run| run["id"] = json!("seven")));
+    github.fault("GET", RUN, Times::Next(1), Fault::Body(b"{\"id\": 7,".to_vec()));
     assert_eq!(get_json(&github, RUN).await["id"], "seven");
     let garbage = get(&github, RUN).await;
     assert_eq!(garbage.status(), StatusCode::OK);
@@ -736,57 +526,32 @@ async fn a_redirect_can_lead_elsewhere_or_in_a_circle() {
 async fn every_request_is_recorded_without_the_token() {
     let github = built();
     follow(&link(&github).await).await;
-    let _refused = client()
-        .get(format!("{}/nowhere?a=b", github.api_url()))
-        .send()
-        .await
-        .expect("ask the API");
+    let _refused = client().get(format!("{}/nowhere?a=b", github.api_url())).send().await.expect("ask the API");
 
     let requests = github.requests();
-    let [download, blob, nowhere] = &requests[..] else {
-        panic!("three requests: {requests:#?}")
-    };
-    assert_eq!(
-        (download.host, &*download.method, &*download.path),
-        (Host::Api, "GET", DOWNLOAD)
-    );
+    let [download, blob, nowhere] = &requests[..] else { panic!("three requests: {requests:#?}") };
+    assert_eq!((download.host, &*download.method, &*download.path), (Host::Api, "GET", DOWNLOAD));
     assert!(download.had_authorization);
     assert_eq!(download.header("x-github-api-version"), Some("2022-11-28"));
     assert!(download.missing_headers().is_empty());
     assert_eq!(blob.host, Host::Blob);
     assert!(!blob.had_authorization);
-    assert!(
-        blob.query
-            .as_deref()
-            .is_some_and(|query| query.contains("sig="))
-    );
-    assert_eq!(
-        (&*nowhere.path, nowhere.query.as_deref()),
-        ("/nowhere", Some("a=b"))
-    );
-    assert!(
-        nowhere.missing_headers().contains(&"x-github-api-version"),
-        "{nowhere:?}"
-    );
+    assert!(blob.query.as_deref().is_some_and(|query| query.contains("sig=")));
+    assert_eq!((&*nowhere.path, nowhere.query.as_deref()), ("/nowhere", Some("a=b")));
+    assert!(nowhere.missing_headers().contains(&"x-github-api-version"), "{nowhere:?}");
     assert!(!format!("{requests:?}").contains(github.token()));
 }
 
 #[tokio::test]
 async fn the_api_can_live_under_a_base_path() {
-    let github = GitHub::start_with(Options {
-        base_path: "/api/v3".into(),
-        ..Options::default()
-    });
+    let github = GitHub::start_with(Options { base_path: "/api/v3".into(), ..Options::default() });
     github.add_run(Run::green(7, SHA));
     assert!(github.api_url().ends_with("/api/v3"));
     let run = get_json(&github, RUN).await;
     assert_eq!(run["url"], format!("{}{RUN}", github.api_url()));
     assert_eq!(github.requests()[0].path, RUN);
     github.fault("GET", RUN, Times::Next(1), Fault::server_error(500));
-    assert_eq!(
-        get(&github, RUN).await.status(),
-        StatusCode::INTERNAL_SERVER_ERROR
-    );
+    assert_eq!(get(&github, RUN).await.status(), StatusCode::INTERNAL_SERVER_ERROR);
 
     let outside = github.api_url().replace("/api/v3", RUN);
     assert_eq!(follow(&outside).await.status(), StatusCode::NOT_FOUND);
@@ -795,10 +560,7 @@ async fn the_api_can_live_under_a_base_path() {
 #[tokio::test]
 async fn links_name_the_host_that_clients_know() {
     let host = Some("localhost".to_owned());
-    let github = GitHub::start_with(Options {
-        host,
-        ..Options::default()
-    });
+    let github = GitHub::start_with(Options { host, ..Options::default() });
     github.add_run(Run::green(7, SHA));
     github.add_artifact(Artifact::zip(11, 7, "bundle", bundle()));
     assert!(github.api_url().starts_with("http://localhost:"));
@@ -808,12 +570,7 @@ async fn links_name_the_host_that_clients_know() {
 #[tokio::test]
 async fn other_repositories_and_odd_ids_are_not_found() {
     let github = built();
-    for path in [
-        "/repos/acme/other",
-        "/repos/acme/shop/actions/runs/null",
-        "/repos/acme/shop/actions/runs/8",
-        "/x",
-    ] {
+    for path in ["/repos/acme/other", "/repos/acme/shop/actions/runs/null", "/repos/acme/shop/actions/runs/8", "/x"] {
         let answer = get(&github, path).await;
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
         assert_eq!(json_of(answer).await["message"], "Not Found");
@@ -826,22 +583,12 @@ async fn branches_and_commits_tell_what_contains_what() {
     let [root, left, right] = ["a", "b", "c"].map(|digit| digit.repeat(40));
     github.add_commits(&[&root, &left]);
     github.add_commits(&[&root, &right]);
-    github.add_branch(Branch {
-        name: "feature/x".into(),
-        sha: left.clone(),
-        protected: false,
-    });
+    github.add_branch(Branch { name: "feature/x".into(), sha: left.clone(), protected: false });
 
     let branch = get_json(&github, "/repos/acme/shop/branches/feature%2Fx").await;
-    assert_eq!(
-        (&branch["name"], &branch["commit"]["sha"]),
-        (&json!("feature/x"), &json!(left))
-    );
+    assert_eq!((&branch["name"], &branch["commit"]["sha"]), (&json!("feature/x"), &json!(left)));
     let commit = get_json(&github, "/repos/acme/shop/commits/bbbbbbbb").await;
-    assert_eq!(
-        (&commit["sha"], &commit["parents"][0]["sha"]),
-        (&json!(left), &json!(root))
-    );
+    assert_eq!((&commit["sha"], &commit["parents"][0]["sha"]), (&json!(left), &json!(root)));
 
     for (base, head, expected) in [
         (&*left, "feature%2Fx", ("identical", 0, 0)),
@@ -849,48 +596,27 @@ async fn branches_and_commits_tell_what_contains_what() {
         (&left, &root, ("behind", 0, 1)),
         (&left, &right, ("diverged", 1, 1)),
     ] {
-        let answer = get_json(
-            &github,
-            &format!("/repos/acme/shop/compare/{base}...{head}"),
-        )
-        .await;
+        let answer = get_json(&github, &format!("/repos/acme/shop/compare/{base}...{head}")).await;
         let (status, ahead, behind) = expected;
         assert_eq!(answer["status"], status, "{base}...{head}");
-        assert_eq!(
-            (&answer["ahead_by"], &answer["behind_by"]),
-            (&json!(ahead), &json!(behind))
-        );
+        assert_eq!((&answer["ahead_by"], &answer["behind_by"]), (&json!(ahead), &json!(behind)));
     }
 }
 
 #[test]
 fn zips_are_those_of_upload_artifact() {
-    let file = |name: &str, text: &str, mode| ZipFile {
-        mode,
-        ..ZipFile::new(name, text)
-    };
+    let file = |name: &str, text: &str, mode| ZipFile { mode, ..ZipFile::new(name, text) };
     let files = [
         file("file.txt", "hi\n", 0o600),
         file("dir/run.sh", "#!/bin/sh\necho x\n", 0o755),
         file("link.txt", "hi\n", 0o600),
     ];
     for (compression, theirs) in [
-        (
-            Compression::Deflated,
-            &include_bytes!("../../data/github/artifact-v4-level6.zip")[..],
-        ),
-        (
-            Compression::Stored,
-            &include_bytes!("../../data/github/artifact-v4-level0-stored.zip")[..],
-        ),
+        (Compression::Deflated, &include_bytes!("../../data/github/artifact-v4-level6.zip")[..]),
+        (Compression::Stored, &include_bytes!("../../data/github/artifact-v4-level0-stored.zip")[..]),
     ] {
-        let ours =
-            write_artifact_zip(Vec::new(), &files, compression).expect("make a zip in memory");
-        assert_eq!(
-            without_versions(&ours),
-            without_versions(theirs),
-            "{compression:?}"
-        );
+        let ours = write_artifact_zip(Vec::new(), &files, compression).expect("make a zip in memory");
+        assert_eq!(without_versions(&ours), without_versions(theirs), "{compression:?}");
     }
 }
 
@@ -916,10 +642,6 @@ fn files_go_into_a_zip_from_disk() {
     let bytes = artifact_zip(&[("größe/big.txt", path.into())]).expect("make a zip in memory");
     let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).expect("a zip");
     let mut text = String::new();
-    archive
-        .by_name("größe/big.txt")
-        .expect("the file")
-        .read_to_string(&mut text)
-        .expect("its text");
+    archive.by_name("größe/big.txt").expect("the file").read_to_string(&mut text).expect("its text");
     assert_eq!(text.len(), 100_000);
 }

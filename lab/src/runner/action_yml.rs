@@ -24,17 +24,16 @@ struct Input {
 /// When the file cannot be read, is not the YAML of an action, or has a default that is not a scalar.
 pub fn declared_from_action_yml(path: impl AsRef<Path>) -> anyhow::Result<Vec<(String, String)>> {
     let path = path.as_ref();
-    let yaml = std::fs::read_to_string(path)
-        .with_context(|| format!("reading the inputs of {}", path.display()))?;
-    let action: ActionYml = serde_yaml::from_str(&yaml)
-        .with_context(|| format!("{} is not the YAML of an action", path.display()))?;
+    let yaml = std::fs::read_to_string(path).with_context(|| format!("reading the inputs of {}", path.display()))?;
+    let action: ActionYml =
+        serde_yaml::from_str(&yaml).with_context(|| format!("{} is not the YAML of an action", path.display()))?;
     action
         .inputs
         .into_iter()
         .map(|(name, input)| {
             let default = input.and_then(|input| input.default).unwrap_or(Value::Null);
-            let default = scalar(&default)
-                .with_context(|| format!("default of input `{name}` in {}", path.display()))?;
+            let default =
+                scalar(&default).with_context(|| format!("default of input `{name}` in {}", path.display()))?;
             Ok((name, default))
         })
         .collect()

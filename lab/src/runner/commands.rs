@@ -55,18 +55,13 @@ impl Command {
 
     /// The value of a property, whatever the case of its name.
     pub(super) fn property(&self, name: &str) -> Option<&str> {
-        self.properties
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.properties.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
 /// Whether the runner takes `name` for a command of its own.
 pub(super) fn is_registered(name: &str) -> bool {
-    REGISTERED
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(name))
+    REGISTERED.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn parse_v2(line: &str, stop_token: Option<&str>) -> Option<Command> {
@@ -95,16 +90,11 @@ fn parse_legacy(line: &str, stop_token: Option<&str>) -> Option<Command> {
 
 fn split_header<'a>(header: &'a str, stop_token: Option<&str>) -> Option<(&'a str, &'a str)> {
     let (name, properties) = header.split_once(' ').unwrap_or((header, ""));
-    let known =
-        is_registered(name) || stop_token.is_some_and(|token| token.eq_ignore_ascii_case(name));
+    let known = is_registered(name) || stop_token.is_some_and(|token| token.eq_ignore_ascii_case(name));
     known.then_some((name, properties))
 }
 
-fn parse_properties(
-    text: &str,
-    separator: char,
-    escapes: &[(&str, &str)],
-) -> BTreeMap<String, String> {
+fn parse_properties(text: &str, separator: char, escapes: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut properties: BTreeMap<String, String> = BTreeMap::new();
     for property in text.split(separator) {
         // .NET's Split with RemoveEmptyEntries swallows runs of `=` before and after the name.
@@ -121,26 +111,10 @@ fn parse_properties(
 }
 
 const DATA_ESCAPES: [(&str, &str); 3] = [("%0D", "\r"), ("%0A", "\n"), ("%25", "%")];
-const PROPERTY_ESCAPES: [(&str, &str); 5] = [
-    ("%0D", "\r"),
-    ("%0A", "\n"),
-    ("%3A", ":"),
-    ("%2C", ","),
-    ("%25", "%"),
-];
-const LEGACY_ESCAPES: [(&str, &str); 5] = [
-    ("%3B", ";"),
-    ("%0D", "\r"),
-    ("%0A", "\n"),
-    ("%5D", "]"),
-    ("%25", "%"),
-];
+const PROPERTY_ESCAPES: [(&str, &str); 5] = [("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","), ("%25", "%")];
+const LEGACY_ESCAPES: [(&str, &str); 5] = [("%3B", ";"), ("%0D", "\r"), ("%0A", "\n"), ("%5D", "]"), ("%25", "%")];
 
 /// Undoes the escapes one after the other, as the runner does; `%25` comes last so that `%250A` stays `%0A`.
 fn unescape(text: &str, escapes: &[(&str, &str)]) -> String {
-    escapes
-        .iter()
-        .fold(text.to_owned(), |text, (escaped, plain)| {
-            text.replace(escaped, plain)
-        })
+    escapes.iter().fold(text.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
 }

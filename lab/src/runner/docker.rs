@@ -31,9 +31,7 @@ impl DockerRun<'_> {
     /// The arguments after `docker`. Only the names of variables are in it: the values go through the environment of
     /// the docker client, so that no process list shows them.
     pub(super) fn argv(&self, container: &Container) -> Vec<String> {
-        let mut argv: Vec<String> = ["run", "--name", &container.name, "--label", self.label]
-            .map(str::to_owned)
-            .into();
+        let mut argv: Vec<String> = ["run", "--name", &container.name, "--label", self.label].map(str::to_owned).into();
         argv.extend(["--workdir", "/github/workspace", "--rm"].map(str::to_owned));
         for name in self.env.keys() {
             argv.extend(["-e".to_owned(), name.clone()]);
@@ -75,13 +73,9 @@ impl Container {
     /// A name as the runner makes it (`NameValidation.Sanitize`): letters, digits after the first letter and `_` of the
     /// image's name, then six random digits.
     pub(super) fn named_after(image: &str) -> Container {
-        let kept = image
-            .chars()
-            .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '_');
+        let kept = image.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '_');
         let sanitised: String = kept.skip_while(char::is_ascii_digit).collect();
-        Container {
-            name: format!("{sanitised}_{}", super::six_hex_digits()),
-        }
+        Container { name: format!("{sanitised}_{}", super::six_hex_digits()) }
     }
 
     /// The name under which docker knows it.
@@ -91,16 +85,9 @@ impl Container {
 
     /// Whether it runs: a cancelled step leaves its container behind when that does not end by itself.
     pub fn is_running(&self) -> bool {
-        let format = [
-            "inspect",
-            "--format",
-            "{{.State.Running}}",
-            self.name.as_str(),
-        ];
-        let output = docker(format)
-            .stderr(Stdio::null())
-            .output()
-            .expect("docker must be installed to ask about a container");
+        let format = ["inspect", "--format", "{{.State.Running}}", self.name.as_str()];
+        let output =
+            docker(format).stderr(Stdio::null()).output().expect("docker must be installed to ask about a container");
         String::from_utf8_lossy(&output.stdout).trim() == "true"
     }
 
@@ -120,10 +107,8 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         // Normally it is gone already (`--rm`) and docker says so; there is nobody left to tell.
-        let removal = docker(["rm", "--force", self.name.as_str()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        let removal =
+            docker(["rm", "--force", self.name.as_str()]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         drop(removal);
     }
 }

@@ -51,16 +51,8 @@ pub(super) fn of_stage(
     state: &BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
     let mut env = runner.env.clone();
-    env.extend(
-        state
-            .iter()
-            .map(|(name, value)| (format!("STATE_{name}"), value.clone())),
-    );
-    env.extend(
-        inputs(runner)
-            .into_iter()
-            .map(|(name, value)| (input_variable(&name), value)),
-    );
+    env.extend(state.iter().map(|(name, value)| (format!("STATE_{name}"), value.clone())));
+    env.extend(inputs(runner).into_iter().map(|(name, value)| (input_variable(&name), value)));
     env.insert("HOME".to_owned(), text(&runner.dirs.home));
     env.extend(github_context(runner, files));
     env.extend(runner_context(runner));
@@ -71,73 +63,42 @@ pub(super) fn of_stage(
 /// Set on the command line, after everything else.
 pub(super) fn add_watermarks(env: &mut BTreeMap<String, String>) {
     env.insert("GITHUB_ACTIONS".to_owned(), "true".to_owned());
-    env.entry("CI".to_owned())
-        .or_insert_with(|| "true".to_owned());
+    env.entry("CI".to_owned()).or_insert_with(|| "true".to_owned());
 }
 
 /// Every declared input, and what `with:` gives beyond that. Names are compared without regard to case; a key in
 /// `with:` beats the default even with an empty value.
 fn inputs(runner: &Runner) -> BTreeMap<String, String> {
-    let mut inputs: BTreeMap<String, String> = runner
-        .declared
-        .iter()
-        .map(|(name, default)| (name.to_lowercase(), evaluate(default, &runner.token)))
-        .collect();
-    inputs.extend(
-        runner
-            .with
-            .iter()
-            .map(|(name, value)| (name.to_lowercase(), value.clone())),
-    );
+    let mut inputs: BTreeMap<String, String> =
+        runner.declared.iter().map(|(name, default)| (name.to_lowercase(), evaluate(default, &runner.token))).collect();
+    inputs.extend(runner.with.iter().map(|(name, value)| (name.to_lowercase(), value.clone())));
     inputs
 }
 
 /// The one expression that actions use as a default; any other is a mistake of the caller.
 fn evaluate(default: &str, token: &str) -> String {
-    let inner = default
-        .trim()
-        .strip_prefix("${{")
-        .and_then(|rest| rest.strip_suffix("}}"));
+    let inner = default.trim().strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}"));
     match inner.map(str::trim) {
         None => default.to_owned(),
         Some("github.token") => token.to_owned(),
-        Some(other) => panic!(
-            "the runner emulation evaluates no default but `${{{{ github.token }}}}`, not `{other}`"
-        ),
+        Some(other) => panic!("the runner emulation evaluates no default but `${{{{ github.token }}}}`, not `{other}`"),
     }
 }
 
 /// The names in `with:` that the action does not declare.
 pub(super) fn unexpected_inputs(runner: &Runner) -> Vec<&str> {
     let always_accepted = ["entrypoint", "args"];
-    let declared = |name: &str| {
-        runner
-            .declared
-            .iter()
-            .any(|(known, _)| known.eq_ignore_ascii_case(name))
-    };
-    let accepted = |name: &str| {
-        always_accepted
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(name))
-    };
+    let declared = |name: &str| runner.declared.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+    let accepted = |name: &str| always_accepted.iter().any(|known| known.eq_ignore_ascii_case(name));
     if runner.declared.is_empty() {
         return Vec::new();
     }
-    runner
-        .with
-        .keys()
-        .map(String::as_str)
-        .filter(|name| !declared(name) && !accepted(name))
-        .collect()
+    runner.with.keys().map(String::as_str).filter(|name| !declared(name) && !accepted(name)).collect()
 }
 
 fn github_context(runner: &Runner, files: &StageFiles) -> Vec<(String, String)> {
     let owner = runner.repository.split('/').next().unwrap_or_default();
-    let workflow_ref = format!(
-        "{}/.github/workflows/release.yml@refs/heads/{}",
-        runner.repository, runner.ref_name
-    );
+    let workflow_ref = format!("{}/.github/workflows/release.yml@refs/heads/{}", runner.repository, runner.ref_name);
     let pairs = [
         ("ACTION", "__acme_gated-deploy".to_owned()),
         ("ACTION_REF", "v1".to_owned()),
@@ -176,10 +137,7 @@ fn github_context(runner: &Runner, files: &StageFiles) -> Vec<(String, String)> 
         ("WORKFLOW_SHA", runner.sha.clone()),
         ("WORKSPACE", text(&runner.dirs.workspace)),
     ];
-    pairs
-        .into_iter()
-        .map(|(name, value)| (format!("GITHUB_{name}"), value))
-        .collect()
+    pairs.into_iter().map(|(name, value)| (format!("GITHUB_{name}"), value)).collect()
 }
 
 fn runner_context(runner: &Runner) -> Vec<(String, String)> {
@@ -197,10 +155,7 @@ fn runner_context(runner: &Runner) -> Vec<(String, String)> {
     if runner.debug {
         pairs.push(("DEBUG", "1".to_owned()));
     }
-    pairs
-        .into_iter()
-        .map(|(name, value)| (format!("RUNNER_{name}"), value))
-        .collect()
+    pairs.into_iter().map(|(name, value)| (format!("RUNNER_{name}"), value)).collect()
 }
 
 fn service_context(runner: &Runner) -> Vec<(String, String)> {
@@ -211,10 +166,7 @@ fn service_context(runner: &Runner) -> Vec<(String, String)> {
         ("ACTIONS_RUNTIME_TOKEN", runner.runtime_token.clone()),
         ("ACTIONS_RESULTS_URL", service.to_owned()),
     ];
-    pairs
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn text(path: &Path) -> String {

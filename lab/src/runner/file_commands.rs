@@ -16,9 +16,7 @@ pub(super) struct Parsed {
 /// Parses the bytes of a file.
 pub(super) fn parse(bytes: &[u8]) -> Parsed {
     let text = String::from_utf8_lossy(bytes);
-    let mut rest = Lines {
-        rest: text.strip_prefix('\u{feff}').unwrap_or(&text),
-    };
+    let mut rest = Lines { rest: text.strip_prefix('\u{feff}').unwrap_or(&text) };
     let mut parsed = Parsed::default();
     while let Some(line) = rest.next_line() {
         if line.text.is_empty() {
@@ -43,9 +41,7 @@ fn parse_entry(line: &str, rest: &mut Lines<'_>) -> Result<(String, String), Str
         (_, Some(heredoc)) => {
             let (name, delimiter) = (&line[..heredoc], &line[heredoc + 2..]);
             if name.is_empty() || delimiter.is_empty() {
-                return Err(format!(
-                    "Invalid format '{line}'. Name must not be empty and delimiter must not be empty"
-                ));
+                return Err(format!("Invalid format '{line}'. Name must not be empty and delimiter must not be empty"));
             }
             Ok((name.to_owned(), heredoc_value(delimiter, rest)?))
         }
@@ -58,9 +54,7 @@ fn heredoc_value(delimiter: &str, rest: &mut Lines<'_>) -> Result<String, String
     loop {
         match rest.next_line() {
             None => {
-                return Err(format!(
-                    "Invalid value. Matching delimiter not found '{delimiter}'"
-                ));
+                return Err(format!("Invalid value. Matching delimiter not found '{delimiter}'"));
             }
             Some(line) if line.text == delimiter => return Ok(value.join("\n")),
             Some(line) if !line.ended => {

@@ -75,10 +75,7 @@ pub struct Finished {
 impl Finished {
     /// The annotations of one level.
     pub fn annotations_of(&self, level: Level) -> Vec<&Annotation> {
-        self.annotations
-            .iter()
-            .filter(|annotation| annotation.level == level)
-            .collect()
+        self.annotations.iter().filter(|annotation| annotation.level == level).collect()
     }
 
     /// Everywhere a seeded secret can be read: see [`Finished::assert_no_secret_leaks`].
@@ -98,11 +95,7 @@ impl Finished {
         assert!(
             leaks.is_empty(),
             "secrets can be read:\n{}",
-            leaks
-                .iter()
-                .map(Leak::to_string)
-                .collect::<Vec<_>>()
-                .join("\n")
+            leaks.iter().map(Leak::to_string).collect::<Vec<_>>().join("\n")
         );
     }
 }
@@ -117,10 +110,7 @@ pub(super) struct End {
 }
 
 pub(super) fn collect(captured: Captured, end: End, job: JobPart) -> Finished {
-    let (raw_log, stderr) = (
-        captured.raw_log(),
-        String::from_utf8_lossy(&captured.stderr).into_owned(),
-    );
+    let (raw_log, stderr) = (captured.raw_log(), String::from_utf8_lossy(&captured.stderr).into_owned());
     let mut log = captured.log;
     // All files are read whatever the exit code, also after a cancel, in the runner's order.
     let env = read_env(&job.files.env, &mut log);
@@ -166,17 +156,10 @@ pub(super) fn collect(captured: Captured, end: End, job: JobPart) -> Finished {
 fn read_env(path: &Path, log: &mut StepLog) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     apply_pairs(path, "env", &mut env, log);
-    let blocked: Vec<String> = env
-        .keys()
-        .filter(|name| name.eq_ignore_ascii_case("NODE_OPTIONS"))
-        .cloned()
-        .collect();
+    let blocked: Vec<String> = env.keys().filter(|name| name.eq_ignore_ascii_case("NODE_OPTIONS")).cloned().collect();
     for name in blocked {
         env.remove(&name);
-        log.annotate(
-            Level::Error,
-            "Can't store NODE_OPTIONS output parameter using '$GITHUB_ENV' command.",
-        );
+        log.annotate(Level::Error, "Can't store NODE_OPTIONS output parameter using '$GITHUB_ENV' command.");
     }
     env
 }
@@ -185,10 +168,7 @@ fn read_env(path: &Path, log: &mut StepLog) -> BTreeMap<String, String> {
 fn apply_outputs(path: &Path, outputs: &mut BTreeMap<String, String>, log: &mut StepLog) {
     apply_pairs(path, "output", outputs, log);
     if outputs.remove("").is_some() {
-        log.fail(
-            &unable("output"),
-            "Value cannot be null. (Parameter 'name')",
-        );
+        log.fail(&unable("output"), "Value cannot be null. (Parameter 'name')");
     }
 }
 
@@ -216,10 +196,7 @@ fn upload_summary(written: &str, log: &mut StepLog) -> String {
         );
         return String::new();
     }
-    written
-        .lines()
-        .map(|line| log.masker.mask(line) + "\n")
-        .collect()
+    written.lines().map(|line| log.masker.mask(line) + "\n").collect()
 }
 
 fn read_lossy(path: &Path) -> String {

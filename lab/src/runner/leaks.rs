@@ -26,20 +26,12 @@ impl fmt::Display for Leak {
 }
 
 pub(super) fn find(finished: &Finished) -> Vec<Leak> {
-    let needles: Vec<Needle> = finished
-        .secrets
-        .iter()
-        .flat_map(|secret| needles(secret))
-        .collect();
+    let needles: Vec<Needle> = finished.secrets.iter().flat_map(|secret| needles(secret)).collect();
     let mut leaks = Vec::new();
     for (place, text) in places(finished) {
         for needle in &needles {
             if let Some(at) = text.find(&needle.text) {
-                let leak = Leak {
-                    place: place.clone(),
-                    form: needle.form,
-                    text: line_around(&text, at),
-                };
+                let leak = Leak { place: place.clone(), form: needle.form, text: line_around(&text, at) };
                 if !leaks.contains(&leak) {
                     leaks.push(leak);
                 }
@@ -56,23 +48,12 @@ fn places(finished: &Finished) -> Vec<(String, String)> {
         ("summary".to_owned(), finished.written_summary.clone()),
         ("command line".to_owned(), finished.argv.join(" ")),
     ];
-    for (kind, pairs) in [
-        ("output", &finished.outputs),
-        ("state", &finished.state),
-        ("env", &finished.env),
-    ] {
-        places.extend(
-            pairs
-                .iter()
-                .map(|(name, value)| (format!("{kind} {name}"), value.clone())),
-        );
+    for (kind, pairs) in [("output", &finished.outputs), ("state", &finished.state), ("env", &finished.env)] {
+        places.extend(pairs.iter().map(|(name, value)| (format!("{kind} {name}"), value.clone())));
     }
     for annotation in &finished.annotations {
         let title = annotation.title.as_deref().unwrap_or_default();
-        places.push((
-            "annotation".to_owned(),
-            format!("{title} {}", annotation.message),
-        ));
+        places.push(("annotation".to_owned(), format!("{title} {}", annotation.message)));
     }
     places
 }
@@ -80,10 +61,7 @@ fn places(finished: &Finished) -> Vec<(String, String)> {
 /// The raw log without the lines that hand a secret to the runner, which is what they are for.
 fn without_masks(raw_log: &str) -> String {
     let lines = raw_log.split(['\n', '\r']);
-    lines
-        .filter(|line| !line.trim_start().starts_with("::add-mask::"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    lines.filter(|line| !line.trim_start().starts_with("::add-mask::")).collect::<Vec<_>>().join("\n")
 }
 
 struct Needle {
@@ -104,39 +82,25 @@ fn is_armour(line: &str) -> bool {
 
 /// The value and its encoded forms, as far as those look different.
 fn forms(value: &str) -> Vec<Needle> {
-    let mut forms = vec![Needle {
-        form: "value",
-        text: value.to_owned(),
-    }];
+    let mut forms = vec![Needle { form: "value", text: value.to_owned() }];
     for (form, text) in [("JSON", json_escape(value)), ("URI", uri_escape(value))] {
         if text != value {
             forms.push(Needle { form, text });
         }
     }
-    let shifted = (0..3)
-        .map(|shift| base64_core(value, shift))
-        .filter(|text| text.len() >= SHORTEST_LINE);
-    forms.extend(shifted.map(|text| Needle {
-        form: "base64",
-        text,
-    }));
+    let shifted = (0..3).map(|shift| base64_core(value, shift)).filter(|text| text.len() >= SHORTEST_LINE);
+    forms.extend(shifted.map(|text| Needle { form: "base64", text }));
     forms
 }
 
 /// Base64 without the last, incomplete group, which looks different when more text follows.
 fn base64_core(value: &str, shift: usize) -> String {
     let encoded = base64_shifted(value, shift);
-    if encoded.ends_with('=') {
-        encoded[..encoded.len() - 4].to_owned()
-    } else {
-        encoded
-    }
+    if encoded.ends_with('=') { encoded[..encoded.len() - 4].to_owned() } else { encoded }
 }
 
 fn line_around(text: &str, at: usize) -> String {
     let start = text[..at].rfind(['\n', '\r']).map_or(0, |end| end + 1);
-    let end = text[at..]
-        .find(['\n', '\r'])
-        .map_or(text.len(), |end| at + end);
+    let end = text[at..].find(['\n', '\r']).map_or(text.len(), |end| at + end);
     text[start..end].to_owned()
 }

@@ -30,20 +30,12 @@ impl Masker {
             return;
         }
         self.forms.insert(value.to_owned());
-        self.forms.extend(
-            encoded_forms(value)
-                .into_iter()
-                .filter(|form| !form.is_empty()),
-        );
+        self.forms.extend(encoded_forms(value).into_iter().filter(|form| !form.is_empty()));
     }
 
     /// Replaces every run of overlapping or adjacent secrets by `***`.
     pub(super) fn mask(&self, text: &str) -> String {
-        let mut hits: Vec<(usize, usize)> = self
-            .forms
-            .iter()
-            .flat_map(|form| occurrences(text, form))
-            .collect();
+        let mut hits: Vec<(usize, usize)> = self.forms.iter().flat_map(|form| occurrences(text, form)).collect();
         if hits.is_empty() {
             return text.to_owned();
         }
@@ -62,20 +54,13 @@ impl Masker {
 
 /// The trimmed, non-empty lines of a secret, which the runner registers one by one.
 pub(super) fn lines_of(value: &str) -> impl Iterator<Item = &str> {
-    value
-        .split(['\r', '\n'])
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
+    value.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty())
 }
 
 /// Base64 of a value without its first `shift` bytes: the form it takes inside a longer encoded text.
 pub(super) fn base64_shifted(value: &str, shift: usize) -> String {
     let bytes = value.as_bytes();
-    BASE64.encode(if bytes.len() > shift {
-        &bytes[shift..]
-    } else {
-        bytes
-    })
+    BASE64.encode(if bytes.len() > shift { &bytes[shift..] } else { bytes })
 }
 
 /// The inside of a JSON string literal.
@@ -86,11 +71,7 @@ pub(super) fn json_escape(value: &str) -> String {
 
 /// `Uri.EscapeDataString`: everything but RFC 3986's unreserved characters.
 pub(super) fn uri_escape(value: &str) -> String {
-    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'_')
-        .remove(b'.')
-        .remove(b'~');
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
     utf8_percent_encode(value, RESERVED).to_string()
 }
 
@@ -111,36 +92,20 @@ fn encoded_forms(value: &str) -> [String; 11] {
 }
 
 fn xml_escape(value: &str) -> String {
-    value
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&apos;")
+    value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&apos;")
 }
 
 fn without_quotes(value: &str) -> String {
-    let inner = value
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    inner
-        .filter(|inner| inner.len() > 6)
-        .unwrap_or_default()
-        .to_owned()
+    let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    inner.filter(|inner| inner.len() > 6).unwrap_or_default().to_owned()
 }
 
 /// PowerShell prints a failed command in sections that end at an ampersand.
 const SHORTEST_SECTION: usize = 6;
 
 fn before_ampersand(value: &str) -> String {
-    let end = value
-        .find("&+")
-        .map(|at| at + 2)
-        .or_else(|| value.rfind('&').map(|at| at + 1));
-    end.map(|end| &value[..end])
-        .filter(|section| section.len() >= SHORTEST_SECTION)
-        .unwrap_or_default()
-        .to_owned()
+    let end = value.find("&+").map(|at| at + 2).or_else(|| value.rfind('&').map(|at| at + 1));
+    end.map(|end| &value[..end]).filter(|section| section.len() >= SHORTEST_SECTION).unwrap_or_default().to_owned()
 }
 
 fn after_ampersand(value: &str) -> String {
@@ -153,11 +118,7 @@ fn after_ampersand(value: &str) -> String {
         }
         None => value.rfind('&').map_or("", |at| &value[at + 1..]),
     };
-    if section.len() >= SHORTEST_SECTION {
-        section.to_owned()
-    } else {
-        String::new()
-    }
+    if section.len() >= SHORTEST_SECTION { section.to_owned() } else { String::new() }
 }
 
 /// All places where `needle` stands in `text`, overlapping ones too.

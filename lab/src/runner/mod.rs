@@ -97,8 +97,7 @@ impl Runner {
     /// # Panics
     /// When no temporary directory can be made.
     pub fn new() -> Runner {
-        let dirs =
-            WorkDir::create().expect("the runner emulation needs a writable temporary directory");
+        let dirs = WorkDir::create().expect("the runner emulation needs a writable temporary directory");
         let token = format!("ghs_{}", uuid::Uuid::new_v4().simple());
         let runtime_token = format!("runtime-{}", uuid::Uuid::new_v4().simple());
         Runner {
@@ -130,8 +129,7 @@ impl Runner {
 
     /// `with:` of the step. The name is that of action.yml; the runner does not look at its case.
     pub fn input(mut self, name: &str, value: &str) -> Runner {
-        self.with
-            .retain(|known, _| !known.eq_ignore_ascii_case(name));
+        self.with.retain(|known, _| !known.eq_ignore_ascii_case(name));
         self.with.insert(name.to_owned(), value.to_owned());
         self
     }
@@ -139,9 +137,7 @@ impl Runner {
     /// The inputs that action.yml declares, with their defaults: each is in the environment, be it empty. The default
     /// `${{ github.token }}` becomes the token of the job. See [`declared_from_action_yml`].
     pub fn declared<N: AsRef<str>, D: AsRef<str>>(mut self, inputs: &[(N, D)]) -> Runner {
-        let pairs = inputs
-            .iter()
-            .map(|(name, default)| (name.as_ref().to_owned(), default.as_ref().to_owned()));
+        let pairs = inputs.iter().map(|(name, default)| (name.as_ref().to_owned(), default.as_ref().to_owned()));
         self.declared = pairs.collect();
         self
     }
@@ -305,9 +301,7 @@ impl Runner {
 
     #[track_caller]
     fn start_binary(&self, binary: &Path, argv0: Option<&str>, main: Option<&Finished>) -> Running {
-        let program = binary
-            .canonicalize()
-            .unwrap_or_else(|error| panic!("finding {}: {error}", binary.display()));
+        let program = binary.canonicalize().unwrap_or_else(|error| panic!("finding {}: {error}", binary.display()));
         let (files, mut env) = self.prepare_stage(main);
         environment::add_watermarks(&mut env);
         let mut command = Command::new(&program);
@@ -320,20 +314,13 @@ impl Runner {
     }
 
     #[track_caller]
-    fn start_image(
-        &self,
-        image: &str,
-        entrypoint: Option<&str>,
-        main: Option<&Finished>,
-    ) -> Running {
+    fn start_image(&self, image: &str, entrypoint: Option<&str>, main: Option<&Finished>) -> Running {
         let (files, env) = self.prepare_stage(main);
         let mut mounts = self.dirs.mounts().to_vec();
         mounts.retain(|(_, inside)| self.mounts_runner_temp || *inside != RUNNER_TEMP);
         let paths = PathMap::of_container(&self.dirs, &mounts);
-        let mut env: BTreeMap<String, String> = env
-            .into_iter()
-            .map(|(name, value)| (name, paths.to_step(&value)))
-            .collect();
+        let mut env: BTreeMap<String, String> =
+            env.into_iter().map(|(name, value)| (name, paths.to_step(&value))).collect();
         let container = Container::named_after(image);
         let run = DockerRun {
             image,
@@ -353,13 +340,10 @@ impl Runner {
     /// The files of a stage, and its environment with host paths.
     #[track_caller]
     fn prepare_stage(&self, main: Option<&Finished>) -> (StageFiles, BTreeMap<String, String>) {
-        let files = StageFiles::create(&self.dirs)
-            .expect("the files of a stage lie in the runner's temporary directory");
-        std::fs::write(
-            self.dirs.workflow.join("event.json"),
-            self.event.to_string(),
-        )
-        .expect("the event lies in the runner's temporary directory");
+        let files =
+            StageFiles::create(&self.dirs).expect("the files of a stage lie in the runner's temporary directory");
+        std::fs::write(self.dirs.workflow.join("event.json"), self.event.to_string())
+            .expect("the event lies in the runner's temporary directory");
         let state = main.map(|main| main.state.clone()).unwrap_or_default();
         let env = environment::of_stage(self, &files, &state);
         (files, env)
@@ -386,36 +370,18 @@ impl Runner {
     }
 
     #[track_caller]
-    fn start(
-        &self,
-        mut command: Command,
-        paths: PathMap,
-        job: JobPart,
-        main: Option<&Finished>,
-    ) -> Running {
+    fn start(&self, mut command: Command, paths: PathMap, job: JobPart, main: Option<&Finished>) -> Running {
         let mut log = StepLog::new(self.masker(main), paths, self.debug);
         let unexpected = environment::unexpected_inputs(self);
         if !unexpected.is_empty() {
-            let known: Vec<&str> = self
-                .declared
-                .iter()
-                .map(|(name, _)| name.as_str())
-                .collect();
+            let known: Vec<&str> = self.declared.iter().map(|(name, _)| name.as_str()).collect();
             let (unexpected, known) = (unexpected.join("', '"), known.join("', '"));
-            log.annotate(
-                Level::Warning,
-                &format!("Unexpected input(s) '{unexpected}', valid inputs are ['{known}']"),
-            );
+            log.annotate(Level::Warning, &format!("Unexpected input(s) '{unexpected}', valid inputs are ['{known}']"));
         }
         command.current_dir(&self.dirs.workspace);
         let program = command.get_program().to_owned();
-        Running::start(Launch {
-            command,
-            log,
-            separate_stderr: self.separate_stderr,
-            job,
-        })
-        .unwrap_or_else(|error| panic!("starting {}: {error}", program.display()))
+        Running::start(Launch { command, log, separate_stderr: self.separate_stderr, job })
+            .unwrap_or_else(|error| panic!("starting {}: {error}", program.display()))
     }
 
     /// The masks of the job: its secrets, and what an earlier stage added.

@@ -30,12 +30,7 @@ impl WorkDir {
             temp,
             _root: root,
         };
-        for dir in [
-            &dirs.workspace,
-            &dirs.home,
-            &dirs.workflow,
-            &dirs.file_commands,
-        ] {
+        for dir in [&dirs.workspace, &dirs.home, &dirs.workflow, &dirs.file_commands] {
             std::fs::create_dir_all(dir)?;
         }
         Ok(dirs)
@@ -68,44 +63,24 @@ pub(super) struct PathMap {
 impl PathMap {
     /// For a step that runs as a plain process and sees the runner's own paths.
     pub(super) fn of_host(dirs: &WorkDir) -> PathMap {
-        PathMap {
-            workspace: dirs.workspace.display().to_string(),
-            mounts: Vec::new(),
-        }
+        PathMap { workspace: dirs.workspace.display().to_string(), mounts: Vec::new() }
     }
 
     /// For a step in a container with these mounts.
     pub(super) fn of_container(dirs: &WorkDir, mounts: &[(&Path, &str)]) -> PathMap {
-        let mounts = mounts
-            .iter()
-            .map(|(host, inside)| (host.display().to_string(), (*inside).to_owned()));
-        PathMap {
-            mounts: mounts.collect(),
-            ..PathMap::of_host(dirs)
-        }
+        let mounts = mounts.iter().map(|(host, inside)| (host.display().to_string(), (*inside).to_owned()));
+        PathMap { mounts: mounts.collect(), ..PathMap::of_host(dirs) }
     }
 
     /// `TranslateToContainerPath`: only a whole value or a leading directory is replaced, first match wins.
     pub(super) fn to_step(&self, value: &str) -> String {
-        translate(
-            value,
-            self.mounts
-                .iter()
-                .map(|(host, inside)| (host.as_str(), inside.as_str())),
-        )
+        translate(value, self.mounts.iter().map(|(host, inside)| (host.as_str(), inside.as_str())))
     }
 
     /// The `file` of an annotation, as the runner stores it: a host path, relative where it lies in the workspace.
     pub(super) fn relative_to_workspace(&self, file: &str) -> String {
-        let host = translate(
-            file,
-            self.mounts
-                .iter()
-                .map(|(host, inside)| (inside.as_str(), host.as_str())),
-        );
-        let relative = host
-            .strip_prefix(&self.workspace)
-            .and_then(|rest| rest.strip_prefix('/'));
+        let host = translate(file, self.mounts.iter().map(|(host, inside)| (inside.as_str(), host.as_str())));
+        let relative = host.strip_prefix(&self.workspace).and_then(|rest| rest.strip_prefix('/'));
         relative.map(str::to_owned).unwrap_or(host)
     }
 }

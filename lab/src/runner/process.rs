@@ -21,10 +21,8 @@ use super::step_log::StepLog;
 
 /// How the runner cancels a step (`ProcessInvoker.cs`): this signal, then this long until the next one. After the last
 /// it kills the process that it started, and only that.
-pub const CANCEL_SCHEDULE: [(Signal, Duration); 2] = [
-    (Signal::INT, Duration::from_millis(7500)),
-    (Signal::TERM, Duration::from_millis(2500)),
-];
+pub const CANCEL_SCHEDULE: [(Signal, Duration); 2] =
+    [(Signal::INT, Duration::from_millis(7500)), (Signal::TERM, Duration::from_millis(2500))];
 /// How long output is still read after the process itself has ended, when something else holds the pipe.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
@@ -70,11 +68,7 @@ impl Running {
         } else {
             stdout_writer.try_clone()?
         };
-        launch
-            .command
-            .stdin(Stdio::null())
-            .stdout(stdout_writer)
-            .stderr(stderr_writer);
+        launch.command.stdin(Stdio::null()).stdout(stdout_writer).stderr(stderr_writer);
         let started = Instant::now();
         let process = Process::spawn(&mut launch.command)?;
         // The command holds the writing ends; as long as it lives, the pipes have no end.
@@ -84,12 +78,7 @@ impl Running {
             let output = Arc::clone(&output);
             thread::spawn(move || output.read(pipe, stream));
         }
-        Ok(Running {
-            process,
-            output,
-            started,
-            job: launch.job,
-        })
+        Ok(Running { process, output, started, job: launch.job })
     }
 
     /// The process that the runner started: the binary, or the docker client.
@@ -121,22 +110,11 @@ impl Running {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if output.open_streams == 0 || left.is_zero() {
-                let why = if left.is_zero() {
-                    format!("within {patience:?}")
-                } else {
-                    "before the output ended".into()
-                };
-                panic!(
-                    "no line with {pattern:?} {why}; the log is:\n{}",
-                    output.raw_log()
-                );
+                let why =
+                    if left.is_zero() { format!("within {patience:?}") } else { "before the output ended".into() };
+                panic!("no line with {pattern:?} {why}; the log is:\n{}", output.raw_log());
             }
-            output = self
-                .output
-                .changed
-                .wait_timeout(output, left)
-                .expect(POISONED)
-                .0;
+            output = self.output.changed.wait_timeout(output, left).expect(POISONED).0;
         }
     }
 
@@ -169,10 +147,7 @@ impl Running {
     pub fn wait(self) -> Finished {
         let limit = self.job.time_limit;
         if !self.process.ends_within(limit) {
-            panic!(
-                "the stage did not end within {limit:?}; the log is:\n{}",
-                self.raw_log()
-            );
+            panic!("the stage did not end within {limit:?}; the log is:\n{}", self.raw_log());
         }
         self.finish(false)
     }
@@ -184,12 +159,7 @@ impl Running {
         let captured = self.output.take();
         finished::collect(
             captured,
-            finished::End {
-                exit_code: exit_code(end.status),
-                cancelled,
-                duration,
-                max_rss: end.rusage.maxrss,
-            },
+            finished::End { exit_code: exit_code(end.status), cancelled, duration, max_rss: end.rusage.maxrss },
             self.job,
         )
     }
@@ -207,11 +177,7 @@ impl Process {
     fn spawn(command: &mut Command) -> io::Result<Process> {
         let mut child = command.spawn()?;
         match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Process {
-                child,
-                pidfd,
-                reaped: false,
-            }),
+            Ok(pidfd) => Ok(Process { child, pidfd, reaped: false }),
             Err(error) => {
                 child.kill()?;
                 child.wait()?;
@@ -222,8 +188,7 @@ impl Process {
 
     #[track_caller]
     fn signal(&self, signal: Signal) {
-        pidfd_send_signal(&self.pidfd, signal)
-            .expect("a child that has not been waited for takes signals");
+        pidfd_send_signal(&self.pidfd, signal).expect("a child that has not been waited for takes signals");
     }
 
     /// Whether it ends in time; it stays a zombie until reaped.
@@ -231,31 +196,19 @@ impl Process {
         let deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec {
-                tv_sec: left.as_secs() as i64,
-                tv_nsec: i64::from(left.subsec_nanos()),
-            };
-            match poll(
-                &mut [PollFd::new(&self.pidfd, PollFlags::IN)],
-                Some(&timeout),
-            ) {
+            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&timeout)) {
                 Ok(0) => return false,
                 Ok(_) => return true,
                 Err(rustix::io::Errno::INTR) => {}
-                Err(error) => panic!(
-                    "waiting for the end of process {}: {error}",
-                    self.child.id()
-                ),
+                Err(error) => panic!("waiting for the end of process {}: {error}", self.child.id()),
             }
         }
     }
 
     #[track_caller]
     fn reap(&mut self) -> ResUse {
-        let end = self
-            .child
-            .wait4()
-            .expect("nobody else waits for the children of the runner emulation");
+        let end = self.child.wait4().expect("nobody else waits for the children of the runner emulation");
         self.reaped = true;
         end
     }
@@ -272,10 +225,7 @@ impl Drop for Process {
 
 /// As .NET reports it: 128 plus the number for a process that a signal ended.
 fn exit_code(status: ExitStatus) -> i32 {
-    status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal))
-        .unwrap_or(-1)
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }
 
 const POISONED: &str = "a thread of the runner emulation panicked while it read the output";
@@ -316,14 +266,7 @@ impl Captured {
 
 impl Output {
     fn new(log: StepLog, open_streams: usize) -> Output {
-        Output {
-            captured: Mutex::new(Captured {
-                log,
-                open_streams,
-                ..Captured::default()
-            }),
-            changed: Condvar::new(),
-        }
+        Output { captured: Mutex::new(Captured { log, open_streams, ..Captured::default() }), changed: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Captured> {
@@ -343,11 +286,7 @@ impl Output {
             if matches!(stream, Stream::Err) {
                 captured.stderr.extend_from_slice(bytes);
             }
-            let lines = if count == 0 {
-                splitter.finish()
-            } else {
-                splitter.feed(bytes)
-            };
+            let lines = if count == 0 { splitter.finish() } else { splitter.feed(bytes) };
             for line in lines {
                 captured.take_line(&line);
             }
@@ -365,18 +304,9 @@ impl Output {
     /// Takes everything once the streams have ended, or [`DRAIN_TIME`] is over.
     fn take(&self) -> Captured {
         let still_open = |captured: &mut Captured| captured.open_streams > 0;
-        let (mut captured, _) = self
-            .changed
-            .wait_timeout_while(self.lock(), DRAIN_TIME, still_open)
-            .expect(POISONED);
+        let (mut captured, _) = self.changed.wait_timeout_while(self.lock(), DRAIN_TIME, still_open).expect(POISONED);
         let open_streams = captured.open_streams;
-        std::mem::replace(
-            &mut captured,
-            Captured {
-                open_streams,
-                ..Captured::default()
-            },
-        )
+        std::mem::replace(&mut captured, Captured { open_streams, ..Captured::default() })
     }
 }
 
@@ -403,10 +333,6 @@ impl LineSplitter {
 
     /// The last line, when it had no end.
     pub(super) fn finish(&mut self) -> Vec<Vec<u8>> {
-        if self.pending.is_empty() {
-            Vec::new()
-        } else {
-            vec![std::mem::take(&mut self.pending)]
-        }
+        if self.pending.is_empty() { Vec::new() } else { vec![std::mem::take(&mut self.pending)] }
     }
 }

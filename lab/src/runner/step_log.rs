@@ -87,13 +87,7 @@ pub(super) struct StepLog {
 impl StepLog {
     pub(super) fn new(masker: Masker, paths: PathMap, debug: bool) -> StepLog {
         // With step debugging on, the runner echoes commands from the start.
-        StepLog {
-            masker,
-            paths,
-            debug,
-            echo: debug,
-            ..StepLog::default()
-        }
+        StepLog { masker, paths, debug, echo: debug, ..StepLog::default() }
     }
 
     /// Takes one line of the step's output, without its line end.
@@ -108,31 +102,19 @@ impl StepLog {
             return self.write_output(line);
         }
         let name = command.name.to_ascii_lowercase();
-        let omit_echo = matches!(
-            name.as_str(),
-            "add-mask" | "debug" | "error" | "warning" | "notice"
-        );
+        let omit_echo = matches!(name.as_str(), "add-mask" | "debug" | "error" | "warning" | "notice");
         if self.echo && !omit_echo {
             self.write_output(line);
         }
         if let Err(CommandError(reason)) = self.carry_out(&name, &command, line) {
             let shown = if omit_echo { name.as_str() } else { line };
-            self.fail(
-                &format!("Unable to process command '{shown}' successfully."),
-                &reason,
-            );
+            self.fail(&format!("Unable to process command '{shown}' successfully."), &reason);
         }
     }
 
     /// Adds an annotation of the runner's own.
     pub(super) fn annotate(&mut self, level: Level, message: &str) {
-        self.add_annotation(Annotation {
-            level,
-            title: None,
-            file: None,
-            line: None,
-            message: message.to_owned(),
-        });
+        self.add_annotation(Annotation { level, title: None, file: None, line: None, message: message.to_owned() });
     }
 
     /// Two error annotations and a failed step: what the runner does when a command cannot be carried out.
@@ -170,9 +152,7 @@ impl StepLog {
                 )));
             }
             other => {
-                return Err(CommandError(format!(
-                    "problem matchers (`{other}`) are not part of this emulation"
-                )));
+                return Err(CommandError(format!("problem matchers (`{other}`) are not part of this emulation")));
             }
         }
         Ok(())
@@ -180,11 +160,7 @@ impl StepLog {
 
     fn add_issue(&mut self, level: Level, command: &Command) {
         let property = |name| command.property(name).map(str::to_owned);
-        let number = |name| {
-            command
-                .property(name)
-                .and_then(|text| text.trim().parse::<u32>().ok())
-        };
+        let number = |name| command.property(name).and_then(|text| text.trim().parse::<u32>().ok());
         let line = match (number("line"), number("endLine")) {
             (Some(line), Some(end)) if end < line => None,
             (line, end) => line.or(end),
@@ -192,30 +168,19 @@ impl StepLog {
         self.add_annotation(Annotation {
             level,
             title: property("title"),
-            file: command
-                .property("file")
-                .map(|file| self.paths.relative_to_workspace(file)),
+            file: command.property("file").map(|file| self.paths.relative_to_workspace(file)),
             line,
             message: command.data.clone(),
         });
     }
 
     fn add_annotation(&mut self, mut annotation: Annotation) {
-        annotation.message = self
-            .masker
-            .mask(&annotation.message)
-            .chars()
-            .take(ANNOTATION_LENGTH)
-            .collect();
+        annotation.message = self.masker.mask(&annotation.message).chars().take(ANNOTATION_LENGTH).collect();
         annotation.title = annotation.title.map(|title| self.masker.mask(&title));
         if !annotation.message.is_empty() {
             self.write_output(&format!("{}{}", annotation.level.tag(), annotation.message));
         }
-        let same_level = self
-            .annotations
-            .iter()
-            .filter(|known| known.level == annotation.level)
-            .count();
+        let same_level = self.annotations.iter().filter(|known| known.level == annotation.level).count();
         if same_level < ANNOTATIONS_PER_LEVEL {
             self.annotations.push(annotation);
         } else {
@@ -225,10 +190,7 @@ impl StepLog {
 
     fn add_mask(&mut self, value: &str) {
         if value.trim().is_empty() {
-            return self.annotate(
-                Level::Warning,
-                "Can't add secret mask for empty string in ##[add-mask] command.",
-            );
+            return self.annotate(Level::Warning, "Can't add secret mask for empty string in ##[add-mask] command.");
         }
         if self.echo {
             self.write_output("::add-mask::***");
@@ -239,11 +201,7 @@ impl StepLog {
 
     fn open_group(&mut self, title: &str) {
         self.write_line(format!("##[group]{title}"));
-        self.groups.push(Group {
-            title: self.masker.mask(title),
-            lines: Vec::new(),
-            closed: false,
-        });
+        self.groups.push(Group { title: self.masker.mask(title), lines: Vec::new(), closed: false });
     }
 
     fn close_group(&mut self) {
@@ -254,10 +212,7 @@ impl StepLog {
     }
 
     fn stop(&mut self, token: &str, line: &str) -> Result<(), CommandError> {
-        if token.is_empty()
-            || commands::is_registered(token)
-            || token.eq_ignore_ascii_case("pause-logging")
-        {
+        if token.is_empty() || commands::is_registered(token) || token.eq_ignore_ascii_case("pause-logging") {
             return Err(CommandError(
                 "You cannot use a endToken that is an empty string, the string 'pause-logging', or another workflow command.".to_owned(),
             ));
@@ -293,12 +248,10 @@ impl StepLog {
 }
 
 fn required_name(command: &Command) -> Result<String, CommandError> {
-    command.property("name").map(str::to_owned).ok_or_else(|| {
-        CommandError(format!(
-            "Required field 'name' is missing in ##[{}] command.",
-            command.name
-        ))
-    })
+    command
+        .property("name")
+        .map(str::to_owned)
+        .ok_or_else(|| CommandError(format!("Required field 'name' is missing in ##[{}] command.", command.name)))
 }
 
 fn echo_switch(data: &str) -> Result<bool, CommandError> {

@@ -20,9 +20,7 @@ fn step() -> PathBuf {
 }
 
 fn data(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("data/runner")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data/runner").join(name)
 }
 
 /// A runner whose step runs this shell script.

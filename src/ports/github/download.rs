@@ -37,8 +37,9 @@ struct Broken {
 }
 
 impl Broken {
+    /// The network failed us: nothing is wrong with the artifact.
     fn again(error: String) -> Self {
-        Self { error: GithubError::BadDownload(error), again: true }
+        Self { error: GithubError::Unavailable(error), again: true }
     }
 
     fn never(error: String) -> Self {

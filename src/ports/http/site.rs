@@ -111,7 +111,8 @@ impl Site for HttpSite {
             .client
             .get(self.target(&get.path, door.address)?)
             .header(HOST, self.host_header())
-            .header(ACCEPT, "*/*")
+            // An app that is asked for JSON renders no error page, and so compiles no view: asking changes nothing on the server.
+            .header(ACCEPT, "application/json, */*;q=0.5")
             // A body that is not compressed has the length that the bundle says.
             .header(ACCEPT_ENCODING, "identity")
             .timeout(get.timeout);

@@ -22,6 +22,7 @@ use self::{
     read::Limits,
     tree::Tree,
 };
+use super::artifact::megabytes;
 use crate::{
     domain::{
         Failure,
@@ -123,10 +124,10 @@ pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
         return Err(refusal);
     }
     let text = format!(
-        "{}: {} files, {} bytes; {} left out",
+        "{}: {} files, {}; {} left out",
         report.score(),
         tree.files().count(),
-        tree.size(),
+        megabytes(tree.size()),
         tree.left_out.len()
     );
     *cx.found.borrow_mut() = Some(Arc::new(tree));
@@ -139,8 +140,12 @@ pub async fn pack(cx: &Build, io: &Io) -> StepResult {
     let total = Some(tree.size());
     let work = move |pace: &pace::Pace| pack::write(&tree, &manifest, &files, pace);
     let packed = cx.background.run(io, &*cx.clock, "packing", total, work).await?;
-    let text =
-        format!("{}: {} files, {} bytes", bundle::file_name(&cx.inputs.commit), cx.manifest.files.len(), packed.size);
+    let text = format!(
+        "{}: {} files, {}",
+        bundle::file_name(&cx.inputs.commit),
+        cx.manifest.files.len(),
+        megabytes(packed.size)
+    );
     *cx.packed.borrow_mut() = Some(packed);
     Ok(Done::passed(text))
 }

@@ -12,7 +12,8 @@ esac
 mkdir -p "$RELEASES"
 if [ -e "$DIR" ] || [ -L "$DIR" ]; then refuse "$DIR exists already" "releases are named by the second; start the release again"; fi
 mkdir "$DIR"
-tar -xzf "$FILE" -C "$DIR" --no-same-owner
+# The entries of a bundle all have one time. Files get the time of their release instead: web servers make ETags of it.
+tar -xzf "$FILE" -C "$DIR" --no-same-owner --touch
 found=$(find "$DIR" -type f | wc -l)
 if [ "$found" -ne "$FILES" ]; then refuse "$found files were unpacked, the bundle's manifest names $FILES"; fi
 

@@ -5,11 +5,7 @@ const SECRET: &str = "correct horse/battery";
 
 fn leaks_of(script: &str) -> Vec<(String, &'static str)> {
     let finished = runner_of(script).secret(SECRET).run_binary(step());
-    finished
-        .secret_leaks()
-        .into_iter()
-        .map(|leak| (leak.place, leak.form))
-        .collect()
+    finished.secret_leaks().into_iter().map(|leak| (leak.place, leak.form)).collect()
 }
 
 fn leak(place: &str, form: &'static str) -> (String, &'static str) {
@@ -20,14 +16,8 @@ fn leak(place: &str, form: &'static str) -> (String, &'static str) {
 #[test]
 fn a_secret_is_found_wherever_it_can_be_read() {
     // The log is masked, for the server knows the secret; the step printed it all the same.
-    assert_eq!(
-        leaks_of("echo 'it is correct horse/battery'"),
-        [leak("raw log", "value")]
-    );
-    assert_eq!(
-        leaks_of("echo correct%20horse%2Fbattery"),
-        [leak("raw log", "URI")]
-    );
+    assert_eq!(leaks_of("echo 'it is correct horse/battery'"), [leak("raw log", "value")]);
+    assert_eq!(leaks_of("echo correct%20horse%2Fbattery"), [leak("raw log", "URI")]);
     // Base64 of `user:` and the secret and `!`: the runner does not know this form, so the log shows it as well.
     let basic = leaks_of("echo Authorization: Basic dXNlcjpjb3JyZWN0IGhvcnNlL2JhdHRlcnkh");
     assert_eq!(basic, [leak("log", "base64"), leak("raw log", "base64")]);
@@ -35,18 +25,9 @@ fn a_secret_is_found_wherever_it_can_be_read() {
         leaks_of("echo 'url=https://x/?t=correct horse/battery' >> $GITHUB_OUTPUT"),
         [leak("output url", "value")]
     );
-    assert_eq!(
-        leaks_of("echo 'key=correct horse/battery' >> $GITHUB_STATE"),
-        [leak("state key", "value")]
-    );
-    assert_eq!(
-        leaks_of("echo 'key=correct horse/battery' >> $GITHUB_ENV"),
-        [leak("env key", "value")]
-    );
-    assert_eq!(
-        leaks_of("echo 'token `correct horse/battery`' >> $GITHUB_STEP_SUMMARY"),
-        [leak("summary", "value")]
-    );
+    assert_eq!(leaks_of("echo 'key=correct horse/battery' >> $GITHUB_STATE"), [leak("state key", "value")]);
+    assert_eq!(leaks_of("echo 'key=correct horse/battery' >> $GITHUB_ENV"), [leak("env key", "value")]);
+    assert_eq!(leaks_of("echo 'token `correct horse/battery`' >> $GITHUB_STEP_SUMMARY"), [leak("summary", "value")]);
 }
 
 #[test]
@@ -60,10 +41,7 @@ fn one_line_of_a_key_is_a_leak_but_its_armour_is_not() {
     let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\nabc\n-----END OPENSSH PRIVATE KEY-----\n";
     let run = |script: &str| -> Finished { runner_of(script).secret(key).run_binary(step()) };
     run("echo 'no -----BEGIN OPENSSH PRIVATE KEY----- in it'; echo abc").assert_no_secret_leaks();
-    assert_eq!(
-        run("echo b3BlbnNzaC1rZXktdjEAAAAA").secret_leaks()[0].place,
-        "raw log"
-    );
+    assert_eq!(run("echo b3BlbnNzaC1rZXktdjEAAAAA").secret_leaks()[0].place, "raw log");
 }
 
 #[test]
@@ -73,18 +51,11 @@ fn the_tokens_of_the_job_are_secrets_too() {
     assert_eq!(finished.secret_leaks()[0].place, "raw log");
     let token = Runner::new().declared(&[("github-token", "${{ github.token }}")]);
     let finished = token.run_binary("/usr/bin/env");
-    assert!(
-        finished.log.contains("INPUT_GITHUB-TOKEN=***"),
-        "{}",
-        finished.log
-    );
+    assert!(finished.log.contains("INPUT_GITHUB-TOKEN=***"), "{}", finished.log);
 }
 
 #[test]
 #[should_panic(expected = "raw log (value): correct horse/battery")]
 fn the_assertion_names_the_place() {
-    runner_of("echo 'correct horse/battery'")
-        .secret(SECRET)
-        .run_binary(step())
-        .assert_no_secret_leaks();
+    runner_of("echo 'correct horse/battery'").secret(SECRET).run_binary(step()).assert_no_secret_leaks();
 }

@@ -14,9 +14,7 @@ struct Vectors<T> {
 
 fn vectors<T: for<'de> Deserialize<'de>>(file: &str) -> Vec<T> {
     let json = std::fs::read_to_string(data(file)).expect("the vectors are part of the repository");
-    serde_json::from_str::<Vectors<T>>(&json)
-        .expect("the vectors are well-formed")
-        .vectors
+    serde_json::from_str::<Vectors<T>>(&json).expect("the vectors are well-formed").vectors
 }
 
 #[derive(Deserialize)]
@@ -67,21 +65,12 @@ fn lines_parse_as_the_runner_parses_them() {
     assert_eq!(vectors.len(), 18);
     for vector in vectors {
         let expected = vector.parsed.map(|parsed| Command {
-            syntax: if parsed.syntax == "v2" {
-                Syntax::V2
-            } else {
-                Syntax::Legacy
-            },
+            syntax: if parsed.syntax == "v2" { Syntax::V2 } else { Syntax::Legacy },
             name: parsed.command,
             properties: parsed.properties,
             data: parsed.data,
         });
-        assert_eq!(
-            Command::parse(&vector.line, None),
-            expected,
-            "{}",
-            vector.line
-        );
+        assert_eq!(Command::parse(&vector.line, None), expected, "{}", vector.line);
     }
 }
 
@@ -107,17 +96,9 @@ fn a_secret_is_masked_in_every_encoding_that_the_runner_knows() {
         "p%22a%3Css%27w%26rd%2F1",
         "p&quot;a&lt;ss&apos;w&amp;rd/1",
     ] {
-        assert_eq!(
-            masker.mask(&format!("before {form} after")),
-            "before *** after",
-            "{form}"
-        );
+        assert_eq!(masker.mask(&format!("before {form} after")), "before *** after", "{form}");
     }
-    assert_eq!(
-        masker.mask("p\"a<ss"),
-        "p\"a<ss",
-        "a part of it is not the secret"
-    );
+    assert_eq!(masker.mask("p\"a<ss"), "p\"a<ss", "a part of it is not the secret");
 }
 
 #[test]
