@@ -283,6 +283,26 @@ fn scripts_uploads_and_tunnels_work_side_by_side() {
     assert_eq!(server.logins(), 1);
 }
 
+/// The reader is slower than the server at times and faster at others; neither waits for the other longer than it must.
+#[test]
+fn a_flood_of_log_lines_never_stands_still() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    let (mut lines, mut longest, mut last) = (0, Duration::ZERO, Instant::now());
+    let script = Script::new("test", "head -c 60000000 /dev/zero | tr '\\0' 'x' | fold -w 1000 >&2");
+    wait(ssh.run(script, &mut |_| {
+        lines += 1;
+        longest = longest.max(last.elapsed());
+        last = Instant::now();
+        if lines % 10_000 == 0 {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }))
+    .expect("an answer");
+    assert_eq!(lines, 60_000);
+    assert!(longest < Duration::from_secs(5), "{longest:?} without a line");
+}
+
 #[test]
 fn a_server_with_one_session_is_enough() {
     let server = Server::start("MaxSessions 1");
