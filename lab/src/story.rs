@@ -43,6 +43,18 @@ pub struct Built {
     _workspace: Runner,
 }
 
+impl Built {
+    /// Runs the job's `build-gate` step on a tree.
+    pub fn run(job: Runner, commit: &str, tree: &TempTree, binary: &Path) -> Result<Self> {
+        copy(tree.path(), job.workspace())?;
+        let finished = job.run_binary(binary);
+        ensure!(finished.exit_code == 0, "build-gate refused the tree:\n{}", finished.log);
+        let bundle = finished.outputs.get("bundle").context("build-gate gave no output `bundle`")?;
+        let bundle = job.workspace().join(bundle);
+        Ok(Self { commit: commit.to_owned(), finished, bundle, _workspace: job })
+    }
+}
+
 impl Story {
     /// Starts a server, and GitHub on loopback. `action` is the folder of `action.yml`; `binary` the built action.
     pub fn begin(binary: impl Into<PathBuf>, action: &Path, options: Options) -> Result<Self> {
@@ -77,13 +89,8 @@ impl Story {
 
     /// Runs `build-gate` on a tree, as the build workflow does, and hands over what it made.
     pub fn build(&self, commit: &str, tree: &TempTree) -> Result<Built> {
-        let workspace = self.runner(commit).input("stage", "build-gate").event("push", push(commit));
-        copy(tree.path(), workspace.workspace())?;
-        let finished = workspace.run_binary(&self.binary);
-        ensure!(finished.exit_code == 0, "build-gate refused the tree:\n{}", finished.log);
-        let bundle = finished.outputs.get("bundle").context("build-gate gave no output `bundle`")?;
-        let bundle = workspace.workspace().join(bundle);
-        Ok(Built { commit: commit.to_owned(), finished, bundle, _workspace: workspace })
+        let job = self.runner(commit).input("stage", "build-gate").event("push", push(commit));
+        Built::run(job, commit, tree, &self.binary)
     }
 
     /// Puts a built bundle where a green run of the build workflow leaves it. Returns the run's id.

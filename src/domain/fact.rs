@@ -20,6 +20,8 @@ pub mod key {
     pub const BUILD_RUN: &str = "build-run";
     /// [`ArtifactFact`](super::ArtifactFact)
     pub const ARTIFACT: &str = "artifact";
+    /// `String`: the name under which the workflow shall upload a bundle that was built here
+    pub const ARTIFACT_NAME: &str = "artifact-name";
     /// [`ReleaseName`](super::ReleaseName): the release this run makes
     pub const RELEASE: &str = "release";
     /// `String`: what was live before, as the link's last part says

@@ -45,14 +45,22 @@ const HELP_WIDTH: usize = 88;
 
 /// Reads the command line, whose first word is the program's name.
 pub fn read(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Line {
-    let matches = match command().try_get_matches_from(args) {
-        Ok(matches) => matches,
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let mut flags = Flags::default();
+    let matches = loop {
+        let error = match command().try_get_matches_from(&args) {
+            Ok(matches) => break matches,
+            Err(error) => error,
+        };
+        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             return Line::Print(error.to_string());
         }
-        Err(error) => return Line::Run(Flags { problems: vec![unreadable(&error)], ..Flags::default() }),
+        flags.problems.push(unreadable(&error));
+        // One unknown flag must not hide what else is wrong: the rest is read without it.
+        if error.kind() != ErrorKind::UnknownArgument || !take_away(&mut args, &error) {
+            return Line::Run(flags);
+        }
     };
-    let mut flags = Flags::default();
     for input in INPUTS {
         let words: Vec<&str> =
             matches.get_many::<String>(input.name).into_iter().flatten().map(String::as_str).collect();
@@ -72,6 +80,20 @@ pub fn read(args: impl IntoIterator<Item = OsString>, environment: &Environment)
         flags.stage_word(word);
     }
     Line::Run(flags)
+}
+
+/// Takes the flag that an error is about out of the arguments, with its value. False if it is not there.
+fn take_away(args: &mut Vec<OsString>, error: &clap::Error) -> bool {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return false };
+    let name = flag.split('=').next().unwrap_or(flag);
+    let is_it = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.split('=').next() == Some(name));
+    let Some(at) = args.iter().position(is_it) else { return false };
+    let with_value = args[at].to_str().is_some_and(|arg| arg.contains('='));
+    args.remove(at);
+    if !with_value && args.get(at).is_some_and(|next| !next.to_string_lossy().starts_with('-')) {
+        args.remove(at);
+    }
+    true
 }
 
 impl Flags {

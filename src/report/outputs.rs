@@ -110,7 +110,10 @@ fn of_facts(story: &Story) -> Vec<(&'static str, Option<String>)> {
         ("build-run-id", story.fact::<BuildRun>(key::BUILD_RUN).map(|run| run.id.to_string())),
         ("bundle", bundle.as_ref().map(|bundle| bundle.file.clone())),
         ("bundle-sha256", bundle.map(|bundle| bundle.sha256.to_string())),
-        ("artifact-name", story.fact::<ArtifactFact>(key::ARTIFACT).map(|artifact| artifact.name)),
+        (
+            "artifact-name",
+            text(key::ARTIFACT_NAME).or_else(|| story.fact::<ArtifactFact>(key::ARTIFACT).map(|artifact| artifact.name)),
+        ),
         ("backup", story.fact::<BackupFact>(key::BACKUP).map(|backup| backup.path)),
         ("ledger", text(key::LEDGER)),
         ("url", text(key::URL)),

@@ -1,12 +1,17 @@
 //! Stories: what people do with the action, and what they would see. Real servers, real PHP, real OpenSSH; only GitHub is played.
 
 mod build;
+mod cancel;
 mod deploy;
+mod examples;
 mod github;
+mod image;
 mod inputs;
+mod outline;
 mod probe;
 mod refusals;
 mod rows;
+mod secrets;
 mod ssh;
 mod sshd;
 mod support;

@@ -185,6 +185,7 @@ pub async fn verify(cx: &Build, io: &Io) -> StepResult {
         )
         .hint("let nothing write to output-dir during the build; if that is not it, check the disk"));
     }
+    io.fact(key::ARTIFACT_NAME, &cx.inputs.artifact_name);
     io.fact(
         key::BUNDLE,
         BundleFact {

@@ -1,0 +1,118 @@
+//! The workflows in `examples/`, step by step as a user would copy them, against the lab.
+
+use std::{collections::BTreeMap, fs};
+
+use gated_deploy_lab::{
+    app::{self, Variant},
+    runner::Runner,
+    story::{Built, STAGING_PHRASE, Story, commit, push, run_id},
+};
+use serde_yaml::Value;
+
+use crate::support::{assert_ended, output, root, story};
+
+/// The steps of a workflow that use this action: what stands under `with`.
+fn steps(file: &str) -> Vec<BTreeMap<String, String>> {
+    let text = fs::read_to_string(root().join("examples/workflows").join(file)).expect("the example");
+    let workflow: Value = serde_yaml::from_str(&text).expect("YAML");
+    let jobs = workflow["jobs"].as_mapping().expect("jobs");
+    let steps = jobs.values().flat_map(|job| job["steps"].as_sequence().expect("steps"));
+    let ours = steps.filter(|step| step["uses"].as_str().is_some_and(|uses| uses.starts_with("OWNER/gated-deploy@")));
+    ours.map(|step| serde_yaml::from_value(step["with"].clone()).expect("texts under `with`")).collect()
+}
+
+/// Puts a step's inputs into a job. Expressions get the values that this story knows.
+fn with(runner: Runner, step: &BTreeMap<String, String>, expressions: &[(&str, &str)]) -> Runner {
+    step.iter().fold(runner, |runner, (name, given)| {
+        let value = match given.strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")) {
+            Some(expression) => {
+                let known = expressions.iter().find(|(known, _)| *known == expression.trim());
+                known.unwrap_or_else(|| panic!("no value for `{given}`")).1
+            }
+            None => given,
+        };
+        runner.input(name, value)
+    })
+}
+
+/// The example's policy with this lab's names in it.
+fn policy(story: &Story) -> String {
+    let text = fs::read_to_string(root().join("examples/gated-deploy.yml")).expect("the example");
+    let mut policy: Value = serde_yaml::from_str(&text).expect("YAML");
+    let site = story.staging_site();
+    policy["base-dir"] = site.base_dir.into();
+    let staging = &mut policy["environments"]["staging"];
+    staging["ssh-host"] = story.lab.ssh_addr().ip().to_string().into();
+    staging["ssh-port"] = u64::from(story.lab.ssh_addr().port()).into();
+    staging["url"] = site.url.into();
+    staging["health-address"] = story.lab.http_addr().to_string().into();
+    serde_yaml::to_string(&policy).expect("YAML")
+}
+
+#[test]
+fn the_example_workflows_build_a_bundle_and_release_it() {
+    let story = story();
+    let commit = commit("by the examples");
+
+    // Build artifacts, on a push.
+    let [gate] = steps("build-artifacts.yml").try_into().expect("one step");
+    let runner = with(story.runner(&commit).event("push", push(&commit)), &gate, &[]);
+    let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+    let built = Built::run(runner, &commit, &tree, story.binary()).expect("the gate passes");
+    assert_eq!(output(&built.finished, "artifact-name"), format!("deployment-bundle-{commit}"));
+    story.publish(&built).expect("the artifact");
+
+    // Deploy to staging, after that build and by hand.
+    let [deploy] = steps("deploy-staging.yml").try_into().expect("one step");
+    let site = story.staging_site();
+    let known_hosts = story.lab.known_hosts();
+    let completed = serde_json::json!({
+        "action": "completed",
+        "workflow_run": {
+            "id": run_id(&commit), "head_sha": commit, "head_branch": "develop", "event": "push",
+            "status": "completed", "conclusion": "success", "path": ".github/workflows/build-artifacts.yml",
+            "name": "Build artifacts", "run_attempt": 1,
+            "repository": { "full_name": "acme/shop" }, "head_repository": { "full_name": "acme/shop" },
+        },
+    });
+    let dispatched = serde_json::json!({ "inputs": { "approval": "" }, "ref": "refs/heads/develop" });
+    for (event, payload, approval, outcome) in
+        [("workflow_dispatch", dispatched, "", "planned"), ("workflow_run", completed, STAGING_PHRASE, "live")]
+    {
+        let runner = story.runner(&commit).secret(story.lab.private_key()).secret(&site.health_token);
+        let runner = runner.event(event, payload).input("github-token", story.github.token());
+        let expressions = [
+            ("github.event_name == 'workflow_run' && 'STAGING-TEST FREIGEGEBEN' || inputs.approval", approval),
+            ("secrets.STAGING_SSH_KEY", story.lab.private_key()),
+            ("vars.STAGING_KNOWN_HOSTS", &known_hosts),
+            ("secrets.HEALTHCHECK_TOKEN", &site.health_token),
+        ];
+        let runner = with(runner, &deploy, &expressions);
+        fs::create_dir_all(runner.workspace().join(".github")).expect("a folder");
+        fs::write(runner.workspace().join(".github/gated-deploy.yml"), policy(&story)).expect("the policy");
+
+        let finished = runner.run_binary(story.binary());
+
+        assert_ended(&finished, 0, outcome);
+        for report in ["report", "report-json"] {
+            let path = runner.workspace().join(output(&finished, report));
+            assert!(path.is_file(), "the output `{report}` can be uploaded: {}", path.display());
+        }
+    }
+    assert_eq!(story.served().expect("the site"), commit);
+}
+
+#[test]
+fn the_example_workflows_have_least_permissions_and_pinned_actions() {
+    for entry in fs::read_dir(root().join("examples/workflows")).expect("the examples") {
+        let text = fs::read_to_string(entry.expect("an example").path()).expect("text");
+        let workflow: Value = serde_yaml::from_str(&text).expect("YAML");
+        assert_eq!(workflow["permissions"], Value::Mapping(serde_yaml::Mapping::new()), "nothing by default");
+        assert_eq!(workflow["concurrency"]["cancel-in-progress"], Value::Bool(false), "F15: a running release is never cancelled by the next");
+        for line in text.lines().filter_map(|line| line.trim_start_matches([' ', '-']).strip_prefix("uses: ")) {
+            let (name, version) = line.split_once('@').expect("a version");
+            let sha = version.split(' ').next().is_some_and(|sha| sha.len() == 40 && sha.bytes().all(|b| b.is_ascii_hexdigit()));
+            assert!(sha || name == "OWNER/gated-deploy", "F14: {line} is not pinned to a commit");
+        }
+    }
+}

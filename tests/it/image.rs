@@ -1,0 +1,52 @@
+//! The image, as the runner starts it.
+
+use std::{net::IpAddr, process::Command};
+
+use gated_deploy_lab::{Options, action, app::Variant, story::Story, story::commit};
+
+use crate::support::{BINARY, assert_ended, assert_says, output, root};
+
+fn docker(args: &[&str]) -> String {
+    let output = Command::new("docker").args(args).output().expect("docker");
+    assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+}
+
+#[test]
+fn a_release_goes_live_through_the_image() {
+    let image = action::ensure(root()).expect("the image; `cargo xtask image` builds it");
+    // What the containers of this machine know it by.
+    let gateway: IpAddr = docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]).parse().expect("an address");
+    let story = Story::begin_at(BINARY, root(), Options::default(), gateway).expect("the lab");
+    let commit = commit("through the image");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let server = story.lab.container_ip().to_string();
+
+    let finished = story
+        .staging(&commit)
+        .input("ssh-host", &server)
+        .input("ssh-port", "22")
+        .input("ssh-known-hosts", &story.lab.known_hosts_for(&server, 22))
+        .input("health-address", &format!("{server}:80"))
+        .entrypoint("/usr/local/bin/gated-deploy")
+        .run_image(&image);
+
+    assert_ended(&finished, 0, "live");
+    assert_eq!(story.served().expect("the site"), commit);
+    assert_says(&finished.summary, &[output(&finished, "release"), "9/9"]);
+}
+
+#[test]
+fn the_image_is_small_and_holds_what_it_needs() {
+    let image = action::ensure(root()).expect("the image; `cargo xtask image` builds it");
+    let size: u64 = docker(&["image", "inspect", "--format", "{{.Size}}", &image]).parse().expect("a number");
+    assert!(size < 15_000_000, "{size} bytes");
+    assert_eq!(docker(&["image", "inspect", "--format", "{{len .RootFS.Layers}}", &image]), "1", "one layer");
+    assert_eq!(docker(&["image", "inspect", "--format", "{{.Config.User}}{{.Config.WorkingDir}}", &image]), "", "root, and no WORKDIR");
+    let help = docker(&["run", "--rm", &image, "--help"]);
+    assert_says(&help, &["deploy-staging", "--ssh-known-hosts"]);
+    let container = docker(&["create", &image]);
+    let files = Command::new("sh").args(["-c", &format!("docker export {container} | tar -t")]).output().expect("a listing");
+    docker(&["rm", &container]);
+    assert_says(&String::from_utf8_lossy(&files.stdout), &["etc/ssl/certs/ca-certificates.crt", "usr/local/bin/gated-deploy"]);
+}

@@ -1,0 +1,75 @@
+//! The tables: which rows, in which order, and how each change is undone.
+
+use std::collections::BTreeSet;
+
+use gated_deploy::{
+    engine::event::{RowInfo, RowKind},
+    stages::{build_gate, deploy},
+};
+
+fn outline(rows: &[RowInfo]) -> String {
+    let lines = rows.iter().map(|row| {
+        let number = row.number.map_or("  ".to_owned(), |number| format!("{number:>2}"));
+        let kind = format!("{:?}", row.kind).to_lowercase();
+        let undo = row.undo.as_deref().map_or(String::new(), |undo| format!(" ({undo})"));
+        format!("{} {number} {kind:7} {}{undo}", if row.survey { "look" } else { "do  " }, row.step)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn f64_a_release_is_one_table_whatever_the_environment() {
+    insta::assert_snapshot!(outline(&deploy::table().outline()), @r"
+    look  6 observe find-build
+    look  7 observe reach-server
+    look  7 observe survey-server
+    look  7 observe baseline-health
+    do      hold    deploy-lock (free it, unless stuck)
+    do      check   nothing-moved
+    do      hold    ledger (write down how it ended)
+    do    8 change  backup (remove it if it is unfinished)
+    do    9 check   await-build
+    do   10 hold    fetch-bundle (remove it from the runner)
+    do   11 change  upload (remove the uploaded file)
+    do   11 change  unpack-release (remove that folder)
+    do   12 check   verify-tree
+    do   12 check   boot-release
+    do   13 change  migrate (not undone: the old code runs on the new schema)
+    do   14 change  build-caches (goes with the new folder)
+    do   15 change  switch (point back, reload, ask the old release for its health)
+    do   16 change  rebuild-caches (goes with the new folder)
+    do   17 change  reload (reloaded again after pointing back)
+    do   18 check   grace
+    do   19 check   health
+    do   20 check   assets
+    do      commit  live
+    do      change  prune (not undone: what is pruned is gone)
+    ");
+}
+
+#[test]
+fn the_build_gate_is_a_table_too() {
+    insta::assert_snapshot!(outline(&build_gate::table().outline()), @r"
+    look  1 observe resolve-event
+    look  4 observe pre-bundle-gates
+    do    5 change  pack-bundle (remove the bundle's files)
+    do      check   verify-bundle
+    ");
+}
+
+#[test]
+fn every_row_has_a_name_of_its_own_and_every_change_says_its_undo() {
+    for rows in [deploy::table().outline(), build_gate::table().outline()] {
+        let names: BTreeSet<&str> = rows.iter().map(|row| row.step.as_str()).collect();
+        assert_eq!(names.len(), rows.len(), "each name once");
+        for row in &rows {
+            let kebab = row.step.as_str().split('-').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()));
+            assert!(kebab, "{}", row.step);
+            assert!(row.kind != RowKind::Change || row.undo.as_deref().is_some_and(|undo| undo.len() > 8), "{}", row.step);
+            assert!(!row.survey || row.kind == RowKind::Observe, "{}: before the seam rows only read", row.step);
+        }
+        // Steps come in the pipeline's order.
+        let numbers: Vec<u8> = rows.iter().filter_map(|row| row.number).collect();
+        assert!(numbers.is_sorted(), "{numbers:?}");
+    }
+}
