@@ -4,9 +4,10 @@
 //! list (F40, F42, F44). What the commands in it print is log; what the script answers comes on a channel of its own,
 //! record by record, between two marks that carry a number made for this call (F37, F42, F53).
 
-use std::{fs::File, net::SocketAddr, time::Duration};
+use std::{fmt, fs::File, net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
+use zeroize::Zeroizing;
 
 use crate::domain::{Failure, RemotePath, Secret, command::quote};
 
@@ -16,10 +17,11 @@ const PRELUDE: &str = include_str!("prelude.sh");
 /// A program for the server's POSIX shell, with every value it may use.
 ///
 /// Values become quoted assignments in front of the program; `set -u` makes any other name an error (F45).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Script {
     name: &'static str,
-    assignments: String,
+    /// May hold secrets.
+    assignments: Zeroizing<String>,
     program: &'static str,
     timeout: Duration,
 }
@@ -27,7 +29,7 @@ pub struct Script {
 impl Script {
     /// `name` says in the log which script it is; `program` is one of our `.sh` files.
     pub fn new(name: &'static str, program: &'static str) -> Self {
-        Self { name, assignments: String::new(), program, timeout: Duration::from_secs(60) }
+        Self { name, assignments: Zeroizing::default(), program, timeout: Duration::from_secs(60) }
     }
 
     /// Sets a shell variable. `name` is ours: capital letters, digits and underscores.
@@ -71,13 +73,21 @@ impl Script {
     pub fn text(&self, nonce: &str) -> String {
         format!(
             "{PRELUDE}\n{}answer_begins {nonce}\nprogram() {{\n{}\n}}\nprogram </dev/null\nexit 0\n",
-            self.assignments, self.program
+            self.assignments.as_str(),
+            self.program
         )
     }
 
     fn assign(&mut self, name: &str, value: &str) {
         debug_assert!(name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'), "{name}");
         self.assignments.push_str(&format!("{name}={}\n", quote(value)));
+    }
+}
+
+impl fmt::Debug for Script {
+    /// Without the values: secrets are among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script").field("name", &self.name).field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 

@@ -173,11 +173,11 @@ impl Link {
         Ok(receiver)
     }
 
-    /// The next piece of output. Tells the thread when there is room in a full queue again.
+    /// The next piece of output. Tells the thread when a queue that had no room has some again.
     async fn next(&self, output: &mut async_mpsc::Receiver<Output>) -> Option<Output> {
-        let full = output.capacity() <= 1;
         let next = output.recv().await;
-        if full {
+        // The thread stops at the last free place. Looked at before, a piece that comes in between would fill the queue unseen.
+        if output.capacity() <= peer::LAST_PLACE + 1 {
             driver::wake(&self.waker);
         }
         next

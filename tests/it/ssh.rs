@@ -196,7 +196,9 @@ fn f40_a_secret_is_in_no_argument_list_while_a_script_works() {
     let lab = lab();
     let secret = Secret::new("s3cret-that-nobody-sees");
     let program = "put seen \"$(cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 's3[c]ret' || true)\"; put length \"${#TOKEN}\"";
-    let (answer, _) = run(&ssh(&lab), Script::new("test", program).secret("TOKEN", &secret));
+    let script = Script::new("test", program).secret("TOKEN", &secret);
+    assert!(!format!("{script:?}").contains("s3cret"));
+    let (answer, _) = run(&ssh(&lab), script);
     let answer = answer.expect("an answer");
     assert_eq!((answer.get("seen"), answer.get("length")), (Some("0"), Some("23")));
 }

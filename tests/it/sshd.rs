@@ -3,10 +3,14 @@
 use std::{
     fs::{self, File},
     future::Future,
-    io::Write as _,
-    net::TcpListener,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -54,7 +58,7 @@ impl Server {
             .spawn()
             .expect("sshd starts; it is in the package openssh-server");
         let deadline = Instant::now() + Duration::from_secs(10);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let ended = process.try_wait().expect("asking for sshd");
             let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
             assert!(ended.is_none() && Instant::now() < deadline, "sshd does not listen: {log}");
@@ -81,6 +85,11 @@ impl Server {
 
     fn ssh(&self) -> Ssh {
         Ssh::new(&self.access(&self.line("host_ed25519")))
+    }
+
+    fn ssh_through(&self, line: &Line) -> Ssh {
+        let known_hosts = format!("[127.0.0.1]:{} {}", line.port, self.read("host_ed25519.pub"));
+        Ssh::new(&SshAccess { port: line.port, ..self.access(&known_hosts) })
     }
 
     fn logins(&self) -> usize {
@@ -208,12 +217,12 @@ fn a_port_that_speaks_something_else_is_named() {
 
 /// A server that asks for signs of life gets them between two scripts too, and waiting costs nothing (F39).
 #[test]
-fn f39_an_idle_connection_stays_and_rests() {
-    let server = Server::start("ClientAliveInterval 1\nClientAliveCountMax 1");
+fn f39_an_idle_connection_answers_and_rests() {
+    let server = Server::start("ClientAliveInterval 1\nLogLevel DEBUG1");
     let ssh = server.ssh();
     wait(run(&ssh, "put a b")).expect("an answer");
     let before = cpu_ticks();
-    std::thread::sleep(Duration::from_secs(4));
+    until("the server has an answer to its keepalive", || server.read("log").contains("for keepalive"));
     assert!(cpu_ticks() - before < 50, "half a second of work while idle");
     wait(run(&ssh, "put a b")).expect("an answer");
     assert_eq!(server.logins(), 1, "{}", server.read("log"));
@@ -272,6 +281,26 @@ fn scripts_uploads_and_tunnels_work_side_by_side() {
     pages.join().expect("the pages");
     assert_eq!(fs::metadata(target).expect("the file").len(), 8_000_000);
     assert_eq!(server.logins(), 1);
+}
+
+/// The reader is slower than the server at times and faster at others; neither waits for the other longer than it must.
+#[test]
+fn a_flood_of_log_lines_never_stands_still() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    let (mut lines, mut longest, mut last) = (0, Duration::ZERO, Instant::now());
+    let script = Script::new("test", "head -c 60000000 /dev/zero | tr '\\0' 'x' | fold -w 1000 >&2");
+    wait(ssh.run(script, &mut |_| {
+        lines += 1;
+        longest = longest.max(last.elapsed());
+        last = Instant::now();
+        if lines % 10_000 == 0 {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }))
+    .expect("an answer");
+    assert_eq!(lines, 60_000);
+    assert!(longest < Duration::from_secs(5), "{longest:?} without a line");
 }
 
 #[test]
@@ -333,21 +362,78 @@ fn an_upload_that_is_no_longer_waited_for_stops() {
     assert!(fs::metadata(&target).expect("a part").len() < SIZE / 4);
 }
 
-/// Dropped before anything came back, the script is ended all the same, even though the connection goes with it.
+/// A line that can fall silent: once armed, nothing that the server says comes through from the moment it is told something long.
+struct Line {
+    port: u16,
+    armed: Arc<AtomicBool>,
+    silent: Arc<AtomicBool>,
+}
+
+impl Line {
+    fn to(server_port: u16) -> Self {
+        let entrance = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = entrance.local_addr().expect("an address").port();
+        let line = Self { port, armed: Arc::default(), silent: Arc::default() };
+        let (armed, silent, silenced) = (line.armed.clone(), line.silent.clone(), line.silent.clone());
+        std::thread::spawn(move || {
+            let (client, _) = entrance.accept().expect("a guest");
+            let server = TcpStream::connect(("127.0.0.1", server_port)).expect("sshd");
+            let (up, down) = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
+            std::thread::spawn(move || {
+                pass(up, server, |length| {
+                    if length > 1000 && armed.load(Ordering::SeqCst) {
+                        silent.store(true, Ordering::SeqCst);
+                    }
+                })
+            });
+            pass(down, client, |_| {
+                while silenced.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+        });
+        line
+    }
+}
+
+/// Copies until one side is gone; `before` sees the length of each piece first.
+fn pass(mut from: TcpStream, mut to: TcpStream, mut before: impl FnMut(usize)) {
+    let mut buffer = [0; 32 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        before(length);
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
+
+/// The script runs, and what it said of itself is still under way when nobody waits for it any more. The connection goes, too.
 #[test]
-fn f39_a_script_dropped_at_once_does_not_live_on() {
+fn f39_a_script_that_could_not_yet_be_heard_does_not_live_on() {
     let server = Server::start("");
-    let ssh = server.ssh();
-    wait(ssh.connect()).expect("a connection");
+    let line = Line::to(server.port);
+    let ssh = server.ssh_through(&line);
+    wait(run(&ssh, "put a b")).expect("an answer");
+    line.armed.store(true, Ordering::SeqCst);
     let started = server.folder.path().join("started");
     let script =
         Script::new("test", "echo >\"$STARTED\"; sleep 600.125").var("STARTED", started.to_str().expect("a path"));
     wait(async {
         let mut on_line = |_| {};
-        let mut work = std::pin::pin!(ssh.run(script, &mut on_line));
-        let once = std::future::poll_fn(|context| std::task::Poll::Ready(work.as_mut().poll(context).is_pending()));
-        assert!(once.await, "it cannot have ended yet");
+        let runs = async {
+            while !started.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            result = ssh.run(script, &mut on_line) => panic!("it ended: {result:?}"),
+            () = runs => {}
+        }
     });
+    until("it works", || is_running("sleep 600.125"));
+    line.armed.store(false, Ordering::SeqCst);
+    line.silent.store(false, Ordering::SeqCst);
     drop(ssh);
     assert!(!is_running("sleep 600.125"), "it was ended before the connection was");
 }

@@ -182,3 +182,79 @@ impl Reading {
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS_0: Ended = Ended { status: 0, signal: None };
+
+    /// Reads these bytes in pieces of `size`.
+    fn read(bytes: &[u8], size: usize) -> Reading {
+        let mut reading = Reading::new("n1".to_owned());
+        for piece in bytes.chunks(size) {
+            reading.answer(piece).expect("not too long");
+        }
+        reading
+    }
+
+    #[test]
+    fn f53_an_answer_reads_the_same_however_it_is_cut() {
+        let bytes = b"Welcome\nbegin=n1:42\0key=a=b\0key=\xff\n\0end=n1:0\0trailing";
+        for size in 1..bytes.len() {
+            let reading = read(bytes, size);
+            assert_eq!((reading.pid(), reading.is_complete()), (Some(42), true), "pieces of {size}");
+            let answer = reading.conclude(Some(STATUS_0)).expect("an answer");
+            assert_eq!(answer.all("key").collect::<Vec<_>>(), ["a=b", "\u{fffd}\n"], "pieces of {size}");
+            assert_eq!(answer.noise(), Some("Welcome"), "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn f42_without_its_last_record_it_is_no_answer() {
+        for bytes in
+            [&b""[..], b"begin=n1:42\0key=value\0", b"begin=n1:42\0end=n1:0", b"begin=n2:42\0end=n2:0\0", b"end=n1:0\0"]
+        {
+            assert!(read(bytes, 7).conclude(Some(STATUS_0)).is_err(), "{}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    /// libssh2 tells status 0 for a program that a signal ended.
+    #[test]
+    fn f50_neither_side_alone_can_say_yes() {
+        let killed = Ended { status: 0, signal: Some("KILL".to_owned()) };
+        let failed = |bytes: &[u8], ended| read(bytes, 9).conclude(Some(ended)).expect_err("no success");
+        assert!(
+            matches!(failed(b"begin=n1:42\0end=n1:0\0", killed), ShellError::Failed { status, .. } if status == "signal KILL")
+        );
+        assert!(
+            matches!(failed(b"begin=n1:42\0end=n1:3\0", STATUS_0), ShellError::Failed { status, .. } if status == "status 3")
+        );
+        // `refuse` in a subshell whose status got lost.
+        assert!(matches!(failed(b"begin=n1:42\0refused=no\0end=n1:0\0", STATUS_0), ShellError::Refused { .. }));
+    }
+
+    #[test]
+    fn an_answer_and_its_noise_have_bounds() {
+        let mut reading = Reading::new("n1".to_owned());
+        let piece = vec![b'x'; 1 << 20];
+        let took = (0..100).take_while(|_| reading.answer(&piece).is_ok()).count();
+        assert_eq!(took, LONGEST_ANSWER >> 20);
+        assert!(reading.pending.len() + reading.noise.len() < 3 << 20);
+        let error = reading.conclude(None).expect_err("no answer");
+        assert!(error.to_string().len() < 2 * LONGEST_NOISE, "{}", error.to_string().len());
+    }
+
+    #[test]
+    fn lines_end_at_line_feeds_and_carriage_returns_and_are_cut() {
+        let mut lines = Vec::new();
+        let mut reading = Reading::new("n1".to_owned());
+        for piece in [&b"10%\r20%\r\n\nhal"[..], b"f\xff\n", &vec![b'x'; LONGEST_LINE + 10], b"\nlast"] {
+            reading.log(piece, &mut |line| lines.push(line));
+        }
+        reading.rest(&mut |line| lines.push(line));
+        assert_eq!(lines[..3], ["10%", "20%", "half\u{fffd}"]);
+        assert!(lines[3].ends_with("(10 bytes more)") && lines[3].len() < LONGEST_LINE + 40);
+        assert_eq!(lines[4..], ["last"]);
+    }
+}

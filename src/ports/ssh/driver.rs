@@ -17,6 +17,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, Channel, Session};
 use tokio::sync::mpsc as async_mpsc;
+use zeroize::Zeroizing;
 
 use super::{
     answer::Reading,
@@ -39,8 +40,9 @@ pub(super) enum Order {
 /// What a command gets on its standard input.
 pub(super) type Input = Box<dyn Read + Send>;
 
+/// The text may hold secrets, so its memory is overwritten afterwards.
 pub(super) fn text(text: String) -> Input {
-    Box::new(io::Cursor::new(text.into_bytes()))
+    Box::new(io::Cursor::new(Zeroizing::new(text.into_bytes())))
 }
 
 pub(super) fn file(file: File) -> Input {

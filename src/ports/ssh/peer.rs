@@ -12,6 +12,9 @@ use tokio::sync::mpsc::Sender;
 
 use super::{driver::Input, pipe::again_io};
 
+/// The place in a queue that is kept free for the last word.
+pub(super) const LAST_PLACE: usize = 1;
+
 /// Our end of a channel. Nothing here blocks.
 pub(super) trait Peer {
     /// Bytes for the server.
@@ -131,7 +134,7 @@ impl Peer for Waiter {
     }
 
     fn has_room(&self) -> bool {
-        self.output.capacity() > 1
+        self.output.capacity() > LAST_PLACE
     }
 
     fn take(&mut self, stream: Stream, bytes: &[u8]) {

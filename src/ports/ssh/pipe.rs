@@ -7,6 +7,7 @@ use std::{
 
 use rustix::event::PollFlags;
 use ssh2::{Channel, ErrorCode, Session};
+use zeroize::Zeroizing;
 
 use super::{
     driver::sends_in_part,
@@ -53,7 +54,7 @@ pub(super) struct Pipe {
     /// The call that has to be repeated before any other, because its packet was sent in part.
     unfinished: Option<Move>,
     /// Bytes for the server, and how many of them are gone.
-    piece: Vec<u8>,
+    piece: Zeroizing<Vec<u8>>,
     written: usize,
     sent: u64,
     input: InputState,
@@ -93,7 +94,7 @@ impl Pipe {
             phase: Phase::Waiting,
             refusals: 0,
             unfinished: None,
-            piece: Vec::new(),
+            piece: Zeroizing::default(),
             written: 0,
             sent: 0,
             input: InputState::Open,
