@@ -2,6 +2,7 @@
 
 mod build;
 mod deploy;
+mod failures;
 mod github;
 mod inputs;
 mod probe;
