@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_virtual_host_names_its_root_and_where_it_passes_php() {
+    fn f67_a_virtual_host_names_its_root_and_where_it_passes_php() {
         let text = r#"
             http {
               upstream php { server unix:/run/php/php8.3-fpm.sock; server 127.0.0.1:9000 backup; }

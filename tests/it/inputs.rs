@@ -403,7 +403,7 @@ fn f38_a_server_without_a_known_host_key_is_told_before_any_connection() {
 }
 
 #[test]
-fn f29_an_empty_secret_is_explained_with_its_likely_cause() {
+fn f29_f30_an_empty_secret_is_explained_with_its_likely_cause() {
     assert_snapshot!(Start::release().input("ssh-private-key", "").problems(), @"ssh-private-key: is empty; either the step does not pass it (`ssh-private-key: ${{ secrets.STAGING_SSH_KEY }}`), or the secret does not exist in this scope: is its name right, and does the job name the `environment:` that the secret belongs to?");
     assert_snapshot!(Start::release().input("github-token", " ").problems(), @"github-token: is empty; either the step does not pass it (`github-token: ${{ github.token }}`), or the secret does not exist in this scope: is its name right, and does the job name the `environment:` that the secret belongs to?");
     assert_snapshot!(Start::release().without_variable("INPUT_SSH-PRIVATE-KEY").problems(), @"ssh-private-key: is missing; pass `ssh-private-key: ${{ secrets.STAGING_SSH_KEY }}` in the step's `with:`");
@@ -803,7 +803,7 @@ fn the_example_policy_is_all_that_a_step_with_three_secrets_needs() {
 }
 
 #[test]
-fn action_yml_declares_what_is_read_and_leaves_defaults_to_the_program() {
+fn f1_action_yml_declares_what_is_read_and_leaves_defaults_to_the_program() {
     let action: serde_yaml::Value = serde_yaml::from_str(include_str!("../../action.yml")).expect("action.yml is YAML");
     let declared = action["inputs"].as_mapping().expect("action.yml has inputs");
     assert_eq!(declared.len(), INPUTS.len());

@@ -14,7 +14,7 @@ use crate::support::{assert_ended, assert_says, output, story, story_on};
 
 /// Runs a release that must be refused, and looks at what it left behind.
 #[track_caller]
-fn refused(story: &Story, runner: Runner, exit_code: i32, says: &[&str]) -> Finished {
+pub(crate) fn refused(story: &Story, runner: Runner, exit_code: i32, says: &[&str]) -> Finished {
     let current = story.current().expect("current");
     let served = story.served().expect("the site");
     let releases = story.lab.exec("ls -A /var/www/staging/releases").expect("ls");
@@ -77,7 +77,7 @@ fn builds_that_cannot_be_released() {
 }
 
 #[test]
-fn doors_that_stay_shut() {
+fn f36_f55_f67_doors_that_stay_shut() {
     let story = story();
     let commit = commit("refused at the door");
     story.ship(&commit, Variant::Healthy).expect("the build");
@@ -109,7 +109,7 @@ fn doors_that_stay_shut() {
 }
 
 #[test]
-fn releases_that_do_not_start() {
+fn f21_f79_releases_that_do_not_start() {
     let story = story();
     for (word, variant, says) in [
         ("broken autoload", Variant::BrokenAutoload, ["autoload", "this autoloader is broken"]),
