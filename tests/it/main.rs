@@ -4,7 +4,6 @@ mod build;
 mod cancel;
 mod deploy;
 mod examples;
-mod failures;
 mod github;
 mod image;
 mod inputs;

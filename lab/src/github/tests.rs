@@ -31,6 +31,8 @@ fn bundle() -> Vec<u8> {
 }
 
 fn client() -> reqwest::Client {
+    // Built together with the action, the client has TLS and wants to know whose. A second call finds it set.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .redirect(redirect::Policy::none())
         .no_proxy()
