@@ -132,7 +132,15 @@ impl Run<'_> {
                 }
             }
             match self.entry_after(entry, cx, committed).await {
-                Ok(warned) => warnings += warned,
+                Ok(verdicts) => {
+                    warnings += verdicts.iter().filter(|verdict| **verdict == Verdict::Warned).count();
+                    // What found nothing to do leaves nothing that could stay.
+                    if verdicts == [Verdict::Skipped] {
+                        stack.undos.pop_if(|(row, undo)| {
+                            entry.rows().iter().any(|done| done.id == row.id) && matches!(undo, Undo::No { .. })
+                        });
+                    }
+                }
                 Err(stop) => {
                     outcome = Some(self.unwind(&stack, cx, stop).await);
                     break;
@@ -146,27 +154,17 @@ impl Run<'_> {
 
     /// Runs an entry of the release part. After the commit nothing stops the run any more: nobody rolls a healthy site
     /// back because `rm` failed.
-    async fn entry_after<C>(&self, entry: &Entry<C>, cx: &C, committed: bool) -> Result<usize, Stop> {
+    async fn entry_after<C>(&self, entry: &Entry<C>, cx: &C, committed: bool) -> Result<Vec<Verdict>, Stop> {
         match self.entry(entry, cx).await {
-            Ok(warnings) => Ok(warnings),
-            Err(_) if committed => Ok(1),
+            Ok(verdicts) => Ok(verdicts),
+            Err(_) if committed => Ok(vec![Verdict::Warned]),
             Err(stop) => Err(stop),
         }
     }
 
-    /// Runs an entry; gives the number of its rows that warned.
-    async fn entry<C>(&self, entry: &Entry<C>, cx: &C) -> Result<usize, Stop> {
-        let results = future::join_all(entry.rows().iter().map(|row| self.row(row, cx))).await;
-        let mut warnings = 0;
-        let mut stop = None;
-        for result in results {
-            match result {
-                Ok(Verdict::Warned) => warnings += 1,
-                Ok(_) => {}
-                Err(failed) => stop = stop.or(Some(failed)),
-            }
-        }
-        stop.map_or(Ok(warnings), Err)
+    /// Runs an entry; gives the verdicts of its rows, or the first failure.
+    async fn entry<C>(&self, entry: &Entry<C>, cx: &C) -> Result<Vec<Verdict>, Stop> {
+        future::join_all(entry.rows().iter().map(|row| self.row(row, cx))).await.into_iter().collect()
     }
 
     async fn row<C>(&self, row: &Row<C>, cx: &C) -> Result<Verdict, Stop> {

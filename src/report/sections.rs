@@ -254,7 +254,8 @@ fn services_line(services: &Services) -> String {
         Some(seconds) => format!("; process_control_timeout is {seconds} s"),
         None => String::new(),
     };
-    format!("{}, reloaded by {}{timeout}", code(&services.fpm), code(&services.reload.join(" ")))
+    let commands: Vec<String> = services.reload.iter().map(|command| code(command)).collect();
+    format!("{}, reloaded by {}{timeout}", code(&services.fpm), commands.join(", "))
 }
 
 /// The gates that failed, each with what is wrong.

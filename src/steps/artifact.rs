@@ -106,17 +106,16 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
     verified_at.push("the .sha256 beside it".to_owned());
     let manifest = inspect(cx, &bundle, io).await?;
 
-    io.fact(
-        key::BUNDLE,
-        BundleFact {
-            file: bundle::file_name(commit),
-            size: bundle.size,
-            sha256: bundle.sha256.clone(),
-            commit: commit.clone(),
-            files: manifest.files.len(),
-            verified_at,
-        },
-    );
+    let told = BundleFact {
+        file: bundle::file_name(commit),
+        size: bundle.size,
+        sha256: bundle.sha256.clone(),
+        commit: commit.clone(),
+        files: manifest.files.len(),
+        verified_at,
+    };
+    io.fact(key::BUNDLE, &told);
+    cx.made.borrow_mut().told = Some(told);
     let took = io.elapsed().saturating_sub(began);
     let text = format!(
         "{} files in {}, in {:.1} s, SHA-256 {}",

@@ -8,6 +8,7 @@ use crate::{
     domain::{
         Move, ReleaseName, RemoteCommand, Sha256Digest,
         bundle::{Bundle, Manifest, Verified},
+        fact::BundleFact,
     },
     inputs::typed,
     ports::{
@@ -107,4 +108,6 @@ pub struct Made {
     pub build: Option<Build>,
     pub bundle: Option<Rc<Bundle<Verified>>>,
     pub manifest: Option<Rc<Manifest>>,
+    /// What was told of the bundle; the server's own look at it is added once it is there.
+    pub told: Option<BundleFact>,
 }

@@ -40,6 +40,10 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
         .var("DIGEST", bundle.sha256.as_str())
         .timeout(Duration::from_secs(600));
     remote::run(&*cx.ports.shell, io, script, &format!("checking the digest of {to}")).await?;
+    if let Some(mut told) = cx.made.borrow_mut().told.take() {
+        told.verified_at.push("the server".to_owned());
+        io.fact(fact::key::BUNDLE, told);
+    }
     Ok(Done::passed(format!(
         "{:.1} MB in {:.1} s, SHA-256 {} again on the server",
         bundle.size as f64 / 1e6,
