@@ -6,7 +6,7 @@ use gated_deploy_lab::{
     Options,
     app::{self, Variant},
     github::{Artifact, Digest, Fault, Phase, Run, Times},
-    runner::{Finished, Runner},
+    runner::{Finished, Level, Runner},
     story::{self, Story, commit, green_run, run_id},
 };
 
@@ -24,6 +24,9 @@ pub(crate) fn refused(story: &Story, runner: Runner, exit_code: i32, says: &[&st
     assert_ended(&finished, exit_code, if exit_code == 5 { "failed" } else { "refused" });
     assert_says(&finished.log, says);
     assert_says(&finished.log, &["hint: "]);
+    let failed_steps = finished.annotations_of(Level::Error).into_iter().filter_map(|error| error.title.as_deref());
+    let failed_steps: Vec<&str> = failed_steps.filter(|title| title.ends_with(" failed")).collect();
+    assert!(failed_steps.len() <= 1, "cleaning up is no second failure (F55): {failed_steps:?}");
     assert_eq!(story.current().expect("current"), current, "current is untouched");
     assert_eq!(story.served().expect("the site"), served, "the site answers as before");
     assert_eq!(story.lab.exec("ls -A /var/www/staging/releases").expect("ls"), releases, "no folder is left");

@@ -1,0 +1,545 @@
+//! What has gone wrong in releases by hand-written scripts, class by class; `docs/failure-classes.md` says which test holds which.
+//! Here are the classes that no other story tells.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use chrono::DateTime;
+use gated_deploy::{
+    domain::{CommitSha, ReleaseName},
+    engine::event::{RowInfo, RowKind},
+    ports::shell::Script,
+    stages,
+};
+use gated_deploy_lab::{
+    Options,
+    app::{self, TempTree, Variant},
+    runner::Finished,
+    server::SEED_RELEASE,
+    story::{Story, commit},
+};
+
+use crate::{
+    refusals::refused,
+    support::{assert_ended, assert_says, output, root, story, story_on},
+};
+
+const BASE: &str = "/var/www/staging";
+
+// The table of classes itself.
+
+#[test]
+fn f5_every_class_has_a_row_and_every_test_it_names_exists() {
+    let table = fs::read_to_string(root().join("docs/failure-classes.md")).expect("the table");
+    let tests = names_of_functions();
+    let mut rows = BTreeMap::new();
+    for line in table.lines().filter(|line| line.starts_with("| F")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, id, class, held, _] = cells.as_slice() else { panic!("three cells are wanted: {line}") };
+        assert!(!class.is_empty() && !held.is_empty(), "{line}");
+        assert!(rows.insert((*id).to_owned(), (*held).to_owned()).is_none(), "{id} has two rows");
+        let named: Vec<&str> = held.split('`').skip(1).step_by(2).filter(|word| word.contains('_')).collect();
+        for test in &named {
+            assert!(tests.contains(&(*test).to_owned()), "{id}: there is no test {test}");
+        }
+        let own = format!("{}_", id.to_lowercase());
+        let carries = |test: &&str| test.starts_with(&own) || test.contains(&format!("_{own}"));
+        assert!(
+            held.starts_with("later: ") || named.iter().any(carries),
+            "{id}: neither a test that carries its id nor `later: ` with a reason"
+        );
+    }
+    for id in 1..=92 {
+        assert!(rows.contains_key(&format!("F{id}")), "F{id} has no row");
+    }
+    for test in tests.iter().filter(|test| test.starts_with('f') && test[1..].starts_with(|c: char| c.is_ascii_digit()))
+    {
+        for part in test.split('_').take_while(|part| is_id(part)) {
+            let row = rows.get(&part.to_uppercase()).unwrap_or_else(|| panic!("{test}: there is no class {part}"));
+            assert!(row.contains(&format!("`{test}`")), "{part}: its row does not name {test}");
+        }
+    }
+}
+
+fn is_id(part: &str) -> bool {
+    part.strip_prefix('f').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn names_of_functions() -> Vec<String> {
+    let mut names = Vec::new();
+    for file in ["src", "tests/it"].iter().flat_map(|folder| files_under(&root().join(folder), "rs")) {
+        let text = fs::read_to_string(&file).expect("a source file");
+        for line in text.lines() {
+            let line = line.trim_start().trim_start_matches("async ");
+            if let Some((name, _)) = line.strip_prefix("fn ").and_then(|rest| rest.split_once('(')) {
+                names.push(name.to_owned());
+            }
+        }
+    }
+    names
+}
+
+// What the scripts for the server may contain. They are short enough to be read by a test.
+
+#[test]
+fn f28_f75_no_script_wipes_data_or_clears_what_the_live_site_uses() {
+    let allowed = ["--version", "migrate --force", "storage:link", "view:cache", "\"$3\""];
+    for (name, text) in scripts() {
+        for line in text.lines().filter(|line| line.contains("$PHP\"")) {
+            if let Some((_, command)) = line.split_once(" artisan ") {
+                assert!(allowed.iter().any(|allowed| command.starts_with(allowed)), "{name}: artisan {command}");
+            }
+        }
+        for word in ["migrate:", "db:", ":clear", "tinker", "phpunit", "artisan test", "DROP ", "TRUNCATE "] {
+            assert!(!text.contains(word), "{name} contains `{word}`");
+        }
+    }
+    // What stands in the place of "$3".
+    let given: Vec<String> = scripts()["cache.sh"]
+        .lines()
+        .filter_map(|line| line.split_once("replace APP_"))
+        .filter_map(|(_, words)| words.split_whitespace().nth(2).map(str::to_owned))
+        .collect();
+    assert_eq!(given, ["config:cache", "route:cache", "event:cache"]);
+}
+
+#[test]
+fn f43_no_shell_is_written_in_yaml_and_no_script_has_a_heredoc() {
+    let action = fs::read_to_string(root().join("action.yml")).expect("action.yml");
+    assert_says(&action, &["using: docker"]);
+    assert!(!action.contains("run:") && !action.contains("<<"), "action.yml runs the program and nothing else");
+    for (name, text) in scripts() {
+        assert!(!text.contains("<<"), "{name} has a heredoc");
+    }
+}
+
+#[test]
+fn f46_a_script_leaves_no_working_directory_to_the_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    answer(&Script::new("first", "cd \"$DIR\"").var("DIR", folder.path().to_str().expect("a path")));
+    let second = answer(&Script::new("second", "put cwd \"$(pwd)\""));
+    assert_ne!(second["cwd"], folder.path().to_str().expect("a path"));
+    for (name, text) in scripts() {
+        if let Some(artisan) = text.find("artisan ").filter(|_| name.ends_with(".sh")) {
+            let cd = text.find("cd \"$DIR\"").unwrap_or(usize::MAX);
+            assert!(cd < artisan, "{name} runs artisan without saying where");
+        }
+    }
+}
+
+#[test]
+fn f54_f65_no_script_removes_by_pattern_or_recurses_into_modes_and_owners() {
+    for (name, text) in scripts() {
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+            assert!(!line.contains("chown"), "{name}: {line}");
+            assert!(!line.contains("chmod -R") && !line.contains("chmod --recursive"), "{name}: {line}");
+            if let Some((_, line)) = line.split_once("rm -") {
+                // `${NAME:?}` is no pattern: it ends the script when the name is empty.
+                assert!(!line.replace(":?}", "}").contains(['*', '?', '[']), "{name} removes by a pattern: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn f51_no_script_swallows_the_failure_of_a_command() {
+    for (name, text) in scripts() {
+        for line in text.lines() {
+            for swallowed in ["|| true", "|| :", "set +e", "--ignore-failed-read", "2>/dev/null || exit 0"] {
+                assert!(!line.contains(swallowed), "{name}: {line}");
+            }
+        }
+    }
+}
+
+fn scripts() -> BTreeMap<String, String> {
+    let found: BTreeMap<String, String> = ["sh", "php"]
+        .iter()
+        .flat_map(|ending| files_under(&root().join("src/steps/sh"), ending))
+        .map(|path| {
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            (name, fs::read_to_string(&path).expect("a script"))
+        })
+        .collect();
+    assert!(found.len() > 20, "the scripts moved: {found:?}");
+    found
+}
+
+fn files_under(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder of the project") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files_under(&path, ending));
+        } else if path.extension().is_some_and(|extension| extension == ending) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+// The order of the rows, and the small things that need no server.
+
+#[test]
+fn f57_f64_f72_one_table_for_every_environment_in_an_order_that_protects() {
+    let rows = stages::deploy::table().outline();
+    let at =
+        |step: &str| rows.iter().position(|row| row.step.as_str() == step).unwrap_or_else(|| panic!("no row {step}"));
+    assert!(at("backup") < at("migrate"), "nothing is migrated before the backup is whole");
+    assert!(
+        at("verify-tree") < at("migrate") && at("boot-release") < at("migrate"),
+        "what does not boot is not migrated"
+    );
+    assert!(at("migrate") < at("switch") && at("health") > at("reload"));
+    for step in ["backup", "unpack-release", "migrate"] {
+        assert_eq!(rows[at(step)].kind, RowKind::Change, "{step} must not run when only a plan is wanted");
+    }
+    let undone = |row: &RowInfo| row.undo.as_deref().is_some_and(|undo| !undo.is_empty());
+    assert!(rows.iter().filter(|row| row.kind == RowKind::Change).all(undone), "each change says how it is taken back");
+}
+
+#[test]
+fn f49_release_names_are_utc_whatever_the_zone() {
+    let commit: CommitSha = commit("zone").parse().expect("a commit");
+    let at = DateTime::parse_from_rfc3339("2025-11-02T11:53:13+01:00").expect("a time");
+    let name = ReleaseName::new(at.to_utc(), &commit);
+    assert!(name.as_str().starts_with("20251102_105313-"), "{name}");
+    assert_eq!(name.made_at(), at);
+}
+
+#[test]
+fn f79_rollback_needs_a_switch() {
+    let base = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| base.path().join(name).to_str().expect("a path").to_owned();
+    let point = |expected: &str, target: &str| {
+        answer(
+            &Script::new("switch", include_str!("../../src/steps/sh/switch.sh"))
+                .var("CURRENT", path("current"))
+                .var("EXPECTED", expected)
+                .var("TARGET", target)
+                .var("NEW", path(".current.new"))
+                .var("JOURNAL", path("journal"))
+                .var("BEGINS", "begins")
+                .var("ENDS", "ends"),
+        )
+    };
+    let live = || fs::read_link(path("current")).expect("the link").to_string_lossy().into_owned();
+    std::os::unix::fs::symlink("releases/good", path("current")).expect("a link");
+
+    // Going back from a release that was never switched to: somebody else's link stays what it is.
+    let back = point("releases/new", "releases/old");
+    assert_eq!((live().as_str(), back["moved"].as_str()), ("releases/good", "releases/good"));
+    assert!(!Path::new(&path("journal")).exists(), "nothing began");
+
+    // Forth and back again, each from what is there.
+    assert_eq!(point("releases/good", "releases/new")["switched"], "yes");
+    assert_eq!(live(), "releases/new");
+    assert_eq!(point("releases/new", "releases/good")["switched"], "yes");
+    assert_eq!(live(), "releases/good");
+}
+
+/// Runs a script in this machine's own shell, as the server's shell would.
+fn answer(script: &Script) -> BTreeMap<String, String> {
+    let mut shell = Command::new("sh").arg("-s").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell");
+    shell.stdin.take().expect("its input").write_all(script.text("1").as_bytes()).expect("sending the script");
+    let output = shell.wait_with_output().expect("the shell's end");
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.split('\0')
+        .filter_map(|record| record.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+// A bare place, and what a release makes of it.
+
+#[test]
+fn f21_f22_f66_the_folders_that_a_bare_place_lacks_are_made_for_both_writers() {
+    let story = story_on(Options { seed: false, ..Options::default() });
+    on(&story, "rm -r shared/storage/*");
+    let commit = commit("into a bare place");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+
+    let finished = story.deploy(&commit);
+
+    assert_ended(&finished, 0, "live");
+    for folder in ["app/public", "framework/cache/data", "framework/sessions", "framework/views", "logs"] {
+        on(&story, &format!("test -d shared/storage/{folder}"));
+    }
+    // PHP-FPM's user writes, renames and removes in every folder and beside every file that the release made.
+    on(
+        &story,
+        "su --shell /bin/sh www-data --command '
+             find shared/storage -type d | while read -r folder; do
+                 touch $folder/probe && mv $folder/probe $folder/probe2 && rm $folder/probe2 || exit 1
+             done'",
+    );
+    assert_eq!(on(&story, "find shared/storage -type f -user deploy '(' ! -group www-data -o ! -perm -g+w ')'"), "");
+    // Laravel's list of packages was made here, on this PHP, and did not come with the bundle.
+    let manifest =
+        on(&story, "grep -c bootstrap/cache/packages.php current/.gated-deploy/manifest.json || test $? -ne 2");
+    assert!(manifest.trim().parse::<u32>().is_ok_and(|lines| lines == 0), "{manifest}");
+    on(&story, "test -s current/bootstrap/cache/packages.php");
+}
+
+#[test]
+fn f41_f47_f54_only_what_this_run_made_is_used_and_the_password_is_read_as_laravel_reads_it() {
+    let story = story_on(Options { seed: false, ..Options::default() });
+    let secret = on(&story, "sed -n 's/^DB_PASSWORD=//p' shared/.env/staging.env");
+    assert!(["=", "#", "'", "\\$", "\\\""].iter().all(|odd| secret.contains(odd)), "the lab's password became tame");
+    on(&story, "mariadb lab_staging -e 'CREATE TABLE kept (id int)'");
+    let leftovers = "/tmp/deployment-bundle-old.tar.gz .gated-deploy/incoming/20250101_000000-deadbeef.tar.gz";
+    on(
+        &story,
+        &format!(
+            "install -d -o deploy -m 755 .gated-deploy .gated-deploy/incoming
+             for file in {leftovers}; do echo leftover >$file; chown deploy $file; done"
+        ),
+    );
+    let shared_folders = "ls -A /tmp /var/tmp /dev/shm /home/deploy";
+    let before = on(&story, shared_folders);
+    let commit = commit("beside leftovers");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+
+    let finished = story.deploy(&commit);
+
+    assert_ended(&finished, 0, "live");
+    let release = output(&finished, "release");
+    let dump = on(&story, &format!("gzip -dc backups/{release}/database.sql.gz"));
+    assert_says(&dump, &["CREATE TABLE `kept`", "-- Dump completed"]);
+    assert_eq!(on(&story, "stat -c %a .gated-deploy").trim(), "700");
+    assert_eq!(on(&story, &format!("cat {leftovers}")), "leftover\nleftover\n");
+    assert_eq!(on(&story, shared_folders), before, "nothing was left where everybody can write");
+}
+
+// Backups that prove nothing.
+
+#[test]
+fn f56_f57_f58_a_dump_that_is_not_whole_stops_the_release_and_costs_no_good_backup() {
+    let story = story();
+    let good = commit("with a good backup");
+    story.ship(&good, Variant::Healthy).expect("the build");
+    let first = story.deploy(&good);
+    assert_ended(&first, 0, "live");
+    let kept = output(&first, "release");
+    let next = commit("with a bad backup");
+    story.ship(&next, Variant::Healthy).expect("the build");
+    for (dump, says) in [
+        ("exit 0", "has no end"),
+        ("echo 'Access denied' >&2; exit 2", "status 2"),
+        ("/usr/bin/mariadb-dump \"$@\" | head -n 30", "has no end"),
+        ("cat >/dev/null; echo '-- Dump completed on 2025-11-02'", "holds 0 tables"),
+    ] {
+        on(&story, &format!("printf '#!/bin/sh\\n%s\\n' {} >/usr/local/bin/mariadb-dump", quoted(dump)));
+        on(&story, "chmod 755 /usr/local/bin/mariadb-dump");
+
+        refused(&story, story.staging(&next).input("keep-backups", "1"), 1, &["dump", says]);
+
+        assert_eq!(on(&story, "ls -A backups").trim(), kept, "{dump}: only the verified backup is there");
+        on(&story, &format!("cd backups/{kept} && sha256sum --check --quiet SHA256SUMS"));
+    }
+}
+
+#[test]
+fn f59_f60_a_backup_lies_outside_of_what_it_copies_and_misses_nothing() {
+    let story = story();
+    let commit = commit("backed up");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+
+    on(&story, &format!("install -d -o deploy releases/{SEED_RELEASE}/backups && ln -sn current/backups backups"));
+    refused(&story, story.staging(&commit), 1, &["lie inside the tree", "outside"]);
+    on(&story, &format!("rm backups && rmdir releases/{SEED_RELEASE}/backups"));
+
+    let unreadable = format!("releases/{SEED_RELEASE}/public/only-root.txt");
+    on(&story, &format!("install -m 600 /dev/null {unreadable}"));
+    refused(&story, story.staging(&commit), 1, &["only-root.txt", "Permission denied"]);
+    assert_eq!(on(&story, "ls -A backups"), "", "no partial backup stays");
+
+    on(&story, &format!("rm {unreadable}"));
+    assert_ended(&story.deploy(&commit), 0, "live");
+}
+
+// Looking before anything changes.
+
+#[test]
+fn f34_the_key_needs_no_agent_and_no_file() {
+    let story = story();
+    let commit = commit("without an agent");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+
+    let runner =
+        story.staging(&commit).input("approval", "").env("SSH_AUTH_SOCK", "/nowhere/agent").env("HOME", "/nowhere");
+    let finished = runner.run_binary(story.binary());
+
+    assert_ended(&finished, 0, "planned");
+    assert_says(&finished.log, &["logged in as deploy with the key"]);
+}
+
+#[test]
+fn f49_times_that_would_break_the_order_of_releases_are_refused() {
+    let story = story();
+    let commit = commit("at a wrong time");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+
+    on(
+        &story,
+        "printf '#!/bin/sh\\nexec /usr/bin/date -d \"+1 hour\" \"$@\"\\n' >/usr/local/bin/date && chmod 755 /usr/local/bin/date",
+    );
+    refused(&story, story.staging(&commit), 1, &["clock is 3600 s off", "timesyncd"]);
+    on(&story, "rm /usr/local/bin/date");
+
+    on(&story, "install -d -o deploy releases/20991231_235959-0badc0de");
+    refused(&story, story.staging(&commit), 1, &["20991231_235959-0badc0de is not older than now"]);
+}
+
+#[test]
+fn f70_f72_a_health_route_that_cannot_answer_is_seen_before_the_switch() {
+    let story = story();
+    let commit = commit("broken probe");
+    let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+    let gone = "->middleware('App\\\\Http\\\\Middleware\\\\Gone')";
+    tree.replace("routes/web.php", "->middleware('health.token')", gone).expect("the route");
+    ship(&story, &commit, &tree);
+
+    refused(&story, story.staging(&commit), 1, &["/health", "middleware", "Gone", "does not exist"]);
+}
+
+// After the switch.
+
+#[test]
+fn f51_f75_a_cache_that_cannot_be_built_is_told_and_the_live_caches_stay() {
+    let story = story();
+    let commit = commit("with a closure in its configuration");
+    let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+    tree.write("config/closure.php", "<?php\n\nreturn ['made' => fn () => 1];\n").expect("the configuration");
+    ship(&story, &commit, &tree);
+    on(&story, "install -o www-data -g www-data -m 664 /dev/null shared/storage/framework/cache/data/a-visitors-cart");
+    let caches = format!("{BASE}/releases/{SEED_RELEASE}/bootstrap/cache");
+    let before = story.lab.tree_digest(&caches).expect("the live caches");
+
+    let finished = story.deploy(&commit);
+
+    assert_ended(&finished, 0, "live");
+    assert_says(&finished.summary, &["these caches could not be built: config"]);
+    assert_eq!(story.lab.tree_digest(&caches).expect("the old caches"), before, "the old release keeps its caches");
+    on(&story, "test -e shared/storage/framework/cache/data/a-visitors-cart");
+}
+
+#[test]
+fn f80_f81_f89_f90_f91_every_way_back_leads_to_what_was_live_and_is_written_down() {
+    let story = story();
+    // Newer than what is live, by name and by time: a release that somebody unpacked and never confirmed.
+    on(
+        &story,
+        &format!(
+            "cp -a releases/{SEED_RELEASE} releases/20250202_000000-0badc0de && touch releases/20250202_000000-0badc0de"
+        ),
+    );
+    for word in ["sick once", "sick twice"] {
+        let sick = commit(word);
+        story.ship(&sick, Variant::Sick500).expect("the build");
+        let finished = story.deploy(&sick);
+        assert_ended(&finished, 3, "rolled-back");
+        assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE));
+        assert_no_false_cheer(&finished);
+    }
+    let unmigratable = commit("unmigratable");
+    story.ship(&unmigratable, Variant::FailingMigration).expect("the build");
+    let finished = refused(&story, story.staging(&unmigratable), 1, &["migrate"]);
+    assert_no_false_cheer(&finished);
+
+    let ledger = on(&story, "cat .gated-deploy/ledger.jsonl");
+    let lines: Vec<serde_json::Value> =
+        ledger.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let told: Vec<(&str, &str)> = lines
+        .iter()
+        .map(|line| (line["outcome"].as_str().unwrap_or_default(), line["failed_at"].as_str().unwrap_or_default()))
+        .collect();
+    assert_eq!(told, [("rolled-back", "health"), ("rolled-back", "health"), ("refused", "migrate")]);
+}
+
+/// The summary tells each step with what became of it, and none of the words for a good end.
+#[track_caller]
+fn assert_no_false_cheer(finished: &Finished) {
+    let rows = stages::deploy::table().outline();
+    for row in &rows {
+        let title = row.title.replace('<', "&lt;").replace('>', "&gt;");
+        let line = finished.summary.lines().find(|line| line.starts_with('|') && line.contains(&title));
+        let line = line.unwrap_or_else(|| panic!("{} has no row in:\n{}", row.title, finished.summary));
+        let verdict = line.split('|').map(str::trim).nth(3).unwrap_or_default();
+        assert!(!verdict.is_empty(), "an empty cell: {line}");
+    }
+    let confirmed = rows.iter().find(|row| row.kind == RowKind::Commit).expect("the row that confirms");
+    let line = finished.summary.lines().find(|line| line.contains(&confirmed.title)).unwrap_or_default();
+    assert!(line.contains("not reached"), "{line}");
+    assert_eq!(output(finished, "decision"), "no-go");
+}
+
+#[test]
+fn f83_an_old_release_that_is_sick_too_is_another_ending_with_commands_that_work() {
+    let story = story();
+    let commit = commit("drops what the old one needs");
+    let tree = app::source(&commit, Variant::Sick500).expect("the tree");
+    let migration = "<?php\n\nreturn new class extends Illuminate\\Database\\Migrations\\Migration\n{\n    public function up()\n    {\n        Illuminate\\Support\\Facades\\Schema::rename('visitors', 'guests');\n    }\n};\n";
+    tree.write("database/migrations/2024_03_01_090000_rename_visitors.php", migration).expect("the migration");
+    ship(&story, &commit, &tree);
+
+    let finished = story.deploy(&commit);
+
+    assert_ended(&finished, 4, "stuck");
+    let by_hand = commands(&finished);
+    assert!(by_hand.len() >= 4, "link and reload:\n{}", finished.summary);
+    assert_says(&on(&story, "tail -n 1 .gated-deploy/ledger.jsonl"), &["\"outcome\":\"stuck\""]);
+
+    // Whoever repairs the database and types the commands has the old release back, from wherever the link leads.
+    on(&story, "mariadb lab_staging -e 'RENAME TABLE guests TO visitors' && ln -sfn shared current");
+    story.lab.exec_as("deploy", &format!("set -e\n{}", by_hand.join("\n"))).expect("the commands of the summary");
+    assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE));
+    assert_eq!(story.served().expect("the site"), gated_deploy_lab::server::SEED_COMMIT);
+}
+
+/// What the summary tells somebody to type.
+fn commands(finished: &Finished) -> Vec<String> {
+    let (_, after) = finished.summary.split_once("### Type this on the server").expect("commands in the summary");
+    after
+        .lines()
+        .skip_while(|line| !line.starts_with("```"))
+        .skip(1)
+        .take_while(|line| !line.starts_with("```"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn f67_f74_a_reload_that_reloads_nothing_is_noticed() {
+    let story = story_on(Options { process_control_timeout: 1, ..Options::default() });
+    let commit = commit("never seen");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    on(&story, "printf '#!/bin/sh\\nexit 0\\n' >/usr/sbin/service");
+
+    let finished = story.deploy(&commit);
+
+    // The way back reloads too, so nobody can say what the site runs: help is needed.
+    assert_ended(&finished, 4, "stuck");
+    assert_says(&finished.summary, &["ended without an error, but", "old workers are still there"]);
+    assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE));
+}
+
+/// Runs a script as root on the server, in the site's folder.
+#[track_caller]
+fn on(story: &Story, script: &str) -> String {
+    story.lab.exec(&format!("set -eu; cd {BASE}\n{script}")).expect("a command on the server")
+}
+
+#[track_caller]
+fn ship(story: &Story, commit: &str, tree: &TempTree) {
+    story.publish(&story.build(commit, tree).expect("the build")).expect("the artifact");
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
