@@ -4,6 +4,7 @@ mod build;
 mod cancel;
 mod deploy;
 mod examples;
+mod failures;
 mod github;
 mod image;
 mod inputs;
