@@ -80,7 +80,7 @@ fn builds_that_cannot_be_released() {
 }
 
 #[test]
-fn f36_f55_f67_doors_that_stay_shut() {
+fn f36_f45_f55_f67_doors_that_stay_shut() {
     let story = story();
     let commit = commit("refused at the door");
     story.ship(&commit, Variant::Healthy).expect("the build");
@@ -99,6 +99,14 @@ fn f36_f55_f67_doors_that_stay_shut() {
 
     let runner = story.staging(&commit).input("healthcheck-token", "not-the-token-of-this-site");
     refused(&story, runner, 1, &["token", "401"]);
+
+    let marker = "/var/www/staging/.gated-deploy/environment";
+    let mark = format!(
+        "install -d -o deploy -m 700 $(dirname {marker}) && echo production >{marker} && chown deploy {marker}"
+    );
+    story.lab.exec(&mark).expect("a marker");
+    refused(&story, story.staging(&commit), 1, &["belongs to the environment `production`", "base-dir"]);
+    story.lab.exec(&format!("rm {marker}")).expect("removing the marker");
 
     let before = story.lab.exec("cat /etc/sudoers.d/*").expect("the rules");
     story.lab.exec("sed -i '/php8.2-fpm/d' /etc/sudoers.d/*").expect("taking a rule away");
