@@ -11,6 +11,7 @@ mod inputs;
 mod outline;
 mod probe;
 mod refusals;
+mod reports;
 mod rows;
 mod secrets;
 mod ssh;

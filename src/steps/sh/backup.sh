@@ -4,13 +4,12 @@ umask 077
 part=$DIR.part
 mkdir -p "$BACKUPS"
 if [ -e "$DIR" ]; then refuse "$DIR exists already"; fi
-rm -rf "$part"
-mkdir "$part"
-
 backups=$(readlink -f "$BACKUPS")
 if [ -n "$TREE" ]; then
     case $backups/ in "$TREE"/*) refuse "the backups in $backups lie inside the tree to back up, $TREE" "move $BACKUPS outside of the release" ;; esac
 fi
+rm -rf "$part"
+mkdir "$part"
 
 database() { printf '%s' "$DATABASE_PHP" | "$PHP" -d display_errors=stderr -- "$@" "$ENV_FILE" "$TREE"; }
 
