@@ -1,4 +1,4 @@
 //! Which steps in which order. Tables only: a stage file contains no `if`.
 
-// pub mod build_gate;
+pub mod build_gate;
 pub mod deploy;

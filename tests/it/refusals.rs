@@ -42,7 +42,7 @@ fn builds_that_cannot_be_released() {
     refused(&story, story.staging(&none), 1, &["no successful build for", &none]);
 
     let failed = commit("failed build");
-    story.github.add_run(Run { conclusion: Some("failure".to_owned()), ..Run::green(run_id(&failed), &failed) });
+    story.github.add_run(Run { phase: Phase::completed("failure"), ..Run::green(run_id(&failed), &failed) });
     refused(&story, story.staging(&failed), 1, &["failure", &run_id(&failed).to_string()]);
 
     let empty = commit("green without artifact");

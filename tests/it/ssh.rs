@@ -80,7 +80,7 @@ fn f37_f53_what_a_start_up_file_prints_is_not_an_answer() {
     assert_eq!(answer.expect("an answer").get("key"), Some("value"));
 
     lab.exec("usermod --shell /usr/sbin/nologin deploy").expect("taking the shell away");
-    let (answer, _) = run(&ssh, Script::new("test", "put key value"));
+    let (answer, _) = run(&self::ssh(&lab), Script::new("test", "put key value"));
     let error = answer.expect_err("no shell, no answer");
     assert!(matches!(&error, ShellError::NoAnswer { noise } if noise.contains("not available")), "{error:?}");
     assert!(error.failure("looking").hint.is_some_and(|hint| hint.contains("shell")));
@@ -112,7 +112,7 @@ fn f39_a_script_that_is_no_longer_waited_for_ends_on_the_server() {
     let script = |word| Script::new("test", "printf '%s\\n' \"$WORD\" >\"/tmp/$WORD\"; echo started; sleep 600; put never reached").var("WORD", word);
     let gone = |word: &str| {
         // The shell and its child are gone once nobody has them in /proc; a bounded look, not a fixed sleep.
-        lab.exec(&format!("cat /tmp/{word}; for i in $(seq 100); do pgrep -u deploy sleep >/dev/null || exit 0; sleep 0.1; done; exit 1"))
+        lab.exec(&format!("cat /tmp/{word}; for i in $(seq 100); do pgrep -u deploy -f 'sleep 600' >/dev/null || exit 0; sleep 0.1; done; ps -ef; exit 1"))
     };
 
     let (answer, _) = run(&ssh, script("timeout").timeout(Duration::from_secs(1)));
@@ -172,7 +172,7 @@ fn a_file_arrives_byte_for_byte_and_a_full_disk_says_so() {
 fn f40_a_secret_is_in_no_argument_list_while_a_script_works() {
     let lab = lab();
     let secret = Secret::new("s3cret-that-nobody-sees");
-    let program = "put seen \"$(cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c s3cret || true)\"; put length \"${#TOKEN}\"";
+    let program = "put seen \"$(cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 's3[c]ret' || true)\"; put length \"${#TOKEN}\"";
     let (answer, _) = run(&ssh(&lab), Script::new("test", program).secret("TOKEN", &secret));
     let answer = answer.expect("an answer");
     assert_eq!((answer.get("seen"), answer.get("length")), (Some("0"), Some("23")));

@@ -32,7 +32,6 @@ pub(super) fn connect(access: &SshAccess) -> Result<(Session, TcpStream, Greetin
     let clone = socket.try_clone().map_err(|error| ShellError::Local(format!("sharing the socket: {error}")))?;
     session.set_tcp_stream(clone);
     session.set_timeout(HANDSHAKE_TIMEOUT_MS);
-    session.set_keepalive(true, 15);
     // Before the handshake, or the server shows the key that it likes best and not the one that we know.
     let known = access.known_hosts.key_types_for(&access.host, access.port);
     if known.is_empty() {
@@ -44,7 +43,7 @@ pub(super) fn connect(access: &SshAccess) -> Result<(Session, TcpStream, Greetin
         .map_err(|error| ShellError::HostKeyUnusable(format!("no host key type can be used of {methods}: {}", error.message())))?;
     session.handshake().map_err(|error| match error.code() {
         // LIBSSH2_ERROR_KEX_FAILURE: no common method, and the only ones that we limit are the host key's.
-        ssh2::ErrorCode::Session(-5 | -8) => ShellError::HostKeyUnusable(format!(
+        ssh2::ErrorCode::Session(-5) => ShellError::HostKeyUnusable(format!(
             "{place} has no host key of a type that ssh-known-hosts knows for it ({})",
             known.join(", ")
         )),
@@ -54,6 +53,8 @@ pub(super) fn connect(access: &SshAccess) -> Result<(Session, TcpStream, Greetin
     log_in(&session, access)?;
     let banner = session.banner().unwrap_or("an SSH server").to_owned();
     let client_key = format!("{} ({})", access.key.fingerprint(), access.key.key_type());
+    // Not before: libssh2 would send one into the middle of the key exchange, which a strict server takes as an attack.
+    session.set_keepalive(true, 15);
     session.set_timeout(0);
     session.set_blocking(false);
     Ok((session, socket, Greeting { host_key, client_key, banner }))

@@ -1,5 +1,201 @@
-//! Judging a built tree and packing it into a bundle, on the runner.
+//! Judging a built tree and packing it into a bundle, on the runner (pipeline.md, steps 1, 4 and 5).
 
-pub mod link;
+mod check;
+mod composer;
+mod gates;
+pub mod gzip;
+mod key_scan;
+mod link;
 pub mod pace;
+pub mod pack;
 pub mod read;
+mod rules;
+pub mod tree;
+mod vite;
+
+use std::{cell::RefCell, path::Path, rc::Rc, sync::Arc};
+
+pub use self::check::{Check, Findings};
+use self::{
+    pace::Background,
+    pack::{Files, Packed},
+    read::Limits,
+    tree::Tree,
+};
+use crate::{
+    domain::{
+        Failure,
+        bundle::{self, Manifest},
+        fact::{BundleFact, key},
+    },
+    engine::{Decision, Done, Io, Seam, StepResult, Undone},
+    inputs::typed,
+    ports::clock::Clock,
+};
+
+/// Before the seam: the tree is looked at.
+pub struct Survey {
+    inputs: typed::BuildGate,
+    clock: Rc<dyn Clock>,
+    background: Background,
+    found: RefCell<Option<Arc<Tree>>>,
+}
+
+impl Survey {
+    pub fn new(inputs: typed::BuildGate, clock: Rc<dyn Clock>) -> Self {
+        Self { inputs, clock, background: Background::default(), found: RefCell::new(None) }
+    }
+}
+
+/// After the seam: the tree that passed is packed.
+pub struct Build {
+    inputs: typed::BuildGate,
+    clock: Rc<dyn Clock>,
+    background: Background,
+    tree: Arc<Tree>,
+    manifest: Arc<Manifest>,
+    files: Arc<Files>,
+    packed: RefCell<Option<Packed>>,
+}
+
+/// Fixes what is packed, and under which names.
+pub fn settle(survey: Survey) -> Result<Seam<Build>, Failure> {
+    let Survey { inputs, clock, background, found } = survey;
+    let tree = found.into_inner().ok_or_else(|| Failure::bug("deciding what to bundle", "no tree was looked at"))?;
+    let cx = Build {
+        manifest: Arc::new(pack::manifest(&tree, &inputs.commit)),
+        files: Arc::new(Files::in_folder(&inputs.output, &inputs.commit)),
+        packed: RefCell::new(None),
+        inputs,
+        clock,
+        background,
+        tree,
+    };
+    Ok(Seam { cx, decision: Decision::Go })
+}
+
+/// Step 1: what started this run (F2: an event that is not supported is an error, never a skip).
+pub async fn resolve_event(cx: &Survey, io: &Io) -> StepResult {
+    io.fact(key::SHA, &cx.inputs.commit);
+    let commit = &cx.inputs.commit;
+    match cx.inputs.event.as_deref() {
+        None => Ok(Done::passed(format!("{commit}, outside of Actions"))),
+        Some(
+            event @ ("push"
+            | "merge_group"
+            | "workflow_dispatch"
+            | "repository_dispatch"
+            | "workflow_call"
+            | "workflow_run"
+            | "schedule"),
+        ) => Ok(Done::passed(format!("{commit}, from {event}"))),
+        // A required check has to do its real work on pull requests too, or the rule that requires it is hollow (F11, F12).
+        Some("pull_request") => {
+            io.warn("a bundle that was built for a pull request is never deployed: its commit is a trial merge", None);
+            Ok(Done::warned(format!("{commit}, from pull_request: checked, not to be deployed")))
+        }
+        Some(event) => {
+            Err(Failure::refused("finding out what to build", format!("the event `{event}` is not supported"))
+                .hint("start the build from push, merge_group, workflow_dispatch or workflow_call"))
+        }
+    }
+}
+
+/// Step 4: the nine gates and the further checks; everything that is wrong is named at once.
+pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
+    let (source, output) = (cx.inputs.source.clone(), cx.inputs.output.clone());
+    let judged = move |pace: &pace::Pace| {
+        let mut findings = Findings::default();
+        let tree = Tree::look(&source, &output, &mut findings, pace)?;
+        let warnings = gates::judge(&tree, &mut findings);
+        Ok((tree, findings, warnings))
+    };
+    let (tree, findings, warnings) = cx.background.run(io, &*cx.clock, "reading the tree", None, judged).await?;
+    for (path, because) in &tree.left_out {
+        io.line(format!("left out: {path} ({because})"));
+    }
+    for warning in &warnings {
+        io.warn(warning, None);
+    }
+    let report = findings.report();
+    io.fact(key::GATES, &report);
+    if let Some(refusal) = findings.refusal(format!("checking the tree {}", cx.inputs.source.display())) {
+        return Err(refusal);
+    }
+    let text = format!(
+        "{}: {} files, {} bytes; {} left out",
+        report.score(),
+        tree.files().count(),
+        tree.size(),
+        tree.left_out.len()
+    );
+    *cx.found.borrow_mut() = Some(Arc::new(tree));
+    Ok(if warnings.is_empty() { Done::passed(text) } else { Done::warned(text) })
+}
+
+/// Step 5: writes the bundle, its `.sha256` and its manifest.
+pub async fn pack(cx: &Build, io: &Io) -> StepResult {
+    let (tree, manifest, files) = (cx.tree.clone(), cx.manifest.clone(), cx.files.clone());
+    let total = Some(tree.size());
+    let work = move |pace: &pace::Pace| pack::write(&tree, &manifest, &files, pace);
+    let packed = cx.background.run(io, &*cx.clock, "packing", total, work).await?;
+    let text =
+        format!("{}: {} files, {} bytes", bundle::file_name(&cx.inputs.commit), cx.manifest.files.len(), packed.size);
+    *cx.packed.borrow_mut() = Some(packed);
+    Ok(Done::passed(text))
+}
+
+/// Takes back what [`pack`] wrote, finished or not: a bundle that was not verified must not be uploaded.
+pub async fn discard(cx: &Build, _io: &Io) -> Result<Undone, Failure> {
+    // A cancelled pack may be about to rename its file.
+    cx.background.settled().await;
+    let removed = cx.files.remove()?;
+    let names: Vec<String> = removed.iter().map(|path| path.display().to_string()).collect();
+    if names.is_empty() {
+        Ok(Undone::Nothing("nothing was written yet".to_owned()))
+    } else {
+        Ok(Undone::Done(format!("removed {}", names.join(", "))))
+    }
+}
+
+/// Opens the finished bundle again and compares it with the list, entry by entry (F18).
+pub async fn verify(cx: &Build, io: &Io) -> StepResult {
+    let doing = format!("verifying {}", cx.files.bundle.display());
+    let packed = cx.packed.borrow().clone().ok_or_else(|| Failure::bug(&doing, "nothing was packed"))?;
+    let files = cx.files.clone();
+    let work = move |pace: &pace::Pace| {
+        let seen = read::inspect_within(&files.bundle, &Limits::default(), pace)?;
+        Ok((seen, files.read_sha256()?))
+    };
+    let ((manifest, inspection), beside) =
+        cx.background.run(io, &*cx.clock, "verifying", Some(packed.size), work).await?;
+    if manifest != *cx.manifest {
+        return Err(Failure::refused(doing, "its manifest is not the one that was written")
+            .hint("let nothing write to output-dir during the build"));
+    }
+    if inspection.sha256 != packed.sha256 || beside != cx.files.sha256_line(&packed.sha256) {
+        return Err(Failure::refused(
+            doing,
+            format!("its SHA-256 is {}, {} was written", inspection.sha256, packed.sha256),
+        )
+        .hint("let nothing write to output-dir during the build; if that is not it, check the disk"));
+    }
+    io.fact(
+        key::BUNDLE,
+        BundleFact {
+            file: shown(&cx.files.bundle, &cx.inputs.workspace),
+            size: inspection.size,
+            sha256: inspection.sha256.clone(),
+            commit: cx.inputs.commit.clone(),
+            files: inspection.files,
+            verified_at: vec!["built here".to_owned()],
+        },
+    );
+    Ok(Done::passed(format!("{} files as listed, SHA-256 {}", inspection.files, inspection.sha256)))
+}
+
+/// Relative to the workspace, where a later step of the job looks for it; the file's name if it is elsewhere.
+fn shown(bundle: &Path, workspace: &Path) -> String {
+    let path = bundle.strip_prefix(workspace).ok().or_else(|| bundle.file_name().map(Path::new)).unwrap_or(bundle);
+    path.display().to_string()
+}

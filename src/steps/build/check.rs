@@ -1,0 +1,159 @@
+//! The refusals beyond the nine gates: what has broken releases before.
+
+use std::collections::BTreeMap;
+
+use crate::domain::{
+    Failure,
+    gate::{GATES, GateReport},
+};
+
+/// A further check of the tree. Each stands in the gate report under its own name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Check {
+    /// Every manifest entry's files are there and not empty, and it is no placeholder (F20).
+    ViteManifest,
+    /// F25
+    DevPackages,
+    /// What is installed is what the lock file says (F24).
+    LockFile,
+    /// F26
+    EnvFiles,
+    /// F26, F40
+    PrivateKeys,
+    /// F26, F28
+    CachedConfig,
+    /// Laravel would load its assets from a developer's machine (F20).
+    DevServer,
+    /// Symbolic links lead to something in the release.
+    Links,
+    /// Names can be written into an archive, a manifest and a log, and read back.
+    Names,
+    /// Files, folders and links only.
+    FileKinds,
+    /// F18, F60
+    Readable,
+}
+
+impl Check {
+    pub const ALL: [Self; 11] = [
+        Self::ViteManifest,
+        Self::DevPackages,
+        Self::LockFile,
+        Self::EnvFiles,
+        Self::PrivateKeys,
+        Self::CachedConfig,
+        Self::DevServer,
+        Self::Links,
+        Self::Names,
+        Self::FileKinds,
+        Self::Readable,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ViteManifest => "vite-manifest",
+            Self::DevPackages => "no-dev-packages",
+            Self::LockFile => "lock-file",
+            Self::EnvFiles => "no-env-files",
+            Self::PrivateKeys => "no-private-keys",
+            Self::CachedConfig => "no-cached-config",
+            Self::DevServer => "no-dev-server",
+            Self::Links => "links",
+            Self::Names => "names",
+            Self::FileKinds => "file-kinds",
+            Self::Readable => "readable",
+        }
+    }
+
+    /// What to type or change.
+    pub fn cure(self) -> &'static str {
+        match self {
+            Self::ViteManifest => {
+                "build the front end in the same job (`npm ci && npm run build`), after removing public/build"
+            }
+            Self::DevPackages => "run `composer install --no-dev --optimize-autoloader`",
+            Self::LockFile => {
+                "run `composer install --no-dev --optimize-autoloader` with the committed composer.lock, and commit the lock file that fits"
+            }
+            Self::EnvFiles => {
+                "remove them in the build job before this step (`rm -f .env`); the server keeps its own under shared/.env"
+            }
+            Self::PrivateKeys => {
+                "remove them in the build job before this step; keep keys in the server's shared/ folder or in its .env"
+            }
+            Self::CachedConfig => {
+                "run `php artisan optimize:clear` at the end of the build job; the release makes its own caches on the server"
+            }
+            Self::DevServer => "remove public/hot; it is left over from `npm run dev`",
+            Self::Links => "make the links relative and let them lead to something that is shipped, or remove them",
+            Self::Names => "rename these files: UTF-8 without control characters",
+            Self::FileKinds => "remove sockets, pipes and devices from the tree",
+            Self::Readable => {
+                "let the build job's user read the whole tree, and let nothing write to it while it is bundled"
+            }
+        }
+    }
+}
+
+/// What to do about a failed one of the nine gates.
+const GATE_CURE: &str = "build before this step: `composer install --no-dev --optimize-autoloader`, `npm ci && npm run build`, and give the app's root as source-dir";
+
+/// So many problems of one check are told; more help nobody.
+const TOLD: usize = 10;
+
+/// Everything that is wrong with a tree, all at once.
+#[derive(Debug, Default)]
+pub struct Findings {
+    gates: BTreeMap<&'static str, String>,
+    checks: BTreeMap<Check, Vec<String>>,
+}
+
+impl Findings {
+    pub fn add(&mut self, check: Check, problem: impl Into<String>) {
+        self.checks.entry(check).or_default().push(problem.into());
+    }
+
+    /// A problem of one of the nine.
+    pub fn add_gate(&mut self, gate: &'static str, problem: impl Into<String>) {
+        self.gates.insert(gate, problem.into());
+    }
+
+    pub fn report(&self) -> GateReport {
+        let mut report = GateReport::default();
+        for gate in &GATES {
+            report.record(gate.path, self.gates.get(gate.path).cloned());
+        }
+        for check in Check::ALL {
+            report.record(check.name(), self.checks.get(&check).map(|problems| told(problems).join("; ")));
+        }
+        report
+    }
+
+    /// The refusal, if there is something to refuse.
+    pub fn refusal(&self, doing: impl Into<String>) -> Option<Failure> {
+        let report = self.report();
+        let failed = report.total() - report.passed();
+        if failed == 0 {
+            return None;
+        }
+        let gates = self.gates.iter().map(|(name, problem)| format!("{name}: {problem}"));
+        let checks = self.checks.iter().flat_map(|(check, problems)| {
+            told(problems).into_iter().map(|problem| format!("{}: {problem}", check.name()))
+        });
+        let gate_cure = (!self.gates.is_empty()).then_some(GATE_CURE);
+        let cures: Vec<&str> = gate_cure.into_iter().chain(self.checks.keys().map(|check| check.cure())).collect();
+        Some(
+            Failure::refused(doing, format!("{failed} of {} checks failed", report.total()))
+                .details(gates.chain(checks))
+                .hint(cures.join("; ")),
+        )
+    }
+}
+
+fn told(problems: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = problems.iter().take(TOLD).cloned().collect();
+    if let Some(more) = problems.len().checked_sub(TOLD).filter(|more| *more > 0) {
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}

@@ -1,0 +1,147 @@
+//! What Composer left in the tree: packages, lock file, the PHP that they need.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{
+    check::{Check, Findings},
+    tree::Tree,
+};
+use crate::domain::{Sha256Digest, bundle::PhpVersions};
+
+const INSTALLED: &str = "vendor/composer/installed.json";
+const LOCK: &str = "composer.lock";
+
+/// Lock files whose digests go into the manifest (F24).
+const LOCKS: [&str; 5] = [LOCK, "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml"];
+
+#[derive(Debug, Deserialize)]
+struct Package {
+    name: String,
+    version: String,
+}
+
+/// `vendor/composer/installed.json` as Composer 2 writes it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Installed {
+    packages: Vec<Package>,
+    #[serde(default)]
+    dev: bool,
+    #[serde(default)]
+    dev_package_names: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Lock {
+    packages: Vec<Package>,
+}
+
+/// Checks what is installed (F25), and that it is what the lock file says (F24). The results are warnings.
+pub(super) fn check(tree: &Tree, findings: &mut Findings) -> Vec<String> {
+    // Without an autoloader the nine gates have said all there is to say.
+    if tree.file("vendor/autoload.php").is_none() {
+        return Vec::new();
+    }
+    let installed = match parsed::<Installed>(tree, INSTALLED) {
+        Ok(Some(installed)) => installed,
+        Ok(None) => {
+            findings.add(Check::DevPackages, format!("{INSTALLED} is missing: nobody can tell what is in vendor"));
+            return Vec::new();
+        }
+        Err(problem) => {
+            findings.add(Check::DevPackages, format!("{problem} (Composer 2 is needed)"));
+            return Vec::new();
+        }
+    };
+    check_dev(&installed, findings);
+    match parsed::<Lock>(tree, LOCK) {
+        Ok(Some(lock)) => check_lock(&installed, &lock, findings),
+        Ok(None) => {
+            return vec![format!("{LOCK} is missing: the next build of this commit may install other packages")];
+        }
+        Err(problem) => findings.add(Check::LockFile, problem),
+    }
+    Vec::new()
+}
+
+fn parsed<T: for<'de> Deserialize<'de>>(tree: &Tree, path: &str) -> Result<Option<T>, String> {
+    let Some(json) = tree.contents(path)? else { return Ok(None) };
+    serde_json::from_slice(&json).map(Some).map_err(|error| format!("{path} cannot be read: {error}"))
+}
+
+fn check_dev(installed: &Installed, findings: &mut Findings) {
+    let mut dev = installed
+        .packages
+        .iter()
+        .map(|package| &package.name)
+        .filter(|name| installed.dev_package_names.contains(name))
+        .peekable();
+    if dev.peek().is_none() && installed.dev {
+        findings.add(Check::DevPackages, format!("{INSTALLED} says that Composer ran without --no-dev"));
+    }
+    for name in dev {
+        findings.add(Check::DevPackages, format!("{name} is a development package"));
+    }
+}
+
+/// Development packages apart, what is installed has to be what the lock file says: nothing more, less or other.
+fn check_lock(installed: &Installed, lock: &Lock, findings: &mut Findings) {
+    let is_dev = |name: &str| installed.dev_package_names.iter().any(|dev| dev == name);
+    let installed: BTreeMap<&str, &str> = by_name(&installed.packages).filter(|(name, _)| !is_dev(name)).collect();
+    let locked: BTreeMap<&str, &str> = by_name(&lock.packages).collect();
+    for (name, version) in &locked {
+        match installed.get(name) {
+            Some(found) if found == version => {}
+            Some(found) => {
+                findings.add(Check::LockFile, format!("{name} is installed as {found}, {LOCK} says {version}"))
+            }
+            None => findings.add(Check::LockFile, format!("{name} {version} stands in {LOCK} and is not installed")),
+        }
+    }
+    for name in installed.keys().filter(|name| !locked.contains_key(*name)) {
+        findings.add(Check::LockFile, format!("{name} is installed and does not stand in {LOCK}"));
+    }
+}
+
+fn by_name(packages: &[Package]) -> impl Iterator<Item = (&str, &str)> {
+    packages.iter().map(|package| (package.name.as_str(), package.version.as_str()))
+}
+
+/// Digests of the lock files that are there.
+pub(super) fn locks(tree: &Tree) -> BTreeMap<String, Sha256Digest> {
+    LOCKS.iter().filter_map(|path| tree.file(path).map(|file| ((*path).to_owned(), file.sha256.clone()))).collect()
+}
+
+/// What the tree asks of PHP (F23). What cannot be read is not asked: the server's own check of the autoloader decides.
+pub(super) fn php(tree: &Tree) -> PhpVersions {
+    let text = |path: &str| tree.contents(path).ok().flatten();
+    let composer = text("composer.json")
+        .and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok())
+        .unwrap_or_default();
+    let required = composer.pointer("/config/platform/php").or_else(|| composer.pointer("/require/php"));
+    PhpVersions {
+        required: required.and_then(|version| version.as_str()).map(str::to_owned),
+        minimum_id: text("vendor/composer/platform_check.php")
+            .and_then(|php| minimum_id(&String::from_utf8_lossy(&php))),
+    }
+}
+
+/// Composer writes `if (!(PHP_VERSION_ID >= 80100)) {`.
+fn minimum_id(platform_check: &str) -> Option<u32> {
+    let (_, after) = platform_check.split_once("PHP_VERSION_ID >= ")?;
+    let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::minimum_id;
+
+    #[test]
+    fn f23_the_lowest_php_is_read_from_the_platform_check() {
+        assert_eq!(minimum_id("if (!(PHP_VERSION_ID >= 80100)) {\n    $issues[] = '...';"), Some(80_100));
+        assert_eq!(minimum_id("// no PHP version is asked for"), None);
+    }
+}

@@ -1,0 +1,269 @@
+//! Writing the bundle: the same tree gives the same bytes, on every machine.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest as _, Sha256};
+use tar::{Builder, EntryType, Header};
+
+use super::{
+    composer,
+    gzip::ParallelGzip,
+    pace::{Pace, from_io, into_io},
+    read::file_mode,
+    tree::{Entry, SourceFile, Stamp, Tree},
+};
+use crate::domain::{
+    CommitSha, Failure, Sha256Digest,
+    bundle::{self, FileEntry, MANIFEST_PATH, Manifest},
+};
+
+/// 2000-01-01T00:00:00Z, the time of every entry. Zero would do for equal bytes, but GNU tar calls it implausibly old.
+const ENTRY_TIME: u64 = 946_684_800;
+
+/// The three files of a bundle, and the name under which it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    pub bundle: PathBuf,
+    /// In the form that `sha256sum -c` reads.
+    pub sha256: PathBuf,
+    pub manifest: PathBuf,
+    unfinished: PathBuf,
+}
+
+impl Files {
+    pub fn in_folder(folder: &Path, commit: &CommitSha) -> Self {
+        let name = bundle::file_name(commit);
+        Self {
+            sha256: folder.join(format!("{name}.sha256")),
+            manifest: folder.join(format!("deployment-bundle-{commit}.manifest.json")),
+            unfinished: folder.join(format!(".{name}.part")),
+            bundle: folder.join(name),
+        }
+    }
+
+    /// What the `.sha256` file says: one line as `sha256sum` prints it.
+    pub fn sha256_line(&self, sha256: &Sha256Digest) -> String {
+        format!("{sha256}  {}\n", self.bundle.file_name().unwrap_or_default().to_string_lossy())
+    }
+
+    pub fn read_sha256(&self) -> Result<String, Failure> {
+        fs::read_to_string(&self.sha256)
+            .map_err(|error| Failure::world(format!("reading {}", self.sha256.display()), error.to_string()))
+    }
+
+    /// Removes what is there of them, and says what that was.
+    pub fn remove(&self) -> Result<Vec<&Path>, Failure> {
+        let mut removed = Vec::new();
+        for path in [&self.bundle, &self.sha256, &self.manifest, &self.unfinished] {
+            match fs::remove_file(path) {
+                Ok(()) => removed.push(path.as_path()),
+                // Where the output folder cannot even be made, nothing of ours can be.
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                Err(error) => return Err(Failure::world(format!("removing {}", path.display()), error.to_string())),
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// A bundle that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    pub sha256: Sha256Digest,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// The manifest of a tree that passed the gates.
+pub fn manifest(tree: &Tree, commit: &CommitSha) -> Manifest {
+    let files = tree
+        .files()
+        .map(|(path, file)| {
+            let entry = FileEntry { sha256: file.sha256.clone(), size: file.stamp.size, executable: file.executable };
+            (path.to_owned(), entry)
+        })
+        .collect();
+    let links = tree.links().map(|(path, target)| (path.to_owned(), target.to_owned())).collect();
+    Manifest {
+        version: Manifest::VERSION,
+        commit: commit.clone(),
+        php: composer::php(tree),
+        locks: composer::locks(tree),
+        files,
+        links,
+    }
+}
+
+/// Writes the three files. A bundle of an earlier attempt goes first: whoever looks after a failed run must find none.
+pub fn write(tree: &Tree, manifest: &Manifest, files: &Files, pace: &Pace) -> Result<Packed, Failure> {
+    let doing = format!("writing {}", files.bundle.display());
+    let failed = |error: io::Error| from_io(error, |error| unwritable(&doing, &error));
+    if let Some(folder) = files.bundle.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    files.remove()?;
+    let json = serde_json::to_vec(manifest).map_err(|error| Failure::bug(&doing, error.to_string()))?;
+    let packed = write_bundle(tree, &json, &files.unfinished, pace).map_err(failed)?;
+    write_durably(&files.manifest, &json).map_err(failed)?;
+    write_durably(&files.sha256, files.sha256_line(&packed.sha256).as_bytes()).map_err(failed)?;
+    // Last, so that a bundle that is there has everything beside it.
+    fs::rename(&files.unfinished, &files.bundle).map_err(failed)?;
+    Ok(packed)
+}
+
+fn unwritable(doing: &str, error: &io::Error) -> Failure {
+    let failure = Failure::world(doing, error.to_string());
+    match error.kind() {
+        io::ErrorKind::StorageFull => failure.hint("free space on the build machine, or give another output-dir"),
+        _ => failure.hint("give an output-dir that this job can write to"),
+    }
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn write_bundle(tree: &Tree, manifest: &[u8], path: &Path, pace: &Pace) -> io::Result<Packed> {
+    let output =
+        BufWriter::with_capacity(256 << 10, Hashed { file: File::create_new(path)?, hash: Sha256::new(), size: 0 });
+    let mut tar = Builder::new(ParallelGzip::new(output)?);
+    // Holes in a file are no property of a release, and not every tar reads them.
+    tar.sparse(false);
+    append_file(&mut tar, MANIFEST_PATH, manifest.len() as u64, false, manifest)?;
+    for (name, entry) in &tree.entries {
+        match entry {
+            Entry::Folder => append_folder(&mut tar, name)?,
+            Entry::Link { target } => append_link(&mut tar, name, target)?,
+            Entry::File(file) => {
+                let contents = Unchanged::open(tree, name, file, pace)?;
+                append_file(&mut tar, name, file.stamp.size, file.executable, contents)?;
+            }
+        }
+    }
+    let output = tar.into_inner()?.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+    output.file.sync_all()?;
+    Ok(Packed { sha256: Sha256Digest::from_hash(output.hash), size: output.size })
+}
+
+/// Everything that could differ between two machines or two days is set to one value.
+fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(ENTRY_TIME);
+    header
+}
+
+fn append_file(
+    tar: &mut Builder<impl Write>,
+    name: &str,
+    size: u64,
+    executable: bool,
+    contents: impl Read,
+) -> io::Result<()> {
+    tar.append_data(&mut header(EntryType::Regular, file_mode(executable), size), name, contents)
+}
+
+fn append_folder(tar: &mut Builder<impl Write>, name: &str) -> io::Result<()> {
+    tar.append_data(&mut header(EntryType::Directory, 0o755, 0), format!("{name}/"), io::empty())
+}
+
+fn append_link(tar: &mut Builder<impl Write>, name: &str, target: &str) -> io::Result<()> {
+    tar.append_link(&mut header(EntryType::Symlink, 0o777, 0), name, target)
+}
+
+/// The bundle file: hashed and counted while it is written.
+struct Hashed {
+    file: File,
+    hash: Sha256,
+    size: u64,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(bytes)?;
+        self.hash.update(&bytes[..n]);
+        self.size += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// A file of the tree that must still be what the gates looked at (F18): same size, same time, same contents.
+struct Unchanged<'a> {
+    path: &'a str,
+    known: &'a SourceFile,
+    file: File,
+    hash: Option<Sha256>,
+    read: u64,
+    pace: &'a Pace,
+}
+
+impl<'a> Unchanged<'a> {
+    fn open(tree: &Tree, path: &'a str, known: &'a SourceFile, pace: &'a Pace) -> io::Result<Self> {
+        let file = tree.open(path).map_err(|error| unreadable(path, &error))?;
+        let this = Self { path, known, file, hash: Some(Sha256::new()), read: 0, pace };
+        this.check_stamp()?;
+        Ok(this)
+    }
+
+    fn check_stamp(&self) -> io::Result<()> {
+        let now = self.file.metadata().map_err(|error| unreadable(self.path, &error))?;
+        if Stamp::of(&now) == self.known.stamp { Ok(()) } else { Err(self.changed()) }
+    }
+
+    fn at_the_end(&mut self) -> io::Result<()> {
+        let Some(hash) = self.hash.take() else { return Ok(()) };
+        self.check_stamp()?;
+        if self.read == self.known.stamp.size && Sha256Digest::from_hash(hash) == self.known.sha256 {
+            Ok(())
+        } else {
+            Err(self.changed())
+        }
+    }
+
+    fn changed(&self) -> io::Error {
+        into_io(
+            Failure::refused(format!("packing {}", self.path), "it was changed after the gates had looked at it").hint(
+                "let nothing write to the tree while it is bundled: end watchers and servers first, or bundle a copy",
+            ),
+        )
+    }
+}
+
+impl Read for Unchanged<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer).map_err(|error| unreadable(self.path, &error))?;
+        self.read += n as u64;
+        // A file that grew must not push the archive's next header away.
+        if self.read > self.known.stamp.size {
+            return Err(self.changed());
+        }
+        match (&mut self.hash, n) {
+            (_, 0) => self.at_the_end()?,
+            (Some(hash), n) => hash.update(&buffer[..n]),
+            (None, _) => return Err(self.changed()),
+        }
+        self.pace.advance(n as u64).map_err(into_io)?;
+        Ok(n)
+    }
+}
+
+fn unreadable(path: &str, error: &io::Error) -> io::Error {
+    into_io(
+        Failure::refused(format!("packing {path}"), error.to_string())
+            .hint("let the build job's user read the whole tree"),
+    )
+}

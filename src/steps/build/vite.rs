@@ -1,0 +1,142 @@
+//! The front end's manifest: what Laravel looks up when it renders a page (F20, F78).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::{
+    check::{Check, Findings},
+    tree::Tree,
+};
+use crate::domain::path::relative;
+
+/// Where Vite writes it, and the folder that its entries are relative to.
+pub(super) const MANIFEST: &str = "public/build/manifest.json";
+const FOLDER: &str = "public/build";
+
+/// One chunk of a Vite manifest (vite.dev, "Backend Integration"); fields that we do not judge are not read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Chunk {
+    file: String,
+    #[serde(default)]
+    css: Vec<String>,
+    #[serde(default)]
+    assets: Vec<String>,
+    #[serde(default)]
+    imports: Vec<String>,
+    #[serde(default)]
+    dynamic_imports: Vec<String>,
+    #[serde(default)]
+    is_entry: bool,
+}
+
+type Chunks = BTreeMap<String, Chunk>;
+
+/// Checks every file that the manifest names, and that a build wrote it. The result is a warning, if there is one.
+pub(super) fn check(tree: &Tree, findings: &mut Findings) -> Option<String> {
+    let mut problem = |problem: String| findings.add(Check::ViteManifest, problem);
+    let json = match tree.contents(MANIFEST) {
+        Ok(Some(json)) => json,
+        // Its absence is a matter of the nine gates.
+        Ok(None) => return None,
+        Err(error) => {
+            problem(error);
+            return None;
+        }
+    };
+    let chunks: Chunks = match serde_json::from_slice(&json) {
+        Ok(chunks) => chunks,
+        Err(error) => {
+            problem(format!("{MANIFEST} is not a Vite manifest: {error}"));
+            return None;
+        }
+    };
+    if chunks.is_empty() {
+        problem(format!("{MANIFEST} has no entries: it is a placeholder, no build wrote it"));
+        return None;
+    }
+    for imported in dangling_imports(&chunks) {
+        problem(imported);
+    }
+    let files: BTreeSet<&str> = chunks.values().flat_map(Chunk::files).collect();
+    let bad: Vec<String> = files.iter().filter_map(|file| bad_file(tree, file)).collect();
+    let whole = bad.is_empty();
+    bad.into_iter().for_each(&mut problem);
+    if let Some(placeholder) = whole.then(|| placeholder(tree, &chunks)).flatten() {
+        problem(placeholder);
+    }
+    let hashed = files.iter().any(|file| carries_hash(file));
+    (!hashed).then(|| format!("no file that {MANIFEST} names carries a hash of its contents in its name: browsers may go on using old ones"))
+}
+
+impl Chunk {
+    fn files(&self) -> impl Iterator<Item = &str> {
+        [&self.file].into_iter().chain(&self.css).chain(&self.assets).map(String::as_str)
+    }
+}
+
+fn dangling_imports(chunks: &Chunks) -> Vec<String> {
+    chunks
+        .iter()
+        .flat_map(|(key, chunk)| chunk.imports.iter().chain(&chunk.dynamic_imports).map(move |import| (key, import)))
+        .filter(|(_, import)| !chunks.contains_key(*import))
+        .map(|(key, import)| format!("`{key}` imports `{import}`, which the manifest does not have"))
+        .collect()
+}
+
+fn bad_file(tree: &Tree, file: &str) -> Option<String> {
+    if let Err(problem) = relative(file) {
+        return Some(format!("it names `{}`: {problem}", file.escape_debug()));
+    }
+    match tree.file(&format!("{FOLDER}/{file}")) {
+        None => Some(format!("it names {file}, which is not in {FOLDER}")),
+        Some(known) if known.stamp.size == 0 => Some(format!("it names {file}, which is empty")),
+        Some(_) => None,
+    }
+}
+
+/// Why the manifest, although all its files are there, was not written by a build. Placeholders that were made to satisfy
+/// a gate have no entry point, or scripts without a single character.
+fn placeholder(tree: &Tree, chunks: &Chunks) -> Option<String> {
+    if !chunks.values().any(|chunk| chunk.is_entry) {
+        return Some(format!("{MANIFEST} has no entry point (`isEntry`): it is a placeholder, no build wrote it"));
+    }
+    let mut entries = chunks.values().filter(|chunk| chunk.is_entry);
+    let blank = entries.all(|chunk| {
+        let contents = tree.contents(&format!("{FOLDER}/{}", chunk.file));
+        matches!(contents, Ok(Some(bytes)) if bytes.trim_ascii().is_empty())
+    });
+    blank
+        .then(|| format!("every entry point of {MANIFEST} is a blank file: they are placeholders, no build wrote them"))
+}
+
+/// `assets/app-BXl3rVqT.js`: Vite's default names end in eight characters of a hash before the extension.
+fn carries_hash(file: &str) -> bool {
+    let name = file.rsplit_once('/').map_or(file, |(_, name)| name);
+    let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
+    let hash = stem.as_bytes().rsplitn(2, |byte| matches!(byte, b'-' | b'.')).next().unwrap_or_default();
+    // A hash may contain `-` itself, so the last eight are looked at too.
+    let tail = &stem.as_bytes()[stem.len().saturating_sub(9)..];
+    hash.len() >= 8 && stem.len() > hash.len() || (tail.len() == 9 && tail[0] == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::carries_hash;
+
+    #[test]
+    fn hashed_names_are_told_from_plain_ones() {
+        for name in [
+            "assets/app-BXl3rVqT.js",
+            "assets/app-B-l3rVq_.css",
+            "app-4ed993c7.js",
+            "assets/inter-latin-wght-normal-Dx4kXJAl.woff2",
+        ] {
+            assert!(carries_hash(name), "{name}");
+        }
+        for name in ["assets/app.js", "app-admin.js", "app.css", "js/app-x.js"] {
+            assert!(!carries_hash(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Bundles that somebody else made: the reading side believes nothing (F9, F10, F18, F27).
+
+use std::{fs, io::Write as _, path::Path};
+
+use flate2::{Compression, write::GzEncoder};
+use gated_deploy::{
+    domain::{
+        Failure, FailureKind, Sha256Digest,
+        bundle::{FileEntry, MANIFEST_PATH, Manifest, PhpVersions},
+    },
+    steps::build::{
+        pace::Pace,
+        read::{self, Limits},
+    },
+};
+use tar::{Builder, EntryType, Header};
+
+use super::app::{App, commit};
+
+/// A bundle that is made by hand.
+struct Forge {
+    manifest: Manifest,
+    tar: Builder<Vec<u8>>,
+}
+
+fn header(kind: EntryType, size: usize) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o644 });
+    header.set_size(size as u64);
+    header
+}
+
+/// A name as it stands in the header, without the checks of the library.
+fn raw_name(header: &mut Header, name: &str) {
+    let field = &mut header.as_old_mut().name;
+    field.fill(0);
+    field[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_cksum();
+}
+
+impl Forge {
+    /// Its manifest names `app.php` ("hello") and a link `link` to it.
+    fn new() -> Self {
+        let file = FileEntry { sha256: Sha256Digest::of("hello"), size: 5, executable: false };
+        let manifest = Manifest {
+            version: Manifest::VERSION,
+            commit: commit(),
+            php: PhpVersions::default(),
+            locks: Default::default(),
+            files: [("app.php".to_owned(), file)].into(),
+            links: [("link".to_owned(), "app.php".to_owned())].into(),
+        };
+        Self { manifest, tar: Builder::new(Vec::new()) }
+    }
+
+    fn raw(mut self, kind: EntryType, name: &str, target: Option<&str>, contents: &str) -> Self {
+        let mut header = header(kind, contents.len());
+        if let Some(target) = target {
+            header.set_link_name_literal(target).expect("it is short");
+        }
+        raw_name(&mut header, name);
+        self.tar.append(&header, contents.as_bytes()).expect("memory takes everything");
+        self
+    }
+
+    fn with_manifest(self) -> Self {
+        let json = serde_json::to_string(&self.manifest).expect("it serialises");
+        self.raw(EntryType::Regular, MANIFEST_PATH, None, &json)
+    }
+
+    fn file(self, name: &str, contents: &str) -> Self {
+        self.raw(EntryType::Regular, name, None, contents)
+    }
+
+    fn link(self, name: &str, target: &str) -> Self {
+        self.raw(EntryType::Symlink, name, Some(target), "")
+    }
+
+    /// What the manifest names, in order.
+    fn rest(self) -> Self {
+        self.file("app.php", "hello").link("link", "app.php")
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Manifest)) -> Self {
+        change(&mut self.manifest);
+        self
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        gzip(&self.tar.into_inner().expect("memory takes everything"))
+    }
+
+    fn read(self) -> Result<(Manifest, read::Inspection), Failure> {
+        read_bytes(&self.bytes())
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(bytes).expect("memory takes everything");
+    gzip.finish().expect("memory takes everything")
+}
+
+fn read_bytes(bytes: &[u8]) -> Result<(Manifest, read::Inspection), Failure> {
+    read_within(bytes, &Limits::default())
+}
+
+fn read_within(bytes: &[u8], limits: &Limits) -> Result<(Manifest, read::Inspection), Failure> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("bundle.tar.gz");
+    fs::write(&path, bytes).expect("files can be written");
+    read::inspect_within(&path, limits, &Pace::default())
+}
+
+#[track_caller]
+fn refused(what: &str, read: Result<(Manifest, read::Inspection), Failure>, cause: &str) {
+    let failure = match read {
+        Ok(_) => panic!("{what}: it was accepted"),
+        Err(failure) => failure,
+    };
+    assert_eq!(failure.kind, FailureKind::Refused, "{what}: {failure}");
+    assert!(failure.cause.contains(cause), "{what}: `{cause}` in `{}`", failure.cause);
+    assert!(failure.doing.contains("bundle.tar.gz"), "{what}: {failure}");
+    assert!(failure.hint.is_some(), "{what}: {failure}");
+}
+
+#[test]
+fn a_bundle_in_order_is_read_whole() {
+    let forge = Forge::new().with_manifest().raw(EntryType::Directory, "empty/", None, "").rest();
+    let bytes = forge.bytes();
+    let (manifest, inspection) = read_bytes(&bytes).expect("it is in order");
+    assert_eq!(manifest.commit, commit());
+    assert_eq!((inspection.files, inspection.links, inspection.folders, inspection.unpacked), (1, 1, 1, 5));
+    assert_eq!((inspection.sha256, inspection.size), (Sha256Digest::of(&bytes), bytes.len() as u64));
+}
+
+#[test]
+fn f27_names_that_leave_the_release_are_refused() {
+    for (name, cause) in [
+        ("/etc/passwd", "absolute"),
+        ("../evil.php", "`..`"),
+        ("app/../../evil.php", "`..`"),
+        ("./app.php", "`.`"),
+        ("app//x.php", "slash"),
+        ("bell\u{7}.php", "control characters"),
+        ("", "empty"),
+    ] {
+        refused(name, Forge::new().with_manifest().file(name, "x").rest().read(), cause);
+        let manifest = Forge::new().change(|manifest| {
+            let file = manifest.files["app.php"].clone();
+            manifest.files.insert(name.to_owned(), file);
+        });
+        refused(name, manifest.with_manifest().rest().read(), cause);
+    }
+    let mut forge = Forge::new().with_manifest();
+    let mut odd = header(EntryType::Regular, 0);
+    odd.as_old_mut().name[..4].copy_from_slice(b"a\xff.b");
+    odd.set_cksum();
+    forge.tar.append(&odd, std::io::empty()).expect("memory takes everything");
+    refused("not UTF-8", forge.rest().read(), "is not UTF-8");
+}
+
+#[test]
+fn f27_links_that_leave_the_release_are_refused() {
+    for (target, cause) in
+        [("/etc", "absolute"), ("../x", "outside of the tree"), ("app/../../x", "down and up"), ("", "nowhere")]
+    {
+        let forge = Forge::new().change(|manifest| {
+            manifest.links.insert("link".to_owned(), target.to_owned());
+        });
+        refused(target, forge.with_manifest().file("app.php", "hello").link("link", target).read(), cause);
+    }
+    let forge = Forge::new().with_manifest().file("app.php", "hello").link("link", "../../etc");
+    refused("another target than the manifest's", forge.read(), "the manifest says `app.php`");
+    let through = Forge::new().change(|manifest| {
+        let file = manifest.files["app.php"].clone();
+        manifest.files.insert("link/evil.php".to_owned(), file);
+    });
+    refused(
+        "a file behind a link",
+        through.with_manifest().rest().file("link/evil.php", "hello").read(),
+        "below `link`",
+    );
+    let through = Forge::new().with_manifest().rest().raw(EntryType::Directory, "link/", None, "");
+    refused("a folder in a link's place", through.read(), "no folder");
+}
+
+#[test]
+fn f27_hard_links_devices_and_odd_kinds_are_refused() {
+    let cases = [
+        (EntryType::Link, "is a hard link"),
+        (EntryType::Char, "is a device"),
+        (EntryType::Block, "is a device"),
+        (EntryType::Fifo, "is a device"),
+        (EntryType::GNUSparse, "of a kind"),
+        (EntryType::XHeader, "of a kind"),
+        (EntryType::XGlobalHeader, "of a kind"),
+        (EntryType::Continuous, "of a kind"),
+    ];
+    for (kind, cause) in cases {
+        refused(cause, Forge::new().with_manifest().raw(kind, "app.php", Some("link"), "").read(), cause);
+    }
+}
+
+#[test]
+fn f27_setuid_bits_and_writable_files_are_refused() {
+    for mode in [0o4755, 0o2755, 0o1644, 0o666, 0o755, 0o600] {
+        let mut forge = Forge::new().with_manifest();
+        let mut odd = header(EntryType::Regular, 5);
+        odd.set_mode(mode);
+        raw_name(&mut odd, "app.php");
+        forge.tar.append(&odd, "hello".as_bytes()).expect("memory takes everything");
+        refused(&format!("{mode:o}"), forge.link("link", "app.php").read(), &format!("has the mode {mode:04o}"));
+    }
+}
+
+#[test]
+fn f9_f10_only_what_the_manifest_names_and_all_of_it() {
+    refused(
+        "one too many",
+        Forge::new().with_manifest().rest().file("shell.php", "x").read(),
+        "`shell.php`, which its manifest does not name",
+    );
+    refused(
+        "a link too many",
+        Forge::new().with_manifest().rest().link("extra", "app.php").read(),
+        "`extra`, which its manifest",
+    );
+    refused("a file missing", Forge::new().with_manifest().link("link", "app.php").read(), "the first is `app.php`");
+    refused("a link missing", Forge::new().with_manifest().file("app.php", "hello").read(), "the first is `link`");
+    refused("twice", Forge::new().with_manifest().rest().file("app.php", "hello").read(), "`app.php` twice");
+    refused("a link twice", Forge::new().with_manifest().rest().link("link", "app.php").read(), "`link` twice");
+    let folders = Forge::new().with_manifest().rest().raw(EntryType::Directory, "a/", None, "").raw(
+        EntryType::Directory,
+        "a",
+        None,
+        "",
+    );
+    refused("a folder twice", folders.read(), "`a` twice");
+    refused("a link for a file", Forge::new().with_manifest().link("app.php", "link").read(), "another kind");
+    refused("a file for a link", Forge::new().with_manifest().file("link", "x").read(), "another kind");
+    let cuckoo = Forge::new().with_manifest().rest().with_manifest();
+    refused("a second manifest", cuckoo.read(), "twice");
+    refused(
+        "other contents",
+        Forge::new().with_manifest().file("app.php", "hullo").read(),
+        "`app.php` has the SHA-256",
+    );
+    refused(
+        "other size",
+        Forge::new().with_manifest().file("app.php", "hello!").read(),
+        "`app.php` has 6 bytes, the manifest says 5",
+    );
+    refused(
+        "a fat folder",
+        Forge::new().with_manifest().raw(EntryType::Directory, "a/", None, "x").read(),
+        "no file but has contents",
+    );
+}
+
+#[test]
+fn f9_a_bundle_without_a_manifest_that_we_know_is_refused() {
+    refused("no manifest", Forge::new().rest().read(), "`build-gate` did not write it");
+    refused(
+        "manifest second",
+        Forge::new().file("app.php", "hello").with_manifest().read(),
+        "first entry is `app.php`",
+    );
+    refused("empty archive", read_bytes(&gzip(&[0; 1024])), "it is empty");
+    refused("no JSON", Forge::new().file(MANIFEST_PATH, "{").read(), "cannot be read");
+    refused("no version", Forge::new().file(MANIFEST_PATH, "{}").read(), "missing field `version`");
+    let newer = Forge::new().file(MANIFEST_PATH, r#"{"version": 2, "something": "else"}"#);
+    refused("newer version", newer.read(), "version 2, this gated-deploy reads version 1");
+    let long = Limits { manifest: 10, ..Limits::default() };
+    refused("long manifest", read_within(&Forge::new().with_manifest().rest().bytes(), &long), "more than 10");
+}
+
+#[test]
+fn f27_archive_bombs_are_refused_before_they_unfold() {
+    let bomb = Forge::new().change(|manifest| {
+        manifest
+            .files
+            .insert("bomb".to_owned(), FileEntry { sha256: Sha256Digest::of(""), size: 9 << 30, executable: false });
+    });
+    refused("announced", bomb.with_manifest().rest().read(), "announces more than");
+
+    let limits = Limits { unpacked: 100_000, ..Limits::default() };
+    let lying = Forge::new().with_manifest().rest().file("bomb", &"0".repeat(200_000));
+    refused("not announced", read_within(&lying.bytes(), &limits), "does not name");
+
+    let zeros = "0".repeat(70 << 20);
+    let dense = Forge::new().change(|manifest| {
+        let bomb = FileEntry { sha256: Sha256Digest::of(&zeros), size: zeros.len() as u64, executable: false };
+        manifest.files.insert("bomb".to_owned(), bomb);
+    });
+    refused("too dense", dense.with_manifest().rest().file("bomb", &zeros).read(), "an archive bomb");
+
+    let few = Limits { entries: 3, ..Limits::default() };
+    let many = Forge::new().with_manifest().rest().raw(EntryType::Directory, "a/", None, "").raw(
+        EntryType::Directory,
+        "b/",
+        None,
+        "",
+    );
+    refused("too many entries", read_within(&many.bytes(), &few), "more than 3 entries");
+
+    let name = Forge::new().with_manifest().raw(EntryType::GNULongName, "././@LongLink", None, &"a".repeat(100_000));
+    refused("an endless name", name.rest().read(), "a name that no file can have");
+
+    let limits = Limits { unpacked: 5000, ..Limits::default() };
+    let padded =
+        [Forge::new().with_manifest().rest().tar.into_inner().expect("memory takes everything"), vec![0; 100_000]]
+            .concat();
+    refused("endless padding", read_within(&gzip(&padded), &limits), "unpacks to more than 5000 bytes");
+}
+
+#[test]
+fn f18_truncated_and_damaged_bundles_are_told_from_each_other() {
+    let whole = Forge::new().with_manifest().rest().bytes();
+    for length in [0, 5, 12, whole.len() / 2, whole.len() - 9, whole.len() - 1] {
+        let read = read_bytes(&whole[..length]);
+        refused(&format!("{length} of {} bytes", whole.len()), read, "ends in the middle");
+    }
+    let mut flipped = whole.clone();
+    let at = whole.len() - 6;
+    flipped[at] ^= 1;
+    refused("check sum", read_bytes(&flipped), "damaged");
+    refused("no gzip", read_bytes(b"<html>502 Bad Gateway</html>"), "not a gzip-compressed tar");
+    refused("no tar", read_bytes(&gzip(&[7; 2048])), "not a gzip-compressed tar");
+    refused(
+        "garbage behind",
+        read_bytes(&[whole.clone(), b"x".to_vec()].concat()),
+        "follows after the end of the compressed data",
+    );
+    refused(
+        "a second member",
+        read_bytes(&[whole.clone(), whole].concat()),
+        "follows after the end of the compressed data",
+    );
+    let mut tar = Forge::new().with_manifest().rest().tar.into_inner().expect("memory takes everything");
+    tar.extend_from_slice(&[b'x'; 512]);
+    refused("garbage inside", read_bytes(&gzip(&tar)), "follows after the end of the archive");
+}
+
+#[test]
+fn any_single_flipped_bit_is_noticed() {
+    let app = App::sound();
+    app.run().passed();
+    let whole = fs::read(app.bundle()).expect("it was written");
+    let (_, known) = read_bytes(&whole).expect("it is in order");
+    for at in (0..whole.len()).step_by(7) {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 0x10;
+        // The gzip header has bytes that mean nothing; whoever compares digests notices those.
+        match read_bytes(&flipped) {
+            Ok((_, inspection)) => assert!(at < 10 && inspection.sha256 != known.sha256, "byte {at}"),
+            Err(failure) => assert_eq!(failure.kind, FailureKind::Refused, "byte {at}: {failure}"),
+        }
+    }
+}
+
+#[test]
+fn a_bundle_that_is_not_there_is_no_refusal() {
+    let failure = read::inspect(Path::new("/nonexistent/bundle.tar.gz")).expect_err("it is not there");
+    assert_eq!(failure.kind, FailureKind::World);
+    assert!(failure.doing.contains("/nonexistent/bundle.tar.gz"));
+}

@@ -1,0 +1,335 @@
+//! What stops a tree before it becomes a bundle, and what it tells the person who has to repair it.
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, os::unix::net::UnixListener, process::Command};
+
+use gated_deploy::domain::gate::GATES;
+
+use super::app::{App, private_key, tool};
+
+#[test]
+fn a_sound_tree_passes_every_check() {
+    let app = App::sound();
+    let run = app.run();
+    run.passed();
+    let report = run.gates();
+    assert_eq!((report.passed(), report.results.len()), (20, 20));
+    assert_eq!(run.warnings(), Vec::<&str>::new());
+}
+
+#[test]
+fn f10_each_of_the_nine_gates_stops_the_build() {
+    for gate in &GATES {
+        let app = App::sound();
+        app.remove(gate.path);
+        let run = app.run();
+        let failed: Vec<String> = run.gates().failures().map(|result| result.name.clone()).collect();
+        assert!(failed.contains(&gate.path.to_owned()), "{}: {failed:?}", gate.path);
+        assert!(run.refusal_text().contains(&format!("{}: is missing", gate.path)));
+        assert_eq!(app.written(), Vec::<String>::new(), "nothing is written for {}", gate.path);
+    }
+}
+
+#[test]
+fn f10_everything_that_is_missing_is_named_at_once() {
+    let app = App::sound();
+    app.remove("artisan").remove("vendor").remove("public/build").remove("routes").put(".env", "APP_KEY=base64:x");
+    let text = app.run().refusal_text();
+    for named in
+        ["artisan: is missing", "vendor/autoload.php", "public/build/manifest.json", "routes: is missing", ".env"]
+    {
+        assert!(text.contains(named), "{named} in {text}");
+    }
+    assert!(text.contains("5 of 20 checks failed"), "{text}");
+    assert!(text.contains("composer install --no-dev"), "the cure is said: {text}");
+}
+
+#[test]
+fn gates_know_a_file_from_a_folder_and_an_empty_file_from_a_full_one() {
+    let app = App::sound();
+    app.remove("artisan").put("artisan/readme", "a folder");
+    app.remove("app").put("app", "a file");
+    app.put("vendor/autoload.php", "").put("public/index.php", "");
+    app.remove("config").put("config/cache.log", "a log is left out, and nothing stays");
+    app.remove("routes").put("tests/routes/web.php", "").link("routes", "bootstrap");
+    let text = app.run().refusal_text();
+    for problem in [
+        "artisan: is a folder, not a file",
+        "app: is a file, not a folder",
+        "vendor/autoload.php: is empty",
+        "public/index.php: is empty",
+        "config: holds no file",
+        "routes: is a link",
+    ] {
+        assert!(text.contains(problem), "{problem} in {text}");
+    }
+}
+
+#[test]
+fn f20_placeholder_manifests_do_not_satisfy_the_gate() {
+    let entry =
+        |file: &str, more: &str| format!(r#"{{"resources/js/app.js": {{"file": "{file}", "isEntry": true{more}}}}}"#);
+    let app_js = "assets/app-BXl3rVqT.js";
+    let cases = [
+        (String::new(), "is empty"),
+        ("not json".to_owned(), "is not a Vite manifest"),
+        ("[]".to_owned(), "is not a Vite manifest"),
+        ("{}".to_owned(), "has no entries"),
+        (r#"{"resources/js/app.js": {"src": "app.js"}}"#.to_owned(), "missing field `file`"),
+        (format!(r#"{{"resources/js/app.js": {{"file": "{app_js}"}}}}"#), "has no entry point"),
+        (entry("assets/app-gone1234.js", ""), "app-gone1234.js, which is not in public/build"),
+        (entry("assets/empty.js", ""), "assets/empty.js, which is empty"),
+        (entry("assets/blank.js", ""), "is a blank file"),
+        (entry("../index.php", ""), "contains `..`"),
+        (entry("/etc/passwd", ""), "is absolute"),
+        (entry(app_js, r#", "css": ["assets/gone.css"]"#), "assets/gone.css"),
+        (entry(app_js, r#", "assets": ["assets/gone.svg"]"#), "assets/gone.svg"),
+        (entry(app_js, r#", "imports": ["_vendor.js"]"#), "imports `_vendor.js`"),
+        (entry(app_js, r#", "dynamicImports": ["pages/cart.vue"]"#), "imports `pages/cart.vue`"),
+    ];
+    for (manifest, problem) in cases {
+        let app = App::sound();
+        app.put("public/build/manifest.json", &manifest)
+            .put("public/build/assets/empty.js", "")
+            .put("public/build/assets/blank.js", " \n");
+        let text = app.run().refusal_text();
+        assert!(text.contains(problem), "{manifest}: {problem} in {text}");
+    }
+}
+
+#[test]
+fn f20_assets_that_are_not_named_by_their_contents_are_warned_about() {
+    let app = App::sound();
+    app.put("public/build/manifest.json", r#"{"app.js": {"file": "assets/app.js", "isEntry": true}}"#)
+        .put("public/build/assets/app.js", "run()");
+    let run = app.run();
+    run.passed();
+    assert!(run.warnings().concat().contains("hash"), "{:?}", run.warnings());
+}
+
+#[test]
+fn a_left_over_dev_server_mark_is_refused() {
+    let app = App::sound();
+    app.put("public/hot", "http://localhost:5173");
+    assert!(app.run().refusal_text().contains("public/hot"));
+}
+
+#[test]
+fn f25_development_packages_are_refused_by_name() {
+    let app = App::sound();
+    app.put(
+        "vendor/composer/installed.json",
+        r#"{"packages": [{"name": "acme/mail", "version": "1.2.0"}, {"name": "acme/test", "version": "3.0.0"}], "dev": true, "dev-package-names": ["acme/test"]}"#,
+    );
+    let text = app.run().refusal_text();
+    assert!(text.contains("no-dev-packages: acme/test is a development package"), "{text}");
+    assert!(text.contains("composer install --no-dev --optimize-autoloader"), "{text}");
+    assert!(!text.contains("lock-file"), "a development package is not also a wrong lock: {text}");
+
+    app.put(
+        "vendor/composer/installed.json",
+        r#"{"packages": [{"name": "acme/mail", "version": "1.2.0"}], "dev": true}"#,
+    );
+    assert!(app.run().refusal_text().contains("without --no-dev"));
+
+    app.remove("vendor/composer/installed.json");
+    assert!(app.run().refusal_text().contains("nobody can tell what is in vendor"));
+}
+
+#[test]
+fn f24_what_is_installed_is_what_the_lock_file_says() {
+    let lock = |packages: &str| format!(r#"{{"packages": [{packages}]}}"#);
+    let mail = |version: &str| format!(r#"{{"name": "acme/mail", "version": "{version}"}}"#);
+    let cases = [
+        (lock(&mail("1.3.0")), "acme/mail is installed as 1.2.0, composer.lock says 1.3.0"),
+        (lock(""), "acme/mail is installed and does not stand in composer.lock"),
+        (
+            lock(&format!(r#"{}, {{"name": "acme/pay", "version": "2.0.0"}}"#, mail("1.2.0"))),
+            "acme/pay 2.0.0 stands in composer.lock and is not installed",
+        ),
+        ("<<<<<<< HEAD".to_owned(), "composer.lock cannot be read"),
+    ];
+    for (lock, problem) in cases {
+        let app = App::sound();
+        app.put("composer.lock", &lock);
+        let text = app.run().refusal_text();
+        assert!(text.contains(problem), "{problem} in {text}");
+    }
+    let app = App::sound();
+    app.remove("composer.lock");
+    let run = app.run();
+    run.passed();
+    assert!(run.warnings().concat().contains("composer.lock is missing"));
+}
+
+#[test]
+fn f24_f23_lock_files_and_php_versions_are_recorded() {
+    let manifest = App::sound().manifest();
+    assert_eq!(manifest.locks.keys().collect::<Vec<_>>(), ["composer.lock", "package-lock.json"]);
+    assert_eq!(manifest.php.required.as_deref(), Some("^8.2"));
+    assert_eq!(manifest.php.minimum_id, Some(80_200));
+}
+
+#[test]
+fn f26_state_and_secrets_of_the_build_machine_are_refused() {
+    let key = private_key();
+    let json_key = format!(r#"{{"private_key": "{}"}}"#, key.replace('\n', "\\n"));
+    let cases: [(&str, &str, &str); 14] = [
+        (".env", "APP_KEY=base64:x", "no-env-files"),
+        (".env.production", "DB_PASSWORD=x", "no-env-files"),
+        (".env.production.template", "DB_DATABASE=shop", "no-env-files"),
+        ("docker/mysql.env", "MYSQL_ROOT_PASSWORD=x", "no-env-files"),
+        ("bootstrap/cache/config.php", "<?php return [];", "no-cached-config"),
+        ("bootstrap/cache/routes-v7.php", "<?php", "no-cached-config"),
+        ("bootstrap/cache/events.php", "<?php", "no-cached-config"),
+        ("auth.json", "{}", "no-private-keys"),
+        (".ssh/config", "Host *", "no-private-keys"),
+        ("deploy/id_ed25519", "x", "no-private-keys"),
+        ("config/push.p12", "x", "no-private-keys"),
+        ("config/jwt.php", &key, "no-private-keys"),
+        ("resources/google.json", &json_key, "no-private-keys"),
+        ("vendor/acme/mail/dkim.key", &key, "no-private-keys"),
+    ];
+    for (path, text, check) in cases {
+        let app = App::sound();
+        app.put(path, text);
+        let run = app.run();
+        let failed: Vec<String> = run.gates().failures().map(|result| result.name.clone()).collect();
+        assert_eq!(failed, [check], "{path}");
+        let named = path.trim_end_matches("/config");
+        assert!(run.refusal_text().contains(named), "{path} in {}", run.refusal_text());
+        assert!(!run.refusal_text().contains("MIIEvQ"), "f40: no byte of a key is shown");
+    }
+}
+
+#[test]
+fn f26_what_a_checkout_leaves_is_left_out_and_told() {
+    let app = App::sound();
+    for path in [
+        ".git/config",
+        ".github/workflows/build.yml",
+        ".env.example",
+        "node_modules/vite/index.js",
+        "tests/Feature/OrderTest.php",
+        "storage/logs/laravel.log",
+        "storage/framework/sessions/abc",
+        "public/uploads/photo.jpg",
+        "npm-debug.log",
+        "vendor/acme/mail/.env",
+        "vendor/acme/mail/.git/HEAD",
+        "bootstrap/cache/packages.php",
+    ] {
+        app.put(path, "x");
+    }
+    app.link("public/storage", "/home/runner/work/shop/shop/storage/app/public");
+    let run = app.run();
+    run.passed();
+    let manifest = app.manifest();
+    let shipped: Vec<&str> =
+        manifest.files.keys().map(String::as_str).filter(|path| manifest.files[*path].size == 1).collect();
+    assert_eq!(shipped, ["bootstrap/cache/packages.php"]);
+    assert!(manifest.links.is_empty());
+    assert!(run.lines().iter().any(|line| line.starts_with("left out: node_modules (")), "{:?}", run.lines());
+}
+
+#[test]
+fn f26_a_package_that_carries_a_key_in_its_code_is_no_secret_of_ours() {
+    let app = App::sound();
+    app.put("vendor/acme/mail/Demo.php", private_key());
+    app.run().passed();
+}
+
+#[test]
+fn links_have_to_lead_to_something_that_is_shipped() {
+    let app = App::sound();
+    app.put("tests/Stub.php", "x");
+    app.link("absolute", "/etc/passwd")
+        .link("outside", "../../x")
+        .link("nowhere", "app/None.php")
+        .link("untested", "tests/Stub.php")
+        .link("public/round", "../app/../../x");
+    let text = app.run().refusal_text();
+    for problem in [
+        "absolute: it leads to the absolute path /etc/passwd",
+        "outside: it leads to ../../x, outside of the tree",
+        "nowhere: it leads to app/None.php, where nothing is",
+        "untested: it leads to tests/Stub.php, which is left out",
+        "public/round: it leads to ../app/../../x, which goes down and up again",
+    ] {
+        assert!(text.contains(problem), "{problem} in {text}");
+    }
+
+    let app = App::sound();
+    app.put("vendor/acme/mail/bin/mail", "run")
+        .link("mail", "vendor/acme/mail/bin/mail")
+        .link("public/files", "../storage/app/files")
+        .link("models", "app/Models");
+    app.link("first", "models/Order.php");
+    let links = app.manifest().links;
+    assert_eq!(links.keys().collect::<Vec<_>>(), ["first", "mail", "models", "public/files"]);
+    assert_eq!(links["public/files"], "../storage/app/files");
+}
+
+#[test]
+fn what_is_no_file_and_what_cannot_be_named_is_refused() {
+    let app = App::sound();
+    let _socket = UnixListener::bind(app.path("app/agent.sock")).expect("sockets can be made");
+    tool(Command::new("mkfifo").arg(app.path("app/pipe")));
+    app.put("app/line\nbreak.php", "x");
+    std::fs::write(app.source().join(OsStr::from_bytes(b"app/caf\xe9.php")), "x").expect("Linux takes any name");
+    let text = app.run().refusal_text();
+    for problem in [
+        "app/agent.sock is no file",
+        "app/pipe is no file",
+        r"app/line\nbreak.php: it contains control characters",
+        r"app/caf\xe9.php: it is not UTF-8",
+    ] {
+        assert!(text.contains(problem), "{problem} in {text}");
+    }
+}
+
+#[test]
+fn many_problems_of_one_kind_do_not_bury_the_others() {
+    let app = App::sound();
+    for n in 0..40 {
+        app.put(&format!("docker/{n}.env"), "x");
+    }
+    app.put("public/hot", "x");
+    let failure = app.run().refused().clone();
+    assert_eq!(failure.details.len(), 12, "{:?}", failure.details);
+    assert!(failure.details.contains(&"no-env-files: and 30 more".to_owned()), "{:?}", failure.details);
+}
+
+#[test]
+fn f2_an_event_that_is_not_supported_is_an_error_and_never_a_skip() {
+    let app = App::sound();
+    let run_for = |event: Option<&str>| {
+        let mut inputs = app.inputs();
+        inputs.event = event.map(str::to_owned);
+        super::app::run(inputs, tokio::sync::watch::channel(false).1)
+    };
+    for event in [
+        None,
+        Some("push"),
+        Some("workflow_dispatch"),
+        Some("workflow_call"),
+        Some("merge_group"),
+        Some("pull_request"),
+    ] {
+        run_for(event).passed();
+    }
+    assert!(run_for(Some("pull_request")).warnings().concat().contains("never deployed"));
+    for event in ["pull_request_target", "issue_comment", "release"] {
+        let run = run_for(Some(event));
+        assert!(run.refusal_text().contains(&format!("`{event}` is not supported")));
+    }
+}
+
+#[test]
+fn a_source_that_is_not_there_is_an_input_error() {
+    let app = App::sound();
+    let mut inputs = app.inputs();
+    inputs.source = app.workspace().join("shpo");
+    let run = super::app::run(inputs, tokio::sync::watch::channel(false).1);
+    assert_eq!(run.outcome.exit_code(), 2);
+    assert!(run.outcome.cause().expect("it failed").doing.ends_with("shpo"));
+}
