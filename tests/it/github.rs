@@ -2,9 +2,11 @@
 
 use std::{
     fs::File,
-    io::{Read as _, Seek as _},
+    io::{Read as _, Seek as _, Write as _},
+    net::TcpListener,
     rc::Rc,
     sync::LazyLock,
+    thread,
     time::Duration,
 };
 
@@ -282,6 +284,25 @@ async fn a_download_that_outgrows_what_was_said_is_stopped() {
     assert_eq!(told, "it has 3000000 bytes or more, at most 1049576 were expected");
     assert!(bytes.is_empty());
     assert_eq!(links(&github), 1, "it would not become smaller");
+}
+
+#[tokio::test]
+async fn a_storage_that_announces_no_size_is_stopped_too() {
+    let storage = TcpListener::bind("127.0.0.1:0").expect("listen on loopback");
+    let link = format!("http://{}/", storage.local_addr().expect("the port"));
+    thread::spawn(move || {
+        let (mut connection, _) = storage.accept().expect("a connection");
+        let mut asked = [0; 2048];
+        let _ = connection.read(&mut asked).expect("read a request");
+        connection.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").expect("write the head");
+        let piece = [b"1000\r\n".as_slice(), &[7; 0x1000], b"\r\n"].concat();
+        // 4 MB, if the other side does not hang up before.
+        let _ = (0..1000).try_for_each(|_| connection.write_all(&piece));
+    });
+    let github = with_artifact(vec![7; 1000]);
+    github.fault("GET", ZIP, Times::Next(1), Fault::redirect(&link));
+    let told = download(&github).await.0.expect_err("no end of it").to_string();
+    assert!(told.ends_with("bytes or more, at most 1049576 were expected"), "{told}");
 }
 
 #[tokio::test]
