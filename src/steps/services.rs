@@ -242,6 +242,7 @@ pub async fn reload_now(cx: &Deploy, io: &Io) -> Result<String, Failure> {
         .var("NGINX_TEST", test)
         .var("NGINX_COMMAND", nginx)
         .var("FPM_NAME", process_name(&services.fpm))
+        .var("NGINX_NAME", "nginx")
         .var("WAIT", wait.to_string())
         .timeout(Duration::from_secs(2 * wait + 60));
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
@@ -253,7 +254,7 @@ fn told(answer: &Answer, fpm: &str) -> String {
     if unseen.is_empty() {
         format!("{fpm} and nginx run with new workers")
     } else {
-        format!("{fpm} and nginx reloaded (no workers seen before: {})", unseen.join(", "))
+        format!("{fpm} and nginx reloaded (their processes cannot be seen here: {})", unseen.join(", "))
     }
 }
 

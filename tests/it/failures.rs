@@ -583,3 +583,16 @@ fn ship(story: &Story, commit: &str, tree: &TempTree) {
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
+
+#[test]
+fn f67_a_reload_that_nobody_can_see_is_believed_and_told() {
+    // As on a server that hides other users' processes: there is no process of these names to be seen.
+    let script = Script::new("reload", include_str!("../../src/steps/sh/reload.sh"))
+        .var("FPM_COMMAND", "true")
+        .var("NGINX_TEST", "true")
+        .var("NGINX_COMMAND", "true")
+        .var("FPM_NAME", "no-such-fpm")
+        .var("NGINX_NAME", "no-such-nginx")
+        .var("WAIT", "1");
+    assert_eq!(answer(&script)["unseen"], "no-such-nginx");
+}

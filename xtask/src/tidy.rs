@@ -15,7 +15,7 @@ const IMPORTS: [(&str, &[&str]); 7] = [
     ("ports", &["ports", "domain", "inputs::typed"]),
     ("inputs", &["inputs", "domain"]),
     ("steps", &["steps", "domain", "engine", "ports", "inputs::typed"]),
-    ("stages", &["stages", "domain", "engine", "steps", "inputs::typed", "ports::clock"]),
+    ("stages", &["stages", "domain", "engine", "steps"]),
     ("report", &["report", "domain", "engine::event"]),
 ];
 

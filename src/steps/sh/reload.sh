@@ -1,5 +1,5 @@
 # Reloads PHP-FPM and nginx, and watches that new workers took over: a reload that nobody saw is no reload.
-# in: FPM_COMMAND NGINX_TEST NGINX_COMMAND FPM_NAME (as in /proc/PID/comm) WAIT (seconds)
+# in: FPM_COMMAND NGINX_TEST NGINX_COMMAND FPM_NAME NGINX_NAME (as in /proc/PID/comm) WAIT (seconds)
 set -f
 
 # "pid:start" of every process with this name whose parent has the name too (workers), or has not (master).
@@ -23,9 +23,15 @@ processes() { # worker | master, name in /proc
 
 reload() { # name in /proc, command
     before=$(processes worker "$1")
+    master=$(processes master "$1")
     say "\$ $2"
     # shellcheck disable=SC2086
     $2 || refuse "$2 failed" "see the lines above"
+    # A server that hides other users' processes (hidepid) shows us none: then the command's own word must do, and the log says so.
+    if [ -z "$before$master" ]; then
+        put unseen "$1"
+        return 0
+    fi
     deadline=$(($(date +%s) + WAIT))
     quiet=0
     while :; do
@@ -33,7 +39,7 @@ reload() { # name in /proc, command
         new=0
         for worker in $(processes worker "$1"); do case " $before" in *" $worker "*) old=$((old + 1)) ;; *) new=$((new + 1)) ;; esac done
         case $1 in
-        nginx) [ "$new" -eq 0 ] || break ;; # old workers may finish long downloads
+        "$NGINX_NAME") [ "$new" -eq 0 ] || break ;; # old workers may finish long downloads
         *) [ "$old" -ne 0 ] || [ "$new" -eq 0 ] || break ;;
         esac
         # A pool that starts workers on demand has none before the next request: two quiet seconds under a living master will do.
@@ -51,4 +57,4 @@ if [ -n "$NGINX_TEST" ]; then
     say "\$ $NGINX_TEST"
     $NGINX_TEST || refuse "$NGINX_TEST failed" "nginx's configuration is broken; nothing of it was changed by this release"
 fi
-reload nginx "$NGINX_COMMAND"
+reload "$NGINX_NAME" "$NGINX_COMMAND"
