@@ -16,7 +16,7 @@ use crate::{
     engine::event::{Body, Event, Reader, Verdict},
 };
 
-/// Progress is told this often at most, in milliseconds, and once more at its end.
+/// Progress is told this often at most, in milliseconds, and once more when its row ends.
 const PROGRESS_EVERY: u64 = 5_000;
 
 /// Tells the run to the log, live.
@@ -53,7 +53,7 @@ impl Reader for Console {
             Body::Line { step, text } => self.log.text(&self.prefix(step), text),
             Body::Progress { step, what, done, total, bytes_per_second } => {
                 let text = progress(what, *done, *total, *bytes_per_second);
-                self.progress(step, what, text, *total == Some(*done), event.elapsed_ms);
+                self.progress(step, what, text, event.elapsed_ms);
             }
             Body::Attempt { step, n, of, text } => {
                 self.log.line(&format!("{}attempt {n} of {of}: {}", self.indent(step), clean::one_line(text)));
@@ -165,7 +165,7 @@ impl Console {
             let at = outcome.at().map(|at| words::title_of(&self.story, at.as_str())).unwrap_or_default();
             self.ended_badly(&headline, &at, cause);
         }
-        self.log.line(&format!("{}: {headline}", outcome.word()));
+        self.log.line(&headline);
         self.log.text("  ", &journey(&self.story));
         let (stays, by_hand) = leftovers(outcome);
         for stays in stays {
@@ -191,10 +191,10 @@ impl Console {
         self.log.annotate_outcome(headline, &format!("{where_}{}", brief(cause)));
     }
 
-    fn progress(&mut self, step: &StepId, what: &str, text: String, last: bool, now_ms: u64) {
+    fn progress(&mut self, step: &StepId, what: &str, text: String, now_ms: u64) {
         let indent = self.indent(step);
         let told = self.progress.get(&(step.clone(), what.to_owned())).map(|progress| progress.told_ms);
-        let due = last || told.is_none_or(|told| now_ms.saturating_sub(told) >= PROGRESS_EVERY);
+        let due = told.is_none_or(|told| now_ms.saturating_sub(told) >= PROGRESS_EVERY);
         if due {
             self.log.line(&format!("{indent}{text}"));
         }

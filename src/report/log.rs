@@ -129,7 +129,7 @@ impl Log {
         let message = escape_data(&cut_message(&message.join("\n")));
         match title {
             Some(title) => {
-                let title = self.redactor.text(&clean::one_line(title));
+                let title = clean::harmless(&self.redactor.text(&clean::one_line(title)));
                 self.write(&format!("::{name} title={}::{message}", escape_property(&title)));
             }
             None => self.write(&format!("::{name}::{message}")),

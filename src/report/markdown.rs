@@ -37,13 +37,31 @@ pub fn inline(text: &str) -> String {
     safe.replace("://", "&#58;//").replace("www.", "www&#46;")
 }
 
-/// As [`inline`], cut after `longest` characters.
+/// A sentence of at most `longest` characters: as [`inline`], but what it has between backticks is shown as code.
 pub fn short(text: &str, longest: usize) -> String {
     let line = clean::one_line(text);
     match line.char_indices().nth(longest) {
-        Some((end, _)) => format!("{}…", inline(&line[..end])),
-        None => inline(&line),
+        Some((end, _)) => format!("{}…", sentence(&line[..end])),
+        None => sentence(&line),
     }
+}
+
+/// Backticks count only where they come in pairs around something.
+fn sentence(line: &str) -> String {
+    let parts: Vec<&str> = line.split('`').collect();
+    let paired = parts.len() % 2 == 1 && parts.iter().skip(1).step_by(2).all(|part| !part.trim().is_empty());
+    if !paired {
+        return inline(line);
+    }
+    let shown = parts.iter().enumerate().map(|(index, part)| if index % 2 == 1 { code(part) } else { text(part) });
+    shown.collect()
+}
+
+/// As [`inline`], with the spaces at both ends that separate it from what stands beside it.
+fn text(part: &str) -> String {
+    let start = if part.starts_with(' ') { " " } else { "" };
+    let end = if part.len() > 1 && part.ends_with(' ') { " " } else { "" };
+    format!("{start}{}{end}", inline(part))
 }
 
 /// A value to be read letter by letter. Not a code span: an entity is no entity in there, and a pipe would break the table.
@@ -52,7 +70,8 @@ pub fn code(text: &str) -> String {
     if !text.trim().is_empty() && text.chars().all(plain) {
         format!("`{text}`")
     } else {
-        format!("<code>{}</code>", inline(text))
+        // Nobody is mentioned in code, and what is copied from it must be what it looks like.
+        format!("<code>{}</code>", inline(text).replace("@\u{200b}", "@"))
     }
 }
 

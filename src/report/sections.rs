@@ -138,7 +138,7 @@ pub(super) fn warnings(story: &Story) -> String {
 }
 
 fn warning_line(story: &Story, step: &str, text: &str, hint: Option<&str>) -> String {
-    let hint = hint.map(|hint| format!(" **What to do:** {}", short(hint, SENTENCE))).unwrap_or_default();
+    let hint = hint.map(|hint| format!("<br>**What to do:** {}", short(hint, SENTENCE))).unwrap_or_default();
     format!("⚠️ **{}**: {}{hint}", inline(&words::title_of(story, step)), short(text, SENTENCE))
 }
 
@@ -240,11 +240,10 @@ fn migrations_line(migrations: &Migrations) -> String {
 }
 
 fn switch_line(switch: &Switch) -> String {
-    let from = switch.from.as_deref().map_or("nothing".to_owned(), code);
-    let took = match switch.took_us {
-        Some(us) => format!(", in {}.{:03} ms", us / 1000, us % 1000),
-        None => String::new(),
-    };
+    // The link says `releases/<name>`; both ends are told by name, so that they can be compared.
+    let name = |link: &str| code(link.strip_prefix("releases/").unwrap_or(link));
+    let from = switch.from.as_deref().map_or("nothing".to_owned(), name);
+    let took = switch.took_us.map(|us| format!(", in {}", words::short_time(us))).unwrap_or_default();
     format!("{from} → {}{took}", code(switch.to.as_str()))
 }
 
@@ -254,8 +253,8 @@ fn services_line(services: &Services) -> String {
         Some(seconds) => format!("; process_control_timeout is {seconds} s"),
         None => String::new(),
     };
-    let commands: Vec<String> = services.reload.iter().map(|command| code(command)).collect();
-    format!("{}, reloaded by {}{timeout}", code(&services.fpm), commands.join(", "))
+    let reload: Vec<String> = services.reload.iter().map(|command| code(command)).collect();
+    format!("{}, reloaded by {}{timeout}", code(&services.fpm), reload.join(", then "))
 }
 
 /// The gates that failed, each with what is wrong.
@@ -329,8 +328,9 @@ fn step_row(story: &Story, step: &Row) -> String {
         RowState::Running { since_ms } => {
             ("⏳ running", words::duration(story.took_ms.saturating_sub(*since_ms)), String::new())
         }
-        RowState::Finished { verdict, text, took_ms, .. } => {
-            (verdict_mark(*verdict), words::duration(*took_ms), text.clone())
+        RowState::Finished { verdict, text, failure, took_ms } => {
+            let cause = failure.as_ref().filter(|_| text.is_empty()).map(|failure| failure.cause.clone());
+            (verdict_mark(*verdict), words::duration(*took_ms), cause.unwrap_or_else(|| text.clone()))
         }
     };
     let text = match &step.state {
@@ -376,17 +376,10 @@ pub(super) fn list(lines: impl IntoIterator<Item = String>) -> String {
     text
 }
 
-/// A table of names and values: its first line is the head, as Markdown knows no table without one.
+/// A table of names and values. Its head is empty: Markdown knows no table without one, and no value is a heading.
 pub(super) fn table_of_pairs(lines: &[(&str, String)]) -> String {
-    let mut text = String::new();
-    for (index, (name, value)) in lines.iter().enumerate() {
-        if index == 0 {
-            text.push_str(&head(&[name, value]));
-        } else {
-            text.push_str(&row([format!("**{name}**").as_str(), value]));
-        }
-    }
-    text
+    let rows = lines.iter().map(|(name, value)| row([format!("**{name}**").as_str(), value]));
+    head(&["", ""]) + &rows.collect::<String>()
 }
 
 fn capital(text: &str) -> String {

@@ -156,7 +156,7 @@ fn mark(story: &Story) -> &'static str {
 /// Why it is only a plan, and what to write to have it done.
 fn approval(story: &Story, setting: &Setting) -> String {
     let Some(plan) = &story.plan else { return String::new() };
-    let mut text = format!("### Nothing was changed\n\n{}\n\n", short(&plan.because, 1200));
+    let mut text = format!("### To go ahead\n\n**Why it is only a plan:** {}\n\n", short(&plan.because, 1200));
     if let Some(phrase) = &setting.phrase {
         let digest: Option<Sha256Digest> = story.fact(key::PLAN_DIGEST);
         let exact = digest.map(|digest| format!("{phrase} {}", digest.short()));

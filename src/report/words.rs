@@ -17,11 +17,20 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
+/// Microseconds as `2.0 ms`, for what is expected to take no more.
+pub fn short_time(us: u64) -> String {
+    let tenths = us.div_ceil(100);
+    format!("{}.{} ms", tenths / 10, tenths % 10)
+}
+
 /// `812 B`, `26.6 MB`: decimal, as networks and GitHub's pages count.
 pub fn bytes(bytes: u64) -> String {
     let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     match units.into_iter().find(|(size, _)| bytes >= *size) {
-        Some((size, unit)) => format!("{}.{} {unit}", bytes / size, bytes % size / (size / 10)),
+        Some((size, unit)) => {
+            let tenths = (bytes / (size / 100) + 5) / 10;
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
         None => format!("{bytes} B"),
     }
 }
@@ -62,8 +71,9 @@ pub fn headline(story: &Story) -> String {
         }
         Some(Outcome::Refused { cause, stays, .. }) => format!("{}: {}", refusal(cause.kind), untouched(site, stays)),
         Some(Outcome::RolledBack { .. }) => format!("Rolled back: {}", after_rollback(story)),
-        Some(Outcome::Stuck { undoing, .. }) => {
-            format!("HELP NEEDED NOW: {} could not be undone", title_of(story, undoing.as_str()))
+        Some(Outcome::Stuck { undoing, by_hand, .. }) => {
+            let what_to_do = if by_hand.is_empty() { "" } else { "; type the commands below on the server" };
+            format!("HELP NEEDED NOW: \"{}\" could not be undone{what_to_do}", title_of(story, undoing.as_str()))
         }
     }
 }

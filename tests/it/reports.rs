@@ -1,211 +1,566 @@
-//! From events to what people read: the log, the summary, the outputs.
+//! What people read, rendered by the real readers from events made by hand.
 
-use std::{cell::RefCell, fs, io, path::PathBuf, rc::Rc, time::Duration};
+use std::{cell::RefCell, fs, io::Write, path::PathBuf, rc::Rc};
 
 use gated_deploy::{
-    domain::{Failure, Outcome, Secret, StepId},
-    engine::{
-        Events, Verdict,
-        event::{Body, RowInfo, RowKind},
+    domain::{Failure, FailureKind, Outcome, Secret, StepId, fact::key},
+    engine::event::{Body, Event, Preview, Reader, RowInfo, RowKind, Verdict},
+    report::{
+        Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, Story, Style, Summary,
+        redact::STARS, summary,
     },
-    report::{Console, Log, Outputs, Redactor, ReportDir, Setting, Style, Summary},
 };
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use crate::support::assert_says;
 
-const SECRET: &str = "hunter2-hunter2";
+const SHA: &str = "2e5059da6506c733b535221baf223261098ef57d";
+const DIGEST: &str = "3f9a1c2e8d7b6a5f4e3d2c1b0a9f8e7d6c5b4a392817060504030201f0e0d0c0";
+const OLD: &str = "20251101_120000-5eed1e55";
+const NEW: &str = "20251102_154900-2e5059da";
+/// 2025-11-02 15:49:00 UTC
+const BEGAN: i64 = 1_762_098_540_000;
+const SECRET: &str = "hunter2/hunter2 <&>";
 
-/// A log that can be read afterwards.
+/// The log's lines, as they were written.
 #[derive(Clone, Default)]
-struct Paper(Rc<RefCell<Vec<u8>>>);
+struct Screen(Rc<RefCell<Vec<u8>>>);
 
-impl io::Write for Paper {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.borrow_mut().write(bytes)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
 }
 
-struct Read {
+/// Everything that one run left for people and programs.
+struct Told {
     log: String,
     summary: String,
     outputs: String,
+    report: String,
+    report_json: String,
+    journal: String,
 }
 
-/// Tells a run to all readers, and gives what they wrote.
-fn told(bodies: impl IntoIterator<Item = Body>) -> Read {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = |name: &str| -> PathBuf { folder.path().join(name) };
-    for name in ["summary", "outputs"] {
-        fs::write(file(name), "").expect("the runner's file");
+impl Told {
+    fn all(&self) -> [&str; 6] {
+        [&self.log, &self.summary, &self.outputs, &self.report, &self.report_json, &self.journal]
     }
-    let paper = Paper::default();
-    let log = Log::new(Style::Actions, Redactor::new(&[Secret::new(SECRET)]), paper.clone());
-    let reports = Some(ReportDir { path: file("reports"), shown: "reports".to_owned() });
-    let readers: Vec<Box<dyn gated_deploy::engine::Reader>> = vec![
-        Box::new(Console::new(log.clone())),
-        Box::new(Summary::new(Some(file("summary")), Setting::default(), log.clone())),
-        Box::new(Outputs::new(Some(file("outputs")), reports, log)),
-    ];
-    let events = Events::new(Box::new(|| (1_790_000_000_000, Duration::from_secs(7))), readers);
-    bodies.into_iter().for_each(|body| events.tell(body));
-    let text = |name: &str| fs::read_to_string(file(name)).expect("UTF-8");
-    let log = String::from_utf8(paper.0.borrow().clone()).expect("UTF-8");
-    Read { log, summary: text("summary"), outputs: text("outputs") }
+
+    fn output(&self, name: &str) -> Option<String> {
+        parse_outputs(&self.outputs).into_iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
 }
 
-fn row(step: &str, kind: RowKind) -> RowInfo {
-    RowInfo {
-        step: StepId::new(step),
-        number: Some(12),
-        title: format!("Title of {step}"),
-        kind,
+fn setting() -> Setting {
+    Setting {
+        run_url: Some("https://github.com/acme/shop/actions/runs/4711".to_owned()),
+        phrase: Some("STAGING-TEST FREIGEGEBEN".to_owned()),
+    }
+}
+
+fn tell(events: &[Event]) -> Told {
+    tell_in(Style::Actions, events)
+}
+
+/// Feeds the readers in the order in which a run has them.
+fn tell_in(style: Style, events: &[Event]) -> Told {
+    let folder = tempfile::tempdir().expect("a folder for the files of the step");
+    let (summary, output) = (folder.path().join("summary"), folder.path().join("output"));
+    let reports = ReportDir { path: folder.path().join("reports"), shown: "reports".to_owned() };
+    let screen = Screen::default();
+    let log = Log::new(style, Redactor::new([&Secret::new(SECRET)]), screen.clone());
+    let mut readers: Vec<Box<dyn Reader>> = vec![
+        Box::new(Console::new(log.clone())),
+        Box::new(Plan::new(log.clone())),
+        Box::new(Journal::new(Some(reports.clone()), log.clone())),
+        Box::new(Evidence::new(Some(reports.clone()), setting(), log.clone())),
+        Box::new(Summary::new(Some(summary.clone()), setting(), log.clone())),
+        Box::new(Outputs::new(Some(output.clone()), Some(reports.clone()), log)),
+    ];
+    for event in events {
+        readers.iter_mut().for_each(|reader| reader.read(event));
+    }
+    let ending_in = |end: &str| read_ending_in(&reports.path, end);
+    let log = String::from_utf8(screen.0.borrow().clone()).expect("the log is UTF-8");
+    Told {
+        log,
+        summary: fs::read_to_string(summary).unwrap_or_default(),
+        outputs: fs::read_to_string(output).unwrap_or_default(),
+        report: ending_in(".md"),
+        report_json: ending_in("Z.json"),
+        journal: ending_in("-events.jsonl"),
+    }
+}
+
+fn read_ending_in(folder: &PathBuf, end: &str) -> String {
+    let found = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let file = found.into_iter().find(|path| path.to_string_lossy().ends_with(end));
+    file.map(|file| fs::read_to_string(file).expect("a readable report")).unwrap_or_default()
+}
+
+/// `name<<delimiter`, the value's lines, `delimiter`: as the runner reads the file of outputs.
+fn parse_outputs(file: &str) -> Vec<(String, String)> {
+    let mut lines = file.lines();
+    let mut outputs = Vec::new();
+    while let Some(line) = lines.next() {
+        let (name, delimiter) = line.split_once("<<").expect("an entry begins with name<<delimiter");
+        assert!(delimiter.len() > 40 && delimiter.starts_with("ghadelimiter_"), "nobody can guess it: {delimiter}");
+        let value: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();
+        outputs.push((name.to_owned(), value.join("\n")));
+    }
+    outputs
+}
+
+/// Whether the runner takes a line for a command (runner-contract.md C.4).
+fn is_command(line: &str) -> bool {
+    line.trim_start().starts_with("::") || line.contains("##[")
+}
+
+/// Lines end at `\n`, `\r\n` and a bare `\r` for the runner.
+fn commands(log: &str) -> Vec<&str> {
+    log.split(['\n', '\r']).filter(|line| is_command(line)).collect()
+}
+
+/// Events of one run, each a tenth of a second after the one before.
+struct Tape(Vec<Event>);
+
+impl Tape {
+    fn of(stage: &str) -> Self {
+        let rows = [
+            ("gates", Some(12), "Nine pre-switch gates", RowKind::Check, None, false),
+            ("migrate", Some(13), "Run forward migrations", RowKind::Change, Some("not undone"), false),
+            ("switch", Some(15), "Point current at it", RowKind::Change, Some("point back, reload"), false),
+            ("health", Some(19), "The site answers, healthy", RowKind::Check, None, false),
+        ];
+        let look = ("look", Some(7), "Look at the server", RowKind::Observe, None, true);
+        let rows = std::iter::once(look).chain(rows).map(|(step, number, title, kind, undo, survey)| RowInfo {
+            step: StepId::new(step),
+            number,
+            title: title.to_owned(),
+            kind,
+            undo: undo.map(str::to_owned),
+            survey,
+        });
+        Self::with(stage, rows.collect())
+    }
+
+    fn with(stage: &str, rows: Vec<RowInfo>) -> Self {
+        Self(Vec::new()).and(Body::RunStarted { stage: stage.to_owned(), rows })
+    }
+
+    fn and(mut self, body: Body) -> Self {
+        let elapsed_ms = self.0.len() as u64 * 100;
+        self.0.push(Event { unix_ms: BEGAN + self.0.len() as i64 * 100, elapsed_ms, body });
+        self
+    }
+
+    fn fact(self, key: &str, value: Value) -> Self {
+        self.and(Body::Fact { step: StepId::new("look"), key: key.to_owned(), value })
+    }
+
+    fn begun(self, step: &str) -> Self {
+        self.and(Body::Started { step: StepId::new(step) })
+    }
+
+    fn finished(self, step: &str, verdict: Verdict, text: &str, failure: Option<Failure>) -> Self {
+        self.and(Body::Finished { step: StepId::new(step), verdict, text: text.to_owned(), failure, took_ms: 1234 })
+    }
+
+    fn done(self, step: &str, text: &str) -> Self {
+        self.begun(step).finished(step, Verdict::Passed, text, None)
+    }
+
+    fn failed(self, step: &str, failure: Failure) -> Self {
+        self.begun(step).finished(step, Verdict::Failed, "", Some(failure))
+    }
+
+    fn undone(self, step: &str, failure: Option<Failure>) -> Self {
+        self.and(Body::UndoStarted { step: StepId::new(step), text: "point back, reload".to_owned() }).and(
+            Body::UndoFinished {
+                step: StepId::new(step),
+                undone: failure.is_none(),
+                text: format!("{OLD} is live again"),
+                failure,
+                took_ms: 250,
+            },
+        )
+    }
+
+    fn ends(self, outcome: Outcome) -> Vec<Event> {
+        self.and(Body::RunFinished { outcome }).0
+    }
+}
+
+/// A run that knows what it would release.
+fn surveyed() -> Tape {
+    Tape::of("deploy-staging")
+        .fact(key::ENVIRONMENT, json!("staging"))
+        .fact(key::URL, json!("https://staging.example.com/"))
+        .fact(key::SERVER, json!("deploy@staging.example.com:22"))
+        .fact(key::SHA, json!(SHA))
+        .fact(key::RELEASE, json!(NEW))
+        .fact(key::PREVIOUS_RELEASE, json!(OLD))
+        .done("look", "PHP 8.2.36, php8.2-fpm")
+}
+
+fn gates(failing: &[&str]) -> Value {
+    let names = ["artisan", "composer.json", "public/index.php", "vendor/autoload.php", "bootstrap"];
+    let more = ["public/build/manifest.json", "config", "routes", "app"];
+    let results: Vec<Value> = names
+        .iter()
+        .chain(&more)
+        .map(|name| match failing.contains(name) {
+            true => json!({ "name": name, "problem": "is missing" }),
+            false => json!({ "name": name }),
+        })
+        .collect();
+    json!({ "results": results })
+}
+
+fn health(problem: Option<&str>) -> Value {
+    json!({ "attempt": 1, "of": 3, "endpoints": [
+        { "path": "/health", "status": problem.map_or(200, |_| 500), "problem": problem, "answered_as": SHA, "took_ms": 4 },
+    ]})
+}
+
+fn switched() -> Tape {
+    surveyed()
+        .fact(key::EXECUTED, json!(true))
+        .fact(key::GATES, gates(&[]))
+        .done("gates", "9/9")
+        .begun("migrate")
+        .finished("migrate", Verdict::Skipped, "nothing to migrate", None)
+        .fact(key::SWITCH, json!({ "from": format!("releases/{OLD}"), "to": NEW, "took_us": 1967 }))
+        .done("switch", "in 2.0 ms")
+}
+
+fn live() -> Vec<Event> {
+    switched()
+        .fact(
+            key::SERVICES,
+            json!({ "fpm": "php8.2-fpm", "reload": ["sudo -n service php8.2-fpm reload", "sudo -n nginx -t"],
+            "process_control_timeout": 10 }),
+        )
+        .fact(key::HEALTH, health(None))
+        .done("health", "1/1")
+        .and(Body::Warned {
+            step: StepId::new("look"),
+            text: "`http://a.b` is plain http".to_owned(),
+            hint: Some("set `url` to an address with https".to_owned()),
+        })
+        .ends(Outcome::Live { warnings: 1 })
+}
+
+fn planned() -> Vec<Event> {
+    let preview = Preview { step: StepId::new("migrate"), lines: vec!["php artisan migrate --force".to_owned()] };
+    surveyed()
+        .fact(key::PLAN_DIGEST, json!(DIGEST))
+        .fact(key::EXECUTED, json!(false))
+        .and(Body::Planned {
+            because: "no approval was given; `STAGING-TEST FREIGEGEBEN` approves it".to_owned(),
+            previews: vec![preview],
+        })
+        .ends(Outcome::Planned)
+}
+
+fn sick() -> Failure {
+    Failure::refused("asking the site whether the new release is healthy", "1 of 1 endpoints is sick")
+        .hint("read `storage/logs/laravel.log` of the new release")
+        .details(["/health: 500 instead of 200"])
+}
+
+fn rolled_back() -> Vec<Event> {
+    switched()
+        .fact(key::HEALTH, health(Some("500 instead of 200")))
+        .failed("health", sick())
+        .undone("switch", None)
+        .fact(key::HEALTH_AFTER_ROLLBACK, health(None))
+        .ends(Outcome::RolledBack {
+            at: StepId::new("health"),
+            cause: sick(),
+            stays: vec!["migrations: the old code runs on the new schema".to_owned()],
+        })
+}
+
+fn stuck() -> Vec<Event> {
+    let lost = Failure::world("pointing current back", "the server does not answer any more");
+    switched().failed("health", sick()).undone("switch", Some(lost.clone())).ends(Outcome::Stuck {
+        at: StepId::new("health"),
+        cause: sick(),
+        undoing: StepId::new("switch"),
+        undo_cause: lost,
+        by_hand: vec![
+            format!("ln -s releases/{OLD} /srv/app/.current.tmp"),
+            "mv -Tf /srv/app/.current.tmp /srv/app/current".to_owned(),
+        ],
+        stays: vec![format!("/srv/app/releases/{NEW}")],
+    })
+}
+
+#[test]
+fn a_live_release_is_told() {
+    let told = tell(&live());
+
+    insta::assert_snapshot!("live", told.summary);
+    assert_says(&told.log, &["\nLive, with 1 warning: the new release is live and healthy\n", OLD, NEW]);
+    assert_eq!(told.output("outcome").as_deref(), Some("live"));
+    assert_eq!(told.output("decision").as_deref(), Some("go"));
+    assert_eq!(told.output("downtime-ms").as_deref(), Some("2"));
+    assert_eq!(told.output("report").as_deref(), Some("reports/E2E_STAGING_VALIDATION_20251102T154900Z.md"));
+    assert_eq!(told.output("backup"), None, "what is not known is not written");
+    assert_says(&told.report, &["- [x] Every gate passed", "- [ ] A backup was made and verified"]);
+    let journal: Vec<Event> =
+        told.journal.lines().map(|line| serde_json::from_str(line).expect("an event in each line")).collect();
+    assert_eq!(summary::render(&Story::of(&journal), &setting()), told.summary, "the journal tells the same story");
+}
+
+#[test]
+fn a_plan_says_how_to_approve_it() {
+    let told = tell(&planned());
+
+    insta::assert_snapshot!("planned", told.summary);
+    assert_says(&told.log, &["plan: 4 steps, 2 change something; digest 3f9a1c2e\n", "php artisan migrate --force"]);
+    assert_eq!(told.output("executed").as_deref(), Some("false"));
+    assert_eq!(told.output("plan-digest").as_deref(), Some(DIGEST));
+    assert_eq!(told.output("decision").as_deref(), Some("go"));
+}
+
+#[test]
+fn a_rollback_says_what_failed_and_what_stays() {
+    let told = tell(&rolled_back());
+
+    insta::assert_snapshot!("rolled-back", told.summary);
+    assert_says(&told.log, &["error: asking the site", "  detail: /health: 500", "  stays: migrations"]);
+    let document: Value = serde_json::from_str(&told.report_json).expect("the report as JSON");
+    assert_eq!((&document["outcome"], &document["exit_code"]), (&json!("rolled-back"), &json!(3)));
+}
+
+#[test]
+fn whoever_is_stuck_reads_what_to_type() {
+    let told = tell(&stuck());
+
+    insta::assert_snapshot!("stuck", told.summary);
+    assert_says(&told.log, &["  type: mv -Tf /srv/app/.current.tmp /srv/app/current\n"]);
+    assert_says(&told.report, &["unknown: undoing failed", "mv -Tf /srv/app/.current.tmp"]);
+    assert_eq!(told.output("decision").as_deref(), Some("no-go"));
+}
+
+#[test]
+fn missing_files_are_named_at_the_gates() {
+    let cause = Failure::refused("checking the unpacked release", "2 of 9 gates failed");
+    let told = tell(
+        &surveyed().fact(key::GATES, gates(&["routes", "app"])).failed("gates", cause.clone()).ends(Outcome::Refused {
+            at: StepId::new("gates"),
+            cause,
+            stays: Vec::new(),
+        }),
+    );
+
+    assert_says(
+        &told.summary,
+        &["Refused: the site is untouched", "❌ 7/9", "`routes`: is missing", "`app`: is missing", "◽ not reached"],
+    );
+    assert_says(&told.summary, &["**What stays:** nothing."]);
+}
+
+#[test]
+fn a_wrong_input_is_told_where_nothing_ran() {
+    let cause = Failure::input("reading the input `url`", "it is empty").hint("set `url` to the site's address");
+    let told = tell(&Tape::with("deploy-staging", Vec::new()).ends(Outcome::Refused {
+        at: StepId::new("inputs"),
+        cause,
+        stays: Vec::new(),
+    }));
+
+    assert_says(&told.summary, &["Refused, an input is wrong", "**What to do:** set `url` to the site's address"]);
+    assert_says(&told.log, &["error: reading the input `url`: it is empty\n", "hint: set `url`"]);
+    assert!(!told.summary.contains("### Steps"), "there were none");
+}
+
+#[test]
+fn a_cancelled_run_says_that_the_site_is_untouched() {
+    let cause = Failure::new(FailureKind::Cancelled, "waiting for the build", "somebody cancelled the run");
+    let told = tell(&surveyed().ends(Outcome::Refused { at: StepId::new("gates"), cause, stays: Vec::new() }));
+
+    assert_says(&told.summary, &["🛑 Cancelled: the site is untouched"]);
+}
+
+#[test]
+fn a_killed_run_has_left_where_it_died() {
+    let told = tell(&surveyed().begun("gates").0);
+
+    assert_says(&told.summary, &["it died at: 12 Nine pre-switch gates", "⏳ running", "◽ not reached"]);
+    assert_eq!(told.output("release").as_deref(), Some(NEW), "what was known is there");
+    assert_eq!(told.output("outcome"), None);
+}
+
+#[test]
+fn a_huge_run_is_cut_and_says_so() {
+    let row = |n: usize| RowInfo {
+        step: StepId::new(&format!("row-{n}")),
+        number: None,
+        title: format!("Row {n} {}", "x".repeat(300)),
+        kind: RowKind::Check,
         undo: None,
         survey: false,
-    }
-}
+    };
+    let cause = Failure::world("reading", "y".repeat(100_000)).details(vec!["z".repeat(1000); 2000]);
+    let tape = Tape::with("deploy-staging", (0..300).map(row).collect()).failed("row-0", cause.clone());
+    let told = tell(&tape.ends(Outcome::Refused { at: StepId::new("row-0"), cause, stays: Vec::new() }));
 
-fn begins(steps: &[&str]) -> Body {
-    Body::RunStarted {
-        stage: "deploy-staging".to_owned(),
-        rows: steps.iter().map(|step| row(step, RowKind::Change)).collect(),
-    }
-}
-
-fn started(step: &str) -> Body {
-    Body::Started { step: StepId::new(step) }
-}
-
-fn line(step: &str, text: &str) -> Body {
-    Body::Line { step: StepId::new(step), text: text.to_owned() }
-}
-
-fn failed(step: &str, failure: &Failure) -> Body {
-    let (verdict, text) = (Verdict::Failed, failure.to_string());
-    Body::Finished { step: StepId::new(step), verdict, text, failure: Some(failure.clone()), took_ms: 5 }
-}
-
-fn ends(outcome: Outcome) -> Body {
-    Body::RunFinished { outcome }
+    assert!(told.summary.len() <= summary::LONGEST, "{} bytes", told.summary.len());
+    assert_says(&told.summary, &["_Cut at 64 KiB: ", " steps left out", "lines more)", "What failed"]);
+    assert!(told.log.lines().all(|line| is_command(line) || line.len() < 4200), "long lines are cut");
 }
 
 #[test]
-fn a_run_that_was_killed_leaves_a_summary_that_says_so() {
-    let read = told([begins(&["first", "second"]), started("first")]);
-    assert_says(&read.summary, &["Title of first"]);
-    assert!(!read.summary.contains("Live"), "nothing claims success:\n{}", read.summary);
-    assert!(!read.outputs.contains("live"), "{}", read.outputs);
+fn what_stood_in_the_summary_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("summary");
+    fs::write(&path, "# Ours\n").expect("a summary");
+    let log = Log::new(Style::Plain, Redactor::default(), Screen::default());
+    let mut reader = Summary::new(Some(path.clone()), setting(), log);
+    live().iter().for_each(|event| reader.read(event));
+
+    let summary = fs::read_to_string(path).expect("the summary");
+    assert!(summary.starts_with("# Ours\n## ✅ Live"), "{summary}");
+    assert_eq!(summary.matches("## ✅").count(), 1);
 }
 
 #[test]
-fn a_stuck_run_prints_the_commands_to_type() {
-    let cause = Failure::refused("asking the site", "500 instead of 200").hint("look at the log");
-    let undo_cause = Failure::world("pointing back", "the connection broke");
-    let read = told([
-        begins(&["switch", "health", "prune"]),
-        started("switch"),
-        started("health"),
-        failed("health", &cause),
-        ends(Outcome::Stuck {
-            at: StepId::new("health"),
-            cause,
-            undoing: StepId::new("switch"),
-            undo_cause,
-            by_hand: vec!["mv -Tf /srv/app/current.back /srv/app/current".to_owned()],
-            stays: vec!["a migration".to_owned()],
-        }),
-    ]);
-    for text in [&read.summary, &read.log] {
-        assert_says(
-            text,
-            &[
-                "mv -Tf /srv/app/current.back /srv/app/current",
-                "a migration",
-                "500 instead of 200",
-                "the connection broke",
-            ],
-        );
+fn a_folder_that_cannot_be_written_is_told_once() {
+    let screen = Screen::default();
+    let log = Log::new(Style::Plain, Redactor::default(), screen.clone());
+    let mut reader = Summary::new(Some(PathBuf::from("/nowhere/summary")), setting(), log);
+    live().iter().for_each(|event| reader.read(event));
+
+    let log = String::from_utf8(screen.0.borrow().clone()).expect("UTF-8");
+    assert_eq!(log.matches("writing the job summary to /nowhere/summary").count(), 1, "{log}");
+}
+
+/// A run in which the given text comes from everywhere.
+fn everywhere(text: &str) -> Vec<Event> {
+    let step = || StepId::new("look");
+    let failure = || Failure::world(text, text).hint(text).details([text, text]);
+    let info = RowInfo {
+        step: step(),
+        number: Some(7),
+        title: text.to_owned(),
+        kind: RowKind::Change,
+        undo: Some(text.to_owned()),
+        survey: false,
+    };
+    Tape::with("deploy-staging", vec![info])
+        .fact(key::ENVIRONMENT, json!(text))
+        .fact(key::URL, json!(text))
+        .fact(key::SERVER, json!(text))
+        .fact(key::LEDGER, json!(text))
+        .fact(key::PREVIOUS_RELEASE, json!(text))
+        .fact(key::MIGRATIONS, json!({ "ran": [text] }))
+        .begun("look")
+        .and(Body::Line { step: step(), text: text.to_owned() })
+        .and(Body::Attempt { step: step(), n: 1, of: 2, text: text.to_owned() })
+        .and(Body::Progress { step: step(), what: text.to_owned(), done: 1, total: None, bytes_per_second: 1 })
+        .and(Body::Warned { step: step(), text: text.to_owned(), hint: Some(text.to_owned()) })
+        .finished("look", Verdict::Failed, text, Some(failure()))
+        .and(Body::Planned {
+            because: text.to_owned(),
+            previews: vec![Preview { step: step(), lines: vec![text.to_owned()] }],
+        })
+        .undone("look", Some(failure()))
+        .and(Body::Released { step: step(), text: text.to_owned(), failure: Some(failure()) })
+        .ends(Outcome::Stuck {
+            at: step(),
+            cause: failure(),
+            undoing: step(),
+            undo_cause: failure(),
+            by_hand: vec![text.to_owned()],
+            stays: vec![text.to_owned()],
+        })
+}
+
+const HOSTILE: [&str; 12] = [
+    "::set-output name=x::y",
+    "\u{2003}::add-mask::e",
+    "fine\r::stop-commands::t",
+    "fine ##[error]no",
+    "##\u{1b}[0m[error]no",
+    "#\u{7}#[error]no",
+    "</table></details><img src=x>",
+    "\u{1b}[31mred\u{1b}]0;title\u{7}",
+    "a | b ` c ``` d",
+    "@everyone",
+    "[x](javascript:alert(1))",
+    "`</code><b>` and `a|b`",
+];
+
+#[test]
+fn hostile_text_is_shown_and_does_nothing() {
+    for text in HOSTILE {
+        let told = tell(&everywhere(text));
+        let ours = ["::group::", "::endgroup::", "::error title=", "::warning title="];
+        for line in commands(&told.log) {
+            assert!(ours.iter().any(|ours| line.starts_with(ours)), "{text:?} became a command: {line:?}");
+        }
+        assert!(commands(&tell_in(Style::Plain, &everywhere(text)).log).is_empty(), "{text:?}");
+        for page in [&told.summary, &told.report] {
+            // GitHub looks for mentions everywhere but in code.
+            let prose = outside_fences(page).replace("<code>@everyone</code>", "");
+            for bad in ["</table>", "<img", "<b>", "\u{1b}", "@everyone", "[x]("] {
+                assert!(!prose.contains(bad), "{text:?} left {bad:?} in:\n{prose}");
+            }
+            for row in prose.lines().filter(|line| line.starts_with("| 7 ")) {
+                assert_eq!(row.matches('|').count(), 6, "{text:?} broke a row of the table: {row}");
+            }
+        }
+        assert!(parse_outputs(&told.outputs).iter().any(|(key, value)| key == "outcome" && value == "stuck"));
     }
-    assert_says(&read.summary, &["not reached"]);
-    assert_says(&read.outputs, &["stuck", "no-go"]);
+}
+
+/// A page without what stands in fenced blocks, which is shown letter by letter.
+fn outside_fences(page: &str) -> String {
+    let mut fence: Option<String> = None;
+    let mut kept = String::new();
+    for line in page.lines() {
+        match &fence {
+            Some(end) if line == end => fence = None,
+            Some(_) => {}
+            None if line.starts_with("```") => fence = Some(line.trim_end_matches("text").to_owned()),
+            None => kept.push_str(&format!("{line}\n")),
+        }
+    }
+    assert!(fence.is_none(), "a block is not closed:\n{page}");
+    kept
 }
 
 #[test]
-fn hostile_text_breaks_neither_the_table_nor_the_limits() {
-    let evil = "a|b`c`</table><script>::set-output name=x::y @everyone ##[error] \u{1b}[31m\r::error::z".to_owned();
-    let huge = "x".repeat(100_000);
-    let failure = Failure::refused(evil.clone(), huge.clone())
-        .hint(evil.clone())
-        .details((0..5_000).map(|_| huge.clone()).take(50));
-    let steps: Vec<String> = (0..300).map(|n| format!("step-{n}")).collect();
-    let names: Vec<&str> = steps.iter().map(String::as_str).collect();
-    let read = told([
-        begins(&names),
-        started("step-0"),
-        line("step-0", &evil),
-        line("step-0", &huge),
-        failed("step-0", &failure),
-        ends(Outcome::Refused { at: StepId::new("step-0"), cause: failure, stays: Vec::new() }),
-    ]);
-    assert!(read.summary.len() <= 64 * 1024, "{} bytes", read.summary.len());
-    assert!(!read.summary.contains("<script>") && !read.summary.contains("</table>"), "markup is text");
-    assert!(!read.summary.contains("@everyone"), "nobody is mentioned");
-    for table_row in read.summary.lines().filter(|line| line.starts_with("| ") && line.contains("step-0")) {
-        assert_eq!(table_row.matches(" | ").count(), 4, "five cells: {table_row}");
-    }
-    assert!(read.log.lines().all(|line| line.len() < 10_000), "lines are cut");
-}
+fn a_secret_is_nowhere() {
+    let told = tell(&everywhere(&format!("before {SECRET} after")));
 
-#[test]
-fn a_secret_in_any_text_is_taken_out_everywhere() {
-    let failure =
-        Failure::refused(format!("asking with {SECRET}"), format!("refused {SECRET}")).hint(SECRET).details([SECRET]);
-    let read = told([
-        begins(&["first"]),
-        started("first"),
-        line("first", &format!("token={SECRET}")),
-        Body::Fact {
-            step: StepId::new("first"),
-            key: "url".to_owned(),
-            value: format!("https://x/?t={SECRET}").into(),
-        },
-        failed("first", &failure),
-        ends(Outcome::Refused { at: StepId::new("first"), cause: failure, stays: vec![SECRET.to_owned()] }),
-    ]);
-    for text in [&read.log, &read.summary, &read.outputs] {
-        assert!(!text.contains(SECRET), "{text}");
+    for text in told.all() {
+        assert!(!text.contains("hunter2"), "the secret is in:\n{text}");
     }
-    assert_says(&read.log, &["***"]);
-}
-
-/// What the runner takes for a command (runner-contract.md C.4), but those that the log itself may write.
-fn command(line: &str) -> bool {
-    let ours = ["::group::", "::endgroup::", "::error title=", "::warning title=", "::notice title=", "::add-mask::"];
-    let text = line.trim_start();
-    (text.starts_with("::") && !ours.iter().any(|ours| text.starts_with(ours))) || line.contains("##[")
+    assert_says(&told.log, &[STARS, "the output `previous-release` would contain a secret"]);
+    assert_eq!(told.output("previous-release"), None);
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_text_from_elsewhere_can_issue_a_command(text in "([ \t\r\n]|::|##\\[|[a-z%:=,\\]]|\u{1b}|\u{2028}|.){0,60}") {
-        let failure = Failure::refused(text.clone(), text.clone()).hint(text.clone()).details([text.clone()]);
-        let read = told([
-            begins(&["first"]),
-            started("first"),
-            line("first", &text),
-            Body::Warned { step: StepId::new("first"), text: text.clone(), hint: Some(text.clone()) },
-            Body::Attempt { step: StepId::new("first"), n: 1, of: 2, text: text.clone() },
-            failed("first", &failure),
-            ends(Outcome::Refused { at: StepId::new("first"), cause: failure, stays: vec![text.clone()] }),
-        ]);
-        for line in read.log.split(['\n', '\r']) {
-            prop_assert!(!command(line), "{line:?} from {text:?}");
+    fn no_text_starts_a_command(text in r"(::|##\[|#|\[|:|\r|\n|\x1b|\[0m|error|set-output name=x|\]|[ \t\u{2003}\u{85}\u{200b}\u{feff}]|.){1,24}") {
+        let plain = tell_in(Style::Plain, &everywhere(&text)).log;
+        prop_assert!(commands(&plain).is_empty(), "{:?} in {plain}", commands(&plain));
+        let actions = tell(&everywhere(&text)).log;
+        for line in commands(&actions) {
+            let ours = ["::group::", "::endgroup::", "::error title=", "::warning title="];
+            prop_assert!(ours.iter().any(|ours| line.starts_with(ours)) && !line.contains("##["), "{line:?}");
         }
     }
 }
