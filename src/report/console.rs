@@ -46,8 +46,9 @@ impl Reader for Console {
         let event = self.log.redactor().event(event);
         self.story.hear(&event);
         match &event.body {
+            Body::RunStarted { stage, rows } if rows.is_empty() => self.log.line(&format!("gated-deploy {stage}")),
             Body::RunStarted { stage, rows } => {
-                self.log.line(&format!("gated-deploy {stage}: {}", words::count(rows.len(), "step")))
+                self.log.line(&format!("gated-deploy {stage}: {}", words::count(rows.len(), "step")));
             }
             Body::Started { step } => self.begin(step, &self.name(step)),
             Body::Line { step, text } => self.log.text(&self.prefix(step), text),
@@ -69,7 +70,7 @@ impl Reader for Console {
             }
             Body::Committed { step } => self.log.line(&format!("ok    {}: no going back from here", self.name(step))),
             Body::Released { step, text, failure } => self.released(step, text, failure.as_ref()),
-            Body::RunFinished { outcome } => self.run_finished(outcome),
+            Body::RunFinished { .. } => self.run_finished(),
         }
     }
 }
@@ -106,7 +107,9 @@ impl Console {
         let text = if verdict == Verdict::Failed { "failed".to_owned() } else { clean::one_line(text) };
         self.log.line(&format!("{word} {name}: {text} ({})", words::duration(took_ms)));
         match (verdict, failure) {
-            (Verdict::Failed, Some(failure)) => self.failed(&format!("{name} failed"), failure),
+            (Verdict::Failed, Some(failure)) if !self.story.committed => {
+                self.failed(&format!("{name} failed"), failure)
+            }
             (_, Some(failure)) => self.advisory(&name, failure),
             (_, None) => {}
         }
@@ -155,19 +158,20 @@ impl Console {
         }
     }
 
-    fn run_finished(&mut self, outcome: &Outcome) {
+    fn run_finished(&mut self) {
+        let Some(outcome) = &self.story.outcome.clone() else { return };
         if let Some(step) = self.open.take() {
             self.tell_pending(&step);
             self.log.group_ends();
         }
         let headline = words::headline(&self.story);
+        let (stays, by_hand) = leftovers(outcome);
         if let Some(cause) = outcome.cause() {
             let at = outcome.at().map(|at| words::title_of(&self.story, at.as_str())).unwrap_or_default();
-            self.ended_badly(&headline, &at, cause);
+            self.ended_badly(&headline, &at, cause, by_hand);
         }
         self.log.line(&headline);
         self.log.text("  ", &journey(&self.story));
-        let (stays, by_hand) = leftovers(outcome);
         for stays in stays {
             self.log.text("  stays: ", stays);
         }
@@ -182,13 +186,14 @@ impl Console {
 
     /// The cause was explained where its row failed; a run that ended between rows (at the seam, on its inputs) has had
     /// no such place.
-    fn ended_badly(&self, headline: &str, at: &str, cause: &Failure) {
+    fn ended_badly(&self, headline: &str, at: &str, cause: &Failure, by_hand: &[String]) {
         let explained = self.story.rows.iter().any(|row| failure_of(row) == Some(cause));
         if !explained {
             self.explain(cause);
         }
-        let where_ = if at.is_empty() { String::new() } else { format!("at: {at}\n") };
-        self.log.annotate_outcome(headline, &format!("{where_}{}", brief(cause)));
+        let type_this = by_hand.iter().map(|command| format!("type: {command}\n"));
+        let message: String = type_this.chain([format!("at: {at}\n"), brief(cause)]).collect();
+        self.log.annotate_outcome(headline, &message);
     }
 
     fn progress(&mut self, step: &StepId, what: &str, text: String, now_ms: u64) {
@@ -242,7 +247,7 @@ fn journey(story: &Story) -> String {
     let Some(release) = story.text_fact(key::RELEASE) else { return String::new() };
     let previous = story.text_fact(key::PREVIOUS_RELEASE).unwrap_or("(nothing was live)");
     let site = story.text_fact(key::URL).map(|url| format!(" on {url}")).unwrap_or_default();
-    format!("release: {previous} -> {release}{site}")
+    format!("release: {previous} -> {release}{}{site}", words::fate(story))
 }
 
 fn leftovers(outcome: &Outcome) -> (&[String], &[String]) {

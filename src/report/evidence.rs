@@ -23,6 +23,9 @@ use crate::{
     engine::event::{Body, Event, Reader, Verdict},
 };
 
+/// Version of the JSON; readers refuse what they do not know.
+const DOCUMENT_VERSION: u32 = 1;
+
 /// Writes both files when the run has ended.
 pub struct Evidence {
     dir: Option<PathBuf>,
@@ -71,11 +74,22 @@ pub fn file_name(story: &Story, extension: &str) -> String {
     format!("{subject}_{}.{extension}", words::stamp(story.began_unix_ms))
 }
 
-/// Story and plan, for programs.
+/// The whole run, for programs.
 pub fn document(story: &Story) -> serde_json::Value {
-    let mut document = story.document();
-    document["plan"] = plan::document(story);
-    document
+    serde_json::json!({
+        "version": DOCUMENT_VERSION,
+        "stage": story.stage,
+        "began": words::time(story.began_unix_ms),
+        "took_ms": story.took_ms,
+        "outcome": story.outcome.as_ref().map(Outcome::word),
+        "exit_code": story.outcome.as_ref().map(Outcome::exit_code),
+        "ending": story.outcome,
+        "facts": story.facts,
+        "plan": plan::document(story),
+        "warnings": story.all_warnings(),
+        "rows": story.rows,
+        "released": story.released,
+    })
 }
 
 /// The report as Markdown (pipeline.md, "Reports").
@@ -187,7 +201,7 @@ fn next_steps(story: &Story) -> String {
         None => "See where the run stopped, and run it again.",
         Some(Outcome::Planned) => "Read the plan; approve it with the phrase in the job summary, or do nothing.",
         Some(Outcome::Passed) => "Release it.",
-        Some(Outcome::Live { warnings: 0 }) => "None: the release is confirmed.",
+        Some(Outcome::Live { .. }) if story.all_warnings().is_empty() => "None: the release is confirmed.",
         Some(Outcome::Live { .. }) => "Look at the warnings above; the release is confirmed.",
         Some(Outcome::Refused { .. }) => "Remove the cause, then run again.",
         Some(Outcome::RolledBack { .. }) => {

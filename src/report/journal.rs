@@ -18,12 +18,14 @@ pub struct Journal {
     log: Log,
     complaint: Complaint,
     open: Option<(File, PathBuf)>,
+    /// Lines that are not written yet: the inputs warn before the run begins and the file has a name.
+    unwritten: String,
 }
 
 impl Journal {
     pub fn new(reports: Option<ReportDir>, log: Log) -> Self {
         let complaint = Complaint::new("the journal", log.clone());
-        Self { dir: reports.map(|reports| reports.path), log, complaint, open: None }
+        Self { dir: reports.map(|reports| reports.path), log, complaint, open: None, unwritten: String::new() }
     }
 }
 
@@ -31,7 +33,9 @@ impl Reader for Journal {
     fn read(&mut self, event: &Event) {
         let Some(dir) = self.dir.clone() else { return };
         let result = self.write(&dir, event);
-        self.complaint.unless_ok(&dir, result);
+        if self.complaint.unless_ok(&dir, result).is_none() {
+            self.dir = None;
+        }
     }
 }
 
@@ -42,11 +46,10 @@ impl Journal {
             let path = dir.join(file_name(stage));
             self.open = Some((File::create(&path)?, path));
         }
-        let Some((file, _)) = &mut self.open else { return Ok(()) };
         let event_json = serde_json::to_value(self.log.redactor().event(event))?;
-        let mut line = self.log.redactor().value(&event_json).to_string();
-        line.push('\n');
-        file.write_all(line.as_bytes())?;
+        self.unwritten.push_str(&format!("{}\n", self.log.redactor().value(&event_json)));
+        let Some((file, _)) = &mut self.open else { return Ok(()) };
+        file.write_all(std::mem::take(&mut self.unwritten).as_bytes())?;
         match &event.body {
             Body::Fact { key, value, .. } if key == key::RELEASE => {
                 match serde_json::from_value::<ReleaseName>(value.clone()) {

@@ -115,7 +115,9 @@ impl Log {
         if self.style == Style::Actions && fits {
             self.command("warning", Some(title), message);
         } else {
-            self.text("warning: ", message);
+            let (first, more) = message.split_once('\n').unwrap_or((message, ""));
+            self.text("warning: ", first);
+            self.text("  ", more);
         }
     }
 

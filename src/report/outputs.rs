@@ -76,7 +76,7 @@ impl Outputs {
 
     fn write(&mut self, key: &'static str, value: &str) {
         let Some(path) = &self.path else { return };
-        if self.log.redactor().finds(value) {
+        if self.log.redactor().as_shown(value) != value {
             let text = format!("the output `{key}` would contain a secret, so it is not written");
             self.log.warning("An output was held back", &text);
             return;

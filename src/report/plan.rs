@@ -43,8 +43,8 @@ pub fn text(story: &Story) -> String {
     ];
     for row in story.release_rows() {
         lines.push(format!("  {}", row.name()));
-        if let Some(undo) = &row.info.undo {
-            lines.push(format!("      undo: {}", clean::one_line(undo)));
+        if let Some(undo) = words::undo(&row.info) {
+            lines.push(format!("      {}", clean::one_line(&undo)));
         }
         let preview = lines_of(plan, row).iter().flat_map(|line| clean::lines(line));
         lines.extend(preview.map(|line| format!("      | {line}")));

@@ -10,6 +10,7 @@ use base64::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+use super::clean;
 use crate::{
     domain::{Failure, Outcome, Secret, command},
     engine::event::{Body, Event},
@@ -78,7 +79,7 @@ impl Redactor {
     /// Every text in a JSON value, keys of objects left alone: they are ours. A number that is a secret becomes stars.
     pub fn value(&self, value: &Value) -> Value {
         match value {
-            Value::String(text) => Value::String(self.text(text)),
+            Value::String(text) => Value::String(self.as_shown(text)),
             Value::Array(items) => items.iter().map(|item| self.value(item)).collect(),
             Value::Object(fields) => fields.iter().map(|(key, field)| (key.clone(), self.value(field))).collect(),
             Value::Number(number) if self.finds(&number.to_string()) => Value::String(STARS.to_owned()),
@@ -154,8 +155,19 @@ impl Redactor {
     }
 
     fn on(&self, text: &mut String) {
-        if self.finds(text) {
-            *text = self.text(text);
+        *text = self.as_shown(text);
+    }
+
+    /// A text without the secrets in it, and without those that would only be seen when its control characters are gone
+    /// or its lines are joined: readers do both before they show it.
+    pub fn as_shown(&self, text: &str) -> String {
+        let text = self.text(text);
+        let shown = clean::lines(&text).join("\n");
+        let joined = clean::one_line(&text);
+        match (self.finds(&shown), self.finds(&joined)) {
+            (_, true) => self.text(&joined),
+            (true, false) => self.text(&shown),
+            (false, false) => text,
         }
     }
 

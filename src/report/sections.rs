@@ -3,7 +3,7 @@
 use super::{
     Setting,
     markdown::{block, code, head, inline, link, row, short},
-    story::{Row, RowState, Story, UndoTold},
+    story::{Row, RowState, Story, UndoTold, Warning},
     words,
 };
 use crate::{
@@ -35,7 +35,7 @@ pub(super) fn overview(story: &Story, setting: &Setting) -> String {
     let mut lines = Vec::new();
     if let Some(release) = story.text_fact(key::RELEASE) {
         let from = story.text_fact(key::PREVIOUS_RELEASE).map_or("nothing".to_owned(), code);
-        lines.push(("Release", format!("{from} → {}", code(release))));
+        lines.push(("Release", format!("{from} → {}{}", code(release), words::fate(story))));
     }
     if let Some(url) = story.text_fact(key::URL) {
         lines.push(("Site", link(&inline(url), url)));
@@ -117,19 +117,9 @@ fn what_stays(outcome: &Outcome) -> String {
     format!("### What stays\n\n{}\n", list(stays.iter().map(|stays| short(stays, CELL))))
 }
 
-/// Warnings that steps gave, rows that ended with one, and holds that could not be given back.
+/// Everything somebody should look at, with what to do.
 pub(super) fn warnings(story: &Story) -> String {
-    let told =
-        story.warnings.iter().map(|warning| warning_line(story, &warning.step, &warning.text, warning.hint.as_deref()));
-    let advisory = story.rows.iter().filter(|row| row.verdict() == Some(Verdict::Warned)).filter_map(|row| {
-        let failure = row.failure()?;
-        Some(warning_line(story, row.info.step.as_str(), &failure.to_string(), failure.hint.as_deref()))
-    });
-    let kept = story.released.iter().filter_map(|ended| {
-        let failure = ended.failure.as_ref()?;
-        Some(warning_line(story, &ended.step, &failure.to_string(), failure.hint.as_deref()))
-    });
-    let lines: Vec<String> = told.chain(advisory).chain(kept).collect();
+    let lines: Vec<String> = story.all_warnings().iter().map(|warning| warning_line(story, warning)).collect();
     if lines.is_empty() {
         String::new()
     } else {
@@ -137,9 +127,11 @@ pub(super) fn warnings(story: &Story) -> String {
     }
 }
 
-fn warning_line(story: &Story, step: &str, text: &str, hint: Option<&str>) -> String {
-    let hint = hint.map(|hint| format!("<br>**What to do:** {}", short(hint, SENTENCE))).unwrap_or_default();
-    format!("⚠️ **{}**: {}{hint}", inline(&words::title_of(story, step)), short(text, SENTENCE))
+fn warning_line(story: &Story, warning: &Warning) -> String {
+    let hint =
+        warning.hint.as_ref().map(|hint| format!("<br>**What to do:** {}", short(hint, SENTENCE))).unwrap_or_default();
+    let title = inline(&words::title_of(story, &warning.step));
+    format!("⚠️ **{title}**: {}{hint}", short(&warning.text, SENTENCE))
 }
 
 /// The numbers by which a release is judged, each in one line.
@@ -322,21 +314,17 @@ fn step_row(story: &Story, step: &Row) -> String {
     let number = step.info.number.map(|number| number.to_string()).unwrap_or_default();
     let (verdict, took, text) = match &step.state {
         RowState::NotReached if story.plan.is_some() => {
-            ("📋 would run", String::new(), step.info.undo.clone().unwrap_or_default())
+            ("📋 would run", String::new(), words::undo(&step.info).unwrap_or_default())
         }
         RowState::NotReached => ("◽ not reached", String::new(), String::new()),
-        RowState::Running { since_ms } => {
-            ("⏳ running", words::duration(story.took_ms.saturating_sub(*since_ms)), String::new())
-        }
+        // Without a time: this is written when the row begins, and read long after.
+        RowState::Running { .. } => ("⏳ running", String::new(), String::new()),
         RowState::Finished { verdict, text, failure, took_ms } => {
             let cause = failure.as_ref().filter(|_| text.is_empty()).map(|failure| failure.cause.clone());
             (verdict_mark(*verdict), words::duration(*took_ms), cause.unwrap_or_else(|| text.clone()))
         }
     };
-    let text = match &step.state {
-        RowState::NotReached if !text.is_empty() => format!("undo: {}", short(&text, CELL)),
-        _ => short(&text, CELL),
-    };
+    let text = short(&text, CELL);
     let undone = step.undo.as_ref().map(undone).unwrap_or_default();
     row([number.as_str(), &inline(&step.info.title), verdict, &took, &format!("{text}{undone}")])
 }

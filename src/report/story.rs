@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::clean;
 use crate::{
-    domain::{Failure, Outcome, fact::key},
+    domain::{Failure, Outcome, StepId, fact::key},
     engine::event::{Body, Event, Preview, RowInfo, RowKind, Verdict},
 };
 
-/// Version of the JSON that [`Story::document`] writes.
-const DOCUMENT_VERSION: u32 = 1;
+/// Longest text that is kept, in bytes, and most lines of details: a program that floods us shall not fill the memory,
+/// and nobody reads that far. The journal has everything.
+const LONGEST_TEXT: usize = 4 * 1024;
+const MOST_DETAILS: usize = 200;
 
 /// Everything the events told, in the order of the table.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +30,8 @@ pub struct Story {
     pub plan: Option<PlanTold>,
     /// How holds were given back.
     pub released: Vec<Ended>,
+    /// From here on failures are warnings: nobody rolls a confirmed release back.
+    pub committed: bool,
     /// `None` while it runs, and for ever if it was killed.
     pub outcome: Option<Outcome>,
 }
@@ -39,6 +44,9 @@ pub struct Row {
     pub state: RowState,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<UndoTold>,
+    /// Whether it ended when there was no going back any more.
+    #[serde(skip)]
+    pub after_commit: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -98,20 +106,26 @@ impl Story {
                 self.began_unix_ms = event.unix_ms - i64::try_from(event.elapsed_ms).unwrap_or(0);
                 self.rows = rows
                     .iter()
-                    .map(|info| Row { info: info.clone(), state: RowState::NotReached, undo: None })
+                    .map(|info| Row {
+                        info: info.clone(),
+                        state: RowState::NotReached,
+                        undo: None,
+                        after_commit: false,
+                    })
                     .collect();
             }
             Body::Started { step } => self.set(step.as_str(), RowState::Running { since_ms: event.elapsed_ms }),
             Body::Finished { step, verdict, text, failure, took_ms } => {
                 let state = RowState::Finished {
                     verdict: *verdict,
-                    text: text.clone(),
-                    failure: failure.clone(),
+                    text: short(text),
+                    failure: failure.as_ref().map(short_failure),
                     took_ms: *took_ms,
                 };
                 self.set(step.as_str(), state);
             }
             Body::Committed { step } => {
+                self.committed = true;
                 let text = "no going back from here".to_owned();
                 self.set(
                     step.as_str(),
@@ -124,8 +138,7 @@ impl Story {
                 }
             }
             Body::UndoFinished { step, undone, text, failure, took_ms } => {
-                let ended =
-                    Ended { step: step.to_string(), text: text.clone(), failure: failure.clone(), took_ms: *took_ms };
+                let ended = ended(step, text, failure.as_ref(), *took_ms);
                 if let Some(undo) = self.row_mut(step.as_str()).and_then(|row| row.undo.as_mut()) {
                     undo.done = Some(ended);
                     undo.undone = *undone;
@@ -135,20 +148,16 @@ impl Story {
                 self.facts.insert(key.clone(), value.clone());
             }
             Body::Warned { step, text, hint } => {
-                self.warnings.push(Warning { step: step.to_string(), text: text.clone(), hint: hint.clone() });
+                let hint = hint.as_deref().map(short);
+                self.warnings.push(Warning { step: step.to_string(), text: short(text), hint });
             }
             Body::Planned { because, previews } => {
                 self.plan = Some(PlanTold { because: because.clone(), previews: previews.clone() })
             }
             Body::Released { step, text, failure } => {
-                self.released.push(Ended {
-                    step: step.to_string(),
-                    text: text.clone(),
-                    failure: failure.clone(),
-                    took_ms: 0,
-                });
+                self.released.push(ended(step, text, failure.as_ref(), 0));
             }
-            Body::RunFinished { outcome } => self.outcome = Some(outcome.clone()),
+            Body::RunFinished { outcome } => self.outcome = Some(short_outcome(outcome)),
             Body::Line { .. } | Body::Progress { .. } | Body::Attempt { .. } => {}
         }
     }
@@ -183,22 +192,26 @@ impl Story {
         self.rows.iter().filter(|row| !row.info.survey)
     }
 
-    /// Everything as JSON, for programs.
-    pub fn document(&self) -> Value {
-        serde_json::json!({
-            "version": DOCUMENT_VERSION,
-            "stage": self.stage,
-            "began": super::words::time(self.began_unix_ms),
-            "took_ms": self.took_ms,
-            "outcome": self.outcome.as_ref().map(Outcome::word),
-            "exit_code": self.outcome.as_ref().map(Outcome::exit_code),
-            "ending": self.outcome,
-            "facts": self.facts,
-            "plan": self.plan,
-            "warnings": self.warnings,
-            "rows": self.rows,
-            "released": self.released,
-        })
+    /// Everything somebody should look at: what steps warned of, rows that ended with a warning of their own, rows that
+    /// failed when there was no going back any more, and holds that could not be given back. Headline, summary and
+    /// evidence count these.
+    pub fn all_warnings(&self) -> Vec<Warning> {
+        let rows = self.rows.iter().filter_map(|row| self.warning_of(row));
+        let kept = self.released.iter().filter_map(|ended| Some(Warning::of(&ended.step, ended.failure.as_ref()?)));
+        self.warnings.iter().cloned().chain(rows).chain(kept).collect()
+    }
+
+    fn warning_of(&self, row: &Row) -> Option<Warning> {
+        let RowState::Finished { verdict, text, failure, .. } = &row.state else { return None };
+        let step = row.info.step.as_str();
+        match (verdict, failure) {
+            (Verdict::Warned, Some(failure)) => Some(Warning::of(step, failure)),
+            // A row that warned on its way only sums up at its end.
+            (Verdict::Warned, None) if self.warnings.iter().any(|warning| warning.step == step) => None,
+            (Verdict::Warned, None) => Some(Warning { step: step.to_owned(), text: text.clone(), hint: None }),
+            (Verdict::Failed, Some(failure)) if row.after_commit => Some(Warning::of(step, failure)),
+            _ => None,
+        }
     }
 
     fn row_mut(&mut self, step: &str) -> Option<&mut Row> {
@@ -206,9 +219,17 @@ impl Story {
     }
 
     fn set(&mut self, step: &str, state: RowState) {
+        let committed = self.committed;
         if let Some(row) = self.row_mut(step) {
             row.state = state;
+            row.after_commit = committed;
         }
+    }
+}
+
+impl Warning {
+    fn of(step: &str, failure: &Failure) -> Self {
+        Self { step: step.to_owned(), text: failure.to_string(), hint: failure.hint.clone() }
     }
 }
 
@@ -243,4 +264,36 @@ impl Row {
     pub fn changes_something(&self) -> bool {
         self.info.kind == RowKind::Change
     }
+}
+
+fn short(text: &str) -> String {
+    clean::cut(text, LONGEST_TEXT)
+}
+
+fn short_failure(failure: &Failure) -> Failure {
+    let details = failure.details.iter().take(MOST_DETAILS).map(|line| short(line)).collect();
+    let hint = failure.hint.as_deref().map(short);
+    Failure { kind: failure.kind, doing: short(&failure.doing), cause: short(&failure.cause), hint, details }
+}
+
+/// The commands to type stay as they are: half a command is worse than none.
+fn short_outcome(outcome: &Outcome) -> Outcome {
+    let mut outcome = outcome.clone();
+    match &mut outcome {
+        Outcome::Planned | Outcome::Passed | Outcome::Live { .. } => {}
+        Outcome::Refused { cause, stays, .. } | Outcome::RolledBack { cause, stays, .. } => {
+            *cause = short_failure(cause);
+            stays.iter_mut().for_each(|stays| *stays = short(stays));
+        }
+        Outcome::Stuck { cause, undo_cause, stays, .. } => {
+            *cause = short_failure(cause);
+            *undo_cause = short_failure(undo_cause);
+            stays.iter_mut().for_each(|stays| *stays = short(stays));
+        }
+    }
+    outcome
+}
+
+fn ended(step: &StepId, text: &str, failure: Option<&Failure>, took_ms: u64) -> Ended {
+    Ended { step: step.to_string(), text: short(text), failure: failure.map(short_failure), took_ms }
 }

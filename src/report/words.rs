@@ -2,8 +2,11 @@
 
 use super::story::{RowState, Story};
 use crate::{
-    domain::{FailureKind, Outcome, fact::HealthReport, fact::key},
-    engine::event::Verdict,
+    domain::{
+        FailureKind, Outcome,
+        fact::{HealthReport, key},
+    },
+    engine::event::{RowInfo, RowKind},
 };
 
 /// `340 ms`, `1.2 s`, `1 min 12 s`, `2 h 3 min`
@@ -65,10 +68,10 @@ pub fn headline(story: &Story) -> String {
         Some(Outcome::Planned) => "Planned: nothing was changed".to_owned(),
         Some(Outcome::Passed) if site => "Passed: everything is in order".to_owned(),
         Some(Outcome::Passed) => "Passed: the bundle is ready".to_owned(),
-        Some(Outcome::Live { warnings: 0 }) => "Live: the new release is live and healthy".to_owned(),
-        Some(Outcome::Live { warnings }) => {
-            format!("Live, with {}: the new release is live and healthy", count(*warnings, "warning"))
-        }
+        Some(Outcome::Live { .. }) => match story.all_warnings().len() {
+            0 => "Live: the new release is live and healthy".to_owned(),
+            warnings => format!("Live, with {}: the new release is live and healthy", count(warnings, "warning")),
+        },
         Some(Outcome::Refused { cause, stays, .. }) => format!("{}: {}", refusal(cause.kind), untouched(site, stays)),
         Some(Outcome::RolledBack { .. }) => format!("Rolled back: {}", after_rollback(story)),
         Some(Outcome::Stuck { undoing, by_hand, .. }) => {
@@ -91,7 +94,7 @@ fn untouched(site: bool, stays: &[String]) -> &'static str {
     match (site, stays.is_empty()) {
         (false, _) => "there is no bundle, and no server was contacted",
         (true, true) => "the site is untouched",
-        (true, false) => "the old release was live all the time, but something stays",
+        (true, false) => "the live release was never touched, but something stays",
     }
 }
 
@@ -111,6 +114,27 @@ fn after_rollback(story: &Story) -> String {
     }
 }
 
+/// What became of the new release, where it is not simply live.
+pub fn fate(story: &Story) -> &'static str {
+    match &story.outcome {
+        None | Some(Outcome::Passed | Outcome::Live { .. }) => "",
+        Some(Outcome::Planned) => " (planned)",
+        Some(Outcome::Refused { .. }) => " (not released)",
+        Some(Outcome::RolledBack { .. }) => " (taken back)",
+        Some(Outcome::Stuck { .. }) => " (unclear: undoing failed)",
+    }
+}
+
+/// How a row is taken back, or what it gives back.
+pub fn undo(row: &RowInfo) -> Option<String> {
+    let text = row.undo.as_deref()?;
+    Some(match row.kind {
+        RowKind::Hold => format!("in the end: {text}"),
+        _ if text.starts_with("not undone") => text.to_owned(),
+        _ => format!("undo: {text}"),
+    })
+}
+
 /// The row that was at work when the last event was told.
 pub fn whereabouts(story: &Story) -> String {
     let undoing = story.rows.iter().rev().find(|row| row.undo.as_ref().is_some_and(|undo| undo.done.is_none()));
@@ -127,13 +151,4 @@ pub fn whereabouts(story: &Story) -> String {
 /// The title of a row, with its number; the plain name for what is not a row (`start`).
 pub fn title_of(story: &Story, step: &str) -> String {
     story.row(step).map_or_else(|| step.to_owned(), |row| row.name())
-}
-
-pub fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Passed => "passed",
-        Verdict::Warned => "warned",
-        Verdict::Skipped => "skipped",
-        Verdict::Failed => "FAILED",
-    }
 }

@@ -550,6 +550,171 @@ fn a_secret_is_nowhere() {
     assert_eq!(told.output("previous-release"), None);
 }
 
+/// F40: a secret can come back encoded, in parts that only meet when the text is cleaned, or a line at a time.
+#[test]
+fn f40_a_secret_is_recognised_in_whatever_form_it_comes_back() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let forms = [
+        "hunter2%2Fhunter2%20%3C%26%3E".to_owned(),
+        "hunter2%2fhunter2%20%3c%26%3e".to_owned(),
+        r"hunter2\/hunter2 <&>".to_owned(),
+        STANDARD.encode(format!("user:{SECRET}:x")),
+        STANDARD.encode(format!("user1:{SECRET}")),
+        STANDARD.encode(format!("user12:{SECRET}yz")),
+        "hunter2/hun\u{1b}[1mter2\u{1b}[0m <&>".to_owned(),
+        "hunter2/hunter2\r\n<&>".to_owned(),
+    ];
+    for form in &forms {
+        let told = tell(&everywhere(&format!("before {form} after")));
+        for text in told.all() {
+            for part in ["hunter2", "aHVudGVyM", "h1bnRlcj", "odW50ZXIy"] {
+                assert!(!text.contains(part), "{part} of {form:?} is in:\n{text}");
+            }
+        }
+        assert_says(&told.log, &[STARS]);
+    }
+}
+
+/// F51: what failed without stopping the run is counted in the headline and listed, wherever it was told.
+#[test]
+fn f51_advisory_failures_and_failures_after_the_commit_are_warnings() {
+    let row = |step: &str, kind| RowInfo {
+        step: StepId::new(step),
+        number: None,
+        title: format!("Title of {step}"),
+        kind,
+        undo: None,
+        survey: false,
+    };
+    let rows = vec![row("caches", RowKind::Change), row("live", RowKind::Commit), row("prune", RowKind::Change)];
+    let caches = Failure::world("building the caches", "artisan ended with 1").hint("run it by hand");
+    let told = tell(
+        &Tape::with("deploy-staging", rows)
+            .begun("caches")
+            .finished("caches", Verdict::Warned, "", Some(caches))
+            .and(Body::Committed { step: StepId::new("live") })
+            .failed("prune", Failure::world("removing an old release", "permission denied"))
+            .ends(Outcome::Live { warnings: 2 }),
+    );
+
+    let list = ["✅ Live, with 2 warnings", "### 2 warnings", "artisan ended with 1", "permission denied"];
+    assert_says(&told.summary, &list);
+    let annotations = |name: &str| commands(&told.log).iter().filter(|line| line.starts_with(name)).count();
+    assert_eq!((annotations("::error"), annotations("::warning")), (0, 2), "{}", told.log);
+}
+
+/// F8, F90: at whatever event a run is killed, what it left claims nothing that was not seen.
+#[test]
+fn f90_a_run_that_dies_at_any_moment_leaves_a_true_summary() {
+    let whole = rolled_back();
+    for length in 1..whole.len() {
+        let told = tell(&whole[..length]);
+        assert_says(&told.summary, &["Running: if you read this after the run has ended, it died at"]);
+        assert_eq!(told.output("outcome"), None, "after {length} events");
+    }
+}
+
+/// F90: "healthy" is said when the old release was asked, and not otherwise.
+#[test]
+fn f90_a_rollback_claims_only_the_health_that_was_seen() {
+    let asked = |health: Option<Value>| {
+        let tape = switched().failed("health", sick()).undone("switch", None);
+        let tape = health.into_iter().fold(tape, |tape, health| tape.fact(key::HEALTH_AFTER_ROLLBACK, health));
+        let outcome = Outcome::RolledBack { at: StepId::new("health"), cause: sick(), stays: Vec::new() };
+        tell(&tape.ends(outcome)).summary.lines().next().unwrap_or_default().to_owned()
+    };
+    let headline = "## ↩️ Rolled back: the old release is live again";
+    assert_eq!(asked(Some(health(None))), format!("{headline} and healthy (1/1)"));
+    assert_eq!(asked(Some(health(Some("502")))), format!("{headline} and NOT healthy"));
+    assert_eq!(asked(None), headline);
+}
+
+#[test]
+fn annotations_stay_within_the_runners_limits() {
+    let failure = Failure::refused("working", "𝄞 50 % of a, b: c\n".repeat(2_000));
+    let mut tape = surveyed();
+    for _ in 0..30 {
+        let warned = Body::Warned { step: StepId::new("look"), text: "look at this".to_owned(), hint: None };
+        tape = tape.failed("gates", failure.clone()).and(warned);
+    }
+    let told = tell(&tape.ends(Outcome::Refused { at: StepId::new("gates"), cause: failure, stays: Vec::new() }));
+
+    let of = |name: &str| told.log.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
+    let errors = of("::error title=");
+    assert_eq!((errors.len(), of("::warning title=").len()), (10, 10));
+    for error in &errors {
+        let (head, message) = error["::error title=".len()..].split_once("::").expect("a command");
+        assert!(!head.contains([',', ':']), "a property is escaped: {head}");
+        let message = message.replace("%0A", "\n").replace("%25", "%");
+        assert!(message.encode_utf16().count() <= 4096, "{} units", message.encode_utf16().count());
+    }
+    let last = errors.last().expect("an error");
+    assert!(last.starts_with("::error title=Refused%3A the site is untouched::"), "the last is the outcome: {last}");
+}
+
+/// A program that floods us must not make every rewriting of the summary slower: what is never shown is not kept.
+#[test]
+fn a_flood_is_cut_before_it_is_kept() {
+    let flood = "|<&`".repeat(25_000);
+    let failure = Failure::world(flood.clone(), flood.clone()).hint(flood.clone()).details(vec![flood.clone(); 300]);
+    let story = Story::of(&everywhere(&flood)[..]);
+    let kept: usize = story.warnings.iter().map(|warning| warning.text.len()).sum();
+    assert!(kept < 5_000, "{kept} bytes of a warning");
+    let events =
+        surveyed().ends(Outcome::Refused { at: StepId::new("gates"), cause: failure.clone(), stays: vec![flood] });
+    let cause = Story::of(&events).outcome.and_then(|outcome| outcome.cause().cloned()).expect("a cause");
+    assert!(cause.cause.len() < 5_000 && cause.details.len() <= 200);
+}
+
+#[test]
+fn the_journal_tells_the_same_story_again() {
+    let events = rolled_back();
+    let told = tell(&events);
+    let read: Vec<Event> = told.journal.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
+    assert_eq!(read, events);
+    assert_eq!(summary::render(&Story::of(&read), &setting()), told.summary);
+}
+
+#[test]
+fn the_journal_keeps_what_the_inputs_warned_of() {
+    let warned = Body::Warned { step: StepId::new("inputs"), text: "`url` is plain http".to_owned(), hint: None };
+    let begun = Body::RunStarted { stage: "deploy-staging".to_owned(), rows: Vec::new() };
+    let told = tell(&Tape(Vec::new()).and(warned).and(begun).0);
+    assert_eq!(told.journal.lines().count(), 2, "{}", told.journal);
+}
+
+#[test]
+fn long_work_is_told_every_five_seconds_and_at_its_end() {
+    let mut events = surveyed().begun("gates").0;
+    for second in 0..12 {
+        let (what, total) = ("uploading".to_owned(), Some(26_600_000));
+        let (done, bytes_per_second) = (second * 2_000_000, 9_800_000);
+        let body = Body::Progress { step: StepId::new("gates"), what, done, total, bytes_per_second };
+        events.push(Event { unix_ms: BEGAN, elapsed_ms: 10_000 + second * 1_000, body });
+    }
+    let end = Tape(events).finished("gates", Verdict::Passed, "done", None).0;
+    let log = tell(&end).log;
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("uploading")).collect();
+    let percent = ["(0 %)", "(37 %)", "(75 %)", "(82 %)"];
+    assert_eq!(told.len(), percent.len(), "{log}");
+    told.iter().zip(percent).for_each(|(line, percent)| assert_says(line, &[percent, "of 26.6 MB", "9.8 MB/s"]));
+}
+
+#[test]
+fn an_output_cannot_make_further_outputs() {
+    let told = tell(&surveyed().fact(key::LEDGER, json!("a\nEOF\noutcome=live\nghadelimiter_0")).0);
+    assert_eq!(told.output("ledger").as_deref(), Some("a\nEOF\noutcome=live\nghadelimiter_0"));
+    assert_eq!(told.output("outcome"), None);
+}
+
+#[test]
+fn whoever_is_stuck_finds_the_commands_on_the_runs_page_too() {
+    let log = tell(&stuck()).log;
+    let annotation =
+        log.lines().rfind(|line| line.starts_with("::error title=HELP NEEDED NOW")).expect("an annotation");
+    assert_says(annotation, &["type: ln -s releases/", "type: mv -Tf /srv/app/.current.tmp"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
