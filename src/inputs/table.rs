@@ -291,7 +291,7 @@ pub static INPUTS: &[Input] = &[
     input("keep-backups", Subject::Release, Kind::Count { min: 1, max: 1000 }, Preset::Is("5"), DEPLOYS,
         "How many verified backups stay on the server."),
     input("confirm-within", Subject::Release, Kind::Duration { min: 1, max: 86400 }, Preset::Is("5m"), SWITCHES,
-        "The server goes back by itself if nobody confirms the release within this time. At least grace-period plus health-attempts times health-interval."),
+        "The server goes back by itself if nobody confirms the release within this time. At least grace-period plus health-attempts times health-interval. Checked but without effect yet: this version goes back only while the run lives."),
 
     input("staging-stable-for", Subject::Production, Kind::Duration { min: 0, max: 30 * 86400 }, Preset::Is("1h"), STAGING_READERS,
         "How long the release must have been live and healthy on staging before production takes it."),
@@ -360,7 +360,7 @@ pub static OUTPUTS: &[Output] = &[
     output("report-json", "The path of the report in JSON."),
     output("ledger", "The path of the ledger on the server."),
     output("url", "The site's address, for `environment: url:` of the job."),
-    output("downtime-ms", "How long the site failed requests during the switch, in milliseconds, where it was measured."),
+    output("downtime-ms", "How long the site failed requests during the switch, in milliseconds. Not written yet: this version does not measure it."),
 ];
 
 /// The exit codes, as `--help` and the documentation tell them.

@@ -13,7 +13,7 @@ use super::{ReportDir, evidence, file::Complaint, log::Log, story::Story};
 use crate::{
     domain::{
         Outcome, Sha256Digest,
-        fact::{ArtifactFact, BackupFact, BuildRun, BundleFact, Switch, key},
+        fact::{ArtifactFact, BackupFact, BuildRun, BundleFact, key},
     },
     engine::event::{Body, Event, Reader},
 };
@@ -118,14 +118,7 @@ fn of_facts(story: &Story) -> Vec<(&'static str, Option<String>)> {
         ("backup", story.fact::<BackupFact>(key::BACKUP).map(|backup| backup.path)),
         ("ledger", text(key::LEDGER)),
         ("url", text(key::URL)),
-        ("downtime-ms", downtime(story)),
     ]
-}
-
-/// The time in which the link was neither old nor new, rounded up to whole milliseconds.
-fn downtime(story: &Story) -> Option<String> {
-    let switch: Switch = story.fact(key::SWITCH)?;
-    Some(switch.took_us?.div_ceil(1000).to_string())
 }
 
 fn of_ending(story: &Story) -> Vec<(&'static str, Option<String>)> {
