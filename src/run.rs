@@ -102,9 +102,10 @@ async fn dispatch(
                 Ok(ports) => ports,
                 Err(failure) => return refuse(events, &stage, failure),
             };
+            let kind = inputs.stage;
             let survey = Survey { inputs: Rc::new(*inputs), ports, found: Found::default().into() };
             let settle = async |survey| settle(survey, events);
-            run_table(&stage, &stages::deploy::table(), survey, settle, events, cancel).await
+            run_table(&stage, &stages::on_a_server(kind), survey, settle, events, cancel).await
         }
     }
 }

@@ -7,27 +7,45 @@ use std::{fmt, str::FromStr};
 pub enum Stage {
     BuildGate,
     DeployStaging,
+    DeployProduction,
+    Preflight,
+    Smoke,
+    Rollback,
+    Audit,
+    Fix,
+    Recover,
 }
 
 impl Stage {
-    pub const ALL: [Self; 2] = [Self::BuildGate, Self::DeployStaging];
+    /// The stages that this version runs.
+    pub const ALL: &[Self] = &[Self::BuildGate, Self::DeployStaging];
 
-    /// Stages of the interface that this version cannot run yet. Naming one is an error that says so, never a silent no-op (F8).
-    pub const LATER: [&'static str; 7] =
-        ["deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
+    /// Stages that this version cannot run yet. Naming one is an error that says so, never a silent no-op (F8).
+    pub const LATER: &[Self] =
+        &[Self::DeployProduction, Self::Preflight, Self::Smoke, Self::Rollback, Self::Audit, Self::Fix, Self::Recover];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BuildGate => "build-gate",
             Self::DeployStaging => "deploy-staging",
+            Self::DeployProduction => "deploy-production",
+            Self::Preflight => "preflight",
+            Self::Smoke => "smoke",
+            Self::Rollback => "rollback",
+            Self::Audit => "audit",
+            Self::Fix => "fix",
+            Self::Recover => "recover",
         }
     }
 
-    /// The environment a stage works on when none is given.
+    /// The environment a stage works on when none is given (interface.md, `environment`).
     pub fn default_environment(self) -> Option<&'static str> {
         match self {
             Self::BuildGate => None,
-            Self::DeployStaging => Some("staging"),
+            Self::DeployStaging | Self::Smoke => Some("staging"),
+            Self::DeployProduction | Self::Preflight | Self::Rollback | Self::Audit | Self::Fix | Self::Recover => {
+                Some("production")
+            }
         }
     }
 }
@@ -36,7 +54,7 @@ impl FromStr for Stage {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|stage| stage.as_str() == text).ok_or_else(|| format!("`{text}` is not a stage"))
+        Self::ALL.iter().copied().find(|stage| stage.as_str() == text).ok_or_else(|| format!("`{text}` is not a stage"))
     }
 }
 

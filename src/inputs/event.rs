@@ -22,7 +22,11 @@ pub fn supported(stage: Stage) -> &'static [&'static str] {
     match stage {
         // A nightly build is worth having: it changes nothing and finds what rots.
         Stage::BuildGate => &["push", "workflow_dispatch", "workflow_run", "schedule"],
-        Stage::DeployStaging => &["workflow_dispatch", "workflow_run", "push"],
+        Stage::DeployStaging | Stage::DeployProduction => &["workflow_dispatch", "workflow_run", "push"],
+        // What only looks, and what a person asks for by hand, may be asked for by a clock or another system as well.
+        Stage::Preflight | Stage::Smoke | Stage::Rollback | Stage::Audit | Stage::Fix | Stage::Recover => {
+            &["workflow_dispatch", "workflow_run", "push", "schedule", "repository_dispatch"]
+        }
     }
 }
 

@@ -56,9 +56,7 @@ pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning
     let stage = reader.read("stage", value::stage);
     let request = match stage {
         Some(Stage::BuildGate) => reader.build_gate().map(|request| Request::BuildGate(Box::new(request))),
-        Some(Stage::DeployStaging) => {
-            reader.deploy(Stage::DeployStaging).map(|request| Request::Deploy(Box::new(request)))
-        }
+        Some(stage) => reader.deploy(stage).map(|request| Request::Deploy(Box::new(request))),
         None => None,
     };
     reader.read("report-dir", |text| local::resolve(&raw.workspace, text));
@@ -204,6 +202,7 @@ impl Reader<'_, '_> {
             self.time_to_confirm(health, server);
         }
         Some(Deploy {
+            stage,
             environment: environment?,
             approval: approval?,
             phrase: phrase?,
@@ -234,7 +233,7 @@ impl Reader<'_, '_> {
         let rule = |text: &str| {
             let name = value::environment(text)?;
             let right = |right: String| Wrong { problem: String::new(), right };
-            if text == "production" {
+            if stage == Stage::DeployStaging && text == "production" {
                 return Err(Wrong {
                     problem: format!("is not where {stage} releases to"),
                     ..right("production has a stage of its own, deploy-production".to_owned())

@@ -124,13 +124,13 @@ pub fn stage(text: &str) -> Result<Stage, Wrong> {
     if let Ok(stage) = text.parse() {
         return Ok(stage);
     }
-    let built = Stage::ALL.map(Stage::as_str);
-    if Stage::LATER.contains(&text) {
+    let names = |stages: &[Stage]| stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>();
+    let (built, later) = (names(Stage::ALL), names(Stage::LATER));
+    if later.contains(&text) {
         let right = format!("this version has `{}`; nothing was done", built.join("` and `"));
         return Err(wrong("is a stage of a later version", right));
     }
-    let known: Vec<&str> = built.into_iter().chain(Stage::LATER).collect();
-    let right = match table::nearest(text, known) {
+    let right = match table::nearest(text, built.iter().chain(&later).copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("write `{}`", built.join("` or `")),
     };
