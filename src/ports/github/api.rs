@@ -1,16 +1,16 @@
 //! The API over octocrab.
 
-use std::{fs::File, rc::Rc, time::Duration};
+use std::{cell::LazyCell, fs::File, rc::Rc, time::Duration};
 
 use async_trait::async_trait;
-use octocrab::{OctocrabBuilder, service::middleware::retry::RetryConfig};
+use octocrab::{Octocrab, OctocrabBuilder, service::middleware::retry::RetryConfig};
 use reqwest::{StatusCode, header};
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::{
     Artifact, Github, GithubError, WorkflowRun,
-    call::{Answer, Caller, text},
+    call::{Answer, Caller, Late, text},
     download, wire,
 };
 use crate::{
@@ -40,31 +40,39 @@ pub struct Repository {
 pub struct Api {
     pub(super) caller: Caller,
     /// Knows no token: it talks to the blob storage.
-    pub(super) blobs: reqwest::Client,
+    pub(super) blobs: Late<reqwest::Client>,
     pub(super) repository: Repository,
 }
 
+/// octocrab on our own HTTP client.
+fn connect(api_url: &Url, token: &Secret) -> Result<Octocrab, String> {
+    let unusable = |error: &dyn std::fmt::Display| format!("setting up the client of {api_url}: {error}");
+    OctocrabBuilder::new()
+        .base_uri(api_url.as_str().trim_end_matches('/'))
+        .map_err(|error| unusable(&error))?
+        .personal_token(token.expose().to_owned())
+        // Its own policies ask again at once, and for writes too.
+        .add_retry_config(RetryConfig::None)
+        .add_header(header::ACCEPT, "application/vnd.github+json".to_owned())
+        .build_with_reqwest(client::build(|builder| builder.timeout(ANSWER_TIMEOUT))?)
+        .map_err(|error| unusable(&error))
+}
+
 impl Api {
-    /// Must be called inside the tokio runtime that the requests will run on.
+    /// The clients are made by the first request, inside the tokio runtime that it runs on.
     ///
     /// # Errors
-    /// A sentence: the token or the API's address cannot be used.
+    /// A sentence: the token cannot be used.
     pub fn new(repository: Repository, token: &Secret, clock: Rc<dyn Clock>) -> Result<Self, String> {
         // octocrab panics on a token that no header can carry.
         if header::HeaderValue::from_str(token.expose()).is_err() || token.is_empty() {
             return Err("the GitHub token is empty or has characters that no token has (a line break?)".to_owned());
         }
-        let api = client::build(|builder| builder.timeout(ANSWER_TIMEOUT))?;
-        let blobs = client::build(|builder| builder.read_timeout(STALL_TIMEOUT).user_agent("gated-deploy"))?;
-        let octocrab = OctocrabBuilder::new()
-            .base_uri(repository.api_url.as_str().trim_end_matches('/'))
-            .map_err(|error| format!("`{}` cannot be the address of an API: {error}", repository.api_url))?
-            .personal_token(token.expose().to_owned())
-            // Its own policies ask again at once, and for writes too.
-            .add_retry_config(RetryConfig::None)
-            .add_header(header::ACCEPT, "application/vnd.github+json".to_owned())
-            .build_with_reqwest(api)
-            .map_err(|error| format!("setting up the client of {}: {error}", repository.api_url))?;
+        let (api_url, token) = (repository.api_url.clone(), token.clone());
+        let octocrab: Late<Octocrab> = LazyCell::new(Box::new(move || connect(&api_url, &token)));
+        let blobs: Late<reqwest::Client> = LazyCell::new(Box::new(|| {
+            client::build(|builder| builder.read_timeout(STALL_TIMEOUT).user_agent("gated-deploy"))
+        }));
         Ok(Self { caller: Caller::new(octocrab, clock), blobs, repository })
     }
 

@@ -1,6 +1,6 @@
 //! One GET to the API: patient with what passes by itself, plain about the rest.
 
-use std::{error::Error, rc::Rc, time::Duration};
+use std::{cell::LazyCell, error::Error, rc::Rc, time::Duration};
 
 use octocrab::Octocrab;
 use reqwest::{StatusCode, header::HeaderMap};
@@ -19,8 +19,16 @@ const UNNAMED_WAIT: Duration = Duration::from_secs(60);
 
 /// The client with our rules of retrying. Only reads pass here, so asking again is harmless.
 pub(super) struct Caller {
-    octocrab: Octocrab,
+    octocrab: Late<Octocrab>,
     clock: Rc<dyn Clock>,
+}
+
+/// A client that is made at its first use: reading the trusted roots takes longer than everything else before a run's first event.
+pub(super) type Late<C> = LazyCell<Result<C, String>, Box<dyn FnOnce() -> Result<C, String>>>;
+
+/// The client, made now if it was not.
+pub(super) fn ready<C>(client: &Late<C>) -> Result<&C, GithubError> {
+    LazyCell::force(client).as_ref().map_err(|error| GithubError::Unexpected(error.clone()))
 }
 
 /// An answer that says yes: a success, or a redirect.
@@ -45,7 +53,7 @@ enum Again {
 }
 
 impl Caller {
-    pub(super) fn new(octocrab: Octocrab, clock: Rc<dyn Clock>) -> Self {
+    pub(super) fn new(octocrab: Late<Octocrab>, clock: Rc<dyn Clock>) -> Self {
         Self { octocrab, clock }
     }
 
@@ -76,9 +84,10 @@ impl Caller {
     }
 
     async fn once(&self, route: &str) -> Result<Answer, No> {
-        let response = self.octocrab._get(route).await.map_err(|error| lost(route, &error))?;
+        let octocrab = ready(&self.octocrab).map_err(|error| No { error, again: Again::Never })?;
+        let response = octocrab._get(route).await.map_err(|error| lost(route, &error))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = self.octocrab.body_to_string(response).await.map_err(|error| lost(route, &error))?;
+        let body = octocrab.body_to_string(response).await.map_err(|error| lost(route, &error))?;
         if status.is_success() || status.is_redirection() {
             return Ok(Answer { status, headers, body });
         }

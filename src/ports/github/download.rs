@@ -14,7 +14,7 @@ use url::Url;
 use super::{
     Artifact, GithubError,
     api::Api,
-    call::{jittered, text},
+    call::{jittered, ready, text},
 };
 use crate::{domain::Sha256Digest, ports::http::client};
 
@@ -97,9 +97,10 @@ async fn link(api: &Api, artifact: &Artifact) -> Result<Url, GithubError> {
 
 /// Follows the storage's own redirects, if it has any, up to the bytes.
 async fn open(api: &Api, mut link: Url) -> Result<Response, Broken> {
+    let blobs = ready(&api.blobs).map_err(|error| Broken { error, again: false })?;
     for _ in 0..=HOPS {
         let host = host(&link);
-        let sent = api.blobs.get(link.clone()).header(header::ACCEPT_ENCODING, "identity").send().await;
+        let sent = blobs.get(link.clone()).header(header::ACCEPT_ENCODING, "identity").send().await;
         let response = sent.map_err(|error| Broken::again(format!("{host}: {}", client::sentence(&error))))?;
         match response.status() {
             StatusCode::OK => return Ok(response),
