@@ -21,7 +21,7 @@ use crate::{
     ports::{
         clock::{Clock, SystemClock},
         github::{Api, Repository},
-        http::HttpSite,
+        http::{HttpSite, Site},
         shell::Shell,
         ssh::Ssh,
     },
@@ -102,11 +102,31 @@ async fn dispatch(
                 Ok(ports) => ports,
                 Err(failure) => return refuse(events, &stage, failure),
             };
-            let kind = inputs.stage;
             let survey = Survey { inputs: Rc::new(*inputs), ports, found: Found::default().into() };
             let settle = async |survey| settle(survey, events);
-            run_table(&stage, &stages::on_a_server(kind), survey, settle, events, cancel).await
+            run_table(&stage, &stages::deploy::table(), survey, settle, events, cancel).await
         }
+        Request::Smoke(inputs) => {
+            let shell = inputs.ssh.as_ref().map(|ssh| Rc::new(Ssh::new(ssh)) as Rc<dyn Shell>);
+            let site: Rc<dyn Site> = match site(&inputs.site, shell.as_ref()) {
+                Ok(site) => Rc::new(site),
+                Err(failure) => return refuse(events, &stage, failure),
+            };
+            let survey = stages::smoke::Smoke { inputs: *inputs, site, clock: Rc::new(clock.clone()) };
+            let settle = async |survey| stages::smoke::settle(survey);
+            run_table(&stage, &stages::smoke::table(), survey, settle, events, cancel).await
+        }
+    }
+}
+
+/// The site, by the way that the inputs name. `shell` is the way through the server, where there is one.
+fn site(access: &typed::SiteAccess, shell: Option<&Rc<dyn Shell>>) -> Result<HttpSite, Failure> {
+    let url = access.url.clone();
+    match (&access.route, shell) {
+        (Route::Direct, _) => Ok(HttpSite::direct(url)),
+        (Route::Address(address), _) => Ok(HttpSite::at(url, *address)),
+        (Route::Tunnel { host, port }, Some(shell)) => Ok(HttpSite::through(url, shell.clone(), host.clone(), *port)),
+        (Route::Tunnel { .. }, None) => Err(Failure::bug("finding the way to the site", "a tunnel without a server")),
     }
 }
 
@@ -119,12 +139,7 @@ fn ports(inputs: &typed::Deploy, clock: &SystemClock, scratch: &std::path::Path)
     let api = Api::new(repository, &github.token, clock.clone())
         .map_err(|cause| Failure::input("setting up the GitHub API", cause).hint("correct github-token"))?;
     let shell: Rc<dyn Shell> = Rc::new(Ssh::new(&inputs.ssh));
-    let url = inputs.site.url.clone();
-    let site = match &inputs.site.route {
-        Route::Direct => HttpSite::direct(url),
-        Route::Address(address) => HttpSite::at(url, *address),
-        Route::Tunnel { host, port } => HttpSite::through(url, shell.clone(), host.clone(), *port),
-    };
+    let site = site(&inputs.site, Some(&shell))?;
     Ok(Ports { shell, github: Rc::new(api), site: Rc::new(site), clock, scratch: scratch.to_owned() })
 }
 
@@ -169,6 +184,7 @@ fn style(common: &Common) -> report::Style {
 fn setting(request: Option<&Request>) -> Setting {
     match request {
         Some(Request::BuildGate(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
+        Some(Request::Smoke(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
         Some(Request::Deploy(inputs)) => {
             Setting { run_url: inputs.run.url.clone(), phrase: Some(inputs.phrase.clone()) }
         }

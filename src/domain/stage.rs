@@ -18,7 +18,7 @@ pub enum Stage {
 
 impl Stage {
     /// The stages that this version runs.
-    pub const ALL: &[Self] = &[Self::BuildGate, Self::DeployStaging];
+    pub const ALL: &[Self] = &[Self::BuildGate, Self::DeployStaging, Self::Smoke];
 
     /// Stages that this version cannot run yet. Naming one is an error that says so, never a silent no-op (F8).
     pub const LATER: &[Self] =

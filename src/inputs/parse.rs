@@ -11,7 +11,7 @@ use super::{
     table::{self, INPUTS, Kind, Preset, TUNNEL},
     typed::{
         BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Request, Route, RunIdentity, ServerPolicy,
-        SiteAccess, SshAccess, Style, Warning,
+        SiteAccess, Smoke, SshAccess, Style, Warning,
     },
     value::{self, Wrong},
 };
@@ -56,6 +56,7 @@ pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning
     let stage = reader.read("stage", value::stage);
     let request = match stage {
         Some(Stage::BuildGate) => reader.build_gate().map(|request| Request::BuildGate(Box::new(request))),
+        Some(Stage::Smoke) => reader.smoke().map(|request| Request::Smoke(Box::new(request))),
         Some(stage) => reader.deploy(stage).map(|request| Request::Deploy(Box::new(request))),
         None => None,
     };
@@ -215,6 +216,22 @@ impl Reader<'_, '_> {
             site: site?,
             health: health?,
             server: server?,
+            run: run_identity(self.raw),
+        })
+    }
+
+    fn smoke(&mut self) -> Option<Smoke> {
+        let environment = self.environment(Stage::Smoke);
+        let name = environment.as_ref().map_or("staging", EnvironmentName::as_str).to_owned();
+        let site = self.site();
+        let probe = self.probe(&name);
+        let tunnelled = self.raw.given("health-via").is_some_and(|given| given.text == TUNNEL);
+        let ssh = if tunnelled { Some(self.ssh()?) } else { None };
+        Some(Smoke {
+            environment: environment?,
+            site: site?,
+            health: HealthPolicy { grace: Duration::ZERO, repair: false, ..probe? },
+            ssh,
             run: run_identity(self.raw),
         })
     }
@@ -380,6 +397,14 @@ impl Reader<'_, '_> {
     }
 
     fn health(&mut self, environment: &str) -> Option<HealthPolicy> {
+        let probe = self.probe(environment);
+        let grace = self.duration("grace-period");
+        let repair = self.read("repair", value::boolean);
+        Some(HealthPolicy { grace: grace?, repair: repair?, ..probe? })
+    }
+
+    /// How a site is asked, without what only a release needs.
+    fn probe(&mut self, environment: &str) -> Option<HealthPolicy> {
         let paths = match self.raw.given("health-paths") {
             Some(given) => self.apply("health-paths", &given, value::url_paths),
             None => Some(default_health_paths(environment)),
@@ -387,16 +412,14 @@ impl Reader<'_, '_> {
         let expect = self.read("health-expect", value::words);
         let attempts = self.count("health-attempts");
         let interval = self.duration("health-interval");
-        let grace = self.duration("grace-period");
-        let repair = self.read("repair", value::boolean);
         Some(HealthPolicy {
             token: self.raw.secret("healthcheck-token").cloned(),
             paths: paths?,
             expect: expect?,
             attempts: attempts?,
             interval: interval?,
-            grace: grace?,
-            repair: repair?,
+            grace: Duration::ZERO,
+            repair: false,
         })
     }
 

@@ -179,6 +179,8 @@ const BUILDS: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "
 const RESOLVES: &[&str] = &["deploy-staging", "deploy-production", "preflight", "audit"];
 const SERVERS: &[&str] =
     &["deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
+/// Those of [`SERVERS`] that look into the app's folder; `smoke` needs the server only as a way to the site.
+const HOUSES: &[&str] = &["deploy-staging", "deploy-production", "preflight", "rollback", "audit", "fix", "recover"];
 const APPROVED: &[&str] = &["deploy-staging", "deploy-production", "rollback", "fix", "recover"];
 const SWITCHES: &[&str] = &["deploy-staging", "deploy-production", "rollback", "recover"];
 const STAGING_READERS: &[&str] = &["deploy-production", "preflight"];
@@ -215,7 +217,7 @@ impl Input {
 #[rustfmt::skip]
 pub static INPUTS: &[Input] = &[
     input("stage", Subject::Run, Kind::Stage, Preset::Required, EVERY,
-        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server.").per_run(),
+        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `smoke` asks whether a site is well.").per_run(),
     input("environment", Subject::Run, Kind::Environment, Preset::Told("`staging` for deploy-staging and smoke, else `production`"), SERVERS,
         "The environment to work on. It chooses the section of the policy file and the default of env-file.").per_run(),
     input("config", Subject::Run, Kind::Local, Preset::Is(".github/gated-deploy.yml"), EVERY,
@@ -247,7 +249,7 @@ pub static INPUTS: &[Input] = &[
         "The time between two looks at the build."),
 
     input("ssh-host", Subject::Server, Kind::Host, Preset::Needed, SERVERS,
-        "The server's name or address, as the lines of ssh-known-hosts call it. Several servers, one a line, come in a later version."),
+        "The server's name or address, as the lines of ssh-known-hosts call it. smoke needs it only with `health-via: tunnel`. Several servers, one a line, come in a later version."),
     input("ssh-port", Subject::Server, Kind::Count { min: 1, max: 65535 }, Preset::Is("22"), SERVERS,
         "The port of the server's SSH."),
     input("ssh-user", Subject::Server, Kind::User, Preset::Is("deploy"), SERVERS,
@@ -258,13 +260,13 @@ pub static INPUTS: &[Input] = &[
         "The passphrase of the private key, if it has one.").secret(),
     input("ssh-known-hosts", Subject::Server, Kind::Lines, Preset::Needed, SERVERS,
         "The server's host keys: lines as in known_hosts, hashed ones too, or `SHA256:` fingerprints. A key that is not listed is refused; none is learnt on first use."),
-    input("base-dir", Subject::Server, Kind::BaseDir, Preset::Needed, SERVERS,
+    input("base-dir", Subject::Server, Kind::BaseDir, Preset::Needed, HOUSES,
         "The app's folder on the server, absolute, such as `/var/www/app`. Releases, shared files, backups and our own state are below it."),
-    input("env-file", Subject::Server, Kind::Relative, Preset::Told("`shared/.env/<environment>.env`"), SERVERS,
+    input("env-file", Subject::Server, Kind::Relative, Preset::Told("`shared/.env/<environment>.env`"), HOUSES,
         "The app's .env on the server, relative to base-dir."),
-    input("php", Subject::Server, Kind::Program, Preset::Is("php"), SERVERS,
+    input("php", Subject::Server, Kind::Program, Preset::Is("php"), HOUSES,
         "PHP's command-line program on the server: a name, or an absolute path such as `/usr/bin/php8.3`."),
-    input("php-fpm-service", Subject::Server, Kind::Service, Preset::Is("auto"), SERVERS,
+    input("php-fpm-service", Subject::Server, Kind::Service, Preset::Is("auto"), HOUSES,
         "The service that serves the site, such as `php8.3-fpm`. `auto` finds it."),
 
     input("url", Subject::Site, Kind::Site, Preset::Needed, SERVERS,

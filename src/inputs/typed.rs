@@ -14,6 +14,7 @@ use crate::domain::{
 pub enum Request {
     BuildGate(Box<BuildGate>),
     Deploy(Box<Deploy>),
+    Smoke(Box<Smoke>),
 }
 
 /// What every run needs to tell its story, whether or not its inputs could be read.
@@ -106,6 +107,17 @@ pub struct Deploy {
     pub site: SiteAccess,
     pub health: HealthPolicy,
     pub server: ServerPolicy,
+    pub run: RunIdentity,
+}
+
+/// Inputs of `smoke`.
+#[derive(Debug, Clone)]
+pub struct Smoke {
+    pub environment: EnvironmentName,
+    pub site: SiteAccess,
+    pub health: HealthPolicy,
+    /// Only where the site is asked through the server.
+    pub ssh: Option<SshAccess>,
     pub run: RunIdentity,
 }
 

@@ -3,7 +3,7 @@
 use super::story::{RowState, Story};
 use crate::{
     domain::{
-        FailureKind, Outcome,
+        FailureKind, Outcome, Stage,
         fact::{HealthReport, key},
     },
     engine::event::{RowInfo, RowKind},
@@ -66,6 +66,10 @@ pub fn headline(story: &Story) -> String {
         None if story.plan.is_some() => "Running: the plan is made, nothing was changed".to_owned(),
         None => format!("Running: if you read this after the run has ended, it died at: {}", whereabouts(story)),
         Some(Outcome::Planned) => "Planned: nothing was changed".to_owned(),
+        Some(Outcome::Passed) if only_looks(story) => "GO: the site is well".to_owned(),
+        Some(Outcome::Refused { cause, .. }) if only_looks(story) && cause.kind == FailureKind::Refused => {
+            "NO-GO: the site is not well; nothing was changed".to_owned()
+        }
         Some(Outcome::Passed) if site => "Passed: everything is in order".to_owned(),
         Some(Outcome::Passed) => "Passed: the bundle is ready".to_owned(),
         Some(Outcome::Live { .. }) => match story.all_warnings().len() {
@@ -79,6 +83,11 @@ pub fn headline(story: &Story) -> String {
             format!("HELP NEEDED NOW: \"{}\" could not be undone{what_to_do}", title_of(story, undoing.as_str()))
         }
     }
+}
+
+/// Whether the run came to look at a site, and would have changed nothing.
+fn only_looks(story: &Story) -> bool {
+    story.stage == Stage::Smoke.as_str()
 }
 
 fn refusal(kind: FailureKind) -> &'static str {

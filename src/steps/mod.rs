@@ -16,4 +16,5 @@ pub mod retention;
 pub mod server;
 pub mod services;
 pub mod settle;
+pub mod smoke;
 pub mod tree;

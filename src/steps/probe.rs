@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future;
 
 pub use self::{
-    assets::assets,
+    assets::{assets, served_assets},
     verdict::{answered_as, judge},
 };
 use super::context::{Deploy, Ports, Survey};
@@ -36,6 +36,20 @@ const BASELINE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A page that no application has: what answers it as if it were a health check answers everything so (F69).
 const NOWHERE: &str = "/gated-deploy-negative-control/no-such-page";
+
+/// Who asks the site, and by which rules.
+#[derive(Clone, Copy)]
+pub struct Visitor<'a> {
+    pub site: &'a dyn Site,
+    pub clock: &'a dyn Clock,
+    pub health: &'a HealthPolicy,
+}
+
+impl<'a> Visitor<'a> {
+    fn of(ports: &'a Ports, health: &'a HealthPolicy) -> Self {
+        Self { site: &*ports.site, clock: &*ports.clock, health }
+    }
+}
 
 /// Asks every endpoint at once. With `commit`, an endpoint that names a release must name that one (F74).
 pub async fn round(
@@ -70,7 +84,7 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
     }
     io.fact(key::BASELINE, &report);
     let verdict = if report.healthy() {
-        negative_control(ports, health).await
+        negative_control(Visitor::of(ports, health)).await
     } else {
         Err(unhealthy("asking the site before the release", &report))
     };
@@ -104,12 +118,12 @@ pub async fn grace(cx: &Deploy, io: &Io) -> StepResult {
 
 /// Step 19: the site answers as this release, every endpoint, two rounds in a row.
 pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
-    let report = settle(&cx.ports, &cx.inputs.health, Identity::Is(&cx.inputs.commit), io).await;
+    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), Identity::Is(&cx.inputs.commit), io).await;
     io.fact(key::HEALTH, &report);
     if !report.healthy() {
         return Err(unhealthy("asking the site whether the new release is healthy", &report));
     }
-    negative_control(&cx.ports, &cx.inputs.health).await?;
+    negative_control(Visitor::of(&cx.ports, &cx.inputs.health)).await?;
     Ok(Done::passed(told(&report)))
 }
 
@@ -123,13 +137,33 @@ pub async fn verify_old(cx: &Deploy, io: &Io) -> Result<Score, Failure> {
     // Going back to an older release of the same commit, that name says nothing.
     let same = cx.facts.turn.from.as_deref().is_none_or(|from| same_commit(from, failed));
     let identity = if same { Identity::Any } else { Identity::IsNot(failed) };
-    let report = settle(&cx.ports, &cx.inputs.health, identity, io).await;
+    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), identity, io).await;
     io.fact(key::HEALTH_AFTER_ROLLBACK, &report);
     if report.healthy() {
         Ok(report.score())
     } else {
         Err(unhealthy("asking the site whether the old release is healthy again", &report))
     }
+}
+
+/// `smoke`: is the site well, whatever release it is?
+///
+/// # Errors
+/// An endpoint is not well after the last attempt, or the check cannot fail.
+pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
+    let report = settle(visitor, Identity::Any, io).await;
+    io.fact(key::HEALTH, &report);
+    if !report.healthy() {
+        let failure = unhealthy("asking the site whether it is healthy", &report);
+        let silent = report.endpoints.iter().all(|endpoint| endpoint.status.is_none());
+        return Err(match (&failure.hint, silent) {
+            (Some(_), _) => failure,
+            (None, true) => failure.hint("does the site answer at url, or at health-address, from this machine?"),
+            (None, false) => failure.hint("look at the application's log and at PHP-FPM's on the server"),
+        });
+    }
+    negative_control(visitor).await?;
+    Ok(Done::passed(told(&report)))
 }
 
 /// Which release an endpoint that names one must name.
@@ -141,13 +175,14 @@ enum Identity<'a> {
 }
 
 /// Rounds until two in a row are green, or the attempts are used up. Gives the last round.
-async fn settle(ports: &Ports, health: &HealthPolicy, identity: Identity<'_>, io: &Io) -> HealthReport {
+async fn settle(visitor: Visitor<'_>, identity: Identity<'_>, io: &Io) -> HealthReport {
+    let health = visitor.health;
     let mut report = HealthReport::default();
     for attempt in 1..=health.attempts {
-        report = identified(ports, health, identity).await;
+        report = identified(visitor, identity).await;
         if report.healthy() {
             // One good answer can come from the one worker that is well (F71).
-            report = identified(ports, health, identity).await;
+            report = identified(visitor, identity).await;
         }
         (report.attempt, report.of) = (attempt, health.attempts);
         io.attempt(attempt, health.attempts, told(&report));
@@ -155,18 +190,18 @@ async fn settle(ports: &Ports, health: &HealthPolicy, identity: Identity<'_>, io
             break;
         }
         if attempt < health.attempts {
-            ports.clock.sleep(health.interval).await;
+            visitor.clock.sleep(health.interval).await;
         }
     }
     report
 }
 
-async fn identified(ports: &Ports, health: &HealthPolicy, identity: Identity<'_>) -> HealthReport {
+async fn identified(visitor: Visitor<'_>, identity: Identity<'_>) -> HealthReport {
     let commit = match identity {
         Identity::Is(commit) => Some(commit),
         Identity::Any | Identity::IsNot(_) => None,
     };
-    let mut report = round(&*ports.site, health, &*ports.clock, commit).await;
+    let mut report = round(visitor.site, visitor.health, visitor.clock, commit).await;
     if let Identity::IsNot(failed) = identity {
         for endpoint in &mut report.endpoints {
             let answered = endpoint.answered_as.as_deref().filter(|answered| verdict::names(answered, failed));
@@ -208,8 +243,8 @@ async fn ask(
 }
 
 /// A probe must be seen to fail before its success means something (F69).
-async fn negative_control(ports: &Ports, health: &HealthPolicy) -> Result<(), Failure> {
-    let endpoint = ask(&*ports.site, health, &*ports.clock, NOWHERE, None).await;
+async fn negative_control(visitor: Visitor<'_>) -> Result<(), Failure> {
+    let endpoint = ask(visitor.site, visitor.health, visitor.clock, NOWHERE, None).await;
     if endpoint.problem.is_some() {
         return Ok(());
     }

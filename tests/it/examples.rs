@@ -100,6 +100,15 @@ fn the_example_workflows_build_a_bundle_and_release_it() {
         }
     }
     assert_eq!(story.served().expect("the site"), commit);
+
+    // Smoke, by the clock.
+    let [smoke] = steps("smoke.yml").try_into().expect("one step");
+    let runner = story.runner(&commit).secret(&site.health_token);
+    let runner = runner.event("schedule", serde_json::json!({ "schedule": "17 */6 * * *" }));
+    let runner = with(runner, &smoke, &[("secrets.HEALTHCHECK_TOKEN", &site.health_token)]);
+    fs::create_dir_all(runner.workspace().join(".github")).expect("a folder");
+    fs::write(runner.workspace().join(".github/gated-deploy.yml"), policy(&story)).expect("the policy");
+    assert_ended(&runner.run_binary(story.binary()), 0, "passed");
 }
 
 #[test]

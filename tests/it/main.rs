@@ -14,6 +14,7 @@ mod refusals;
 mod reports;
 mod rows;
 mod secrets;
+mod smoke;
 mod ssh;
 mod sshd;
 mod support;

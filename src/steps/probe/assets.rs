@@ -8,7 +8,7 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 
-use super::verdict::excerpt;
+use super::{Visitor, verdict::excerpt};
 use crate::{
     domain::{
         Failure, Sha256Digest,
@@ -52,13 +52,18 @@ struct Problem {
 /// Asks for the manifest and for every file that it names. No token goes along: visitors have none.
 pub async fn assets(cx: &Deploy, io: &Io) -> StepResult {
     let manifest = cx.made.borrow().manifest.clone();
-    let files = listed(cx, manifest.as_deref()).await?;
+    served_assets(Visitor::of(&cx.ports, &cx.inputs.health), manifest.as_deref(), io).await
+}
+
+/// The same for any site. With a bundle's manifest, what is served must be what the bundle holds.
+pub async fn served_assets(visitor: Visitor<'_>, manifest: Option<&Manifest>, io: &Io) -> StepResult {
+    let files = listed(visitor.site, manifest).await?;
     let mut open: BTreeSet<String> = files.clone();
     let mut problems = Vec::new();
     for attempt in 1..=TRIES {
         let asked: Vec<(String, Option<Problem>)> = stream::iter(std::mem::take(&mut open))
             .map(|file| async {
-                let problem = check(&*cx.ports.site, &file, manifest.as_deref()).await.err();
+                let problem = check(visitor.site, &file, manifest).await.err();
                 (file, problem)
             })
             .buffer_unordered(AT_ONCE)
@@ -75,7 +80,7 @@ pub async fn assets(cx: &Deploy, io: &Io) -> StepResult {
             break;
         }
         io.line(format!("{} files got no proper answer and are asked for again", open.len()));
-        cx.ports.clock.sleep(cx.inputs.health.interval).await;
+        visitor.clock.sleep(visitor.health.interval).await;
     }
     let score = Score { passed: files.len() - problems.len(), total: files.len() };
     io.fact(key::ASSETS, score);
@@ -92,13 +97,13 @@ pub async fn assets(cx: &Deploy, io: &Io) -> StepResult {
 }
 
 /// The files that the site's manifest names, relative to `build/`. The manifest must be the bundle's own, byte for byte.
-async fn listed(cx: &Deploy, bundled: Option<&Manifest>) -> Result<BTreeSet<String>, Failure> {
+async fn listed(site: &dyn Site, bundled: Option<&Manifest>) -> Result<BTreeSet<String>, Failure> {
     let doing = "reading the site's /build/manifest.json";
     let refused = |cause: String| {
         Failure::refused(doing, cause)
             .hint("see whether the site serves current/public and whether a cache keeps an older manifest")
     };
-    let reply = get(&*cx.ports.site, "manifest.json").await.map_err(|problem| refused(problem.text))?;
+    let reply = get(site, "manifest.json").await.map_err(|problem| refused(problem.text))?;
     if let Some(entry) = bundled.and_then(|manifest| manifest.files.get(&format!("{BUNDLED}/manifest.json"))) {
         let got = Sha256Digest::of(&reply.body);
         if got != entry.sha256 {

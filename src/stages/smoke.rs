@@ -1,0 +1,21 @@
+//! `smoke`: is the site of an environment well? Only asks; can run on a schedule.
+
+pub use crate::steps::smoke::{Smoke, settle};
+use crate::{
+    engine::{
+        Table,
+        step::{observe, together},
+    },
+    steps::smoke,
+};
+
+/// Steps 19 and 20 without a release. Both are asked, so that one failure does not hide the other.
+pub fn table() -> Table<Smoke, ()> {
+    Table {
+        survey: vec![together(vec![
+            observe("health", "19 The site answers, healthy", smoke::health),
+            observe("assets", "20 Every Vite asset answers", smoke::assets),
+        ])],
+        release: Vec::new(),
+    }
+}

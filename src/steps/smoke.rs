@@ -1,0 +1,41 @@
+//! `smoke`: asks a site, changes nothing, needs no server.
+
+use std::rc::Rc;
+
+use super::probe::{self, Visitor};
+use crate::{
+    domain::{Failure, fact::key},
+    engine::{Decision, Seam, StepResult, step::Io},
+    inputs::typed,
+    ports::{clock::Clock, http::Site},
+};
+
+/// What the rows know.
+pub struct Smoke {
+    pub inputs: typed::Smoke,
+    pub site: Rc<dyn Site>,
+    pub clock: Rc<dyn Clock>,
+}
+
+impl Smoke {
+    fn visitor(&self) -> Visitor<'_> {
+        Visitor { site: &*self.site, clock: &*self.clock, health: &self.inputs.health }
+    }
+}
+
+/// Every endpoint, two rounds in a row, and a page that must not be healthy (F69).
+pub async fn health(cx: &Smoke, io: &Io) -> StepResult {
+    io.fact(key::ENVIRONMENT, cx.inputs.environment.as_str());
+    io.fact(key::URL, cx.inputs.site.url.as_str());
+    probe::well(cx.visitor(), io).await
+}
+
+/// Every Vite asset that the site's own manifest names.
+pub async fn assets(cx: &Smoke, io: &Io) -> StepResult {
+    probe::served_assets(cx.visitor(), None, io).await
+}
+
+/// There is nothing to approve: nothing follows.
+pub fn settle(_: Smoke) -> Result<Seam<()>, Failure> {
+    Ok(Seam { cx: (), decision: Decision::Go })
+}
