@@ -1,11 +1,20 @@
 //! Everything that must stop a release: `current` untouched, a reason, a hint, the documented exit code.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
+use gated_deploy::{
+    domain::gate::GATES,
+    steps::build::{
+        Findings,
+        pace::Pace,
+        pack::{self, Files},
+        tree::Tree,
+    },
+};
 use gated_deploy_lab::{
     Options,
-    app::{self, Variant},
-    github::{Artifact, Digest, Fault, Phase, Run, Times},
+    app::{self, TempTree, Variant},
+    github::{Artifact, Digest, Fault, Phase, Run, Times, artifact_zip},
     runner::{Finished, Level, Runner},
     story::{self, Story, commit, green_run, run_id},
 };
@@ -78,6 +87,45 @@ fn builds_that_cannot_be_released() {
     story.github.fault("GET", "/actions-results/*", Times::Always, Fault::Truncate { keep: 1000 });
     refused(&story, story.staging(&truncated.commit), 5, &["1000"]);
     story.github.clear_faults();
+}
+
+/// Packs a tree that no `build-gate` has seen and puts it where a green build leaves its bundle.
+fn publish_ungated(story: &Story, commit: &str, tree: &TempTree) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sha = commit.parse().expect("a commit");
+    let pace = Pace::default();
+    let read = Tree::look(tree.path(), folder.path(), &mut Findings::default(), &pace).expect("the tree can be read");
+    let files = Files::in_folder(folder.path(), &sha);
+    pack::write(&read, &pack::manifest(&read, &sha), &files, &pace).expect("it can be packed");
+    let contents = [&files.bundle, &files.sha256].map(|file| {
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, fs::read(file).expect("a file of the bundle"))
+    });
+    let [bundle, sum] = contents.each_ref().map(|(name, bytes)| (name.as_str(), bytes.clone().into()));
+    let zip = artifact_zip(&[bundle, sum]).expect("a zip");
+    let run = run_id(commit);
+    story.github.add_run(green_run(commit));
+    story.github.add_artifact(Artifact::zip(run + 1, run, &format!("deployment-bundle-{commit}"), zip));
+}
+
+#[test]
+fn f10_each_of_the_nine_gates_is_asked_again_on_the_server() {
+    let story = story();
+    for gate in &GATES {
+        let commit = commit(&format!("without {}", gate.path));
+        let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+        tree.remove(gate.path).expect("removing it");
+        publish_ungated(&story, &commit, &tree);
+
+        let missing = format!("{}: missing", gate.path);
+        let finished = refused(&story, story.staging(&commit), 1, &["8/9 gates passed", &missing]);
+
+        assert_says(&finished.summary, &["8/9", &missing]);
+        assert!(
+            !finished.log.contains("Boot it on the server's own PHP: "),
+            "nothing runs before the gates have passed"
+        );
+    }
 }
 
 #[test]

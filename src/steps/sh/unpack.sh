@@ -35,6 +35,7 @@ done
 rm -f "$DIR/.env"
 ln -s "$ENV_FILE" "$DIR/.env"
 [ -r "$DIR/.env" ] || refuse "the .env link of the new release leads to a file that cannot be read: $ENV_FILE"
-mkdir -p "$DIR/bootstrap/cache"
+# Git keeps no empty folder. A bundle without bootstrap/ stays without it: the gates must see that.
+[ ! -d "$DIR/bootstrap" ] || mkdir -p "$DIR/bootstrap/cache"
 rm -f "$FILE"
 put files "$found"
