@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::{
-    domain::{Failure, Outcome, StepId},
+    domain::{Failure, Outcome, StepId, ledger},
     engine::{
         Events, Reader,
         event::{Body, Stamp},
@@ -41,6 +41,7 @@ pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, 
             let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
             return 0;
         }
+        Asked::Ledger(asked) => return verify_ledger(asked),
         Asked::Run(inputs) => inputs,
     };
     // One thread does all the waiting; packing and SSH bring their own.
@@ -51,6 +52,35 @@ pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, 
             5
         }
     }
+}
+
+/// Follows a ledger's chain and says so in one line. Needs no stage, no server and no runner.
+fn verify_ledger(asked: Result<inputs::ledger::Verify, String>) -> u8 {
+    let said = asked.map_err(|text| (2, text.trim_end().to_owned())).and_then(|verify| {
+        let (name, text) = match &verify.file {
+            Some(path) => (path.display().to_string(), std::fs::read_to_string(path)),
+            None => ("standard input".to_owned(), std::io::read_to_string(std::io::stdin())),
+        };
+        let text = text.map_err(|error| (2, format!("error: reading {name}: {error}")))?;
+        let chain = ledger::follow(&text).map_err(|found| (1, format!("error: {name} is broken: {found}")))?;
+        let head = chain.head.map_or_else(|| "none".to_owned(), |head| head.to_string());
+        match verify.head {
+            Some(expected) if head != expected.as_str() => Err((
+                1,
+                format!(
+                    "error: {name} ends in another line than expected: its last line has {head}, not {expected}; it was edited, lines were \
+                     cut off, or a later run wrote"
+                ),
+            )),
+            _ => Ok(format!("{name} is whole: {} lines, head {head}", chain.lines)),
+        }
+    });
+    let (code, text) = match said {
+        Ok(text) => (0, text),
+        Err((code, text)) => (code, text),
+    };
+    let _ = writeln!(std::io::stdout(), "{text}");
+    code
 }
 
 async fn tell_and_do(inputs: Inputs, clock: SystemClock) -> Outcome {

@@ -52,6 +52,8 @@ pub mod key {
     pub const EXECUTED: &str = "executed";
     /// `String`: path of the ledger on the server
     pub const LEDGER: &str = "ledger";
+    /// [`Sha256Digest`](super::Sha256Digest) of the line that this run wrote into the ledger
+    pub const LEDGER_HEAD: &str = "ledger-head";
 }
 
 /// The workflow run that built what is released (F3: the tuple is printed).

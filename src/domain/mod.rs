@@ -14,6 +14,7 @@ pub mod gate;
 pub mod key;
 pub mod known_hosts;
 pub mod layout;
+pub mod ledger;
 pub mod outcome;
 pub mod path;
 pub mod release;

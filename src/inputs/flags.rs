@@ -244,7 +244,8 @@ fn after_help() -> String {
         The policy file .github/gated-deploy.yml can hold all that is not secret and not about one run. \
         A flag beats a variable, a variable beats the file, the file beats the default. Empty is the same as not given. \
         Outside of GitHub Actions, GITHUB_REPOSITORY names the repository (owner/name) and GITHUB_API_URL its API.";
-    format!("{}\n\nExit codes:{codes}", wrap(variables, HELP_WIDTH + 10))
+    let ledger = "`gated-deploy ledger verify --help`: check the chain of a server's ledger.";
+    format!("{}\n\n{ledger}\n\nExit codes:{codes}", wrap(variables, HELP_WIDTH + 10))
 }
 
 /// Breaks at blanks so that no line is longer than `width`, where words allow.

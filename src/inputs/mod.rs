@@ -5,6 +5,7 @@
 pub mod environment;
 pub mod event;
 pub mod flags;
+pub mod ledger;
 pub mod local;
 pub mod parse;
 pub mod policy;
@@ -25,6 +26,8 @@ pub use typed::{Common, Request, Warning};
 pub enum Asked {
     /// `--help` or `--version`: print this, end with 0.
     Print(String),
+    /// `ledger verify`, or why its command line cannot be read.
+    Ledger(Result<ledger::Verify, String>),
     Run(Box<Inputs>),
 }
 
@@ -40,6 +43,14 @@ pub struct Inputs {
 ///
 /// Print [`Common::mask_commands`] before anything else, whether or not the request could be read.
 pub fn read(environment: &Environment, args: impl IntoIterator<Item = OsString>) -> Asked {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if args.get(1).is_some_and(|word| word == ledger::WORD) {
+        return match ledger::read(&args) {
+            Err((text, true)) => Asked::Print(text),
+            Err((text, false)) => Asked::Ledger(Err(text)),
+            Ok(verify) => Asked::Ledger(Ok(verify)),
+        };
+    }
     let flags = match flags::read(args, environment) {
         flags::Line::Print(text) => return Asked::Print(text),
         flags::Line::Run(flags) => flags,

@@ -361,6 +361,7 @@ pub static OUTPUTS: &[Output] = &[
     output("report", "The path of the report in Markdown, for actions/upload-artifact."),
     output("report-json", "The path of the report in JSON."),
     output("ledger", "The path of the ledger on the server."),
+    output("ledger-head", "The SHA-256 of the line that this run wrote into the ledger, for `gated-deploy ledger verify --head`."),
     output("url", "The site's address, for `environment: url:` of the job."),
     output("downtime-ms", "How long the site failed requests during the switch, in milliseconds. Not written yet: this version does not measure it."),
 ];

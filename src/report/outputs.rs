@@ -117,6 +117,7 @@ fn of_facts(story: &Story) -> Vec<(&'static str, Option<String>)> {
         ),
         ("backup", story.fact::<BackupFact>(key::BACKUP).map(|backup| backup.path)),
         ("ledger", text(key::LEDGER)),
+        ("ledger-head", text(key::LEDGER_HEAD)),
         ("url", text(key::URL)),
     ]
 }

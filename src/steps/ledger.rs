@@ -1,43 +1,17 @@
 //! The ledger on the server: one line per attempt, each naming the digest of the line before it.
 
-use serde::{Deserialize, Serialize};
-
 use super::{context::Deploy, remote};
 use crate::{
-    domain::{CommitSha, Failure, ReleaseName, Sha256Digest, fact},
+    domain::{
+        Failure, Sha256Digest, fact,
+        ledger::{Line, beginning},
+    },
     engine::{
         Done,
         step::{Ending, Io, StepResult},
     },
     ports::shell::Script,
 };
-
-/// One attempt. `outcome` is computed by the engine, never written as a literal (F89).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
-    /// Version of this format.
-    pub v: u32,
-    /// SHA-256 of the line before this one, as text without its line feed; all zeros in the first line.
-    pub prev: String,
-    pub at: String,
-    pub environment: String,
-    pub release: ReleaseName,
-    pub from: Option<String>,
-    pub sha: CommitSha,
-    pub bundle_sha256: Option<Sha256Digest>,
-    pub outcome: String,
-    /// The row at which it failed, and why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failed_at: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<String>,
-    pub run: Option<String>,
-}
-
-/// What the first line names as the line before it.
-pub fn beginning() -> String {
-    "0".repeat(64)
-}
 
 /// Opens the ledger: it must be readable now, so that the attempt can be written down however it ends.
 pub async fn open(cx: &Deploy, io: &Io) -> StepResult {
@@ -67,11 +41,13 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
     };
     let doing = format!("writing to the ledger {ledger}");
     let text = serde_json::to_string(&line).map_err(|error| Failure::bug(&doing, error.to_string()))?;
+    let head = Sha256Digest::of(&text);
     let script = Script::new("ledger", include_str!("sh/ledger.sh"))
         .var("LEDGER", ledger.as_str())
         .var("LINE", text)
         .var("LAST", last);
     remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    io.fact(fact::key::LEDGER_HEAD, head);
     Ok(format!("{}: written to {ledger}", line.outcome))
 }
 

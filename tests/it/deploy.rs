@@ -8,6 +8,7 @@ use crate::support::{assert_ended, assert_says, output, story, story_on};
 fn f48_f89_two_releases_in_a_row_go_live() {
     let story = story();
     let mut before = SEED_RELEASE.to_owned();
+    let mut head = String::new();
     for word in ["first", "second"] {
         let commit = commit(word);
         let run = story.ship(&commit, Variant::Healthy).expect("the build");
@@ -29,6 +30,7 @@ fn f48_f89_two_releases_in_a_row_go_live() {
             &[release, &before, "9/9", "3/3", &commit[..8], "the .sha256 beside it, the server"],
         );
         before = release.to_owned();
+        head = output(&finished, "ledger-head").to_owned();
     }
     // Attempts are written down, each line naming the one before it.
     let ledger = story.lab.exec("cat /var/www/staging/.gated-deploy/ledger.jsonl").expect("the ledger");
@@ -37,10 +39,29 @@ fn f48_f89_two_releases_in_a_row_go_live() {
     assert_eq!(lines.iter().map(|line| &line["outcome"]).collect::<Vec<_>>(), ["live", "live"]);
     let first = ledger.lines().next().expect("a first line");
     assert_eq!(lines[1]["prev"], gated_deploy::domain::Sha256Digest::of(first).as_str());
+    assert_eq!(verify(story.binary(), &ledger, &["--head", &head]).0, 0, "as the last run left it");
+    let edited = ledger.replacen("\"live\"", "\"refused\"", 1);
+    let (code, said) = verify(story.binary(), &edited, &[]);
+    assert_eq!(code, 1);
+    assert_says(&said, &["broken: line 2"]);
+    // The chain alone cannot know how long it was.
+    let (code, said) = verify(story.binary(), first, &["--head", &head]);
+    assert_eq!(code, 1);
+    assert_says(&said, &[&head]);
+    assert_eq!(verify(story.binary(), first, &[]).0, 0);
     // Nothing of the run is left but what is meant to stay.
     let left =
         story.lab.exec("ls -A /var/www/staging/.gated-deploy /var/www/staging/.gated-deploy/incoming").expect("ls");
     assert!(!left.contains("lock") && !left.contains(".tar.gz"), "{left}");
+}
+
+/// `gated-deploy ledger verify` on a text: its exit code and what it says.
+fn verify(binary: &std::path::Path, ledger: &str, more: &[&str]) -> (i32, String) {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), ledger).expect("writing it");
+    let args = ["ledger", "verify"].iter().chain(more);
+    let output = std::process::Command::new(binary).args(args).arg(file.path()).output().expect("it runs");
+    (output.status.code().expect("a code"), String::from_utf8(output.stdout).expect("text"))
 }
 
 #[test]

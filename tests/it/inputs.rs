@@ -126,6 +126,7 @@ impl Start {
     fn run(&self) -> Inputs {
         match self.asked() {
             Asked::Run(inputs) => *inputs,
+            Asked::Ledger(asked) => panic!("a ledger: {asked:?}"),
             Asked::Print(text) => panic!("a run was asked for, this was printed: {text}"),
         }
     }

@@ -1,0 +1,131 @@
+//! The ledger's lines and the chain between them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CommitSha, ReleaseName, Sha256Digest};
+
+/// One attempt. `outcome` is computed by the engine, never written as a literal (F89).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Version of this format.
+    pub v: u32,
+    /// SHA-256 of the line before this one, as text without its line feed; all zeros in the first line.
+    pub prev: String,
+    pub at: String,
+    pub environment: String,
+    pub release: ReleaseName,
+    pub from: Option<String>,
+    pub sha: CommitSha,
+    pub bundle_sha256: Option<Sha256Digest>,
+    pub outcome: String,
+    /// The row at which it failed, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    pub run: Option<String>,
+}
+
+/// What the first line names as the line before it.
+pub fn beginning() -> String {
+    "0".repeat(64)
+}
+
+/// A chain without a break.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    pub lines: usize,
+    /// The digest of the last line; `None` for an empty ledger.
+    pub head: Option<Sha256Digest>,
+}
+
+/// The first place at which a ledger is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct Break {
+    /// The first line is 1.
+    pub line: usize,
+    pub problem: String,
+}
+
+/// Follows the chain from its first line to its last (F76, F89).
+///
+/// A line that was edited, removed, added or put elsewhere breaks it at the line that follows. What the chain alone cannot
+/// show is the end: an edited last line, or lines cut off there. For that, compare [`Chain::head`] with the digest that the last
+/// run reported.
+///
+/// Only the link is read of a line, so that lines of other versions of the format can be followed too.
+pub fn follow(text: &str) -> Result<Chain, Break> {
+    #[derive(Deserialize)]
+    struct Link {
+        prev: String,
+    }
+    let mut before = beginning();
+    let mut chain = Chain { lines: 0, head: None };
+    for (index, text) in text.lines().enumerate() {
+        let broken = |problem: String| Break { line: index + 1, problem };
+        let link: Link =
+            serde_json::from_str(text).map_err(|error| broken(format!("is not a line of a ledger: {error}")))?;
+        if link.prev != before {
+            return Err(broken(match index {
+                0 => "is not the first line that was written: it names a line before it".to_owned(),
+                _ => "does not follow the line before it, which was edited, removed, added or put there".to_owned(),
+            }));
+        }
+        let digest = Sha256Digest::of(text);
+        before = digest.to_string();
+        chain = Chain { lines: index + 1, head: Some(digest) };
+    }
+    Ok(chain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three lines as this version writes them, but for the first: a later version may add fields and leave others out.
+    fn ledger() -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for outcome in ["live", "rolled-back", "live"] {
+            let prev = lines.last().map_or_else(beginning, |line: &String| Sha256Digest::of(line).to_string());
+            let version = if lines.is_empty() { 99 } else { 1 };
+            lines.push(serde_json::json!({ "v": version, "prev": prev, "outcome": outcome }).to_string());
+        }
+        lines
+    }
+
+    fn broken_at(lines: &[String]) -> Option<usize> {
+        follow(&lines.join("\n")).err().map(|found| found.line)
+    }
+
+    #[test]
+    fn a_ledger_as_it_was_written_is_whole() {
+        let lines = ledger();
+        let chain = follow(&format!("{}\n", lines.join("\n"))).expect("a whole chain");
+        assert_eq!(chain, Chain { lines: 3, head: Some(Sha256Digest::of(&lines[2])) });
+        assert_eq!(follow(""), Ok(Chain { lines: 0, head: None }));
+    }
+
+    #[test]
+    fn f89_an_edited_a_removed_an_added_and_a_reordered_line_are_seen() {
+        let whole = ledger();
+        let mut edited = whole.clone();
+        edited[1] = edited[1].replace("rolled-back", "live");
+        assert_eq!(broken_at(&edited), Some(3), "the line after it");
+        let removed = [whole[0].clone(), whole[2].clone()];
+        assert_eq!(broken_at(&removed), Some(2));
+        assert_eq!(broken_at(&whole[1..]), Some(1), "the first one is missing");
+        let added = [whole[0].clone(), whole[0].clone(), whole[1].clone(), whole[2].clone()];
+        assert_eq!(broken_at(&added), Some(2));
+        let swapped = [whole[1].clone(), whole[0].clone(), whole[2].clone()];
+        assert_eq!(broken_at(&swapped), Some(1));
+    }
+
+    #[test]
+    fn what_is_no_line_is_named_by_its_number() {
+        let mut lines = ledger();
+        lines[1] = "<html>".to_owned();
+        let found = follow(&lines.join("\n")).expect_err("a break");
+        assert!(found.to_string().starts_with("line 2: is not a line of a ledger"), "{found}");
+    }
+}

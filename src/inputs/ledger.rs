@@ -1,0 +1,46 @@
+//! `gated-deploy ledger verify`: the command line of a check that needs no stage.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Arg, Command, error::ErrorKind};
+
+use super::flags::wrap;
+use crate::domain::Sha256Digest;
+
+/// The first word of this command line.
+pub const WORD: &str = "ledger";
+
+/// What to verify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verify {
+    /// `None` is standard input.
+    pub file: Option<PathBuf>,
+    /// What the last line must have.
+    pub head: Option<Sha256Digest>,
+}
+
+/// Reads what follows the program's name. `Err` is a text to print, and whether it was asked for.
+pub fn read(args: &[OsString]) -> Result<Verify, (String, bool)> {
+    let about = "Follows the chain of a server's ledger: which line was edited, removed, added or put elsewhere. The file is \
+        BASE/.gated-deploy/ledger.jsonl on the server.";
+    let example = "Over SSH:\n  ssh deploy@server cat /var/www/app/.gated-deploy/ledger.jsonl | gated-deploy ledger verify -\n\n\
+        Exit codes:\n  0  the chain is whole\n  1  it is broken, or its head is another one\n  2  the command line or the file cannot be read";
+    let file = Arg::new("FILE").required(true).help("The ledger; `-` is standard input");
+    let head = Arg::new("head").long("head").value_name("SHA256").help(wrap(
+        "What the last line's digest must be: the output ledger-head of the last run. Without it, lines cut off at the end are not seen.",
+        88,
+    ));
+    let verify = Command::new("verify").about(wrap(about, 98)).after_help(example).arg(file).arg(head);
+    let ledger = Command::new(WORD).about("The ledger of a server").subcommand_required(true).subcommand(verify);
+    let command = Command::new("gated-deploy").subcommand_required(true).subcommand(ledger);
+    let matches = command
+        .try_get_matches_from(args)
+        .map_err(|error| (error.to_string(), matches!(error.kind(), ErrorKind::DisplayHelp)))?;
+    let verify = matches.subcommand_matches(WORD).and_then(|ledger| ledger.subcommand_matches("verify"));
+    let text = |name| verify.and_then(|verify| verify.get_one::<String>(name)).map(String::as_str);
+    let head = text("head").filter(|head| !head.is_empty()).map(str::parse).transpose();
+    Ok(Verify {
+        file: text("FILE").filter(|file| *file != "-").map(PathBuf::from),
+        head: head.map_err(|error: String| (format!("error: --head: {error}\n"), false))?,
+    })
+}
