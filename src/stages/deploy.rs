@@ -12,7 +12,7 @@ use crate::{
         context::{Deploy, Survey},
         current, database, ledger, lock, probe,
         remote::{by_hand, previewed},
-        retention, server, services, tree,
+        retention, server, services, tree, workers,
     },
 };
 
@@ -45,6 +45,7 @@ pub fn table() -> Table<Survey, Deploy> {
             change("rebuild-caches",   "16 Build its caches again",               cache::rebuild,           within("goes with the new folder")).advisory().into(),
             change("reload",           "17 Reload PHP-FPM and nginx",             previewed(services::reload, services::preview),
                                                                                                             within("reloaded again after pointing back")).into(),
+            change("restart-workers",  "17 Restart the queue workers",            workers::restart,         within("told again after pointing back")).advisory().into(),
             check ("grace",            "18 Grace period",                         probe::grace).into(),
             check ("health",           "19 The site answers, healthy, as this release", probe::health).into(),
             check ("assets",           "20 Every Vite asset answers",             probe::assets).into(),

@@ -1,6 +1,6 @@
 //! The link that is live: looking at it, pointing it at a release, pointing it back.
 
-use super::{context::Deploy, probe, remote, services};
+use super::{context::Deploy, probe, remote, services, workers};
 use crate::{
     domain::{Failure, RemoteCommand, fact},
     engine::{
@@ -73,6 +73,7 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         return Ok(Undone::Done("nothing is live, as before".to_owned()));
     }
     let reloaded = services::reload_now(cx, io).await?;
+    workers::restart_again(cx, io).await;
     let score = probe::verify_old(cx, io).await?;
     Ok(Undone::Done(format!("{old} is live again, {reloaded}, health {}/{}", score.passed, score.total)))
 }

@@ -18,3 +18,4 @@ pub mod services;
 pub mod settle;
 pub mod smoke;
 pub mod tree;
+pub mod workers;

@@ -18,3 +18,4 @@ mod smoke;
 mod ssh;
 mod sshd;
 mod support;
+mod workers;

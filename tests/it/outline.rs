@@ -39,6 +39,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do   15 change  switch (point back, reload, ask the old release for its health)
     do   16 change  rebuild-caches (goes with the new folder)
     do   17 change  reload (reloaded again after pointing back)
+    do   17 change  restart-workers (told again after pointing back)
     do   18 check   grace
     do   19 check   health
     do   20 check   assets

@@ -1,0 +1,44 @@
+//! Queue workers: they keep the code that they were started with, whatever `current` points to.
+
+use super::{context::Deploy, remote};
+use crate::{
+    domain::Failure,
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    ports::shell::Script,
+};
+
+/// Tells them to end after their present job; whoever supervises them starts them anew, in what is live now.
+pub async fn restart(cx: &Deploy, io: &Io) -> StepResult {
+    Ok(match tell(cx, io).await? {
+        Told::Command(command) => Done::passed(format!("php artisan {command}: each ends after its present job")),
+        Told::Nobody(why) => Done::skipped(why),
+    })
+}
+
+/// The same for the way back. A failure is a warning: the site itself is well.
+pub async fn restart_again(cx: &Deploy, io: &Io) {
+    if let Err(failure) = tell(cx, io).await {
+        io.warn(failure.to_string(), failure.hint);
+    }
+}
+
+enum Told {
+    Command(String),
+    Nobody(String),
+}
+
+async fn tell(cx: &Deploy, io: &Io) -> Result<Told, Failure> {
+    let doing = "restarting the queue workers";
+    let script = Script::new("workers", include_str!("sh/workers.sh"))
+        .var("CURRENT", cx.inputs.layout.current().as_str())
+        .var("PHP", &cx.inputs.server.php)
+        .var("WORKERS_PHP", include_str!("sh/workers.php"));
+    let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
+    Ok(match answer.get("none") {
+        Some(why) => Told::Nobody(why.to_owned()),
+        None => Told::Command(remote::required(&answer, "told", doing)?.to_owned()),
+    })
+}
