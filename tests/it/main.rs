@@ -6,6 +6,7 @@ mod deploy;
 mod examples;
 mod failures;
 mod github;
+mod handbook;
 mod image;
 mod inputs;
 mod outline;
