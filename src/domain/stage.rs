@@ -22,7 +22,7 @@ impl Stage {
 
     /// Stages that this version cannot run yet. Naming one is an error that says so, never a silent no-op (F8).
     pub const LATER: &[Self] =
-        &[Self::DeployProduction, Self::Preflight, Self::Smoke, Self::Rollback, Self::Audit, Self::Fix, Self::Recover];
+        &[Self::DeployProduction, Self::Preflight, Self::Rollback, Self::Audit, Self::Fix, Self::Recover];
 
     pub fn as_str(self) -> &'static str {
         match self {

@@ -33,7 +33,7 @@ enum Told {
 async fn tell(cx: &Deploy, io: &Io) -> Result<Told, Failure> {
     let doing = "restarting the queue workers";
     let script = Script::new("workers", include_str!("sh/workers.sh"))
-        .var("CURRENT", cx.inputs.layout.current().as_str())
+        .var("DIR", cx.inputs.layout.current().as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("WORKERS_PHP", include_str!("sh/workers.php"));
     let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
