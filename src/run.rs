@@ -1,6 +1,12 @@
 //! The one place where real ports, stages and reporters meet.
 
-use std::{cell::Cell, ffi::OsString, io::Write as _, rc::Rc, time::Instant};
+use std::{
+    cell::Cell,
+    ffi::OsString,
+    io::{Read as _, Write as _},
+    rc::Rc,
+    time::Instant,
+};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -57,12 +63,18 @@ pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, 
 /// Follows a ledger's chain and says so in one line. Needs no stage, no server and no runner.
 fn verify_ledger(asked: Result<inputs::ledger::Verify, String>) -> u8 {
     let said = asked.map_err(|text| (2, text.trim_end().to_owned())).and_then(|verify| {
-        let (name, text) = match &verify.file {
-            Some(path) => (path.display().to_string(), std::fs::read_to_string(path)),
-            None => ("standard input".to_owned(), std::io::read_to_string(std::io::stdin())),
+        let (name, bytes) = match &verify.file {
+            Some(path) => (path.display().to_string(), std::fs::read(path)),
+            None => {
+                let mut bytes = Vec::new();
+                let read = std::io::stdin().read_to_end(&mut bytes);
+                ("standard input".to_owned(), read.map(|_| bytes))
+            }
         };
-        let text = text.map_err(|error| (2, format!("error: reading {name}: {error}")))?;
-        let chain = ledger::follow(&text).map_err(|found| (1, format!("error: {name} is broken: {found}")))?;
+        let bytes = bytes.map_err(|error| (2, format!("error: reading {name}: {error}")))?;
+        let chain = ledger::follow(&bytes).map_err(|found| {
+            (1, format!("error: {name} is broken: {found}\nhint: docs/recovery.md says what can still be trusted"))
+        })?;
         let head = chain.head.map_or_else(|| "none".to_owned(), |head| head.to_string());
         match verify.head {
             Some(expected) if head != expected.as_str() => Err((

@@ -48,24 +48,26 @@ pub struct Break {
     pub problem: String,
 }
 
-/// Follows the chain from its first line to its last (F76, F89).
+/// Follows the chain from its first line to its last (F89).
 ///
 /// A line that was edited, removed, added or put elsewhere breaks it at the line that follows. What the chain alone cannot
 /// show is the end: an edited last line, or lines cut off there. For that, compare [`Chain::head`] with the digest that the last
 /// run reported.
 ///
 /// Only the link is read of a line, so that lines of other versions of the format can be followed too.
-pub fn follow(text: &str) -> Result<Chain, Break> {
+pub fn follow(ledger: &[u8]) -> Result<Chain, Break> {
     #[derive(Deserialize)]
     struct Link {
         prev: String,
     }
     let mut before = beginning();
     let mut chain = Chain { lines: 0, head: None };
-    for (index, text) in text.lines().enumerate() {
+    let lines = ledger.strip_suffix(b"\n").unwrap_or(ledger);
+    let lines = (!lines.is_empty()).then(|| lines.split(|byte| *byte == b'\n'));
+    for (index, text) in lines.into_iter().flatten().enumerate() {
         let broken = |problem: String| Break { line: index + 1, problem };
         let link: Link =
-            serde_json::from_str(text).map_err(|error| broken(format!("is not a line of a ledger: {error}")))?;
+            serde_json::from_slice(text).map_err(|error| broken(format!("is not a line of a ledger: {error}")))?;
         if link.prev != before {
             return Err(broken(match index {
                 0 => "is not the first line that was written: it names a line before it".to_owned(),
@@ -95,15 +97,15 @@ mod tests {
     }
 
     fn broken_at(lines: &[String]) -> Option<usize> {
-        follow(&lines.join("\n")).err().map(|found| found.line)
+        follow(lines.join("\n").as_bytes()).err().map(|found| found.line)
     }
 
     #[test]
     fn a_ledger_as_it_was_written_is_whole() {
         let lines = ledger();
-        let chain = follow(&format!("{}\n", lines.join("\n"))).expect("a whole chain");
+        let chain = follow(format!("{}\n", lines.join("\n")).as_bytes()).expect("a whole chain");
         assert_eq!(chain, Chain { lines: 3, head: Some(Sha256Digest::of(&lines[2])) });
-        assert_eq!(follow(""), Ok(Chain { lines: 0, head: None }));
+        assert_eq!(follow(b""), Ok(Chain { lines: 0, head: None }));
     }
 
     #[test]
@@ -125,7 +127,9 @@ mod tests {
     fn what_is_no_line_is_named_by_its_number() {
         let mut lines = ledger();
         lines[1] = "<html>".to_owned();
-        let found = follow(&lines.join("\n")).expect_err("a break");
+        let found = follow(lines.join("\n").as_bytes()).expect_err("a break");
         assert!(found.to_string().starts_with("line 2: is not a line of a ledger"), "{found}");
+        let damaged = [ledger()[0].as_bytes(), b"\n{\"prev\":\"\xff\"}\n"].concat();
+        assert_eq!(follow(&damaged).expect_err("a break").line, 2, "bytes that are no text");
     }
 }

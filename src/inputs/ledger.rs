@@ -38,7 +38,8 @@ pub fn read(args: &[OsString]) -> Result<Verify, (String, bool)> {
         .map_err(|error| (error.to_string(), matches!(error.kind(), ErrorKind::DisplayHelp)))?;
     let verify = matches.subcommand_matches(WORD).and_then(|ledger| ledger.subcommand_matches("verify"));
     let text = |name| verify.and_then(|verify| verify.get_one::<String>(name)).map(String::as_str);
-    let head = text("head").filter(|head| !head.is_empty()).map(str::parse).transpose();
+    // Empty is no way to leave it out here: an output that was not written must not turn the check off.
+    let head = text("head").map(str::parse).transpose();
     Ok(Verify {
         file: text("FILE").filter(|file| *file != "-").map(PathBuf::from),
         head: head.map_err(|error: String| (format!("error: --head: {error}\n"), false))?,

@@ -49,6 +49,7 @@ fn f48_f89_two_releases_in_a_row_go_live() {
     assert_eq!(code, 1);
     assert_says(&said, &[&head]);
     assert_eq!(verify(story.binary(), first, &[]).0, 0);
+    assert_eq!(verify(story.binary(), &ledger, &["--head", ""]).0, 2, "an output that was not written checks nothing");
     // Nothing of the run is left but what is meant to stay.
     let left =
         story.lab.exec("ls -A /var/www/staging/.gated-deploy /var/www/staging/.gated-deploy/incoming").expect("ls");

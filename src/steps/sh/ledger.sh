@@ -5,7 +5,10 @@ last=
 if [ -f "$LEDGER" ]; then last=$(tail -n 1 "$LEDGER"); fi
 if [ -n "$LINE" ]; then
     [ "$last" = "$LAST" ] || refuse "somebody else wrote to $LEDGER meanwhile"
+    # A line that a crash cut short stays a line of its own: glued to it, the new one could not be read.
+    if [ -s "$LEDGER" ] && [ -n "$(tail -c 1 "$LEDGER")" ]; then printf '\n' >>"$LEDGER"; fi
     printf '%s\n' "$LINE" >>"$LEDGER"
+    [ "$(tail -n 1 "$LEDGER")" = "$LINE" ] || refuse "$LEDGER does not end in the line that was written" "look at the disk and at who else writes there"
     put written yes
 else
     put last "$last"
