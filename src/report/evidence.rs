@@ -1,7 +1,9 @@
 //! The evidence of a run: a report for the file, and the same as JSON.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +13,7 @@ use super::{
     log::Log,
     markdown::{code, head, inline},
     plan, sections,
-    story::Story,
+    story::{Story, Subject},
     words,
 };
 use crate::{
@@ -59,9 +61,20 @@ impl Evidence {
         let redactor = self.log.redactor();
         fs::create_dir_all(dir)?;
         let document = serde_json::to_string_pretty(&redactor.value(&document(&self.story)))?;
-        fs::write(dir.join(file_name(&self.story, "json")), document + "\n")?;
-        fs::write(dir.join(file_name(&self.story, "md")), redactor.text(&render(&self.story, &self.setting)))
+        whole(&dir.join(file_name(&self.story, "json")), &(document + "\n"))?;
+        whole(&dir.join(file_name(&self.story, "md")), &redactor.text(&render(&self.story, &self.setting)))
     }
+}
+
+/// Writes a file beside its place and renames it: a report that is there is a whole one.
+fn whole(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    // A temporary file is private; later steps of the job may run as somebody else.
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// The name of the report: what it is evidence of, and when the run began.
@@ -95,6 +108,8 @@ pub fn document(story: &Story) -> serde_json::Value {
 /// The report as Markdown (pipeline.md, "Reports").
 pub fn render(story: &Story, setting: &Setting) -> String {
     let outcome = story.outcome.as_ref().map_or("unknown", Outcome::word);
+    // A look at a site has no gates, no link and no bundle: a heading for them would say that they were not reached.
+    let only_releases = ["Gate results", "Symlink before and after", "Release, commit and bundle"];
     let parts = [
         (
             "Executive summary",
@@ -124,10 +139,12 @@ pub fn render(story: &Story, setting: &Setting) -> String {
     ];
     let title = format!(
         "# {} of {}\n\n",
-        if story.runs_without_server() { "Validation" } else { "Release" },
+        if story.subject() == Subject::Release { "Release" } else { "Validation" },
         words::time(story.began_unix_ms)
     );
-    parts.into_iter().fold(title, |text, (title, part)| format!("{text}## {title}\n\n{}\n\n", part.trim_end()))
+    let parts =
+        parts.into_iter().filter(|(title, _)| story.subject() != Subject::Site || !only_releases.contains(title));
+    parts.fold(title, |text, (title, part)| format!("{text}## {title}\n\n{}\n\n", part.trim_end()))
 }
 
 fn or_not_reached(text: String) -> String {
@@ -172,27 +189,58 @@ fn release(story: &Story) -> String {
     if lines.is_empty() { String::new() } else { format!("{}\n", sections::table_of_pairs(&lines)) }
 }
 
-/// What a release must have shown. Each is computed from what was told; what was not told is not ticked (F89).
+/// What a run must have shown. Each is computed from what was told (F89): met, not met and why, or not reached, which is
+/// not the same.
 fn criteria(story: &Story) -> String {
-    let gates = story
-        .fact::<GateReport>(key::GATES)
-        .is_some_and(|report| report.total() > 0 && report.passed() == report.total());
-    let bundle = story.fact::<BundleFact>(key::BUNDLE).is_some_and(|bundle| !bundle.verified_at.is_empty());
-    let mut criteria =
-        vec![("The bundle's digest was seen to be the same in another place", bundle), ("Every gate passed", gates)];
-    if !story.runs_without_server() {
-        let health = story.fact::<HealthReport>(key::HEALTH).is_some_and(|report| report.healthy());
-        let assets =
-            story.fact::<Score>(key::ASSETS).is_some_and(|score| score.total > 0 && score.passed == score.total);
-        criteria.extend([
-            ("A backup was made and verified", story.fact::<BackupFact>(key::BACKUP).is_some()),
+    let score = |passed: usize, total: usize| {
+        if total > 0 && passed == total { Ok(()) } else { Err(format!("{passed}/{total}")) }
+    };
+    let gates = || story.fact::<GateReport>(key::GATES).map(|report| score(report.passed(), report.total()));
+    let bundle = || {
+        let bundle = story.fact::<BundleFact>(key::BUNDLE)?;
+        Some(if bundle.verified_at.is_empty() { Err("it was compared with nothing".to_owned()) } else { Ok(()) })
+    };
+    let backup = || {
+        let backup = story.fact::<BackupFact>(key::BACKUP)?;
+        Some(if backup.files.is_empty() { Err(backup.skipped.join("; ")) } else { Ok(()) })
+    };
+    let health = || {
+        let Score { passed, total } = story.fact::<HealthReport>(key::HEALTH)?.score();
+        Some(score(passed, total))
+    };
+    let assets = || story.fact::<Score>(key::ASSETS).map(|assets| score(assets.passed, assets.total));
+    // A step that failed before it could tell a fact was reached all the same.
+    let unless_failed = |met: Option<Result<(), String>>, steps: &[&str]| {
+        let failed = |step: &&str| story.row(step).is_some_and(|row| row.verdict() == Some(Verdict::Failed));
+        met.or_else(|| steps.iter().any(failed).then(|| Err("its step failed".to_owned())))
+    };
+    let bundle = (
+        "The bundle's digest was seen to be the same in another place",
+        unless_failed(bundle(), &["fetch-bundle", "verify-bundle"]),
+    );
+    let gates = ("Every gate passed", unless_failed(gates(), &["verify-tree", "pre-bundle-gates"]));
+    let assets = ("Every asset of the front end answered", unless_failed(assets(), &["assets"]));
+    let health = unless_failed(health(), &["health"]);
+    let mut criteria = match story.subject() {
+        Subject::Bundle => vec![bundle, gates],
+        Subject::Release => vec![
+            bundle,
+            gates,
+            ("A backup was made and verified", unless_failed(backup(), &["backup"])),
             ("The new release answered healthy on every endpoint", health),
-            ("Every asset of the front end answered", assets),
-        ]);
-    }
-    let failed = story.rows.iter().any(|row| row.verdict() == Some(Verdict::Failed));
-    criteria.push(("No step failed", !story.rows.is_empty() && !failed));
-    criteria.into_iter().map(|(text, met)| format!("- [{}] {text}\n", if met { "x" } else { " " })).collect()
+            assets,
+        ],
+        Subject::Site => vec![("The site answered healthy on every endpoint", health), assets],
+    };
+    let failed = story.rows.iter().filter(|row| row.verdict() == Some(Verdict::Failed)).count();
+    let steps = || if failed == 0 { Ok(()) } else { Err(words::count(failed, "step")) };
+    criteria.push(("No step failed", (!story.rows.is_empty()).then(steps)));
+    let line = |(text, met): (&str, Option<Result<(), String>>)| match met {
+        Some(Ok(())) => format!("- [x] {text}\n"),
+        Some(Err(why)) => format!("- [ ] {text}: not met ({})\n", inline(&why)),
+        None => format!("- [ ] {text}: not reached\n"),
+    };
+    criteria.into_iter().map(line).collect()
 }
 
 fn next_steps(story: &Story) -> String {
@@ -200,7 +248,10 @@ fn next_steps(story: &Story) -> String {
     let ours = match &story.outcome {
         None => "See where the run stopped, and run it again.",
         Some(Outcome::Planned) => "Read the plan; approve it with the phrase in the job summary, or do nothing.",
-        Some(Outcome::Passed) => "Release it.",
+        Some(Outcome::Passed) => match story.subject() {
+            Subject::Bundle => "Release it.",
+            Subject::Release | Subject::Site => "None: everything is in order.",
+        },
         Some(Outcome::Live { .. }) if story.all_warnings().is_empty() => "None: the release is confirmed.",
         Some(Outcome::Live { .. }) => "Look at the warnings above; the release is confirmed.",
         Some(Outcome::Refused { .. }) => "Remove the cause, then run again.",

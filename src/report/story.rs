@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::clean;
 use crate::{
-    domain::{Failure, Outcome, StepId, fact::key},
+    domain::{Failure, Outcome, Stage, StepId, fact::key},
     engine::event::{Body, Event, Preview, RowInfo, RowKind, Verdict},
 };
 
@@ -15,6 +15,17 @@ use crate::{
 /// and nobody reads that far. The journal has everything.
 const LONGEST_TEXT: usize = 4 * 1024;
 const MOST_DETAILS: usize = 200;
+
+/// What a run is about, and so what can be said of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Works on the runner alone and cannot say anything of a site.
+    Bundle,
+    /// Makes a release, or was asked to.
+    Release,
+    /// Looks at a site and would change nothing.
+    Site,
+}
 
 /// Everything the events told, in the order of the table.
 #[derive(Debug, Clone, Default)]
@@ -182,9 +193,13 @@ impl Story {
         self.fact(key::EXECUTED).unwrap_or(false)
     }
 
-    /// A stage that works on the runner alone cannot say anything of a site.
-    pub fn runs_without_server(&self) -> bool {
-        self.stage == "build-gate"
+    /// What the run is about. A run whose stage could not be read is told as a release: that claims the least.
+    pub fn subject(&self) -> Subject {
+        match self.stage.parse() {
+            Ok(Stage::BuildGate) => Subject::Bundle,
+            Ok(Stage::Smoke) => Subject::Site,
+            _ => Subject::Release,
+        }
     }
 
     /// Rows after the seam.

@@ -1,9 +1,9 @@
 //! Numbers and endings in words.
 
-use super::story::{RowState, Story};
+use super::story::{RowState, Story, Subject};
 use crate::{
     domain::{
-        FailureKind, Outcome, Stage,
+        FailureKind, Outcome,
         fact::{HealthReport, key},
     },
     engine::event::{RowInfo, RowKind},
@@ -61,33 +61,33 @@ fn at(unix_ms: i64, format: &str) -> String {
 ///
 /// What it claims was seen: after a rollback it says "healthy" only when the old release was asked again (F90).
 pub fn headline(story: &Story) -> String {
-    let site = !story.runs_without_server();
+    let subject = story.subject();
     match &story.outcome {
         None if story.plan.is_some() => "Running: the plan is made, nothing was changed".to_owned(),
         None => format!("Running: if you read this after the run has ended, it died at: {}", whereabouts(story)),
         Some(Outcome::Planned) => "Planned: nothing was changed".to_owned(),
-        Some(Outcome::Passed) if only_looks(story) => "GO: the site is well".to_owned(),
-        Some(Outcome::Refused { cause, .. }) if only_looks(story) && cause.kind == FailureKind::Refused => {
-            "NO-GO: the site is not well; nothing was changed".to_owned()
+        Some(Outcome::Passed) => match subject {
+            Subject::Bundle => "Passed: the bundle is ready",
+            Subject::Release => "Passed: everything is in order",
+            Subject::Site => "GO: the site is well",
         }
-        Some(Outcome::Passed) if site => "Passed: everything is in order".to_owned(),
-        Some(Outcome::Passed) => "Passed: the bundle is ready".to_owned(),
+        .to_owned(),
         Some(Outcome::Live { .. }) => match story.all_warnings().len() {
             0 => "Live: the new release is live and healthy".to_owned(),
             warnings => format!("Live, with {}: the new release is live and healthy", count(warnings, "warning")),
         },
-        Some(Outcome::Refused { cause, stays, .. }) => format!("{}: {}", refusal(cause.kind), untouched(site, stays)),
+        Some(Outcome::Refused { cause, .. }) if subject == Subject::Site && cause.kind == FailureKind::Refused => {
+            "NO-GO: the site is not well; nothing was changed".to_owned()
+        }
+        Some(Outcome::Refused { cause, stays, .. }) => {
+            format!("{}: {}", refusal(cause.kind), untouched(subject, stays))
+        }
         Some(Outcome::RolledBack { .. }) => format!("Rolled back: {}", after_rollback(story)),
         Some(Outcome::Stuck { undoing, by_hand, .. }) => {
             let what_to_do = if by_hand.is_empty() { "" } else { "; type the commands below on the server" };
             format!("HELP NEEDED NOW: \"{}\" could not be undone{what_to_do}", title_of(story, undoing.as_str()))
         }
     }
-}
-
-/// Whether the run came to look at a site, and would have changed nothing.
-fn only_looks(story: &Story) -> bool {
-    story.stage == Stage::Smoke.as_str()
 }
 
 fn refusal(kind: FailureKind) -> &'static str {
@@ -99,11 +99,11 @@ fn refusal(kind: FailureKind) -> &'static str {
     }
 }
 
-fn untouched(site: bool, stays: &[String]) -> &'static str {
-    match (site, stays.is_empty()) {
-        (false, _) => "there is no bundle, and no server was contacted",
-        (true, true) => "the site is untouched",
-        (true, false) => "the live release was never touched, but something stays",
+fn untouched(subject: Subject, stays: &[String]) -> &'static str {
+    match (subject, stays.is_empty()) {
+        (Subject::Bundle, _) => "there is no bundle, and no server was contacted",
+        (_, true) => "the site is untouched",
+        (_, false) => "the live release was never touched, but something stays",
     }
 }
 

@@ -321,6 +321,31 @@ fn a_live_release_is_told() {
 }
 
 #[test]
+fn f89_a_criterion_is_met_not_met_or_not_reached() {
+    let told = tell(&rolled_back());
+    assert_says(
+        &told.report,
+        &[
+            "- [x] Every gate passed\n",
+            "- [ ] A backup was made and verified: not reached\n",
+            "- [ ] The new release answered healthy on every endpoint: not met (0/1)\n",
+            "- [ ] No step failed: not met (1 step)\n",
+        ],
+    );
+    // A health check that failed before it could tell of an answer was reached.
+    let told = tell(&surveyed().failed("health", sick()).ends(Outcome::Refused {
+        at: StepId::new("health"),
+        cause: sick(),
+        stays: Vec::new(),
+    }));
+    assert_says(&told.report, &["on every endpoint: not met (its step failed)\n", "front end answered: not reached\n"]);
+    // Nothing was live, so nothing was backed up: that is no backup.
+    let skipped = json!({ "path": "/srv/app/backups/x", "files": [], "skipped": ["nothing is live yet"] });
+    let told = tell(&surveyed().fact(key::BACKUP, skipped).ends(Outcome::Live { warnings: 0 }));
+    assert_says(&told.report, &["- [ ] A backup was made and verified: not met (nothing is live yet)\n"]);
+}
+
+#[test]
 fn a_plan_says_how_to_approve_it() {
     let told = tell(&planned());
 

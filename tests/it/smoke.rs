@@ -1,6 +1,6 @@
 //! `smoke`: asks a site whether it is well, with nothing but its address and its token.
 
-use gated_deploy_lab::{runner::Runner, story::Story};
+use gated_deploy_lab::{runner::Runner, server::Environment, story::Story};
 
 use crate::support::{assert_ended, assert_says, output, story};
 
@@ -26,12 +26,27 @@ fn a_healthy_site_passes_and_nothing_on_the_server_changes() {
     let story = story();
     let before = story.lab.tree_digest("/var/www").expect("the tree");
 
-    let finished = smoke(&story).run_binary(story.binary());
+    let runner = smoke(&story);
+    let finished = runner.run_binary(story.binary());
 
     assert_ended(&finished, 0, "passed");
     assert_eq!((output(&finished, "decision"), output(&finished, "executed")), ("go", "false"));
     assert_eq!(output(&finished, "url").trim_end_matches('/'), story.staging_site().url);
     assert_says(&finished.summary, &["GO: the site is well", "3/3", "staging", "/healthcheck.php"]);
+    let report = runner.workspace().join(output(&finished, "report"));
+    let report = std::fs::read_to_string(report).expect("the report");
+    assert_says(
+        &report,
+        &["- [x] The site answered healthy on every endpoint", "- [x] Every asset", "# Validation of"],
+    );
+    assert!(!report.contains("backup") && !report.contains("Release it"), "it speaks of the site alone:\n{report}");
+    let production = story.lab.site(Environment::Production);
+    let runner = smoke(&story).input("environment", "production").input("url", &production.url);
+    let runner = runner.secret(&production.health_token).input("healthcheck-token", &production.health_token);
+    let finished = runner.run_binary(story.binary());
+    assert_ended(&finished, 0, "passed");
+    assert_says(&finished.summary, &["production", "1/1"]);
+
     assert_eq!(story.lab.tree_digest("/var/www").expect("the tree"), before, "not a byte changed");
 }
 
