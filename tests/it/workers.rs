@@ -23,7 +23,7 @@ fn worker_runs_in(story: &Story, expected: &str) {
 }
 
 #[test]
-fn queue_workers_follow_the_release_that_is_live() {
+fn f76_queue_workers_follow_the_release_that_is_live() {
     let story = story();
     let with_a_queue =
         "sed -i s/QUEUE_CONNECTION=sync/QUEUE_CONNECTION=database/ /var/www/staging/shared/.env/staging.env
@@ -63,4 +63,24 @@ fn an_app_without_workers_is_left_alone_and_it_is_said() {
 
     assert_ended(&finished, 0, "live");
     assert_says(&finished.summary, &["its queue connection is sync"]);
+}
+
+#[test]
+fn f51_workers_that_cannot_be_told_are_a_warning_that_says_what_to_type() {
+    let story = story();
+    let commit = commit("deaf workers");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    // The release has a queue, and its own PHP fails at this one command.
+    let deaf = "sed -i s/QUEUE_CONNECTION=sync/QUEUE_CONNECTION=database/ /var/www/staging/shared/.env/staging.env
+        printf '#!/bin/sh\\ncase \"$*\" in *queue:restart*) exit 1 ;; esac\\nexec /usr/bin/php \"$@\"\\n' >/usr/local/bin/deaf-php
+        chmod 755 /usr/local/bin/deaf-php";
+    story.lab.exec(deaf).expect("a PHP that fails");
+
+    let finished = story.staging(&commit).input("php", "/usr/local/bin/deaf-php").run_binary(story.binary());
+
+    assert_ended(&finished, 0, "live");
+    assert_says(
+        &finished.summary,
+        &["with 2 warnings", "php artisan queue:restart failed", "/var/www/staging/current"],
+    );
 }

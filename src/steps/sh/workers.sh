@@ -4,18 +4,19 @@ cd "$DIR"
 found=$(printf '%s' "$WORKERS_PHP" | "$PHP" -d display_errors=stderr --) || refuse "the app could not be asked for its queue" "see the lines above"
 status=0
 case $found in
-horizon)
+*workers=horizon)
     command=horizon:terminate
     "$PHP" artisan horizon:terminate --no-interaction --no-ansi || status=$?
     ;;
-queue)
+*workers=queue)
     command=queue:restart
     "$PHP" artisan queue:restart --no-interaction --no-ansi || status=$?
     ;;
-*)
-    put none "$found"
+*workers=none*)
+    put none "${found##*workers=none }"
     exit 0
     ;;
+*) refuse "the app gave no answer when it was asked for its queue" "does it end PHP while it boots?" ;;
 esac
 [ "$status" -eq 0 ] || refuse "php artisan $command failed" "until the workers are restarted they run the old code: run it by hand in $DIR"
 put told "$command"
