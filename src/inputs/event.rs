@@ -22,11 +22,8 @@ pub fn supported(stage: Stage) -> &'static [&'static str] {
     match stage {
         // A nightly build is worth having: it changes nothing and finds what rots.
         Stage::BuildGate => &["push", "workflow_dispatch", "workflow_run", "schedule"],
-        Stage::DeployStaging | Stage::DeployProduction => &["workflow_dispatch", "workflow_run", "push"],
-        // What only looks, and what a person asks for by hand, may be asked for by a clock or another system as well.
-        Stage::Preflight | Stage::Smoke | Stage::Rollback | Stage::Audit | Stage::Fix | Stage::Recover => {
-            &["workflow_dispatch", "workflow_run", "push", "schedule", "repository_dispatch"]
-        }
+        // Only what releases asks its event for a commit; `smoke` may be started by anything.
+        _ => &["workflow_dispatch", "workflow_run", "push"],
     }
 }
 

@@ -57,6 +57,7 @@ pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning
     let request = match stage {
         Some(Stage::BuildGate) => reader.build_gate().map(|request| Request::BuildGate(Box::new(request))),
         Some(Stage::Smoke) => reader.smoke().map(|request| Request::Smoke(Box::new(request))),
+        // Stages of a later version have been refused by now.
         Some(stage) => reader.deploy(stage).map(|request| Request::Deploy(Box::new(request))),
         None => None,
     };
@@ -203,7 +204,6 @@ impl Reader<'_, '_> {
             self.time_to_confirm(health, server);
         }
         Some(Deploy {
-            stage,
             environment: environment?,
             approval: approval?,
             phrase: phrase?,
@@ -227,13 +227,7 @@ impl Reader<'_, '_> {
         let probe = self.probe(&name);
         let tunnelled = self.raw.given("health-via").is_some_and(|given| given.text == TUNNEL);
         let ssh = if tunnelled { Some(self.ssh()?) } else { None };
-        Some(Smoke {
-            environment: environment?,
-            site: site?,
-            health: HealthPolicy { grace: Duration::ZERO, repair: false, ..probe? },
-            ssh,
-            run: run_identity(self.raw),
-        })
+        Some(Smoke { environment: environment?, site: site?, health: probe?, ssh, run: run_identity(self.raw) })
     }
 
     fn trigger(&mut self, stage: Stage) -> Option<event::Trigger> {
@@ -297,10 +291,15 @@ impl Reader<'_, '_> {
         let token = self.needed_secret("github-token", "${{ github.token }}");
         let api = self.raw.environment.text("GITHUB_API_URL").unwrap_or("https://api.github.com").trim_end_matches('/');
         let api_url = Url::parse(api)
-            .map_err(|error| {
+            .map_err(|error| format!("is not a URL ({error})"))
+            .and_then(|url| match (url.scheme(), url.has_host()) {
+                ("https" | "http", true) => Ok(url),
+                _ => Err("is not an address of the web".to_owned()),
+            })
+            .map_err(|problem| {
                 let problem = Problem::new(
                     "GITHUB_API_URL",
-                    format!("is not a URL ({error})"),
+                    problem,
                     "it is `https://api.github.com`, or GitHub Enterprise's with `/api/v3`",
                 );
                 self.problems.push(problem.given(api));

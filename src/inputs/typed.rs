@@ -89,11 +89,9 @@ pub struct BuildGate {
     pub run: RunIdentity,
 }
 
-/// Inputs of every stage that works on a server and its site.
+/// Inputs of `deploy-staging` (and, later, of every stage that releases).
 #[derive(Debug, Clone)]
 pub struct Deploy {
-    /// Which of them it is: chooses the table of rows.
-    pub stage: Stage,
     pub environment: EnvironmentName,
     pub approval: Approval,
     /// The phrase that opens this stage's door.

@@ -252,6 +252,11 @@ fn nothing_given_says_what_is_missing() {
 }
 
 #[test]
+fn an_api_that_is_no_web_address_is_refused_at_once() {
+    assert_snapshot!(Start::release().variable("GITHUB_API_URL", "mailto:api@example.com").problems(), @"GITHUB_API_URL: `mailto:api@example.com` is not an address of the web; it is `https://api.github.com`, or GitHub Enterprise's with `/api/v3`");
+}
+
+#[test]
 fn stages_that_cannot_run_say_so() {
     assert_snapshot!(Start::in_actions("deploy-stagin").problems(), @"stage: `deploy-stagin` is not a stage; did you mean `deploy-staging`?");
     assert_snapshot!(Start::in_actions("rollback").input("rollback-to", "yesterday").problems(), @r#"

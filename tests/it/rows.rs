@@ -277,7 +277,6 @@ pub(crate) fn api(github: &GitHub, clock: Rc<dyn Clock>) -> Api {
 fn inputs() -> typed::Deploy {
     let base: RemotePath = "/var/www/app".parse().expect("an absolute path");
     typed::Deploy {
-        stage: gated_deploy::domain::Stage::DeployStaging,
         environment: "staging".parse().expect("an environment's name"),
         approval: Approval::Given { plan_digest: None },
         phrase: "STAGING-TEST FREIGEGEBEN".to_owned(),
