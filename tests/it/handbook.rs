@@ -3,8 +3,9 @@
 use std::fs;
 
 use gated_deploy::inputs::table::EXIT_CODES;
+use gated_deploy_lab::{app::Variant, story::commit};
 
-use crate::support::root;
+use crate::support::{assert_ended, root, story};
 
 fn page(path: &str) -> String {
     fs::read_to_string(root().join(path)).expect("a page")
@@ -23,4 +24,43 @@ fn endings_that_leave_work_have_a_chapter() {
     for (code, meaning) in EXIT_CODES.iter().filter(|(code, _)| (3..=4).contains(code)) {
         assert!(page.contains(&format!("## Exit code {code}:")), "{code}: {meaning}");
     }
+}
+
+#[test]
+fn the_commands_of_the_handbook_prepare_a_place_that_both_can_write_to() {
+    let story = story();
+    let page = page("docs/server.md");
+    let commands = page.lines().filter_map(|line| line.strip_prefix("    "));
+    let folders: Vec<&str> = commands
+        .filter(|line| ["usermod ", "install -d ", "chown "].iter().any(|word| line.starts_with(word)))
+        .collect();
+    assert_eq!(folders.len(), 4, "{folders:?}");
+    story.lab.exec(&folders.join(" && ")).expect("the commands");
+
+    let base = "/var/www/app";
+    story.lab.exec_as("deploy", &format!("mkdir {base}/releases {base}/.gated-deploy")).expect("a place for releases");
+    for (writer, reader) in [("deploy", "www-data"), ("www-data", "deploy")] {
+        let file = format!("{base}/shared/storage/by-{writer}");
+        // PHP-FPM's user has no shell of its own.
+        let by = |user: &str, command: String| story.lab.exec(&format!("su -s /bin/sh {user} -c '{command}'"));
+        by(writer, format!("umask 002 && echo one >{file}")).expect("a file");
+        by(reader, format!("echo two >>{file}")).expect("writing to the other's file");
+    }
+}
+
+#[test]
+fn a_key_that_is_restricted_as_the_handbook_says_can_release() {
+    let story = story();
+    let commit = commit("restricted");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let restrict = |options: &str| {
+        let keys = "/home/deploy/.ssh/authorized_keys";
+        story.lab.exec(&format!("sed -i 's/^.*ssh-ed25519/{options} ssh-ed25519/' {keys}")).expect("the options");
+    };
+    restrict("restrict");
+    assert_ended(&story.deploy(&commit), 0, "live");
+
+    restrict("restrict,port-forwarding");
+    let tunnel = story.staging(&commit).input("health-via", "tunnel").input("health-address", "127.0.0.1:80");
+    assert_ended(&tunnel.run_binary(story.binary()), 0, "live");
 }
