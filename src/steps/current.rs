@@ -53,7 +53,8 @@ pub async fn switch(cx: &Deploy, io: &Io) -> StepResult {
         fact::Switch { from: cx.facts.turn.from.clone(), to: cx.facts.turn.to.clone(), took_us },
     );
     Ok(Done::passed(match took_us {
-        Some(us) => format!("{target}, in {:.1} ms", us as f64 / 1000.0),
+        // Rounded up, as the summary does it.
+        Some(us) => format!("{target}, in {:.1} ms", us.div_ceil(100) as f64 / 10.0),
         None => target,
     }))
 }

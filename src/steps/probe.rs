@@ -121,7 +121,7 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
     let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), Identity::Is(&cx.inputs.commit), io).await;
     io.fact(key::HEALTH, &report);
     if !report.healthy() {
-        return Err(unhealthy("asking the site whether the new release is healthy", &report));
+        return Err(advised(unhealthy("asking the site whether the new release is healthy", &report), &report));
     }
     negative_control(Visitor::of(&cx.ports, &cx.inputs.health)).await?;
     Ok(Done::passed(told(&report)))
@@ -142,7 +142,7 @@ pub async fn verify_old(cx: &Deploy, io: &Io) -> Result<Score, Failure> {
     if report.healthy() {
         Ok(report.score())
     } else {
-        Err(unhealthy("asking the site whether the old release is healthy again", &report))
+        Err(advised(unhealthy("asking the site whether the old release is healthy again", &report), &report))
     }
 }
 
@@ -154,13 +154,7 @@ pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
     let report = settle(visitor, Identity::Any, io).await;
     io.fact(key::HEALTH, &report);
     if !report.healthy() {
-        let failure = unhealthy("asking the site whether it is healthy", &report);
-        let silent = report.endpoints.iter().all(|endpoint| endpoint.status.is_none());
-        return Err(match (&failure.hint, silent) {
-            (Some(_), _) => failure,
-            (None, true) => failure.hint("does the site answer at url, or at health-address, from this machine?"),
-            (None, false) => failure.hint("look at the application's log and at PHP-FPM's on the server"),
-        });
+        return Err(advised(unhealthy("asking the site whether it is healthy", &report), &report));
     }
     negative_control(visitor).await?;
     Ok(Done::passed(told(&report)))
@@ -272,6 +266,18 @@ fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
     } else {
         failure
     }
+}
+
+/// Where to look, unless something better is known already.
+fn advised(failure: Failure, report: &HealthReport) -> Failure {
+    if failure.hint.is_some() {
+        return failure;
+    }
+    let silent = report.endpoints.iter().all(|endpoint| endpoint.status.is_none());
+    failure.hint(match silent {
+        true => "does the site answer at url, or at health-address, from this machine?",
+        false => "look at the application's log (shared/storage/logs) and at PHP-FPM's on the server",
+    })
 }
 
 fn refused_token(report: &HealthReport) -> bool {

@@ -127,7 +127,7 @@ fn f52_f82_f84_a_release_that_answers_500_is_rolled_back_in_the_same_run() {
     let old = output(&first, "release");
     assert_eq!(story.current().expect("current").as_deref(), Some(old));
     // Nothing was migrated, so nothing stays.
-    assert_says(&finished.summary, &["**What stays:** nothing."]);
+    assert_says(&finished.summary, &["**What stays:** nothing.", "**What to do:** look at the application's log"]);
     assert_says(&finished.summary, &["Rolled back: the old release is live again and healthy", old, "500", "/health"]);
     // The sick release is gone, and the next one goes live.
     let releases = story.lab.exec("ls /var/www/staging/releases").expect("ls");
