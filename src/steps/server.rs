@@ -149,7 +149,12 @@ fn problems(inputs: &typed::Deploy, answer: &Answer, skew: i64) -> Vec<Problem> 
     }
     if skew.abs() > MAX_SKEW_SECONDS {
         found.push(problem(
-            format!("the server's clock is {skew} s off"),
+            // The seconds are not worth telling: the answer took a while to come.
+            format!(
+                "the server's clock is about {} min {}",
+                (skew.unsigned_abs() + 30) / 60,
+                if skew > 0 { "ahead" } else { "behind" }
+            ),
             "release names are times: set the clock, e.g. systemctl restart systemd-timesyncd",
         ));
     }
