@@ -26,7 +26,7 @@ use crate::{
     },
     ports::{
         clock::{Clock, SystemClock},
-        github::{Api, Repository},
+        github::{Api, Github, Repository},
         http::{HttpSite, Site},
         shell::Shell,
         ssh::Ssh,
@@ -140,11 +140,13 @@ async fn dispatch(
                     return refuse(events, &stage, Failure::world(doing, error.to_string()));
                 }
             };
-            let ports = match ports(&inputs, clock, scratch.path()) {
+            let typed::Deploy { target, source } = *inputs;
+            let ports = match ports(&target, Some(&source.github), clock, scratch.path()) {
                 Ok(ports) => ports,
                 Err(failure) => return refuse(events, &stage, failure),
             };
-            let survey = Survey { inputs: Rc::new(*inputs), ports, found: Found::default().into() };
+            let (inputs, source) = (Rc::new(target), Some(Rc::new(source)));
+            let survey = Survey { inputs, source, ports, found: Found::default().into() };
             let settle = async |survey| settle(survey, events);
             run_table(&stage, &stages::deploy::table(), survey, settle, events, cancel).await
         }
@@ -173,16 +175,27 @@ fn site(access: &typed::SiteAccess, shell: Option<&Rc<dyn Shell>>) -> Result<Htt
 }
 
 /// The real world.
-fn ports(inputs: &typed::Deploy, clock: &SystemClock, scratch: &std::path::Path) -> Result<Ports, Failure> {
+fn ports(
+    inputs: &typed::Target,
+    github: Option<&typed::GithubAccess>,
+    clock: &SystemClock,
+    scratch: &std::path::Path,
+) -> Result<Ports, Failure> {
     let clock: Rc<dyn Clock> = Rc::new(clock.clone());
-    let github = &inputs.github;
-    let repository =
-        Repository { api_url: github.api_url.clone(), owner: github.owner.clone(), name: github.repository.clone() };
-    let api = Api::new(repository, &github.token, clock.clone())
-        .map_err(|cause| Failure::input("setting up the GitHub API", cause).hint("correct github-token"))?;
+    let github = match github {
+        Some(github) => Some(Rc::new(api(github, clock.clone())?) as Rc<dyn Github>),
+        None => None,
+    };
     let shell: Rc<dyn Shell> = Rc::new(Ssh::new(&inputs.ssh));
     let site = site(&inputs.site, Some(&shell))?;
-    Ok(Ports { shell, github: Rc::new(api), site: Rc::new(site), clock, scratch: scratch.to_owned() })
+    Ok(Ports { shell, github, site: Rc::new(site), clock, scratch: scratch.to_owned() })
+}
+
+fn api(github: &typed::GithubAccess, clock: Rc<dyn Clock>) -> Result<Api, Failure> {
+    let repository =
+        Repository { api_url: github.api_url.clone(), owner: github.owner.clone(), name: github.repository.clone() };
+    Api::new(repository, &github.token, clock)
+        .map_err(|cause| Failure::input("setting up the GitHub API", cause).hint("correct github-token"))
 }
 
 /// A run that cannot begin is told like any other: same summary, same outputs.
@@ -228,7 +241,7 @@ fn setting(request: Option<&Request>) -> Setting {
         Some(Request::BuildGate(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
         Some(Request::Smoke(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
         Some(Request::Deploy(inputs)) => {
-            Setting { run_url: inputs.run.url.clone(), phrase: Some(inputs.phrase.clone()) }
+            Setting { run_url: inputs.target.run.url.clone(), phrase: Some(inputs.target.phrase.clone()) }
         }
         None => Setting::default(),
     }

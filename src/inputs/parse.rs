@@ -10,8 +10,8 @@ use super::{
     raw::{Given, Raw, Source},
     table::{self, INPUTS, Kind, Preset, TUNNEL},
     typed::{
-        BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Request, Route, RunIdentity, ServerPolicy,
-        SiteAccess, Smoke, SshAccess, Style, Warning,
+        self, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Request, Route, RunIdentity,
+        ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target, Warning,
     },
     value::{self, Wrong},
 };
@@ -187,14 +187,24 @@ impl Reader<'_, '_> {
     }
 
     fn deploy(&mut self, stage: Stage) -> Option<Deploy> {
+        let target = self.target(stage);
+        let source = self.source(stage);
+        Some(Deploy { target: target?, source: source? })
+    }
+
+    fn source(&mut self, stage: Stage) -> Option<typed::Source> {
+        let trigger = self.trigger(stage);
+        let github = self.github();
+        let build = self.build(trigger.as_ref());
+        Some(typed::Source { commit: trigger?.commit, github: github?, build: build? })
+    }
+
+    fn target(&mut self, stage: Stage) -> Option<Target> {
         let environment = self.environment(stage);
         let name = environment.as_ref().map_or("staging", EnvironmentName::as_str).to_owned();
         let phrase = self.phrase(&name);
         let approval = self.approval(phrase.as_deref());
         let plan_only = self.read("plan-only", value::boolean);
-        let trigger = self.trigger(stage);
-        let github = self.github();
-        let build = self.build(trigger.as_ref());
         let ssh = self.ssh();
         let layout = self.layout(&name);
         let site = self.site();
@@ -203,14 +213,11 @@ impl Reader<'_, '_> {
         if let (Some(health), Some(server)) = (&health, &server) {
             self.time_to_confirm(health, server);
         }
-        Some(Deploy {
+        Some(Target {
             environment: environment?,
             approval: approval?,
             phrase: phrase?,
             plan_only: plan_only?,
-            commit: trigger?.commit,
-            github: github?,
-            build: build?,
             ssh: ssh?,
             layout: layout?,
             site: site?,

@@ -89,17 +89,29 @@ pub struct BuildGate {
     pub run: RunIdentity,
 }
 
-/// Inputs of `deploy-staging` (and, later, of every stage that releases).
+/// Inputs of the stages that release.
 #[derive(Debug, Clone)]
 pub struct Deploy {
+    pub target: Target,
+    pub source: Source,
+}
+
+/// What is released.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub commit: CommitSha,
+    pub github: GithubAccess,
+    pub build: BuildSource,
+}
+
+/// The server and the site of an environment, and by which rules something is changed there.
+#[derive(Debug, Clone)]
+pub struct Target {
     pub environment: EnvironmentName,
     pub approval: Approval,
     /// The phrase that opens this stage's door.
     pub phrase: String,
     pub plan_only: bool,
-    pub commit: CommitSha,
-    pub github: GithubAccess,
-    pub build: BuildSource,
     pub ssh: SshAccess,
     pub layout: Layout,
     pub site: SiteAccess,

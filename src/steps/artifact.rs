@@ -30,26 +30,27 @@ use crate::{
         fact::{ArtifactFact, BuildRun, BundleFact, key},
     },
     engine::{Done, Ending, Io, StepResult},
+    inputs::typed,
     ports::github::GithubError,
 };
 
 /// Before the seam: is the build there already? A failed one ends the run here, before anything is touched.
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
-    io.fact(key::SHA, &cx.inputs.commit);
+    let source = cx.source()?;
+    io.fact(key::SHA, &source.commit);
     io.fact(key::ENVIRONMENT, cx.inputs.environment.as_str());
     io.fact(key::URL, cx.inputs.site.url.as_str());
-    let search = Search::new(&cx.inputs, &*cx.ports.github, cx.inputs.build.run_id);
+    let search = Search::new(source, cx.ports.github()?, source.build.run_id);
     match search.look().await? {
         Look::Found(build) => {
-            tell(&cx.inputs.build.workflow, &build, io);
+            tell(&source.build.workflow, &build, io);
             let text = summary(&build);
             cx.found.borrow_mut().build = Some(*build);
             Ok(Done::passed(text))
         }
         Look::Absent { why: Absent::Unanswered(error), .. } => Err(search.unanswered(&error)),
         Look::Absent { why, .. } => {
-            let source = &cx.inputs.build;
-            let (attempts, seconds) = (source.wait_attempts, source.wait_interval.as_secs());
+            let (attempts, seconds) = (source.build.wait_attempts, source.build.wait_interval.as_secs());
             Ok(Done::skipped(format!("not there yet ({why}); the release would wait up to {attempts} x {seconds} s")))
         }
     }
@@ -57,10 +58,11 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
 
 /// Step 9: waits until the build of exactly this commit has succeeded and its artifact is listed.
 pub async fn await_build(cx: &Deploy, io: &Io) -> StepResult {
-    let source = &cx.inputs.build;
+    let sought = cx.source()?;
+    let source = &sought.build;
     // What the survey found is asked for again by its id: an artifact can expire, and a run can begin anew.
     let known = cx.facts.build.as_ref().map(|build| build.run.id).or(source.run_id);
-    let mut search = Search::new(&cx.inputs, &*cx.ports.github, known);
+    let mut search = Search::new(sought, cx.ports.github()?, known);
     let mut last = None;
     for attempt in 1..=source.wait_attempts {
         match search.look().await? {
@@ -90,7 +92,7 @@ pub async fn await_build(cx: &Deploy, io: &Io) -> StepResult {
 pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
     let build = cx.made.borrow().build.clone().or_else(|| cx.facts.build.clone());
     let build = build.ok_or_else(|| Failure::bug("fetching the bundle", "no row has resolved the build"))?;
-    let commit = &cx.inputs.commit;
+    let commit = &cx.facts.commit;
     let files = Files::of(&cx.ports.scratch, commit);
 
     let began = io.elapsed();
@@ -132,7 +134,7 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
 
 /// Takes the downloaded files away again.
 pub async fn discard(cx: &Deploy, _io: &Io, _ending: &Ending) -> Result<String, Failure> {
-    let files = Files::of(&cx.ports.scratch, &cx.inputs.commit);
+    let files = Files::of(&cx.ports.scratch, &cx.facts.commit);
     let mut removed = 0;
     for path in [&files.zip, &files.bundle] {
         match fs::remove_file(path) {
@@ -200,17 +202,18 @@ async fn download(cx: &Deploy, build: &Build, to: &Path, io: &Io) -> Result<Sha2
     let doing = format!("downloading artifact {} of build run {}", artifact.id, build.run.id);
     let file = create(to).map_err(|error| Failure::world(&doing, format!("{}: {error}", to.display())))?;
     let mut meter = Meter::new(io, "download");
-    let result = cx.ports.github.download(artifact, file, &mut |done, total| meter.at(done, total)).await;
-    let (digest, size) = result.map_err(|error| not_downloaded(&doing, error, cx))?;
+    let source = cx.source()?;
+    let result = cx.ports.github()?.download(artifact, file, &mut |done, total| meter.at(done, total)).await;
+    let (digest, size) = result.map_err(|error| not_downloaded(&doing, error, source))?;
     meter.end(size);
     Ok(digest)
 }
 
-fn not_downloaded(doing: &str, error: GithubError, cx: &Deploy) -> Failure {
+fn not_downloaded(doing: &str, error: GithubError, source: &typed::Source) -> Failure {
     let cause = error.to_string();
     match error {
         GithubError::Expired | GithubError::NotFound(_) => {
-            Failure::refused(doing, cause).hint(search::how_to_build(&cx.inputs.build.workflow, &cx.inputs.commit))
+            Failure::refused(doing, cause).hint(search::how_to_build(&source.build.workflow, &source.commit))
         }
         GithubError::BadDownload(_) => Failure::refused(doing, cause)
             .hint("nothing was changed; run this again, and build again if the artifact stays broken"),
@@ -244,7 +247,7 @@ struct TakenOut {
 }
 
 async fn take_out(cx: &Deploy, files: &Files, io: &Io) -> Result<TakenOut, Failure> {
-    let (zip, to, name) = (files.zip.clone(), files.bundle.clone(), bundle::file_name(&cx.inputs.commit));
+    let (zip, to, name) = (files.zip.clone(), files.bundle.clone(), bundle::file_name(&cx.facts.commit));
     let work = move |pace: &Pace| {
         let taken = unpack::bundle(&zip, &name, || create(&to), pace);
         // The disk of a small runner need not hold it twice.
@@ -264,7 +267,7 @@ async fn inspect(cx: &Deploy, bundle: &Bundle<Verified>, io: &Io) -> Result<Mani
     let work = move |pace: &Pace| read::inspect_within(&path, &Limits::default(), pace);
     let total = Some(bundle.size);
     let (manifest, seen) = Background::default().run(io, &*cx.ports.clock, "checking the bundle", total, work).await?;
-    let (commit, name) = (&cx.inputs.commit, bundle::file_name(&cx.inputs.commit));
+    let (commit, name) = (&cx.facts.commit, bundle::file_name(&cx.facts.commit));
     if manifest.commit != *commit {
         let cause = format!("its manifest says that it was built from {}, not from {commit}", manifest.commit);
         return Err(Failure::refused(format!("checking {name}"), cause)

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     domain::{
-        Move, ReleaseName, RemoteCommand, Sha256Digest,
+        CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
         bundle::{Bundle, Manifest, Verified},
         fact::BundleFact,
     },
@@ -23,7 +23,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Ports {
     pub shell: Rc<dyn Shell>,
-    pub github: Rc<dyn Github>,
+    /// `None` where the stage has no business with GitHub.
+    pub github: Option<Rc<dyn Github>>,
     pub site: Rc<dyn Site>,
     pub clock: Rc<dyn Clock>,
     /// A private folder on the runner, gone when the run ends.
@@ -32,7 +33,9 @@ pub struct Ports {
 
 /// Before the seam: rows read and fill in what they found. Nothing on the server or at GitHub changes.
 pub struct Survey {
-    pub inputs: Rc<typed::Deploy>,
+    pub inputs: Rc<typed::Target>,
+    /// `None` where nothing new is released.
+    pub source: Option<Rc<typed::Source>>,
     pub ports: Ports,
     pub found: RefCell<Found>,
 }
@@ -87,6 +90,8 @@ pub struct ServiceFacts {
 pub struct Facts {
     /// From what is live to the release that this run makes.
     pub turn: Move,
+    /// The commit that the release was made from.
+    pub commit: CommitSha,
     pub decided_at: DateTime<Utc>,
     pub server: ServerFacts,
     pub build: Option<Build>,
@@ -95,7 +100,9 @@ pub struct Facts {
 
 /// After the seam.
 pub struct Deploy {
-    pub inputs: Rc<typed::Deploy>,
+    pub inputs: Rc<typed::Target>,
+    /// `None` where nothing new is released.
+    pub source: Option<Rc<typed::Source>>,
     pub ports: Ports,
     pub facts: Facts,
     /// What this run made on the runner on its way.
@@ -110,4 +117,36 @@ pub struct Made {
     pub manifest: Option<Rc<Manifest>>,
     /// What was told of the bundle; the server's own look at it is added once it is there.
     pub told: Option<BundleFact>,
+}
+
+impl Ports {
+    /// # Errors
+    /// A fault of ours: the row stands in the table of a stage that does not ask GitHub.
+    pub fn github(&self) -> Result<&dyn Github, Failure> {
+        self.github.as_deref().ok_or_else(|| Failure::bug("asking GitHub", "this stage has no access to it"))
+    }
+}
+
+fn source(source: Option<&Rc<typed::Source>>) -> Result<&typed::Source, Failure> {
+    source.map(Rc::as_ref).ok_or_else(|| Failure::bug("looking for the build", "this stage releases nothing new"))
+}
+
+impl Survey {
+    /// What is released.
+    ///
+    /// # Errors
+    /// A fault of ours: the row stands in the table of a stage that releases nothing new.
+    pub fn source(&self) -> Result<&typed::Source, Failure> {
+        source(self.source.as_ref())
+    }
+}
+
+impl Deploy {
+    /// What is released.
+    ///
+    /// # Errors
+    /// A fault of ours: the row stands in the table of a stage that releases nothing new.
+    pub fn source(&self) -> Result<&typed::Source, Failure> {
+        source(self.source.as_ref())
+    }
 }

@@ -32,7 +32,7 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
         environment: cx.inputs.environment.to_string(),
         release: cx.facts.turn.to.clone(),
         from: cx.facts.turn.from.clone(),
-        sha: cx.inputs.commit.clone(),
+        sha: cx.facts.commit.clone(),
         bundle_sha256: cx.made.borrow().bundle.as_ref().map(|bundle| bundle.sha256.clone()),
         outcome: ending.outcome.word().to_owned(),
         failed_at: ending.outcome.at().map(ToString::to_string),

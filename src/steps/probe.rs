@@ -118,7 +118,7 @@ pub async fn grace(cx: &Deploy, io: &Io) -> StepResult {
 
 /// Step 19: the site answers as this release, every endpoint, two rounds in a row.
 pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
-    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), Identity::Is(&cx.inputs.commit), io).await;
+    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), Identity::Is(&cx.facts.commit), io).await;
     io.fact(key::HEALTH, &report);
     if !report.healthy() {
         return Err(advised(unhealthy("asking the site whether the new release is healthy", &report), &report));
@@ -133,7 +133,7 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
 /// # Errors
 /// The site is not well, or still runs the code of the failed release.
 pub async fn verify_old(cx: &Deploy, io: &Io) -> Result<Score, Failure> {
-    let failed = &cx.inputs.commit;
+    let failed = &cx.facts.commit;
     // Going back to an older release of the same commit, that name says nothing.
     let same = cx.facts.turn.from.as_deref().is_none_or(|from| same_commit(from, failed));
     let identity = if same { Identity::Any } else { Identity::IsNot(failed) };

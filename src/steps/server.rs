@@ -130,7 +130,7 @@ fn refusal(doing: &str, mut problems: Vec<Problem>) -> Failure {
 }
 
 /// Everything in the look-around that stops a release, in the order in which one would put it right.
-fn problems(inputs: &typed::Deploy, answer: &Answer, skew: i64) -> Vec<Problem> {
+fn problems(inputs: &typed::Target, answer: &Answer, skew: i64) -> Vec<Problem> {
     let layout = &inputs.layout;
     let (base, user) = (layout.base(), answer.get("user").unwrap_or(&inputs.ssh.user));
     let mut found = Vec::new();
@@ -236,7 +236,7 @@ fn problems(inputs: &typed::Deploy, answer: &Answer, skew: i64) -> Vec<Problem> 
 }
 
 /// The place must say that it belongs to this environment, or be new (F45: one slip of the pen from writing to the wrong one).
-fn wrong_place(inputs: &typed::Deploy, answer: &Answer) -> Option<Problem> {
+fn wrong_place(inputs: &typed::Target, answer: &Answer) -> Option<Problem> {
     let (layout, environment) = (&inputs.layout, inputs.environment.as_str());
     let marker = layout.state().join("environment");
     if let Some(named) = answer.get("marker") {

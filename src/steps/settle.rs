@@ -9,11 +9,12 @@ use crate::{
 
 /// Fixes the facts and reads the approval against them.
 pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
-    let Survey { inputs, ports, found } = survey;
+    let source = survey.source()?.clone();
+    let Survey { inputs, source: sought, ports, found } = survey;
     let Found { build, server } = found.into_inner();
     let server = server.ok_or_else(|| Failure::bug("planning the release", "nobody looked at the server"))?;
     let decided_at = ports.clock.now();
-    let to = ReleaseName::new(decided_at, &inputs.commit);
+    let to = ReleaseName::new(decided_at, &source.commit);
     if let Some(newest) = server.releases.last().filter(|newest| **newest >= to) {
         return Err(Failure::refused(
             "naming the release",
@@ -24,7 +25,7 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
         ));
     }
     let turn = Move { from: server.current.clone(), to };
-    let plan_digest = plan_digest(&inputs, &turn, &server, build.as_ref());
+    let plan_digest = plan_digest(&inputs, &source, &turn, &server, build.as_ref());
     let decision = decide(&inputs, &plan_digest);
     let step = crate::domain::StepId::new("plan");
     let tell = |key: &str, value: serde_json::Value| {
@@ -33,11 +34,12 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
     tell(fact::key::PLAN_DIGEST, plan_digest.as_str().into());
     tell(fact::key::EXECUTED, matches!(decision, Decision::Go).into());
     tell(fact::key::RELEASE, turn.to.as_str().into());
-    let facts = Facts { turn, decided_at, server, build, plan_digest };
-    Ok(Seam { cx: Deploy { inputs, ports, facts, made: Made::default().into() }, decision })
+    let facts = Facts { turn, commit: source.commit, decided_at, server, build, plan_digest };
+    Ok(Seam { cx: Deploy { inputs, source: sought, ports, facts, made: Made::default().into() }, decision })
 }
 
-fn decide(inputs: &typed::Deploy, plan: &Sha256Digest) -> Decision {
+/// Whether to go on, by what somebody wrote into `approval` and the plan that there is now.
+pub fn decide(inputs: &typed::Target, plan: &Sha256Digest) -> Decision {
     if inputs.plan_only {
         return Decision::Plan { because: "plan-only is true".to_owned() };
     }
@@ -70,7 +72,8 @@ fn decide(inputs: &typed::Deploy, plan: &Sha256Digest) -> Decision {
 
 /// What the approval is bound to: everything that decides the effect, and nothing that only decides the time.
 fn plan_digest(
-    inputs: &typed::Deploy,
+    inputs: &typed::Target,
+    source: &typed::Source,
     turn: &Move,
     server: &super::context::ServerFacts,
     build: Option<&super::context::Build>,
@@ -84,7 +87,7 @@ fn plan_digest(
         "env-file": inputs.layout.env_file(),
         "url": inputs.site.url.as_str(),
         "from": turn.from,
-        "sha": inputs.commit,
+        "sha": source.commit,
         "build": build.map(|build| serde_json::json!({
             "run": build.run.id,
             "attempt": build.run.attempt,

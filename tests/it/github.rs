@@ -408,7 +408,7 @@ async fn the_newest_run_decides_and_an_older_good_one_is_named() {
     assert!(ran.failure().hint.as_deref().is_some_and(|hint| hint.contains("run 4711 of the same commit succeeded")));
 
     let mut stage = Stage::with_github(&github);
-    stage.inputs.build.run_id = Some(4711);
+    stage.source.build.run_id = Some(4711);
     let ran = stage.survey(artifact::look).await;
     assert_eq!(ran.found.build.map(|build| build.run.id), Some(4711));
 }
@@ -427,7 +427,7 @@ async fn f3_a_named_run_must_be_one_of_ours() {
         let github = built();
         github.edit_run(4711, spoil);
         let mut stage = Stage::with_github(&github);
-        stage.inputs.build.run_id = Some(4711);
+        stage.source.build.run_id = Some(4711);
         let ran = stage.survey(artifact::look).await;
         assert!(ran.failure().cause.starts_with(&format!("build run 4711 cannot be used: {why}")), "{}", ran.failure());
         assert_eq!(ran.failure().kind, FailureKind::Refused);
@@ -445,14 +445,14 @@ async fn runs_of_strangers_do_not_hide_our_own() {
 #[tokio::test]
 async fn a_run_or_a_workflow_that_does_not_exist_is_a_wrong_input() {
     let mut stage = Stage::with_github(&built());
-    stage.inputs.build.run_id = Some(1);
+    stage.source.build.run_id = Some(1);
     let github = built();
     stage.github = Stage::with_github(&github).github;
     let ran = stage.survey(artifact::look).await;
     assert_eq!((ran.failure().cause.as_str(), ran.outcome.exit_code()), ("there is no run 1 in this repository", 2));
 
     let mut stage = Stage::with_github(&github);
-    stage.inputs.build.workflow = "nope.yml".into();
+    stage.source.build.workflow = "nope.yml".into();
     let ran = stage.survey(artifact::look).await;
     assert!(ran.failure().cause.starts_with("there is no workflow `nope.yml`"), "{}", ran.failure());
     assert_eq!(ran.outcome.exit_code(), 2);

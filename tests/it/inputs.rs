@@ -162,31 +162,37 @@ impl Start {
 #[test]
 fn a_release_needs_six_inputs_and_the_rest_has_the_documented_defaults() {
     let deploy = Start::release().deploy();
-    assert_eq!(deploy.environment.as_str(), "staging");
-    assert_eq!(deploy.approval, Approval::Missing);
-    assert_eq!(deploy.phrase, "STAGING-TEST FREIGEGEBEN");
-    assert!(!deploy.plan_only);
-    assert_eq!(deploy.commit.as_str(), SHA);
-    assert_eq!((deploy.github.owner.as_str(), deploy.github.repository.as_str()), ("acme", "shop"));
-    assert_eq!(deploy.build.workflow, "build-artifacts.yml");
-    assert_eq!(deploy.build.run_id, None);
-    assert_eq!(deploy.build.artifact_name, format!("deployment-bundle-{SHA}"));
-    assert_eq!((deploy.build.wait_attempts, deploy.build.wait_interval), (18, Duration::from_secs(10)));
-    assert_eq!((deploy.ssh.user.as_str(), deploy.ssh.port), ("deploy", 22));
-    assert_eq!(deploy.layout.env_file().as_str(), "/var/www/app/shared/.env/staging.env");
-    assert_eq!(deploy.site.route, Route::Direct);
-    assert_eq!(deploy.health.paths, ["/health", "/api/health-check", "/healthcheck.php"]);
-    assert_eq!(deploy.health.expect, ["ok", "healthy", "pass", "up"]);
+    assert_eq!(deploy.target.environment.as_str(), "staging");
+    assert_eq!(deploy.target.approval, Approval::Missing);
+    assert_eq!(deploy.target.phrase, "STAGING-TEST FREIGEGEBEN");
+    assert!(!deploy.target.plan_only);
+    assert_eq!(deploy.source.commit.as_str(), SHA);
+    assert_eq!((deploy.source.github.owner.as_str(), deploy.source.github.repository.as_str()), ("acme", "shop"));
+    assert_eq!(deploy.source.build.workflow, "build-artifacts.yml");
+    assert_eq!(deploy.source.build.run_id, None);
+    assert_eq!(deploy.source.build.artifact_name, format!("deployment-bundle-{SHA}"));
+    assert_eq!((deploy.source.build.wait_attempts, deploy.source.build.wait_interval), (18, Duration::from_secs(10)));
+    assert_eq!((deploy.target.ssh.user.as_str(), deploy.target.ssh.port), ("deploy", 22));
+    assert_eq!(deploy.target.layout.env_file().as_str(), "/var/www/app/shared/.env/staging.env");
+    assert_eq!(deploy.target.site.route, Route::Direct);
+    assert_eq!(deploy.target.health.paths, ["/health", "/api/health-check", "/healthcheck.php"]);
+    assert_eq!(deploy.target.health.expect, ["ok", "healthy", "pass", "up"]);
     assert_eq!(
-        (deploy.health.attempts, deploy.health.interval, deploy.health.grace),
+        (deploy.target.health.attempts, deploy.target.health.interval, deploy.target.health.grace),
         (6, Duration::from_secs(5), Duration::from_secs(15))
     );
-    assert_eq!((deploy.server.php.as_str(), deploy.server.fpm_service), ("php", None));
-    assert_eq!((deploy.server.keep_releases, deploy.server.keep_backups, deploy.server.migrate), (5, 5, true));
-    assert_eq!(deploy.server.confirm_within, Duration::from_secs(300));
-    assert_eq!(deploy.server.shared, ["storage", "public/uploads"]);
-    assert_eq!(deploy.run.url.as_deref(), Some("https://github.com/acme/shop/actions/runs/4711"));
-    assert_eq!((deploy.run.id, deploy.run.attempt, deploy.run.actor.as_deref()), (Some(4711), Some(2), Some("ada")));
+    assert_eq!((deploy.target.server.php.as_str(), deploy.target.server.fpm_service), ("php", None));
+    assert_eq!(
+        (deploy.target.server.keep_releases, deploy.target.server.keep_backups, deploy.target.server.migrate),
+        (5, 5, true)
+    );
+    assert_eq!(deploy.target.server.confirm_within, Duration::from_secs(300));
+    assert_eq!(deploy.target.server.shared, ["storage", "public/uploads"]);
+    assert_eq!(deploy.target.run.url.as_deref(), Some("https://github.com/acme/shop/actions/runs/4711"));
+    assert_eq!(
+        (deploy.target.run.id, deploy.target.run.attempt, deploy.target.run.actor.as_deref()),
+        (Some(4711), Some(2), Some("ada"))
+    );
     assert!(Start::release().warnings().is_empty());
 }
 
@@ -272,21 +278,21 @@ fn stages_that_cannot_run_say_so() {
 fn a_flag_beats_a_variable_beats_the_policy_beats_the_default() {
     let policy = "ssh-user: from-top\nphp: php8.1\nkeep-releases: 7\nenvironments:\n  staging:\n    ssh-user: from-section\n  production:\n    php: php8.4\n";
     let start = Start::release().policy(policy);
-    assert_eq!(start.deploy().ssh.user, "from-section");
-    assert_eq!(start.deploy().server.php, "php8.1");
-    assert_eq!(start.deploy().server.keep_releases, 7);
+    assert_eq!(start.deploy().target.ssh.user, "from-section");
+    assert_eq!(start.deploy().target.server.php, "php8.1");
+    assert_eq!(start.deploy().target.server.keep_releases, 7);
     let start = start.variable("GATED_DEPLOY_SSH_USER", "from-shell");
-    assert_eq!(start.deploy().ssh.user, "from-shell");
+    assert_eq!(start.deploy().target.ssh.user, "from-shell");
     let start = start.input("ssh-user", "from-with");
-    assert_eq!(start.deploy().ssh.user, "from-with");
+    assert_eq!(start.deploy().target.ssh.user, "from-with");
     let start = start.args(&["deploy-staging", "--ssh-user", "from-flag"]);
-    assert_eq!(start.deploy().ssh.user, "from-flag");
+    assert_eq!(start.deploy().target.ssh.user, "from-flag");
 }
 
 #[test]
 fn a_variable_may_have_underscores_for_shells_that_cannot_export_hyphens() {
     let start = Start::release().without_variable("INPUT_SSH-USER").variable("INPUT_SSH_USER", "shell");
-    assert_eq!(start.deploy().ssh.user, "shell");
+    assert_eq!(start.deploy().target.ssh.user, "shell");
 }
 
 #[test]
@@ -330,11 +336,11 @@ fn a_laptop_gives_flags_and_secrets_by_file_or_variable() {
     let home = start.workspace.path().join("keys");
     let start = start.variable("HOME", home);
     let deploy = start.deploy();
-    assert_eq!(deploy.health.paths, ["/up", "/health?full=1"]);
-    assert_eq!(deploy.site.route, Route::Tunnel { host: "127.0.0.1".to_owned(), port: 8443 });
-    assert_eq!(deploy.layout.base().as_str(), "/var/www/app");
-    assert_eq!(deploy.run.actor.as_deref(), Some("ada"));
-    assert!(deploy.plan_only && !deploy.server.migrate);
+    assert_eq!(deploy.target.health.paths, ["/up", "/health?full=1"]);
+    assert_eq!(deploy.target.site.route, Route::Tunnel { host: "127.0.0.1".to_owned(), port: 8443 });
+    assert_eq!(deploy.target.layout.base().as_str(), "/var/www/app");
+    assert_eq!(deploy.target.run.actor.as_deref(), Some("ada"));
+    assert!(deploy.target.plan_only && !deploy.target.server.migrate);
     let inputs = start.run();
     assert_eq!(inputs.common.style, Style::Plain);
     assert!(inputs.common.mask_commands().is_empty(), "only the runner knows masks");
@@ -428,11 +434,11 @@ fn f3_a_build_that_started_the_run_names_commit_and_run() {
     let payload = serde_json::json!({"action": "completed", "workflow_run": {"id": 19011797015_u64, "head_sha": OTHER_SHA, "conclusion": "success"}});
     let start = Start::release().event("workflow_run", payload);
     let deploy = start.deploy();
-    assert_eq!(deploy.commit.as_str(), OTHER_SHA, "GITHUB_SHA is the default branch's head for this event");
-    assert_eq!(deploy.build.run_id, Some(19011797015));
-    assert_eq!(deploy.build.artifact_name, format!("deployment-bundle-{OTHER_SHA}"));
+    assert_eq!(deploy.source.commit.as_str(), OTHER_SHA, "GITHUB_SHA is the default branch's head for this event");
+    assert_eq!(deploy.source.build.run_id, Some(19011797015));
+    assert_eq!(deploy.source.build.artifact_name, format!("deployment-bundle-{OTHER_SHA}"));
     let other = start.input("sha", SHA).deploy();
-    assert_eq!((other.commit.as_str(), other.build.run_id), (SHA, None), "that run built another commit");
+    assert_eq!((other.source.commit.as_str(), other.source.build.run_id), (SHA, None), "that run built another commit");
 }
 
 #[test]
@@ -472,7 +478,7 @@ fn f2_an_unsupported_event_is_an_error_and_never_a_skip() {
     let start = |event: &str| Start::release().variable("GITHUB_EVENT_NAME", event);
     assert_snapshot!(start("pull_request").problems(), @"event: `pull_request` cannot start deploy-staging; deploy-staging starts on `workflow_dispatch`, `workflow_run`, `push`, or is called from a workflow that starts on one of them");
     assert_snapshot!(start("schedule").problems(), @"event: `schedule` cannot start deploy-staging; deploy-staging starts on `workflow_dispatch`, `workflow_run`, `push`, or is called from a workflow that starts on one of them");
-    assert_eq!(start("push").deploy().commit.as_str(), SHA);
+    assert_eq!(start("push").deploy().source.commit.as_str(), SHA);
     assert_snapshot!(start("push").variable("GITHUB_SHA", "0".repeat(40)).problems(), @"GITHUB_SHA: `0000000000000000000000000000000000000000` is the commit of a deleted branch; give the commit in the input `sha`");
     assert_eq!(
         Start::in_actions("build-gate").variable("GITHUB_EVENT_NAME", "schedule").build_gate().event.as_deref(),
@@ -483,15 +489,15 @@ fn f2_an_unsupported_event_is_an_error_and_never_a_skip() {
 #[test]
 fn approval_is_read_against_the_phrase_of_the_environment() {
     let start = Start::release().input("approval", " STAGING-TEST FREIGEGEBEN 3f9a1c2e\n");
-    assert_eq!(start.deploy().approval, Approval::Given { plan_digest: Some("3f9a1c2e".to_owned()) });
+    assert_eq!(start.deploy().target.approval, Approval::Given { plan_digest: Some("3f9a1c2e".to_owned()) });
     assert!(matches!(
-        Start::release().input("approval", "staging-test freigegeben").deploy().approval,
+        Start::release().input("approval", "staging-test freigegeben").deploy().target.approval,
         Approval::Wrong { .. }
     ));
     let policy = "approval-needs-digest: true\nenvironments:\n  staging:\n    approval-phrase: LET IT GO\n";
     let start = Start::release().policy(policy).input("approval", "LET IT GO");
     assert_snapshot!(start.problems(), @"approval: `LET IT GO` has no plan digest, and the policy asks for one; run it without approval first, and take the phrase with the digest from the end of the plan");
-    assert_eq!(start.input("approval", "LET IT GO 3f9a1c2e").deploy().phrase, "LET IT GO");
+    assert_eq!(start.input("approval", "LET IT GO 3f9a1c2e").deploy().target.phrase, "LET IT GO");
 }
 
 #[test]
@@ -522,15 +528,15 @@ environments:
     \"php\": 'php8.3'
 ";
     let deploy = Start::release().input("ssh-host", "").policy(policy).deploy();
-    assert_eq!(deploy.health.paths, ["/up", "/ready"]);
-    assert_eq!(deploy.health.expect, ["ready"]);
+    assert_eq!(deploy.target.health.paths, ["/up", "/ready"]);
+    assert_eq!(deploy.target.health.expect, ["ready"]);
     assert_eq!(
-        (deploy.health.interval, deploy.server.confirm_within),
+        (deploy.target.health.interval, deploy.target.server.confirm_within),
         (Duration::from_secs(2), Duration::from_secs(600))
     );
-    assert_eq!((deploy.server.keep_releases, deploy.server.php.as_str()), (3, "php8.3"));
-    assert_eq!(deploy.server.shared, ["storage"]);
-    assert!(deploy.health.repair && !deploy.server.migrate);
+    assert_eq!((deploy.target.server.keep_releases, deploy.target.server.php.as_str()), (3, "php8.3"));
+    assert_eq!(deploy.target.server.shared, ["storage"]);
+    assert!(deploy.target.health.repair && !deploy.target.server.migrate);
 }
 
 #[test]
@@ -595,7 +601,7 @@ fn a_policy_that_is_no_yaml_is_told_with_its_line() {
         .collect();
     assert_snapshot!(policy(&format!("a: &a [x]\n{bomb}")), @"config: is too deep or repeats too much: repetition limit exceeded; write it without anchors (.github/gated-deploy.yml)");
     assert_snapshot!(policy(&format!("a: {}\n", "[".repeat(5000))), @"config: is too deep or repeats too much: recursion limit exceeded; write it without anchors (.github/gated-deploy.yml:1)");
-    assert_eq!(Start::release().policy("").deploy().ssh.user, "deploy");
+    assert_eq!(Start::release().policy("").deploy().target.ssh.user, "deploy");
 }
 
 #[test]
@@ -611,7 +617,7 @@ fn the_policy_file_must_be_there_when_it_is_named_and_lie_in_the_workspace() {
     assert_snapshot!(start.problems(), @"config: `linked.yml` leaves the workspace; write a path inside of it, such as `.`, or `build/app`");
     let start = Start::release().file("ops/deploy.yml", "ssh-user: ops\n");
     let absolute = start.workspace.path().join("ops/deploy.yml").display().to_string();
-    assert_eq!(start.input("config", &absolute).deploy().ssh.user, "ops");
+    assert_eq!(start.input("config", &absolute).deploy().target.ssh.user, "ops");
 }
 
 #[test]
@@ -622,7 +628,7 @@ fn f45_a_mistyped_environment_does_not_fall_back_to_common_settings() {
     let start = Start::release().input("ssh-host", "").policy(policy).input("environment", "qa");
     let deploy = start.deploy();
     assert_eq!(
-        (deploy.ssh.host.as_str(), deploy.layout.env_file().as_str()),
+        (deploy.target.ssh.host.as_str(), deploy.target.layout.env_file().as_str()),
         ("qa.example.com", "/var/www/app/shared/.env/qa.env")
     );
     assert_snapshot!(Start::release().input("environment", "production").problems(), @"environment: `production` is not where deploy-staging releases to; production has a stage of its own, deploy-production");
@@ -687,7 +693,7 @@ fn build_gate_resolves_its_folders_in_the_workspace() {
 fn the_server_is_given_time_to_hear_of_a_healthy_release() {
     let start = Start::release().input("health-attempts", "60").input("health-interval", "10s");
     assert_snapshot!(start.problems(), @"confirm-within: `5m` is shorter than grace-period plus health-attempts times health-interval; make it at least 615s, or ask less often");
-    assert_eq!(start.input("confirm-within", "11m").deploy().server.confirm_within, Duration::from_secs(660));
+    assert_eq!(start.input("confirm-within", "11m").deploy().target.server.confirm_within, Duration::from_secs(660));
 }
 
 #[test]
@@ -801,10 +807,10 @@ fn the_example_policy_is_all_that_a_step_with_three_secrets_needs() {
         .policy(include_str!("../../examples/gated-deploy.yml"));
     let deploy = start.deploy();
     assert_eq!(
-        (deploy.ssh.host.as_str(), deploy.site.url.as_str()),
+        (deploy.target.ssh.host.as_str(), deploy.target.site.url.as_str()),
         ("staging.example.com", "https://staging.example.com/")
     );
-    assert_eq!(deploy.layout.base().as_str(), "/var/www/shop");
+    assert_eq!(deploy.target.layout.base().as_str(), "/var/www/shop");
     assert!(start.warnings().is_empty());
 }
 

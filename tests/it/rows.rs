@@ -79,7 +79,8 @@ pub(crate) fn bundle(commit: &CommitSha, files: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// Everything that a row needs, to be changed before it runs.
 pub(crate) struct Stage {
-    pub(crate) inputs: typed::Deploy,
+    pub(crate) inputs: typed::Target,
+    pub(crate) source: typed::Source,
     pub(crate) github: Rc<dyn Github>,
     pub(crate) site: Rc<dyn Site>,
     pub(crate) clock: Rc<Patience>,
@@ -105,6 +106,7 @@ impl Stage {
     fn new(github: Rc<dyn Github>, site: Rc<dyn Site>, clock: Rc<Patience>) -> Self {
         Self {
             inputs: inputs(),
+            source: source(),
             github,
             site,
             clock,
@@ -117,7 +119,8 @@ impl Stage {
 
     /// Runs one row before the seam.
     pub(crate) async fn survey(self, act: impl Act<Survey> + 'static) -> Ran {
-        let survey = Survey { inputs: Rc::new(self.inputs.clone()), ports: self.ports(), found: self.found.into() };
+        let (inputs, source) = (Rc::new(self.inputs.clone()), Some(Rc::new(self.source.clone())));
+        let survey = Survey { inputs, source, ports: self.ports(), found: self.found.into() };
         let rows = vec![observe("row", "The row", act).into()];
         let table: Table<Survey, ()> = Table { survey: rows, release: Vec::new() };
         let story = Story::default();
@@ -141,13 +144,14 @@ impl Stage {
         let to = "20261124_110000-acb5820c".parse().expect("a release name");
         let facts = Facts {
             turn: Move { from, to },
+            commit: self.source.commit.clone(),
             decided_at: DateTime::<Utc>::UNIX_EPOCH,
             server: self.server.clone(),
             build: self.found.build.clone(),
             plan_digest: Sha256Digest::of("the plan"),
         };
-        let deploy =
-            Deploy { inputs: Rc::new(self.inputs.clone()), ports: self.ports(), facts, made: self.made.into() };
+        let (inputs, source) = (Rc::new(self.inputs.clone()), Some(Rc::new(self.source.clone())));
+        let deploy = Deploy { inputs, source, ports: self.ports(), facts, made: self.made.into() };
         let made = Rc::new(RefCell::new(Made::default()));
         let rows = vec![row.into(), check("peek", "Look at what was made", Peek(made.clone())).into()];
         let table: Table<(), Deploy> = Table { survey: Vec::new(), release: rows };
@@ -160,7 +164,7 @@ impl Stage {
     fn ports(&self) -> Ports {
         Ports {
             shell: Rc::new(Untouched),
-            github: self.github.clone(),
+            github: Some(self.github.clone()),
             site: self.site.clone(),
             clock: self.clock.clone(),
             scratch: self.scratch.path().to_owned(),
@@ -274,13 +278,8 @@ pub(crate) fn api(github: &GitHub, clock: Rc<dyn Clock>) -> Api {
     Api::new(repository, &Secret::new(github.token()), clock).expect("a client for the lab's GitHub")
 }
 
-fn inputs() -> typed::Deploy {
-    let base: RemotePath = "/var/www/app".parse().expect("an absolute path");
-    typed::Deploy {
-        environment: "staging".parse().expect("an environment's name"),
-        approval: Approval::Given { plan_digest: None },
-        phrase: "STAGING-TEST FREIGEGEBEN".to_owned(),
-        plan_only: false,
+fn source() -> typed::Source {
+    typed::Source {
         commit: commit(),
         github: typed::GithubAccess {
             api_url: "http://127.0.0.1:1".parse().expect("a URL"),
@@ -295,6 +294,16 @@ fn inputs() -> typed::Deploy {
             wait_attempts: 4,
             wait_interval: Duration::from_secs(10),
         },
+    }
+}
+
+fn inputs() -> typed::Target {
+    let base: RemotePath = "/var/www/app".parse().expect("an absolute path");
+    typed::Target {
+        environment: "staging".parse().expect("an environment's name"),
+        approval: Approval::Given { plan_digest: None },
+        phrase: "STAGING-TEST FREIGEGEBEN".to_owned(),
+        plan_only: false,
         ssh: typed::SshAccess {
             host: "staging.example.test".to_owned(),
             port: 22,

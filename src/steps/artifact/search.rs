@@ -56,14 +56,14 @@ impl fmt::Display for Absent {
 
 /// What to look for. `Err` of its functions is final: waiting would not help.
 pub(super) struct Search<'a> {
-    inputs: &'a typed::Deploy,
+    inputs: &'a typed::Source,
     github: &'a dyn Github,
     run_id: Option<u64>,
 }
 
 impl<'a> Search<'a> {
     /// `run_id` is the run to look at, if it is known.
-    pub(super) fn new(inputs: &'a typed::Deploy, github: &'a dyn Github, run_id: Option<u64>) -> Self {
+    pub(super) fn new(inputs: &'a typed::Source, github: &'a dyn Github, run_id: Option<u64>) -> Self {
         Self { inputs, github, run_id }
     }
 
