@@ -40,6 +40,8 @@ pub mod key {
     pub const ASSETS: &str = "assets";
     /// [`BackupFact`](super::BackupFact)
     pub const BACKUP: &str = "backup";
+    /// [`Staging`](super::Staging)
+    pub const STAGING: &str = "staging";
     /// [`Migrations`](super::Migrations)
     pub const MIGRATIONS: &str = "migrations";
     /// [`Services`](super::Services)
@@ -148,6 +150,31 @@ pub struct BackupFile {
     pub sha256: Sha256Digest,
     /// What the check counted: entries of an archive, tables of a dump.
     pub counted: String,
+}
+
+/// What staging has shown of the commit that goes to production.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staging {
+    pub commit: CommitSha,
+    /// The release that staging confirmed, where its ledger could be read.
+    pub release: Option<ReleaseName>,
+    pub bundle_sha256: Option<Sha256Digest>,
+    /// When it was confirmed there: RFC 3339, UTC.
+    pub since: Option<String>,
+    /// Seconds since then, and how many the policy asks for.
+    pub stable_seconds: Option<i64>,
+    pub needed_seconds: u64,
+    /// What each place that was asked said.
+    pub said: Vec<StagingSays>,
+    /// What speaks against a release; empty for GO.
+    pub against: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagingSays {
+    /// "the ledger on its server", "its site", "its workflow".
+    pub place: String,
+    pub text: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,16 +5,34 @@
 use crate::{
     engine::{
         Table,
-        step::{change, check, commit, hold, no_undo, observe, release, undo, within},
+        step::{Entry, change, check, commit, hold, no_undo, observe, release, undo, within},
     },
     steps::{
         artifact, backup, cache,
         context::{Deploy, Survey},
         current, database, ledger, lock, probe,
         remote::{by_hand, previewed},
-        retention, server, services, tree, workers,
+        retention, server, services, staging, tree, workers,
     },
 };
+
+/// The same for production, which takes only what staging has proven.
+pub fn production() -> Table<Survey, Deploy> {
+    let mut table = table();
+    let after = |rows: &[Entry<Deploy>], row: &str| {
+        rows.iter().position(|entry| entry.has(row)).map_or(rows.len(), |at| at + 1)
+    };
+    table.survey.insert(
+        1,
+        observe("staging-evidence", "22 Staging is healthy, and has proven this commit", staging::evidence).into(),
+    );
+    let fetched = after(&table.release, "fetch-bundle");
+    table.release.insert(
+        fetched,
+        check("same-bundle", "22 It is the bundle that staging confirmed", staging::same_bundle).into(),
+    );
+    table
+}
 
 #[rustfmt::skip]
 pub fn table() -> Table<Survey, Deploy> {

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+pub use self::search::github_failure;
 use self::search::{Absent, Look, Search};
 use super::{
     build::{

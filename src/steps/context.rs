@@ -8,7 +8,7 @@ use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
         bundle::{Bundle, Manifest, Verified},
-        fact::BundleFact,
+        fact::{self, BundleFact},
     },
     inputs::typed,
     ports::{
@@ -36,8 +36,18 @@ pub struct Survey {
     pub inputs: Rc<typed::Target>,
     /// `None` where nothing new is released.
     pub source: Option<Rc<typed::Source>>,
+    /// Only production looks at it.
+    pub staging: Option<Rc<Staging>>,
     pub ports: Ports,
     pub found: RefCell<Found>,
+}
+
+/// Staging, as production asks it: another site and perhaps another server.
+pub struct Staging {
+    pub inputs: typed::Staging,
+    pub site: Rc<dyn Site>,
+    /// `None` where the policy does not say how to reach its server.
+    pub shell: Option<Rc<dyn Shell>>,
 }
 
 /// What the survey rows found so far.
@@ -46,6 +56,8 @@ pub struct Found {
     /// The build run and its artifact, where they are there already; row 9 waits for them otherwise.
     pub build: Option<Build>,
     pub server: Option<ServerFacts>,
+    /// What staging has proven, for production.
+    pub staging: Option<fact::Staging>,
 }
 
 /// A successful build with its artifact.
@@ -95,6 +107,8 @@ pub struct Facts {
     pub decided_at: DateTime<Utc>,
     pub server: ServerFacts,
     pub build: Option<Build>,
+    /// What staging has proven; `None` where nobody asked.
+    pub staging: Option<fact::Staging>,
     pub plan_digest: Sha256Digest,
 }
 

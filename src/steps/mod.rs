@@ -17,5 +17,6 @@ pub mod server;
 pub mod services;
 pub mod settle;
 pub mod smoke;
+pub mod staging;
 pub mod tree;
 pub mod workers;
