@@ -4,11 +4,12 @@ use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
 use chrono::{DateTime, Utc};
 
+use super::server::Looked;
 use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
         bundle::{Bundle, Manifest, Verified},
-        fact::BundleFact,
+        fact::{BundleFact, Finding},
     },
     inputs::typed,
     ports::{
@@ -45,7 +46,14 @@ pub struct Survey {
 pub struct Found {
     /// The build run and its artifact, where they are there already; row 9 waits for them otherwise.
     pub build: Option<Build>,
+    /// What the server said, whether or not it will do.
+    pub looked: Option<Rc<Looked>>,
+    /// What a release may build on; only where nothing stood in the way.
     pub server: Option<ServerFacts>,
+    /// Of the bundle, where it was read already.
+    pub manifest: Option<Rc<Manifest>>,
+    /// What the pre-flight looked at, in order.
+    pub findings: Vec<Finding>,
 }
 
 /// A successful build with its artifact.

@@ -11,7 +11,7 @@ use crate::{
 pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
     let source = survey.source()?.clone();
     let Survey { inputs, source: sought, ports, found } = survey;
-    let Found { build, server } = found.into_inner();
+    let Found { build, server, .. } = found.into_inner();
     let server = server.ok_or_else(|| Failure::bug("planning the release", "nobody looked at the server"))?;
     let decided_at = ports.clock.now();
     let to = ReleaseName::new(decided_at, &source.commit);
