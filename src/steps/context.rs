@@ -56,6 +56,14 @@ pub struct Found {
     pub findings: Vec<Finding>,
 }
 
+impl Found {
+    /// Whether somebody looked, and there is no `current`.
+    pub fn nothing_is_live(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.current.is_none())
+            || self.looked.as_ref().is_some_and(|looked| looked.current().is_none())
+    }
+}
+
 /// A successful build with its artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
