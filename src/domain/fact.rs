@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitSha, ReleaseName, Sha256Digest};
+use super::{CommitSha, ReleaseName, Sha256Digest, StepId};
 
 /// The keys. What type stands under each is said beside it.
 pub mod key {
@@ -50,6 +50,8 @@ pub mod key {
     pub const SWITCH: &str = "switch";
     /// [`Sha256Digest`](super::Sha256Digest)
     pub const PLAN_DIGEST: &str = "plan-digest";
+    /// `Vec` of [`Finding`](super::Finding): what a pre-flight looked at, so far
+    pub const FINDINGS: &str = "findings";
     /// `bool`: whether the rows after the seam were allowed to run
     pub const EXECUTED: &str = "executed";
     /// `String`: path of the ledger on the server
@@ -197,4 +199,29 @@ pub struct Switch {
     pub to: ReleaseName,
     /// How long the rename took on the server, in microseconds, if the server could measure it.
     pub took_us: Option<u64>,
+}
+
+/// One thing that was looked at, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The row that looked.
+    pub step: StepId,
+    /// What was looked at: "sudo -n nginx -t", "shared/storage".
+    pub check: String,
+    pub found: String,
+    pub judgement: Judgement,
+    /// What to type or change, where it is not as it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// What a finding means for a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Judgement {
+    Passed,
+    /// To be looked at; a release can do with it.
+    Warned,
+    /// Stands in the way of a release.
+    Failed,
 }

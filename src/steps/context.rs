@@ -4,11 +4,12 @@ use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
 use chrono::{DateTime, Utc};
 
+use super::server::Looked;
 use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
         bundle::{Bundle, Manifest, Verified},
-        fact::{self, BundleFact},
+        fact::{self, BundleFact, Finding},
     },
     inputs::typed,
     ports::{
@@ -55,9 +56,24 @@ pub struct Staging {
 pub struct Found {
     /// The build run and its artifact, where they are there already; row 9 waits for them otherwise.
     pub build: Option<Build>,
+    /// What the server said, whether or not it will do.
+    pub looked: Option<Rc<Looked>>,
+    /// What a release may build on; only where nothing stood in the way.
     pub server: Option<ServerFacts>,
     /// What staging has proven, for production.
     pub staging: Option<fact::Staging>,
+    /// Of the bundle, where it was read already.
+    pub manifest: Option<Rc<Manifest>>,
+    /// What the pre-flight looked at, in order.
+    pub findings: Vec<Finding>,
+}
+
+impl Found {
+    /// Whether somebody looked, and there is no `current`.
+    pub fn nothing_is_live(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.current.is_none())
+            || self.looked.as_ref().is_some_and(|looked| looked.current().is_none())
+    }
 }
 
 /// A successful build with its artifact.

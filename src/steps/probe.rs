@@ -64,8 +64,7 @@ pub async fn round(
 
 /// Step 7, before anything changes: is the site well, and does our token work?
 pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
-    let nothing_live = cx.found.borrow().server.as_ref().is_some_and(|server| server.current.is_none());
-    if nothing_live {
+    if cx.found.borrow().nothing_is_live() {
         return Ok(Done::skipped("nothing is live yet"));
     }
     let (health, ports) = (&cx.inputs.health, &cx.ports);

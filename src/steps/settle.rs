@@ -14,7 +14,7 @@ use crate::{
 pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
     let source = survey.source()?.clone();
     let Survey { inputs, source: sought, staging: _, ports, found } = survey;
-    let Found { build, server, staging } = found.into_inner();
+    let Found { build, server, staging, .. } = found.into_inner();
     let server = server.ok_or_else(|| Failure::bug("planning the release", "nobody looked at the server"))?;
     let decided_at = ports.clock.now();
     let to = ReleaseName::new(decided_at, &source.commit);
