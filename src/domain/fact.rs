@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitSha, ReleaseName, Sha256Digest, StepId};
+use super::{CommitSha, ReleaseName, Sha256Digest, StepId, migration::Class};
 
 /// The keys. What type stands under each is said beside it.
 pub mod key {
@@ -40,6 +40,8 @@ pub mod key {
     pub const ASSETS: &str = "assets";
     /// [`BackupFact`](super::BackupFact)
     pub const BACKUP: &str = "backup";
+    /// [`Outlook`](super::Outlook)
+    pub const OUTLOOK: &str = "outlook";
     /// [`Staging`](super::Staging)
     pub const STAGING: &str = "staging";
     /// [`Migrations`](super::Migrations)
@@ -152,6 +154,68 @@ pub struct BackupFile {
     pub sha256: Sha256Digest,
     /// What the check counted: entries of an archive, tables of a dump.
     pub counted: String,
+}
+
+/// What a release would change, as far as that is known before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlook {
+    pub files: Option<FileDelta>,
+    /// In the order in which they would run.
+    pub migrations: Vec<PendingMigration>,
+    /// `None` before the first release.
+    pub backup: Option<BackupEstimate>,
+    /// Bytes free on the server.
+    pub free_bytes: u64,
+    /// The server's time to hear of a healthy release.
+    pub confirm_within_seconds: u64,
+}
+
+/// New release and live one, file by file. Folders that are linked from `shared/` are in neither.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDelta {
+    pub added: usize,
+    pub changed: usize,
+    /// `None` when the live release does not say what it was made of.
+    pub removed: Option<usize>,
+    /// Paths under `public/` that visitors can ask for now and not afterwards.
+    pub public_gone: Vec<String>,
+}
+
+impl FileDelta {
+    pub fn told(&self) -> String {
+        let gone = self.public_gone.len();
+        let vanish = match gone {
+            0 => "no public file vanishes".to_owned(),
+            1 => "1 public file vanishes".to_owned(),
+            _ => format!("{gone} public files vanish"),
+        };
+        match self.removed {
+            Some(removed) => {
+                format!("files: {} new, {} changed, {removed} gone; {vanish}", self.added, self.changed)
+            }
+            None => format!("files: the live release has no manifest to compare with; {vanish}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingMigration {
+    pub name: String,
+    /// Of its file in the bundle.
+    pub sha256: Option<Sha256Digest>,
+    /// The worst of its statements.
+    pub class: Class,
+    pub sql: Vec<String>,
+    /// Why not all of its SQL is known, if so.
+    pub problem: Option<String>,
+}
+
+/// Before compression, so that it errs on the safe side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupEstimate {
+    pub app_bytes: u64,
+    /// `None` when the database could not be asked.
+    pub database_bytes: Option<u64>,
 }
 
 /// What staging has shown of the commit that goes to production.

@@ -502,6 +502,7 @@ impl Reader<'_, '_> {
         let php = self.read("php", value::program);
         let fpm_service = self.read("php-fpm-service", value::service);
         let migrate = self.read("migrate", value::boolean);
+        let preview_sql = self.read("preview-sql", value::boolean);
         let keep_releases = self.count("keep-releases");
         let keep_backups = self.count("keep-backups");
         let confirm_within = self.duration("confirm-within");
@@ -510,6 +511,7 @@ impl Reader<'_, '_> {
             php: php?,
             fpm_service: fpm_service?,
             migrate: migrate?,
+            preview_sql: preview_sql?,
             keep_releases: keep_releases?,
             keep_backups: keep_backups?,
             confirm_within: confirm_within?,

@@ -327,6 +327,8 @@ pub static POLICY_KEYS: &[Input] = &[
         "The name of a GitHub environment. A run then counts as approved only if a reviewer of that environment, other than who started the run, has approved it; in addition to the phrase."),
     input("shared", Subject::Release, Kind::Folders, Preset::Is("storage\npublic/uploads"), SWITCHES,
         "The folders under shared/ that are linked into every release at the same place."),
+    input("preview-sql", Subject::Release, Kind::Boolean, Preset::Is("true"), DEPLOYS,
+        "Whether the plan says which SQL pending migrations would run. For that they are called in the live release while its database connection only notes down what it is asked, as `migrate --pretend` does; what they do beside the database they really do. `false` names them only."),
     input("health-expect", Subject::Site, Kind::Words, Preset::Is("ok\nhealthy\npass\nup"), SERVERS,
         "What the `status` field of a JSON answer, or a whole plain answer, may say. Case does not count."),
     input("repair", Subject::Site, Kind::Boolean, Preset::Is("false"), DEPLOYS,

@@ -82,6 +82,17 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
         }
         None => vec![format!("nothing is live; the database, if it has tables, into {dir}/database.sql.gz")],
     };
+    if let Some(estimate) = cx.facts.outlook.as_ref().and_then(|outlook| outlook.backup.as_ref()) {
+        let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+        let database = estimate
+            .database_bytes
+            .map_or_else(|| "a database of unknown size".to_owned(), |bytes| format!("{} of tables", mb(bytes)));
+        lines.push(format!(
+            "at most {} of files and {database} before compression; {} are free",
+            mb(estimate.app_bytes),
+            mb(cx.facts.server.free_bytes)
+        ));
+    }
     if cx.inputs.server.backup_nginx {
         lines.push(format!("/etc/nginx into {dir}/nginx.tar.gz"));
     }

@@ -60,6 +60,10 @@ pub struct Found {
     pub looked: Option<Rc<Looked>>,
     /// What a release may build on; only where nothing stood in the way.
     pub server: Option<ServerFacts>,
+    /// The bundle, where it was fetched already.
+    pub opened: Option<Opened>,
+    /// What the release would change.
+    pub outlook: Option<Rc<fact::Outlook>>,
     /// What staging has proven, for production.
     pub staging: Option<fact::Staging>,
     /// Of the bundle, where it was read already.
@@ -74,6 +78,16 @@ impl Found {
         self.server.as_ref().is_some_and(|server| server.current.is_none())
             || self.looked.as_ref().is_some_and(|looked| looked.current().is_none())
     }
+}
+
+/// A bundle that lies on the runner, compared with every digest that is known and read whole.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The artifact that it came from.
+    pub artifact: Artifact,
+    pub bundle: Rc<Bundle<Verified>>,
+    pub manifest: Rc<Manifest>,
+    pub told: BundleFact,
 }
 
 /// A successful build with its artifact.
@@ -123,6 +137,7 @@ pub struct Facts {
     pub decided_at: DateTime<Utc>,
     pub server: ServerFacts,
     pub build: Option<Build>,
+    pub outlook: Option<Rc<fact::Outlook>>,
     /// What staging has proven; `None` where nobody asked.
     pub staging: Option<fact::Staging>,
     pub plan_digest: Sha256Digest,
@@ -142,6 +157,8 @@ pub struct Deploy {
 /// Things that rows after the seam hand to later rows. An undo never reads them: it is written from [`Facts`].
 #[derive(Debug, Default)]
 pub struct Made {
+    /// What was fetched before the seam.
+    pub opened: Option<Opened>,
     pub build: Option<Build>,
     pub bundle: Option<Rc<Bundle<Verified>>>,
     pub manifest: Option<Rc<Manifest>>,

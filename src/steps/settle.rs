@@ -14,7 +14,7 @@ use crate::{
 pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
     let source = survey.source()?.clone();
     let Survey { inputs, source: sought, staging: _, ports, found } = survey;
-    let Found { build, server, staging, .. } = found.into_inner();
+    let Found { build, server, staging, opened, outlook, .. } = found.into_inner();
     let server = server.ok_or_else(|| Failure::bug("planning the release", "nobody looked at the server"))?;
     let decided_at = ports.clock.now();
     let to = ReleaseName::new(decided_at, &source.commit);
@@ -28,7 +28,8 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
         ));
     }
     let turn = Move { from: server.current.clone(), to };
-    let plan_digest = plan_digest(&inputs, &source, &turn, &server, build.as_ref(), staging.as_ref());
+    let plan_digest =
+        plan_digest(&inputs, &source, &turn, &server, build.as_ref(), staging.as_ref(), outlook.as_deref());
     let decision = reviewed(decide(&inputs, &plan_digest), &inputs, &ports).await;
     let step = crate::domain::StepId::new("plan");
     let tell = |key: &str, value: serde_json::Value| {
@@ -37,8 +38,11 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
     tell(fact::key::PLAN_DIGEST, plan_digest.as_str().into());
     tell(fact::key::EXECUTED, matches!(decision, Decision::Go).into());
     tell(fact::key::RELEASE, turn.to.as_str().into());
-    let facts = Facts { turn, commit: source.commit, decided_at, server, build, staging, plan_digest };
-    Ok(Seam { cx: Deploy { inputs, source: sought, ports, facts, made: Made::default().into() }, decision })
+    let facts = Facts { turn, commit: source.commit, decided_at, server, build, outlook, staging, plan_digest };
+    Ok(Seam {
+        cx: Deploy { inputs, source: sought, ports, facts, made: Made { opened, ..Made::default() }.into() },
+        decision,
+    })
 }
 
 /// Whether to go on, by what somebody wrote into `approval` and the plan that there is now.
@@ -118,6 +122,7 @@ fn plan_digest(
     server: &super::context::ServerFacts,
     build: Option<&super::context::Build>,
     staging: Option<&fact::Staging>,
+    outlook: Option<&fact::Outlook>,
 ) -> Sha256Digest {
     let reload: Vec<String> = server.services.reload.iter().map(ToString::to_string).collect();
     let plan = serde_json::json!({
@@ -141,6 +146,10 @@ fn plan_digest(
         })),
         "php": server.php_version,
         "reload": reload,
+        "migrations": outlook.map(|outlook| {
+            let pending = outlook.migrations.iter().map(|migration| serde_json::json!([migration.name, migration.sha256]));
+            pending.collect::<Vec<_>>()
+        }),
         "migrate": inputs.server.migrate,
         "shared": inputs.server.shared,
         "keep": [inputs.server.keep_releases, inputs.server.keep_backups],

@@ -10,6 +10,7 @@ mod handbook;
 mod image;
 mod inputs;
 mod outline;
+mod plan;
 mod probe;
 mod production;
 mod refusals;

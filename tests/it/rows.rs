@@ -148,6 +148,7 @@ impl Stage {
             decided_at: DateTime::<Utc>::UNIX_EPOCH,
             server: self.server.clone(),
             build: self.found.build.clone(),
+            outlook: None,
             staging: None,
             plan_digest: Sha256Digest::of("the plan"),
         };
@@ -332,6 +333,7 @@ fn inputs() -> typed::Target {
             php: "php".to_owned(),
             fpm_service: None,
             migrate: true,
+            preview_sql: true,
             keep_releases: 5,
             keep_backups: 5,
             confirm_within: Duration::from_secs(300),
