@@ -406,7 +406,15 @@ impl Reader<'_, '_> {
         let probe = self.probe(environment);
         let grace = self.duration("grace-period");
         let repair = self.read("repair", value::boolean);
-        Some(HealthPolicy { grace: grace?, repair: repair?, ..probe? })
+        let max_downtime = self.duration("max-downtime");
+        let sample_rate = self.count("sample-rate");
+        Some(HealthPolicy {
+            grace: grace?,
+            repair: repair?,
+            max_downtime: max_downtime?,
+            sample_rate: sample_rate?,
+            ..probe?
+        })
     }
 
     /// How a site is asked, without what only a release needs.
@@ -426,6 +434,8 @@ impl Reader<'_, '_> {
             interval: interval?,
             grace: Duration::ZERO,
             repair: false,
+            max_downtime: Duration::ZERO,
+            sample_rate: 0,
         })
     }
 

@@ -11,6 +11,7 @@ mod image;
 mod inputs;
 mod outline;
 mod probe;
+mod receipt;
 mod refusals;
 mod reports;
 mod rows;
