@@ -98,14 +98,14 @@ impl Reader<'_, '_> {
     }
 
     fn duration(&mut self, name: &str) -> Option<Duration> {
-        match table::find(name).map(|input| input.kind) {
+        match table::find_policy_key(name).map(|input| input.kind) {
             Some(Kind::Duration { min, max }) => self.read(name, |text| value::duration(text, min, max)),
             _ => None,
         }
     }
 
     fn count<T: TryFrom<u64>>(&mut self, name: &str) -> Option<T> {
-        match table::find(name).map(|input| input.kind) {
+        match table::find_policy_key(name).map(|input| input.kind) {
             Some(Kind::Count { min, max }) => {
                 self.read(name, |text| value::count(text, min, max)).and_then(|count| count.try_into().ok())
             }

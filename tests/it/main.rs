@@ -3,6 +3,7 @@
 mod build;
 mod cancel;
 mod deploy;
+mod evidence;
 mod examples;
 mod failures;
 mod github;
