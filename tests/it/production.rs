@@ -1,7 +1,7 @@
 //! Production takes what staging has proven, and nothing else.
 
 use gated_deploy_lab::{
-    app::Variant,
+    app::{self, Variant},
     github::{Phase, Review, Run},
     runner::{Finished, Runner},
     server::{Environment, SEED_COMMIT, SEED_RELEASE},
@@ -93,6 +93,15 @@ fn what_staging_has_not_proven_is_refused() {
     story.lab.exec("mv /var/www/staging/current/public/index.php /root/").expect("breaking it");
     refused(&story, &story.production(&commit), &["staging is not well now: 1 of 3 endpoints", "/health: 404"]);
     story.lab.exec("mv /root/index.php /var/www/staging/current/public/").expect("mending it");
+
+    // The same commit, built again into another bundle.
+    let again = app::source(&commit, Variant::Healthy).expect("the tree");
+    again.write("public/built-again.txt", "later").expect("a file");
+    story.publish(&story.build(&commit, &again).expect("the build")).expect("the artifact");
+    let finished = story.production(&commit).run_binary(story.binary());
+    assert_ended(&finished, 1, "refused");
+    assert_says(&finished.summary, &["comparing the bundle with staging's", "staging confirmed", "built again since"]);
+    assert_eq!(served(&story), SEED_COMMIT);
 
     // Somebody points staging elsewhere by hand.
     story
