@@ -175,6 +175,8 @@ fn without_its_ledger_staging_is_known_by_its_site_and_its_workflow() {
     assert_says(&planned.summary, &["asked: its site, its workflow"]);
 
     story.github.add_run(run(2, "2026-01-05T10:00:00Z", "cancelled"));
+    // A run that waited in a queue and was replaced has touched nothing.
+    assert_ended(&runner.clone().input("approval", "").run_binary(story.binary()), 0, "planned");
     story.github.add_run(run(3, "2026-01-05T11:00:00Z", "failure"));
     refused(&story, &runner, &["a run of deploy-staging.yml has ended in failure since", "actions/runs/3"]);
     // Staging was repaired after that.
