@@ -56,6 +56,7 @@ pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning
     let stage = reader.read("stage", value::stage);
     let request = match stage {
         Some(Stage::BuildGate) => reader.build_gate().map(|request| Request::BuildGate(Box::new(request))),
+        Some(stage @ Stage::Preflight) => reader.deploy(stage).map(|request| Request::Preflight(Box::new(request))),
         Some(Stage::Smoke) => reader.smoke().map(|request| Request::Smoke(Box::new(request))),
         // Stages of a later version have been refused by now.
         Some(stage) => reader.deploy(stage).map(|request| Request::Deploy(Box::new(request))),

@@ -13,13 +13,13 @@ use super::{
     log::Log,
     markdown::{code, head, inline},
     plan, sections,
-    story::{Story, Subject},
+    story::{Row, RowState, Story, Subject},
     words,
 };
 use crate::{
     domain::{
         Outcome,
-        fact::{BackupFact, BundleFact, HealthReport, Score, Switch, key},
+        fact::{BackupFact, BundleFact, Finding, HealthReport, Judgement, Score, Switch, key},
         gate::GateReport,
     },
     engine::event::{Body, Event, Reader, Verdict},
@@ -108,8 +108,14 @@ pub fn document(story: &Story) -> serde_json::Value {
 /// The report as Markdown (pipeline.md, "Reports").
 pub fn render(story: &Story, setting: &Setting) -> String {
     let outcome = story.outcome.as_ref().map_or("unknown", Outcome::word);
-    // A look at a site has no gates, no link and no bundle: a heading for them would say that they were not reached.
-    let only_releases = ["Gate results", "Symlink before and after", "Release, commit and bundle"];
+    // A look has no link to switch, and one at a site alone has no bundle: a heading for them would say that they were not reached.
+    let left_out: &[&str] = match story.subject() {
+        Subject::Site => {
+            &["What was looked at", "Gate results", "Symlink before and after", "Release, commit and bundle"]
+        }
+        Subject::Preflight => &["Pre-conditions", "Health checks", "Symlink before and after"],
+        Subject::Bundle | Subject::Release => &["What was looked at"],
+    };
     let parts = [
         (
             "Executive summary",
@@ -120,13 +126,22 @@ pub fn render(story: &Story, setting: &Setting) -> String {
                 sections::ending(story)
             ),
         ),
+        (
+            "What was looked at",
+            format!(
+                "{}{}\n{}",
+                head(&sections::FINDINGS_HEAD),
+                sections::finding_rows(story).concat(),
+                sections::baseline(story)
+            ),
+        ),
         ("Pre-conditions", format!("{}{}", steps(story, true), sections::baseline(story))),
         (
             "Run evidence",
             format!(
                 "Began {}, outcome `{outcome}`.\n\n{}{}",
                 words::time(story.began_unix_ms),
-                steps(story, false),
+                steps(story, story.subject() == Subject::Preflight),
                 sections::warnings(story)
             ),
         ),
@@ -139,11 +154,14 @@ pub fn render(story: &Story, setting: &Setting) -> String {
     ];
     let title = format!(
         "# {} of {}\n\n",
-        if story.subject() == Subject::Release { "Release" } else { "Validation" },
+        match story.subject() {
+            Subject::Release => "Release",
+            Subject::Preflight => "Pre-flight",
+            Subject::Bundle | Subject::Site => "Validation",
+        },
         words::time(story.began_unix_ms)
     );
-    let parts =
-        parts.into_iter().filter(|(title, _)| story.subject() != Subject::Site || !only_releases.contains(title));
+    let parts = parts.into_iter().filter(|(title, _)| !left_out.contains(title));
     parts.fold(title, |text, (title, part)| format!("{text}## {title}\n\n{}\n\n", part.trim_end()))
 }
 
@@ -216,9 +234,9 @@ fn criteria(story: &Story) -> String {
     };
     let bundle = (
         "The bundle's digest was seen to be the same in another place",
-        unless_failed(bundle(), &["fetch-bundle", "verify-bundle"]),
+        unless_failed(bundle(), &["fetch-bundle", "verify-bundle", "open-bundle"]),
     );
-    let gates = ("Every gate passed", unless_failed(gates(), &["verify-tree", "pre-bundle-gates"]));
+    let gates = ("Every gate passed", unless_failed(gates(), &["verify-tree", "pre-bundle-gates", "bundle-gates"]));
     let assets = ("Every asset of the front end answered", unless_failed(assets(), &["assets"]));
     let health = unless_failed(health(), &["health"]);
     let mut criteria = match story.subject() {
@@ -231,6 +249,12 @@ fn criteria(story: &Story) -> String {
             assets,
         ],
         Subject::Site => vec![("The site answered healthy on every endpoint", health), assets],
+        Subject::Preflight => vec![
+            bundle,
+            gates,
+            ("The site answered healthy on every endpoint, or nothing is live yet", baseline(story)),
+            ("Nothing on the server stands in the way of a release", nothing_in_the_way(story)),
+        ],
     };
     let failed = story.rows.iter().filter(|row| row.verdict() == Some(Verdict::Failed)).count();
     let steps = || if failed == 0 { Ok(()) } else { Err(words::count(failed, "step")) };
@@ -243,14 +267,35 @@ fn criteria(story: &Story) -> String {
     criteria.into_iter().map(line).collect()
 }
 
+fn baseline(story: &Story) -> Option<Result<(), String>> {
+    match story.row("baseline-health")?.state {
+        RowState::Finished { verdict: Verdict::Failed, .. } => Some(Err("it did not".to_owned())),
+        RowState::Finished { .. } => Some(Ok(())),
+        RowState::NotReached | RowState::Running { .. } => None,
+    }
+}
+
+/// Rows that did not look prove nothing: then it is not reached.
+fn nothing_in_the_way(story: &Story) -> Option<Result<(), String>> {
+    let findings: Vec<Finding> = story.fact(key::FINDINGS)?;
+    let failed = findings.iter().filter(|finding| finding.judgement == Judgement::Failed).count();
+    if failed > 0 {
+        return Some(Err(words::count(failed, "finding")));
+    }
+    story.rows.iter().all(|row| row.verdict().is_some_and(|verdict| verdict != Verdict::Failed)).then_some(Ok(()))
+}
+
 fn next_steps(story: &Story) -> String {
-    let hint = story.outcome.as_ref().and_then(Outcome::cause).and_then(|cause| cause.hint.as_deref());
+    let cause = story.outcome.as_ref().and_then(Outcome::cause);
+    let others = story.failed_rows().filter_map(Row::failure).filter(|failure| Some(*failure) != cause);
+    let hints: Vec<&str> = cause.into_iter().chain(others).filter_map(|failure| failure.hint.as_deref()).collect();
     let ours = match &story.outcome {
         None => "See where the run stopped, and run it again.",
         Some(Outcome::Planned) => "Read the plan; approve it with the phrase in the job summary, or do nothing.",
         Some(Outcome::Passed) => match story.subject() {
             Subject::Bundle => "Release it.",
             Subject::Release | Subject::Site => "None: everything is in order.",
+            Subject::Preflight => "Release it; look at the warnings above first, if there are any.",
         },
         Some(Outcome::Live { .. }) if story.all_warnings().is_empty() => "None: the release is confirmed.",
         Some(Outcome::Live { .. }) => "Look at the warnings above; the release is confirmed.",
@@ -262,6 +307,6 @@ fn next_steps(story: &Story) -> String {
             "Type the commands above on the server now, in that order, then look at the site."
         }
     };
-    let hint = hint.map(|hint| format!("- {}\n", inline(hint))).unwrap_or_default();
-    format!("{hint}- {ours}\n")
+    let hints: String = hints.into_iter().map(|hint| format!("- {}\n", inline(hint))).collect();
+    format!("{hints}- {ours}\n")
 }

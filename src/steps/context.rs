@@ -4,7 +4,7 @@ use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
 use chrono::{DateTime, Utc};
 
-use super::server::Looked;
+use super::{server::Looked, services::Permission};
 use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
@@ -54,6 +54,14 @@ pub struct Found {
     pub manifest: Option<Rc<Manifest>>,
     /// What the pre-flight looked at, in order.
     pub findings: Vec<Finding>,
+    /// Whether the server let us in.
+    pub reached: bool,
+    /// How sudo stands to `nginx -t`.
+    pub nginx_test: Option<Permission>,
+    /// Which database the app has, as its `.env` says.
+    pub database_driver: Option<String>,
+    /// The size of the database's file, where it is one.
+    pub sqlite_kib: Option<u64>,
 }
 
 impl Found {

@@ -11,6 +11,7 @@ pub mod fpm;
 pub mod ledger;
 pub mod lock;
 pub mod nginx;
+pub mod preflight;
 pub mod probe;
 pub mod remote;
 pub mod retention;
