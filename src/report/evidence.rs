@@ -148,7 +148,10 @@ pub fn render(story: &Story, setting: &Setting) -> String {
         ("Gate results", sections::all_gates(story)),
         ("Health checks", or_not_reached(sections::health(story))),
         ("Symlink before and after", symlink(story)),
-        ("Release, commit and bundle", or_not_reached(release(story) + &sections::checks(story))),
+        (
+            if story.subject() == Subject::Preflight { "Commit and bundle" } else { "Release, commit and bundle" },
+            or_not_reached(release(story) + &sections::checks(story)),
+        ),
         ("Acceptance criteria", criteria(story)),
         ("Next steps", next_steps(story)),
     ];

@@ -10,6 +10,7 @@ mod handbook;
 mod image;
 mod inputs;
 mod outline;
+mod preflight;
 mod probe;
 mod refusals;
 mod reports;

@@ -49,12 +49,7 @@ pub async fn shared_folders(cx: &Survey, io: &Io) -> StepResult {
         std::iter::once(of(path)).chain(inner).collect()
     };
     let has_logs = shared.iter().any(|path| path == "storage");
-    let base = layout.base().to_string();
-    let paths = shared.iter().flat_map(|path| inside(path)).chain([
-        base.clone(),
-        of("").trim_end_matches('/').to_owned(),
-        layout.env_file().to_string(),
-    ]);
+    let paths = shared.iter().flat_map(|path| inside(path)).chain([layout.env_file().to_string()]);
     let script = Script::new("access", include_str!("../sh/access.sh"))
         .list("PATHS", paths)
         .var("LOGS", if has_logs { of("storage/logs") } else { String::new() })
@@ -282,7 +277,9 @@ impl Writers<'_> {
         }
         if clean {
             let who = self.account.map_or("may write", |_| "and PHP-FPM's user may write");
-            sheet.passed(&check, format!("{} {who} ({} folders)", self.deploy, there.len()));
+            let more =
+                if there.len() > 1 { format!(", also in {} folders inside", there.len() - 1) } else { String::new() };
+            sheet.passed(&check, format!("{} {who}{more}", self.deploy));
         }
     }
 

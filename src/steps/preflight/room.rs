@@ -138,6 +138,12 @@ pub async fn backups(cx: &Survey, io: &Io) -> StepResult {
     let doing = format!("looking at the backups in {folder}");
     let answer = ask(cx, io, &doing, "").await?;
     let mut sheet = Sheet::new(cx, io, &doing);
+    let place =
+        if same_disk(&answer) { "the same disk as the site" } else { "another file system of the same machine" };
+    sheet.passed(
+        "where backups lie",
+        format!("in {folder}, on {place}: what takes the machine takes them, too; no restore of them is on record"),
+    );
     let newest = answer.all("backup").filter_map(|name| name.parse::<ReleaseName>().ok()).max();
     let Some(newest) = newest else {
         match looked.current() {
@@ -161,12 +167,6 @@ pub async fn backups(cx: &Survey, io: &Io) -> StepResult {
     } else {
         sheet.passed("newest backup", &told);
     }
-    let place =
-        if same_disk(&answer) { "the same disk as the site" } else { "another file system of the same machine" };
-    sheet.passed(
-        "where backups lie",
-        format!("on {place}: what takes the machine takes them, too; no restore of them is on record"),
-    );
     sheet.end(told)
 }
 

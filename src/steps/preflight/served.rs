@@ -207,7 +207,7 @@ pub async fn php(cx: &Survey, io: &Io) -> StepResult {
         }
         None => sheet.passed("bundle", "its vendor folder asks for no lowest version"),
     }
-    sheet.end(format!("PHP {version} for both"))
+    sheet.end(format!("PHP {version}"))
 }
 
 /// `8.2` as numbers.
