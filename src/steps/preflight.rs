@@ -90,7 +90,7 @@ pub async fn place(cx: &Survey, io: &Io) -> StepResult {
     let looked = server::look_around(cx, io, &doing).await?;
     let mut sheet = Sheet::new(cx, io, doing);
     for problem in problems(cx, &looked, About::Place) {
-        sheet.failed("the place", problem.cause, problem.hint);
+        sheet.failed(layout.base().as_str(), problem.cause, problem.hint);
     }
     let live = looked.current().map_or("nothing", server::last_part).to_owned();
     if sheet.is_clean() {

@@ -249,6 +249,15 @@ const REASONS: &[Reason] = &[
         &["PHP-FPM's user www-data may not write to /var/www/staging/shared/storage/logs"],
     ),
     reason(
+        "a folder that the release would make for itself alone",
+        "mv shared/storage/framework/sessions /sessions; chmod g-s shared/storage/framework",
+        "chmod g+s shared/storage/framework; mv /sessions shared/storage/framework/sessions",
+        &[
+            "made in /var/www/staging/shared/storage/framework by the release, PHP-FPM's user www-data could not write to it",
+            "install -d -o deploy -g www-data -m 2775 /var/www/staging/shared/storage/framework/sessions",
+        ],
+    ),
+    reason(
         "the deploy user may not write in a shared folder",
         "chown www-data shared/public/uploads; chmod 2755 shared/public/uploads",
         "chown deploy shared/public/uploads; chmod 2775 shared/public/uploads",
@@ -256,8 +265,8 @@ const REASONS: &[Reason] = &[
     ),
     reason(
         "the disk is nearly full",
-        "fallocate -l 490000000 filler",
-        "rm filler",
+        "fallocate -l 490000000 shared/filler",
+        "rm shared/filler",
         &["free on /var/www/staging, about", "for the release and", "keep-backups"],
     ),
     reason(
@@ -457,4 +466,32 @@ fn f36_f61_what_a_release_can_do_with_is_a_warning_with_its_cure() {
         before,
         "the rules are told, never written (F36)"
     );
+}
+
+#[test]
+fn f66_a_bare_server_is_ready_for_its_first_release() {
+    let story = story_on(Options { seed: false, ..Options::default() });
+    let commit = commit("the first");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    story.lab.exec("cd /var/www/staging/shared && rm -r public storage/framework storage/logs").expect("a bare place");
+    let run = || preflight(&story, Environment::Staging, &commit).run_binary(story.binary());
+
+    // What the release would make, PHP-FPM's user could not write to: the folder has no group to hand on.
+    let finished = run();
+    assert_ended(&finished, 1, "refused");
+    let hint = "install -d -o deploy -g www-data -m 2775 /var/www/staging/shared/public/uploads";
+    assert_says(&finished.log, &["there is no /var/www/staging/shared/public/uploads", hint]);
+
+    // Typed as it was told, it is a GO, and the release that follows goes through.
+    story.lab.exec(hint).expect("the command that was told");
+    story.lab.exec("chown deploy:www-data /var/www/staging/shared/public").expect("its parent");
+    let finished = run();
+    assert_ended(&finished, 0, "passed");
+    assert_says(finding(&finished, "link to .env"), &["nothing is live yet"]);
+    assert_says(finding(&finished, "newest backup"), &["✅ passed", "none, and nothing is live yet"]);
+    assert_says(finding(&finished, "Ask the site how it is now"), &["skipped", "nothing is live yet"]);
+    assert_ended(&story.deploy(&commit), 0, "live");
+    let finished = run();
+    assert_ended(&finished, 0, "passed");
+    assert_says(finding(&finished, "newest backup"), &["✅ passed", "is 0 min old"]);
 }

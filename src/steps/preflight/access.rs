@@ -68,6 +68,8 @@ pub async fn shared_folders(cx: &Survey, io: &Io) -> StepResult {
     }
     let writers = Writers {
         deploy: &looked.user,
+        uid: answer.get("uid").and_then(|uid| uid.trim().parse().ok()),
+        gid: answer.get("gid").and_then(|gid| gid.trim().parse().ok()),
         groups: answer.get("groups").unwrap_or_default(),
         account: account.as_ref(),
         map: &map,
@@ -168,6 +170,8 @@ struct Map {
     nodes: Vec<Node>,
     /// From a path as we name it to where it really lies.
     real: Vec<(String, String)>,
+    /// From a path that is not there to the folder in which it would be made.
+    missing: Vec<(String, String)>,
     ours: BTreeSet<String>,
 }
 
@@ -177,6 +181,7 @@ impl Map {
         Self {
             nodes: answer.all("node").filter_map(Node::parse).collect(),
             real: answer.all("path").filter_map(pair).collect(),
+            missing: answer.all("missing").filter_map(pair).collect(),
             ours: answer.all("ours").map(str::to_owned).collect(),
         }
     }
@@ -211,7 +216,10 @@ impl Map {
 
 struct Writers<'a> {
     deploy: &'a str,
-    /// The names of the deploy user's groups.
+    /// The deploy user's own numbers.
+    uid: Option<u32>,
+    gid: Option<u32>,
+    /// The names of its groups.
     groups: &'a str,
     /// PHP-FPM's.
     account: Option<&'a Account>,
@@ -227,8 +235,11 @@ impl Writers<'_> {
             sheet.failed(&check, format!("{whole} is a link that leads nowhere"), format!("repair or remove {whole}"));
             return;
         }
-        if answer.all("missing").any(|missing| missing == whole) {
-            sheet.passed(&check, "not there yet: the release makes it");
+        if self.map.missing.iter().any(|(missing, _)| missing == whole) {
+            match self.would_make(whole) {
+                Ok(()) => sheet.passed(&check, "not there yet: the release makes it, for both users"),
+                Err((cause, hint)) => sheet.failed(&check, cause, hint),
+            }
             return;
         }
         const FOLDER: u32 = 0o040_000;
@@ -275,12 +286,39 @@ impl Writers<'_> {
                 None => {}
             }
         }
+        if let Some((cause, hint)) = inside.iter().find_map(|path| self.would_make(path).err()).filter(|_| clean) {
+            clean = false;
+            sheet.failed(&check, cause, hint);
+        }
         if clean {
             let who = self.account.map_or("may write", |_| "and PHP-FPM's user may write");
             let more =
                 if there.len() > 1 { format!(", also in {} folders inside", there.len() - 1) } else { String::new() };
             sheet.passed(&check, format!("{} {who}{more}", self.deploy));
         }
+    }
+
+    /// What is not there is made by the release, as the deploy user; whether PHP-FPM's user may then write in it hangs on the group
+    /// that it gets: its folder's, if that is setgid, else the deploy user's own (mkdir(2)).
+    fn would_make(&self, path: &str) -> Result<(), (String, String)> {
+        let Some((_, folder)) = self.map.missing.iter().find(|(missing, _)| missing == path) else { return Ok(()) };
+        let group = self.account.map_or("GROUP", |account| account.group.as_str());
+        let hint = format!("install -d -o {} -g {group} -m 2775 {path}", self.deploy);
+        if !self.map.ours.contains(folder) {
+            return Err((format!("there is no {path}, and {} may not make it in {folder}", self.deploy), hint));
+        }
+        let (Some(account), Some(node)) = (self.account, self.map.at(folder)) else { return Ok(()) };
+        let gid = if node.mode & 0o2000 == 0 { self.gid } else { Some(node.gid) };
+        let shared =
+            account.uid == 0 || Some(account.uid) == self.uid || gid.is_some_and(|gid| account.gids.contains(&gid));
+        if shared || node.acl {
+            return Ok(());
+        }
+        let cause = format!(
+            "there is no {path}; made in {folder} by the release, PHP-FPM's user {} could not write to it",
+            account.name
+        );
+        Err((cause, hint))
     }
 
     /// The command that opens a folder to both: a group that both have, and setgid, so that what is made in it has it, too.

@@ -1,6 +1,8 @@
 # Tells owner, group and mode of some paths and of all folders above them, so that it can be worked out who may write there; and
 # tries for ourselves. Reads only: nothing is written, not even for a moment.
 # in: PATHS LOGS (a folder; empty: none) POOL_USER POOL_GROUP (both may be empty)
+put uid "$(id -u)"
+put gid "$(id -g)"
 put groups "$(id -Gn)"
 if [ -n "$POOL_USER" ] && uid=$(id -u "$POOL_USER"); then
     put pool-uid "$uid"
@@ -39,7 +41,14 @@ look() { # path
     elif [ -L "$1" ]; then
         put dangling "$1"
     else
-        put missing "$1"
+        # Where it would be made.
+        folder=$1
+        while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
+        real=$(readlink -f "$folder")
+        put missing "$1=$real"
+        node "$real"
+        above "$real"
+        if [ -w "$real" ] && [ -x "$real" ]; then put ours "$real"; fi
     fi
 }
 
@@ -49,7 +58,7 @@ done
 if [ -n "$LOGS" ]; then
     count=0
     for log in "$LOGS"/*.log; do
-        [ -f "$log" ] && [ "$count" -lt 100 ] || continue
+        if [ ! -f "$log" ] || [ "$count" -ge 100 ]; then continue; fi
         count=$((count + 1))
         put log "$log"
         look "$log"
