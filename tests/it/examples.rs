@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use gated_deploy_lab::{
+    Environment,
     app::{self, Variant},
     runner::Runner,
     story::{Built, STAGING_PHRASE, Story, commit, push, run_id},
@@ -46,6 +47,13 @@ fn policy(story: &Story) -> String {
     staging["ssh-port"] = u64::from(story.lab.ssh_addr().port()).into();
     staging["url"] = site.url.into();
     staging["health-address"] = story.lab.http_addr().to_string().into();
+    let site = story.lab.site(Environment::Production);
+    let production = &mut policy["environments"]["production"];
+    production["ssh-host"] = story.lab.ssh_addr().ip().to_string().into();
+    production["ssh-port"] = u64::from(story.lab.ssh_addr().port()).into();
+    production["base-dir"] = site.base_dir.into();
+    production["url"] = site.url.into();
+    production["health-address"] = story.lab.http_addr().to_string().into();
     serde_yaml::to_string(&policy).expect("YAML")
 }
 
@@ -109,6 +117,33 @@ fn the_example_workflows_build_a_bundle_and_release_it() {
     fs::create_dir_all(runner.workspace().join(".github")).expect("a folder");
     fs::write(runner.workspace().join(".github/gated-deploy.yml"), policy(&story)).expect("the policy");
     assert_ended(&runner.run_binary(story.binary()), 0, "passed");
+}
+
+#[test]
+fn the_example_workflow_looks_before_a_release_to_production() {
+    let story = story();
+    let commit = commit("before production");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let [preflight] = steps("preflight.yml").try_into().expect("one step");
+    let token = story.lab.site(Environment::Production).health_token;
+    let known_hosts = story.lab.known_hosts();
+    let expressions = [
+        ("inputs.sha", ""),
+        ("secrets.PRODUCTION_SSH_KEY", story.lab.private_key()),
+        ("vars.PRODUCTION_KNOWN_HOSTS", &known_hosts),
+        ("secrets.HEALTHCHECK_TOKEN", &token),
+    ];
+    let runner = story.runner(&commit).secret(story.lab.private_key()).secret(&token);
+    let runner = runner.event("workflow_dispatch", serde_json::json!({ "inputs": {}, "ref": "refs/heads/main" }));
+    let runner = with(runner.input("github-token", story.github.token()), &preflight, &expressions);
+    fs::create_dir_all(runner.workspace().join(".github")).expect("a folder");
+    fs::write(runner.workspace().join(".github/gated-deploy.yml"), policy(&story)).expect("the policy");
+
+    let finished = runner.run_binary(story.binary());
+
+    assert_ended(&finished, 0, "passed");
+    assert_eq!(output(&finished, "decision"), "go");
+    assert!(runner.workspace().join(output(&finished, "report")).is_file(), "the report can be uploaded");
 }
 
 #[test]
