@@ -34,7 +34,7 @@ use crate::{
     report::{self, Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, Summary},
     stages,
     steps::{
-        context::{Found, Ports, Survey},
+        context::{Found, Ports, Staging, Survey},
         settle::settle,
     },
 };
@@ -136,8 +136,12 @@ async fn dispatch(
                 Ok(survey) => survey,
                 Err(failure) => return refuse(events, &stage, failure),
             };
-            let settle = async |survey| settle(survey, events);
-            run_table(&stage, &stages::deploy::table(), survey, settle, events, cancel).await
+            let table = match survey.staging {
+                Some(_) => stages::deploy::production(),
+                None => stages::deploy::table(),
+            };
+            let settle = async |survey| settle(survey, events).await;
+            run_table(&stage, &table, survey, settle, events, cancel).await
         }
         Request::Preflight(inputs) => {
             let (survey, _scratch) = match survey(*inputs, common, clock) {
@@ -165,10 +169,15 @@ fn survey(inputs: typed::Deploy, common: &Common, clock: &SystemClock) -> Result
     let scratch = tempfile::Builder::new().prefix("gated-deploy-").tempdir_in(&common.scratch).map_err(|error| {
         Failure::world(format!("making a private folder in {}", common.scratch.display()), error.to_string())
     })?;
-    let typed::Deploy { target, source } = inputs;
+    let typed::Deploy { target, source, staging } = inputs;
     let ports = ports(&target, Some(&source.github), clock, scratch.path())?;
-    let survey =
-        Survey { inputs: Rc::new(target), source: Some(Rc::new(source)), ports, found: Found::default().into() };
+    let survey = Survey {
+        inputs: Rc::new(target),
+        source: Some(Rc::new(source)),
+        staging: staging.map(look_at_staging).transpose()?.map(Rc::new),
+        ports,
+        found: Found::default().into(),
+    };
     Ok((survey, scratch))
 }
 
@@ -181,6 +190,12 @@ fn site(access: &typed::SiteAccess, shell: Option<&Rc<dyn Shell>>) -> Result<Htt
         (Route::Tunnel { host, port }, Some(shell)) => Ok(HttpSite::through(url, shell.clone(), host.clone(), *port)),
         (Route::Tunnel { .. }, None) => Err(Failure::bug("finding the way to the site", "a tunnel without a server")),
     }
+}
+
+fn look_at_staging(inputs: typed::Staging) -> Result<Staging, Failure> {
+    let shell = inputs.server.as_ref().map(|server| Rc::new(Ssh::new(&server.ssh)) as Rc<dyn Shell>);
+    let site: Rc<dyn Site> = Rc::new(site(&inputs.site, shell.as_ref())?);
+    Ok(Staging { inputs, site, shell })
 }
 
 /// The real world.

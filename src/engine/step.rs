@@ -323,6 +323,11 @@ impl<C> From<Row<C>> for Entry<C> {
 }
 
 impl<C> Entry<C> {
+    /// Whether a row of this name stands here.
+    pub fn has(&self, id: &str) -> bool {
+        self.rows().iter().any(|row| row.id.as_str() == id)
+    }
+
     pub(super) fn rows(&self) -> &[Row<C>] {
         match self {
             Self::One(row) => std::slice::from_ref(row),

@@ -237,7 +237,7 @@ fn criteria(story: &Story) -> String {
     };
     let bundle = (
         "The bundle's digest was seen to be the same in another place",
-        unless_failed(bundle(), &["fetch-bundle", "verify-bundle", "open-bundle"]),
+        unless_failed(bundle(), &["fetch-bundle", "verify-bundle", "read-bundle"]),
     );
     let gates = ("Every gate passed", unless_failed(gates(), &["verify-tree", "pre-bundle-gates", "bundle-gates"]));
     let assets = ("Every asset of the front end answered", unless_failed(assets(), &["assets"]));

@@ -11,7 +11,7 @@ use crate::{
         CommitSha, Failure, Outcome, Sha256Digest,
         fact::{
             ArtifactFact, BackupFact, BuildRun, BundleFact, Endpoint, Finding, HealthReport, Judgement, Migrations,
-            Score, Services, Switch, key,
+            Score, Services, Staging, Switch, key,
         },
         gate::GateReport,
     },
@@ -150,6 +150,9 @@ pub(super) fn checks(story: &Story) -> String {
     if let Some(report) = story.fact::<GateReport>(key::GATES) {
         lines.push(("Gates", scored(report.passed(), report.total())));
     }
+    if let Some(staging) = story.fact::<Staging>(key::STAGING) {
+        lines.push(("Staging", staging_line(&staging)));
+    }
     if let Some(report) = story.fact::<HealthReport>(key::BASELINE) {
         let when = if story.subject() == Subject::Preflight { "Health now" } else { "Health before" };
         lines.push((when, health_score(&report)));
@@ -188,6 +191,15 @@ pub(super) fn checks(story: &Story) -> String {
         lines.push(("Ledger", code(ledger)));
     }
     if lines.is_empty() { String::new() } else { format!("### Checks\n\n{}\n", table_of_pairs(&lines)) }
+}
+
+fn staging_line(staging: &Staging) -> String {
+    let mark = if staging.against.is_empty() { "✅ GO" } else { "❌ NO-GO" };
+    let release = staging.release.as_ref().map(|release| format!(", {}", code(release.as_str()))).unwrap_or_default();
+    let since = staging.since.as_deref().map(|since| format!(", confirmed {}", inline(since))).unwrap_or_default();
+    let said: Vec<String> =
+        staging.said.iter().map(|said| format!("{}: {}", inline(&said.place), short(&said.text, CELL))).collect();
+    format!("{mark}{release}{since}; {}", said.join("; "))
 }
 
 fn scored(passed: usize, total: usize) -> String {

@@ -12,7 +12,7 @@ pub fn table() -> Table<Survey, ()> {
     Table {
         survey: vec![
             observe("find-build",      "Find the build of this commit",               artifact::find)             .run_on().into(),
-            observe("open-bundle",     "Download the bundle and read all of it",      artifact::open)             .run_on().into(),
+            observe("read-bundle",     "Download the bundle and read it",             artifact::read)             .run_on().into(),
             observe("bundle-gates",    "Nine gates, in the bundle",                   preflight::gates)           .run_on().into(),
             observe("reach-server",    "Reach the server",                            server::reach)              .run_on().into(),
             observe("survey-server",   "Look at the server",                          preflight::place)           .run_on().into(),

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
         bundle::{Bundle, Manifest, Verified},
-        fact::{BundleFact, Finding},
+        fact::{self, BundleFact, Finding},
     },
     inputs::typed,
     ports::{
@@ -37,8 +37,18 @@ pub struct Survey {
     pub inputs: Rc<typed::Target>,
     /// `None` where nothing new is released.
     pub source: Option<Rc<typed::Source>>,
+    /// Only production looks at it.
+    pub staging: Option<Rc<Staging>>,
     pub ports: Ports,
     pub found: RefCell<Found>,
+}
+
+/// Staging, as production asks it: another site and perhaps another server.
+pub struct Staging {
+    pub inputs: typed::Staging,
+    pub site: Rc<dyn Site>,
+    /// `None` where the policy does not say how to reach its server.
+    pub shell: Option<Rc<dyn Shell>>,
 }
 
 /// What the survey rows found so far.
@@ -50,8 +60,12 @@ pub struct Found {
     pub looked: Option<Rc<Looked>>,
     /// What a release may build on; only where nothing stood in the way.
     pub server: Option<ServerFacts>,
-    /// Of the bundle, where it was read already.
-    pub manifest: Option<Rc<Manifest>>,
+    /// The bundle, where it was fetched already.
+    pub opened: Option<Opened>,
+    /// What the release would change.
+    pub outlook: Option<Rc<fact::Outlook>>,
+    /// What staging has proven, for production.
+    pub staging: Option<fact::Staging>,
     /// What the pre-flight looked at, in order.
     pub findings: Vec<Finding>,
     /// Whether the server let us in.
@@ -65,11 +79,26 @@ pub struct Found {
 }
 
 impl Found {
+    /// What the bundle says of itself, where it was fetched already.
+    pub fn manifest(&self) -> Option<Rc<Manifest>> {
+        self.opened.as_ref().map(|opened| opened.manifest.clone())
+    }
+
     /// Whether somebody looked, and there is no `current`.
     pub fn nothing_is_live(&self) -> bool {
         self.server.as_ref().is_some_and(|server| server.current.is_none())
             || self.looked.as_ref().is_some_and(|looked| looked.current().is_none())
     }
+}
+
+/// A bundle that lies on the runner, compared with every digest that is known and read whole.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The artifact that it came from.
+    pub artifact: Artifact,
+    pub bundle: Rc<Bundle<Verified>>,
+    pub manifest: Rc<Manifest>,
+    pub told: BundleFact,
 }
 
 /// A successful build with its artifact.
@@ -119,6 +148,9 @@ pub struct Facts {
     pub decided_at: DateTime<Utc>,
     pub server: ServerFacts,
     pub build: Option<Build>,
+    pub outlook: Option<Rc<fact::Outlook>>,
+    /// What staging has proven; `None` where nobody asked.
+    pub staging: Option<fact::Staging>,
     pub plan_digest: Sha256Digest,
 }
 
@@ -136,6 +168,8 @@ pub struct Deploy {
 /// Things that rows after the seam hand to later rows. An undo never reads them: it is written from [`Facts`].
 #[derive(Debug, Default)]
 pub struct Made {
+    /// What was fetched before the seam.
+    pub opened: Option<Opened>,
     pub build: Option<Build>,
     pub bundle: Option<Rc<Bundle<Verified>>>,
     pub manifest: Option<Rc<Manifest>>,

@@ -41,7 +41,7 @@ const NO_SERVER: &str = "not looked at: the server did not answer";
 
 /// The nine gates, from the contents of the bundle. On the server they are asked again.
 pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
-    let Some(manifest) = cx.found.borrow().manifest.clone() else {
+    let Some(manifest) = cx.found.borrow().manifest() else {
         return Ok(Done::skipped("not looked at: there is no bundle"));
     };
     let report = judge(&manifest);
@@ -124,7 +124,7 @@ fn in_place(cx: &Survey) -> Result<Rc<Looked>, Done> {
 pub fn settle(survey: Survey) -> Result<Seam<()>, Failure> {
     let found = survey.found.into_inner();
     // A row that did not look must have had a reason that failed (F69).
-    if found.looked.is_none() || found.manifest.is_none() {
+    if found.looked.is_none() || found.opened.is_none() {
         return Err(Failure::bug("deciding GO or NO-GO", "a row did not look, and none failed"));
     }
     Ok(Seam { cx: (), decision: Decision::Go })

@@ -159,6 +159,16 @@ pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
     Ok(Done::passed(told(&report)))
 }
 
+/// Is the site well, as this commit? Gives the last round as well, whatever the answer is.
+pub async fn proven(visitor: Visitor<'_>, commit: &CommitSha, io: &Io) -> (HealthReport, Result<(), Failure>) {
+    let report = settle(visitor, Identity::Is(commit), io).await;
+    let verdict = match report.healthy() {
+        true => negative_control(visitor).await,
+        false => Err(advised(unhealthy("asking the site whether it is healthy", &report), &report)),
+    };
+    (report, verdict)
+}
+
 /// Which release an endpoint that names one must name.
 #[derive(Clone, Copy)]
 enum Identity<'a> {

@@ -342,5 +342,12 @@ fn process_name(service: &str) -> String {
 
 /// What the plan prints.
 pub fn preview(cx: &Deploy) -> Vec<String> {
-    cx.facts.server.services.reload.iter().map(ToString::to_string).collect()
+    let services = &cx.facts.server.services;
+    let mut lines: Vec<String> =
+        services.reload.iter().map(|command| format!("{command}    (sudo allows it)")).collect();
+    lines.push(match services.process_control_timeout {
+        Some(0) | None => "expected downtime: none but for requests that run just then; they may be cut".to_owned(),
+        Some(seconds) => format!("expected downtime: none; running requests have {seconds} s to end"),
+    });
+    lines
 }

@@ -24,6 +24,8 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     look  7 observe reach-server
     look  7 observe survey-server
     look  7 observe baseline-health
+    look    observe read-bundle
+    look    observe look-ahead
     do      hold    deploy-lock (free it, unless stuck)
     do      check   nothing-moved
     do      hold    ledger (write down how it ended)
@@ -62,7 +64,7 @@ fn the_build_gate_is_a_table_too() {
 fn a_preflight_only_looks() {
     insta::assert_snapshot!(outline(&preflight::table().outline()), @r"
     look    observe find-build
-    look    observe open-bundle
+    look    observe read-bundle
     look    observe bundle-gates
     look    observe reach-server
     look    observe survey-server

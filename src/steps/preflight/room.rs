@@ -55,7 +55,7 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         Ok(looked) => looked,
         Err(skipped) => return Ok(skipped),
     };
-    let Some(manifest) = cx.found.borrow().manifest.clone() else {
+    let Some(manifest) = cx.found.borrow().manifest() else {
         return Ok(Done::skipped("not looked at: there is no bundle to measure"));
     };
     let base = cx.inputs.layout.base();

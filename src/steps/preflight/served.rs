@@ -181,7 +181,7 @@ pub async fn php(cx: &Survey, io: &Io) -> StepResult {
             ),
         }
     }
-    let Some(manifest) = cx.found.borrow().manifest.clone() else { return sheet.end(format!("PHP {version}")) };
+    let Some(manifest) = cx.found.borrow().manifest() else { return sheet.end(format!("PHP {version}")) };
     match manifest.php.minimum_id {
         Some(minimum) => {
             let needed = format!("PHP {}.{}.{} or newer", minimum / 10_000, minimum / 100 % 100, minimum % 100);
