@@ -4,7 +4,7 @@ use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
 use chrono::{DateTime, Utc};
 
-use super::{server::Looked, services::Permission};
+use super::{identity::Mark, sampler::Sampler, server::Looked, services::Permission};
 use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
@@ -175,6 +175,10 @@ pub struct Made {
     pub manifest: Option<Rc<Manifest>>,
     /// What was told of the bundle; the server's own look at it is added once it is there.
     pub told: Option<BundleFact>,
+    /// Whom the way back can ask as well; what it does never depends on it.
+    pub identity: Option<Mark>,
+    /// Watches the site from before the switch on; the way back only notes when it began.
+    pub sampler: Option<Rc<Sampler>>,
 }
 
 impl Ports {

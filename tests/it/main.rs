@@ -3,6 +3,7 @@
 mod build;
 mod cancel;
 mod deploy;
+mod evidence;
 mod examples;
 mod failures;
 mod github;
@@ -14,6 +15,7 @@ mod plan;
 mod preflight;
 mod probe;
 mod production;
+mod receipt;
 mod refusals;
 mod reports;
 mod rows;

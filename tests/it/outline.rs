@@ -38,6 +38,8 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do   12 check   boot-release
     do   13 change  migrate (not undone: the old code runs on the new schema)
     do   14 change  build-caches (goes with the new folder)
+    do      hold    name-release (remove the one-time file)
+    do      hold    sample-site (stop watching)
     do   15 change  switch (point back, reload, ask the old release for its health)
     do   16 change  rebuild-caches (goes with the new folder)
     do   17 change  reload (reloaded again after pointing back)
@@ -45,6 +47,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do   18 check   grace
     do   19 check   health
     do   20 check   assets
+    do      check   zero-downtime
     do      commit  live
     do      change  prune (not undone: what is pruned is gone)
     ");
