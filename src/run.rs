@@ -135,31 +135,24 @@ async fn dispatch(
             run_table(&stage, &stages::build_gate::table(), survey, settle, events, cancel).await
         }
         Request::Deploy(inputs) => {
-            // Dropped, and with it removed, when the run has ended.
-            let scratch = match tempfile::Builder::new().prefix("gated-deploy-").tempdir_in(&common.scratch) {
-                Ok(scratch) => scratch,
-                Err(error) => {
-                    let doing = format!("making a private folder in {}", common.scratch.display());
-                    return refuse(events, &stage, Failure::world(doing, error.to_string()));
-                }
-            };
-            let typed::Deploy { target, source, staging } = *inputs;
-            let ports = match ports(&target, Some(&source.github), clock, scratch.path()) {
-                Ok(ports) => ports,
+            let (survey, _scratch) = match survey(*inputs, common, clock) {
+                Ok(survey) => survey,
                 Err(failure) => return refuse(events, &stage, failure),
             };
-            let (inputs, source) = (Rc::new(target), Some(Rc::new(source)));
-            let staging = match staging.map(look_at_staging).transpose() {
-                Ok(staging) => staging.map(Rc::new),
-                Err(failure) => return refuse(events, &stage, failure),
-            };
-            let table = match staging {
+            let table = match survey.staging {
                 Some(_) => stages::deploy::production(),
                 None => stages::deploy::table(),
             };
-            let survey = Survey { inputs, source, staging, ports, found: Found::default().into() };
             let settle = async |survey| settle(survey, events).await;
             run_table(&stage, &table, survey, settle, events, cancel).await
+        }
+        Request::Preflight(inputs) => {
+            let (survey, _scratch) = match survey(*inputs, common, clock) {
+                Ok(survey) => survey,
+                Err(failure) => return refuse(events, &stage, failure),
+            };
+            let settle = async |survey| stages::preflight::settle(survey);
+            run_table(&stage, &stages::preflight::table(), survey, settle, events, cancel).await
         }
         Request::Smoke(inputs) => {
             let shell = inputs.ssh.as_ref().map(|ssh| Rc::new(Ssh::new(ssh)) as Rc<dyn Shell>);
@@ -172,6 +165,23 @@ async fn dispatch(
             run_table(&stage, &stages::smoke::table(), survey, settle, events, cancel).await
         }
     }
+}
+
+/// What the rows of a release begin with, and the private folder of the run: it is removed when it is dropped.
+fn survey(inputs: typed::Deploy, common: &Common, clock: &SystemClock) -> Result<(Survey, tempfile::TempDir), Failure> {
+    let scratch = tempfile::Builder::new().prefix("gated-deploy-").tempdir_in(&common.scratch).map_err(|error| {
+        Failure::world(format!("making a private folder in {}", common.scratch.display()), error.to_string())
+    })?;
+    let typed::Deploy { target, source, staging } = inputs;
+    let ports = ports(&target, Some(&source.github), clock, scratch.path())?;
+    let survey = Survey {
+        inputs: Rc::new(target),
+        source: Some(Rc::new(source)),
+        staging: staging.map(look_at_staging).transpose()?.map(Rc::new),
+        ports,
+        found: Found::default().into(),
+    };
+    Ok((survey, scratch))
 }
 
 /// The site, by the way that the inputs name. `shell` is the way through the server, where there is one.
@@ -257,6 +267,8 @@ fn setting(request: Option<&Request>) -> Setting {
     match request {
         Some(Request::BuildGate(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
         Some(Request::Smoke(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
+        // There is nothing to approve.
+        Some(Request::Preflight(inputs)) => Setting { run_url: inputs.target.run.url.clone(), phrase: None },
         Some(Request::Deploy(inputs)) => {
             Setting { run_url: inputs.target.run.url.clone(), phrase: Some(inputs.target.phrase.clone()) }
         }

@@ -14,6 +14,8 @@ use crate::domain::{
 pub enum Request {
     BuildGate(Box<BuildGate>),
     Deploy(Box<Deploy>),
+    /// Looks whether a release would go through.
+    Preflight(Box<Deploy>),
     Smoke(Box<Smoke>),
 }
 

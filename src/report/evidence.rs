@@ -145,6 +145,17 @@ pub fn render(story: &Story, setting: &Setting) -> String {
             criteria(story),
             next_steps(story),
         ],
+        // Nothing is switched and nothing is released.
+        (Subject::Preflight, _) => vec![
+            summary(story, setting),
+            looked_at(story),
+            ("Run evidence", ran(story, true)),
+            gates(story),
+            ("Commit and bundle", or_not_reached(release(story) + &sections::checks(story))),
+            criteria(story),
+            links(story, setting),
+            next_steps(story),
+        ],
         (Subject::Bundle, _) => vec![
             summary(story, setting),
             before("Pre-conditions", story),
@@ -188,7 +199,11 @@ pub fn render(story: &Story, setting: &Setting) -> String {
     };
     let title = format!(
         "# {} of {}\n\n",
-        if story.subject() == Subject::Release { "Release" } else { "Validation" },
+        match story.subject() {
+            Subject::Release => "Release",
+            Subject::Preflight => "Pre-flight",
+            Subject::Bundle | Subject::Site => "Validation",
+        },
         words::time(story.began_unix_ms)
     );
     parts.into_iter().fold(title, |text, (title, part)| format!("{text}## {title}\n\n{}\n\n", part.trim_end()))
@@ -204,16 +219,25 @@ fn before(title: &'static str, story: &Story) -> Part {
     (title, format!("{}{}", steps(story, true), sections::baseline(story)))
 }
 
+fn looked_at(story: &Story) -> Part {
+    let rows = sections::finding_rows(story).concat();
+    ("What was looked at", format!("{}{rows}\n{}", head(&sections::FINDINGS_HEAD), sections::baseline(story)))
+}
+
 fn run(story: &Story) -> Part {
+    ("Run evidence", ran(story, false))
+}
+
+/// The steps before the seam, or those after it.
+fn ran(story: &Story, survey: bool) -> String {
     let outcome = story.outcome.as_ref().map_or("unknown", Outcome::word);
-    let text = format!(
+    format!(
         "Began {}, outcome `{outcome}`.\n\n{}{}{}",
         words::time(story.began_unix_ms),
-        steps(story, false),
+        steps(story, survey),
         released(story),
         sections::warnings(story)
-    );
-    ("Run evidence", text)
+    )
 }
 
 fn gates(story: &Story) -> Part {

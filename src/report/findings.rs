@@ -4,13 +4,16 @@
 use serde::Serialize;
 
 use super::{
-    story::{Story, Subject},
+    story::{Row, Story, Subject},
     words,
 };
 use crate::{
     domain::{
         Outcome, Sha256Digest,
-        fact::{ArtifactFact, BackupFact, BundleFact, HealthReport, Identity, Receipt, Score, Switch, key},
+        fact::{
+            ArtifactFact, BackupFact, BundleFact, Finding, HealthReport, Identity, Judgement, Receipt, Score, Switch,
+            key,
+        },
         gate::GateReport,
     },
     engine::event::Verdict,
@@ -83,9 +86,12 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
         let failed = |step: &&str| story.row(step).is_some_and(|row| row.verdict() == Some(Verdict::Failed));
         Criterion::of(text, met.or_else(|| steps.iter().any(failed).then(|| Err("its step failed".to_owned()))))
     };
-    let bundle =
-        of("The bundle's digest was seen to be the same in another place", bundle, &["fetch-bundle", "verify-bundle"]);
-    let gates = of("Every gate passed", gates, &["verify-tree", "pre-bundle-gates"]);
+    let bundle = of(
+        "The bundle's digest was seen to be the same in another place",
+        bundle,
+        &["fetch-bundle", "verify-bundle", "read-bundle"],
+    );
+    let gates = of("Every gate passed", gates, &["verify-tree", "pre-bundle-gates", "bundle-gates"]);
     let assets = of("Every asset of the front end answered", assets, &["assets"]);
     let mut criteria = match story.subject() {
         Subject::Bundle => vec![bundle, gates],
@@ -101,6 +107,12 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
         Subject::Site => {
             vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &["health"]), assets]
         }
+        Subject::Preflight => vec![
+            bundle,
+            gates,
+            Criterion::of("The site answered healthy on every endpoint, or nothing is live yet", baseline(story)),
+            Criterion::of("Nothing on the server stands in the way of a release", nothing_in_the_way(story)),
+        ],
     };
     if matches!(story.outcome, Some(Outcome::RolledBack { .. } | Outcome::Stuck { .. })) {
         let back = healthy(key::HEALTH_AFTER_ROLLBACK);
@@ -110,6 +122,22 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
     let steps = if failed == 0 { Ok(()) } else { Err(words::count(failed, "step")) };
     criteria.push(Criterion::of("No step failed", (!story.rows.is_empty()).then_some(steps)));
     criteria
+}
+
+fn baseline(story: &Story) -> Option<Result<(), String>> {
+    match story.row("baseline-health")?.verdict()? {
+        Verdict::Failed => Some(Err("it did not".to_owned())),
+        Verdict::Passed | Verdict::Warned | Verdict::Skipped => Some(Ok(())),
+    }
+}
+
+/// Rows that did not look prove nothing: then it is not reached.
+fn nothing_in_the_way(story: &Story) -> Option<Result<(), String>> {
+    let told: Vec<Finding> = story.fact(key::FINDINGS)?;
+    match told.iter().filter(|finding| finding.judgement == Judgement::Failed).count() {
+        0 => story.failed_rows().next().is_none().then_some(Ok(())),
+        failed => Some(Err(words::count(failed, "finding"))),
+    }
 }
 
 /// Whether the run went back, and what is live now.
@@ -200,7 +228,7 @@ pub fn hops(story: &Story) -> Vec<Hop> {
         .collect();
     if let Some(bundle) = &bundle {
         let hop = |place, what, same| Hop { place, what, sha256: bundle.sha256.clone(), same };
-        if story.subject() == Subject::Release {
+        if matches!(story.subject(), Subject::Release | Subject::Preflight) {
             hops.push(hop("artifact", ".sha256 beside the bundle", seen("the .sha256 beside it")));
         }
         hops.push(hop("runner", "bundle", true));
@@ -236,13 +264,17 @@ pub fn link(story: &Story) -> Link {
 
 /// What to do now, the most urgent first.
 pub fn next_steps(story: &Story) -> Vec<String> {
-    let hint = story.outcome.as_ref().and_then(Outcome::cause).and_then(|cause| cause.hint.clone());
+    let cause = story.outcome.as_ref().and_then(Outcome::cause);
+    // Rows that let each other run can fail one and all.
+    let others = story.failed_rows().filter_map(Row::failure).filter(|failure| Some(*failure) != cause);
+    let hints = cause.into_iter().chain(others).filter_map(|failure| failure.hint.clone());
     let ours = match &story.outcome {
         None => "See where the run stopped, and run it again.",
         Some(Outcome::Planned) => "Read the plan; approve it with the phrase in the job summary, or do nothing.",
         Some(Outcome::Passed) => match story.subject() {
             Subject::Bundle => "Release it.",
             Subject::Release | Subject::Site => "None: everything is in order.",
+            Subject::Preflight => "Release it; look at the warnings above first, if there are any.",
         },
         Some(Outcome::Live { .. }) if story.all_warnings().is_empty() => "None: the release is confirmed.",
         Some(Outcome::Live { .. }) => "Look at the warnings above; the release is confirmed.",
@@ -254,5 +286,5 @@ pub fn next_steps(story: &Story) -> Vec<String> {
             "Type the commands above on the server now, in that order, then look at the site."
         }
     };
-    hint.into_iter().chain([ours.to_owned()]).collect()
+    hints.chain([ours.to_owned()]).collect()
 }

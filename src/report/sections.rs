@@ -3,15 +3,15 @@
 use super::{
     Setting,
     markdown::{block, code, head, inline, link, row, short},
-    story::{Row, RowState, Story, UndoTold, Warning},
+    story::{Row, RowState, Story, Subject, UndoTold, Warning},
     words,
 };
 use crate::{
     domain::{
         CommitSha, Failure, Outcome, Sha256Digest,
         fact::{
-            ArtifactFact, BackupFact, BuildRun, BundleFact, Endpoint, HealthReport, Identity, Migrations, Receipt,
-            Score, Services, Staging, Switch, key,
+            ArtifactFact, BackupFact, BuildRun, BundleFact, Endpoint, Finding, HealthReport, Identity, Judgement,
+            Migrations, Receipt, Score, Services, Staging, Switch, key,
         },
         gate::GateReport,
     },
@@ -81,18 +81,28 @@ pub(super) fn ending(story: &Story) -> String {
             text.push_str(&format!("### Type this on the server\n\n{}\n", block(by_hand, COMMANDS.0, COMMANDS.1)));
         }
     }
-    text.push_str(&failure("What failed", &words::title_of(story, at.as_str()), cause));
-    text.push_str(&what_stays(outcome));
+    let preflight = story.subject() == Subject::Preflight;
+    let title = if preflight { "What stands in the way" } else { "What failed" };
+    text.push_str(&failure(title, &words::title_of(story, at.as_str()), cause));
+    // Rows that let each other run can fail one and all.
+    for row in story.failed_rows().filter(|row| row.info.step != *at) {
+        if let Some(cause) = row.failure() {
+            text.push_str(&explained(&row.name(), cause));
+        }
+    }
+    if !preflight {
+        text.push_str(&what_stays(outcome));
+    }
     text
 }
 
 fn failure(title: &str, at: &str, failure: &Failure) -> String {
-    let mut text = format!(
-        "### {title}\n\n**{}**: {}: {}\n\n",
-        inline(at),
-        short(&failure.doing, SENTENCE),
-        short(&failure.cause, SENTENCE)
-    );
+    format!("### {title}\n\n{}", explained(at, failure))
+}
+
+fn explained(at: &str, failure: &Failure) -> String {
+    let mut text =
+        format!("**{}**: {}: {}\n\n", inline(at), short(&failure.doing, SENTENCE), short(&failure.cause, SENTENCE));
     if let Some(hint) = &failure.hint {
         text.push_str(&format!("**What to do:** {}\n\n", short(hint, SENTENCE)));
     }
@@ -144,7 +154,8 @@ pub(super) fn checks(story: &Story) -> String {
         lines.push(("Staging", staging_line(&staging)));
     }
     if let Some(report) = story.fact::<HealthReport>(key::BASELINE) {
-        lines.push(("Health before", health_score(&report)));
+        let when = if story.subject() == Subject::Preflight { "Health now" } else { "Health before" };
+        lines.push((when, health_score(&report)));
     }
     if let Some(report) = story.fact::<HealthReport>(key::HEALTH) {
         lines.push(("Health", health_score(&report)));
@@ -405,7 +416,10 @@ pub(super) fn health(story: &Story) -> String {
 pub(super) fn baseline(story: &Story) -> String {
     story
         .fact::<HealthReport>(key::BASELINE)
-        .map(|report| health_table("Health before the release", &report))
+        .map(|report| {
+            let now = story.subject() == Subject::Preflight;
+            health_table(if now { "Health now" } else { "Health before the release" }, &report)
+        })
         .unwrap_or_default()
 }
 
@@ -455,6 +469,44 @@ fn cells(endpoint: &Endpoint) -> [String; 5] {
     let answered = endpoint.answered_as.as_deref().map_or("-".to_owned(), code);
     let result = endpoint.problem.as_deref().map_or("✅".to_owned(), |problem| format!("❌ {}", short(problem, CELL)));
     [code(&endpoint.path), status, format!("{} ms", endpoint.took_ms), answered, result]
+}
+
+pub(super) const FINDINGS_HEAD: [&str; 3] = ["Check", "Found", "Verdict"];
+
+/// What a pre-flight looked at, a line each: what its rows told, and the row itself where it told nothing.
+pub(super) fn finding_rows(story: &Story) -> Vec<String> {
+    let findings: Vec<Finding> = story.fact(key::FINDINGS).unwrap_or_default();
+    let lines = story.rows.iter().flat_map(|step| {
+        let mut told = findings.iter().filter(|finding| finding.step == step.info.step).map(finding_row).peekable();
+        match told.peek() {
+            Some(_) => told.collect(),
+            None => vec![finding_of_row(step)],
+        }
+    });
+    lines.collect()
+}
+
+fn finding_row(finding: &Finding) -> String {
+    let mark = match finding.judgement {
+        Judgement::Passed => "✅ passed",
+        Judgement::Warned => "⚠️ warned",
+        Judgement::Failed => "❌ NO-GO",
+    };
+    let hint = finding.hint.as_ref().map(|hint| format!("<br>**What to do:** {}", short(hint, SENTENCE)));
+    let found = format!("{}{}", short(&finding.found, SENTENCE), hint.unwrap_or_default());
+    row([short(&finding.check, CELL).as_str(), &found, mark])
+}
+
+fn finding_of_row(step: &Row) -> String {
+    let (found, mark) = match &step.state {
+        RowState::NotReached => (String::new(), "◽ not reached"),
+        RowState::Running { .. } => (String::new(), "⏳ running"),
+        RowState::Finished { verdict: Verdict::Failed, failure: Some(failure), .. } => {
+            (failure.to_string(), "❌ NO-GO")
+        }
+        RowState::Finished { verdict, text, .. } => (text.clone(), verdict_mark(*verdict)),
+    };
+    row([inline(&step.info.title).as_str(), &short(&found, SENTENCE), mark])
 }
 
 /// The lines of the table of steps, one for each row of the run.

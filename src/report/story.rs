@@ -25,6 +25,8 @@ pub enum Subject {
     Release,
     /// Looks at a site and would change nothing.
     Site,
+    /// Looks whether a release would go through, and makes none.
+    Preflight,
 }
 
 /// Everything the events told, in the order of the table.
@@ -198,8 +200,14 @@ impl Story {
         match self.stage.parse() {
             Ok(Stage::BuildGate) => Subject::Bundle,
             Ok(Stage::Smoke) => Subject::Site,
+            Ok(Stage::Preflight) => Subject::Preflight,
             _ => Subject::Release,
         }
+    }
+
+    /// Rows that failed when there still was a way back; more than one where they let each other run.
+    pub fn failed_rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.verdict() == Some(Verdict::Failed) && !row.after_commit)
     }
 
     /// Rows after the seam.

@@ -8,7 +8,7 @@ use super::{
     log::Log,
     markdown::{block, code, head, inline, short},
     sections,
-    story::{PlanTold, Story},
+    story::{PlanTold, Story, Subject},
     words,
 };
 use crate::{
@@ -78,6 +78,9 @@ pub fn render(story: &Story, setting: &Setting) -> String {
     ];
     let mut page = Page::new();
     before.into_iter().for_each(|part| page.push(&part));
+    if story.subject() == Subject::Preflight {
+        page.table("### What was looked at\n\n", &sections::FINDINGS_HEAD, sections::finding_rows(story));
+    }
     page.table("### Steps\n\n", &sections::STEPS_HEAD, sections::step_rows(story));
     if let Some(plan) = &story.plan {
         page.push(&previews(story, plan));

@@ -75,6 +75,7 @@ pub fn headline(story: &Story) -> String {
             Subject::Bundle => "Passed: the bundle is ready",
             Subject::Release => "Passed: everything is in order",
             Subject::Site => "GO: the site is well",
+            Subject::Preflight => return go(story),
         }
         .to_owned(),
         Some(Outcome::Live { .. }) => match story.all_warnings().len() {
@@ -83,6 +84,10 @@ pub fn headline(story: &Story) -> String {
         },
         Some(Outcome::Refused { cause, .. }) if subject == Subject::Site && cause.kind == FailureKind::Refused => {
             "NO-GO: the site is not well; nothing was changed".to_owned()
+        }
+        Some(Outcome::Refused { cause, .. }) if subject == Subject::Preflight && cause.kind == FailureKind::Refused => {
+            let failed = story.failed_rows().count();
+            format!("NO-GO: {} failed, nothing was changed", count(failed, "check"))
         }
         Some(Outcome::Refused { cause, stays, .. }) => {
             format!("{}: {}", refusal(cause.kind), untouched(subject, stays))
@@ -93,6 +98,14 @@ pub fn headline(story: &Story) -> String {
             format!("HELP NEEDED NOW: \"{}\" could not be undone{what_to_do}", title_of(story, undoing.as_str()))
         }
     }
+}
+
+fn go(story: &Story) -> String {
+    let warnings = match story.all_warnings().len() {
+        0 => String::new(),
+        warnings => format!(", with {}", count(warnings, "warning")),
+    };
+    format!("GO{warnings}: nothing stands in the way of a release; nothing was changed")
 }
 
 fn refusal(kind: FailureKind) -> &'static str {
@@ -107,6 +120,7 @@ fn refusal(kind: FailureKind) -> &'static str {
 fn untouched(subject: Subject, stays: &[String]) -> &'static str {
     match (subject, stays.is_empty()) {
         (Subject::Bundle, _) => "there is no bundle, and no server was contacted",
+        (Subject::Preflight, _) => "nothing was changed",
         (_, true) => "the site is untouched",
         (_, false) => "the live release was never touched, but something stays",
     }

@@ -137,17 +137,6 @@ async fn read_now(source: &typed::Source, ports: &Ports, build: &Build, io: &Io)
     Ok((Opened { artifact: build.artifact.clone(), bundle, manifest, told }, text))
 }
 
-/// The same before the seam: the bundle is read whole and not kept; what it says of itself is.
-pub async fn open(cx: &Survey, io: &Io) -> StepResult {
-    let Some(build) = cx.found.borrow().build.clone() else { return Ok(Done::skipped("there is no build to open")) };
-    let source = cx.source()?;
-    let got = get(source, &cx.ports, &build, io).await;
-    remove(&cx.ports.scratch, &source.commit)?;
-    let got = got?;
-    cx.found.borrow_mut().manifest = Some(Rc::new(got.manifest));
-    Ok(Done::passed(got.text))
-}
-
 /// A bundle that was fetched, compared and read.
 struct Got {
     bundle: Bundle<Verified>,

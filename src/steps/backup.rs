@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{context::Deploy, remote};
+use super::{context::Deploy, database, remote};
 use crate::{
     domain::{Failure, fact},
     engine::{
@@ -28,7 +28,7 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
         .var("PHP", &cx.inputs.server.php)
         .var("NGINX", if cx.inputs.server.backup_nginx { "/etc/nginx" } else { "" })
         .var("RELEASE", cx.facts.turn.to.as_str())
-        .var("DATABASE_PHP", include_str!("sh/database.php"))
+        .var("DATABASE_PHP", database::PROGRAM)
         .timeout(TIMEOUT);
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     let counted: Vec<(&str, &str)> = answer.all("file").filter_map(|record| record.split_once(' ')).collect();

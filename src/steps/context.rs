@@ -4,7 +4,7 @@ use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
 use chrono::{DateTime, Utc};
 
-use super::{identity::Mark, sampler::Sampler, server::Looked};
+use super::{identity::Mark, sampler::Sampler, server::Looked, services::Permission};
 use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
@@ -66,13 +66,24 @@ pub struct Found {
     pub outlook: Option<Rc<fact::Outlook>>,
     /// What staging has proven, for production.
     pub staging: Option<fact::Staging>,
-    /// Of the bundle, where it was read already.
-    pub manifest: Option<Rc<Manifest>>,
     /// What the pre-flight looked at, in order.
     pub findings: Vec<Finding>,
+    /// Whether the server let us in.
+    pub reached: bool,
+    /// How sudo stands to `nginx -t`.
+    pub nginx_test: Option<Permission>,
+    /// Which database the app has, as its `.env` says.
+    pub database_driver: Option<String>,
+    /// The size of the database's file, where it is one.
+    pub sqlite_kib: Option<u64>,
 }
 
 impl Found {
+    /// What the bundle says of itself, where it was fetched already.
+    pub fn manifest(&self) -> Option<Rc<Manifest>> {
+        self.opened.as_ref().map(|opened| opened.manifest.clone())
+    }
+
     /// Whether somebody looked, and there is no `current`.
     pub fn nothing_is_live(&self) -> bool {
         self.server.as_ref().is_some_and(|server| server.current.is_none())

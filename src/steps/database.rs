@@ -14,6 +14,9 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(3600);
 
+/// Answers questions about the app's database, in PHP, on the server.
+pub const PROGRAM: &str = concat!(include_str!("sh/dotenv.php"), include_str!("sh/database.php"));
+
 /// Runs `migrate --force`, the only form of migration there is here (F28). Says what ran, also when a later one failed.
 pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
     if !cx.inputs.server.migrate {

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod lock;
 pub mod nginx;
 pub mod outlook;
+pub mod preflight;
 pub mod probe;
 pub mod remote;
 pub mod retention;

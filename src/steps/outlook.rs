@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     context::{Deploy, Found, Opened, Survey},
-    remote,
+    database, remote,
 };
 use crate::{
     domain::{
@@ -85,7 +85,7 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
         .var("ENV_FILE", cx.inputs.layout.env_file().as_str())
         .var("MANIFEST", MANIFEST_PATH)
         .var("RAN_PHP", include_str!("sh/ran.php"))
-        .var("DATABASE_PHP", include_str!("sh/database.php"));
+        .var("DATABASE_PHP", database::PROGRAM);
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     let mut outlook = Outlook { files: delta(&answer, &opened.manifest), ..Outlook::default() };
     let kib = |text: Option<&str>| text.and_then(|text| text.trim().parse::<u64>().ok()).map(|kib| kib * 1024);

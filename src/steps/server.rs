@@ -31,6 +31,7 @@ pub async fn reach(cx: &Survey, io: &Io) -> StepResult {
     let greeting = cx.ports.shell.connect().await.map_err(|error| error.failure(&format!("connecting to {server}")))?;
     io.line(format!("{} showed the host key {}", greeting.banner, greeting.host_key));
     io.line(format!("logged in as {} with the key {}", ssh.user, greeting.client_key));
+    cx.found.borrow_mut().reached = true;
     Ok(Done::passed(server))
 }
 

@@ -192,11 +192,11 @@ impl Permissions {
     }
 }
 
-/// Asks sudo about every command that a release could run as root.
+/// Asks sudo about every command that a release could run as root. `fpm` is the service that serves the site, if it is known.
 pub async fn permissions(
     shell: &dyn Shell,
     io: &Io,
-    serving: &Serving,
+    fpm: Option<&str>,
     systemd: bool,
     doing: &str,
 ) -> Result<Permissions, Failure> {
@@ -211,7 +211,7 @@ pub async fn permissions(
         }
         list
     };
-    let (fpm, nginx, test) = (candidates(&serving.fpm), candidates("nginx"), "nginx -t".to_owned());
+    let (fpm, nginx, test) = (fpm.map(candidates).unwrap_or_default(), candidates("nginx"), "nginx -t".to_owned());
     let all = fpm.iter().chain(&nginx).chain(std::iter::once(&test));
     let script = Script::new("privileges", include_str!("sh/privileges.sh")).list("COMMANDS", all);
     let answer = remote::run(shell, io, script, doing).await?;
@@ -270,7 +270,7 @@ pub async fn privileges(
     systemd: bool,
 ) -> Result<ServiceFacts, Failure> {
     let doing = "asking sudo what it allows";
-    let permissions = permissions(shell, io, serving, systemd, doing).await?;
+    let permissions = permissions(shell, io, Some(&serving.fpm), systemd, doing).await?;
     if let Some((cause, hint)) = missing(user, &permissions) {
         return Err(Failure::refused(doing, cause).hint(hint));
     }
@@ -281,6 +281,13 @@ pub async fn privileges(
         reload: commands.into_iter().flatten().filter(|one| one.given()).map(|one| sudo(&one.command)).collect(),
         process_control_timeout: serving.process_control_timeout,
     })
+}
+
+/// The commands of a reload, in the order in which they run.
+pub fn reload_commands(permissions: &Permissions) -> Vec<RemoteCommand> {
+    let commands =
+        [Permissions::best(&permissions.fpm), Some(&permissions.test), Permissions::best(&permissions.nginx)];
+    commands.into_iter().flatten().filter(|one| one.given()).map(|one| sudo(&one.command)).collect()
 }
 
 fn sudo(command: &str) -> RemoteCommand {

@@ -9,7 +9,7 @@ use gated_deploy_lab::{
 };
 use serde_yaml::Value;
 
-use crate::support::{assert_ended, output, root, story};
+use crate::support::{assert_ended, assert_says, output, root, story};
 
 /// The steps of a workflow that use this action: what stands under `with`.
 fn steps(file: &str) -> Vec<BTreeMap<String, String>> {
@@ -155,6 +155,38 @@ fn the_example_workflows_build_a_bundle_and_release_it() {
     fs::create_dir_all(runner.workspace().join(".github")).expect("a folder");
     fs::write(runner.workspace().join(".github/gated-deploy.yml"), policy(&story)).expect("the policy");
     assert_ended(&runner.run_binary(story.binary()), 0, "passed");
+}
+
+#[test]
+fn the_example_workflow_looks_before_a_release_to_production() {
+    let story = story();
+    let commit = commit("before production");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    assert_ended(&story.deploy(&commit), 0, "live");
+    let [preflight] = steps("preflight.yml").try_into().expect("one step");
+    let token = story.production_site().health_token;
+    let staging = story.staging_site().health_token;
+    let known_hosts = story.lab.known_hosts();
+    let expressions = [
+        ("inputs.sha", ""),
+        ("secrets.PRODUCTION_SSH_KEY", story.lab.private_key()),
+        ("vars.PRODUCTION_KNOWN_HOSTS", &known_hosts),
+        ("secrets.PRODUCTION_HEALTHCHECK_TOKEN", &token),
+        ("secrets.STAGING_HEALTHCHECK_TOKEN", &staging),
+        ("secrets.STAGING_SSH_KEY", story.lab.private_key()),
+    ];
+    let runner = story.runner(&commit).secret(story.lab.private_key()).secret(&token).secret(&staging);
+    let runner = runner.event("workflow_dispatch", serde_json::json!({ "inputs": {}, "ref": "refs/heads/main" }));
+    let runner = with(runner.input("github-token", story.github.token()), &preflight, &expressions);
+    fs::create_dir_all(runner.workspace().join(".github")).expect("a folder");
+    fs::write(runner.workspace().join(".github/gated-deploy.yml"), policy(&story)).expect("the policy");
+
+    let finished = runner.run_binary(story.binary());
+
+    assert_ended(&finished, 0, "passed");
+    assert_eq!(output(&finished, "decision"), "go");
+    assert!(runner.workspace().join(output(&finished, "report")).is_file(), "the report can be uploaded");
+    assert_says(&finished.summary, &["the ledger on its server", "healthy now"]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod image;
 mod inputs;
 mod outline;
 mod plan;
+mod preflight;
 mod probe;
 mod production;
 mod receipt;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use gated_deploy::{
     engine::event::{RowInfo, RowKind},
-    stages::{build_gate, deploy},
+    stages::{build_gate, deploy, preflight},
 };
 
 fn outline(rows: &[RowInfo]) -> String {
@@ -64,8 +64,29 @@ fn the_build_gate_is_a_table_too() {
 }
 
 #[test]
+fn a_preflight_only_looks() {
+    insta::assert_snapshot!(outline(&preflight::table().outline()), @r"
+    look    observe find-build
+    look 22 observe staging-evidence
+    look    observe read-bundle
+    look    observe bundle-gates
+    look    observe reach-server
+    look    observe survey-server
+    look    observe privileges
+    look    observe nginx
+    look    observe php
+    look    observe reload
+    look    observe env-file
+    look    observe shared-folders
+    look    observe room
+    look    observe backups
+    look    observe baseline-health
+    ");
+}
+
+#[test]
 fn every_row_has_a_name_of_its_own_and_every_change_says_its_undo() {
-    for rows in [deploy::table().outline(), build_gate::table().outline()] {
+    for rows in [deploy::table().outline(), build_gate::table().outline(), preflight::table().outline()] {
         let names: BTreeSet<&str> = rows.iter().map(|row| row.step.as_str()).collect();
         assert_eq!(names.len(), rows.len(), "each name once");
         for row in &rows {

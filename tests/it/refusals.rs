@@ -90,7 +90,7 @@ fn builds_that_cannot_be_released() {
 }
 
 /// Packs a tree that no `build-gate` has seen and puts it where a green build leaves its bundle.
-fn publish_ungated(story: &Story, commit: &str, tree: &TempTree) {
+pub(crate) fn publish_ungated(story: &Story, commit: &str, tree: &TempTree) {
     let folder = tempfile::tempdir().expect("a folder");
     let sha = commit.parse().expect("a commit");
     let pace = Pace::default();

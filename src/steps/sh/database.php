@@ -6,7 +6,7 @@
 //   copy-sqlite TARGET ENV TREE    a consistent copy of an SQLite database
 //
 // TREE is the live release: the app itself says which connection it uses. Before the first release there is no app
-// yet, and the .env file is read by the rules of its own parser instead (quotes, escapes, comments, interpolation).
+// yet, and the .env file is read instead. dotenv.php comes before this file.
 error_reporting(E_ALL & ~E_DEPRECATED & ~E_NOTICE & ~E_WARNING);
 $arguments = array_slice($argv, 1);
 $mode = array_shift($arguments);
@@ -40,31 +40,7 @@ function fromApp(string $tree): array
 
 function fromEnv(string $file): array
 {
-    $text = file_get_contents($file);
-    if ($text === false) {
-        fwrite(STDERR, "cannot read $file\n");
-        exit(1);
-    }
-    $env = [];
-    $lookup = function (array $match) use (&$env): string {
-        return $env[$match[1]] ?? (getenv($match[1]) === false ? '' : getenv($match[1]));
-    };
-    $pattern = '/^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.]*)[ \t]*=[ \t]*'
-        . '(?:"((?:[^"\\\\]|\\\\.)*)"|\'([^\']*)\'|([^\r\n#]*?(?:(?<=[^ \t\r\n])#[^\r\n#]*?)*))[ \t]*(?:[ \t]#[^\r\n]*|(?<==)#[^\r\n]*)?\r?$/ms';
-    preg_match_all($pattern, $text, $lines, PREG_SET_ORDER | PREG_UNMATCHED_AS_NULL);
-    foreach ($lines as [, $name, $double, $single, $plain]) {
-        if ($double !== null) {
-            // Escaped dollars survive interpolation; the other escapes are undone after it.
-            $value = str_replace('\\$', "\0", $double);
-            $value = preg_replace_callback('/\$\{([A-Za-z_][A-Za-z0-9_.]*)\}/', $lookup, $value);
-            $value = strtr($value, ['\\"' => '"', '\\\\' => '\\', '\\n' => "\n", '\\r' => "\r", '\\t' => "\t", "\0" => '$']);
-        } elseif ($single !== null) {
-            $value = $single;
-        } else {
-            $value = preg_replace_callback('/\$\{([A-Za-z_][A-Za-z0-9_.]*)\}/', $lookup, (string) $plain);
-        }
-        $env[$name] = $value;
-    }
+    $env = dotenv($file);
     if (!isset($env['DB_CONNECTION']) && !isset($env['DB_DATABASE'])) {
         return ['driver' => 'none'];
     }

@@ -1,0 +1,178 @@
+//! `preflight`: would a release go through? Reads what a release would need, changes nothing, and names everything that stands in
+//! the way in one run (pipeline.md, "Pre-flight for production").
+//!
+//! Each row judges one subject. What a row needs and an earlier one could not find out, it does not guess: it says that it did not look,
+//! and the earlier row has failed.
+
+mod access;
+mod env_file;
+mod proof;
+mod room;
+mod served;
+mod sheet;
+
+use std::rc::Rc;
+
+use self::sheet::Sheet;
+pub use self::{
+    access::shared_folders,
+    env_file::env_file,
+    proof::staging,
+    room::{backups, room},
+    served::{nginx, php, privileges, reloads},
+};
+use super::{
+    context::Survey,
+    server::{self, About, Looked, Problem},
+};
+use crate::{
+    domain::{
+        Failure,
+        bundle::Manifest,
+        fact::key,
+        gate::{GATES, GateReport},
+    },
+    engine::{
+        Decision, Done, Seam,
+        step::{Io, StepResult},
+    },
+};
+
+/// What a row says that could not look because there is no server to look at.
+const NO_SERVER: &str = "not looked at: the server did not answer";
+
+/// The nine gates, from the contents of the bundle. On the server they are asked again.
+pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
+    let Some(manifest) = cx.found.borrow().manifest() else {
+        return Ok(Done::skipped("not looked at: there is no bundle"));
+    };
+    let report = judge(&manifest);
+    io.fact(key::GATES, &report);
+    let lines: Vec<String> = report
+        .failures()
+        .map(|gate| format!("{}: {}", gate.name, gate.problem.as_deref().unwrap_or_default()))
+        .collect();
+    if lines.is_empty() {
+        return Ok(Done::passed(report.score()));
+    }
+    let doing = "checking the nine gates in the bundle";
+    Err(Failure::refused(doing, format!("{} gates passed", report.score()))
+        .details(lines)
+        .hint("the bundle is not whole: look at the build's own gates, and build again"))
+}
+
+fn judge(manifest: &Manifest) -> GateReport {
+    let mut report = GateReport::default();
+    for gate in &GATES {
+        let problem = if gate.folder {
+            let inside = format!("{}/", gate.path);
+            let mut paths = manifest.files.keys().chain(manifest.links.keys());
+            (!paths.any(|path| path.starts_with(&inside))).then_some("missing")
+        } else {
+            match manifest.files.get(gate.path) {
+                Some(file) if file.size == 0 => Some("empty"),
+                Some(_) => None,
+                // A link in a bundle leads to something that is in it; that was checked when it was opened.
+                None => (!manifest.links.contains_key(gate.path)).then_some("missing"),
+            }
+        };
+        report.record(gate.path, problem.map(str::to_owned));
+    }
+    report
+}
+
+/// The place itself: tools, clock, base folder, marker, link, lock.
+pub async fn place(cx: &Survey, io: &Io) -> StepResult {
+    let layout = &cx.inputs.layout;
+    let doing = format!("looking at {} on the server", layout.base());
+    // A server that could not be reached was told by the row that tried.
+    if !cx.found.borrow().reached {
+        return Ok(Done::skipped(NO_SERVER));
+    }
+    let looked = server::look_around(cx, io, &doing).await?;
+    let mut sheet = Sheet::new(cx, io, doing);
+    for problem in problems(cx, &looked, About::Place) {
+        sheet.failed(layout.base().as_str(), problem.cause, problem.hint);
+    }
+    let live = looked.current().map_or("nothing", server::last_part).to_owned();
+    if sheet.is_clean() {
+        sheet.passed(layout.base().as_str(), format!("{live} is live"));
+    }
+    sheet.end(format!("{live} is live"))
+}
+
+fn problems(cx: &Survey, looked: &Looked, about: About) -> Vec<Problem> {
+    let all = server::problems(&cx.inputs, looked);
+    all.into_iter().filter(|problem| problem.about == about).collect()
+}
+
+/// What the server said, if there is a base folder to speak of.
+fn looked(cx: &Survey) -> Option<Rc<Looked>> {
+    cx.found.borrow().looked.clone()
+}
+
+/// The same, for rows about what lies in the base folder.
+fn in_place(cx: &Survey) -> Result<Rc<Looked>, Done> {
+    match looked(cx) {
+        None => Err(Done::skipped(NO_SERVER)),
+        Some(looked) if looked.answer.get("base") == Some("missing") => {
+            Err(Done::skipped(format!("not looked at: there is no {}", cx.inputs.layout.base())))
+        }
+        Some(looked) => Ok(looked),
+    }
+}
+
+/// GO, when every row has looked and none failed. There is nothing to approve: nothing follows.
+pub fn settle(survey: Survey) -> Result<Seam<()>, Failure> {
+    let found = survey.found.into_inner();
+    // A row that did not look must have had a reason that failed (F69).
+    if found.looked.is_none() || found.opened.is_none() {
+        return Err(Failure::bug("deciding GO or NO-GO", "a row did not look, and none failed"));
+    }
+    Ok(Seam { cx: (), decision: Decision::Go })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::domain::{Sha256Digest, bundle::FileEntry};
+
+    fn manifest(files: &[(&str, u64)]) -> Manifest {
+        let entry = |size| FileEntry { sha256: Sha256Digest::of("x"), size, executable: false };
+        Manifest {
+            version: Manifest::VERSION,
+            commit: "0123456789abcdef0123456789abcdef01234567".parse().expect("a commit"),
+            php: Default::default(),
+            locks: BTreeMap::new(),
+            files: files.iter().map(|(path, size)| ((*path).to_owned(), entry(*size))).collect(),
+            links: BTreeMap::from([("composer.json".to_owned(), "config/composer.json".to_owned())]),
+        }
+    }
+
+    #[test]
+    fn f10_the_gates_are_judged_by_what_the_bundle_holds() {
+        let mut files = vec![
+            ("artisan", 1),
+            ("public/index.php", 1),
+            ("vendor/autoload.php", 1),
+            ("public/build/manifest.json", 0),
+            ("bootstrap/app.php", 1),
+            ("config/app.php", 1),
+            ("routes/web.php", 1),
+            ("application.php", 1),
+        ];
+        let failed = |files: &[(&str, u64)]| -> Vec<String> {
+            let report = judge(&manifest(files));
+            report
+                .failures()
+                .map(|gate| format!("{} {}", gate.name, gate.problem.clone().unwrap_or_default()))
+                .collect()
+        };
+        assert_eq!(failed(&files), ["public/build/manifest.json empty", "app missing"]);
+        files[3].1 = 2;
+        files.push(("app/Kernel.php", 0));
+        assert_eq!(failed(&files), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,122 @@
+//! The environment's `.env`: the link to it, and what of it may be told.
+
+use super::{About, Sheet, in_place, problems};
+use crate::{
+    engine::step::{Io, StepResult},
+    ports::shell::{Answer, Script},
+    steps::{context::Survey, remote},
+};
+
+/// Reads a `.env`; needs its path as an argument.
+const PROGRAM: &str = concat!(include_str!("../sh/dotenv.php"), include_str!("../sh/env.php"));
+
+/// Whether the live release and the next one see the `.env` of this environment, and whether it is one.
+pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
+    let looked = match in_place(cx) {
+        Ok(looked) => looked,
+        Err(skipped) => return Ok(skipped),
+    };
+    let layout = &cx.inputs.layout;
+    let file = layout.env_file();
+    let doing = format!("looking at {file}");
+    let mut sheet = Sheet::new(cx, io, &doing);
+    for problem in problems(cx, &looked, About::EnvFile) {
+        sheet.failed(file.as_str(), problem.cause, problem.hint);
+    }
+    let script = Script::new("env", include_str!("../sh/env.sh"))
+        .var("ENV_FILE", file.as_str())
+        .var("CURRENT", layout.current().as_str())
+        .var("PHP", &cx.inputs.server.php)
+        .var("ENV_PHP", PROGRAM);
+    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    link(&mut sheet, cx, &answer, looked.current().is_some());
+    let Some(said) = answer.get("said") else { return sheet.end("nothing could be read") };
+    cx.found.borrow_mut().database_driver = value(said, "driver").map(str::to_owned);
+    cx.found.borrow_mut().sqlite_kib = value(said, "sqlite-kib").and_then(|kib| kib.parse().ok());
+    app_env(&mut sheet, cx, said);
+    match value(said, "app-key") {
+        Some("set") => sheet.passed("APP_KEY", "set"),
+        Some("odd") => sheet.failed(
+            "APP_KEY",
+            format!("APP_KEY in {file} has a length that no cipher of Laravel takes"),
+            "restore the key that the app's data was encrypted with; a new one: php artisan key:generate --show",
+        ),
+        _ => sheet.failed(
+            "APP_KEY",
+            format!("APP_KEY is not set in {file}"),
+            "restore the key that the app's data was encrypted with; for a new app: php artisan key:generate --show",
+        ),
+    }
+    let production = cx.inputs.environment.as_str() == "production";
+    match value(said, "app-debug") {
+        Some("true") if production => sheet.warned(
+            "APP_DEBUG",
+            format!("APP_DEBUG is true in {file}: an error page shows the app's settings to everybody"),
+            format!("write into {file}: APP_DEBUG=false"),
+        ),
+        Some(debug) => sheet.passed("APP_DEBUG", debug),
+        None => {}
+    }
+    // The last digit of a mode is everybody else's.
+    if let Some(mode) = answer.get("mode").filter(|mode| !mode.ends_with('0')) {
+        sheet.warned(
+            "mode of .env",
+            format!("{file} has mode {mode}: every account of the server can reach it"),
+            format!("chmod 640 {file}"),
+        );
+    }
+    sheet.end(format!("APP_ENV is {}", cx.inputs.environment))
+}
+
+fn value<'s>(said: &'s str, name: &str) -> Option<&'s str> {
+    said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// The live release reads this very file, through its link.
+fn link(sheet: &mut Sheet<'_>, cx: &Survey, answer: &Answer, live: bool) {
+    let layout = &cx.inputs.layout;
+    let (link, file) = (layout.current().join(".env"), layout.env_file());
+    let mend = format!("compare the two, then: ln -sfn {file} {link}");
+    if let Some(target) = answer.get("link") {
+        if answer.get("link-is").is_some() && answer.get("link-is") == answer.get("env-is") {
+            sheet.passed("link to .env", format!("{link} leads to {file}"));
+        } else {
+            let cause = format!("{link} leads to {target}, and not to {file}");
+            sheet.failed("link to .env", cause, format!("name that file in the input env-file, or {mend}"));
+        }
+    } else if answer.get("link-not-a-link").is_some() {
+        let cause =
+            format!("{link} is a file of its own, and not a link to {file}: the next release would see other settings");
+        sheet.failed("link to .env", cause, mend);
+    } else if answer.get("link-missing").is_some() {
+        sheet.failed(
+            "link to .env",
+            format!("there is no {link}: the live release has no settings"),
+            format!("ln -s {file} {link}"),
+        );
+    } else {
+        let why =
+            if live { "not looked at: current leads nowhere" } else { "nothing is live yet; the release makes it" };
+        sheet.passed("link to .env", why);
+    }
+}
+
+/// The environment's name in the file is the one that we were asked to look at: one slip of the pen from the wrong database (F45).
+fn app_env(sheet: &mut Sheet<'_>, cx: &Survey, said: &str) {
+    let (file, environment) = (cx.inputs.layout.env_file(), cx.inputs.environment.as_str());
+    let found = value(said, "app-env").unwrap_or_default();
+    let cause = match found.strip_prefix("is ") {
+        Some(name) if name == environment => return sheet.passed("APP_ENV", name),
+        Some(name) => format!("APP_ENV is `{name}` in {file}, and the environment is `{environment}`"),
+        None if found == "odd" => format!("APP_ENV in {file} is not a plain word"),
+        None => format!("APP_ENV is not set in {file}"),
+    };
+    let hint =
+        format!("correct environment or env-file; if it is the right file, write into it: APP_ENV={environment}");
+    // Environments with a name of one's own may well run an app that calls itself something else.
+    if matches!(environment, "staging" | "production") {
+        sheet.failed("APP_ENV", cause, hint);
+    } else {
+        sheet.warned("APP_ENV", cause, hint);
+    }
+}

@@ -1,0 +1,199 @@
+//! Room on the server's disk, and the backups that lie there.
+
+use chrono::TimeDelta;
+
+use super::{Sheet, in_place};
+use crate::{
+    domain::{Failure, ReleaseName, bundle::Manifest},
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    ports::shell::{Answer, Script},
+    steps::{artifact::megabytes, context::Survey, database, remote, server::last_part},
+};
+
+/// A verified backup that is older than this is no fresh one.
+const STALE: TimeDelta = TimeDelta::days(7);
+
+/// A block of the file system: what the smallest file takes.
+const BLOCK: u64 = 4096;
+
+/// `program` asks the database for its size; empty does not ask.
+async fn ask(cx: &Survey, io: &Io, doing: &str, program: &str) -> Result<Answer, Failure> {
+    let layout = &cx.inputs.layout;
+    let script = Script::new("room", include_str!("../sh/room.sh"))
+        .var("BASE", layout.base().as_str())
+        .var("BACKUPS", layout.backups().as_str())
+        .var("ENV_FILE", layout.env_file().as_str())
+        .var("PHP", &cx.inputs.server.php)
+        .var("DATABASE_PHP", program);
+    remote::run(&*cx.ports.shell, io, script, doing).await
+}
+
+/// What a release takes on the disk: the bundle and what it unpacks to, and the backup of what is live.
+#[derive(Debug, PartialEq, Eq)]
+struct Need {
+    release: u64,
+    backup: u64,
+    inodes: u64,
+}
+
+impl Need {
+    /// Bytes. The bundle lies beside the tree it unpacks to, and the tree gets caches of its own: twice the sum of its files is on
+    /// the safe side.
+    fn of(manifest: &Manifest, live: u64, database: u64) -> Self {
+        let files: u64 = manifest.files.values().map(|file| file.size.div_ceil(BLOCK) * BLOCK).sum();
+        // Folders need inodes too; a tree has fewer folders than files.
+        Self { release: 2 * files, backup: live + database, inodes: 2 * manifest.files.len() as u64 + 64 }
+    }
+}
+
+/// Whether bundle, release and backup fit.
+pub async fn room(cx: &Survey, io: &Io) -> StepResult {
+    let looked = match in_place(cx) {
+        Ok(looked) => looked,
+        Err(skipped) => return Ok(skipped),
+    };
+    let Some(manifest) = cx.found.borrow().manifest() else {
+        return Ok(Done::skipped("not looked at: there is no bundle to measure"));
+    };
+    let base = cx.inputs.layout.base();
+    let doing = format!("looking for room on {base}");
+    let driver = cx.found.borrow().database_driver.clone();
+    let asked = matches!(driver.as_deref(), Some("mysql" | "mariadb"));
+    let answer = ask(cx, io, &doing, if asked { database::PROGRAM } else { "" }).await?;
+    let kib = |answer: &Answer, key: &str| answer.get(key).and_then(|text| text.trim().parse::<u64>().ok());
+    let mut sheet = Sheet::new(cx, io, &doing);
+    let sqlite = cx.found.borrow().sqlite_kib;
+    let described = answer.get("database").and_then(|said| said.lines().find_map(|line| line.strip_prefix("kib=")));
+    let database = described.and_then(|kib| kib.parse().ok()).or(sqlite);
+    if answer.get("database-unknown").is_some() {
+        sheet.warned(
+            "database",
+            format!("the database that {} names could not be asked for its size", cx.inputs.layout.env_file()),
+            "see the lines of this step; a release that cannot read it is refused when it makes its backup",
+        );
+    }
+    let live = kib(&looked.answer, "live-kib").unwrap_or(0);
+    let need = Need::of(&manifest, live * 1024, database.unwrap_or(0) * 1024);
+    let told = format!(
+        "{} for the release and {} for the backup of app and database",
+        megabytes(need.release),
+        megabytes(need.backup)
+    );
+    let backups = cx.inputs.layout.backups();
+    let places = if same_disk(&answer) {
+        vec![(base.as_str(), kib(&looked.answer, "free-kib"), need.release + need.backup)]
+    } else {
+        vec![
+            (base.as_str(), kib(&looked.answer, "free-kib"), need.release),
+            (backups.as_str(), kib(&answer, "backups-free-kib"), need.backup),
+        ]
+    };
+    for (place, free, need) in places {
+        let check = format!("room on {place}");
+        match free.map(|kib| kib * 1024) {
+            Some(free) if free >= need => {
+                sheet.passed(check, format!("{} free, about {} needed ({told})", megabytes(free), megabytes(need)));
+            }
+            Some(free) => sheet.failed(
+                check,
+                format!("{} free on {place}, about {} needed ({told})", megabytes(free), megabytes(need)),
+                "free space there, or lower keep-releases and keep-backups",
+            ),
+            None => sheet.failed(
+                check,
+                format!("df does not say how much is free on {place}"),
+                format!("see: df -Pk {place}"),
+            ),
+        }
+    }
+    match looked.answer.get("free-inodes").and_then(|text| text.trim().parse::<u64>().ok()).filter(|free| *free > 0) {
+        // Some file systems do not count inodes.
+        None => sheet.passed("inodes", "not counted by this file system"),
+        Some(free) if free >= need.inodes => {
+            sheet.passed("inodes", format!("{free} free, about {} needed", need.inodes));
+        }
+        Some(free) => sheet.failed(
+            "inodes",
+            format!("{free} inodes free on {base}, about {} needed", need.inodes),
+            "remove what is not needed there; df -Pi says which file system is full",
+        ),
+    }
+    sheet.end(told)
+}
+
+fn same_disk(answer: &Answer) -> bool {
+    answer.get("device") == answer.get("backups-device")
+}
+
+/// How old the newest verified backup is, and where it lies (F61, F62). A release makes a new one first.
+pub async fn backups(cx: &Survey, io: &Io) -> StepResult {
+    let looked = match in_place(cx) {
+        Ok(looked) => looked,
+        Err(skipped) => return Ok(skipped),
+    };
+    let folder = cx.inputs.layout.backups();
+    let doing = format!("looking at the backups in {folder}");
+    let answer = ask(cx, io, &doing, "").await?;
+    let mut sheet = Sheet::new(cx, io, &doing);
+    let place =
+        if same_disk(&answer) { "the same disk as the site" } else { "another file system of the same machine" };
+    sheet.passed(
+        "where backups lie",
+        format!("in {folder}, on {place}: what takes the machine takes them, too; no restore of them is on record"),
+    );
+    let newest = answer.all("backup").filter_map(|name| name.parse::<ReleaseName>().ok()).max();
+    let Some(newest) = newest else {
+        match looked.current() {
+            Some(live) => sheet.warned(
+                "newest backup",
+                format!("there is no verified backup of {} in {folder}", last_part(live)),
+                "the release makes one before it changes anything; until then there is none",
+            ),
+            None => sheet.passed("newest backup", "none, and nothing is live yet"),
+        }
+        return sheet.end("none yet");
+    };
+    let age = cx.ports.clock.now() - newest.made_at();
+    let told = format!("the newest verified backup, {newest}, is {} old", in_words(age));
+    if age > STALE {
+        sheet.warned(
+            "newest backup",
+            format!("{told}: nobody has made a fresh one for more than {} days", STALE.num_days()),
+            "the release makes one before it changes anything; see why nothing was released or backed up for so long",
+        );
+    } else {
+        sheet.passed("newest backup", &told);
+    }
+    sheet.end(told)
+}
+
+/// In whole minutes, hours or days.
+fn in_words(age: TimeDelta) -> String {
+    match (age.num_minutes(), age.num_hours(), age.num_days()) {
+        (minutes, 0, _) => format!("{} min", minutes.max(0)),
+        (_, hours, 0 | 1) => format!("{hours} h"),
+        (_, _, days) => format!("{days} days"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f62_the_age_of_a_backup_is_told_in_a_unit_that_one_can_grasp() {
+        for (seconds, told) in [
+            (-5, "0 min"),
+            (59, "0 min"),
+            (3599, "59 min"),
+            (3600, "1 h"),
+            (47 * 3600 + 59, "47 h"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(in_words(TimeDelta::seconds(seconds)), told);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Who serves the site: what sudo allows, what nginx says of itself, which PHP runs, and what a reload costs.
+
+use super::{NO_SERVER, Sheet, looked};
+use crate::{
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    ports::shell::Script,
+    steps::{
+        context::{ServiceFacts, Survey},
+        remote, server,
+        services::{self, Permission, Permissions, sudoers_line},
+        sudo::Leave,
+    },
+};
+
+/// Each command that a release runs as root, by its exact words (F67).
+pub async fn privileges(cx: &Survey, io: &Io) -> StepResult {
+    let Some(looked) = looked(cx) else { return Ok(Done::skipped(NO_SERVER)) };
+    let doing = "asking sudo what it allows";
+    let mut sheet = Sheet::new(cx, io, doing);
+    let serving = match &looked.serving {
+        Ok(serving) => {
+            sheet.passed("PHP-FPM", format!("{}: {}", serving.fpm, serving.because));
+            Some(serving)
+        }
+        Err(cause) => {
+            let problem = server::unknown_service(cause);
+            sheet.failed("PHP-FPM", problem.cause, problem.hint);
+            None
+        }
+    };
+    let fpm = serving.map(|serving| serving.fpm.as_str());
+    let permissions = services::permissions(&*cx.ports.shell, io, fpm, looked.systemd(), doing).await?;
+    for choices in [&permissions.fpm, &permissions.nginx] {
+        for other in choices.iter().filter(|other| !other.given()) {
+            io.line(format!("sudo -n {}: {}", other.command, told(other)));
+        }
+        if let Some(best) = Permissions::best(choices) {
+            judge(&mut sheet, &looked.user, best);
+        }
+    }
+    if let (Some(serving), None) = (serving, services::missing(&looked.user, &permissions)) {
+        let reload = services::reload_commands(&permissions);
+        server::tell_services(
+            io,
+            &ServiceFacts {
+                fpm: serving.fpm.clone(),
+                reload,
+                process_control_timeout: serving.process_control_timeout,
+            },
+        );
+    }
+    cx.found.borrow_mut().nginx_test = Some(permissions.test);
+    sheet.end("every command that a release needs is allowed")
+}
+
+fn judge(sheet: &mut Sheet<'_>, user: &str, permission: &Permission) {
+    let check = format!("sudo -n {}", permission.command);
+    match permission.leave {
+        Leave::Free => sheet.passed(check, told(permission)),
+        Leave::Unproven => sheet.warned(
+            check,
+            format!(
+                "sudo allows {user} `{}`, but its list does not show whether it would ask for a password",
+                permission.command
+            ),
+            sudoers_line(user, [permission]),
+        ),
+        Leave::Password | Leave::Denied => sheet.failed(
+            check,
+            format!("{user} may not run sudo -n {}: {}", permission.command, told(permission)),
+            sudoers_line(user, [permission]),
+        ),
+    }
+}
+
+fn told(permission: &Permission) -> &'static str {
+    match permission.leave {
+        Leave::Free => "allowed, without a password",
+        Leave::Unproven => "allowed; perhaps with a password",
+        Leave::Password => "sudo wants a password for it",
+        Leave::Denied => "not allowed",
+    }
+}
+
+/// What nginx says of its own configuration, and what it gives to PHP.
+pub async fn nginx(cx: &Survey, io: &Io) -> StepResult {
+    let Some(looked) = looked(cx) else { return Ok(Done::skipped(NO_SERVER)) };
+    let mut sheet = Sheet::new(cx, io, "looking at nginx");
+    let test = cx.found.borrow().nginx_test.clone();
+    match &test {
+        Some(test) if test.given() => ask(&mut sheet, cx, io, test).await?,
+        Some(test) => sheet.warned(
+            "nginx -t",
+            format!(
+                "nginx could not be asked whether its configuration is whole: {} may not run sudo -n {}",
+                looked.user, test.command
+            ),
+            sudoers_line(&looked.user, [test]),
+        ),
+        // The row before it failed, and said why.
+        None => sheet.passed("nginx -t", "not asked: sudo did not say what it allows"),
+    }
+    let current = cx.inputs.layout.current();
+    if let Ok(serving) = &looked.serving {
+        match &serving.host {
+            Some(host) => sheet.passed("virtual host", format!("{host} serves {current}")),
+            None => sheet.warned(
+                "virtual host",
+                format!("no virtual host of nginx that {} can read has its root below {current}", looked.user),
+                format!("it needs: root {current}/public;"),
+            ),
+        }
+        sheet.passed(
+            "SCRIPT_FILENAME",
+            match serving.realpath_root {
+                Some(true) => "$realpath_root: each release has names of its own for OPcache",
+                Some(false) => {
+                    "$document_root: OPcache knows all releases by one name, so only the reload makes new code live; every release reloads"
+                }
+                None => "not found in what can be read of the configuration; every release reloads, whatever it is",
+            },
+        );
+    }
+    sheet.end("its configuration is whole")
+}
+
+async fn ask(sheet: &mut Sheet<'_>, cx: &Survey, io: &Io, test: &Permission) -> Result<(), crate::domain::Failure> {
+    let doing = "letting nginx test its configuration";
+    let script = Script::new("nginx-test", include_str!("../sh/nginx-test.sh"))
+        .var("COMMAND", format!("sudo -n {}", test.command));
+    let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
+    if answer.get("status") == Some("0") {
+        sheet.passed("nginx -t", "the configuration is whole");
+        return Ok(());
+    }
+    let said = answer.get("said").unwrap_or_default();
+    // nginx says first what is wrong and last that the test failed.
+    let first = said.lines().find(|line| line.contains("[emerg]")).or_else(|| said.lines().next()).unwrap_or_default();
+    sheet.failed(
+        "nginx -t",
+        format!("nginx's configuration is broken: {first}"),
+        "mend it on the server, then: nginx -t. A reload would go on with the old one, and a restart would end the site",
+    );
+    Ok(())
+}
+
+/// Command line, pool and bundle must agree: the release is tried out by the first and served by the second (F23).
+pub async fn php(cx: &Survey, io: &Io) -> StepResult {
+    let Some(looked) = looked(cx) else { return Ok(Done::skipped(NO_SERVER)) };
+    let php = &cx.inputs.server.php;
+    if looked.answer.get("php-missing").is_some() {
+        return Ok(Done::skipped(format!("not compared: the server cannot run `{php}`")));
+    }
+    let doing = "comparing the versions of PHP";
+    let (id, version) = server::php(&looked.answer, doing)?;
+    let mut sheet = Sheet::new(cx, io, doing);
+    let cli = (id / 10_000, id / 100 % 100);
+    sheet.passed(format!("`{php}`"), format!("PHP {version}"));
+    let serving = looked.serving.as_ref().ok();
+    let pool = serving.and_then(|serving| serving.version.as_deref()).and_then(minor);
+    if let Some(serving) = serving {
+        let name =
+            serving.pool.as_ref().map(|pool| format!(", pool {} of {}", pool.name, pool.file)).unwrap_or_default();
+        match pool {
+            Some(pool) if pool == cli => sheet.passed(&serving.fpm, format!("PHP {}.{}, as the command line{name}", pool.0, pool.1)),
+            Some(pool) => sheet.failed(
+                &serving.fpm,
+                format!("{} serves the site with PHP {}.{}, and `{php}` is PHP {version}", serving.fpm, pool.0, pool.1),
+                format!(
+                    "set the input php to /usr/bin/php{}.{}; or, if another service serves the site, set php-fpm-service to it",
+                    pool.0, pool.1
+                ),
+            ),
+            None => sheet.warned(
+                &serving.fpm,
+                format!("the name {} does not say which PHP it runs", serving.fpm),
+                "see that it is the same version as the command line's; or set php-fpm-service to a name like php8.3-fpm",
+            ),
+        }
+    }
+    let Some(manifest) = cx.found.borrow().manifest() else { return sheet.end(format!("PHP {version}")) };
+    match manifest.php.minimum_id {
+        Some(minimum) => {
+            let needed = format!("PHP {}.{}.{} or newer", minimum / 10_000, minimum / 100 % 100, minimum % 100);
+            let too_old = [
+                Some(("the command line", cli, id < minimum)),
+                pool.map(|pool| ("the pool", pool, pool < (minimum / 10_000, minimum / 100 % 100))),
+            ];
+            let too_old: Vec<String> = too_old
+                .into_iter()
+                .flatten()
+                .filter(|(_, _, old)| *old)
+                .map(|(who, (major, minor), _)| format!("{who} is {major}.{minor}"))
+                .collect();
+            if too_old.is_empty() {
+                sheet.passed("bundle", format!("its vendor folder needs {needed}"));
+            } else {
+                sheet.failed(
+                    "bundle",
+                    format!("the bundle's vendor folder needs {needed}, and {}", too_old.join(" and ")),
+                    "upgrade the server's PHP, name newer ones in php and php-fpm-service, or build for the server's version",
+                );
+            }
+        }
+        None => sheet.passed("bundle", "its vendor folder asks for no lowest version"),
+    }
+    sheet.end(format!("PHP {version}"))
+}
+
+/// `8.2` as numbers.
+fn minor(version: &str) -> Option<(u32, u32)> {
+    let (major, minor) = version.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Whether a reload cuts the requests that are running.
+pub async fn reloads(cx: &Survey, io: &Io) -> StepResult {
+    let Some(looked) = looked(cx) else { return Ok(Done::skipped(NO_SERVER)) };
+    let Ok(serving) = &looked.serving else {
+        return Ok(Done::skipped("not looked at: which PHP-FPM serves the site is not known"));
+    };
+    let mut sheet = Sheet::new(cx, io, "looking at PHP-FPM's settings");
+    match server::cut_requests(&serving.fpm, serving.process_control_timeout) {
+        Some((found, hint)) => sheet.warned("process_control_timeout", found, hint),
+        None => {
+            let seconds = serving.process_control_timeout.unwrap_or(0);
+            sheet.passed(
+                "process_control_timeout",
+                format!("{seconds} s: a running request may end before its worker does"),
+            );
+        }
+    }
+    sheet.end("a reload lets running requests end")
+}

@@ -1,0 +1,67 @@
+//! What one row of the pre-flight looked at: every line of it is told, whatever becomes of the others.
+
+use crate::{
+    domain::fact::{Finding, Judgement, key},
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    steps::{
+        context::Survey,
+        server::{About, problem, refusal},
+    },
+};
+
+pub(super) struct Sheet<'a> {
+    cx: &'a Survey,
+    io: &'a Io,
+    doing: String,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Sheet<'a> {
+    /// `doing` is what the row does, for its failure.
+    pub(super) fn new(cx: &'a Survey, io: &'a Io, doing: impl Into<String>) -> Self {
+        Self { cx, io, doing: doing.into(), findings: Vec::new() }
+    }
+
+    pub(super) fn passed(&mut self, check: impl Into<String>, found: impl Into<String>) {
+        self.add(check.into(), found.into(), Judgement::Passed, None);
+    }
+
+    /// `found` must make sense by itself: it is told among the warnings of the run.
+    pub(super) fn warned(&mut self, check: impl Into<String>, found: impl Into<String>, hint: impl Into<String>) {
+        let (found, hint) = (found.into(), hint.into());
+        self.io.warn(&found, Some(hint.clone()));
+        self.add(check.into(), found, Judgement::Warned, Some(hint));
+    }
+
+    /// `found` must make sense by itself: it is the cause of the row's failure.
+    pub(super) fn failed(&mut self, check: impl Into<String>, found: impl Into<String>, hint: impl Into<String>) {
+        self.add(check.into(), found.into(), Judgement::Failed, Some(hint.into()));
+    }
+
+    fn add(&mut self, check: String, found: String, judgement: Judgement, hint: Option<String>) {
+        self.findings.push(Finding { step: self.io.step().clone(), check, found, judgement, hint });
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.findings.iter().all(|finding| finding.judgement == Judgement::Passed)
+    }
+
+    /// Tells the lines and ends the row; `text` is what it says when nothing failed.
+    pub(super) fn end(self, text: impl Into<String>) -> StepResult {
+        let failed = self.findings.iter().filter(|finding| finding.judgement == Judgement::Failed);
+        let problems: Vec<_> = failed
+            .map(|finding| problem(About::Place, &finding.found, finding.hint.clone().unwrap_or_default()))
+            .collect();
+        let clean = self.is_clean();
+        let mut found = self.cx.found.borrow_mut();
+        found.findings.extend(self.findings);
+        self.io.fact(key::FINDINGS, &found.findings);
+        if !problems.is_empty() {
+            return Err(refusal(&self.doing, problems));
+        }
+        Ok(if clean { Done::passed(text) } else { Done::warned(text) })
+    }
+}
