@@ -35,6 +35,7 @@ use crate::{
     stages,
     steps::{
         context::{Found, Ports, Survey},
+        rollback,
         settle::settle,
     },
 };
@@ -150,6 +151,17 @@ async fn dispatch(
             let settle = async |survey| settle(survey, events);
             run_table(&stage, &stages::deploy::table(), survey, settle, events, cancel).await
         }
+        Request::Rollback(inputs) => {
+            let typed::Rollback { target, to } = *inputs;
+            // Nothing is downloaded, so nothing needs a folder of its own.
+            let ports = match ports(&target, None, clock, &common.scratch) {
+                Ok(ports) => ports,
+                Err(failure) => return refuse(events, &stage, failure),
+            };
+            let survey = Survey { inputs: Rc::new(target), source: None, ports, found: Found::default().into() };
+            let settle = async |survey| rollback::settle(survey, events);
+            run_table(&stage, &stages::rollback::table(to), survey, settle, events, cancel).await
+        }
         Request::Smoke(inputs) => {
             let shell = inputs.ssh.as_ref().map(|ssh| Rc::new(Ssh::new(ssh)) as Rc<dyn Shell>);
             let site: Rc<dyn Site> = match site(&inputs.site, shell.as_ref()) {
@@ -240,6 +252,9 @@ fn setting(request: Option<&Request>) -> Setting {
     match request {
         Some(Request::BuildGate(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
         Some(Request::Smoke(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
+        Some(Request::Rollback(inputs)) => {
+            Setting { run_url: inputs.target.run.url.clone(), phrase: Some(inputs.target.phrase.clone()) }
+        }
         Some(Request::Deploy(inputs)) => {
             Setting { run_url: inputs.target.run.url.clone(), phrase: Some(inputs.target.phrase.clone()) }
         }

@@ -82,6 +82,7 @@ pub fn file_name(story: &Story, extension: &str) -> String {
     let subject = match story.stage.as_str() {
         "deploy-staging" => "E2E_STAGING_VALIDATION",
         "deploy-production" => "E2E_PRODUCTION_DEPLOYMENT",
+        "rollback" => "ROLLBACK",
         _ => "VALIDATION",
     };
     format!("{subject}_{}.{extension}", words::stamp(story.began_unix_ms))
@@ -139,7 +140,11 @@ pub fn render(story: &Story, setting: &Setting) -> String {
     ];
     let title = format!(
         "# {} of {}\n\n",
-        if story.subject() == Subject::Release { "Release" } else { "Validation" },
+        match story.subject() {
+            Subject::Release => "Release",
+            Subject::Rollback => "Rollback",
+            Subject::Bundle | Subject::Site => "Validation",
+        },
         words::time(story.began_unix_ms)
     );
     let parts =
@@ -214,6 +219,11 @@ fn criteria(story: &Story) -> String {
         let failed = |step: &&str| story.row(step).is_some_and(|row| row.verdict() == Some(Verdict::Failed));
         met.or_else(|| steps.iter().any(failed).then(|| Err("its step failed".to_owned())))
     };
+    // Under the lock, and not only when it was chosen.
+    let tree = || {
+        let verdict = story.row("unchanged-tree")?.verdict()?;
+        Some(if verdict == Verdict::Passed { Ok(()) } else { Err("its step failed".to_owned()) })
+    };
     let bundle = (
         "The bundle's digest was seen to be the same in another place",
         unless_failed(bundle(), &["fetch-bundle", "verify-bundle"]),
@@ -228,6 +238,12 @@ fn criteria(story: &Story) -> String {
             gates,
             ("A backup was made and verified", unless_failed(backup(), &["backup"])),
             ("The new release answered healthy on every endpoint", health),
+            assets,
+        ],
+        Subject::Rollback => vec![
+            ("The release is still what was confirmed", tree()),
+            gates,
+            ("The release that was gone back to answered healthy on every endpoint", health),
             assets,
         ],
         Subject::Site => vec![("The site answered healthy on every endpoint", health), assets],
@@ -250,11 +266,17 @@ fn next_steps(story: &Story) -> String {
         Some(Outcome::Planned) => "Read the plan; approve it with the phrase in the job summary, or do nothing.",
         Some(Outcome::Passed) => match story.subject() {
             Subject::Bundle => "Release it.",
-            Subject::Release | Subject::Site => "None: everything is in order.",
+            Subject::Release | Subject::Rollback | Subject::Site => "None: everything is in order.",
         },
+        Some(Outcome::Live { .. }) if story.subject() == Subject::Rollback => {
+            "Find out what was wrong with the release that was left, and release its repair; it is no target of a rollback any more."
+        }
         Some(Outcome::Live { .. }) if story.all_warnings().is_empty() => "None: the release is confirmed.",
         Some(Outcome::Live { .. }) => "Look at the warnings above; the release is confirmed.",
         Some(Outcome::Refused { .. }) => "Remove the cause, then run again.",
+        Some(Outcome::RolledBack { .. }) if story.subject() == Subject::Rollback => {
+            "Find out why the earlier release did not do; if it was not well, the next rollback passes it over."
+        }
         Some(Outcome::RolledBack { .. }) => {
             "Find out why the release failed before it is tried again; mind what stays."
         }

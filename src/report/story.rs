@@ -23,6 +23,8 @@ pub enum Subject {
     Bundle,
     /// Makes a release, or was asked to.
     Release,
+    /// Goes back to an earlier release, or was asked to.
+    Rollback,
     /// Looks at a site and would change nothing.
     Site,
 }
@@ -198,6 +200,7 @@ impl Story {
         match self.stage.parse() {
             Ok(Stage::BuildGate) => Subject::Bundle,
             Ok(Stage::Smoke) => Subject::Site,
+            Ok(Stage::Rollback) => Subject::Rollback,
             _ => Subject::Release,
         }
     }

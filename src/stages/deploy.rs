@@ -12,7 +12,7 @@ use crate::{
         context::{Deploy, Survey},
         current, database, ledger, lock, probe,
         remote::{by_hand, previewed},
-        retention, server, services, tree, workers,
+        retention, seal, server, services, tree, workers,
     },
 };
 
@@ -23,6 +23,7 @@ pub fn table() -> Table<Survey, Deploy> {
             observe("find-build",      "6 Find the build of this commit",         artifact::look).into(),
             observe("reach-server",    "7 Reach the server",                      server::reach).into(),
             observe("survey-server",   "7 Look at the server",                    server::look).into(),
+            observe("live-tree",       "7 Compare the live release with what was confirmed", seal::live).advisory().into(),
             observe("baseline-health", "7 Ask the site how it is now",            probe::baseline).into(),
         ],
         release: vec![
@@ -40,6 +41,7 @@ pub fn table() -> Table<Survey, Deploy> {
             change("migrate",          "13 Run forward migrations",               previewed(database::migrate, database::preview),
                                                                                                             no_undo("the old code runs on the new schema")).into(),
             change("build-caches",     "14 Build its caches",                     cache::build,             within("goes with the new folder")).advisory().into(),
+            check ("seal-release",     "Take the digest of its tree",             seal::seal).into(),
             change("switch",           "15 Point current at it",                  previewed(current::switch, current::switch_preview),
                                                                                                             undo("point back, reload, ask the old release for its health", by_hand(current::go_back, current::back_by_hand))).pivot().into(),
             change("rebuild-caches",   "16 Build its caches again",               cache::rebuild,           within("goes with the new folder")).advisory().into(),

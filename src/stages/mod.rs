@@ -2,4 +2,5 @@
 
 pub mod build_gate;
 pub mod deploy;
+pub mod rollback;
 pub mod smoke;

@@ -4,11 +4,13 @@ use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
 use chrono::{DateTime, Utc};
 
+use super::ledger::Book;
 use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
         bundle::{Bundle, Manifest, Verified},
         fact::BundleFact,
+        standing::Candidate,
     },
     inputs::typed,
     ports::{
@@ -46,6 +48,9 @@ pub struct Found {
     /// The build run and its artifact, where they are there already; row 9 waits for them otherwise.
     pub build: Option<Build>,
     pub server: Option<ServerFacts>,
+    pub ledger: Option<Rc<Book>>,
+    /// The earlier release to go back to, where that is the task.
+    pub chosen: Option<Candidate>,
 }
 
 /// A successful build with its artifact.
@@ -88,13 +93,15 @@ pub struct ServiceFacts {
 /// Everything that is decided at the seam and does not change after it.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// From what is live to the release that this run makes.
+    /// From what is live to the release that shall be: a new one, or an earlier one.
     pub turn: Move,
     /// The commit that the release was made from.
     pub commit: CommitSha,
     pub decided_at: DateTime<Utc>,
     pub server: ServerFacts,
     pub build: Option<Build>,
+    /// The digest that the tree must have, where an earlier release goes live again.
+    pub tree: Option<Sha256Digest>,
     pub plan_digest: Sha256Digest,
 }
 
@@ -110,13 +117,23 @@ pub struct Deploy {
 }
 
 /// Things that rows after the seam hand to later rows. An undo never reads them: it is written from [`Facts`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Made {
     pub build: Option<Build>,
     pub bundle: Option<Rc<Bundle<Verified>>>,
     pub manifest: Option<Rc<Manifest>>,
     /// What was told of the bundle; the server's own look at it is added once it is there.
     pub told: Option<BundleFact>,
+    /// The digest of the release's tree on the server.
+    pub tree: Option<Sha256Digest>,
+    /// The migrations that ran; `None` if that is not known, because a line broke while they ran.
+    pub migrations: Option<Vec<String>>,
+}
+
+impl Default for Made {
+    fn default() -> Self {
+        Self { build: None, bundle: None, manifest: None, told: None, tree: None, migrations: Some(Vec::new()) }
+    }
 }
 
 impl Ports {

@@ -13,6 +13,8 @@ pub mod nginx;
 pub mod probe;
 pub mod remote;
 pub mod retention;
+pub mod rollback;
+pub mod seal;
 pub mod server;
 pub mod services;
 pub mod settle;

@@ -44,7 +44,8 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         .list("SHARED", &inputs.server.shared);
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     let skew = skew(cx, &answer, &doing)?;
-    let mut problems = problems(inputs, &answer, skew);
+    let new_release = cx.source.is_some();
+    let mut problems = problems(inputs, &answer, skew, new_release);
     let nginx = config_files(&answer, "nginx");
     let fpm = config_files(&answer, "fpm");
     let services = match services::find(layout, inputs.server.fpm_service.as_deref(), &nginx, &fpm) {
@@ -129,8 +130,9 @@ fn refusal(doing: &str, mut problems: Vec<Problem>) -> Failure {
         .hint("put each of them right, then plan again")
 }
 
-/// Everything in the look-around that stops a release, in the order in which one would put it right.
-fn problems(inputs: &typed::Target, answer: &Answer, skew: i64) -> Vec<Problem> {
+/// Everything in the look-around that stops a release, in the order in which one would put it right. Where no release is made,
+/// no name is made of the time and no room is needed: a full disk must not keep anybody from going back.
+fn problems(inputs: &typed::Target, answer: &Answer, skew: i64, new_release: bool) -> Vec<Problem> {
     let layout = &inputs.layout;
     let (base, user) = (layout.base(), answer.get("user").unwrap_or(&inputs.ssh.user));
     let mut found = Vec::new();
@@ -147,7 +149,7 @@ fn problems(inputs: &typed::Target, answer: &Answer, skew: i64) -> Vec<Problem> 
             "install php-cli, or name the binary in the input php, e.g. /usr/bin/php8.2",
         ));
     }
-    if skew.abs() > MAX_SKEW_SECONDS {
+    if new_release && skew.abs() > MAX_SKEW_SECONDS {
         found.push(problem(
             // The seconds are not worth telling: the answer took a while to come.
             format!(
@@ -220,7 +222,7 @@ fn problems(inputs: &typed::Target, answer: &Answer, skew: i64) -> Vec<Problem> 
     // A release takes as much as the live one, its backup less; the exact need is known once the bundle is here.
     let kib = |key| answer.get(key).and_then(|text| text.trim().parse::<u64>().ok());
     let need = MIN_FREE_KIB.max(kib("live-kib").unwrap_or(0));
-    if let Some(free) = kib("free-kib").filter(|free| *free < need) {
+    if let Some(free) = kib("free-kib").filter(|free| new_release && *free < need) {
         found.push(problem(
             format!("no room for a release: {free} KiB free on {base}, about {need} KiB needed"),
             "free space there, or lower keep-releases and keep-backups",

@@ -11,7 +11,7 @@ use crate::{
 pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
     let source = survey.source()?.clone();
     let Survey { inputs, source: sought, ports, found } = survey;
-    let Found { build, server } = found.into_inner();
+    let Found { build, server, .. } = found.into_inner();
     let server = server.ok_or_else(|| Failure::bug("planning the release", "nobody looked at the server"))?;
     let decided_at = ports.clock.now();
     let to = ReleaseName::new(decided_at, &source.commit);
@@ -34,7 +34,7 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
     tell(fact::key::PLAN_DIGEST, plan_digest.as_str().into());
     tell(fact::key::EXECUTED, matches!(decision, Decision::Go).into());
     tell(fact::key::RELEASE, turn.to.as_str().into());
-    let facts = Facts { turn, commit: source.commit, decided_at, server, build, plan_digest };
+    let facts = Facts { turn, commit: source.commit, decided_at, server, build, tree: None, plan_digest };
     Ok(Seam { cx: Deploy { inputs, source: sought, ports, facts, made: Made::default().into() }, decision })
 }
 
@@ -54,7 +54,7 @@ pub fn decide(inputs: &typed::Target, plan: &Sha256Digest) -> Decision {
         }
         Approval::Wrong { given, expected } => Decision::Refuse(
             Failure::refused(doing, format!("`{given}` opens no door here"))
-                .hint(format!("to release, write exactly: {expected}")),
+                .hint(format!("to go ahead, write exactly: {expected}")),
         ),
         Approval::Given { plan_digest: None } => Decision::Go,
         Approval::Given { plan_digest: Some(digest) } if Approval::matches_plan(digest, plan) => Decision::Go,

@@ -148,6 +148,7 @@ impl Stage {
             decided_at: DateTime::<Utc>::UNIX_EPOCH,
             server: self.server.clone(),
             build: self.found.build.clone(),
+            tree: None,
             plan_digest: Sha256Digest::of("the plan"),
         };
         let (inputs, source) = (Rc::new(self.inputs.clone()), Some(Rc::new(self.source.clone())));
