@@ -13,6 +13,7 @@ mod outline;
 mod probe;
 mod refusals;
 mod reports;
+mod rollback;
 mod rows;
 mod secrets;
 mod smoke;

@@ -53,7 +53,27 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
 
 #[test]
 fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
-    insta::assert_snapshot!(outline(&rollback::table(None).outline()), @"");
+    insta::assert_snapshot!(outline(&rollback::table(None).outline()), @r"
+    look  7 observe reach-server
+    look  7 observe survey-server
+    look  7 observe live-tree
+    look  7 observe present-health
+    look    observe choose-release
+    do      hold    deploy-lock (free it, unless stuck)
+    do      check   nothing-moved
+    do      hold    ledger (write down how it ended)
+    do      check   unchanged-tree
+    do   12 check   verify-tree
+    do   12 check   boot-release
+    do   14 change  build-caches (not undone: they are its own, made from today's .env)
+    do   15 change  switch (point back, reload, ask what was live for its health)
+    do   17 change  reload (reloaded again after pointing back)
+    do   17 change  restart-workers (told again after pointing back)
+    do   18 check   grace
+    do   19 check   health
+    do   20 check   assets
+    do      commit  live
+    ");
     // From the gates on both have the same rows, but for what only a new release needs.
     let steps = |rows: Vec<RowInfo>| -> Vec<String> {
         let steps = rows.into_iter().map(|row| row.step.to_string());
