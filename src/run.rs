@@ -34,7 +34,7 @@ use crate::{
     report::{self, Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, Summary},
     stages,
     steps::{
-        context::{Found, Ports, Survey},
+        context::{Found, Ports, Staging, Survey},
         rollback,
         settle::settle,
     },
@@ -141,15 +141,23 @@ async fn dispatch(
                     return refuse(events, &stage, Failure::world(doing, error.to_string()));
                 }
             };
-            let typed::Deploy { target, source } = *inputs;
+            let typed::Deploy { target, source, staging } = *inputs;
             let ports = match ports(&target, Some(&source.github), clock, scratch.path()) {
                 Ok(ports) => ports,
                 Err(failure) => return refuse(events, &stage, failure),
             };
             let (inputs, source) = (Rc::new(target), Some(Rc::new(source)));
-            let survey = Survey { inputs, source, ports, found: Found::default().into() };
-            let settle = async |survey| settle(survey, events);
-            run_table(&stage, &stages::deploy::table(), survey, settle, events, cancel).await
+            let staging = match staging.map(look_at_staging).transpose() {
+                Ok(staging) => staging.map(Rc::new),
+                Err(failure) => return refuse(events, &stage, failure),
+            };
+            let table = match staging {
+                Some(_) => stages::deploy::production(),
+                None => stages::deploy::table(),
+            };
+            let survey = Survey { inputs, source, staging, ports, found: Found::default().into() };
+            let settle = async |survey| settle(survey, events).await;
+            run_table(&stage, &table, survey, settle, events, cancel).await
         }
         Request::Rollback(inputs) => {
             let typed::Rollback { target, to } = *inputs;
@@ -158,7 +166,8 @@ async fn dispatch(
                 Ok(ports) => ports,
                 Err(failure) => return refuse(events, &stage, failure),
             };
-            let survey = Survey { inputs: Rc::new(target), source: None, ports, found: Found::default().into() };
+            let inputs = Rc::new(target);
+            let survey = Survey { inputs, source: None, staging: None, ports, found: Found::default().into() };
             let settle = async |survey| rollback::settle(survey, events);
             run_table(&stage, &stages::rollback::table(to), survey, settle, events, cancel).await
         }
@@ -184,6 +193,12 @@ fn site(access: &typed::SiteAccess, shell: Option<&Rc<dyn Shell>>) -> Result<Htt
         (Route::Tunnel { host, port }, Some(shell)) => Ok(HttpSite::through(url, shell.clone(), host.clone(), *port)),
         (Route::Tunnel { .. }, None) => Err(Failure::bug("finding the way to the site", "a tunnel without a server")),
     }
+}
+
+fn look_at_staging(inputs: typed::Staging) -> Result<Staging, Failure> {
+    let shell = inputs.server.as_ref().map(|server| Rc::new(Ssh::new(&server.ssh)) as Rc<dyn Shell>);
+    let site: Rc<dyn Site> = Rc::new(site(&inputs.site, shell.as_ref())?);
+    Ok(Staging { inputs, site, shell })
 }
 
 /// The real world.

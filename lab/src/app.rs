@@ -26,6 +26,8 @@ pub enum Variant {
     Healthy,
     /// Every page, `/health` too, answers 500; `artisan` works, so all gates before the switch pass.
     Sick500,
+    /// The same in this environment alone.
+    Sick500In(String),
     /// Every request takes this much longer.
     SlowBoot(Duration),
     /// `vendor/autoload.php` throws.
@@ -98,6 +100,9 @@ impl TempTree {
         match variant {
             Variant::Healthy => {}
             Variant::Sick500 => self.run_on_every_request("throw new \\RuntimeException('this release is sick');")?,
+            Variant::Sick500In(environment) => self.run_on_every_request(&format!(
+                "if ($this->app->environment('{environment}')) {{ throw new \\RuntimeException('this release is sick here'); }}"
+            ))?,
             Variant::SlowBoot(extra) => self.run_on_every_request(&format!("usleep({});", extra.as_micros()))?,
             Variant::BrokenAutoload => {
                 self.write(

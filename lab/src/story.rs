@@ -16,6 +16,11 @@ use crate::server::{Environment, Lab, Options, Site};
 /// The phrase that opens the door to staging (pipeline.md).
 pub const STAGING_PHRASE: &str = "STAGING-TEST FREIGEGEBEN";
 
+/// The phrase that opens the door to production.
+pub const PRODUCTION_PHRASE: &str = "PROD-DEPLOY FREIGEGEBEN";
+
+/// Name and file of the workflow that releases to staging.
+const STAGING: (&str, &str) = ("Deploy to staging", ".github/workflows/deploy-staging.yml");
 /// Name and file of the workflow that builds.
 const BUILD: (&str, &str) = ("Build artifacts", ".github/workflows/build-artifacts.yml");
 
@@ -66,11 +71,16 @@ impl Story {
         let declared = declared_from_action_yml(action.join("action.yml"))?;
         let story = Self { lab: Lab::start(options)?, github: GitHub::start(github), binary: binary.into(), declared };
         story.github.add_workflow(BUILD.0, BUILD.1);
+        story.github.add_workflow(STAGING.0, STAGING.1);
         Ok(story)
     }
 
     pub fn binary(&self) -> &Path {
         &self.binary
+    }
+
+    pub fn production_site(&self) -> Site {
+        self.lab.site(Environment::Production)
     }
 
     pub fn staging_site(&self) -> Site {
@@ -138,6 +148,47 @@ impl Story {
             ("build-wait-attempts", "2".to_owned()),
             ("build-wait-interval", "1s".to_owned()),
         ])
+    }
+
+    /// The step that releases a commit to production, approved, with short waits. Its policy says how to reach staging's server, and
+    /// that a release need not have been there for long.
+    pub fn production(&self, commit: &str) -> Runner {
+        let (site, staging) = (self.production_site(), self.staging_site());
+        let mut inputs = self.staging_inputs();
+        inputs.extend([
+            ("stage", "deploy-production".to_owned()),
+            ("approval", PRODUCTION_PHRASE.to_owned()),
+            ("base-dir", site.base_dir),
+            ("url", site.url),
+            ("healthcheck-token", site.health_token.clone()),
+            ("staging-healthcheck-token", staging.health_token.clone()),
+            ("staging-stable-for", "0s".to_owned()),
+        ]);
+        let runner = self
+            .runner(commit)
+            .ref_name("main")
+            .secret(self.lab.private_key())
+            .secret(&site.health_token)
+            .secret(&staging.health_token)
+            .event("workflow_dispatch", serde_json::json!({ "inputs": {}, "ref": "refs/heads/main" }));
+        inputs
+            .into_iter()
+            .fold(runner, |runner, (name, value)| runner.input(name, &value))
+            .file(".github/gated-deploy.yml", &self.staging_policy())
+    }
+
+    /// A policy file that says where staging is.
+    pub fn staging_policy(&self) -> String {
+        let (ssh, site) = (self.lab.ssh_addr(), self.staging_site());
+        format!(
+            "environments:\n  staging:\n    ssh-host: {}\n    ssh-port: {}\n    base-dir: {}\n    url: {}\n    health-address: {}\n    \
+             health-attempts: 2\n    health-interval: 1s\n  production: {{}}\n",
+            ssh.ip(),
+            ssh.port(),
+            site.base_dir,
+            site.url,
+            self.lab.http_addr()
+        )
     }
 
     /// Releases a commit to staging.

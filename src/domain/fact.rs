@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitSha, ReleaseName, Sha256Digest};
+use super::{CommitSha, ReleaseName, Sha256Digest, StepId, migration::Class};
 
 /// The keys. What type stands under each is said beside it.
 pub mod key {
@@ -40,6 +40,10 @@ pub mod key {
     pub const ASSETS: &str = "assets";
     /// [`BackupFact`](super::BackupFact)
     pub const BACKUP: &str = "backup";
+    /// [`Outlook`](super::Outlook)
+    pub const OUTLOOK: &str = "outlook";
+    /// [`Staging`](super::Staging)
+    pub const STAGING: &str = "staging";
     /// [`Migrations`](super::Migrations)
     pub const MIGRATIONS: &str = "migrations";
     /// [`Migrations`](super::Migrations): that ran since the release that is gone back to, and stay
@@ -52,6 +56,8 @@ pub mod key {
     pub const SWITCH: &str = "switch";
     /// [`Sha256Digest`](super::Sha256Digest)
     pub const PLAN_DIGEST: &str = "plan-digest";
+    /// `Vec` of [`Finding`](super::Finding): what a pre-flight looked at, so far
+    pub const FINDINGS: &str = "findings";
     /// `bool`: whether the rows after the seam were allowed to run
     pub const EXECUTED: &str = "executed";
     /// `String`: path of the ledger on the server
@@ -154,6 +160,93 @@ pub struct BackupFile {
     pub counted: String,
 }
 
+/// What a release would change, as far as that is known before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlook {
+    pub files: Option<FileDelta>,
+    /// In the order in which they would run.
+    pub migrations: Vec<PendingMigration>,
+    /// `None` before the first release.
+    pub backup: Option<BackupEstimate>,
+    /// Bytes free on the server.
+    pub free_bytes: u64,
+    /// The server's time to hear of a healthy release.
+    pub confirm_within_seconds: u64,
+}
+
+/// New release and live one, file by file. Folders that are linked from `shared/` are in neither.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDelta {
+    pub added: usize,
+    pub changed: usize,
+    /// `None` when the live release does not say what it was made of.
+    pub removed: Option<usize>,
+    /// Paths under `public/` that visitors can ask for now and not afterwards.
+    pub public_gone: Vec<String>,
+}
+
+impl FileDelta {
+    pub fn told(&self) -> String {
+        let gone = self.public_gone.len();
+        let vanish = match gone {
+            0 => "no public file vanishes".to_owned(),
+            1 => "1 public file vanishes".to_owned(),
+            _ => format!("{gone} public files vanish"),
+        };
+        match self.removed {
+            Some(removed) => {
+                format!("files: {} new, {} changed, {removed} gone; {vanish}", self.added, self.changed)
+            }
+            None => format!("files: the live release has no manifest to compare with; {vanish}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingMigration {
+    pub name: String,
+    /// Of its file in the bundle.
+    pub sha256: Option<Sha256Digest>,
+    /// The worst of its statements.
+    pub class: Class,
+    pub sql: Vec<String>,
+    /// Why not all of its SQL is known, if so.
+    pub problem: Option<String>,
+}
+
+/// Before compression, so that it errs on the safe side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupEstimate {
+    pub app_bytes: u64,
+    /// `None` when the database could not be asked.
+    pub database_bytes: Option<u64>,
+}
+
+/// What staging has shown of the commit that goes to production.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staging {
+    pub commit: CommitSha,
+    /// The release that staging confirmed, where its ledger could be read.
+    pub release: Option<ReleaseName>,
+    pub bundle_sha256: Option<Sha256Digest>,
+    /// When it was confirmed there: RFC 3339, UTC.
+    pub since: Option<String>,
+    /// Seconds since then, and how many the policy asks for.
+    pub stable_seconds: Option<i64>,
+    pub needed_seconds: u64,
+    /// What each place that was asked said.
+    pub said: Vec<StagingSays>,
+    /// What speaks against a release; empty for GO.
+    pub against: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagingSays {
+    /// "the ledger on its server", "its site", "its workflow".
+    pub place: String,
+    pub text: String,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Migrations {
     pub ran: Vec<String>,
@@ -174,4 +267,29 @@ pub struct Switch {
     pub to: ReleaseName,
     /// How long the rename took on the server, in microseconds, if the server could measure it.
     pub took_us: Option<u64>,
+}
+
+/// One thing that was looked at, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The row that looked.
+    pub step: StepId,
+    /// What was looked at: "sudo -n nginx -t", "shared/storage".
+    pub check: String,
+    pub found: String,
+    pub judgement: Judgement,
+    /// What to type or change, where it is not as it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// What a finding means for a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Judgement {
+    Passed,
+    /// To be looked at; a release can do with it.
+    Warned,
+    /// Stands in the way of a release.
+    Failed,
 }

@@ -15,6 +15,7 @@ pub mod key;
 pub mod known_hosts;
 pub mod layout;
 pub mod ledger;
+pub mod migration;
 pub mod outcome;
 pub mod path;
 pub mod release;

@@ -18,10 +18,11 @@ pub enum Stage {
 
 impl Stage {
     /// The stages that this version runs.
-    pub const ALL: &[Self] = &[Self::BuildGate, Self::DeployStaging, Self::Smoke, Self::Rollback];
+    pub const ALL: &[Self] =
+        &[Self::BuildGate, Self::DeployStaging, Self::DeployProduction, Self::Smoke, Self::Rollback];
 
     /// Stages that this version cannot run yet. Naming one is an error that says so, never a silent no-op (F8).
-    pub const LATER: &[Self] = &[Self::DeployProduction, Self::Preflight, Self::Audit, Self::Fix, Self::Recover];
+    pub const LATER: &[Self] = &[Self::Preflight, Self::Audit, Self::Fix, Self::Recover];
 
     pub fn as_str(self) -> &'static str {
         match self {

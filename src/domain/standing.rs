@@ -34,6 +34,8 @@ pub struct Confirmation {
     pub at: String,
     /// `None` in lines of version 1.
     pub tree: Option<Sha256Digest>,
+    /// Of the bundle that it was unpacked from.
+    pub bundle: Option<Sha256Digest>,
 }
 
 /// Why a release cannot be gone back to, or not without being named.
@@ -60,6 +62,7 @@ pub struct Candidate {
     pub commit: CommitSha,
     pub confirmed_at: String,
     pub tree: Sha256Digest,
+    pub bundle: Option<Sha256Digest>,
 }
 
 impl Standings {
@@ -78,9 +81,16 @@ impl Standings {
             if standing != Standing::Confirmed {
                 continue;
             }
-            let earlier = known.confirmed.take().and_then(|confirmation| confirmation.tree);
-            let tree = line.tree_sha256.clone().or(earlier);
-            known.confirmed = Some(Confirmation { line: index, at: line.at.clone(), tree });
+            let (tree, bundle) = match known.confirmed.take() {
+                Some(earlier) => (earlier.tree, earlier.bundle),
+                None => (None, None),
+            };
+            known.confirmed = Some(Confirmation {
+                line: index,
+                at: line.at.clone(),
+                tree: line.tree_sha256.clone().or(tree),
+                bundle: line.bundle_sha256.clone().or(bundle),
+            });
             // What was gone back from is left for good: a second rollback must not lead there again.
             if line.attempt == Attempt::Rollback
                 && let Some(left) = line.from.as_deref().and_then(named).filter(|left| *left != line.release)
@@ -137,6 +147,7 @@ impl Standings {
             commit: known.commit.clone(),
             confirmed_at: confirmation.at.clone(),
             tree: confirmation.tree.clone().ok_or(Unfit::NoDigest)?,
+            bundle: confirmation.bundle.clone(),
         })
     }
 

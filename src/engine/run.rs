@@ -73,13 +73,19 @@ impl Run<'_> {
         settle: impl AsyncFnOnce(S) -> Result<Seam<D>, Failure>,
     ) -> Outcome {
         let mut last = StepId::new("start");
+        let mut stops = Vec::new();
         for entry in &table.survey {
-            if let Err(stop) = self.entry(entry, &survey).await {
-                return Outcome::Refused { at: stop.at, cause: stop.cause, stays: Vec::new() };
+            let (stopped, runs_on) = self.survey_entry(entry, &survey).await;
+            stops.extend(stopped);
+            if !runs_on {
+                break;
             }
             if let Some(row) = entry.rows().last() {
                 last = row.id.clone();
             }
+        }
+        if let Some(stop) = weightiest(stops) {
+            return Outcome::Refused { at: stop.at, cause: stop.cause, stays: Vec::new() };
         }
         let seam = match settle(survey).await {
             Ok(seam) => seam,
@@ -164,6 +170,21 @@ impl Run<'_> {
     /// Runs an entry; gives the verdicts of its rows, or the first failure.
     async fn entry<C>(&self, entry: &Entry<C>, cx: &C) -> Result<Vec<Verdict>, Stop> {
         future::join_all(entry.rows().iter().map(|row| self.row(row, cx))).await.into_iter().collect()
+    }
+
+    /// Runs an entry before the seam: what failed in it, and whether the entries after it may look all the same.
+    async fn survey_entry<C>(&self, entry: &Entry<C>, cx: &C) -> (Vec<Stop>, bool) {
+        let rows = entry.rows();
+        let results = future::join_all(rows.iter().map(|row| self.row(row, cx))).await;
+        let mut runs_on = true;
+        let mut stops = Vec::new();
+        for (row, result) in rows.iter().zip(results) {
+            if let Err(stop) = result {
+                runs_on &= row.runs_on && stop.cause.kind != FailureKind::Cancelled;
+                stops.push(stop);
+            }
+        }
+        (stops, runs_on)
     }
 
     async fn row<C>(&self, row: &Row<C>, cx: &C) -> Result<Verdict, Stop> {
@@ -281,6 +302,19 @@ impl Run<'_> {
     }
 }
 
+/// Of several failures the one that the run is told to have ended with: a "no" that was found weighs more than what could not be
+/// asked, and of equal ones the first counts. That somebody cancelled the run says more than all of them.
+fn weightiest(stops: Vec<Stop>) -> Option<Stop> {
+    let order = |stop: &Stop| match stop.cause.kind {
+        FailureKind::Cancelled => 0,
+        FailureKind::Refused => 1,
+        FailureKind::Input => 2,
+        FailureKind::Bug => 3,
+        FailureKind::World => 4,
+    };
+    stops.into_iter().min_by_key(order)
+}
+
 fn cancelled(doing: &str) -> Failure {
     Failure::new(FailureKind::Cancelled, doing, "the run was cancelled")
 }
@@ -290,3 +324,6 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
         panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
     Failure::bug("working on this step", text.unwrap_or_else(|| "panicked".to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

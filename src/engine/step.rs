@@ -222,6 +222,7 @@ pub struct Row<C> {
     pub(super) work: Work<C>,
     pub(super) advisory: bool,
     pub(super) pivot: bool,
+    pub(super) runs_on: bool,
 }
 
 impl<C> Row<C> {
@@ -231,13 +232,37 @@ impl<C> Row<C> {
             Some((number, rest)) if number.parse::<u8>().is_ok() => (number.parse().ok(), rest),
             _ => (None, title),
         };
-        Self { id: StepId::new(id), number, title: title.to_owned(), work, advisory: false, pivot: false }
+        Self {
+            id: StepId::new(id),
+            number,
+            title: title.to_owned(),
+            work,
+            advisory: false,
+            pivot: false,
+            runs_on: false,
+        }
     }
 
     /// Failing is a warning: the run goes on (F51: advisory failures appear in the verdict).
     #[must_use]
     pub fn advisory(mut self) -> Self {
         self.advisory = true;
+        self
+    }
+
+    /// Failing ends the run only when the rows after it have looked, too, so that one problem does not hide the others.
+    ///
+    /// # Panics
+    /// If the row does more than read before the seam: after a failed change nothing may go on. A fault in a table, caught by
+    /// the first test that builds it.
+    #[must_use]
+    pub fn run_on(mut self) -> Self {
+        assert!(
+            matches!(self.work, Work::Observe(_)),
+            "{}: only rows that observe can fail and let others run",
+            self.id
+        );
+        self.runs_on = true;
         self
     }
 
@@ -300,6 +325,11 @@ impl<C> From<Row<C>> for Entry<C> {
 }
 
 impl<C> Entry<C> {
+    /// Whether a row of this name stands here.
+    pub fn has(&self, id: &str) -> bool {
+        self.rows().iter().any(|row| row.id.as_str() == id)
+    }
+
     pub(super) fn rows(&self) -> &[Row<C>] {
         match self {
             Self::One(row) => std::slice::from_ref(row),

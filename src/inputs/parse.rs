@@ -188,9 +188,68 @@ impl Reader<'_, '_> {
     }
 
     fn deploy(&mut self, stage: Stage) -> Option<Deploy> {
-        let target = self.target(stage);
         let source = self.source(stage);
-        Some(Deploy { target: target?, source: source? })
+        let target = self.target(stage);
+        let staging = match stage {
+            Stage::DeployProduction => Some(self.staging()?),
+            _ => None,
+        };
+        let mut target = target?;
+        target.server.backup_nginx = stage == Stage::DeployProduction;
+        Some(Deploy { target, source: source?, staging })
+    }
+
+    /// What production asks of staging: the policy's section of that name, and the inputs whose names begin with `staging-`.
+    fn staging(&mut self) -> Option<typed::Staging> {
+        const NAME: &str = "staging";
+        let stable_for = self.duration("staging-stable-for");
+        let workflow = self.read("staging-workflow", value::workflow);
+        let policy = self.raw.policy();
+        if self.raw.directly("staging-url").is_none() && !policy.section_has(NAME, &["url"]) {
+            let right =
+                "give it as `staging-url:`, or as `url:` in the section environments.staging of the policy file";
+            self.problems.push(Problem::new("staging-url", "is missing", right));
+            return None;
+        }
+        // Folders are never shared with production; a host may be, and then the section names the folder alone.
+        let reachable = policy.section_has(NAME, &["ssh-host", "base-dir"]);
+        let raw = self.raw.seen_from(
+            NAME,
+            &[("staging-url", "url"), ("ssh-known-hosts", "ssh-known-hosts")],
+            &[
+                ("staging-healthcheck-token", "healthcheck-token"),
+                ("staging-ssh-private-key", "ssh-private-key"),
+                ("staging-ssh-passphrase", "ssh-passphrase"),
+                ("ssh-private-key", "ssh-private-key"),
+                ("ssh-passphrase", "ssh-passphrase"),
+            ],
+        );
+        let mut reader = Reader { raw: &raw, problems: Vec::new(), warnings: Vec::new(), secrets: Vec::new() };
+        let site = reader.site();
+        let health = reader.probe(NAME);
+        let server = if reachable {
+            let (ssh, layout) = (reader.ssh(), reader.layout(NAME));
+            ssh.zip(layout).map(|(ssh, layout)| typed::StagingServer { ssh, layout })
+        } else {
+            None
+        };
+        let told = |name: &str| format!("staging: {name}");
+        self.problems
+            .extend(reader.problems.into_iter().map(|problem| Problem { input: told(&problem.input), ..problem }));
+        self.warnings
+            .extend(reader.warnings.into_iter().map(|warning| Warning { input: told(&warning.input), ..warning }));
+        self.secrets.extend(reader.secrets);
+        if reachable && server.is_none() {
+            return None;
+        }
+        Some(typed::Staging {
+            environment: NAME.parse().ok()?,
+            site: site?,
+            health: health?,
+            stable_for: stable_for?,
+            workflow: workflow?,
+            server,
+        })
     }
 
     fn source(&mut self, stage: Stage) -> Option<typed::Source> {
@@ -206,6 +265,10 @@ impl Reader<'_, '_> {
         let phrase = self.phrase(&name);
         let approval = self.approval(phrase.as_deref());
         let plan_only = self.read("plan-only", value::boolean);
+        let review = match self.raw.given("approval-review") {
+            Some(given) => self.apply("approval-review", &given, value::one_line).map(Some),
+            None => Some(None),
+        };
         let ssh = self.ssh();
         let layout = self.layout(&name);
         let site = self.site();
@@ -219,6 +282,7 @@ impl Reader<'_, '_> {
             approval: approval?,
             phrase: phrase?,
             plan_only: plan_only?,
+            review: review?,
             ssh: ssh?,
             layout: layout?,
             site: site?,
@@ -261,10 +325,15 @@ impl Reader<'_, '_> {
         let rule = |text: &str| {
             let name = value::environment(text)?;
             let right = |right: String| Wrong { problem: String::new(), right };
-            if stage == Stage::DeployStaging && text == "production" {
+            let other = match (stage, text) {
+                (Stage::DeployStaging, "production") => Some(Stage::DeployProduction),
+                (Stage::DeployProduction, "staging") => Some(Stage::DeployStaging),
+                _ => None,
+            };
+            if let Some(other) = other {
                 return Err(Wrong {
                     problem: format!("is not where {stage} releases to"),
-                    ..right("production has a stage of its own, deploy-production".to_owned())
+                    ..right(format!("{text} has a stage of its own, {other}"))
                 });
             }
             // Settings of the top level alone would send a mistyped environment to some server (F45).
@@ -443,6 +512,7 @@ impl Reader<'_, '_> {
         let php = self.read("php", value::program);
         let fpm_service = self.read("php-fpm-service", value::service);
         let migrate = self.read("migrate", value::boolean);
+        let preview_sql = self.read("preview-sql", value::boolean);
         let keep_releases = self.count("keep-releases");
         let keep_backups = self.count("keep-backups");
         let confirm_within = self.duration("confirm-within");
@@ -451,9 +521,11 @@ impl Reader<'_, '_> {
             php: php?,
             fpm_service: fpm_service?,
             migrate: migrate?,
+            preview_sql: preview_sql?,
             keep_releases: keep_releases?,
             keep_backups: keep_backups?,
             confirm_within: confirm_within?,
+            backup_nginx: false,
             shared: shared?,
         })
     }
@@ -572,5 +644,13 @@ fn run_identity(raw: &Raw<'_>) -> RunIdentity {
     };
     let actor =
         environment.text("GITHUB_TRIGGERING_ACTOR").or_else(|| environment.text("GITHUB_ACTOR")).map(str::to_owned);
-    RunIdentity { url, id, attempt: environment.text("GITHUB_RUN_ATTEMPT").and_then(|text| text.parse().ok()), actor }
+    let authors = ["GITHUB_ACTOR", "GITHUB_TRIGGERING_ACTOR"].into_iter().filter_map(|name| environment.text(name));
+    let authors = authors.map(str::to_owned).collect();
+    RunIdentity {
+        url,
+        authors,
+        id,
+        attempt: environment.text("GITHUB_RUN_ATTEMPT").and_then(|text| text.parse().ok()),
+        actor,
+    }
 }

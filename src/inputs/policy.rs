@@ -50,6 +50,11 @@ impl Policy {
         section.and_then(|section| section.get(key)).or_else(|| self.top.get(key))
     }
 
+    /// Whether an environment's own section has one of these keys.
+    pub fn section_has(&self, environment: &str, keys: &[&str]) -> bool {
+        self.environments.get(environment).is_some_and(|section| keys.iter().any(|key| section.contains_key(key)))
+    }
+
     /// Everything that stands in the file, for every environment.
     pub fn entries(&self) -> impl Iterator<Item = (&'static Input, &Entry)> {
         let sections = std::iter::once(&self.top).chain(self.environments.values());

@@ -92,6 +92,35 @@ impl<'e> Raw<'e> {
         })
     }
 
+    /// The same file seen from another environment: what was given for it goes by the names in `inputs` and `secrets` (here, there),
+    /// and nothing else that was given for this run counts.
+    pub fn seen_from(
+        &self,
+        environment: &str,
+        inputs: &[(&str, &'static str)],
+        secrets: &[(&str, &'static str)],
+    ) -> Self {
+        let values = inputs.iter().filter_map(|(here, there)| Some((*there, self.directly(here)?.clone())));
+        // The first name that was given wins.
+        let mut known = BTreeMap::new();
+        for (here, there) in secrets {
+            if let Some(secret) = self.secret(here) {
+                known.entry(*there).or_insert_with(|| secret.clone());
+            }
+        }
+        Self {
+            environment: self.environment,
+            workspace: self.workspace.clone(),
+            problems: Vec::new(),
+            values: values.collect(),
+            secrets: known,
+            leaked: Vec::new(),
+            emptied: BTreeSet::new(),
+            policy: self.policy.clone(),
+            section: Some(environment.to_owned()),
+        }
+    }
+
     /// What the command line or a variable gave.
     pub fn directly(&self, name: &str) -> Option<&Given> {
         self.values.get(name)

@@ -217,7 +217,7 @@ impl Input {
 #[rustfmt::skip]
 pub static INPUTS: &[Input] = &[
     input("stage", Subject::Run, Kind::Stage, Preset::Required, EVERY,
-        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `smoke` asks whether a site is well, `rollback` goes back to an earlier release that was confirmed.").per_run(),
+        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `deploy-production` releases what staging has proven, `smoke` asks whether a site is well, `rollback` goes back to an earlier release that was confirmed.").per_run(),
     input("environment", Subject::Run, Kind::Environment, Preset::Told("`staging` for deploy-staging and smoke, else `production`"), SERVERS,
         "The environment to work on. It chooses the section of the policy file and the default of env-file.").per_run(),
     input("config", Subject::Run, Kind::Local, Preset::Is(".github/gated-deploy.yml"), EVERY,
@@ -296,11 +296,15 @@ pub static INPUTS: &[Input] = &[
         "The server goes back by itself if nobody confirms the release within this time. At least grace-period plus health-attempts times health-interval. Checked but without effect yet: this version goes back only while the run lives."),
 
     input("staging-stable-for", Subject::Production, Kind::Duration { min: 0, max: 30 * 86400 }, Preset::Is("1h"), STAGING_READERS,
-        "How long the release must have been live and healthy on staging before production takes it."),
+        "How long the release must have been confirmed on staging before production takes it."),
     input("staging-url", Subject::Production, Kind::Site, Preset::Told("url of the policy's staging section"), STAGING_READERS,
         "The address of the staging site."),
     input("staging-healthcheck-token", Subject::Production, Kind::Text, Preset::Absent, STAGING_READERS,
         "The token of the staging site's health endpoints.").secret(),
+    input("staging-ssh-private-key", Subject::Production, Kind::Text, Preset::Told("ssh-private-key"), STAGING_READERS,
+        "The private key that logs in on the staging server, to read its ledger. Used where the policy's staging section names that server.").secret(),
+    input("staging-ssh-passphrase", Subject::Production, Kind::Text, Preset::Absent, STAGING_READERS,
+        "The passphrase of that key, if it has one.").secret(),
     input("staging-workflow", Subject::Production, Kind::Workflow, Preset::Is("deploy-staging.yml"), STAGING_READERS,
         "The workflow that releases to staging, by file name or by name."),
 
@@ -319,8 +323,12 @@ pub static POLICY_KEYS: &[Input] = &[
         "The phrase that opens this environment's door. Only in a section of environments, so that no phrase opens two doors."),
     input("approval-needs-digest", Subject::Run, Kind::Boolean, Preset::Is("false"), APPROVED,
         "`true` accepts the phrase only together with the plan's digest, so that nobody approves a plan that has changed."),
+    input("approval-review", Subject::Run, Kind::Text, Preset::Absent, &["deploy-staging", "deploy-production"],
+        "The name of a GitHub environment. A run then counts as approved only if a reviewer of that environment, other than who started the run, has approved it; in addition to the phrase. A rollback needs no review: it must not depend on GitHub."),
     input("shared", Subject::Release, Kind::Folders, Preset::Is("storage\npublic/uploads"), SWITCHES,
         "The folders under shared/ that are linked into every release at the same place."),
+    input("preview-sql", Subject::Release, Kind::Boolean, Preset::Is("true"), DEPLOYS,
+        "Whether the plan says which SQL pending migrations would run. For that they are called in the live release while its database connection only notes down what it is asked, as `migrate --pretend` does; what they do beside the database they really do. `false` names them only."),
     input("health-expect", Subject::Site, Kind::Words, Preset::Is("ok\nhealthy\npass\nup"), SERVERS,
         "What the `status` field of a JSON answer, or a whole plain answer, may say. Case does not count."),
     input("repair", Subject::Site, Kind::Boolean, Preset::Is("false"), DEPLOYS,

@@ -95,6 +95,28 @@ pub struct BuildGate {
 pub struct Deploy {
     pub target: Target,
     pub source: Source,
+    /// What `deploy-production` asks of staging; `None` for the other stages.
+    pub staging: Option<Staging>,
+}
+
+/// Where staging is, and what it must have shown before production takes a release.
+#[derive(Debug, Clone)]
+pub struct Staging {
+    pub environment: EnvironmentName,
+    pub site: SiteAccess,
+    pub health: HealthPolicy,
+    /// How long the release must have been confirmed there.
+    pub stable_for: Duration,
+    /// File name or name of the workflow that releases to staging.
+    pub workflow: String,
+    /// Its server, where the policy says how to reach it: there is its ledger.
+    pub server: Option<StagingServer>,
+}
+
+#[derive(Debug, Clone)]
+pub struct StagingServer {
+    pub ssh: SshAccess,
+    pub layout: Layout,
 }
 
 /// What is released.
@@ -113,6 +135,9 @@ pub struct Target {
     /// The phrase that opens this stage's door.
     pub phrase: String,
     pub plan_only: bool,
+    /// The GitHub environment in which somebody else than the run's author must have approved this run; where the policy asks
+    /// for that.
+    pub review: Option<String>,
     pub ssh: SshAccess,
     pub layout: Layout,
     pub site: SiteAccess,
@@ -212,9 +237,13 @@ pub struct ServerPolicy {
     /// `None` is `auto`: find the service that really serves the site.
     pub fpm_service: Option<String>,
     pub migrate: bool,
+    /// Whether the plan asks the live release which SQL pending migrations would run.
+    pub preview_sql: bool,
     pub keep_releases: usize,
     pub keep_backups: usize,
     pub confirm_within: Duration,
+    /// Whether the backup takes nginx's configuration, too.
+    pub backup_nginx: bool,
     /// Folders under `shared/` that are linked into every release at the same relative place.
     pub shared: Vec<String>,
 }
@@ -227,4 +256,6 @@ pub struct RunIdentity {
     pub id: Option<u64>,
     pub attempt: Option<u64>,
     pub actor: Option<String>,
+    /// Everybody who counts as the run's author: who started it, and who started it again.
+    pub authors: Vec<String>,
 }

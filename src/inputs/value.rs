@@ -306,6 +306,14 @@ pub fn workflow(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
+/// A name that somebody chose, such as that of a GitHub environment.
+pub fn one_line(text: &str) -> Result<String, Wrong> {
+    match text.chars().any(char::is_control) {
+        true => Err(wrong("has control characters or several lines", "write one name on one line")),
+        false => Ok(text.to_owned()),
+    }
+}
+
 /// The name of an artifact, with `{sha}` still in it (runner-contract: characters that upload-artifact refuses).
 pub fn artifact(text: &str) -> Result<String, Wrong> {
     let right = "write a name such as `deployment-bundle-{sha}`";

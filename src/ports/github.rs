@@ -8,6 +8,7 @@ mod wire;
 use std::{fs::File, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 pub use self::api::{Api, Repository};
 use crate::domain::{CommitSha, Sha256Digest};
@@ -26,6 +27,8 @@ pub struct WorkflowRun {
     pub path: String,
     pub name: Option<String>,
     pub html_url: String,
+    /// When it last changed: for a run that has ended, its end.
+    pub updated_at: Option<DateTime<Utc>>,
     /// Whether the head repository is the repository itself, not a fork.
     pub own_repository: bool,
 }
@@ -38,6 +41,17 @@ impl WorkflowRun {
     pub fn succeeded(&self) -> bool {
         self.finished() && self.conclusion.as_deref() == Some("success")
     }
+}
+
+/// What a reviewer said when a job asked for an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// `approved`, `rejected` or `pending`.
+    pub state: String,
+    /// `None` when the account is gone.
+    pub user: Option<String>,
+    /// The environments that it is about.
+    pub environments: Vec<String>,
 }
 
 /// A workflow artifact.
@@ -85,6 +99,12 @@ pub trait Github {
 
     /// Runs of a workflow (its file name, or its name) for exactly this commit, newest first.
     async fn runs_for(&self, workflow: &str, commit: &CommitSha) -> Result<Vec<WorkflowRun>, GithubError>;
+
+    /// The newest runs of a workflow, of whatever commit, newest first; at most 100.
+    async fn recent_runs(&self, workflow: &str) -> Result<Vec<WorkflowRun>, GithubError>;
+
+    /// What reviewers of environments said of a run.
+    async fn reviews(&self, run_id: u64) -> Result<Vec<Review>, GithubError>;
 
     /// Artifacts of a run with exactly this name, newest first.
     async fn artifacts(&self, run_id: u64, name: &str) -> Result<Vec<Artifact>, GithubError>;

@@ -11,7 +11,7 @@ use crate::{
         CommitSha, Failure, Outcome, Sha256Digest,
         fact::{
             ArtifactFact, BackupFact, BuildRun, BundleFact, Endpoint, HealthReport, Migrations, Score, Services,
-            Switch, key,
+            Staging, Switch, key,
         },
         gate::GateReport,
     },
@@ -141,6 +141,9 @@ pub(super) fn checks(story: &Story) -> String {
     if let Some(report) = story.fact::<GateReport>(key::GATES) {
         lines.push(("Gates", scored(report.passed(), report.total())));
     }
+    if let Some(staging) = story.fact::<Staging>(key::STAGING) {
+        lines.push(("Staging", staging_line(&staging)));
+    }
     if let Some(report) = story.fact::<HealthReport>(key::BASELINE) {
         lines.push(("Health before", health_score(&report)));
     }
@@ -184,6 +187,15 @@ pub(super) fn checks(story: &Story) -> String {
         lines.push(("Ledger", code(ledger)));
     }
     if lines.is_empty() { String::new() } else { format!("### Checks\n\n{}\n", table_of_pairs(&lines)) }
+}
+
+fn staging_line(staging: &Staging) -> String {
+    let mark = if staging.against.is_empty() { "✅ GO" } else { "❌ NO-GO" };
+    let release = staging.release.as_ref().map(|release| format!(", {}", code(release.as_str()))).unwrap_or_default();
+    let since = staging.since.as_deref().map(|since| format!(", confirmed {}", inline(since))).unwrap_or_default();
+    let said: Vec<String> =
+        staging.said.iter().map(|said| format!("{}: {}", inline(&said.place), short(&said.text, CELL))).collect();
+    format!("{mark}{release}{since}; {}", said.join("; "))
 }
 
 fn scored(passed: usize, total: usize) -> String {

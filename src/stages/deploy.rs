@@ -5,16 +5,34 @@
 use crate::{
     engine::{
         Table,
-        step::{change, check, commit, hold, no_undo, observe, release, undo, within},
+        step::{Entry, change, check, commit, hold, no_undo, observe, release, undo, within},
     },
     steps::{
         artifact, backup, cache,
         context::{Deploy, Survey},
-        current, database, ledger, lock, probe,
+        current, database, ledger, lock, outlook, probe,
         remote::{by_hand, previewed},
-        retention, seal, server, services, tree, workers,
+        retention, seal, server, services, staging, tree, workers,
     },
 };
+
+/// The same for production, which takes only what staging has proven.
+pub fn production() -> Table<Survey, Deploy> {
+    let mut table = table();
+    let after = |rows: &[Entry<Deploy>], row: &str| {
+        rows.iter().position(|entry| entry.has(row)).map_or(rows.len(), |at| at + 1)
+    };
+    table.survey.insert(
+        1,
+        observe("staging-evidence", "22 Staging is healthy, and has proven this commit", staging::evidence).into(),
+    );
+    let fetched = after(&table.release, "fetch-bundle");
+    table.release.insert(
+        fetched,
+        check("same-bundle", "22 It is the bundle that staging confirmed", staging::same_bundle).into(),
+    );
+    table
+}
 
 #[rustfmt::skip]
 pub fn table() -> Table<Survey, Deploy> {
@@ -25,6 +43,8 @@ pub fn table() -> Table<Survey, Deploy> {
             observe("survey-server",   "7 Look at the server",                    server::look).into(),
             observe("live-tree",       "7 Compare the live release with what was confirmed", seal::live).advisory().into(),
             observe("baseline-health", "7 Ask the site how it is now",            probe::baseline).into(),
+            observe("read-bundle",     "Download the bundle and read it",         artifact::read).into(),
+            observe("look-ahead",      "What the release would change",           outlook::look).into(),
         ],
         release: vec![
             hold  ("deploy-lock",      "Take the deploy lock",                    lock::acquire,            release("free it, unless stuck", lock::release)).into(),
@@ -35,7 +55,7 @@ pub fn table() -> Table<Survey, Deploy> {
             check ("await-build",      "9 Wait for the build of this commit",     artifact::await_build).into(),
             hold  ("fetch-bundle",     "10 Download and verify the bundle",       artifact::fetch,          release("remove it from the runner", artifact::discard)).into(),
             change("upload",           "11 Upload it and check it there",         tree::upload,             undo("remove the uploaded file", tree::remove_upload)).into(),
-            change("unpack-release",   "11 Unpack into releases/<name>",          tree::unpack,             undo("remove that folder", tree::remove)).into(),
+            change("unpack-release",   "11 Unpack into releases/<name>",          previewed(tree::unpack, outlook::files_preview), undo("remove that folder", tree::remove)).into(),
             check ("verify-tree",      "12 Nine pre-switch gates",                tree::gates).into(),
             check ("boot-release",     "12 Boot it on the server's own PHP",      tree::boot).into(),
             change("migrate",          "13 Run forward migrations",               previewed(database::migrate, database::preview),

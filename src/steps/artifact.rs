@@ -15,13 +15,14 @@ use std::{
     time::Duration,
 };
 
+pub use self::search::github_failure;
 use self::search::{Absent, Look, Search};
 use super::{
     build::{
         pace::{Background, Pace},
         read::{self, Limits},
     },
-    context::{Build, Deploy, Survey},
+    context::{Build, Deploy, Opened, Ports, Survey},
 };
 use crate::{
     domain::{
@@ -36,10 +37,8 @@ use crate::{
 
 /// Before the seam: is the build there already? A failed one ends the run here, before anything is touched.
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
+    tell_target(cx, io)?;
     let source = cx.source()?;
-    io.fact(key::SHA, &source.commit);
-    io.fact(key::ENVIRONMENT, cx.inputs.environment.as_str());
-    io.fact(key::URL, cx.inputs.site.url.as_str());
     let search = Search::new(source, cx.ports.github()?, source.build.run_id);
     match search.look().await? {
         Look::Found(build) => {
@@ -58,30 +57,46 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
 
 /// Step 9: waits until the build of exactly this commit has succeeded and its artifact is listed.
 pub async fn await_build(cx: &Deploy, io: &Io) -> StepResult {
-    let sought = cx.source()?;
-    let source = &sought.build;
+    let source = cx.source()?;
     // What the survey found is asked for again by its id: an artifact can expire, and a run can begin anew.
-    let known = cx.facts.build.as_ref().map(|build| build.run.id).or(source.run_id);
-    let mut search = Search::new(sought, cx.ports.github()?, known);
+    let known = cx.facts.build.as_ref().map(|build| build.run.id).or(source.build.run_id);
+    let build = wait(source, &cx.ports, known, io).await?;
+    let text = summary(&build);
+    cx.made.borrow_mut().build = Some(build);
+    Ok(Done::passed(text))
+}
+
+/// The same before the seam, for a stage that needs the build to say anything.
+pub async fn find(cx: &Survey, io: &Io) -> StepResult {
+    tell_target(cx, io)?;
+    let source = cx.source()?;
+    let build = wait(source, &cx.ports, source.build.run_id, io).await?;
+    let text = summary(&build);
+    cx.found.borrow_mut().build = Some(build);
+    Ok(Done::passed(text))
+}
+
+/// `known` is the run to look at, if it is known.
+async fn wait(source: &typed::Source, ports: &Ports, known: Option<u64>, io: &Io) -> Result<Build, Failure> {
+    let (attempts, interval) = (source.build.wait_attempts, source.build.wait_interval);
+    let mut search = Search::new(source, ports.github()?, known);
     let mut last = None;
-    for attempt in 1..=source.wait_attempts {
+    for attempt in 1..=attempts {
         match search.look().await? {
             Look::Found(build) => {
-                let text = summary(&build);
-                io.attempt(attempt, source.wait_attempts, &text);
-                tell(&source.workflow, &build, io);
-                cx.made.borrow_mut().build = Some(*build);
-                return Ok(Done::passed(text));
+                io.attempt(attempt, attempts, summary(&build));
+                tell(&source.build.workflow, &build, io);
+                return Ok(*build);
             }
             Look::Absent { why, run } => {
-                io.attempt(attempt, source.wait_attempts, why.to_string());
+                io.attempt(attempt, attempts, why.to_string());
                 // From the first sight of a run on, it is that run and no other: a newer one must not starve it (F6).
                 search.keep_to(run);
                 last = Some(why);
             }
         }
-        if attempt < source.wait_attempts {
-            cx.ports.clock.sleep(source.wait_interval).await;
+        if attempt < attempts {
+            ports.clock.sleep(interval).await;
         }
     }
     Err(search.given_up(last))
@@ -92,21 +107,71 @@ pub async fn await_build(cx: &Deploy, io: &Io) -> StepResult {
 pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
     let build = cx.made.borrow().build.clone().or_else(|| cx.facts.build.clone());
     let build = build.ok_or_else(|| Failure::bug("fetching the bundle", "no row has resolved the build"))?;
-    let commit = &cx.facts.commit;
-    let files = Files::of(&cx.ports.scratch, commit);
+    let opened = cx.made.borrow_mut().opened.take();
+    let (opened, text) = match opened {
+        // GitHub never changes an artifact under its id; what was compared once is in a folder that only we can read.
+        Some(opened) if opened.artifact == build.artifact => {
+            let text = format!("as read before: SHA-256 {}", opened.bundle.sha256.short());
+            (opened, text)
+        }
+        _ => read_now(cx.source()?, &cx.ports, &build, io).await?,
+    };
+    let mut made = cx.made.borrow_mut();
+    made.told = Some(opened.told);
+    made.bundle = Some(opened.bundle);
+    made.manifest = Some(opened.manifest);
+    Ok(Done::passed(text))
+}
+
+/// The same before the seam, so that the plan can say what is in it. Where the build is not there yet, nothing is.
+pub async fn read(cx: &Survey, io: &Io) -> StepResult {
+    let Some(build) = cx.found.borrow().build.clone() else { return Ok(Done::skipped("the build is not there yet")) };
+    let (opened, text) = read_now(cx.source()?, &cx.ports, &build, io).await?;
+    cx.found.borrow_mut().opened = Some(opened);
+    Ok(Done::passed(text))
+}
+
+async fn read_now(source: &typed::Source, ports: &Ports, build: &Build, io: &Io) -> Result<(Opened, String), Failure> {
+    let Got { bundle, manifest, told, text } = get(source, ports, build, io).await?;
+    let (bundle, manifest) = (Rc::new(bundle), Rc::new(manifest));
+    Ok((Opened { artifact: build.artifact.clone(), bundle, manifest, told }, text))
+}
+
+/// The same before the seam: the bundle is read whole and not kept; what it says of itself is.
+pub async fn open(cx: &Survey, io: &Io) -> StepResult {
+    let Some(build) = cx.found.borrow().build.clone() else { return Ok(Done::skipped("there is no build to open")) };
+    let source = cx.source()?;
+    let got = get(source, &cx.ports, &build, io).await;
+    remove(&cx.ports.scratch, &source.commit)?;
+    let got = got?;
+    cx.found.borrow_mut().manifest = Some(Rc::new(got.manifest));
+    Ok(Done::passed(got.text))
+}
+
+/// A bundle that was fetched, compared and read.
+struct Got {
+    bundle: Bundle<Verified>,
+    manifest: Manifest,
+    told: BundleFact,
+    text: String,
+}
+
+async fn get(source: &typed::Source, ports: &Ports, build: &Build, io: &Io) -> Result<Got, Failure> {
+    let commit = &source.commit;
+    let files = Files::of(&ports.scratch, commit);
 
     let began = io.elapsed();
-    let digest = download(cx, &build, &files.zip, io).await?;
+    let digest = download(source, ports, build, &files.zip, io).await?;
     let mut verified_at = Vec::new();
-    compare(&build, &digest, io)?.then(|| verified_at.push("GitHub's artifact digest".to_owned()));
+    compare(build, &digest, io)?.then(|| verified_at.push("GitHub's artifact digest".to_owned()));
 
-    let TakenOut { fetched, beside } = take_out(cx, &files, io).await?;
+    let TakenOut { fetched, beside } = take_out(ports, commit, &files, io).await?;
     let bundle = fetched.verify(&beside).map_err(|cause| {
         Failure::refused(format!("checking {}", bundle::file_name(commit)), cause)
             .hint("build the bundle again: the artifact holds a bundle and a .sha256 that do not belong together")
     })?;
     verified_at.push("the .sha256 beside it".to_owned());
-    let manifest = inspect(cx, &bundle, io).await?;
+    let manifest = inspect(ports, commit, &bundle, io).await?;
 
     let told = BundleFact {
         file: bundle::file_name(commit),
@@ -117,7 +182,6 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
         verified_at,
     };
     io.fact(key::BUNDLE, &told);
-    cx.made.borrow_mut().told = Some(told);
     let took = io.elapsed().saturating_sub(began);
     let text = format!(
         "{} files in {}, in {:.1} s, SHA-256 {}",
@@ -126,15 +190,18 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
         took.as_secs_f64(),
         bundle.sha256.short()
     );
-    let mut made = cx.made.borrow_mut();
-    made.bundle = Some(Rc::new(bundle));
-    made.manifest = Some(Rc::new(manifest));
-    Ok(Done::passed(text))
+    Ok(Got { bundle, manifest, told, text })
 }
 
 /// Takes the downloaded files away again.
 pub async fn discard(cx: &Deploy, _io: &Io, _ending: &Ending) -> Result<String, Failure> {
-    let files = Files::of(&cx.ports.scratch, &cx.facts.commit);
+    let removed = remove(&cx.ports.scratch, &cx.facts.commit)?;
+    Ok(if removed == 0 { "nothing was left of the download".to_owned() } else { "the download is removed".to_owned() })
+}
+
+/// How many of the downloaded files were there to be removed.
+fn remove(scratch: &Path, commit: &CommitSha) -> Result<usize, Failure> {
+    let files = Files::of(scratch, commit);
     let mut removed = 0;
     for path in [&files.zip, &files.bundle] {
         match fs::remove_file(path) {
@@ -143,7 +210,7 @@ pub async fn discard(cx: &Deploy, _io: &Io, _ending: &Ending) -> Result<String, 
             Err(error) => return Err(Failure::world(format!("removing {}", path.display()), error.to_string())),
         }
     }
-    Ok(if removed == 0 { "nothing was left of the download".to_owned() } else { "the download is removed".to_owned() })
+    Ok(removed)
 }
 
 /// Where the download lands, in the run's private folder.
@@ -156,6 +223,14 @@ impl Files {
     fn of(scratch: &Path, commit: &CommitSha) -> Self {
         Self { zip: scratch.join(format!("artifact-{commit}.zip")), bundle: scratch.join(bundle::file_name(commit)) }
     }
+}
+
+/// What is looked for, and for where.
+fn tell_target(cx: &Survey, io: &Io) -> Result<(), Failure> {
+    io.fact(key::SHA, &cx.source()?.commit);
+    io.fact(key::ENVIRONMENT, cx.inputs.environment.as_str());
+    io.fact(key::URL, cx.inputs.site.url.as_str());
+    Ok(())
 }
 
 fn tell(workflow: &str, build: &Build, io: &Io) {
@@ -197,13 +272,18 @@ fn summary(build: &Build) -> String {
     )
 }
 
-async fn download(cx: &Deploy, build: &Build, to: &Path, io: &Io) -> Result<Sha256Digest, Failure> {
+async fn download(
+    source: &typed::Source,
+    ports: &Ports,
+    build: &Build,
+    to: &Path,
+    io: &Io,
+) -> Result<Sha256Digest, Failure> {
     let artifact = &build.artifact;
     let doing = format!("downloading artifact {} of build run {}", artifact.id, build.run.id);
     let file = create(to).map_err(|error| Failure::world(&doing, format!("{}: {error}", to.display())))?;
     let mut meter = Meter::new(io, "download");
-    let source = cx.source()?;
-    let result = cx.ports.github()?.download(artifact, file, &mut |done, total| meter.at(done, total)).await;
+    let result = ports.github()?.download(artifact, file, &mut |done, total| meter.at(done, total)).await;
     let (digest, size) = result.map_err(|error| not_downloaded(&doing, error, source))?;
     meter.end(size);
     Ok(digest)
@@ -246,15 +326,15 @@ struct TakenOut {
     beside: Sha256Digest,
 }
 
-async fn take_out(cx: &Deploy, files: &Files, io: &Io) -> Result<TakenOut, Failure> {
-    let (zip, to, name) = (files.zip.clone(), files.bundle.clone(), bundle::file_name(&cx.facts.commit));
+async fn take_out(ports: &Ports, commit: &CommitSha, files: &Files, io: &Io) -> Result<TakenOut, Failure> {
+    let (zip, to, name) = (files.zip.clone(), files.bundle.clone(), bundle::file_name(commit));
     let work = move |pace: &Pace| {
         let taken = unpack::bundle(&zip, &name, || create(&to), pace);
         // The disk of a small runner need not hold it twice.
         let _ = fs::remove_file(&zip);
         taken
     };
-    let taken = Background::default().run(io, &*cx.ports.clock, "taking the bundle out", None, work).await?;
+    let taken = Background::default().run(io, &*ports.clock, "taking the bundle out", None, work).await?;
     if !taken.others.is_empty() {
         io.line(format!("also in the artifact, not used: {}", taken.others.join(", ")));
     }
@@ -262,12 +342,12 @@ async fn take_out(cx: &Deploy, files: &Files, io: &Io) -> Result<TakenOut, Failu
 }
 
 /// Reads the whole bundle and compares it with its own manifest, which must be of this commit (F3, F9).
-async fn inspect(cx: &Deploy, bundle: &Bundle<Verified>, io: &Io) -> Result<Manifest, Failure> {
+async fn inspect(ports: &Ports, commit: &CommitSha, bundle: &Bundle<Verified>, io: &Io) -> Result<Manifest, Failure> {
     let path = bundle.path.clone();
     let work = move |pace: &Pace| read::inspect_within(&path, &Limits::default(), pace);
     let total = Some(bundle.size);
-    let (manifest, seen) = Background::default().run(io, &*cx.ports.clock, "checking the bundle", total, work).await?;
-    let (commit, name) = (&cx.facts.commit, bundle::file_name(&cx.facts.commit));
+    let (manifest, seen) = Background::default().run(io, &*ports.clock, "checking the bundle", total, work).await?;
+    let name = bundle::file_name(commit);
     if manifest.commit != *commit {
         let cause = format!("its manifest says that it was built from {}, not from {commit}", manifest.commit);
         return Err(Failure::refused(format!("checking {name}"), cause)

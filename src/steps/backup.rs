@@ -26,6 +26,7 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
         .var("TREE", cx.facts.server.live_tree.as_deref().unwrap_or_default())
         .var("ENV_FILE", layout.env_file().as_str())
         .var("PHP", &cx.inputs.server.php)
+        .var("NGINX", if cx.inputs.server.backup_nginx { "/etc/nginx" } else { "" })
         .var("RELEASE", cx.facts.turn.to.as_str())
         .var("DATABASE_PHP", include_str!("sh/database.php"))
         .timeout(TIMEOUT);
@@ -75,10 +76,25 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
 /// What the plan prints.
 pub fn preview(cx: &Deploy) -> Vec<String> {
     let dir = cx.inputs.layout.backup(&cx.facts.turn.to);
-    match &cx.facts.server.live_tree {
+    let mut lines = match &cx.facts.server.live_tree {
         Some(tree) => {
             vec![format!("{tree} into {dir}/app.tar.gz"), format!("the app's database into {dir}/database.sql.gz")]
         }
         None => vec![format!("nothing is live; the database, if it has tables, into {dir}/database.sql.gz")],
+    };
+    if let Some(estimate) = cx.facts.outlook.as_ref().and_then(|outlook| outlook.backup.as_ref()) {
+        let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+        let database = estimate
+            .database_bytes
+            .map_or_else(|| "a database of unknown size".to_owned(), |bytes| format!("{} of tables", mb(bytes)));
+        lines.push(format!(
+            "at most {} of files and {database} before compression; {} are free",
+            mb(estimate.app_bytes),
+            mb(cx.facts.server.free_bytes)
+        ));
     }
+    if cx.inputs.server.backup_nginx {
+        lines.push(format!("/etc/nginx into {dir}/nginx.tar.gz"));
+    }
+    lines
 }

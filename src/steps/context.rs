@@ -4,12 +4,12 @@ use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
 use chrono::{DateTime, Utc};
 
-use super::ledger::Book;
+use super::{ledger::Book, server::Looked};
 use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
         bundle::{Bundle, Manifest, Verified},
-        fact::BundleFact,
+        fact::{self, BundleFact, Finding},
         standing::Candidate,
     },
     inputs::typed,
@@ -38,8 +38,18 @@ pub struct Survey {
     pub inputs: Rc<typed::Target>,
     /// `None` where nothing new is released.
     pub source: Option<Rc<typed::Source>>,
+    /// Only production looks at it.
+    pub staging: Option<Rc<Staging>>,
     pub ports: Ports,
     pub found: RefCell<Found>,
+}
+
+/// Staging, as production asks it: another site and perhaps another server.
+pub struct Staging {
+    pub inputs: typed::Staging,
+    pub site: Rc<dyn Site>,
+    /// `None` where the policy does not say how to reach its server.
+    pub shell: Option<Rc<dyn Shell>>,
 }
 
 /// What the survey rows found so far.
@@ -47,10 +57,41 @@ pub struct Survey {
 pub struct Found {
     /// The build run and its artifact, where they are there already; row 9 waits for them otherwise.
     pub build: Option<Build>,
+    /// What the server said, whether or not it will do.
+    pub looked: Option<Rc<Looked>>,
+    /// What a release may build on; only where nothing stood in the way.
     pub server: Option<ServerFacts>,
     pub ledger: Option<Rc<Book>>,
     /// The earlier release to go back to, where that is the task.
     pub chosen: Option<Candidate>,
+    /// The bundle, where it was fetched already.
+    pub opened: Option<Opened>,
+    /// What the release would change.
+    pub outlook: Option<Rc<fact::Outlook>>,
+    /// What staging has proven, for production.
+    pub staging: Option<fact::Staging>,
+    /// Of the bundle, where it was read already.
+    pub manifest: Option<Rc<Manifest>>,
+    /// What the pre-flight looked at, in order.
+    pub findings: Vec<Finding>,
+}
+
+impl Found {
+    /// Whether somebody looked, and there is no `current`.
+    pub fn nothing_is_live(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.current.is_none())
+            || self.looked.as_ref().is_some_and(|looked| looked.current().is_none())
+    }
+}
+
+/// A bundle that lies on the runner, compared with every digest that is known and read whole.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The artifact that it came from.
+    pub artifact: Artifact,
+    pub bundle: Rc<Bundle<Verified>>,
+    pub manifest: Rc<Manifest>,
+    pub told: BundleFact,
 }
 
 /// A successful build with its artifact.
@@ -100,8 +141,11 @@ pub struct Facts {
     pub decided_at: DateTime<Utc>,
     pub server: ServerFacts,
     pub build: Option<Build>,
-    /// The digest that the tree must have, where an earlier release goes live again.
-    pub tree: Option<Sha256Digest>,
+    /// The earlier release that goes live again, where that is the task.
+    pub target: Option<Candidate>,
+    pub outlook: Option<Rc<fact::Outlook>>,
+    /// What staging has proven; `None` where nobody asked.
+    pub staging: Option<fact::Staging>,
     pub plan_digest: Sha256Digest,
 }
 
@@ -119,6 +163,8 @@ pub struct Deploy {
 /// Things that rows after the seam hand to later rows. An undo never reads them: it is written from [`Facts`].
 #[derive(Debug)]
 pub struct Made {
+    /// What was fetched before the seam.
+    pub opened: Option<Opened>,
     pub build: Option<Build>,
     pub bundle: Option<Rc<Bundle<Verified>>>,
     pub manifest: Option<Rc<Manifest>>,
@@ -132,7 +178,15 @@ pub struct Made {
 
 impl Default for Made {
     fn default() -> Self {
-        Self { build: None, bundle: None, manifest: None, told: None, tree: None, migrations: Some(Vec::new()) }
+        Self {
+            opened: None,
+            build: None,
+            bundle: None,
+            manifest: None,
+            told: None,
+            tree: None,
+            migrations: Some(Vec::new()),
+        }
     }
 }
 

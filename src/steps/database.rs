@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{context::Deploy, remote};
+use super::{context::Deploy, outlook, remote};
 use crate::{
     domain::{Failure, RemoteCommand, fact},
     engine::{
@@ -64,10 +64,9 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
 /// What the plan prints.
 pub fn preview(cx: &Deploy) -> Vec<String> {
     if cx.inputs.server.migrate {
-        vec![
-            RemoteCommand::new([cx.inputs.server.php.as_str(), "artisan", "migrate", "--force", "--no-interaction"])
-                .to_string(),
-        ]
+        let command =
+            RemoteCommand::new([cx.inputs.server.php.as_str(), "artisan", "migrate", "--force", "--no-interaction"]);
+        std::iter::once(command.to_string()).chain(outlook::migrations_preview(cx)).collect()
     } else {
         vec!["nothing: migrate is false".to_owned()]
     }

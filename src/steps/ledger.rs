@@ -47,7 +47,9 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
     let reached = reached(&ending.done);
     let (bundle_sha256, tree_sha256, migrations) = {
         let made = cx.made.borrow();
-        (made.bundle.as_ref().map(|bundle| bundle.sha256.clone()), made.tree.clone(), made.migrations.clone())
+        let bundle = made.bundle.as_ref().map(|bundle| bundle.sha256.clone());
+        let of_the_target = || cx.facts.target.as_ref()?.bundle.clone();
+        (bundle.or_else(of_the_target), made.tree.clone(), made.migrations.clone())
     };
     let line = Line {
         v: ledger::VERSION,

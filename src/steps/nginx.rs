@@ -3,6 +3,8 @@
 //! The grammar is nginx's own (ngx_conf_file.c): words, `;` ends a simple directive, `{` opens a block, `#` begins a comment where a
 //! word could begin, quotes hold words together, a backslash takes the next character as it is.
 
+use super::services::ConfigFile;
+
 /// A `server { }` block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VirtualHost {
@@ -13,6 +15,8 @@ pub struct VirtualHost {
     pub fastcgi_pass: Vec<String>,
     /// Whether PHP is given the path behind the link (`$realpath_root`) or the link itself (`$document_root`), where the block says.
     pub realpath_root: Option<bool>,
+    /// What it includes, as written.
+    pub includes: Vec<String>,
 }
 
 impl VirtualHost {
@@ -53,6 +57,33 @@ pub fn upstreams(text: &str) -> Vec<Upstream> {
     found
 }
 
+/// Whether PHP is given the path behind the link: by the virtual host itself, or else by a file that it includes (Debian's
+/// `snippets/fastcgi-php.conf` says `$document_root`).
+pub fn realpath_root(host: &VirtualHost, files: &[ConfigFile]) -> Option<bool> {
+    said(host, files, INCLUDES)
+}
+
+/// How deep includes may nest; Debian's have two levels.
+const INCLUDES: usize = 4;
+
+fn said(host: &VirtualHost, files: &[ConfigFile], depth: usize) -> Option<bool> {
+    if host.realpath_root.is_some() || depth == 0 {
+        return host.realpath_root;
+    }
+    let included = host.includes.iter().rev().filter_map(|path| {
+        // nginx's own folder is what relative names are relative to (ngx_conf_full_name).
+        let whole = if path.starts_with('/') { path.clone() } else { format!("/etc/nginx/{path}") };
+        files.iter().find(|file| file.path == whole)
+    });
+    included
+        .filter_map(|file| {
+            let mut inner = VirtualHost::default();
+            collect(&parse(&file.text), &mut inner);
+            said(&inner, files, depth - 1)
+        })
+        .next()
+}
+
 struct Directive {
     words: Vec<String>,
     inner: Vec<Directive>,
@@ -79,6 +110,7 @@ fn collect(directives: &[Directive], host: &mut VirtualHost) {
             ["fastcgi_param", "SCRIPT_FILENAME", value, ..] => {
                 host.realpath_root = Some(value.contains("$realpath_root"))
             }
+            ["include", path] => host.includes.push((*path).to_owned()),
             _ => {}
         }
         collect(&directive.inner, host);
@@ -213,6 +245,22 @@ mod tests {
         assert_eq!(hosts[0].fastcgi_pass, ["php"]);
         assert_eq!(hosts[0].realpath_root, Some(true));
         assert_eq!(upstreams(text)[0].servers, ["unix:/run/php/php8.3-fpm.sock", "127.0.0.1:9000"]);
+    }
+
+    #[test]
+    fn f67_what_php_is_given_may_stand_in_an_included_file() {
+        let file = |path: &str, text: &str| ConfigFile { path: path.to_owned(), text: text.to_owned() };
+        let debian = [
+            file("/etc/nginx/snippets/fastcgi-php.conf", "try_files $fastcgi_script_name =404;\ninclude fastcgi.conf;"),
+            file("/etc/nginx/fastcgi.conf", "fastcgi_param  SCRIPT_FILENAME    $document_root$fastcgi_script_name;"),
+            file("/etc/nginx/round.conf", "include round.conf;"),
+        ];
+        let said = |block: &str| realpath_root(&virtual_hosts(&format!("server {{ {block} }}"))[0], &debian);
+        assert_eq!(said("location / { include snippets/fastcgi-php.conf; }"), Some(false));
+        let own =
+            "include snippets/fastcgi-php.conf; fastcgi_param SCRIPT_FILENAME $realpath_root$fastcgi_script_name;";
+        assert_eq!(said(own), Some(true), "the virtual host's own word counts");
+        assert_eq!((said("include nowhere;"), said("include round.conf;"), said("")), (None, None, None));
     }
 
     #[test]

@@ -64,8 +64,7 @@ pub async fn round(
 
 /// Step 7, before anything changes: is the site well, and does our token work?
 pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
-    let nothing_live = cx.found.borrow().server.as_ref().is_some_and(|server| server.current.is_none());
-    if nothing_live {
+    if cx.found.borrow().nothing_is_live() {
         return Ok(Done::skipped("nothing is live yet"));
     }
     let (health, ports) = (&cx.inputs.health, &cx.ports);
@@ -104,8 +103,7 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
 
 /// Before a rollback: how is the site? A sick one is the reason to go back, so nothing here refuses; it is said.
 pub async fn present(cx: &Survey, io: &Io) -> StepResult {
-    let nothing_live = cx.found.borrow().server.as_ref().is_some_and(|server| server.current.is_none());
-    if nothing_live {
+    if cx.found.borrow().nothing_is_live() {
         return Ok(Done::skipped("nothing is live"));
     }
     let (health, ports) = (&cx.inputs.health, &cx.ports);
@@ -184,6 +182,16 @@ pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
     }
     negative_control(visitor).await?;
     Ok(Done::passed(told(&report)))
+}
+
+/// Is the site well, as this commit? Gives the last round as well, whatever the answer is.
+pub async fn proven(visitor: Visitor<'_>, commit: &CommitSha, io: &Io) -> (HealthReport, Result<(), Failure>) {
+    let report = settle(visitor, Identity::Is(commit), io).await;
+    let verdict = match report.healthy() {
+        true => negative_control(visitor).await,
+        false => Err(advised(unhealthy("asking the site whether it is healthy", &report), &report)),
+    };
+    (report, verdict)
 }
 
 /// Which release an endpoint that names one must name.

@@ -207,12 +207,12 @@ fn since(book: &Book, candidate: &Candidate, environment: &str) -> Since {
 
 /// The seam of a rollback.
 pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
-    let Survey { inputs, source, ports, found } = survey;
+    let Survey { inputs, source, staging: _, ports, found } = survey;
     let Found { server, chosen, .. } = found.into_inner();
     let doing = "planning the rollback";
     let server = server.ok_or_else(|| Failure::bug(doing, "nobody looked at the server"))?;
     let chosen = chosen.ok_or_else(|| Failure::bug(doing, "no release was chosen"))?;
-    let turn = Move { from: server.current.clone(), to: chosen.release };
+    let turn = Move { from: server.current.clone(), to: chosen.release.clone() };
     let reload: Vec<String> = server.services.reload.iter().map(ToString::to_string).collect();
     // What decides the effect, as for a release.
     let plan = serde_json::json!({
@@ -232,6 +232,12 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
     let plan_digest = Sha256Digest::of(plan.to_string());
     let decision = settle::decide(&inputs, &plan_digest);
     let step = StepId::new("plan");
+    if let Some(environment) = &inputs.review {
+        let text = format!(
+            "approval-review asks for a review for {environment}; a rollback does not wait for one: the phrase opens it alone"
+        );
+        events.tell(Body::Warned { step: step.clone(), text, hint: None });
+    }
     let tell = |key: &str, value: serde_json::Value| {
         events.tell(Body::Fact { step: step.clone(), key: key.to_owned(), value })
     };
@@ -240,11 +246,13 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
     tell(fact::key::RELEASE, turn.to.as_str().into());
     let facts = Facts {
         turn,
-        commit: chosen.commit,
+        commit: chosen.commit.clone(),
         decided_at: ports.clock.now(),
         server,
         build: None,
-        tree: Some(chosen.tree),
+        target: Some(chosen),
+        outlook: None,
+        staging: None,
         plan_digest,
     };
     Ok(Seam { cx: Deploy { inputs, source, ports, facts, made: Made::default().into() }, decision })
@@ -255,8 +263,8 @@ pub async fn unchanged(cx: &Deploy, io: &Io) -> StepResult {
     let target = &cx.facts.turn.to;
     let dir = cx.inputs.layout.release(target);
     let doing = format!("looking at {dir} again");
-    let expected =
-        cx.facts.tree.as_ref().ok_or_else(|| Failure::bug(&doing, "nobody said which digest it must have"))?;
+    let expected = cx.facts.target.as_ref().map(|target| &target.tree);
+    let expected = expected.ok_or_else(|| Failure::bug(&doing, "nobody said which digest it must have"))?;
     let book = ledger::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
     book.standings(&cx.inputs.environment)
         .candidate(target, cx.facts.turn.left().as_ref(), &cx.facts.server.releases)
@@ -289,6 +297,6 @@ pub async fn unchanged(cx: &Deploy, io: &Io) -> StepResult {
 
 /// What the plan prints.
 pub fn unchanged_preview(cx: &Deploy) -> Vec<String> {
-    let tree = cx.facts.tree.as_ref().map(Sha256Digest::short).unwrap_or_default();
+    let tree = cx.facts.target.as_ref().map(|target| target.tree.short()).unwrap_or_default();
     vec![format!("{} must still have SHA-256 {tree}", cx.inputs.layout.release(&cx.facts.turn.to))]
 }

@@ -1,9 +1,11 @@
 //! The server before anything changes: who we are there, what is there, and everything that would stop a release, all at once.
 
+use std::rc::Rc;
+
 use super::{
-    context::{ServerFacts, Survey},
+    context::{ServerFacts, ServiceFacts, Survey},
     remote,
-    services::{self, ConfigFile},
+    services::{self, ConfigFile, Serving},
 };
 use crate::{
     domain::{Failure, ReleaseName, fact},
@@ -32,67 +34,97 @@ pub async fn reach(cx: &Survey, io: &Io) -> StepResult {
     Ok(Done::passed(server))
 }
 
-/// Looks around, reads only, and names every problem that it finds.
-pub async fn look(cx: &Survey, io: &Io) -> StepResult {
+/// What the server said of itself, before anybody judged it.
+#[derive(Debug)]
+pub struct Looked {
+    pub answer: Answer,
+    /// Who we are there.
+    pub user: String,
+    pub clock_skew_seconds: i64,
+    /// Who serves the site, or why that cannot be told.
+    pub serving: Result<Serving, String>,
+}
+
+impl Looked {
+    /// What `current` points to, exactly as the link says; `None` before the first release.
+    pub fn current(&self) -> Option<&str> {
+        self.answer.get("current")
+    }
+
+    pub fn systemd(&self) -> bool {
+        self.answer.get("systemd").is_some()
+    }
+}
+
+/// Looks around and reads only; what is found stays for the rows after it.
+pub async fn look_around(cx: &Survey, io: &Io, doing: &str) -> Result<Rc<Looked>, Failure> {
     let inputs = &*cx.inputs;
     let layout = &inputs.layout;
-    let doing = format!("looking at {} on the server", layout.base());
     let script = Script::new("look", include_str!("sh/look.sh"))
         .var("BASE", layout.base().as_str())
         .var("ENV_FILE", layout.env_file().as_str())
         .var("PHP", &inputs.server.php)
         .list("SHARED", &inputs.server.shared);
-    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
-    let skew = skew(cx, &answer, &doing)?;
-    let new_release = cx.source.is_some();
-    let mut problems = problems(inputs, &answer, skew, new_release);
-    let nginx = config_files(&answer, "nginx");
-    let fpm = config_files(&answer, "fpm");
-    let services = match services::find(layout, inputs.server.fpm_service.as_deref(), &nginx, &fpm) {
-        Ok(serving) => {
-            io.line(format!("{} serves the site: {}", serving.fpm, serving.because));
-            let user = answer.get("user").unwrap_or(&inputs.ssh.user).to_owned();
-            match services::privileges(&*cx.ports.shell, io, &user, &serving, answer.get("systemd").is_some()).await {
-                Ok(services) => Some(services),
-                Err(failure) if failure.kind == crate::domain::FailureKind::Refused => {
-                    problems.push(problem(failure.cause, failure.hint.unwrap_or_default()));
-                    None
-                }
-                Err(failure) => return Err(failure),
+    let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
+    let clock_skew_seconds = skew(cx, &answer, doing)?;
+    let (nginx, fpm) = (config_files(&answer, "nginx"), config_files(&answer, "fpm"));
+    let serving = services::find(layout, inputs.server.fpm_service.as_deref(), &nginx, &fpm);
+    if let Ok(serving) = &serving {
+        io.line(format!("{} serves the site: {}", serving.fpm, serving.because));
+    }
+    let user = answer.get("user").unwrap_or(&inputs.ssh.user).to_owned();
+    let looked = Rc::new(Looked { answer, user, clock_skew_seconds, serving });
+    if let Some(live) = looked.current() {
+        io.fact(fact::key::PREVIOUS_RELEASE, last_part(live));
+    }
+    cx.found.borrow_mut().looked = Some(looked.clone());
+    Ok(looked)
+}
+
+/// Looks around, and names every problem that it finds.
+pub async fn look(cx: &Survey, io: &Io) -> StepResult {
+    let inputs = &*cx.inputs;
+    let doing = format!("looking at {} on the server", inputs.layout.base());
+    let looked = look_around(cx, io, &doing).await?;
+    let Looked { answer, user, .. } = &*looked;
+    let mut problems = problems(inputs, &looked);
+    if cx.source.is_none() {
+        // Where no release is made, no name is made of the time and no room is needed: nothing of that must keep anybody from going back.
+        let clock = wrong_clock(&looked);
+        problems.retain(|problem| problem.about != About::Room && Some(problem) != clock.as_ref());
+    }
+    let services = match &looked.serving {
+        Ok(serving) => match services::privileges(&*cx.ports.shell, io, user, serving, looked.systemd()).await {
+            Ok(services) => Some(services),
+            Err(failure) if failure.kind == crate::domain::FailureKind::Refused => {
+                problems.push(problem(About::Services, failure.cause, failure.hint.unwrap_or_default()));
+                None
             }
-        }
+            Err(failure) => return Err(failure),
+        },
         Err(cause) => {
-            problems.push(problem(cause, "name the service in php-fpm-service, e.g. php8.2-fpm".to_owned()));
+            problems.push(unknown_service(cause));
             None
         }
     };
     let (Some(services), true) = (services, problems.is_empty()) else {
         return Err(refusal(&doing, problems));
     };
-    warn_about_reloads(io, &services.fpm, services.process_control_timeout);
-    io.fact(
-        fact::key::SERVICES,
-        fact::Services {
-            fpm: services.fpm.clone(),
-            reload: services.reload.iter().map(ToString::to_string).collect(),
-            process_control_timeout: services.process_control_timeout,
-        },
-    );
-    let current = answer.get("current").map(str::to_owned);
-    if let Some(live) = &current {
-        io.fact(fact::key::PREVIOUS_RELEASE, last_part(live));
+    if let Some((text, hint)) = cut_requests(&services.fpm, services.process_control_timeout) {
+        io.warn(text, Some(hint));
     }
-    let (php_version_id, php_version) = php(&answer, &doing)?;
+    tell_services(io, &services);
+    let (php_version_id, php_version) = php(answer, &doing)?;
     let facts = ServerFacts {
-        current,
+        current: looked.current().map(str::to_owned),
         live_tree: answer.get("current-is").map(str::to_owned),
-        releases: releases(&answer),
+        releases: releases(answer),
         php_version_id,
         php_version,
         services,
-        free_bytes: remote::number::<u64>(&answer, "free-kib", &doing)?.saturating_mul(1024),
+        free_bytes: remote::number::<u64>(answer, "free-kib", &doing)?.saturating_mul(1024),
         free_inodes: answer.get("free-inodes").and_then(|text| text.parse().ok()).unwrap_or(0),
-        clock_skew_seconds: skew,
+        clock_skew_seconds: looked.clock_skew_seconds,
     };
     let live = facts.current.as_deref().map_or("nothing".to_owned(), |live| last_part(live).to_owned());
     let text = format!(
@@ -105,21 +137,53 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     Ok(Done::passed(text))
 }
 
+/// Tells who serves the site and how it is reloaded.
+pub fn tell_services(io: &Io, services: &ServiceFacts) {
+    io.fact(
+        fact::key::SERVICES,
+        fact::Services {
+            fpm: services.fpm.clone(),
+            reload: services.reload.iter().map(ToString::to_string).collect(),
+            process_control_timeout: services.process_control_timeout,
+        },
+    );
+}
+
 /// The release's own name in a link's text, `releases/20251102_154900-f0959baf` or absolute.
 pub fn last_part(link: &str) -> &str {
     link.trim_end_matches('/').rsplit('/').next().unwrap_or(link)
 }
 
-struct Problem {
-    cause: String,
-    hint: String,
+/// What a problem is about: the pre-flight has a row for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// The tools, the clock, the base folder and the link in it.
+    Place,
+    EnvFile,
+    Shared,
+    Room,
+    Services,
 }
 
-fn problem(cause: impl Into<String>, hint: impl Into<String>) -> Problem {
-    Problem { cause: cause.into(), hint: hint.into() }
+/// Something that stands in the way of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub about: About,
+    pub cause: String,
+    pub hint: String,
 }
 
-fn refusal(doing: &str, mut problems: Vec<Problem>) -> Failure {
+pub fn problem(about: About, cause: impl Into<String>, hint: impl Into<String>) -> Problem {
+    Problem { about, cause: cause.into(), hint: hint.into() }
+}
+
+/// It cannot be told which PHP-FPM serves the site.
+pub fn unknown_service(cause: &str) -> Problem {
+    problem(About::Services, cause, "name the service in php-fpm-service, e.g. php8.2-fpm")
+}
+
+/// The failure of a row that found these; there is at least one.
+pub fn refusal(doing: &str, mut problems: Vec<Problem>) -> Failure {
     if problems.len() == 1 {
         let only = problems.remove(0);
         return Failure::refused(doing, only.cause).hint(only.hint);
@@ -130,48 +194,42 @@ fn refusal(doing: &str, mut problems: Vec<Problem>) -> Failure {
         .hint("put each of them right, then plan again")
 }
 
-/// Everything in the look-around that stops a release, in the order in which one would put it right. Where no release is made,
-/// no name is made of the time and no room is needed: a full disk must not keep anybody from going back.
-fn problems(inputs: &typed::Target, answer: &Answer, skew: i64, new_release: bool) -> Vec<Problem> {
+/// Everything in the look-around that stops a release, in the order in which one would put it right.
+pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
     let layout = &inputs.layout;
-    let (base, user) = (layout.base(), answer.get("user").unwrap_or(&inputs.ssh.user));
+    let Looked { answer, user, .. } = looked;
+    let base = layout.base();
     let mut found = Vec::new();
     let tools: Vec<&str> = answer.all("missing-tool").collect();
     if !tools.is_empty() {
         found.push(problem(
+            About::Place,
             format!("the server lacks {}", tools.join(", ")),
             "install them; on Debian: apt-get install coreutils tar gzip sudo",
         ));
     }
     if answer.get("php-missing").is_some() {
         found.push(problem(
+            About::Place,
             format!("the server cannot run `{}`", inputs.server.php),
             "install php-cli, or name the binary in the input php, e.g. /usr/bin/php8.2",
         ));
     }
-    if new_release && skew.abs() > MAX_SKEW_SECONDS {
-        found.push(problem(
-            // The seconds are not worth telling: the answer took a while to come.
-            format!(
-                "the server's clock is about {} min {}",
-                (skew.unsigned_abs() + 30) / 60,
-                if skew > 0 { "ahead" } else { "behind" }
-            ),
-            "release names are times: set the clock, e.g. systemctl restart systemd-timesyncd",
-        ));
-    }
+    found.extend(wrong_clock(looked));
     if answer.get("base") == Some("missing") {
         found.push(problem(
+            About::Place,
             format!("there is no folder {base}"),
             format!("create it and give it to {user}: install -d -o {user} {base}"),
         ));
         return found;
     }
     if answer.get("base-read-only").is_some() {
-        found.push(problem(format!("{user} may not write to {base}"), format!("chown {user} {base}")));
+        found.push(problem(About::Place, format!("{user} may not write to {base}"), format!("chown {user} {base}")));
     }
     if answer.get("state-unreadable").is_some() {
         found.push(problem(
+            About::Place,
             format!("{} belongs to somebody else", layout.state()),
             format!("chown -R {user} {}", layout.state()),
         ));
@@ -179,6 +237,7 @@ fn problems(inputs: &typed::Target, answer: &Answer, skew: i64, new_release: boo
     found.extend(wrong_place(inputs, answer));
     if answer.get("current-not-a-link").is_some() {
         found.push(problem(
+            About::Place,
             format!("{} is not a link", layout.current()),
             "move it away by hand; the first release makes the link",
         ));
@@ -186,6 +245,7 @@ fn problems(inputs: &typed::Target, answer: &Answer, skew: i64, new_release: boo
     if answer.get("current-dangling").is_some() {
         let link = answer.get("current").unwrap_or_default();
         found.push(problem(
+            About::Place,
             format!("{} points to {link}, which is not there", layout.current()),
             "point it at a release that is there, or remove the link",
         ));
@@ -193,28 +253,33 @@ fn problems(inputs: &typed::Target, answer: &Answer, skew: i64, new_release: boo
     match answer.get("env-file") {
         Some("yes") => {}
         Some("unreadable") => found.push(problem(
+            About::EnvFile,
             format!("{user} may not read {}", layout.env_file()),
             "give the file a group that both the deploy user and PHP-FPM have, mode 0640",
         )),
         _ => found.push(problem(
+            About::EnvFile,
             format!("there is no {}", layout.env_file()),
             "create it (mode 0640), or name it in the input env-file",
         )),
     }
     for path in answer.all("shared-dangling") {
         found.push(problem(
+            About::Shared,
             format!("shared/{path} is a link that leads nowhere"),
             format!("repair or remove {}", layout.shared().join(path)),
         ));
     }
     for path in answer.all("shared-not-a-folder") {
         found.push(problem(
+            About::Shared,
             format!("shared/{path} is not a folder"),
             format!("move {} away", layout.shared().join(path)),
         ));
     }
     for path in answer.all("shared-read-only") {
         found.push(problem(
+            About::Shared,
             format!("{user} may not write to shared/{path}"),
             format!("give {} a group that the deploy user and PHP-FPM share, and setgid", layout.shared().join(path)),
         ));
@@ -222,19 +287,38 @@ fn problems(inputs: &typed::Target, answer: &Answer, skew: i64, new_release: boo
     // A release takes as much as the live one, its backup less; the exact need is known once the bundle is here.
     let kib = |key| answer.get(key).and_then(|text| text.trim().parse::<u64>().ok());
     let need = MIN_FREE_KIB.max(kib("live-kib").unwrap_or(0));
-    if let Some(free) = kib("free-kib").filter(|free| new_release && *free < need) {
+    if let Some(free) = kib("free-kib").filter(|free| *free < need) {
         found.push(problem(
+            About::Room,
             format!("no room for a release: {free} KiB free on {base}, about {need} KiB needed"),
             "free space there, or lower keep-releases and keep-backups",
         ));
     }
     if let Some(owner) = answer.get("lock") {
         found.push(problem(
+            About::Place,
             format!("another deploy holds the lock: {}", owner.trim()),
             format!("wait for it to end; if that run is gone: rm -r {}", layout.lock()),
         ));
     }
     found
+}
+
+/// Names are times.
+fn wrong_clock(looked: &Looked) -> Option<Problem> {
+    let skew = looked.clock_skew_seconds;
+    (skew.abs() > MAX_SKEW_SECONDS).then(|| {
+        problem(
+            About::Place,
+            // The seconds are not worth telling: the answer took a while to come.
+            format!(
+                "the server's clock is about {} min {}",
+                (skew.unsigned_abs() + 30) / 60,
+                if skew > 0 { "ahead" } else { "behind" }
+            ),
+            "release names are times: set the clock, e.g. systemctl restart systemd-timesyncd",
+        )
+    })
 }
 
 /// The place must say that it belongs to this environment, or be new (F45: one slip of the pen from writing to the wrong one).
@@ -244,6 +328,7 @@ fn wrong_place(inputs: &typed::Target, answer: &Answer) -> Option<Problem> {
     if let Some(named) = answer.get("marker") {
         return (named.trim() != environment).then(|| {
             problem(
+                About::Place,
                 format!("{} belongs to the environment `{}`, not to `{environment}`", layout.base(), named.trim()),
                 format!("correct base-dir or the stage; if the place was meant to change hands, write `{environment}` into {marker}"),
             )
@@ -258,6 +343,7 @@ fn wrong_place(inputs: &typed::Target, answer: &Answer) -> Option<Problem> {
     let foreign: Vec<&str> = answer.all("entry").filter(|name| !ours(name)).collect();
     (!foreign.is_empty()).then(|| {
         problem(
+            About::Place,
             format!("{} holds things that no release place has: {}", layout.base(), foreign.join(", ")),
             format!("if it is the right place: mkdir -p -m 700 {} && echo {environment} > {marker}", layout.state()),
         )
@@ -269,7 +355,8 @@ fn skew(cx: &Survey, answer: &Answer, doing: &str) -> Result<i64, Failure> {
     Ok(server - cx.ports.clock.now().timestamp())
 }
 
-fn php(answer: &Answer, doing: &str) -> Result<(u32, String), Failure> {
+/// PHP_VERSION_ID and version of the command line.
+pub fn php(answer: &Answer, doing: &str) -> Result<(u32, String), Failure> {
     let text = remote::required(answer, "php", doing)?;
     let (id, version) = text.split_once(' ').unwrap_or((text, ""));
     let id = id.parse().map_err(|_| {
@@ -295,18 +382,18 @@ fn config_files(answer: &Answer, key: &str) -> Vec<ConfigFile> {
 }
 
 /// With PHP-FPM's default a reload cuts the requests that are running; we never edit the server, we say which line to add.
-fn warn_about_reloads(io: &Io, fpm: &str, process_control_timeout: Option<u64>) {
+pub fn cut_requests(fpm: &str, process_control_timeout: Option<u64>) -> Option<(String, String)> {
     let version = fpm.trim_start_matches("php").trim_end_matches("-fpm");
     let file = format!("/etc/php/{version}/fpm/php-fpm.conf");
     match process_control_timeout {
-        Some(0) => io.warn(
+        Some(0) => Some((
             format!("a reload of {fpm} cuts running requests: its process_control_timeout is 0, PHP-FPM's default"),
-            Some(format!("add to [global] in {file}: process_control_timeout = 10s")),
-        ),
-        Some(_) => {}
-        None => io.warn(
+            format!("add to [global] in {file}: process_control_timeout = 10s"),
+        )),
+        Some(_) => None,
+        None => Some((
             format!("whether a reload of {fpm} cuts running requests is not known: {file} cannot be read"),
-            Some("see that [global] there has: process_control_timeout = 10s".to_owned()),
-        ),
+            "see that [global] there has: process_control_timeout = 10s".to_owned(),
+        )),
     }
 }

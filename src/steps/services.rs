@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::{
     context::{Deploy, ServiceFacts},
+    fpm::{self, Pool},
     nginx, remote,
+    sudo::{Leave, Rules},
 };
 use crate::{
     domain::{Failure, Layout, RemoteCommand},
@@ -16,6 +18,7 @@ use crate::{
 };
 
 /// A configuration file of the server.
+#[derive(Debug)]
 pub struct ConfigFile {
     pub path: String,
     pub text: String,
@@ -30,6 +33,14 @@ pub struct Serving {
     pub process_control_timeout: Option<u64>,
     /// How that was found, for the log.
     pub because: String,
+    /// `8.2`; `None` for a service whose name does not say it.
+    pub version: Option<String>,
+    /// The pool, where one and no other can be the one.
+    pub pool: Option<Pool>,
+    /// The virtual host that serves `current`, by its first name.
+    pub host: Option<String>,
+    /// Whether nginx gives PHP the path behind the link (`$realpath_root`) or the link itself (`$document_root`), where it can be read.
+    pub realpath_root: Option<bool>,
 }
 
 /// Finds the FPM service of the site: from the virtual host that serves `current`, to the socket it passes to, to the pool that
@@ -41,79 +52,81 @@ pub fn find(
     fpm_files: &[ConfigFile],
 ) -> Result<Serving, String> {
     let versions = fpm_versions(fpm_files);
-    let serving = |version: &str, because: String| Serving {
+    let pools = fpm::pools(fpm_files);
+    let hosts = hosts_of(layout, nginx_files);
+    let host = hosts.first();
+    let serving = |version: &str, pool: Option<&Pool>, because: String| Serving {
         fpm: format!("php{version}-fpm"),
         process_control_timeout: process_control_timeout(version, fpm_files),
         because,
+        version: Some(version.to_owned()),
+        pool: pool.cloned(),
+        host: host.and_then(|host| host.names.first().cloned()),
+        realpath_root: host.and_then(|host| nginx::realpath_root(host, nginx_files)),
     };
-    if let Some(service) = given {
-        let version = service.strip_prefix("php").and_then(|rest| rest.strip_suffix("-fpm")).unwrap_or_default();
-        let mut found = serving(version, "php-fpm-service says so".to_owned());
-        found.fpm = service.to_owned();
-        return Ok(found);
-    }
-    let hosts: Vec<nginx::VirtualHost> = nginx_files.iter().flat_map(|file| nginx::virtual_hosts(&file.text)).collect();
+    let only_pool = |version: &str| {
+        let mut own = pools.iter().filter(|pool| pool.version == version);
+        own.next().filter(|_| own.next().is_none())
+    };
     let upstreams: Vec<nginx::Upstream> = nginx_files.iter().flat_map(|file| nginx::upstreams(&file.text)).collect();
-    let current = layout.current();
-    let inside =
-        |root: &str| root.strip_prefix(current.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let mut found: Vec<Serving> = Vec::new();
-    for host in hosts.iter().filter(|host| host.roots.iter().any(|root| inside(root))) {
+    for host in &hosts {
         for pass in &host.fastcgi_pass {
             let targets = upstreams
                 .iter()
                 .find(|upstream| upstream.name == *pass)
                 .map_or(vec![pass.clone()], |upstream| upstream.servers.clone());
             for target in targets {
-                let Some((version, pool)) = pool_of(&target, fpm_files) else { continue };
-                let next = serving(&version, format!("{} passes to {target}, where {pool} listens", host.label()));
+                let Some(pool) = pools.iter().find(|pool| pool.listens_on(&target)) else { continue };
+                let because = format!("{} passes to {target}, where {} listens", host.label(), pool.file);
+                let next = serving(&pool.version, Some(pool), because);
                 if !found.iter().any(|seen| seen.fpm == next.fpm) {
                     found.push(next);
                 }
             }
         }
     }
+    if let Some(service) = given {
+        let version = service.strip_prefix("php").and_then(|rest| rest.strip_suffix("-fpm")).unwrap_or_default();
+        let derived = found.into_iter().find(|serving| serving.fpm == service);
+        let mut named = derived.unwrap_or_else(|| serving(version, only_pool(version), String::new()));
+        named.because = "php-fpm-service says so".to_owned();
+        named.fpm = service.to_owned();
+        named.version = named.version.filter(|version| !version.is_empty());
+        return Ok(named);
+    }
     match (found.as_slice(), versions.as_slice()) {
         ([one], _) => Ok(one.clone()),
-        ([], [only]) => Ok(serving(only, "it is the only PHP-FPM on the server".to_owned())),
+        ([], [only]) => Ok(serving(only, only_pool(only), "it is the only PHP-FPM on the server".to_owned())),
         ([], []) => Err("no PHP-FPM was found on the server (/etc/php/*/fpm)".to_owned()),
         ([], many) => Err(format!(
-            "no virtual host of nginx serves {current} in a way that names a pool, and there are several PHP-FPM: {}",
+            "no virtual host of nginx serves {} in a way that names a pool, and there are several PHP-FPM: {}",
+            layout.current(),
             many.join(", ")
         )),
         (several, _) => Err(format!(
-            "several PHP-FPM services serve {current}: {}",
+            "several PHP-FPM services serve {}: {}",
+            layout.current(),
             several.iter().map(|one| one.fpm.as_str()).collect::<Vec<_>>().join(", ")
         )),
     }
 }
 
-/// `/etc/php/8.2/fpm/...` gives `8.2`.
-fn version_of(path: &str) -> Option<&str> {
-    let version = path.strip_prefix("/etc/php/")?.split('/').next()?;
-    (!version.is_empty() && version.bytes().all(|b| b.is_ascii_digit() || b == b'.')).then_some(version)
+/// The virtual hosts that serve what lies behind `current`.
+fn hosts_of(layout: &Layout, files: &[ConfigFile]) -> Vec<nginx::VirtualHost> {
+    let current = layout.current();
+    let inside =
+        |root: &str| root.strip_prefix(current.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let hosts = files.iter().flat_map(|file| nginx::virtual_hosts(&file.text));
+    hosts.filter(|host| host.roots.iter().any(|root| inside(root))).collect()
 }
 
 fn fpm_versions(files: &[ConfigFile]) -> Vec<String> {
-    let mut versions: Vec<String> = files.iter().filter_map(|file| version_of(&file.path)).map(str::to_owned).collect();
+    let mut versions: Vec<String> =
+        files.iter().filter_map(|file| fpm::version_of(&file.path)).map(str::to_owned).collect();
     versions.sort();
     versions.dedup();
     versions
-}
-
-/// The version and file of the pool that listens on what nginx passes to.
-fn pool_of(target: &str, files: &[ConfigFile]) -> Option<(String, String)> {
-    let socket = target.strip_prefix("unix:").unwrap_or(target);
-    files
-        .iter()
-        .filter(|file| {
-            ini_values(&file.text, "listen").any(|listen| {
-                listen == socket
-                    || listen.strip_prefix("127.0.0.1:") == socket.strip_prefix("127.0.0.1:")
-                        && listen.starts_with("127.0.0.1:")
-            })
-        })
-        .find_map(|file| Some((version_of(&file.path)?.to_owned(), file.path.clone())))
 }
 
 /// Every value of a key in FPM's INI dialect: `key = value`, comments after `;`.
@@ -127,8 +140,9 @@ fn ini_values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> 
 
 /// PHP-FPM's time unit: plain seconds, or with `s`, `m`, `h`, `d`. Its default is 0: a reload cuts running requests.
 fn process_control_timeout(version: &str, files: &[ConfigFile]) -> Option<u64> {
-    let main =
-        files.iter().find(|file| version_of(&file.path) == Some(version) && file.path.ends_with("/php-fpm.conf"))?;
+    let main = files
+        .iter()
+        .find(|file| fpm::version_of(&file.path) == Some(version) && file.path.ends_with("/php-fpm.conf"))?;
     let Some(value) = ini_values(&main.text, "process_control_timeout").last() else { return Some(0) };
     let (digits, factor) = match value.strip_suffix(['s', 'm', 'h', 'd']) {
         Some(digits) => (
@@ -145,16 +159,47 @@ fn process_control_timeout(version: &str, files: &[ConfigFile]) -> Option<u64> {
     digits.trim().parse::<u64>().ok().map(|number| number * factor)
 }
 
-/// Asks sudo which reload commands it allows, and picks one for each service. Every one that is missing is named, with the line
-/// that would allow it; we never add it ourselves (F36, F67).
-pub async fn privileges(
+/// A command that needs root, and how sudo stands to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permission {
+    /// As it stands behind `sudo -n`.
+    pub command: String,
+    pub leave: Leave,
+    /// The same with the whole path of its program, as sudoers wants it.
+    pub full: String,
+}
+
+impl Permission {
+    /// Whether a release may rely on it.
+    pub fn given(&self) -> bool {
+        matches!(self.leave, Leave::Free | Leave::Unproven)
+    }
+}
+
+/// The commands that a release runs as root. Of the ways to reload a service one is enough.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permissions {
+    pub fpm: Vec<Permission>,
+    pub nginx: Vec<Permission>,
+    pub test: Permission,
+}
+
+impl Permissions {
+    /// The one that a release uses; else the one to allow.
+    pub fn best(choices: &[Permission]) -> Option<&Permission> {
+        // The first of equals, in the order in which they were thought of.
+        choices.iter().min_by_key(|permission| permission.leave)
+    }
+}
+
+/// Asks sudo about every command that a release could run as root.
+pub async fn permissions(
     shell: &dyn Shell,
     io: &Io,
-    user: &str,
     serving: &Serving,
     systemd: bool,
-) -> Result<ServiceFacts, Failure> {
-    let doing = "asking sudo what it allows";
+    doing: &str,
+) -> Result<Permissions, Failure> {
     let candidates = |service: &str| -> Vec<String> {
         let mut list = vec![
             format!("systemctl reload {service}"),
@@ -168,52 +213,74 @@ pub async fn privileges(
     };
     let (fpm, nginx, test) = (candidates(&serving.fpm), candidates("nginx"), "nginx -t".to_owned());
     let all = fpm.iter().chain(&nginx).chain(std::iter::once(&test));
-    let answer = remote::run(
-        shell,
-        io,
-        Script::new("privileges", include_str!("sh/privileges.sh")).list("COMMANDS", all),
-        doing,
-    )
-    .await?;
-    let allowed = |command: &&String| answer.all("allowed").any(|yes| yes == command.as_str());
-    let mut reload = Vec::new();
-    let mut missing = Vec::new();
-    for choices in [&fpm, &nginx] {
-        match choices.iter().find(allowed) {
-            Some(command) => reload.push(sudo(command)),
-            None => missing.push(choices[0].clone()),
-        }
-    }
-    if missing.is_empty() {
-        if allowed(&&test) {
-            reload.insert(1, sudo(&test));
-        }
-        return Ok(ServiceFacts {
-            fpm: serving.fpm.clone(),
-            reload,
-            process_control_timeout: serving.process_control_timeout,
-        });
-    }
-    let paths: Vec<String> = missing
-        .iter()
-        .map(|command| {
-            format!(
-                "/usr/{}",
-                if command.starts_with("systemctl") { format!("bin/{command}") } else { format!("sbin/{command}") }
-            )
-        })
-        .collect();
-    Err(Failure::refused(
-        doing,
-        format!(
-            "{user} may not run: {}",
-            missing.iter().map(|command| format!("sudo -n {command}")).collect::<Vec<_>>().join(", ")
-        ),
-    )
-    .hint(format!(
+    let script = Script::new("privileges", include_str!("sh/privileges.sh")).list("COMMANDS", all);
+    let answer = remote::run(shell, io, script, doing).await?;
+    let rules = Rules::parse(answer.get("rules").unwrap_or_default());
+    let permission = |command: &String| permission(command, &answer, &rules);
+    Ok(Permissions {
+        fpm: fpm.iter().map(permission).collect(),
+        nginx: nginx.iter().map(permission).collect(),
+        test: permission(&test),
+    })
+}
+
+fn permission(command: &str, answer: &Answer, rules: &Rules) -> Permission {
+    let (program, arguments) = command.split_once(' ').unwrap_or((command, ""));
+    let found = answer.all("path").filter_map(|record| record.split_once('=')).find(|(name, _)| *name == program);
+    let path = match found {
+        Some((_, path)) if path.starts_with('/') => path.to_owned(),
+        _ if program == "systemctl" => format!("/usr/bin/{program}"),
+        _ => format!("/usr/sbin/{program}"),
+    };
+    let allowed = answer.all("allowed").any(|yes| yes == command);
+    let leave = if allowed { rules.of(&path, arguments) } else { Leave::Denied };
+    Permission { command: command.to_owned(), leave, full: format!("{path} {arguments}") }
+}
+
+/// The line for sudoers that allows what is missing; we never add it ourselves (F36, F67).
+pub fn sudoers_line<'p>(user: &str, missing: impl IntoIterator<Item = &'p Permission>) -> String {
+    let commands: Vec<&str> = missing.into_iter().map(|permission| permission.full.as_str()).collect();
+    format!(
         "an administrator can allow it with this line in /etc/sudoers.d/gated-deploy: {user} ALL=(root) NOPASSWD: {}",
-        paths.join(", ")
-    )))
+        commands.join(", ")
+    )
+}
+
+/// Why the commands that are needed may not be run, and the line that would allow them.
+pub fn missing(user: &str, permissions: &Permissions) -> Option<(String, String)> {
+    let best = [&permissions.fpm, &permissions.nginx].into_iter().filter_map(|choices| Permissions::best(choices));
+    let missing: Vec<&Permission> = best.filter(|permission| !permission.given()).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let told = missing.iter().map(|permission| match permission.leave {
+        Leave::Password => format!("sudo -n {} (sudo wants a password for it)", permission.command),
+        _ => format!("sudo -n {}", permission.command),
+    });
+    Some((format!("{user} may not run: {}", told.collect::<Vec<_>>().join(", ")), sudoers_line(user, missing)))
+}
+
+/// Asks sudo which reload commands it allows, and picks one for each service. Every one that is missing is named, with the line
+/// that would allow it.
+pub async fn privileges(
+    shell: &dyn Shell,
+    io: &Io,
+    user: &str,
+    serving: &Serving,
+    systemd: bool,
+) -> Result<ServiceFacts, Failure> {
+    let doing = "asking sudo what it allows";
+    let permissions = permissions(shell, io, serving, systemd, doing).await?;
+    if let Some((cause, hint)) = missing(user, &permissions) {
+        return Err(Failure::refused(doing, cause).hint(hint));
+    }
+    let commands =
+        [Permissions::best(&permissions.fpm), Some(&permissions.test), Permissions::best(&permissions.nginx)];
+    Ok(ServiceFacts {
+        fpm: serving.fpm.clone(),
+        reload: commands.into_iter().flatten().filter(|one| one.given()).map(|one| sudo(&one.command)).collect(),
+        process_control_timeout: serving.process_control_timeout,
+    })
 }
 
 fn sudo(command: &str) -> RemoteCommand {
@@ -268,5 +335,12 @@ fn process_name(service: &str) -> String {
 
 /// What the plan prints.
 pub fn preview(cx: &Deploy) -> Vec<String> {
-    cx.facts.server.services.reload.iter().map(ToString::to_string).collect()
+    let services = &cx.facts.server.services;
+    let mut lines: Vec<String> =
+        services.reload.iter().map(|command| format!("{command}    (sudo allows it)")).collect();
+    lines.push(match services.process_control_timeout {
+        Some(0) | None => "expected downtime: none but for requests that run just then; they may be cut".to_owned(),
+        Some(seconds) => format!("expected downtime: none; running requests have {seconds} s to end"),
+    });
+    lines
 }

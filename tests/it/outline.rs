@@ -26,6 +26,8 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     look  7 observe survey-server
     look  7 observe live-tree
     look  7 observe baseline-health
+    look    observe read-bundle
+    look    observe look-ahead
     do      hold    deploy-lock (free it, unless stuck)
     do      check   nothing-moved
     do      hold    ledger (write down how it ended)

@@ -30,7 +30,7 @@ use gated_deploy::{
     inputs::typed,
     ports::{
         clock::Clock,
-        github::{Api, Artifact, Github, GithubError, Repository, WorkflowRun},
+        github::{Api, Artifact, Github, GithubError, Repository, Review, WorkflowRun},
         http::{Get, Reply, Site},
         shell::{Answer, Greeting, Script, Shell, ShellError},
     },
@@ -120,7 +120,7 @@ impl Stage {
     /// Runs one row before the seam.
     pub(crate) async fn survey(self, act: impl Act<Survey> + 'static) -> Ran {
         let (inputs, source) = (Rc::new(self.inputs.clone()), Some(Rc::new(self.source.clone())));
-        let survey = Survey { inputs, source, ports: self.ports(), found: self.found.into() };
+        let survey = Survey { inputs, source, staging: None, ports: self.ports(), found: self.found.into() };
         let rows = vec![observe("row", "The row", act).into()];
         let table: Table<Survey, ()> = Table { survey: rows, release: Vec::new() };
         let story = Story::default();
@@ -148,7 +148,9 @@ impl Stage {
             decided_at: DateTime::<Utc>::UNIX_EPOCH,
             server: self.server.clone(),
             build: self.found.build.clone(),
-            tree: None,
+            target: None,
+            outlook: None,
+            staging: None,
             plan_digest: Sha256Digest::of("the plan"),
         };
         let (inputs, source) = (Rc::new(self.inputs.clone()), Some(Rc::new(self.source.clone())));
@@ -305,6 +307,7 @@ fn inputs() -> typed::Target {
         approval: Approval::Given { plan_digest: None },
         phrase: "STAGING-TEST FREIGEGEBEN".to_owned(),
         plan_only: false,
+        review: None,
         ssh: typed::SshAccess {
             host: "staging.example.test".to_owned(),
             port: 22,
@@ -331,9 +334,11 @@ fn inputs() -> typed::Target {
             php: "php".to_owned(),
             fpm_service: None,
             migrate: true,
+            preview_sql: true,
             keep_releases: 5,
             keep_backups: 5,
             confirm_within: Duration::from_secs(300),
+            backup_nginx: false,
             shared: vec!["storage".to_owned()],
         },
         run: typed::RunIdentity::default(),
@@ -435,6 +440,14 @@ impl Github for Untouched {
 
     async fn runs_for(&self, workflow: &str, _: &CommitSha) -> Result<Vec<WorkflowRun>, GithubError> {
         panic!("this row must not ask GitHub for runs of {workflow}");
+    }
+
+    async fn recent_runs(&self, workflow: &str) -> Result<Vec<WorkflowRun>, GithubError> {
+        panic!("this row must not ask GitHub for runs of {workflow}");
+    }
+
+    async fn reviews(&self, run_id: u64) -> Result<Vec<Review>, GithubError> {
+        panic!("this row must not ask GitHub for reviews of run {run_id}");
     }
 
     async fn artifacts(&self, run_id: u64, _: &str) -> Result<Vec<Artifact>, GithubError> {

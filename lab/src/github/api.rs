@@ -37,6 +37,7 @@ pub(super) fn routes(lab: Arc<Lab>) -> Router {
         .route(&at("/actions/runs/{run}/attempts/{attempt}"), get(run_attempt))
         .route(&at("/actions/runs/{run}/jobs"), get(jobs))
         .route(&at("/actions/runs/{run}/artifacts"), get(run_artifacts))
+        .route(&at("/actions/runs/{run}/approvals"), get(approvals))
         .route(&at("/actions/artifacts"), get(artifacts))
         .route(&at("/actions/artifacts/{artifact}"), get(artifact))
         .route(&at("/actions/artifacts/{artifact}/{format}"), get(download))
@@ -165,6 +166,22 @@ async fn run_artifacts(
     let id = number(&id)?;
     lab.state().run(id).ok_or(Refusal::NotFound)?;
     Ok(list_artifacts(&lab, Query::new(pairs), &uri, |artifact| artifact.run_id == id))
+}
+
+/// The shape that GitHub documents for "Get the review history for a workflow run"; a run without reviews has an empty list,
+/// whether or not this double knows it.
+async fn approvals(Shared(lab): Shared<Arc<Lab>>, Path(id): Path<String>) -> Answer {
+    let id = number(&id)?;
+    let state = lab.state();
+    let reviews = state.reviews.iter().filter(|(run, _)| *run == id).map(|(_, review)| {
+        json!({
+            "state": review.state,
+            "comment": "",
+            "user": { "login": review.user, "id": 1, "type": "User", "site_admin": false },
+            "environments": [{ "id": 161_171_787, "name": review.environment, "html_url": "", "created_at": "2026-01-01T00:00:00Z" }],
+        })
+    });
+    Ok(Json(reviews.collect::<Vec<Value>>()).into_response())
 }
 
 async fn artifacts(Shared(lab): Shared<Arc<Lab>>, uri: Uri, QueryPairs(pairs): Pairs) -> Response {

@@ -50,7 +50,7 @@ use self::{answers::Answers, fault::Trap, state::State, wire::Cut};
 pub use self::{
     artifact_zip::{Compression, Source, ZipFile, artifact_zip, write_artifact_zip},
     fault::{Fault, Times},
-    model::{Artifact, Branch, Content, Digest, Phase, Run, Workflow},
+    model::{Artifact, Branch, Content, Digest, Phase, Review, Run, Workflow},
     record::{Host, Request},
     refusal::Refusal,
 };
@@ -147,6 +147,11 @@ impl GitHub {
     /// Adds a run, or replaces the one with its id. Its workflow and commit come into being with it.
     pub fn add_run(&self, run: Run) {
         self.lab.state().add_run(run);
+    }
+
+    /// Writes down what a reviewer said of a run.
+    pub fn add_review(&self, run: u64, review: Review) {
+        self.lab.state().reviews.push((run, review));
     }
 
     /// Changes a run.

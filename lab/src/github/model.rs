@@ -88,6 +88,17 @@ impl Run {
     }
 }
 
+/// What a reviewer of an environment said of a run.
+#[derive(Debug, Clone)]
+pub struct Review {
+    /// `approved` or `rejected`.
+    pub state: String,
+    /// The reviewer's login.
+    pub user: String,
+    /// The environment's name.
+    pub environment: String,
+}
+
 /// The bytes behind an artifact.
 #[derive(Debug, Clone)]
 pub enum Content {

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     answers::Measured,
     fault::Trap,
-    model::{Artifact, Branch, Content, Phase, Run, Workflow},
+    model::{Artifact, Branch, Content, Phase, Review, Run, Workflow},
     record::Request,
 };
 
@@ -30,6 +30,8 @@ pub(super) struct State {
     artifacts: BTreeMap<u64, (Artifact, Measured)>,
     parents: BTreeMap<String, Vec<String>>,
     links: Vec<Link>,
+    /// What reviewers said, with the run that they said it of.
+    pub(super) reviews: Vec<(u64, Review)>,
 }
 
 /// A signed address of an artifact's bytes.
@@ -56,6 +58,7 @@ impl State {
             artifacts: BTreeMap::new(),
             parents: BTreeMap::new(),
             links: Vec::new(),
+            reviews: Vec::new(),
         }
     }
 

@@ -58,7 +58,7 @@ use step_log::StepLog;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A runner with one job that has one step: the action. The methods that take `self` set up what it is given.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Runner {
     dirs: Arc<WorkDir>,
     declared: Vec<(String, String)>,
@@ -238,6 +238,20 @@ impl Runner {
     /// How long a stage may take until [`Running::wait`] gives up; five minutes by default.
     pub fn time_limit(mut self, limit: Duration) -> Runner {
         self.time_limit = limit;
+        self
+    }
+
+    /// A file that the checkout has left in the workspace.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[track_caller]
+    pub fn file(self, path: &str, text: &str) -> Runner {
+        let path = self.workspace().join(path);
+        let folder = path.parent().expect("a file lies in a folder");
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&path, text))
+            .expect("the workspace can be written");
         self
     }
 

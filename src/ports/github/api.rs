@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::{
-    Artifact, Github, GithubError, WorkflowRun,
+    Artifact, Github, GithubError, Review, WorkflowRun,
     call::{Answer, Caller, Late, text},
     download, wire,
 };
@@ -201,6 +201,23 @@ impl Github for Api {
         runs.sort_by_key(|run| std::cmp::Reverse(run.id));
         runs.dedup_by_key(|run| run.id);
         Ok(runs)
+    }
+
+    async fn recent_runs(&self, workflow: &str) -> Result<Vec<WorkflowRun>, GithubError> {
+        let (workflow, runs_of) = self.resolve(workflow).await?;
+        let route = self.route(&format!("actions/workflows/{workflow}/runs?exclude_pull_requests=true&per_page=100"));
+        // One page is enough: what matters is what came last.
+        let (list, _): (wire::Runs, _) = self.page(&route).await?;
+        let mut runs: Vec<WorkflowRun> = list.workflow_runs.into_iter().map(WorkflowRun::from).collect();
+        runs.retain(|run| runs_of.has(run));
+        runs.sort_by_key(|run| std::cmp::Reverse(run.id));
+        Ok(runs)
+    }
+
+    async fn reviews(&self, run_id: u64) -> Result<Vec<Review>, GithubError> {
+        let reviews: Vec<wire::ListedReview> =
+            self.read(&self.route(&format!("actions/runs/{run_id}/approvals"))).await?;
+        Ok(reviews.into_iter().map(Review::from).collect())
     }
 
     async fn artifacts(&self, run_id: u64, name: &str) -> Result<Vec<Artifact>, GithubError> {

@@ -1,9 +1,10 @@
 //! GitHub's answers, as far as we read them, with exactly the optionality that its schema documents (F4). octocrab's own models
 //! refuse nulls that the API does send, and lack the run's attempt and path and the artifact's digest.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 
-use super::{Artifact, WorkflowRun};
+use super::{Artifact, Review, WorkflowRun};
 use crate::domain::{CommitSha, Sha256Digest};
 
 #[derive(Deserialize)]
@@ -23,6 +24,8 @@ pub(super) struct Run {
     #[serde(default)]
     name: Option<String>,
     html_url: String,
+    #[serde(default)]
+    updated_at: Option<DateTime<Utc>>,
     repository: Repository,
     /// Null when the fork is gone.
     #[serde(deserialize_with = "present")]
@@ -37,6 +40,26 @@ struct Repository {
 #[derive(Deserialize)]
 pub(super) struct Runs {
     pub(super) workflow_runs: Vec<Run>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ListedReview {
+    state: String,
+    /// Null when the account is gone.
+    #[serde(default)]
+    user: Option<User>,
+    #[serde(default)]
+    environments: Vec<ReviewedEnvironment>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    login: String,
+}
+
+#[derive(Deserialize)]
+struct ReviewedEnvironment {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -101,7 +124,18 @@ impl From<Run> for WorkflowRun {
             path,
             name: run.name,
             html_url: run.html_url,
+            updated_at: run.updated_at,
             own_repository,
+        }
+    }
+}
+
+impl From<ListedReview> for Review {
+    fn from(review: ListedReview) -> Self {
+        Self {
+            state: review.state,
+            user: review.user.map(|user| user.login),
+            environments: review.environments.into_iter().map(|environment| environment.name).collect(),
         }
     }
 }

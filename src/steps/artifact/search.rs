@@ -264,7 +264,7 @@ impl Stop {
 }
 
 /// What GitHub's refusal means for the run, and what to do about it.
-pub(super) fn github_failure(doing: &str, error: &GithubError) -> Failure {
+pub fn github_failure(doing: &str, error: &GithubError) -> Failure {
     let cause = error.to_string();
     match error {
         GithubError::Forbidden { .. } => Failure::input(doing, cause)

@@ -1,5 +1,5 @@
 # Backs up the live release and its database into a folder that gets its name only when everything in it was verified.
-# in: BACKUPS DIR TREE (empty before the first release) ENV_FILE PHP RELEASE DATABASE_PHP
+# in: BACKUPS DIR TREE (empty before the first release) ENV_FILE PHP NGINX (empty: leave it out) RELEASE DATABASE_PHP
 umask 077
 part=$DIR.part
 mkdir -p "$BACKUPS"
@@ -43,6 +43,25 @@ if [ -n "$TREE" ]; then
     put file "app.tar.gz $((expected)) entries"
 else
     put skipped "the app: nothing was live before"
+fi
+
+if [ -n "$NGINX" ]; then
+    if [ -d "$NGINX" ]; then
+        say "backing up $NGINX"
+        # Keys of certificates may be root's alone: what we may not read is left out, and said.
+        above=$(dirname "$NGINX")
+        folder=$(basename "$NGINX")
+        # Searching a folder that we may not read fails, and has named it by then.
+        if (cd "$above" && find "$folder" ! -readable ! -type l -print -prune) >"$part/.unreadable"; then :; fi
+        tar -C "$above" --anchored --no-wildcards --exclude-from="$part/.unreadable" -czf "$part/nginx.tar.gz" "$folder"
+        gzip -t "$part/nginx.tar.gz"
+        entries=$(tar -tzf "$part/nginx.tar.gz" | wc -l)
+        put file "nginx.tar.gz $((entries)) entries"
+        while read -r path; do put skipped "$above/$path: only its owner may read it"; done <"$part/.unreadable"
+        rm -f "$part/.unreadable"
+    else
+        put skipped "nginx's configuration: there is no $NGINX"
+    fi
 fi
 
 case $driver in

@@ -64,7 +64,7 @@ $(head -c 262144 "$path")"; fi
     done
 }
 kind=nginx
-show /etc/nginx/nginx.conf /etc/nginx/conf.d/*.conf /etc/nginx/sites-enabled/*
+show /etc/nginx/nginx.conf /etc/nginx/conf.d/*.conf /etc/nginx/sites-enabled/* /etc/nginx/snippets/*.conf /etc/nginx/fastcgi.conf /etc/nginx/fastcgi_params
 kind=fpm
 show /etc/php/*/fpm/php-fpm.conf /etc/php/*/fpm/pool.d/*.conf
 [ -d /run/systemd/system ] && put systemd yes

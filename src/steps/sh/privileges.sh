@@ -5,4 +5,8 @@ printf '%s\n' "$COMMANDS" | while read -r command; do
     # The words are meant to be split.
     # shellcheck disable=SC2086
     if sudo -n -l $command >/dev/null 2>&1; then put allowed "$command"; else put denied "$command"; fi
+    program=${command%% *}
+    if path=$(command -v "$program"); then put path "$program=$path"; fi
 done
+# The list says what the question above does not: whether sudo would ask for a password first.
+if rules=$(sudo -n -l 2>/dev/null); then put rules "$rules"; fi

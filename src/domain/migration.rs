@@ -1,0 +1,189 @@
+//! What a migration does to a database that the old code still uses.
+
+use serde::{Deserialize, Serialize};
+
+/// How much a statement asks of the code that is live while it runs, and of the way back. Later ones are worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Adds what the old code does not see: both releases work on it.
+    Expand,
+    /// The table is copied or checked row by row; while that goes on, writing to it may wait.
+    LongLock,
+    /// Takes away or narrows what the old code may rely on: going back to it may not work.
+    Contract,
+    /// Nobody can tell from here.
+    Unknown,
+    /// Data is gone or overwritten: only a backup brings it back.
+    Destructive,
+}
+
+impl Class {
+    /// The word that plan and report use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Expand => "expand",
+            Self::LongLock => "long lock",
+            Self::Contract => "contract",
+            Self::Unknown => "unknown",
+            Self::Destructive => "destructive",
+        }
+    }
+
+    /// What that means for whoever approves it.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Expand => "old and new code work on it",
+            Self::LongLock => "writing to the table may wait while it is copied or checked",
+            Self::Contract => "the old code may not work on it: mind this before going back",
+            Self::Unknown => "its SQL is not known: read it",
+            Self::Destructive => "data is gone or overwritten: only the backup brings it back",
+        }
+    }
+}
+
+/// The class of one SQL statement, as MySQL and MariaDB run it; the worst of its parts counts.
+pub fn classify(sql: &str) -> Class {
+    let text = normal(sql);
+    let begins = |words: &str| text.starts_with(words);
+    if begins("create table") || begins("insert ") || begins("create view") || begins("create or replace view") {
+        return Class::Expand;
+    }
+    if begins("create unique index") {
+        return Class::Contract;
+    }
+    if begins("create index") || begins("create fulltext index") || begins("create spatial index") {
+        return Class::Expand;
+    }
+    if ["drop table", "drop database", "truncate", "delete ", "update ", "replace "].iter().any(|words| begins(words)) {
+        return Class::Destructive;
+    }
+    if begins("rename table") || begins("drop index") || begins("drop view") {
+        return Class::Contract;
+    }
+    if begins("select ") || begins("show ") || begins("set ") {
+        return Class::Expand;
+    }
+    match text.strip_prefix("alter table ") {
+        Some(rest) => {
+            // Behind the table's name.
+            let changes = rest.split_once(' ').map_or("", |(_, changes)| changes);
+            parts(changes).into_iter().map(|part| alteration(&part)).max().unwrap_or(Class::Unknown)
+        }
+        None => Class::Unknown,
+    }
+}
+
+fn alteration(part: &str) -> Class {
+    let begins = |words: &str| part.starts_with(words);
+    if begins("drop ") {
+        let named = ["drop index", "drop key", "drop foreign key", "drop primary key", "drop constraint", "drop check"];
+        return if named.iter().any(|words| begins(words)) { Class::Contract } else { Class::Destructive };
+    }
+    if begins("rename") {
+        return Class::Contract;
+    }
+    if begins("modify") || begins("change") || begins("convert to") || begins("engine") || begins("alter column") {
+        return Class::LongLock;
+    }
+    if begins("add constraint") || begins("add foreign key") || begins("add check") || begins("add primary key") {
+        return Class::LongLock;
+    }
+    if begins("add unique") {
+        return Class::Contract;
+    }
+    if begins("add ") {
+        let index = ["add index", "add key", "add fulltext", "add spatial"].iter().any(|words| begins(words));
+        // In strict mode the old code's INSERT fails on a column that it does not know and that has no default.
+        let demands = part.contains(" not null") && !part.contains(" default ") && !part.contains(" auto_increment");
+        let computed = part.contains(" generated ") || part.contains(" as (");
+        return if index || !demands || computed { Class::Expand } else { Class::Contract };
+    }
+    Class::Unknown
+}
+
+/// Lower case, single blanks, no quotes around names.
+fn normal(sql: &str) -> String {
+    let words: Vec<String> =
+        sql.split_whitespace().map(|word| word.replace(['`', '"'], "").to_ascii_lowercase()).collect();
+    words.join(" ")
+}
+
+/// The changes of an `ALTER TABLE`: separated by commas that stand in no parentheses and no text.
+fn parts(changes: &str) -> Vec<String> {
+    let (mut all, mut part, mut depth, mut quoted) = (Vec::new(), String::new(), 0_usize, false);
+    for letter in changes.chars() {
+        match letter {
+            '\'' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth = depth.saturating_sub(1),
+            ',' if !quoted && depth == 0 => {
+                all.push(std::mem::take(&mut part).trim().to_owned());
+                continue;
+            }
+            _ => {}
+        }
+        part.push(letter);
+    }
+    all.push(part.trim().to_owned());
+    all.retain(|part| !part.is_empty());
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f63_each_statement_is_told_by_what_it_does_to_the_old_code_and_to_the_data() {
+        for (class, statements) in [
+            (
+                Class::Expand,
+                &[
+                    "create table `drafts` (`id` bigint unsigned not null auto_increment primary key)",
+                    "alter table `posts` add `note` varchar(255) null",
+                    "alter table `posts` add `state` varchar(20) not null default 'new, or drop it'",
+                    "alter table `posts` add index `posts_note_index`(`note`)",
+                    "alter table `posts` add `both` int generated always as (`a` + `b`) stored not null",
+                    "insert into `settings` (`name`) values (?)",
+                ][..],
+            ),
+            (
+                Class::LongLock,
+                &[
+                    "ALTER TABLE `posts` MODIFY `body` longtext not null",
+                    "alter table `posts` change `body` `body` text",
+                    "alter table `posts` add constraint `fk` foreign key (`user_id`) references `users` (`id`)",
+                    "alter table `posts` convert to character set utf8mb4",
+                ][..],
+            ),
+            (
+                Class::Contract,
+                &[
+                    "alter table `posts` rename column `a` to `b`",
+                    "rename table `posts` to `articles`",
+                    "alter table `posts` drop index `posts_note_index`",
+                    "alter table `posts` drop foreign key `fk`",
+                    "alter table `posts` add `owner` bigint not null",
+                    "alter table `posts` add unique `posts_slug`(`slug`)",
+                ][..],
+            ),
+            (
+                Class::Destructive,
+                &[
+                    "drop table if exists `drafts`",
+                    "alter table `posts` drop `note`",
+                    "alter table `posts` add `a` int null, drop column `b`",
+                    "truncate table `jobs`",
+                    "delete from `jobs` where `id` > ?",
+                    "update `posts` set `state` = ?",
+                ][..],
+            ),
+            (Class::Unknown, &["call something()", "alter table `posts`", ""][..]),
+        ] {
+            for sql in statements {
+                assert_eq!(classify(sql), class, "{sql}");
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What the engine makes of rows that fail before the seam and let others run.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use tokio::sync::watch;
+
+use super::*;
+use crate::engine::{
+    Event, Reader, Row, Seam,
+    step::{observe, together},
+};
+
+type Seen = RefCell<Vec<&'static str>>;
+
+async fn well(seen: &Seen, _: &Io) -> StepResult {
+    seen.borrow_mut().push("well");
+    Ok(Done::passed("well"))
+}
+
+async fn no(seen: &Seen, _: &Io) -> StepResult {
+    seen.borrow_mut().push("no");
+    Err(Failure::refused("looking", "no"))
+}
+
+async fn nobody(seen: &Seen, _: &Io) -> StepResult {
+    seen.borrow_mut().push("nobody");
+    Err(Failure::world("asking", "nobody answered"))
+}
+
+async fn broken(_: &Seen, _: &Io) -> StepResult {
+    panic!("a fault of ours")
+}
+
+#[derive(Clone, Default)]
+struct Told(Rc<RefCell<Vec<String>>>);
+
+impl Reader for Told {
+    fn read(&mut self, event: &Event) {
+        if let Body::Finished { step, verdict, .. } = &event.body {
+            self.0.borrow_mut().push(format!("{step} {verdict:?}"));
+        }
+    }
+}
+
+/// How the rows end together, and what was told of each.
+fn run(survey: Vec<Entry<Rc<Seen>>>, cancel: watch::Receiver<bool>) -> (Outcome, Vec<String>) {
+    let told = Told::default();
+    let events = Events::new(Box::new(|| (0, Duration::ZERO)), vec![Box::new(told.clone())]);
+    let table = Table::<Rc<Seen>, ()> { survey, release: Vec::new() };
+    let settle = async |_| Ok(Seam { cx: (), decision: Decision::Go });
+    let outcome = run_table("test", &table, Rc::default(), settle, &events, cancel)
+        .now_or_never()
+        .unwrap_or_else(|| panic!("nothing here waits"));
+    (outcome, told.0.take())
+}
+
+fn never() -> watch::Receiver<bool> {
+    watch::channel(false).1
+}
+
+/// A row over the shared notes.
+fn row(id: &'static str, act: impl AsyncFn(&Seen, &Io) -> StepResult + 'static) -> Row<Rc<Seen>> {
+    observe(id, id, async move |seen: &Rc<Seen>, io: &Io| act(seen, io).await)
+}
+
+fn at(outcome: &Outcome) -> (&str, u8) {
+    (outcome.at().map_or("", StepId::as_str), outcome.exit_code())
+}
+
+#[test]
+fn a_row_that_lets_others_run_does_not_hide_what_they_find() {
+    let rows = vec![row("first", no).run_on().into(), row("second", no).run_on().into(), row("third", well).into()];
+    let (outcome, told) = run(rows, never());
+    assert_eq!(at(&outcome), ("first", 1), "the run is refused all the same");
+    assert_eq!(told, ["first Failed", "second Failed", "third Passed"]);
+
+    let (outcome, told) = run(vec![row("first", no).into(), row("second", no).run_on().into()], never());
+    assert_eq!(at(&outcome), ("first", 1));
+    assert_eq!(told, ["first Failed"], "a row ends the run unless it says otherwise");
+}
+
+#[test]
+fn a_no_that_was_found_weighs_more_than_what_could_not_be_asked() {
+    let rows = vec![row("asked", nobody).run_on().into(), row("found", no).run_on().into()];
+    assert_eq!(at(&run(rows, never()).0), ("found", 1));
+
+    let rows = vec![row("asked", nobody).run_on().into(), row("broken", broken).run_on().into()];
+    assert_eq!(at(&run(rows, never()).0), ("broken", 5), "a fault of ours is told before the world's");
+
+    let rows = vec![row("found", no).run_on().into(), row("asked", nobody).into(), row("last", well).into()];
+    let (outcome, told) = run(rows, never());
+    assert_eq!(at(&outcome), ("found", 1), "also when another row ends the run");
+    assert_eq!(told, ["found Failed", "asked Failed"]);
+}
+
+#[test]
+fn together_and_alone_the_same_rule_holds() {
+    let rows = vec![together(vec![row("first", nobody).run_on(), row("second", no).run_on()]), row("third", no).into()];
+    let (outcome, told) = run(rows, never());
+    assert_eq!((at(&outcome), told.len()), (("second", 1), 3));
+}
+
+#[test]
+fn who_cancels_is_obeyed_at_once() {
+    let (ask, cancel) = watch::channel(false);
+    let cancelling = observe("cancelled", "cancelled", async move |_: &Rc<Seen>, _: &Io| {
+        ask.send_replace(true);
+        std::future::pending::<StepResult>().await
+    });
+    let rows = vec![row("found", no).run_on().into(), cancelling.run_on().into(), row("last", well).run_on().into()];
+    let (outcome, told) = run(rows, cancel);
+    assert_eq!(at(&outcome), ("cancelled", 1), "{outcome:?}");
+    assert_eq!(told, ["found Failed", "cancelled Failed"]);
+}

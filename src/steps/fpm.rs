@@ -1,0 +1,96 @@
+//! Reading PHP-FPM's configuration, as far as one must to learn which pool serves a site, and as whom.
+
+use super::services::ConfigFile;
+
+/// A pool: one `[section]` of a file in `pool.d`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pool {
+    pub name: String,
+    /// The file it stands in.
+    pub file: String,
+    /// The PHP version whose folder the file lies in: `8.2`.
+    pub version: String,
+    pub listen: String,
+    /// The account that PHP runs as; without it FPM itself runs as somebody who is not root.
+    pub user: Option<String>,
+    /// Without it the group of the account.
+    pub group: Option<String>,
+}
+
+impl Pool {
+    /// Whether nginx reaches this pool by a target of `fastcgi_pass`.
+    pub fn listens_on(&self, target: &str) -> bool {
+        let socket = target.strip_prefix("unix:").unwrap_or(target);
+        let port = |text: &str| text.rsplit(':').next().filter(|port| port.parse::<u16>().is_ok()).map(str::to_owned);
+        let local =
+            |text: &str| !text.contains(':') || text.starts_with("127.0.0.1:") || text.starts_with("localhost:");
+        // A bare port listens on every address of the machine.
+        self.listen == socket
+            || port(&self.listen).is_some()
+                && port(&self.listen) == port(socket)
+                && local(&self.listen)
+                && local(socket)
+    }
+}
+
+/// Every pool of every version.
+pub fn pools(files: &[ConfigFile]) -> Vec<Pool> {
+    files
+        .iter()
+        .filter_map(|file| Some((file, version_of(&file.path)?)))
+        .flat_map(|(file, version)| in_file(file, version))
+        .collect()
+}
+
+/// `/etc/php/8.2/fpm/...` gives `8.2`.
+pub fn version_of(path: &str) -> Option<&str> {
+    let version = path.strip_prefix("/etc/php/")?.split('/').next()?;
+    (!version.is_empty() && version.bytes().all(|b| b.is_ascii_digit() || b == b'.')).then_some(version)
+}
+
+fn in_file(file: &ConfigFile, version: &str) -> Vec<Pool> {
+    let mut pools: Vec<Pool> = Vec::new();
+    for line in file.text.lines().map(|line| line.split(';').next().unwrap_or_default().trim()) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            pools.push(Pool {
+                name: name.trim().to_owned(),
+                file: file.path.clone(),
+                version: version.to_owned(),
+                ..Pool::default()
+            });
+        } else if let (Some(pool), Some((key, value))) = (pools.last_mut(), line.split_once('=')) {
+            // FPM puts the pool's name in the place of `$pool` (php-fpm's documentation, "Configuration").
+            let value = value.trim().trim_matches('"').replace("$pool", &pool.name);
+            match key.trim() {
+                "listen" => pool.listen = value,
+                "user" => pool.user = Some(value),
+                "group" => pool.group = Some(value),
+                _ => {}
+            }
+        }
+    }
+    pools.retain(|pool| pool.name != "global" && !pool.listen.is_empty());
+    pools
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f67_each_section_of_a_file_is_a_pool_of_its_own() {
+        let text = "; listen = /commented/out\n[global]\npid = /run/x\n[shop]\nuser = $pool\ngroup = \"www-data\"\nlisten = /run/php/$pool.sock ; here\n\
+                    listen.owner = nobody\n[admin]\nlisten = 127.0.0.1:9001\nuser=admin";
+        let files = [
+            ConfigFile { path: "/etc/php/8.3/fpm/pool.d/shop.conf".to_owned(), text: text.to_owned() },
+            ConfigFile { path: "/opt/other.conf".to_owned(), text: text.to_owned() },
+        ];
+        let pools = pools(&files);
+        let [shop, admin] = pools.as_slice() else { panic!("{pools:?}") };
+        assert_eq!((shop.user.as_deref(), shop.group.as_deref()), (Some("shop"), Some("www-data")));
+        assert_eq!((shop.version.as_str(), admin.group.as_deref()), ("8.3", None));
+        assert!(shop.listens_on("unix:/run/php/shop.sock") && !shop.listens_on("unix:/run/php/admin.sock"));
+        assert!(admin.listens_on("127.0.0.1:9001") && admin.listens_on("localhost:9001"));
+        assert!(!admin.listens_on("10.0.0.7:9001") && !admin.listens_on("127.0.0.1:9000"));
+    }
+}

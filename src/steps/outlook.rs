@@ -1,0 +1,278 @@
+//! What a release would change: files, migrations, and what it costs. Looked at before the seam, so that the plan can say it and the
+//! approval is bound to it.
+
+use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path, rc::Rc};
+
+use flate2::read::GzDecoder;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    context::{Deploy, Found, Opened, Survey},
+    remote,
+};
+use crate::{
+    domain::{
+        Failure, FailureKind,
+        bundle::{MANIFEST_PATH, Manifest},
+        fact::{BackupEstimate, FileDelta, Outlook, PendingMigration, key},
+        migration::{Class, classify},
+    },
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    ports::shell::{Answer, Script},
+};
+
+/// Where Laravel keeps an app's migrations. Those of packages are not in it, and are not listed.
+const MIGRATIONS: &str = "database/migrations/";
+/// What visitors can ask for.
+const PUBLIC: &str = "public/";
+/// Most bytes of one migration's source; the SQL of a longer one is not asked for.
+const LONGEST: u64 = 256 * 1024;
+/// Most files that are named.
+const NAMED: usize = 50;
+
+/// Looks at what is live, and says what the release would change.
+pub async fn look(cx: &Survey, io: &Io) -> StepResult {
+    let (opened, tree) = {
+        let found = cx.found.borrow();
+        let Found { opened, server, .. } = &*found;
+        let server = server.as_ref().ok_or_else(|| Failure::bug("looking ahead", "nobody looked at the server"))?;
+        (opened.clone(), server.live_tree.clone())
+    };
+    let Some(opened) = opened else {
+        return Ok(Done::skipped("the build is not there yet: files and migrations are not known"));
+    };
+    let mut outlook = match &tree {
+        Some(tree) => with_live(cx, io, &opened, tree).await?,
+        None => first_release(cx, &opened.manifest),
+    };
+    outlook.free_bytes = cx.found.borrow().server.as_ref().map_or(0, |server| server.free_bytes);
+    outlook.confirm_within_seconds = cx.inputs.server.confirm_within.as_secs();
+    let text = told(&outlook);
+    let worst = outlook.migrations.iter().max_by_key(|migration| migration.class);
+    let worst = worst.map(|worst| (worst.class, format!("{}: {}", worst.name, worst.class.meaning())));
+    io.fact(key::OUTLOOK, &outlook);
+    cx.found.borrow_mut().outlook = Some(Rc::new(outlook));
+    Ok(match worst {
+        Some((Class::Destructive | Class::Contract, worst)) => Done::warned(format!("{text}; {worst}")),
+        _ => Done::passed(text),
+    })
+}
+
+fn first_release(cx: &Survey, manifest: &Manifest) -> Outlook {
+    let names = if cx.inputs.server.migrate { names(manifest) } else { Vec::new() };
+    let pending = |name: String| PendingMigration {
+        sha256: digest(manifest, &name),
+        name,
+        class: Class::Unknown,
+        sql: Vec::new(),
+        problem: Some("nothing is live that could say its SQL".to_owned()),
+    };
+    Outlook {
+        files: Some(FileDelta { added: manifest.files.len(), ..FileDelta::default() }),
+        migrations: names.into_iter().map(pending).collect(),
+        ..Outlook::default()
+    }
+}
+
+async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<Outlook, Failure> {
+    let doing = format!("looking at what is live in {tree}");
+    let script = Script::new("outlook", include_str!("sh/outlook.sh"))
+        .var("TREE", tree)
+        .var("PHP", &cx.inputs.server.php)
+        .var("ENV_FILE", cx.inputs.layout.env_file().as_str())
+        .var("MANIFEST", MANIFEST_PATH)
+        .var("RAN_PHP", include_str!("sh/ran.php"))
+        .var("DATABASE_PHP", include_str!("sh/database.php"));
+    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    let mut outlook = Outlook { files: delta(&answer, &opened.manifest), ..Outlook::default() };
+    let kib = |text: Option<&str>| text.and_then(|text| text.trim().parse::<u64>().ok()).map(|kib| kib * 1024);
+    let described =
+        |key: &str| answer.get("database")?.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    outlook.backup = Some(BackupEstimate {
+        app_bytes: kib(answer.get("tree-kib")).unwrap_or(0),
+        database_bytes: kib(described("kib")),
+    });
+    if !cx.inputs.server.migrate {
+        return Ok(outlook);
+    }
+    let Some(ran) = answer.get("ran") else {
+        io.warn(
+            "the database could not be asked which migrations have run: the plan does not know which are pending",
+            Some("see the lines of this step; does the live release reach its database?".to_owned()),
+        );
+        return Ok(outlook);
+    };
+    let pending: Vec<String> =
+        names(&opened.manifest).into_iter().filter(|name| ran.lines().all(|line| line != name)).collect();
+    outlook.migrations = ask_sql(cx, io, opened, tree, pending).await?;
+    Ok(outlook)
+}
+
+/// Names of the app's migrations, in the order in which they run.
+fn names(manifest: &Manifest) -> Vec<String> {
+    let name = |path: &String| Some(path.strip_prefix(MIGRATIONS)?.strip_suffix(".php")?.to_owned());
+    // The map is in the order of paths, which is the order of names; folders below are not looked into by Laravel either.
+    manifest.files.keys().filter_map(name).filter(|name| !name.contains('/')).collect()
+}
+
+fn digest(manifest: &Manifest, name: &str) -> Option<crate::domain::Sha256Digest> {
+    manifest.files.get(&format!("{MIGRATIONS}{name}.php")).map(|file| file.sha256.clone())
+}
+
+fn delta(answer: &Answer, new: &Manifest) -> Option<FileDelta> {
+    if let Some(old) = answer.get("manifest").and_then(|text| serde_json::from_str::<Manifest>(text).ok()) {
+        let gone: Vec<&String> = old.files.keys().filter(|path| !new.files.contains_key(*path)).collect();
+        let changed = |(path, file): &(&String, &crate::domain::bundle::FileEntry)| {
+            old.files.get(*path).is_some_and(|before| before.sha256 != file.sha256)
+        };
+        return Some(FileDelta {
+            added: new.files.keys().filter(|path| !old.files.contains_key(*path)).count(),
+            changed: new.files.iter().filter(changed).count(),
+            removed: Some(gone.len()),
+            public_gone: gone.into_iter().filter(|path| path.starts_with(PUBLIC)).cloned().collect(),
+        });
+    }
+    let public: Vec<&str> = answer.get("public")?.lines().collect();
+    let gone = public.into_iter().filter(|path| !new.files.contains_key(*path)).map(str::to_owned).collect();
+    Some(FileDelta { added: 0, changed: 0, removed: None, public_gone: gone })
+}
+
+#[derive(Serialize)]
+struct Asked<'a> {
+    name: &'a str,
+    source: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    name: String,
+    sql: Vec<String>,
+    problem: Option<String>,
+}
+
+async fn ask_sql(
+    cx: &Survey,
+    io: &Io,
+    opened: &Opened,
+    tree: &str,
+    pending: Vec<String>,
+) -> Result<Vec<PendingMigration>, Failure> {
+    if pending.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut answered: BTreeMap<String, Answered> = BTreeMap::new();
+    let mut problem = None;
+    if cx.inputs.server.preview_sql {
+        match pretend(cx, io, opened, tree, &pending).await {
+            Ok(answers) => answered.extend(answers.into_iter().map(|answer| (answer.name.clone(), answer))),
+            Err(failure) if failure.kind == FailureKind::Refused => {
+                io.warn(failure.to_string(), failure.hint);
+                problem = Some("the live release could not be asked".to_owned());
+            }
+            Err(failure) => return Err(failure),
+        }
+    } else {
+        problem = Some("not asked: the policy says preview-sql: false".to_owned());
+    }
+    let of = |name: String| {
+        let (sql, problem) = match answered.remove(&name) {
+            Some(answer) => (answer.sql, answer.problem),
+            None => (Vec::new(), problem.clone().or_else(|| Some("its source was not sent".to_owned()))),
+        };
+        let seen = sql.iter().map(|sql| classify(sql)).max();
+        // A migration that stopped half way may do more than was seen.
+        let class = match (&problem, seen) {
+            (None, seen) => seen.unwrap_or(Class::Expand),
+            (Some(_), seen) => seen.unwrap_or(Class::Unknown).max(Class::Unknown),
+        };
+        PendingMigration { sha256: digest(&opened.manifest, &name), name, class, sql, problem }
+    };
+    Ok(pending.into_iter().map(of).collect())
+}
+
+async fn pretend(
+    cx: &Survey,
+    io: &Io,
+    opened: &Opened,
+    tree: &str,
+    pending: &[String],
+) -> Result<Vec<Answered>, Failure> {
+    let doing = "asking which SQL the migrations would run";
+    let sources = sources(&opened.bundle.path, pending)
+        .map_err(|error| Failure::world(doing, format!("{}: {error}", opened.bundle.path.display())))?;
+    let asked: Vec<Asked<'_>> =
+        pending.iter().filter_map(|name| Some(Asked { name, source: sources.get(name)? })).collect();
+    let asked = serde_json::to_string(&asked).map_err(|error| Failure::bug(doing, error.to_string()))?;
+    let script = Script::new("pretend", include_str!("sh/pretend.sh"))
+        .var("TREE", tree)
+        .var("PHP", &cx.inputs.server.php)
+        .var("MIGRATIONS", asked)
+        .var("PRETEND_PHP", include_str!("sh/pretend.php"));
+    let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
+    let text = remote::required(&answer, "answer", doing)?;
+    serde_json::from_str(text).map_err(|error| {
+        Failure::refused(doing, format!("the answer cannot be read: {error}")).hint("see the lines of this step")
+    })
+}
+
+/// The sources of some migrations, out of a bundle that was read and compared before.
+fn sources(bundle: &Path, wanted: &[String]) -> std::io::Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for entry in tar::Archive::new(GzDecoder::new(File::open(bundle)?)).entries()? {
+        if found.len() == wanted.len() {
+            break;
+        }
+        let entry = entry?;
+        let path = entry.path()?.to_string_lossy().into_owned();
+        let path = path.strip_prefix("./").unwrap_or(&path);
+        let name = path.strip_prefix(MIGRATIONS).and_then(|rest| rest.strip_suffix(".php")).map(str::to_owned);
+        let Some(name) = name.filter(|name| wanted.contains(name) && entry.size() <= LONGEST) else { continue };
+        let mut source = String::new();
+        if entry.take(LONGEST).read_to_string(&mut source).is_ok() {
+            found.insert(name, source);
+        }
+    }
+    Ok(found)
+}
+
+fn told(outlook: &Outlook) -> String {
+    let mut parts = Vec::new();
+    if let Some(files) = &outlook.files {
+        parts.push(files.told());
+    }
+    parts.push(match outlook.migrations.as_slice() {
+        [] => "no migration is pending".to_owned(),
+        pending => {
+            let worst = pending.iter().map(|migration| migration.class).max().unwrap_or(Class::Unknown);
+            format!("{} pending migrations, {}", pending.len(), worst.word())
+        }
+    });
+    parts.join("; ")
+}
+
+/// What the plan prints for the new folder.
+pub fn files_preview(cx: &Deploy) -> Vec<String> {
+    let Some(files) = cx.facts.outlook.as_ref().and_then(|outlook| outlook.files.as_ref()) else { return Vec::new() };
+    let mut lines = vec![files.told()];
+    lines.extend(files.public_gone.iter().take(NAMED).map(|path| format!("no longer there for visitors: {path}")));
+    let more = files.public_gone.len().saturating_sub(NAMED);
+    if more > 0 {
+        lines.push(format!("and {more} more public files"));
+    }
+    lines
+}
+
+/// What the plan prints for the migrations.
+pub fn migrations_preview(cx: &Deploy) -> Vec<String> {
+    let Some(outlook) = &cx.facts.outlook else { return Vec::new() };
+    let mut lines = Vec::new();
+    for migration in &outlook.migrations {
+        lines.push(format!("{} [{}]: {}", migration.name, migration.class.word(), migration.class.meaning()));
+        lines.extend(migration.sql.iter().map(|sql| format!("    {sql};")));
+        lines.extend(migration.problem.iter().map(|problem| format!("    not known whole: {problem}")));
+    }
+    lines
+}

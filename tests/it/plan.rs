@@ -1,0 +1,130 @@
+//! The plan says what would happen, exactly, and an approval can be bound to it.
+
+use gated_deploy_lab::{
+    app::{self, TempTree, Variant},
+    runner::Runner,
+    story::{STAGING_PHRASE, Story, commit},
+};
+
+use crate::support::{assert_ended, assert_says, output, story};
+
+fn tree(commit: &str) -> TempTree {
+    app::source(commit, Variant::Healthy).expect("the tree")
+}
+
+/// One migration that does this.
+fn migration(up: &str) -> String {
+    format!(
+        "<?php\n\nuse Illuminate\\Support\\Facades\\{{DB, Schema}};\n\nreturn new class extends \
+         Illuminate\\Database\\Migrations\\Migration\n{{\n    public function up()\n    {{\n        {up}\n    }}\n}};\n"
+    )
+}
+
+fn ship(story: &Story, commit: &str, tree: &TempTree) {
+    story.publish(&story.build(commit, tree).expect("the build")).expect("the artifact");
+}
+
+fn planned(story: &Story, runner: &Runner) -> gated_deploy_lab::runner::Finished {
+    let before = story.lab.tree_digest("/var/www").expect("the tree");
+    let temporary = story.lab.exec("ls -A /tmp").expect("ls");
+    let finished = runner.clone().input("approval", "").run_binary(story.binary());
+    assert_ended(&finished, 0, "planned");
+    assert_eq!(story.lab.tree_digest("/var/www").expect("the tree"), before, "a plan changes nothing");
+    assert_eq!(story.lab.exec("ls -A /tmp").expect("ls"), temporary, "and leaves nothing behind");
+    finished
+}
+
+#[test]
+fn f19_f63_the_plan_names_what_vanishes_and_what_each_migration_does() {
+    let story = story();
+    let first = commit("with a leaflet");
+    let old = tree(&first);
+    old.write("public/leaflet.txt", "for visitors").expect("a file");
+    ship(&story, &first, &old);
+    assert_ended(&story.deploy(&first), 0, "live");
+
+    let second = commit("without it");
+    let new = tree(&second);
+    let add = |name: &str, up: &str| {
+        new.write(&format!("database/migrations/{name}.php"), migration(up)).expect("a migration");
+    };
+    add("2031_01_01_000000_add", "Schema::table('notes', fn ($table) => $table->string('nickname')->nullable());");
+    add("2031_01_02_000000_take", "Schema::table('notes', fn ($table) => $table->dropColumn('body'));");
+    add("2031_01_03_000000_stop", "DB::table('notes')->delete(); App\\Models\\OfTheNewRelease::all();");
+    new.write("app/New.php", "<?php\n").expect("a file");
+    ship(&story, &second, &new);
+    let columns = "mariadb -N -e 'select count(*) from notes; show columns from notes' lab_staging";
+    let before = story.lab.exec(columns).expect("the table");
+
+    let finished = planned(&story, &story.staging(&second));
+
+    assert_eq!(story.lab.exec(columns).expect("the table"), before, "nothing was migrated, nothing was deleted");
+    for text in [&finished.summary, &finished.log] {
+        assert_says(
+            text,
+            &[
+                "4 new, 1 changed, 1 gone; 1 public file vanishes",
+                "no longer there for visitors: public/leaflet.txt",
+                "2031_01_01_000000_add [expand]",
+                "alter table `notes` add `nickname` varchar(255) null;",
+                "2031_01_02_000000_take [destructive]",
+                "alter table `notes` drop `body`;",
+                "2031_01_03_000000_stop [destructive]",
+                "delete from `notes`;",
+                "not known whole: Error: Class",
+                "(sudo allows it)",
+                "expected downtime: none",
+                "MB are free",
+            ],
+        );
+    }
+    let last = finished.log.lines().rfind(|line| line.contains("change something; digest ")).expect("a last line");
+    assert_says(last, &["plan: ", " steps, ", &output(&finished, "plan-digest")[..8]]);
+
+    // Who wants no code of the new release to run before it is approved can say so.
+    let policy = "preview-sql: false\nenvironments:\n  staging: {}\n";
+    let finished = planned(&story, &story.staging(&second).file(".github/gated-deploy.yml", policy));
+    assert_says(&finished.summary, &["2031_01_01_000000_add [unknown]", "preview-sql: false"]);
+    assert!(!finished.summary.contains("nickname"), "{}", finished.summary);
+}
+
+#[test]
+fn an_approval_with_a_digest_is_void_when_a_migration_or_the_server_has_changed() {
+    let story = story();
+    let commit = commit("bound to the plan");
+    let with = |up: &str| {
+        let tree = tree(&commit);
+        tree.write("database/migrations/2031_01_01_000000_add.php", migration(up)).expect("a migration");
+        ship(&story, &commit, &tree);
+    };
+    with("Schema::create('shelves', fn ($table) => $table->id());");
+    let digest = |finished: &gated_deploy_lab::runner::Finished| output(finished, "plan-digest")[..8].to_owned();
+    let runner = story.staging(&commit);
+    let first = digest(&planned(&story, &runner));
+    assert_eq!(digest(&planned(&story, &runner)), first, "the same plan has the same digest");
+    let approved = |digest: &str| runner.clone().input("approval", &format!("{STAGING_PHRASE} {digest}"));
+
+    let void = |digest: &str| {
+        let finished = approved(digest).run_binary(story.binary());
+        assert_ended(&finished, 1, "refused");
+        assert_says(&finished.log, &["it is for the plan", digest, "read the new plan"]);
+        assert_eq!(output(&finished, "executed"), "false");
+    };
+    // The same commit, built again with a migration that does something else.
+    with("Schema::dropIfExists('notes');");
+    void(&first);
+    let second = digest(&planned(&story, &runner));
+    // Somebody migrates by hand.
+    story
+        .lab
+        .exec(
+            "mariadb -e \"insert into migrations (migration, batch) values ('2031_01_01_000000_add', 9)\" lab_staging",
+        )
+        .expect("a row");
+    void(&second);
+
+    let third = digest(&planned(&story, &runner));
+    let finished = approved(&third).run_binary(story.binary());
+    assert_ended(&finished, 0, "live");
+    assert_says(&finished.summary, &["nothing to migrate"]);
+}

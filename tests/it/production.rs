@@ -1,0 +1,240 @@
+//! Production takes what staging has proven, and nothing else.
+
+use gated_deploy_lab::{
+    app::Variant,
+    github::{Phase, Review, Run},
+    runner::{Finished, Runner},
+    server::{Environment, SEED_COMMIT, SEED_RELEASE},
+    story::{PRODUCTION_PHRASE, STAGING_PHRASE, Story, commit},
+};
+
+use crate::support::{assert_ended, assert_says, output, story};
+
+/// A commit that is built and live on staging.
+fn proven(story: &Story, word: &str) -> String {
+    let commit = commit(word);
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    assert_ended(&story.deploy(&commit), 0, "live");
+    commit
+}
+
+fn served(story: &Story) -> String {
+    story.lab.served_commit(&story.production_site()).expect("production answers")
+}
+
+/// Runs a release that must be refused for these reasons, with production's server as it was.
+#[track_caller]
+fn refused(story: &Story, runner: &Runner, says: &[&str]) -> Finished {
+    let before = story.lab.tree_digest("/var/www/production").expect("the tree");
+    let finished = runner.run_binary(story.binary());
+    assert_ended(&finished, 1, "refused");
+    assert_eq!(output(&finished, "decision"), "no-go");
+    assert_says(&finished.summary, says);
+    assert_says(&finished.log, &["hint: "]);
+    assert_eq!(story.lab.tree_digest("/var/www/production").expect("the tree"), before, "not a byte changed");
+    finished
+}
+
+#[test]
+fn f8_f64_staging_then_production_and_each_phrase_opens_its_own_door() {
+    let story = story();
+    let commit = commit("proven on staging");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let with = |runner: Runner, approval: &str| runner.input("approval", approval).run_binary(story.binary());
+
+    let wrong = with(story.staging(&commit), PRODUCTION_PHRASE);
+    assert_ended(&wrong, 1, "refused");
+    assert_says(&wrong.log, &[STAGING_PHRASE]);
+    assert_ended(&story.deploy(&commit), 0, "live");
+    for near in [STAGING_PHRASE, "PROD-DEPLOY  FREIGEGEBEN", "prod-deploy freigegeben", "PROD DEPLOY FREIGEGEBEN"] {
+        let finished = refused(&story, &story.production(&commit).input("approval", near), &["opens no door"]);
+        assert_says(&finished.log, &[PRODUCTION_PHRASE]);
+    }
+    let before = story.lab.tree_digest("/var/www/production").expect("the tree");
+    let planned = with(story.production(&commit), "");
+    assert_ended(&planned, 0, "planned");
+    assert_says(&planned.summary, &[PRODUCTION_PHRASE, "Staging is healthy, and has proven this commit"]);
+    assert_eq!(story.lab.tree_digest("/var/www/production").expect("the tree"), before, "a plan changes nothing");
+    assert_eq!(served(&story), SEED_COMMIT);
+
+    let runner = story.production(&commit);
+    let digest = &output(&planned, "plan-digest")[..8];
+    let runner = runner.input("approval", &format!("{PRODUCTION_PHRASE} {digest}"));
+    let finished = runner.run_binary(story.binary());
+
+    assert_ended(&finished, 0, "live");
+    assert_eq!(served(&story), commit, "production answers as the new release");
+    assert_eq!(
+        story.lab.current(&story.production_site()).expect("current").as_deref(),
+        Some(output(&finished, "release"))
+    );
+    assert_eq!(output(&finished, "previous-release"), SEED_RELEASE);
+    assert_says(&finished.summary, &["9/9", "1/1", "nginx.tar.gz", "on both", "the ledger on its server, its site"]);
+    let report = output(&finished, "report");
+    assert_says(report, &["E2E_PRODUCTION_DEPLOYMENT_"]);
+    let backup = output(&finished, "backup");
+    let nginx =
+        story.lab.exec(&format!("cd {backup} && sha256sum -c SHA256SUMS && tar -tzf nginx.tar.gz")).expect("it");
+    assert_says(&nginx, &["nginx.tar.gz: OK", "nginx/nginx.conf", "nginx/sites-available/"]);
+    assert_eq!(story.served().expect("staging"), commit, "staging was only asked");
+}
+
+#[test]
+fn what_staging_has_not_proven_is_refused() {
+    let story = story();
+    let commit = proven(&story, "stable one day");
+
+    let young = story.production(&commit).input("staging-stable-for", "1h");
+    refused(&story, &young, &["confirmed on staging", "asks for 60 min", "release again at "]);
+
+    let other = commit_of(&story, "never on staging");
+    refused(&story, &story.production(&other), &["not of", "release this commit to staging first"]);
+
+    story.lab.exec("mv /var/www/staging/current/public/index.php /root/").expect("breaking it");
+    refused(&story, &story.production(&commit), &["staging is not well now: 1 of 3 endpoints", "/health: 404"]);
+    story.lab.exec("mv /root/index.php /var/www/staging/current/public/").expect("mending it");
+
+    // Somebody points staging elsewhere by hand.
+    story
+        .lab
+        .exec_as("deploy", &format!("ln -sfn releases/{SEED_RELEASE} /var/www/staging/current"))
+        .expect("the link");
+    story.lab.exec("service php8.2-fpm reload").expect("a reload");
+    let finished = refused(&story, &story.production(&commit), &["`current` points to", SEED_RELEASE]);
+    assert_says(&finished.summary, &["2 things speak against it"]);
+}
+
+/// A commit that is built.
+fn commit_of(story: &Story, word: &str) -> String {
+    let commit = commit(word);
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    commit
+}
+
+#[test]
+fn a_staging_failure_that_is_known_since_then_is_no_go() {
+    let story = story();
+    let good = proven(&story, "good on staging");
+    let sick = commit("sick on staging");
+    story.ship(&sick, Variant::Sick500).expect("the build");
+    assert_ended(&story.deploy(&sick), 3, "rolled-back");
+
+    let finished = refused(&story, &story.production(&good), &["ended in `rolled-back` on staging", &sick[..8]]);
+    assert_says(&finished.log, &["release to staging again"]);
+    refused(&story, &story.production(&sick), &["not of"]);
+
+    // An attempt of another commit that never got as far as the site says nothing of the one that is live.
+    assert_ended(&story.deploy(&good), 0, "live");
+    let broken = commit("broken on staging");
+    story.ship(&broken, Variant::BrokenAutoload).expect("the build");
+    assert_ended(&story.deploy(&broken), 1, "refused");
+    assert_ended(&story.production(&good).input("approval", "").run_binary(story.binary()), 0, "planned");
+
+    // A ledger that was edited proves nothing.
+    story.lab.exec("sed -i '2s/rolled-back/live/' /var/www/staging/.gated-deploy/ledger.jsonl").expect("an edit");
+    refused(&story, &story.production(&good), &["staging's ledger is broken", "line 3"]);
+}
+
+#[test]
+fn without_its_ledger_staging_is_known_by_its_site_and_its_workflow() {
+    let story = story();
+    let good = proven(&story, "known by its site");
+    // Without a way to the server.
+    let policy: String = story
+        .staging_policy()
+        .lines()
+        .filter(|line| !line.contains("ssh-") && !line.contains("base-dir"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let runner = story.production(&good).file(".github/gated-deploy.yml", &policy);
+
+    refused(&story, &runner, &["no run of deploy-staging.yml has succeeded"]);
+
+    // A run that a build started has the default branch's head as its commit, so the site has to name the release.
+    let run = |id: u64, ended: &str, conclusion: &str| Run {
+        name: Some("Deploy to staging".to_owned()),
+        path: ".github/workflows/deploy-staging.yml".to_owned(),
+        event: "workflow_run".to_owned(),
+        created_at: ended.to_owned(),
+        phase: Phase::completed(conclusion),
+        ..Run::green(id, &commit("the head of main"))
+    };
+    story.github.add_run(run(1, "2026-01-05T09:00:00Z", "success"));
+    let runner = runner.input("staging-stable-for", "1h");
+    let planned = runner.clone().input("approval", "").run_binary(story.binary());
+    assert_ended(&planned, 0, "planned");
+    assert_says(&planned.summary, &["asked: its site, its workflow"]);
+
+    story.github.add_run(run(2, "2026-01-05T10:00:00Z", "cancelled"));
+    story.github.add_run(run(3, "2026-01-05T11:00:00Z", "failure"));
+    refused(&story, &runner, &["a run of deploy-staging.yml has ended in failure since", "actions/runs/3"]);
+    // Staging was repaired after that.
+    story.github.add_run(run(4, "2026-01-05T12:00:00Z", "success"));
+    let finished = runner.run_binary(story.binary());
+    assert_ended(&finished, 0, "live");
+    assert_says(&finished.summary, &["not compared: staging's ledger was not read"]);
+
+    let other = commit_of(&story, "not what staging answers");
+    let runner = story.production(&other).file(".github/gated-deploy.yml", &policy);
+    refused(&story, &runner, &["staging is not well now", &good[..8]]);
+}
+
+#[test]
+fn f83_a_production_release_that_goes_sick_is_back_on_the_old_one() {
+    let story = story();
+    let commit = commit("well on staging alone");
+    story.ship(&commit, Variant::Sick500In("production".to_owned())).expect("the build");
+    assert_ended(&story.deploy(&commit), 0, "live");
+
+    let finished = story.production(&commit).run_binary(story.binary());
+
+    assert_ended(&finished, 3, "rolled-back");
+    assert_eq!(output(&finished, "decision"), "no-go");
+    assert_eq!(served(&story), SEED_COMMIT, "the old release answers");
+    assert_eq!(story.lab.current(&story.production_site()).expect("current").as_deref(), Some(SEED_RELEASE));
+    assert_says(
+        &finished.summary,
+        &["Rolled back: ", "Health of the old release, after the rollback: 1/1", "/health", "500"],
+    );
+    let ledger = story.lab.exec("cat /var/www/production/.gated-deploy/ledger.jsonl").expect("the ledger");
+    assert_says(&ledger, &["\"outcome\":\"rolled-back\"", &commit]);
+    // What failed on production is known there, and may be tried again only as it is on staging.
+    let again = story.production(&commit).input("approval", "").run_binary(story.binary());
+    assert_ended(&again, 0, "planned");
+}
+
+#[test]
+fn somebody_else_must_have_approved_the_run_where_the_policy_asks_for_it() {
+    let story = story();
+    let commit = commit_of(&story, "reviewed");
+    let policy = "environments:\n  staging:\n    approval-review: Staging\n";
+    let runner = story.staging(&commit).file(".github/gated-deploy.yml", policy).run_id(777);
+    let review = |user: &str, state: &str, environment: &str| Review {
+        state: state.to_owned(),
+        user: user.to_owned(),
+        environment: environment.to_owned(),
+    };
+
+    let refuse = |says: &[&str]| {
+        let finished = runner.run_binary(story.binary());
+        assert_ended(&finished, 1, "refused");
+        assert_says(&finished.log, says);
+        assert_says(&finished.log, &["environment: Staging"]);
+        assert_eq!(
+            story.lab.current(&story.lab.site(Environment::Staging)).expect("current").as_deref(),
+            Some(SEED_RELEASE)
+        );
+    };
+    refuse(&["nobody did"]);
+    story.github.add_review(777, review("acme", "approved", "Staging"));
+    refuse(&["only @acme did, who also started it"]);
+    story.github.add_review(777, review("reviewer", "rejected", "Staging"));
+    story.github.add_review(777, review("reviewer", "approved", "Elsewhere"));
+    story.github.add_review(776, review("reviewer", "approved", "Staging"));
+    refuse(&["only @acme did"]);
+    // The phrase is needed all the same.
+    story.github.add_review(777, review("reviewer", "approved", "Staging"));
+    assert_ended(&runner.clone().input("approval", "").run_binary(story.binary()), 0, "planned");
+
+    assert_ended(&runner.run_binary(story.binary()), 0, "live");
+}
