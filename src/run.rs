@@ -53,7 +53,10 @@ pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, 
     };
     // One thread does all the waiting; packing and SSH bring their own.
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(tell_and_do(*inputs, SystemClock::since(began))).exit_code(),
+        // A local set, because the sampler is a task of its own that shares the run's ports.
+        Ok(runtime) => {
+            tokio::task::LocalSet::new().block_on(&runtime, tell_and_do(*inputs, SystemClock::since(began))).exit_code()
+        }
         Err(error) => {
             let _ = writeln!(std::io::stdout(), "error: starting the event loop: {error}");
             5

@@ -12,6 +12,7 @@ use crate::image::{self, Image};
 use crate::workspace::{is_running, lock, run};
 
 const PROVIDER: &str = "app/Providers/AppServiceProvider.php";
+const HEALTH: &str = "app/Http/Controllers/HealthController.php";
 const MANIFEST: &str = "public/build/manifest.json";
 const MIGRATIONS: &str = "database/migrations";
 const TREE_PREFIX: &str = "gated-deploy-app-";
@@ -38,6 +39,8 @@ pub enum Variant {
     ExtraMigration(String),
     /// This file or folder is missing.
     MissingFile(String),
+    /// No answer says which commit it comes from.
+    Nameless,
     /// Vite's manifest names a script that is not there.
     BrokenAsset,
 }
@@ -121,6 +124,11 @@ impl TempTree {
                 self.add_migration(&format!("2024_03_01_090000_create_{table}_table"), &create_table(&table))?;
             }
             Variant::MissingFile(path) => self.remove(&path)?,
+            Variant::Nameless => {
+                let line = "            'commit' => config('release.commit'),\n";
+                self.replace(HEALTH, line, "")?;
+                self.replace("public/healthcheck.php", ", 'commit' => $release['commit']", "")?;
+            }
             Variant::BrokenAsset => self.point_manifest_at_nothing()?,
         }
         Ok(self)

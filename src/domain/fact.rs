@@ -2,6 +2,8 @@
 //!
 //! A fact travels as JSON inside an event, under one of the keys below. Steps build the structs, reports read them back.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{CommitSha, ReleaseName, Sha256Digest, StepId, migration::Class};
@@ -54,6 +56,10 @@ pub mod key {
     pub const SERVICES: &str = "services";
     /// [`Switch`](super::Switch)
     pub const SWITCH: &str = "switch";
+    /// [`Receipt`](super::Receipt)
+    pub const RECEIPT: &str = "zero-downtime";
+    /// [`Identity`](super::Identity)
+    pub const IDENTITY: &str = "identity";
     /// [`Sha256Digest`](super::Sha256Digest)
     pub const PLAN_DIGEST: &str = "plan-digest";
     /// `Vec` of [`Finding`](super::Finding): what a pre-flight looked at, so far
@@ -115,6 +121,15 @@ pub struct HealthReport {
     pub attempt: u32,
     pub of: u32,
     pub endpoints: Vec<Endpoint>,
+    /// The one-time file that names the release, where it was asked (F85). It is no endpoint of the app, so it does not score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Endpoint>,
+    /// When this round was made, milliseconds since 1970 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unix_ms: Option<i64>,
+    /// The rounds before this one, oldest first; of very many the newest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<HealthReport>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +145,27 @@ pub struct Endpoint {
 
 impl HealthReport {
     pub fn healthy(&self) -> bool {
-        !self.endpoints.is_empty() && self.endpoints.iter().all(|endpoint| endpoint.problem.is_none())
+        !self.endpoints.is_empty() && self.asked().all(|endpoint| endpoint.problem.is_none())
+    }
+
+    /// This round, with the one before it and all that it remembers among the earlier ones.
+    #[must_use]
+    pub fn after(mut self, before: Self) -> Self {
+        /// A policy may allow a thousand attempts; nobody reads as many.
+        const KEPT: usize = 100;
+        if !before.endpoints.is_empty() {
+            let mut before = before;
+            self.earlier = std::mem::take(&mut before.earlier);
+            self.earlier.push(before);
+            let surplus = self.earlier.len().saturating_sub(KEPT);
+            self.earlier.drain(..surplus);
+        }
+        self
+    }
+
+    /// Everything that was asked: the endpoints, and the file that names the release.
+    pub fn asked(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().chain(&self.identity)
     }
 
     pub fn score(&self) -> Score {
@@ -292,4 +327,78 @@ pub enum Judgement {
     Warned,
     /// Stands in the way of a release.
     Failed,
+}
+
+/// Which release answered, and how that was seen (F74, F85).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub release: ReleaseName,
+    /// Whether at least one of the ways in `by` saw it. `false` does not mean that another release answers.
+    pub proven: bool,
+    /// "health answers", "one-time file"
+    pub by: Vec<String>,
+    /// So many answers in a row.
+    pub in_a_row: u32,
+    /// Why a way could not be gone.
+    pub note: Option<String>,
+}
+
+/// What visitors met while the release changed hands. Times count from the moment before the link was renamed; negative ones are
+/// before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// What was asked, in turn.
+    pub paths: Vec<String>,
+    /// Requests a second, as far as there was no reason for fewer.
+    pub rate: u32,
+    pub lasted_ms: u64,
+    pub requests: u64,
+    pub failures: u64,
+    /// Answers 429: the site limits how often it may be asked. Neither well nor failed.
+    pub held_back: u64,
+    /// The first of the failures.
+    pub first_failures: Vec<FailedRequest>,
+    /// The longest time from a request to the end of its answer.
+    pub slowest_ms: u64,
+    /// Stretches of failures.
+    pub outages: u64,
+    /// The time of all of them: from the first failed request of each to the next answer.
+    pub downtime_ms: u64,
+    /// The policy's max-downtime.
+    pub budget_ms: u64,
+    pub answered_by: AnsweredBy,
+    /// When the new release answered for the first time.
+    pub first_new_ms: Option<i64>,
+    /// From the first answer of the new release to the last one of the old; `None` where one of them never answered by name.
+    pub side_by_side_ms: Option<u64>,
+    /// After turning back: until the old release answered, and from then on nobody else.
+    pub old_again_ms: Option<u64>,
+    /// What a reader must know of the measurement.
+    pub remarks: Vec<String>,
+}
+
+/// Answers by the release that they named.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnsweredBy {
+    pub old: u64,
+    pub new: u64,
+    pub unnamed: u64,
+}
+
+/// A request that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedRequest {
+    pub at_ms: i64,
+    pub path: String,
+    /// `fresh` or `kept`
+    pub connection: String,
+    pub cause: String,
+    pub took_ms: u64,
+}
+
+impl fmt::Display for FailedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at_ms, path, connection, cause, took_ms } = self;
+        write!(f, "{path} at {at_ms:+} ms over a {connection} connection: {cause}, after {took_ms} ms")
+    }
 }

@@ -99,14 +99,14 @@ impl Reader<'_, '_> {
     }
 
     fn duration(&mut self, name: &str) -> Option<Duration> {
-        match table::find(name).map(|input| input.kind) {
+        match table::find_policy_key(name).map(|input| input.kind) {
             Some(Kind::Duration { min, max }) => self.read(name, |text| value::duration(text, min, max)),
             _ => None,
         }
     }
 
     fn count<T: TryFrom<u64>>(&mut self, name: &str) -> Option<T> {
-        match table::find(name).map(|input| input.kind) {
+        match table::find_policy_key(name).map(|input| input.kind) {
             Some(Kind::Count { min, max }) => {
                 self.read(name, |text| value::count(text, min, max)).and_then(|count| count.try_into().ok())
             }
@@ -485,7 +485,15 @@ impl Reader<'_, '_> {
         let probe = self.probe(environment);
         let grace = self.duration("grace-period");
         let repair = self.read("repair", value::boolean);
-        Some(HealthPolicy { grace: grace?, repair: repair?, ..probe? })
+        let max_downtime = self.duration("max-downtime");
+        let sample_rate = self.count("sample-rate");
+        Some(HealthPolicy {
+            grace: grace?,
+            repair: repair?,
+            max_downtime: max_downtime?,
+            sample_rate: sample_rate?,
+            ..probe?
+        })
     }
 
     /// How a site is asked, without what only a release needs.
@@ -505,6 +513,8 @@ impl Reader<'_, '_> {
             interval: interval?,
             grace: Duration::ZERO,
             repair: false,
+            max_downtime: Duration::ZERO,
+            sample_rate: 0,
         })
     }
 

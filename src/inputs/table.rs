@@ -333,6 +333,10 @@ pub static POLICY_KEYS: &[Input] = &[
         "What the `status` field of a JSON answer, or a whole plain answer, may say. Case does not count."),
     input("repair", Subject::Site, Kind::Boolean, Preset::Is("false"), DEPLOYS,
         "`true` lets a release go to a site that is unhealthy before it, to repair the site."),
+    input("max-downtime", Subject::Site, Kind::Duration { min: 0, max: 3600 }, Preset::Is("5s"), DEPLOYS,
+        "How long the site may fail requests between the switch and the confirmation; more is rolled back. It is measured by asking the first of health-paths all the time: from a failed request to the next answer. `0s` allows none at all."),
+    input("sample-rate", Subject::Site, Kind::Count { min: 1, max: 100 }, Preset::Is("20"), DEPLOYS,
+        "Requests a second by which the downtime is measured. Lower it where the web server limits requests (nginx's `limit_req`); through the tunnel it is at most 5."),
 ];
 
 /// The policy key that stands only in the section of an environment.
@@ -371,7 +375,7 @@ pub static OUTPUTS: &[Output] = &[
     output("ledger", "The path of the ledger on the server."),
     output("ledger-head", "The SHA-256 of the line that this run wrote into the ledger, for `gated-deploy ledger verify --head`."),
     output("url", "The site's address, for `environment: url:` of the job."),
-    output("downtime-ms", "How long the site failed requests during the switch, in milliseconds. Not written yet: this version does not measure it."),
+    output("downtime-ms", "How long the site failed requests during the switch, in milliseconds: the time from each failed request to the next answer. Written where something was live before."),
 ];
 
 /// The exit codes, as `--help` and the documentation tell them.

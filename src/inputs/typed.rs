@@ -228,6 +228,10 @@ pub struct HealthPolicy {
     pub grace: Duration,
     /// Policy `repair: true`: a red baseline does not refuse the release (F73).
     pub repair: bool,
+    /// Policy `max-downtime`: so long the site may fail requests between the switch and the confirmation.
+    pub max_downtime: Duration,
+    /// Policy `sample-rate`: requests a second by which that is measured.
+    pub sample_rate: u32,
 }
 
 #[derive(Debug, Clone)]

@@ -17,6 +17,18 @@ pub struct Get {
     pub path: String,
     pub bearer: Option<Secret>,
     pub timeout: Duration,
+    pub connection: Connection,
+}
+
+/// Over which connection a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Connection {
+    /// One of its own: what a new visitor has, and what no worker from before a reload can answer.
+    #[default]
+    Fresh,
+    /// The one that the request before it left open, as browsers and proxies do. Where the server has closed it meanwhile without
+    /// an answer, the request is made once more on a fresh one, as they all do (RFC 9112, 9.3.1).
+    Kept,
 }
 
 /// What the site answered.

@@ -10,23 +10,25 @@ use std::{
 use super::{
     ReportDir, Setting,
     file::Complaint,
+    findings::{self, Met},
+    journal,
     log::Log,
-    markdown::{code, head, inline},
+    markdown::{code, head, inline, link, row},
     plan, sections,
     story::{Story, Subject},
     words,
 };
 use crate::{
     domain::{
-        Outcome,
-        fact::{BackupFact, BundleFact, HealthReport, Score, Switch, key},
-        gate::GateReport,
+        Outcome, ReleaseName, Stage,
+        fact::{ArtifactFact, BuildRun, key},
     },
-    engine::event::{Body, Event, Reader, Verdict},
+    engine::event::{Body, Event, Reader},
 };
 
-/// Version of the JSON; readers refuse what they do not know.
-const DOCUMENT_VERSION: u32 = 1;
+/// Version of the JSON; readers refuse what they do not know. `docs/evidence.schema.json` describes it. Version 2 has all that
+/// version 1 had, under the same names, but for one: a row's `undo` is what undoing it means, and how that went is `taken_back`.
+const DOCUMENT_VERSION: u32 = 2;
 
 /// Writes both files when the run has ended.
 pub struct Evidence {
@@ -60,7 +62,7 @@ impl Evidence {
     fn write(&self, dir: &Path) -> io::Result<()> {
         let redactor = self.log.redactor();
         fs::create_dir_all(dir)?;
-        let document = serde_json::to_string_pretty(&redactor.value(&document(&self.story)))?;
+        let document = serde_json::to_string_pretty(&redactor.value(&document(&self.story, &self.setting)))?;
         whole(&dir.join(file_name(&self.story, "json")), &(document + "\n"))?;
         whole(&dir.join(file_name(&self.story, "md")), &redactor.text(&render(&self.story, &self.setting)))
     }
@@ -89,15 +91,38 @@ pub fn file_name(story: &Story, extension: &str) -> String {
 }
 
 /// The whole run, for programs.
-pub fn document(story: &Story) -> serde_json::Value {
+pub fn document(story: &Story, setting: &Setting) -> serde_json::Value {
+    let fact = |key: &str| story.facts.get(key).cloned().unwrap_or_default();
     serde_json::json!({
         "version": DOCUMENT_VERSION,
         "stage": story.stage,
         "began": words::time(story.began_unix_ms),
         "took_ms": story.took_ms,
+        "run_url": setting.run_url,
         "outcome": story.outcome.as_ref().map(Outcome::word),
         "exit_code": story.outcome.as_ref().map(Outcome::exit_code),
         "ending": story.outcome,
+        "release": {
+            "name": fact(key::RELEASE),
+            "sha": fact(key::SHA),
+            "environment": fact(key::ENVIRONMENT),
+            "url": fact(key::URL),
+            "server": fact(key::SERVER),
+        },
+        "link": findings::link(story),
+        "bundle": { "of": fact(key::BUNDLE), "hops": findings::hops(story) },
+        "gates": fact(key::GATES),
+        "health": {
+            "before": fact(key::BASELINE),
+            "after": fact(key::HEALTH),
+            "after_rollback": fact(key::HEALTH_AFTER_ROLLBACK),
+        },
+        "identity": fact(key::IDENTITY),
+        "zero_downtime": fact(key::RECEIPT),
+        "backup": fact(key::BACKUP),
+        "rollback": findings::rollback(story),
+        "criteria": findings::criteria(story),
+        "next_steps": findings::next_steps(story),
         "facts": story.facts,
         "plan": plan::document(story),
         "warnings": story.all_warnings(),
@@ -106,38 +131,74 @@ pub fn document(story: &Story) -> serde_json::Value {
     })
 }
 
+/// A heading and what stands under it.
+type Part = (&'static str, String);
+
 /// The report as Markdown (pipeline.md, "Reports").
 pub fn render(story: &Story, setting: &Setting) -> String {
-    let outcome = story.outcome.as_ref().map_or("unknown", Outcome::word);
-    // A look at a site has no gates, no link and no bundle: a heading for them would say that they were not reached.
-    let only_releases = ["Gate results", "Symlink before and after", "Release, commit and bundle"];
-    let parts = [
-        (
-            "Executive summary",
-            format!(
-                "**{}**\n\n{}\n{}",
-                inline(&words::headline(story)),
-                sections::overview(story, setting),
-                sections::ending(story)
-            ),
-        ),
-        ("Pre-conditions", format!("{}{}", steps(story, true), sections::baseline(story))),
-        (
-            "Run evidence",
-            format!(
-                "Began {}, outcome `{outcome}`.\n\n{}{}",
-                words::time(story.began_unix_ms),
-                steps(story, false),
-                sections::warnings(story)
-            ),
-        ),
-        ("Gate results", sections::all_gates(story)),
-        ("Health checks", or_not_reached(sections::health(story))),
-        ("Symlink before and after", symlink(story)),
-        ("Release, commit and bundle", or_not_reached(release(story) + &sections::checks(story))),
-        ("Acceptance criteria", criteria(story)),
-        ("Next steps", next_steps(story)),
-    ];
+    let parts = match (story.subject(), story.stage.parse()) {
+        // A look at a site has no gates, no link and no bundle: a heading for them would say that they were not reached.
+        (Subject::Site, _) => vec![
+            summary(story, setting),
+            before("Pre-conditions", story),
+            run(story),
+            health(story),
+            criteria(story),
+            next_steps(story),
+        ],
+        (Subject::Bundle, _) => vec![
+            summary(story, setting),
+            before("Pre-conditions", story),
+            run(story),
+            gates(story),
+            ("Commit and bundle", or_not_reached(release(story) + &sections::checks(story))),
+            criteria(story),
+            links(story, setting),
+            next_steps(story),
+        ],
+        (Subject::Rollback, _) => vec![
+            summary(story, setting),
+            before("Pre-conditions", story),
+            run(story),
+            gates(story),
+            health(story),
+            ("Symlink before and after", symlink(story)),
+            ("Release and commit", or_not_reached(release(story) + &sections::checks(story))),
+            criteria(story),
+            links(story, setting),
+            next_steps(story),
+        ],
+        (Subject::Release, Ok(Stage::DeployProduction)) => vec![
+            summary(story, setting),
+            before("Pre-flight", story),
+            run(story),
+            gates(story),
+            health(story),
+            ("Zero-downtime measurement", measured(story)),
+            ("Rollback status", rollback(story)),
+            ("Symlink before and after", symlink(story)),
+            ("Release, commit and bundle", or_not_reached(release(story) + &sections::checks(story))),
+            ("Backup", or_not_reached(sections::backup(story))),
+            criteria(story),
+            links(story, setting),
+            next_steps(story),
+        ],
+        (Subject::Release, _) => vec![
+            summary(story, setting),
+            before("Pre-conditions", story),
+            run(story),
+            gates(story),
+            health(story),
+            ("Zero-downtime measurement", measured(story)),
+            ("Symlink before and after", symlink(story)),
+            ("Release, commit and bundle", or_not_reached(release(story) + &sections::checks(story))),
+            ("Backup", or_not_reached(sections::backup(story))),
+            ("Rollback status", rollback(story)),
+            criteria(story),
+            links(story, setting),
+            next_steps(story),
+        ],
+    };
     let title = format!(
         "# {} of {}\n\n",
         match story.subject() {
@@ -147,9 +208,110 @@ pub fn render(story: &Story, setting: &Setting) -> String {
         },
         words::time(story.began_unix_ms)
     );
-    let parts =
-        parts.into_iter().filter(|(title, _)| story.subject() != Subject::Site || !only_releases.contains(title));
-    parts.fold(title, |text, (title, part)| format!("{text}## {title}\n\n{}\n\n", part.trim_end()))
+    parts.into_iter().fold(title, |text, (title, part)| format!("{text}## {title}\n\n{}\n\n", part.trim_end()))
+}
+
+fn summary(story: &Story, setting: &Setting) -> Part {
+    let headline = inline(&words::headline(story));
+    let text = format!("**{headline}**\n\n{}\n{}", sections::overview(story, setting), sections::ending(story));
+    ("Executive summary", text)
+}
+
+fn before(title: &'static str, story: &Story) -> Part {
+    (title, format!("{}{}", steps(story, true), sections::baseline(story)))
+}
+
+fn run(story: &Story) -> Part {
+    let outcome = story.outcome.as_ref().map_or("unknown", Outcome::word);
+    let text = format!(
+        "Began {}, outcome `{outcome}`.\n\n{}{}{}",
+        words::time(story.began_unix_ms),
+        steps(story, false),
+        released(story),
+        sections::warnings(story)
+    );
+    ("Run evidence", text)
+}
+
+fn gates(story: &Story) -> Part {
+    ("Gate results", sections::all_gates(story))
+}
+
+fn health(story: &Story) -> Part {
+    let last = sections::health(story);
+    let attempts = sections::health_attempts(story);
+    ("Health checks", if last.is_empty() { format!("Not reached.\n\n{attempts}") } else { last + &attempts })
+}
+
+/// The measurement, or why there is none.
+fn measured(story: &Story) -> String {
+    let text = sections::zero_downtime(story);
+    if !text.is_empty() {
+        return text;
+    }
+    let said = story.row("sample-site").and_then(|row| match &row.state {
+        super::story::RowState::Finished { text, .. } if !text.is_empty() => Some(inline(text)),
+        _ => None,
+    });
+    said.map_or("Not reached.\n".to_owned(), |said| format!("Not measured: {said}.\n"))
+}
+
+fn rollback(story: &Story) -> String {
+    let rollback = findings::rollback(story);
+    let mut lines = Vec::new();
+    if let Some(because) = &rollback.because {
+        lines.push(("Because", inline(because)));
+    }
+    if let Some(to) = &rollback.to {
+        lines.push(("Live again", code(to)));
+    }
+    if let Some(ms) = rollback.took_ms {
+        lines.push(("Took, with its health check", words::duration(ms)));
+    }
+    if let Some(ms) = rollback.old_again_ms {
+        lines.push(("The old release answered again after", format!("{ms} ms")));
+    }
+    let table = if lines.is_empty() { String::new() } else { sections::table_of_pairs(&lines) };
+    format!("{}\n\n{table}", inline(&rollback.text))
+}
+
+/// Where to look further.
+fn links(story: &Story, setting: &Setting) -> Part {
+    let mut lines = Vec::new();
+    if let Some(url) = &setting.run_url {
+        lines.push(("This run", link(&inline(url), url)));
+    }
+    if let Some(build) = story.fact::<BuildRun>(key::BUILD_RUN) {
+        lines.push(("The run that built", link(&inline(&build.url), &build.url)));
+    }
+    if let Some(artifact) = story.fact::<ArtifactFact>(key::ARTIFACT) {
+        lines.push(("Artifact", format!("{}, id {}", code(&artifact.name), artifact.id)));
+    }
+    if let Some(url) = story.text_fact(key::URL) {
+        lines.push(("Site", link(&inline(url), url)));
+    }
+    if let Some(ledger) = story.text_fact(key::LEDGER) {
+        let head = story.text_fact(key::LEDGER_HEAD).map(|head| format!(", head {}", code(head))).unwrap_or_default();
+        lines.push(("Ledger on the server", format!("{}{head}", code(ledger))));
+    }
+    lines.push(("The same for programs", code(&file_name(story, "json"))));
+    let release: Option<ReleaseName> = story.fact(key::RELEASE);
+    let journal = journal::file_name(release.as_ref().map_or(&story.stage, |release| release.as_str()));
+    lines.push(("Every event", code(&journal)));
+    ("Evidence links", sections::table_of_pairs(&lines))
+}
+
+/// How what was taken was given back.
+fn released(story: &Story) -> String {
+    let rows: String = story
+        .released
+        .iter()
+        .map(|ended| {
+            let mark = if ended.failure.is_some() { "❌" } else { "✅" };
+            row([mark, &inline(&words::title_of(story, &ended.step)), &inline(&ended.text)])
+        })
+        .collect();
+    if rows.is_empty() { String::new() } else { format!("{}{rows}\n", head(&["", "In the end", "Result"])) }
 }
 
 fn or_not_reached(text: String) -> String {
@@ -168,16 +330,21 @@ fn steps(story: &Story, survey: bool) -> String {
 }
 
 fn symlink(story: &Story) -> String {
-    let before = story.text_fact(key::PREVIOUS_RELEASE).map_or("nothing".to_owned(), code);
-    let after = match (&story.outcome, story.fact::<Switch>(key::SWITCH)) {
-        (Some(Outcome::Stuck { .. }), Some(_)) => "unknown: undoing failed".to_owned(),
-        (Some(Outcome::RolledBack { .. }), Some(switch)) => {
-            format!("{before} again, after it was {}", code(switch.to.as_str()))
-        }
-        (_, Some(switch)) => code(switch.to.as_str()),
-        (_, None) => format!("{before}: this run did not switch"),
+    let findings::Link { before, after, switched, known, took_us } = findings::link(story);
+    let name = |release: Option<String>| release.map_or("nothing".to_owned(), |release| code(&release));
+    let made = story.text_fact(key::RELEASE).map_or("the new release".to_owned(), code);
+    let after = match (&story.outcome, switched) {
+        _ if !known => "unknown: undoing failed".to_owned(),
+        (_, false) => format!("{}: this run did not switch", name(after)),
+        (Some(Outcome::RolledBack { .. }), true) => format!("{} again, after it was {made}", name(after)),
+        (_, true) => name(after),
     };
-    sections::table_of_pairs(&[("Before", before), ("After", after)])
+    let mut lines = vec![("Before", name(before)), ("After", after)];
+    if switched {
+        let took = took_us.map_or("not measured on the server".to_owned(), words::short_time);
+        lines.push(("The switch took", took));
+    }
+    sections::table_of_pairs(&lines)
 }
 
 fn release(story: &Story) -> String {
@@ -188,102 +355,31 @@ fn release(story: &Story) -> String {
     if let Some(sha) = story.text_fact(key::SHA) {
         lines.push(("Commit", code(sha)));
     }
-    if let Some(bundle) = story.fact::<BundleFact>(key::BUNDLE) {
-        lines.push(("Bundle SHA-256", code(bundle.sha256.as_str())));
+    let hops = findings::hops(story);
+    let mut text = if lines.is_empty() { String::new() } else { format!("{}\n", sections::table_of_pairs(&lines)) };
+    if !hops.is_empty() {
+        let rows = hops.iter().map(|hop| {
+            let same = if hop.same { "✅" } else { "◽ not compared" };
+            row([hop.place, hop.what, code(hop.sha256.as_str()).as_str(), same])
+        });
+        let head = head(&["Where", "What", "SHA-256", "Measured and the same"]);
+        text.push_str(&format!("{head}{}\n", rows.collect::<String>()));
     }
-    if lines.is_empty() { String::new() } else { format!("{}\n", sections::table_of_pairs(&lines)) }
+    text
 }
 
-/// What a run must have shown. Each is computed from what was told (F89): met, not met and why, or not reached, which is
-/// not the same.
-fn criteria(story: &Story) -> String {
-    let score = |passed: usize, total: usize| {
-        if total > 0 && passed == total { Ok(()) } else { Err(format!("{passed}/{total}")) }
+fn criteria(story: &Story) -> Part {
+    let line = |criterion: findings::Criterion| {
+        let findings::Criterion { text, result, why } = criterion;
+        match result {
+            Met::Met => format!("- [x] {text}\n"),
+            Met::NotMet => format!("- [ ] {text}: not met ({})\n", inline(&why.unwrap_or_default())),
+            Met::NotReached => format!("- [ ] {text}: not reached\n"),
+        }
     };
-    let gates = || story.fact::<GateReport>(key::GATES).map(|report| score(report.passed(), report.total()));
-    let bundle = || {
-        let bundle = story.fact::<BundleFact>(key::BUNDLE)?;
-        Some(if bundle.verified_at.is_empty() { Err("it was compared with nothing".to_owned()) } else { Ok(()) })
-    };
-    let backup = || {
-        let backup = story.fact::<BackupFact>(key::BACKUP)?;
-        Some(if backup.files.is_empty() { Err(backup.skipped.join("; ")) } else { Ok(()) })
-    };
-    let health = || {
-        let Score { passed, total } = story.fact::<HealthReport>(key::HEALTH)?.score();
-        Some(score(passed, total))
-    };
-    let assets = || story.fact::<Score>(key::ASSETS).map(|assets| score(assets.passed, assets.total));
-    // A step that failed before it could tell a fact was reached all the same.
-    let unless_failed = |met: Option<Result<(), String>>, steps: &[&str]| {
-        let failed = |step: &&str| story.row(step).is_some_and(|row| row.verdict() == Some(Verdict::Failed));
-        met.or_else(|| steps.iter().any(failed).then(|| Err("its step failed".to_owned())))
-    };
-    // Under the lock, and not only when it was chosen.
-    let tree = || {
-        let verdict = story.row("unchanged-tree")?.verdict()?;
-        Some(if verdict == Verdict::Passed { Ok(()) } else { Err("its step failed".to_owned()) })
-    };
-    let bundle = (
-        "The bundle's digest was seen to be the same in another place",
-        unless_failed(bundle(), &["fetch-bundle", "verify-bundle"]),
-    );
-    let gates = ("Every gate passed", unless_failed(gates(), &["verify-tree", "pre-bundle-gates"]));
-    let assets = ("Every asset of the front end answered", unless_failed(assets(), &["assets"]));
-    let health = unless_failed(health(), &["health"]);
-    let mut criteria = match story.subject() {
-        Subject::Bundle => vec![bundle, gates],
-        Subject::Release => vec![
-            bundle,
-            gates,
-            ("A backup was made and verified", unless_failed(backup(), &["backup"])),
-            ("The new release answered healthy on every endpoint", health),
-            assets,
-        ],
-        Subject::Rollback => vec![
-            ("The release is still what was confirmed", tree()),
-            gates,
-            ("The release that was gone back to answered healthy on every endpoint", health),
-            assets,
-        ],
-        Subject::Site => vec![("The site answered healthy on every endpoint", health), assets],
-    };
-    let failed = story.rows.iter().filter(|row| row.verdict() == Some(Verdict::Failed)).count();
-    let steps = || if failed == 0 { Ok(()) } else { Err(words::count(failed, "step")) };
-    criteria.push(("No step failed", (!story.rows.is_empty()).then(steps)));
-    let line = |(text, met): (&str, Option<Result<(), String>>)| match met {
-        Some(Ok(())) => format!("- [x] {text}\n"),
-        Some(Err(why)) => format!("- [ ] {text}: not met ({})\n", inline(&why)),
-        None => format!("- [ ] {text}: not reached\n"),
-    };
-    criteria.into_iter().map(line).collect()
+    ("Acceptance criteria", findings::criteria(story).into_iter().map(line).collect())
 }
 
-fn next_steps(story: &Story) -> String {
-    let hint = story.outcome.as_ref().and_then(Outcome::cause).and_then(|cause| cause.hint.as_deref());
-    let ours = match &story.outcome {
-        None => "See where the run stopped, and run it again.",
-        Some(Outcome::Planned) => "Read the plan; approve it with the phrase in the job summary, or do nothing.",
-        Some(Outcome::Passed) => match story.subject() {
-            Subject::Bundle => "Release it.",
-            Subject::Release | Subject::Rollback | Subject::Site => "None: everything is in order.",
-        },
-        Some(Outcome::Live { .. }) if story.subject() == Subject::Rollback => {
-            "Find out what was wrong with the release that was left, and release its repair; it is no target of a rollback any more."
-        }
-        Some(Outcome::Live { .. }) if story.all_warnings().is_empty() => "None: the release is confirmed.",
-        Some(Outcome::Live { .. }) => "Look at the warnings above; the release is confirmed.",
-        Some(Outcome::Refused { .. }) => "Remove the cause, then run again.",
-        Some(Outcome::RolledBack { .. }) if story.subject() == Subject::Rollback => {
-            "Find out why the earlier release did not do; if it was not well, the next rollback passes it over."
-        }
-        Some(Outcome::RolledBack { .. }) => {
-            "Find out why the release failed before it is tried again; mind what stays."
-        }
-        Some(Outcome::Stuck { .. }) => {
-            "Type the commands above on the server now, in that order, then look at the site."
-        }
-    };
-    let hint = hint.map(|hint| format!("- {}\n", inline(hint))).unwrap_or_default();
-    format!("{hint}- {ours}\n")
+fn next_steps(story: &Story) -> Part {
+    ("Next steps", findings::next_steps(story).iter().map(|step| format!("- {}\n", inline(step))).collect())
 }

@@ -70,7 +70,7 @@ impl Journal {
     }
 }
 
-fn file_name(subject: &str) -> String {
+pub(super) fn file_name(subject: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' };
     format!("{}-events.jsonl", subject.chars().map(plain).collect::<String>())
 }

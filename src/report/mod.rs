@@ -11,6 +11,7 @@ pub mod clean;
 pub mod console;
 pub mod evidence;
 pub mod file;
+pub mod findings;
 pub mod journal;
 pub mod log;
 pub mod markdown;

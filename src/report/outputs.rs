@@ -13,7 +13,7 @@ use super::{ReportDir, evidence, file::Complaint, log::Log, story::Story};
 use crate::{
     domain::{
         Outcome, Sha256Digest,
-        fact::{ArtifactFact, BackupFact, BuildRun, BundleFact, key},
+        fact::{ArtifactFact, BackupFact, BuildRun, BundleFact, Receipt, key},
     },
     engine::event::{Body, Event, Reader},
 };
@@ -119,6 +119,7 @@ fn of_facts(story: &Story) -> Vec<(&'static str, Option<String>)> {
         ("ledger", text(key::LEDGER)),
         ("ledger-head", text(key::LEDGER_HEAD)),
         ("url", text(key::URL)),
+        ("downtime-ms", story.fact::<Receipt>(key::RECEIPT).map(|receipt| receipt.downtime_ms.to_string())),
     ]
 }
 

@@ -10,8 +10,8 @@ use crate::{
     domain::{
         CommitSha, Failure, Outcome, Sha256Digest,
         fact::{
-            ArtifactFact, BackupFact, BuildRun, BundleFact, Endpoint, HealthReport, Migrations, Score, Services,
-            Staging, Switch, key,
+            ArtifactFact, BackupFact, BuildRun, BundleFact, Endpoint, HealthReport, Identity, Migrations, Receipt,
+            Score, Services, Staging, Switch, key,
         },
         gate::GateReport,
     },
@@ -153,8 +153,14 @@ pub(super) fn checks(story: &Story) -> String {
     if let Some(report) = story.fact::<HealthReport>(key::HEALTH_AFTER_ROLLBACK) {
         lines.push(("Health after rollback", health_score(&report)));
     }
+    if let Some(identity) = story.fact::<Identity>(key::IDENTITY) {
+        lines.push(("Answered by", identity_line(&identity)));
+    }
     if let Some(Score { passed, total }) = story.fact(key::ASSETS) {
         lines.push(("Assets", scored(passed, total)));
+    }
+    if let Some(receipt) = story.fact::<Receipt>(key::RECEIPT) {
+        lines.push(("Downtime", receipt_line(&receipt)));
     }
     if let Some(bundle) = story.fact::<BundleFact>(key::BUNDLE) {
         lines.push(("Bundle", bundle_line(&bundle)));
@@ -206,6 +212,112 @@ fn scored(passed: usize, total: usize) -> String {
 fn health_score(report: &HealthReport) -> String {
     let score = report.score();
     format!("{}, attempt {} of {}", scored(score.passed, score.total), report.attempt, report.of)
+}
+
+fn identity_line(identity: &Identity) -> String {
+    let note = identity.note.as_deref().map(|note| format!("; {}", short(note, CELL))).unwrap_or_default();
+    if identity.proven {
+        let by = identity.by.iter().map(|by| inline(by)).collect::<Vec<_>>().join(" and ");
+        format!("✅ {}, {} times in a row, by {by}{note}", code(identity.release.as_str()), identity.in_a_row)
+    } else {
+        format!("⚠️ not proven{note}")
+    }
+}
+
+fn receipt_line(receipt: &Receipt) -> String {
+    let met = match (receipt.failures, receipt.downtime_ms > receipt.budget_ms) {
+        (0, _) => format!("✅ none: 0 of {} requests failed", receipt.requests),
+        (failures, over) => format!(
+            "{} {}: {failures} of {} requests failed",
+            if over { "❌" } else { "⚠️" },
+            words::duration(receipt.downtime_ms),
+            receipt.requests
+        ),
+    };
+    format!("{met}, the slowest took {}", words::duration(receipt.slowest_ms))
+}
+
+/// What visitors met while the release changed hands.
+pub(super) fn zero_downtime(story: &Story) -> String {
+    let Some(receipt) = story.fact::<Receipt>(key::RECEIPT) else { return String::new() };
+    let relative = |ms: i64| format!("{ms:+} ms");
+    let paths = receipt.paths.iter().map(|path| code(path)).collect::<Vec<_>>().join(" and ");
+    let mut lines = vec![
+        ("Asked", format!("{paths}, up to {} times a second, over fresh and kept connections in turn", receipt.rate)),
+        ("For", words::duration(receipt.lasted_ms)),
+        ("Requests", receipt.requests.to_string()),
+        ("Failures", receipt.failures.to_string()),
+        (
+            "Downtime",
+            format!(
+                "{} ms in {}; allowed are {} ms",
+                receipt.downtime_ms,
+                words::count(usize::try_from(receipt.outages).unwrap_or(usize::MAX), "outage"),
+                receipt.budget_ms
+            ),
+        ),
+        ("Slowest answer", format!("{} ms", receipt.slowest_ms)),
+        (
+            "Answered as",
+            format!(
+                "{} times the old release, {} times the new one, {} times without a name",
+                receipt.answered_by.old, receipt.answered_by.new, receipt.answered_by.unnamed
+            ),
+        ),
+    ];
+    if let Some(ms) = receipt.first_new_ms {
+        lines.push(("First answer of the new release", relative(ms)));
+    }
+    lines.push((
+        "Old and new side by side",
+        receipt
+            .side_by_side_ms
+            .map_or("not seen: they did not both answer by name".to_owned(), |ms| format!("{ms} ms")),
+    ));
+    if let Some(ms) = receipt.old_again_ms {
+        lines.push(("Old release again", format!("{ms} ms after the run turned back")));
+    }
+    if receipt.held_back > 0 {
+        lines.push(("Held back by the site (429)", receipt.held_back.to_string()));
+    }
+    let mut text = format!("{}\n", table_of_pairs(&lines));
+    if !receipt.first_failures.is_empty() {
+        let rows = receipt.first_failures.iter().map(|failed| {
+            let took = format!("{} ms", failed.took_ms);
+            let (at, path, cause) = (relative(failed.at_ms), code(&failed.path), short(&failed.cause, CELL));
+            row([at.as_str(), &path, &inline(&failed.connection), &took, &cause])
+        });
+        let shown = receipt.first_failures.len() as u64;
+        let title =
+            if shown < receipt.failures { format!("The first {shown} failures") } else { "Failures".to_owned() };
+        text.push_str(&format!(
+            "### {title}\n\n{}{}\n",
+            head(&["At", "Page", "Connection", "After", "What happened"]),
+            rows.collect::<String>()
+        ));
+    }
+    if !receipt.remarks.is_empty() {
+        text.push_str(&format!("{}\n", list(receipt.remarks.iter().map(|remark| short(remark, SENTENCE)))));
+    }
+    text.push_str("Times count from the moment before the link was renamed.\n");
+    text
+}
+
+/// Each file of the backup with its digest.
+pub(super) fn backup(story: &Story) -> String {
+    let Some(backup) = story.fact::<BackupFact>(key::BACKUP) else { return String::new() };
+    let rows = backup.files.iter().map(|file| {
+        let (name, size, sum) = (code(&file.name), words::bytes(file.size), code(file.sha256.as_str()));
+        row([name.as_str(), &size, &sum, &short(&file.counted, CELL)])
+    });
+    let skipped = backup.skipped.iter().map(|skipped| format!("not backed up: {}", short(skipped, CELL)));
+    let skipped: Vec<String> = skipped.collect();
+    let skipped = if skipped.is_empty() { String::new() } else { format!("{}\n", list(skipped)) };
+    let files = match backup.files.as_slice() {
+        [] => String::new(),
+        _ => format!("{}{}\n", head(&["File", "Size", "SHA-256", "Verified by"]), rows.collect::<String>()),
+    };
+    format!("In {} on the server.\n\n{files}{skipped}", code(&backup.path))
 }
 
 fn bundle_line(bundle: &BundleFact) -> String {
@@ -304,8 +416,33 @@ pub(super) fn baseline(story: &Story) -> String {
         .unwrap_or_default()
 }
 
+/// Every round that was asked, with each answer and the release that gave it (F85).
+pub(super) fn health_attempts(story: &Story) -> String {
+    [
+        ("Before the release", key::BASELINE),
+        ("The new release", key::HEALTH),
+        ("The old release, after the rollback", key::HEALTH_AFTER_ROLLBACK),
+    ]
+    .into_iter()
+    .filter_map(|(title, key)| Some((title, story.fact::<HealthReport>(key)?)))
+    .map(|(title, report)| {
+        let rounds = report.earlier.iter().chain(std::iter::once(&report));
+        let rows = rounds.flat_map(|round| {
+            let at = round.unix_ms.map_or("-".to_owned(), words::time_of_day);
+            round.asked().map(move |asked| {
+                let attempt = format!("{} of {}", round.attempt, round.of);
+                let [page, status, took, answered, result] = cells(asked);
+                row([attempt.as_str(), &at, &page, &status, &took, &answered, &result])
+            })
+        });
+        let columns = ["Attempt", "UTC", "Endpoint", "Status", "Time", "Answered as", "Result"];
+        format!("### {title}: every attempt\n\n{}{}\n", head(&columns), rows.collect::<String>())
+    })
+    .collect()
+}
+
 fn health_table(title: &str, report: &HealthReport) -> String {
-    let rows: String = report.endpoints.iter().map(endpoint).collect();
+    let rows: String = report.asked().map(endpoint).collect();
     let score = report.score();
     format!(
         "### {title}: {}/{}\n\n{}{rows}\n",
@@ -316,10 +453,15 @@ fn health_table(title: &str, report: &HealthReport) -> String {
 }
 
 fn endpoint(endpoint: &Endpoint) -> String {
+    let [page, status, took, answered, result] = cells(endpoint);
+    row([page.as_str(), &status, &took, &answered, &result])
+}
+
+fn cells(endpoint: &Endpoint) -> [String; 5] {
     let status = endpoint.status.map_or("no answer".to_owned(), |status| status.to_string());
     let answered = endpoint.answered_as.as_deref().map_or("-".to_owned(), code);
     let result = endpoint.problem.as_deref().map_or("✅".to_owned(), |problem| format!("❌ {}", short(problem, CELL)));
-    row([code(&endpoint.path).as_str(), &status, &format!("{} ms", endpoint.took_ms), &answered, &result])
+    [code(&endpoint.path), status, format!("{} ms", endpoint.took_ms), answered, result]
 }
 
 /// The lines of the table of steps, one for each row of the run.

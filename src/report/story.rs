@@ -55,7 +55,7 @@ pub struct Row {
     pub info: RowInfo,
     #[serde(flatten)]
     pub state: RowState,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "taken_back", skip_serializing_if = "Option::is_none")]
     pub undo: Option<UndoTold>,
     /// Whether it ended when there was no going back any more.
     #[serde(skip)]

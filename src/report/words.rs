@@ -48,6 +48,11 @@ pub fn time(unix_ms: i64) -> String {
     at(unix_ms, "%Y-%m-%d %H:%M:%S UTC")
 }
 
+/// `15:49:00.123`, in UTC.
+pub fn time_of_day(unix_ms: i64) -> String {
+    at(unix_ms, "%H:%M:%S%.3f")
+}
+
 /// `20251102T154900Z`, for names of files.
 pub fn stamp(unix_ms: i64) -> String {
     at(unix_ms, "%Y%m%dT%H%M%SZ")

@@ -10,9 +10,9 @@ use crate::{
     steps::{
         artifact, backup, cache,
         context::{Deploy, Survey},
-        current, database, ledger, lock, outlook, probe,
+        current, database, identity, ledger, lock, outlook, probe,
         remote::{by_hand, previewed},
-        retention, seal, server, services, staging, tree, workers,
+        retention, sampler, seal, server, services, staging, tree, workers,
     },
 };
 
@@ -62,6 +62,9 @@ pub fn table() -> Table<Survey, Deploy> {
                                                                                                             no_undo("the old code runs on the new schema")).into(),
             change("build-caches",     "14 Build its caches",                     cache::build,             within("goes with the new folder")).advisory().into(),
             check ("seal-release",     "Take the digest of its tree",             seal::seal).into(),
+            hold  ("name-release",     "Let the site say which release answers",  previewed(identity::mark, identity::preview),
+                                                                                                            release("remove the one-time file", identity::unmark)).into(),
+            hold  ("sample-site",      "Watch the site while it changes hands",   sampler::start,           release("stop watching", sampler::end)).into(),
             change("switch",           "15 Point current at it",                  previewed(current::switch, current::switch_preview),
                                                                                                             undo("point back, reload, ask the old release for its health", by_hand(current::go_back, current::back_by_hand))).pivot().into(),
             change("rebuild-caches",   "16 Build its caches again",               cache::rebuild,           within("goes with the new folder")).advisory().into(),
@@ -71,6 +74,7 @@ pub fn table() -> Table<Survey, Deploy> {
             check ("grace",            "18 Grace period",                         probe::grace).into(),
             check ("health",           "19 The site answers, healthy, as this release", probe::health).into(),
             check ("assets",           "20 Every Vite asset answers",             probe::assets).into(),
+            check ("zero-downtime",    "Visitors met no more than max-downtime",  sampler::check).into(),
             commit("live",             "The release is confirmed").into(),
             change("prune",            "Keep the newest confirmed releases and verified backups", retention::prune, no_undo("what is pruned is gone")).into(),
         ]

@@ -9,7 +9,7 @@ use crate::{
     steps::{
         cache,
         context::{Deploy, Survey},
-        current, ledger, lock, probe,
+        current, identity, ledger, lock, probe,
         remote::{by_hand, previewed},
         rollback, seal, server, services, tree, workers,
     },
@@ -18,6 +18,7 @@ use crate::{
 /// `to`: the release that somebody named, if anybody did.
 ///
 /// No migration, no backup, nothing pruned: whoever goes back is in a hurry, and data never goes back with the code (F63).
+/// Nor is the site watched for downtime: it may be failing now, and going back must not be undone for what the release that is left did.
 #[rustfmt::skip]
 pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
     Table {
@@ -36,6 +37,8 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
             check ("verify-tree",      "12 Nine pre-switch gates",                tree::gates).into(),
             check ("boot-release",     "12 Boot it on the server's own PHP",      tree::boot).into(),
             change("build-caches",     "14 Build its caches anew",                cache::rebuild,           no_undo("they are its own, made from today's .env")).advisory().into(),
+            hold  ("name-release",     "Let the site say which release answers",  previewed(identity::mark, identity::preview),
+                                                                                                            release("remove the one-time file", identity::unmark)).into(),
             change("switch",           "15 Point current at it",                  previewed(current::switch, current::switch_preview),
                                                                                                             undo("point back, reload, ask what was live for its health", by_hand(current::go_back, current::back_by_hand))).pivot().into(),
             change("reload",           "17 Reload PHP-FPM and nginx",             previewed(services::reload, services::preview),

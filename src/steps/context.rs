@@ -4,7 +4,7 @@ use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
 use chrono::{DateTime, Utc};
 
-use super::{ledger::Book, server::Looked};
+use super::{identity::Mark, ledger::Book, sampler::Sampler, server::Looked};
 use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
@@ -170,6 +170,10 @@ pub struct Made {
     pub manifest: Option<Rc<Manifest>>,
     /// What was told of the bundle; the server's own look at it is added once it is there.
     pub told: Option<BundleFact>,
+    /// Whom the way back can ask as well; what it does never depends on it.
+    pub identity: Option<Mark>,
+    /// Watches the site from before the switch on; the way back only notes when it began.
+    pub sampler: Option<Rc<Sampler>>,
     /// The digest of the release's tree on the server.
     pub tree: Option<Sha256Digest>,
     /// The migrations that ran; `None` if that is not known, because a line broke while they ran.
@@ -184,6 +188,8 @@ impl Default for Made {
             bundle: None,
             manifest: None,
             told: None,
+            identity: None,
+            sampler: None,
             tree: None,
             migrations: Some(Vec::new()),
         }

@@ -1,6 +1,6 @@
 //! The link that is live: looking at it, pointing it at a release, pointing it back.
 
-use super::{context::Deploy, probe, remote, services, workers};
+use super::{context::Deploy, probe, remote, sampler, services, workers};
 use crate::{
     domain::{Failure, RemoteCommand, fact},
     engine::{
@@ -43,6 +43,7 @@ pub async fn switch(cx: &Deploy, io: &Io) -> StepResult {
     let from = cx.facts.turn.from.as_deref().unwrap_or_default();
     let target = link_to(cx);
     let doing = format!("switching {} to {target}", cx.inputs.layout.current());
+    sampler::switching(cx);
     let answer = swap(cx, io, from, &target, "switching", "switched", &doing).await?;
     if let Some(now) = answer.get("moved") {
         return Err(moved(&doing, cx.facts.turn.from.as_deref(), Some(now)));
@@ -65,6 +66,7 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let old = cx.facts.turn.from.as_deref().unwrap_or_default();
     let doing =
         format!("pointing {} back to {}", cx.inputs.layout.current(), if old.is_empty() { "nothing" } else { old });
+    sampler::turning_back(cx);
     let answer = swap(cx, io, &link_to(cx), old, "going-back", "went-back", &doing).await?;
     if answer.get("moved").is_some() {
         return Ok(Undone::Nothing("`current` was never switched by this run".to_owned()));

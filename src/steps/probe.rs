@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use futures_util::future;
 
+pub(super) use self::verdict::names;
 pub use self::{
     assets::{assets, served_assets},
     verdict::{answered_as, judge},
 };
-use super::context::{Deploy, Ports, Survey};
+use super::{
+    context::{Deploy, Ports, Survey},
+    identity::{self, Mark},
+};
 use crate::{
     domain::{
         CommitSha, Failure, ReleaseName,
@@ -21,7 +25,7 @@ use crate::{
     inputs::typed::HealthPolicy,
     ports::{
         clock::Clock,
-        http::{Get, Site},
+        http::{Connection, Get, Site},
     },
 };
 
@@ -58,8 +62,9 @@ pub async fn round(
     clock: &dyn Clock,
     commit: Option<&CommitSha>,
 ) -> HealthReport {
+    let unix_ms = Some(clock.now().timestamp_millis());
     let endpoints = health.paths.iter().map(|path| ask(site, health, clock, path, commit));
-    HealthReport { attempt: 1, of: 1, endpoints: future::join_all(endpoints).await }
+    HealthReport { attempt: 1, of: 1, endpoints: future::join_all(endpoints).await, unix_ms, ..HealthReport::default() }
 }
 
 /// Step 7, before anything changes: is the site well, and does our token work?
@@ -70,8 +75,9 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
     let (health, ports) = (&cx.inputs.health, &cx.ports);
     let mut report = HealthReport::default();
     for attempt in 1..=BASELINE_ROUNDS {
-        report =
+        let next =
             HealthReport { attempt, of: BASELINE_ROUNDS, ..round(&*ports.site, health, &*ports.clock, None).await };
+        report = next.after(report);
         io.attempt(attempt, BASELINE_ROUNDS, told(&report));
         // Nobody who is refused the token gets it accepted by asking again.
         if report.healthy() || refused_token(&report) {
@@ -139,14 +145,30 @@ pub async fn grace(cx: &Deploy, io: &Io) -> StepResult {
 
 /// Step 19: the site answers as this release, every endpoint, two rounds in a row.
 pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
-    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), Identity::Is(&cx.facts.commit), io).await;
+    let mark = cx.made.borrow().identity.clone();
+    let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: cx.facts.turn.to.as_str() };
+    let identity = Identity::Is(&cx.facts.commit, Some(expected));
+    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), identity, io).await;
     io.fact(key::HEALTH, &report);
     if !report.healthy() {
         let whom = if cx.source.is_some() { "the new release" } else { "the release that was gone back to" };
         return Err(advised(unhealthy(&format!("asking the site whether {whom} is healthy"), &report), &report));
     }
     negative_control(Visitor::of(&cx.ports, &cx.inputs.health)).await?;
-    Ok(Done::passed(told(&report)))
+    let proof = identity::proof(cx, &report);
+    io.fact(key::IDENTITY, &proof);
+    if proof.proven {
+        return Ok(Done::passed(told(&report)));
+    }
+    let note = proof.note.map(|note| format!("; {note}")).unwrap_or_default();
+    io.warn(
+        format!("identity not proven: no health answer names a release that tells old from new{note}"),
+        Some(
+            "let a health endpoint answer with its commit (JSON field `commit` or `release`), or let the web server run public/gated-deploy-*.php"
+                .to_owned(),
+        ),
+    );
+    Ok(Done::warned(format!("{}; identity not proven", told(&report))))
 }
 
 /// After a rollback: the site is well again, by the same rules, and does not answer as the release that was taken back
@@ -158,7 +180,10 @@ pub async fn verify_old(cx: &Deploy, io: &Io) -> Result<Score, Failure> {
     let failed = &cx.facts.commit;
     // Going back to an older release of the same commit, that name says nothing.
     let same = cx.facts.turn.from.as_deref().is_none_or(|from| same_commit(from, failed));
-    let identity = if same { Identity::Any } else { Identity::IsNot(failed) };
+    let mark = cx.made.borrow().identity.clone();
+    let old = cx.facts.turn.from.as_deref().map(identity::folder).unwrap_or_default();
+    let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: old };
+    let identity = Identity::IsNot((!same).then_some(failed), expected);
     let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), identity, io).await;
     io.fact(key::HEALTH_AFTER_ROLLBACK, &report);
     if report.healthy() {
@@ -186,7 +211,7 @@ pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
 
 /// Is the site well, as this commit? Gives the last round as well, whatever the answer is.
 pub async fn proven(visitor: Visitor<'_>, commit: &CommitSha, io: &Io) -> (HealthReport, Result<(), Failure>) {
-    let report = settle(visitor, Identity::Is(commit), io).await;
+    let report = settle(visitor, Identity::Is(commit, None), io).await;
     let verdict = match report.healthy() {
         true => negative_control(visitor).await,
         false => Err(advised(unhealthy("asking the site whether it is healthy", &report), &report)),
@@ -198,21 +223,29 @@ pub async fn proven(visitor: Visitor<'_>, commit: &CommitSha, io: &Io) -> (Healt
 #[derive(Clone, Copy)]
 enum Identity<'a> {
     Any,
-    Is(&'a CommitSha),
-    IsNot(&'a CommitSha),
+    Is(&'a CommitSha, Option<Expected<'a>>),
+    IsNot(Option<&'a CommitSha>, Expected<'a>),
+}
+
+/// The release that the one-time file must name, where there is one to ask.
+#[derive(Clone, Copy)]
+struct Expected<'a> {
+    ports: &'a Ports,
+    mark: Option<&'a Mark>,
+    release: &'a str,
 }
 
 /// Rounds until two in a row are green, or the attempts are used up. Gives the last round.
 async fn settle(visitor: Visitor<'_>, identity: Identity<'_>, io: &Io) -> HealthReport {
     let health = visitor.health;
     let mut report = HealthReport::default();
+    let numbered = |attempt, round| HealthReport { attempt, of: health.attempts, ..round };
     for attempt in 1..=health.attempts {
-        report = identified(visitor, identity).await;
+        report = numbered(attempt, identified(visitor, identity).await).after(report);
         if report.healthy() {
             // One good answer can come from the one worker that is well (F71).
-            report = identified(visitor, identity).await;
+            report = numbered(attempt, identified(visitor, identity).await).after(report);
         }
-        (report.attempt, report.of) = (attempt, health.attempts);
         io.attempt(attempt, health.attempts, told(&report));
         if report.healthy() {
             break;
@@ -226,11 +259,14 @@ async fn settle(visitor: Visitor<'_>, identity: Identity<'_>, io: &Io) -> Health
 
 async fn identified(visitor: Visitor<'_>, identity: Identity<'_>) -> HealthReport {
     let commit = match identity {
-        Identity::Is(commit) => Some(commit),
-        Identity::Any | Identity::IsNot(_) => None,
+        Identity::Is(commit, _) => Some(commit),
+        Identity::Any | Identity::IsNot(..) => None,
     };
     let mut report = round(visitor.site, visitor.health, visitor.clock, commit).await;
-    if let Identity::IsNot(failed) = identity {
+    if let Identity::Is(_, Some(expected)) | Identity::IsNot(_, expected) = identity {
+        report.identity = identity::ask(expected.ports, expected.mark, expected.release).await;
+    }
+    if let Identity::IsNot(Some(failed), _) = identity {
         for endpoint in &mut report.endpoints {
             let answered = endpoint.answered_as.as_deref().filter(|answered| verdict::names(answered, failed));
             let still = answered.map(|answered| {
@@ -250,7 +286,12 @@ async fn ask(
     commit: Option<&CommitSha>,
 ) -> Endpoint {
     let began = clock.elapsed();
-    let get = Get { path: path.to_owned(), bearer: health.token.clone(), timeout: ANSWER_TIMEOUT };
+    let get = Get {
+        path: path.to_owned(),
+        bearer: health.token.clone(),
+        timeout: ANSWER_TIMEOUT,
+        connection: Connection::Fresh,
+    };
     let path = path.to_owned();
     match site.get(get).await {
         Ok(reply) => Endpoint {
@@ -285,7 +326,7 @@ async fn negative_control(visitor: Visitor<'_>) -> Result<(), Failure> {
 
 fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
     let score = report.score();
-    let problems = report.endpoints.iter().filter_map(|endpoint| {
+    let problems = report.asked().filter_map(|endpoint| {
         let problem = endpoint.problem.as_ref()?;
         let who = endpoint.answered_as.as_ref().map(|who| format!(" [answered as {who}]")).unwrap_or_default();
         Some(format!("{}: {problem}{who}", endpoint.path))
@@ -321,13 +362,12 @@ fn refused_token(report: &HealthReport) -> bool {
 fn told(report: &HealthReport) -> String {
     let score = report.score();
     let mut text = format!("{}/{}", score.passed, score.total);
-    for endpoint in &report.endpoints {
+    for endpoint in report.asked() {
         if let Some(problem) = &endpoint.problem {
             text.push_str(&format!("; {}: {problem}", endpoint.path));
         }
     }
-    if let Some(name) =
-        report.endpoints.iter().find_map(|endpoint| endpoint.answered_as.as_deref()).filter(|_| report.healthy())
+    if let Some(name) = report.asked().find_map(|endpoint| endpoint.answered_as.as_deref()).filter(|_| report.healthy())
     {
         text.push_str(&format!(", answered as {name}"));
     }
@@ -335,9 +375,8 @@ fn told(report: &HealthReport) -> String {
 }
 
 /// Whether what `current` pointed to is a release of this commit.
-fn same_commit(link: &str, commit: &CommitSha) -> bool {
-    let folder = link.trim_end_matches('/').rsplit('/').next().unwrap_or(link);
-    folder.parse::<ReleaseName>().is_ok_and(|release| release.short_sha() == commit.short())
+pub(super) fn same_commit(link: &str, commit: &CommitSha) -> bool {
+    identity::folder(link).parse::<ReleaseName>().is_ok_and(|release| release.short_sha() == commit.short())
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -3,6 +3,7 @@
 mod build;
 mod cancel;
 mod deploy;
+mod evidence;
 mod examples;
 mod failures;
 mod github;
@@ -13,6 +14,7 @@ mod outline;
 mod plan;
 mod probe;
 mod production;
+mod receipt;
 mod refusals;
 mod reports;
 mod rollback;

@@ -41,6 +41,8 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do   13 change  migrate (not undone: the old code runs on the new schema)
     do   14 change  build-caches (goes with the new folder)
     do      check   seal-release
+    do      hold    name-release (remove the one-time file)
+    do      hold    sample-site (stop watching)
     do   15 change  switch (point back, reload, ask the old release for its health)
     do   16 change  rebuild-caches (goes with the new folder)
     do   17 change  reload (reloaded again after pointing back)
@@ -48,6 +50,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do   18 check   grace
     do   19 check   health
     do   20 check   assets
+    do      check   zero-downtime
     do      commit  live
     do      change  prune (not undone: what is pruned is gone)
     ");
@@ -68,6 +71,7 @@ fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
     do   12 check   verify-tree
     do   12 check   boot-release
     do   14 change  build-caches (not undone: they are its own, made from today's .env)
+    do      hold    name-release (remove the one-time file)
     do   15 change  switch (point back, reload, ask what was live for its health)
     do   17 change  reload (reloaded again after pointing back)
     do   17 change  restart-workers (told again after pointing back)
@@ -82,7 +86,9 @@ fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
         steps.skip_while(|step| step != "verify-tree").collect()
     };
     let mut release = steps(deploy::table().outline());
-    release.retain(|step| !["migrate", "seal-release", "rebuild-caches", "prune"].contains(&step.as_str()));
+    release.retain(|step| {
+        !["migrate", "seal-release", "sample-site", "rebuild-caches", "zero-downtime", "prune"].contains(&step.as_str())
+    });
     assert_eq!(steps(rollback::table(None).outline()), release);
 }
 

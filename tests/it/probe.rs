@@ -18,7 +18,7 @@ use gated_deploy::{
     engine::Verdict,
     engine::event::Body,
     ports::{
-        http::{Get, HttpSite, Reply, Site},
+        http::{Connection, Get, HttpSite, Reply, Site},
         shell::{Answer, Greeting, Script, Shell, ShellError},
     },
     steps::{
@@ -462,7 +462,12 @@ fn read_head(connection: &mut TcpStream) -> Vec<u8> {
 }
 
 fn get(path: &str) -> Get {
-    Get { path: path.to_owned(), bearer: Some(Secret::new("the-health-token")), timeout: Duration::from_secs(5) }
+    Get {
+        path: path.to_owned(),
+        bearer: Some(Secret::new("the-health-token")),
+        timeout: Duration::from_secs(5),
+        connection: Connection::Fresh,
+    }
 }
 
 fn url(text: &str) -> url::Url {

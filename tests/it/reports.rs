@@ -304,6 +304,19 @@ fn stuck() -> Vec<Event> {
 }
 
 #[test]
+fn the_report_for_programs_is_what_its_schema_says_however_a_run_ends() {
+    let cause = Failure::input("reading the input `url`", "it is empty");
+    let refused = Outcome::Refused { at: StepId::new("inputs"), cause, stays: Vec::new() };
+    let unread = Tape::with("deploy-staging", Vec::new()).ends(refused);
+    for events in [live(), planned(), rolled_back(), stuck(), unread] {
+        let document: Value = serde_json::from_str(&tell(&events).report_json).expect("JSON");
+        crate::evidence::valid(&document);
+        assert_eq!(document["version"], 2);
+        assert_eq!(document["run_url"], "https://github.com/acme/shop/actions/runs/4711");
+    }
+}
+
+#[test]
 fn a_live_release_is_told() {
     let told = tell(&live());
 

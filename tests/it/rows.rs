@@ -329,6 +329,8 @@ fn inputs() -> typed::Target {
             interval: Duration::from_secs(5),
             grace: Duration::from_secs(15),
             repair: false,
+            max_downtime: Duration::from_secs(5),
+            sample_rate: 20,
         },
         server: typed::ServerPolicy {
             php: "php".to_owned(),

@@ -4,24 +4,26 @@ use std::{net::SocketAddr, rc::Rc, time::Instant};
 
 use async_trait::async_trait;
 use reqwest::{
-    Client,
+    Client, RequestBuilder,
     header::{ACCEPT, ACCEPT_ENCODING, HOST},
 };
 use tokio::sync::OnceCell;
 use url::{Host, Url};
 
-use super::{Get, Reply, Site, client};
+use super::{Connection, Get, Reply, Site, client};
 use crate::ports::shell::Shell;
 
 /// Bytes of a body that are kept.
 const KEPT: usize = 4 << 20;
 
-/// Asks the site over HTTP/1.1, with a fresh connection for every request: a kept one would speak to the worker that the
-/// reload has replaced.
+/// Asks the site over HTTP/1.1, with a fresh connection for every request that does not ask for the kept one: that would
+/// speak to the worker that the reload has replaced.
 pub struct HttpSite {
     url: Url,
     way: Way,
     door: OnceCell<Door>,
+    /// Made at its first use: reading the trusted roots takes its time, and only the sampler keeps a connection.
+    keeper: OnceCell<Client>,
 }
 
 /// How to reach it.
@@ -55,7 +57,7 @@ impl HttpSite {
     }
 
     fn new(url: Url, way: Way) -> Self {
-        Self { url, way, door: OnceCell::new() }
+        Self { url, way, door: OnceCell::new(), keeper: OnceCell::new() }
     }
 
     async fn open(&self) -> Result<Door, String> {
@@ -67,16 +69,35 @@ impl HttpSite {
                 Some(opened.map_err(|error| format!("opening a tunnel to {host}:{port} on the server: {error}"))?)
             }
         };
-        let client = client::build(|builder| {
-            let builder = builder.http1_only().pool_max_idle_per_host(0).user_agent("gated-deploy");
+        Ok(Door { client: self.client(address, 0)?, address })
+    }
+
+    /// A client that leaves at most so many connections open.
+    fn client(&self, address: Option<SocketAddr>, kept: usize) -> Result<Client, String> {
+        client::build(|builder| {
+            let builder = builder.http1_only().pool_max_idle_per_host(kept).user_agent("gated-deploy");
             match (address, self.url.host()) {
                 // The port comes from the request's URL; `resolve` ignores the one given here.
                 (Some(address), Some(Host::Domain(name))) => builder.no_proxy().resolve(name, address),
                 (Some(_), _) => builder.no_proxy(),
                 (None, _) => builder,
             }
-        })?;
-        Ok(Door { client, address })
+        })
+    }
+
+    fn request(&self, client: &Client, get: &Get, address: Option<SocketAddr>) -> Result<RequestBuilder, String> {
+        let request = client
+            .get(self.target(&get.path, address)?)
+            .header(HOST, self.host_header())
+            // An app that is asked for JSON renders no error page, and so compiles no view: asking changes nothing on the server.
+            .header(ACCEPT, "application/json, */*;q=0.5")
+            // A body that is not compressed has the length that the bundle says.
+            .header(ACCEPT_ENCODING, "identity")
+            .timeout(get.timeout);
+        Ok(match &get.bearer {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        })
     }
 
     /// The URL to ask for. With an address its port is the address's, and its host stays the name, which TLS needs
@@ -107,20 +128,21 @@ impl HttpSite {
 impl Site for HttpSite {
     async fn get(&self, get: Get) -> Result<Reply, String> {
         let door = self.door.get_or_try_init(|| self.open()).await?;
-        let mut request = door
-            .client
-            .get(self.target(&get.path, door.address)?)
-            .header(HOST, self.host_header())
-            // An app that is asked for JSON renders no error page, and so compiles no view: asking changes nothing on the server.
-            .header(ACCEPT, "application/json, */*;q=0.5")
-            // A body that is not compressed has the length that the bundle says.
-            .header(ACCEPT_ENCODING, "identity")
-            .timeout(get.timeout);
-        if let Some(token) = &get.bearer {
-            request = request.bearer_auth(token.expose());
-        }
         let began = Instant::now();
-        let mut response = request.send().await.map_err(|error| client::sentence(&error))?;
+        let sent = match get.connection {
+            Connection::Fresh => self.request(&door.client, &get, door.address)?.send().await,
+            Connection::Kept => {
+                let keeper = self.keeper.get_or_try_init(async || self.client(door.address, 1)).await?;
+                match self.request(keeper, &get, door.address)?.send().await {
+                    // Neither "no connection" nor "no answer in time": the one that was kept had been closed.
+                    Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => {
+                        self.request(&door.client, &get, door.address)?.send().await
+                    }
+                    sent => sent,
+                }
+            }
+        };
+        let mut response = sent.map_err(|error| client::sentence(&error))?;
         let mut body = Vec::new();
         let mut length = 0;
         while let Some(chunk) =

@@ -16,7 +16,7 @@ use crate::{
         fact::{Score, key},
     },
     engine::{Done, Io, StepResult},
-    ports::http::{Get, Reply, Site},
+    ports::http::{Connection, Get, Reply, Site},
     steps::context::Deploy,
 };
 
@@ -149,7 +149,8 @@ async fn check(site: &dyn Site, file: &str, bundled: Option<&Manifest>) -> Resul
 }
 
 async fn get(site: &dyn Site, file: &str) -> Result<Reply, Problem> {
-    let get = Get { path: format!("{SERVED}/{file}"), bearer: None, timeout: ANSWER_TIMEOUT };
+    let get =
+        Get { path: format!("{SERVED}/{file}"), bearer: None, timeout: ANSWER_TIMEOUT, connection: Connection::Fresh };
     let reply = site.get(get).await.map_err(|text| Problem { text, passing: true })?;
     match reply.status {
         200 => Ok(reply),

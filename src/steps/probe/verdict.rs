@@ -49,7 +49,7 @@ pub fn answered_as(reply: &Reply) -> Option<String> {
 }
 
 /// Whether what an answer called itself is this commit.
-pub(super) fn names(answered: &str, commit: &CommitSha) -> bool {
+pub(in crate::steps) fn names(answered: &str, commit: &CommitSha) -> bool {
     match answered.parse::<ReleaseName>() {
         Ok(release) => release.short_sha() == commit.short(),
         Err(_) => commit.as_str().starts_with(&answered.to_ascii_lowercase()),

@@ -1,0 +1,282 @@
+//! What follows from what was told: criteria, the way back, the bundle's way, and what to do next. Computed once (F89), so that the
+//! report for people and the one for programs say the same.
+
+use serde::Serialize;
+
+use super::{
+    story::{Story, Subject},
+    words,
+};
+use crate::{
+    domain::{
+        Outcome, Sha256Digest,
+        fact::{ArtifactFact, BackupFact, BundleFact, HealthReport, Identity, Receipt, Score, Switch, key},
+        gate::GateReport,
+    },
+    engine::event::Verdict,
+};
+
+/// What a run must have shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Criterion {
+    pub text: &'static str,
+    pub result: Met,
+    /// Why it was not met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Not reached is not the same as not met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Met {
+    Met,
+    NotMet,
+    NotReached,
+}
+
+impl Criterion {
+    fn of(text: &'static str, met: Option<Result<(), String>>) -> Self {
+        let (result, why) = match met {
+            Some(Ok(())) => (Met::Met, None),
+            Some(Err(why)) => (Met::NotMet, Some(why)),
+            None => (Met::NotReached, None),
+        };
+        Self { text, result, why }
+    }
+}
+
+/// Every criterion of this kind of run.
+pub fn criteria(story: &Story) -> Vec<Criterion> {
+    let score = |passed: usize, total: usize| {
+        if total > 0 && passed == total { Ok(()) } else { Err(format!("{passed}/{total}")) }
+    };
+    let gates = story.fact::<GateReport>(key::GATES).map(|report| score(report.passed(), report.total()));
+    let bundle = story.fact::<BundleFact>(key::BUNDLE).map(|bundle| match bundle.verified_at.as_slice() {
+        [] => Err("it was compared with nothing".to_owned()),
+        _ => Ok(()),
+    });
+    let backup = story.fact::<BackupFact>(key::BACKUP).map(|backup| match backup.files.as_slice() {
+        [] => Err(backup.skipped.join("; ")),
+        _ => Ok(()),
+    });
+    let healthy = |key: &str| {
+        let report = story.fact::<HealthReport>(key)?;
+        let Score { passed, total } = report.score();
+        Some(match report.identity.as_ref().and_then(|file| file.problem.clone()) {
+            Some(problem) => Err(problem),
+            None => score(passed, total),
+        })
+    };
+    let identity = story.fact::<Identity>(key::IDENTITY).map(|identity| match identity.proven {
+        true => Ok(()),
+        false => Err(identity.note.unwrap_or_else(|| "no answer names a release that tells old from new".to_owned())),
+    });
+    let receipt = story.fact::<Receipt>(key::RECEIPT).map(|receipt| {
+        let Receipt { downtime_ms, budget_ms, .. } = receipt;
+        let over = || format!("{downtime_ms} ms, allowed are {budget_ms} ms");
+        if downtime_ms <= budget_ms { Ok(()) } else { Err(over()) }
+    });
+    let unchanged = story.row("unchanged-tree").and_then(|row| (row.verdict()? == Verdict::Passed).then_some(Ok(())));
+    let assets = story.fact::<Score>(key::ASSETS).map(|assets| score(assets.passed, assets.total));
+    // A step that failed before it could tell a fact was reached all the same.
+    let of = |text: &'static str, met: Option<Result<(), String>>, steps: &[&str]| {
+        let failed = |step: &&str| story.row(step).is_some_and(|row| row.verdict() == Some(Verdict::Failed));
+        Criterion::of(text, met.or_else(|| steps.iter().any(failed).then(|| Err("its step failed".to_owned()))))
+    };
+    let bundle =
+        of("The bundle's digest was seen to be the same in another place", bundle, &["fetch-bundle", "verify-bundle"]);
+    let gates = of("Every gate passed", gates, &["verify-tree", "pre-bundle-gates"]);
+    let assets = of("Every asset of the front end answered", assets, &["assets"]);
+    let mut criteria = match story.subject() {
+        Subject::Bundle => vec![bundle, gates],
+        Subject::Release => vec![
+            bundle,
+            gates,
+            of("A backup was made and verified", backup, &["backup"]),
+            of("The new release answered healthy on every endpoint", healthy(key::HEALTH), &["health"]),
+            of("The release that answered was seen to be the new one", identity, &["health"]),
+            assets,
+            of("Visitors met no more downtime than allowed", receipt, &["zero-downtime"]),
+        ],
+        Subject::Rollback => vec![
+            // Under the lock, and not only when it was chosen.
+            of("The release is still what was confirmed", unchanged, &["unchanged-tree"]),
+            gates,
+            of(
+                "The release that was gone back to answered healthy on every endpoint",
+                healthy(key::HEALTH),
+                &["health"],
+            ),
+            of("The release that answered was seen to be that one", identity, &["health"]),
+            assets,
+        ],
+        Subject::Site => {
+            vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &["health"]), assets]
+        }
+    };
+    if matches!(story.outcome, Some(Outcome::RolledBack { .. } | Outcome::Stuck { .. })) {
+        let back = healthy(key::HEALTH_AFTER_ROLLBACK);
+        let text = match story.subject() {
+            Subject::Rollback => "What was live before answered healthy again",
+            _ => "The old release answered healthy again",
+        };
+        criteria.push(of(text, back, &[]));
+    }
+    let failed = story.rows.iter().filter(|row| row.verdict() == Some(Verdict::Failed)).count();
+    let steps = if failed == 0 { Ok(()) } else { Err(words::count(failed, "step")) };
+    criteria.push(Criterion::of("No step failed", (!story.rows.is_empty()).then_some(steps)));
+    criteria
+}
+
+/// Whether the run went back, and what is live now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rollback {
+    pub status: RollbackStatus,
+    pub text: String,
+    /// What the run turned back at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    /// What is live again; `None` if nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// How long going back took, its health check included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
+    /// From turning back until only the old release answered, as the sampler saw it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_again_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RollbackStatus {
+    /// Nothing was switched, or what was switched to is confirmed.
+    NotNeeded,
+    Done,
+    Failed,
+    /// The run is not over, or died.
+    Unknown,
+}
+
+pub fn rollback(story: &Story) -> Rollback {
+    let plain = |status, text: &str| Rollback {
+        status,
+        text: text.to_owned(),
+        because: None,
+        to: None,
+        took_ms: None,
+        old_again_ms: None,
+    };
+    let undo = || story.row("switch").and_then(|row| row.undo.as_ref()?.done.as_ref());
+    let because = |outcome: &Outcome| outcome.cause().map(ToString::to_string);
+    match &story.outcome {
+        None => plain(RollbackStatus::Unknown, "The run did not come to its end."),
+        Some(Outcome::Live { .. }) => plain(RollbackStatus::NotNeeded, "Not needed: the new release is confirmed."),
+        Some(Outcome::Planned | Outcome::Passed | Outcome::Refused { .. }) => {
+            plain(RollbackStatus::NotNeeded, "Not needed: the link was not switched, or was never left switched.")
+        }
+        Some(outcome @ Outcome::RolledBack { .. }) => Rollback {
+            because: because(outcome),
+            to: story.text_fact(key::PREVIOUS_RELEASE).map(str::to_owned),
+            took_ms: undo().map(|done| done.took_ms),
+            old_again_ms: story.fact::<Receipt>(key::RECEIPT).and_then(|receipt| receipt.old_again_ms),
+            ..plain(RollbackStatus::Done, &format!("{}.", words::headline(story)))
+        },
+        Some(outcome @ Outcome::Stuck { .. }) => Rollback {
+            because: because(outcome),
+            took_ms: undo().map(|done| done.took_ms),
+            ..plain(RollbackStatus::Failed, &format!("{}.", words::headline(story)))
+        },
+    }
+}
+
+/// A place where the bundle, or the archive around it, was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hop {
+    pub place: &'static str,
+    pub what: &'static str,
+    pub sha256: Sha256Digest,
+    /// Whether the bytes were measured there and found to be the same.
+    pub same: bool,
+}
+
+/// The bundle's way: from the artifact over the runner to the server.
+pub fn hops(story: &Story) -> Vec<Hop> {
+    let bundle: Option<BundleFact> = story.fact(key::BUNDLE);
+    let seen = |place: &str| bundle.as_ref().is_some_and(|bundle| bundle.verified_at.iter().any(|seen| seen == place));
+    let artifact = story.fact::<ArtifactFact>(key::ARTIFACT).and_then(|artifact| artifact.digest);
+    let mut hops: Vec<Hop> = artifact
+        .map(|sha256| Hop {
+            place: "artifact",
+            what: "zip, as GitHub keeps it",
+            sha256,
+            same: seen("GitHub's artifact digest"),
+        })
+        .into_iter()
+        .collect();
+    if let Some(bundle) = &bundle {
+        let hop = |place, what, same| Hop { place, what, sha256: bundle.sha256.clone(), same };
+        if story.subject() == Subject::Release {
+            hops.push(hop("artifact", ".sha256 beside the bundle", seen("the .sha256 beside it")));
+        }
+        hops.push(hop("runner", "bundle", true));
+        if story.subject() == Subject::Release {
+            hops.push(hop("server", "bundle, read again from its disk", seen("the server")));
+        }
+    }
+    hops
+}
+
+/// What `current` led to before and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Link {
+    pub before: Option<String>,
+    /// `None` if nothing is live, or if nobody knows.
+    pub after: Option<String>,
+    pub switched: bool,
+    pub known: bool,
+    /// How long the rename took on the server, in microseconds.
+    pub took_us: Option<u64>,
+}
+
+pub fn link(story: &Story) -> Link {
+    let before = story.text_fact(key::PREVIOUS_RELEASE).map(str::to_owned);
+    let switch: Option<Switch> = story.fact(key::SWITCH);
+    let (after, known) = match (&story.outcome, &switch) {
+        (Some(Outcome::Stuck { .. }), _) => (None, false),
+        (Some(Outcome::RolledBack { .. }), _) | (_, None) => (before.clone(), true),
+        (_, Some(switch)) => (Some(switch.to.to_string()), true),
+    };
+    Link { before, after, switched: switch.is_some(), known, took_us: switch.and_then(|switch| switch.took_us) }
+}
+
+/// What to do now, the most urgent first.
+pub fn next_steps(story: &Story) -> Vec<String> {
+    let hint = story.outcome.as_ref().and_then(Outcome::cause).and_then(|cause| cause.hint.clone());
+    let back = story.subject() == Subject::Rollback;
+    let ours = match &story.outcome {
+        None => "See where the run stopped, and run it again.",
+        Some(Outcome::Planned) => "Read the plan; approve it with the phrase in the job summary, or do nothing.",
+        Some(Outcome::Passed) => match story.subject() {
+            Subject::Bundle => "Release it.",
+            Subject::Release | Subject::Rollback | Subject::Site => "None: everything is in order.",
+        },
+        Some(Outcome::Live { .. }) if back => {
+            "Find out what was wrong with the release that was left, and release its repair; it is no target of a rollback any more."
+        }
+        Some(Outcome::Live { .. }) if story.all_warnings().is_empty() => "None: the release is confirmed.",
+        Some(Outcome::Live { .. }) => "Look at the warnings above; the release is confirmed.",
+        Some(Outcome::Refused { .. }) => "Remove the cause, then run again.",
+        Some(Outcome::RolledBack { .. }) if back => {
+            "Find out why the earlier release did not do; if it was not well, the next rollback passes it over."
+        }
+        Some(Outcome::RolledBack { .. }) => {
+            "Find out why the release failed before it is tried again; mind what stays."
+        }
+        Some(Outcome::Stuck { .. }) => {
+            "Type the commands above on the server now, in that order, then look at the site."
+        }
+    };
+    hint.into_iter().chain([ours.to_owned()]).collect()
+}

@@ -1,0 +1,207 @@
+//! Which release answers (F74, F85): by a one-time file where the app's own answers do not say, and besides them where they do.
+//!
+//! The file lies under one name in the new release and in the live one, and is asked for while the old one is live. So PHP-FPM has
+//! it where it has all of its code, in OPcache under the path that the web server passes; if that is not read anew after the
+//! switch, the file answers as the old release, as every page does. A file that only the new release had would prove nothing: OPcache
+//! would have to read it in any case.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{
+    context::{Deploy, Ports},
+    probe, remote,
+};
+use crate::{
+    domain::{
+        Failure, Sha256Digest,
+        fact::{self, Endpoint, HealthReport},
+    },
+    engine::{
+        Done,
+        step::{Ending, Io, StepResult},
+    },
+    ports::{
+        http::{Connection, Get, Reply},
+        shell::Script,
+    },
+};
+
+/// How long one answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the one-time file is good for on this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// As the site is asked for it, with a slash.
+    pub path: String,
+    pub trust: Trust,
+    /// Whether an answer of the app named a release before the switch.
+    pub app_names_itself: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// PHP ran the live release's file: it must run the new one's after the switch.
+    Works,
+    /// It could not be tried while the old release was live, as the text says. What it says counts, its silence does not.
+    Untried(String),
+    /// The web server does not run it, as the text says.
+    Refused(String),
+}
+
+impl Mark {
+    /// Whether it is needed to tell old from new while both may answer.
+    pub fn needed_to_tell(&self) -> bool {
+        self.trust == Trust::Works && !self.app_names_itself
+    }
+}
+
+/// Writes the file, and asks for it while the old release is live.
+pub async fn mark(cx: &Deploy, io: &Io) -> StepResult {
+    let live = live(cx);
+    let path = format!("/{}", name(cx));
+    let doing = format!("putting {path} into the release");
+    let (tree, live_name) = live.clone().unwrap_or_default();
+    let script = Script::new("mark", include_str!("sh/mark.sh"))
+        .var("NAME", name(cx))
+        .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
+        .var("TEXT", program(cx.facts.turn.to.as_str()))
+        .var("LIVE", tree)
+        .var("LIVE_TEXT", program(&live_name));
+    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    let trust = match (answer.get("live"), &cx.facts.turn.from) {
+        (Some("marked"), _) => try_it(&cx.ports, &path, &live_name).await,
+        (_, None) => Trust::Untried("nothing is live yet".to_owned()),
+        (None | Some("none"), Some(from)) => Trust::Untried(format!("{from} is no folder of ours")),
+        (Some(why), Some(_)) => Trust::Untried(why.to_owned()),
+    };
+    let answers = probe::round(&*cx.ports.site, &cx.inputs.health, &*cx.ports.clock, None).await;
+    let app_names_itself = answers.endpoints.iter().any(|endpoint| endpoint.answered_as.is_some());
+    let text = match &trust {
+        Trust::Works => format!("{path} answers as {live_name}"),
+        Trust::Untried(why) => format!("{path} could not be tried: {why}"),
+        Trust::Refused(why) => format!("the web server does not run {path}: {why}"),
+    };
+    cx.made.borrow_mut().identity = Some(Mark { path, trust, app_names_itself });
+    Ok(Done::passed(text))
+}
+
+/// Removes the file, however the run ends. What was taken back is gone with its folder already.
+pub async fn unmark(cx: &Deploy, io: &Io, _ending: &Ending) -> Result<String, Failure> {
+    let name = name(cx);
+    let script = Script::new("unmark", include_str!("sh/unmark.sh"))
+        .var("NAME", &name)
+        .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
+        .var("LIVE", live(cx).unwrap_or_default().0);
+    remote::run(&*cx.ports.shell, io, script, &format!("removing public/{name}")).await.map_err(|failure| {
+        failure.hint(format!("it only names its release; remove it from public/ of the releases: {name}"))
+    })?;
+    Ok(format!("public/{name} is removed"))
+}
+
+/// What the plan prints.
+pub fn preview(cx: &Deploy) -> Vec<String> {
+    let file = |tree: &str| format!("write {tree}/public/{}, until the run ends", name(cx));
+    let new = cx.inputs.layout.release(&cx.facts.turn.to);
+    std::iter::once(file(new.as_str())).chain(live(cx).map(|(tree, _)| file(&tree))).collect()
+}
+
+/// Asks which release answers, where that can be asked. `expected` is the folder's name of the release that should.
+pub async fn ask(ports: &Ports, mark: Option<&Mark>, expected: &str) -> Option<Endpoint> {
+    let mark = mark.filter(|mark| !matches!(mark.trust, Trust::Refused(_)))?;
+    let (reply, took_ms) = get(ports, &mark.path).await;
+    let named = reply.as_ref().ok().and_then(named);
+    let status = reply.as_ref().ok().map(|reply| reply.status);
+    let problem = match (&reply, &named) {
+        (_, Some(named)) if named == expected => None,
+        (_, Some(named)) => {
+            Some(format!("answers as {named}, expected {expected}: stale code (OPcache not reloaded?)"))
+        }
+        // It answered before the switch, and both releases have it.
+        (Err(problem), None) if mark.trust == Trust::Works => Some(problem.clone()),
+        (Ok(reply), None) if mark.trust == Trust::Works => {
+            Some(format!("{} and no release's name, expected {expected}", reply.status))
+        }
+        _ => None,
+    };
+    Some(Endpoint { path: mark.path.clone(), status, problem, answered_as: named, took_ms })
+}
+
+/// What a healthy report proves of the release that answered.
+pub fn proof(cx: &Deploy, report: &HealthReport) -> fact::Identity {
+    let mark = cx.made.borrow().identity.clone();
+    let turn = &cx.facts.turn;
+    let same_commit = turn.from.as_deref().is_some_and(|from| probe::same_commit(from, &cx.facts.commit));
+    let by_answers = !same_commit && report.endpoints.iter().any(|endpoint| endpoint.answered_as.is_some());
+    let by_file = report.identity.as_ref().is_some_and(|file| file.answered_as.as_deref() == Some(turn.to.as_str()));
+    let mut by = Vec::new();
+    if by_answers {
+        by.push("health answers".to_owned());
+    }
+    if by_file {
+        by.push("one-time file".to_owned());
+    }
+    let note = match mark.map(|mark| mark.trust) {
+        Some(Trust::Refused(why)) => Some(format!("the web server does not run a one-time file under public/: {why}")),
+        Some(Trust::Untried(why)) if !by_file => Some(format!("the one-time file could not be tried: {why}")),
+        _ => None,
+    };
+    fact::Identity { release: turn.to.clone(), proven: !by.is_empty(), by, in_a_row: 2, note }
+}
+
+/// The release that an answer of the one-time file names.
+pub fn named(reply: &Reply) -> Option<String> {
+    let object: Value = serde_json::from_slice(&reply.body).ok().filter(|_| reply.status == 200)?;
+    Some(object.get("gated-deploy")?.as_str()?.to_owned())
+}
+
+/// The name of the folder that a link leads to.
+pub fn folder(link: &str) -> &str {
+    link.trim_end_matches('/').rsplit('/').next().unwrap_or(link)
+}
+
+/// Tries the file of the live release, twice: one worker may be the only one that runs it.
+async fn try_it(ports: &Ports, path: &str, live_name: &str) -> Trust {
+    for _ in 0..2 {
+        let refused = match get(ports, path).await.0 {
+            Ok(reply) => match named(&reply) {
+                Some(named) if named == live_name => continue,
+                Some(named) => format!("it answers as {named} while {live_name} is live"),
+                None if reply.body.starts_with(b"<?php") => "it is sent as text".to_owned(),
+                None => format!("it answers {}", reply.status),
+            },
+            Err(problem) => problem,
+        };
+        return Trust::Refused(refused);
+    }
+    Trust::Works
+}
+
+async fn get(ports: &Ports, path: &str) -> (Result<Reply, String>, u64) {
+    let began = ports.clock.elapsed();
+    let get = Get { path: path.to_owned(), bearer: None, timeout: ANSWER_TIMEOUT, connection: Connection::Fresh };
+    let reply = ports.site.get(get).await;
+    (reply, u64::try_from(ports.clock.elapsed().saturating_sub(began).as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Nobody can guess it before the run, and an undo can work it out again.
+fn name(cx: &Deploy) -> String {
+    let digest = Sha256Digest::of(format!("{} {} {}", cx.facts.turn.to, cx.facts.plan_digest, cx.facts.decided_at));
+    format!("gated-deploy-{}.php", &digest.as_str()[..32])
+}
+
+/// The live release's tree and name. A name with other letters than names of folders usually have is not put into a program.
+fn live(cx: &Deploy) -> Option<(String, String)> {
+    let name = folder(cx.facts.turn.from.as_deref()?);
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let tree = cx.facts.server.live_tree.clone().filter(|_| !name.is_empty() && name.chars().all(plain))?;
+    Some((tree, name.to_owned()))
+}
+
+fn program(release: &str) -> String {
+    format!(
+        "<?php header('Content-Type: application/json'); header('Cache-Control: no-store'); echo json_encode(['gated-deploy' => '{release}']);"
+    )
+}

@@ -1,0 +1,410 @@
+//! Asks the site at a low steady rate while the release changes hands, and gives a receipt of what visitors met.
+//!
+//! Health says whether the site is well at the end; the sampler says what happened on the way there. It asks what the baseline
+//! asked, in turn over a fresh connection and over a kept one, because the two meet different workers of a web server that reloads.
+//! It has no say before the switch, and never more than a few requests under way: a pool of PHP workers is small.
+
+mod tally;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt,
+    rc::Rc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, spawn_local},
+};
+
+use self::tally::{Seen, Side, Tally};
+use super::{context::Deploy, identity, probe};
+use crate::{
+    domain::{
+        CommitSha, Failure, ReleaseName, Secret,
+        fact::{Receipt, key},
+    },
+    engine::{
+        Done,
+        step::{Ending, Io, StepResult},
+    },
+    inputs::typed::Route,
+    ports::{
+        clock::Clock,
+        http::{Connection, Get, Reply, Site},
+    },
+};
+
+/// How long one answer may take; as in the health check.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Requests under way at the same time.
+const MOST_AT_ONCE: usize = 4;
+
+/// Answers that are waited for before the switch: the sampler must be seen to work before what it sees means something.
+const FIRST: u64 = 4;
+
+/// How long the last requests may take when the sampler is stopped.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// Through the SSH connection each new connection is a channel of its own: no more of them a second.
+const MOST_THROUGH_TUNNEL: u32 = 5;
+
+/// Time between two requests to a site that counts them: what we use up is missing in the health check.
+const GENTLE: Duration = Duration::from_secs(5);
+
+/// Answer headers by which a site says that it counts requests (Laravel's `throttle`, and the IETF's draft of the same).
+const LIMITS: [&str; 2] = ["x-ratelimit-limit", "ratelimit-limit"];
+
+/// Starts asking, right before the switch.
+pub async fn start(cx: &Deploy, _io: &Io) -> StepResult {
+    if cx.facts.turn.from.is_none() {
+        return Ok(Done::skipped("nothing is live, so there is nothing to keep up"));
+    }
+    let health = &cx.inputs.health;
+    let mut rate = health.sample_rate.max(1);
+    let sampler = Sampler::for_release(cx);
+    if matches!(cx.inputs.site.route, Route::Tunnel { .. }) && rate > MOST_THROUGH_TUNNEL {
+        sampler.inner.tally.borrow_mut().remark(format!(
+            "asked {MOST_THROUGH_TUNNEL} times a second instead of {rate}: through the SSH connection each request is a channel of its own"
+        ));
+        rate = MOST_THROUGH_TUNNEL;
+    }
+    let sampler = Rc::new(sampler.begin(rate));
+    sampler.counted(FIRST, ANSWER_TIMEOUT).await;
+    let first = sampler.receipt();
+    if first.requests == 0 || first.failures == first.requests {
+        sampler.stop().await;
+        let cause = first.first_failures.first().map_or("no answer in time", |failed| failed.cause.as_str());
+        return Ok(Done::warned(format!(
+            "{} fails before the switch already ({cause}), so its downtime is not measured",
+            first.paths.join(" and ")
+        )));
+    }
+    let text = format!("{} about {rate} times a second, fresh and kept connections in turn", first.paths.join(" and "));
+    cx.made.borrow_mut().sampler = Some(sampler);
+    Ok(Done::passed(text))
+}
+
+/// Reads the receipt before the release is confirmed: more downtime than the policy allows means going back.
+pub async fn check(cx: &Deploy, io: &Io) -> StepResult {
+    let Some(sampler) = cx.made.borrow().sampler.clone() else {
+        return Ok(Done::skipped("nothing was measured"));
+    };
+    sampler.counted(sampler.inner.asked.get(), ANSWER_TIMEOUT + LAST_WAIT).await;
+    let mut receipt = sampler.receipt();
+    if !over(&receipt) {
+        // Within its budget: the measurement ends here. Otherwise it goes on, so that the way back is measured too.
+        receipt = sampler.finish().await;
+    }
+    io.fact(key::RECEIPT, &receipt);
+    if over(&receipt) {
+        let details = receipt.first_failures.iter().map(ToString::to_string);
+        return Err(Failure::refused(
+            "comparing what visitors met with max-downtime",
+            format!("{}; max-downtime is {}", told(&receipt), seconds(receipt.budget_ms)),
+        )
+        .details(details)
+        .hint(
+            "look at the web server's and PHP-FPM's logs at these times; if it is the server's own limit of requests (limit_req), lower \
+             sample-rate in the policy",
+        ));
+    }
+    if receipt.failures > 0 {
+        io.warn(told(&receipt), Some(advice(cx)));
+        return Ok(Done::warned(told(&receipt)));
+    }
+    Ok(Done::passed(told(&receipt)))
+}
+
+/// However the run ends: stops asking. After a rollback the receipt is told here, with the way back in it.
+pub async fn end(cx: &Deploy, io: &Io, _ending: &Ending) -> Result<String, Failure> {
+    let sampler = cx.made.borrow_mut().sampler.take();
+    let Some(sampler) = sampler else { return Ok("nothing was measured".to_owned()) };
+    let told_already = sampler.finished.get();
+    let receipt = sampler.finish().await;
+    if !told_already {
+        io.fact(key::RECEIPT, &receipt);
+    }
+    Ok(format!("stopped: {}", told(&receipt)))
+}
+
+/// Before the link is renamed.
+pub fn switching(cx: &Deploy) {
+    if let Some(sampler) = &cx.made.borrow().sampler {
+        sampler.inner.tally.borrow_mut().switching(sampler.inner.clock.elapsed());
+    }
+}
+
+/// Before the link is renamed back.
+pub fn turning_back(cx: &Deploy) {
+    if let Some(sampler) = &cx.made.borrow().sampler {
+        sampler.inner.tally.borrow_mut().turning_back(sampler.inner.clock.elapsed());
+    }
+}
+
+fn over(receipt: &Receipt) -> bool {
+    receipt.downtime_ms > receipt.budget_ms
+}
+
+fn told(receipt: &Receipt) -> String {
+    let mut text = format!("{} of {} requests failed", receipt.failures, receipt.requests);
+    if receipt.failures > 0 {
+        text.push_str(&format!(", {} ms of downtime", receipt.downtime_ms));
+        if let Some(first) = receipt.first_failures.first() {
+            text.push_str(&format!("; first {first}"));
+        }
+    }
+    text.push_str(&format!("; slowest {} ms", receipt.slowest_ms));
+    if let Some(ms) = receipt.side_by_side_ms {
+        text.push_str(&format!("; old and new side by side for {ms} ms"));
+    }
+    if let Some(ms) = receipt.old_again_ms {
+        text.push_str(&format!("; the old release answered again {ms} ms after the run turned back"));
+    }
+    text
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+}
+
+fn advice(cx: &Deploy) -> String {
+    match cx.facts.server.services.process_control_timeout {
+        Some(0) => "PHP-FPM's process_control_timeout is 0, with which a reload cuts running requests: set it to 10s"
+            .to_owned(),
+        _ => "look at the web server's and PHP-FPM's logs at these times".to_owned(),
+    }
+}
+
+/// What is asked in turn.
+#[derive(Clone)]
+struct Question {
+    path: String,
+    bearer: Option<Secret>,
+    lenient: bool,
+}
+
+/// How to tell the two releases by what an answer calls itself.
+struct Sides {
+    old: Option<String>,
+    new: ReleaseName,
+    commit: CommitSha,
+    /// Both were made from one commit, whose name then says nothing.
+    same_commit: bool,
+}
+
+impl Sides {
+    fn of(&self, reply: &Reply) -> Option<Side> {
+        let named = identity::named(reply).or_else(|| probe::answered_as(reply))?;
+        if named == self.new.as_str() {
+            Some(Side::New)
+        } else if self.old.as_deref() == Some(named.as_str()) {
+            Some(Side::Old)
+        } else if self.same_commit {
+            None
+        } else if probe::names(&named, &self.commit) {
+            Some(Side::New)
+        } else {
+            Some(Side::Old)
+        }
+    }
+}
+
+/// What the task and its owner share.
+struct Inner {
+    site: Rc<dyn Site>,
+    clock: Rc<dyn Clock>,
+    questions: Vec<Question>,
+    sides: Sides,
+    budget: Duration,
+    began: Duration,
+    rate: Cell<u32>,
+    pace: Cell<Duration>,
+    tally: RefCell<Tally>,
+    /// Requests made so far.
+    asked: Cell<u64>,
+    /// Those under way, and when they were asked.
+    open: RefCell<BTreeMap<u64, (String, Connection, Duration)>>,
+    /// Receipt fixed when the sampler was stopped.
+    ended: Cell<Option<Duration>>,
+}
+
+/// Not begun yet.
+struct Quiet {
+    inner: Rc<Inner>,
+}
+
+/// A task of this thread that asks until it is stopped, or dropped.
+pub struct Sampler {
+    inner: Rc<Inner>,
+    stop: watch::Sender<bool>,
+    counted: watch::Receiver<u64>,
+    task: AbortHandle,
+    finished: Cell<bool>,
+}
+
+impl fmt::Debug for Sampler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sampler").field("asked", &self.inner.asked.get()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Sampler {
+    fn for_release(cx: &Deploy) -> Quiet {
+        let health = &cx.inputs.health;
+        let first = health.paths.first().cloned().unwrap_or_else(|| "/".to_owned());
+        let mut questions = vec![Question { path: first, bearer: health.token.clone(), lenient: false }];
+        // Where the app names nobody, the one-time file does.
+        let file =
+            cx.made.borrow().identity.as_ref().filter(|seen| seen.needed_to_tell()).map(|seen| seen.path.clone());
+        questions.extend(file.map(|path| Question { path, bearer: None, lenient: true }));
+        let turn = &cx.facts.turn;
+        let sides = Sides {
+            old: turn.from.as_deref().map(|from| identity::folder(from).to_owned()),
+            new: turn.to.clone(),
+            commit: cx.facts.commit.clone(),
+            same_commit: turn.from.as_deref().is_none_or(|from| probe::same_commit(from, &cx.facts.commit)),
+        };
+        let clock = cx.ports.clock.clone();
+        Quiet {
+            inner: Rc::new(Inner {
+                site: cx.ports.site.clone(),
+                began: clock.elapsed(),
+                clock,
+                questions,
+                sides,
+                budget: health.max_downtime,
+                rate: Cell::new(0),
+                pace: Cell::new(Duration::ZERO),
+                tally: RefCell::default(),
+                asked: Cell::new(0),
+                open: RefCell::default(),
+                ended: Cell::new(None),
+            }),
+        }
+    }
+
+    /// Waits until so many requests have been counted; not for longer than `patience`.
+    async fn counted(&self, wanted: u64, patience: Duration) {
+        let mut counted = self.counted.clone();
+        tokio::select! {
+            biased;
+            // An error means that the task has ended: then nothing more comes.
+            _ = counted.wait_for(|counted| *counted >= wanted) => {}
+            () = self.inner.clock.sleep(patience) => {}
+        }
+    }
+
+    /// Stops asking and gives the last requests a moment. What has no answer then has failed.
+    async fn stop(&self) {
+        self.stop.send_replace(true);
+        self.counted(self.inner.asked.get(), LAST_WAIT).await;
+        self.task.abort();
+        let now = self.inner.clock.elapsed();
+        for (number, (path, connection, asked)) in self.inner.open.take() {
+            let status = Err("no answer until the measurement ended".to_owned());
+            let seen = Seen { path, connection, asked, answered: now, status, side: None, lenient: false };
+            self.inner.tally.borrow_mut().take(number, seen);
+        }
+        if self.inner.ended.get().is_none() {
+            self.inner.ended.set(Some(now));
+        }
+    }
+
+    async fn finish(&self) -> Receipt {
+        if !self.finished.replace(true) {
+            self.stop().await;
+        }
+        self.receipt()
+    }
+
+    fn receipt(&self) -> Receipt {
+        let inner = &self.inner;
+        let now = inner.ended.get().unwrap_or_else(|| inner.clock.elapsed());
+        let paths = inner.questions.iter().map(|question| question.path.clone()).collect();
+        inner.tally.borrow().receipt(inner.began, now, paths, inner.rate.get(), inner.budget)
+    }
+}
+
+impl Quiet {
+    fn begin(self, rate: u32) -> Sampler {
+        let inner = self.inner;
+        inner.rate.set(rate);
+        inner.pace.set(Duration::from_secs(1) / rate);
+        let (stop, stopped) = watch::channel(false);
+        let (count, counted) = watch::channel(0);
+        let task = spawn_local(ask_on(inner.clone(), stopped, count)).abort_handle();
+        Sampler { inner, stop, counted, task, finished: Cell::new(false) }
+    }
+}
+
+/// Asks at the given pace until it is told to stop, then waits for the last answers.
+async fn ask_on(inner: Rc<Inner>, mut stop: watch::Receiver<bool>, count: watch::Sender<u64>) {
+    let mut running = FuturesUnordered::new();
+    let mut due = inner.clock.elapsed();
+    'asking: loop {
+        if running.len() < MOST_AT_ONCE {
+            running.push(ask(inner.clone()));
+        }
+        // A moment in which nothing could be asked is not made up for: that would be a burst.
+        due = (due + inner.pace.get()).max(inner.clock.elapsed());
+        let mut tick = std::pin::pin!(inner.clock.sleep(due.saturating_sub(inner.clock.elapsed())));
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break 'asking,
+                Some(counted) = running.next() => { count.send_replace(counted); }
+                () = &mut tick => break,
+            }
+        }
+    }
+    while let Some(counted) = running.next().await {
+        count.send_replace(counted);
+    }
+}
+
+/// Makes the next request; gives how many have been counted when it has ended.
+async fn ask(inner: Rc<Inner>) -> u64 {
+    let number = inner.asked.get();
+    inner.asked.set(number + 1);
+    let kept_is_busy = inner.open.borrow().values().any(|(_, connection, _)| *connection == Connection::Kept);
+    let connection = if number % 2 == 1 && !kept_is_busy { Connection::Kept } else { Connection::Fresh };
+    let turn = usize::try_from(number / 2).unwrap_or(0) % inner.questions.len();
+    let Question { path, bearer, lenient } = inner.questions[turn].clone();
+    let asked = inner.clock.elapsed();
+    inner.open.borrow_mut().insert(number, (path.clone(), connection, asked));
+    let get = Get { path: path.clone(), bearer, timeout: ANSWER_TIMEOUT, connection };
+    let reply = inner.site.get(get).await;
+    let answered = inner.clock.elapsed();
+    inner.open.borrow_mut().remove(&number);
+    if let Ok(reply) = &reply {
+        mind_limits(&inner, reply);
+    }
+    let side = reply.as_ref().ok().and_then(|reply| inner.sides.of(reply));
+    let status = reply.map(|reply| reply.status);
+    let seen = Seen { path, connection, asked, answered, status, side, lenient };
+    inner.tally.borrow_mut().take(number, seen)
+}
+
+/// A site that counts requests is asked seldom from its first answer on.
+fn mind_limits(inner: &Inner, reply: &Reply) {
+    let limit = LIMITS.iter().find_map(|name| Some(format!("{name}: {}", reply.header(name)?)));
+    let limit = limit.or_else(|| (reply.status == 429).then(|| "it answered 429".to_owned()));
+    if let Some(limit) = limit.filter(|_| inner.pace.get() < GENTLE) {
+        inner.pace.set(GENTLE);
+        inner.tally.borrow_mut().remark(format!(
+            "the site limits how often it may be asked ({limit}), so it was asked once in {} s: an outage between two questions is not seen",
+            GENTLE.as_secs()
+        ));
+    }
+}

@@ -1,0 +1,334 @@
+//! What the sampler saw, counted. Pure: the same answers at the same times always give the same receipt.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::{
+    domain::fact::{AnsweredBy, FailedRequest, Receipt},
+    ports::http::Connection,
+};
+
+/// Failures that are told one by one. The others are counted.
+const TOLD: usize = 10;
+
+/// Which release an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Old,
+    New,
+}
+
+/// One request and what came of it. Times count from the beginning of the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub path: String,
+    pub connection: Connection,
+    pub asked: Duration,
+    pub answered: Duration,
+    /// The status, or why there is none.
+    pub status: Result<u16, String>,
+    /// Who answered, where the answer names a release.
+    pub side: Option<Side>,
+    /// Whether any status below 500 will do: a page that not every release has.
+    pub lenient: bool,
+}
+
+/// Counts what was seen, in the order in which it was asked, and keeps no more than extremes and the first few failures: however
+/// long a run takes, this stays small.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Answered out of turn; at most as many as can be asked while one request waits for its time to run out.
+    early: BTreeMap<u64, Seen>,
+    /// The number of the request that is counted next.
+    next: u64,
+    /// Statuses from 400 to 499 that the site gave before the switch: basic auth, a missing page. They are no failures after it.
+    usual: BTreeSet<u16>,
+    switched: Option<Duration>,
+    turned_back: Option<Duration>,
+    requests: u64,
+    failures: u64,
+    held_back: u64,
+    first_failures: Vec<(Duration, FailedRequest)>,
+    slowest: Duration,
+    outages: u64,
+    down: Duration,
+    down_since: Option<Duration>,
+    by: AnsweredBy,
+    first_new: Option<Duration>,
+    last_old: Option<Duration>,
+    old_again: Option<Duration>,
+    remarks: Vec<String>,
+}
+
+impl Tally {
+    /// Takes in request number `number`, counted from 0. Gives how many have been counted so far.
+    pub(super) fn take(&mut self, number: u64, seen: Seen) -> u64 {
+        self.early.insert(number, seen);
+        while let Some(seen) = self.early.remove(&self.next) {
+            self.next += 1;
+            self.count(seen);
+        }
+        self.next
+    }
+
+    /// The link is about to be renamed: times are told from here.
+    pub(super) fn switching(&mut self, now: Duration) {
+        self.switched.get_or_insert(now);
+    }
+
+    /// The run is about to point back.
+    pub(super) fn turning_back(&mut self, now: Duration) {
+        self.turned_back.get_or_insert(now);
+    }
+
+    /// Something that a reader of the receipt must know; said once.
+    pub(super) fn remark(&mut self, text: String) {
+        if !self.remarks.contains(&text) {
+            self.remarks.push(text);
+        }
+    }
+
+    fn count(&mut self, seen: Seen) {
+        self.requests += 1;
+        self.slowest = self.slowest.max(seen.answered.saturating_sub(seen.asked));
+        match self.problem(&seen) {
+            Some(cause) => self.fail(seen, cause),
+            None => self.succeed(&seen),
+        }
+    }
+
+    fn problem(&mut self, seen: &Seen) -> Option<String> {
+        match &seen.status {
+            Err(cause) => Some(cause.clone()),
+            Ok(429) => {
+                self.held_back += 1;
+                None
+            }
+            Ok(status @ 400..=499) if self.switched.is_none() => {
+                self.usual.insert(*status);
+                None
+            }
+            Ok(status @ 400..=499) if seen.lenient || self.usual.contains(status) => None,
+            Ok(status @ 400..) => Some(format!("answered {status}")),
+            Ok(_) => None,
+        }
+    }
+
+    fn fail(&mut self, seen: Seen, cause: String) {
+        self.failures += 1;
+        if self.down_since.is_none() {
+            self.down_since = Some(seen.asked);
+            self.outages += 1;
+        }
+        self.old_again = None;
+        if self.first_failures.len() < TOLD {
+            let failed = FailedRequest {
+                at_ms: 0,
+                path: seen.path,
+                connection: match seen.connection {
+                    Connection::Fresh => "fresh",
+                    Connection::Kept => "kept",
+                }
+                .to_owned(),
+                cause,
+                took_ms: millis(seen.answered.saturating_sub(seen.asked)),
+            };
+            self.first_failures.push((seen.asked, failed));
+        }
+    }
+
+    fn succeed(&mut self, seen: &Seen) {
+        if let Some(since) = self.down_since.take() {
+            self.down += seen.answered.saturating_sub(since);
+        }
+        let back = self.turned_back.is_some_and(|back| seen.asked >= back);
+        match seen.side {
+            None => self.by.unnamed += 1,
+            Some(Side::New) => {
+                self.by.new += 1;
+                let first = self.first_new.unwrap_or(seen.answered);
+                self.first_new = Some(first.min(seen.answered));
+                self.old_again = None;
+            }
+            Some(Side::Old) => {
+                self.by.old += 1;
+                if back {
+                    self.old_again.get_or_insert(seen.answered);
+                } else {
+                    self.last_old = self.last_old.max(Some(seen.answered));
+                }
+            }
+        }
+    }
+
+    /// What was seen until `now`. An outage that has not ended counts until then.
+    pub(super) fn receipt(
+        &self,
+        began: Duration,
+        now: Duration,
+        paths: Vec<String>,
+        rate: u32,
+        budget: Duration,
+    ) -> Receipt {
+        let zero = self.switched.unwrap_or(began);
+        let relative = |at: Duration| millis_between(zero, at);
+        let down = self.down + self.down_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        Receipt {
+            paths,
+            rate,
+            lasted_ms: millis(now.saturating_sub(began)),
+            requests: self.requests,
+            failures: self.failures,
+            held_back: self.held_back,
+            first_failures: self
+                .first_failures
+                .iter()
+                .map(|(asked, failed)| FailedRequest { at_ms: relative(*asked), ..failed.clone() })
+                .collect(),
+            slowest_ms: millis(self.slowest),
+            outages: self.outages,
+            downtime_ms: millis_up(down),
+            budget_ms: millis(budget),
+            answered_by: self.by,
+            first_new_ms: self.first_new.map(relative),
+            side_by_side_ms: match (self.first_new, self.last_old) {
+                (Some(new), Some(old)) => Some(millis_up(old.saturating_sub(new))),
+                _ => None,
+            },
+            old_again_ms: match (self.turned_back, self.old_again) {
+                (Some(back), Some(again)) => Some(millis_up(again.saturating_sub(back))),
+                _ => None,
+            },
+            remarks: self.remarks.clone(),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Rounded up: a receipt never says less than what was.
+fn millis_up(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
+fn millis_between(zero: Duration, at: Duration) -> i64 {
+    let signed = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    if at >= zero { signed(at - zero) } else { -signed(zero - at) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn seen(asked: u64, took: u64, status: u16, side: Option<Side>) -> Seen {
+        Seen {
+            path: "/health".to_owned(),
+            connection: Connection::Fresh,
+            asked: ms(asked),
+            answered: ms(asked + took),
+            status: Ok(status),
+            side,
+            lenient: false,
+        }
+    }
+
+    fn told(tally: &Tally, now: u64) -> Receipt {
+        tally.receipt(ms(0), ms(now), vec!["/health".to_owned()], 20, ms(5000))
+    }
+
+    #[test]
+    fn downtime_is_from_the_first_failed_request_to_the_next_answer() {
+        let mut tally = Tally::default();
+        let statuses = [200, 200, 502, 503, 200, 200, 504, 200];
+        for (number, status) in statuses.into_iter().enumerate() {
+            let number = number as u64;
+            tally.take(number, seen(number * 50, 10, status, None));
+            if number == 0 {
+                tally.switching(ms(30));
+            }
+        }
+        let receipt = told(&tally, 400);
+        // 100 to 210, and 300 to 360.
+        assert_eq!((receipt.requests, receipt.failures, receipt.outages, receipt.downtime_ms), (8, 3, 2, 170));
+        let first = &receipt.first_failures[0];
+        assert_eq!((first.at_ms, first.cause.as_str(), first.took_ms), (70, "answered 502", 10));
+    }
+
+    #[test]
+    fn an_outage_that_goes_on_counts_until_now() {
+        let mut tally = Tally::default();
+        tally.take(0, seen(0, 5, 200, None));
+        tally.take(1, Seen { status: Err("no connection: Connection refused".to_owned()), ..seen(50, 1, 0, None) });
+        assert_eq!(told(&tally, 1050).downtime_ms, 1000);
+    }
+
+    #[test]
+    fn answers_are_counted_in_the_order_in_which_they_were_asked() {
+        let mut tally = Tally::default();
+        tally.take(0, seen(0, 5, 200, None));
+        // Asked second, and the last to end: it ran into its time limit while others were answered.
+        assert_eq!(tally.take(2, seen(100, 10, 200, None)), 1);
+        assert_eq!(tally.take(3, seen(150, 10, 200, None)), 1);
+        let late = Seen { status: Err("no answer in time".to_owned()), ..seen(50, 10_000, 0, None) };
+        assert_eq!(tally.take(1, late), 4);
+        let receipt = told(&tally, 11_000);
+        assert_eq!((receipt.failures, receipt.downtime_ms, receipt.slowest_ms), (1, 60, 10_000));
+    }
+
+    #[test]
+    fn old_and_new_side_by_side_and_the_way_back() {
+        use Side::{New, Old};
+        let mut tally = Tally::default();
+        tally.take(0, seen(0, 5, 200, Some(Old)));
+        tally.switching(ms(20));
+        let sides = [Old, New, Old, Old, New, New];
+        for (number, side) in (1..).zip(sides) {
+            tally.take(number, seen(number * 50, 5, 200, Some(side)));
+        }
+        let receipt = told(&tally, 400);
+        assert_eq!((receipt.first_new_ms, receipt.side_by_side_ms), (Some(85), Some(100)));
+        assert_eq!((receipt.answered_by.old, receipt.answered_by.new, receipt.old_again_ms), (4, 3, None));
+
+        tally.turning_back(ms(345));
+        let back = [(200, Some(New)), (200, Some(Old)), (502, None), (200, Some(Old)), (200, Some(Old))];
+        for (number, (status, side)) in (7..).zip(back) {
+            tally.take(number, seen(number * 50, 5, status, side));
+        }
+        let receipt = told(&tally, 700);
+        assert_eq!(receipt.side_by_side_ms, Some(100), "the way back is another matter");
+        assert_eq!(receipt.old_again_ms, Some(160), "from 345 to the answer after the last that was not the old one's");
+    }
+
+    #[test]
+    fn a_page_that_was_refused_before_the_switch_may_be_refused_after_it() {
+        let mut tally = Tally::default();
+        tally.take(0, seen(0, 5, 401, None));
+        tally.switching(ms(20));
+        tally.take(1, seen(50, 5, 401, None));
+        tally.take(2, seen(100, 5, 404, None));
+        tally.take(3, Seen { lenient: true, ..seen(150, 5, 404, None) });
+        tally.take(4, seen(200, 5, 429, None));
+        let receipt = told(&tally, 300);
+        assert_eq!((receipt.failures, receipt.held_back), (1, 1));
+        assert_eq!(receipt.first_failures[0].cause, "answered 404");
+    }
+
+    #[test]
+    fn however_many_requests_fail_few_are_kept() {
+        let mut tally = Tally::default();
+        tally.switching(ms(0));
+        for number in 0..100_000 {
+            tally.take(number, seen(number * 50, 5, 500, None));
+        }
+        let receipt = told(&tally, 5_000_000);
+        assert_eq!((receipt.failures, receipt.first_failures.len(), tally.early.len()), (100_000, TOLD, 0));
+    }
+}

@@ -1,0 +1,16 @@
+# Puts a one-time file under public/ of the new release and, where that can be written, of the live one. Each names its own release.
+# in: NAME DIR TEXT LIVE (empty: none) LIVE_TEXT
+mark() { # folder of a release, text, time
+    printf '%s\n' "$2" >"$1/public/$NAME"
+    # OPcache keeps no file that is younger than two seconds, and may compare times: old ones, and not the same.
+    touch -d "$3" "$1/public/$NAME"
+}
+mark "$DIR" "$TEXT" 2001-01-01T00:00:00Z
+if [ -z "$LIVE" ]; then
+    put live none
+elif [ -d "$LIVE/public" ] && [ -w "$LIVE/public" ]; then
+    mark "$LIVE" "$LIVE_TEXT" 2000-01-01T00:00:00Z
+    put live marked
+else
+    put live "$LIVE/public cannot be written"
+fi
