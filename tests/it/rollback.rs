@@ -8,7 +8,7 @@ use gated_deploy_lab::{
     story::{Story, commit},
 };
 
-use crate::support::{assert_ended, assert_says, output, story};
+use crate::support::{assert_ended, assert_says, output, root, story};
 
 const BASE: &str = "/var/www/staging";
 
@@ -200,6 +200,16 @@ fn f80_f88_a_tree_that_was_changed_is_no_target_and_a_changed_live_release_is_to
     let plan = rollback(&story).input("approval", "").run_binary(story.binary());
     assert_eq!(output(&plan, "release"), second_release, "put right again, it is what was confirmed");
     assert!(!plan.summary.contains("passed over"), "{}", plan.summary);
+
+    // The handbook's command names what is not as it was built.
+    let handbook = std::fs::read_to_string(root().join("docs/recovery.md")).expect("the page");
+    let (_, command) = handbook.split_once("php -r '").expect("the command");
+    let command =
+        format!("cd {BASE}/releases/{second_release} && php -r '{}'", command.split('\'').next().expect("its end"));
+    assert_eq!(story.lab.exec_as("deploy", &command).expect("the command"), "");
+    on(&story, &format!("echo '// once more' >>releases/{second_release}/routes/web.php"));
+    assert_eq!(story.lab.exec_as("deploy", &command).expect("the command"), "routes/web.php\n");
+    on(&story, &format!("sed -i '$d' releases/{second_release}/routes/web.php"));
 
     // What cannot be read is not left out of the digest in silence.
     on(&story, &format!("install -m 600 /dev/null releases/{second_release}/only-root.txt"));
