@@ -10,8 +10,8 @@ use super::{
     raw::{Given, Raw, Source},
     table::{self, INPUTS, Kind, Preset, TUNNEL},
     typed::{
-        self, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Request, Route, RunIdentity,
-        ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target, Warning,
+        self, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Request, Rollback, Route,
+        RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target, Warning,
     },
     value::{self, Wrong},
 };
@@ -58,6 +58,7 @@ pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning
         Some(Stage::BuildGate) => reader.build_gate().map(|request| Request::BuildGate(Box::new(request))),
         Some(stage @ Stage::Preflight) => reader.deploy(stage).map(|request| Request::Preflight(Box::new(request))),
         Some(Stage::Smoke) => reader.smoke().map(|request| Request::Smoke(Box::new(request))),
+        Some(Stage::Rollback) => reader.rollback().map(|request| Request::Rollback(Box::new(request))),
         // Stages of a later version have been refused by now.
         Some(stage) => reader.deploy(stage).map(|request| Request::Deploy(Box::new(request))),
         None => None,
@@ -305,6 +306,15 @@ impl Reader<'_, '_> {
             server: server?,
             run: run_identity(self.raw),
         })
+    }
+
+    fn rollback(&mut self) -> Option<Rollback> {
+        let target = self.target(Stage::Rollback);
+        let to = match self.raw.given("rollback-to") {
+            Some(given) => self.apply("rollback-to", &given, value::release).map(Some),
+            None => Some(None),
+        };
+        Some(Rollback { target: target?, to: to? })
     }
 
     fn smoke(&mut self) -> Option<Smoke> {

@@ -190,6 +190,50 @@ fn the_example_workflow_looks_before_a_release_to_production() {
 }
 
 #[test]
+fn the_example_for_a_rollback_plans_first_and_then_goes_back() {
+    let story = story();
+    let commits = ["to go back to", "to leave"].map(commit);
+    let releases = commits.each_ref().map(|commit| {
+        story.ship(commit, Variant::Healthy).expect("the build");
+        let finished = story.deploy(commit);
+        assert_ended(&finished, 0, "live");
+        output(&finished, "release").to_owned()
+    });
+    let [rollback] = steps("rollback.yml").try_into().expect("one step");
+    let site = story.staging_site();
+    let known_hosts = story.lab.known_hosts();
+    let run = |approval: &str| {
+        let payload = serde_json::json!({ "inputs": {}, "ref": "refs/heads/develop" });
+        let runner = story.runner(&commits[1]).secret(story.lab.private_key()).secret(&site.health_token);
+        let by_environment = |kind: &str, name: &str, production: &str| {
+            format!("inputs.environment == 'production' && {kind}.PRODUCTION_{production} || {kind}.{name}")
+        };
+        let key = by_environment("secrets", "STAGING_SSH_KEY", "SSH_KEY");
+        let hosts = by_environment("vars", "STAGING_KNOWN_HOSTS", "KNOWN_HOSTS");
+        let token = by_environment("secrets", "HEALTHCHECK_TOKEN", "HEALTHCHECK_TOKEN");
+        let expressions = [
+            ("inputs.environment", "staging"),
+            ("inputs.approval", approval),
+            ("inputs.rollback-to", ""),
+            (key.as_str(), story.lab.private_key()),
+            (hosts.as_str(), &known_hosts),
+            (token.as_str(), &site.health_token),
+        ];
+        let runner = with(runner.event("workflow_dispatch", payload), &rollback, &expressions);
+        runner.file(".github/gated-deploy.yml", &policy(&story)).run_binary(story.binary())
+    };
+    let planned = run("");
+    assert_ended(&planned, 0, "planned");
+    let text = planned.summary.lines().find(|line| line.starts_with(STAGING_PHRASE)).expect("the phrase");
+
+    let finished = run(text);
+
+    assert_ended(&finished, 0, "live");
+    assert_eq!([output(&finished, "release"), output(&finished, "previous-release")], releases);
+    assert_eq!(story.served().expect("the site"), commits[0]);
+}
+
+#[test]
 fn the_example_workflows_have_least_permissions_and_pinned_actions() {
     for entry in fs::read_dir(root().join("examples/workflows")).expect("the examples") {
         let text = fs::read_to_string(entry.expect("an example").path()).expect("text");
