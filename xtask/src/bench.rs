@@ -70,7 +70,8 @@ fn handover(story: &Story, binary: &Path) -> Result<()> {
         let job = story.staging(&commit).input("grace-period", "2s");
         let policy = job.workspace().join(".github");
         fs::create_dir_all(&policy).context("making a folder for the policy")?;
-        fs::write(policy.join("gated-deploy.yml"), "sample-rate: 100\nmax-downtime: 1m\n").context("writing the policy")?;
+        fs::write(policy.join("gated-deploy.yml"), "sample-rate: 100\nmax-downtime: 1m\n")
+            .context("writing the policy")?;
         let load = Load::start(story.lab.http_addr(), &site.host, "/", 2);
         let finished = job.run_binary(binary);
         let visitors = load.stop()?;
