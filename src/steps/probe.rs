@@ -333,9 +333,11 @@ fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
     });
     let problems: Vec<String> = problems.collect();
     let first = problems.first().map_or_else(|| "no endpoint was asked".to_owned(), Clone::clone);
-    let failure =
-        Failure::refused(doing, format!("{} of {} endpoints are healthy; {first}", score.passed, score.total))
-            .details(problems);
+    let cause = match score {
+        Score { passed, total } if passed == total && total > 0 => format!("every endpoint is healthy, but {first}"),
+        Score { passed, total } => format!("{passed} of {total} endpoints are healthy; {first}"),
+    };
+    let failure = Failure::refused(doing, cause).details(problems);
     if refused_token(report) {
         failure.hint("make healthcheck-token the same value that the application checks; a token that is refused says nothing about the site")
     } else {
@@ -347,6 +349,17 @@ fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
 fn advised(failure: Failure, report: &HealthReport) -> Failure {
     if failure.hint.is_some() {
         return failure;
+    }
+    if report.asked().any(|endpoint| {
+        endpoint
+            .problem
+            .as_ref()
+            .is_some_and(|problem| problem.contains("old code is cached") || problem.contains("stale code"))
+    }) {
+        return failure.hint(
+            "PHP goes on with code that it has cached: see whether php-fpm-service is the one that serves the site and whether its master re-reads (OPcache), and \
+             whether a cache before the site answers",
+        );
     }
     let silent = report.endpoints.iter().all(|endpoint| endpoint.status.is_none());
     failure.hint(match silent {

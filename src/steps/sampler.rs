@@ -42,7 +42,7 @@ use crate::{
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Requests under way at the same time.
-const MOST_AT_ONCE: usize = 4;
+const MOST_AT_ONCE: usize = 3;
 
 /// Answers that are waited for before the switch: the sampler must be seen to work before what it sees means something.
 const FIRST: u64 = 4;
@@ -66,7 +66,7 @@ pub async fn start(cx: &Deploy, _io: &Io) -> StepResult {
     }
     let health = &cx.inputs.health;
     let mut rate = health.sample_rate.max(1);
-    let sampler = Sampler::for_release(cx);
+    let sampler = Quiet::of(cx);
     if matches!(cx.inputs.site.route, Route::Tunnel { .. }) && rate > MOST_THROUGH_TUNNEL {
         sampler.inner.tally.borrow_mut().remark(format!(
             "asked {MOST_THROUGH_TUNNEL} times a second instead of {rate}: through the SSH connection each request is a channel of its own"
@@ -260,40 +260,6 @@ impl Drop for Sampler {
 }
 
 impl Sampler {
-    fn for_release(cx: &Deploy) -> Quiet {
-        let health = &cx.inputs.health;
-        let first = health.paths.first().cloned().unwrap_or_else(|| "/".to_owned());
-        let mut questions = vec![Question { path: first, bearer: health.token.clone(), lenient: false }];
-        // Where the app names nobody, the one-time file does.
-        let file =
-            cx.made.borrow().identity.as_ref().filter(|seen| seen.needed_to_tell()).map(|seen| seen.path.clone());
-        questions.extend(file.map(|path| Question { path, bearer: None, lenient: true }));
-        let turn = &cx.facts.turn;
-        let sides = Sides {
-            old: turn.from.as_deref().map(|from| identity::folder(from).to_owned()),
-            new: turn.to.clone(),
-            commit: cx.facts.commit.clone(),
-            same_commit: turn.from.as_deref().is_none_or(|from| probe::same_commit(from, &cx.facts.commit)),
-        };
-        let clock = cx.ports.clock.clone();
-        Quiet {
-            inner: Rc::new(Inner {
-                site: cx.ports.site.clone(),
-                began: clock.elapsed(),
-                clock,
-                questions,
-                sides,
-                budget: health.max_downtime,
-                rate: Cell::new(0),
-                pace: Cell::new(Duration::ZERO),
-                tally: RefCell::default(),
-                asked: Cell::new(0),
-                open: RefCell::default(),
-                ended: Cell::new(None),
-            }),
-        }
-    }
-
     /// Waits until so many requests have been counted; not for longer than `patience`.
     async fn counted(&self, wanted: u64, patience: Duration) {
         let mut counted = self.counted.clone();
@@ -337,6 +303,40 @@ impl Sampler {
 }
 
 impl Quiet {
+    fn of(cx: &Deploy) -> Self {
+        let health = &cx.inputs.health;
+        let first = health.paths.first().cloned().unwrap_or_else(|| "/".to_owned());
+        let mut questions = vec![Question { path: first, bearer: health.token.clone(), lenient: false }];
+        // Where the app names nobody, the one-time file does.
+        let file =
+            cx.made.borrow().identity.as_ref().filter(|seen| seen.needed_to_tell()).map(|seen| seen.path.clone());
+        questions.extend(file.map(|path| Question { path, bearer: None, lenient: true }));
+        let turn = &cx.facts.turn;
+        let sides = Sides {
+            old: turn.from.as_deref().map(|from| identity::folder(from).to_owned()),
+            new: turn.to.clone(),
+            commit: cx.facts.commit.clone(),
+            same_commit: turn.from.as_deref().is_none_or(|from| probe::same_commit(from, &cx.facts.commit)),
+        };
+        let clock = cx.ports.clock.clone();
+        Self {
+            inner: Rc::new(Inner {
+                site: cx.ports.site.clone(),
+                began: clock.elapsed(),
+                clock,
+                questions,
+                sides,
+                budget: health.max_downtime,
+                rate: Cell::new(0),
+                pace: Cell::new(Duration::ZERO),
+                tally: RefCell::default(),
+                asked: Cell::new(0),
+                open: RefCell::default(),
+                ended: Cell::new(None),
+            }),
+        }
+    }
+
     fn begin(self, rate: u32) -> Sampler {
         let inner = self.inner;
         inner.rate.set(rate);

@@ -114,7 +114,7 @@ fn an_outage_in_the_grace_period_is_counted_and_rolled_back_where_it_is_longer_t
     assert_ended(&finished, 0, "live");
     let downtime: u64 = output(&finished, "downtime-ms").parse().expect("a number");
     assert!((1000..20_000).contains(&downtime), "nginx was away for 1.2 s and more: {downtime}");
-    assert_says(&finished.summary, &["**Downtime** | ⚠️ ", "over a fresh connection: ", "requests failed"]);
+    assert_says(&finished.summary, &["**Downtime** | ⚠️ ", " connection: ", "requests failed"]);
     assert_says(&report(&runner, &finished), &["| `/health` | fresh | "]);
     document(&runner, &finished);
     let live = output(&finished, "release").to_owned();
@@ -207,4 +207,115 @@ fn f85_where_nobody_can_name_the_release_its_identity_is_not_proven_and_that_is_
     let criterion = "- [ ] The release that answered was seen to be the new one: not met (";
     assert_says(&report(&runner, &finished), &[criterion]);
     assert_unmarked(&story);
+}
+
+/// The sampler alone, on a site that follows a script.
+mod alone {
+    use std::{cell::RefCell, rc::Rc, time::Duration};
+
+    use async_trait::async_trait;
+    use gated_deploy::{
+        domain::fact::{self, Receipt},
+        engine::{
+            Row,
+            step::{StepResult, check, hold, release},
+        },
+        ports::http::{Connection, Get, Reply, Site},
+        steps::{context::Deploy, sampler},
+    };
+    use tokio::task::LocalSet;
+
+    use crate::rows::{OTHER, Ran, Stage};
+
+    /// Answers request number `n` as a function says; `None` is no answer at all.
+    struct Played {
+        answer: Box<dyn Fn(usize) -> Option<Reply>>,
+        asked: RefCell<Vec<Get>>,
+    }
+
+    #[async_trait(?Send)]
+    impl Site for Played {
+        async fn get(&self, get: Get) -> Result<Reply, String> {
+            let number = self.asked.borrow().len();
+            self.asked.borrow_mut().push(get);
+            match (self.answer)(number) {
+                Some(reply) => Ok(reply),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn played(answer: impl Fn(usize) -> Option<Reply> + 'static) -> Rc<Played> {
+        Rc::new(Played { answer: Box::new(answer), asked: RefCell::default() })
+    }
+
+    fn reply(status: u16) -> Reply {
+        let body = format!(r#"{{"status":"ok","commit":"{OTHER}"}}"#).into_bytes();
+        Reply { status, headers: Vec::new(), length: body.len() as u64, body, took: Duration::from_millis(3) }
+    }
+
+    /// Samples a site for a virtual second, and ends.
+    async fn sampled(site: Rc<Played>) -> Ran {
+        let row = hold("row", "The row", sampler::start, release("stop", sampler::end));
+        run(site, row).await
+    }
+
+    async fn run(site: Rc<Played>, row: Row<Deploy>) -> Ran {
+        let stage = Stage::with_site(site);
+        let between = async |cx: &Deploy, io: &gated_deploy::engine::Io| -> StepResult {
+            for _ in 0..20 {
+                cx.ports.clock.sleep(Duration::from_millis(50)).await;
+            }
+            sampler::check(cx, io).await
+        };
+        LocalSet::new().run_until(stage.release_rows(vec![row, check("check", "The check", between)])).await
+    }
+
+    fn receipt(ran: &Ran) -> Receipt {
+        ran.fact(fact::key::RECEIPT)
+    }
+
+    #[tokio::test]
+    async fn fresh_and_kept_connections_are_asked_in_turn_with_the_token() {
+        let site = played(|_| Some(reply(200)));
+        let ran = sampled(site.clone()).await;
+        let asked = site.asked.borrow();
+        assert!(asked.len() >= 10, "{} requests", asked.len());
+        let kept = asked.iter().filter(|get| get.connection == Connection::Kept).count();
+        assert!(kept.abs_diff(asked.len() - kept) <= 1, "{kept} of {}", asked.len());
+        assert!(asked.iter().all(|get| get.path == "/health" && get.bearer.is_some()));
+        assert_eq!((receipt(&ran).failures, receipt(&ran).answered_by.old), (0, asked.len() as u64));
+        assert!(!ran.everything().contains("the-health-token"));
+    }
+
+    #[tokio::test]
+    async fn a_site_that_fails_before_the_switch_is_not_measured() {
+        let ran = sampled(played(|_| Some(reply(503)))).await;
+        assert!(ran.said().contains("/health fails before the switch already (answered 503)"), "{}", ran.said());
+        assert!(!ran.everything().contains(fact::key::RECEIPT), "there is nothing to tell");
+    }
+
+    #[tokio::test]
+    async fn a_site_that_counts_requests_is_asked_seldom() {
+        let site = played(|_| {
+            let limit = ("x-ratelimit-limit".to_owned(), "60".to_owned());
+            Some(Reply { headers: vec![limit], ..reply(200) })
+        });
+        let ran = sampled(site.clone()).await;
+        let receipt = receipt(&ran);
+        // The first answer says so; from then on it is one in five seconds.
+        let most = 2 + receipt.lasted_ms / 5000;
+        assert!(receipt.requests <= most, "what we use up is missing in the health check: {receipt:?}");
+        assert!(receipt.remarks[0].contains("x-ratelimit-limit: 60"), "{receipt:?}");
+    }
+
+    #[tokio::test]
+    async fn requests_without_an_answer_are_few_and_count_as_failed() {
+        let site = played(|number| (number < 6).then(|| reply(200)));
+        let ran = sampled(site.clone()).await;
+        assert_eq!(site.asked.borrow().len(), 9, "three at once, and no more");
+        let receipt = receipt(&ran);
+        assert_eq!((receipt.requests, receipt.failures), (9, 3), "{receipt:?}");
+        assert!(ran.failure().to_string().contains("max-downtime is 5.0 s"), "{}", ran.failure());
+    }
 }
