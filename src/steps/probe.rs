@@ -15,6 +15,7 @@ pub use self::{
 use super::{
     context::{Deploy, Ports, Survey},
     identity::{self, Mark},
+    sampler,
 };
 use crate::{
     domain::{
@@ -108,14 +109,20 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
     }
 }
 
-/// Step 18: gives the workers time to settle.
+/// Step 18: gives the workers time to settle, unless the site fails for longer than the policy allows: waiting on would cost visitors
+/// more and change nothing.
 pub async fn grace(cx: &Deploy, io: &Io) -> StepResult {
     const LINE_EVERY: Duration = Duration::from_secs(5);
     let whole = cx.inputs.health.grace;
     let mut waited = Duration::ZERO;
+    let mut spent = std::pin::pin!(sampler::spent(cx));
     while waited < whole {
         let nap = LINE_EVERY.min(whole - waited);
-        cx.ports.clock.sleep(nap).await;
+        tokio::select! {
+            biased;
+            failure = &mut spent => return Err(failure),
+            () = cx.ports.clock.sleep(nap) => {}
+        }
         waited += nap;
         io.line(format!("{} s of {} s", waited.as_secs(), whole.as_secs()));
     }
@@ -127,7 +134,8 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
     let mark = cx.made.borrow().identity.clone();
     let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: cx.facts.turn.to.as_str() };
     let identity = Identity::Is(&cx.facts.commit, expected);
-    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), identity, io).await;
+    let spent = || sampler::is_spent(cx);
+    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), identity, &spent, io).await;
     io.fact(key::HEALTH, &report);
     if !report.healthy() {
         return Err(advised(unhealthy("asking the site whether the new release is healthy", &report), &report));
@@ -162,7 +170,7 @@ pub async fn verify_old(cx: &Deploy, io: &Io) -> Result<Score, Failure> {
     let old = cx.facts.turn.from.as_deref().map(identity::folder).unwrap_or_default();
     let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: old };
     let identity = Identity::IsNot((!same).then_some(failed), expected);
-    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), identity, io).await;
+    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), identity, &|| false, io).await;
     io.fact(key::HEALTH_AFTER_ROLLBACK, &report);
     if report.healthy() {
         Ok(report.score())
@@ -176,7 +184,7 @@ pub async fn verify_old(cx: &Deploy, io: &Io) -> Result<Score, Failure> {
 /// # Errors
 /// An endpoint is not well after the last attempt, or the check cannot fail.
 pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
-    let report = settle(visitor, Identity::Any, io).await;
+    let report = settle(visitor, Identity::Any, &|| false, io).await;
     io.fact(key::HEALTH, &report);
     if !report.healthy() {
         return Err(advised(unhealthy("asking the site whether it is healthy", &report), &report));
@@ -201,8 +209,8 @@ struct Expected<'a> {
     release: &'a str,
 }
 
-/// Rounds until two in a row are green, or the attempts are used up. Gives the last round.
-async fn settle(visitor: Visitor<'_>, identity: Identity<'_>, io: &Io) -> HealthReport {
+/// Rounds until two in a row are green, or the attempts are used up, or nothing that is seen counts any more. Gives the last round.
+async fn settle(visitor: Visitor<'_>, identity: Identity<'_>, spent: &dyn Fn() -> bool, io: &Io) -> HealthReport {
     let health = visitor.health;
     let mut report = HealthReport::default();
     let numbered = |attempt, round| HealthReport { attempt, of: health.attempts, ..round };
@@ -214,6 +222,10 @@ async fn settle(visitor: Visitor<'_>, identity: Identity<'_>, io: &Io) -> Health
         }
         io.attempt(attempt, health.attempts, told(&report));
         if report.healthy() {
+            break;
+        }
+        if spent() {
+            io.line("the site has failed for longer than max-downtime allows: no further attempt can save the release");
             break;
         }
         if attempt < health.attempts {
