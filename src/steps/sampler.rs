@@ -102,22 +102,46 @@ pub async fn check(cx: &Deploy, io: &Io) -> StepResult {
     }
     io.fact(key::RECEIPT, &receipt);
     if over(&receipt) {
-        let details = receipt.first_failures.iter().map(ToString::to_string);
-        return Err(Failure::refused(
-            "comparing what visitors met with max-downtime",
-            format!("{}; max-downtime is {}", told(&receipt), seconds(receipt.budget_ms)),
-        )
-        .details(details)
-        .hint(
-            "look at the web server's and PHP-FPM's logs at these times; if it is the server's own limit of requests (limit_req), lower \
-             sample-rate in the policy",
-        ));
+        return Err(too_much(&receipt));
     }
     if receipt.failures > 0 {
         io.warn(told(&receipt), Some(advice(cx)));
         return Ok(Done::warned(told(&receipt)));
     }
     Ok(Done::passed(told(&receipt)))
+}
+
+/// Whether the site has failed for longer than the policy allows: no later answer can mend that.
+pub fn is_spent(cx: &Deploy) -> bool {
+    cx.made.borrow().sampler.as_ref().is_some_and(|sampler| over(&sampler.receipt()))
+}
+
+/// Resolves when that is so; never, where nothing is measured.
+pub async fn spent(cx: &Deploy) -> Failure {
+    let sampler = cx.made.borrow().sampler.clone();
+    if let Some(sampler) = sampler {
+        let mut counted = sampler.counted.clone();
+        while counted.changed().await.is_ok() {
+            let receipt = sampler.receipt();
+            if over(&receipt) {
+                return too_much(&receipt);
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+fn too_much(receipt: &Receipt) -> Failure {
+    let details = receipt.first_failures.iter().map(ToString::to_string);
+    Failure::refused(
+        "comparing what visitors met with max-downtime",
+        format!("{}; max-downtime is {}", told(receipt), seconds(receipt.budget_ms)),
+    )
+    .details(details)
+    .hint(
+        "look at the web server's and PHP-FPM's logs at these times; if it is the server's own limit of requests (limit_req), lower \
+         sample-rate in the policy",
+    )
 }
 
 /// However the run ends: stops asking. After a rollback the receipt is told here, with the way back in it.

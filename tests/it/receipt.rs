@@ -92,7 +92,7 @@ fn f85_a_release_under_load_has_a_receipt_and_names_who_answered() {
     assert_unmarked(&story);
 }
 
-/// A release during whose grace period the web server is away for a while.
+/// A release during whose grace period PHP cannot be reached for a while.
 fn with_an_outage(story: &Story, word: &str, allowed: &str) -> (Runner, Finished) {
     let commit = commit(word);
     story.ship(&commit, Variant::Healthy).expect("the build");
@@ -100,7 +100,8 @@ fn with_an_outage(story: &Story, word: &str, allowed: &str) -> (Runner, Finished
     let runner = policy(runner, &format!("max-downtime: {allowed}\n"));
     let running = runner.spawn_binary(story.binary());
     running.wait_for_line("group::18 Grace period", PATIENCE);
-    story.lab.exec("service nginx stop; sleep 1.2; service nginx start").expect("nginx, off and on");
+    let socket = "/run/php/php8.2-fpm-staging.sock";
+    story.lab.exec(&format!("chmod 000 {socket}; sleep 1.2; chmod 660 {socket}")).expect("PHP, away and back");
     let finished = running.wait();
     (runner, finished)
 }
@@ -113,9 +114,9 @@ fn an_outage_in_the_grace_period_is_counted_and_rolled_back_where_it_is_longer_t
 
     assert_ended(&finished, 0, "live");
     let downtime: u64 = output(&finished, "downtime-ms").parse().expect("a number");
-    assert!((1000..20_000).contains(&downtime), "nginx was away for 1.2 s and more: {downtime}");
-    assert_says(&finished.summary, &["**Downtime** | ⚠️ ", " connection: ", "requests failed"]);
-    assert_says(&report(&runner, &finished), &["| `/health` | fresh | "]);
+    assert!((1000..20_000).contains(&downtime), "PHP was away for 1.2 s: {downtime}");
+    assert_says(&finished.summary, &["**Downtime** | ⚠️ ", "answered 502", "requests failed"]);
+    assert_says(&report(&runner, &finished), &["| `/health` | fresh | ", "| answered 502 |"]);
     document(&runner, &finished);
     let live = output(&finished, "release").to_owned();
 
@@ -123,12 +124,33 @@ fn an_outage_in_the_grace_period_is_counted_and_rolled_back_where_it_is_longer_t
 
     assert_ended(&finished, 3, "rolled-back");
     assert_eq!(story.current().expect("current").as_deref(), Some(live.as_str()));
-    assert_says(&finished.summary, &["max-downtime", "Rolled back: the old release is live again and healthy"]);
+    // It goes back at once: what has been spent cannot be won back by waiting for the end of the grace period.
+    assert_says(
+        &finished.summary,
+        &[
+            "**18 Grace period**: comparing what visitors met with max-downtime",
+            "Rolled back: the old release is live again and healthy",
+        ],
+    );
     assert_says(&report(&runner, &finished), &["- [ ] Visitors met no more downtime than allowed: not met ("]);
     let document = document(&runner, &finished);
     assert_eq!(document["rollback"]["status"], "done");
     assert!(document["rollback"]["old_again_ms"].is_u64(), "the way back is measured too: {}", document["rollback"]);
     assert_unmarked(&story);
+}
+
+#[test]
+fn a_sick_release_is_not_asked_again_once_it_has_cost_more_than_is_allowed() {
+    let story = story();
+    let commit = commit("sick and out of time");
+    story.ship(&commit, Variant::Sick500).expect("the build");
+
+    let runner = story.staging(&commit).input("health-attempts", "30");
+    let finished = policy(runner, "max-downtime: 2s\n").run_binary(story.binary());
+
+    assert_ended(&finished, 3, "rolled-back");
+    assert_says(&finished.log, &["no further attempt can save the release"]);
+    assert!(!finished.log.contains("attempt 30 of 30"), "{}", finished.log);
 }
 
 #[test]
