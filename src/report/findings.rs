@@ -213,7 +213,13 @@ pub fn rollback(story: &Story) -> Rollback {
     let because = |outcome: &Outcome| outcome.cause().map(ToString::to_string);
     match &story.outcome {
         None => plain(RollbackStatus::Unknown, "The run did not come to its end."),
-        Some(Outcome::Live { .. }) => plain(RollbackStatus::NotNeeded, "Not needed: the new release is confirmed."),
+        Some(Outcome::Live { .. }) => plain(
+            RollbackStatus::NotNeeded,
+            match story.subject() {
+                Subject::Rollback => "Not needed: the release that was gone back to is confirmed.",
+                _ => "Not needed: the new release is confirmed.",
+            },
+        ),
         Some(Outcome::Planned | Outcome::Passed | Outcome::Refused { .. }) => {
             plain(RollbackStatus::NotNeeded, "Not needed: the link was not switched, or was never left switched.")
         }

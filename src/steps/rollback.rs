@@ -128,7 +128,7 @@ fn doubts(book: &Book, cx: &Survey, io: &Io) {
         );
     }
     if book.unreadable > 0 {
-        io.warn(format!("{} lines of {ledger} cannot be read and count for nothing", book.unreadable), None);
+        io.warn(format!("{} of {ledger} cannot be read and count for nothing", counted(book.unreadable, "line")), None);
     }
 }
 
@@ -161,8 +161,8 @@ fn tell(candidate: &Candidate, book: &Book, cx: &Survey, io: &Io) {
     if !since.ran.is_empty() {
         io.warn(
             format!(
-                "{} migrations ran since {} and stay: {}; its code meets the newer schema",
-                since.ran.len(),
+                "{} ran since {} and stay: {}; its code meets the newer schema",
+                counted(since.ran.len(), "migration"),
                 candidate.release,
                 since.ran.join(", ")
             ),
@@ -176,12 +176,17 @@ fn tell(candidate: &Candidate, book: &Book, cx: &Survey, io: &Io) {
     if since.unknown > 0 {
         io.warn(
             format!(
-                "which migrations ran since {} is not known of {} attempts: their lines in the ledger do not say",
-                candidate.release, since.unknown
+                "which migrations ran since {} is not known of {}: the ledger does not say",
+                candidate.release,
+                counted(since.unknown, "attempt")
             ),
             Some("ask the database: the table `migrations` has them in order".to_owned()),
         );
     }
+}
+
+fn counted(n: usize, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -299,4 +304,48 @@ pub async fn unchanged(cx: &Deploy, io: &Io) -> StepResult {
 pub fn unchanged_preview(cx: &Deploy) -> Vec<String> {
     let tree = cx.facts.target.as_ref().map(|target| target.tree.short()).unwrap_or_default();
     vec![format!("{} must still have SHA-256 {tree}", cx.inputs.layout.release(&cx.facts.turn.to))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ledger of these attempts: kind, day of the release, migrations.
+    fn book(lines: &[(&str, u32, Option<&[&str]>)]) -> Book {
+        let lines = lines.iter().map(|(attempt, day, ran)| {
+            let line = serde_json::json!({
+                "v": 2, "prev": "", "at": "2025-11-02T12:00:00Z", "environment": "staging", "attempt": attempt,
+                "release": format!("202511{day:02}_120000-0123abcd"), "from": null, "sha": "0123abcd".repeat(5),
+                "bundle_sha256": null, "outcome": "live", "migrations": ran, "run": null,
+            });
+            line.to_string()
+        });
+        Book::of(&lines.collect::<Vec<_>>().join("\n"))
+    }
+
+    fn told(lines: &[(&str, u32, Option<&[&str]>)], day: u32) -> (Vec<String>, usize) {
+        let candidate = Candidate {
+            release: format!("202511{day:02}_120000-0123abcd").parse().expect("a release"),
+            commit: "0123abcd".repeat(5).parse().expect("a commit"),
+            confirmed_at: String::new(),
+            tree: Sha256Digest::of("a tree"),
+            bundle: None,
+        };
+        let since = since(&book(lines), &candidate, "staging");
+        (since.ran, since.unknown)
+    }
+
+    #[test]
+    fn f63_migrations_stay_from_every_attempt_since_the_release_was_made() {
+        let lines: &[(&str, u32, Option<&[&str]>)] = &[
+            ("release", 1, Some(&["its own"])),
+            ("release", 2, Some(&["a", "b"])),
+            ("rollback", 1, Some(&[])),
+            ("release", 3, None),
+            ("release", 4, Some(&["c"])),
+        ];
+        assert_eq!(told(lines, 1), (vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], 1), "its own came with it");
+        assert_eq!(told(lines, 2), (vec!["c".to_owned()], 1));
+        assert_eq!(told(lines, 4), (Vec::new(), 0));
+    }
 }

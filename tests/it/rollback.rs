@@ -118,7 +118,9 @@ fn f80_f81_f84_f89_a_rollback_goes_to_what_was_confirmed_and_never_to_what_faile
         &report,
         &["# Rollback of", "- [x] The release is still what was confirmed", "- [x] Every gate passed"],
     );
-    assert!(!report.contains("- [ ]"), "{report}");
+    assert!(!report.contains("- [ ]") && !report.contains("new release"), "{report}");
+    let document = std::fs::read(runner.workspace().join(output(&back, "report-json"))).expect("the report");
+    crate::evidence::valid(&serde_json::from_slice(&document).expect("JSON"));
     assert_eq!(on(&story, "ls backups"), backups, "nothing is backed up, and nothing pruned");
 
     // A second one goes further back, and not to the release that was left.
@@ -166,6 +168,11 @@ fn f80_f81_f84_f89_a_rollback_goes_to_what_was_confirmed_and_never_to_what_faile
             line("rollback", &first_release, "confirmed", "confirmed"),
         ]
     );
+    // Whoever asks the ledger what staging has proven finds the same bundle and the same tree in the rollback's line.
+    let all = lines(&story);
+    for same in ["bundle_sha256", "tree_sha256", "sha"] {
+        assert!(all[5][same].is_string() && all[5][same] == all[0][same], "{same}: {} {}", all[5], all[0]);
+    }
     let ledger = on(&story, "cat .gated-deploy/ledger.jsonl");
     assert_eq!(Sha256Digest::of(ledger.lines().last().expect("a line")).as_str(), output(&further, "ledger-head"));
 }
@@ -386,6 +393,18 @@ fn lines_of_the_first_version_are_followed_and_their_releases_told_why_they_are_
     assert_says(&named.log, &["took no digest", "as a new release"]);
     assert_eq!(story.current().expect("current").as_deref(), Some(release.as_str()));
     assert_eq!(lines(&story).len(), 2);
+
+    // A ledger that somebody edited is not believed in silence.
+    on(
+        &story,
+        "sed -i '1s/\"live\"/\"refused\"/' .gated-deploy/ledger.jsonl; echo '{ torn' >>.gated-deploy/ledger.jsonl",
+    );
+    let doubted = go_back(&story);
+    assert_ended(&doubted, 1, "refused");
+    assert_says(
+        &doubted.summary,
+        &["the ledger's chain is broken: line 2", "1 line of", "cannot be read", &format!("{old}: it failed")],
+    );
 }
 
 #[test]
