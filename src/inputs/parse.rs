@@ -213,9 +213,14 @@ impl Reader<'_, '_> {
         }
         // Folders are never shared with production; a host may be, and then the section names the folder alone.
         let reachable = policy.section_has(NAME, &["ssh-host", "base-dir"]);
+        let mut inputs = vec![("staging-url", "url")];
+        // The step's own lines are production's; they do for both where the policy has none for staging.
+        if policy.entry(Some(NAME), "ssh-known-hosts").is_none() {
+            inputs.push(("ssh-known-hosts", "ssh-known-hosts"));
+        }
         let raw = self.raw.seen_from(
             NAME,
-            &[("staging-url", "url"), ("ssh-known-hosts", "ssh-known-hosts")],
+            &inputs,
             &[
                 ("staging-healthcheck-token", "healthcheck-token"),
                 ("staging-ssh-private-key", "ssh-private-key"),

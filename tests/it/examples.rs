@@ -45,16 +45,53 @@ fn policy(story: &Story) -> String {
     let staging = &mut policy["environments"]["staging"];
     staging["ssh-host"] = story.lab.ssh_addr().ip().to_string().into();
     staging["ssh-port"] = u64::from(story.lab.ssh_addr().port()).into();
+    staging["ssh-known-hosts"] = story.lab.known_hosts().into();
     staging["url"] = site.url.into();
     staging["health-address"] = story.lab.http_addr().to_string().into();
-    let site = story.lab.site(Environment::Production);
+    // Both sites are on one server here, and a release need not have been on staging for an hour.
+    let site = story.production_site();
+    policy["environments"]["staging"]["base-dir"] = policy["base-dir"].clone();
     let production = &mut policy["environments"]["production"];
     production["ssh-host"] = story.lab.ssh_addr().ip().to_string().into();
     production["ssh-port"] = u64::from(story.lab.ssh_addr().port()).into();
     production["base-dir"] = site.base_dir.into();
     production["url"] = site.url.into();
     production["health-address"] = story.lab.http_addr().to_string().into();
+    production["grace-period"] = 1.into();
+    production["staging-stable-for"] = 0.into();
     serde_yaml::to_string(&policy).expect("YAML")
+}
+
+/// The example for production: the merge plans, and the plan's own words release.
+fn production(story: &Story, commit: &str) {
+    let [deploy] = steps("deploy-production.yml").try_into().expect("one step");
+    let (site, staging) = (story.production_site(), story.staging_site());
+    let known_hosts = story.lab.known_hosts();
+    let run = |event: &str, payload: serde_json::Value, approval: &str, sha: &str| {
+        let runner = story.runner(commit).secret(story.lab.private_key()).event(event, payload);
+        let runner = runner.secret(&site.health_token).secret(&staging.health_token);
+        let expressions = [
+            ("inputs.approval", approval),
+            ("inputs.sha", sha),
+            ("secrets.PRODUCTION_SSH_KEY", story.lab.private_key()),
+            ("secrets.STAGING_SSH_KEY", story.lab.private_key()),
+            ("vars.PRODUCTION_KNOWN_HOSTS", &known_hosts),
+            ("secrets.PRODUCTION_HEALTHCHECK_TOKEN", &site.health_token),
+            ("secrets.STAGING_HEALTHCHECK_TOKEN", &staging.health_token),
+        ];
+        let runner = with(runner.input("github-token", story.github.token()), &deploy, &expressions);
+        runner.file(".github/gated-deploy.yml", &policy(story)).run_binary(story.binary())
+    };
+    let push = serde_json::json!({ "ref": "refs/heads/main", "after": commit, "head_commit": { "id": commit } });
+    let planned = run("push", push, "", "");
+    assert_ended(&planned, 0, "planned");
+    let text = planned.summary.lines().find(|line| line.starts_with("PROD-DEPLOY FREIGEGEBEN ")).expect("the phrase");
+
+    let dispatched = serde_json::json!({ "inputs": {}, "ref": "refs/heads/main" });
+    // The policy wants the plan's digest.
+    assert_ended(&run("workflow_dispatch", dispatched.clone(), "PROD-DEPLOY FREIGEGEBEN", commit), 2, "refused");
+    assert_ended(&run("workflow_dispatch", dispatched, text, commit), 0, "live");
+    assert_eq!(story.lab.served_commit(&site).expect("the site"), commit);
 }
 
 #[test]
@@ -109,6 +146,8 @@ fn the_example_workflows_build_a_bundle_and_release_it() {
     }
     assert_eq!(story.served().expect("the site"), commit);
 
+    production(&story, &commit);
+
     // Smoke, by the clock.
     let [smoke] = steps("smoke.yml").try_into().expect("one step");
     let runner = story.runner(&commit).secret(&site.health_token);
@@ -131,7 +170,7 @@ fn the_example_workflow_looks_before_a_release_to_production() {
         ("inputs.sha", ""),
         ("secrets.PRODUCTION_SSH_KEY", story.lab.private_key()),
         ("vars.PRODUCTION_KNOWN_HOSTS", &known_hosts),
-        ("secrets.HEALTHCHECK_TOKEN", &token),
+        ("secrets.PRODUCTION_HEALTHCHECK_TOKEN", &token),
     ];
     let runner = story.runner(&commit).secret(story.lab.private_key()).secret(&token);
     let runner = runner.event("workflow_dispatch", serde_json::json!({ "inputs": {}, "ref": "refs/heads/main" }));

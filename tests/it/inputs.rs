@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsString, fs, path::Path, process::Command, sync::OnceLock, time::Duration};
 
 use gated_deploy::{
-    domain::{Approval, Stage},
+    domain::{Approval, Secret, Stage},
     inputs::{
         Asked, Environment, Inputs, Request, policy, read,
         table::{EXIT_CODES, INPUTS, OUTPUTS, POLICY_KEYS, Preset},
@@ -871,4 +871,48 @@ proptest! {
     fn a_policy_of_any_text_is_read_without_a_panic(text in "(\\PC|\n| |:|-){0,200}") {
         policy::parse("policy.yml", &text);
     }
+}
+
+/// A policy that says where staging is, and how to reach its server.
+const STAGING: &str = "environments:\n  staging:\n    ssh-host: staging.example.com\n    base-dir: /var/www/app\n    url: https://staging.example.com\n    ssh-known-hosts: staging.example.com SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\n";
+
+fn production() -> Start {
+    let base = Start::release().input("healthcheck-token", "the-token-of-production");
+    base.input("stage", "deploy-production")
+}
+
+#[test]
+fn production_is_told_where_staging_is() {
+    let problems = production().problems();
+    assert!(problems.contains("staging-url: is missing; give it as `staging-url:`"), "{problems}");
+
+    // An address is enough; then only the site and the workflow are asked.
+    let deploy = production().input("staging-url", "https://staging.example.com").deploy();
+    let staging = deploy.staging.expect("staging");
+    assert_eq!(
+        (staging.site.url.as_str(), staging.workflow.as_str()),
+        ("https://staging.example.com/", "deploy-staging.yml")
+    );
+    assert_eq!((staging.stable_for, staging.server.is_none()), (Duration::from_secs(3600), true));
+    assert_eq!(staging.health.paths.len(), 3, "staging's paths, not production's");
+    assert!(staging.health.token.is_none(), "production's token is not sent to staging");
+    assert!(deploy.target.server.backup_nginx, "the backup takes nginx's configuration");
+
+    // The policy's section says more, and its known hosts are staging's.
+    let deploy = production().policy(STAGING).input("staging-healthcheck-token", "the-token-of-staging").deploy();
+    let staging = deploy.staging.expect("staging");
+    let server = staging.server.expect("its server");
+    assert_eq!((server.ssh.host.as_str(), server.layout.base().as_str()), ("staging.example.com", "/var/www/app"));
+    assert_eq!(staging.health.token.as_ref().map(Secret::expose), Some("the-token-of-staging"));
+
+    let wrong = STAGING.replace("staging.example.com SHA256", "elsewhere.example.com SHA256").replace("https", "ftp");
+    let problems = production().policy(&wrong).problems();
+    assert!(problems.contains("staging: ssh-known-hosts"), "{problems}");
+    assert!(problems.contains("staging: url"), "{problems}");
+    let elsewhere = production().input("staging-url", "https://staging.example.com").input("environment", "staging");
+    assert!(
+        elsewhere.problems().contains("staging has a stage of its own, deploy-staging"),
+        "{}",
+        elsewhere.problems()
+    );
 }

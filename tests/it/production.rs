@@ -1,7 +1,7 @@
 //! Production takes what staging has proven, and nothing else.
 
 use gated_deploy_lab::{
-    app::Variant,
+    app::{self, Variant},
     github::{Phase, Review, Run},
     runner::{Finished, Runner},
     server::{Environment, SEED_COMMIT, SEED_RELEASE},
@@ -94,6 +94,15 @@ fn what_staging_has_not_proven_is_refused() {
     refused(&story, &story.production(&commit), &["staging is not well now: 1 of 3 endpoints", "/health: 404"]);
     story.lab.exec("mv /root/index.php /var/www/staging/current/public/").expect("mending it");
 
+    // The same commit, built again into another bundle.
+    let again = app::source(&commit, Variant::Healthy).expect("the tree");
+    again.write("public/built-again.txt", "later").expect("a file");
+    story.publish(&story.build(&commit, &again).expect("the build")).expect("the artifact");
+    let finished = story.production(&commit).run_binary(story.binary());
+    assert_ended(&finished, 1, "refused");
+    assert_says(&finished.summary, &["comparing the bundle with staging's", "staging confirmed", "built again since"]);
+    assert_eq!(served(&story), SEED_COMMIT);
+
     // Somebody points staging elsewhere by hand.
     story
         .lab
@@ -166,6 +175,8 @@ fn without_its_ledger_staging_is_known_by_its_site_and_its_workflow() {
     assert_says(&planned.summary, &["asked: its site, its workflow"]);
 
     story.github.add_run(run(2, "2026-01-05T10:00:00Z", "cancelled"));
+    // A run that waited in a queue and was replaced has touched nothing.
+    assert_ended(&runner.clone().input("approval", "").run_binary(story.binary()), 0, "planned");
     story.github.add_run(run(3, "2026-01-05T11:00:00Z", "failure"));
     refused(&story, &runner, &["a run of deploy-staging.yml has ended in failure since", "actions/runs/3"]);
     // Staging was repaired after that.
