@@ -35,6 +35,7 @@ use crate::{
     stages,
     steps::{
         context::{Found, Ports, Staging, Survey},
+        rollback,
         settle::settle,
     },
 };
@@ -154,6 +155,18 @@ async fn dispatch(
             let settle = async |survey| stages::preflight::settle(survey);
             run_table(&stage, &stages::preflight::table(), survey, settle, events, cancel).await
         }
+        Request::Rollback(inputs) => {
+            let typed::Rollback { target, to } = *inputs;
+            // Nothing is downloaded, so nothing needs a folder of its own.
+            let ports = match ports(&target, None, clock, &common.scratch) {
+                Ok(ports) => ports,
+                Err(failure) => return refuse(events, &stage, failure),
+            };
+            let inputs = Rc::new(target);
+            let survey = Survey { inputs, source: None, staging: None, ports, found: Found::default().into() };
+            let settle = async |survey| rollback::settle(survey, events);
+            run_table(&stage, &stages::rollback::table(to), survey, settle, events, cancel).await
+        }
         Request::Smoke(inputs) => {
             let shell = inputs.ssh.as_ref().map(|ssh| Rc::new(Ssh::new(ssh)) as Rc<dyn Shell>);
             let site: Rc<dyn Site> = match site(&inputs.site, shell.as_ref()) {
@@ -269,6 +282,9 @@ fn setting(request: Option<&Request>) -> Setting {
         Some(Request::Smoke(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
         // There is nothing to approve.
         Some(Request::Preflight(inputs)) => Setting { run_url: inputs.target.run.url.clone(), phrase: None },
+        Some(Request::Rollback(inputs)) => {
+            Setting { run_url: inputs.target.run.url.clone(), phrase: Some(inputs.target.phrase.clone()) }
+        }
         Some(Request::Deploy(inputs)) => {
             Setting { run_url: inputs.target.run.url.clone(), phrase: Some(inputs.target.phrase.clone()) }
         }

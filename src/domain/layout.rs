@@ -79,3 +79,15 @@ pub struct Move {
     pub from: Option<String>,
     pub to: ReleaseName,
 }
+
+impl Move {
+    /// The release that is left, if the link led to one.
+    pub fn left(&self) -> Option<ReleaseName> {
+        named(self.from.as_deref()?)
+    }
+}
+
+/// The release that a link's text leads to: `releases/20251102_154900-f0959baf`, or absolute.
+pub fn named(link: &str) -> Option<ReleaseName> {
+    link.trim_end_matches('/').rsplit('/').next()?.parse().ok()
+}

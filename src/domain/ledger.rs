@@ -2,9 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitSha, ReleaseName, Sha256Digest};
+use super::{CommitSha, FailureKind, Outcome, ReleaseName, Sha256Digest};
 
-/// One attempt. `outcome` is computed by the engine, never written as a literal (F89).
+/// Version of the lines that are written.
+pub const VERSION: u32 = 2;
+
+/// One attempt. Everything in it that judges is computed from how the rows ended, never written as a literal (F89).
+///
+/// Version 1 had no `attempt` (all were releases), `tree_sha256`, `reached`, `standing` and `migrations`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// Version of this format.
@@ -13,17 +18,109 @@ pub struct Line {
     pub prev: String,
     pub at: String,
     pub environment: String,
+    #[serde(default)]
+    pub attempt: Attempt,
+    /// The release that was made, or gone back to.
     pub release: ReleaseName,
+    /// What `current` pointed to before.
     pub from: Option<String>,
     pub sha: CommitSha,
     pub bundle_sha256: Option<Sha256Digest>,
+    /// Of the release's tree on the server, as far as it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree_sha256: Option<Sha256Digest>,
+    /// `None` if not even the first of them was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Reached>,
     pub outcome: String,
+    /// What the attempt made of the release; `None` leaves it what it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
+    /// The migrations that ran, and stay, however the attempt ended; `None` if that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrations: Option<Vec<String>>,
     /// The row at which it failed, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_at: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
     pub run: Option<String>,
+}
+
+/// What was tried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attempt {
+    /// A new release.
+    #[default]
+    Release,
+    /// Going back to an earlier one, by hand.
+    Rollback,
+}
+
+/// The furthest that an attempt came, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reached {
+    /// Its folder was unpacked.
+    Staged,
+    /// The gates passed and it booted.
+    Verified,
+    /// Migrations and caches were behind it.
+    Prepared,
+    /// `current` pointed at it.
+    Activated,
+    /// It was seen healthy.
+    Confirmed,
+}
+
+/// What is to be thought of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// It was live and seen healthy.
+    Confirmed,
+    /// It never went live, or nobody knows how it left.
+    Failed,
+    /// It was live, something was wrong with it, and what was live before came back.
+    Reverted,
+    /// It was confirmed, and somebody went back from it by hand. No line says this of its own release: it follows from the
+    /// rollback's line.
+    TakenBack,
+}
+
+impl Standing {
+    /// What an attempt that ended like this makes of its release; `None` leaves it what it was.
+    ///
+    /// A rollback that failed tells against its target only if that was live and did not do: a line that broke or somebody who
+    /// cancelled says nothing about it.
+    pub fn after(attempt: Attempt, outcome: &Outcome, reached: Option<Reached>) -> Option<Self> {
+        let found = match outcome {
+            Outcome::Planned | Outcome::Passed => return None,
+            Outcome::Live { .. } => return Some(Self::Confirmed),
+            Outcome::RolledBack { .. } => Self::Reverted,
+            Outcome::Refused { .. } | Outcome::Stuck { .. } => Self::Failed,
+        };
+        let of_the_target = || {
+            reached >= Some(Reached::Activated)
+                && outcome.cause().is_some_and(|cause| cause.kind == FailureKind::Refused)
+        };
+        (attempt == Attempt::Release || of_the_target()).then_some(found)
+    }
+}
+
+impl Line {
+    /// What this attempt made of its release. Lines of version 1 tell it by their outcome.
+    pub fn made_of_it(&self) -> Option<Standing> {
+        match (self.standing, self.attempt) {
+            (None, Attempt::Release) => Some(match self.outcome.as_str() {
+                "live" => Standing::Confirmed,
+                "rolled-back" => Standing::Reverted,
+                _ => Standing::Failed,
+            }),
+            (standing, _) => standing,
+        }
+    }
 }
 
 /// What the first line names as the line before it.

@@ -21,6 +21,7 @@ pub mod path;
 pub mod release;
 pub mod secret;
 pub mod stage;
+pub mod standing;
 
 pub use approval::Approval;
 pub use command::RemoteCommand;

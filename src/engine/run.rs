@@ -123,6 +123,7 @@ impl Run<'_> {
         let mut committed = false;
         let mut warnings = 0;
         let mut outcome = None;
+        let mut done = Vec::new();
         for entry in entries {
             // Both are armed before the row begins: a dropped line can hide a finished change.
             if let Entry::One(row) = entry {
@@ -132,13 +133,18 @@ impl Run<'_> {
                     Work::Commit => {
                         committed = true;
                         self.events.tell(Body::Committed { step: row.id.clone() });
+                        done.push(row.id.clone());
                         continue;
                     }
                     _ => {}
                 }
             }
-            match self.entry_after(entry, cx, committed).await {
+            match self.entry(entry, cx).await {
                 Ok(verdicts) => {
+                    let ended = entry.rows().iter().zip(&verdicts);
+                    done.extend(
+                        ended.filter(|(_, verdict)| **verdict != Verdict::Skipped).map(|(row, _)| row.id.clone()),
+                    );
                     warnings += verdicts.iter().filter(|verdict| **verdict == Verdict::Warned).count();
                     // What found nothing to do leaves nothing that could stay.
                     if verdicts == [Verdict::Skipped] {
@@ -147,6 +153,8 @@ impl Run<'_> {
                         });
                     }
                 }
+                // After the commit nothing stops the run any more: nobody rolls a healthy site back because `rm` failed.
+                Err(_) if committed => warnings += 1,
                 Err(stop) => {
                     outcome = Some(self.unwind(&stack, cx, stop).await);
                     break;
@@ -154,18 +162,9 @@ impl Run<'_> {
             }
         }
         let outcome = outcome.unwrap_or(if committed { Outcome::Live { warnings } } else { Outcome::Passed });
-        self.give_back(stack.holds, cx, &outcome).await;
-        outcome
-    }
-
-    /// Runs an entry of the release part. After the commit nothing stops the run any more: nobody rolls a healthy site
-    /// back because `rm` failed.
-    async fn entry_after<C>(&self, entry: &Entry<C>, cx: &C, committed: bool) -> Result<Vec<Verdict>, Stop> {
-        match self.entry(entry, cx).await {
-            Ok(verdicts) => Ok(verdicts),
-            Err(_) if committed => Ok(vec![Verdict::Warned]),
-            Err(stop) => Err(stop),
-        }
+        let ending = Ending { outcome, done };
+        self.give_back(stack.holds, cx, &ending).await;
+        ending.outcome
     }
 
     /// Runs an entry; gives the verdicts of its rows, or the first failure.
@@ -281,11 +280,10 @@ impl Run<'_> {
         }
     }
 
-    async fn give_back<D>(&self, holds: Vec<(&Row<D>, &Release<D>)>, cx: &D, outcome: &Outcome) {
-        let ending = Ending { outcome: outcome.clone() };
+    async fn give_back<D>(&self, holds: Vec<(&Row<D>, &Release<D>)>, cx: &D, ending: &Ending) {
         for (row, release) in holds.into_iter().rev() {
             let io = self.uncancellable(&row.id);
-            let result = AssertUnwindSafe(release.act.release(cx, &io, &ending))
+            let result = AssertUnwindSafe(release.act.release(cx, &io, ending))
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));

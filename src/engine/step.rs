@@ -50,6 +50,8 @@ pub enum Undone {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
     pub outcome: Outcome,
+    /// The rows after the seam that were really done, in order: not those that failed, found nothing to do, or were not reached.
+    pub done: Vec<StepId>,
 }
 
 /// What a step may say and hear while it works.

@@ -10,8 +10,8 @@ use super::{
     raw::{Given, Raw, Source},
     table::{self, INPUTS, Kind, Preset, TUNNEL},
     typed::{
-        self, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Request, Route, RunIdentity,
-        ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target, Warning,
+        self, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Request, Rollback, Route,
+        RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target, Warning,
     },
     value::{self, Wrong},
 };
@@ -58,6 +58,7 @@ pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning
         Some(Stage::BuildGate) => reader.build_gate().map(|request| Request::BuildGate(Box::new(request))),
         Some(stage @ Stage::Preflight) => reader.deploy(stage).map(|request| Request::Preflight(Box::new(request))),
         Some(Stage::Smoke) => reader.smoke().map(|request| Request::Smoke(Box::new(request))),
+        Some(Stage::Rollback) => reader.rollback().map(|request| Request::Rollback(Box::new(request))),
         // Stages of a later version have been refused by now.
         Some(stage) => reader.deploy(stage).map(|request| Request::Deploy(Box::new(request))),
         None => None,
@@ -70,6 +71,9 @@ pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning
         _ => Err(Problems::new(reader.problems, &common.secrets)),
     }
 }
+
+/// The environment that production's questions go to.
+const STAGING: &str = "staging";
 
 struct Reader<'r, 'e> {
     raw: &'r Raw<'e>,
@@ -192,6 +196,7 @@ impl Reader<'_, '_> {
         let target = self.target(stage);
         let staging = match stage {
             Stage::DeployProduction => Some(self.staging()?),
+            Stage::Preflight if self.knows_staging() => Some(self.staging()?),
             _ => None,
         };
         let mut target = target?;
@@ -199,9 +204,15 @@ impl Reader<'_, '_> {
         Some(Deploy { target, source: source?, staging })
     }
 
+    /// Whether somebody said where staging is, and it is not what is looked at.
+    fn knows_staging(&self) -> bool {
+        let given = self.raw.directly("staging-url").is_some() || self.raw.policy().section_has(STAGING, &["url"]);
+        given && self.raw.given("environment").is_none_or(|environment| environment.text != STAGING)
+    }
+
     /// What production asks of staging: the policy's section of that name, and the inputs whose names begin with `staging-`.
     fn staging(&mut self) -> Option<typed::Staging> {
-        const NAME: &str = "staging";
+        const NAME: &str = STAGING;
         let stable_for = self.duration("staging-stable-for");
         let workflow = self.read("staging-workflow", value::workflow);
         let policy = self.raw.policy();
@@ -295,6 +306,15 @@ impl Reader<'_, '_> {
             server: server?,
             run: run_identity(self.raw),
         })
+    }
+
+    fn rollback(&mut self) -> Option<Rollback> {
+        let target = self.target(Stage::Rollback);
+        let to = match self.raw.given("rollback-to") {
+            Some(given) => self.apply("rollback-to", &given, value::release).map(Some),
+            None => Some(None),
+        };
+        Some(Rollback { target: target?, to: to? })
     }
 
     fn smoke(&mut self) -> Option<Smoke> {

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::problem::Location;
 use crate::domain::{
-    Approval, CommitSha, EnvironmentName, Layout, Secret, Stage, key::PrivateKey, known_hosts::KnownHosts,
+    Approval, CommitSha, EnvironmentName, Layout, ReleaseName, Secret, Stage, key::PrivateKey, known_hosts::KnownHosts,
 };
 
 /// What was asked for.
@@ -17,6 +17,7 @@ pub enum Request {
     /// Looks whether a release would go through.
     Preflight(Box<Deploy>),
     Smoke(Box<Smoke>),
+    Rollback(Box<Rollback>),
 }
 
 /// What every run needs to tell its story, whether or not its inputs could be read.
@@ -145,6 +146,14 @@ pub struct Target {
     pub health: HealthPolicy,
     pub server: ServerPolicy,
     pub run: RunIdentity,
+}
+
+/// Inputs of `rollback`: nothing new is released, so there is no commit and no GitHub.
+#[derive(Debug, Clone)]
+pub struct Rollback {
+    pub target: Target,
+    /// `None` is the release that was confirmed last.
+    pub to: Option<ReleaseName>,
 }
 
 /// Inputs of `smoke`.

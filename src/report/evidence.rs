@@ -84,6 +84,7 @@ pub fn file_name(story: &Story, extension: &str) -> String {
     let subject = match story.stage.as_str() {
         "deploy-staging" => "E2E_STAGING_VALIDATION",
         "deploy-production" => "E2E_PRODUCTION_DEPLOYMENT",
+        "rollback" => "ROLLBACK",
         _ => "VALIDATION",
     };
     format!("{subject}_{}.{extension}", words::stamp(story.began_unix_ms))
@@ -166,6 +167,18 @@ pub fn render(story: &Story, setting: &Setting) -> String {
             links(story, setting),
             next_steps(story),
         ],
+        (Subject::Rollback, _) => vec![
+            summary(story, setting),
+            before("Pre-conditions", story),
+            run(story),
+            gates(story),
+            health(story),
+            ("Symlink before and after", symlink(story)),
+            ("Release and commit", or_not_reached(release(story) + &sections::checks(story))),
+            criteria(story),
+            links(story, setting),
+            next_steps(story),
+        ],
         (Subject::Release, Ok(Stage::DeployProduction)) => vec![
             summary(story, setting),
             before("Pre-flight", story),
@@ -202,6 +215,7 @@ pub fn render(story: &Story, setting: &Setting) -> String {
         match story.subject() {
             Subject::Release => "Release",
             Subject::Preflight => "Pre-flight",
+            Subject::Rollback => "Rollback",
             Subject::Bundle | Subject::Site => "Validation",
         },
         words::time(story.began_unix_ms)

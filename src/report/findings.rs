@@ -80,6 +80,7 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
         let over = || format!("{downtime_ms} ms, allowed are {budget_ms} ms");
         if downtime_ms <= budget_ms { Ok(()) } else { Err(over()) }
     });
+    let unchanged = story.row("unchanged-tree").and_then(|row| (row.verdict()? == Verdict::Passed).then_some(Ok(())));
     let assets = story.fact::<Score>(key::ASSETS).map(|assets| score(assets.passed, assets.total));
     // A step that failed before it could tell a fact was reached all the same.
     let of = |text: &'static str, met: Option<Result<(), String>>, steps: &[&str]| {
@@ -104,6 +105,18 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             assets,
             of("Visitors met no more downtime than allowed", receipt, &["zero-downtime"]),
         ],
+        Subject::Rollback => vec![
+            // Under the lock, and not only when it was chosen.
+            of("The release is still what was confirmed", unchanged, &["unchanged-tree"]),
+            gates,
+            of(
+                "The release that was gone back to answered healthy on every endpoint",
+                healthy(key::HEALTH),
+                &["health"],
+            ),
+            of("The release that answered was seen to be that one", identity, &["health"]),
+            assets,
+        ],
         Subject::Site => {
             vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &["health"]), assets]
         }
@@ -116,7 +129,11 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
     };
     if matches!(story.outcome, Some(Outcome::RolledBack { .. } | Outcome::Stuck { .. })) {
         let back = healthy(key::HEALTH_AFTER_ROLLBACK);
-        criteria.push(of("The old release answered healthy again", back, &[]));
+        let text = match story.subject() {
+            Subject::Rollback => "What was live before answered healthy again",
+            _ => "The old release answered healthy again",
+        };
+        criteria.push(of(text, back, &[]));
     }
     let failed = story.rows.iter().filter(|row| row.verdict() == Some(Verdict::Failed)).count();
     let steps = if failed == 0 { Ok(()) } else { Err(words::count(failed, "step")) };
@@ -268,17 +285,24 @@ pub fn next_steps(story: &Story) -> Vec<String> {
     // Rows that let each other run can fail one and all.
     let others = story.failed_rows().filter_map(Row::failure).filter(|failure| Some(*failure) != cause);
     let hints = cause.into_iter().chain(others).filter_map(|failure| failure.hint.clone());
+    let back = story.subject() == Subject::Rollback;
     let ours = match &story.outcome {
         None => "See where the run stopped, and run it again.",
         Some(Outcome::Planned) => "Read the plan; approve it with the phrase in the job summary, or do nothing.",
         Some(Outcome::Passed) => match story.subject() {
             Subject::Bundle => "Release it.",
-            Subject::Release | Subject::Site => "None: everything is in order.",
+            Subject::Release | Subject::Rollback | Subject::Site => "None: everything is in order.",
             Subject::Preflight => "Release it; look at the warnings above first, if there are any.",
         },
+        Some(Outcome::Live { .. }) if back => {
+            "Find out what was wrong with the release that was left, and release its repair; it is no target of a rollback any more."
+        }
         Some(Outcome::Live { .. }) if story.all_warnings().is_empty() => "None: the release is confirmed.",
         Some(Outcome::Live { .. }) => "Look at the warnings above; the release is confirmed.",
         Some(Outcome::Refused { .. }) => "Remove the cause, then run again.",
+        Some(Outcome::RolledBack { .. }) if back => {
+            "Find out why the earlier release did not do; if it was not well, the next rollback passes it over."
+        }
         Some(Outcome::RolledBack { .. }) => {
             "Find out why the release failed before it is tried again; mind what stays."
         }

@@ -35,7 +35,8 @@ pub(super) fn overview(story: &Story, setting: &Setting) -> String {
     let mut lines = Vec::new();
     if let Some(release) = story.text_fact(key::RELEASE) {
         let from = story.text_fact(key::PREVIOUS_RELEASE).map_or("nothing".to_owned(), code);
-        lines.push(("Release", format!("{from} → {}{}", code(release), words::fate(story))));
+        let name = if story.subject() == Subject::Rollback { "Rollback" } else { "Release" };
+        lines.push((name, format!("{from} → {}{}", code(release), words::fate(story))));
     }
     if let Some(url) = story.text_fact(key::URL) {
         lines.push(("Site", link(&inline(url), url)));
@@ -183,6 +184,12 @@ pub(super) fn checks(story: &Story) -> String {
     }
     if let Some(migrations) = story.fact::<Migrations>(key::MIGRATIONS) {
         lines.push(("Migrations", migrations_line(&migrations)));
+    }
+    if let Some(migrations) = story.fact::<Migrations>(key::MIGRATIONS_STAY) {
+        lines.push(("Migrations that stay", migrations_line(&migrations)));
+    }
+    if let Some(tree) = story.fact::<Sha256Digest>(key::TREE) {
+        lines.push(("Tree", format!("SHA-256 {}", code(tree.short()))));
     }
     if let Some(switch) = story.fact::<Switch>(key::SWITCH) {
         lines.push(("Switch", switch_line(&switch)));

@@ -23,6 +23,8 @@ pub enum Subject {
     Bundle,
     /// Makes a release, or was asked to.
     Release,
+    /// Goes back to an earlier release, or was asked to.
+    Rollback,
     /// Looks at a site and would change nothing.
     Site,
     /// Looks whether a release would go through, and makes none.
@@ -201,6 +203,7 @@ impl Story {
             Ok(Stage::BuildGate) => Subject::Bundle,
             Ok(Stage::Smoke) => Subject::Site,
             Ok(Stage::Preflight) => Subject::Preflight,
+            Ok(Stage::Rollback) => Subject::Rollback,
             _ => Subject::Release,
         }
     }

@@ -165,7 +165,8 @@ fn approval(story: &Story, setting: &Setting) -> String {
         let exact = digest.map(|digest| format!("{phrase} {}", digest.short()));
         let words = exact.as_deref().unwrap_or(phrase);
         text.push_str(&format!(
-            "To release exactly this plan, run again with `approval` set to:\n\n{}\n",
+            "To {} exactly this plan, run again with `approval` set to:\n\n{}\n",
+            if story.subject() == Subject::Rollback { "carry out" } else { "release" },
             block(&[words.to_owned()], 1, 500)
         ));
         if exact.is_some() {

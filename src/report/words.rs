@@ -73,15 +73,22 @@ pub fn headline(story: &Story) -> String {
         Some(Outcome::Planned) => "Planned: nothing was changed".to_owned(),
         Some(Outcome::Passed) => match subject {
             Subject::Bundle => "Passed: the bundle is ready",
-            Subject::Release => "Passed: everything is in order",
+            Subject::Release | Subject::Rollback => "Passed: everything is in order",
             Subject::Site => "GO: the site is well",
             Subject::Preflight => return go(story),
         }
         .to_owned(),
-        Some(Outcome::Live { .. }) => match story.all_warnings().len() {
-            0 => "Live: the new release is live and healthy".to_owned(),
-            warnings => format!("Live, with {}: the new release is live and healthy", count(warnings, "warning")),
-        },
+        Some(Outcome::Live { .. }) => {
+            let what = if subject == Subject::Rollback {
+                "the earlier release is live again"
+            } else {
+                "the new release is live"
+            };
+            match story.all_warnings().len() {
+                0 => format!("Live: {what} and healthy"),
+                warnings => format!("Live, with {}: {what} and healthy", count(warnings, "warning")),
+            }
+        }
         Some(Outcome::Refused { cause, .. }) if subject == Subject::Site && cause.kind == FailureKind::Refused => {
             "NO-GO: the site is not well; nothing was changed".to_owned()
         }
@@ -91,6 +98,9 @@ pub fn headline(story: &Story) -> String {
         }
         Some(Outcome::Refused { cause, stays, .. }) => {
             format!("{}: {}", refusal(cause.kind), untouched(subject, stays))
+        }
+        Some(Outcome::RolledBack { .. }) if subject == Subject::Rollback => {
+            format!("Not gone back: the earlier release did not do; {}", after_rollback(story))
         }
         Some(Outcome::RolledBack { .. }) => format!("Rolled back: {}", after_rollback(story)),
         Some(Outcome::Stuck { undoing, by_hand, .. }) => {
@@ -128,10 +138,10 @@ fn untouched(subject: Subject, stays: &[String]) -> &'static str {
 
 fn after_rollback(story: &Story) -> String {
     let health: Option<HealthReport> = story.fact(key::HEALTH_AFTER_ROLLBACK);
-    let old = if story.text_fact(key::PREVIOUS_RELEASE).is_some() {
-        "the old release is live again"
-    } else {
-        "nothing is live, as before"
+    let old = match (story.text_fact(key::PREVIOUS_RELEASE), story.subject()) {
+        (None, _) => "nothing is live, as before",
+        (Some(_), Subject::Rollback) => "what was live before is live again",
+        (Some(_), _) => "the old release is live again",
     };
     match health {
         Some(health) if health.healthy() => {
@@ -142,11 +152,12 @@ fn after_rollback(story: &Story) -> String {
     }
 }
 
-/// What became of the new release, where it is not simply live.
+/// What became of the release, where it is not simply live.
 pub fn fate(story: &Story) -> &'static str {
     match &story.outcome {
         None | Some(Outcome::Passed | Outcome::Live { .. }) => "",
         Some(Outcome::Planned) => " (planned)",
+        Some(Outcome::Refused { .. }) if story.subject() == Subject::Rollback => " (not gone back)",
         Some(Outcome::Refused { .. }) => " (not released)",
         Some(Outcome::RolledBack { .. }) => " (taken back)",
         Some(Outcome::Stuck { .. }) => " (unclear: undoing failed)",

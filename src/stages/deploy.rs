@@ -12,7 +12,7 @@ use crate::{
         context::{Deploy, Survey},
         current, database, identity, ledger, lock, outlook, probe,
         remote::{by_hand, previewed},
-        retention, sampler, server, services, staging, tree, workers,
+        retention, sampler, seal, server, services, staging, tree, workers,
     },
 };
 
@@ -41,6 +41,7 @@ pub fn table() -> Table<Survey, Deploy> {
             observe("find-build",      "6 Find the build of this commit",         artifact::look).into(),
             observe("reach-server",    "7 Reach the server",                      server::reach).into(),
             observe("survey-server",   "7 Look at the server",                    server::look).into(),
+            observe("live-tree",       "7 Compare the live release with what was confirmed", seal::live).advisory().into(),
             observe("baseline-health", "7 Ask the site how it is now",            probe::baseline).into(),
             observe("read-bundle",     "Download the bundle and read it",         artifact::read).into(),
             observe("look-ahead",      "What the release would change",           outlook::look).into(),
@@ -60,6 +61,7 @@ pub fn table() -> Table<Survey, Deploy> {
             change("migrate",          "13 Run forward migrations",               previewed(database::migrate, database::preview),
                                                                                                             no_undo("the old code runs on the new schema")).into(),
             change("build-caches",     "14 Build its caches",                     cache::build,             within("goes with the new folder")).advisory().into(),
+            check ("seal-release",     "Take the digest of its tree",             seal::seal).into(),
             hold  ("name-release",     "Let the site say which release answers",  previewed(identity::mark, identity::preview),
                                                                                                             release("remove the one-time file", identity::unmark)).into(),
             hold  ("sample-site",      "Watch the site while it changes hands",   sampler::start,           release("stop watching", sampler::end)).into(),

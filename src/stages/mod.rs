@@ -3,4 +3,5 @@
 pub mod build_gate;
 pub mod deploy;
 pub mod preflight;
+pub mod rollback;
 pub mod smoke;

@@ -4,12 +4,13 @@ use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
 use chrono::{DateTime, Utc};
 
-use super::{identity::Mark, sampler::Sampler, server::Looked, services::Permission};
+use super::{identity::Mark, ledger::Book, sampler::Sampler, server::Looked, services::Permission};
 use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
         bundle::{Bundle, Manifest, Verified},
         fact::{self, BundleFact, Finding},
+        standing::Candidate,
     },
     inputs::typed,
     ports::{
@@ -60,6 +61,9 @@ pub struct Found {
     pub looked: Option<Rc<Looked>>,
     /// What a release may build on; only where nothing stood in the way.
     pub server: Option<ServerFacts>,
+    pub ledger: Option<Rc<Book>>,
+    /// The earlier release to go back to, where that is the task.
+    pub chosen: Option<Candidate>,
     /// The bundle, where it was fetched already.
     pub opened: Option<Opened>,
     /// What the release would change.
@@ -141,13 +145,15 @@ pub struct ServiceFacts {
 /// Everything that is decided at the seam and does not change after it.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// From what is live to the release that this run makes.
+    /// From what is live to the release that shall be: a new one, or an earlier one.
     pub turn: Move,
     /// The commit that the release was made from.
     pub commit: CommitSha,
     pub decided_at: DateTime<Utc>,
     pub server: ServerFacts,
     pub build: Option<Build>,
+    /// The earlier release that goes live again, where that is the task.
+    pub target: Option<Candidate>,
     pub outlook: Option<Rc<fact::Outlook>>,
     /// What staging has proven; `None` where nobody asked.
     pub staging: Option<fact::Staging>,
@@ -166,7 +172,7 @@ pub struct Deploy {
 }
 
 /// Things that rows after the seam hand to later rows. An undo never reads them: it is written from [`Facts`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Made {
     /// What was fetched before the seam.
     pub opened: Option<Opened>,
@@ -179,6 +185,26 @@ pub struct Made {
     pub identity: Option<Mark>,
     /// Watches the site from before the switch on; the way back only notes when it began.
     pub sampler: Option<Rc<Sampler>>,
+    /// The digest of the release's tree on the server.
+    pub tree: Option<Sha256Digest>,
+    /// The migrations that ran; `None` if that is not known, because a line broke while they ran.
+    pub migrations: Option<Vec<String>>,
+}
+
+impl Default for Made {
+    fn default() -> Self {
+        Self {
+            opened: None,
+            build: None,
+            bundle: None,
+            manifest: None,
+            told: None,
+            identity: None,
+            sampler: None,
+            tree: None,
+            migrations: Some(Vec::new()),
+        }
+    }
 }
 
 impl Ports {

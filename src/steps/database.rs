@@ -29,6 +29,7 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
         .var("RAN_PHP", include_str!("sh/ran.php"))
         .timeout(TIMEOUT);
     let mut tail = Tail::default();
+    cx.made.borrow_mut().migrations = None;
     let answer = cx
         .ports
         .shell
@@ -43,6 +44,7 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
         .filter(|name| !before.contains(name))
         .map(str::to_owned)
         .collect();
+    cx.made.borrow_mut().migrations = answer.get("unsure").is_none().then(|| ran.clone());
     if !ran.is_empty() {
         io.fact(fact::key::MIGRATIONS, fact::Migrations { ran: ran.clone() });
     }

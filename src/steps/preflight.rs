@@ -6,6 +6,7 @@
 
 mod access;
 mod env_file;
+mod proof;
 mod room;
 mod served;
 mod sheet;
@@ -16,6 +17,7 @@ use self::sheet::Sheet;
 pub use self::{
     access::shared_folders,
     env_file::env_file,
+    proof::staging,
     room::{backups, room},
     served::{nginx, php, privileges, reloads},
 };

@@ -107,6 +107,28 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
     }
 }
 
+/// Before a rollback: how is the site? A sick one is the reason to go back, so nothing here refuses; it is said.
+pub async fn present(cx: &Survey, io: &Io) -> StepResult {
+    if cx.found.borrow().nothing_is_live() {
+        return Ok(Done::skipped("nothing is live"));
+    }
+    let (health, ports) = (&cx.inputs.health, &cx.ports);
+    let report = round(&*ports.site, health, &*ports.clock, None).await;
+    io.attempt(1, 1, told(&report));
+    io.fact(key::BASELINE, &report);
+    if report.healthy() {
+        return Ok(Done::passed(format!("well: {}", told(&report))));
+    }
+    if refused_token(&report) {
+        io.warn(
+            "the site refuses the token: if that is not the live release's own fault, no release will answer as healthy, and the rollback \
+             will be taken back",
+            Some("make sure that healthcheck-token is the value that the application checks".to_owned()),
+        );
+    }
+    Ok(Done::passed(format!("not well: {}", told(&report))))
+}
+
 /// Step 18: gives the workers time to settle.
 pub async fn grace(cx: &Deploy, io: &Io) -> StepResult {
     const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -129,7 +151,8 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
     let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), identity, io).await;
     io.fact(key::HEALTH, &report);
     if !report.healthy() {
-        return Err(advised(unhealthy("asking the site whether the new release is healthy", &report), &report));
+        let whom = if cx.source.is_some() { "the new release" } else { "the release that was gone back to" };
+        return Err(advised(unhealthy(&format!("asking the site whether {whom} is healthy"), &report), &report));
     }
     negative_control(Visitor::of(&cx.ports, &cx.inputs.health)).await?;
     let proof = identity::proof(cx, &report);
@@ -166,7 +189,9 @@ pub async fn verify_old(cx: &Deploy, io: &Io) -> Result<Score, Failure> {
     if report.healthy() {
         Ok(report.score())
     } else {
-        Err(advised(unhealthy("asking the site whether the old release is healthy again", &report), &report))
+        let whom =
+            if cx.source.is_some() { "the old release is healthy again" } else { "what was live before is healthy" };
+        Err(advised(unhealthy(&format!("asking the site whether {whom}"), &report), &report))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{context::Deploy, ledger, remote, server::last_part};
+use super::{context::Deploy, ledger, remote};
 use crate::{
     domain::ReleaseName,
     engine::{
@@ -16,24 +16,20 @@ use crate::{
 pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
     let doing = "choosing what to prune";
-    let lines = ledger::known(cx, io).await?;
+    let standings = ledger::read(&*cx.ports.shell, io, layout).await?.standings(&cx.inputs.environment);
     let script = Script::new("inventory", include_str!("sh/inventory.sh"))
         .var("RELEASES", layout.releases().as_str())
         .var("BACKUPS", layout.backups().as_str());
     let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
     let names = |key| answer.all(key).filter_map(|name| name.parse().ok()).collect::<BTreeSet<ReleaseName>>();
-    let mut confirmed: BTreeSet<ReleaseName> =
-        lines.iter().filter(|line| line.outcome == "live").map(|line| line.release.clone()).collect();
-    confirmed.insert(cx.facts.turn.to.clone());
-    let previous = cx.facts.turn.from.as_deref().and_then(|link| last_part(link).parse().ok());
-    let keep = Keep {
-        live: &cx.facts.turn.to,
-        previous: previous.as_ref(),
-        confirmed: &confirmed,
-        count: cx.inputs.server.keep_releases,
-    };
+    let live = &cx.facts.turn.to;
+    // This release's own line is written when the run ends; it is confirmed all the same.
+    let mut confirmed = vec![live.clone()];
+    confirmed.extend(standings.confirmed().into_iter().filter(|release| *release != live).cloned());
+    let keep =
+        Keep { live, previous: cx.facts.turn.left(), confirmed: &confirmed, count: cx.inputs.server.keep_releases };
     let old_releases = old_releases(&names("release"), &keep);
-    let old_backups = old_backups(&names("backup"), cx.inputs.server.keep_backups);
+    let old_backups = old_backups(&names("backup"), &names("empty-backup"), cx.inputs.server.keep_backups);
     if old_releases.is_empty() && old_backups.is_empty() {
         return Ok(Done::skipped("nothing is old enough to go"));
     }
@@ -56,23 +52,35 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
 /// What stays whatever its age.
 struct Keep<'a> {
     live: &'a ReleaseName,
-    previous: Option<&'a ReleaseName>,
-    confirmed: &'a BTreeSet<ReleaseName>,
+    /// What was live before.
+    previous: Option<ReleaseName>,
+    /// Confirmed and not left by a rollback since; the last confirmation first, as a rollback would choose.
+    confirmed: &'a [ReleaseName],
     count: usize,
 }
 
-/// Releases older than the newest `count` confirmed ones. As long as there are not that many, nothing goes: releases from before
-/// we came were never confirmed by us, and are the only ones to go back to.
+/// Confirmed releases beyond the first `count`, and whatever else is older than those: what failed, was taken back or never
+/// finished. As long as there are not that many, nothing goes: releases from before we came were never confirmed by us, and are the
+/// only ones to go back to. Names that are not ours are not among `there`.
 fn old_releases(there: &BTreeSet<ReleaseName>, keep: &Keep<'_>) -> Vec<ReleaseName> {
-    let kept: Vec<&ReleaseName> =
-        there.iter().rev().filter(|name| keep.confirmed.contains(name)).take(keep.count).collect();
-    let Some(oldest) = kept.last().filter(|_| kept.len() == keep.count) else { return Vec::new() };
-    there.iter().filter(|name| name < oldest && *name != keep.live && Some(*name) != keep.previous).cloned().collect()
+    let present: Vec<&ReleaseName> = keep.confirmed.iter().filter(|name| there.contains(name)).collect();
+    let kept = &present[..keep.count.min(present.len())];
+    let Some(oldest) = kept.iter().min().filter(|_| kept.len() == keep.count) else { return Vec::new() };
+    let spare = |name: &ReleaseName| present.contains(&name) && !kept.contains(&name);
+    there
+        .iter()
+        .filter(|name| *name < *oldest || spare(name))
+        .filter(|name| *name != keep.live && Some(*name) != keep.previous.as_ref())
+        .cloned()
+        .collect()
 }
 
-/// Verified backups older than the newest `count`; `count` is at least one.
-fn old_backups(there: &BTreeSet<ReleaseName>, count: usize) -> Vec<ReleaseName> {
-    there.iter().rev().skip(count.max(1)).cloned().collect()
+/// Verified backups older than the newest `count`, which is at least one; and empty ones, which do not count, older than those.
+fn old_backups(there: &BTreeSet<ReleaseName>, empty: &BTreeSet<ReleaseName>, count: usize) -> Vec<ReleaseName> {
+    let count = count.max(1);
+    let oldest = there.iter().rev().nth(count - 1);
+    let old = |name: &&ReleaseName| oldest.is_some_and(|oldest| *name < oldest);
+    there.iter().filter(old).chain(empty.iter().filter(old)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -87,38 +95,58 @@ mod tests {
         days.iter().copied().map(name).collect()
     }
 
+    /// `confirmed`: the last confirmation first.
     fn old(there: &[u32], confirmed: &[u32], live: u32, previous: Option<u32>, count: usize) -> Vec<ReleaseName> {
-        let (previous, live) = (previous.map(name), name(live));
+        let confirmed: Vec<ReleaseName> = confirmed.iter().copied().map(name).collect();
         old_releases(
             &names(there),
-            &Keep { live: &live, previous: previous.as_ref(), confirmed: &names(confirmed), count },
+            &Keep { live: &name(live), previous: previous.map(name), confirmed: &confirmed, count },
         )
     }
 
     #[test]
     fn the_newest_confirmed_ones_stay_and_older_ones_go() {
-        assert_eq!(old(&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5], 5, Some(4), 3), [name(1), name(2)]);
+        assert_eq!(old(&[1, 2, 3, 4, 5], &[5, 4, 3, 2, 1], 5, Some(4), 3), [name(1), name(2)]);
     }
 
     #[test]
     fn f87_failed_releases_do_not_push_good_ones_out() {
-        // 4 and 5 were never confirmed: the three confirmed ones are 2, 3 and 6.
-        assert_eq!(old(&[1, 2, 3, 4, 5, 6], &[1, 2, 3, 6], 6, Some(3), 3), [name(1)]);
+        // 4 and 5 were never confirmed, or left by a rollback: the three confirmed ones are 2, 3 and 6.
+        assert_eq!(old(&[1, 2, 3, 4, 5, 6], &[6, 3, 2, 1], 6, Some(3), 3), [name(1)]);
+        // They go when they are older than what is kept.
+        assert_eq!(old(&[3, 4, 5, 6, 7, 8], &[8, 7, 6, 3], 8, Some(7), 2), [name(3), name(4), name(5), name(6)]);
     }
 
     #[test]
     fn f87_what_was_live_before_stays_whatever_its_age() {
-        assert_eq!(old(&[1, 2, 3, 4], &[2, 3, 4], 4, Some(1), 2), [name(2)]);
+        assert_eq!(old(&[1, 2, 3, 4], &[4, 3, 2], 4, Some(1), 2), [name(2)]);
+    }
+
+    #[test]
+    fn f87_what_a_rollback_went_back_to_counts_as_new() {
+        // From 3 back to 1, then 4 on top of it: 1 is what was live before 4, and 2 the one to spare.
+        assert_eq!(old(&[1, 2, 3, 4], &[4, 1, 2], 4, Some(1), 2), [name(2)]);
     }
 
     #[test]
     fn nothing_goes_before_there_are_enough_confirmed_ones() {
         assert_eq!(old(&[1, 2, 3, 9], &[9], 9, Some(3), 5), []);
+        assert_eq!(old(&[1, 2, 3, 9], &[9, 8, 7, 6, 5], 9, Some(3), 5), [], "folders that are gone do not count");
     }
 
     #[test]
     fn f58_the_last_verified_backup_never_goes() {
-        assert_eq!(old_backups(&names(&[1, 2, 3]), 2), [name(1)]);
-        assert_eq!(old_backups(&names(&[1]), 0), []);
+        assert_eq!(old_backups(&names(&[1, 2, 3]), &names(&[]), 2), [name(1)]);
+        assert_eq!(old_backups(&names(&[1]), &names(&[]), 0), []);
+    }
+
+    #[test]
+    fn f58_a_backup_of_nothing_does_not_count() {
+        assert_eq!(
+            old_backups(&names(&[2]), &names(&[1, 3]), 2),
+            [],
+            "one that saves somebody is there, two are wanted"
+        );
+        assert_eq!(old_backups(&names(&[2, 4]), &names(&[1, 3]), 2), [name(1)]);
     }
 }

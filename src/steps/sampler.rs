@@ -66,7 +66,7 @@ pub async fn start(cx: &Deploy, _io: &Io) -> StepResult {
     }
     let health = &cx.inputs.health;
     let mut rate = health.sample_rate.max(1);
-    let sampler = Sampler::new(cx);
+    let sampler = Sampler::for_release(cx);
     if matches!(cx.inputs.site.route, Route::Tunnel { .. }) && rate > MOST_THROUGH_TUNNEL {
         sampler.inner.tally.borrow_mut().remark(format!(
             "asked {MOST_THROUGH_TUNNEL} times a second instead of {rate}: through the SSH connection each request is a channel of its own"
@@ -260,7 +260,7 @@ impl Drop for Sampler {
 }
 
 impl Sampler {
-    fn new(cx: &Deploy) -> Quiet {
+    fn for_release(cx: &Deploy) -> Quiet {
         let health = &cx.inputs.health;
         let first = health.paths.first().cloned().unwrap_or_else(|| "/".to_owned());
         let mut questions = vec![Question { path: first, bearer: health.token.clone(), lenient: false }];

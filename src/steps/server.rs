@@ -89,6 +89,11 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let looked = look_around(cx, io, &doing).await?;
     let Looked { answer, user, .. } = &*looked;
     let mut problems = problems(inputs, &looked);
+    if cx.source.is_none() {
+        // Where no release is made, no name is made of the time and no room is needed: nothing of that must keep anybody from going back.
+        let clock = wrong_clock(&looked);
+        problems.retain(|problem| problem.about != About::Room && Some(problem) != clock.as_ref());
+    }
     let services = match &looked.serving {
         Ok(serving) => match services::privileges(&*cx.ports.shell, io, user, serving, looked.systemd()).await {
             Ok(services) => Some(services),
@@ -193,7 +198,7 @@ pub fn refusal(doing: &str, mut problems: Vec<Problem>) -> Failure {
 /// Everything in the look-around that stops a release, in the order in which one would put it right.
 pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
     let layout = &inputs.layout;
-    let Looked { answer, user, clock_skew_seconds: skew, .. } = looked;
+    let Looked { answer, user, .. } = looked;
     let base = layout.base();
     let mut found = Vec::new();
     let tools: Vec<&str> = answer.all("missing-tool").collect();
@@ -211,18 +216,7 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
             "install php-cli, or name the binary in the input php, e.g. /usr/bin/php8.2",
         ));
     }
-    if skew.abs() > MAX_SKEW_SECONDS {
-        found.push(problem(
-            About::Place,
-            // The seconds are not worth telling: the answer took a while to come.
-            format!(
-                "the server's clock is about {} min {}",
-                (skew.unsigned_abs() + 30) / 60,
-                if *skew > 0 { "ahead" } else { "behind" }
-            ),
-            "release names are times: set the clock, e.g. systemctl restart systemd-timesyncd",
-        ));
-    }
+    found.extend(wrong_clock(looked));
     if answer.get("base") == Some("missing") {
         found.push(problem(
             About::Place,
@@ -309,6 +303,23 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
         ));
     }
     found
+}
+
+/// Names are times.
+fn wrong_clock(looked: &Looked) -> Option<Problem> {
+    let skew = looked.clock_skew_seconds;
+    (skew.abs() > MAX_SKEW_SECONDS).then(|| {
+        problem(
+            About::Place,
+            // The seconds are not worth telling: the answer took a while to come.
+            format!(
+                "the server's clock is about {} min {}",
+                (skew.unsigned_abs() + 30) / 60,
+                if skew > 0 { "ahead" } else { "behind" }
+            ),
+            "release names are times: set the clock, e.g. systemctl restart systemd-timesyncd",
+        )
+    })
 }
 
 /// The place must say that it belongs to this environment, or be new (F45: one slip of the pen from writing to the wrong one).

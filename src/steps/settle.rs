@@ -38,7 +38,8 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
     tell(fact::key::PLAN_DIGEST, plan_digest.as_str().into());
     tell(fact::key::EXECUTED, matches!(decision, Decision::Go).into());
     tell(fact::key::RELEASE, turn.to.as_str().into());
-    let facts = Facts { turn, commit: source.commit, decided_at, server, build, outlook, staging, plan_digest };
+    let facts =
+        Facts { turn, commit: source.commit, decided_at, server, build, outlook, staging, target: None, plan_digest };
     Ok(Seam {
         cx: Deploy { inputs, source: sought, ports, facts, made: Made { opened, ..Made::default() }.into() },
         decision,
@@ -61,7 +62,7 @@ pub fn decide(inputs: &typed::Target, plan: &Sha256Digest) -> Decision {
         }
         Approval::Wrong { given, expected } => Decision::Refuse(
             Failure::refused(doing, format!("`{given}` opens no door here"))
-                .hint(format!("to release, write exactly: {expected}")),
+                .hint(format!("to go ahead, write exactly: {expected}")),
         ),
         Approval::Given { plan_digest: None } => Decision::Go,
         Approval::Given { plan_digest: Some(digest) } if Approval::matches_plan(digest, plan) => Decision::Go,

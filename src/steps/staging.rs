@@ -28,6 +28,9 @@ use crate::{
     },
 };
 
+/// The environment that production's questions go to.
+pub const NAME: &str = "staging";
+
 /// Conclusions of a run that failed. `cancelled` is none of them: a run that waited in a queue ends so, too.
 const FAILED: [&str; 3] = ["failure", "timed_out", "startup_failure"];
 
@@ -35,19 +38,7 @@ const FAILED: [&str; 3] = ["failure", "timed_out", "startup_failure"];
 pub async fn evidence(cx: &Survey, io: &Io) -> StepResult {
     let Some(staging) = &cx.staging else { return Ok(Done::skipped("this stage asks nothing of staging")) };
     let commit = &cx.source()?.commit;
-    let mut case = Case::new(commit, staging.inputs.stable_for.as_secs());
-    let chapter = ask_ledger(staging, commit, io, &mut case).await?;
-    let report = ask_site(cx, staging, commit, io, &mut case).await;
-    let named = report.endpoints.iter().any(|endpoint| endpoint.answered_as.is_some());
-    ask_workflow(cx, staging, commit, chapter.as_ref(), named, io, &mut case).await?;
-    if chapter.is_none() && !named {
-        case.against(
-            format!("nothing on staging says that it runs {}", commit.short()),
-            "let its health endpoint name the commit, or let the policy's staging section say how to reach its server (ssh-host, base-dir)",
-        );
-    }
-    case.judge_age(cx.ports.clock.now());
-    io.fact(key::STAGING, &case.fact);
+    let case = gather(cx, staging, io).await?;
     let doing = format!("asking staging whether it has proven {}", commit.short());
     match case.hints.first() {
         None => {
@@ -63,6 +54,25 @@ pub async fn evidence(cx: &Survey, io: &Io) -> StepResult {
             Err(Failure::refused(doing, cause).hint(hint.clone()).details(case.fact.against))
         }
     }
+}
+
+/// Asks all three places. What speaks against the release is in the case; an error is a place that did not answer.
+pub(super) async fn gather(cx: &Survey, staging: &Staging, io: &Io) -> Result<Case, Failure> {
+    let commit = &cx.source()?.commit;
+    let mut case = Case::new(commit, staging.inputs.stable_for.as_secs());
+    let chapter = ask_ledger(staging, commit, io, &mut case).await?;
+    let report = ask_site(cx, staging, commit, io, &mut case).await;
+    let named = report.endpoints.iter().any(|endpoint| endpoint.answered_as.is_some());
+    ask_workflow(cx, staging, commit, chapter.as_ref(), named, io, &mut case).await?;
+    if chapter.is_none() && !named {
+        case.against(
+            format!("nothing on staging says that it runs {}", commit.short()),
+            "let its health endpoint name the commit, or let the policy's staging section say how to reach its server (ssh-host, base-dir)",
+        );
+    }
+    case.judge_age(cx.ports.clock.now());
+    io.fact(key::STAGING, &case.fact);
+    Ok(case)
 }
 
 /// The bundle that goes to production is the one that staging confirmed, byte for byte.
@@ -84,9 +94,10 @@ pub async fn same_bundle(cx: &Deploy, _io: &Io) -> StepResult {
 }
 
 /// What is gathered for and against a release.
-struct Case {
-    fact: fact::Staging,
-    hints: Vec<String>,
+pub(super) struct Case {
+    pub(super) fact: fact::Staging,
+    /// What to do about each thing that speaks against it.
+    pub(super) hints: Vec<String>,
     since: Option<DateTime<Utc>>,
 }
 
@@ -135,7 +146,7 @@ impl Case {
         }
     }
 
-    fn summary(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         let age = self.fact.stable_seconds.map(|age| format!(", confirmed {} ago", lasting(age))).unwrap_or_default();
         let places: Vec<&str> = self.fact.said.iter().map(|said| said.place.as_str()).collect();
         let release =

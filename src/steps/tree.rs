@@ -125,9 +125,10 @@ pub async fn gates(cx: &Deploy, io: &Io) -> StepResult {
         .failures()
         .map(|gate| format!("{}: {}", gate.name, gate.problem.as_deref().unwrap_or_default()))
         .collect();
-    Err(Failure::refused(doing, format!("{} gates passed", report.score()))
-        .details(lines)
-        .hint("the bundle is not whole: look at the build's layer-1 gates; the live release was not touched"))
+    Err(Failure::refused(doing, format!("{} gates passed", report.score())).details(lines).hint(match cx.source {
+        Some(_) => "the bundle is not whole: look at the build's layer-1 gates; the live release was not touched",
+        None => "name another release in rollback-to; the live release was not touched",
+    }))
 }
 
 /// Boots the release on the server's own PHP: the autoloader, `artisan --version`, and the routes that health will ask for (F72).

@@ -3,14 +3,13 @@
 use std::{collections::BTreeMap, fs};
 
 use gated_deploy_lab::{
-    Environment,
     app::{self, Variant},
     runner::Runner,
     story::{Built, STAGING_PHRASE, Story, commit, push, run_id},
 };
 use serde_yaml::Value;
 
-use crate::support::{assert_ended, output, root, story};
+use crate::support::{assert_ended, assert_says, output, root, story};
 
 /// The steps of a workflow that use this action: what stands under `with`.
 fn steps(file: &str) -> Vec<BTreeMap<String, String>> {
@@ -163,16 +162,20 @@ fn the_example_workflow_looks_before_a_release_to_production() {
     let story = story();
     let commit = commit("before production");
     story.ship(&commit, Variant::Healthy).expect("the build");
+    assert_ended(&story.deploy(&commit), 0, "live");
     let [preflight] = steps("preflight.yml").try_into().expect("one step");
-    let token = story.lab.site(Environment::Production).health_token;
+    let token = story.production_site().health_token;
+    let staging = story.staging_site().health_token;
     let known_hosts = story.lab.known_hosts();
     let expressions = [
         ("inputs.sha", ""),
         ("secrets.PRODUCTION_SSH_KEY", story.lab.private_key()),
         ("vars.PRODUCTION_KNOWN_HOSTS", &known_hosts),
         ("secrets.PRODUCTION_HEALTHCHECK_TOKEN", &token),
+        ("secrets.STAGING_HEALTHCHECK_TOKEN", &staging),
+        ("secrets.STAGING_SSH_KEY", story.lab.private_key()),
     ];
-    let runner = story.runner(&commit).secret(story.lab.private_key()).secret(&token);
+    let runner = story.runner(&commit).secret(story.lab.private_key()).secret(&token).secret(&staging);
     let runner = runner.event("workflow_dispatch", serde_json::json!({ "inputs": {}, "ref": "refs/heads/main" }));
     let runner = with(runner.input("github-token", story.github.token()), &preflight, &expressions);
     fs::create_dir_all(runner.workspace().join(".github")).expect("a folder");
@@ -183,6 +186,51 @@ fn the_example_workflow_looks_before_a_release_to_production() {
     assert_ended(&finished, 0, "passed");
     assert_eq!(output(&finished, "decision"), "go");
     assert!(runner.workspace().join(output(&finished, "report")).is_file(), "the report can be uploaded");
+    assert_says(&finished.summary, &["the ledger on its server", "healthy now"]);
+}
+
+#[test]
+fn the_example_for_a_rollback_plans_first_and_then_goes_back() {
+    let story = story();
+    let commits = ["to go back to", "to leave"].map(commit);
+    let releases = commits.each_ref().map(|commit| {
+        story.ship(commit, Variant::Healthy).expect("the build");
+        let finished = story.deploy(commit);
+        assert_ended(&finished, 0, "live");
+        output(&finished, "release").to_owned()
+    });
+    let [rollback] = steps("rollback.yml").try_into().expect("one step");
+    let site = story.staging_site();
+    let known_hosts = story.lab.known_hosts();
+    let run = |approval: &str| {
+        let payload = serde_json::json!({ "inputs": {}, "ref": "refs/heads/develop" });
+        let runner = story.runner(&commits[1]).secret(story.lab.private_key()).secret(&site.health_token);
+        let by_environment = |kind: &str, name: &str, production: &str| {
+            format!("inputs.environment == 'production' && {kind}.PRODUCTION_{production} || {kind}.{name}")
+        };
+        let key = by_environment("secrets", "STAGING_SSH_KEY", "SSH_KEY");
+        let hosts = by_environment("vars", "STAGING_KNOWN_HOSTS", "KNOWN_HOSTS");
+        let token = by_environment("secrets", "HEALTHCHECK_TOKEN", "HEALTHCHECK_TOKEN");
+        let expressions = [
+            ("inputs.environment", "staging"),
+            ("inputs.approval", approval),
+            ("inputs.rollback-to", ""),
+            (key.as_str(), story.lab.private_key()),
+            (hosts.as_str(), &known_hosts),
+            (token.as_str(), &site.health_token),
+        ];
+        let runner = with(runner.event("workflow_dispatch", payload), &rollback, &expressions);
+        runner.file(".github/gated-deploy.yml", &policy(&story)).run_binary(story.binary())
+    };
+    let planned = run("");
+    assert_ended(&planned, 0, "planned");
+    let text = planned.summary.lines().find(|line| line.starts_with(STAGING_PHRASE)).expect("the phrase");
+
+    let finished = run(text);
+
+    assert_ended(&finished, 0, "live");
+    assert_eq!([output(&finished, "release"), output(&finished, "previous-release")], releases);
+    assert_eq!(story.served().expect("the site"), commits[0]);
 }
 
 #[test]

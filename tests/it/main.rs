@@ -18,6 +18,7 @@ mod production;
 mod receipt;
 mod refusals;
 mod reports;
+mod rollback;
 mod rows;
 mod secrets;
 mod smoke;

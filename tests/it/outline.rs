@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use gated_deploy::{
     engine::event::{RowInfo, RowKind},
-    stages::{build_gate, deploy, preflight},
+    stages::{build_gate, deploy, preflight, rollback},
+    steps::ledger::REACHED,
 };
 
 fn outline(rows: &[RowInfo]) -> String {
@@ -23,6 +24,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     look  6 observe find-build
     look  7 observe reach-server
     look  7 observe survey-server
+    look  7 observe live-tree
     look  7 observe baseline-health
     look    observe read-bundle
     look    observe look-ahead
@@ -38,6 +40,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do   12 check   boot-release
     do   13 change  migrate (not undone: the old code runs on the new schema)
     do   14 change  build-caches (goes with the new folder)
+    do      check   seal-release
     do      hold    name-release (remove the one-time file)
     do      hold    sample-site (stop watching)
     do   15 change  switch (point back, reload, ask the old release for its health)
@@ -54,6 +57,55 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
 }
 
 #[test]
+fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
+    insta::assert_snapshot!(outline(&rollback::table(None).outline()), @r"
+    look  7 observe reach-server
+    look  7 observe survey-server
+    look  7 observe live-tree
+    look  7 observe present-health
+    look    observe choose-release
+    do      hold    deploy-lock (free it, unless stuck)
+    do      check   nothing-moved
+    do      hold    ledger (write down how it ended)
+    do      check   unchanged-tree
+    do   12 check   verify-tree
+    do   12 check   boot-release
+    do   14 change  build-caches (not undone: they are its own, made from today's .env)
+    do      hold    name-release (remove the one-time file)
+    do   15 change  switch (point back, reload, ask what was live for its health)
+    do   17 change  reload (reloaded again after pointing back)
+    do   17 change  restart-workers (told again after pointing back)
+    do   18 check   grace
+    do   19 check   health
+    do   20 check   assets
+    do      commit  live
+    ");
+    // From the gates on both have the same rows, but for what only a new release needs.
+    let steps = |rows: Vec<RowInfo>| -> Vec<String> {
+        let steps = rows.into_iter().map(|row| row.step.to_string());
+        steps.skip_while(|step| step != "verify-tree").collect()
+    };
+    let mut release = steps(deploy::table().outline());
+    release.retain(|step| {
+        !["migrate", "seal-release", "sample-site", "rebuild-caches", "zero-downtime", "prune"].contains(&step.as_str())
+    });
+    assert_eq!(steps(rollback::table(None).outline()), release);
+}
+
+#[test]
+fn f89_how_far_an_attempt_came_is_read_from_rows_that_there_are() {
+    let steps = |rows: Vec<RowInfo>| rows.into_iter().map(|row| row.step.to_string()).collect::<Vec<_>>();
+    let (release, back) = (steps(deploy::table().outline()), steps(rollback::table(None).outline()));
+    let places: Vec<Option<usize>> =
+        REACHED.iter().map(|(row, _)| release.iter().position(|step| step == row)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
+    assert!(REACHED.is_sorted_by_key(|(_, reached)| *reached));
+    for (row, _) in &REACHED[1..] {
+        assert!(back.iter().any(|step| step == row), "{row}");
+    }
+}
+
+#[test]
 fn the_build_gate_is_a_table_too() {
     insta::assert_snapshot!(outline(&build_gate::table().outline()), @r"
     look  1 observe resolve-event
@@ -67,6 +119,7 @@ fn the_build_gate_is_a_table_too() {
 fn a_preflight_only_looks() {
     insta::assert_snapshot!(outline(&preflight::table().outline()), @r"
     look    observe find-build
+    look 22 observe staging-evidence
     look    observe read-bundle
     look    observe bundle-gates
     look    observe reach-server
@@ -85,7 +138,12 @@ fn a_preflight_only_looks() {
 
 #[test]
 fn every_row_has_a_name_of_its_own_and_every_change_says_its_undo() {
-    for rows in [deploy::table().outline(), build_gate::table().outline(), preflight::table().outline()] {
+    for rows in [
+        deploy::table().outline(),
+        rollback::table(None).outline(),
+        build_gate::table().outline(),
+        preflight::table().outline(),
+    ] {
         let names: BTreeSet<&str> = rows.iter().map(|row| row.step.as_str()).collect();
         assert_eq!(names.len(), rows.len(), "each name once");
         for row in &rows {

@@ -495,3 +495,30 @@ fn f66_a_bare_server_is_ready_for_its_first_release() {
     assert_ended(&finished, 0, "passed");
     assert_says(finding(&finished, "newest backup"), &["✅ passed", "is 0 min old"]);
 }
+
+#[test]
+fn a_pre_flight_for_production_asks_staging_for_its_proof() {
+    let story = story();
+    let commit = commit("proven, or not");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let staging = story.staging_site().health_token;
+    let runner = preflight(&story, Environment::Production, &commit).secret(&staging);
+    let runner = runner.input("staging-healthcheck-token", &staging).input("staging-stable-for", "0s");
+    // Without a word of where it is, the question stays open, and the sheet says so.
+    let finished = runner.run_binary(story.binary());
+    assert_ended(&finished, 0, "passed");
+    assert_says(&finished.summary, &["nobody knows where staging is", "staging-url"]);
+
+    let runner = runner.file(".github/gated-deploy.yml", &story.staging_policy());
+    let finished = runner.run_binary(story.binary());
+    assert_ended(&finished, 1, "refused");
+    assert_says(
+        &finished.summary,
+        &["staging's ledger knows no confirmed release", "release this commit to staging first"],
+    );
+
+    assert_ended(&story.deploy(&commit), 0, "live");
+    let finished = runner.run_binary(story.binary());
+    assert_ended(&finished, 0, "passed");
+    assert_says(&finished.summary, &["the ledger on its server", "was confirmed at"]);
+}

@@ -148,6 +148,7 @@ impl Stage {
             decided_at: DateTime::<Utc>::UNIX_EPOCH,
             server: self.server.clone(),
             build: self.found.build.clone(),
+            target: None,
             outlook: None,
             staging: None,
             plan_digest: Sha256Digest::of("the plan"),

@@ -7,6 +7,9 @@ done
 for path in "$BACKUPS"/*/; do
     path=${path%/}
     [ -d "$path" ] || continue
-    # Only backups that were verified whole count, and only those are ever removed.
-    if [ -f "$path/manifest.json" ] && [ -f "$path/SHA256SUMS" ]; then put backup "${path##*/}"; fi
+    # Only backups that were verified whole count, and only those are ever removed. One without a file (nothing was live yet) is
+    # whole, and saves nobody.
+    if [ -f "$path/manifest.json" ] && [ -f "$path/SHA256SUMS" ]; then
+        if [ -s "$path/SHA256SUMS" ]; then put backup "${path##*/}"; else put empty-backup "${path##*/}"; fi
+    fi
 done

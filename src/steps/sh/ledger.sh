@@ -1,4 +1,4 @@
-# Reads the ledger; or appends one line, if its last line is still the one that the new line names.
+# Reads the ledger's last line; or appends one line, if the last is still the one that the new line names.
 # in: LEDGER LINE (empty: read) LAST
 umask 077
 last=
@@ -12,5 +12,4 @@ if [ -n "$LINE" ]; then
     put written yes
 else
     put last "$last"
-    if [ -f "$LEDGER" ]; then put lines "$(tail -n 2000 "$LEDGER")"; fi
 fi

@@ -6,6 +6,6 @@ before=$(ran) || refuse "the list of migrations could not be read from the datab
 put before "$before"
 status=0
 "$PHP" artisan migrate --force --no-interaction --no-ansi || status=$?
-after=$(ran) || after=$before
+after=$(ran) || { after=$before; put unsure yes; }
 put after "$after"
 put status "$status"

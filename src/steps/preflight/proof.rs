@@ -1,0 +1,35 @@
+//! What staging has shown of the commit (pipeline.md, step 22).
+
+use super::sheet::Sheet;
+use crate::{
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    steps::{context::Survey, staging},
+};
+
+/// Asks staging as a release to production would.
+pub async fn staging(cx: &Survey, io: &Io) -> StepResult {
+    let doing = "asking staging whether it has proven this commit";
+    let mut sheet = Sheet::new(cx, io, doing);
+    if cx.inputs.environment.as_str() == staging::NAME {
+        return Ok(Done::skipped("this is staging"));
+    }
+    let Some(staging) = &cx.staging else {
+        sheet.warned(
+            "staging",
+            "nobody knows where staging is, so it was not asked; a release to production would be refused",
+            "give staging-url, or url in the section environments.staging of the policy file",
+        );
+        return sheet.end("not asked");
+    };
+    let case = staging::gather(cx, staging, io).await?;
+    for said in &case.fact.said {
+        sheet.passed(&said.place, &said.text);
+    }
+    for (against, hint) in case.fact.against.iter().zip(&case.hints) {
+        sheet.failed("staging", against, hint);
+    }
+    sheet.end(case.summary())
+}

@@ -1,0 +1,302 @@
+//! Going back by hand: which earlier release, whether it is still what it was, and what does not go back with it.
+//!
+//! From the switch on it is a release like any other with another target (F84): the same rows, the same undo, the same verifier.
+
+use std::rc::Rc;
+
+use super::{
+    context::{Deploy, Facts, Found, Made, Survey},
+    ledger::{self, Book},
+    seal, server, settle,
+};
+use crate::{
+    domain::{
+        Failure, Move, ReleaseName, Sha256Digest, StepId,
+        bundle::Manifest,
+        fact,
+        layout::named,
+        ledger::Attempt,
+        standing::{Candidate, Standings, Unfit},
+    },
+    engine::{
+        Decision, Done, Events, Seam,
+        event::Body,
+        step::{Act, Io, Local, StepResult},
+    },
+};
+
+const RECOVERY: &str = "docs/recovery.md says what else can be done";
+
+/// Connects and logs in; says before it whereto.
+pub async fn reach(cx: &Survey, io: &Io) -> StepResult {
+    io.fact(fact::key::ENVIRONMENT, cx.inputs.environment.as_str());
+    io.fact(fact::key::URL, cx.inputs.site.url.as_str());
+    server::reach(cx, io).await
+}
+
+/// Chooses the release to go back to: the one that somebody named, or the one that was confirmed last.
+pub struct Choose {
+    pub named: Option<ReleaseName>,
+}
+
+impl Act<Survey> for Choose {
+    fn act<'a>(&'a self, cx: &'a Survey, io: &'a Io) -> Local<'a, StepResult> {
+        Box::pin(choose(self.named.as_ref(), cx, io))
+    }
+}
+
+async fn choose(wanted: Option<&ReleaseName>, cx: &Survey, io: &Io) -> StepResult {
+    let doing = "choosing the release to go back to";
+    let book = ledger::look(cx, io).await?;
+    doubts(&book, cx, io);
+    let standings = book.standings(&cx.inputs.environment);
+    let (live, there) = {
+        let found = cx.found.borrow();
+        let server = found.server.as_ref().ok_or_else(|| Failure::bug(doing, "nobody looked at the server"))?;
+        (server.current.as_deref().and_then(named), server.releases.clone())
+    };
+    let candidates = match wanted {
+        Some(wanted) => {
+            let candidate = standings
+                .candidate(wanted, live.as_ref(), &there)
+                .map_err(|unfit| refused(&format!("going back to {wanted}"), wanted, unfit))?;
+            vec![candidate]
+        }
+        None => standings.choices(live.as_ref(), &there).0,
+    };
+    let mut passed_over = Vec::new();
+    for candidate in candidates {
+        let tree = seal::read(&*cx.ports.shell, io, &cx.inputs.layout.release(&candidate.release)).await?;
+        if tree.sha256 == candidate.tree {
+            others(&standings, live.as_ref(), &there, &candidate, &passed_over, io);
+            let text = format!("{}, confirmed {}", candidate.release, candidate.confirmed_at);
+            tell(&candidate, &book, cx, io);
+            cx.found.borrow_mut().chosen = Some(candidate);
+            return Ok(Done::passed(text));
+        }
+        let changed = changed(&candidate, &tree.sha256);
+        if wanted.is_some() {
+            return Err(Failure::refused(format!("going back to {}", candidate.release), changed).hint(format!(
+                "a tree that was changed is not the release that was seen healthy; release its commit {} again, or leave rollback-to empty",
+                candidate.commit
+            )));
+        }
+        io.warn(format!("{} is passed over: {changed}", candidate.release), None);
+        passed_over.push((candidate.release, changed));
+    }
+    let unfit = standings.choices(live.as_ref(), &there).1;
+    let reasons = passed_over.iter().map(|(release, why)| (release.clone(), why.clone()));
+    let reasons = reasons.chain(unfit.into_iter().map(|(release, why)| (release, why.to_string())));
+    Err(Failure::refused(doing, "there is no release to go back to")
+        .details(reasons.map(|(release, why)| format!("{release}: {why}")))
+        .hint(format!("release a good commit again, as a new release; {RECOVERY}")))
+}
+
+fn changed(candidate: &Candidate, found: &Sha256Digest) -> String {
+    format!(
+        "its tree was changed since it was confirmed (it had SHA-256 {}, it has {})",
+        candidate.tree.short(),
+        found.short()
+    )
+}
+
+fn refused(doing: &str, release: &ReleaseName, unfit: Unfit) -> Failure {
+    let hint = match unfit {
+        Unfit::Live => "look at what `current` points to; nothing has to be done".to_owned(),
+        Unfit::Unknown | Unfit::Gone => {
+            "take a name from BASE/releases on the server, or leave rollback-to empty".to_owned()
+        }
+        Unfit::Failed | Unfit::Reverted | Unfit::TakenBack | Unfit::Newer => format!(
+            "leave rollback-to empty for the newest one that was confirmed and not left since; to have {} again, release its commit as a new release",
+            release.short_sha()
+        ),
+        Unfit::NoDigest => format!(
+            "nobody can tell whether it is still what was confirmed: release its commit, {}, as a new release; {RECOVERY}",
+            release.short_sha()
+        ),
+    };
+    Failure::refused(doing, unfit.to_string()).hint(hint)
+}
+
+/// What makes the ledger less than sure.
+fn doubts(book: &Book, cx: &Survey, io: &Io) {
+    let ledger = cx.inputs.layout.ledger();
+    if let Some(broken) = &book.broken {
+        io.warn(
+            format!("the ledger's chain is broken: {broken}"),
+            Some("what it says of releases may not be what was written; docs/recovery.md, \"Can the ledger be trusted?\"".to_owned()),
+        );
+    }
+    if book.unreadable > 0 {
+        io.warn(format!("{} lines of {ledger} cannot be read and count for nothing", book.unreadable), None);
+    }
+}
+
+/// Why not another one, for whoever reads the log.
+fn others(
+    standings: &Standings,
+    live: Option<&ReleaseName>,
+    there: &[ReleaseName],
+    chosen: &Candidate,
+    passed_over: &[(ReleaseName, String)],
+    io: &Io,
+) {
+    let (fit, unfit) = standings.choices(live, there);
+    io.line(format!("{}: confirmed {}, its tree is as it was", chosen.release, chosen.confirmed_at));
+    for candidate in fit.iter().filter(|other| other.release != chosen.release) {
+        let why = passed_over.iter().find(|(release, _)| *release == candidate.release).map(|(_, why)| why.clone());
+        let why = why.unwrap_or_else(|| format!("confirmed {}, not asked for", candidate.confirmed_at));
+        io.line(format!("{}: {why}", candidate.release));
+    }
+    for (release, why) in unfit.iter().filter(|(release, _)| *release != chosen.release) {
+        io.line(format!("{release}: {why}"));
+    }
+}
+
+/// The target, and what does not go back with it.
+fn tell(candidate: &Candidate, book: &Book, cx: &Survey, io: &Io) {
+    io.fact(fact::key::SHA, &candidate.commit);
+    io.fact(fact::key::TREE, &candidate.tree);
+    let since = since(book, candidate, cx.inputs.environment.as_str());
+    if !since.ran.is_empty() {
+        io.warn(
+            format!(
+                "{} migrations ran since {} and stay: {}; its code meets the newer schema",
+                since.ran.len(),
+                candidate.release,
+                since.ran.join(", ")
+            ),
+            Some(
+                "is the older code able to work with the newer schema? If not, mend forward with a new release instead"
+                    .to_owned(),
+            ),
+        );
+        io.fact(fact::key::MIGRATIONS_STAY, fact::Migrations { ran: since.ran });
+    }
+    if since.unknown > 0 {
+        io.warn(
+            format!(
+                "which migrations ran since {} is not known of {} attempts: their lines in the ledger do not say",
+                candidate.release, since.unknown
+            ),
+            Some("ask the database: the table `migrations` has them in order".to_owned()),
+        );
+    }
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Since {
+    ran: Vec<String>,
+    /// Attempts that do not say.
+    unknown: usize,
+}
+
+/// The migrations of every attempt after the one that made the release, whatever became of it: they never go back (F63).
+fn since(book: &Book, candidate: &Candidate, environment: &str) -> Since {
+    let mut since = Since::default();
+    let ours = book.lines.iter().filter(|line| line.environment == environment);
+    let after = ours.skip_while(|line| line.attempt == Attempt::Rollback || line.release != candidate.release).skip(1);
+    for line in after.filter(|line| line.attempt == Attempt::Release) {
+        match &line.migrations {
+            Some(ran) => since.ran.extend(ran.iter().filter(|name| !name.is_empty()).cloned()),
+            None => since.unknown += 1,
+        }
+    }
+    since
+}
+
+/// The seam of a rollback.
+pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
+    let Survey { inputs, source, staging: _, ports, found } = survey;
+    let Found { server, chosen, .. } = found.into_inner();
+    let doing = "planning the rollback";
+    let server = server.ok_or_else(|| Failure::bug(doing, "nobody looked at the server"))?;
+    let chosen = chosen.ok_or_else(|| Failure::bug(doing, "no release was chosen"))?;
+    let turn = Move { from: server.current.clone(), to: chosen.release.clone() };
+    let reload: Vec<String> = server.services.reload.iter().map(ToString::to_string).collect();
+    // What decides the effect, as for a release.
+    let plan = serde_json::json!({
+        "version": 1,
+        "rollback": true,
+        "environment": inputs.environment,
+        "server": format!("{}@{}:{}", inputs.ssh.user, inputs.ssh.host, inputs.ssh.port),
+        "base": inputs.layout.base(),
+        "url": inputs.site.url.as_str(),
+        "from": turn.from,
+        "to": turn.to,
+        "tree": chosen.tree,
+        "php": server.php_version,
+        "reload": reload,
+        "health": inputs.health.paths,
+    });
+    let plan_digest = Sha256Digest::of(plan.to_string());
+    let decision = settle::decide(&inputs, &plan_digest);
+    let step = StepId::new("plan");
+    if let Some(environment) = &inputs.review {
+        let text = format!(
+            "approval-review asks for a review for {environment}; a rollback does not wait for one: the phrase opens it alone"
+        );
+        events.tell(Body::Warned { step: step.clone(), text, hint: None });
+    }
+    let tell = |key: &str, value: serde_json::Value| {
+        events.tell(Body::Fact { step: step.clone(), key: key.to_owned(), value })
+    };
+    tell(fact::key::PLAN_DIGEST, plan_digest.as_str().into());
+    tell(fact::key::EXECUTED, matches!(decision, Decision::Go).into());
+    tell(fact::key::RELEASE, turn.to.as_str().into());
+    let facts = Facts {
+        turn,
+        commit: chosen.commit.clone(),
+        decided_at: ports.clock.now(),
+        server,
+        build: None,
+        target: Some(chosen),
+        outlook: None,
+        staging: None,
+        plan_digest,
+    };
+    Ok(Seam { cx: Deploy { inputs, source, ports, facts, made: Made::default().into() }, decision })
+}
+
+/// Under the lock: the target still stands as confirmed, and its tree is still what was confirmed (F80, F88).
+pub async fn unchanged(cx: &Deploy, io: &Io) -> StepResult {
+    let target = &cx.facts.turn.to;
+    let dir = cx.inputs.layout.release(target);
+    let doing = format!("looking at {dir} again");
+    let expected = cx.facts.target.as_ref().map(|target| &target.tree);
+    let expected = expected.ok_or_else(|| Failure::bug(&doing, "nobody said which digest it must have"))?;
+    let book = ledger::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
+    book.standings(&cx.inputs.environment)
+        .candidate(target, cx.facts.turn.left().as_ref(), &cx.facts.server.releases)
+        .map_err(|unfit| refused(&doing, target, unfit))?;
+    let tree = seal::read(&*cx.ports.shell, io, &dir).await?;
+    if tree.sha256 != *expected {
+        return Err(Failure::refused(
+            doing,
+            format!(
+                "its tree was changed meanwhile (it had SHA-256 {}, it has {})",
+                expected.short(),
+                tree.sha256.short()
+            ),
+        )
+        .hint("somebody works on the server; start the rollback again when nobody does"));
+    }
+    let manifest: Manifest = tree
+        .manifest()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .filter(|manifest: &Manifest| manifest.version == Manifest::VERSION)
+        .ok_or_else(|| {
+            Failure::refused(&doing, "the manifest in it cannot be read by this version")
+                .hint("go back with the version of this action that made the release")
+        })?;
+    let mut made = cx.made.borrow_mut();
+    made.manifest = Some(Rc::new(manifest));
+    made.tree = Some(tree.sha256);
+    Ok(Done::passed(format!("SHA-256 {}, as it was confirmed", expected.short())))
+}
+
+/// What the plan prints.
+pub fn unchanged_preview(cx: &Deploy) -> Vec<String> {
+    let tree = cx.facts.target.as_ref().map(|target| target.tree.short()).unwrap_or_default();
+    vec![format!("{} must still have SHA-256 {tree}", cx.inputs.layout.release(&cx.facts.turn.to))]
+}

@@ -1,0 +1,100 @@
+//! The digest of a release's tree: taken before it goes live, compared before it is gone back to or replaced (F80, F88).
+
+use std::time::Duration;
+
+use super::{
+    context::{Deploy, Survey},
+    ledger, remote,
+};
+use crate::{
+    domain::{Failure, RemotePath, Sha256Digest, fact, layout::named, ledger::Standing},
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    ports::shell::{Answer, Script, Shell},
+};
+
+/// A tree of many thousand files on a slow disk takes its time.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What a tree on the server is.
+pub struct Tree {
+    pub sha256: Sha256Digest,
+    answer: Answer,
+}
+
+impl Tree {
+    /// The bundle's manifest that lies in it, as text.
+    pub fn manifest(&self) -> Option<&str> {
+        self.answer.get("manifest")
+    }
+}
+
+/// Reads a tree on the server.
+///
+/// # Errors
+/// Not everything in it could be read: a digest of the rest would be one of something else.
+pub async fn read(shell: &dyn Shell, io: &Io, dir: &RemotePath) -> Result<Tree, Failure> {
+    let doing = format!("taking the digest of {dir}");
+    let script = Script::new("digest", include_str!("sh/digest.sh")).var("DIR", dir.as_str()).timeout(TIMEOUT);
+    let answer = remote::run(shell, io, script, &doing).await?;
+    if answer.get("unread").is_some() {
+        return Err(Failure::refused(doing, "not everything in it could be read")
+            .hint("the lines of this step name it; the deploy user must be able to read its releases"));
+    }
+    let text = remote::required(&answer, "sha256", &doing)?;
+    let sha256 = text.parse().map_err(|error: String| Failure::refused(&doing, error))?;
+    Ok(Tree { sha256, answer })
+}
+
+/// Takes the digest of the new release, the last thing before it goes live. The ledger's line carries it.
+pub async fn seal(cx: &Deploy, io: &Io) -> StepResult {
+    let tree = read(&*cx.ports.shell, io, &cx.inputs.layout.release(&cx.facts.turn.to)).await?;
+    io.fact(fact::key::TREE, &tree.sha256);
+    let text = format!("SHA-256 {}", tree.sha256.short());
+    cx.made.borrow_mut().tree = Some(tree.sha256);
+    Ok(Done::passed(text))
+}
+
+/// Whether what is live is what was confirmed. A finding, never a refusal: a release or a rollback is how it is mended (F88).
+pub async fn live(cx: &Survey, io: &Io) -> StepResult {
+    let current = cx.found.borrow().server.as_ref().and_then(|server| server.current.clone());
+    let Some(current) = current else { return Ok(Done::skipped("nothing is live yet")) };
+    let book = ledger::look(cx, io).await?;
+    let standings = book.standings(&cx.inputs.environment);
+    if standings.confirmed().is_empty() {
+        return Ok(Done::skipped("the ledger knows no confirmed release yet"));
+    }
+    let live = named(&current);
+    let confirmation = live
+        .as_ref()
+        .and_then(|live| standings.get(live))
+        .filter(|known| known.standing == Standing::Confirmed)
+        .and_then(|known| known.confirmed.as_ref());
+    let (Some(live), Some(confirmation)) = (live, confirmation) else {
+        let text = format!("{current} is live, which the ledger does not know as confirmed");
+        io.warn(
+            &text,
+            Some("somebody pointed `current` there by hand, or a run died; the last lines of the ledger say what was confirmed".to_owned()),
+        );
+        return Ok(Done::warned(text));
+    };
+    let Some(expected) = &confirmation.tree else {
+        return Ok(Done::skipped("it was confirmed by a version that took no digest"));
+    };
+    let found = read(&*cx.ports.shell, io, &cx.inputs.layout.release(&live)).await?.sha256;
+    if found == *expected {
+        return Ok(Done::passed(format!("as it was confirmed, SHA-256 {}", found.short())));
+    }
+    let text = format!(
+        "{live} was changed on the server since it was confirmed: its tree had SHA-256 {}, it has {}",
+        expected.short(),
+        found.short()
+    );
+    io.warn(
+        &text,
+        Some("if somebody mended it by hand, bring the change into the repository before it is lost; the manifest in the release (.gated-deploy-manifest.json) has the digest of each file as it was built".to_owned()),
+    );
+    Ok(Done::warned(text))
+}
