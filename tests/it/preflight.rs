@@ -437,6 +437,7 @@ fn f36_f61_what_a_release_can_do_with_is_a_warning_with_its_cure() {
     story.ship(&commit, Variant::Healthy).expect("the build");
     let odd = "set -e; cd /var/www/production
         sed -i '/nginx -t/d' /etc/sudoers.d/deploy
+        sed -i \"s/^DB_PASSWORD=.*/DB_PASSWORD=of-another-database/\" shared/.env/production.env
         sed -i s/APP_DEBUG=false/APP_DEBUG=true/ shared/.env/production.env; chmod 644 shared/.env/production.env
         touch shared/storage/logs/laravel.log; chown www-data shared/storage/logs/laravel.log
         for backup in 20250301_000000-5eed1e55 20250101_000000-5eed1e55; do
@@ -450,17 +451,24 @@ fn f36_f61_what_a_release_can_do_with_is_a_warning_with_its_cure() {
 
     assert_ended(&finished, 0, "passed");
     assert_eq!(output(&finished, "decision"), "go");
-    assert_says(&finished.summary, &["GO, with 7 warnings"]);
+    assert_says(&finished.summary, &["GO, with 9 warnings"]);
     for (check, says) in [
         ("nginx -t", "NOPASSWD: /usr/sbin/nginx -t"),
         ("process_control_timeout", "process_control_timeout = 10s"),
         ("APP_DEBUG", "APP_DEBUG=false"),
         ("mode of .env", "chmod 640 /var/www/production/shared/.env/production.env"),
         ("logs", "deploy may not write to /var/www/production/shared/storage/logs/laravel.log"),
+        ("database", "the database that /var/www/production/shared/.env/production.env names could not be asked"),
         ("newest backup", "20250301_000000-5eed1e55, is"),
     ] {
         assert_says(&finding(&finished, check).replace("&#61;", "="), &["⚠️ warned", says]);
     }
+    // No row claims what nobody saw.
+    for claim in ["Look at nginx: its configuration is whole", "See what a reload would cost: a reload lets"] {
+        assert!(!finished.log.contains(claim), "{claim}:\n{}", finished.log);
+    }
+    assert_says(&finished.log, &["Access denied for user 'lab_production'"]);
+    assert!(!finished.raw_log.contains("of-another-database"), "what was tried is not told");
     assert_eq!(
         story.lab.exec("cat /etc/sudoers.d/*").expect("the rules"),
         before,

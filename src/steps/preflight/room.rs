@@ -72,7 +72,7 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         sheet.warned(
             "database",
             format!("the database that {} names could not be asked for its size", cx.inputs.layout.env_file()),
-            "see the lines of this step; a release that cannot read it is refused when it makes its backup",
+            "see the lines of this step; a release that cannot reach it is refused when it backs up or migrates",
         );
     }
     let live = kib(&looked.answer, "live-kib").unwrap_or(0);
