@@ -109,6 +109,7 @@ fn f61_f62_a_server_that_is_ready_gets_a_go_and_nothing_changes() {
             ("shared/public/uploads", "deploy and PHP-FPM's user may write"),
             (&format!("room on /var/www/{name}"), "needed"),
             ("inodes", "free, about"),
+            ("dump of the database", "can be made"),
             ("where backups lie", "on the same disk as the site"),
         ] {
             assert_says(finding(&finished, check), &["✅ passed", says]);
@@ -270,6 +271,18 @@ const REASONS: &[Reason] = &[
         &["free on /var/www/staging, about", "for the release and", "keep-backups"],
     ),
     reason(
+        "nothing on the server can dump the database",
+        "mkdir /away; mv /usr/bin/mysqldump /usr/bin/mariadb-dump /away",
+        "mv /away/* /usr/bin",
+        &["neither mariadb-dump nor mysqldump is on the server", "apt-get install mariadb-client"],
+    ),
+    reason(
+        "the database is one that cannot be backed up",
+        "sed -i s/DB_CONNECTION=mysql/DB_CONNECTION=pgsql/ shared/.env/staging.env",
+        "sed -i s/DB_CONNECTION=pgsql/DB_CONNECTION=mysql/ shared/.env/staging.env",
+        &["the app's database is pgsql: this version can back up mysql, mariadb and sqlite"],
+    ),
+    reason(
         "another deploy is running",
         "install -d -o deploy -m 700 .gated-deploy .gated-deploy/lock; echo 'run 4711' >.gated-deploy/lock/owner; chown -R deploy .gated-deploy",
         "rm -r .gated-deploy",
@@ -327,7 +340,7 @@ fn f23_f10_a_build_that_the_server_cannot_take_is_a_no_go() {
     let finished = run(&commit("never built"), &[]);
     no_go(&finished, &["no successful build for"]);
     assert_says(finding(&finished, "sudo -n service nginx reload"), &["✅ passed"]);
-    assert_says(finding(&finished, "Look for room on the disk"), &["skipped", "there is no bundle"]);
+    assert_says(finding(&finished, "See whether release and backup have room"), &["skipped", "there is no bundle"]);
 
     // A gate is missing in what was built.
     let torn = commit("without routes");
