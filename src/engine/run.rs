@@ -11,6 +11,9 @@ use super::{
 };
 use crate::domain::{Failure, FailureKind, Outcome, StepId};
 
+/// Where a run stopped that the seam refused: no row failed.
+pub const APPROVAL: &str = "approval";
+
 /// What the seam decided.
 pub struct Seam<D> {
     /// Everything the rows after the seam know. Fixed from here on, so that an undo is written from what was known before.
@@ -97,7 +100,7 @@ impl Run<'_> {
                 self.plan(&table.release, &seam.cx, because);
                 Outcome::Planned
             }
-            Decision::Refuse(cause) => Outcome::Refused { at: last, cause, stays: Vec::new() },
+            Decision::Refuse(cause) => Outcome::Refused { at: StepId::new(APPROVAL), cause, stays: Vec::new() },
         }
     }
 

@@ -11,8 +11,8 @@ use crate::{
     domain::{
         Outcome, Sha256Digest,
         fact::{
-            ArtifactFact, BackupFact, BundleFact, Finding, HealthReport, Identity, Judgement, Receipt, Score, Switch,
-            key,
+            ArtifactFact, BackupFact, BundleFact, Finding, HealthReport, Identity, Judgement, Receipt, Score, Staging,
+            Switch, key,
         },
         gate::GateReport,
     },
@@ -104,7 +104,10 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             of("The release that answered was seen to be the new one", identity, &["health"]),
             assets,
             of("Visitors met no more downtime than allowed", receipt, &["zero-downtime"]),
-        ],
+        ]
+        .into_iter()
+        .chain(staging(story))
+        .collect(),
         Subject::Rollback => vec![
             // Under the lock, and not only when it was chosen.
             of("The release is still what was confirmed", unchanged, &["unchanged-tree"]),
@@ -139,6 +142,16 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
     let steps = if failed == 0 { Ok(()) } else { Err(words::count(failed, "step")) };
     criteria.push(Criterion::of("No step failed", (!story.rows.is_empty()).then_some(steps)));
     criteria
+}
+
+/// What production asks of staging; nothing for a stage that does not ask.
+fn staging(story: &Story) -> Option<Criterion> {
+    story.row("staging-evidence")?;
+    let proven = story.fact::<Staging>(key::STAGING).map(|staging| match staging.against.first() {
+        None => Ok(()),
+        Some(against) => Err(against.clone()),
+    });
+    Some(Criterion::of("Staging had proven this commit", proven))
 }
 
 fn baseline(story: &Story) -> Option<Result<(), String>> {

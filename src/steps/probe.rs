@@ -15,6 +15,7 @@ pub use self::{
 use super::{
     context::{Deploy, Ports, Survey},
     identity::{self, Mark},
+    sampler,
 };
 use crate::{
     domain::{
@@ -129,14 +130,20 @@ pub async fn present(cx: &Survey, io: &Io) -> StepResult {
     Ok(Done::passed(format!("not well: {}", told(&report))))
 }
 
-/// Step 18: gives the workers time to settle.
+/// Step 18: gives the workers time to settle, unless the site fails for longer than the policy allows: waiting on would cost visitors
+/// more and change nothing.
 pub async fn grace(cx: &Deploy, io: &Io) -> StepResult {
     const LINE_EVERY: Duration = Duration::from_secs(5);
     let whole = cx.inputs.health.grace;
     let mut waited = Duration::ZERO;
+    let mut spent = std::pin::pin!(sampler::spent(cx));
     while waited < whole {
         let nap = LINE_EVERY.min(whole - waited);
-        cx.ports.clock.sleep(nap).await;
+        tokio::select! {
+            biased;
+            failure = &mut spent => return Err(failure),
+            () = cx.ports.clock.sleep(nap) => {}
+        }
         waited += nap;
         io.line(format!("{} s of {} s", waited.as_secs(), whole.as_secs()));
     }
@@ -148,7 +155,8 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
     let mark = cx.made.borrow().identity.clone();
     let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: cx.facts.turn.to.as_str() };
     let identity = Identity::Is(&cx.facts.commit, Some(expected));
-    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), identity, io).await;
+    let spent = || sampler::is_spent(cx);
+    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), identity, &spent, io).await;
     io.fact(key::HEALTH, &report);
     if !report.healthy() {
         let whom = if cx.source.is_some() { "the new release" } else { "the release that was gone back to" };
@@ -184,7 +192,7 @@ pub async fn verify_old(cx: &Deploy, io: &Io) -> Result<Score, Failure> {
     let old = cx.facts.turn.from.as_deref().map(identity::folder).unwrap_or_default();
     let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: old };
     let identity = Identity::IsNot((!same).then_some(failed), expected);
-    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), identity, io).await;
+    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), identity, &|| false, io).await;
     io.fact(key::HEALTH_AFTER_ROLLBACK, &report);
     if report.healthy() {
         Ok(report.score())
@@ -200,7 +208,7 @@ pub async fn verify_old(cx: &Deploy, io: &Io) -> Result<Score, Failure> {
 /// # Errors
 /// An endpoint is not well after the last attempt, or the check cannot fail.
 pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
-    let report = settle(visitor, Identity::Any, io).await;
+    let report = settle(visitor, Identity::Any, &|| false, io).await;
     io.fact(key::HEALTH, &report);
     if !report.healthy() {
         return Err(advised(unhealthy("asking the site whether it is healthy", &report), &report));
@@ -211,7 +219,7 @@ pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
 
 /// Is the site well, as this commit? Gives the last round as well, whatever the answer is.
 pub async fn proven(visitor: Visitor<'_>, commit: &CommitSha, io: &Io) -> (HealthReport, Result<(), Failure>) {
-    let report = settle(visitor, Identity::Is(commit, None), io).await;
+    let report = settle(visitor, Identity::Is(commit, None), &|| false, io).await;
     let verdict = match report.healthy() {
         true => negative_control(visitor).await,
         false => Err(advised(unhealthy("asking the site whether it is healthy", &report), &report)),
@@ -235,8 +243,8 @@ struct Expected<'a> {
     release: &'a str,
 }
 
-/// Rounds until two in a row are green, or the attempts are used up. Gives the last round.
-async fn settle(visitor: Visitor<'_>, identity: Identity<'_>, io: &Io) -> HealthReport {
+/// Rounds until two in a row are green, or the attempts are used up, or nothing that is seen counts any more. Gives the last round.
+async fn settle(visitor: Visitor<'_>, identity: Identity<'_>, spent: &dyn Fn() -> bool, io: &Io) -> HealthReport {
     let health = visitor.health;
     let mut report = HealthReport::default();
     let numbered = |attempt, round| HealthReport { attempt, of: health.attempts, ..round };
@@ -248,6 +256,10 @@ async fn settle(visitor: Visitor<'_>, identity: Identity<'_>, io: &Io) -> Health
         }
         io.attempt(attempt, health.attempts, told(&report));
         if report.healthy() {
+            break;
+        }
+        if spent() {
+            io.line("the site has failed for longer than max-downtime allows: no further attempt can save the release");
             break;
         }
         if attempt < health.attempts {
@@ -333,9 +345,11 @@ fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
     });
     let problems: Vec<String> = problems.collect();
     let first = problems.first().map_or_else(|| "no endpoint was asked".to_owned(), Clone::clone);
-    let failure =
-        Failure::refused(doing, format!("{} of {} endpoints are healthy; {first}", score.passed, score.total))
-            .details(problems);
+    let cause = match score {
+        Score { passed, total } if passed == total && total > 0 => format!("every endpoint is healthy, but {first}"),
+        Score { passed, total } => format!("{passed} of {total} endpoints are healthy; {first}"),
+    };
+    let failure = Failure::refused(doing, cause).details(problems);
     if refused_token(report) {
         failure.hint("make healthcheck-token the same value that the application checks; a token that is refused says nothing about the site")
     } else {
@@ -347,6 +361,17 @@ fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
 fn advised(failure: Failure, report: &HealthReport) -> Failure {
     if failure.hint.is_some() {
         return failure;
+    }
+    if report.asked().any(|endpoint| {
+        endpoint
+            .problem
+            .as_ref()
+            .is_some_and(|problem| problem.contains("old code is cached") || problem.contains("stale code"))
+    }) {
+        return failure.hint(
+            "PHP goes on with code that it has cached: see whether php-fpm-service is the one that serves the site and whether its master re-reads (OPcache), and \
+             whether a cache before the site answers",
+        );
     }
     let silent = report.endpoints.iter().all(|endpoint| endpoint.status.is_none());
     failure.hint(match silent {

@@ -42,7 +42,7 @@ use crate::{
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Requests under way at the same time.
-const MOST_AT_ONCE: usize = 4;
+const MOST_AT_ONCE: usize = 3;
 
 /// Answers that are waited for before the switch: the sampler must be seen to work before what it sees means something.
 const FIRST: u64 = 4;
@@ -66,7 +66,7 @@ pub async fn start(cx: &Deploy, _io: &Io) -> StepResult {
     }
     let health = &cx.inputs.health;
     let mut rate = health.sample_rate.max(1);
-    let sampler = Sampler::for_release(cx);
+    let sampler = Quiet::of(cx);
     if matches!(cx.inputs.site.route, Route::Tunnel { .. }) && rate > MOST_THROUGH_TUNNEL {
         sampler.inner.tally.borrow_mut().remark(format!(
             "asked {MOST_THROUGH_TUNNEL} times a second instead of {rate}: through the SSH connection each request is a channel of its own"
@@ -102,22 +102,46 @@ pub async fn check(cx: &Deploy, io: &Io) -> StepResult {
     }
     io.fact(key::RECEIPT, &receipt);
     if over(&receipt) {
-        let details = receipt.first_failures.iter().map(ToString::to_string);
-        return Err(Failure::refused(
-            "comparing what visitors met with max-downtime",
-            format!("{}; max-downtime is {}", told(&receipt), seconds(receipt.budget_ms)),
-        )
-        .details(details)
-        .hint(
-            "look at the web server's and PHP-FPM's logs at these times; if it is the server's own limit of requests (limit_req), lower \
-             sample-rate in the policy",
-        ));
+        return Err(too_much(&receipt));
     }
     if receipt.failures > 0 {
         io.warn(told(&receipt), Some(advice(cx)));
         return Ok(Done::warned(told(&receipt)));
     }
     Ok(Done::passed(told(&receipt)))
+}
+
+/// Whether the site has failed for longer than the policy allows: no later answer can mend that.
+pub fn is_spent(cx: &Deploy) -> bool {
+    cx.made.borrow().sampler.as_ref().is_some_and(|sampler| over(&sampler.receipt()))
+}
+
+/// Resolves when that is so; never, where nothing is measured.
+pub async fn spent(cx: &Deploy) -> Failure {
+    let sampler = cx.made.borrow().sampler.clone();
+    if let Some(sampler) = sampler {
+        let mut counted = sampler.counted.clone();
+        while counted.changed().await.is_ok() {
+            let receipt = sampler.receipt();
+            if over(&receipt) {
+                return too_much(&receipt);
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+fn too_much(receipt: &Receipt) -> Failure {
+    let details = receipt.first_failures.iter().map(ToString::to_string);
+    Failure::refused(
+        "comparing what visitors met with max-downtime",
+        format!("{}; max-downtime is {}", told(receipt), seconds(receipt.budget_ms)),
+    )
+    .details(details)
+    .hint(
+        "look at the web server's and PHP-FPM's logs at these times; if it is the server's own limit of requests (limit_req), lower \
+         sample-rate in the policy",
+    )
 }
 
 /// However the run ends: stops asking. After a rollback the receipt is told here, with the way back in it.
@@ -260,40 +284,6 @@ impl Drop for Sampler {
 }
 
 impl Sampler {
-    fn for_release(cx: &Deploy) -> Quiet {
-        let health = &cx.inputs.health;
-        let first = health.paths.first().cloned().unwrap_or_else(|| "/".to_owned());
-        let mut questions = vec![Question { path: first, bearer: health.token.clone(), lenient: false }];
-        // Where the app names nobody, the one-time file does.
-        let file =
-            cx.made.borrow().identity.as_ref().filter(|seen| seen.needed_to_tell()).map(|seen| seen.path.clone());
-        questions.extend(file.map(|path| Question { path, bearer: None, lenient: true }));
-        let turn = &cx.facts.turn;
-        let sides = Sides {
-            old: turn.from.as_deref().map(|from| identity::folder(from).to_owned()),
-            new: turn.to.clone(),
-            commit: cx.facts.commit.clone(),
-            same_commit: turn.from.as_deref().is_none_or(|from| probe::same_commit(from, &cx.facts.commit)),
-        };
-        let clock = cx.ports.clock.clone();
-        Quiet {
-            inner: Rc::new(Inner {
-                site: cx.ports.site.clone(),
-                began: clock.elapsed(),
-                clock,
-                questions,
-                sides,
-                budget: health.max_downtime,
-                rate: Cell::new(0),
-                pace: Cell::new(Duration::ZERO),
-                tally: RefCell::default(),
-                asked: Cell::new(0),
-                open: RefCell::default(),
-                ended: Cell::new(None),
-            }),
-        }
-    }
-
     /// Waits until so many requests have been counted; not for longer than `patience`.
     async fn counted(&self, wanted: u64, patience: Duration) {
         let mut counted = self.counted.clone();
@@ -337,6 +327,40 @@ impl Sampler {
 }
 
 impl Quiet {
+    fn of(cx: &Deploy) -> Self {
+        let health = &cx.inputs.health;
+        let first = health.paths.first().cloned().unwrap_or_else(|| "/".to_owned());
+        let mut questions = vec![Question { path: first, bearer: health.token.clone(), lenient: false }];
+        // Where the app names nobody, the one-time file does.
+        let file =
+            cx.made.borrow().identity.as_ref().filter(|seen| seen.needed_to_tell()).map(|seen| seen.path.clone());
+        questions.extend(file.map(|path| Question { path, bearer: None, lenient: true }));
+        let turn = &cx.facts.turn;
+        let sides = Sides {
+            old: turn.from.as_deref().map(|from| identity::folder(from).to_owned()),
+            new: turn.to.clone(),
+            commit: cx.facts.commit.clone(),
+            same_commit: turn.from.as_deref().is_none_or(|from| probe::same_commit(from, &cx.facts.commit)),
+        };
+        let clock = cx.ports.clock.clone();
+        Self {
+            inner: Rc::new(Inner {
+                site: cx.ports.site.clone(),
+                began: clock.elapsed(),
+                clock,
+                questions,
+                sides,
+                budget: health.max_downtime,
+                rate: Cell::new(0),
+                pace: Cell::new(Duration::ZERO),
+                tally: RefCell::default(),
+                asked: Cell::new(0),
+                open: RefCell::default(),
+                ended: Cell::new(None),
+            }),
+        }
+    }
+
     fn begin(self, rate: u32) -> Sampler {
         let inner = self.inner;
         inner.rate.set(rate);

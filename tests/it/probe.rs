@@ -524,6 +524,42 @@ async fn every_request_has_a_connection_of_its_own() {
     assert_eq!(told.iter().count(), 2);
 }
 
+/// A server that answers as many requests on each connection as are given here, and then closes it without a word.
+fn patient_server(requests: Vec<usize>) -> (SocketAddr, mpsc::Receiver<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen on loopback");
+    let address = listener.local_addr().expect("the port");
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        for (number, answers) in requests.into_iter().enumerate() {
+            let (mut connection, _) = listener.accept().expect("a connection");
+            for _ in 0..answers {
+                read_head(&mut connection);
+                let _ = tell.send(number);
+                connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("write an answer");
+            }
+            // The next request is read and gets no answer, as from a worker that ends at that moment.
+            read_head(&mut connection);
+        }
+    });
+    (address, told)
+}
+
+#[tokio::test]
+async fn a_kept_connection_is_used_again_and_one_that_was_closed_is_made_anew() {
+    let (address, told) = patient_server(vec![2, 1]);
+    let site = HttpSite::direct(url(&format!("http://{address}")));
+    let kept = || Get { connection: Connection::Kept, ..get("/health") };
+    for _ in 0..3 {
+        assert_eq!(site.get(kept()).await.expect("an answer").status, 200);
+    }
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [0, 0, 1]);
+
+    // A new visitor's connection that is closed without an answer has failed: nobody asks twice for him.
+    let (address, _told) = patient_server(vec![0, 1]);
+    let site = HttpSite::direct(url(&format!("http://{address}")));
+    assert!(site.get(get("/health")).await.is_err());
+}
+
 #[tokio::test]
 async fn troubles_are_told_in_words() {
     let site = |address| HttpSite::direct(url(&format!("http://{address}")));

@@ -57,6 +57,13 @@ fn f8_f64_staging_then_production_and_each_phrase_opens_its_own_door() {
     assert_eq!(story.lab.tree_digest("/var/www/production").expect("the tree"), before, "a plan changes nothing");
     assert_eq!(served(&story), SEED_COMMIT);
 
+    let stopped = with(story.production(&commit), "ABBRECHEN");
+    assert_ended(&stopped, 1, "refused");
+    assert_says(&stopped.summary, &["**approval**", "it says ABBRECHEN", "✅ GO", "1/1, attempt 1"]);
+    let again = with(story.production(&commit), "APPEND MISSING INFO");
+    assert_ended(&again, 0, "planned");
+    assert_eq!(served(&story), SEED_COMMIT);
+
     let runner = story.production(&commit);
     let digest = &output(&planned, "plan-digest")[..8];
     let runner = runner.input("approval", &format!("{PRODUCTION_PHRASE} {digest}"));
@@ -72,6 +79,11 @@ fn f8_f64_staging_then_production_and_each_phrase_opens_its_own_door() {
     assert_says(&finished.summary, &["9/9", "1/1", "nginx.tar.gz", "on both", "the ledger on its server, its site"]);
     let report = output(&finished, "report");
     assert_says(report, &["E2E_PRODUCTION_DEPLOYMENT_"]);
+    let report = std::fs::read_to_string(runner.workspace().join(report)).expect("the report");
+    assert_says(
+        &report,
+        &["- [x] Staging had proven this commit", "## Zero-downtime measurement", "## Rollback status"],
+    );
     let backup = output(&finished, "backup");
     let nginx =
         story.lab.exec(&format!("cd {backup} && sha256sum -c SHA256SUMS && tar -tzf nginx.tar.gz")).expect("it");

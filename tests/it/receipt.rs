@@ -92,7 +92,7 @@ fn f85_a_release_under_load_has_a_receipt_and_names_who_answered() {
     assert_unmarked(&story);
 }
 
-/// A release during whose grace period the web server is away for a while.
+/// A release during whose grace period PHP cannot be reached for a while.
 fn with_an_outage(story: &Story, word: &str, allowed: &str) -> (Runner, Finished) {
     let commit = commit(word);
     story.ship(&commit, Variant::Healthy).expect("the build");
@@ -100,7 +100,8 @@ fn with_an_outage(story: &Story, word: &str, allowed: &str) -> (Runner, Finished
     let runner = policy(runner, &format!("max-downtime: {allowed}\n"));
     let running = runner.spawn_binary(story.binary());
     running.wait_for_line("group::18 Grace period", PATIENCE);
-    story.lab.exec("service nginx stop; sleep 1.2; service nginx start").expect("nginx, off and on");
+    let socket = "/run/php/php8.2-fpm-staging.sock";
+    story.lab.exec(&format!("chmod 000 {socket}; sleep 1.2; chmod 660 {socket}")).expect("PHP, away and back");
     let finished = running.wait();
     (runner, finished)
 }
@@ -113,9 +114,9 @@ fn an_outage_in_the_grace_period_is_counted_and_rolled_back_where_it_is_longer_t
 
     assert_ended(&finished, 0, "live");
     let downtime: u64 = output(&finished, "downtime-ms").parse().expect("a number");
-    assert!((1000..20_000).contains(&downtime), "nginx was away for 1.2 s and more: {downtime}");
-    assert_says(&finished.summary, &["**Downtime** | ⚠️ ", "over a fresh connection: ", "requests failed"]);
-    assert_says(&report(&runner, &finished), &["| `/health` | fresh | "]);
+    assert!((1000..20_000).contains(&downtime), "PHP was away for 1.2 s: {downtime}");
+    assert_says(&finished.summary, &["**Downtime** | ⚠️ ", "answered 502", "requests failed"]);
+    assert_says(&report(&runner, &finished), &["| `/health` | fresh | ", "| answered 502 |"]);
     document(&runner, &finished);
     let live = output(&finished, "release").to_owned();
 
@@ -123,12 +124,33 @@ fn an_outage_in_the_grace_period_is_counted_and_rolled_back_where_it_is_longer_t
 
     assert_ended(&finished, 3, "rolled-back");
     assert_eq!(story.current().expect("current").as_deref(), Some(live.as_str()));
-    assert_says(&finished.summary, &["max-downtime", "Rolled back: the old release is live again and healthy"]);
+    // It goes back at once: what has been spent cannot be won back by waiting for the end of the grace period.
+    assert_says(
+        &finished.summary,
+        &[
+            "**18 Grace period**: comparing what visitors met with max-downtime",
+            "Rolled back: the old release is live again and healthy",
+        ],
+    );
     assert_says(&report(&runner, &finished), &["- [ ] Visitors met no more downtime than allowed: not met ("]);
     let document = document(&runner, &finished);
     assert_eq!(document["rollback"]["status"], "done");
     assert!(document["rollback"]["old_again_ms"].is_u64(), "the way back is measured too: {}", document["rollback"]);
     assert_unmarked(&story);
+}
+
+#[test]
+fn a_sick_release_is_not_asked_again_once_it_has_cost_more_than_is_allowed() {
+    let story = story();
+    let commit = commit("sick and out of time");
+    story.ship(&commit, Variant::Sick500).expect("the build");
+
+    let runner = story.staging(&commit).input("health-attempts", "30");
+    let finished = policy(runner, "max-downtime: 2s\n").run_binary(story.binary());
+
+    assert_ended(&finished, 3, "rolled-back");
+    assert_says(&finished.log, &["no further attempt can save the release"]);
+    assert!(!finished.log.contains("attempt 30 of 30"), "{}", finished.log);
 }
 
 #[test]
@@ -207,4 +229,115 @@ fn f85_where_nobody_can_name_the_release_its_identity_is_not_proven_and_that_is_
     let criterion = "- [ ] The release that answered was seen to be the new one: not met (";
     assert_says(&report(&runner, &finished), &[criterion]);
     assert_unmarked(&story);
+}
+
+/// The sampler alone, on a site that follows a script.
+mod alone {
+    use std::{cell::RefCell, rc::Rc, time::Duration};
+
+    use async_trait::async_trait;
+    use gated_deploy::{
+        domain::fact::{self, Receipt},
+        engine::{
+            Row,
+            step::{StepResult, check, hold, release},
+        },
+        ports::http::{Connection, Get, Reply, Site},
+        steps::{context::Deploy, sampler},
+    };
+    use tokio::task::LocalSet;
+
+    use crate::rows::{OTHER, Ran, Stage};
+
+    /// Answers request number `n` as a function says; `None` is no answer at all.
+    struct Played {
+        answer: Box<dyn Fn(usize) -> Option<Reply>>,
+        asked: RefCell<Vec<Get>>,
+    }
+
+    #[async_trait(?Send)]
+    impl Site for Played {
+        async fn get(&self, get: Get) -> Result<Reply, String> {
+            let number = self.asked.borrow().len();
+            self.asked.borrow_mut().push(get);
+            match (self.answer)(number) {
+                Some(reply) => Ok(reply),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn played(answer: impl Fn(usize) -> Option<Reply> + 'static) -> Rc<Played> {
+        Rc::new(Played { answer: Box::new(answer), asked: RefCell::default() })
+    }
+
+    fn reply(status: u16) -> Reply {
+        let body = format!(r#"{{"status":"ok","commit":"{OTHER}"}}"#).into_bytes();
+        Reply { status, headers: Vec::new(), length: body.len() as u64, body, took: Duration::from_millis(3) }
+    }
+
+    /// Samples a site for a virtual second, and ends.
+    async fn sampled(site: Rc<Played>) -> Ran {
+        let row = hold("row", "The row", sampler::start, release("stop", sampler::end));
+        run(site, row).await
+    }
+
+    async fn run(site: Rc<Played>, row: Row<Deploy>) -> Ran {
+        let stage = Stage::with_site(site);
+        let between = async |cx: &Deploy, io: &gated_deploy::engine::Io| -> StepResult {
+            for _ in 0..20 {
+                cx.ports.clock.sleep(Duration::from_millis(50)).await;
+            }
+            sampler::check(cx, io).await
+        };
+        LocalSet::new().run_until(stage.release_rows(vec![row, check("check", "The check", between)])).await
+    }
+
+    fn receipt(ran: &Ran) -> Receipt {
+        ran.fact(fact::key::RECEIPT)
+    }
+
+    #[tokio::test]
+    async fn fresh_and_kept_connections_are_asked_in_turn_with_the_token() {
+        let site = played(|_| Some(reply(200)));
+        let ran = sampled(site.clone()).await;
+        let asked = site.asked.borrow();
+        assert!(asked.len() >= 10, "{} requests", asked.len());
+        let kept = asked.iter().filter(|get| get.connection == Connection::Kept).count();
+        assert!(kept.abs_diff(asked.len() - kept) <= 1, "{kept} of {}", asked.len());
+        assert!(asked.iter().all(|get| get.path == "/health" && get.bearer.is_some()));
+        assert_eq!((receipt(&ran).failures, receipt(&ran).answered_by.old), (0, asked.len() as u64));
+        assert!(!ran.everything().contains("the-health-token"));
+    }
+
+    #[tokio::test]
+    async fn a_site_that_fails_before_the_switch_is_not_measured() {
+        let ran = sampled(played(|_| Some(reply(503)))).await;
+        assert!(ran.said().contains("/health fails before the switch already (answered 503)"), "{}", ran.said());
+        assert!(!ran.everything().contains(fact::key::RECEIPT), "there is nothing to tell");
+    }
+
+    #[tokio::test]
+    async fn a_site_that_counts_requests_is_asked_seldom() {
+        let site = played(|_| {
+            let limit = ("x-ratelimit-limit".to_owned(), "60".to_owned());
+            Some(Reply { headers: vec![limit], ..reply(200) })
+        });
+        let ran = sampled(site.clone()).await;
+        let receipt = receipt(&ran);
+        // The first answer says so; from then on it is one in five seconds.
+        let most = 2 + receipt.lasted_ms / 5000;
+        assert!(receipt.requests <= most, "what we use up is missing in the health check: {receipt:?}");
+        assert!(receipt.remarks[0].contains("x-ratelimit-limit: 60"), "{receipt:?}");
+    }
+
+    #[tokio::test]
+    async fn requests_without_an_answer_are_few_and_count_as_failed() {
+        let site = played(|number| (number < 6).then(|| reply(200)));
+        let ran = sampled(site.clone()).await;
+        assert_eq!(site.asked.borrow().len(), 9, "three at once, and no more");
+        let receipt = receipt(&ran);
+        assert_eq!((receipt.requests, receipt.failures), (9, 3), "{receipt:?}");
+        assert!(ran.failure().to_string().contains("max-downtime is 5.0 s"), "{}", ran.failure());
+    }
 }

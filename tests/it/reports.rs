@@ -304,7 +304,7 @@ fn stuck() -> Vec<Event> {
 }
 
 #[test]
-fn the_report_for_programs_is_what_its_schema_says_however_a_run_ends() {
+fn f89_the_report_for_programs_is_what_its_schema_says_however_a_run_ends() {
     let cause = Failure::input("reading the input `url`", "it is empty");
     let refused = Outcome::Refused { at: StepId::new("inputs"), cause, stays: Vec::new() };
     let unread = Tape::with("deploy-staging", Vec::new()).ends(refused);
@@ -314,6 +314,51 @@ fn the_report_for_programs_is_what_its_schema_says_however_a_run_ends() {
         assert_eq!(document["version"], 2);
         assert_eq!(document["run_url"], "https://github.com/acme/shop/actions/runs/4711");
     }
+}
+
+#[test]
+fn each_stage_has_the_sections_of_its_own_report() {
+    let headings = |stage: &str| {
+        let told = tell(&Tape::of(stage).fact(key::RELEASE, json!(NEW)).ends(Outcome::Live { warnings: 0 }));
+        let headings = told.report.lines().filter_map(|line| line.strip_prefix("## "));
+        headings.map(str::to_owned).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(
+        headings("deploy-staging"),
+        "Executive summary, Pre-conditions, Run evidence, Gate results, Health checks, Zero-downtime measurement, Symlink before and \
+         after, Release, commit and bundle, Backup, Rollback status, Acceptance criteria, Evidence links, Next steps"
+    );
+    assert_eq!(
+        headings("deploy-production"),
+        "Executive summary, Pre-flight, Run evidence, Gate results, Health checks, Zero-downtime measurement, Rollback status, Symlink \
+         before and after, Release, commit and bundle, Backup, Acceptance criteria, Evidence links, Next steps"
+    );
+    assert_eq!(
+        headings("smoke"),
+        "Executive summary, Pre-conditions, Run evidence, Health checks, Acceptance criteria, Next steps",
+        "a look at a site has no gates, no link and no bundle"
+    );
+}
+
+#[test]
+fn the_bundle_is_told_at_each_hop_and_a_hop_that_was_not_made_is_no_tick() {
+    let bundle = |seen: &[&str]| json!({ "file": "deployment-bundle.tar.gz", "size": 1, "sha256": DIGEST, "commit": SHA, "files": 1, "verified_at": seen });
+    let zip = DIGEST.replace('3', "4");
+    let artifact = json!({ "id": 1, "name": "deployment-bundle", "size": 1, "digest": zip, "expires_at": null });
+    let hops = |seen: &[&str]| {
+        let tape = surveyed().fact(key::ARTIFACT, artifact.clone()).fact(key::BUNDLE, bundle(seen));
+        let told = tell(&tape.ends(Outcome::Live { warnings: 0 }));
+        let document: Value = serde_json::from_str(&told.report_json).expect("JSON");
+        crate::evidence::valid(&document);
+        let hops = document["bundle"]["hops"].as_array().expect("hops").clone();
+        let same = hops.iter().map(|hop| (hop["sha256"] == DIGEST, hop["same"] == true)).collect::<Vec<_>>();
+        (same, told.report)
+    };
+    let (all, _) = hops(&["GitHub's artifact digest", "the .sha256 beside it", "the server"]);
+    assert_eq!(all, [(false, true), (true, true), (true, true), (true, true)]);
+    let (not_sent, report) = hops(&["the .sha256 beside it"]);
+    assert_eq!(not_sent, [(false, false), (true, true), (true, true), (true, false)]);
+    assert_says(&report, &[&format!("| server | bundle, read again from its disk | `{DIGEST}` | ◽ not compared |")]);
 }
 
 #[test]

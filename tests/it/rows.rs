@@ -140,6 +140,11 @@ impl Stage {
 
     /// Runs one row of any kind after the seam.
     pub(crate) async fn release_row(self, row: Row<Deploy>) -> Ran {
+        self.release_rows(vec![row]).await
+    }
+
+    /// Runs several rows after the seam, one after the other.
+    pub(crate) async fn release_rows(self, rows: Vec<Row<Deploy>>) -> Ran {
         let from = self.server.current.clone();
         let to = "20261124_110000-acb5820c".parse().expect("a release name");
         let facts = Facts {
@@ -156,7 +161,8 @@ impl Stage {
         let (inputs, source) = (Rc::new(self.inputs.clone()), Some(Rc::new(self.source.clone())));
         let deploy = Deploy { inputs, source, ports: self.ports(), facts, made: self.made.into() };
         let made = Rc::new(RefCell::new(Made::default()));
-        let rows = vec![row.into(), check("peek", "Look at what was made", Peek(made.clone())).into()];
+        let peek = check("peek", "Look at what was made", Peek(made.clone()));
+        let rows = rows.into_iter().chain([peek]).map(Into::into).collect();
         let table: Table<(), Deploy> = Table { survey: Vec::new(), release: rows };
         let story = Story::default();
         let settle = async |()| Ok(Seam { cx: deploy, decision: Decision::Go });

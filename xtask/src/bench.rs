@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use gated_deploy_lab::{
     Options, action,
     app::{self, Variant},
+    load::Load,
     story::{Story, commit},
 };
 
@@ -55,6 +56,41 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         finished.duration.as_secs_f64(),
         peak as f64 / 1024.0,
     );
+    handover(&story, &binary)
+}
+
+/// What visitors meet while a release changes hands, and while a sick one is taken back: the receipts at 100 requests a second, with visitors
+/// of the home page beside them.
+fn handover(story: &Story, binary: &Path) -> Result<()> {
+    let site = story.staging_site();
+    for (word, variant) in [("handed over", Variant::Healthy), ("taken back", Variant::Sick500)] {
+        let commit = commit(word);
+        story.ship(&commit, variant)?;
+        story.lab.get(&site, "/", None)?;
+        let job = story.staging(&commit).input("grace-period", "2s");
+        let policy = job.workspace().join(".github");
+        fs::create_dir_all(&policy).context("making a folder for the policy")?;
+        fs::write(policy.join("gated-deploy.yml"), "sample-rate: 100\nmax-downtime: 1m\n")
+            .context("writing the policy")?;
+        let load = Load::start(story.lab.http_addr(), &site.host, "/", 2);
+        let finished = job.run_binary(binary);
+        let visitors = load.stop()?;
+        let report = finished.outputs.get("report-json").context("the run left no report")?;
+        let report = fs::read_to_string(job.workspace().join(report)).context("reading the report")?;
+        let report: serde_json::Value = serde_json::from_str(&report).context("reading the report")?;
+        let receipt = &report["zero_downtime"];
+        println!(
+            "{word} ({}): {} of {} requests failed, slowest {} ms; of visitors beside them {} of {}; old and new side by side {} ms; old again after {} ms",
+            report["outcome"],
+            receipt["failures"],
+            receipt["requests"],
+            receipt["slowest_ms"],
+            visitors.failures.len(),
+            visitors.requests,
+            receipt["side_by_side_ms"],
+            receipt["old_again_ms"],
+        );
+    }
     Ok(())
 }
 

@@ -5,12 +5,15 @@ mark() { # folder of a release, text, time
     # OPcache keeps no file that is younger than two seconds, and may compare times: old ones, and not the same.
     touch -d "$3" "$1/public/$NAME"
 }
-mark "$DIR" "$TEXT" 2001-01-01T00:00:00Z
 if [ -z "$LIVE" ]; then
     put live none
+elif [ "$(readlink -f "$LIVE/public")" = "$(readlink -f "$DIR/public")" ]; then
+    # One file for both could only name one of them.
+    put live "both releases have one public/ folder"
 elif [ -d "$LIVE/public" ] && [ -w "$LIVE/public" ]; then
     mark "$LIVE" "$LIVE_TEXT" 2000-01-01T00:00:00Z
     put live marked
 else
     put live "$LIVE/public cannot be written"
 fi
+mark "$DIR" "$TEXT" 2001-01-01T00:00:00Z
