@@ -23,7 +23,7 @@ pub fn table() -> Table<Survey, ()> {
             observe("reload",          "See what a reload would cost",                preflight::reloads)         .run_on().into(),
             observe("env-file",        "Look at .env and at the link to it",          preflight::env_file)        .run_on().into(),
             observe("shared-folders",  "See who may write in the shared folders",     preflight::shared_folders)  .run_on().into(),
-            observe("room",            "Look for room on the disk",                   preflight::room)            .run_on().into(),
+            observe("room",            "See whether release and backup have room",    preflight::room)            .run_on().into(),
             observe("backups",         "Look at the newest backup",                   preflight::backups)         .run_on().into(),
             observe("baseline-health", "Ask the site how it is now",                  probe::baseline)            .run_on().into(),
         ],

@@ -109,6 +109,7 @@ fn f61_f62_a_server_that_is_ready_gets_a_go_and_nothing_changes() {
             ("shared/public/uploads", "deploy and PHP-FPM's user may write"),
             (&format!("room on /var/www/{name}"), "needed"),
             ("inodes", "free, about"),
+            ("dump of the database", "can be made"),
             ("where backups lie", "on the same disk as the site"),
         ] {
             assert_says(finding(&finished, check), &["✅ passed", says]);
@@ -270,6 +271,18 @@ const REASONS: &[Reason] = &[
         &["free on /var/www/staging, about", "for the release and", "keep-backups"],
     ),
     reason(
+        "nothing on the server can dump the database",
+        "mkdir /away; mv /usr/bin/mysqldump /usr/bin/mariadb-dump /away",
+        "mv /away/* /usr/bin",
+        &["neither mariadb-dump nor mysqldump is on the server", "apt-get install mariadb-client"],
+    ),
+    reason(
+        "the database is one that cannot be backed up",
+        "sed -i s/DB_CONNECTION=mysql/DB_CONNECTION=pgsql/ shared/.env/staging.env",
+        "sed -i s/DB_CONNECTION=pgsql/DB_CONNECTION=mysql/ shared/.env/staging.env",
+        &["the app's database is pgsql: this version can back up mysql, mariadb and sqlite"],
+    ),
+    reason(
         "another deploy is running",
         "install -d -o deploy -m 700 .gated-deploy .gated-deploy/lock; echo 'run 4711' >.gated-deploy/lock/owner; chown -R deploy .gated-deploy",
         "rm -r .gated-deploy",
@@ -327,7 +340,7 @@ fn f23_f10_a_build_that_the_server_cannot_take_is_a_no_go() {
     let finished = run(&commit("never built"), &[]);
     no_go(&finished, &["no successful build for"]);
     assert_says(finding(&finished, "sudo -n service nginx reload"), &["✅ passed"]);
-    assert_says(finding(&finished, "Look for room on the disk"), &["skipped", "there is no bundle"]);
+    assert_says(finding(&finished, "See whether release and backup have room"), &["skipped", "there is no bundle"]);
 
     // A gate is missing in what was built.
     let torn = commit("without routes");
@@ -437,6 +450,7 @@ fn f36_f61_what_a_release_can_do_with_is_a_warning_with_its_cure() {
     story.ship(&commit, Variant::Healthy).expect("the build");
     let odd = "set -e; cd /var/www/production
         sed -i '/nginx -t/d' /etc/sudoers.d/deploy
+        sed -i \"s/^DB_PASSWORD=.*/DB_PASSWORD=of-another-database/\" shared/.env/production.env
         sed -i s/APP_DEBUG=false/APP_DEBUG=true/ shared/.env/production.env; chmod 644 shared/.env/production.env
         touch shared/storage/logs/laravel.log; chown www-data shared/storage/logs/laravel.log
         for backup in 20250301_000000-5eed1e55 20250101_000000-5eed1e55; do
@@ -450,17 +464,24 @@ fn f36_f61_what_a_release_can_do_with_is_a_warning_with_its_cure() {
 
     assert_ended(&finished, 0, "passed");
     assert_eq!(output(&finished, "decision"), "go");
-    assert_says(&finished.summary, &["GO, with 7 warnings"]);
+    assert_says(&finished.summary, &["GO, with 9 warnings"]);
     for (check, says) in [
         ("nginx -t", "NOPASSWD: /usr/sbin/nginx -t"),
         ("process_control_timeout", "process_control_timeout = 10s"),
         ("APP_DEBUG", "APP_DEBUG=false"),
         ("mode of .env", "chmod 640 /var/www/production/shared/.env/production.env"),
         ("logs", "deploy may not write to /var/www/production/shared/storage/logs/laravel.log"),
+        ("database", "the database that /var/www/production/shared/.env/production.env names could not be asked"),
         ("newest backup", "20250301_000000-5eed1e55, is"),
     ] {
         assert_says(&finding(&finished, check).replace("&#61;", "="), &["⚠️ warned", says]);
     }
+    // No row claims what nobody saw.
+    for claim in ["Look at nginx: its configuration is whole", "See what a reload would cost: a reload lets"] {
+        assert!(!finished.log.contains(claim), "{claim}:\n{}", finished.log);
+    }
+    assert_says(&finished.log, &["Access denied for user 'lab_production'"]);
+    assert!(!finished.raw_log.contains("of-another-database"), "what was tried is not told");
     assert_eq!(
         story.lab.exec("cat /etc/sudoers.d/*").expect("the rules"),
         before,

@@ -72,9 +72,10 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         sheet.warned(
             "database",
             format!("the database that {} names could not be asked for its size", cx.inputs.layout.env_file()),
-            "see the lines of this step; a release that cannot read it is refused when it makes its backup",
+            "see the lines of this step; a release that cannot reach it is refused when it backs up or migrates",
         );
     }
+    can_be_dumped(&mut sheet, driver.as_deref(), &answer);
     let live = kib(&looked.answer, "live-kib").unwrap_or(0);
     let need = Need::of(&manifest, live * 1024, database.unwrap_or(0) * 1024);
     let told = format!(
@@ -122,6 +123,29 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         ),
     }
     sheet.end(told)
+}
+
+/// A release is refused when it cannot back the database up; that can be said now.
+fn can_be_dumped(sheet: &mut Sheet<'_>, driver: Option<&str>, answer: &Answer) {
+    let said = answer.get("database").unwrap_or_default();
+    // Before the first migration there is nothing to dump.
+    let empty = said.lines().any(|line| line == "tables=0");
+    match driver {
+        Some("mysql" | "mariadb") if answer.get("dump").is_none() && !empty => sheet.failed(
+            "dump of the database",
+            "neither mariadb-dump nor mysqldump is on the server: the database cannot be backed up",
+            "apt-get install mariadb-client",
+        ),
+        Some("mysql" | "mariadb" | "sqlite") => sheet.passed("dump of the database", "can be made"),
+        Some("none") => sheet.passed("dump of the database", "the app has no database"),
+        Some(other) => sheet.failed(
+            "dump of the database",
+            format!("the app's database is {other}: this version can back up mysql, mariadb and sqlite, and releases nothing without a backup"),
+            "see DB_CONNECTION in the app's .env",
+        ),
+        // The row that reads .env has said why.
+        None => {}
+    }
 }
 
 fn same_disk(answer: &Answer) -> bool {

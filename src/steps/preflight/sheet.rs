@@ -49,19 +49,28 @@ impl<'a> Sheet<'a> {
         self.findings.iter().all(|finding| finding.judgement == Judgement::Passed)
     }
 
-    /// Tells the lines and ends the row; `text` is what it says when nothing failed.
+    /// Tells the lines and ends the row; `text` is what it says when everything is as it should be. A row that has a warning says
+    /// that instead: "its configuration is whole" must not stand beside a question that nobody answered (F90).
     pub(super) fn end(self, text: impl Into<String>) -> StepResult {
         let failed = self.findings.iter().filter(|finding| finding.judgement == Judgement::Failed);
         let problems: Vec<_> = failed
             .map(|finding| problem(About::Place, &finding.found, finding.hint.clone().unwrap_or_default()))
             .collect();
-        let clean = self.is_clean();
+        let warned: Vec<String> = self
+            .findings
+            .iter()
+            .filter(|finding| finding.judgement == Judgement::Warned)
+            .map(|finding| finding.found.clone())
+            .collect();
         let mut found = self.cx.found.borrow_mut();
         found.findings.extend(self.findings);
         self.io.fact(key::FINDINGS, &found.findings);
         if !problems.is_empty() {
             return Err(refusal(&self.doing, problems));
         }
-        Ok(if clean { Done::passed(text) } else { Done::warned(text) })
+        Ok(match warned.as_slice() {
+            [] => Done::passed(text),
+            warned => Done::warned(warned.join("; ")),
+        })
     }
 }

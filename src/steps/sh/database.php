@@ -106,12 +106,12 @@ try {
         $pdo->exec('VACUUM INTO ' . $pdo->quote($target));
         $check = (new PDO('sqlite:' . $target))->query('PRAGMA integrity_check')->fetchColumn();
         if ($check !== 'ok') {
-            fwrite(STDERR, "integrity_check of the copy: $check\n");
+            complain("integrity_check of the copy: $check");
             exit(1);
         }
     }
 } catch (Throwable $error) {
     // The message of a refused connection names user and host, never the password.
-    fwrite(STDERR, get_class($error) . ': ' . $error->getMessage() . "\n");
+    complain(get_class($error) . ': ' . $error->getMessage());
     exit(1);
 }

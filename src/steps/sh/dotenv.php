@@ -4,7 +4,7 @@ function dotenv(string $file): array
 {
     $text = file_get_contents($file);
     if ($text === false) {
-        fwrite(STDERR, "cannot read $file\n");
+        complain("cannot read $file");
         exit(1);
     }
     $env = [];
@@ -28,5 +28,11 @@ function dotenv(string $file): array
         $env[$name] = $value;
     }
     return $env;
+}
+
+// A program that PHP reads from its standard input has no STDERR.
+function complain(string $line): void
+{
+    file_put_contents('php://stderr', $line . "\n");
 }
 ?>

@@ -8,6 +8,7 @@ df -Pk "$place" | { read -r _; read -r _ _ _ free _; put backups-free-kib "$free
 if [ -n "$DATABASE_PHP" ]; then
     if described=$(printf '%s' "$DATABASE_PHP" | "$PHP" -d display_errors=stderr -- describe "$ENV_FILE" ''); then put database "$described"; else put database-unknown yes; fi
 fi
+if command -v mariadb-dump >/dev/null || command -v mysqldump >/dev/null; then put dump yes; fi
 for path in "$BACKUPS"/*/; do
     path=${path%/}
     # Only backups that were verified whole count.
