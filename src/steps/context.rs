@@ -4,7 +4,7 @@ use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
 use chrono::{DateTime, Utc};
 
-use super::{identity::Mark, sampler::Sampler, server::Looked};
+use super::{identity::Mark, sampler::Sampler, server::Looked, watchdog::Pending};
 use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
@@ -68,6 +68,8 @@ pub struct Found {
     pub staging: Option<fact::Staging>,
     /// Of the bundle, where it was read already.
     pub manifest: Option<Rc<Manifest>>,
+    /// Releases that were never confirmed, and that the server has not gone back from yet.
+    pub unconfirmed: Vec<Pending>,
     /// What the pre-flight looked at, in order.
     pub findings: Vec<Finding>,
 }
@@ -166,6 +168,8 @@ pub struct Made {
     pub told: Option<BundleFact>,
     /// Whom the way back can ask as well; what it does never depends on it.
     pub identity: Option<Mark>,
+    /// The number by which this run's guard on the server is confirmed. The way back does without.
+    pub guard: Option<String>,
     /// Watches the site from before the switch on; the way back only notes when it began.
     pub sampler: Option<Rc<Sampler>>,
 }

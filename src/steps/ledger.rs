@@ -1,6 +1,6 @@
 //! The ledger on the server: one line per attempt, each naming the digest of the line before it.
 
-use super::{context::Deploy, remote};
+use super::{context::Deploy, remote, watchdog::Entry};
 use crate::{
     domain::{
         Failure, Sha256Digest, fact,
@@ -49,6 +49,25 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
     remote::run(&*cx.ports.shell, io, script, &doing).await?;
     io.fact(fact::key::LEDGER_HEAD, head);
     Ok(format!("{}: written to {ledger}", line.outcome))
+}
+
+/// The line that the server itself writes when it goes back from a release that nobody confirmed. It puts in what only it knows then.
+pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
+    let line = Line {
+        v: 1,
+        prev: "@PREV@".to_owned(),
+        at: "@AT@".to_owned(),
+        environment: entry.environment.clone(),
+        release: entry.release.clone(),
+        from: entry.before.clone(),
+        sha: entry.sha.clone(),
+        bundle_sha256: entry.bundle_sha256.clone(),
+        outcome: "reverted-by-watchdog".to_owned(),
+        failed_at: Some("confirm".to_owned()),
+        cause: Some(cause.to_owned()),
+        run: entry.run.clone(),
+    };
+    serde_json::to_string(&line).map_err(|error| Failure::bug("writing the watcher's line", error.to_string()))
 }
 
 /// Releases that the ledger knows as confirmed, and those it knows at all.

@@ -6,6 +6,7 @@ use super::{
     context::{ServerFacts, ServiceFacts, Survey},
     remote,
     services::{self, ConfigFile, Serving},
+    watchdog,
 };
 use crate::{
     domain::{Failure, ReleaseName, fact},
@@ -110,9 +111,21 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     }
     tell_services(io, &services);
     let (php_version_id, php_version) = php(answer, &doing)?;
+    // The release builds on what is live once the server has gone back from what nobody confirmed; it does so first.
+    let unconfirmed = watchdog::Pending::all(answer);
+    watchdog::tell(cx, io, &unconfirmed);
+    let current = watchdog::once_back(&unconfirmed, looked.current());
+    let live_tree = match current.as_deref() == looked.current() {
+        true => answer.get("current-is").map(str::to_owned),
+        false => current.as_deref().map(|link| watchdog::tree(&inputs.layout, link)),
+    };
+    if let Some(live) = current.as_deref().filter(|live| looked.current() != Some(live)) {
+        io.fact(fact::key::PREVIOUS_RELEASE, last_part(live));
+    }
+    cx.found.borrow_mut().unconfirmed = unconfirmed;
     let facts = ServerFacts {
-        current: looked.current().map(str::to_owned),
-        live_tree: answer.get("current-is").map(str::to_owned),
+        current,
+        live_tree,
         releases: releases(answer),
         php_version_id,
         php_version,

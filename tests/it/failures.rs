@@ -233,7 +233,8 @@ fn f79_rollback_needs_a_switch() {
                 .var("NEW", path(".current.new"))
                 .var("JOURNAL", path("journal"))
                 .var("BEGINS", "begins")
-                .var("ENDS", "ends"),
+                .var("ENDS", "ends")
+                .var("GUARD", ""),
         )
     };
     let live = || fs::read_link(path("current")).expect("the link").to_string_lossy().into_owned();
@@ -290,7 +291,7 @@ fn f15_of_many_runs_one_gets_the_lock_and_only_it_gives_it_back() {
 }
 
 /// Runs a script in this machine's own shell, as the server's shell would.
-fn answer(script: &Script) -> BTreeMap<String, String> {
+pub(crate) fn answer(script: &Script) -> BTreeMap<String, String> {
     let mut shell = Command::new("sh").arg("-s").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell");
     shell.stdin.take().expect("its input").write_all(script.text("1").as_bytes()).expect("sending the script");
     let output = shell.wait_with_output().expect("the shell's end");

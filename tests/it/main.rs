@@ -23,4 +23,5 @@ mod smoke;
 mod ssh;
 mod sshd;
 mod support;
+mod watchdog;
 mod workers;

@@ -424,6 +424,10 @@ impl Shell for Untouched {
     async fn tunnel(&self, host: &str, port: u16) -> Result<SocketAddr, ShellError> {
         panic!("this row must not open a tunnel to {host}:{port}");
     }
+
+    fn another(&self) -> Rc<dyn Shell> {
+        panic!("this row must not connect to the server");
+    }
 }
 
 #[async_trait(?Send)]
