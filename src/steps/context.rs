@@ -4,7 +4,7 @@ use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
 use chrono::{DateTime, Utc};
 
-use super::{identity::Mark, sampler::Sampler, server::Looked, watchdog::Pending};
+use super::{identity::Mark, lock::Keeper, sampler::Sampler, server::Looked, watchdog::Pending};
 use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
@@ -168,6 +168,10 @@ pub struct Made {
     pub told: Option<BundleFact>,
     /// Whom the way back can ask as well; what it does never depends on it.
     pub identity: Option<Mark>,
+    /// The number that tells this run's deploy lock from another's.
+    pub lock: Option<String>,
+    /// Renews the deploy lock.
+    pub keeper: Option<Keeper>,
     /// The number by which this run's guard on the server is confirmed. The way back does without.
     pub guard: Option<String>,
     /// Watches the site from before the switch on; the way back only notes when it began.

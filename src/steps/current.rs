@@ -1,6 +1,6 @@
 //! The link that is live: looking at it, pointing it at a release, pointing it back.
 
-use super::{context::Deploy, probe, remote, sampler, services, watchdog, workers};
+use super::{context::Deploy, lock, probe, remote, sampler, services, watchdog, workers};
 use crate::{
     domain::{Failure, RemoteCommand, fact},
     engine::{
@@ -138,5 +138,7 @@ async fn swap(
         .var("BEGINS", entry(begins))
         .var("ENDS", entry(ends))
         .var("GUARD", guard);
+    // Only going forward needs the lock: going back looks whether it is our release that is live.
+    let script = if guard.is_empty() { lock::unfenced(script) } else { lock::fenced(cx, script) };
     remote::run(&*cx.ports.shell, io, script, doing).await
 }

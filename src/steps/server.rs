@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::{
     context::{ServerFacts, ServiceFacts, Survey},
+    lock::{self, Holder},
     remote,
     services::{self, ConfigFile, Serving},
     watchdog,
@@ -86,8 +87,16 @@ pub async fn look_around(cx: &Survey, io: &Io, doing: &str) -> Result<Rc<Looked>
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let inputs = &*cx.inputs;
     let doing = format!("looking at {} on the server", inputs.layout.base());
+    let wait = inputs.server.lock_wait;
+    lock::wait_until_free(&*cx.ports.shell, &*cx.ports.clock, &inputs.layout, wait, io).await?;
     let looked = look_around(cx, io, &doing).await?;
     let Looked { answer, user, .. } = &*looked;
+    if let Some(Holder { owner, gone: true }) = Holder::read(answer) {
+        io.warn(
+            format!("a run that is gone holds the deploy lock: {owner}"),
+            Some("a release takes it over".to_owned()),
+        );
+    }
     let mut problems = problems(inputs, &looked);
     let services = match &looked.serving {
         Ok(serving) => match services::privileges(&*cx.ports.shell, io, user, serving, looked.systemd()).await {
@@ -313,11 +322,11 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
             "free space there, or lower keep-releases and keep-backups",
         ));
     }
-    if let Some(owner) = answer.get("lock") {
+    if let Some(Holder { owner, gone: false }) = Holder::read(answer) {
         found.push(problem(
             About::Place,
-            format!("another deploy holds the lock: {}", owner.trim()),
-            format!("wait for it to end; if that run is gone: rm -r {}", layout.lock()),
+            format!("another deploy holds the lock: {owner}"),
+            lock::hint(layout.lock().as_str()),
         ));
     }
     found

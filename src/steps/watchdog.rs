@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     context::{Deploy, Survey},
-    ledger, probe, remote, services, workers,
+    ledger, lock, probe, remote, services, workers,
 };
 use crate::{
     domain::{CommitSha, Failure, Layout, Outcome, ReleaseName, RemotePath, Sha256Digest},
@@ -18,7 +18,7 @@ use crate::{
         Done,
         step::{Ending, Io, StepResult},
     },
-    ports::shell::{Answer, Script, Shell},
+    ports::shell::{Answer, Script},
 };
 
 /// How long going back may take once it has begun: a reload waits for the requests that run.
@@ -126,7 +126,7 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
     // What the three programs answer goes to files beside them; the number only marks it.
     let stored = |script: Script| format!("#!/bin/sh\n{}", script.text(&nonce));
     cx.made.borrow_mut().guard = Some(nonce.clone());
-    let script = Script::new("arm", include_str!("sh/arm.sh"))
+    let script = lock::fenced(cx, Script::new("arm", include_str!("sh/arm.sh")))
         .var("PLACE", layout.watchdog().as_str())
         .var("ENTRY", layout.guard(release).as_str())
         .var("NONCE", &nonce)
@@ -179,7 +179,7 @@ fn watch(layout: &Layout, entry: &Entry, now: bool) -> Result<Script, Failure> {
 pub async fn confirm(cx: &Deploy, io: &Io) -> StepResult {
     let doing = format!("confirming {} on the server", cx.facts.turn.to);
     let shell = cx.ports.shell.another();
-    let answer = take_away(cx, io, &*shell, &doing).await?;
+    let answer = remote::run(&*shell, io, lock::fenced(cx, take_away(cx)), &doing).await?;
     match answer.get("state") {
         Some("off") if answer.get("watcher").is_some() => Ok(Done::warned(
             "over a fresh connection; but the watcher was gone: the server ends what a session leaves behind (KillUserProcesses in \
@@ -210,7 +210,8 @@ pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fai
         _ if !nonce => return Ok("was not armed".to_owned()),
         _ => {}
     }
-    let answer = take_away(cx, io, &*cx.ports.shell, "taking the watcher off the server").await?;
+    let doing = "taking the watcher off the server";
+    let answer = remote::run(&*cx.ports.shell, io, lock::unfenced(take_away(cx)), doing).await?;
     Ok(match answer.get("state") {
         Some("off") => "taken off the server".to_owned(),
         Some("reverting" | "reverted") => "the server went back by itself".to_owned(),
@@ -218,11 +219,9 @@ pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fai
     })
 }
 
-async fn take_away(cx: &Deploy, io: &Io, shell: &dyn Shell, doing: &str) -> Result<Answer, Failure> {
+fn take_away(cx: &Deploy) -> Script {
     let nonce = cx.made.borrow().guard.clone().unwrap_or_default();
-    let script =
-        Script::new("confirm", include_str!("sh/confirm.sh")).var("ENTRY", guard(cx).as_str()).var("NONCE", nonce);
-    remote::run(shell, io, script, doing).await
+    Script::new("confirm", include_str!("sh/confirm.sh")).var("ENTRY", guard(cx).as_str()).var("NONCE", nonce)
 }
 
 /// Whether the server itself has gone back from this run's release; waits for it where it has begun to.

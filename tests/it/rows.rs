@@ -339,6 +339,7 @@ fn inputs() -> typed::Target {
             keep_releases: 5,
             keep_backups: 5,
             confirm_within: Duration::from_secs(300),
+            lock_wait: Duration::ZERO,
             backup_nginx: false,
             shared: vec!["storage".to_owned()],
         },

@@ -70,9 +70,61 @@ fn ledger(story: &Story) -> Vec<serde_json::Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect()
 }
 
-/// What the dead run held for itself.
-fn free_the_lock(story: &Story) {
-    on_server(story, &format!("rm -r {STATE}/lock"));
+/// A lease later: nobody has renewed the dead run's lock.
+fn time_passes(story: &Story) {
+    on_server(story, &format!("echo 1000 > {STATE}/lock/renewed"));
+}
+
+/// The exit code of a release while the lock is held; it says by whom, in one line.
+fn refused_for_the_lock(story: &Story, commit: &str) -> i32 {
+    on_server(story, &format!("date +%s > {STATE}/lock/renewed"));
+    let finished = story.deploy(commit);
+    assert_says(&finished.log, &["another deploy holds the lock: run https://"]);
+    finished.exit_code
+}
+
+#[test]
+fn f15_a_run_that_slept_through_its_lease_changes_nothing_more() {
+    let story = story();
+    let (asleep, awake) = (commit("asleep"), commit("awake"));
+    let sleeper = story.staging(&asleep).input("build-wait-attempts", "60");
+    story.github.add_run(gated_deploy_lab::story::green_run(&asleep));
+    let running = sleeper.spawn_binary(story.binary());
+    running.wait_for_line("attempt 1 of 60", PATIENCE);
+    running.signal(Signal::STOP);
+    story.ship(&asleep, Variant::Healthy).expect("the build");
+    story.ship(&awake, Variant::Healthy).expect("the build");
+    time_passes(&story);
+    assert_ended(&story.deploy(&awake), 0, "live");
+
+    running.signal(Signal::CONT);
+    let finished = running.wait();
+
+    assert_ended(&finished, 1, "refused");
+    assert_says(&finished.log, &["the deploy lock is not this run's any more"]);
+    assert_eq!(story.served().expect("the site"), awake);
+    assert!(!on_server(&story, "ls /var/www/staging/releases").contains(&asleep[..8]), "what it made is gone");
+}
+
+#[test]
+fn f15_a_run_that_may_wait_is_told_for_whom_and_goes_on_after_it() {
+    let story = story();
+    let (first, second) = (commit("first"), commit("second"));
+    story.ship(&first, Variant::Healthy).expect("the build");
+    story.ship(&second, Variant::Healthy).expect("the build");
+    let running = story.staging(&first).input("grace-period", "10s").spawn_binary(story.binary());
+    running.wait_for_line("15 Point current at it: ", PATIENCE);
+
+    let waiting = story.staging(&second).input("lock-wait", "2m").spawn_binary(story.binary());
+    waiting.wait_for_line("waiting up to 120 s for run https://", PATIENCE);
+    assert_ended(&running.wait(), 0, "live");
+    let finished = waiting.wait();
+
+    assert_ended(&finished, 0, "live");
+    assert_eq!(finished.log.matches("waiting up to 120 s").count(), 1, "told once:\n{}", finished.log);
+    assert_eq!(story.served().expect("the site"), second);
+    let outcomes: Vec<_> = ledger(&story).iter().map(|line| line["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["live", "live"]);
 }
 
 #[test]
@@ -99,11 +151,14 @@ fn f86_a_killed_run_is_taken_back_by_the_server_itself() {
     assert_says(line["cause"].as_str().expect("a cause"), &["nobody confirmed the release within 8 s"]);
     assert_says(&guards(&story), &[".reverted"]);
 
-    // And the next release goes the usual way.
-    free_the_lock(&story);
+    // And the next release goes the usual way, a lease later.
     let next = self::commit("after the kill");
     story.ship(&next, Variant::Healthy).expect("the build");
-    assert_ended(&story.deploy(&next), 0, "live");
+    assert_eq!(refused_for_the_lock(&story, &next), 1, "a killed run's lock holds for its lease");
+    time_passes(&story);
+    let finished = story.deploy(&next);
+    assert_ended(&finished, 0, "live");
+    assert_says(&finished.log, &["took over the lock of a run that is gone: run https://", "/actions/runs/"]);
     assert_eq!(story.served().expect("the site"), next);
     assert_eq!(ledger(&story).len(), 2);
 }
@@ -163,7 +218,7 @@ fn f86_what_the_server_could_not_finish_the_next_run_does_first() {
     // A reboot ends the watcher as well.
     on_server(&story, "pkill -KILL -f '[w]atchdog/.*/program'");
     running.wait();
-    free_the_lock(&story);
+    time_passes(&story);
 
     let next = self::commit("after the reboot");
     story.ship(&next, Variant::Healthy).expect("the build");
@@ -211,7 +266,9 @@ impl Place {
             .var("TAIL", "}")
             .var("PROGRAM", stored(self.watch("", before)))
             .var("RELOAD", stored(Script::new("reload", reload)))
-            .var("WORKERS", stored(Script::new("workers", "put told yes")));
+            .var("WORKERS", stored(Script::new("workers", "put told yes")))
+            .var("LOCK", "")
+            .var("LOCK_NONCE", "");
         assert!(answer(&script).contains_key("pid"));
     }
 
@@ -232,7 +289,9 @@ impl Place {
 
     fn confirm(&self, nonce: &str) -> std::collections::BTreeMap<String, String> {
         let script = Script::new("confirm", include_str!("../../src/steps/sh/confirm.sh"));
-        answer(&script.var("ENTRY", self.path("watchdog/new")).var("NONCE", nonce))
+        answer(
+            &script.var("ENTRY", self.path("watchdog/new")).var("NONCE", nonce).var("LOCK", "").var("LOCK_NONCE", ""),
+        )
     }
 
     fn live(&self) -> Option<String> {
@@ -323,7 +382,9 @@ fn f86_a_switch_that_comes_too_late_is_refused() {
                 .var("JOURNAL", place.path("journal/newer.jsonl"))
                 .var("BEGINS", "begins")
                 .var("ENDS", "ends")
-                .var("GUARD", guard),
+                .var("GUARD", guard)
+                .var("LOCK", "")
+                .var("LOCK_NONCE", ""),
         )
     };
     assert_says(&switch(&place.path("watchdog/newer.armed"))["refused"], &["armed no more"]);

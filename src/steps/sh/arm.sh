@@ -1,6 +1,7 @@
 # Arms the dead-man: an entry that says what was live, and beside it the program that goes back when nobody confirms the release in time.
-# in: PLACE ENTRY (path without its state) NONCE WITHIN (seconds) HEAD TAIL (of the entry, around its deadline) PROGRAM RELOAD WORKERS
+# in: PLACE ENTRY (path without its state) NONCE WITHIN (seconds) HEAD TAIL (of the entry, around its deadline) PROGRAM RELOAD WORKERS LOCK LOCK_NONCE
 umask 077
+fenced "$LOCK" "$LOCK_NONCE"
 mkdir -p "$PLACE"
 if [ -e "$ENTRY.armed" ]; then refuse "$ENTRY.armed is there already" "another run works on this release; look at $PLACE"; fi
 rm -rf "$ENTRY.new"

@@ -23,7 +23,12 @@ else
     elif [ -f "$BASE/.gated-deploy/environment" ]; then
         put marker "$(cat "$BASE/.gated-deploy/environment")"
     fi
-    if [ -f "$BASE/.gated-deploy/lock/owner" ]; then put lock "$(cat "$BASE/.gated-deploy/lock/owner")"; fi
+    if [ -d "$BASE/.gated-deploy/lock" ]; then
+        put lock yes
+        for name in owner renewed lease kept; do
+            if [ -f "$BASE/.gated-deploy/lock/$name" ]; then put "lock-$name" "$(cat "$BASE/.gated-deploy/lock/$name")"; fi
+        done
+    fi
     for path in "$BASE"/.gated-deploy/watchdog/*.armed "$BASE"/.gated-deploy/watchdog/*.reverting; do
         [ -d "$path" ] || continue
         entry=$(cat "$path/entry.json" 2>/dev/null) || entry=
