@@ -66,6 +66,16 @@ impl Layout {
         self.state().join("journal").join(&format!("{name}.jsonl"))
     }
 
+    /// Where the guards of unconfirmed releases are.
+    pub fn watchdog(&self) -> RemotePath {
+        self.state().join("watchdog")
+    }
+
+    /// The guard of a release, without the word for its state behind it.
+    pub fn guard(&self, name: &ReleaseName) -> RemotePath {
+        self.watchdog().join(name.as_str())
+    }
+
     /// Uploads land here, next to the releases and on the same file system, under a name nobody else uses.
     pub fn incoming(&self, name: &ReleaseName) -> RemotePath {
         self.state().join("incoming").join(&format!("{name}.tar.gz"))

@@ -115,7 +115,7 @@ impl Line {
         match (self.standing, self.attempt) {
             (None, Attempt::Release) => Some(match self.outcome.as_str() {
                 "live" => Standing::Confirmed,
-                "rolled-back" => Standing::Reverted,
+                "rolled-back" | "reverted-by-watchdog" => Standing::Reverted,
                 _ => Standing::Failed,
             }),
             (standing, _) => standing,

@@ -542,6 +542,7 @@ impl Reader<'_, '_> {
         let keep_releases = self.count("keep-releases");
         let keep_backups = self.count("keep-backups");
         let confirm_within = self.duration("confirm-within");
+        let lock_wait = self.duration("lock-wait");
         let shared = self.read("shared", value::folders);
         Some(ServerPolicy {
             php: php?,
@@ -551,6 +552,7 @@ impl Reader<'_, '_> {
             keep_releases: keep_releases?,
             keep_backups: keep_backups?,
             confirm_within: confirm_within?,
+            lock_wait: lock_wait?,
             backup_nginx: false,
             shared: shared?,
         })

@@ -293,7 +293,9 @@ pub static INPUTS: &[Input] = &[
     input("keep-backups", Subject::Release, Kind::Count { min: 1, max: 1000 }, Preset::Is("5"), DEPLOYS,
         "How many verified backups stay on the server."),
     input("confirm-within", Subject::Release, Kind::Duration { min: 1, max: 86400 }, Preset::Is("5m"), SWITCHES,
-        "The server goes back by itself if nobody confirms the release within this time. At least grace-period plus health-attempts times health-interval. Checked but without effect yet: this version goes back only while the run lives."),
+        "The server goes back by itself if nobody confirms the release within this time. It counts from right before the switch. At least grace-period plus health-attempts times health-interval."),
+    input("lock-wait", Subject::Release, Kind::Duration { min: 0, max: 86400 }, Preset::Is("0s"), SWITCHES,
+        "How long to wait for another run that holds the deploy lock of this place. `0s` refuses at once."),
 
     input("staging-stable-for", Subject::Production, Kind::Duration { min: 0, max: 30 * 86400 }, Preset::Is("1h"), STAGING_READERS,
         "How long the release must have been confirmed on staging before production takes it."),

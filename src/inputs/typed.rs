@@ -248,6 +248,8 @@ pub struct ServerPolicy {
     pub keep_releases: usize,
     pub keep_backups: usize,
     pub confirm_within: Duration,
+    /// So long a run waits for another one that holds the deploy lock.
+    pub lock_wait: Duration,
     /// Whether the backup takes nginx's configuration, too.
     pub backup_nginx: bool,
     /// Folders under `shared/` that are linked into every release at the same relative place.

@@ -27,5 +27,10 @@ refuse() {
     exit 10
 }
 
+# Says no when the deploy lock is not this run's any more: a run that was thought dead must change nothing when it wakes up.
+fenced() { # lock (empty: none), its number
+    [ -z "$1" ] || [ "$(cat "$1/nonce" 2>/dev/null)" = "$2" ] || refuse "the deploy lock is not this run's any more: another run took it over while this one stood still" "see which release is live; this run changes nothing more"
+}
+
 # A line for the log.
 say() { printf '%s\n' "$*"; }

@@ -4,7 +4,7 @@
 //! list (F40, F42, F44). What the commands in it print is log; what the script answers comes on a channel of its own,
 //! record by record, between two marks that carry a number made for this call (F37, F42, F53).
 
-use std::{fmt, fs::File, net::SocketAddr, time::Duration};
+use std::{fmt, fs::File, net::SocketAddr, rc::Rc, time::Duration};
 
 use async_trait::async_trait;
 use zeroize::Zeroizing;
@@ -220,6 +220,10 @@ pub trait Shell {
     /// Opens a door on this machine's loopback that leads through the connection to `host:port` as the server sees it.
     /// It stays open as long as the connection does.
     async fn tunnel(&self, host: &str, port: u16) -> Result<SocketAddr, ShellError>;
+
+    /// The same server over a connection of its own, which is made at its first use: whoever reaches the server by it proves that it
+    /// can be reached anew.
+    fn another(&self) -> Rc<dyn Shell>;
 }
 
 /// Who answered.

@@ -336,6 +336,10 @@ impl Shell for Ssh {
         link.order(Order::Tunnel { listener, host: host.to_owned(), port })?;
         Ok(address)
     }
+
+    fn another(&self) -> Rc<dyn Shell> {
+        Rc::new(Self::new(&self.access))
+    }
 }
 
 /// Keeps the last bytes of what a command says.

@@ -12,7 +12,7 @@ use crate::{
         context::{Deploy, Survey},
         current, database, identity, ledger, lock, outlook, probe,
         remote::{by_hand, previewed},
-        retention, sampler, seal, server, services, staging, tree, workers,
+        retention, sampler, seal, server, services, staging, tree, watchdog, workers,
     },
 };
 
@@ -48,6 +48,7 @@ pub fn table() -> Table<Survey, Deploy> {
         ],
         release: vec![
             hold  ("deploy-lock",      "Take the deploy lock",                    lock::acquire,            release("free it, unless stuck", lock::release)).into(),
+            change("finish-unconfirmed", "Go back from what nobody confirmed",    watchdog::finish,         no_undo("nobody had confirmed it")).into(),
             check ("nothing-moved",    "Nobody deployed while we looked",         current::unmoved).into(),
             hold  ("ledger",           "Open the ledger",                         ledger::open,             release("write down how it ended", ledger::write)).into(),
             change("backup",           "8 Back up the app and its database",      previewed(backup::make, backup::preview),
@@ -65,6 +66,8 @@ pub fn table() -> Table<Survey, Deploy> {
             hold  ("name-release",     "Let the site say which release answers",  previewed(identity::mark, identity::preview),
                                                                                                             release("remove the one-time file", identity::unmark)).into(),
             hold  ("sample-site",      "Watch the site while it changes hands",   sampler::start,           release("stop watching", sampler::end)).into(),
+            hold  ("arm-watchdog",  "Let the server go back by itself",        previewed(watchdog::arm, watchdog::preview),
+                                                                                                            release("take it off, unless stuck", watchdog::disarm)).into(),
             change("switch",           "15 Point current at it",                  previewed(current::switch, current::switch_preview),
                                                                                                             undo("point back, reload, ask the old release for its health", by_hand(current::go_back, current::back_by_hand))).pivot().into(),
             change("rebuild-caches",   "16 Build its caches again",               cache::rebuild,           within("goes with the new folder")).advisory().into(),
@@ -75,6 +78,7 @@ pub fn table() -> Table<Survey, Deploy> {
             check ("health",           "19 The site answers, healthy, as this release", probe::health).into(),
             check ("assets",           "20 Every Vite asset answers",             probe::assets).into(),
             check ("zero-downtime",    "Visitors met no more than max-downtime",  sampler::check).into(),
+            check ("confirm",       "Confirm it over a fresh connection",      watchdog::confirm).into(),
             commit("live",             "The release is confirmed").into(),
             change("prune",            "Keep the newest confirmed releases and verified backups", retention::prune, no_undo("what is pruned is gone")).into(),
         ]

@@ -11,7 +11,7 @@ use crate::{
         context::{Deploy, Survey},
         current, identity, ledger, lock, probe,
         remote::{by_hand, previewed},
-        rollback, seal, server, services, tree, workers,
+        rollback, seal, server, services, tree, watchdog, workers,
     },
 };
 
@@ -31,6 +31,7 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
         ],
         release: vec![
             hold  ("deploy-lock",      "Take the deploy lock",                    lock::acquire,            release("free it, unless stuck", lock::release)).into(),
+            change("finish-unconfirmed", "Go back from what nobody confirmed",    watchdog::finish,         no_undo("nobody had confirmed it")).into(),
             check ("nothing-moved",    "Nobody deployed while we looked",         current::unmoved).into(),
             hold  ("ledger",           "Open the ledger",                         ledger::open,             release("write down how it ended", ledger::write)).into(),
             check ("unchanged-tree",   "It is still what was confirmed",          previewed(rollback::unchanged, rollback::unchanged_preview)).into(),
@@ -39,6 +40,8 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
             change("build-caches",     "14 Build its caches anew",                cache::rebuild,           no_undo("they are its own, made from today's .env")).advisory().into(),
             hold  ("name-release",     "Let the site say which release answers",  previewed(identity::mark, identity::preview),
                                                                                                             release("remove the one-time file", identity::unmark)).into(),
+            hold  ("arm-watchdog",     "Let the server go back by itself",        previewed(watchdog::arm, watchdog::preview),
+                                                                                                            release("take it off, unless stuck", watchdog::disarm)).into(),
             change("switch",           "15 Point current at it",                  previewed(current::switch, current::switch_preview),
                                                                                                             undo("point back, reload, ask what was live for its health", by_hand(current::go_back, current::back_by_hand))).pivot().into(),
             change("reload",           "17 Reload PHP-FPM and nginx",             previewed(services::reload, services::preview),
@@ -47,6 +50,7 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
             check ("grace",            "18 Grace period",                         probe::grace).into(),
             check ("health",           "19 The site answers, healthy, as this release", probe::health).into(),
             check ("assets",           "20 Every Vite asset answers",             probe::assets).into(),
+            check ("confirm",          "Confirm it over a fresh connection",      watchdog::confirm).into(),
             commit("live",             "The release is confirmed").into(),
         ]
     }

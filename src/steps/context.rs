@@ -4,7 +4,10 @@ use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
 use chrono::{DateTime, Utc};
 
-use super::{identity::Mark, ledger::Book, sampler::Sampler, server::Looked, services::Permission};
+use super::{
+    identity::Mark, ledger::Book, lock::Keeper, sampler::Sampler, server::Looked, services::Permission,
+    watchdog::Pending,
+};
 use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
@@ -70,6 +73,8 @@ pub struct Found {
     pub outlook: Option<Rc<fact::Outlook>>,
     /// What staging has proven, for production.
     pub staging: Option<fact::Staging>,
+    /// Releases that were never confirmed, and that the server has not gone back from yet.
+    pub unconfirmed: Vec<Pending>,
     /// What the pre-flight looked at, in order.
     pub findings: Vec<Finding>,
     /// Whether the server let us in.
@@ -183,6 +188,12 @@ pub struct Made {
     pub told: Option<BundleFact>,
     /// Whom the way back can ask as well; what it does never depends on it.
     pub identity: Option<Mark>,
+    /// The number that tells this run's deploy lock from another's.
+    pub lock: Option<String>,
+    /// Renews the deploy lock.
+    pub keeper: Option<Keeper>,
+    /// The number by which this run's guard on the server is confirmed. The way back does without.
+    pub guard: Option<String>,
     /// Watches the site from before the switch on; the way back only notes when it began.
     pub sampler: Option<Rc<Sampler>>,
     /// The digest of the release's tree on the server.
@@ -200,6 +211,9 @@ impl Default for Made {
             manifest: None,
             told: None,
             identity: None,
+            lock: None,
+            keeper: None,
+            guard: None,
             sampler: None,
             tree: None,
             migrations: Some(Vec::new()),

@@ -1,6 +1,6 @@
 //! The link that is live: looking at it, pointing it at a release, pointing it back.
 
-use super::{context::Deploy, probe, remote, sampler, services, workers};
+use super::{context::Deploy, lock, probe, remote, sampler, services, watchdog, workers};
 use crate::{
     domain::{Failure, RemoteCommand, fact},
     engine::{
@@ -33,9 +33,9 @@ fn moved(doing: &str, planned: Option<&str>, now: Option<&str>) -> Failure {
     .hint("somebody else released meanwhile; look at what is live and start the release again")
 }
 
-/// Where the link of the new release points: relative, so that the whole base can be moved.
+/// Where the link of the new release points.
 fn link_to(cx: &Deploy) -> String {
-    format!("releases/{}", cx.facts.turn.to)
+    watchdog::link_to(&cx.facts.turn.to)
 }
 
 /// Points `current` at the new release, if it is still what the plan saw (compare and swap, on the server).
@@ -44,7 +44,8 @@ pub async fn switch(cx: &Deploy, io: &Io) -> StepResult {
     let target = link_to(cx);
     let doing = format!("switching {} to {target}", cx.inputs.layout.current());
     sampler::switching(cx);
-    let answer = swap(cx, io, from, &target, "switching", "switched", &doing).await?;
+    let guard = format!("{}.armed", cx.inputs.layout.guard(&cx.facts.turn.to));
+    let answer = swap(cx, io, (from, &target), ("switching", "switched"), &guard, &doing).await?;
     if let Some(now) = answer.get("moved") {
         return Err(moved(&doing, cx.facts.turn.from.as_deref(), Some(now)));
     }
@@ -67,8 +68,9 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let doing =
         format!("pointing {} back to {}", cx.inputs.layout.current(), if old.is_empty() { "nothing" } else { old });
     sampler::turning_back(cx);
-    let answer = swap(cx, io, &link_to(cx), old, "going-back", "went-back", &doing).await?;
-    if answer.get("moved").is_some() {
+    let answer = swap(cx, io, (&link_to(cx), old), ("going-back", "went-back"), "", &doing).await?;
+    let by_itself = answer.get("moved").is_some() && watchdog::has_gone_back(cx, io).await?;
+    if answer.get("moved").is_some() && !by_itself {
         return Ok(Undone::Nothing("`current` was never switched by this run".to_owned()));
     }
     if old.is_empty() {
@@ -78,7 +80,8 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let reloaded = services::reload_now(cx, io).await?;
     workers::restart_again(cx, io).await;
     let score = probe::verify_old(cx, io).await?;
-    Ok(Undone::Done(format!("{old} is live again, {reloaded}, health {}/{}", score.passed, score.total)))
+    let how = if by_itself { "the server went back by itself: " } else { "" };
+    Ok(Undone::Done(format!("{how}{old} is live again, {reloaded}, health {}/{}", score.passed, score.total)))
 }
 
 /// What a person types when going back failed.
@@ -116,10 +119,9 @@ fn new_link(cx: &Deploy) -> String {
 async fn swap(
     cx: &Deploy,
     io: &Io,
-    expected: &str,
-    target: &str,
-    begins: &str,
-    ends: &str,
+    (expected, target): (&str, &str),
+    (begins, ends): (&str, &str),
+    guard: &str,
     doing: &str,
 ) -> Result<Answer, Failure> {
     let layout = &cx.inputs.layout;
@@ -134,6 +136,9 @@ async fn swap(
         .var("NEW", new_link(cx))
         .var("JOURNAL", layout.journal(&cx.facts.turn.to).as_str())
         .var("BEGINS", entry(begins))
-        .var("ENDS", entry(ends));
+        .var("ENDS", entry(ends))
+        .var("GUARD", guard);
+    // Only going forward needs the lock: going back looks whether it is our release that is live.
+    let script = if guard.is_empty() { lock::unfenced(script) } else { lock::fenced(cx, script) };
     remote::run(&*cx.ports.shell, io, script, doing).await
 }

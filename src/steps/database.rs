@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{context::Deploy, outlook, remote};
+use super::{context::Deploy, lock, outlook, remote};
 use crate::{
     domain::{Failure, RemoteCommand, fact},
     engine::{
@@ -23,7 +23,7 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
         return Ok(Done::skipped("the policy says migrate: false"));
     }
     let doing = "running the migrations";
-    let script = Script::new("migrate", include_str!("sh/migrate.sh"))
+    let script = lock::fenced(cx, Script::new("migrate", include_str!("sh/migrate.sh")))
         .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("RAN_PHP", include_str!("sh/ran.php"))

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::{
     context::{Deploy, Survey},
     remote,
+    watchdog::Entry,
 };
 use crate::{
     domain::{
@@ -86,6 +87,31 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
 fn reached(done: &[StepId]) -> Option<Reached> {
     let was_done = |row: &str| done.iter().any(|id| id.as_str() == row);
     REACHED.iter().filter(|(row, _)| was_done(row)).map(|(_, reached)| *reached).max()
+}
+
+/// The line that the server itself writes when it goes back from a release that nobody confirmed. It puts in what only it knows then.
+pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
+    let line = Line {
+        v: ledger::VERSION,
+        prev: "@PREV@".to_owned(),
+        at: "@AT@".to_owned(),
+        environment: entry.environment.clone(),
+        attempt: entry.attempt,
+        release: entry.release.clone(),
+        from: entry.before.clone(),
+        sha: entry.sha.clone(),
+        bundle_sha256: entry.bundle_sha256.clone(),
+        tree_sha256: None,
+        reached: Some(Reached::Activated),
+        outcome: "reverted-by-watchdog".to_owned(),
+        // That nobody confirmed it tells nothing of a release that had been confirmed before.
+        standing: (entry.attempt == Attempt::Release).then_some(Standing::Reverted),
+        migrations: None,
+        failed_at: Some("confirm".to_owned()),
+        cause: Some(cause.to_owned()),
+        run: entry.run.clone(),
+    };
+    serde_json::to_string(&line).map_err(|error| Failure::bug("writing the watcher's line", error.to_string()))
 }
 
 /// The whole ledger, as it was read.

@@ -27,4 +27,5 @@ pub mod smoke;
 pub mod staging;
 pub mod sudo;
 pub mod tree;
+pub mod watchdog;
 pub mod workers;

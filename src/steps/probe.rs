@@ -51,7 +51,7 @@ pub struct Visitor<'a> {
 }
 
 impl<'a> Visitor<'a> {
-    fn of(ports: &'a Ports, health: &'a HealthPolicy) -> Self {
+    pub fn of(ports: &'a Ports, health: &'a HealthPolicy) -> Self {
         Self { site: &*ports.site, clock: &*ports.clock, health }
     }
 }
@@ -96,10 +96,11 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
     };
     match verdict {
         Ok(()) => Ok(Done::passed(told(&report))),
-        Err(failure) if health.repair => {
+        Err(failure) if health.repair || !cx.found.borrow().unconfirmed.is_empty() => {
             io.warn(failure.to_string(), failure.hint.clone());
             failure.details.iter().for_each(|detail| io.line(detail));
-            Ok(Done::warned(format!("{}; the policy says repair", told(&report))))
+            let why = if health.repair { "the policy says repair" } else { "it is asked again after going back" };
+            Ok(Done::warned(format!("{}; {why}", told(&report))))
         }
         Err(failure) if failure.hint.is_some() => Err(failure),
         Err(failure) => Err(failure.hint(

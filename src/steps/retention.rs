@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{context::Deploy, ledger, remote};
+use super::{context::Deploy, ledger, lock, remote};
 use crate::{
     domain::ReleaseName,
     engine::{
@@ -33,7 +33,7 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
     if old_releases.is_empty() && old_backups.is_empty() {
         return Ok(Done::skipped("nothing is old enough to go"));
     }
-    let script = Script::new("prune", include_str!("sh/prune.sh"))
+    let script = lock::fenced(cx, Script::new("prune", include_str!("sh/prune.sh")))
         .var("RELEASES", layout.releases().as_str())
         .var("BACKUPS", layout.backups().as_str())
         .var("CURRENT", layout.current().as_str())

@@ -4,8 +4,10 @@ use std::rc::Rc;
 
 use super::{
     context::{ServerFacts, ServiceFacts, Survey},
+    lock::{self, Holder},
     remote,
     services::{self, ConfigFile, Serving},
+    watchdog,
 };
 use crate::{
     domain::{Failure, ReleaseName, fact},
@@ -86,8 +88,16 @@ pub async fn look_around(cx: &Survey, io: &Io, doing: &str) -> Result<Rc<Looked>
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let inputs = &*cx.inputs;
     let doing = format!("looking at {} on the server", inputs.layout.base());
+    let wait = inputs.server.lock_wait;
+    lock::wait_until_free(&*cx.ports.shell, &*cx.ports.clock, &inputs.layout, wait, io).await?;
     let looked = look_around(cx, io, &doing).await?;
     let Looked { answer, user, .. } = &*looked;
+    if let Some(Holder { owner, gone: true }) = Holder::read(answer) {
+        io.warn(
+            format!("a run that is gone holds the deploy lock: {owner}"),
+            Some("a release takes it over".to_owned()),
+        );
+    }
     let mut problems = problems(inputs, &looked);
     if cx.source.is_none() {
         // Where no release is made, no name is made of the time and no room is needed: nothing of that must keep anybody from going back.
@@ -116,9 +126,21 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     }
     tell_services(io, &services);
     let (php_version_id, php_version) = php(answer, &doing)?;
+    // The release builds on what is live once the server has gone back from what nobody confirmed; it does so first.
+    let unconfirmed = watchdog::Pending::all(answer);
+    watchdog::tell(cx, io, &unconfirmed);
+    let current = watchdog::once_back(&unconfirmed, looked.current());
+    let live_tree = match current.as_deref() == looked.current() {
+        true => answer.get("current-is").map(str::to_owned),
+        false => current.as_deref().map(|link| watchdog::tree(&inputs.layout, link)),
+    };
+    if let Some(live) = current.as_deref().filter(|live| looked.current() != Some(live)) {
+        io.fact(fact::key::PREVIOUS_RELEASE, last_part(live));
+    }
+    cx.found.borrow_mut().unconfirmed = unconfirmed;
     let facts = ServerFacts {
-        current: looked.current().map(str::to_owned),
-        live_tree: answer.get("current-is").map(str::to_owned),
+        current,
+        live_tree,
         releases: releases(answer),
         php_version_id,
         php_version,
@@ -295,11 +317,11 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
             "free space there, or lower keep-releases and keep-backups",
         ));
     }
-    if let Some(owner) = answer.get("lock") {
+    if let Some(Holder { owner, gone: false }) = Holder::read(answer) {
         found.push(problem(
             About::Place,
-            format!("another deploy holds the lock: {}", owner.trim()),
-            format!("wait for it to end; if that run is gone: rm -r {}", layout.lock()),
+            format!("another deploy holds the lock: {owner}"),
+            lock::hint(layout.lock().as_str()),
         ));
     }
     found

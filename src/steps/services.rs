@@ -303,6 +303,13 @@ pub async fn reload(cx: &Deploy, io: &Io) -> StepResult {
 pub async fn reload_now(cx: &Deploy, io: &Io) -> Result<String, Failure> {
     let services = &cx.facts.server.services;
     let doing = format!("reloading {} and nginx", services.fpm);
+    let answer = remote::run(&*cx.ports.shell, io, reload_script(services)?, &doing).await?;
+    Ok(told(&answer, &services.fpm))
+}
+
+/// The script that reloads them. The watcher on the server has it, too.
+pub fn reload_script(services: &ServiceFacts) -> Result<Script, Failure> {
+    let doing = format!("reloading {} and nginx", services.fpm);
     let commands: Vec<String> = services.reload.iter().map(ToString::to_string).collect();
     let (fpm, test, nginx) = match commands.as_slice() {
         [fpm, nginx] => (fpm.as_str(), "", nginx.as_str()),
@@ -311,16 +318,14 @@ pub async fn reload_now(cx: &Deploy, io: &Io) -> Result<String, Failure> {
     };
     // A worker may finish its request for as long as process_control_timeout allows, and then some for the fork.
     let wait = services.process_control_timeout.unwrap_or(0).min(120) + 10;
-    let script = Script::new("reload", include_str!("sh/reload.sh"))
+    Ok(Script::new("reload", include_str!("sh/reload.sh"))
         .var("FPM_COMMAND", fpm)
         .var("NGINX_TEST", test)
         .var("NGINX_COMMAND", nginx)
         .var("FPM_NAME", process_name(&services.fpm))
         .var("NGINX_NAME", "nginx")
         .var("WAIT", wait.to_string())
-        .timeout(Duration::from_secs(2 * wait + 60));
-    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
-    Ok(told(&answer, &services.fpm))
+        .timeout(Duration::from_secs(2 * wait + 60)))
 }
 
 fn told(answer: &Answer, fpm: &str) -> String {

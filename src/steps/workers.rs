@@ -32,13 +32,17 @@ enum Told {
 
 async fn tell(cx: &Deploy, io: &Io) -> Result<Told, Failure> {
     let doing = "restarting the queue workers";
-    let script = Script::new("workers", include_str!("sh/workers.sh"))
-        .var("DIR", cx.inputs.layout.current().as_str())
-        .var("PHP", &cx.inputs.server.php)
-        .var("WORKERS_PHP", include_str!("sh/workers.php"));
-    let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
+    let answer = remote::run(&*cx.ports.shell, io, script(cx), doing).await?;
     Ok(match answer.get("none") {
         Some(why) => Told::Nobody(why.to_owned()),
         None => Told::Command(remote::required(&answer, "told", doing)?.to_owned()),
     })
+}
+
+/// The script that tells the workers of what is live. The watcher on the server has it, too.
+pub fn script(cx: &Deploy) -> Script {
+    Script::new("workers", include_str!("sh/workers.sh"))
+        .var("DIR", cx.inputs.layout.current().as_str())
+        .var("PHP", &cx.inputs.server.php)
+        .var("WORKERS_PHP", include_str!("sh/workers.php"))
 }

@@ -233,7 +233,10 @@ fn f79_rollback_needs_a_switch() {
                 .var("NEW", path(".current.new"))
                 .var("JOURNAL", path("journal"))
                 .var("BEGINS", "begins")
-                .var("ENDS", "ends"),
+                .var("ENDS", "ends")
+                .var("GUARD", "")
+                .var("LOCK", "")
+                .var("LOCK_NONCE", ""),
         )
     };
     let live = || fs::read_link(path("current")).expect("the link").to_string_lossy().into_owned();
@@ -262,11 +265,13 @@ fn f15_of_many_runs_one_gets_the_lock_and_only_it_gives_it_back() {
                 .var("LOCK", path("state/lock"))
                 .var("OWNER", format!("run {run}"))
                 .var("NONCE", run.to_string())
-                .var("ENVIRONMENT", "staging"),
+                .var("ENVIRONMENT", "staging")
+                .var("LEASE", "60")
+                .var("RELEASE", "20261101_080000-0123abcd"),
         )
     };
     let answers: Vec<_> = std::thread::scope(|scope| {
-        let runs: Vec<_> = (0..8)
+        let runs: Vec<_> = (0..20)
             .map(|run| {
                 scope.spawn({
                     let take = &take;
@@ -276,21 +281,101 @@ fn f15_of_many_runs_one_gets_the_lock_and_only_it_gives_it_back() {
             .collect();
         runs.into_iter().map(|run| run.join().expect("a run")).collect()
     });
-    let winners: Vec<usize> = (0..8).filter(|run| answers[*run].contains_key("taken")).collect();
+    let winners: Vec<usize> = (0..20).filter(|run| answers[*run].contains_key("taken")).collect();
     let [winner] = winners.as_slice() else { panic!("not one winner: {answers:?}") };
     assert_eq!(take(99)["held"], format!("run {winner}"));
 
     let free = |run: usize| {
         let script = Script::new("unlock", include_str!("../../src/steps/sh/unlock.sh"));
-        answer(&script.var("LOCK", path("state/lock")).var("NONCE", run.to_string()))
+        answer(&script.var("LOCK", path("state/lock")).var("NONCE", run.to_string()).var("KEEP", ""))
     };
     assert_eq!(free(99)["found"], "others");
     assert_eq!(free(*winner)["found"], "ours");
     assert!(take(99).contains_key("taken"));
+    assert_eq!(free(99)["found"], "ours");
+    assert_eq!(
+        fs::read_dir(path("state")).expect("a folder").count(),
+        3,
+        "journal, incoming, environment; no half lock"
+    );
+}
+
+#[test]
+fn f15_of_many_runs_one_takes_over_the_lock_of_a_dead_one() {
+    let base = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| base.path().join(name).to_str().expect("a path").to_owned();
+    let take = |run: usize| {
+        answer(
+            &Script::new("lock", include_str!("../../src/steps/sh/lock.sh"))
+                .var("STATE", path("state"))
+                .var("LOCK", path("state/lock"))
+                .var("OWNER", format!("run {run}"))
+                .var("NONCE", run.to_string())
+                .var("ENVIRONMENT", "staging")
+                .var("LEASE", "60")
+                .var("RELEASE", "20261101_080000-0123abcd"),
+        )
+    };
+    let renew = |run: usize| {
+        let script = Script::new("renew", include_str!("../../src/steps/sh/renew.sh"));
+        answer(&script.var("LOCK", path("state/lock")).var("NONCE", run.to_string()))
+    };
+    assert!(take(99).contains_key("taken"));
+    fs::write(path("state/lock/renewed"), "1000\n").expect("a long time ago");
+    assert!(renew(99).contains_key("renewed"));
+    assert_eq!(take(98)["held"], "run 99", "a lock that was renewed is no dead one's");
+
+    fs::write(path("state/lock/renewed"), "1000\n").expect("a long time ago");
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let take = &take;
+        let runs: Vec<_> = (0..20).map(|run| scope.spawn(move || take(run))).collect();
+        runs.into_iter().map(|run| run.join().expect("a run")).collect()
+    });
+    let winners: Vec<usize> = (0..20).filter(|run| answers[*run].contains_key("taken")).collect();
+    let [winner] = winners.as_slice() else { panic!("not one winner: {answers:?}") };
+    assert_eq!(take(97)["held"], format!("run {winner}"));
+    assert_eq!(answers.iter().filter(|answer| answer.contains_key("took-over")).count(), 1);
+    let journal = fs::read_to_string(path("state/journal/20261101_080000-0123abcd.jsonl")).expect("a journal");
+    let line: serde_json::Value = serde_json::from_str(journal.trim_end()).expect("one line");
+    assert_eq!(line["from"], "run 99");
+    assert_eq!(renew(99)["lost"], format!("run {winner}"));
+
+    // That of a stuck run stays, however long it is gone.
+    fs::write(path("state/lock/renewed"), "1000\n").expect("a long time ago");
+    let keep = Script::new("unlock", include_str!("../../src/steps/sh/unlock.sh"));
+    let kept = answer(&keep.var("LOCK", path("state/lock")).var("NONCE", winner.to_string()).var("KEEP", "yes"));
+    assert_eq!(kept["found"], "kept");
+    assert_eq!(take(96)["held"], format!("run {winner}"));
+}
+
+#[test]
+fn f15_a_run_that_lost_its_lock_cannot_switch() {
+    let base = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| base.path().join(name).to_str().expect("a path").to_owned();
+    fs::create_dir(path("lock")).expect("a lock");
+    let switch = |nonce: &str| {
+        answer(
+            &Script::new("switch", include_str!("../../src/steps/sh/switch.sh"))
+                .var("CURRENT", path("current"))
+                .var("EXPECTED", "")
+                .var("TARGET", "releases/new")
+                .var("NEW", path(".current.new"))
+                .var("JOURNAL", path("journal"))
+                .var("BEGINS", "begins")
+                .var("ENDS", "ends")
+                .var("GUARD", "")
+                .var("LOCK", path("lock"))
+                .var("LOCK_NONCE", nonce),
+        )
+    };
+    fs::write(path("lock/nonce"), "theirs\n").expect("a number");
+    assert_says(&switch("ours")["refused"], &["the deploy lock is not this run's any more"]);
+    assert!(!Path::new(&path("current")).exists() && !Path::new(&path("journal")).exists(), "nothing began");
+    assert_eq!(switch("theirs")["switched"], "yes");
 }
 
 /// Runs a script in this machine's own shell, as the server's shell would.
-fn answer(script: &Script) -> BTreeMap<String, String> {
+pub(crate) fn answer(script: &Script) -> BTreeMap<String, String> {
     let mut shell = Command::new("sh").arg("-s").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell");
     shell.stdin.take().expect("its input").write_all(script.text("1").as_bytes()).expect("sending the script");
     let output = shell.wait_with_output().expect("the shell's end");

@@ -25,4 +25,5 @@ mod smoke;
 mod ssh;
 mod sshd;
 mod support;
+mod watchdog;
 mod workers;

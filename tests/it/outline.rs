@@ -29,6 +29,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     look    observe read-bundle
     look    observe look-ahead
     do      hold    deploy-lock (free it, unless stuck)
+    do      change  finish-unconfirmed (not undone: nobody had confirmed it)
     do      check   nothing-moved
     do      hold    ledger (write down how it ended)
     do    8 change  backup (remove it if it is unfinished)
@@ -43,6 +44,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do      check   seal-release
     do      hold    name-release (remove the one-time file)
     do      hold    sample-site (stop watching)
+    do      hold    arm-watchdog (take it off, unless stuck)
     do   15 change  switch (point back, reload, ask the old release for its health)
     do   16 change  rebuild-caches (goes with the new folder)
     do   17 change  reload (reloaded again after pointing back)
@@ -51,6 +53,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do   19 check   health
     do   20 check   assets
     do      check   zero-downtime
+    do      check   confirm
     do      commit  live
     do      change  prune (not undone: what is pruned is gone)
     ");

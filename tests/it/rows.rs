@@ -346,6 +346,7 @@ fn inputs() -> typed::Target {
             keep_releases: 5,
             keep_backups: 5,
             confirm_within: Duration::from_secs(300),
+            lock_wait: Duration::ZERO,
             backup_nginx: false,
             shared: vec!["storage".to_owned()],
         },
@@ -430,6 +431,10 @@ impl Shell for Untouched {
 
     async fn tunnel(&self, host: &str, port: u16) -> Result<SocketAddr, ShellError> {
         panic!("this row must not open a tunnel to {host}:{port}");
+    }
+
+    fn another(&self) -> Rc<dyn Shell> {
+        panic!("this row must not connect to the server");
     }
 }
 

@@ -1,16 +1,51 @@
-# Takes the deploy lock. mkdir either makes the folder or fails: two runs cannot both get it.
-# in: BASE STATE LOCK OWNER NONCE ENVIRONMENT
+# Takes the deploy lock. It is made whole under another name and renamed into its place, which fails while one is there: two runs cannot
+# both get it. The lock of a run that has not renewed it for a whole lease is taken over.
+# in: STATE LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE
 umask 077
 mkdir -p "$STATE" "$STATE/journal" "$STATE/incoming"
 chmod 700 "$STATE"
-if mkdir "$LOCK" 2>/dev/null; then
-    printf '%s\n' "$NONCE" >"$LOCK/nonce"
-    printf '%s\n' "$OWNER" >"$LOCK/owner"
-else
+
+# Only a run that renews its lock can be seen to be dead; a stuck one keeps it.
+expired() {
+    [ ! -e "$LOCK/kept" ] || return 1
+    renewed=$(cat "$LOCK/renewed" 2>/dev/null) || return 1
+    lease=$(cat "$LOCK/lease" 2>/dev/null) || return 1
+    case $renewed.$lease in .* | *. | *[!0-9.]*) return 1 ;; esac
+    [ "$(date +%s)" -gt $((renewed + lease)) ]
+}
+
+held() {
     owner=$(cat "$LOCK/owner" 2>/dev/null) || owner=
+    rm -rf "$new"
     put held "$owner"
     exit 0
-fi
+}
+
+new=$LOCK.$$
+rm -rf "$new"
+mkdir "$new"
+printf '%s\n' "$NONCE" >"$new/nonce"
+printf '%s\n' "$OWNER" >"$new/owner"
+printf '%s\n' "$LEASE" >"$new/lease"
+date +%s >"$new/since"
+date +%s >"$new/renewed"
+
+until mv -T "$new" "$LOCK" 2>/dev/null; do
+    [ -d "$LOCK" ] || refuse "$LOCK cannot be made" "look at what is there, and whether the disk is full"
+    expired || held
+    theirs=$(cat "$LOCK/nonce")
+    # One may take it over. Whoever comes late finds another lock by this name, and looks again.
+    mkdir "$LOCK/takeover" 2>/dev/null || held
+    if [ "$(cat "$LOCK/nonce")" != "$theirs" ] || ! expired; then
+        rmdir "$LOCK/takeover"
+        held
+    fi
+    owner=$(tr -d '"\\\n' <"$LOCK/owner")
+    mv -T "$LOCK" "$new.dead"
+    rm -rf "$new.dead"
+    printf '{"version":1,"at":"%s","event":"took-over-the-lock","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$owner" "$RELEASE" >>"$STATE/journal/$RELEASE.jsonl"
+    put took-over "$owner"
+done
 # The marker says which environment this place belongs to, so that a wrong base-dir never releases into another one's.
 [ -f "$STATE/environment" ] || printf '%s\n' "$ENVIRONMENT" >"$STATE/environment"
 put taken yes

@@ -3,7 +3,7 @@
 put user "$(id -un)"
 put time "$(date +%s)"
 
-for tool in tar gzip sha256sum find readlink mv ln df du sudo; do
+for tool in tar gzip sha256sum find readlink mv ln df du sudo setsid; do
     command -v "$tool" >/dev/null || put missing-tool "$tool"
 done
 if mv --version 2>/dev/null | head -n 1 | grep -q coreutils; then :; else put missing-tool "mv from GNU coreutils"; fi
@@ -23,7 +23,18 @@ else
     elif [ -f "$BASE/.gated-deploy/environment" ]; then
         put marker "$(cat "$BASE/.gated-deploy/environment")"
     fi
-    if [ -f "$BASE/.gated-deploy/lock/owner" ]; then put lock "$(cat "$BASE/.gated-deploy/lock/owner")"; fi
+    if [ -d "$BASE/.gated-deploy/lock" ]; then
+        put lock yes
+        for name in owner renewed lease kept; do
+            if [ -f "$BASE/.gated-deploy/lock/$name" ]; then put "lock-$name" "$(cat "$BASE/.gated-deploy/lock/$name")"; fi
+        done
+    fi
+    for path in "$BASE"/.gated-deploy/watchdog/*.armed "$BASE"/.gated-deploy/watchdog/*.reverting; do
+        [ -d "$path" ] || continue
+        entry=$(cat "$path/entry.json" 2>/dev/null) || entry=
+        put guard "${path##*/}
+$entry"
+    done
     if [ -L "$BASE/current" ]; then
         put current "$(readlink "$BASE/current")"
         if [ -d "$BASE/current/" ]; then put current-is "$(readlink -f "$BASE/current")"; else put current-dangling yes; fi

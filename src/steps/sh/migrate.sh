@@ -1,5 +1,6 @@
 # Runs forward migrations, and says which ones ran even when a later one fails.
-# in: DIR PHP RAN_PHP
+# in: DIR PHP RAN_PHP LOCK LOCK_NONCE
+fenced "$LOCK" "$LOCK_NONCE"
 cd "$DIR"
 ran() { printf '%s' "$RAN_PHP" | "$PHP" -d display_errors=stderr --; }
 before=$(ran) || refuse "the list of migrations could not be read from the database" "see the lines above"

@@ -1,5 +1,6 @@
 # Removes named releases and backups: exact names, no pattern; never what is live now.
-# in: RELEASES BACKUPS CURRENT OLD_RELEASES OLD_BACKUPS
+# in: RELEASES BACKUPS CURRENT OLD_RELEASES OLD_BACKUPS LOCK LOCK_NONCE
+fenced "$LOCK" "$LOCK_NONCE"
 live=$(readlink -f "$CURRENT")
 printf '%s\n' "$OLD_RELEASES" | while read -r name; do
     [ -n "$name" ] || continue

@@ -1,5 +1,5 @@
 # Points `current` at a release: a new link renamed over the old one, only if the old one is still what the plan saw.
-# in: CURRENT EXPECTED (empty: no link) TARGET (empty: take the link away) NEW JOURNAL BEGINS ENDS
+# in: CURRENT EXPECTED (empty: no link) TARGET (empty: take the link away) NEW JOURNAL BEGINS ENDS GUARD (empty: none) LOCK (empty: none) LOCK_NONCE
 if [ -L "$CURRENT" ]; then
     now=$(readlink "$CURRENT")
 elif [ -e "$CURRENT" ]; then
@@ -10,6 +10,10 @@ fi
 if [ "$now" != "$EXPECTED" ]; then
     put moved "$now"
     exit 0
+fi
+fenced "$LOCK" "$LOCK_NONCE"
+if [ -n "$GUARD" ] && [ ! -d "$GUARD" ]; then
+    refuse "the watcher on the server is armed no more: this run came too late" "look at how long the rows before the switch took, and at confirm-within"
 fi
 printf '%s\n' "$BEGINS" >>"$JOURNAL"
 if [ -n "$TARGET" ]; then

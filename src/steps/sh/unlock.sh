@@ -1,11 +1,14 @@
-# Gives the deploy lock back, if it is ours.
-# in: LOCK NONCE
+# Gives the deploy lock back, if it is ours; or marks it, so that it stays however long its run is gone.
+# in: LOCK NONCE KEEP (yes: mark it)
 if [ ! -d "$LOCK" ]; then
     put found none
-elif [ "$(cat "$LOCK/nonce" 2>/dev/null)" = "$NONCE" ]; then
-    rm -f "$LOCK/nonce" "$LOCK/owner"
-    rmdir "$LOCK"
-    put found ours
-else
+elif [ "$(cat "$LOCK/nonce" 2>/dev/null)" != "$NONCE" ]; then
     put found others
+elif [ "$KEEP" = yes ]; then
+    : >"$LOCK/kept"
+    put found kept
+else
+    mv -T "$LOCK" "$LOCK.$$.freed"
+    rm -rf "$LOCK.$$.freed"
+    put found ours
 fi

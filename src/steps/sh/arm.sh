@@ -1,0 +1,30 @@
+# Arms the dead-man: an entry that says what was live, and beside it the program that goes back when nobody confirms the release in time.
+# in: PLACE ENTRY (path without its state) NONCE WITHIN (seconds) HEAD TAIL (of the entry, around its deadline) PROGRAM RELOAD WORKERS LOCK LOCK_NONCE
+umask 077
+fenced "$LOCK" "$LOCK_NONCE"
+mkdir -p "$PLACE"
+if [ -e "$ENTRY.armed" ]; then refuse "$ENTRY.armed is there already" "another run works on this release; look at $PLACE"; fi
+rm -rf "$ENTRY.new"
+mkdir "$ENTRY.new"
+deadline=$(($(date +%s) + WITHIN))
+printf '%s\n' "$NONCE" >"$ENTRY.new/nonce"
+printf '%s\n' "$deadline" >"$ENTRY.new/deadline"
+printf '%s%s%s\n' "$HEAD" "$deadline" "$TAIL" >"$ENTRY.new/entry.json"
+printf '%s\n' "$PROGRAM" >"$ENTRY.new/program"
+printf '%s\n' "$RELOAD" >"$ENTRY.new/reload"
+printf '%s\n' "$WORKERS" >"$ENTRY.new/workers"
+mv -T "$ENTRY.new" "$ENTRY.armed"
+# In a session of its own, and with none of our descriptors: it must outlive this connection and not keep it open.
+setsid sh "$ENTRY.armed/program" </dev/null >"$ENTRY.armed/answer" 2>"$ENTRY.armed/log" 3>&- &
+tries=0
+until [ -s "$ENTRY.armed/pid" ] || [ ! -d "$ENTRY.armed" ]; do
+    tries=$((tries + 1))
+    if [ "$tries" -gt 100 ]; then
+        cat "$ENTRY.armed/log"
+        refuse "the watcher on the server did not start" "see the lines above"
+    fi
+    sleep 0.05
+done
+pid=$(cat "$ENTRY.armed/pid" 2>/dev/null) || refuse "the time to confirm was over before the switch" "raise confirm-within"
+put deadline "$deadline"
+put pid "$pid"

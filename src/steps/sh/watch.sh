@@ -1,0 +1,92 @@
+# Guards a release that is not confirmed yet: waits, and goes back when nobody confirms it in time. On the server it runs alone, out of
+# its entry; a later run uses it to finish what it could not.
+# in: ENTRY (path without its state) NOW (yes: do not wait) CURRENT LINK BEFORE TREE (BEFORE as a path) NEW JOURNAL LEDGER WELL ILL
+umask 077
+cd /
+
+note() { # event
+    printf '{"version":1,"at":"%s","event":"%s","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1" "$LINK" "$BEFORE" >>"$JOURNAL"
+}
+
+live() { if [ -L "$CURRENT" ]; then readlink "$CURRENT"; fi; }
+
+# Whether the one who began to go back is still there. After a reboot its number may be another's; waiting has an end, too.
+at_work() {
+    pid=$(cat "$ENTRY.reverting/pid" 2>/dev/null) || return 1
+    [ -r "/proc/$pid/cmdline" ] && tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q '^[^ ]*sh '
+}
+
+if [ "$NOW" != yes ]; then
+    deadline=$(cat "$ENTRY.armed/deadline")
+    printf '%s\n' "$$" >"$ENTRY.armed/pid"
+    while [ -d "$ENTRY.armed" ] && [ "$(date +%s)" -lt "$deadline" ]; do sleep 1; done
+fi
+
+# Confirming renames the entry as well: whoever renames it first decides.
+if mv -T "$ENTRY.armed" "$ENTRY.reverting" 2>/dev/null; then
+    printf '%s\n' "$$" >"$ENTRY.reverting/pid"
+elif [ -d "$ENTRY.armed" ]; then
+    refuse "$ENTRY.armed cannot be renamed" "look at its owner and at what lies beside it"
+elif [ "$NOW" = yes ] && [ -d "$ENTRY.reverting" ]; then
+    patience=90
+    while [ "$patience" -gt 0 ] && at_work; do
+        patience=$((patience - 1))
+        sleep 1
+    done
+    if [ ! -d "$ENTRY.reverting" ]; then
+        put found none
+        exit 0
+    fi
+    printf '%s\n' "$$" >"$ENTRY.reverting/pid"
+else
+    put found none
+    exit 0
+fi
+
+# A switch that was under way when we took the entry has ended after this.
+[ "$(live)" = "$LINK" ] || sleep 2
+if [ "$(live)" = "$LINK" ]; then
+    if [ -n "$BEFORE" ] && [ ! -d "$TREE/" ]; then
+        refuse "$TREE, which was live before, is not there any more" "point $CURRENT at a release that is well by hand, reload, and remove $ENTRY.reverting"
+    fi
+    note watchdog-goes-back
+    : >"$ENTRY.reverting/turning"
+    if [ -n "$BEFORE" ]; then
+        rm -f "$NEW"
+        ln -s "$BEFORE" "$NEW"
+        mv -Tf "$NEW" "$CURRENT"
+    else
+        rm -f "$CURRENT"
+    fi
+    note watchdog-went-back
+fi
+if [ ! -e "$ENTRY.reverting/turning" ]; then
+    # It was never live, or somebody has gone back already.
+    rm -rf "$ENTRY.reverting"
+    put found closed
+    exit 0
+fi
+
+line=$WELL
+sh "$ENTRY.reverting/reload" >"$ENTRY.reverting/reload.answer" || line=$ILL
+if [ -n "$BEFORE" ]; then
+    sh "$ENTRY.reverting/workers" >"$ENTRY.reverting/workers.answer" || say "the queue workers could not be told: until they are restarted they run the code of $LINK"
+fi
+
+if [ ! -e "$ENTRY.reverting/written" ]; then
+    last=
+    if [ -f "$LEDGER" ]; then last=$(tail -n 1 "$LEDGER"); fi
+    prev=0000000000000000000000000000000000000000000000000000000000000000
+    if [ -n "$last" ]; then
+        prev=$(printf '%s' "$last" | sha256sum)
+        prev=${prev%% *}
+    fi
+    written="${line%%@PREV@*}$prev${line#*@PREV@}"
+    written="${written%%@AT@*}$(date -u +%Y-%m-%dT%H:%M:%SZ)${written#*@AT@}"
+    if [ -s "$LEDGER" ] && [ -n "$(tail -c 1 "$LEDGER")" ]; then printf '\n' >>"$LEDGER"; fi
+    printf '%s\n' "$written" >>"$LEDGER"
+    : >"$ENTRY.reverting/written"
+fi
+if [ "$line" != "$WELL" ]; then refuse "$CURRENT points to ${BEFORE:-nothing} again, but the reload failed: PHP may still run the code of $LINK" "look at $ENTRY.reverting/log, reload by hand, and remove $ENTRY.reverting"; fi
+mv -T "$ENTRY.reverting" "$ENTRY.reverted"
+put found went-back

@@ -1,0 +1,342 @@
+//! The dead-man: a small program on the server that goes back by itself when nobody confirms the release in time (F86).
+//!
+//! It is armed right before the switch, as a folder of its own in the server's state: what is live, what the release is, until when,
+//! and a number that only this run knows. Confirming, going back and withdrawing all begin by renaming that folder, so that only one
+//! of them can win. What the program could not finish, because the server went down, the next run finishes before anything else.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    context::{Deploy, Survey},
+    ledger, lock, probe, remote, services, workers,
+};
+use crate::{
+    domain::{CommitSha, Failure, Layout, Outcome, ReleaseName, RemotePath, Sha256Digest, ledger::Attempt},
+    engine::{
+        Done,
+        step::{Ending, Io, StepResult},
+    },
+    ports::shell::{Answer, Script},
+};
+
+/// How long going back may take once it has begun: a reload waits for the requests that run.
+const GOING_BACK: Duration = Duration::from_secs(480);
+
+/// How long a run waits for the watcher that has begun to go back.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a guard knows. The file is read by people, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub version: u32,
+    /// Whether it was a new release or one that somebody went back to.
+    #[serde(default)]
+    pub attempt: Attempt,
+    pub environment: String,
+    pub release: ReleaseName,
+    pub sha: CommitSha,
+    pub bundle_sha256: Option<Sha256Digest>,
+    /// What `current` says while the release is live.
+    pub armed: String,
+    /// What it said before; `None` before the first release.
+    pub before: Option<String>,
+    /// Of how many seconds the release had.
+    pub within: u64,
+    /// The run that armed it.
+    pub run: Option<String>,
+    pub reload: Vec<String>,
+    /// Seconds since 1970 by the server's clock. The last field, because the server puts it in.
+    pub deadline: i64,
+}
+
+/// A guard whose release was neither confirmed nor taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    pub release: ReleaseName,
+    /// Why it cannot be read, else.
+    pub entry: Result<Entry, String>,
+}
+
+impl Pending {
+    /// Every guard in an answer of `look.sh` or `guards.sh`, the newest first: that is the order in which they are taken back.
+    pub fn all(answer: &Answer) -> Vec<Self> {
+        let mut found: Vec<Self> = answer.all("guard").filter_map(Self::read).collect();
+        found.sort_by(|one, other| other.release.cmp(&one.release));
+        found
+    }
+
+    fn read(record: &str) -> Option<Self> {
+        let (folder, text) = record.split_once('\n').unwrap_or((record, ""));
+        // A folder whose name does not parse is not ours.
+        let release: ReleaseName = folder.rsplit_once('.')?.0.parse().ok()?;
+        let entry = serde_json::from_str(text).map_err(|error| error.to_string()).and_then(|entry: Entry| {
+            let own = entry.version == 1 && entry.release == release && entry.armed == link_to(&release);
+            let before = entry.before.as_deref().is_none_or(|before| before != entry.armed && !before.contains('\n'));
+            if own && before { Ok(entry) } else { Err("it is not what a run writes there".to_owned()) }
+        });
+        Some(Self { release, entry })
+    }
+}
+
+/// What `current` will say once these guards have been taken back.
+pub fn once_back(pending: &[Pending], current: Option<&str>) -> Option<String> {
+    let entries = pending.iter().filter_map(|guard| guard.entry.as_ref().ok());
+    entries.fold(current.map(str::to_owned), |current, entry| {
+        if current.as_deref() == Some(&entry.armed) { entry.before.clone() } else { current }
+    })
+}
+
+/// Where the link of a release points: relative, so that the whole base can be moved.
+pub fn link_to(release: &ReleaseName) -> String {
+    format!("releases/{release}")
+}
+
+/// Where a link leads: it may be relative to the base.
+pub fn tree(layout: &Layout, link: &str) -> String {
+    if link.starts_with('/') { link.to_owned() } else { format!("{}/{link}", layout.base()) }
+}
+
+fn guard(cx: &Deploy) -> RemotePath {
+    cx.inputs.layout.guard(&cx.facts.turn.to)
+}
+
+/// Right before the switch: from here on the server goes back by itself if this run does not confirm.
+pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
+    let layout = &cx.inputs.layout;
+    let doing = format!("arming the watcher in {}", layout.watchdog());
+    let within = cx.inputs.server.confirm_within.as_secs();
+    let release = &cx.facts.turn.to;
+    let entry = Entry {
+        version: 1,
+        attempt: if cx.source.is_some() { Attempt::Release } else { Attempt::Rollback },
+        environment: cx.inputs.environment.to_string(),
+        release: release.clone(),
+        sha: cx.facts.commit.clone(),
+        bundle_sha256: cx.made.borrow().bundle.as_ref().map(|bundle| bundle.sha256.clone()),
+        armed: link_to(release),
+        before: cx.facts.turn.from.clone(),
+        within,
+        run: cx.inputs.run.url.clone(),
+        reload: cx.facts.server.services.reload.iter().map(ToString::to_string).collect(),
+        deadline: 0,
+    };
+    let text = serde_json::to_string(&entry).map_err(|error| Failure::bug(&doing, error.to_string()))?;
+    let Some(head) = text.strip_suffix("0}") else {
+        return Err(Failure::bug(doing, "the deadline is not the last field of the entry"));
+    };
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    // What the three programs answer goes to files beside them; the number only marks it.
+    let stored = |script: Script| format!("#!/bin/sh\n{}", script.text(&nonce));
+    cx.made.borrow_mut().guard = Some(nonce.clone());
+    let script = lock::fenced(cx, Script::new("arm", include_str!("sh/arm.sh")))
+        .var("PLACE", layout.watchdog().as_str())
+        .var("ENTRY", layout.guard(release).as_str())
+        .var("NONCE", &nonce)
+        .var("WITHIN", within.to_string())
+        .var("HEAD", head)
+        .var("TAIL", "}")
+        .var("PROGRAM", stored(watch(layout, &entry, false)?))
+        .var("RELOAD", stored(services::reload_script(&cx.facts.server.services)?))
+        .var("WORKERS", stored(workers::script(cx)));
+    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    let pid: u32 = remote::number(&answer, "pid", &doing)?;
+    let deadline: i64 = remote::number(&answer, "deadline", &doing)?;
+    let at = chrono::DateTime::from_timestamp(deadline, 0).unwrap_or_default();
+    Ok(Done::passed(format!(
+        "setsid watcher, process {pid}: goes back at {} unless confirmed; after a reboot the next run does",
+        at.format("%H:%M:%S UTC")
+    )))
+}
+
+/// What the plan prints.
+pub fn preview(cx: &Deploy) -> Vec<String> {
+    vec![format!(
+        "setsid sh {}.armed/program    (goes back by itself after {} s)",
+        guard(cx),
+        cx.inputs.server.confirm_within.as_secs()
+    )]
+}
+
+/// The program that waits and goes back; or, for a run that finishes what it could not, only goes back.
+fn watch(layout: &Layout, entry: &Entry, now: bool) -> Result<Script, Failure> {
+    let before = entry.before.as_deref();
+    let reason = format!("nobody confirmed the release within {} s", entry.within);
+    let line = |cause: &str| ledger::left_open(entry, cause);
+    Ok(Script::new("watch", include_str!("sh/watch.sh"))
+        .var("ENTRY", layout.guard(&entry.release).as_str())
+        .var("NOW", if now { "yes" } else { "" })
+        .var("CURRENT", layout.current().as_str())
+        .var("LINK", &entry.armed)
+        .var("BEFORE", before.unwrap_or_default())
+        .var("TREE", before.map(|link| tree(layout, link)).unwrap_or_default())
+        .var("NEW", layout.base().join(&format!(".current.back-from-{}", entry.release)).as_str())
+        .var("JOURNAL", layout.journal(&entry.release).as_str())
+        .var("LEDGER", layout.ledger().as_str())
+        .var("WELL", line(&reason)?)
+        .var("ILL", line(&format!("{reason}; going back, the reload failed"))?)
+        .timeout(GOING_BACK))
+}
+
+/// Right before the commit, over a fresh connection: a release that cannot be reached anew is not confirmed.
+pub async fn confirm(cx: &Deploy, io: &Io) -> StepResult {
+    let doing = format!("confirming {} on the server", cx.facts.turn.to);
+    let shell = cx.ports.shell.another();
+    let answer = remote::run(&*shell, io, lock::fenced(cx, take_away(cx)), &doing).await?;
+    match answer.get("state") {
+        Some("off") if answer.get("watcher").is_some() => Ok(Done::warned(
+            "over a fresh connection; but the watcher was gone: the server ends what a session leaves behind (KillUserProcesses in \
+             logind.conf?)",
+        )),
+        Some("off") => Ok(Done::passed("over a fresh connection")),
+        Some("reverting" | "reverted") => Err(Failure::refused(
+            doing,
+            format!(
+                "too late: the server goes back by itself {} s after it was armed, and has begun to",
+                cx.inputs.server.confirm_within.as_secs()
+            ),
+        )
+        .hint("look at which rows took so long; raise confirm-within if that is how long they take")),
+        _ => Err(Failure::refused(doing, format!("its guard, {}.armed, is gone", guard(cx)))
+            .hint("somebody removed it by hand; a release that nobody guards is not confirmed")),
+    }
+}
+
+/// However the run ends: a guard that is not needed any more goes. That of a stuck run stays.
+pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
+    let nonce = cx.made.borrow().guard.is_some();
+    match ending.outcome {
+        Outcome::Live { .. } => return Ok("confirmed".to_owned()),
+        Outcome::Stuck { .. } => {
+            return Ok(format!("left armed: the server goes back by itself; {}.armed says when", guard(cx)));
+        }
+        _ if !nonce => return Ok("was not armed".to_owned()),
+        _ => {}
+    }
+    let doing = "taking the watcher off the server";
+    let answer = remote::run(&*cx.ports.shell, io, lock::unfenced(take_away(cx)), doing).await?;
+    Ok(match answer.get("state") {
+        Some("off") => "taken off the server".to_owned(),
+        Some("reverting" | "reverted") => "the server went back by itself".to_owned(),
+        _ => "it was off already".to_owned(),
+    })
+}
+
+fn take_away(cx: &Deploy) -> Script {
+    let nonce = cx.made.borrow().guard.clone().unwrap_or_default();
+    Script::new("confirm", include_str!("sh/confirm.sh")).var("ENTRY", guard(cx).as_str()).var("NONCE", nonce)
+}
+
+/// Whether the server itself has gone back from this run's release; waits for it where it has begun to.
+pub async fn has_gone_back(cx: &Deploy, io: &Io) -> Result<bool, Failure> {
+    let began = cx.ports.clock.elapsed();
+    loop {
+        let script = Script::new("guard", include_str!("sh/guard.sh")).var("ENTRY", guard(cx).as_str());
+        let answer = remote::run(&*cx.ports.shell, io, script, "asking the watcher on the server").await?;
+        match answer.get("state") {
+            Some("reverted") => return Ok(true),
+            Some("reverting") if cx.ports.clock.elapsed().saturating_sub(began) < PATIENCE => {
+                cx.ports.clock.sleep(Duration::from_secs(1)).await;
+            }
+            // It has taken the release back, but could not bring the rest to its end: we go on from there.
+            Some("reverting") => return Ok(true),
+            _ => return Ok(false),
+        }
+    }
+}
+
+/// In the survey: says what was never confirmed. Nothing is done about it before the lock.
+pub fn tell(cx: &Survey, io: &Io, pending: &[Pending]) {
+    for Pending { release, entry } in pending {
+        let text = match entry {
+            Ok(entry) => format!(
+                "{release} was never confirmed (by {}), and the server has not gone back from it yet",
+                entry.run.as_deref().unwrap_or("a run outside of GitHub Actions")
+            ),
+            Err(why) => format!("the guard of {release} cannot be read: {why}"),
+        };
+        let hint = format!("a release goes back from it before anything else; see {}", cx.inputs.layout.watchdog());
+        io.warn(text, Some(hint));
+    }
+}
+
+/// First thing under the lock: whoever holds it knows that no other run can confirm any more, so what is unconfirmed goes back.
+pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
+    let layout = &cx.inputs.layout;
+    let place = layout.watchdog();
+    let doing = format!("reading the guards in {place}");
+    let script = Script::new("guards", include_str!("sh/guards.sh")).var("PLACE", place.as_str());
+    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    let mut told = Vec::new();
+    let mut turned = false;
+    for Pending { release, entry } in Pending::all(&answer) {
+        let entry = entry.map_err(|why| {
+            Failure::refused(&doing, format!("that of {release} cannot be read: {why}")).hint(format!(
+                "see that what is live is well (readlink {}), then: rm -r {place}/{release}.*",
+                layout.current()
+            ))
+        })?;
+        let doing = format!("going back from {release}, which nobody confirmed");
+        let answer = remote::run(&*cx.ports.shell, io, watch(layout, &entry, true)?, &doing).await?;
+        if answer.get("found") == Some("went-back") {
+            turned = true;
+            told.push(format!("went back from {release} to {}", entry.before.as_deref().unwrap_or("nothing")));
+        } else {
+            told.push(format!("{release} was not live any more"));
+        }
+    }
+    if told.is_empty() {
+        return Ok(Done::skipped("every release was confirmed or taken back"));
+    }
+    if turned && cx.facts.turn.from.is_some() && !cx.inputs.health.repair {
+        let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health), io).await?;
+        told.push(health.text);
+    }
+    Ok(Done::warned(told.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(release: &str, before: Option<&str>) -> serde_json::Value {
+        serde_json::json!({
+            "version": 1, "environment": "staging", "release": release, "sha": "0123abcd".repeat(5), "bundle_sha256": null,
+            "armed": format!("releases/{release}"), "before": before, "within": 300, "run": null, "reload": [], "deadline": 1_800_000_000,
+        })
+    }
+
+    fn answer(records: &[(&str, serde_json::Value)]) -> Answer {
+        let record = |(folder, entry): &(&str, serde_json::Value)| ("guard".to_owned(), format!("{folder}\n{entry}"));
+        Answer::new(records.iter().map(record).collect())
+    }
+
+    #[test]
+    fn guards_are_taken_back_from_the_newest_on() {
+        let (one, two) = ("20261101_080000-0123abcd", "20261101_090000-0123abcd");
+        let pending = Pending::all(&answer(&[
+            (&format!("{one}.reverting"), entry(one, Some("releases/first"))),
+            (&format!("{two}.armed"), entry(two, Some(&format!("releases/{one}")))),
+            ("lost+found.armed", serde_json::json!(null)),
+        ]));
+        assert_eq!(pending.iter().map(|guard| guard.release.as_str()).collect::<Vec<_>>(), [two, one]);
+        assert_eq!(once_back(&pending, Some(&format!("releases/{two}"))).as_deref(), Some("releases/first"));
+        assert_eq!(once_back(&pending, Some("releases/other")).as_deref(), Some("releases/other"));
+        assert_eq!(once_back(&pending, None), None);
+    }
+
+    #[test]
+    fn a_guard_that_names_another_release_is_not_believed() {
+        let (one, two) = ("20261101_080000-0123abcd", "20261101_090000-0123abcd");
+        let mut itself = entry(one, Some(&format!("releases/{one}")));
+        for (folder, entry) in [
+            (format!("{one}.armed"), entry(two, None)),
+            (format!("{one}.armed"), itself.take()),
+            (format!("{one}.armed"), serde_json::json!({})),
+        ] {
+            let pending = Pending::all(&answer(&[(&folder, entry)]));
+            assert!(matches!(pending.as_slice(), [Pending { entry: Err(_), .. }]), "{pending:?}");
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! The run dies. What it armed on the server before the switch goes back by itself, or the next run does (F86).
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use gated_deploy::ports::shell::Script;
+use gated_deploy_lab::{
+    app::Variant,
+    runner::{Runner, Running, Signal},
+    server::{SEED_COMMIT, SEED_RELEASE},
+    story::{Story, commit},
+};
+
+use crate::{
+    failures::answer,
+    support::{BINARY, assert_ended, assert_says, output, story},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const STATE: &str = "/var/www/staging/.gated-deploy";
+
+/// A release that stands still between its switch and its health check, and that the server takes back after eight seconds.
+fn slow(story: &Story, commit: &str) -> Runner {
+    story.staging(commit).input("grace-period", "5s").input("confirm-within", "8s")
+}
+
+/// The same, seen right after the reload.
+fn switched(story: &Story, word: &str) -> (String, Running) {
+    let commit = commit(word);
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let running = slow(story, &commit).spawn_binary(story.binary());
+    running.wait_for_line("17 Reload PHP-FPM and nginx: ", PATIENCE);
+    assert_eq!(story.served().expect("the site"), commit, "the new release is live");
+    (commit, running)
+}
+
+#[track_caller]
+fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < patience, "not within {patience:?}: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn on_server(story: &Story, script: &str) -> String {
+    story.lab.exec(script).expect("a command on the server").trim().to_owned()
+}
+
+fn guards(story: &Story) -> String {
+    on_server(story, &format!("ls {STATE}/watchdog"))
+}
+
+fn watchers(story: &Story) -> String {
+    on_server(story, "pgrep -f '[w]atchdog/.*/program' || echo none")
+}
+
+/// The ledger's lines, after its chain was followed by the tool itself.
+fn ledger(story: &Story) -> Vec<serde_json::Value> {
+    let text = on_server(story, &format!("cat {STATE}/ledger.jsonl"));
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), format!("{text}\n")).expect("writing");
+    let verify = Command::new(BINARY).args(["ledger", "verify"]).arg(file.path()).output().expect("the tool");
+    assert!(verify.status.success(), "{}\n{text}", String::from_utf8_lossy(&verify.stdout));
+    text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect()
+}
+
+/// A lease later: nobody has renewed the dead run's lock.
+fn time_passes(story: &Story) {
+    on_server(story, &format!("echo 1000 > {STATE}/lock/renewed"));
+}
+
+/// The exit code of a release while the lock is held; it says by whom, in one line.
+fn refused_for_the_lock(story: &Story, commit: &str) -> i32 {
+    on_server(story, &format!("date +%s > {STATE}/lock/renewed"));
+    let finished = story.deploy(commit);
+    assert_says(&finished.log, &["another deploy holds the lock: run https://"]);
+    finished.exit_code
+}
+
+#[test]
+fn f15_a_run_that_slept_through_its_lease_changes_nothing_more() {
+    let story = story();
+    let (asleep, awake) = (commit("asleep"), commit("awake"));
+    let sleeper = story.staging(&asleep).input("build-wait-attempts", "60");
+    story.github.add_run(gated_deploy_lab::story::green_run(&asleep));
+    let running = sleeper.spawn_binary(story.binary());
+    running.wait_for_line("attempt 1 of 60", PATIENCE);
+    running.signal(Signal::STOP);
+    story.ship(&asleep, Variant::Healthy).expect("the build");
+    story.ship(&awake, Variant::Healthy).expect("the build");
+    time_passes(&story);
+    assert_ended(&story.deploy(&awake), 0, "live");
+
+    running.signal(Signal::CONT);
+    let finished = running.wait();
+
+    assert_ended(&finished, 1, "refused");
+    assert_says(&finished.log, &["the deploy lock is not this run's any more"]);
+    assert_eq!(story.served().expect("the site"), awake);
+    assert!(!on_server(&story, "ls /var/www/staging/releases").contains(&asleep[..8]), "what it made is gone");
+}
+
+#[test]
+fn f15_a_run_that_may_wait_is_told_for_whom_and_goes_on_after_it() {
+    let story = story();
+    let (first, second) = (commit("first"), commit("second"));
+    story.ship(&first, Variant::Healthy).expect("the build");
+    story.ship(&second, Variant::Healthy).expect("the build");
+    let running = story.staging(&first).input("grace-period", "10s").spawn_binary(story.binary());
+    running.wait_for_line("15 Point current at it: ", PATIENCE);
+
+    let waiting = story.staging(&second).input("lock-wait", "2m").spawn_binary(story.binary());
+    waiting.wait_for_line("waiting up to 120 s for run https://", PATIENCE);
+    assert_ended(&running.wait(), 0, "live");
+    let finished = waiting.wait();
+
+    assert_ended(&finished, 0, "live");
+    assert_eq!(finished.log.matches("waiting up to 120 s").count(), 1, "told once:\n{}", finished.log);
+    assert_eq!(story.served().expect("the site"), second);
+    let outcomes: Vec<_> = ledger(&story).iter().map(|line| line["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["live", "live"]);
+}
+
+#[test]
+fn f86_a_killed_run_is_taken_back_by_the_server_itself() {
+    let story = story();
+    let (commit, running) = switched(&story, "killed");
+
+    running.signal(Signal::KILL);
+    let killed = Instant::now();
+    running.wait();
+    until("the old release answers again", Duration::from_secs(11), || {
+        story.served().is_ok_and(|served| served == SEED_COMMIT)
+    });
+    println!("healed {:?} after the kill", killed.elapsed());
+
+    assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE));
+    until("the watcher has ended", PATIENCE, || watchers(&story) == "none");
+    let lines = ledger(&story);
+    let [line] = lines.as_slice() else { panic!("one line: {lines:?}") };
+    assert_eq!(
+        (&line["outcome"], &line["sha"], &line["from"]),
+        (&"reverted-by-watchdog".into(), &commit.as_str().into(), &format!("releases/{SEED_RELEASE}").into())
+    );
+    assert_says(line["cause"].as_str().expect("a cause"), &["nobody confirmed the release within 8 s"]);
+    assert_says(&guards(&story), &[".reverted"]);
+
+    // And the next release goes the usual way, a lease later.
+    let next = self::commit("after the kill");
+    story.ship(&next, Variant::Healthy).expect("the build");
+    assert_eq!(refused_for_the_lock(&story, &next), 1, "a killed run's lock holds for its lease");
+    time_passes(&story);
+    let finished = story.deploy(&next);
+    assert_ended(&finished, 0, "live");
+    assert_says(&finished.log, &["took over the lock of a run that is gone: run https://", "/actions/runs/"]);
+    assert_eq!(story.served().expect("the site"), next);
+    assert_eq!(ledger(&story).len(), 2);
+}
+
+#[test]
+fn f86_a_confirmed_release_stays_when_its_time_is_over() {
+    let story = story();
+    let commit = commit("confirmed");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let finished = story.staging(&commit).input("confirm-within", "20s").run_binary(story.binary());
+    assert_ended(&finished, 0, "live");
+    assert_says(&finished.log, &["Confirm it over a fresh connection: over a fresh connection"]);
+    assert_eq!(guards(&story), "", "nothing is left to go back");
+    until("the watcher sees that and ends", Duration::from_secs(5), || watchers(&story) == "none");
+
+    let over = on_server(&story, "date +%s").parse::<u64>().expect("a time") + 20;
+    until("its time is over", PATIENCE, || on_server(&story, "date +%s").parse::<u64>().expect("a time") > over);
+    assert_eq!(story.served().expect("the site"), commit);
+    assert_eq!(ledger(&story).len(), 1);
+}
+
+#[test]
+fn f86_a_run_that_wakes_up_too_late_tells_the_truth() {
+    let story = story();
+    let (_, running) = switched(&story, "asleep");
+
+    running.signal(Signal::STOP);
+    until("the server goes back", Duration::from_secs(12), || guards(&story).contains(".reverted"));
+    running.signal(Signal::CONT);
+    let finished = running.wait();
+
+    assert_ended(&finished, 3, "rolled-back");
+    assert_says(&finished.log, &["the server went back by itself"]);
+    assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE));
+    assert_eq!(story.served().expect("the site"), SEED_COMMIT);
+    let outcomes: Vec<_> = ledger(&story).iter().map(|line| line["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["reverted-by-watchdog", "rolled-back"]);
+}
+
+#[test]
+fn f86_a_run_that_goes_back_itself_takes_its_guard_along() {
+    let story = story();
+    let commit = commit("sick");
+    story.ship(&commit, Variant::Sick500).expect("the build");
+
+    assert_ended(&story.deploy(&commit), 3, "rolled-back");
+
+    assert_eq!(guards(&story), "");
+    until("the watcher ends", Duration::from_secs(5), || watchers(&story) == "none");
+}
+
+#[test]
+fn f86_what_the_server_could_not_finish_the_next_run_does_first() {
+    let story = story();
+    let (commit, running) = switched(&story, "rebooted");
+    running.signal(Signal::KILL);
+    // A reboot ends the watcher as well.
+    on_server(&story, "pkill -KILL -f '[w]atchdog/.*/program'");
+    running.wait();
+    time_passes(&story);
+
+    let next = self::commit("after the reboot");
+    story.ship(&next, Variant::Healthy).expect("the build");
+    let plan = story.staging(&next).input("approval", "").run_binary(story.binary());
+    assert_ended(&plan, 0, "planned");
+    assert_says(&plan.log, &["was never confirmed"]);
+    assert_eq!(output(&plan, "previous-release"), SEED_RELEASE, "the plan builds on what will be live then");
+    assert_eq!(story.served().expect("the site"), commit, "a plan changes nothing");
+
+    // Ready to be released to by the time that its guard is read, whatever state its site is in.
+    let finished = story.deploy(&next);
+    assert_ended(&finished, 0, "live");
+    assert_says(&finished.log, &["went back from", &format!("to releases/{SEED_RELEASE}")]);
+    let lines = ledger(&story);
+    assert_eq!(lines.iter().map(|line| line["outcome"].clone()).collect::<Vec<_>>(), ["reverted-by-watchdog", "live"]);
+    assert_eq!(lines[1]["from"], format!("releases/{SEED_RELEASE}"));
+}
+
+// The programs themselves, in this machine's own shell.
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().expect("a folder"));
+        for folder in ["releases/old", "releases/new", "journal"] {
+            fs::create_dir_all(place.0.path().join(folder)).expect("a folder");
+        }
+        symlink("releases/new", place.0.path().join("current")).expect("a link");
+        place
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().expect("a path").to_owned()
+    }
+
+    fn arm(&self, within: u64, before: &str, reload: &'static str) {
+        let stored = |script: Script| format!("#!/bin/sh\n{}", script.text("1"));
+        let script = Script::new("arm", include_str!("../../src/steps/sh/arm.sh"))
+            .var("PLACE", self.path("watchdog"))
+            .var("ENTRY", self.path("watchdog/new"))
+            .var("NONCE", "one")
+            .var("WITHIN", within.to_string())
+            .var("HEAD", "{\"deadline\":")
+            .var("TAIL", "}")
+            .var("PROGRAM", stored(self.watch("", before)))
+            .var("RELOAD", stored(Script::new("reload", reload)))
+            .var("WORKERS", stored(Script::new("workers", "put told yes")))
+            .var("LOCK", "")
+            .var("LOCK_NONCE", "");
+        assert!(answer(&script).contains_key("pid"));
+    }
+
+    fn watch(&self, now: &str, before: &str) -> Script {
+        Script::new("watch", include_str!("../../src/steps/sh/watch.sh"))
+            .var("ENTRY", self.path("watchdog/new"))
+            .var("NOW", now)
+            .var("CURRENT", self.path("current"))
+            .var("LINK", "releases/new")
+            .var("BEFORE", before)
+            .var("TREE", self.path("releases/old"))
+            .var("NEW", self.path(".current.back"))
+            .var("JOURNAL", self.path("journal/new.jsonl"))
+            .var("LEDGER", self.path("ledger"))
+            .var("WELL", "{\"prev\":\"@PREV@\",\"at\":\"@AT@\",\"outcome\":\"well\"}")
+            .var("ILL", "{\"prev\":\"@PREV@\",\"at\":\"@AT@\",\"outcome\":\"ill\"}")
+    }
+
+    fn confirm(&self, nonce: &str) -> std::collections::BTreeMap<String, String> {
+        let script = Script::new("confirm", include_str!("../../src/steps/sh/confirm.sh"));
+        answer(
+            &script.var("ENTRY", self.path("watchdog/new")).var("NONCE", nonce).var("LOCK", "").var("LOCK_NONCE", ""),
+        )
+    }
+
+    fn live(&self) -> Option<String> {
+        fs::read_link(self.path("current")).ok().map(|link| link.to_string_lossy().into_owned())
+    }
+
+    fn has(&self, state: &str) -> bool {
+        Path::new(&self.path(&format!("watchdog/new.{state}"))).exists()
+    }
+}
+
+#[test]
+fn f86_confirming_and_going_back_cannot_both_win() {
+    for round in 0..6 {
+        let place = Place::new();
+        place.arm(1, "releases/old", "put reloaded yes");
+        std::thread::sleep(Duration::from_millis(880 + round * 40));
+        let confirmed = place.confirm("one")["state"] == "off";
+        if confirmed {
+            assert_eq!(answer(&place.watch("yes", "releases/old"))["found"], "none");
+        } else {
+            until("the watcher has gone back", PATIENCE, || place.has("reverted"));
+        }
+        let expected = if confirmed { "releases/new" } else { "releases/old" };
+        assert_eq!(place.live().as_deref(), Some(expected), "round {round}");
+        assert_eq!(Path::new(&place.path("ledger")).exists(), !confirmed);
+    }
+}
+
+#[test]
+fn f86_a_guard_is_confirmed_by_its_own_number_only() {
+    let place = Place::new();
+    place.arm(300, "releases/old", "put reloaded yes");
+    assert_says(&place.confirm("two")["refused"], &["has another nonce"]);
+    assert!(place.has("armed"));
+    fs::write(place.path("watchdog/new.armed/nonce"), "three\n").expect("tampering");
+    assert_says(&place.confirm("one")["refused"], &["has another nonce"]);
+    assert_eq!(place.confirm("three")["state"], "off");
+    assert_eq!(place.live().as_deref(), Some("releases/new"));
+    assert_eq!(place.confirm("one")["state"], "none");
+}
+
+#[test]
+fn f86_a_first_release_that_nobody_confirms_is_taken_off() {
+    let place = Place::new();
+    place.arm(1, "", "put reloaded yes");
+    until("it is gone", PATIENCE, || place.has("reverted"));
+    assert_eq!(place.live(), None);
+    assert_says(&fs::read_to_string(place.path("ledger")).expect("a ledger"), &[&"0".repeat(64), "well"]);
+}
+
+#[test]
+fn f86_a_release_that_somebody_replaced_is_left_alone() {
+    let place = Place::new();
+    fs::remove_file(place.path("current")).expect("removing");
+    symlink("releases/other", place.path("current")).expect("a link");
+    place.arm(1, "releases/old", "put reloaded yes");
+    until("the guard is closed", PATIENCE, || !place.has("armed") && !place.has("reverting"));
+    assert_eq!(place.live().as_deref(), Some("releases/other"));
+    assert!(!Path::new(&place.path("ledger")).exists());
+}
+
+#[test]
+fn f86_going_back_is_taken_up_where_it_was_cut_off() {
+    let place = Place::new();
+    place.arm(1, "releases/old", "exit 1");
+    until("the reload failed", PATIENCE, || place.has("reverting/written"));
+    assert_eq!(place.live().as_deref(), Some("releases/old"));
+    assert_says(&fs::read_to_string(place.path("ledger")).expect("a ledger"), &["ill"]);
+
+    // The server stays as it is until the reload works; a second line is not written.
+    assert_says(&answer(&place.watch("yes", "releases/old"))["refused"], &["the reload failed"]);
+    fs::write(place.path("watchdog/new.reverting/reload"), "exit 0\n").expect("repairing");
+    assert_eq!(answer(&place.watch("yes", "releases/old"))["found"], "went-back");
+    assert_eq!(fs::read_to_string(place.path("ledger")).expect("a ledger").lines().count(), 1);
+}
+
+#[test]
+fn f86_a_switch_that_comes_too_late_is_refused() {
+    let place = Place::new();
+    let switch = |guard: &str| {
+        answer(
+            &Script::new("switch", include_str!("../../src/steps/sh/switch.sh"))
+                .var("CURRENT", place.path("current"))
+                .var("EXPECTED", "releases/new")
+                .var("TARGET", "releases/newer")
+                .var("NEW", place.path(".current.new"))
+                .var("JOURNAL", place.path("journal/newer.jsonl"))
+                .var("BEGINS", "begins")
+                .var("ENDS", "ends")
+                .var("GUARD", guard)
+                .var("LOCK", "")
+                .var("LOCK_NONCE", ""),
+        )
+    };
+    assert_says(&switch(&place.path("watchdog/newer.armed"))["refused"], &["armed no more"]);
+    assert_eq!(place.live().as_deref(), Some("releases/new"));
+    fs::create_dir_all(place.path("watchdog/newer.armed")).expect("a guard");
+    assert_eq!(switch(&place.path("watchdog/newer.armed"))["switched"], "yes");
+}
