@@ -68,6 +68,7 @@ fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
     look  7 observe present-health
     look    observe choose-release
     do      hold    deploy-lock (free it, unless stuck)
+    do      change  finish-unconfirmed (not undone: nobody had confirmed it)
     do      check   nothing-moved
     do      hold    ledger (write down how it ended)
     do      check   unchanged-tree
@@ -75,12 +76,14 @@ fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
     do   12 check   boot-release
     do   14 change  build-caches (not undone: they are its own, made from today's .env)
     do      hold    name-release (remove the one-time file)
+    do      hold    arm-watchdog (take it off, unless stuck)
     do   15 change  switch (point back, reload, ask what was live for its health)
     do   17 change  reload (reloaded again after pointing back)
     do   17 change  restart-workers (told again after pointing back)
     do   18 check   grace
     do   19 check   health
     do   20 check   assets
+    do      check   confirm
     do      commit  live
     ");
     // From the gates on both have the same rows, but for what only a new release needs.
