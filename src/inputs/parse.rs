@@ -501,7 +501,11 @@ impl Reader<'_, '_> {
         let probe = self.probe(environment);
         let grace = self.duration("grace-period");
         let repair = self.read("repair", value::boolean);
-        let max_downtime = self.duration("max-downtime");
+        // What a release may need to settle is not held against it, unless the policy says so.
+        let max_downtime = match self.raw.given("max-downtime") {
+            Some(_) => self.duration("max-downtime"),
+            None => grace.map(|grace| grace.max(LEAST_DOWNTIME)),
+        };
         let sample_rate = self.count("sample-rate");
         Some(HealthPolicy {
             grace: grace?,
@@ -650,6 +654,9 @@ fn source_dir(workspace: &std::path::Path, text: &str) -> Result<PathBuf, Wrong>
         }),
     }
 }
+
+/// The default of max-downtime where there is no grace period to speak of.
+const LEAST_DOWNTIME: Duration = Duration::from_secs(5);
 
 fn default_health_paths(environment: &str) -> Vec<String> {
     let paths: &[&str] =

@@ -335,7 +335,7 @@ pub static POLICY_KEYS: &[Input] = &[
         "What the `status` field of a JSON answer, or a whole plain answer, may say. Case does not count."),
     input("repair", Subject::Site, Kind::Boolean, Preset::Is("false"), DEPLOYS,
         "`true` lets a release go to a site that is unhealthy before it, to repair the site."),
-    input("max-downtime", Subject::Site, Kind::Duration { min: 0, max: 3600 }, Preset::Is("5s"), DEPLOYS,
+    input("max-downtime", Subject::Site, Kind::Duration { min: 0, max: 3600 }, Preset::Told("grace-period, but at least `5s`"), DEPLOYS,
         "How long the site may fail requests between the switch and the confirmation; more is rolled back at once. It is measured by asking the first of health-paths all the time: from a failed request to the next answer. `0s` allows none at all."),
     input("sample-rate", Subject::Site, Kind::Count { min: 1, max: 100 }, Preset::Is("20"), DEPLOYS,
         "Requests a second by which the downtime is measured. Lower it where the web server limits requests (nginx's `limit_req`); through the tunnel it is at most 5."),

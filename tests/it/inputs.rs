@@ -290,6 +290,16 @@ fn a_flag_beats_a_variable_beats_the_policy_beats_the_default() {
 }
 
 #[test]
+fn what_a_release_may_need_to_settle_is_no_downtime_unless_the_policy_says_so() {
+    let allowed = |start: Start| start.deploy().target.health.max_downtime.as_secs();
+    assert_eq!(allowed(Start::release()), 15, "the default of grace-period");
+    assert_eq!(allowed(Start::release().input("grace-period", "0s")), 5);
+    assert_eq!(allowed(Start::release().policy("max-downtime: 0s\nsample-rate: 7\n")), 0);
+    assert_eq!(Start::release().policy("sample-rate: 7\n").deploy().target.health.sample_rate, 7);
+    assert_snapshot!(Start::release().policy("sample-rate: 0\n").problems(), @"sample-rate: `0` is out of range; a whole number from 1 to 100 is possible (.github/gated-deploy.yml:1)");
+}
+
+#[test]
 fn a_variable_may_have_underscores_for_shells_that_cannot_export_hyphens() {
     let start = Start::release().without_variable("INPUT_SSH-USER").variable("INPUT_SSH_USER", "shell");
     assert_eq!(start.deploy().target.ssh.user, "shell");
