@@ -164,6 +164,54 @@ fn f86_a_killed_run_is_taken_back_by_the_server_itself() {
 }
 
 #[test]
+fn f86_a_run_killed_on_its_way_back_is_healed_all_the_same() {
+    let story = story();
+    let (_, running) = switched(&story, "killed twice");
+    // A cancelled run goes back itself; here it gets as far as it gets before the machine under it goes.
+    running.signal(Signal::TERM);
+    running.signal(Signal::KILL);
+    running.wait();
+
+    until("the old release answers again", Duration::from_secs(11), || {
+        story.served().is_ok_and(|served| served == SEED_COMMIT)
+    });
+    until("no guard is left at work", Duration::from_secs(30), || {
+        let guards = guards(&story);
+        !guards.contains(".armed") && !guards.contains(".reverting")
+    });
+    assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE));
+    ledger(&story);
+}
+
+#[test]
+fn f15_runs_that_begin_at_once_go_one_after_the_other_or_not_at_all() {
+    let story = story();
+    let commit = commit("all at once");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let wait = |run: usize| if run % 2 == 0 { "0s" } else { "3m" };
+    let running: Vec<_> =
+        (0..6).map(|run| story.staging(&commit).input("lock-wait", wait(run)).spawn_binary(story.binary())).collect();
+    let finished: Vec<_> = running.into_iter().map(Running::wait).collect();
+
+    let (live, others): (Vec<_>, Vec<_>) = finished.iter().partition(|run| output(run, "outcome") == "live");
+    assert!(!live.is_empty());
+    for run in others {
+        assert_ended(run, 1, "refused");
+    }
+    let made: Vec<&str> = live.iter().map(|run| output(run, "release")).collect();
+    let current = story.current().expect("current").expect("a release");
+    assert!(made.contains(&current.as_str()), "{current} of {made:?}");
+    assert_eq!(story.served().expect("the site"), commit);
+    // None half done: no lock, no guard, no folder of a run that was refused.
+    assert_eq!(guards(&story), "");
+    assert!(!on_server(&story, &format!("ls {STATE}")).contains("lock"));
+    let folders = on_server(&story, "ls /var/www/staging/releases");
+    assert_eq!(folders.lines().filter(|name| *name != SEED_RELEASE).count(), made.len(), "{folders}");
+    let lines = ledger(&story);
+    assert_eq!(lines.iter().filter(|line| line["outcome"] == "live").count(), made.len(), "{lines:?}");
+}
+
+#[test]
 fn f86_a_confirmed_release_stays_when_its_time_is_over() {
     let story = story();
     let commit = commit("confirmed");

@@ -30,10 +30,14 @@ printf '%s\n' "$LEASE" >"$new/lease"
 date +%s >"$new/since"
 date +%s >"$new/renewed"
 
+tries=0
 until mv -T "$new" "$LOCK" 2>/dev/null; do
-    [ -d "$LOCK" ] || refuse "$LOCK cannot be made" "look at what is there, and whether the disk is full"
+    # Its owner may give it back between two looks, so one look without it proves nothing.
+    tries=$((tries + 1))
+    [ "$tries" -lt 20 ] || refuse "$LOCK cannot be made" "look at what is there, and whether the disk is full"
+    [ -d "$LOCK" ] || continue
     expired || held
-    theirs=$(cat "$LOCK/nonce")
+    theirs=$(cat "$LOCK/nonce" 2>/dev/null) || continue
     # One may take it over. Whoever comes late finds another lock by this name, and looks again.
     mkdir "$LOCK/takeover" 2>/dev/null || held
     if [ "$(cat "$LOCK/nonce")" != "$theirs" ] || ! expired; then
