@@ -30,7 +30,14 @@ fn preflight(story: &Story, environment: Environment, commit: &str) -> Runner {
         ("url", site.url),
         ("healthcheck-token", site.health_token),
     ]);
-    inputs.into_iter().fold(runner, |runner, (name, value)| runner.input(name, &value))
+    let runner = inputs.into_iter().fold(runner, |runner, (name, value)| runner.input(name, &value));
+    if environment == Environment::Staging {
+        return runner;
+    }
+    // Production asks staging for its proof.
+    let token = story.staging_site().health_token;
+    let runner = runner.secret(&token).input("staging-healthcheck-token", &token).input("staging-stable-for", "0s");
+    runner.file(".github/gated-deploy.yml", &story.staging_policy())
 }
 
 /// Everything on the server that a careless look could leave behind: on the disk itself, and in the sites' own folders. What
@@ -75,6 +82,9 @@ fn f61_f62_a_server_that_is_ready_gets_a_go_and_nothing_changes() {
     assert_eq!(keys.len(), 4, "{keys:?}");
 
     for environment in [Environment::Staging, Environment::Production] {
+        if environment == Environment::Production {
+            assert_ended(&story.deploy(&commit), 0, "live");
+        }
         let untouched = Untouched::now(&story);
         let runner = preflight(&story, environment, &commit);
         // Production is what it looks at when nobody says otherwise.
@@ -86,7 +96,7 @@ fn f61_f62_a_server_that_is_ready_gets_a_go_and_nothing_changes() {
         assert_eq!((output(&finished, "decision"), output(&finished, "executed")), ("go", "false"));
         assert_eq!((output(&finished, "release"), output(&finished, "previous-release")), ("", SEED_RELEASE));
         let name = environment.name();
-        // Plain http, no backup was ever made, and nobody said where production finds its proof.
+        // Plain http, of staging too where it is asked, and no backup was ever made.
         let warnings =
             if environment == Environment::Production { "GO, with 3 warnings" } else { "GO, with 2 warnings" };
         assert_says(&finished.summary, &[warnings, "there is no verified backup"]);
@@ -447,6 +457,7 @@ fn f36_f61_what_a_release_can_do_with_is_a_warning_with_its_cure() {
     let story = story_on(Options { process_control_timeout: 0, ..Options::default() });
     let commit = commit("with warnings");
     story.ship(&commit, Variant::Healthy).expect("the build");
+    assert_ended(&story.deploy(&commit), 0, "live");
     let odd = "set -e; cd /var/www/production
         sed -i '/nginx -t/d' /etc/sudoers.d/deploy
         sed -i \"s/^DB_PASSWORD=.*/DB_PASSWORD=of-another-database/\" shared/.env/production.env
@@ -521,13 +532,11 @@ fn a_pre_flight_for_production_asks_staging_for_its_proof() {
     let story = story();
     let commit = commit("proven, or not");
     story.ship(&commit, Variant::Healthy).expect("the build");
-    let staging = story.staging_site().health_token;
-    let runner = preflight(&story, Environment::Production, &commit).secret(&staging);
-    let runner = runner.input("staging-healthcheck-token", &staging).input("staging-stable-for", "0s");
-    // Without a word of where it is, the question stays open, and the sheet says so.
-    let finished = runner.run_binary(story.binary());
-    assert_ended(&finished, 0, "passed");
-    assert_says(&finished.summary, &["nobody knows where staging is", "staging-url"]);
+    let runner = preflight(&story, Environment::Production, &commit);
+    // A release would be refused if nobody said where staging is, and so is a GO.
+    let finished = runner.clone().file(".github/gated-deploy.yml", "").run_binary(story.binary());
+    assert_ended(&finished, 1, "refused");
+    assert_says(&finished.summary, &["nobody said where staging is", "staging-url"]);
 
     let runner = runner.file(".github/gated-deploy.yml", &story.staging_policy());
     let finished = runner.run_binary(story.binary());

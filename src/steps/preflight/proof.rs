@@ -17,9 +17,9 @@ pub async fn staging(cx: &Survey, io: &Io) -> StepResult {
         return Ok(Done::skipped("this is staging"));
     }
     let Some(staging) = &cx.staging else {
-        sheet.warned(
+        sheet.failed(
             "staging",
-            "nobody knows where staging is, so it was not asked; a release to production would be refused",
+            "nobody said where staging is, so it was not asked; a release would be refused",
             "give staging-url, or url in the section environments.staging of the policy file",
         );
         return sheet.end("not asked");
