@@ -432,27 +432,28 @@ pub(super) fn baseline(story: &Story) -> String {
 
 /// Every round that was asked, with each answer and the release that gave it (F85).
 pub(super) fn health_attempts(story: &Story) -> String {
-    [
-        ("Before the release", key::BASELINE),
-        ("The new release", key::HEALTH),
-        ("The old release, after the rollback", key::HEALTH_AFTER_ROLLBACK),
-    ]
-    .into_iter()
-    .filter_map(|(title, key)| Some((title, story.fact::<HealthReport>(key)?)))
-    .map(|(title, report)| {
-        let rounds = report.earlier.iter().chain(std::iter::once(&report));
-        let rows = rounds.flat_map(|round| {
-            let at = round.unix_ms.map_or("-".to_owned(), words::time_of_day);
-            round.asked().map(move |asked| {
-                let attempt = format!("{} of {}", round.attempt, round.of);
-                let [page, status, took, answered, result] = cells(asked);
-                row([attempt.as_str(), &at, &page, &status, &took, &answered, &result])
-            })
-        });
-        let columns = ["Attempt", "UTC", "Endpoint", "Status", "Time", "Answered as", "Result"];
-        format!("### {title}: every attempt\n\n{}{}\n", head(&columns), rows.collect::<String>())
-    })
-    .collect()
+    let titles = match story.subject() {
+        Subject::Rollback => ["Before the rollback", "The earlier release", "What was live before, after it came back"],
+        _ => ["Before the release", "The new release", "The old release, after the rollback"],
+    };
+    titles
+        .into_iter()
+        .zip([key::BASELINE, key::HEALTH, key::HEALTH_AFTER_ROLLBACK])
+        .filter_map(|(title, key)| Some((title, story.fact::<HealthReport>(key)?)))
+        .map(|(title, report)| {
+            let rounds = report.earlier.iter().chain(std::iter::once(&report));
+            let rows = rounds.flat_map(|round| {
+                let at = round.unix_ms.map_or("-".to_owned(), words::time_of_day);
+                round.asked().map(move |asked| {
+                    let attempt = format!("{} of {}", round.attempt, round.of);
+                    let [page, status, took, answered, result] = cells(asked);
+                    row([attempt.as_str(), &at, &page, &status, &took, &answered, &result])
+                })
+            });
+            let columns = ["Attempt", "UTC", "Endpoint", "Status", "Time", "Answered as", "Result"];
+            format!("### {title}: every attempt\n\n{}{}\n", head(&columns), rows.collect::<String>())
+        })
+        .collect()
 }
 
 fn health_table(title: &str, report: &HealthReport) -> String {

@@ -227,7 +227,7 @@ fn f80_f88_a_tree_that_was_changed_is_no_target_and_a_changed_live_release_is_to
 
     // What changes between the look and the lock is seen under the lock: here the lock's own mkdir changes it.
     let meddle = format!(
-        "printf '#!/bin/sh\\ncase $* in */lock) echo >>{BASE}/releases/{second_release}/routes/web.php ;; esac\\nexec /usr/bin/mkdir \"$@\"\\n' \
+        "printf '#!/bin/sh\\ncase $* in */lock*) echo >>{BASE}/releases/{second_release}/routes/web.php ;; esac\\nexec /usr/bin/mkdir \"$@\"\\n' \
             >/usr/local/bin/mkdir; chmod 755 /usr/local/bin/mkdir"
     );
     on(&story, &meddle);
