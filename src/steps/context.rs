@@ -190,6 +190,8 @@ pub struct Made {
     pub identity: Option<Mark>,
     /// The number that tells this run's deploy lock from another's.
     pub lock: Option<String>,
+    /// What the dead run was making whose lock this run took over.
+    pub dead: Option<ReleaseName>,
     /// Renews the deploy lock.
     pub keeper: Option<Keeper>,
     /// The number by which this run's guard on the server is confirmed. The way back does without.
@@ -212,6 +214,7 @@ impl Default for Made {
             told: None,
             identity: None,
             lock: None,
+            dead: None,
             keeper: None,
             guard: None,
             sampler: None,

@@ -79,11 +79,13 @@ pub async fn acquire(cx: &Deploy, io: &Io) -> StepResult {
             .var("NONCE", nonce(cx))
             .var("ENVIRONMENT", cx.inputs.environment.as_str())
             .var("LEASE", LEASE.as_secs().to_string())
-            .var("RELEASE", cx.facts.turn.to.as_str());
+            .var("RELEASE", cx.facts.turn.to.as_str())
+            .var("MAKES", if cx.source.is_some() { cx.facts.turn.to.as_str() } else { "" });
         let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
         let Some(holder) = answer.get("held") else {
             if let Some(dead) = answer.get("took-over") {
                 let hint = "it left what it had begun: see docs/recovery.md for what is put right by itself";
+                cx.made.borrow_mut().dead = answer.get("dead-release").and_then(|name| name.parse().ok());
                 io.warn(format!("took over the lock of a run that is gone: {dead}"), Some(hint.to_owned()));
             }
             cx.made.borrow_mut().keeper = Some(keep(cx, io));

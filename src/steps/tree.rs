@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{context::Deploy, remote};
+use super::{context::Deploy, lock, remote};
 use crate::{
     domain::{
         Failure, RemotePath,
@@ -66,7 +66,7 @@ pub async fn unpack(cx: &Deploy, io: &Io) -> StepResult {
     let bytes: u64 = manifest.files.values().map(|entry: &FileEntry| entry.size.div_ceil(4096) * 4096).sum();
     // Folders need inodes too; a tree has fewer folders than files.
     let inodes = 2 * manifest.files.len() + 64;
-    let script = Script::new("unpack", include_str!("sh/unpack.sh"))
+    let script = lock::fenced(cx, Script::new("unpack", include_str!("sh/unpack.sh")))
         .var("BASE", layout.base().as_str())
         .var("RELEASES", layout.releases().as_str())
         .var("DIR", dir.as_str())

@@ -286,6 +286,10 @@ pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
             told.push(format!("{release} was not live any more"));
         }
     }
+    let dead = cx.made.borrow().dead.clone();
+    if let Some(dead) = dead {
+        told.extend(sweep(cx, io, &dead).await?);
+    }
     if told.is_empty() {
         return Ok(Done::skipped("every release was confirmed or taken back"));
     }
@@ -294,6 +298,27 @@ pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
         told.push(health.text);
     }
     Ok(Done::warned(told.join("; ")))
+}
+
+/// Removes what a dead run left on the server, unless it is live or was.
+async fn sweep(cx: &Deploy, io: &Io, dead: &ReleaseName) -> Result<Option<String>, Failure> {
+    let layout = &cx.inputs.layout;
+    if ledger::read(&*cx.ports.shell, io, layout)
+        .await?
+        .lines
+        .iter()
+        .any(|line| line.release == *dead && line.outcome == "live")
+    {
+        return Ok(None);
+    }
+    let doing = format!("removing what the dead run left of {dead}");
+    let script = Script::new("sweep", include_str!("sh/sweep.sh"))
+        .var("FOLDER", layout.release(dead).as_str())
+        .var("FILE", layout.incoming(dead).as_str())
+        .var("CURRENT", layout.current().as_str());
+    let answer = remote::run(&*cx.ports.shell, io, lock::fenced(cx, script), &doing).await?;
+    answer.all("removed").for_each(|path| io.line(format!("removed {path}")));
+    Ok(answer.get("removed").map(|_| format!("removed what the dead run left of {dead}")))
 }
 
 #[cfg(test)]

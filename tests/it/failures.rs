@@ -267,7 +267,8 @@ fn f15_of_many_runs_one_gets_the_lock_and_only_it_gives_it_back() {
                 .var("NONCE", run.to_string())
                 .var("ENVIRONMENT", "staging")
                 .var("LEASE", "60")
-                .var("RELEASE", "20261101_080000-0123abcd"),
+                .var("RELEASE", "20261101_080000-0123abcd")
+                .var("MAKES", ""),
         )
     };
     let answers: Vec<_> = std::thread::scope(|scope| {
@@ -313,7 +314,8 @@ fn f15_of_many_runs_one_takes_over_the_lock_of_a_dead_one() {
                 .var("NONCE", run.to_string())
                 .var("ENVIRONMENT", "staging")
                 .var("LEASE", "60")
-                .var("RELEASE", "20261101_080000-0123abcd"),
+                .var("RELEASE", "20261101_080000-0123abcd")
+                .var("MAKES", ""),
         )
     };
     let renew = |run: usize| {

@@ -107,6 +107,31 @@ fn f15_a_run_that_slept_through_its_lease_changes_nothing_more() {
 }
 
 #[test]
+fn f15_what_a_dead_run_left_goes_with_its_lock() {
+    let story = story();
+    let (dead, next) = (commit("dead early"), commit("its successor"));
+    story.ship(&dead, Variant::Healthy).expect("the build");
+    story.ship(&next, Variant::Healthy).expect("the build");
+    let running = story.staging(&dead).spawn_binary(story.binary());
+    running.wait_for_line("11 Unpack into releases/<name>: ", PATIENCE);
+    running.signal(Signal::KILL);
+    running.wait();
+    let left = |what: &str| on_server(&story, &format!("ls /var/www/staging/{what}")).contains(&dead[..8]);
+    assert!(left("releases"), "the dead run's folder");
+    assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE), "it never got to its switch");
+    on_server(&story, &format!("touch {STATE}/incoming/$(cat {STATE}/lock/makes).tar.gz"));
+    time_passes(&story);
+
+    let finished = story.deploy(&next);
+
+    assert_ended(&finished, 0, "live");
+    assert_says(&finished.log, &["removed what the dead run left of"]);
+    assert!(!left("releases") && !left(".gated-deploy/incoming"));
+    assert_eq!(story.served().expect("the site"), next);
+    assert!(on_server(&story, "ls /var/www/staging/releases").contains(SEED_RELEASE), "what was live stays");
+}
+
+#[test]
 fn f15_a_run_that_may_wait_is_told_for_whom_and_goes_on_after_it() {
     let story = story();
     let (first, second) = (commit("first"), commit("second"));

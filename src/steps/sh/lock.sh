@@ -1,6 +1,6 @@
 # Takes the deploy lock. It is made whole under another name and renamed into its place, which fails while one is there: two runs cannot
 # both get it. The lock of a run that has not renewed it for a whole lease is taken over.
-# in: STATE LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE
+# in: STATE LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE MAKES (the release that this run makes; empty: none)
 umask 077
 mkdir -p "$STATE" "$STATE/journal" "$STATE/incoming"
 chmod 700 "$STATE"
@@ -27,6 +27,7 @@ mkdir "$new"
 printf '%s\n' "$NONCE" >"$new/nonce"
 printf '%s\n' "$OWNER" >"$new/owner"
 printf '%s\n' "$LEASE" >"$new/lease"
+printf '%s\n' "$MAKES" >"$new/makes"
 date +%s >"$new/since"
 date +%s >"$new/renewed"
 
@@ -45,10 +46,12 @@ until mv -T "$new" "$LOCK" 2>/dev/null; do
         held
     fi
     owner=$(tr -d '"\\\n' <"$LOCK/owner")
+    release=$(cat "$LOCK/makes" 2>/dev/null) || release=
     mv -T "$LOCK" "$new.dead"
     rm -rf "$new.dead"
     printf '{"version":1,"at":"%s","event":"took-over-the-lock","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$owner" "$RELEASE" >>"$STATE/journal/$RELEASE.jsonl"
     put took-over "$owner"
+    put dead-release "$release"
 done
 # The marker says which environment this place belongs to, so that a wrong base-dir never releases into another one's.
 [ -f "$STATE/environment" ] || printf '%s\n' "$ENVIRONMENT" >"$STATE/environment"

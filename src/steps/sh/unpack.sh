@@ -1,5 +1,6 @@
 # Unpacks the bundle into a folder of its own and links what all releases share.
-# in: BASE RELEASES DIR FILE SHARED ENV_FILE KIB INODES FILES
+# in: BASE RELEASES DIR FILE SHARED ENV_FILE KIB INODES FILES LOCK LOCK_NONCE
+fenced "$LOCK" "$LOCK_NONCE"
 free_kib=$(df -Pk "$BASE" | { read -r _; read -r _ _ _ free _; echo "$free"; })
 free_inodes=$(df -Pi "$BASE" | { read -r _; read -r _ _ _ free _; echo "$free"; })
 if [ "$free_kib" -lt "$KIB" ]; then
