@@ -107,6 +107,21 @@ fn f15_a_run_that_slept_through_its_lease_changes_nothing_more() {
 }
 
 #[test]
+fn f15_a_run_at_work_renews_its_lock() {
+    let story = story();
+    let commit = commit("long at work");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let running = story.staging(&commit).input("grace-period", "30s").spawn_binary(story.binary());
+    running.wait_for_line("15 Point current at it: ", PATIENCE);
+    time_passes(&story);
+    until("it says that it is there", Duration::from_secs(20), || {
+        on_server(&story, &format!("cat {STATE}/lock/renewed")) != "1000"
+    });
+    running.signal(Signal::TERM);
+    assert_ended(&running.wait(), 3, "rolled-back");
+}
+
+#[test]
 fn f15_what_a_dead_run_left_goes_with_its_lock() {
     let story = story();
     let (dead, next) = (commit("dead early"), commit("its successor"));
