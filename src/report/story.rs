@@ -27,6 +27,8 @@ pub enum Subject {
     Site,
     /// Looks whether a release would go through, and makes none.
     Preflight,
+    /// Looks how GitHub and the server stand.
+    Audit,
 }
 
 /// Everything the events told, in the order of the table.
@@ -201,6 +203,7 @@ impl Story {
             Ok(Stage::BuildGate) => Subject::Bundle,
             Ok(Stage::Smoke) => Subject::Site,
             Ok(Stage::Preflight) => Subject::Preflight,
+            Ok(Stage::Audit) => Subject::Audit,
             _ => Subject::Release,
         }
     }
