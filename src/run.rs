@@ -167,6 +167,14 @@ async fn dispatch(
             let settle = async |survey| rollback::settle(survey, events);
             run_table(&stage, &stages::rollback::table(to), survey, settle, events, cancel).await
         }
+        Request::Audit(inputs) => {
+            let (audit, _scratch) = match audit(*inputs, common, clock) {
+                Ok(audit) => audit,
+                Err(failure) => return refuse(events, &stage, failure),
+            };
+            let settle = async |audit| stages::audit::settle(audit);
+            run_table(&stage, &stages::audit::table(), audit, settle, events, cancel).await
+        }
         Request::Smoke(inputs) => {
             let shell = inputs.ssh.as_ref().map(|ssh| Rc::new(Ssh::new(ssh)) as Rc<dyn Shell>);
             let site: Rc<dyn Site> = match site(&inputs.site, shell.as_ref()) {
@@ -182,9 +190,7 @@ async fn dispatch(
 
 /// What the rows of a release begin with, and the private folder of the run: it is removed when it is dropped.
 fn survey(inputs: typed::Deploy, common: &Common, clock: &SystemClock) -> Result<(Survey, tempfile::TempDir), Failure> {
-    let scratch = tempfile::Builder::new().prefix("gated-deploy-").tempdir_in(&common.scratch).map_err(|error| {
-        Failure::world(format!("making a private folder in {}", common.scratch.display()), error.to_string())
-    })?;
+    let scratch = private_folder(common)?;
     let typed::Deploy { target, source, staging } = inputs;
     let ports = ports(&target, Some(&source.github), clock, scratch.path())?;
     let survey = Survey {
@@ -195,6 +201,38 @@ fn survey(inputs: typed::Deploy, common: &Common, clock: &SystemClock) -> Result
         found: Found::default().into(),
     };
     Ok((survey, scratch))
+}
+
+/// What the rows of an audit begin with. Its server is surveyed as a release's is, and nothing is downloaded.
+fn audit(
+    mut inputs: typed::Audit,
+    common: &Common,
+    clock: &SystemClock,
+) -> Result<(stages::audit::Audit, tempfile::TempDir), Failure> {
+    let scratch = private_folder(common)?;
+    let server = match inputs.target.take() {
+        Some(target) => {
+            let ports = ports(&target, None, clock, scratch.path())?;
+            Some(Survey { inputs: Rc::new(target), source: None, staging: None, ports, found: Found::default().into() })
+        }
+        None => None,
+    };
+    let clock: Rc<dyn Clock> = Rc::new(clock.clone());
+    let github = Rc::new(api(&inputs.github, clock.clone())?);
+    let audit = stages::audit::Audit {
+        inputs: Rc::new(inputs),
+        github,
+        server,
+        clock,
+        found: stages::audit::Found::default().into(),
+    };
+    Ok((audit, scratch))
+}
+
+fn private_folder(common: &Common) -> Result<tempfile::TempDir, Failure> {
+    tempfile::Builder::new().prefix("gated-deploy-").tempdir_in(&common.scratch).map_err(|error| {
+        Failure::world(format!("making a private folder in {}", common.scratch.display()), error.to_string())
+    })
 }
 
 /// The site, by the way that the inputs name. `shell` is the way through the server, where there is one.
@@ -280,6 +318,7 @@ fn setting(request: Option<&Request>) -> Setting {
     match request {
         Some(Request::BuildGate(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
         Some(Request::Smoke(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
+        Some(Request::Audit(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
         // There is nothing to approve.
         Some(Request::Preflight(inputs)) => Setting { run_url: inputs.target.run.url.clone(), phrase: None },
         Some(Request::Rollback(inputs)) => {

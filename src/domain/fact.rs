@@ -64,6 +64,8 @@ pub mod key {
     pub const PLAN_DIGEST: &str = "plan-digest";
     /// `Vec` of [`Finding`](super::Finding): what a pre-flight looked at, so far
     pub const FINDINGS: &str = "findings";
+    /// `Vec` of [`AuditFinding`](crate::domain::audit::AuditFinding): what an audit looked at, so far
+    pub const AUDIT: &str = "audit";
     /// `bool`: whether the rows after the seam were allowed to run
     pub const EXECUTED: &str = "executed";
     /// `String`: path of the ledger on the server

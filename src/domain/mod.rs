@@ -4,6 +4,7 @@
 //! back what it was parsed from (`Display`), except [`Secret`], which never prints itself.
 
 pub mod approval;
+pub mod audit;
 pub mod bundle;
 pub mod command;
 pub mod commit;

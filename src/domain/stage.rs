@@ -18,11 +18,18 @@ pub enum Stage {
 
 impl Stage {
     /// The stages that this version runs.
-    pub const ALL: &[Self] =
-        &[Self::BuildGate, Self::DeployStaging, Self::DeployProduction, Self::Preflight, Self::Smoke, Self::Rollback];
+    pub const ALL: &[Self] = &[
+        Self::BuildGate,
+        Self::DeployStaging,
+        Self::DeployProduction,
+        Self::Preflight,
+        Self::Smoke,
+        Self::Rollback,
+        Self::Audit,
+    ];
 
     /// Stages that this version cannot run yet. Naming one is an error that says so, never a silent no-op (F8).
-    pub const LATER: &[Self] = &[Self::Audit, Self::Fix, Self::Recover];
+    pub const LATER: &[Self] = &[Self::Fix, Self::Recover];
 
     pub fn as_str(self) -> &'static str {
         match self {

@@ -57,6 +57,7 @@ pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning
     let request = match stage {
         Some(Stage::BuildGate) => reader.build_gate().map(|request| Request::BuildGate(Box::new(request))),
         Some(stage @ Stage::Preflight) => reader.deploy(stage).map(|request| Request::Preflight(Box::new(request))),
+        Some(Stage::Audit) => reader.audit().map(|request| Request::Audit(Box::new(request))),
         Some(Stage::Smoke) => reader.smoke().map(|request| Request::Smoke(Box::new(request))),
         Some(Stage::Rollback) => reader.rollback().map(|request| Request::Rollback(Box::new(request))),
         // Stages of a later version have been refused by now.
@@ -325,6 +326,42 @@ impl Reader<'_, '_> {
         let tunnelled = self.raw.given("health-via").is_some_and(|given| given.text == TUNNEL);
         let ssh = if tunnelled { Some(self.ssh()?) } else { None };
         Some(Smoke { environment: environment?, site: site?, health: probe?, ssh, run: run_identity(self.raw) })
+    }
+
+    fn audit(&mut self) -> Option<typed::Audit> {
+        let environment = self.environment(Stage::Audit);
+        let github = self.github();
+        // A key alone, or a host in the step itself, says that somebody meant the server; a host in the policy is there for other stages, too.
+        let server = self.raw.directly("ssh-host").is_some() || self.raw.secret("ssh-private-key").is_some();
+        let target = if server { Some(self.target(Stage::Audit)) } else { None };
+        let commit = match self.raw.given("sha") {
+            Some(given) => Some(self.apply("sha", &given, value::commit)?),
+            // Whatever starts an audit, a schedule too: there is always a commit that is checked out.
+            None => self.raw.environment.text("GITHUB_SHA").and_then(|text| text.parse().ok()),
+        };
+        let build = self.read("build-workflow", value::workflow);
+        let staging = self.read("staging-workflow", value::workflow);
+        let production = self.read("production-workflow", value::workflow);
+        let artifact_name = self.read("artifact-name", value::artifact);
+        let required = self.read("required-checks", |text| Ok(value::lines(text).map(str::to_owned).collect()));
+        let main = self.read("main-branch", value::one_line);
+        let develop = self.read("develop-branch", value::one_line);
+        Some(typed::Audit {
+            environment: environment?,
+            github: github?,
+            target: match target {
+                Some(target) => Some(target?),
+                None => None,
+            },
+            commit,
+            workspace: self.raw.workspace.clone(),
+            workflows: typed::AuditedWorkflows { build: build?, staging: staging?, production: production? },
+            artifact_name: artifact_name?,
+            required_checks: required?,
+            main: main?,
+            develop: develop?,
+            run: run_identity(self.raw),
+        })
     }
 
     fn trigger(&mut self, stage: Stage) -> Option<event::Trigger> {

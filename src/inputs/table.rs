@@ -108,11 +108,12 @@ pub enum Subject {
     Release,
     Production,
     Repair,
+    Audit,
 }
 
 impl Subject {
-    pub const ALL: [Self; 7] =
-        [Self::Run, Self::Build, Self::Server, Self::Site, Self::Release, Self::Production, Self::Repair];
+    pub const ALL: [Self; 8] =
+        [Self::Run, Self::Build, Self::Server, Self::Site, Self::Release, Self::Production, Self::Repair, Self::Audit];
 }
 
 impl fmt::Display for Subject {
@@ -125,6 +126,7 @@ impl fmt::Display for Subject {
             Self::Release => "The release",
             Self::Production => "What production asks of staging",
             Self::Repair => "Going back and fixing",
+            Self::Audit => "What an audit expects",
         })
     }
 }
@@ -175,8 +177,10 @@ impl Input {
 const EVERY: &[&str] =
     &["build-gate", "deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
 const DEPLOYS: &[&str] = &["deploy-staging", "deploy-production"];
-const BUILDS: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "preflight"];
+const BUILDS: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "preflight", "audit"];
 const RESOLVES: &[&str] = &["deploy-staging", "deploy-production", "preflight", "audit"];
+/// Those of [`RESOLVES`] that wait for one build.
+const WAITS: &[&str] = &["deploy-staging", "deploy-production", "preflight"];
 const SERVERS: &[&str] =
     &["deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
 /// Those of [`SERVERS`] that look into the app's folder; `smoke` needs the server only as a way to the site.
@@ -227,7 +231,7 @@ pub static INPUTS: &[Input] = &[
     input("plan-only", Subject::Run, Kind::Boolean, Preset::Is("false"), APPROVED,
         "`true` plans even with a phrase."),
     input("github-token", Subject::Run, Kind::Text, Preset::Runner("${{ github.token }}"), RESOLVES,
-        "The token for GitHub's API. It needs `actions: read` and `contents: read`.").secret(),
+        "The token for GitHub's API. It needs `actions: read` and `contents: read`. What audit cannot see with it, it says.").secret(),
     input("report-dir", Subject::Run, Kind::Local, Preset::Is(".gated-deploy/reports"), EVERY,
         "The folder for reports, a path in the workspace."),
 
@@ -236,20 +240,20 @@ pub static INPUTS: &[Input] = &[
     input("output-dir", Subject::Build, Kind::Local, Preset::Is(".gated-deploy"), &["build-gate"],
         "The folder for the bundle, its .sha256 and its manifest, a path in the workspace. It is left out of the bundle."),
     input("sha", Subject::Build, Kind::Commit, Preset::Told("from the event; needed outside of GitHub Actions"), BUILDS,
-        "The commit to bundle or release: 40 hexadecimal digits in lower case.").per_run(),
+        "The commit to bundle, to release or to audit: 40 hexadecimal digits in lower case.").per_run(),
     input("build-workflow", Subject::Build, Kind::Workflow, Preset::Is("build-artifacts.yml"), RESOLVES,
         "The workflow that builds, by file name or by name."),
-    input("build-run-id", Subject::Build, Kind::RunId, Preset::Told("from the event, else the newest run for the commit"), RESOLVES,
+    input("build-run-id", Subject::Build, Kind::RunId, Preset::Told("from the event, else the newest run for the commit"), WAITS,
         "The exact run of the build workflow whose bundle is released: its number.").per_run(),
     input("artifact-name", Subject::Build, Kind::Artifact, Preset::Is("deployment-bundle-{sha}"), BUILDS,
         "The name of the workflow artifact that holds the bundle. `{sha}` stands for the commit."),
-    input("build-wait-attempts", Subject::Build, Kind::Count { min: 1, max: 1000 }, Preset::Is("18"), RESOLVES,
+    input("build-wait-attempts", Subject::Build, Kind::Count { min: 1, max: 1000 }, Preset::Is("18"), WAITS,
         "How often to look for the finished build before giving up."),
-    input("build-wait-interval", Subject::Build, Kind::Duration { min: 1, max: 3600 }, Preset::Is("10s"), RESOLVES,
+    input("build-wait-interval", Subject::Build, Kind::Duration { min: 1, max: 3600 }, Preset::Is("10s"), WAITS,
         "The time between two looks at the build."),
 
     input("ssh-host", Subject::Server, Kind::Host, Preset::Needed, SERVERS,
-        "The server's name or address, as the lines of ssh-known-hosts call it. smoke needs it only with `health-via: tunnel`. Several servers, one a line, come in a later version."),
+        "The server's name or address, as the lines of ssh-known-hosts call it. smoke needs it only with `health-via: tunnel`; audit looks at GitHub alone without it. Several servers, one a line, come in a later version."),
     input("ssh-port", Subject::Server, Kind::Count { min: 1, max: 65535 }, Preset::Is("22"), SERVERS,
         "The port of the server's SSH."),
     input("ssh-user", Subject::Server, Kind::User, Preset::Is("deploy"), SERVERS,
@@ -307,7 +311,7 @@ pub static INPUTS: &[Input] = &[
         "The private key that logs in on the staging server, to read its ledger. Used where the policy's staging section names that server.").secret(),
     input("staging-ssh-passphrase", Subject::Production, Kind::Text, Preset::Absent, STAGING_READERS,
         "The passphrase of that key, if it has one.").secret(),
-    input("staging-workflow", Subject::Production, Kind::Workflow, Preset::Is("deploy-staging.yml"), STAGING_READERS,
+    input("staging-workflow", Subject::Production, Kind::Workflow, Preset::Is("deploy-staging.yml"), &["deploy-production", "preflight", "audit"],
         "The workflow that releases to staging, by file name or by name."),
 
     input("rollback-to", Subject::Repair, Kind::Release, Preset::Told("the release made before the live one that was confirmed last"), &["rollback"],
@@ -327,6 +331,14 @@ pub static POLICY_KEYS: &[Input] = &[
         "`true` accepts the phrase only together with the plan's digest, so that nobody approves a plan that has changed."),
     input("approval-review", Subject::Run, Kind::Text, Preset::Absent, &["deploy-staging", "deploy-production"],
         "The name of a GitHub environment. A run then counts as approved only if a reviewer of that environment, other than who started the run, has approved it; in addition to the phrase. A rollback needs no review: it must not depend on GitHub."),
+    input("required-checks", Subject::Audit, Kind::Lines, Preset::Is("build-frontend\nbuild-backend\nstatic-analysis\nrun-tests\ncreate-deployment-bundle\ncheck-staging"), &["audit"],
+        "The checks that must have passed before anything is merged into main-branch, one a line, by the names that GitHub shows."),
+    input("main-branch", Subject::Audit, Kind::Text, Preset::Is("main"), &["audit"],
+        "The branch that production is released from."),
+    input("develop-branch", Subject::Audit, Kind::Text, Preset::Is("develop"), &["audit"],
+        "The branch that is worked on and that staging is released from."),
+    input("production-workflow", Subject::Audit, Kind::Workflow, Preset::Is("deploy-production.yml"), &["audit"],
+        "The workflow that releases to production, by file name or by name."),
     input("shared", Subject::Release, Kind::Folders, Preset::Is("storage\npublic/uploads"), SWITCHES,
         "The folders under shared/ that are linked into every release at the same place."),
     input("preview-sql", Subject::Release, Kind::Boolean, Preset::Is("true"), DEPLOYS,
@@ -374,6 +386,7 @@ pub static OUTPUTS: &[Output] = &[
     output("backup", "The folder of the backup on the server."),
     output("report", "The path of the report in Markdown, for actions/upload-artifact."),
     output("report-json", "The path of the report in JSON."),
+    output("report-sarif", "The path of the findings of audit in SARIF, for code scanning."),
     output("ledger", "The path of the ledger on the server."),
     output("ledger-head", "The SHA-256 of the line that this run wrote into the ledger, for `gated-deploy ledger verify --head`."),
     output("url", "The site's address, for `environment: url:` of the job."),

@@ -18,6 +18,7 @@ pub enum Request {
     Preflight(Box<Deploy>),
     Smoke(Box<Smoke>),
     Rollback(Box<Rollback>),
+    Audit(Box<Audit>),
 }
 
 /// What every run needs to tell its story, whether or not its inputs could be read.
@@ -165,6 +166,36 @@ pub struct Smoke {
     /// Only where the site is asked through the server.
     pub ssh: Option<SshAccess>,
     pub run: RunIdentity,
+}
+
+/// Inputs of `audit`.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    pub environment: EnvironmentName,
+    pub github: GithubAccess,
+    /// The server and its site; `None` where nothing says how to reach them.
+    pub target: Option<Target>,
+    /// The commit whose checks are looked at; `None` where neither an input nor the event names one.
+    pub commit: Option<CommitSha>,
+    /// Where the repository is checked out.
+    pub workspace: PathBuf,
+    pub workflows: AuditedWorkflows,
+    /// The name of the artifact that holds the bundle, with `{sha}` in it.
+    pub artifact_name: String,
+    /// The checks without which nothing may come to `main`.
+    pub required_checks: Vec<String>,
+    /// The branch that production is released from, and the one that is worked on.
+    pub main: String,
+    pub develop: String,
+    pub run: RunIdentity,
+}
+
+/// File names or names.
+#[derive(Debug, Clone)]
+pub struct AuditedWorkflows {
+    pub build: String,
+    pub staging: String,
+    pub production: String,
 }
 
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 mod api;
 mod call;
 mod download;
+mod inventory;
 mod wire;
 
 use std::{fs::File, time::Duration};
@@ -10,7 +11,10 @@ use std::{fs::File, time::Duration};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-pub use self::api::{Api, Repository};
+pub use self::{
+    api::{Api, Repository},
+    inventory::{Branch, Changed, Inventory, Job, JobStep, Protection, Rule, Workflow},
+};
 use crate::domain::{CommitSha, Sha256Digest};
 
 /// A workflow run, as far as a release needs it. Absent, null and empty are different things (F4).

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    ReportDir, Setting,
+    ReportDir, Setting, audit,
     file::Complaint,
     findings::{self, Met},
     journal,
@@ -64,6 +64,10 @@ impl Evidence {
         fs::create_dir_all(dir)?;
         let document = serde_json::to_string_pretty(&redactor.value(&document(&self.story, &self.setting)))?;
         whole(&dir.join(file_name(&self.story, "json")), &(document + "\n"))?;
+        if self.story.subject() == Subject::Audit {
+            let sarif = serde_json::to_string_pretty(&redactor.value(&audit::sarif(&self.story)))?;
+            whole(&dir.join(file_name(&self.story, "sarif")), &(sarif + "\n"))?;
+        }
         whole(&dir.join(file_name(&self.story, "md")), &redactor.text(&render(&self.story, &self.setting)))
     }
 }
@@ -85,6 +89,7 @@ pub fn file_name(story: &Story, extension: &str) -> String {
         "deploy-staging" => "E2E_STAGING_VALIDATION",
         "deploy-production" => "E2E_PRODUCTION_DEPLOYMENT",
         "rollback" => "ROLLBACK",
+        "audit" => "AUDIT",
         _ => "VALIDATION",
     };
     format!("{subject}_{}.{extension}", words::stamp(story.began_unix_ms))
@@ -93,7 +98,7 @@ pub fn file_name(story: &Story, extension: &str) -> String {
 /// The whole run, for programs.
 pub fn document(story: &Story, setting: &Setting) -> serde_json::Value {
     let fact = |key: &str| story.facts.get(key).cloned().unwrap_or_default();
-    serde_json::json!({
+    let mut document = serde_json::json!({
         "version": DOCUMENT_VERSION,
         "stage": story.stage,
         "began": words::time(story.began_unix_ms),
@@ -128,7 +133,11 @@ pub fn document(story: &Story, setting: &Setting) -> serde_json::Value {
         "warnings": story.all_warnings(),
         "rows": story.rows,
         "released": story.released,
-    })
+    });
+    if story.subject() == Subject::Audit {
+        document["audit"] = audit::document(story);
+    }
+    document
 }
 
 /// A heading and what stands under it.
@@ -155,6 +164,14 @@ pub fn render(story: &Story, setting: &Setting) -> String {
             ("Commit and bundle", or_not_reached(release(story) + &sections::checks(story))),
             criteria(story),
             links(story, setting),
+            next_steps(story),
+        ],
+        (Subject::Audit, _) => vec![
+            summary(story, setting),
+            ("GO or NO-GO", audit::decisions(story).replace("### GO or NO-GO\n\n", "")),
+            ("Target and actual", audit::table(story)),
+            ("Run evidence", ran(story, true)),
+            criteria(story),
             next_steps(story),
         ],
         (Subject::Bundle, _) => vec![
@@ -216,6 +233,7 @@ pub fn render(story: &Story, setting: &Setting) -> String {
             Subject::Release => "Release",
             Subject::Preflight => "Pre-flight",
             Subject::Rollback => "Rollback",
+            Subject::Audit => "Audit",
             Subject::Bundle | Subject::Site => "Validation",
         },
         words::time(story.began_unix_ms)

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::{
+    audit,
     story::{Row, Story, Subject},
     words,
 };
@@ -129,6 +130,14 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             Criterion::of("The site answered healthy on every endpoint, or nothing is live yet", baseline(story)),
             Criterion::of("Nothing on the server stands in the way of a release", nothing_in_the_way(story)),
         ],
+        Subject::Audit => audit::verdicts(story)
+            .into_iter()
+            .filter(|verdict| Some(verdict.environment.as_str()) == story.text_fact(key::ENVIRONMENT))
+            .map(|verdict| {
+                let met = if verdict.go { Ok(()) } else { Err(verdict.reasons.join("; ")) };
+                Criterion::of("Nothing that was looked at forbids a release", story.outcome.is_some().then_some(met))
+            })
+            .collect(),
     };
     if matches!(story.outcome, Some(Outcome::RolledBack { .. } | Outcome::Stuck { .. })) {
         let back = healthy(key::HEALTH_AFTER_ROLLBACK);
@@ -311,6 +320,7 @@ pub fn next_steps(story: &Story) -> Vec<String> {
         Some(Outcome::Passed) => match story.subject() {
             Subject::Bundle => "Release it.",
             Subject::Release | Subject::Rollback | Subject::Site => "None: everything is in order.",
+            Subject::Audit => "See to what is not met in the table, the P1 first.",
             Subject::Preflight => "Release it; look at the warnings above first, if there are any.",
         },
         Some(Outcome::Live { .. }) if back => {

@@ -7,6 +7,7 @@
 //! Text that came from elsewhere (a server, an API, a file name) is made safe where it is written: [`clean`] for the
 //! log, [`markdown`] for the summary. Secrets are taken out of everything by the [`Redactor`].
 
+mod audit;
 pub mod clean;
 pub mod console;
 pub mod evidence;

@@ -60,7 +60,7 @@ impl Outputs {
             let name = evidence::file_name(&self.story, extension);
             reports.path.join(&name).is_file().then(|| format!("{}/{name}", reports.shown))
         };
-        vec![("report", shown("md")), ("report-json", shown("json"))]
+        vec![("report", shown("md")), ("report-json", shown("json")), ("report-sarif", shown("sarif"))]
     }
 
     fn write_new(&mut self, outputs: Vec<(&'static str, Option<String>)>) {

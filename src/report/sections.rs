@@ -82,7 +82,7 @@ pub(super) fn ending(story: &Story) -> String {
             text.push_str(&format!("### Type this on the server\n\n{}\n", block(by_hand, COMMANDS.0, COMMANDS.1)));
         }
     }
-    let preflight = story.subject() == Subject::Preflight;
+    let preflight = matches!(story.subject(), Subject::Preflight | Subject::Audit);
     let title = if preflight { "What stands in the way" } else { "What failed" };
     text.push_str(&failure(title, &words::title_of(story, at.as_str()), cause));
     // Rows that let each other run can fail one and all.
@@ -155,7 +155,8 @@ pub(super) fn checks(story: &Story) -> String {
         lines.push(("Staging", staging_line(&staging)));
     }
     if let Some(report) = story.fact::<HealthReport>(key::BASELINE) {
-        let when = if story.subject() == Subject::Preflight { "Health now" } else { "Health before" };
+        let when =
+            if matches!(story.subject(), Subject::Preflight | Subject::Audit) { "Health now" } else { "Health before" };
         lines.push((when, health_score(&report)));
     }
     if let Some(report) = story.fact::<HealthReport>(key::HEALTH) {
@@ -424,7 +425,7 @@ pub(super) fn baseline(story: &Story) -> String {
     story
         .fact::<HealthReport>(key::BASELINE)
         .map(|report| {
-            let now = story.subject() == Subject::Preflight;
+            let now = matches!(story.subject(), Subject::Preflight | Subject::Audit);
             health_table(if now { "Health now" } else { "Health before the release" }, &report)
         })
         .unwrap_or_default()

@@ -29,6 +29,8 @@ pub enum Subject {
     Site,
     /// Looks whether a release would go through, and makes none.
     Preflight,
+    /// Looks how GitHub and the server stand.
+    Audit,
 }
 
 /// Everything the events told, in the order of the table.
@@ -204,6 +206,7 @@ impl Story {
             Ok(Stage::Smoke) => Subject::Site,
             Ok(Stage::Preflight) => Subject::Preflight,
             Ok(Stage::Rollback) => Subject::Rollback,
+            Ok(Stage::Audit) => Subject::Audit,
             _ => Subject::Release,
         }
     }

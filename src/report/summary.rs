@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    Setting,
+    Setting, audit,
     file::OwnPart,
     log::Log,
     markdown::{block, code, head, inline, short},
@@ -80,6 +80,10 @@ pub fn render(story: &Story, setting: &Setting) -> String {
     before.into_iter().for_each(|part| page.push(&part));
     if story.subject() == Subject::Preflight {
         page.table("### What was looked at\n\n", &sections::FINDINGS_HEAD, sections::finding_rows(story));
+    }
+    if story.subject() == Subject::Audit {
+        page.push(&audit::decisions(story));
+        page.table("### Target and actual\n\n", &audit::HEAD, audit::rows(story));
     }
     page.table("### Steps\n\n", &sections::STEPS_HEAD, sections::step_rows(story));
     if let Some(plan) = &story.plan {

@@ -1,9 +1,13 @@
 //! Numbers and endings in words.
 
-use super::story::{RowState, Story, Subject};
+use super::{
+    audit,
+    story::{RowState, Story, Subject},
+};
 use crate::{
     domain::{
         FailureKind, Outcome,
+        audit::Status,
         fact::{HealthReport, key},
     },
     engine::event::{RowInfo, RowKind},
@@ -76,6 +80,7 @@ pub fn headline(story: &Story) -> String {
             Subject::Release | Subject::Rollback => "Passed: everything is in order",
             Subject::Site => "GO: the site is well",
             Subject::Preflight => return go(story),
+            Subject::Audit => return audited(story),
         }
         .to_owned(),
         Some(Outcome::Live { .. }) => {
@@ -95,6 +100,9 @@ pub fn headline(story: &Story) -> String {
         Some(Outcome::Refused { cause, .. }) if subject == Subject::Preflight && cause.kind == FailureKind::Refused => {
             let failed = story.failed_rows().count();
             format!("NO-GO: {} failed, nothing was changed", count(failed, "check"))
+        }
+        Some(Outcome::Refused { cause, .. }) if subject == Subject::Audit && cause.kind == FailureKind::Refused => {
+            audited(story)
         }
         Some(Outcome::Refused { cause, stays, .. }) => {
             format!("{}: {}", refusal(cause.kind), untouched(subject, stays))
@@ -118,6 +126,23 @@ fn go(story: &Story) -> String {
     format!("GO{warnings}: nothing stands in the way of a release; nothing was changed")
 }
 
+/// For the environment that was asked for. That a server was not looked at is said first of all: green by GitHub alone is no whole green.
+fn audited(story: &Story) -> String {
+    let here = story.text_fact(key::ENVIRONMENT).unwrap_or("production");
+    let Some(verdict) = audit::verdicts(story).into_iter().find(|verdict| verdict.environment == here) else {
+        return "NO-GO: nothing was looked at".to_owned();
+    };
+    let by = if verdict.remark.is_some() { ", by GitHub alone (the server was not looked at)" } else { "" };
+    let open = audit::findings(story).iter().filter(|finding| finding.status != Status::Met).count();
+    match verdict.reasons.len() {
+        0 => format!(
+            "GO for {here}{by}: nothing forbids a release, {} to look at; nothing was changed",
+            count(open, "finding")
+        ),
+        reasons => format!("NO-GO for {here}{by}: {} against a release; nothing was changed", count(reasons, "reason")),
+    }
+}
+
 fn refusal(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Refused => "Refused",
@@ -130,7 +155,7 @@ fn refusal(kind: FailureKind) -> &'static str {
 fn untouched(subject: Subject, stays: &[String]) -> &'static str {
     match (subject, stays.is_empty()) {
         (Subject::Bundle, _) => "there is no bundle, and no server was contacted",
-        (Subject::Preflight, _) => "nothing was changed",
+        (Subject::Preflight | Subject::Audit, _) => "nothing was changed",
         (_, true) => "the site is untouched",
         (_, false) => "the live release was never touched, but something stays",
     }

@@ -1,5 +1,6 @@
 //! Which steps in which order. Tables only: a stage file contains no `if`.
 
+pub mod audit;
 pub mod build_gate;
 pub mod deploy;
 pub mod preflight;

@@ -1,6 +1,7 @@
 //! What steps do, grouped by subject. A step tells what happened and chooses no words for reports.
 
 pub mod artifact;
+pub mod audit;
 pub mod backup;
 pub mod build;
 pub mod cache;

@@ -40,7 +40,7 @@ const BASELINE_ROUNDS: u32 = 3;
 const BASELINE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A page that no application has: what answers it as if it were a health check answers everything so (F69).
-const NOWHERE: &str = "/gated-deploy-negative-control/no-such-page";
+pub const NOWHERE: &str = "/gated-deploy-negative-control/no-such-page";
 
 /// Who asks the site, and by which rules.
 #[derive(Clone, Copy)]

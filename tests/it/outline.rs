@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use gated_deploy::{
     engine::event::{RowInfo, RowKind},
-    stages::{build_gate, deploy, preflight, rollback},
+    stages::{audit, build_gate, deploy, preflight, rollback},
     steps::ledger::REACHED,
 };
 
@@ -143,12 +143,31 @@ fn a_preflight_only_looks() {
 }
 
 #[test]
+fn an_audit_only_looks() {
+    insta::assert_snapshot!(outline(&audit::table().outline()), @r"
+    look    observe scope
+    look    observe branch-protection
+    look    observe listed-workflows
+    look    observe last-runs
+    look    observe newest-build
+    look    observe branches-agree
+    look    observe gate-integrity
+    look    observe reach-server
+    look    observe survey-server
+    look    observe live-release
+    look    observe site-health
+    look    observe health-token
+    ");
+}
+
+#[test]
 fn every_row_has_a_name_of_its_own_and_every_change_says_its_undo() {
     for rows in [
         deploy::table().outline(),
         rollback::table(None).outline(),
         build_gate::table().outline(),
         preflight::table().outline(),
+        audit::table().outline(),
     ] {
         let names: BTreeSet<&str> = rows.iter().map(|row| row.step.as_str()).collect();
         assert_eq!(names.len(), rows.len(), "each name once");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     OWNER, REPO, REPOSITORY_ID,
-    model::{Artifact, Branch, Digest, Run, Workflow},
+    model::{Artifact, Branch, Digest, Job, Protection, Run, Workflow},
 };
 
 /// The endpoint descriptions, by operation id.
@@ -25,6 +25,7 @@ pub(super) static ENDPOINTS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|
         "actions-get-workflow-run-attempt",
         "actions-list-artifacts-for-repo",
         "actions-list-jobs-for-workflow-run",
+        "actions-list-repo-secrets",
         "actions-list-repo-workflows",
         "actions-list-workflow-run-artifacts",
         "actions-list-workflow-runs",
@@ -33,6 +34,8 @@ pub(super) static ENDPOINTS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|
         "repos-compare-commits",
         "repos-get",
         "repos-get-branch",
+        "repos-get-branch-protection",
+        "repos-get-branch-rules",
         "repos-get-commit",
     ];
     let parse = |text: &str| {
@@ -189,20 +192,65 @@ impl Answers {
         body
     }
 
-    pub(super) fn branch(&self, branch: &Branch) -> Value {
+    pub(super) fn branch(&self, branch: &Branch, protection: Option<&Protection>, by_rules: bool) -> Value {
         let mut body = self.example("repos/get-branch");
+        let protected = branch.protected || protection.is_some() || by_rules;
         let name = branch.name.replace('/', "%2F");
         set(
             &mut body,
-            json!({"name": branch.name, "protected": branch.protected, "protection_url": self.url(&format!("/branches/{name}/protection"))}),
+            json!({"name": branch.name, "protected": protected, "protection_url": self.url(&format!("/branches/{name}/protection"))}),
         );
-        body["protection"]["enabled"] = json!(branch.protected);
+        body["protection"]["enabled"] = json!(protected);
+        if let Some(protection) = protection {
+            let checks: Vec<_> =
+                protection.contexts.iter().map(|context| json!({"context": context, "app_id": null})).collect();
+            body["protection"]["required_status_checks"] =
+                json!({"enforcement_level": "non_admins", "contexts": protection.contexts, "checks": checks});
+        }
         let links = json!({
             "html": format!("https://github.com/{OWNER}/{REPO}/tree/{name}"),
             "self": self.url(&format!("/branches/{name}")),
         });
         set(&mut body["_links"], links);
         self.become_commit(&mut body["commit"], &branch.sha, &[]);
+        body
+    }
+
+    /// Classic protection as an administrator sees it.
+    pub(super) fn protection(&self, branch: &str, protection: &Protection) -> Value {
+        let mut body = self.example("repos/get-branch-protection");
+        // Who may push is not restricted; the example's team lacks a key that the schema requires.
+        drop(body.as_object_mut().map(|body| body.remove("restrictions")));
+        let url = self.url(&format!("/branches/{branch}/protection"));
+        body["url"] = json!(url);
+        body["required_status_checks"]["contexts"] = json!(protection.contexts);
+        body["required_status_checks"]["strict"] = json!(protection.strict);
+        let checks: Vec<_> =
+            protection.contexts.iter().map(|context| json!({"context": context, "app_id": null})).collect();
+        body["required_status_checks"]["checks"] = json!(checks);
+        match protection.reviews {
+            0 => drop(body.as_object_mut().map(|body| body.remove("required_pull_request_reviews"))),
+            count => body["required_pull_request_reviews"]["required_approving_review_count"] = json!(count),
+        }
+        body
+    }
+
+    /// A job as a test wrote it.
+    pub(super) fn written_job(&self, run: &Run, job: &Job, index: usize) -> Value {
+        let mut body = self.job(run);
+        let steps = job.steps.iter().enumerate().map(|(number, (name, conclusion))| {
+            let (began, ended) = (&run.created_at, &run.created_at);
+            json!({"name": name, "status": "completed", "conclusion": conclusion, "number": number + 1, "started_at": began, "completed_at": ended})
+        });
+        let values = json!({
+            "id": run.id * 10 + index as u64,
+            "name": job.name,
+            "status": "completed",
+            "conclusion": job.conclusion,
+            "completed_at": run.created_at,
+            "steps": steps.collect::<Vec<_>>(),
+        });
+        set(&mut body, values);
         body
     }
 

@@ -41,6 +41,9 @@ pub(super) fn routes(lab: Arc<Lab>) -> Router {
         .route(&at("/actions/artifacts"), get(artifacts))
         .route(&at("/actions/artifacts/{artifact}"), get(artifact))
         .route(&at("/actions/artifacts/{artifact}/{format}"), get(download))
+        .route(&at("/actions/secrets"), get(secrets))
+        .route(&at("/branches/{branch}/protection"), get(protection))
+        .route(&at("/rules/branches/{branch}"), get(rules))
         .route(&at("/branches/{branch}"), get(branch))
         .route(&at("/commits/{reference}"), get(commit))
         .route(&at("/compare/{basehead}"), get(compare))
@@ -153,8 +156,17 @@ fn show_run(lab: &Lab, id: &str, wanted: impl Fn(&Run) -> bool) -> Answer {
 }
 
 async fn jobs(Shared(lab): Shared<Arc<Lab>>, Path(id): Path<String>, uri: Uri, QueryPairs(pairs): Pairs) -> Answer {
-    let job = lab.state().run(number(&id)?).map(|run| lab.answers.job(run)).ok_or(Refusal::NotFound)?;
-    Ok(list("jobs", vec![job], &Query::new(pairs), &lab, &uri))
+    let jobs = {
+        let state = lab.state();
+        let run = state.run(number(&id)?).ok_or(Refusal::NotFound)?;
+        match state.jobs.get(&run.id) {
+            Some(jobs) => {
+                jobs.iter().enumerate().map(|(index, job)| lab.answers.written_job(run, job, index)).collect()
+            }
+            None => vec![lab.answers.job(run)],
+        }
+    };
+    Ok(list("jobs", jobs, &Query::new(pairs), &lab, &uri))
 }
 
 async fn run_artifacts(
@@ -223,7 +235,42 @@ async fn download(Shared(lab): Shared<Arc<Lab>>, Path((id, format)): Path<(Strin
 async fn branch(Shared(lab): Shared<Arc<Lab>>, Path(name): Path<String>) -> Answer {
     let state = lab.state();
     let branch = state.branches.get(&name).ok_or(Refusal::BranchNotFound)?;
-    Ok(Json(lab.answers.branch(branch)).into_response())
+    let by_rules = state.rules.get(&name).is_some_and(|rules| !rules.is_empty());
+    Ok(Json(lab.answers.branch(branch, state.protections.get(&name), by_rules)).into_response())
+}
+
+/// 403 to everybody but an administrator, whether or not there is any; then 404 where there is none.
+async fn protection(Shared(lab): Shared<Arc<Lab>>, Path(name): Path<String>) -> Answer {
+    let state = lab.state();
+    state.branches.get(&name).ok_or(Refusal::BranchNotFound)?;
+    if !state.administrator {
+        return Err(Refusal::IntegrationForbidden { needs: "administration=read".into() });
+    }
+    let protection = state.protections.get(&name).ok_or(Refusal::BranchNotProtected)?;
+    Ok(Json(lab.answers.protection(&name, protection)).into_response())
+}
+
+async fn rules(
+    Shared(lab): Shared<Arc<Lab>>,
+    Path(name): Path<String>,
+    uri: Uri,
+    QueryPairs(pairs): Pairs,
+) -> Response {
+    let all = lab.state().rules.get(&name).cloned().unwrap_or_default().into_iter().map(|mut rule| {
+        rule["ruleset_source_type"] = json!("Repository");
+        rule["ruleset_source"] = json!(format!("{OWNER}/{REPO}"));
+        rule["ruleset_id"] = json!(42);
+        rule
+    });
+    let (items, links) = paging::page(all.collect(), &Query::new(pairs), &lab.api_url, &uri);
+    (links, Json(Value::Array(items))).into_response()
+}
+
+async fn secrets(Shared(lab): Shared<Arc<Lab>>, uri: Uri, QueryPairs(pairs): Pairs) -> Answer {
+    let names = lab.state().secrets.clone().ok_or(Refusal::IntegrationForbidden { needs: "secrets=read".into() })?;
+    let dates = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z");
+    let all = names.iter().map(|name| json!({"name": name, "created_at": dates.0, "updated_at": dates.1})).collect();
+    Ok(list("secrets", all, &Query::new(pairs), &lab, &uri))
 }
 
 async fn commit(Shared(lab): Shared<Arc<Lab>>, Path(reference): Path<String>) -> Answer {
@@ -242,7 +289,18 @@ async fn compare(Shared(lab): Shared<Arc<Lab>>, Path(basehead): Path<String>) ->
     let merge_base = before_head.iter().find(|sha| before_base.contains(sha)).ok_or(Refusal::NotFound)?;
     let ahead: Vec<_> = before_head.iter().rev().filter(|sha| !before_base.contains(sha)).cloned().collect();
     let behind = before_base.iter().filter(|sha| !before_head.contains(sha)).count();
-    Ok(Json(lab.answers.comparison(base, merge_base, &ahead, behind)).into_response())
+    let mut body = lab.answers.comparison(base, merge_base, &ahead, behind);
+    // The example's file is nobody's; a comparison has those that the test wrote.
+    let like = body["files"][0].take();
+    let files = state.compared.get(&basehead).into_iter().flatten().map(|(path, blob)| {
+        let mut file = like.clone();
+        file["filename"] = json!(path);
+        file["sha"] = json!(blob);
+        file["status"] = json!("modified");
+        file
+    });
+    body["files"] = json!(files.collect::<Vec<_>>());
+    Ok(Json(body).into_response())
 }
 
 async fn rate_limit(Shared(lab): Shared<Arc<Lab>>) -> Json<Value> {

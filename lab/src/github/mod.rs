@@ -50,7 +50,7 @@ use self::{answers::Answers, fault::Trap, state::State, wire::Cut};
 pub use self::{
     artifact_zip::{Compression, Source, ZipFile, artifact_zip, write_artifact_zip},
     fault::{Fault, Times},
-    model::{Artifact, Branch, Content, Digest, Phase, Review, Run, Workflow},
+    model::{Artifact, Branch, Content, Digest, Job, Phase, Protection, Review, Run, Workflow},
     record::{Host, Request},
     refusal::Refusal,
 };
@@ -184,6 +184,41 @@ impl GitHub {
     /// Adds or moves a branch.
     pub fn add_branch(&self, branch: Branch) {
         self.lab.state().add_branch(branch);
+    }
+
+    /// Protects a branch in the classic way, or takes that away.
+    pub fn protect(&self, branch: &str, protection: Option<Protection>) {
+        let mut state = self.lab.state();
+        match protection {
+            Some(protection) => drop(state.protections.insert(branch.into(), protection)),
+            None => drop(state.protections.remove(branch)),
+        }
+    }
+
+    /// Makes the token an administrator's: it sees the details of classic protection.
+    pub fn administrator(&self, yes: bool) {
+        self.lab.state().administrator = yes;
+    }
+
+    /// The active rules of rulesets for a branch, each with `type` and perhaps `parameters`.
+    pub fn rules(&self, branch: &str, rules: Vec<serde_json::Value>) {
+        self.lab.state().rules.insert(branch.into(), rules);
+    }
+
+    /// Gives a run these jobs instead of the one that every run has.
+    pub fn jobs(&self, run: u64, jobs: Vec<Job>) {
+        self.lab.state().jobs.insert(run, jobs);
+    }
+
+    /// The files that a comparison of two references shows, each with its blob.
+    pub fn compared(&self, basehead: &str, files: &[(&str, &str)]) {
+        let files = files.iter().map(|(path, blob)| ((*path).into(), (*blob).into())).collect();
+        self.lab.state().compared.insert(basehead.into(), files);
+    }
+
+    /// Lets the token see the names of these secrets.
+    pub fn secrets(&self, names: &[&str]) {
+        self.lab.state().secrets = Some(names.iter().map(|name| (*name).into()).collect());
     }
 
     /// Adds commits, oldest first, each the parent of the next.

@@ -200,6 +200,36 @@ pub struct Branch {
     pub protected: bool,
 }
 
+/// Classic protection of a branch.
+#[derive(Debug, Clone, Default)]
+pub struct Protection {
+    /// The required checks.
+    pub contexts: Vec<String>,
+    /// Branches must be up to date before they are merged.
+    pub strict: bool,
+    /// Approving reviews that are needed.
+    pub reviews: u64,
+}
+
+/// A job of a run, with its steps' names and conclusions.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// As its check is called.
+    pub name: String,
+    /// `success`, `skipped`, ...
+    pub conclusion: String,
+    /// Name and conclusion of each.
+    pub steps: Vec<(String, String)>,
+}
+
+impl Job {
+    /// A job that ended so, with these steps.
+    pub fn of(name: &str, conclusion: &str, steps: &[(&str, &str)]) -> Self {
+        let steps = steps.iter().map(|(name, ended)| ((*name).into(), (*ended).into())).collect();
+        Self { name: name.into(), conclusion: conclusion.into(), steps }
+    }
+}
+
 /// A workflow file.
 #[derive(Debug, Clone)]
 pub struct Workflow {

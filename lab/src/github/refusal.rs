@@ -20,6 +20,8 @@ pub enum Refusal {
     NotFound,
     /// 404 of the branch endpoint.
     BranchNotFound,
+    /// 404 of the branch protection endpoint to those who may see it: there is no classic protection.
+    BranchNotProtected,
     /// 401: the token is wrong or its job is over.
     BadCredentials,
     /// 403: the token lacks a permission; `needs` is what `X-Accepted-GitHub-Permissions` names, e.g. `actions=read`.
@@ -71,6 +73,7 @@ impl Refusal {
         match self {
             Self::NotFound => "not_found",
             Self::BranchNotFound => "branch_not_found",
+            Self::BranchNotProtected => "branch_not_protected",
             Self::BadCredentials => "bad_credentials",
             Self::IntegrationForbidden { .. } => "integration_forbidden",
             Self::ArtifactExpired => "artifact_expired",

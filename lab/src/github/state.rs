@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     answers::Measured,
     fault::Trap,
-    model::{Artifact, Branch, Content, Phase, Review, Run, Workflow},
+    model::{Artifact, Branch, Content, Job, Phase, Protection, Review, Run, Workflow},
     record::Request,
 };
 
@@ -30,6 +30,18 @@ pub(super) struct State {
     artifacts: BTreeMap<u64, (Artifact, Measured)>,
     parents: BTreeMap<String, Vec<String>>,
     links: Vec<Link>,
+    /// Classic protection by branch. Its details are shown to administrators alone.
+    pub(super) protections: BTreeMap<String, Protection>,
+    /// Whether the token is an administrator's, which no job's own token is.
+    pub(super) administrator: bool,
+    /// Active rules of rulesets, by branch.
+    pub(super) rules: BTreeMap<String, Vec<serde_json::Value>>,
+    /// Jobs of runs, where they are not the one that every run has.
+    pub(super) jobs: BTreeMap<u64, Vec<Job>>,
+    /// Paths and blobs that a comparison shows, by its base and head.
+    pub(super) compared: BTreeMap<String, Vec<(String, String)>>,
+    /// Names of secrets; `None` where the token may not ask.
+    pub(super) secrets: Option<Vec<String>>,
     /// What reviewers said, with the run that they said it of.
     pub(super) reviews: Vec<(u64, Review)>,
 }
@@ -58,6 +70,12 @@ impl State {
             artifacts: BTreeMap::new(),
             parents: BTreeMap::new(),
             links: Vec::new(),
+            protections: BTreeMap::new(),
+            administrator: false,
+            rules: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            compared: BTreeMap::new(),
+            secrets: None,
             reviews: Vec::new(),
         }
     }

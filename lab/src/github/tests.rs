@@ -121,6 +121,14 @@ async fn every_answer_holds_to_its_documented_schema() {
     });
     github.add_branch(Branch { name: "main".into(), sha: SHA.into(), protected: true });
     github.add_commits(&[OTHER_SHA, SHA]);
+    github.protect("main", Some(Protection { contexts: vec!["run-tests".into()], strict: true, reviews: 1 }));
+    github.administrator(true);
+    let checks =
+        json!({"required_status_checks": [{"context": "run-tests"}], "strict_required_status_checks_policy": true});
+    github.rules("main", vec![json!({"type": "required_status_checks", "parameters": checks})]);
+    github.secrets(&["DEPLOY_KEY"]);
+    github.jobs(8, vec![Job::of("run-tests", "success", &[("Set up job", "success"), ("Tests", "skipped")])]);
+    github.compared(&format!("{OTHER_SHA}...{SHA}"), &[(".github/workflows/build.yml", SHA)]);
 
     let repository = "/repos/acme/shop";
     for (operation, path) in [
@@ -140,6 +148,10 @@ async fn every_answer_holds_to_its_documented_schema() {
         ("actions/get-artifact", "/actions/artifacts/12".into()),
         ("actions/get-artifact", "/actions/artifacts/13".into()),
         ("repos/get-branch", "/branches/main".into()),
+        ("repos/get-branch-protection", "/branches/main/protection".into()),
+        ("repos/get-branch-rules", "/rules/branches/main".into()),
+        ("actions/list-repo-secrets", "/actions/secrets".into()),
+        ("actions/list-jobs-for-workflow-run", "/actions/runs/8/jobs".into()),
         ("repos/get-commit", "/commits/main".into()),
         ("repos/compare-commits-with-basehead", format!("/compare/{OTHER_SHA}...{SHA}")),
     ] {
@@ -441,6 +453,7 @@ async fn refusals_have_github_s_bodies_and_headers() {
     for (id, refusal, expected) in [
         ("not_found", Refusal::NotFound, None),
         ("branch_not_found", Refusal::BranchNotFound, None),
+        ("branch_not_protected", Refusal::BranchNotProtected, None),
         ("bad_credentials", Refusal::BadCredentials, None),
         ("artifact_expired", Refusal::ArtifactExpired, None),
         (

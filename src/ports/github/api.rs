@@ -81,12 +81,12 @@ impl Api {
         format!("/repos/{}/{}/{rest}", self.repository.owner, self.repository.name)
     }
 
-    async fn read<T: DeserializeOwned>(&self, route: &str) -> Result<T, GithubError> {
+    pub(super) async fn read<T: DeserializeOwned>(&self, route: &str) -> Result<T, GithubError> {
         self.page(route).await.map(|(value, _)| value)
     }
 
     /// An answer, and the route of the page after it.
-    async fn page<T: DeserializeOwned>(&self, route: &str) -> Result<(T, Option<String>), GithubError> {
+    pub(super) async fn page<T: DeserializeOwned>(&self, route: &str) -> Result<(T, Option<String>), GithubError> {
         let answer = self.caller.get(route).await?;
         if answer.status != StatusCode::OK {
             let told = format!(
@@ -116,7 +116,7 @@ impl Api {
         Ok(Some(url[url::Position::BeforePath..url::Position::AfterQuery].to_owned()))
     }
 
-    async fn all<L: DeserializeOwned, T>(
+    pub(super) async fn all<L: DeserializeOwned, T>(
         &self,
         route: String,
         items: impl Fn(L) -> Vec<T>,
@@ -248,7 +248,7 @@ fn next_link(header: &str) -> Option<&str> {
 }
 
 /// Percent-encoding for a path segment or a query value: everything but RFC 3986's unreserved characters.
-fn percent(text: &str) -> String {
+pub(super) fn percent(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),

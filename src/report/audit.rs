@@ -1,0 +1,182 @@
+//! An audit's result: GO or NO-GO for each environment, the table of target and actual, and the same in SARIF.
+
+use serde_json::{Value, json};
+
+use super::{
+    markdown::{head, inline, row, short},
+    sections::list,
+    story::Story,
+    words,
+};
+use crate::domain::{
+    audit::{AuditFinding, AuditVerdict, Impact, Status},
+    fact::key,
+};
+
+/// Longest text in a cell, in characters.
+const CELL: usize = 1200;
+
+/// The page that has an anchor for each finding.
+const HANDBOOK: &str = "docs/audit.md";
+
+/// Rows that look at the server and the site of the environment that was asked for; the others look at GitHub.
+const OF_THE_SERVER: [&str; 5] = ["reach-server", "survey-server", "live-release", "site-health", "health-token"];
+
+pub(super) const HEAD: [&str; 7] = ["Finding", "Target", "Actual", "Impact", "Status", "Recommended fix", "Source"];
+
+pub(super) fn findings(story: &Story) -> Vec<AuditFinding> {
+    let mut all: Vec<AuditFinding> = story.fact(key::AUDIT).unwrap_or_default();
+    // What forbids a release stands first.
+    all.sort_by_key(|finding| (finding.status == Status::Met, finding.impact));
+    all
+}
+
+/// For staging, for production, and for the environment that was asked for.
+pub(super) fn verdicts(story: &Story) -> Vec<AuditVerdict> {
+    let here = story.text_fact(key::ENVIRONMENT).unwrap_or("production");
+    let mut environments = vec!["staging", "production"];
+    if !environments.contains(&here) {
+        environments.push(here);
+    }
+    let findings = findings(story);
+    environments.into_iter().map(|environment| verdict(story, &findings, environment, here)).collect()
+}
+
+fn verdict(story: &Story, findings: &[AuditFinding], environment: &str, here: &str) -> AuditVerdict {
+    let mut reasons: Vec<String> =
+        findings.iter().filter(|finding| finding.forbids(environment)).map(AuditFinding::told).collect();
+    // What nobody answered is no GO either. A row that failed by what it found has said so in its findings.
+    for row in story.failed_rows() {
+        let concerns = environment == here || !OF_THE_SERVER.contains(&row.info.step.as_str());
+        let told = findings.iter().any(|finding| finding.step == row.info.step && finding.forbids(here));
+        if let Some(failure) = row.failure().filter(|_| concerns && !told) {
+            reasons.push(format!("{}: {failure}", row.name()));
+        }
+    }
+    if findings.is_empty() && reasons.is_empty() {
+        reasons.push("nothing was looked at".to_owned());
+    }
+    let unasked = findings.iter().any(|finding| finding.id == "server-looked-at" && finding.status == Status::Unseen);
+    let remark = if environment != here {
+        Some(format!(
+            "by GitHub alone: its server was not looked at; for that, run the audit with environment: {environment}"
+        ))
+    } else if unasked {
+        Some("by GitHub alone: its server was not looked at, no server was named".to_owned())
+    } else {
+        None
+    };
+    AuditVerdict { environment: environment.to_owned(), go: reasons.is_empty(), reasons, remark }
+}
+
+/// GO or NO-GO, with the reasons.
+pub(super) fn decisions(story: &Story) -> String {
+    let lines = verdicts(story).into_iter().map(|verdict| {
+        let mark = if verdict.go { "✅ GO" } else { "❌ NO-GO" };
+        let remark = verdict.remark.map(|remark| format!(" ({})", inline(&remark))).unwrap_or_default();
+        let reasons: String = verdict.reasons.iter().map(|reason| format!("<br>{}", short(reason, CELL))).collect();
+        format!("**{}: {mark}**{remark}{reasons}", inline(&verdict.environment))
+    });
+    format!("### GO or NO-GO\n\n{}\n", list(lines))
+}
+
+/// The table of target and actual, a line each.
+pub(super) fn rows(story: &Story) -> Vec<String> {
+    findings(story).iter().map(line).collect()
+}
+
+fn line(finding: &AuditFinding) -> String {
+    let status = match finding.status {
+        Status::Met => "✅ met",
+        Status::NotMet if finding.impact == Impact::P0 => "❌ not met",
+        Status::NotMet => "⚠️ not met",
+        Status::Unseen => "❔ not seen",
+    };
+    let about = finding.environment.as_ref().map(|about| format!(", {}", inline(about))).unwrap_or_default();
+    row([
+        format!("{} (`{}`)", inline(&finding.title), finding.id).as_str(),
+        &short(&finding.target, CELL),
+        &short(&finding.actual, CELL),
+        &format!("{}{about}", finding.impact.as_str()),
+        status,
+        &finding.fix.as_deref().map(|fix| short(fix, CELL)).unwrap_or_default(),
+        &format!("{}, {}", short(&finding.source, CELL), words::time(finding.unix_ms)),
+    ])
+}
+
+/// The table for the report, where there is room for all of it.
+pub(super) fn table(story: &Story) -> String {
+    format!("{}{}", head(&HEAD), rows(story).concat())
+}
+
+/// The result as one value.
+pub(super) fn document(story: &Story) -> Value {
+    json!({ "verdicts": verdicts(story), "findings": findings(story) })
+}
+
+/// The findings in SARIF 2.1.0 (OASIS), for code scanning and other tools, which make an alert of every result: what is as it should be has a
+/// rule and no result. What could not be seen is open.
+pub(super) fn sarif(story: &Story) -> Value {
+    let findings = findings(story);
+    let rules: Vec<Value> = findings
+        .iter()
+        .map(|finding| {
+            json!({
+                "id": finding.id,
+                "shortDescription": { "text": finding.title },
+                "fullDescription": { "text": format!("{}: {}", finding.title, finding.target) },
+                "help": { "text": format!("{HANDBOOK}#{}", finding.id) },
+                "defaultConfiguration": { "level": level(finding.impact) },
+            })
+        })
+        .collect();
+    let results: Vec<Value> = findings
+        .iter()
+        .enumerate()
+        .filter(|(_, finding)| finding.status != Status::Met)
+        .map(|(index, finding)| {
+            let (kind, level) = match finding.status {
+                Status::Met | Status::NotMet => ("fail", level(finding.impact)),
+                Status::Unseen => ("open", "none"),
+            };
+            let fix = finding.fix.as_deref().map(|fix| format!(". To do: {fix}")).unwrap_or_default();
+            // Code scanning wants a file for each result; what is about no file is about what the policy asks for.
+            let file = finding.file.as_deref().unwrap_or(".github/gated-deploy.yml");
+            json!({
+                "ruleId": finding.id,
+                "ruleIndex": index,
+                "kind": kind,
+                "level": level,
+                "message": { "text": format!("{}{fix}", finding.told()) },
+                "locations": [{ "physicalLocation": {
+                    "artifactLocation": { "uri": file },
+                    "region": { "startLine": 1 },
+                } }],
+                "partialFingerprints": { "finding/v1": format!("{}/{}", finding.id, finding.environment.as_deref().unwrap_or("every")) },
+                "properties": {
+                    "target": finding.target,
+                    "impact": finding.impact,
+                    "source": finding.source,
+                    "environment": finding.environment,
+                    "looked": words::time(finding.unix_ms),
+                },
+            })
+        })
+        .collect();
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": { "name": "gated-deploy", "version": env!("CARGO_PKG_VERSION"), "rules": rules } },
+            "results": results,
+        }],
+    })
+}
+
+fn level(impact: Impact) -> &'static str {
+    match impact {
+        Impact::P0 => "error",
+        Impact::P1 => "warning",
+        Impact::P2 => "note",
+    }
+}

@@ -1,0 +1,255 @@
+//! `audit`: how GitHub and the server stand, as findings. Only GET requests, and on the server only what reads.
+//!
+//! What cannot be seen is told as such, with the permission that would show it; it is never guessed.
+
+pub mod catalogue;
+mod history;
+mod integrity;
+mod machine;
+mod protection;
+mod site;
+mod workflow;
+
+use std::{cell::RefCell, rc::Rc};
+
+use self::{catalogue::About, workflow::Files};
+pub use self::{
+    history::{branches_agree, builds, runs, workflows},
+    integrity::integrity,
+    machine::{live, look, reach},
+    protection::branches,
+    site::{health, token},
+};
+use super::context::Survey;
+use crate::{
+    domain::{
+        Failure,
+        audit::{AuditFinding, Impact, Status},
+        fact::key,
+    },
+    engine::{
+        Decision, Done, Seam,
+        step::{Io, StepResult},
+    },
+    inputs::typed,
+    ports::{
+        clock::Clock,
+        github::{GithubError, Inventory, Workflow},
+    },
+};
+
+/// What the rows know.
+pub struct Audit {
+    pub inputs: Rc<typed::Audit>,
+    pub github: Rc<dyn Inventory>,
+    /// `None` where nothing says how to reach the server.
+    pub server: Option<Survey>,
+    pub clock: Rc<dyn Clock>,
+    pub found: RefCell<Found>,
+}
+
+/// What the rows found so far.
+#[derive(Default)]
+pub struct Found {
+    findings: Vec<AuditFinding>,
+    /// The checks that GitHub requires, each with its branch.
+    required: Vec<(String, String)>,
+    /// The head of the branch of staging.
+    develop: Option<crate::domain::CommitSha>,
+    listed: Vec<Workflow>,
+    /// The workflow files of the checkout, read once.
+    files: Option<Rc<Files>>,
+}
+
+impl Audit {
+    /// The workflow files of the checkout.
+    fn files(&self) -> Rc<Files> {
+        let mut found = self.found.borrow_mut();
+        found.files.get_or_insert_with(|| Rc::new(workflow::read(&self.inputs.workspace))).clone()
+    }
+}
+
+/// Tells the environment, and that the server is not looked at where nothing says how to reach it.
+pub async fn scope(cx: &Audit, io: &Io) -> StepResult {
+    io.fact(key::ENVIRONMENT, cx.inputs.environment.as_str());
+    if let Some(commit) = &cx.inputs.commit {
+        io.fact(key::SHA, commit);
+    }
+    let mut sheet = Sheet::new(cx, io, "finding out what to audit");
+    match &cx.server {
+        Some(survey) => {
+            io.fact(key::URL, survey.inputs.site.url.as_str());
+            sheet.met("server-looked-at", format!("{} on {}", survey.inputs.layout.base(), survey.inputs.ssh.host), "the inputs");
+        }
+        None => sheet.unseen(
+            "server-looked-at",
+            "neither ssh-private-key nor ssh-host reached this step: GitHub alone was looked at",
+            "pass ssh-host, ssh-private-key, ssh-known-hosts, base-dir and url; an empty secret often belongs to another `environment:`",
+            "the inputs",
+        ),
+    }
+    sheet.end()
+}
+
+/// What one row found. A P0 that speaks against the environment that was asked for fails the row; the rows after it look all the same.
+struct Sheet<'a> {
+    cx: &'a Audit,
+    io: &'a Io,
+    doing: String,
+    findings: Vec<AuditFinding>,
+}
+
+impl<'a> Sheet<'a> {
+    /// `doing` is what the row does, for its failure.
+    fn new(cx: &'a Audit, io: &'a Io, doing: impl Into<String>) -> Self {
+        Self { cx, io, doing: doing.into(), findings: Vec::new() }
+    }
+
+    fn met(&mut self, id: &str, actual: impl Into<String>, source: impl Into<String>) {
+        self.add(id, Status::Met, actual.into(), None, source.into());
+    }
+
+    fn not_met(&mut self, id: &str, actual: impl Into<String>, fix: impl Into<String>, source: impl Into<String>) {
+        self.add(id, Status::NotMet, actual.into(), Some(fix.into()), source.into());
+    }
+
+    /// `why` it could not be seen, and what would show it.
+    fn unseen(&mut self, id: &str, why: impl Into<String>, shows: impl Into<String>, source: impl Into<String>) {
+        self.add(id, Status::Unseen, why.into(), Some(shows.into()), source.into());
+    }
+
+    /// Met when nothing speaks against it.
+    fn judge(&mut self, id: &str, against: &[String], met: &str, fix: &str, source: &str) {
+        if against.is_empty() {
+            self.met(id, met, source);
+        } else {
+            self.not_met(id, against.join("; "), fix, source);
+        }
+    }
+
+    /// The workflow file that the last finding is about.
+    fn in_file(&mut self, file: Option<&str>) {
+        if let Some(last) = self.findings.last_mut() {
+            last.file = file.map(str::to_owned);
+        }
+    }
+
+    fn add(&mut self, id: &str, status: Status, actual: String, fix: Option<String>, source: String) {
+        let Some(check) = catalogue::find(id) else {
+            debug_assert!(false, "{id} is not in the catalogue");
+            return;
+        };
+        let environment = match check.about {
+            About::Every => None,
+            About::Production => Some("production".to_owned()),
+            About::Staging => Some("staging".to_owned()),
+            About::Here => Some(self.cx.inputs.environment.to_string()),
+        };
+        self.findings.push(AuditFinding {
+            step: self.io.step().clone(),
+            id: check.id.to_owned(),
+            title: check.title.to_owned(),
+            target: check.target.to_owned(),
+            actual,
+            impact: check.impact,
+            status,
+            environment,
+            fix,
+            source,
+            file: None,
+            unix_ms: self.cx.clock.now().timestamp_millis(),
+        });
+    }
+
+    /// Tells what was found and ends the row.
+    fn end(self) -> StepResult {
+        let environment = self.cx.inputs.environment.as_str();
+        let open = self.findings.iter().filter(|finding| finding.status != Status::Met).count();
+        let total = self.findings.len();
+        let against: Vec<&AuditFinding> = self.findings.iter().filter(|finding| finding.forbids(environment)).collect();
+        let failure = against.first().map(|first| {
+            let cause = match against.len() {
+                1 => first.told(),
+                several => format!("{several} things forbid a release to {environment}"),
+            };
+            let details = against
+                .iter()
+                .map(|finding| format!("{}: {}", finding.told(), finding.fix.as_deref().unwrap_or_default()));
+            let failure = Failure::refused(&self.doing, cause).details(details.collect::<Vec<_>>());
+            match &first.fix {
+                Some(fix) => failure.hint(fix.clone()),
+                None => failure,
+            }
+        });
+        let worth = self.findings.iter().any(|finding| {
+            finding.status == Status::NotMet && finding.impact < Impact::P2 || finding.status == Status::Unseen
+        });
+        let mut found = self.cx.found.borrow_mut();
+        found.findings.extend(self.findings);
+        self.io.fact(key::AUDIT, &found.findings);
+        let text = format!("{} of {total} as they should be", total - open);
+        match failure {
+            Some(failure) => Err(failure),
+            None if worth => Ok(Done::warned(text)),
+            None => Ok(Done::passed(text)),
+        }
+    }
+}
+
+/// What an answer is worth: a value, or the reason why it cannot be seen.
+enum Seen<T> {
+    Yes(T),
+    /// There is no such thing.
+    Nothing,
+    /// The token may not ask; with what it would need.
+    Forbidden {
+        why: String,
+        shows: String,
+    },
+}
+
+/// What a job's `permissions:` can give to its token, as far as an audit asks for it.
+const GRANTED: [&str; 3] = ["actions", "contents", "metadata"];
+
+/// Sorts an answer of GitHub's.
+///
+/// # Errors
+/// GitHub did not answer, or not as documented: that says nothing of the repository.
+fn seen<T>(answer: Result<T, GithubError>, doing: &str, permission: &str) -> Result<Seen<T>, Failure> {
+    match answer {
+        Ok(value) => Ok(Seen::Yes(value)),
+        Err(GithubError::NotFound(_)) => Ok(Seen::Nothing),
+        Err(GithubError::Forbidden { message, needs }) => {
+            let needs = needs.unwrap_or_else(|| permission.to_owned());
+            Ok(Seen::Forbidden {
+                why: format!("the token may not ask ({message})"),
+                shows: match needs.split_once('=').filter(|(key, _)| GRANTED.contains(key)) {
+                    Some((key, right)) => format!("give the job `permissions: {key}: {right}` ({needs})"),
+                    None => format!(
+                        "a token of an app or a person with `{needs}` would show it; no GITHUB_TOKEN can have that"
+                    ),
+                },
+            })
+        }
+        Err(error) => Err(unanswered(doing, &error)),
+    }
+}
+
+fn unanswered(doing: &str, error: &GithubError) -> Failure {
+    let failure = Failure::world(doing, error.to_string());
+    match error {
+        GithubError::RateLimited { .. } => failure.hint("run the audit again then"),
+        _ => failure.hint("run the audit again; what GitHub did not say, nobody knows"),
+    }
+}
+
+/// GO, when every row has looked and none failed. There is nothing to approve: nothing follows.
+pub fn settle(cx: Audit) -> Result<Seam<()>, Failure> {
+    let found = cx.found.into_inner();
+    let environment = cx.inputs.environment.as_str();
+    // A row that did not look must have had a reason that failed (F69).
+    if found.findings.is_empty() || found.findings.iter().any(|finding| finding.forbids(environment)) {
+        return Err(Failure::bug("deciding GO or NO-GO", "something forbids a release, and no row failed"));
+    }
+    Ok(Seam { cx: (), decision: Decision::Go })
+}

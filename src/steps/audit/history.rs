@@ -1,0 +1,309 @@
+//! What ran: the workflows that GitHub lists, how their runs ended, and what the newest build left.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Audit, Seen, Sheet, seen, unanswered};
+use crate::{
+    domain::Failure,
+    engine::step::{Io, StepResult},
+    ports::github::{Artifact, WorkflowRun},
+};
+
+/// Runs that a failure rate is made of.
+const RUNS: usize = 20;
+
+/// A bundle that expires sooner than this may be gone when it is needed.
+const KEPT: TimeDelta = TimeDelta::days(7);
+
+/// Two workflows of one name, and workflows whose file is gone.
+pub async fn workflows(cx: &Audit, io: &Io) -> StepResult {
+    let doing = "listing the workflows";
+    let source = cx.github.told("actions/workflows");
+    let mut sheet = Sheet::new(cx, io, doing);
+    let listed = match seen(cx.github.workflows().await, doing, "actions=read")? {
+        Seen::Yes(listed) => listed,
+        Seen::Nothing => Vec::new(),
+        Seen::Forbidden { why, shows } => {
+            sheet.unseen("duplicate-workflows", &why, &shows, &source);
+            sheet.unseen("phantom-workflow", &why, &shows, &source);
+            return sheet.end();
+        }
+    };
+    let active: Vec<_> =
+        listed.iter().filter(|one| one.state == "active" && one.path.starts_with(".github/")).collect();
+    let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for one in &active {
+        names.entry(one.name.as_str()).or_default().push(&one.path);
+    }
+    let twice: Vec<String> = names
+        .iter()
+        .filter(|(_, paths)| paths.len() > 1)
+        .map(|(name, paths)| format!("`{name}` is {}", paths.join(" and ")))
+        .collect();
+    sheet.judge(
+        "duplicate-workflows",
+        &twice,
+        &format!("{} active workflows, each with its own name", active.len()),
+        "give each its own `name:`, or remove one: a workflow_run trigger and a required check know them by name",
+        &source,
+    );
+    let files = cx.files();
+    if files.all.is_empty() && files.problems.is_empty() {
+        sheet.unseen(
+            "phantom-workflow",
+            "there are no workflow files in the workspace to compare with",
+            "run actions/checkout before this step",
+            &source,
+        );
+    } else {
+        let known: BTreeSet<&str> = files.paths.iter().map(String::as_str).collect();
+        let gone: Vec<String> = active
+            .iter()
+            .filter(|one| !known.contains(one.path.as_str()))
+            .map(|one| format!("`{}` is listed as active, and {} is not in this checkout", one.name, one.path))
+            .collect();
+        sheet.judge(
+            "phantom-workflow",
+            &gone,
+            "each active workflow has its file in this checkout",
+            "if no branch has the file any more: `gh workflow disable NAME`, or the fix `phantom-workflow`",
+            &format!("{source}; .github/workflows"),
+        );
+    }
+    cx.found.borrow_mut().listed = listed;
+    sheet.end()
+}
+
+/// How the last runs of the three workflows ended.
+pub async fn runs(cx: &Audit, io: &Io) -> StepResult {
+    let mut sheet = Sheet::new(cx, io, "looking at the last runs");
+    let names = &cx.inputs.workflows;
+    for (id, workflow) in
+        [("build-runs", &names.build), ("staging-runs", &names.staging), ("production-runs", &names.production)]
+    {
+        let source = cx.github.told(&format!("actions/workflows/{workflow}/runs"));
+        let doing = format!("listing the runs of {workflow}");
+        match seen(cx.github.recent_runs(workflow).await, &doing, "actions=read")? {
+            Seen::Yes(runs) => judge_runs(&mut sheet, id, workflow, &runs, &source),
+            Seen::Nothing => sheet.not_met(
+                id,
+                format!("GitHub knows no workflow {workflow}"),
+                format!("name it in the input or policy key {}", id.replace("-runs", "-workflow")),
+                source,
+            ),
+            Seen::Forbidden { why, shows } => sheet.unseen(id, why, shows, source),
+        }
+    }
+    sheet.end()
+}
+
+fn judge_runs(sheet: &mut Sheet<'_>, id: &str, workflow: &str, runs: &[WorkflowRun], source: &str) {
+    // Somebody or a newer run ended these; they say nothing of the workflow.
+    let counted =
+        |run: &&WorkflowRun| run.finished() && !matches!(run.conclusion.as_deref(), Some("cancelled" | "skipped"));
+    let last: Vec<&WorkflowRun> = runs.iter().filter(counted).take(RUNS).collect();
+    let Some(newest) = last.first() else {
+        sheet.unseen(id, format!("{workflow} has no finished run"), "run it once", source);
+        return;
+    };
+    let failed = last.iter().filter(|run| !run.succeeded()).count();
+    let told = format!(
+        "{failed} of the last {} failed ({} %); the newest, {}, ended in {}",
+        last.len(),
+        100 * failed / last.len(),
+        newest.html_url,
+        newest.conclusion.as_deref().unwrap_or("nothing")
+    );
+    if newest.succeeded() && 5 * failed <= last.len() {
+        sheet.met(id, told, source);
+    } else {
+        sheet.not_met(
+            id,
+            told,
+            format!("read the log of {}, and mend its cause; or the fix `staging-failures`", newest.html_url),
+            source,
+        );
+    }
+}
+
+/// Whether the head of the branch of staging has a bundle, and how long the newest one stays (F7: a green build proves none).
+pub async fn builds(cx: &Audit, io: &Io) -> StepResult {
+    let mut sheet = Sheet::new(cx, io, "looking for the build of the branch of staging");
+    let (workflow, develop) = (&cx.inputs.workflows.build, &cx.inputs.develop);
+    let head = cx.found.borrow().develop.clone();
+    match head {
+        None => sheet.unseen(
+            "build-of-develop",
+            format!("the head of `{develop}` is not known"),
+            "see the finding develop-required-checks",
+            cx.github.told(&format!("branches/{develop}")),
+        ),
+        Some(head) => {
+            let source = cx.github.told(&format!("actions/workflows/{workflow}/runs?head_sha={head}"));
+            let doing = format!("looking for the build of {}", head.short());
+            match seen(cx.github.runs_for(workflow, &head).await, &doing, "actions=read")? {
+                Seen::Yes(runs) => {
+                    judge_head(
+                        &mut sheet,
+                        cx,
+                        &runs,
+                        &cx.inputs.artifact_name.replace("{sha}", head.as_str()),
+                        &source,
+                    )
+                    .await?;
+                }
+                Seen::Nothing => sheet.not_met(
+                    "build-of-develop",
+                    format!("GitHub knows no workflow {workflow}"),
+                    "name it in build-workflow",
+                    source,
+                ),
+                Seen::Forbidden { why, shows } => sheet.unseen("build-of-develop", why, shows, source),
+            }
+        }
+    }
+    kept(&mut sheet, cx).await?;
+    sheet.end()
+}
+
+async fn judge_head(
+    sheet: &mut Sheet<'_>,
+    cx: &Audit,
+    runs: &[WorkflowRun],
+    name: &str,
+    source: &str,
+) -> Result<(), Failure> {
+    let fix =
+        format!("gh workflow run {} --ref {}; or the fix `build-head`", cx.inputs.workflows.build, cx.inputs.develop);
+    let Some(green) = runs.iter().find(|run| run.succeeded() && run.own_repository) else {
+        let told = match runs.first() {
+            None => "the head has no run of the build".to_owned(),
+            Some(run) => format!("no build of the head succeeded; the newest is {}", run.html_url),
+        };
+        sheet.not_met("build-of-develop", told, fix, source);
+        return Ok(());
+    };
+    let doing = format!("listing the artifacts of run {}", green.id);
+    let artifacts = cx.github.artifacts(green.id, name).await.map_err(|error| unanswered(&doing, &error))?;
+    let problem = match artifacts.first() {
+        None => Some(format!("run {} is green and has no artifact {name}", green.id)),
+        Some(artifact) if artifact.expired => Some(format!("the bundle of run {} has expired", green.id)),
+        Some(artifact) if artifact.size == 0 => Some(format!("the bundle of run {} is empty", green.id)),
+        Some(_) => None,
+    };
+    match problem {
+        Some(problem) => sheet.not_met("build-of-develop", problem, fix, source),
+        None => sheet.met("build-of-develop", format!("run {} succeeded, and {name} is there", green.id), source),
+    }
+    Ok(())
+}
+
+/// The bundles among the repository's newest artifacts, with size and expiry.
+async fn kept(sheet: &mut Sheet<'_>, cx: &Audit) -> Result<(), Failure> {
+    let source = cx.github.told("actions/artifacts");
+    let (before, after) = cx.inputs.artifact_name.split_once("{sha}").unwrap_or((&cx.inputs.artifact_name, ""));
+    let ours = |artifact: &&Artifact| artifact.name.starts_with(before) && artifact.name.ends_with(after);
+    let all = match seen(cx.github.newest_artifacts().await, "listing the artifacts", "actions=read")? {
+        Seen::Yes(all) => all,
+        Seen::Nothing => Vec::new(),
+        Seen::Forbidden { why, shows } => {
+            sheet.unseen("bundles-kept", why, shows, source);
+            return Ok(());
+        }
+    };
+    let there: Vec<&Artifact> = all.iter().filter(ours).filter(|artifact| !artifact.expired).collect();
+    let Some(newest) = there.first() else {
+        sheet.not_met("bundles-kept", "no bundle is left", "build again", source);
+        return Ok(());
+    };
+    let now = cx.clock.now();
+    let expires: Option<DateTime<Utc>> = newest.expires_at.as_deref().and_then(|text| text.parse().ok());
+    let told = format!(
+        "{} bundles; {} has {} bytes and expires {}",
+        there.len(),
+        newest.name,
+        newest.size,
+        newest.expires_at.as_deref().unwrap_or("never, as far as GitHub says")
+    );
+    match expires {
+        Some(at) if at - now < KEPT => {
+            sheet.not_met("bundles-kept", told, "set `retention-days:` of the upload to 30, and build again", source)
+        }
+        _ => sheet.met("bundles-kept", told, source),
+    }
+    Ok(())
+}
+
+/// Whether the release workflows are the same on both branches: fixes do not travel by themselves (F16).
+pub async fn branches_agree(cx: &Audit, io: &Io) -> StepResult {
+    let mut sheet = Sheet::new(cx, io, "comparing the workflows of both branches");
+    let (main, develop) = (&cx.inputs.main, &cx.inputs.develop);
+    let source = format!(
+        "{}, {}",
+        cx.github.told(&format!("compare/{main}...{develop}")),
+        cx.github.told(&format!("compare/{develop}...{main}"))
+    );
+    let doing = format!("comparing `{main}` and `{develop}`");
+    let mut sides = Vec::new();
+    for (base, head) in [(main, develop), (develop, main)] {
+        match seen(cx.github.changed(base, head).await, &doing, "contents=read")? {
+            Seen::Yes(Some(changed)) => {
+                sides.push(changed.into_iter().map(|file| (file.path, file.blob)).collect::<BTreeMap<_, _>>());
+            }
+            Seen::Yes(None) => {
+                sheet.unseen(
+                    "build-differs",
+                    "the branches differ in more files than GitHub lists",
+                    format!("git diff {main} {develop} -- .github/workflows"),
+                    &source,
+                );
+                return sheet.end();
+            }
+            Seen::Nothing => {
+                sheet.unseen(
+                    "build-differs",
+                    "GitHub cannot compare the two branches: one is not there, or they have no commit in common",
+                    format!("git diff {main} {develop} -- .github/workflows"),
+                    &source,
+                );
+                return sheet.end();
+            }
+            Seen::Forbidden { why, shows } => {
+                sheet.unseen("build-differs", why, shows, &source);
+                return sheet.end();
+            }
+        }
+    }
+    // A file that only one side has changed since they parted differs; one that both have changed differs unless they came to the same.
+    let (ours, theirs) = (&sides[0], &sides[1]);
+    let paths: BTreeSet<&String> =
+        ours.keys().chain(theirs.keys()).filter(|path| path.starts_with(".github/workflows/")).collect();
+    let differ: Vec<String> = paths
+        .into_iter()
+        .filter(|path| ours.get(*path) != theirs.get(*path) && cx.is_release_workflow(path))
+        .map(|path| format!("{path} differs between `{main}` and `{develop}`"))
+        .collect();
+    sheet.judge(
+        "build-differs",
+        &differ,
+        "the release workflows are the same on both branches",
+        &format!("git diff {main} {develop} -- .github/workflows, then merge; the version of this action is in these files, too"),
+        &source,
+    );
+    sheet.end()
+}
+
+impl Audit {
+    /// Whether it is the build, or one that releases.
+    pub(super) fn is_release_workflow(&self, path: &str) -> bool {
+        let names = &self.inputs.workflows;
+        let file = path.rsplit('/').next().unwrap_or(path);
+        [&names.build, &names.staging, &names.production].into_iter().any(|name| {
+            name.rsplit('/').next() == Some(file)
+                || self.files().all.iter().any(|one| one.path == path && one.name == *name)
+                || self.found.borrow().listed.iter().any(|one| one.path == path && one.name == *name)
+        })
+    }
+}

@@ -1,0 +1,327 @@
+//! The server: what is live there, whether it is whole, who owns it, and what there is room for.
+
+use std::rc::Rc;
+
+use super::{Audit, Sheet};
+use crate::{
+    domain::{Failure, ReleaseName, gate::GATES},
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    ports::shell::{Answer, Script},
+    steps::{
+        context::Survey,
+        remote,
+        server::{self, Looked},
+        services,
+    },
+};
+
+pub(super) const NOT_ASKED: &str = "not looked at: the inputs name no server";
+pub(super) const NO_ANSWER: &str = "not looked at: the server did not answer";
+
+/// Reads a `.env`; needs its path as an argument.
+const TOKEN_PROGRAM: &str = concat!(include_str!("../sh/dotenv.php"), include_str!("../sh/token.php"));
+const ENV_PROGRAM: &str = concat!(include_str!("../sh/dotenv.php"), include_str!("../sh/env.php"));
+
+/// Connects and logs in.
+pub async fn reach(cx: &Audit, io: &Io) -> StepResult {
+    match &cx.server {
+        Some(survey) => server::reach(survey, io).await,
+        None => Ok(Done::skipped(NOT_ASKED)),
+    }
+}
+
+/// The server, where it let us in.
+pub(super) fn reached(cx: &Audit) -> Result<&Survey, Done> {
+    match &cx.server {
+        None => Err(Done::skipped(NOT_ASKED)),
+        Some(survey) if !survey.found.borrow().reached => Err(Done::skipped(NO_ANSWER)),
+        Some(survey) => Ok(survey),
+    }
+}
+
+/// What `current` leads to, the releases beside it, and the commands of a reload.
+pub async fn look(cx: &Audit, io: &Io) -> StepResult {
+    let survey = match reached(cx) {
+        Ok(survey) => survey,
+        Err(skipped) => return Ok(skipped),
+    };
+    let layout = &survey.inputs.layout;
+    let doing = format!("looking at {}", layout.base());
+    let looked = server::look_around(survey, io, &doing).await?;
+    let mut sheet = Sheet::new(cx, io, &doing);
+    if looked.answer.get("base") == Some("missing") {
+        sheet.not_met(
+            "current-release",
+            format!("there is no {}", layout.base()),
+            "correct base-dir",
+            format!("test -d {}", layout.base()),
+        );
+        return sheet.end();
+    }
+    releases(&mut sheet, survey, &looked);
+    privileges(&mut sheet, survey, &looked, io).await?;
+    sheet.end()
+}
+
+fn releases(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked) {
+    let layout = &survey.inputs.layout;
+    let (source, list) = (format!("readlink {}", layout.current()), format!("ls {}", layout.releases()));
+    let mut names: Vec<ReleaseName> = looked.answer.all("release").filter_map(|name| name.parse().ok()).collect();
+    names.sort();
+    let live = looked.current().map(server::last_part);
+    let inside = looked.answer.get("current-is").zip(looked.answer.get("base"));
+    let inside = inside.is_some_and(|(tree, base)| tree.starts_with(&format!("{base}/releases/")));
+    match live {
+        Some(live) if inside => sheet.met("current-release", live, &source),
+        Some(live) if looked.answer.get("current-dangling").is_some() => sheet.not_met(
+            "current-release",
+            format!("{} leads to {live}, which is not there", layout.current()),
+            "release again, or point it back by hand: docs/recovery.md",
+            &source,
+        ),
+        Some(live) => sheet.not_met(
+            "current-release",
+            format!("{} leads to {live}, outside of {}", layout.current(), layout.releases()),
+            "point it to a release: docs/recovery.md",
+            &source,
+        ),
+        None if looked.answer.get("current-not-a-link").is_some() => sheet.not_met(
+            "current-release",
+            format!("{} is not a link", layout.current()),
+            "move it into releases/, and link to it: docs/server.md",
+            &source,
+        ),
+        // Else nobody could ever release for the first time (F73).
+        None => sheet.met("current-release", "nothing is live yet; the first release makes it", &source),
+    }
+    let last: Vec<String> = names.iter().rev().take(3).map(ToString::to_string).collect();
+    let told = if last.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("{} in all; the newest: {}", names.len(), last.join(", "))
+    };
+    match names.len() {
+        0 | 1 => sheet.not_met("last-releases", told, "none needed: the next release is the second", &list),
+        _ => sheet.met("last-releases", told, &list),
+    }
+    let source = format!("{source}; {list}");
+    match (names.last(), live) {
+        (Some(newest), Some(live)) if newest.as_str() == live => {
+            sheet.met("newest-not-live", newest.to_string(), source)
+        }
+        (Some(newest), Some(live)) => sheet.not_met(
+            "newest-not-live",
+            format!("{newest} is newer than {live}, which is live: it was rolled back, or never switched to"),
+            format!("read how it ended: tail -n 3 {}", layout.ledger()),
+            source,
+        ),
+        _ => sheet.met("newest-not-live", "nothing to compare", source),
+    }
+}
+
+async fn privileges(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Rc<Looked>, io: &Io) -> Result<(), Failure> {
+    let source = "sudo -n -l COMMAND, sudo -n -l";
+    let serving = match &looked.serving {
+        Ok(serving) => serving,
+        Err(cause) => {
+            sheet.unseen(
+                "sudo-rules",
+                cause,
+                "name the service in php-fpm-service, e.g. php8.2-fpm",
+                "/etc/nginx, /etc/php/*/fpm",
+            );
+            return Ok(());
+        }
+    };
+    let doing = "asking sudo what it allows";
+    let permissions =
+        services::permissions(&*survey.ports.shell, io, Some(&serving.fpm), looked.systemd(), doing).await?;
+    match services::missing(&looked.user, &permissions) {
+        Some((cause, hint)) => sheet.not_met("sudo-rules", cause, hint, source),
+        None => {
+            let commands: Vec<String> =
+                services::reload_commands(&permissions).iter().map(ToString::to_string).collect();
+            sheet.met("sudo-rules", commands.join(", "), source);
+        }
+    }
+    Ok(())
+}
+
+/// The live release: its nine files, its `.env`, its owner; and the disk.
+pub async fn live(cx: &Audit, io: &Io) -> StepResult {
+    let survey = match reached(cx) {
+        Ok(survey) => survey,
+        Err(skipped) => return Ok(skipped),
+    };
+    let Some(looked) = survey.found.borrow().looked.clone() else { return Ok(Done::skipped(NO_ANSWER)) };
+    if looked.answer.get("base") == Some("missing") {
+        return Ok(Done::skipped("not looked at: there is no base folder"));
+    }
+    let layout = &survey.inputs.layout;
+    let doing = format!("looking at what is live below {}", layout.base());
+    let mut sheet = Sheet::new(cx, io, &doing);
+    let is_live = looked.answer.get("current-is").is_some();
+    // Where nothing is live there is nothing to judge; a link that leads nowhere has been told.
+    if is_live {
+        nine(&mut sheet, survey, io, &doing).await?;
+    }
+    env(&mut sheet, cx, survey, io, &doing, is_live).await?;
+    let answer = ask(survey, io, &doing).await?;
+    if is_live {
+        owner(&mut sheet, survey, &looked, &answer);
+    }
+    room(&mut sheet, survey, &looked, &answer);
+    sheet.end()
+}
+
+async fn nine(sheet: &mut Sheet<'_>, survey: &Survey, io: &Io, doing: &str) -> Result<(), Failure> {
+    let dir = survey.inputs.layout.current();
+    let paths = |folder: bool| GATES.iter().filter(move |gate| gate.folder == folder).map(|gate| gate.path);
+    let script = Script::new("gates", include_str!("../sh/gates.sh"))
+        .var("DIR", dir.as_str())
+        .list("FILES", paths(false))
+        .list("FOLDERS", paths(true));
+    let answer = remote::run(&*survey.ports.shell, io, script, doing).await?;
+    let against: Vec<String> = GATES
+        .iter()
+        .filter_map(|gate| {
+            let found =
+                answer.all("gate").filter_map(|record| record.split_once('=')).find(|(path, _)| *path == gate.path);
+            // A gate that nobody answered for has not passed.
+            let problem = found.map_or("not checked", |(_, problem)| problem);
+            (!problem.is_empty()).then(|| format!("{}: {problem}", gate.path))
+        })
+        .collect();
+    sheet.judge(
+        "nine-files",
+        &against,
+        "9/9",
+        "release again; somebody changed the live release by hand",
+        &format!("test -s, test -d in {dir}"),
+    );
+    Ok(())
+}
+
+async fn env(
+    sheet: &mut Sheet<'_>,
+    cx: &Audit,
+    survey: &Survey,
+    io: &Io,
+    doing: &str,
+    is_live: bool,
+) -> Result<(), Failure> {
+    let (file, current) = (survey.inputs.layout.env_file(), survey.inputs.layout.current());
+    let script = Script::new("env", include_str!("../sh/env.sh"))
+        .var("ENV_FILE", file.as_str())
+        .var("CURRENT", current.as_str())
+        .var("PHP", &survey.inputs.server.php)
+        .var("ENV_PHP", ENV_PROGRAM);
+    let answer = remote::run(&*survey.ports.shell, io, script, doing).await?;
+    let source = format!("readlink {current}/.env");
+    let fix = format!("compare the two, then: ln -sfn {file} {current}/.env");
+    match (answer.get("link-is"), answer.get("env-is")) {
+        _ if !is_live => {}
+        (Some(link), Some(env)) if link == env => sheet.met("env-link", env, source),
+        (Some(_), _) => {
+            let target = answer.get("link").unwrap_or_default();
+            sheet.not_met("env-link", format!("{current}/.env leads to {target}, and not to {file}"), fix, source);
+        }
+        (None, _) if answer.get("link-not-a-link").is_some() => {
+            sheet.not_met("env-link", format!("{current}/.env is a file of its own"), fix, source)
+        }
+        (None, _) => sheet.not_met("env-link", format!("there is no {current}/.env"), fix, source),
+    }
+    let (source, environment) = (format!("APP_ENV in {file}"), cx.inputs.environment.as_str());
+    let fix = format!("correct environment or env-file; if it is the right file, write into it: APP_ENV={environment}");
+    match answer.get("said").and_then(|said| said.lines().find_map(|line| line.strip_prefix("app-env="))) {
+        None => sheet.unseen(
+            "app-env",
+            format!("{file} is not there, or cannot be read"),
+            format!("chmod 640 {file}, with a group that the deploy user has"),
+            source,
+        ),
+        Some(said) => match said.strip_prefix("is ") {
+            Some(name) if name == environment => sheet.met("app-env", name, source),
+            Some(name) => sheet.not_met(
+                "app-env",
+                format!("APP_ENV is `{name}`, and the environment is `{environment}`"),
+                fix,
+                source,
+            ),
+            None => sheet.not_met("app-env", "APP_ENV is not set, or is not a plain word", fix, source),
+        },
+    }
+    Ok(())
+}
+
+/// What no other script looks at.
+pub(super) async fn ask(survey: &Survey, io: &Io, doing: &str) -> Result<Answer, Failure> {
+    let layout = &survey.inputs.layout;
+    let script = Script::new("audit", include_str!("../sh/audit.sh"))
+        .var("BASE", layout.base().as_str())
+        .var("ENV_FILE", layout.env_file().as_str())
+        .var("PHP", &survey.inputs.server.php)
+        .var("TOKEN_PHP", TOKEN_PROGRAM);
+    remote::run(&*survey.ports.shell, io, script, doing).await
+}
+
+fn owner(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answer) {
+    let current = survey.inputs.layout.current();
+    let source = format!("find {current}/ ! -user {}", looked.user);
+    match answer.get("foreign-count").and_then(|count| count.trim().parse::<u64>().ok()) {
+        Some(0) => sheet.met("foreign-owner", format!("every file belongs to {}", looked.user), source),
+        Some(count) => {
+            let belong = if count == 1 { "1 file belongs".to_owned() } else { format!("{count} files belong") };
+            let some: Vec<&str> = answer.all("foreign").take(3).collect();
+            sheet.not_met(
+                "foreign-owner",
+                format!("{belong} to somebody else, such as {}", some.join(", ")),
+                format!("as root: chown -R -h {} $(readlink -f {current}); or the fix `docs-ownership`", looked.user),
+                source,
+            );
+        }
+        None => sheet.unseen("foreign-owner", "find did not say", "run the audit again", source),
+    }
+}
+
+fn room(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answer) {
+    let base = survey.inputs.layout.base();
+    let pair = |key: &str| {
+        let (free, all) = answer.get(key)?.trim().split_once(' ')?;
+        Some((free.parse::<u64>().ok()?, all.parse::<u64>().ok()?))
+    };
+    let live: u64 = looked.answer.get("live-kib").and_then(|kib| kib.parse().ok()).unwrap_or(0);
+    let source = format!("df -Pk {base}");
+    match pair("kib") {
+        Some((free, all)) => {
+            let told =
+                format!("{} of {} MiB free; the live release takes {} MiB", free / 1024, all / 1024, live / 1024);
+            match free >= all / 10 && free >= 2 * live {
+                true => sheet.met("disk-room", told, source),
+                false => sheet.not_met(
+                    "disk-room",
+                    told,
+                    "free space there, or lower keep-releases and keep-backups",
+                    source,
+                ),
+            }
+        }
+        None => sheet.unseen("disk-room", "df did not say", "run the audit again", source),
+    }
+    let source = format!("df -Pi {base}");
+    match pair("inodes") {
+        // File systems that make inodes as they need them say zero of zero.
+        Some((_, 0)) => sheet.met("inodes", "the file system makes them as it needs them", source),
+        Some((free, all)) if free >= all / 10 => sheet.met("inodes", format!("{free} of {all} free"), source),
+        Some((free, all)) => sheet.not_met(
+            "inodes",
+            format!("{free} of {all} free"),
+            "remove old releases and caches; each small file takes one",
+            source,
+        ),
+        None => sheet.unseen("inodes", "df did not say", "run the audit again", source),
+    }
+}

@@ -1,0 +1,210 @@
+//! The site: whether it is well, whether the check can say otherwise, and whether the health token is one and the same everywhere.
+
+use std::time::Duration;
+
+use super::{
+    Audit, Sheet,
+    machine::{self, NOT_ASKED},
+};
+use crate::{
+    domain::{
+        Secret, Sha256Digest,
+        fact::{HealthReport, key},
+    },
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    inputs::typed::HealthPolicy,
+    steps::{context::Survey, probe},
+};
+
+/// What no app takes for its token.
+const WRONG_TOKEN: &str = "gated-deploy-negative-control";
+
+/// Rounds of asking, and the time between two of them.
+const ROUNDS: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(1);
+
+fn refused(report: &HealthReport) -> bool {
+    report.endpoints.iter().any(|endpoint| matches!(endpoint.status, Some(401 | 403)))
+}
+
+/// With the token, without it, with a wrong one, and a page that does not exist.
+pub async fn health(cx: &Audit, io: &Io) -> StepResult {
+    let Some(survey) = &cx.server else { return Ok(Done::skipped(NOT_ASKED)) };
+    if tunnelled(survey) && !survey.found.borrow().reached {
+        return Ok(Done::skipped(machine::NO_ANSWER));
+    }
+    if survey.found.borrow().nothing_is_live() {
+        return Ok(Done::skipped("nothing is live yet"));
+    }
+    let policy = &survey.inputs.health;
+    let url = survey.inputs.site.url.as_str().trim_end_matches('/').to_owned();
+    let source = format!("GET {url} {}", policy.paths.join(", "));
+    let mut sheet = Sheet::new(cx, io, "asking the site how it is");
+    let mut report = ask(survey, policy).await;
+    // As before a release: a site that is well in one of three rounds is well, and nobody who is refused the token gets it accepted by asking again.
+    for _ in 1..ROUNDS {
+        if report.healthy() || refused(&report) {
+            break;
+        }
+        survey.ports.clock.sleep(PAUSE).await;
+        report = ask(survey, policy).await;
+    }
+    io.fact(key::BASELINE, &report);
+    let told = told(&report);
+    match report.healthy() {
+        true => sheet.met("health", &told, &source),
+        false => sheet.not_met(
+            "health",
+            &told,
+            "look at the application's log (shared/storage/logs) and at PHP-FPM's on the server",
+            &source,
+        ),
+    }
+    let nowhere = HealthPolicy { paths: vec![probe::NOWHERE.to_owned()], ..policy.clone() };
+    let control = ask(survey, &nowhere).await;
+    match control.healthy() {
+        false => sheet.met("probe-can-fail", self::told(&control), format!("GET {url}{}", probe::NOWHERE)),
+        true => sheet.not_met(
+            "probe-can-fail",
+            "a page that does not exist answers as healthy, so a healthy answer proves nothing",
+            "give each path in health-paths a route of its own, and answer 404 to unknown pages",
+            format!("GET {url}{}", probe::NOWHERE),
+        ),
+    }
+    guards(&mut sheet, survey, policy, &source).await;
+    sheet.end()
+}
+
+async fn guards(sheet: &mut Sheet<'_>, survey: &Survey, policy: &HealthPolicy, source: &str) {
+    if policy.token.is_none() {
+        sheet.unseen("token-guards", "healthcheck-token reached this step empty", "pass healthcheck-token", source);
+        return;
+    }
+    let without = ask(survey, &HealthPolicy { token: None, ..policy.clone() }).await;
+    let wrong = ask(survey, &HealthPolicy { token: Some(Secret::new(WRONG_TOKEN)), ..policy.clone() }).await;
+    let told = format!("without a token: {}; with a wrong one: {}", told(&without), told(&wrong));
+    match refused(&without) && refused(&wrong) {
+        true => sheet.met("token-guards", told, source),
+        false => sheet.not_met(
+            "token-guards",
+            told,
+            "let the health route compare the token (hash_equals) and answer 401 otherwise; or drop healthcheck-token",
+            source,
+        ),
+    }
+}
+
+/// The token's SHA-256 on both sides. Neither is ever shown, and of the digests no more than the first eight digits.
+pub async fn token(cx: &Audit, io: &Io) -> StepResult {
+    let survey = match machine::reached(cx) {
+        Ok(survey) => survey,
+        Err(skipped) => return Ok(skipped),
+    };
+    let doing = "comparing the health token of both sides";
+    let file = survey.inputs.layout.env_file();
+    let source = format!("SHA-256 of healthcheck-token, and of HEALTHCHECK_TOKEN in {file}");
+    let mut sheet = Sheet::new(cx, io, doing);
+    let answer = machine::ask(survey, io, doing).await?;
+    let ours = survey.inputs.health.token.as_ref().map(|token| Sha256Digest::of(token.expose()));
+    let theirs = match answer.get("token").map(str::trim) {
+        None => {
+            let shows = format!("chmod 640 {file}, with a group that the deploy user has");
+            sheet.unseen("health-token-match", format!("{file} is not there, or cannot be read"), shows, source);
+            return sheet.end();
+        }
+        Some(said) => said.parse::<Sha256Digest>().ok(),
+    };
+    let digests =
+        |ours: &Sha256Digest, theirs: &Sha256Digest| format!("workflow {}, .env {}", ours.short(), theirs.short());
+    match (ours, theirs) {
+        // An app may well be open about its health.
+        (None, None) => sheet.met("health-token-match", "neither side has one", source),
+        (None, Some(theirs)) => sheet.not_met(
+            "health-token-match",
+            format!("{file} has one ({}), and healthcheck-token reached this step empty", theirs.short()),
+            "pass healthcheck-token; an empty secret often belongs to another `environment:`",
+            source,
+        ),
+        (Some(_), None) => sheet.not_met(
+            "health-token-match",
+            format!("HEALTHCHECK_TOKEN is not set in {file}"),
+            format!("write it into {file}, the value of the workflow's secret"),
+            source,
+        ),
+        (Some(ours), Some(theirs)) if ours != theirs => {
+            let site = match told_by_site(survey).await {
+                Takes::Yes => "does not refuse the workflow's: it runs with an older configuration, or asks for none",
+                Takes::No => "refuses the workflow's",
+                Takes::Unknown => "did not say which it takes",
+            };
+            sheet.not_met(
+                "health-token-match",
+                format!("{}: not the same, and the site {site}", digests(&ours, &theirs)),
+                "write the server's token into the workflow's secret; or the fix `health-token`",
+                source,
+            );
+        }
+        (Some(ours), Some(theirs)) => {
+            let same = format!("{}: the same", digests(&ours, &theirs));
+            if survey.found.borrow().nothing_is_live() {
+                sheet.met("health-token-match", format!("{same}; nothing is live yet that could take it"), source);
+                return sheet.end();
+            }
+            match told_by_site(survey).await {
+                Takes::Yes => sheet.met("health-token-match", format!("{same}, and the site takes it"), source),
+                Takes::No => sheet.not_met(
+                    "health-token-match",
+                    format!("{same}, and the site refuses it: it runs with an older configuration"),
+                    "release again, which builds the configuration's cache anew",
+                    source,
+                ),
+                Takes::Unknown => sheet.unseen(
+                    "health-token-match",
+                    format!("{same}, and the site did not say whether it takes it"),
+                    "see the finding health",
+                    source,
+                ),
+            }
+        }
+    }
+    sheet.end()
+}
+
+/// What the site makes of the workflow's token.
+enum Takes {
+    Yes,
+    No,
+    /// It is down, or not well.
+    Unknown,
+}
+
+async fn told_by_site(survey: &Survey) -> Takes {
+    let report = ask(survey, &survey.inputs.health).await;
+    let any = |codes: &[u16]| {
+        report.endpoints.iter().any(|endpoint| endpoint.status.is_some_and(|code| codes.contains(&code)))
+    };
+    match (any(&[401, 403]), any(&[200])) {
+        (true, _) => Takes::No,
+        (false, true) => Takes::Yes,
+        (false, false) => Takes::Unknown,
+    }
+}
+
+async fn ask(survey: &Survey, policy: &HealthPolicy) -> HealthReport {
+    probe::round(&*survey.ports.site, policy, &*survey.ports.clock, None).await
+}
+
+fn tunnelled(survey: &Survey) -> bool {
+    matches!(survey.inputs.site.route, crate::inputs::typed::Route::Tunnel { .. })
+}
+
+fn told(report: &HealthReport) -> String {
+    let each = report.endpoints.iter().map(|endpoint| match &endpoint.problem {
+        None => format!("{} {}", endpoint.path, endpoint.status.map_or("-".to_owned(), |status| status.to_string())),
+        Some(problem) => format!("{}: {problem}", endpoint.path),
+    });
+    each.collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,13 @@
+# Looks at the live release, the disk and the health token's digest. Reads only; of .env nothing but that digest is told.
+# in: BASE ENV_FILE PHP TOKEN_PHP
+if [ -d "$BASE/current/" ]; then
+    live=$(readlink -f "$BASE/current")
+    find "$live" ! -user "$(id -un)" -print 2>/dev/null | head -n 20 | while IFS= read -r path; do put foreign "$path"; done
+    put foreign-count "$(find "$live" ! -user "$(id -un)" -print 2>/dev/null | wc -l)"
+fi
+df -Pk "$BASE" | { read -r _; read -r _ all _ free _; put kib "$free $all"; }
+df -Pi "$BASE" | { read -r _; read -r _ all _ free _; put inodes "$free $all"; }
+if [ -f "$ENV_FILE" ] && [ -r "$ENV_FILE" ]; then
+    said=$(printf '%s' "$TOKEN_PHP" | "$PHP" -d display_errors=stderr -- "$ENV_FILE") || refuse "$ENV_FILE could not be read by $PHP" "see the lines above"
+    put token "$said"
+fi
