@@ -151,6 +151,10 @@ fn did_nothing(job: &github::Job, files: &Files) -> Option<&'static str> {
     if job.conclusion.as_deref() == Some("skipped") {
         return Some("was skipped, which counts as passed");
     }
+    // GitHub does not tell the steps of every old job; that proves nothing.
+    if job.steps.is_empty() {
+        return None;
+    }
     let own = job.steps.iter().filter(|step| !of_the_runner(&step.name));
     let mut executed = own.filter(|step| matches!(step.conclusion.as_deref(), Some("success" | "failure")));
     let known: Vec<&Job> =
