@@ -221,7 +221,7 @@ impl Input {
 #[rustfmt::skip]
 pub static INPUTS: &[Input] = &[
     input("stage", Subject::Run, Kind::Stage, Preset::Required, EVERY,
-        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `deploy-production` releases what staging has proven, `preflight` looks whether a release would go through and changes nothing, `smoke` asks whether a site is well, `rollback` goes back to an earlier release that was confirmed.").per_run(),
+        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `deploy-production` releases what staging has proven, `preflight` looks whether a release would go through and changes nothing, `smoke` asks whether a site is well, `rollback` goes back to an earlier release that was confirmed, `audit` looks how GitHub and the server stand.").per_run(),
     input("environment", Subject::Run, Kind::Environment, Preset::Told("`staging` for deploy-staging and smoke, else `production`"), SERVERS,
         "The environment to work on. It chooses the section of the policy file and the default of env-file.").per_run(),
     input("config", Subject::Run, Kind::Local, Preset::Is(".github/gated-deploy.yml"), EVERY,
