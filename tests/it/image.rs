@@ -1,6 +1,9 @@
 //! The image, as the runner starts it.
 
-use std::{net::IpAddr, process::Command};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    process::Command,
+};
 
 use gated_deploy_lab::{Options, action, app::Variant, story::Story, story::commit};
 
@@ -12,14 +15,25 @@ fn docker(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
 }
 
+/// What the containers of this machine know it by. A daemon that has just made its bridge does not name the gateway, which is the
+/// first address of the subnet then.
+fn gateway() -> IpAddr {
+    let ask = |field: &str| {
+        let format = format!("{{{{(index .IPAM.Config 0).{field}}}}}");
+        docker(&["network", "inspect", "bridge", "--format", &format])
+    };
+    if let Ok(gateway) = ask("Gateway").parse() {
+        return gateway;
+    }
+    let subnet = ask("Subnet");
+    let network: Ipv4Addr = subnet.split('/').next().and_then(|address| address.parse().ok()).expect("a subnet");
+    Ipv4Addr::from_bits(network.to_bits() + 1).into()
+}
+
 #[test]
 fn a_release_goes_live_through_the_image() {
     let image = action::ensure(root()).expect("the image; `cargo xtask image` builds it");
-    // What the containers of this machine know it by.
-    let gateway: IpAddr = docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"])
-        .parse()
-        .expect("an address");
-    let story = Story::begin_at(BINARY, root(), Options::default(), gateway).expect("the lab");
+    let story = Story::begin_at(BINARY, root(), Options::default(), gateway()).expect("the lab");
     let commit = commit("through the image");
     story.ship(&commit, Variant::Healthy).expect("the build");
     let server = story.lab.container_ip().to_string();
