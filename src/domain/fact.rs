@@ -203,6 +203,9 @@ pub struct Outlook {
     pub files: Option<FileDelta>,
     /// In the order in which they would run.
     pub migrations: Vec<PendingMigration>,
+    /// Why the list says nothing, where it does: nobody asked, or nobody could say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrations_unknown: Option<String>,
     /// `None` before the first release.
     pub backup: Option<BackupEstimate>,
     /// Bytes free on the server.

@@ -73,6 +73,9 @@ pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning
     }
 }
 
+/// What is wrong with an input that nobody gave.
+const MISSING: &str = "is missing";
+
 /// The environment that production's questions go to.
 const STAGING: &str = "staging";
 
@@ -132,7 +135,7 @@ impl Reader<'_, '_> {
             (false, true) => format!("give it as {flag}, or in the policy file"),
             (false, false) => format!("give it as {flag}"),
         };
-        self.problems.push(Problem::new(name, "is missing", right));
+        self.problems.push(Problem::new(name, MISSING, right));
     }
 
     /// A secret that is needed. That it is empty has a few well-known causes, and nothing else tells them (F29, F30).
@@ -251,8 +254,12 @@ impl Reader<'_, '_> {
             None
         };
         let told = |name: &str| format!("staging: {name}");
-        self.problems
-            .extend(reader.problems.into_iter().map(|problem| Problem { input: told(&problem.input), ..problem }));
+        // An input of the step is production's: what is missing for staging belongs into its section.
+        let missing = format!("give it in the section environments.{NAME} of the policy file");
+        self.problems.extend(reader.problems.into_iter().map(|problem| {
+            let right = if problem.problem == MISSING { missing.clone() } else { problem.right.clone() };
+            Problem { input: told(&problem.input), right, ..problem }
+        }));
         self.warnings
             .extend(reader.warnings.into_iter().map(|warning| Warning { input: told(&warning.input), ..warning }));
         self.secrets.extend(reader.secrets);

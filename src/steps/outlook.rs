@@ -30,6 +30,8 @@ const MIGRATIONS: &str = "database/migrations/";
 const PUBLIC: &str = "public/";
 /// Most bytes of one migration's source; the SQL of a longer one is not asked for.
 const LONGEST: u64 = 256 * 1024;
+/// What a release does not do, it need not know.
+const NO_MIGRATION: &str = "no migration runs: the policy says migrate: false";
 /// Most files that are named.
 const NAMED: usize = 50;
 
@@ -73,6 +75,7 @@ fn first_release(cx: &Survey, manifest: &Manifest) -> Outlook {
     Outlook {
         files: Some(FileDelta { added: manifest.files.len(), ..FileDelta::default() }),
         migrations: names.into_iter().map(pending).collect(),
+        migrations_unknown: (!cx.inputs.server.migrate).then(|| NO_MIGRATION.to_owned()),
         ..Outlook::default()
     }
 }
@@ -96,6 +99,7 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
         database_bytes: kib(described("kib")),
     });
     if !cx.inputs.server.migrate {
+        outlook.migrations_unknown = Some(NO_MIGRATION.to_owned());
         return Ok(outlook);
     }
     let Some(ran) = answer.get("ran") else {
@@ -103,6 +107,7 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
             "the database could not be asked which migrations have run: the plan does not know which are pending",
             Some("see the lines of this step; does the live release reach its database?".to_owned()),
         );
+        outlook.migrations_unknown = Some("which migrations are pending is not known".to_owned());
         return Ok(outlook);
     };
     let pending: Vec<String> =
@@ -243,9 +248,10 @@ fn told(outlook: &Outlook) -> String {
     if let Some(files) = &outlook.files {
         parts.push(files.told());
     }
-    parts.push(match outlook.migrations.as_slice() {
-        [] => "no migration is pending".to_owned(),
-        pending => {
+    parts.push(match (outlook.migrations.as_slice(), &outlook.migrations_unknown) {
+        (_, Some(why)) => why.clone(),
+        ([], None) => "no migration is pending".to_owned(),
+        (pending, None) => {
             let worst = pending.iter().map(|migration| migration.class).max().unwrap_or(Class::Unknown);
             format!("{} pending migrations, {}", pending.len(), worst.word())
         }
@@ -268,7 +274,7 @@ pub fn files_preview(cx: &Deploy) -> Vec<String> {
 /// What the plan prints for the migrations.
 pub fn migrations_preview(cx: &Deploy) -> Vec<String> {
     let Some(outlook) = &cx.facts.outlook else { return Vec::new() };
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = outlook.migrations_unknown.iter().cloned().collect();
     for migration in &outlook.migrations {
         lines.push(format!("{} [{}]: {}", migration.name, migration.class.word(), migration.class.meaning()));
         lines.extend(migration.sql.iter().map(|sql| format!("    {sql};")));

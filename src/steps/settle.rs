@@ -149,7 +149,7 @@ fn plan_digest(
         "reload": reload,
         "migrations": outlook.map(|outlook| {
             let pending = outlook.migrations.iter().map(|migration| serde_json::json!([migration.name, migration.sha256]));
-            pending.collect::<Vec<_>>()
+            (pending.collect::<Vec<_>>(), &outlook.migrations_unknown)
         }),
         "migrate": inputs.server.migrate,
         "shared": inputs.server.shared,

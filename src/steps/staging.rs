@@ -126,7 +126,16 @@ impl Case {
     }
 
     fn judge_age(&mut self, now: DateTime<Utc>) {
-        let Some(since) = self.since else { return };
+        let Some(since) = self.since else {
+            // Where something else speaks against it, that is the reason.
+            if self.fact.against.is_empty() {
+                self.against(
+                    "nobody can say since when staging has it: the time that was written down cannot be read",
+                    "release to staging again",
+                );
+            }
+            return;
+        };
         let (needed, age) = (self.fact.needed_seconds, (now - since).num_seconds());
         self.fact.since = Some(since.format("%Y-%m-%dT%H:%M:%SZ").to_string());
         self.fact.stable_seconds = Some(age);

@@ -919,6 +919,12 @@ fn production_is_told_where_staging_is() {
     let problems = production().policy(&wrong).problems();
     assert!(problems.contains("staging: ssh-known-hosts"), "{problems}");
     assert!(problems.contains("staging: url"), "{problems}");
+    let half = STAGING.replace("    ssh-host: staging.example.com\n", "");
+    let without = production().input("ssh-host", "").policy(&half).problems();
+    assert!(
+        without.contains("staging: ssh-host: is missing; give it in the section environments.staging"),
+        "{without}"
+    );
     let elsewhere = production().input("staging-url", "https://staging.example.com").input("environment", "staging");
     assert!(
         elsewhere.problems().contains("staging has a stage of its own, deploy-staging"),

@@ -81,6 +81,12 @@ fn f19_f63_the_plan_names_what_vanishes_and_what_each_migration_does() {
     let last = finished.log.lines().rfind(|line| line.contains("change something; digest ")).expect("a last line");
     assert_says(last, &["plan: ", " steps, ", &output(&finished, "plan-digest")[..8]]);
 
+    // A plan claims nothing about what it was not to look at.
+    let policy = "migrate: false\nenvironments:\n  staging: {}\n";
+    let off = planned(&story, &story.staging(&second).file(".github/gated-deploy.yml", policy));
+    assert_says(&off.summary, &["no migration runs: the policy says migrate: false"]);
+    assert!(!off.summary.contains("no migration is pending"), "{}", off.summary);
+
     // Who wants no code of the new release to run before it is approved can say so.
     let policy = "preview-sql: false\nenvironments:\n  staging: {}\n";
     let finished = planned(&story, &story.staging(&second).file(".github/gated-deploy.yml", policy));

@@ -151,6 +151,15 @@ fn a_staging_failure_that_is_known_since_then_is_no_go() {
     assert_ended(&story.deploy(&broken), 1, "refused");
     assert_ended(&story.production(&good).input("approval", "").run_binary(story.binary()), 0, "planned");
 
+    // A time that nobody can read is no hour, and no zero either.
+    let ledger = "/var/www/staging/.gated-deploy/ledger.jsonl";
+    story
+        .lab
+        .exec(&format!("cp {ledger} /root/ledger && sed -i '3s/\"at\":\"[^\"]*/\"at\":\"soon/;4d' {ledger}"))
+        .expect("an edit");
+    refused(&story, &story.production(&good), &["nobody can say since when staging has it"]);
+    story.lab.exec(&format!("cat /root/ledger >{ledger}")).expect("the ledger as it was");
+
     // A ledger that was edited proves nothing.
     story.lab.exec("sed -i '2s/rolled-back/live/' /var/www/staging/.gated-deploy/ledger.jsonl").expect("an edit");
     refused(&story, &story.production(&good), &["staging's ledger is broken", "line 3"]);
