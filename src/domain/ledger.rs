@@ -178,25 +178,6 @@ pub fn follow(ledger: &[u8]) -> Result<Chain, Break> {
     Ok(chain)
 }
 
-/// Whether each of these lines follows the one before it. For the end of a ledger, whose first line's predecessor is not known.
-pub fn continuous(lines: &str) -> Result<(), Break> {
-    #[derive(Deserialize)]
-    struct Link {
-        prev: String,
-    }
-    let mut before: Option<Sha256Digest> = None;
-    for (index, text) in lines.lines().enumerate() {
-        let broken = |problem: String| Break { line: index + 1, problem };
-        let link: Link =
-            serde_json::from_str(text).map_err(|error| broken(format!("is not a line of a ledger: {error}")))?;
-        if before.is_some_and(|before| before.as_str() != link.prev) {
-            return Err(broken("does not follow the line before it".to_owned()));
-        }
-        before = Some(Sha256Digest::of(text));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

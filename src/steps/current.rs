@@ -2,26 +2,31 @@
 
 use super::{context::Deploy, lock, probe, remote, sampler, services, watchdog, workers};
 use crate::{
-    domain::{Failure, RemoteCommand, fact},
+    domain::{Failure, Layout, RemoteCommand, fact},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
     },
-    ports::shell::{Answer, Script},
+    ports::shell::{Answer, Script, Shell},
 };
 
 /// Reads `current` again, under the lock: nobody deployed while we looked.
 pub async fn unmoved(cx: &Deploy, io: &Io) -> StepResult {
-    let current = cx.inputs.layout.current();
-    let doing = format!("reading {current}");
-    let script = Script::new("current", include_str!("sh/current.sh")).var("CURRENT", current.as_str());
-    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
-    let now = answer.get("current");
-    if now == cx.facts.turn.from.as_deref() {
-        Ok(Done::passed(now.unwrap_or("nothing is live yet")))
+    let now = read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
+    if now == cx.facts.turn.from {
+        Ok(Done::passed(now.as_deref().unwrap_or("nothing is live yet")))
     } else {
-        Err(moved(&doing, cx.facts.turn.from.as_deref(), now))
+        let doing = format!("reading {}", cx.inputs.layout.current());
+        Err(moved(&doing, cx.facts.turn.from.as_deref(), now.as_deref()))
     }
+}
+
+/// What the link says; `None` where there is none.
+pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Option<String>, Failure> {
+    let current = layout.current();
+    let script = Script::new("current", include_str!("sh/current.sh")).var("CURRENT", current.as_str());
+    let answer = remote::run(shell, io, script, &format!("reading {current}")).await?;
+    Ok(answer.get("current").map(str::to_owned))
 }
 
 fn moved(doing: &str, planned: Option<&str>, now: Option<&str>) -> Failure {

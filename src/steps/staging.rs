@@ -9,23 +9,21 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     artifact::github_failure,
     context::{Deploy, Staging, Survey},
+    current, ledger,
     probe::{self, Visitor},
-    remote, server,
+    server,
 };
 use crate::{
     domain::{
         CommitSha, Failure,
         fact::{self, HealthReport, StagingSays, key},
-        ledger::{self, Line},
+        ledger::Line,
     },
     engine::{
         Done,
         step::{Io, StepResult},
     },
-    ports::{
-        github::{GithubError, WorkflowRun},
-        shell::Script,
-    },
+    ports::github::{GithubError, WorkflowRun},
 };
 
 /// The environment that production's questions go to.
@@ -193,30 +191,22 @@ async fn ask_ledger(
         io.line("the policy does not say how to reach staging's server: its ledger is not asked");
         return Ok(None);
     };
-    let doing = format!("reading staging's ledger on {}", reached.ssh.host);
-    let script = Script::new("staging", include_str!("sh/staging.sh"))
-        .var("CURRENT", reached.layout.current().as_str())
-        .var("LEDGER", reached.layout.ledger().as_str());
-    let answer = remote::run(&**shell, io, script, &doing).await?;
-    let text = answer.get("lines").unwrap_or_default();
-    if let Err(found) = ledger::continuous(text) {
+    let book = ledger::read(&**shell, io, &reached.layout).await?;
+    let live = current::read(&**shell, io, &reached.layout).await?;
+    if let Some(found) = &book.broken {
         case.against(
             format!("staging's ledger is broken: {found}"),
             "docs/recovery.md says what can still be trusted; release to staging again",
         );
     }
     let environment = staging.inputs.environment.as_str();
-    let lines: Vec<Line> = text
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Line>(line).ok())
-        .filter(|line| line.environment == environment)
-        .collect();
+    let lines: Vec<&Line> = book.lines.iter().filter(|line| line.environment == environment).collect();
     let Some(at) = lines.iter().rposition(|line| line.outcome == "live") else {
         case.says(PLACE, "no confirmed release");
         case.against("staging's ledger knows no confirmed release", "release this commit to staging first");
         return Ok(None);
     };
-    let (newest, later) = (&lines[at], &lines[at + 1..]);
+    let (newest, later) = (lines[at], &lines[at + 1..]);
     case.says(PLACE, format!("{} was confirmed at {}", newest.release, newest.at));
     case.fact.release = Some(newest.release.clone());
     case.fact.bundle_sha256.clone_from(&newest.bundle_sha256);
@@ -231,7 +221,7 @@ async fn ask_ledger(
             "release this commit to staging first, or release the commit that staging has proven",
         );
     }
-    let live = answer.get("current").map_or("nothing", server::last_part);
+    let live = live.as_deref().map_or("nothing", server::last_part);
     if live != newest.release.as_str() {
         case.against(
             format!("staging's `current` points to {live}, its last confirmed release is {}", newest.release),
@@ -249,7 +239,7 @@ async fn ask_ledger(
         }
     }
     let id = |line: &Line| line.run.as_deref()?.rsplit('/').next()?.parse().ok();
-    Ok(Some(Chapter { run: id(newest), later: later.iter().filter_map(id).collect() }))
+    Ok(Some(Chapter { run: id(newest), later: later.iter().filter_map(|line| id(line)).collect() }))
 }
 
 async fn ask_site(cx: &Survey, staging: &Staging, commit: &CommitSha, io: &Io, case: &mut Case) -> HealthReport {
