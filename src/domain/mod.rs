@@ -34,7 +34,7 @@ pub use outcome::{Outcome, StepId};
 pub use path::RemotePath;
 pub use release::ReleaseName;
 pub use secret::Secret;
-pub use stage::{EnvironmentName, Stage};
+pub use stage::{EnvironmentName, STAGING, Stage};
 
 /// Implements `Deserialize` through `FromStr` and `Serialize` through `Display`, so that a value read from
 /// a file has passed the same checks as one typed by a person.

@@ -71,6 +71,9 @@ impl fmt::Display for Stage {
     }
 }
 
+/// The environment whose proof production asks for.
+pub const STAGING: &str = "staging";
+
 /// The name of an environment: `staging`, `production`, or one's own word of lower-case letters, digits and hyphens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EnvironmentName(String);

@@ -16,7 +16,7 @@ use super::{
     value::{self, Wrong},
 };
 use crate::domain::{
-    Approval, EnvironmentName, Layout, Secret, Stage,
+    Approval, EnvironmentName, Layout, STAGING, Secret, Stage,
     key::PrivateKey,
     known_hosts::{KnownHosts, LineProblem},
 };
@@ -75,9 +75,6 @@ pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning
 
 /// What is wrong with an input that nobody gave.
 const MISSING: &str = "is missing";
-
-/// The environment that production's questions go to.
-const STAGING: &str = "staging";
 
 struct Reader<'r, 'e> {
     raw: &'r Raw<'e>,
@@ -216,25 +213,24 @@ impl Reader<'_, '_> {
 
     /// What production asks of staging: the policy's section of that name, and the inputs whose names begin with `staging-`.
     fn staging(&mut self) -> Option<typed::Staging> {
-        const NAME: &str = STAGING;
         let stable_for = self.duration("staging-stable-for");
         let workflow = self.read("staging-workflow", value::workflow);
         let policy = self.raw.policy();
-        if self.raw.directly("staging-url").is_none() && !policy.section_has(NAME, &["url"]) {
+        if self.raw.directly("staging-url").is_none() && !policy.section_has(STAGING, &["url"]) {
             let right =
                 "give it as `staging-url:`, or as `url:` in the section environments.staging of the policy file";
             self.problems.push(Problem::new("staging-url", "is missing", right));
             return None;
         }
         // Folders are never shared with production; a host may be, and then the section names the folder alone.
-        let reachable = policy.section_has(NAME, &["ssh-host", "base-dir"]);
+        let reachable = policy.section_has(STAGING, &["ssh-host", "base-dir"]);
         let mut inputs = vec![("staging-url", "url")];
         // The step's own lines are production's; they do for both where the policy has none for staging.
-        if policy.entry(Some(NAME), "ssh-known-hosts").is_none() {
+        if policy.entry(Some(STAGING), "ssh-known-hosts").is_none() {
             inputs.push(("ssh-known-hosts", "ssh-known-hosts"));
         }
         let raw = self.raw.seen_from(
-            NAME,
+            STAGING,
             &inputs,
             &[
                 ("staging-healthcheck-token", "healthcheck-token"),
@@ -246,16 +242,16 @@ impl Reader<'_, '_> {
         );
         let mut reader = Reader { raw: &raw, problems: Vec::new(), warnings: Vec::new(), secrets: Vec::new() };
         let site = reader.site();
-        let health = reader.probe(NAME);
+        let health = reader.probe(STAGING);
         let server = if reachable {
-            let (ssh, layout) = (reader.ssh(), reader.layout(NAME));
+            let (ssh, layout) = (reader.ssh(), reader.layout(STAGING));
             ssh.zip(layout).map(|(ssh, layout)| typed::StagingServer { ssh, layout })
         } else {
             None
         };
         let told = |name: &str| format!("staging: {name}");
         // An input of the step is production's: what is missing for staging belongs into its section.
-        let missing = format!("give it in the section environments.{NAME} of the policy file");
+        let missing = format!("give it in the section environments.{STAGING} of the policy file");
         self.problems.extend(reader.problems.into_iter().map(|problem| {
             let right = if problem.problem == MISSING { missing.clone() } else { problem.right.clone() };
             Problem { input: told(&problem.input), right, ..problem }
@@ -267,7 +263,7 @@ impl Reader<'_, '_> {
             return None;
         }
         Some(typed::Staging {
-            environment: NAME.parse().ok()?,
+            environment: STAGING.parse().ok()?,
             site: site?,
             health: health?,
             stable_for: stable_for?,

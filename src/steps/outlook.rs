@@ -95,7 +95,7 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
     let described =
         |key: &str| answer.get("database")?.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     outlook.backup = Some(BackupEstimate {
-        app_bytes: kib(answer.get("tree-kib")).unwrap_or(0),
+        app_bytes: kib(cx.found.borrow().looked.as_ref().and_then(|looked| looked.answer.get("live-kib"))).unwrap_or(0),
         database_bytes: kib(described("kib")),
     });
     if !cx.inputs.server.migrate {

@@ -26,9 +26,6 @@ use crate::{
     ports::github::{GithubError, WorkflowRun},
 };
 
-/// The environment that production's questions go to.
-pub const NAME: &str = "staging";
-
 /// Conclusions of a run that failed. `cancelled` is none of them: a run that waited in a queue ends so, too.
 const FAILED: [&str; 3] = ["failure", "timed_out", "startup_failure"];
 

@@ -2,6 +2,7 @@
 
 use super::sheet::Sheet;
 use crate::{
+    domain::STAGING,
     engine::{
         Done,
         step::{Io, StepResult},
@@ -13,7 +14,7 @@ use crate::{
 pub async fn staging(cx: &Survey, io: &Io) -> StepResult {
     let doing = "asking staging whether it has proven this commit";
     let mut sheet = Sheet::new(cx, io, doing);
-    if cx.inputs.environment.as_str() == staging::NAME {
+    if cx.inputs.environment.as_str() == STAGING {
         return Ok(Done::skipped("this is staging"));
     }
     let Some(staging) = &cx.staging else {

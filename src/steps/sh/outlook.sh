@@ -3,7 +3,5 @@
 cd "$TREE"
 # A release that this program made says which files it was made of; of another one the public files are what visitors can miss.
 if [ -f "$MANIFEST" ]; then put manifest "$(cat "$MANIFEST")"; elif [ -d public ]; then put public "$(find public -type f)"; fi
-size=$(du -sk .)
-put tree-kib "${size%%[!0-9]*}"
 if ran=$(printf '%s' "$RAN_PHP" | "$PHP" -d display_errors=stderr --); then put ran "$ran"; fi
 if described=$(printf '%s' "$DATABASE_PHP" | "$PHP" -d display_errors=stderr -- describe "$ENV_FILE" "$TREE"); then put database "$described"; fi
