@@ -97,12 +97,14 @@ struct Sheet<'a> {
     io: &'a Io,
     doing: String,
     findings: Vec<AuditFinding>,
+    /// A finding that the catalogue does not know. It must not vanish: an audit without it would be greener than it is.
+    unknown: Option<String>,
 }
 
 impl<'a> Sheet<'a> {
     /// `doing` is what the row does, for its failure.
     fn new(cx: &'a Audit, io: &'a Io, doing: impl Into<String>) -> Self {
-        Self { cx, io, doing: doing.into(), findings: Vec::new() }
+        Self { cx, io, doing: doing.into(), findings: Vec::new(), unknown: None }
     }
 
     fn met(&mut self, id: &str, actual: impl Into<String>, source: impl Into<String>) {
@@ -136,7 +138,7 @@ impl<'a> Sheet<'a> {
 
     fn add(&mut self, id: &str, status: Status, actual: String, fix: Option<String>, source: String) {
         let Some(check) = catalogue::find(id) else {
-            debug_assert!(false, "{id} is not in the catalogue");
+            self.unknown = Some(id.to_owned());
             return;
         };
         let environment = match check.about {
@@ -164,7 +166,11 @@ impl<'a> Sheet<'a> {
     /// Tells what was found and ends the row.
     fn end(self) -> StepResult {
         let environment = self.cx.inputs.environment.as_str();
-        let open = self.findings.iter().filter(|finding| finding.status != Status::Met).count();
+        if let Some(id) = self.unknown {
+            return Err(Failure::bug(self.doing, format!("the finding {id} is not in the catalogue")));
+        }
+        let open = self.findings.iter().filter(|finding| finding.status != Status::Met);
+        let open: Vec<String> = open.map(|finding| format!("{}: {}", finding.id, finding.actual)).collect();
         let total = self.findings.len();
         let against: Vec<&AuditFinding> = self.findings.iter().filter(|finding| finding.forbids(environment)).collect();
         let failure = against.first().map(|first| {
@@ -187,7 +193,10 @@ impl<'a> Sheet<'a> {
         let mut found = self.cx.found.borrow_mut();
         found.findings.extend(self.findings);
         self.io.fact(key::AUDIT, &found.findings);
-        let text = format!("{} of {total} as they should be", total - open);
+        let mut text = format!("{} of {total} as they should be", total - open.len());
+        if !open.is_empty() {
+            text = format!("{text}; {}", open.join("; "));
+        }
         match failure {
             Some(failure) => Err(failure),
             None if worth => Ok(Done::warned(text)),

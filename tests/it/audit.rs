@@ -314,6 +314,8 @@ fn f92_a_repository_in_order_gets_a_go_and_says_what_it_could_not_see() {
     let audited = repository.audit();
     assert_ended(&audited.finished, 0, "passed");
     assert_eq!(output(&audited.finished, "decision"), "go");
+    // A row that is not green says what it is about.
+    assert_says(&audited.finished.summary, &["10 of 11 as they should be; secret-names: the token may not ask"]);
     assert_eq!(audited.with_status("not-met"), BTreeSet::new());
     // Not met is one thing, not seen another: a job's own token does not see everything, and the audit says what would.
     assert_eq!(audited.with_status("unseen"), HIDDEN.map(str::to_owned).into());

@@ -221,7 +221,7 @@ async fn kept(sheet: &mut Sheet<'_>, cx: &Audit) -> Result<(), Failure> {
     let now = cx.clock.now();
     let expires: Option<DateTime<Utc>> = newest.expires_at.as_deref().and_then(|text| text.parse().ok());
     let told = format!(
-        "{} bundles; {} has {} bytes and expires {}",
+        "newest of {}: {} has {} bytes and expires {}",
         there.len(),
         newest.name,
         newest.size,
