@@ -26,10 +26,11 @@ impl Stage {
         Self::Smoke,
         Self::Rollback,
         Self::Audit,
+        Self::Fix,
     ];
 
     /// Stages that this version cannot run yet. Naming one is an error that says so, never a silent no-op (F8).
-    pub const LATER: &[Self] = &[Self::Fix, Self::Recover];
+    pub const LATER: &[Self] = &[Self::Recover];
 
     pub fn as_str(self) -> &'static str {
         match self {

@@ -361,6 +361,18 @@ pub fn phrase(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
+/// The name of a secret (GitHub's documentation, "Naming your secrets").
+pub fn secret_name(text: &str) -> Result<String, Wrong> {
+    let right =
+        "write letters, digits and underscores, such as `HEALTHCHECK_TOKEN`; not beginning with a digit or GITHUB_";
+    let letters = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let reserved = text.starts_with(|c: char| c.is_ascii_digit()) || text.to_ascii_uppercase().starts_with("GITHUB_");
+    match letters && !reserved && !text.is_empty() {
+        true => Ok(text.to_owned()),
+        false => Err(wrong("is not the name of a secret", right)),
+    }
+}
+
 /// One a line; blanks around a line and empty lines do not count, as in the runner's toolkit (`getMultilineInput`).
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty())

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod context;
 pub mod current;
 pub mod database;
+pub mod fix;
 pub mod fpm;
 pub mod identity;
 pub mod ledger;

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::{
     Api, Artifact, Github, GithubError, WorkflowRun,
+    amend::unprotected,
     api::percent,
     wire::{self, Runs},
 };
@@ -122,19 +123,7 @@ impl Inventory for Api {
         let route = self.route(&format!("branches/{}/protection", percent(branch)));
         let told: WireProtection = match self.read(&route).await {
             Ok(told) => told,
-            // What GitHub says to those who would see it, if there were any.
-            Err(GithubError::NotFound(said))
-                if said.contains("Branch not protected") || said.contains("Branch protection has been disabled") =>
-            {
-                return Ok(None);
-            }
-            Err(GithubError::NotFound(_)) => {
-                return Err(GithubError::Forbidden {
-                    message: "404, which GitHub also answers to those who may not see it".to_owned(),
-                    needs: Some("administration=read".to_owned()),
-                });
-            }
-            Err(error) => return Err(error),
+            Err(error) => return unprotected(error),
         };
         Ok(Some(Protection {
             strict: told.required_status_checks.as_ref().is_some_and(|checks| checks.strict),
