@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::{
-    audit,
+    audit, fix,
     story::{Row, Story, Subject},
     words,
 };
@@ -130,6 +130,7 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             Criterion::of("The site answered healthy on every endpoint, or nothing is live yet", baseline(story)),
             Criterion::of("Nothing on the server stands in the way of a release", nothing_in_the_way(story)),
         ],
+        Subject::Fix => vec![Criterion::of("What was to be mended was seen mended", fix::mended(story))],
         Subject::Audit => audit::verdicts(story)
             .into_iter()
             .filter(|verdict| Some(verdict.environment.as_str()) == story.text_fact(key::ENVIRONMENT))
@@ -321,6 +322,7 @@ pub fn next_steps(story: &Story) -> Vec<String> {
             Subject::Bundle => "Release it.",
             Subject::Release | Subject::Rollback | Subject::Site => "None: everything is in order.",
             Subject::Audit => "See to what is not met in the table, the P1 first.",
+            Subject::Fix => "Run the audit again.",
             Subject::Preflight => "Release it; look at the warnings above first, if there are any.",
         },
         Some(Outcome::Live { .. }) if back => {

@@ -31,6 +31,8 @@ pub enum Subject {
     Preflight,
     /// Looks how GitHub and the server stand.
     Audit,
+    /// Mends one thing, or was asked to.
+    Fix,
 }
 
 /// Everything the events told, in the order of the table.
@@ -207,6 +209,7 @@ impl Story {
             Ok(Stage::Preflight) => Subject::Preflight,
             Ok(Stage::Rollback) => Subject::Rollback,
             Ok(Stage::Audit) => Subject::Audit,
+            Ok(Stage::Fix) => Subject::Fix,
             _ => Subject::Release,
         }
     }

@@ -316,7 +316,7 @@ impl Answers {
     }
 
     /// An endpoint's documented example with our server and repository in its links.
-    fn example(&self, operation: &str) -> Value {
+    pub(super) fn example(&self, operation: &str) -> Value {
         let mut example = ENDPOINTS[operation]["responses"]["200"]["example"].clone();
         self.relocate(&mut example);
         example
