@@ -43,7 +43,7 @@ fn build() -> Table<Fix, Mend> {
             observe("head-build",         "What was built of the head",                  build_head::look).into(),
         ],
         release: vec![
-            change("start-build",         "Start the build",                             previewed(build_head::start, fix::preview),    no_undo("a run that was started builds, and harms nothing")).into(),
+            change("start-build",         "Start the build",                             previewed(build_head::start, fix::preview),    no_undo("if a run was started, it goes on, and harms nothing")).into(),
             check ("await-bundle",        "Wait for its bundle",                         build_head::await_bundle).into(),
         ],
     }
@@ -84,7 +84,7 @@ fn owners() -> Table<Fix, Mend> {
             observe("foreign-owners",     "Whose the files of the live release are",     ownership::look).into(),
         ],
         release: vec![
-            change("change-owner",        "Give them to the deploy user",                previewed(ownership::give, fix::preview),      no_undo("a release needs them; whose they were stands in the report")).into(),
+            change("change-owner",        "Give them to the deploy user",                previewed(ownership::give, fix::preview),      no_undo("what was given stays given; whose it was stands in the report")).into(),
             check ("owner-changed",       "Look again whose they are",                   ownership::verify).into(),
         ],
     }

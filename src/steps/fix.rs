@@ -12,7 +12,7 @@ use std::{cell::RefCell, rc::Rc};
 use super::{context::Survey, server, settle};
 use crate::{
     domain::{
-        Failure, Secret, Sha256Digest, StepId,
+        Approval, Failure, Secret, Sha256Digest, StepId,
         fact::key,
         fix::{FixFact, Setting},
     },
@@ -184,7 +184,7 @@ pub async fn reach(cx: &Fix, io: &Io) -> StepResult {
     server::reach(survey, io).await
 }
 
-/// Fixes what is known and reads the approval against it. Where there is nothing to do there is nothing to approve.
+/// Fixes what is known and reads the approval against it.
 pub fn settle(cx: Fix, events: &Events) -> Result<Seam<Mend>, Failure> {
     let Fix { world, server, found } = cx;
     let mut known = found.into_inner();
@@ -204,10 +204,10 @@ pub fn settle(cx: Fix, events: &Events) -> Result<Seam<Mend>, Failure> {
         "sends": proposal.sends,
     });
     let plan_digest = Sha256Digest::of(plan.to_string());
-    let decision = settle::decide_by(&inputs.approval, &inputs.phrase, inputs.plan_only, &plan_digest);
-    let decision = match decision {
-        Decision::Plan { .. } if proposal.nothing.is_some() => Decision::Go,
-        decision => decision,
+    // Where there is nothing to do there is nothing to approve, and a phrase for the plan that was carried out is no mistake.
+    let decision = match (&proposal.nothing, &inputs.approval) {
+        (Some(_), Approval::Missing | Approval::Append | Approval::Given { .. }) => Decision::Go,
+        _ => settle::decide_by(&inputs.approval, &inputs.phrase, inputs.plan_only, &plan_digest),
     };
     let step = StepId::new("plan");
     let tell = |key: &str, value: serde_json::Value| {
@@ -226,6 +226,11 @@ const GRANTED: [&str; 3] = ["actions", "contents", "metadata"];
 /// What GitHub's refusal means here. A right that is missing is a "no" and not a mistake of the inputs: whoever reads it may not have that right either.
 fn refusal(doing: &str, error: &GithubError, permission: &str) -> Failure {
     match error {
+        // No right of any token helps here.
+        GithubError::Forbidden { message, .. } if message.contains("Upgrade to GitHub") => {
+            Failure::refused(doing, format!("GitHub does not offer it for this repository: {message}"))
+                .hint("choose a plan that has it, make the repository public, or live without it")
+        }
         GithubError::Forbidden { message, needs } => {
             let needs = needs.clone().unwrap_or_else(|| permission.to_owned());
             let failure = Failure::refused(doing, format!("the token may not do that ({message}); it needs {needs}"));

@@ -5,6 +5,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use gated_deploy::domain::fix::FixName;
 use gated_deploy_lab::{
     github::{Dispatch, Fault, Phase, Protection, Refusal, Times},
     runner::Finished,
@@ -55,8 +56,17 @@ impl Fixed {
 
 /// The same on the lab's server: staging, with these inputs more.
 pub(crate) fn fix_on(story: &Story, name: &str, approval: &str, inputs: &[(&str, &str)]) -> Fixed {
+    fix_with(story, name, approval, inputs, "")
+}
+
+/// The same with a policy.
+fn fix_with(story: &Story, name: &str, approval: &str, inputs: &[(&str, &str)], policy: &str) -> Fixed {
     let files = Repository::new();
-    let mut runner = files.runner().api_url(story.github.api_url()).secret(story.github.token());
+    let mut runner = files
+        .runner()
+        .file(".github/gated-deploy.yml", policy)
+        .api_url(story.github.api_url())
+        .secret(story.github.token());
     runner = runner.secret(story.lab.private_key()).secret(&story.staging_site().health_token);
     let mut given = story.staging_inputs();
     given.retain(|name, _| !["grace-period", "healthcheck-token"].contains(name));
@@ -133,7 +143,7 @@ fn a_fix_says_what_it_would_send_and_sends_it_only_with_its_phrase() {
         let again = fix(&repository, "branch-protection-main", words);
         assert_ended(&again.finished, 0, "passed");
         assert_eq!(output(&again.finished, "executed"), "false");
-        assert_says(&again.finished.summary, &["Nothing to do: `main` asks for all of it already"]);
+        assert_says(&again.finished.summary, &["asks for all of it already; nothing was changed"]);
     }
     assert_eq!(repository.github.written().len(), 1, "once");
 }
@@ -243,7 +253,7 @@ fn a_token_that_may_not_is_told_first_and_nothing_changes() {
             &[
                 "Resource not accessible by integration",
                 "no GITHUB_TOKEN can ever have administration=read",
-                "pass it as `github-token:`",
+                "pass it as <code>github-token:</code>",
                 "nothing was changed",
             ],
         );
@@ -258,7 +268,27 @@ fn a_token_that_may_not_is_told_first_and_nothing_changes() {
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
-        &["give the job `permissions: { actions: write }`", "nothing was changed in the end"],
+        &["give the job <code>permissions: { actions: write }</code>", "nothing was changed in the end"],
+    );
+    // 404 comes to people who may not see it, too: that is no "there is none". And a plan without protection is no matter of rights.
+    repository.github.fault("GET", PROTECTION, Times::Next(1), Fault::refusal(Refusal::NotFound));
+    let hidden = fix(&repository, "branch-protection-main", FIX_PHRASE);
+    assert_ended(&hidden.finished, 1, "refused");
+    assert_says(&hidden.finished.summary, &["404, which GitHub also answers to those who may not see it"]);
+    let plan =
+        br#"{"message":"Upgrade to GitHub Pro or make this repository public to enable this feature.","status":"403"}"#;
+    let headers = vec![("content-type", "application/json".to_owned())];
+    repository.github.fault(
+        "GET",
+        PROTECTION,
+        Times::Next(1),
+        Fault::Status { status: 403, headers, body: plan.to_vec() },
+    );
+    let poor = fix(&repository, "branch-protection-main", FIX_PHRASE);
+    assert_ended(&poor.finished, 1, "refused");
+    assert_says(
+        &poor.finished.summary,
+        &["GitHub does not offer it for this repository", "make the repository public"],
     );
     // Reading only, as an administrator's token may be.
     let refusal = Refusal::IntegrationForbidden { needs: "administration=write".to_owned() };
@@ -351,11 +381,17 @@ fn files(repository: &Repository) {
 #[test]
 fn a_workflow_without_a_file_is_disabled_and_one_that_another_branch_has_is_not() {
     let repository = Repository::new();
+    // More than one page of them.
+    let many: Vec<String> = (0..120).map(|number| format!(".github/workflows/w{number}.yml")).collect();
+    for path in &many {
+        repository.github.add_workflow(path, path);
+    }
     let (gone, young) = (".github/workflows/production-old.yml", ".github/workflows/young.yml");
     repository.github.add_workflow("Deploy to production", gone);
     repository.github.add_workflow("Young", young);
     repository.github.add_workflow("CodeQL", "dynamic/github-code-scanning/codeql");
-    files(&repository);
+    let all: Vec<&str> = many.iter().map(String::as_str).chain([BUILD, STAGING, PRODUCTION]).collect();
+    repository.github.files("main", &all);
     repository.github.files("develop", &[BUILD, STAGING, PRODUCTION, young]);
     let planned = fix(&repository, "phantom-workflow", "");
     assert_ended(&planned.finished, 0, "planned");
@@ -378,8 +414,8 @@ fn a_workflow_without_a_file_is_disabled_and_one_that_another_branch_has_is_not(
     }
     let listed = AtomicU32::new(0);
     let edit = Fault::edit(move |body| {
-        // The list is asked for twice before the check: by the survey and by the check itself, which shall see one still at work.
-        if listed.fetch_add(1, Ordering::SeqCst) == 1 {
+        // Each list has two pages: the survey reads both, and then the check, which shall see one still at work.
+        if (2..4).contains(&listed.fetch_add(1, Ordering::SeqCst)) {
             for one in body["workflows"].as_array_mut().into_iter().flatten().filter(|one| one["path"] == other) {
                 one["state"] = json!("active");
             }
@@ -445,7 +481,10 @@ fn the_head_of_develop_is_built_once_and_its_bundle_is_waited_for() {
     repository.github.edit_artifact(901, |artifact| artifact.name = "logs".to_owned());
     let refused = wait(&repository, FIX_PHRASE);
     assert_ended(&refused.finished, 1, "refused");
-    assert_says(&refused.finished.summary, &["give build-artifacts.yml the trigger `workflow_dispatch:` on `develop`"]);
+    assert_says(
+        &refused.finished.summary,
+        &["give build-artifacts.yml the trigger <code>workflow_dispatch:</code> on", "if a run was started"],
+    );
 }
 
 #[test]
@@ -460,7 +499,7 @@ fn f45_there_is_no_fix_for_everything_and_its_door_has_words_of_its_own() {
     };
     assert_says(
         &refused(&repository, "all"),
-        &["fix: is not one of the words that are possible here", "branch-protection-main"],
+        &["fix: `all` is not one of the words that are possible here", "write `branch-protection-main`"],
     );
     assert_says(&refused(&repository, "branch-protection"), &["did you mean `branch-protection-main`?"]);
     assert_says(&refused(&repository, ""), &["fix: is missing"]);
@@ -528,23 +567,7 @@ fn f40_the_servers_token_becomes_the_secret_and_is_seen_nowhere() {
     // GitHub takes it and keeps the old one: that is seen.
     let yes = Fault::Status { status: 204, headers: Vec::new(), body: Vec::new() };
     story.github.fault("PUT", "*/actions/secrets/*", Times::Next(1), yes);
-    let other = "healthcheck-token-secret: OTHER_TOKEN\n";
-    let policy = |name: &str| {
-        let files = Repository::new();
-        let mut runner = files.runner().api_url(story.github.api_url()).secret(story.lab.private_key());
-        let mut given = story.staging_inputs();
-        given.retain(|name, _| !["grace-period", "healthcheck-token"].contains(name));
-        given.extend([
-            ("stage", "fix".to_owned()),
-            ("environment", "staging".to_owned()),
-            ("approval", FIX_PHRASE.to_owned()),
-        ]);
-        for (name, value) in given {
-            runner = runner.input(name, &value);
-        }
-        Fixed::of(runner.input("fix", name).file(".github/gated-deploy.yml", other))
-    };
-    let refused = policy("health-token");
+    let refused = fix_with(&story, "health-token", FIX_PHRASE, &[], "healthcheck-token-secret: OTHER_TOKEN\n");
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
@@ -621,4 +644,25 @@ fn f65_what_root_left_in_the_release_is_given_back_path_by_path_or_the_command_i
     root("chown -hR root current/public/docs");
     root(&command);
     assert_eq!(owners(), after);
+}
+
+#[test]
+fn each_fix_has_a_chapter_and_each_that_the_audit_recommends_is_one() {
+    let page = fs::read_to_string(crate::support::root().join("docs/fix.md")).expect("docs/fix.md");
+    let chapters: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let names = FixName::ALL.map(FixName::as_str);
+    assert_eq!(chapters[1..], names, "one chapter for each, in their order, after the one on tokens");
+    for name in names {
+        assert!(page.contains(&format!("| [`{name}`](#{name}) |")), "{name}");
+    }
+    let mut repository = Repository::new();
+    repository.github.protect("main", None);
+    repository.github.rules("develop", Vec::new());
+    repository.github.edit_artifact(901, |artifact| artifact.expired = true);
+    repository.github.add_workflow("Gone", ".github/workflows/gone.yml");
+    repository.inputs.clear();
+    let all = repository.audit().document["audit"]["findings"].to_string();
+    let recommended: Vec<&str> = all.split("the fix `").skip(1).filter_map(|rest| rest.split('`').next()).collect();
+    assert!(recommended.len() >= 4, "{recommended:?}");
+    assert!(recommended.iter().all(|name| names.contains(name)), "{recommended:?}");
 }

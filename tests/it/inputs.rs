@@ -269,7 +269,7 @@ fn stages_that_cannot_run_say_so() {
     stage: `recover` is a stage of a later version; this version has `build-gate`, `deploy-staging`, `deploy-production`, `preflight`, `smoke`, `rollback`, `audit`, `fix`; nothing was done
     rollback-to: `yesterday` is not a release's name; write the name of its folder, such as `20251102_154900-f0959baf`
     "#);
-    assert_snapshot!(Start::in_actions("deploy-staging").input("stage", "release it").problems().lines().next().unwrap_or_default(), @"stage: `release it` is not a stage; write `build-gate`, `deploy-staging`, `deploy-production`, `preflight`, `smoke`, `rollback`, `audit`");
+    assert_snapshot!(Start::in_actions("deploy-staging").input("stage", "release it").problems().lines().next().unwrap_or_default(), @"stage: `release it` is not a stage; write `build-gate`, `deploy-staging`, `deploy-production`, `preflight`, `smoke`, `rollback`, `audit`, `fix`");
     assert_eq!(Start::in_actions("recover").run().common.stage, None);
     assert_eq!(Start::release().run().common.stage, Some(Stage::DeployStaging));
 }

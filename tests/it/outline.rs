@@ -176,7 +176,7 @@ fn each_fix_looks_changes_one_thing_and_looks_again() {
     do      check   branch-protected
     build-head
     look    observe head-build
-    do      change  start-build (not undone: a run that was started builds, and harms nothing)
+    do      change  start-build (not undone: if a run was started, it goes on, and harms nothing)
     do      check   await-bundle
     health-token
     look    observe reach-server
@@ -190,7 +190,7 @@ fn each_fix_looks_changes_one_thing_and_looks_again() {
     docs-ownership
     look    observe reach-server
     look    observe foreign-owners
-    do      change  change-owner (not undone: a release needs them; whose they were stands in the report)
+    do      change  change-owner (not undone: what was given stays given; whose it was stands in the report)
     do      check   owner-changed
     ");
 }

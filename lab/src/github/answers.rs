@@ -18,8 +18,10 @@ pub(super) static ENDPOINTS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|
         };
     }
     let files = endpoints![
+        "actions-create-workflow-dispatch",
         "actions-download-artifact",
         "actions-get-artifact",
+        "actions-get-repo-secret",
         "actions-get-workflow",
         "actions-get-workflow-run",
         "actions-get-workflow-run-attempt",
@@ -37,6 +39,7 @@ pub(super) static ENDPOINTS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|
         "repos-get-branch-protection",
         "repos-get-branch-rules",
         "repos-get-commit",
+        "repos-update-branch-protection",
     ];
     let parse = |text: &str| {
         let endpoint: Value = serde_json::from_str(text).expect("data/github/*.json is JSON");

@@ -175,7 +175,8 @@ pub async fn await_bundle(cx: &Mend, io: &Io) -> StepResult {
     let mut last = "nobody looked".to_owned();
     for attempt in 1..=inputs.wait_attempts {
         // The list lags behind; a run that is known by its number does not.
-        if let Some(id) = cx.made.borrow().run {
+        let started = cx.made.borrow().run;
+        if let Some(id) = started {
             let run = github.run(id).await.map_err(|error| refusal(&doing, &error, "actions=read"))?;
             if run.head_sha != known.head {
                 return Err(Failure::refused(
@@ -207,7 +208,7 @@ pub async fn await_bundle(cx: &Mend, io: &Io) -> StepResult {
             return Ok(Done::passed(last));
         }
         // The run that we started, where GitHub did not name it.
-        if cx.made.borrow().run.is_none() && newest > known.newest {
+        if started.is_none() && newest > known.newest {
             cx.made.borrow_mut().run = newest;
         }
         if attempt < inputs.wait_attempts {

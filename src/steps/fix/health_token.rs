@@ -25,6 +25,9 @@ const PROGRAM: &str = concat!(include_str!("../sh/dotenv.php"), include_str!("..
 
 const PERMISSION: &str = "secrets=write";
 
+/// Characters that a token must have.
+const SHORTEST: usize = 8;
+
 /// Longest token that is taken, in bytes: GitHub takes secrets of up to 48 KB, and a header has to carry it.
 const LONGEST: usize = 4096;
 
@@ -46,13 +49,19 @@ pub async fn read(cx: &Fix, io: &Io) -> Result<Secret, Failure> {
         .var("SECRET_PHP", PROGRAM);
     let answer = remote::run(&*survey.ports.shell, io, script, &doing).await?;
     let token = Secret::new(answer.get("token").unwrap_or_default());
-    (cx.world.hide)(&token);
-    let readable = |c: char| !c.is_control();
+    let unfit = |cause: &str| {
+        Err(Failure::refused(&doing, cause)
+            .hint(format!("write a long random word into {file}, HEALTHCHECK_TOKEN=..., and release again")))
+    };
+    // Hiding a few letters would hide every word that has them.
+    match token.expose().chars().count() {
+        0 => return unfit("it is not set there"),
+        1..SHORTEST => return unfit("it has fewer than 8 characters: everybody can guess it"),
+        _ => (cx.world.hide)(&token),
+    }
     match token.expose() {
-        "" => Err(Failure::refused(&doing, "it is not set there")
-            .hint(format!("write a long random word into {file}, HEALTHCHECK_TOKEN=..., and release again"))),
-        text if text.len() > LONGEST || !text.chars().all(readable) => {
-            Err(Failure::refused(&doing, "it is no line of text that a header could carry").hint("write another one"))
+        text if text.len() > LONGEST || text.chars().any(char::is_control) => {
+            unfit("it is no line of text that a header could carry")
         }
         _ => Ok(token),
     }

@@ -9,6 +9,7 @@ printf '%s\n' "$PATHS" | while IFS= read -r path; do
     fi
     folder=${path%/*}
     [ "$path" = "$LIVE" ] || [ "$(readlink -f "$folder")" = "$folder" ] || refuse "$folder has become a link: $path is another file now" "look at it; somebody changes the live release by hand"
-    sudo -n chown -h "$OWNER" "$path" || refuse "sudo did not run: chown -h $OWNER $path" "see the lines above"
+    # sudo may read what is left of the list.
+    sudo -n chown -h "$OWNER" "$path" </dev/null || refuse "sudo did not run: chown -h $OWNER $path" "see the lines above"
     put given "$path"
 done
