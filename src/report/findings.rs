@@ -1,7 +1,9 @@
 //! What follows from what was told: criteria, the way back, the bundle's way, and what to do next. Computed once (F89), so that the
 //! report for people and the one for programs say the same.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     audit,
@@ -21,17 +23,17 @@ use crate::{
 };
 
 /// What a run must have shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Criterion {
-    pub text: &'static str,
+    pub text: Cow<'static, str>,
     pub result: Met,
     /// Why it was not met.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
 /// Not reached is not the same as not met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Met {
     Met,
@@ -46,7 +48,7 @@ impl Criterion {
             Some(Err(why)) => (Met::NotMet, Some(why)),
             None => (Met::NotReached, None),
         };
-        Self { text, result, why }
+        Self { text: text.into(), result, why }
     }
 }
 
@@ -248,10 +250,10 @@ pub fn rollback(story: &Story) -> Rollback {
 }
 
 /// A place where the bundle, or the archive around it, was measured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hop {
-    pub place: &'static str,
-    pub what: &'static str,
+    pub place: Cow<'static, str>,
+    pub what: Cow<'static, str>,
     pub sha256: Sha256Digest,
     /// Whether the bytes were measured there and found to be the same.
     pub same: bool,
@@ -264,15 +266,20 @@ pub fn hops(story: &Story) -> Vec<Hop> {
     let artifact = story.fact::<ArtifactFact>(key::ARTIFACT).and_then(|artifact| artifact.digest);
     let mut hops: Vec<Hop> = artifact
         .map(|sha256| Hop {
-            place: "artifact",
-            what: "zip, as GitHub keeps it",
+            place: "artifact".into(),
+            what: "zip, as GitHub keeps it".into(),
             sha256,
             same: seen("GitHub's artifact digest"),
         })
         .into_iter()
         .collect();
     if let Some(bundle) = &bundle {
-        let hop = |place, what, same| Hop { place, what, sha256: bundle.sha256.clone(), same };
+        let hop = |place: &'static str, what: &'static str, same| Hop {
+            place: place.into(),
+            what: what.into(),
+            sha256: bundle.sha256.clone(),
+            same,
+        };
         if matches!(story.subject(), Subject::Release | Subject::Preflight) {
             hops.push(hop("artifact", ".sha256 beside the bundle", seen("the .sha256 beside it")));
         }

@@ -127,6 +127,7 @@ impl Start {
         match self.asked() {
             Asked::Run(inputs) => *inputs,
             Asked::Ledger(asked) => panic!("a ledger: {asked:?}"),
+            Asked::Report(asked) => panic!("a report: {asked:?}"),
             Asked::Print(text) => panic!("a run was asked for, this was printed: {text}"),
         }
     }

@@ -22,6 +22,7 @@ mod reports;
 mod rollback;
 mod rows;
 mod secrets;
+mod shown;
 mod smoke;
 mod ssh;
 mod sshd;
