@@ -222,7 +222,7 @@ fn value_name(input: &Input) -> &'static str {
         Kind::Boolean => "BOOLEAN",
         Kind::Duration { .. } => "DURATION",
         Kind::Count { .. } | Kind::RunId => "NUMBER",
-        Kind::Local | Kind::Relative | Kind::BaseDir => "PATH",
+        Kind::Local | Kind::Relative | Kind::BaseDir | Kind::Elsewhere => "PATH",
         Kind::UrlPaths | Kind::Folders | Kind::Words => "LINE",
         Kind::Lines => "LINE|@FILE",
         Kind::Site => "URL",

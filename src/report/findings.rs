@@ -14,8 +14,8 @@ use crate::{
     domain::{
         Outcome, Sha256Digest,
         fact::{
-            ArtifactFact, BackupFact, BundleFact, Finding, HealthReport, Identity, Judgement, Receipt, Score, Staging,
-            Switch, key,
+            ArtifactFact, BackupFact, BundleFact, CopyStatus, Elsewhere, Finding, HealthReport, Identity, Judgement,
+            Receipt, Score, Staging, Switch, key,
         },
         gate::GateReport,
     },
@@ -109,6 +109,7 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             of("Visitors met no more downtime than allowed", receipt, &["zero-downtime"]),
         ]
         .into_iter()
+        .chain(copied(story))
         .chain(staging(story))
         .collect(),
         Subject::Rollback => vec![
@@ -153,6 +154,17 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
     let steps = if failed == 0 { Ok(()) } else { Err(words::count(failed, "step")) };
     criteria.push(Criterion::of("No step failed", (!story.rows.is_empty()).then_some(steps)));
     criteria
+}
+
+/// The copy of the backup; nothing where nobody asked for one.
+fn copied(story: &Story) -> Option<Criterion> {
+    let Elsewhere { status, problem, .. } = story.fact::<BackupFact>(key::BACKUP)?.elsewhere?;
+    let met = match status {
+        CopyStatus::NotAskedFor | CopyStatus::Nothing => return None,
+        CopyStatus::Verified => Ok(()),
+        CopyStatus::NotThere => Err(problem.unwrap_or_else(|| "it is not there".to_owned())),
+    };
+    Some(Criterion::of("A copy of the backup was read back from elsewhere", Some(met)))
 }
 
 /// What production asks of staging; nothing for a stage that does not ask.

@@ -5,7 +5,7 @@ use super::{clean::one_line, findings::Met, stored::Stored, story::Row, words};
 use crate::{
     domain::{
         Failure, Outcome,
-        fact::{BackupFact, BuildRun, HealthReport, Migrations, Receipt, key},
+        fact::{BackupFact, BuildRun, CopyStatus, HealthReport, Migrations, Receipt, key},
         gate::GateReport,
     },
     engine::event::Verdict,
@@ -228,7 +228,13 @@ fn measured(page: &mut Page, stored: &Stored) {
     if let Some(backup) = story.fact::<BackupFact>(key::BACKUP) {
         let files: Vec<&str> = backup.files.iter().map(|file| file.name.as_str()).collect();
         let files = if files.is_empty() { "nothing was backed up".to_owned() } else { files.join(", ") };
-        lines.push(format!("backup {}: {files}", backup.path));
+        let copy = backup.elsewhere.map(|copy| match copy.status {
+            CopyStatus::Verified => format!("; copy elsewhere: verified, {}", copy.path.unwrap_or_default()),
+            CopyStatus::NotThere => format!("; copy elsewhere: NOT there: {}", copy.problem.unwrap_or_default()),
+            CopyStatus::Nothing => "; copy elsewhere: nothing to copy".to_owned(),
+            CopyStatus::NotAskedFor => "; copy elsewhere: not asked for".to_owned(),
+        });
+        lines.push(format!("backup {}: {files}{}", backup.path, copy.unwrap_or_default()));
     }
     for (name, key) in [("migrations that ran", key::MIGRATIONS), ("migrations that stay", key::MIGRATIONS_STAY)] {
         if let Some(migrations) = story.fact::<Migrations>(key) {

@@ -3,6 +3,7 @@
 mod audit;
 mod build;
 mod cancel;
+mod copy;
 mod deploy;
 mod evidence;
 mod examples;
