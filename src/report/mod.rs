@@ -21,6 +21,8 @@ pub mod outputs;
 pub mod plan;
 pub mod redact;
 mod sections;
+pub mod show;
+pub mod stored;
 pub mod story;
 pub mod summary;
 pub mod words;

@@ -612,7 +612,9 @@ fn f65_what_root_left_in_the_release_is_given_back_path_by_path_or_the_command_i
 
     // A rule that wants a password is none.
     root("echo 'deploy ALL=(root) PASSWD: /usr/bin/chown -h deploy /var/www/staging/releases/*' >/etc/sudoers.d/docs");
-    assert_ended(&fix_on(&story, "docs-ownership", FIX_PHRASE, &[]).finished, 1, "refused");
+    let refused = fix_on(&story, "docs-ownership", FIX_PHRASE, &[]);
+    assert_ended(&refused.finished, 1, "refused");
+    assert_says(&refused.finished.summary, &["deploy may not, for 3 of 3 paths", "nothing was changed"]);
     root(
         "echo 'deploy ALL=(root) NOPASSWD: /usr/bin/chown -h deploy /var/www/staging/releases/*' >/etc/sudoers.d/docs",
     );
