@@ -33,11 +33,17 @@ pub(super) fn table(story: &Story) -> String {
     let of = |settings: &[Setting], what: &str| {
         settings.iter().find(|setting| setting.what == what).map_or("-".to_owned(), |one| short(&one.value, CELL))
     };
-    let last = match (after, &fix.nothing) {
-        (Some(_), _) => "After",
-        (None, Some(_)) => "Wanted",
-        (None, None) if story.executed() => "After (not read again)",
-        (None, None) => "Would be",
+    let subject = format!("`{}`: {}.\n\n", fix.name, inline(&fix.subject));
+    if let Some(why) = &fix.nothing {
+        let lines = fix.before.iter().map(|one| row([short(&one.what, CELL).as_str(), &short(&one.value, CELL)]));
+        let lines: String = lines.collect();
+        let table = if lines.is_empty() { lines } else { format!("{}{lines}\n", head(&["What", "Now"])) };
+        return format!("{subject}Nothing to do: {}.\n\n{table}", inline(why));
+    }
+    let last = match after {
+        Some(_) => "After",
+        None if story.executed() => "After (not read again)",
+        None => "Would be",
     };
     let lines = names.into_iter().map(|what| {
         let now = match after {
@@ -50,9 +56,7 @@ pub(super) fn table(story: &Story) -> String {
         row([short(what, CELL).as_str(), &of(&fix.before, what), &now])
     });
     let table = format!("{}{}\n", head(&["What", "Before", last]), lines.collect::<String>());
-    let subject = format!("`{}`: {}.\n\n", fix.name, inline(&fix.subject));
-    let nothing = fix.nothing.as_ref().map(|why| format!("Nothing to do: {}.\n\n", inline(why))).unwrap_or_default();
-    format!("{subject}{nothing}{table}")
+    format!("{subject}{table}")
 }
 
 /// What was or would be sent, and what that needs.

@@ -138,6 +138,17 @@ fn a_fix_says_what_it_would_send_and_sends_it_only_with_its_phrase() {
     assert_eq!(named, gates);
     assert!(output(&fixed.finished, "report").contains("/FIX_"), "{}", output(&fixed.finished, "report"));
 
+    // The stored report says the same later on.
+    let stored = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(stored.path(), fixed.document.to_string()).expect("the report");
+    let shown =
+        std::process::Command::new(BINARY).args(["report", "show"]).arg(stored.path()).output().expect("the report");
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stdout));
+    assert_says(
+        &String::from_utf8_lossy(&shown.stdout),
+        &["Fixed: branch-protection-main", "What was to be mended was seen mended"],
+    );
+
     // Once more: nothing to do, with the phrase and without it.
     for words in [FIX_PHRASE, ""] {
         let again = fix(&repository, "branch-protection-main", words);

@@ -20,6 +20,10 @@ const ACTIVE: &str = "active";
 const DISABLED: &str = "disabled_manually";
 const PERMISSION: &str = "actions=write";
 
+fn named(one: &Phantom) -> String {
+    format!("workflow `{}` ({})", one.name, one.path)
+}
+
 pub async fn look(cx: &Fix, io: &Io) -> StepResult {
     let inputs = &cx.world.inputs;
     let github = cx.github()?;
@@ -45,7 +49,6 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
         .into_iter()
         .filter(|one| one.state == ACTIVE && one.path.starts_with(".github/") && !files.contains(&one.path))
         .collect();
-    let named = |one: &Phantom| format!("workflow `{}` ({})", one.name, one.path);
     let proposal = Proposal {
         subject: format!("workflows of {}", github.repository()),
         before: phantoms.iter().map(|one| Setting::new(named(one), ACTIVE)).collect(),
@@ -89,8 +92,7 @@ pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
     }
     let doing = "listing the workflows again";
     let after = now(cx, doing).await?;
-    let named = |one: &Phantom| Setting::new(format!("workflow `{}` ({})", one.name, one.path), &one.state);
-    cx.seen(io, after.iter().map(named).collect());
+    cx.seen(io, after.iter().map(|one| Setting::new(named(one), &one.state)).collect());
     let active: Vec<&str> = after.iter().filter(|one| one.state == ACTIVE).map(|one| one.path.as_str()).collect();
     match active.as_slice() {
         [] => Ok(Done::passed("none of them is active any more")),
@@ -114,7 +116,9 @@ impl UndoAct<Mend> for Again {
 
 async fn enable(cx: &Mend, io: &Io) -> Result<Undone, Failure> {
     let doing = "enabling the workflows again";
-    let disabled: Vec<Phantom> = now(cx, doing).await?.into_iter().filter(|one| one.state != ACTIVE).collect();
+    let all = now(cx, doing).await?;
+    cx.seen(io, all.iter().map(|one| Setting::new(named(one), &one.state)).collect());
+    let disabled: Vec<Phantom> = all.into_iter().filter(|one| one.state != ACTIVE).collect();
     if disabled.is_empty() {
         return Ok(Undone::Nothing("none of them is disabled".to_owned()));
     }
@@ -122,6 +126,8 @@ async fn enable(cx: &Mend, io: &Io) -> Result<Undone, Failure> {
         cx.github()?.set_workflow(one.id, true).await.map_err(|error| refusal(doing, &error, PERMISSION))?;
         io.line(format!("enabled `{}` ({})", one.name, one.path));
     }
+    let all = now(cx, doing).await?;
+    cx.seen(io, all.iter().map(|one| Setting::new(named(one), &one.state)).collect());
     Ok(Undone::Done(listed(disabled.iter().map(|one| &one.path))))
 }
 

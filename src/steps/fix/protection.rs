@@ -245,6 +245,7 @@ async fn put_back(cx: &Mend, io: &Io) -> Result<Undone, Failure> {
     let github = cx.github()?;
     let doing = format!("putting back the protection of `{}`", known.branch);
     if now(github, known, &doing).await? == known.before {
+        cx.seen(io, settings(known.before.as_ref(), &known.rulesets));
         return Ok(Undone::Nothing("it is what it was".to_owned()));
     }
     let sent = match &known.before {
