@@ -8,7 +8,6 @@ use std::{
 };
 
 use reqwest::{Response, StatusCode, header};
-use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::{
@@ -16,7 +15,10 @@ use super::{
     api::Api,
     call::{jittered, ready, text},
 };
-use crate::{domain::Sha256Digest, ports::http::client};
+use crate::{
+    domain::{Measure, Sha256Digest},
+    ports::http::client,
+};
 
 /// Downloads from the beginning, the first one included. Each takes a new link.
 const TRIES: u32 = 3;
@@ -152,24 +154,24 @@ async fn receive(
     if let Some(size) = total.filter(|size| *size > most) {
         return Err(too_large(size));
     }
-    let mut hasher = Sha256::new();
-    let mut received = 0;
+    let mut measure = Measure::default();
     loop {
+        let received = measure.size();
         let chunk = match response.chunk().await {
             Ok(Some(chunk)) => chunk,
             Ok(None) if total.is_none_or(|total| received == total) => break,
             Ok(None) => return Err(short(received, total, "the answer is complete")),
             Err(error) => return Err(short(received, total, &client::sentence(&error))),
         };
-        received += chunk.len() as u64;
+        measure.add(&chunk);
+        let received = measure.size();
         if received > most {
             return Err(too_large(received));
         }
-        hasher.update(&chunk);
         file.write_all(&chunk).map_err(|error| Broken::never(format!("writing after {received} bytes: {error}")))?;
         on_bytes(received, total);
     }
-    Ok((Sha256Digest::from_hash(hasher), received))
+    Ok(measure.end())
 }
 
 fn short(received: u64, total: Option<u64>, why: &str) -> Broken {
