@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::{
     Api, Artifact, Github, GithubError, WorkflowRun,
     api::percent,
+    download,
     wire::{self, Runs},
 };
 use crate::domain::CommitSha;
@@ -48,6 +49,7 @@ pub struct Workflow {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
+    pub id: u64,
     pub name: String,
     pub conclusion: Option<String>,
     pub steps: Vec<JobStep>,
@@ -87,6 +89,10 @@ pub trait Inventory: Github {
 
     /// The jobs of a run's latest attempt.
     async fn jobs(&self, run: u64) -> Result<Vec<Job>, GithubError>;
+
+    /// The end of a job's log, as text. `Expired` or `NotFound` where GitHub has it no more. The redirect to the storage is followed
+    /// without the token.
+    async fn job_log(&self, job: u64) -> Result<String, GithubError>;
 
     /// The newest artifacts of the repository, at most 100.
     async fn newest_artifacts(&self) -> Result<Vec<Artifact>, GithubError>;
@@ -174,11 +180,16 @@ impl Inventory for Api {
         Ok(jobs
             .into_iter()
             .map(|job| Job {
+                id: job.id,
                 name: job.name,
                 conclusion: job.conclusion,
                 steps: job.steps.into_iter().map(step).collect(),
             })
             .collect())
+    }
+
+    async fn job_log(&self, job: u64) -> Result<String, GithubError> {
+        download::log(self, job).await
     }
 
     async fn newest_artifacts(&self) -> Result<Vec<Artifact>, GithubError> {
@@ -316,6 +327,7 @@ struct WireJobs {
 
 #[derive(Deserialize)]
 struct WireJob {
+    id: u64,
     name: String,
     #[serde(default)]
     conclusion: Option<String>,
