@@ -13,16 +13,18 @@ pub enum FixName {
     HealthToken,
     PhantomWorkflow,
     DocsOwnership,
+    StagingFailures,
 }
 
 impl FixName {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::BranchProtectionMain,
         Self::BranchProtectionDevelop,
         Self::BuildHead,
         Self::HealthToken,
         Self::PhantomWorkflow,
         Self::DocsOwnership,
+        Self::StagingFailures,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -33,6 +35,7 @@ impl FixName {
             Self::HealthToken => "health-token",
             Self::PhantomWorkflow => "phantom-workflow",
             Self::DocsOwnership => "docs-ownership",
+            Self::StagingFailures => "staging-failures",
         }
     }
 
@@ -44,6 +47,11 @@ impl FixName {
     /// Whether it asks GitHub.
     pub fn at_github(self) -> bool {
         self != Self::DocsOwnership
+    }
+
+    /// Whether it only reads, so that there is nothing to approve.
+    pub fn reads_only(self) -> bool {
+        self == Self::StagingFailures
     }
 }
 

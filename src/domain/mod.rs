@@ -28,7 +28,7 @@ pub mod standing;
 pub use approval::Approval;
 pub use command::RemoteCommand;
 pub use commit::CommitSha;
-pub use digest::Sha256Digest;
+pub use digest::{Measure, Sha256Digest};
 pub use failure::{Failure, FailureKind};
 pub use layout::{Layout, Move};
 pub use outcome::{Outcome, StepId};

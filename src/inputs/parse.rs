@@ -371,14 +371,7 @@ impl Reader<'_, '_> {
 
     fn fix(&mut self) -> Option<typed::Fix> {
         let words = FixName::ALL.map(FixName::as_str);
-        let name = self.read("fix", |text| match text {
-            // Naming what cannot be run yet is an error that says so (F8).
-            "staging-failures" => Err(Wrong {
-                problem: "comes in a later version".to_owned(),
-                right: "read the log of the newest failed run: gh run view --log-failed".to_owned(),
-            }),
-            _ => value::one_of(text, &words).map(str::to_owned),
-        });
+        let name = self.read("fix", |text| value::one_of(text, &words).map(str::to_owned));
         let name: Option<FixName> = name.and_then(|name| name.parse().ok());
         let environment = self.environment(Stage::Fix);
         let of = environment.as_ref().map_or("production", EnvironmentName::as_str).to_owned();

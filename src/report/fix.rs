@@ -38,7 +38,8 @@ pub(super) fn table(story: &Story) -> String {
         let lines = fix.before.iter().map(|one| row([short(&one.what, CELL).as_str(), &short(&one.value, CELL)]));
         let lines: String = lines.collect();
         let table = if lines.is_empty() { lines } else { format!("{}{lines}\n", head(&["What", "Now"])) };
-        return format!("{subject}Nothing to do: {}.\n\n{table}", inline(why));
+        let what = if fix.name.reads_only() { "Read" } else { "Nothing to do" };
+        return format!("{subject}{what}: {}.\n\n{table}", inline(why));
     }
     let last = match after {
         Some(_) => "After",

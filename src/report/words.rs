@@ -154,6 +154,7 @@ fn audited(story: &Story) -> String {
 fn mended(story: &Story) -> String {
     match fix::told(story) {
         Some(fix) => match fix.nothing {
+            Some(why) if fix.name.reads_only() => format!("Read: {why}; nothing was changed"),
             Some(why) => format!("Nothing to do: {why}; nothing was changed"),
             None => format!("Fixed: {}, and it was seen to be so afterwards", fix.name),
         },

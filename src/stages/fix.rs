@@ -8,7 +8,7 @@ use crate::{
         step::{change, check, no_undo, observe, undo},
     },
     steps::{
-        fix::{self, build_head, health_token, ownership, phantom, protection},
+        fix::{self, build_head, failures, health_token, ownership, phantom, protection},
         remote::previewed,
     },
 };
@@ -20,6 +20,7 @@ pub fn table(name: FixName) -> Table<Fix, Mend> {
         FixName::HealthToken => token(),
         FixName::PhantomWorkflow => phantoms(),
         FixName::DocsOwnership => owners(),
+        FixName::StagingFailures => causes(),
     }
 }
 
@@ -87,5 +88,16 @@ fn owners() -> Table<Fix, Mend> {
             change("change-owner",        "Give them to the deploy user",                previewed(ownership::give, fix::preview),      no_undo("what was given stays given; whose it was stands in the report")).into(),
             check ("owner-changed",       "Look again whose they are",                   ownership::verify).into(),
         ],
+    }
+}
+
+/// Nothing follows: what is told is the whole of it.
+#[rustfmt::skip]
+fn causes() -> Table<Fix, Mend> {
+    Table {
+        survey: vec![
+            observe("failed-runs",        "Why the last staging runs failed",            failures::look).into(),
+        ],
+        release: Vec::new(),
     }
 }

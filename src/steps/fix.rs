@@ -2,6 +2,7 @@
 //! a fix that nobody saw is none.
 
 pub mod build_head;
+pub mod failures;
 pub mod health_token;
 pub mod ownership;
 pub mod phantom;

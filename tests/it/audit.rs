@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use gated_deploy::steps::audit::catalogue::CHECKS;
+use gated_deploy::steps::{audit::catalogue::CHECKS, diagnose::SIGNATURES};
 use gated_deploy_lab::{
     Environment, Options,
-    github::{Artifact, Branch, Fault, GitHub, Job, Phase, Protection, Refusal, Run, Times},
+    github::{Artifact, Branch, Fault, GitHub, Host, Job, Phase, Protection, Refusal, Run, Times},
     runner::{Finished, Runner, declared_from_action_yml},
     story::{Story, commit},
 };
@@ -254,6 +254,12 @@ const BREAKAGES: &[Breakage] = &[
     ("staging-runs", "ended in failure", |repository| {
         repository.github.edit_run(910, |run| run.phase = Phase::completed("failure"));
     }),
+    ("staging-failures", "the server does not know the key (F35)", |repository| {
+        let failed = Run { phase: Phase::completed("failure"), ..run(931, STAGING, "Deploy to staging", &commit("x")) };
+        repository.github.add_run(failed);
+        repository.github.jobs(931, vec![Job::of("deploy", "failure", &[("Release", "failure")])]);
+        repository.github.log(931, 0, "2026-01-05T09:00:00.1234567Z deploy@staging: Permission denied (publickey).\n");
+    }),
     ("production-runs", "1 of the last 2 failed", |repository| {
         repository.github.add_run(Run {
             phase: Phase::completed("failure"),
@@ -362,6 +368,120 @@ fn f1_f2_f7_f8_f10_f11_f12_f13_f14_f15_f16_each_thing_that_is_wrong_in_a_reposit
         of_github,
         "each finding of GitHub's is broken once"
     );
+}
+
+/// A failed run of the staging workflow, with one failed job and perhaps its log.
+fn failed_run(github: &GitHub, id: u64, step: &str, log: Option<&str>) {
+    let failed = Run { phase: Phase::completed("failure"), ..run(id, STAGING, "Deploy to staging", &commit("x")) };
+    github.add_run(failed);
+    github.jobs(
+        id,
+        vec![
+            Job::of("check", "success", &[]),
+            Job::of("deploy", "failure", &[("Set up job", "success"), (step, "failure")]),
+        ],
+    );
+    if let Some(log) = log {
+        github.log(id, 1, log);
+    }
+}
+
+#[test]
+fn failed_runs_are_told_with_the_line_that_shows_their_cause() {
+    let repository = Repository::new();
+    let github = &repository.github;
+    let secret = repository.github.token().to_owned();
+    let stamp = "2026-01-05T09:00:00.1234567Z ";
+    failed_run(
+        github,
+        940,
+        "Release",
+        Some(&format!(
+            "{stamp}\u{1b}[31msudo: a password is required\u{1b}[0m\n{stamp}##[error]Process completed with exit code 1.\n"
+        )),
+    );
+    failed_run(
+        github,
+        941,
+        "Upload",
+        Some(&format!(
+            "{stamp}something of {secret} that <b>nobody</b> has met\n{stamp}##[error]Process completed with exit code 9.\n"
+        )),
+    );
+    // Deleted, as everybody who may write can do.
+    failed_run(github, 942, "Release", None);
+    // Older than the three that are looked into.
+    failed_run(github, 930, "Release", Some("Connection refused\n"));
+    let audited = repository.audit();
+
+    assert_ended(&audited.finished, 0, "passed");
+    let actual = audited.finding("staging-failures")["actual"].as_str().expect("a text").to_owned();
+    assert_says(
+        &actual,
+        &[
+            "/actions/runs/940 attempt 1, job deploy, step Release: sudo asks for a password, or does not allow the command (F67): sudo: a password is required",
+            "/actions/runs/941 attempt 1, job deploy, step Upload: not a cause that is known here: something of",
+            "/actions/runs/942 attempt 1, job deploy, step Release: its log is gone",
+            "; 1 older ones were not looked into",
+        ],
+    );
+    assert!(!actual.contains("runs/930") && !actual.contains('\u{1b}'), "{actual}");
+    assert_says(
+        &audited.finding("staging-failures")["fix"].to_string(),
+        &["/etc/sudoers.d", "gh run view 941 --attempt 1 --log-failed"],
+    );
+    let told = &audited.document["facts"]["diagnoses"];
+    assert_eq!((&told[0]["run"], &told[0]["signature"]), (&json!(942), &Value::Null));
+    assert_eq!((&told[2]["signature"], &told[2]["class"]), (&json!("sudo-password"), &json!("F67")));
+    // Foreign text does nothing, and what is secret stays so; the storage that has the logs is not told the token.
+    for text in [&audited.finished.raw_log, &audited.report, &audited.finished.summary, &audited.document.to_string()] {
+        assert!(!text.replace(&format!("::add-mask::{secret}"), "").contains(&secret), "the token can be read");
+    }
+    assert!(!audited.finished.summary.contains("<b>"), "{}", audited.finished.summary);
+    let asked = github.requests();
+    let logs: Vec<_> = asked.iter().filter(|request| request.path.starts_with("/actions-logs/")).collect();
+    assert_eq!(logs.len(), 2, "two logs are there");
+    assert!(asked.iter().filter(|request| request.host == Host::Api).count() < 40);
+    audited.finished.assert_no_secret_leaks();
+}
+
+#[test]
+fn what_cannot_be_read_of_a_failed_run_is_told_as_that() {
+    let repository = Repository::new();
+    failed_run(&repository.github, 940, "Release", Some("Host key verification failed.\n"));
+    let logs = "/repos/acme/shop/actions/jobs/*/logs";
+    let told = |repository: &Repository| repository.audit().finding("staging-failures")["actual"].to_string();
+    for (fault, says) in [
+        (Fault::refusal(Refusal::ArtifactExpired), "its log is gone"),
+        (
+            Fault::refusal(Refusal::IntegrationForbidden { needs: "actions=read".to_owned() }),
+            "its log could not be read: the token may not do that",
+        ),
+    ] {
+        repository.github.fault("GET", logs, Times::Always, fault);
+        assert_says(&told(&repository), &[says, "job deploy, step Release"]);
+        repository.github.clear_faults();
+    }
+    repository.github.link_lifetime(Duration::ZERO);
+    assert_says(&told(&repository), &["its log could not be read: ", "403"]);
+    repository.github.link_lifetime(Duration::from_secs(60));
+    assert_says(&told(&repository), &["is not in known_hosts (F38): Host key verification failed."]);
+    // A workflow file that GitHub cannot read has no jobs.
+    repository.github.jobs(940, Vec::new());
+    assert_says(&told(&repository), &["no job of it failed: GitHub could not begin it"]);
+    // A very long log costs no memory, and its end counts.
+    let long = format!("{}Please provide a valid cache path.\n", "nothing to see\n".repeat(200_000));
+    failed_run(&repository.github, 940, "Release", Some(&long));
+    assert_says(&told(&repository), &["(F22)"]);
+}
+
+#[test]
+fn each_class_that_a_signature_names_is_one() {
+    let classes = fs::read_to_string(root().join("docs/failure-classes.md")).expect("the table");
+    for signature in SIGNATURES {
+        let row = signature.class.map(|class| format!("| {class} |"));
+        assert!(row.as_ref().is_none_or(|row| classes.contains(row)), "{}: {row:?}", signature.id);
+    }
 }
 
 #[test]

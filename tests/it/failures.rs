@@ -483,6 +483,57 @@ fn f56_f57_f58_a_dump_that_is_not_whole_stops_the_release_and_costs_no_good_back
 }
 
 #[test]
+fn f69_a_dump_is_not_believed_where_its_check_cannot_fail() {
+    let story = story();
+    let commit = commit("a check that cannot fail");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let fake = |name: &str, body: &str| {
+        on(
+            &story,
+            &format!(
+                "printf '#!/bin/sh\\n%s\\n' {} >/usr/local/bin/{name}; chmod 755 /usr/local/bin/{name}",
+                quoted(body)
+            ),
+        );
+    };
+    // Whatever it is asked about: complete, many tables, and whole.
+    let always = [
+        ("tail", "cat >/dev/null; echo '-- Dump completed on 2025-11-02'"),
+        ("grep", "case \"$*\" in *'CREATE TABLE'*) cat >/dev/null; echo 99 ;; *) exec /usr/bin/grep \"$@\" ;; esac"),
+        ("gzip", "case $1 in -t) exit 0 ;; *) exec /usr/bin/gzip \"$@\" ;; esac"),
+    ];
+    for (name, body) in always {
+        fake(name, body);
+    }
+    refused(
+        &story,
+        story.staging(&commit),
+        1,
+        &["the check of the dump cannot fail on this server", "an empty dump", "half a dump"],
+    );
+    // One of them is enough for one kind of dump.
+    on(&story, "rm /usr/local/bin/tail /usr/local/bin/gzip");
+    refused(
+        &story,
+        story.staging(&commit),
+        1,
+        &["the check of the dump cannot fail on this server", "a dump of nothing"],
+    );
+    assert_eq!(on(&story, "ls -A backups"), "", "no backup that nobody could check");
+
+    on(&story, "rm /usr/local/bin/grep");
+    let finished = story.deploy(&commit);
+    assert_ended(&finished, 0, "live");
+    assert_says(
+        &finished.summary,
+        &[
+            "the dump's check was seen to fail on an empty, a hollow and a cut one",
+            "whose check was seen to fail with one bit turned",
+        ],
+    );
+}
+
+#[test]
 fn f59_f60_a_backup_lies_outside_of_what_it_copies_and_misses_nothing() {
     let story = story();
     let commit = commit("backed up");

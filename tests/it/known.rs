@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use gated_deploy_lab::{
     app::Variant,
-    github::{Artifact, Branch, Dispatch, Phase, Run},
+    github::{Artifact, Branch, Dispatch, Job, Phase, Run},
     story::{Story, artifact, commit, green_run, run_id},
 };
 
 use crate::{
     audit::{Audited, BUILD, PRODUCTION, Repository, STAGING, head, on_server, run},
     fix::{FIX_PHRASE, fix_on},
-    support::{assert_ended, output, story},
+    support::{assert_ended, assert_says, output, story},
 };
 
 /// Never expires while these tests run.
@@ -20,7 +20,7 @@ const LATE: &str = "2099-01-01T00:00:00Z";
 const PHANTOM: &str = ".github/workflows/deploy-production-old.yml";
 
 /// What is wrong, and how much hangs on it.
-const FINDINGS: [(&str, &str); 13] = [
+const FINDINGS: [(&str, &str); 14] = [
     ("build-of-develop", "P0"),
     ("develop-required-checks", "P1"),
     ("develop-review", "P1"),
@@ -34,7 +34,15 @@ const FINDINGS: [(&str, &str); 13] = [
     ("main-required-checks", "P0"),
     ("newest-not-live", "P1"),
     ("phantom-workflow", "P2"),
+    ("staging-failures", "P2"),
     ("staging-runs", "P1"),
+];
+
+/// What the logs of the three failed runs end in.
+const FAILURES: [(u64, &str); 3] = [
+    (2011, "2026-01-05T09:00:00.1234567Z Load key \"/tmp/key\": error in libcrypto\n"),
+    (2012, "2026-01-05T09:10:00.1234567Z deploy@staging: Permission denied (publickey).\n"),
+    (2013, "2026-01-05T09:20:00.1234567Z sudo: a password is required\n"),
 ];
 
 /// Releases twice and goes back, as somebody did on that day.
@@ -68,6 +76,10 @@ fn github(story: &Story) {
             .github
             .add_run(Run { phase: Phase::completed(conclusion), ..run(id, STAGING, "Deploy to staging", &main) });
     }
+    for (id, log) in FAILURES {
+        story.github.jobs(id, vec![Job::of("deploy", "failure", &[("Set up job", "success"), ("Release", "failure")])]);
+        story.github.log(id, 0, log);
+    }
     story.github.add_run(run(920, PRODUCTION, "Deploy to production", &main));
     story.github.add_workflow("Deploy to production", PHANTOM);
 }
@@ -92,6 +104,10 @@ fn not_met(audited: &Audited) -> BTreeMap<String, String> {
     audited.with_status("not-met").into_iter().map(|id| (id.clone(), impact(&id))).collect()
 }
 
+fn left_of(audited: &Audited) -> Vec<String> {
+    not_met(audited).into_keys().collect()
+}
+
 #[test]
 fn f92_the_audit_that_we_know_is_found_again_and_each_fix_takes_its_finding_away() {
     let story = story();
@@ -108,6 +124,17 @@ fn f92_the_audit_that_we_know_is_found_again_and_each_fix_takes_its_finding_away
     for environment in ["staging", "production"] {
         assert!(!audited.verdict(environment).0, "NO-GO for {environment}");
     }
+
+    // Why the runs failed is read without a phrase, and nothing is written for it.
+    let read = fix_on(&story, "staging-failures", "", &[]);
+    assert_ended(&read.finished, 0, "passed");
+    assert_eq!(output(&read.finished, "executed"), "false");
+    assert_says(
+        &read.finished.summary,
+        &["Read: 3 failed runs were read, 3 recognised", "run 2013: what to do", "error in libcrypto", "(F67)"],
+    );
+    assert_eq!(read.document["facts"]["diagnoses"].as_array().map(Vec::len), Some(3));
+    assert_eq!(story.github.written(), []);
 
     // What needs an administrator's token gets one; each is approved by itself, and takes away what it is for and nothing else.
     story.github.administrator(true);
@@ -163,6 +190,8 @@ fn f92_the_audit_that_we_know_is_found_again_and_each_fix_takes_its_finding_away
     story.github.add_run(run(2014, STAGING, "Deploy to staging", &head()));
     let audited = audit(&story, &token);
     gone(&audited, &["newest-not-live", "staging-runs"]);
+    // That there were failures stays worth knowing until twenty runs have passed.
+    assert_eq!(left_of(&audited), ["staging-failures"]);
     assert_ended(&audited.finished, 0, "passed");
     for environment in ["staging", "production"] {
         assert_eq!(audited.verdict(environment), (true, "[]".to_owned()), "GO for {environment}");
@@ -183,5 +212,5 @@ fn f92_the_audit_that_we_know_is_found_again_and_each_fix_takes_its_finding_away
     );
     assert_ended(&production.finished, 0, "passed");
     assert!(production.verdict("production").0 && production.verdict("staging").0);
-    assert_eq!(not_met(&production), BTreeMap::from([("last-releases".to_owned(), "P2".to_owned())]));
+    assert_eq!(left_of(&production), ["last-releases", "staging-failures"], "both are P2");
 }

@@ -193,6 +193,8 @@ fn each_fix_looks_changes_one_thing_and_looks_again() {
     look    observe foreign-owners
     do      change  change-owner (not undone: what was given stays given; whose it was stands in the report)
     do      check   owner-changed
+    staging-failures
+    look    observe failed-runs
     ");
 }
 

@@ -37,6 +37,7 @@ pub(super) fn routes(lab: Arc<Lab>) -> Router {
         .route(&at("/actions/runs/{run}"), get(run))
         .route(&at("/actions/runs/{run}/attempts/{attempt}"), get(run_attempt))
         .route(&at("/actions/runs/{run}/jobs"), get(jobs))
+        .route(&at("/actions/jobs/{job}/logs"), get(job_log))
         .route(&at("/actions/runs/{run}/artifacts"), get(run_artifacts))
         .route(&at("/actions/runs/{run}/approvals"), get(approvals))
         .route(&at("/actions/artifacts"), get(artifacts))
@@ -169,6 +170,18 @@ async fn jobs(Shared(lab): Shared<Arc<Lab>>, Path(id): Path<String>, uri: Uri, Q
         }
     };
     Ok(list("jobs", jobs, &Query::new(pairs), &lab, &uri))
+}
+
+/// "Download job logs for a workflow run": a link to plain text at the storage.
+async fn job_log(Shared(lab): Shared<Arc<Lab>>, Path(id): Path<String>) -> Answer {
+    let mut state = lab.state();
+    let id = number(&id)?;
+    if !state.logs.contains_key(&id) {
+        return Err(Refusal::NotFound);
+    }
+    let signature = state.sign(id);
+    let location = format!("{}/actions-logs/{id}?sp=r&sr=b&sv=2025-11-05&sig={signature}", lab.blob_url);
+    Ok((StatusCode::FOUND, [(header::LOCATION, location)]).into_response())
 }
 
 async fn run_artifacts(

@@ -213,6 +213,11 @@ impl GitHub {
         self.lab.state().jobs.insert(run, jobs);
     }
 
+    /// Gives a job of a run (by its place among the run's jobs) this log. Jobs without one answer 404.
+    pub fn log(&self, run: u64, place: u64, text: &str) {
+        self.lab.state().logs.insert(run * 10 + place, text.into());
+    }
+
     /// The files that a comparison of two references shows, each with its blob.
     pub fn compared(&self, basehead: &str, files: &[(&str, &str)]) {
         let files = files.iter().map(|(path, blob)| ((*path).into(), (*blob).into())).collect();

@@ -7,6 +7,7 @@ use super::{
     Api, Artifact, Github, GithubError, WorkflowRun,
     amend::unprotected,
     api::percent,
+    download,
     wire::{self, Runs},
 };
 use crate::domain::CommitSha;
@@ -49,6 +50,7 @@ pub struct Workflow {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
+    pub id: u64,
     pub name: String,
     pub conclusion: Option<String>,
     pub steps: Vec<JobStep>,
@@ -88,6 +90,10 @@ pub trait Inventory: Github {
 
     /// The jobs of a run's latest attempt.
     async fn jobs(&self, run: u64) -> Result<Vec<Job>, GithubError>;
+
+    /// The end of a job's log, as text. `Expired` or `NotFound` where GitHub has it no more. The redirect to the storage is followed
+    /// without the token.
+    async fn job_log(&self, job: u64) -> Result<String, GithubError>;
 
     /// The newest artifacts of the repository, at most 100.
     async fn newest_artifacts(&self) -> Result<Vec<Artifact>, GithubError>;
@@ -163,11 +169,16 @@ impl Inventory for Api {
         Ok(jobs
             .into_iter()
             .map(|job| Job {
+                id: job.id,
                 name: job.name,
                 conclusion: job.conclusion,
                 steps: job.steps.into_iter().map(step).collect(),
             })
             .collect())
+    }
+
+    async fn job_log(&self, job: u64) -> Result<String, GithubError> {
+        download::log(self, job).await
     }
 
     async fn newest_artifacts(&self) -> Result<Vec<Artifact>, GithubError> {
@@ -305,6 +316,7 @@ struct WireJobs {
 
 #[derive(Deserialize)]
 struct WireJob {
+    id: u64,
     name: String,
     #[serde(default)]
     conclusion: Option<String>,
