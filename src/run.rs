@@ -31,7 +31,7 @@ use crate::{
         shell::Shell,
         ssh::Ssh,
     },
-    report::{self, Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, Summary},
+    report::{self, Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, State, Summary},
     stages,
     steps::{
         context::{Found, Ports, Staging, Survey},
@@ -297,6 +297,8 @@ fn events(common: &Common, setting: &Setting, log: &Log, clock: &SystemClock) ->
     let clock = clock.clone();
     let stamp: Stamp = Box::new(move || (clock.now().timestamp_millis(), clock.elapsed()));
     let readers: Vec<Box<dyn Reader>> = vec![
+        // First of all: what a run is about to do is written down for post before anybody could be kept waiting by a full disk or pipe.
+        Box::new(State::new(common.state.clone(), log.clone())),
         Box::new(Console::new(log.clone())),
         Box::new(Plan::new(log.clone())),
         Box::new(Journal::new(reports.clone(), log.clone())),

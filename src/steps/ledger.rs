@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{
         EnvironmentName, Failure, Layout, Sha256Digest, StepId, fact,
-        ledger::{self, Attempt, Break, Line, Reached, Standing, beginning},
+        ledger::{self, Attempt, Break, Line, Reached, Standing},
         standing::Standings,
     },
     engine::{
@@ -42,8 +42,6 @@ pub async fn open(cx: &Deploy, io: &Io) -> StepResult {
 
 /// Writes the attempt down.
 pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
-    let ledger = cx.inputs.layout.ledger();
-    let last = last(cx, io).await?;
     let attempt = if cx.source.is_some() { Attempt::Release } else { Attempt::Rollback };
     let reached = reached(&ending.done);
     let (bundle_sha256, tree_sha256, migrations) = {
@@ -54,7 +52,7 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
     };
     let line = Line {
         v: ledger::VERSION,
-        prev: if last.is_empty() { beginning() } else { Sha256Digest::of(&last).to_string() },
+        prev: PREV.to_owned(),
         at: cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
         environment: cx.inputs.environment.to_string(),
         attempt,
@@ -71,16 +69,23 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
         cause: ending.outcome.cause().map(ToString::to_string),
         run: cx.inputs.run.url.clone(),
     };
-    let doing = format!("writing to the ledger {ledger}");
-    let text = serde_json::to_string(&line).map_err(|error| Failure::bug(&doing, error.to_string()))?;
-    let head = Sha256Digest::of(&text);
-    let script = Script::new("ledger", include_str!("sh/ledger.sh"))
-        .var("LEDGER", ledger.as_str())
-        .var("LINE", text)
-        .var("LAST", last);
-    remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    let head = append(&*cx.ports.shell, io, &cx.inputs.layout, &line).await?;
     io.fact(fact::key::LEDGER_HEAD, head);
-    Ok(format!("{}: written to {ledger}", line.outcome))
+    Ok(format!("{}: written to {}", line.outcome, cx.inputs.layout.ledger()))
+}
+
+/// What stands in a line where the server puts in the digest of the line before it: it writes one line after the other, whoever
+/// they come from.
+const PREV: &str = "@PREV@";
+
+/// Appends a line whose `prev` is [`PREV`]; gives the digest of what was written.
+pub async fn append(shell: &dyn Shell, io: &Io, layout: &Layout, line: &Line) -> Result<Sha256Digest, Failure> {
+    let ledger = layout.ledger();
+    let doing = format!("writing to the ledger {ledger}");
+    let text = serde_json::to_string(line).map_err(|error| Failure::bug(&doing, error.to_string()))?;
+    let script = Script::new("ledger", include_str!("sh/ledger.sh")).var("LEDGER", ledger.as_str()).var("LINE", text);
+    let answer = remote::run(shell, io, script, &doing).await?;
+    Ok(Sha256Digest::of(remote::required(&answer, "written", &doing)?))
 }
 
 /// The furthest point whose row was done.
@@ -93,7 +98,7 @@ fn reached(done: &[StepId]) -> Option<Reached> {
 pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
     let line = Line {
         v: ledger::VERSION,
-        prev: "@PREV@".to_owned(),
+        prev: PREV.to_owned(),
         at: "@AT@".to_owned(),
         environment: entry.environment.clone(),
         attempt: entry.attempt,
@@ -164,10 +169,7 @@ pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Book, F
 async fn last(cx: &Deploy, io: &Io) -> Result<String, Failure> {
     let ledger = cx.inputs.layout.ledger();
     let doing = format!("reading the ledger {ledger}");
-    let script = Script::new("ledger", include_str!("sh/ledger.sh"))
-        .var("LEDGER", ledger.as_str())
-        .var("LINE", "")
-        .var("LAST", "");
+    let script = Script::new("ledger", include_str!("sh/ledger.sh")).var("LEDGER", ledger.as_str()).var("LINE", "");
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     Ok(answer.get("last").unwrap_or_default().to_owned())
 }

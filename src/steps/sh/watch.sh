@@ -74,17 +74,7 @@ if [ -n "$BEFORE" ]; then
 fi
 
 if [ ! -e "$ENTRY.reverting/written" ]; then
-    last=
-    if [ -f "$LEDGER" ]; then last=$(tail -n 1 "$LEDGER"); fi
-    prev=0000000000000000000000000000000000000000000000000000000000000000
-    if [ -n "$last" ]; then
-        prev=$(printf '%s' "$last" | sha256sum)
-        prev=${prev%% *}
-    fi
-    written="${line%%@PREV@*}$prev${line#*@PREV@}"
-    written="${written%%@AT@*}$(date -u +%Y-%m-%dT%H:%M:%SZ)${written#*@AT@}"
-    if [ -s "$LEDGER" ] && [ -n "$(tail -c 1 "$LEDGER")" ]; then printf '\n' >>"$LEDGER"; fi
-    printf '%s\n' "$written" >>"$LEDGER"
+    append "$LEDGER" "$line"
     : >"$ENTRY.reverting/written"
 fi
 if [ "$line" != "$WELL" ]; then refuse "$CURRENT points to ${BEFORE:-nothing} again, but the reload failed: PHP may still run the code of $LINK" "look at $ENTRY.reverting/log, reload by hand, and remove $ENTRY.reverting"; fi
