@@ -1,7 +1,7 @@
 //! The one place where real ports, stages and reporters meet.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     ffi::OsString,
     io::{Read as _, Write as _},
     rc::Rc,
@@ -167,6 +167,18 @@ async fn dispatch(
             let settle = async |survey| rollback::settle(survey, events);
             run_table(&stage, &stages::rollback::table(to), survey, settle, events, cancel).await
         }
+        Request::Recover(inputs) => {
+            let typed::Recover { target, own } = *inputs;
+            let ports = match ports(&target, None, clock, &common.scratch) {
+                Ok(ports) => ports,
+                Err(failure) => return refuse(events, &stage, failure),
+            };
+            let inputs = Rc::new(target);
+            let server = Survey { inputs, source: None, staging: None, ports, found: Found::default().into() };
+            let survey = stages::recover::Survey { server, own, seen: RefCell::default() };
+            let settle = async |survey| stages::recover::settle(survey, events);
+            run_table(&stage, &stages::recover::table(), survey, settle, events, cancel).await
+        }
         Request::Audit(inputs) => {
             let (audit, _scratch) = match audit(*inputs, common, clock) {
                 Ok(audit) => audit,
@@ -322,6 +334,7 @@ fn setting(request: Option<&Request>) -> Setting {
         Some(Request::Smoke(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
         Some(Request::Audit(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
         // There is nothing to approve.
+        Some(Request::Recover(inputs)) => Setting { run_url: inputs.target.run.url.clone(), phrase: None },
         Some(Request::Preflight(inputs)) => Setting { run_url: inputs.target.run.url.clone(), phrase: None },
         Some(Request::Rollback(inputs)) => {
             Setting { run_url: inputs.target.run.url.clone(), phrase: Some(inputs.target.phrase.clone()) }

@@ -7,23 +7,9 @@ use super::{
     log::Log,
 };
 use crate::{
-    domain::{FailureKind, Outcome, fact::key},
+    domain::{FailureKind, Outcome, fact::key, state},
     engine::event::{Body, Event, Reader},
 };
-
-/// The names under which the values come back as `STATE_<name>`.
-pub mod name {
-    pub const PHASE: &str = "phase";
-    pub const RELEASE: &str = "release";
-    /// The number of the run's deploy lock.
-    pub const LOCK: &str = "lock";
-}
-
-/// The run is over and has left nothing to do.
-pub const ENDED: &str = "ended";
-
-/// The run is over, and had no time (or no connection) to bring everything to its end.
-pub const HANDED_OVER: &str = "handed-over";
 
 /// What a run is about to do when one of these rows begins. Whoever finds the word after the run has died knows what may be there.
 pub const PHASES: [(&str, &str); 6] = [
@@ -69,7 +55,7 @@ impl State {
     fn ending(&self, outcome: &Outcome) -> &'static str {
         // A stuck run has marked its lock, so that nobody goes on before a person has been there; one that ran out of time has not.
         let left = matches!(outcome, Outcome::Stuck { undo_cause, .. } if undo_cause.kind == FailureKind::Cancelled);
-        if self.unfinished || left { HANDED_OVER } else { ENDED }
+        if self.unfinished || left { state::HANDED_OVER } else { state::ENDED }
     }
 }
 
@@ -78,13 +64,13 @@ impl Reader for State {
         match &event.body {
             Body::Started { step } => {
                 if let Some((_, phase)) = PHASES.iter().find(|(row, _)| *row == step.as_str()) {
-                    self.write(name::PHASE, phase);
+                    self.write(state::PHASE, phase);
                 }
             }
             Body::Fact { key, value, .. } => {
                 let name = match key.as_str() {
-                    key::RELEASE => name::RELEASE,
-                    key::LOCK => name::LOCK,
+                    key::RELEASE => state::RELEASE,
+                    key::LOCK => state::LOCK,
                     _ => return,
                 };
                 if let Some(text) = value.as_str() {
@@ -92,7 +78,7 @@ impl Reader for State {
                 }
             }
             Body::Released { failure: Some(_), .. } => self.unfinished = true,
-            Body::RunFinished { outcome } => self.write(name::PHASE, self.ending(outcome)),
+            Body::RunFinished { outcome } => self.write(state::PHASE, self.ending(outcome)),
             _ => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{context::Deploy, lock, probe, remote, sampler, services, watchdog, workers};
 use crate::{
-    domain::{Failure, Layout, RemoteCommand, fact},
+    domain::{Failure, Layout, RemoteCommand, RemotePath, fact},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
@@ -91,8 +91,14 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
 
 /// What a person types when going back failed.
 pub fn back_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
-    let current = cx.inputs.layout.current();
-    let mut commands = match &cx.facts.turn.from {
+    let mut commands = pointing_back(&cx.inputs.layout.current(), cx.facts.turn.from.as_deref());
+    commands.extend(cx.facts.server.services.reload.iter().cloned());
+    commands
+}
+
+/// The commands that point `current` back to what was live.
+pub fn pointing_back(current: &RemotePath, old: Option<&str>) -> Vec<RemoteCommand> {
+    match old {
         Some(old) => {
             let temporary = format!("{current}.back");
             vec![
@@ -101,9 +107,7 @@ pub fn back_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
             ]
         }
         None => vec![RemoteCommand::new(["rm", "-f", current.as_str()])],
-    };
-    commands.extend(cx.facts.server.services.reload.iter().cloned());
-    commands
+    }
 }
 
 /// What the plan prints for the switch.

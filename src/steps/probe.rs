@@ -218,6 +218,20 @@ pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
     Ok(Done::passed(told(&report)))
 }
 
+/// After somebody else's release was taken back: is the site well again, and does it not answer as that release any more?
+///
+/// # Errors
+/// The site is not well, or still runs the code of the release that was taken back.
+pub async fn well_again(ports: &Ports, health: &HealthPolicy, failed: Option<&CommitSha>, io: &Io) -> StepResult {
+    let expected = Expected { ports, mark: None, release: "" };
+    let report = settle(Visitor::of(ports, health), Identity::IsNot(failed, expected), &|| false, io).await;
+    io.fact(key::HEALTH_AFTER_ROLLBACK, &report);
+    if report.healthy() {
+        return Ok(Done::passed(told(&report)));
+    }
+    Err(advised(unhealthy("asking the site whether what was live before is healthy again", &report), &report))
+}
+
 /// Is the site well, as this commit? Gives the last round as well, whatever the answer is.
 pub async fn proven(visitor: Visitor<'_>, commit: &CommitSha, io: &Io) -> (HealthReport, Result<(), Failure>) {
     let report = settle(visitor, Identity::Is(commit, None), &|| false, io).await;

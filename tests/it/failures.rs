@@ -268,7 +268,9 @@ fn f15_of_many_runs_one_gets_the_lock_and_only_it_gives_it_back() {
                 .var("ENVIRONMENT", "staging")
                 .var("LEASE", "60")
                 .var("RELEASE", "20261101_080000-0123abcd")
-                .var("MAKES", ""),
+                .var("MAKES", "")
+                .var("BEGUN", "")
+                .var("OWN", ""),
         )
     };
     let answers: Vec<_> = std::thread::scope(|scope| {
@@ -315,7 +317,9 @@ fn f15_of_many_runs_one_takes_over_the_lock_of_a_dead_one() {
                 .var("ENVIRONMENT", "staging")
                 .var("LEASE", "60")
                 .var("RELEASE", "20261101_080000-0123abcd")
-                .var("MAKES", ""),
+                .var("MAKES", "")
+                .var("BEGUN", "")
+                .var("OWN", ""),
         )
     };
     let renew = |run: usize| {

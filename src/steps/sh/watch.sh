@@ -59,6 +59,9 @@ if [ "$(live)" = "$LINK" ]; then
         rm -f "$CURRENT"
     fi
     note watchdog-went-back
+elif [ -e "$ENTRY.reverting/switched" ] && [ "$(live)" = "$BEFORE" ]; then
+    # The run had switched, pointed back, and did not come to the end of that: nobody saw the reload.
+    : >"$ENTRY.reverting/turning"
 fi
 if [ ! -e "$ENTRY.reverting/turning" ]; then
     # It was never live, or somebody has gone back already.
