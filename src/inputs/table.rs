@@ -398,11 +398,8 @@ pub static EXIT_CODES: &[(u8, &str)] = &[
     (0, "live, passed or planned"),
     (1, "refused: a gate, a NO-GO, an unhealthy site before the release"),
     (2, "bad input or policy file"),
-    (3, "rolled back: the old release is live and healthy; recover: it took back what nobody had confirmed"),
-    (
-        4,
-        "stuck, or rolled back and unhealthy: help is needed now; or stopped with no time to go back, which the server then does by itself",
-    ),
+    (3, "rolled back: the old release is live and healthy"),
+    (4, "stuck, stopped on its way back, or rolled back and unhealthy: help is needed now"),
     (5, "the network, GitHub or the server failed before anything changed"),
 ];
 

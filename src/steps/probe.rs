@@ -181,15 +181,15 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
 }
 
 /// After a rollback: the site is well again, by the same rules, and does not answer as the release that was taken back
-/// (F83, F85).
+/// (F83, F85). `marked`: the one-time file is still there to be asked.
 ///
 /// # Errors
 /// The site is not well, or still runs the code of the failed release.
-pub async fn verify_old(cx: &Deploy, io: &Io) -> Result<Score, Failure> {
+pub async fn verify_old(cx: &Deploy, marked: bool, io: &Io) -> Result<Score, Failure> {
     let failed = &cx.facts.commit;
     // Going back to an older release of the same commit, that name says nothing.
     let same = cx.facts.turn.from.as_deref().is_none_or(|from| same_commit(from, failed));
-    let mark = cx.made.borrow().identity.clone();
+    let mark = cx.made.borrow().identity.clone().filter(|_| marked);
     let old = cx.facts.turn.from.as_deref().map(identity::folder).unwrap_or_default();
     let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: old };
     let identity = Identity::IsNot((!same).then_some(failed), expected);

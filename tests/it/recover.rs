@@ -45,7 +45,7 @@ fn switched(story: &Story, word: &str) -> (String, Running) {
     let commit = commit(word);
     story.ship(&commit, Variant::Healthy).expect("the build");
     let running =
-        story.staging(&commit).input("grace-period", "60s").input("confirm-within", "5m").spawn_binary(story.binary());
+        story.staging(&commit).input("grace-period", "25s").input("confirm-within", "5m").spawn_binary(story.binary());
     running.wait_for_line("17 Reload PHP-FPM and nginx: ", PATIENCE);
     assert_eq!(story.served().expect("the site"), commit, "the new release is live");
     (commit, running)
