@@ -15,7 +15,7 @@ pub mod table;
 pub mod typed;
 pub mod value;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, time::Duration};
 
 pub use environment::Environment;
 pub use problem::{Location, Problem, Problems};
@@ -72,12 +72,17 @@ pub fn read(environment: &Environment, args: impl IntoIterator<Item = OsString>)
     let request = parse::parse(&raw, &mut common, own);
     if is_post {
         common.stage = Some(Stage::Recover);
+        common.most = Some(POST_TIME);
     }
     Asked::Run(Box::new(Inputs { common, request }))
 }
 
 /// The name by which the runner starts the program after the job's other steps (action.yml, `post-entrypoint`).
 pub const POST: &str = "gated-deploy-post";
+
+/// After a cancellation the runner gives all that still has to run five minutes together, and ends it 15 s before they are over
+/// (runner-contract.md D.1).
+const POST_TIME: Duration = Duration::from_secs(180);
 
 /// What is left to do after the main step.
 enum Post {

@@ -37,6 +37,7 @@ pub fn common(raw: &Raw<'_>) -> Common {
         secrets: raw.secrets().cloned().collect(),
         debug: environment.text("RUNNER_DEBUG") == Some("1"),
         scratch: scratch(raw),
+        most: None,
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Common {
     pub debug: bool,
     /// A folder in which a temporary one can be made.
     pub scratch: PathBuf,
+    /// After so long the run asks itself to stop; only post has so little time.
+    pub most: Option<Duration>,
 }
 
 impl Common {

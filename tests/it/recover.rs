@@ -243,7 +243,9 @@ fn a_run_that_is_cancelled_in_a_slow_step_ends_in_six_seconds_and_post_does_the_
         // order by then nobody reads. Six leave room for a machine that is busy.
         assert!(asked.elapsed() < Duration::from_secs(6), "{step}: {:?}\n{}", asked.elapsed(), main.raw_log);
         assert!([1, 3, 4].contains(&main.exit_code), "{step}: {}", main.raw_log);
+        println!("{step}: gone after {:?} with {}, {:?}", asked.elapsed(), main.exit_code, main.state);
         assert_says(&main.log, &["cancelled"]);
+        assert!(main.state["release"].ends_with(&commit[..8]) && main.state.contains_key("lock"), "{:?}", main.state);
         main.assert_no_secret_leaks();
         if let Some((program, _)) = shadow {
             on_server(&story, &format!("rm -f /usr/local/bin/{program}"));
@@ -259,6 +261,39 @@ fn a_run_that_is_cancelled_in_a_slow_step_ends_in_six_seconds_and_post_does_the_
     story.ship(&next, Variant::Healthy).expect("the build");
     assert_ended(&story.deploy(&next), 0, "live");
     assert_eq!(guards(&story), "");
+}
+
+#[test]
+fn f86_a_run_that_has_no_time_to_go_back_hands_over_to_the_server_and_to_post() {
+    let story = story();
+    let (commit, running) = switched(&story, "cancelled and cut off");
+    // The site goes on, and nobody answers on the line any more.
+    on_server(&story, "pkill -STOP sshd");
+    running.signal(Signal::INT);
+    let asked = Instant::now();
+    let main = running.wait();
+    let took = asked.elapsed();
+    on_server(&story, "pkill -CONT sshd");
+    assert!(took < Duration::from_secs(6), "{took:?}\n{}", main.raw_log);
+    assert_ended(&main, 4, "stuck");
+    assert_says(
+        &main.summary,
+        &["Handed over: the run was asked to stop and had no time to go back; the server does by itself"],
+    );
+    assert_eq!(main.state["phase"], "handed-over");
+    assert_says(&on_server(&story, &format!("ls {STATE} {STATE}/watchdog")), &["lock", ".armed"]);
+    assert!(
+        on_server(&story, &format!("ls {STATE}/lock")).lines().all(|name| name != "kept"),
+        "its lock can be taken over"
+    );
+
+    let post = story.staging(&commit).run_post(&main, story.binary(), POST);
+    assert_eq!(post.exit_code, 3, "{}", post.raw_log);
+    assert_as_before(&story);
+    assert_nothing_is_left(&story, &commit);
+    let next = self::commit("after the hand-over");
+    story.ship(&next, Variant::Healthy).expect("the build");
+    assert_ended(&story.deploy(&next), 0, "live");
 }
 
 #[test]
