@@ -297,6 +297,74 @@ fn f86_a_run_that_has_no_time_to_go_back_hands_over_to_the_server_and_to_post() 
 }
 
 #[test]
+fn f86_what_was_live_before_is_sick_and_recover_says_so() {
+    let story = story();
+    let (dead, running) = switched(&story, "killed over a sick one");
+    running.signal(Signal::KILL);
+    running.wait();
+    time_passes(&story);
+    let old = format!("/var/www/staging/releases/{SEED_RELEASE}/public/index.php");
+    on_server(&story, &format!("mv {old} {old}.away; echo '<?php http_response_code(500);' >{old}"));
+
+    let finished = recover(&story).run_binary(story.binary());
+    assert_ended(&finished, 4, "stuck");
+    assert_says(
+        &finished.summary,
+        &["HELP NEEDED NOW", &format!("ln -sfn releases/{SEED_RELEASE}"), "service php8.2-fpm reload"],
+    );
+    assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE), "it went back all the same");
+    on_server(&story, &format!("test -e {STATE}/lock/kept && rm -r {STATE}/lock"));
+
+    // Once more there is nothing to take back, and the site is still not well.
+    let again = recover(&story).run_binary(story.binary());
+    assert_ended(&again, 1, "refused");
+    assert_says(&again.summary, &["NO-GO: nothing is left to be taken back, and the site is not well"]);
+
+    on_server(&story, &format!("mv {old}.away {old}"));
+    assert_ended(&recover(&story).run_binary(story.binary()), 0, "passed");
+    assert_nothing_is_left(&story, &dead);
+    ledger(&story);
+}
+
+#[test]
+fn f86_f89_a_run_that_died_after_it_confirmed_is_written_down_as_live() {
+    let story = story();
+    let commit = commit("confirmed and killed");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    // The ledger is read for the last time before it is written to; there the run is killed.
+    let text = format!(
+        "#!/bin/sh\nif [ -e {STATE}/lock/confirmed ]; then touch /tmp/slow; sleep 40; fi\nexec /usr/bin/wc \"$@\"\n"
+    );
+    on_server(
+        &story,
+        &format!("rm -f /tmp/slow; printf '%s' '{text}' >/usr/local/bin/wc; chmod 755 /usr/local/bin/wc"),
+    );
+    let running = story.staging(&commit).spawn_binary(story.binary());
+    until("the release is confirmed", PATIENCE, || !on_server(&story, "ls /tmp/slow 2>/dev/null || :").is_empty());
+    running.signal(Signal::KILL);
+    let main = running.wait();
+    on_server(&story, "rm -f /usr/local/bin/wc");
+
+    let post = story.staging(&commit).run_post(&main, story.binary(), POST);
+
+    assert_eq!(post.exit_code, 0, "{}", post.raw_log);
+    assert_eq!(story.served().expect("the site"), commit, "a confirmed release stays");
+    let lines = ledger(&story);
+    let [line] = lines.as_slice() else { panic!("one line: {lines:?}") };
+    assert_eq!(
+        (&line["outcome"], &line["sha"], &line["standing"]),
+        (&"live".into(), &commit.as_str().into(), &"confirmed".into())
+    );
+    assert_says(line["cause"].as_str().expect("a cause"), &["its run ended before it wrote this line"]);
+    assert!(
+        !on_server(&story, &format!("ls {STATE}; ls /var/www/staging/releases/*/public")).contains("gated-deploy-")
+    );
+    let next = self::commit("on top of it");
+    story.ship(&next, Variant::Healthy).expect("the build");
+    assert_ended(&story.deploy(&next), 0, "live");
+}
+
+#[test]
 fn f86_going_back_is_not_cut_in_half_with_the_run_that_asked_for_it() {
     let place = tempfile::tempdir().expect("a folder");
     let path = |name: &str| place.path().join(name).to_str().expect("a path").to_owned();

@@ -144,6 +144,10 @@ fn f15_what_a_dead_run_left_goes_with_its_lock() {
     assert!(!left("releases") && !left(".gated-deploy/incoming"));
     assert_eq!(story.served().expect("the site"), next);
     assert!(on_server(&story, "ls /var/www/staging/releases").contains(SEED_RELEASE), "what was live stays");
+    let lines = ledger(&story);
+    assert_eq!(lines.iter().map(|line| line["outcome"].clone()).collect::<Vec<_>>(), ["failed", "live"]);
+    assert_eq!((&lines[0]["sha"], &lines[0]["standing"]), (&dead.as_str().into(), &"failed".into()), "{:?}", lines[0]);
+    assert_says(lines[0]["cause"].as_str().expect("a cause"), &["its run ended without a word"]);
 }
 
 #[test]
