@@ -18,6 +18,7 @@ mod preflight;
 mod probe;
 mod production;
 mod receipt;
+mod recover;
 mod refusals;
 mod reports;
 mod rollback;
