@@ -34,3 +34,11 @@ fenced() { # lock (empty: none), its number
 
 # A line for the log.
 say() { printf '%s\n' "$*"; }
+
+# When a process began, in ticks since the boot: with its number that names it for good. Nothing, if it has ended.
+began() { # number
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
+    # shellcheck disable=SC2086
+    set -- ${stat##*) }
+    [ "$1" = Z ] || printf '%s' "${20}"
+}
