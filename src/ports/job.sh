@@ -10,8 +10,8 @@ follow() { # number of the call, folder, process (empty: it has ended), bytes of
     number=$1 folder=$2 log_told=$4 answer_told=$5
     if [ -n "$3" ]; then set -- -f -s 0.1 "--pid=$3"; else set --; fi
     printf 'log=%s\n' "$number" >&2
-    tail "$@" -c "+$((log_told + 1))" "$folder/log" 3>&- >&2 2>/dev/null &
-    tail "$@" -c "+$((answer_told + 1))" "$folder/answer" 3>&- >&3 2>/dev/null &
+    tail "$@" -c "+$((log_told + 1))" "$folder/log" >&2 2>/dev/null 3>&- &
+    tail "$@" -c "+$((answer_told + 1))" "$folder/answer" >&3 2>/dev/null 3>&- &
 }
 
 # Nobody may be there to end the work when its time is over.

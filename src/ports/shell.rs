@@ -285,7 +285,8 @@ pub trait Shell {
     async fn run(&self, script: Script, on_line: &mut dyn FnMut(String)) -> Result<Answer, ShellError>;
 
     /// Writes a local file to `to` on the server (mode 0600; the folder must exist), streaming. What lies there already is taken for its
-    /// beginning, and only the rest is sent. `on_bytes` is told the bytes that are there so far, what lay there first. The caller
+    /// beginning, and only the rest is sent. `on_bytes` is told the bytes that are there so far; first, what lay
+    /// there. The caller
     /// checks the digest with a script afterwards.
     async fn send(
         &self,

@@ -70,10 +70,10 @@ pub struct Ssh {
     link: AsyncMutex<Option<Rc<Link>>>,
     /// A server that turns us away does so for the whole run: asking again would only repeat the login attempts.
     turned_away: OnceCell<ShellError>,
-    /// The process groups of scripts whose connection broke.
-    orphans: RefCell<Vec<u32>>,
-    /// The process groups that were to be ended over the connection that there is: whether it still carried that is not known.
-    ended: RefCell<Vec<u32>>,
+    /// The numbers of what ran when its connection broke.
+    orphans: RefCell<Vec<String>>,
+    /// The numbers of what was to be ended over the connection that there is: whether it still carried that is not known.
+    ended: RefCell<Vec<String>>,
     /// The folders of scripts that were heard to their end, or that nobody waits for any more. The next script removes them.
     spent: RefCell<Vec<RemotePath>>,
     /// A server that could not be reached for so long is asked once from then on, so that the run comes to its end.
@@ -150,8 +150,8 @@ impl Ssh {
 
     async fn end_orphans(&self, link: &Link) -> Result<(), ShellError> {
         let orphans = self.orphans.borrow().clone();
-        for pid in orphans {
-            let mut output = link.execute(driver::ending_orphan(pid), driver::nothing())?;
+        for number in orphans {
+            let mut output = link.execute(driver::ending_orphan(&number), driver::nothing())?;
             let ended = async {
                 while let Some(piece) = output.recv().await {
                     if matches!(piece, Output::Ended(_)) {
@@ -161,7 +161,7 @@ impl Ssh {
                 Err(link.dropped())
             };
             tokio::time::timeout(ORPHANS_END, ended).await.map_err(|_| ShellError::TimedOut(ORPHANS_END))??;
-            self.orphans.borrow_mut().retain(|orphan| *orphan != pid);
+            self.orphans.borrow_mut().retain(|orphan| *orphan != number);
         }
         Ok(())
     }
@@ -273,7 +273,7 @@ impl<'a> Work<'a> {
         });
         self.carried = self.ssh.spent.take();
         let text = self.script.text_over(&self.nonce, &self.carried, reading.heard());
-        let output = link.execute("exec /bin/sh -s".to_owned(), driver::text(text))?;
+        let output = link.execute(format!("exec /bin/sh -s {}", self.nonce), driver::text(text))?;
         self.link = Some(link);
         self.output = Some(output);
         Ok(())
@@ -296,8 +296,9 @@ impl<'a> Work<'a> {
 
     /// Lets it be ended before anything else runs on the server.
     fn abandon(&mut self) {
-        let pid = self.reading.take().and_then(|reading| reading.pid());
-        self.ssh.orphans.borrow_mut().extend(pid);
+        if self.reading.take().is_some() {
+            self.ssh.orphans.borrow_mut().push(self.nonce.clone());
+        }
     }
 
     async fn finish(&mut self, on_line: &mut dyn FnMut(String)) -> Result<Answer, ShellError> {
@@ -342,9 +343,7 @@ impl<'a> Work<'a> {
     }
 
     fn dropped(&self) -> ShellError {
-        self.link
-            .as_ref()
-            .map_or_else(|| ShellError::Dropped("there is none".to_owned()), |link| link.dropped())
+        self.link.as_ref().map_or_else(|| ShellError::Dropped("there is none".to_owned()), |link| link.dropped())
     }
 }
 
@@ -355,12 +354,10 @@ impl Drop for Work<'_> {
         }
         let (Some(link), Some(output)) = (&self.link, self.output.take()) else { return self.abandon() };
         let Some(reading) = self.reading.take() else { return };
+        // The line may be dead without anybody having noticed it yet.
+        self.ssh.ended.borrow_mut().push(self.nonce.clone());
         let order = match reading.pid() {
-            Some(pid) => {
-                // The line may be dead without anybody having noticed it yet.
-                self.ssh.ended.borrow_mut().push(pid);
-                Order::End { pid }
-            }
+            Some(pid) => Order::End { pid },
             None => Order::EndOnceKnown { output, reading },
         };
         // On a connection that broke there is nothing to send it to; the next one ends it.
@@ -405,30 +402,29 @@ impl Shell for Ssh {
         let link = self.link().await?;
         // A path is no secret; the file is nobody else's to read, and a link that lies there is not followed. The server says what
         // it has before it is sent more, and counts what it wrote: an exit status alone has been seen to say yes to a half.
-        let command = format!("exec /bin/sh -c '{RECEIVE}' {} {size}", quote(to.as_str()));
+        let number = uuid::Uuid::new_v4().simple().to_string();
+        let command = format!("exec /bin/sh -c '{RECEIVE}' {} {size} {number}", quote(to.as_str()));
         let (rest, mut gate) = driver::rest_of(file);
         let mut output = link.execute(command, rest)?;
         let (mut said, mut complained) = (Vec::new(), Vec::new());
-        let (mut have, mut writer) = (0, None);
+        let mut have = 0;
         loop {
             let next = tokio::time::timeout(UPLOAD_STALL, link.next(&mut output)).await;
             match next.map_err(|_| ShellError::TimedOut(UPLOAD_STALL))? {
                 None => {
-                    self.orphans.borrow_mut().extend(writer);
+                    self.orphans.borrow_mut().push(number);
                     return Err(link.dropped());
                 }
                 Some(Output::Sent(sent)) => on_bytes(have + sent),
                 Some(Output::Stdout(bytes)) => {
                     keep(&mut said, &bytes);
-                    if let Some((pid, there)) = gate.as_ref().and_then(|_| has(&said)) {
-                        (have, writer) = (there, Some(pid));
-                        if have > 0 {
-                            on_bytes(have);
-                        }
-                        if let Some(gate) = gate.take() {
-                            gate.open(have);
-                            driver::wake(&link.waker);
-                        }
+                    if let Some(there) = has(&said)
+                        && let Some(gate) = gate.take()
+                    {
+                        have = there;
+                        on_bytes(have);
+                        gate.open(have);
+                        driver::wake(&link.waker);
                     }
                 }
                 Some(Output::Stderr(bytes)) => keep(&mut complained, &bytes),
@@ -474,21 +470,20 @@ impl Shell for Ssh {
     }
 }
 
-/// Takes a file `$0` of `$1` bytes. What is there is its beginning, unless it is longer.
+/// Takes a file `$0` of `$1` bytes; `$2` is the number of this call. What is there is its beginning, unless it is longer.
 const RECEIVE: &str = "umask 077; \
      if [ -L \"$0\" ] || [ ! -f \"$0\" ]; then rm -f -- \"$0\" && set -C && : >\"$0\" || exit; set +C; fi; \
      have=$(wc -c <\"$0\") || exit; \
      if [ \"$have\" -gt \"$1\" ]; then : >\"$0\" || exit; have=0; fi; \
-     printf \"\\nhave=%d of %d\\n\" \"$$\" \"$have\"; \
+     printf \"\\nhave=%d\\n\" \"$have\"; \
      cat >>\"$0\" && printf \"\\nreceived=%d\\n\" \"$(wc -c <\"$0\")\"";
 
-/// The process that receives a file, and how many bytes of it were there; what a start-up file printed before is passed over.
-fn has(said: &[u8]) -> Option<(u32, u64)> {
+/// How many bytes were there; what a start-up file printed before is passed over.
+fn has(said: &[u8]) -> Option<u64> {
     let text = String::from_utf8_lossy(said);
-    // Only a whole line: its numbers may still be on their way.
+    // Only a whole line: the rest of it may still be on its way.
     let whole = &text[..text.rfind('\n')?];
-    let (pid, have) = whole.lines().rev().find_map(|line| line.strip_prefix("have="))?.split_once(" of ")?;
-    Some((pid.parse().ok()?, have.trim().parse().ok()?))
+    whole.lines().rev().find_map(|line| line.strip_prefix("have="))?.trim().parse().ok()
 }
 
 /// Keeps the last bytes of what a command says.

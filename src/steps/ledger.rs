@@ -75,6 +75,7 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
     let text = serde_json::to_string(&line).map_err(|error| Failure::bug(&doing, error.to_string()))?;
     let head = Sha256Digest::of(&text);
     let script = Script::new("ledger", include_str!("sh/ledger.sh"))
+        .repeatable()
         .var("LEDGER", ledger.as_str())
         .var("LINE", text)
         .var("LAST", last);
@@ -155,6 +156,7 @@ pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Book, F
     let ledger = layout.ledger();
     let doing = format!("reading the ledger {ledger}");
     let script = Script::new("ledger-read", include_str!("sh/ledger-read.sh"))
+        .repeatable()
         .var("LEDGER", ledger.as_str())
         .var("LIMIT", LIMIT.to_string());
     let answer = remote::run(shell, io, script, &doing).await?;
@@ -165,6 +167,7 @@ async fn last(cx: &Deploy, io: &Io) -> Result<String, Failure> {
     let ledger = cx.inputs.layout.ledger();
     let doing = format!("reading the ledger {ledger}");
     let script = Script::new("ledger", include_str!("sh/ledger.sh"))
+        .repeatable()
         .var("LEDGER", ledger.as_str())
         .var("LINE", "")
         .var("LAST", "");

@@ -73,7 +73,9 @@ pub async fn acquire(cx: &Deploy, io: &Io) -> StepResult {
     let mut told = false;
     loop {
         let script = Script::new("lock", include_str!("sh/lock.sh"))
+            .repeatable()
             .var("STATE", layout.state().as_str())
+            .var("JOBS", layout.jobs().as_str())
             .var("LOCK", layout.lock().as_str())
             .var("OWNER", &owner)
             .var("NONCE", nonce(cx))
@@ -87,6 +89,9 @@ pub async fn acquire(cx: &Deploy, io: &Io) -> StepResult {
                 let hint = "it left what it had begun: see docs/recovery.md for what is put right by itself";
                 cx.made.borrow_mut().dead = answer.get("dead-release").and_then(|name| name.parse().ok());
                 io.warn(format!("took over the lock of a run that is gone: {dead}"), Some(hint.to_owned()));
+            }
+            for job in answer.all("ended-job") {
+                io.line(format!("ended what another run had left at work on the server (job {job})"));
             }
             cx.made.borrow_mut().keeper = Some(keep(cx, io));
             return Ok(Done::passed(owner));
@@ -112,7 +117,8 @@ pub async fn wait_until_free(
     let began = clock.elapsed();
     let mut told = false;
     while clock.elapsed().saturating_sub(began) < wait {
-        let script = Script::new("holder", include_str!("sh/holder.sh")).var("LOCK", layout.lock().as_str());
+        let script =
+            Script::new("holder", include_str!("sh/holder.sh")).repeatable().var("LOCK", layout.lock().as_str());
         let answer = remote::run(shell, io, script, "asking who holds the deploy lock").await?;
         match Holder::read(&answer) {
             Some(Holder { owner, gone: false }) if !std::mem::replace(&mut told, true) => {
@@ -163,8 +169,10 @@ fn keep(cx: &Deploy, io: &Io) -> Keeper {
     let task = spawn_local(async move {
         loop {
             clock.sleep(RENEWAL).await;
-            let script =
-                Script::new("renew", include_str!("sh/renew.sh")).var("LOCK", lock.as_str()).var("NONCE", &nonce);
+            let script = Script::new("renew", include_str!("sh/renew.sh"))
+                .repeatable()
+                .var("LOCK", lock.as_str())
+                .var("NONCE", &nonce);
             // A connection that broke is the rows' business; what counts is that one of the next renewals comes through.
             let Ok(answer) = shell.run(script, &mut |_| {}).await else { continue };
             if let Some(other) = answer.get("lost") {
@@ -186,6 +194,7 @@ pub async fn release(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fa
     let lock = cx.inputs.layout.lock();
     let stuck = matches!(ending.outcome, Outcome::Stuck { .. });
     let script = Script::new("unlock", include_str!("sh/unlock.sh"))
+        .repeatable()
         .var("LOCK", lock.as_str())
         .var("NONCE", nonce(cx))
         .var("KEEP", if stuck { "yes" } else { "" });

@@ -83,6 +83,7 @@ fn first_release(cx: &Survey, manifest: &Manifest) -> Outlook {
 async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<Outlook, Failure> {
     let doing = format!("looking at what is live in {tree}");
     let script = Script::new("outlook", include_str!("sh/outlook.sh"))
+        .repeatable()
         .var("TREE", tree)
         .var("PHP", &cx.inputs.server.php)
         .var("ENV_FILE", cx.inputs.layout.env_file().as_str())
@@ -212,6 +213,7 @@ async fn pretend(
         pending.iter().filter_map(|name| Some(Asked { name, source: sources.get(name)? })).collect();
     let asked = serde_json::to_string(&asked).map_err(|error| Failure::bug(doing, error.to_string()))?;
     let script = Script::new("pretend", include_str!("sh/pretend.sh"))
+        .repeatable()
         .var("TREE", tree)
         .var("PHP", &cx.inputs.server.php)
         .var("MIGRATIONS", asked)

@@ -130,7 +130,7 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
     // What the three programs answer goes to files beside them; the number only marks it.
     let stored = |script: Script| format!("#!/bin/sh\n{}", script.text(&nonce));
     cx.made.borrow_mut().guard = Some(nonce.clone());
-    let script = lock::fenced(cx, Script::new("arm", include_str!("sh/arm.sh")))
+    let script = lock::fenced(cx, Script::new("arm", include_str!("sh/arm.sh")).repeatable())
         .var("PLACE", layout.watchdog().as_str())
         .var("ENTRY", layout.guard(release).as_str())
         .var("NONCE", &nonce)
@@ -183,7 +183,7 @@ fn watch(layout: &Layout, entry: &Entry, now: bool) -> Result<Script, Failure> {
 pub async fn confirm(cx: &Deploy, io: &Io) -> StepResult {
     let doing = format!("confirming {} on the server", cx.facts.turn.to);
     let shell = cx.ports.shell.another();
-    let answer = remote::run(&*shell, io, lock::fenced(cx, take_away(cx)), &doing).await?;
+    let answer = remote::run(&*shell, io, lock::fenced(cx, take_away(cx, "confirmed")), &doing).await?;
     match answer.get("state") {
         Some("off") if answer.get("watcher").is_some() => Ok(Done::warned(
             "over a fresh connection; but the watcher was gone: the server ends what a session leaves behind (KillUserProcesses in \
@@ -215,7 +215,7 @@ pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fai
         _ => {}
     }
     let doing = "taking the watcher off the server";
-    let answer = remote::run(&*cx.ports.shell, io, lock::unfenced(take_away(cx)), doing).await?;
+    let answer = remote::run(&*cx.ports.shell, io, lock::unfenced(take_away(cx, "withdrawn")), doing).await?;
     Ok(match answer.get("state") {
         Some("off") => "taken off the server".to_owned(),
         Some("reverting" | "reverted") => "the server went back by itself".to_owned(),
@@ -223,16 +223,25 @@ pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fai
     })
 }
 
-fn take_away(cx: &Deploy) -> Script {
+fn take_away(cx: &Deploy, event: &str) -> Script {
     let nonce = cx.made.borrow().guard.clone().unwrap_or_default();
-    Script::new("confirm", include_str!("sh/confirm.sh")).var("ENTRY", guard(cx).as_str()).var("NONCE", nonce)
+    let at = cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    let link = link_to(&cx.facts.turn.to);
+    let line = serde_json::json!({ "version": 1, "at": at, "event": event, "from": link, "to": link, "guard": nonce })
+        .to_string();
+    Script::new("confirm", include_str!("sh/confirm.sh"))
+        .repeatable()
+        .var("ENTRY", guard(cx).as_str())
+        .var("NONCE", nonce)
+        .var("JOURNAL", cx.inputs.layout.journal(&cx.facts.turn.to).as_str())
+        .var("NOTE", line)
 }
 
 /// Whether the server itself has gone back from this run's release; waits for it where it has begun to.
 pub async fn has_gone_back(cx: &Deploy, io: &Io) -> Result<bool, Failure> {
     let began = cx.ports.clock.elapsed();
     loop {
-        let script = Script::new("guard", include_str!("sh/guard.sh")).var("ENTRY", guard(cx).as_str());
+        let script = Script::new("guard", include_str!("sh/guard.sh")).repeatable().var("ENTRY", guard(cx).as_str());
         let answer = remote::run(&*cx.ports.shell, io, script, "asking the watcher on the server").await?;
         match answer.get("state") {
             Some("reverted") => return Ok(true),
@@ -266,7 +275,7 @@ pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
     let place = layout.watchdog();
     let doing = format!("reading the guards in {place}");
-    let script = Script::new("guards", include_str!("sh/guards.sh")).var("PLACE", place.as_str());
+    let script = Script::new("guards", include_str!("sh/guards.sh")).repeatable().var("PLACE", place.as_str());
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     let mut told = Vec::new();
     let mut turned = false;
@@ -278,7 +287,8 @@ pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
             ))
         })?;
         let doing = format!("going back from {release}, which nobody confirmed");
-        let answer = remote::run(&*cx.ports.shell, io, watch(layout, &entry, true)?, &doing).await?;
+        let answer =
+            remote::run(&*cx.ports.shell, io, watch(layout, &entry, true)?.detached(&layout.jobs()), &doing).await?;
         if answer.get("found") == Some("went-back") {
             turned = true;
             told.push(format!("went back from {release} to {}", entry.before.as_deref().unwrap_or("nothing")));
@@ -313,11 +323,14 @@ async fn sweep(cx: &Deploy, io: &Io, dead: &ReleaseName) -> Result<Option<String
     }
     let doing = format!("removing what the dead run left of {dead}");
     let script = Script::new("sweep", include_str!("sh/sweep.sh"))
+        .repeatable()
         .var("FOLDER", layout.release(dead).as_str())
         .var("FILE", layout.incoming(dead).as_str())
+        .var("JOURNAL", layout.journal(dead).as_str())
         .var("CURRENT", layout.current().as_str());
     let answer = remote::run(&*cx.ports.shell, io, lock::fenced(cx, script), &doing).await?;
     answer.all("removed").for_each(|path| io.line(format!("removed {path}")));
+    answer.all("kept").for_each(|path| io.line(format!("left {path} for the upload of the same bundle")));
     Ok(answer.get("removed").map(|_| format!("removed what the dead run left of {dead}")))
 }
 

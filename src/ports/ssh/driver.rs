@@ -92,22 +92,23 @@ pub(super) fn wake(waker: &OwnedFd) {
     let _ = rustix::io::write(waker, &1u64.to_ne_bytes());
 }
 
-/// Ends the process group `$0`: in order at first, by force after two seconds. `-s`, because dash takes no `--` after `-TERM`.
-const END_GROUP: &str = "kill -s TERM -- -\"$0\"; n=0; \
-     while [ $n -lt 20 ] && kill -s 0 -- -\"$0\"; do sleep 0.1 || { sleep 1; n=$((n+9)); }; n=$((n+1)); done; \
-     kill -s KILL -- -\"$0\"";
+/// Ends the process group `$p`: in order at first, by force after two seconds. `-s`, because dash takes no `--` after `-TERM`.
+const END_GROUP: &str = "kill -s TERM -- -\"$p\"; n=0; \
+     while [ $n -lt 20 ] && kill -s 0 -- -\"$p\"; do sleep 0.1 || { sleep 1; n=$((n+9)); }; n=$((n+1)); done; \
+     kill -s KILL -- -\"$p\"";
 
 /// The command that ends a script of this connection.
 fn ending(pid: u32) -> String {
-    format!("exec /bin/sh -c '{END_GROUP}' {pid} >/dev/null 2>&1")
+    format!("exec /bin/sh -c 'p=$0; {END_GROUP}' {pid} >/dev/null 2>&1")
 }
 
-/// The command that ends a script of an earlier connection. Its number may have been given to somebody else since, by a reboot
-/// for example: only a shell that reads its script from standard input, or that receives a file, is ended.
-pub(super) fn ending_orphan(pid: u32) -> String {
+/// The command that ends what an earlier connection began with this number among its arguments, also what never said its process: a
+/// process's number may have been given to another one since, this one is nobody else's. It is not whole in our own arguments.
+pub(super) fn ending_orphan(number: &str) -> String {
+    let (one, other) = number.split_at(number.len() / 2);
     format!(
-        "exec /bin/sh -c 'case \"$(tr \"\\0\" \" \" </proc/$0/cmdline || ps -o args= -p \"$0\")\" in *sh\\ -s* | *received=*) ;; *) exit 0 ;; esac; \
-         {END_GROUP}' {pid} >/dev/null 2>&1"
+        "exec /bin/sh -c 'for p in $(printf %s \"$0$1\" | grep -lszxF -f - /proc/[0-9]*/cmdline | tr -dc \"0-9\\n\"); do \
+         {END_GROUP}; done' {one} {other} >/dev/null 2>&1"
     )
 }
 

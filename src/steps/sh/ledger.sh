@@ -3,7 +3,10 @@
 umask 077
 last=
 if [ -f "$LEDGER" ]; then last=$(tail -n 1 "$LEDGER"); fi
-if [ -n "$LINE" ]; then
+# A run whose connection broke asks again: its line may be there.
+if [ -n "$LINE" ] && [ "$last" = "$LINE" ]; then
+    put written yes
+elif [ -n "$LINE" ]; then
     [ "$last" = "$LAST" ] || refuse "somebody else wrote to $LEDGER meanwhile"
     # A line that a crash cut short stays a line of its own: glued to it, the new one could not be read.
     if [ -s "$LEDGER" ] && [ -n "$(tail -c 1 "$LEDGER")" ]; then printf '\n' >>"$LEDGER"; fi
