@@ -611,7 +611,8 @@ fn f37_f39_noise_of_the_second_connection_is_not_part_of_the_answer() {
         "ForceCommand echo Welcome; printf 'key=noise\\0'; echo noise >&2; eval \"$SSH_ORIGINAL_COMMAND\"",
     );
     let jobs = remote(&server.folder.path().join("jobs"));
-    let script = breaking("put key one; echo first; sleep 0.5; BREAK sleep 1; put key two; echo second").detached(&jobs);
+    let script =
+        breaking("put key one; echo first; sleep 0.5; BREAK sleep 1; put key two; echo second").detached(&jobs);
     let mut lines = Vec::new();
     let answer = wait(server.ssh().run(script, &mut |line| lines.push(line))).expect("an answer");
     assert_eq!(answer.all("key").collect::<Vec<_>>(), ["one", "two"]);

@@ -1,7 +1,9 @@
 # Takes the guard away from a release: it was confirmed, or it is not live. Only by the nonce that it was armed with.
 # in: ENTRY (path without its state) NONCE JOURNAL NOTE (its line for that) LOCK (empty: withdrawing needs none) LOCK_NONCE
 fenced "$LOCK" "$LOCK_NONCE"
-if [ -d "$ENTRY.armed" ] && [ "$(cat "$ENTRY.armed/nonce" 2>/dev/null)" != "$NONCE" ]; then
+# Read first and looked for then: the watcher may rename it in between.
+found=$(cat "$ENTRY.armed/nonce" 2>/dev/null) || found=
+if [ "$found" != "$NONCE" ] && [ -d "$ENTRY.armed" ]; then
     refuse "$ENTRY.armed was changed by somebody else: it has another nonce" "look who works on the server; the watcher there goes back in its time"
 fi
 off() {
