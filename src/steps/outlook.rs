@@ -213,7 +213,6 @@ async fn pretend(
         pending.iter().filter_map(|name| Some(Asked { name, source: sources.get(name)? })).collect();
     let asked = serde_json::to_string(&asked).map_err(|error| Failure::bug(doing, error.to_string()))?;
     let script = Script::new("pretend", include_str!("sh/pretend.sh"))
-        .repeatable()
         .var("TREE", tree)
         .var("PHP", &cx.inputs.server.php)
         .var("MIGRATIONS", asked)

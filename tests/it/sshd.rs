@@ -643,6 +643,19 @@ fn f39_a_server_that_comes_back_is_waited_for_and_one_that_says_no_is_not() {
     let ssh = server.ssh();
     let jobs = remote(&server.folder.path().join("jobs"));
     let script = |program| breaking(program).detached(&jobs);
+    // The work itself starts the server again, with the same settings.
+    let again = script(
+        "kill \"$LISTENER\"; BREAK sleep 2; put done yes; setsid /usr/sbin/sshd -f \"$CONFIG\" -o PidFile=\"$CONFIG.pid\" -E \"$CONFIG.log\" \
+         </dev/null >/dev/null 2>&1 3>&-",
+    )
+    .var("LISTENER", server.process.id().to_string())
+    .var("CONFIG", server.folder.path().join("config").to_str().expect("a path"));
+    let began = Instant::now();
+    let answer = wait(ssh.run(again, &mut |_| {})).expect("an answer");
+    assert_eq!(answer.get("done"), Some("yes"));
+    assert!(began.elapsed() > Duration::from_secs(2));
+    let end = Again(server.folder.path().join("config.pid"));
+
     let answer = wait(async {
         let mut on_line = |_| {};
         let back = server.folder.path().join("back");
@@ -656,6 +669,18 @@ fn f39_a_server_that_comes_back_is_waited_for_and_one_that_says_no_is_not() {
     let began = Instant::now();
     assert!(wait(run(&ssh, "put a b")).is_err());
     assert!(began.elapsed() < Duration::from_secs(2) && server.logins() == logins, "it is not asked again");
+    drop(end);
+}
+
+/// A server that was started again, by the file with its process number; it ends with the test.
+struct Again(std::path::PathBuf);
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        if let Ok(pid) = fs::read_to_string(&self.0) {
+            let _ = Command::new("kill").arg(pid.trim()).status();
+        }
+    }
 }
 
 fn send(ssh: &Ssh, bytes: &[u8], to: &RemotePath) -> (Result<(), ShellError>, Vec<u64>) {
