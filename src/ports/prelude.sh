@@ -74,3 +74,11 @@ append() { # ledger, line with @PREV@ and @AT@ where the server puts in what onl
     rm -rf "$1.writing"
     exec 9>&-
 }
+
+# When a process began, in ticks since the boot: with its number that names it for good. Nothing, if it has ended.
+began() { # number
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
+    # shellcheck disable=SC2086
+    set -- ${stat##*) }
+    [ "$1" = Z ] || printf '%s' "${20}"
+}
