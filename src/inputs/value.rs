@@ -126,12 +126,8 @@ pub fn stage(text: &str) -> Result<Stage, Wrong> {
         return Ok(stage);
     }
     let names = |stages: &[Stage]| stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>();
-    let (built, later) = (names(Stage::ALL), names(Stage::LATER));
-    if later.contains(&text) {
-        let right = format!("this version has `{}`; nothing was done", built.join("`, `"));
-        return Err(wrong("is a stage of a later version", right));
-    }
-    let right = match table::nearest(text, built.iter().chain(&later).copied()) {
+    let built = names(Stage::ALL);
+    let right = match table::nearest(text, built.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("write `{}`", built.join("`, `")),
     };

@@ -92,6 +92,7 @@ pub fn file_name(story: &Story, extension: &str) -> String {
         "rollback" => "ROLLBACK",
         "audit" => "AUDIT",
         "fix" => "FIX",
+        "recover" => "RECOVERY",
         _ => "VALIDATION",
     };
     format!("{subject}_{}.{extension}", words::stamp(story.began_unix_ms))
@@ -210,6 +211,15 @@ pub fn render(story: &Story, setting: &Setting) -> String {
             links(story, setting),
             next_steps(story),
         ],
+        (Subject::Recovery, _) => vec![
+            summary(story, setting),
+            before("Pre-conditions", story),
+            run(story),
+            health(story),
+            ("Rollback status", rollback(story)),
+            criteria(story),
+            next_steps(story),
+        ],
         (Subject::Release, "deploy-production") => vec![
             summary(story, setting),
             before("Pre-flight", story),
@@ -249,6 +259,7 @@ pub fn render(story: &Story, setting: &Setting) -> String {
             Subject::Rollback => "Rollback",
             Subject::Audit => "Audit",
             Subject::Fix => "Fix",
+            Subject::Recovery => "Recovery",
             Subject::Bundle | Subject::Site => "Validation",
         },
         words::time(story.began_unix_ms)

@@ -33,6 +33,8 @@ pub enum Subject {
     Audit,
     /// Mends one thing, or was asked to.
     Fix,
+    /// Brings to its end what another run left.
+    Recovery,
 }
 
 /// Everything the events told, in the order of the table.
@@ -163,6 +165,8 @@ impl Story {
                     undo.undone = *undone;
                 }
             }
+            // Told for the runner's state alone.
+            Body::Fact { key, .. } if key == key::LOCK => {}
             Body::Fact { key, value, .. } => {
                 self.facts.insert(key.clone(), value.clone());
             }
@@ -210,6 +214,7 @@ impl Story {
             Ok(Stage::Rollback) => Subject::Rollback,
             Ok(Stage::Audit) => Subject::Audit,
             Ok(Stage::Fix) => Subject::Fix,
+            Ok(Stage::Recover) => Subject::Recovery,
             _ => Subject::Release,
         }
     }

@@ -5,5 +5,6 @@ pub mod build_gate;
 pub mod deploy;
 pub mod fix;
 pub mod preflight;
+pub mod recover;
 pub mod rollback;
 pub mod smoke;
