@@ -18,6 +18,7 @@ use super::{
     paging::{self, Query},
     refusal::Refusal,
     state::State,
+    writes,
 };
 
 type Answer = Result<Response, Refusal>;
@@ -36,6 +37,7 @@ pub(super) fn routes(lab: Arc<Lab>) -> Router {
         .route(&at("/actions/runs/{run}"), get(run))
         .route(&at("/actions/runs/{run}/attempts/{attempt}"), get(run_attempt))
         .route(&at("/actions/runs/{run}/jobs"), get(jobs))
+        .route(&at("/actions/jobs/{job}/logs"), get(job_log))
         .route(&at("/actions/runs/{run}/artifacts"), get(run_artifacts))
         .route(&at("/actions/runs/{run}/approvals"), get(approvals))
         .route(&at("/actions/artifacts"), get(artifacts))
@@ -47,6 +49,7 @@ pub(super) fn routes(lab: Arc<Lab>) -> Router {
         .route(&at("/branches/{branch}"), get(branch))
         .route(&at("/commits/{reference}"), get(commit))
         .route(&at("/compare/{basehead}"), get(compare))
+        .merge(writes::routes())
         .fallback(async || Refusal::NotFound)
         .layer(middleware::from_fn_with_state(lab.clone(), admit))
         .with_state(lab)
@@ -169,6 +172,18 @@ async fn jobs(Shared(lab): Shared<Arc<Lab>>, Path(id): Path<String>, uri: Uri, Q
     Ok(list("jobs", jobs, &Query::new(pairs), &lab, &uri))
 }
 
+/// "Download job logs for a workflow run": a link to plain text at the storage.
+async fn job_log(Shared(lab): Shared<Arc<Lab>>, Path(id): Path<String>) -> Answer {
+    let mut state = lab.state();
+    let id = number(&id)?;
+    if !state.logs.contains_key(&id) {
+        return Err(Refusal::NotFound);
+    }
+    let signature = state.sign(id);
+    let location = format!("{}/actions-logs/{id}?sp=r&sr=b&sv=2025-11-05&sig={signature}", lab.blob_url);
+    Ok((StatusCode::FOUND, [(header::LOCATION, location)]).into_response())
+}
+
 async fn run_artifacts(
     Shared(lab): Shared<Arc<Lab>>,
     Path(id): Path<String>,
@@ -245,6 +260,9 @@ async fn protection(Shared(lab): Shared<Arc<Lab>>, Path(name): Path<String>) -> 
     state.branches.get(&name).ok_or(Refusal::BranchNotFound)?;
     if !state.administrator {
         return Err(Refusal::IntegrationForbidden { needs: "administration=read".into() });
+    }
+    if let Some(settings) = state.writes.settings.get(&name) {
+        return Ok(Json(lab.answers.settings(&name, settings)).into_response());
     }
     let protection = state.protections.get(&name).ok_or(Refusal::BranchNotProtected)?;
     Ok(Json(lab.answers.protection(&name, protection)).into_response())

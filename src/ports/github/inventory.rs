@@ -5,7 +5,9 @@ use serde::Deserialize;
 
 use super::{
     Api, Artifact, Github, GithubError, WorkflowRun,
+    amend::unprotected,
     api::percent,
+    download,
     wire::{self, Runs},
 };
 use crate::domain::CommitSha;
@@ -48,6 +50,7 @@ pub struct Workflow {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
+    pub id: u64,
     pub name: String,
     pub conclusion: Option<String>,
     pub steps: Vec<JobStep>,
@@ -88,6 +91,10 @@ pub trait Inventory: Github {
     /// The jobs of a run's latest attempt.
     async fn jobs(&self, run: u64) -> Result<Vec<Job>, GithubError>;
 
+    /// The end of a job's log, as text. `Expired` or `NotFound` where GitHub has it no more. The redirect to the storage is followed
+    /// without the token.
+    async fn job_log(&self, job: u64) -> Result<String, GithubError>;
+
     /// The newest artifacts of the repository, at most 100.
     async fn newest_artifacts(&self) -> Result<Vec<Artifact>, GithubError>;
 
@@ -122,19 +129,7 @@ impl Inventory for Api {
         let route = self.route(&format!("branches/{}/protection", percent(branch)));
         let told: WireProtection = match self.read(&route).await {
             Ok(told) => told,
-            // What GitHub says to those who would see it, if there were any.
-            Err(GithubError::NotFound(said))
-                if said.contains("Branch not protected") || said.contains("Branch protection has been disabled") =>
-            {
-                return Ok(None);
-            }
-            Err(GithubError::NotFound(_)) => {
-                return Err(GithubError::Forbidden {
-                    message: "404, which GitHub also answers to those who may not see it".to_owned(),
-                    needs: Some("administration=read".to_owned()),
-                });
-            }
-            Err(error) => return Err(error),
+            Err(error) => return unprotected(error),
         };
         Ok(Some(Protection {
             strict: told.required_status_checks.as_ref().is_some_and(|checks| checks.strict),
@@ -174,11 +169,16 @@ impl Inventory for Api {
         Ok(jobs
             .into_iter()
             .map(|job| Job {
+                id: job.id,
                 name: job.name,
                 conclusion: job.conclusion,
                 steps: job.steps.into_iter().map(step).collect(),
             })
             .collect())
+    }
+
+    async fn job_log(&self, job: u64) -> Result<String, GithubError> {
+        download::log(self, job).await
     }
 
     async fn newest_artifacts(&self) -> Result<Vec<Artifact>, GithubError> {
@@ -316,6 +316,7 @@ struct WireJobs {
 
 #[derive(Deserialize)]
 struct WireJob {
+    id: u64,
     name: String,
     #[serde(default)]
     conclusion: Option<String>,

@@ -39,6 +39,7 @@ pub static CHECKS: &[Check] = &[
     check("phantom-workflow", P2, About::Every, "Each listed workflow has its file", "no active workflow whose file is gone"),
     check("build-runs", P1, About::Every, "The build workflow succeeds", "the newest finished run succeeded, and at most a fifth of the last 20 failed"),
     check("staging-runs", P1, About::Staging, "The staging workflow succeeds", "the newest finished run succeeded, and at most a fifth of the last 20 failed"),
+    check("staging-failures", P2, About::Staging, "No cause of a failed staging run is open", "none of the last 20 runs failed"),
     check("production-runs", P1, About::Production, "The production workflow succeeds", "the newest finished run succeeded, and at most a fifth of the last 20 failed"),
     check("build-of-develop", P0, About::Staging, "The head of the branch of staging is built", "a successful build whose bundle is there, not empty and not expired"),
     check("bundles-kept", P2, About::Every, "The newest bundle stays for a while", "at least 7 days until it expires"),

@@ -6,9 +6,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Audit, Seen, Sheet, seen, unanswered};
 use crate::{
-    domain::Failure,
+    domain::{
+        Failure,
+        fact::{Diagnosis, key},
+    },
     engine::step::{Io, StepResult},
     ports::github::{Artifact, WorkflowRun},
+    steps::diagnose,
 };
 
 /// Runs that a failure rate is made of.
@@ -86,14 +90,26 @@ pub async fn runs(cx: &Audit, io: &Io) -> StepResult {
         let source = cx.github.told(&format!("actions/workflows/{workflow}/runs"));
         let doing = format!("listing the runs of {workflow}");
         match seen(cx.github.recent_runs(workflow).await, &doing, "actions=read")? {
-            Seen::Yes(runs) => judge_runs(&mut sheet, id, workflow, &runs, &source),
-            Seen::Nothing => sheet.not_met(
-                id,
-                format!("GitHub knows no workflow {workflow}"),
-                format!("name it in the input or policy key {}", id.replace("-runs", "-workflow")),
-                source,
-            ),
-            Seen::Forbidden { why, shows } => sheet.unseen(id, why, shows, source),
+            Seen::Yes(runs) => {
+                judge_runs(&mut sheet, id, workflow, &runs, &source);
+                if id == "staging-runs" {
+                    causes(&mut sheet, cx, io, &runs, &source).await;
+                }
+            }
+            Seen::Nothing => {
+                let why = format!("GitHub knows no workflow {workflow}");
+                let shows = format!("name it in the input or policy key {}", id.replace("-runs", "-workflow"));
+                if id == "staging-runs" {
+                    sheet.unseen("staging-failures", &why, &shows, &source);
+                }
+                sheet.not_met(id, why, shows, source);
+            }
+            Seen::Forbidden { why, shows } => {
+                if id == "staging-runs" {
+                    sheet.unseen("staging-failures", &why, &shows, &source);
+                }
+                sheet.unseen(id, why, shows, source);
+            }
         }
     }
     sheet.end()
@@ -126,6 +142,28 @@ fn judge_runs(sheet: &mut Sheet<'_>, id: &str, workflow: &str, runs: &[WorkflowR
             source,
         );
     }
+}
+
+/// Why the newest failed runs failed, as far as their logs say.
+async fn causes(sheet: &mut Sheet<'_>, cx: &Audit, io: &Io, runs: &[WorkflowRun], source: &str) {
+    let last: Vec<WorkflowRun> = runs.iter().filter(|run| run.finished()).take(RUNS).cloned().collect();
+    let diagnoses = diagnose::failures_among(&*cx.github, &last, io).await;
+    io.fact(key::DIAGNOSES, &diagnoses);
+    let source = format!("{source}; their jobs and logs");
+    if diagnoses.is_empty() {
+        return sheet.met("staging-failures", format!("none of the last {} failed", last.len()), source);
+    }
+    let failed = last.iter().filter(|run| diagnose::failed(run)).count();
+    let told: Vec<String> = diagnoses.iter().map(Diagnosis::told).collect();
+    let mut to_do: Vec<&str> = Vec::new();
+    for diagnosis in &diagnoses {
+        if !to_do.contains(&diagnosis.to_do.as_str()) {
+            to_do.push(&diagnosis.to_do);
+        }
+    }
+    let more = failed - diagnoses.len();
+    let more = if more > 0 { format!("; {more} older ones were not looked into") } else { String::new() };
+    sheet.not_met("staging-failures", format!("{}{more}", told.join("; ")), to_do.join("; "), source);
 }
 
 /// Whether the head of the branch of staging has a bundle, and how long the newest one stays (F7: a green build proves none).
