@@ -4,7 +4,7 @@
 //! artifact is there, unexpired and not empty: a green run alone is no evidence (F7).
 
 mod search;
-mod unpack;
+pub(crate) mod unpack;
 
 use std::{
     fs::{self, File, OpenOptions},

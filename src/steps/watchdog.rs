@@ -321,6 +321,17 @@ async fn sweep(cx: &Deploy, io: &Io, dead: &ReleaseName) -> Result<Option<String
     Ok(answer.get("removed").map(|_| format!("removed what the dead run left of {dead}")))
 }
 
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(record: &str) {
+    let Some(Pending { release, entry: Ok(entry) }) = Pending::read(record) else { return };
+    assert_eq!((&entry.release, entry.armed.as_str()), (&release, link_to(&release).as_str()));
+    let pending = [Pending { release, entry: Ok(entry.clone()) }];
+    assert_eq!(once_back(&pending, Some(&entry.armed)), entry.before);
+    let layout = Layout::new("/var/www/app".parse().expect("a path"), ".env");
+    assert!(watch(&layout, &entry, true).is_ok());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

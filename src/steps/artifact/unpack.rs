@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     fs::File,
-    io::{self, Read, Seek, Write as _},
+    io::{self, Read, Seek},
     path::Path,
 };
 
@@ -30,12 +30,12 @@ const BESIDE: u64 = 4096;
 const RATIO: u64 = 100;
 
 /// What came out.
-pub(super) struct Taken {
-    pub(super) size: u64,
-    pub(super) sha256: Sha256Digest,
-    pub(super) beside: Sha256Digest,
+pub(crate) struct Taken {
+    pub(crate) size: u64,
+    pub(crate) sha256: Sha256Digest,
+    pub(crate) beside: Sha256Digest,
     /// Names of what else is there.
-    pub(super) others: Vec<String>,
+    pub(crate) others: Vec<String>,
 }
 
 /// The artifact is not what the build should have uploaded.
@@ -63,10 +63,20 @@ pub(super) fn bundle(
     create: impl FnOnce() -> io::Result<File>,
     pace: &Pace,
 ) -> Result<Taken, Failure> {
-    let mut file = File::open(zip).map_err(|error| local(&error))?;
-    must_be_zip(&mut file)?;
+    let file = File::open(zip).map_err(|error| local(&error))?;
+    taken(io::BufReader::new(file), name, create, pace)
+}
+
+/// What [`bundle`] does with a zip's bytes.
+pub(crate) fn taken<W: io::Write>(
+    mut zip: impl Read + Seek,
+    name: &str,
+    create: impl FnOnce() -> io::Result<W>,
+    pace: &Pace,
+) -> Result<Taken, Failure> {
+    must_be_zip(&mut zip)?;
     // Read by the central directory: upload-artifact streams its zips, and their local headers have no sizes.
-    let mut zip = ZipArchive::new(io::BufReader::new(file)).map_err(|error| broken(&error))?;
+    let mut zip = ZipArchive::new(zip).map_err(|error| broken(&error))?;
     let entries = survey(&mut zip)?;
     let beside_name = format!("{name}.sha256");
     let find = |wanted: &str| {
@@ -86,7 +96,7 @@ pub(super) fn bundle(
 }
 
 /// upload-artifact stores one raw file when it is told `archive: false`.
-fn must_be_zip(file: &mut File) -> Result<(), Failure> {
+fn must_be_zip(file: &mut (impl Read + Seek)) -> Result<(), Failure> {
     let mut magic = [0; 4];
     let read = file.read(&mut magic).map_err(|error| local(&error))?;
     file.rewind().map_err(|error| local(&error))?;
@@ -156,7 +166,7 @@ fn copy<R: Read + Seek>(
     zip: &mut ZipArchive<R>,
     index: usize,
     name: &str,
-    to: &mut File,
+    to: &mut impl io::Write,
     pace: &Pace,
 ) -> Result<(u64, Sha256Digest), Failure> {
     let mut entry = zip.by_index(index).map_err(|error| broken(&error))?;
