@@ -7,8 +7,10 @@ use std::{io::Cursor, time::Duration};
 
 use crate::{
     domain::{
-        CommitSha, ReleaseName, RemotePath, Secret, Sha256Digest, bundle, command, key::PrivateKey,
-        known_hosts::{self, KnownHosts, Verdict}, ledger, migration, path,
+        CommitSha, ReleaseName, RemotePath, Secret, Sha256Digest, bundle, command,
+        key::PrivateKey,
+        known_hosts::{self, KnownHosts, Verdict},
+        ledger, migration, path,
     },
     inputs::{event, policy, table, value},
     ports::{github, http::Reply, ssh::answer},
@@ -73,7 +75,8 @@ fn hosts(text: &str) {
         assert!(verdict != Verdict::Accepted || known.key_types_for("a.example", port).contains(&"ssh-ed25519"));
         assert_ne!(known.check("a.example", port, "ssh-dss", BLOB), Verdict::Accepted, "a type that we do not know");
         // Whatever else they say, a key that is revoked for everybody is nobody's.
-        let revoked = format!("{text}\n@revoked * {}", known_hosts::line_for("x", 22, "ssh-ed25519", BLOB).replacen("x ", "", 1));
+        let revoked =
+            format!("{text}\n@revoked * {}", known_hosts::line_for("x", 22, "ssh-ed25519", BLOB).replacen("x ", "", 1));
         if let Ok(known) = KnownHosts::parse(&revoked) {
             assert_eq!(known.check("a.example", port, "ssh-ed25519", BLOB), Verdict::Revoked);
         }
@@ -111,7 +114,12 @@ fn inputs(text: &str) {
     for input in table::INPUTS.iter().chain(table::POLICY_KEYS) {
         let _ = value::check(input.kind, text);
     }
-    let tame = |text: &str| assert!(!text.chars().any(|c| c.is_control() || c.is_whitespace() || "$`;&|<>\"'\\(){}*?!#".contains(c)), "{text:?}");
+    let tame = |text: &str| {
+        assert!(
+            !text.chars().any(|c| c.is_control() || c.is_whitespace() || "$`;&|<>\"'\\(){}*?!#".contains(c)),
+            "{text:?}"
+        )
+    };
     if let Ok(host) = value::host(text) {
         tame(&host);
     }
@@ -135,7 +143,11 @@ fn inputs(text: &str) {
         assert_eq!(value::duration(&value::show_seconds(time.as_secs()), 0, u64::MAX), Ok(time));
     }
     if let Ok(paths) = value::url_paths(text) {
-        assert!(paths.iter().all(|path| path.starts_with('/') && !path.chars().any(|c| c.is_control() || c.is_whitespace())));
+        assert!(
+            paths
+                .iter()
+                .all(|path| path.starts_with('/') && !path.chars().any(|c| c.is_control() || c.is_whitespace()))
+        );
     }
     if let Ok(folders) = value::folders(text) {
         assert!(folders.iter().all(|folder| path::relative(folder).is_ok()), "{folders:?}");
@@ -249,7 +261,8 @@ fn ledger_lines(bytes: &[u8]) {
     if let Ok(chain) = ledger::follow(bytes) {
         // One line more follows only if it names the one before it.
         let head = chain.head.map_or_else(ledger::beginning, |head| head.to_string());
-        let sound = [bytes.strip_suffix(b"\n").unwrap_or(bytes), format!("\n{{\"prev\":\"{head}\"}}").as_bytes()].concat();
+        let sound =
+            [bytes.strip_suffix(b"\n").unwrap_or(bytes), format!("\n{{\"prev\":\"{head}\"}}").as_bytes()].concat();
         if chain.lines > 0 {
             assert_eq!(ledger::follow(&sound).map(|chain| chain.lines), Ok(chain.lines + 1));
         }
@@ -272,7 +285,8 @@ fn log(text: &str) {
     let word = word.trim();
     let secret = (word.len() >= 8 && word.bytes().all(|byte| byte.is_ascii_alphanumeric())).then(|| Secret::new(word));
     let redactor = Redactor::new(&secret);
-    let hidden = |text: &str| assert!(!secret.as_ref().is_some_and(|secret| text.contains(secret.expose())), "{text:?}");
+    let hidden =
+        |text: &str| assert!(!secret.as_ref().is_some_and(|secret| text.contains(secret.expose())), "{text:?}");
     for style in [Style::Actions, Style::Plain] {
         let out = Written::default();
         let log = Log::new(style, redactor.clone(), out.clone());
@@ -282,7 +296,10 @@ fn log(text: &str) {
         let plain = out.take();
         hidden(&plain);
         assert!(!plain.chars().any(|c| c != '\n' && c.is_control()), "{plain:?}");
-        assert!(plain.lines().all(|line| !line.trim_start().starts_with("::") && line.len() < clean::LONGEST_LINE + 100), "{plain:?}");
+        assert!(
+            plain.lines().all(|line| !line.trim_start().starts_with("::") && line.len() < clean::LONGEST_LINE + 100),
+            "{plain:?}"
+        );
         assert!(!plain.contains("##["), "{plain:?}");
 
         log.annotate_error(said, said);
@@ -292,7 +309,8 @@ fn log(text: &str) {
         hidden(&commands);
         assert!(!commands.chars().any(|c| c != '\n' && c.is_control()) && !commands.contains("##["), "{commands:?}");
         if style == Style::Actions {
-            let begins: Vec<&str> = commands.lines().map(|line| line.split([' ', ':']).nth(2).unwrap_or_default()).collect();
+            let begins: Vec<&str> =
+                commands.lines().map(|line| line.split([' ', ':']).nth(2).unwrap_or_default()).collect();
             assert_eq!(begins, ["error", "warning", "group"], "{commands:?}");
         }
     }

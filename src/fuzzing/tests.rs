@@ -97,8 +97,26 @@ impl Dice {
     fn damage(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
         /// What parsers are touchy about.
         const ODD: [&[u8]; 20] = [
-            b"\0", b"\n", b"\r", b"\x1b[2J", b"::add-mask::", b"##[error]", b"../", b"/", b"'", b"\"", b"$(id)", b"`id`", b"null", b"-1",
-            b"18446744073709551616", b"\xff\xfe", b"\xe2\x80\xae", b"{\"a\":", b"&a *a", b"%0A",
+            b"\0",
+            b"\n",
+            b"\r",
+            b"\x1b[2J",
+            b"::add-mask::",
+            b"##[error]",
+            b"../",
+            b"/",
+            b"'",
+            b"\"",
+            b"$(id)",
+            b"`id`",
+            b"null",
+            b"-1",
+            b"18446744073709551616",
+            b"\xff\xfe",
+            b"\xe2\x80\xae",
+            b"{\"a\":",
+            b"&a *a",
+            b"%0A",
         ];
         let at = self.below(bytes.len() + 1);
         match self.below(7) {

@@ -9,6 +9,7 @@ mod examples;
 mod failures;
 mod github;
 mod handbook;
+mod hostile;
 mod image;
 mod inputs;
 mod outline;

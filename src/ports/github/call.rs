@@ -2,6 +2,7 @@
 
 use std::{cell::LazyCell, error::Error, rc::Rc, time::Duration};
 
+use http_body_util::{BodyExt as _, Limited};
 use octocrab::Octocrab;
 use reqwest::{StatusCode, header::HeaderMap};
 
@@ -16,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What GitHub asks for when it names no time after a secondary rate limit (runner-contract E.3).
 const UNNAMED_WAIT: Duration = Duration::from_secs(60);
+
+/// Bytes of one answer. A page of a hundred runs, the largest that we ask for, has some two million.
+const LARGEST: usize = 32 << 20;
 
 /// The client with our rules of retrying. Only reads pass here, so asking again is harmless.
 pub(super) struct Caller {
@@ -87,7 +91,8 @@ impl Caller {
         let octocrab = ready(&self.octocrab).map_err(|error| No { error, again: Again::Never })?;
         let response = octocrab._get(route).await.map_err(|error| lost(route, &error))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = octocrab.body_to_string(response).await.map_err(|error| lost(route, &error))?;
+        let body = Limited::new(response.into_body(), LARGEST).collect().await.map_err(|error| unread(route, error))?;
+        let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
         if status.is_success() || status.is_redirection() {
             return Ok(Answer { status, headers, body });
         }
@@ -133,6 +138,17 @@ impl Caller {
         }
         let limited = status == StatusCode::TOO_MANY_REQUESTS || message.to_ascii_lowercase().contains("rate limit");
         limited.then_some(UNNAMED_WAIT)
+    }
+}
+
+/// Why there is no whole body. One without an end must not fill the memory.
+fn unread(route: &str, error: Box<dyn Error + Send + Sync>) -> No {
+    match error.downcast::<octocrab::Error>() {
+        Ok(error) => lost(route, &error),
+        Err(_) => {
+            let told = format!("GET {route}: it is larger than {} MiB", LARGEST >> 20);
+            No { error: GithubError::Unexpected(told), again: Again::Never }
+        }
     }
 }
 

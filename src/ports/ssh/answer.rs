@@ -204,7 +204,10 @@ pub(crate) fn fuzz(bytes: &[u8]) {
         (whole, cut) => assert_eq!(whole.is_ok(), cut.is_ok()),
     }
     if whole.2.is_ok() {
-        assert!(find(bytes, b"begin=n1:").is_some() && find(bytes, b"end=n1:0\0").is_some(), "no answer without its marks");
+        assert!(
+            find(bytes, b"begin=n1:").is_some() && find(bytes, b"end=n1:0\0").is_some(),
+            "no answer without its marks"
+        );
     }
 }
 
