@@ -13,7 +13,11 @@ use crate::{
         ledger, migration, path,
     },
     inputs::{event, policy, table, value},
-    ports::{github, http::Reply, ssh::answer},
+    ports::{
+        github,
+        http::Reply,
+        ssh::{answer, offer},
+    },
     report::{Log, Redactor, Style, clean, markdown, outputs},
     steps::{
         artifact::unpack,
@@ -47,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ledger", run: ledger_lines },
     Target { name: "log", run: |bytes| text(bytes, log) },
     Target { name: "manifest", run: manifest },
+    Target { name: "offer", run: offer::fuzz },
     Target { name: "output", run: |bytes| text(bytes, outputs::fuzz) },
     Target { name: "policy", run: |bytes| text(bytes, policy_file) },
     Target { name: "private-key", run: |bytes| text(bytes, private_key) },

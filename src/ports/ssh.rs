@@ -6,6 +6,7 @@
 pub(crate) mod answer;
 mod connect;
 mod driver;
+pub(crate) mod offer;
 mod peer;
 mod pipe;
 

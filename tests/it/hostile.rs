@@ -4,4 +4,5 @@
 //! Parsers get their bytes from `fuzz/corpus` and from the fuzzer (docs/fuzzing.md); here is what needs a network or a whole run.
 
 mod api;
+mod ssh;
 mod zip;
