@@ -4,5 +4,6 @@
 //! Parsers get their bytes from `fuzz/corpus` and from the fuzzer (docs/fuzzing.md); here is what needs a network or a whole run.
 
 mod api;
+mod dotenv;
 mod ssh;
 mod zip;
