@@ -126,11 +126,7 @@ pub fn stage(text: &str) -> Result<Stage, Wrong> {
         return Ok(stage);
     }
     let names: Vec<&str> = Stage::ALL.iter().map(|stage| stage.as_str()).collect();
-    let right = match table::nearest(text, names.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("write `{}`", names.join("`, `")),
-    };
-    Err(wrong("is not a stage", right))
+    Err(wrong("is not a stage", meant(text, &names)))
 }
 
 pub fn environment(text: &str) -> Result<EnvironmentName, Wrong> {

@@ -11,6 +11,7 @@ mod failures;
 mod fix;
 mod github;
 mod handbook;
+mod hostile;
 mod image;
 mod inputs;
 mod lines;

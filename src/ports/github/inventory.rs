@@ -356,3 +356,15 @@ struct ComparedFile {
     #[serde(default)]
     previous_filename: Option<String>,
 }
+
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = serde_json::from_slice::<WireBranch>(bytes);
+    let _ = serde_json::from_slice::<WireProtection>(bytes);
+    let _ = serde_json::from_slice::<Vec<WireRule>>(bytes)
+        .map(|rules| rules.into_iter().map(WireRule::read).for_each(drop));
+    let _ = serde_json::from_slice::<WireJobs>(bytes);
+    let _ = serde_json::from_slice::<WireSecrets>(bytes);
+    let _ = serde_json::from_slice::<Comparison>(bytes);
+}

@@ -294,6 +294,34 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Some((size, bytes)) = bytes.split_first() else { return };
+    let read = |size: usize| {
+        let (mut reading, mut lines) = (Reading::new("n1".to_owned()), Vec::new());
+        for piece in bytes.chunks(size) {
+            reading.answer(piece).expect("it is not too long");
+            reading.log(piece, &mut |line| lines.push(line));
+        }
+        reading.rest(&mut |line| lines.push(line));
+        assert!(lines.iter().all(|line| !line.contains(['\n', '\r']) && line.len() < 3 * LONGEST_LINE + 100));
+        (reading.pid(), lines, reading.conclude(Some(Ended { status: 0, signal: None })))
+    };
+    let (whole, cut) = (read(bytes.len().max(1)), read(usize::from(*size).max(1)));
+    assert_eq!((&whole.0, &whole.1), (&cut.0, &cut.1), "cuts change nothing");
+    match (&whole.2, &cut.2) {
+        (Ok(whole), Ok(cut)) => assert_eq!(whole, cut),
+        (whole, cut) => assert_eq!(whole.is_ok(), cut.is_ok()),
+    }
+    if whole.2.is_ok() {
+        assert!(
+            find(bytes, b"begin=n1:").is_some() && find(bytes, b"end=n1:0\0").is_some(),
+            "no answer without its marks"
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
