@@ -67,9 +67,9 @@ pub fn run_with(
     // One thread does all the waiting; packing and SSH bring their own.
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         // A local set, because the sampler is a task of its own that shares the run's ports.
-        Ok(runtime) => {
-            tokio::task::LocalSet::new().block_on(&runtime, tell_and_do(*inputs, SystemClock::since(began), alter)).exit_code()
-        }
+        Ok(runtime) => tokio::task::LocalSet::new()
+            .block_on(&runtime, tell_and_do(*inputs, SystemClock::since(began), alter))
+            .exit_code(),
         Err(error) => {
             let _ = writeln!(std::io::stdout(), "error: starting the event loop: {error}");
             5

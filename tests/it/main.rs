@@ -26,5 +26,6 @@ mod smoke;
 mod ssh;
 mod sshd;
 mod support;
+mod unwind;
 mod watchdog;
 mod workers;

@@ -64,6 +64,7 @@ pub struct Runner {
     declared: Vec<(String, String)>,
     with: BTreeMap<String, String>,
     env: BTreeMap<String, String>,
+    args: Vec<String>,
     secrets: Vec<String>,
     event_name: String,
     event: serde_json::Value,
@@ -105,6 +106,7 @@ impl Runner {
             declared: Vec::new(),
             with: BTreeMap::new(),
             env: BTreeMap::new(),
+            args: Vec::new(),
             secrets: vec![token.clone(), runtime_token.clone()],
             event_name: "workflow_dispatch".to_owned(),
             event: serde_json::json!({ "inputs": {}, "ref": "refs/heads/main" }),
@@ -145,6 +147,12 @@ impl Runner {
     /// `env:` of the workflow, job or step. What the runner sets itself wins over it.
     pub fn env(mut self, name: &str, value: &str) -> Runner {
         self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Arguments of a binary. The runner gives an action none; a program that stands in for the action may need them.
+    pub fn args(mut self, args: &[&str]) -> Runner {
+        self.args = args.iter().map(|arg| (*arg).to_owned()).collect();
         self
     }
 
@@ -265,7 +273,7 @@ impl Runner {
         &self.token
     }
 
-    /// Runs a program as the main stage. It gets no arguments and nothing of this process's environment.
+    /// Runs a program as the main stage. It gets nothing of this process's environment, and no arguments but [`Runner::args`].
     #[track_caller]
     pub fn run_binary(&self, binary: impl AsRef<Path>) -> Finished {
         self.spawn_binary(binary).wait()
@@ -319,7 +327,7 @@ impl Runner {
         let (files, mut env) = self.prepare_stage(main);
         environment::add_watermarks(&mut env);
         let mut command = Command::new(&program);
-        command.env_clear().envs(&env);
+        command.args(&self.args).env_clear().envs(&env);
         if let Some(argv0) = argv0 {
             command.arg0(argv0);
         }
@@ -406,6 +414,12 @@ impl Runner {
         }
         masker
     }
+}
+
+/// Sends a signal to this very process: what a step that is to be ended in the middle does with itself.
+pub fn raise(signal: Signal) {
+    // Nothing can be wrong with one's own number; a signal that ends the process does not come back from here.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
 }
 
 fn six_hex_digits() -> String {
