@@ -103,6 +103,7 @@ pub fn back_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
         None => vec![RemoteCommand::new(["rm", "-f", current.as_str()])],
     };
     commands.extend(cx.facts.server.services.reload.iter().cloned());
+    commands.push(lock::free_by_hand(cx));
     commands
 }
 

@@ -9,7 +9,7 @@ use tokio::task::{AbortHandle, spawn_local};
 
 use super::{context::Deploy, remote};
 use crate::{
-    domain::{Failure, Layout, Outcome},
+    domain::{Failure, Layout, Outcome, RemoteCommand},
     engine::{
         Done,
         step::{Ending, Io, StepResult},
@@ -199,6 +199,11 @@ pub async fn release(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fa
         _ => "it was free already",
     }
     .to_owned())
+}
+
+/// What somebody types last when the house of a stuck run is in order again.
+pub fn free_by_hand(cx: &Deploy) -> RemoteCommand {
+    RemoteCommand::new(["rm", "-r", cx.inputs.layout.lock().as_str()])
 }
 
 /// "run https://… (attempt 1) by ada since 2025-11-02T15:49:00Z"

@@ -202,7 +202,9 @@ impl House {
             }
             self.on(&format!("echo 1000 >{STATE}/lock/renewed"));
         }
-        self.whole(&after)?;
+        // What was confirmed when the run died, the next one writes down.
+        let late = killed && after.current != before.current;
+        self.whole(&after, !late)?;
         self.truth(cell, outcome, finished, before, &after)?;
         // A release has gone live from this very state; or from one that differs in nothing but names and times.
         let state = format!("{} {outcome} {}", cell.stage.name(), self.state());
@@ -211,7 +213,13 @@ impl House {
         }
         self.release(&self.another(&[&after.served, tried]))?;
         let next = self.look()?;
-        self.whole(&next)?;
+        self.whole(&next, true)?;
+        if late && !confirmed(&next.book, &after.current) {
+            return Err(format!(
+                "{} was confirmed when the run died, and the ledger still does not know it",
+                after.current
+            ));
+        }
         self.no_leftovers(&next)?;
         self.proven.borrow_mut().insert(state);
         Ok(())
@@ -257,7 +265,10 @@ impl House {
                 return Ok(());
             }
             if began.elapsed() > PATIENCE {
-                return Err(format!("after {PATIENCE:?} there is still at work: {busy} {guards}"));
+                let said = self.on(&format!(
+                    "cd {STATE}/watchdog; tail -n 20 -- */log */*.answer 2>&1 | tr '\\0' '\\n' || true; ps -ef"
+                ));
+                return Err(format!("after {PATIENCE:?} there is still at work: {busy} {guards}\n{said}"));
             }
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -277,12 +288,9 @@ impl House {
     }
 
     /// `current` is a complete confirmed release, the site answers as it, and nothing of others was touched.
-    fn whole(&self, look: &Look) -> Found {
+    fn whole(&self, look: &Look, written: bool) -> Found {
         let Look { current, served, book } = look;
-        let environment: EnvironmentName = "staging".parse().expect("a name");
-        let standings = book.standings(&environment);
-        let confirmed = standings.confirmed().iter().any(|release| release.as_str() == current);
-        if !confirmed && current != SEED_RELEASE {
+        if written && !confirmed(book, current) {
             return Err(format!("current is {current}, which the ledger does not know as confirmed"));
         }
         let commit = WORDS
@@ -322,7 +330,7 @@ impl House {
             _ => {}
         }
         let last_live = after.book.lines.iter().rev().find(|line| line.outcome == "live");
-        if moved && last_live.is_none_or(|line| line.release.as_str() != after.current) {
+        if moved && !outcome.is_empty() && last_live.is_none_or(|line| line.release.as_str() != after.current) {
             return Err(format!("current moved to {}, of which the ledger says {told:?}", after.current));
         }
         if outcome.is_empty() {
@@ -349,8 +357,14 @@ impl House {
              find .gated-deploy -mindepth 1 -maxdepth 1 ! -name journal ! -name incoming ! -name watchdog
              find .gated-deploy/incoming .gated-deploy/watchdog -mindepth 1 -maxdepth 1"
         ));
-        let live: Vec<&str> =
-            look.book.lines.iter().filter(|line| line.outcome == "live").map(|line| line.release.as_str()).collect();
+        // The folder of a stuck run goes with retention.
+        let live: Vec<&str> = look
+            .book
+            .lines
+            .iter()
+            .filter(|line| ["live", "stuck"].contains(&line.outcome.as_str()))
+            .map(|line| line.release.as_str())
+            .collect();
         let known = |path: &str| {
             let full = format!("{BASE}/{path}");
             FOREIGN.contains(&full.as_str())
@@ -361,6 +375,11 @@ impl House {
         let left: Vec<&str> = listed.lines().filter(|path| !known(path)).collect();
         if left.is_empty() { Ok(()) } else { Err(format!("after the next release there is still: {left:?}")) }
     }
+}
+
+fn confirmed(book: &Book, release: &str) -> bool {
+    let environment: EnvironmentName = "staging".parse().expect("a name");
+    book.standings(&environment).confirmed().iter().any(|known| known.as_str() == release)
 }
 
 /// How long each row took, as the run's journal says.
