@@ -127,3 +127,6 @@ impl<C> ReleaseAct<C> for Nothing {
         Box::pin(async { Err(Failure::bug("giving back", "how was taken out of the table")) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ const ARGS: [&str; 4] = ["--exact", "unwind::the_action_with_a_fault", "--nocapt
 const CONFIRM_WITHIN: &str = "10s";
 
 /// Until what a run left at work on the server has come to its end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What nobody removes yet, and what does no harm where it lies.
 const HARMLESS: [&str; 2] = ["/public/gated-deploy-", ".reverted"];
@@ -241,8 +241,8 @@ impl House {
 
     /// What the run told to type, typed.
     fn by_hand(&self, finished: &Finished) -> Found {
-        let commands: Vec<&str> =
-            finished.log.lines().filter_map(|line| line.trim_start().strip_prefix("type: ")).collect();
+        // They stand in the annotation, too.
+        let commands: Vec<&str> = finished.log.lines().filter_map(|line| line.strip_prefix("  type: ")).collect();
         if commands.is_empty() {
             return Err("the run is stuck and does not say what to type".to_owned());
         }
