@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{context::Deploy, lock, remote, retention};
+use super::{backup, context::Deploy, lock, remote, retention};
 use crate::{
     domain::{
-        Failure, ReleaseName,
+        Failure, ReleaseName, RemoteCommand,
         fact::{self, CopyStatus, Elsewhere},
     },
     engine::{
@@ -96,6 +96,15 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
             Ok(Undone::Nothing(format!("{} could not be looked at: {copy}.part may be left there", policy.dir)))
         }
     }
+}
+
+/// What a person types when that failed.
+pub fn unmake_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
+    let part = |policy: &BackupCopy| format!("{}.part", policy.dir.join(cx.facts.turn.to.as_str()));
+    let part = cx.inputs.server.backup_copy.as_ref().map(part);
+    let mut commands: Vec<RemoteCommand> = part.iter().map(|part| RemoteCommand::new(["rm", "-rf", part])).collect();
+    commands.extend(backup::unmake_by_hand(cx));
+    commands
 }
 
 /// What the plan prints.

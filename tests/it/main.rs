@@ -33,5 +33,6 @@ mod smoke;
 mod ssh;
 mod sshd;
 mod support;
+mod unwind;
 mod watchdog;
 mod workers;
