@@ -407,7 +407,7 @@ impl Reader<'_, '_> {
             Some(None) => return None,
             None => {
                 let phrase = self.fix_phrase(&of);
-                let approval = self.approval(phrase.as_deref());
+                let approval = self.approval(Stage::Fix, phrase.as_deref());
                 (phrase, approval, self.read("plan-only", value::boolean))
             }
         };

@@ -131,7 +131,7 @@ fn decision(story: &Story, outcome: &Outcome) -> &'static str {
 /// For `fuzzing`.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz(value: &str) {
-    let entry = entry("key", value).expect("nobody knows the delimiter before");
+    let entry = file::entry("key", value).expect("nobody knows the delimiter before");
     let (head, rest) = entry.split_once('\n').expect("a first line");
     let end = head.strip_prefix("key<<").expect("the name");
     // As the runner reads it (src/Runner.Worker/FileCommandManager.cs): lines up to the one that is the delimiter.
