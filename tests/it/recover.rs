@@ -320,7 +320,8 @@ fn f86_what_was_live_before_is_sick_and_recover_says_so() {
     assert_ended(&again, 1, "refused");
     assert_says(&again.summary, &["NO-GO: nothing is left to be taken back, and the site is not well"]);
 
-    on_server(&story, &format!("mv {old}.away {old}"));
+    on_server(&story, &format!("mv {old}.away {old}; service php8.2-fpm reload"));
+    until("it is well again", PATIENCE, || story.served().is_ok_and(|served| served == SEED_COMMIT));
     assert_ended(&recover(&story).run_binary(story.binary()), 0, "passed");
     assert_nothing_is_left(&story, &dead);
     ledger(&story);
@@ -340,7 +341,7 @@ fn f86_f89_a_run_that_died_after_it_confirmed_is_written_down_as_live() {
         &format!("rm -f /tmp/slow; printf '%s' '{text}' >/usr/local/bin/wc; chmod 755 /usr/local/bin/wc"),
     );
     let running = story.staging(&commit).spawn_binary(story.binary());
-    until("the release is confirmed", PATIENCE, || !on_server(&story, "ls /tmp/slow 2>/dev/null || :").is_empty());
+    until("the release is confirmed", 4 * PATIENCE, || !on_server(&story, "ls /tmp/slow 2>/dev/null || :").is_empty());
     running.signal(Signal::KILL);
     let main = running.wait();
     on_server(&story, "rm -f /usr/local/bin/wc");
