@@ -50,6 +50,7 @@ pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, 
             return 0;
         }
         Asked::Ledger(asked) => return verify_ledger(asked),
+        Asked::Report(asked) => return show_report(asked),
         Asked::Run(inputs) => inputs,
     };
     // One thread does all the waiting; packing and SSH bring their own.
@@ -68,15 +69,7 @@ pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, 
 /// Follows a ledger's chain and says so in one line. Needs no stage, no server and no runner.
 fn verify_ledger(asked: Result<inputs::ledger::Verify, String>) -> u8 {
     let said = asked.map_err(|text| (2, text.trim_end().to_owned())).and_then(|verify| {
-        let (name, bytes) = match &verify.file {
-            Some(path) => (path.display().to_string(), std::fs::read(path)),
-            None => {
-                let mut bytes = Vec::new();
-                let read = std::io::stdin().read_to_end(&mut bytes);
-                ("standard input".to_owned(), read.map(|_| bytes))
-            }
-        };
-        let bytes = bytes.map_err(|error| (2, format!("error: reading {name}: {error}")))?;
+        let (name, bytes) = read_whole(verify.file.as_deref()).map_err(|text| (2, text))?;
         let chain = ledger::follow(&bytes).map_err(|found| {
             (1, format!("error: {name} is broken: {found}\nhint: docs/recovery.md says what can still be trusted"))
         })?;
@@ -98,6 +91,40 @@ fn verify_ledger(asked: Result<inputs::ledger::Verify, String>) -> u8 {
     };
     let _ = writeln!(std::io::stdout(), "{text}");
     code
+}
+
+/// Shows a stored report. Needs no stage, no server and no runner. What stands in the report was written by whoever had the file.
+fn show_report(asked: Result<inputs::report::Show, String>) -> u8 {
+    let log = Log::new(report::Style::Plain, Redactor::new([]), std::io::stdout());
+    let said = asked.map_err(|text| text.trim_end().to_owned()).and_then(|show| {
+        let (name, bytes) = read_whole(show.file.as_deref())?;
+        report::stored::read(&bytes).map_err(|cause| {
+            format!("error: {name} {cause}\nhint: give the file that a run named in its output report-json; docs/evidence.md describes it")
+        })
+    });
+    match said {
+        Ok(stored) => {
+            log.text("", &report::show::text(&stored));
+            0
+        }
+        Err(text) => {
+            log.text("", &text);
+            2
+        }
+    }
+}
+
+/// A file, or standard input, with the name that an error calls it by.
+fn read_whole(file: Option<&std::path::Path>) -> Result<(String, Vec<u8>), String> {
+    let (name, bytes) = match file {
+        Some(path) => (path.display().to_string(), std::fs::read(path)),
+        None => {
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().read_to_end(&mut bytes);
+            ("standard input".to_owned(), read.map(|_| bytes))
+        }
+    };
+    bytes.map(|bytes| (name.clone(), bytes)).map_err(|error| format!("error: reading {name}: {error}"))
 }
 
 async fn tell_and_do(inputs: Inputs, clock: SystemClock) -> Outcome {

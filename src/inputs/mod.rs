@@ -11,6 +11,7 @@ pub mod parse;
 pub mod policy;
 pub mod problem;
 pub mod raw;
+pub mod report;
 pub mod table;
 pub mod typed;
 pub mod value;
@@ -31,6 +32,8 @@ pub enum Asked {
     Print(String),
     /// `ledger verify`, or why its command line cannot be read.
     Ledger(Result<ledger::Verify, String>),
+    /// `report show`, or why its command line cannot be read.
+    Report(Result<report::Show, String>),
     Run(Box<Inputs>),
 }
 
@@ -52,6 +55,13 @@ pub fn read(environment: &Environment, args: impl IntoIterator<Item = OsString>)
             Err((text, true)) => Asked::Print(text),
             Err((text, false)) => Asked::Ledger(Err(text)),
             Ok(verify) => Asked::Ledger(Ok(verify)),
+        };
+    }
+    if args.get(1).is_some_and(|word| word == report::WORD) {
+        return match report::read(&args) {
+            Err((text, true)) => Asked::Print(text),
+            Err((text, false)) => Asked::Report(Err(text)),
+            Ok(show) => Asked::Report(Ok(show)),
         };
     }
     let post = post(environment, &args);

@@ -8,15 +8,15 @@ use super::{
     event, local,
     problem::{Problem, Problems},
     raw::{Given, Raw, Source},
-    table::{self, INPUTS, Kind, Preset, TUNNEL},
+    table::{self, INPUTS, Kind, Preset, REQUIRED, TUNNEL},
     typed::{
-        self, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Interrupted, Recover, Request,
-        Rollback, Route, RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target, Warning,
+        self, BackupCopy, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Interrupted, Recover,
+        Request, Rollback, Route, RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target, Warning,
     },
     value::{self, Wrong},
 };
 use crate::domain::{
-    Approval, EnvironmentName, Layout, STAGING, Secret, Stage,
+    Approval, EnvironmentName, Layout, RemotePath, STAGING, Secret, Stage,
     key::PrivateKey,
     known_hosts::{KnownHosts, LineProblem},
 };
@@ -606,6 +606,7 @@ impl Reader<'_, '_> {
         let preview_sql = self.read("preview-sql", value::boolean);
         let keep_releases = self.count("keep-releases");
         let keep_backups = self.count("keep-backups");
+        let backup_copy = self.backup_copy();
         let confirm_within = self.duration("confirm-within");
         let lock_wait = self.duration("lock-wait");
         let shared = self.read("shared", value::folders);
@@ -616,11 +617,45 @@ impl Reader<'_, '_> {
             preview_sql: preview_sql?,
             keep_releases: keep_releases?,
             keep_backups: keep_backups?,
+            backup_copy: backup_copy?,
             confirm_within: confirm_within?,
             lock_wait: lock_wait?,
             backup_nginx: false,
             shared: shared?,
         })
+    }
+
+    /// Where copies of backups go. That they are asked for and nobody says where is told, not passed over.
+    fn backup_copy(&mut self) -> Option<Option<BackupCopy>> {
+        let required = self.read("backup-copy", |text| value::one_of(text, &["advisory", REQUIRED]))? == REQUIRED;
+        let within = self.duration("backup-copy-within")?;
+        let Some(given) = self.raw.given("backup-copy-dir") else {
+            if required {
+                let location = self.raw.given("backup-copy").and_then(|given| given.location());
+                let right = "set backup-copy-dir to a folder on another disk or machine, or leave backup-copy out";
+                let problem = Problem::new(
+                    "backup-copy",
+                    "asks for a copy of each backup, and backup-copy-dir names no place",
+                    right,
+                );
+                self.problems.push(problem.given(REQUIRED).at(location));
+                return None;
+            }
+            return Some(None);
+        };
+        let dir = self.apply("backup-copy-dir", &given, value::elsewhere)?;
+        let base = self.raw.given("base-dir").and_then(|given| value::base_dir(&given.text).ok());
+        let inside = |base: &RemotePath| dir.as_str() == base.as_str() || dir.as_str().starts_with(&format!("{base}/"));
+        if base.as_ref().is_some_and(inside) {
+            let right = "name a folder on another disk or machine: what takes base-dir must not take the copies, too";
+            self.problems.push(
+                Problem::new("backup-copy-dir", "lies inside of base-dir", right)
+                    .given(&given.text)
+                    .at(given.location()),
+            );
+            return None;
+        }
+        Some(Some(BackupCopy { dir, required, within }))
     }
 
     /// The server must not go back while we are still allowed to ask.

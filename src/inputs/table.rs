@@ -45,6 +45,8 @@ pub enum Kind {
     User,
     /// An absolute folder on the server that may be ours.
     BaseDir,
+    /// An absolute folder on the server that is not ours, for copies.
+    Elsewhere,
     /// A path on the server, relative to `base-dir`.
     Relative,
     /// A path in the workspace.
@@ -187,7 +189,11 @@ const SERVERS: &[&str] =
 const HOUSES: &[&str] = &["deploy-staging", "deploy-production", "preflight", "rollback", "audit", "fix", "recover"];
 const APPROVED: &[&str] = &["deploy-staging", "deploy-production", "rollback", "fix", "recover"];
 const SWITCHES: &[&str] = &["deploy-staging", "deploy-production", "rollback", "recover"];
+const COPIES: &[&str] = &["deploy-staging", "deploy-production", "preflight"];
 const STAGING_READERS: &[&str] = &["deploy-production", "preflight"];
+
+/// The value of `backup-copy` without which nothing is released.
+pub const REQUIRED: &str = "required";
 
 /// The value of `health-via` that sends requests through the SSH connection.
 pub const TUNNEL: &str = "tunnel";
@@ -296,6 +302,10 @@ pub static INPUTS: &[Input] = &[
         "How many confirmed releases stay on the server."),
     input("keep-backups", Subject::Release, Kind::Count { min: 1, max: 1000 }, Preset::Is("5"), DEPLOYS,
         "How many verified backups stay on the server."),
+    input("backup-copy-dir", Subject::Release, Kind::Elsewhere, Preset::Absent, COPIES,
+        "A folder on the server that is on another disk or another machine (a mounted network folder), absolute. Each backup is copied into a folder of its release's name there, read back and compared. Not inside of base-dir and not on the same file system as the backups. Without it there is no copy."),
+    input("backup-copy", Subject::Release, Kind::OneOf(&["advisory", REQUIRED]), Preset::Is("advisory"), COPIES,
+        "What a copy that cannot be made means: `advisory` is a warning and never stops a release, `required` refuses the release."),
     input("confirm-within", Subject::Release, Kind::Duration { min: 1, max: 86400 }, Preset::Is("5m"), SWITCHES,
         "The server goes back by itself if nobody confirms the release within this time. It counts from right before the switch. At least grace-period plus health-attempts times health-interval."),
     input("lock-wait", Subject::Release, Kind::Duration { min: 0, max: 86400 }, Preset::Is("0s"), SWITCHES,
@@ -341,6 +351,8 @@ pub static POLICY_KEYS: &[Input] = &[
         "The workflow that releases to production, by file name or by name."),
     input("shared", Subject::Release, Kind::Folders, Preset::Is("storage\npublic/uploads"), SWITCHES,
         "The folders under shared/ that are linked into every release at the same place."),
+    input("backup-copy-within", Subject::Release, Kind::Duration { min: 1, max: 86400 }, Preset::Is("15m"), COPIES,
+        "How long copying a backup to backup-copy-dir and reading it back may take. A copy that takes longer hangs: it is ended on the server."),
     input("preview-sql", Subject::Release, Kind::Boolean, Preset::Is("true"), DEPLOYS,
         "Whether the plan says which SQL pending migrations would run. For that they are called in the live release while its database connection only notes down what it is asked, as `migrate --pretend` does; what they do beside the database they really do. `false` names them only."),
     input("health-expect", Subject::Site, Kind::Words, Preset::Is("ok\nhealthy\npass\nup"), SERVERS,

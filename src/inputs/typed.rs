@@ -6,7 +6,8 @@ use url::Url;
 
 use super::problem::Location;
 use crate::domain::{
-    Approval, CommitSha, EnvironmentName, Layout, ReleaseName, Secret, Stage, key::PrivateKey, known_hosts::KnownHosts,
+    Approval, CommitSha, EnvironmentName, Layout, ReleaseName, RemotePath, Secret, Stage, key::PrivateKey,
+    known_hosts::KnownHosts,
 };
 
 /// What was asked for.
@@ -298,6 +299,8 @@ pub struct ServerPolicy {
     pub preview_sql: bool,
     pub keep_releases: usize,
     pub keep_backups: usize,
+    /// Where a copy of each backup goes; `None` where nobody asked for one.
+    pub backup_copy: Option<BackupCopy>,
     pub confirm_within: Duration,
     /// So long a run waits for another one that holds the deploy lock.
     pub lock_wait: Duration,
@@ -305,6 +308,17 @@ pub struct ServerPolicy {
     pub backup_nginx: bool,
     /// Folders under `shared/` that are linked into every release at the same relative place.
     pub shared: Vec<String>,
+}
+
+/// A copy of each backup on another disk or machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupCopy {
+    /// As the server sees it: a mounted disk or network folder.
+    pub dir: RemotePath,
+    /// Whether nothing is released without it.
+    pub required: bool,
+    /// How long copying and reading back may take.
+    pub within: Duration,
 }
 
 /// Which run of which workflow this is, as far as it is one.

@@ -28,7 +28,8 @@ use crate::{
 
 /// Version of the JSON; readers refuse what they do not know. `docs/evidence.schema.json` describes it. Version 2 has all that
 /// version 1 had, under the same names, but for one: a row's `undo` is what undoing it means, and how that went is `taken_back`.
-const DOCUMENT_VERSION: u32 = 2;
+/// [`super::stored`] reads both.
+pub const DOCUMENT_VERSION: u32 = 2;
 
 /// Writes both files when the run has ended.
 pub struct Evidence {
@@ -410,7 +411,7 @@ fn release(story: &Story) -> String {
     if !hops.is_empty() {
         let rows = hops.iter().map(|hop| {
             let same = if hop.same { "✅" } else { "◽ not compared" };
-            row([hop.place, hop.what, code(hop.sha256.as_str()).as_str(), same])
+            row([&*hop.place, &hop.what, code(hop.sha256.as_str()).as_str(), same])
         });
         let head = head(&["Where", "What", "SHA-256", "Measured and the same"]);
         text.push_str(&format!("{head}{}\n", rows.collect::<String>()));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::clean;
@@ -68,7 +68,7 @@ pub struct Row {
     pub after_commit: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum RowState {
     NotReached,
@@ -76,7 +76,7 @@ pub enum RowState {
     Finished { verdict: Verdict, text: String, failure: Option<Failure>, took_ms: u64 },
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UndoTold {
     /// What undoing this row means.
     pub text: String,
@@ -86,7 +86,7 @@ pub struct UndoTold {
     pub undone: bool,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ended {
     pub step: String,
     pub text: String,
@@ -94,7 +94,7 @@ pub struct Ended {
     pub took_ms: u64,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     pub step: String,
     pub text: String,

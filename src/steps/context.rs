@@ -207,6 +207,8 @@ pub struct Made {
     pub tree: Option<Sha256Digest>,
     /// The migrations that ran; `None` if that is not known, because a line broke while they ran.
     pub migrations: Option<Vec<String>>,
+    /// What was told of the backup; what became of its copy is added.
+    pub backup: Option<fact::BackupFact>,
 }
 
 impl Default for Made {
@@ -225,6 +227,7 @@ impl Default for Made {
             sampler: None,
             tree: None,
             migrations: Some(Vec::new()),
+            backup: None,
         }
     }
 }

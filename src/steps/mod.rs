@@ -6,6 +6,7 @@ pub mod backup;
 pub mod build;
 pub mod cache;
 pub mod context;
+pub mod copy;
 pub mod current;
 pub mod database;
 pub mod fpm;

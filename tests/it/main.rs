@@ -3,6 +3,7 @@
 mod audit;
 mod build;
 mod cancel;
+mod copy;
 mod deploy;
 mod evidence;
 mod examples;
@@ -23,6 +24,7 @@ mod reports;
 mod rollback;
 mod rows;
 mod secrets;
+mod shown;
 mod smoke;
 mod ssh;
 mod sshd;

@@ -33,6 +33,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do      check   nothing-moved
     do      hold    ledger (write down how it ended)
     do    8 change  backup (remove it if it is unfinished)
+    do    8 change  copy-backup (remove an unfinished copy)
     do    9 check   await-build
     do   10 hold    fetch-bundle (remove it from the runner)
     do   11 change  upload (remove the uploaded file)
