@@ -284,7 +284,9 @@ impl Place {
                 .var("ENVIRONMENT", "staging")
                 .var("LEASE", "60")
                 .var("RELEASE", format!("release-{nonce}"))
-                .var("MAKES", format!("release-{nonce}")),
+                .var("MAKES", format!("release-{nonce}"))
+                .var("BEGUN", format!("attempt {nonce}"))
+                .var("OWN", ""),
         )
     }
 
@@ -340,7 +342,7 @@ fn f39_a_lock_that_was_not_heard_of_is_ours() {
     for _ in 0..2 {
         let answer = place.lock("two");
         assert_eq!((answer["taken"].as_str(), answer["took-over"].trim()), ("yes", "run one"));
-        assert_eq!(answer["dead-release"], "release-one");
+        assert_eq!((answer["dead-release"].as_str(), answer["dead-begun"].as_str()), ("release-one", "attempt one"));
     }
     assert_eq!(place.lock("three")["held"], "run two");
     assert_eq!(

@@ -8,6 +8,8 @@ if [ "$found" != "$NONCE" ] && [ -d "$ENTRY.armed" ]; then
 fi
 off() {
     noted || printf '%s\n' "$NOTE" >>"$JOURNAL" || say "$JOURNAL could not be written"
+    # Whoever takes over the lock of a run that died before it wrote its line knows by this that it was confirmed, not withdrawn.
+    if [ -n "$LOCK" ]; then : >"$LOCK/confirmed"; fi
     rm -rf "$ENTRY.off"
     put state off
 }

@@ -1,13 +1,16 @@
 # Takes the deploy lock. It is made whole under another name and renamed into its place, which fails while one is there: two runs cannot
 # both get it. The lock of a run that has not renewed it for a whole lease is taken over.
-# in: STATE JOBS LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE MAKES (the release that this run makes; empty: none)
+# in: STATE JOBS LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE MAKES (the release that this run makes; empty: none) BEGUN (what it
+#     begins, for the ledger of whoever takes over; empty: nothing) OWN (the number of an earlier lock of the same run; empty: none)
 umask 077
 mkdir -p "$STATE" "$STATE/journal" "$STATE/incoming"
 chmod 700 "$STATE"
 
-# Only a run that renews its lock can be seen to be dead; a stuck one keeps it.
+# Only a run that renews its lock can be seen to be dead; a stuck one keeps it. The post step knows that its own run is over, even if
+# something of it is still at work somewhere: that is refused from here on.
 expired() {
     [ ! -e "$LOCK/kept" ] || return 1
+    if [ -n "$OWN" ] && [ "$(cat "$LOCK/nonce" 2>/dev/null)" = "$OWN" ]; then return 0; fi
     renewed=$(cat "$LOCK/renewed" 2>/dev/null) || return 1
     lease=$(cat "$LOCK/lease" 2>/dev/null) || return 1
     case $renewed.$lease in .* | *. | *[!0-9.]*) return 1 ;; esac
@@ -17,6 +20,7 @@ expired() {
 held() {
     owner=$(cat "$LOCK/owner" 2>/dev/null) || owner=
     rm -rf "$new"
+    if [ -e "$LOCK/kept" ]; then put kept yes; fi
     put held "$owner"
     exit 0
 }
@@ -28,6 +32,7 @@ printf '%s\n' "$NONCE" >"$new/nonce"
 printf '%s\n' "$OWNER" >"$new/owner"
 printf '%s\n' "$LEASE" >"$new/lease"
 printf '%s\n' "$MAKES" >"$new/makes"
+printf '%s\n' "$BEGUN" >"$new/begun"
 date +%s >"$new/since"
 date +%s >"$new/renewed"
 
@@ -37,6 +42,8 @@ taken() {
     if [ -n "$dead" ]; then
         put took-over "$dead"
         put dead-release "$(cat "$LOCK/dead-release" 2>/dev/null)"
+        put dead-begun "$(cat "$LOCK/dead-begun" 2>/dev/null)"
+        if [ -e "$LOCK/dead-confirmed" ]; then put dead-confirmed yes; fi
     fi
     for job in "$JOBS"/*/; do
         [ -d "$job" ] || continue
@@ -80,10 +87,15 @@ until mv -T "$new" "$LOCK" 2>/dev/null; do
     fi
     owner=$(tr -d '"\\\n' <"$LOCK/owner")
     release=$(cat "$LOCK/makes" 2>/dev/null) || release=
+    begun=$(cat "$LOCK/begun" 2>/dev/null) || begun=
+    confirmed=
+    if [ -e "$LOCK/confirmed" ]; then confirmed=yes; fi
     mv -T "$LOCK" "$new.dead"
     rm -rf "$new.dead"
     printf '{"version":1,"at":"%s","event":"took-over-the-lock","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$owner" "$RELEASE" >>"$STATE/journal/$RELEASE.jsonl"
     printf '%s\n' "$owner" >"$new/dead-owner"
     printf '%s\n' "$release" >"$new/dead-release"
+    printf '%s\n' "$begun" >"$new/dead-begun"
+    [ -z "$confirmed" ] || : >"$new/dead-confirmed"
 done
 taken

@@ -23,6 +23,8 @@ if [ -n "$GUARD" ] && [ ! -d "$GUARD" ]; then
     refuse "the watcher on the server is armed no more: this run came too late" "look at how long the rows before the switch took, and at confirm-within"
 fi
 begun "$BEGINS" || printf '%s\n' "$BEGINS" >>"$JOURNAL"
+# From here on workers may run the new code: whoever finds `current` back later has to reload all the same.
+if [ -n "$GUARD" ]; then : >"$GUARD/switched"; fi
 if [ -n "$TARGET" ]; then
     rm -f "$NEW"
     ln -s "$TARGET" "$NEW"
