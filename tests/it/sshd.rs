@@ -608,7 +608,7 @@ fn f39_work_that_nobody_waits_for_any_more_ends_although_it_could_go_on() {
 #[test]
 fn f37_f39_noise_of_the_second_connection_is_not_part_of_the_answer() {
     let server = Server::start(
-        "ForceCommand echo Welcome; printf 'key=noise\\0'; echo noise >&2; eval \"$SSH_ORIGINAL_COMMAND\"",
+        "ForceCommand printf 'key=noise\\0'; echo Welcome; echo noise >&2; eval \"$SSH_ORIGINAL_COMMAND\"",
     );
     let jobs = remote(&server.folder.path().join("jobs"));
     let script =
