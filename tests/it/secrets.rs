@@ -57,11 +57,11 @@ const WATCH: &str = "(while [ ! -e /tmp/stop ]; do cat /proc/[0-9]*/cmdline 2>/d
 const PATIENT_DUMP: &str = "printf '%s\\n' '#!/bin/sh' 'until grep -aq mariadb-dump /tmp/seen; do :; done' 'exec /usr/bin/mariadb-dump \"$@\"' \
                             >/usr/local/bin/mariadb-dump && chmod 755 /usr/local/bin/mariadb-dump";
 
-/// Every file that was written since, wherever: those where a secret belongs apart. Laravel keeps the whole configuration in its cache, and
-/// the sessions of the database are the database's own.
+/// Every file that was written since, wherever: those where a secret belongs apart. Laravel keeps the whole configuration in its
+/// cache, which is part of the copy of the live release in the backup.
 const WRITTEN: &str = "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run/lab -o -path /var/lib/mysql \\) -prune -o -type f -newer /tmp/began \
-                       ! -path '*/shared/.env/*' ! -path '*/bootstrap/cache/*' ! -name seen -print0; \
-                       find /var/www/staging -type f -newer /tmp/began ! -path '*/shared/.env/*' ! -path '*/bootstrap/cache/*' ! -name seen -print0";
+                       ! -path '*/shared/.env/*' ! -path '*/bootstrap/cache/*' ! -path '*/backups/*/app.tar.gz' ! -name seen -print0; \
+                       find /var/www/staging -type f -newer /tmp/began ! -path '*/shared/.env/*' ! -path '*/bootstrap/cache/*' ! -path '*/backups/*/app.tar.gz' ! -name seen -print0";
 
 /// The staging step, with every way to report, which knows the database's password when it sees it.
 fn runner(story: &Story, commit: &str, password: &str) -> Runner {
@@ -143,4 +143,7 @@ fn f40_no_secret_is_seen_on_either_machine_however_a_run_ends() {
     let (count, files) = found.split_once('\n').expect("a count first");
     assert_ne!(count, "0", "what the runs wrote was looked through");
     assert_eq!(files.trim(), "", "secrets are in files of the server");
+    let open =
+        story.lab.exec("find /var/www/staging/backups -mindepth 1 -perm /077 | head").expect("the backups' modes");
+    assert_eq!(open, "", "what a backup has to hold is for its owner alone");
 }

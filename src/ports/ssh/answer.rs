@@ -183,7 +183,8 @@ impl Reading {
         let ours = value.strip_prefix(&self.nonce).and_then(|rest| rest.strip_prefix(':'));
         match (key, ours) {
             ("begin", Some(pid)) => self.pid = pid.parse().ok(),
-            ("end", Some(status)) => self.end = status.parse().ok(),
+            // Digits, as the prelude writes them: `-0` and `+0` are nobody's status.
+            ("end", Some(status)) if status.bytes().all(|byte| byte.is_ascii_digit()) => self.end = status.parse().ok(),
             _ => self.records.push((key.to_owned(), value.to_owned())),
         }
     }
@@ -351,9 +352,15 @@ mod tests {
 
     #[test]
     fn f42_without_its_last_record_it_is_no_answer() {
-        for bytes in
-            [&b""[..], b"begin=n1:42\0key=value\0", b"begin=n1:42\0end=n1:0", b"begin=n2:42\0end=n2:0\0", b"end=n1:0\0"]
-        {
+        for bytes in [
+            &b""[..],
+            b"begin=n1:42\0end=n1:-0\0",
+            b"begin=n1:42\0end=n1:+0\0",
+            b"begin=n1:42\0key=value\0",
+            b"begin=n1:42\0end=n1:0",
+            b"begin=n2:42\0end=n2:0\0",
+            b"end=n1:0\0",
+        ] {
             assert!(read(bytes, 7).conclude(Some(STATUS_0)).is_err(), "{}", String::from_utf8_lossy(bytes));
         }
     }
