@@ -74,6 +74,8 @@ pub mod key {
     pub const LEDGER: &str = "ledger";
     /// [`Sha256Digest`](super::Sha256Digest) of the line that this run wrote into the ledger
     pub const LEDGER_HEAD: &str = "ledger-head";
+    /// `String`: the number of the run's deploy lock, for the post step of the same run
+    pub const LOCK: &str = "lock";
 }
 
 /// The workflow run that built what is released (F3: the tuple is printed).

@@ -10,8 +10,8 @@ use super::{
     raw::{Given, Raw, Source},
     table::{self, INPUTS, Kind, Preset, REQUIRED, TUNNEL},
     typed::{
-        self, BackupCopy, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Request, Rollback, Route,
-        RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target, Warning,
+        self, BackupCopy, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Interrupted, Recover,
+        Request, Rollback, Route, RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target, Warning,
     },
     value::{self, Wrong},
 };
@@ -37,6 +37,7 @@ pub fn common(raw: &Raw<'_>) -> Common {
         secrets: raw.secrets().cloned().collect(),
         debug: environment.text("RUNNER_DEBUG") == Some("1"),
         scratch: scratch(raw),
+        most: None,
     }
 }
 
@@ -51,7 +52,13 @@ fn scratch(raw: &Raw<'_>) -> PathBuf {
 }
 
 /// Checks everything that was given and makes the stage's inputs of it.
-pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning>), Problems> {
+///
+/// `post` is what the main step of this run left, where this is its post step.
+pub fn parse(
+    raw: &Raw<'_>,
+    common: &mut Common,
+    post: Option<Interrupted>,
+) -> Result<(Request, Vec<Warning>), Problems> {
     let mut reader = Reader { raw, problems: raw.problems.clone(), warnings: Vec::new(), secrets: Vec::new() };
     let stage = reader.read("stage", value::stage);
     let request = match stage {
@@ -59,6 +66,10 @@ pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning
         Some(stage @ Stage::Preflight) => reader.deploy(stage).map(|request| Request::Preflight(Box::new(request))),
         Some(Stage::Audit) => reader.audit().map(|request| Request::Audit(Box::new(request))),
         Some(Stage::Smoke) => reader.smoke().map(|request| Request::Smoke(Box::new(request))),
+        // Post does what recover does, for the place that its own main step worked on.
+        Some(stage) if post.is_some() || stage == Stage::Recover => {
+            reader.recover(stage, post).map(|request| Request::Recover(Box::new(request)))
+        }
         Some(Stage::Rollback) => reader.rollback().map(|request| Request::Rollback(Box::new(request))),
         // Stages of a later version have been refused by now.
         Some(stage) => reader.deploy(stage).map(|request| Request::Deploy(Box::new(request))),
@@ -283,7 +294,7 @@ impl Reader<'_, '_> {
         let environment = self.environment(stage);
         let name = environment.as_ref().map_or("staging", EnvironmentName::as_str).to_owned();
         let phrase = self.phrase(&name);
-        let approval = self.approval(phrase.as_deref());
+        let approval = self.approval(stage, phrase.as_deref());
         let plan_only = self.read("plan-only", value::boolean);
         let review = match self.raw.given("approval-review") {
             Some(given) => self.apply("approval-review", &given, value::one_line).map(Some),
@@ -319,6 +330,15 @@ impl Reader<'_, '_> {
             None => Some(None),
         };
         Some(Rollback { target: target?, to: to? })
+    }
+
+    fn recover(&mut self, stage: Stage, own: Option<Interrupted>) -> Option<Recover> {
+        // What was approved, main has read; what post takes back needs no approval.
+        let mut target = self.target(stage)?;
+        if own.is_some() {
+            (target.approval, target.plan_only) = (Approval::Missing, false);
+        }
+        Some(Recover { target, own })
     }
 
     fn smoke(&mut self) -> Option<Smoke> {
@@ -416,8 +436,9 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn approval(&mut self, phrase: Option<&str>) -> Option<Approval> {
-        let digest_needed = self.read("approval-needs-digest", value::boolean)?;
+    fn approval(&mut self, stage: Stage, phrase: Option<&str>) -> Option<Approval> {
+        // There is no plan to approve where only what nobody approved is taken back.
+        let digest_needed = self.read("approval-needs-digest", value::boolean)? && stage != Stage::Recover;
         let given = self.raw.given("approval").map(|given| given.text).unwrap_or_default();
         let approval = Approval::read(&given, phrase?);
         if digest_needed && approval == (Approval::Given { plan_digest: None }) {

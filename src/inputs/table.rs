@@ -227,15 +227,15 @@ impl Input {
 #[rustfmt::skip]
 pub static INPUTS: &[Input] = &[
     input("stage", Subject::Run, Kind::Stage, Preset::Required, EVERY,
-        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `deploy-production` releases what staging has proven, `preflight` looks whether a release would go through and changes nothing, `smoke` asks whether a site is well, `rollback` goes back to an earlier release that was confirmed, `audit` looks how GitHub and the server stand.").per_run(),
+        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `deploy-production` releases what staging has proven, `preflight` looks whether a release would go through and changes nothing, `smoke` asks whether a site is well, `rollback` goes back to an earlier release that was confirmed, `audit` looks how GitHub and the server stand, `recover` brings to its end what an interrupted run left; the post step of every run does that by itself.").per_run(),
     input("environment", Subject::Run, Kind::Environment, Preset::Told("`staging` for deploy-staging and smoke, else `production`"), SERVERS,
         "The environment to work on. It chooses the section of the policy file and the default of env-file.").per_run(),
     input("config", Subject::Run, Kind::Local, Preset::Is(".github/gated-deploy.yml"), EVERY,
         "The policy file, a path in the workspace. Every input that is not a secret and does not belong to one run can stand in it. The default file may be missing; a file named here may not.").per_run(),
     input("approval", Subject::Run, Kind::Text, Preset::Absent, APPROVED,
-        "The phrase that allows changes; without it the stage plans, reports and changes nothing. `STAGING-TEST FREIGEGEBEN` for staging, `PROD-DEPLOY FREIGEGEBEN` for production, perhaps followed by the plan's digest. `ABBRECHEN` stops here, `APPEND MISSING INFO` completes the report.").per_run(),
+        "The phrase that allows changes; without it the stage plans, reports and changes nothing. `STAGING-TEST FREIGEGEBEN` for staging, `PROD-DEPLOY FREIGEGEBEN` for production, perhaps followed by the plan's digest. `ABBRECHEN` stops here, `APPEND MISSING INFO` completes the report. recover needs no phrase: it only takes back what nobody approved; `ABBRECHEN` stops it, too.").per_run(),
     input("plan-only", Subject::Run, Kind::Boolean, Preset::Is("false"), APPROVED,
-        "`true` plans even with a phrase."),
+        "`true` plans even with a phrase, and where none is needed (recover)."),
     input("github-token", Subject::Run, Kind::Text, Preset::Runner("${{ github.token }}"), RESOLVES,
         "The token for GitHub's API. It needs `actions: read` and `contents: read`. What audit cannot see with it, it says.").secret(),
     input("report-dir", Subject::Run, Kind::Local, Preset::Is(".gated-deploy/reports"), EVERY,
@@ -411,7 +411,7 @@ pub static EXIT_CODES: &[(u8, &str)] = &[
     (1, "refused: a gate, a NO-GO, an unhealthy site before the release"),
     (2, "bad input or policy file"),
     (3, "rolled back: the old release is live and healthy"),
-    (4, "stuck, or rolled back and unhealthy: help is needed now"),
+    (4, "stuck, stopped on its way back, or rolled back and unhealthy: help is needed now"),
     (5, "the network, GitHub or the server failed before anything changed"),
 ];
 

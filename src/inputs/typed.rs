@@ -20,6 +20,7 @@ pub enum Request {
     Smoke(Box<Smoke>),
     Rollback(Box<Rollback>),
     Audit(Box<Audit>),
+    Recover(Box<Recover>),
 }
 
 /// What every run needs to tell its story, whether or not its inputs could be read.
@@ -42,6 +43,8 @@ pub struct Common {
     pub debug: bool,
     /// A folder in which a temporary one can be made.
     pub scratch: PathBuf,
+    /// After so long the run asks itself to stop; only post has so little time.
+    pub most: Option<Duration>,
 }
 
 impl Common {
@@ -156,6 +159,23 @@ pub struct Rollback {
     pub target: Target,
     /// `None` is the release that was confirmed last.
     pub to: Option<ReleaseName>,
+}
+
+/// Inputs of `recover`, and of the post step, which does the same for its own run.
+#[derive(Debug, Clone)]
+pub struct Recover {
+    pub target: Target,
+    /// What the main step of this run left, for post.
+    pub own: Option<Interrupted>,
+}
+
+/// What the state says of a run that did not come to its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interrupted {
+    pub phase: String,
+    /// The number of its deploy lock.
+    pub lock: Option<String>,
+    pub release: Option<ReleaseName>,
 }
 
 /// Inputs of `smoke`.

@@ -91,6 +91,7 @@ pub fn file_name(story: &Story, extension: &str) -> String {
         "deploy-production" => "E2E_PRODUCTION_DEPLOYMENT",
         "rollback" => "ROLLBACK",
         "audit" => "AUDIT",
+        "recover" => "RECOVERY",
         _ => "VALIDATION",
     };
     format!("{subject}_{}.{extension}", words::stamp(story.began_unix_ms))
@@ -197,6 +198,15 @@ pub fn render(story: &Story, setting: &Setting) -> String {
             links(story, setting),
             next_steps(story),
         ],
+        (Subject::Recovery, _) => vec![
+            summary(story, setting),
+            before("Pre-conditions", story),
+            run(story),
+            health(story),
+            ("Rollback status", rollback(story)),
+            criteria(story),
+            next_steps(story),
+        ],
         (Subject::Release, "deploy-production") => vec![
             summary(story, setting),
             before("Pre-flight", story),
@@ -235,6 +245,7 @@ pub fn render(story: &Story, setting: &Setting) -> String {
             Subject::Preflight => "Pre-flight",
             Subject::Rollback => "Rollback",
             Subject::Audit => "Audit",
+            Subject::Recovery => "Recovery",
             Subject::Bundle | Subject::Site => "Validation",
         },
         words::time(story.began_unix_ms)

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Outcome, Sha256Digest,
+        FailureKind, Outcome, Sha256Digest,
         fact::{
             ArtifactFact, BackupFact, BundleFact, CopyStatus, Elsewhere, Finding, HealthReport, Identity, Judgement,
             Receipt, Score, Staging, Switch, key,
@@ -133,6 +133,9 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             Criterion::of("The site answered healthy on every endpoint, or nothing is live yet", baseline(story)),
             Criterion::of("Nothing on the server stands in the way of a release", nothing_in_the_way(story)),
         ],
+        Subject::Recovery => {
+            vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &["health"])]
+        }
         Subject::Audit => audit::verdicts(story)
             .into_iter()
             .filter(|verdict| Some(verdict.environment.as_str()) == story.text_fact(key::ENVIRONMENT))
@@ -232,7 +235,8 @@ pub fn rollback(story: &Story) -> Rollback {
         took_ms: None,
         old_again_ms: None,
     };
-    let undo = || story.row("switch").and_then(|row| row.undo.as_ref()?.done.as_ref());
+    let row = if story.subject() == Subject::Recovery { "finish-unconfirmed" } else { "switch" };
+    let undo = || story.row(row).and_then(|row| row.undo.as_ref()?.done.as_ref());
     let because = |outcome: &Outcome| outcome.cause().map(ToString::to_string);
     match &story.outcome {
         None => plain(RollbackStatus::Unknown, "The run did not come to its end."),
@@ -338,7 +342,7 @@ pub fn next_steps(story: &Story) -> Vec<String> {
         Some(Outcome::Planned) => "Read the plan; approve it with the phrase in the job summary, or do nothing.",
         Some(Outcome::Passed) => match story.subject() {
             Subject::Bundle => "Release it.",
-            Subject::Release | Subject::Rollback | Subject::Site => "None: everything is in order.",
+            Subject::Release | Subject::Rollback | Subject::Site | Subject::Recovery => "None: everything is in order.",
             Subject::Audit => "See to what is not met in the table, the P1 first.",
             Subject::Preflight => "Release it; look at the warnings above first, if there are any.",
         },
@@ -353,6 +357,9 @@ pub fn next_steps(story: &Story) -> Vec<String> {
         }
         Some(Outcome::RolledBack { .. }) => {
             "Find out why the release failed before it is tried again; mind what stays."
+        }
+        Some(Outcome::Stuck { undo_cause, .. }) if undo_cause.kind == FailureKind::Cancelled => {
+            "Look whether the post step or `stage: recover` has come to its end, or type the commands above on the server."
         }
         Some(Outcome::Stuck { .. }) => {
             "Type the commands above on the server now, in that order, then look at the site."

@@ -31,6 +31,8 @@ pub enum Subject {
     Preflight,
     /// Looks how GitHub and the server stand.
     Audit,
+    /// Brings to its end what another run left.
+    Recovery,
 }
 
 /// Everything the events told, in the order of the table.
@@ -161,6 +163,8 @@ impl Story {
                     undo.undone = *undone;
                 }
             }
+            // Told for the runner's state alone.
+            Body::Fact { key, .. } if key == key::LOCK => {}
             Body::Fact { key, value, .. } => {
                 self.facts.insert(key.clone(), value.clone());
             }
@@ -207,6 +211,7 @@ impl Story {
             Ok(Stage::Preflight) => Subject::Preflight,
             Ok(Stage::Rollback) => Subject::Rollback,
             Ok(Stage::Audit) => Subject::Audit,
+            Ok(Stage::Recover) => Subject::Recovery,
             _ => Subject::Release,
         }
     }
