@@ -2,12 +2,29 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
+    io::{self, Write as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
+use uuid::Uuid;
+
 use super::log::Log;
+
+/// Appends one entry to a file that the runner reads (`GITHUB_OUTPUT`, `GITHUB_STATE`).
+pub(super) fn append_command(path: &Path, key: &str, value: &str) -> io::Result<()> {
+    OpenOptions::new().append(true).create(true).open(path)?.write_all(entry(key, value)?.as_bytes())
+}
+
+/// One entry of the file, in the form that no value can break out of (packages/core/src/file-command.ts in actions/toolkit):
+/// the delimiter is random, and an entry whose value contains it is refused.
+fn entry(key: &str, value: &str) -> io::Result<String> {
+    let delimiter = format!("ghadelimiter_{}", Uuid::new_v4());
+    if value.contains(&delimiter) {
+        return Err(io::Error::other(format!("the value of `{key}` contains the delimiter {delimiter}")));
+    }
+    Ok(format!("{key}<<{delimiter}\n{value}\n{delimiter}\n"))
+}
 
 /// Says once that a file cannot be written, and lets the run go on.
 pub(super) struct Complaint {

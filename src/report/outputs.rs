@@ -1,15 +1,13 @@
 //! The outputs of the step, for the steps after it.
 
-use std::{
-    collections::BTreeMap,
-    fs::OpenOptions,
-    io::{self, Write as _},
-    path::PathBuf,
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{
+    ReportDir, evidence,
+    file::{self, Complaint},
+    log::Log,
+    story::Story,
 };
-
-use uuid::Uuid;
-
-use super::{ReportDir, evidence, file::Complaint, log::Log, story::Story};
 use crate::{
     domain::{
         Outcome, Sha256Digest,
@@ -81,20 +79,8 @@ impl Outputs {
             self.log.warning("An output was held back", &text);
             return;
         }
-        let result = entry(key, value)
-            .and_then(|entry| OpenOptions::new().append(true).create(true).open(path)?.write_all(entry.as_bytes()));
-        self.complaint.unless_ok(path, result);
+        self.complaint.unless_ok(path, file::append_command(path, key, value));
     }
-}
-
-/// One entry of the file, in the form that no value can break out of (packages/core/src/file-command.ts in actions/toolkit):
-/// the delimiter is random, and an entry whose value contains it is refused.
-fn entry(key: &str, value: &str) -> io::Result<String> {
-    let delimiter = format!("ghadelimiter_{}", Uuid::new_v4());
-    if value.contains(&delimiter) {
-        return Err(io::Error::other(format!("the value of `{key}` contains the delimiter {delimiter}")));
-    }
-    Ok(format!("{key}<<{delimiter}\n{value}\n{delimiter}\n"))
 }
 
 /// What the facts say so far.

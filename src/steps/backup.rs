@@ -41,7 +41,9 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
     }
     let skipped: Vec<String> = answer.all("skipped").map(str::to_owned).collect();
     let text = if files.is_empty() { skipped.join("; ") } else { summary(&files) };
-    io.fact(fact::key::BACKUP, fact::BackupFact { path: dir.to_string(), files, skipped });
+    let told = fact::BackupFact { path: dir.to_string(), files, skipped, elsewhere: None };
+    io.fact(fact::key::BACKUP, &told);
+    cx.made.borrow_mut().backup = Some(told);
     Ok(Done::passed(text))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{context::Deploy, lock, probe, remote, sampler, services, watchdog, workers};
 use crate::{
-    domain::{Failure, Layout, RemoteCommand, fact},
+    domain::{Failure, Layout, RemoteCommand, RemotePath, fact},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
@@ -84,15 +84,23 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     }
     let reloaded = services::reload_now(cx, io).await?;
     workers::restart_again(cx, io).await;
-    let score = probe::verify_old(cx, io).await?;
+    // Whoever has gone back for us may have removed the one-time file as well.
+    let score = probe::verify_old(cx, !by_itself, io).await?;
     let how = if by_itself { "the server went back by itself: " } else { "" };
     Ok(Undone::Done(format!("{how}{old} is live again, {reloaded}, health {}/{}", score.passed, score.total)))
 }
 
 /// What a person types when going back failed.
 pub fn back_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
-    let current = cx.inputs.layout.current();
-    let mut commands = match &cx.facts.turn.from {
+    let mut commands = pointing_back(&cx.inputs.layout.current(), cx.facts.turn.from.as_deref());
+    commands.extend(cx.facts.server.services.reload.iter().cloned());
+    commands.push(lock::free_by_hand(cx));
+    commands
+}
+
+/// The commands that point `current` back to what was live.
+pub fn pointing_back(current: &RemotePath, old: Option<&str>) -> Vec<RemoteCommand> {
+    match old {
         Some(old) => {
             let temporary = format!("{current}.back");
             vec![
@@ -101,10 +109,7 @@ pub fn back_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
             ]
         }
         None => vec![RemoteCommand::new(["rm", "-f", current.as_str()])],
-    };
-    commands.extend(cx.facts.server.services.reload.iter().cloned());
-    commands.push(lock::free_by_hand(cx));
-    commands
+    }
 }
 
 /// What the plan prints for the switch.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     context::{Deploy, Survey},
+    heir::Heir,
     ledger, lock, probe, remote, services, workers,
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// How long going back may take once it has begun: a reload waits for the requests that run.
-const GOING_BACK: Duration = Duration::from_secs(480);
+pub(super) const GOING_BACK: Duration = Duration::from_secs(480);
 
 /// How long a run waits for the watcher that has begun to go back.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -160,7 +161,7 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
 }
 
 /// The program that waits and goes back; or, for a run that finishes what it could not, only goes back.
-fn watch(layout: &Layout, entry: &Entry, now: bool) -> Result<Script, Failure> {
+pub(super) fn watch(layout: &Layout, entry: &Entry, now: bool) -> Result<Script, Failure> {
     let before = entry.before.as_deref();
     let reason = format!("nobody confirmed the release within {} s", entry.within);
     let line = |cause: &str| ledger::left_open(entry, cause);
@@ -261,64 +262,24 @@ pub fn tell(cx: &Survey, io: &Io, pending: &[Pending]) {
     }
 }
 
-/// First thing under the lock: whoever holds it knows that no other run can confirm any more, so what is unconfirmed goes back.
+/// First thing under the lock: whoever holds it knows that no other run can confirm any more, so what is unconfirmed goes back, and what
+/// dead runs left goes.
 pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
-    let layout = &cx.inputs.layout;
-    let place = layout.watchdog();
-    let doing = format!("reading the guards in {place}");
-    let script = Script::new("guards", include_str!("sh/guards.sh")).var("PLACE", place.as_str());
-    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
-    let mut told = Vec::new();
-    let mut turned = false;
-    for Pending { release, entry } in Pending::all(&answer) {
-        let entry = entry.map_err(|why| {
-            Failure::refused(&doing, format!("that of {release} cannot be read: {why}")).hint(format!(
-                "see that what is live is well (readlink {}), then: rm -r {place}/{release}.*",
-                layout.current()
-            ))
-        })?;
-        let doing = format!("going back from {release}, which nobody confirmed");
-        let answer = remote::run(&*cx.ports.shell, io, watch(layout, &entry, true)?, &doing).await?;
-        if answer.get("found") == Some("went-back") {
-            turned = true;
-            told.push(format!("went back from {release} to {}", entry.before.as_deref().unwrap_or("nothing")));
-        } else {
-            told.push(format!("{release} was not live any more"));
-        }
-    }
-    let dead = cx.made.borrow().dead.clone();
-    if let Some(dead) = dead {
-        told.extend(sweep(cx, io, &dead).await?);
-    }
+    let (number, dead) = {
+        let made = cx.made.borrow();
+        (made.lock.clone().unwrap_or_default(), made.dead.clone())
+    };
+    let heir = Heir { ports: &cx.ports, target: &cx.inputs, number: &number, dead: dead.as_ref(), own: None };
+    let finished = heir.finish(io).await?;
+    let mut told = finished.told;
     if told.is_empty() {
         return Ok(Done::skipped("every release was confirmed or taken back"));
     }
-    if turned && cx.facts.turn.from.is_some() && !cx.inputs.health.repair {
+    if finished.turned && cx.facts.turn.from.is_some() && !cx.inputs.health.repair {
         let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health), io).await?;
         told.push(health.text);
     }
     Ok(Done::warned(told.join("; ")))
-}
-
-/// Removes what a dead run left on the server, unless it is live or was.
-async fn sweep(cx: &Deploy, io: &Io, dead: &ReleaseName) -> Result<Option<String>, Failure> {
-    let layout = &cx.inputs.layout;
-    if ledger::read(&*cx.ports.shell, io, layout)
-        .await?
-        .lines
-        .iter()
-        .any(|line| line.release == *dead && line.outcome == "live")
-    {
-        return Ok(None);
-    }
-    let doing = format!("removing what the dead run left of {dead}");
-    let script = Script::new("sweep", include_str!("sh/sweep.sh"))
-        .var("FOLDER", layout.release(dead).as_str())
-        .var("FILE", layout.incoming(dead).as_str())
-        .var("CURRENT", layout.current().as_str());
-    let answer = remote::run(&*cx.ports.shell, io, lock::fenced(cx, script), &doing).await?;
-    answer.all("removed").for_each(|path| io.line(format!("removed {path}")));
-    Ok(answer.get("removed").map(|_| format!("removed what the dead run left of {dead}")))
 }
 
 #[cfg(test)]

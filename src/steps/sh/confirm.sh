@@ -8,6 +8,8 @@ pid=$(cat "$ENTRY.armed/pid" 2>/dev/null) || pid=
 if [ -n "$pid" ] && ! kill -s 0 "$pid" 2>/dev/null; then put watcher gone; fi
 # The watcher renames the entry as well: whoever renames it first decides.
 if mv -T "$ENTRY.armed" "$ENTRY.off" 2>/dev/null; then
+    # Whoever takes over the lock of a run that died before it wrote its line knows by this that it was confirmed, not withdrawn.
+    if [ -n "$LOCK" ]; then : >"$LOCK/confirmed"; fi
     rm -rf "$ENTRY.off"
     put state off
 elif [ -d "$ENTRY.reverting" ]; then

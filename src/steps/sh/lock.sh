@@ -1,13 +1,16 @@
 # Takes the deploy lock. It is made whole under another name and renamed into its place, which fails while one is there: two runs cannot
 # both get it. The lock of a run that has not renewed it for a whole lease is taken over.
-# in: STATE LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE MAKES (the release that this run makes; empty: none)
+# in: STATE LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE MAKES (the release that this run makes; empty: none) BEGUN (what it
+#     begins, for the ledger of whoever takes over; empty: nothing) OWN (the number of an earlier lock of the same run; empty: none)
 umask 077
 mkdir -p "$STATE" "$STATE/journal" "$STATE/incoming"
 chmod 700 "$STATE"
 
-# Only a run that renews its lock can be seen to be dead; a stuck one keeps it.
+# Only a run that renews its lock can be seen to be dead; a stuck one keeps it. The post step knows that its own run is over, even if
+# something of it is still at work somewhere: that is refused from here on.
 expired() {
     [ ! -e "$LOCK/kept" ] || return 1
+    if [ -n "$OWN" ] && [ "$(cat "$LOCK/nonce" 2>/dev/null)" = "$OWN" ]; then return 0; fi
     renewed=$(cat "$LOCK/renewed" 2>/dev/null) || return 1
     lease=$(cat "$LOCK/lease" 2>/dev/null) || return 1
     case $renewed.$lease in .* | *. | *[!0-9.]*) return 1 ;; esac
@@ -17,6 +20,7 @@ expired() {
 held() {
     owner=$(cat "$LOCK/owner" 2>/dev/null) || owner=
     rm -rf "$new"
+    if [ -e "$LOCK/kept" ]; then put kept yes; fi
     put held "$owner"
     exit 0
 }
@@ -24,12 +28,19 @@ held() {
 new=$LOCK.$$
 rm -rf "$new"
 mkdir "$new"
-printf '%s\n' "$NONCE" >"$new/nonce"
-printf '%s\n' "$OWNER" >"$new/owner"
-printf '%s\n' "$LEASE" >"$new/lease"
-printf '%s\n' "$MAKES" >"$new/makes"
-date +%s >"$new/since"
-date +%s >"$new/renewed"
+# On a full disk there is a file without its text: what was begun goes again.
+if ! {
+    printf '%s\n' "$NONCE" >"$new/nonce" &&
+        printf '%s\n' "$OWNER" >"$new/owner" &&
+        printf '%s\n' "$LEASE" >"$new/lease" &&
+        printf '%s\n' "$MAKES" >"$new/makes" &&
+        printf '%s\n' "$BEGUN" >"$new/begun" &&
+        date +%s >"$new/since" &&
+        date +%s >"$new/renewed"
+}; then
+    rm -rf "$new"
+    refuse "$LOCK cannot be written" "is the disk full? df $STATE"
+fi
 
 tries=0
 until mv -T "$new" "$LOCK" 2>/dev/null; do
@@ -47,11 +58,16 @@ until mv -T "$new" "$LOCK" 2>/dev/null; do
     fi
     owner=$(tr -d '"\\\n' <"$LOCK/owner")
     release=$(cat "$LOCK/makes" 2>/dev/null) || release=
+    begun=$(cat "$LOCK/begun" 2>/dev/null) || begun=
+    confirmed=
+    if [ -e "$LOCK/confirmed" ]; then confirmed=yes; fi
     mv -T "$LOCK" "$new.dead"
     rm -rf "$new.dead"
     printf '{"version":1,"at":"%s","event":"took-over-the-lock","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$owner" "$RELEASE" >>"$STATE/journal/$RELEASE.jsonl"
     put took-over "$owner"
     put dead-release "$release"
+    put dead-begun "$begun"
+    [ -z "$confirmed" ] || put dead-confirmed yes
 done
 # The marker says which environment this place belongs to, so that a wrong base-dir never releases into another one's.
 [ -f "$STATE/environment" ] || printf '%s\n' "$ENVIRONMENT" >"$STATE/environment"
