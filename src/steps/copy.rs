@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{backup, context::Deploy, lock, remote, retention};
+use super::{context::Deploy, lock, remote, retention};
 use crate::{
     domain::{
         Failure, ReleaseName, RemoteCommand,
@@ -98,13 +98,11 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     }
 }
 
-/// What a person types when that failed.
+/// What a person types when it could not be removed.
 pub fn unmake_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
-    let part = |policy: &BackupCopy| format!("{}.part", policy.dir.join(cx.facts.turn.to.as_str()));
-    let part = cx.inputs.server.backup_copy.as_ref().map(part);
-    let mut commands: Vec<RemoteCommand> = part.iter().map(|part| RemoteCommand::new(["rm", "-rf", part])).collect();
-    commands.extend(backup::unmake_by_hand(cx));
-    commands
+    let copy = cx.inputs.server.backup_copy.as_ref().map(|policy| policy.dir.join(cx.facts.turn.to.as_str()));
+    let part = copy.map(|copy| RemoteCommand::new(["rm", "-rf", &format!("{copy}.part")]));
+    part.into_iter().chain([lock::free_by_hand(cx)]).collect()
 }
 
 /// What the plan prints.

@@ -39,10 +39,8 @@ const CONFIRM_WITHIN: &str = "10s";
 /// Until what a run left at work on the server has come to its end.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What nobody removes yet, and what does no harm where it lies.
-const HARMLESS: [&str; 3] = ["/public/gated-deploy-", ".reverted", ".part"];
-
-const NOT_YET_TOLD: [&str; 2] = ["live", "prune"];
+/// What the server itself went back from stays to be read, the newest of it.
+const KEPT: &str = ".reverted";
 
 /// Files and folders of somebody else, wherever a run writes or removes.
 const FOREIGN: [&str; 8] = [
@@ -218,7 +216,7 @@ impl House {
         self.release(&self.another(&[&after.served, tried]))?;
         let next = self.look()?;
         self.whole(&next, true)?;
-        if late && !NOT_YET_TOLD.contains(&cell.row.as_str()) && !confirmed(&next.book, &after.current) {
+        if late && !confirmed(&next.book, &after.current) {
             return Err(format!(
                 "{} was confirmed when the run died, and the ledger still does not know it",
                 after.current
@@ -374,7 +372,7 @@ impl House {
             FOREIGN.contains(&full.as_str())
                 || path.strip_prefix("releases/").is_some_and(|name| name == SEED_RELEASE || live.contains(&name))
                 || [".gated-deploy/ledger.jsonl", ".gated-deploy/environment"].contains(&path)
-                || HARMLESS.iter().any(|part| path.contains(part))
+                || path.ends_with(KEPT)
         };
         let left: Vec<&str> = listed.lines().filter(|path| !known(path)).collect();
         if left.is_empty() { Ok(()) } else { Err(format!("after the next release there is still: {left:?}")) }
