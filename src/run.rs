@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     domain::{Failure, Outcome, Secret, StepId, ledger},
     engine::{
-        Events, Reader,
+        Events, Reader, Table,
         event::{Body, Event, Stamp},
         run_table,
     },
@@ -35,7 +35,7 @@ use crate::{
     report::{self, Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, State, Summary},
     stages,
     steps::{
-        context::{Found, Ports, Staging, Survey},
+        context::{Deploy, Found, Ports, Staging, Survey},
         rollback,
         settle::settle,
     },
@@ -43,6 +43,19 @@ use crate::{
 
 /// Runs what was asked for and gives the exit code (interface.md, exit codes). `began` is when the process began.
 pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, began: Instant) -> u8 {
+    run_with(environment, args, began, &|_| {})
+}
+
+/// The table of a stage that changes a site.
+pub type SiteTable = Table<Survey, Deploy>;
+
+/// The same with tables that are altered before they run: how the tests put a fault into a row. The action calls [`run`].
+pub fn run_with(
+    environment: &Environment,
+    args: impl IntoIterator<Item = OsString>,
+    began: Instant,
+    alter: &dyn Fn(&mut SiteTable),
+) -> u8 {
     let inputs = match inputs::read(environment, args) {
         Asked::Print(text) => {
             // A reader that has gone away (`--help | head`) is no error.
@@ -56,9 +69,9 @@ pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, 
     // One thread does all the waiting; packing and SSH bring their own.
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         // A local set, because the sampler is a task of its own that shares the run's ports.
-        Ok(runtime) => {
-            tokio::task::LocalSet::new().block_on(&runtime, tell_and_do(*inputs, SystemClock::since(began))).exit_code()
-        }
+        Ok(runtime) => tokio::task::LocalSet::new()
+            .block_on(&runtime, tell_and_do(*inputs, SystemClock::since(began), alter))
+            .exit_code(),
         Err(error) => {
             let _ = writeln!(std::io::stdout(), "error: starting the event loop: {error}");
             5
@@ -127,7 +140,7 @@ fn read_whole(file: Option<&std::path::Path>) -> Result<(String, Vec<u8>), Strin
     bytes.map(|bytes| (name.clone(), bytes)).map_err(|error| format!("error: reading {name}: {error}"))
 }
 
-async fn tell_and_do(inputs: Inputs, clock: SystemClock) -> Outcome {
+async fn tell_and_do(inputs: Inputs, clock: SystemClock, alter: &dyn Fn(&mut SiteTable)) -> Outcome {
     let Inputs { common, request } = inputs;
     let log = Log::new(style(&common), Redactor::new(&common.secrets), std::io::stdout());
     log.mask(&common.secrets);
@@ -144,7 +157,7 @@ async fn tell_and_do(inputs: Inputs, clock: SystemClock) -> Outcome {
     match request {
         Ok((request, warnings)) => {
             warn(&events, warnings);
-            dispatch(request, &common, &events, &log, &clock, cancel).await
+            dispatch(request, &common, &events, &log, &clock, cancel, alter).await
         }
         Err(problems) => refuse(&events, &stage_name(&common), problems.failure()),
     }
@@ -157,6 +170,7 @@ async fn dispatch(
     log: &Log,
     clock: &SystemClock,
     cancel: watch::Receiver<bool>,
+    alter: &dyn Fn(&mut SiteTable),
 ) -> Outcome {
     let stage = stage_name(common);
     match request {
@@ -170,10 +184,11 @@ async fn dispatch(
                 Ok(survey) => survey,
                 Err(failure) => return refuse(events, &stage, failure),
             };
-            let table = match survey.staging {
+            let mut table = match survey.staging {
                 Some(_) => stages::deploy::production(),
                 None => stages::deploy::table(),
             };
+            alter(&mut table);
             let settle = async |survey| settle(survey, events).await;
             run_table(&stage, &table, survey, settle, events, cancel).await
         }
@@ -195,7 +210,9 @@ async fn dispatch(
             let inputs = Rc::new(target);
             let survey = Survey { inputs, source: None, staging: None, ports, found: Found::default().into() };
             let settle = async |survey| rollback::settle(survey, events);
-            run_table(&stage, &stages::rollback::table(to), survey, settle, events, cancel).await
+            let mut table = stages::rollback::table(to);
+            alter(&mut table);
+            run_table(&stage, &table, survey, settle, events, cancel).await
         }
         Request::Recover(inputs) => {
             let typed::Recover { target, own } = *inputs;

@@ -17,7 +17,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The stages that this version runs.
+    /// All of them, in the order in which a reader meets them.
     pub const ALL: &[Self] = &[
         Self::BuildGate,
         Self::DeployStaging,

@@ -16,7 +16,7 @@ pub struct Input {
     pub secret: bool,
     /// Whether it may stand in the policy file. What belongs to one run (an approval, a commit) may not.
     pub policy: bool,
-    /// The stages that read it, those of later versions included.
+    /// The stages that read it.
     pub stages: &'static [&'static str],
     /// Plain sentences, with units.
     pub help: &'static str,

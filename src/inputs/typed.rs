@@ -20,8 +20,8 @@ pub enum Request {
     Smoke(Box<Smoke>),
     Rollback(Box<Rollback>),
     Audit(Box<Audit>),
-    Fix(Box<Fix>),
     Recover(Box<Recover>),
+    Fix(Box<Fix>),
 }
 
 /// What every run needs to tell its story, whether or not its inputs could be read.

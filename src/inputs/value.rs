@@ -125,13 +125,8 @@ pub fn stage(text: &str) -> Result<Stage, Wrong> {
     if let Ok(stage) = text.parse() {
         return Ok(stage);
     }
-    let names = |stages: &[Stage]| stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>();
-    let built = names(Stage::ALL);
-    let right = match table::nearest(text, built.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("write `{}`", built.join("`, `")),
-    };
-    Err(wrong("is not a stage", right))
+    let names: Vec<&str> = Stage::ALL.iter().map(|stage| stage.as_str()).collect();
+    Err(wrong("is not a stage", meant(text, &names)))
 }
 
 pub fn environment(text: &str) -> Result<EnvironmentName, Wrong> {

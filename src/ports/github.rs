@@ -126,3 +126,13 @@ pub trait Github {
         on_bytes: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<(Sha256Digest, u64), GithubError>;
 }
+
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    wire::fuzz(bytes);
+    inventory::fuzz(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        api::fuzz(text);
+    }
+}

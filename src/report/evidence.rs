@@ -91,8 +91,8 @@ pub fn file_name(story: &Story, extension: &str) -> String {
         "deploy-production" => "E2E_PRODUCTION_DEPLOYMENT",
         "rollback" => "ROLLBACK",
         "audit" => "AUDIT",
-        "fix" => "FIX",
         "recover" => "RECOVERY",
+        "fix" => "FIX",
         _ => "VALIDATION",
     };
     format!("{subject}_{}.{extension}", words::stamp(story.began_unix_ms))
@@ -258,8 +258,8 @@ pub fn render(story: &Story, setting: &Setting) -> String {
             Subject::Preflight => "Pre-flight",
             Subject::Rollback => "Rollback",
             Subject::Audit => "Audit",
-            Subject::Fix => "Fix",
             Subject::Recovery => "Recovery",
+            Subject::Fix => "Fix",
             Subject::Bundle | Subject::Site => "Validation",
         },
         words::time(story.began_unix_ms)

@@ -133,10 +133,10 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             Criterion::of("The site answered healthy on every endpoint, or nothing is live yet", baseline(story)),
             Criterion::of("Nothing on the server stands in the way of a release", nothing_in_the_way(story)),
         ],
-        Subject::Fix => vec![Criterion::of("What was to be mended was seen mended", fix::mended(story))],
         Subject::Recovery => {
             vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &["health"])]
         }
+        Subject::Fix => vec![Criterion::of("What was to be mended was seen mended", fix::mended(story))],
         Subject::Audit => audit::verdicts(story)
             .into_iter()
             .filter(|verdict| Some(verdict.environment.as_str()) == story.text_fact(key::ENVIRONMENT))

@@ -31,10 +31,10 @@ pub enum Subject {
     Preflight,
     /// Looks how GitHub and the server stand.
     Audit,
-    /// Mends one thing, or was asked to.
-    Fix,
     /// Brings to its end what another run left.
     Recovery,
+    /// Mends one thing, or was asked to.
+    Fix,
 }
 
 /// Everything the events told, in the order of the table.
@@ -213,8 +213,8 @@ impl Story {
             Ok(Stage::Preflight) => Subject::Preflight,
             Ok(Stage::Rollback) => Subject::Rollback,
             Ok(Stage::Audit) => Subject::Audit,
-            Ok(Stage::Fix) => Subject::Fix,
             Ok(Stage::Recover) => Subject::Recovery,
+            Ok(Stage::Fix) => Subject::Fix,
             _ => Subject::Release,
         }
     }

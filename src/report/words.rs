@@ -106,13 +106,13 @@ pub fn headline(story: &Story) -> String {
         Some(Outcome::Refused { cause, .. }) if subject == Subject::Audit && cause.kind == FailureKind::Refused => {
             audited(story)
         }
-        Some(Outcome::Refused { cause, stays, .. }) if subject == Subject::Fix => {
-            format!("{}: {}", refusal(cause.kind), not_mended(story, stays))
-        }
         Some(Outcome::Refused { at, cause, .. })
             if subject == Subject::Recovery && cause.kind == FailureKind::Refused && at.as_str() == "health" =>
         {
             "NO-GO: nothing is left to be taken back, and the site is not well".to_owned()
+        }
+        Some(Outcome::Refused { cause, stays, .. }) if subject == Subject::Fix => {
+            format!("{}: {}", refusal(cause.kind), not_mended(story, stays))
         }
         Some(Outcome::Refused { cause, stays, .. }) => {
             format!("{}: {}", refusal(cause.kind), untouched(subject, stays))
@@ -161,6 +161,17 @@ fn audited(story: &Story) -> String {
     }
 }
 
+fn recovered(story: &Story) -> String {
+    let done = story.row("finish-unconfirmed").and_then(super::story::Row::verdict);
+    let what =
+        if done == Some(Verdict::Skipped) { "nothing was left behind" } else { "what was left is brought to its end" };
+    match story.row("health").and_then(super::story::Row::verdict) {
+        Some(Verdict::Skipped) => format!("Passed: {what}; nothing is live"),
+        Some(Verdict::Warned) => format!("Passed, with 1 warning: {what}; the site is well"),
+        _ => format!("Passed: {what}; the site is well"),
+    }
+}
+
 fn mended(story: &Story) -> String {
     match fix::told(story) {
         Some(fix) => match fix.nothing {
@@ -180,17 +191,6 @@ fn not_mended(story: &Story, stays: &[String]) -> &'static str {
         (true, true, _) => "what was changed was put back",
         (true, false, true) => "nothing was changed in the end",
         (true, false, false) => "see what stays",
-    }
-}
-
-fn recovered(story: &Story) -> String {
-    let done = story.row("finish-unconfirmed").and_then(super::story::Row::verdict);
-    let what =
-        if done == Some(Verdict::Skipped) { "nothing was left behind" } else { "what was left is brought to its end" };
-    match story.row("health").and_then(super::story::Row::verdict) {
-        Some(Verdict::Skipped) => format!("Passed: {what}; nothing is live"),
-        Some(Verdict::Warned) => format!("Passed, with 1 warning: {what}; the site is well"),
-        _ => format!("Passed: {what}; the site is well"),
     }
 }
 

@@ -8,7 +8,7 @@ mod integrity;
 mod machine;
 mod protection;
 mod site;
-mod workflow;
+pub(crate) mod workflow;
 
 use std::{cell::RefCell, rc::Rc};
 

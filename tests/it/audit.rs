@@ -273,6 +273,9 @@ const BREAKAGES: &[Breakage] = &[
     ("build-differs", "build-artifacts.yml differs between `main` and `develop`", |repository| {
         repository.github.compared("main...develop", &[(BUILD, "0123456789abcdef0123456789abcdef01234567")]);
     }),
+    ("action-versions-differ", "is v1 on `main` and v2 on `develop`", |repository| {
+        differing(repository, &deploy_file("Deploy to staging").replace("gated-deploy@v1", "gated-deploy@v2"));
+    }),
     ("workflow-files", "never runs", |repository| {
         repository.files.insert(".github/workflows/.github/workflows/tests.yml".to_owned(), build_file());
     }),
@@ -482,6 +485,43 @@ fn each_class_that_a_signature_names_is_one() {
         let row = signature.class.map(|class| format!("| {class} |"));
         assert!(row.as_ref().is_none_or(|row| classes.contains(row)), "{}: {row:?}", signature.id);
     }
+}
+
+/// The staging workflow of `develop` is this, and differs from that of `main`.
+fn differing(repository: &mut Repository, develop: &str) {
+    repository.github.compared("main...develop", &[(STAGING, "0123456789abcdef0123456789abcdef01234567")]);
+    repository.github.file("main", STAGING, &deploy_file("Deploy to staging"));
+    repository.github.file("develop", STAGING, develop);
+}
+
+#[test]
+fn f16_versions_of_actions_are_compared_between_branches_and_nothing_else_is_taken_for_one() {
+    let id = "action-versions-differ";
+    let mut repository = Repository::new();
+    assert_eq!(repository.audit().status(id), "met", "what is the same uses the same");
+    // Another name, another order, an action more: no version differs.
+    let same = deploy_file("Deploy to staging")
+        .replace("name: Deploy", "name: Release")
+        .replace("    steps:\n", "    steps:\n      - uses: actions/checkout@v4\n");
+    differing(&mut repository, &same);
+    let audited = repository.audit();
+    assert_eq!((audited.status("build-differs"), audited.status(id)), ("not-met", "met"));
+    // Both are told, each with its file.
+    let other = deploy_file("Deploy to staging")
+        .replace("gated-deploy@v1", "gated-deploy@v2")
+        .replace("@0123456789abcdef0123456789abcdef01234567", "@fedcba9876543210fedcba9876543210fedcba98");
+    differing(&mut repository, &other);
+    let audited = repository.audit();
+    audited.assert_not_met(id, "deploy-staging.yml: acme/gated-deploy is v1 on `main` and v2 on `develop`");
+    audited.assert_not_met(id, "someone/notify is 0123456789abcdef0123456789abcdef01234567 on `main`");
+    // What cannot be read is not the same.
+    differing(&mut repository, "jobs: [");
+    assert_eq!(repository.audit().status(id), "unseen");
+    let repository = Repository::new();
+    repository.github.compared("main...develop", &[(STAGING, "0123456789abcdef0123456789abcdef01234567")]);
+    let audited = repository.audit();
+    assert_eq!(audited.status(id), "unseen");
+    assert_says(&audited.finding(id)["actual"].to_string(), &["deploy-staging.yml is not on `main`"]);
 }
 
 #[test]

@@ -218,6 +218,11 @@ impl GitHub {
         self.lab.state().logs.insert(run * 10 + place, text.into());
     }
 
+    /// Puts a file on a branch.
+    pub fn file(&self, branch: &str, path: &str, text: &str) {
+        self.lab.state().contents.insert((branch.into(), path.into()), text.into());
+    }
+
     /// The files that a comparison of two references shows, each with its blob.
     pub fn compared(&self, basehead: &str, files: &[(&str, &str)]) {
         let files = files.iter().map(|(path, blob)| ((*path).into(), (*blob).into())).collect();

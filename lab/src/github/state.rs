@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) rules: BTreeMap<String, Vec<serde_json::Value>>,
     /// Jobs of runs, where they are not the one that every run has.
     pub(super) jobs: BTreeMap<u64, Vec<Job>>,
+    /// Texts of files, by branch and path.
+    pub(super) contents: BTreeMap<(String, String), String>,
     /// Logs by the job's id.
     pub(super) logs: BTreeMap<u64, String>,
     /// Paths and blobs that a comparison shows, by its base and head.
@@ -78,6 +80,7 @@ impl State {
             administrator: false,
             rules: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            contents: BTreeMap::new(),
             logs: BTreeMap::new(),
             compared: BTreeMap::new(),
             secrets: None,

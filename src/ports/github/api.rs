@@ -256,3 +256,12 @@ pub(super) fn percent(text: &str) -> String {
         })
         .collect()
 }
+
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(header: &str) {
+    if let Some(next) = next_link(header) {
+        assert!(!next.contains('>'));
+    }
+    assert!(percent(header).bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)));
+}

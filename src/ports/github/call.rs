@@ -2,6 +2,7 @@
 
 use std::{cell::LazyCell, error::Error, rc::Rc, time::Duration};
 
+use http_body_util::{BodyExt as _, Limited};
 use octocrab::Octocrab;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
@@ -17,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What GitHub asks for when it names no time after a secondary rate limit (runner-contract E.3).
 const UNNAMED_WAIT: Duration = Duration::from_secs(60);
+
+/// Bytes of one answer. A page of a hundred runs, the largest that we ask for, has some two million.
+const LARGEST: usize = 32 << 20;
 
 /// The client with our rules of retrying: reads are asked again, because that is harmless, and writes never are.
 pub(super) struct Caller {
@@ -104,7 +108,9 @@ impl Caller {
         };
         let response = response.map_err(|error| lost(method, route, &error))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = octocrab.body_to_string(response).await.map_err(|error| lost(method, route, &error))?;
+        let body = Limited::new(response.into_body(), LARGEST).collect().await;
+        let body = body.map_err(|error| unread(method, route, error))?;
+        let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
         if status.is_success() || status.is_redirection() && *method == Method::GET {
             return Ok(Answer { status, headers, body });
         }
@@ -151,6 +157,17 @@ impl Caller {
         }
         let limited = status == StatusCode::TOO_MANY_REQUESTS || message.to_ascii_lowercase().contains("rate limit");
         limited.then_some(UNNAMED_WAIT)
+    }
+}
+
+/// Why there is no whole body. One without an end must not fill the memory.
+fn unread(method: &Method, route: &str, error: Box<dyn Error + Send + Sync>) -> No {
+    match error.downcast::<octocrab::Error>() {
+        Ok(error) => lost(method, route, &error),
+        Err(_) => {
+            let told = format!("{method} {route}: it is larger than {} MiB", LARGEST >> 20);
+            No { error: GithubError::Unexpected(told), again: Again::Never }
+        }
     }
 }
 

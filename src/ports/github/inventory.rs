@@ -1,6 +1,7 @@
 //! What an audit asks: how branches are protected, what workflows there are, what ran.
 
 use async_trait::async_trait;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::Deserialize;
 
 use super::{
@@ -101,6 +102,9 @@ pub trait Inventory: Github {
     /// The names of the repository's secrets. No `GITHUB_TOKEN` may ask.
     async fn secrets(&self) -> Result<Vec<String>, GithubError>;
 
+    /// The text of a file on a branch. GitHub gives up to 1 MB so; a workflow file has at most 512 KiB.
+    async fn file(&self, path: &str, branch: &str) -> Result<String, GithubError>;
+
     /// What `head` has changed since it and `base` parted; `None` where the list is longer than GitHub shows.
     async fn changed(&self, base: &str, head: &str) -> Result<Option<Vec<Changed>>, GithubError>;
 }
@@ -190,6 +194,20 @@ impl Inventory for Api {
         let route = self.route("actions/secrets?per_page=100");
         let all = self.all(route, |list: WireSecrets| list.secrets).await?;
         Ok(all.into_iter().map(|secret| secret.name).collect())
+    }
+
+    async fn file(&self, path: &str, branch: &str) -> Result<String, GithubError> {
+        let path = path.split('/').map(percent).collect::<Vec<_>>().join("/");
+        let route = self.route(&format!("contents/{path}?ref={}", percent(branch)));
+        let told: WireContent = self.read(&route).await?;
+        let unusable = |what: String| GithubError::Unexpected(format!("GET {route}: {what}"));
+        if told.encoding != "base64" {
+            return Err(unusable(format!("its encoding is `{}`, not base64", told.encoding)));
+        }
+        // GitHub breaks its lines.
+        let packed: String = told.content.chars().filter(|c| !c.is_whitespace()).collect();
+        let bytes = BASE64_STANDARD.decode(packed).map_err(|error| unusable(error.to_string()))?;
+        String::from_utf8(bytes).map_err(|error| unusable(error.to_string()))
     }
 
     async fn changed(&self, base: &str, head: &str) -> Result<Option<Vec<Changed>>, GithubError> {
@@ -342,6 +360,12 @@ struct WireSecret {
 }
 
 #[derive(Deserialize)]
+struct WireContent {
+    encoding: String,
+    content: String,
+}
+
+#[derive(Deserialize)]
 struct Comparison {
     #[serde(default)]
     files: Vec<ComparedFile>,
@@ -355,4 +379,16 @@ struct ComparedFile {
     status: String,
     #[serde(default)]
     previous_filename: Option<String>,
+}
+
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = serde_json::from_slice::<WireBranch>(bytes);
+    let _ = serde_json::from_slice::<WireProtection>(bytes);
+    let _ = serde_json::from_slice::<Vec<WireRule>>(bytes)
+        .map(|rules| rules.into_iter().map(WireRule::read).for_each(drop));
+    let _ = serde_json::from_slice::<WireJobs>(bytes);
+    let _ = serde_json::from_slice::<WireSecrets>(bytes);
+    let _ = serde_json::from_slice::<Comparison>(bytes);
 }

@@ -44,6 +44,7 @@ pub static CHECKS: &[Check] = &[
     check("build-of-develop", P0, About::Staging, "The head of the branch of staging is built", "a successful build whose bundle is there, not empty and not expired"),
     check("bundles-kept", P2, About::Every, "The newest bundle stays for a while", "at least 7 days until it expires"),
     check("build-differs", P1, About::Every, "Both branches build in the same way", "the release workflows are the same file on both branches"),
+    check("action-versions-differ", P1, About::Every, "Both branches use the same versions of actions", "each action has one version in the release workflows of both branches"),
     check("secret-names", P1, About::Every, "Every secret that release workflows name exists", "each name is a secret of the repository"),
     check("workflow-files", P1, About::Every, "The workflow files can be read", "each is YAML, lies directly in .github/workflows, and is a workflow"),
     check("hollow-check", P0, About::Every, "Required checks do something", "each required check runs a command that can fail"),

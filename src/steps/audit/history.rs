@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Audit, Seen, Sheet, seen, unanswered};
+use super::{
+    Audit, Seen, Sheet, seen, unanswered,
+    workflow::{self, WorkflowFile},
+};
 use crate::{
     domain::{
         Failure,
@@ -291,26 +294,15 @@ pub async fn branches_agree(cx: &Audit, io: &Io) -> StepResult {
                 sides.push(changed.into_iter().map(|file| (file.path, file.blob)).collect::<BTreeMap<_, _>>());
             }
             Seen::Yes(None) => {
-                sheet.unseen(
-                    "build-differs",
-                    "the branches differ in more files than GitHub lists",
-                    format!("git diff {main} {develop} -- .github/workflows"),
-                    &source,
-                );
-                return sheet.end();
+                let why = "the branches differ in more files than GitHub lists";
+                return neither_seen(sheet, why, &format!("git diff {main} {develop} -- .github/workflows"), &source);
             }
             Seen::Nothing => {
-                sheet.unseen(
-                    "build-differs",
-                    "GitHub cannot compare the two branches: one is not there, or they have no commit in common",
-                    format!("git diff {main} {develop} -- .github/workflows"),
-                    &source,
-                );
-                return sheet.end();
+                let why = "GitHub cannot compare the two branches: one is not there, or they have no commit in common";
+                return neither_seen(sheet, why, &format!("git diff {main} {develop} -- .github/workflows"), &source);
             }
             Seen::Forbidden { why, shows } => {
-                sheet.unseen("build-differs", why, shows, &source);
-                return sheet.end();
+                return neither_seen(sheet, &why, &shows, &source);
             }
         }
     }
@@ -318,11 +310,10 @@ pub async fn branches_agree(cx: &Audit, io: &Io) -> StepResult {
     let (ours, theirs) = (&sides[0], &sides[1]);
     let paths: BTreeSet<&String> =
         ours.keys().chain(theirs.keys()).filter(|path| path.starts_with(".github/workflows/")).collect();
-    let differ: Vec<String> = paths
-        .into_iter()
-        .filter(|path| ours.get(*path) != theirs.get(*path) && cx.is_release_workflow(path))
-        .map(|path| format!("{path} differs between `{main}` and `{develop}`"))
-        .collect();
+    let paths: Vec<&String> =
+        paths.into_iter().filter(|path| ours.get(*path) != theirs.get(*path) && cx.is_release_workflow(path)).collect();
+    let differ: Vec<String> =
+        paths.iter().map(|path| format!("{path} differs between `{main}` and `{develop}`")).collect();
     sheet.judge(
         "build-differs",
         &differ,
@@ -330,7 +321,71 @@ pub async fn branches_agree(cx: &Audit, io: &Io) -> StepResult {
         &format!("git diff {main} {develop} -- .github/workflows, then merge; the version of this action is in these files, too"),
         &source,
     );
+    versions(&mut sheet, cx, &paths).await?;
     sheet.end()
+}
+
+fn neither_seen(mut sheet: Sheet<'_>, why: &str, shows: &str, source: &str) -> StepResult {
+    for id in ["build-differs", "action-versions-differ"] {
+        sheet.unseen(id, why, shows, source);
+    }
+    sheet.end()
+}
+
+/// Which version of an action each branch uses, in the release workflows that differ: a fix that is on one branch alone does not
+/// release what the other one builds (F16). A file that is the same uses the same.
+async fn versions(sheet: &mut Sheet<'_>, cx: &Audit, paths: &[&String]) -> Result<(), Failure> {
+    const ID: &str = "action-versions-differ";
+    let branches = [&cx.inputs.main, &cx.inputs.develop];
+    let source = cx.github.told(&format!("contents/.github/workflows?ref={}, and ref={}", branches[0], branches[1]));
+    let (mut differ, mut unread) = (Vec::new(), Vec::new());
+    for path in paths {
+        let mut sides = Vec::new();
+        for branch in branches {
+            let doing = format!("reading {path} on `{branch}`");
+            match seen(cx.github.file(path, branch).await, &doing, "contents=read")? {
+                Seen::Yes(text) => match workflow::parse(path, &text) {
+                    Ok(file) => sides.push(used(&file)),
+                    Err(problem) => unread.push(format!("{path} on `{branch}` {problem}")),
+                },
+                Seen::Nothing => unread.push(format!("{path} is not on `{branch}`")),
+                Seen::Forbidden { why, shows } => {
+                    sheet.unseen(ID, why, shows, source);
+                    return Ok(());
+                }
+            }
+        }
+        let [ours, theirs] = sides.as_slice() else { continue };
+        for (action, here) in ours {
+            if let Some(there) = theirs.get(action).filter(|there| *there != here) {
+                let told = |refs: &BTreeSet<String>| refs.iter().cloned().collect::<Vec<_>>().join(" and ");
+                let (main, develop) = (branches[0], branches[1]);
+                differ.push(format!(
+                    "{path}: {action} is {} on `{main}` and {} on `{develop}`",
+                    told(here),
+                    told(there)
+                ));
+            }
+        }
+    }
+    let fix =
+        format!("take the newer one on both branches: git diff {} {} -- .github/workflows", branches[0], branches[1]);
+    match (differ.is_empty(), unread.is_empty()) {
+        (true, false) => sheet.unseen(ID, unread.join("; "), fix, source),
+        _ => sheet.judge(ID, &differ, "each action has one version on both branches", &fix, &source),
+    }
+    Ok(())
+}
+
+/// Actions and reusable workflows of other repositories, each with the versions in use.
+fn used(file: &WorkflowFile) -> BTreeMap<String, BTreeSet<String>> {
+    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let uses =
+        file.jobs.iter().flat_map(|job| job.uses.iter().chain(job.steps.iter().filter_map(|step| step.uses.as_ref())));
+    for (action, version) in uses.filter_map(|uses| uses.split_once('@')) {
+        used.entry(action.to_owned()).or_default().insert(version.to_owned());
+    }
+    used
 }
 
 impl Audit {
