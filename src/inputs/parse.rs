@@ -65,13 +65,13 @@ pub fn parse(
     let request = match stage {
         Some(Stage::BuildGate) => reader.build_gate().map(|request| Request::BuildGate(Box::new(request))),
         Some(stage @ Stage::Preflight) => reader.deploy(stage).map(|request| Request::Preflight(Box::new(request))),
-        Some(Stage::Fix) => reader.fix().map(|request| Request::Fix(Box::new(request))),
         Some(Stage::Audit) => reader.audit().map(|request| Request::Audit(Box::new(request))),
         Some(Stage::Smoke) => reader.smoke().map(|request| Request::Smoke(Box::new(request))),
         // Post does what recover does, for the place that its own main step worked on.
         Some(stage) if post.is_some() || stage == Stage::Recover => {
             reader.recover(stage, post).map(|request| Request::Recover(Box::new(request)))
         }
+        Some(Stage::Fix) => reader.fix().map(|request| Request::Fix(Box::new(request))),
         Some(Stage::Rollback) => reader.rollback().map(|request| Request::Rollback(Box::new(request))),
         Some(stage) => reader.deploy(stage).map(|request| Request::Deploy(Box::new(request))),
         None => None,
