@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::engine::{
     Event, Reader, Row, Seam,
-    step::{observe, together},
+    step::{change, check, hold, observe, release, together, undo},
 };
 
 type Seen = RefCell<Vec<&'static str>>;
@@ -111,4 +111,50 @@ fn who_cancels_is_obeyed_at_once() {
     let (outcome, told) = run(rows, cancel);
     assert_eq!(at(&outcome), ("cancelled", 1), "{outcome:?}");
     assert_eq!(told, ["found Failed", "cancelled Failed"]);
+}
+
+/// Changes whose undo never ends, and a lock, under a run that was asked to stop: how it ends, and what the hold was told.
+async fn cut_off(pivot: bool) -> (Outcome, bool) {
+    let (ask, cancel) = watch::channel(false);
+    let told = Rc::new(RefCell::new(None));
+    let heard = told.clone();
+    let work = async |_: &(), _: &Io| Ok(Done::passed("done"));
+    let hangs = async |_: &(), _: &Io| std::future::pending::<Result<Undone, Failure>>().await;
+    let given = async move |_: &(), _: &Io, ending: &Ending| {
+        *heard.borrow_mut() = Some(ending.handed_over);
+        Ok("given back".to_owned())
+    };
+    let mut made = change("made", "made", work, undo("take it back", hangs));
+    if pivot {
+        made = made.pivot();
+    }
+    let stopping = check("stopping", "stopping", async move |_: &(), _: &Io| {
+        ask.send_replace(true);
+        std::future::pending::<StepResult>().await
+    });
+    let table = Table::<(), ()> {
+        survey: Vec::new(),
+        release: vec![hold("lock", "lock", work, release("free it", given)).into(), made.into(), stopping.into()],
+    };
+    let events = Events::new(Box::new(|| (0, Duration::ZERO)), Vec::new());
+    let settle = async |()| Ok(Seam { cx: (), decision: Decision::Go });
+    let outcome = run_table("test", &table, (), settle, &events, cancel).await;
+    let handed_over = told.borrow_mut().take().unwrap_or_else(|| panic!("the hold was not given back"));
+    (outcome, handed_over)
+}
+
+#[tokio::test]
+async fn what_there_is_no_time_for_is_handed_over_and_said() {
+    let began = Instant::now();
+    // Side by side, because each of them takes all the time that it has.
+    let (way_back, elsewhere) = future::join(cut_off(true), cut_off(false)).await;
+    assert!(began.elapsed() >= AFTER_CANCEL, "it had its time");
+    assert!(
+        matches!(&way_back.0, Outcome::Stuck { undo_cause, .. } if undo_cause.kind == FailureKind::Cancelled),
+        "{way_back:?}"
+    );
+    let Outcome::Refused { cause, stays, .. } = &elsewhere.0 else { panic!("{elsewhere:?}") };
+    assert_eq!(cause.kind, FailureKind::Cancelled);
+    assert!(stays.iter().any(|stays| stays.contains("whoever takes the lock over does it")), "{stays:?}");
+    assert!(way_back.1 && elsewhere.1, "whoever holds something knows that others go on");
 }
