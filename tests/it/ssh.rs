@@ -191,6 +191,21 @@ fn a_file_arrives_byte_for_byte_and_a_full_disk_says_so() {
     assert!(format!("{error:?}").contains("No space left on device"), "{error:?}");
 }
 
+/// What it says lies on the disk that it fills.
+#[test]
+fn f39_work_that_goes_on_can_still_say_that_the_disk_is_full() {
+    let lab = Lab::start(Options { seed: false, base_tmpfs_mb: Some(16), ..Options::default() }).expect("the lab");
+    let script = Script::new("test", "head -c 40000000 /dev/zero >\"$FOLDER/large\"; put never reached")
+        .var("FOLDER", "/var/www/staging/shared")
+        .detached(&"/var/www/staging/shared/jobs".parse().expect("a path"));
+    let (answer, log) = run(&ssh(&lab), script);
+    assert!(
+        matches!(&answer, Err(ShellError::Failed { tail, .. }) if tail.iter().any(|line| line.contains("No space left on device"))),
+        "{answer:?}"
+    );
+    assert_eq!(log.len(), 1, "{log:?}");
+}
+
 #[test]
 fn f40_a_secret_is_in_no_argument_list_while_a_script_works() {
     let lab = lab();
