@@ -31,6 +31,7 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
     let dir = layout.backup(&cx.facts.turn.to);
     let doing = format!("copying the backup to {}", policy.dir);
     let script = Script::new("copy", include_str!("sh/copy.sh"))
+        .detached(&layout.jobs())
         .var("BASE", layout.base().as_str())
         .var("DIR", dir.as_str())
         .var("TO", policy.dir.as_str())
@@ -79,6 +80,7 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     };
     let copy = policy.dir.join(cx.facts.turn.to.as_str());
     let script = Script::new("copy-undo", include_str!("sh/copy-undo.sh"))
+        .repeatable()
         .var("TO", policy.dir.as_str())
         .var("RELEASE", cx.facts.turn.to.as_str())
         .timeout(LOOK);
@@ -117,6 +119,7 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
 pub async fn look(shell: &dyn Shell, io: &Io, target: &Target, policy: &BackupCopy) -> Result<Answer, Failure> {
     let doing = format!("looking at {}", policy.dir);
     let script = Script::new("copies", include_str!("sh/copies.sh"))
+        .repeatable()
         .var("BASE", target.layout.base().as_str())
         .var("TO", policy.dir.as_str())
         .var("ENVIRONMENT", target.environment.as_str())

@@ -24,7 +24,7 @@ pub async fn unmoved(cx: &Deploy, io: &Io) -> StepResult {
 /// What the link says; `None` where there is none.
 pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Option<String>, Failure> {
     let current = layout.current();
-    let script = Script::new("current", include_str!("sh/current.sh")).var("CURRENT", current.as_str());
+    let script = Script::new("current", include_str!("sh/current.sh")).repeatable().var("CURRENT", current.as_str());
     let answer = remote::run(shell, io, script, &format!("reading {current}")).await?;
     Ok(answer.get("current").map(str::to_owned))
 }
@@ -141,6 +141,7 @@ async fn swap(
         serde_json::json!({ "version": 1, "at": at, "event": event, "from": expected, "to": target }).to_string()
     };
     let script = Script::new("switch", include_str!("sh/switch.sh"))
+        .repeatable()
         .var("CURRENT", layout.current().as_str())
         .var("EXPECTED", expected)
         .var("TARGET", target)

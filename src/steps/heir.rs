@@ -90,8 +90,10 @@ impl Heir<'_> {
         let layout = &self.target.layout;
         let doing = format!("looking for what dead runs left in {}", layout.base());
         let script = Script::new("guards", include_str!("sh/guards.sh"))
+            .repeatable()
             .var("PLACE", layout.watchdog().as_str())
-            .var("INCOMING", layout.state().join("incoming").as_str())
+            .var("INCOMING", layout.uploads().as_str())
+            .var("JOURNALS", layout.journals().as_str())
             .var("BACKUPS", layout.backups().as_str())
             .var("RELEASES", layout.releases().as_str());
         let script = match self.number {
@@ -109,7 +111,7 @@ impl Heir<'_> {
         let mut paths = Vec::new();
         let release = |name: &str| name.parse::<ReleaseName>().ok();
         let file = |name: &str| release(name.split_once('.')?.0).map(|_| name.to_owned());
-        let incoming = layout.state().join("incoming");
+        let incoming = layout.uploads();
         paths.extend(answer.all("upload").filter_map(file).map(|name| incoming.join(&name).to_string()));
         paths.extend(answer.all("part").filter_map(file).map(|name| layout.backups().join(&name).to_string()));
         paths.extend(answer.all("mark").filter_map(mark).map(|path| layout.releases().join(path).to_string()));
@@ -138,6 +140,7 @@ impl Heir<'_> {
         // As the server's own watcher has it: a program in a file, with an answer that nobody else reads.
         let program = format!("#!/bin/sh\n{}", watchdog::watch(layout, entry, true)?.text(self.number));
         let script = Script::new("finish", include_str!("sh/finish.sh"))
+            .detached(&layout.jobs())
             .var("ENTRY", layout.guard(release).as_str())
             .var("PROGRAM", program)
             .timeout(watchdog::GOING_BACK);
@@ -172,6 +175,7 @@ impl Heir<'_> {
             return Ok(0);
         }
         let script = Script::new("sweep", include_str!("sh/sweep.sh"))
+            .repeatable()
             .list("PATHS", paths)
             .var("CURRENT", layout.current().as_str())
             .timeout(Duration::from_secs(300));

@@ -86,7 +86,10 @@ pub async fn append(shell: &dyn Shell, io: &Io, layout: &Layout, line: &Line) ->
     let ledger = layout.ledger();
     let doing = format!("writing to the ledger {ledger}");
     let text = serde_json::to_string(line).map_err(|error| Failure::bug(&doing, error.to_string()))?;
-    let script = Script::new("ledger", include_str!("sh/ledger.sh")).var("LEDGER", ledger.as_str()).var("LINE", text);
+    let script = Script::new("ledger", include_str!("sh/ledger.sh"))
+        .repeatable()
+        .var("LEDGER", ledger.as_str())
+        .var("LINE", text);
     let answer = remote::run(shell, io, script, &doing).await?;
     Ok(Sha256Digest::of(remote::required(&answer, "written", &doing)?))
 }
@@ -255,6 +258,7 @@ pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Book, F
     let ledger = layout.ledger();
     let doing = format!("reading the ledger {ledger}");
     let script = Script::new("ledger-read", include_str!("sh/ledger-read.sh"))
+        .repeatable()
         .var("LEDGER", ledger.as_str())
         .var("LIMIT", LIMIT.to_string());
     let answer = remote::run(shell, io, script, &doing).await?;
@@ -264,7 +268,8 @@ pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Book, F
 async fn last(cx: &Deploy, io: &Io) -> Result<String, Failure> {
     let ledger = cx.inputs.layout.ledger();
     let doing = format!("reading the ledger {ledger}");
-    let script = Script::new("ledger", include_str!("sh/ledger.sh")).var("LEDGER", ledger.as_str()).var("LINE", "");
+    let script =
+        Script::new("ledger", include_str!("sh/ledger.sh")).repeatable().var("LEDGER", ledger.as_str()).var("LINE", "");
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     Ok(answer.get("last").unwrap_or_default().to_owned())
 }

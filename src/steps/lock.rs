@@ -139,7 +139,9 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, O
     let mut told = false;
     loop {
         let script = Script::new("lock", include_str!("sh/lock.sh"))
+            .repeatable()
             .var("STATE", layout.state().as_str())
+            .var("JOBS", layout.jobs().as_str())
             .var("LOCK", layout.lock().as_str())
             .var("OWNER", &owner)
             .var("NONCE", number)
@@ -160,6 +162,9 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, O
             if let Some(dead) = &dead {
                 let hint = "it left what it had begun: see docs/recovery.md for what is put right by itself";
                 io.warn(format!("took over the lock of a run that is gone: {}", dead.owner), Some(hint.to_owned()));
+            }
+            for job in answer.all("ended-job") {
+                io.line(format!("ended what another run had left at work on the server (job {job})"));
             }
             return Ok((owner, dead));
         };
@@ -185,7 +190,8 @@ pub async fn wait_until_free(
     let began = clock.elapsed();
     let mut told = false;
     loop {
-        let script = Script::new("holder", include_str!("sh/holder.sh")).var("LOCK", layout.lock().as_str());
+        let script =
+            Script::new("holder", include_str!("sh/holder.sh")).repeatable().var("LOCK", layout.lock().as_str());
         let answer = remote::run(shell, io, script, "asking who holds the deploy lock").await?;
         let holder = match Holder::read(&answer) {
             Some(holder) if !holder.gone && !holder.kept && (own.is_none() || holder.number.as_deref() != own) => {
@@ -246,8 +252,10 @@ pub fn keep(ports: &Ports, layout: &Layout, number: &str, io: &Io) -> Keeper {
     let task = spawn_local(async move {
         loop {
             clock.sleep(RENEWAL).await;
-            let script =
-                Script::new("renew", include_str!("sh/renew.sh")).var("LOCK", lock.as_str()).var("NONCE", &nonce);
+            let script = Script::new("renew", include_str!("sh/renew.sh"))
+                .repeatable()
+                .var("LOCK", lock.as_str())
+                .var("NONCE", &nonce);
             // A connection that broke is the rows' business; what counts is that one of the next renewals comes through.
             let Ok(answer) = shell.run(script, &mut |_| {}).await else { continue };
             if let Some(other) = answer.get("lost") {
@@ -284,6 +292,7 @@ pub async fn give_back(
     }
     let stuck = matches!(ending.outcome, Outcome::Stuck { .. });
     let script = Script::new("unlock", include_str!("sh/unlock.sh"))
+        .repeatable()
         .var("LOCK", lock.as_str())
         .var("NONCE", number)
         .var("KEEP", if stuck { "yes" } else { "" });

@@ -91,6 +91,7 @@ fn first_release(cx: &Survey, manifest: &Manifest) -> Outlook {
 async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<Outlook, Failure> {
     let doing = format!("looking at what is live in {tree}");
     let script = Script::new("outlook", include_str!("sh/outlook.sh"))
+        .repeatable()
         .var("TREE", tree)
         .var("PHP", &cx.inputs.server.php)
         .var("ENV_FILE", cx.inputs.layout.env_file().as_str())

@@ -18,6 +18,7 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
     let doing = "choosing what to prune";
     let standings = ledger::read(&*cx.ports.shell, io, layout).await?.standings(&cx.inputs.environment);
     let script = Script::new("inventory", include_str!("sh/inventory.sh"))
+        .repeatable()
         .var("RELEASES", layout.releases().as_str())
         .var("BACKUPS", layout.backups().as_str());
     let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
@@ -35,7 +36,7 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
     if old_releases.is_empty() && old_backups.is_empty() {
         return Ok(Done::skipped(format!("nothing is old enough to go{copies}")));
     }
-    let script = lock::fenced(cx, Script::new("prune", include_str!("sh/prune.sh")))
+    let script = lock::fenced(cx, Script::new("prune", include_str!("sh/prune.sh")).repeatable())
         .var("RELEASES", layout.releases().as_str())
         .var("BACKUPS", layout.backups().as_str())
         .var("CURRENT", layout.current().as_str())

@@ -64,6 +64,7 @@ pub async fn look_around(cx: &Survey, io: &Io, doing: &str) -> Result<Rc<Looked>
     let inputs = &*cx.inputs;
     let layout = &inputs.layout;
     let script = Script::new("look", include_str!("sh/look.sh"))
+        .repeatable()
         .var("BASE", layout.base().as_str())
         .var("ENV_FILE", layout.env_file().as_str())
         .var("PHP", &inputs.server.php)

@@ -131,7 +131,7 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
     // What the three programs answer goes to files beside them; the number only marks it.
     let stored = |script: Script| format!("#!/bin/sh\n{}", script.text(&nonce));
     cx.made.borrow_mut().guard = Some(nonce.clone());
-    let script = lock::fenced(cx, Script::new("arm", include_str!("sh/arm.sh")))
+    let script = lock::fenced(cx, Script::new("arm", include_str!("sh/arm.sh")).repeatable())
         .var("PLACE", layout.watchdog().as_str())
         .var("ENTRY", layout.guard(release).as_str())
         .var("NONCE", &nonce)
@@ -184,7 +184,7 @@ pub(super) fn watch(layout: &Layout, entry: &Entry, now: bool) -> Result<Script,
 pub async fn confirm(cx: &Deploy, io: &Io) -> StepResult {
     let doing = format!("confirming {} on the server", cx.facts.turn.to);
     let shell = cx.ports.shell.another();
-    let answer = remote::run(&*shell, io, lock::fenced(cx, take_away(cx)), &doing).await?;
+    let answer = remote::run(&*shell, io, lock::fenced(cx, take_away(cx, "confirmed")), &doing).await?;
     match answer.get("state") {
         Some("off") if answer.get("watcher").is_some() => Ok(Done::warned(
             "over a fresh connection; but the watcher was gone: the server ends what a session leaves behind (KillUserProcesses in \
@@ -216,7 +216,7 @@ pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fai
         _ => {}
     }
     let doing = "taking the watcher off the server";
-    let answer = remote::run(&*cx.ports.shell, io, lock::unfenced(take_away(cx)), doing).await?;
+    let answer = remote::run(&*cx.ports.shell, io, lock::unfenced(take_away(cx, "withdrawn")), doing).await?;
     Ok(match answer.get("state") {
         Some("off") => "taken off the server".to_owned(),
         Some("reverting" | "reverted") => "the server went back by itself".to_owned(),
@@ -224,16 +224,25 @@ pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fai
     })
 }
 
-fn take_away(cx: &Deploy) -> Script {
+fn take_away(cx: &Deploy, event: &str) -> Script {
     let nonce = cx.made.borrow().guard.clone().unwrap_or_default();
-    Script::new("confirm", include_str!("sh/confirm.sh")).var("ENTRY", guard(cx).as_str()).var("NONCE", nonce)
+    let at = cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    let link = link_to(&cx.facts.turn.to);
+    let line = serde_json::json!({ "version": 1, "at": at, "event": event, "from": link, "to": link, "guard": nonce })
+        .to_string();
+    Script::new("confirm", include_str!("sh/confirm.sh"))
+        .repeatable()
+        .var("ENTRY", guard(cx).as_str())
+        .var("NONCE", nonce)
+        .var("JOURNAL", cx.inputs.layout.journal(&cx.facts.turn.to).as_str())
+        .var("NOTE", line)
 }
 
 /// Whether the server itself has gone back from this run's release; waits for it where it has begun to.
 pub async fn has_gone_back(cx: &Deploy, io: &Io) -> Result<bool, Failure> {
     let began = cx.ports.clock.elapsed();
     loop {
-        let script = Script::new("guard", include_str!("sh/guard.sh")).var("ENTRY", guard(cx).as_str());
+        let script = Script::new("guard", include_str!("sh/guard.sh")).repeatable().var("ENTRY", guard(cx).as_str());
         let answer = remote::run(&*cx.ports.shell, io, script, "asking the watcher on the server").await?;
         match answer.get("state") {
             Some("reverted") => return Ok(true),

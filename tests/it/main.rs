@@ -12,6 +12,7 @@ mod github;
 mod handbook;
 mod image;
 mod inputs;
+mod lines;
 mod outline;
 mod plan;
 mod preflight;

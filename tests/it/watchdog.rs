@@ -380,10 +380,14 @@ impl Place {
     }
 
     fn confirm(&self, nonce: &str) -> std::collections::BTreeMap<String, String> {
-        let script = Script::new("confirm", include_str!("../../src/steps/sh/confirm.sh"));
-        answer(
-            &script.var("ENTRY", self.path("watchdog/new")).var("NONCE", nonce).var("LOCK", "").var("LOCK_NONCE", ""),
-        )
+        let script = Script::new("confirm", include_str!("../../src/steps/sh/confirm.sh"))
+            .var("ENTRY", self.path("watchdog/new"))
+            .var("NONCE", nonce)
+            .var("JOURNAL", self.path("journal/new.jsonl"))
+            .var("NOTE", format!("{{\"guard\":\"{nonce}\"}}"))
+            .var("LOCK", "")
+            .var("LOCK_NONCE", "");
+        answer(&script)
     }
 
     fn live(&self) -> Option<String> {

@@ -23,6 +23,7 @@ const BLOCK: u64 = 4096;
 async fn ask(cx: &Survey, io: &Io, doing: &str, program: &str) -> Result<Answer, Failure> {
     let layout = &cx.inputs.layout;
     let script = Script::new("room", include_str!("../sh/room.sh"))
+        .repeatable()
         .var("BASE", layout.base().as_str())
         .var("BACKUPS", layout.backups().as_str())
         .var("ENV_FILE", layout.env_file().as_str())

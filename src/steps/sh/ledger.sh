@@ -2,7 +2,16 @@
 # in: LEDGER LINE (empty: only look; else with @PREV@)
 umask 077
 if [ -n "$LINE" ]; then
-    append "$LEDGER" "$LINE"
+    # A run whose connection broke asks again: its line may be there.
+    last=
+    if [ -f "$LEDGER" ]; then last=$(tail -n 1 "$LEDGER"); fi
+    asked=$(printf '%s' "$last" | sed 's/"prev":"[0-9a-f]\{64\}"/"prev":"@PREV@"/')
+    case $LINE in *'"at":"@AT@"'*) asked=$(printf '%s' "$asked" | sed 's/"at":"[0-9TZ:-]*"/"at":"@AT@"/') ;; esac
+    if [ "$asked" = "$LINE" ]; then
+        appended=$last
+    else
+        append "$LEDGER" "$LINE"
+    fi
     put written "$appended"
 else
     last=

@@ -1,6 +1,6 @@
 # Takes the deploy lock. It is made whole under another name and renamed into its place, which fails while one is there: two runs cannot
 # both get it. The lock of a run that has not renewed it for a whole lease is taken over.
-# in: STATE LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE MAKES (the release that this run makes; empty: none) BEGUN (what it
+# in: STATE JOBS LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE MAKES (the release that this run makes; empty: none) BEGUN (what it
 #     begins, for the ledger of whoever takes over; empty: nothing) OWN (the number of an earlier lock of the same run; empty: none)
 umask 077
 mkdir -p "$STATE" "$STATE/journal" "$STATE/incoming"
@@ -25,7 +25,7 @@ held() {
     exit 0
 }
 
-new=$LOCK.$$
+new=$LOCK.$NONCE
 rm -rf "$new"
 mkdir "$new"
 # On a full disk there is a file without its text: what was begun goes again.
@@ -36,10 +36,46 @@ if ! {
         printf '%s\n' "$MAKES" >"$new/makes" &&
         printf '%s\n' "$BEGUN" >"$new/begun" &&
         date +%s >"$new/since" &&
-        date +%s >"$new/renewed"
+        date +%s >"$new/renewed" &&
+        dd if=/dev/urandom of="$new/room" bs=4096 count=4 2>/dev/null # for the ledger's line, should the disk be full by then
 }; then
     rm -rf "$new"
     refuse "$LOCK cannot be written" "is the disk full? df $STATE"
+fi
+
+# What goes on without its connection belongs to whoever holds the lock: that of other runs ends.
+taken() {
+    dead=$(cat "$LOCK/dead-owner" 2>/dev/null) || dead=
+    if [ -n "$dead" ]; then
+        put took-over "$dead"
+        put dead-release "$(cat "$LOCK/dead-release" 2>/dev/null)"
+        put dead-begun "$(cat "$LOCK/dead-begun" 2>/dev/null)"
+        if [ -e "$LOCK/dead-confirmed" ]; then put dead-confirmed yes; fi
+    fi
+    for job in "$JOBS"/*/; do
+        [ -d "$job" ] || continue
+        process='' since=''
+        if [ -f "${job}pid" ]; then read -r process since <"${job}pid" || process=''; fi
+        if [ -n "$since" ] && [ "$(began "$process")" = "$since" ]; then
+            tries=0
+            while kill -s TERM -- "-$process" 2>/dev/null; do
+                tries=$((tries + 1))
+                if [ "$tries" -gt 40 ] && kill -s KILL -- "-$process"; then break; fi
+                sleep 0.05
+            done
+            put ended-job "$(basename "$job")"
+        fi
+        rm -rf "${job:?}"
+    done
+    # The marker says which environment this place belongs to, so that a wrong base-dir never releases into another one's.
+    [ -f "$STATE/environment" ] || printf '%s\n' "$ENVIRONMENT" >"$STATE/environment"
+    put taken yes
+    exit 0
+}
+# A run whose connection broke asks again.
+if [ "$(cat "$LOCK/nonce" 2>/dev/null)" = "$NONCE" ]; then
+    rm -rf "$new"
+    taken
 fi
 
 tries=0
@@ -64,11 +100,9 @@ until mv -T "$new" "$LOCK" 2>/dev/null; do
     mv -T "$LOCK" "$new.dead"
     rm -rf "$new.dead"
     printf '{"version":1,"at":"%s","event":"took-over-the-lock","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$owner" "$RELEASE" >>"$STATE/journal/$RELEASE.jsonl"
-    put took-over "$owner"
-    put dead-release "$release"
-    put dead-begun "$begun"
-    [ -z "$confirmed" ] || put dead-confirmed yes
+    printf '%s\n' "$owner" >"$new/dead-owner"
+    printf '%s\n' "$release" >"$new/dead-release"
+    printf '%s\n' "$begun" >"$new/dead-begun"
+    [ -z "$confirmed" ] || : >"$new/dead-confirmed"
 done
-# The marker says which environment this place belongs to, so that a wrong base-dir never releases into another one's.
-[ -f "$STATE/environment" ] || printf '%s\n' "$ENVIRONMENT" >"$STATE/environment"
-put taken yes
+taken
