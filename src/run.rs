@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    domain::{Failure, Outcome, StepId, ledger},
+    domain::{Failure, Outcome, Secret, StepId, ledger},
     engine::{
         Events, Reader, Table,
         event::{Body, Event, Stamp},
@@ -27,7 +27,7 @@ use crate::{
     },
     ports::{
         clock::{Clock, SystemClock},
-        github::{Api, Github, Repository},
+        github::{Amend, Api, Github, Repository},
         http::{HttpSite, Site},
         shell::Shell,
         ssh::Ssh,
@@ -157,7 +157,7 @@ async fn tell_and_do(inputs: Inputs, clock: SystemClock, alter: &dyn Fn(&mut Sit
     match request {
         Ok((request, warnings)) => {
             warn(&events, warnings);
-            dispatch(request, &common, &events, &clock, cancel, alter).await
+            dispatch(request, &common, &events, &log, &clock, cancel, alter).await
         }
         Err(problems) => refuse(&events, &stage_name(&common), problems.failure()),
     }
@@ -167,6 +167,7 @@ async fn dispatch(
     request: Request,
     common: &Common,
     events: &Events,
+    log: &Log,
     clock: &SystemClock,
     cancel: watch::Receiver<bool>,
     alter: &dyn Fn(&mut SiteTable),
@@ -233,6 +234,15 @@ async fn dispatch(
             let settle = async |audit| stages::audit::settle(audit);
             run_table(&stage, &stages::audit::table(), audit, settle, events, cancel).await
         }
+        Request::Fix(inputs) => {
+            let name = inputs.name;
+            let fix = match fix(*inputs, common, log, clock) {
+                Ok(fix) => fix,
+                Err(failure) => return refuse(events, &stage, failure),
+            };
+            let settle = async |fix| stages::fix::settle(fix, events);
+            run_table(&stage, &stages::fix::table(name), fix, settle, events, cancel).await
+        }
         Request::Smoke(inputs) => {
             let shell = inputs.ssh.as_ref().map(|ssh| Rc::new(Ssh::new(ssh)) as Rc<dyn Shell>);
             let site: Rc<dyn Site> = match site(&inputs.site, shell.as_ref()) {
@@ -285,6 +295,27 @@ fn audit(
         found: stages::audit::Found::default().into(),
     };
     Ok((audit, scratch))
+}
+
+/// What the rows of a fix begin with. Nothing is downloaded.
+fn fix(inputs: typed::Fix, common: &Common, log: &Log, clock: &SystemClock) -> Result<stages::fix::Fix, Failure> {
+    let server = match &inputs.target {
+        Some(target) => {
+            let ports = ports(target, None, clock, &common.scratch)?;
+            let inputs = Rc::new(target.clone());
+            Some(Survey { inputs, source: None, staging: None, ports, found: Found::default().into() })
+        }
+        None => None,
+    };
+    let clock: Rc<dyn Clock> = Rc::new(clock.clone());
+    let github = match &inputs.github {
+        Some(github) => Some(Rc::new(api(github, clock.clone())?) as Rc<dyn Amend>),
+        None => None,
+    };
+    let log = log.clone();
+    let hide: Rc<dyn Fn(&Secret)> = Rc::new(move |secret| log.hide(secret));
+    let world = stages::fix::World { inputs: Rc::new(inputs), github, clock, hide };
+    Ok(stages::fix::Fix { world, server, found: stages::fix::Found::default().into() })
 }
 
 fn private_folder(common: &Common) -> Result<tempfile::TempDir, Failure> {
@@ -384,6 +415,7 @@ fn setting(request: Option<&Request>) -> Setting {
         // There is nothing to approve.
         Some(Request::Recover(inputs)) => Setting { run_url: inputs.target.run.url.clone(), phrase: None },
         Some(Request::Preflight(inputs)) => Setting { run_url: inputs.target.run.url.clone(), phrase: None },
+        Some(Request::Fix(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: Some(inputs.phrase.clone()) },
         Some(Request::Rollback(inputs)) => {
             Setting { run_url: inputs.target.run.url.clone(), phrase: Some(inputs.target.phrase.clone()) }
         }

@@ -78,6 +78,10 @@ pub struct Site {
     pub database: String,
 }
 
+/// The first release of a seeded site is one that somebody took over: the place says whose it is.
+const MARK: &str = "for site in staging production; do install -d -o deploy -g deploy -m 700 /var/www/$site/.gated-deploy && \
+                    echo $site >/var/www/$site/.gated-deploy/environment && chown deploy:deploy /var/www/$site/.gated-deploy/environment; done";
+
 /// A running server. It is gone when this is dropped.
 #[derive(Debug)]
 pub struct Lab {
@@ -94,6 +98,9 @@ impl Lab {
         let container = Container::run(&image.name, &options)?;
         let facts = container.wait_until_ready()?;
         let network = container.network()?;
+        if options.seed {
+            container.exec(&["bash", "-c", MARK]).context("marking the places of the two sites")?;
+        }
         Ok(Self { container, network, facts })
     }
 

@@ -43,7 +43,7 @@ pub use action_yml::declared_from_action_yml;
 pub use docker::Container;
 pub use environment::input_variable;
 pub use finished::{Finished, SUMMARY_LIMIT, StepResult};
-pub use leaks::Leak;
+pub use leaks::{Leak, forms_of};
 pub use process::{CANCEL_SCHEDULE, Running};
 pub use step_log::{ANNOTATION_LENGTH, ANNOTATIONS_PER_LEVEL, Annotation, Group, Level};
 
@@ -66,6 +66,8 @@ pub struct Runner {
     env: BTreeMap<String, String>,
     args: Vec<String>,
     secrets: Vec<String>,
+    looked_for: Vec<String>,
+    must_not_leak: bool,
     event_name: String,
     event: serde_json::Value,
     repository: String,
@@ -108,6 +110,8 @@ impl Runner {
             env: BTreeMap::new(),
             args: Vec::new(),
             secrets: vec![token.clone(), runtime_token.clone()],
+            looked_for: Vec::new(),
+            must_not_leak: false,
             event_name: "workflow_dispatch".to_owned(),
             event: serde_json::json!({ "inputs": {}, "ref": "refs/heads/main" }),
             repository: "acme/shop".to_owned(),
@@ -209,6 +213,18 @@ impl Runner {
     /// of it whatever its length.
     pub fn secret(mut self, value: &str) -> Runner {
         self.secrets.push(value.to_owned());
+        self
+    }
+
+    /// A secret of somebody else, which the runner neither knows nor masks: the password of a database. It is looked for as well.
+    pub fn looked_for(mut self, value: &str) -> Runner {
+        self.looked_for.push(value.to_owned());
+        self
+    }
+
+    /// Every stage ends with [`Finished::assert_no_secret_leaks`], however it ends.
+    pub fn must_not_leak(mut self) -> Runner {
+        self.must_not_leak = true;
         self
     }
 
@@ -380,10 +396,11 @@ impl Runner {
         is_post: bool,
     ) -> JobPart {
         JobPart {
-            _dirs: Arc::clone(&self.dirs),
+            dirs: Arc::clone(&self.dirs),
             files,
             env,
-            secrets: self.secrets.clone(),
+            secrets: [self.secrets.as_slice(), &self.looked_for].concat(),
+            must_not_leak: self.must_not_leak,
             container,
             argv,
             is_post,

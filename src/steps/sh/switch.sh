@@ -10,7 +10,7 @@ fi
 # A run whose connection broke asks again. Its line in the journal is its own, down to the millisecond: then it was this switch.
 begun() { [ -f "$JOURNAL" ] && grep -qxF -e "$1" "$JOURNAL"; }
 if [ "$now" = "$TARGET" ] && begun "$BEGINS"; then
-    begun "$ENDS" || printf '%s\n' "$ENDS" >>"$JOURNAL"
+    begun "$ENDS" || printf '%s\n' "$ENDS" >>"$JOURNAL" || say "$JOURNAL cannot be written: is the disk full?"
     put switched yes
     exit 0
 fi
