@@ -103,6 +103,6 @@ until mv -T "$new" "$LOCK" 2>/dev/null; do
     printf '%s\n' "$owner" >"$new/dead-owner"
     printf '%s\n' "$release" >"$new/dead-release"
     printf '%s\n' "$begun" >"$new/dead-begun"
-    [ -z "$confirmed" ] || : >"$new/dead-confirmed"
+    if [ -n "$confirmed" ]; then : >"$new/dead-confirmed"; fi
 done
 taken
