@@ -69,7 +69,17 @@ append() { # ledger, line with @PREV@ and @AT@ where the server puts in what onl
     case $appended in *'"at":"@AT@"'*) appended="${appended%%'"@AT@"'*}\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\"${appended#*'"@AT@"'}" ;; esac
     # A line that a crash cut short stays a line of its own: glued to it, the new one could not be read.
     if [ -s "$1" ] && [ -n "$(tail -c 1 "$1")" ]; then printf '\n' >&9; fi
-    printf '%s\n' "$appended" >&9
+    size=$(wc -c <"$1")
+    # On a full disk a line would be cut short, and the chain broken at it. The holder of the lock keeps some room for this.
+    if ! printf '%s\n' "$appended" >&9; then
+        dd if=/dev/null of="$1" bs=1 seek="$((size))" 2>/dev/null
+        rm -f "${1%/*}/lock/room"
+        if ! printf '%s\n' "$appended" >&9; then
+            dd if=/dev/null of="$1" bs=1 seek="$((size))" 2>/dev/null
+            rm -rf "$1.writing"
+            refuse "$1 cannot be written" "is the disk full? df $1"
+        fi
+    fi
     [ "$(tail -n 1 "$1")" = "$appended" ] || refuse "$1 does not end in the line that was written" "look at the disk and at who else writes there"
     rm -rf "$1.writing"
     exec 9>&-

@@ -8,7 +8,8 @@ rm -rf "$work"
 mkdir "$work"
 printf '%s\n' "$PROGRAM" >"$work/program"
 setsid sh "$work/program" </dev/null >"$work/answer" 2>"$work/log" 3>&- &
-wait "$!" || :
+# How it ended stands in its answer.
+if wait "$!"; then :; fi
 cat "$work/log"
 of() { tr '\0' '\n' <"$work/answer" | sed -n "s/^$1=//p" | tail -n 1; }
 refused=$(of refused)

@@ -36,7 +36,8 @@ if ! {
         printf '%s\n' "$MAKES" >"$new/makes" &&
         printf '%s\n' "$BEGUN" >"$new/begun" &&
         date +%s >"$new/since" &&
-        date +%s >"$new/renewed"
+        date +%s >"$new/renewed" &&
+        dd if=/dev/urandom of="$new/room" bs=4096 count=4 2>/dev/null # for the ledger's line, should the disk be full by then
 }; then
     rm -rf "$new"
     refuse "$LOCK cannot be written" "is the disk full? df $STATE"
@@ -102,6 +103,6 @@ until mv -T "$new" "$LOCK" 2>/dev/null; do
     printf '%s\n' "$owner" >"$new/dead-owner"
     printf '%s\n' "$release" >"$new/dead-release"
     printf '%s\n' "$begun" >"$new/dead-begun"
-    [ -z "$confirmed" ] || : >"$new/dead-confirmed"
+    if [ -n "$confirmed" ]; then : >"$new/dead-confirmed"; fi
 done
 taken

@@ -356,8 +356,8 @@ impl House {
         let listed = self.on(&format!(
             "cd {BASE}; find . -maxdepth 1 -name '.current*'; find releases -mindepth 1 -maxdepth 1 -type d
              find backups -mindepth 1 -maxdepth 1 -name '*.part'; find releases -path '*/public/gated-deploy-*'
-             find .gated-deploy -mindepth 1 -maxdepth 1 ! -name journal ! -name incoming ! -name watchdog
-             find .gated-deploy/incoming .gated-deploy/watchdog -mindepth 1 -maxdepth 1"
+             find .gated-deploy -mindepth 1 -maxdepth 1 ! -name journal ! -name incoming ! -name watchdog ! -name jobs
+             find .gated-deploy/incoming .gated-deploy/watchdog .gated-deploy/jobs -mindepth 1 -maxdepth 1"
         ));
         // The folder of a stuck run goes with retention.
         let live: Vec<&str> = look
