@@ -23,6 +23,7 @@ RUN target="$(uname -m)-unknown-linux-gnu" \
     && RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs' cargo build --release --locked --package gated-deploy --target "$target" \
     && mkdir -p /image/usr/local/bin /image/etc/ssl/certs /image/tmp \
     && cp "target/$target/release/gated-deploy" /image/usr/local/bin/ \
+    && ln -s gated-deploy /image/usr/local/bin/gated-deploy-post \
     && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
     && chmod 1777 /image/tmp
 

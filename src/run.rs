@@ -1,11 +1,12 @@
 //! The one place where real ports, stages and reporters meet.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     ffi::OsString,
     io::{Read as _, Write as _},
     rc::Rc,
-    time::Instant,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -17,7 +18,7 @@ use crate::{
     domain::{Failure, Outcome, StepId, ledger},
     engine::{
         Events, Reader,
-        event::{Body, Stamp},
+        event::{Body, Event, Stamp},
         run_table,
     },
     inputs::{
@@ -31,7 +32,7 @@ use crate::{
         shell::Shell,
         ssh::Ssh,
     },
-    report::{self, Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, Summary},
+    report::{self, Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, State, Summary},
     stages,
     steps::{
         context::{Found, Ports, Staging, Survey},
@@ -49,6 +50,7 @@ pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, 
             return 0;
         }
         Asked::Ledger(asked) => return verify_ledger(asked),
+        Asked::Report(asked) => return show_report(asked),
         Asked::Run(inputs) => inputs,
     };
     // One thread does all the waiting; packing and SSH bring their own.
@@ -67,15 +69,7 @@ pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, 
 /// Follows a ledger's chain and says so in one line. Needs no stage, no server and no runner.
 fn verify_ledger(asked: Result<inputs::ledger::Verify, String>) -> u8 {
     let said = asked.map_err(|text| (2, text.trim_end().to_owned())).and_then(|verify| {
-        let (name, bytes) = match &verify.file {
-            Some(path) => (path.display().to_string(), std::fs::read(path)),
-            None => {
-                let mut bytes = Vec::new();
-                let read = std::io::stdin().read_to_end(&mut bytes);
-                ("standard input".to_owned(), read.map(|_| bytes))
-            }
-        };
-        let bytes = bytes.map_err(|error| (2, format!("error: reading {name}: {error}")))?;
+        let (name, bytes) = read_whole(verify.file.as_deref()).map_err(|text| (2, text))?;
         let chain = ledger::follow(&bytes).map_err(|found| {
             (1, format!("error: {name} is broken: {found}\nhint: docs/recovery.md says what can still be trusted"))
         })?;
@@ -99,19 +93,54 @@ fn verify_ledger(asked: Result<inputs::ledger::Verify, String>) -> u8 {
     code
 }
 
+/// Shows a stored report. Needs no stage, no server and no runner. What stands in the report was written by whoever had the file.
+fn show_report(asked: Result<inputs::report::Show, String>) -> u8 {
+    let log = Log::new(report::Style::Plain, Redactor::new([]), std::io::stdout());
+    let said = asked.map_err(|text| text.trim_end().to_owned()).and_then(|show| {
+        let (name, bytes) = read_whole(show.file.as_deref())?;
+        report::stored::read(&bytes).map_err(|cause| {
+            format!("error: {name} {cause}\nhint: give the file that a run named in its output report-json; docs/evidence.md describes it")
+        })
+    });
+    match said {
+        Ok(stored) => {
+            log.text("", &report::show::text(&stored));
+            0
+        }
+        Err(text) => {
+            log.text("", &text);
+            2
+        }
+    }
+}
+
+/// A file, or standard input, with the name that an error calls it by.
+fn read_whole(file: Option<&std::path::Path>) -> Result<(String, Vec<u8>), String> {
+    let (name, bytes) = match file {
+        Some(path) => (path.display().to_string(), std::fs::read(path)),
+        None => {
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().read_to_end(&mut bytes);
+            ("standard input".to_owned(), read.map(|_| bytes))
+        }
+    };
+    bytes.map(|bytes| (name.clone(), bytes)).map_err(|error| format!("error: reading {name}: {error}"))
+}
+
 async fn tell_and_do(inputs: Inputs, clock: SystemClock) -> Outcome {
     let Inputs { common, request } = inputs;
     let log = Log::new(style(&common), Redactor::new(&common.secrets), std::io::stdout());
     log.mask(&common.secrets);
-    let cancel = match listen() {
+    let code = Code::default();
+    let cancel = match listen(common.most, code.clone()) {
         Ok(cancel) => cancel,
         Err(error) => {
             let cause = Failure::bug("listening for SIGINT and SIGTERM", error.to_string());
-            return refuse(&events(&common, &Setting::default(), &log, &clock), &stage_name(&common), cause);
+            return refuse(&events(&common, &Setting::default(), &log, &clock, code), &stage_name(&common), cause);
         }
     };
     let setting = setting(request.as_ref().ok().map(|(request, _)| request));
-    let events = events(&common, &setting, &log, &clock);
+    let events = events(&common, &setting, &log, &clock, code);
     match request {
         Ok((request, warnings)) => {
             warn(&events, warnings);
@@ -166,6 +195,18 @@ async fn dispatch(
             let survey = Survey { inputs, source: None, staging: None, ports, found: Found::default().into() };
             let settle = async |survey| rollback::settle(survey, events);
             run_table(&stage, &stages::rollback::table(to), survey, settle, events, cancel).await
+        }
+        Request::Recover(inputs) => {
+            let typed::Recover { target, own } = *inputs;
+            let ports = match ports(&target, None, clock, &common.scratch) {
+                Ok(ports) => ports,
+                Err(failure) => return refuse(events, &stage, failure),
+            };
+            let inputs = Rc::new(target);
+            let server = Survey { inputs, source: None, staging: None, ports, found: Found::default().into() };
+            let survey = stages::recover::Survey { server, own, seen: RefCell::default() };
+            let settle = async |survey| stages::recover::settle(survey, events);
+            run_table(&stage, &stages::recover::table(), survey, settle, events, cancel).await
         }
         Request::Audit(inputs) => {
             let (audit, _scratch) = match audit(*inputs, common, clock) {
@@ -292,17 +333,21 @@ fn warn(events: &Events, warnings: Vec<Warning>) {
 }
 
 /// Everybody who reads the events, in the order in which they write.
-fn events(common: &Common, setting: &Setting, log: &Log, clock: &SystemClock) -> Events {
+fn events(common: &Common, setting: &Setting, log: &Log, clock: &SystemClock, code: Code) -> Events {
     let reports = Some(ReportDir { path: common.report_dir.clone(), shown: shown(common) });
     let clock = clock.clone();
     let stamp: Stamp = Box::new(move || (clock.now().timestamp_millis(), clock.elapsed()));
     let readers: Vec<Box<dyn Reader>> = vec![
+        // First of all: what a run is about to do is written down for post before anybody could be kept waiting by a full disk or pipe.
+        Box::new(State::new(common.state.clone(), log.clone())),
         Box::new(Console::new(log.clone())),
         Box::new(Plan::new(log.clone())),
         Box::new(Journal::new(reports.clone(), log.clone())),
         Box::new(Evidence::new(reports.clone(), setting.clone(), log.clone())),
         Box::new(Summary::new(common.step_summary.clone(), setting.clone(), log.clone())),
         Box::new(Outputs::new(common.output.clone(), reports, log.clone())),
+        // Last of all: from here on everything is written.
+        Box::new(code),
     ];
     Events::new(stamp, readers)
 }
@@ -320,6 +365,7 @@ fn setting(request: Option<&Request>) -> Setting {
         Some(Request::Smoke(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
         Some(Request::Audit(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
         // There is nothing to approve.
+        Some(Request::Recover(inputs)) => Setting { run_url: inputs.target.run.url.clone(), phrase: None },
         Some(Request::Preflight(inputs)) => Setting { run_url: inputs.target.run.url.clone(), phrase: None },
         Some(Request::Rollback(inputs)) => {
             Setting { run_url: inputs.target.run.url.clone(), phrase: Some(inputs.target.phrase.clone()) }
@@ -341,25 +387,58 @@ fn stage_name(common: &Common) -> String {
     common.stage.map_or("gated-deploy".to_owned(), |stage| stage.to_string())
 }
 
-/// Becomes true at the first SIGINT or SIGTERM. As PID 1 of a container we get neither unless we ask for it
+/// The exit code, once everything that the run has to say is written.
+#[derive(Clone, Default)]
+struct Code(Arc<OnceLock<u8>>);
+
+impl Reader for Code {
+    fn read(&mut self, event: &Event) {
+        if let Body::RunFinished { outcome } = &event.body {
+            let _ = self.0.set(outcome.exit_code());
+        }
+    }
+}
+
+/// When a run that was asked to stop goes, whatever is still being closed: a connection to a server that does not answer takes its time.
+const GONE: Duration = Duration::from_millis(5500);
+
+/// Becomes true at the first SIGINT or SIGTERM, and after `most`. As PID 1 of a container we get neither unless we ask for it
 /// (runner-contract.md D). A second SIGINT, from somebody at a terminal, ends the process at once; the runner's SIGTERM
 /// 7.5 s after its SIGINT does not: what is being undone then is more important than being on time.
-fn listen() -> std::io::Result<watch::Receiver<bool>> {
+fn listen(most: Option<Duration>, code: Code) -> std::io::Result<watch::Receiver<bool>> {
     let (ask, cancel) = watch::channel(false);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
         let interrupts = Cell::new(0);
+        let mut over = std::pin::pin!(async {
+            match most {
+                Some(most) => tokio::time::sleep(most).await,
+                None => std::future::pending().await,
+            }
+        });
+        let mut first = true;
         loop {
             tokio::select! {
                 Some(()) = interrupt.recv() => interrupts.set(interrupts.get() + 1),
                 Some(()) = terminate.recv() => {}
+                () = &mut over, if first => {}
                 else => return,
             }
             if interrupts.get() > 1 {
                 std::process::exit(130);
             }
             ask.send_replace(true);
+            if std::mem::replace(&mut first, false) {
+                let code = code.clone();
+                // A thread, because closing a connection blocks the loop that this task lives in.
+                std::thread::spawn(move || {
+                    std::thread::sleep(GONE);
+                    if let Some(code) = code.0.get() {
+                        std::process::exit((*code).into());
+                    }
+                });
+            }
         }
     });
     Ok(cancel)

@@ -72,6 +72,8 @@ pub mod key {
     pub const LEDGER: &str = "ledger";
     /// [`Sha256Digest`](super::Sha256Digest) of the line that this run wrote into the ledger
     pub const LEDGER_HEAD: &str = "ledger-head";
+    /// `String`: the number of the run's deploy lock, for the post step of the same run
+    pub const LOCK: &str = "lock";
 }
 
 /// The workflow run that built what is released (F3: the tuple is printed).
@@ -185,6 +187,31 @@ pub struct BackupFact {
     pub files: Vec<BackupFile>,
     /// What was not backed up, and why that is right ("nothing was live").
     pub skipped: Vec<String>,
+    /// What became of its copy on another disk or machine; `None` where that row was not reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// The copy of a backup, apart from the backup itself (F61).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    pub status: CopyStatus,
+    /// Where it lies, as the server sees it.
+    pub path: Option<String>,
+    /// Why there is none.
+    pub problem: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CopyStatus {
+    /// Every file was read back from there, and was what was backed up.
+    Verified,
+    /// It was asked for, and there is none that anybody should trust.
+    NotThere,
+    /// Nothing was backed up, so there is nothing to copy.
+    Nothing,
+    NotAskedFor,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -62,8 +62,18 @@ impl Layout {
         self.state().join("ledger.jsonl")
     }
 
+    /// What runs wrote down on their way, a file for each release.
+    pub fn journals(&self) -> RemotePath {
+        self.state().join("journal")
+    }
+
     pub fn journal(&self, name: &ReleaseName) -> RemotePath {
-        self.state().join("journal").join(&format!("{name}.jsonl"))
+        self.journals().join(&format!("{name}.jsonl"))
+    }
+
+    /// What scripts say that go on when their connection breaks, until it was heard.
+    pub fn jobs(&self) -> RemotePath {
+        self.state().join("jobs")
     }
 
     /// Where the guards of unconfirmed releases are.
@@ -76,9 +86,14 @@ impl Layout {
         self.watchdog().join(name.as_str())
     }
 
-    /// Uploads land here, next to the releases and on the same file system, under a name nobody else uses.
+    /// Where uploads land, next to the releases and on the same file system.
+    pub fn uploads(&self) -> RemotePath {
+        self.state().join("incoming")
+    }
+
+    /// The upload for a release: a name that nobody else uses.
     pub fn incoming(&self, name: &ReleaseName) -> RemotePath {
-        self.state().join("incoming").join(&format!("{name}.tar.gz"))
+        self.uploads().join(&format!("{name}.tar.gz"))
     }
 }
 

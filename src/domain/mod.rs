@@ -23,6 +23,7 @@ pub mod release;
 pub mod secret;
 pub mod stage;
 pub mod standing;
+pub mod state;
 
 pub use approval::Approval;
 pub use command::RemoteCommand;

@@ -26,10 +26,11 @@ impl Stage {
         Self::Smoke,
         Self::Rollback,
         Self::Audit,
+        Self::Recover,
     ];
 
     /// Stages that this version cannot run yet. Naming one is an error that says so, never a silent no-op (F8).
-    pub const LATER: &[Self] = &[Self::Fix, Self::Recover];
+    pub const LATER: &[Self] = &[Self::Fix];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -43,6 +44,11 @@ impl Stage {
             Self::Fix => "fix",
             Self::Recover => "recover",
         }
+    }
+
+    /// Whether it may change something on a server, so that a run of it can leave something behind.
+    pub fn can_leave_something(self) -> bool {
+        matches!(self, Self::DeployStaging | Self::DeployProduction | Self::Rollback | Self::Recover)
     }
 
     /// The environment a stage works on when none is given (interface.md, `environment`).

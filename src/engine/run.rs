@@ -1,9 +1,9 @@
 //! Running a table.
 
-use std::panic::AssertUnwindSafe;
+use std::{cell::Cell, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::{FutureExt as _, future};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     event::{Body, Events, Preview, Verdict, millis},
@@ -13,6 +13,10 @@ use crate::domain::{Failure, FailureKind, Outcome, StepId};
 
 /// Where a run stopped that the seam refused: no row failed.
 pub const APPROVAL: &str = "approval";
+
+/// So long a run goes on after it was asked to stop. The runner sends its second signal after 7.5 s, and 2.5 s later nobody waits for us
+/// any more (runner-contract.md D); what is left of that is for saying how it ended.
+pub const AFTER_CANCEL: Duration = Duration::from_millis(4500);
 
 /// What the seam decided.
 pub struct Seam<D> {
@@ -45,7 +49,7 @@ pub async fn run_table<S, D>(
     cancel: watch::Receiver<bool>,
 ) -> Outcome {
     events.tell(Body::RunStarted { stage: stage.to_owned(), rows: table.outline() });
-    let run = Run { events, cancel };
+    let run = Run { events, cancel, asked: Cell::new(None) };
     let outcome = run.through(table, survey, settle).await;
     events.tell(Body::RunFinished { outcome: outcome.clone() });
     outcome
@@ -54,6 +58,14 @@ pub async fn run_table<S, D>(
 struct Run<'a> {
     events: &'a Events,
     cancel: watch::Receiver<bool>,
+    /// When we noticed that somebody asked us to stop.
+    asked: Cell<Option<Instant>>,
+}
+
+/// How unwinding ended, and whether there was time for all of it.
+struct Unwound {
+    outcome: Outcome,
+    handed_over: bool,
 }
 
 /// A row that failed, and why.
@@ -125,7 +137,7 @@ impl Run<'_> {
         let mut stack = Stack { undos: Vec::new(), holds: Vec::new() };
         let mut committed = false;
         let mut warnings = 0;
-        let mut outcome = None;
+        let mut unwound = None;
         let mut done = Vec::new();
         for entry in entries {
             // Both are armed before the row begins: a dropped line can hide a finished change.
@@ -159,13 +171,16 @@ impl Run<'_> {
                 // After the commit nothing stops the run any more: nobody rolls a healthy site back because `rm` failed.
                 Err(_) if committed => warnings += 1,
                 Err(stop) => {
-                    outcome = Some(self.unwind(&stack, cx, stop).await);
+                    unwound = Some(self.unwind(&stack, cx, stop).await);
                     break;
                 }
             }
         }
-        let outcome = outcome.unwrap_or(if committed { Outcome::Live { warnings } } else { Outcome::Passed });
-        let ending = Ending { outcome, done };
+        let Unwound { outcome, handed_over } = unwound.unwrap_or(Unwound {
+            outcome: if committed { Outcome::Live { warnings } } else { Outcome::Passed },
+            handed_over: false,
+        });
+        let ending = Ending { outcome, done, handed_over };
         self.give_back(stack.holds, cx, &ending).await;
         ending.outcome
     }
@@ -230,12 +245,18 @@ impl Run<'_> {
         match future::select(std::pin::pin!(work), stop).await {
             future::Either::Left((Ok(result), _)) => result,
             future::Either::Left((Err(panic), _)) => Err(panicked(panic.as_ref())),
-            future::Either::Right(((), _)) => Err(cancelled("working on this step")),
+            future::Either::Right(((), _)) => {
+                self.asked.set(self.asked.get().or_else(|| Some(Instant::now())));
+                Err(cancelled("working on this step"))
+            }
         }
     }
 
-    async fn unwind<D>(&self, stack: &Stack<'_, D>, cx: &D, stop: Stop) -> Outcome {
+    /// Takes back what was done, the last change first. When somebody has asked the run to stop, its time is short: what is not taken back
+    /// then is left to whoever takes over, and said.
+    async fn unwind<D>(&self, stack: &Stack<'_, D>, cx: &D, stop: Stop) -> Unwound {
         let mut turned_back = false;
+        let mut handed_over = false;
         let mut stays = Vec::new();
         for (row, undo) in stack.undos.iter().rev() {
             let (text, act) = match undo {
@@ -249,10 +270,7 @@ impl Run<'_> {
             self.events.tell(Body::UndoStarted { step: row.id.clone(), text: text.to_owned() });
             let began = self.events.elapsed();
             let io = self.uncancellable(&row.id);
-            let result = AssertUnwindSafe(act.undo(cx, &io))
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+            let result = self.in_time(act.undo(cx, &io)).await;
             let took_ms = millis(self.events.elapsed().saturating_sub(began));
             let finished =
                 |undone, text, failure| Body::UndoFinished { step: row.id.clone(), undone, text, failure, took_ms };
@@ -262,10 +280,17 @@ impl Run<'_> {
                     self.events.tell(finished(true, text, None));
                 }
                 Ok(Undone::Nothing(text)) => self.events.tell(finished(false, text, None)),
+                // What lies about harms nobody; only the way back itself is worth a cry for help.
+                Err(undo_cause) if undo_cause.kind == FailureKind::Cancelled && !row.pivot => {
+                    handed_over = true;
+                    self.events.tell(finished(false, undo_cause.to_string(), Some(undo_cause)));
+                    stays.push(format!("{}: {OUT_OF_TIME}; whoever takes the lock over does it ({text})", row.title));
+                }
                 Err(undo_cause) => {
+                    handed_over = undo_cause.kind == FailureKind::Cancelled;
                     self.events.tell(finished(false, undo_cause.to_string(), Some(undo_cause.clone())));
                     let by_hand = act.by_hand(cx);
-                    return Outcome::Stuck {
+                    let outcome = Outcome::Stuck {
                         at: stop.at,
                         cause: stop.cause,
                         undoing: row.id.clone(),
@@ -273,29 +298,51 @@ impl Run<'_> {
                         by_hand,
                         stays,
                     };
+                    return Unwound { outcome, handed_over };
                 }
             }
         }
-        if turned_back {
+        let outcome = if turned_back {
             Outcome::RolledBack { at: stop.at, cause: stop.cause, stays }
         } else {
             Outcome::Refused { at: stop.at, cause: stop.cause, stays }
-        }
+        };
+        Unwound { outcome, handed_over }
     }
 
     async fn give_back<D>(&self, holds: Vec<(&Row<D>, &Release<D>)>, cx: &D, ending: &Ending) {
         for (row, release) in holds.into_iter().rev() {
             let io = self.uncancellable(&row.id);
-            let result = AssertUnwindSafe(release.act.release(cx, &io, ending))
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
-            let (text, failure) = match result {
+            let (text, failure) = match self.in_time(release.act.release(cx, &io, ending)).await {
                 Ok(text) => (text, None),
                 Err(failure) => (failure.to_string(), Some(failure)),
             };
             self.events.tell(Body::Released { step: row.id.clone(), text, failure });
         }
+    }
+
+    /// Work that nobody cancels, but that has to end in time once somebody has asked the run to stop. That it panics is a failure like
+    /// any other.
+    async fn in_time<T>(&self, work: Local<'_, Result<T, Failure>>) -> Result<T, Failure> {
+        let work = std::pin::pin!(AssertUnwindSafe(work).catch_unwind());
+        let late = std::pin::pin!(self.out_of_time());
+        match future::select(work, late).await {
+            future::Either::Left((result, _)) => result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
+            future::Either::Right(((), _)) => {
+                Err(Failure::new(FailureKind::Cancelled, "bringing this to its end", OUT_OF_TIME))
+            }
+        }
+    }
+
+    /// Resolves when the time is over that a run has after it was asked to stop; never, if nobody asks.
+    async fn out_of_time(&self) {
+        let mut cancel = self.cancel.clone();
+        if cancel.wait_for(|asked| *asked).await.is_err() {
+            return future::pending().await;
+        }
+        let asked = self.asked.get().unwrap_or_else(Instant::now);
+        self.asked.set(Some(asked));
+        tokio::time::sleep_until(asked + AFTER_CANCEL).await;
     }
 
     /// An `Io` for undoing: nobody cancels a clean-up.
@@ -304,6 +351,9 @@ impl Run<'_> {
         Io::new(step.clone(), self.events.clone(), cancel)
     }
 }
+
+/// Why something was left to others.
+const OUT_OF_TIME: &str = "no time was left for it after the run was asked to stop";
 
 /// Of several failures the one that the run is told to have ended with: a "no" that was found weighs more than what could not be
 /// asked, and of equal ones the first counts. That somebody cancelled the run says more than all of them.

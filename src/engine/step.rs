@@ -52,6 +52,9 @@ pub struct Ending {
     pub outcome: Outcome,
     /// The rows after the seam that were really done, in order: not those that failed, found nothing to do, or were not reached.
     pub done: Vec<StepId>,
+    /// The run was asked to stop, and the time that it had then did not do for taking everything back: somebody else has to go on, so
+    /// nothing that he needs for that may be given back.
+    pub handed_over: bool,
 }
 
 /// What a step may say and hear while it works.

@@ -222,7 +222,7 @@ fn value_name(input: &Input) -> &'static str {
         Kind::Boolean => "BOOLEAN",
         Kind::Duration { .. } => "DURATION",
         Kind::Count { .. } | Kind::RunId => "NUMBER",
-        Kind::Local | Kind::Relative | Kind::BaseDir => "PATH",
+        Kind::Local | Kind::Relative | Kind::BaseDir | Kind::Elsewhere => "PATH",
         Kind::UrlPaths | Kind::Folders | Kind::Words => "LINE",
         Kind::Lines => "LINE|@FILE",
         Kind::Site => "URL",
@@ -245,7 +245,8 @@ fn after_help() -> String {
         A flag beats a variable, a variable beats the file, the file beats the default. Empty is the same as not given. \
         Outside of GitHub Actions, GITHUB_REPOSITORY names the repository (owner/name) and GITHUB_API_URL its API.";
     let ledger = "`gated-deploy ledger verify --help`: check the chain of a server's ledger.";
-    format!("{}\n\n{ledger}\n\nExit codes:{codes}", wrap(variables, HELP_WIDTH + 10))
+    let report = "`gated-deploy report show --help`: read the JSON report of an earlier run.";
+    format!("{}\n\n{ledger}\n{report}\n\nExit codes:{codes}", wrap(variables, HELP_WIDTH + 10))
 }
 
 /// Breaks at blanks so that no line is longer than `width`, where words allow.

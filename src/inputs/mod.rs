@@ -11,15 +11,19 @@ pub mod parse;
 pub mod policy;
 pub mod problem;
 pub mod raw;
+pub mod report;
 pub mod table;
 pub mod typed;
 pub mod value;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, time::Duration};
 
 pub use environment::Environment;
 pub use problem::{Location, Problem, Problems};
 pub use typed::{Common, Request, Warning};
+
+use self::typed::Interrupted;
+use crate::domain::{Stage, state};
 
 /// What somebody asked of the program.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub enum Asked {
     Print(String),
     /// `ledger verify`, or why its command line cannot be read.
     Ledger(Result<ledger::Verify, String>),
+    /// `report show`, or why its command line cannot be read.
+    Report(Result<report::Show, String>),
     Run(Box<Inputs>),
 }
 
@@ -51,12 +57,70 @@ pub fn read(environment: &Environment, args: impl IntoIterator<Item = OsString>)
             Ok(verify) => Asked::Ledger(Ok(verify)),
         };
     }
+    if args.get(1).is_some_and(|word| word == report::WORD) {
+        return match report::read(&args) {
+            Err((text, true)) => Asked::Print(text),
+            Err((text, false)) => Asked::Report(Err(text)),
+            Ok(show) => Asked::Report(Ok(show)),
+        };
+    }
+    let post = post(environment, &args);
+    if let Some(Post::Nothing(text)) = post {
+        return Asked::Print(text);
+    }
     let flags = match flags::read(args, environment) {
         flags::Line::Print(text) => return Asked::Print(text),
         flags::Line::Run(flags) => flags,
     };
     let raw = raw::Raw::collect(environment, flags);
     let mut common = parse::common(&raw);
-    let request = parse::parse(&raw, &mut common);
+    let own = match post {
+        Some(Post::Finish(own)) => Some(own),
+        _ => None,
+    };
+    let is_post = own.is_some();
+    let request = parse::parse(&raw, &mut common, own);
+    if is_post {
+        common.stage = Some(Stage::Recover);
+        common.most = Some(POST_TIME);
+    }
     Asked::Run(Box::new(Inputs { common, request }))
+}
+
+/// The name by which the runner starts the program after the job's other steps (action.yml, `post-entrypoint`).
+pub const POST: &str = "gated-deploy-post";
+
+/// After a cancellation the runner gives all that still has to run five minutes together, and ends it 15 s before they are over
+/// (runner-contract.md D.1).
+const POST_TIME: Duration = Duration::from_secs(180);
+
+/// What is left to do after the main step.
+enum Post {
+    /// Nothing, as the text says.
+    Nothing(String),
+    Finish(Interrupted),
+}
+
+/// Reads what the main step left, where this is its post step. What it did not write it did not do: each value is written before the
+/// server is changed.
+fn post(environment: &Environment, args: &[OsString]) -> Option<Post> {
+    let name = args.first().map(std::path::Path::new)?.file_name()?;
+    if name != POST {
+        return None;
+    }
+    let state = |name: &str| environment.text(&format!("STATE_{name}"));
+    let nothing = |why: &str| Some(Post::Nothing(format!("gated-deploy: nothing to bring to its end: {why}")));
+    let stage = environment.text("INPUT_STAGE").and_then(|text| text.parse::<Stage>().ok());
+    if stage.is_some_and(|stage| !stage.can_leave_something()) {
+        return nothing("this stage changes nothing on a server");
+    }
+    match state(state::PHASE) {
+        None => nothing("the step ended before it changed anything"),
+        Some(state::ENDED) => nothing("the step came to its end by itself"),
+        Some(phase) => Some(Post::Finish(Interrupted {
+            phase: phase.to_owned(),
+            lock: state(state::LOCK).map(str::to_owned),
+            release: state(state::RELEASE).and_then(|name| name.parse().ok()),
+        })),
+    }
 }

@@ -8,15 +8,15 @@ use super::{
     event, local,
     problem::{Problem, Problems},
     raw::{Given, Raw, Source},
-    table::{self, INPUTS, Kind, Preset, TUNNEL},
+    table::{self, INPUTS, Kind, Preset, REQUIRED, TUNNEL},
     typed::{
-        self, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Request, Rollback, Route,
-        RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target, Warning,
+        self, BackupCopy, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Interrupted, Recover,
+        Request, Rollback, Route, RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target, Warning,
     },
     value::{self, Wrong},
 };
 use crate::domain::{
-    Approval, EnvironmentName, Layout, STAGING, Secret, Stage,
+    Approval, EnvironmentName, Layout, RemotePath, STAGING, Secret, Stage,
     key::PrivateKey,
     known_hosts::{KnownHosts, LineProblem},
 };
@@ -37,6 +37,7 @@ pub fn common(raw: &Raw<'_>) -> Common {
         secrets: raw.secrets().cloned().collect(),
         debug: environment.text("RUNNER_DEBUG") == Some("1"),
         scratch: scratch(raw),
+        most: None,
     }
 }
 
@@ -51,7 +52,13 @@ fn scratch(raw: &Raw<'_>) -> PathBuf {
 }
 
 /// Checks everything that was given and makes the stage's inputs of it.
-pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning>), Problems> {
+///
+/// `post` is what the main step of this run left, where this is its post step.
+pub fn parse(
+    raw: &Raw<'_>,
+    common: &mut Common,
+    post: Option<Interrupted>,
+) -> Result<(Request, Vec<Warning>), Problems> {
     let mut reader = Reader { raw, problems: raw.problems.clone(), warnings: Vec::new(), secrets: Vec::new() };
     let stage = reader.read("stage", value::stage);
     let request = match stage {
@@ -59,6 +66,10 @@ pub fn parse(raw: &Raw<'_>, common: &mut Common) -> Result<(Request, Vec<Warning
         Some(stage @ Stage::Preflight) => reader.deploy(stage).map(|request| Request::Preflight(Box::new(request))),
         Some(Stage::Audit) => reader.audit().map(|request| Request::Audit(Box::new(request))),
         Some(Stage::Smoke) => reader.smoke().map(|request| Request::Smoke(Box::new(request))),
+        // Post does what recover does, for the place that its own main step worked on.
+        Some(stage) if post.is_some() || stage == Stage::Recover => {
+            reader.recover(stage, post).map(|request| Request::Recover(Box::new(request)))
+        }
         Some(Stage::Rollback) => reader.rollback().map(|request| Request::Rollback(Box::new(request))),
         // Stages of a later version have been refused by now.
         Some(stage) => reader.deploy(stage).map(|request| Request::Deploy(Box::new(request))),
@@ -283,7 +294,7 @@ impl Reader<'_, '_> {
         let environment = self.environment(stage);
         let name = environment.as_ref().map_or("staging", EnvironmentName::as_str).to_owned();
         let phrase = self.phrase(&name);
-        let approval = self.approval(phrase.as_deref());
+        let approval = self.approval(stage, phrase.as_deref());
         let plan_only = self.read("plan-only", value::boolean);
         let review = match self.raw.given("approval-review") {
             Some(given) => self.apply("approval-review", &given, value::one_line).map(Some),
@@ -319,6 +330,15 @@ impl Reader<'_, '_> {
             None => Some(None),
         };
         Some(Rollback { target: target?, to: to? })
+    }
+
+    fn recover(&mut self, stage: Stage, own: Option<Interrupted>) -> Option<Recover> {
+        // What was approved, main has read; what post takes back needs no approval.
+        let mut target = self.target(stage)?;
+        if own.is_some() {
+            (target.approval, target.plan_only) = (Approval::Missing, false);
+        }
+        Some(Recover { target, own })
     }
 
     fn smoke(&mut self) -> Option<Smoke> {
@@ -416,8 +436,9 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn approval(&mut self, phrase: Option<&str>) -> Option<Approval> {
-        let digest_needed = self.read("approval-needs-digest", value::boolean)?;
+    fn approval(&mut self, stage: Stage, phrase: Option<&str>) -> Option<Approval> {
+        // There is no plan to approve where only what nobody approved is taken back.
+        let digest_needed = self.read("approval-needs-digest", value::boolean)? && stage != Stage::Recover;
         let given = self.raw.given("approval").map(|given| given.text).unwrap_or_default();
         let approval = Approval::read(&given, phrase?);
         if digest_needed && approval == (Approval::Given { plan_digest: None }) {
@@ -585,6 +606,7 @@ impl Reader<'_, '_> {
         let preview_sql = self.read("preview-sql", value::boolean);
         let keep_releases = self.count("keep-releases");
         let keep_backups = self.count("keep-backups");
+        let backup_copy = self.backup_copy();
         let confirm_within = self.duration("confirm-within");
         let lock_wait = self.duration("lock-wait");
         let shared = self.read("shared", value::folders);
@@ -595,11 +617,45 @@ impl Reader<'_, '_> {
             preview_sql: preview_sql?,
             keep_releases: keep_releases?,
             keep_backups: keep_backups?,
+            backup_copy: backup_copy?,
             confirm_within: confirm_within?,
             lock_wait: lock_wait?,
             backup_nginx: false,
             shared: shared?,
         })
+    }
+
+    /// Where copies of backups go. That they are asked for and nobody says where is told, not passed over.
+    fn backup_copy(&mut self) -> Option<Option<BackupCopy>> {
+        let required = self.read("backup-copy", |text| value::one_of(text, &["advisory", REQUIRED]))? == REQUIRED;
+        let within = self.duration("backup-copy-within")?;
+        let Some(given) = self.raw.given("backup-copy-dir") else {
+            if required {
+                let location = self.raw.given("backup-copy").and_then(|given| given.location());
+                let right = "set backup-copy-dir to a folder on another disk or machine, or leave backup-copy out";
+                let problem = Problem::new(
+                    "backup-copy",
+                    "asks for a copy of each backup, and backup-copy-dir names no place",
+                    right,
+                );
+                self.problems.push(problem.given(REQUIRED).at(location));
+                return None;
+            }
+            return Some(None);
+        };
+        let dir = self.apply("backup-copy-dir", &given, value::elsewhere)?;
+        let base = self.raw.given("base-dir").and_then(|given| value::base_dir(&given.text).ok());
+        let inside = |base: &RemotePath| dir.as_str() == base.as_str() || dir.as_str().starts_with(&format!("{base}/"));
+        if base.as_ref().is_some_and(inside) {
+            let right = "name a folder on another disk or machine: what takes base-dir must not take the copies, too";
+            self.problems.push(
+                Problem::new("backup-copy-dir", "lies inside of base-dir", right)
+                    .given(&given.text)
+                    .at(given.location()),
+            );
+            return None;
+        }
+        Some(Some(BackupCopy { dir, required, within }))
     }
 
     /// The server must not go back while we are still allowed to ask.

@@ -45,6 +45,8 @@ pub enum Kind {
     User,
     /// An absolute folder on the server that may be ours.
     BaseDir,
+    /// An absolute folder on the server that is not ours, for copies.
+    Elsewhere,
     /// A path on the server, relative to `base-dir`.
     Relative,
     /// A path in the workspace.
@@ -187,7 +189,11 @@ const SERVERS: &[&str] =
 const HOUSES: &[&str] = &["deploy-staging", "deploy-production", "preflight", "rollback", "audit", "fix", "recover"];
 const APPROVED: &[&str] = &["deploy-staging", "deploy-production", "rollback", "fix", "recover"];
 const SWITCHES: &[&str] = &["deploy-staging", "deploy-production", "rollback", "recover"];
+const COPIES: &[&str] = &["deploy-staging", "deploy-production", "preflight"];
 const STAGING_READERS: &[&str] = &["deploy-production", "preflight"];
+
+/// The value of `backup-copy` without which nothing is released.
+pub const REQUIRED: &str = "required";
 
 /// The value of `health-via` that sends requests through the SSH connection.
 pub const TUNNEL: &str = "tunnel";
@@ -221,15 +227,15 @@ impl Input {
 #[rustfmt::skip]
 pub static INPUTS: &[Input] = &[
     input("stage", Subject::Run, Kind::Stage, Preset::Required, EVERY,
-        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `deploy-production` releases what staging has proven, `preflight` looks whether a release would go through and changes nothing, `smoke` asks whether a site is well, `rollback` goes back to an earlier release that was confirmed, `audit` looks how GitHub and the server stand.").per_run(),
+        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `deploy-production` releases what staging has proven, `preflight` looks whether a release would go through and changes nothing, `smoke` asks whether a site is well, `rollback` goes back to an earlier release that was confirmed, `audit` looks how GitHub and the server stand, `recover` brings to its end what an interrupted run left; the post step of every run does that by itself.").per_run(),
     input("environment", Subject::Run, Kind::Environment, Preset::Told("`staging` for deploy-staging and smoke, else `production`"), SERVERS,
         "The environment to work on. It chooses the section of the policy file and the default of env-file.").per_run(),
     input("config", Subject::Run, Kind::Local, Preset::Is(".github/gated-deploy.yml"), EVERY,
         "The policy file, a path in the workspace. Every input that is not a secret and does not belong to one run can stand in it. The default file may be missing; a file named here may not.").per_run(),
     input("approval", Subject::Run, Kind::Text, Preset::Absent, APPROVED,
-        "The phrase that allows changes; without it the stage plans, reports and changes nothing. `STAGING-TEST FREIGEGEBEN` for staging, `PROD-DEPLOY FREIGEGEBEN` for production, perhaps followed by the plan's digest. `ABBRECHEN` stops here, `APPEND MISSING INFO` completes the report.").per_run(),
+        "The phrase that allows changes; without it the stage plans, reports and changes nothing. `STAGING-TEST FREIGEGEBEN` for staging, `PROD-DEPLOY FREIGEGEBEN` for production, perhaps followed by the plan's digest. `ABBRECHEN` stops here, `APPEND MISSING INFO` completes the report. recover needs no phrase: it only takes back what nobody approved; `ABBRECHEN` stops it, too.").per_run(),
     input("plan-only", Subject::Run, Kind::Boolean, Preset::Is("false"), APPROVED,
-        "`true` plans even with a phrase."),
+        "`true` plans even with a phrase, and where none is needed (recover)."),
     input("github-token", Subject::Run, Kind::Text, Preset::Runner("${{ github.token }}"), RESOLVES,
         "The token for GitHub's API. It needs `actions: read` and `contents: read`. What audit cannot see with it, it says.").secret(),
     input("report-dir", Subject::Run, Kind::Local, Preset::Is(".gated-deploy/reports"), EVERY,
@@ -296,6 +302,10 @@ pub static INPUTS: &[Input] = &[
         "How many confirmed releases stay on the server."),
     input("keep-backups", Subject::Release, Kind::Count { min: 1, max: 1000 }, Preset::Is("5"), DEPLOYS,
         "How many verified backups stay on the server."),
+    input("backup-copy-dir", Subject::Release, Kind::Elsewhere, Preset::Absent, COPIES,
+        "A folder on the server that is on another disk or another machine (a mounted network folder), absolute. Each backup is copied into a folder of its release's name there, read back and compared. Not inside of base-dir and not on the same file system as the backups. Without it there is no copy."),
+    input("backup-copy", Subject::Release, Kind::OneOf(&["advisory", REQUIRED]), Preset::Is("advisory"), COPIES,
+        "What a copy that cannot be made means: `advisory` is a warning and never stops a release, `required` refuses the release."),
     input("confirm-within", Subject::Release, Kind::Duration { min: 1, max: 86400 }, Preset::Is("5m"), SWITCHES,
         "The server goes back by itself if nobody confirms the release within this time. It counts from right before the switch. At least grace-period plus health-attempts times health-interval."),
     input("lock-wait", Subject::Release, Kind::Duration { min: 0, max: 86400 }, Preset::Is("0s"), SWITCHES,
@@ -341,6 +351,8 @@ pub static POLICY_KEYS: &[Input] = &[
         "The workflow that releases to production, by file name or by name."),
     input("shared", Subject::Release, Kind::Folders, Preset::Is("storage\npublic/uploads"), SWITCHES,
         "The folders under shared/ that are linked into every release at the same place."),
+    input("backup-copy-within", Subject::Release, Kind::Duration { min: 1, max: 86400 }, Preset::Is("15m"), COPIES,
+        "How long copying a backup to backup-copy-dir and reading it back may take. A copy that takes longer hangs: it is ended on the server."),
     input("preview-sql", Subject::Release, Kind::Boolean, Preset::Is("true"), DEPLOYS,
         "Whether the plan says which SQL pending migrations would run. For that they are called in the live release while its database connection only notes down what it is asked, as `migrate --pretend` does; what they do beside the database they really do. `false` names them only."),
     input("health-expect", Subject::Site, Kind::Words, Preset::Is("ok\nhealthy\npass\nup"), SERVERS,
@@ -399,7 +411,7 @@ pub static EXIT_CODES: &[(u8, &str)] = &[
     (1, "refused: a gate, a NO-GO, an unhealthy site before the release"),
     (2, "bad input or policy file"),
     (3, "rolled back: the old release is live and healthy"),
-    (4, "stuck, or rolled back and unhealthy: help is needed now"),
+    (4, "stuck, stopped on its way back, or rolled back and unhealthy: help is needed now"),
     (5, "the network, GitHub or the server failed before anything changed"),
 ];
 

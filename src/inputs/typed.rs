@@ -6,7 +6,8 @@ use url::Url;
 
 use super::problem::Location;
 use crate::domain::{
-    Approval, CommitSha, EnvironmentName, Layout, ReleaseName, Secret, Stage, key::PrivateKey, known_hosts::KnownHosts,
+    Approval, CommitSha, EnvironmentName, Layout, ReleaseName, RemotePath, Secret, Stage, key::PrivateKey,
+    known_hosts::KnownHosts,
 };
 
 /// What was asked for.
@@ -19,6 +20,7 @@ pub enum Request {
     Smoke(Box<Smoke>),
     Rollback(Box<Rollback>),
     Audit(Box<Audit>),
+    Recover(Box<Recover>),
 }
 
 /// What every run needs to tell its story, whether or not its inputs could be read.
@@ -41,6 +43,8 @@ pub struct Common {
     pub debug: bool,
     /// A folder in which a temporary one can be made.
     pub scratch: PathBuf,
+    /// After so long the run asks itself to stop; only post has so little time.
+    pub most: Option<Duration>,
 }
 
 impl Common {
@@ -155,6 +159,23 @@ pub struct Rollback {
     pub target: Target,
     /// `None` is the release that was confirmed last.
     pub to: Option<ReleaseName>,
+}
+
+/// Inputs of `recover`, and of the post step, which does the same for its own run.
+#[derive(Debug, Clone)]
+pub struct Recover {
+    pub target: Target,
+    /// What the main step of this run left, for post.
+    pub own: Option<Interrupted>,
+}
+
+/// What the state says of a run that did not come to its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interrupted {
+    pub phase: String,
+    /// The number of its deploy lock.
+    pub lock: Option<String>,
+    pub release: Option<ReleaseName>,
 }
 
 /// Inputs of `smoke`.
@@ -278,6 +299,8 @@ pub struct ServerPolicy {
     pub preview_sql: bool,
     pub keep_releases: usize,
     pub keep_backups: usize,
+    /// Where a copy of each backup goes; `None` where nobody asked for one.
+    pub backup_copy: Option<BackupCopy>,
     pub confirm_within: Duration,
     /// So long a run waits for another one that holds the deploy lock.
     pub lock_wait: Duration,
@@ -285,6 +308,17 @@ pub struct ServerPolicy {
     pub backup_nginx: bool,
     /// Folders under `shared/` that are linked into every release at the same relative place.
     pub shared: Vec<String>,
+}
+
+/// A copy of each backup on another disk or machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupCopy {
+    /// As the server sees it: a mounted disk or network folder.
+    pub dir: RemotePath,
+    /// Whether nothing is released without it.
+    pub required: bool,
+    /// How long copying and reading back may take.
+    pub within: Duration,
 }
 
 /// Which run of which workflow this is, as far as it is one.

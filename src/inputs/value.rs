@@ -32,6 +32,7 @@ pub fn check(kind: Kind, text: &str) -> Result<(), Wrong> {
         Kind::Host => host(text).map(drop),
         Kind::User => user(text).map(drop),
         Kind::BaseDir => base_dir(text).map(drop),
+        Kind::Elsewhere => elsewhere(text).map(drop),
         Kind::Relative => relative(text).map(drop),
         Kind::Local => Ok(()),
         Kind::Site => site(text).map(drop),
@@ -214,7 +215,15 @@ const PARENTS: &[&str] = &[
 ];
 
 pub fn base_dir(text: &str) -> Result<RemotePath, Wrong> {
-    let right = "write the app's own folder, absolute, such as `/var/www/app`";
+    own_folder(text, "write the app's own folder, absolute, such as `/var/www/app`")
+}
+
+/// A folder for copies, on another disk or machine.
+pub fn elsewhere(text: &str) -> Result<RemotePath, Wrong> {
+    own_folder(text, "write a folder of its own on another disk or machine, absolute, such as `/mnt/nas/app`")
+}
+
+fn own_folder(text: &str, right: &'static str) -> Result<RemotePath, Wrong> {
     if text.trim_end_matches('/').is_empty() {
         return Err(wrong("is the root of the file system", right));
     }

@@ -34,3 +34,51 @@ fenced() { # lock (empty: none), its number
 
 # A line for the log.
 say() { printf '%s\n' "$*"; }
+
+# Appends a line to a ledger that several may write to at once: one after the other, and each line names the digest of the one that
+# really stands before it. A lock that the kernel holds goes with its process; where there is no flock, a folder stands for it, and one
+# that stays the same for a while was left by a process that died.
+append() { # ledger, line with @PREV@ and @AT@ where the server puts in what only it knows; the line is in $appended then
+    exec 9>>"$1"
+    if command -v flock >/dev/null; then
+        flock -w 30 9 || refuse "$1 is being written to by somebody else, for 30 s" "look who does: fuser $1"
+    else
+        writer=
+        same=0
+        until mkdir "$1.writing" 2>/dev/null; do
+            seen=$(cat "$1.writing/pid" 2>/dev/null) || seen=
+            if [ "$seen" = "$writer" ]; then same=$((same + 1)); else same=0; fi
+            writer=$seen
+            if [ "$same" -gt 200 ]; then
+                same=0
+                if mv -T "$1.writing" "$1.writing.$$" 2>/dev/null; then rm -rf "$1.writing.$$"; fi
+            fi
+            sleep 0.05
+        done
+        printf '%s\n' "$$" >"$1.writing/pid"
+    fi
+    prev=0000000000000000000000000000000000000000000000000000000000000000
+    last=$(tail -n 1 "$1")
+    if [ -n "$last" ]; then
+        prev=$(printf '%s' "$last" | sha256sum)
+        prev=${prev%% *}
+    fi
+    # With the quotes around them, which no text inside of a value can have.
+    appended=$2
+    case $appended in *'"prev":"@PREV@"'*) appended="${appended%%'"@PREV@"'*}\"$prev\"${appended#*'"@PREV@"'}" ;; esac
+    case $appended in *'"at":"@AT@"'*) appended="${appended%%'"@AT@"'*}\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\"${appended#*'"@AT@"'}" ;; esac
+    # A line that a crash cut short stays a line of its own: glued to it, the new one could not be read.
+    if [ -s "$1" ] && [ -n "$(tail -c 1 "$1")" ]; then printf '\n' >&9; fi
+    printf '%s\n' "$appended" >&9
+    [ "$(tail -n 1 "$1")" = "$appended" ] || refuse "$1 does not end in the line that was written" "look at the disk and at who else writes there"
+    rm -rf "$1.writing"
+    exec 9>&-
+}
+
+# When a process began, in ticks since the boot: with its number that names it for good. Nothing, if it has ended.
+began() { # number
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
+    # shellcheck disable=SC2086
+    set -- ${stat##*) }
+    [ "$1" = Z ] || printf '%s' "${20}"
+}

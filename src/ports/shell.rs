@@ -14,6 +14,9 @@ use crate::domain::{Failure, RemotePath, Secret, command::quote};
 /// What comes before every script: the answering functions. See the file itself.
 const PRELUDE: &str = include_str!("prelude.sh");
 
+/// What comes before a script that outlives its connection. See the file itself.
+const JOB: &str = include_str!("job.sh");
+
 /// A program for the server's POSIX shell, with every value it may use.
 ///
 /// Values become quoted assignments in front of the program; `set -u` makes any other name an error (F45).
@@ -24,12 +27,35 @@ pub struct Script {
     assignments: Zeroizing<String>,
     program: &'static str,
     timeout: Duration,
+    drop: OnDrop,
+}
+
+/// What becomes of a script whose connection breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum OnDrop {
+    /// It is ended on the server, and the step fails.
+    Ends,
+    /// It is ended on the server, and run again.
+    Again,
+    /// It goes on, and is attached to again. Here lies what it says meanwhile.
+    GoesOn(RemotePath),
+}
+
+/// How much of a script that goes on was heard before its connection broke.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// Whether it was seen to begin.
+    pub(super) begun: bool,
+    /// Bytes of its log.
+    pub(super) log: u64,
+    /// Bytes of its answer.
+    pub(super) answer: u64,
 }
 
 impl Script {
     /// `name` says in the log which script it is; `program` is one of our `.sh` files.
     pub fn new(name: &'static str, program: &'static str) -> Self {
-        Self { name, assignments: Zeroizing::default(), program, timeout: Duration::from_secs(60) }
+        Self { name, assignments: Zeroizing::default(), program, timeout: Duration::from_secs(60), drop: OnDrop::Ends }
     }
 
     /// Sets a shell variable. `name` is ours: capital letters, digits and underscores.
@@ -60,6 +86,34 @@ impl Script {
         self
     }
 
+    /// It may be run again when the connection broke: it only reads, or doing it twice comes to the same, and its answer then says
+    /// what is true of both. What the broken connection left of it is ended first.
+    #[must_use]
+    pub fn repeatable(mut self) -> Self {
+        self.drop = OnDrop::Again;
+        self
+    }
+
+    /// Its work goes on when the connection breaks, and is attached to again over a new one: it begins once, and no line of it is told
+    /// twice. What it prints and answers lies in a private folder under `jobs` until it was heard; its values never do.
+    #[must_use]
+    pub fn detached(mut self, jobs: &RemotePath) -> Self {
+        self.drop = OnDrop::GoesOn(jobs.clone());
+        self
+    }
+
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.drop == OnDrop::Again
+    }
+
+    /// Where what it says lies, if it outlives its connection.
+    pub(super) fn job(&self, nonce: &str) -> Option<RemotePath> {
+        match &self.drop {
+            OnDrop::GoesOn(jobs) => Some(jobs.join(nonce)),
+            OnDrop::Ends | OnDrop::Again => None,
+        }
+    }
+
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -75,6 +129,28 @@ impl Script {
             "{PRELUDE}\n{}answer_begins {nonce}\nprogram() {{\n{}\n}}\nprogram </dev/null\nexit 0\n",
             self.assignments.as_str(),
             self.program
+        )
+    }
+
+    /// The same as [`text`](Self::text), for a connection: `spent` are folders of jobs that were heard to their end, and are removed by
+    /// the way. A script that outlives its connection is begun by it, or heard from where `heard` ends.
+    pub(super) fn text_over(&self, nonce: &str, spent: &[RemotePath], heard: Heard) -> String {
+        let spent: String = spent.iter().map(|folder| format!(" {}", quote(folder.as_str()))).collect();
+        let clearing = if spent.is_empty() { spent } else { format!("rm -rf --{spent} 2>/dev/null || :\n") };
+        let Some(folder) = self.job(nonce) else {
+            return clearing + &self.text(nonce);
+        };
+        let (folder, begun) = (quote(folder.as_str()), if heard.begun { "yes" } else { "" });
+        // A compound command, because the shell reads all of that before any of it: what arrived in part does nothing.
+        format!(
+            "{clearing}{PRELUDE}\n{JOB}\n{}program() {{\n{}\n}}\n{{\njob_begins {nonce} {folder} '{begun}' {} {} {}\n\
+             answer_begins {nonce}\nprogram </dev/null\nexit 0\n}}\n",
+            self.assignments.as_str(),
+            self.program,
+            heard.log,
+            heard.answer,
+            // Whoever listens ends it in its time; only where nobody does, the server has to.
+            self.timeout.as_secs() + 60
         )
     }
 
@@ -202,18 +278,21 @@ impl ShellError {
 }
 
 /// One server, over one connection that is made at the first use and kept for the whole run. One that broke is made anew at
-/// the next use; what ran on it is not repeated, and is ended on the server first.
+/// the next use. What ran on it is ended on the server first and not repeated, unless its script says otherwise.
 #[async_trait(?Send)]
 pub trait Shell {
     /// Connects, checks the host key and logs in. Does nothing when that has been done.
     async fn connect(&self) -> Result<Greeting, ShellError>;
 
     /// Runs a script and reads its answer. `on_line` is told every line that its commands print, as it comes.
-    /// Dropping the future ends the script's process group on the server.
+    /// A connection that breaks is made anew for a script that is repeatable or goes on. Dropping the future ends the script's process
+    /// group on the server.
     async fn run(&self, script: Script, on_line: &mut dyn FnMut(String)) -> Result<Answer, ShellError>;
 
-    /// Writes a local file to `to` on the server (mode 0600; the folder must exist), streaming. `on_bytes` is told the
-    /// bytes sent so far. The caller checks the digest with a script afterwards.
+    /// Writes a local file to `to` on the server (mode 0600; the folder must exist), streaming. What lies there already is taken for its
+    /// beginning, and only the rest is sent. `on_bytes` is told the bytes that are there so far; first, what lay
+    /// there. The caller
+    /// checks the digest with a script afterwards.
     async fn send(
         &self,
         file: File,

@@ -11,7 +11,7 @@ mod peer;
 mod pipe;
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     fs::File,
     io,
     net::SocketAddr,
@@ -24,7 +24,10 @@ use std::{
 
 use async_trait::async_trait;
 use rustix::event::EventfdFlags;
-use tokio::sync::{Mutex as AsyncMutex, mpsc as async_mpsc, oneshot};
+use tokio::{
+    sync::{Mutex as AsyncMutex, mpsc as async_mpsc, oneshot},
+    time::Instant,
+};
 
 use self::{
     answer::Reading,
@@ -50,15 +53,32 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 /// How long ending the scripts of a broken connection may take.
 const ORPHANS_END: Duration = Duration::from_secs(10);
 
+/// How often one script may lose its connection.
+const DROPS: u32 = 5;
+
+/// How long a connection that broke is tried again, and how many seconds it is waited before each try. A reboot takes longer, and ends what
+/// ran; what a router or a restart of sshd takes is less.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSES: [u64; 6] = [1, 2, 4, 8, 16, 25];
+
+/// How long a script that goes on is listened to at least after a connection was made anew, whatever is left of its time.
+const LATE_NEWS: Duration = Duration::from_secs(10);
+
 /// The connection to one server. Made at the first use, and made anew at the next use after it broke. What ran when it broke is
-/// never repeated, and is ended on the server before anything else runs there.
+/// ended on the server before anything else runs there, but for a script that goes on.
 pub struct Ssh {
     access: SshAccess,
     link: AsyncMutex<Option<Rc<Link>>>,
     /// A server that turns us away does so for the whole run: asking again would only repeat the login attempts.
     turned_away: OnceCell<ShellError>,
-    /// The process groups of scripts whose connection broke.
-    orphans: RefCell<Vec<u32>>,
+    /// The numbers of what ran when its connection broke.
+    orphans: RefCell<Vec<String>>,
+    /// The numbers of what was to be ended over the connection that there is: whether it still carried that is not known.
+    ended: RefCell<Vec<String>>,
+    /// The folders of scripts that were heard to their end, or that nobody waits for any more. The next script removes them.
+    spent: RefCell<Vec<RemotePath>>,
+    /// A server that could not be reached for so long is asked once from then on, so that the run comes to its end.
+    given_up: Cell<bool>,
 }
 
 /// A connection: where to send orders, and how to wake the thread that takes them.
@@ -77,7 +97,10 @@ impl Ssh {
             access: access.clone(),
             link: AsyncMutex::new(None),
             turned_away: OnceCell::new(),
-            orphans: RefCell::new(Vec::new()),
+            orphans: RefCell::default(),
+            ended: RefCell::default(),
+            spent: RefCell::default(),
+            given_up: Cell::new(false),
         }
     }
 
@@ -89,20 +112,47 @@ impl Ssh {
         if let Some(error) = self.turned_away.get() {
             return Err(error.clone());
         }
+        let broke = link.is_some();
+        let began = Instant::now();
+        let mut pauses = PAUSES.iter().filter(|_| broke && !self.given_up.get());
+        loop {
+            let error = match self.fresh().await {
+                Ok(fresh) => {
+                    self.given_up.set(false);
+                    *link = Some(fresh.clone());
+                    return Ok(fresh);
+                }
+                Err(error) => error,
+            };
+            if self.turned_away.get().is_some() {
+                return Err(error);
+            }
+            match pauses.next().filter(|_| began.elapsed() < PATIENCE) {
+                Some(pause) => tokio::time::sleep(Duration::from_secs(*pause)).await,
+                None => {
+                    self.given_up.set(broke);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// A new connection, on which nothing of the last one runs any more but what goes on.
+    async fn fresh(&self) -> Result<Rc<Link>, ShellError> {
         let fresh = Rc::new(open(self.access.clone()).await.inspect_err(|error| {
             if !matches!(error, ShellError::Unreachable(_)) {
                 let _ = self.turned_away.set(error.clone());
             }
         })?);
+        self.orphans.borrow_mut().extend(self.ended.take());
         self.end_orphans(&fresh).await?;
-        *link = Some(fresh.clone());
         Ok(fresh)
     }
 
     async fn end_orphans(&self, link: &Link) -> Result<(), ShellError> {
         let orphans = self.orphans.borrow().clone();
-        for pid in orphans {
-            let mut output = link.execute(driver::ending_orphan(pid), driver::nothing())?;
+        for number in orphans {
+            let mut output = link.execute(driver::ending_orphan(&number), driver::nothing())?;
             let ended = async {
                 while let Some(piece) = output.recv().await {
                     if matches!(piece, Output::Ended(_)) {
@@ -112,7 +162,7 @@ impl Ssh {
                 Err(link.dropped())
             };
             tokio::time::timeout(ORPHANS_END, ended).await.map_err(|_| ShellError::TimedOut(ORPHANS_END))??;
-            self.orphans.borrow_mut().retain(|orphan| *orphan != pid);
+            self.orphans.borrow_mut().retain(|orphan| *orphan != number);
         }
         Ok(())
     }
@@ -200,30 +250,76 @@ impl Drop for Link {
 /// A script at work. Ends its process group on the server if it is dropped before the script has ended.
 struct Work<'a> {
     ssh: &'a Ssh,
-    link: Rc<Link>,
+    script: &'a Script,
+    nonce: String,
+    link: Option<Rc<Link>>,
     output: Option<async_mpsc::Receiver<Output>>,
     reading: Option<Box<Reading>>,
+    /// The folders that it removes by the way.
+    carried: Vec<RemotePath>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(ssh: &'a Ssh, script: &'a Script) -> Self {
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
+        Self { ssh, script, nonce, link: None, output: None, reading: None, carried: Vec::new() }
+    }
+
+    /// Begins it over this connection, or attaches to it again.
+    fn begin(&mut self, link: Rc<Link>) -> Result<(), ShellError> {
+        let goes_on = self.script.job(&self.nonce).is_some();
+        let reading = self.reading.get_or_insert_with(|| {
+            let nonce = self.nonce.clone();
+            Box::new(if goes_on { Reading::of_job(nonce) } else { Reading::new(nonce) })
+        });
+        self.carried = self.ssh.spent.take();
+        let text = self.script.text_over(&self.nonce, &self.carried, reading.heard());
+        let output = link.execute(format!("exec /bin/sh -s {}", self.nonce), driver::text(text))?;
+        self.link = Some(link);
+        self.output = Some(output);
+        Ok(())
+    }
+
+    /// The connection broke. Whether the script can do without, and what comes of it.
+    fn survives(&mut self) -> bool {
+        self.output = None;
+        self.ssh.spent.borrow_mut().append(&mut self.carried);
+        if self.script.is_repeatable() {
+            self.abandon();
+            return true;
+        }
+        let goes_on = self.script.job(&self.nonce).is_some();
+        if let Some(reading) = self.reading.as_mut().filter(|_| goes_on) {
+            reading.goes_on();
+        }
+        goes_on && self.reading.is_some()
+    }
+
+    /// Lets it be ended before anything else runs on the server.
+    fn abandon(&mut self) {
+        if self.reading.take().is_some() {
+            self.ssh.orphans.borrow_mut().push(self.nonce.clone());
+        }
+    }
+
     async fn finish(&mut self, on_line: &mut dyn FnMut(String)) -> Result<Answer, ShellError> {
         let ended = self.read(on_line).await?;
         // It has ended by itself: there is nothing left to end.
         self.output = None;
         match self.reading.take() {
             Some(reading) => reading.conclude(ended),
-            None => Err(self.link.dropped()),
+            None => Err(self.dropped()),
         }
     }
 
     /// Reads to the end; `None` when the answer is complete and only a process in the background holds its output open.
     async fn read(&mut self, on_line: &mut dyn FnMut(String)) -> Result<Option<Ended>, ShellError> {
-        let (Some(output), Some(reading)) = (&mut self.output, &mut self.reading) else {
-            return Err(self.link.dropped());
+        let (Some(link), Some(output), Some(reading)) = (&self.link, &mut self.output, &mut self.reading) else {
+            return Err(self.dropped());
         };
         loop {
             let next = if reading.is_complete() {
-                match tokio::time::timeout(LAST_LINES, self.link.next(output)).await {
+                match tokio::time::timeout(LAST_LINES, link.next(output)).await {
                     Ok(next) => next,
                     Err(_) => {
                         reading.rest(on_line);
@@ -231,7 +327,7 @@ impl Work<'_> {
                     }
                 }
             } else {
-                self.link.next(output).await
+                link.next(output).await
             };
             match next {
                 Some(Output::Stdout(bytes)) => reading.answer(&bytes)?,
@@ -242,24 +338,31 @@ impl Work<'_> {
                     return Ok(Some(ended));
                 }
                 Some(Output::Refused(reason)) => return Err(ShellError::NoAnswer { noise: reason }),
-                None => {
-                    self.ssh.orphans.borrow_mut().extend(reading.pid());
-                    return Err(self.link.dropped());
-                }
+                None => return Err(link.dropped()),
             }
         }
+    }
+
+    fn dropped(&self) -> ShellError {
+        self.link.as_ref().map_or_else(|| ShellError::Dropped("there is none".to_owned()), |link| link.dropped())
     }
 }
 
 impl Drop for Work<'_> {
     fn drop(&mut self) {
-        let (Some(output), Some(reading)) = (self.output.take(), self.reading.take()) else { return };
+        if self.link.is_some() {
+            self.ssh.spent.borrow_mut().extend(self.script.job(&self.nonce));
+        }
+        let (Some(link), Some(output)) = (&self.link, self.output.take()) else { return self.abandon() };
+        let Some(reading) = self.reading.take() else { return };
+        // The line may be dead without anybody having noticed it yet.
+        self.ssh.ended.borrow_mut().push(self.nonce.clone());
         let order = match reading.pid() {
             Some(pid) => Order::End { pid },
             None => Order::EndOnceKnown { output, reading },
         };
-        // On a connection that broke there is nothing to send it to.
-        let _ = self.link.order(order);
+        // On a connection that broke there is nothing to send it to; the next one ends it.
+        let _ = link.order(order);
     }
 }
 
@@ -270,12 +373,24 @@ impl Shell for Ssh {
     }
 
     async fn run(&self, script: Script, on_line: &mut dyn FnMut(String)) -> Result<Answer, ShellError> {
-        let link = self.link().await?;
-        let nonce = uuid::Uuid::new_v4().simple().to_string();
-        let limit = script.limit();
-        let output = link.execute("exec /bin/sh -s".to_owned(), driver::text(script.text(&nonce)))?;
-        let mut work = Work { ssh: self, link, output: Some(output), reading: Some(Box::new(Reading::new(nonce))) };
-        tokio::time::timeout(limit, work.finish(on_line)).await.unwrap_or(Err(ShellError::TimedOut(limit)))
+        let mut work = Work::new(self, &script);
+        let mut drops = 0;
+        let mut link = self.link().await?;
+        let mut until = Instant::now() + script.limit();
+        loop {
+            work.begin(link)?;
+            let finished = tokio::time::timeout_at(until, work.finish(on_line)).await;
+            let why = match finished.unwrap_or_else(|_| Err(ShellError::TimedOut(script.limit()))) {
+                Err(ShellError::Dropped(why)) if drops < DROPS && work.survives() => why,
+                result => return result,
+            };
+            drops += 1;
+            on_line(format!("the connection broke ({why}); it is made anew"));
+            link = self.link().await?;
+            // What begins anew has all its time again; what went on has worked meanwhile.
+            let (again, now) = (script.is_repeatable(), Instant::now());
+            until = if again { now + script.limit() } else { until.max(now + LATE_NEWS) };
+        }
     }
 
     async fn send(
@@ -286,20 +401,33 @@ impl Shell for Ssh {
         on_bytes: &mut dyn FnMut(u64),
     ) -> Result<(), ShellError> {
         let link = self.link().await?;
-        // A path is no secret; the file is nobody else's to read, and a link that lies there is not followed. The server counts
-        // what it wrote: an exit status alone has been seen to say yes to a half.
-        let command = format!(
-            "exec /bin/sh -c 'umask 077; rm -f -- \"$0\" && set -C && cat >\"$0\" && printf \"\\nreceived=%d\\n\" \"$(wc -c <\"$0\")\"' {}",
-            quote(to.as_str())
-        );
-        let mut output = link.execute(command, driver::file(file))?;
+        // A path is no secret; the file is nobody else's to read, and a link that lies there is not followed. The server says what
+        // it has before it is sent more, and counts what it wrote: an exit status alone has been seen to say yes to a half.
+        let number = uuid::Uuid::new_v4().simple().to_string();
+        let command = format!("exec /bin/sh -c '{RECEIVE}' {} {size} {number}", quote(to.as_str()));
+        let (rest, mut gate) = driver::rest_of(file);
+        let mut output = link.execute(command, rest)?;
         let (mut said, mut complained) = (Vec::new(), Vec::new());
+        let mut have = 0;
         loop {
             let next = tokio::time::timeout(UPLOAD_STALL, link.next(&mut output)).await;
             match next.map_err(|_| ShellError::TimedOut(UPLOAD_STALL))? {
-                None => return Err(link.dropped()),
-                Some(Output::Sent(total)) => on_bytes(total),
-                Some(Output::Stdout(bytes)) => keep(&mut said, &bytes),
+                None => {
+                    self.orphans.borrow_mut().push(number);
+                    return Err(link.dropped());
+                }
+                Some(Output::Sent(sent)) => on_bytes(have + sent),
+                Some(Output::Stdout(bytes)) => {
+                    keep(&mut said, &bytes);
+                    if let Some(there) = has(&said)
+                        && let Some(gate) = gate.take()
+                    {
+                        have = there;
+                        on_bytes(have);
+                        gate.open(have);
+                        driver::wake(&link.waker);
+                    }
+                }
                 Some(Output::Stderr(bytes)) => keep(&mut complained, &bytes),
                 Some(Output::Refused(reason)) => return Err(ShellError::Local(reason)),
                 Some(Output::Ended(ended)) if !ended.success() => {
@@ -341,6 +469,22 @@ impl Shell for Ssh {
     fn another(&self) -> Rc<dyn Shell> {
         Rc::new(Self::new(&self.access))
     }
+}
+
+/// Takes a file `$0` of `$1` bytes; `$2` is the number of this call. What is there is its beginning, unless it is longer.
+const RECEIVE: &str = "umask 077; \
+     if [ -L \"$0\" ] || [ ! -f \"$0\" ]; then rm -f -- \"$0\" && set -C && : >\"$0\" || exit; set +C; fi; \
+     have=$(wc -c <\"$0\") || exit; \
+     if [ \"$have\" -gt \"$1\" ]; then : >\"$0\" || exit; have=0; fi; \
+     printf \"\\nhave=%d\\n\" \"$have\"; \
+     cat >>\"$0\" && printf \"\\nreceived=%d\\n\" \"$(wc -c <\"$0\")\"";
+
+/// How many bytes were there; what a start-up file printed before is passed over.
+fn has(said: &[u8]) -> Option<u64> {
+    let text = String::from_utf8_lossy(said);
+    // Only a whole line: the rest of it may still be on its way.
+    let whole = &text[..text.rfind('\n')?];
+    whole.lines().rev().find_map(|line| line.strip_prefix("have="))?.trim().parse().ok()
 }
 
 /// Keeps the last bytes of what a command says.

@@ -28,7 +28,8 @@ use crate::{
 
 /// Version of the JSON; readers refuse what they do not know. `docs/evidence.schema.json` describes it. Version 2 has all that
 /// version 1 had, under the same names, but for one: a row's `undo` is what undoing it means, and how that went is `taken_back`.
-const DOCUMENT_VERSION: u32 = 2;
+/// [`super::stored`] reads both.
+pub const DOCUMENT_VERSION: u32 = 2;
 
 /// Writes both files when the run has ended.
 pub struct Evidence {
@@ -90,6 +91,7 @@ pub fn file_name(story: &Story, extension: &str) -> String {
         "deploy-production" => "E2E_PRODUCTION_DEPLOYMENT",
         "rollback" => "ROLLBACK",
         "audit" => "AUDIT",
+        "recover" => "RECOVERY",
         _ => "VALIDATION",
     };
     format!("{subject}_{}.{extension}", words::stamp(story.began_unix_ms))
@@ -196,6 +198,15 @@ pub fn render(story: &Story, setting: &Setting) -> String {
             links(story, setting),
             next_steps(story),
         ],
+        (Subject::Recovery, _) => vec![
+            summary(story, setting),
+            before("Pre-conditions", story),
+            run(story),
+            health(story),
+            ("Rollback status", rollback(story)),
+            criteria(story),
+            next_steps(story),
+        ],
         (Subject::Release, "deploy-production") => vec![
             summary(story, setting),
             before("Pre-flight", story),
@@ -234,6 +245,7 @@ pub fn render(story: &Story, setting: &Setting) -> String {
             Subject::Preflight => "Pre-flight",
             Subject::Rollback => "Rollback",
             Subject::Audit => "Audit",
+            Subject::Recovery => "Recovery",
             Subject::Bundle | Subject::Site => "Validation",
         },
         words::time(story.began_unix_ms)
@@ -399,7 +411,7 @@ fn release(story: &Story) -> String {
     if !hops.is_empty() {
         let rows = hops.iter().map(|hop| {
             let same = if hop.same { "✅" } else { "◽ not compared" };
-            row([hop.place, hop.what, code(hop.sha256.as_str()).as_str(), same])
+            row([&*hop.place, &hop.what, code(hop.sha256.as_str()).as_str(), same])
         });
         let head = head(&["Where", "What", "SHA-256", "Measured and the same"]);
         text.push_str(&format!("{head}{}\n", rows.collect::<String>()));

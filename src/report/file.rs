@@ -2,12 +2,29 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
+    io::{self, Write as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
+use uuid::Uuid;
+
 use super::log::Log;
+
+/// Appends one entry to a file that the runner reads (`GITHUB_OUTPUT`, `GITHUB_STATE`).
+pub(super) fn append_command(path: &Path, key: &str, value: &str) -> io::Result<()> {
+    OpenOptions::new().append(true).create(true).open(path)?.write_all(entry(key, value)?.as_bytes())
+}
+
+/// One entry of the file, in the form that no value can break out of (packages/core/src/file-command.ts in actions/toolkit):
+/// the delimiter is random, and an entry whose value contains it is refused.
+fn entry(key: &str, value: &str) -> io::Result<String> {
+    let delimiter = format!("ghadelimiter_{}", Uuid::new_v4());
+    if value.contains(&delimiter) {
+        return Err(io::Error::other(format!("the value of `{key}` contains the delimiter {delimiter}")));
+    }
+    Ok(format!("{key}<<{delimiter}\n{value}\n{delimiter}\n"))
+}
 
 /// Says once that a file cannot be written, and lets the run go on.
 pub(super) struct Complaint {
@@ -72,4 +89,16 @@ impl OwnPart {
         file.write_all_at(text.as_bytes(), *from)?;
         file.set_len(*from + text.len() as u64)
     }
+}
+
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(value: &str) {
+    let entry = entry("key", value).expect("nobody knows the delimiter before");
+    let (head, rest) = entry.split_once('\n').expect("a first line");
+    let end = head.strip_prefix("key<<").expect("the name");
+    // As the runner reads it (src/Runner.Worker/FileCommandManager.cs): lines up to the one that is the delimiter.
+    let lines: Vec<&str> = rest.split('\n').take_while(|line| *line != end).collect();
+    assert_eq!(lines.join("\n"), value);
+    assert!(rest.ends_with(&format!("\n{end}\n")) && rest.matches(end).count() == 1);
 }

@@ -1,7 +1,9 @@
 //! What follows from what was told: criteria, the way back, the bundle's way, and what to do next. Computed once (F89), so that the
 //! report for people and the one for programs say the same.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     audit,
@@ -10,10 +12,10 @@ use super::{
 };
 use crate::{
     domain::{
-        Outcome, Sha256Digest,
+        FailureKind, Outcome, Sha256Digest,
         fact::{
-            ArtifactFact, BackupFact, BundleFact, Finding, HealthReport, Identity, Judgement, Receipt, Score, Staging,
-            Switch, key,
+            ArtifactFact, BackupFact, BundleFact, CopyStatus, Elsewhere, Finding, HealthReport, Identity, Judgement,
+            Receipt, Score, Staging, Switch, key,
         },
         gate::GateReport,
     },
@@ -21,17 +23,17 @@ use crate::{
 };
 
 /// What a run must have shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Criterion {
-    pub text: &'static str,
+    pub text: Cow<'static, str>,
     pub result: Met,
     /// Why it was not met.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
 /// Not reached is not the same as not met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Met {
     Met,
@@ -46,7 +48,7 @@ impl Criterion {
             Some(Err(why)) => (Met::NotMet, Some(why)),
             None => (Met::NotReached, None),
         };
-        Self { text, result, why }
+        Self { text: text.into(), result, why }
     }
 }
 
@@ -107,6 +109,7 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             of("Visitors met no more downtime than allowed", receipt, &["zero-downtime"]),
         ]
         .into_iter()
+        .chain(copied(story))
         .chain(staging(story))
         .collect(),
         Subject::Rollback => vec![
@@ -130,6 +133,9 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             Criterion::of("The site answered healthy on every endpoint, or nothing is live yet", baseline(story)),
             Criterion::of("Nothing on the server stands in the way of a release", nothing_in_the_way(story)),
         ],
+        Subject::Recovery => {
+            vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &["health"])]
+        }
         Subject::Audit => audit::verdicts(story)
             .into_iter()
             .filter(|verdict| Some(verdict.environment.as_str()) == story.text_fact(key::ENVIRONMENT))
@@ -151,6 +157,17 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
     let steps = if failed == 0 { Ok(()) } else { Err(words::count(failed, "step")) };
     criteria.push(Criterion::of("No step failed", (!story.rows.is_empty()).then_some(steps)));
     criteria
+}
+
+/// The copy of the backup; nothing where nobody asked for one.
+fn copied(story: &Story) -> Option<Criterion> {
+    let Elsewhere { status, problem, .. } = story.fact::<BackupFact>(key::BACKUP)?.elsewhere?;
+    let met = match status {
+        CopyStatus::NotAskedFor | CopyStatus::Nothing => return None,
+        CopyStatus::Verified => Ok(()),
+        CopyStatus::NotThere => Err(problem.unwrap_or_else(|| "it is not there".to_owned())),
+    };
+    Some(Criterion::of("A copy of the backup was read back from elsewhere", Some(met)))
 }
 
 /// What production asks of staging; nothing for a stage that does not ask.
@@ -218,7 +235,8 @@ pub fn rollback(story: &Story) -> Rollback {
         took_ms: None,
         old_again_ms: None,
     };
-    let undo = || story.row("switch").and_then(|row| row.undo.as_ref()?.done.as_ref());
+    let row = if story.subject() == Subject::Recovery { "finish-unconfirmed" } else { "switch" };
+    let undo = || story.row(row).and_then(|row| row.undo.as_ref()?.done.as_ref());
     let because = |outcome: &Outcome| outcome.cause().map(ToString::to_string);
     match &story.outcome {
         None => plain(RollbackStatus::Unknown, "The run did not come to its end."),
@@ -248,10 +266,10 @@ pub fn rollback(story: &Story) -> Rollback {
 }
 
 /// A place where the bundle, or the archive around it, was measured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hop {
-    pub place: &'static str,
-    pub what: &'static str,
+    pub place: Cow<'static, str>,
+    pub what: Cow<'static, str>,
     pub sha256: Sha256Digest,
     /// Whether the bytes were measured there and found to be the same.
     pub same: bool,
@@ -264,15 +282,20 @@ pub fn hops(story: &Story) -> Vec<Hop> {
     let artifact = story.fact::<ArtifactFact>(key::ARTIFACT).and_then(|artifact| artifact.digest);
     let mut hops: Vec<Hop> = artifact
         .map(|sha256| Hop {
-            place: "artifact",
-            what: "zip, as GitHub keeps it",
+            place: "artifact".into(),
+            what: "zip, as GitHub keeps it".into(),
             sha256,
             same: seen("GitHub's artifact digest"),
         })
         .into_iter()
         .collect();
     if let Some(bundle) = &bundle {
-        let hop = |place, what, same| Hop { place, what, sha256: bundle.sha256.clone(), same };
+        let hop = |place: &'static str, what: &'static str, same| Hop {
+            place: place.into(),
+            what: what.into(),
+            sha256: bundle.sha256.clone(),
+            same,
+        };
         if matches!(story.subject(), Subject::Release | Subject::Preflight) {
             hops.push(hop("artifact", ".sha256 beside the bundle", seen("the .sha256 beside it")));
         }
@@ -319,7 +342,7 @@ pub fn next_steps(story: &Story) -> Vec<String> {
         Some(Outcome::Planned) => "Read the plan; approve it with the phrase in the job summary, or do nothing.",
         Some(Outcome::Passed) => match story.subject() {
             Subject::Bundle => "Release it.",
-            Subject::Release | Subject::Rollback | Subject::Site => "None: everything is in order.",
+            Subject::Release | Subject::Rollback | Subject::Site | Subject::Recovery => "None: everything is in order.",
             Subject::Audit => "See to what is not met in the table, the P1 first.",
             Subject::Preflight => "Release it; look at the warnings above first, if there are any.",
         },
@@ -334,6 +357,9 @@ pub fn next_steps(story: &Story) -> Vec<String> {
         }
         Some(Outcome::RolledBack { .. }) => {
             "Find out why the release failed before it is tried again; mind what stays."
+        }
+        Some(Outcome::Stuck { undo_cause, .. }) if undo_cause.kind == FailureKind::Cancelled => {
+            "Look whether the post step or `stage: recover` has come to its end, or type the commands above on the server."
         }
         Some(Outcome::Stuck { .. }) => {
             "Type the commands above on the server now, in that order, then look at the site."

@@ -20,6 +20,9 @@ pub mod outputs;
 pub mod plan;
 pub mod redact;
 mod sections;
+pub mod show;
+pub mod state;
+pub mod stored;
 pub mod story;
 pub mod summary;
 pub mod words;
@@ -31,6 +34,7 @@ pub use log::{Log, Style};
 pub use outputs::Outputs;
 pub use plan::Plan;
 pub use redact::Redactor;
+pub use state::State;
 pub use story::Story;
 pub use summary::Summary;
 

@@ -1,15 +1,13 @@
 //! The outputs of the step, for the steps after it.
 
-use std::{
-    collections::BTreeMap,
-    fs::OpenOptions,
-    io::{self, Write as _},
-    path::PathBuf,
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{
+    ReportDir, evidence,
+    file::{self, Complaint},
+    log::Log,
+    story::Story,
 };
-
-use uuid::Uuid;
-
-use super::{ReportDir, evidence, file::Complaint, log::Log, story::Story};
 use crate::{
     domain::{
         Outcome, Sha256Digest,
@@ -81,20 +79,8 @@ impl Outputs {
             self.log.warning("An output was held back", &text);
             return;
         }
-        let result = entry(key, value)
-            .and_then(|entry| OpenOptions::new().append(true).create(true).open(path)?.write_all(entry.as_bytes()));
-        self.complaint.unless_ok(path, result);
+        self.complaint.unless_ok(path, file::append_command(path, key, value));
     }
-}
-
-/// One entry of the file, in the form that no value can break out of (packages/core/src/file-command.ts in actions/toolkit):
-/// the delimiter is random, and an entry whose value contains it is refused.
-fn entry(key: &str, value: &str) -> io::Result<String> {
-    let delimiter = format!("ghadelimiter_{}", Uuid::new_v4());
-    if value.contains(&delimiter) {
-        return Err(io::Error::other(format!("the value of `{key}` contains the delimiter {delimiter}")));
-    }
-    Ok(format!("{key}<<{delimiter}\n{value}\n{delimiter}\n"))
 }
 
 /// What the facts say so far.
@@ -140,16 +126,4 @@ fn decision(story: &Story, outcome: &Outcome) -> &'static str {
         Outcome::Planned if !problem() => "go",
         Outcome::Planned | Outcome::Refused { .. } | Outcome::RolledBack { .. } | Outcome::Stuck { .. } => "no-go",
     }
-}
-
-/// For `fuzzing`.
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) fn fuzz(value: &str) {
-    let entry = entry("key", value).expect("nobody knows the delimiter before");
-    let (head, rest) = entry.split_once('\n').expect("a first line");
-    let end = head.strip_prefix("key<<").expect("the name");
-    // As the runner reads it (src/Runner.Worker/FileCommandManager.cs): lines up to the one that is the delimiter.
-    let lines: Vec<&str> = rest.split('\n').take_while(|line| *line != end).collect();
-    assert_eq!(lines.join("\n"), value);
-    assert!(rest.ends_with(&format!("\n{end}\n")) && rest.matches(end).count() == 1);
 }

@@ -10,8 +10,8 @@ use crate::{
     domain::{
         CommitSha, Failure, Outcome, Sha256Digest,
         fact::{
-            ArtifactFact, BackupFact, BuildRun, BundleFact, Endpoint, Finding, HealthReport, Identity, Judgement,
-            Migrations, Receipt, Score, Services, Staging, Switch, key,
+            ArtifactFact, BackupFact, BuildRun, BundleFact, CopyStatus, Elsewhere, Endpoint, Finding, HealthReport,
+            Identity, Judgement, Migrations, Receipt, Score, Services, Staging, Switch, key,
         },
         gate::GateReport,
     },
@@ -329,7 +329,8 @@ pub(super) fn backup(story: &Story) -> String {
         [] => String::new(),
         _ => format!("{}{}\n", head(&["File", "Size", "SHA-256", "Verified by"]), rows.collect::<String>()),
     };
-    format!("In {} on the server.\n\n{files}{skipped}", code(&backup.path))
+    let copy = backup.elsewhere.as_ref().map(|copy| format!("\n{}.\n", elsewhere_line(copy))).unwrap_or_default();
+    format!("In {} on the server.\n\n{files}{skipped}{copy}", code(&backup.path))
 }
 
 fn bundle_line(bundle: &BundleFact) -> String {
@@ -360,7 +361,22 @@ fn backup_line(backup: &BackupFact) -> String {
         )
     });
     let skipped = backup.skipped.iter().map(|skipped| format!("not backed up: {}", short(skipped, CELL)));
-    format!("{}: {}", code(&backup.path), files.chain(skipped).take(ENTRIES).collect::<Vec<_>>().join("; "))
+    let copy = backup.elsewhere.as_ref().map(|copy| format!("; {}", elsewhere_line(copy))).unwrap_or_default();
+    format!("{}: {}{copy}", code(&backup.path), files.chain(skipped).take(ENTRIES).collect::<Vec<_>>().join("; "))
+}
+
+/// The copy's own status: the backup here was verified whatever became of it.
+fn elsewhere_line(copy: &Elsewhere) -> String {
+    let path = copy.path.as_deref().map(|path| format!(" in {}", code(path))).unwrap_or_default();
+    match copy.status {
+        CopyStatus::Verified => format!("here: verified; elsewhere: verified{path}"),
+        CopyStatus::NotThere => {
+            let problem = copy.problem.as_deref().map(|problem| format!(" ({})", short(problem, CELL)));
+            format!("here: verified; elsewhere: ⚠️ not there{}", problem.unwrap_or_default())
+        }
+        CopyStatus::Nothing => "elsewhere: nothing to copy".to_owned(),
+        CopyStatus::NotAskedFor => "here: verified; elsewhere: not asked for".to_owned(),
+    }
 }
 
 fn migrations_line(migrations: &Migrations) -> String {

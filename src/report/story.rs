@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::clean;
@@ -31,6 +31,8 @@ pub enum Subject {
     Preflight,
     /// Looks how GitHub and the server stand.
     Audit,
+    /// Brings to its end what another run left.
+    Recovery,
 }
 
 /// Everything the events told, in the order of the table.
@@ -66,7 +68,7 @@ pub struct Row {
     pub after_commit: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum RowState {
     NotReached,
@@ -74,7 +76,7 @@ pub enum RowState {
     Finished { verdict: Verdict, text: String, failure: Option<Failure>, took_ms: u64 },
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UndoTold {
     /// What undoing this row means.
     pub text: String,
@@ -84,7 +86,7 @@ pub struct UndoTold {
     pub undone: bool,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ended {
     pub step: String,
     pub text: String,
@@ -92,7 +94,7 @@ pub struct Ended {
     pub took_ms: u64,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     pub step: String,
     pub text: String,
@@ -161,6 +163,8 @@ impl Story {
                     undo.undone = *undone;
                 }
             }
+            // Told for the runner's state alone.
+            Body::Fact { key, .. } if key == key::LOCK => {}
             Body::Fact { key, value, .. } => {
                 self.facts.insert(key.clone(), value.clone());
             }
@@ -207,6 +211,7 @@ impl Story {
             Ok(Stage::Preflight) => Subject::Preflight,
             Ok(Stage::Rollback) => Subject::Rollback,
             Ok(Stage::Audit) => Subject::Audit,
+            Ok(Stage::Recover) => Subject::Recovery,
             _ => Subject::Release,
         }
     }

@@ -10,7 +10,7 @@ use crate::{
         audit::Status,
         fact::{HealthReport, key},
     },
-    engine::event::{RowInfo, RowKind},
+    engine::event::{RowInfo, RowKind, Verdict},
 };
 
 /// `340 ms`, `1.2 s`, `1 min 12 s`, `2 h 3 min`
@@ -78,6 +78,7 @@ pub fn headline(story: &Story) -> String {
         Some(Outcome::Passed) => match subject {
             Subject::Bundle => "Passed: the bundle is ready",
             Subject::Release | Subject::Rollback => "Passed: everything is in order",
+            Subject::Recovery => return recovered(story),
             Subject::Site => "GO: the site is well",
             Subject::Preflight => return go(story),
             Subject::Audit => return audited(story),
@@ -104,6 +105,11 @@ pub fn headline(story: &Story) -> String {
         Some(Outcome::Refused { cause, .. }) if subject == Subject::Audit && cause.kind == FailureKind::Refused => {
             audited(story)
         }
+        Some(Outcome::Refused { at, cause, .. })
+            if subject == Subject::Recovery && cause.kind == FailureKind::Refused && at.as_str() == "health" =>
+        {
+            "NO-GO: nothing is left to be taken back, and the site is not well".to_owned()
+        }
         Some(Outcome::Refused { cause, stays, .. }) => {
             format!("{}: {}", refusal(cause.kind), untouched(subject, stays))
         }
@@ -111,6 +117,10 @@ pub fn headline(story: &Story) -> String {
             format!("Not gone back: the earlier release did not do; {}", after_rollback(story))
         }
         Some(Outcome::RolledBack { .. }) => format!("Rolled back: {}", after_rollback(story)),
+        Some(Outcome::Stuck { undo_cause, .. }) if undo_cause.kind == FailureKind::Cancelled => {
+            "Handed over: the run was asked to stop and had no time to go back; the server does by itself, and the post step looks after it"
+                .to_owned()
+        }
         Some(Outcome::Stuck { undoing, by_hand, .. }) => {
             let what_to_do = if by_hand.is_empty() { "" } else { "; type the commands below on the server" };
             format!("HELP NEEDED NOW: \"{}\" could not be undone{what_to_do}", title_of(story, undoing.as_str()))
@@ -143,6 +153,17 @@ fn audited(story: &Story) -> String {
     }
 }
 
+fn recovered(story: &Story) -> String {
+    let done = story.row("finish-unconfirmed").and_then(super::story::Row::verdict);
+    let what =
+        if done == Some(Verdict::Skipped) { "nothing was left behind" } else { "what was left is brought to its end" };
+    match story.row("health").and_then(super::story::Row::verdict) {
+        Some(Verdict::Skipped) => format!("Passed: {what}; nothing is live"),
+        Some(Verdict::Warned) => format!("Passed, with 1 warning: {what}; the site is well"),
+        _ => format!("Passed: {what}; the site is well"),
+    }
+}
+
 fn refusal(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Refused => "Refused",
@@ -156,6 +177,7 @@ fn untouched(subject: Subject, stays: &[String]) -> &'static str {
     match (subject, stays.is_empty()) {
         (Subject::Bundle, _) => "there is no bundle, and no server was contacted",
         (Subject::Preflight | Subject::Audit, _) => "nothing was changed",
+        (Subject::Recovery, _) => "no release was taken back",
         (_, true) => "the site is untouched",
         (_, false) => "the live release was never touched, but something stays",
     }

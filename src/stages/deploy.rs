@@ -10,7 +10,7 @@ use crate::{
     steps::{
         artifact, backup, cache,
         context::{Deploy, Survey},
-        current, database, identity, ledger, lock, outlook, probe,
+        copy, current, database, identity, ledger, lock, outlook, probe,
         remote::{by_hand, previewed},
         retention, sampler, seal, server, services, staging, tree, watchdog, workers,
     },
@@ -53,6 +53,7 @@ pub fn table() -> Table<Survey, Deploy> {
             hold  ("ledger",           "Open the ledger",                         ledger::open,             release("write down how it ended", ledger::write)).into(),
             change("backup",           "8 Back up the app and its database",      previewed(backup::make, backup::preview),
                                                                                                             undo("remove it if it is unfinished", backup::unmake)).into(),
+            change("copy-backup",      "8 Copy the backup elsewhere",             previewed(copy::make, copy::preview), undo("remove an unfinished copy", copy::unmake)).into(),
             check ("await-build",      "9 Wait for the build of this commit",     artifact::await_build).into(),
             hold  ("fetch-bundle",     "10 Download and verify the bundle",       artifact::fetch,          release("remove it from the runner", artifact::discard)).into(),
             change("upload",           "11 Upload it and check it there",         tree::upload,             undo("remove the uploaded file", tree::remove_upload)).into(),

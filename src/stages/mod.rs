@@ -4,5 +4,6 @@ pub mod audit;
 pub mod build_gate;
 pub mod deploy;
 pub mod preflight;
+pub mod recover;
 pub mod rollback;
 pub mod smoke;

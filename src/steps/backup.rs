@@ -21,6 +21,7 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
     let dir = layout.backup(&cx.facts.turn.to);
     let doing = format!("backing up into {dir}");
     let script = Script::new("backup", include_str!("sh/backup.sh"))
+        .detached(&layout.jobs())
         .var("BACKUPS", layout.backups().as_str())
         .var("DIR", dir.as_str())
         .var("TREE", cx.facts.server.live_tree.as_deref().unwrap_or_default())
@@ -41,7 +42,9 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
     }
     let skipped: Vec<String> = answer.all("skipped").map(str::to_owned).collect();
     let text = if files.is_empty() { skipped.join("; ") } else { summary(&files) };
-    io.fact(fact::key::BACKUP, fact::BackupFact { path: dir.to_string(), files, skipped });
+    let told = fact::BackupFact { path: dir.to_string(), files, skipped, elsewhere: None };
+    io.fact(fact::key::BACKUP, &told);
+    cx.made.borrow_mut().backup = Some(told);
     Ok(Done::passed(text))
 }
 
@@ -64,12 +67,12 @@ fn summary(files: &[fact::BackupFile]) -> String {
 /// Removes an unfinished backup. A whole one was verified; it stays, and retention counts it.
 pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let dir = cx.inputs.layout.backup(&cx.facts.turn.to);
-    let script = Script::new("backup-undo", include_str!("sh/backup-undo.sh")).var("DIR", dir.as_str());
+    let script = Script::new("backup-undo", include_str!("sh/backup-undo.sh")).repeatable().var("DIR", dir.as_str());
     let answer = remote::run(&*cx.ports.shell, io, script, &format!("removing the unfinished backup {dir}")).await?;
     Ok(match answer.get("found") {
         Some("part") => Undone::Done("the unfinished backup is removed".to_owned()),
         Some("whole") => Undone::Nothing(format!("the backup was finished and verified; it stays in {dir}")),
-        _ => Undone::Nothing("there was no backup yet".to_owned()),
+        _ => Undone::Nothing("there is no unfinished backup".to_owned()),
     })
 }
 

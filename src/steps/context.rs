@@ -5,7 +5,12 @@ use std::{cell::RefCell, path::PathBuf, rc::Rc};
 use chrono::{DateTime, Utc};
 
 use super::{
-    identity::Mark, ledger::Book, lock::Keeper, sampler::Sampler, server::Looked, services::Permission,
+    identity::Mark,
+    ledger::Book,
+    lock::{Dead, Keeper},
+    sampler::Sampler,
+    server::Looked,
+    services::Permission,
     watchdog::Pending,
 };
 use crate::{
@@ -190,8 +195,8 @@ pub struct Made {
     pub identity: Option<Mark>,
     /// The number that tells this run's deploy lock from another's.
     pub lock: Option<String>,
-    /// What the dead run was making whose lock this run took over.
-    pub dead: Option<ReleaseName>,
+    /// The dead run whose lock this run took over.
+    pub dead: Option<Dead>,
     /// Renews the deploy lock.
     pub keeper: Option<Keeper>,
     /// The number by which this run's guard on the server is confirmed. The way back does without.
@@ -202,6 +207,8 @@ pub struct Made {
     pub tree: Option<Sha256Digest>,
     /// The migrations that ran; `None` if that is not known, because a line broke while they ran.
     pub migrations: Option<Vec<String>>,
+    /// What was told of the backup; what became of its copy is added.
+    pub backup: Option<fact::BackupFact>,
 }
 
 impl Default for Made {
@@ -220,6 +227,7 @@ impl Default for Made {
             sampler: None,
             tree: None,
             migrations: Some(Vec::new()),
+            backup: None,
         }
     }
 }

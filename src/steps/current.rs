@@ -2,7 +2,7 @@
 
 use super::{context::Deploy, lock, probe, remote, sampler, services, watchdog, workers};
 use crate::{
-    domain::{Failure, Layout, RemoteCommand, fact},
+    domain::{Failure, Layout, RemoteCommand, RemotePath, fact},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
@@ -24,7 +24,7 @@ pub async fn unmoved(cx: &Deploy, io: &Io) -> StepResult {
 /// What the link says; `None` where there is none.
 pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Option<String>, Failure> {
     let current = layout.current();
-    let script = Script::new("current", include_str!("sh/current.sh")).var("CURRENT", current.as_str());
+    let script = Script::new("current", include_str!("sh/current.sh")).repeatable().var("CURRENT", current.as_str());
     let answer = remote::run(shell, io, script, &format!("reading {current}")).await?;
     Ok(answer.get("current").map(str::to_owned))
 }
@@ -84,15 +84,22 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     }
     let reloaded = services::reload_now(cx, io).await?;
     workers::restart_again(cx, io).await;
-    let score = probe::verify_old(cx, io).await?;
+    // Whoever has gone back for us may have removed the one-time file as well.
+    let score = probe::verify_old(cx, !by_itself, io).await?;
     let how = if by_itself { "the server went back by itself: " } else { "" };
     Ok(Undone::Done(format!("{how}{old} is live again, {reloaded}, health {}/{}", score.passed, score.total)))
 }
 
 /// What a person types when going back failed.
 pub fn back_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
-    let current = cx.inputs.layout.current();
-    let mut commands = match &cx.facts.turn.from {
+    let mut commands = pointing_back(&cx.inputs.layout.current(), cx.facts.turn.from.as_deref());
+    commands.extend(cx.facts.server.services.reload.iter().cloned());
+    commands
+}
+
+/// The commands that point `current` back to what was live.
+pub fn pointing_back(current: &RemotePath, old: Option<&str>) -> Vec<RemoteCommand> {
+    match old {
         Some(old) => {
             let temporary = format!("{current}.back");
             vec![
@@ -101,9 +108,7 @@ pub fn back_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
             ]
         }
         None => vec![RemoteCommand::new(["rm", "-f", current.as_str()])],
-    };
-    commands.extend(cx.facts.server.services.reload.iter().cloned());
-    commands
+    }
 }
 
 /// What the plan prints for the switch.
@@ -135,6 +140,7 @@ async fn swap(
         serde_json::json!({ "version": 1, "at": at, "event": event, "from": expected, "to": target }).to_string()
     };
     let script = Script::new("switch", include_str!("sh/switch.sh"))
+        .repeatable()
         .var("CURRENT", layout.current().as_str())
         .var("EXPECTED", expected)
         .var("TARGET", target)

@@ -23,11 +23,12 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
         return Ok(Done::skipped("the policy says migrate: false"));
     }
     let doing = "running the migrations";
-    let script = lock::fenced(cx, Script::new("migrate", include_str!("sh/migrate.sh")))
-        .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
-        .var("PHP", &cx.inputs.server.php)
-        .var("RAN_PHP", include_str!("sh/ran.php"))
-        .timeout(TIMEOUT);
+    let script =
+        lock::fenced(cx, Script::new("migrate", include_str!("sh/migrate.sh")).detached(&cx.inputs.layout.jobs()))
+            .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
+            .var("PHP", &cx.inputs.server.php)
+            .var("RAN_PHP", include_str!("sh/ran.php"))
+            .timeout(TIMEOUT);
     let mut tail = Tail::default();
     cx.made.borrow_mut().migrations = None;
     let answer = cx

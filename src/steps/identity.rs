@@ -65,6 +65,7 @@ pub async fn mark(cx: &Deploy, io: &Io) -> StepResult {
     let doing = format!("putting {path} into the release");
     let (tree, live_name) = live.clone().unwrap_or_default();
     let script = Script::new("mark", include_str!("sh/mark.sh"))
+        .repeatable()
         .var("NAME", name(cx))
         .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
         .var("TEXT", program(cx.facts.turn.to.as_str()))
@@ -92,6 +93,7 @@ pub async fn mark(cx: &Deploy, io: &Io) -> StepResult {
 pub async fn unmark(cx: &Deploy, io: &Io, _ending: &Ending) -> Result<String, Failure> {
     let name = name(cx);
     let script = Script::new("unmark", include_str!("sh/unmark.sh"))
+        .repeatable()
         .var("NAME", &name)
         .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
         .var("LIVE", live(cx).unwrap_or_default().0);

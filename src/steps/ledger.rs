@@ -2,6 +2,9 @@
 
 use std::rc::Rc;
 
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
 use super::{
     context::{Deploy, Survey},
     remote,
@@ -9,8 +12,8 @@ use super::{
 };
 use crate::{
     domain::{
-        EnvironmentName, Failure, Layout, Sha256Digest, StepId, fact,
-        ledger::{self, Attempt, Break, Line, Reached, Standing, beginning},
+        CommitSha, EnvironmentName, Failure, Layout, ReleaseName, Sha256Digest, StepId, fact,
+        ledger::{self, Attempt, Break, Line, Reached, Standing},
         standing::Standings,
     },
     engine::{
@@ -42,9 +45,7 @@ pub async fn open(cx: &Deploy, io: &Io) -> StepResult {
 
 /// Writes the attempt down.
 pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
-    let ledger = cx.inputs.layout.ledger();
-    let last = last(cx, io).await?;
-    let attempt = if cx.source.is_some() { Attempt::Release } else { Attempt::Rollback };
+    let attempt = attempt(cx);
     let reached = reached(&ending.done);
     let (bundle_sha256, tree_sha256, migrations) = {
         let made = cx.made.borrow();
@@ -54,8 +55,8 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
     };
     let line = Line {
         v: ledger::VERSION,
-        prev: if last.is_empty() { beginning() } else { Sha256Digest::of(&last).to_string() },
-        at: cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        prev: PREV.to_owned(),
+        at: time(cx.ports.clock.now()),
         environment: cx.inputs.environment.to_string(),
         attempt,
         release: cx.facts.turn.to.clone(),
@@ -71,16 +72,118 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
         cause: ending.outcome.cause().map(ToString::to_string),
         run: cx.inputs.run.url.clone(),
     };
-    let doing = format!("writing to the ledger {ledger}");
-    let text = serde_json::to_string(&line).map_err(|error| Failure::bug(&doing, error.to_string()))?;
-    let head = Sha256Digest::of(&text);
-    let script = Script::new("ledger", include_str!("sh/ledger.sh"))
-        .var("LEDGER", ledger.as_str())
-        .var("LINE", text)
-        .var("LAST", last);
-    remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    let head = append(&*cx.ports.shell, io, &cx.inputs.layout, &line).await?;
     io.fact(fact::key::LEDGER_HEAD, head);
-    Ok(format!("{}: written to {ledger}", line.outcome))
+    Ok(format!("{}: written to {}", line.outcome, cx.inputs.layout.ledger()))
+}
+
+/// What stands in a line where the server puts in the digest of the line before it: it writes one line after the other, whoever
+/// they come from.
+const PREV: &str = "@PREV@";
+
+/// Appends a line whose `prev` is [`PREV`]; gives the digest of what was written.
+pub async fn append(shell: &dyn Shell, io: &Io, layout: &Layout, line: &Line) -> Result<Sha256Digest, Failure> {
+    let ledger = layout.ledger();
+    let doing = format!("writing to the ledger {ledger}");
+    let text = serde_json::to_string(line).map_err(|error| Failure::bug(&doing, error.to_string()))?;
+    let script = Script::new("ledger", include_str!("sh/ledger.sh"))
+        .repeatable()
+        .var("LEDGER", ledger.as_str())
+        .var("LINE", text);
+    let answer = remote::run(shell, io, script, &doing).await?;
+    Ok(Sha256Digest::of(remote::required(&answer, "written", &doing)?))
+}
+
+/// What a run leaves in its lock of the attempt that it begins. If it dies, whoever takes over the lock writes the attempt down: every
+/// attempt has a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    pub version: u32,
+    pub at: String,
+    pub environment: String,
+    pub attempt: Attempt,
+    pub release: ReleaseName,
+    pub from: Option<String>,
+    pub sha: CommitSha,
+    pub run: Option<String>,
+}
+
+impl Begun {
+    pub fn of(cx: &Deploy) -> Self {
+        Self {
+            version: 1,
+            at: time(cx.facts.decided_at),
+            environment: cx.inputs.environment.to_string(),
+            attempt: attempt(cx),
+            release: cx.facts.turn.to.clone(),
+            from: cx.facts.turn.from.clone(),
+            sha: cx.facts.commit.clone(),
+            run: cx.inputs.run.url.clone(),
+        }
+    }
+
+    /// Whether one of these lines tells of this attempt: the run's own, or one by the watcher.
+    fn is_told_in(&self, lines: &[Line]) -> bool {
+        lines.iter().any(|line| {
+            let same = line.release == self.release && line.attempt == self.attempt;
+            // A release is made once; it can be gone back to several times.
+            same && (self.attempt == Attempt::Release || (line.run == self.run && line.at >= self.at))
+        })
+    }
+
+    /// The line of an attempt whose run is gone. How far it came and what it migrated nobody knows, unless it had confirmed its release.
+    fn line(&self, confirmed: bool) -> Line {
+        let (outcome, standing, reached, cause) = match confirmed {
+            true => ("live", Standing::Confirmed, Some(Reached::Confirmed), "its run ended before it wrote this line"),
+            false => {
+                ("failed", Standing::Failed, None, "its run ended without a word, and another one took over its lock")
+            }
+        };
+        Line {
+            v: ledger::VERSION,
+            prev: PREV.to_owned(),
+            at: "@AT@".to_owned(),
+            environment: self.environment.clone(),
+            attempt: self.attempt,
+            release: self.release.clone(),
+            from: self.from.clone(),
+            sha: self.sha.clone(),
+            bundle_sha256: None,
+            tree_sha256: None,
+            reached,
+            outcome: outcome.to_owned(),
+            standing: (confirmed || self.attempt == Attempt::Release).then_some(standing),
+            migrations: None,
+            failed_at: None,
+            cause: Some(cause.to_owned()),
+            run: self.run.clone(),
+        }
+    }
+}
+
+/// Writes down the attempt of a run that is gone, unless a line tells of it already. Gives what it was, in words.
+pub async fn write_for_the_dead(
+    shell: &dyn Shell,
+    io: &Io,
+    layout: &Layout,
+    begun: &Begun,
+    confirmed: bool,
+) -> Result<Option<String>, Failure> {
+    if begun.version != 1 || begun.is_told_in(&read(shell, io, layout).await?.lines) {
+        return Ok(None);
+    }
+    let line = begun.line(confirmed);
+    append(shell, io, layout, &line).await?;
+    Ok(Some(format!("its attempt is in the ledger as `{}`", line.outcome)))
+}
+
+fn attempt(cx: &Deploy) -> Attempt {
+    if cx.source.is_some() { Attempt::Release } else { Attempt::Rollback }
+}
+
+/// As lines tell it.
+fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The furthest point whose row was done.
@@ -93,7 +196,7 @@ fn reached(done: &[StepId]) -> Option<Reached> {
 pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
     let line = Line {
         v: ledger::VERSION,
-        prev: "@PREV@".to_owned(),
+        prev: PREV.to_owned(),
         at: "@AT@".to_owned(),
         environment: entry.environment.clone(),
         attempt: entry.attempt,
@@ -155,6 +258,7 @@ pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Book, F
     let ledger = layout.ledger();
     let doing = format!("reading the ledger {ledger}");
     let script = Script::new("ledger-read", include_str!("sh/ledger-read.sh"))
+        .repeatable()
         .var("LEDGER", ledger.as_str())
         .var("LIMIT", LIMIT.to_string());
     let answer = remote::run(shell, io, script, &doing).await?;
@@ -164,10 +268,8 @@ pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Book, F
 async fn last(cx: &Deploy, io: &Io) -> Result<String, Failure> {
     let ledger = cx.inputs.layout.ledger();
     let doing = format!("reading the ledger {ledger}");
-    let script = Script::new("ledger", include_str!("sh/ledger.sh"))
-        .var("LEDGER", ledger.as_str())
-        .var("LINE", "")
-        .var("LAST", "");
+    let script =
+        Script::new("ledger", include_str!("sh/ledger.sh")).repeatable().var("LEDGER", ledger.as_str()).var("LINE", "");
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     Ok(answer.get("last").unwrap_or_default().to_owned())
 }

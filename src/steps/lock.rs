@@ -5,15 +5,21 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::task::{AbortHandle, spawn_local};
 
-use super::{context::Deploy, remote};
+use super::{
+    context::{Deploy, Ports},
+    ledger::Begun,
+    remote,
+};
 use crate::{
-    domain::{Failure, Layout, Outcome},
+    domain::{Failure, Layout, Outcome, ReleaseName, fact},
     engine::{
         Done,
         step::{Ending, Io, StepResult},
     },
+    inputs::typed,
     ports::{
         clock::Clock,
         shell::{Answer, Script, Shell},
@@ -35,6 +41,10 @@ pub struct Holder {
     pub owner: String,
     /// Whether it has not been renewed for a whole lease.
     pub gone: bool,
+    /// Whether a stuck run has marked it: it stays until a person has been there.
+    pub kept: bool,
+    /// The lock's number, where it was asked for.
+    pub number: Option<String>,
 }
 
 impl Holder {
@@ -44,9 +54,11 @@ impl Holder {
         let number = |key| answer.get(key).and_then(|text| text.trim().parse::<u64>().ok());
         let over =
             number("lock-renewed").zip(number("lock-lease")).map(|(renewed, lease)| renewed.saturating_add(lease));
-        let gone = answer.get("lock-kept").is_none() && number("time").zip(over).is_some_and(|(now, over)| now > over);
+        let kept = answer.get("lock-kept").is_some();
+        let gone = !kept && number("time").zip(over).is_some_and(|(now, over)| now > over);
         let owner = answer.get("lock-owner").map(str::trim).filter(|owner| !owner.is_empty());
-        Some(Self { owner: owner.unwrap_or(NOBODY).to_owned(), gone })
+        let number = answer.get("lock-nonce").map(|number| number.trim().to_owned());
+        Some(Self { owner: owner.unwrap_or(NOBODY).to_owned(), gone, kept, number })
     }
 }
 
@@ -62,68 +74,139 @@ impl Drop for Keeper {
     }
 }
 
+/// Who takes the lock, and what for.
+pub struct Claim<'a> {
+    pub target: &'a typed::Target,
+    pub ports: &'a Ports,
+    pub since: DateTime<Utc>,
+    /// In whose journal a take-over is noted.
+    pub journal: &'a str,
+    /// The release that is made under it.
+    pub makes: Option<&'a ReleaseName>,
+    /// What is begun under it: whoever has to take it over writes that down.
+    pub begun: Option<Begun>,
+    /// The number of an earlier lock of the same run: the post step takes it over at once.
+    pub own: Option<&'a str>,
+}
+
+/// The run whose lock was taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dead {
+    pub owner: String,
+    /// The release that it was making.
+    pub makes: Option<ReleaseName>,
+    pub begun: Option<Begun>,
+    /// It had confirmed its release.
+    pub confirmed: bool,
+}
+
+/// The number by which a run's own lock is told from another's.
+pub fn number() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
 /// Takes the lock; waits for it where the input says so.
 pub async fn acquire(cx: &Deploy, io: &Io) -> StepResult {
-    let layout = &cx.inputs.layout;
+    let number = number();
+    cx.made.borrow_mut().lock = Some(number.clone());
+    let claim = Claim {
+        target: &cx.inputs,
+        ports: &cx.ports,
+        since: cx.facts.decided_at,
+        journal: cx.facts.turn.to.as_str(),
+        makes: cx.source.as_ref().map(|_| &cx.facts.turn.to),
+        begun: Some(Begun::of(cx)),
+        own: None,
+    };
+    let (owner, dead) = take(&claim, &number, io).await?;
+    let mut made = cx.made.borrow_mut();
+    made.dead = dead;
+    made.keeper = Some(keep(&cx.ports, &cx.inputs.layout, &number, io));
+    Ok(Done::passed(owner))
+}
+
+/// Takes the lock under this number. Gives who holds it now, and whose it was if that run is gone.
+pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, Option<Dead>), Failure> {
+    let layout = &claim.target.layout;
     let doing = format!("taking the deploy lock at {}", layout.lock());
-    let owner = owner(cx);
-    cx.made.borrow_mut().lock = Some(uuid::Uuid::new_v4().simple().to_string());
-    let wait = cx.inputs.server.lock_wait;
-    let began = cx.ports.clock.elapsed();
+    let owner = owner(&claim.target.run, claim.since);
+    // Before it is taken: post must know it even if this run dies within the script.
+    io.fact(fact::key::LOCK, number);
+    let begun = claim.begun.as_ref().map(serde_json::to_string).transpose();
+    let begun = begun.map_err(|error| Failure::bug(&doing, error.to_string()))?.unwrap_or_default();
+    let wait = claim.target.server.lock_wait;
+    let began = claim.ports.clock.elapsed();
     let mut told = false;
     loop {
         let script = Script::new("lock", include_str!("sh/lock.sh"))
+            .repeatable()
             .var("STATE", layout.state().as_str())
+            .var("JOBS", layout.jobs().as_str())
             .var("LOCK", layout.lock().as_str())
             .var("OWNER", &owner)
-            .var("NONCE", nonce(cx))
-            .var("ENVIRONMENT", cx.inputs.environment.as_str())
+            .var("NONCE", number)
+            .var("ENVIRONMENT", claim.target.environment.as_str())
             .var("LEASE", LEASE.as_secs().to_string())
-            .var("RELEASE", cx.facts.turn.to.as_str())
-            .var("MAKES", if cx.source.is_some() { cx.facts.turn.to.as_str() } else { "" });
-        let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+            .var("RELEASE", claim.journal)
+            .var("MAKES", claim.makes.map_or("", ReleaseName::as_str))
+            .var("BEGUN", &begun)
+            .var("OWN", claim.own.unwrap_or_default());
+        let answer = remote::run(&*claim.ports.shell, io, script, &doing).await?;
         let Some(holder) = answer.get("held") else {
-            if let Some(dead) = answer.get("took-over") {
+            let dead = answer.get("took-over").map(|owner| Dead {
+                owner: owner.trim().to_owned(),
+                makes: answer.get("dead-release").and_then(|name| name.parse().ok()),
+                begun: answer.get("dead-begun").and_then(|text| serde_json::from_str(text).ok()),
+                confirmed: answer.get("dead-confirmed").is_some(),
+            });
+            if let Some(dead) = &dead {
                 let hint = "it left what it had begun: see docs/recovery.md for what is put right by itself";
-                cx.made.borrow_mut().dead = answer.get("dead-release").and_then(|name| name.parse().ok());
-                io.warn(format!("took over the lock of a run that is gone: {dead}"), Some(hint.to_owned()));
+                io.warn(format!("took over the lock of a run that is gone: {}", dead.owner), Some(hint.to_owned()));
             }
-            cx.made.borrow_mut().keeper = Some(keep(cx, io));
-            return Ok(Done::passed(owner));
+            for job in answer.all("ended-job") {
+                io.line(format!("ended what another run had left at work on the server (job {job})"));
+            }
+            return Ok((owner, dead));
         };
-        if cx.ports.clock.elapsed().saturating_sub(began) >= wait {
+        if answer.get("kept").is_some() || claim.ports.clock.elapsed().saturating_sub(began) >= wait {
             return Err(held(layout, &doing, holder, wait));
         }
         if !std::mem::replace(&mut told, true) {
             io.line(waiting(holder, wait));
         }
-        cx.ports.clock.sleep(LOOK).await;
+        claim.ports.clock.sleep(LOOK).await;
     }
 }
 
-/// Before the seam: waits until nobody holds the lock, so that what is planned then is what will be there. Reads only.
+/// Before the seam: waits until nobody holds the lock, so that what is planned then is what will be there. Reads only. Gives who holds
+/// it in the end. A lock by the number `own`, that of a run which is gone, and that of a stuck run are not waited for.
 pub async fn wait_until_free(
     shell: &dyn Shell,
     clock: &dyn Clock,
     layout: &Layout,
-    wait: Duration,
+    (wait, own): (Duration, Option<&str>),
     io: &Io,
-) -> Result<(), Failure> {
+) -> Result<Option<Holder>, Failure> {
     let began = clock.elapsed();
     let mut told = false;
-    while clock.elapsed().saturating_sub(began) < wait {
-        let script = Script::new("holder", include_str!("sh/holder.sh")).var("LOCK", layout.lock().as_str());
+    loop {
+        let script =
+            Script::new("holder", include_str!("sh/holder.sh")).repeatable().var("LOCK", layout.lock().as_str());
         let answer = remote::run(shell, io, script, "asking who holds the deploy lock").await?;
-        match Holder::read(&answer) {
-            Some(Holder { owner, gone: false }) if !std::mem::replace(&mut told, true) => {
-                io.line(waiting(&owner, wait))
+        let holder = match Holder::read(&answer) {
+            Some(holder) if !holder.gone && !holder.kept && (own.is_none() || holder.number.as_deref() != own) => {
+                holder
             }
-            Some(Holder { gone: false, .. }) => {}
-            _ => break,
+            other => return Ok(other),
+        };
+        if clock.elapsed().saturating_sub(began) >= wait {
+            return Ok(Some(holder));
+        }
+        if !std::mem::replace(&mut told, true) {
+            io.line(waiting(&holder.owner, wait));
         }
         clock.sleep(LOOK).await;
     }
-    Ok(())
 }
 
 fn waiting(holder: &str, wait: Duration) -> String {
@@ -131,7 +214,7 @@ fn waiting(holder: &str, wait: Duration) -> String {
 }
 
 /// Somebody else has it: say who, and how to free it if that run is gone.
-fn held(layout: &Layout, doing: &str, holder: &str, wait: Duration) -> Failure {
+pub fn held(layout: &Layout, doing: &str, holder: &str, wait: Duration) -> Failure {
     let lock = layout.lock();
     let holder = if holder.trim().is_empty() { NOBODY } else { holder.trim() };
     let waited = if wait.is_zero() { String::new() } else { format!(", after waiting {} s for it", wait.as_secs()) };
@@ -157,14 +240,22 @@ pub fn unfenced(script: Script) -> Script {
     script.var("LOCK", "").var("LOCK_NONCE", "")
 }
 
-fn keep(cx: &Deploy, io: &Io) -> Keeper {
-    let (shell, clock, io) = (cx.ports.shell.clone(), cx.ports.clock.clone(), io.clone());
-    let (lock, nonce) = (cx.inputs.layout.lock(), nonce(cx));
+/// Lets the scripts of whoever holds the lock under this number look first whether that is still so.
+pub fn fence(layout: &Layout, number: &str, script: Script) -> Script {
+    script.var("LOCK", layout.lock().as_str()).var("LOCK_NONCE", number)
+}
+
+/// Renews the lock of this number from now on.
+pub fn keep(ports: &Ports, layout: &Layout, number: &str, io: &Io) -> Keeper {
+    let (shell, clock, io) = (ports.shell.clone(), ports.clock.clone(), io.clone());
+    let (lock, nonce) = (layout.lock(), number.to_owned());
     let task = spawn_local(async move {
         loop {
             clock.sleep(RENEWAL).await;
-            let script =
-                Script::new("renew", include_str!("sh/renew.sh")).var("LOCK", lock.as_str()).var("NONCE", &nonce);
+            let script = Script::new("renew", include_str!("sh/renew.sh"))
+                .repeatable()
+                .var("LOCK", lock.as_str())
+                .var("NONCE", &nonce);
             // A connection that broke is the rows' business; what counts is that one of the next renewals comes through.
             let Ok(answer) = shell.run(script, &mut |_| {}).await else { continue };
             if let Some(other) = answer.get("lost") {
@@ -183,13 +274,29 @@ fn keep(cx: &Deploy, io: &Io) -> Keeper {
 /// Frees the lock; keeps it when the run is stuck, so that nobody deploys on top of a house in disorder.
 pub async fn release(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
     drop(cx.made.borrow_mut().keeper.take());
-    let lock = cx.inputs.layout.lock();
+    give_back(&*cx.ports.shell, io, &cx.inputs.layout, &nonce(cx), ending).await
+}
+
+/// The same for whoever holds it under this number. One that was not brought to its end is left as it is: it expires, and whoever takes
+/// it over goes on from there.
+pub async fn give_back(
+    shell: &dyn Shell,
+    io: &Io,
+    layout: &Layout,
+    number: &str,
+    ending: &Ending,
+) -> Result<String, Failure> {
+    let lock = layout.lock();
+    if ending.handed_over {
+        return Ok(format!("left: whoever takes it over, in {} s at the latest, goes on from here", LEASE.as_secs()));
+    }
     let stuck = matches!(ending.outcome, Outcome::Stuck { .. });
     let script = Script::new("unlock", include_str!("sh/unlock.sh"))
+        .repeatable()
         .var("LOCK", lock.as_str())
-        .var("NONCE", nonce(cx))
+        .var("NONCE", number)
         .var("KEEP", if stuck { "yes" } else { "" });
-    let answer = remote::run(&*cx.ports.shell, io, script, &format!("freeing the deploy lock at {lock}")).await?;
+    let answer = remote::run(shell, io, script, &format!("freeing the deploy lock at {lock}")).await?;
     Ok(match answer.get("found") {
         Some("kept") => {
             return Ok(format!("kept, because the run is stuck; when the site is whole again: rm -r {lock}"));
@@ -202,8 +309,7 @@ pub async fn release(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fa
 }
 
 /// "run https://… (attempt 1) by ada since 2025-11-02T15:49:00Z"
-fn owner(cx: &Deploy) -> String {
-    let run = &cx.inputs.run;
+fn owner(run: &typed::RunIdentity, since: DateTime<Utc>) -> String {
     let mut text = match &run.url {
         Some(url) => format!("run {url}"),
         None => "a run outside of GitHub Actions".to_owned(),
@@ -214,7 +320,7 @@ fn owner(cx: &Deploy) -> String {
     if let Some(actor) = &run.actor {
         text.push_str(&format!(" by @{actor}"));
     }
-    format!("{text} since {}", cx.facts.decided_at.format("%Y-%m-%dT%H:%M:%SZ"))
+    format!("{text} since {}", since.format("%Y-%m-%dT%H:%M:%SZ"))
 }
 
 /// Tells our lock from another run's. A run that has made no number has no lock.

@@ -1,7 +1,13 @@
 //! What a release would change: files, migrations, and what it costs. Looked at before the seam, so that the plan can say it and the
 //! approval is bound to it.
 
-use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::Read as _,
+    path::Path,
+    rc::Rc,
+};
 
 use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
@@ -24,8 +30,10 @@ use crate::{
     ports::shell::{Answer, Script},
 };
 
-/// Where Laravel keeps an app's migrations. Those of packages are not in it, and are not listed.
-const MIGRATIONS: &str = "database/migrations/";
+/// Where Laravel keeps an app's own migrations. Packages name other places; those are asked of the live release.
+const MIGRATIONS: &str = "database/migrations";
+/// Where packages lie.
+const VENDOR: &str = "vendor/";
 /// What visitors can ask for.
 const PUBLIC: &str = "public/";
 /// Most bytes of one migration's source; the SQL of a longer one is not asked for.
@@ -64,9 +72,9 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
 }
 
 fn first_release(cx: &Survey, manifest: &Manifest) -> Outlook {
-    let names = if cx.inputs.server.migrate { names(manifest) } else { Vec::new() };
-    let pending = |name: String| PendingMigration {
-        sha256: digest(manifest, &name),
+    let all = if cx.inputs.server.migrate { migrations(manifest, &[MIGRATIONS]) } else { BTreeMap::new() };
+    let pending = |(name, path): (String, &str)| PendingMigration {
+        sha256: digest(manifest, path),
         name,
         class: Class::Unknown,
         sql: Vec::new(),
@@ -74,7 +82,7 @@ fn first_release(cx: &Survey, manifest: &Manifest) -> Outlook {
     };
     Outlook {
         files: Some(FileDelta { added: manifest.files.len(), ..FileDelta::default() }),
-        migrations: names.into_iter().map(pending).collect(),
+        migrations: all.into_iter().map(pending).collect(),
         migrations_unknown: (!cx.inputs.server.migrate).then(|| NO_MIGRATION.to_owned()),
         ..Outlook::default()
     }
@@ -83,11 +91,13 @@ fn first_release(cx: &Survey, manifest: &Manifest) -> Outlook {
 async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<Outlook, Failure> {
     let doing = format!("looking at what is live in {tree}");
     let script = Script::new("outlook", include_str!("sh/outlook.sh"))
+        .repeatable()
         .var("TREE", tree)
         .var("PHP", &cx.inputs.server.php)
         .var("ENV_FILE", cx.inputs.layout.env_file().as_str())
         .var("MANIFEST", MANIFEST_PATH)
         .var("RAN_PHP", include_str!("sh/ran.php"))
+        .var("PATHS_PHP", include_str!("sh/migration-paths.php"))
         .var("DATABASE_PHP", database::PROGRAM);
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     let mut outlook = Outlook { files: delta(&answer, &opened.manifest), ..Outlook::default() };
@@ -110,21 +120,55 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
         outlook.migrations_unknown = Some("which migrations are pending is not known".to_owned());
         return Ok(outlook);
     };
-    let pending: Vec<String> =
-        names(&opened.manifest).into_iter().filter(|name| ran.lines().all(|line| line != name)).collect();
+    let mut places: Vec<&str> =
+        answer.get("paths").unwrap_or_default().lines().filter_map(|line| line.strip_prefix("path=")).collect();
+    if places.is_empty() {
+        io.warn(
+            "the live release did not say where its packages keep migrations: only those of the app itself are listed",
+            Some("see the lines of this step".to_owned()),
+        );
+        places.push(MIGRATIONS);
+    }
+    let mut pending = migrations(&opened.manifest, &places);
+    pending.retain(|name, _| ran.lines().all(|line| line != name));
     outlook.migrations = ask_sql(cx, io, opened, tree, pending).await?;
+    for package in newcomers(&answer, &opened.manifest) {
+        io.warn(
+            format!("the package {package} is new and has migrations; the live release does not know whether they run"),
+            Some(format!("read them before you approve: {VENDOR}{package}")),
+        );
+    }
     Ok(outlook)
 }
 
-/// Names of the app's migrations, in the order in which they run.
-fn names(manifest: &Manifest) -> Vec<String> {
-    let name = |path: &String| Some(path.strip_prefix(MIGRATIONS)?.strip_suffix(".php")?.to_owned());
-    // The map is in the order of paths, which is the order of names; folders below are not looked into by Laravel either.
-    manifest.files.keys().filter_map(name).filter(|name| !name.contains('/')).collect()
+/// The migrations in these folders, or that these files are, by name: Laravel runs them in that order, wherever they lie. Folders
+/// below a folder are not looked into by Laravel either.
+fn migrations<'a>(manifest: &'a Manifest, places: &[&str]) -> BTreeMap<String, &'a str> {
+    let named = |path: &'a String| {
+        let (folder, file) = path.rsplit_once('/')?;
+        let name = file.strip_suffix(".php")?;
+        places.iter().any(|place| *place == folder || place == path).then(|| (name.to_owned(), path.as_str()))
+    };
+    manifest.files.keys().filter_map(named).collect()
 }
 
-fn digest(manifest: &Manifest, name: &str) -> Option<crate::domain::Sha256Digest> {
-    manifest.files.get(&format!("{MIGRATIONS}{name}.php")).map(|file| file.sha256.clone())
+/// Packages with migrations that the live release does not have, as `vendor/name`.
+fn newcomers<'a>(answer: &Answer, new: &'a Manifest) -> BTreeSet<&'a str> {
+    let Some(old) = answer.get("manifest").and_then(|text| serde_json::from_str::<Manifest>(text).ok()) else {
+        return BTreeSet::new();
+    };
+    let package = |path: &'a String| {
+        let rest = path.strip_prefix(VENDOR)?;
+        let (name, inside) = rest.match_indices('/').nth(1).map(|(at, _)| (&rest[..at], &rest[at + 1..]))?;
+        let migration = inside.ends_with(".php") && inside.split('/').rev().nth(1) == Some("migrations");
+        let folder = format!("{VENDOR}{name}/");
+        (migration && !old.files.keys().any(|path| path.starts_with(&folder))).then_some(name)
+    };
+    new.files.keys().filter_map(package).collect()
+}
+
+fn digest(manifest: &Manifest, path: &str) -> Option<crate::domain::Sha256Digest> {
+    manifest.files.get(path).map(|file| file.sha256.clone())
 }
 
 fn delta(answer: &Answer, new: &Manifest) -> Option<FileDelta> {
@@ -163,7 +207,7 @@ async fn ask_sql(
     io: &Io,
     opened: &Opened,
     tree: &str,
-    pending: Vec<String>,
+    pending: BTreeMap<String, &str>,
 ) -> Result<Vec<PendingMigration>, Failure> {
     if pending.is_empty() {
         return Ok(Vec::new());
@@ -182,7 +226,7 @@ async fn ask_sql(
     } else {
         problem = Some("not asked: the policy says preview-sql: false".to_owned());
     }
-    let of = |name: String| {
+    let of = |(name, path): (String, &str)| {
         let (sql, problem) = match answered.remove(&name) {
             Some(answer) => (answer.sql, answer.problem),
             None => (Vec::new(), problem.clone().or_else(|| Some("its source was not sent".to_owned()))),
@@ -193,7 +237,7 @@ async fn ask_sql(
             (None, seen) => seen.unwrap_or(Class::Expand),
             (Some(_), seen) => seen.unwrap_or(Class::Unknown).max(Class::Unknown),
         };
-        PendingMigration { sha256: digest(&opened.manifest, &name), name, class, sql, problem }
+        PendingMigration { sha256: digest(&opened.manifest, path), name, class, sql, problem }
     };
     Ok(pending.into_iter().map(of).collect())
 }
@@ -203,13 +247,13 @@ async fn pretend(
     io: &Io,
     opened: &Opened,
     tree: &str,
-    pending: &[String],
+    pending: &BTreeMap<String, &str>,
 ) -> Result<Vec<Answered>, Failure> {
     let doing = "asking which SQL the migrations would run";
     let sources = sources(&opened.bundle.path, pending)
         .map_err(|error| Failure::world(doing, format!("{}: {error}", opened.bundle.path.display())))?;
     let asked: Vec<Asked<'_>> =
-        pending.iter().filter_map(|name| Some(Asked { name, source: sources.get(name)? })).collect();
+        pending.iter().filter_map(|(name, path)| Some(Asked { name, source: sources.get(*path)? })).collect();
     let asked = serde_json::to_string(&asked).map_err(|error| Failure::bug(doing, error.to_string()))?;
     let script = Script::new("pretend", include_str!("sh/pretend.sh"))
         .var("TREE", tree)
@@ -223,8 +267,9 @@ async fn pretend(
     })
 }
 
-/// The sources of some migrations, out of a bundle that was read and compared before.
-fn sources(bundle: &Path, wanted: &[String]) -> std::io::Result<BTreeMap<String, String>> {
+/// The sources of some migrations by their paths, out of a bundle that was read and compared before.
+fn sources(bundle: &Path, wanted: &BTreeMap<String, &str>) -> std::io::Result<BTreeMap<String, String>> {
+    let wanted: BTreeSet<&str> = wanted.values().copied().collect();
     let mut found = BTreeMap::new();
     for entry in tar::Archive::new(GzDecoder::new(File::open(bundle)?)).entries()? {
         if found.len() == wanted.len() {
@@ -232,12 +277,13 @@ fn sources(bundle: &Path, wanted: &[String]) -> std::io::Result<BTreeMap<String,
         }
         let entry = entry?;
         let path = entry.path()?.to_string_lossy().into_owned();
-        let path = path.strip_prefix("./").unwrap_or(&path);
-        let name = path.strip_prefix(MIGRATIONS).and_then(|rest| rest.strip_suffix(".php")).map(str::to_owned);
-        let Some(name) = name.filter(|name| wanted.contains(name) && entry.size() <= LONGEST) else { continue };
+        let path = path.strip_prefix("./").unwrap_or(&path).to_owned();
+        if !wanted.contains(path.as_str()) || entry.size() > LONGEST {
+            continue;
+        }
         let mut source = String::new();
         if entry.take(LONGEST).read_to_string(&mut source).is_ok() {
-            found.insert(name, source);
+            found.insert(path, source);
         }
     }
     Ok(found)
@@ -253,7 +299,8 @@ fn told(outlook: &Outlook) -> String {
         ([], None) => "no migration is pending".to_owned(),
         (pending, None) => {
             let worst = pending.iter().map(|migration| migration.class).max().unwrap_or(Class::Unknown);
-            format!("{} pending migrations, {}", pending.len(), worst.word())
+            let plural = if pending.len() == 1 { "" } else { "s" };
+            format!("{} pending migration{plural}, {}", pending.len(), worst.word())
         }
     });
     parts.join("; ")

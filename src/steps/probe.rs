@@ -181,15 +181,15 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
 }
 
 /// After a rollback: the site is well again, by the same rules, and does not answer as the release that was taken back
-/// (F83, F85).
+/// (F83, F85). `marked`: the one-time file is still there to be asked.
 ///
 /// # Errors
 /// The site is not well, or still runs the code of the failed release.
-pub async fn verify_old(cx: &Deploy, io: &Io) -> Result<Score, Failure> {
+pub async fn verify_old(cx: &Deploy, marked: bool, io: &Io) -> Result<Score, Failure> {
     let failed = &cx.facts.commit;
     // Going back to an older release of the same commit, that name says nothing.
     let same = cx.facts.turn.from.as_deref().is_none_or(|from| same_commit(from, failed));
-    let mark = cx.made.borrow().identity.clone();
+    let mark = cx.made.borrow().identity.clone().filter(|_| marked);
     let old = cx.facts.turn.from.as_deref().map(identity::folder).unwrap_or_default();
     let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: old };
     let identity = Identity::IsNot((!same).then_some(failed), expected);
@@ -216,6 +216,20 @@ pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
     }
     negative_control(visitor).await?;
     Ok(Done::passed(told(&report)))
+}
+
+/// After somebody else's release was taken back: is the site well again, and does it not answer as that release any more?
+///
+/// # Errors
+/// The site is not well, or still runs the code of the release that was taken back.
+pub async fn well_again(ports: &Ports, health: &HealthPolicy, failed: Option<&CommitSha>, io: &Io) -> StepResult {
+    let expected = Expected { ports, mark: None, release: "" };
+    let report = settle(Visitor::of(ports, health), Identity::IsNot(failed, expected), &|| false, io).await;
+    io.fact(key::HEALTH_AFTER_ROLLBACK, &report);
+    if report.healthy() {
+        return Ok(Done::passed(told(&report)));
+    }
+    Err(advised(unhealthy("asking the site whether what was live before is healthy again", &report), &report))
 }
 
 /// Is the site well, as this commit? Gives the last round as well, whatever the answer is.

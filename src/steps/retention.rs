@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{context::Deploy, ledger, lock, remote};
+use super::{context::Deploy, copy, ledger, lock, remote};
 use crate::{
     domain::ReleaseName,
     engine::{
@@ -18,6 +18,7 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
     let doing = "choosing what to prune";
     let standings = ledger::read(&*cx.ports.shell, io, layout).await?.standings(&cx.inputs.environment);
     let script = Script::new("inventory", include_str!("sh/inventory.sh"))
+        .repeatable()
         .var("RELEASES", layout.releases().as_str())
         .var("BACKUPS", layout.backups().as_str());
     let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
@@ -30,10 +31,12 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
         Keep { live, previous: cx.facts.turn.left(), confirmed: &confirmed, count: cx.inputs.server.keep_releases };
     let old_releases = old_releases(&names("release"), &keep);
     let old_backups = old_backups(&names("backup"), &names("empty-backup"), cx.inputs.server.keep_backups);
+    // A hop of its own: what becomes of it does not keep anything here.
+    let copies = copy::prune(cx, io).await.map(|text| format!("; {text}")).unwrap_or_default();
     if old_releases.is_empty() && old_backups.is_empty() {
-        return Ok(Done::skipped("nothing is old enough to go"));
+        return Ok(Done::skipped(format!("nothing is old enough to go{copies}")));
     }
-    let script = lock::fenced(cx, Script::new("prune", include_str!("sh/prune.sh")))
+    let script = lock::fenced(cx, Script::new("prune", include_str!("sh/prune.sh")).repeatable())
         .var("RELEASES", layout.releases().as_str())
         .var("BACKUPS", layout.backups().as_str())
         .var("CURRENT", layout.current().as_str())
@@ -46,7 +49,7 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
     for name in &removed {
         io.line(format!("removed releases/{name}"));
     }
-    Ok(Done::passed(format!("{} old releases and {backups} old backups removed", removed.len())))
+    Ok(Done::passed(format!("{} old releases and {backups} old backups removed{copies}", removed.len())))
 }
 
 /// What stays whatever its age.
@@ -76,7 +79,11 @@ fn old_releases(there: &BTreeSet<ReleaseName>, keep: &Keep<'_>) -> Vec<ReleaseNa
 }
 
 /// Verified backups older than the newest `count`, which is at least one; and empty ones, which do not count, older than those.
-fn old_backups(there: &BTreeSet<ReleaseName>, empty: &BTreeSet<ReleaseName>, count: usize) -> Vec<ReleaseName> {
+pub(super) fn old_backups(
+    there: &BTreeSet<ReleaseName>,
+    empty: &BTreeSet<ReleaseName>,
+    count: usize,
+) -> Vec<ReleaseName> {
     let count = count.max(1);
     let oldest = there.iter().rev().nth(count - 1);
     let old = |name: &&ReleaseName| oldest.is_some_and(|oldest| *name < oldest);

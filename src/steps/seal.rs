@@ -37,7 +37,8 @@ impl Tree {
 /// Not everything in it could be read: a digest of the rest would be one of something else.
 pub async fn read(shell: &dyn Shell, io: &Io, dir: &RemotePath) -> Result<Tree, Failure> {
     let doing = format!("taking the digest of {dir}");
-    let script = Script::new("digest", include_str!("sh/digest.sh")).var("DIR", dir.as_str()).timeout(TIMEOUT);
+    let script =
+        Script::new("digest", include_str!("sh/digest.sh")).repeatable().var("DIR", dir.as_str()).timeout(TIMEOUT);
     let answer = remote::run(shell, io, script, &doing).await?;
     if answer.get("unread").is_some() {
         return Err(Failure::refused(doing, "not everything in it could be read")

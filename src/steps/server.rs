@@ -64,6 +64,7 @@ pub async fn look_around(cx: &Survey, io: &Io, doing: &str) -> Result<Rc<Looked>
     let inputs = &*cx.inputs;
     let layout = &inputs.layout;
     let script = Script::new("look", include_str!("sh/look.sh"))
+        .repeatable()
         .var("BASE", layout.base().as_str())
         .var("ENV_FILE", layout.env_file().as_str())
         .var("PHP", &inputs.server.php)
@@ -89,10 +90,12 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let inputs = &*cx.inputs;
     let doing = format!("looking at {} on the server", inputs.layout.base());
     let wait = inputs.server.lock_wait;
-    lock::wait_until_free(&*cx.ports.shell, &*cx.ports.clock, &inputs.layout, wait, io).await?;
+    if !wait.is_zero() {
+        lock::wait_until_free(&*cx.ports.shell, &*cx.ports.clock, &inputs.layout, (wait, None), io).await?;
+    }
     let looked = look_around(cx, io, &doing).await?;
     let Looked { answer, user, .. } = &*looked;
-    if let Some(Holder { owner, gone: true }) = Holder::read(answer) {
+    if let Some(Holder { owner, gone: true, .. }) = Holder::read(answer) {
         io.warn(
             format!("a run that is gone holds the deploy lock: {owner}"),
             Some("a release takes it over".to_owned()),
@@ -317,7 +320,7 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
             "free space there, or lower keep-releases and keep-backups",
         ));
     }
-    if let Some(Holder { owner, gone: false }) = Holder::read(answer) {
+    if let Some(Holder { owner, gone: false, .. }) = Holder::read(answer) {
         found.push(problem(
             About::Place,
             format!("another deploy holds the lock: {owner}"),
@@ -345,7 +348,7 @@ fn wrong_clock(looked: &Looked) -> Option<Problem> {
 }
 
 /// The place must say that it belongs to this environment, or be new (F45: one slip of the pen from writing to the wrong one).
-fn wrong_place(inputs: &typed::Target, answer: &Answer) -> Option<Problem> {
+pub fn wrong_place(inputs: &typed::Target, answer: &Answer) -> Option<Problem> {
     let (layout, environment) = (&inputs.layout, inputs.environment.as_str());
     let marker = layout.state().join("environment");
     if let Some(named) = answer.get("marker") {

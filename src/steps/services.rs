@@ -213,7 +213,7 @@ pub async fn permissions(
     };
     let (fpm, nginx, test) = (fpm.map(candidates).unwrap_or_default(), candidates("nginx"), "nginx -t".to_owned());
     let all = fpm.iter().chain(&nginx).chain(std::iter::once(&test));
-    let script = Script::new("privileges", include_str!("sh/privileges.sh")).list("COMMANDS", all);
+    let script = Script::new("privileges", include_str!("sh/privileges.sh")).repeatable().list("COMMANDS", all);
     let answer = remote::run(shell, io, script, doing).await?;
     let rules = Rules::parse(answer.get("rules").unwrap_or_default());
     let permission = |command: &String| permission(command, &answer, &rules);
@@ -319,6 +319,7 @@ pub fn reload_script(services: &ServiceFacts) -> Result<Script, Failure> {
     // A worker may finish its request for as long as process_control_timeout allows, and then some for the fork.
     let wait = services.process_control_timeout.unwrap_or(0).min(120) + 10;
     Ok(Script::new("reload", include_str!("sh/reload.sh"))
+        .repeatable()
         .var("FPM_COMMAND", fpm)
         .var("NGINX_TEST", test)
         .var("NGINX_COMMAND", nginx)

@@ -126,7 +126,7 @@ fn plan_digest(
     outlook: Option<&fact::Outlook>,
 ) -> Sha256Digest {
     let reload: Vec<String> = server.services.reload.iter().map(ToString::to_string).collect();
-    let plan = serde_json::json!({
+    let mut plan = serde_json::json!({
         "version": 1,
         "environment": inputs.environment,
         "server": format!("{}@{}:{}", inputs.ssh.user, inputs.ssh.host, inputs.ssh.port),
@@ -156,5 +156,8 @@ fn plan_digest(
         "keep": [inputs.server.keep_releases, inputs.server.keep_backups],
         "health": inputs.health.paths,
     });
+    if let Some(copy) = &inputs.server.backup_copy {
+        plan["backup-copy"] = serde_json::json!([copy.dir, copy.required]);
+    }
     Sha256Digest::of(plan.to_string())
 }

@@ -9,7 +9,7 @@ use super::{context::Deploy, lock, remote};
 use crate::{
     domain::{
         Failure, RemotePath,
-        bundle::{FileEntry, Manifest},
+        bundle::{Bundle, FileEntry, Manifest, Verified},
         fact,
         gate::{GATES, GateReport},
     },
@@ -17,39 +17,111 @@ use crate::{
         Done, Undone,
         step::{Io, StepResult},
     },
-    ports::shell::Script,
+    ports::shell::{Script, ShellError},
 };
 
-/// Sends the verified bundle and compares its digest on the disk where it arrived (F27).
+/// How often an upload may lose its connection before a byte more has arrived, and how often in all.
+const STANDSTILLS: u32 = 3;
+const DROPS: u32 = 20;
+
+/// Sends the verified bundle and compares its digest on the disk where it arrived (F27). What a run that is gone had sent of the same
+/// bundle is its beginning; so is what had arrived when the connection broke.
 pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
-    let to = cx.inputs.layout.incoming(&cx.facts.turn.to);
+    let layout = &cx.inputs.layout;
+    let release = &cx.facts.turn.to;
+    let to = layout.incoming(release);
     let doing = format!("uploading the bundle to {to}");
     let bundle = cx.made.borrow().bundle.clone().ok_or_else(|| Failure::bug(&doing, "there is no verified bundle"))?;
-    let file = File::open(&bundle.path)
-        .map_err(|error| Failure::world(&doing, format!("{}: {error}", bundle.path.display())))?;
-    let began = Instant::now();
-    let rate = |sent: u64| (sent as f64 / began.elapsed().as_secs_f64().max(0.001)) as u64;
-    cx.ports
-        .shell
-        .send(file, bundle.size, &to, &mut |sent| io.progress("upload", sent, Some(bundle.size), rate(sent)))
-        .await
-        .map_err(|error| error.failure(&doing))?;
-    let took = began.elapsed();
-    let script = Script::new("uploaded", include_str!("sh/uploaded.sh"))
+    let at = cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    let begins = serde_json::json!({
+        "version": 1, "at": at, "event": "uploading", "from": "", "to": release.as_str(),
+        "sha256": bundle.sha256.as_str(), "size": bundle.size,
+    });
+    let script = Script::new("incoming", include_str!("sh/incoming.sh"))
+        .repeatable()
+        .var("PLACE", layout.uploads().as_str())
         .var("FILE", to.as_str())
+        .var("RELEASE", release.as_str())
+        .var("JOURNALS", layout.journals().as_str())
         .var("DIGEST", bundle.sha256.as_str())
-        .timeout(Duration::from_secs(600));
-    remote::run(&*cx.ports.shell, io, script, &format!("checking the digest of {to}")).await?;
+        .var("BEGINS", begins.to_string());
+    let answer = remote::run(&*cx.ports.shell, io, lock::fenced(cx, script), &doing).await?;
+    if let Some(journal) = answer.get("resumed") {
+        io.line(format!("resumed from {journal}: that run had begun to send the same bundle"));
+    }
+    let began = Instant::now();
+    let there = send(cx, io, &bundle, &to, &doing).await?;
+    let mut took = began.elapsed();
+    if compare(cx, io, &bundle, &to, true).await? {
+        io.line(
+            "what lay there was no beginning of this bundle, or it was damaged on its way: it is sent once more, whole",
+        );
+        let began = Instant::now();
+        send(cx, io, &bundle, &to, &doing).await?;
+        took += began.elapsed();
+        compare(cx, io, &bundle, &to, false).await?;
+    }
     if let Some(mut told) = cx.made.borrow_mut().told.take() {
         told.verified_at.push("the server".to_owned());
         io.fact(fact::key::BUNDLE, told);
     }
+    let first = if there == 0 { String::new() } else { format!(", {:.1} MB of it were there", there as f64 / 1e6) };
     Ok(Done::passed(format!(
-        "{:.1} MB in {:.1} s, SHA-256 {} again on the server",
+        "{:.1} MB in {:.1} s{first}, SHA-256 {} again on the server",
         bundle.size as f64 / 1e6,
         took.as_secs_f64(),
         bundle.sha256.short()
     )))
+}
+
+/// Sends the bundle, also over more than one connection; gives how much of it lay there before.
+async fn send(cx: &Deploy, io: &Io, bundle: &Bundle<Verified>, to: &RemotePath, doing: &str) -> Result<u64, Failure> {
+    let (mut at_first, mut most) = (None, 0);
+    let (mut drops, mut standstills) = (0, 0);
+    loop {
+        let file = File::open(&bundle.path)
+            .map_err(|error| Failure::world(doing, format!("{}: {error}", bundle.path.display())))?;
+        let (mut from, began) = (None, Instant::now());
+        let mut on_bytes = |there: u64| {
+            if from.is_none() && drops > 0 {
+                io.line(format!("the upload goes on at {there} of {} bytes", bundle.size));
+            }
+            let from = *from.get_or_insert(there);
+            at_first.get_or_insert(there);
+            let rate = there.saturating_sub(from) as f64 / began.elapsed().as_secs_f64().max(0.001);
+            io.progress("upload", there, Some(bundle.size), rate as u64);
+        };
+        let Err(error) = cx.ports.shell.send(file, bundle.size, to, &mut on_bytes).await else {
+            return Ok(at_first.unwrap_or(0));
+        };
+        let ShellError::Dropped(why) = &error else { return Err(error.failure(doing)) };
+        // What the server had when it was asked last is what counts; bytes on their way may not have arrived.
+        standstills = if from.is_some_and(|from| from > most) { 0 } else { standstills + 1 };
+        most = from.unwrap_or(most).max(most);
+        drops += 1;
+        if standstills > STANDSTILLS || drops > DROPS {
+            return Err(error.failure(doing));
+        }
+        io.line(format!("the connection broke ({why}); it is made anew, and the upload goes on"));
+    }
+}
+
+/// Whether it is wrong and to be sent once more.
+async fn compare(
+    cx: &Deploy,
+    io: &Io,
+    bundle: &Bundle<Verified>,
+    to: &RemotePath,
+    once_more: bool,
+) -> Result<bool, Failure> {
+    let script = Script::new("uploaded", include_str!("sh/uploaded.sh"))
+        .repeatable()
+        .var("FILE", to.as_str())
+        .var("DIGEST", bundle.sha256.as_str())
+        .var("ONCE_MORE", if once_more { "yes" } else { "" })
+        .timeout(Duration::from_secs(600));
+    let answer = remote::run(&*cx.ports.shell, io, script, &format!("checking the digest of {to}")).await?;
+    Ok(answer.get("wrong").is_some())
 }
 
 /// Takes the uploaded file away.
@@ -66,7 +138,7 @@ pub async fn unpack(cx: &Deploy, io: &Io) -> StepResult {
     let bytes: u64 = manifest.files.values().map(|entry: &FileEntry| entry.size.div_ceil(4096) * 4096).sum();
     // Folders need inodes too; a tree has fewer folders than files.
     let inodes = 2 * manifest.files.len() + 64;
-    let script = lock::fenced(cx, Script::new("unpack", include_str!("sh/unpack.sh")))
+    let script = lock::fenced(cx, Script::new("unpack", include_str!("sh/unpack.sh")).detached(&layout.jobs()))
         .var("BASE", layout.base().as_str())
         .var("RELEASES", layout.releases().as_str())
         .var("DIR", dir.as_str())
@@ -89,13 +161,14 @@ pub async fn remove(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
 
 async fn remove_path(cx: &Deploy, io: &Io, path: &RemotePath) -> Result<Undone, Failure> {
     let script = Script::new("remove", include_str!("sh/remove.sh"))
+        .repeatable()
         .var("TARGET", path.as_str())
         .var("CURRENT", cx.inputs.layout.current().as_str())
         .timeout(Duration::from_secs(300));
     let answer = remote::run(&*cx.ports.shell, io, script, &format!("removing {path}")).await?;
     Ok(match answer.get("found") {
         Some("removed") => Undone::Done(format!("{path} is removed")),
-        _ => Undone::Nothing(format!("there was no {path}")),
+        _ => Undone::Nothing(format!("{path} is not there")),
     })
 }
 
@@ -105,6 +178,7 @@ pub async fn gates(cx: &Deploy, io: &Io) -> StepResult {
     let doing = format!("checking the nine gates in {dir}");
     let paths = |folder: bool| GATES.iter().filter(move |gate| gate.folder == folder).map(|gate| gate.path);
     let script = Script::new("gates", include_str!("sh/gates.sh"))
+        .repeatable()
         .var("DIR", dir.as_str())
         .list("FILES", paths(false))
         .list("FOLDERS", paths(true));
@@ -144,6 +218,7 @@ pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
         .hint("upgrade the server's PHP, name a newer binary in the input php, or build for the server's version"));
     }
     let script = Script::new("boot", include_str!("sh/boot.sh"))
+        .repeatable()
         .var("DIR", dir.as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("URL", cx.inputs.site.url.as_str().trim_end_matches('/'))

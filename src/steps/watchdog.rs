@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     context::{Deploy, Survey},
+    heir::Heir,
     ledger, lock, probe, remote, services, workers,
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// How long going back may take once it has begun: a reload waits for the requests that run.
-const GOING_BACK: Duration = Duration::from_secs(480);
+pub(super) const GOING_BACK: Duration = Duration::from_secs(480);
 
 /// How long a run waits for the watcher that has begun to go back.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -130,7 +131,7 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
     // What the three programs answer goes to files beside them; the number only marks it.
     let stored = |script: Script| format!("#!/bin/sh\n{}", script.text(&nonce));
     cx.made.borrow_mut().guard = Some(nonce.clone());
-    let script = lock::fenced(cx, Script::new("arm", include_str!("sh/arm.sh")))
+    let script = lock::fenced(cx, Script::new("arm", include_str!("sh/arm.sh")).repeatable())
         .var("PLACE", layout.watchdog().as_str())
         .var("ENTRY", layout.guard(release).as_str())
         .var("NONCE", &nonce)
@@ -160,7 +161,7 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
 }
 
 /// The program that waits and goes back; or, for a run that finishes what it could not, only goes back.
-fn watch(layout: &Layout, entry: &Entry, now: bool) -> Result<Script, Failure> {
+pub(super) fn watch(layout: &Layout, entry: &Entry, now: bool) -> Result<Script, Failure> {
     let before = entry.before.as_deref();
     let reason = format!("nobody confirmed the release within {} s", entry.within);
     let line = |cause: &str| ledger::left_open(entry, cause);
@@ -183,7 +184,7 @@ fn watch(layout: &Layout, entry: &Entry, now: bool) -> Result<Script, Failure> {
 pub async fn confirm(cx: &Deploy, io: &Io) -> StepResult {
     let doing = format!("confirming {} on the server", cx.facts.turn.to);
     let shell = cx.ports.shell.another();
-    let answer = remote::run(&*shell, io, lock::fenced(cx, take_away(cx)), &doing).await?;
+    let answer = remote::run(&*shell, io, lock::fenced(cx, take_away(cx, "confirmed")), &doing).await?;
     match answer.get("state") {
         Some("off") if answer.get("watcher").is_some() => Ok(Done::warned(
             "over a fresh connection; but the watcher was gone: the server ends what a session leaves behind (KillUserProcesses in \
@@ -215,7 +216,7 @@ pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fai
         _ => {}
     }
     let doing = "taking the watcher off the server";
-    let answer = remote::run(&*cx.ports.shell, io, lock::unfenced(take_away(cx)), doing).await?;
+    let answer = remote::run(&*cx.ports.shell, io, lock::unfenced(take_away(cx, "withdrawn")), doing).await?;
     Ok(match answer.get("state") {
         Some("off") => "taken off the server".to_owned(),
         Some("reverting" | "reverted") => "the server went back by itself".to_owned(),
@@ -223,16 +224,25 @@ pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fai
     })
 }
 
-fn take_away(cx: &Deploy) -> Script {
+fn take_away(cx: &Deploy, event: &str) -> Script {
     let nonce = cx.made.borrow().guard.clone().unwrap_or_default();
-    Script::new("confirm", include_str!("sh/confirm.sh")).var("ENTRY", guard(cx).as_str()).var("NONCE", nonce)
+    let at = cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    let link = link_to(&cx.facts.turn.to);
+    let line = serde_json::json!({ "version": 1, "at": at, "event": event, "from": link, "to": link, "guard": nonce })
+        .to_string();
+    Script::new("confirm", include_str!("sh/confirm.sh"))
+        .repeatable()
+        .var("ENTRY", guard(cx).as_str())
+        .var("NONCE", nonce)
+        .var("JOURNAL", cx.inputs.layout.journal(&cx.facts.turn.to).as_str())
+        .var("NOTE", line)
 }
 
 /// Whether the server itself has gone back from this run's release; waits for it where it has begun to.
 pub async fn has_gone_back(cx: &Deploy, io: &Io) -> Result<bool, Failure> {
     let began = cx.ports.clock.elapsed();
     loop {
-        let script = Script::new("guard", include_str!("sh/guard.sh")).var("ENTRY", guard(cx).as_str());
+        let script = Script::new("guard", include_str!("sh/guard.sh")).repeatable().var("ENTRY", guard(cx).as_str());
         let answer = remote::run(&*cx.ports.shell, io, script, "asking the watcher on the server").await?;
         match answer.get("state") {
             Some("reverted") => return Ok(true),
@@ -261,64 +271,24 @@ pub fn tell(cx: &Survey, io: &Io, pending: &[Pending]) {
     }
 }
 
-/// First thing under the lock: whoever holds it knows that no other run can confirm any more, so what is unconfirmed goes back.
+/// First thing under the lock: whoever holds it knows that no other run can confirm any more, so what is unconfirmed goes back, and what
+/// dead runs left goes.
 pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
-    let layout = &cx.inputs.layout;
-    let place = layout.watchdog();
-    let doing = format!("reading the guards in {place}");
-    let script = Script::new("guards", include_str!("sh/guards.sh")).var("PLACE", place.as_str());
-    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
-    let mut told = Vec::new();
-    let mut turned = false;
-    for Pending { release, entry } in Pending::all(&answer) {
-        let entry = entry.map_err(|why| {
-            Failure::refused(&doing, format!("that of {release} cannot be read: {why}")).hint(format!(
-                "see that what is live is well (readlink {}), then: rm -r {place}/{release}.*",
-                layout.current()
-            ))
-        })?;
-        let doing = format!("going back from {release}, which nobody confirmed");
-        let answer = remote::run(&*cx.ports.shell, io, watch(layout, &entry, true)?, &doing).await?;
-        if answer.get("found") == Some("went-back") {
-            turned = true;
-            told.push(format!("went back from {release} to {}", entry.before.as_deref().unwrap_or("nothing")));
-        } else {
-            told.push(format!("{release} was not live any more"));
-        }
-    }
-    let dead = cx.made.borrow().dead.clone();
-    if let Some(dead) = dead {
-        told.extend(sweep(cx, io, &dead).await?);
-    }
+    let (number, dead) = {
+        let made = cx.made.borrow();
+        (made.lock.clone().unwrap_or_default(), made.dead.clone())
+    };
+    let heir = Heir { ports: &cx.ports, target: &cx.inputs, number: &number, dead: dead.as_ref(), own: None };
+    let finished = heir.finish(io).await?;
+    let mut told = finished.told;
     if told.is_empty() {
         return Ok(Done::skipped("every release was confirmed or taken back"));
     }
-    if turned && cx.facts.turn.from.is_some() && !cx.inputs.health.repair {
+    if finished.turned && cx.facts.turn.from.is_some() && !cx.inputs.health.repair {
         let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health), io).await?;
         told.push(health.text);
     }
     Ok(Done::warned(told.join("; ")))
-}
-
-/// Removes what a dead run left on the server, unless it is live or was.
-async fn sweep(cx: &Deploy, io: &Io, dead: &ReleaseName) -> Result<Option<String>, Failure> {
-    let layout = &cx.inputs.layout;
-    if ledger::read(&*cx.ports.shell, io, layout)
-        .await?
-        .lines
-        .iter()
-        .any(|line| line.release == *dead && line.outcome == "live")
-    {
-        return Ok(None);
-    }
-    let doing = format!("removing what the dead run left of {dead}");
-    let script = Script::new("sweep", include_str!("sh/sweep.sh"))
-        .var("FOLDER", layout.release(dead).as_str())
-        .var("FILE", layout.incoming(dead).as_str())
-        .var("CURRENT", layout.current().as_str());
-    let answer = remote::run(&*cx.ports.shell, io, lock::fenced(cx, script), &doing).await?;
-    answer.all("removed").for_each(|path| io.line(format!("removed {path}")));
-    Ok(answer.get("removed").map(|_| format!("removed what the dead run left of {dead}")))
 }
 
 /// For `fuzzing`.

@@ -42,6 +42,7 @@ async fn tell(cx: &Deploy, io: &Io) -> Result<Told, Failure> {
 /// The script that tells the workers of what is live. The watcher on the server has it, too.
 pub fn script(cx: &Deploy) -> Script {
     Script::new("workers", include_str!("sh/workers.sh"))
+        .repeatable()
         .var("DIR", cx.inputs.layout.current().as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("WORKERS_PHP", include_str!("sh/workers.php"))

@@ -234,6 +234,45 @@ fn the_example_for_a_rollback_plans_first_and_then_goes_back() {
 }
 
 #[test]
+fn the_example_for_recovery_says_what_there_is_to_do_and_does_it() {
+    let story = story();
+    let [recover] = steps("recover.yml").try_into().expect("one step");
+    let site = story.staging_site();
+    let known_hosts = story.lab.known_hosts();
+    let run = |plan_only: &str| {
+        let runner = story.runner(&commit("recovering")).secret(story.lab.private_key()).secret(&site.health_token);
+        let by_environment = |kind: &str, name: &str, production: &str| {
+            format!("inputs.environment == 'production' && {kind}.PRODUCTION_{production} || {kind}.{name}")
+        };
+        let key = by_environment("secrets", "STAGING_SSH_KEY", "SSH_KEY");
+        let hosts = by_environment("vars", "STAGING_KNOWN_HOSTS", "KNOWN_HOSTS");
+        let token = by_environment("secrets", "HEALTHCHECK_TOKEN", "HEALTHCHECK_TOKEN");
+        let expressions = [
+            ("inputs.environment", "staging"),
+            ("inputs.plan-only", plan_only),
+            (key.as_str(), story.lab.private_key()),
+            (hosts.as_str(), &known_hosts),
+            (token.as_str(), &site.health_token),
+        ];
+        with(runner, &recover, &expressions)
+            .file(".github/gated-deploy.yml", &policy(&story))
+            .run_binary(story.binary())
+    };
+    // What a run leaves that died before its switch.
+    let remains = "backups/20250202_000000-0badc0de.part";
+    story.lab.exec_as("deploy", &format!("mkdir -p /var/www/staging/{remains}")).expect("a half backup");
+    let planned = run("true");
+    assert_ended(&planned, 0, "planned");
+    assert_says(&planned.log, &[&format!("remove /var/www/staging/{remains}")]);
+
+    let finished = run("false");
+
+    assert_ended(&finished, 0, "passed");
+    assert_says(&finished.summary, &["what was left is brought to its end; the site is well"]);
+    story.lab.exec(&format!("test ! -e /var/www/staging/{remains}")).expect("it is gone");
+}
+
+#[test]
 fn the_example_workflows_have_least_permissions_and_pinned_actions() {
     for entry in fs::read_dir(root().join("examples/workflows")).expect("the examples") {
         let text = fs::read_to_string(entry.expect("an example").path()).expect("text");

@@ -38,18 +38,22 @@ fn a_release_goes_live_through_the_image() {
     story.ship(&commit, Variant::Healthy).expect("the build");
     let server = story.lab.container_ip().to_string();
 
-    let finished = story
+    let step = story
         .staging(&commit)
         .input("ssh-host", &server)
         .input("ssh-port", "22")
         .input("ssh-known-hosts", &story.lab.known_hosts_for(&server, 22))
         .input("health-address", &format!("{server}:80"))
         .entrypoint("/usr/local/bin/gated-deploy")
-        .run_image(&image);
+        .post_entrypoint("/usr/local/bin/gated-deploy-post");
+    let finished = step.run_image(&image);
 
     assert_ended(&finished, 0, "live");
     assert_eq!(story.served().expect("the site"), commit);
     assert_says(&finished.summary, &[output(&finished, "release"), "9/9"]);
+    let post = step.run_image_post(&finished, &image);
+    assert_eq!(post.exit_code, 0, "{}", post.raw_log);
+    assert_says(&post.log, &["nothing to bring to its end: the step came to its end by itself"]);
 }
 
 #[test]
@@ -71,6 +75,6 @@ fn the_image_is_small_and_holds_what_it_needs() {
     docker(&["rm", &container]);
     assert_says(
         &String::from_utf8_lossy(&files.stdout),
-        &["etc/ssl/certs/ca-certificates.crt", "usr/local/bin/gated-deploy"],
+        &["etc/ssl/certs/ca-certificates.crt", "usr/local/bin/gated-deploy", "usr/local/bin/gated-deploy-post"],
     );
 }

@@ -127,6 +127,7 @@ impl Start {
         match self.asked() {
             Asked::Run(inputs) => *inputs,
             Asked::Ledger(asked) => panic!("a ledger: {asked:?}"),
+            Asked::Report(asked) => panic!("a report: {asked:?}"),
             Asked::Print(text) => panic!("a run was asked for, this was printed: {text}"),
         }
     }
@@ -265,12 +266,12 @@ fn an_api_that_is_no_web_address_is_refused_at_once() {
 #[test]
 fn stages_that_cannot_run_say_so() {
     assert_snapshot!(Start::in_actions("deploy-stagin").problems(), @"stage: `deploy-stagin` is not a stage; did you mean `deploy-staging`?");
-    assert_snapshot!(Start::in_actions("recover").input("rollback-to", "yesterday").problems(), @r#"
-    stage: `recover` is a stage of a later version; this version has `build-gate`, `deploy-staging`, `deploy-production`, `preflight`, `smoke`, `rollback`, `audit`; nothing was done
+    assert_snapshot!(Start::in_actions("fix").input("rollback-to", "yesterday").problems(), @r#"
+    stage: `fix` is a stage of a later version; this version has `build-gate`, `deploy-staging`, `deploy-production`, `preflight`, `smoke`, `rollback`, `audit`, `recover`; nothing was done
     rollback-to: `yesterday` is not a release's name; write the name of its folder, such as `20251102_154900-f0959baf`
     "#);
-    assert_snapshot!(Start::in_actions("deploy-staging").input("stage", "release it").problems().lines().next().unwrap_or_default(), @"stage: `release it` is not a stage; write `build-gate`, `deploy-staging`, `deploy-production`, `preflight`, `smoke`, `rollback`, `audit`");
-    assert_eq!(Start::in_actions("recover").run().common.stage, None);
+    assert_snapshot!(Start::in_actions("deploy-staging").input("stage", "release it").problems().lines().next().unwrap_or_default(), @"stage: `release it` is not a stage; write `build-gate`, `deploy-staging`, `deploy-production`, `preflight`, `smoke`, `rollback`, `audit`, `recover`");
+    assert_eq!(Start::in_actions("fix").run().common.stage, None);
     assert_eq!(Start::release().run().common.stage, Some(Stage::DeployStaging));
 }
 
@@ -765,6 +766,37 @@ fn addresses_ports_and_names_are_held_to_their_form() {
     for right in ["/var/www/app", "/srv/app", "/home/deploy/app", "/etcetera/app", "/tmp/lab/app"] {
         assert!(value::base_dir(right).is_ok(), "{right}");
     }
+}
+
+#[test]
+fn f61_where_copies_go_is_read_with_care() {
+    let start = || Start::release().input("base-dir", "/var/www/app");
+    for (inputs, says) in [
+        (
+            vec![("backup-copy-dir", "mnt/nas")],
+            "backup-copy-dir: `mnt/nas` is not an absolute path; write a folder of its own on another disk",
+        ),
+        (vec![("backup-copy-dir", "/mnt")], "backup-copy-dir: `/mnt` is a folder of the system"),
+        (
+            vec![("backup-copy-dir", "/var/www/app/copies")],
+            "backup-copy-dir: `/var/www/app/copies` lies inside of base-dir",
+        ),
+        (vec![("backup-copy-dir", "/var/www/app/")], "lies inside of base-dir"),
+        (
+            vec![("backup-copy", "required")],
+            "backup-copy: `required` asks for a copy of each backup, and backup-copy-dir names no place; set backup-copy-dir",
+        ),
+        (vec![("backup-copy", "yes")], "backup-copy: `yes` is not one of"),
+    ] {
+        let start = inputs.iter().fold(start(), |start, (name, value)| start.input(name, value));
+        let told = start.problems();
+        assert!(told.contains(says), "{inputs:?}: {told}");
+    }
+    let copy = |start: Start| start.deploy().target.server.backup_copy;
+    assert_eq!(copy(start()), None);
+    let given =
+        copy(start().input("backup-copy-dir", "/var/www/app2").input("backup-copy", "required")).expect("a place");
+    assert_eq!((given.dir.as_str(), given.required, given.within.as_secs()), ("/var/www/app2", true, 900));
 }
 
 #[test]

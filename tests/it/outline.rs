@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use gated_deploy::{
     engine::event::{RowInfo, RowKind},
-    stages::{audit, build_gate, deploy, preflight, rollback},
+    stages::{audit, build_gate, deploy, preflight, recover, rollback},
     steps::ledger::REACHED,
 };
 
@@ -33,6 +33,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do      check   nothing-moved
     do      hold    ledger (write down how it ended)
     do    8 change  backup (remove it if it is unfinished)
+    do    8 change  copy-backup (remove an unfinished copy)
     do    9 check   await-build
     do   10 hold    fetch-bundle (remove it from the runner)
     do   11 change  upload (remove the uploaded file)
@@ -143,6 +144,17 @@ fn a_preflight_only_looks() {
 }
 
 #[test]
+fn recovery_is_a_table_whose_way_back_is_the_undo_of_what_the_dead_run_did() {
+    insta::assert_snapshot!(outline(&recover::table().outline()), @r"
+    look    observe reach-server
+    look    observe survey-server
+    do      hold    deploy-lock (free it, unless stuck)
+    do      change  finish-unconfirmed (go back from it, remove what was left, ask the site)
+    do      check   health
+    ");
+}
+
+#[test]
 fn an_audit_only_looks() {
     insta::assert_snapshot!(outline(&audit::table().outline()), @r"
     look    observe scope
@@ -168,6 +180,7 @@ fn every_row_has_a_name_of_its_own_and_every_change_says_its_undo() {
         build_gate::table().outline(),
         preflight::table().outline(),
         audit::table().outline(),
+        recover::table().outline(),
     ] {
         let names: BTreeSet<&str> = rows.iter().map(|row| row.step.as_str()).collect();
         assert_eq!(names.len(), rows.len(), "each name once");

@@ -1,5 +1,7 @@
 //! The plan says what would happen, exactly, and an approval can be bound to it.
 
+use std::fs;
+
 use gated_deploy_lab::{
     app::{self, TempTree, Variant},
     runner::Runner,
@@ -94,6 +96,53 @@ fn f19_f63_the_plan_names_what_vanishes_and_what_each_migration_does() {
     let finished = planned(&story, &story.staging(&second).file(".github/gated-deploy.yml", policy));
     assert_says(&finished.summary, &["2031_01_01_000000_add [unknown]", "preview-sql: false"]);
     assert!(!finished.summary.contains("nickname"), "{}", finished.summary);
+}
+
+#[test]
+fn f63_the_plan_names_the_migrations_of_packages_too() {
+    let story = story();
+    let first = commit("with a package");
+    let package = "vendor/acme/ledger/database/migrations";
+    let with_package = |commit: &str| {
+        let tree = tree(commit);
+        let old = "2030_01_01_000000_begin";
+        let body = migration("Schema::create('accounts', fn ($table) => $table->id());");
+        tree.write(&format!("{package}/{old}.php"), body).expect("a migration");
+        let provider = fs::read_to_string(tree.path().join("app/Providers/AppServiceProvider.php")).expect("the file");
+        let load = format!("boot()\n    {{\n        $this->loadMigrationsFrom(base_path('{package}'));");
+        let provider = provider.replace("boot()\n    {", &load);
+        tree.write("app/Providers/AppServiceProvider.php", provider).expect("the provider");
+        tree
+    };
+    ship(&story, &first, &with_package(&first));
+    let live = story.deploy(&first);
+    assert_ended(&live, 0, "live");
+    assert_says(&live.summary, &["2030_01_01_000000_begin"]);
+
+    let second = commit("with two packages");
+    let tree = with_package(&second);
+    let up = migration("Schema::table('accounts', fn ($table) => $table->string('owner')->nullable());");
+    tree.write(&format!("{package}/2031_01_01_000000_owner.php"), &up).expect("a migration");
+    tree.write("vendor/acme/audit/src/database/migrations/2031_02_01_000000_trail.php", &up)
+        .expect("another package's");
+    ship(&story, &second, &tree);
+
+    let finished = planned(&story, &story.staging(&second));
+
+    assert_says(
+        &finished.summary,
+        &[
+            "1 pending migration, expand",
+            "2031_01_01_000000_owner [expand]",
+            "alter table `accounts` add `owner` varchar(255) null;",
+            "the package acme/audit is new and has migrations",
+        ],
+    );
+    assert!(
+        !finished.summary.contains("begin [") && !finished.summary.contains("acme/ledger is new"),
+        "{}",
+        finished.summary
+    );
 }
 
 #[test]

@@ -38,12 +38,12 @@ impl Write for Screen {
 }
 
 /// Everything that one run left for people and programs.
-struct Told {
+pub(crate) struct Told {
     log: String,
-    summary: String,
+    pub(crate) summary: String,
     outputs: String,
     report: String,
-    report_json: String,
+    pub(crate) report_json: String,
     journal: String,
 }
 
@@ -64,7 +64,7 @@ fn setting() -> Setting {
     }
 }
 
-fn tell(events: &[Event]) -> Told {
+pub(crate) fn tell(events: &[Event]) -> Told {
     tell_in(Style::Actions, events)
 }
 
@@ -240,7 +240,7 @@ fn switched() -> Tape {
         .done("switch", "in 2.0 ms")
 }
 
-fn live() -> Vec<Event> {
+pub(crate) fn live() -> Vec<Event> {
     switched()
         .fact(
             key::SERVICES,
@@ -257,7 +257,7 @@ fn live() -> Vec<Event> {
         .ends(Outcome::Live { warnings: 1 })
 }
 
-fn planned() -> Vec<Event> {
+pub(crate) fn planned() -> Vec<Event> {
     let preview = Preview { step: StepId::new("migrate"), lines: vec!["php artisan migrate --force".to_owned()] };
     surveyed()
         .fact(key::PLAN_DIGEST, json!(DIGEST))
@@ -275,7 +275,7 @@ fn sick() -> Failure {
         .details(["/health: 500 instead of 200"])
 }
 
-fn rolled_back() -> Vec<Event> {
+pub(crate) fn rolled_back() -> Vec<Event> {
     switched()
         .fact(key::HEALTH, health(Some("500 instead of 200")))
         .failed("health", sick())
@@ -288,7 +288,7 @@ fn rolled_back() -> Vec<Event> {
         })
 }
 
-fn stuck() -> Vec<Event> {
+pub(crate) fn stuck() -> Vec<Event> {
     let lost = Failure::world("pointing current back", "the server does not answer any more");
     switched().failed("health", sick()).undone("switch", Some(lost.clone())).ends(Outcome::Stuck {
         at: StepId::new("health"),

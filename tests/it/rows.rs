@@ -345,6 +345,7 @@ fn inputs() -> typed::Target {
             preview_sql: true,
             keep_releases: 5,
             keep_backups: 5,
+            backup_copy: None,
             confirm_within: Duration::from_secs(300),
             lock_wait: Duration::ZERO,
             backup_nginx: false,

@@ -455,3 +455,265 @@ fn f37_noise_of_the_start_up_files_is_told() {
     let answer = wait(run(&server.ssh(), "put a b")).expect("an answer");
     assert_eq!((answer.get("a"), answer.noise()), (Some("b"), Some("Welcome to this server")));
 }
+
+/// Ends the process that carries this connection, as a line that breaks does: what it had started lives on. A server that runs as the
+/// user who logs in has one process for both halves of it.
+const BREAK: &str = "kill -KILL \"$PPID\"; ";
+
+/// A script that breaks its connection in the middle of its work.
+fn breaking(program: &str) -> Script {
+    // For the length of the tests; scripts are texts of the program.
+    Script::new("test", Box::leak(program.replace("BREAK", BREAK).into_boxed_str()))
+}
+
+/// What lies in a folder, or nothing if there is none.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn remote(path: &Path) -> RemotePath {
+    path.to_str().expect("a path").parse().expect("a path")
+}
+
+/// Its work is done once, every line is told once, in order, and the answer is whole; also where the connection breaks in the middle
+/// of a line, of a record, and more than once.
+#[test]
+fn f39_work_goes_on_when_its_connection_breaks() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    let folder = server.folder.path().join("state");
+    let jobs = folder.join("jobs");
+    let count = server.folder.path().join("count");
+    let script = breaking(
+        "echo x >>\"$COUNT\"; put first \"$(seq 1 3000)\"; seq 1 5000; printf 'half a '; BREAK sleep 0.5; echo line; printf 'second=a' >&3; \
+         sleep 2; printf 'b\\0' >&3; put list \"$(ls -A \"$JOBS\")\"; seq 5001 9000; put third 3",
+    )
+    .var("COUNT", count.to_str().expect("a path"))
+    .var("JOBS", jobs.to_str().expect("a path"))
+    .detached(&remote(&jobs));
+    let mut lines = Vec::new();
+    let answer = wait(ssh.run(script, &mut |line| lines.push(line))).expect("an answer");
+
+    assert_eq!(fs::read_to_string(&count).expect("the count"), "x\n", "it worked once");
+    assert_eq!((answer.get("second"), answer.get("third")), (Some("ab"), Some("3")));
+    assert_eq!(answer.get("first").map(|text| text.lines().count()), Some(3000));
+    assert_eq!(answer.all("first").count(), 1);
+    let broke: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].starts_with("the connection broke")).collect();
+    assert_eq!(broke.len(), 1, "{lines:?}");
+    let told: Vec<String> = lines.into_iter().filter(|line| !line.starts_with("the connection broke")).collect();
+    let numbers = |range: std::ops::RangeInclusive<u32>| range.map(|number| number.to_string());
+    let all: Vec<String> = numbers(1..=5000).chain(["half a line".to_owned()]).chain(numbers(5001..=9000)).collect();
+    assert!(told == all, "{} lines were told, {} were printed", told.len(), all.len());
+    assert_eq!(server.logins(), 2);
+
+    // Its folder was nobody else's to read, and the next script takes it away.
+    assert_eq!(sh(&folder, "stat -c %a jobs jobs/*").trim(), "700\n700");
+    assert_eq!(answer.get("list").map(|list| list.lines().count()), Some(1));
+    wait(run(&ssh, "put a b")).expect("an answer");
+    assert_eq!(names_in(&jobs), [""; 0]);
+}
+
+/// No other file has what only the shell's memory should: the program, its values, its secrets.
+#[test]
+fn f40_what_goes_on_without_its_connection_leaves_no_secret_in_a_file() {
+    let server = Server::start("");
+    let jobs = server.folder.path().join("jobs");
+    let script = breaking(
+        "echo working; put length \"${#TOKEN}\"; BREAK sleep 1; \
+         if grep -r -l 's3[c]ret-marked' \"$PLACE\"; then put found yes; fi; put seen \"$(cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 's3[c]ret-marked' || true)\"",
+    )
+    .secret("TOKEN", &Secret::new("s3cret-marked"))
+    .var("PLACE", server.folder.path().to_str().expect("a path"))
+    .detached(&remote(&jobs));
+    let answer = wait(server.ssh().run(script, &mut |_| {})).expect("an answer");
+    assert_eq!((answer.get("length"), answer.get("found"), answer.get("seen")), (Some("13"), None, Some("0")));
+}
+
+#[test]
+fn f39_work_that_ended_without_an_answer_is_not_begun_again() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    let (jobs, count) = (server.folder.path().join("jobs"), server.folder.path().join("count"));
+    // As after a reboot: nothing runs any more, and what was written is there, or not even that.
+    for gone in ["", "rm -rf \"$JOBS\"; "] {
+        let _ = fs::remove_file(&count);
+        let program = format!("echo x >>\"$COUNT\"; put first 1; sleep 0.5; {gone}BREAK kill -KILL $$");
+        let script = breaking(&program)
+            .var("COUNT", count.to_str().expect("a path"))
+            .var("JOBS", jobs.to_str().expect("a path"))
+            .detached(&remote(&jobs));
+        let error = wait(ssh.run(script, &mut |_| {})).expect_err("no answer");
+        assert!(
+            matches!(&error, ShellError::Dropped(why) if why.contains("ended without an answer")),
+            "{gone}: {error:?}"
+        );
+        assert_eq!(fs::read_to_string(&count).expect("the count"), "x\n", "{gone}: it worked once");
+    }
+}
+
+/// It said no, or failed, while nobody listened: that is heard all the same.
+#[test]
+fn f39_how_it_ended_is_heard_over_another_connection() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    let jobs = remote(&server.folder.path().join("jobs"));
+    let end = |program: &str| wait(ssh.run(breaking(program).detached(&jobs), &mut |_| {})).expect_err("no success");
+    let error = end("BREAK refuse 'no room' 'make some'");
+    assert!(
+        matches!(&error, ShellError::Refused { reason, hint, .. } if reason == "no room" && hint.as_deref() == Some("make some")),
+        "{error:?}"
+    );
+    let error = end("BREAK echo why; false; put never reached");
+    assert!(
+        matches!(&error, ShellError::Failed { status, tail } if status == "status 1" && *tail == ["why"]),
+        "{error:?}"
+    );
+}
+
+/// Over the connection that it was begun on, over the one that it was attached to again, and when its time is over.
+#[test]
+fn f39_work_that_nobody_waits_for_any_more_ends_although_it_could_go_on() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    let jobs = remote(&server.folder.path().join("jobs"));
+    let cancelled = |script: Script, word: &str| {
+        wait(async {
+            let (told, mut seen) = tokio::sync::mpsc::unbounded_channel();
+            let mut on_line = move |line: String| drop(told.send(line));
+            let heard = async {
+                while let Some(line) = seen.recv().await {
+                    if line == word {
+                        return;
+                    }
+                }
+            };
+            tokio::select! {
+                answer = ssh.run(script, &mut on_line) => panic!("it ended: {answer:?}"),
+                () = heard => {}
+            }
+        });
+    };
+    cancelled(breaking("echo started; sleep 601.25").detached(&jobs), "started");
+    until("it was ended", || !is_running("sleep 601.25"));
+    cancelled(breaking("echo started; BREAK echo on; sleep 602.25").detached(&jobs), "on");
+    until("it was ended over another connection", || !is_running("sleep 602.25"));
+    let script = breaking("echo started; BREAK sleep 603.25").timeout(Duration::from_secs(3)).detached(&jobs);
+    let result = wait(ssh.run(script, &mut |_| {}));
+    assert!(matches!(result, Err(ShellError::TimedOut(_))), "{result:?}");
+    until("it was ended when its time was over", || !is_running("sleep 603.25"));
+}
+
+/// A program that prints at each login is passed over on the second connection, too.
+#[test]
+fn f37_f39_noise_of_the_second_connection_is_not_part_of_the_answer() {
+    let server = Server::start(
+        "ForceCommand echo Welcome; printf 'key=noise\\0'; echo noise >&2; eval \"$SSH_ORIGINAL_COMMAND\"",
+    );
+    let jobs = remote(&server.folder.path().join("jobs"));
+    let script =
+        breaking("put key one; echo first; sleep 0.5; BREAK sleep 1; put key two; echo second").detached(&jobs);
+    let mut lines = Vec::new();
+    let answer = wait(server.ssh().run(script, &mut |line| lines.push(line))).expect("an answer");
+    assert_eq!(answer.all("key").collect::<Vec<_>>(), ["one", "two"]);
+    lines.retain(|line| !line.starts_with("the connection broke"));
+    assert_eq!(lines, ["noise", "first", "second"]);
+}
+
+#[test]
+fn f39_what_may_be_repeated_is_run_again_and_the_first_is_ended_before() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    let count = server.folder.path().join("count");
+    let program = "echo x >>\"$COUNT\"; if [ \"$(wc -l <\"$COUNT\")\" -eq 1 ]; then BREAK sleep 604.25; fi; \
+         put left \"$(pgrep -f 'sleep 604[.]25' || true)\"";
+    let script = breaking(program).var("COUNT", count.to_str().expect("a path"));
+    let error = wait(ssh.run(script.clone(), &mut |_| {})).expect_err("it is not repeatable");
+    assert!(matches!(error, ShellError::Dropped(_)), "{error:?}");
+    fs::remove_file(&count).expect("the count");
+    let answer = wait(ssh.run(script.repeatable(), &mut |_| {})).expect("an answer");
+    assert_eq!(answer.get("left"), Some(""));
+    assert_eq!(fs::read_to_string(&count).expect("the count"), "x\nx\n");
+}
+
+/// A server that turns us away on the way back does so for good; one that is not there for a while is waited for.
+#[test]
+fn f39_a_server_that_comes_back_is_waited_for_and_one_that_says_no_is_not() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    let jobs = remote(&server.folder.path().join("jobs"));
+    let script = |program| breaking(program).detached(&jobs);
+    // The work itself starts the server again, with the same settings.
+    let again = script(
+        "kill \"$LISTENER\"; BREAK sleep 2; put done yes; setsid /usr/sbin/sshd -f \"$CONFIG\" -o PidFile=\"$CONFIG.pid\" -E \"$CONFIG.log\" \
+         </dev/null >/dev/null 2>&1 3>&-",
+    )
+    .var("LISTENER", server.process.id().to_string())
+    .var("CONFIG", server.folder.path().join("config").to_str().expect("a path"));
+    let began = Instant::now();
+    let answer = wait(ssh.run(again, &mut |_| {})).expect("an answer");
+    assert_eq!(answer.get("done"), Some("yes"));
+    assert!(began.elapsed() > Duration::from_secs(2));
+    let end = Again(server.folder.path().join("config.pid"));
+
+    let answer = wait(async {
+        let mut on_line = |_| {};
+        let back = server.folder.path().join("back");
+        let work = script("echo >\"$BACK\"; mv \"$KEYS\" \"$KEYS.gone\"; BREAK sleep 1; put done yes")
+            .var("BACK", back.to_str().expect("a path"))
+            .var("KEYS", server.folder.path().join("authorized_keys").to_str().expect("a path"));
+        ssh.run(work, &mut on_line).await
+    });
+    assert!(matches!(answer, Err(ShellError::Denied { .. })), "{answer:?}");
+    let logins = server.logins();
+    let began = Instant::now();
+    assert!(wait(run(&ssh, "put a b")).is_err());
+    assert!(began.elapsed() < Duration::from_secs(2) && server.logins() == logins, "it is not asked again");
+    drop(end);
+}
+
+/// A server that was started again, by the file with its process number; it ends with the test.
+struct Again(std::path::PathBuf);
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        if let Ok(pid) = fs::read_to_string(&self.0) {
+            let _ = Command::new("kill").arg(pid.trim()).status();
+        }
+    }
+}
+
+fn send(ssh: &Ssh, bytes: &[u8], to: &RemotePath) -> (Result<(), ShellError>, Vec<u64>) {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(bytes).expect("writing");
+    let mut told = Vec::new();
+    let result = wait(ssh.send(file, bytes.len() as u64, to, &mut |there| told.push(there)));
+    (result, told)
+}
+
+/// Only what is missing is sent; a file that is too long is none of ours, and a link is not followed.
+#[test]
+fn f39_an_upload_goes_on_where_the_server_s_part_ends() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n ^ (n >> 7)) as u8).collect();
+    let path = server.folder.path().join("sent");
+    let to = remote(&path);
+    for (there, first) in [(&bytes[..0], 0), (&bytes[..1_234_567], 1_234_567), (&bytes[..], 3_000_000)] {
+        fs::write(&path, there).expect("a part");
+        let (result, told) = send(&ssh, &bytes, &to);
+        result.expect("sent");
+        assert_eq!((told.first(), told.last()), (Some(&first), Some(&3_000_000)));
+        assert!(fs::read(&path).expect("the file") == bytes, "from {first} on");
+    }
+    fs::write(&path, [&bytes[..], b"more"].concat()).expect("too long a part");
+    send(&ssh, &bytes, &to).0.expect("sent");
+    assert!(fs::read(&path).expect("the file") == bytes);
+    let other = server.folder.path().join("other");
+    fs::write(&other, "somebody's").expect("another file");
+    fs::remove_file(&path).expect("the file");
+    std::os::unix::fs::symlink(&other, &path).expect("a link");
+    send(&ssh, &bytes, &to).0.expect("sent");
+    assert_eq!(fs::read_to_string(&other).expect("the other"), "somebody's");
+    assert!(fs::read(&path).expect("the file") == bytes);
+}

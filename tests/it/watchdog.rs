@@ -40,7 +40,7 @@ fn switched(story: &Story, word: &str) -> (String, Running) {
 }
 
 #[track_caller]
-fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < patience, "not within {patience:?}: {what}");
@@ -48,11 +48,11 @@ fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn on_server(story: &Story, script: &str) -> String {
+pub(crate) fn on_server(story: &Story, script: &str) -> String {
     story.lab.exec(script).expect("a command on the server").trim().to_owned()
 }
 
-fn guards(story: &Story) -> String {
+pub(crate) fn guards(story: &Story) -> String {
     on_server(story, &format!("ls {STATE}/watchdog"))
 }
 
@@ -61,7 +61,7 @@ fn watchers(story: &Story) -> String {
 }
 
 /// The ledger's lines, after its chain was followed by the tool itself.
-fn ledger(story: &Story) -> Vec<serde_json::Value> {
+pub(crate) fn ledger(story: &Story) -> Vec<serde_json::Value> {
     let text = on_server(story, &format!("cat {STATE}/ledger.jsonl"));
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs::write(file.path(), format!("{text}\n")).expect("writing");
@@ -71,7 +71,7 @@ fn ledger(story: &Story) -> Vec<serde_json::Value> {
 }
 
 /// A lease later: nobody has renewed the dead run's lock.
-fn time_passes(story: &Story) {
+pub(crate) fn time_passes(story: &Story) {
     on_server(story, &format!("echo 1000 > {STATE}/lock/renewed"));
 }
 
@@ -144,6 +144,10 @@ fn f15_what_a_dead_run_left_goes_with_its_lock() {
     assert!(!left("releases") && !left(".gated-deploy/incoming"));
     assert_eq!(story.served().expect("the site"), next);
     assert!(on_server(&story, "ls /var/www/staging/releases").contains(SEED_RELEASE), "what was live stays");
+    let lines = ledger(&story);
+    assert_eq!(lines.iter().map(|line| line["outcome"].clone()).collect::<Vec<_>>(), ["failed", "live"]);
+    assert_eq!((&lines[0]["sha"], &lines[0]["standing"]), (&dead.as_str().into(), &"failed".into()), "{:?}", lines[0]);
+    assert_says(lines[0]["cause"].as_str().expect("a cause"), &["its run ended without a word"]);
 }
 
 #[test]
@@ -376,10 +380,14 @@ impl Place {
     }
 
     fn confirm(&self, nonce: &str) -> std::collections::BTreeMap<String, String> {
-        let script = Script::new("confirm", include_str!("../../src/steps/sh/confirm.sh"));
-        answer(
-            &script.var("ENTRY", self.path("watchdog/new")).var("NONCE", nonce).var("LOCK", "").var("LOCK_NONCE", ""),
-        )
+        let script = Script::new("confirm", include_str!("../../src/steps/sh/confirm.sh"))
+            .var("ENTRY", self.path("watchdog/new"))
+            .var("NONCE", nonce)
+            .var("JOURNAL", self.path("journal/new.jsonl"))
+            .var("NOTE", format!("{{\"guard\":\"{nonce}\"}}"))
+            .var("LOCK", "")
+            .var("LOCK_NONCE", "");
+        answer(&script)
     }
 
     fn live(&self) -> Option<String> {
@@ -455,6 +463,19 @@ fn f86_going_back_is_taken_up_where_it_was_cut_off() {
     fs::write(place.path("watchdog/new.reverting/reload"), "exit 0\n").expect("repairing");
     assert_eq!(answer(&place.watch("yes", "releases/old"))["found"], "went-back");
     assert_eq!(fs::read_to_string(place.path("ledger")).expect("a ledger").lines().count(), 1);
+}
+
+#[test]
+fn f86_a_run_that_pointed_back_and_died_before_its_reload_is_finished_by_the_server() {
+    let place = Place::new();
+    place.arm(1, "releases/old", "put reloaded yes");
+    // As the switch does it, and then its undo, which got no further.
+    fs::write(place.path("watchdog/new.armed/switched"), "").expect("the switch");
+    fs::remove_file(place.path("current")).expect("removing");
+    symlink("releases/old", place.path("current")).expect("a link");
+    until("the server has reloaded", PATIENCE, || place.has("reverted"));
+    assert!(place.has("reverted/reload.answer"), "without it PHP goes on serving the new code");
+    assert_says(&fs::read_to_string(place.path("ledger")).expect("a ledger"), &["well"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Queue workers run the code of the release that is live.
 
 use gated_deploy_lab::{
-    app::Variant,
+    app::{self, Variant},
     story::{Story, commit},
 };
 
@@ -51,6 +51,24 @@ fn f76_queue_workers_follow_the_release_that_is_live() {
     let started = story.lab.exec("cat /tmp/started").expect("where workers were started");
     assert!(started.contains(output(&taken_back, "release")), "one was started in the sick release: {started}");
     worker_runs_in(&story, &format!("releases/{release}"));
+}
+
+/// Horizon's own processes are told by its own command, whatever the queue connection is.
+#[test]
+fn f76_an_app_with_horizon_is_told_by_its_command() {
+    let story = story();
+    let commit = commit("with horizon");
+    let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+    let console = "<?php\nuse Illuminate\\Support\\Facades\\Artisan;\nArtisan::command('horizon:terminate', fn () => \
+         $this->info('told in ' . basename(base_path())));\n";
+    tree.write("routes/console.php", console).expect("the command");
+    story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+
+    let finished = story.deploy(&commit);
+
+    assert_ended(&finished, 0, "live");
+    assert_says(&finished.summary, &["php artisan horizon:terminate: each ends after its present job"]);
+    assert_says(&finished.log, &[&format!("told in {}", output(&finished, "release"))]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use gated_deploy::inputs::{
+    POST,
     flags::wrap,
     table::{APPROVAL_PHRASE, ENVIRONMENTS, EXIT_CODES, INPUTS, Input, Kind, OUTPUTS, POLICY_KEYS, Preset, Subject},
 };
@@ -96,8 +97,10 @@ fn action_yml() -> String {
     for output in OUTPUTS {
         let _ = write!(yml, "  {}:\n    description: >-\n{}", output.name, folded(output.help));
     }
-    // An explicit entry point, because some runners need one; no args, because inputs come by the environment alone.
+    // Explicit entry points, because some runners need one; no args, because inputs come by the environment alone, and the runner would
+    // give the same ones to both. Post is the same program by another name, and always runs: it looks itself whether there is anything to do.
     yml.push_str("\nruns:\n  using: docker\n  image: Dockerfile\n  entrypoint: /usr/local/bin/gated-deploy\n");
+    let _ = write!(yml, "  post-entrypoint: /usr/local/bin/{POST}\n  post-if: always()\n");
     yml
 }
 

@@ -131,7 +131,9 @@ fn shellcheck(root: &Path) -> Result<Vec<String>> {
     let prelude = fs::read_to_string(root.join("src/ports/prelude.sh")).context("reading the prelude")?;
     let whole = tempfile::Builder::new().suffix(".sh").tempfile().context("making a file for shellcheck")?;
     let mut problems = Vec::new();
-    for script in files(&root.join("src/steps/sh"), "sh")? {
+    let mut scripts = files(&root.join("src/steps/sh"), "sh")?;
+    scripts.push(root.join("src/ports/job.sh"));
+    for script in scripts {
         let program = fs::read_to_string(&script).with_context(|| format!("reading {}", script.display()))?;
         fs::write(whole.path(), format!("#!/bin/sh\n{prelude}\nprogram() {{\n{program}\n}}\nprogram\n"))
             .context("writing for shellcheck")?;

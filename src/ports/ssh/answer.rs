@@ -1,7 +1,7 @@
 //! Reading what a script sends back: records on standard output, log on standard error. See `prelude.sh`.
 
 use super::peer::Ended;
-use crate::ports::shell::{Answer, ShellError};
+use crate::ports::shell::{Answer, Heard, ShellError};
 
 /// Longer lines of log are cut, with a note: one line must not fill the memory (a server may send 100 MB without a line feed).
 pub(super) const LONGEST_LINE: usize = 64 * 1024;
@@ -21,6 +21,8 @@ pub(super) struct Reading {
     pending: Vec<u8>,
     total: usize,
     begun: bool,
+    /// Bytes of the answer that came with its beginning.
+    since_the_beginning: u64,
     pid: Option<u32>,
     records: Vec<(String, String)>,
     /// The exit status that the last record told.
@@ -29,15 +31,34 @@ pub(super) struct Reading {
     line: Vec<u8>,
     cut: usize,
     tail: Vec<String>,
+    job: Option<Job>,
+}
+
+/// What there is to know of a script that goes on when its connection breaks.
+#[derive(Default)]
+struct Job {
+    heard: Heard,
+    /// How often a connection broke.
+    drops: u32,
+    /// What came on this connection before the mark behind which the log, and the rest of the answer, begin.
+    before_log: Option<Vec<u8>>,
+    before_rest: Option<Vec<u8>>,
 }
 
 impl Reading {
+    /// Of a script that goes on when its connection breaks.
+    pub(super) fn of_job(nonce: String) -> Self {
+        Self { job: Some(Job { before_log: Some(Vec::new()), ..Job::default() }), ..Self::new(nonce) }
+    }
+
     pub(super) fn new(nonce: String) -> Self {
         Self {
+            job: None,
             nonce,
             pending: Vec::new(),
             total: 0,
             begun: false,
+            since_the_beginning: 0,
             pid: None,
             records: Vec::new(),
             end: None,
@@ -58,8 +79,62 @@ impl Reading {
         self.end.is_some()
     }
 
+    /// Where another connection has to go on.
+    pub(super) fn heard(&self) -> Heard {
+        self.job.as_ref().map_or_else(Heard::default, |job| Heard { begun: self.begun, ..job.heard })
+    }
+
+    /// What comes now comes over another connection, from where this one broke.
+    pub(super) fn goes_on(&mut self) {
+        if !self.begun {
+            self.pending.clear();
+            self.noise.clear();
+        }
+        if let Some(job) = &mut self.job {
+            job.drops += 1;
+            job.before_log = Some(Vec::new());
+            job.before_rest = self.begun.then(Vec::new);
+        }
+    }
+
     /// Takes bytes of standard output.
     pub(super) fn answer(&mut self, bytes: &[u8]) -> Result<(), ShellError> {
+        let mark = format!("resumed={}\0", self.nonce);
+        let Some(job) = self.job.as_mut() else { return self.records_of(bytes) };
+        let bytes = match &mut job.before_rest {
+            None => bytes.to_vec(),
+            Some(before) => {
+                // What start-up files print was told when the script began.
+                before.extend_from_slice(bytes);
+                match find(before, mark.as_bytes()) {
+                    None => {
+                        let excess = before.len().saturating_sub(mark.len());
+                        before.drain(..excess);
+                        return Ok(());
+                    }
+                    Some(at) => {
+                        let rest = before.split_off(at + mark.len());
+                        job.before_rest = None;
+                        rest
+                    }
+                }
+            }
+        };
+        if self.begun {
+            job.heard.answer += bytes.len() as u64;
+            return self.records_of(&bytes);
+        }
+        self.records_of(&bytes)?;
+        if self.begun {
+            let since_the_beginning = self.since_the_beginning;
+            if let Some(job) = &mut self.job {
+                job.heard.answer = since_the_beginning;
+            }
+        }
+        Ok(())
+    }
+
+    fn records_of(&mut self, bytes: &[u8]) -> Result<(), ShellError> {
         self.total += bytes.len();
         if self.total > LONGEST_ANSWER {
             return Err(ShellError::NoAnswer { noise: format!("more than {LONGEST_ANSWER} bytes") });
@@ -94,6 +169,7 @@ impl Reading {
         let mark = format!("begin={}:", self.nonce);
         if let Some(at) = find(&self.pending, mark.as_bytes()) {
             self.noise.extend(self.pending.drain(..at));
+            self.since_the_beginning = self.pending.len() as u64;
             self.begun = true;
         } else if self.pending.len() > mark.len() + LONGEST_NOISE {
             let keep = self.pending.len() - mark.len();
@@ -115,6 +191,32 @@ impl Reading {
 
     /// Takes bytes of standard error and tells every whole line. A carriage return ends a line too: progress bars use it.
     pub(super) fn log(&mut self, bytes: &[u8], on_line: &mut dyn FnMut(String)) {
+        let mark = format!("log={}\n", self.nonce);
+        let Some(job) = self.job.as_mut() else { return self.lines_of(bytes, on_line) };
+        let Some(before) = &mut job.before_log else {
+            job.heard.log += bytes.len() as u64;
+            return self.lines_of(bytes, on_line);
+        };
+        before.extend_from_slice(bytes);
+        let Some(at) = find(before, mark.as_bytes()) else {
+            let excess = before.len().saturating_sub(LONGEST_LINE);
+            before.drain(..excess);
+            return;
+        };
+        let log = before.split_off(at + mark.len());
+        before.truncate(at);
+        let before = std::mem::take(before);
+        job.before_log = None;
+        job.heard.log += log.len() as u64;
+        // The same start-up files print the same again.
+        if job.drops == 0 && !before.is_empty() {
+            self.lines_of(&before, on_line);
+            self.tell(on_line);
+        }
+        self.lines_of(&log, on_line);
+    }
+
+    fn lines_of(&mut self, bytes: &[u8], on_line: &mut dyn FnMut(String)) {
         for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let (text, ends) = match part.split_last() {
                 Some((b'\n' | b'\r', text)) => (text, true),
@@ -131,6 +233,10 @@ impl Reading {
 
     /// The last line, if it had no line feed.
     pub(super) fn rest(&mut self, on_line: &mut dyn FnMut(String)) {
+        // Without its mark there is no log, only what the shell said instead.
+        if let Some(before) = self.job.as_mut().and_then(|job| job.before_log.take()) {
+            self.lines_of(&before, on_line);
+        }
         self.tell(on_line);
     }
 
@@ -165,6 +271,11 @@ impl Reading {
         if let Some(reason) = answer.get("refused") {
             let hint = answer.get("hint").map(str::to_owned);
             return Err(ShellError::Refused { reason: reason.to_owned(), hint, tail: self.tail });
+        }
+        if self.end.is_none() && self.job.is_some_and(|job| job.drops > 0) {
+            return Err(ShellError::Dropped(
+                "it was made anew, and what ran on the server had ended without an answer".to_owned(),
+            ));
         }
         match (self.end, ended) {
             (Some(0), None) => Ok(answer),

@@ -7,7 +7,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek as _},
     net::{TcpListener, TcpStream},
     os::fd::OwnedFd,
     sync::{Arc, mpsc},
@@ -45,8 +45,41 @@ pub(super) fn text(text: String) -> Input {
     Box::new(io::Cursor::new(Zeroizing::new(text.into_bytes())))
 }
 
-pub(super) fn file(file: File) -> Input {
-    Box::new(file)
+/// A file that is read once it is known from where on.
+pub(super) fn rest_of(file: File) -> (Input, Option<Gate>) {
+    let (open, opened) = mpsc::channel();
+    (Box::new(Rest { file, from: Some(opened) }), Some(Gate(open)))
+}
+
+/// Says from where on a file is to be sent.
+pub(super) struct Gate(mpsc::Sender<u64>);
+
+impl Gate {
+    /// The thread has to be woken afterwards.
+    pub(super) fn open(self, from: u64) {
+        // Nobody is there to read it any more: the connection broke, which its end tells.
+        let _ = self.0.send(from);
+    }
+}
+
+struct Rest {
+    file: File,
+    from: Option<mpsc::Receiver<u64>>,
+}
+
+impl Read for Rest {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(opened) = &self.from {
+            match opened.try_recv() {
+                Ok(from) => self.file.seek(io::SeekFrom::Start(from))?,
+                Err(mpsc::TryRecvError::Empty) => return Err(io::ErrorKind::WouldBlock.into()),
+                // It is not waited for any more.
+                Err(mpsc::TryRecvError::Disconnected) => return Ok(0),
+            };
+            self.from = None;
+        }
+        self.file.read(buffer)
+    }
 }
 
 pub(super) fn nothing() -> Input {
@@ -59,22 +92,23 @@ pub(super) fn wake(waker: &OwnedFd) {
     let _ = rustix::io::write(waker, &1u64.to_ne_bytes());
 }
 
-/// Ends the process group `$0`: in order at first, by force after two seconds. `-s`, because dash takes no `--` after `-TERM`.
-const END_GROUP: &str = "kill -s TERM -- -\"$0\"; n=0; \
-     while [ $n -lt 20 ] && kill -s 0 -- -\"$0\"; do sleep 0.1 || { sleep 1; n=$((n+9)); }; n=$((n+1)); done; \
-     kill -s KILL -- -\"$0\"";
+/// Ends the process group `$p`: in order at first, by force after two seconds. `-s`, because dash takes no `--` after `-TERM`.
+const END_GROUP: &str = "kill -s TERM -- -\"$p\"; n=0; \
+     while [ $n -lt 20 ] && kill -s 0 -- -\"$p\"; do sleep 0.1 || { sleep 1; n=$((n+9)); }; n=$((n+1)); done; \
+     kill -s KILL -- -\"$p\"";
 
 /// The command that ends a script of this connection.
 fn ending(pid: u32) -> String {
-    format!("exec /bin/sh -c '{END_GROUP}' {pid} >/dev/null 2>&1")
+    format!("exec /bin/sh -c 'p=$0; {END_GROUP}' {pid} >/dev/null 2>&1")
 }
 
-/// The command that ends a script of an earlier connection. Its number may have been given to somebody else since, by a reboot
-/// for example: only a shell that reads its script from standard input is ended.
-pub(super) fn ending_orphan(pid: u32) -> String {
+/// The command that ends what an earlier connection began with this number among its arguments, also what never said its process: a
+/// process's number may have been given to another one since, this one is nobody else's. It is not whole in our own arguments.
+pub(super) fn ending_orphan(number: &str) -> String {
+    let (one, other) = number.split_at(number.len() / 2);
     format!(
-        "exec /bin/sh -c 'case \"$(tr \"\\0\" \" \" </proc/$0/cmdline || ps -o args= -p \"$0\")\" in *sh\\ -s*) ;; *) exit 0 ;; esac; \
-         {END_GROUP}' {pid} >/dev/null 2>&1"
+        "exec /bin/sh -c 'for p in $(printf %s \"$0$1\" | grep -lszxF -f - /proc/[0-9]*/cmdline | tr -dc \"0-9\\n\"); do \
+         {END_GROUP}; done' {one} {other} >/dev/null 2>&1"
     )
 }
 

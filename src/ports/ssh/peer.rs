@@ -127,9 +127,10 @@ impl Waiter {
 
 impl Peer for Waiter {
     fn fill(&mut self, piece: &mut [u8]) -> io::Result<Fill> {
-        Ok(match self.input.read(piece)? {
-            0 => Fill::End,
-            length => Fill::Bytes(length),
+        Ok(match again_io(self.input.read(piece))? {
+            None => Fill::Later,
+            Some(0) => Fill::End,
+            Some(length) => Fill::Bytes(length),
         })
     }
 

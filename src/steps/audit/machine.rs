@@ -181,6 +181,7 @@ async fn nine(sheet: &mut Sheet<'_>, survey: &Survey, io: &Io, doing: &str) -> R
     let dir = survey.inputs.layout.current();
     let paths = |folder: bool| GATES.iter().filter(move |gate| gate.folder == folder).map(|gate| gate.path);
     let script = Script::new("gates", include_str!("../sh/gates.sh"))
+        .repeatable()
         .var("DIR", dir.as_str())
         .list("FILES", paths(false))
         .list("FOLDERS", paths(true));
@@ -215,6 +216,7 @@ async fn env(
 ) -> Result<(), Failure> {
     let (file, current) = (survey.inputs.layout.env_file(), survey.inputs.layout.current());
     let script = Script::new("env", include_str!("../sh/env.sh"))
+        .repeatable()
         .var("ENV_FILE", file.as_str())
         .var("CURRENT", current.as_str())
         .var("PHP", &survey.inputs.server.php)
@@ -261,6 +263,7 @@ async fn env(
 pub(super) async fn ask(survey: &Survey, io: &Io, doing: &str) -> Result<Answer, Failure> {
     let layout = &survey.inputs.layout;
     let script = Script::new("audit", include_str!("../sh/audit.sh"))
+        .repeatable()
         .var("BASE", layout.base().as_str())
         .var("ENV_FILE", layout.env_file().as_str())
         .var("PHP", &survey.inputs.server.php)

@@ -51,6 +51,7 @@ pub async fn shared_folders(cx: &Survey, io: &Io) -> StepResult {
     let has_logs = shared.iter().any(|path| path == "storage");
     let paths = shared.iter().flat_map(|path| inside(path)).chain([layout.env_file().to_string()]);
     let script = Script::new("access", include_str!("../sh/access.sh"))
+        .repeatable()
         .list("PATHS", paths)
         .var("LOGS", if has_logs { of("storage/logs") } else { String::new() })
         .var("POOL_USER", pool.as_ref().and_then(|pool| pool.user.as_deref()).unwrap_or_default())

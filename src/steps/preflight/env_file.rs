@@ -24,6 +24,7 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
         sheet.failed(file.as_str(), problem.cause, problem.hint);
     }
     let script = Script::new("env", include_str!("../sh/env.sh"))
+        .repeatable()
         .var("ENV_FILE", file.as_str())
         .var("CURRENT", layout.current().as_str())
         .var("PHP", &cx.inputs.server.php)

@@ -10,7 +10,7 @@ use crate::{
         step::{Io, StepResult},
     },
     ports::shell::{Answer, Script},
-    steps::{artifact::megabytes, context::Survey, database, remote, server::last_part},
+    steps::{artifact::megabytes, context::Survey, copy, database, remote, server::last_part},
 };
 
 /// A verified backup that is older than this is no fresh one.
@@ -23,6 +23,7 @@ const BLOCK: u64 = 4096;
 async fn ask(cx: &Survey, io: &Io, doing: &str, program: &str) -> Result<Answer, Failure> {
     let layout = &cx.inputs.layout;
     let script = Script::new("room", include_str!("../sh/room.sh"))
+        .repeatable()
         .var("BASE", layout.base().as_str())
         .var("BACKUPS", layout.backups().as_str())
         .var("ENV_FILE", layout.env_file().as_str())
@@ -168,6 +169,7 @@ pub async fn backups(cx: &Survey, io: &Io) -> StepResult {
         "where backups lie",
         format!("in {folder}, on {place}: what takes the machine takes them, too; no restore of them is on record"),
     );
+    copies(cx, io, &mut sheet).await;
     let newest = answer.all("backup").filter_map(|name| name.parse::<ReleaseName>().ok()).max();
     let Some(newest) = newest else {
         match looked.current() {
@@ -192,6 +194,28 @@ pub async fn backups(cx: &Survey, io: &Io) -> StepResult {
         sheet.passed("newest backup", &told);
     }
     sheet.end(told)
+}
+
+/// Whether each backup gets a copy elsewhere, and whether that place would do (F61). A place that hangs costs a minute, and is told.
+async fn copies(cx: &Survey, io: &Io, sheet: &mut Sheet<'_>) {
+    const CHECK: &str = "copy of the backups";
+    let Some(policy) = &cx.inputs.server.backup_copy else {
+        return sheet.passed(CHECK, "not asked for: backup-copy-dir names no place");
+    };
+    match copy::look(&*cx.ports.shell, io, &cx.inputs, policy).await {
+        Ok(answer) => {
+            let kind = answer.get("type").map(|kind| format!(" ({kind})")).unwrap_or_default();
+            let newest = copy::there(&answer).into_iter().max();
+            let newest =
+                newest.map_or("no copy is there yet".to_owned(), |newest| format!("the newest copy is {newest}"));
+            sheet.passed(CHECK, format!("to {}, on another file system{kind}; {newest}", policy.dir));
+        }
+        Err(failure) => {
+            let found = format!("no copy of a backup could be made: {failure}");
+            let hint = failure.hint.unwrap_or_else(|| format!("see what {} is on the server", policy.dir));
+            if policy.required { sheet.failed(CHECK, found, hint) } else { sheet.warned(CHECK, found, hint) }
+        }
+    }
 }
 
 /// In whole minutes, hours or days.

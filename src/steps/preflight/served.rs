@@ -130,6 +130,7 @@ pub async fn nginx(cx: &Survey, io: &Io) -> StepResult {
 async fn ask(sheet: &mut Sheet<'_>, cx: &Survey, io: &Io, test: &Permission) -> Result<(), crate::domain::Failure> {
     let doing = "letting nginx test its configuration";
     let script = Script::new("nginx-test", include_str!("../sh/nginx-test.sh"))
+        .repeatable()
         .var("COMMAND", format!("sudo -n {}", test.command));
     let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
     if answer.get("status") == Some("0") {

@@ -3,19 +3,25 @@
 umask 077
 fenced "$LOCK" "$LOCK_NONCE"
 mkdir -p "$PLACE"
-if [ -e "$ENTRY.armed" ]; then refuse "$ENTRY.armed is there already" "another run works on this release; look at $PLACE"; fi
-rm -rf "$ENTRY.new"
-mkdir "$ENTRY.new"
-deadline=$(($(date +%s) + WITHIN))
-printf '%s\n' "$NONCE" >"$ENTRY.new/nonce"
-printf '%s\n' "$deadline" >"$ENTRY.new/deadline"
-printf '%s%s%s\n' "$HEAD" "$deadline" "$TAIL" >"$ENTRY.new/entry.json"
-printf '%s\n' "$PROGRAM" >"$ENTRY.new/program"
-printf '%s\n' "$RELOAD" >"$ENTRY.new/reload"
-printf '%s\n' "$WORKERS" >"$ENTRY.new/workers"
-mv -T "$ENTRY.new" "$ENTRY.armed"
+if [ -d "$ENTRY.armed" ]; then
+    # A run whose connection broke asks again: its entry has its number. A second program beside the first does no harm.
+    if [ "$(cat "$ENTRY.armed/nonce" 2>/dev/null)" != "$NONCE" ]; then refuse "$ENTRY.armed is there already" "another run works on this release; look at $PLACE"; fi
+    deadline=$(cat "$ENTRY.armed/deadline")
+else
+    rm -rf "$ENTRY.new"
+    mkdir "$ENTRY.new"
+    deadline=$(($(date +%s) + WITHIN))
+    printf '%s\n' "$NONCE" >"$ENTRY.new/nonce"
+    printf '%s\n' "$deadline" >"$ENTRY.new/deadline"
+    printf '%s%s%s\n' "$HEAD" "$deadline" "$TAIL" >"$ENTRY.new/entry.json"
+    printf '%s\n' "$PROGRAM" >"$ENTRY.new/program"
+    printf '%s\n' "$RELOAD" >"$ENTRY.new/reload"
+    printf '%s\n' "$WORKERS" >"$ENTRY.new/workers"
+    mv -T "$ENTRY.new" "$ENTRY.armed"
+fi
+watcher() { kill -s 0 "$(cat "$ENTRY.armed/pid" 2>/dev/null)" 2>/dev/null; }
 # In a session of its own, and with none of our descriptors: it must outlive this connection and not keep it open.
-setsid sh "$ENTRY.armed/program" </dev/null >"$ENTRY.armed/answer" 2>"$ENTRY.armed/log" 3>&- &
+watcher || setsid sh "$ENTRY.armed/program" </dev/null >"$ENTRY.armed/answer" 2>"$ENTRY.armed/log" 3>&- &
 tries=0
 until [ -s "$ENTRY.armed/pid" ] || [ ! -d "$ENTRY.armed" ]; do
     tries=$((tries + 1))

@@ -1,15 +1,29 @@
 # Takes the guard away from a release: it was confirmed, or it is not live. Only by the nonce that it was armed with.
-# in: ENTRY (path without its state) NONCE LOCK (empty: withdrawing needs none) LOCK_NONCE
+# in: ENTRY (path without its state) NONCE JOURNAL NOTE (its line for that) LOCK (empty: withdrawing needs none) LOCK_NONCE
 fenced "$LOCK" "$LOCK_NONCE"
-if [ -d "$ENTRY.armed" ] && [ "$(cat "$ENTRY.armed/nonce" 2>/dev/null)" != "$NONCE" ]; then
+# Read first and looked for then: the watcher may rename it in between.
+found=$(cat "$ENTRY.armed/nonce" 2>/dev/null) || found=
+if [ "$found" != "$NONCE" ] && [ -d "$ENTRY.armed" ]; then
     refuse "$ENTRY.armed was changed by somebody else: it has another nonce" "look who works on the server; the watcher there goes back in its time"
+fi
+off() {
+    noted || printf '%s\n' "$NOTE" >>"$JOURNAL" || say "$JOURNAL could not be written"
+    # Whoever takes over the lock of a run that died before it wrote its line knows by this that it was confirmed, not withdrawn.
+    if [ -n "$LOCK" ]; then : >"$LOCK/confirmed"; fi
+    rm -rf "$ENTRY.off"
+    put state off
+}
+# A run whose connection broke asks again. Its line in the journal has its number.
+noted() { [ -f "$JOURNAL" ] && grep -qxF -e "$NOTE" "$JOURNAL"; }
+if noted || [ "$(cat "$ENTRY.off/nonce" 2>/dev/null)" = "$NONCE" ]; then
+    off
+    exit 0
 fi
 pid=$(cat "$ENTRY.armed/pid" 2>/dev/null) || pid=
 if [ -n "$pid" ] && ! kill -s 0 "$pid" 2>/dev/null; then put watcher gone; fi
 # The watcher renames the entry as well: whoever renames it first decides.
 if mv -T "$ENTRY.armed" "$ENTRY.off" 2>/dev/null; then
-    rm -rf "$ENTRY.off"
-    put state off
+    off
 elif [ -d "$ENTRY.reverting" ]; then
     put state reverting
 elif [ -d "$ENTRY.reverted" ]; then

@@ -1,9 +1,28 @@
-# Every guard whose release was neither confirmed nor taken back. Reads only.
-# in: PLACE
+# Everything that a run leaves when it dies: guards whose release was neither confirmed nor taken back, and what was being made. Whoever
+# holds the lock knows that nobody is at work on any of it. Reads only.
+# in: PLACE (of the guards) INCOMING JOURNALS BACKUPS RELEASES LOCK LOCK_NONCE
+fenced "$LOCK" "$LOCK_NONCE"
 for path in "$PLACE"/*.armed "$PLACE"/*.reverting; do
     [ -d "$path" ] || continue
     entry=$(cat "$path/entry.json" 2>/dev/null) || entry=
     put guard "${path##*/}
 $entry"
+    if [ -e "$path/switched" ] || [ -e "$path/turning" ]; then put switched "${path##*/}"; fi
+done
+for path in "$PLACE"/*.reverted; do if [ -d "$path" ]; then put reverted "${path##*/}"; fi; done
+for path in "$PLACE"/*.new "$PLACE"/*.off "$PLACE"/*.finish; do if [ -d "$path" ]; then put remains "${path##*/}"; fi; done
+for path in "$INCOMING"/*; do
+    [ -f "$path" ] || continue
+    name=${path##*/}
+    journal=$JOURNALS/${name%.tar.gz}.jsonl
+    # What an upload of the same bundle can go on with stays for a day; that upload takes it, or removes it.
+    if [ -f "$journal" ] && grep -qF -e '"event":"uploading"' "$journal" && [ -n "$(find "$path" -mmin -1440)" ]; then continue; fi
+    put upload "$name"
+done
+for path in "$BACKUPS"/*.part; do if [ -d "$path" ]; then put part "${path##*/}"; fi; done
+for path in "$RELEASES"/*/public/gated-deploy-*.php; do
+    [ -f "$path" ] || continue
+    folder=${path%/public/*}
+    put mark "${folder##*/}/public/${path##*/}"
 done
 :

@@ -1,15 +1,20 @@
-# Reads the ledger's last line; or appends one line, if the last is still the one that the new line names.
-# in: LEDGER LINE (empty: read) LAST
+# Looks whether the ledger can be read; or appends one line, behind whatever is the last one then.
+# in: LEDGER LINE (empty: only look; else with @PREV@)
 umask 077
-last=
-if [ -f "$LEDGER" ]; then last=$(tail -n 1 "$LEDGER"); fi
 if [ -n "$LINE" ]; then
-    [ "$last" = "$LAST" ] || refuse "somebody else wrote to $LEDGER meanwhile"
-    # A line that a crash cut short stays a line of its own: glued to it, the new one could not be read.
-    if [ -s "$LEDGER" ] && [ -n "$(tail -c 1 "$LEDGER")" ]; then printf '\n' >>"$LEDGER"; fi
-    printf '%s\n' "$LINE" >>"$LEDGER"
-    [ "$(tail -n 1 "$LEDGER")" = "$LINE" ] || refuse "$LEDGER does not end in the line that was written" "look at the disk and at who else writes there"
-    put written yes
+    # A run whose connection broke asks again: its line may be there.
+    last=
+    if [ -f "$LEDGER" ]; then last=$(tail -n 1 "$LEDGER"); fi
+    asked=$(printf '%s' "$last" | sed 's/"prev":"[0-9a-f]\{64\}"/"prev":"@PREV@"/')
+    case $LINE in *'"at":"@AT@"'*) asked=$(printf '%s' "$asked" | sed 's/"at":"[0-9TZ:-]*"/"at":"@AT@"/') ;; esac
+    if [ "$asked" = "$LINE" ]; then
+        appended=$last
+    else
+        append "$LEDGER" "$LINE"
+    fi
+    put written "$appended"
 else
+    last=
+    if [ -f "$LEDGER" ]; then last=$(tail -n 1 "$LEDGER"); fi
     put last "$last"
 fi

@@ -1,13 +1,16 @@
 # Takes the deploy lock. It is made whole under another name and renamed into its place, which fails while one is there: two runs cannot
 # both get it. The lock of a run that has not renewed it for a whole lease is taken over.
-# in: STATE LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE MAKES (the release that this run makes; empty: none)
+# in: STATE JOBS LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE MAKES (the release that this run makes; empty: none) BEGUN (what it
+#     begins, for the ledger of whoever takes over; empty: nothing) OWN (the number of an earlier lock of the same run; empty: none)
 umask 077
 mkdir -p "$STATE" "$STATE/journal" "$STATE/incoming"
 chmod 700 "$STATE"
 
-# Only a run that renews its lock can be seen to be dead; a stuck one keeps it.
+# Only a run that renews its lock can be seen to be dead; a stuck one keeps it. The post step knows that its own run is over, even if
+# something of it is still at work somewhere: that is refused from here on.
 expired() {
     [ ! -e "$LOCK/kept" ] || return 1
+    if [ -n "$OWN" ] && [ "$(cat "$LOCK/nonce" 2>/dev/null)" = "$OWN" ]; then return 0; fi
     renewed=$(cat "$LOCK/renewed" 2>/dev/null) || return 1
     lease=$(cat "$LOCK/lease" 2>/dev/null) || return 1
     case $renewed.$lease in .* | *. | *[!0-9.]*) return 1 ;; esac
@@ -17,19 +20,56 @@ expired() {
 held() {
     owner=$(cat "$LOCK/owner" 2>/dev/null) || owner=
     rm -rf "$new"
+    if [ -e "$LOCK/kept" ]; then put kept yes; fi
     put held "$owner"
     exit 0
 }
 
-new=$LOCK.$$
+new=$LOCK.$NONCE
 rm -rf "$new"
 mkdir "$new"
 printf '%s\n' "$NONCE" >"$new/nonce"
 printf '%s\n' "$OWNER" >"$new/owner"
 printf '%s\n' "$LEASE" >"$new/lease"
 printf '%s\n' "$MAKES" >"$new/makes"
+printf '%s\n' "$BEGUN" >"$new/begun"
 date +%s >"$new/since"
 date +%s >"$new/renewed"
+
+# What goes on without its connection belongs to whoever holds the lock: that of other runs ends.
+taken() {
+    dead=$(cat "$LOCK/dead-owner" 2>/dev/null) || dead=
+    if [ -n "$dead" ]; then
+        put took-over "$dead"
+        put dead-release "$(cat "$LOCK/dead-release" 2>/dev/null)"
+        put dead-begun "$(cat "$LOCK/dead-begun" 2>/dev/null)"
+        if [ -e "$LOCK/dead-confirmed" ]; then put dead-confirmed yes; fi
+    fi
+    for job in "$JOBS"/*/; do
+        [ -d "$job" ] || continue
+        process='' since=''
+        if [ -f "${job}pid" ]; then read -r process since <"${job}pid" || process=''; fi
+        if [ -n "$since" ] && [ "$(began "$process")" = "$since" ]; then
+            tries=0
+            while kill -s TERM -- "-$process" 2>/dev/null; do
+                tries=$((tries + 1))
+                if [ "$tries" -gt 40 ] && kill -s KILL -- "-$process"; then break; fi
+                sleep 0.05
+            done
+            put ended-job "$(basename "$job")"
+        fi
+        rm -rf "${job:?}"
+    done
+    # The marker says which environment this place belongs to, so that a wrong base-dir never releases into another one's.
+    [ -f "$STATE/environment" ] || printf '%s\n' "$ENVIRONMENT" >"$STATE/environment"
+    put taken yes
+    exit 0
+}
+# A run whose connection broke asks again.
+if [ "$(cat "$LOCK/nonce" 2>/dev/null)" = "$NONCE" ]; then
+    rm -rf "$new"
+    taken
+fi
 
 tries=0
 until mv -T "$new" "$LOCK" 2>/dev/null; do
@@ -47,12 +87,15 @@ until mv -T "$new" "$LOCK" 2>/dev/null; do
     fi
     owner=$(tr -d '"\\\n' <"$LOCK/owner")
     release=$(cat "$LOCK/makes" 2>/dev/null) || release=
+    begun=$(cat "$LOCK/begun" 2>/dev/null) || begun=
+    confirmed=
+    if [ -e "$LOCK/confirmed" ]; then confirmed=yes; fi
     mv -T "$LOCK" "$new.dead"
     rm -rf "$new.dead"
     printf '{"version":1,"at":"%s","event":"took-over-the-lock","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$owner" "$RELEASE" >>"$STATE/journal/$RELEASE.jsonl"
-    put took-over "$owner"
-    put dead-release "$release"
+    printf '%s\n' "$owner" >"$new/dead-owner"
+    printf '%s\n' "$release" >"$new/dead-release"
+    printf '%s\n' "$begun" >"$new/dead-begun"
+    [ -z "$confirmed" ] || : >"$new/dead-confirmed"
 done
-# The marker says which environment this place belongs to, so that a wrong base-dir never releases into another one's.
-[ -f "$STATE/environment" ] || printf '%s\n' "$ENVIRONMENT" >"$STATE/environment"
-put taken yes
+taken

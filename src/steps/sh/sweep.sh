@@ -1,12 +1,12 @@
-# Removes what a run left that died: its release folder and its upload, by exact name. Never what is live.
-# in: FOLDER FILE CURRENT LOCK LOCK_NONCE
+# Removes what runs left that died, by exact names. Never what is live.
+# in: PATHS (one a line) CURRENT LOCK LOCK_NONCE
 fenced "$LOCK" "$LOCK_NONCE"
-if [ -d "$CURRENT/" ] && [ "$(readlink -f "$CURRENT")" = "$(readlink -f "$FOLDER")" ]; then
-    put live yes
-    exit 0
-fi
-for path in "$FOLDER" "$FILE"; do
-    [ -e "$path" ] || continue
+live=
+if [ -d "$CURRENT/" ]; then live=$(readlink -f "$CURRENT"); fi
+printf '%s\n' "$PATHS" | while read -r path; do
+    [ -n "$path" ] || continue
+    [ -e "$path" ] || [ -L "$path" ] || continue
+    if [ -n "$live" ] && [ -d "$path" ] && [ "$(readlink -f "$path")" = "$live" ]; then continue; fi
     rm -rf "${path:?}"
     put removed "$path"
 done

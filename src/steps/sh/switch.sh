@@ -7,6 +7,13 @@ elif [ -e "$CURRENT" ]; then
 else
     now=
 fi
+# A run whose connection broke asks again. Its line in the journal is its own, down to the millisecond: then it was this switch.
+begun() { [ -f "$JOURNAL" ] && grep -qxF -e "$1" "$JOURNAL"; }
+if [ "$now" = "$TARGET" ] && begun "$BEGINS"; then
+    begun "$ENDS" || printf '%s\n' "$ENDS" >>"$JOURNAL"
+    put switched yes
+    exit 0
+fi
 if [ "$now" != "$EXPECTED" ]; then
     put moved "$now"
     exit 0
@@ -15,7 +22,9 @@ fenced "$LOCK" "$LOCK_NONCE"
 if [ -n "$GUARD" ] && [ ! -d "$GUARD" ]; then
     refuse "the watcher on the server is armed no more: this run came too late" "look at how long the rows before the switch took, and at confirm-within"
 fi
-printf '%s\n' "$BEGINS" >>"$JOURNAL"
+begun "$BEGINS" || printf '%s\n' "$BEGINS" >>"$JOURNAL"
+# From here on workers may run the new code: whoever finds `current` back later has to reload all the same.
+if [ -n "$GUARD" ]; then : >"$GUARD/switched"; fi
 if [ -n "$TARGET" ]; then
     rm -f "$NEW"
     ln -s "$TARGET" "$NEW"

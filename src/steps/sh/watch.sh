@@ -59,6 +59,9 @@ if [ "$(live)" = "$LINK" ]; then
         rm -f "$CURRENT"
     fi
     note watchdog-went-back
+elif [ -e "$ENTRY.reverting/switched" ] && [ "$(live)" = "$BEFORE" ]; then
+    # The run had switched, pointed back, and did not come to the end of that: nobody saw the reload.
+    : >"$ENTRY.reverting/turning"
 fi
 if [ ! -e "$ENTRY.reverting/turning" ]; then
     # It was never live, or somebody has gone back already.
@@ -74,17 +77,7 @@ if [ -n "$BEFORE" ]; then
 fi
 
 if [ ! -e "$ENTRY.reverting/written" ]; then
-    last=
-    if [ -f "$LEDGER" ]; then last=$(tail -n 1 "$LEDGER"); fi
-    prev=0000000000000000000000000000000000000000000000000000000000000000
-    if [ -n "$last" ]; then
-        prev=$(printf '%s' "$last" | sha256sum)
-        prev=${prev%% *}
-    fi
-    written="${line%%@PREV@*}$prev${line#*@PREV@}"
-    written="${written%%@AT@*}$(date -u +%Y-%m-%dT%H:%M:%SZ)${written#*@AT@}"
-    if [ -s "$LEDGER" ] && [ -n "$(tail -c 1 "$LEDGER")" ]; then printf '\n' >>"$LEDGER"; fi
-    printf '%s\n' "$written" >>"$LEDGER"
+    append "$LEDGER" "$line"
     : >"$ENTRY.reverting/written"
 fi
 if [ "$line" != "$WELL" ]; then refuse "$CURRENT points to ${BEFORE:-nothing} again, but the reload failed: PHP may still run the code of $LINK" "look at $ENTRY.reverting/log, reload by hand, and remove $ENTRY.reverting"; fi

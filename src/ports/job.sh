@@ -1,0 +1,64 @@
+# Runs before a script whose work must outlive a broken connection. POSIX only, but for tail, which is GNU's.
+#
+# The shell that works is the one that the connection started: sshd gives each command a session of its own, and without a terminal
+# nothing ends it when the connection breaks. So the program and its values stay in its memory and never lie in a file. What it prints
+# and answers goes to two files in a folder of its own, and is told from there as it grows: over this connection, or over another one that
+# asks for the rest.
+
+# Tells what was not told yet. Each `tail` holds one stream only, so that the connection does not wait for the other.
+follow() { # number of the call, folder, process (empty: it has ended), bytes of the log and of the answer that were told
+    number=$1 folder=$2 log_told=$4 answer_told=$5
+    if [ -n "$3" ]; then set -- -f -s 0.1 "--pid=$3"; else set --; fi
+    printf 'log=%s\n' "$number" >&2
+    tail "$@" -c "+$((log_told + 1))" "$folder/log" >&2 2>/dev/null 3>&- &
+    tail "$@" -c "+$((answer_told + 1))" "$folder/answer" >&3 2>/dev/null 3>&- &
+}
+
+# Nobody may be there to end the work when its time is over.
+clock() { # seconds
+    over=$(($(date +%s) + $1))
+    while [ -n "$(began $$)" ]; do
+        if [ "$(date +%s)" -ge "$over" ]; then
+            trap '' TERM
+            kill -s TERM -- "-$$"
+            sleep 10
+            kill -s KILL -- "-$$"
+        fi
+        sleep 5
+    done
+}
+
+# The folder gets its name when all is in it. Only one can give it that name, so the work begins once, however often it is asked for.
+job_made() { # folder
+    new=$1.new.$$
+    (
+        umask 077
+        mkdir -p "${1%/*}" && mkdir "$new" && : >"$new/answer" && : >"$new/log" && printf '%s %s\n' "$$" "$(began $$)" >"$new/pid"
+    ) || return 1
+    # A disk that the work fills must still take what it says of that.
+    for file in log answer; do fallocate -n -l 65536 "$new/$file" 2>/dev/null || :; done
+    if mv -T "$new" "$1" 2>/dev/null; then return 0; fi
+    rm -rf "$new"
+    return 1
+}
+
+job_begins() { # number of the call, folder, yes if it was seen to begin, bytes of its log and of its answer that were told, seconds
+    if [ -z "$3" ] && job_made "$2"; then
+        follow "$1" "$2" $$ 0 0
+        clock "$6" </dev/null >/dev/null 2>&1 3>&- &
+        exec 3>>"$2/answer" 1>>"$2/log" 2>&1
+        return 0
+    fi
+    if [ -z "$3" ] && [ ! -d "$2" ]; then
+        answer_begins "$1"
+        refuse "$2 cannot be made" "look at the owner of the folders above it, and whether the disk is full"
+    fi
+    [ -z "$3" ] || put resumed "$1"
+    process='' since=''
+    { read -r process since <"$2/pid"; } 2>/dev/null || :
+    if [ -z "$since" ] || [ "$(began "$process")" != "$since" ]; then process=''; fi
+    # A folder that is gone tells nothing more.
+    [ ! -d "$2" ] || follow "$1" "$2" "$process" "$4" "$5"
+    wait
+    exit 0
+}

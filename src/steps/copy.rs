@@ -1,0 +1,158 @@
+//! The copy of a backup on another disk or another machine. The backup here is required and verified; the copy is policy, with a status of
+//! its own, and a hop that hangs or lies is told and never mistaken for a copy (F61).
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{context::Deploy, lock, remote, retention};
+use crate::{
+    domain::{
+        Failure, ReleaseName,
+        fact::{self, CopyStatus, Elsewhere},
+    },
+    engine::{
+        Done, Undone,
+        step::{Io, StepResult},
+    },
+    inputs::typed::{BackupCopy, Target},
+    ports::shell::{Answer, Script, Shell},
+};
+
+/// Looking at a folder and removing one must not take long, even on a slow disk: what takes longer hangs.
+const LOOK: Duration = Duration::from_secs(60);
+const REMOVE: Duration = Duration::from_secs(300);
+
+/// Copies the backup that this run made, and compares what it reads back from there.
+pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
+    let Some(policy) = &cx.inputs.server.backup_copy else {
+        told(cx, io, Elsewhere { status: CopyStatus::NotAskedFor, path: None, problem: None });
+        return Ok(Done::skipped("not asked for: backup-copy-dir names no place"));
+    };
+    let layout = &cx.inputs.layout;
+    let dir = layout.backup(&cx.facts.turn.to);
+    let doing = format!("copying the backup to {}", policy.dir);
+    let script = Script::new("copy", include_str!("sh/copy.sh"))
+        .detached(&layout.jobs())
+        .var("BASE", layout.base().as_str())
+        .var("DIR", dir.as_str())
+        .var("TO", policy.dir.as_str())
+        .var("RELEASE", cx.facts.turn.to.as_str())
+        .var("ENVIRONMENT", cx.inputs.environment.as_str())
+        .timeout(policy.within);
+    match remote::run(&*cx.ports.shell, io, script, &doing).await {
+        Ok(answer) if answer.get("nothing").is_some() => {
+            told(cx, io, Elsewhere { status: CopyStatus::Nothing, path: None, problem: None });
+            Ok(Done::skipped("nothing was backed up"))
+        }
+        Ok(answer) => {
+            let path = remote::required(&answer, "path", &doing)?.to_owned();
+            let on = answer.get("type").map(|kind| format!(", on {kind}")).unwrap_or_default();
+            let text = format!("read back from {path}{on}: the same");
+            told(cx, io, Elsewhere { status: CopyStatus::Verified, path: Some(path), problem: None });
+            Ok(Done::passed(text))
+        }
+        Err(failure) => {
+            let problem = Some(failure.cause.clone());
+            told(cx, io, Elsewhere { status: CopyStatus::NotThere, path: None, problem });
+            if policy.required {
+                return Err(failure);
+            }
+            io.warn(format!("there is no copy of the backup elsewhere: {failure}"), failure.hint.clone());
+            // Half of one must not lie there for somebody to find.
+            unmake(cx, io).await?;
+            Ok(Done::warned(format!("not there: {}", failure.cause)))
+        }
+    }
+}
+
+/// The backup has been told once; it is told again with what became of its copy.
+fn told(cx: &Deploy, io: &Io, elsewhere: Elsewhere) {
+    let mut made = cx.made.borrow_mut();
+    if let Some(backup) = &mut made.backup {
+        backup.elsewhere = Some(elsewhere);
+        io.fact(fact::key::BACKUP, &*backup);
+    }
+}
+
+/// Removes an unfinished copy. A hop that hangs must not make a run stuck that could go back: what could not be looked at is told.
+pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
+    let Some(policy) = &cx.inputs.server.backup_copy else {
+        return Ok(Undone::Nothing("no copy was asked for".to_owned()));
+    };
+    let copy = policy.dir.join(cx.facts.turn.to.as_str());
+    let script = Script::new("copy-undo", include_str!("sh/copy-undo.sh"))
+        .repeatable()
+        .var("TO", policy.dir.as_str())
+        .var("RELEASE", cx.facts.turn.to.as_str())
+        .timeout(LOOK);
+    match remote::run(&*cx.ports.shell, io, script, &format!("removing the unfinished copy {copy}.part")).await {
+        Ok(answer) => Ok(match answer.get("found") {
+            Some("part") => Undone::Done("the unfinished copy is removed".to_owned()),
+            Some("whole") => Undone::Nothing(format!("the copy was finished and read back; it stays in {copy}")),
+            _ => Undone::Nothing("there was no copy yet".to_owned()),
+        }),
+        Err(failure) => {
+            let hint = format!("when {} answers again, remove {copy}.part by hand", policy.dir);
+            io.warn(format!("an unfinished copy of the backup may be left: {failure}"), Some(hint));
+            Ok(Undone::Nothing(format!("{} could not be looked at: {copy}.part may be left there", policy.dir)))
+        }
+    }
+}
+
+/// What the plan prints.
+pub fn preview(cx: &Deploy) -> Vec<String> {
+    let Some(policy) = &cx.inputs.server.backup_copy else {
+        return vec!["not asked for: backup-copy-dir names no place".to_owned()];
+    };
+    let failing = if policy.required { "without it nothing is released" } else { "without it there is a warning" };
+    let copy = policy.dir.join(cx.facts.turn.to.as_str());
+    vec![format!("{copy}, read back and compared, within {} s; {failing}", policy.within.as_secs())]
+}
+
+/// What there is elsewhere, for a pre-flight.
+pub async fn look(shell: &dyn Shell, io: &Io, target: &Target, policy: &BackupCopy) -> Result<Answer, Failure> {
+    let doing = format!("looking at {}", policy.dir);
+    let script = Script::new("copies", include_str!("sh/copies.sh"))
+        .repeatable()
+        .var("BASE", target.layout.base().as_str())
+        .var("TO", policy.dir.as_str())
+        .var("ENVIRONMENT", target.environment.as_str())
+        .timeout(LOOK);
+    remote::run(shell, io, script, &doing).await
+}
+
+/// The copies that count: whole, and this app's own.
+pub fn there(answer: &Answer) -> BTreeSet<ReleaseName> {
+    answer.all("copy").filter_map(|name| name.parse().ok()).collect()
+}
+
+/// Removes old copies, if this run's own was verified: whoever could not copy removes nothing. What it did, in words.
+pub async fn prune(cx: &Deploy, io: &Io) -> Option<String> {
+    let policy = cx.inputs.server.backup_copy.as_ref()?;
+    let verified = cx.made.borrow().backup.as_ref().and_then(|backup| Some(backup.elsewhere.as_ref()?.status))
+        == Some(CopyStatus::Verified);
+    if !verified {
+        return Some("copies of backups elsewhere stay, as this run added none".to_owned());
+    }
+    match remove_old(cx, io, policy).await {
+        Ok(removed) => Some(format!("{removed} old copies elsewhere removed")),
+        Err(failure) => {
+            io.warn(failure.to_string(), failure.hint);
+            Some("copies of backups elsewhere stay".to_owned())
+        }
+    }
+}
+
+async fn remove_old(cx: &Deploy, io: &Io, policy: &BackupCopy) -> Result<usize, Failure> {
+    let answer = look(&*cx.ports.shell, io, &cx.inputs, policy).await?;
+    let old = retention::old_backups(&there(&answer), &BTreeSet::new(), cx.inputs.server.keep_backups);
+    if old.is_empty() {
+        return Ok(0);
+    }
+    let script = lock::fenced(cx, Script::new("copies-prune", include_str!("sh/copies-prune.sh")))
+        .var("TO", policy.dir.as_str())
+        .list("OLD", old.iter().map(ReleaseName::as_str))
+        .timeout(REMOVE);
+    let doing = format!("removing old copies of backups from {}", policy.dir);
+    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    Ok(answer.all("removed").count())
+}

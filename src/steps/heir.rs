@@ -1,0 +1,215 @@
+//! What runs that died left on the server, brought to its end by whoever holds the lock after them: the next run, the post step, or
+//! `stage: recover`. All of them call this.
+//!
+//! Under the lock nobody else is at work, so everything that only exists while a run works belongs to a dead one. Names are read there,
+//! and only those that a run of ours gives are taken; what is removed is removed by its exact path.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{
+    context::Ports,
+    ledger, lock, remote,
+    watchdog::{self, Entry, Pending},
+};
+use crate::{
+    domain::{Failure, ReleaseName},
+    engine::Io,
+    inputs::typed,
+    ports::shell::{Answer, Script},
+};
+
+/// So many guards of releases that the server took back stay, for people who want to read their logs.
+const REVERTED_KEPT: usize = 5;
+
+/// Whoever holds the lock, and what he knows of the runs before him.
+pub struct Heir<'a> {
+    pub ports: &'a Ports,
+    pub target: &'a typed::Target,
+    /// Of the lock that he holds; empty for somebody who only looks.
+    pub number: &'a str,
+    /// The run whose lock he took over.
+    pub dead: Option<&'a lock::Dead>,
+    /// The release that his own run was making before, for the post step.
+    pub own: Option<&'a ReleaseName>,
+}
+
+/// What was done, in sentences; nothing if there was nothing to do.
+#[derive(Debug, Default)]
+pub struct Finished {
+    /// `current` was pointed back, or the server did not come to the end of that by itself.
+    pub turned: bool,
+    pub told: Vec<String>,
+}
+
+/// What lies there.
+#[derive(Debug)]
+pub struct Estate {
+    pub pending: Vec<Pending>,
+    /// Of them those that `current` was pointed at for certain.
+    switched: BTreeSet<ReleaseName>,
+    /// Exact paths of what can go.
+    pub remains: Vec<String>,
+}
+
+impl Estate {
+    /// The newest guard whose release is live, or was and nobody saw the way back from it to its end.
+    pub fn unfinished(&self, current: Option<&str>) -> Option<&Entry> {
+        self.pending.iter().filter_map(|guard| guard.entry.as_ref().ok()).find(|entry| {
+            let back = self.switched.contains(&entry.release) && current == entry.before.as_deref();
+            current == Some(&entry.armed) || back
+        })
+    }
+}
+
+impl Heir<'_> {
+    /// Goes back from what nobody confirmed, removes what lies about, and writes the dead run's attempt into the ledger.
+    pub async fn finish(&self, io: &Io) -> Result<Finished, Failure> {
+        let estate = self.look(io).await?;
+        let mut finished = Finished::default();
+        for guard in &estate.pending {
+            self.go_back(guard, &mut finished, io).await?;
+        }
+        let removed = self.sweep(estate, io).await?;
+        if removed > 0 {
+            let of = self.dead.and_then(|dead| dead.makes.as_ref()).or(self.own);
+            let of = of.map_or(String::new(), |release| format!(" of {release}"));
+            finished.told.push(format!("removed what the dead run left{of} ({removed} paths)"));
+        }
+        if let Some(dead) = self.dead
+            && let Some(begun) = &dead.begun
+        {
+            let (shell, layout) = (&*self.ports.shell, &self.target.layout);
+            let told = ledger::write_for_the_dead(shell, io, layout, begun, dead.confirmed).await?;
+            finished.told.extend(told);
+        }
+        Ok(finished)
+    }
+
+    /// What lies there. Reads only.
+    pub async fn look(&self, io: &Io) -> Result<Estate, Failure> {
+        let layout = &self.target.layout;
+        let doing = format!("looking for what dead runs left in {}", layout.base());
+        let script = Script::new("guards", include_str!("sh/guards.sh"))
+            .repeatable()
+            .var("PLACE", layout.watchdog().as_str())
+            .var("INCOMING", layout.uploads().as_str())
+            .var("JOURNALS", layout.journals().as_str())
+            .var("BACKUPS", layout.backups().as_str())
+            .var("RELEASES", layout.releases().as_str());
+        let script = match self.number {
+            "" => lock::unfenced(script),
+            number => lock::fence(layout, number, script),
+        };
+        let answer = remote::run(&*self.ports.shell, io, script, &doing).await?;
+        let switched = answer.all("switched").filter_map(|folder| folder.split_once('.')?.0.parse().ok()).collect();
+        Ok(Estate { pending: Pending::all(&answer), switched, remains: self.remains(&answer) })
+    }
+
+    /// The paths that can go whatever the ledger says.
+    fn remains(&self, answer: &Answer) -> Vec<String> {
+        let layout = &self.target.layout;
+        let mut paths = Vec::new();
+        let release = |name: &str| name.parse::<ReleaseName>().ok();
+        let file = |name: &str| release(name.split_once('.')?.0).map(|_| name.to_owned());
+        let incoming = layout.uploads();
+        paths.extend(answer.all("upload").filter_map(file).map(|name| incoming.join(&name).to_string()));
+        paths.extend(answer.all("part").filter_map(file).map(|name| layout.backups().join(&name).to_string()));
+        paths.extend(answer.all("mark").filter_map(mark).map(|path| layout.releases().join(path).to_string()));
+        paths.extend(answer.all("remains").filter_map(file).map(|name| layout.watchdog().join(&name).to_string()));
+        let reverted: BTreeSet<String> = answer.all("reverted").filter_map(file).collect();
+        let old = reverted.iter().rev().skip(REVERTED_KEPT);
+        paths.extend(old.map(|name| layout.watchdog().join(name).to_string()));
+        paths
+    }
+
+    async fn go_back(&self, guard: &Pending, finished: &mut Finished, io: &Io) -> Result<(), Failure> {
+        let layout = &self.target.layout;
+        let Pending { release, entry } = guard;
+        let entry = entry.as_ref().map_err(|why| {
+            Failure::refused(
+                format!("reading the guards in {}", layout.watchdog()),
+                format!("that of {release} cannot be read: {why}"),
+            )
+            .hint(format!(
+                "see that what is live is well (readlink {}), then: rm -r {}/{release}.*",
+                layout.current(),
+                layout.watchdog()
+            ))
+        })?;
+        let doing = format!("going back from {release}, which nobody confirmed");
+        // As the server's own watcher has it: a program in a file, with an answer that nobody else reads.
+        let program = format!("#!/bin/sh\n{}", watchdog::watch(layout, entry, true)?.text(self.number));
+        let script = Script::new("finish", include_str!("sh/finish.sh"))
+            .detached(&layout.jobs())
+            .var("ENTRY", layout.guard(release).as_str())
+            .var("PROGRAM", program)
+            .timeout(watchdog::GOING_BACK);
+        let answer = remote::run(&*self.ports.shell, io, lock::fence(layout, self.number, script), &doing).await?;
+        if answer.get("found") == Some("went-back") {
+            finished.turned = true;
+            finished.told.push(format!("went back from {release} to {}", entry.before.as_deref().unwrap_or("nothing")));
+        } else {
+            finished.told.push(format!("{release} was not live any more"));
+        }
+        Ok(())
+    }
+
+    /// Removes what lies about, and the folder of the release that a dead run was making; not one that the ledger knows as live.
+    async fn sweep(&self, estate: Estate, io: &Io) -> Result<usize, Failure> {
+        let layout = &self.target.layout;
+        let mut paths = estate.remains;
+        let dead = self.dead.filter(|dead| !dead.confirmed).and_then(|dead| dead.makes.as_ref());
+        let made: BTreeSet<&ReleaseName> = dead.into_iter().chain(self.own).collect();
+        if !made.is_empty() {
+            let book = ledger::read(&*self.ports.shell, io, layout).await?;
+            for release in made {
+                if book.lines.iter().any(|line| line.release == *release && line.outcome == "live") {
+                    continue;
+                }
+                paths.push(layout.release(release).to_string());
+                paths.push(layout.base().join(&format!(".current.{release}")).to_string());
+                paths.push(layout.base().join(&format!(".current.back-from-{release}")).to_string());
+            }
+        }
+        if paths.is_empty() {
+            return Ok(0);
+        }
+        let script = Script::new("sweep", include_str!("sh/sweep.sh"))
+            .repeatable()
+            .list("PATHS", paths)
+            .var("CURRENT", layout.current().as_str())
+            .timeout(Duration::from_secs(300));
+        let doing = "removing what dead runs left";
+        let answer = remote::run(&*self.ports.shell, io, lock::fence(layout, self.number, script), doing).await?;
+        Ok(answer.all("removed").inspect(|path| io.line(format!("removed {path}"))).count())
+    }
+}
+
+/// A one-time file of ours in the folder of a release: `<folder>/public/gated-deploy-<32 hexadecimal digits>.php`.
+fn mark(path: &str) -> Option<&str> {
+    let (folder, file) = path.split_once("/public/")?;
+    let digits = file.strip_prefix("gated-deploy-")?.strip_suffix(".php")?;
+    let ours = digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let plain = !folder.is_empty() && !folder.starts_with('.') && !folder.contains(['/', '\n']);
+    (ours && plain).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_by_the_names_that_a_run_gives_are_taken_for_its_own() {
+        let ours = "20261101_080000-0123abcd/public/gated-deploy-0123456789abcdef0123456789abcdef.php";
+        assert_eq!(mark(ours), Some(ours));
+        for other in [
+            "20261101_080000-0123abcd/public/gated-deploy-info.php",
+            "20261101_080000-0123abcd/public/gated-deploy-0123456789ABCDEF0123456789abcdef.php",
+            "../public/gated-deploy-0123456789abcdef0123456789abcdef.php",
+            "a/b/public/gated-deploy-0123456789abcdef0123456789abcdef.php",
+            "a/public/b/gated-deploy-0123456789abcdef0123456789abcdef.php",
+        ] {
+            assert_eq!(mark(other), None, "{other}");
+        }
+    }
+}

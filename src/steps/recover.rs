@@ -1,0 +1,282 @@
+//! Bringing to its end what a run left that was killed, cancelled or lost its server: by hand, or as the post step of the run itself.
+//!
+//! It only takes back what nobody confirmed, so it needs no phrase. There is no release here: what has to be known of one stands in the
+//! guard that the dead run armed on the server.
+
+use std::{cell::RefCell, rc::Rc};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    context::{self, Ports},
+    current,
+    heir::Heir,
+    ledger,
+    lock::{self, Claim, Dead, Holder, Keeper},
+    probe, rollback,
+    server::{self, About, problem},
+    watchdog::{self, Entry, Pending},
+};
+use crate::{
+    domain::{Approval, Failure, ReleaseName, RemoteCommand, StepId, fact, layout::named, ledger::Standing},
+    engine::{
+        Decision, Done, Events, Seam, Undone,
+        event::Body,
+        step::{Ending, Io, StepResult},
+    },
+    inputs::typed::{self, Interrupted},
+};
+
+/// Before the seam: who holds the lock, and what lies there.
+pub struct Survey {
+    pub server: context::Survey,
+    /// What the main step left, for post.
+    pub own: Option<Interrupted>,
+    /// What the plan tells.
+    pub seen: RefCell<Vec<String>>,
+}
+
+/// After the seam.
+pub struct Recover {
+    pub inputs: Rc<typed::Target>,
+    pub ports: Ports,
+    pub own: Option<Interrupted>,
+    pub decided_at: DateTime<Utc>,
+    seen: Vec<String>,
+    made: RefCell<Made>,
+}
+
+#[derive(Default)]
+struct Made {
+    /// The number of this run's lock.
+    lock: Option<String>,
+    keeper: Option<Keeper>,
+    dead: Option<Dead>,
+    /// What has to be gone back from, for whoever has to do it by hand.
+    unfinished: Option<Entry>,
+}
+
+impl Recover {
+    async fn as_heir<T>(&self, work: impl AsyncFnOnce(Heir<'_>) -> T) -> T {
+        let (number, dead) = {
+            let made = self.made.borrow();
+            (made.lock.clone().unwrap_or_default(), made.dead.clone())
+        };
+        let own = self.own.as_ref().and_then(|own| own.release.as_ref());
+        work(Heir { ports: &self.ports, target: &self.inputs, number: &number, dead: dead.as_ref(), own }).await
+    }
+}
+
+/// Connects and logs in.
+pub async fn reach(cx: &Survey, io: &Io) -> StepResult {
+    rollback::reach(&cx.server, io).await
+}
+
+/// Who holds the lock, whether the place is the right one, and what there is to do. Reads only.
+pub async fn look(cx: &Survey, io: &Io) -> StepResult {
+    let survey = &cx.server;
+    let (inputs, ports) = (&*survey.inputs, &survey.ports);
+    let layout = &inputs.layout;
+    let own = cx.own.as_ref().and_then(|own| own.lock.as_deref());
+    let wait = inputs.server.lock_wait;
+    let doing = format!("looking who holds the deploy lock at {}", layout.lock());
+    let holder = lock::wait_until_free(&*ports.shell, &*ports.clock, layout, (wait, own), io).await?;
+    let mut told = Vec::new();
+    match holder {
+        None => {}
+        Some(Holder { owner, kept: true, .. }) => {
+            return Err(Failure::refused(doing, format!("that of a stuck run is there: {owner}")).hint(format!(
+                "a person has to see to the site first: type the commands of that run's summary, see that the site is well, then: rm -r {}",
+                layout.lock()
+            )));
+        }
+        Some(Holder { owner, gone, number, .. }) if gone || (own.is_some() && number.as_deref() == own) => {
+            told.push(format!("take over the deploy lock of {owner}"));
+        }
+        Some(Holder { owner, .. }) => {
+            return Err(lock::held(layout, &doing, &format!("it is at work on what it began: {owner}"), wait));
+        }
+    }
+    let doing = format!("looking at {} on the server", layout.base());
+    let looked = server::look_around(survey, io, &doing).await?;
+    let problems = wrong(inputs, &looked.answer);
+    if !problems.is_empty() {
+        return Err(server::refusal(&doing, problems));
+    }
+    let heir = Heir { ports, target: inputs, number: "", dead: None, own: None };
+    let estate = heir.look(io).await?;
+    for Pending { release, entry } in &estate.pending {
+        told.push(match entry {
+            Ok(entry) if looked.current() == Some(&entry.armed) => {
+                format!(
+                    "go back from {release} to {}, reload, and ask the site",
+                    entry.before.as_deref().unwrap_or("nothing")
+                )
+            }
+            Ok(_) => format!("close the guard of {release}, which is not live"),
+            Err(why) => format!("stop at the guard of {release}, which cannot be read: {why}"),
+        });
+    }
+    told.extend(estate.remains.iter().map(|path| format!("remove {path}")));
+    watchdog::tell(survey, io, &estate.pending);
+    let live = looked.current().map_or("nothing", server::last_part);
+    let found = match told.len() {
+        0 => "nothing was left behind".to_owned(),
+        1 => "1 thing to do".to_owned(),
+        n => format!("{n} things to do"),
+    };
+    let text = format!("{live} is live; {found}");
+    *cx.seen.borrow_mut() = told;
+    Ok(Done::passed(text))
+}
+
+/// What makes the place another one than we think. Everything else may be as broken as it is.
+fn wrong(inputs: &typed::Target, answer: &crate::ports::shell::Answer) -> Vec<server::Problem> {
+    let layout = &inputs.layout;
+    if answer.get("base") == Some("missing") {
+        let text = format!("there is no folder {}", layout.base());
+        return vec![problem(About::Place, text, "correct base-dir")];
+    }
+    let mut found: Vec<_> = server::wrong_place(inputs, answer).into_iter().collect();
+    if answer.get("state-unreadable").is_some() {
+        let text = format!("{} belongs to somebody else", layout.state());
+        found.push(problem(About::Place, text, "log in as the user that releases (ssh-user)"));
+    }
+    if answer.get("current-not-a-link").is_some() {
+        let text = format!("{} is not a link", layout.current());
+        found.push(problem(About::Place, text, "move it away by hand; a release makes the link"));
+    }
+    found
+}
+
+/// There is nothing to approve; but nobody who says stop is overruled.
+pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Recover>, Failure> {
+    let Survey { server: context::Survey { inputs, ports, .. }, own, seen } = survey;
+    let decision = match &inputs.approval {
+        _ if inputs.plan_only => Decision::Plan { because: "plan-only is true".to_owned() },
+        Approval::Abort => Decision::Refuse(Failure::refused(
+            "reading the approval",
+            "it says ABBRECHEN: stopped here; nothing was changed",
+        )),
+        _ => Decision::Go,
+    };
+    let executed = matches!(decision, Decision::Go);
+    events.tell(Body::Fact { step: StepId::new("plan"), key: fact::key::EXECUTED.to_owned(), value: executed.into() });
+    let decided_at = ports.clock.now();
+    let cx = Recover { inputs, ports, own, decided_at, seen: seen.into_inner(), made: RefCell::default() };
+    Ok(Seam { cx, decision })
+}
+
+/// Takes the lock: one that is free, that of a run that is gone, or that of this very run, which is over.
+pub async fn acquire(cx: &Recover, io: &Io) -> StepResult {
+    let number = lock::number();
+    cx.made.borrow_mut().lock = Some(number.clone());
+    let claim = Claim {
+        target: &cx.inputs,
+        ports: &cx.ports,
+        since: cx.decided_at,
+        journal: "recover",
+        makes: None,
+        begun: None,
+        own: cx.own.as_ref().and_then(|own| own.lock.as_deref()),
+    };
+    let (owner, dead) = lock::take(&claim, &number, io).await?;
+    let mut made = cx.made.borrow_mut();
+    made.dead = dead;
+    made.keeper = Some(lock::keep(&cx.ports, &cx.inputs.layout, &number, io));
+    Ok(Done::passed(owner))
+}
+
+/// Frees it.
+pub async fn release(cx: &Recover, io: &Io, ending: &Ending) -> Result<String, Failure> {
+    let number = {
+        let mut made = cx.made.borrow_mut();
+        drop(made.keeper.take());
+        made.lock.clone().unwrap_or_default()
+    };
+    lock::give_back(&*cx.ports.shell, io, &cx.inputs.layout, &number, ending).await
+}
+
+/// Was every release confirmed? One that was not is what the dead run failed at, and is taken back as a run of its own would: by the undo
+/// of this row. Else what lies about is removed.
+pub async fn confirmed(cx: &Recover, io: &Io) -> StepResult {
+    let estate = cx.as_heir(async |heir| heir.look(io).await).await?;
+    let current = current::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
+    if let Some(entry) = estate.unfinished(current.as_deref()) {
+        io.fact(fact::key::RELEASE, entry.release.as_str());
+        if let Some(before) = &entry.before {
+            io.fact(fact::key::PREVIOUS_RELEASE, server::last_part(before));
+        }
+        cx.made.borrow_mut().unfinished = Some(entry.clone());
+        let run = entry.run.as_deref().unwrap_or("a run outside of GitHub Actions");
+        return Err(Failure::refused(
+            "asking whether every release was confirmed",
+            format!("{} went live, and nobody confirmed it ({run})", entry.release),
+        )
+        .hint("what was live before it is live again; look why that run ended, and release again"));
+    }
+    let told = cx.as_heir(async |heir| heir.finish(io).await).await?.told;
+    match told.is_empty() {
+        true => Ok(Done::skipped("nothing was left behind")),
+        false => Ok(Done::passed(told.join("; "))),
+    }
+}
+
+/// Goes back from it, removes what was left, and asks the site.
+pub async fn go_back(cx: &Recover, io: &Io) -> Result<Undone, Failure> {
+    let estate = cx.as_heir(async |heir| heir.look(io).await).await?;
+    let current = current::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
+    let known = cx.made.borrow().unfinished.clone();
+    let entry = match (estate.unfinished(current.as_deref()), known) {
+        (Some(entry), _) => entry.clone(),
+        // The server itself has gone back in the meantime.
+        (None, Some(entry)) if current.as_deref() != Some(&entry.armed) => entry,
+        (None, _) => return Ok(Undone::Nothing("nothing had to be taken back".to_owned())),
+    };
+    let mut told = cx.as_heir(async |heir| heir.finish(io).await).await?.told;
+    match &entry.before {
+        None => told.push("nothing is live, as before".to_owned()),
+        Some(before) => {
+            // Going back to an older release of the same commit, that name says nothing.
+            let failed = (!probe::same_commit(before, &entry.sha)).then_some(&entry.sha);
+            told.push(probe::well_again(&cx.ports, &cx.inputs.health, failed, io).await?.text);
+        }
+    }
+    Ok(Undone::Done(told.join("; ")))
+}
+
+/// What a person types when that failed.
+pub fn back_by_hand(cx: &Recover) -> Vec<RemoteCommand> {
+    let Some(entry) = cx.made.borrow().unfinished.clone() else { return Vec::new() };
+    let current = cx.inputs.layout.current();
+    let mut commands = current::pointing_back(&current, entry.before.as_deref());
+    // They are the server's own words, from its file: shown, never run.
+    commands.extend(entry.reload.iter().map(|line| RemoteCommand::new(line.split_whitespace())));
+    commands
+}
+
+/// What the plan prints.
+pub fn preview(cx: &Recover) -> Vec<String> {
+    cx.seen.clone()
+}
+
+/// In the end the site answers, healthy, and what is live is what the ledger knows as confirmed.
+pub async fn well(cx: &Recover, io: &Io) -> StepResult {
+    let current = current::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
+    let Some(current) = current else { return Ok(Done::skipped("nothing is live")) };
+    let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health), io).await?;
+    let book = ledger::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
+    let standings = book.standings(&cx.inputs.environment);
+    let live: Option<ReleaseName> = named(&current);
+    let known = live.as_ref().and_then(|live| standings.get(live));
+    match known.and_then(|known| known.confirmed.as_ref().filter(|_| known.standing == Standing::Confirmed)) {
+        Some(confirmation) => Ok(Done::passed(format!("{current}, confirmed {}; {}", confirmation.at, health.text))),
+        None if standings.confirmed().is_empty() => {
+            Ok(Done::passed(format!("{current}, from before the ledger; {}", health.text)))
+        }
+        None => Ok(Done::warned(format!(
+            "{current} is live and well, but the ledger does not know it as confirmed; {}",
+            health.text
+        ))),
+    }
+}
