@@ -18,7 +18,7 @@ use crate::{
         http::Reply,
         ssh::{answer, offer},
     },
-    report::{Log, Redactor, Style, clean, file, markdown},
+    report::{Log, Redactor, Style, clean, markdown, outputs},
     steps::{
         artifact::unpack,
         audit::workflow,
@@ -52,7 +52,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "log", run: |bytes| text(bytes, log) },
     Target { name: "manifest", run: manifest },
     Target { name: "offer", run: offer::fuzz },
-    Target { name: "output", run: |bytes| text(bytes, file::fuzz) },
+    Target { name: "output", run: |bytes| text(bytes, outputs::fuzz) },
     Target { name: "policy", run: |bytes| text(bytes, policy_file) },
     Target { name: "private-key", run: |bytes| text(bytes, private_key) },
     Target { name: "services", run: |bytes| text(bytes, services::fuzz) },

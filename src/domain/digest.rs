@@ -29,6 +29,32 @@ impl Sha256Digest {
     }
 }
 
+/// Measures bytes as they pass by: what is downloaded, what is taken out of an archive, and what a control asks about are measured by
+/// the same.
+#[derive(Debug, Clone, Default)]
+pub struct Measure {
+    hasher: sha2::Sha256,
+    size: u64,
+}
+
+impl Measure {
+    pub fn add(&mut self, bytes: &[u8]) {
+        use sha2::Digest as _;
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+    }
+
+    /// Bytes so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The digest, and how many bytes it is of.
+    pub fn end(self) -> (Sha256Digest, u64) {
+        (Sha256Digest::from_hash(self.hasher), self.size)
+    }
+}
+
 impl FromStr for Sha256Digest {
     type Err = String;
 

@@ -66,6 +66,10 @@ pub mod key {
     pub const FINDINGS: &str = "findings";
     /// `Vec` of [`AuditFinding`](crate::domain::audit::AuditFinding): what an audit looked at, so far
     pub const AUDIT: &str = "audit";
+    /// [`FixFact`](crate::domain::fix::FixFact): what a fix found, wants and did, so far
+    pub const FIX: &str = "fix";
+    /// `Vec` of [`Diagnosis`](super::Diagnosis): why the newest failed runs of the staging workflow failed
+    pub const DIAGNOSES: &str = "diagnoses";
     /// `bool`: whether the rows after the seam were allowed to run
     pub const EXECUTED: &str = "executed";
     /// `String`: path of the ledger on the server
@@ -348,6 +352,39 @@ pub struct Finding {
     /// What to type or change, where it is not as it should be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+/// Why a run failed, as far as its log says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    pub run: u64,
+    pub attempt: u64,
+    pub url: String,
+    /// The job that failed, and its step; `None` where GitHub does not say.
+    pub job: Option<String>,
+    pub step: Option<String>,
+    /// The line that shows it, or the last error where nobody recognises it.
+    pub line: Option<String>,
+    /// The signature that recognised it; `None` where none did, or nothing could be read.
+    pub signature: Option<String>,
+    /// The failure class, such as `F35`.
+    pub class: Option<String>,
+    pub cause: String,
+    pub to_do: String,
+}
+
+impl Diagnosis {
+    /// In one line.
+    pub fn told(&self) -> String {
+        let place = match (&self.job, &self.step) {
+            (Some(job), Some(step)) => format!(", job {job}, step {step}"),
+            (Some(job), None) => format!(", job {job}"),
+            (None, _) => String::new(),
+        };
+        let class = self.class.as_deref().map(|class| format!(" ({class})")).unwrap_or_default();
+        let line = self.line.as_deref().map(|line| format!(": {line}")).unwrap_or_default();
+        format!("{} attempt {}{place}: {}{class}{line}", self.url, self.attempt, self.cause)
+    }
 }
 
 /// What a finding means for a release.

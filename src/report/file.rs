@@ -18,7 +18,7 @@ pub(super) fn append_command(path: &Path, key: &str, value: &str) -> io::Result<
 
 /// One entry of the file, in the form that no value can break out of (packages/core/src/file-command.ts in actions/toolkit):
 /// the delimiter is random, and an entry whose value contains it is refused.
-fn entry(key: &str, value: &str) -> io::Result<String> {
+pub(super) fn entry(key: &str, value: &str) -> io::Result<String> {
     let delimiter = format!("ghadelimiter_{}", Uuid::new_v4());
     if value.contains(&delimiter) {
         return Err(io::Error::other(format!("the value of `{key}` contains the delimiter {delimiter}")));
@@ -89,16 +89,4 @@ impl OwnPart {
         file.write_all_at(text.as_bytes(), *from)?;
         file.set_len(*from + text.len() as u64)
     }
-}
-
-/// For `fuzzing`.
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) fn fuzz(value: &str) {
-    let entry = entry("key", value).expect("nobody knows the delimiter before");
-    let (head, rest) = entry.split_once('\n').expect("a first line");
-    let end = head.strip_prefix("key<<").expect("the name");
-    // As the runner reads it (src/Runner.Worker/FileCommandManager.cs): lines up to the one that is the delimiter.
-    let lines: Vec<&str> = rest.split('\n').take_while(|line| *line != end).collect();
-    assert_eq!(lines.join("\n"), value);
-    assert!(rest.ends_with(&format!("\n{end}\n")) && rest.matches(end).count() == 1);
 }

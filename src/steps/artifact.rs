@@ -3,6 +3,7 @@
 //! The run is resolved once and from then on known by its id (F3, F6). A build counts when its run succeeded *and* the named
 //! artifact is there, unexpired and not empty: a green run alone is no evidence (F7).
 
+mod control;
 mod search;
 pub(crate) mod unpack;
 
@@ -154,12 +155,18 @@ async fn get(source: &typed::Source, ports: &Ports, build: &Build, io: &Io) -> R
     let mut verified_at = Vec::new();
     compare(build, &digest, io)?.then(|| verified_at.push("GitHub's artifact digest".to_owned()));
 
+    if let Some(kept) = build.artifact.digest.clone() {
+        control(ports, io, &files.zip, move |_, digest| agrees(&kept, &digest)).await?;
+    }
     let TakenOut { fetched, beside } = take_out(ports, commit, &files, io).await?;
     let bundle = fetched.verify(&beside).map_err(|cause| {
         Failure::refused(format!("checking {}", bundle::file_name(commit)), cause)
             .hint("build the bundle again: the artifact holds a bundle and a .sha256 that do not belong together")
     })?;
     verified_at.push("the .sha256 beside it".to_owned());
+    let path = bundle.path.clone();
+    control(ports, io, &files.bundle, move |size, digest| Bundle::fetched(path, size, digest).verify(&beside).is_ok())
+        .await?;
     let manifest = inspect(ports, commit, &bundle, io).await?;
 
     let told = BundleFact {
@@ -173,7 +180,7 @@ async fn get(source: &typed::Source, ports: &Ports, build: &Build, io: &Io) -> R
     io.fact(key::BUNDLE, &told);
     let took = io.elapsed().saturating_sub(began);
     let text = format!(
-        "{} files in {}, in {:.1} s, SHA-256 {}",
+        "{} files in {}, in {:.1} s, SHA-256 {}, whose check was seen to fail with one bit turned",
         manifest.files.len(),
         megabytes(bundle.size),
         took.as_secs_f64(),
@@ -299,7 +306,7 @@ fn compare(build: &Build, got: &Sha256Digest, io: &Io) -> Result<bool, Failure> 
         );
         return Ok(false);
     };
-    if kept == got {
+    if agrees(kept, got) {
         return Ok(true);
     }
     Err(Failure::refused(
@@ -307,6 +314,22 @@ fn compare(build: &Build, got: &Sha256Digest, io: &Io) -> Result<bool, Failure> 
         format!("its SHA-256 is {got}, GitHub keeps {kept}"),
     )
     .hint("the bytes changed on their way: run this again; if it stays so, do not trust that artifact and build again"))
+}
+
+fn agrees(kept: &Sha256Digest, got: &Sha256Digest) -> bool {
+    kept == got
+}
+
+/// The check that has just said yes must be seen to say no (F69).
+async fn control(
+    ports: &Ports,
+    io: &Io,
+    path: &Path,
+    takes: impl FnOnce(u64, Sha256Digest) -> bool + Send + 'static,
+) -> Result<(), Failure> {
+    let path = path.to_owned();
+    let work = move |pace: &Pace| control::must_refuse(&path, pace, takes);
+    Background::default().run(io, &*ports.clock, "checking that the digest check can fail", None, work).await
 }
 
 /// A bundle that is on the disk, and the digest that its `.sha256` says.

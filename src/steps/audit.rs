@@ -205,6 +205,26 @@ impl<'a> Sheet<'a> {
     }
 }
 
+/// The workflow files of a checkout, for whoever has one question about them.
+pub struct WorkflowFiles(Files);
+
+/// Reads them.
+pub fn workflow_files(workspace: &std::path::Path) -> WorkflowFiles {
+    WorkflowFiles(workflow::read(workspace))
+}
+
+impl WorkflowFiles {
+    /// Whether there are none to judge by.
+    pub fn is_empty(&self) -> bool {
+        self.0.all.is_empty()
+    }
+
+    /// Whether one of them makes this check report for pull requests to the branch.
+    pub fn report(&self, check: &str, branch: &str) -> bool {
+        self.0.all.iter().any(|file| file.reports_for(branch) && file.jobs.iter().any(|job| job.emits(check)))
+    }
+}
+
 /// What an answer is worth: a value, or the reason why it cannot be seen.
 enum Seen<T> {
     Yes(T),

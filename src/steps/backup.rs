@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{context::Deploy, database, remote};
+use super::{context::Deploy, database, lock, remote};
 use crate::{
-    domain::{Failure, fact},
+    domain::{Failure, RemoteCommand, fact},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
@@ -14,6 +14,9 @@ use crate::{
 
 /// A big database takes its time; an hour is the longest that anybody should have to wait for it.
 const TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// The name of a dump in a backup.
+const DUMP: &str = "database.sql.gz";
 
 /// Backs up app and database, each verified; the folder gets its name only when all of it was (F56 to F60).
 pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
@@ -41,7 +44,12 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
         );
     }
     let skipped: Vec<String> = answer.all("skipped").map(str::to_owned).collect();
-    let text = if files.is_empty() { skipped.join("; ") } else { summary(&files) };
+    let mut text = if files.is_empty() { skipped.join("; ") } else { summary(&files) };
+    if files.iter().any(|file| file.name == DUMP) {
+        // What was not seen to fail is not believed (F69).
+        remote::required(&answer, "seen-to-fail", &doing)?;
+        text.push_str("; the dump's check was seen to fail on an empty, a hollow and a cut one");
+    }
     let told = fact::BackupFact { path: dir.to_string(), files, skipped, elsewhere: None };
     io.fact(fact::key::BACKUP, &told);
     cx.made.borrow_mut().backup = Some(told);
@@ -74,6 +82,12 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         Some("whole") => Undone::Nothing(format!("the backup was finished and verified; it stays in {dir}")),
         _ => Undone::Nothing("there is no unfinished backup".to_owned()),
     })
+}
+
+/// What a person types when it could not be removed.
+pub fn unmake_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
+    let part = format!("{}.part", cx.inputs.layout.backup(&cx.facts.turn.to));
+    vec![RemoteCommand::new(["rm", "-rf", &part]), lock::free_by_hand(cx)]
 }
 
 /// What the plan prints.

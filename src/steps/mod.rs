@@ -9,6 +9,8 @@ pub mod context;
 pub mod copy;
 pub mod current;
 pub mod database;
+pub mod diagnose;
+pub mod fix;
 pub mod fpm;
 pub mod heir;
 pub mod identity;

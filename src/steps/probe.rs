@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::{
-        CommitSha, Failure, ReleaseName,
+        CommitSha, Failure, ReleaseName, Secret,
         fact::{Endpoint, HealthReport, Score, key},
     },
     engine::{Done, Io, StepResult},
@@ -33,6 +33,9 @@ use crate::{
 /// How long one answer may take. A site that needs longer is not well.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Too Many Requests (RFC 6585, 4): says nothing of what was asked.
+const TOO_MANY: u16 = 429;
+
 /// Rounds of the baseline: a site that is well in one of them was well before us.
 const BASELINE_ROUNDS: u32 = 3;
 
@@ -41,6 +44,9 @@ const BASELINE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A page that no application has: what answers it as if it were a health check answers everything so (F69).
 pub const NOWHERE: &str = "/gated-deploy-negative-control/no-such-page";
+
+/// What no app takes for its token.
+pub const WRONG_TOKEN: &str = "gated-deploy-negative-control";
 
 /// Who asks the site, and by which rules.
 #[derive(Clone, Copy)]
@@ -90,12 +96,12 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
     }
     io.fact(key::BASELINE, &report);
     let verdict = if report.healthy() {
-        negative_control(Visitor::of(ports, health)).await
+        seen_to_fail(Visitor::of(ports, health), io).await
     } else {
         Err(unhealthy("asking the site before the release", &report))
     };
     match verdict {
-        Ok(()) => Ok(Done::passed(told(&report))),
+        Ok(seen) => Ok(Done::passed(format!("{}; seen to fail: {seen}", told(&report)))),
         Err(failure) if health.repair || !cx.found.borrow().unconfirmed.is_empty() => {
             io.warn(failure.to_string(), failure.hint.clone());
             failure.details.iter().for_each(|detail| io.line(detail));
@@ -236,7 +242,7 @@ pub async fn well_again(ports: &Ports, health: &HealthPolicy, failed: Option<&Co
 pub async fn proven(visitor: Visitor<'_>, commit: &CommitSha, io: &Io) -> (HealthReport, Result<(), Failure>) {
     let report = settle(visitor, Identity::Is(commit, None), &|| false, io).await;
     let verdict = match report.healthy() {
-        true => negative_control(visitor).await,
+        true => negative_control(visitor).await.map(drop),
         false => Err(advised(unhealthy("asking the site whether it is healthy", &report), &report)),
     };
     (report, verdict)
@@ -338,11 +344,57 @@ async fn ask(
     }
 }
 
+/// Both controls of a probe, before anything rests on it: a page that does not exist, and a wrong token. Gives what was seen.
+async fn seen_to_fail(visitor: Visitor<'_>, io: &Io) -> Result<String, Failure> {
+    let nowhere = negative_control(visitor).await?;
+    Ok(match wrong_token(visitor, io).await? {
+        Some(wrong) => format!("{nowhere}, {wrong}"),
+        None => nowhere,
+    })
+}
+
+/// Whether a wrong token is refused, where we have a right one. One endpoint that refuses it is enough: others may be open to everybody.
+/// Open ones usually stand first, so the last is asked first: mostly that is one request, which matters to a site that counts them.
+async fn wrong_token(visitor: Visitor<'_>, io: &Io) -> Result<Option<String>, Failure> {
+    if visitor.health.token.is_none() {
+        return Ok(None);
+    }
+    let health = HealthPolicy { token: Some(Secret::new(WRONG_TOKEN)), ..visitor.health.clone() };
+    let mut silent = None;
+    for path in health.paths.iter().rev() {
+        let Endpoint { status, problem, .. } = ask(visitor.site, &health, visitor.clock, path, None).await;
+        match (status, problem) {
+            (Some(status), Some(_)) if status != TOO_MANY => {
+                return Ok(Some(format!("{status} with a wrong token at {path}")));
+            }
+            // Neither a yes nor a no.
+            (_, Some(problem)) => silent = Some(format!("{path}: {problem}")),
+            (_, None) => {}
+        }
+    }
+    if let Some(silent) = silent {
+        io.warn(
+            format!("it was not seen that the site refuses a wrong token: {silent}"),
+            Some("run again; a site that limits requests may need a higher limit for the health endpoints".to_owned()),
+        );
+        return Ok(None);
+    }
+    Err(Failure::refused(
+        "checking that the health check can fail",
+        format!(
+            "a wrong token gets a healthy answer from {}, so that the token proves nothing",
+            health.paths.join(" and from ")
+        ),
+    )
+    .hint("let the health route compare the token (hash_equals) and answer 401 otherwise; or drop healthcheck-token"))
+}
+
 /// A probe must be seen to fail before its success means something (F69).
-async fn negative_control(visitor: Visitor<'_>) -> Result<(), Failure> {
+async fn negative_control(visitor: Visitor<'_>) -> Result<String, Failure> {
     let endpoint = ask(visitor.site, visitor.health, visitor.clock, NOWHERE, None).await;
     if endpoint.problem.is_some() {
-        return Ok(());
+        let answer = endpoint.status.map_or("no answer".to_owned(), |status| status.to_string());
+        return Ok(format!("{answer} at a page that does not exist"));
     }
     Err(Failure::refused(
         "checking that the health check can fail",

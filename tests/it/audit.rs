@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use gated_deploy::steps::audit::catalogue::CHECKS;
+use gated_deploy::steps::{audit::catalogue::CHECKS, diagnose::SIGNATURES};
 use gated_deploy_lab::{
     Environment, Options,
-    github::{Artifact, Branch, Fault, GitHub, Job, Phase, Protection, Refusal, Run, Times},
+    github::{Artifact, Branch, Fault, GitHub, Host, Job, Phase, Protection, Refusal, Run, Times},
     runner::{Finished, Runner, declared_from_action_yml},
     story::{Story, commit},
 };
@@ -17,24 +17,24 @@ use serde_json::{Value, json};
 
 use crate::support::{BINARY, assert_ended, assert_says, output, root, story, story_on};
 
-const BUILD: &str = ".github/workflows/build-artifacts.yml";
-const STAGING: &str = ".github/workflows/deploy-staging.yml";
-const PRODUCTION: &str = ".github/workflows/deploy-production.yml";
-const GATES: [&str; 6] =
+pub(crate) const BUILD: &str = ".github/workflows/build-artifacts.yml";
+pub(crate) const STAGING: &str = ".github/workflows/deploy-staging.yml";
+pub(crate) const PRODUCTION: &str = ".github/workflows/deploy-production.yml";
+pub(crate) const GATES: [&str; 6] =
     ["build-frontend", "build-backend", "static-analysis", "run-tests", "create-deployment-bundle", "check-staging"];
 
 /// A repository in which nothing is wrong, and its checkout.
-struct Repository {
-    github: GitHub,
-    files: BTreeMap<String, String>,
-    inputs: BTreeMap<&'static str, String>,
+pub(crate) struct Repository {
+    pub(crate) github: GitHub,
+    pub(crate) files: BTreeMap<String, String>,
+    pub(crate) inputs: BTreeMap<&'static str, String>,
 }
 
-fn head() -> String {
+pub(crate) fn head() -> String {
     commit("the head of develop")
 }
 
-fn build_file() -> String {
+pub(crate) fn build_file() -> String {
     let jobs: String = GATES
         .iter()
         .map(|gate| format!("  {gate}:\n    runs-on: ubuntu-24.04\n    steps:\n      - uses: actions/checkout@v4\n      - name: Do {gate}\n        run: make {gate}\n"))
@@ -42,7 +42,7 @@ fn build_file() -> String {
     format!("name: Build artifacts\non:\n  push:\n  pull_request:\n  workflow_dispatch:\njobs:\n{jobs}")
 }
 
-fn deploy_file(name: &str) -> String {
+pub(crate) fn deploy_file(name: &str) -> String {
     format!(
         "name: {name}\non:\n  workflow_dispatch:\nconcurrency:\n  group: deploy\njobs:\n  deploy:\n    runs-on: ubuntu-24.04\n    steps:\n      \
          - uses: acme/gated-deploy@v1\n        with:\n          ssh-private-key: ${{{{ secrets.DEPLOY_KEY }}}}\n      \
@@ -50,7 +50,7 @@ fn deploy_file(name: &str) -> String {
     )
 }
 
-fn run(id: u64, path: &str, name: &str, sha: &str) -> Run {
+pub(crate) fn run(id: u64, path: &str, name: &str, sha: &str) -> Run {
     Run {
         path: path.to_owned(),
         name: Some(name.to_owned()),
@@ -59,25 +59,25 @@ fn run(id: u64, path: &str, name: &str, sha: &str) -> Run {
     }
 }
 
-fn checks(names: &[&str], strict: bool) -> Value {
+pub(crate) fn checks(names: &[&str], strict: bool) -> Value {
     let names: Vec<Value> = names.iter().map(|name| json!({ "context": name })).collect();
     json!({ "type": "required_status_checks", "parameters": { "required_status_checks": names, "strict_required_status_checks_policy": strict } })
 }
 
-fn reviews(count: u64) -> Value {
+pub(crate) fn reviews(count: u64) -> Value {
     json!({ "type": "pull_request", "parameters": {
         "dismiss_stale_reviews_on_push": true, "require_code_owner_review": false, "require_last_push_approval": false,
         "required_approving_review_count": count, "required_review_thread_resolution": false,
     } })
 }
 
-fn bundle(expires: &str) -> Artifact {
+pub(crate) fn bundle(expires: &str) -> Artifact {
     let name = format!("deployment-bundle-{}", head());
     Artifact { expires_at: Some(expires.to_owned()), ..Artifact::zip(901, 900, &name, b"a zip".to_vec()) }
 }
 
 /// The jobs of a build, each of which did something.
-fn jobs() -> Vec<Job> {
+pub(crate) fn jobs() -> Vec<Job> {
     GATES
         .iter()
         .map(|gate| Job::of(gate, "success", &[("Set up job", "success"), (&format!("Do {gate}"), "success")]))
@@ -85,7 +85,7 @@ fn jobs() -> Vec<Job> {
 }
 
 impl Repository {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::on(GitHub::start([127, 0, 0, 1].into()))
     }
 
@@ -105,7 +105,7 @@ impl Repository {
         *text = text.replacen(from, to, 1);
     }
 
-    fn runner(&self) -> Runner {
+    pub(crate) fn runner(&self) -> Runner {
         let declared = declared_from_action_yml(root().join("action.yml")).expect("action.yml");
         let runner = Runner::new()
             .declared(&declared)
@@ -120,12 +120,12 @@ impl Repository {
         self.files.iter().fold(runner, |runner, (path, text)| runner.file(path, text))
     }
 
-    fn audit(&self) -> Audited {
+    pub(crate) fn audit(&self) -> Audited {
         Audited::of(self.runner())
     }
 }
 
-fn fill(github: &GitHub) {
+pub(crate) fn fill(github: &GitHub) {
     let main = commit("the head of main");
     github.add_commits(&[&main, &head()]);
     for (name, sha) in [("main", main.clone()), ("develop", head())] {
@@ -141,15 +141,15 @@ fn fill(github: &GitHub) {
 }
 
 /// What an audit said.
-struct Audited {
-    finished: Finished,
-    document: Value,
+pub(crate) struct Audited {
+    pub(crate) finished: Finished,
+    pub(crate) document: Value,
     report: String,
     sarif: Value,
 }
 
 impl Audited {
-    fn of(runner: Runner) -> Self {
+    pub(crate) fn of(runner: Runner) -> Self {
         let finished = runner.run_binary(BINARY);
         let read = |name: &str| {
             let path = output(&finished, name);
@@ -163,17 +163,17 @@ impl Audited {
     }
 
     #[track_caller]
-    fn finding(&self, id: &str) -> &Value {
+    pub(crate) fn finding(&self, id: &str) -> &Value {
         let all = self.document["audit"]["findings"].as_array().expect("findings");
         let found = all.iter().find(|finding| finding["id"] == id);
         found.unwrap_or_else(|| panic!("no finding {id} in {all:#?}\n{}", self.finished.raw_log))
     }
 
-    fn status(&self, id: &str) -> &str {
+    pub(crate) fn status(&self, id: &str) -> &str {
         self.finding(id)["status"].as_str().unwrap_or_default()
     }
 
-    fn with_status(&self, status: &str) -> BTreeSet<String> {
+    pub(crate) fn with_status(&self, status: &str) -> BTreeSet<String> {
         let all = self.document["audit"]["findings"].as_array().expect("findings");
         all.iter()
             .filter(|finding| finding["status"] == status)
@@ -183,7 +183,7 @@ impl Audited {
     }
 
     /// GO or NO-GO, and the reasons.
-    fn verdict(&self, environment: &str) -> (bool, String) {
+    pub(crate) fn verdict(&self, environment: &str) -> (bool, String) {
         let all = self.document["audit"]["verdicts"].as_array().expect("verdicts");
         let found = all.iter().find(|verdict| verdict["environment"] == environment).expect("a verdict");
         (found["go"].as_bool().expect("a decision"), found["reasons"].to_string())
@@ -254,6 +254,12 @@ const BREAKAGES: &[Breakage] = &[
     ("staging-runs", "ended in failure", |repository| {
         repository.github.edit_run(910, |run| run.phase = Phase::completed("failure"));
     }),
+    ("staging-failures", "the server does not know the key (F35)", |repository| {
+        let failed = Run { phase: Phase::completed("failure"), ..run(931, STAGING, "Deploy to staging", &commit("x")) };
+        repository.github.add_run(failed);
+        repository.github.jobs(931, vec![Job::of("deploy", "failure", &[("Release", "failure")])]);
+        repository.github.log(931, 0, "2026-01-05T09:00:00.1234567Z deploy@staging: Permission denied (publickey).\n");
+    }),
     ("production-runs", "1 of the last 2 failed", |repository| {
         repository.github.add_run(Run {
             phase: Phase::completed("failure"),
@@ -266,6 +272,9 @@ const BREAKAGES: &[Breakage] = &[
     ("bundles-kept", "expires 2026-01-01", |repository| repository.github.add_artifact(bundle("2026-01-01T00:00:00Z"))),
     ("build-differs", "build-artifacts.yml differs between `main` and `develop`", |repository| {
         repository.github.compared("main...develop", &[(BUILD, "0123456789abcdef0123456789abcdef01234567")]);
+    }),
+    ("action-versions-differ", "is v1 on `main` and v2 on `develop`", |repository| {
+        differing(repository, &deploy_file("Deploy to staging").replace("gated-deploy@v1", "gated-deploy@v2"));
     }),
     ("workflow-files", "never runs", |repository| {
         repository.files.insert(".github/workflows/.github/workflows/tests.yml".to_owned(), build_file());
@@ -362,6 +371,157 @@ fn f1_f2_f7_f8_f10_f11_f12_f13_f14_f15_f16_each_thing_that_is_wrong_in_a_reposit
         of_github,
         "each finding of GitHub's is broken once"
     );
+}
+
+/// A failed run of the staging workflow, with one failed job and perhaps its log.
+fn failed_run(github: &GitHub, id: u64, step: &str, log: Option<&str>) {
+    let failed = Run { phase: Phase::completed("failure"), ..run(id, STAGING, "Deploy to staging", &commit("x")) };
+    github.add_run(failed);
+    github.jobs(
+        id,
+        vec![
+            Job::of("check", "success", &[]),
+            Job::of("deploy", "failure", &[("Set up job", "success"), (step, "failure")]),
+        ],
+    );
+    if let Some(log) = log {
+        github.log(id, 1, log);
+    }
+}
+
+#[test]
+fn failed_runs_are_told_with_the_line_that_shows_their_cause() {
+    let repository = Repository::new();
+    let github = &repository.github;
+    let secret = repository.github.token().to_owned();
+    let stamp = "2026-01-05T09:00:00.1234567Z ";
+    failed_run(
+        github,
+        940,
+        "Release",
+        Some(&format!(
+            "{stamp}\u{1b}[31msudo: a password is required\u{1b}[0m\n{stamp}##[error]Process completed with exit code 1.\n"
+        )),
+    );
+    failed_run(
+        github,
+        941,
+        "Upload",
+        Some(&format!(
+            "{stamp}something of {secret} that <b>nobody</b> has met\n{stamp}##[error]Process completed with exit code 9.\n"
+        )),
+    );
+    // Deleted, as everybody who may write can do.
+    failed_run(github, 942, "Release", None);
+    // Older than the three that are looked into.
+    failed_run(github, 930, "Release", Some("Connection refused\n"));
+    let audited = repository.audit();
+
+    assert_ended(&audited.finished, 0, "passed");
+    let actual = audited.finding("staging-failures")["actual"].as_str().expect("a text").to_owned();
+    assert_says(
+        &actual,
+        &[
+            "/actions/runs/940 attempt 1, job deploy, step Release: sudo asks for a password, or does not allow the command (F67): sudo: a password is required",
+            "/actions/runs/941 attempt 1, job deploy, step Upload: not a cause that is known here: something of",
+            "/actions/runs/942 attempt 1, job deploy, step Release: its log is gone",
+            "; 1 older ones were not looked into",
+        ],
+    );
+    assert!(!actual.contains("runs/930") && !actual.contains('\u{1b}'), "{actual}");
+    assert_says(
+        &audited.finding("staging-failures")["fix"].to_string(),
+        &["/etc/sudoers.d", "gh run view 941 --attempt 1 --log-failed"],
+    );
+    let told = &audited.document["facts"]["diagnoses"];
+    assert_eq!((&told[0]["run"], &told[0]["signature"]), (&json!(942), &Value::Null));
+    assert_eq!((&told[2]["signature"], &told[2]["class"]), (&json!("sudo-password"), &json!("F67")));
+    // Foreign text does nothing, and what is secret stays so; the storage that has the logs is not told the token.
+    for text in [&audited.finished.raw_log, &audited.report, &audited.finished.summary, &audited.document.to_string()] {
+        assert!(!text.replace(&format!("::add-mask::{secret}"), "").contains(&secret), "the token can be read");
+    }
+    assert!(!audited.finished.summary.contains("<b>"), "{}", audited.finished.summary);
+    let asked = github.requests();
+    let logs: Vec<_> = asked.iter().filter(|request| request.path.starts_with("/actions-logs/")).collect();
+    assert_eq!(logs.len(), 2, "two logs are there");
+    assert!(asked.iter().filter(|request| request.host == Host::Api).count() < 40);
+    audited.finished.assert_no_secret_leaks();
+}
+
+#[test]
+fn what_cannot_be_read_of_a_failed_run_is_told_as_that() {
+    let repository = Repository::new();
+    failed_run(&repository.github, 940, "Release", Some("Host key verification failed.\n"));
+    let logs = "/repos/acme/shop/actions/jobs/*/logs";
+    let told = |repository: &Repository| repository.audit().finding("staging-failures")["actual"].to_string();
+    for (fault, says) in [
+        (Fault::refusal(Refusal::ArtifactExpired), "its log is gone"),
+        (
+            Fault::refusal(Refusal::IntegrationForbidden { needs: "actions=read".to_owned() }),
+            "its log could not be read: the token may not do that",
+        ),
+    ] {
+        repository.github.fault("GET", logs, Times::Always, fault);
+        assert_says(&told(&repository), &[says, "job deploy, step Release"]);
+        repository.github.clear_faults();
+    }
+    repository.github.link_lifetime(Duration::ZERO);
+    assert_says(&told(&repository), &["its log could not be read: ", "403"]);
+    repository.github.link_lifetime(Duration::from_secs(60));
+    assert_says(&told(&repository), &["is not in known_hosts (F38): Host key verification failed."]);
+    // A workflow file that GitHub cannot read has no jobs.
+    repository.github.jobs(940, Vec::new());
+    assert_says(&told(&repository), &["no job of it failed: GitHub could not begin it"]);
+    // A very long log costs no memory, and its end counts.
+    let long = format!("{}Please provide a valid cache path.\n", "nothing to see\n".repeat(200_000));
+    failed_run(&repository.github, 940, "Release", Some(&long));
+    assert_says(&told(&repository), &["(F22)"]);
+}
+
+#[test]
+fn each_class_that_a_signature_names_is_one() {
+    let classes = fs::read_to_string(root().join("docs/failure-classes.md")).expect("the table");
+    for signature in SIGNATURES {
+        let row = signature.class.map(|class| format!("| {class} |"));
+        assert!(row.as_ref().is_none_or(|row| classes.contains(row)), "{}: {row:?}", signature.id);
+    }
+}
+
+/// The staging workflow of `develop` is this, and differs from that of `main`.
+fn differing(repository: &mut Repository, develop: &str) {
+    repository.github.compared("main...develop", &[(STAGING, "0123456789abcdef0123456789abcdef01234567")]);
+    repository.github.file("main", STAGING, &deploy_file("Deploy to staging"));
+    repository.github.file("develop", STAGING, develop);
+}
+
+#[test]
+fn f16_versions_of_actions_are_compared_between_branches_and_nothing_else_is_taken_for_one() {
+    let id = "action-versions-differ";
+    let mut repository = Repository::new();
+    assert_eq!(repository.audit().status(id), "met", "what is the same uses the same");
+    // Another name, another order, an action more: no version differs.
+    let same = deploy_file("Deploy to staging")
+        .replace("name: Deploy", "name: Release")
+        .replace("    steps:\n", "    steps:\n      - uses: actions/checkout@v4\n");
+    differing(&mut repository, &same);
+    let audited = repository.audit();
+    assert_eq!((audited.status("build-differs"), audited.status(id)), ("not-met", "met"));
+    // Both are told, each with its file.
+    let other = deploy_file("Deploy to staging")
+        .replace("gated-deploy@v1", "gated-deploy@v2")
+        .replace("@0123456789abcdef0123456789abcdef01234567", "@fedcba9876543210fedcba9876543210fedcba98");
+    differing(&mut repository, &other);
+    let audited = repository.audit();
+    audited.assert_not_met(id, "deploy-staging.yml: acme/gated-deploy is v1 on `main` and v2 on `develop`");
+    audited.assert_not_met(id, "someone/notify is 0123456789abcdef0123456789abcdef01234567 on `main`");
+    // What cannot be read is not the same.
+    differing(&mut repository, "jobs: [");
+    assert_eq!(repository.audit().status(id), "unseen");
+    let repository = Repository::new();
+    repository.github.compared("main...develop", &[(STAGING, "0123456789abcdef0123456789abcdef01234567")]);
+    let audited = repository.audit();
+    assert_eq!(audited.status(id), "unseen");
+    assert_says(&audited.finding(id)["actual"].to_string(), &["deploy-staging.yml is not on `main`"]);
 }
 
 #[test]
@@ -529,7 +689,7 @@ const OF_THE_SERVER: [&str; 14] = [
     "health-token-match",
 ];
 
-fn on_server(story: &Story, files: &Repository, inputs: &[(&str, &str)]) -> Audited {
+pub(crate) fn on_server(story: &Story, files: &Repository, inputs: &[(&str, &str)]) -> Audited {
     let site = story.lab.site(Environment::Staging);
     let mut runner = files
         .runner()

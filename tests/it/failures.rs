@@ -144,7 +144,10 @@ fn f46_a_script_leaves_no_working_directory_to_the_next() {
 fn f54_f65_no_script_removes_by_pattern_or_recurses_into_modes_and_owners() {
     for (name, text) in scripts() {
         for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-            assert!(!line.contains("chown"), "{name}: {line}");
+            // A fix takes named paths by their exact names, a link itself and never what it leads to.
+            let exact = ["chown-ask.sh", "chown.sh"].contains(&name.as_str()) && !line.contains("-R");
+            let told = exact && (line.contains("chown -h \"$OWNER\" \"$path\"") || !line.contains("sudo"));
+            assert!(!line.contains("chown") || told, "{name}: {line}");
             assert!(!line.contains("chmod -R") && !line.contains("chmod --recursive"), "{name}: {line}");
             if let Some((_, line)) = line.split_once("rm -") {
                 // `${NAME:?}` is no pattern: it ends the script when the name is empty.
@@ -481,6 +484,57 @@ fn f56_f57_f58_a_dump_that_is_not_whole_stops_the_release_and_costs_no_good_back
         assert_eq!(on(&story, "ls -A backups").trim(), kept, "{dump}: only the verified backup is there");
         on(&story, &format!("cd backups/{kept} && sha256sum --check --quiet SHA256SUMS"));
     }
+}
+
+#[test]
+fn f69_a_dump_is_not_believed_where_its_check_cannot_fail() {
+    let story = story();
+    let commit = commit("a check that cannot fail");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let fake = |name: &str, body: &str| {
+        on(
+            &story,
+            &format!(
+                "printf '#!/bin/sh\\n%s\\n' {} >/usr/local/bin/{name}; chmod 755 /usr/local/bin/{name}",
+                quoted(body)
+            ),
+        );
+    };
+    // Whatever it is asked about: complete, many tables, and whole.
+    let always = [
+        ("tail", "cat >/dev/null; echo '-- Dump completed on 2025-11-02'"),
+        ("grep", "case \"$*\" in *'CREATE TABLE'*) cat >/dev/null; echo 99 ;; *) exec /usr/bin/grep \"$@\" ;; esac"),
+        ("gzip", "case $1 in -t) exit 0 ;; *) exec /usr/bin/gzip \"$@\" ;; esac"),
+    ];
+    for (name, body) in always {
+        fake(name, body);
+    }
+    refused(
+        &story,
+        story.staging(&commit),
+        1,
+        &["the check of the dump cannot fail on this server", "an empty dump", "half a dump"],
+    );
+    // One of them is enough for one kind of dump.
+    on(&story, "rm /usr/local/bin/tail /usr/local/bin/gzip");
+    refused(
+        &story,
+        story.staging(&commit),
+        1,
+        &["the check of the dump cannot fail on this server", "a dump of nothing"],
+    );
+    assert_eq!(on(&story, "ls -A backups"), "", "no backup that nobody could check");
+
+    on(&story, "rm /usr/local/bin/grep");
+    let finished = story.deploy(&commit);
+    assert_ended(&finished, 0, "live");
+    assert_says(
+        &finished.summary,
+        &[
+            "the dump's check was seen to fail on an empty, a hollow and a cut one",
+            "whose check was seen to fail with one bit turned",
+        ],
+    );
 }
 
 #[test]

@@ -500,6 +500,46 @@ fn f36_f61_what_a_release_can_do_with_is_a_warning_with_its_cure() {
 }
 
 #[test]
+fn f69_a_probe_that_cannot_fail_is_a_no_go() {
+    let story = story();
+    let commit = commit("cannot fail");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let said = |finished: &Finished| finding(finished, "Ask the site how it is now").to_owned();
+    let finished = preflight(&story, Environment::Staging, &commit).run_binary(story.binary());
+    assert_ended(&finished, 0, "passed");
+    assert_says(&said(&finished), &["seen to fail: 404 at a page that does not exist, 401 with a wrong token at /"]);
+
+    let page = |pages: &str| {
+        format!(
+            "cp /root/as-it-was /etc/nginx/sites-enabled/staging.conf
+             sed -i 's/^\\( *\\)location \\/ {{/\\1location ~ ^\\/({pages}) {{ default_type text\\/plain; return 200 ok; }}\\n&/' /etc/nginx/sites-enabled/staging.conf
+             nginx -t && nginx -s reload"
+        )
+    };
+    story.lab.exec("cd /etc/nginx/sites-enabled; set -e; [ -e staging.conf ] || mv staging* staging.conf; cp staging.conf /root/as-it-was").expect("the virtual host");
+    for (pages, says) in [
+        (
+            "health|api|gated",
+            "a page that does not exist (/gated-deploy-negative-control/no-such-page) answers as healthy",
+        ),
+        (
+            "health|api",
+            "a wrong token gets a healthy answer from /health and from /api/health-check and from /healthcheck.php",
+        ),
+    ] {
+        story.lab.exec(&page(pages)).expect("a site that is always well");
+        let finished = preflight(&story, Environment::Staging, &commit).run_binary(story.binary());
+        assert_ended(&finished, 1, "refused");
+        assert_eq!(output(&finished, "decision"), "no-go");
+        assert_says(&finished.summary, &["NO-GO: 1 check failed", says]);
+        let finished = story.deploy(&commit);
+        assert_ended(&finished, 1, "refused");
+        assert_says(&finished.summary, &["7 Ask the site how it is now", says]);
+        assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE));
+    }
+}
+
+#[test]
 fn f66_a_bare_server_is_ready_for_its_first_release() {
     let story = story_on(Options { seed: false, ..Options::default() });
     let commit = commit("the first");

@@ -158,11 +158,19 @@ fn known(path: &str) -> bool {
     ["/health", "/api/health-check", "/healthcheck.php"].contains(&path)
 }
 
-/// Healthy as `commit`, and 404 elsewhere.
+fn with_the_token(get: &Get) -> bool {
+    get.bearer.as_ref().is_some_and(|token| token.expose() == "the-health-token")
+}
+
+/// Healthy as `commit` for whoever has the token, and 404 elsewhere.
 fn healthy_as(commit: &'static str) -> impl Fn(&Get, usize) -> Result<Reply, String> {
     move |get, _| {
         let body = format!(r#"{{"status":"ok","commit":"{commit}"}}"#);
-        Ok(if known(&get.path) { reply(200, &body) } else { reply(404, "") })
+        Ok(match (known(&get.path), with_the_token(get)) {
+            (true, true) => reply(200, &body),
+            (true, false) => reply(401, ""),
+            (false, _) => reply(404, ""),
+        })
     }
 }
 
@@ -170,7 +178,9 @@ fn healthy_as(commit: &'static str) -> impl Fn(&Get, usize) -> Result<Reply, Str
 async fn a_healthy_baseline_is_told_with_the_release_that_answered() {
     let site = Scripted::new(healthy_as(OTHER));
     let ran = Stage::with_site(site.clone()).survey(probe::baseline).await;
-    assert_eq!(ran.said(), format!("3/3, answered as {OTHER}"));
+    let seen = "404 at a page that does not exist, 401 with a wrong token at /healthcheck.php";
+    assert_eq!(ran.said(), format!("3/3, answered as {OTHER}; seen to fail: {seen}"));
+    assert_eq!(site.asked.borrow().len(), 3 + 2, "the controls cost a request each");
     assert!(ran.fact::<fact::HealthReport>(fact::key::BASELINE).healthy());
     assert!(site.asked.borrow().iter().filter(|get| known(&get.path)).all(|get| get.bearer.is_some()));
     assert!(!ran.everything().contains("the-health-token"));
@@ -222,6 +232,45 @@ async fn f69_a_probe_that_cannot_fail_proves_nothing() {
     assert!(ran.failure().cause.contains("a page that does not exist"), "{}", ran.failure());
     let ran = Stage::with_site(everything()).release(probe::health).await;
     assert!(ran.failure().cause.contains("a page that does not exist"), "{}", ran.failure());
+}
+
+#[tokio::test]
+async fn f69_a_token_that_nobody_asks_for_proves_nothing() {
+    // Healthy for everybody, and 404 elsewhere.
+    let open = |open: &'static [&'static str]| {
+        Scripted::new(move |get: &Get, _| {
+            Ok(match known(&get.path) {
+                true if with_the_token(get) || open.contains(&get.path.as_str()) => reply(200, "ok"),
+                true => reply(403, ""),
+                false => reply(404, ""),
+            })
+        })
+    };
+    let all: &[&str] = &["/health", "/api/health-check", "/healthcheck.php"];
+    let ran = Stage::with_site(open(all)).survey(probe::baseline).await;
+    let cause = &ran.failure().cause;
+    assert!(cause.contains("a wrong token gets a healthy answer from /health and from /api/health-check"), "{cause}");
+    assert_eq!(ran.outcome.exit_code(), 1);
+    // One endpoint that asks for it is enough, wherever it stands.
+    for open_ones in [&all[..2], &all[1..], &all[..0]] {
+        let ran = Stage::with_site(open(open_ones)).survey(probe::baseline).await;
+        assert!(ran.said().contains("403 with a wrong token at /"), "{}", ran.said());
+    }
+    // Where there is no token nobody can hold a wrong one.
+    let mut stage = Stage::with_site(open(all));
+    stage.inputs.health.token = None;
+    assert!(stage.survey(probe::baseline).await.said().ends_with("seen to fail: 404 at a page that does not exist"));
+    // Too many requests is no answer to the question.
+    let site = Scripted::new(|get, _| {
+        Ok(match (known(&get.path), with_the_token(get)) {
+            (true, true) => reply(200, "ok"),
+            (true, false) => reply(429, ""),
+            (false, _) => reply(404, ""),
+        })
+    });
+    let ran = Stage::with_site(site).survey(probe::baseline).await;
+    assert!(!ran.said().contains("wrong token"), "{}", ran.said());
+    assert!(ran.warnings()[0].contains("was not seen that the site refuses a wrong token"), "{:?}", ran.warnings());
 }
 
 #[tokio::test]

@@ -486,7 +486,7 @@ fn f39_work_goes_on_when_its_connection_breaks() {
     let jobs = folder.join("jobs");
     let count = server.folder.path().join("count");
     let script = breaking(
-        "echo x >>\"$COUNT\"; put first \"$(seq 1 3000)\"; seq 1 5000; printf 'half a '; BREAK sleep 0.5; echo line; printf 'second=a' >&3; \
+        "echo x >>\"$COUNT\"; put first \"$(seq 1 3000)\"; seq 1 5000; printf 'half a '; sleep 0.5; BREAK sleep 0.5; echo line; printf 'second=a' >&3; \
          sleep 2; printf 'b\\0' >&3; put list \"$(ls -A \"$JOBS\")\"; seq 5001 9000; put third 3",
     )
     .var("COUNT", count.to_str().expect("a path"))
@@ -608,7 +608,7 @@ fn f39_work_that_nobody_waits_for_any_more_ends_although_it_could_go_on() {
 #[test]
 fn f37_f39_noise_of_the_second_connection_is_not_part_of_the_answer() {
     let server = Server::start(
-        "ForceCommand echo Welcome; printf 'key=noise\\0'; echo noise >&2; eval \"$SSH_ORIGINAL_COMMAND\"",
+        "ForceCommand printf 'key=noise\\0'; echo Welcome; echo noise >&2; eval \"$SSH_ORIGINAL_COMMAND\"",
     );
     let jobs = remote(&server.folder.path().join("jobs"));
     let script =

@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use super::{
@@ -18,6 +19,7 @@ use super::{
     paging::{self, Query},
     refusal::Refusal,
     state::State,
+    writes,
 };
 
 type Answer = Result<Response, Refusal>;
@@ -36,6 +38,7 @@ pub(super) fn routes(lab: Arc<Lab>) -> Router {
         .route(&at("/actions/runs/{run}"), get(run))
         .route(&at("/actions/runs/{run}/attempts/{attempt}"), get(run_attempt))
         .route(&at("/actions/runs/{run}/jobs"), get(jobs))
+        .route(&at("/actions/jobs/{job}/logs"), get(job_log))
         .route(&at("/actions/runs/{run}/artifacts"), get(run_artifacts))
         .route(&at("/actions/runs/{run}/approvals"), get(approvals))
         .route(&at("/actions/artifacts"), get(artifacts))
@@ -47,6 +50,8 @@ pub(super) fn routes(lab: Arc<Lab>) -> Router {
         .route(&at("/branches/{branch}"), get(branch))
         .route(&at("/commits/{reference}"), get(commit))
         .route(&at("/compare/{basehead}"), get(compare))
+        .merge(writes::routes())
+        .route(&at("/contents/{*path}"), get(contents))
         .fallback(async || Refusal::NotFound)
         .layer(middleware::from_fn_with_state(lab.clone(), admit))
         .with_state(lab)
@@ -169,6 +174,18 @@ async fn jobs(Shared(lab): Shared<Arc<Lab>>, Path(id): Path<String>, uri: Uri, Q
     Ok(list("jobs", jobs, &Query::new(pairs), &lab, &uri))
 }
 
+/// "Download job logs for a workflow run": a link to plain text at the storage.
+async fn job_log(Shared(lab): Shared<Arc<Lab>>, Path(id): Path<String>) -> Answer {
+    let mut state = lab.state();
+    let id = number(&id)?;
+    if !state.logs.contains_key(&id) {
+        return Err(Refusal::NotFound);
+    }
+    let signature = state.sign(id);
+    let location = format!("{}/actions-logs/{id}?sp=r&sr=b&sv=2025-11-05&sig={signature}", lab.blob_url);
+    Ok((StatusCode::FOUND, [(header::LOCATION, location)]).into_response())
+}
+
 async fn run_artifacts(
     Shared(lab): Shared<Arc<Lab>>,
     Path(id): Path<String>,
@@ -246,6 +263,9 @@ async fn protection(Shared(lab): Shared<Arc<Lab>>, Path(name): Path<String>) -> 
     if !state.administrator {
         return Err(Refusal::IntegrationForbidden { needs: "administration=read".into() });
     }
+    if let Some(settings) = state.writes.settings.get(&name) {
+        return Ok(Json(lab.answers.settings(&name, settings)).into_response());
+    }
     let protection = state.protections.get(&name).ok_or(Refusal::BranchNotProtected)?;
     Ok(Json(lab.answers.protection(&name, protection)).into_response())
 }
@@ -300,6 +320,20 @@ async fn compare(Shared(lab): Shared<Arc<Lab>>, Path(basehead): Path<String>) ->
         file
     });
     body["files"] = json!(files.collect::<Vec<_>>());
+    Ok(Json(body).into_response())
+}
+
+/// "Get repository content" for a file, as far as it is read: its base64 in lines, as GitHub sends it.
+async fn contents(Shared(lab): Shared<Arc<Lab>>, Path(path): Path<String>, QueryPairs(pairs): Pairs) -> Answer {
+    let query = Query::new(pairs);
+    let key = (query.get("ref").unwrap_or("main").to_owned(), path);
+    let state = lab.state();
+    let text = state.contents.get(&key).ok_or(Refusal::NotFound)?;
+    let packed = BASE64_STANDARD.encode(text);
+    let lines: String =
+        packed.as_bytes().chunks(60).flat_map(|line| [String::from_utf8_lossy(line), "\n".into()]).collect();
+    let name = key.1.rsplit('/').next().unwrap_or_default();
+    let body = json!({ "type": "file", "encoding": "base64", "size": text.len(), "name": name, "path": key.1, "content": lines });
     Ok(Json(body).into_response())
 }
 

@@ -20,13 +20,34 @@ use super::{
 };
 
 pub(super) fn routes(lab: Arc<Lab>) -> Router {
-    Router::new().route("/actions-results/{artifact}", get(content)).with_state(lab)
+    Router::new()
+        .route("/actions-results/{artifact}", get(content))
+        .route("/actions-logs/{job}", get(log))
+        .with_state(lab)
 }
 
 #[derive(Deserialize)]
 struct Signed {
     #[serde(default)]
     sig: String,
+}
+
+const WITH_TOKEN: &str =
+    "Authentication information is not given in the correct format. Check the value of Authorization header.";
+
+async fn log(
+    Shared(lab): Shared<Arc<Lab>>,
+    Path(id): Path<u64>,
+    Query(Signed { sig }): Query<Signed>,
+    headers: HeaderMap,
+) -> Response {
+    if headers.contains_key(header::AUTHORIZATION) {
+        return error(StatusCode::BAD_REQUEST, "InvalidAuthenticationInfo", WITH_TOKEN);
+    }
+    match lab.state().open_log(id, &sig) {
+        Some(text) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.to_owned()).into_response(),
+        None => error(StatusCode::FORBIDDEN, "AuthenticationFailed", "Server failed to authenticate the request."),
+    }
 }
 
 async fn content(
@@ -36,9 +57,7 @@ async fn content(
     headers: HeaderMap,
 ) -> Response {
     if headers.contains_key(header::AUTHORIZATION) {
-        let message =
-            "Authentication information is not given in the correct format. Check the value of Authorization header.";
-        return error(StatusCode::BAD_REQUEST, "InvalidAuthenticationInfo", message);
+        return error(StatusCode::BAD_REQUEST, "InvalidAuthenticationInfo", WITH_TOKEN);
     }
     let artifact = lab.state().open(id, &sig).cloned();
     let Some(artifact) = artifact else {

@@ -15,6 +15,7 @@ use super::{
     fault::Trap,
     model::{Artifact, Branch, Content, Job, Phase, Protection, Review, Run, Workflow},
     record::Request,
+    writes::Writes,
 };
 
 pub(super) struct State {
@@ -38,12 +39,17 @@ pub(super) struct State {
     pub(super) rules: BTreeMap<String, Vec<serde_json::Value>>,
     /// Jobs of runs, where they are not the one that every run has.
     pub(super) jobs: BTreeMap<u64, Vec<Job>>,
+    /// Texts of files, by branch and path.
+    pub(super) contents: BTreeMap<(String, String), String>,
+    /// Logs by the job's id.
+    pub(super) logs: BTreeMap<u64, String>,
     /// Paths and blobs that a comparison shows, by its base and head.
     pub(super) compared: BTreeMap<String, Vec<(String, String)>>,
     /// Names of secrets; `None` where the token may not ask.
     pub(super) secrets: Option<Vec<String>>,
     /// What reviewers said, with the run that they said it of.
     pub(super) reviews: Vec<(u64, Review)>,
+    pub(super) writes: Writes,
 }
 
 /// A signed address of an artifact's bytes.
@@ -74,9 +80,12 @@ impl State {
             administrator: false,
             rules: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            logs: BTreeMap::new(),
             compared: BTreeMap::new(),
             secrets: None,
             reviews: Vec::new(),
+            writes: Writes::new(),
         }
     }
 
@@ -182,10 +191,21 @@ impl State {
         self.links.iter().map(|link| link.signature.replace('=', "%3D")).collect()
     }
 
+    /// Whether a signature still opens what it was made for.
+    fn opens(&self, id: u64, signature: &str) -> bool {
+        let made_for = |link: &&Link| link.signature == signature && link.artifact_id == id;
+        self.links.iter().find(made_for).is_some_and(|link| link.issued.elapsed() < self.link_lifetime)
+    }
+
+    /// The log that a signature still opens.
+    pub(super) fn open_log(&self, job: u64, signature: &str) -> Option<&str> {
+        self.opens(job, signature).then_some(())?;
+        self.logs.get(&job).map(String::as_str)
+    }
+
     /// The artifact that a signature still opens.
     pub(super) fn open(&self, artifact_id: u64, signature: &str) -> Option<&Artifact> {
-        let link = self.links.iter().find(|link| link.signature == signature && link.artifact_id == artifact_id)?;
-        (link.issued.elapsed() < self.link_lifetime).then_some(())?;
+        self.opens(artifact_id, signature).then_some(())?;
         self.artifacts.get(&artifact_id).map(|(artifact, _)| artifact)
     }
 

@@ -64,6 +64,7 @@ pub struct Runner {
     declared: Vec<(String, String)>,
     with: BTreeMap<String, String>,
     env: BTreeMap<String, String>,
+    args: Vec<String>,
     secrets: Vec<String>,
     looked_for: Vec<String>,
     must_not_leak: bool,
@@ -107,6 +108,7 @@ impl Runner {
             declared: Vec::new(),
             with: BTreeMap::new(),
             env: BTreeMap::new(),
+            args: Vec::new(),
             secrets: vec![token.clone(), runtime_token.clone()],
             looked_for: Vec::new(),
             must_not_leak: false,
@@ -149,6 +151,12 @@ impl Runner {
     /// `env:` of the workflow, job or step. What the runner sets itself wins over it.
     pub fn env(mut self, name: &str, value: &str) -> Runner {
         self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Arguments of a binary. The runner gives an action none; a program that stands in for the action may need them.
+    pub fn args(mut self, args: &[&str]) -> Runner {
+        self.args = args.iter().map(|arg| (*arg).to_owned()).collect();
         self
     }
 
@@ -281,7 +289,7 @@ impl Runner {
         &self.token
     }
 
-    /// Runs a program as the main stage. It gets no arguments and nothing of this process's environment.
+    /// Runs a program as the main stage. It gets nothing of this process's environment, and no arguments but [`Runner::args`].
     #[track_caller]
     pub fn run_binary(&self, binary: impl AsRef<Path>) -> Finished {
         self.spawn_binary(binary).wait()
@@ -335,7 +343,7 @@ impl Runner {
         let (files, mut env) = self.prepare_stage(main);
         environment::add_watermarks(&mut env);
         let mut command = Command::new(&program);
-        command.env_clear().envs(&env);
+        command.args(&self.args).env_clear().envs(&env);
         if let Some(argv0) = argv0 {
             command.arg0(argv0);
         }
@@ -423,6 +431,12 @@ impl Runner {
         }
         masker
     }
+}
+
+/// Sends a signal to this very process: what a step that is to be ended in the middle does with itself.
+pub fn raise(signal: Signal) {
+    // Nothing can be wrong with one's own number; a signal that ends the process does not come back from here.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
 }
 
 fn six_hex_digits() -> String {

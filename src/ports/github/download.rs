@@ -1,4 +1,4 @@
-//! An artifact's bytes. The API redirects to a blob storage that must not see the token (it answers 400 if it does), with a link
+//! An artifact's bytes, and a job's log. The API redirects to a blob storage that must not see the token (it answers 400 if it does), with a link
 //! that is signed, lives for a minute and must never be printed.
 
 use std::{
@@ -8,7 +8,6 @@ use std::{
 };
 
 use reqwest::{Response, StatusCode, header};
-use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::{
@@ -16,7 +15,10 @@ use super::{
     api::Api,
     call::{jittered, ready, text},
 };
-use crate::{domain::Sha256Digest, ports::http::client};
+use crate::{
+    domain::{Measure, Sha256Digest},
+    ports::http::client,
+};
 
 /// Downloads from the beginning, the first one included. Each takes a new link.
 const TRIES: u32 = 3;
@@ -29,6 +31,10 @@ const MOST: u64 = 4 << 30;
 
 /// What an artifact may have beyond the size that the API tells.
 const SLACK: u64 = 1 << 20;
+
+/// The end of a log that is kept, and the most of it that is read: a failure stands near the end.
+const LOG_KEPT: usize = 1 << 20;
+const LOG_READ: u64 = 64 << 20;
 
 /// Why a download gave nothing, and whether another one may.
 struct Broken {
@@ -68,6 +74,51 @@ pub(super) async fn artifact(
     }
 }
 
+/// The end of a job's log.
+pub(super) async fn log(api: &Api, job: u64) -> Result<String, GithubError> {
+    let mut tried = 1;
+    loop {
+        let broken = match log_once(api, job).await {
+            Ok(text) => return Ok(text),
+            Err(broken) => broken,
+        };
+        if !broken.again || tried == TRIES {
+            return Err(broken.error);
+        }
+        api.caller.clock().sleep(jittered(Duration::from_secs(1 << (tried - 1)))).await;
+        tried += 1;
+    }
+}
+
+async fn log_once(api: &Api, job: u64) -> Result<String, Broken> {
+    let link = link(api, &format!("actions/jobs/{job}/logs")).await;
+    let link = link.map_err(|error| Broken { error, again: false })?;
+    let mut response = open(api, link).await?;
+    let (mut kept, mut read) = (Vec::new(), 0);
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => {
+                read += chunk.len() as u64;
+                kept.extend_from_slice(&chunk);
+                if kept.len() > 2 * LOG_KEPT {
+                    kept.drain(..kept.len() - LOG_KEPT);
+                }
+                if read > LOG_READ {
+                    return Err(Broken::never(format!("the log of job {job} is longer than {LOG_READ} bytes")));
+                }
+            }
+            Ok(None) => {
+                let surplus = kept.len().saturating_sub(LOG_KEPT);
+                return Ok(String::from_utf8_lossy(&kept[surplus..]).into_owned());
+            }
+            Err(error) => {
+                let why = client::sentence(&error);
+                return Err(Broken::again(format!("the log of job {job} broke off after {read} bytes: {why}")));
+            }
+        }
+    }
+}
+
 async fn once(
     api: &Api,
     artifact: &Artifact,
@@ -75,7 +126,9 @@ async fn once(
     most: u64,
     on_bytes: &mut dyn FnMut(u64, Option<u64>),
 ) -> Result<(Sha256Digest, u64), Broken> {
-    let link = link(api, artifact).await.map_err(|error| Broken { error, again: false })?;
+    let link = link(api, &format!("actions/artifacts/{}/zip", artifact.id))
+        .await
+        .map_err(|error| Broken { error, again: false })?;
     let response = open(api, link).await?;
     file.set_len(0)
         .and_then(|()| file.seek(SeekFrom::Start(0)))
@@ -84,8 +137,8 @@ async fn once(
 }
 
 /// Where the bytes are, for the next minute.
-async fn link(api: &Api, artifact: &Artifact) -> Result<Url, GithubError> {
-    let route = api.route(&format!("actions/artifacts/{}/zip", artifact.id));
+async fn link(api: &Api, rest: &str) -> Result<Url, GithubError> {
+    let route = api.route(rest);
     let answer = api.caller.get(&route).await?;
     let location = text(&answer.headers, "location").filter(|_| answer.status.is_redirection());
     let location = location.ok_or_else(|| {
@@ -152,24 +205,24 @@ async fn receive(
     if let Some(size) = total.filter(|size| *size > most) {
         return Err(too_large(size));
     }
-    let mut hasher = Sha256::new();
-    let mut received = 0;
+    let mut measure = Measure::default();
     loop {
+        let received = measure.size();
         let chunk = match response.chunk().await {
             Ok(Some(chunk)) => chunk,
             Ok(None) if total.is_none_or(|total| received == total) => break,
             Ok(None) => return Err(short(received, total, "the answer is complete")),
             Err(error) => return Err(short(received, total, &client::sentence(&error))),
         };
-        received += chunk.len() as u64;
+        measure.add(&chunk);
+        let received = measure.size();
         if received > most {
             return Err(too_large(received));
         }
-        hasher.update(&chunk);
         file.write_all(&chunk).map_err(|error| Broken::never(format!("writing after {received} bytes: {error}")))?;
         on_bytes(received, total);
     }
-    Ok((Sha256Digest::from_hash(hasher), received))
+    Ok(measure.end())
 }
 
 fn short(received: u64, total: Option<u64>, why: &str) -> Broken {

@@ -1,11 +1,14 @@
 //! What an audit asks: how branches are protected, what workflows there are, what ran.
 
 use async_trait::async_trait;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::Deserialize;
 
 use super::{
     Api, Artifact, Github, GithubError, WorkflowRun,
+    amend::unprotected,
     api::percent,
+    download,
     wire::{self, Runs},
 };
 use crate::domain::CommitSha;
@@ -48,6 +51,7 @@ pub struct Workflow {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
+    pub id: u64,
     pub name: String,
     pub conclusion: Option<String>,
     pub steps: Vec<JobStep>,
@@ -88,11 +92,18 @@ pub trait Inventory: Github {
     /// The jobs of a run's latest attempt.
     async fn jobs(&self, run: u64) -> Result<Vec<Job>, GithubError>;
 
+    /// The end of a job's log, as text. `Expired` or `NotFound` where GitHub has it no more. The redirect to the storage is followed
+    /// without the token.
+    async fn job_log(&self, job: u64) -> Result<String, GithubError>;
+
     /// The newest artifacts of the repository, at most 100.
     async fn newest_artifacts(&self) -> Result<Vec<Artifact>, GithubError>;
 
     /// The names of the repository's secrets. No `GITHUB_TOKEN` may ask.
     async fn secrets(&self) -> Result<Vec<String>, GithubError>;
+
+    /// The text of a file on a branch. GitHub gives up to 1 MB so; a workflow file has at most 512 KiB.
+    async fn file(&self, path: &str, branch: &str) -> Result<String, GithubError>;
 
     /// What `head` has changed since it and `base` parted; `None` where the list is longer than GitHub shows.
     async fn changed(&self, base: &str, head: &str) -> Result<Option<Vec<Changed>>, GithubError>;
@@ -122,19 +133,7 @@ impl Inventory for Api {
         let route = self.route(&format!("branches/{}/protection", percent(branch)));
         let told: WireProtection = match self.read(&route).await {
             Ok(told) => told,
-            // What GitHub says to those who would see it, if there were any.
-            Err(GithubError::NotFound(said))
-                if said.contains("Branch not protected") || said.contains("Branch protection has been disabled") =>
-            {
-                return Ok(None);
-            }
-            Err(GithubError::NotFound(_)) => {
-                return Err(GithubError::Forbidden {
-                    message: "404, which GitHub also answers to those who may not see it".to_owned(),
-                    needs: Some("administration=read".to_owned()),
-                });
-            }
-            Err(error) => return Err(error),
+            Err(error) => return unprotected(error),
         };
         Ok(Some(Protection {
             strict: told.required_status_checks.as_ref().is_some_and(|checks| checks.strict),
@@ -174,11 +173,16 @@ impl Inventory for Api {
         Ok(jobs
             .into_iter()
             .map(|job| Job {
+                id: job.id,
                 name: job.name,
                 conclusion: job.conclusion,
                 steps: job.steps.into_iter().map(step).collect(),
             })
             .collect())
+    }
+
+    async fn job_log(&self, job: u64) -> Result<String, GithubError> {
+        download::log(self, job).await
     }
 
     async fn newest_artifacts(&self) -> Result<Vec<Artifact>, GithubError> {
@@ -190,6 +194,20 @@ impl Inventory for Api {
         let route = self.route("actions/secrets?per_page=100");
         let all = self.all(route, |list: WireSecrets| list.secrets).await?;
         Ok(all.into_iter().map(|secret| secret.name).collect())
+    }
+
+    async fn file(&self, path: &str, branch: &str) -> Result<String, GithubError> {
+        let path = path.split('/').map(percent).collect::<Vec<_>>().join("/");
+        let route = self.route(&format!("contents/{path}?ref={}", percent(branch)));
+        let told: WireContent = self.read(&route).await?;
+        let unusable = |what: String| GithubError::Unexpected(format!("GET {route}: {what}"));
+        if told.encoding != "base64" {
+            return Err(unusable(format!("its encoding is `{}`, not base64", told.encoding)));
+        }
+        // GitHub breaks its lines.
+        let packed: String = told.content.chars().filter(|c| !c.is_whitespace()).collect();
+        let bytes = BASE64_STANDARD.decode(packed).map_err(|error| unusable(error.to_string()))?;
+        String::from_utf8(bytes).map_err(|error| unusable(error.to_string()))
     }
 
     async fn changed(&self, base: &str, head: &str) -> Result<Option<Vec<Changed>>, GithubError> {
@@ -316,6 +334,7 @@ struct WireJobs {
 
 #[derive(Deserialize)]
 struct WireJob {
+    id: u64,
     name: String,
     #[serde(default)]
     conclusion: Option<String>,
@@ -338,6 +357,12 @@ struct WireSecrets {
 #[derive(Deserialize)]
 struct WireSecret {
     name: String,
+}
+
+#[derive(Deserialize)]
+struct WireContent {
+    encoding: String,
+    content: String,
 }
 
 #[derive(Deserialize)]

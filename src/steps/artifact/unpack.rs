@@ -8,11 +8,10 @@ use std::{
     path::Path,
 };
 
-use sha2::{Digest as _, Sha256};
 use zip::ZipArchive;
 
 use crate::{
-    domain::{Failure, Sha256Digest},
+    domain::{Failure, Measure, Sha256Digest},
     steps::build::pace::Pace,
 };
 
@@ -275,26 +274,25 @@ fn copy<R: Read + Seek>(
             entry.compressed_size()
         )));
     }
-    let mut hasher = Sha256::new();
-    let mut size = 0;
+    let mut measure = Measure::default();
     let mut buffer = vec![0; 1 << 16];
     loop {
         let read = entry.read(&mut buffer).map_err(|error| unreadable(name, &error))?;
         if read == 0 {
             break;
         }
-        size += read as u64;
-        if size > declared {
+        measure.add(&buffer[..read]);
+        if measure.size() > declared {
             return Err(unsafe_zip(format!("{name} is larger than the {declared} bytes it says")));
         }
-        hasher.update(&buffer[..read]);
         to.write_all(&buffer[..read]).map_err(|error| local(&error))?;
         pace.advance(read as u64)?;
     }
+    let (sha256, size) = measure.end();
     if size != declared {
         return Err(unsafe_zip(format!("{name} has {size} bytes and says {declared}")));
     }
-    Ok((size, Sha256Digest::from_hash(hasher)))
+    Ok((size, sha256))
 }
 
 fn unreadable(name: &str, error: &io::Error) -> Failure {

@@ -4,11 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Audit, Seen, Sheet, seen, unanswered};
+use super::{
+    Audit, Seen, Sheet, seen, unanswered,
+    workflow::{self, WorkflowFile},
+};
 use crate::{
-    domain::Failure,
+    domain::{
+        Failure,
+        fact::{Diagnosis, key},
+    },
     engine::step::{Io, StepResult},
     ports::github::{Artifact, WorkflowRun},
+    steps::diagnose,
 };
 
 /// Runs that a failure rate is made of.
@@ -86,14 +93,26 @@ pub async fn runs(cx: &Audit, io: &Io) -> StepResult {
         let source = cx.github.told(&format!("actions/workflows/{workflow}/runs"));
         let doing = format!("listing the runs of {workflow}");
         match seen(cx.github.recent_runs(workflow).await, &doing, "actions=read")? {
-            Seen::Yes(runs) => judge_runs(&mut sheet, id, workflow, &runs, &source),
-            Seen::Nothing => sheet.not_met(
-                id,
-                format!("GitHub knows no workflow {workflow}"),
-                format!("name it in the input or policy key {}", id.replace("-runs", "-workflow")),
-                source,
-            ),
-            Seen::Forbidden { why, shows } => sheet.unseen(id, why, shows, source),
+            Seen::Yes(runs) => {
+                judge_runs(&mut sheet, id, workflow, &runs, &source);
+                if id == "staging-runs" {
+                    causes(&mut sheet, cx, io, &runs, &source).await;
+                }
+            }
+            Seen::Nothing => {
+                let why = format!("GitHub knows no workflow {workflow}");
+                let shows = format!("name it in the input or policy key {}", id.replace("-runs", "-workflow"));
+                if id == "staging-runs" {
+                    sheet.unseen("staging-failures", &why, &shows, &source);
+                }
+                sheet.not_met(id, why, shows, source);
+            }
+            Seen::Forbidden { why, shows } => {
+                if id == "staging-runs" {
+                    sheet.unseen("staging-failures", &why, &shows, &source);
+                }
+                sheet.unseen(id, why, shows, source);
+            }
         }
     }
     sheet.end()
@@ -126,6 +145,28 @@ fn judge_runs(sheet: &mut Sheet<'_>, id: &str, workflow: &str, runs: &[WorkflowR
             source,
         );
     }
+}
+
+/// Why the newest failed runs failed, as far as their logs say.
+async fn causes(sheet: &mut Sheet<'_>, cx: &Audit, io: &Io, runs: &[WorkflowRun], source: &str) {
+    let last: Vec<WorkflowRun> = runs.iter().filter(|run| run.finished()).take(RUNS).cloned().collect();
+    let diagnoses = diagnose::failures_among(&*cx.github, &last, io).await;
+    io.fact(key::DIAGNOSES, &diagnoses);
+    let source = format!("{source}; their jobs and logs");
+    if diagnoses.is_empty() {
+        return sheet.met("staging-failures", format!("none of the last {} failed", last.len()), source);
+    }
+    let failed = last.iter().filter(|run| diagnose::failed(run)).count();
+    let told: Vec<String> = diagnoses.iter().map(Diagnosis::told).collect();
+    let mut to_do: Vec<&str> = Vec::new();
+    for diagnosis in &diagnoses {
+        if !to_do.contains(&diagnosis.to_do.as_str()) {
+            to_do.push(&diagnosis.to_do);
+        }
+    }
+    let more = failed - diagnoses.len();
+    let more = if more > 0 { format!("; {more} older ones were not looked into") } else { String::new() };
+    sheet.not_met("staging-failures", format!("{}{more}", told.join("; ")), to_do.join("; "), source);
 }
 
 /// Whether the head of the branch of staging has a bundle, and how long the newest one stays (F7: a green build proves none).
@@ -253,26 +294,15 @@ pub async fn branches_agree(cx: &Audit, io: &Io) -> StepResult {
                 sides.push(changed.into_iter().map(|file| (file.path, file.blob)).collect::<BTreeMap<_, _>>());
             }
             Seen::Yes(None) => {
-                sheet.unseen(
-                    "build-differs",
-                    "the branches differ in more files than GitHub lists",
-                    format!("git diff {main} {develop} -- .github/workflows"),
-                    &source,
-                );
-                return sheet.end();
+                let why = "the branches differ in more files than GitHub lists";
+                return neither_seen(sheet, why, &format!("git diff {main} {develop} -- .github/workflows"), &source);
             }
             Seen::Nothing => {
-                sheet.unseen(
-                    "build-differs",
-                    "GitHub cannot compare the two branches: one is not there, or they have no commit in common",
-                    format!("git diff {main} {develop} -- .github/workflows"),
-                    &source,
-                );
-                return sheet.end();
+                let why = "GitHub cannot compare the two branches: one is not there, or they have no commit in common";
+                return neither_seen(sheet, why, &format!("git diff {main} {develop} -- .github/workflows"), &source);
             }
             Seen::Forbidden { why, shows } => {
-                sheet.unseen("build-differs", why, shows, &source);
-                return sheet.end();
+                return neither_seen(sheet, &why, &shows, &source);
             }
         }
     }
@@ -280,11 +310,10 @@ pub async fn branches_agree(cx: &Audit, io: &Io) -> StepResult {
     let (ours, theirs) = (&sides[0], &sides[1]);
     let paths: BTreeSet<&String> =
         ours.keys().chain(theirs.keys()).filter(|path| path.starts_with(".github/workflows/")).collect();
-    let differ: Vec<String> = paths
-        .into_iter()
-        .filter(|path| ours.get(*path) != theirs.get(*path) && cx.is_release_workflow(path))
-        .map(|path| format!("{path} differs between `{main}` and `{develop}`"))
-        .collect();
+    let paths: Vec<&String> =
+        paths.into_iter().filter(|path| ours.get(*path) != theirs.get(*path) && cx.is_release_workflow(path)).collect();
+    let differ: Vec<String> =
+        paths.iter().map(|path| format!("{path} differs between `{main}` and `{develop}`")).collect();
     sheet.judge(
         "build-differs",
         &differ,
@@ -292,7 +321,71 @@ pub async fn branches_agree(cx: &Audit, io: &Io) -> StepResult {
         &format!("git diff {main} {develop} -- .github/workflows, then merge; the version of this action is in these files, too"),
         &source,
     );
+    versions(&mut sheet, cx, &paths).await?;
     sheet.end()
+}
+
+fn neither_seen(mut sheet: Sheet<'_>, why: &str, shows: &str, source: &str) -> StepResult {
+    for id in ["build-differs", "action-versions-differ"] {
+        sheet.unseen(id, why, shows, source);
+    }
+    sheet.end()
+}
+
+/// Which version of an action each branch uses, in the release workflows that differ: a fix that is on one branch alone does not
+/// release what the other one builds (F16). A file that is the same uses the same.
+async fn versions(sheet: &mut Sheet<'_>, cx: &Audit, paths: &[&String]) -> Result<(), Failure> {
+    const ID: &str = "action-versions-differ";
+    let branches = [&cx.inputs.main, &cx.inputs.develop];
+    let source = cx.github.told(&format!("contents/.github/workflows?ref={}, and ref={}", branches[0], branches[1]));
+    let (mut differ, mut unread) = (Vec::new(), Vec::new());
+    for path in paths {
+        let mut sides = Vec::new();
+        for branch in branches {
+            let doing = format!("reading {path} on `{branch}`");
+            match seen(cx.github.file(path, branch).await, &doing, "contents=read")? {
+                Seen::Yes(text) => match workflow::parse(path, &text) {
+                    Ok(file) => sides.push(used(&file)),
+                    Err(problem) => unread.push(format!("{path} on `{branch}` {problem}")),
+                },
+                Seen::Nothing => unread.push(format!("{path} is not on `{branch}`")),
+                Seen::Forbidden { why, shows } => {
+                    sheet.unseen(ID, why, shows, source);
+                    return Ok(());
+                }
+            }
+        }
+        let [ours, theirs] = sides.as_slice() else { continue };
+        for (action, here) in ours {
+            if let Some(there) = theirs.get(action).filter(|there| *there != here) {
+                let told = |refs: &BTreeSet<String>| refs.iter().cloned().collect::<Vec<_>>().join(" and ");
+                let (main, develop) = (branches[0], branches[1]);
+                differ.push(format!(
+                    "{path}: {action} is {} on `{main}` and {} on `{develop}`",
+                    told(here),
+                    told(there)
+                ));
+            }
+        }
+    }
+    let fix =
+        format!("take the newer one on both branches: git diff {} {} -- .github/workflows", branches[0], branches[1]);
+    match (differ.is_empty(), unread.is_empty()) {
+        (true, false) => sheet.unseen(ID, unread.join("; "), fix, source),
+        _ => sheet.judge(ID, &differ, "each action has one version on both branches", &fix, &source),
+    }
+    Ok(())
+}
+
+/// Actions and reusable workflows of other repositories, each with the versions in use.
+fn used(file: &WorkflowFile) -> BTreeMap<String, BTreeSet<String>> {
+    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let uses =
+        file.jobs.iter().flat_map(|job| job.uses.iter().chain(job.steps.iter().filter_map(|step| step.uses.as_ref())));
+    for (action, version) in uses.filter_map(|uses| uses.split_once('@')) {
+        used.entry(action.to_owned()).or_default().insert(version.to_owned());
+    }
+    used
 }
 
 impl Audit {

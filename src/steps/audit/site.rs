@@ -19,9 +19,6 @@ use crate::{
     steps::{context::Survey, probe},
 };
 
-/// What no app takes for its token.
-const WRONG_TOKEN: &str = "gated-deploy-negative-control";
-
 /// Rounds of asking, and the time between two of them.
 const ROUNDS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
@@ -84,7 +81,7 @@ async fn guards(sheet: &mut Sheet<'_>, survey: &Survey, policy: &HealthPolicy, s
         return;
     }
     let without = ask(survey, &HealthPolicy { token: None, ..policy.clone() }).await;
-    let wrong = ask(survey, &HealthPolicy { token: Some(Secret::new(WRONG_TOKEN)), ..policy.clone() }).await;
+    let wrong = ask(survey, &HealthPolicy { token: Some(Secret::new(probe::WRONG_TOKEN)), ..policy.clone() }).await;
     let told = format!("without a token: {}; with a wrong one: {}", told(&without), told(&wrong));
     match refused(&without) && refused(&wrong) {
         true => sheet.met("token-guards", told, source),

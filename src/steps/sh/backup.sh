@@ -13,6 +13,42 @@ mkdir "$part"
 
 database() { printf '%s' "$DATABASE_PHP" | "$PHP" -d display_errors=stderr -- "$@" "$ENV_FILE" "$TREE"; }
 
+# What is wrong with a dump; nothing if it is whole.
+problem_of_dump() { # its file, the tables that it must hold
+    if ! gzip -t "$1"; then
+        echo "is no whole gzip file"
+        return
+    fi
+    last=$(gzip -dc "$1" | tail -n 1)
+    case $last in "-- Dump completed"*) ;; *)
+        echo "has no end: its last line is not '-- Dump completed'"
+        return
+        ;;
+    esac
+    found=$(gzip -dc "$1" | grep -c '^CREATE TABLE ') || found=0
+    if [ "$found" -lt "$2" ]; then echo "holds $found tables, the database $2"; fi
+}
+
+# A check must be seen to fail before its yes means something: on an empty dump, on one that only says that it is complete, and on the
+# beginning of this one.
+check_of_dumps_can_fail() { # the dump, the tables that it must hold
+    : | gzip -c >"$part/.control"
+    empty=$(problem_of_dump "$part/.control" "$2")
+    echo '-- Dump completed' | gzip -c >"$part/.control"
+    hollow=$(problem_of_dump "$part/.control" "$2")
+    size=$(wc -c <"$1")
+    half=$((size / 2))
+    if [ "$half" -gt 65536 ]; then half=65536; fi
+    head -c "$half" "$1" >"$part/.control"
+    say "the next complaint is about the beginning of a dump, on purpose"
+    cut=$(problem_of_dump "$part/.control" "$2")
+    rm -f "$part/.control"
+    if [ -z "$empty" ] || [ -z "$hollow" ] || [ -z "$cut" ]; then
+        refuse "the check of the dump cannot fail on this server: it takes $([ -n "$empty" ] || echo 'an empty dump') $([ -n "$hollow" ] || echo 'a dump of nothing') $([ -n "$cut" ] || echo 'half a dump') for a whole one" "see what gzip, tail, grep and head are on the server: command -v gzip tail grep head"
+    fi
+    put seen-to-fail "$1"
+}
+
 # What is there, and is there room for it? Compressed copies are smaller than this; the estimate errs on the safe side.
 described=$(database describe) || refuse "the database's settings could not be read on the server" "see the lines above; the .env file is $ENV_FILE"
 driver=$(printf '%s\n' "$described" | sed -n 's/^driver=//p')
@@ -78,11 +114,9 @@ mysql | mariadb)
         rm -f "$part/.status"
         options=
         if [ "$status" -ne 0 ]; then refuse "dumping the database $name failed with status $status" "see the lines above"; fi
-        gzip -t "$part/database.sql.gz"
-        last=$(gzip -dc "$part/database.sql.gz" | tail -n 1)
-        case $last in "-- Dump completed"*) ;; *) refuse "the dump of $name has no end: its last line is not '-- Dump completed'" ;; esac
-        found=$(gzip -dc "$part/database.sql.gz" | grep -c '^CREATE TABLE ') || found=0
-        if [ "$found" -lt "$tables" ]; then refuse "the dump of $name holds $found tables, the database $tables"; fi
+        check_of_dumps_can_fail "$part/database.sql.gz" "$tables"
+        problem=$(problem_of_dump "$part/database.sql.gz" "$tables")
+        if [ -n "$problem" ]; then refuse "the dump of $name $problem"; fi
         put file "database.sql.gz $((tables)) tables"
     fi
     ;;

@@ -1,0 +1,361 @@
+//! What releases are known to fail by, and what each leaves in a log.
+
+/// A failure that is known by the words that it leaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Signature {
+    /// Kebab-case.
+    pub id: &'static str,
+    /// The failure class of docs/failure-classes.md, where it is one.
+    pub class: Option<&'static str>,
+    /// Words of programs and services, as they print them; one of them in a line is enough.
+    pub words: &'static [&'static str],
+    pub cause: &'static str,
+    pub to_do: &'static str,
+}
+
+const fn sign(
+    id: &'static str,
+    class: &'static str,
+    words: &'static [&'static str],
+    cause: &'static str,
+    to_do: &'static str,
+) -> Signature {
+    let class = if class.is_empty() { None } else { Some(class) };
+    Signature { id, class, words, cause, to_do }
+}
+
+/// The special before the general: what stands first wins, whatever else the log says.
+#[rustfmt::skip]
+pub static SIGNATURES: &[Signature] = &[
+    // Keys and doors.
+    sign("key-malformed", "F31", &["error in libcrypto", "\": invalid format", "is not a private key", "Error loading key"],
+        "the private key in the secret is malformed: line ends, a missing last newline, or half of it",
+        "store the whole file again: gh secret set NAME < id_ed25519; this action repairs what copying does"),
+    sign("secret-empty", "F29", &["ssh-private-key: is empty", "ssh-private-key: is missing", "reached this step empty"],
+        "a secret reached the job empty: it belongs to another environment, or to a fork's pull request",
+        "give the job the `environment:` that has the secret, or store it in the repository"),
+    sign("host-key-unknown", "F38", &["Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED", "which ssh-known-hosts does not have"],
+        "the server showed a host key that is not in known_hosts",
+        "compare the fingerprint on the server itself, then put its line into ssh-known-hosts"),
+    sign("key-not-accepted", "F35", &["Permission denied (publickey", "with the key SHA256:"],
+        "the server does not know the key",
+        "put the public half into ~/.ssh/authorized_keys of the deploy user; its mode and that of its folder count"),
+    sign("agent-lost", "F34", &["Could not open a connection to your authentication agent"],
+        "an SSH agent of an earlier step is not there any more",
+        "use this action, which needs no agent; or start the agent in the step that uses it"),
+    sign("session-broke", "F39", &["client_loop: send disconnect", "Connection closed by remote host", "the connection broke:"],
+        "the SSH connection broke in the middle of work",
+        "see on the server what was done; look for a firewall that ends silent connections"),
+    sign("sudo-password", "F67", &["sudo: a password is required", "sudo: a terminal is required", "sudo: no tty present", "may not run sudo"],
+        "sudo asks for a password, or does not allow the command",
+        "allow exactly that command without a password in /etc/sudoers.d; `stage: preflight` tells the line"),
+    sign("host-not-found", "", &["Could not resolve host", "Temporary failure in name resolution", "Name or service not known"],
+        "a host's name could not be resolved",
+        "is the name right, and does the runner reach the name server?"),
+
+    // What the workflow did on its way.
+    sign("quoting-lost", "F44", &["-c: option requires an argument", "syntax error near unexpected token", "unexpected EOF while looking for matching"],
+        "quotes were lost on the way to the server's shell",
+        "do not build shell commands in YAML: use this action, or a script file"),
+    sign("heredoc", "F43", &["delimited by end-of-file", "here-document at line"],
+        "a heredoc in the workflow's YAML has no end: its last line is indented",
+        "put the script into a file of its own"),
+    sign("unbound-variable", "F45", &[": unbound variable", ": parameter not set"],
+        "a script uses a variable that nobody set",
+        "give the step that variable; look for the secret or input that is empty"),
+    sign("changed-while-read", "F18", &["file changed as we read it"],
+        "tar packed a folder that somebody was still writing to",
+        "write the archive outside of that folder; build-gate reads a tree that nobody changes"),
+    sign("archive-in-itself", "F17", &["is the archive; not dumped", "archive cannot contain itself"],
+        "the archive was written into the folder that it packs",
+        "write it outside of that folder; build-gate leaves its own output out"),
+    sign("not-allowed-by-token", "", &["Resource not accessible by integration"],
+        "the job's token may not do that",
+        "give the job the permission under `permissions:`; the line above names the request"),
+    sign("bad-credentials", "", &["Bad credentials"],
+        "GitHub did not accept the token: it is wrong, or its job is over",
+        "use ${{ github.token }} of the job itself"),
+    sign("api-limit", "", &["API rate limit exceeded", "secondary rate limit", "the rate limit is used up"],
+        "GitHub's API answered too many requests of this token",
+        "run it again in an hour; ask less often"),
+    sign("action-deprecated", "F14", &["uses a deprecated version of"],
+        "an action of the workflow was taken out of service",
+        "use its current version, pinned to a commit"),
+    sign("artifact-missing", "F7", &["Unable to find any artifacts", "Artifact not found", "Unable to download artifact", "no successful build for", "No artifacts found"],
+        "the build left no artifact of that name, or it is of another run",
+        "build that commit again; artifact-name and the upload's name must be the same"),
+    sign("bundle-incomplete", "F10", &["checking the nine gates in ", "vendor/autoload.php): Failed to open stream", "Failed opening required", "Could not open input file: artisan"],
+        "the release lacks files that the app needs: vendor/, artisan or the front end",
+        "let every part of the build end up in the bundle; build-gate names every missing file"),
+    sign("digest-differs", "F27", &["computed checksum did NOT match", "its SHA-256 is "],
+        "the bytes that arrived are not those that were built",
+        "run it again; if it stays so, build again and do not trust that artifact"),
+
+    // The build.
+    sign("npm-lock", "F24", &["`npm ci` can only install", "npm ci can only install"],
+        "package-lock.json does not fit package.json",
+        "run npm install, and commit package-lock.json"),
+    sign("composer-lock", "F24", &["lock file does not contain a compatible set of packages", "The lock file is not up to date", "is not present in the lock file"],
+        "composer.lock does not fit composer.json, or this PHP",
+        "run composer update --lock, and commit composer.lock"),
+    sign("php-version", "F23", &["Composer dependencies require a PHP version", "does not satisfy that requirement"],
+        "PHP is older than the packages need",
+        "build and serve with the same version; set config.platform.php to the server's"),
+    sign("vite-manifest", "F20", &["Vite manifest not found", "Unable to locate file in Vite manifest"],
+        "the front end was not built, or its manifest is not in the bundle",
+        "run npm run build before the bundle is made"),
+    sign("memory", "", &["Allowed memory size of", "JavaScript heap out of memory", "Out of memory: Killed"],
+        "a program needed more memory than it may have",
+        "raise memory_limit (php -d memory_limit=1G) or NODE_OPTIONS=--max-old-space-size; look what grew"),
+    sign("tests-failed", "", &["FAIL  Tests\\", "FAILURES!", "[ERROR] Found "],
+        "tests or static analysis failed: the code, not the release",
+        "mend what they name; nothing was released"),
+
+    // The app on its server.
+    sign("cache-path", "F22", &["Please provide a valid cache path"],
+        "Laravel's folders below storage/framework are missing",
+        "make storage/framework/{cache,sessions,views} in the shared storage; this action makes them"),
+    sign("not-writable", "F66", &["could not be opened in append mode", "chmod: changing permissions of", "chown: changing ownership of", "directory must be present and writable"],
+        "the deploy user and PHP-FPM's user lock each other out of shared files",
+        "give both the group and setgid: `stage: preflight` tells the commands"),
+    sign("database-login", "F41", &["SQLSTATE[HY000] [1045]", "Access denied for user"],
+        "the database does not accept the user and password of .env",
+        "compare DB_USERNAME and DB_PASSWORD; a password with # or $ needs quotes in .env"),
+    sign("database-away", "", &["SQLSTATE[HY000] [2002]", "Can't connect to local MySQL server", "Can't connect to local server through socket"],
+        "the database does not answer at DB_HOST",
+        "does it run, and is DB_HOST right as the server sees it?"),
+    sign("migration-failed", "F63", &["Base table or view already exists", "Duplicate column name", "SQLSTATE[42S"],
+        "a migration failed: what it would make is there already, or what it needs is not",
+        "see which migrations ran; write the next one so that it can follow. What ran stays"),
+    sign("dump-failed", "F56", &["mysqldump: Got error", "mysqldump: Error", "mariadb-dump: Got error", "the PROCESS privilege", "the dump of "],
+        "the database could not be backed up",
+        "give its user the rights that the line names (LOCK TABLES, SELECT, SHOW VIEW, TRIGGER), or use --no-tablespaces"),
+    sign("disk-full", "", &["No space left on device", "Disk quota exceeded", "no room for the backup"],
+        "the disk of the runner or of the server is full",
+        "df -h and df -i on the server; lower keep-releases and keep-backups; on the runner, remove what the job does not need"),
+    sign("lock-held", "F15", &[" holds it"],
+        "another run was releasing to the same place",
+        "wait for it; set `concurrency:` in the workflow, or lock-wait"),
+
+    // The site.
+    sign("token-refused", "F68", &["the probe is misconfigured, the token is missing or wrong", "returned error: 401", "returned error: 403", "HTTP/1.1 401", "HTTP/2 401", "401 Unauthorized", "403 Forbidden"],
+        "the site refused the health token",
+        "make healthcheck-token the value of HEALTHCHECK_TOKEN on the server; `stage: audit` compares both by digest"),
+    sign("probe-cannot-fail", "F69", &["answers as healthy, so a healthy answer proves nothing", "so that the token proves nothing"],
+        "the health check says yes to everything",
+        "give each health path a route of its own that fails when the app does, and answer 404 to unknown pages"),
+    sign("stale-code", "F74", &["stale code (OPcache not reloaded?)", "which was taken back: old code is cached"],
+        "PHP-FPM went on serving the old code after the switch",
+        "reload the service that serves the site; nginx must pass $realpath_root, not $document_root"),
+    sign("site-sick", "F52", &["500 instead of 200", "502 instead of 200", "503 instead of 200", "returned error: 500", "returned error: 502", "returned error: 503", "500 Internal Server Error", "502 Bad Gateway"],
+        "the site answered that it is not well",
+        "look at storage/logs/laravel.log of that release, and at PHP-FPM's log, at that time"),
+    sign("phrase-wrong", "", &["opens no door here", "and the plan is now "],
+        "the approval was another phrase than this stage wants, or for a plan that has changed",
+        "read the plan again, and write the phrase that it names"),
+
+    // General words, which stand in many logs: only where nothing else was said.
+    sign("nobody-listens", "", &["Connection refused", "Failed to connect to", "ssh: connect to host", "Connection timed out", "No route to host"],
+        "nobody listens there, or a firewall is in between",
+        "is the service up, is host and port right, and may this runner reach it?"),
+    sign("program-missing", "", &["command not found", "sh: 1: ", "exit code 127", "ended with status 127"],
+        "a program is not there, or not in the PATH of a shell that nobody logged in to",
+        "install it, or name it by its whole path; SSH commands do not read .bashrc"),
+    sign("runner-lost", "", &["lost communication with the server", "received a shutdown signal"],
+        "the runner went away in the middle of the job",
+        "run it again; a release that was interrupted is finished or taken back by the next run"),
+    sign("timed-out", "", &["has exceeded the maximum execution time", "The action has timed out", "it took longer than"],
+        "a step took longer than it may",
+        "see in which step the time went; raise timeout-minutes only if it needs it"),
+    sign("cancelled", "", &["The operation was canceled"],
+        "somebody, or a newer run, cancelled it",
+        "see `concurrency:` of the workflow; a release that was interrupted is finished or taken back by the next run"),
+];
+
+/// The first signature that a line shows, with the last line that shows it: what stands nearest to the end is nearest to the failure.
+pub fn recognise(lines: &[String]) -> Option<(&'static Signature, &str)> {
+    SIGNATURES.iter().find_map(|signature| {
+        let shows = |line: &&String| signature.words.iter().any(|word| line.contains(word));
+        Some((signature, lines.iter().rev().find(shows)?.as_str()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn recognised(id: &str, line: &str) {
+        let lines =
+            ["Deploying".to_owned(), line.to_owned(), "##[error]Process completed with exit code 1.".to_owned()];
+        let found = recognise(&lines).unwrap_or_else(|| panic!("nobody recognises: {line}"));
+        assert_eq!((found.0.id, found.1), (id, line));
+    }
+
+    #[test]
+    fn each_word_is_recognised_as_what_it_stands_for_and_ids_are_unique() {
+        for signature in SIGNATURES {
+            for word in signature.words {
+                recognised(signature.id, &format!("2 {word} x"));
+            }
+            assert_eq!(SIGNATURES.iter().filter(|other| other.id == signature.id).count(), 1, "{}", signature.id);
+            assert!(signature.cause.len() > 10 && signature.to_do.len() > 10, "{}", signature.id);
+        }
+    }
+
+    #[test]
+    fn keys_and_doors() {
+        for (id, line) in [
+            ("key-malformed", "Load key \"/home/runner/.ssh/id_ed25519\": error in libcrypto"),
+            ("key-malformed", "Load key \"/tmp/key\": invalid format"),
+            ("secret-empty", "    ssh-private-key: is empty; give the secret"),
+            ("host-key-unknown", "Host key verification failed."),
+            (
+                "host-key-unknown",
+                "error: connecting to a.example.com:22: a.example.com showed the ssh-ed25519 host key SHA256:x, which ssh-known-hosts does not have (SHA256:y)",
+            ),
+            ("key-not-accepted", "deploy@a.example.com: Permission denied (publickey,password)."),
+            (
+                "key-not-accepted",
+                "error: a.example.com does not accept deploy with the key SHA256:abc (it offers: publickey)",
+            ),
+            ("agent-lost", "Could not open a connection to your authentication agent."),
+            ("session-broke", "client_loop: send disconnect: Broken pipe"),
+            ("sudo-password", "sudo: a password is required"),
+            ("host-not-found", "ssh: Could not resolve hostname a.example: Name or service not known"),
+        ] {
+            recognised(id, line);
+        }
+    }
+
+    #[test]
+    fn what_the_workflow_did() {
+        for (id, line) in [
+            ("quoting-lost", "bash: -c: option requires an argument"),
+            (
+                "heredoc",
+                "/home/runner/work/_temp/1.sh: line 9: warning: here-document at line 2 delimited by end-of-file (wanted `EOF')",
+            ),
+            ("unbound-variable", "/home/runner/work/_temp/1.sh: line 3: RELEASE: unbound variable"),
+            ("changed-while-read", "tar: .: file changed as we read it"),
+            ("archive-in-itself", "tar: ./bundle.tar.gz: file is the archive; not dumped"),
+            ("not-allowed-by-token", "HttpError: Resource not accessible by integration"),
+            ("bad-credentials", "HttpError: Bad credentials"),
+            ("api-limit", "API rate limit exceeded for installation ID 1."),
+            (
+                "action-deprecated",
+                "##[error]This request has been automatically failed because it uses a deprecated version of `actions/upload-artifact: v3`.",
+            ),
+            (
+                "artifact-missing",
+                "##[error]Unable to download artifact(s): Artifact not found for name: deployment-bundle",
+            ),
+            (
+                "artifact-missing",
+                "error: looking for the build: no successful build for acb5820c: build run 1 is green, but lists no artifact x",
+            ),
+            (
+                "bundle-incomplete",
+                "PHP Warning:  require(/srv/app/vendor/autoload.php): Failed to open stream: No such file or directory",
+            ),
+            ("digest-differs", "sha256sum: WARNING: 1 computed checksum did NOT match"),
+        ] {
+            recognised(id, line);
+        }
+    }
+
+    #[test]
+    fn the_build() {
+        for (id, line) in [
+            (
+                "npm-lock",
+                "npm error `npm ci` can only install packages when your package.json and package-lock.json are in sync.",
+            ),
+            (
+                "composer-lock",
+                "Your lock file does not contain a compatible set of packages. Please run composer update.",
+            ),
+            (
+                "php-version",
+                "Composer detected issues in your platform: Your Composer dependencies require a PHP version \">= 8.3.0\".",
+            ),
+            ("vite-manifest", "Vite manifest not found at: /srv/app/public/build/manifest.json"),
+            (
+                "memory",
+                "PHP Fatal error:  Allowed memory size of 134217728 bytes exhausted (tried to allocate 4096 bytes)",
+            ),
+            ("tests-failed", " [ERROR] Found 3 errors"),
+        ] {
+            recognised(id, line);
+        }
+    }
+
+    #[test]
+    fn the_app_on_its_server() {
+        for (id, line) in [
+            ("cache-path", "  Please provide a valid cache path."),
+            (
+                "not-writable",
+                "The stream or file \"storage/logs/laravel.log\" could not be opened in append mode: Permission denied",
+            ),
+            (
+                "database-login",
+                "SQLSTATE[HY000] [1045] Access denied for user 'shop'@'localhost' (using password: YES)",
+            ),
+            ("database-away", "SQLSTATE[HY000] [2002] Connection refused"),
+            (
+                "migration-failed",
+                "SQLSTATE[42S01]: Base table or view already exists: 1050 Table 'drafts' already exists",
+            ),
+            (
+                "dump-failed",
+                "mysqldump: Error: 'Access denied; you need (at least one of) the PROCESS privilege(s) for this operation'",
+            ),
+            ("disk-full", "tar: app.tar.gz: Cannot write: No space left on device"),
+            ("lock-held", "error: taking the deploy lock: run 4711 by @acme holds it since 14:02"),
+        ] {
+            recognised(id, line);
+        }
+    }
+
+    #[test]
+    fn the_site() {
+        for (id, line) in [
+            ("token-refused", "curl: (22) The requested URL returned error: 401"),
+            ("token-refused", "  | /health: 403: the probe is misconfigured, the token is missing or wrong"),
+            (
+                "probe-cannot-fail",
+                "a page that does not exist (/x) answers as healthy, so a healthy answer proves nothing",
+            ),
+            ("stale-code", "/health: answers as 0123456, expected acb5820c: stale code (OPcache not reloaded?)"),
+            ("site-sick", "curl: (22) The requested URL returned error: 500"),
+            ("site-sick", "1 of 3 endpoints are healthy; /health: 500 instead of 200"),
+            ("phrase-wrong", "reading the approval: `PROD-DEPLOY FREIGEGEBEN` opens no door here"),
+        ] {
+            recognised(id, line);
+        }
+    }
+
+    #[test]
+    fn words_that_stand_in_many_logs_count_only_where_nothing_else_was_said() {
+        for (id, line) in [
+            ("nobody-listens", "curl: (7) Failed to connect to 127.0.0.1 port 80: Connection refused"),
+            ("program-missing", "bash: line 4: composer: command not found"),
+            ("program-missing", "##[error]Process completed with exit code 127."),
+            ("runner-lost", "##[error]The hosted runner lost communication with the server."),
+            (
+                "timed-out",
+                "##[error]The job running on runner x has exceeded the maximum execution time of 30 minutes.",
+            ),
+            ("cancelled", "##[error]The operation was canceled."),
+        ] {
+            recognised(id, line);
+        }
+        let both = ["Connection refused", "Permission denied (publickey).", "Connection refused"].map(str::to_owned);
+        assert_eq!(
+            recognise(&both).map(|(signature, line)| (signature.id, line)),
+            Some(("key-not-accepted", "Permission denied (publickey)."))
+        );
+        assert!(recognise(&["all is well".to_owned()]).is_none() && recognise(&[]).is_none());
+    }
+}
