@@ -4,6 +4,9 @@
 
 pub mod domain;
 pub mod engine;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod inputs;
 pub mod ports;
 pub mod report;

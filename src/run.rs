@@ -15,9 +15,9 @@ use tokio::{
 };
 
 use crate::{
-    domain::{Failure, Outcome, StepId, ledger},
+    domain::{Failure, Outcome, Secret, StepId, ledger},
     engine::{
-        Events, Reader,
+        Events, Reader, Table,
         event::{Body, Event, Stamp},
         run_table,
     },
@@ -27,7 +27,7 @@ use crate::{
     },
     ports::{
         clock::{Clock, SystemClock},
-        github::{Api, Github, Repository},
+        github::{Amend, Api, Github, Repository},
         http::{HttpSite, Site},
         shell::Shell,
         ssh::Ssh,
@@ -35,7 +35,7 @@ use crate::{
     report::{self, Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, State, Summary},
     stages,
     steps::{
-        context::{Found, Ports, Staging, Survey},
+        context::{Deploy, Found, Ports, Staging, Survey},
         rollback,
         settle::settle,
     },
@@ -43,6 +43,19 @@ use crate::{
 
 /// Runs what was asked for and gives the exit code (interface.md, exit codes). `began` is when the process began.
 pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, began: Instant) -> u8 {
+    run_with(environment, args, began, &|_| {})
+}
+
+/// The table of a stage that changes a site.
+pub type SiteTable = Table<Survey, Deploy>;
+
+/// The same with tables that are altered before they run: how the tests put a fault into a row. The action calls [`run`].
+pub fn run_with(
+    environment: &Environment,
+    args: impl IntoIterator<Item = OsString>,
+    began: Instant,
+    alter: &dyn Fn(&mut SiteTable),
+) -> u8 {
     let inputs = match inputs::read(environment, args) {
         Asked::Print(text) => {
             // A reader that has gone away (`--help | head`) is no error.
@@ -56,9 +69,9 @@ pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, 
     // One thread does all the waiting; packing and SSH bring their own.
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         // A local set, because the sampler is a task of its own that shares the run's ports.
-        Ok(runtime) => {
-            tokio::task::LocalSet::new().block_on(&runtime, tell_and_do(*inputs, SystemClock::since(began))).exit_code()
-        }
+        Ok(runtime) => tokio::task::LocalSet::new()
+            .block_on(&runtime, tell_and_do(*inputs, SystemClock::since(began), alter))
+            .exit_code(),
         Err(error) => {
             let _ = writeln!(std::io::stdout(), "error: starting the event loop: {error}");
             5
@@ -127,7 +140,7 @@ fn read_whole(file: Option<&std::path::Path>) -> Result<(String, Vec<u8>), Strin
     bytes.map(|bytes| (name.clone(), bytes)).map_err(|error| format!("error: reading {name}: {error}"))
 }
 
-async fn tell_and_do(inputs: Inputs, clock: SystemClock) -> Outcome {
+async fn tell_and_do(inputs: Inputs, clock: SystemClock, alter: &dyn Fn(&mut SiteTable)) -> Outcome {
     let Inputs { common, request } = inputs;
     let log = Log::new(style(&common), Redactor::new(&common.secrets), std::io::stdout());
     log.mask(&common.secrets);
@@ -144,7 +157,7 @@ async fn tell_and_do(inputs: Inputs, clock: SystemClock) -> Outcome {
     match request {
         Ok((request, warnings)) => {
             warn(&events, warnings);
-            dispatch(request, &common, &events, &clock, cancel).await
+            dispatch(request, &common, &events, &log, &clock, cancel, alter).await
         }
         Err(problems) => refuse(&events, &stage_name(&common), problems.failure()),
     }
@@ -154,8 +167,10 @@ async fn dispatch(
     request: Request,
     common: &Common,
     events: &Events,
+    log: &Log,
     clock: &SystemClock,
     cancel: watch::Receiver<bool>,
+    alter: &dyn Fn(&mut SiteTable),
 ) -> Outcome {
     let stage = stage_name(common);
     match request {
@@ -169,10 +184,11 @@ async fn dispatch(
                 Ok(survey) => survey,
                 Err(failure) => return refuse(events, &stage, failure),
             };
-            let table = match survey.staging {
+            let mut table = match survey.staging {
                 Some(_) => stages::deploy::production(),
                 None => stages::deploy::table(),
             };
+            alter(&mut table);
             let settle = async |survey| settle(survey, events).await;
             run_table(&stage, &table, survey, settle, events, cancel).await
         }
@@ -194,7 +210,9 @@ async fn dispatch(
             let inputs = Rc::new(target);
             let survey = Survey { inputs, source: None, staging: None, ports, found: Found::default().into() };
             let settle = async |survey| rollback::settle(survey, events);
-            run_table(&stage, &stages::rollback::table(to), survey, settle, events, cancel).await
+            let mut table = stages::rollback::table(to);
+            alter(&mut table);
+            run_table(&stage, &table, survey, settle, events, cancel).await
         }
         Request::Recover(inputs) => {
             let typed::Recover { target, own } = *inputs;
@@ -215,6 +233,15 @@ async fn dispatch(
             };
             let settle = async |audit| stages::audit::settle(audit);
             run_table(&stage, &stages::audit::table(), audit, settle, events, cancel).await
+        }
+        Request::Fix(inputs) => {
+            let name = inputs.name;
+            let fix = match fix(*inputs, common, log, clock) {
+                Ok(fix) => fix,
+                Err(failure) => return refuse(events, &stage, failure),
+            };
+            let settle = async |fix| stages::fix::settle(fix, events);
+            run_table(&stage, &stages::fix::table(name), fix, settle, events, cancel).await
         }
         Request::Smoke(inputs) => {
             let shell = inputs.ssh.as_ref().map(|ssh| Rc::new(Ssh::new(ssh)) as Rc<dyn Shell>);
@@ -268,6 +295,27 @@ fn audit(
         found: stages::audit::Found::default().into(),
     };
     Ok((audit, scratch))
+}
+
+/// What the rows of a fix begin with. Nothing is downloaded.
+fn fix(inputs: typed::Fix, common: &Common, log: &Log, clock: &SystemClock) -> Result<stages::fix::Fix, Failure> {
+    let server = match &inputs.target {
+        Some(target) => {
+            let ports = ports(target, None, clock, &common.scratch)?;
+            let inputs = Rc::new(target.clone());
+            Some(Survey { inputs, source: None, staging: None, ports, found: Found::default().into() })
+        }
+        None => None,
+    };
+    let clock: Rc<dyn Clock> = Rc::new(clock.clone());
+    let github = match &inputs.github {
+        Some(github) => Some(Rc::new(api(github, clock.clone())?) as Rc<dyn Amend>),
+        None => None,
+    };
+    let log = log.clone();
+    let hide: Rc<dyn Fn(&Secret)> = Rc::new(move |secret| log.hide(secret));
+    let world = stages::fix::World { inputs: Rc::new(inputs), github, clock, hide };
+    Ok(stages::fix::Fix { world, server, found: stages::fix::Found::default().into() })
 }
 
 fn private_folder(common: &Common) -> Result<tempfile::TempDir, Failure> {
@@ -367,6 +415,7 @@ fn setting(request: Option<&Request>) -> Setting {
         // There is nothing to approve.
         Some(Request::Recover(inputs)) => Setting { run_url: inputs.target.run.url.clone(), phrase: None },
         Some(Request::Preflight(inputs)) => Setting { run_url: inputs.target.run.url.clone(), phrase: None },
+        Some(Request::Fix(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: Some(inputs.phrase.clone()) },
         Some(Request::Rollback(inputs)) => {
             Setting { run_url: inputs.target.run.url.clone(), phrase: Some(inputs.target.phrase.clone()) }
         }

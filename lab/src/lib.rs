@@ -18,4 +18,4 @@ pub mod story;
 mod workspace;
 
 pub use docker::stop_own_daemon;
-pub use server::{Environment, Lab, Options, Site, sweep};
+pub use server::{Environment, Lab, Options, Site, reboot, sweep};

@@ -29,11 +29,14 @@ pub struct Options {
     /// Puts each site's base folder on a tmpfs of this many megabytes; a release takes about 17. `None` leaves it on the
     /// container's own disk, where unpacking a release takes ten times as long.
     pub base_tmpfs_mb: Option<u32>,
+    /// Keeps each site's base folder, and the ports under which the server answers, over [`reboot`]: instead of a tmpfs a site gets a
+    /// volume of its own, which goes with the container.
+    pub reboots: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { process_control_timeout: 10, seed: true, base_tmpfs_mb: Some(512) }
+        Self { process_control_timeout: 10, seed: true, base_tmpfs_mb: Some(512), reboots: false }
     }
 }
 
@@ -75,6 +78,10 @@ pub struct Site {
     pub database: String,
 }
 
+/// The first release of a seeded site is one that somebody took over: the place says whose it is.
+const MARK: &str = "for site in staging production; do install -d -o deploy -g deploy -m 700 /var/www/$site/.gated-deploy && \
+                    echo $site >/var/www/$site/.gated-deploy/environment && chown deploy:deploy /var/www/$site/.gated-deploy/environment; done";
+
 /// A running server. It is gone when this is dropped.
 #[derive(Debug)]
 pub struct Lab {
@@ -91,6 +98,9 @@ impl Lab {
         let container = Container::run(&image.name, &options)?;
         let facts = container.wait_until_ready()?;
         let network = container.network()?;
+        if options.seed {
+            container.exec(&["bash", "-c", MARK]).context("marking the places of the two sites")?;
+        }
         Ok(Self { container, network, facts })
     }
 
@@ -209,6 +219,21 @@ impl Lab {
     }
 }
 
+/// Ends every process of a server at once, as a power cut does, starts it again and waits until every service answers. Only a server with
+/// [`Options::reboots`] can be found again afterwards.
+pub fn reboot(container_id: &str) -> Result<()> {
+    docker(["kill", container_id]).context("stopping the lab's server")?;
+    docker(["start", container_id]).context("starting the lab's server again")?;
+    docker(["exec", container_id, "lab-ready"]).context("waiting for the lab's server")?;
+    Ok(())
+}
+
+/// A port of this machine that nobody uses now. Docker gives a container that is started again other ports, unless they were named.
+fn free_port() -> Result<u16> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
+    Ok(listener.local_addr().context("looking for a free port")?.port())
+}
+
 /// Removes the containers that earlier processes left behind, for example because they were killed.
 pub fn sweep() -> Result<()> {
     let format = format!("{{{{.ID}}}} {{{{.Label {LABEL:?}}}}}");
@@ -245,10 +270,11 @@ struct Container {
 
 impl Container {
     fn run(image: &str, options: &Options) -> Result<Self> {
-        let mut args: Vec<String> =
-            ["run", "--detach", "--hostname", "lab", "--publish", "127.0.0.1::22", "--publish", "127.0.0.1::80"]
-                .map(str::to_owned)
-                .into();
+        let mut args: Vec<String> = ["run", "--detach", "--hostname", "lab"].map(str::to_owned).into();
+        for inside in [22, 80] {
+            let outside = if options.reboots { free_port()?.to_string() } else { String::new() };
+            args.push(format!("--publish=127.0.0.1:{outside}:{inside}"));
+        }
         args.push(format!("--label={LABEL}={}", std::process::id()));
         args.push(format!("--env=LAB_SEED={}", u8::from(options.seed)));
         args.push(format!("--env=LAB_PROCESS_CONTROL_TIMEOUT={}", options.process_control_timeout));
@@ -256,7 +282,9 @@ impl Container {
             let name = environment.name();
             // A script on the server that asks for its own site needs the name, too.
             args.push(format!("--add-host={name}.lab.test:127.0.0.1"));
-            if let Some(megabytes) = options.base_tmpfs_mb {
+            if options.reboots {
+                args.push(format!("--volume=/var/www/{name}"));
+            } else if let Some(megabytes) = options.base_tmpfs_mb {
                 args.push(format!("--tmpfs=/var/www/{name}:size={megabytes}m,mode=755,exec"));
             }
         }

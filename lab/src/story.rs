@@ -87,9 +87,11 @@ impl Story {
         self.lab.site(Environment::Staging)
     }
 
-    /// A job with every input that `action.yml` declares, and nothing given yet.
+    /// A job with every input that `action.yml` declares, and nothing given yet. Whatever a story is about, no run of it may show a
+    /// secret anywhere.
     pub fn runner(&self, commit: &str) -> Runner {
         Runner::new()
+            .must_not_leak()
             .declared(&self.declared)
             .sha(commit)
             .ref_name("develop")

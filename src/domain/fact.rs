@@ -66,6 +66,8 @@ pub mod key {
     pub const FINDINGS: &str = "findings";
     /// `Vec` of [`AuditFinding`](crate::domain::audit::AuditFinding): what an audit looked at, so far
     pub const AUDIT: &str = "audit";
+    /// [`FixFact`](crate::domain::fix::FixFact): what a fix found, wants and did, so far
+    pub const FIX: &str = "fix";
     /// `Vec` of [`Diagnosis`](super::Diagnosis): why the newest failed runs of the staging workflow failed
     pub const DIAGNOSES: &str = "diagnoses";
     /// `bool`: whether the rows after the seam were allowed to run

@@ -90,11 +90,15 @@ impl KnownHosts {
                 continue;
             }
             match parse_line(line) {
-                Ok(entry) => entries.push(entry),
+                Ok(entry) => entries.extend(entry),
                 Err(problem) => problems.push(LineProblem { line: index + 1, problem }),
             }
         }
-        if problems.is_empty() && entries.iter().all(|entry| entry.revoked) {
+        if problems.is_empty() && entries.is_empty() && text.contains("@cert-authority") {
+            let problem = "it holds nothing but @cert-authority lines: host certificates are not read; give the host's own key, as ssh-keyscan HOST \
+                           prints it".to_owned();
+            problems.push(LineProblem { line: 0, problem });
+        } else if problems.is_empty() && entries.iter().all(|entry| entry.revoked) {
             let problem = "it names no host key; print the line on a machine that you trust: ssh-keyscan HOST, and compare its fingerprint with the server's own".to_owned();
             problems.push(LineProblem { line: 0, problem });
         }
@@ -162,19 +166,26 @@ pub fn line_for(host: &str, port: u16, key_type: &str, key_blob: &[u8]) -> Strin
     format!("{name} {key_type} {}", BASE64_STANDARD.encode(key_blob))
 }
 
-fn parse_line(line: &str) -> Result<Entry, String> {
+/// `None` for a line that says nothing of any key that we could accept.
+fn parse_line(line: &str) -> Result<Option<Entry>, String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let (revoked, words) = match words.as_slice() {
         ["@revoked", rest @ ..] => (true, rest),
-        ["@cert-authority", ..] => {
-            return Err("@cert-authority lines are not supported: give the host's own key".to_owned());
-        }
+        // Who may sign host keys: it lets nobody in by itself, and certificates are not asked for.
+        ["@cert-authority", ..] => return Ok(None),
         [marker, ..] if marker.starts_with('@') => {
             return Err(format!("`{marker}` is not a marker; @revoked is the only one supported"));
         }
         rest => (false, rest),
     };
-    let entry = |hosts, key| Ok(Entry { hosts, key, revoked });
+    // A key of a type that is never accepted need not be revoked.
+    if let (true, [_, key_type, ..]) = (revoked, words)
+        && is_key_type(key_type)
+        && !KEY_TYPES.contains(key_type)
+    {
+        return Ok(None);
+    }
+    let entry = |hosts, key| Ok(Some(Entry { hosts, key, revoked }));
     match words {
         [print] if is_fingerprint(print) => entry(Hosts::Any, Key::fingerprint(None, print)?),
         [key_type, print] if is_key_type(key_type) && is_fingerprint(print) => {

@@ -11,6 +11,7 @@ pub mod commit;
 pub mod digest;
 pub mod fact;
 pub mod failure;
+pub mod fix;
 pub mod gate;
 pub mod key;
 pub mod known_hosts;

@@ -17,7 +17,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The stages that this version runs.
+    /// All of them, in the order in which a reader meets them.
     pub const ALL: &[Self] = &[
         Self::BuildGate,
         Self::DeployStaging,
@@ -26,11 +26,9 @@ impl Stage {
         Self::Smoke,
         Self::Rollback,
         Self::Audit,
+        Self::Fix,
         Self::Recover,
     ];
-
-    /// Stages that this version cannot run yet. Naming one is an error that says so, never a silent no-op (F8).
-    pub const LATER: &[Self] = &[Self::Fix];
 
     pub fn as_str(self) -> &'static str {
         match self {

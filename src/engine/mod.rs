@@ -5,6 +5,7 @@
 //! failing unwinds. `commit`: no going back from here.
 
 pub mod event;
+pub mod fault;
 pub mod run;
 pub mod step;
 

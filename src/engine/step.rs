@@ -339,6 +339,13 @@ impl<C> Entry<C> {
             Self::Together(rows) => rows,
         }
     }
+
+    pub(super) fn rows_mut(&mut self) -> &mut [Row<C>] {
+        match self {
+            Self::One(row) => std::slice::from_mut(row),
+            Self::Together(rows) => rows,
+        }
+    }
 }
 
 /// Rows that need nothing from each other. Only rows that read can run together: changes have an order to be undone in.

@@ -87,17 +87,28 @@ struct WorkflowRun {
     html_url: Option<String>,
 }
 
+impl WorkflowRunEvent {
+    fn read(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    }
+}
+
 fn from_build(environment: &Environment, sha: Option<CommitSha>) -> Result<Trigger, Problem> {
     let right = "start the workflow by hand with `sha` and `build-run-id`, or build again";
     let path = environment
         .path("GITHUB_EVENT_PATH")
         .ok_or_else(|| Problem::new("event", "has no file: GITHUB_EVENT_PATH is not set", right))?;
-    let unreadable = |error: String| {
-        Problem::new("event", format!("of `workflow_run` cannot be read from {}: {error}", path.display()), right)
-    };
-    let bytes = fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
-    let WorkflowRunEvent { workflow_run: run } =
-        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let read = fs::read(&path).map_err(|error| error.to_string()).and_then(|bytes| WorkflowRunEvent::read(&bytes));
+    of_run(
+        read.map_err(|error| {
+            Problem::new("event", format!("of `workflow_run` cannot be read from {}: {error}", path.display()), right)
+        })?,
+        sha,
+    )
+}
+
+fn of_run(event: WorkflowRunEvent, sha: Option<CommitSha>) -> Result<Trigger, Problem> {
+    let WorkflowRunEvent { workflow_run: run } = event;
     let event = Some("workflow_run".to_owned());
     match sha {
         Some(commit) if commit != run.head_sha => return Ok(Trigger { event, commit, build_run: None }),
@@ -119,5 +130,15 @@ fn from_build(environment: &Environment, sha: Option<CommitSha>) -> Result<Trigg
             format!("is about build run {}, which has not ended{address}", run.id),
             "start the workflow on `workflow_run: types: [completed]`",
         )),
+    }
+}
+
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Ok(event) = WorkflowRunEvent::read(bytes)
+        && let Ok(trigger) = of_run(event, None)
+    {
+        assert!(trigger.build_run.is_some());
     }
 }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::domain::{
     Approval, EnvironmentName, Layout, RemotePath, STAGING, Secret, Stage,
+    fix::FixName,
     key::PrivateKey,
     known_hosts::{KnownHosts, LineProblem},
 };
@@ -64,6 +65,7 @@ pub fn parse(
     let request = match stage {
         Some(Stage::BuildGate) => reader.build_gate().map(|request| Request::BuildGate(Box::new(request))),
         Some(stage @ Stage::Preflight) => reader.deploy(stage).map(|request| Request::Preflight(Box::new(request))),
+        Some(Stage::Fix) => reader.fix().map(|request| Request::Fix(Box::new(request))),
         Some(Stage::Audit) => reader.audit().map(|request| Request::Audit(Box::new(request))),
         Some(Stage::Smoke) => reader.smoke().map(|request| Request::Smoke(Box::new(request))),
         // Post does what recover does, for the place that its own main step worked on.
@@ -71,7 +73,6 @@ pub fn parse(
             reader.recover(stage, post).map(|request| Request::Recover(Box::new(request)))
         }
         Some(Stage::Rollback) => reader.rollback().map(|request| Request::Rollback(Box::new(request))),
-        // Stages of a later version have been refused by now.
         Some(stage) => reader.deploy(stage).map(|request| Request::Deploy(Box::new(request))),
         None => None,
     };
@@ -293,7 +294,7 @@ impl Reader<'_, '_> {
     fn target(&mut self, stage: Stage) -> Option<Target> {
         let environment = self.environment(stage);
         let name = environment.as_ref().map_or("staging", EnvironmentName::as_str).to_owned();
-        let phrase = self.phrase(&name);
+        let phrase = if stage == Stage::Fix { self.fix_phrase(&name) } else { self.phrase(&name) };
         let approval = self.approval(stage, phrase.as_deref());
         let plan_only = self.read("plan-only", value::boolean);
         let review = match self.raw.given("approval-review") {
@@ -385,6 +386,85 @@ impl Reader<'_, '_> {
             develop: develop?,
             run: run_identity(self.raw),
         })
+    }
+
+    fn fix(&mut self) -> Option<typed::Fix> {
+        let words = FixName::ALL.map(FixName::as_str);
+        let name = self.read("fix", |text| value::one_of(text, &words).map(str::to_owned));
+        let name: Option<FixName> = name.and_then(|name| name.parse().ok());
+        let environment = self.environment(Stage::Fix);
+        let of = environment.as_ref().map_or("production", EnvironmentName::as_str).to_owned();
+        let (github, target) = match name {
+            Some(name) => (
+                if name.at_github() { Some(self.github()) } else { None },
+                if name.on_server() { Some(self.target(Stage::Fix)) } else { None },
+            ),
+            None => (None, None),
+        };
+        // A target has read all of these.
+        let (phrase, approval, plan_only) = match &target {
+            Some(Some(target)) => (Some(target.phrase.clone()), Some(target.approval.clone()), Some(target.plan_only)),
+            Some(None) => return None,
+            None => {
+                let phrase = self.fix_phrase(&of);
+                let approval = self.approval(Stage::Fix, phrase.as_deref());
+                (phrase, approval, self.read("plan-only", value::boolean))
+            }
+        };
+        let build_workflow = self.read("build-workflow", value::workflow);
+        let staging_workflow = self.read("staging-workflow", value::workflow);
+        let artifact_name = self.read("artifact-name", value::artifact);
+        let wait_attempts = self.count("build-wait-attempts");
+        let wait_interval = self.duration("build-wait-interval");
+        let required = self.read("required-checks", |text| Ok(value::lines(text).map(str::to_owned).collect()));
+        let main = self.read("main-branch", value::one_line);
+        let develop = self.read("develop-branch", value::one_line);
+        let secret = match self.raw.given(table::HEALTH_SECRET) {
+            Some(given) => self.apply(table::HEALTH_SECRET, &given, value::secret_name),
+            // One secret for both sites would make each fix break the other.
+            None if of == "production" => Some("PRODUCTION_HEALTHCHECK_TOKEN".to_owned()),
+            None => Some("HEALTHCHECK_TOKEN".to_owned()),
+        };
+        Some(typed::Fix {
+            name: name?,
+            environment: environment?,
+            approval: approval?,
+            phrase: phrase?,
+            plan_only: plan_only?,
+            github: match github {
+                Some(github) => Some(github?),
+                None => None,
+            },
+            target: target.flatten(),
+            workspace: self.raw.workspace.clone(),
+            build_workflow: build_workflow?,
+            staging_workflow: staging_workflow?,
+            artifact_name: artifact_name?,
+            wait_attempts: wait_attempts?,
+            wait_interval: wait_interval?,
+            required_checks: required?,
+            main: main?,
+            develop: develop?,
+            secret: secret?,
+            run: run_identity(self.raw),
+        })
+    }
+
+    /// The text that opens the door to a fix, and no other door.
+    fn fix_phrase(&mut self, environment: &str) -> Option<String> {
+        let phrase = self.read(table::FIX_PHRASE, value::phrase)?;
+        let policy = self.raw.policy();
+        let others = policy.entries().filter(|(input, _)| input.name == table::APPROVAL_PHRASE);
+        let mut taken: Vec<String> = others.map(|(_, entry)| entry.text.clone()).collect();
+        taken.extend(self.phrase(environment));
+        if taken.contains(&phrase) {
+            let location = self.raw.given(table::FIX_PHRASE).and_then(|given| given.location());
+            let right = format!("give {} or {} other words", table::FIX_PHRASE, table::APPROVAL_PHRASE);
+            let problem = Problem::new(table::FIX_PHRASE, "opens the door of a release, too", right);
+            self.problems.push(problem.given(&phrase).at(location));
+            return None;
+        }
+        Some(phrase)
     }
 
     fn trigger(&mut self, stage: Stage) -> Option<event::Trigger> {

@@ -16,7 +16,7 @@ pub struct Input {
     pub secret: bool,
     /// Whether it may stand in the policy file. What belongs to one run (an approval, a commit) may not.
     pub policy: bool,
-    /// The stages that read it, those of later versions included.
+    /// The stages that read it.
     pub stages: &'static [&'static str],
     /// Plain sentences, with units.
     pub help: &'static str,
@@ -180,9 +180,14 @@ const EVERY: &[&str] =
     &["build-gate", "deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
 const DEPLOYS: &[&str] = &["deploy-staging", "deploy-production"];
 const BUILDS: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "preflight", "audit"];
-const RESOLVES: &[&str] = &["deploy-staging", "deploy-production", "preflight", "audit"];
-/// Those of [`RESOLVES`] that wait for one build.
+const NAMES: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "preflight", "audit", "fix"];
+/// Those that ask GitHub, and for which workflow builds.
+const ASKS: &[&str] = &["deploy-staging", "deploy-production", "preflight", "audit", "fix"];
+/// Those of [`ASKS`] whose build is a certain run.
 const WAITS: &[&str] = &["deploy-staging", "deploy-production", "preflight"];
+/// Those that wait for a build.
+const PATIENT: &[&str] = &["deploy-staging", "deploy-production", "preflight", "fix"];
+const AUDITS: &[&str] = &["audit", "fix"];
 const SERVERS: &[&str] =
     &["deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
 /// Those of [`SERVERS`] that look into the app's folder; `smoke` needs the server only as a way to the site.
@@ -227,17 +232,17 @@ impl Input {
 #[rustfmt::skip]
 pub static INPUTS: &[Input] = &[
     input("stage", Subject::Run, Kind::Stage, Preset::Required, EVERY,
-        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `deploy-production` releases what staging has proven, `preflight` looks whether a release would go through and changes nothing, `smoke` asks whether a site is well, `rollback` goes back to an earlier release that was confirmed, `audit` looks how GitHub and the server stand, `recover` brings to its end what an interrupted run left; the post step of every run does that by itself.").per_run(),
+        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `deploy-production` releases what staging has proven, `preflight` looks whether a release would go through and changes nothing, `smoke` asks whether a site is well, `rollback` goes back to an earlier release that was confirmed, `audit` looks how GitHub and the server stand, `fix` mends one thing that it found, `recover` brings to its end what an interrupted run left; the post step of every run does that by itself.").per_run(),
     input("environment", Subject::Run, Kind::Environment, Preset::Told("`staging` for deploy-staging and smoke, else `production`"), SERVERS,
         "The environment to work on. It chooses the section of the policy file and the default of env-file.").per_run(),
     input("config", Subject::Run, Kind::Local, Preset::Is(".github/gated-deploy.yml"), EVERY,
         "The policy file, a path in the workspace. Every input that is not a secret and does not belong to one run can stand in it. The default file may be missing; a file named here may not.").per_run(),
     input("approval", Subject::Run, Kind::Text, Preset::Absent, APPROVED,
-        "The phrase that allows changes; without it the stage plans, reports and changes nothing. `STAGING-TEST FREIGEGEBEN` for staging, `PROD-DEPLOY FREIGEGEBEN` for production, perhaps followed by the plan's digest. `ABBRECHEN` stops here, `APPEND MISSING INFO` completes the report. recover needs no phrase: it only takes back what nobody approved; `ABBRECHEN` stops it, too.").per_run(),
+        "The phrase that allows changes; without it the stage plans, reports and changes nothing. `STAGING-TEST FREIGEGEBEN` for staging, `PROD-DEPLOY FREIGEGEBEN` for production, `PROD-FIX FREIGEGEBEN` for a fix, perhaps followed by the plan's digest. `ABBRECHEN` stops here, `APPEND MISSING INFO` completes the report. recover needs no phrase: it only takes back what nobody approved; `ABBRECHEN` stops it, too.").per_run(),
     input("plan-only", Subject::Run, Kind::Boolean, Preset::Is("false"), APPROVED,
         "`true` plans even with a phrase, and where none is needed (recover)."),
-    input("github-token", Subject::Run, Kind::Text, Preset::Runner("${{ github.token }}"), RESOLVES,
-        "The token for GitHub's API. It needs `actions: read` and `contents: read`. What audit cannot see with it, it says.").secret(),
+    input("github-token", Subject::Run, Kind::Text, Preset::Runner("${{ github.token }}"), ASKS,
+        "The token for GitHub's API. It needs `actions: read` and `contents: read`. What audit cannot see with it, it says. What each fix needs, docs/fix.md says; some need an administrator's.").secret(),
     input("report-dir", Subject::Run, Kind::Local, Preset::Is(".gated-deploy/reports"), EVERY,
         "The folder for reports, a path in the workspace."),
 
@@ -247,15 +252,15 @@ pub static INPUTS: &[Input] = &[
         "The folder for the bundle, its .sha256 and its manifest, a path in the workspace. It is left out of the bundle."),
     input("sha", Subject::Build, Kind::Commit, Preset::Told("from the event; needed outside of GitHub Actions"), BUILDS,
         "The commit to bundle, to release or to audit: 40 hexadecimal digits in lower case.").per_run(),
-    input("build-workflow", Subject::Build, Kind::Workflow, Preset::Is("build-artifacts.yml"), RESOLVES,
+    input("build-workflow", Subject::Build, Kind::Workflow, Preset::Is("build-artifacts.yml"), ASKS,
         "The workflow that builds, by file name or by name."),
     input("build-run-id", Subject::Build, Kind::RunId, Preset::Told("from the event, else the newest run for the commit"), WAITS,
         "The exact run of the build workflow whose bundle is released: its number.").per_run(),
-    input("artifact-name", Subject::Build, Kind::Artifact, Preset::Is("deployment-bundle-{sha}"), BUILDS,
+    input("artifact-name", Subject::Build, Kind::Artifact, Preset::Is("deployment-bundle-{sha}"), NAMES,
         "The name of the workflow artifact that holds the bundle. `{sha}` stands for the commit."),
-    input("build-wait-attempts", Subject::Build, Kind::Count { min: 1, max: 1000 }, Preset::Is("18"), WAITS,
+    input("build-wait-attempts", Subject::Build, Kind::Count { min: 1, max: 1000 }, Preset::Is("18"), PATIENT,
         "How often to look for the finished build before giving up."),
-    input("build-wait-interval", Subject::Build, Kind::Duration { min: 1, max: 3600 }, Preset::Is("10s"), WAITS,
+    input("build-wait-interval", Subject::Build, Kind::Duration { min: 1, max: 3600 }, Preset::Is("10s"), PATIENT,
         "The time between two looks at the build."),
 
     input("ssh-host", Subject::Server, Kind::Host, Preset::Needed, SERVERS,
@@ -321,7 +326,7 @@ pub static INPUTS: &[Input] = &[
         "The private key that logs in on the staging server, to read its ledger. Used where the policy's staging section names that server.").secret(),
     input("staging-ssh-passphrase", Subject::Production, Kind::Text, Preset::Absent, STAGING_READERS,
         "The passphrase of that key, if it has one.").secret(),
-    input("staging-workflow", Subject::Production, Kind::Workflow, Preset::Is("deploy-staging.yml"), &["deploy-production", "preflight", "audit"],
+    input("staging-workflow", Subject::Production, Kind::Workflow, Preset::Is("deploy-staging.yml"), &["deploy-production", "preflight", "audit", "fix"],
         "The workflow that releases to staging, by file name or by name."),
 
     input("rollback-to", Subject::Repair, Kind::Release, Preset::Told("the release made before the live one that was confirmed last"), &["rollback"],
@@ -341,13 +346,17 @@ pub static POLICY_KEYS: &[Input] = &[
         "`true` accepts the phrase only together with the plan's digest, so that nobody approves a plan that has changed."),
     input("approval-review", Subject::Run, Kind::Text, Preset::Absent, &["deploy-staging", "deploy-production"],
         "The name of a GitHub environment. A run then counts as approved only if a reviewer of that environment, other than who started the run, has approved it; in addition to the phrase. A rollback needs no review: it must not depend on GitHub."),
-    input("required-checks", Subject::Audit, Kind::Lines, Preset::Is("build-frontend\nbuild-backend\nstatic-analysis\nrun-tests\ncreate-deployment-bundle\ncheck-staging"), &["audit"],
+    input(FIX_PHRASE, Subject::Repair, Kind::Phrase, Preset::Is("PROD-FIX FREIGEGEBEN"), &["fix"],
+        "The phrase that opens the door to a fix. It must not open another door, too."),
+    input(HEALTH_SECRET, Subject::Repair, Kind::Text, Preset::Told("`PRODUCTION_HEALTHCHECK_TOKEN` for production, else `HEALTHCHECK_TOKEN`"), &["fix"],
+        "The name of the repository secret that workflows pass as healthcheck-token; the fix `health-token` writes it."),
+    input("required-checks", Subject::Audit, Kind::Lines, Preset::Is("build-frontend\nbuild-backend\nstatic-analysis\nrun-tests\ncreate-deployment-bundle\ncheck-staging"), AUDITS,
         "The checks that must have passed before anything is merged into main-branch, one a line, by the names that GitHub shows."),
-    input("main-branch", Subject::Audit, Kind::Text, Preset::Is("main"), &["audit"],
+    input("main-branch", Subject::Audit, Kind::Text, Preset::Is("main"), AUDITS,
         "The branch that production is released from."),
-    input("develop-branch", Subject::Audit, Kind::Text, Preset::Is("develop"), &["audit"],
+    input("develop-branch", Subject::Audit, Kind::Text, Preset::Is("develop"), AUDITS,
         "The branch that is worked on and that staging is released from."),
-    input("production-workflow", Subject::Audit, Kind::Workflow, Preset::Is("deploy-production.yml"), &["audit"],
+    input("production-workflow", Subject::Audit, Kind::Workflow, Preset::Is("deploy-production.yml"), AUDITS,
         "The workflow that releases to production, by file name or by name."),
     input("shared", Subject::Release, Kind::Folders, Preset::Is("storage\npublic/uploads"), SWITCHES,
         "The folders under shared/ that are linked into every release at the same place."),
@@ -367,6 +376,10 @@ pub static POLICY_KEYS: &[Input] = &[
 
 /// The policy key that stands only in the section of an environment.
 pub const APPROVAL_PHRASE: &str = "approval-phrase";
+/// The policy key with the phrase of `stage: fix`.
+pub const FIX_PHRASE: &str = "fix-phrase";
+/// The policy key that names the secret with the health token.
+pub const HEALTH_SECRET: &str = "healthcheck-token-secret";
 /// The policy key that holds the sections of the environments.
 pub const ENVIRONMENTS: &str = "environments";
 

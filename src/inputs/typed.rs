@@ -6,8 +6,8 @@ use url::Url;
 
 use super::problem::Location;
 use crate::domain::{
-    Approval, CommitSha, EnvironmentName, Layout, ReleaseName, RemotePath, Secret, Stage, key::PrivateKey,
-    known_hosts::KnownHosts,
+    Approval, CommitSha, EnvironmentName, Layout, ReleaseName, RemotePath, Secret, Stage, fix::FixName,
+    key::PrivateKey, known_hosts::KnownHosts,
 };
 
 /// What was asked for.
@@ -21,6 +21,7 @@ pub enum Request {
     Rollback(Box<Rollback>),
     Audit(Box<Audit>),
     Recover(Box<Recover>),
+    Fix(Box<Fix>),
 }
 
 /// What every run needs to tell its story, whether or not its inputs could be read.
@@ -217,6 +218,34 @@ pub struct AuditedWorkflows {
     pub build: String,
     pub staging: String,
     pub production: String,
+}
+
+/// Inputs of `fix`: one action, and what it needs.
+#[derive(Debug, Clone)]
+pub struct Fix {
+    pub name: FixName,
+    pub environment: EnvironmentName,
+    pub approval: Approval,
+    pub phrase: String,
+    pub plan_only: bool,
+    /// Where the fix is one of GitHub's.
+    pub github: Option<GithubAccess>,
+    /// The server and its site, where the fix needs them.
+    pub target: Option<Target>,
+    /// Where the repository is checked out, if it is.
+    pub workspace: PathBuf,
+    pub build_workflow: String,
+    pub staging_workflow: String,
+    /// With `{sha}` in it.
+    pub artifact_name: String,
+    pub wait_attempts: u32,
+    pub wait_interval: Duration,
+    pub required_checks: Vec<String>,
+    pub main: String,
+    pub develop: String,
+    /// The repository secret that holds the health token.
+    pub secret: String,
+    pub run: RunIdentity,
 }
 
 #[derive(Debug, Clone)]

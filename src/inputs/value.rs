@@ -125,17 +125,8 @@ pub fn stage(text: &str) -> Result<Stage, Wrong> {
     if let Ok(stage) = text.parse() {
         return Ok(stage);
     }
-    let names = |stages: &[Stage]| stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>();
-    let (built, later) = (names(Stage::ALL), names(Stage::LATER));
-    if later.contains(&text) {
-        let right = format!("this version has `{}`; nothing was done", built.join("`, `"));
-        return Err(wrong("is a stage of a later version", right));
-    }
-    let right = match table::nearest(text, built.iter().chain(&later).copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("write `{}`", built.join("`, `")),
-    };
-    Err(wrong("is not a stage", right))
+    let names: Vec<&str> = Stage::ALL.iter().map(|stage| stage.as_str()).collect();
+    Err(wrong("is not a stage", meant(text, &names)))
 }
 
 pub fn environment(text: &str) -> Result<EnvironmentName, Wrong> {
@@ -368,6 +359,18 @@ pub fn phrase(text: &str) -> Result<String, Wrong> {
         return Err(wrong("cannot be a phrase", right));
     }
     Ok(text.to_owned())
+}
+
+/// The name of a secret (GitHub's documentation, "Naming your secrets").
+pub fn secret_name(text: &str) -> Result<String, Wrong> {
+    let right =
+        "write letters, digits and underscores, such as `HEALTHCHECK_TOKEN`; not beginning with a digit or GITHUB_";
+    let letters = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let reserved = text.starts_with(|c: char| c.is_ascii_digit()) || text.to_ascii_uppercase().starts_with("GITHUB_");
+    match letters && !reserved && !text.is_empty() {
+        true => Ok(text.to_owned()),
+        false => Err(wrong("is not the name of a secret", right)),
+    }
 }
 
 /// One a line; blanks around a line and empty lines do not count, as in the runner's toolkit (`getMultilineInput`).

@@ -1,9 +1,11 @@
 //! What we ask GitHub's REST API.
 
+mod amend;
 mod api;
 mod call;
 mod download;
 mod inventory;
+mod protection;
 mod wire;
 
 use std::{fs::File, time::Duration};
@@ -12,8 +14,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 pub use self::{
+    amend::{Amend, ListedWorkflow, SealingKey, SecretEntry},
     api::{Api, Repository},
     inventory::{Branch, Changed, Inventory, Job, JobStep, Protection, Rule, Workflow},
+    protection::{App, BranchSettings, Checks, People, Reviews},
 };
 use crate::domain::{CommitSha, Sha256Digest};
 
@@ -121,4 +125,14 @@ pub trait Github {
         file: File,
         on_bytes: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<(Sha256Digest, u64), GithubError>;
+}
+
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    wire::fuzz(bytes);
+    inventory::fuzz(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        api::fuzz(text);
+    }
 }

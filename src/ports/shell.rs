@@ -215,6 +215,9 @@ pub enum ShellError {
     HostKey { host: String, key_type: String, got: String, expected: String, line: String },
     #[error("{0}")]
     HostKeyUnusable(String),
+    /// The server offers nothing that is strong enough.
+    #[error("{host} offers for its {what} only {offered}: too weak")]
+    Weak { host: String, what: &'static str, offered: String, wanted: String },
     /// The server does not let us in.
     #[error("{host} does not accept {user} with the key {fingerprint} (it offers: {methods})")]
     Denied { host: String, user: String, fingerprint: String, methods: String, line: String },
@@ -250,6 +253,8 @@ impl ShellError {
             Self::HostKeyUnusable(_) => Failure::refused(doing, cause).hint(
                 "put the server's own host key into ssh-known-hosts: on the server, cat /etc/ssh/ssh_host_ed25519_key.pub, with the host's name before it",
             ),
+            Self::Weak { wanted, .. } => Failure::refused(doing, cause)
+                .hint(format!("allow one of these in the server's sshd_config, whose defaults do: {wanted}")),
             Self::Denied { user, line, .. } => Failure::refused(doing, cause)
                 .hint(format!("let the key in on the server, as {user}: echo '{line}' >> ~/.ssh/authorized_keys")),
             Self::Dropped(_) => Failure::world(doing, cause)

@@ -3,9 +3,10 @@
 //! libssh2 is not for several threads and blocks where it may, so a thread of its own drives it without blocking and speaks
 //! with the run through channels. Dropping a future that waits for a script ends that script on the server.
 
-mod answer;
+pub(crate) mod answer;
 mod connect;
 mod driver;
+pub(crate) mod offer;
 mod peer;
 mod pipe;
 

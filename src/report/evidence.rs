@@ -11,7 +11,7 @@ use super::{
     ReportDir, Setting, audit,
     file::Complaint,
     findings::{self, Met},
-    journal,
+    fix, journal,
     log::Log,
     markdown::{code, head, inline, link, row},
     plan, sections,
@@ -92,6 +92,7 @@ pub fn file_name(story: &Story, extension: &str) -> String {
         "rollback" => "ROLLBACK",
         "audit" => "AUDIT",
         "recover" => "RECOVERY",
+        "fix" => "FIX",
         _ => "VALIDATION",
     };
     format!("{subject}_{}.{extension}", words::stamp(story.began_unix_ms))
@@ -139,6 +140,9 @@ pub fn document(story: &Story, setting: &Setting) -> serde_json::Value {
     if story.subject() == Subject::Audit {
         document["audit"] = audit::document(story);
     }
+    if let Some(fix) = fix::told(story) {
+        document["fix"] = serde_json::json!(fix);
+    }
     document
 }
 
@@ -173,6 +177,15 @@ pub fn render(story: &Story, setting: &Setting) -> String {
             ("GO or NO-GO", audit::decisions(story).replace("### GO or NO-GO\n\n", "")),
             ("Target and actual", audit::table(story)),
             ("Run evidence", ran(story, true)),
+            criteria(story),
+            next_steps(story),
+        ],
+        (Subject::Fix, _) => vec![
+            summary(story, setting),
+            ("Before and after", or_not_reached(fix::table(story))),
+            ("What is sent", or_not_reached(fix::sends(story))),
+            before("Pre-conditions", story),
+            run(story),
             criteria(story),
             next_steps(story),
         ],
@@ -246,6 +259,7 @@ pub fn render(story: &Story, setting: &Setting) -> String {
             Subject::Rollback => "Rollback",
             Subject::Audit => "Audit",
             Subject::Recovery => "Recovery",
+            Subject::Fix => "Fix",
             Subject::Bundle | Subject::Site => "Validation",
         },
         words::time(story.began_unix_ms)

@@ -18,7 +18,7 @@ pub(super) fn append_command(path: &Path, key: &str, value: &str) -> io::Result<
 
 /// One entry of the file, in the form that no value can break out of (packages/core/src/file-command.ts in actions/toolkit):
 /// the delimiter is random, and an entry whose value contains it is refused.
-fn entry(key: &str, value: &str) -> io::Result<String> {
+pub(super) fn entry(key: &str, value: &str) -> io::Result<String> {
     let delimiter = format!("ghadelimiter_{}", Uuid::new_v4());
     if value.contains(&delimiter) {
         return Err(io::Error::other(format!("the value of `{key}` contains the delimiter {delimiter}")));

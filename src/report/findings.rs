@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    audit,
+    audit, fix,
     story::{Row, Story, Subject},
     words,
 };
@@ -136,6 +136,7 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
         Subject::Recovery => {
             vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &["health"])]
         }
+        Subject::Fix => vec![Criterion::of("What was to be mended was seen mended", fix::mended(story))],
         Subject::Audit => audit::verdicts(story)
             .into_iter()
             .filter(|verdict| Some(verdict.environment.as_str()) == story.text_fact(key::ENVIRONMENT))
@@ -344,6 +345,7 @@ pub fn next_steps(story: &Story) -> Vec<String> {
             Subject::Bundle => "Release it.",
             Subject::Release | Subject::Rollback | Subject::Site | Subject::Recovery => "None: everything is in order.",
             Subject::Audit => "See to what is not met in the table, the P1 first.",
+            Subject::Fix => "Run the audit again.",
             Subject::Preflight => "Release it; look at the warnings above first, if there are any.",
         },
         Some(Outcome::Live { .. }) if back => {

@@ -66,6 +66,12 @@ impl Log {
         }
     }
 
+    /// Hides a secret that was learnt in the middle of the run, here and in everything that is written from now on.
+    pub fn hide(&self, secret: &Secret) {
+        self.mask([secret]);
+        self.redactor.learn(secret);
+    }
+
     /// One line: cleaned, without secrets, cut when too long, and never a command.
     pub fn line(&self, line: &str) {
         let line = self.redactor.text(&clean::line(line));

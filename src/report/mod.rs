@@ -13,6 +13,7 @@ pub mod console;
 pub mod evidence;
 pub mod file;
 pub mod findings;
+mod fix;
 pub mod journal;
 pub mod log;
 pub mod markdown;

@@ -127,3 +127,15 @@ fn decision(story: &Story, outcome: &Outcome) -> &'static str {
         Outcome::Planned | Outcome::Refused { .. } | Outcome::RolledBack { .. } | Outcome::Stuck { .. } => "no-go",
     }
 }
+
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(value: &str) {
+    let entry = file::entry("key", value).expect("nobody knows the delimiter before");
+    let (head, rest) = entry.split_once('\n').expect("a first line");
+    let end = head.strip_prefix("key<<").expect("the name");
+    // As the runner reads it (src/Runner.Worker/FileCommandManager.cs): lines up to the one that is the delimiter.
+    let lines: Vec<&str> = rest.split('\n').take_while(|line| *line != end).collect();
+    assert_eq!(lines.join("\n"), value);
+    assert!(rest.ends_with(&format!("\n{end}\n")) && rest.matches(end).count() == 1);
+}

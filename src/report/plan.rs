@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    clean,
+    clean, fix,
     log::Log,
     story::{PlanTold, Row, Story},
     words,
@@ -37,10 +37,17 @@ impl Reader for Plan {
 /// The plan, to be read; empty when the story has none. Its last line can be counted and compared.
 pub fn text(story: &Story) -> String {
     let Some(plan) = &story.plan else { return String::new() };
-    let mut lines = vec![
-        format!("plan for {}: {}", story.stage, clean::one_line(&plan.because)),
-        format!("  from {} to {}", from(story).unwrap_or("nothing"), to(story).unwrap_or("(no release)")),
-    ];
+    let mut lines = vec![format!("plan for {}: {}", story.stage, clean::one_line(&plan.because))];
+    match fix::told(story) {
+        Some(fix) => lines.push(format!("  {}: {}", fix.name, clean::one_line(&fix.subject))),
+        None => {
+            lines.push(format!(
+                "  from {} to {}",
+                from(story).unwrap_or("nothing"),
+                to(story).unwrap_or("(no release)")
+            ));
+        }
+    }
     for row in story.release_rows() {
         lines.push(format!("  {}", row.name()));
         if let Some(undo) = words::undo(&row.info) {

@@ -1,6 +1,6 @@
 //! Takes secrets out of text.
 
-use std::{fmt::Write as _, rc::Rc};
+use std::{cell::RefCell, fmt::Write as _, rc::Rc};
 
 use aho_corasick::AhoCorasick;
 use base64::{
@@ -33,31 +33,53 @@ const URI_COMPONENT: &AsciiSet = &URI.remove(b'!').remove(b'*').remove(b'\'').re
 /// The runner masks too, but only the log, only there, and only what it was told (runner-contract.md C.5).
 #[derive(Clone, Default)]
 pub struct Redactor {
-    needles: Option<Rc<AhoCorasick>>,
+    /// All clones know the same.
+    known: Rc<RefCell<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    needles: Vec<String>,
+    search: Option<Rc<AhoCorasick>>,
 }
 
 impl Redactor {
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        let mut needles: Vec<String> =
-            secrets.into_iter().flat_map(forms).filter(|form| !form.trim().is_empty()).collect();
-        needles.sort_unstable();
-        needles.dedup();
-        if needles.is_empty() {
-            return Self::default();
+        let redactor = Self::default();
+        redactor.add(secrets);
+        redactor
+    }
+
+    /// Takes in a secret that was not known when the run began.
+    pub fn learn(&self, secret: &Secret) {
+        self.add([secret]);
+    }
+
+    fn add<'a>(&self, secrets: impl IntoIterator<Item = &'a Secret>) {
+        let mut known = self.known.borrow_mut();
+        known.needles.extend(secrets.into_iter().flat_map(forms).filter(|form| !form.trim().is_empty()));
+        known.needles.sort_unstable();
+        known.needles.dedup();
+        if !known.needles.is_empty() {
+            // It fails above two thousand million states; secrets come from the environment, which the kernel limits to megabytes, or
+            // are a line of a file.
+            let search = AhoCorasick::new(&known.needles).expect("a search for the secrets of one run can be built");
+            known.search = Some(Rc::new(search));
         }
-        // It fails above two thousand million states; secrets come from the environment, which the kernel limits to megabytes.
-        let automaton = AhoCorasick::new(&needles).expect("a search for the secrets of one run can be built");
-        Self { needles: Some(Rc::new(automaton)) }
+    }
+
+    fn search(&self) -> Option<Rc<AhoCorasick>> {
+        self.known.borrow().search.clone()
     }
 
     /// Whether any secret stands in `text`.
     pub fn finds(&self, text: &str) -> bool {
-        self.needles.as_ref().is_some_and(|needles| needles.is_match(text))
+        self.search().is_some_and(|needles| needles.is_match(text))
     }
 
     /// `text` with stars where secrets stood. Secrets that overlap go together, so that no end of one is left over.
     pub fn text(&self, text: &str) -> String {
-        let Some(needles) = &self.needles else { return text.to_owned() };
+        let Some(needles) = self.search() else { return text.to_owned() };
         let mut spans: Vec<(usize, usize)> =
             needles.find_overlapping_iter(text).map(|found| (found.start(), found.end())).collect();
         spans.sort_unstable();
@@ -91,7 +113,7 @@ impl Redactor {
     /// Names of steps stay: they are ours, and readers find rows by them.
     pub fn event(&self, event: &Event) -> Event {
         let mut event = event.clone();
-        if self.needles.is_some() {
+        if self.search().is_some() {
             self.body(&mut event.body);
         }
         event

@@ -79,7 +79,11 @@ pub(super) fn ending(story: &Story) -> String {
     if let Outcome::Stuck { undoing, undo_cause, by_hand, .. } = outcome {
         text.push_str(&failure("What could not be undone", &words::title_of(story, undoing.as_str()), undo_cause));
         if !by_hand.is_empty() {
-            text.push_str(&format!("### Type this on the server\n\n{}\n", block(by_hand, COMMANDS.0, COMMANDS.1)));
+            text.push_str(&format!(
+                "### Type this{}\n\n{}\n",
+                if story.subject() == Subject::Fix { "" } else { " on the server" },
+                block(by_hand, COMMANDS.0, COMMANDS.1)
+            ));
         }
     }
     let preflight = matches!(story.subject(), Subject::Preflight | Subject::Audit);

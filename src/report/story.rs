@@ -33,6 +33,8 @@ pub enum Subject {
     Audit,
     /// Brings to its end what another run left.
     Recovery,
+    /// Mends one thing, or was asked to.
+    Fix,
 }
 
 /// Everything the events told, in the order of the table.
@@ -212,6 +214,7 @@ impl Story {
             Ok(Stage::Rollback) => Subject::Rollback,
             Ok(Stage::Audit) => Subject::Audit,
             Ok(Stage::Recover) => Subject::Recovery,
+            Ok(Stage::Fix) => Subject::Fix,
             _ => Subject::Release,
         }
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::{
     Setting, audit,
     file::OwnPart,
+    fix,
     log::Log,
     markdown::{block, code, head, inline, short},
     sections,
@@ -84,6 +85,12 @@ pub fn render(story: &Story, setting: &Setting) -> String {
     if story.subject() == Subject::Audit {
         page.push(&audit::decisions(story));
         page.table("### Target and actual\n\n", &audit::HEAD, audit::rows(story));
+    }
+    if story.subject() == Subject::Fix {
+        let table = fix::table(story);
+        if !table.is_empty() {
+            page.push(&format!("### Before and after\n\n{table}"));
+        }
     }
     page.table("### Steps\n\n", &sections::STEPS_HEAD, sections::step_rows(story));
     if let Some(plan) = &story.plan {
@@ -170,7 +177,7 @@ fn approval(story: &Story, setting: &Setting) -> String {
         let words = exact.as_deref().unwrap_or(phrase);
         text.push_str(&format!(
             "To {} exactly this plan, run again with `approval` set to:\n\n{}\n",
-            if story.subject() == Subject::Rollback { "carry out" } else { "release" },
+            if matches!(story.subject(), Subject::Rollback | Subject::Fix) { "carry out" } else { "release" },
             block(&[words.to_owned()], 1, 500)
         ));
         if exact.is_some() {

@@ -1,7 +1,7 @@
 //! Numbers and endings in words.
 
 use super::{
-    audit,
+    audit, fix,
     story::{RowState, Story, Subject},
 };
 use crate::{
@@ -82,6 +82,7 @@ pub fn headline(story: &Story) -> String {
             Subject::Site => "GO: the site is well",
             Subject::Preflight => return go(story),
             Subject::Audit => return audited(story),
+            Subject::Fix => return mended(story),
         }
         .to_owned(),
         Some(Outcome::Live { .. }) => {
@@ -110,6 +111,9 @@ pub fn headline(story: &Story) -> String {
         {
             "NO-GO: nothing is left to be taken back, and the site is not well".to_owned()
         }
+        Some(Outcome::Refused { cause, stays, .. }) if subject == Subject::Fix => {
+            format!("{}: {}", refusal(cause.kind), not_mended(story, stays))
+        }
         Some(Outcome::Refused { cause, stays, .. }) => {
             format!("{}: {}", refusal(cause.kind), untouched(subject, stays))
         }
@@ -122,7 +126,11 @@ pub fn headline(story: &Story) -> String {
                 .to_owned()
         }
         Some(Outcome::Stuck { undoing, by_hand, .. }) => {
-            let what_to_do = if by_hand.is_empty() { "" } else { "; type the commands below on the server" };
+            let what_to_do = match (by_hand.is_empty(), subject) {
+                (true, _) => "",
+                (false, Subject::Fix) => "; type the commands below",
+                (false, _) => "; type the commands below on the server",
+            };
             format!("HELP NEEDED NOW: \"{}\" could not be undone{what_to_do}", title_of(story, undoing.as_str()))
         }
     }
@@ -164,6 +172,28 @@ fn recovered(story: &Story) -> String {
     }
 }
 
+fn mended(story: &Story) -> String {
+    match fix::told(story) {
+        Some(fix) => match fix.nothing {
+            Some(why) if fix.name.reads_only() => format!("Read: {why}; nothing was changed"),
+            Some(why) => format!("Nothing to do: {why}; nothing was changed"),
+            None => format!("Fixed: {}, and it was seen to be so afterwards", fix.name),
+        },
+        None => "Passed: everything is in order".to_owned(),
+    }
+}
+
+fn not_mended(story: &Story, stays: &[String]) -> &'static str {
+    let begun = story.release_rows().any(|row| row.verdict().is_some());
+    let back = story.rows.iter().any(|row| row.undo.as_ref().is_some_and(|undo| undo.undone));
+    match (begun, back, stays.is_empty()) {
+        (false, ..) => "nothing was changed",
+        (true, true, _) => "what was changed was put back",
+        (true, false, true) => "nothing was changed in the end",
+        (true, false, false) => "see what stays",
+    }
+}
+
 fn refusal(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Refused => "Refused",
@@ -176,7 +206,7 @@ fn refusal(kind: FailureKind) -> &'static str {
 fn untouched(subject: Subject, stays: &[String]) -> &'static str {
     match (subject, stays.is_empty()) {
         (Subject::Bundle, _) => "there is no bundle, and no server was contacted",
-        (Subject::Preflight | Subject::Audit, _) => "nothing was changed",
+        (Subject::Preflight | Subject::Audit | Subject::Fix, _) => "nothing was changed",
         (Subject::Recovery, _) => "no release was taken back",
         (_, true) => "the site is untouched",
         (_, false) => "the live release was never touched, but something stays",

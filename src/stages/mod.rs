@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod build_gate;
 pub mod deploy;
+pub mod fix;
 pub mod preflight;
 pub mod recover;
 pub mod rollback;

@@ -5,7 +5,7 @@
 
 mod control;
 mod search;
-mod unpack;
+pub(crate) mod unpack;
 
 use std::{
     fs::{self, File, OpenOptions},

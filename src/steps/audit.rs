@@ -8,7 +8,7 @@ mod integrity;
 mod machine;
 mod protection;
 mod site;
-mod workflow;
+pub(crate) mod workflow;
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -202,6 +202,26 @@ impl<'a> Sheet<'a> {
             None if worth => Ok(Done::warned(text)),
             None => Ok(Done::passed(text)),
         }
+    }
+}
+
+/// The workflow files of a checkout, for whoever has one question about them.
+pub struct WorkflowFiles(Files);
+
+/// Reads them.
+pub fn workflow_files(workspace: &std::path::Path) -> WorkflowFiles {
+    WorkflowFiles(workflow::read(workspace))
+}
+
+impl WorkflowFiles {
+    /// Whether there are none to judge by.
+    pub fn is_empty(&self) -> bool {
+        self.0.all.is_empty()
+    }
+
+    /// Whether one of them makes this check report for pull requests to the branch.
+    pub fn report(&self, check: &str, branch: &str) -> bool {
+        self.0.all.iter().any(|file| file.reports_for(branch) && file.jobs.iter().any(|job| job.emits(check)))
     }
 }
 

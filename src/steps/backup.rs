@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{context::Deploy, database, remote};
+use super::{context::Deploy, database, lock, remote};
 use crate::{
-    domain::{Failure, fact},
+    domain::{Failure, RemoteCommand, fact},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
@@ -82,6 +82,12 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         Some("whole") => Undone::Nothing(format!("the backup was finished and verified; it stays in {dir}")),
         _ => Undone::Nothing("there is no unfinished backup".to_owned()),
     })
+}
+
+/// What a person types when it could not be removed.
+pub fn unmake_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
+    let part = format!("{}.part", cx.inputs.layout.backup(&cx.facts.turn.to));
+    vec![RemoteCommand::new(["rm", "-rf", &part]), lock::free_by_hand(cx)]
 }
 
 /// What the plan prints.

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{context::Deploy, lock, remote, retention};
 use crate::{
     domain::{
-        Failure, ReleaseName,
+        Failure, ReleaseName, RemoteCommand,
         fact::{self, CopyStatus, Elsewhere},
     },
     engine::{
@@ -96,6 +96,13 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
             Ok(Undone::Nothing(format!("{} could not be looked at: {copy}.part may be left there", policy.dir)))
         }
     }
+}
+
+/// What a person types when it could not be removed.
+pub fn unmake_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
+    let copy = cx.inputs.server.backup_copy.as_ref().map(|policy| policy.dir.join(cx.facts.turn.to.as_str()));
+    let part = copy.map(|copy| RemoteCommand::new(["rm", "-rf", &format!("{copy}.part")]));
+    part.into_iter().chain([lock::free_by_hand(cx)]).collect()
 }
 
 /// What the plan prints.

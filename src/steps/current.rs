@@ -94,6 +94,7 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
 pub fn back_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
     let mut commands = pointing_back(&cx.inputs.layout.current(), cx.facts.turn.from.as_deref());
     commands.extend(cx.facts.server.services.reload.iter().cloned());
+    commands.push(lock::free_by_hand(cx));
     commands
 }
 

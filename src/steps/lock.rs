@@ -14,7 +14,7 @@ use super::{
     remote,
 };
 use crate::{
-    domain::{Failure, Layout, Outcome, ReleaseName, fact},
+    domain::{Failure, Layout, Outcome, ReleaseName, RemoteCommand, fact},
     engine::{
         Done,
         step::{Ending, Io, StepResult},
@@ -306,6 +306,11 @@ pub async fn give_back(
         _ => "it was free already",
     }
     .to_owned())
+}
+
+/// What somebody types last when the house of a stuck run is in order again.
+pub fn free_by_hand(cx: &Deploy) -> RemoteCommand {
+    RemoteCommand::new(["rm", "-r", cx.inputs.layout.lock().as_str()])
 }
 
 /// "run https://… (attempt 1) by ada since 2025-11-02T15:49:00Z"

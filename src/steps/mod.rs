@@ -10,6 +10,7 @@ pub mod copy;
 pub mod current;
 pub mod database;
 pub mod diagnose;
+pub mod fix;
 pub mod fpm;
 pub mod heir;
 pub mod identity;

@@ -252,6 +252,7 @@ pub fn back_by_hand(cx: &Recover) -> Vec<RemoteCommand> {
     let mut commands = current::pointing_back(&current, entry.before.as_deref());
     // They are the server's own words, from its file: shown, never run.
     commands.extend(entry.reload.iter().map(|line| RemoteCommand::new(line.split_whitespace())));
+    commands.push(RemoteCommand::new(["rm", "-r", cx.inputs.layout.lock().as_str()]));
     commands
 }
 

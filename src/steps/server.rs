@@ -367,13 +367,19 @@ pub fn wrong_place(inputs: &typed::Target, answer: &Answer) -> Option<Problem> {
             || Some(*name) == env_root
     };
     let foreign: Vec<&str> = answer.all("entry").filter(|name| !ours(name)).collect();
-    (!foreign.is_empty()).then(|| {
-        problem(
-            About::Place,
-            format!("{} holds things that no release place has: {}", layout.base(), foreign.join(", ")),
-            format!("if it is the right place: mkdir -p -m 700 {} && echo {environment} > {marker}", layout.state()),
-        )
-    })
+    // Releases of whom, and of which environment? Another tool's place looks the same, and so does another site's.
+    let released = answer.get("current").is_some()
+        || answer.get("current-not-a-link").is_some()
+        || answer.all("release").next().is_some();
+    let why = if !foreign.is_empty() {
+        format!("{} holds things that no release place has: {}", layout.base(), foreign.join(", "))
+    } else if released {
+        format!("{} has releases already, and {marker} does not say that they are of `{environment}`", layout.base())
+    } else {
+        return None;
+    };
+    let mend = format!("if it is the right place: mkdir -p -m 700 {} && echo {environment} > {marker}", layout.state());
+    Some(problem(About::Place, why, mend))
 }
 
 fn skew(cx: &Survey, answer: &Answer, doing: &str) -> Result<i64, Failure> {

@@ -357,3 +357,26 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
     });
     lines
 }
+
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(text: &str) {
+    let file = |path: &str| ConfigFile { path: path.to_owned(), text: text.to_owned() };
+    let files = [
+        file("/etc/nginx/nginx.conf"),
+        file("/etc/nginx/fastcgi.conf"),
+        file("/etc/php/8.3/fpm/pool.d/x.conf"),
+        file("/etc/php/8.3/fpm/php-fpm.conf"),
+    ];
+    for host in nginx::virtual_hosts(text) {
+        nginx::realpath_root(&host, &files);
+    }
+    nginx::upstreams(text);
+    for pool in fpm::pools(&files) {
+        assert!(!pool.listen.is_empty() && !pool.listen.contains('\n'));
+        pool.listens_on("unix:/run/php/php8.3-fpm.sock");
+    }
+    process_control_timeout("8.3", &files);
+    let rules = Rules::parse(text);
+    let _ = (rules.of("/usr/bin/systemctl", "reload php8.3-fpm"), rules.of("/bin/x", text));
+}

@@ -48,14 +48,17 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
 
 /// Whether to go on, by what somebody wrote into `approval` and the plan that there is now.
 pub fn decide(inputs: &typed::Target, plan: &Sha256Digest) -> Decision {
-    if inputs.plan_only {
+    decide_by(&inputs.approval, &inputs.phrase, inputs.plan_only, plan)
+}
+
+/// The same for whatever has an approval and a phrase.
+pub fn decide_by(approval: &Approval, phrase: &str, plan_only: bool, plan: &Sha256Digest) -> Decision {
+    if plan_only {
         return Decision::Plan { because: "plan-only is true".to_owned() };
     }
     let doing = "reading the approval";
-    match &inputs.approval {
-        Approval::Missing => {
-            Decision::Plan { because: format!("no approval was given; `{}` approves it", inputs.phrase) }
-        }
+    match approval {
+        Approval::Missing => Decision::Plan { because: format!("no approval was given; `{phrase}` approves it") },
         Approval::Append => Decision::Plan { because: "the approval asks for the missing information only".to_owned() },
         Approval::Abort => {
             Decision::Refuse(Failure::refused(doing, "it says ABBRECHEN: stopped here; nothing was changed"))
@@ -70,7 +73,7 @@ pub fn decide(inputs: &typed::Target, plan: &Sha256Digest) -> Decision {
             Failure::refused(doing, format!("it is for the plan {digest}, and the plan is now {}", plan.short())).hint(
                 format!(
                     "the server, the build or the settings changed since; read the new plan, then write: {} {}",
-                    inputs.phrase,
+                    phrase,
                     plan.short()
                 ),
             ),

@@ -8,7 +8,7 @@ use std::{
 use super::{context::Deploy, lock, remote};
 use crate::{
     domain::{
-        Failure, RemotePath,
+        Failure, RemoteCommand, RemotePath,
         bundle::{Bundle, FileEntry, Manifest, Verified},
         fact,
         gate::{GATES, GateReport},
@@ -157,6 +157,20 @@ pub async fn unpack(cx: &Deploy, io: &Io) -> StepResult {
 /// Takes the new release's folder away, unless it is live.
 pub async fn remove(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     remove_path(cx, io, &cx.inputs.layout.release(&cx.facts.turn.to)).await
+}
+
+/// What a person types when the uploaded file could not be removed.
+pub fn remove_upload_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
+    let upload = cx.inputs.layout.incoming(&cx.facts.turn.to);
+    vec![RemoteCommand::new(["rm", "-f", upload.as_str()]), lock::free_by_hand(cx)]
+}
+
+/// The same for the folder. The upload goes with it: its own undo comes later, and does not any more.
+pub fn remove_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
+    let folder = cx.inputs.layout.release(&cx.facts.turn.to);
+    let mut commands = vec![RemoteCommand::new(["rm", "-rf", folder.as_str()])];
+    commands.extend(remove_upload_by_hand(cx));
+    commands
 }
 
 async fn remove_path(cx: &Deploy, io: &Io, path: &RemotePath) -> Result<Undone, Failure> {

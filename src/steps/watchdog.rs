@@ -291,6 +291,17 @@ pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
     Ok(Done::warned(told.join("; ")))
 }
 
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(record: &str) {
+    let Some(Pending { release, entry: Ok(entry) }) = Pending::read(record) else { return };
+    assert_eq!((&entry.release, entry.armed.as_str()), (&release, link_to(&release).as_str()));
+    let pending = [Pending { release, entry: Ok(entry.clone()) }];
+    assert_eq!(once_back(&pending, Some(&entry.armed)), entry.before);
+    let layout = Layout::new("/var/www/app".parse().expect("a path"), ".env");
+    assert!(watch(&layout, &entry, true).is_ok());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

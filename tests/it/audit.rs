@@ -17,24 +17,24 @@ use serde_json::{Value, json};
 
 use crate::support::{BINARY, assert_ended, assert_says, output, root, story, story_on};
 
-const BUILD: &str = ".github/workflows/build-artifacts.yml";
-const STAGING: &str = ".github/workflows/deploy-staging.yml";
-const PRODUCTION: &str = ".github/workflows/deploy-production.yml";
-const GATES: [&str; 6] =
+pub(crate) const BUILD: &str = ".github/workflows/build-artifacts.yml";
+pub(crate) const STAGING: &str = ".github/workflows/deploy-staging.yml";
+pub(crate) const PRODUCTION: &str = ".github/workflows/deploy-production.yml";
+pub(crate) const GATES: [&str; 6] =
     ["build-frontend", "build-backend", "static-analysis", "run-tests", "create-deployment-bundle", "check-staging"];
 
 /// A repository in which nothing is wrong, and its checkout.
-struct Repository {
-    github: GitHub,
-    files: BTreeMap<String, String>,
-    inputs: BTreeMap<&'static str, String>,
+pub(crate) struct Repository {
+    pub(crate) github: GitHub,
+    pub(crate) files: BTreeMap<String, String>,
+    pub(crate) inputs: BTreeMap<&'static str, String>,
 }
 
-fn head() -> String {
+pub(crate) fn head() -> String {
     commit("the head of develop")
 }
 
-fn build_file() -> String {
+pub(crate) fn build_file() -> String {
     let jobs: String = GATES
         .iter()
         .map(|gate| format!("  {gate}:\n    runs-on: ubuntu-24.04\n    steps:\n      - uses: actions/checkout@v4\n      - name: Do {gate}\n        run: make {gate}\n"))
@@ -42,7 +42,7 @@ fn build_file() -> String {
     format!("name: Build artifacts\non:\n  push:\n  pull_request:\n  workflow_dispatch:\njobs:\n{jobs}")
 }
 
-fn deploy_file(name: &str) -> String {
+pub(crate) fn deploy_file(name: &str) -> String {
     format!(
         "name: {name}\non:\n  workflow_dispatch:\nconcurrency:\n  group: deploy\njobs:\n  deploy:\n    runs-on: ubuntu-24.04\n    steps:\n      \
          - uses: acme/gated-deploy@v1\n        with:\n          ssh-private-key: ${{{{ secrets.DEPLOY_KEY }}}}\n      \
@@ -50,7 +50,7 @@ fn deploy_file(name: &str) -> String {
     )
 }
 
-fn run(id: u64, path: &str, name: &str, sha: &str) -> Run {
+pub(crate) fn run(id: u64, path: &str, name: &str, sha: &str) -> Run {
     Run {
         path: path.to_owned(),
         name: Some(name.to_owned()),
@@ -59,25 +59,25 @@ fn run(id: u64, path: &str, name: &str, sha: &str) -> Run {
     }
 }
 
-fn checks(names: &[&str], strict: bool) -> Value {
+pub(crate) fn checks(names: &[&str], strict: bool) -> Value {
     let names: Vec<Value> = names.iter().map(|name| json!({ "context": name })).collect();
     json!({ "type": "required_status_checks", "parameters": { "required_status_checks": names, "strict_required_status_checks_policy": strict } })
 }
 
-fn reviews(count: u64) -> Value {
+pub(crate) fn reviews(count: u64) -> Value {
     json!({ "type": "pull_request", "parameters": {
         "dismiss_stale_reviews_on_push": true, "require_code_owner_review": false, "require_last_push_approval": false,
         "required_approving_review_count": count, "required_review_thread_resolution": false,
     } })
 }
 
-fn bundle(expires: &str) -> Artifact {
+pub(crate) fn bundle(expires: &str) -> Artifact {
     let name = format!("deployment-bundle-{}", head());
     Artifact { expires_at: Some(expires.to_owned()), ..Artifact::zip(901, 900, &name, b"a zip".to_vec()) }
 }
 
 /// The jobs of a build, each of which did something.
-fn jobs() -> Vec<Job> {
+pub(crate) fn jobs() -> Vec<Job> {
     GATES
         .iter()
         .map(|gate| Job::of(gate, "success", &[("Set up job", "success"), (&format!("Do {gate}"), "success")]))
@@ -85,7 +85,7 @@ fn jobs() -> Vec<Job> {
 }
 
 impl Repository {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::on(GitHub::start([127, 0, 0, 1].into()))
     }
 
@@ -105,7 +105,7 @@ impl Repository {
         *text = text.replacen(from, to, 1);
     }
 
-    fn runner(&self) -> Runner {
+    pub(crate) fn runner(&self) -> Runner {
         let declared = declared_from_action_yml(root().join("action.yml")).expect("action.yml");
         let runner = Runner::new()
             .declared(&declared)
@@ -120,12 +120,12 @@ impl Repository {
         self.files.iter().fold(runner, |runner, (path, text)| runner.file(path, text))
     }
 
-    fn audit(&self) -> Audited {
+    pub(crate) fn audit(&self) -> Audited {
         Audited::of(self.runner())
     }
 }
 
-fn fill(github: &GitHub) {
+pub(crate) fn fill(github: &GitHub) {
     let main = commit("the head of main");
     github.add_commits(&[&main, &head()]);
     for (name, sha) in [("main", main.clone()), ("develop", head())] {
@@ -141,15 +141,15 @@ fn fill(github: &GitHub) {
 }
 
 /// What an audit said.
-struct Audited {
-    finished: Finished,
-    document: Value,
+pub(crate) struct Audited {
+    pub(crate) finished: Finished,
+    pub(crate) document: Value,
     report: String,
     sarif: Value,
 }
 
 impl Audited {
-    fn of(runner: Runner) -> Self {
+    pub(crate) fn of(runner: Runner) -> Self {
         let finished = runner.run_binary(BINARY);
         let read = |name: &str| {
             let path = output(&finished, name);
@@ -163,17 +163,17 @@ impl Audited {
     }
 
     #[track_caller]
-    fn finding(&self, id: &str) -> &Value {
+    pub(crate) fn finding(&self, id: &str) -> &Value {
         let all = self.document["audit"]["findings"].as_array().expect("findings");
         let found = all.iter().find(|finding| finding["id"] == id);
         found.unwrap_or_else(|| panic!("no finding {id} in {all:#?}\n{}", self.finished.raw_log))
     }
 
-    fn status(&self, id: &str) -> &str {
+    pub(crate) fn status(&self, id: &str) -> &str {
         self.finding(id)["status"].as_str().unwrap_or_default()
     }
 
-    fn with_status(&self, status: &str) -> BTreeSet<String> {
+    pub(crate) fn with_status(&self, status: &str) -> BTreeSet<String> {
         let all = self.document["audit"]["findings"].as_array().expect("findings");
         all.iter()
             .filter(|finding| finding["status"] == status)
@@ -183,7 +183,7 @@ impl Audited {
     }
 
     /// GO or NO-GO, and the reasons.
-    fn verdict(&self, environment: &str) -> (bool, String) {
+    pub(crate) fn verdict(&self, environment: &str) -> (bool, String) {
         let all = self.document["audit"]["verdicts"].as_array().expect("verdicts");
         let found = all.iter().find(|verdict| verdict["environment"] == environment).expect("a verdict");
         (found["go"].as_bool().expect("a decision"), found["reasons"].to_string())
@@ -689,7 +689,7 @@ const OF_THE_SERVER: [&str; 14] = [
     "health-token-match",
 ];
 
-fn on_server(story: &Story, files: &Repository, inputs: &[(&str, &str)]) -> Audited {
+pub(crate) fn on_server(story: &Story, files: &Repository, inputs: &[(&str, &str)]) -> Audited {
     let site = story.lab.site(Environment::Staging);
     let mut runner = files
         .runner()

@@ -273,6 +273,97 @@ fn the_example_for_recovery_says_what_there_is_to_do_and_does_it() {
 }
 
 #[test]
+fn the_example_for_the_audit_looks_at_both_places_and_keeps_one_issue() {
+    let story = story();
+    let sha = commit("the head of develop");
+    crate::audit::fill(&story.github);
+    let steps = steps("audit.yml");
+    let stages: Vec<(&str, &str)> =
+        steps.iter().map(|step| (step["stage"].as_str(), step["environment"].as_str())).collect();
+    assert_eq!(stages, [("audit", "staging"), ("smoke", "staging"), ("audit", "production"), ("smoke", "production")]);
+    let (site, staging) = (story.production_site(), story.staging_site());
+    let known_hosts = story.lab.known_hosts();
+    let files = crate::audit::Repository::new().files;
+    let mut decisions = Vec::new();
+    for step in &steps {
+        let runner =
+            story.runner(&sha).secret(story.lab.private_key()).secret(&site.health_token).secret(&staging.health_token);
+        let runner = runner.event("schedule", serde_json::json!({ "schedule": "43 */6 * * *" }));
+        let expressions = [
+            ("secrets.PRODUCTION_SSH_KEY", story.lab.private_key()),
+            ("secrets.STAGING_SSH_KEY", story.lab.private_key()),
+            ("vars.PRODUCTION_KNOWN_HOSTS", known_hosts.as_str()),
+            ("vars.STAGING_KNOWN_HOSTS", &known_hosts),
+            ("secrets.PRODUCTION_HEALTHCHECK_TOKEN", &site.health_token),
+            ("secrets.HEALTHCHECK_TOKEN", &staging.health_token),
+        ];
+        let mut runner = with(runner, step, &expressions);
+        if step["stage"] == "audit" {
+            runner = runner.input("github-token", story.github.token());
+        }
+        let runner = files.iter().fold(runner, |runner, (path, text)| runner.file(path, text));
+        let finished = runner.file(".github/gated-deploy.yml", &policy(&story)).run_binary(story.binary());
+        assert_ended(&finished, 0, "passed");
+        decisions.push(output(&finished, "decision").to_owned());
+        if step["stage"] == "audit" {
+            assert!(runner_has(&finished, "report"), "the issue's text is there");
+        }
+    }
+    assert_eq!(decisions, ["go"; 4]);
+    assert!(story.github.requests().iter().all(|request| request.method == "GET"));
+}
+
+fn runner_has(finished: &gated_deploy_lab::runner::Finished, name: &str) -> bool {
+    output(finished, name).contains("/AUDIT_")
+}
+
+/// The program that keeps the issue, with a `gh` that notes down how it is called.
+#[test]
+fn the_issue_of_the_audit_is_opened_once_edited_in_place_and_closed_when_all_is_well() {
+    let text = fs::read_to_string(root().join("examples/workflows/audit.yml")).expect("the example");
+    let workflow: Value = serde_yaml::from_str(&text).expect("YAML");
+    let steps = workflow["jobs"]["audit"]["steps"].as_sequence().expect("steps");
+    let program = steps.last().and_then(|step| step["run"].as_str()).expect("a program");
+    assert!(!program.contains("${{"), "no expression becomes part of the program");
+    let folder = tempfile::tempdir().expect("a folder");
+    let gh = folder.path().join("gh");
+    fs::write(&gh, "#!/bin/sh\necho \"$*\" >>\"$CALLS\"\ncase $* in *'issue list'*) printf '%s' \"$NUMBER\" ;; *--body-file*) for last; do :; done; cat \"$last\" >>\"$BODY\" ;; esac\n").expect("gh");
+    fs::set_permissions(&gh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    let report = folder.path().join("report.md");
+    fs::write(&report, "# The report\n").expect("a report");
+    let calls_of = |decisions: [&str; 4], number: &str| {
+        let (calls, body) = (folder.path().join("calls"), folder.path().join("body"));
+        for file in [&calls, &body] {
+            fs::write(file, "").expect("a file");
+        }
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("PATH"));
+        let status = std::process::Command::new("bash")
+            .args(["-e", "-c", program])
+            .env("PATH", path)
+            .env("CALLS", &calls)
+            .env("BODY", &body)
+            .env("NUMBER", number)
+            .env("RUN", "https://github.com/acme/shop/actions/runs/1")
+            .env("REPORTS", format!("{} ", report.display()))
+            .envs(["STAGING", "PRODUCTION", "SMOKE_STAGING", "SMOKE_PRODUCTION"].into_iter().zip(decisions))
+            .status()
+            .expect("bash");
+        assert!(status.success());
+        let calls = fs::read_to_string(calls).expect("calls");
+        let verbs = calls.lines().filter(|line| line.starts_with("issue") && !line.contains("list"));
+        let verbs = verbs.map(|line| line.split(" --").next().unwrap_or_default().to_owned()).collect::<Vec<_>>();
+        (verbs, fs::read_to_string(body).expect("a body"))
+    };
+    let (well, sick) = (["go"; 4], ["go", "go", "no-go", "go"]);
+    let (calls, body) = calls_of(sick, "");
+    assert_eq!(calls, ["issue create"]);
+    assert_says(&body, &["Sites: staging no-go, production go", "# The report", "actions/runs/1"]);
+    assert_eq!(calls_of(sick, "7").0, ["issue edit 7", "issue reopen 7"]);
+    assert_eq!(calls_of(well, "7").0, ["issue edit 7", "issue close 7"]);
+    assert_eq!(calls_of(well, "").0, Vec::<String>::new(), "nothing to tell, and nothing is told");
+}
+
+#[test]
 fn the_example_workflows_have_least_permissions_and_pinned_actions() {
     for entry in fs::read_dir(root().join("examples/workflows")).expect("the examples") {
         let text = fs::read_to_string(entry.expect("an example").path()).expect("text");

@@ -50,8 +50,8 @@ fn f5_every_class_has_a_row_and_every_test_it_names_exists() {
         let own = format!("{}_", id.to_lowercase());
         let carries = |test: &&str| test.starts_with(&own) || test.contains(&format!("_{own}"));
         assert!(
-            held.starts_with("later: ") || named.iter().any(carries),
-            "{id}: neither a test that carries its id nor `later: ` with a reason"
+            held.starts_with("design: ") || named.iter().any(carries),
+            "{id}: neither a test that carries its id nor `design: ` with what makes it impossible"
         );
     }
     for id in 1..=92 {
@@ -144,7 +144,10 @@ fn f46_a_script_leaves_no_working_directory_to_the_next() {
 fn f54_f65_no_script_removes_by_pattern_or_recurses_into_modes_and_owners() {
     for (name, text) in scripts() {
         for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-            assert!(!line.contains("chown"), "{name}: {line}");
+            // A fix takes named paths by their exact names, a link itself and never what it leads to.
+            let exact = ["chown-ask.sh", "chown.sh"].contains(&name.as_str()) && !line.contains("-R");
+            let told = exact && (line.contains("chown -h \"$OWNER\" \"$path\"") || !line.contains("sudo"));
+            assert!(!line.contains("chown") || told, "{name}: {line}");
             assert!(!line.contains("chmod -R") && !line.contains("chmod --recursive"), "{name}: {line}");
             if let Some((_, line)) = line.split_once("rm -") {
                 // `${NAME:?}` is no pattern: it ends the script when the name is empty.

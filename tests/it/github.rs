@@ -29,7 +29,7 @@ fn github() -> GitHub {
     GitHub::start([127, 0, 0, 1].into())
 }
 
-fn asked(github: &GitHub) -> (Api, Rc<Patience>) {
+pub(crate) fn asked(github: &GitHub) -> (Api, Rc<Patience>) {
     let clock = Rc::new(Patience::default());
     (api(github, clock.clone()), clock)
 }
@@ -316,33 +316,33 @@ async fn redirects_go_round_in_circles_only_three_times() {
 
 // ---- Step 6: is the build there? ----
 
-fn bundle_name() -> String {
+pub(crate) fn bundle_name() -> String {
     bundle::file_name(&commit())
 }
 
-fn sum_line(content: &[u8]) -> String {
+pub(crate) fn sum_line(content: &[u8]) -> String {
     format!("{}  {}\n", Sha256Digest::of(content), bundle_name())
 }
 
-fn zip_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn zip_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let files: Vec<(&str, Source)> = files.iter().map(|(name, bytes)| (*name, Source::from(*bytes))).collect();
     artifact_zip(&files).expect("a zip in memory")
 }
 
 /// Our commit's bundle.
-static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| rows::bundle(&commit(), FILES));
+pub(crate) static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| rows::bundle(&commit(), FILES));
 
 const FILES: &[(&str, &[u8])] = &[("artisan", b"#!/usr/bin/env php"), ("public/index.php", b"<?php")];
 
 /// A GitHub whose run 4711 built our commit and left the artifact 11.
-fn built() -> GitHub {
+pub(crate) fn built() -> GitHub {
     let github = github();
     github.add_run(Run::green(4711, SHA));
     github.add_artifact(artifact_11());
     github
 }
 
-fn artifact_11() -> Artifact {
+pub(crate) fn artifact_11() -> Artifact {
     let sum = sum_line(&CONTENT);
     let name = bundle_name();
     let zip = zip_of(&[(&name, &CONTENT), (&format!("{name}.sha256"), sum.as_bytes())]);
@@ -562,7 +562,7 @@ async fn a_wait_survives_an_api_that_is_down_for_a_while() {
 // ---- Step 10: the bundle ----
 
 /// Waits for the build and fetches it, as the table does.
-async fn fetched(github: &GitHub) -> Ran {
+pub(crate) async fn fetched(github: &GitHub) -> Ran {
     let look = Stage::with_github(github).survey(artifact::look).await;
     let mut stage = Stage::with_github(github);
     stage.found.build = look.found.build;
@@ -622,7 +622,7 @@ async fn refusal_of(files: &[(&str, &[u8])]) -> String {
     refusal_of_content(zip_of(files)).await
 }
 
-async fn refusal_of_content(content: Vec<u8>) -> String {
+pub(crate) async fn refusal_of_content(content: Vec<u8>) -> String {
     let github = built();
     github.add_artifact(Artifact { content: content.into(), ..artifact_11() });
     let ran = fetched(&github).await;

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use gated_deploy::{
+    domain::fix::FixName,
     engine::event::{RowInfo, RowKind},
-    stages::{audit, build_gate, deploy, preflight, recover, rollback},
+    stages::{audit, build_gate, deploy, fix, preflight, recover, rollback},
     steps::ledger::REACHED,
 };
 
@@ -173,6 +174,42 @@ fn an_audit_only_looks() {
 }
 
 #[test]
+fn each_fix_looks_changes_one_thing_and_looks_again() {
+    let outlines: Vec<String> =
+        FixName::ALL.into_iter().map(|name| format!("{name}\n{}", outline(&fix::table(name).outline()))).collect();
+    insta::assert_snapshot!(outlines.join("\n"), @r"
+    branch-protection-main
+    look    observe branch-protection
+    do      change  protect-branch (put back what was there)
+    do      check   branch-protected
+    branch-protection-develop
+    look    observe branch-protection
+    do      change  protect-branch (put back what was there)
+    do      check   branch-protected
+    build-head
+    look    observe head-build
+    do      change  start-build (not undone: if a run was started, it goes on, and harms nothing)
+    do      check   await-bundle
+    health-token
+    look    observe reach-server
+    look    observe server-token
+    do      change  write-secret (not undone: GitHub gives no secret back; if it was written, it holds the server's token)
+    do      check   secret-written
+    phantom-workflow
+    look    observe listed-workflows
+    do      change  disable-workflows (enable them again)
+    do      check   workflows-disabled
+    docs-ownership
+    look    observe reach-server
+    look    observe foreign-owners
+    do      change  change-owner (not undone: what was given stays given; whose it was stands in the report)
+    do      check   owner-changed
+    staging-failures
+    look    observe failed-runs
+    ");
+}
+
+#[test]
 fn every_row_has_a_name_of_its_own_and_every_change_says_its_undo() {
     for rows in [
         deploy::table().outline(),
@@ -181,7 +218,10 @@ fn every_row_has_a_name_of_its_own_and_every_change_says_its_undo() {
         preflight::table().outline(),
         audit::table().outline(),
         recover::table().outline(),
-    ] {
+    ]
+    .into_iter()
+    .chain(FixName::ALL.into_iter().map(|name| fix::table(name).outline()))
+    {
         let names: BTreeSet<&str> = rows.iter().map(|row| row.step.as_str()).collect();
         assert_eq!(names.len(), rows.len(), "each name once");
         for row in &rows {

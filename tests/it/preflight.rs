@@ -294,7 +294,7 @@ const REASONS: &[Reason] = &[
     reason(
         "another deploy is running",
         "install -d -o deploy -m 700 .gated-deploy .gated-deploy/lock; echo 'run 4711' >.gated-deploy/lock/owner; chown -R deploy .gated-deploy",
-        "rm -r .gated-deploy",
+        "rm -r .gated-deploy/lock",
         &["another deploy holds the lock: run 4711"],
     ),
     reason("the site is not well", "service php8.2-fpm stop", "service php8.2-fpm start", &["502", "/healthcheck.php"]),

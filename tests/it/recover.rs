@@ -320,7 +320,8 @@ fn f86_what_was_live_before_is_sick_and_recover_says_so() {
     assert_ended(&again, 1, "refused");
     assert_says(&again.summary, &["NO-GO: nothing is left to be taken back, and the site is not well"]);
 
-    on_server(&story, &format!("mv {old}.away {old}"));
+    on_server(&story, &format!("mv {old}.away {old}; service php8.2-fpm reload"));
+    until("it is well again", PATIENCE, || story.served().is_ok_and(|served| served == SEED_COMMIT));
     assert_ended(&recover(&story).run_binary(story.binary()), 0, "passed");
     assert_nothing_is_left(&story, &dead);
     ledger(&story);
@@ -331,19 +332,20 @@ fn f86_f89_a_run_that_died_after_it_confirmed_is_written_down_as_live() {
     let story = story();
     let commit = commit("confirmed and killed");
     story.ship(&commit, Variant::Healthy).expect("the build");
-    // The ledger is read for the last time before it is written to; there the run is killed.
+    // The one-time files go after the confirmation and before the line is written; there the run is killed.
     let text = format!(
-        "#!/bin/sh\nif [ -e {STATE}/lock/confirmed ]; then touch /tmp/slow; sleep 40; fi\nexec /usr/bin/wc \"$@\"\n"
+        "#!/bin/sh\nif [ -e {STATE}/lock/confirmed ]; then case \"$*\" in *public/gated-deploy-*) touch /tmp/slow; sleep 40 ;; esac; fi\n\
+         exec /bin/rm \"$@\"\n"
     );
     on_server(
         &story,
-        &format!("rm -f /tmp/slow; printf '%s' '{text}' >/usr/local/bin/wc; chmod 755 /usr/local/bin/wc"),
+        &format!("rm -f /tmp/slow; printf '%s' '{text}' >/usr/local/bin/rm; chmod 755 /usr/local/bin/rm"),
     );
     let running = story.staging(&commit).spawn_binary(story.binary());
-    until("the release is confirmed", PATIENCE, || !on_server(&story, "ls /tmp/slow 2>/dev/null || :").is_empty());
+    until("the release is confirmed", 4 * PATIENCE, || !on_server(&story, "ls /tmp/slow 2>/dev/null || :").is_empty());
     running.signal(Signal::KILL);
     let main = running.wait();
-    on_server(&story, "rm -f /usr/local/bin/wc");
+    on_server(&story, "/bin/rm -f /usr/local/bin/rm");
 
     let post = story.staging(&commit).run_post(&main, story.binary(), POST);
 

@@ -148,12 +148,22 @@ fn f36_f45_f55_f67_doors_that_stay_shut() {
     refused(&story, runner, 1, &["token", "401"]);
 
     let marker = "/var/www/staging/.gated-deploy/environment";
-    let mark = format!(
-        "install -d -o deploy -m 700 $(dirname {marker}) && echo production >{marker} && chown deploy {marker}"
-    );
-    story.lab.exec(&mark).expect("a marker");
+    story.lab.exec(&format!("echo production >{marker}")).expect("another marker");
     refused(&story, story.staging(&commit), 1, &["belongs to the environment `production`", "base-dir"]);
-    story.lab.exec(&format!("rm {marker}")).expect("removing the marker");
+    story.lab.exec(&format!("rm -r $(dirname {marker})")).expect("removing the marker");
+    let finished = refused(
+        &story,
+        story.staging(&commit),
+        1,
+        &["has releases already", "does not say that they are of `staging`"],
+    );
+    assert_eq!(
+        story.lab.exec(&format!("ls {marker} 2>&1 || true")).expect("ls"),
+        format!("ls: cannot access '{marker}': No such file or directory\n")
+    );
+    // What the hint says to type is what it takes.
+    let hint = finished.log.lines().find_map(|line| line.split_once("right place: ")).expect("a hint").1;
+    story.lab.exec_as("deploy", hint).expect("the command of the hint");
 
     let before = story.lab.exec("cat /etc/sudoers.d/*").expect("the rules");
     story.lab.exec("sed -i '/php8.2-fpm/d' /etc/sudoers.d/*").expect("taking a rule away");

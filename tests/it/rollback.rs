@@ -13,7 +13,7 @@ use crate::support::{assert_ended, assert_says, output, root, story};
 const BASE: &str = "/var/www/staging";
 
 /// The step that goes back on staging, approved. Nothing of what it is given names a build or a commit.
-fn rollback(story: &Story) -> Runner {
+pub(crate) fn rollback(story: &Story) -> Runner {
     let site = story.staging_site();
     let inputs = story.staging_inputs();
     let needed = |name: &&str| !name.starts_with("build-") && !["stage", "github-token"].contains(name);

@@ -24,7 +24,7 @@ use gated_deploy::{
 };
 
 /// An sshd of our own; it ends with the test.
-struct Server {
+pub(crate) struct Server {
     folder: tempfile::TempDir,
     port: u16,
     process: Child,
@@ -32,7 +32,7 @@ struct Server {
 
 impl Server {
     /// `settings` are lines for sshd_config. The server has an ed25519 and an RSA host key, and lets `key` in.
-    fn start(settings: &str) -> Self {
+    pub(crate) fn start(settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for sshd");
         sh(
             folder.path(),
@@ -72,18 +72,18 @@ impl Server {
     }
 
     /// A line for known_hosts with this host key.
-    fn line(&self, key: &str) -> String {
+    pub(crate) fn line(&self, key: &str) -> String {
         format!("[127.0.0.1]:{} {}", self.port, self.read(&format!("{key}.pub")))
     }
 
-    fn access(&self, known_hosts: &str) -> SshAccess {
+    pub(crate) fn access(&self, known_hosts: &str) -> SshAccess {
         let user = sh(self.folder.path(), "id -un").trim().to_owned();
         let key = PrivateKey::parse(&Secret::new(self.read("key")), None).expect("a key");
         let known_hosts = KnownHosts::parse(known_hosts).expect("lines");
         SshAccess { host: "127.0.0.1".to_owned(), port: self.port, user, key, known_hosts }
     }
 
-    fn ssh(&self) -> Ssh {
+    pub(crate) fn ssh(&self) -> Ssh {
         Ssh::new(&self.access(&self.line("host_ed25519")))
     }
 
@@ -92,7 +92,7 @@ impl Server {
         Ssh::new(&SshAccess { port: line.port, ..self.access(&known_hosts) })
     }
 
-    fn logins(&self) -> usize {
+    pub(crate) fn logins(&self) -> usize {
         self.read("log").matches("Accepted publickey").count()
     }
 }
@@ -110,11 +110,11 @@ fn sh(folder: &Path, script: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn wait<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn wait<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
 }
 
-async fn run(ssh: &Ssh, program: &'static str) -> Result<Answer, ShellError> {
+pub(crate) async fn run(ssh: &Ssh, program: &'static str) -> Result<Answer, ShellError> {
     ssh.run(Script::new("test", program), &mut |_| {}).await
 }
 
@@ -332,7 +332,7 @@ fn two_hundred_megabytes_stream_through_new_keys() {
     assert!(peak_memory_kb() - before < 16 << 10, "{} KB more", peak_memory_kb() - before);
 }
 
-fn peak_memory_kb() -> u64 {
+pub(crate) fn peak_memory_kb() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("status");
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
     line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
@@ -486,7 +486,7 @@ fn f39_work_goes_on_when_its_connection_breaks() {
     let jobs = folder.join("jobs");
     let count = server.folder.path().join("count");
     let script = breaking(
-        "echo x >>\"$COUNT\"; put first \"$(seq 1 3000)\"; seq 1 5000; printf 'half a '; BREAK sleep 0.5; echo line; printf 'second=a' >&3; \
+        "echo x >>\"$COUNT\"; put first \"$(seq 1 3000)\"; seq 1 5000; printf 'half a '; sleep 0.5; BREAK sleep 0.5; echo line; printf 'second=a' >&3; \
          sleep 2; printf 'b\\0' >&3; put list \"$(ls -A \"$JOBS\")\"; seq 5001 9000; put third 3",
     )
     .var("COUNT", count.to_str().expect("a path"))
@@ -608,7 +608,7 @@ fn f39_work_that_nobody_waits_for_any_more_ends_although_it_could_go_on() {
 #[test]
 fn f37_f39_noise_of_the_second_connection_is_not_part_of_the_answer() {
     let server = Server::start(
-        "ForceCommand echo Welcome; printf 'key=noise\\0'; echo noise >&2; eval \"$SSH_ORIGINAL_COMMAND\"",
+        "ForceCommand printf 'key=noise\\0'; echo Welcome; echo noise >&2; eval \"$SSH_ORIGINAL_COMMAND\"",
     );
     let jobs = remote(&server.folder.path().join("jobs"));
     let script =

@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod lab;
 mod shell;
 mod sync;
@@ -26,6 +27,16 @@ enum Task {
     Bench,
     /// Show a release that goes live and a sick one that is rolled back
     Demo,
+    /// Look for bytes that break a parser; every target if none is named
+    Fuzz {
+        target: Option<String>,
+        /// Executions, for each target
+        #[arg(long, default_value_t = 10_000_000)]
+        runs: u64,
+        /// Seconds, for each target
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
     /// Start a server to play with, until Enter is pressed
     Lab,
     /// Write action.yml, the policy's schema and docs/inputs.md from the table of inputs
@@ -47,6 +58,7 @@ fn main() -> Result<()> {
     match Line::parse().task {
         Task::Bench => bench::run(root),
         Task::Demo => demo::run(root),
+        Task::Fuzz { target, runs, seconds } => fuzz::run(root, target.as_deref(), &fuzz::Limits { runs, seconds }),
         Task::Image => gated_deploy_lab::action::ensure(root).map(|name| println!("{name}")),
         Task::Lab => lab::run(),
         Task::Sync { check } => sync::run(root, check),

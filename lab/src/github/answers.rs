@@ -18,8 +18,10 @@ pub(super) static ENDPOINTS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|
         };
     }
     let files = endpoints![
+        "actions-create-workflow-dispatch",
         "actions-download-artifact",
         "actions-get-artifact",
+        "actions-get-repo-secret",
         "actions-get-workflow",
         "actions-get-workflow-run",
         "actions-get-workflow-run-attempt",
@@ -37,6 +39,7 @@ pub(super) static ENDPOINTS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|
         "repos-get-branch-protection",
         "repos-get-branch-rules",
         "repos-get-commit",
+        "repos-update-branch-protection",
     ];
     let parse = |text: &str| {
         let endpoint: Value = serde_json::from_str(text).expect("data/github/*.json is JSON");
@@ -316,7 +319,7 @@ impl Answers {
     }
 
     /// An endpoint's documented example with our server and repository in its links.
-    fn example(&self, operation: &str) -> Value {
+    pub(super) fn example(&self, operation: &str) -> Value {
         let mut example = ENDPOINTS[operation]["responses"]["200"]["example"].clone();
         self.relocate(&mut example);
         example

@@ -19,6 +19,7 @@ use super::{
     paging::{self, Query},
     refusal::Refusal,
     state::State,
+    writes,
 };
 
 type Answer = Result<Response, Refusal>;
@@ -49,6 +50,7 @@ pub(super) fn routes(lab: Arc<Lab>) -> Router {
         .route(&at("/branches/{branch}"), get(branch))
         .route(&at("/commits/{reference}"), get(commit))
         .route(&at("/compare/{basehead}"), get(compare))
+        .merge(writes::routes())
         .route(&at("/contents/{*path}"), get(contents))
         .fallback(async || Refusal::NotFound)
         .layer(middleware::from_fn_with_state(lab.clone(), admit))
@@ -260,6 +262,9 @@ async fn protection(Shared(lab): Shared<Arc<Lab>>, Path(name): Path<String>) -> 
     state.branches.get(&name).ok_or(Refusal::BranchNotFound)?;
     if !state.administrator {
         return Err(Refusal::IntegrationForbidden { needs: "administration=read".into() });
+    }
+    if let Some(settings) = state.writes.settings.get(&name) {
+        return Ok(Json(lab.answers.settings(&name, settings)).into_response());
     }
     let protection = state.protections.get(&name).ok_or(Refusal::BranchNotProtected)?;
     Ok(Json(lab.answers.protection(&name, protection)).into_response())

@@ -28,6 +28,7 @@ mod record;
 mod refusal;
 mod state;
 mod wire;
+mod writes;
 
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,7 @@ pub use self::{
     model::{Artifact, Branch, Content, Digest, Job, Phase, Protection, Review, Run, Workflow},
     record::{Host, Request},
     refusal::Refusal,
+    writes::Dispatch,
 };
 
 /// The owner of the only repository.
@@ -189,6 +191,7 @@ impl GitHub {
     /// Protects a branch in the classic way, or takes that away.
     pub fn protect(&self, branch: &str, protection: Option<Protection>) {
         let mut state = self.lab.state();
+        state.writes.settings.remove(branch);
         match protection {
             Some(protection) => drop(state.protections.insert(branch.into(), protection)),
             None => drop(state.protections.remove(branch)),
@@ -229,6 +232,46 @@ impl GitHub {
     /// Lets the token see the names of these secrets.
     pub fn secrets(&self, names: &[&str]) {
         self.lab.state().secrets = Some(names.iter().map(|name| (*name).into()).collect());
+    }
+
+    /// Sets everything of a branch's protection, by the body of "Update branch protection".
+    pub fn settings(&self, branch: &str, body: serde_json::Value) {
+        self.lab.state().set(branch, body);
+    }
+
+    /// What a branch's protection was set to by the last such body.
+    pub fn settings_of(&self, branch: &str) -> Option<serde_json::Value> {
+        self.lab.state().writes.settings.get(branch).cloned()
+    }
+
+    /// What was sealed into a secret, opened.
+    pub fn secret_value(&self, name: &str) -> Option<String> {
+        self.lab.state().writes.values.get(name).map(|(value, _)| value.clone())
+    }
+
+    /// Gives an environment a secret of its own.
+    pub fn environment_secret(&self, environment: &str, name: &str) {
+        self.lab.state().writes.environment_secrets.push((environment.into(), name.into()));
+    }
+
+    /// Lets a workflow (by its path) be started by hand, and says what it does then.
+    pub fn on_dispatch(&self, path: &str, dispatch: Dispatch) {
+        self.lab.state().writes.dispatches.insert(path.into(), dispatch);
+    }
+
+    /// The files of a branch.
+    pub fn files(&self, branch: &str, paths: &[&str]) {
+        self.lab.state().writes.files.insert(branch.into(), paths.iter().map(|path| (*path).into()).collect());
+    }
+
+    /// A workflow's state, by its path.
+    pub fn workflow_state(&self, path: &str) -> Option<String> {
+        self.lab.state().workflows.iter().find(|one| one.path == path).map(|one| one.state.clone())
+    }
+
+    /// Everything that was written: method, path below the repository, and body.
+    pub fn written(&self) -> Vec<(String, String, serde_json::Value)> {
+        self.lab.state().writes.bodies.clone()
     }
 
     /// Adds commits, oldest first, each the parent of the next.

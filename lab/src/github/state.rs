@@ -15,6 +15,7 @@ use super::{
     fault::Trap,
     model::{Artifact, Branch, Content, Job, Phase, Protection, Review, Run, Workflow},
     record::Request,
+    writes::Writes,
 };
 
 pub(super) struct State {
@@ -48,6 +49,7 @@ pub(super) struct State {
     pub(super) secrets: Option<Vec<String>>,
     /// What reviewers said, with the run that they said it of.
     pub(super) reviews: Vec<(u64, Review)>,
+    pub(super) writes: Writes,
 }
 
 /// A signed address of an artifact's bytes.
@@ -83,6 +85,7 @@ impl State {
             compared: BTreeMap::new(),
             secrets: None,
             reviews: Vec::new(),
+            writes: Writes::new(),
         }
     }
 

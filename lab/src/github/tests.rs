@@ -660,3 +660,78 @@ fn files_go_into_a_zip_from_disk() {
     archive.by_name("größe/big.txt").expect("the file").read_to_string(&mut text).expect("its text");
     assert_eq!(text.len(), 100_000);
 }
+
+/// Sends what changes something.
+async fn send(github: &GitHub, method: reqwest::Method, path: &str, body: &Value) -> Response {
+    client()
+        .request(method, format!("{}/repos/acme/shop{path}", github.api_url()))
+        .bearer_auth(github.token())
+        .header("content-type", "application/json")
+        .body(body.to_string())
+        .send()
+        .await
+        .unwrap_or_else(|problem| panic!("{path}: {problem}"))
+}
+
+#[tokio::test]
+async fn what_is_written_is_kept_and_what_github_refuses_is_refused() {
+    use reqwest::Method;
+    let github = built();
+    github.add_branch(Branch { name: "main".into(), sha: SHA.into(), protected: false });
+    let protection = "/branches/main/protection";
+    let whole = json!({
+        "required_status_checks": { "strict": true, "checks": [{ "context": "lint", "app_id": -1 }] },
+        "enforce_admins": true, "required_pull_request_reviews": null, "restrictions": null, "allow_deletions": false,
+    });
+    assert_eq!(
+        send(&github, Method::PUT, protection, &whole).await.status(),
+        StatusCode::FORBIDDEN,
+        "no administrator"
+    );
+    github.administrator(true);
+    let mut three = whole.clone();
+    three.as_object_mut().map(|three| three.remove("restrictions"));
+    let mut both = whole.clone();
+    both["required_status_checks"]["contexts"] = json!(["lint"]);
+    let mut odd = whole.clone();
+    odd["required_signatures"] = json!(true);
+    for body in [three, both, odd] {
+        let answer = send(&github, Method::PUT, protection, &body).await;
+        assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+    }
+    assert_eq!(github.written(), [], "what was refused is not kept");
+    let set = send(&github, Method::PUT, protection, &whole).await;
+    assert_eq!(set.status(), StatusCode::OK);
+    assert_holds("repos/update-branch-protection", "200", &json_of(set).await);
+    let told = get_json(&github, &format!("/repos/acme/shop{protection}")).await;
+    assert_eq!(
+        (&told["enforce_admins"]["enabled"], &told["allow_deletions"]["enabled"]),
+        (&json!(true), &json!(false))
+    );
+    assert_eq!(told["required_status_checks"]["checks"], json!([{ "context": "lint", "app_id": null }]));
+    assert!(get_json(&github, "/repos/acme/shop/branches/main").await["protected"].as_bool().expect("a flag"));
+    assert_eq!(send(&github, Method::DELETE, protection, &Value::Null).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(github.settings_of("main"), None);
+
+    let (secret, key) = ("/actions/secrets/TOKEN", "/repos/acme/shop/actions/secrets/public-key");
+    let key = get_json(&github, key).await;
+    let garbage = json!({ "encrypted_value": "AAAA", "key_id": key["key_id"] });
+    assert_eq!(send(&github, Method::PUT, secret, &garbage).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(get(&github, "/repos/acme/shop/actions/secrets/TOKEN").await.status(), StatusCode::NOT_FOUND);
+    github.secrets(&["TOKEN"]);
+    assert_holds("actions/get-repo-secret", "200", &get_json(&github, "/repos/acme/shop/actions/secrets/TOKEN").await);
+
+    let dispatches = "/actions/workflows/build.yml/dispatches";
+    let body = json!({ "ref": "main", "return_run_details": true });
+    let refused = send(&github, Method::POST, dispatches, &body).await;
+    assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY, "nobody let it be started by hand");
+    let run = Run::green(99, SHA);
+    github.on_dispatch(BUILD_WORKFLOW, Dispatch { run, phases: Vec::new(), artifacts: Vec::new() });
+    let started = json_of(send(&github, Method::POST, dispatches, &body).await).await;
+    assert_holds("actions/create-workflow-dispatch", "200", &started);
+    assert_eq!(get_json(&github, "/repos/acme/shop/actions/runs/99").await["event"], "workflow_dispatch");
+    let disable = "/actions/workflows/build.yml/disable";
+    assert_eq!(send(&github, Method::PUT, disable, &Value::Null).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(github.workflow_state(BUILD_WORKFLOW).as_deref(), Some("disabled_manually"));
+    assert_eq!(send(&github, Method::POST, dispatches, &body).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+}

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use walkdir::WalkDir;
 
 use super::docker::Container;
 use super::file_commands;
 use super::leaks::{self, Leak};
 use super::masker::Masker;
+use super::paths::WorkDir;
 use super::process::{Captured, JobPart};
 use super::step_log::{Annotation, Group, Level, StepLog};
 
@@ -70,6 +73,8 @@ pub struct Finished {
     pub(super) masker: Masker,
     pub(super) secrets: Vec<String>,
     pub(super) written_summary: String,
+    /// Files of the runner's directories that the stage wrote, the runner's own apart: name and contents.
+    pub(super) left: Vec<(String, String)>,
 }
 
 impl Finished {
@@ -84,8 +89,8 @@ impl Finished {
     }
 
     /// No secret that the server knows, no long line of it and no encoded form of either is in the masked log,
-    /// annotations, outputs, state, environment file, summary (as written, before masking) or on a command line; and none
-    /// is in the raw log but on `::add-mask::` lines.
+    /// annotations, outputs, state, environment file, summary (as written, before masking), on a command line or in a file that the
+    /// stage left on the runner; and none is in the raw log but on `::add-mask::` lines.
     ///
     /// # Panics
     /// When there is one, naming all places.
@@ -104,6 +109,7 @@ impl Finished {
 pub(super) struct End {
     pub(super) exit_code: i32,
     pub(super) cancelled: bool,
+    pub(super) began: SystemTime,
     pub(super) duration: Duration,
     /// In bytes.
     pub(super) max_rss: u64,
@@ -123,6 +129,7 @@ pub(super) fn collect(captured: Captured, end: End, job: JobPart) -> Finished {
     if job.is_post {
         outputs.clear();
     }
+    let left = files_left(&job.dirs, end.began);
     let result = match (end.cancelled, end.exit_code != 0 || log.command_failed) {
         (true, _) => StepResult::Cancelled,
         (false, true) => StepResult::Failed,
@@ -150,7 +157,29 @@ pub(super) fn collect(captured: Captured, end: End, job: JobPart) -> Finished {
         masker: log.masker,
         secrets: job.secrets,
         written_summary,
+        left,
     }
+}
+
+/// What was written since the stage began. Archives and the like are read as far as they are text, and very large files not at all.
+fn files_left(dirs: &WorkDir, began: SystemTime) -> Vec<(String, String)> {
+    const LARGEST: u64 = 16 << 20;
+    // Times of files are those of the kernel's last tick.
+    let began = began - Duration::from_millis(10);
+    let work = dirs.temp.parent().unwrap_or(&dirs.temp);
+    let wanted = |entry: &walkdir::DirEntry| {
+        !entry.path().starts_with(&dirs.file_commands) && !entry.path().starts_with(&dirs.workflow)
+    };
+    let files = WalkDir::new(work).into_iter().filter_entry(wanted).flatten().filter(|entry| {
+        let new =
+            |metadata: std::fs::Metadata| metadata.len() <= LARGEST && metadata.modified().is_ok_and(|at| at >= began);
+        entry.file_type().is_file() && entry.metadata().is_ok_and(new)
+    });
+    files
+        .map(|entry| {
+            (entry.path().strip_prefix(work).unwrap_or(entry.path()).display().to_string(), read_lossy(entry.path()))
+        })
+        .collect()
 }
 
 fn read_env(path: &Path, log: &mut StepLog) -> BTreeMap<String, String> {

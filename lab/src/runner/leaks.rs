@@ -55,6 +55,7 @@ fn places(finished: &Finished) -> Vec<(String, String)> {
         let title = annotation.title.as_deref().unwrap_or_default();
         places.push(("annotation".to_owned(), format!("{title} {}", annotation.message)));
     }
+    places.extend(finished.left.iter().map(|(name, text)| (format!("file {name}"), text.clone())));
     places
 }
 
@@ -62,6 +63,11 @@ fn places(finished: &Finished) -> Vec<(String, String)> {
 fn without_masks(raw_log: &str) -> String {
     let lines = raw_log.split(['\n', '\r']);
     lines.filter(|line| !line.trim_start().starts_with("::add-mask::")).collect::<Vec<_>>().join("\n")
+}
+
+/// A secret in every form in which it is looked for, for places that only the caller can look into.
+pub fn forms_of(secret: &str) -> Vec<String> {
+    needles(secret).into_iter().map(|needle| needle.text).collect()
 }
 
 struct Needle {

@@ -43,7 +43,7 @@ pub use action_yml::declared_from_action_yml;
 pub use docker::Container;
 pub use environment::input_variable;
 pub use finished::{Finished, SUMMARY_LIMIT, StepResult};
-pub use leaks::Leak;
+pub use leaks::{Leak, forms_of};
 pub use process::{CANCEL_SCHEDULE, Running};
 pub use step_log::{ANNOTATION_LENGTH, ANNOTATIONS_PER_LEVEL, Annotation, Group, Level};
 
@@ -64,7 +64,10 @@ pub struct Runner {
     declared: Vec<(String, String)>,
     with: BTreeMap<String, String>,
     env: BTreeMap<String, String>,
+    args: Vec<String>,
     secrets: Vec<String>,
+    looked_for: Vec<String>,
+    must_not_leak: bool,
     event_name: String,
     event: serde_json::Value,
     repository: String,
@@ -105,7 +108,10 @@ impl Runner {
             declared: Vec::new(),
             with: BTreeMap::new(),
             env: BTreeMap::new(),
+            args: Vec::new(),
             secrets: vec![token.clone(), runtime_token.clone()],
+            looked_for: Vec::new(),
+            must_not_leak: false,
             event_name: "workflow_dispatch".to_owned(),
             event: serde_json::json!({ "inputs": {}, "ref": "refs/heads/main" }),
             repository: "acme/shop".to_owned(),
@@ -145,6 +151,12 @@ impl Runner {
     /// `env:` of the workflow, job or step. What the runner sets itself wins over it.
     pub fn env(mut self, name: &str, value: &str) -> Runner {
         self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Arguments of a binary. The runner gives an action none; a program that stands in for the action may need them.
+    pub fn args(mut self, args: &[&str]) -> Runner {
+        self.args = args.iter().map(|arg| (*arg).to_owned()).collect();
         self
     }
 
@@ -201,6 +213,18 @@ impl Runner {
     /// of it whatever its length.
     pub fn secret(mut self, value: &str) -> Runner {
         self.secrets.push(value.to_owned());
+        self
+    }
+
+    /// A secret of somebody else, which the runner neither knows nor masks: the password of a database. It is looked for as well.
+    pub fn looked_for(mut self, value: &str) -> Runner {
+        self.looked_for.push(value.to_owned());
+        self
+    }
+
+    /// Every stage ends with [`Finished::assert_no_secret_leaks`], however it ends.
+    pub fn must_not_leak(mut self) -> Runner {
+        self.must_not_leak = true;
         self
     }
 
@@ -265,7 +289,7 @@ impl Runner {
         &self.token
     }
 
-    /// Runs a program as the main stage. It gets no arguments and nothing of this process's environment.
+    /// Runs a program as the main stage. It gets nothing of this process's environment, and no arguments but [`Runner::args`].
     #[track_caller]
     pub fn run_binary(&self, binary: impl AsRef<Path>) -> Finished {
         self.spawn_binary(binary).wait()
@@ -319,7 +343,7 @@ impl Runner {
         let (files, mut env) = self.prepare_stage(main);
         environment::add_watermarks(&mut env);
         let mut command = Command::new(&program);
-        command.env_clear().envs(&env);
+        command.args(&self.args).env_clear().envs(&env);
         if let Some(argv0) = argv0 {
             command.arg0(argv0);
         }
@@ -372,10 +396,11 @@ impl Runner {
         is_post: bool,
     ) -> JobPart {
         JobPart {
-            _dirs: Arc::clone(&self.dirs),
+            dirs: Arc::clone(&self.dirs),
             files,
             env,
-            secrets: self.secrets.clone(),
+            secrets: [self.secrets.as_slice(), &self.looked_for].concat(),
+            must_not_leak: self.must_not_leak,
             container,
             argv,
             is_post,
@@ -406,6 +431,12 @@ impl Runner {
         }
         masker
     }
+}
+
+/// Sends a signal to this very process: what a step that is to be ended in the middle does with itself.
+pub fn raise(signal: Signal) {
+    // Nothing can be wrong with one's own number; a signal that ends the process does not come back from here.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
 }
 
 fn six_hex_digits() -> String {

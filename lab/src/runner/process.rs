@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -37,11 +37,11 @@ pub(super) struct Launch {
 /// What a stage carries along until it has finished.
 #[derive(Debug)]
 pub(super) struct JobPart {
-    /// Keeps the directories for as long as the stage runs; never read.
-    pub(super) _dirs: Arc<WorkDir>,
+    pub(super) dirs: Arc<WorkDir>,
     pub(super) files: StageFiles,
     pub(super) env: BTreeMap<String, String>,
     pub(super) secrets: Vec<String>,
+    pub(super) must_not_leak: bool,
     pub(super) container: Option<Container>,
     pub(super) argv: Vec<String>,
     pub(super) is_post: bool,
@@ -156,12 +156,18 @@ impl Running {
     fn finish(mut self, cancelled: bool) -> Finished {
         let end = self.process.reap();
         let duration = self.started.elapsed();
+        let began = SystemTime::now() - duration;
         let captured = self.output.take();
-        finished::collect(
+        let must_not_leak = self.job.must_not_leak;
+        let finished = finished::collect(
             captured,
-            finished::End { exit_code: exit_code(end.status), cancelled, duration, max_rss: end.rusage.maxrss },
+            finished::End { exit_code: exit_code(end.status), cancelled, began, duration, max_rss: end.rusage.maxrss },
             self.job,
-        )
+        );
+        if must_not_leak {
+            finished.assert_no_secret_leaks();
+        }
+        finished
     }
 }
 

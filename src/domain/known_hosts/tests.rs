@@ -173,7 +173,7 @@ fn f38_says_for_each_line_what_would_be_right() {
     let text = ed25519(1).text();
     let cases = [
         (text.clone(), "public key of a user"),
-        (format!("@cert-authority *.test {text}"), "not supported"),
+        (format!("@cert-authority *.test {text}"), "host certificates are not read"),
         (format!("@trusted shop.test {text}"), "@revoked is the only one"),
         ("MD5:16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48".to_owned(), "not SHA256"),
         ("16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48".to_owned(), "not SHA256"),

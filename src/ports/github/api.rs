@@ -136,7 +136,7 @@ impl Api {
     }
 
     /// What stands for the workflow in routes, and how to know its runs.
-    async fn resolve(&self, workflow: &str) -> Result<(String, RunsOf), GithubError> {
+    pub(super) async fn resolve(&self, workflow: &str) -> Result<(String, RunsOf), GithubError> {
         let file = workflow.rsplit('/').next().unwrap_or(workflow);
         if file.ends_with(".yml") || file.ends_with(".yaml") {
             return Ok((percent(file), RunsOf::File(file.to_owned())));
@@ -164,7 +164,7 @@ impl Api {
 }
 
 /// How the runs of a workflow are known, whatever the list was filtered by.
-enum RunsOf {
+pub(super) enum RunsOf {
     File(String),
     Path(String),
 }
@@ -255,4 +255,13 @@ pub(super) fn percent(text: &str) -> String {
             _ => format!("%{byte:02X}"),
         })
         .collect()
+}
+
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(header: &str) {
+    if let Some(next) = next_link(header) {
+        assert!(!next.contains('>'));
+    }
+    assert!(percent(header).bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)));
 }

@@ -1,9 +1,11 @@
-//! One GET to the API: patient with what passes by itself, plain about the rest.
+//! One request to the API: a GET is patient with what passes by itself, everything else is sent once.
 
 use std::{cell::LazyCell, error::Error, rc::Rc, time::Duration};
 
+use http_body_util::{BodyExt as _, Limited};
 use octocrab::Octocrab;
-use reqwest::{StatusCode, header::HeaderMap};
+use reqwest::{Method, StatusCode, header::HeaderMap};
+use serde_json::Value;
 
 use super::{GithubError, wire};
 use crate::ports::{clock::Clock, http::client};
@@ -17,7 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What GitHub asks for when it names no time after a secondary rate limit (runner-contract E.3).
 const UNNAMED_WAIT: Duration = Duration::from_secs(60);
 
-/// The client with our rules of retrying. Only reads pass here, so asking again is harmless.
+/// Bytes of one answer. A page of a hundred runs, the largest that we ask for, has some two million.
+const LARGEST: usize = 32 << 20;
+
+/// The client with our rules of retrying: reads are asked again, because that is harmless, and writes never are.
 pub(super) struct Caller {
     octocrab: Late<Octocrab>,
     clock: Rc<dyn Clock>,
@@ -62,7 +67,7 @@ impl Caller {
     pub(super) async fn get(&self, route: &str) -> Result<Answer, GithubError> {
         let mut tried = 1;
         loop {
-            let no = match self.once(route).await {
+            let no = match self.once(&Method::GET, route, None).await {
                 Ok(answer) => return Ok(answer),
                 Err(no) => no,
             };
@@ -79,22 +84,40 @@ impl Caller {
         }
     }
 
+    /// Sends something that changes something, once: nobody knows what became of a request that got no answer, so whoever sends it looks
+    /// afterwards.
+    pub(super) async fn send(&self, method: Method, route: &str, body: Option<&Value>) -> Result<Answer, GithubError> {
+        self.once(&method, route, body).await.map_err(|no| no.error)
+    }
+
     pub(super) fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
     }
 
-    async fn once(&self, route: &str) -> Result<Answer, No> {
+    async fn once(&self, method: &Method, route: &str, body: Option<&Value>) -> Result<Answer, No> {
         let octocrab = ready(&self.octocrab).map_err(|error| No { error, again: Again::Never })?;
-        let response = octocrab._get(route).await.map_err(|error| lost(route, &error))?;
+        let response = match *method {
+            Method::GET => octocrab._get(route).await,
+            Method::POST => octocrab._post(route, body).await,
+            Method::PUT => octocrab._put(route, body).await,
+            Method::DELETE => octocrab._delete(route, body).await,
+            _ => {
+                let error = GithubError::Unexpected(format!("{method} {route} is no request of ours"));
+                return Err(No { error, again: Again::Never });
+            }
+        };
+        let response = response.map_err(|error| lost(method, route, &error))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = octocrab.body_to_string(response).await.map_err(|error| lost(route, &error))?;
-        if status.is_success() || status.is_redirection() {
+        let body = Limited::new(response.into_body(), LARGEST).collect().await;
+        let body = body.map_err(|error| unread(method, route, error))?;
+        let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        if status.is_success() || status.is_redirection() && *method == Method::GET {
             return Ok(Answer { status, headers, body });
         }
-        Err(self.refusal(route, status, &headers, &body))
+        Err(self.refusal(method, route, status, &headers, &body))
     }
 
-    fn refusal(&self, route: &str, status: StatusCode, headers: &HeaderMap, body: &str) -> No {
+    fn refusal(&self, method: &Method, route: &str, status: StatusCode, headers: &HeaderMap, body: &str) -> No {
         let message =
             serde_json::from_str(body).map_or_else(|_| status.to_string(), |refusal: wire::Refusal| refusal.message);
         let never = |error| No { error, again: Again::Never };
@@ -106,13 +129,14 @@ impl Caller {
                 let needs = text(headers, "x-accepted-github-permissions").map(str::to_owned);
                 never(GithubError::Forbidden { message, needs })
             }
-            StatusCode::NOT_FOUND => never(GithubError::NotFound(format!("GET {route}: {message}"))),
+            StatusCode::NOT_FOUND => never(GithubError::NotFound(format!("{method} {route}: {message}"))),
             StatusCode::GONE => never(GithubError::Expired),
             _ if status.is_server_error() => {
-                let error = GithubError::Unavailable(format!("GitHub answered {status} to GET {route}, {TRIES} times"));
+                let error =
+                    GithubError::Unavailable(format!("GitHub answered {status} to {method} {route}{}", times(method)));
                 No { error, again: Again::Soon }
             }
-            _ => never(GithubError::Unexpected(format!("{status} to GET {route}: {message}"))),
+            _ => never(GithubError::Unexpected(format!("{status} to {method} {route}: {message}"))),
         }
     }
 
@@ -136,6 +160,17 @@ impl Caller {
     }
 }
 
+/// Why there is no whole body. One without an end must not fill the memory.
+fn unread(method: &Method, route: &str, error: Box<dyn Error + Send + Sync>) -> No {
+    match error.downcast::<octocrab::Error>() {
+        Ok(error) => lost(method, route, &error),
+        Err(_) => {
+            let told = format!("{method} {route}: it is larger than {} MiB", LARGEST >> 20);
+            No { error: GithubError::Unexpected(told), again: Again::Never }
+        }
+    }
+}
+
 /// A header's value, if it is text.
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
@@ -147,8 +182,13 @@ pub(super) fn jittered(delay: Duration) -> Duration {
     delay + delay.mul_f64(f64::from(byte) / 1024.0)
 }
 
+/// How often a request was tried before we say that it failed, as far as that is more than once.
+fn times(method: &Method) -> String {
+    if *method == Method::GET { format!(", {TRIES} times") } else { String::new() }
+}
+
 /// No answer at all, or one that broke off.
-fn lost(route: &str, error: &octocrab::Error) -> No {
+fn lost(method: &Method, route: &str, error: &octocrab::Error) -> No {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     let mut request = None;
     while let Some(cause) = next {
@@ -158,11 +198,12 @@ fn lost(route: &str, error: &octocrab::Error) -> No {
     match request {
         Some(request) => {
             let error = GithubError::Unavailable(format!(
-                "GET {route} got no answer, {TRIES} times: {}",
+                "{method} {route} got no answer{}: {}",
+                times(method),
                 client::sentence(request)
             ));
             No { error, again: Again::Soon }
         }
-        None => No { error: GithubError::Unexpected(format!("GET {route}: {error}")), again: Again::Never },
+        None => No { error: GithubError::Unexpected(format!("{method} {route}: {error}")), again: Again::Never },
     }
 }

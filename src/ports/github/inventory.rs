@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::{
     Api, Artifact, Github, GithubError, WorkflowRun,
+    amend::unprotected,
     api::percent,
     download,
     wire::{self, Runs},
@@ -132,19 +133,7 @@ impl Inventory for Api {
         let route = self.route(&format!("branches/{}/protection", percent(branch)));
         let told: WireProtection = match self.read(&route).await {
             Ok(told) => told,
-            // What GitHub says to those who would see it, if there were any.
-            Err(GithubError::NotFound(said))
-                if said.contains("Branch not protected") || said.contains("Branch protection has been disabled") =>
-            {
-                return Ok(None);
-            }
-            Err(GithubError::NotFound(_)) => {
-                return Err(GithubError::Forbidden {
-                    message: "404, which GitHub also answers to those who may not see it".to_owned(),
-                    needs: Some("administration=read".to_owned()),
-                });
-            }
-            Err(error) => return Err(error),
+            Err(error) => return unprotected(error),
         };
         Ok(Some(Protection {
             strict: told.required_status_checks.as_ref().is_some_and(|checks| checks.strict),
@@ -390,4 +379,16 @@ struct ComparedFile {
     status: String,
     #[serde(default)]
     previous_filename: Option<String>,
+}
+
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = serde_json::from_slice::<WireBranch>(bytes);
+    let _ = serde_json::from_slice::<WireProtection>(bytes);
+    let _ = serde_json::from_slice::<Vec<WireRule>>(bytes)
+        .map(|rules| rules.into_iter().map(WireRule::read).for_each(drop));
+    let _ = serde_json::from_slice::<WireJobs>(bytes);
+    let _ = serde_json::from_slice::<WireSecrets>(bytes);
+    let _ = serde_json::from_slice::<Comparison>(bytes);
 }

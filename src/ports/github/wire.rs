@@ -165,3 +165,20 @@ fn first() -> u64 {
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
 }
+
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Ok(list) = serde_json::from_slice::<Runs>(bytes) {
+        list.workflow_runs.into_iter().map(WorkflowRun::from).for_each(|run| assert!(!run.path.contains('@')));
+    }
+    if let Ok(list) = serde_json::from_slice::<Artifacts>(bytes) {
+        list.artifacts.into_iter().map(Artifact::from).for_each(drop);
+    }
+    if let Ok(list) = serde_json::from_slice::<Vec<ListedReview>>(bytes) {
+        list.into_iter().map(Review::from).for_each(drop);
+    }
+    let _ = serde_json::from_slice::<Run>(bytes).map(WorkflowRun::from);
+    let _ = serde_json::from_slice::<Workflows>(bytes);
+    let _ = serde_json::from_slice::<Refusal>(bytes);
+}

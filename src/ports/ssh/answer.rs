@@ -183,7 +183,8 @@ impl Reading {
         let ours = value.strip_prefix(&self.nonce).and_then(|rest| rest.strip_prefix(':'));
         match (key, ours) {
             ("begin", Some(pid)) => self.pid = pid.parse().ok(),
-            ("end", Some(status)) => self.end = status.parse().ok(),
+            // Digits, as the prelude writes them: `-0` and `+0` are nobody's status.
+            ("end", Some(status)) if status.bytes().all(|byte| byte.is_ascii_digit()) => self.end = status.parse().ok(),
             _ => self.records.push((key.to_owned(), value.to_owned())),
         }
     }
@@ -294,6 +295,34 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Some((size, bytes)) = bytes.split_first() else { return };
+    let read = |size: usize| {
+        let (mut reading, mut lines) = (Reading::new("n1".to_owned()), Vec::new());
+        for piece in bytes.chunks(size) {
+            reading.answer(piece).expect("it is not too long");
+            reading.log(piece, &mut |line| lines.push(line));
+        }
+        reading.rest(&mut |line| lines.push(line));
+        assert!(lines.iter().all(|line| !line.contains(['\n', '\r']) && line.len() < 3 * LONGEST_LINE + 100));
+        (reading.pid(), lines, reading.conclude(Some(Ended { status: 0, signal: None })))
+    };
+    let (whole, cut) = (read(bytes.len().max(1)), read(usize::from(*size).max(1)));
+    assert_eq!((&whole.0, &whole.1), (&cut.0, &cut.1), "cuts change nothing");
+    match (&whole.2, &cut.2) {
+        (Ok(whole), Ok(cut)) => assert_eq!(whole, cut),
+        (whole, cut) => assert_eq!(whole.is_ok(), cut.is_ok()),
+    }
+    if whole.2.is_ok() {
+        assert!(
+            find(bytes, b"begin=n1:").is_some() && find(bytes, b"end=n1:0\0").is_some(),
+            "no answer without its marks"
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,9 +352,15 @@ mod tests {
 
     #[test]
     fn f42_without_its_last_record_it_is_no_answer() {
-        for bytes in
-            [&b""[..], b"begin=n1:42\0key=value\0", b"begin=n1:42\0end=n1:0", b"begin=n2:42\0end=n2:0\0", b"end=n1:0\0"]
-        {
+        for bytes in [
+            &b""[..],
+            b"begin=n1:42\0end=n1:-0\0",
+            b"begin=n1:42\0end=n1:+0\0",
+            b"begin=n1:42\0key=value\0",
+            b"begin=n1:42\0end=n1:0",
+            b"begin=n2:42\0end=n2:0\0",
+            b"end=n1:0\0",
+        ] {
             assert!(read(bytes, 7).conclude(Some(STATUS_0)).is_err(), "{}", String::from_utf8_lossy(bytes));
         }
     }

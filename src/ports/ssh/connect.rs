@@ -7,8 +7,9 @@ use std::{
 };
 
 use socket2::{SockRef, TcpKeepalive};
-use ssh2::{HostKeyType, MethodType, Session};
+use ssh2::{HostKeyType, Session};
 
+use super::offer::{self, Missing};
 use crate::{
     domain::known_hosts::{self, Verdict},
     inputs::typed::SshAccess,
@@ -64,15 +65,22 @@ fn attempt(access: &SshAccess, types: &[&str]) -> Result<(Session, TcpStream, Gr
     session.set_timeout(HANDSHAKE_TIMEOUT_MS);
     // Before the handshake, or the server shows the key that it likes best and not the one that we know.
     let methods = host_key_methods(types);
-    session.method_pref(MethodType::HostKey, &methods).map_err(|error| {
-        ShellError::HostKeyUnusable(format!("no host key type can be used of {methods}: {}", error.message()))
-    })?;
+    offer::limit(&session, &methods)
+        .map_err(|(what, error)| ShellError::Local(format!("setting the {what} to use: {}", error.message())))?;
     session.handshake().map_err(|error| match error.code() {
-        // LIBSSH2_ERROR_KEX_FAILURE: no common method, and the only ones that we limit are the host key's.
-        ssh2::ErrorCode::Session(-5) => ShellError::HostKeyUnusable(format!(
-            "{place} has no host key of a type that ssh-known-hosts knows for it ({})",
-            types.join(", ")
-        )),
+        // LIBSSH2_ERROR_KEX_FAILURE, LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE: nothing in common, most likely.
+        ssh2::ErrorCode::Session(-5 | -8) => {
+            match dial(&access.host, access.port).ok().and_then(|socket| offer::missing(socket, &methods)) {
+                Some(Missing::HostKey { offered }) => ShellError::HostKeyUnusable(format!(
+                    "{place} has no host key of a type that ssh-known-hosts knows for it ({}); it signs with {offered}",
+                    types.join(", ")
+                )),
+                Some(Missing::Weak { what, offered, wanted }) => {
+                    ShellError::Weak { host: place.clone(), what, offered, wanted }
+                }
+                None => unreachable("the SSH handshake", &error),
+            }
+        }
         _ => unreachable("the SSH handshake", &error),
     })?;
     let host_key = check_host_key(&session, access)?;

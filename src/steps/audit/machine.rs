@@ -282,7 +282,10 @@ fn owner(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answe
             sheet.not_met(
                 "foreign-owner",
                 format!("{belong} to somebody else, such as {}", some.join(", ")),
-                format!("as root: chown -R -h {} $(readlink -f {current}); or the fix `docs-ownership`", looked.user),
+                format!(
+                    r"as root: find $(readlink -f {current}) -xdev ! -user {0} \( -type d -o -links 1 \) -exec chown -h {0} {{}} +; or the fix `docs-ownership`",
+                    looked.user
+                ),
                 source,
             );
         }

@@ -231,15 +231,33 @@ impl Trigger {
 }
 
 /// GitHub's filter patterns, as far as branches use them: `*` within a part, `**` across parts.
+///
+/// All places of the pattern that are possible go over the name together, so that time grows with the product of their lengths and not
+/// with the number of ways to share the name out among the stars.
 fn matches(glob: &str, name: &str) -> bool {
-    let Some(at) = glob.find('*') else { return glob == name };
-    let Some(rest) = name.strip_prefix(&glob[..at]) else { return false };
-    let (across, after) = match glob[at..].strip_prefix("**") {
-        Some(after) => (true, after),
-        None => (false, &glob[at + 1..]),
+    let pattern: Vec<char> = glob.replace("**", "\0").chars().collect();
+    // A star may stand for nothing.
+    let reach = |places: &mut [bool]| {
+        for at in 0..pattern.len() {
+            places[at + 1] |= places[at] && matches!(pattern[at], '*' | '\0');
+        }
     };
-    let ends = rest.char_indices().map(|(at, _)| at).chain([rest.len()]);
-    ends.take_while(|end| across || !rest[..*end].contains('/')).any(|end| matches(after, &rest[end..]))
+    let mut places = vec![false; pattern.len() + 1];
+    places[0] = true;
+    reach(&mut places);
+    for letter in name.chars() {
+        let mut next = vec![false; places.len()];
+        for (at, wanted) in pattern.iter().enumerate().filter(|(at, _)| places[*at]) {
+            match wanted {
+                '\0' => next[at] = true,
+                '*' => next[at] |= letter != '/',
+                wanted => next[at + 1] |= *wanted == letter,
+            }
+        }
+        reach(&mut next);
+        places = next;
+    }
+    places[pattern.len()]
 }
 
 impl Job {
@@ -259,6 +277,17 @@ impl Job {
     }
 }
 
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(text: &str) {
+    let (text, branch) = text.split_once("\u{0}").unwrap_or((text, "main"));
+    if let Ok(file) = parse("x.yml", text) {
+        let _ = (file.starts_on("push"), file.reports_for(branch));
+        assert!(file.jobs.iter().filter(|job| job.emits(branch)).count() <= file.jobs.len());
+    }
+    matches(text, branch);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,12 +303,22 @@ mod tests {
             ("**", "a/b", true),
             ("*", "a/b", false),
             ("*-fix", "hot-fix", true),
+            ("**/*", "a//b", true),
+            ("*/*", "a/b/c", false),
         ] {
             assert_eq!(matches(glob, name), covers, "{glob} {name}");
         }
         let file =
             parse("x.yml", "on: {pull_request: {branches: ['**', '!develop']}}\njobs: {}\n").expect("a workflow");
         assert!(file.reports_for("main") && !file.reports_for("develop"));
+    }
+
+    #[test]
+    fn a_filter_with_many_stars_is_read_in_no_time() {
+        let began = std::time::Instant::now();
+        assert!(!matches(&format!("{}b", "*a".repeat(100)), &"a".repeat(250)));
+        assert!(matches(&"**/*".repeat(50), &"a/".repeat(100)));
+        assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
     }
 
     #[test]

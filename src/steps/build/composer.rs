@@ -135,6 +135,20 @@ fn minimum_id(platform_check: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let mut findings = Findings::default();
+    let (one, other) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+    if let Ok(installed) = serde_json::from_slice::<Installed>(one) {
+        check_dev(&installed, &mut findings);
+        if let Ok(lock) = serde_json::from_slice::<Lock>(other.get(1..).unwrap_or_default()) {
+            check_lock(&installed, &lock, &mut findings);
+        }
+    }
+    minimum_id(&String::from_utf8_lossy(bytes));
+}
+
 #[cfg(test)]
 mod tests {
     use super::minimum_id;

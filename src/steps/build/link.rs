@@ -6,7 +6,7 @@
 /// behind a link; further on they could leave a folder that is a link itself and end anywhere.
 ///
 /// [`Manifest::links`]: crate::domain::bundle::Manifest::links
-pub(super) fn destination(link: &str, target: &str) -> Result<String, String> {
+pub(crate) fn destination(link: &str, target: &str) -> Result<String, String> {
     if target.is_empty() {
         return Err("it leads nowhere".to_owned());
     }

@@ -1,17 +1,17 @@
 //! Judging a built tree and packing it into a bundle, on the runner (pipeline.md, steps 1, 4 and 5).
 
 mod check;
-mod composer;
+pub(crate) mod composer;
 mod gates;
 pub mod gzip;
 mod key_scan;
-mod link;
+pub(crate) mod link;
 pub mod pace;
 pub mod pack;
 pub mod read;
 mod rules;
 pub mod tree;
-mod vite;
+pub(crate) mod vite;
 
 use std::{cell::RefCell, path::Path, rc::Rc, sync::Arc};
 

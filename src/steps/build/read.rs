@@ -104,7 +104,8 @@ fn damaged(error: io::Error) -> Failure {
         .hint("download it again; if that does not help, build it anew with `stage: build-gate`")
 }
 
-fn read_all(file: File, limits: &Limits, pace: &Pace) -> io::Result<(Manifest, Inspection)> {
+/// What [`inspect_within`] does with a file's bytes.
+pub(crate) fn read_all(file: impl Read, limits: &Limits, pace: &Pace) -> io::Result<(Manifest, Inspection)> {
     let packed = Cell::new(0);
     let packed_bytes = PackedBytes { file, hash: Sha256::new(), count: &packed, pace };
     let unpacked_bytes = UnpackedBytes {
@@ -149,14 +150,14 @@ fn only_padding(rest: &mut impl Read) -> io::Result<()> {
 }
 
 /// The bundle file: hashed and counted while it is read.
-struct PackedBytes<'a> {
-    file: File,
+struct PackedBytes<'a, F> {
+    file: F,
     hash: Sha256,
     count: &'a Cell<u64>,
     pace: &'a Pace,
 }
 
-impl Read for PackedBytes<'_> {
+impl<F: Read> Read for PackedBytes<'_, F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // A disk that fails is not a damaged bundle.
         let n = self.file.read(buffer).map_err(|error| into_io(Failure::world(DOING, error.to_string())))?;
@@ -322,7 +323,7 @@ fn read_manifest(item: &Item, contents: &mut impl Read, limits: &Limits) -> io::
     parse_manifest(&json).and_then(|manifest| check_manifest(&manifest, limits).map(|()| manifest)).map_err(refused)
 }
 
-fn parse_manifest(json: &[u8]) -> Result<Manifest, String> {
+pub(crate) fn parse_manifest(json: &[u8]) -> Result<Manifest, String> {
     // The version first: a newer format may not even parse as ours.
     #[derive(serde::Deserialize)]
     struct Versioned {
@@ -340,7 +341,7 @@ fn parse_manifest(json: &[u8]) -> Result<Manifest, String> {
 }
 
 /// A manifest must make sense by itself before entries are measured by it.
-fn check_manifest(manifest: &Manifest, limits: &Limits) -> Result<(), String> {
+pub(crate) fn check_manifest(manifest: &Manifest, limits: &Limits) -> Result<(), String> {
     if manifest.files.len() + manifest.links.len() > limits.entries {
         return Err(format!("its manifest names more than {} entries", limits.entries));
     }

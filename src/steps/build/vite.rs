@@ -121,6 +121,19 @@ fn carries_hash(file: &str) -> bool {
     hash.len() >= 8 && stem.len() > hash.len() || (tail.len() == 9 && tail[0] == b'-')
 }
 
+/// For `fuzzing`.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Ok(chunks) = serde_json::from_slice::<Chunks>(bytes) else { return };
+    dangling_imports(&chunks);
+    for file in chunks.values().flat_map(Chunk::files) {
+        carries_hash(file);
+        if let Ok(path) = relative(file) {
+            assert!(!path.starts_with('/') && path.split('/').all(|part| !matches!(part, "" | "." | "..")));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::carries_hash;

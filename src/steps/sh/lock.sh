@@ -28,13 +28,19 @@ held() {
 new=$LOCK.$NONCE
 rm -rf "$new"
 mkdir "$new"
-printf '%s\n' "$NONCE" >"$new/nonce"
-printf '%s\n' "$OWNER" >"$new/owner"
-printf '%s\n' "$LEASE" >"$new/lease"
-printf '%s\n' "$MAKES" >"$new/makes"
-printf '%s\n' "$BEGUN" >"$new/begun"
-date +%s >"$new/since"
-date +%s >"$new/renewed"
+# On a full disk there is a file without its text: what was begun goes again.
+if ! {
+    printf '%s\n' "$NONCE" >"$new/nonce" &&
+        printf '%s\n' "$OWNER" >"$new/owner" &&
+        printf '%s\n' "$LEASE" >"$new/lease" &&
+        printf '%s\n' "$MAKES" >"$new/makes" &&
+        printf '%s\n' "$BEGUN" >"$new/begun" &&
+        date +%s >"$new/since" &&
+        date +%s >"$new/renewed"
+}; then
+    rm -rf "$new"
+    refuse "$LOCK cannot be written" "is the disk full? df $STATE"
+fi
 
 # What goes on without its connection belongs to whoever holds the lock: that of other runs ends.
 taken() {

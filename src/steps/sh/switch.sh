@@ -10,7 +10,7 @@ fi
 # A run whose connection broke asks again. Its line in the journal is its own, down to the millisecond: then it was this switch.
 begun() { [ -f "$JOURNAL" ] && grep -qxF -e "$1" "$JOURNAL"; }
 if [ "$now" = "$TARGET" ] && begun "$BEGINS"; then
-    begun "$ENDS" || printf '%s\n' "$ENDS" >>"$JOURNAL"
+    begun "$ENDS" || printf '%s\n' "$ENDS" >>"$JOURNAL" || say "$JOURNAL cannot be written: is the disk full?"
     put switched yes
     exit 0
 fi
@@ -22,7 +22,8 @@ fenced "$LOCK" "$LOCK_NONCE"
 if [ -n "$GUARD" ] && [ ! -d "$GUARD" ]; then
     refuse "the watcher on the server is armed no more: this run came too late" "look at how long the rows before the switch took, and at confirm-within"
 fi
-begun "$BEGINS" || printf '%s\n' "$BEGINS" >>"$JOURNAL"
+# A journal that cannot be written (a full disk) is a reason not to begin, and none not to go back.
+begun "$BEGINS" || printf '%s\n' "$BEGINS" >>"$JOURNAL" || [ -z "$GUARD" ] || refuse "$JOURNAL cannot be written" "is the disk full? df $JOURNAL"
 # From here on workers may run the new code: whoever finds `current` back later has to reload all the same.
 if [ -n "$GUARD" ]; then : >"$GUARD/switched"; fi
 if [ -n "$TARGET" ]; then
@@ -36,5 +37,5 @@ if [ -n "$TARGET" ]; then
 else
     rm -f "$CURRENT"
 fi
-printf '%s\n' "$ENDS" >>"$JOURNAL"
+printf '%s\n' "$ENDS" >>"$JOURNAL" || say "$JOURNAL cannot be written: is the disk full?"
 put switched yes

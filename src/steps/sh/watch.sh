@@ -4,8 +4,9 @@
 umask 077
 cd /
 
+# A full disk is no reason not to go back.
 note() { # event
-    printf '{"version":1,"at":"%s","event":"%s","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1" "$LINK" "$BEFORE" >>"$JOURNAL"
+    printf '{"version":1,"at":"%s","event":"%s","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1" "$LINK" "$BEFORE" >>"$JOURNAL" || say "$JOURNAL cannot be written: is the disk full?"
 }
 
 live() { if [ -L "$CURRENT" ]; then readlink "$CURRENT"; fi; }

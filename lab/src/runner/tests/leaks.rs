@@ -31,6 +31,19 @@ fn a_secret_is_found_wherever_it_can_be_read() {
 }
 
 #[test]
+fn what_a_step_leaves_on_the_runner_is_looked_through() {
+    let left = leaks_of("cd $GITHUB_WORKSPACE; mkdir -p reports; echo 'it is correct horse/battery' > reports/x.json");
+    assert_eq!(left, [leak("file repo/repo/reports/x.json", "value")]);
+    assert_eq!(leaks_of("echo correct%20horse%2Fbattery > $RUNNER_TEMP/y"), [leak("file _temp/y", "URI")]);
+}
+
+#[test]
+#[should_panic(expected = "secrets can be read")]
+fn a_step_that_must_not_leak_is_not_asked_twice() {
+    runner_of("echo 'the password is sesame-sesame'").looked_for("sesame-sesame").must_not_leak().run_binary(step());
+}
+
+#[test]
 fn telling_the_runner_to_mask_is_no_leak() {
     assert_eq!(leaks_of("echo '::add-mask::correct horse/battery'"), []);
     assert_eq!(leaks_of("echo nothing to see"), []);

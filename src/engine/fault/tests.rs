@@ -1,0 +1,122 @@
+//! A small sweep in memory: what the engine takes back, whichever row fails and however.
+
+use std::{cell::RefCell, time::Duration};
+
+use futures_util::FutureExt as _;
+use tokio::sync::watch;
+
+use super::*;
+use crate::{
+    domain::Outcome,
+    engine::{
+        Decision, Done, Events, Seam, Table, run_table,
+        step::{change, check, commit, hold, release, undo},
+    },
+};
+
+/// A house with one thing for each row that makes one.
+type House = Rc<RefCell<Vec<&'static str>>>;
+
+struct Fails {
+    before: bool,
+}
+
+#[async_trait(?Send)]
+impl Fault<House> for Fails {
+    async fn before(&self, _: &House, _: &Io) -> Result<(), Failure> {
+        if self.before { Err(Failure::world("working", "before")) } else { Ok(()) }
+    }
+
+    async fn after(&self, _: &House, _: &Io) -> Result<(), Failure> {
+        Err(Failure::world("working", "after"))
+    }
+}
+
+fn makes(what: &'static str) -> impl Act<House> {
+    async move |house: &House, _: &Io| {
+        house.borrow_mut().push(what);
+        Ok(Done::passed(what))
+    }
+}
+
+fn removes(what: &'static str) -> impl UndoAct<House> {
+    async move |house: &House, _: &Io| {
+        let had = house.borrow().contains(&what);
+        house.borrow_mut().retain(|thing| *thing != what);
+        Ok(if had { Undone::Done(what.to_owned()) } else { Undone::Nothing(what.to_owned()) })
+    }
+}
+
+fn gives_back(what: &'static str) -> impl ReleaseAct<House> {
+    async move |house: &House, _: &Io, _: &Ending| {
+        house.borrow_mut().retain(|thing| *thing != what);
+        Ok(what.to_owned())
+    }
+}
+
+fn table() -> Table<House, House> {
+    Table {
+        survey: Vec::new(),
+        release: vec![
+            hold("lock", "Take it", makes("lock"), release("free it", gives_back("lock"))).into(),
+            change("folder", "Make it", makes("folder"), undo("remove it", removes("folder"))).into(),
+            change("switch", "Turn", makes("turned"), undo("turn back", removes("turned"))).pivot().into(),
+            check("health", "Ask", makes("asked")).into(),
+            commit("live", "It stays").into(),
+            change("prune", "Tidy", makes("pruned"), undo("never undone", removes("pruned"))).into(),
+        ],
+    }
+}
+
+fn run(table: &Table<House, House>) -> (Outcome, Vec<&'static str>) {
+    let house = House::default();
+    let events = Events::new(Box::new(|| (0, Duration::ZERO)), Vec::new());
+    let settle = async |house| Ok(Seam { cx: house, decision: Decision::Go });
+    let cancel = watch::channel(false).1;
+    let outcome = run_table("test", table, house.clone(), settle, &events, cancel).now_or_never();
+    let mut left = house.take();
+    left.retain(|thing| *thing != "asked");
+    (outcome.unwrap_or_else(|| panic!("nothing here waits")), left)
+}
+
+#[test]
+fn every_row_that_fails_leaves_the_house_as_it_was_until_it_is_live() {
+    for row in table().outline() {
+        for before in [true, false] {
+            let mut table = table();
+            let put = into_act(&mut table.release, row.step.as_str(), Rc::new(Fails { before }));
+            let (outcome, left) = run(&table);
+            let (ends, stays): (_, &[&str]) = match (row.step.as_str(), before) {
+                ("lock" | "folder", _) | ("switch", true) => ("failed", &[]),
+                ("switch", false) | ("health", _) => ("rolled-back", &[]),
+                ("live", _) => ("live", &["folder", "turned", "pruned"]),
+                (_, true) => ("live", &["folder", "turned"]),
+                (_, false) => ("live", &["folder", "turned", "pruned"]),
+            };
+            assert_eq!(put, row.step.as_str() != "live", "a commit does nothing");
+            assert_eq!((outcome.word(), left.as_slice()), (ends, stays), "{} {before}", row.step);
+        }
+    }
+    assert!(!into_act(&mut table().release, "nobody", Rc::new(Fails { before: true })));
+}
+
+#[test]
+fn an_undo_that_fails_ends_the_undoing_and_gives_back_what_was_held_all_the_same() {
+    for (row, before, stays) in [
+        ("switch", true, &["folder", "turned"][..]),
+        ("switch", false, &["folder"]),
+        ("folder", true, &["folder"]),
+        ("folder", false, &[]),
+    ] {
+        let mut table = table();
+        assert!(into_act(&mut table.release, "health", Rc::new(Fails { before: true })));
+        assert!(into_undo(&mut table.release, row, Rc::new(Fails { before })));
+        let (outcome, left) = run(&table);
+        assert_eq!((outcome.word(), left.as_slice()), ("stuck", stays), "{row} {before}");
+    }
+    let mut table = table();
+    assert!(into_act(&mut table.release, "health", Rc::new(Fails { before: true })));
+    assert!(into_undo(&mut table.release, "lock", Rc::new(Fails { before: true })));
+    assert_eq!((run(&table).0.word(), run(&table).1.as_slice()), ("rolled-back", &["lock"][..]));
+    assert!(!into_undo(&mut table.release, "health", Rc::new(Fails { before: true })), "a check has no undo");
+}

@@ -1,0 +1,81 @@
+//! What a fix found, and what it left: before and after, side by side.
+
+use super::{
+    markdown::{block, head, inline, row, short},
+    story::Story,
+};
+use crate::{
+    domain::{
+        Outcome,
+        fact::key,
+        fix::{FixFact, Setting},
+    },
+    engine::event::Verdict,
+};
+
+/// Longest text in a cell, in characters.
+const CELL: usize = 600;
+
+pub(super) fn told(story: &Story) -> Option<FixFact> {
+    story.fact(key::FIX)
+}
+
+/// Before and after, each thing in a line; after a plan, what would be there.
+pub(super) fn table(story: &Story) -> String {
+    let Some(fix) = told(story) else { return String::new() };
+    let mut names: Vec<&str> = Vec::new();
+    let after = fix.after.as_ref();
+    for setting in fix.before.iter().chain(&fix.wanted).chain(after.into_iter().flatten()) {
+        if !names.contains(&setting.what.as_str()) {
+            names.push(&setting.what);
+        }
+    }
+    let of = |settings: &[Setting], what: &str| {
+        settings.iter().find(|setting| setting.what == what).map_or("-".to_owned(), |one| short(&one.value, CELL))
+    };
+    let subject = format!("`{}`: {}.\n\n", fix.name, inline(&fix.subject));
+    if let Some(why) = &fix.nothing {
+        let lines = fix.before.iter().map(|one| row([short(&one.what, CELL).as_str(), &short(&one.value, CELL)]));
+        let lines: String = lines.collect();
+        let table = if lines.is_empty() { lines } else { format!("{}{lines}\n", head(&["What", "Now"])) };
+        let what = if fix.name.reads_only() { "Read" } else { "Nothing to do" };
+        return format!("{subject}{what}: {}.\n\n{table}", inline(why));
+    }
+    let last = match after {
+        Some(_) => "After",
+        None if story.executed() => "After (not read again)",
+        None => "Would be",
+    };
+    let lines = names.into_iter().map(|what| {
+        let now = match after {
+            Some(after) if after.iter().any(|one| one.what == what) => of(after, what),
+            // What nobody changes is what it was.
+            _ if !fix.wanted.iter().any(|one| one.what == what) => of(&fix.before, what),
+            None if !story.executed() => of(&fix.wanted, what),
+            _ => "not seen".to_owned(),
+        };
+        row([short(what, CELL).as_str(), &of(&fix.before, what), &now])
+    });
+    let table = format!("{}{}\n", head(&["What", "Before", last]), lines.collect::<String>());
+    format!("{subject}{table}")
+}
+
+/// What was or would be sent, and what that needs.
+pub(super) fn sends(story: &Story) -> String {
+    let Some(fix) = told(story).filter(|fix| !fix.sends.is_empty()) else { return String::new() };
+    format!("Needs {}.\n\n{}\n", inline(&fix.needs), block(&fix.sends, 40, 1500))
+}
+
+/// Whether what was to be mended was seen mended; `None` where nobody came so far.
+pub(super) fn mended(story: &Story) -> Option<Result<(), String>> {
+    let fix = told(story)?;
+    let seen = || story.release_rows().last().and_then(super::story::Row::verdict);
+    match (&fix.nothing, &story.outcome) {
+        (Some(_), Some(Outcome::Passed)) => Some(Ok(())),
+        (None, Some(Outcome::Passed)) if seen() == Some(Verdict::Passed) => Some(Ok(())),
+        (_, Some(Outcome::Planned)) | (_, None) => None,
+        (_, Some(outcome)) => {
+            Some(Err(outcome.cause().map_or("nobody saw it".to_owned(), |cause| cause.cause.clone())))
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! `fix`: one thing that an audit found, mended by name. Look, say what would be sent, and only with the phrase send it; then look again, because
+//! a fix that nobody saw is none.
+
+pub mod build_head;
+pub mod failures;
+pub mod health_token;
+pub mod ownership;
+pub mod phantom;
+pub mod protection;
+
+use std::{cell::RefCell, rc::Rc};
+
+use super::{context::Survey, server, settle};
+use crate::{
+    domain::{
+        Approval, Failure, Secret, Sha256Digest, StepId,
+        fact::key,
+        fix::{FixFact, Setting},
+    },
+    engine::{
+        Decision, Done, Events, Seam,
+        event::Body,
+        step::{Io, StepResult},
+    },
+    inputs::typed,
+    ports::{
+        clock::Clock,
+        github::{Amend, GithubError},
+    },
+};
+
+/// The world, as far as a fix touches it.
+#[derive(Clone)]
+pub struct World {
+    pub inputs: Rc<typed::Fix>,
+    /// `None` where the fix is none of GitHub's.
+    pub github: Option<Rc<dyn Amend>>,
+    pub clock: Rc<dyn Clock>,
+    /// Makes runner and log hide a secret that was learnt on the way. To be called before anything else is done with it.
+    pub hide: Rc<dyn Fn(&Secret)>,
+}
+
+/// Before the seam.
+pub struct Fix {
+    pub world: World,
+    /// `None` where the fix needs no server.
+    pub server: Option<Survey>,
+    pub found: RefCell<Found>,
+}
+
+/// What the survey rows found.
+#[derive(Default)]
+pub struct Found {
+    proposal: Option<Proposal>,
+    protection: Option<protection::Known>,
+    head: Option<build_head::Known>,
+    token: Option<health_token::Known>,
+    phantoms: Vec<phantom::Phantom>,
+    owners: Option<ownership::Known>,
+}
+
+/// What a fix would do.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    pub subject: String,
+    pub before: Vec<Setting>,
+    pub wanted: Vec<Setting>,
+    pub sends: Vec<String>,
+    pub needs: String,
+    /// Why there is nothing to do, where there is not.
+    pub nothing: Option<String>,
+    /// What decides the effect: with another one, a plan's digest counts no more.
+    pub bound: serde_json::Value,
+}
+
+/// After the seam.
+pub struct Mend {
+    pub world: World,
+    pub server: Option<Survey>,
+    /// Fixed from here on.
+    pub known: Found,
+    pub proposal: Proposal,
+    pub made: RefCell<Made>,
+}
+
+/// What later rows need of what was done.
+#[derive(Default)]
+pub struct Made {
+    /// The run that was started.
+    run: Option<u64>,
+}
+
+fn github(world: &World) -> Result<&dyn Amend, Failure> {
+    world.github.as_deref().ok_or_else(|| Failure::bug("asking GitHub", "this fix has no access to it"))
+}
+
+fn on_server(server: &Option<Survey>) -> Result<&Survey, Failure> {
+    server.as_ref().ok_or_else(|| Failure::bug("asking the server", "this fix has no access to one"))
+}
+
+impl Fix {
+    pub fn github(&self) -> Result<&dyn Amend, Failure> {
+        github(&self.world)
+    }
+
+    pub fn server(&self) -> Result<&Survey, Failure> {
+        on_server(&self.server)
+    }
+
+    /// Ends the row that looked: tells what would be done.
+    fn propose(&self, io: &Io, proposal: Proposal) -> StepResult {
+        io.fact(key::FIX, told(&self.world, &proposal, None));
+        let text = match &proposal.nothing {
+            Some(why) => format!("nothing to do: {why}"),
+            None => shown(&proposal.before),
+        };
+        self.found.borrow_mut().proposal = Some(proposal);
+        Ok(Done::passed(text))
+    }
+}
+
+impl Mend {
+    pub fn github(&self) -> Result<&dyn Amend, Failure> {
+        github(&self.world)
+    }
+
+    pub fn server(&self) -> Result<&Survey, Failure> {
+        on_server(&self.server)
+    }
+
+    /// Tells what was seen after the change.
+    fn seen(&self, io: &Io, after: Vec<Setting>) {
+        io.fact(key::FIX, told(&self.world, &self.proposal, Some(after)));
+    }
+
+    /// Whether there is nothing to do; rows after the seam ask this first.
+    fn idle(&self) -> Option<Done> {
+        self.proposal.nothing.as_ref().map(Done::skipped)
+    }
+
+    /// What the plan prints for the row that changes something.
+    pub fn preview(&self) -> Vec<String> {
+        let Proposal { before, wanted, sends, needs, .. } = &self.proposal;
+        let line = |setting: &Setting| {
+            let now = before.iter().find(|old| old.what == setting.what).map_or("nothing", |old| old.value.as_str());
+            format!("{}: {now} -> {}", setting.what, setting.value)
+        };
+        let sends = sends.iter().cloned();
+        wanted.iter().map(line).chain(sends).chain([format!("needs {needs}")]).collect()
+    }
+}
+
+/// For [`super::remote::previewed`].
+pub fn preview(cx: &Mend) -> Vec<String> {
+    cx.preview()
+}
+
+fn told(world: &World, proposal: &Proposal, after: Option<Vec<Setting>>) -> FixFact {
+    FixFact {
+        name: world.inputs.name,
+        subject: proposal.subject.clone(),
+        before: proposal.before.clone(),
+        wanted: proposal.wanted.clone(),
+        after,
+        sends: proposal.sends.clone(),
+        needs: proposal.needs.clone(),
+        nothing: proposal.nothing.clone(),
+    }
+}
+
+fn shown(settings: &[Setting]) -> String {
+    settings.iter().map(|setting| format!("{}: {}", setting.what, setting.value)).collect::<Vec<_>>().join("; ")
+}
+
+fn listed<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| name.as_ref().to_owned()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// Connects and logs in.
+pub async fn reach(cx: &Fix, io: &Io) -> StepResult {
+    let survey = cx.server()?;
+    io.fact(key::ENVIRONMENT, survey.inputs.environment.as_str());
+    io.fact(key::URL, survey.inputs.site.url.as_str());
+    server::reach(survey, io).await
+}
+
+/// Fixes what is known and reads the approval against it.
+pub fn settle(cx: Fix, events: &Events) -> Result<Seam<Mend>, Failure> {
+    let Fix { world, server, found } = cx;
+    let mut known = found.into_inner();
+    let proposal =
+        known.proposal.take().ok_or_else(|| Failure::bug("planning the fix", "nobody looked at what there is"))?;
+    let inputs = world.inputs.clone();
+    let server_name = inputs.target.as_ref().map(|target| {
+        let ssh = &target.ssh;
+        format!("{}@{}:{} {}", ssh.user, ssh.host, ssh.port, target.layout.base())
+    });
+    let plan = serde_json::json!({
+        "version": 1,
+        "fix": inputs.name,
+        "repository": world.github.as_ref().map(|github| github.repository()),
+        "server": server_name,
+        "bound": proposal.bound,
+        "sends": proposal.sends,
+    });
+    let plan_digest = Sha256Digest::of(plan.to_string());
+    // Where there is nothing to do there is nothing to approve, and a phrase for the plan that was carried out is no mistake.
+    let decision = match (&proposal.nothing, &inputs.approval) {
+        (Some(_), Approval::Missing | Approval::Append | Approval::Given { .. }) => Decision::Go,
+        _ => settle::decide_by(&inputs.approval, &inputs.phrase, inputs.plan_only, &plan_digest),
+    };
+    let step = StepId::new("plan");
+    let tell = |key: &str, value: serde_json::Value| {
+        events.tell(Body::Fact { step: step.clone(), key: key.to_owned(), value })
+    };
+    if proposal.nothing.is_none() {
+        tell(key::PLAN_DIGEST, plan_digest.as_str().into());
+    }
+    tell(key::EXECUTED, (matches!(decision, Decision::Go) && proposal.nothing.is_none()).into());
+    Ok(Seam { cx: Mend { world, server, known, proposal, made: Made::default().into() }, decision })
+}
+
+/// The keys that a job's `permissions:` may name (runner-contract E.1), as far as fixes need them.
+const GRANTED: [&str; 3] = ["actions", "contents", "metadata"];
+
+/// What GitHub's refusal means here. A right that is missing is a "no" and not a mistake of the inputs: whoever reads it may not have that right either.
+fn refusal(doing: &str, error: &GithubError, permission: &str) -> Failure {
+    match error {
+        // No right of any token helps here.
+        GithubError::Forbidden { message, .. } if message.contains("Upgrade to GitHub") => {
+            Failure::refused(doing, format!("GitHub does not offer it for this repository: {message}"))
+                .hint("choose a plan that has it, make the repository public, or live without it")
+        }
+        GithubError::Forbidden { message, needs } => {
+            let needs = needs.clone().unwrap_or_else(|| permission.to_owned());
+            let failure = Failure::refused(doing, format!("the token may not do that ({message}); it needs {needs}"));
+            // Where GitHub names several sets of permissions, `;` stands between them.
+            let granted = needs
+                .split([';', ','])
+                .filter_map(|need| need.trim().split_once('='))
+                .find(|(key, _)| GRANTED.contains(key));
+            match granted {
+                Some((key, right)) => failure.hint(format!("give the job `permissions: {{ {key}: {right} }}`")),
+                None => failure.hint(format!(
+                    "no GITHUB_TOKEN can ever have {needs}: let an administrator of the repository make a fine-grained token (or an app) \
+                     with {permission}, store it as a secret, and pass it as `github-token:` of this step; docs/fix.md"
+                )),
+            }
+        }
+        GithubError::RateLimited { retry_after } => Failure::world(doing, error.to_string())
+            .hint(format!("run this again in {} minutes", retry_after.as_secs().div_ceil(60))),
+        // 422 and the like: GitHub has looked and says no.
+        GithubError::Unexpected(cause) if cause.starts_with('4') => Failure::refused(doing, cause.clone()),
+        _ => Failure::world(doing, error.to_string()).hint("run this again; it looks first at what is there"),
+    }
+}

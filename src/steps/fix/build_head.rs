@@ -1,0 +1,221 @@
+//! `build-head`: starts the build of the branch of staging, and waits until it has left its bundle.
+
+use serde_json::json;
+
+use super::{Fix, Mend, Proposal, refusal};
+use crate::{
+    domain::{CommitSha, Failure, fix::Setting},
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    ports::github::{Amend, GithubError, WorkflowRun},
+};
+
+const PERMISSION: &str = "actions=write";
+
+/// The head, and how far its build is.
+#[derive(Debug, Clone)]
+pub struct Known {
+    head: CommitSha,
+    build: Build,
+    /// The newest run for this commit before anything was started.
+    newest: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Build {
+    /// With its bundle.
+    There(u64),
+    Running(u64),
+    /// Why there is none.
+    Missing(String),
+}
+
+impl Build {
+    fn told(&self) -> String {
+        match self {
+            Self::There(run) => format!("run {run} succeeded, and its bundle is there"),
+            Self::Running(run) => format!("run {run} is not over yet"),
+            Self::Missing(why) => why.clone(),
+        }
+    }
+}
+
+/// What GitHub says of the builds of this commit.
+async fn ask(github: &dyn Amend, cx: &super::World, head: &CommitSha) -> Result<(Build, Option<u64>), Failure> {
+    let workflow = &cx.inputs.build_workflow;
+    let doing = format!("looking for the build of {}", head.short());
+    let runs = github.runs_for(workflow, head).await.map_err(|error| match error {
+        GithubError::NotFound(what) => {
+            Failure::refused(&doing, format!("GitHub knows no workflow {workflow} ({what})"))
+                .hint("name it in build-workflow")
+        }
+        error => refusal(&doing, &error, "actions=read"),
+    })?;
+    let newest = runs.iter().map(|run| run.id).max();
+    let own: Vec<&WorkflowRun> = runs.iter().filter(|run| run.own_repository).collect();
+    let mut problem = match own.first() {
+        None => "the head has no run of the build".to_owned(),
+        Some(run) if run.finished() => {
+            format!("the newest, {}, ended in {}", run.html_url, run.conclusion.as_deref().unwrap_or("nothing"))
+        }
+        Some(_) => String::new(),
+    };
+    // As a release does: the newest success that left a bundle.
+    for run in own.iter().filter(|run| run.succeeded()) {
+        let name = cx.inputs.artifact_name.replace("{sha}", head.as_str());
+        let doing = format!("listing the artifacts of run {}", run.id);
+        let artifacts =
+            github.artifacts(run.id, &name).await.map_err(|error| refusal(&doing, &error, "actions=read"))?;
+        match artifacts.first() {
+            Some(artifact) if !artifact.expired && artifact.size > 0 => return Ok((Build::There(run.id), newest)),
+            Some(artifact) if artifact.expired => problem = format!("the bundle of run {} has expired", run.id),
+            Some(_) => problem = format!("the bundle of run {} is empty", run.id),
+            None => problem = format!("run {} is green and has no artifact {name}", run.id),
+        }
+    }
+    match own.iter().find(|run| !run.finished()) {
+        Some(running) => Ok((Build::Running(running.id), newest)),
+        None => Ok((Build::Missing(problem), newest)),
+    }
+}
+
+async fn head(github: &dyn Amend, branch: &str) -> Result<CommitSha, Failure> {
+    let doing = format!("asking GitHub for the head of `{branch}`");
+    match github.branch(branch).await {
+        Ok(branch) => Ok(branch.head),
+        Err(GithubError::NotFound(_)) => {
+            Err(Failure::refused(&doing, "there is no such branch").hint("name it in the policy's develop-branch"))
+        }
+        Err(error) => Err(refusal(&doing, &error, "contents=read")),
+    }
+}
+
+pub async fn look(cx: &Fix, io: &Io) -> StepResult {
+    let github = cx.github()?;
+    let inputs = &cx.world.inputs;
+    let head = head(github, &inputs.develop).await?;
+    let (build, newest) = ask(github, &cx.world, &head).await?;
+    io.fact(crate::domain::fact::key::SHA, &head);
+    let what = format!("build of {}, the head of `{}`", head.short(), inputs.develop);
+    let start = format!(
+        "POST /repos/{}/actions/workflows/{}/dispatches {}",
+        github.repository(),
+        inputs.build_workflow,
+        json!({ "ref": inputs.develop })
+    );
+    let (sends, nothing) = match &build {
+        Build::There(_) => (Vec::new(), Some(build.told())),
+        Build::Running(run) => (vec![format!("nothing: run {run} is waited for")], None),
+        Build::Missing(_) => (vec![start], None),
+    };
+    let proposal = Proposal {
+        subject: format!("{} of {}", inputs.build_workflow, github.repository()),
+        before: vec![Setting::new(&what, build.told())],
+        wanted: match &nothing {
+            Some(_) => Vec::new(),
+            None => vec![Setting::new(&what, "a run that succeeded, and its bundle")],
+        },
+        sends,
+        needs: PERMISSION.to_owned(),
+        nothing,
+        bound: json!({ "head": head, "build": build.told() }),
+    };
+    cx.found.borrow_mut().head = Some(Known { head, build, newest });
+    cx.propose(io, proposal)
+}
+
+fn known(cx: &Mend) -> Result<&Known, Failure> {
+    cx.known.head.as_ref().ok_or_else(|| Failure::bug("building the head", "nobody looked for it"))
+}
+
+pub async fn start(cx: &Mend, io: &Io) -> StepResult {
+    if let Some(idle) = cx.idle() {
+        return Ok(idle);
+    }
+    let known = known(cx)?;
+    if let Build::Running(run) = known.build {
+        cx.made.borrow_mut().run = Some(run);
+        return Ok(Done::skipped(format!("run {run} is building it already")));
+    }
+    let (github, inputs) = (cx.github()?, &cx.world.inputs);
+    let doing = format!("starting {} on `{}`", inputs.build_workflow, inputs.develop);
+    // A dispatch takes a branch and no commit.
+    let now = head(github, &inputs.develop).await?;
+    if now != known.head {
+        return Err(Failure::refused(
+            &doing,
+            format!("the head is {} now, not {} any more", now.short(), known.head.short()),
+        )
+        .hint("run this again"));
+    }
+    let run = github.dispatch(&inputs.build_workflow, &inputs.develop).await.map_err(|error| match &error {
+        GithubError::Unexpected(cause) if cause.contains("workflow_dispatch") => Failure::refused(
+            &doing,
+            cause.clone(),
+        )
+        .hint(format!("give {} the trigger `workflow_dispatch:` on `{}`", inputs.build_workflow, inputs.develop)),
+        _ => refusal(&doing, &error, PERMISSION),
+    })?;
+    cx.made.borrow_mut().run = run;
+    io.line(run.map_or("started; GitHub did not name the run".to_owned(), |run| format!("started run {run}")));
+    Ok(Done::passed(run.map_or("started".to_owned(), |run| format!("run {run}"))))
+}
+
+/// Waits for the bundle, as a release waits for it.
+pub async fn await_bundle(cx: &Mend, io: &Io) -> StepResult {
+    if let Some(idle) = cx.idle() {
+        return Ok(idle);
+    }
+    let known = known(cx)?;
+    let (github, inputs) = (cx.github()?, &cx.world.inputs);
+    let doing = format!("waiting for the build of {}", known.head.short());
+    let what = format!("build of {}, the head of `{}`", known.head.short(), inputs.develop);
+    let mut last = "nobody looked".to_owned();
+    for attempt in 1..=inputs.wait_attempts {
+        // The list lags behind; a run that is known by its number does not.
+        let started = cx.made.borrow().run;
+        if let Some(id) = started {
+            let run = github.run(id).await.map_err(|error| refusal(&doing, &error, "actions=read"))?;
+            if run.head_sha != known.head {
+                return Err(Failure::refused(
+                    &doing,
+                    format!("run {id} builds {}: somebody pushed meanwhile", run.head_sha.short()),
+                )
+                .hint("run this again, for the new head"));
+            }
+            if run.finished() && !run.succeeded() {
+                cx.seen(
+                    io,
+                    vec![Setting::new(
+                        &what,
+                        format!("{} ended in {}", run.html_url, run.conclusion.as_deref().unwrap_or("nothing")),
+                    )],
+                );
+                return Err(Failure::refused(
+                    &doing,
+                    format!("build run {id} ended in {}", run.conclusion.as_deref().unwrap_or("nothing")),
+                )
+                .hint(format!("mend the build: {}", run.html_url)));
+            }
+        }
+        let (build, newest) = ask(github, &cx.world, &known.head).await?;
+        last = build.told();
+        io.attempt(attempt, inputs.wait_attempts, &last);
+        if let Build::There(_) = build {
+            cx.seen(io, vec![Setting::new(&what, &last)]);
+            return Ok(Done::passed(last));
+        }
+        // The run that we started, where GitHub did not name it.
+        if started.is_none() && newest > known.newest {
+            cx.made.borrow_mut().run = newest;
+        }
+        if attempt < inputs.wait_attempts {
+            cx.world.clock.sleep(inputs.wait_interval).await;
+        }
+    }
+    cx.seen(io, vec![Setting::new(&what, &last)]);
+    Err(Failure::refused(&doing, format!("no bundle after {} looks: {last}", inputs.wait_attempts))
+        .hint("run this again when the build has ended, or raise build-wait-attempts"))
+}

@@ -1,0 +1,233 @@
+//! `health-token`: the server's token becomes the repository's secret. It travels inside the encrypted connection to this process, is sealed here
+//! with the repository's public key, and is seen nowhere.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use crypto_box::{PublicKey, aead::OsRng};
+use serde_json::json;
+
+use super::{Fix, Mend, Proposal, refusal};
+use crate::{
+    domain::{Failure, Secret, Sha256Digest, fix::Setting},
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    inputs::typed::HealthPolicy,
+    ports::{
+        github::{GithubError, SealingKey, SecretEntry},
+        shell::Script,
+    },
+    steps::{context::Survey, probe, remote},
+};
+
+/// Reads a `.env`; needs its path as an argument.
+const PROGRAM: &str = concat!(include_str!("../sh/dotenv.php"), include_str!("../sh/secret.php"));
+
+const PERMISSION: &str = "secrets=write";
+
+/// Characters that a token must have.
+const SHORTEST: usize = 8;
+
+/// Longest token that is taken, in bytes: GitHub takes secrets of up to 48 KB, and a header has to carry it.
+const LONGEST: usize = 4096;
+
+/// The token, and where it shall go.
+pub struct Known {
+    token: Secret,
+    before: Option<SecretEntry>,
+    key: SealingKey,
+}
+
+/// The server's token. From the moment that it is known, runner and log hide it.
+pub async fn read(cx: &Fix, io: &Io) -> Result<Secret, Failure> {
+    let survey = cx.server()?;
+    let file = survey.inputs.layout.env_file();
+    let doing = format!("reading HEALTHCHECK_TOKEN in {file}");
+    let script = Script::new("secret", include_str!("../sh/secret.sh"))
+        .var("ENV_FILE", file.as_str())
+        .var("PHP", &survey.inputs.server.php)
+        .var("SECRET_PHP", PROGRAM);
+    let answer = remote::run(&*survey.ports.shell, io, script, &doing).await?;
+    let token = Secret::new(answer.get("token").unwrap_or_default());
+    let unfit = |cause: &str| {
+        Err(Failure::refused(&doing, cause)
+            .hint(format!("write a long random word into {file}, HEALTHCHECK_TOKEN=..., and release again")))
+    };
+    // Hiding a few letters would hide every word that has them.
+    match token.expose().chars().count() {
+        0 => return unfit("it is not set there"),
+        1..SHORTEST => return unfit("it has fewer than 8 characters: everybody can guess it"),
+        _ => (cx.world.hide)(&token),
+    }
+    match token.expose() {
+        text if text.len() > LONGEST || text.chars().any(char::is_control) => {
+            unfit("it is no line of text that a header could carry")
+        }
+        _ => Ok(token),
+    }
+}
+
+/// Whether the site takes this token.
+async fn taken(survey: &Survey, token: &Secret, doing: &str) -> Result<String, Failure> {
+    let policy = HealthPolicy { token: Some(token.clone()), ..survey.inputs.health.clone() };
+    let report = probe::round(&*survey.ports.site, &policy, &*survey.ports.clock, None).await;
+    let score = report.score();
+    let problems = report
+        .endpoints
+        .iter()
+        .filter_map(|endpoint| endpoint.problem.as_ref().map(|problem| format!("{}: {problem}", endpoint.path)));
+    let problems: Vec<String> = problems.collect();
+    if report.endpoints.iter().any(|endpoint| matches!(endpoint.status, Some(401 | 403))) {
+        return Err(Failure::refused(doing, "the site refuses it: it runs with an older configuration")
+            .details(problems)
+            .hint("release again, which builds the configuration's cache anew; then run this again"));
+    }
+    if !report.healthy() {
+        return Err(Failure::refused(doing, format!("the site is not well: {}", problems.join("; ")))
+            .hint("see the finding `health` of the audit; a sick site does not say which token it takes"));
+    }
+    Ok(format!("{}/{} with the server's token", score.passed, score.total))
+}
+
+pub async fn look(cx: &Fix, io: &Io) -> StepResult {
+    let (survey, github, inputs) = (cx.server()?, cx.github()?, &cx.world.inputs);
+    let name = &inputs.secret;
+    let token = read(cx, io).await?;
+    let doing = "asking the site whether it takes the server's token";
+    let site = taken(survey, &token, doing).await?;
+    io.line(format!("the site is well, {site}"));
+    let digest = Sha256Digest::of(token.expose());
+    let given = survey.inputs.health.token.as_ref().map(|given| Sha256Digest::of(given.expose()));
+    let same = given.as_ref() == Some(&digest);
+    let what = format!("secret {name}");
+    let workflow = match &given {
+        Some(given) => format!("SHA-256 {}", given.short()),
+        None => "none reached this step".to_owned(),
+    };
+    let server = Setting::new("token on the server", format!("SHA-256 {}", digest.short()));
+    let passed = Setting::new("token that the workflow passes", workflow);
+    let subject = format!("{what} of {}", github.repository());
+    if same {
+        // Whatever the secrets are called: what the workflow passes is the server's.
+        let proposal = Proposal {
+            subject,
+            before: vec![server, passed],
+            wanted: Vec::new(),
+            sends: Vec::new(),
+            needs: PERMISSION.to_owned(),
+            nothing: Some("the workflow passes the server's token already, and the site takes it".to_owned()),
+            bound: json!(null),
+        };
+        return cx.propose(io, proposal);
+    }
+    let doing = format!("looking at the {subject}");
+    let key = github.sealing_key().await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
+    let before = github.secret(name).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
+    let environment = inputs.environment.as_str();
+    match github.environment_secret(environment, name).await {
+        Ok(true) => {
+            return Err(Failure::refused(
+                &doing,
+                format!("the environment `{environment}` has a secret {name} of its own, which its jobs see instead of the repository's"),
+            )
+            .hint(format!(
+                "remove that one (gh secret delete {name} --env {environment}), or name another secret in the policy's healthcheck-token-secret"
+            )));
+        }
+        Ok(false) => {}
+        Err(GithubError::Forbidden { .. }) => io.warn(
+            format!("whether the environment `{environment}` has a secret {name} of its own could not be seen; in its jobs that one would count"),
+            Some(format!("gh secret list --env {environment}")),
+        ),
+        Err(error) => return Err(refusal(&doing, &error, "environments=read")),
+    }
+    let told = |entry: &Option<SecretEntry>| match entry {
+        Some(entry) => format!("written {}", entry.updated_at),
+        None => "not there".to_owned(),
+    };
+    let proposal = Proposal {
+        subject,
+        before: vec![server, passed, Setting::new(&what, told(&before))],
+        wanted: vec![Setting::new(&what, format!("the server's token, SHA-256 {}", digest.short()))],
+        sends: vec![format!(
+            "PUT /repos/{}/actions/secrets/{name} with the token, sealed for the key {}",
+            github.repository(),
+            key.key_id
+        )],
+        needs: format!("{PERMISSION}, which no GITHUB_TOKEN has"),
+        nothing: None,
+        bound: json!({ "token": digest, "secret": name, "updated": before.as_ref().map(|entry| &entry.updated_at) }),
+    };
+    cx.found.borrow_mut().token = Some(Known { token, before, key });
+    cx.propose(io, proposal)
+}
+
+fn known(cx: &Mend) -> Result<&Known, Failure> {
+    cx.known.token.as_ref().ok_or_else(|| Failure::bug("writing the secret", "nobody read the token"))
+}
+
+/// A sealed box (libsodium's `crypto_box_seal`), in base64: only the holder of the repository's private key opens it.
+fn seal(token: &Secret, key: &SealingKey, doing: &str) -> Result<String, Failure> {
+    let odd = || Failure::world(doing, format!("the repository's public key {} is not one", key.key_id));
+    let bytes: [u8; 32] = STANDARD.decode(key.key.trim()).map_err(|_| odd())?.try_into().map_err(|_| odd())?;
+    let sealed = PublicKey::from(bytes)
+        .seal(&mut OsRng, token.expose().as_bytes())
+        .map_err(|_| Failure::bug(doing, "the token could not be sealed"))?;
+    Ok(STANDARD.encode(sealed))
+}
+
+pub async fn write(cx: &Mend, _io: &Io) -> StepResult {
+    if let Some(idle) = cx.idle() {
+        return Ok(idle);
+    }
+    let (known, github, name) = (known(cx)?, cx.github()?, &cx.world.inputs.secret);
+    let doing = format!("writing the secret {name}");
+    let now = github.secret(name).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
+    if now != known.before {
+        return Err(Failure::refused(&doing, "somebody wrote it since the plan").hint("run this again"));
+    }
+    let sealed = seal(&known.token, &known.key, &doing)?;
+    github.write_secret(name, &known.key.key_id, &sealed).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
+    Ok(Done::passed(format!("{name}, sealed for the key {}", known.key.key_id)))
+}
+
+/// Nobody can read it back: that it was written is seen by its date, and that it is right by the site.
+pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
+    if let Some(idle) = cx.idle() {
+        return Ok(idle);
+    }
+    let (known, name) = (known(cx)?, &cx.world.inputs.secret);
+    let doing = format!("looking at the secret {name} again");
+    let after = cx.github()?.secret(name).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
+    let what = format!("secret {name}");
+    let told = after.as_ref().map_or("not there".to_owned(), |entry| format!("written {}", entry.updated_at));
+    cx.seen(io, vec![Setting::new(&what, &told)]);
+    if after.is_none() || after == known.before {
+        return Err(Failure::refused(&doing, format!("it was not written: {told}")).hint("run this again"));
+    }
+    let site = taken(cx.server()?, &known.token, "asking the site with the token that was written").await?;
+    Ok(Done::passed(format!("{told}; the site is well, {site}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use crypto_box::SecretKey;
+
+    use super::*;
+
+    #[test]
+    fn only_the_holder_of_the_private_key_opens_what_is_sealed() {
+        let private = SecretKey::generate(&mut OsRng);
+        let key = SealingKey { key_id: "1".to_owned(), key: STANDARD.encode(private.public_key().as_bytes()) };
+        let token = Secret::new("a token");
+        let (one, two) = (seal(&token, &key, "sealing"), seal(&token, &key, "sealing"));
+        let (one, two) = (one.expect("sealed"), two.expect("sealed"));
+        assert_ne!(one, two, "each with a key of its own");
+        let open = |text: &str, key: &SecretKey| key.unseal(&STANDARD.decode(text).expect("base64"));
+        assert_eq!(open(&one, &private).expect("opened"), b"a token");
+        assert!(open(&one, &SecretKey::generate(&mut OsRng)).is_err());
+        for odd in ["", "AAAA", "not base64 at all"] {
+            assert!(seal(&token, &SealingKey { key: odd.to_owned(), ..key.clone() }, "sealing").is_err(), "{odd}");
+        }
+    }
+}

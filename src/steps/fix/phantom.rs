@@ -1,0 +1,136 @@
+//! `phantom-workflow`: disables workflows that GitHub lists as active though no branch that counts has their file. A second "Deploy to production"
+//! of that sort can still be started by hand, with the code of the day on which it was written.
+
+use serde_json::json;
+
+use super::{Fix, Mend, Proposal, listed, refusal};
+use crate::{
+    domain::{Failure, fix::Setting},
+    engine::{
+        Done,
+        step::{Io, Local, StepResult, UndoAct, Undone},
+    },
+    ports::github::ListedWorkflow,
+};
+
+/// A workflow without a file.
+pub type Phantom = ListedWorkflow;
+
+const ACTIVE: &str = "active";
+const DISABLED: &str = "disabled_manually";
+const PERMISSION: &str = "actions=write";
+
+fn named(one: &Phantom) -> String {
+    format!("workflow `{}` ({})", one.name, one.path)
+}
+
+pub async fn look(cx: &Fix, io: &Io) -> StepResult {
+    let inputs = &cx.world.inputs;
+    let github = cx.github()?;
+    let doing = "looking for workflows without a file";
+    let all = github.listed_workflows().await.map_err(|error| refusal(doing, &error, "actions=read"))?;
+    let mut files = std::collections::BTreeSet::new();
+    for branch in [&inputs.main, &inputs.develop] {
+        let doing = format!("listing the workflow files of `{branch}`");
+        files.extend(github.workflow_files(branch).await.map_err(|error| refusal(&doing, &error, "contents=read"))?);
+    }
+    if files.is_empty() {
+        return Err(Failure::refused(
+            doing,
+            format!(
+                "neither `{}` nor `{}` has a workflow: every workflow would be a phantom",
+                inputs.main, inputs.develop
+            ),
+        )
+        .hint("name the branches in the policy's main-branch and develop-branch"));
+    }
+    // What GitHub runs by itself (`dynamic/...`) has no file.
+    let phantoms: Vec<Phantom> = all
+        .into_iter()
+        .filter(|one| one.state == ACTIVE && one.path.starts_with(".github/") && !files.contains(&one.path))
+        .collect();
+    let proposal = Proposal {
+        subject: format!("workflows of {}", github.repository()),
+        before: phantoms.iter().map(|one| Setting::new(named(one), ACTIVE)).collect(),
+        wanted: phantoms.iter().map(|one| Setting::new(named(one), DISABLED)).collect(),
+        sends: phantoms
+            .iter()
+            .map(|one| format!("PUT /repos/{}/actions/workflows/{}/disable", github.repository(), one.id))
+            .collect(),
+        needs: PERMISSION.to_owned(),
+        nothing: phantoms
+            .is_empty()
+            .then(|| format!("each active workflow has its file on `{}` or `{}`", inputs.main, inputs.develop)),
+        bound: json!(phantoms.iter().map(|one| (one.id, &one.path)).collect::<Vec<_>>()),
+    };
+    cx.found.borrow_mut().phantoms = phantoms;
+    cx.propose(io, proposal)
+}
+
+pub async fn disable(cx: &Mend, io: &Io) -> StepResult {
+    if let Some(idle) = cx.idle() {
+        return Ok(idle);
+    }
+    for one in &cx.known.phantoms {
+        let doing = format!("disabling the workflow `{}` ({})", one.name, one.path);
+        cx.github()?.set_workflow(one.id, false).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
+        io.line(format!("disabled `{}` ({})", one.name, one.path));
+    }
+    Ok(Done::passed(listed(cx.known.phantoms.iter().map(|one| &one.path))))
+}
+
+/// Our workflows as they are now.
+async fn now(cx: &Mend, doing: &str) -> Result<Vec<Phantom>, Failure> {
+    let mut all = cx.github()?.listed_workflows().await.map_err(|error| refusal(doing, &error, "actions=read"))?;
+    all.retain(|one| cx.known.phantoms.iter().any(|ours| ours.id == one.id));
+    Ok(all)
+}
+
+pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
+    if let Some(idle) = cx.idle() {
+        return Ok(idle);
+    }
+    let doing = "listing the workflows again";
+    let after = now(cx, doing).await?;
+    cx.seen(io, after.iter().map(|one| Setting::new(named(one), &one.state)).collect());
+    let active: Vec<&str> = after.iter().filter(|one| one.state == ACTIVE).map(|one| one.path.as_str()).collect();
+    match active.as_slice() {
+        [] => Ok(Done::passed("none of them is active any more")),
+        _ => Err(Failure::refused(doing, format!("still active: {}", active.join(", ")))
+            .hint("gh workflow disable NAME, or Actions, the workflow, Disable workflow")),
+    }
+}
+
+/// Enables again what is disabled now.
+pub struct Again;
+
+impl UndoAct<Mend> for Again {
+    fn undo<'a>(&'a self, cx: &'a Mend, io: &'a Io) -> Local<'a, Result<Undone, Failure>> {
+        Box::pin(enable(cx, io))
+    }
+
+    fn by_hand(&self, cx: &Mend) -> Vec<String> {
+        by_hand(cx)
+    }
+}
+
+async fn enable(cx: &Mend, io: &Io) -> Result<Undone, Failure> {
+    let doing = "enabling the workflows again";
+    let all = now(cx, doing).await?;
+    cx.seen(io, all.iter().map(|one| Setting::new(named(one), &one.state)).collect());
+    let disabled: Vec<Phantom> = all.into_iter().filter(|one| one.state != ACTIVE).collect();
+    if disabled.is_empty() {
+        return Ok(Undone::Nothing("none of them is disabled".to_owned()));
+    }
+    for one in &disabled {
+        cx.github()?.set_workflow(one.id, true).await.map_err(|error| refusal(doing, &error, PERMISSION))?;
+        io.line(format!("enabled `{}` ({})", one.name, one.path));
+    }
+    let all = now(cx, doing).await?;
+    cx.seen(io, all.iter().map(|one| Setting::new(named(one), &one.state)).collect());
+    Ok(Undone::Done(listed(disabled.iter().map(|one| &one.path))))
+}
+
+fn by_hand(cx: &Mend) -> Vec<String> {
+    cx.known.phantoms.iter().map(|one| format!("gh workflow enable {}", one.id)).collect()
+}

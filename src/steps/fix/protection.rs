@@ -1,0 +1,306 @@
+//! `branch-protection-main` and `branch-protection-develop`: classic protection with what an audit wants of the branch, and with everything that was
+//! there before. Rulesets count for what is there, and stay as they are.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::{Fix, Mend, Proposal, listed, refusal};
+use crate::{
+    domain::{
+        Failure,
+        fix::{FixName, Setting},
+    },
+    engine::{
+        Done,
+        step::{Io, Local, StepResult, UndoAct, Undone},
+    },
+    ports::github::{Amend, App, BranchSettings, Checks, GithubError, Reviews, Rule},
+    steps::audit,
+};
+
+/// Checks that the branch of staging needs at least.
+const DEVELOP_CHECKS: usize = 4;
+
+/// What the token must have.
+const PERMISSION: &str = "administration=write";
+
+/// What was found, and what shall be.
+#[derive(Debug, Clone)]
+pub struct Known {
+    branch: String,
+    before: Option<BranchSettings>,
+    /// What rulesets ask of the branch.
+    rulesets: Asked,
+    wanted: BranchSettings,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Asked {
+    checks: BTreeSet<String>,
+    strict: bool,
+    reviews: u64,
+}
+
+/// What an audit wants of a branch.
+struct Target {
+    checks: BTreeSet<String>,
+    strict: bool,
+    reviews: u64,
+}
+
+pub async fn look(cx: &Fix, io: &Io) -> StepResult {
+    let inputs = &cx.world.inputs;
+    let main = inputs.name == FixName::BranchProtectionMain;
+    let branch = if main { &inputs.main } else { &inputs.develop };
+    let github = cx.github()?;
+    let doing = format!("asking GitHub how `{branch}` is protected");
+    github.branch(branch).await.map_err(|error| match error {
+        GithubError::NotFound(_) => Failure::refused(&doing, format!("there is no branch `{branch}`"))
+            .hint(format!("name it in the policy's {}", if main { "main-branch" } else { "develop-branch" })),
+        error => refusal(&doing, &error, "contents=read"),
+    })?;
+    // Only an administrator sees what is there, and what nobody sees nobody may replace.
+    let before = github.settings(branch).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
+    let rules = github.rules(branch).await.map_err(|error| refusal(&doing, &error, "metadata=read"))?;
+    let mut rulesets = Asked::default();
+    for rule in rules {
+        match rule {
+            Rule::Checks { required, strict } => {
+                rulesets.checks.extend(required);
+                rulesets.strict |= strict;
+            }
+            Rule::Reviews(count) => rulesets.reviews = rulesets.reviews.max(count),
+            Rule::Other => {}
+        }
+    }
+    let old = before.clone().unwrap_or_default();
+    let there: BTreeSet<String> = old.required().union(&rulesets.checks).cloned().collect();
+    let target = if main {
+        Target { checks: inputs.required_checks.iter().cloned().collect(), strict: false, reviews: 0 }
+    } else {
+        let more = inputs.required_checks.iter().filter(|check| !there.contains(*check));
+        let missing = DEVELOP_CHECKS.saturating_sub(there.len());
+        let checks: BTreeSet<String> = there.iter().chain(more.take(missing)).cloned().collect();
+        if checks.len() < DEVELOP_CHECKS {
+            return Err(Failure::refused(
+                &doing,
+                format!("`{branch}` needs {DEVELOP_CHECKS} checks, and required-checks names too few more"),
+            )
+            .hint("name more of them in the policy's required-checks"));
+        }
+        Target { checks, strict: true, reviews: 1 }
+    };
+    let known = Known { branch: branch.clone(), wanted: wanted(&old, &rulesets, &target), before, rulesets };
+    let add: Vec<&String> = target.checks.difference(&there).collect();
+    let unprotected = known.before.is_none() && known.rulesets.checks.is_empty();
+    let done = add.is_empty() && !unprotected && met(&known, &old, &target);
+    if !done {
+        warn_of_checks_that_never_report(cx, io, branch, &add);
+    }
+    let body = known.wanted.body();
+    let route = format!("PUT /repos/{}/branches/{branch}/protection", github.repository());
+    let proposal = Proposal {
+        subject: format!("branch `{branch}` of {}", github.repository()),
+        before: settings(known.before.as_ref(), &known.rulesets),
+        wanted: if done { Vec::new() } else { settings(Some(&known.wanted), &known.rulesets) },
+        sends: if done { Vec::new() } else { vec![route, body.to_string()] },
+        needs: format!("{PERMISSION}, which no GITHUB_TOKEN has"),
+        nothing: done.then(|| format!("`{branch}` asks for all of it already")),
+        bound: json!({ "before": known.before.as_ref().map(BranchSettings::body), "wanted": body }),
+    };
+    cx.found.borrow_mut().protection = Some(known);
+    cx.propose(io, proposal)
+}
+
+/// Whether both kinds of protection together ask for the target.
+fn met(known: &Known, classic: &BranchSettings, target: &Target) -> bool {
+    let required = classic.required();
+    let strict = classic.checks.as_ref().is_some_and(|checks| checks.strict) || known.rulesets.strict;
+    let reviews = classic.reviews.as_ref().map_or(0, |reviews| reviews.count).max(known.rulesets.reviews);
+    target.checks.iter().all(|check| required.contains(check) || known.rulesets.checks.contains(check))
+        && (strict || !target.strict)
+        && reviews >= target.reviews
+}
+
+/// The old settings with what is missing; nothing is taken away.
+fn wanted(old: &BranchSettings, rulesets: &Asked, target: &Target) -> BranchSettings {
+    let mut new = old.clone();
+    let missing: Vec<&String> = target.checks.iter().filter(|check| !rulesets.checks.contains(*check)).collect();
+    let strict = target.strict && !rulesets.strict;
+    if !missing.is_empty() || strict {
+        let checks = new.checks.get_or_insert_with(Checks::default);
+        checks.strict |= strict;
+        for check in missing {
+            checks.required.entry(check.clone()).or_insert(App::Latest);
+        }
+    }
+    if rulesets.reviews < target.reviews {
+        let reviews = new.reviews.get_or_insert_with(Reviews::default);
+        reviews.count = reviews.count.max(target.reviews);
+    }
+    new
+}
+
+/// A required check that nobody reports blocks every merge.
+fn warn_of_checks_that_never_report(cx: &Fix, io: &Io, branch: &str, add: &[&String]) {
+    let files = audit::workflow_files(&cx.world.inputs.workspace);
+    if files.is_empty() {
+        io.line("no workflow files are checked out here: whether the new checks can report was not looked at");
+        return;
+    }
+    let silent: Vec<&str> =
+        add.iter().filter(|check| !files.report(check, branch)).map(|check| check.as_str()).collect();
+    if !silent.is_empty() {
+        io.warn(
+            format!("no workflow of this checkout reports {} for pull requests to `{branch}`: nothing could be merged any more", silent.join(", ")),
+            Some("correct required-checks in the policy, or the names of the jobs, before you approve this".to_owned()),
+        );
+    }
+}
+
+fn settings(classic: Option<&BranchSettings>, rulesets: &Asked) -> Vec<Setting> {
+    let none = BranchSettings::default();
+    let told = classic.unwrap_or(&none);
+    let on = |yes: bool| if yes { "yes" } else { "no" };
+    let checks: BTreeSet<String> = told.required().union(&rulesets.checks).cloned().collect();
+    let strict = told.checks.as_ref().is_some_and(|checks| checks.strict) || rulesets.strict;
+    let reviews = told.reviews.as_ref().map_or(0, |reviews| reviews.count).max(rulesets.reviews);
+    vec![
+        Setting::new("classic protection", on(classic.is_some())),
+        Setting::new("required checks", listed(&checks)),
+        Setting::new("up to date before merging", on(strict)),
+        Setting::new("approving reviews", reviews.to_string()),
+        Setting::new("administrators included", on(told.enforce_admins)),
+    ]
+}
+
+fn known(cx: &Mend) -> Result<&Known, Failure> {
+    cx.known.protection.as_ref().ok_or_else(|| Failure::bug("protecting the branch", "nobody looked at it"))
+}
+
+async fn now(github: &dyn Amend, known: &Known, doing: &str) -> Result<Option<BranchSettings>, Failure> {
+    github.settings(&known.branch).await.map_err(|error| refusal(doing, &error, PERMISSION))
+}
+
+pub async fn protect(cx: &Mend, io: &Io) -> StepResult {
+    if let Some(idle) = cx.idle() {
+        return Ok(idle);
+    }
+    let known = known(cx)?;
+    let github = cx.github()?;
+    let doing = format!("protecting `{}`", known.branch);
+    // What is sent replaces everything, so it must still be what was seen.
+    if now(github, known, &doing).await? != known.before {
+        return Err(Failure::refused(&doing, "its protection changed since the plan").hint("run this again"));
+    }
+    github.protect(&known.branch, &known.wanted).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
+    io.line(format!("sent: {}", known.wanted.body()));
+    Ok(Done::passed(listed(known.wanted.required())))
+}
+
+/// What was asked for is there, and nothing of what was there is gone.
+pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
+    if let Some(idle) = cx.idle() {
+        return Ok(idle);
+    }
+    let known = known(cx)?;
+    let doing = format!("reading the protection of `{}` again", known.branch);
+    let after = now(cx.github()?, known, &doing).await?;
+    cx.seen(io, settings(after.as_ref(), &known.rulesets));
+    let after = after.unwrap_or_default();
+    let mut against = after.weaker_than(&known.before.clone().unwrap_or_default());
+    // An app that GitHub chose is as good as any.
+    let mut wanted = known.wanted.clone();
+    for app in wanted.checks.iter_mut().flat_map(|checks| checks.required.values_mut()) {
+        if *app == App::Latest {
+            *app = App::Any;
+        }
+    }
+    against.extend(after.weaker_than(&wanted));
+    against.sort();
+    against.dedup();
+    match against.as_slice() {
+        [] => Ok(Done::passed(format!("{} required", listed(after.required())))),
+        _ => Err(Failure::refused(&doing, format!("it is not what was sent: {}", against.join("; ")))
+            .hint("set it by hand: Settings, Branches")),
+    }
+}
+
+/// Puts back what was there.
+pub struct Back;
+
+impl UndoAct<Mend> for Back {
+    fn undo<'a>(&'a self, cx: &'a Mend, io: &'a Io) -> Local<'a, Result<Undone, Failure>> {
+        Box::pin(put_back(cx, io))
+    }
+
+    fn by_hand(&self, cx: &Mend) -> Vec<String> {
+        by_hand(cx)
+    }
+}
+
+async fn put_back(cx: &Mend, io: &Io) -> Result<Undone, Failure> {
+    let known = known(cx)?;
+    let github = cx.github()?;
+    let doing = format!("putting back the protection of `{}`", known.branch);
+    if now(github, known, &doing).await? == known.before {
+        cx.seen(io, settings(known.before.as_ref(), &known.rulesets));
+        return Ok(Undone::Nothing("it is what it was".to_owned()));
+    }
+    let sent = match &known.before {
+        Some(before) => github.protect(&known.branch, before).await,
+        None => github.unprotect(&known.branch).await,
+    };
+    sent.map_err(|error| refusal(&doing, &error, PERMISSION))?;
+    let after = now(github, known, &doing).await?;
+    cx.seen(io, settings(after.as_ref(), &known.rulesets));
+    if after != known.before {
+        return Err(Failure::refused(&doing, "it is still not what it was"));
+    }
+    Ok(Undone::Done("it is what it was before".to_owned()))
+}
+
+fn by_hand(cx: &Mend) -> Vec<String> {
+    let Some(known) = &cx.known.protection else { return Vec::new() };
+    let repository = cx.world.github.as_ref().map(|github| github.repository()).unwrap_or_default();
+    let route = format!("repos/{repository}/branches/{}/protection", known.branch);
+    match &known.before {
+        Some(before) => vec![format!(
+            "printf %s {} | gh api --method PUT {route} --input -",
+            crate::domain::command::quote(&before.body().to_string())
+        )],
+        None => vec![format!("gh api --method DELETE {route}")],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_stricter_already_stays_and_rulesets_are_not_asked_for_twice() {
+        let old = BranchSettings {
+            checks: Some(Checks { strict: false, required: [("lint".to_owned(), App::Only(7))].into() }),
+            reviews: Some(Reviews { count: 3, code_owners: true, ..Reviews::default() }),
+            enforce_admins: true,
+            ..BranchSettings::default()
+        };
+        let rulesets = Asked { checks: names(&["build"]), strict: false, reviews: 0 };
+        let target = Target { checks: names(&["build", "lint", "test"]), strict: true, reviews: 1 };
+        let new = wanted(&old, &rulesets, &target);
+        assert_eq!(new.weaker_than(&old), Vec::<String>::new());
+        let checks = new.checks.expect("checks");
+        assert!(checks.strict);
+        let required: Vec<_> = checks.required.into_iter().collect();
+        assert_eq!(required, [("lint".to_owned(), App::Only(7)), ("test".to_owned(), App::Latest)]);
+        assert_eq!(new.reviews.map(|reviews| (reviews.count, reviews.code_owners)), Some((3, true)));
+        assert!(new.enforce_admins);
+        let all = Asked { checks: target.checks.clone(), strict: true, reviews: 1 };
+        assert_eq!(wanted(&BranchSettings::default(), &all, &target), BranchSettings::default());
+    }
+}

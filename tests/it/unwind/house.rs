@@ -1,0 +1,409 @@
+//! A server on which one cell follows another, and what must be true of it after each.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use gated_deploy::{domain::EnvironmentName, steps::ledger::Book};
+use gated_deploy_lab::{
+    Options,
+    app::{self, Variant},
+    runner::{Finished, Runner},
+    server::{SEED_COMMIT, SEED_RELEASE},
+    story::{Built, Story, commit},
+};
+
+use super::fault::{CONTAINER, Cell, FILLER, Fault, Plan, Stage, VARIABLE};
+use crate::{
+    rollback::rollback,
+    support::{BINARY, output, story_on},
+};
+
+const BASE: &str = "/var/www/staging";
+const STATE: &str = "/var/www/staging/.gated-deploy";
+
+/// Three commits, so that there is always one that is neither live nor was just tried.
+const WORDS: [&str; 3] = ["unwound one", "unwound two", "unwound three"];
+
+const ARGS: [&str; 4] = ["--exact", "unwind::the_action_with_a_fault", "--nocapture", "--test-threads=2"];
+
+/// How long a dead run's release may stay before the server goes back by itself.
+const CONFIRM_WITHIN: &str = "10s";
+
+/// Until what a run left at work on the server has come to its end.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the server itself went back from stays to be read, the newest of it.
+const KEPT: &str = ".reverted";
+
+/// Files and folders of somebody else, wherever a run writes or removes.
+const FOREIGN: [&str; 8] = [
+    "/var/www/beside",
+    "/var/www/staging/beside.txt",
+    "/var/www/staging/releases/kept-by-hand",
+    "/var/www/staging/releases/notes.txt",
+    "/var/www/staging/backups/by-hand",
+    "/var/www/staging/shared/public/uploads",
+    "/var/www/staging/.gated-deploy/notes.txt",
+    "/var/www/staging/.gated-deploy/incoming/by-hand.tar.gz",
+];
+
+pub(super) struct House {
+    story: Story,
+    /// This test program, which is the action with a fault in it when it is called with [`ARGS`].
+    program: PathBuf,
+    foreign: String,
+    /// States from which a release went live.
+    proven: RefCell<BTreeSet<String>>,
+}
+
+type Found = Result<(), String>;
+
+/// What a person can type, and what they would see that the server is like.
+struct Look {
+    current: String,
+    served: String,
+    book: Book,
+}
+
+impl House {
+    /// A server with two confirmed releases on it, so that there is one to go back to.
+    pub(super) fn open(fault: Fault) -> Result<Self, String> {
+        static BUILT: OnceLock<Vec<Built>> = OnceLock::new();
+        let options = Options { base_tmpfs_mb: Some(192), reboots: fault == Fault::Rebooted, ..Options::default() };
+        let story = story_on(options);
+        let build = |word: &&str| {
+            let commit = commit(word);
+            story.build(&commit, &app::source(&commit, Variant::Healthy).expect("the tree")).expect("the build")
+        };
+        for built in BUILT.get_or_init(|| WORDS.iter().map(build).collect()) {
+            story.publish(built).expect("the artifact");
+        }
+        let program = std::env::current_exe().expect("this program");
+        let mut house = Self { story, program, foreign: String::new(), proven: RefCell::default() };
+        house.release(&commit(WORDS[0]))?;
+        house.release(&commit(WORDS[1]))?;
+        house.furnish();
+        Ok(house)
+    }
+
+    fn furnish(&mut self) {
+        self.on(&format!(
+            "mkdir -p /var/www/beside; cd {BASE}
+             mkdir releases/kept-by-hand backups/by-hand
+             for file in /var/www/beside/file beside.txt releases/kept-by-hand/file releases/notes.txt backups/by-hand/file \
+                 .gated-deploy/notes.txt .gated-deploy/incoming/by-hand.tar.gz; do echo 'not ours' >$file; chown deploy: $file; done
+             chown deploy: /var/www/beside releases/kept-by-hand backups/by-hand"
+        ));
+        self.foreign = self.foreign();
+    }
+
+    /// Runs a script as root on the server.
+    fn on(&self, script: &str) -> String {
+        self.story.lab.exec(&format!("set -eu\n{script}")).expect("a command on the server").trim().to_owned()
+    }
+
+    fn foreign(&self) -> String {
+        let paths = FOREIGN.join(" ");
+        self.on(&format!(
+            "find {paths} -printf '%p %y %m %U:%G %T@ %l\\n' | sort; find {paths} -type f -print0 | sort -z | xargs -0 sha256sum"
+        ))
+    }
+
+    fn inputs(runner: Runner) -> Runner {
+        runner.input("keep-releases", "3").input("keep-backups", "2").time_limit(Duration::from_secs(180))
+    }
+
+    /// A release by the action as it is shipped: it goes live.
+    fn release(&self, commit: &str) -> Result<Finished, String> {
+        let finished = Self::inputs(self.story.staging(commit)).run_binary(BINARY);
+        finished.assert_no_secret_leaks();
+        match (finished.exit_code, output(&finished, "outcome")) {
+            (0, "live") => Ok(finished),
+            (code, outcome) => Err(format!("the next release ended {outcome} ({code}):\n{}", finished.log)),
+        }
+    }
+
+    fn rollback(&self) -> Runner {
+        Self::inputs(rollback(&self.story))
+    }
+
+    /// How long each row takes when nothing goes wrong, found out once.
+    pub(super) fn rehearsal(&self) -> Result<&'static HashMap<(&'static str, String), Duration>, String> {
+        static TOOK: OnceLock<HashMap<(&'static str, String), Duration>> = OnceLock::new();
+        if let Some(took) = TOOK.get() {
+            return Ok(took);
+        }
+        let runner = self.rollback();
+        let finished = runner.run_binary(BINARY);
+        let mut took = events(Stage::Rollback, &runner, &finished)?;
+        let runner = Self::inputs(self.story.staging(&commit(WORDS[2])));
+        let finished = runner.run_binary(BINARY);
+        took.extend(events(Stage::Release, &runner, &finished)?);
+        // The rollback has left one release; with these there is again one to go back to.
+        self.release(&commit(WORDS[0]))?;
+        Ok(TOOK.get_or_init(|| took))
+    }
+
+    /// Carries out one cell; says what is not as it must be.
+    pub(super) fn cell(&self, cell: &Cell) -> Found {
+        let took = self.rehearsal()?.get(&(cell.stage.name(), cell.row.clone())).copied().unwrap_or_default();
+        let plan = Plan { cell: cell.clone(), middle: (took / 2).min(Duration::from_secs(3)) };
+        let before = self.look()?;
+        let whole = self.story.lab.tree_digest(BASE).expect("the tree");
+        let tried = self.another(&[&before.served]);
+
+        let runner = match cell.stage {
+            Stage::Release => Self::inputs(self.story.staging(&tried)),
+            Stage::Rollback => self.rollback(),
+        };
+        let runner = runner
+            .args(&ARGS)
+            .env(VARIABLE, &plan.to_string())
+            .env(CONTAINER, self.story.lab.container_id())
+            .env("PATH", &std::env::var("PATH").unwrap_or_default());
+        let dies = cell.fault == Fault::Killed;
+        let runner = if dies { runner.input("confirm-within", CONFIRM_WITHIN) } else { runner };
+        let finished = runner.run_binary(&self.program);
+        self.on(&format!("rm -f {BASE}/{FILLER}"));
+
+        let found = self.judge(cell, &finished, &before, &whole, &tried);
+        found.map_err(|problem| format!("{problem}\n--- the run with the fault:\n{}", finished.log))
+    }
+
+    fn judge(&self, cell: &Cell, finished: &Finished, before: &Look, whole: &str, tried: &str) -> Found {
+        if !finished.raw_log.contains(super::fault::MARK) {
+            return Err("the fault never happened".to_owned());
+        }
+        finished.assert_no_secret_leaks();
+        let outcome = output(finished, "outcome");
+        let killed = cell.fault == Fault::Killed;
+        if outcome.is_empty() != killed {
+            return Err(format!("the run ended with the outcome `{outcome}` and exit code {}", finished.exit_code));
+        }
+        if outcome == "stuck" {
+            self.by_hand(finished)?;
+        }
+        self.wait_until_quiet(killed)?;
+        let after = self.look()?;
+        if killed {
+            // The deploy lock of a dead run is over with its lease, as the next run finds out.
+            self.on(&format!("if [ -d {STATE}/lock ]; then echo 1000 >{STATE}/lock/renewed; fi"));
+        } else if self.on(&format!("ls {STATE}")).lines().any(|name| name == "lock") {
+            let frees_it = cell.row == "deploy-lock" && cell.fault == Fault::UndoBefore;
+            if !frees_it {
+                return Err("the deploy lock is still held".to_owned());
+            }
+            self.on(&format!("echo 1000 >{STATE}/lock/renewed"));
+        }
+        // What was confirmed when the run died, the next one writes down.
+        let late = killed && after.current != before.current;
+        self.whole(&after, !late)?;
+        self.truth(cell, outcome, finished, before, &after)?;
+        // A release has gone live from this very state; or from one that differs in nothing but names and times. Where something new is
+        // live the next one follows in any case: a rollback has used up what there was to go back to.
+        let state = format!("{} {outcome} {}", cell.stage.name(), self.state());
+        let known = after.current == before.current && self.proven.borrow().contains(&state);
+        if known || self.story.lab.tree_digest(BASE).expect("the tree") == whole {
+            return Ok(());
+        }
+        self.release(&self.another(&[&after.served, tried]))?;
+        let next = self.look()?;
+        self.whole(&next, true)?;
+        if late && !confirmed(&next.book, &after.current) {
+            return Err(format!(
+                "{} was confirmed when the run died, and the ledger still does not know it",
+                after.current
+            ));
+        }
+        self.no_leftovers(&next)?;
+        self.proven.borrow_mut().insert(state);
+        Ok(())
+    }
+
+    /// What lies where in the site's folder, whose it is and how it may be used; names of releases, and how many there are of one kind,
+    /// make no difference. What the releases are in themselves, their tree's digest says.
+    fn state(&self) -> String {
+        self.on(&format!(
+            "cd {BASE}; {{ find . '(' -path './releases/*/*' -o -path ./shared ')' -prune -o -printf '%p %y %m %u:%g %l\\n'
+             find releases -path '*/public/gated-deploy-*'; }} | sed -E 's/[0-9]{{8}}_[0-9]{{6}}-[0-9a-f]{{8}}/RELEASE/g; s/gated-deploy-[0-9a-f]+/FILE/' | sort -u"
+        ))
+    }
+
+    /// One of the commits that is none of these.
+    fn another(&self, not: &[&str]) -> String {
+        WORDS.iter().map(|word| commit(word)).find(|commit| !not.contains(&commit.as_str())).expect("a third one")
+    }
+
+    /// What the run told to type, typed.
+    fn by_hand(&self, finished: &Finished) -> Found {
+        // They stand in the annotation, too.
+        let commands: Vec<&str> = finished.log.lines().filter_map(|line| line.strip_prefix("  type: ")).collect();
+        if commands.is_empty() {
+            return Err("the run is stuck and does not say what to type".to_owned());
+        }
+        let script = format!("set -e; cd {BASE}\n{}", commands.join("\n"));
+        self.story.lab.exec_as("deploy", &script).map(drop).map_err(|error| format!("typed by hand: {error:#}"))
+    }
+
+    /// What still works on the server ends; that of a dead run goes back by itself.
+    fn wait_until_quiet(&self, dead: bool) -> Found {
+        let began = Instant::now();
+        loop {
+            let busy =
+                self.on("ps -u deploy -o pid=,args= | grep -v -e '[s]shd:' -e 'watchdog/' -e 'sleep 1$' || true");
+            let guards = if dead {
+                self.on(&format!("ls {STATE}/watchdog | grep -e armed -e reverting || true"))
+            } else {
+                String::new()
+            };
+            if busy.is_empty() && guards.is_empty() {
+                return Ok(());
+            }
+            if began.elapsed() > PATIENCE {
+                let said = self.on(&format!(
+                    "cd {STATE}/watchdog; tail -n 20 -- */log */*.answer 2>&1 | tr '\\0' '\\n' || true; ps -ef"
+                ));
+                return Err(format!("after {PATIENCE:?} there is still at work: {busy} {guards}\n{said}"));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn look(&self) -> Result<Look, String> {
+        let current = self.story.current().expect("current").ok_or("there is no current")?;
+        let served = self.story.served().map_err(|error| format!("the site does not answer: {error:#}"))?;
+        let text = self.on(&format!("cat {STATE}/ledger.jsonl"));
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), format!("{text}\n")).expect("writing");
+        let verify = Command::new(BINARY).args(["ledger", "verify"]).arg(file.path()).output().expect("the tool");
+        if !verify.status.success() {
+            return Err(format!("{}\n{text}", String::from_utf8_lossy(&verify.stdout)));
+        }
+        Ok(Look { current, served, book: Book::of(&text) })
+    }
+
+    /// `current` is a complete confirmed release, the site answers as it, and nothing of others was touched.
+    fn whole(&self, look: &Look, written: bool) -> Found {
+        let Look { current, served, book } = look;
+        if written && !confirmed(book, current) {
+            return Err(format!("current is {current}, which the ledger does not know as confirmed"));
+        }
+        let commit = WORDS
+            .iter()
+            .map(|word| commit(word))
+            .chain([SEED_COMMIT.to_owned()])
+            .find(|sha| current.ends_with(&sha[..8]));
+        if commit.as_ref() != Some(served) {
+            return Err(format!("current is {current}, and the site answers as {served}"));
+        }
+        self.story
+            .lab
+            .exec_as("deploy", &format!("cd {BASE}/current && test -f public/index.php && test -f public/build/manifest.json && test -d app && test -r .env && php artisan --version"))
+            .map_err(|error| format!("{current} is not complete: {error:#}"))?;
+        let foreign = self.foreign();
+        if foreign != self.foreign {
+            return Err(format!("foreign files were:\n{}\nand are:\n{foreign}", self.foreign));
+        }
+        Ok(())
+    }
+
+    /// What the run and the ledger say is what the site shows.
+    fn truth(&self, cell: &Cell, outcome: &str, finished: &Finished, before: &Look, after: &Look) -> Found {
+        let new = &after.book.lines[before.book.lines.len()..];
+        let told: Vec<&str> = new.iter().map(|line| line.outcome.as_str()).collect();
+        let moved = after.current != before.current;
+        match outcome {
+            "live" if output(finished, "release") != after.current => {
+                return Err(format!("the run says live, and current is {}", after.current));
+            }
+            "planned" | "refused" | "failed" | "rolled-back" | "stuck" if moved => {
+                return Err(format!(
+                    "the run says {outcome}, and current went from {} to {}",
+                    before.current, after.current
+                ));
+            }
+            _ => {}
+        }
+        let last_live = after.book.lines.iter().rev().find(|line| line.outcome == "live");
+        if moved && !outcome.is_empty() && last_live.is_none_or(|line| line.release.as_str() != after.current) {
+            return Err(format!("current moved to {}, of which the ledger says {told:?}", after.current));
+        }
+        if outcome.is_empty() {
+            return Ok(());
+        }
+        let rows = cell.stage.table().outline();
+        let place = |id: &str| rows.iter().position(|row| row.step.as_str() == id);
+        let opened = place(&cell.row) > place("ledger") || outcome == "live";
+        let unwritten = cell.row == "ledger" && cell.fault == Fault::UndoBefore;
+        if opened && !unwritten && told.last() != Some(&outcome) {
+            return Err(format!("the run ended {outcome}, and the ledger says {told:?} of it"));
+        }
+        if told.iter().any(|told| *told != outcome && *told != "reverted-by-watchdog") {
+            return Err(format!("the run ended {outcome}, and the ledger says {told:?}"));
+        }
+        Ok(())
+    }
+
+    /// After a release that went live nothing is left of those that did not.
+    fn no_leftovers(&self, look: &Look) -> Found {
+        let listed = self.on(&format!(
+            "cd {BASE}; find . -maxdepth 1 -name '.current*'; find releases -mindepth 1 -maxdepth 1 -type d
+             find backups -mindepth 1 -maxdepth 1 -name '*.part'; find releases -path '*/public/gated-deploy-*'
+             find .gated-deploy -mindepth 1 -maxdepth 1 ! -name journal ! -name incoming ! -name watchdog
+             find .gated-deploy/incoming .gated-deploy/watchdog -mindepth 1 -maxdepth 1"
+        ));
+        // The folder of a stuck run goes with retention.
+        let live: Vec<&str> = look
+            .book
+            .lines
+            .iter()
+            .filter(|line| ["live", "stuck"].contains(&line.outcome.as_str()))
+            .map(|line| line.release.as_str())
+            .collect();
+        let known = |path: &str| {
+            let full = format!("{BASE}/{path}");
+            FOREIGN.contains(&full.as_str())
+                || path.strip_prefix("releases/").is_some_and(|name| name == SEED_RELEASE || live.contains(&name))
+                || [".gated-deploy/ledger.jsonl", ".gated-deploy/environment"].contains(&path)
+                || path.ends_with(KEPT)
+        };
+        let left: Vec<&str> = listed.lines().filter(|path| !known(path)).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("after the next release there is still: {left:?}")) }
+    }
+}
+
+fn confirmed(book: &Book, release: &str) -> bool {
+    let environment: EnvironmentName = "staging".parse().expect("a name");
+    book.standings(&environment).confirmed().iter().any(|known| known.as_str() == release)
+}
+
+/// How long each row took, as the run's journal says.
+fn events(
+    stage: Stage,
+    runner: &Runner,
+    finished: &Finished,
+) -> Result<HashMap<(&'static str, String), Duration>, String> {
+    if output(finished, "outcome") != "live" {
+        return Err(format!("the rehearsal did not go live:\n{}", finished.log));
+    }
+    let report = runner.workspace().join(output(finished, "report-json"));
+    let folder = report.parent().ok_or("a folder of reports")?;
+    let journal = folder.join(format!("{}-events.jsonl", output(finished, "release")));
+    let text = fs::read_to_string(&journal).map_err(|error| format!("{}: {error}", journal.display()))?;
+    let took = text.lines().filter_map(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        if event["event"] != "finished" {
+            return None;
+        }
+        let took = Duration::from_millis(event["took_ms"].as_u64()?);
+        Some(((stage.name(), event["step"].as_str()?.to_owned()), took))
+    });
+    Ok(took.collect())
+}
