@@ -323,12 +323,15 @@ async fn compare(Shared(lab): Shared<Arc<Lab>>, Path(basehead): Path<String>) ->
     Ok(Json(body).into_response())
 }
 
-/// "Get repository content" for a file, as far as it is read: its base64 in lines, as GitHub sends it.
+/// "Get repository content", as far as it is read: of a file its base64 in lines, as GitHub sends it; of a folder what is in it.
 async fn contents(Shared(lab): Shared<Arc<Lab>>, Path(path): Path<String>, QueryPairs(pairs): Pairs) -> Answer {
     let query = Query::new(pairs);
     let key = (query.get("ref").unwrap_or("main").to_owned(), path);
     let state = lab.state();
-    let text = state.contents.get(&key).ok_or(Refusal::NotFound)?;
+    let Some(text) = state.contents.get(&key) else {
+        let folder = writes::folder(&state, &key.0, &key.1).ok_or(Refusal::NotFound)?;
+        return Ok(Json(folder).into_response());
+    };
     let packed = BASE64_STANDARD.encode(text);
     let lines: String =
         packed.as_bytes().chunks(60).flat_map(|line| [String::from_utf8_lossy(line), "\n".into()]).collect();
