@@ -171,6 +171,12 @@ impl House {
         let dies = cell.fault == Fault::Killed;
         let runner = if dies { runner.input("confirm-within", CONFIRM_WITHIN) } else { runner };
         let finished = runner.run_binary(&self.program);
+        if cell.fault == Fault::Interrupted {
+            // As GitHub does after a step that was cancelled; it has nothing to do unless the run had no time to go back.
+            let post = runner.clone().args(&[]).run_post(&finished, BINARY, "gated-deploy-post");
+            post.assert_no_secret_leaks();
+            println!("post of {} {}: {}", cell.stage.name(), cell.row, post.log.lines().last().unwrap_or_default());
+        }
         self.on(&format!("rm -f {BASE}/{FILLER}"));
 
         let found = self.judge(cell, &finished, &before, &whole, &tried);
@@ -187,10 +193,12 @@ impl House {
         if outcome.is_empty() != killed {
             return Err(format!("the run ended with the outcome `{outcome}` and exit code {}", finished.exit_code));
         }
-        if outcome == "stuck" {
+        // Then the server's watcher and the post step look after it, and one of them writes the line.
+        let handed_over = finished.state.get("phase").is_some_and(|phase| phase == "handed-over");
+        if outcome == "stuck" && !handed_over {
             self.by_hand(finished)?;
         }
-        self.wait_until_quiet(killed)?;
+        self.wait_until_quiet(killed || handed_over)?;
         let after = self.look()?;
         if killed {
             // The deploy lock of a dead run is over with its lease, as the next run finds out.
@@ -205,6 +213,7 @@ impl House {
         // What was confirmed when the run died, the next one writes down.
         let late = killed && after.current != before.current;
         self.whole(&after, !late)?;
+        let outcome = if handed_over { "" } else { outcome };
         self.truth(cell, outcome, finished, before, &after)?;
         // A release has gone live from this very state; or from one that differs in nothing but names and times. Where something new is
         // live the next one follows in any case: a rollback has used up what there was to go back to.
@@ -336,7 +345,8 @@ impl House {
             return Err(format!("current moved to {}, of which the ledger says {told:?}", after.current));
         }
         if outcome.is_empty() {
-            return Ok(());
+            let untold = cell.fault == Fault::Interrupted && told.is_empty();
+            return if untold { Err("no line tells of the run that handed over".to_owned()) } else { Ok(()) };
         }
         let rows = cell.stage.table().outline();
         let place = |id: &str| rows.iter().position(|row| row.step.as_str() == id);
