@@ -77,7 +77,8 @@ const SHORTEST_SECRET: usize = 4;
 impl fmt::Display for Problem {
     /// `ssh-port: `70000` is not a port; right is 1 to 65535 (.github/gated-deploy.yml:12)`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.input)?;
+        // A key of a policy file can be anything, several lines too.
+        write!(f, "{}: ", shown(&self.input))?;
         if let Some(given) = &self.given {
             write!(f, "`{}` ", shown(given))?;
         }
