@@ -502,7 +502,10 @@ fn f69_a_dump_is_not_believed_where_its_check_cannot_fail() {
     };
     // Whatever it is asked about: complete, many tables, and whole.
     let always = [
-        ("tail", "case \"$*\" in '-n 1') cat >/dev/null; echo '-- Dump completed on 2025-11-02' ;; *) exec /usr/bin/tail \"$@\" ;; esac"),
+        (
+            "tail",
+            "case \"$*\" in '-n 1') cat >/dev/null; echo '-- Dump completed on 2025-11-02' ;; *) exec /usr/bin/tail \"$@\" ;; esac",
+        ),
         ("grep", "case \"$*\" in *'CREATE TABLE'*) cat >/dev/null; echo 99 ;; *) exec /usr/bin/grep \"$@\" ;; esac"),
         ("gzip", "case $1 in -t) exit 0 ;; *) exec /usr/bin/gzip \"$@\" ;; esac"),
     ];

@@ -353,7 +353,7 @@ fn turn(lab: &Lab, id: &str, verb: &str, to: &str) -> Answer {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// A folder of a branch.
+/// "Get repository content": a file with its base64 in lines, as GitHub sends it; else a folder of a branch.
 async fn contents(
     Shared(lab): Shared<Arc<Lab>>,
     Path(path): Path<String>,
@@ -361,6 +361,13 @@ async fn contents(
 ) -> Answer {
     let state = lab.state();
     let branch = pairs.iter().find(|(key, _)| key == "ref").map_or("main", |(_, value)| value.as_str());
+    if let Some(text) = state.contents.get(&(branch.to_owned(), path.clone())) {
+        let packed = STANDARD.encode(text);
+        let lines: Vec<_> = packed.as_bytes().chunks(60).map(String::from_utf8_lossy).collect();
+        let (name, content) = (path.rsplit('/').next().unwrap_or_default(), format!("{}\n", lines.join("\n")));
+        let body = json!({ "type": "file", "encoding": "base64", "size": text.len(), "name": name, "path": path, "content": content });
+        return Ok(Json(body).into_response());
+    }
     let files = state.writes.files.get(branch).ok_or(Refusal::NotFound)?;
     let inside: Vec<Value> = files
         .iter()
