@@ -10,7 +10,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use super::{
@@ -51,7 +50,6 @@ pub(super) fn routes(lab: Arc<Lab>) -> Router {
         .route(&at("/commits/{reference}"), get(commit))
         .route(&at("/compare/{basehead}"), get(compare))
         .merge(writes::routes())
-        .route(&at("/contents/{*path}"), get(contents))
         .fallback(async || Refusal::NotFound)
         .layer(middleware::from_fn_with_state(lab.clone(), admit))
         .with_state(lab)
@@ -320,23 +318,6 @@ async fn compare(Shared(lab): Shared<Arc<Lab>>, Path(basehead): Path<String>) ->
         file
     });
     body["files"] = json!(files.collect::<Vec<_>>());
-    Ok(Json(body).into_response())
-}
-
-/// "Get repository content", as far as it is read: of a file its base64 in lines, as GitHub sends it; of a folder what is in it.
-async fn contents(Shared(lab): Shared<Arc<Lab>>, Path(path): Path<String>, QueryPairs(pairs): Pairs) -> Answer {
-    let query = Query::new(pairs);
-    let key = (query.get("ref").unwrap_or("main").to_owned(), path);
-    let state = lab.state();
-    let Some(text) = state.contents.get(&key) else {
-        let folder = writes::folder(&state, &key.0, &key.1).ok_or(Refusal::NotFound)?;
-        return Ok(Json(folder).into_response());
-    };
-    let packed = BASE64_STANDARD.encode(text);
-    let lines: String =
-        packed.as_bytes().chunks(60).flat_map(|line| [String::from_utf8_lossy(line), "\n".into()]).collect();
-    let name = key.1.rsplit('/').next().unwrap_or_default();
-    let body = json!({ "type": "file", "encoding": "base64", "size": text.len(), "name": name, "path": key.1, "content": lines });
     Ok(Json(body).into_response())
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{Path, State as Shared},
+    extract::{Path, Query as QueryPairs, State as Shared},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post, put},
@@ -84,6 +84,7 @@ pub(super) fn routes() -> Router<Arc<Lab>> {
         .route(&at("/actions/workflows/{workflow}/dispatches"), post(dispatch))
         .route(&at("/actions/workflows/{workflow}/disable"), put(disable))
         .route(&at("/actions/workflows/{workflow}/enable"), put(enable))
+        .route(&at("/contents/{*path}"), get(contents))
 }
 
 /// 422 with the reason.
@@ -352,13 +353,29 @@ fn turn(lab: &Lab, id: &str, verb: &str, to: &str) -> Answer {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// A folder of a branch, for "Get repository content".
-pub(super) fn folder(state: &State, branch: &str, path: &str) -> Option<Value> {
-    let files = state.writes.files.get(branch)?;
+/// "Get repository content": a file with its base64 in lines, as GitHub sends it; else a folder of a branch.
+async fn contents(
+    Shared(lab): Shared<Arc<Lab>>,
+    Path(path): Path<String>,
+    QueryPairs(pairs): QueryPairs<Vec<(String, String)>>,
+) -> Answer {
+    let state = lab.state();
+    let branch = pairs.iter().find(|(key, _)| key == "ref").map_or("main", |(_, value)| value.as_str());
+    if let Some(text) = state.contents.get(&(branch.to_owned(), path.clone())) {
+        let packed = STANDARD.encode(text);
+        let lines: Vec<_> = packed.as_bytes().chunks(60).map(String::from_utf8_lossy).collect();
+        let (name, content) = (path.rsplit('/').next().unwrap_or_default(), format!("{}\n", lines.join("\n")));
+        let body = json!({ "type": "file", "encoding": "base64", "size": text.len(), "name": name, "path": path, "content": content });
+        return Ok(Json(body).into_response());
+    }
+    let files = state.writes.files.get(branch).ok_or(Refusal::NotFound)?;
     let inside: Vec<Value> = files
         .iter()
         .filter_map(|file| Some((file, file.strip_prefix(&format!("{path}/"))?)))
         .map(|(file, name)| json!({ "type": "file", "name": name, "path": file, "sha": "", "size": 1 }))
         .collect();
-    (!inside.is_empty()).then_some(Value::Array(inside))
+    if inside.is_empty() {
+        return Err(Refusal::NotFound);
+    }
+    Ok(Json(Value::Array(inside)).into_response())
 }
