@@ -265,6 +265,7 @@ fn f15_of_many_runs_one_gets_the_lock_and_only_it_gives_it_back() {
         answer(
             &Script::new("lock", include_str!("../../src/steps/sh/lock.sh"))
                 .var("STATE", path("state"))
+                .var("JOBS", path("state/jobs"))
                 .var("LOCK", path("state/lock"))
                 .var("OWNER", format!("run {run}"))
                 .var("NONCE", run.to_string())
@@ -314,6 +315,7 @@ fn f15_of_many_runs_one_takes_over_the_lock_of_a_dead_one() {
         answer(
             &Script::new("lock", include_str!("../../src/steps/sh/lock.sh"))
                 .var("STATE", path("state"))
+                .var("JOBS", path("state/jobs"))
                 .var("LOCK", path("state/lock"))
                 .var("OWNER", format!("run {run}"))
                 .var("NONCE", run.to_string())
@@ -434,12 +436,14 @@ fn f41_f47_f54_only_what_this_run_made_is_used_and_the_password_is_read_as_larav
     let secret = on(&story, "sed -n 's/^DB_PASSWORD=//p' shared/.env/staging.env");
     assert!(["=", "#", "'", "\\$", "\\\""].iter().all(|odd| secret.contains(odd)), "the lab's password became tame");
     on(&story, "mariadb lab_staging -e 'CREATE TABLE kept (id int)'");
-    let leftovers = "/tmp/deployment-bundle-old.tar.gz .gated-deploy/incoming/20250101_000000-deadbeef.tar.gz";
+    let foreign = "/tmp/deployment-bundle-old.tar.gz .gated-deploy/incoming/deployment-bundle-old.tar.gz";
+    // Named as a run names it, and no run is at work: one that died has left it.
+    let dead = ".gated-deploy/incoming/20250101_000000-deadbeef.tar.gz";
     on(
         &story,
         &format!(
             "install -d -o deploy -m 755 .gated-deploy .gated-deploy/incoming
-             for file in {leftovers}; do echo leftover >$file; chown deploy $file; done"
+             for file in {foreign} {dead}; do echo leftover >$file; chown deploy $file; done"
         ),
     );
     let shared_folders = "ls -A /tmp /var/tmp /dev/shm /home/deploy";
@@ -454,7 +458,7 @@ fn f41_f47_f54_only_what_this_run_made_is_used_and_the_password_is_read_as_larav
     let dump = on(&story, &format!("gzip -dc backups/{release}/database.sql.gz"));
     assert_says(&dump, &["CREATE TABLE `kept`", "-- Dump completed"]);
     assert_eq!(on(&story, "stat -c %a .gated-deploy").trim(), "700");
-    assert_eq!(on(&story, &format!("cat {leftovers}")), "leftover\nleftover\n");
+    assert_eq!(on(&story, &format!("cat {foreign}; test ! -e {dead}")), "leftover\nleftover\n");
     assert_eq!(on(&story, shared_folders), before, "nothing was left where everybody can write");
 }
 
