@@ -629,6 +629,33 @@ fn f51_f75_a_cache_that_cannot_be_built_is_told_and_the_live_caches_stay() {
     on(&story, "test -e shared/storage/framework/cache/data/a-visitors-cart");
 }
 
+/// On a full disk Laravel's command says that all is well, and leaves an empty file or half of one.
+#[test]
+fn f75_a_cache_that_was_cut_short_does_not_replace_a_whole_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a path").to_owned();
+    fs::create_dir_all(path("bootstrap/cache")).expect("a folder");
+    // `php -l` as PHP's own parser judges: what does not end in a semicolon was cut.
+    let php = "#!/bin/sh\ncase $1 in -l) case $(cat \"$2\") in *';') exit 0 ;; *) exit 255 ;; esac ;; esac\n\
+         printf '%s' \"$(cat \"$(dirname \"$0\")/written\")\" >\"$APP_CONFIG_CACHE\"\n";
+    fs::write(path("php"), php).expect("a program");
+    fs::set_permissions(path("php"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    let build = |written: &str| {
+        fs::write(path("bootstrap/cache/config.php"), "whole").expect("a cache");
+        fs::write(path("written"), written).expect("what is written");
+        let script = Script::new("cache", include_str!("../../src/steps/sh/cache.sh"));
+        let answer = answer(&script.var("DIR", path("")).var("PHP", path("php")).var("CACHES", "config"));
+        (answer, fs::read_to_string(path("bootstrap/cache/config.php")).expect("the cache"))
+    };
+    for cut in ["", "<?php return ["] {
+        let (answer, cache) = build(cut);
+        assert_eq!((answer.get("failed").map(String::as_str), cache.as_str()), (Some("config"), "whole"), "{cut}");
+    }
+    let (answer, cache) = build("<?php return [];");
+    assert_eq!((answer["built"].as_str(), cache.as_str()), ("config", "<?php return [];"));
+    assert_eq!(fs::read_dir(path("bootstrap/cache")).expect("the caches").count(), 1, "nothing half lies about");
+}
+
 #[test]
 fn f89_a_ledger_line_that_a_crash_cut_short_does_not_swallow_the_next() {
     let folder = tempfile::tempdir().expect("a folder");

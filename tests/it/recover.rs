@@ -423,9 +423,22 @@ fn followed(ledger: &Path) -> usize {
 
 /// A folder with every program that an appending script needs, but for flock.
 fn without_flock(folder: &Path) -> String {
-    for program in
-        ["tail", "sha256sum", "date", "mkdir", "cat", "mv", "rm", "sleep", "sed", "tr", "grep", "readlink", "ps"]
-    {
+    for program in [
+        "tail",
+        "head",
+        "wc",
+        "truncate",
+        "sha256sum",
+        "date",
+        "mkdir",
+        "cat",
+        "mv",
+        "rm",
+        "sleep",
+        "sed",
+        "tr",
+        "grep",
+    ] {
         let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().expect("a shell").stdout;
         let found = String::from_utf8(found).expect("a path");
         symlink(found.trim(), folder.join(program)).expect("a link");

@@ -317,6 +317,25 @@ fn f81_f83_a_target_that_is_sick_is_left_again_and_passed_over_next_time() {
     assert_says(reason(&next, &second_release), &["had to be taken back"]);
 }
 
+/// The app writes caches whenever it starts; a full disk cuts them short, and nobody notices until it starts again.
+#[test]
+fn f82_a_target_whose_caches_were_cut_short_is_gone_back_to() {
+    let story = story();
+    let (first, first_release) = released(&story, "well, with caches");
+    released(&story, "the next one");
+    on(
+        &story,
+        &format!("for cache in config packages; do : >releases/{first_release}/bootstrap/cache/$cache.php; done"),
+    );
+
+    let finished = go_back(&story);
+
+    assert_ended(&finished, 0, "live");
+    assert_live(&story, &first_release, &first);
+    assert_says(&finished.log, &["its caches may be damaged, so it is tried once more without them"]);
+    on(&story, "test -s current/bootstrap/cache/config.php && test -s current/bootstrap/cache/packages.php");
+}
+
 #[test]
 fn f83_f90_when_both_are_sick_help_is_called_with_commands_that_work() {
     let story = story();

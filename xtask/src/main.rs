@@ -5,6 +5,7 @@ mod demo;
 mod fuzz;
 mod lab;
 mod shell;
+mod sweep;
 mod sync;
 mod test;
 mod tidy;
@@ -39,6 +40,8 @@ enum Task {
     },
     /// Start a server to play with, until Enter is pressed
     Lab,
+    /// Let everything go wrong with every row; takes most of an hour
+    Sweep,
     /// Write action.yml, the policy's schema and docs/inputs.md from the table of inputs
     Sync {
         /// Write nothing; fail if one of them is not up to date
@@ -61,6 +64,7 @@ fn main() -> Result<()> {
         Task::Fuzz { target, runs, seconds } => fuzz::run(root, target.as_deref(), &fuzz::Limits { runs, seconds }),
         Task::Image => gated_deploy_lab::action::ensure(root).map(|name| println!("{name}")),
         Task::Lab => lab::run(),
+        Task::Sweep => sweep::run(root),
         Task::Sync { check } => sync::run(root, check),
         Task::Test => test::run(root),
         Task::Tidy => tidy::run(root),

@@ -187,7 +187,10 @@ impl super::answers::Answers {
         let like = self.protection(branch, &Protection { reviews: 1, ..Protection::default() });
         let example = self.example("repos/get-branch-protection");
         let url = like["url"].clone();
-        let mut body = json!({ "url": url, "required_signatures": like["required_signatures"] });
+        let mut body = json!({ "url": url });
+        if !like["required_signatures"].is_null() {
+            body["required_signatures"] = like["required_signatures"].clone();
+        }
         let people = |given: &Value| {
             let mut people = example["restrictions"].clone();
             for (list, key) in [("users", "login"), ("teams", "slug"), ("apps", "slug")] {

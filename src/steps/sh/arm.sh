@@ -8,7 +8,8 @@ if [ -d "$ENTRY.armed" ]; then
     if [ "$(cat "$ENTRY.armed/nonce" 2>/dev/null)" != "$NONCE" ]; then refuse "$ENTRY.armed is there already" "another run works on this release; look at $PLACE"; fi
     deadline=$(cat "$ENTRY.armed/deadline")
 else
-    rm -rf "$ENTRY.new"
+    # A release can be gone back to more than once: what is kept of an earlier time would stand in the way of this one's.
+    rm -rf "$ENTRY.new" "$ENTRY.reverted"
     mkdir "$ENTRY.new"
     deadline=$(($(date +%s) + WITHIN))
     printf '%s\n' "$NONCE" >"$ENTRY.new/nonce"

@@ -2,7 +2,20 @@
 # in: DIR PHP URL PATHS ROUTES_PHP
 cd "$DIR"
 if "$PHP" -d display_errors=stderr -r "require 'vendor/autoload.php';"; then put autoload ok; else put autoload "php -r \"require 'vendor/autoload.php';\" failed"; exit 0; fi
-if version=$("$PHP" -d display_errors=stderr artisan --version --no-ansi); then
+starts() { version=$("$PHP" -d display_errors=stderr artisan --version --no-ansi); }
+# The app writes some of its caches whenever it starts, so a full disk may have cut them short. It is not live, and they are made anew.
+starts_without_caches() {
+    found=
+    for cache in config routes-v7 events packages services; do
+        [ -e "bootstrap/cache/$cache.php" ] || continue
+        rm -f "bootstrap/cache/$cache.php"
+        found=yes
+    done
+    [ -n "$found" ] || return 1
+    say "it did not start; its caches may be damaged, so it is tried once more without them"
+    starts
+}
+if starts || starts_without_caches; then
     say "$version"
     put artisan ok
     put version "$version"

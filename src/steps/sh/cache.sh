@@ -7,11 +7,16 @@ umask 002
 replace() { # variable, cache file, artisan command
     fresh=$2.fresh.php
     if env "$1=$fresh" "$PHP" artisan "$3" --no-interaction --no-ansi; then
-        [ ! -f "$fresh" ] || mv -f "$fresh" "$2"
-    else
-        rm -f "$fresh"
-        return 1
+        [ -e "$fresh" ] || return 0
+        # On a full disk the command says that all is well, and the file is empty or ends in the middle.
+        if [ -s "$fresh" ] && "$PHP" -l "$fresh"; then
+            mv -f "$fresh" "$2"
+            return 0
+        fi
+        say "$fresh was cut short: is the disk full?"
     fi
+    rm -f "$fresh"
+    return 1
 }
 
 # Compiled views are named by the path of their source, so those of this release are new names in the shared folder.

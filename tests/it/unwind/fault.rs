@@ -112,6 +112,15 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// Whether it is carried out where nobody asks for all.
+    pub(super) fn is_in_the_usual_third(&self) -> bool {
+        let cell = Self::all(self.fault).iter().position(|cell| cell == self).unwrap_or_default();
+        let fault = FAULTS.iter().position(|(fault, _)| *fault == self.fault).unwrap_or_default();
+        (cell + fault).is_multiple_of(3)
+    }
+}
+
 /// Why there is no such cell, where there is none.
 pub(super) fn why_not(stage: Stage, row: &RowInfo, fault: Fault) -> Option<&'static str> {
     match fault {
