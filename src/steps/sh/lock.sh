@@ -45,12 +45,15 @@ fi
 
 # What goes on without its connection belongs to whoever holds the lock: that of other runs ends.
 taken() {
-    dead=$(cat "$LOCK/dead-owner" 2>/dev/null) || dead=
-    if [ -n "$dead" ]; then
-        put took-over "$dead"
-        put dead-release "$(cat "$LOCK/dead-release" 2>/dev/null)"
-        put dead-begun "$(cat "$LOCK/dead-begun" 2>/dev/null)"
-        if [ -e "$LOCK/dead-confirmed" ]; then put dead-confirmed yes; fi
+    # Whoever has the lock finds what the dead run left in it, also where somebody else had moved it out of the way.
+    if [ -d "$LOCK.dead" ] && mv -T "$LOCK.dead" "$LOCK/dead"; then
+        printf '{"version":1,"at":"%s","event":"took-over-the-lock","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(tr -d '"\\\n' <"$LOCK/dead/owner")" "$RELEASE" >>"$STATE/journal/$RELEASE.jsonl" || say "$STATE/journal/$RELEASE.jsonl cannot be written"
+    fi
+    if [ -d "$LOCK/dead" ]; then
+        put took-over "$(cat "$LOCK/dead/owner" 2>/dev/null)"
+        put dead-release "$(cat "$LOCK/dead/makes" 2>/dev/null)"
+        put dead-begun "$(cat "$LOCK/dead/begun" 2>/dev/null)"
+        if [ -e "$LOCK/dead/confirmed" ]; then put dead-confirmed yes; fi
     fi
     for job in "$JOBS"/*/; do
         [ -d "$job" ] || continue
@@ -92,17 +95,8 @@ until mv -T "$new" "$LOCK" 2>/dev/null; do
         rmdir "$LOCK/takeover"
         held
     fi
-    owner=$(tr -d '"\\\n' <"$LOCK/owner")
-    release=$(cat "$LOCK/makes" 2>/dev/null) || release=
-    begun=$(cat "$LOCK/begun" 2>/dev/null) || begun=
-    confirmed=
-    if [ -e "$LOCK/confirmed" ]; then confirmed=yes; fi
-    mv -T "$LOCK" "$new.dead"
+    # One that died before it had found what the one before it left has left nothing itself.
+    mv -T "$LOCK" "$LOCK.dead" 2>/dev/null || mv -T "$LOCK" "$new.dead"
     rm -rf "$new.dead"
-    printf '{"version":1,"at":"%s","event":"took-over-the-lock","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$owner" "$RELEASE" >>"$STATE/journal/$RELEASE.jsonl"
-    printf '%s\n' "$owner" >"$new/dead-owner"
-    printf '%s\n' "$release" >"$new/dead-release"
-    printf '%s\n' "$begun" >"$new/dead-begun"
-    if [ -n "$confirmed" ]; then : >"$new/dead-confirmed"; fi
 done
 taken
