@@ -116,6 +116,8 @@ impl Heir<'_> {
         paths.extend(answer.all("part").filter_map(file).map(|name| layout.backups().join(&name).to_string()));
         paths.extend(answer.all("mark").filter_map(mark).map(|path| layout.releases().join(path).to_string()));
         paths.extend(answer.all("remains").filter_map(file).map(|name| layout.watchdog().join(&name).to_string()));
+        let half = answer.all("half-lock").filter_map(half_lock);
+        paths.extend(half.map(|name| layout.state().join(name).to_string()));
         let reverted: BTreeSet<String> = answer.all("reverted").filter_map(file).collect();
         let old = reverted.iter().rev().skip(REVERTED_KEPT);
         paths.extend(old.map(|name| layout.watchdog().join(name).to_string()));
@@ -189,9 +191,20 @@ impl Heir<'_> {
 fn mark(path: &str) -> Option<&str> {
     let (folder, file) = path.split_once("/public/")?;
     let digits = file.strip_prefix("gated-deploy-")?.strip_suffix(".php")?;
-    let ours = digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let plain = !folder.is_empty() && !folder.starts_with('.') && !folder.contains(['/', '\n']);
-    (ours && plain).then_some(path)
+    (is_number(digits) && plain).then_some(path)
+}
+
+/// A lock that was cut off before it had its name, or after it: `lock.<32 hexadecimal digits>`, and `.dead` or `.freed`.
+fn half_lock(name: &str) -> Option<&str> {
+    let digits = name.strip_prefix("lock.")?;
+    let digits = digits.strip_suffix(".dead").or_else(|| digits.strip_suffix(".freed")).unwrap_or(digits);
+    is_number(digits).then_some(name)
+}
+
+/// A number that is used once, as runs make them.
+fn is_number(digits: &str) -> bool {
+    digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -210,6 +223,19 @@ mod tests {
             "a/public/b/gated-deploy-0123456789abcdef0123456789abcdef.php",
         ] {
             assert_eq!(mark(other), None, "{other}");
+        }
+        for end in ["", ".dead", ".freed"] {
+            let ours = format!("lock.0123456789abcdef0123456789abcdef{end}");
+            assert_eq!(half_lock(&ours), Some(&*ours));
+        }
+        for other in [
+            "lock",
+            "lock.old",
+            "lock.dead",
+            "lock.0123456789abcdef0123456789abcdef/..",
+            "lock.0123456789ABCDEF0123456789abcdef",
+        ] {
+            assert_eq!(half_lock(other), None, "{other}");
         }
     }
 }

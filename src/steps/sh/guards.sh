@@ -19,6 +19,10 @@ for path in "$INCOMING"/*; do
     if [ -f "$journal" ] && grep -qF -e '"event":"uploading"' "$journal" && [ -n "$(find "$path" -mmin -1440)" ]; then continue; fi
     put upload "$name"
 done
+# A lock that has not got its name within a minute never will: whoever was making it is gone.
+for path in "${PLACE%/*}"/lock.*; do
+    if [ -d "$path" ] && [ -n "$(find "$path" -maxdepth 0 -mmin +1)" ]; then put half-lock "${path##*/}"; fi
+done
 for path in "$BACKUPS"/*.part; do if [ -d "$path" ]; then put part "${path##*/}"; fi; done
 for path in "$RELEASES"/*/public/gated-deploy-*.php; do
     [ -f "$path" ] || continue
