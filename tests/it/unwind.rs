@@ -1,4 +1,4 @@
-//! Whatever dies, the site is whole: every row of both tables, and everything that can go wrong with a row (F79, F82, F86).
+//! Whatever dies, the site is whole: every row of the tables that change a site, and everything that can go wrong with a row (F79, F82, F86).
 //!
 //! The cells are made of the tables, so a new row is swept the day it is added. All of them take most of an hour; without being asked for more,
 //! a test carries out every third of its cells, another third for each fault, so that each row meets a third of the faults and each
@@ -17,7 +17,7 @@ use std::{
 };
 
 use self::{
-    fault::{Cell, FAULTS, Fault, STAGES, why_not},
+    fault::{AS_RELEASE, Cell, FAULTS, Fault, STAGES, why_not},
     house::House,
 };
 use crate::support::root;
@@ -135,8 +135,8 @@ fn lane(fault: Fault, queue: &Mutex<VecDeque<Cell>>, swept: &Mutex<Vec<Swept>>) 
         let Some(cell) = queue.lock().expect("the cells").pop_front() else { return };
         let began = Instant::now();
         let carried_out = catch_unwind(AssertUnwindSafe(|| {
-            if house.is_none() {
-                house = Some(House::open(fault)?);
+            if house.as_ref().is_none_or(|house| house.environment() != cell.stage.environment()) {
+                house = Some(House::open(fault, cell.stage.environment())?);
             }
             house.as_ref().map_or(Ok(()), |house| house.cell(&cell))
         }));
@@ -164,18 +164,25 @@ fn drawn(fault: Fault, swept: &[Swept]) -> String {
             rows.push(row.step.to_string());
         }
     }
-    let mut text = format!("{fault}\n{:20} {:>12} {:>12}\n", "row", "release", "rollback");
+    let mut text = format!("{fault}\n{:20}", "row");
+    text.extend(STAGES.map(|stage| format!(" {:>12}", stage.name())));
+    text.push('\n');
     for row in rows {
         let of = |stage: fault::Stage| match found.get(&(stage.name(), row.as_str())) {
             Some(Swept { problem: None, seconds, .. }) => format!("ok {seconds:.1} s"),
             Some(_) => "NOT WHOLE".to_owned(),
             None => match stage.table().outline().iter().find(|info| info.step.as_str() == row) {
-                Some(info) if why_not(stage, info, fault).is_some() => "cannot".to_owned(),
-                Some(_) => "not asked".to_owned(),
+                Some(info) => match why_not(stage, info, fault) {
+                    Some(AS_RELEASE) => "as release".to_owned(),
+                    Some(_) => "cannot".to_owned(),
+                    None => "not asked".to_owned(),
+                },
                 None => "-".to_owned(),
             },
         };
-        text.push_str(&format!("{row:20} {:>12} {:>12}\n", of(STAGES[0]), of(STAGES[1])));
+        text.push_str(&format!("{row:20}"));
+        text.extend(STAGES.map(|stage| format!(" {:>12}", of(stage))));
+        text.push('\n');
     }
     text
 }

@@ -17,7 +17,7 @@ use gated_deploy::{
     stages::{deploy, rollback},
     steps::context::{Deploy, Ports, Survey},
 };
-use gated_deploy_lab::{reboot, runner};
+use gated_deploy_lab::{reboot, runner, server::Environment as Site};
 
 /// The variable that carries a [`Plan`] to the program that carries it out.
 pub(super) const VARIABLE: &str = "UNWIND_PLAN";
@@ -68,20 +68,23 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Which of the two stages that change a site.
+/// Which of the stages that change a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Release,
     Rollback,
+    /// The same table as a release's, of which only the rows are swept that staging's has not.
+    Production,
 }
 
-pub(super) const STAGES: [Stage; 2] = [Stage::Release, Stage::Rollback];
+pub(super) const STAGES: [Stage; 3] = [Stage::Release, Stage::Rollback, Stage::Production];
 
 impl Stage {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Release => "release",
             Self::Rollback => "rollback",
+            Self::Production => "production",
         }
     }
 
@@ -89,6 +92,15 @@ impl Stage {
         match self {
             Self::Release => deploy::table(),
             Self::Rollback => rollback::table(None),
+            Self::Production => deploy::production(),
+        }
+    }
+
+    /// The server's site that it changes here.
+    pub(super) fn environment(self) -> Site {
+        match self {
+            Self::Release | Self::Rollback => Site::Staging,
+            Self::Production => Site::Production,
         }
     }
 }
@@ -121,9 +133,14 @@ impl Cell {
     }
 }
 
+/// Why a row of production is not swept a second time.
+pub(super) const AS_RELEASE: &str = "it is the row of a release";
+
 /// Why there is no such cell, where there is none.
 pub(super) fn why_not(stage: Stage, row: &RowInfo, fault: Fault) -> Option<&'static str> {
+    let known = |table: SiteTable| table.outline().iter().any(|other| other.step == row.step);
     match fault {
+        _ if stage == Stage::Production && known(deploy::table()) => Some(AS_RELEASE),
         Fault::Before | Fault::After if row.kind == RowKind::Commit => Some("it does nothing that could fail"),
         Fault::UndoBefore | Fault::UndoAfter => {
             let mut table = stage.table();

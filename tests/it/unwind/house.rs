@@ -15,7 +15,7 @@ use gated_deploy_lab::{
     Options,
     app::{self, Variant},
     runner::{Finished, Runner},
-    server::{SEED_COMMIT, SEED_RELEASE},
+    server::{Environment, SEED_COMMIT, SEED_RELEASE},
     story::{Built, Story, commit},
 };
 
@@ -24,9 +24,6 @@ use crate::{
     rollback::rollback,
     support::{BINARY, output, story_on},
 };
-
-const BASE: &str = "/var/www/staging";
-const STATE: &str = "/var/www/staging/.gated-deploy";
 
 /// Three commits, so that there is always one that is neither live nor was just tried.
 const WORDS: [&str; 3] = ["unwound one", "unwound two", "unwound three"];
@@ -42,20 +39,23 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What the server itself went back from stays to be read, the newest of it.
 const KEPT: &str = ".reverted";
 
-/// Files and folders of somebody else, wherever a run writes or removes.
+/// Files and folders of somebody else, wherever a run writes or removes; from the site's folder.
 const FOREIGN: [&str; 8] = [
-    "/var/www/beside",
-    "/var/www/staging/beside.txt",
-    "/var/www/staging/releases/kept-by-hand",
-    "/var/www/staging/releases/notes.txt",
-    "/var/www/staging/backups/by-hand",
-    "/var/www/staging/shared/public/uploads",
-    "/var/www/staging/.gated-deploy/notes.txt",
-    "/var/www/staging/.gated-deploy/incoming/by-hand.tar.gz",
+    "../beside",
+    "beside.txt",
+    "releases/kept-by-hand",
+    "releases/notes.txt",
+    "backups/by-hand",
+    "shared/public/uploads",
+    ".gated-deploy/notes.txt",
+    ".gated-deploy/incoming/by-hand.tar.gz",
 ];
 
 pub(super) struct House {
     story: Story,
+    environment: Environment,
+    /// The site's folder.
+    base: String,
     /// This test program, which is the action with a fault in it when it is called with [`ARGS`].
     program: PathBuf,
     foreign: String,
@@ -74,7 +74,7 @@ struct Look {
 
 impl House {
     /// A server with two confirmed releases on it, so that there is one to go back to.
-    pub(super) fn open(fault: Fault) -> Result<Self, String> {
+    pub(super) fn open(fault: Fault, environment: Environment) -> Result<Self, String> {
         static BUILT: OnceLock<Vec<Built>> = OnceLock::new();
         let options = Options { base_tmpfs_mb: Some(320), reboots: fault == Fault::Rebooted, ..Options::default() };
         let story = story_on(options);
@@ -86,20 +86,26 @@ impl House {
             story.publish(built).expect("the artifact");
         }
         let program = std::env::current_exe().expect("this program");
-        let mut house = Self { story, program, foreign: String::new(), proven: RefCell::default() };
+        let base = story.lab.site(environment).base_dir.clone();
+        let mut house = Self { story, environment, base, program, foreign: String::new(), proven: RefCell::default() };
         house.release(&commit(WORDS[0]))?;
         house.release(&commit(WORDS[1]))?;
         house.furnish();
         Ok(house)
     }
 
+    pub(super) fn environment(&self) -> Environment {
+        self.environment
+    }
+
     fn furnish(&mut self) {
+        let base = self.base.clone();
         self.on(&format!(
-            "mkdir -p /var/www/beside; cd {BASE}
+            "cd {base}; mkdir -p ../beside
              mkdir releases/kept-by-hand backups/by-hand
-             for file in /var/www/beside/file beside.txt releases/kept-by-hand/file releases/notes.txt backups/by-hand/file \
+             for file in ../beside/file beside.txt releases/kept-by-hand/file releases/notes.txt backups/by-hand/file \
                  .gated-deploy/notes.txt .gated-deploy/incoming/by-hand.tar.gz; do echo 'not ours' >$file; chown deploy: $file; done
-             chown deploy: /var/www/beside releases/kept-by-hand backups/by-hand"
+             chown deploy: ../beside releases/kept-by-hand backups/by-hand"
         ));
         self.foreign = self.foreign();
     }
@@ -110,9 +116,9 @@ impl House {
     }
 
     fn foreign(&self) -> String {
-        let paths = FOREIGN.join(" ");
+        let (base, paths) = (&self.base, FOREIGN.join(" "));
         self.on(&format!(
-            "find {paths} -printf '%p %y %m %U:%G %T@ %l\\n' | sort; find {paths} -type f -print0 | sort -z | xargs -0 sha256sum"
+            "cd {base}; find {paths} -printf '%p %y %m %U:%G %T@ %l\\n' | sort; find {paths} -type f -print0 | sort -z | xargs -0 sha256sum"
         ))
     }
 
@@ -120,14 +126,21 @@ impl House {
         runner.input("keep-releases", "3").input("keep-backups", "2").time_limit(Duration::from_secs(180))
     }
 
-    /// A release by the action as it is shipped: it goes live.
-    fn release(&self, commit: &str) -> Result<Finished, String> {
-        let finished = Self::inputs(self.story.staging(commit)).run_binary(BINARY);
-        finished.assert_no_secret_leaks();
-        match (finished.exit_code, output(&finished, "outcome")) {
-            (0, "live") => Ok(finished),
-            (code, outcome) => Err(format!("the next release ended {outcome} ({code}):\n{}", finished.log)),
+    /// The step that releases here. Production takes only what staging has proven, which is made sure of first.
+    fn releasing(&self, commit: &str) -> Result<Runner, String> {
+        let staging = Self::inputs(self.story.staging(commit));
+        if self.environment == Environment::Staging {
+            return Ok(staging);
         }
+        went_live(&staging.run_binary(BINARY))?;
+        Ok(Self::inputs(self.story.production(commit)))
+    }
+
+    /// A release by the action as it is shipped: it goes live.
+    fn release(&self, commit: &str) -> Found {
+        let finished = self.releasing(commit)?.run_binary(BINARY);
+        finished.assert_no_secret_leaks();
+        went_live(&finished)
     }
 
     fn rollback(&self) -> Runner {
@@ -136,31 +149,36 @@ impl House {
 
     /// How long each row takes when nothing goes wrong, found out once.
     pub(super) fn rehearsal(&self) -> Result<&'static HashMap<(&'static str, String), Duration>, String> {
-        static TOOK: OnceLock<HashMap<(&'static str, String), Duration>> = OnceLock::new();
-        if let Some(took) = TOOK.get() {
+        static STAGING: OnceLock<HashMap<(&'static str, String), Duration>> = OnceLock::new();
+        static PRODUCTION: OnceLock<HashMap<(&'static str, String), Duration>> = OnceLock::new();
+        let known = if self.environment == Environment::Staging { &STAGING } else { &PRODUCTION };
+        if let Some(took) = known.get() {
             return Ok(took);
         }
-        let runner = self.rollback();
-        let finished = runner.run_binary(BINARY);
-        let mut took = events(Stage::Rollback, &runner, &finished)?;
-        let runner = Self::inputs(self.story.staging(&commit(WORDS[2])));
-        let finished = runner.run_binary(BINARY);
-        took.extend(events(Stage::Release, &runner, &finished)?);
+        let mut took = HashMap::new();
+        if self.environment == Environment::Staging {
+            let runner = self.rollback();
+            took = events(Stage::Rollback, &runner, &runner.run_binary(BINARY))?;
+        }
+        let stage = if self.environment == Environment::Staging { Stage::Release } else { Stage::Production };
+        let runner = self.releasing(&commit(WORDS[2]))?;
+        took.extend(events(stage, &runner, &runner.run_binary(BINARY))?);
         // The rollback has left one release; with these there is again one to go back to.
         self.release(&commit(WORDS[0]))?;
-        Ok(TOOK.get_or_init(|| took))
+        Ok(known.get_or_init(|| took))
     }
 
     /// Carries out one cell; says what is not as it must be.
     pub(super) fn cell(&self, cell: &Cell) -> Found {
+        let base = &*self.base;
         let took = self.rehearsal()?.get(&(cell.stage.name(), cell.row.clone())).copied().unwrap_or_default();
         let plan = Plan { cell: cell.clone(), middle: (took / 2).min(Duration::from_secs(3)) };
         let before = self.look()?;
-        let whole = self.story.lab.tree_digest(BASE).expect("the tree");
+        let whole = self.story.lab.tree_digest(base).expect("the tree");
         let tried = self.another(&[&before.served]);
 
         let runner = match cell.stage {
-            Stage::Release => Self::inputs(self.story.staging(&tried)),
+            Stage::Release | Stage::Production => self.releasing(&tried)?,
             Stage::Rollback => self.rollback(),
         };
         let runner = runner
@@ -179,13 +197,14 @@ impl House {
             post.assert_no_secret_leaks();
             println!("post of {} {}: {}", cell.stage.name(), cell.row, post.log.lines().last().unwrap_or_default());
         }
-        self.on(&format!("rm -f {BASE}/{FILLER}"));
+        self.on(&format!("rm -f {base}/{FILLER}"));
 
         let found = self.judge(cell, &finished, &before, &whole, &tried);
         found.map_err(|problem| format!("{problem}\n--- the run with the fault:\n{}", finished.log))
     }
 
     fn judge(&self, cell: &Cell, finished: &Finished, before: &Look, whole: &str, tried: &str) -> Found {
+        let base = &*self.base;
         if !finished.raw_log.contains(super::fault::MARK) {
             return Err("the fault never happened".to_owned());
         }
@@ -204,13 +223,15 @@ impl House {
         let after = self.look()?;
         if killed {
             // The deploy lock of a dead run is over with its lease, as the next run finds out.
-            self.on(&format!("if [ -d {STATE}/lock ]; then echo 1000 >{STATE}/lock/renewed; fi"));
-        } else if self.on(&format!("ls {STATE}")).lines().any(|name| name == "lock") {
+            self.on(&format!(
+                "if [ -d {base}/.gated-deploy/lock ]; then echo 1000 >{base}/.gated-deploy/lock/renewed; fi"
+            ));
+        } else if self.on(&format!("ls {base}/.gated-deploy")).lines().any(|name| name == "lock") {
             let frees_it = cell.row == "deploy-lock" && cell.fault == Fault::UndoBefore;
             if !frees_it {
                 return Err("the deploy lock is still held".to_owned());
             }
-            self.on(&format!("echo 1000 >{STATE}/lock/renewed"));
+            self.on(&format!("echo 1000 >{base}/.gated-deploy/lock/renewed"));
         }
         // What was confirmed when the run died, the next one writes down.
         let late = killed && after.current != before.current;
@@ -221,13 +242,13 @@ impl House {
         // live the next one follows in any case: a rollback has used up what there was to go back to.
         let state = format!("{} {outcome} {}", cell.stage.name(), self.state());
         let known = after.current == before.current && self.proven.borrow().contains(&state);
-        if known || self.story.lab.tree_digest(BASE).expect("the tree") == whole {
+        if known || self.story.lab.tree_digest(base).expect("the tree") == whole {
             return Ok(());
         }
         self.release(&self.another(&[&after.served, tried]))?;
         let next = self.look()?;
         self.whole(&next, true)?;
-        if late && !confirmed(&next.book, &after.current) {
+        if late && !self.confirmed(&next.book, &after.current) {
             return Err(format!(
                 "{} was confirmed when the run died, and the ledger still does not know it",
                 after.current
@@ -241,8 +262,9 @@ impl House {
     /// What lies where in the site's folder, whose it is and how it may be used; names of releases, and how many there are of one kind,
     /// make no difference. What the releases are in themselves, their tree's digest says.
     fn state(&self) -> String {
+        let base = &*self.base;
         self.on(&format!(
-            "cd {BASE}; {{ find . '(' -path './releases/*/*' -o -path ./shared ')' -prune -o -printf '%p %y %m %u:%g %l\\n'
+            "cd {base}; {{ find . '(' -path './releases/*/*' -o -path ./shared ')' -prune -o -printf '%p %y %m %u:%g %l\\n'
              find releases -path '*/public/gated-deploy-*'; }} | sed -E 's/[0-9]{{8}}_[0-9]{{6}}-[0-9a-f]{{8}}/RELEASE/g; s/gated-deploy-[0-9a-f]+/FILE/' | sort -u"
         ))
     }
@@ -254,23 +276,25 @@ impl House {
 
     /// What the run told to type, typed.
     fn by_hand(&self, finished: &Finished) -> Found {
+        let base = &*self.base;
         // They stand in the annotation, too.
         let commands: Vec<&str> = finished.log.lines().filter_map(|line| line.strip_prefix("  type: ")).collect();
         if commands.is_empty() {
             return Err("the run is stuck and does not say what to type".to_owned());
         }
-        let script = format!("set -e; cd {BASE}\n{}", commands.join("\n"));
+        let script = format!("set -e; cd {base}\n{}", commands.join("\n"));
         self.story.lab.exec_as("deploy", &script).map(drop).map_err(|error| format!("typed by hand: {error:#}"))
     }
 
     /// What still works on the server ends; that of a dead run goes back by itself.
     fn wait_until_quiet(&self, dead: bool) -> Found {
+        let base = &*self.base;
         let began = Instant::now();
         loop {
             let busy =
                 self.on("ps -u deploy -o pid=,args= | grep -v -e '[s]shd:' -e 'watchdog/' -e 'sleep 1$' || true");
             let guards = if dead {
-                self.on(&format!("ls {STATE}/watchdog | grep -e armed -e reverting || true"))
+                self.on(&format!("ls {base}/.gated-deploy/watchdog | grep -e armed -e reverting || true"))
             } else {
                 String::new()
             };
@@ -279,7 +303,7 @@ impl House {
             }
             if began.elapsed() > PATIENCE {
                 let said = self.on(&format!(
-                    "cd {STATE}/watchdog; tail -n 20 -- */log */*.answer 2>&1 | tr '\\0' '\\n' || true; ps -ef"
+                    "cd {base}/.gated-deploy/watchdog; tail -n 20 -- */log */*.answer 2>&1 | tr '\\0' '\\n' || true; ps -ef"
                 ));
                 return Err(format!("after {PATIENCE:?} there is still at work: {busy} {guards}\n{said}"));
             }
@@ -288,9 +312,12 @@ impl House {
     }
 
     fn look(&self) -> Result<Look, String> {
-        let current = self.story.current().expect("current").ok_or("there is no current")?;
-        let served = self.story.served().map_err(|error| format!("the site does not answer: {error:#}"))?;
-        let text = self.on(&format!("cat {STATE}/ledger.jsonl"));
+        let base = &*self.base;
+        let site = self.story.lab.site(self.environment);
+        let current = self.story.lab.current(&site).expect("current").ok_or("there is no current")?;
+        let served =
+            self.story.lab.served_commit(&site).map_err(|error| format!("the site does not answer: {error:#}"))?;
+        let text = self.on(&format!("cat {base}/.gated-deploy/ledger.jsonl"));
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs::write(file.path(), format!("{text}\n")).expect("writing");
         let verify = Command::new(BINARY).args(["ledger", "verify"]).arg(file.path()).output().expect("the tool");
@@ -302,8 +329,9 @@ impl House {
 
     /// `current` is a complete confirmed release, the site answers as it, and nothing of others was touched.
     fn whole(&self, look: &Look, written: bool) -> Found {
+        let base = &*self.base;
         let Look { current, served, book } = look;
-        if written && !confirmed(book, current) {
+        if written && !self.confirmed(book, current) {
             return Err(format!("current is {current}, which the ledger does not know as confirmed"));
         }
         let commit = WORDS
@@ -316,7 +344,7 @@ impl House {
         }
         self.story
             .lab
-            .exec_as("deploy", &format!("cd {BASE}/current && test -f public/index.php && test -f public/build/manifest.json && test -d app && test -r .env && php artisan --version"))
+            .exec_as("deploy", &format!("cd {base}/current && test -f public/index.php && test -f public/build/manifest.json && test -d app && test -r .env && php artisan --version"))
             .map_err(|error| format!("{current} is not complete: {error:#}"))?;
         let foreign = self.foreign();
         if foreign != self.foreign {
@@ -363,10 +391,16 @@ impl House {
         Ok(())
     }
 
+    fn confirmed(&self, book: &Book, release: &str) -> bool {
+        let environment: EnvironmentName = self.environment.name().parse().expect("a name");
+        book.standings(&environment).confirmed().iter().any(|known| known.as_str() == release)
+    }
+
     /// After a release that went live nothing is left of those that did not.
     fn no_leftovers(&self, look: &Look) -> Found {
+        let base = &*self.base;
         let listed = self.on(&format!(
-            "cd {BASE}; find . -maxdepth 1 -name '.current*'; find releases -mindepth 1 -maxdepth 1 -type d
+            "cd {base}; find . -maxdepth 1 -name '.current*'; find releases -mindepth 1 -maxdepth 1 -type d
              find backups -mindepth 1 -maxdepth 1 -name '*.part'; find releases -path '*/public/gated-deploy-*'
              find .gated-deploy -mindepth 1 -maxdepth 1 ! -name journal ! -name incoming ! -name watchdog ! -name jobs
              find .gated-deploy/incoming .gated-deploy/watchdog .gated-deploy/jobs -mindepth 1 -maxdepth 1"
@@ -380,8 +414,7 @@ impl House {
             .map(|line| line.release.as_str())
             .collect();
         let known = |path: &str| {
-            let full = format!("{BASE}/{path}");
-            FOREIGN.contains(&full.as_str())
+            FOREIGN.contains(&path)
                 || path.strip_prefix("releases/").is_some_and(|name| name == SEED_RELEASE || live.contains(&name))
                 || [".gated-deploy/ledger.jsonl", ".gated-deploy/environment"].contains(&path)
                 || path.ends_with(KEPT)
@@ -391,9 +424,11 @@ impl House {
     }
 }
 
-fn confirmed(book: &Book, release: &str) -> bool {
-    let environment: EnvironmentName = "staging".parse().expect("a name");
-    book.standings(&environment).confirmed().iter().any(|known| known.as_str() == release)
+fn went_live(finished: &Finished) -> Found {
+    match (finished.exit_code, output(finished, "outcome")) {
+        (0, "live") => Ok(()),
+        (code, outcome) => Err(format!("the next release ended {outcome} ({code}):\n{}", finished.log)),
+    }
 }
 
 /// How long each row took, as the run's journal says.
