@@ -132,6 +132,12 @@ pub fn there(answer: &Answer) -> BTreeSet<ReleaseName> {
     answer.all("copy").filter_map(|name| name.parse().ok()).collect()
 }
 
+/// Copies that were never finished. Whoever holds the lock, and has finished his own, knows that their runs are dead.
+fn parts(answer: &Answer) -> Vec<&str> {
+    let ours = |name: &&str| name.strip_suffix(".part").is_some_and(|name| name.parse::<ReleaseName>().is_ok());
+    answer.all("part").filter(ours).collect()
+}
+
 /// Removes old copies, if this run's own was verified: whoever could not copy removes nothing. What it did, in words.
 pub async fn prune(cx: &Deploy, io: &Io) -> Option<String> {
     let policy = cx.inputs.server.backup_copy.as_ref()?;
@@ -152,14 +158,19 @@ pub async fn prune(cx: &Deploy, io: &Io) -> Option<String> {
 async fn remove_old(cx: &Deploy, io: &Io, policy: &BackupCopy) -> Result<usize, Failure> {
     let answer = look(&*cx.ports.shell, io, &cx.inputs, policy).await?;
     let old = retention::old_backups(&there(&answer), &BTreeSet::new(), cx.inputs.server.keep_backups);
-    if old.is_empty() {
+    let parts = parts(&answer);
+    if old.is_empty() && parts.is_empty() {
         return Ok(0);
     }
     let script = lock::fenced(cx, Script::new("copies-prune", include_str!("sh/copies-prune.sh")))
         .var("TO", policy.dir.as_str())
-        .list("OLD", old.iter().map(ReleaseName::as_str))
+        .list("OLD", old.iter().map(ReleaseName::as_str).chain(parts.iter().copied()))
         .timeout(REMOVE);
     let doing = format!("removing old copies of backups from {}", policy.dir);
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
-    Ok(answer.all("removed").count())
+    let removed = |name: &&str| answer.all("removed").any(|removed| removed == *name);
+    for part in parts.into_iter().filter(removed) {
+        io.line(format!("removed {}, which a dead run had left", policy.dir.join(part)));
+    }
+    Ok(old.iter().filter(|name| removed(&name.as_str())).count())
 }

@@ -14,8 +14,11 @@ put type "$(stat -f -c %T "$to")"
 df -Pk "$to" | { read -r _; read -r _ _ _ free _; put free-kib "$free"; }
 for path in "$to"/*/; do
     path=${path%/}
-    # Only what was read back whole and is this app's counts.
-    if [ -f "$path/copy-of" ] && [ -f "$path/manifest.json" ] && [ -s "$path/SHA256SUMS" ]; then
-        if [ "$(cat "$path/copy-of")" = "$ENVIRONMENT of $base on $(uname -n)" ]; then put copy "${path##*/}"; fi
-    fi
+    [ -f "$path/copy-of" ] || continue
+    [ "$(cat "$path/copy-of")" = "$ENVIRONMENT of $base on $(uname -n)" ] || continue
+    # Only what was read back whole counts.
+    case $path in
+        *.part) put part "${path##*/}" ;;
+        *) if [ -f "$path/manifest.json" ] && [ -s "$path/SHA256SUMS" ]; then put copy "${path##*/}"; fi ;;
+    esac
 done

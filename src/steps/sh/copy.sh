@@ -25,6 +25,8 @@ fi
 part=$to/$RELEASE.part
 rm -rf "$part"
 mkdir "$part"
+# Several apps may have their copies in one folder, and each removes only its own, and what is left of its own.
+printf '%s\n' "$ENVIRONMENT of $base on $(uname -n)" >"$part/copy-of"
 say "copying $DIR to $TO"
 copy() {
     cp "$DIR/$1" "$part/$1"
@@ -42,8 +44,6 @@ sha256sum -c --quiet "$DIR/SHA256SUMS" || refuse "what was read back from $TO is
 for file in SHA256SUMS manifest.json; do
     cmp "$DIR/$file" "$part/$file" || refuse "what was read back from $TO is not what was backed up: $file" "check that disk or that machine"
 done
-# Several apps may have their copies in one folder, and each removes only its own.
-printf '%s\n' "$ENVIRONMENT of $base on $(uname -n)" >"$part/copy-of"
 cd "$to"
 mv -T "$part" "$to/$RELEASE"
 put path "$to/$RELEASE"
