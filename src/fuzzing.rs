@@ -47,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "guard", run: |bytes| text(bytes, watchdog::fuzz) },
     Target { name: "health", run: health },
     Target { name: "inputs", run: |bytes| text(bytes, inputs) },
+    Target { name: "job", run: answer::fuzz_job },
     Target { name: "known-hosts", run: |bytes| text(bytes, hosts) },
     Target { name: "ledger", run: ledger_lines },
     Target { name: "log", run: |bytes| text(bytes, log) },

@@ -292,7 +292,7 @@ impl Reading {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    memchr::memmem::find(haystack, needle)
 }
 
 /// For `fuzzing`.
@@ -320,6 +320,41 @@ pub(crate) fn fuzz(bytes: &[u8]) {
             find(bytes, b"begin=n1:").is_some() && find(bytes, b"end=n1:0\0").is_some(),
             "no answer without its marks"
         );
+    }
+}
+
+/// For `fuzzing`: a script that goes on when its connection breaks. Whatever it says, and wherever it breaks, in the end everything
+/// has been read, and once.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_job(bytes: &[u8]) {
+    let Some((place, said)) = bytes.split_first_chunk() else { return };
+    let answer = [b"begin=n1:42\0", said, b"\0end=n1:0\0"].concat();
+    let log = [b"log=n1\n", said].concat();
+    let (mut reading, mut lines) = (Reading::of_job("n1".to_owned()), Vec::new());
+    let broken = usize::from(u16::from_be_bytes(*place));
+    reading.answer(&answer[..broken.min(answer.len())]).expect("it is not too long");
+    reading.log(&log[..broken.min(log.len())], &mut |line| lines.push(line));
+    let heard = reading.heard();
+    reading.goes_on();
+    // What `job.sh` sends then: everything if nothing was heard, or the rest, and start-up files print before it.
+    let rest = match heard.begun {
+        true => [b"Welcome back\nresumed=n1\0", &answer[usize::try_from(heard.answer).expect("bytes")..]].concat(),
+        false => answer.clone(),
+    };
+    reading.answer(&rest).expect("it is not too long");
+    let rest = &log[b"log=n1\n".len() + usize::try_from(heard.log).expect("bytes")..];
+    reading.log(&[b"Welcome back\nlog=n1\n", rest].concat(), &mut |line| lines.push(line));
+    reading.rest(&mut |line| lines.push(line));
+
+    let (mut unbroken, mut all) = (Reading::new("n1".to_owned()), Vec::new());
+    unbroken.answer(&answer).expect("it is not too long");
+    unbroken.log(said, &mut |line| all.push(line));
+    unbroken.rest(&mut |line| all.push(line));
+    assert_eq!(lines, all);
+    let ended = || Some(Ended { status: 0, signal: None });
+    match (reading.conclude(ended()), unbroken.conclude(ended())) {
+        (Ok(reading), Ok(unbroken)) => assert_eq!(reading, unbroken),
+        (reading, unbroken) => assert_eq!(reading.is_ok(), unbroken.is_ok()),
     }
 }
 
