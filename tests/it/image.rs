@@ -3,9 +3,15 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     process::Command,
+    time::Duration,
 };
 
-use gated_deploy_lab::{Options, action, app::Variant, story::Story, story::commit};
+use gated_deploy_lab::{
+    Options, action,
+    app::Variant,
+    runner::forms_of,
+    story::{Story, commit},
+};
 
 use crate::support::{BINARY, assert_ended, assert_says, output, root};
 
@@ -30,8 +36,18 @@ fn gateway() -> IpAddr {
     Ipv4Addr::from_bits(network.to_bits() + 1).into()
 }
 
+/// What `docker inspect` says beside the inputs, which the runner itself puts into the container's environment.
+fn outside_of_inputs(inspected: &str) -> String {
+    let mut containers: serde_json::Value = serde_json::from_str(inspected).expect("JSON");
+    let variables = containers[0]["Config"]["Env"].as_array_mut().expect("the environment");
+    let all = variables.len();
+    variables.retain(|variable| !variable.as_str().is_some_and(|variable| variable.starts_with("INPUT_")));
+    assert!(variables.len() < all && variables.len() > 10, "{variables:?}");
+    containers.to_string()
+}
+
 #[test]
-fn a_release_goes_live_through_the_image() {
+fn f40_a_release_goes_live_through_the_image_and_docker_shows_no_secret() {
     let image = action::ensure(root()).expect("the image; `cargo xtask image` builds it");
     let story = Story::begin_at(BINARY, root(), Options::default(), gateway()).expect("the lab");
     let commit = commit("through the image");
@@ -46,8 +62,19 @@ fn a_release_goes_live_through_the_image() {
         .input("health-address", &format!("{server}:80"))
         .entrypoint("/usr/local/bin/gated-deploy")
         .post_entrypoint("/usr/local/bin/gated-deploy-post");
-    let finished = step.run_image(&image);
+    let running = step.spawn_image(&image);
+    running.wait_for_line("Look at the server", Duration::from_secs(60));
+    let container = running.container().expect("a container").name();
+    let inspected = docker(&["inspect", container]);
+    let arguments = docker(&["top", container, "-eo", "args"]);
+    let finished = running.wait();
 
+    let health_token = story.staging_site().health_token;
+    for form in [story.lab.private_key(), &health_token, story.github.token()].into_iter().flat_map(forms_of) {
+        assert!(!arguments.contains(&form), "a secret is in the arguments of a process: {arguments}");
+        assert!(!outside_of_inputs(&inspected).contains(&form), "`docker inspect` shows a secret");
+    }
+    assert_says(&inspected, &["INPUT_SSH-PRIVATE-KEY="]);
     assert_ended(&finished, 0, "live");
     assert_eq!(story.served().expect("the site"), commit);
     assert_says(&finished.summary, &[output(&finished, "release"), "9/9"]);
