@@ -322,7 +322,8 @@ fn log(text: &str) {
     }
     hidden(&redactor.as_shown(said));
     hidden(&clean::one_line(&redactor.as_shown(said)));
-    hidden(&redactor.value(&serde_json::Value::from(said)).to_string());
+    // Not as it is written: the digits of `\u0012` and what follows them may spell a secret that was never there.
+    hidden(redactor.value(&serde_json::Value::from(said)).as_str().unwrap_or_default());
 }
 
 /// A place to write to that can be looked at.

@@ -14,6 +14,8 @@ use crate::shell;
 pub(crate) struct Limits {
     pub(crate) runs: u64,
     pub(crate) seconds: u64,
+    /// Without traces of comparisons, in a build of its own.
+    pub(crate) fast: bool,
 }
 
 pub(crate) fn run(root: &Path, target: Option<&str>, limits: &Limits) -> Result<()> {
@@ -31,7 +33,9 @@ pub(crate) fn run(root: &Path, target: Option<&str>, limits: &Limits) -> Result<
         // No sanitizer: the parsers are safe Rust, what is looked for are panics, hangs and memory, and the stable compiler has none.
         let status = Command::new("cargo")
             .current_dir(root)
-            .args(["fuzz", "run", "--fuzz-dir", "fuzz", "--sanitizer", "none", "parsers"])
+            .args(["fuzz", "run", "--fuzz-dir", "fuzz", "--sanitizer", "none"])
+            .args(limits.fast.then_some("--no-trace-compares"))
+            .arg("parsers")
             .args([&found, &root.join("fuzz/corpus").join(name)])
             .arg("--")
             .arg(format!("-artifact_prefix={}/", broken.display()))

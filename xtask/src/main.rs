@@ -37,6 +37,9 @@ enum Task {
         /// Seconds, for each target
         #[arg(long, default_value_t = 600)]
         seconds: u64,
+        /// Do not trace comparisons: several times as many executions, which find less new
+        #[arg(long)]
+        fast: bool,
     },
     /// Start a server to play with, until Enter is pressed
     Lab,
@@ -61,7 +64,9 @@ fn main() -> Result<()> {
     match Line::parse().task {
         Task::Bench => bench::run(root),
         Task::Demo => demo::run(root),
-        Task::Fuzz { target, runs, seconds } => fuzz::run(root, target.as_deref(), &fuzz::Limits { runs, seconds }),
+        Task::Fuzz { target, runs, seconds, fast } => {
+            fuzz::run(root, target.as_deref(), &fuzz::Limits { runs, seconds, fast })
+        }
         Task::Image => gated_deploy_lab::action::ensure(root).map(|name| println!("{name}")),
         Task::Lab => lab::run(),
         Task::Sweep => sweep::run(root),
