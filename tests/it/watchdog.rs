@@ -232,9 +232,9 @@ fn f15_runs_that_begin_at_once_go_one_after_the_other_or_not_at_all() {
     let story = story();
     let commit = commit("all at once");
     story.ship(&commit, Variant::Healthy).expect("the build");
-    let wait = |run: usize| if run.is_multiple_of(2) { "0s" } else { "3m" };
+    let wait = |run: usize| if run.is_multiple_of(5) { "3m" } else { "0s" };
     let running: Vec<_> =
-        (0..6).map(|run| story.staging(&commit).input("lock-wait", wait(run)).spawn_binary(story.binary())).collect();
+        (0..20).map(|run| story.staging(&commit).input("lock-wait", wait(run)).spawn_binary(story.binary())).collect();
     let finished: Vec<_> = running.into_iter().map(Running::wait).collect();
 
     let (live, others): (Vec<_>, Vec<_>) = finished.iter().partition(|run| output(run, "outcome") == "live");
