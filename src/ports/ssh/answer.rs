@@ -323,27 +323,34 @@ pub(crate) fn fuzz(bytes: &[u8]) {
     }
 }
 
-/// For `fuzzing`: a script that goes on when its connection breaks. Whatever it says, and wherever it breaks, in the end everything
-/// has been read, and once.
+/// For `fuzzing`: a script that goes on when its connection breaks. Whatever it says, and wherever that breaks twice, in the end
+/// everything has been read, and once.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz_job(bytes: &[u8]) {
-    let Some((place, said)) = bytes.split_first_chunk() else { return };
+    const LOG: &[u8] = b"log=n1\n";
+    let Some(([first, second], said)) = bytes.split_first_chunk() else { return };
     let answer = [b"begin=n1:42\0", said, b"\0end=n1:0\0"].concat();
-    let log = [b"log=n1\n", said].concat();
     let (mut reading, mut lines) = (Reading::of_job("n1".to_owned()), Vec::new());
-    let broken = usize::from(u16::from_be_bytes(*place));
-    reading.answer(&answer[..broken.min(answer.len())]).expect("it is not too long");
-    reading.log(&log[..broken.min(log.len())], &mut |line| lines.push(line));
-    let heard = reading.heard();
-    reading.goes_on();
-    // What `job.sh` sends then: everything if nothing was heard, or the rest, and start-up files print before it.
-    let rest = match heard.begun {
-        true => [b"Welcome back\nresumed=n1\0", &answer[usize::try_from(heard.answer).expect("bytes")..]].concat(),
-        false => answer.clone(),
-    };
-    reading.answer(&rest).expect("it is not too long");
-    let rest = &log[b"log=n1\n".len() + usize::try_from(heard.log).expect("bytes")..];
-    reading.log(&[b"Welcome back\nlog=n1\n", rest].concat(), &mut |line| lines.push(line));
+    let (mut sent, mut logged) = (answer.clone(), [LOG, said].concat());
+    for length in [usize::from(*first), usize::from(*second), usize::MAX] {
+        for piece in sent[..length.min(sent.len())].chunks(16) {
+            reading.answer(piece).expect("it is not too long");
+        }
+        for piece in logged[..length.min(logged.len())].chunks(16) {
+            reading.log(piece, &mut |line| lines.push(line));
+        }
+        let heard = reading.heard();
+        if length < usize::MAX {
+            reading.goes_on();
+        }
+        // What `job.sh` sends then: everything if nothing was heard, or the rest; start-up files print before it.
+        let from = |heard: u64| usize::try_from(heard).expect("bytes");
+        sent = match heard.begun {
+            true => [b"Welcome back\nresumed=n1\0", &answer[from(heard.answer)..]].concat(),
+            false => answer.clone(),
+        };
+        logged = [b"Welcome back\n", LOG, &said[from(heard.log)..]].concat();
+    }
     reading.rest(&mut |line| lines.push(line));
 
     let (mut unbroken, mut all) = (Reading::new("n1".to_owned()), Vec::new());
