@@ -66,7 +66,7 @@ fn f40_a_release_goes_live_through_the_image_and_docker_shows_no_secret() {
     running.wait_for_line("Look at the server", Duration::from_secs(60));
     let container = running.container().expect("a container").name();
     let inspected = docker(&["inspect", container]);
-    let arguments = docker(&["top", container, "-eo", "args"]);
+    let arguments = docker(&["top", container, "-eo", "pid,args"]);
     let finished = running.wait();
 
     let health_token = story.staging_site().health_token;
