@@ -132,7 +132,7 @@ pub fn there(answer: &Answer) -> BTreeSet<ReleaseName> {
     answer.all("copy").filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Copies that were never finished. Whoever holds the lock, and has finished his own, knows that their runs are dead.
+/// Copies that an earlier run did not finish. Whoever holds the lock, and has finished his own, knows that nobody is at work on them.
 fn parts(answer: &Answer) -> Vec<&str> {
     let ours = |name: &&str| name.strip_suffix(".part").is_some_and(|name| name.parse::<ReleaseName>().is_ok());
     answer.all("part").filter(ours).collect()
@@ -170,7 +170,7 @@ async fn remove_old(cx: &Deploy, io: &Io, policy: &BackupCopy) -> Result<usize, 
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     let removed = |name: &&str| answer.all("removed").any(|removed| removed == *name);
     for part in parts.into_iter().filter(removed) {
-        io.line(format!("removed {}, which a dead run had left", policy.dir.join(part)));
+        io.line(format!("removed {}, which an earlier run had left unfinished", policy.dir.join(part)));
     }
     Ok(old.iter().filter(|name| removed(&name.as_str())).count())
 }

@@ -88,11 +88,14 @@ fn f61_a_backup_is_copied_read_back_and_kept_by_number() {
         &format!("cd {copy}; sha256sum -c --quiet SHA256SUMS; cmp SHA256SUMS {BASE}/backups/{release}/SHA256SUMS"),
     );
     assert_eq!(on(&story, &format!("stat -c %a {copy} {copy}/app.tar.gz")), "700\n600\n", "nobody else reads it");
-    // One is kept: the old one of this app goes, and what a dead run of it began; the other app's and what has no name stay.
+    // One is kept: the old one of this app goes, and what an earlier run of it began; the other app's and what has no name stay.
     let there = on(&story, &format!("ls {ELSEWHERE}"));
     let kept = ["20240101_000000-5eed1e55", "20240103_000000-5eed1e55", "20240105_000000-5eed1e55.part"];
     assert_eq!(there.lines().collect::<Vec<_>>(), [&kept[..], &[&release, "by-hand.part"]].concat());
-    assert_says(&finished.log, &["removed /srv/nas/shop/20240104_000000-5eed1e55.part, which a dead run had left"]);
+    assert_says(
+        &finished.log,
+        &["removed /srv/nas/shop/20240104_000000-5eed1e55.part, which an earlier run had left unfinished"],
+    );
 
     // Without the policy nothing goes there, and that is said.
     let second = commit("not copied");

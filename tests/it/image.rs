@@ -69,12 +69,13 @@ fn f40_a_release_goes_live_through_the_image_and_docker_shows_no_secret() {
     let arguments = docker(&["top", container, "-eo", "pid,args"]);
     let finished = running.wait();
 
-    let health_token = story.staging_site().health_token;
+    assert_says(&arguments, &["gated-deploy"]);
+    assert_says(&inspected, &["INPUT_SSH-PRIVATE-KEY="]);
+    let (beside, health_token) = (outside_of_inputs(&inspected), story.staging_site().health_token);
     for form in [story.lab.private_key(), &health_token, story.github.token()].into_iter().flat_map(forms_of) {
         assert!(!arguments.contains(&form), "a secret is in the arguments of a process: {arguments}");
-        assert!(!outside_of_inputs(&inspected).contains(&form), "`docker inspect` shows a secret");
+        assert!(!beside.contains(&form), "`docker inspect` shows a secret");
     }
-    assert_says(&inspected, &["INPUT_SSH-PRIVATE-KEY="]);
     assert_ended(&finished, 0, "live");
     assert_eq!(story.served().expect("the site"), commit);
     assert_says(&finished.summary, &[output(&finished, "release"), "9/9"]);

@@ -135,6 +135,15 @@ fn f15_what_a_dead_run_left_goes_with_its_lock() {
     assert!(left("releases"), "the dead run's folder");
     assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE), "it never got to its switch");
     on_server(&story, &format!("touch {STATE}/incoming/$(cat {STATE}/lock/makes).tar.gz"));
+    // Locks that never got their name, one that may still get it, and a folder of somebody else.
+    let half = |first: char| format!("lock.{first}123456789abcdef0123456789abcdef");
+    let (taken, freed, young) = (half('a'), format!("{}.freed", half('b')), half('c'));
+    on_server(
+        &story,
+        &format!(
+            "cd {STATE}; mkdir {taken} {freed} {young} lock.by-hand; touch -d '2 minutes ago' {taken} {freed} lock.by-hand"
+        ),
+    );
     time_passes(&story);
 
     let finished = story.deploy(&next);
@@ -142,6 +151,8 @@ fn f15_what_a_dead_run_left_goes_with_its_lock() {
     assert_ended(&finished, 0, "live");
     assert_says(&finished.log, &["removed what the dead run left of"]);
     assert!(!left("releases") && !left(".gated-deploy/incoming"));
+    let locks = on_server(&story, &format!("cd {STATE}; ls -d lock*"));
+    assert_eq!(locks.lines().collect::<Vec<_>>(), ["lock.by-hand", &young]);
     assert_eq!(story.served().expect("the site"), next);
     assert!(on_server(&story, "ls /var/www/staging/releases").contains(SEED_RELEASE), "what was live stays");
     let lines = ledger(&story);

@@ -43,7 +43,7 @@ enum Task {
     },
     /// Start a server to play with, until Enter is pressed
     Lab,
-    /// Let everything go wrong with every row; takes most of an hour
+    /// Let everything go wrong with every row; takes more than an hour
     Sweep,
     /// Write action.yml, the policy's schema and docs/inputs.md from the table of inputs
     Sync {

@@ -1,5 +1,7 @@
 //! Reading what a script sends back: records on standard output, log on standard error. See `prelude.sh`.
 
+use memchr::memmem;
+
 use super::peer::Ended;
 use crate::ports::shell::{Answer, Heard, ShellError};
 
@@ -106,7 +108,7 @@ impl Reading {
             Some(before) => {
                 // What start-up files print was told when the script began.
                 before.extend_from_slice(bytes);
-                match find(before, mark.as_bytes()) {
+                match memmem::find(before, mark.as_bytes()) {
                     None => {
                         let excess = before.len().saturating_sub(mark.len());
                         before.drain(..excess);
@@ -167,7 +169,7 @@ impl Reading {
     /// Everything before the first record is noise: a start-up file that prints (F37).
     fn look_for_the_beginning(&mut self) {
         let mark = format!("begin={}:", self.nonce);
-        if let Some(at) = find(&self.pending, mark.as_bytes()) {
+        if let Some(at) = memmem::find(&self.pending, mark.as_bytes()) {
             self.noise.extend(self.pending.drain(..at));
             self.since_the_beginning = self.pending.len() as u64;
             self.begun = true;
@@ -198,7 +200,7 @@ impl Reading {
             return self.lines_of(bytes, on_line);
         };
         before.extend_from_slice(bytes);
-        let Some(at) = find(before, mark.as_bytes()) else {
+        let Some(at) = memmem::find(before, mark.as_bytes()) else {
             let excess = before.len().saturating_sub(LONGEST_LINE);
             before.drain(..excess);
             return;
@@ -291,10 +293,6 @@ impl Reading {
     }
 }
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    memchr::memmem::find(haystack, needle)
-}
-
 /// For `fuzzing`.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz(bytes: &[u8]) {
@@ -317,7 +315,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
     }
     if whole.2.is_ok() {
         assert!(
-            find(bytes, b"begin=n1:").is_some() && find(bytes, b"end=n1:0\0").is_some(),
+            memmem::find(bytes, b"begin=n1:").is_some() && memmem::find(bytes, b"end=n1:0\0").is_some(),
             "no answer without its marks"
         );
     }

@@ -151,16 +151,18 @@ impl House {
     pub(super) fn rehearsal(&self) -> Result<&'static HashMap<(&'static str, String), Duration>, String> {
         static STAGING: OnceLock<HashMap<(&'static str, String), Duration>> = OnceLock::new();
         static PRODUCTION: OnceLock<HashMap<(&'static str, String), Duration>> = OnceLock::new();
-        let known = if self.environment == Environment::Staging { &STAGING } else { &PRODUCTION };
+        let (stage, known) = match self.environment {
+            Environment::Staging => (Stage::Release, &STAGING),
+            Environment::Production => (Stage::Production, &PRODUCTION),
+        };
         if let Some(took) = known.get() {
             return Ok(took);
         }
         let mut took = HashMap::new();
-        if self.environment == Environment::Staging {
+        if stage == Stage::Release {
             let runner = self.rollback();
             took = events(Stage::Rollback, &runner, &runner.run_binary(BINARY))?;
         }
-        let stage = if self.environment == Environment::Staging { Stage::Release } else { Stage::Production };
         let runner = self.releasing(&commit(WORDS[2]))?;
         took.extend(events(stage, &runner, &runner.run_binary(BINARY))?);
         // The rollback has left one release; with these there is again one to go back to.
@@ -427,7 +429,7 @@ impl House {
 fn went_live(finished: &Finished) -> Found {
     match (finished.exit_code, output(finished, "outcome")) {
         (0, "live") => Ok(()),
-        (code, outcome) => Err(format!("the next release ended {outcome} ({code}):\n{}", finished.log)),
+        (code, outcome) => Err(format!("a release without a fault ended {outcome} ({code}):\n{}", finished.log)),
     }
 }
 
