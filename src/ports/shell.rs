@@ -210,6 +210,9 @@ pub enum ShellError {
     /// The server or the network is not there.
     #[error("{0}")]
     Unreachable(String),
+    /// The server took the connection and closed it before it said who it is.
+    #[error("{0} closed every connection before it said who it is")]
+    Throttled(String),
     /// Nobody we know: the host key is not one of those given.
     #[error("{host} showed the {key_type} host key {got}, which ssh-known-hosts does not have ({expected})")]
     HostKey { host: String, key_type: String, got: String, expected: String, line: String },
@@ -247,6 +250,9 @@ impl ShellError {
         match self {
             Self::Unreachable(_) => Failure::world(doing, cause)
                 .hint("is ssh-host right, is the server up, and may this runner reach it through every firewall?"),
+            Self::Throttled(_) => Failure::world(doing, cause).hint(
+                "too many may be logging in at once (MaxStartups in the server's sshd_config), or something on the server turns this runner away (fail2ban, hosts.deny); is ssh-port right?",
+            ),
             Self::HostKey { line, .. } => Failure::refused(doing, cause).hint(format!(
                 "if the server's key was changed on purpose and you have compared the fingerprint on the server itself, put this line into ssh-known-hosts: {line}"
             )),

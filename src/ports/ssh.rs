@@ -61,6 +61,9 @@ const DROPS: u32 = 5;
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSES: [u64; 6] = [1, 2, 4, 8, 16, 25];
 
+/// The longest of these pauses for a server that has too many logins at once (sshd's MaxStartups) and may just as well be no SSH server.
+const THROTTLED_PAUSE: u64 = 8;
+
 /// How long a script that goes on is listened to at least after a connection was made anew, whatever is left of its time.
 const LATE_NEWS: Duration = Duration::from_secs(10);
 
@@ -114,7 +117,7 @@ impl Ssh {
         }
         let broke = link.is_some();
         let began = Instant::now();
-        let mut pauses = PAUSES.iter().filter(|_| broke && !self.given_up.get());
+        let mut pauses = PAUSES.into_iter();
         loop {
             let error = match self.fresh().await {
                 Ok(fresh) => {
@@ -127,8 +130,10 @@ impl Ssh {
             if self.turned_away.get().is_some() {
                 return Err(error);
             }
-            match pauses.next().filter(|_| began.elapsed() < PATIENCE) {
-                Some(pause) => tokio::time::sleep(Duration::from_secs(*pause)).await,
+            let patient = broke && !self.given_up.get() && began.elapsed() < PATIENCE;
+            let throttled = matches!(error, ShellError::Throttled(_));
+            match pauses.next().filter(|pause| patient || throttled && *pause <= THROTTLED_PAUSE) {
+                Some(pause) => tokio::time::sleep(Duration::from_secs(pause)).await,
                 None => {
                     self.given_up.set(broke);
                     return Err(error);
@@ -140,7 +145,7 @@ impl Ssh {
     /// A new connection, on which nothing of the last one runs any more but what goes on.
     async fn fresh(&self) -> Result<Rc<Link>, ShellError> {
         let fresh = Rc::new(open(self.access.clone()).await.inspect_err(|error| {
-            if !matches!(error, ShellError::Unreachable(_)) {
+            if !matches!(error, ShellError::Unreachable(_) | ShellError::Throttled(_)) {
                 let _ = self.turned_away.set(error.clone());
             }
         })?);

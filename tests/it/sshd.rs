@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -316,6 +316,44 @@ fn a_flood_of_log_lines_never_stands_still() {
     .expect("an answer");
     assert_eq!(lines, 60_000);
     assert!(longest < Duration::from_secs(5), "{longest:?} without a line");
+}
+
+/// sshd drops what is one too many before it says a word.
+#[test]
+fn a_server_that_others_log_in_at_is_asked_again() {
+    let server = Server::start("MaxStartups 1");
+    let mut other = TcpStream::connect(("127.0.0.1", server.port)).expect("a connection");
+    other.read_exact(&mut [0; 4]).expect("it is sshd's one login that is not finished");
+    let ssh = server.ssh();
+    let (greeting, ()) = wait(async {
+        tokio::join!(ssh.connect(), async {
+            while !server.read("log").contains("MaxStartups") {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            drop(other);
+        })
+    });
+    greeting.expect("a connection, when the other one is gone");
+    assert_eq!(server.logins(), 1);
+}
+
+#[test]
+fn a_port_that_closes_every_connection_is_given_up_and_told() {
+    let server = Server::start("");
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = closed.local_addr().expect("an address").port();
+    let visits = Arc::new(AtomicUsize::new(0));
+    let counted = visits.clone();
+    std::thread::spawn(move || closed.incoming().for_each(|_| _ = counted.fetch_add(1, Ordering::SeqCst)));
+    let access = SshAccess {
+        port,
+        ..server.access(&server.line("host_ed25519").replace(&server.port.to_string(), &port.to_string()))
+    };
+    let error = wait(Ssh::new(&access).connect()).expect_err("nobody is there");
+    assert_eq!(error, ShellError::Throttled(format!("127.0.0.1:{port}")));
+    let failure = error.failure("connecting");
+    assert!(failure.hint.is_some_and(|hint| hint.contains("MaxStartups") && hint.contains("ssh-port")));
+    assert_eq!(visits.load(Ordering::SeqCst), 5, "again after 1, 2, 4 and 8 s");
 }
 
 #[test]

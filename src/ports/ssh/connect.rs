@@ -81,6 +81,11 @@ fn attempt(access: &SshAccess, types: &[&str]) -> Result<(Session, TcpStream, Gr
                 None => unreachable("the SSH handshake", &error),
             }
         }
+        // LIBSSH2_ERROR_SOCKET_DISCONNECT, LIBSSH2_ERROR_SOCKET_RECV: sshd closes what is one too many instead of naming itself
+        // (RFC 4253, 4.2), with or without the words "Exceeded MaxStartups".
+        ssh2::ErrorCode::Session(-13 | -43) if session.banner().is_none_or(|banner| !banner.starts_with("SSH-")) => {
+            ShellError::Throttled(place.clone())
+        }
         _ => unreachable("the SSH handshake", &error),
     })?;
     let host_key = check_host_key(&session, access)?;
