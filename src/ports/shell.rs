@@ -292,7 +292,7 @@ pub trait Shell {
 
     /// Runs a script and reads its answer. `on_line` is told every line that its commands print, as it comes.
     /// A connection that breaks is made anew for a script that is repeatable or goes on. Dropping the future ends the script's process
-    /// group on the server.
+    /// group on the server, and nothing else begins there before that has ended.
     async fn run(&self, script: Script, on_line: &mut dyn FnMut(String)) -> Result<Answer, ShellError>;
 
     /// Writes a local file to `to` on the server (mode 0600; the folder must exist), streaming. What lies there already is taken for its

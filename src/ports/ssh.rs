@@ -25,13 +25,13 @@ use std::{
 use async_trait::async_trait;
 use rustix::event::EventfdFlags;
 use tokio::{
-    sync::{Mutex as AsyncMutex, mpsc as async_mpsc, oneshot},
+    sync::{Mutex as AsyncMutex, mpsc as async_mpsc, oneshot, watch},
     time::Instant,
 };
 
 use self::{
     answer::Reading,
-    driver::{Driver, Input, Order},
+    driver::{Driver, Ending, Input, Order},
     peer::{Ended, Output},
 };
 use super::shell::{Answer, Greeting, Script, Shell, ShellError};
@@ -92,6 +92,8 @@ struct Link {
     greeting: Greeting,
     /// Why the connection ended, once it has.
     end: Arc<Mutex<Option<String>>>,
+    /// How many scripts that nobody waits for any more have not ended yet.
+    endings: watch::Sender<usize>,
 }
 
 impl Ssh {
@@ -202,7 +204,7 @@ async fn open(access: SshAccess) -> Result<Link, ShellError> {
         })
         .map_err(|error| ShellError::Local(format!("starting a thread: {error}")))?;
     let greeting = greeting.await.map_err(|_| ShellError::Unreachable("the connecting thread ended".to_owned()))??;
-    Ok(Link { orders: Some(orders), waker, thread: Some(thread), greeting, end })
+    Ok(Link { orders: Some(orders), waker, thread: Some(thread), greeting, end, endings: watch::Sender::new(0) })
 }
 
 impl Link {
@@ -220,6 +222,13 @@ impl Link {
     fn dropped(&self) -> ShellError {
         let reason = self.end.lock().ok().and_then(|end| end.clone());
         ShellError::Dropped(reason.unwrap_or_else(|| "its thread ended".to_owned()))
+    }
+
+    /// Waits until what nobody waits for any more has ended: whoever takes back what a script did must not do so while it still works.
+    /// The thread sees to it that this comes to its end, and the end of the connection counts as one.
+    async fn quiet(&self) {
+        // The count cannot go away while we are here.
+        let _ = self.endings.subscribe().wait_for(|count| *count == 0).await;
     }
 
     /// Starts a command and gives the end at which its output arrives.
@@ -362,9 +371,10 @@ impl Drop for Work<'_> {
         let Some(reading) = self.reading.take() else { return };
         // The line may be dead without anybody having noticed it yet.
         self.ssh.ended.borrow_mut().push(self.nonce.clone());
+        let ending = Ending::counted_by(&link.endings);
         let order = match reading.pid() {
-            Some(pid) => Order::End { pid },
-            None => Order::EndOnceKnown { output, reading },
+            Some(pid) => Order::End { pid, ending },
+            None => Order::EndOnceKnown { output, reading, ending },
         };
         // On a connection that broke there is nothing to send it to; the next one ends it.
         let _ = link.order(order);
@@ -383,6 +393,7 @@ impl Shell for Ssh {
         let mut link = self.link().await?;
         let mut until = Instant::now() + script.limit();
         loop {
+            link.quiet().await;
             work.begin(link)?;
             let finished = tokio::time::timeout_at(until, work.finish(on_line)).await;
             let why = match finished.unwrap_or_else(|_| Err(ShellError::TimedOut(script.limit()))) {
@@ -406,6 +417,7 @@ impl Shell for Ssh {
         on_bytes: &mut dyn FnMut(u64),
     ) -> Result<(), ShellError> {
         let link = self.link().await?;
+        link.quiet().await;
         // A path is no secret; the file is nobody else's to read, and a link that lies there is not followed. The server says what
         // it has before it is sent more, and counts what it wrote: an exit status alone has been seen to say yes to a half.
         let number = uuid::Uuid::new_v4().simple().to_string();

@@ -491,6 +491,39 @@ fn f39_a_script_that_could_not_yet_be_heard_does_not_live_on() {
     assert!(!is_running("sleep 600.125"), "it was ended before the connection was");
 }
 
+/// An undo must not overlap what it takes back: neither where the script had told its process, nor where that was still under way.
+#[test]
+fn f39_f86_nothing_begins_before_what_was_given_up_has_ended() {
+    let server = Server::start("");
+    let line = Line::to(server.port);
+    let ssh = server.ssh_through(&line);
+    wait(run(&ssh, "put a b")).expect("an answer");
+    let working = server.folder.path().join("working");
+    let path = working.to_str().expect("a path");
+    let given_up = || {
+        let slow = "exec 2>/dev/null; trap 'sleep 0.5; rm \"$WORKING\"; exit' TERM; : >\"$WORKING\"; sleep 604.25 || :";
+        let mut on_line = |_| {};
+        wait(async {
+            tokio::select! {
+                result = ssh.run(Script::new("test", slow).var("WORKING", path), &mut on_line) => panic!("it ended: {result:?}"),
+                () = async { while !working.exists() { tokio::time::sleep(Duration::from_millis(5)).await; } } => {}
+            }
+        });
+    };
+    let is_there = || {
+        let look = Script::new("test", "[ ! -e \"$WORKING\" ] || put there yes").var("WORKING", path);
+        let answer = wait(async { ssh.run(look, &mut |_| {}).await }).expect("an answer");
+        answer.get("there").is_some()
+    };
+    given_up();
+    assert!(!is_there(), "it had ended when the next one began");
+    line.armed.store(true, Ordering::SeqCst);
+    given_up();
+    line.armed.store(false, Ordering::SeqCst);
+    line.silent.store(false, Ordering::SeqCst);
+    assert!(!is_there(), "it had ended when the next one began, though it could not be heard");
+}
+
 #[test]
 fn a_process_in_the_background_does_not_hold_up_the_answer() {
     let server = Server::start("");

@@ -16,7 +16,7 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, Channel, Session};
-use tokio::sync::mpsc as async_mpsc;
+use tokio::sync::{mpsc as async_mpsc, watch};
 use zeroize::Zeroizing;
 
 use super::{
@@ -32,9 +32,25 @@ pub(super) enum Order {
     /// Lead every connection that arrives at `listener` to `host:port` as the server sees it.
     Tunnel { listener: TcpListener, host: String, port: u16 },
     /// End a process group, that of a script which nobody waits for any more.
-    End { pid: u32 },
+    End { pid: u32, ending: Ending },
     /// The same for a script that has not yet told its process group.
-    EndOnceKnown { output: async_mpsc::Receiver<Output>, reading: Box<Reading> },
+    EndOnceKnown { output: async_mpsc::Receiver<Output>, reading: Box<Reading>, ending: Ending },
+}
+
+/// One of those scripts that nobody waits for any more, counted until it has ended or can no longer be ended over this connection.
+pub(super) struct Ending(watch::Sender<usize>);
+
+impl Ending {
+    pub(super) fn counted_by(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 /// What a command gets on its standard input.
@@ -146,6 +162,7 @@ struct Door {
 struct Condemned {
     output: async_mpsc::Receiver<Output>,
     reading: Box<Reading>,
+    ending: Ending,
     until: Instant,
 }
 
@@ -209,9 +226,9 @@ impl Driver {
                     self.pipes.push(Pipe::new(Start::Command(command), Box::new(Waiter::new(input, output))));
                 }
                 Ok(Order::Tunnel { listener, host, port }) => self.doors.push(Door { listener, host, port }),
-                Ok(Order::End { pid }) => self.end(pid),
-                Ok(Order::EndOnceKnown { output, reading }) => {
-                    self.condemned.push(Condemned { output, reading, until: Instant::now() + CONDEMNED });
+                Ok(Order::End { pid, ending }) => self.end(pid, ending),
+                Ok(Order::EndOnceKnown { output, reading, ending }) => {
+                    self.condemned.push(Condemned { output, reading, ending, until: Instant::now() + CONDEMNED });
                 }
                 Err(mpsc::TryRecvError::Empty) => return,
                 Err(mpsc::TryRecvError::Disconnected) => {
@@ -222,28 +239,31 @@ impl Driver {
         }
     }
 
-    fn end(&mut self, pid: u32) {
-        self.pipes.push(Pipe::new(Start::Command(ending(pid)), Box::new(Nobody)));
+    fn end(&mut self, pid: u32, counted: Ending) {
+        self.pipes.push(Pipe::new(Start::Command(ending(pid)), Box::new(Nobody(counted))));
     }
 
     /// Listens to scripts that nobody waits for until they tell their process group, and ends that.
     fn end_condemned(&mut self) {
-        let mut pids = Vec::new();
-        self.condemned.retain_mut(|condemned| {
-            while let Ok(piece) = condemned.output.try_recv() {
+        let (mut waiting, mut known) = (Vec::new(), Vec::new());
+        for mut condemned in self.condemned.drain(..) {
+            while condemned.reading.pid().is_none()
+                && let Ok(piece) = condemned.output.try_recv()
+            {
                 if let Output::Stdout(bytes) = piece {
                     // Too long an answer is no answer, but its beginning has been read.
                     let _ = condemned.reading.answer(&bytes);
                 }
-                if let Some(pid) = condemned.reading.pid() {
-                    pids.push(pid);
-                    return false;
-                }
             }
-            !condemned.output.is_closed() && Instant::now() < condemned.until
-        });
-        for pid in pids {
-            self.end(pid);
+            match condemned.reading.pid() {
+                Some(pid) => known.push((pid, condemned.ending)),
+                None if condemned.output.is_closed() || Instant::now() >= condemned.until => {}
+                None => waiting.push(condemned),
+            }
+        }
+        self.condemned = waiting;
+        for (pid, ending) in known {
+            self.end(pid, ending);
         }
     }
 

@@ -10,7 +10,10 @@ use std::{
 use rustix::event::PollFlags;
 use tokio::sync::mpsc::Sender;
 
-use super::{driver::Input, pipe::again_io};
+use super::{
+    driver::{Ending, Input},
+    pipe::again_io,
+};
 
 /// The place in a queue that is kept free for the last word.
 pub(super) const LAST_PLACE: usize = 1;
@@ -165,8 +168,8 @@ impl Peer for Waiter {
     }
 }
 
-/// A command that nobody waits for, and that must run all the same.
-pub(super) struct Nobody;
+/// A command that ends a script: nobody waits for its output, and it must run all the same.
+pub(super) struct Nobody(#[expect(dead_code, reason = "it counts as long as it is there")] pub(super) Ending);
 
 impl Peer for Nobody {
     fn fill(&mut self, _piece: &mut [u8]) -> io::Result<Fill> {
