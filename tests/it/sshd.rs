@@ -524,6 +524,21 @@ fn f39_f86_nothing_begins_before_what_was_given_up_has_ended() {
     assert!(!is_there(), "it had ended when the next one began, though it could not be heard");
 }
 
+/// What arrives while the connection is read on behalf of something else must not lie there until the next sign of life, 15 s later.
+#[test]
+fn f39_no_script_waits_for_the_next_keepalive() {
+    let server = Server::start("");
+    for number in 0..30 {
+        let line = Line::to(server.port);
+        let ssh = server.ssh_through(&line);
+        for script in ["put a b", "put a b", "put a b"] {
+            let began = Instant::now();
+            wait(run(&ssh, script)).expect("an answer");
+            assert!(began.elapsed() < Duration::from_secs(10), "script {number} took {:?}", began.elapsed());
+        }
+    }
+}
+
 #[test]
 fn a_process_in_the_background_does_not_hold_up_the_answer() {
     let server = Server::start("");

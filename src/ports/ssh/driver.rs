@@ -131,6 +131,12 @@ pub(super) fn ending_orphan(number: &str) -> String {
 /// How often the server is asked for a sign of life (F39).
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// How soon it is looked again although nothing arrives, at first and at the latest. A read on behalf of one channel takes what has
+/// arrived for all of them into libssh2's own queue; what comes for a channel that has just been asked then lies there, and the socket
+/// says nothing of it.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+const LOOK_AT_LATEST: Duration = Duration::from_millis(500);
+
 /// How long the thread works on after the run is done with the connection, to end scripts that nobody waits for.
 const LAST_WORK: Duration = Duration::from_secs(4);
 
@@ -149,6 +155,8 @@ pub(super) struct Driver {
     /// Whose packet was sent in part.
     sticky: Option<Who>,
     next_keepalive: Instant,
+    /// When to look again although nothing arrives.
+    look_again: Duration,
     /// Since nobody can order any more: when to stop at last.
     stop_at: Option<Instant>,
 }
@@ -199,6 +207,7 @@ impl Driver {
             ear: Ear::NotYet,
             sticky: None,
             next_keepalive: Instant::now() + KEEPALIVE,
+            look_again: LOOK_AGAIN,
             stop_at: None,
         }
     }
@@ -213,7 +222,9 @@ impl Driver {
                 self.say_goodbye();
                 return Ok(());
             }
-            if !self.step_all()? {
+            if self.step_all()? {
+                self.look_again = LOOK_AGAIN;
+            } else {
                 self.wait()?;
             }
         }
@@ -359,6 +370,8 @@ impl Driver {
                 Ok(Some(())) => self.ear = Ear::Refused,
                 Err(error) => return Err(error.message().to_owned()),
             },
+            // Whoever else is there reads the connection himself, and would wait for what this took from it.
+            Ear::Open(_) if !self.pipes.is_empty() => return Ok(false),
             Ear::Open(channel) => match again_io(channel.read(&mut [0])) {
                 Ok(None) => return Ok(false),
                 Ok(Some(_)) => self.ear = Ear::Refused,
@@ -373,8 +386,12 @@ impl Driver {
     fn wait(&mut self) -> Result<(), String> {
         let now = Instant::now();
         let keepalive_is_due = self.sticky.is_none() && now >= self.next_keepalive;
-        let listens =
-            matches!(self.ear, Ear::Opening | Ear::Open(_) | Ear::Closing(_)) || self.pipes.iter().any(Pipe::listens);
+        let ear_listens = match self.ear {
+            Ear::Opening | Ear::Closing(_) => true,
+            Ear::Open(_) => self.pipes.is_empty(),
+            Ear::NotYet | Ear::Missing | Ear::Refused => false,
+        };
+        let listens = ear_listens || self.pipes.iter().any(Pipe::listens);
         let mut flags = match (self.sticky, listens) {
             (Some(_), _) => PollFlags::OUT,
             (None, true) => PollFlags::IN,
@@ -388,7 +405,8 @@ impl Driver {
         let locals = self.pipes.iter().filter_map(Pipe::local);
         descriptors.extend(locals.map(|(socket, flags)| PollFd::from_borrowed_fd(socket, flags)));
         match poll(&mut descriptors, Some(&timespec(self.patience(now)))) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(0) => self.look_again = (self.look_again * 2).min(LOOK_AT_LATEST),
+            Ok(_) | Err(rustix::io::Errno::INTR) => self.look_again = LOOK_AGAIN,
             Err(error) => return Err(format!("waiting for the network: {error}")),
         }
         let ready = descriptors[0].revents();
@@ -408,7 +426,9 @@ impl Driver {
 
     fn patience(&self, now: Instant) -> Duration {
         let deadlines = self.condemned.iter().map(|condemned| condemned.until).chain(self.stop_at);
-        let next = deadlines.fold(self.next_keepalive, Instant::min);
+        // An ear alone has nobody who could take something from it.
+        let look = (!self.pipes.is_empty()).then(|| now + self.look_again);
+        let next = deadlines.chain(look).fold(self.next_keepalive, Instant::min);
         // An overdue keepalive waits for room in the socket, not in a loop without rest.
         next.saturating_duration_since(now).max(Duration::from_millis(if next > now { 1 } else { 100 }))
     }
