@@ -195,8 +195,8 @@ pub struct Made {
     pub identity: Option<Mark>,
     /// The number that tells this run's deploy lock from another's.
     pub lock: Option<String>,
-    /// The dead run whose lock this run took over.
-    pub dead: Option<Dead>,
+    /// The dead runs whose locks this run took over.
+    pub dead: Vec<Dead>,
     /// Renews the deploy lock.
     pub keeper: Option<Keeper>,
     /// The number by which this run's guard on the server is confirmed. The way back does without.
@@ -221,7 +221,7 @@ impl Default for Made {
             told: None,
             identity: None,
             lock: None,
-            dead: None,
+            dead: Vec::new(),
             keeper: None,
             guard: None,
             sampler: None,

@@ -27,8 +27,8 @@ pub struct Heir<'a> {
     pub target: &'a typed::Target,
     /// Of the lock that he holds; empty for somebody who only looks.
     pub number: &'a str,
-    /// The run whose lock he took over.
-    pub dead: Option<&'a lock::Dead>,
+    /// The runs whose locks he took over.
+    pub dead: &'a [lock::Dead],
     /// The release that his own run was making before, for the post step.
     pub own: Option<&'a ReleaseName>,
 }
@@ -49,6 +49,8 @@ pub struct Estate {
     switched: BTreeSet<ReleaseName>,
     /// Exact paths of what can go.
     pub remains: Vec<String>,
+    /// Whose lock somebody took over who did not bring it to its end.
+    pub left_by: Option<String>,
 }
 
 impl Estate {
@@ -71,16 +73,21 @@ impl Heir<'_> {
         }
         let removed = self.sweep(estate, io).await?;
         if removed > 0 {
-            let of = self.dead.and_then(|dead| dead.makes.as_ref()).or(self.own);
+            let of = self.dead.iter().find_map(|dead| dead.makes.as_ref()).or(self.own);
             let of = of.map_or(String::new(), |release| format!(" of {release}"));
             finished.told.push(format!("removed what the dead run left{of} ({removed} paths)"));
         }
-        if let Some(dead) = self.dead
-            && let Some(begun) = &dead.begun
-        {
-            let (shell, layout) = (&*self.ports.shell, &self.target.layout);
+        let (shell, layout) = (&*self.ports.shell, &self.target.layout);
+        // In the order in which they began.
+        for dead in self.dead.iter().rev() {
+            let Some(begun) = &dead.begun else { continue };
             let told = ledger::write_for_the_dead(shell, io, layout, begun, dead.confirmed).await?;
             finished.told.extend(told);
+        }
+        if !self.dead.is_empty() {
+            let script = Script::new("inherited", include_str!("sh/inherited.sh")).repeatable();
+            let script = lock::fence(layout, self.number, script);
+            remote::run(shell, io, script, "noting that what dead runs left is brought to its end").await?;
         }
         Ok(finished)
     }
@@ -102,7 +109,8 @@ impl Heir<'_> {
         };
         let answer = remote::run(&*self.ports.shell, io, script, &doing).await?;
         let switched = answer.all("switched").filter_map(|folder| folder.split_once('.')?.0.parse().ok()).collect();
-        Ok(Estate { pending: Pending::all(&answer), switched, remains: self.remains(&answer) })
+        let left_by = answer.get("left-by").map(|owner| owner.trim().to_owned());
+        Ok(Estate { pending: Pending::all(&answer), switched, remains: self.remains(&answer), left_by })
     }
 
     /// The paths that can go whatever the ledger says.
@@ -160,8 +168,8 @@ impl Heir<'_> {
     async fn sweep(&self, estate: Estate, io: &Io) -> Result<usize, Failure> {
         let layout = &self.target.layout;
         let mut paths = estate.remains;
-        let dead = self.dead.filter(|dead| !dead.confirmed).and_then(|dead| dead.makes.as_ref());
-        let made: BTreeSet<&ReleaseName> = dead.into_iter().chain(self.own).collect();
+        let dead = self.dead.iter().filter(|dead| !dead.confirmed).filter_map(|dead| dead.makes.as_ref());
+        let made: BTreeSet<&ReleaseName> = dead.chain(self.own).collect();
         if !made.is_empty() {
             let book = ledger::read(&*self.ports.shell, io, layout).await?;
             for release in made {

@@ -125,8 +125,9 @@ pub async fn acquire(cx: &Deploy, io: &Io) -> StepResult {
     Ok(Done::passed(owner))
 }
 
-/// Takes the lock under this number. Gives who holds it now, and whose it was if that run is gone.
-pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, Option<Dead>), Failure> {
+/// Takes the lock under this number. Gives who holds it now, and whose it was if that run is gone: the last one first, and after it
+/// those whose lock each had taken over itself and not brought to its end.
+pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, Vec<Dead>), Failure> {
     let layout = &claim.target.layout;
     let doing = format!("taking the deploy lock at {}", layout.lock());
     let owner = owner(&claim.target.run, claim.since);
@@ -153,13 +154,15 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, O
             .var("OWN", claim.own.unwrap_or_default());
         let answer = remote::run(&*claim.ports.shell, io, script, &doing).await?;
         let Some(holder) = answer.get("held") else {
-            let dead = answer.get("took-over").map(|owner| Dead {
+            let about = answer.all("dead-release").zip(answer.all("dead-begun")).zip(answer.all("dead-confirmed"));
+            let dead = answer.all("took-over").zip(about).map(|(owner, ((makes, begun), confirmed))| Dead {
                 owner: owner.trim().to_owned(),
-                makes: answer.get("dead-release").and_then(|name| name.parse().ok()),
-                begun: answer.get("dead-begun").and_then(|text| serde_json::from_str(text).ok()),
-                confirmed: answer.get("dead-confirmed").is_some(),
+                makes: makes.parse().ok(),
+                begun: serde_json::from_str(begun).ok(),
+                confirmed: confirmed == "yes",
             });
-            if let Some(dead) = &dead {
+            let dead: Vec<Dead> = dead.collect();
+            for dead in &dead {
                 let hint = "it left what it had begun: see docs/recovery.md for what is put right by itself";
                 io.warn(format!("took over the lock of a run that is gone: {}", dead.owner), Some(hint.to_owned()));
             }

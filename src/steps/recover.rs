@@ -51,7 +51,7 @@ struct Made {
     /// The number of this run's lock.
     lock: Option<String>,
     keeper: Option<Keeper>,
-    dead: Option<Dead>,
+    dead: Vec<Dead>,
     /// What has to be gone back from, for whoever has to do it by hand.
     unfinished: Option<Entry>,
 }
@@ -63,7 +63,7 @@ impl Recover {
             (made.lock.clone().unwrap_or_default(), made.dead.clone())
         };
         let own = self.own.as_ref().and_then(|own| own.release.as_ref());
-        work(Heir { ports: &self.ports, target: &self.inputs, number: &number, dead: dead.as_ref(), own }).await
+        work(Heir { ports: &self.ports, target: &self.inputs, number: &number, dead: &dead, own }).await
     }
 }
 
@@ -103,7 +103,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     if !problems.is_empty() {
         return Err(server::refusal(&doing, problems));
     }
-    let heir = Heir { ports, target: inputs, number: "", dead: None, own: None };
+    let heir = Heir { ports, target: inputs, number: "", dead: &[], own: None };
     let estate = heir.look(io).await?;
     for Pending { release, entry } in &estate.pending {
         told.push(match entry {
@@ -117,6 +117,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
             Err(why) => format!("stop at the guard of {release}, which cannot be read: {why}"),
         });
     }
+    told.extend(estate.left_by.iter().map(|owner| format!("bring to its end what {owner} left")));
     told.extend(estate.remains.iter().map(|path| format!("remove {path}")));
     watchdog::tell(survey, io, &estate.pending);
     let live = looked.current().map_or("nothing", server::last_part);

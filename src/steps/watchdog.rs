@@ -278,7 +278,7 @@ pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
         let made = cx.made.borrow();
         (made.lock.clone().unwrap_or_default(), made.dead.clone())
     };
-    let heir = Heir { ports: &cx.ports, target: &cx.inputs, number: &number, dead: dead.as_ref(), own: None };
+    let heir = Heir { ports: &cx.ports, target: &cx.inputs, number: &number, dead: &dead, own: None };
     let finished = heir.finish(io).await?;
     let mut told = finished.told;
     if told.is_empty() {

@@ -387,6 +387,11 @@ fn f15_a_run_that_lost_its_lock_cannot_switch() {
 
 /// Runs a script in this machine's own shell, as the server's shell would.
 pub(crate) fn answer(script: &Script) -> BTreeMap<String, String> {
+    answers(script).into_iter().collect()
+}
+
+/// The same with every record, in order.
+pub(crate) fn answers(script: &Script) -> Vec<(String, String)> {
     let mut shell = Command::new("sh").arg("-s").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell");
     shell.stdin.take().expect("its input").write_all(script.text("1").as_bytes()).expect("sending the script");
     let output = shell.wait_with_output().expect("the shell's end");

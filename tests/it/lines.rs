@@ -16,7 +16,7 @@ use gated_deploy_lab::{
 };
 
 use crate::{
-    failures::answer,
+    failures::{answer, answers},
     support::{assert_ended, assert_says, output, story},
 };
 
@@ -273,8 +273,21 @@ impl Place {
             .var("LOCK_NONCE", "")
     }
 
-    fn lock(&self, nonce: &str) -> BTreeMap<String, String> {
+    fn unlock(&self, nonce: &str, keep: &str) -> BTreeMap<String, String> {
         answer(
+            &Script::new("unlock", include_str!("../../src/steps/sh/unlock.sh"))
+                .var("LOCK", self.path("state/lock"))
+                .var("NONCE", nonce)
+                .var("KEEP", keep),
+        )
+    }
+
+    fn lock(&self, nonce: &str) -> BTreeMap<String, String> {
+        self.locks(nonce).into_iter().collect()
+    }
+
+    fn locks(&self, nonce: &str) -> Vec<(String, String)> {
+        answers(
             &Script::new("lock", include_str!("../../src/steps/sh/lock.sh"))
                 .var("STATE", self.path("state"))
                 .var("JOBS", self.path("state/jobs"))
@@ -350,6 +363,38 @@ fn f39_a_lock_that_was_not_heard_of_is_ours() {
         4,
         "journal, incoming, lock, environment"
     );
+}
+
+/// Whoever took over a dead run's lock may fail, die or be stuck before that run's remains are dealt with: they are never forgotten.
+#[test]
+fn f15_what_a_dead_run_left_is_known_until_it_is_brought_to_its_end() {
+    let place = Place::new();
+    let of_the_dead = |answers: &[(String, String)]| -> Vec<String> {
+        answers.iter().filter(|(key, _)| key == "dead-release").map(|(_, release)| release.clone()).collect()
+    };
+    let dies = || fs::write(place.path("state/lock/renewed"), "1000\n").expect("a lease that is over");
+    place.lock("one");
+    dies();
+    assert_eq!(of_the_dead(&place.locks("two")), ["release-one"]);
+    // It fails, and frees the lock.
+    assert_eq!(place.unlock("two", "")["found"], "ours");
+    assert!(!Path::new(&place.path("state/lock")).exists());
+    assert_eq!(of_the_dead(&place.locks("three")), ["release-one"]);
+    // It dies.
+    dies();
+    assert_eq!(of_the_dead(&place.locks("four")), ["release-three", "release-one"]);
+    // It is stuck, and a person removes its lock.
+    assert_eq!(place.unlock("four", "yes")["found"], "kept");
+    fs::remove_dir_all(place.path("state/lock")).expect("the lock");
+    assert_eq!(of_the_dead(&place.locks("five")), ["release-three", "release-one"]);
+    // It brings it to its end.
+    answer(
+        &Script::new("inherited", include_str!("../../src/steps/sh/inherited.sh"))
+            .var("LOCK", place.path("state/lock"))
+            .var("LOCK_NONCE", "five"),
+    );
+    assert_eq!(place.unlock("five", "")["found"], "ours");
+    assert_eq!(of_the_dead(&place.locks("six")), [""; 0]);
 }
 
 #[test]

@@ -23,6 +23,8 @@ done
 for path in "${PLACE%/*}"/lock.*; do
     if [ -d "$path" ] && [ -n "$(find "$path" -maxdepth 0 -mmin +1)" ]; then put half-lock "${path##*/}"; fi
 done
+# What a run took over and could not bring to its end.
+if [ -d "${PLACE%/*}/lock.dead" ]; then put left-by "$(cat "${PLACE%/*}/lock.dead/owner" 2>/dev/null)"; fi
 for path in "$BACKUPS"/*.part; do if [ -d "$path" ]; then put part "${path##*/}"; fi; done
 for path in "$RELEASES"/*/public/gated-deploy-*.php; do
     [ -f "$path" ] || continue

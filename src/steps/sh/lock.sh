@@ -49,12 +49,15 @@ taken() {
     if [ -d "$LOCK.dead" ] && mv -T "$LOCK.dead" "$LOCK/dead"; then
         printf '{"version":1,"at":"%s","event":"took-over-the-lock","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(tr -d '"\\\n' <"$LOCK/dead/owner")" "$RELEASE" >>"$STATE/journal/$RELEASE.jsonl" || say "$STATE/journal/$RELEASE.jsonl cannot be written"
     fi
-    if [ -d "$LOCK/dead" ]; then
-        put took-over "$(cat "$LOCK/dead/owner" 2>/dev/null)"
-        put dead-release "$(cat "$LOCK/dead/makes" 2>/dev/null)"
-        put dead-begun "$(cat "$LOCK/dead/begun" 2>/dev/null)"
-        if [ -e "$LOCK/dead/confirmed" ]; then put dead-confirmed yes; fi
-    fi
+    # It may itself have died before it brought to its end what it had taken over.
+    dead=$LOCK/dead
+    while [ -d "$dead" ]; do
+        put took-over "$(cat "$dead/owner" 2>/dev/null)"
+        put dead-release "$(cat "$dead/makes" 2>/dev/null)"
+        put dead-begun "$(cat "$dead/begun" 2>/dev/null)"
+        if [ -e "$dead/confirmed" ]; then put dead-confirmed yes; else put dead-confirmed no; fi
+        dead=$dead/dead
+    done
     for job in "$JOBS"/*/; do
         [ -d "$job" ] || continue
         process='' since=''
