@@ -43,18 +43,31 @@ use crate::{
 
 /// Runs what was asked for and gives the exit code (interface.md, exit codes). `began` is when the process began.
 pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, began: Instant) -> u8 {
-    run_with(environment, args, began, &|_| {})
+    run_with(environment, args, began, &Unaltered)
 }
 
 /// The table of a stage that changes a site.
 pub type SiteTable = Table<Survey, Deploy>;
+
+/// The table of `recover`, and of the post step.
+pub type RecoverTable = Table<stages::recover::Survey, stages::recover::Recover>;
+
+/// What is done to a table before it runs.
+pub trait Alter {
+    fn site(&self, _table: &mut SiteTable) {}
+    fn recover(&self, _table: &mut RecoverTable) {}
+}
+
+struct Unaltered;
+
+impl Alter for Unaltered {}
 
 /// The same with tables that are altered before they run: how the tests put a fault into a row. The action calls [`run`].
 pub fn run_with(
     environment: &Environment,
     args: impl IntoIterator<Item = OsString>,
     began: Instant,
-    alter: &dyn Fn(&mut SiteTable),
+    alter: &dyn Alter,
 ) -> u8 {
     let inputs = match inputs::read(environment, args) {
         Asked::Print(text) => {
@@ -140,7 +153,7 @@ fn read_whole(file: Option<&std::path::Path>) -> Result<(String, Vec<u8>), Strin
     bytes.map(|bytes| (name.clone(), bytes)).map_err(|error| format!("error: reading {name}: {error}"))
 }
 
-async fn tell_and_do(inputs: Inputs, clock: SystemClock, alter: &dyn Fn(&mut SiteTable)) -> Outcome {
+async fn tell_and_do(inputs: Inputs, clock: SystemClock, alter: &dyn Alter) -> Outcome {
     let Inputs { common, request } = inputs;
     let log = Log::new(style(&common), Redactor::new(&common.secrets), std::io::stdout());
     log.mask(&common.secrets);
@@ -170,7 +183,7 @@ async fn dispatch(
     log: &Log,
     clock: &SystemClock,
     cancel: watch::Receiver<bool>,
-    alter: &dyn Fn(&mut SiteTable),
+    alter: &dyn Alter,
 ) -> Outcome {
     let stage = stage_name(common);
     match request {
@@ -188,7 +201,7 @@ async fn dispatch(
                 Some(_) => stages::deploy::production(),
                 None => stages::deploy::table(),
             };
-            alter(&mut table);
+            alter.site(&mut table);
             let settle = async |survey| settle(survey, events).await;
             run_table(&stage, &table, survey, settle, events, cancel).await
         }
@@ -211,7 +224,7 @@ async fn dispatch(
             let survey = Survey { inputs, source: None, staging: None, ports, found: Found::default().into() };
             let settle = async |survey| rollback::settle(survey, events);
             let mut table = stages::rollback::table(to);
-            alter(&mut table);
+            alter.site(&mut table);
             run_table(&stage, &table, survey, settle, events, cancel).await
         }
         Request::Recover(inputs) => {
@@ -224,7 +237,9 @@ async fn dispatch(
             let server = Survey { inputs, source: None, staging: None, ports, found: Found::default().into() };
             let survey = stages::recover::Survey { server, own, seen: RefCell::default() };
             let settle = async |survey| stages::recover::settle(survey, events);
-            run_table(&stage, &stages::recover::table(), survey, settle, events, cancel).await
+            let mut table = stages::recover::table();
+            alter.recover(&mut table);
+            run_table(&stage, &table, survey, settle, events, cancel).await
         }
         Request::Audit(inputs) => {
             let (audit, _scratch) = match audit(*inputs, common, clock) {

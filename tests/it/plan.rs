@@ -15,7 +15,7 @@ fn tree(commit: &str) -> TempTree {
 }
 
 /// One migration that does this.
-fn migration(up: &str) -> String {
+pub(crate) fn migration(up: &str) -> String {
     format!(
         "<?php\n\nuse Illuminate\\Support\\Facades\\{{DB, Schema}};\n\nreturn new class extends \
          Illuminate\\Database\\Migrations\\Migration\n{{\n    public function up()\n    {{\n        {up}\n    }}\n}};\n"

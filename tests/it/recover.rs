@@ -28,7 +28,7 @@ const STATE: &str = "/var/www/staging/.gated-deploy";
 const POST: &str = "gated-deploy-post";
 
 /// The step `stage: recover` for staging: no phrase, no commit and no GitHub.
-fn recover(story: &Story) -> Runner {
+pub(crate) fn recover(story: &Story) -> Runner {
     let here = ["approval", "github-token", "build-wait-attempts", "build-wait-interval"];
     let inputs = story.staging_inputs().into_iter().filter(|(name, _)| !here.contains(name));
     let runner =

@@ -81,7 +81,7 @@ fn the_action_with_a_fault() {
         let third = cells.iter().filter(|cell| cell.is_in_the_usual_third()).count();
         assert!(third * 4 >= cells.len() && third * 2 <= cells.len(), "{name}: {third} of {}", cells.len());
         for stage in STAGES {
-            for row in stage.table().outline() {
+            for row in stage.outline() {
                 let cell = Cell { stage, row: row.step.to_string(), fault };
                 let swept = cells.contains(&cell);
                 let reason = why_not(stage, &row, fault);
@@ -159,7 +159,7 @@ fn drawn(fault: Fault, swept: &[Swept]) -> String {
     let found: HashMap<(&str, &str), &Swept> =
         swept.iter().map(|swept| ((swept.cell.stage.name(), swept.cell.row.as_str()), swept)).collect();
     let mut rows: Vec<String> = Vec::new();
-    for row in STAGES.iter().flat_map(|stage| stage.table().outline()) {
+    for row in STAGES.iter().flat_map(|stage| stage.outline()) {
         if !rows.contains(&row.step.to_string()) {
             rows.push(row.step.to_string());
         }
@@ -171,7 +171,7 @@ fn drawn(fault: Fault, swept: &[Swept]) -> String {
         let of = |stage: fault::Stage| match found.get(&(stage.name(), row.as_str())) {
             Some(Swept { problem: None, seconds, .. }) => format!("ok {seconds:.1} s"),
             Some(_) => "NOT WHOLE".to_owned(),
-            None => match stage.table().outline().iter().find(|info| info.step.as_str() == row) {
+            None => match stage.outline().iter().find(|info| info.step.as_str() == row) {
                 Some(info) => match why_not(stage, info, fault) {
                     Some(AS_RELEASE) => "as release".to_owned(),
                     Some(_) => "cannot".to_owned(),

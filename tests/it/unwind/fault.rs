@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use gated_deploy::{
     domain::{Failure, RemotePath},
     engine::{
+        Table,
         event::{RowInfo, RowKind},
         fault,
         step::Io,
     },
     inputs::Environment,
     ports::shell::{Script, Shell},
-    run::{SiteTable, run_with},
-    stages::{deploy, rollback},
+    run::{Alter, RecoverTable, SiteTable, run_with},
+    stages::{deploy, recover, rollback},
     steps::context::{Deploy, Ports, Survey},
 };
 use gated_deploy_lab::{reboot, runner, server::Environment as Site};
@@ -75,9 +76,11 @@ pub(super) enum Stage {
     Rollback,
     /// The same table as a release's, of which only the rows are swept that staging's has not.
     Production,
+    /// After a run that died.
+    Recover,
 }
 
-pub(super) const STAGES: [Stage; 3] = [Stage::Release, Stage::Rollback, Stage::Production];
+pub(super) const STAGES: [Stage; 4] = [Stage::Release, Stage::Rollback, Stage::Production, Stage::Recover];
 
 impl Stage {
     pub(super) fn name(self) -> &'static str {
@@ -85,21 +88,33 @@ impl Stage {
             Self::Release => "release",
             Self::Rollback => "rollback",
             Self::Production => "production",
+            Self::Recover => "recover",
         }
     }
 
-    pub(super) fn table(self) -> SiteTable {
+    pub(super) fn outline(self) -> Vec<RowInfo> {
         match self {
-            Self::Release => deploy::table(),
-            Self::Rollback => rollback::table(None),
-            Self::Production => deploy::production(),
+            Self::Release => deploy::table().outline(),
+            Self::Rollback => rollback::table(None).outline(),
+            Self::Production => deploy::production().outline(),
+            Self::Recover => recover::table().outline(),
+        }
+    }
+
+    /// Whether there is an undo of this row, or a way in which it is given back.
+    fn undoes(self, row: &str) -> bool {
+        match self {
+            Self::Release => fault::into_undo(&mut deploy::table().release, row, Rc::new(Idle)),
+            Self::Rollback => fault::into_undo(&mut rollback::table(None).release, row, Rc::new(Idle)),
+            Self::Production => fault::into_undo(&mut deploy::production().release, row, Rc::new(Idle)),
+            Self::Recover => fault::into_undo(&mut recover::table().release, row, Rc::new(Idle)),
         }
     }
 
     /// The server's site that it changes here.
     pub(super) fn environment(self) -> Site {
         match self {
-            Self::Release | Self::Rollback => Site::Staging,
+            Self::Release | Self::Rollback | Self::Recover => Site::Staging,
             Self::Production => Site::Production,
         }
     }
@@ -114,10 +129,9 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// Every row for which there is such a fault, of both tables.
+    /// Every row for which there is such a fault, of all tables.
     pub(super) fn all(fault: Fault) -> Vec<Self> {
-        let rows =
-            STAGES.into_iter().flat_map(|stage| stage.table().outline().into_iter().map(move |row| (stage, row)));
+        let rows = STAGES.into_iter().flat_map(|stage| stage.outline().into_iter().map(move |row| (stage, row)));
         rows.filter(|(stage, row)| why_not(*stage, row, fault).is_none())
             .map(|(stage, row)| Self { stage, row: row.step.to_string(), fault })
             .collect()
@@ -138,14 +152,12 @@ pub(super) const AS_RELEASE: &str = "it is the row of a release";
 
 /// Why there is no such cell, where there is none.
 pub(super) fn why_not(stage: Stage, row: &RowInfo, fault: Fault) -> Option<&'static str> {
-    let known = |table: SiteTable| table.outline().iter().any(|other| other.step == row.step);
+    let of_release = || deploy::table().outline().iter().any(|other| other.step == row.step);
     match fault {
-        _ if stage == Stage::Production && known(deploy::table()) => Some(AS_RELEASE),
+        _ if stage == Stage::Production && of_release() => Some(AS_RELEASE),
         Fault::Before | Fault::After if row.kind == RowKind::Commit => Some("it does nothing that could fail"),
         Fault::UndoBefore | Fault::UndoAfter => {
-            let mut table = stage.table();
-            let undone = fault::into_undo(&mut table.release, row.step.as_str(), Rc::new(Idle));
-            (!undone).then_some("nothing of it is undone or given back")
+            (!stage.undoes(row.step.as_str())).then_some("nothing of it is undone or given back")
         }
         _ => None,
     }
@@ -153,7 +165,7 @@ pub(super) fn why_not(stage: Stage, row: &RowInfo, fault: Fault) -> Option<&'sta
 
 struct Idle;
 
-impl fault::Fault<Deploy> for Idle {}
+impl<C> fault::Fault<C> for Idle {}
 
 /// A cell, and how long after the row's beginning its middle is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,15 +199,24 @@ impl FromStr for Plan {
 pub(super) fn run_if_asked() {
     let Ok(plan) = env::var(VARIABLE) else { return };
     let plan: Plan = plan.parse().expect("a plan");
-    let alter = |table: &mut SiteTable| put(&plan, table);
     let args = [OsString::from("gated-deploy")];
-    let code = run_with(&Environment::of_this_process(), args, Instant::now(), &alter);
+    let code = run_with(&Environment::of_this_process(), args, Instant::now(), &plan);
     std::process::exit(code.into());
 }
 
-fn put(plan: &Plan, table: &mut SiteTable) {
-    let Cell { stage, row, fault } = &plan.cell;
-    let outline = stage.table().outline();
+impl Alter for Plan {
+    fn site(&self, table: &mut SiteTable) {
+        put(self, table);
+    }
+
+    fn recover(&self, table: &mut RecoverTable) {
+        put(self, table);
+    }
+}
+
+fn put<S: Ground, D: Ground>(plan: &Plan, table: &mut Table<S, D>) {
+    let Cell { stage: _, row, fault } = &plan.cell;
+    let outline = table.outline();
     let at = outline.iter().position(|other| other.step.as_str() == row).expect("the row");
     let sabotage = |fault| Rc::new(Sabotage { fault, middle: plan.middle, beside: RefCell::default() });
     match fault {
@@ -218,7 +239,7 @@ fn put(plan: &Plan, table: &mut SiteTable) {
 }
 
 /// Where a row stands: before the seam or behind it.
-trait Ground {
+trait Ground: 'static {
     fn ports(&self) -> &Ports;
     fn base(&self) -> &RemotePath;
 }
@@ -234,6 +255,26 @@ impl Ground for Survey {
 }
 
 impl Ground for Deploy {
+    fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    fn base(&self) -> &RemotePath {
+        self.inputs.layout.base()
+    }
+}
+
+impl Ground for recover::Survey {
+    fn ports(&self) -> &Ports {
+        &self.server.ports
+    }
+
+    fn base(&self) -> &RemotePath {
+        self.server.inputs.layout.base()
+    }
+}
+
+impl Ground for recover::Recover {
     fn ports(&self) -> &Ports {
         &self.ports
     }

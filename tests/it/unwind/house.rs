@@ -1,5 +1,7 @@
 //! A server on which one cell follows another, and what must be true of it after each.
 
+mod dead;
+
 use std::{
     cell::RefCell,
     collections::{BTreeSet, HashMap},
@@ -21,12 +23,20 @@ use gated_deploy_lab::{
 
 use super::fault::{CONTAINER, Cell, FILLER, Fault, Plan, Stage, VARIABLE};
 use crate::{
+    plan::migration,
     rollback::rollback,
     support::{BINARY, output, story_on},
 };
 
 /// Three commits, so that there is always one that is neither live nor was just tried.
 const WORDS: [&str; 3] = ["unwound one", "unwound two", "unwound three"];
+
+/// Every one of them has this migration, and before each cell it is pending again. One that dies in its middle has to bear being run once
+/// more: MariaDB takes nothing back of a table.
+const MIGRATION: &str = "2031_01_01_000000_unwound";
+const MIGRATES: &str = "Schema::hasTable('unwound') || Schema::create('unwound', fn ($table) => $table->id());
+        usleep(300000);
+        Schema::hasColumn('unwound', 'word') || Schema::table('unwound', fn ($table) => $table->string('word')->nullable());";
 
 const ARGS: [&str; 4] = ["--exact", "unwind::the_action_with_a_fault", "--nocapture", "--test-threads=2"];
 
@@ -80,7 +90,9 @@ impl House {
         let story = story_on(options);
         let build = |word: &&str| {
             let commit = commit(word);
-            story.build(&commit, &app::source(&commit, Variant::Healthy).expect("the tree")).expect("the build")
+            let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+            tree.write(&format!("database/migrations/{MIGRATION}.php"), migration(MIGRATES)).expect("the migration");
+            story.build(&commit, &tree).expect("the build")
         };
         for built in BUILT.get_or_init(|| WORDS.iter().map(build).collect()) {
             story.publish(built).expect("the artifact");
@@ -161,10 +173,14 @@ impl House {
         let mut took = HashMap::new();
         if stage == Stage::Release {
             let runner = self.rollback();
-            took = events(Stage::Rollback, &runner, &runner.run_binary(BINARY))?;
+            let finished = runner.run_binary(BINARY);
+            went_live(&finished)?;
+            took = events(Stage::Rollback, &runner, &finished)?;
         }
         let runner = self.releasing(&commit(WORDS[2]))?;
-        took.extend(events(stage, &runner, &runner.run_binary(BINARY))?);
+        let finished = runner.run_binary(BINARY);
+        went_live(&finished)?;
+        took.extend(events(stage, &runner, &finished)?);
         // The rollback has left one release; with these there is again one to go back to.
         self.release(&commit(WORDS[0]))?;
         Ok(known.get_or_init(|| took))
@@ -172,6 +188,11 @@ impl House {
 
     /// Carries out one cell; says what is not as it must be.
     pub(super) fn cell(&self, cell: &Cell) -> Found {
+        let forgotten = format!("drop table if exists unwound; delete from migrations where migration = '{MIGRATION}'");
+        self.on(&format!("mariadb -e \"{forgotten}\" {}", self.story.lab.site(self.environment).database));
+        if cell.stage == Stage::Recover {
+            return self.recover_cell(cell);
+        }
         let base = &*self.base;
         let took = self.rehearsal()?.get(&(cell.stage.name(), cell.row.clone())).copied().unwrap_or_default();
         let plan = Plan { cell: cell.clone(), middle: (took / 2).min(Duration::from_secs(3)) };
@@ -179,19 +200,27 @@ impl House {
         let whole = self.story.lab.tree_digest(base).expect("the tree");
         let tried = self.another(&[&before.served]);
 
-        let runner = match cell.stage {
-            Stage::Release | Stage::Production => self.releasing(&tried)?,
-            Stage::Rollback => self.rollback(),
-        };
-        let runner = runner
-            .args(&ARGS)
-            .env(VARIABLE, &plan.to_string())
-            .env(CONTAINER, self.story.lab.container_id())
-            .env("PATH", &std::env::var("PATH").unwrap_or_default());
+        let runner = if cell.stage == Stage::Rollback { self.rollback() } else { self.releasing(&tried)? };
+        let runner = self.with_fault(runner, &plan);
         // Whose guard nobody takes off, of that the server has to take care as well.
         let unguarded = cell.row == "arm-watchdog" && cell.fault == Fault::UndoBefore;
         let dies = cell.fault == Fault::Killed || unguarded;
         let runner = if dies { runner.input("confirm-within", CONFIRM_WITHIN) } else { runner };
+        let finished = self.carry_out(runner, cell);
+        let found = self.judge(cell, &finished, &before, &whole, &tried);
+        found.map_err(|problem| format!("{problem}\n--- the run with the fault:\n{}", finished.log))
+    }
+
+    /// The action with a fault in it.
+    fn with_fault(&self, runner: Runner, plan: &Plan) -> Runner {
+        runner
+            .args(&ARGS)
+            .env(VARIABLE, &plan.to_string())
+            .env(CONTAINER, self.story.lab.container_id())
+            .env("PATH", &std::env::var("PATH").unwrap_or_default())
+    }
+
+    fn carry_out(&self, runner: Runner, cell: &Cell) -> Finished {
         let finished = runner.run_binary(&self.program);
         if cell.fault == Fault::Interrupted {
             // As GitHub does after a step that was cancelled; it has nothing to do unless the run had no time to go back.
@@ -199,10 +228,8 @@ impl House {
             post.assert_no_secret_leaks();
             println!("post of {} {}: {}", cell.stage.name(), cell.row, post.log.lines().last().unwrap_or_default());
         }
-        self.on(&format!("rm -f {base}/{FILLER}"));
-
-        let found = self.judge(cell, &finished, &before, &whole, &tried);
-        found.map_err(|problem| format!("{problem}\n--- the run with the fault:\n{}", finished.log))
+        self.on(&format!("rm -f {}/{FILLER}", self.base));
+        finished
     }
 
     fn judge(&self, cell: &Cell, finished: &Finished, before: &Look, whole: &str, tried: &str) -> Found {
@@ -242,7 +269,7 @@ impl House {
         self.truth(cell, outcome, finished, before, &after)?;
         // A release has gone live from this very state; or from one that differs in nothing but names and times. Where something new is
         // live the next one follows in any case: a rollback has used up what there was to go back to.
-        let state = format!("{} {outcome} {}", cell.stage.name(), self.state());
+        let state = format!("{} {outcome} {} {}", cell.stage.name(), self.schema(), self.state());
         let known = after.current == before.current && self.proven.borrow().contains(&state);
         if known || self.story.lab.tree_digest(base).expect("the tree") == whole {
             return Ok(());
@@ -250,6 +277,7 @@ impl House {
         self.release(&self.another(&[&after.served, tried]))?;
         let next = self.look()?;
         self.whole(&next, true)?;
+        self.migrated()?;
         if late && !self.confirmed(&next.book, &after.current) {
             return Err(format!(
                 "{} was confirmed when the run died, and the ledger still does not know it",
@@ -380,7 +408,7 @@ impl House {
             let untold = cell.fault == Fault::Interrupted && told.is_empty();
             return if untold { Err("no line tells of the run that handed over".to_owned()) } else { Ok(()) };
         }
-        let rows = cell.stage.table().outline();
+        let rows = cell.stage.outline();
         let place = |id: &str| rows.iter().position(|row| row.step.as_str() == id);
         let opened = place(&cell.row) > place("ledger") || outcome == "live";
         let unwritten = cell.row == "ledger" && cell.fault == Fault::UndoBefore;
@@ -391,6 +419,22 @@ impl House {
             return Err(format!("the run ended {outcome}, and the ledger says {told:?}"));
         }
         Ok(())
+    }
+
+    /// How far the migration has come: the columns of its table, and how often it is written down as run.
+    fn schema(&self) -> String {
+        let database = self.story.lab.site(self.environment).database;
+        self.on(&format!(
+            "mariadb -N -e \"select group_concat(column_name order by ordinal_position) from information_schema.columns
+                 where table_schema = database() and table_name = 'unwound';
+             select count(*) from migrations where migration = '{MIGRATION}'\" {database} | xargs"
+        ))
+    }
+
+    /// What is live has the table that it wants, whatever became of its migration before.
+    fn migrated(&self) -> Found {
+        let schema = self.schema();
+        if schema == "id,word 1" { Ok(()) } else { Err(format!("the migration has come this far: {schema}")) }
     }
 
     fn confirmed(&self, book: &Book, release: &str) -> bool {
@@ -439,9 +483,6 @@ fn events(
     runner: &Runner,
     finished: &Finished,
 ) -> Result<HashMap<(&'static str, String), Duration>, String> {
-    if output(finished, "outcome") != "live" {
-        return Err(format!("the rehearsal did not go live:\n{}", finished.log));
-    }
     let report = runner.workspace().join(output(finished, "report-json"));
     let folder = report.parent().ok_or("a folder of reports")?;
     let journal = folder.join(format!("{}-events.jsonl", output(finished, "release")));
