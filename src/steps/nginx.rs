@@ -3,6 +3,8 @@
 //! The grammar is nginx's own (ngx_conf_file.c): words, `;` ends a simple directive, `{` opens a block, `#` begins a comment where a
 //! word could begin, quotes hold words together, a backslash takes the next character as it is.
 
+use std::collections::HashSet;
+
 use super::services::ConfigFile;
 
 /// A `server { }` block.
@@ -60,28 +62,25 @@ pub fn upstreams(text: &str) -> Vec<Upstream> {
 /// Whether PHP is given the path behind the link: by the virtual host itself, or else by a file that it includes (Debian's
 /// `snippets/fastcgi-php.conf` says `$document_root`).
 pub fn realpath_root(host: &VirtualHost, files: &[ConfigFile]) -> Option<bool> {
-    said(host, files, INCLUDES)
+    said(host, files, INCLUDES, &mut HashSet::new())
 }
 
 /// How deep includes may nest; Debian's have two levels.
 const INCLUDES: usize = 4;
 
-fn said(host: &VirtualHost, files: &[ConfigFile], depth: usize) -> Option<bool> {
+/// `asked` are the files that were looked into already: one may be included by many, and by itself.
+fn said<'f>(host: &VirtualHost, files: &'f [ConfigFile], depth: usize, asked: &mut HashSet<&'f str>) -> Option<bool> {
     if host.realpath_root.is_some() || depth == 0 {
         return host.realpath_root;
     }
-    let included = host.includes.iter().rev().filter_map(|path| {
+    host.includes.iter().rev().find_map(|path| {
         // nginx's own folder is what relative names are relative to (ngx_conf_full_name).
         let whole = if path.starts_with('/') { path.clone() } else { format!("/etc/nginx/{path}") };
-        files.iter().find(|file| file.path == whole)
-    });
-    included
-        .filter_map(|file| {
-            let mut inner = VirtualHost::default();
-            collect(&parse(&file.text), &mut inner);
-            said(&inner, files, depth - 1)
-        })
-        .next()
+        let file = files.iter().find(|file| file.path == whole && asked.insert(&file.path))?;
+        let mut inner = VirtualHost::default();
+        collect(&parse(&file.text), &mut inner);
+        said(&inner, files, depth - 1, asked)
+    })
 }
 
 struct Directive {
@@ -261,6 +260,18 @@ mod tests {
             "include snippets/fastcgi-php.conf; fastcgi_param SCRIPT_FILENAME $realpath_root$fastcgi_script_name;";
         assert_eq!(said(own), Some(true), "the virtual host's own word counts");
         assert_eq!((said("include nowhere;"), said("include round.conf;"), said("")), (None, None, None));
+    }
+
+    /// Looked into once for every time that it is named, these would take longer than anybody waits: 200 to the power of 4.
+    #[test]
+    fn files_that_include_each_other_over_and_over_are_looked_into_once() {
+        let file = |path: &str, other: &str| ConfigFile {
+            path: format!("/etc/nginx/{path}"),
+            text: format!("include {other};\n").repeat(200),
+        };
+        let files = [file("one.conf", "other.conf"), file("other.conf", "one.conf")];
+        let hosts = virtual_hosts("server { include one.conf; include other.conf; }");
+        assert_eq!(realpath_root(&hosts[0], &files), None);
     }
 
     #[test]
