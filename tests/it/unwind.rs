@@ -1,8 +1,8 @@
 //! Whatever dies, the site is whole: every row of the tables that change a site, and everything that can go wrong with a row (F79, F82, F86).
 //!
 //! The cells are made of the tables, so a new row is swept the day it is added. All of them take more than an hour; without being asked for more,
-//! a test carries out every third of its cells, another third for each fault, so that each row meets a third of the faults and each
-//! fault a third of the rows. `cargo xtask sweep` carries out all. One cell alone:
+//! a test carries out every fifth of its cells, another fifth for each fault, so that each row meets a fifth of the faults and each
+//! fault a fifth of the rows. `cargo xtask sweep` carries out all. One cell alone:
 //! `UNWIND_ONLY=release/switch cargo nextest run --test it unwind::f86_the_runner_is_killed --no-capture`.
 
 mod fault;
@@ -78,8 +78,8 @@ fn the_action_with_a_fault() {
     for (fault, name) in FAULTS {
         assert!(own.contains(&format!("    sweep(Fault::{fault:?});")), "no test sweeps: {name}");
         let cells = Cell::all(fault);
-        let third = cells.iter().filter(|cell| cell.is_in_the_usual_third()).count();
-        assert!(third * 4 >= cells.len() && third * 2 <= cells.len(), "{name}: {third} of {}", cells.len());
+        let usual = cells.iter().filter(|cell| cell.is_in_the_usual_fifth()).count();
+        assert!(usual * 6 >= cells.len() && usual * 4 <= cells.len(), "{name}: {usual} of {}", cells.len());
         for stage in STAGES {
             for row in stage.outline() {
                 let cell = Cell { stage, row: row.step.to_string(), fault };
@@ -103,7 +103,7 @@ fn sweep(fault: Fault) {
     let only = env::var("UNWIND_ONLY").unwrap_or_default();
     let all = !only.is_empty() || env::var_os("UNWIND_ALL").is_some();
     let wanted = |cell: &Cell| {
-        format!("{}/{}", cell.stage.name(), cell.row).starts_with(&only) && (all || cell.is_in_the_usual_third())
+        format!("{}/{}", cell.stage.name(), cell.row).starts_with(&only) && (all || cell.is_in_the_usual_fifth())
     };
     let cells: VecDeque<Cell> = Cell::all(fault).into_iter().filter(wanted).collect();
     assert!(!cells.is_empty(), "no cell is called {only}");

@@ -1,4 +1,4 @@
-//! `cargo xtask sweep`: every cell of the matrix in `tests/it/unwind.rs`, where CI carries out a third.
+//! `cargo xtask sweep`: every cell of the matrix in `tests/it/unwind.rs`, where CI carries out a fifth.
 
 use std::{path::Path, process::Command};
 

@@ -140,10 +140,10 @@ impl Cell {
 
 impl Cell {
     /// Whether it is carried out where nobody asks for all.
-    pub(super) fn is_in_the_usual_third(&self) -> bool {
+    pub(super) fn is_in_the_usual_fifth(&self) -> bool {
         let cell = Self::all(self.fault).iter().position(|cell| cell == self).unwrap_or_default();
         let fault = FAULTS.iter().position(|(fault, _)| *fault == self.fault).unwrap_or_default();
-        (cell + fault).is_multiple_of(3)
+        (cell + fault).is_multiple_of(5)
     }
 }
 
