@@ -393,9 +393,12 @@ impl Shell for Ssh {
         let mut link = self.link().await?;
         let mut until = Instant::now() + script.limit();
         loop {
-            link.quiet().await;
-            work.begin(link)?;
-            let finished = tokio::time::timeout_at(until, work.finish(on_line)).await;
+            let carried_out = async {
+                link.quiet().await;
+                work.begin(link)?;
+                work.finish(on_line).await
+            };
+            let finished = tokio::time::timeout_at(until, carried_out).await;
             let why = match finished.unwrap_or_else(|_| Err(ShellError::TimedOut(script.limit()))) {
                 Err(ShellError::Dropped(why)) if drops < DROPS && work.survives() => why,
                 result => return result,
@@ -417,7 +420,8 @@ impl Shell for Ssh {
         on_bytes: &mut dyn FnMut(u64),
     ) -> Result<(), ShellError> {
         let link = self.link().await?;
-        link.quiet().await;
+        let quiet = tokio::time::timeout(UPLOAD_STALL, link.quiet()).await;
+        quiet.map_err(|_| ShellError::TimedOut(UPLOAD_STALL))?;
         // A path is no secret; the file is nobody else's to read, and a link that lies there is not followed. The server says what
         // it has before it is sent more, and counts what it wrote: an exit status alone has been seen to say yes to a half.
         let number = uuid::Uuid::new_v4().simple().to_string();

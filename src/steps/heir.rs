@@ -73,8 +73,9 @@ impl Heir<'_> {
         }
         let removed = self.sweep(estate, io).await?;
         if removed > 0 {
-            let of = self.dead.iter().find_map(|dead| dead.makes.as_ref()).or(self.own);
-            let of = of.map_or(String::new(), |release| format!(" of {release}"));
+            let made = self.dead.iter().filter_map(|dead| dead.makes.as_ref()).chain(self.own);
+            let made: BTreeSet<&ReleaseName> = made.collect();
+            let of = made.iter().map(|release| format!(" of {release}")).collect::<Vec<_>>().join(" and");
             finished.told.push(format!("removed what the dead run left{of} ({removed} paths)"));
         }
         let (shell, layout) = (&*self.ports.shell, &self.target.layout);

@@ -283,10 +283,10 @@ impl Place {
     }
 
     fn lock(&self, nonce: &str) -> BTreeMap<String, String> {
-        self.locks(nonce).into_iter().collect()
+        self.lock_records(nonce).into_iter().collect()
     }
 
-    fn locks(&self, nonce: &str) -> Vec<(String, String)> {
+    fn lock_records(&self, nonce: &str) -> Vec<(String, String)> {
         answers(
             &Script::new("lock", include_str!("../../src/steps/sh/lock.sh"))
                 .var("STATE", self.path("state"))
@@ -375,18 +375,18 @@ fn f15_what_a_dead_run_left_is_known_until_it_is_brought_to_its_end() {
     let dies = || fs::write(place.path("state/lock/renewed"), "1000\n").expect("a lease that is over");
     place.lock("one");
     dies();
-    assert_eq!(of_the_dead(&place.locks("two")), ["release-one"]);
+    assert_eq!(of_the_dead(&place.lock_records("two")), ["release-one"]);
     // It fails, and frees the lock.
     assert_eq!(place.unlock("two", "")["found"], "ours");
     assert!(!Path::new(&place.path("state/lock")).exists());
-    assert_eq!(of_the_dead(&place.locks("three")), ["release-one"]);
+    assert_eq!(of_the_dead(&place.lock_records("three")), ["release-one"]);
     // It dies.
     dies();
-    assert_eq!(of_the_dead(&place.locks("four")), ["release-three", "release-one"]);
+    assert_eq!(of_the_dead(&place.lock_records("four")), ["release-three", "release-one"]);
     // It is stuck, and a person removes its lock.
     assert_eq!(place.unlock("four", "yes")["found"], "kept");
     fs::remove_dir_all(place.path("state/lock")).expect("the lock");
-    assert_eq!(of_the_dead(&place.locks("five")), ["release-three", "release-one"]);
+    assert_eq!(of_the_dead(&place.lock_records("five")), ["release-three", "release-one"]);
     // It brings it to its end.
     answer(
         &Script::new("inherited", include_str!("../../src/steps/sh/inherited.sh"))
@@ -394,7 +394,7 @@ fn f15_what_a_dead_run_left_is_known_until_it_is_brought_to_its_end() {
             .var("LOCK_NONCE", "five"),
     );
     assert_eq!(place.unlock("five", "")["found"], "ours");
-    assert_eq!(of_the_dead(&place.locks("six")), [""; 0]);
+    assert_eq!(of_the_dead(&place.lock_records("six")), [""; 0]);
 }
 
 #[test]

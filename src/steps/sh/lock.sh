@@ -98,7 +98,7 @@ until mv -T "$new" "$LOCK" 2>/dev/null; do
         rmdir "$LOCK/takeover"
         held
     fi
-    # One that died before it had found what the one before it left has left nothing itself.
+    # One that died before it had found what the one before it left has left nothing itself, nor has one that had just given that on.
     mv -T "$LOCK" "$LOCK.dead" 2>/dev/null || mv -T "$LOCK" "$new.dead"
     rm -rf "$new.dead"
 done

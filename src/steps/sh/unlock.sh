@@ -3,7 +3,7 @@
 
 # What a dead run left and we did not bring to its end, whoever comes next finds; also where a person removes the lock by hand.
 give_on() {
-    if [ -d "$LOCK/dead" ]; then mv -T "$LOCK/dead" "$LOCK.dead" || say "$LOCK.dead cannot be made"; fi
+    if [ -d "$LOCK/dead" ]; then mv -T "$LOCK/dead" "$LOCK.dead" || say "$LOCK.dead is in the way: what an earlier run left stays there, see what lies in $LOCK/dead/makes"; fi
 }
 
 # Taking it may have been cut off before it had its name.

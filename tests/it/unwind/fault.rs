@@ -215,7 +215,7 @@ impl Alter for Plan {
 }
 
 fn put<S: Ground, D: Ground>(plan: &Plan, table: &mut Table<S, D>) {
-    let Cell { stage: _, row, fault } = &plan.cell;
+    let Cell { row, fault, .. } = &plan.cell;
     let outline = table.outline();
     let at = outline.iter().position(|other| other.step.as_str() == row).expect("the row");
     let sabotage = |fault| Rc::new(Sabotage { fault, middle: plan.middle, beside: RefCell::default() });
