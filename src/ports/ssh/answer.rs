@@ -185,8 +185,7 @@ impl Reading {
         let ours = value.strip_prefix(&self.nonce).and_then(|rest| rest.strip_prefix(':'));
         match (key, ours) {
             ("begin", Some(pid)) => self.pid = pid.parse().ok(),
-            // Digits, as the prelude writes them: `-0` and `+0` are nobody's status.
-            ("end", Some(status)) if status.bytes().all(|byte| byte.is_ascii_digit()) => self.end = status.parse().ok(),
+            ("end", Some(status)) if let Some(status) = exit_status(status) => self.end = Some(status),
             _ => self.records.push((key.to_owned(), value.to_owned())),
         }
     }
@@ -293,6 +292,11 @@ impl Reading {
     }
 }
 
+/// An exit status as the prelude writes it: `+0` and `00` are nobody's.
+fn exit_status(text: &str) -> Option<i32> {
+    text.parse::<u8>().ok().filter(|status| status.to_string() == text).map(i32::from)
+}
+
 /// For `fuzzing`.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz(bytes: &[u8]) {
@@ -396,6 +400,7 @@ mod tests {
             &b""[..],
             b"begin=n1:42\0end=n1:-0\0",
             b"begin=n1:42\0end=n1:+0\0",
+            b"begin=n1:42\0end=n1:00\0",
             b"begin=n1:42\0key=value\0",
             b"begin=n1:42\0end=n1:0",
             b"begin=n2:42\0end=n2:0\0",
