@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use gated_deploy::{
     domain::{RemotePath, Secret, key::PrivateKey, known_hosts::KnownHosts},
     inputs::typed::SshAccess,
@@ -531,6 +532,24 @@ fn f39_no_script_waits_for_the_next_keepalive() {
             wait(run(&ssh, "put a b")).expect("an answer");
             let took = began.elapsed();
             assert!(took < Duration::from_secs(10), "script {script} over connection {connection} took {took:?}");
+        }
+    }
+}
+
+/// Side by side over one connection: the server's word on one command must not be taken for a word on another.
+#[test]
+fn f39_scripts_that_begin_side_by_side_all_begin() {
+    let server = Server::start("");
+    for connection in 0..10 {
+        let line = Line::to(server.port);
+        let ssh = server.ssh_through(&line);
+        for round in 0..4 {
+            let answers = wait(join_all((0..5).map(|_| run(&ssh, "put a b; echo x; echo y"))));
+            for answer in answers {
+                let answer =
+                    answer.unwrap_or_else(|error| panic!("round {round} over connection {connection}: {error}"));
+                assert_eq!(answer.get("a"), Some("b"), "round {round} over connection {connection}");
+            }
         }
     }
 }

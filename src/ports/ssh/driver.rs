@@ -1,9 +1,10 @@
 //! The thread that owns the session: it moves bytes between the socket and everybody who waits.
 //!
-//! Everything is non-blocking. Two rules of libssh2 shape the loop. When a call could send only a part of a packet, *that very
+//! Everything is non-blocking. Three rules of libssh2 shape the loop. When a call could send only a part of a packet, *that very
 //! call* must be repeated before anything else is sent (transport.c, `transport_send_existing`): its pipe is "sticky", and
 //! the others wait. And a session opens one channel at a time: the state of an opening belongs to the session, so whoever
-//! calls next would get the channel that another one asked for.
+//! calls next would get the channel that another one asked for. And who waits for the server's word on his command takes the same word
+//! on another channel for an error (packet.c, `packet_requirev`): commands begin one after the other, too.
 
 use std::{
     fs::File,

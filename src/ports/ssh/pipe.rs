@@ -118,8 +118,9 @@ impl Pipe {
         }
     }
 
+    /// Whether it waits for the server's word on its opening or on its command. Of all channels one may.
     pub(super) fn is_opening(&self) -> bool {
-        self.phase == Phase::Opening
+        matches!(self.phase, Phase::Opening | Phase::Starting)
     }
 
     pub(super) fn is_done(&self) -> bool {
