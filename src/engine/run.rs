@@ -280,6 +280,10 @@ impl Run<'_> {
                     self.events.tell(finished(true, text, None));
                 }
                 Ok(Undone::Nothing(text)) => self.events.tell(finished(false, text, None)),
+                Ok(Undone::Stays(text)) => {
+                    stays.push(format!("{}: {text}", row.title));
+                    self.events.tell(finished(false, text, None));
+                }
                 // What lies about harms nobody; only the way back itself is worth a cry for help.
                 Err(undo_cause) if undo_cause.kind == FailureKind::Cancelled && !row.pivot => {
                     handed_over = true;

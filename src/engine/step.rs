@@ -44,6 +44,9 @@ pub enum Undone {
     Done(String),
     /// The change was not there; nothing had to be done.
     Nothing(String),
+    /// What the step made harms nobody and stays, because it is worth having (a verified backup) or could not be looked at. The outcome
+    /// lists it under "what stays".
+    Stays(String),
 }
 
 /// How the rows before it ended, for a hold that is given back.

@@ -72,14 +72,14 @@ fn summary(files: &[fact::BackupFile]) -> String {
         .join(", ")
 }
 
-/// Removes an unfinished backup. A whole one was verified; it stays, and retention counts it.
+/// Removes an unfinished backup. A whole one was verified; it is kept, and retention counts it.
 pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let dir = cx.inputs.layout.backup(&cx.facts.turn.to);
     let script = Script::new("backup-undo", include_str!("sh/backup-undo.sh")).repeatable().var("DIR", dir.as_str());
     let answer = remote::run(&*cx.ports.shell, io, script, &format!("removing the unfinished backup {dir}")).await?;
     Ok(match answer.get("found") {
         Some("part") => Undone::Done("the unfinished backup is removed".to_owned()),
-        Some("whole") => Undone::Nothing(format!("the backup was finished and verified; it stays in {dir}")),
+        Some("whole") => Undone::Stays(format!("it was finished and verified, and is kept in {dir}")),
         _ => Undone::Nothing("there is no unfinished backup".to_owned()),
     })
 }

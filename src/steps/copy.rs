@@ -87,13 +87,13 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     match remote::run(&*cx.ports.shell, io, script, &format!("removing the unfinished copy {copy}.part")).await {
         Ok(answer) => Ok(match answer.get("found") {
             Some("part") => Undone::Done("the unfinished copy is removed".to_owned()),
-            Some("whole") => Undone::Nothing(format!("the copy was finished and read back; it stays in {copy}")),
+            Some("whole") => Undone::Stays(format!("it was finished and read back, and is kept in {copy}")),
             _ => Undone::Nothing("there was no copy yet".to_owned()),
         }),
         Err(failure) => {
             let hint = format!("when {} answers again, remove {copy}.part by hand", policy.dir);
             io.warn(format!("an unfinished copy of the backup may be left: {failure}"), Some(hint));
-            Ok(Undone::Nothing(format!("{} could not be looked at: {copy}.part may be left there", policy.dir)))
+            Ok(Undone::Stays(format!("{} could not be looked at: {copy}.part may be left there", policy.dir)))
         }
     }
 }

@@ -126,8 +126,12 @@ fn f52_f82_f84_a_release_that_answers_500_is_rolled_back_in_the_same_run() {
     assert_eq!(story.served().expect("the site"), good, "the old release answers");
     let old = output(&first, "release");
     assert_eq!(story.current().expect("current").as_deref(), Some(old));
-    // Nothing was migrated, so nothing stays.
-    assert_says(&finished.summary, &["**What stays:** nothing.", "**What to do:** look at the application's log"]);
+    // Nothing was migrated: only the backup stays, and that is said.
+    let stays = "### What stays\n\n- Back up the app and its database: it was finished and verified, and is kept in /var/www/staging/backups/";
+    assert_says(
+        &finished.summary,
+        &[stays, &format!("-{}\n\n", &sick[..8]), "**What to do:** look at the application's log"],
+    );
     assert_says(&finished.summary, &["Rolled back: the old release is live again and healthy", old, "500", "/health"]);
     // The sick release is gone, and the next one goes live.
     let releases = story.lab.exec("ls /var/www/staging/releases").expect("ls");
