@@ -312,7 +312,8 @@ fn log(text: &str) {
         log.warning(said, said);
         log.group(said);
         let commands = out.take();
-        hidden(&commands);
+        // As the runner reads it: the `A` of `%3A` and what follows it may spell a secret that was never there.
+        hidden(&read_by_the_runner(&commands));
         assert!(!commands.chars().any(|c| c != '\n' && c.is_control()) && !commands.contains("##["), "{commands:?}");
         if style == Style::Actions {
             let begins: Vec<&str> =
@@ -324,6 +325,12 @@ fn log(text: &str) {
     hidden(&clean::one_line(&redactor.as_shown(said)));
     // Not as it is written: the digits of `\u0012` and what follows them may spell a secret that was never there.
     hidden(redactor.value(&serde_json::Value::from(said)).as_str().unwrap_or_default());
+}
+
+/// The escapes of workflow commands undone (packages/core/src/command.ts in actions/toolkit).
+fn read_by_the_runner(commands: &str) -> String {
+    let escapes = [("%3A", ":"), ("%2C", ","), ("%0D", "\r"), ("%0A", "\n"), ("%25", "%")];
+    escapes.iter().fold(commands.to_owned(), |text, (escape, character)| text.replace(escape, character))
 }
 
 /// A place to write to that can be looked at.
