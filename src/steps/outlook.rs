@@ -101,7 +101,7 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
         .var("DATABASE_PHP", database::PROGRAM);
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     let mut outlook = Outlook { files: delta(&answer, &opened.manifest), ..Outlook::default() };
-    let kib = |text: Option<&str>| text.and_then(|text| text.trim().parse::<u64>().ok()).map(|kib| kib * 1024);
+    let kib = |text: Option<&str>| text.and_then(remote::kib).map(|kib| kib * 1024);
     let described =
         |key: &str| answer.get("database")?.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     outlook.backup = Some(BackupEstimate {

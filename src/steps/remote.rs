@@ -22,6 +22,12 @@ pub fn number<T: std::str::FromStr>(answer: &Answer, key: &str, doing: &str) -> 
     text.trim().parse().map_err(|_| Failure::bug(doing, format!("`{key}` is `{text}`, not a number")))
 }
 
+/// A size in KiB, as df, du and databases tell it; `None` if it is no number, or one beyond all disks: what is told by somebody else must not
+/// overflow what is reckoned with it.
+pub fn kib(text: &str) -> Option<u64> {
+    text.trim().parse().ok().filter(|kib| *kib <= 1 << 50)
+}
+
 /// A step together with what the plan prints for it.
 pub struct Previewed<A, P> {
     act: A,
@@ -76,5 +82,19 @@ where
 
     fn by_hand(&self, cx: &C) -> Vec<String> {
         (self.commands)(cx).iter().map(ToString::to_string).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_beyond_all_disks_are_none() {
+        assert_eq!(["12", " 12\n", "1125899906842624"].map(kib), [Some(12), Some(12), Some(1 << 50)]);
+        assert_eq!(
+            ["", "-1", "12 K", "1125899906842625", "18446744073709551615", "99999999999999999999"].map(kib),
+            [None; 6]
+        );
     }
 }

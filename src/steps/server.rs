@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How far the server's clock may be from the runner's. Release names are times; order must mean age (F49).
-const MAX_SKEW_SECONDS: i64 = 120;
+const MAX_SKEW_SECONDS: u64 = 120;
 
 /// Less room than this is no room, whatever the live release takes.
 const MIN_FREE_KIB: u64 = 16 * 1024;
@@ -311,7 +311,7 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
         ));
     }
     // A release takes as much as the live one, its backup less; the exact need is known once the bundle is here.
-    let kib = |key| answer.get(key).and_then(|text| text.trim().parse::<u64>().ok());
+    let kib = |key| answer.get(key).and_then(remote::kib);
     let need = MIN_FREE_KIB.max(kib("live-kib").unwrap_or(0));
     if let Some(free) = kib("free-kib").filter(|free| *free < need) {
         found.push(problem(
@@ -333,7 +333,7 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
 /// Names are times.
 fn wrong_clock(looked: &Looked) -> Option<Problem> {
     let skew = looked.clock_skew_seconds;
-    (skew.abs() > MAX_SKEW_SECONDS).then(|| {
+    (skew.unsigned_abs() > MAX_SKEW_SECONDS).then(|| {
         problem(
             About::Place,
             // The seconds are not worth telling: the answer took a while to come.
@@ -384,7 +384,7 @@ pub fn wrong_place(inputs: &typed::Target, answer: &Answer) -> Option<Problem> {
 
 fn skew(cx: &Survey, answer: &Answer, doing: &str) -> Result<i64, Failure> {
     let server: i64 = remote::number(answer, "time", doing)?;
-    Ok(server - cx.ports.clock.now().timestamp())
+    Ok(server.saturating_sub(cx.ports.clock.now().timestamp()))
 }
 
 /// PHP_VERSION_ID and version of the command line.

@@ -156,7 +156,7 @@ fn process_control_timeout(version: &str, files: &[ConfigFile]) -> Option<u64> {
         ),
         None => (value, 1),
     };
-    digits.trim().parse::<u64>().ok().map(|number| number * factor)
+    digits.trim().parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// A command that needs root, and how sudo stands to it.

@@ -299,7 +299,7 @@ fn room(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answer
         let (free, all) = answer.get(key)?.trim().split_once(' ')?;
         Some((free.parse::<u64>().ok()?, all.parse::<u64>().ok()?))
     };
-    let live: u64 = looked.answer.get("live-kib").and_then(|kib| kib.parse().ok()).unwrap_or(0);
+    let live: u64 = looked.answer.get("live-kib").and_then(remote::kib).unwrap_or(0);
     let source = format!("df -Pk {base}");
     match pair("kib") {
         Some((free, all)) => {

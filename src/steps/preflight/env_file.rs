@@ -33,7 +33,7 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     link(&mut sheet, cx, &answer, looked.current().is_some());
     let Some(said) = answer.get("said") else { return sheet.end("nothing could be read") };
     cx.found.borrow_mut().database_driver = value(said, "driver").map(str::to_owned);
-    cx.found.borrow_mut().sqlite_kib = value(said, "sqlite-kib").and_then(|kib| kib.parse().ok());
+    cx.found.borrow_mut().sqlite_kib = value(said, "sqlite-kib").and_then(remote::kib);
     app_env(&mut sheet, cx, said);
     match value(said, "app-key") {
         Some("set") => sheet.passed("APP_KEY", "set"),

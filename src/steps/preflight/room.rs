@@ -64,11 +64,11 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
     let driver = cx.found.borrow().database_driver.clone();
     let asked = matches!(driver.as_deref(), Some("mysql" | "mariadb"));
     let answer = ask(cx, io, &doing, if asked { database::PROGRAM } else { "" }).await?;
-    let kib = |answer: &Answer, key: &str| answer.get(key).and_then(|text| text.trim().parse::<u64>().ok());
+    let kib = |answer: &Answer, key: &str| answer.get(key).and_then(remote::kib);
     let mut sheet = Sheet::new(cx, io, &doing);
     let sqlite = cx.found.borrow().sqlite_kib;
     let described = answer.get("database").and_then(|said| said.lines().find_map(|line| line.strip_prefix("kib=")));
-    let database = described.and_then(|kib| kib.parse().ok()).or(sqlite);
+    let database = described.and_then(remote::kib).or(sqlite);
     if answer.get("database-unknown").is_some() {
         sheet.warned(
             "database",
