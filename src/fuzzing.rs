@@ -16,15 +16,18 @@ use crate::{
     ports::{
         github,
         http::Reply,
+        shell::Answer,
         ssh::{answer, offer},
     },
-    report::{Log, Redactor, Style, clean, markdown, outputs},
+    report::{Log, Redactor, Style, clean, markdown, outputs, show, stored},
     steps::{
         artifact::unpack,
         audit::workflow,
         build::{composer, link, pace::Pace, read, vite},
-        identity,
+        heir, identity,
         ledger::Book,
+        lock, outlook,
+        preflight::access,
         probe, services, watchdog,
     },
 };
@@ -56,6 +59,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "output", run: |bytes| text(bytes, outputs::fuzz) },
     Target { name: "policy", run: |bytes| text(bytes, policy_file) },
     Target { name: "private-key", run: |bytes| text(bytes, private_key) },
+    Target { name: "report", run: report },
+    Target { name: "server", run: |bytes| text(bytes, server) },
     Target { name: "services", run: |bytes| text(bytes, services::fuzz) },
     Target { name: "sql", run: |bytes| text(bytes, sql) },
     Target { name: "vite", run: vite::fuzz },
@@ -352,6 +357,26 @@ impl std::io::Write for Written {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// A report that somebody gives to `show`, and what is seen of it.
+fn report(bytes: &[u8]) {
+    if let Ok(stored) = stored::read(bytes) {
+        let shown = show::text(&stored);
+        assert!(!shown.chars().any(|c| c != '\n' && c.is_control()), "{shown:?}");
+    }
+}
+
+/// What our scripts find on a server, in records that end with NUL: names of files and of accounts, files of earlier releases.
+fn server(text: &str) {
+    let record = |record: &str| record.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let answer = Answer::new(text.split('\0').filter_map(record).collect());
+    if let Some(holder) = lock::Holder::read(&answer) {
+        assert!(!(holder.gone && holder.kept), "the lock of a stuck run stays");
+    }
+    heir::fuzz(&answer);
+    outlook::fuzz(&answer);
+    access::fuzz(&answer);
 }
 
 /// An answer of the app: its status (two bytes), then its body.

@@ -170,7 +170,7 @@ async fn remove_old(cx: &Deploy, io: &Io, policy: &BackupCopy) -> Result<usize, 
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     let removed = |name: &&str| answer.all("removed").any(|removed| removed == *name);
     for part in parts.into_iter().filter(removed) {
-        io.line(format!("removed {}, which an earlier run had left unfinished", policy.dir.join(part)));
+        io.line(format!("removed {}/{part}, which an earlier run had left unfinished", policy.dir));
     }
     Ok(old.iter().filter(|name| removed(&name.as_str())).count())
 }

@@ -12,7 +12,7 @@ use super::{
     watchdog::{self, Entry, Pending},
 };
 use crate::{
-    domain::{Failure, ReleaseName},
+    domain::{Failure, Layout, ReleaseName, RemotePath, path},
     engine::Io,
     inputs::typed,
     ports::shell::{Answer, Script},
@@ -111,26 +111,7 @@ impl Heir<'_> {
         let answer = remote::run(&*self.ports.shell, io, script, &doing).await?;
         let switched = answer.all("switched").filter_map(|folder| folder.split_once('.')?.0.parse().ok()).collect();
         let left_by = answer.get("left-by").map(|owner| owner.trim().to_owned());
-        Ok(Estate { pending: Pending::all(&answer), switched, remains: self.remains(&answer), left_by })
-    }
-
-    /// The paths that can go whatever the ledger says.
-    fn remains(&self, answer: &Answer) -> Vec<String> {
-        let layout = &self.target.layout;
-        let mut paths = Vec::new();
-        let release = |name: &str| name.parse::<ReleaseName>().ok();
-        let file = |name: &str| release(name.split_once('.')?.0).map(|_| name.to_owned());
-        let incoming = layout.uploads();
-        paths.extend(answer.all("upload").filter_map(file).map(|name| incoming.join(&name).to_string()));
-        paths.extend(answer.all("part").filter_map(file).map(|name| layout.backups().join(&name).to_string()));
-        paths.extend(answer.all("mark").filter_map(mark).map(|path| layout.releases().join(path).to_string()));
-        paths.extend(answer.all("remains").filter_map(file).map(|name| layout.watchdog().join(&name).to_string()));
-        let half = answer.all("half-lock").filter_map(half_lock);
-        paths.extend(half.map(|name| layout.state().join(name).to_string()));
-        let reverted: BTreeSet<String> = answer.all("reverted").filter_map(file).collect();
-        let old = reverted.iter().rev().skip(REVERTED_KEPT);
-        paths.extend(old.map(|name| layout.watchdog().join(name).to_string()));
-        paths
+        Ok(Estate { pending: Pending::all(&answer), switched, remains: remains(layout, &answer), left_by })
     }
 
     async fn go_back(&self, guard: &Pending, finished: &mut Finished, io: &Io) -> Result<(), Failure> {
@@ -196,6 +177,29 @@ impl Heir<'_> {
     }
 }
 
+/// The paths that can go whatever the ledger says: what stands under names that runs give.
+fn remains(layout: &Layout, answer: &Answer) -> Vec<String> {
+    let reverted: BTreeSet<&str> = answer.all("reverted").filter(|name| made_for_a_release(name)).collect();
+    let mut paths = Vec::new();
+    let mut can_go = |place: RemotePath, names: Vec<&str>| {
+        // What is no path of one line is not of ours either, and could be taken for two.
+        let names = names.into_iter().filter_map(|name| path::relative(name).ok());
+        paths.extend(names.map(|name| place.join(name).to_string()));
+    };
+    can_go(layout.uploads(), answer.all("upload").filter(|name| made_for_a_release(name)).collect());
+    can_go(layout.backups(), answer.all("part").filter(|name| made_for_a_release(name)).collect());
+    can_go(layout.releases(), answer.all("mark").filter_map(mark).collect());
+    can_go(layout.watchdog(), answer.all("remains").filter(|name| made_for_a_release(name)).collect());
+    can_go(layout.state(), answer.all("half-lock").filter_map(half_lock).collect());
+    can_go(layout.watchdog(), reverted.into_iter().rev().skip(REVERTED_KEPT).collect());
+    paths
+}
+
+/// A name behind that of a release: `<release>.tar.gz`, `<release>.part`.
+fn made_for_a_release(name: &str) -> bool {
+    name.split_once('.').is_some_and(|(release, kind)| release.parse::<ReleaseName>().is_ok() && !kind.contains('/'))
+}
+
 /// A one-time file of ours in the folder of a release: `<folder>/public/gated-deploy-<32 hexadecimal digits>.php`.
 fn mark(path: &str) -> Option<&str> {
     let (folder, file) = path.split_once("/public/")?;
@@ -214,6 +218,19 @@ fn half_lock(name: &str) -> Option<&str> {
 /// A number that is used once, as runs make them.
 fn is_number(digits: &str) -> bool {
     digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// For `fuzzing`: whatever a server tells, nothing but what lies in its places can go.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(answer: &Answer) {
+    let layout = Layout::new("/var/www/app".parse().expect("a path"), ".env");
+    let places = [layout.uploads(), layout.backups(), layout.releases(), layout.watchdog(), layout.state()];
+    for path in remains(&layout, answer) {
+        let inside = |place: &RemotePath| {
+            path.strip_prefix(&format!("{place}/")).is_some_and(|name| path::relative(name).is_ok())
+        };
+        assert!(places.iter().any(inside), "{path:?}");
+    }
 }
 
 #[cfg(test)]

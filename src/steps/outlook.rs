@@ -189,6 +189,19 @@ fn delta(answer: &Answer, new: &Manifest) -> Option<FileDelta> {
     Some(FileDelta { added: 0, changed: 0, removed: None, public_gone: gone })
 }
 
+/// For `fuzzing`: what a plan says of the files of a bundle, whatever the live release has.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(answer: &Answer) {
+    let Some(new) = answer.get("new").and_then(|text| serde_json::from_str::<Manifest>(text).ok()) else { return };
+    if let Some(FileDelta { added, changed, public_gone, .. }) = delta(answer, &new) {
+        assert!(added + changed <= new.files.len());
+        assert!(public_gone.iter().all(|path| !new.files.contains_key(path)));
+    }
+    assert!(newcomers(answer, &new).iter().all(|package| package.matches('/').count() == 1));
+    let places: Vec<&str> = answer.all("path").collect();
+    assert!(migrations(&new, &places).values().all(|path| new.files.contains_key(*path)));
+}
+
 #[derive(Serialize)]
 struct Asked<'a> {
     name: &'a str,

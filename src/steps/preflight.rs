@@ -4,7 +4,7 @@
 //! Each row judges one subject. What a row needs and an earlier one could not find out, it does not guess: it says that it did not look,
 //! and the earlier row has failed.
 
-mod access;
+pub(crate) mod access;
 mod env_file;
 mod proof;
 mod room;

@@ -293,21 +293,21 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
         found.push(problem(
             About::Shared,
             format!("shared/{path} is a link that leads nowhere"),
-            format!("repair or remove {}", layout.shared().join(path)),
+            format!("repair or remove {}/{path}", layout.shared()),
         ));
     }
     for path in answer.all("shared-not-a-folder") {
         found.push(problem(
             About::Shared,
             format!("shared/{path} is not a folder"),
-            format!("move {} away", layout.shared().join(path)),
+            format!("move {}/{path} away", layout.shared()),
         ));
     }
     for path in answer.all("shared-read-only") {
         found.push(problem(
             About::Shared,
             format!("{user} may not write to shared/{path}"),
-            format!("give {} a group that the deploy user and PHP-FPM share, and setgid", layout.shared().join(path)),
+            format!("give {}/{path} a group that the deploy user and PHP-FPM share, and setgid", layout.shared()),
         ));
     }
     // A release takes as much as the live one, its backup less; the exact need is known once the bundle is here.

@@ -380,6 +380,17 @@ impl Writers<'_> {
     }
 }
 
+/// For `fuzzing`: what is not there, nobody may write to.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(answer: &Answer) {
+    let pool = Pool { user: Some("shop".to_owned()), group: Some("www-data".to_owned()), ..Pool::default() };
+    let (map, Some(account)) = (Map::of(answer), Account::of(&pool, answer)) else { return };
+    for (named, _) in &map.real {
+        let (may, _) = map.may(&account, named, WRITE | PASS);
+        assert!(may != May::Yes || map.node(named).is_some(), "{named}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
