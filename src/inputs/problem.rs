@@ -82,9 +82,10 @@ impl fmt::Display for Problem {
         if let Some(given) = &self.given {
             write!(f, "`{}` ", shown(given))?;
         }
-        f.write_str(&self.problem)?;
+        // So can a key that a library's error quotes.
+        f.write_str(&plain(&self.problem))?;
         if !self.right.is_empty() {
-            write!(f, "; {}", self.right)?;
+            write!(f, "; {}", plain(&self.right))?;
         }
         if let Some(location) = &self.location {
             write!(f, " ({location})")?;
@@ -100,9 +101,13 @@ fn shown(text: &str) -> String {
         Some((scheme, (user, rest))) if user.contains(':') => format!("{scheme}://***@{rest}"),
         _ => text.to_owned(),
     };
-    let escape = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
     let cut = if text.chars().nth(LONGEST).is_some() { "…" } else { "" };
-    text.chars().take(LONGEST).map(escape).chain([cut.to_owned()]).collect()
+    plain(&text.chars().take(LONGEST).collect::<String>()) + cut
+}
+
+/// With control characters written out, so that it stays one line.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
 }
 
 /// Everything that is wrong, found in one go, before any connection.
