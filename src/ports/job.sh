@@ -45,7 +45,8 @@ job_made() { # folder
 job_begins() { # number of the call, folder, yes if it was seen to begin, bytes of its log and of its answer that were told, seconds
     if [ -z "$3" ] && job_made "$2"; then
         follow "$1" "$2" $$ 0 0
-        clock "$6" </dev/null >/dev/null 2>&1 3>&- &
+        # Its own shell's descriptors, for good: beside a function dash keeps what they were before, and with it the connection open.
+        (exec </dev/null >/dev/null 2>&1 3>&- && clock "$6") &
         exec 3>>"$2/answer" 1>>"$2/log" 2>&1
         return 0
     fi

@@ -630,6 +630,21 @@ fn f39_work_goes_on_when_its_connection_breaks() {
     assert_eq!(names_in(&jobs), [""; 0]);
 }
 
+/// What only watches the time must not hold the connection's ends: whoever waits would wait for it, too.
+#[test]
+fn f39_the_end_of_work_that_goes_on_is_seen_at_once() {
+    let server = Server::start("");
+    let script = Script::new(
+        "test",
+        "sleep 0.3; for process in $(pgrep -g $$ -x sh); do
+             [ \"$process\" = $$ ] || for end in /proc/\"$process\"/fd/*; do put held \"$(readlink \"$end\")\"; done
+         done",
+    );
+    let script = script.detached(&remote(&server.folder.path().join("jobs")));
+    let answer = wait(server.ssh().run(script, &mut |_| {})).expect("an answer");
+    assert_eq!(answer.all("held").collect::<Vec<_>>(), ["/dev/null"; 3]);
+}
+
 /// No other file has what only the shell's memory should: the program, its values, its secrets.
 #[test]
 fn f40_what_goes_on_without_its_connection_leaves_no_secret_in_a_file() {
