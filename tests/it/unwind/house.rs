@@ -177,6 +177,7 @@ impl House {
             went_live(&finished)?;
             took = events(Stage::Rollback, &runner, &finished)?;
         }
+        self.forget_the_migration();
         let runner = self.releasing(&commit(WORDS[2]))?;
         let finished = runner.run_binary(BINARY);
         went_live(&finished)?;
@@ -186,15 +187,21 @@ impl House {
         Ok(known.get_or_init(|| took))
     }
 
-    /// Carries out one cell; says what is not as it must be.
-    pub(super) fn cell(&self, cell: &Cell) -> Found {
+    /// What is live now does not know it either, so it is pending once more.
+    fn forget_the_migration(&self) {
         let forgotten = format!("drop table if exists unwound; delete from migrations where migration = '{MIGRATION}'");
         self.on(&format!("mariadb -e \"{forgotten}\" {}", self.story.lab.site(self.environment).database));
+    }
+
+    /// Carries out one cell; says what is not as it must be.
+    pub(super) fn cell(&self, cell: &Cell) -> Found {
         if cell.stage == Stage::Recover {
+            self.forget_the_migration();
             return self.recover_cell(cell);
         }
         let base = &*self.base;
         let took = self.rehearsal()?.get(&(cell.stage.name(), cell.row.clone())).copied().unwrap_or_default();
+        self.forget_the_migration();
         let plan = Plan { cell: cell.clone(), middle: (took / 2).min(Duration::from_secs(3)) };
         let before = self.look()?;
         let whole = self.story.lab.tree_digest(base).expect("the tree");
@@ -207,6 +214,9 @@ impl House {
         let dies = cell.fault == Fault::Killed || unguarded;
         let runner = if dies { runner.input("confirm-within", CONFIRM_WITHIN) } else { runner };
         let finished = self.carry_out(runner, cell);
+        if std::env::var_os("UNWIND_ONLY").is_some() {
+            println!("{}", finished.log);
+        }
         let found = self.judge(cell, &finished, &before, &whole, &tried);
         found.map_err(|problem| format!("{problem}\n--- the run with the fault:\n{}", finished.log))
     }
