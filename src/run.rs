@@ -507,3 +507,18 @@ fn listen(most: Option<Duration>, code: Code) -> std::io::Result<watch::Receiver
     });
     Ok(cancel)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_only_so_much_time_is_asked_to_stop_when_it_is_over() {
+        let mut cancel = listen(Some(Duration::from_millis(20)), Code::default()).expect("signals");
+        let asked = tokio::time::timeout(Duration::from_secs(20), cancel.wait_for(|asked| *asked)).await;
+        assert!(asked.is_ok_and(|asked| asked.is_ok()));
+        let mut cancel = listen(None, Code::default()).expect("signals");
+        let asked = tokio::time::timeout(Duration::from_millis(200), cancel.wait_for(|asked| *asked)).await;
+        assert!(asked.is_err(), "nobody asked");
+    }
+}

@@ -194,24 +194,29 @@ fn f39_a_cancelled_run_ends_what_it_was_attached_to_again() {
     assert_in_order(&story);
 }
 
+/// A run that is killed while it unpacks what it has sent, and whose lease is over; gives its release.
+fn dead_while_unpacking(story: &Story, commit: &str) -> String {
+    story.ship(commit, Variant::Healthy).expect("the build");
+    in_front_of(
+        story,
+        "tar",
+        "case \" $* \" in *' -xzf '*) echo x >>/tmp/unpacked; [ \"$(wc -l </tmp/unpacked)\" -gt 1 ] || sleep 606.25 ;; esac",
+    );
+    let running = story.staging(commit).spawn_binary(story.binary());
+    until("it unpacks", || on(story, "cat /tmp/unpacked 2>/dev/null || true") == "x");
+    running.signal(Signal::KILL);
+    running.wait();
+    assert!(!on(story, "pgrep -f 'sleep 606[.]25' || true").is_empty(), "its work goes on without it");
+    on(story, &format!("echo 1000 > {STATE}/lock/renewed"));
+    on(story, &format!("cat {STATE}/lock/makes"))
+}
+
 /// What it had at work ends before anybody else works there; what it had sent is not sent again.
 #[test]
 fn f39_a_run_that_follows_a_dead_one_ends_its_work_and_takes_over_its_upload() {
     let story = story();
     let commit = commit("tried twice");
-    story.ship(&commit, Variant::Healthy).expect("the build");
-    in_front_of(
-        &story,
-        "tar",
-        "case \" $* \" in *' -xzf '*) echo x >>/tmp/unpacked; [ \"$(wc -l </tmp/unpacked)\" -gt 1 ] || sleep 606.25 ;; esac",
-    );
-    let running = story.staging(&commit).spawn_binary(story.binary());
-    until("it unpacks", || on(&story, "cat /tmp/unpacked 2>/dev/null || true") == "x");
-    running.signal(Signal::KILL);
-    running.wait();
-    let dead = on(&story, &format!("cat {STATE}/lock/makes"));
-    assert!(!on(&story, "pgrep -f 'sleep 606[.]25' || true").is_empty(), "its work goes on without it");
-    on(&story, &format!("echo 1000 > {STATE}/lock/renewed"));
+    let dead = dead_while_unpacking(&story, &commit);
 
     let finished = story.staging(&commit).run_attempt(2).run_binary(story.binary());
 
@@ -230,6 +235,27 @@ fn f39_a_run_that_follows_a_dead_one_ends_its_work_and_takes_over_its_upload() {
         &[&format!("\"event\":\"resumed\",\"from\":\"{dead}\"")],
     );
     assert_eq!(on(&story, &format!("ls {BASE}/releases")), format!("{SEED_RELEASE}\n{}", output(&finished, "release")));
+    assert_in_order(&story);
+}
+
+/// The beginning of an upload is believed only once the whole has the right digest.
+#[test]
+fn f27_what_a_dead_run_had_sent_and_somebody_damaged_is_sent_again() {
+    let story = story();
+    let commit = commit("damaged on the disk");
+    let dead = dead_while_unpacking(&story, &commit);
+    let sent = format!("{STATE}/incoming/{dead}.tar.gz");
+    on(&story, &format!("truncate -s 100000 {sent}; printf X | dd of={sent} bs=1 seek=50000 conv=notrunc status=none"));
+
+    let finished = story.staging(&commit).run_attempt(2).run_binary(story.binary());
+
+    assert_ended(&finished, 0, "live");
+    let resumed = format!("resumed from {STATE}/journal/{dead}.jsonl");
+    assert_says(
+        &finished.log,
+        &[&resumed, "what lay there was no beginning of this bundle", "it is sent once more, whole"],
+    );
+    assert_eq!(story.served().expect("the site"), commit);
     assert_in_order(&story);
 }
 
