@@ -412,6 +412,7 @@ impl<'a> Meter<'a> {
     }
 }
 
+/// Below a tenth of a megabyte in kB: what is there must not look like nothing.
 pub(super) fn megabytes(bytes: u64) -> String {
     if bytes < 100_000 { format!("{:.1} kB", bytes as f64 / 1e3) } else { format!("{:.1} MB", bytes as f64 / 1e6) }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{context::Deploy, database, lock, remote};
+use super::{artifact::megabytes, context::Deploy, database, lock, remote};
 use crate::{
     domain::{Failure, RemoteCommand, fact},
     engine::{
@@ -67,7 +67,7 @@ fn backup_file(sum: &str, counted: &[(&str, &str)]) -> Option<fact::BackupFile> 
 fn summary(files: &[fact::BackupFile]) -> String {
     files
         .iter()
-        .map(|file| format!("{} ({}, {:.1} MB)", file.name, file.counted, file.size as f64 / 1e6))
+        .map(|file| format!("{} ({}, {})", file.name, file.counted, megabytes(file.size)))
         .collect::<Vec<_>>()
         .join(", ")
 }
@@ -100,14 +100,13 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
         None => vec![format!("nothing is live; the database, if it has tables, into {dir}/database.sql.gz")],
     };
     if let Some(estimate) = cx.facts.outlook.as_ref().and_then(|outlook| outlook.backup.as_ref()) {
-        let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
         let database = estimate
             .database_bytes
-            .map_or_else(|| "a database of unknown size".to_owned(), |bytes| format!("{} of tables", mb(bytes)));
+            .map_or_else(|| "a database of unknown size".to_owned(), |bytes| format!("{} of tables", megabytes(bytes)));
         lines.push(format!(
             "at most {} of files and {database} before compression; {} are free",
-            mb(estimate.app_bytes),
-            mb(cx.facts.server.free_bytes)
+            megabytes(estimate.app_bytes),
+            megabytes(cx.facts.server.free_bytes)
         ));
     }
     if cx.inputs.server.backup_nginx {

@@ -133,6 +133,7 @@ fn f52_f82_f84_a_release_that_answers_500_is_rolled_back_in_the_same_run() {
         &[stays, &format!("-{}\n\n", &sick[..8]), "**What to do:** look at the application's log"],
     );
     assert_says(&finished.summary, &["Rolled back: the old release is live again and healthy", old, "500", "/health"]);
+    assert!(!finished.summary.contains(" 0.0 MB"), "what is there has a size: {}", finished.summary);
     // The sick release is gone, and the next one goes live.
     let releases = story.lab.exec("ls /var/www/staging/releases").expect("ls");
     assert!(!releases.contains(&sick[..8]), "{releases}");
