@@ -209,7 +209,7 @@ fn untouched(subject: Subject, stays: &[String]) -> &'static str {
         (Subject::Preflight | Subject::Audit | Subject::Fix, _) => "nothing was changed",
         (Subject::Recovery, _) => "no release was taken back",
         (_, true) => "the site is untouched",
-        (_, false) => "the live release was never touched, but something stays",
+        (_, false) => "the live release was never touched; see what stays",
     }
 }
 

@@ -145,6 +145,26 @@ fn f61_one_byte_that_changed_on_the_way_is_seen_and_the_copy_does_not_count() {
 }
 
 #[test]
+fn f61_what_stays_of_a_copy_is_said() {
+    let (story, first) = with_another_disk("well");
+    let sick = commit("copied and sick");
+    story.ship(&sick, Variant::Sick500).expect("the build");
+    let finished = copying(&story, &sick).run_binary(story.binary());
+    assert_ended(&finished, 3, "rolled-back");
+    let kept = format!("- Copy the backup elsewhere: it was finished and read back, and is kept in {ELSEWHERE}/");
+    assert_says(&finished.summary, &["### What stays", &kept]);
+
+    // Half a copy that cannot be removed is no reason to be stuck, but it may be there.
+    fake(&story, "cp", FLIPPING);
+    fake(&story, "rm", "case \"$*\" in */nas/*.part) [ ! -e \"$2\" ] || exit 1 ;; esac; exec \"$real\" \"$@\"");
+    let finished = copying(&story, &first).input("backup-copy", "required").run_binary(story.binary());
+    assert_ended(&finished, 1, "refused");
+    let left = format!("- Copy the backup elsewhere: {ELSEWHERE} could not be looked at: {ELSEWHERE}/");
+    assert_says(&finished.summary, &["Refused: the live release was never touched; see what stays", "### What stays"]);
+    assert_says(&finished.summary, &[&left, ".part may be left there"]);
+}
+
+#[test]
 fn f61_a_copy_that_hangs_is_ended_on_the_server_and_blocks_nothing() {
     let (story, commit) = with_another_disk("hanging");
     fake(&story, "cp", "case $2 in */nas/*) exec sleep 4711 ;; esac; exec \"$real\" \"$@\"");

@@ -1,6 +1,6 @@
 //! Whatever dies, the site is whole: every row of the tables that change a site, and everything that can go wrong with a row (F79, F82, F86).
 //!
-//! The cells are made of the tables, so a new row is swept the day it is added. All of them take more than an hour; without being asked for more,
+//! The cells are made of the tables, so a new row is swept the day it is added. All of them take about an hour; without being asked for more,
 //! a test carries out every fifth of its cells, another fifth for each fault, so that each row meets a fifth of the faults and each
 //! fault a fifth of the rows. `cargo xtask sweep` carries out all. One cell alone:
 //! `UNWIND_ONLY=release/switch cargo nextest run --test it unwind::f86_the_runner_is_killed --no-capture`.
