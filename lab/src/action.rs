@@ -20,10 +20,29 @@ const RUST: &str = "rust:1.95-slim-bookworm";
 const SOURCES: [&str; 8] =
     ["Dockerfile", "Cargo.toml", "Cargo.lock", ".cargo", "src", "lab/Cargo.toml", "xtask/Cargo.toml", "action.yml"];
 
+/// How the image's binary is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Quickly, to be tried: what CI tests.
+    Ci,
+    /// As it is shipped: small and fast.
+    Release,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ci => "ci",
+            Self::Release => "release",
+        }
+    }
+}
+
 /// Builds the image if docker does not have it yet for these very sources; gives its name.
-pub fn ensure(root: &Path) -> Result<String> {
+pub fn ensure(root: &Path, profile: Profile) -> Result<String> {
     ensure_daemon()?;
     let mut hash = Sha256::new();
+    hash.update(profile.name());
     for source in SOURCES {
         hash_tree(&mut hash, root, source)?;
     }
@@ -33,9 +52,16 @@ pub fn ensure(root: &Path) -> Result<String> {
     }
     let _lock = lock("action-image.lock")?;
     ensure_builder()?;
-    eprintln!("lab: building the action's image {name} from the Dockerfile, in five to eight minutes");
-    run(Command::new("docker").args(["build", "--network", "host", "--tag", &name]).arg(root))?;
+    eprintln!("lab: building the action's image {name} from the Dockerfile");
+    let profile = format!("PROFILE={}", profile.name());
+    let options = ["--network", "host", "--force-rm", "--build-arg", &profile, "--tag", &name];
+    run(Command::new("docker").arg("build").args(options).arg(root))?;
     Ok(name)
+}
+
+/// What an image weighs, in bytes.
+pub fn size(name: &str) -> Result<u64> {
+    docker(["image", "inspect", "--format", "{{.Size}}", name])?.trim().parse().context("reading the image's size")
 }
 
 /// The published image if docker has it or can pull it; else the same Debian with this machine's own toolchain in it.

@@ -23,7 +23,7 @@ const BUNDLE: usize = 200_000_000;
 
 pub(crate) fn run(root: &Path) -> Result<()> {
     let folder = tempfile::tempdir().context("making a folder")?;
-    let binary = from_image(&action::ensure(root)?, folder.path())?;
+    let binary = from_image(&action::ensure(root, action::Profile::Release)?, folder.path())?;
 
     let (ours, nothing) = (fastest(&binary, &["--version"])?, fastest(Path::new("/bin/true"), &[])?);
     println!(

@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod fuzz;
+mod image;
 mod lab;
 mod shell;
 mod sweep;
@@ -52,7 +53,11 @@ enum Task {
         check: bool,
     },
     /// Build the action's image, and the base images where no registry is reached
-    Image,
+    Image {
+        /// As it is shipped, and say how large it is; else as CI tries it, in a third of the time
+        #[arg(long)]
+        release: bool,
+    },
     /// Run everything that CI runs
     Test,
     /// Check what compiler and clippy do not
@@ -67,7 +72,7 @@ fn main() -> Result<()> {
         Task::Fuzz { target, runs, seconds, fast } => {
             fuzz::run(root, target.as_deref(), &fuzz::Limits { runs, seconds, fast })
         }
-        Task::Image => gated_deploy_lab::action::ensure(root).map(|name| println!("{name}")),
+        Task::Image { release } => image::run(root, release),
         Task::Lab => lab::run(),
         Task::Sweep => sweep::run(root),
         Task::Sync { check } => sync::run(root, check),

@@ -32,7 +32,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     gated_deploy_lab::image::ensure().context("building the lab's server")?;
     minutes("the lab is built");
     // Here, so that the story that needs it does not wait for a build inside a test.
-    gated_deploy_lab::action::ensure(root).context("building the action's image")?;
+    gated_deploy_lab::action::ensure(root, gated_deploy_lab::action::Profile::Ci).context("building the action's image")?;
     minutes("the action's image is built");
 
     if shell::installed("cargo-nextest") {
