@@ -9,16 +9,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::docker::docker;
 use crate::image::{self, Image};
-use crate::workspace::{is_running, lock, run};
+use crate::workspace::{lock, run, scratch};
 
 const PROVIDER: &str = "app/Providers/AppServiceProvider.php";
 const HEALTH: &str = "app/Http/Controllers/HealthController.php";
 const MANIFEST: &str = "public/build/manifest.json";
 const MIGRATIONS: &str = "database/migrations";
-const TREE_PREFIX: &str = "gated-deploy-app-";
-const MEMORY: &str = "/dev/shm";
-/// A tree takes 13; several tests run at once, each with a few.
-const ENOUGH_MEMORY_MB: u64 = 1024;
 
 /// What is special about a source tree. Several can be combined with [`TempTree::with`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +51,7 @@ pub struct TempTree {
 pub fn source(commit: &str, variant: Variant) -> Result<TempTree> {
     let image = image::ensure()?;
     let template = template(&image)?;
-    let dir = scratch_dir(&image)?;
+    let dir = scratch("app").context("creating a folder for the app")?;
     // Whole copies: a test may write to any file, and the gates look at times and links of each.
     run(Command::new("cp")
         .args(["--archive", "--reflink=auto", "--no-target-directory"])
@@ -168,39 +164,6 @@ impl TempTree {
 
 fn create_table(name: &str) -> String {
     format!("Illuminate\\Support\\Facades\\Schema::create('{name}', fn ($table) => $table->id());")
-}
-
-/// A new folder in memory, where the machine has room there: on disk, a tree of small files takes ten times as long.
-fn scratch_dir(image: &Image) -> Result<tempfile::TempDir> {
-    let parent = if free_megabytes(MEMORY).is_some_and(|free| free >= ENOUGH_MEMORY_MB) {
-        PathBuf::from(MEMORY)
-    } else {
-        image.work_dir()?
-    };
-    remove_leftovers(&parent)?;
-    tempfile::Builder::new()
-        .prefix(&format!("{TREE_PREFIX}{}-", std::process::id()))
-        .tempdir_in(parent)
-        .context("creating a folder for the app")
-}
-
-fn free_megabytes(path: &str) -> Option<u64> {
-    let listed = run(Command::new("df").args(["--output=avail", "--block-size=1M", path])).ok()?;
-    listed.lines().last()?.trim().parse().ok()
-}
-
-/// Removes the trees of processes that were killed before they could.
-fn remove_leftovers(parent: &Path) -> Result<()> {
-    for entry in fs::read_dir(parent).with_context(|| format!("listing {}", parent.display()))? {
-        let entry = entry.with_context(|| format!("listing {}", parent.display()))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let pid = name.strip_prefix(TREE_PREFIX).and_then(|rest| rest.split('-').next());
-        if pid.is_some_and(|pid| !is_running(pid)) {
-            // Another process may remove it at the same moment; then nothing is left to do.
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-    Ok(())
 }
 
 /// The built app, taken out of the image once.

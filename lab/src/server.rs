@@ -93,6 +93,7 @@ pub struct Lab {
 impl Lab {
     /// Builds the image if needed, starts a container and waits until every service in it answers.
     pub fn start(options: Options) -> Result<Self> {
+        in_a_group()?;
         let image = image::ensure()?;
         sweep()?;
         let container = Container::run(&image.name, &options)?;
@@ -216,6 +217,16 @@ impl Lab {
         );
         let digest = self.exec(&script)?;
         Ok(digest.split_whitespace().next().unwrap_or_default().to_owned())
+    }
+}
+
+/// Tests that start a server have a group in `.config/nextest.toml`, by which `cargo xtask test` knows them and limits how many run at once.
+fn in_a_group() -> Result<()> {
+    match std::env::var("NEXTEST_TEST_GROUP") {
+        Ok(group) if group == "@global" => {
+            bail!("this test starts a server, but its module is in no test group: add it to .config/nextest.toml")
+        }
+        _ => Ok(()),
     }
 }
 

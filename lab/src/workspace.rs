@@ -27,6 +27,42 @@ fn cargo_target_dir() -> PathBuf {
         .unwrap_or_else(|| sources().join("../target"))
 }
 
+const SCRATCH: &str = "gated-deploy-scratch-";
+const MEMORY: &str = "/dev/shm";
+/// An app's tree takes 13; several tests run at once, each with a few.
+const ENOUGH_MEMORY_MB: u64 = 2048;
+
+/// A new folder in memory, where the machine has room there: some disks take a millisecond to create a file, and an app has thousands.
+/// It is removed when it is dropped, or by a later process if this one is killed.
+pub(crate) fn scratch(what: &str) -> Result<tempfile::TempDir> {
+    let memory = free_megabytes(MEMORY).is_some_and(|free| free >= ENOUGH_MEMORY_MB);
+    let parent = if memory { PathBuf::from(MEMORY) } else { build_dir()?.join("scratch") };
+    fs::create_dir_all(&parent).with_context(|| format!("creating {}", parent.display()))?;
+    remove_leftovers(&parent)?;
+    let prefix = format!("{SCRATCH}{}-{what}-", std::process::id());
+    let made = tempfile::Builder::new().prefix(&prefix).tempdir_in(&parent);
+    made.with_context(|| format!("creating a folder in {}", parent.display()))
+}
+
+fn free_megabytes(path: &str) -> Option<u64> {
+    let found = rustix::fs::statvfs(path).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize) >> 20)
+}
+
+/// Removes the folders of processes that were killed before they could.
+fn remove_leftovers(parent: &Path) -> Result<()> {
+    for entry in fs::read_dir(parent).with_context(|| format!("listing {}", parent.display()))? {
+        let entry = entry.with_context(|| format!("listing {}", parent.display()))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix(SCRATCH).and_then(|rest| rest.split('-').next());
+        if pid.is_some_and(|pid| !is_running(pid)) {
+            // Another process may remove it at the same moment; then nothing is left to do.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(())
+}
+
 /// Holds `name` for this process among all that share the build folder, until the returned file is dropped.
 pub(crate) fn lock(name: &str) -> Result<File> {
     let path = build_dir()?.join(name);

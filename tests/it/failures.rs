@@ -392,7 +392,12 @@ pub(crate) fn answer(script: &Script) -> BTreeMap<String, String> {
 
 /// The same with every record, in order.
 pub(crate) fn answers(script: &Script) -> Vec<(String, String)> {
-    let mut shell = Command::new("sh").arg("-s").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell");
+    answers_of(Command::new("sh"), script)
+}
+
+/// The same from a shell of the test's own making.
+pub(crate) fn answers_of(mut shell: Command, script: &Script) -> Vec<(String, String)> {
+    let mut shell = shell.arg("-s").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell");
     shell.stdin.take().expect("its input").write_all(script.text("1").as_bytes()).expect("sending the script");
     let output = shell.wait_with_output().expect("the shell's end");
     let text = String::from_utf8(output.stdout).expect("text");

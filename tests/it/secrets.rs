@@ -19,7 +19,8 @@ use gated_deploy_lab::{
 
 use crate::support::{assert_ended, output, story};
 
-/// Every argument list of this machine, again and again while runs work.
+/// The argument lists of every process that this test started, again and again while runs work. What else the machine runs is no
+/// concern of its runs: other tests have keys as well, and all keys begin alike.
 struct Watcher {
     stop: Arc<AtomicBool>,
     seen: JoinHandle<BTreeSet<String>>,
@@ -32,8 +33,8 @@ impl Watcher {
         let seen = thread::spawn(move || {
             let mut seen = BTreeSet::new();
             while !asked.load(Ordering::SeqCst) {
-                for process in fs::read_dir("/proc").expect("/proc").flatten() {
-                    if let Ok(line) = fs::read(process.path().join("cmdline")) {
+                for process in descendants(std::process::id()) {
+                    if let Ok(line) = fs::read(format!("/proc/{process}/cmdline")) {
                         seen.insert(String::from_utf8_lossy(&line).replace('\0', " "));
                     }
                 }
@@ -47,6 +48,30 @@ impl Watcher {
     fn stop(self) -> BTreeSet<String> {
         self.stop.store(true, Ordering::SeqCst);
         self.seen.join().expect("the watcher")
+    }
+}
+
+/// The processes that this one started, and those that they started.
+fn descendants(ancestor: u32) -> BTreeSet<u32> {
+    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .expect("/proc")
+        .flatten()
+        .filter_map(|process| {
+            let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+            // proc(5): the name in parentheses may hold anything; state and parent come after the last one.
+            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+            Some((process.file_name().to_str()?.parse().ok()?, parent))
+        })
+        .collect();
+    let mut found = BTreeSet::from([ancestor]);
+    loop {
+        let more = parents.iter().filter(|(_, parent)| found.contains(parent)).map(|(process, _)| *process);
+        let more: Vec<u32> = more.filter(|process| !found.contains(process)).collect();
+        if more.is_empty() {
+            found.remove(&ancestor);
+            return found;
+        }
+        found.extend(more);
     }
 }
 

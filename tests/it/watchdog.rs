@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use gated_deploy_lab::{
 };
 
 use crate::{
-    failures::answer,
+    failures::{answer, answers_of},
     support::{BINARY, assert_ended, assert_says, output, story},
 };
 
@@ -344,6 +344,9 @@ fn f86_what_the_server_could_not_finish_the_next_run_does_first() {
 
 struct Place(tempfile::TempDir);
 
+/// Seconds in which a release is to be confirmed, by the place's own clock.
+const WITHIN: u64 = 300;
+
 impl Place {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().expect("a folder"));
@@ -351,20 +354,43 @@ impl Place {
             fs::create_dir_all(place.0.path().join(folder)).expect("a folder");
         }
         symlink("releases/new", place.0.path().join("current")).expect("a link");
+        // The place's own clock: the machine's, and what the test puts it forward by. However slow the machine is, nothing is over before.
+        let date = format!(
+            "#!/bin/sh\nexec /bin/date --date=\"@$(($(/bin/date +%s) + $(cat {})))\" \"$@\"\n",
+            place.path("ahead")
+        );
+        fs::create_dir(place.path("bin")).expect("a folder");
+        fs::write(place.path("bin/date"), date).expect("a clock");
+        fs::set_permissions(place.path("bin/date"), fs::Permissions::from_mode(0o755)).expect("a program");
+        fs::write(place.path("ahead"), "0").expect("a clock");
         place
+    }
+
+    /// Lets this many seconds pass at once.
+    fn pass(&self, seconds: u64) {
+        fs::write(self.path("ahead.new"), seconds.to_string()).expect("a clock");
+        fs::rename(self.path("ahead.new"), self.path("ahead")).expect("a clock");
+    }
+
+    /// What a script answers here.
+    fn answer(&self, script: &Script) -> std::collections::BTreeMap<String, String> {
+        let mut shell = std::process::Command::new("sh");
+        shell.env("PATH", format!("{}:{}", self.path("bin"), std::env::var("PATH").expect("PATH")));
+        answers_of(shell, script).into_iter().collect()
     }
 
     fn path(&self, name: &str) -> String {
         self.0.path().join(name).to_str().expect("a path").to_owned()
     }
 
-    fn arm(&self, within: u64, before: &str, reload: &'static str) {
+    /// Armed with [`WITHIN`] to confirm in.
+    fn arm(&self, before: &str, reload: &'static str) {
         let stored = |script: Script| format!("#!/bin/sh\n{}", script.text("1"));
         let script = Script::new("arm", include_str!("../../src/steps/sh/arm.sh"))
             .var("PLACE", self.path("watchdog"))
             .var("ENTRY", self.path("watchdog/new"))
             .var("NONCE", "one")
-            .var("WITHIN", within.to_string())
+            .var("WITHIN", WITHIN.to_string())
             .var("HEAD", "{\"deadline\":")
             .var("TAIL", "}")
             .var("PROGRAM", stored(self.watch("", before)))
@@ -372,7 +398,7 @@ impl Place {
             .var("WORKERS", stored(Script::new("workers", "put told yes")))
             .var("LOCK", "")
             .var("LOCK_NONCE", "");
-        assert!(answer(&script).contains_key("pid"));
+        assert!(self.answer(&script).contains_key("pid"));
     }
 
     fn watch(&self, now: &str, before: &str) -> Script {
@@ -398,7 +424,7 @@ impl Place {
             .var("NOTE", format!("{{\"guard\":\"{nonce}\"}}"))
             .var("LOCK", "")
             .var("LOCK_NONCE", "");
-        answer(&script)
+        self.answer(&script)
     }
 
     fn live(&self) -> Option<String> {
@@ -412,16 +438,18 @@ impl Place {
 
 #[test]
 fn f86_confirming_and_going_back_cannot_both_win() {
-    for round in 0..6 {
+    for round in 0..12 {
         let place = Place::new();
-        place.arm(1, "releases/old", "put reloaded yes");
-        std::thread::sleep(Duration::from_millis(880 + round * 40));
-        let confirmed = place.confirm("one")["state"] == "off";
-        if confirmed {
-            assert_eq!(answer(&place.watch("yes", "releases/old"))["found"], "none");
-        } else {
-            until("the watcher has gone back", PATIENCE, || place.has("reverted"));
-        }
+        place.arm("releases/old", "put reloaded yes");
+        let go_back = || place.answer(&place.watch("yes", "releases/old"))["found"].clone();
+        let (confirmed, found) = std::thread::scope(|scope| {
+            // One begins now and then before the other, and they take about the same time.
+            let first = (round % 2 == 0).then(|| scope.spawn(go_back));
+            let confirming = scope.spawn(|| place.confirm("one")["state"] == "off");
+            let going_back = first.unwrap_or_else(|| scope.spawn(go_back));
+            (confirming.join().expect("confirming"), going_back.join().expect("going back"))
+        });
+        assert_eq!(found, if confirmed { "none" } else { "went-back" }, "round {round}");
         let expected = if confirmed { "releases/new" } else { "releases/old" };
         assert_eq!(place.live().as_deref(), Some(expected), "round {round}");
         assert_eq!(Path::new(&place.path("ledger")).exists(), !confirmed);
@@ -431,7 +459,7 @@ fn f86_confirming_and_going_back_cannot_both_win() {
 #[test]
 fn f86_a_guard_is_confirmed_by_its_own_number_only() {
     let place = Place::new();
-    place.arm(300, "releases/old", "put reloaded yes");
+    place.arm("releases/old", "put reloaded yes");
     assert_says(&place.confirm("two")["refused"], &["has another nonce"]);
     assert!(place.has("armed"));
     fs::write(place.path("watchdog/new.armed/nonce"), "three\n").expect("tampering");
@@ -444,7 +472,8 @@ fn f86_a_guard_is_confirmed_by_its_own_number_only() {
 #[test]
 fn f86_a_first_release_that_nobody_confirms_is_taken_off() {
     let place = Place::new();
-    place.arm(1, "", "put reloaded yes");
+    place.arm("", "put reloaded yes");
+    place.pass(WITHIN + 1);
     until("it is gone", PATIENCE, || place.has("reverted"));
     assert_eq!(place.live(), None);
     assert_says(&fs::read_to_string(place.path("ledger")).expect("a ledger"), &[&"0".repeat(64), "well"]);
@@ -455,7 +484,8 @@ fn f86_a_release_that_somebody_replaced_is_left_alone() {
     let place = Place::new();
     fs::remove_file(place.path("current")).expect("removing");
     symlink("releases/other", place.path("current")).expect("a link");
-    place.arm(1, "releases/old", "put reloaded yes");
+    place.arm("releases/old", "put reloaded yes");
+    place.pass(WITHIN + 1);
     until("the guard is closed", PATIENCE, || !place.has("armed") && !place.has("reverting"));
     assert_eq!(place.live().as_deref(), Some("releases/other"));
     assert!(!Path::new(&place.path("ledger")).exists());
@@ -464,26 +494,28 @@ fn f86_a_release_that_somebody_replaced_is_left_alone() {
 #[test]
 fn f86_going_back_is_taken_up_where_it_was_cut_off() {
     let place = Place::new();
-    place.arm(1, "releases/old", "exit 1");
+    place.arm("releases/old", "exit 1");
+    place.pass(WITHIN + 1);
     until("the reload failed", PATIENCE, || place.has("reverting/written"));
     assert_eq!(place.live().as_deref(), Some("releases/old"));
     assert_says(&fs::read_to_string(place.path("ledger")).expect("a ledger"), &["ill"]);
 
     // The server stays as it is until the reload works; a second line is not written.
-    assert_says(&answer(&place.watch("yes", "releases/old"))["refused"], &["the reload failed"]);
+    assert_says(&place.answer(&place.watch("yes", "releases/old"))["refused"], &["the reload failed"]);
     fs::write(place.path("watchdog/new.reverting/reload"), "exit 0\n").expect("repairing");
-    assert_eq!(answer(&place.watch("yes", "releases/old"))["found"], "went-back");
+    assert_eq!(place.answer(&place.watch("yes", "releases/old"))["found"], "went-back");
     assert_eq!(fs::read_to_string(place.path("ledger")).expect("a ledger").lines().count(), 1);
 }
 
 #[test]
 fn f86_a_run_that_pointed_back_and_died_before_its_reload_is_finished_by_the_server() {
     let place = Place::new();
-    place.arm(1, "releases/old", "put reloaded yes");
+    place.arm("releases/old", "put reloaded yes");
     // As the switch does it, and then its undo, which got no further.
     fs::write(place.path("watchdog/new.armed/switched"), "").expect("the switch");
     fs::remove_file(place.path("current")).expect("removing");
     symlink("releases/old", place.path("current")).expect("a link");
+    place.pass(WITHIN + 1);
     until("the server has reloaded", PATIENCE, || place.has("reverted"));
     assert!(place.has("reverted/reload.answer"), "without it PHP goes on serving the new code");
     assert_says(&fs::read_to_string(place.path("ledger")).expect("a ledger"), &["well"]);

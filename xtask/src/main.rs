@@ -10,6 +10,7 @@ mod sweep;
 mod sync;
 mod test;
 mod tidy;
+mod timings;
 
 use std::path::{Path, PathBuf};
 
@@ -58,8 +59,8 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
-    /// Run everything that CI runs
-    Test,
+    /// Run everything that CI runs, or a part of it
+    Test(test::Asked),
     /// Check what compiler and clippy do not
     Tidy,
 }
@@ -76,7 +77,7 @@ fn main() -> Result<()> {
         Task::Lab => lab::run(),
         Task::Sweep => sweep::run(root),
         Task::Sync { check } => sync::run(root, check),
-        Task::Test => test::run(root),
+        Task::Test(asked) => test::run(root, &asked),
         Task::Tidy => tidy::run(root),
     }
 }

@@ -1,17 +1,99 @@
-//! `cargo xtask test`: what CI runs.
+//! `cargo xtask test`: what CI runs, whole or a part of it.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    process::Command,
+    thread,
+    time::Duration,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::{Args, ValueEnum};
+use gated_deploy_lab::{action, image};
 
-use crate::{shell, tidy};
+use crate::{shell, tidy, timings};
 
-/// Everything, in the order in which it fails soonest.
-pub(crate) fn run(root: &Path) -> Result<()> {
-    let began = Instant::now();
-    let minutes = |what: &str| println!("xtask: {what} after {:.1} min", began.elapsed().as_secs_f64() / 60.0);
-    // A C compiler, make and perl build libssh2's OpenSSL; the stories need the rest.
-    for (program, package) in [("cc", "gcc"), ("make", "make"), ("perl", "perl"), ("shellcheck", "shellcheck")] {
+/// Tests that start a server in a container; `.config/nextest.toml` says which those are.
+const STORIES: &str = "group(servers)";
+/// The one test that sweeps every row with every fault.
+const SWEEP: &str = "package(gated-deploy) & test(/^unwind::/)";
+/// What `--quick` takes of the stories: a release, a rollback in the same run, a plan, a rollback by hand, a killed run.
+const FIVE: &str = "test(/^deploy::(f8_|f52_|no_request_fails)/) | test(/^rollback::f83_/) | test(/^watchdog::f86_a_killed_run/)";
+
+#[derive(Args)]
+pub(crate) struct Asked {
+    /// Style, the tests without a server, and five stories: for the inner loop
+    #[arg(long, conflicts_with = "part")]
+    quick: bool,
+    /// Only this part, as the jobs of CI do; may be given several times
+    #[arg(long, value_enum)]
+    part: Vec<Part>,
+    /// Only a share of the stories, such as `1/2`
+    #[arg(long, value_name = "M/N")]
+    partition: Option<String>,
+    /// Print how long each phase took, the twenty slowest tests, and how much memory was in use
+    #[arg(long)]
+    timings: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// fmt, clippy, tidy, generated files
+    Style,
+    /// Tests that need no server
+    Hermetic,
+    /// The action's image, started as the runner starts it
+    Image,
+    /// Tests that release to a server in a container
+    Stories,
+    /// Every row with every fault
+    Sweep,
+}
+
+/// Everything that is asked for, in the order in which it fails soonest.
+pub(crate) fn run(root: &Path, asked: &Asked) -> Result<()> {
+    let all = !asked.quick && asked.part.is_empty();
+    let wants = |part| all || asked.part.contains(&part) || (asked.quick && matches!(part, Part::Style | Part::Hermetic));
+    let mut phases = timings::Phases::begin();
+    tools()?;
+    phases.ended("tools");
+
+    // The lab's server is mostly downloaded and installed, which leaves the cores to the compiler.
+    let (image, server) = (wants(Part::Image), asked.quick || wants(Part::Stories) || wants(Part::Sweep));
+    let images = thread::spawn({
+        let root = root.to_owned();
+        move || images(&root, server, image)
+    });
+    if wants(Part::Style) {
+        style(root)?;
+        phases.ended("style");
+    }
+    let filter = filter(asked, wants);
+    if filter.is_some() {
+        shell::run("cargo", &["nextest", "run", "--workspace", "--locked", "--no-run"])?;
+        phases.ended("compiling the tests");
+    }
+    images.join().map_err(|_| anyhow!("building the images panicked"))??;
+    phases.ended("the rest of building the images");
+
+    if let Some(filter) = filter {
+        nextest(&filter, asked.partition.as_deref())?;
+        phases.ended("tests");
+    }
+    if wants(Part::Hermetic) {
+        shell::run("cargo", &["test", "--workspace", "--locked", "--doc", "--quiet"])?;
+        phases.ended("examples in the documentation");
+    }
+    println!("{}", phases.table());
+    if asked.timings {
+        println!("{}", timings::slowest(&root.join("target/nextest/default/junit.xml"), 20)?);
+    }
+    gated_deploy_lab::stop_own_daemon()
+}
+
+fn tools() -> Result<()> {
+    // A C compiler builds libssh2, the system's OpenSSL is linked to it; the stories need the rest.
+    for (program, package) in [("cc", "gcc"), ("pkg-config", "pkg-config"), ("shellcheck", "shellcheck")] {
         shell::need(program, package)?;
     }
     for (program, package) in [("sshd", "openssh-server"), ("ssh-keygen", "openssh-client"), ("git", "git")] {
@@ -20,27 +102,69 @@ pub(crate) fn run(root: &Path) -> Result<()> {
             shell::need(program, package)?;
         }
     }
+    if !shell::installed("cargo-nextest") {
+        shell::run("cargo", &["install", "--locked", "cargo-nextest"])?;
+    }
+    Ok(())
+}
+
+fn style(root: &Path) -> Result<()> {
     shell::run("cargo", &["fmt", "--all", "--check"])?;
     tidy::run(root)?;
     shell::run(
         "cargo",
         &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"],
     )?;
-    crate::sync::run(root, true)?;
-    minutes("style is checked");
-
-    gated_deploy_lab::image::ensure().context("building the lab's server")?;
-    minutes("the lab is built");
-    // Here, so that the story that needs it does not wait for a build inside a test.
-    gated_deploy_lab::action::ensure(root, gated_deploy_lab::action::Profile::Ci).context("building the action's image")?;
-    minutes("the action's image is built");
-
-    if shell::installed("cargo-nextest") {
-        shell::run("cargo", &["nextest", "run", "--workspace", "--locked", "--no-fail-fast"])?;
-        shell::run("cargo", &["test", "--workspace", "--locked", "--doc", "--quiet"])?;
-    } else {
-        shell::run("cargo", &["test", "--workspace", "--locked", "--no-fail-fast", "--", "--test-threads=2"])?;
-    }
-    minutes("everything is tested");
-    gated_deploy_lab::stop_own_daemon()
+    crate::sync::run(root, true)
 }
+
+fn images(root: &Path, server: bool, action: bool) -> Result<()> {
+    if server || action {
+        image::ensure().context("building the lab's server")?;
+    }
+    if action {
+        // Here, so that the story that needs it does not wait for a build inside a test.
+        action::ensure(root, action::Profile::Ci).context("building the action's image")?;
+    }
+    Ok(())
+}
+
+/// Which tests are run; nothing where none is asked for.
+fn filter(asked: &Asked, wants: impl Fn(Part) -> bool) -> Option<String> {
+    let image = "test(/^image::/) | test(=runner::tests::image::an_image_runs_as_the_runner_runs_it)";
+    let parts = [
+        (wants(Part::Hermetic), format!("not ({STORIES} | {SWEEP} | {image})")),
+        (wants(Part::Image), image.to_owned()),
+        (wants(Part::Stories), format!("({STORIES}) - ({image})")),
+        (wants(Part::Sweep), SWEEP.to_owned()),
+        (asked.quick, FIVE.to_owned()),
+    ];
+    let wanted: Vec<String> = parts.into_iter().filter(|(wanted, _)| *wanted).map(|(_, part)| format!("({part})")).collect();
+    (!wanted.is_empty()).then(|| wanted.join(" | "))
+}
+
+fn nextest(filter: &str, partition: Option<&str>) -> Result<()> {
+    let mut command = Command::new("cargo");
+    command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "--filterset", filter]);
+    if let Some(partition) = partition {
+        ensure!(is_share(partition), "--partition is `{partition}`; give a share such as 1/2");
+        command.args(["--partition", &format!("slice:{partition}")]);
+    }
+    println!("xtask: cargo nextest run --workspace --filterset '{filter}'");
+    let status = command.status().context("starting cargo nextest")?;
+    if !status.success() {
+        bail!("not every test passed");
+    }
+    Ok(())
+}
+
+fn is_share(text: &str) -> bool {
+    let share = text.split_once('/').and_then(|(at, of)| Some((at.parse::<u32>().ok()?, of.parse::<u32>().ok()?)));
+    share.is_some_and(|(at, of)| at >= 1 && at <= of)
+}
+
+/// Minutes and seconds.
+pub(crate) fn spent(time: Duration) -> String {
+    format!("{}:{:02} min", time.as_secs() / 60, time.as_secs() % 60)
+}
+

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::workspace::scratch;
+
 /// The directories of a runner (`_work` and below), gone when dropped.
 #[derive(Debug)]
 pub(super) struct WorkDir {
@@ -19,7 +21,7 @@ pub(super) struct WorkDir {
 impl WorkDir {
     /// Lays out `_work/<repo>/<repo>` and `_work/_temp` with what the runner keeps there.
     pub(super) fn create() -> std::io::Result<WorkDir> {
-        let root = tempfile::Builder::new().prefix("runner-").tempdir()?;
+        let root = scratch("runner").map_err(std::io::Error::other)?;
         let work = root.path().join("_work");
         let temp = work.join("_temp");
         let dirs = WorkDir {
