@@ -50,6 +50,18 @@ pub fn ensure() -> Result<Image> {
     Ok(image)
 }
 
+/// Writes the image to a file, for a cache; builds it before if it is not there.
+pub fn save(file: &Path) -> Result<()> {
+    let image = ensure()?;
+    run(Command::new("docker").args(["save", "--output"]).arg(file).arg(&image.name)).map(drop)
+}
+
+/// Takes an image that [`save`] wrote. One of other sources does no harm: [`ensure`] asks for its own by name.
+pub fn load(file: &Path) -> Result<()> {
+    ensure_daemon()?;
+    run(Command::new("docker").args(["load", "--input"]).arg(file)).map(drop)
+}
+
 fn build(image: &Image) -> Result<()> {
     eprintln!("lab: building the server's image {}, once, in two or three minutes", image.name);
     let context = tempfile::tempdir_in(image.work_dir()?).context("creating the build context")?;

@@ -1,13 +1,13 @@
 //! `cargo xtask test`: what CI runs, whole or a part of it.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 use gated_deploy_lab::{action, image};
 
@@ -18,7 +18,8 @@ const STORIES: &str = "group(servers)";
 /// The one test that sweeps every row with every fault.
 const SWEEP: &str = "package(gated-deploy) & test(/^unwind::/)";
 /// What `--quick` takes of the stories: a release, a rollback in the same run, a plan, a rollback by hand, a killed run.
-const FIVE: &str = "test(/^deploy::(f8_|f52_|no_request_fails)/) | test(/^rollback::f83_/) | test(/^watchdog::f86_a_killed_run/)";
+const FIVE: &str =
+    "test(/^deploy::(f8_|f52_|no_request_fails)/) | test(/^rollback::f83_/) | test(/^watchdog::f86_a_killed_run/)";
 
 #[derive(Args)]
 pub(crate) struct Asked {
@@ -31,6 +32,15 @@ pub(crate) struct Asked {
     /// Only a share of the stories, such as `1/2`
     #[arg(long, value_name = "M/N")]
     partition: Option<String>,
+    /// Only a share of the sweep's cells, such as `1/2`
+    #[arg(long, value_name = "M/N")]
+    shard: Option<String>,
+    /// Every cell of the sweep, instead of the share that each run of CI carries out
+    #[arg(long)]
+    every_cell: bool,
+    /// Take the image of the lab's server from this file; if there is none, build the image and write the file
+    #[arg(long, value_name = "FILE")]
+    lab_cache: Option<PathBuf>,
     /// Print how long each phase took, the twenty slowest tests, and how much memory was in use
     #[arg(long)]
     timings: bool,
@@ -53,7 +63,8 @@ enum Part {
 /// Everything that is asked for, in the order in which it fails soonest.
 pub(crate) fn run(root: &Path, asked: &Asked) -> Result<()> {
     let all = !asked.quick && asked.part.is_empty();
-    let wants = |part| all || asked.part.contains(&part) || (asked.quick && matches!(part, Part::Style | Part::Hermetic));
+    let wants =
+        |part| all || asked.part.contains(&part) || (asked.quick && matches!(part, Part::Style | Part::Hermetic));
     let mut phases = timings::Phases::begin();
     tools()?;
     phases.ended("tools");
@@ -61,8 +72,8 @@ pub(crate) fn run(root: &Path, asked: &Asked) -> Result<()> {
     // The lab's server is mostly downloaded and installed, which leaves the cores to the compiler.
     let (image, server) = (wants(Part::Image), asked.quick || wants(Part::Stories) || wants(Part::Sweep));
     let images = thread::spawn({
-        let root = root.to_owned();
-        move || images(&root, server, image)
+        let (root, cache) = (root.to_owned(), asked.lab_cache.clone());
+        move || images(&root, server, image, cache.as_deref())
     });
     if wants(Part::Style) {
         style(root)?;
@@ -77,7 +88,7 @@ pub(crate) fn run(root: &Path, asked: &Asked) -> Result<()> {
     phases.ended("the rest of building the images");
 
     if let Some(filter) = filter {
-        nextest(&filter, asked.partition.as_deref())?;
+        nextest(&filter, asked)?;
         phases.ended("tests");
     }
     if wants(Part::Hermetic) {
@@ -118,9 +129,15 @@ fn style(root: &Path) -> Result<()> {
     crate::sync::run(root, true)
 }
 
-fn images(root: &Path, server: bool, action: bool) -> Result<()> {
+fn images(root: &Path, server: bool, action: bool, cache: Option<&Path>) -> Result<()> {
     if server || action {
+        if let Some(file) = cache.filter(|file| file.is_file()) {
+            image::load(file).context("taking the lab's server from its file")?;
+        }
         image::ensure().context("building the lab's server")?;
+        if let Some(file) = cache.filter(|file| !file.is_file()) {
+            image::save(file).context("keeping the lab's server in a file")?;
+        }
     }
     if action {
         // Here, so that the story that needs it does not wait for a build inside a test.
@@ -139,22 +156,28 @@ fn filter(asked: &Asked, wants: impl Fn(Part) -> bool) -> Option<String> {
         (wants(Part::Sweep), SWEEP.to_owned()),
         (asked.quick, FIVE.to_owned()),
     ];
-    let wanted: Vec<String> = parts.into_iter().filter(|(wanted, _)| *wanted).map(|(_, part)| format!("({part})")).collect();
+    let wanted: Vec<String> =
+        parts.into_iter().filter(|(wanted, _)| *wanted).map(|(_, part)| format!("({part})")).collect();
     (!wanted.is_empty()).then(|| wanted.join(" | "))
 }
 
-fn nextest(filter: &str, partition: Option<&str>) -> Result<()> {
+fn nextest(filter: &str, asked: &Asked) -> Result<()> {
     let mut command = Command::new("cargo");
     command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "--filterset", filter]);
-    if let Some(partition) = partition {
-        ensure!(is_share(partition), "--partition is `{partition}`; give a share such as 1/2");
-        command.args(["--partition", &format!("slice:{partition}")]);
+    if let Some(share) = &asked.partition {
+        ensure!(is_share(share), "--partition is `{share}`; give a share such as 1/2");
+        command.args(["--partition", &format!("slice:{share}")]);
+    }
+    if let Some(share) = &asked.shard {
+        ensure!(is_share(share), "--shard is `{share}`; give a share such as 1/2");
+        command.env("UNWIND_SHARD", share);
+    }
+    if asked.every_cell {
+        command.env("UNWIND_ALL", "yes");
     }
     println!("xtask: cargo nextest run --workspace --filterset '{filter}'");
     let status = command.status().context("starting cargo nextest")?;
-    if !status.success() {
-        bail!("not every test passed");
-    }
+    ensure!(status.success(), "not every test passed");
     Ok(())
 }
 
@@ -167,4 +190,3 @@ fn is_share(text: &str) -> bool {
 pub(crate) fn spent(time: Duration) -> String {
     format!("{}:{:02} min", time.as_secs() / 60, time.as_secs() % 60)
 }
-
