@@ -52,10 +52,13 @@ pub type SiteTable = Table<Survey, Deploy>;
 /// The table of `recover`, and of the post step.
 pub type RecoverTable = Table<stages::recover::Survey, stages::recover::Recover>;
 
-/// What is done to a table before it runs.
+/// What is done to a table before it runs, and to the connections to servers that its rows use.
 pub trait Alter {
     fn site(&self, _table: &mut SiteTable) {}
     fn recover(&self, _table: &mut RecoverTable) {}
+    fn shell(&self, shell: Rc<dyn Shell>) -> Rc<dyn Shell> {
+        shell
+    }
 }
 
 struct Unaltered;
@@ -193,7 +196,7 @@ async fn dispatch(
             run_table(&stage, &stages::build_gate::table(), survey, settle, events, cancel).await
         }
         Request::Deploy(inputs) => {
-            let (survey, _scratch) = match survey(*inputs, common, clock) {
+            let (survey, _scratch) = match survey(*inputs, common, clock, alter) {
                 Ok(survey) => survey,
                 Err(failure) => return refuse(events, &stage, failure),
             };
@@ -206,7 +209,7 @@ async fn dispatch(
             run_table(&stage, &table, survey, settle, events, cancel).await
         }
         Request::Preflight(inputs) => {
-            let (survey, _scratch) = match survey(*inputs, common, clock) {
+            let (survey, _scratch) = match survey(*inputs, common, clock, alter) {
                 Ok(survey) => survey,
                 Err(failure) => return refuse(events, &stage, failure),
             };
@@ -216,7 +219,7 @@ async fn dispatch(
         Request::Rollback(inputs) => {
             let typed::Rollback { target, to } = *inputs;
             // Nothing is downloaded, so nothing needs a folder of its own.
-            let ports = match ports(&target, None, clock, &common.scratch) {
+            let ports = match ports(&target, None, clock, &common.scratch, alter) {
                 Ok(ports) => ports,
                 Err(failure) => return refuse(events, &stage, failure),
             };
@@ -229,7 +232,7 @@ async fn dispatch(
         }
         Request::Recover(inputs) => {
             let typed::Recover { target, own } = *inputs;
-            let ports = match ports(&target, None, clock, &common.scratch) {
+            let ports = match ports(&target, None, clock, &common.scratch, alter) {
                 Ok(ports) => ports,
                 Err(failure) => return refuse(events, &stage, failure),
             };
@@ -272,14 +275,19 @@ async fn dispatch(
 }
 
 /// What the rows of a release begin with, and the private folder of the run: it is removed when it is dropped.
-fn survey(inputs: typed::Deploy, common: &Common, clock: &SystemClock) -> Result<(Survey, tempfile::TempDir), Failure> {
+fn survey(
+    inputs: typed::Deploy,
+    common: &Common,
+    clock: &SystemClock,
+    alter: &dyn Alter,
+) -> Result<(Survey, tempfile::TempDir), Failure> {
     let scratch = private_folder(common)?;
     let typed::Deploy { target, source, staging } = inputs;
-    let ports = ports(&target, Some(&source.github), clock, scratch.path())?;
+    let ports = ports(&target, Some(&source.github), clock, scratch.path(), alter)?;
     let survey = Survey {
         inputs: Rc::new(target),
         source: Some(Rc::new(source)),
-        staging: staging.map(look_at_staging).transpose()?.map(Rc::new),
+        staging: staging.map(|inputs| look_at_staging(inputs, alter)).transpose()?.map(Rc::new),
         ports,
         found: Found::default().into(),
     };
@@ -295,7 +303,7 @@ fn audit(
     let scratch = private_folder(common)?;
     let server = match inputs.target.take() {
         Some(target) => {
-            let ports = ports(&target, None, clock, scratch.path())?;
+            let ports = ports(&target, None, clock, scratch.path(), &Unaltered)?;
             Some(Survey { inputs: Rc::new(target), source: None, staging: None, ports, found: Found::default().into() })
         }
         None => None,
@@ -316,7 +324,7 @@ fn audit(
 fn fix(inputs: typed::Fix, common: &Common, log: &Log, clock: &SystemClock) -> Result<stages::fix::Fix, Failure> {
     let server = match &inputs.target {
         Some(target) => {
-            let ports = ports(target, None, clock, &common.scratch)?;
+            let ports = ports(target, None, clock, &common.scratch, &Unaltered)?;
             let inputs = Rc::new(target.clone());
             Some(Survey { inputs, source: None, staging: None, ports, found: Found::default().into() })
         }
@@ -350,8 +358,8 @@ fn site(access: &typed::SiteAccess, shell: Option<&Rc<dyn Shell>>) -> Result<Htt
     }
 }
 
-fn look_at_staging(inputs: typed::Staging) -> Result<Staging, Failure> {
-    let shell = inputs.server.as_ref().map(|server| Rc::new(Ssh::new(&server.ssh)) as Rc<dyn Shell>);
+fn look_at_staging(inputs: typed::Staging, alter: &dyn Alter) -> Result<Staging, Failure> {
+    let shell = inputs.server.as_ref().map(|server| alter.shell(Rc::new(Ssh::new(&server.ssh))));
     let site: Rc<dyn Site> = Rc::new(site(&inputs.site, shell.as_ref())?);
     Ok(Staging { inputs, site, shell })
 }
@@ -362,13 +370,14 @@ fn ports(
     github: Option<&typed::GithubAccess>,
     clock: &SystemClock,
     scratch: &std::path::Path,
+    alter: &dyn Alter,
 ) -> Result<Ports, Failure> {
     let clock: Rc<dyn Clock> = Rc::new(clock.clone());
     let github = match github {
         Some(github) => Some(Rc::new(api(github, clock.clone())?) as Rc<dyn Github>),
         None => None,
     };
-    let shell: Rc<dyn Shell> = Rc::new(Ssh::new(&inputs.ssh));
+    let shell = alter.shell(Rc::new(Ssh::new(&inputs.ssh)));
     let site = site(&inputs.site, Some(&shell))?;
     Ok(Ports { shell, github, site: Rc::new(site), clock, scratch: scratch.to_owned() })
 }

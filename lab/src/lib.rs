@@ -14,8 +14,9 @@ pub mod image;
 pub mod load;
 pub mod runner;
 pub mod server;
+pub mod snapshot;
 pub mod story;
 mod workspace;
 
 pub use docker::stop_own_daemon;
-pub use server::{Environment, Lab, Options, Site, reboot, sweep};
+pub use server::{Environment, Lab, Options, Site, cut_power, power_on, reboot, sweep};

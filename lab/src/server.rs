@@ -1,10 +1,12 @@
 //! One server, for one test: a container with SSH, sudo, nginx, PHP-FPM, MariaDB and two sites.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::docker::docker;
@@ -32,11 +34,18 @@ pub struct Options {
     /// Keeps each site's base folder, and the ports under which the server answers, over [`reboot`]: instead of a tmpfs a site gets a
     /// volume of its own, which goes with the container.
     pub reboots: bool,
+    /// The image to start instead of the lab's own: a [`snapshot`](crate::snapshot).
+    pub image: Option<String>,
+    /// A folder of this machine that the server sees as [`GATES`], to read only.
+    pub gates: Option<PathBuf>,
 }
+
+/// Where a server sees [`Options::gates`].
+pub const GATES: &str = "/run/gates";
 
 impl Default for Options {
     fn default() -> Self {
-        Self { process_control_timeout: 10, seed: true, base_tmpfs_mb: Some(512), reboots: false }
+        Self { process_control_timeout: 10, seed: true, base_tmpfs_mb: Some(512), reboots: false, image: None, gates: None }
     }
 }
 
@@ -88,21 +97,25 @@ pub struct Lab {
     container: Container,
     network: Network,
     facts: Facts,
+    shell: Mutex<Option<RootShell>>,
 }
 
 impl Lab {
     /// Builds the image if needed, starts a container and waits until every service in it answers.
     pub fn start(options: Options) -> Result<Self> {
         in_a_group()?;
-        let image = image::ensure()?;
+        let image = match &options.image {
+            Some(image) => image.clone(),
+            None => image::ensure()?.name,
+        };
         sweep()?;
-        let container = Container::run(&image.name, &options)?;
+        let container = Container::run(&image, &options)?;
         let facts = container.wait_until_ready()?;
         let network = container.network()?;
-        if options.seed {
+        if options.seed && options.image.is_none() {
             container.exec(&["bash", "-c", MARK]).context("marking the places of the two sites")?;
         }
-        Ok(Self { container, network, facts })
+        Ok(Self { container, network, facts, shell: Mutex::default() })
     }
 
     /// Where the SSH server answers on this machine.
@@ -164,6 +177,20 @@ impl Lab {
     /// Runs a bash script as root and returns what it printed. A failure carries both of its outputs.
     pub fn exec(&self, script: &str) -> Result<String> {
         self.container.exec(&["bash", "-c", script])
+    }
+
+    /// The same for many small questions: one shell stays and carries out each in a new one. What a script leaves running must not hold
+    /// its output. One at a time.
+    pub fn ask(&self, script: &str) -> Result<String> {
+        let mut kept = self.shell.lock().map_err(|_| anyhow::anyhow!("an earlier question did not come to its end"))?;
+        // A server that was started again has ended it.
+        let mut shell = match kept.take().filter(RootShell::is_alive) {
+            Some(shell) => shell,
+            None => RootShell::open(&self.container.id)?,
+        };
+        let answer = shell.ask(script)?;
+        *kept = Some(shell);
+        answer
     }
 
     /// The same as another user, in a login session like one over SSH: home folder, groups and umask are the user's.
@@ -233,7 +260,17 @@ fn in_a_group() -> Result<()> {
 /// Ends every process of a server at once, as a power cut does, starts it again and waits until every service answers. Only a server with
 /// [`Options::reboots`] can be found again afterwards.
 pub fn reboot(container_id: &str) -> Result<()> {
-    docker(["kill", container_id]).context("stopping the lab's server")?;
+    cut_power(container_id)?;
+    power_on(container_id)
+}
+
+/// Ends every process of a server at once.
+pub fn cut_power(container_id: &str) -> Result<()> {
+    docker(["kill", container_id]).context("stopping the lab's server").map(drop)
+}
+
+/// Starts a server again whose power was cut, and waits until every service answers.
+pub fn power_on(container_id: &str) -> Result<()> {
     docker(["start", container_id]).context("starting the lab's server again")?;
     docker(["exec", container_id, "lab-ready"]).context("waiting for the lab's server")?;
     Ok(())
@@ -274,6 +311,70 @@ struct Network {
     container: IpAddr,
 }
 
+/// A shell of root that stays; see [`Lab::ask`].
+#[derive(Debug)]
+struct RootShell {
+    docker: Mutex<Child>,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+/// Takes scripts that end in a NUL, and answers each with its output, a mark with its exit status, its complaints, and the mark again.
+const ASKED: &str = r#"while IFS= read -r -d '' script; do
+    status=0
+    bash -c "$script" </dev/null 2>/run/lab/asked || status=$?
+    printf '\002%s\002' "$status"
+    cat /run/lab/asked
+    printf '\002'
+done"#;
+
+impl RootShell {
+    fn open(container: &str) -> Result<Self> {
+        let mut docker = Command::new("docker")
+            .args(["exec", "--interactive", container, "bash", "-c", ASKED])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("opening a shell on the lab's server")?;
+        let (Some(questions), Some(answers)) = (docker.stdin.take(), docker.stdout.take()) else {
+            bail!("the shell on the lab's server has no pipes");
+        };
+        Ok(Self { docker: Mutex::new(docker), questions, answers: BufReader::new(answers) })
+    }
+
+    fn is_alive(&self) -> bool {
+        self.docker.lock().is_ok_and(|mut docker| matches!(docker.try_wait(), Ok(None)))
+    }
+
+    /// The outer error is the shell's own, after which it cannot be asked again; the inner one the script's.
+    fn ask(&mut self, script: &str) -> Result<Result<String>> {
+        self.questions.write_all(script.as_bytes()).and_then(|()| self.questions.write_all(b"\0"))?;
+        let (output, status) = (self.part()?, self.part()?);
+        let complaints = self.part()?;
+        Ok(match status.as_str() {
+            "0" => Ok(output),
+            status => Err(anyhow::anyhow!("a script ended with {status}:\n{script}\n{output}{complaints}")),
+        })
+    }
+
+    fn part(&mut self) -> Result<String> {
+        let mut part = Vec::new();
+        self.answers.read_until(2, &mut part).context("listening to the shell on the lab's server")?;
+        ensure!(part.pop() == Some(2), "the shell on the lab's server ended");
+        Ok(String::from_utf8_lossy(&part).into_owned())
+    }
+}
+
+impl Drop for RootShell {
+    fn drop(&mut self) {
+        if let Ok(mut docker) = self.docker.lock() {
+            // It may have ended already, with its server.
+            let _ = docker.kill();
+            let _ = docker.wait();
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Container {
     id: String,
@@ -294,10 +395,14 @@ impl Container {
             // A script on the server that asks for its own site needs the name, too.
             args.push(format!("--add-host={name}.lab.test:127.0.0.1"));
             if options.reboots {
-                args.push(format!("--volume=/var/www/{name}"));
+                // What the image has there is not what lab-init fills an empty site with.
+                args.push(format!("--mount=type=volume,dst=/var/www/{name},volume-nocopy"));
             } else if let Some(megabytes) = options.base_tmpfs_mb {
                 args.push(format!("--tmpfs=/var/www/{name}:size={megabytes}m,mode=755,exec"));
             }
+        }
+        if let Some(gates) = &options.gates {
+            args.push(format!("--volume={}:{GATES}:ro", gates.display()));
         }
         args.push(image.to_owned());
         let id = docker(args.iter().map(String::as_str)).context("starting the lab's server")?;

@@ -10,11 +10,14 @@ export LC_ALL PATH
 umask 022
 exec 3>&1 1>&2
 
+# A place where a test may stop the script (`Script::with_checkpoint`). On a server it does nothing.
+checkpoint() { :; } # its name: `inside` the work, or `answer`: the work is done, and the answer is not complete yet
+
 put() { printf '%s=%s\0' "$1" "$2" >&3; }
 
 answer_begins() {
     put begin "$1:$$"
-    trap 'status=$?; put end "'"$1"':$status"' EXIT
+    trap 'status=$?; checkpoint answer; put end "'"$1"':$status"' EXIT
     trap 'exit 143' TERM
     trap 'exit 129' HUP
     trap 'exit 130' INT

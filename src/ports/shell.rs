@@ -102,6 +102,15 @@ impl Script {
         self
     }
 
+    /// For tests: a definition of the function `checkpoint` in place of the one that does nothing (prelude.sh). With it a script stops where
+    /// a fault is to happen. Nothing that is shipped calls it, and no input, flag or variable leads here.
+    #[must_use]
+    pub fn with_checkpoint(mut self, definition: &str) -> Self {
+        self.assignments.push_str(definition);
+        self.assignments.push('\n');
+        self
+    }
+
     pub(super) fn is_repeatable(&self) -> bool {
         self.drop == OnDrop::Again
     }

@@ -100,6 +100,7 @@ if [ -n "$NGINX" ]; then
     fi
 fi
 
+checkpoint inside
 case $driver in
 mysql | mariadb)
     if [ "$tables" -eq 0 ]; then

@@ -17,6 +17,7 @@ mkdir "$DIR"
 tar -xzf "$FILE" -C "$DIR" --no-same-owner --touch
 found=$(find "$DIR" -type f | wc -l)
 if [ "$found" -ne "$FILES" ]; then refuse "$found files were unpacked, the bundle's manifest names $FILES"; fi
+checkpoint inside
 
 # Group-writable, so that PHP-FPM's user can write where setgid folders give it the group (nothing is chmod-ed recursively: a link may lead anywhere).
 umask 002

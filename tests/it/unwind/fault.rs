@@ -1,7 +1,18 @@
 //! What goes wrong, and how it is made to. A cell that needs a process of its own runs the action in one: this very test program,
 //! started again with a table in which one row has a fault.
 
-use std::{cell::RefCell, env, ffi::OsString, fmt, rc::Rc, str::FromStr, time::Duration, time::Instant};
+use std::{
+    cell::{Cell as StdCell, RefCell},
+    env,
+    ffi::OsString,
+    fmt,
+    fs::File,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    rc::Rc,
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use gated_deploy::{
@@ -13,17 +24,19 @@ use gated_deploy::{
         step::Io,
     },
     inputs::Environment,
-    ports::shell::{Script, Shell},
+    ports::shell::{Answer, Greeting, Script, Shell, ShellError},
     run::{Alter, RecoverTable, SiteTable, run_with},
     stages::{deploy, recover, rollback},
     steps::context::{Deploy, Ports, Survey},
 };
-use gated_deploy_lab::{reboot, runner, server::Environment as Site};
+use gated_deploy_lab::{cut_power, power_on, runner, server::{Environment as Site, GATES}};
 
-/// The variable that carries a [`Plan`] to the program that carries it out.
-pub(super) const VARIABLE: &str = "UNWIND_PLAN";
+/// The variable that names the [`Cell`] to the program that carries it out.
+pub(super) const VARIABLE: &str = "UNWIND_CELL";
 /// The server's container, for the program that reboots it.
 pub(super) const CONTAINER: &str = "UNWIND_CONTAINER";
+/// The file that lets a stopped script go on, for the program that stops it.
+pub(super) const GATE: &str = "UNWIND_GATE";
 /// What is told when the fault happens. A cell whose fault nobody saw proves nothing.
 pub(super) const MARK: &str = "the fault happens now";
 /// What fills the disk, in the site's base folder.
@@ -35,15 +48,15 @@ pub(super) enum Fault {
     Before,
     /// The row does its work and fails.
     After,
-    /// While the row works, every session of the run on the server is ended.
+    /// At a point of the row, every session of the run on the server is ended.
     LineDrops,
-    /// While the row works, the runner's process gets SIGKILL.
+    /// At a point of the row, the runner's process gets SIGKILL.
     Killed,
-    /// While the row works, the runner's process gets SIGINT.
+    /// At a point of the row, the runner's process gets SIGINT.
     Interrupted,
     /// The site's disk has no byte left from when the row begins until the run has ended.
     DiskFull,
-    /// While the row works, the server's processes end all at once; it starts again, and the files are what they were then.
+    /// At a point of the row, the server's processes end all at once; it starts again, and the files are what they were then.
     Rebooted,
     /// The next check fails, and then the row's undo, before it does anything.
     UndoBefore,
@@ -120,30 +133,160 @@ impl Stage {
     }
 }
 
+/// When a fault happens that comes from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Point {
+    /// Before the row's script is sent; of a row without one, before it begins.
+    Before,
+    /// Inside of what the script, or the upload, does.
+    Inside,
+    /// The server has done it, and its answer is not complete yet.
+    Answer,
+    /// Between the answer and the next row.
+    Next,
+}
+
+pub(super) const POINTS: [(Point, &str); 4] =
+    [(Point::Before, "before"), (Point::Inside, "inside"), (Point::Answer, "answer"), (Point::Next, "next")];
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(POINTS.iter().find(|(point, _)| point == self).map_or("?", |(_, name)| name))
+    }
+}
+
+/// What a row does that can be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// Nothing on the server, or only a connection.
+    Nothing,
+    /// This script: of several the first that changes something, or else the first that always runs.
+    Script(&'static str),
+    /// This script, and a place inside of its work where it can be stopped.
+    Inside(&'static str),
+}
+
+/// What each row does, by the name of its script. The tests hold it to the tables: a new row is named here, or the matrix has a hole.
+const WORKS: [(&str, Work); 40] = [
+    ("find-build", Work::Nothing),
+    ("reach-server", Work::Nothing),
+    ("survey-server", Work::Script("look")),
+    ("live-tree", Work::Script("digest")),
+    ("baseline-health", Work::Nothing),
+    ("present-health", Work::Nothing),
+    ("choose-release", Work::Script("digest")),
+    ("staging-evidence", Work::Script("ledger-read")),
+    ("read-bundle", Work::Nothing),
+    ("look-ahead", Work::Script("pretend")),
+    ("deploy-lock", Work::Script("lock")),
+    ("finish-unconfirmed", Work::Script("guards")),
+    ("nothing-moved", Work::Script("current")),
+    ("ledger", Work::Script("ledger")),
+    ("backup", Work::Inside("backup")),
+    ("copy-backup", Work::Nothing),
+    ("await-build", Work::Nothing),
+    ("fetch-bundle", Work::Nothing),
+    ("same-bundle", Work::Nothing),
+    ("upload", Work::Inside("incoming")),
+    ("unpack-release", Work::Inside("unpack")),
+    ("unchanged-tree", Work::Script("digest")),
+    ("verify-tree", Work::Script("gates")),
+    ("boot-release", Work::Script("boot")),
+    ("migrate", Work::Inside("migrate")),
+    ("build-caches", Work::Script("cache")),
+    ("seal-release", Work::Script("digest")),
+    ("name-release", Work::Script("mark")),
+    ("sample-site", Work::Nothing),
+    ("arm-watchdog", Work::Script("arm")),
+    ("switch", Work::Script("switch")),
+    ("rebuild-caches", Work::Script("cache")),
+    ("reload", Work::Script("reload")),
+    ("restart-workers", Work::Script("workers")),
+    ("grace", Work::Nothing),
+    ("health", Work::Nothing),
+    ("assets", Work::Nothing),
+    ("zero-downtime", Work::Nothing),
+    ("confirm", Work::Script("confirm")),
+    ("prune", Work::Script("prune")),
+];
+
+/// What the row does; `None` for a row that nobody has named.
+fn work(stage: Stage, row: &str) -> Option<Work> {
+    match (stage, row) {
+        (Stage::Recover, "health") => Some(Work::Script("current")),
+        _ => WORKS.iter().find(|(name, _)| *name == row).map(|(_, work)| *work),
+    }
+}
+
 /// One cell of the matrix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cell {
     pub(super) stage: Stage,
     pub(super) row: String,
     pub(super) fault: Fault,
+    /// For faults that come from outside.
+    pub(super) point: Option<Point>,
 }
 
-impl Cell {
-    /// Every row for which there is such a fault, of all tables.
-    pub(super) fn all(fault: Fault) -> Vec<Self> {
-        let rows = STAGES.into_iter().flat_map(|stage| stage.outline().into_iter().map(move |row| (stage, row)));
-        rows.filter(|(stage, row)| why_not(*stage, row, fault).is_none())
-            .map(|(stage, row)| Self { stage, row: row.step.to_string(), fault })
-            .collect()
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.stage.name(), self.row, self.fault)?;
+        self.point.map_or(Ok(()), |point| write!(f, "/{point}"))
     }
 }
 
 impl Cell {
-    /// Whether it is carried out where nobody asks for all.
-    pub(super) fn is_in_the_usual_fifth(&self) -> bool {
-        let cell = Self::all(self.fault).iter().position(|cell| cell == self).unwrap_or_default();
-        let fault = FAULTS.iter().position(|(fault, _)| *fault == self.fault).unwrap_or_default();
-        (cell + fault).is_multiple_of(5)
+    /// Every row for which there is such a fault, of all tables, at every point.
+    pub(super) fn all(fault: Fault) -> Vec<Self> {
+        let rows = STAGES.into_iter().flat_map(|stage| stage.outline().into_iter().map(move |row| (stage, row)));
+        rows.filter(|(stage, row)| why_not(*stage, row, fault).is_none())
+            .flat_map(|(stage, row)| {
+                let points = match fault.comes_from_outside() {
+                    true => POINTS.iter().map(|(point, _)| Some(*point)).collect(),
+                    false => vec![None],
+                };
+                let offered =
+                    |point: &Option<Point>| point.is_none_or(|point| why_not_at(stage, &row, point).is_none());
+                let cell = |point| Self { stage, row: row.step.to_string(), fault, point };
+                points.into_iter().filter(offered).map(cell).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// Every cell of every fault.
+    pub(super) fn every() -> Vec<Self> {
+        FAULTS.iter().flat_map(|(fault, _)| Self::all(*fault)).collect()
+    }
+
+    /// Whether it is carried out every day: each row meets each fault once, where that hurts most.
+    pub(super) fn is_fixed(&self) -> bool {
+        let hardest = [Point::Inside, Point::Answer, Point::Next, Point::Before];
+        let offered = |point: &Point| {
+            let row = self.stage.outline().into_iter().find(|row| row.step.as_str() == self.row);
+            row.is_some_and(|row| why_not_at(self.stage, &row, *point).is_none())
+        };
+        self.point.is_none() || self.point == hardest.into_iter().find(offered)
+    }
+
+    /// Those of a day where nobody asks for all. Of what is not carried out every day a week has all.
+    pub(super) fn of_day(day: u64) -> Vec<Self> {
+        let mut others = 0;
+        let mut cells = Self::every();
+        cells.retain(|cell| {
+            cell.is_fixed() || {
+                others += 1;
+                others % 7 == day % 7
+            }
+        });
+        cells
+    }
+
+    /// The script at which, or in which, the fault happens.
+    fn script(&self) -> Option<&'static str> {
+        match (work(self.stage, &self.row)?, self.point?) {
+            (Work::Nothing, _) | (_, Point::Next) => None,
+            (Work::Script(name) | Work::Inside(name), _) => Some(name),
+        }
     }
 }
 
@@ -163,62 +306,71 @@ pub(super) fn why_not(stage: Stage, row: &RowInfo, fault: Fault) -> Option<&'sta
     }
 }
 
+/// Why a fault from outside cannot happen at this point, where it cannot.
+pub(super) fn why_not_at(stage: Stage, row: &RowInfo, point: Point) -> Option<&'static str> {
+    if row.kind == RowKind::Commit {
+        return (point != Point::Before).then_some("it takes no time: after it comes what is before the next row");
+    }
+    match (work(stage, row.step.as_str()), point) {
+        (None, _) => Some("nobody has said what it does: name its script in WORKS"),
+        (_, Point::Before | Point::Next) | (Some(Work::Inside(_)), _) | (Some(Work::Script(_)), Point::Answer) => None,
+        (Some(Work::Nothing), _) => Some("it runs no script"),
+        (Some(Work::Script(_)), Point::Inside) => Some("its script has no inner steps"),
+    }
+}
+
 struct Idle;
 
 impl<C> fault::Fault<C> for Idle {}
 
-/// A cell, and how long after the row's beginning its middle is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Plan {
-    pub(super) cell: Cell,
-    pub(super) middle: Duration,
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cell { stage, row, fault } = &self.cell;
-        let fault = FAULTS.iter().position(|(other, _)| other == fault).unwrap_or_default();
-        write!(f, "{} {row} {fault} {}", stage.name(), self.middle.as_millis())
+impl Fault {
+    /// Whether it has nothing to do with the row, which it meets at some point of its work.
+    pub(super) fn comes_from_outside(self) -> bool {
+        matches!(self, Self::LineDrops | Self::Killed | Self::Interrupted | Self::Rebooted)
     }
 }
 
-impl FromStr for Plan {
+impl FromStr for Cell {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let words: Vec<&str> = text.split(' ').collect();
-        let [stage, row, fault, middle] = words.as_slice() else { return Err(format!("four words: {text}")) };
-        let stage = STAGES.into_iter().find(|known| known.name() == *stage).ok_or("a stage")?;
-        let fault = fault.parse().ok().and_then(|at: usize| FAULTS.get(at)).ok_or("a fault")?.0;
-        let middle = Duration::from_millis(middle.parse().map_err(|_| "milliseconds")?);
-        Ok(Self { cell: Cell { stage, row: (*row).to_owned(), fault }, middle })
+        Self::every().into_iter().find(|cell| cell.to_string() == text).ok_or_else(|| format!("a cell: {text}"))
     }
 }
 
 /// The action with the fault of the environment in its table, if this process was started for that. Does not come back then.
 pub(super) fn run_if_asked() {
-    let Ok(plan) = env::var(VARIABLE) else { return };
-    let plan: Plan = plan.parse().expect("a plan");
+    let Ok(cell) = env::var(VARIABLE) else { return };
+    let cell: Cell = cell.parse().expect("a cell");
+    let gate = env::var(GATE).expect("the gate");
+    let plan = Plan(Rc::new(Trap { cell, gate: gate.into(), at_work: false.into(), sprung: false.into(), beside: None.into() }));
     let args = [OsString::from("gated-deploy")];
     let code = run_with(&Environment::of_this_process(), args, Instant::now(), &plan);
     std::process::exit(code.into());
 }
 
+/// The table and the connections of a run, with a fault in them.
+struct Plan(Rc<Trap>);
+
 impl Alter for Plan {
     fn site(&self, table: &mut SiteTable) {
-        put(self, table);
+        put(&self.0, table);
     }
 
     fn recover(&self, table: &mut RecoverTable) {
-        put(self, table);
+        put(&self.0, table);
+    }
+
+    fn shell(&self, shell: Rc<dyn Shell>) -> Rc<dyn Shell> {
+        Rc::new(Watched { shell, trap: self.0.clone() })
     }
 }
 
-fn put<S: Ground, D: Ground>(plan: &Plan, table: &mut Table<S, D>) {
-    let Cell { row, fault, .. } = &plan.cell;
+fn put<S: Ground, D: Ground>(trap: &Rc<Trap>, table: &mut Table<S, D>) {
+    let Cell { row, fault, .. } = &trap.cell;
     let outline = table.outline();
     let at = outline.iter().position(|other| other.step.as_str() == row).expect("the row");
-    let sabotage = |fault| Rc::new(Sabotage { fault, middle: plan.middle, beside: RefCell::default() });
+    let sabotage = |fault| Rc::new(Sabotage { fault, trap: trap.clone() });
     match fault {
         Fault::UndoBefore | Fault::UndoAfter => {
             let next = outline[at + 1..].iter().find(|row| row.kind == RowKind::Check).expect("a check after it");
@@ -229,7 +381,7 @@ fn put<S: Ground, D: Ground>(plan: &Plan, table: &mut Table<S, D>) {
         // A commit takes no time: what happens to it happens between the row before it and the one behind it.
         _ if outline[at].kind == RowKind::Commit => {
             let before = &outline[at - 1].step;
-            assert!(fault::into_act(&mut table.release, before.as_str(), Rc::new(AtItsEnd(*fault))));
+            assert!(fault::into_act(&mut table.release, before.as_str(), Rc::new(AtItsEnd(trap.clone()))));
         }
         _ => assert!(
             fault::into_act(&mut table.survey, row, sabotage(*fault))
@@ -288,19 +440,180 @@ impl Ground for recover::Recover {
 const END_SESSIONS: &str =
     "for pid in $(pgrep -u \"$(id -u)\" -x sshd); do [ \"$pid\" = \"$PPID\" ] || kill -s KILL \"$pid\"; done\n";
 
-/// Everything that works for the deploy user stands still where it is, but for the sessions themselves.
-const STAND_STILL: &str = "for pid in $(pgrep -u \"$(id -u)\"); do
-    case $(cat \"/proc/$pid/comm\" 2>/dev/null) in sshd | '') continue ;; esac
-    [ \"$pid\" = \"$$\" ] || kill -s STOP \"$pid\" 2>/dev/null || :
-done\n";
-
 const FILL: &str = "cat /dev/zero >\"$FILE\" 2>/dev/null || :\nput left \"$(df -Pk \"$FILE\" | tail -n 1)\"\n";
+
+/// What a script prints when it has come to the point where it waits.
+pub(super) const REACHED: &str = "unwind: the work stands at its checkpoint";
+
+/// In place of the checkpoint that does nothing: once in its life the script says that it is there, and waits until the gate is open. A
+/// script that is run again, or that was told to end, does not wait.
+const CHECKPOINT: &str = r#"export UNWIND_POINT UNWIND_REACHED UNWIND_GATE
+checkpoint() {
+    if [ "$1" = "$UNWIND_POINT" ] && [ -z "${UNWIND_PASSED:-}" ]; then
+        UNWIND_PASSED=yes
+        UNWIND_WAITED=0
+        if [ ! -e "$UNWIND_GATE" ]; then printf '%s\n' "$UNWIND_REACHED" >&2; fi
+        while [ ! -e "$UNWIND_GATE" ] && [ "$UNWIND_WAITED" -lt 600 ]; do
+            UNWIND_WAITED=$((UNWIND_WAITED + 1))
+            sleep 0.05
+        done
+    fi
+}"#;
+
+/// How long a script may wait at a closed gate after the run was interrupted; work that nobody cancels goes on then.
+const SHUT: Duration = Duration::from_secs(1);
+
+/// The fault, and what it waits for.
+struct Trap {
+    cell: Cell,
+    /// A file of this machine that the server sees as well. Where it exists, no script waits.
+    gate: PathBuf,
+    /// Whether the row works now.
+    at_work: StdCell<bool>,
+    /// Whether the script has come by which the fault is set off. One that is run again sets off nothing.
+    sprung: StdCell<bool>,
+    /// A second connection, made before the row begins.
+    beside: RefCell<Option<Rc<dyn Shell>>>,
+}
+
+impl Trap {
+    /// Whether it is for this script.
+    fn takes(&self, script: &Script) -> bool {
+        self.at_work.get()
+            && self.cell.fault.comes_from_outside()
+            && self.cell.script() == Some(script.name())
+            && !self.sprung.replace(true)
+    }
+
+    /// The gate as the server sees it.
+    fn gate_there(&self) -> String {
+        format!("{GATES}/{}", self.gate.file_name().expect("a file").to_string_lossy())
+    }
+
+    async fn happen(&self) {
+        println!("{MARK}");
+        match self.cell.fault {
+            Fault::Killed => runner::raise(runner::Signal::KILL),
+            Fault::Interrupted => {
+                runner::raise(runner::Signal::INT);
+                let gate = self.gate.clone();
+                std::thread::spawn(move || {
+                    std::thread::sleep(SHUT);
+                    open(&gate);
+                });
+            }
+            Fault::LineDrops => {
+                let beside = self.beside.borrow().clone().expect("a connection");
+                run(&*beside, Script::new("end", END_SESSIONS)).await;
+                open(&self.gate);
+            }
+            Fault::Rebooted => {
+                let (container, gate) = (env::var(CONTAINER).expect("the container"), self.gate.clone());
+                let rebooted = tokio::task::spawn_blocking(move || {
+                    cut_power(&container)?;
+                    open(&gate);
+                    power_on(&container)
+                });
+                rebooted.await.expect("the thread").expect("the server starts again");
+            }
+            Fault::Before | Fault::After | Fault::DiskFull | Fault::UndoBefore | Fault::UndoAfter => {}
+        }
+    }
+}
+
+/// Lets every script go on.
+pub(super) fn open(gate: &Path) {
+    std::fs::write(gate, "").expect("opening the gate");
+}
+
+/// A connection on which the fault happens at its point.
+struct Watched {
+    shell: Rc<dyn Shell>,
+    trap: Rc<Trap>,
+}
+
+#[async_trait(?Send)]
+impl Shell for Watched {
+    async fn connect(&self) -> Result<Greeting, ShellError> {
+        self.shell.connect().await
+    }
+
+    async fn run(&self, script: Script, on_line: &mut dyn FnMut(String)) -> Result<Answer, ShellError> {
+        let by_upload = self.trap.cell.row == "upload" && self.trap.cell.point == Some(Point::Inside);
+        if by_upload || !self.trap.takes(&script) {
+            return self.shell.run(script, on_line).await;
+        }
+        let Some(point) = self.trap.cell.point.filter(|point| *point != Point::Before) else {
+            self.trap.happen().await;
+            if self.trap.cell.fault == Fault::Interrupted {
+                // The run stops here as soon as it hears of it; work that nobody cancels goes on.
+                tokio::time::sleep(SHUT).await;
+            }
+            return self.shell.run(script, on_line).await;
+        };
+        let script = script
+            .var("UNWIND_POINT", point.to_string())
+            .var("UNWIND_REACHED", REACHED)
+            .var("UNWIND_GATE", self.trap.gate_there())
+            .with_checkpoint(CHECKPOINT);
+        let (reached, mut stands) = tokio::sync::mpsc::unbounded_channel();
+        let work = async move {
+            let mut hear = |line: String| match line.trim() == REACHED {
+                true => drop(reached.send(())),
+                false => on_line(line),
+            };
+            self.shell.run(script, &mut hear).await
+        };
+        let fault = async {
+            if stands.recv().await.is_some() {
+                self.trap.happen().await;
+            }
+        };
+        futures_util::join!(work, fault).0
+    }
+
+    async fn send(
+        &self,
+        file: File,
+        size: u64,
+        to: &RemotePath,
+        on_bytes: &mut dyn FnMut(u64),
+    ) -> Result<(), ShellError> {
+        let Trap { cell, at_work, sprung, .. } = &*self.trap;
+        let here = cell.point == Some(Point::Inside) && cell.row == "upload" && at_work.get();
+        if !here || !cell.fault.comes_from_outside() || sprung.get() {
+            return self.shell.send(file, size, to, on_bytes).await;
+        }
+        let (reached, mut stands) = tokio::sync::mpsc::unbounded_channel();
+        let work = async move {
+            let mut hear = |there: u64| {
+                if there > 0 && there < size && !sprung.replace(true) {
+                    let _ = reached.send(());
+                }
+                on_bytes(there);
+            };
+            self.shell.send(file, size, to, &mut hear).await
+        };
+        let fault = async {
+            if stands.recv().await.is_some() {
+                self.trap.happen().await;
+            }
+        };
+        futures_util::join!(work, fault).0
+    }
+
+    async fn tunnel(&self, host: &str, port: u16) -> Result<SocketAddr, ShellError> {
+        self.shell.tunnel(host, port).await
+    }
+
+    fn another(&self) -> Rc<dyn Shell> {
+        Rc::new(Self { shell: self.shell.another(), trap: self.trap.clone() })
+    }
+}
 
 struct Sabotage {
     fault: Fault,
-    middle: Duration,
-    /// A second connection, made before the row begins.
-    beside: RefCell<Option<Rc<dyn Shell>>>,
+    trap: Rc<Trap>,
 }
 
 fn failed() -> Failure {
@@ -311,81 +624,64 @@ async fn run(shell: &dyn Shell, script: Script) {
     shell.run(script, &mut |_| {}).await.expect("the script of the fault");
 }
 
-#[async_trait(?Send)]
-impl<C: Ground> fault::Fault<C> for Sabotage {
-    async fn before(&self, cx: &C, io: &Io) -> Result<(), Failure> {
-        match self.fault {
-            Fault::Before => {
-                io.line(MARK);
-                return Err(failed());
-            }
-            Fault::LineDrops | Fault::Rebooted => {
-                let beside = cx.ports().shell.another();
-                beside.connect().await.expect("a second connection");
-                self.beside.replace(Some(beside));
-            }
-            Fault::DiskFull => {
-                let file = cx.base().join(FILLER);
-                run(&*cx.ports().shell.another(), Script::new("fill", FILL).var("FILE", file.as_str())).await;
-                io.line(MARK);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    async fn beside(&self, _cx: &C, io: &Io) {
-        if !matches!(self.fault, Fault::LineDrops | Fault::Rebooted | Fault::Killed | Fault::Interrupted) {
-            return;
-        }
-        tokio::time::sleep(self.middle).await;
-        io.line(MARK);
-        let shell = self.beside.take();
-        happen(self.fault, shell.as_deref()).await;
-    }
-
-    async fn after(&self, _cx: &C, io: &Io) -> Result<(), Failure> {
-        if self.fault == Fault::After {
-            io.line(MARK);
-            return Err(failed());
-        }
-        Ok(())
-    }
+async fn fill<C: Ground>(cx: &C) {
+    let file = cx.base().join(FILLER);
+    run(&*cx.ports().shell.another(), Script::new("fill", FILL).var("FILE", file.as_str())).await;
+    println!("{MARK}");
 }
 
-/// What needs no table to happen.
-async fn happen(fault: Fault, shell: Option<&dyn Shell>) {
-    match fault {
-        Fault::Killed => runner::raise(runner::Signal::KILL),
-        Fault::Interrupted => runner::raise(runner::Signal::INT),
-        Fault::LineDrops => run(shell.expect("a connection"), Script::new("end", END_SESSIONS)).await,
-        Fault::Rebooted => {
-            run(shell.expect("a connection"), Script::new("still", STAND_STILL)).await;
-            let container = env::var(CONTAINER).expect("the container");
-            let rebooted = tokio::task::spawn_blocking(move || reboot(&container)).await;
-            rebooted.expect("the thread").expect("the server starts again");
+async fn connect_beside<C: Ground>(trap: &Trap, cx: &C) {
+    let beside = cx.ports().shell.another();
+    beside.connect().await.expect("a second connection");
+    trap.beside.replace(Some(beside));
+}
+
+#[async_trait(?Send)]
+impl<C: Ground> fault::Fault<C> for Sabotage {
+    async fn before(&self, cx: &C, _io: &Io) -> Result<(), Failure> {
+        match self.fault {
+            Fault::Before => {
+                println!("{MARK}");
+                return Err(failed());
+            }
+            Fault::DiskFull => fill(cx).await,
+            Fault::LineDrops => connect_beside(&self.trap, cx).await,
+            _ => {}
         }
-        Fault::Before | Fault::After | Fault::DiskFull | Fault::UndoBefore | Fault::UndoAfter => {}
+        self.trap.at_work.set(true);
+        if self.trap.cell.point == Some(Point::Before) && self.trap.cell.script().is_none() {
+            self.trap.happen().await;
+        }
+        Ok(())
+    }
+
+    async fn after(&self, _cx: &C, _io: &Io) -> Result<(), Failure> {
+        self.trap.at_work.set(false);
+        if self.fault == Fault::After {
+            println!("{MARK}");
+            return Err(failed());
+        }
+        if self.trap.cell.point == Some(Point::Next) {
+            self.trap.happen().await;
+        }
+        Ok(())
     }
 }
 
 /// The fault comes when the row has ended well, before anything else.
-struct AtItsEnd(Fault);
+struct AtItsEnd(Rc<Trap>);
 
 #[async_trait(?Send)]
 impl<C: Ground> fault::Fault<C> for AtItsEnd {
-    async fn after(&self, cx: &C, io: &Io) -> Result<(), Failure> {
-        let beside = cx.ports().shell.another();
-        if matches!(self.0, Fault::LineDrops | Fault::Rebooted) {
-            beside.connect().await.expect("a second connection");
-        }
-        io.line(MARK);
-        match self.0 {
-            Fault::DiskFull => {
-                let file = cx.base().join(FILLER);
-                run(&*beside, Script::new("fill", FILL).var("FILE", file.as_str())).await;
+    async fn after(&self, cx: &C, _io: &Io) -> Result<(), Failure> {
+        match self.0.cell.fault {
+            Fault::DiskFull => fill(cx).await,
+            fault => {
+                if fault == Fault::LineDrops {
+                    connect_beside(&self.0, cx).await;
+                }
+                self.0.happen().await;
             }
-            fault => happen(fault, Some(&*beside)).await,
         }
         Ok(())
     }

@@ -3,39 +3,52 @@
 mod dead;
 
 use std::{
-    cell::RefCell,
-    collections::{BTreeSet, HashMap},
+    cell::{Cell as StdCell, RefCell},
+    collections::BTreeSet,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
-    process::Command,
-    sync::OnceLock,
-    time::{Duration, Instant},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use gated_deploy::{domain::EnvironmentName, steps::ledger::Book};
+use gated_deploy::{
+    domain::{EnvironmentName, ledger},
+    steps::ledger::Book,
+};
 use gated_deploy_lab::{
-    Options,
+    Lab, Options,
     app::{self, Variant},
-    runner::{Finished, Runner},
+    runner::{Finished, Runner, declared_from_action_yml},
     server::{Environment, SEED_COMMIT, SEED_RELEASE},
-    story::{Built, Story, commit},
+    snapshot,
+    story::{Built, Story, commit, push},
 };
 
-use super::fault::{CONTAINER, Cell, FILLER, Fault, Plan, Stage, VARIABLE};
+use super::fault::{CONTAINER, Cell, FILLER, Fault, GATE, Stage, VARIABLE, open};
 use crate::{
     plan::migration,
     rollback::rollback,
-    support::{BINARY, output, story_on},
+    support::{BINARY, output, root, story_on},
 };
 
 /// Three commits, so that there is always one that is neither live nor was just tried.
 const WORDS: [&str; 3] = ["unwound one", "unwound two", "unwound three"];
 
 /// Every one of them has this migration, and before each cell it is pending again. One that dies in its middle has to bear being run once
-/// more: MariaDB takes nothing back of a table.
+/// more: MariaDB takes nothing back of a table. Between its two statements it waits where a cell's fault is to happen there.
 const MIGRATION: &str = "2031_01_01_000000_unwound";
 const MIGRATES: &str = "Schema::hasTable('unwound') || Schema::create('unwound', fn ($table) => $table->id());
-        usleep(300000);
+        $waits = fn () => getenv('UNWIND_POINT') === 'inside' && ! file_exists(getenv('UNWIND_GATE'));
+        if ($waits()) {
+            echo PHP_EOL, getenv('UNWIND_REACHED'), PHP_EOL;
+        }
+        for ($waited = 0; $waits() && $waited < 600; $waited++) {
+            usleep(50000);
+            clearstatcache();
+        }
         Schema::hasColumn('unwound', 'word') || Schema::table('unwound', fn ($table) => $table->string('word')->nullable());";
 
 const ARGS: [&str; 4] = ["--exact", "unwind::the_action_with_a_fault", "--nocapture", "--test-threads=2"];
@@ -43,8 +56,8 @@ const ARGS: [&str; 4] = ["--exact", "unwind::the_action_with_a_fault", "--nocapt
 /// How long a dead run's release may stay before the server goes back by itself.
 const CONFIRM_WITHIN: &str = "10s";
 
-/// Until what a run left at work on the server has come to its end.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Until what a run left at work on the server has come to its end, in seconds.
+const PATIENCE: u32 = 120;
 
 /// What the server itself went back from stays to be read, the newest of it.
 const KEPT: &str = ".reverted";
@@ -61,16 +74,124 @@ const FOREIGN: [&str; 8] = [
     ".gated-deploy/incoming/by-hand.tar.gz",
 ];
 
-pub(super) struct House {
+/// Puts them there. Said once for a server: another text makes another snapshot.
+const FURNISHED: &str = "set -eu; mkdir -p /var/www/beside; echo 'not ours' >/var/www/beside/file; chown -R deploy: /var/www/beside
+for site in staging production; do
+    cd /var/www/$site
+    mkdir releases/kept-by-hand backups/by-hand
+    for file in beside.txt releases/kept-by-hand/file releases/notes.txt backups/by-hand/file \
+        .gated-deploy/notes.txt .gated-deploy/incoming/by-hand.tar.gz; do echo 'not ours' >$file; chown deploy: $file; done
+    chown deploy: releases/kept-by-hand backups/by-hand
+done";
+
+/// How large the disk of a site is.
+const DISK_MB: u32 = 320;
+
+/// What divides the parts of an answer of the server.
+const DIVIDER: char = '\u{1}';
+
+/// What all lanes share: what is released, what the servers start from, and what has been found out.
+pub(super) struct Ground {
+    built: Vec<Built>,
+    image: String,
+    /// Of this machine; every server sees the gates in it.
+    gates: tempfile::TempDir,
+    /// States from which a release went live.
+    proven: Mutex<BTreeSet<String>>,
+    /// Milliseconds of processor time that the servers took.
+    pub(super) servers_cpu: AtomicU64,
+    /// How many releases were made only to prove a state.
+    pub(super) releases: AtomicU64,
+    cells: AtomicU64,
+}
+
+impl Ground {
+    /// Builds the bundles, and the place from which every server starts: two confirmed releases on both sites, so that there is one to
+    /// go back to, and files of others.
+    pub(super) fn prepare() -> Result<Self, String> {
+        let built: Vec<Built> = std::thread::scope(|scope| {
+            let builds = WORDS.map(|word| scope.spawn(move || built(&commit(word))));
+            builds.into_iter().map(|build| build.join().expect("a build")).collect()
+        });
+        let gates = tempfile::tempdir().expect("a folder for the gates");
+        // The deploy user looks whether one is there.
+        fs::set_permissions(gates.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
+        let bundles: Vec<Vec<u8>> = built.iter().map(|built| fs::read(&built.bundle).expect("a bundle")).collect();
+        let action = fs::read(BINARY).expect("the action");
+        let mut parts: Vec<&[u8]> = bundles.iter().map(Vec::as_slice).collect();
+        parts.extend([action.as_slice(), FURNISHED.as_bytes()]);
+        let place = || -> anyhow::Result<Lab> {
+            let story = story_on(Options { base_tmpfs_mb: Some(DISK_MB), ..Options::default() });
+            for built in &built {
+                story.publish(built)?;
+            }
+            for word in &WORDS[..2] {
+                for step in [story.staging(&commit(word)), story.production(&commit(word))] {
+                    went_live(&House::inputs(step).run_binary(BINARY)).map_err(anyhow::Error::msg)?;
+                }
+            }
+            story.lab.exec(FURNISHED)?;
+            Ok(story.lab)
+        };
+        let image = snapshot::ensure(&parts, place).map_err(|error| format!("making the snapshot: {error:#}"))?;
+        Ok(Self {
+            built,
+            image,
+            gates,
+            proven: Mutex::default(),
+            servers_cpu: AtomicU64::default(),
+            releases: AtomicU64::default(),
+            cells: AtomicU64::default(),
+        })
+    }
+
+    fn is_proven(&self, state: &str) -> bool {
+        self.proven.lock().expect("the states").contains(state)
+    }
+
+    fn prove(&self, state: String) {
+        self.proven.lock().expect("the states").insert(state);
+    }
+}
+
+/// The bundle of a commit, as the build workflow makes it.
+fn built(commit: &str) -> Built {
+    let tree = app::source(commit, Variant::Healthy).expect("the tree");
+    tree.write(&format!("database/migrations/{MIGRATION}.php"), migration(MIGRATES)).expect("the migration");
+    let declared = declared_from_action_yml(root().join("action.yml")).expect("the inputs");
+    let job = Runner::new().must_not_leak().declared(&declared).sha(commit).ref_name("develop");
+    let job = job.input("stage", "build-gate").event("push", push(commit));
+    Built::run(job, commit, &tree, BINARY.as_ref()).expect("the build")
+}
+
+/// Which servers a cell can be carried out on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Plain,
+    /// It can be started again, and is the same then; its disk is not as small.
+    Reboots,
+}
+
+impl Cell {
+    pub(super) fn kind(&self) -> Kind {
+        if self.fault == Fault::Rebooted { Kind::Reboots } else { Kind::Plain }
+    }
+}
+
+pub(super) struct House<'g> {
+    ground: &'g Ground,
     story: Story,
-    environment: Environment,
-    /// The site's folder.
-    base: String,
+    kind: Kind,
     /// This test program, which is the action with a fault in it when it is called with [`ARGS`].
     program: PathBuf,
-    foreign: String,
-    /// States from which a release went live.
-    proven: RefCell<BTreeSet<String>>,
+    foreign: [String; 2],
+    /// The current releases that were seen to be complete, with what `find` said of their files.
+    complete: RefCell<BTreeSet<String>>,
+    /// Whether staging is as it was when it proved both commits.
+    staging_is_new: StdCell<bool>,
+    /// Whether there is something to go back to on staging.
+    used_up: StdCell<bool>,
+    gate: RefCell<PathBuf>,
 }
 
 type Found = Result<(), String>;
@@ -80,174 +201,162 @@ struct Look {
     current: String,
     served: String,
     book: Book,
+    foreign: String,
+    /// A digest over everything in the site's folder, and one over the files of the live release. A file that is written again has
+    /// another change time, whatever is in it.
+    tree: String,
+    live: String,
 }
 
-impl House {
-    /// A server with two confirmed releases on it, so that there is one to go back to.
-    pub(super) fn open(fault: Fault, environment: Environment) -> Result<Self, String> {
-        static BUILT: OnceLock<Vec<Built>> = OnceLock::new();
-        let options = Options { base_tmpfs_mb: Some(320), reboots: fault == Fault::Rebooted, ..Options::default() };
-        let story = story_on(options);
-        let build = |word: &&str| {
-            let commit = commit(word);
-            let tree = app::source(&commit, Variant::Healthy).expect("the tree");
-            tree.write(&format!("database/migrations/{MIGRATION}.php"), migration(MIGRATES)).expect("the migration");
-            story.build(&commit, &tree).expect("the build")
-        };
-        for built in BUILT.get_or_init(|| WORDS.iter().map(build).collect()) {
-            story.publish(built).expect("the artifact");
+impl<'g> House<'g> {
+    /// A server with two confirmed releases on both sites.
+    pub(super) fn open(ground: &'g Ground, kind: Kind) -> Result<Self, String> {
+        let story = story_on(Options {
+            base_tmpfs_mb: Some(DISK_MB),
+            reboots: kind == Kind::Reboots,
+            image: Some(ground.image.clone()),
+            gates: Some(ground.gates.path().to_owned()),
+            ..Options::default()
+        });
+        for built in &ground.built {
+            story.publish(built).map_err(|error| format!("publishing: {error:#}"))?;
         }
-        let program = std::env::current_exe().expect("this program");
-        let base = story.lab.site(environment).base_dir.clone();
-        let mut house = Self { story, environment, base, program, foreign: String::new(), proven: RefCell::default() };
-        house.release(&commit(WORDS[0]))?;
-        house.release(&commit(WORDS[1]))?;
-        house.furnish();
+        let mut house = Self {
+            ground,
+            story,
+            kind,
+            program: std::env::current_exe().expect("this program"),
+            foreign: Default::default(),
+            complete: RefCell::default(),
+            staging_is_new: true.into(),
+            used_up: false.into(),
+            gate: RefCell::default(),
+        };
+        house.foreign =
+            [Environment::Staging, Environment::Production].map(|site| house.ask(site, &foreign_files()).unwrap_or_default());
         Ok(house)
     }
 
-    pub(super) fn environment(&self) -> Environment {
-        self.environment
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
-    fn furnish(&mut self) {
-        let base = self.base.clone();
-        self.on(&format!(
-            "cd {base}; mkdir -p ../beside
-             mkdir releases/kept-by-hand backups/by-hand
-             for file in ../beside/file beside.txt releases/kept-by-hand/file releases/notes.txt backups/by-hand/file \
-                 .gated-deploy/notes.txt .gated-deploy/incoming/by-hand.tar.gz; do echo 'not ours' >$file; chown deploy: $file; done
-             chown deploy: ../beside releases/kept-by-hand backups/by-hand"
-        ));
-        self.foreign = self.foreign();
+    fn base(&self, environment: Environment) -> String {
+        self.story.lab.site(environment).base_dir
     }
 
-    /// Runs a script as root on the server.
-    fn on(&self, script: &str) -> String {
-        self.story.lab.exec(&format!("set -eu\n{script}")).expect("a command on the server").trim().to_owned()
-    }
-
-    fn foreign(&self) -> String {
-        let (base, paths) = (&self.base, FOREIGN.join(" "));
-        self.on(&format!(
-            "cd {base}; find {paths} -printf '%p %y %m %U:%G %T@ %l\\n' | sort; find {paths} -type f -print0 | sort -z | xargs -0 sha256sum"
-        ))
+    /// Runs a script as root in the site's folder.
+    fn ask(&self, environment: Environment, script: &str) -> Result<String, String> {
+        let said = self.story.lab.ask(&format!("set -eu; cd {}\n{script}", self.base(environment)));
+        said.map(|said| said.trim().to_owned()).map_err(|error| format!("{error:#}"))
     }
 
     fn inputs(runner: Runner) -> Runner {
-        runner.input("keep-releases", "3").input("keep-backups", "2").time_limit(Duration::from_secs(180))
+        runner
+            .input("keep-releases", "3")
+            .input("keep-backups", "2")
+            .time_limit(std::time::Duration::from_secs(180))
     }
 
     /// The step that releases here. Production takes only what staging has proven, which is made sure of first.
-    fn releasing(&self, commit: &str) -> Result<Runner, String> {
+    fn releasing(&self, environment: Environment, commit: &str) -> Result<Runner, String> {
         let staging = Self::inputs(self.story.staging(commit));
-        if self.environment == Environment::Staging {
+        if environment == Environment::Staging {
             return Ok(staging);
         }
-        went_live(&staging.run_binary(BINARY))?;
+        let proven = self.staging_is_new.get() && WORDS[..2].iter().any(|word| self::commit(word) == commit);
+        if !proven {
+            went_live(&staging.run_binary(BINARY))?;
+            self.staging_is_new.set(false);
+        }
         Ok(Self::inputs(self.story.production(commit)))
     }
 
     /// A release by the action as it is shipped: it goes live.
-    fn release(&self, commit: &str) -> Found {
-        let finished = self.releasing(commit)?.run_binary(BINARY);
-        finished.assert_no_secret_leaks();
-        went_live(&finished)
+    fn release(&self, environment: Environment, commit: &str) -> Found {
+        self.ground.releases.fetch_add(1, Ordering::Relaxed);
+        went_live(&self.releasing(environment, commit)?.run_binary(BINARY))?;
+        if environment == Environment::Staging {
+            self.used_up.set(false);
+        }
+        Ok(())
     }
 
     fn rollback(&self) -> Runner {
         Self::inputs(rollback(&self.story))
     }
 
-    /// How long each row takes when nothing goes wrong, found out once.
-    pub(super) fn rehearsal(&self) -> Result<&'static HashMap<(&'static str, String), Duration>, String> {
-        static STAGING: OnceLock<HashMap<(&'static str, String), Duration>> = OnceLock::new();
-        static PRODUCTION: OnceLock<HashMap<(&'static str, String), Duration>> = OnceLock::new();
-        let (stage, known) = match self.environment {
-            Environment::Staging => (Stage::Release, &STAGING),
-            Environment::Production => (Stage::Production, &PRODUCTION),
-        };
-        if let Some(took) = known.get() {
-            return Ok(took);
-        }
-        let mut took = HashMap::new();
-        if stage == Stage::Release {
-            let runner = self.rollback();
-            let finished = runner.run_binary(BINARY);
-            went_live(&finished)?;
-            took = events(Stage::Rollback, &runner, &finished)?;
-        }
-        self.forget_the_migration();
-        let runner = self.releasing(&commit(WORDS[2]))?;
-        let finished = runner.run_binary(BINARY);
-        went_live(&finished)?;
-        took.extend(events(stage, &runner, &finished)?);
-        // The rollback has left one release; with these there is again one to go back to.
-        self.release(&commit(WORDS[0]))?;
-        Ok(known.get_or_init(|| took))
-    }
-
-    /// What is live now does not know it either, so it is pending once more.
-    fn forget_the_migration(&self) {
+    /// What is live now does not know the migration either, so it is pending once more.
+    fn forget_the_migration(&self, environment: Environment) -> Found {
         let forgotten = format!("drop table if exists unwound; delete from migrations where migration = '{MIGRATION}'");
-        self.on(&format!("mariadb -e \"{forgotten}\" {}", self.story.lab.site(self.environment).database));
+        let database = self.story.lab.site(environment).database;
+        self.ask(environment, &format!("mariadb -e \"{forgotten}\" {database}")).map(drop)
     }
 
     /// Carries out one cell; says what is not as it must be.
     pub(super) fn cell(&self, cell: &Cell) -> Found {
+        let environment = cell.stage.environment();
+        let number = self.ground.cells.fetch_add(1, Ordering::Relaxed);
+        self.gate.replace(self.ground.gates.path().join(number.to_string()));
+        if environment == Environment::Staging {
+            self.staging_is_new.set(false);
+        }
+        if self.used_up.get() && cell.stage == Stage::Rollback {
+            let look = self.look(environment)?;
+            self.release(environment, &self.another(&[&look.served]))?;
+        }
+        self.forget_the_migration(environment)?;
         if cell.stage == Stage::Recover {
-            self.forget_the_migration();
             return self.recover_cell(cell);
         }
-        let base = &*self.base;
-        let took = self.rehearsal()?.get(&(cell.stage.name(), cell.row.clone())).copied().unwrap_or_default();
-        self.forget_the_migration();
-        let plan = Plan { cell: cell.clone(), middle: (took / 2).min(Duration::from_secs(3)) };
-        let before = self.look()?;
-        let whole = self.story.lab.tree_digest(base).expect("the tree");
+        let before = self.look(environment)?;
         let tried = self.another(&[&before.served]);
-
-        let runner = if cell.stage == Stage::Rollback { self.rollback() } else { self.releasing(&tried)? };
-        let runner = self.with_fault(runner, &plan);
+        let runner = match cell.stage {
+            Stage::Rollback => self.rollback(),
+            _ => self.releasing(environment, &tried)?,
+        };
+        let runner = self.with_fault(runner, cell);
         // Whose guard nobody takes off, of that the server has to take care as well.
         let unguarded = cell.row == "arm-watchdog" && cell.fault == Fault::UndoBefore;
         let dies = cell.fault == Fault::Killed || unguarded;
         let runner = if dies { runner.input("confirm-within", CONFIRM_WITHIN) } else { runner };
-        let finished = self.carry_out(runner, cell);
-        if std::env::var_os("UNWIND_ONLY").is_some() {
-            println!("{}", finished.log);
-        }
-        let found = self.judge(cell, &finished, &before, &whole, &tried);
+        let finished = self.carry_out(runner, cell)?;
+        let found = self.judge(cell, &finished, &before, &tried);
         found.map_err(|problem| format!("{problem}\n--- the run with the fault:\n{}", finished.log))
     }
 
     /// The action with a fault in it.
-    fn with_fault(&self, runner: Runner, plan: &Plan) -> Runner {
+    fn with_fault(&self, runner: Runner, cell: &Cell) -> Runner {
         runner
             .args(&ARGS)
-            .env(VARIABLE, &plan.to_string())
+            .env(VARIABLE, &cell.to_string())
+            .env(GATE, &self.gate.borrow().to_string_lossy())
             .env(CONTAINER, self.story.lab.container_id())
             .env("PATH", &std::env::var("PATH").unwrap_or_default())
     }
 
-    fn carry_out(&self, runner: Runner, cell: &Cell) -> Finished {
+    fn carry_out(&self, runner: Runner, cell: &Cell) -> Result<Finished, String> {
         let finished = runner.run_binary(&self.program);
+        open(&self.gate.borrow());
+        if std::env::var_os("UNWIND_LOGS").is_some() {
+            println!("{cell}:\n{}", finished.log);
+        }
         if cell.fault == Fault::Interrupted {
             // As GitHub does after a step that was cancelled; it has nothing to do unless the run had no time to go back.
             let post = runner.clone().args(&[]).run_post(&finished, BINARY, "gated-deploy-post");
-            post.assert_no_secret_leaks();
-            println!("post of {} {}: {}", cell.stage.name(), cell.row, post.log.lines().last().unwrap_or_default());
+            println!("post of {cell}: {}", post.log.lines().last().unwrap_or_default());
         }
-        self.on(&format!("rm -f {}/{FILLER}", self.base));
-        finished
+        if cell.fault == Fault::DiskFull {
+            self.ask(cell.stage.environment(), &format!("rm -f {FILLER}"))?;
+        }
+        Ok(finished)
     }
 
-    fn judge(&self, cell: &Cell, finished: &Finished, before: &Look, whole: &str, tried: &str) -> Found {
-        let base = &*self.base;
+    fn judge(&self, cell: &Cell, finished: &Finished, before: &Look, tried: &str) -> Found {
+        let environment = cell.stage.environment();
         if !finished.raw_log.contains(super::fault::MARK) {
             return Err("the fault never happened".to_owned());
         }
-        finished.assert_no_secret_leaks();
         let outcome = output(finished, "outcome");
         let killed = cell.fault == Fault::Killed;
         if outcome.is_empty() != killed {
@@ -256,57 +365,63 @@ impl House {
         // Then the server's watcher and the post step look after it, and one of them writes the line.
         let handed_over = finished.state.get("phase").is_some_and(|phase| phase == "handed-over");
         if outcome == "stuck" && !handed_over {
-            self.by_hand(finished)?;
+            self.by_hand(environment, finished)?;
         }
-        self.wait_until_quiet(killed || handed_over)?;
-        let after = self.look()?;
-        if killed {
-            // The deploy lock of a dead run is over with its lease, as the next run finds out.
-            self.on(&format!(
-                "if [ -d {base}/.gated-deploy/lock ]; then echo 1000 >{base}/.gated-deploy/lock/renewed; fi"
-            ));
-        } else if self.on(&format!("ls {base}/.gated-deploy")).lines().any(|name| name == "lock") {
-            let frees_it = cell.row == "deploy-lock" && cell.fault == Fault::UndoBefore;
-            if !frees_it {
-                return Err("the deploy lock is still held".to_owned());
-            }
-            self.on(&format!("echo 1000 >{base}/.gated-deploy/lock/renewed"));
+        self.wait_until_quiet(environment, killed || handed_over)?;
+        let after = self.look(environment)?;
+        // The deploy lock of a dead run is over with its lease, as the next run finds out.
+        let held = self.ask(environment, "[ ! -d .gated-deploy/lock ] || { echo 1000 >.gated-deploy/lock/renewed; echo held; }")?;
+        let frees_it = cell.row == "deploy-lock" && cell.fault == Fault::UndoBefore;
+        if !held.is_empty() && !killed && !frees_it {
+            return Err("the deploy lock is still held".to_owned());
+        }
+        let moved = after.current != before.current;
+        if moved && cell.stage == Stage::Rollback {
+            self.used_up.set(true);
         }
         // What was confirmed when the run died, the next one writes down.
-        let late = killed && after.current != before.current;
-        self.whole(&after, !late)?;
+        let late = killed && moved;
+        self.whole(environment, &after, !late)?;
         let outcome = if handed_over { "" } else { outcome };
         self.truth(cell, outcome, finished, before, &after)?;
-        // A release has gone live from this very state; or from one that differs in nothing but names and times. Where something new is
-        // live the next one follows in any case: a rollback has used up what there was to go back to.
-        let state = format!("{} {outcome} {} {}", cell.stage.name(), self.schema(), self.state());
-        let known = after.current == before.current && self.proven.borrow().contains(&state);
-        if known || self.story.lab.tree_digest(base).expect("the tree") == whole {
+        if after.tree == before.tree {
             return Ok(());
         }
-        self.release(&self.another(&[&after.served, tried]))?;
-        let next = self.look()?;
-        self.whole(&next, true)?;
-        self.migrated()?;
-        if late && !self.confirmed(&next.book, &after.current) {
+        // A release has gone live from this very state; or from one that differs in nothing but names and times.
+        let state = format!("{} {outcome} {} {}", cell.stage.name(), self.schema(environment)?, self.state(environment)?);
+        if !late && self.ground.is_proven(&state) {
+            return Ok(());
+        }
+        self.release(environment, &self.another(&[&after.served, tried]))?;
+        let next = self.look(environment)?;
+        self.whole(environment, &next, true)?;
+        self.migrated(environment)?;
+        if late && !self.confirmed(environment, &next.book, &after.current) {
             return Err(format!(
                 "{} was confirmed when the run died, and the ledger still does not know it",
                 after.current
             ));
         }
-        self.no_leftovers(&next)?;
-        self.proven.borrow_mut().insert(state);
+        self.no_leftovers(environment, &next)?;
+        self.ground.prove(state);
         Ok(())
+    }
+
+    /// What the servers took of the processors.
+    pub(super) fn close(self) {
+        let used = self.ask(Environment::Staging, "sed -n 's/^usage_usec //p' /sys/fs/cgroup/cpu.stat");
+        let used: u64 = used.ok().and_then(|used| used.parse().ok()).unwrap_or_default();
+        self.ground.servers_cpu.fetch_add(used / 1000, Ordering::Relaxed);
     }
 
     /// What lies where in the site's folder, whose it is and how it may be used; names of releases, and how many there are of one kind,
     /// make no difference. What the releases are in themselves, their tree's digest says.
-    fn state(&self) -> String {
-        let base = &*self.base;
-        self.on(&format!(
-            "cd {base}; {{ find . '(' -path './releases/*/*' -o -path ./shared ')' -prune -o -printf '%p %y %m %u:%g %l\\n'
-             find releases -path '*/public/gated-deploy-*'; }} | sed -E 's/[0-9]{{8}}_[0-9]{{6}}-[0-9a-f]{{8}}/RELEASE/g; s/gated-deploy-[0-9a-f]+/FILE/' | sort -u"
-        ))
+    fn state(&self, environment: Environment) -> Result<String, String> {
+        self.ask(
+            environment,
+            "{ find . '(' -path './releases/*/*' -o -path ./shared ')' -prune -o -printf '%p %y %m %u:%g %l\\n'
+             find releases -path '*/public/gated-deploy-*'; } | sed -E 's/[0-9]{8}_[0-9]{6}-[0-9a-f]{8}/RELEASE/g; s/gated-deploy-[0-9a-f]+/FILE/' | sort -u",
+        )
     }
 
     /// One of the commits that is none of these.
@@ -315,8 +430,8 @@ impl House {
     }
 
     /// What the run told to type, typed.
-    fn by_hand(&self, finished: &Finished) -> Found {
-        let base = &*self.base;
+    fn by_hand(&self, environment: Environment, finished: &Finished) -> Found {
+        let base = self.base(environment);
         // They stand in the annotation, too.
         let commands: Vec<&str> = finished.log.lines().filter_map(|line| line.strip_prefix("  type: ")).collect();
         if commands.is_empty() {
@@ -327,51 +442,57 @@ impl House {
     }
 
     /// What still works on the server ends; that of a dead run goes back by itself.
-    fn wait_until_quiet(&self, dead: bool) -> Found {
-        let base = &*self.base;
-        let began = Instant::now();
-        loop {
-            let busy =
-                self.on("ps -u deploy -o pid=,args= | grep -v -e '[s]shd:' -e 'watchdog/' -e 'sleep 1$' || true");
-            let guards = if dead {
-                self.on(&format!("ls {base}/.gated-deploy/watchdog | grep -e armed -e reverting || true"))
-            } else {
-                String::new()
-            };
-            if busy.is_empty() && guards.is_empty() {
-                return Ok(());
-            }
-            if began.elapsed() > PATIENCE {
-                let said = self.on(&format!(
-                    "cd {base}/.gated-deploy/watchdog; tail -n 20 -- */log */*.answer 2>&1 | tr '\\0' '\\n' || true; ps -ef"
-                ));
-                return Err(format!("after {PATIENCE:?} there is still at work: {busy} {guards}\n{said}"));
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
+    fn wait_until_quiet(&self, environment: Environment, dead: bool) -> Found {
+        let dead = if dead { "yes" } else { "" };
+        let script = format!(
+            r#"shopt -s nullglob
+            while :; do
+                guards=
+                for guard in .gated-deploy/watchdog/*.armed .gated-deploy/watchdog/*.reverting; do
+                    [ -z "{dead}" ] || [ ! -d "$guard" ] || guards="$guards $guard"
+                done
+                busy=
+                if [ -z "$guards" ]; then
+                    busy=$(ps -u deploy -o pid=,args= | grep -v -e '[s]shd:' -e 'watchdog/' -e 'sleep 1$' || :)
+                    [ -n "$busy" ] || exit 0
+                fi
+                [ "$SECONDS" -lt {PATIENCE} ] || break
+                sleep 0.1
+            done
+            echo "after {PATIENCE} s there is still at work: $busy $guards" >&2
+            cd .gated-deploy/watchdog
+            tail -n 20 -- */log */*.answer 2>&1 | tr '\0' '\n' >&2 || :
+            ps -ef >&2
+            exit 1"#
+        );
+        self.ask(environment, &script).map(drop)
     }
 
-    fn look(&self) -> Result<Look, String> {
-        let base = &*self.base;
-        let site = self.story.lab.site(self.environment);
-        let current = self.story.lab.current(&site).expect("current").ok_or("there is no current")?;
+    fn look(&self, environment: Environment) -> Result<Look, String> {
+        let find = |what: &str| format!("find {what} -printf '%p %y %m %U:%G %s %T@ %C@ %l\\n' | LC_ALL=C sort | sha256sum");
+        let (all, live) = (find("."), find("$(readlink current) ! -type d"));
+        let parts = ["readlink current", "cat .gated-deploy/ledger.jsonl", &foreign_files(), &all, &live].join("\nprintf '\\1'\n");
+        let said = self.ask(environment, &parts)?;
+        let parts: Vec<&str> = said.split(DIVIDER).map(str::trim_end).collect();
+        let [link, text, foreign, tree, live] = parts.as_slice() else { return Err(format!("five parts: {said}")) };
+        let site = self.story.lab.site(environment);
         let served =
             self.story.lab.served_commit(&site).map_err(|error| format!("the site does not answer: {error:#}"))?;
-        let text = self.on(&format!("cat {base}/.gated-deploy/ledger.jsonl"));
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        fs::write(file.path(), format!("{text}\n")).expect("writing");
-        let verify = Command::new(BINARY).args(["ledger", "verify"]).arg(file.path()).output().expect("the tool");
-        if !verify.status.success() {
-            return Err(format!("{}\n{text}", String::from_utf8_lossy(&verify.stdout)));
-        }
-        Ok(Look { current, served, book: Book::of(&text) })
+        ledger::follow(format!("{text}\n").as_bytes()).map_err(|broken| format!("the ledger is broken: {broken}\n{text}"))?;
+        Ok(Look {
+            current: link.rsplit('/').next().unwrap_or_default().to_owned(),
+            served,
+            book: Book::of(text),
+            foreign: (*foreign).to_owned(),
+            tree: (*tree).to_owned(),
+            live: (*live).to_owned(),
+        })
     }
 
     /// `current` is a complete confirmed release, the site answers as it, and nothing of others was touched.
-    fn whole(&self, look: &Look, written: bool) -> Found {
-        let base = &*self.base;
-        let Look { current, served, book } = look;
-        if written && !self.confirmed(book, current) {
+    fn whole(&self, environment: Environment, look: &Look, written: bool) -> Found {
+        let Look { current, served, book, foreign, live, .. } = look;
+        if written && !self.confirmed(environment, book, current) {
             return Err(format!("current is {current}, which the ledger does not know as confirmed"));
         }
         let commit = WORDS
@@ -382,13 +503,15 @@ impl House {
         if commit.as_ref() != Some(served) {
             return Err(format!("current is {current}, and the site answers as {served}"));
         }
-        self.story
-            .lab
-            .exec_as("deploy", &format!("cd {base}/current && test -f public/index.php && test -f public/build/manifest.json && test -d app && test -r .env && php artisan --version"))
-            .map_err(|error| format!("{current} is not complete: {error:#}"))?;
-        let foreign = self.foreign();
-        if foreign != self.foreign {
-            return Err(format!("foreign files were:\n{}\nand are:\n{foreign}", self.foreign));
+        if !self.complete.borrow().contains(live) {
+            let script = "cd current; test -f public/index.php; test -f public/build/manifest.json; test -d app
+                su deploy -s /bin/sh -c 'test -r .env && php artisan --version'";
+            self.ask(environment, script).map_err(|error| format!("{current} is not complete: {error:#}"))?;
+            self.complete.borrow_mut().insert(live.clone());
+        }
+        let was = &self.foreign[usize::from(environment == Environment::Production)];
+        if foreign != was {
+            return Err(format!("foreign files were:\n{was}\nand are:\n{foreign}"));
         }
         Ok(())
     }
@@ -432,35 +555,38 @@ impl House {
     }
 
     /// How far the migration has come: the columns of its table, and how often it is written down as run.
-    fn schema(&self) -> String {
-        let database = self.story.lab.site(self.environment).database;
-        self.on(&format!(
-            "mariadb -N -e \"select group_concat(column_name order by ordinal_position) from information_schema.columns
-                 where table_schema = database() and table_name = 'unwound';
-             select count(*) from migrations where migration = '{MIGRATION}'\" {database} | xargs"
-        ))
+    fn schema(&self, environment: Environment) -> Result<String, String> {
+        let database = self.story.lab.site(environment).database;
+        self.ask(
+            environment,
+            &format!(
+                "mariadb -N -e \"select group_concat(column_name order by ordinal_position) from information_schema.columns
+                     where table_schema = database() and table_name = 'unwound';
+                 select count(*) from migrations where migration = '{MIGRATION}'\" {database} | xargs"
+            ),
+        )
     }
 
     /// What is live has the table that it wants, whatever became of its migration before.
-    fn migrated(&self) -> Found {
-        let schema = self.schema();
+    fn migrated(&self, environment: Environment) -> Found {
+        let schema = self.schema(environment)?;
         if schema == "id,word 1" { Ok(()) } else { Err(format!("the migration has come this far: {schema}")) }
     }
 
-    fn confirmed(&self, book: &Book, release: &str) -> bool {
-        let environment: EnvironmentName = self.environment.name().parse().expect("a name");
+    fn confirmed(&self, environment: Environment, book: &Book, release: &str) -> bool {
+        let environment: EnvironmentName = environment.name().parse().expect("a name");
         book.standings(&environment).confirmed().iter().any(|known| known.as_str() == release)
     }
 
     /// After a release that went live nothing is left of those that did not.
-    fn no_leftovers(&self, look: &Look) -> Found {
-        let base = &*self.base;
-        let listed = self.on(&format!(
-            "cd {base}; find . -maxdepth 1 -name '.current*'; find releases -mindepth 1 -maxdepth 1 -type d
+    fn no_leftovers(&self, environment: Environment, look: &Look) -> Found {
+        let listed = self.ask(
+            environment,
+            "find . -maxdepth 1 -name '.current*'; find releases -mindepth 1 -maxdepth 1 -type d
              find backups -mindepth 1 -maxdepth 1 -name '*.part'; find releases -path '*/public/gated-deploy-*'
              find .gated-deploy -mindepth 1 -maxdepth 1 ! -name journal ! -name incoming ! -name watchdog ! -name jobs
-             find .gated-deploy/incoming .gated-deploy/watchdog .gated-deploy/jobs -mindepth 1 -maxdepth 1"
-        ));
+             find .gated-deploy/incoming .gated-deploy/watchdog .gated-deploy/jobs -mindepth 1 -maxdepth 1",
+        )?;
         // The folder of a stuck run goes with retention.
         let live: Vec<&str> = look
             .book
@@ -487,23 +613,7 @@ fn went_live(finished: &Finished) -> Found {
     }
 }
 
-/// How long each row took, as the run's journal says.
-fn events(
-    stage: Stage,
-    runner: &Runner,
-    finished: &Finished,
-) -> Result<HashMap<(&'static str, String), Duration>, String> {
-    let report = runner.workspace().join(output(finished, "report-json"));
-    let folder = report.parent().ok_or("a folder of reports")?;
-    let journal = folder.join(format!("{}-events.jsonl", output(finished, "release")));
-    let text = fs::read_to_string(&journal).map_err(|error| format!("{}: {error}", journal.display()))?;
-    let took = text.lines().filter_map(|line| {
-        let event: serde_json::Value = serde_json::from_str(line).ok()?;
-        if event["event"] != "finished" {
-            return None;
-        }
-        let took = Duration::from_millis(event["took_ms"].as_u64()?);
-        Some(((stage.name(), event["step"].as_str()?.to_owned()), took))
-    });
-    Ok(took.collect())
+/// Prints what those files are, whose, and since when.
+fn foreign_files() -> String {
+    format!("find {} -printf '%p %y %m %U:%G %s %T@ %C@ %l\\n' | LC_ALL=C sort", FOREIGN.join(" "))
 }
