@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for _ in 0..ROUNDS {
         let pace = Pace::default();
         let began = Instant::now();
-        let tree = Tree::look(&source, &output, &mut Findings::default(), &pace)?;
+        let tree = Tree::look(&source, &output, &[], &mut Findings::default(), &pace)?;
         look = look.min(began.elapsed());
         let began = Instant::now();
         pack::write(&tree, &pack::manifest(&tree, &"0".repeat(40).parse()?), &files, &pace)?;

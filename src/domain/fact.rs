@@ -109,6 +109,9 @@ pub struct BundleFact {
     /// Bytes.
     pub size: u64,
     pub sha256: Sha256Digest,
+    /// Of the bundle as it is sent to the server, where that is not the same: it was rewritten in the canonical form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_sha256: Option<Sha256Digest>,
     pub commit: CommitSha,
     /// Number of files in it.
     pub files: usize,

@@ -176,6 +176,7 @@ impl Reader<'_, '_> {
         let source = self.read("source-dir", |text| source_dir(&workspace, text));
         let output = self.read("output-dir", |text| local::resolve(&workspace, text));
         let artifact_name = self.read("artifact-name", value::artifact);
+        let shared = self.read("shared", value::folders);
         if let (Some(source), Some(output)) = (&source, &output) {
             self.output_apart(source, output);
         }
@@ -186,6 +187,7 @@ impl Reader<'_, '_> {
             event: trigger.event,
             source: source?,
             output: output?,
+            shared: shared?,
             workspace,
             run: run_identity(self.raw),
         })

@@ -193,6 +193,8 @@ const SERVERS: &[&str] =
 /// Those of [`SERVERS`] that look into the app's folder; `smoke` needs the server only as a way to the site.
 const HOUSES: &[&str] = &["deploy-staging", "deploy-production", "preflight", "rollback", "audit", "fix", "recover"];
 const APPROVED: &[&str] = &["deploy-staging", "deploy-production", "rollback", "fix", "recover"];
+/// A release of a bundle links these, and `build-gate` refuses a bundle in which a link leads around them.
+const SHARES: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "rollback", "recover"];
 const SWITCHES: &[&str] = &["deploy-staging", "deploy-production", "rollback", "recover"];
 const COPIES: &[&str] = &["deploy-staging", "deploy-production", "preflight"];
 const STAGING_READERS: &[&str] = &["deploy-production", "preflight"];
@@ -358,7 +360,7 @@ pub static POLICY_KEYS: &[Input] = &[
         "The branch that is worked on and that staging is released from."),
     input("production-workflow", Subject::Audit, Kind::Workflow, Preset::Is("deploy-production.yml"), AUDITS,
         "The workflow that releases to production, by file name or by name."),
-    input("shared", Subject::Release, Kind::Folders, Preset::Is("storage\npublic/uploads"), SWITCHES,
+    input("shared", Subject::Release, Kind::Folders, Preset::Is("storage\npublic/uploads"), SHARES,
         "The folders under shared/ that are linked into every release at the same place."),
     input("backup-copy-within", Subject::Release, Kind::Duration { min: 1, max: 86400 }, Preset::Is("15m"), COPIES,
         "How long copying a backup to backup-copy-dir and reading it back may take. A copy that takes longer hangs: it is ended on the server."),

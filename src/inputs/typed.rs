@@ -95,6 +95,8 @@ pub struct BuildGate {
     pub workspace: PathBuf,
     /// The name under which the workflow shall upload the bundle, with the sha put in.
     pub artifact_name: String,
+    /// Folders that the server links into the release from `shared/`.
+    pub shared: Vec<String>,
     pub run: RunIdentity,
 }
 

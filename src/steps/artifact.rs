@@ -21,14 +21,14 @@ use self::search::{Absent, Look, Search};
 use super::{
     build::{
         pace::{Background, Pace},
-        read::{self, Limits},
+        read::{self, Limits, Maker, Rewritten},
     },
     context::{Build, Deploy, Opened, Ports, Survey},
 };
 use crate::{
     domain::{
         CommitSha, Failure, Sha256Digest,
-        bundle::{self, Bundle, Fetched, Manifest, Verified},
+        bundle::{self, Bundle, Canonical, Fetched, Listing, Manifest, Verified},
         fact::{ArtifactFact, BuildRun, BundleFact, key},
     },
     engine::{Done, Ending, Io, StepResult},
@@ -115,7 +115,7 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
             let text = format!("as read before: SHA-256 {}", opened.bundle.sha256.short());
             (opened, text)
         }
-        _ => read_now(cx.source()?, &cx.ports, &build, io).await?,
+        _ => read_now(cx.source()?, &cx.inputs.server.shared, &cx.ports, &build, io).await?,
     };
     let mut made = cx.made.borrow_mut();
     made.told = Some(opened.told);
@@ -127,26 +127,38 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
 /// The same before the seam, so that the plan can say what is in it. Where the build is not there yet, nothing is.
 pub async fn read(cx: &Survey, io: &Io) -> StepResult {
     let Some(build) = cx.found.borrow().build.clone() else { return Ok(Done::skipped("the build is not there yet")) };
-    let (opened, text) = read_now(cx.source()?, &cx.ports, &build, io).await?;
+    let (opened, text) = read_now(cx.source()?, &cx.inputs.server.shared, &cx.ports, &build, io).await?;
     cx.found.borrow_mut().opened = Some(opened);
     Ok(Done::passed(text))
 }
 
-async fn read_now(source: &typed::Source, ports: &Ports, build: &Build, io: &Io) -> Result<(Opened, String), Failure> {
-    let Got { bundle, manifest, told, text } = get(source, ports, build, io).await?;
+async fn read_now(
+    source: &typed::Source,
+    shared: &[String],
+    ports: &Ports,
+    build: &Build,
+    io: &Io,
+) -> Result<(Opened, String), Failure> {
+    let Got { bundle, manifest, told, text } = get(source, shared, ports, build, io).await?;
     let (bundle, manifest) = (Rc::new(bundle), Rc::new(manifest));
     Ok((Opened { artifact: build.artifact.clone(), bundle, manifest, told }, text))
 }
 
 /// A bundle that was fetched, compared and read.
 struct Got {
-    bundle: Bundle<Verified>,
+    bundle: Bundle<Canonical>,
     manifest: Manifest,
     told: BundleFact,
     text: String,
 }
 
-async fn get(source: &typed::Source, ports: &Ports, build: &Build, io: &Io) -> Result<Got, Failure> {
+async fn get(
+    source: &typed::Source,
+    shared: &[String],
+    ports: &Ports,
+    build: &Build,
+    io: &Io,
+) -> Result<Got, Failure> {
     let commit = &source.commit;
     let files = Files::of(&ports.scratch, commit);
 
@@ -167,12 +179,17 @@ async fn get(source: &typed::Source, ports: &Ports, build: &Build, io: &Io) -> R
     let path = bundle.path.clone();
     control(ports, io, &files.bundle, move |size, digest| Bundle::fetched(path, size, digest).verify(&beside).is_ok())
         .await?;
-    let manifest = inspect(ports, commit, &bundle, io).await?;
+    let (bundle, manifest) = rewrite(ports, commit, &files, bundle, io).await?;
+    if let Some(problem) = bundle::written_through_a_link(&manifest, shared) {
+        return Err(Failure::refused(format!("checking {}", bundle::file_name(commit)), problem)
+            .hint("replace the link by a folder in the build, or take that path out of `shared`"));
+    }
 
     let told = BundleFact {
         file: bundle::file_name(commit),
         size: bundle.size,
         sha256: bundle.sha256.clone(),
+        sent_sha256: (bundle.sha256 != *bundle.sent_sha256()).then(|| bundle.sent_sha256().clone()),
         commit: commit.clone(),
         files: manifest.files.len(),
         verified_at,
@@ -199,7 +216,7 @@ pub async fn discard(cx: &Deploy, _io: &Io, _ending: &Ending) -> Result<String, 
 fn remove(scratch: &Path, commit: &CommitSha) -> Result<usize, Failure> {
     let files = Files::of(scratch, commit);
     let mut removed = 0;
-    for path in [&files.zip, &files.bundle] {
+    for path in [&files.zip, &files.bundle, &files.rewritten] {
         match fs::remove_file(path) {
             Ok(()) => removed += 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -213,11 +230,18 @@ fn remove(scratch: &Path, commit: &CommitSha) -> Result<usize, Failure> {
 struct Files {
     zip: PathBuf,
     bundle: PathBuf,
+    /// The bundle as it is written anew, until that is whole.
+    rewritten: PathBuf,
 }
 
 impl Files {
     fn of(scratch: &Path, commit: &CommitSha) -> Self {
-        Self { zip: scratch.join(format!("artifact-{commit}.zip")), bundle: scratch.join(bundle::file_name(commit)) }
+        let name = bundle::file_name(commit);
+        Self {
+            zip: scratch.join(format!("artifact-{commit}.zip")),
+            rewritten: scratch.join(format!("{name}.rewritten")),
+            bundle: scratch.join(name),
+        }
     }
 }
 
@@ -353,24 +377,56 @@ async fn take_out(ports: &Ports, commit: &CommitSha, files: &Files, io: &Io) -> 
     Ok(TakenOut { fetched: Bundle::fetched(files.bundle.clone(), taken.size, taken.sha256), beside: taken.beside })
 }
 
-/// Reads the whole bundle and compares it with its own manifest, which must be of this commit (F3, F9).
-async fn inspect(ports: &Ports, commit: &CommitSha, bundle: &Bundle<Verified>, io: &Io) -> Result<Manifest, Failure> {
-    let path = bundle.path.clone();
-    let work = move |pace: &Pace| read::inspect_within(&path, &Limits::default(), pace);
-    let total = Some(bundle.size);
-    let (manifest, seen) = Background::default().run(io, &*ports.clock, "checking the bundle", total, work).await?;
+/// Reads the whole bundle, compares it with its own manifest, which must be of this commit (F3, F9), and puts in its place what we write
+/// of it: no byte of others is sent to the server.
+async fn rewrite(
+    ports: &Ports,
+    commit: &CommitSha,
+    files: &Files,
+    bundle: Bundle<Verified>,
+    io: &Io,
+) -> Result<(Bundle<Canonical>, Manifest), Failure> {
+    let (from, to, of) = (files.bundle.clone(), files.rewritten.clone(), commit.clone());
     let name = bundle::file_name(commit);
+    let doing = format!("checking {name}");
+    let what = doing.clone();
+    let work = move |pace: &Pace| {
+        let local = |error: io::Error| Failure::world(&what, format!("{}: {error}", to.display()));
+        let file = create(&to).map_err(local)?;
+        let rewritten = read::rewrite_within(&from, file, &of, &Limits::default(), pace)?;
+        fs::rename(&to, &from).map_err(local)?;
+        Ok(rewritten)
+    };
+    let total = Some(bundle.size);
+    let Rewritten { manifest, inspection, by, sent } =
+        Background::default().run(io, &*ports.clock, "checking the bundle", total, work).await?;
     if manifest.commit != *commit {
         let cause = format!("its manifest says that it was built from {}, not from {commit}", manifest.commit);
-        return Err(Failure::refused(format!("checking {name}"), cause)
+        return Err(Failure::refused(doing, cause)
             .hint("give build-gate the commit that was checked out, and build again"));
     }
-    if seen.sha256 != bundle.sha256 {
-        let cause = format!("its SHA-256 was {} and is now {}", bundle.sha256, seen.sha256);
-        return Err(Failure::world(format!("checking {name}"), cause)
+    if inspection.sha256 != bundle.sha256 {
+        let cause = format!("its SHA-256 was {} and is now {}", bundle.sha256, inspection.sha256);
+        return Err(Failure::world(doing, cause)
             .hint("something else writes to the runner's temporary folder, or its disk is ill"));
     }
-    Ok(manifest)
+    if sent.sha256 != bundle.sha256 {
+        io.line(format!(
+            "the bundle was rewritten in canonical form: SHA-256 {} as downloaded, {} as sent",
+            bundle.sha256, sent.sha256
+        ));
+    }
+    if let Maker::TarOfATree(left_out) = &by {
+        io.warn(
+            format!("{name} has no manifest: the checks of `build-gate` did not run on it"),
+            Some("build the bundle with `stage: build-gate`".to_owned()),
+        );
+        for (path, because) in left_out {
+            io.line(format!("left out: {path} ({because})"));
+        }
+    }
+    let tree = Listing::of(&manifest, &inspection.tree);
+    Ok((bundle.written_anew(sent.size, sent.sha256, tree), manifest))
 }
 
 /// An empty file that only we can read.

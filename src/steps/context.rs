@@ -16,7 +16,7 @@ use super::{
 use crate::{
     domain::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
-        bundle::{Bundle, Manifest, Verified},
+        bundle::{Bundle, Canonical, Manifest},
         fact::{self, BundleFact, Finding},
         standing::Candidate,
     },
@@ -110,7 +110,7 @@ impl Found {
 pub struct Opened {
     /// The artifact that it came from.
     pub artifact: Artifact,
-    pub bundle: Rc<Bundle<Verified>>,
+    pub bundle: Rc<Bundle<Canonical>>,
     pub manifest: Rc<Manifest>,
     pub told: BundleFact,
 }
@@ -187,7 +187,7 @@ pub struct Made {
     /// What was fetched before the seam.
     pub opened: Option<Opened>,
     pub build: Option<Build>,
-    pub bundle: Option<Rc<Bundle<Verified>>>,
+    pub bundle: Option<Rc<Bundle<Canonical>>>,
     pub manifest: Option<Rc<Manifest>>,
     /// What was told of the bundle; the server's own look at it is added once it is there.
     pub told: Option<BundleFact>,

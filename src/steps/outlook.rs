@@ -3,16 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::Read as _,
     path::Path,
     rc::Rc,
 };
 
-use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    build::read,
     context::{Deploy, Found, Opened, Survey},
     database, remote,
 };
@@ -284,20 +282,14 @@ async fn pretend(
 fn sources(bundle: &Path, wanted: &BTreeMap<String, &str>) -> std::io::Result<BTreeMap<String, String>> {
     let wanted: BTreeSet<&str> = wanted.values().copied().collect();
     let mut found = BTreeMap::new();
-    for entry in tar::Archive::new(GzDecoder::new(File::open(bundle)?)).entries()? {
-        if found.len() == wanted.len() {
-            break;
-        }
-        let entry = entry?;
-        let path = entry.path()?.to_string_lossy().into_owned();
-        let path = path.strip_prefix("./").unwrap_or(&path).to_owned();
-        if !wanted.contains(path.as_str()) || entry.size() > LONGEST {
-            continue;
-        }
-        let mut source = String::new();
-        if entry.take(LONGEST).read_to_string(&mut source).is_ok() {
+    let give = |path: String, contents: Vec<u8>| {
+        if let Ok(source) = String::from_utf8(contents) {
             found.insert(path, source);
         }
+        found.len() < wanted.len()
+    };
+    if !wanted.is_empty() {
+        read::each_file(bundle, |path, size| size <= LONGEST && wanted.contains(path), give)?;
     }
     Ok(found)
 }

@@ -1,6 +1,7 @@
 //! The new release's folder: uploading, unpacking, the gates, and taking it away again.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use super::{context::Deploy, lock, remote};
 use crate::{
     domain::{
         Failure, RemoteCommand, RemotePath,
-        bundle::{Bundle, FileEntry, Manifest, Verified},
+        bundle::{Bundle, Canonical, FileEntry, Manifest},
         fact,
         gate::{GATES, GateReport},
     },
@@ -35,7 +36,7 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
     let at = cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
     let begins = serde_json::json!({
         "version": 1, "at": at, "event": "uploading", "from": "", "to": release.as_str(),
-        "sha256": bundle.sha256.as_str(), "size": bundle.size,
+        "sha256": bundle.sent_sha256().as_str(), "size": bundle.sent_size(),
     });
     let script = Script::new("incoming", include_str!("sh/incoming.sh"))
         .repeatable()
@@ -43,7 +44,7 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
         .var("FILE", to.as_str())
         .var("RELEASE", release.as_str())
         .var("JOURNALS", layout.journals().as_str())
-        .var("DIGEST", bundle.sha256.as_str())
+        .var("DIGEST", bundle.sent_sha256().as_str())
         .var("BEGINS", begins.to_string());
     let answer = remote::run(&*cx.ports.shell, io, lock::fenced(cx, script), &doing).await?;
     if let Some(journal) = answer.get("resumed") {
@@ -68,14 +69,14 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
     let first = if there == 0 { String::new() } else { format!(", {:.1} MB of it were there", there as f64 / 1e6) };
     Ok(Done::passed(format!(
         "{:.1} MB in {:.1} s{first}, SHA-256 {} again on the server",
-        bundle.size as f64 / 1e6,
+        bundle.sent_size() as f64 / 1e6,
         took.as_secs_f64(),
-        bundle.sha256.short()
+        bundle.sent_sha256().short()
     )))
 }
 
 /// Sends the bundle, also over more than one connection; gives how much of it lay there before.
-async fn send(cx: &Deploy, io: &Io, bundle: &Bundle<Verified>, to: &RemotePath, doing: &str) -> Result<u64, Failure> {
+async fn send(cx: &Deploy, io: &Io, bundle: &Bundle<Canonical>, to: &RemotePath, doing: &str) -> Result<u64, Failure> {
     let (mut at_first, mut most) = (None, 0);
     let (mut drops, mut standstills) = (0, 0);
     loop {
@@ -84,14 +85,14 @@ async fn send(cx: &Deploy, io: &Io, bundle: &Bundle<Verified>, to: &RemotePath, 
         let (mut from, began) = (None, Instant::now());
         let mut on_bytes = |there: u64| {
             if from.is_none() && drops > 0 {
-                io.line(format!("the upload goes on at {there} of {} bytes", bundle.size));
+                io.line(format!("the upload goes on at {there} of {} bytes", bundle.sent_size()));
             }
             let from = *from.get_or_insert(there);
             at_first.get_or_insert(there);
             let rate = there.saturating_sub(from) as f64 / began.elapsed().as_secs_f64().max(0.001);
-            io.progress("upload", there, Some(bundle.size), rate as u64);
+            io.progress("upload", there, Some(bundle.sent_size()), rate as u64);
         };
-        let Err(error) = cx.ports.shell.send(file, bundle.size, to, &mut on_bytes).await else {
+        let Err(error) = cx.ports.shell.send(file, bundle.sent_size(), to, &mut on_bytes).await else {
             return Ok(at_first.unwrap_or(0));
         };
         let ShellError::Dropped(why) = &error else { return Err(error.failure(doing)) };
@@ -110,14 +111,14 @@ async fn send(cx: &Deploy, io: &Io, bundle: &Bundle<Verified>, to: &RemotePath, 
 async fn compare(
     cx: &Deploy,
     io: &Io,
-    bundle: &Bundle<Verified>,
+    bundle: &Bundle<Canonical>,
     to: &RemotePath,
     once_more: bool,
 ) -> Result<bool, Failure> {
     let script = Script::new("uploaded", include_str!("sh/uploaded.sh"))
         .repeatable()
         .var("FILE", to.as_str())
-        .var("DIGEST", bundle.sha256.as_str())
+        .var("DIGEST", bundle.sent_sha256().as_str())
         .var("ONCE_MORE", if once_more { "yes" } else { "" })
         .timeout(Duration::from_secs(600));
     let answer = remote::run(&*cx.ports.shell, io, script, &format!("checking the digest of {to}")).await?;
@@ -129,16 +130,23 @@ pub async fn remove_upload(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     remove_path(cx, io, &cx.inputs.layout.incoming(&cx.facts.turn.to)).await
 }
 
-/// Unpacks the bundle into `releases/<name>` and links the shared folders and `.env`.
+const UNPACK: &str = concat!(include_str!("sh/listing.sh"), include_str!("sh/unpack.sh"));
+const DIFFERS: &str = concat!(include_str!("sh/listing.sh"), include_str!("sh/differs.sh"));
+
+/// So many paths that differ are named.
+const NAMED: usize = 10;
+
+/// Unpacks the bundle into `releases/<name>`, compares what is there now with what was read in the bundle, and links the shared folders and `.env`.
 pub async fn unpack(cx: &Deploy, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
     let dir = layout.release(&cx.facts.turn.to);
     let doing = format!("unpacking into {dir}");
     let manifest = manifest(cx, &doing)?;
+    let bundle = cx.made.borrow().bundle.clone().ok_or_else(|| Failure::bug(&doing, "there is no verified bundle"))?;
     let bytes: u64 = manifest.files.values().map(|entry: &FileEntry| entry.size.div_ceil(4096) * 4096).sum();
     // Folders need inodes too; a tree has fewer folders than files.
     let inodes = 2 * manifest.files.len() + 64;
-    let script = lock::fenced(cx, Script::new("unpack", include_str!("sh/unpack.sh")).detached(&layout.jobs()))
+    let script = lock::fenced(cx, Script::new("unpack", UNPACK).detached(&layout.jobs()))
         .var("BASE", layout.base().as_str())
         .var("RELEASES", layout.releases().as_str())
         .var("DIR", dir.as_str())
@@ -147,11 +155,61 @@ pub async fn unpack(cx: &Deploy, io: &Io) -> StepResult {
         .var("ENV_FILE", layout.env_file().as_str())
         .var("KIB", (bytes / 1024 + 4096).to_string())
         .var("INODES", inodes.to_string())
-        // The manifest itself is a file too.
-        .var("FILES", (manifest.files.len() + 1).to_string())
+        .var("TREE", bundle.tree().sha256().as_str())
         .timeout(Duration::from_secs(900));
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    if answer.get("differs").is_some() {
+        return Err(differs(cx, io, &bundle, &dir, &doing).await?);
+    }
     Ok(Done::passed(format!("{} files in {dir}", remote::required(&answer, "files", &doing)?)))
+}
+
+/// The unpacked folder is not what the bundle holds. The list of it travels only now: it is as long as the tree has files.
+async fn differs(
+    cx: &Deploy,
+    io: &Io,
+    bundle: &Bundle<Canonical>,
+    dir: &RemotePath,
+    doing: &str,
+) -> Result<Failure, Failure> {
+    let script = Script::new("differs", DIFFERS)
+        .repeatable()
+        .var("DIR", dir.as_str())
+        .list("LIST", bundle.tree().records())
+        .timeout(Duration::from_secs(900));
+    let answer = remote::run(&*cx.ports.shell, io, script, &format!("comparing {dir} with the bundle")).await?;
+    let paths = differences(answer.all("differs"));
+    Ok(Failure::refused(doing, format!("{dir} is not what the bundle holds"))
+        .details(paths)
+        .hint("the server's tar or its disk did something else, or something else writes there: find that out before the next release"))
+}
+
+/// One line for each path, of the records that are on one side only.
+fn differences<'a>(records: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut paths: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
+    for record in records {
+        let Some((side, entry)) = record.split_at_checked(1) else { continue };
+        let path = entry.split_once("./").map_or(entry, |(_, path)| path.split('\t').next().unwrap_or(path));
+        let sides = paths.entry(path).or_default();
+        if side == "-" { sides.0 = true } else { sides.1 = true }
+    }
+    let more = paths.len().saturating_sub(NAMED);
+    let mut lines: Vec<String> = paths
+        .into_iter()
+        .take(NAMED)
+        .map(|(path, sides)| {
+            let what = match sides {
+                (true, true) => "is another file, link or folder than in the bundle",
+                (true, false) => "is missing",
+                (false, _) => "is not in the bundle",
+            };
+            format!("{path} {what}")
+        })
+        .collect();
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines
 }
 
 /// Takes the new release's folder away, unless it is live.

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     net::SocketAddr,
     process::Command,
@@ -13,7 +13,6 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use flate2::{Compression, write::GzEncoder};
 use gated_deploy::{
     domain::{
         Approval, CommitSha, Failure, Layout, Move, Outcome, ReleaseName, RemotePath, Secret, Sha256Digest,
@@ -34,7 +33,10 @@ use gated_deploy::{
         http::{Get, Reply, Site},
         shell::{Answer, Greeting, Script, Shell, ShellError},
     },
-    steps::context::{Deploy, Facts, Found, Made, Ports, ServerFacts, ServiceFacts, Survey},
+    steps::{
+        build::gzip::ParallelGzip,
+        context::{Deploy, Facts, Found, Made, Ports, ServerFacts, ServiceFacts, Survey},
+    },
 };
 use gated_deploy_lab::github::{GitHub, OWNER, REPO};
 use serde::de::DeserializeOwned;
@@ -64,17 +66,26 @@ pub(crate) fn manifest(commit: &CommitSha, files: &[(&str, &[u8])]) -> Manifest 
     }
 }
 
-/// A bundle of these files, with a manifest of its own.
+/// A bundle of these files, with a manifest of its own, as `build-gate` writes it.
 pub(crate) fn bundle(commit: &CommitSha, files: &[(&str, &[u8])]) -> Vec<u8> {
     let manifest = serde_json::to_vec(&manifest(commit, files)).expect("a manifest is JSON");
-    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
+    let mut tar = tar::Builder::new(ParallelGzip::with_threads(Vec::new(), 1).expect("a thread"));
+    let mut folders = BTreeSet::new();
     for (name, bytes) in [(MANIFEST_PATH, manifest.as_slice())].iter().chain(files) {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        tar.append_data(&mut header, name, *bytes).expect("pack into memory");
+        let above = name.match_indices('/').map(|(at, _)| &name[..=at]).filter(|folder| folders.insert(*folder));
+        let above: Vec<(&str, u32, &[u8])> = above.map(|folder| (folder, 0o755, &b""[..])).collect();
+        for (name, mode, bytes) in above.into_iter().chain([(*name, 0o644, *bytes)]) {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(if name.ends_with('/') { tar::EntryType::Directory } else { tar::EntryType::Regular });
+            header.set_size(bytes.len() as u64);
+            header.set_mode(mode);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(946_684_800);
+            tar.append_data(&mut header, name, bytes).expect("pack into memory");
+        }
     }
-    tar.into_inner().and_then(GzEncoder::finish).expect("pack into memory")
+    tar.into_inner().and_then(ParallelGzip::finish).expect("pack into memory")
 }
 
 /// Everything that a row needs, to be changed before it runs.

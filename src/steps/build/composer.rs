@@ -111,20 +111,32 @@ fn by_name(packages: &[Package]) -> impl Iterator<Item = (&str, &str)> {
 
 /// Digests of the lock files that are there.
 pub(super) fn locks(tree: &Tree) -> BTreeMap<String, Sha256Digest> {
-    LOCKS.iter().filter_map(|path| tree.file(path).map(|file| ((*path).to_owned(), file.sha256.clone()))).collect()
+    locks_of(|path| tree.file(path).map(|file| file.sha256.clone()))
 }
+
+/// The same, wherever the digests of files come from.
+pub(super) fn locks_of(digest: impl Fn(&str) -> Option<Sha256Digest>) -> BTreeMap<String, Sha256Digest> {
+    LOCKS.iter().filter_map(|path| Some(((*path).to_owned(), digest(path)?))).collect()
+}
+
+/// The files that [`php_of`] reads.
+pub(super) const READ: [&str; 2] = ["composer.json", "vendor/composer/platform_check.php"];
 
 /// What the tree asks of PHP (F23). What cannot be read is not asked: the server's own check of the autoloader decides.
 pub(super) fn php(tree: &Tree) -> PhpVersions {
-    let text = |path: &str| tree.contents(path).ok().flatten();
-    let composer = text("composer.json")
+    php_of(|path| tree.contents(path).ok().flatten())
+}
+
+/// The same, wherever the contents of [`READ`] come from.
+pub(super) fn php_of(contents: impl Fn(&str) -> Option<Vec<u8>>) -> PhpVersions {
+    let [json, platform_check] = READ;
+    let composer = contents(json)
         .and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok())
         .unwrap_or_default();
     let required = composer.pointer("/config/platform/php").or_else(|| composer.pointer("/require/php"));
     PhpVersions {
         required: required.and_then(|version| version.as_str()).map(str::to_owned),
-        minimum_id: text("vendor/composer/platform_check.php")
-            .and_then(|php| minimum_id(&String::from_utf8_lossy(&php))),
+        minimum_id: contents(platform_check).and_then(|php| minimum_id(&String::from_utf8_lossy(&php))),
     }
 }
 

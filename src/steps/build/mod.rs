@@ -1,5 +1,6 @@
 //! Judging a built tree and packing it into a bundle, on the runner (pipeline.md, steps 1, 4 and 5).
 
+mod archive;
 mod check;
 pub(crate) mod composer;
 mod gates;
@@ -104,10 +105,10 @@ pub async fn resolve_event(cx: &Survey, io: &Io) -> StepResult {
 
 /// Step 4: the nine gates and the further checks; everything that is wrong is named at once.
 pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
-    let (source, output) = (cx.inputs.source.clone(), cx.inputs.output.clone());
+    let (source, output, shared) = (cx.inputs.source.clone(), cx.inputs.output.clone(), cx.inputs.shared.clone());
     let judged = move |pace: &pace::Pace| {
         let mut findings = Findings::default();
-        let tree = Tree::look(&source, &output, &mut findings, pace)?;
+        let tree = Tree::look(&source, &output, &shared, &mut findings, pace)?;
         let warnings = gates::judge(&tree, &mut findings);
         Ok((tree, findings, warnings))
     };
@@ -192,6 +193,7 @@ pub async fn verify(cx: &Build, io: &Io) -> StepResult {
             file: shown(&cx.files.bundle, &cx.inputs.workspace),
             size: inspection.size,
             sha256: inspection.sha256.clone(),
+            sent_sha256: None,
             commit: cx.inputs.commit.clone(),
             files: inspection.files,
             verified_at: vec!["built here".to_owned()],

@@ -7,22 +7,18 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-use tar::{Builder, EntryType, Header};
 
 use super::{
+    archive::Writer,
     composer,
     gzip::ParallelGzip,
     pace::{Pace, from_io, into_io},
-    read::file_mode,
     tree::{Entry, SourceFile, Stamp, Tree},
 };
 use crate::domain::{
     CommitSha, Failure, Sha256Digest,
     bundle::{self, FileEntry, MANIFEST_PATH, Manifest},
 };
-
-/// 2000-01-01T00:00:00Z, the time of every entry. Zero would do for equal bytes, but GNU tar calls it implausibly old.
-const ENTRY_TIME: u64 = 946_684_800;
 
 /// The three files of a bundle, and the name under which it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,62 +126,41 @@ fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn write_bundle(tree: &Tree, manifest: &[u8], path: &Path, pace: &Pace) -> io::Result<Packed> {
-    let output =
-        BufWriter::with_capacity(256 << 10, Hashed { file: File::create_new(path)?, hash: Sha256::new(), size: 0 });
-    let mut tar = Builder::new(ParallelGzip::new(output)?);
-    // Holes in a file are no property of a release, and not every tar reads them.
-    tar.sparse(false);
-    append_file(&mut tar, MANIFEST_PATH, manifest.len() as u64, false, manifest)?;
+    let mut tar = Writer::new(compressed(File::create_new(path)?)?);
+    tar.file(MANIFEST_PATH, false, manifest.len() as u64, &mut &*manifest)?;
     for (name, entry) in &tree.entries {
         match entry {
-            Entry::Folder => append_folder(&mut tar, name)?,
-            Entry::Link { target } => append_link(&mut tar, name, target)?,
+            Entry::Folder => tar.folder(name)?,
+            Entry::Link { target } => tar.link(name, target)?,
             Entry::File(file) => {
-                let contents = Unchanged::open(tree, name, file, pace)?;
-                append_file(&mut tar, name, file.stamp.size, file.executable, contents)?;
+                let mut contents = Unchanged::open(tree, name, file, pace)?;
+                tar.file(name, file.executable, file.stamp.size, &mut contents)?;
             }
         }
     }
-    let output = tar.into_inner()?.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
-    output.file.sync_all()?;
-    Ok(Packed { sha256: Sha256Digest::from_hash(output.hash), size: output.size })
-}
-
-/// Everything that could differ between two machines or two days is set to one value.
-fn header(kind: EntryType, mode: u32, size: u64) -> Header {
-    let mut header = Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_size(size);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(ENTRY_TIME);
-    header
-}
-
-fn append_file(
-    tar: &mut Builder<impl Write>,
-    name: &str,
-    size: u64,
-    executable: bool,
-    contents: impl Read,
-) -> io::Result<()> {
-    tar.append_data(&mut header(EntryType::Regular, file_mode(executable), size), name, contents)
-}
-
-fn append_folder(tar: &mut Builder<impl Write>, name: &str) -> io::Result<()> {
-    tar.append_data(&mut header(EntryType::Directory, 0o755, 0), format!("{name}/"), io::empty())
-}
-
-fn append_link(tar: &mut Builder<impl Write>, name: &str, target: &str) -> io::Result<()> {
-    tar.append_link(&mut header(EntryType::Symlink, 0o777, 0), name, target)
+    finished(tar.finish()?.0)
 }
 
 /// The bundle file: hashed and counted while it is written.
-struct Hashed {
+pub(super) struct Hashed {
     file: File,
     hash: Sha256,
     size: u64,
+}
+
+/// The bundle file, compressed in the one way in which we compress.
+pub(super) type Compressed = ParallelGzip<BufWriter<Hashed>>;
+
+/// Compresses into an empty file.
+pub(super) fn compressed(file: File) -> io::Result<Compressed> {
+    ParallelGzip::new(BufWriter::with_capacity(256 << 10, Hashed { file, hash: Sha256::new(), size: 0 }))
+}
+
+/// Ends the compressed file and puts it onto the disk.
+pub(super) fn finished(compressed: Compressed) -> io::Result<Packed> {
+    let output = compressed.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+    output.file.sync_all()?;
+    Ok(Packed { sha256: Sha256Digest::from_hash(output.hash), size: output.size })
 }
 
 impl Write for Hashed {

@@ -2,24 +2,25 @@
 
 use std::{
     cell::Cell,
-    collections::{BTreeSet, HashSet},
-    fmt::Display,
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs::File,
-    io::{self, BufRead as _, BufReader, Read},
+    io::{self, BufRead as _, BufReader, Read, Write},
     path::Path,
 };
 
 use flate2::bufread::GzDecoder;
 use sha2::{Digest as _, Sha256};
-use tar::{Archive, EntryType, Header};
 
 use super::{
-    link,
+    archive::{Entry, Form, Kind, Reader, Writer, file_mode, refused, shown},
+    composer, link,
     pace::{Pace, from_io, into_io},
+    pack::{self, Packed},
+    rules::{self, Fate},
 };
 use crate::domain::{
-    Failure, Sha256Digest,
-    bundle::{MANIFEST_PATH, Manifest},
+    CommitSha, Failure, Sha256Digest,
+    bundle::{FileEntry, MANIFEST_PATH, Manifest, PhpVersions, Unmanifested},
     path::relative,
 };
 
@@ -35,6 +36,22 @@ pub struct Inspection {
     pub files: usize,
     pub links: usize,
     pub folders: usize,
+    /// What is in the unpacked bundle beside what its manifest names.
+    pub tree: Unmanifested,
+}
+
+impl Inspection {
+    fn of((sha256, size): (Sha256Digest, u64), manifest: &Manifest, contents: Contents) -> Self {
+        Self {
+            sha256,
+            size,
+            unpacked: contents.unpacked,
+            files: manifest.files.len(),
+            links: manifest.links.len(),
+            folders: contents.tree.folders.len(),
+            tree: contents.tree,
+        }
+    }
 }
 
 /// What a bundle may ask of whoever unpacks it.
@@ -61,12 +78,6 @@ impl Default for Limits {
     }
 }
 
-/// GNU tar's records of long names are as long as they say; no path that Linux takes is longer than this.
-const LONGEST_NAME: u64 = 4096;
-
-/// GNU tar pads to 10 KiB, others to a block; more zeros than this after the end are no padding.
-const LONGEST_PADDING: u64 = 1 << 20;
-
 /// Reads a whole bundle and compares it with its own manifest, entry by entry (F9, F10, F18, F27).
 ///
 /// Memory stays small: contents are hashed as they stream by. Blocking; bundles of some hundred megabytes take a second
@@ -82,16 +93,51 @@ pub fn inspect_within(path: &Path, limits: &Limits, pace: &Pace) -> Result<(Mani
     read_all(file, limits, pace).map_err(|error| Failure { doing, ..from_io(error, damaged) })
 }
 
+/// A bundle that was read whole, and written anew in the canonical form.
+#[derive(Debug)]
+pub struct Rewritten {
+    pub manifest: Manifest,
+    /// Of the bundle as it was before.
+    pub inspection: Inspection,
+    pub by: Maker,
+    /// Of the bundle as it is now.
+    pub sent: Packed,
+}
+
+/// Reads a whole bundle like [`inspect_within`], also one that plain `tar` made, and writes it anew to `to`, an empty file. What no
+/// manifest says is taken to be of `commit`.
+pub fn rewrite_within(
+    path: &Path,
+    to: File,
+    commit: &CommitSha,
+    limits: &Limits,
+    pace: &Pace,
+) -> Result<Rewritten, Failure> {
+    let doing = format!("checking the bundle {}", path.display());
+    let failed = |error: io::Error| Failure { doing: doing.clone(), ..from_io(error, damaged) };
+    let local = |error: io::Error| from_io(error, |error| Failure::world(&doing, error.to_string()));
+    let open = || File::open(path).map_err(|error| into_io(Failure::world(DOING, error.to_string())));
+    let to = Local(pack::compressed(to).map_err(local)?);
+    let Rewriting { manifest, inspection, to, by } = rewrite_all(open, to, commit, limits, pace).map_err(failed)?;
+    let sent = pack::finished(to.0).map_err(local)?;
+    Ok(Rewritten { manifest, inspection, by, sent })
+}
+
+/// A writer whose failures are this machine's, and no damage of the bundle.
+struct Local<W>(W);
+
+impl<W: Write> Write for Local<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(|error| into_io(Failure::world(DOING, error.to_string())))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Every failure below is of the same doing; [`inspect_within`] names the bundle.
 const DOING: &str = "checking the bundle";
-
-/// The bundle is not what `build-gate` writes.
-fn refused(cause: impl Display) -> io::Error {
-    into_io(
-        Failure::refused(DOING, cause.to_string())
-            .hint("build it anew with `stage: build-gate`, and hand it on unchanged"),
-    )
-}
 
 fn damaged(error: io::Error) -> Failure {
     let cause = match error.kind() {
@@ -106,47 +152,87 @@ fn damaged(error: io::Error) -> Failure {
 
 /// What [`inspect_within`] does with a file's bytes.
 pub(crate) fn read_all(file: impl Read, limits: &Limits, pace: &Pace) -> io::Result<(Manifest, Inspection)> {
-    let packed = Cell::new(0);
-    let packed_bytes = PackedBytes { file, hash: Sha256::new(), count: &packed, pace };
-    let unpacked_bytes = UnpackedBytes {
-        inner: GzDecoder::new(BufReader::with_capacity(128 << 10, packed_bytes)),
-        count: 0,
-        packed: &packed,
-        limits,
-    };
-    let mut archive = Archive::new(unpacked_bytes);
-    let (manifest, contents) = read_entries(&mut archive, limits)?;
-    let mut rest = archive.into_inner();
-    only_padding(&mut rest)?;
-    let mut packed_bytes = rest.inner.into_inner();
-    if !packed_bytes.fill_buf()?.is_empty() {
-        return Err(refused("something follows after the end of the compressed data"));
-    }
-    let inspection = Inspection {
-        sha256: Sha256Digest::from_hash(packed_bytes.into_inner().hash),
-        size: packed.get(),
-        unpacked: contents.unpacked,
-        files: manifest.files.len(),
-        links: manifest.links.len(),
-        folders: contents.folders,
-    };
+    let count = Cell::new(0);
+    let mut reader = Reader::new(unpacked(file, &count, limits, pace), Form::Canonical);
+    let first = reader.next()?.ok_or_else(|| refused("it is empty"))?;
+    let (manifest, contents, _) = read_canonical(first, &mut reader, Writer::new(io::sink()), limits)?;
+    let inspection = Inspection::of(packed_end(reader)?, &manifest, contents);
     Ok((manifest, inspection))
 }
 
-/// Reads to the end, so that gzip's own check sum is compared too.
-fn only_padding(rest: &mut impl Read) -> io::Result<()> {
-    let mut block = [0; 8192];
-    let mut seen = 0;
-    loop {
-        let n = rest.read(&mut block)?;
-        if n == 0 {
-            return Ok(());
-        }
-        seen += n as u64;
-        if block[..n].iter().any(|byte| *byte != 0) || seen > LONGEST_PADDING {
-            return Err(refused("something follows after the end of the archive"));
-        }
+/// A bundle in the form in which it is sent.
+#[derive(Debug)]
+pub(crate) struct Rewriting<W> {
+    pub(crate) manifest: Manifest,
+    /// Of the bundle as it was before.
+    pub(crate) inspection: Inspection,
+    /// What took the canonical archive.
+    pub(crate) to: W,
+    pub(crate) by: Maker,
+}
+
+/// Who made a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Maker {
+    /// `build-gate`, of any release of the action: the archive was in the canonical form.
+    BuildGate,
+    /// Some tar, of a tree that has a manifest of `build-gate`.
+    Tar,
+    /// Some tar, of a tree without a manifest. These entries were left out, and why.
+    TarOfATree(Vec<(String, &'static str)>),
+}
+
+/// Reads a whole bundle like [`read_all`], also one that plain `tar` made, and writes its archive to `to` in the canonical form.
+///
+/// `open` gives the bundle's bytes from their beginning. A bundle of `build-gate` is read once. One of another maker is read twice: its
+/// manifest, which comes first in the canonical form, is known at its end. A manifest that is made here is of `commit`.
+pub(crate) fn rewrite_all<F: Read, W: Write>(
+    mut open: impl FnMut() -> io::Result<F>,
+    to: W,
+    commit: &CommitSha,
+    limits: &Limits,
+    pace: &Pace,
+) -> io::Result<Rewriting<W>> {
+    let count = Cell::new(0);
+    let mut reader = Reader::new(unpacked(open()?, &count, limits, pace), Form::Plain);
+    let first = reader.next()?.ok_or_else(|| refused("it is empty"))?;
+    if first.path == MANIFEST_PATH && first.canonical {
+        reader.set_form(Form::Canonical);
+        let (manifest, contents, to) = read_canonical(first, &mut reader, Writer::new(to), limits)?;
+        let inspection = Inspection::of(packed_end(reader)?, &manifest, contents);
+        return Ok(Rewriting { manifest, inspection, to, by: Maker::BuildGate });
     }
+    let survey = Survey::of(first, &mut reader, commit, limits)?;
+    drop(reader);
+    let count = Cell::new(0);
+    let mut reader = Reader::new(unpacked(open()?, &count, limits, pace), Form::Plain);
+    let (manifest, contents, to) = read_plain(&survey, &mut reader, Writer::new(to), limits)?;
+    let inspection = Inspection::of(packed_end(reader)?, &manifest, contents);
+    let by = if survey.given { Maker::Tar } else { Maker::TarOfATree(survey.left_out) };
+    Ok(Rewriting { manifest, inspection, to, by })
+}
+
+/// A file that a tar read as a stream of blocks, and what was read of the bundle at its end.
+type Unpacked<'a, F> = UnpackedBytes<'a, GzDecoder<BufReader<PackedBytes<'a, F>>>>;
+
+fn unpacked<'a, F: Read>(file: F, count: &'a Cell<u64>, limits: &'a Limits, pace: &'a Pace) -> Unpacked<'a, F> {
+    let packed_bytes = PackedBytes { file, hash: Sha256::new(), count, pace };
+    UnpackedBytes {
+        inner: GzDecoder::new(BufReader::with_capacity(128 << 10, packed_bytes)),
+        count: 0,
+        packed: count,
+        limits,
+    }
+}
+
+/// The digest and size of the bundle's file, behind whose one gzip member nothing may follow.
+fn packed_end<F: Read>(reader: Reader<Unpacked<'_, F>>) -> io::Result<(Sha256Digest, u64)> {
+    let mut packed = reader.into_inner().inner.into_inner();
+    if !packed.fill_buf()?.is_empty() {
+        return Err(refused("something follows after the end of the compressed data"));
+    }
+    let packed = packed.into_inner();
+    Ok((Sha256Digest::from_hash(packed.hash), packed.count.get()))
 }
 
 /// The bundle file: hashed and counted while it is read.
@@ -193,134 +279,215 @@ impl<R: Read> Read for UnpackedBytes<'_, R> {
     }
 }
 
-fn read_entries<R: Read>(archive: &mut Archive<R>, limits: &Limits) -> io::Result<(Manifest, Contents)> {
-    // Raw, because only then do we see the records of long names ourselves and can bound them.
-    let mut entries = archive.entries()?.raw(true);
-    let mut names = LongNames::default();
-    let manifest = loop {
-        let mut entry = entries.next().ok_or_else(|| refused("it is empty"))??;
-        if !names.keep(&mut entry)? {
-            break read_manifest(&Item::of(entry.header(), &mut names)?, &mut entry, limits)?;
-        }
-    };
-    let mut audit = Audit::of(&manifest, limits);
-    for entry in entries {
-        let mut entry = entry?;
-        audit.count()?;
-        if !names.keep(&mut entry)? {
-            audit.accept(Item::of(entry.header(), &mut names)?, &mut entry)?;
-        }
-    }
-    let contents = audit.finish()?;
-    Ok((manifest, contents))
-}
-
 /// What was counted of the entries.
 struct Contents {
     unpacked: u64,
-    folders: usize,
+    tree: Unmanifested,
 }
 
-/// GNU tar's way to write names above 100 bytes: an entry of its own before the one it names.
-#[derive(Default)]
-struct LongNames {
-    path: Option<Vec<u8>>,
-    target: Option<Vec<u8>>,
-}
-
-impl LongNames {
-    /// Keeps the name if this entry is one.
-    fn keep<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> io::Result<bool> {
-        let kept = match entry.header().entry_type() {
-            EntryType::GNULongName => &mut self.path,
-            EntryType::GNULongLink => &mut self.target,
-            _ => return Ok(false),
-        };
-        let size = entry.header().entry_size()?;
-        if size > LONGEST_NAME + 1 || kept.is_some() {
-            return Err(refused("it contains a name that no file can have"));
-        }
-        let mut name = Vec::new();
-        entry.read_to_end(&mut name)?;
-        if name.last() == Some(&0) {
-            name.pop();
-        }
-        *kept = Some(name);
-        Ok(true)
-    }
-}
-
-/// One entry's header, checked as far as it can be on its own.
-struct Item {
-    path: String,
-    kind: ItemKind,
-    /// Bytes that follow.
-    size: u64,
-    mode: u32,
-}
-
-enum ItemKind {
-    File,
-    Folder,
-    Link { target: String },
-}
-
-impl Item {
-    fn of(header: &Header, names: &mut LongNames) -> io::Result<Self> {
-        let path = names.path.take().unwrap_or_else(|| header.path_bytes().into_owned());
-        let target = names.target.take().or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned));
-        let path = text(path)?;
-        let (kind, path) = match header.entry_type() {
-            EntryType::Regular => (ItemKind::File, path),
-            EntryType::Directory => (ItemKind::Folder, path.strip_suffix('/').map(str::to_owned).unwrap_or(path)),
-            EntryType::Symlink => (ItemKind::Link { target: text(target.unwrap_or_default())? }, path),
-            EntryType::Link => return Err(refused(format!("`{}` is a hard link", shown(&path)))),
-            EntryType::Char | EntryType::Block | EntryType::Fifo => {
-                return Err(refused(format!("`{}` is a device", shown(&path))));
+/// Gives a file of a bundle that was read before, wherever `wanted` says yes to its path and size.
+pub(crate) fn each_file(
+    path: &Path,
+    wanted: impl Fn(&str, u64) -> bool,
+    mut give: impl FnMut(String, Vec<u8>) -> bool,
+) -> io::Result<()> {
+    let mut reader = Reader::new(GzDecoder::new(BufReader::new(File::open(path)?)), Form::Canonical);
+    while let Some(entry) = reader.next()? {
+        if entry.kind == Kind::File && wanted(&entry.path, entry.size) {
+            let mut contents = Vec::new();
+            reader.read_to_end(&mut contents)?;
+            if !give(entry.path, contents) {
+                break;
             }
-            other => {
-                return Err(refused(format!(
-                    "`{}` is of a kind ({:?}) that no bundle has",
-                    shown(&path),
-                    char::from(other.as_byte())
-                )));
-            }
-        };
-        relative(&path).map_err(|problem| refused(format!("the name `{}` is not usable: {problem}", shown(&path))))?;
-        let item = Self { path, kind, size: header.entry_size()?, mode: header.mode()? };
-        if item.size > 0 && !matches!(item.kind, ItemKind::File) {
-            return Err(refused(format!("`{}` is no file but has contents", item.path)));
         }
-        Ok(item)
     }
+    Ok(())
 }
 
-fn text(name: Vec<u8>) -> io::Result<String> {
-    String::from_utf8(name)
-        .map_err(|error| refused(format!("the name `{}` is not UTF-8", error.into_bytes().escape_ascii())))
-}
-
-/// A foreign name, safe to print.
-fn shown(name: &str) -> String {
-    name.chars().take(200).flat_map(char::escape_default).collect()
-}
-
-fn read_manifest(item: &Item, contents: &mut impl Read, limits: &Limits) -> io::Result<Manifest> {
-    if item.path != MANIFEST_PATH || !matches!(item.kind, ItemKind::File) {
+/// The bundle of `build-gate`: its manifest first, then everything that it names, each byte of the archive as we write it.
+fn read_canonical<R: Read, W: Write>(
+    first: Entry,
+    reader: &mut Reader<R>,
+    mut writer: Writer<W>,
+    limits: &Limits,
+) -> io::Result<(Manifest, Contents, W)> {
+    if first.path != MANIFEST_PATH || first.kind != Kind::File {
         return Err(refused(format!(
             "its first entry is `{}` and not the manifest {MANIFEST_PATH}: `build-gate` did not write it",
-            shown(&item.path)
+            shown(&first.path)
         )));
     }
-    if item.size > limits.manifest {
-        return Err(refused(format!("its manifest has {} bytes, more than {}", item.size, limits.manifest)));
+    let json = manifest_text(&first, reader, limits)?;
+    let manifest = sound_manifest(&json, limits)?;
+    if !first.canonical {
+        return Err(not_canonical(&first));
+    }
+    writer.file(MANIFEST_PATH, false, json.len() as u64, &mut json.as_slice())?;
+    let mut audit = Audit::of(&manifest, limits, Form::Canonical);
+    while let Some(entry) = reader.next()? {
+        audit.accept(&entry, reader, &mut writer)?;
+    }
+    let (contents, to) = audit.finish(writer, &json)?;
+    Ok((manifest, contents, to))
+}
+
+/// The second look at a bundle of another maker.
+fn read_plain<R: Read, W: Write>(
+    survey: &Survey,
+    reader: &mut Reader<R>,
+    mut writer: Writer<W>,
+    limits: &Limits,
+) -> io::Result<(Manifest, Contents, W)> {
+    let json = survey.json.as_slice();
+    writer.file(MANIFEST_PATH, false, json.len() as u64, &mut &*json)?;
+    let mut audit = Audit::of(&survey.manifest, limits, Form::Plain);
+    while let Some(entry) = reader.next()? {
+        if entry.path == "." || (!survey.given && left_out(&entry.path).is_some()) {
+            continue;
+        }
+        if survey.given && entry.path == MANIFEST_PATH && entry.kind == Kind::File {
+            if manifest_text(&entry, reader, limits)? != json {
+                return Err(refused("its manifest is there twice"));
+            }
+            continue;
+        }
+        audit.accept(&entry, reader, &mut writer)?;
+    }
+    let (contents, to) = audit.finish(writer, json)?;
+    Ok((survey.manifest.clone(), contents, to))
+}
+
+/// The first look at a bundle that `build-gate` did not write: its manifest, or what one would say.
+struct Survey {
+    manifest: Manifest,
+    json: Vec<u8>,
+    /// Whether the manifest was found in it.
+    given: bool,
+    left_out: Vec<(String, &'static str)>,
+}
+
+impl Survey {
+    fn of<R: Read>(first: Entry, reader: &mut Reader<R>, commit: &CommitSha, limits: &Limits) -> io::Result<Self> {
+        let mut manifest = Manifest {
+            version: Manifest::VERSION,
+            commit: commit.clone(),
+            php: PhpVersions::default(),
+            locks: BTreeMap::new(),
+            files: BTreeMap::new(),
+            links: BTreeMap::new(),
+        };
+        let (mut given, mut left_out, mut texts) = (None, Vec::new(), BTreeMap::new());
+        let (mut entries, mut next, mut names) = (0, Some(first), HashSet::new());
+        while let Some(entry) = next {
+            entries += 1;
+            if entries > limits.entries {
+                return Err(too_many(limits));
+            }
+            if !names.insert(entry.path.clone()) {
+                return Err(refused(format!("it contains `{}` twice", shown(&entry.path))));
+            }
+            if entry.path == MANIFEST_PATH && entry.kind == Kind::File {
+                given = Some(manifest_text(&entry, reader, limits)?);
+            } else if let Some(because) = self::left_out(&entry.path) {
+                left_out.push((entry.path, because));
+            } else {
+                take_down(&mut manifest, &mut texts, entry, reader)?;
+            }
+            next = reader.next()?;
+        }
+        if let Some(json) = given {
+            return Ok(Self { manifest: sound_manifest(&json, limits)?, json, given: true, left_out: Vec::new() });
+        }
+        left_out.sort();
+        // What lies in a folder that is left out is not worth a line of its own.
+        let mut outer: Option<String> = None;
+        left_out.retain(|(path, _)| {
+            let inside = outer.as_ref().is_some_and(|outer| below(path, outer));
+            if !inside {
+                outer = Some(path.clone());
+            }
+            !inside
+        });
+        for path in manifest.files.keys().chain(manifest.links.keys()) {
+            if let Some(rule) = ancestry(path).filter_map(rules::rule).find(|rule| matches!(rule.fate, Fate::Refuse(_))) {
+                return Err(refused(format!("it contains `{path}`, which no release may have: {}", rule.because)));
+            }
+        }
+        manifest.php = composer::php_of(|path| texts.get(path).cloned());
+        manifest.locks = composer::locks_of(|path| manifest.files.get(path).map(|file| file.sha256.clone()));
+        check_manifest(&manifest, limits).map_err(refused)?;
+        let json = serde_json::to_vec(&manifest).map_err(io::Error::other)?;
+        Ok(Self { manifest, json, given: false, left_out })
+    }
+}
+
+/// Enters what an archive without a manifest has into one.
+fn take_down<R: Read>(
+    manifest: &mut Manifest,
+    texts: &mut BTreeMap<String, Vec<u8>>,
+    entry: Entry,
+    reader: &mut Reader<R>,
+) -> io::Result<()> {
+    let executable = entry.executable();
+    match entry.kind {
+        Kind::Folder => {}
+        Kind::Link { target } => {
+            manifest.links.insert(entry.path, target);
+        }
+        Kind::File => {
+            let mut hash = Sha256::new();
+            if composer::READ.contains(&entry.path.as_str()) && entry.size <= LARGEST_READ {
+                let mut text = Vec::new();
+                reader.read_to_end(&mut text)?;
+                hash.update(&text);
+                texts.insert(entry.path.clone(), text);
+            } else {
+                io::copy(reader, &mut hash)?;
+            }
+            let file = FileEntry { sha256: Sha256Digest::from_hash(hash), size: entry.size, executable };
+            manifest.files.insert(entry.path, file);
+        }
+    }
+    Ok(())
+}
+
+/// Composer's own files are smaller.
+const LARGEST_READ: u64 = 4 << 20;
+
+/// A path, and every folder that it lies in.
+fn ancestry(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(at, _)| &path[..at]).chain([path])
+}
+
+fn below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Why `build-gate` would leave this out, if it would.
+fn left_out(path: &str) -> Option<&'static str> {
+    let rule = ancestry(path).filter_map(rules::rule).find(|rule| rule.fate != Fate::Ship)?;
+    (rule.fate == Fate::LeaveOut).then_some(rule.because)
+}
+
+fn manifest_text<R: Read>(entry: &Entry, reader: &mut Reader<R>, limits: &Limits) -> io::Result<Vec<u8>> {
+    if entry.size > limits.manifest {
+        return Err(refused(format!("its manifest has {} bytes, more than {}", entry.size, limits.manifest)));
     }
     let mut json = Vec::new();
-    contents.read_to_end(&mut json)?;
-    if (json.len() as u64) < item.size {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    parse_manifest(&json).and_then(|manifest| check_manifest(&manifest, limits).map(|()| manifest)).map_err(refused)
+    reader.read_to_end(&mut json)?;
+    Ok(json)
+}
+
+fn sound_manifest(json: &[u8], limits: &Limits) -> io::Result<Manifest> {
+    parse_manifest(json).and_then(|manifest| check_manifest(&manifest, limits).map(|()| manifest)).map_err(refused)
+}
+
+fn not_canonical(entry: &Entry) -> io::Error {
+    refused(format!("the header of `{}` is not as `build-gate` writes it: the bundle was changed", shown(&entry.path)))
+}
+
+fn too_many(limits: &Limits) -> io::Error {
+    refused(format!("it has more than {} entries", limits.entries))
 }
 
 pub(crate) fn parse_manifest(json: &[u8]) -> Result<Manifest, String> {
@@ -368,10 +535,11 @@ pub(crate) fn check_manifest(manifest: &Manifest, limits: &Limits) -> Result<(),
     Ok(())
 }
 
-/// Compares entries with the manifest, and remembers what is still to come.
+/// Compares entries with the manifest, remembers what is still to come, and hands on what it took.
 struct Audit<'m> {
     manifest: &'m Manifest,
     limits: &'m Limits,
+    form: Form,
     missing: BTreeSet<&'m str>,
     folders: HashSet<String>,
     entries: usize,
@@ -379,86 +547,101 @@ struct Audit<'m> {
 }
 
 impl<'m> Audit<'m> {
-    fn of(manifest: &'m Manifest, limits: &'m Limits) -> Self {
+    fn of(manifest: &'m Manifest, limits: &'m Limits, form: Form) -> Self {
         let missing = manifest.files.keys().chain(manifest.links.keys()).map(String::as_str).collect();
-        Self { manifest, limits, missing, folders: HashSet::new(), entries: 1, unpacked: 0 }
+        Self { manifest, limits, form, missing, folders: HashSet::new(), entries: 1, unpacked: 0 }
     }
 
-    fn count(&mut self) -> io::Result<()> {
+    fn accept<R: Read, W: Write>(
+        &mut self,
+        entry: &Entry,
+        contents: &mut Reader<R>,
+        writer: &mut Writer<W>,
+    ) -> io::Result<()> {
         self.entries += 1;
         if self.entries > self.limits.entries {
-            return Err(refused(format!("it has more than {} entries", self.limits.entries)));
+            return Err(too_many(self.limits));
+        }
+        match &entry.kind {
+            Kind::Folder => self.folder(entry, writer),
+            Kind::Link { target } => self.link(entry, target, writer),
+            Kind::File => self.file(entry, contents, writer),
+        }?;
+        let parent = entry.path.rsplit_once('/').map(|(parent, _)| parent);
+        let ordered = parent.is_none_or(|parent| self.folders.contains(parent));
+        if self.form == Form::Canonical && !(entry.canonical && ordered) {
+            return Err(not_canonical(entry));
         }
         Ok(())
     }
 
-    fn accept(&mut self, item: Item, contents: &mut impl Read) -> io::Result<()> {
-        match &item.kind {
-            ItemKind::Folder => self.folder(item),
-            ItemKind::Link { target } => self.link(&item, target),
-            ItemKind::File => self.file(&item, contents),
+    fn folder<W: Write>(&mut self, entry: &Entry, writer: &mut Writer<W>) -> io::Result<()> {
+        if self.form == Form::Canonical && entry.mode != 0o755 {
+            return Err(bad_mode(entry));
         }
-    }
-
-    fn folder(&mut self, item: Item) -> io::Result<()> {
-        if item.mode & 0o7777 != 0o755 {
-            return Err(bad_mode(&item));
-        }
-        let mut above = Some(item.path.as_str());
-        while let Some(path) = above {
+        for path in ancestry(&entry.path) {
             if self.manifest.files.contains_key(path) || self.manifest.links.contains_key(path) || path == MANIFEST_PATH
             {
                 return Err(refused(format!(
                     "the folder `{}` is, or lies below, something that is no folder",
-                    item.path
+                    entry.path
                 )));
             }
-            above = path.rsplit_once('/').map(|(parent, _)| parent);
         }
-        match self.folders.replace(item.path) {
-            Some(path) => Err(refused(format!("it contains `{path}` twice"))),
-            None => Ok(()),
+        if let Some(path) = self.folders.replace(entry.path.clone()) {
+            return Err(refused(format!("it contains `{path}` twice")));
         }
+        writer.folder(&entry.path)
     }
 
-    fn link(&mut self, item: &Item, target: &str) -> io::Result<()> {
+    fn link<W: Write>(&mut self, entry: &Entry, target: &str, writer: &mut Writer<W>) -> io::Result<()> {
         // The manifest's targets have been checked; the entry only has to say the same.
-        match self.manifest.links.get(&item.path) {
-            Some(expected) if expected == target => self.tick_off(&item.path),
-            Some(expected) => Err(refused(format!(
-                "the link `{}` leads to `{}`, the manifest says `{expected}`",
-                item.path,
-                shown(target)
-            ))),
-            None => Err(self.unexpected(&item.path)),
+        match self.manifest.links.get(&entry.path) {
+            Some(expected) if expected == target => self.tick_off(&entry.path)?,
+            Some(expected) => {
+                return Err(refused(format!(
+                    "the link `{}` leads to `{}`, the manifest says `{expected}`",
+                    entry.path,
+                    shown(target)
+                )));
+            }
+            None => return Err(self.unexpected(&entry.path)),
         }
+        writer.link(&entry.path, target)
     }
 
-    fn file(&mut self, item: &Item, contents: &mut impl Read) -> io::Result<()> {
-        let expected = self.manifest.files.get(&item.path).ok_or_else(|| self.unexpected(&item.path))?;
-        if item.mode & 0o7777 != file_mode(expected.executable) {
-            return Err(bad_mode(item));
+    fn file<R: Read, W: Write>(
+        &mut self,
+        entry: &Entry,
+        contents: &mut Reader<R>,
+        writer: &mut Writer<W>,
+    ) -> io::Result<()> {
+        let expected = self.manifest.files.get(&entry.path).ok_or_else(|| self.unexpected(&entry.path))?;
+        let mode_fits = match self.form {
+            Form::Canonical => entry.mode == file_mode(expected.executable),
+            Form::Plain => entry.mode & !0o777 == 0 && entry.executable() == expected.executable,
+        };
+        if !mode_fits {
+            return Err(bad_mode(entry));
         }
-        if item.size != expected.size {
+        if entry.size != expected.size {
             return Err(refused(format!(
                 "`{}` has {} bytes, the manifest says {}",
-                item.path, item.size, expected.size
+                entry.path, entry.size, expected.size
             )));
         }
-        let mut hash = Sha256::new();
-        let read = io::copy(contents, &mut hash)?;
-        if read < item.size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let sha256 = Sha256Digest::from_hash(hash);
+        self.tick_off(&entry.path)?;
+        let mut hashed = Hashed { inner: contents, hash: Sha256::new() };
+        writer.file(&entry.path, expected.executable, entry.size, &mut hashed)?;
+        let sha256 = Sha256Digest::from_hash(hashed.hash);
         if sha256 != expected.sha256 {
             return Err(refused(format!(
                 "`{}` has the SHA-256 {sha256}, the manifest says {}",
-                item.path, expected.sha256
+                entry.path, expected.sha256
             )));
         }
-        self.unpacked += read;
-        self.tick_off(&item.path)
+        self.unpacked += entry.size;
+        Ok(())
     }
 
     fn tick_off(&mut self, path: &str) -> io::Result<()> {
@@ -473,26 +656,36 @@ impl<'m> Audit<'m> {
         }
     }
 
-    fn finish(self) -> io::Result<Contents> {
+    fn finish<W: Write>(self, writer: Writer<W>, json: &[u8]) -> io::Result<(Contents, W)> {
         if let Some(first) = self.missing.first() {
             return Err(refused(format!(
                 "{} of the entries that its manifest names are not in it, the first is `{first}`",
                 self.missing.len()
             )));
         }
-        Ok(Contents { unpacked: self.unpacked, folders: self.folders.len() })
+        let (to, folders) = writer.finish()?;
+        let tree = Unmanifested { manifest: Sha256Digest::of(json), folders };
+        Ok((Contents { unpacked: self.unpacked, tree }, to))
     }
 }
 
-/// The two modes that files of a bundle have.
-pub(super) fn file_mode(executable: bool) -> u32 {
-    if executable { 0o755 } else { 0o644 }
+/// A reader that remembers the digest of what it gave.
+struct Hashed<'a, R> {
+    inner: &'a mut R,
+    hash: Sha256,
 }
 
-fn bad_mode(item: &Item) -> io::Error {
+impl<R: Read> Read for Hashed<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..n]);
+        Ok(n)
+    }
+}
+
+fn bad_mode(entry: &Entry) -> io::Error {
     refused(format!(
         "`{}` has the mode {:04o}; bundles have 0644 and 0755 as the manifest says, and no setuid bits",
-        item.path,
-        item.mode & 0o7777
+        entry.path, entry.mode
     ))
 }

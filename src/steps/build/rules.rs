@@ -89,9 +89,6 @@ pub(super) fn rule(path: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.fits(path))
 }
 
-/// Folders that the server links into every release from `shared/`. Links may lead there although the bundle has nothing in them.
-pub(super) const SHARED: [&str; 2] = ["storage", "public/uploads"];
-
 /// The whole deny-list.
 const RULES: &[Rule] = &[
     // Version control, and what belongs to the build.

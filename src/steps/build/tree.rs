@@ -19,7 +19,11 @@ use super::{
     pace::Pace,
     rules::{self, Fate, Rule},
 };
-use crate::domain::{Failure, Sha256Digest, path::relative};
+use crate::domain::{
+    Failure, Sha256Digest,
+    bundle::{self, InTheWay},
+    path::relative,
+};
 
 /// A built tree as it would be shipped. What was judged here is what is packed: [`super::pack`] reads every file again and
 /// refuses one that is not the same any more.
@@ -67,15 +71,21 @@ const LARGEST_PARSED: u64 = 64 << 20;
 
 impl Tree {
     /// Walks `source` and reads every file once. The folder `output` is not looked into, whatever its name is and however
-    /// it is reached (F17).
-    pub fn look(source: &Path, output: &Path, findings: &mut Findings, pace: &Pace) -> Result<Self, Failure> {
+    /// it is reached (F17). `shared` are the folders that the server links into the release.
+    pub fn look(
+        source: &Path,
+        output: &Path,
+        shared: &[String],
+        findings: &mut Findings,
+        pace: &Pace,
+    ) -> Result<Self, Failure> {
         let doing = format!("looking at the tree {}", source.display());
         let root = source.canonicalize().map_err(|error| {
             Failure::input(&doing, error.to_string()).hint("give the app's folder, built in this job, as source-dir")
         })?;
         let mut tree = Self { root, entries: BTreeMap::new(), left_out: Vec::new() };
         tree.walk(&Identity::of(output), findings, pace)?;
-        tree.check_links(findings);
+        tree.check_links(shared, findings);
         Ok(tree)
     }
 
@@ -246,11 +256,19 @@ impl Tree {
         Ok(Some(SourceFile { sha256: Sha256Digest::from_hash(hash), stamp: Stamp::of(&before), executable }))
     }
 
-    fn check_links(&self, findings: &mut Findings) {
+    fn check_links(&self, shared: &[String], findings: &mut Findings) {
+        let in_the_way = |path: &str| match self.entries.get(path)? {
+            Entry::Folder => None,
+            Entry::Link { target } => Some(InTheWay::Link(target)),
+            Entry::File(_) => Some(InTheWay::File),
+        };
+        if let Some(problem) = bundle::through_a_link(in_the_way, shared) {
+            findings.add(Check::Links, problem);
+        }
         for (path, target) in self.links() {
             let problem = match link::destination(path, target) {
                 Err(problem) => problem,
-                Ok(destination) if self.has(&destination) => continue,
+                Ok(destination) if self.has(&destination, shared) => continue,
                 Ok(destination) => match self.why_left_out(&destination) {
                     Some(because) => format!("it leads to {target}, which is left out of the bundle ({because})"),
                     None => format!("it leads to {target}, where nothing is"),
@@ -261,9 +279,9 @@ impl Tree {
     }
 
     /// Whether a link that leads here leads to something on the server.
-    fn has(&self, destination: &str) -> bool {
-        let shared = rules::SHARED.iter().any(|folder| {
-            destination.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    fn has(&self, destination: &str, shared: &[String]) -> bool {
+        let shared = shared.iter().any(|folder| {
+            destination.strip_prefix(folder.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
         // What lies behind another link is that link's business: it is checked on its own.
         let behind_a_link = destination

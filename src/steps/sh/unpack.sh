@@ -1,5 +1,6 @@
-# Unpacks the bundle into a folder of its own and links what all releases share.
-# in: BASE RELEASES DIR FILE SHARED ENV_FILE KIB INODES FILES LOCK LOCK_NONCE
+# Unpacks the bundle into a folder of its own, compares it with what the run read in it, and links what all releases share.
+# After listing.sh.
+# in: BASE RELEASES DIR FILE SHARED ENV_FILE KIB INODES TREE LOCK LOCK_NONCE
 fenced "$LOCK" "$LOCK_NONCE"
 free_kib=$(df -Pk "$BASE" | { read -r _; read -r _ _ _ free _; echo "$free"; })
 free_inodes=$(df -Pi "$BASE" | { read -r _; read -r _ _ _ free _; echo "$free"; })
@@ -15,29 +16,46 @@ if [ -e "$DIR" ] || [ -L "$DIR" ]; then refuse "$DIR exists already" "releases a
 mkdir "$DIR"
 # The entries of a bundle all have one time. Files get the time of their release instead: web servers make ETags of it.
 tar -xzf "$FILE" -C "$DIR" --no-same-owner --touch
+found=$(listing | sha256sum)
+if [ "${found%% *}" != "$TREE" ]; then
+    # The run asks which paths differ, and removes the folder.
+    put differs "${found%% *}"
+    exit 0
+fi
 found=$(find "$DIR" -type f | wc -l)
-if [ "$found" -ne "$FILES" ]; then refuse "$found files were unpacked, the bundle's manifest names $FILES"; fi
 checkpoint inside
+
+# No folder above a path of the new release may be a link: what is removed or made there would be somewhere else.
+through_no_link() { # path, relative to the release
+    at=$DIR
+    rest=$1
+    while [ "$rest" != "${rest#*/}" ]; do
+        at=$at/${rest%%/*}
+        rest=${rest#*/}
+        [ ! -L "$at" ] || refuse "$at is a link, and the release needs $1 in its own folder" "replace the link by a folder in the build"
+    done
+}
 
 # Group-writable, so that PHP-FPM's user can write where setgid folders give it the group (nothing is chmod-ed recursively: a link may lead anywhere).
 umask 002
 mkdir -p "$BASE/shared"
 printf '%s\n' "$SHARED" | while read -r path; do
     [ -n "$path" ] || continue
+    through_no_link "$path"
     mkdir -p "$BASE/shared/$path"
     if [ "$path" = storage ]; then
         for folder in app/public framework/cache/data framework/sessions framework/views logs; do mkdir -p "$BASE/shared/storage/$folder"; done
     fi
-    # Inside the new folder only, and never through a link.
     if [ -L "$DIR/$path" ]; then rm -f "$DIR/$path"; else rm -rf "${DIR:?}/$path"; fi
     mkdir -p "$(dirname "$DIR/$path")"
-    ln -s "$BASE/shared/$path" "$DIR/$path"
+    ln -sT "$BASE/shared/$path" "$DIR/$path"
     [ -d "$DIR/$path/" ] || refuse "the shared link $path of the new release leads nowhere"
 done
 rm -f "$DIR/.env"
-ln -s "$ENV_FILE" "$DIR/.env"
+ln -sT "$ENV_FILE" "$DIR/.env"
 [ -r "$DIR/.env" ] || refuse "the .env link of the new release leads to a file that cannot be read: $ENV_FILE"
 # Git keeps no empty folder. A bundle without bootstrap/ stays without it: the gates must see that.
+through_no_link bootstrap/cache/packages.php
 [ ! -d "$DIR/bootstrap" ] || mkdir -p "$DIR/bootstrap/cache"
 rm -f "$FILE"
 put files "$found"

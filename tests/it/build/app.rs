@@ -137,6 +137,7 @@ impl App {
             output: self.output.clone(),
             workspace: self.workspace.path().to_owned(),
             artifact_name: "deployment-bundle".to_owned(),
+            shared: ["storage", "public/uploads"].map(str::to_owned).into(),
             run: RunIdentity::default(),
         }
     }

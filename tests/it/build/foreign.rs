@@ -26,8 +26,15 @@ struct Forge {
 fn header(kind: EntryType, size: usize) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
-    header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o644 });
+    header.set_mode(match kind {
+        EntryType::Directory => 0o755,
+        EntryType::Symlink => 0o777,
+        _ => 0o644,
+    });
     header.set_size(size as u64);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(946_684_800);
     header
 }
 

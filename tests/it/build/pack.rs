@@ -141,7 +141,7 @@ fn f17_an_output_folder_that_hides_the_app_is_noticed() {
 /// Looks at the app, lets `change` happen, and packs it.
 fn pack_after(app: &App, change: impl FnOnce()) -> Result<pack::Packed, gated_deploy::domain::Failure> {
     let mut findings = Findings::default();
-    let tree = Tree::look(&app.source(), &app.output, &mut findings, &Pace::default()).expect("it can be read");
+    let tree = Tree::look(&app.source(), &app.output, &[], &mut findings, &Pace::default()).expect("it can be read");
     let manifest = pack::manifest(&tree, &commit());
     change();
     pack::write(&tree, &manifest, &Files::in_folder(&app.output, &commit()), &Pace::default())
