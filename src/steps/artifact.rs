@@ -152,13 +152,7 @@ struct Got {
     text: String,
 }
 
-async fn get(
-    source: &typed::Source,
-    shared: &[String],
-    ports: &Ports,
-    build: &Build,
-    io: &Io,
-) -> Result<Got, Failure> {
+async fn get(source: &typed::Source, shared: &[String], ports: &Ports, build: &Build, io: &Io) -> Result<Got, Failure> {
     let commit = &source.commit;
     let files = Files::of(&ports.scratch, commit);
 
@@ -402,8 +396,9 @@ async fn rewrite(
         Background::default().run(io, &*ports.clock, "checking the bundle", total, work).await?;
     if manifest.commit != *commit {
         let cause = format!("its manifest says that it was built from {}, not from {commit}", manifest.commit);
-        return Err(Failure::refused(doing, cause)
-            .hint("give build-gate the commit that was checked out, and build again"));
+        return Err(
+            Failure::refused(doing, cause).hint("give build-gate the commit that was checked out, and build again")
+        );
     }
     if inspection.sha256 != bundle.sha256 {
         let cause = format!("its SHA-256 was {} and is now {}", bundle.sha256, inspection.sha256);

@@ -10,7 +10,7 @@ use super::{context::Deploy, lock, remote};
 use crate::{
     domain::{
         Failure, RemoteCommand, RemotePath,
-        bundle::{Bundle, Canonical, FileEntry, Manifest},
+        bundle::{Bundle, Canonical, FileEntry, Listing, Manifest},
         fact,
         gate::{GATES, GateReport},
     },
@@ -133,6 +133,44 @@ pub async fn remove_upload(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
 const UNPACK: &str = concat!(include_str!("sh/listing.sh"), include_str!("sh/unpack.sh"));
 const DIFFERS: &str = concat!(include_str!("sh/listing.sh"), include_str!("sh/differs.sh"));
 
+/// What the program needs to know.
+struct Unpacking<'a> {
+    base: &'a RemotePath,
+    releases: &'a RemotePath,
+    dir: &'a RemotePath,
+    file: &'a RemotePath,
+    shared: &'a [String],
+    env_file: &'a RemotePath,
+    kib: u64,
+    inodes: usize,
+    tree: &'a Listing,
+}
+
+impl Unpacking<'_> {
+    fn script(&self) -> Script {
+        Script::new("unpack", UNPACK)
+            .var("BASE", self.base.as_str())
+            .var("RELEASES", self.releases.as_str())
+            .var("DIR", self.dir.as_str())
+            .var("FILE", self.file.as_str())
+            .list("SHARED", self.shared)
+            .var("ENV_FILE", self.env_file.as_str())
+            .var("KIB", self.kib.to_string())
+            .var("INODES", self.inodes.to_string())
+            .var("TREE", self.tree.sha256().as_str())
+            .timeout(Duration::from_secs(900))
+    }
+}
+
+/// Only reads.
+fn differs_script(dir: &RemotePath, tree: &Listing) -> Script {
+    Script::new("differs", DIFFERS)
+        .repeatable()
+        .var("DIR", dir.as_str())
+        .list("LIST", tree.records())
+        .timeout(Duration::from_secs(900))
+}
+
 /// So many paths that differ are named.
 const NAMED: usize = 10;
 
@@ -146,17 +184,18 @@ pub async fn unpack(cx: &Deploy, io: &Io) -> StepResult {
     let bytes: u64 = manifest.files.values().map(|entry: &FileEntry| entry.size.div_ceil(4096) * 4096).sum();
     // Folders need inodes too; a tree has fewer folders than files.
     let inodes = 2 * manifest.files.len() + 64;
-    let script = lock::fenced(cx, Script::new("unpack", UNPACK).detached(&layout.jobs()))
-        .var("BASE", layout.base().as_str())
-        .var("RELEASES", layout.releases().as_str())
-        .var("DIR", dir.as_str())
-        .var("FILE", layout.incoming(&cx.facts.turn.to).as_str())
-        .list("SHARED", &cx.inputs.server.shared)
-        .var("ENV_FILE", layout.env_file().as_str())
-        .var("KIB", (bytes / 1024 + 4096).to_string())
-        .var("INODES", inodes.to_string())
-        .var("TREE", bundle.tree().sha256().as_str())
-        .timeout(Duration::from_secs(900));
+    let script = Unpacking {
+        base: layout.base(),
+        releases: &layout.releases(),
+        dir: &dir,
+        file: &layout.incoming(&cx.facts.turn.to),
+        shared: &cx.inputs.server.shared,
+        env_file: &layout.env_file(),
+        kib: bytes / 1024 + 4096,
+        inodes,
+        tree: bundle.tree(),
+    };
+    let script = lock::fenced(cx, script.script().detached(&layout.jobs()));
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     if answer.get("differs").is_some() {
         return Err(differs(cx, io, &bundle, &dir, &doing).await?);
@@ -172,11 +211,7 @@ async fn differs(
     dir: &RemotePath,
     doing: &str,
 ) -> Result<Failure, Failure> {
-    let script = Script::new("differs", DIFFERS)
-        .repeatable()
-        .var("DIR", dir.as_str())
-        .list("LIST", bundle.tree().records())
-        .timeout(Duration::from_secs(900));
+    let script = differs_script(dir, bundle.tree());
     let answer = remote::run(&*cx.ports.shell, io, script, &format!("comparing {dir} with the bundle")).await?;
     let paths = differences(answer.all("differs"));
     Ok(Failure::refused(doing, format!("{dir} is not what the bundle holds"))
@@ -344,3 +379,6 @@ pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
 fn manifest(cx: &Deploy, doing: &str) -> Result<std::rc::Rc<Manifest>, Failure> {
     cx.made.borrow().manifest.clone().ok_or_else(|| Failure::bug(doing, "there is no manifest of the bundle"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,7 +94,8 @@ pub(crate) fn publish_ungated(story: &Story, commit: &str, tree: &TempTree) {
     let folder = tempfile::tempdir().expect("a folder");
     let sha = commit.parse().expect("a commit");
     let pace = Pace::default();
-    let read = Tree::look(tree.path(), folder.path(), &[], &mut Findings::default(), &pace).expect("the tree can be read");
+    let read =
+        Tree::look(tree.path(), folder.path(), &[], &mut Findings::default(), &pace).expect("the tree can be read");
     let files = Files::in_folder(folder.path(), &sha);
     pack::write(&read, &pack::manifest(&read, &sha), &files, &pace).expect("it can be packed");
     let contents = [&files.bundle, &files.sha256].map(|file| {

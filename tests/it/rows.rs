@@ -76,7 +76,11 @@ pub(crate) fn bundle(commit: &CommitSha, files: &[(&str, &[u8])]) -> Vec<u8> {
         let above: Vec<(&str, u32, &[u8])> = above.map(|folder| (folder, 0o755, &b""[..])).collect();
         for (name, mode, bytes) in above.into_iter().chain([(*name, 0o644, *bytes)]) {
             let mut header = tar::Header::new_gnu();
-            header.set_entry_type(if name.ends_with('/') { tar::EntryType::Directory } else { tar::EntryType::Regular });
+            header.set_entry_type(if name.ends_with('/') {
+                tar::EntryType::Directory
+            } else {
+                tar::EntryType::Regular
+            });
             header.set_size(bytes.len() as u64);
             header.set_mode(mode);
             header.set_uid(0);

@@ -397,7 +397,8 @@ fn put_octal(header: &mut [u8; BLOCK], field: std::ops::Range<usize>, number: u6
     let digits = field.len() - 1;
     let text = format!("{number:0digits$o}");
     // Never longer: sizes are below 8 GiB ([`super::read::Limits`]), everything else is ours.
-    header[field.start..field.start + text.len().min(digits)].copy_from_slice(&text.as_bytes()[..text.len().min(digits)]);
+    header[field.start..field.start + text.len().min(digits)]
+        .copy_from_slice(&text.as_bytes()[..text.len().min(digits)]);
 }
 
 fn header(name: &[u8], kind: u8, mode: u32, size: u64, time: u64) -> [u8; BLOCK] {

@@ -130,9 +130,8 @@ pub(super) fn php(tree: &Tree) -> PhpVersions {
 /// The same, wherever the contents of [`READ`] come from.
 pub(super) fn php_of(contents: impl Fn(&str) -> Option<Vec<u8>>) -> PhpVersions {
     let [json, platform_check] = READ;
-    let composer = contents(json)
-        .and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok())
-        .unwrap_or_default();
+    let composer =
+        contents(json).and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok()).unwrap_or_default();
     let required = composer.pointer("/config/platform/php").or_else(|| composer.pointer("/require/php"));
     PhpVersions {
         required: required.and_then(|version| version.as_str()).map(str::to_owned),

@@ -409,7 +409,8 @@ impl Survey {
             !inside
         });
         for path in manifest.files.keys().chain(manifest.links.keys()) {
-            if let Some(rule) = ancestry(path).filter_map(rules::rule).find(|rule| matches!(rule.fate, Fate::Refuse(_))) {
+            if let Some(rule) = ancestry(path).filter_map(rules::rule).find(|rule| matches!(rule.fate, Fate::Refuse(_)))
+            {
                 return Err(refused(format!("it contains `{path}`, which no release may have: {}", rule.because)));
             }
         }
