@@ -41,6 +41,7 @@ pub struct Target {
 
 pub const TARGETS: &[Target] = &[
     Target { name: "answer", run: answer::fuzz },
+    Target { name: "archive", run: |bytes| drop(archive(bytes)) },
     Target { name: "artifact-zip", run: artifact_zip },
     Target { name: "bundle", run: bundle },
     Target { name: "bundle-tar", run: bundle_tar },
@@ -240,6 +241,37 @@ fn bundle(bytes: &[u8]) {
     }
 }
 
+/// An archive that was taken.
+pub(crate) struct Taken {
+    /// What is sent to the server.
+    pub(crate) sent: Vec<u8>,
+    /// What that unpacks to.
+    pub(crate) tree: bundle::Listing,
+    /// What of it stood in the archive itself: no manifest that was made, and whether something was left out.
+    pub(crate) by: read::Maker,
+}
+
+/// The archive of a bundle that plain tar made, or `build-gate`: what is written of it reads the same, and is written the same.
+pub(crate) fn archive(bytes: &[u8]) -> Option<Taken> {
+    let commit: CommitSha = "0123456789abcdef0123456789abcdef01234567".parse().expect("a commit");
+    let rewrite = |bytes: &[u8]| {
+        let mut packed = Vec::new();
+        let mut gzip = flate2::GzBuilder::new().read(bytes, flate2::Compression::none());
+        std::io::Read::read_to_end(&mut gzip, &mut packed).expect("memory can be read");
+        read::rewrite_all(|| Ok(packed.as_slice()), Vec::new(), &commit, &LIMITS, &Pace::default())
+    };
+    let first = rewrite(bytes).ok()?;
+    sound(&first.manifest);
+    let again = rewrite(&first.to).expect("what we write is taken");
+    assert_eq!(again.by, read::Maker::BuildGate, "what we write is canonical");
+    assert!(again.to == first.to, "what is canonical stays as it is");
+    assert_eq!((&again.manifest, &again.inspection.tree.manifest), (&first.manifest, &first.inspection.tree.manifest));
+    assert_eq!(again.inspection.tree, first.inspection.tree);
+    assert!(first.by != read::Maker::BuildGate || first.to == bytes, "what is canonical is sent as it came");
+    let tree = bundle::Listing::of(&first.manifest, &first.inspection.tree);
+    Some(Taken { sent: first.to, tree, by: first.by })
+}
+
 /// The archive inside of a bundle: compressed here, because hardly a mutation of compressed bytes gets past the check sums.
 fn bundle_tar(bytes: &[u8]) {
     let mut gzip = flate2::GzBuilder::new().read(bytes, flate2::Compression::none());
@@ -397,5 +429,7 @@ fn health(bytes: &[u8]) {
     identity::named(&reply);
 }
 
+#[cfg(test)]
+mod gnu_tar;
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,11 @@ use std::{
     collections::HashSet,
     fmt::Display,
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, BufRead as _, Read, Seek, SeekFrom},
     path::Path,
 };
 
-use zip::ZipArchive;
+use flate2::bufread::DeflateDecoder;
 
 use crate::{
     domain::{Failure, Measure, Sha256Digest},
@@ -75,14 +75,12 @@ pub(crate) fn taken<W: io::Write>(
     pace: &Pace,
 ) -> Result<Taken, Failure> {
     must_be_zip(&mut zip)?;
-    must_be_listed_once(&mut zip)?;
-    // Read by the central directory: upload-artifact streams its zips, and their local headers have no sizes.
-    let mut zip = ZipArchive::new(zip).map_err(|error| unread(&error))?;
-    let entries = survey(&mut zip)?;
+    let entries = entries(&mut zip)?;
+    let names = || entries.iter().map(|entry| entry.name.clone());
     let beside_name = format!("{name}.sha256");
     let find = |wanted: &str| {
-        entries.iter().position(|entry| entry == wanted).ok_or_else(|| {
-            let held = if entries.is_empty() { "nothing".to_owned() } else { entries.join(", ") };
+        entries.iter().find(|entry| entry.name == wanted).ok_or_else(|| {
+            let held = if entries.is_empty() { "nothing".to_owned() } else { names().collect::<Vec<_>>().join(", ") };
             refused(
                 format!("it does not hold {wanted}, but {held}"),
                 "upload the bundle and its .sha256 together, from one folder, as the build-gate stage leaves them",
@@ -90,9 +88,9 @@ pub(crate) fn taken<W: io::Write>(
         })
     };
     let (bundle_at, beside_at) = (find(name)?, find(&beside_name)?);
-    let beside = parse_beside(&read_text(&mut zip, beside_at, &beside_name)?, name)?;
-    let (size, sha256) = copy(&mut zip, bundle_at, name, &mut create().map_err(|error| local(&error))?, pace)?;
-    let others = entries.into_iter().filter(|entry| entry != name && *entry != beside_name).collect();
+    let beside = parse_beside(&read_text(&mut zip, beside_at)?, name)?;
+    let (size, sha256) = copy(&mut zip, bundle_at, &mut create().map_err(|error| local(&error))?, pace)?;
+    let others = names().filter(|entry| entry != name && *entry != beside_name).collect();
     Ok(Taken { size, sha256, beside, others })
 }
 
@@ -110,27 +108,186 @@ fn must_be_zip(file: &mut (impl Read + Seek)) -> Result<(), Failure> {
     }
 }
 
-/// Reads the list of entries before the library does: that takes as many into memory as are announced, and of two with one name it
-/// forgets the first, so that two programs could see two bundles in one zip (APPNOTE 4.3.12 to 4.3.16).
-fn must_be_listed_once(zip: &mut (impl Read + Seek)) -> Result<(), Failure> {
+/// An entry, as the list of entries and its own header agree on it.
+struct Entry {
+    name: String,
+    flags: u16,
+    deflated: bool,
+    crc: u32,
+    compressed: u64,
+    size: u64,
+    /// Where its own header begins, and its contents.
+    header: u64,
+    contents: u64,
+}
+
+/// General purpose flags (APPNOTE 4.4.4): how hard deflate tried, sizes behind the contents, names in UTF-8.
+const FLAGS: u16 = 0b0110 | BEHIND | UTF8;
+const ENCRYPTED: u16 = 1;
+const BEHIND: u16 = 1 << 3;
+const UTF8: u16 = 1 << 11;
+
+/// Extra fields that change what an entry is: another name, another encryption (APPNOTE 4.6.9, WinZip's AES).
+const CHANGING: [u16; 2] = [0x7075, 0x9901];
+const WIDE: u16 = 1;
+
+/// Reads the list of entries and each entry's own header. Two programs must not see two things in one zip: some go by the list, others by the
+/// headers, some take the first of two names and others the last, and some look for headers in what no entry owns (APPNOTE 4.3.6).
+fn entries(zip: &mut (impl Read + Seek)) -> Result<Vec<Entry>, Failure> {
     let list = find_list(zip).map_err(|error| unread(&error))?;
     if list.entries > ENTRIES as u64 {
         return Err(unsafe_zip(format!("it holds {} files, at most {ENTRIES} are expected", list.entries)));
     }
-    let mut names = HashSet::new();
     zip.seek(SeekFrom::Start(list.begins)).map_err(|error| unread(&error))?;
     let mut left = list.ends - list.begins;
+    let (mut entries, mut names) = (Vec::new(), HashSet::new());
     for _ in 0..list.entries {
-        let (name, length) = read_record(zip).map_err(|error| unread(&error))?;
-        left = left.checked_sub(length).ok_or_else(|| unread(&"an entry is longer than the list of entries"))?;
-        if let Some(name) = names.replace(name) {
-            return Err(unsafe_zip(format!("its entry `{}` is there twice", name.escape_ascii())));
+        let record = read_record(zip).map_err(|error| unread(&error))?;
+        left =
+            left.checked_sub(record.length()).ok_or_else(|| unread(&"an entry is longer than the list of entries"))?;
+        let entry = listed(&record)?;
+        if !names.insert(entry.name.to_lowercase()) {
+            return Err(bad(&entry.name, "is there twice"));
+        }
+        entries.push(entry);
+    }
+    if left > 0 {
+        return Err(unread(&"the list of entries holds more than it says"));
+    }
+    agree(zip, &mut entries, list.begins)?;
+    Ok(entries)
+}
+
+fn bad(name: &str, what: impl Display) -> Failure {
+    unsafe_zip(format!("its entry `{}` {what}", name.escape_default()))
+}
+
+/// What the list says of an entry, which is one that a careful build could have made (runner-contract F.1).
+fn listed(record: &Record) -> Result<Entry, Failure> {
+    let Record { head, name: bytes, extra } = record;
+    let flags = short(head, 8);
+    let name = match std::str::from_utf8(bytes) {
+        Ok(name) if flags & UTF8 != 0 || name.is_ascii() => name.to_owned(),
+        _ => return Err(bad(&bytes.escape_ascii().to_string(), "has a name that programs read differently")),
+    };
+    if name.is_empty() || name.starts_with('/') || name.contains('\\') || name.split('/').any(|part| part == "..") {
+        return Err(bad(&name, "has a name that leads outside"));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(bad(&name, "has a name with control characters"));
+    }
+    let kind = long(head, 38) >> 16 & 0o170_000;
+    if kind == 0o120_000 {
+        return Err(bad(&name, "is a symbolic link"));
+    }
+    if !matches!(kind, 0 | 0o100_000 | 0o040_000) {
+        return Err(bad(&name, "is no file"));
+    }
+    if flags & ENCRYPTED != 0 {
+        return Err(bad(&name, "is encrypted"));
+    }
+    if flags & !FLAGS != 0 {
+        return Err(bad(&name, format_args!("has the flags {flags:#06x}, of which some mean nothing here")));
+    }
+    let deflated = match short(head, 10) {
+        0 => false,
+        8 => true,
+        method => return Err(bad(&name, format_args!("is compressed by the method {method}, and not by deflate"))),
+    };
+    let mut wide = wide_field(&name, extra)?.into_iter();
+    let mut number = |at: usize| match long(head, at) {
+        u32::MAX => wide.next().ok_or_else(|| bad(&name, "lacks a number of 64 bits")),
+        number => Ok(number.into()),
+    };
+    let (size, compressed, header) = (number(24)?, number(20)?, number(42)?);
+    if short(head, 34) != 0 || (!deflated && size != compressed) {
+        return Err(bad(&name, "has sizes that contradict each other"));
+    }
+    Ok(Entry { name, flags, deflated, crc: long(head, 16), compressed, size, header, contents: 0 })
+}
+
+/// The numbers of 64 bits (APPNOTE 4.5.3). Extra fields have to fill their place, and none of them may change the entry.
+fn wide_field(name: &str, mut extra: &[u8]) -> Result<Vec<u64>, Failure> {
+    let mut found = None;
+    while !extra.is_empty() {
+        let (id, length) = (short(extra, 0), usize::from(short(extra, 2)));
+        let field = extra.get(4..4 + length).ok_or_else(|| bad(name, "has extra fields that are cut short"))?;
+        if CHANGING.contains(&id) {
+            return Err(bad(name, format_args!("has the extra field {id:#06x}, which not every program reads")));
+        }
+        if id == WIDE && found.replace(field.chunks(8).map(|eight| wide(eight, 0)).collect::<Vec<_>>()).is_some() {
+            return Err(bad(name, "has its sizes twice"));
+        }
+        extra = &extra[4 + length..];
+    }
+    Ok(found.unwrap_or_default())
+}
+
+/// Compares each entry's own header with the list, and that the entries fill the zip from its beginning to the list.
+fn agree(zip: &mut (impl Read + Seek), entries: &mut [Entry], list: u64) -> Result<(), Failure> {
+    let mut order: Vec<usize> = (0..entries.len()).collect();
+    order.sort_by_key(|at| entries[*at].header);
+    let starts: Vec<u64> = order.iter().map(|at| entries[*at].header).chain([list]).collect();
+    if starts[0] != 0 {
+        return Err(unsafe_zip("something stands before its first entry"));
+    }
+    for (at, ends) in order.into_iter().zip(&starts[1..]) {
+        let entry = &mut entries[at];
+        let name = entry.name.clone();
+        let unread = |error: io::Error| unread(&format!("`{}`: {error}", name.escape_default()));
+        zip.seek(SeekFrom::Start(entry.header)).map_err(unread)?;
+        let mut head = [0; 30];
+        zip.read_exact(&mut head).map_err(unread)?;
+        let mut own = vec![0; short(&head, 26).into()];
+        zip.read_exact(&mut own).map_err(unread)?;
+        let mut extra = vec![0; short(&head, 28).into()];
+        zip.read_exact(&mut extra).map_err(unread)?;
+        let method = if entry.deflated { 8 } else { 0 };
+        if !head.starts_with(b"PK\x03\x04")
+            || own != name.as_bytes()
+            || short(&head, 6) != entry.flags
+            || short(&head, 8) != method
+        {
+            return Err(bad(&name, "has a header that says something else than the list of entries"));
+        }
+        let mut wide = wide_field(&name, &extra)?.into_iter();
+        let mut number = |at: usize| match long(&head, at) {
+            u32::MAX => wide.next().unwrap_or(u32::MAX.into()),
+            number => number.into(),
+        };
+        let said = (u64::from(long(&head, 14)), number(22), number(18));
+        let listed = (u64::from(entry.crc), entry.size, entry.compressed);
+        // A zip that is written as a stream knows neither before the contents.
+        let later = entry.flags & BEHIND != 0 && said == (0, 0, 0);
+        if said != listed && !later {
+            return Err(bad(&name, "has a header with other sizes than the list of entries"));
+        }
+        entry.contents = entry.header + (head.len() + own.len() + extra.len()) as u64;
+        let behind = entry.contents.checked_add(entry.compressed).and_then(|end| ends.checked_sub(end));
+        let behind = behind.ok_or_else(|| bad(&name, "reaches into what follows it"))?;
+        if (behind == 0) == (entry.flags & BEHIND != 0) || behind > 24 {
+            return Err(bad(&name, "is followed by something that is no entry"));
+        }
+        let mut sizes = vec![0; behind as usize];
+        zip.seek(SeekFrom::Start(ends - behind)).map_err(unread)?;
+        zip.read_exact(&mut sizes).map_err(unread)?;
+        if behind > 0 && !sizes_behind(&sizes, entry) {
+            return Err(bad(&name, "has other sizes behind it than in the list of entries"));
         }
     }
-    match left {
-        0 => zip.rewind().map_err(|error| local(&error)),
-        _ => Err(unread(&"the list of entries holds more than it says")),
-    }
+    Ok(())
+}
+
+/// Check sum and sizes behind the contents, with a mark in front or without, the sizes of 32 bits or of 64 (APPNOTE 4.3.9).
+fn sizes_behind(bytes: &[u8], entry: &Entry) -> bool {
+    let numbers = bytes.strip_prefix(b"PK\x07\x08").unwrap_or(bytes);
+    let (crc, sizes) = numbers.split_at_checked(4).unwrap_or_default();
+    let said = match sizes.len() {
+        8 => (long(sizes, 0).into(), long(sizes, 4).into()),
+        16 => (wide(sizes, 0), wide(sizes, 8)),
+        _ => return false,
+    };
+    long(crc, 0) == entry.crc && said == (entry.compressed, entry.size)
 }
 
 /// Where the list of entries is, and how many it says it has.
@@ -140,60 +297,88 @@ struct List {
     ends: u64,
 }
 
-/// A zip ends in one record, behind which only its comment stands. A comment of 64 KiB is possible, and no tool of ours writes one.
+/// A zip ends in one record. A comment could stand behind it, and no tool of ours writes one: some programs would find another end in it.
 fn find_list(zip: &mut (impl Read + Seek)) -> io::Result<List> {
-    const END: usize = 22;
+    const END: u64 = 22;
     const LOCATOR: u64 = 20;
+    const LARGER: u64 = 56;
+    let missing = || io::Error::other("its end is missing");
     let size = zip.seek(SeekFrom::End(0))?;
-    let from = size.saturating_sub(1 << 16);
-    zip.seek(SeekFrom::Start(from))?;
-    let mut tail = Vec::new();
-    zip.take(1 << 16).read_to_end(&mut tail)?;
-    let at = tail
-        .windows(END)
-        .rposition(|end| end.starts_with(b"PK\x05\x06"))
-        .filter(|at| at + END + usize::from(short(&tail, at + 20)) == tail.len())
-        .ok_or_else(|| io::Error::other("its end is missing"))?;
-    let end = from + at as u64;
-    let mut list = List { entries: short(&tail, at + 10).into(), begins: long(&tail, at + 16).into(), ends: end };
-    let mut length = u64::from(long(&tail, at + 12));
+    let end = size.checked_sub(END).ok_or_else(missing)?;
+    let mut record = [0; END as usize];
+    zip.seek(SeekFrom::Start(end))?;
+    zip.read_exact(&mut record)?;
+    if !record.starts_with(b"PK\x05\x06") || short(&record, 20) != 0 {
+        return Err(missing());
+    }
+    let small = (u64::from(short(&record, 10)), u64::from(long(&record, 12)), u64::from(long(&record, 16)));
+    let (mut numbers, mut ends) = (small, end);
+    let mut disks =
+        [short(&record, 4).into(), short(&record, 6).into(), u64::from(short(&record, 8) ^ short(&record, 10))];
     // Where the numbers do not fit, a larger record has them, and one before this record says where that is.
     if let Some(locator) = end.checked_sub(LOCATOR) {
         let mut bytes = [0; LOCATOR as usize];
         zip.seek(SeekFrom::Start(locator))?;
         zip.read_exact(&mut bytes)?;
         if bytes.starts_with(b"PK\x06\x07") {
-            let (larger, mut record) = (wide(&bytes, 8), [0; 56]);
+            let (larger, mut record) = (wide(&bytes, 8), [0; LARGER as usize]);
             zip.seek(SeekFrom::Start(larger))?;
             zip.read_exact(&mut record)?;
-            if !record.starts_with(b"PK\x06\x06") {
+            if !record.starts_with(b"PK\x06\x06") || larger.checked_add(LARGER) != Some(locator) {
                 return Err(io::Error::other("its end leads nowhere"));
             }
-            list = List { entries: wide(&record, 32), begins: wide(&record, 48), ends: larger };
-            length = wide(&record, 40);
+            numbers = (wide(&record, 32), wide(&record, 40), wide(&record, 48));
+            disks = [long(&record, 16).into(), long(&record, 20).into(), wide(&record, 24) ^ numbers.0];
+            ends = larger;
+            let fits = |small: u64, most: u64, number: u64| small == most || small == number;
+            if wide(&record, 4) != LARGER - 12
+                || long(&bytes, 4) != 0
+                || long(&bytes, 16) != 1
+                || !fits(small.0, u16::MAX.into(), numbers.0)
+                || !fits(small.1, u32::MAX.into(), numbers.1)
+                || !fits(small.2, u32::MAX.into(), numbers.2)
+            {
+                return Err(io::Error::other("its two ends say different things"));
+            }
         }
     }
-    if list.begins.checked_add(length) != Some(list.ends) {
+    let (entries, length, begins) = numbers;
+    if disks != [0; 3] {
+        return Err(io::Error::other("it is a part of several"));
+    }
+    if begins.checked_add(length) != Some(ends) {
         return Err(io::Error::other("its list of entries is not where it says"));
     }
-    Ok(list)
+    Ok(List { entries, begins, ends })
 }
 
-/// One entry of the list: its name, and the bytes of the record.
-fn read_record(zip: &mut impl Read) -> io::Result<(Vec<u8>, u64)> {
+/// One entry of the list.
+struct Record {
+    head: [u8; 46],
+    name: Vec<u8>,
+    extra: Vec<u8>,
+}
+
+impl Record {
+    /// Bytes in the list.
+    fn length(&self) -> u64 {
+        (self.head.len() + self.name.len() + self.extra.len()) as u64 + u64::from(short(&self.head, 32))
+    }
+}
+
+fn read_record(zip: &mut impl Read) -> io::Result<Record> {
     let mut head = [0; 46];
     zip.read_exact(&mut head)?;
     if !head.starts_with(b"PK\x01\x02") {
         return Err(io::Error::other("something else stands in its list of entries"));
     }
-    let mut name = vec![0; short(&head, 28).into()];
-    zip.read_exact(&mut name)?;
-    let rest = u64::from(short(&head, 30)) + u64::from(short(&head, 32));
-    if io::copy(&mut zip.take(rest), &mut io::sink())? < rest {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let length = (head.len() + name.len()) as u64 + rest;
-    Ok((name, length))
+    let mut field = |at: usize| {
+        let mut bytes = vec![0; short(&head, at).into()];
+        zip.read_exact(&mut bytes).map(|()| bytes)
+    };
+    // A comment says nothing to anybody who unpacks.
+    let (name, extra, _comment) = (field(28)?, field(30)?, field(32)?);
+    Ok(Record { head, name, extra })
 }
 
 /// Numbers of a zip are little-endian. `at` is ours: the bytes are there.
@@ -209,37 +394,61 @@ fn wide(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..at + 8).and_then(|eight| eight.try_into().ok()).map_or(0, u64::from_le_bytes)
 }
 
-/// The names of all entries, each of which is one that a careful build could have made (runner-contract F.1).
-fn survey<R: Read + Seek>(zip: &mut ZipArchive<R>) -> Result<Vec<String>, Failure> {
-    let mut seen = HashSet::new();
-    let mut names = Vec::new();
-    for index in 0..zip.len() {
-        let entry = zip.by_index_raw(index).map_err(|error| unread(&error))?;
-        let name = entry.name().map_err(|error| unread(&error))?.into_owned();
-        let bad = |what: &str| Err(unsafe_zip(format!("its entry `{}` {what}", name.escape_default())));
-        if name.starts_with('/') || name.contains(['\\', '\0']) || name.split('/').any(|part| part == "..") {
-            return bad("has a name that leads outside");
-        }
-        if !seen.insert(name.to_lowercase()) {
-            return bad("is there twice");
-        }
-        if entry.is_symlink() {
-            return bad("is a symbolic link");
-        }
-        if entry.encrypted() {
-            return bad("is encrypted");
-        }
-        names.push(name);
-    }
-    Ok(names)
+/// The contents of an entry, whose check sum is looked at when they end. They have to be all of what the entry holds.
+struct Contents<R: Read> {
+    inner: Inner<R>,
+    crc: Option<crc32fast::Hasher>,
+    expected: u32,
 }
 
-fn read_text<R: Read + Seek>(zip: &mut ZipArchive<R>, index: usize, name: &str) -> Result<String, Failure> {
-    let entry = zip.by_index(index).map_err(|error| unread(&error))?;
+enum Inner<R: Read> {
+    Stored(io::BufReader<io::Take<R>>),
+    Deflated(DeflateDecoder<io::BufReader<io::Take<R>>>),
+}
+
+impl<R: Read + Seek> Contents<R> {
+    fn open(mut zip: R, entry: &Entry) -> io::Result<Self> {
+        zip.seek(SeekFrom::Start(entry.contents))?;
+        let packed = io::BufReader::with_capacity(1 << 16, zip.take(entry.compressed));
+        let inner = if entry.deflated { Inner::Deflated(DeflateDecoder::new(packed)) } else { Inner::Stored(packed) };
+        Ok(Self { inner, crc: Some(crc32fast::Hasher::new()), expected: entry.crc })
+    }
+}
+
+impl<R: Read> Read for Contents<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = match &mut self.inner {
+            Inner::Stored(packed) => packed.read(buffer)?,
+            Inner::Deflated(packed) => packed.read(buffer)?,
+        };
+        match (&mut self.crc, n) {
+            (Some(crc), 1..) => crc.update(&buffer[..n]),
+            (crc, 0) if !buffer.is_empty() => {
+                if crc.take().is_some_and(|crc| crc.finalize() != self.expected) {
+                    return Err(io::Error::other("its check sum is wrong"));
+                }
+                if let Inner::Deflated(packed) = &mut self.inner
+                    && !packed.get_mut().fill_buf()?.is_empty()
+                {
+                    return Err(io::Error::other("something stands behind its compressed data"));
+                }
+            }
+            _ => {}
+        }
+        Ok(n)
+    }
+}
+
+fn read_text(zip: &mut (impl Read + Seek), entry: &Entry) -> Result<String, Failure> {
+    let name = &entry.name;
     let mut text = String::new();
-    entry.take(BESIDE + 1).read_to_string(&mut text).map_err(|error| unreadable(name, &error))?;
+    let read = Contents::open(zip, entry).and_then(|contents| contents.take(BESIDE + 1).read_to_string(&mut text));
+    read.map_err(|error| unreadable(name, &error))?;
     if text.len() as u64 > BESIDE {
         return Err(unsafe_zip(format!("{name} is larger than {BESIDE} bytes")));
+    }
+    if text.len() as u64 != entry.size {
+        return Err(unsafe_zip(format!("{name} has {} bytes and says {}", text.len(), entry.size)));
     }
     Ok(text)
 }
@@ -259,25 +468,21 @@ fn parse_beside(text: &str, name: &str) -> Result<Sha256Digest, Failure> {
     })
 }
 
-fn copy<R: Read + Seek>(
-    zip: &mut ZipArchive<R>,
-    index: usize,
-    name: &str,
+fn copy(
+    zip: &mut (impl Read + Seek),
+    entry: &Entry,
     to: &mut impl io::Write,
     pace: &Pace,
 ) -> Result<(u64, Sha256Digest), Failure> {
-    let mut entry = zip.by_index(index).map_err(|error| unread(&error))?;
-    let declared = entry.size();
-    if declared > BUNDLE || declared / RATIO > entry.compressed_size() {
-        return Err(unsafe_zip(format!(
-            "{name} says that {} bytes in the zip become {declared}",
-            entry.compressed_size()
-        )));
+    let (name, declared) = (&entry.name, entry.size);
+    if declared > BUNDLE || declared / RATIO > entry.compressed {
+        return Err(unsafe_zip(format!("{name} says that {} bytes in the zip become {declared}", entry.compressed)));
     }
+    let mut contents = Contents::open(zip, entry).map_err(|error| unreadable(name, &error))?;
     let mut measure = Measure::default();
     let mut buffer = vec![0; 1 << 16];
     loop {
-        let read = entry.read(&mut buffer).map_err(|error| unreadable(name, &error))?;
+        let read = contents.read(&mut buffer).map_err(|error| unreadable(name, &error))?;
         if read == 0 {
             break;
         }

@@ -141,3 +141,114 @@ async fn a_zip_with_64_bit_records_is_read() {
     let ran = fetched(&github).await;
     assert!(ran.made.bundle.is_some(), "{}", ran.failure());
 }
+
+/// Where an entry's own header begins (APPNOTE 4.3.7).
+fn headers(zip: &[u8]) -> Vec<usize> {
+    (0..zip.len() - 4).filter(|at| &zip[*at..*at + 4] == b"PK\x03\x04").collect()
+}
+
+fn number(zip: &[u8], at: usize) -> usize {
+    u32::from_le_bytes(zip[at..at + 4].try_into().expect("four bytes")) as usize
+}
+
+fn set(zip: &mut [u8], at: usize, number: usize) {
+    zip[at..at + 4].copy_from_slice(&u32::try_from(number).expect("it is small").to_le_bytes());
+}
+
+/// Puts bytes where no entry owns them, and moves everything behind them so that the list still finds it.
+fn with_bytes_at(at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut zip = good();
+    let end = zip.len() - 22;
+    for record in records(&zip) {
+        let header = number(&zip, record + 42);
+        if header >= at {
+            set(&mut zip, record + 42, header + bytes.len());
+        }
+    }
+    let list = number(&zip, end + 16);
+    if list >= at {
+        set(&mut zip, end + 16, list + bytes.len());
+    }
+    zip.splice(at..at, bytes.iter().copied());
+    zip
+}
+
+/// SE2, for the zip: what no entry owns is another archive for somebody.
+#[tokio::test]
+async fn se2_bytes_of_a_zip_that_no_entry_owns_are_refused() {
+    let whole = good();
+    let (second, list) = (headers(&whole)[1], records(&whole)[0]);
+    let end = whole.len() - 22;
+    let cases = [
+        (second, &b"hidden for good"[..], "is followed by something that is no entry"),
+        (second, b"x", "has other sizes behind it"),
+        (list, b"hidden for good", "is followed by something that is no entry"),
+        (list, b"hidden", "has other sizes behind it"),
+        (end, b"hidden", "its list of entries is not where it says"),
+        (whole.len(), b"hidden", "its end is missing"),
+    ];
+    for (at, bytes, why) in cases {
+        let cause = refusal_of_content(with_bytes_at(at, bytes)).await;
+        assert!(cause.contains(why), "{at}: {cause}");
+    }
+    // Self-extracting programs stand in front; this one begins like a zip.
+    let front = &whole[..second];
+    let cause = refusal_of_content(with_bytes_at(0, front)).await;
+    assert_eq!(cause, "something stands before its first entry");
+    // A comment, in which other programs would look for an end.
+    let mut zip = whole.clone();
+    zip[end + 20] = 22;
+    zip.extend_from_slice(&whole[end..]);
+    let cause = refusal_of_content(zip).await;
+    assert!(cause.contains("its end is missing") || cause.contains("not where it says"), "{cause}");
+}
+
+/// Streaming programs believe the headers, others the list.
+#[tokio::test]
+async fn se2_a_header_that_contradicts_the_list_of_entries_is_refused() {
+    let whole = good();
+    let (header, record) = (headers(&whole)[0], records(&whole)[0]);
+    let behind = number(&whole, record + 20) + 30 + bundle_name().len();
+    let cases = [
+        (header + 6, "says something else"),
+        (header + 8, "says something else"),
+        (header + 30, "says something else"),
+        (header + 14, "with other sizes"),
+        (header + 18, "with other sizes"),
+        (header + 22, "with other sizes"),
+        (behind + 4, "other sizes behind it"),
+        (behind + 8, "other sizes behind it"),
+        (behind + 12, "other sizes behind it"),
+        (record + 10, "says something else"),
+        (record + 46, "says something else"),
+        (record + 42, "something stands before its first entry"),
+    ];
+    for (at, why) in cases {
+        let mut zip = whole.clone();
+        zip[at] ^= 2;
+        let cause = refusal_of_content(zip).await;
+        assert!(cause.contains(why) || cause.contains("the method 10"), "byte {at}: {cause}");
+    }
+    for (flags, why) in [(1_u8 << 5, "some mean nothing here"), (1 << 6, "some mean nothing here")] {
+        let mut zip = whole.clone();
+        zip[header + 6] |= flags;
+        zip[record + 8] |= flags;
+        let cause = refusal_of_content(zip).await;
+        assert!(cause.contains(why), "{cause}");
+    }
+}
+
+/// Behind the end of the compressed data, but within what the entry owns.
+#[tokio::test]
+async fn se2_bytes_behind_an_entrys_compressed_data_are_refused() {
+    let whole = good();
+    let record = records(&whole)[0];
+    let packed = number(&whole, record + 20);
+    let mut zip = with_bytes_at(30 + bundle_name().len() + packed, b"hidden");
+    let record = records(&zip)[0];
+    set(&mut zip, record + 20, packed + 6);
+    let behind = 30 + bundle_name().len() + packed + 6;
+    set(&mut zip, behind + 8, packed + 6);
+    let cause = refusal_of_content(zip).await;
+    assert!(cause.contains("something stands behind its compressed data"), "{cause}");
+}
