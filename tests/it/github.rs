@@ -672,6 +672,69 @@ async fn f9_a_bundle_is_read_whole_before_it_is_sent_anywhere() {
     assert!(cause.starts_with("it is not a gzip-compressed tar archive"), "{cause}");
 }
 
+/// FD20: both digests are recorded; staging, production and the ledger know the bundle by the one that the build published.
+#[tokio::test]
+async fn fd20_a_bundle_of_plain_tar_is_sent_in_canonical_form_and_both_digests_are_recorded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tree = folder.path().join("tree");
+    for (name, bytes) in FILES {
+        let path = tree.join(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        std::fs::write(path, bytes).expect("a file");
+    }
+    let plain = folder.path().join("plain.tar.gz");
+    let packed = std::process::Command::new("tar").arg("-czf").arg(&plain).arg("-C").arg(&tree).arg(".").status();
+    assert!(packed.expect("tar runs").success());
+    let content = std::fs::read(&plain).expect("the bundle");
+    let (name, sum) = (bundle_name(), sum_line(&content));
+    let zip = zip_of(&[(&name, &content), (&format!("{name}.sha256"), sum.as_bytes())]);
+    let github = built();
+    github.add_artifact(Artifact { content: zip.into(), ..artifact_11() });
+
+    let ran = fetched(&github).await;
+    let bundle = ran.made.bundle.as_ref().expect("a bundle to send");
+    let sent = Sha256Digest::of(std::fs::read(&bundle.path).expect("the bundle's file"));
+    assert_eq!((&bundle.sha256, bundle.sent_sha256()), (&Sha256Digest::of(&content), &sent));
+    assert_ne!(bundle.sha256, sent);
+    let recorded: fact::BundleFact = ran.fact(fact::key::BUNDLE);
+    assert_eq!((recorded.sha256, recorded.sent_sha256), (bundle.sha256.clone(), Some(sent.clone())));
+    let line =
+        format!("the bundle was rewritten in canonical form: SHA-256 {} as downloaded, {sent} as sent", bundle.sha256);
+    assert!(ran.lines().contains(&line.as_str()), "{:?}", ran.lines());
+    assert!(ran.warnings().iter().any(|warning| warning.contains("has no manifest")), "{:?}", ran.warnings());
+    assert_eq!(ran.made.manifest.as_deref(), Some(&rows::manifest(&commit(), FILES)));
+    assert_eq!(std::fs::read_dir(ran.scratch.path()).expect("the scratch folder").count(), 1, "nothing else is left");
+}
+
+/// SE3, FD21: refused on the runner, before anything is uploaded.
+#[tokio::test]
+async fn se3_fd21_a_bundle_with_a_link_above_a_shared_folder_is_refused_before_the_upload() {
+    let mut manifest = rows::manifest(&commit(), FILES);
+    manifest.links.insert("public/media".to_owned(), "../storage/app/media".to_owned());
+    let shared = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+    assert_eq!(bundle::written_through_a_link(&manifest, &shared(&["storage", "public/uploads"])), None);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("public")).expect("a folder");
+    std::os::unix::fs::symlink("../storage/app/media", folder.path().join("public/media")).expect("a link");
+    let tar = std::process::Command::new("tar").arg("-cz").arg("-C").arg(folder.path()).arg(".").output();
+    let content = tar.expect("tar runs").stdout;
+    let (name, sum) = (bundle_name(), sum_line(&content));
+    let zip = zip_of(&[(&name, &content), (&format!("{name}.sha256"), sum.as_bytes())]);
+    let github = built();
+    github.add_artifact(Artifact { content: zip.into(), ..artifact_11() });
+    let look = Stage::with_github(&github).survey(artifact::look).await;
+    let mut stage = Stage::with_github(&github);
+    stage.found.build = look.found.build;
+    stage.inputs.server.shared = shared(&["storage", "public/media/uploads"]);
+    let ran = stage.release(artifact::fetch).await;
+    assert_eq!(
+        ran.failure().cause,
+        "`public/media` is a link to `../storage/app/media`, and the shared folder `public/media/uploads` lies below it"
+    );
+    assert!(ran.made.bundle.is_none());
+}
+
 #[tokio::test]
 async fn a_sum_file_is_one_line_of_the_usual_form() {
     let name = bundle_name();

@@ -346,7 +346,7 @@ fn read_plain<R: Read, W: Write>(
             continue;
         }
         if survey.given && entry.path == MANIFEST_PATH && entry.kind == Kind::File {
-            if manifest_text(&entry, reader, limits)? != json {
+            if plain_manifest(&entry, reader, limits)? != json {
                 return Err(refused("its manifest is there twice"));
             }
             continue;
@@ -387,7 +387,7 @@ impl Survey {
                 return Err(refused(format!("it contains `{}` twice", shown(&entry.path))));
             }
             if entry.path == MANIFEST_PATH && entry.kind == Kind::File {
-                given = Some(manifest_text(&entry, reader, limits)?);
+                given = Some(plain_manifest(&entry, reader, limits)?);
             } else if let Some(because) = self::left_out(&entry.path) {
                 left_out.push((entry.path, because));
             } else {
@@ -468,6 +468,14 @@ fn below(path: &str, folder: &str) -> bool {
 fn left_out(path: &str) -> Option<&'static str> {
     let rule = ancestry(path).filter_map(rules::rule).find(|rule| rule.fate != Fate::Ship)?;
     (rule.fate == Fate::LeaveOut).then_some(rule.because)
+}
+
+/// A manifest that plain tar packed: no file that could be run, as in the canonical form.
+fn plain_manifest<R: Read>(entry: &Entry, reader: &mut Reader<R>, limits: &Limits) -> io::Result<Vec<u8>> {
+    if entry.executable() || entry.mode & !0o777 != 0 {
+        return Err(bad_mode(entry));
+    }
+    manifest_text(entry, reader, limits)
 }
 
 fn manifest_text<R: Read>(entry: &Entry, reader: &mut Reader<R>, limits: &Limits) -> io::Result<Vec<u8>> {

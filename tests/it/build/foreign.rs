@@ -1,6 +1,6 @@
 //! Bundles that somebody else made: the reading side believes nothing (F9, F10, F18, F27).
 
-use std::{fs, io::Write as _, path::Path};
+use std::{fs, io::Write as _, path::Path, process::Command};
 
 use flate2::{Compression, write::GzEncoder};
 use gated_deploy::{
@@ -15,7 +15,7 @@ use gated_deploy::{
 };
 use tar::{Builder, EntryType, Header};
 
-use super::app::{App, commit};
+use super::app::{App, commit, tool};
 
 /// A bundle that is made by hand.
 struct Forge {
@@ -372,4 +372,198 @@ fn a_bundle_that_is_not_there_is_no_refusal() {
     let failure = read::inspect(Path::new("/nonexistent/bundle.tar.gz")).expect_err("it is not there");
     assert_eq!(failure.kind, FailureKind::World);
     assert!(failure.doing.contains("/nonexistent/bundle.tar.gz"));
+}
+
+/// Numbers that tars read differently: GNU tar takes `+` for base 64, the `tar` crate for a sign.
+#[test]
+fn se2_numbers_that_two_tars_read_differently_are_refused() {
+    // Name, mode, owner, group, size and time of a header, and where each stands.
+    let fields = [(100, 8, "mode"), (108, 8, "owner"), (116, 8, "group"), (124, 12, "size"), (136, 12, "time")];
+    let numbers: [&[u8]; 8] =
+        [b"+10", b"-1", b"0x5", b"5 5", b"\t5", b"\x80\0\0\0\0\0\0\x05", b"\xff\xff\xff\xff\xff\xff\xff\xff", b""];
+    for (at, length, what) in fields {
+        for number in numbers {
+            let mut odd = header(EntryType::Regular, 5);
+            raw_name(&mut odd, "app.php");
+            let field = &mut odd.as_mut_bytes()[at..at + length];
+            field.fill(0);
+            field[..number.len()].copy_from_slice(number);
+            odd.set_cksum();
+            let mut forge = Forge::new().with_manifest();
+            forge.tar.append(&odd, "hello".as_bytes()).expect("memory takes everything");
+            let bytes = forge.link("link", "app.php").bytes();
+            let cause = format!("the {what} of `app.php` is `{}", number.escape_ascii());
+            refused(&cause, read_bytes(&bytes), &cause);
+            let failure = rewritten(&bytes).0.expect_err("refused before the upload, too");
+            assert!(failure.cause.contains(&cause), "{failure}");
+        }
+    }
+}
+
+/// The bundle of SE2: by the check's tar its entry has 8 bytes, by GNU tar 3,444, in which two more entries hide.
+#[test]
+fn se2_entries_do_not_hide_in_the_contents_of_another() {
+    let mut forge = Forge::new().with_manifest().rest();
+    let mut odd = header(EntryType::Regular, 8);
+    raw_name(&mut odd, "notes.txt");
+    odd.as_old_mut().size.copy_from_slice(b"+10\0\0\0\0\0\0\0\0\0");
+    odd.set_cksum();
+    forge.tar.append(&odd, "8 bytes!".as_bytes()).expect("memory takes everything");
+    let bytes = forge.file("public/shell.php", "<?php").bytes();
+    let failure = rewritten(&bytes).0.expect_err("no tar decides this for us");
+    assert!(failure.cause.contains("which is no octal number"), "{failure}");
+}
+
+/// What some readers see and others do not.
+#[test]
+fn se2_headers_and_ends_that_leave_a_choice_are_refused() {
+    let change = |what: &str, change: &dyn Fn(&mut [u8]), cause: &str| {
+        let mut odd = header(EntryType::Regular, 5);
+        raw_name(&mut odd, "app.php");
+        change(odd.as_mut_bytes());
+        odd.set_cksum();
+        let mut forge = Forge::new().with_manifest();
+        forge.tar.append(&odd, "hello".as_bytes()).expect("memory takes everything");
+        let bytes = forge.link("link", "app.php").bytes();
+        refused(what, read_bytes(&bytes), cause);
+        assert!(rewritten(&bytes).0.is_err(), "{what}");
+    };
+    change("a second name", &|header| header[20] = b'x', "stands behind the name");
+    change("a sparse file", &|header| header[482] = 1, "has fields that no bundle needs");
+    change("a device's number", &|header| header[330] = b'7', "has fields that no bundle needs");
+    change("a target", &|header| header[157] = b'x', "is no link but names a target");
+    change("no magic", &|header| header[257..265].fill(0), "no header of GNU tar or POSIX");
+    change("another time", &|header| header[146] = b'7', "not as `build-gate` writes it");
+    change("an owner's name", &|header| header[265] = b'x', "not as `build-gate` writes it");
+
+    let tar = || Forge::new().with_manifest().rest().tar.into_inner().expect("memory takes everything");
+    let whole = tar();
+    let cases: [(&str, Vec<u8>, &str); 5] = [
+        ("no end", whole[..whole.len() - 1024].to_vec(), "ends in the middle"),
+        ("half an end", whole[..whole.len() - 512].to_vec(), "ends in the middle"),
+        ("a second archive", [whole.clone(), whole.clone()].concat(), "follows after the end of the archive"),
+        ("an end that is no block", [whole.clone(), vec![0; 3]].concat(), "no whole number of blocks"),
+        ("another padding", [whole.clone(), vec![0; 512]].concat(), "not as `build-gate` wrote it"),
+    ];
+    for (what, bytes, cause) in cases {
+        refused(what, read_bytes(&gzip(&bytes)), cause);
+    }
+    let mut between = whole;
+    // The manifest's contents are padded with zeros.
+    let at = between.windows(5).position(|five| five == b"hello").expect("its contents") + 6;
+    between[at] = b'x';
+    refused("something between two entries", read_bytes(&gzip(&between)), "stands between two of its entries");
+    let hidden = Forge::new().change(|manifest| {
+        let file = manifest.files["app.php"].clone();
+        manifest.files.insert("a/b.php".to_owned(), file);
+    });
+    let hidden = hidden.with_manifest().rest().file("a/b.php", "hello");
+    refused("a folder that is not there", hidden.read(), "not as `build-gate` writes it");
+}
+
+/// What the deployment reads and writes anew; the bytes that it would send.
+fn rewritten(bytes: &[u8]) -> (Result<read::Rewritten, Failure>, Vec<u8>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (path, to) = (folder.path().join("bundle.tar.gz"), folder.path().join("sent.tar.gz"));
+    fs::write(&path, bytes).expect("files can be written");
+    let file = fs::File::create(&to).expect("files can be written");
+    let read = read::rewrite_within(&path, file, &commit(), &Limits::default(), &Pace::default());
+    (read, fs::read(&to).expect("it is there"))
+}
+
+#[test]
+fn se2_our_own_bundles_are_sent_as_they_are() {
+    let app = App::sound();
+    app.executable("artisan").put(&format!("app/{0}/{0}.php", "ö".repeat(60)), "<?php").link("app/link", "../artisan");
+    app.link("long", &format!("app/{0}/{0}.php", "ö".repeat(60)));
+    app.run().passed();
+    let whole = fs::read(app.bundle()).expect("it was written");
+    let (read, sent) = rewritten(&whole);
+    let read = read.expect("it is in order");
+    assert_eq!((read.by, read.sent.sha256), (read::Maker::BuildGate, read.inspection.sha256));
+    assert!(sent == whole, "byte by byte");
+    // Another gzip around the same archive is no other archive.
+    let mut tar = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(whole.as_slice()), &mut tar).expect("it is gzip");
+    let (read, sent) = rewritten(&gzip(&tar));
+    assert_eq!(read.expect("it is in order").by, read::Maker::BuildGate);
+    assert!(sent == whole, "compressed again, in our way");
+    // One bit of the archive is.
+    let at = tar.windows(7).position(|seven| seven == b"artisan").expect("its header") + 146;
+    tar[at - 10] ^= 1;
+    assert!(rewritten(&gzip(&tar)).0.is_err());
+}
+
+/// FD20: `tar -czf X -C tree .`, with the manifest of `build-gate` in the tree and without.
+#[test]
+fn fd20_a_bundle_that_plain_tar_made_is_written_anew() {
+    for given in [true, false] {
+        let app = App::sound();
+        app.run().passed();
+        let tree = tempfile::tempdir().expect("a folder");
+        let bundle = app.bundle();
+        let unpack = ["-xzf", bundle.to_str().expect("UTF-8"), "-C", tree.path().to_str().expect("UTF-8")];
+        tool(Command::new("tar").args(unpack));
+        if !given {
+            fs::remove_file(tree.path().join(MANIFEST_PATH)).expect("it is there");
+            fs::create_dir_all(tree.path().join("tests/Unit")).expect("a folder");
+            fs::write(tree.path().join("tests/Unit/ATest.php"), "x").expect("a file");
+        }
+        let plain = tree.path().with_extension("tar.gz");
+        let pack = ["-czf", plain.to_str().expect("UTF-8"), "-C", tree.path().to_str().expect("UTF-8"), "."];
+        tool(Command::new("tar").args(pack));
+        let bytes = fs::read(&plain).expect("it was written");
+        fs::remove_file(&plain).expect("it is there");
+
+        let (read, sent) = rewritten(&bytes);
+        let read = read.expect("plain tar is read");
+        assert_eq!(read.manifest, app.manifest(), "given: {given}");
+        assert_eq!((&read.inspection.sha256, &read.sent.sha256), (&Sha256Digest::of(&bytes), &Sha256Digest::of(&sent)));
+        let own = fs::read(app.bundle()).expect("it was written");
+        let (manifest, inspection) = read_bytes(&sent).expect("what is sent is in the form of build-gate");
+        let (_, known) = read_bytes(&own).expect("it is in order");
+        assert_eq!((manifest, &inspection.tree), (app.manifest(), &known.tree), "the same tree in another order");
+        match read.by {
+            read::Maker::Tar => assert!(given),
+            read::Maker::TarOfATree(left_out) => {
+                assert!(!given);
+                assert_eq!(left_out.len(), 1, "{left_out:?}");
+                assert_eq!(left_out[0].0, "tests");
+            }
+            read::Maker::BuildGate => panic!("it was tar"),
+        }
+    }
+}
+
+#[test]
+fn fd20_a_plain_archive_without_a_manifest_may_hold_no_secrets_and_nothing_twice() {
+    let plain = |files: &[(&str, &str)]| {
+        let forge = Forge::new().raw(EntryType::Directory, "./", None, "");
+        let forge = files.iter().fold(forge, |forge, (name, contents)| forge.file(&format!("./{name}"), contents));
+        rewritten(&forge.bytes()).0
+    };
+    let read = plain(&[("artisan", "x"), ("composer.json", r#"{"require":{"php":"^8.2"}}"#)]).expect("in order");
+    assert_eq!(read.manifest.php.required.as_deref(), Some("^8.2"));
+    for (files, cause) in [
+        (&[("artisan", "x"), (".env", "APP_KEY=x")][..], "`.env`, which no release may have"),
+        (&[("artisan", "x"), ("docker/id_rsa", "x")], "`docker/id_rsa`, which no release may have"),
+        (&[("artisan", "x"), ("artisan", "y")], "`artisan` twice"),
+        (&[("artisan", "x"), ("artisan/x", "y")], "below `artisan`, which is no folder"),
+        (&[("../x", "y")], "`..`"),
+    ] {
+        let failure = plain(files).expect_err(cause);
+        assert!(failure.cause.contains(cause), "{failure}");
+    }
+    let mut forge = Forge::new().raw(EntryType::Directory, "./", None, "");
+    let json = serde_json::to_string(&forge.manifest).expect("it serialises");
+    let mut odd = header(EntryType::Regular, json.len());
+    odd.set_mode(0o755);
+    raw_name(&mut odd, MANIFEST_PATH);
+    forge.tar.append(&odd, json.as_bytes()).expect("memory takes everything");
+    let failure = rewritten(&forge.rest().bytes()).0.expect_err("found by comparing with GNU tar");
+    assert!(failure.cause.contains("has the mode 0755"), "{failure}");
+    // A manifest that is there has to be true.
+    let lying = Forge::new().raw(EntryType::Directory, "./", None, "").with_manifest().file("./app.php", "hullo");
+    let failure = rewritten(&lying.link("./link", "app.php").bytes()).0.expect_err("another content");
+    assert!(failure.cause.contains("`app.php` has the SHA-256"), "{failure}");
 }

@@ -2,9 +2,10 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, os::unix::net::UnixListener, process::Command};
 
-use gated_deploy::domain::gate::GATES;
+use gated_deploy::{domain::gate::GATES, inputs::typed::BuildGate};
+use tokio::sync::watch;
 
-use super::app::{App, private_key, tool};
+use super::app::{App, private_key, run, tool};
 
 #[test]
 fn a_sound_tree_passes_every_check() {
@@ -267,6 +268,40 @@ fn links_have_to_lead_to_something_that_is_shipped() {
     let links = app.manifest().links;
     assert_eq!(links.keys().collect::<Vec<_>>(), ["first", "mail", "models", "public/files"]);
     assert_eq!(links["public/files"], "../storage/app/files");
+}
+
+/// SE3, FD21: the server would remove and make things behind such a link.
+#[test]
+fn se3_fd21_a_link_above_a_shared_folder_is_refused() {
+    let cases = [
+        (
+            ["storage", "public/media/uploads"],
+            "public/media",
+            "../storage/app/media",
+            "shared folder `public/media/uploads`",
+        ),
+        (["storage", "config/local"], "config", "storage/config", "shared folder `config/local`"),
+        (["storage", "public/uploads"], "public", "storage/app/public", "shared folder `public/uploads`"),
+        (["storage", "public/uploads"], "bootstrap/cache", "../storage/cache", "the release writes files below it"),
+    ];
+    for (shared, link, target, problem) in cases {
+        let app = App::sound();
+        if app.path(link).exists() {
+            app.remove(link);
+        }
+        app.link(link, target);
+        let inputs = BuildGate { shared: shared.map(str::to_owned).into(), ..app.inputs() };
+        let text = run(inputs, watch::channel(false).1).refusal_text();
+        let expected = format!("links: `{link}` is a link to `{target}`, and ");
+        assert!(text.contains(&expected) && text.contains(problem), "{text}");
+        assert_eq!(app.written(), Vec::<String>::new(), "{link}");
+    }
+    // Links may lead to what this app shares, and not to what another would.
+    let app = App::sound();
+    app.link("public/files", "../media/files");
+    assert!(app.run().refusal_text().contains("leads to ../media/files, where nothing is"));
+    let inputs = BuildGate { shared: ["storage", "media"].map(str::to_owned).into(), ..app.inputs() };
+    run(inputs, watch::channel(false).1).passed();
 }
 
 #[test]
