@@ -276,6 +276,10 @@ pub struct Hop {
     pub same: bool,
 }
 
+/// The bundle as it is sent, where that is another file than the one that was downloaded.
+pub const CANONICAL: &str = "canonical form of the bundle";
+const CANONICAL_ON_DISK: &str = "canonical form of the bundle, read again from its disk";
+
 /// The bundle's way: from the artifact over the runner to the server.
 pub fn hops(story: &Story) -> Vec<Hop> {
     let bundle: Option<BundleFact> = story.fact(key::BUNDLE);
@@ -291,18 +295,26 @@ pub fn hops(story: &Story) -> Vec<Hop> {
         .into_iter()
         .collect();
     if let Some(bundle) = &bundle {
-        let hop = |place: &'static str, what: &'static str, same| Hop {
+        let of = |sha256: &Sha256Digest, place: &'static str, what: &'static str, same| Hop {
             place: place.into(),
             what: what.into(),
-            sha256: bundle.sha256.clone(),
+            sha256: sha256.clone(),
             same,
         };
+        let hop = |place, what, same| of(&bundle.sha256, place, what, same);
         if matches!(story.subject(), Subject::Release | Subject::Preflight) {
             hops.push(hop("artifact", ".sha256 beside the bundle", seen("the .sha256 beside it")));
         }
         hops.push(hop("runner", "bundle", true));
-        if story.subject() == Subject::Release {
-            hops.push(hop("server", "bundle, read again from its disk", seen("the server")));
+        match (&bundle.sent_sha256, story.subject()) {
+            (Some(sent), Subject::Release) => {
+                hops.push(of(sent, "runner", CANONICAL, true));
+                hops.push(of(sent, "server", CANONICAL_ON_DISK, seen("the server")));
+            }
+            (None, Subject::Release) => {
+                hops.push(hop("server", "bundle, read again from its disk", seen("the server")))
+            }
+            _ => {}
         }
     }
     hops

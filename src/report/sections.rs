@@ -340,12 +340,15 @@ pub(super) fn backup(story: &Story) -> String {
 fn bundle_line(bundle: &BundleFact) -> String {
     let seen = bundle.verified_at.iter().map(|place| short(place, CELL)).collect::<Vec<_>>().join(", ");
     let seen = if seen.is_empty() { String::new() } else { format!("; digest seen at: {seen}") };
+    let sent =
+        bundle.sent_sha256.as_ref().map(|sent| format!(", sent in canonical form with SHA-256 {}", code(sent.short())));
     format!(
-        "{}, {}, {}, SHA-256 {}{seen}",
+        "{}, {}, {}, SHA-256 {}{}{seen}",
         code(&bundle.file),
         words::bytes(bundle.size),
         words::count(bundle.files, "file"),
-        code(bundle.sha256.short())
+        code(bundle.sha256.short()),
+        sent.unwrap_or_default()
     )
 }
 

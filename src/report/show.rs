@@ -1,7 +1,13 @@
 //! A stored report as text for a terminal: what somebody who was called at night asks first. The story behind it is the one that
 //! the summary was made from ([`super::stored`]).
 
-use super::{clean::one_line, findings::Met, stored::Stored, story::Row, words};
+use super::{
+    clean::one_line,
+    findings::{self, Hop, Met},
+    stored::Stored,
+    story::Row,
+    words,
+};
 use crate::{
     domain::{
         Failure, Outcome,
@@ -195,7 +201,9 @@ fn bundle(page: &mut Page, stored: &Stored) {
     let open = stored.hops.iter().filter(|hop| !hop.same).count();
     // The zip around the bundle has a digest of its own; what is compared is the bundle.
     let bundles = || stored.hops.iter().filter(|hop| !hop.what.starts_with("zip"));
-    let differ = bundles().zip(bundles().skip(1)).any(|(one, next)| one.sha256 != next.sha256);
+    let sent = |hop: &Hop| hop.what.starts_with(findings::CANONICAL);
+    let differ =
+        bundles().zip(bundles().skip(1)).any(|(one, next)| sent(one) == sent(next) && one.sha256 != next.sha256);
     page.indented(
         "  ",
         match (differ, open) {

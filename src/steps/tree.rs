@@ -190,7 +190,7 @@ pub async fn unpack(cx: &Deploy, io: &Io) -> StepResult {
         dir: &dir,
         file: &layout.incoming(&cx.facts.turn.to),
         shared: &cx.inputs.server.shared,
-        env_file: &layout.env_file(),
+        env_file: layout.env_file(),
         kib: bytes / 1024 + 4096,
         inodes,
         tree: bundle.tree(),
