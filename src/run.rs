@@ -35,6 +35,7 @@ use crate::{
     report::{self, Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, State, Summary},
     stages,
     steps::{
+        self,
         context::{Deploy, Found, Ports, Staging, Survey},
         rollback,
         settle::settle,
@@ -173,10 +174,50 @@ async fn tell_and_do(inputs: Inputs, clock: SystemClock, alter: &dyn Alter) -> O
     match request {
         Ok((request, warnings)) => {
             warn(&events, warnings);
+            if let Some(unreviewed) = &common.unreviewed
+                && let Err(failure) = reviewed(unreviewed, &clock).await
+            {
+                return refuse(&events, &stage_name(&common), failure);
+            }
             dispatch(request, &common, &events, &log, &clock, cancel, alter).await
         }
         Err(problems) => refuse(&events, &stage_name(&common), problems.failure()),
     }
+}
+
+/// What a policy says that somebody without write access may have written must be what the default branch's says, before anything is sent
+/// anywhere (SE11).
+async fn reviewed(unreviewed: &typed::Unreviewed, clock: &SystemClock) -> Result<(), Failure> {
+    let typed::Unreviewed { event, file, settings, github } = unreviewed;
+    let doing = format!("comparing {file} with the default branch's");
+    let names = |settings: &[&typed::UnreviewedSetting]| {
+        let mut names: Vec<&str> = settings.iter().map(|setting| setting.input).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.join(", ")
+    };
+    let hint = |names: &str| {
+        format!("give {names} in the step's `with:` where it is an input, or merge the change to {file} into the default branch first")
+    };
+    let Some(github) = github else {
+        let all = names(&settings.iter().collect::<Vec<_>>());
+        let cause = format!("{all} would come from the policy of {event}, and without github-token nobody can say whether it was reviewed");
+        return Err(Failure::refused(doing, cause).hint(hint(&all)));
+    };
+    let text = api(github, Rc::new(clock.clone()))?.reviewed_file(file).await;
+    let text = text.map_err(|error| steps::artifact::github_failure(&doing, &error))?.unwrap_or_default();
+    let policy = inputs::policy::parse(file, &text).policy;
+    let says = |setting: &typed::UnreviewedSetting| {
+        policy.entry(setting.section.as_deref(), setting.input).map(|entry| entry.text.clone())
+    };
+    let other: Vec<&typed::UnreviewedSetting> =
+        settings.iter().filter(|setting| says(setting) != setting.text).collect();
+    if other.is_empty() {
+        return Ok(());
+    }
+    let other = names(&other);
+    let cause = format!("{other} differs from the default branch's policy, and this is {event}: nobody may have reviewed it");
+    Err(Failure::refused(doing, cause).hint(hint(&other)))
 }
 
 async fn dispatch(

@@ -166,6 +166,8 @@ impl Story {
             ("staging-healthcheck-token", staging.health_token.clone()),
             ("staging-stable-for", "0s".to_owned()),
         ]);
+        // Somebody has merged it.
+        self.github.push("main", commit);
         let runner = self
             .runner(commit)
             .ref_name("main")

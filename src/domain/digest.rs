@@ -23,7 +23,7 @@ impl Sha256Digest {
         &self.0
     }
 
-    /// The first eight digits: enough for a person to compare, and the form in which a phrase carries a plan's digest.
+    /// The first eight digits: enough for a person to compare two files. An approval needs more.
     pub fn short(&self) -> &str {
         &self.0[..8]
     }

@@ -14,7 +14,7 @@ pub const KEY_TYPES: [&str; 5] =
 /// The lines of `ssh-known-hosts`, parsed: those of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT", and bare fingerprints.
 ///
 /// There is no value that accepts any key, and none is learnt on first use (F38).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct KnownHosts {
     entries: Vec<Entry>,
 }
@@ -41,16 +41,16 @@ pub struct LineProblem {
     pub problem: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 struct Entry {
     hosts: Hosts,
     key: Key,
     revoked: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 enum Hosts {
-    /// A bare fingerprint is for the one server that this run goes to.
+    /// A bare fingerprint is for the one server that this run goes to; refused where it goes to two ([`KnownHosts::has_bare`]).
     Any,
     Patterns(Vec<Pattern>),
     /// `|1|salt|hash`: HMAC-SHA1 of the name.
@@ -60,13 +60,13 @@ enum Hosts {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 struct Pattern {
     text: String,
     negated: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 enum Key {
     Blob {
         key_type: String,
@@ -103,6 +103,11 @@ impl KnownHosts {
             problems.push(LineProblem { line: 0, problem });
         }
         if problems.is_empty() { Ok(Self { entries }) } else { Err(problems) }
+    }
+
+    /// Whether a line has a fingerprint and no host, so that it counts for whatever host is reached.
+    pub fn has_bare(&self) -> bool {
+        self.entries.iter().any(|entry| !entry.revoked && entry.hosts == Hosts::Any)
     }
 
     pub fn len(&self) -> usize {
@@ -335,7 +340,7 @@ impl Hosts {
 }
 
 /// `*` stands for any text, `?` for any one character (ssh_config(5), PATTERNS). Linear memory, no recursion: the text is foreign.
-fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
+pub(crate) fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     // Where to go on when the last star has to stand for one character more.
     let mut retry: Option<(usize, usize)> = None;

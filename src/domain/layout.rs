@@ -3,7 +3,7 @@
 use super::{ReleaseName, RemotePath};
 
 /// Where things are under `base-dir` (pipeline.md, "On the server"; interface.md, "State on the server").
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Layout {
     base: RemotePath,
     env_file: RemotePath,

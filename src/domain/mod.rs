@@ -25,6 +25,7 @@ pub mod secret;
 pub mod stage;
 pub mod standing;
 pub mod state;
+pub mod trigger;
 
 pub use approval::Approval;
 pub use command::RemoteCommand;

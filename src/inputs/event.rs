@@ -5,7 +5,7 @@ use std::fs;
 use serde::Deserialize;
 
 use super::{environment::Environment, problem::Problem};
-use crate::domain::{CommitSha, Stage};
+use crate::domain::{CommitSha, Stage, trigger};
 
 /// What the run is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,47 @@ pub fn resolve(environment: &Environment, stage: Stage, sha: Option<CommitSha>) 
         None => from_variable(environment)?,
     };
     Ok(Trigger { event: Some(event.to_owned()), commit, build_run: None })
+}
+
+/// The event as the end of a sentence, where somebody without write access may have started this run. Then what is checked out may be theirs.
+pub fn opened_by_others(environment: &Environment) -> Option<String> {
+    let event = environment.text("GITHUB_EVENT_NAME").filter(|_| environment.in_actions())?;
+    if event != "workflow_run" {
+        return trigger::open_to_others(event).then(|| format!("a run that was started by `{event}`"));
+    }
+    let payload = environment.path("GITHUB_EVENT_PATH").and_then(|path| fs::read(path).ok());
+    let cause = payload.and_then(|bytes| serde_json::from_slice::<CausedEvent>(&bytes).ok());
+    match cause.map(|cause| cause.workflow_run) {
+        Some(Cause { event, repository: Some(own), head_repository: Some(head) })
+            if own.id == head.id && !trigger::open_to_others(&event) =>
+        {
+            None
+        }
+        Some(Cause { event, .. }) if trigger::open_to_others(&event) => {
+            Some(format!("a run that was started by `workflow_run`, after a run that was started by `{event}`"))
+        }
+        _ => Some("a run that was started by `workflow_run`, after a run on the code of a fork".to_owned()),
+    }
+}
+
+/// What started the run that a `workflow_run` event is about.
+#[derive(Deserialize)]
+struct CausedEvent {
+    workflow_run: Cause,
+}
+
+#[derive(Deserialize)]
+struct Cause {
+    event: String,
+    #[serde(default)]
+    repository: Option<Id>,
+    #[serde(default)]
+    head_repository: Option<Id>,
+}
+
+#[derive(Deserialize)]
+struct Id {
+    id: u64,
 }
 
 fn supported_text(stage: Stage) -> String {

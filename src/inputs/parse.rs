@@ -5,13 +5,14 @@ use std::{path::PathBuf, time::Duration};
 use url::Url;
 
 use super::{
-    event, local,
+    event, local, policy,
     problem::{Problem, Problems},
     raw::{Given, Raw, Source},
     table::{self, INPUTS, Kind, Preset, REQUIRED, TUNNEL},
     typed::{
-        self, BackupCopy, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Interrupted, Recover,
-        Request, Rollback, Route, RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target, Warning,
+        self, BackupCopy, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Interrupted, Provenance, Recover,
+        Request, Rollback, Route, RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target, Unreviewed,
+        UnreviewedSetting, Warning,
     },
     value::{self, Wrong},
 };
@@ -36,6 +37,7 @@ pub fn common(raw: &Raw<'_>) -> Common {
         workspace: raw.workspace.clone(),
         report_dir: report_dir.unwrap_or_else(|| raw.workspace.join(".gated-deploy/reports")),
         secrets: raw.secrets().cloned().collect(),
+        unreviewed: None,
         debug: environment.text("RUNNER_DEBUG") == Some("1"),
         scratch: scratch(raw),
         most: None,
@@ -79,10 +81,31 @@ pub fn parse(
     reader.read("report-dir", |text| local::resolve(&raw.workspace, text));
     reader.look_at_the_rest(stage);
     common.secrets.append(&mut reader.secrets);
+    common.unreviewed = stage.and_then(|stage| unreviewed(raw, stage));
     match request {
         Some(request) if reader.problems.is_empty() => Ok((request, reader.warnings)),
         _ => Err(Problems::new(reader.problems, &common.secrets)),
     }
+}
+
+/// What the policy decides of this run, where somebody without write access may have written it.
+fn unreviewed(raw: &Raw<'_>, stage: Stage) -> Option<Unreviewed> {
+    // A build's own gate sends nothing and knows no secret.
+    let event = event::opened_by_others(raw.environment).filter(|_| stage != Stage::BuildGate)?;
+    let used = |name: &str| table::find_policy_key(name).is_some_and(|input| input.used_by(stage.as_str()));
+    let counts = |asked: &UnreviewedSetting| match asked.text {
+        Some(_) => !table::HARMLESS.contains(&asked.input),
+        None => table::APPROVAL_RULES.contains(&asked.input) && used(asked.input),
+    };
+    let settings: Vec<UnreviewedSetting> = raw.asked_of_policy().into_iter().filter(counts).collect();
+    if settings.is_empty() {
+        return None;
+    }
+    let file = raw.policy().file.as_ref().map(|(file, _)| file.clone());
+    let file = file.or_else(|| raw.given("config").map(|given| given.text));
+    let mut reader = Reader { raw, problems: Vec::new(), warnings: Vec::new(), secrets: Vec::new() };
+    let github = reader.github();
+    Some(Unreviewed { event, file: file.unwrap_or_else(|| policy::DEFAULT_PATH.to_owned()), settings, github })
 }
 
 /// What is wrong with an input that nobody gave.
@@ -215,8 +238,26 @@ impl Reader<'_, '_> {
             _ => None,
         };
         let mut target = target?;
+        if let Some(typed::StagingServer { ssh, .. }) = staging.as_ref().and_then(|staging| staging.server.as_ref()) {
+            self.each_host_has_its_key(&target.ssh, ssh);
+        }
         target.server.backup_nginx = stage == Stage::DeployProduction;
         Some(Deploy { target, source: source?, staging })
+    }
+
+    /// A fingerprint without a host counts for any, so that the key of one server would pass as the other's (SE18).
+    fn each_host_has_its_key(&mut self, here: &SshAccess, staging: &SshAccess) {
+        let place = |ssh: &SshAccess| (ssh.host.to_ascii_lowercase(), ssh.port);
+        if place(here) == place(staging) || !(here.known_hosts.has_bare() || staging.known_hosts.has_bare()) {
+            return;
+        }
+        let (here, staging) = (host_name(&here.host, here.port), host_name(&staging.host, staging.port));
+        let problem = format!(
+            "has a fingerprint without a host, and this run reaches two servers, {here} and {staging}: each would pass as the other"
+        );
+        let right = format!("write the host before it: `{here} SHA256:...` and `{staging} SHA256:...`");
+        let location = self.raw.given("ssh-known-hosts").and_then(|given| given.location());
+        self.problems.push(Problem::new("ssh-known-hosts", problem, right).at(location));
     }
 
     /// Whether somebody said where staging is, and it is not what is looked at.
@@ -289,7 +330,7 @@ impl Reader<'_, '_> {
     fn source(&mut self, stage: Stage) -> Option<typed::Source> {
         let trigger = self.trigger(stage);
         let github = self.github();
-        let build = self.build(trigger.as_ref());
+        let build = self.build(stage, trigger.as_ref());
         Some(typed::Source { commit: trigger?.commit, github: github?, build: build? })
     }
 
@@ -298,6 +339,7 @@ impl Reader<'_, '_> {
         let name = environment.as_ref().map_or("staging", EnvironmentName::as_str).to_owned();
         let phrase = if stage == Stage::Fix { self.fix_phrase(&name) } else { self.phrase(&name) };
         let approval = self.approval(stage, phrase.as_deref());
+        let needs_digest = self.read("approval-needs-digest", value::boolean);
         let plan_only = self.read("plan-only", value::boolean);
         let review = match self.raw.given("approval-review") {
             Some(given) => self.apply("approval-review", &given, value::one_line).map(Some),
@@ -315,6 +357,7 @@ impl Reader<'_, '_> {
             environment: environment?,
             approval: approval?,
             phrase: phrase?,
+            needs_digest: needs_digest?,
             plan_only: plan_only?,
             review: review?,
             ssh: ssh?,
@@ -322,6 +365,7 @@ impl Reader<'_, '_> {
             site: site?,
             health: health?,
             server: server?,
+            policy: self.raw.policy().file.as_ref().map(|(_, digest)| digest.clone()),
             run: run_identity(self.raw),
         })
     }
@@ -422,7 +466,7 @@ impl Reader<'_, '_> {
         let main = self.read("main-branch", value::one_line);
         let develop = self.read("develop-branch", value::one_line);
         let secret = match self.raw.given(table::HEALTH_SECRET) {
-            Some(given) => self.apply(table::HEALTH_SECRET, &given, value::secret_name),
+            Some(given) => self.apply(table::HEALTH_SECRET, &given, value::health_secret_name),
             // One secret for both sites would make each fix break the other.
             None if of == "production" => Some("PRODUCTION_HEALTHCHECK_TOKEN".to_owned()),
             None => Some("HEALTHCHECK_TOKEN".to_owned()),
@@ -566,7 +610,35 @@ impl Reader<'_, '_> {
         Some(GithubAccess { api_url: api_url?, token: token?, owner, repository: name })
     }
 
-    fn build(&mut self, trigger: Option<&event::Trigger>) -> Option<BuildSource> {
+    /// What a build must be of. What may go to production may go to staging, so that a repository with one branch needs no setting.
+    fn provenance(&mut self, stage: Stage) -> Option<Provenance> {
+        let main = self.read("main-branch", value::one_line);
+        let develop = self.read("develop-branch", value::one_line);
+        let branches = match self.raw.given("release-branches") {
+            Some(given) => self.apply("release-branches", &given, value::refs).map(Some),
+            None => Some(None),
+        };
+        let tags = match self.raw.given("release-tags") {
+            Some(given) => self.apply("release-tags", &given, value::refs),
+            None => Some(Vec::new()),
+        };
+        let attestation = self.read("require-attestation", value::boolean);
+        let (main, develop) = (main?, develop?);
+        let production = match stage {
+            Stage::DeployProduction => true,
+            Stage::DeployStaging => false,
+            _ => self.raw.given("environment").is_none_or(|environment| environment.text != STAGING),
+        };
+        let default = if production { vec![main] } else { vec![develop.clone(), main] };
+        Some(Provenance {
+            branches: branches?.unwrap_or(default),
+            built_on: if production { vec![develop] } else { Vec::new() },
+            tags: tags?,
+            attestation: attestation?,
+        })
+    }
+
+    fn build(&mut self, stage: Stage, trigger: Option<&event::Trigger>) -> Option<BuildSource> {
         let workflow = self.read("build-workflow", value::workflow);
         let artifact = self.read("artifact-name", value::artifact);
         let run_id = match self.raw.given("build-run-id") {
@@ -575,12 +647,14 @@ impl Reader<'_, '_> {
         };
         let wait_attempts = self.count("build-wait-attempts");
         let wait_interval = self.duration("build-wait-interval");
+        let provenance = self.provenance(stage);
         Some(BuildSource {
             workflow: workflow?,
             run_id: run_id?,
             artifact_name: artifact?.replace("{sha}", trigger?.commit.as_str()),
             wait_attempts: wait_attempts?,
             wait_interval: wait_interval?,
+            provenance: provenance?,
         })
     }
 
@@ -599,7 +673,7 @@ impl Reader<'_, '_> {
     /// No line for the server is the same as a wrong key, and can be told before any connection (F38).
     fn host_is_known(&mut self, host: &str, port: u16, known_hosts: &KnownHosts) {
         if known_hosts.key_types_for(host, port).is_empty() {
-            let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
+            let name = host_name(host, port);
             let location = self.raw.given("ssh-known-hosts").and_then(|given| given.location());
             let right = format!(
                 "add the line that begins with `{name}`, or the `SHA256:` fingerprint of the server's host key"
@@ -820,6 +894,11 @@ impl Reader<'_, '_> {
             }
         }
     }
+}
+
+/// A server as a line of known hosts begins with it.
+fn host_name(host: &str, port: u16) -> String {
+    if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") }
 }
 
 fn source_dir(workspace: &std::path::Path, text: &str) -> Result<PathBuf, Wrong> {

@@ -12,7 +12,7 @@ use super::{
     problem::{Location, Problem},
     table::{self, APPROVAL_PHRASE, ENVIRONMENTS, Input, Kind},
 };
-use crate::domain::{EnvironmentName, Secret};
+use crate::domain::{EnvironmentName, Secret, Sha256Digest};
 
 /// Where the file is when `config` does not say.
 pub const DEFAULT_PATH: &str = ".github/gated-deploy.yml";
@@ -30,6 +30,8 @@ type Section = BTreeMap<&'static str, Entry>;
 
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
+    /// Its name relative to the workspace and the SHA-256 of its bytes, where there is a file.
+    pub file: Option<(String, Sha256Digest)>,
     top: Section,
     environments: BTreeMap<String, Section>,
 }
@@ -111,6 +113,7 @@ fn load(workspace: &Path, config: Option<&str>) -> Result<Option<(String, String
 /// Reads the text of a policy; `file` is for locations.
 pub fn parse(file: &str, text: &str) -> Reading {
     let mut reader = Reader { file, text, reading: Reading::default() };
+    reader.reading.policy.file = Some((file.to_owned(), Sha256Digest::of(text)));
     match serde_yaml::from_str::<Value>(text) {
         Ok(Value::Null) => {}
         Ok(Value::Mapping(mapping)) => reader.top(&mapping),

@@ -1,8 +1,10 @@
 //! What was given, as text, from the first place that gives it: the command line, a variable, the policy file.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
+    rc::Rc,
 };
 
 use super::{
@@ -11,6 +13,7 @@ use super::{
     policy::{self, Policy},
     problem::{Location, Problem},
     table::{self, INPUTS, Input, Preset},
+    typed::UnreviewedSetting,
 };
 use crate::domain::{Secret, Stage};
 
@@ -55,6 +58,8 @@ pub struct Raw<'e> {
     policy: Policy,
     /// Which section of the policy holds.
     section: Option<String>,
+    /// Every question that the policy was asked, with its answer.
+    asked: Rc<RefCell<BTreeSet<UnreviewedSetting>>>,
 }
 
 impl<'e> Raw<'e> {
@@ -69,6 +74,7 @@ impl<'e> Raw<'e> {
             emptied: BTreeSet::new(),
             policy: Policy::default(),
             section: None,
+            asked: Rc::default(),
         };
         for input in INPUTS {
             raw.variable(input);
@@ -118,6 +124,7 @@ impl<'e> Raw<'e> {
             emptied: BTreeSet::new(),
             policy: self.policy.clone(),
             section: Some(environment.to_owned()),
+            asked: self.asked.clone(),
         }
     }
 
@@ -140,6 +147,11 @@ impl<'e> Raw<'e> {
         self.secrets.values().chain(&self.leaked)
     }
 
+    /// What the policy said, or did not say, to whatever was not given directly.
+    pub fn asked_of_policy(&self) -> Vec<UnreviewedSetting> {
+        self.asked.borrow().iter().cloned().collect()
+    }
+
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -149,7 +161,13 @@ impl<'e> Raw<'e> {
     }
 
     fn in_policy(&self, name: &str) -> Option<Given> {
-        let entry = self.policy.entry(self.section.as_deref(), name)?;
+        let entry = self.policy.entry(self.section.as_deref(), name);
+        if let Some(input) = table::find_policy_key(name) {
+            let text = entry.map(|entry| entry.text.clone());
+            let asked = UnreviewedSetting { section: self.section.clone(), input: input.name, text };
+            self.asked.borrow_mut().insert(asked);
+        }
+        let entry = entry?;
         Some(Given { text: entry.text.clone(), source: Source::Policy(entry.location.clone()) })
     }
 

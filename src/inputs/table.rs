@@ -240,7 +240,7 @@ pub static INPUTS: &[Input] = &[
     input("config", Subject::Run, Kind::Local, Preset::Is(".github/gated-deploy.yml"), EVERY,
         "The policy file, a path in the workspace. Every input that is not a secret and does not belong to one run can stand in it. The default file may be missing; a file named here may not.").per_run(),
     input("approval", Subject::Run, Kind::Text, Preset::Absent, APPROVED,
-        "The phrase that allows changes; without it the stage plans, reports and changes nothing. `STAGING-TEST FREIGEGEBEN` for staging, `PROD-DEPLOY FREIGEGEBEN` for production, `PROD-FIX FREIGEGEBEN` for a fix, perhaps followed by the plan's digest. `ABBRECHEN` stops here, `APPEND MISSING INFO` completes the report. recover needs no phrase: it only takes back what nobody approved; `ABBRECHEN` stops it, too.").per_run(),
+        "The phrase that allows changes; without it the stage plans, reports and changes nothing. `STAGING-TEST FREIGEGEBEN` for staging, `PROD-DEPLOY FREIGEGEBEN` for production, `PROD-FIX FREIGEGEBEN` for a fix, perhaps followed by the plan's digest (at least its first 16 digits). `ABBRECHEN` stops here, `APPEND MISSING INFO` completes the report. recover needs no phrase: it only takes back what nobody approved; `ABBRECHEN` stops it, too.").per_run(),
     input("plan-only", Subject::Run, Kind::Boolean, Preset::Is("false"), APPROVED,
         "`true` plans even with a phrase, and where none is needed (recover)."),
     input("github-token", Subject::Run, Kind::Text, Preset::Runner("${{ github.token }}"), ASKS,
@@ -351,13 +351,19 @@ pub static POLICY_KEYS: &[Input] = &[
     input(FIX_PHRASE, Subject::Repair, Kind::Phrase, Preset::Is("PROD-FIX FREIGEGEBEN"), &["fix"],
         "The phrase that opens the door to a fix. It must not open another door, too."),
     input(HEALTH_SECRET, Subject::Repair, Kind::Text, Preset::Told("`PRODUCTION_HEALTHCHECK_TOKEN` for production, else `HEALTHCHECK_TOKEN`"), &["fix"],
-        "The name of the repository secret that workflows pass as healthcheck-token; the fix `health-token` writes it."),
+        "The name of the repository secret that workflows pass as healthcheck-token; the fix `health-token` writes it. It must contain `HEALTH` and end in `TOKEN`, so that no other secret is overwritten."),
     input("required-checks", Subject::Audit, Kind::Lines, Preset::Is("build-frontend\nbuild-backend\nstatic-analysis\nrun-tests\ncreate-deployment-bundle\ncheck-staging"), AUDITS,
         "The checks that must have passed before anything is merged into main-branch, one a line, by the names that GitHub shows."),
-    input("main-branch", Subject::Audit, Kind::Text, Preset::Is("main"), AUDITS,
+    input("main-branch", Subject::Audit, Kind::Text, Preset::Is("main"), ASKS,
         "The branch that production is released from."),
-    input("develop-branch", Subject::Audit, Kind::Text, Preset::Is("develop"), AUDITS,
+    input("develop-branch", Subject::Audit, Kind::Text, Preset::Is("develop"), ASKS,
         "The branch that is worked on and that staging is released from."),
+    input("release-branches", Subject::Build, Kind::Lines, Preset::Told("main-branch for production, else develop-branch and main-branch"), WAITS,
+        "The branches that this environment may be released from. A released commit must be reachable from one of them, and its build must have run on one of them (for production also on develop-branch, because production takes what was built for staging)."),
+    input("release-tags", Subject::Build, Kind::Lines, Preset::Absent, WAITS,
+        "Patterns of tags whose builds count as well, such as `v*`; `*` stands for any text, `?` for one character. The commit must be reachable from one of release-branches all the same."),
+    input("require-attestation", Subject::Build, Kind::Boolean, Preset::Is("false"), WAITS,
+        "`true` releases only what has a build provenance attestation (actions/attest-build-provenance) that names this repository, build-workflow, the build run, the commit and the bundle's or the artifact's SHA-256. It needs `attestations: read`. What is believed is GitHub's API: the signature of the attestation is not verified here."),
     input("production-workflow", Subject::Audit, Kind::Workflow, Preset::Is("deploy-production.yml"), AUDITS,
         "The workflow that releases to production, by file name or by name."),
     input("shared", Subject::Release, Kind::Folders, Preset::Is("storage\npublic/uploads"), SHARES,
@@ -429,6 +435,25 @@ pub static EXIT_CODES: &[(u8, &str)] = &[
     (4, "stuck, stopped on its way back, or rolled back and unhealthy: help is needed now"),
     (5, "the network, GitHub or the server failed before anything changed"),
 ];
+
+/// Keys that may come from a policy which nobody has reviewed: they decide neither where anything is sent, nor what runs, nor who approves it.
+pub const HARMLESS: [&str; 12] = [
+    "build-wait-attempts",
+    "build-wait-interval",
+    "grace-period",
+    "health-attempts",
+    "health-interval",
+    "keep-backups",
+    "keep-releases",
+    "lock-wait",
+    "output-dir",
+    "report-dir",
+    "sample-rate",
+    "source-dir",
+];
+
+/// Keys that decide who approves what. An unreviewed policy must not leave them out, either.
+pub const APPROVAL_RULES: [&str; 4] = [APPROVAL_PHRASE, FIX_PHRASE, "approval-needs-digest", "approval-review"];
 
 pub fn find(name: &str) -> Option<&'static Input> {
     INPUTS.iter().find(|input| input.name == name)

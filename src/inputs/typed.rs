@@ -1,12 +1,18 @@
 //! Inputs that have been checked. Everything after this room works with these.
+//!
+//! What can be approved is serialised whole into the plan's digest ([`Target`], [`Source`], [`Staging`], [`Fix`]), so that a new field is bound
+//! by an approval unless it is left out here, with its reason. A [`Secret`] has no serialisation: a field with one has to be left out. Secrets
+//! are not bound, because whoever reads the digest could test guesses of a short one against it, and another key or token changes who
+//! may do something, not what is done.
 
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
+use serde::Serialize;
 use url::Url;
 
 use super::problem::Location;
 use crate::domain::{
-    Approval, CommitSha, EnvironmentName, Layout, ReleaseName, RemotePath, Secret, Stage, fix::FixName,
+    Approval, CommitSha, EnvironmentName, Layout, ReleaseName, RemotePath, Secret, Sha256Digest, Stage, fix::FixName,
     key::PrivateKey, known_hosts::KnownHosts,
 };
 
@@ -40,6 +46,8 @@ pub struct Common {
     pub report_dir: PathBuf,
     /// Everything that must never be seen: every secret that was given, even in a wrong place, and the forms made of them.
     pub secrets: Vec<Secret>,
+    /// What the default branch's policy must say, too, before anything is sent anywhere.
+    pub unreviewed: Option<Unreviewed>,
     /// The runner's step debugging is on.
     pub debug: bool,
     /// A folder in which a temporary one can be made.
@@ -60,6 +68,27 @@ impl Common {
         let lines: BTreeSet<&str> = self.secrets.iter().flat_map(Secret::mask_lines).collect();
         lines.into_iter().map(|line| format!("::add-mask::{}", escaped(line))).collect()
     }
+}
+
+/// Settings of a policy file that nobody may have reviewed: those that decide where secrets go, what runs and who approves it.
+#[derive(Debug, Clone)]
+pub struct Unreviewed {
+    /// Why, as the end of a sentence: the event that started the run.
+    pub event: String,
+    /// The policy file, relative to the workspace.
+    pub file: String,
+    pub settings: Vec<UnreviewedSetting>,
+    /// How to ask for the default branch's file; `None` where there is no token.
+    pub github: Option<GithubAccess>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnreviewedSetting {
+    /// The environment whose section holds.
+    pub section: Option<String>,
+    pub input: &'static str,
+    /// What the file says; `None` where it says nothing.
+    pub text: Option<String>,
 }
 
 /// How to write the log.
@@ -110,7 +139,7 @@ pub struct Deploy {
 }
 
 /// Where staging is, and what it must have shown before production takes a release.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Staging {
     pub environment: EnvironmentName,
     pub site: SiteAccess,
@@ -123,14 +152,14 @@ pub struct Staging {
     pub server: Option<StagingServer>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct StagingServer {
     pub ssh: SshAccess,
     pub layout: Layout,
 }
 
 /// What is released.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Source {
     pub commit: CommitSha,
     pub github: GithubAccess,
@@ -138,12 +167,18 @@ pub struct Source {
 }
 
 /// The server and the site of an environment, and by which rules something is changed there.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Target {
     pub environment: EnvironmentName,
+    /// Not bound: it is the approval.
+    #[serde(skip)]
     pub approval: Approval,
     /// The phrase that opens this stage's door.
     pub phrase: String,
+    /// Whether the phrase counts with a digest only.
+    pub needs_digest: bool,
+    /// Not bound: with it nothing is approved.
+    #[serde(skip)]
     pub plan_only: bool,
     /// The GitHub environment in which somebody else than the run's author must have approved this run; where the policy asks
     /// for that.
@@ -153,6 +188,10 @@ pub struct Target {
     pub site: SiteAccess,
     pub health: HealthPolicy,
     pub server: ServerPolicy,
+    /// The SHA-256 of the policy file, where there is one.
+    pub policy: Option<Sha256Digest>,
+    /// Not bound: the run that plans is another one than the run that is approved.
+    #[serde(skip)]
     pub run: RunIdentity,
 }
 
@@ -223,18 +262,22 @@ pub struct AuditedWorkflows {
 }
 
 /// Inputs of `fix`: one action, and what it needs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Fix {
     pub name: FixName,
     pub environment: EnvironmentName,
+    /// Not bound, like those of [`Target`].
+    #[serde(skip)]
     pub approval: Approval,
     pub phrase: String,
+    #[serde(skip)]
     pub plan_only: bool,
     /// Where the fix is one of GitHub's.
     pub github: Option<GithubAccess>,
     /// The server and its site, where the fix needs them.
     pub target: Option<Target>,
-    /// Where the repository is checked out, if it is.
+    /// Where the repository is checked out, if it is. Not bound: it is the runner's.
+    #[serde(skip)]
     pub workspace: PathBuf,
     pub build_workflow: String,
     pub staging_workflow: String,
@@ -247,48 +290,66 @@ pub struct Fix {
     pub develop: String,
     /// The repository secret that holds the health token.
     pub secret: String,
+    #[serde(skip)]
     pub run: RunIdentity,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct GithubAccess {
     /// `https://api.github.com`, or a GHES base with path; no trailing slash.
     pub api_url: Url,
+    #[serde(skip)]
     pub token: Secret,
     pub owner: String,
     pub repository: String,
 }
 
+/// What a build must be of to be released from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Provenance {
+    /// The commit must be reachable from one of these branches.
+    pub branches: Vec<String>,
+    /// Branches whose builds count, beside those: production releases what was built for staging.
+    pub built_on: Vec<String>,
+    /// Patterns of tags whose builds count. `*` stands for any text without a slash.
+    pub tags: Vec<String>,
+    /// Whether GitHub must have an attestation of the build's provenance.
+    pub attestation: bool,
+}
+
 /// Where the bundle comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct BuildSource {
     /// File name or name of the workflow that builds.
     pub workflow: String,
-    /// The exact run, when the event or an input names it.
+    /// The exact run, when the event or an input names it. Not bound: the run that was found is, however it was named.
+    #[serde(skip)]
     pub run_id: Option<u64>,
     /// With the sha put in.
     pub artifact_name: String,
     pub wait_attempts: u32,
     pub wait_interval: Duration,
+    pub provenance: Provenance,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct SshAccess {
     pub host: String,
     pub port: u16,
     pub user: String,
+    #[serde(skip)]
     pub key: PrivateKey,
     pub known_hosts: KnownHosts,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct SiteAccess {
     pub url: Url,
     pub route: Route,
 }
 
 /// How requests reach the site. Host and server name are always the URL's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Route {
     Direct,
     /// `health-address`: connect here.
@@ -301,8 +362,9 @@ pub enum Route {
     },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct HealthPolicy {
+    #[serde(skip)]
     pub token: Option<Secret>,
     /// Each begins with a slash.
     pub paths: Vec<String>,
@@ -319,7 +381,7 @@ pub struct HealthPolicy {
     pub sample_rate: u32,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct ServerPolicy {
     /// The PHP command-line binary on the server: a name or an absolute path.
     pub php: String,
@@ -342,7 +404,7 @@ pub struct ServerPolicy {
 }
 
 /// A copy of each backup on another disk or machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BackupCopy {
     /// As the server sees it: a mounted disk or network folder.
     pub dir: RemotePath,

@@ -373,6 +373,32 @@ pub fn secret_name(text: &str) -> Result<String, Wrong> {
     }
 }
 
+/// The name of a secret that holds a health token. The fix overwrites it, so it must not be the name of another secret.
+pub fn health_secret_name(text: &str) -> Result<String, Wrong> {
+    let name = secret_name(text)?;
+    let upper = name.to_ascii_uppercase();
+    match upper.contains("HEALTH") && upper.ends_with("TOKEN") {
+        true => Ok(name),
+        false => Err(wrong(
+            "is not the name of a health token's secret",
+            "give it a name that contains `HEALTH` and ends in `TOKEN`, such as `STAGING_HEALTH_TOKEN`",
+        )),
+    }
+}
+
+/// Names of branches, or patterns of tags: one a line.
+pub fn refs(text: &str) -> Result<Vec<String>, Wrong> {
+    let names: Vec<String> = lines(text).map(str::to_owned).collect();
+    let bad = |name: &&String| name.starts_with("refs/") || name.chars().any(|c| c.is_whitespace() || c.is_control());
+    match names.iter().find(bad) {
+        None => Ok(names),
+        Some(name) => Err(wrong(
+            &format!("has `{name}`, which is not the short name of a branch or tag"),
+            "write one name a line, such as `main`, without `refs/heads/`",
+        )),
+    }
+}
+
 /// One a line; blanks around a line and empty lines do not count, as in the runner's toolkit (`getMultilineInput`).
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty())

@@ -62,6 +62,22 @@ pub struct Review {
     pub environments: Vec<String>,
 }
 
+/// What an attestation says of a file: the parts of a build's provenance (SLSA v1, as GitHub's own action writes it) that a release is
+/// compared with. Its signature was not verified by us.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attested {
+    /// The files that it is about.
+    pub subjects: Vec<Sha256Digest>,
+    /// `https://github.com/acme/shop`
+    pub repository: Option<String>,
+    /// `.github/workflows/build-artifacts.yml`
+    pub workflow: Option<String>,
+    /// Commits that it was built from.
+    pub commits: Vec<CommitSha>,
+    /// `https://github.com/acme/shop/actions/runs/4711/attempts/1`
+    pub invocation: Option<String>,
+}
+
 /// A workflow artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
@@ -85,6 +101,9 @@ pub enum GithubError {
     /// 401, 403: `needs` is what the `X-Accepted-GitHub-Permissions` header asks for.
     #[error("the token may not do that ({message}){}", .needs.as_deref().map(|needs| format!("; it needs {needs}")).unwrap_or_default())]
     Forbidden { message: String, needs: Option<String> },
+    /// What was asked for by name is there more than once.
+    #[error("{0}")]
+    Ambiguous(String),
     #[error("it has expired")]
     Expired,
     #[error("the rate limit is used up; it is free again in {} s", .retry_after.as_secs())]
@@ -113,6 +132,21 @@ pub trait Github {
 
     /// What reviewers of environments said of a run.
     async fn reviews(&self, run_id: u64) -> Result<Vec<Review>, GithubError>;
+
+    /// The path of a workflow's file. Where several workflows have the name, it is the one whose file the default branch has.
+    async fn workflow_path(&self, workflow: &str) -> Result<String, GithubError>;
+
+    /// Whether a commit is reachable from a branch's head; `None` where there is no such branch. A tag of that name is no branch.
+    async fn reachable(&self, branch: &str, commit: &CommitSha) -> Result<Option<bool>, GithubError>;
+
+    /// The accounts of a commit's author and committer, as far as GitHub knows them.
+    async fn people_of(&self, commit: &CommitSha) -> Result<Vec<String>, GithubError>;
+
+    /// The build provenance that GitHub has of a file in this repository.
+    async fn attestations(&self, of: &Sha256Digest) -> Result<Vec<Attested>, GithubError>;
+
+    /// The text of a file on the default branch; `None` where it has none.
+    async fn reviewed_file(&self, path: &str) -> Result<Option<String>, GithubError>;
 
     /// Artifacts of a run with exactly this name, newest first.
     async fn artifacts(&self, run_id: u64, name: &str) -> Result<Vec<Artifact>, GithubError>;

@@ -9,7 +9,7 @@ use super::{
     words,
 };
 use crate::{
-    domain::{Sha256Digest, fact::key},
+    domain::{Approval, Sha256Digest, fact::key},
     engine::event::{Body, Event, Reader},
 };
 
@@ -98,7 +98,7 @@ fn last_line(story: &Story) -> String {
     let changes = story.release_rows().filter(|row| row.changes_something()).count();
     let digest = story
         .fact::<Sha256Digest>(key::PLAN_DIGEST)
-        .map(|digest| format!("; digest {}", digest.short()))
+        .map(|digest| format!("; digest {}", Approval::shown(&digest)))
         .unwrap_or_default();
     format!("plan: {}, {changes} change something{digest}", words::count(steps, "step"))
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     domain::{
-        CommitSha, Failure, Outcome, Sha256Digest,
+        Approval, CommitSha, Failure, Outcome, Sha256Digest,
         fact::{
             ArtifactFact, BackupFact, BuildRun, BundleFact, CopyStatus, Elsewhere, Endpoint, Finding, HealthReport,
             Identity, Judgement, Migrations, Receipt, Score, Services, Staging, Switch, key,
@@ -203,7 +203,7 @@ pub(super) fn checks(story: &Story) -> String {
         lines.push(("Services", services_line(&services)));
     }
     if let Some(digest) = story.fact::<Sha256Digest>(key::PLAN_DIGEST) {
-        lines.push(("Plan", code(digest.short())));
+        lines.push(("Plan", code(Approval::shown(&digest))));
     }
     if let Some(ledger) = story.text_fact(key::LEDGER) {
         lines.push(("Ledger", code(ledger)));

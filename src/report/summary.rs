@@ -13,7 +13,7 @@ use super::{
     words,
 };
 use crate::{
-    domain::{FailureKind, Outcome, Sha256Digest, fact::key},
+    domain::{Approval, FailureKind, Outcome, Sha256Digest, fact::key},
     engine::event::{Body, Event, Reader},
 };
 
@@ -171,21 +171,18 @@ fn mark(story: &Story) -> &'static str {
 fn approval(story: &Story, setting: &Setting) -> String {
     let Some(plan) = &story.plan else { return String::new() };
     let mut text = format!("### To go ahead\n\n**Why it is only a plan:** {}\n\n", short(&plan.because, 1200));
-    if let Some(phrase) = &setting.phrase {
-        let digest: Option<Sha256Digest> = story.fact(key::PLAN_DIGEST);
-        let exact = digest.map(|digest| format!("{phrase} {}", digest.short()));
-        let words = exact.as_deref().unwrap_or(phrase);
+    // A plan without a digest does not know what would be released: there is nothing to approve.
+    let digest: Option<Sha256Digest> = story.fact(key::PLAN_DIGEST);
+    if let (Some(phrase), Some(digest)) = (&setting.phrase, digest) {
         text.push_str(&format!(
             "To {} exactly this plan, run again with `approval` set to:\n\n{}\n",
             if matches!(story.subject(), Subject::Rollback | Subject::Fix) { "carry out" } else { "release" },
-            block(&[words.to_owned()], 1, 500)
+            block(&[Approval::phrase_for(phrase, &digest)], 1, 500)
         ));
-        if exact.is_some() {
-            text.push_str(&format!(
-                "While the plan stays the same, the digest counts; {} alone approves whatever the plan is then.\n\n",
-                code(phrase)
-            ));
-        }
+        text.push_str(&format!(
+            "While the plan stays the same, the digest counts; {} alone approves whatever the plan is then.\n\n",
+            code(phrase)
+        ));
     }
     text
 }

@@ -59,9 +59,12 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
 /// Step 9: waits until the build of exactly this commit has succeeded and its artifact is listed.
 pub async fn await_build(cx: &Deploy, io: &Io) -> StepResult {
     let source = cx.source()?;
-    // What the survey found is asked for again by its id: an artifact can expire, and a run can begin anew.
-    let known = cx.facts.build.as_ref().map(|build| build.run.id).or(source.build.run_id);
-    let build = wait(source, &cx.ports, known, io).await?;
+    let github = cx.ports.github()?;
+    let search = match &cx.facts.build {
+        Some(planned) => Search::again(source, github, planned),
+        None => Search::new(source, github, source.build.run_id),
+    };
+    let build = wait(source, &cx.ports, search, io).await?;
     let text = summary(&build);
     cx.made.borrow_mut().build = Some(build);
     Ok(Done::passed(text))
@@ -71,16 +74,15 @@ pub async fn await_build(cx: &Deploy, io: &Io) -> StepResult {
 pub async fn find(cx: &Survey, io: &Io) -> StepResult {
     tell_target(cx, io)?;
     let source = cx.source()?;
-    let build = wait(source, &cx.ports, source.build.run_id, io).await?;
+    let search = Search::new(source, cx.ports.github()?, source.build.run_id);
+    let build = wait(source, &cx.ports, search, io).await?;
     let text = summary(&build);
     cx.found.borrow_mut().build = Some(build);
     Ok(Done::passed(text))
 }
 
-/// `known` is the run to look at, if it is known.
-async fn wait(source: &typed::Source, ports: &Ports, known: Option<u64>, io: &Io) -> Result<Build, Failure> {
+async fn wait(source: &typed::Source, ports: &Ports, mut search: Search<'_>, io: &Io) -> Result<Build, Failure> {
     let (attempts, interval) = (source.build.wait_attempts, source.build.wait_interval);
-    let mut search = Search::new(source, ports.github()?, known);
     let mut last = None;
     for attempt in 1..=attempts {
         match search.look().await? {
@@ -110,8 +112,14 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
     let build = build.ok_or_else(|| Failure::bug("fetching the bundle", "no row has resolved the build"))?;
     let opened = cx.made.borrow_mut().opened.take();
     let (opened, text) = match opened {
-        // GitHub never changes an artifact under its id; what was compared once is in a folder that only we can read.
-        Some(opened) if opened.artifact == build.artifact => {
+        // GitHub never changes an artifact under its id; what was compared once is in a folder that only we can read. It is what the plan
+        // was made of: another one would be another plan.
+        Some(opened) if opened.artifact.id != build.artifact.id || opened.artifact.digest != build.artifact.digest => {
+            let cause = format!("the plan read artifact {}, and this is artifact {}", opened.artifact.id, build.artifact.id);
+            return Err(Failure::refused("fetching the bundle that was approved", cause)
+                .hint("read a new plan, and approve that"));
+        }
+        Some(opened) => {
             let text = format!("as read before: SHA-256 {}", opened.bundle.sha256.short());
             (opened, text)
         }
@@ -173,6 +181,10 @@ async fn get(source: &typed::Source, shared: &[String], ports: &Ports, build: &B
     let path = bundle.path.clone();
     control(ports, io, &files.bundle, move |size, digest| Bundle::fetched(path, size, digest).verify(&beside).is_ok())
         .await?;
+    if source.build.provenance.attestation {
+        attested(source, ports, build, &bundle.sha256).await?;
+        verified_at.push("GitHub's build provenance attestation".to_owned());
+    }
     let (bundle, manifest) = rewrite(ports, commit, &files, bundle, io).await?;
     if let Some(problem) = bundle::written_through_a_link(&manifest, shared) {
         return Err(Failure::refused(format!("checking {}", bundle::file_name(commit)), problem)
@@ -198,6 +210,48 @@ async fn get(source: &typed::Source, shared: &[String], ports: &Ports, build: &B
         bundle.sha256.short()
     );
     Ok(Got { bundle, manifest, told, text })
+}
+
+/// Asks GitHub for the provenance of the bundle, or of the artifact that holds it. Its signature is not verified here: that the statement is about
+/// this repository's build is believed because GitHub's API says so.
+async fn attested(source: &typed::Source, ports: &Ports, build: &Build, bundle: &Sha256Digest) -> Result<(), Failure> {
+    let doing = format!("asking GitHub for the build provenance of {}", bundle::file_name(&source.commit));
+    let github = ports.github()?;
+    let failed = |error: GithubError| match &error {
+        GithubError::Forbidden { .. } => Failure::input(&doing, error.to_string())
+            .hint("give the job `permissions: { attestations: read }`, which require-attestation needs"),
+        _ => search::github_failure(&doing, &error),
+    };
+    let workflow = github.workflow_path(&source.build.workflow).await.map_err(failed)?;
+    let repository = format!("/{}/{}", source.github.owner, source.github.repository);
+    let run = format!("/actions/runs/{}/attempts/{}", build.run.id, build.run.attempt);
+    let mut others = Vec::new();
+    for subject in [Some(bundle), build.artifact.digest.as_ref()].into_iter().flatten() {
+        for told in github.attestations(subject).await.map_err(failed)? {
+            let of_repository = |text: &String| text.to_ascii_lowercase().ends_with(&repository.to_ascii_lowercase());
+            let wrong = if !told.subjects.contains(subject) {
+                "it is about another file"
+            } else if !told.repository.as_ref().is_some_and(of_repository) {
+                "it names another repository"
+            } else if told.workflow.as_deref() != Some(workflow.as_str()) {
+                "it names another workflow"
+            } else if !told.commits.contains(&source.commit) {
+                "it names another commit"
+            } else if !told.invocation.as_ref().is_some_and(|text| text.ends_with(&run)) {
+                "it names another run"
+            } else {
+                return Ok(());
+            };
+            others.push(format!("{wrong}: {}", told.invocation.as_deref().unwrap_or("no run")));
+        }
+    }
+    let cause = match others.is_empty() {
+        true => format!("there is none for SHA-256 {bundle}, and require-attestation asks for one"),
+        false => format!("none is of build run {} of {workflow} and {}", build.run.id, source.commit),
+    };
+    Err(Failure::refused(doing, cause).details(others).hint(
+        "let the build workflow attest the bundle (actions/attest-build-provenance with `subject-path` set to the bundle), and build again",
+    ))
 }
 
 /// Takes the downloaded files away again.

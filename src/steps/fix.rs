@@ -192,15 +192,10 @@ pub fn settle(cx: Fix, events: &Events) -> Result<Seam<Mend>, Failure> {
     let proposal =
         known.proposal.take().ok_or_else(|| Failure::bug("planning the fix", "nobody looked at what there is"))?;
     let inputs = world.inputs.clone();
-    let server_name = inputs.target.as_ref().map(|target| {
-        let ssh = &target.ssh;
-        format!("{}@{}:{} {}", ssh.user, ssh.host, ssh.port, target.layout.base())
-    });
     let plan = serde_json::json!({
-        "version": 1,
-        "fix": inputs.name,
-        "repository": world.github.as_ref().map(|github| github.repository()),
-        "server": server_name,
+        "version": 2,
+        "action": env!("CARGO_PKG_VERSION"),
+        "settings": settle::settings(&*inputs),
         "bound": proposal.bound,
         "sends": proposal.sends,
     });

@@ -218,21 +218,16 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
     let server = server.ok_or_else(|| Failure::bug(doing, "nobody looked at the server"))?;
     let chosen = chosen.ok_or_else(|| Failure::bug(doing, "no release was chosen"))?;
     let turn = Move { from: server.current.clone(), to: chosen.release.clone() };
-    let reload: Vec<String> = server.services.reload.iter().map(ToString::to_string).collect();
     // What decides the effect, as for a release.
     let plan = serde_json::json!({
-        "version": 1,
+        "version": 2,
+        "action": env!("CARGO_PKG_VERSION"),
         "rollback": true,
-        "environment": inputs.environment,
-        "server": format!("{}@{}:{}", inputs.ssh.user, inputs.ssh.host, inputs.ssh.port),
-        "base": inputs.layout.base(),
-        "url": inputs.site.url.as_str(),
+        "settings": settle::settings(&*inputs),
         "from": turn.from,
         "to": turn.to,
         "tree": chosen.tree,
-        "php": server.php_version,
-        "reload": reload,
-        "health": inputs.health.paths,
+        "server": settle::found(&server),
     });
     let plan_digest = Sha256Digest::of(plan.to_string());
     let decision = settle::decide(&inputs, &plan_digest);

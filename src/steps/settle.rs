@@ -1,19 +1,22 @@
 //! The seam of a release: from what the survey found to the facts that hold from here on, and whether to go on.
 
+use serde::Serialize;
+
 use super::{
     artifact::github_failure,
-    context::{Deploy, Facts, Found, Made, Ports, Survey},
+    context::{Build, Deploy, Facts, Found, Made, Ports, ServerFacts, Staging, Survey},
 };
 use crate::{
-    domain::{Approval, Failure, Move, ReleaseName, Sha256Digest, fact},
+    domain::{Approval, CommitSha, Failure, Move, ReleaseName, Sha256Digest, approval::DIGITS, fact},
     engine::{Decision, Events, Seam, event::Body},
     inputs::typed,
+    ports::github::Review,
 };
 
 /// Fixes the facts and reads the approval against them.
 pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
     let source = survey.source()?.clone();
-    let Survey { inputs, source: sought, staging: _, ports, found } = survey;
+    let Survey { inputs, source: sought, staging: asked_of_staging, ports, found } = survey;
     let Found { build, server, staging, opened, outlook, .. } = found.into_inner();
     let server = server.ok_or_else(|| Failure::bug("planning the release", "nobody looked at the server"))?;
     let decided_at = ports.clock.now();
@@ -28,14 +31,31 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
         ));
     }
     let turn = Move { from: server.current.clone(), to };
-    let plan_digest =
-        plan_digest(&inputs, &source, &turn, &server, build.as_ref(), staging.as_ref(), outlook.as_deref());
-    let decision = reviewed(decide(&inputs, &plan_digest), &inputs, &ports).await;
+    let plan = Plan {
+        inputs: &inputs,
+        source: &source,
+        staging: asked_of_staging.as_deref(),
+        turn: &turn,
+        server: &server,
+        build: build.as_ref(),
+        bundle: opened.as_ref().map(|opened| &opened.bundle.sha256),
+        proven: staging.as_ref(),
+        outlook: outlook.as_deref(),
+    };
+    let plan_digest = plan.digest();
+    let known = plan.is_whole();
+    let decision = match known {
+        true => decide(&inputs, &plan_digest),
+        false => decide_without_bundle(&inputs),
+    };
+    let decision = reviewed(decision, &inputs, &source.commit, &ports).await;
     let step = crate::domain::StepId::new("plan");
     let tell = |key: &str, value: serde_json::Value| {
         events.tell(Body::Fact { step: step.clone(), key: key.to_owned(), value })
     };
-    tell(fact::key::PLAN_DIGEST, plan_digest.as_str().into());
+    if known {
+        tell(fact::key::PLAN_DIGEST, plan_digest.as_str().into());
+    }
     tell(fact::key::EXECUTED, matches!(decision, Decision::Go).into());
     tell(fact::key::RELEASE, turn.to.as_str().into());
     let facts =
@@ -49,6 +69,27 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
 /// Whether to go on, by what somebody wrote into `approval` and the plan that there is now.
 pub fn decide(inputs: &typed::Target, plan: &Sha256Digest) -> Decision {
     decide_by(&inputs.approval, &inputs.phrase, inputs.plan_only, plan)
+}
+
+/// The same where the bundle is not there yet. Nobody can say what would be released, so no digest approves it; the phrase alone does where the
+/// policy takes it, and then approves whatever this commit's build makes.
+fn decide_without_bundle(inputs: &typed::Target) -> Decision {
+    let doing = "reading the approval";
+    let hint = "run this again when the build has ended; then the plan has a digest";
+    match &inputs.approval {
+        _ if inputs.plan_only => Decision::Plan { because: "plan-only is true".to_owned() },
+        Approval::Missing => Decision::Plan {
+            because: "the bundle is not there yet, so that there is nothing to approve: run this again when the build has ended".to_owned(),
+        },
+        Approval::Given { plan_digest: Some(_) } => Decision::Refuse(
+            Failure::refused(doing, "it has a plan's digest, and this plan has none: the bundle is not there yet")
+                .hint(hint),
+        ),
+        approval => match decide_by(approval, &inputs.phrase, inputs.plan_only, &Sha256Digest::of("")) {
+            Decision::Refuse(failure) if matches!(approval, Approval::Short { .. }) => Decision::Refuse(failure.hint(hint)),
+            decision => decision,
+        },
+    }
 }
 
 /// The same for whatever has an approval and a phrase.
@@ -67,30 +108,46 @@ pub fn decide_by(approval: &Approval, phrase: &str, plan_only: bool, plan: &Sha2
             Failure::refused(doing, format!("`{given}` opens no door here"))
                 .hint(format!("to go ahead, write exactly: {expected}")),
         ),
+        Approval::Short { digest } => Decision::Refuse(
+            Failure::refused(
+                doing,
+                format!("its digest {digest} has {}, and an approval needs at least {DIGITS}", digits(digest.len())),
+            )
+            .hint(format!("read the plan, then write: {}", Approval::phrase_for(phrase, plan))),
+        ),
         Approval::Given { plan_digest: None } => Decision::Go,
         Approval::Given { plan_digest: Some(digest) } if Approval::matches_plan(digest, plan) => Decision::Go,
         Approval::Given { plan_digest: Some(digest) } => Decision::Refuse(
-            Failure::refused(doing, format!("it is for the plan {digest}, and the plan is now {}", plan.short())).hint(
-                format!(
-                    "the server, the build or the settings changed since; read the new plan, then write: {} {}",
-                    phrase,
-                    plan.short()
-                ),
-            ),
+            Failure::refused(doing, format!("it is for the plan {digest}, and the plan is now {}", Approval::shown(plan)))
+                .hint(format!(
+                    "the server, the build or the settings changed since; read the new plan, then write: {}",
+                    Approval::phrase_for(phrase, plan)
+                )),
         ),
     }
 }
 
+fn digits(count: usize) -> String {
+    if count == 1 { "1 digit".to_owned() } else { format!("{count} digits") }
+}
+
 /// Where the policy asks for it, a run goes on only if somebody else than its author has approved it at GitHub.
-pub async fn reviewed(decision: Decision, inputs: &typed::Target, ports: &Ports) -> Decision {
+pub async fn reviewed(decision: Decision, inputs: &typed::Target, commit: &CommitSha, ports: &Ports) -> Decision {
     let (Decision::Go, Some(environment)) = (&decision, &inputs.review) else { return decision };
-    match review(environment, &inputs.run, ports).await {
+    match review(environment, &inputs.run, commit, ports).await {
         Ok(()) => decision,
         Err(failure) => Decision::Refuse(failure),
     }
 }
 
-async fn review(environment: &str, run: &typed::RunIdentity, ports: &Ports) -> Result<(), Failure> {
+/// GitHub lists what reviewers said of a run without a date and without the attempt that it was said of. So a run that was started again cannot
+/// be told from what it was before, and of two words of one reviewer the rejection counts.
+async fn review(
+    environment: &str,
+    run: &typed::RunIdentity,
+    commit: &CommitSha,
+    ports: &Ports,
+) -> Result<(), Failure> {
     let doing = format!("asking GitHub who approved this run for {environment}");
     let hint = format!(
         "give the job `environment: {environment}`, give that environment required reviewers, and let one of them approve the run"
@@ -102,65 +159,99 @@ async fn review(environment: &str, run: &typed::RunIdentity, ports: &Ports) -> R
         )
         .hint("release from the workflow"));
     };
-    let reviews = ports.github()?.reviews(id).await.map_err(|error| github_failure(&doing, &error))?;
-    let own = |user: &str| run.authors.iter().any(|author| author.eq_ignore_ascii_case(user));
-    let approvals = reviews.iter().filter(|review| {
-        review.state == "approved" && review.environments.iter().any(|name| name.eq_ignore_ascii_case(environment))
-    });
-    let users: Vec<&str> = approvals.filter_map(|review| review.user.as_deref()).collect();
-    if users.iter().any(|user| !own(user)) {
-        return Ok(());
+    if let Some(attempt) = run.attempt.filter(|attempt| *attempt > 1) {
+        let cause = format!("this is attempt {attempt} of the run, and GitHub does not say which attempt a reviewer approved");
+        return Err(Failure::refused(doing, cause).hint("start a new run instead of running this one again, and let a reviewer approve that"));
     }
-    let cause = match users.first() {
-        Some(user) => format!("only @{user} did, who also started it"),
-        None => "nobody did".to_owned(),
+    let github = ports.github()?;
+    let reviews = github.reviews(id).await.map_err(|error| github_failure(&doing, &error))?;
+    let people = github.people_of(commit).await.map_err(|error| github_failure(&doing, &error))?;
+    let here: Vec<&Review> = reviews
+        .iter()
+        .filter(|review| review.environments.iter().any(|name| name.eq_ignore_ascii_case(environment)))
+        .collect();
+    let is = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
+    let said = |state: &'static str| {
+        here.iter().filter(move |review| review.state == state).filter_map(|review| review.user.as_deref())
+    };
+    let mut refused = Vec::new();
+    for user in said("approved") {
+        let why = if run.authors.iter().any(|author| is(author, user)) {
+            "who also started it"
+        } else if people.iter().any(|author| is(author, user)) {
+            "who wrote the commit"
+        } else if said("rejected").any(|other| is(other, user)) {
+            "who also rejected it"
+        } else {
+            return Ok(());
+        };
+        refused.push(format!("@{user} did, {why}"));
+    }
+    refused.dedup();
+    let cause = match refused.as_slice() {
+        [] => "nobody did".to_owned(),
+        some => format!("only {}", some.join("; ")),
     };
     Err(Failure::refused(doing, cause).hint(hint))
 }
 
-/// What the approval is bound to: everything that decides the effect, and nothing that only decides the time.
-fn plan_digest(
-    inputs: &typed::Target,
-    source: &typed::Source,
-    turn: &Move,
-    server: &super::context::ServerFacts,
-    build: Option<&super::context::Build>,
-    staging: Option<&fact::Staging>,
-    outlook: Option<&fact::Outlook>,
-) -> Sha256Digest {
-    let reload: Vec<String> = server.services.reload.iter().map(ToString::to_string).collect();
-    let mut plan = serde_json::json!({
-        "version": 1,
-        "environment": inputs.environment,
-        "server": format!("{}@{}:{}", inputs.ssh.user, inputs.ssh.host, inputs.ssh.port),
-        "base": inputs.layout.base(),
-        "env-file": inputs.layout.env_file(),
-        "url": inputs.site.url.as_str(),
-        "from": turn.from,
-        "sha": source.commit,
-        "build": build.map(|build| serde_json::json!({
-            "run": build.run.id,
-            "attempt": build.run.attempt,
-            "artifact": build.artifact.id,
-            "digest": build.artifact.digest,
-        })),
-        "staging": staging.map(|staging| serde_json::json!({
-            "release": staging.release,
-            "bundle": staging.bundle_sha256,
-        })),
-        "php": server.php_version,
-        "reload": reload,
-        "migrations": outlook.map(|outlook| {
-            let pending = outlook.migrations.iter().map(|migration| serde_json::json!([migration.name, migration.sha256]));
-            (pending.collect::<Vec<_>>(), &outlook.migrations_unknown)
-        }),
-        "migrate": inputs.server.migrate,
-        "shared": inputs.server.shared,
-        "keep": [inputs.server.keep_releases, inputs.server.keep_backups],
-        "health": inputs.health.paths,
-    });
-    if let Some(copy) = &inputs.server.backup_copy {
-        plan["backup-copy"] = serde_json::json!([copy.dir, copy.required]);
+/// What an approval is bound to: every setting, and everything that was found and decides what runs. What was found and decides only the time
+/// (free space, clocks) is not in it.
+struct Plan<'a> {
+    inputs: &'a typed::Target,
+    source: &'a typed::Source,
+    staging: Option<&'a Staging>,
+    turn: &'a Move,
+    server: &'a ServerFacts,
+    build: Option<&'a Build>,
+    bundle: Option<&'a Sha256Digest>,
+    proven: Option<&'a fact::Staging>,
+    outlook: Option<&'a fact::Outlook>,
+}
+
+impl Plan<'_> {
+    /// Whether it is known what would be released.
+    fn is_whole(&self) -> bool {
+        self.build.is_some() && self.bundle.is_some()
     }
-    Sha256Digest::of(plan.to_string())
+
+    fn digest(&self) -> Sha256Digest {
+        let Self { inputs, source, staging, turn, server, build, bundle, proven, outlook } = self;
+        let plan = serde_json::json!({
+            "version": 2,
+            // Other versions may run other commands.
+            "action": env!("CARGO_PKG_VERSION"),
+            "settings": settings(&(inputs, source, staging.map(|staging| &staging.inputs))),
+            "from": turn.from,
+            "build": build.map(|build| serde_json::json!({
+                "run": build.run.id,
+                "attempt": build.run.attempt,
+                "workflow": build.run.path,
+                "artifact": build.artifact.id,
+                "digest": build.artifact.digest,
+            })),
+            "bundle": bundle,
+            "staging": proven.map(|staging| serde_json::json!({
+                "release": staging.release,
+                "bundle": staging.bundle_sha256,
+            })),
+            "server": found(server),
+            "migrations": outlook.map(|outlook| {
+                let pending = outlook.migrations.iter().map(|migration| serde_json::json!([migration.name, migration.sha256]));
+                (pending.collect::<Vec<_>>(), &outlook.migrations_unknown)
+            }),
+        });
+        Sha256Digest::of(plan.to_string())
+    }
+}
+
+/// What was found on the server and decides what runs there.
+pub fn found(server: &ServerFacts) -> serde_json::Value {
+    serde_json::json!({ "php": server.php_version, "fpm": server.services.fpm, "reload": server.services.reload })
+}
+
+/// Typed inputs, whole. A setting that is left out of their serialisation stands there with its reason.
+pub fn settings(inputs: &impl Serialize) -> serde_json::Value {
+    // No map of theirs has a key that is no text, so this is JSON always; what were not, would be no plan that anybody could approve twice.
+    serde_json::to_value(inputs).unwrap_or_else(|error| serde_json::json!([error.to_string(), uuid::Uuid::new_v4().to_string()]))
 }

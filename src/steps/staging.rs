@@ -18,6 +18,7 @@ use crate::{
         CommitSha, Failure,
         fact::{self, HealthReport, StagingSays, key},
         ledger::Line,
+        trigger,
     },
     engine::{
         Done,
@@ -279,9 +280,12 @@ async fn ask_workflow(
         }
         Err(error) => return Err(github_failure(&format!("asking for the runs of {workflow}"), &error)),
     };
-    // This very run may be one of that workflow's.
+    // This very run may be one of that workflow's. What strangers can start says nothing of staging, in either direction.
+    let own = |run: &WorkflowRun| {
+        run.own_repository && (run.event == "workflow_run" || !trigger::open_to_others(&run.event))
+    };
     let runs: Vec<&WorkflowRun> =
-        runs.iter().filter(|run| run.finished() && Some(run.id) != cx.inputs.run.id).collect();
+        runs.iter().filter(|run| run.finished() && Some(run.id) != cx.inputs.run.id && own(run)).collect();
     let proof = match chapter {
         Some(Chapter { run: Some(id), .. }) => runs.iter().find(|run| run.id == *id).copied(),
         Some(Chapter { run: None, .. }) => None,
@@ -314,7 +318,14 @@ async fn ask_workflow(
     for run in runs.iter().filter(|run| !explained(run)) {
         let failed = run.conclusion.as_deref().is_some_and(|conclusion| FAILED.contains(&conclusion));
         let since = case.since.zip(run.updated_at).is_some_and(|(since, ended)| ended > since);
-        if failed && since {
+        if failed && since && chapter.is_some() {
+            // Whoever takes the deploy lock writes a line: without one the run never had it, and cannot have touched the site (SE10).
+            io.line(format!(
+                "a run of {workflow} has ended in {} since, and staging's ledger has no line of it: it never took the deploy lock ({})",
+                ending(run),
+                run.html_url
+            ));
+        } else if failed && since {
             case.against(
                 format!("a run of {workflow} has ended in {} since: {}", ending(run), run.html_url),
                 "find out why, and release to staging again",

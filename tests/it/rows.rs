@@ -29,7 +29,7 @@ use gated_deploy::{
     inputs::typed,
     ports::{
         clock::Clock,
-        github::{Api, Artifact, Github, GithubError, Repository, Review, WorkflowRun},
+        github::{Api, Artifact, Attested, Github, GithubError, Repository, Review, WorkflowRun},
         http::{Get, Reply, Site},
         shell::{Answer, Greeting, Script, Shell, ShellError},
     },
@@ -317,6 +317,12 @@ fn source() -> typed::Source {
             artifact_name: format!("deployment-bundle-{SHA}"),
             wait_attempts: 4,
             wait_interval: Duration::from_secs(10),
+            provenance: typed::Provenance {
+                branches: vec!["main".to_owned()],
+                built_on: vec!["develop".to_owned()],
+                tags: Vec::new(),
+                attestation: false,
+            },
         },
     }
 }
@@ -327,6 +333,7 @@ fn inputs() -> typed::Target {
         environment: "staging".parse().expect("an environment's name"),
         approval: Approval::Given { plan_digest: None },
         phrase: "STAGING-TEST FREIGEGEBEN".to_owned(),
+        needs_digest: false,
         plan_only: false,
         review: None,
         ssh: typed::SshAccess {
@@ -366,6 +373,7 @@ fn inputs() -> typed::Target {
             backup_nginx: false,
             shared: vec!["storage".to_owned()],
         },
+        policy: None,
         run: typed::RunIdentity::default(),
     }
 }
@@ -477,6 +485,26 @@ impl Github for Untouched {
 
     async fn reviews(&self, run_id: u64) -> Result<Vec<Review>, GithubError> {
         panic!("this row must not ask GitHub for reviews of run {run_id}");
+    }
+
+    async fn workflow_path(&self, workflow: &str) -> Result<String, GithubError> {
+        panic!("this row must not ask GitHub for the file of {workflow}");
+    }
+
+    async fn reachable(&self, branch: &str, _: &CommitSha) -> Result<Option<bool>, GithubError> {
+        panic!("this row must not ask GitHub for the branch {branch}");
+    }
+
+    async fn people_of(&self, commit: &CommitSha) -> Result<Vec<String>, GithubError> {
+        panic!("this row must not ask GitHub for the commit {commit}");
+    }
+
+    async fn attestations(&self, of: &Sha256Digest) -> Result<Vec<Attested>, GithubError> {
+        panic!("this row must not ask GitHub for attestations of {of}");
+    }
+
+    async fn reviewed_file(&self, path: &str) -> Result<Option<String>, GithubError> {
+        panic!("this row must not ask GitHub for {path}");
     }
 
     async fn artifacts(&self, run_id: u64, _: &str) -> Result<Vec<Artifact>, GithubError> {

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
+use base64::prelude::{BASE64_STANDARD as STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use super::{
@@ -39,6 +40,7 @@ pub(super) static ENDPOINTS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|
         "repos-get-branch-protection",
         "repos-get-branch-rules",
         "repos-get-commit",
+        "repos-list-attestations",
         "repos-update-branch-protection",
     ];
     let parse = |text: &str| {
@@ -285,6 +287,24 @@ impl Answers {
         set(&mut body, counts);
         self.become_commit(&mut body["base_commit"], base, &[]);
         self.become_commit(&mut body["merge_base_commit"], merge_base, &[]);
+        body
+    }
+
+    /// An attestation as the endpoint's schema has it, its bundle included. The signature is none: whoever wants to verify it finds out.
+    pub(super) fn attestation(&self, statement: &Value) -> Value {
+        let payload = STANDARD.encode(statement.to_string());
+        let mut body = self.example("repos/list-attestations")["attestations"][0].take();
+        set(
+            &mut body,
+            json!({
+                "repository_id": REPOSITORY_ID,
+                "bundle": {
+                    "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+                    "verificationMaterial": { "tlogEntries": [], "timestampVerificationData": {} },
+                    "dsseEnvelope": { "payload": payload, "payloadType": "application/vnd.in-toto+json", "signatures": [{ "sig": "" }] },
+                },
+            }),
+        );
         body
     }
 

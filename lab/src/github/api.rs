@@ -40,6 +40,7 @@ pub(super) fn routes(lab: Arc<Lab>) -> Router {
         .route(&at("/actions/jobs/{job}/logs"), get(job_log))
         .route(&at("/actions/runs/{run}/artifacts"), get(run_artifacts))
         .route(&at("/actions/runs/{run}/approvals"), get(approvals))
+        .route(&at("/attestations/{digest}"), get(attestations))
         .route(&at("/actions/artifacts"), get(artifacts))
         .route(&at("/actions/artifacts/{artifact}"), get(artifact))
         .route(&at("/actions/artifacts/{artifact}/{format}"), get(download))
@@ -211,6 +212,14 @@ async fn approvals(Shared(lab): Shared<Arc<Lab>>, Path(id): Path<String>) -> Ans
     Ok(Json(reviews.collect::<Vec<Value>>()).into_response())
 }
 
+/// "List attestations", with the bundle in the answer, as this version of the API has it. A digest that nobody attested is answered 404.
+async fn attestations(Shared(lab): Shared<Arc<Lab>>, Path(digest): Path<String>) -> Answer {
+    let state = lab.state();
+    let stored = digest.strip_prefix("sha256:").and_then(|hex| state.attestations.get(hex)).ok_or(Refusal::NotFound)?;
+    let all: Vec<Value> = stored.iter().map(|statement| lab.answers.attestation(statement)).collect();
+    Ok(Json(json!({ "attestations": all })).into_response())
+}
+
 async fn artifacts(Shared(lab): Shared<Arc<Lab>>, uri: Uri, QueryPairs(pairs): Pairs) -> Response {
     list_artifacts(&lab, Query::new(pairs), &uri, |_| true)
 }
@@ -294,7 +303,11 @@ async fn secrets(Shared(lab): Shared<Arc<Lab>>, uri: Uri, QueryPairs(pairs): Pai
 async fn commit(Shared(lab): Shared<Arc<Lab>>, Path(reference): Path<String>) -> Answer {
     let state = lab.state();
     let sha = state.resolve(&reference).ok_or(Refusal::NotFound)?;
-    Ok(Json(lab.answers.commit(sha, state.parents(sha))).into_response())
+    let mut body = lab.answers.commit(sha, state.parents(sha));
+    if let Some(login) = state.authors.get(sha) {
+        body["author"]["login"] = json!(login);
+    }
+    Ok(Json(body).into_response())
 }
 
 async fn compare(Shared(lab): Shared<Arc<Lab>>, Path(basehead): Path<String>) -> Answer {

@@ -188,6 +188,21 @@ impl GitHub {
         self.lab.state().add_branch(branch);
     }
 
+    /// Puts a commit at the end of a branch, as a push or a merge does, unless it is on it already.
+    pub fn push(&self, branch: &str, sha: &str) {
+        self.lab.state().push(branch, sha);
+    }
+
+    /// Stores an attestation for a SHA-256: the in-toto statement that its bundle carries.
+    pub fn attest(&self, sha256: &str, statement: serde_json::Value) {
+        self.lab.state().attestations.entry(sha256.into()).or_default().push(statement);
+    }
+
+    /// Gives a commit an author, by login.
+    pub fn author(&self, sha: &str, login: &str) {
+        self.lab.state().authors.insert(sha.into(), login.into());
+    }
+
     /// Protects a branch in the classic way, or takes that away.
     pub fn protect(&self, branch: &str, protection: Option<Protection>) {
         let mut state = self.lab.state();

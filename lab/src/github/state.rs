@@ -49,6 +49,12 @@ pub(super) struct State {
     pub(super) secrets: Option<Vec<String>>,
     /// What reviewers said, with the run that they said it of.
     pub(super) reviews: Vec<(u64, Review)>,
+    /// Payloads of attestations, by the SHA-256 that they were stored for.
+    pub(super) attestations: BTreeMap<String, Vec<serde_json::Value>>,
+    /// Logins of authors, by commit.
+    pub(super) authors: BTreeMap<String, String>,
+    /// Branches whose head a test has set.
+    placed: BTreeSet<String>,
     pub(super) writes: Writes,
 }
 
@@ -85,6 +91,9 @@ impl State {
             compared: BTreeMap::new(),
             secrets: None,
             reviews: Vec::new(),
+            attestations: BTreeMap::new(),
+            authors: BTreeMap::new(),
+            placed: BTreeSet::new(),
             writes: Writes::new(),
         }
     }
@@ -92,6 +101,11 @@ impl State {
     pub(super) fn add_run(&mut self, run: Run) {
         self.add_workflow(run.name.as_deref().unwrap_or("Build"), run.workflow_path());
         self.add_commit(&run.head_sha, None);
+        // A run that a push to one of our branches started: the commit is on that branch.
+        let own = run.event == "push" && run.head_repository_id == super::REPOSITORY_ID;
+        if let Some(branch) = run.head_branch.clone().filter(|branch| own && !self.placed.contains(branch)) {
+            self.push(&branch, &run.head_sha);
+        }
         self.runs.insert(run.id, run);
     }
 
@@ -209,7 +223,19 @@ impl State {
         self.artifacts.get(&artifact_id).map(|(artifact, _)| artifact)
     }
 
+    /// Puts a commit at the end of a branch, unless it is on it already.
+    pub(super) fn push(&mut self, branch: &str, sha: &str) {
+        let old = self.branches.get(branch).map(|branch| branch.sha.clone());
+        if old.as_ref().is_some_and(|old| self.history(old).iter().any(|known| known == sha)) {
+            return;
+        }
+        self.add_commit(sha, old.as_deref());
+        let protected = self.branches.get(branch).is_some_and(|branch| branch.protected);
+        self.branches.insert(branch.to_owned(), Branch { name: branch.to_owned(), sha: sha.to_owned(), protected });
+    }
+
     pub(super) fn add_branch(&mut self, branch: Branch) {
+        self.placed.insert(branch.name.clone());
         self.add_commit(&branch.sha, None);
         self.branches.insert(branch.name.clone(), branch);
     }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::{
-    Artifact, Github, GithubError, Review, WorkflowRun,
+    Artifact, Attested, Github, GithubError, Inventory as _, Review, WorkflowRun,
     call::{Answer, Caller, Late, text},
     download, wire,
 };
@@ -139,7 +139,7 @@ impl Api {
     pub(super) async fn resolve(&self, workflow: &str) -> Result<(String, RunsOf), GithubError> {
         let file = workflow.rsplit('/').next().unwrap_or(workflow);
         if file.ends_with(".yml") || file.ends_with(".yaml") {
-            return Ok((percent(file), RunsOf::File(file.to_owned())));
+            return Ok((percent(file), RunsOf::Path(format!("{WORKFLOWS}{file}"))));
         }
         let route = self.route("actions/workflows?per_page=100");
         let all: Vec<wire::Workflow> = self.all(route, |list: wire::Workflows| list.workflows).await?;
@@ -153,28 +153,38 @@ impl Api {
                 Err(GithubError::NotFound(format!("no workflow is named `{workflow}`; there are {}", names.join(", "))))
             }
             several => {
-                let paths: Vec<&str> = several.iter().map(|known| known.path.as_str()).collect();
-                Err(GithubError::Unexpected(format!(
-                    "several workflows are named `{workflow}`: {}; give the file's name",
-                    paths.join(", ")
-                )))
+                // GitHub lists the files of every branch. A name that somebody gave to a file of another branch takes nothing from ours (SE13).
+                let mut ours = Vec::new();
+                for known in several {
+                    if self.reviewed_file(&known.path).await?.is_some() {
+                        ours.push(known);
+                    }
+                }
+                match ours.as_slice() {
+                    [one] => Ok((one.id.to_string(), RunsOf::Path(one.path.clone()))),
+                    _ => {
+                        let paths: Vec<&str> = several.iter().map(|known| known.path.as_str()).collect();
+                        let what = format!("several workflows are named `{workflow}`: {}", paths.join(", "));
+                        Err(GithubError::Ambiguous(what))
+                    }
+                }
             }
         }
     }
 }
 
-/// How the runs of a workflow are known, whatever the list was filtered by.
+/// The folder of workflow files.
+const WORKFLOWS: &str = ".github/workflows/";
+
+/// How the runs of a workflow are known, whatever the list was filtered by: by its file.
 pub(super) enum RunsOf {
-    File(String),
     Path(String),
 }
 
 impl RunsOf {
     fn has(&self, run: &WorkflowRun) -> bool {
-        match self {
-            Self::File(name) => run.path.rsplit('/').next() == Some(name),
-            Self::Path(path) => run.path == *path,
-        }
+        let Self::Path(path) = self;
+        run.path == *path
     }
 }
 
@@ -218,6 +228,50 @@ impl Github for Api {
         let reviews: Vec<wire::ListedReview> =
             self.read(&self.route(&format!("actions/runs/{run_id}/approvals"))).await?;
         Ok(reviews.into_iter().map(Review::from).collect())
+    }
+
+    async fn workflow_path(&self, workflow: &str) -> Result<String, GithubError> {
+        let (_, RunsOf::Path(path)) = self.resolve(workflow).await?;
+        Ok(path)
+    }
+
+    async fn reachable(&self, branch: &str, commit: &CommitSha) -> Result<Option<bool>, GithubError> {
+        // By the branch's head and not by its name: a tag of the same name would come first.
+        let head: wire::BranchHead = match self.read(&self.route(&format!("branches/{}", percent(branch)))).await {
+            Ok(head) => head,
+            Err(GithubError::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let route = self.route(&format!("compare/{}...{commit}?per_page=1", head.commit.sha));
+        match self.page::<wire::Comparison>(&route).await {
+            Ok((told, _)) => Ok(Some(["behind", "identical"].contains(&told.status.as_str()))),
+            // Without a common commit there is nothing to compare.
+            Err(GithubError::NotFound(_)) => Ok(Some(false)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn people_of(&self, commit: &CommitSha) -> Result<Vec<String>, GithubError> {
+        let told: wire::Commit = self.read(&self.route(&format!("commits/{commit}"))).await?;
+        Ok([told.author, told.committer].into_iter().flatten().filter_map(|account| account.login).collect())
+    }
+
+    async fn attestations(&self, of: &Sha256Digest) -> Result<Vec<Attested>, GithubError> {
+        let route = self.route(&format!("attestations/sha256:{of}?per_page=100"));
+        match self.all(route, |list: wire::Attestations| list.attestations).await {
+            Ok(all) => Ok(all.into_iter().filter_map(wire::Attestation::read).collect()),
+            Err(GithubError::NotFound(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn reviewed_file(&self, path: &str) -> Result<Option<String>, GithubError> {
+        let told: wire::DefaultBranch = self.read(&self.route("").trim_end_matches('/').to_owned()).await?;
+        match self.file(path, &told.default_branch).await {
+            Ok(text) => Ok(Some(text)),
+            Err(GithubError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn artifacts(&self, run_id: u64, name: &str) -> Result<Vec<Artifact>, GithubError> {

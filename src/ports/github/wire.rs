@@ -2,9 +2,10 @@
 //! refuse nulls that the API does send, and lack the run's attempt and path and the artifact's digest.
 
 use chrono::{DateTime, Utc};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::{Deserialize, Deserializer};
 
-use super::{Artifact, Review, WorkflowRun};
+use super::{Artifact, Attested, Review, WorkflowRun};
 use crate::domain::{CommitSha, Sha256Digest};
 
 #[derive(Deserialize)]
@@ -102,6 +103,109 @@ pub(super) struct Artifacts {
     pub(super) artifacts: Vec<ListedArtifact>,
 }
 
+#[derive(Deserialize)]
+pub(super) struct BranchHead {
+    pub(super) commit: Head,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Head {
+    pub(super) sha: CommitSha,
+}
+
+/// "Compare two commits": how the second stands to the first.
+#[derive(Deserialize)]
+pub(super) struct Comparison {
+    pub(super) status: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Commit {
+    /// Null where no account has the address that the commit names.
+    #[serde(default)]
+    pub(super) author: Option<Account>,
+    #[serde(default)]
+    pub(super) committer: Option<Account>,
+}
+
+/// GitHub documents an empty object as possible, too.
+#[derive(Deserialize)]
+pub(super) struct Account {
+    #[serde(default)]
+    pub(super) login: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct DefaultBranch {
+    pub(super) default_branch: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Attestations {
+    #[serde(default)]
+    pub(super) attestations: Vec<Attestation>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Attestation {
+    /// Absent where GitHub gives an address of it alone.
+    #[serde(default)]
+    bundle: Option<SigstoreBundle>,
+}
+
+#[derive(Deserialize)]
+struct SigstoreBundle {
+    #[serde(default, rename = "dsseEnvelope")]
+    envelope: Option<Envelope>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    payload: String,
+}
+
+/// An in-toto statement.
+#[derive(Deserialize)]
+struct Statement {
+    #[serde(default)]
+    subject: Vec<StatementSubject>,
+    #[serde(rename = "predicateType")]
+    predicate_type: String,
+    #[serde(default)]
+    predicate: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct StatementSubject {
+    #[serde(default)]
+    digest: std::collections::BTreeMap<String, String>,
+}
+
+/// The type of a build's provenance.
+const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+
+impl Attestation {
+    /// What it says; `None` where it says nothing of a build, or cannot be read.
+    pub(super) fn read(self) -> Option<Attested> {
+        let payload = self.bundle?.envelope?.payload;
+        let payload = BASE64_STANDARD.decode(payload.trim()).ok()?;
+        let statement: Statement = serde_json::from_slice(&payload).ok()?;
+        if statement.predicate_type != PROVENANCE {
+            return None;
+        }
+        let text = |path: &str| statement.predicate.pointer(path).and_then(|value| value.as_str()).map(str::to_owned);
+        let sources = statement.predicate.pointer("/buildDefinition/resolvedDependencies");
+        let sources = sources.and_then(|value| value.as_array()).into_iter().flatten();
+        Some(Attested {
+            subjects: statement.subject.iter().filter_map(|subject| subject.digest.get("sha256")?.parse().ok()).collect(),
+            repository: text("/buildDefinition/externalParameters/workflow/repository"),
+            workflow: text("/buildDefinition/externalParameters/workflow/path"),
+            commits: sources.filter_map(|source| source.pointer("/digest/gitCommit")?.as_str()?.parse().ok()).collect(),
+            invocation: text("/runDetails/metadata/invocationId"),
+        })
+    }
+}
+
 /// The body of an error.
 #[derive(Deserialize)]
 pub(super) struct Refusal {
@@ -181,4 +285,8 @@ pub(crate) fn fuzz(bytes: &[u8]) {
     let _ = serde_json::from_slice::<Run>(bytes).map(WorkflowRun::from);
     let _ = serde_json::from_slice::<Workflows>(bytes);
     let _ = serde_json::from_slice::<Refusal>(bytes);
+    if let Ok(list) = serde_json::from_slice::<Attestations>(bytes) {
+        list.attestations.into_iter().filter_map(Attestation::read).for_each(drop);
+    }
+    let _ = serde_json::from_slice::<Commit>(bytes);
 }

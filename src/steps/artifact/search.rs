@@ -3,16 +3,11 @@
 use std::fmt;
 
 use crate::{
-    domain::{CommitSha, Failure},
+    domain::{CommitSha, Failure, known_hosts::wildcard, trigger},
     inputs::typed,
     ports::github::{Artifact, Github, GithubError, WorkflowRun},
     steps::context::Build,
 };
-
-/// Events whose runs build our own code. Runs of pull requests, comments and other workflows can carry the code of
-/// strangers, even inside our repository (runner-contract E.2, trust check).
-const TRUSTED_EVENTS: [&str; 6] =
-    ["push", "workflow_dispatch", "schedule", "repository_dispatch", "merge_group", "release"];
 
 /// One look.
 pub(super) enum Look {
@@ -59,12 +54,19 @@ pub(super) struct Search<'a> {
     inputs: &'a typed::Source,
     github: &'a dyn Github,
     run_id: Option<u64>,
+    /// What the plan named. Nothing else will do then.
+    planned: Option<&'a Build>,
 }
 
 impl<'a> Search<'a> {
     /// `run_id` is the run to look at, if it is known.
     pub(super) fn new(inputs: &'a typed::Source, github: &'a dyn Github, run_id: Option<u64>) -> Self {
-        Self { inputs, github, run_id }
+        Self { inputs, github, run_id, planned: None }
+    }
+
+    /// Looks for this build alone: an artifact can expire, and a run can begin anew.
+    pub(super) fn again(inputs: &'a typed::Source, github: &'a dyn Github, planned: &'a Build) -> Self {
+        Self { inputs, github, run_id: Some(planned.run.id), planned: Some(planned) }
     }
 
     pub(super) fn keep_to(&mut self, run: Option<u64>) {
@@ -72,7 +74,15 @@ impl<'a> Search<'a> {
     }
 
     pub(super) async fn look(&self) -> Result<Look, Failure> {
-        match self.run().await {
+        let workflow = match self.github.workflow_path(&self.inputs.build.workflow).await {
+            Ok(path) => Ok(path),
+            Err(error) => Err(self.stop_at_workflow(error)),
+        };
+        let run = match workflow {
+            Ok(workflow) => self.run(&workflow).await,
+            Err(stop) => Err(stop),
+        };
+        match run {
             Ok(Ok(run)) => self.artifact(run).await,
             Ok(Err(ignored)) => Ok(Look::Absent { why: Absent::Run { ignored }, run: None }),
             Err(Stop::Final(failure)) => Err(*failure),
@@ -109,10 +119,14 @@ impl<'a> Search<'a> {
     }
 
     /// The run to go by; or why none of those that exist is one.
-    async fn run(&self) -> Result<Result<WorkflowRun, Vec<String>>, Stop> {
+    async fn run(&self, workflow: &str) -> Result<Result<WorkflowRun, Vec<String>>, Stop> {
         if let Some(id) = self.run_id {
             let run = self.github.run(id).await.map_err(|error| self.stop(error))?;
-            return match self.distrust(&run) {
+            if let Some(planned) = self.planned.filter(|planned| planned.run.attempt != run.attempt) {
+                let (was, is) = (planned.run.attempt, run.attempt);
+                return Err(self.not_as_planned(format!("the plan named attempt {was} of build run {id}, and it is at attempt {is}"), &run));
+            }
+            return match self.distrust(&run, workflow) {
                 None => self.ended_well(run, None).map(Ok),
                 Some(why) => Err(self.refuse(format!("build run {id} cannot be used: {why}"), &run)),
             };
@@ -122,38 +136,84 @@ impl<'a> Search<'a> {
             .runs_for(&self.inputs.build.workflow, &self.inputs.commit)
             .await
             .map_err(|error| self.stop(error))?;
-        let (trusted, others): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| self.distrust(run).is_none());
+        let (trusted, others): (Vec<_>, Vec<_>) =
+            runs.into_iter().partition(|run| self.distrust(run, workflow).is_none());
         let Some(newest) = trusted.first() else {
             let ignored =
-                others.iter().map(|run| format!("run {}, because {}", run.id, self.distrust(run).unwrap_or_default()));
+                others.iter().map(|run| format!("run {}, because {}", run.id, self.distrust(run, workflow).unwrap_or_default()));
             return Ok(Err(ignored.collect()));
         };
         // The list is a search index that lags behind; the run itself does not.
         let fresh = self.github.run(newest.id).await.map_err(|error| self.stop(error))?;
-        if let Some(why) = self.distrust(&fresh) {
+        if let Some(why) = self.distrust(&fresh, workflow) {
             return Err(self.refuse(format!("build run {} cannot be used: {why}", fresh.id), &fresh));
         }
         self.ended_well(fresh, trusted.iter().skip(1).find(|run| run.succeeded())).map(Ok)
     }
 
-    /// Why a run must not be released from, if so.
-    fn distrust(&self, run: &WorkflowRun) -> Option<String> {
-        let expected = &self.inputs.build.workflow;
-        let file = run.path.rsplit('/').next().unwrap_or(&run.path);
-        let expected_file = expected.rsplit('/').next().unwrap_or(expected);
+    /// Why a run must not be released from, if so. `workflow` is the path of the file that builds: what a run calls itself proves nothing (SE13).
+    fn distrust(&self, run: &WorkflowRun, workflow: &str) -> Option<String> {
         if !run.own_repository {
             return Some("it ran on the code of a fork".to_owned());
         }
         if run.head_sha != self.inputs.commit {
             return Some(format!("it built {}, not {}", run.head_sha, self.inputs.commit));
         }
-        if file != expected_file && run.name.as_deref() != Some(expected) {
-            return Some(format!("it is a run of {file}, not of {expected}"));
+        if run.path != workflow {
+            return Some(format!("it is a run of {}, not of {workflow}", run.path));
         }
-        if !TRUSTED_EVENTS.contains(&run.event.as_str()) {
-            return Some(format!("it was started by {}, not by one of {}", run.event, TRUSTED_EVENTS.join(", ")));
+        if !trigger::builds_own_code(&run.event) {
+            let events = trigger::BUILD_EVENTS.join(", ");
+            return Some(format!("it was started by {}, not by one of {events}", run.event));
+        }
+        let Some(head) = run.head_branch.as_deref() else {
+            return Some("it does not say on which branch it ran".to_owned());
+        };
+        if !self.may_build(head) {
+            let provenance = &self.inputs.build.provenance;
+            let mut branches: Vec<&str> = provenance.branches.iter().map(String::as_str).collect();
+            branches.extend(provenance.built_on.iter().map(String::as_str).filter(|name| !provenance.branches.iter().any(|known| known == name)));
+            return Some(format!(
+                "it ran on {head}, and builds count that ran on {} (release-branches, release-tags)",
+                branches.join(", ")
+            ));
         }
         None
+    }
+
+    /// Whether builds on this branch, or of this tag, count. GitHub does not say which of the two it is: that the commit is reachable from a
+    /// branch is asked apart.
+    fn may_build(&self, head: &str) -> bool {
+        let provenance = &self.inputs.build.provenance;
+        let mut branches = provenance.branches.iter().chain(&provenance.built_on);
+        let head_branch = trigger::merge_queue_target(head).unwrap_or(head);
+        branches.any(|branch| branch == head_branch)
+            || provenance.tags.iter().any(|pattern| wildcard(pattern.as_bytes(), head.as_bytes()))
+    }
+
+    /// Whether the commit is on a branch that may be released from (SE14). A tag can have a branch's name; it proves nothing here.
+    async fn reachable(&self) -> Result<(), Stop> {
+        let (commit, branches) = (&self.inputs.commit, &self.inputs.build.provenance.branches);
+        let mut known = Vec::new();
+        for branch in branches {
+            match self.github.reachable(branch, commit).await.map_err(|error| self.stop(error))? {
+                Some(true) => return Ok(()),
+                Some(false) => known.push(branch.as_str()),
+                None => {}
+            }
+        }
+        let doing = format!("asking whether {} may be released", commit.short());
+        let (cause, hint) = match known.as_slice() {
+            [] => (
+                format!("this repository has no branch {}", branches.join(" and no branch ")),
+                "name the branches that this environment is released from in the policy's release-branches (or main-branch, develop-branch)".to_owned(),
+            ),
+            known => (
+                format!("{commit} is not reachable from {}", known.join(" or ")),
+                format!("merge it into {} first; release-branches in the policy names the branches that this environment is released from", known.join(" or ")),
+            ),
+        };
+        Err(Stop::refused(Failure::refused(doing, cause).hint(hint)))
     }
 
     /// The run, unless it has ended without success: that is final (F6). `instead` succeeded before it.
@@ -193,8 +253,24 @@ impl<'a> Search<'a> {
         let Some(artifact) = artifacts.into_iter().next() else {
             return Ok(Look::Absent { why: Absent::Artifact { run: run.id, name: name.clone() }, run: Some(run.id) });
         };
+        if let Some(planned) = self.planned {
+            let (was, is) = (&planned.artifact, &artifact);
+            if (was.id, &was.digest, was.size) != (is.id, &is.digest, is.size) {
+                let cause = format!("the plan named artifact {} of build run {}, and it lists artifact {} now", was.id, run.id, is.id);
+                return match self.not_as_planned(cause, &run) {
+                    Stop::Final(failure) => Err(*failure),
+                    Stop::Unanswered(error) => Err(self.unanswered(&error)),
+                };
+            }
+        }
         match self.unusable(&artifact, &run) {
-            None => Ok(Look::Found(Box::new(Build { run, artifact }))),
+            // What was planned has been asked about already.
+            None if self.planned.is_some() => Ok(Look::Found(Box::new(Build { run, artifact }))),
+            None => match self.reachable().await {
+                Ok(()) => Ok(Look::Found(Box::new(Build { run, artifact }))),
+                Err(Stop::Final(failure)) => Err(*failure),
+                Err(Stop::Unanswered(error)) => Ok(Look::Absent { why: Absent::Unanswered(error), run: Some(run.id) }),
+            },
             Some(why) => {
                 let cause = format!("artifact {} ({name}) of build run {} {why}", artifact.id, run.id);
                 Err(Failure::refused(self.doing(), cause)
@@ -228,6 +304,24 @@ impl<'a> Search<'a> {
     fn refuse(&self, cause: String, run: &WorkflowRun) -> Stop {
         let hint = "give the id of a run that built this very commit in this repository, or leave build-run-id out";
         Stop::refused(Failure::refused(self.doing(), cause).hint(hint).details([run.html_url.clone()]))
+    }
+
+    /// What was approved is one build, and this is another.
+    fn not_as_planned(&self, cause: String, run: &WorkflowRun) -> Stop {
+        let hint = "the commit was built again since the plan: read a new plan, and approve that";
+        Stop::refused(Failure::refused(self.doing(), cause).hint(hint).details([run.html_url.clone()]))
+    }
+
+    fn stop_at_workflow(&self, error: GithubError) -> Stop {
+        let hint = "give the file name of the workflow that builds, as build-workflow, such as `build-artifacts.yml`";
+        match error {
+            GithubError::Unavailable(_) => Stop::Unanswered(error),
+            GithubError::NotFound(what) => {
+                let cause = format!("there is no workflow `{}` ({what})", self.inputs.build.workflow);
+                Stop::refused(Failure::input(self.doing(), cause).hint(hint))
+            }
+            other => Stop::refused(github_failure(&self.doing(), &other)),
+        }
     }
 
     fn stop(&self, error: GithubError) -> Stop {
@@ -269,6 +363,8 @@ pub fn github_failure(doing: &str, error: &GithubError) -> Failure {
     match error {
         GithubError::Forbidden { .. } => Failure::input(doing, cause)
             .hint("give the job `permissions: { actions: read, contents: read }`, or a github-token that has them"),
+        GithubError::Ambiguous(_) => Failure::input(doing, cause)
+            .hint("give the file name of the workflow that is meant, such as `build-artifacts.yml`, instead of its name"),
         GithubError::RateLimited { retry_after } => Failure::world(doing, cause)
             .hint(format!("run this again in {} minutes", retry_after.as_secs().div_ceil(60))),
         GithubError::Unavailable(_) => Failure::world(doing, cause)

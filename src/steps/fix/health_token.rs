@@ -4,6 +4,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crypto_box::{PublicKey, aead::OsRng};
 use serde_json::json;
+use url::Url;
 
 use super::{Fix, Mend, Proposal, refusal};
 use crate::{
@@ -28,6 +29,8 @@ const PERMISSION: &str = "secrets=write";
 /// Characters that a token must have.
 const SHORTEST: usize = 8;
 
+const ASKING: &str = "asking the site whether it takes the server's token";
+
 /// Longest token that is taken, in bytes: GitHub takes secrets of up to 48 KB, and a header has to carry it.
 const LONGEST: usize = 4096;
 
@@ -48,7 +51,9 @@ pub async fn read(cx: &Fix, io: &Io) -> Result<Secret, Failure> {
         .var("PHP", &survey.inputs.server.php)
         .var("SECRET_PHP", PROGRAM);
     let answer = remote::run(&*survey.ports.shell, io, script, &doing).await?;
-    let token = Secret::new(answer.get("token").unwrap_or_default());
+    let said = Secret::new(answer.get("said").unwrap_or_default());
+    let (address, token) = said.expose().split_once('\n').unwrap_or((said.expose(), ""));
+    let token = Secret::new(token);
     let unfit = |cause: &str| {
         Err(Failure::refused(&doing, cause)
             .hint(format!("write a long random word into {file}, HEALTHCHECK_TOKEN=..., and release again")))
@@ -59,12 +64,26 @@ pub async fn read(cx: &Fix, io: &Io) -> Result<Secret, Failure> {
         1..SHORTEST => return unfit("it has fewer than 8 characters: everybody can guess it"),
         _ => (cx.world.hide)(&token),
     }
-    match token.expose() {
-        text if text.len() > LONGEST || text.chars().any(char::is_control) => {
-            unfit("it is no line of text that a header could carry")
-        }
-        _ => Ok(token),
+    if token.expose().len() > LONGEST || token.expose().chars().any(char::is_control) {
+        return unfit("it is no line of text that a header could carry");
     }
+    belongs_to(address, &survey.inputs.site.url, file.as_str())?;
+    Ok(token)
+}
+
+/// A token that was learnt on the server goes to no other site than the one that the same file names (SE11).
+fn belongs_to(address: &str, url: &Url, file: &str) -> Result<(), Failure> {
+    let same = Url::parse(address.trim()).is_ok_and(|named| named.origin() == url.origin());
+    if same {
+        return Ok(());
+    }
+    let (shown, url) = (address.trim(), url.as_str().trim_end_matches('/'));
+    let cause = match shown {
+        "" => format!("{file} has no APP_URL, so that nothing says whether its token belongs to {url}"),
+        _ => format!("{file} is of {shown} (APP_URL), and url is {url}: its token is not sent there"),
+    };
+    Err(Failure::refused("looking where the server's token belongs", cause)
+        .hint(format!("correct url, or write `APP_URL={url}` into {file} and release again")))
 }
 
 /// Whether the site takes this token.
@@ -93,9 +112,6 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
     let (survey, github, inputs) = (cx.server()?, cx.github()?, &cx.world.inputs);
     let name = &inputs.secret;
     let token = read(cx, io).await?;
-    let doing = "asking the site whether it takes the server's token";
-    let site = taken(survey, &token, doing).await?;
-    io.line(format!("the site is well, {site}"));
     let digest = Sha256Digest::of(token.expose());
     let given = survey.inputs.health.token.as_ref().map(|given| Sha256Digest::of(given.expose()));
     let same = given.as_ref() == Some(&digest);
@@ -108,7 +124,10 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
     let passed = Setting::new("token that the workflow passes", workflow);
     let subject = format!("{what} of {}", github.repository());
     if same {
-        // Whatever the secrets are called: what the workflow passes is the server's.
+        // Whatever the secrets are called: what the workflow passes is the server's. It may be sent to the site before the phrase, as every
+        // stage does with what it is passed.
+        let site = taken(survey, &token, ASKING).await?;
+        io.line(format!("the site is well, {site}"));
         let proposal = Proposal {
             subject,
             before: vec![server, passed],
@@ -186,6 +205,8 @@ pub async fn write(cx: &Mend, _io: &Io) -> StepResult {
     if now != known.before {
         return Err(Failure::refused(&doing, "somebody wrote it since the plan").hint("run this again"));
     }
+    // Only now, after the phrase: a token that the site refuses must not become the secret.
+    taken(cx.server()?, &known.token, ASKING).await?;
     let sealed = seal(&known.token, &known.key, &doing)?;
     github.write_secret(name, &known.key.key_id, &sealed).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
     Ok(Done::passed(format!("{name}, sealed for the key {}", known.key.key_id)))
@@ -214,6 +235,21 @@ mod tests {
     use crypto_box::SecretKey;
 
     use super::*;
+
+    #[test]
+    fn se11_a_token_that_was_learnt_goes_to_the_site_of_its_own_env_file_alone() {
+        let url = |text: &str| Url::parse(text).expect("a URL");
+        let site = url("https://shop.example.com");
+        for address in ["https://shop.example.com", "https://shop.example.com/", " https://SHOP.example.com:443/app "] {
+            assert_eq!(belongs_to(address, &site, "f"), Ok(()), "{address}");
+        }
+        for address in
+            ["", "shop.example.com", "http://shop.example.com", "https://shop.example.com:8443", "https://evil.example.com"]
+        {
+            let failure = belongs_to(address, &site, "/srv/.env").expect_err(address);
+            assert!(failure.cause.contains("APP_URL") && failure.cause.contains("https://shop.example.com"), "{failure}");
+        }
+    }
 
     #[test]
     fn only_the_holder_of_the_private_key_opens_what_is_sealed() {
