@@ -197,11 +197,15 @@ async fn reviewed(unreviewed: &typed::Unreviewed, clock: &SystemClock) -> Result
         names.join(", ")
     };
     let hint = |names: &str| {
-        format!("give {names} in the step's `with:` where it is an input, or merge the change to {file} into the default branch first")
+        format!(
+            "give {names} in the step's `with:` where it is an input, or merge the change to {file} into the default branch first"
+        )
     };
     let Some(github) = github else {
         let all = names(&settings.iter().collect::<Vec<_>>());
-        let cause = format!("{all} would come from the policy of {event}, and without github-token nobody can say whether it was reviewed");
+        let cause = format!(
+            "{all} would come from the policy of {event}, and without github-token nobody can say whether it was reviewed"
+        );
         return Err(Failure::refused(doing, cause).hint(hint(&all)));
     };
     let text = api(github, Rc::new(clock.clone()))?.reviewed_file(file).await;
@@ -216,7 +220,8 @@ async fn reviewed(unreviewed: &typed::Unreviewed, clock: &SystemClock) -> Result
         return Ok(());
     }
     let other = names(&other);
-    let cause = format!("{other} differs from the default branch's policy, and this is {event}: nobody may have reviewed it");
+    let cause =
+        format!("{other} differs from the default branch's policy, and this is {event}: nobody may have reviewed it");
     Err(Failure::refused(doing, cause).hint(hint(&other)))
 }
 

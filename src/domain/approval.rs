@@ -78,7 +78,9 @@ mod tests {
             assert!(!Approval::matches_plan(&plan.as_str()[..digits], &plan), "{digits}");
         }
         for digits in [16, 40, 64] {
-            let Approval::Given { plan_digest: Some(digest) } = read(digits) else { panic!("{digits} digits are enough") };
+            let Approval::Given { plan_digest: Some(digest) } = read(digits) else {
+                panic!("{digits} digits are enough")
+            };
             assert!(Approval::matches_plan(&digest, &plan));
         }
         assert_eq!(Approval::read(&Approval::phrase_for("GO", &plan), "GO"), read(16));

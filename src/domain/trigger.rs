@@ -29,7 +29,8 @@ mod tests {
 
     #[test]
     fn what_strangers_can_start_is_everything_that_is_not_listed() {
-        for event in ["pull_request", "pull_request_target", "issue_comment", "workflow_run", "watch", "new_event", ""] {
+        for event in ["pull_request", "pull_request_target", "issue_comment", "workflow_run", "watch", "new_event", ""]
+        {
             assert!(open_to_others(event) && !builds_own_code(event), "{event}");
         }
         for event in ["push", "workflow_dispatch", "schedule", "deployment_status"] {

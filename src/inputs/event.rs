@@ -66,7 +66,7 @@ pub fn opened_by_others(environment: &Environment) -> Option<String> {
     let cause = payload.and_then(|bytes| serde_json::from_slice::<CausedEvent>(&bytes).ok());
     match cause.map(|cause| cause.workflow_run) {
         Some(Cause { event, repository: Some(own), head_repository: Some(head) })
-            if own.id == head.id && !trigger::open_to_others(&event) =>
+            if own.full_name == head.full_name && !trigger::open_to_others(&event) =>
         {
             None
         }
@@ -87,14 +87,14 @@ struct CausedEvent {
 struct Cause {
     event: String,
     #[serde(default)]
-    repository: Option<Id>,
+    repository: Option<Named>,
     #[serde(default)]
-    head_repository: Option<Id>,
+    head_repository: Option<Named>,
 }
 
 #[derive(Deserialize)]
-struct Id {
-    id: u64,
+struct Named {
+    full_name: String,
 }
 
 fn supported_text(stage: Stage) -> String {

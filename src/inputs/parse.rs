@@ -10,9 +10,9 @@ use super::{
     raw::{Given, Raw, Source},
     table::{self, INPUTS, Kind, Preset, REQUIRED, TUNNEL},
     typed::{
-        self, BackupCopy, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Interrupted, Provenance, Recover,
-        Request, Rollback, Route, RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target, Unreviewed,
-        UnreviewedSetting, Warning,
+        self, BackupCopy, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Interrupted, Provenance,
+        Recover, Request, Rollback, Route, RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target,
+        Unreviewed, UnreviewedSetting, Warning,
     },
     value::{self, Wrong},
 };

@@ -347,7 +347,7 @@ pub static POLICY_KEYS: &[Input] = &[
     input("approval-needs-digest", Subject::Run, Kind::Boolean, Preset::Is("false"), APPROVED,
         "`true` accepts the phrase only together with the plan's digest, so that nobody approves a plan that has changed."),
     input("approval-review", Subject::Run, Kind::Text, Preset::Absent, &["deploy-staging", "deploy-production"],
-        "The name of a GitHub environment. A run then counts as approved only if a reviewer of that environment, other than who started the run, has approved it; in addition to the phrase. A rollback needs no review: it must not depend on GitHub."),
+        "The name of a GitHub environment. A run then counts as approved only if a reviewer of that environment has approved it who neither started the run nor wrote the commit, and has not rejected it as well; in addition to the phrase. Only the first attempt of a run counts: GitHub does not say which attempt a reviewer approved. A rollback needs no review: it must not depend on GitHub."),
     input(FIX_PHRASE, Subject::Repair, Kind::Phrase, Preset::Is("PROD-FIX FREIGEGEBEN"), &["fix"],
         "The phrase that opens the door to a fix. It must not open another door, too."),
     input(HEALTH_SECRET, Subject::Repair, Kind::Text, Preset::Told("`PRODUCTION_HEALTHCHECK_TOKEN` for production, else `HEALTHCHECK_TOKEN`"), &["fix"],

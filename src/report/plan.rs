@@ -92,7 +92,7 @@ pub fn document(story: &Story) -> Value {
     })
 }
 
-/// `plan: 14 steps, 8 change something; digest 3f9a1c2e`
+/// `plan: 14 steps, 8 change something; digest 3f9a1c2e8d7b6a5f`
 fn last_line(story: &Story) -> String {
     let steps = story.release_rows().count();
     let changes = story.release_rows().filter(|row| row.changes_something()).count();

@@ -115,7 +115,8 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
         // GitHub never changes an artifact under its id; what was compared once is in a folder that only we can read. It is what the plan
         // was made of: another one would be another plan.
         Some(opened) if opened.artifact.id != build.artifact.id || opened.artifact.digest != build.artifact.digest => {
-            let cause = format!("the plan read artifact {}, and this is artifact {}", opened.artifact.id, build.artifact.id);
+            let cause =
+                format!("the plan read artifact {}, and this is artifact {}", opened.artifact.id, build.artifact.id);
             return Err(Failure::refused("fetching the bundle that was approved", cause)
                 .hint("read a new plan, and approve that"));
         }

@@ -118,11 +118,14 @@ pub fn decide_by(approval: &Approval, phrase: &str, plan_only: bool, plan: &Sha2
         Approval::Given { plan_digest: None } => Decision::Go,
         Approval::Given { plan_digest: Some(digest) } if Approval::matches_plan(digest, plan) => Decision::Go,
         Approval::Given { plan_digest: Some(digest) } => Decision::Refuse(
-            Failure::refused(doing, format!("it is for the plan {digest}, and the plan is now {}", Approval::shown(plan)))
-                .hint(format!(
-                    "the server, the build or the settings changed since; read the new plan, then write: {}",
-                    Approval::phrase_for(phrase, plan)
-                )),
+            Failure::refused(
+                doing,
+                format!("it is for the plan {digest}, and the plan is now {}", Approval::shown(plan)),
+            )
+            .hint(format!(
+                "the server, the build or the settings changed since; read the new plan, then write: {}",
+                Approval::phrase_for(phrase, plan)
+            )),
         ),
     }
 }
@@ -142,12 +145,7 @@ pub async fn reviewed(decision: Decision, inputs: &typed::Target, commit: &Commi
 
 /// GitHub lists what reviewers said of a run without a date and without the attempt that it was said of. So a run that was started again cannot
 /// be told from what it was before, and of two words of one reviewer the rejection counts.
-async fn review(
-    environment: &str,
-    run: &typed::RunIdentity,
-    commit: &CommitSha,
-    ports: &Ports,
-) -> Result<(), Failure> {
+async fn review(environment: &str, run: &typed::RunIdentity, commit: &CommitSha, ports: &Ports) -> Result<(), Failure> {
     let doing = format!("asking GitHub who approved this run for {environment}");
     let hint = format!(
         "give the job `environment: {environment}`, give that environment required reviewers, and let one of them approve the run"
@@ -160,8 +158,10 @@ async fn review(
         .hint("release from the workflow"));
     };
     if let Some(attempt) = run.attempt.filter(|attempt| *attempt > 1) {
-        let cause = format!("this is attempt {attempt} of the run, and GitHub does not say which attempt a reviewer approved");
-        return Err(Failure::refused(doing, cause).hint("start a new run instead of running this one again, and let a reviewer approve that"));
+        let cause =
+            format!("this is attempt {attempt} of the run, and GitHub does not say which attempt a reviewer approved");
+        return Err(Failure::refused(doing, cause)
+            .hint("start a new run instead of running this one again, and let a reviewer approve that"));
     }
     let github = ports.github()?;
     let reviews = github.reviews(id).await.map_err(|error| github_failure(&doing, &error))?;
@@ -253,5 +253,6 @@ pub fn found(server: &ServerFacts) -> serde_json::Value {
 /// Typed inputs, whole. A setting that is left out of their serialisation stands there with its reason.
 pub fn settings(inputs: &impl Serialize) -> serde_json::Value {
     // No map of theirs has a key that is no text, so this is JSON always; what were not, would be no plan that anybody could approve twice.
-    serde_json::to_value(inputs).unwrap_or_else(|error| serde_json::json!([error.to_string(), uuid::Uuid::new_v4().to_string()]))
+    serde_json::to_value(inputs)
+        .unwrap_or_else(|error| serde_json::json!([error.to_string(), uuid::Uuid::new_v4().to_string()]))
 }

@@ -281,9 +281,8 @@ async fn ask_workflow(
         Err(error) => return Err(github_failure(&format!("asking for the runs of {workflow}"), &error)),
     };
     // This very run may be one of that workflow's. What strangers can start says nothing of staging, in either direction.
-    let own = |run: &WorkflowRun| {
-        run.own_repository && (run.event == "workflow_run" || !trigger::open_to_others(&run.event))
-    };
+    let own =
+        |run: &WorkflowRun| run.own_repository && (run.event == "workflow_run" || !trigger::open_to_others(&run.event));
     let runs: Vec<&WorkflowRun> =
         runs.iter().filter(|run| run.finished() && Some(run.id) != cx.inputs.run.id && own(run)).collect();
     let proof = match chapter {

@@ -90,7 +90,10 @@ fn f8_without_the_phrase_the_plan_is_printed_and_the_server_stays_as_it_was() {
     assert_ended(&finished, 0, "planned");
     assert_eq!(story.lab.tree_digest("/var/www").expect("the tree"), before, "not a byte changed");
     assert_eq!(output(&finished, "executed"), "false");
-    assert_says(&finished.summary, &["STAGING-TEST FREIGEGEBEN", &output(&finished, "plan-digest")[..8], SEED_RELEASE]);
+    assert_says(
+        &finished.summary,
+        &["STAGING-TEST FREIGEGEBEN", &output(&finished, "plan-digest")[..16], SEED_RELEASE],
+    );
     assert_says(&finished.log, &["mv -Tf", "migrate --force", "sudo -n service php8.2-fpm reload"]);
 }
 
@@ -100,10 +103,10 @@ fn the_digest_of_the_plan_approves_that_plan_only() {
     let commit = commit("by digest");
     story.ship(&commit, Variant::Healthy).expect("the build");
     let plan = story.staging(&commit).input("approval", "").run_binary(story.binary());
-    let digest = output(&plan, "plan-digest")[..8].to_owned();
+    let digest = output(&plan, "plan-digest")[..16].to_owned();
     let phrase = |digest: &str| format!("STAGING-TEST FREIGEGEBEN {digest}");
 
-    let stale = story.staging(&commit).input("approval", &phrase("0badc0de")).run_binary(story.binary());
+    let stale = story.staging(&commit).input("approval", &phrase("0badc0de0badc0de")).run_binary(story.binary());
     assert_ended(&stale, 1, "refused");
     assert_says(&stale.log, &[&phrase(&digest)]);
 

@@ -81,6 +81,7 @@ fn production(story: &Story, commit: &str) {
         let runner = with(runner.input("github-token", story.github.token()), &deploy, &expressions);
         runner.file(".github/gated-deploy.yml", &policy(story)).run_binary(story.binary())
     };
+    story.github.push("main", commit);
     let push = serde_json::json!({ "ref": "refs/heads/main", "after": commit, "head_commit": { "id": commit } });
     let planned = run("push", push, "", "");
     assert_ended(&planned, 0, "planned");
@@ -163,6 +164,7 @@ fn the_example_workflow_looks_before_a_release_to_production() {
     let commit = commit("before production");
     story.ship(&commit, Variant::Healthy).expect("the build");
     assert_ended(&story.deploy(&commit), 0, "live");
+    story.github.push("main", &commit);
     let [preflight] = steps("preflight.yml").try_into().expect("one step");
     let token = story.production_site().health_token;
     let staging = story.staging_site().health_token;

@@ -578,7 +578,7 @@ fn f40_the_servers_token_becomes_the_secret_and_is_seen_nowhere() {
     // GitHub takes it and keeps the old one: that is seen.
     let yes = Fault::Status { status: 204, headers: Vec::new(), body: Vec::new() };
     story.github.fault("PUT", "*/actions/secrets/*", Times::Next(1), yes);
-    let refused = fix_with(&story, "health-token", FIX_PHRASE, &[], "healthcheck-token-secret: OTHER_TOKEN\n");
+    let refused = fix_with(&story, "health-token", FIX_PHRASE, &[], "healthcheck-token-secret: OTHER_HEALTH_TOKEN\n");
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
@@ -590,7 +590,8 @@ fn f40_the_servers_token_becomes_the_secret_and_is_seen_nowhere() {
         .lab
         .exec("sed -i 's/^HEALTHCHECK_TOKEN=.*/HEALTHCHECK_TOKEN=quite-another-token/' /var/www/staging/shared/.env/staging.env")
         .expect("another token");
-    let refused = fix_on(&story, "health-token", FIX_PHRASE, &[old]);
+    let refused =
+        fix_with(&story, "health-token", FIX_PHRASE, &[old], "healthcheck-token-secret: OTHER_HEALTH_TOKEN\n");
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,

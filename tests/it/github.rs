@@ -419,7 +419,10 @@ async fn f3_a_named_run_must_be_one_of_ours() {
     let cases: [(Spoil, &str); 5] = [
         (|run| run.head_repository_id = 99, "it ran on the code of a fork"),
         (|run| run.head_sha = OTHER.into(), "it built 0123456789abcdef0123456789abcdef01234567, not acb5820"),
-        (|run| run.path = ".github/workflows/other.yml".into(), "it is a run of other.yml, not of build.yml"),
+        (
+            |run| run.path = ".github/workflows/other.yml".into(),
+            "it is a run of .github/workflows/other.yml, not of .github/workflows/build.yml",
+        ),
         (|run| run.event = "pull_request".into(), "it was started by pull_request, not by one of push, "),
         (|run| run.event = "pull_request_target".into(), "it was started by pull_request_target, not by one of push, "),
     ];

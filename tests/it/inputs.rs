@@ -495,8 +495,11 @@ fn f2_an_unsupported_event_is_an_error_and_never_a_skip() {
 
 #[test]
 fn approval_is_read_against_the_phrase_of_the_environment() {
-    let start = Start::release().input("approval", " STAGING-TEST FREIGEGEBEN 3f9a1c2e\n");
-    assert_eq!(start.deploy().target.approval, Approval::Given { plan_digest: Some("3f9a1c2e".to_owned()) });
+    let digest = "3f9a1c2e00112233";
+    let start = Start::release().input("approval", &format!(" STAGING-TEST FREIGEGEBEN {digest}\n"));
+    assert_eq!(start.deploy().target.approval, Approval::Given { plan_digest: Some(digest.to_owned()) });
+    let start = Start::release().input("approval", "STAGING-TEST FREIGEGEBEN 3f9a1c2e");
+    assert_eq!(start.deploy().target.approval, Approval::Short { digest: "3f9a1c2e".to_owned() });
     assert!(matches!(
         Start::release().input("approval", "staging-test freigegeben").deploy().target.approval,
         Approval::Wrong { .. }
@@ -504,7 +507,7 @@ fn approval_is_read_against_the_phrase_of_the_environment() {
     let policy = "approval-needs-digest: true\nenvironments:\n  staging:\n    approval-phrase: LET IT GO\n";
     let start = Start::release().policy(policy).input("approval", "LET IT GO");
     assert_snapshot!(start.problems(), @"approval: `LET IT GO` has no plan digest, and the policy asks for one; run it without approval first, and take the phrase with the digest from the end of the plan");
-    assert_eq!(start.input("approval", "LET IT GO 3f9a1c2e").deploy().target.phrase, "LET IT GO");
+    assert_eq!(start.input("approval", "LET IT GO 3f9a1c2e00112233").deploy().target.phrase, "LET IT GO");
 }
 
 #[test]
@@ -959,4 +962,190 @@ fn production_is_told_where_staging_is() {
         "{}",
         elsewhere.problems()
     );
+}
+
+/// A fingerprint without a host, as `ssh-keygen -l` prints it.
+const BARE: &str = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
+
+#[test]
+fn se18_a_fingerprint_without_a_host_is_refused_where_two_servers_are_reached() {
+    let shared = STAGING.replace(&format!("    ssh-known-hosts: staging.example.com {BARE}\n"), "");
+    let start = || production().input("ssh-host", "www.example.com");
+    let both = format!("www.example.com {BARE}\nstaging.example.com {BARE}");
+
+    for stage in ["deploy-production", "preflight"] {
+        let start = || start().input("stage", stage);
+        let told = start().policy(&shared).input("ssh-known-hosts", BARE).problems();
+        assert_eq!(
+            told,
+            "ssh-known-hosts: has a fingerprint without a host, and this run reaches two servers, www.example.com and staging.example.com: \
+             each would pass as the other; write the host before it: `www.example.com SHA256:...` and `staging.example.com SHA256:...`"
+        );
+        let with_port = start().policy(&shared).input("ssh-known-hosts", BARE).input("ssh-port", "2222").problems();
+        assert!(with_port.contains("`[www.example.com]:2222 SHA256:...`"), "{with_port}");
+        // Whoever has one of his own for staging could still give production both.
+        let own = start().policy(STAGING).input("ssh-known-hosts", BARE).problems();
+        assert!(own.contains("reaches two servers"), "{own}");
+        assert!(start().policy(&shared).input("ssh-known-hosts", &both).run().request.is_ok());
+    }
+    // One server is the one that is meant.
+    let one = shared.replace("staging.example.com\n    base-dir", "www.example.com\n    base-dir");
+    assert!(start().policy(&one).input("ssh-known-hosts", BARE).run().request.is_ok());
+    assert!(Start::release().input("ssh-known-hosts", BARE).run().request.is_ok());
+}
+
+#[test]
+fn se11_the_fix_of_the_health_token_overwrites_no_other_secret() {
+    let start = |name: &str| {
+        Start::release()
+            .input("stage", "fix")
+            .input("fix", "health-token")
+            .input("environment", "staging")
+            .policy(&format!("healthcheck-token-secret: {name}\n"))
+    };
+    for name in ["STAGING_SSH_KEY", "DEPLOY_TOKEN", "HEALTHCHECK_PASSWORD", "HEALTH_TOKEN_OLD"] {
+        let told = start(name).problems();
+        let says = format!(
+            "healthcheck-token-secret: `{name}` is not the name of a health token's secret; give it a name that contains `HEALTH` and ends in \
+             `TOKEN`, such as `STAGING_HEALTH_TOKEN`"
+        );
+        assert!(told.starts_with(&says), "{told}");
+    }
+    for name in ["HEALTHCHECK_TOKEN", "PRODUCTION_HEALTHCHECK_TOKEN", "staging_health_token"] {
+        assert!(start(name).run().request.is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn se14_production_is_released_from_main_and_staging_from_develop_or_main() {
+    let provenance = |start: &Start| start.deploy().source.build.provenance;
+    let staging = provenance(&Start::release());
+    assert_eq!((staging.branches, staging.built_on), (vec!["develop".to_owned(), "main".to_owned()], Vec::new()));
+    let url = "https://staging.example.com";
+    let strict = provenance(&production().input("staging-url", url));
+    assert_eq!((strict.branches, strict.built_on), (vec!["main".to_owned()], vec!["develop".to_owned()]));
+    assert_eq!((strict.tags.len(), strict.attestation), (0, false));
+
+    let policy = "main-branch: trunk\nrequire-attestation: true\nenvironments:\n  production:\n    release-branches: [trunk, hotfix]\n    \
+                  release-tags: ['v*']\n";
+    let named = provenance(&production().input("staging-url", url).policy(policy));
+    assert_eq!((named.branches, named.tags), (vec!["trunk".to_owned(), "hotfix".to_owned()], vec!["v*".to_owned()]));
+    assert!(named.attestation);
+    let long = production().input("staging-url", url).policy("release-branches: [refs/heads/main]\n").problems();
+    assert!(
+        long.starts_with("release-branches: `refs/heads/main` has `refs/heads/main`, which is not the short name"),
+        "{long}"
+    );
+}
+
+/// Settings that an approval of a release does not bind, and why not.
+const UNBOUND: &[(&str, &str)] = &[
+    ("stage", "another stage has other rows, another environment and another phrase"),
+    ("config", "what the file says is bound, and the SHA-256 of the file"),
+    ("approval", "it is the approval"),
+    ("plan-only", "nothing is approved with it"),
+    ("report-dir", "it says where this run's reports lie on the runner"),
+    ("build-run-id", "the run, attempt and artifact that it leads to are bound"),
+    ("github-token", "a secret: it decides who may ask, not what is released"),
+    ("ssh-private-key", "a secret: it decides who logs in, not what is done"),
+    ("ssh-passphrase", "a secret, of the key"),
+    ("healthcheck-token", "a secret: short ones could be guessed from a digest that everybody sees"),
+    ("staging-healthcheck-token", "a secret, too"),
+    ("staging-ssh-private-key", "a secret, too"),
+    ("staging-ssh-passphrase", "a secret, too"),
+];
+
+/// Another value than the default and than the one in [`production`].
+fn another(input: &gated_deploy::inputs::table::Input) -> String {
+    use gated_deploy::inputs::table::Kind;
+    match (input.name, input.kind) {
+        ("environment", _) => "eu".to_owned(),
+        ("ssh-host", _) => "other.example.com".to_owned(),
+        ("ssh-known-hosts", _) => format!("*.example.com {BARE}"),
+        ("sha", _) => OTHER_SHA.to_owned(),
+        ("build-run-id", _) => "4712".to_owned(),
+        ("confirm-within", _) => "10m".to_owned(),
+        ("backup-copy", _) => "required".to_owned(),
+        ("release-tags", _) => "v*".to_owned(),
+        (_, Kind::Boolean) => (input.preset == Preset::Is("false")).to_string(),
+        (_, Kind::Duration { max, .. }) => format!("{}s", max.min(77)),
+        (_, Kind::Count { .. }) => "7".to_owned(),
+        (_, Kind::OneOf(words)) => words.last().copied().unwrap_or_default().to_owned(),
+        (_, Kind::BaseDir) => "/var/www/other".to_owned(),
+        (_, Kind::Elsewhere) => "/mnt/copies".to_owned(),
+        (_, Kind::Relative) => "shared/other.env".to_owned(),
+        (_, Kind::Local) => "other".to_owned(),
+        (_, Kind::Site) => "https://other.example.com".to_owned(),
+        (_, Kind::Address) => "192.0.2.9:8443".to_owned(),
+        (_, Kind::Program) => "php8.3".to_owned(),
+        (_, Kind::Service) => "php8.3-fpm".to_owned(),
+        (_, Kind::Workflow) => "other.yml".to_owned(),
+        (_, Kind::Artifact) => "other-{sha}".to_owned(),
+        (_, Kind::UrlPaths) => "/other".to_owned(),
+        (_, Kind::Folders) => "other".to_owned(),
+        (_, Kind::Phrase) => "LET IT GO".to_owned(),
+        _ => "other".to_owned(),
+    }
+}
+
+/// The walk over the table: whoever adds an input has it here, and learns whether an approval binds it.
+#[test]
+fn se7_every_setting_is_bound_by_the_approval_or_a_reason_says_why_not() {
+    let policy = |environment: &str, extra: &str| {
+        let copies = if extra.contains("backup-copy-dir") { "" } else { "backup-copy-dir: /mnt/backups\n" };
+        format!(
+            "{copies}{STAGING}  production:\n    {}\n  eu: {{}}\n",
+            if environment == "production" { extra } else { "" }
+        )
+    };
+    let settings = |start: &Start| {
+        let mut deploy = start.deploy();
+        // The file's own digest binds whatever stands in it; here each key has to be bound by itself.
+        deploy.target.policy = None;
+        gated_deploy::steps::settle::settings(&(&deploy.target, &deploy.source, &deploy.staging))
+    };
+    // Long enough for every other time.
+    let production = || production().input("confirm-within", "1h");
+    let plain = settings(&production().policy(&policy("production", "")));
+    assert_eq!(settings(&production().policy(&policy("production", ""))), plain);
+
+    let mut unbound = Vec::new();
+    for input in INPUTS.iter().chain(POLICY_KEYS).filter(|input| input.used_by("deploy-production")) {
+        if ["stage", "config"].contains(&input.name) {
+            unbound.push(input.name);
+            continue;
+        }
+        let value = match input.name {
+            "ssh-private-key" | "staging-ssh-private-key" => other_key().to_owned(),
+            _ => another(input),
+        };
+        let start = match INPUTS.iter().any(|known| known.name == input.name) {
+            true => production().policy(&policy("production", "")).input(input.name, &value),
+            false => production().policy(&policy("production", &format!("{}: '{value}'", input.name))),
+        };
+        if settings(&start) == plain {
+            unbound.push(input.name);
+        }
+    }
+    let mut listed: Vec<&str> = UNBOUND.iter().map(|(name, _)| *name).collect();
+    listed.sort_unstable();
+    unbound.sort_unstable();
+    assert_eq!(unbound, listed, "an approval must bind each of these, or UNBOUND has to say why not");
+    assert!(UNBOUND.iter().all(|(_, why)| !why.is_empty()));
+    // What a secret is stands nowhere in what is digested.
+    let shown = plain.to_string();
+    assert!(
+        !shown.contains(TOKEN) && !shown.contains("the-token-of-production") && !shown.contains("PRIVATE"),
+        "{shown}"
+    );
+    // The policy file counts as a whole, too.
+    let of = |text: &str| production().policy(text).deploy().target.policy;
+    assert!(
+        of(&policy("production", "")).is_some()
+            && of(&policy("production", "")) != of(&policy("production", "# later"))
+    );
+}
+
+fn other_key() -> &'static str {
+    crate::rows::some_key()
 }

@@ -1,5 +1,6 @@
 //! Stories: what people do with the action, and what they would see. Real servers, real PHP, real OpenSSH; only GitHub is played.
 
+mod approval;
 mod audit;
 mod build;
 mod cancel;

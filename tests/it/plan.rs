@@ -83,7 +83,7 @@ fn f19_f63_the_plan_names_what_vanishes_and_what_each_migration_does() {
     assert!(!finished.summary.contains("at most 0.0 "), "the backup has a size: {}", finished.summary);
     assert_says(&finished.summary, &["at most "]);
     let last = finished.log.lines().rfind(|line| line.contains("change something; digest ")).expect("a last line");
-    assert_says(last, &["plan: ", " steps, ", &output(&finished, "plan-digest")[..8]]);
+    assert_says(last, &["plan: ", " steps, ", &output(&finished, "plan-digest")[..16]]);
 
     // A plan claims nothing about what it was not to look at.
     let policy = "migrate: false\nenvironments:\n  staging: {}\n";
@@ -155,7 +155,7 @@ fn an_approval_with_a_digest_is_void_when_a_migration_or_the_server_has_changed(
         ship(&story, &commit, &tree);
     };
     with("Schema::create('shelves', fn ($table) => $table->id());");
-    let digest = |finished: &gated_deploy_lab::runner::Finished| output(finished, "plan-digest")[..8].to_owned();
+    let digest = |finished: &gated_deploy_lab::runner::Finished| output(finished, "plan-digest")[..16].to_owned();
     let runner = story.staging(&commit);
     let first = digest(&planned(&story, &runner));
     assert_eq!(digest(&planned(&story, &runner)), first, "the same plan has the same digest");

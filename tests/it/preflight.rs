@@ -34,6 +34,7 @@ fn preflight(story: &Story, environment: Environment, commit: &str) -> Runner {
     if environment == Environment::Staging {
         return runner;
     }
+    story.github.push("main", commit);
     // Production asks staging for its proof.
     let token = story.staging_site().health_token;
     let runner = runner.secret(&token).input("staging-healthcheck-token", &token).input("staging-stable-for", "0s");

@@ -65,7 +65,7 @@ fn f8_f64_staging_then_production_and_each_phrase_opens_its_own_door() {
     assert_eq!(served(&story), SEED_COMMIT);
 
     let runner = story.production(&commit);
-    let digest = &output(&planned, "plan-digest")[..8];
+    let digest = &output(&planned, "plan-digest")[..16];
     let runner = runner.input("approval", &format!("{PRODUCTION_PHRASE} {digest}"));
     let finished = runner.run_binary(story.binary());
 
@@ -264,8 +264,11 @@ fn somebody_else_must_have_approved_the_run_where_the_policy_asks_for_it() {
     story.github.add_review(777, review("reviewer", "approved", "Elsewhere"));
     story.github.add_review(776, review("reviewer", "approved", "Staging"));
     refuse(&["only @acme did"]);
-    // The phrase is needed all the same.
+    // GitHub does not say which of a reviewer's words came last, so a rejection stays one.
     story.github.add_review(777, review("reviewer", "approved", "Staging"));
+    refuse(&["@reviewer did, who also rejected it"]);
+    // The phrase is needed all the same.
+    story.github.add_review(777, review("another", "approved", "Staging"));
     assert_ended(&runner.clone().input("approval", "").run_binary(story.binary()), 0, "planned");
 
     assert_ended(&runner.run_binary(story.binary()), 0, "live");

@@ -408,7 +408,10 @@ fn a_plan_says_how_to_approve_it() {
     let told = tell(&planned());
 
     insta::assert_snapshot!("planned", told.summary);
-    assert_says(&told.log, &["plan: 4 steps, 2 change something; digest 3f9a1c2e\n", "php artisan migrate --force"]);
+    assert_says(
+        &told.log,
+        &["plan: 4 steps, 2 change something; digest 3f9a1c2e8d7b6a5f\n", "php artisan migrate --force"],
+    );
     assert_eq!(told.output("executed").as_deref(), Some("false"));
     assert_eq!(told.output("plan-digest").as_deref(), Some(DIGEST));
     assert_eq!(told.output("decision").as_deref(), Some("go"));

@@ -102,7 +102,7 @@ fn f80_f81_f84_f89_a_rollback_goes_to_what_was_confirmed_and_never_to_what_faile
     assert_says(reason(&plan, &first_release), &["confirmed 20", "not asked for"]);
 
     // With the phrase of this plan it goes back.
-    let phrase = format!("STAGING-TEST FREIGEGEBEN {}", &output(&plan, "plan-digest")[..8]);
+    let phrase = format!("STAGING-TEST FREIGEGEBEN {}", &output(&plan, "plan-digest")[..16]);
     let backups = on(&story, "ls backups");
     let runner = rollback(&story).input("approval", &phrase);
     let back = runner.run_binary(story.binary());

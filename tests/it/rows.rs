@@ -35,7 +35,8 @@ use gated_deploy::{
     },
     steps::{
         build::gzip::ParallelGzip,
-        context::{Deploy, Facts, Found, Made, Ports, ServerFacts, ServiceFacts, Survey},
+        context::{Deploy, Facts, Found, Made, Ports, ServerFacts, ServiceFacts, Staging, Survey},
+        settle::settle,
     },
 };
 use gated_deploy_lab::github::{GitHub, OWNER, REPO};
@@ -102,6 +103,7 @@ pub(crate) struct Stage {
     pub(crate) server: ServerFacts,
     pub(crate) found: Found,
     pub(crate) made: Made,
+    pub(crate) staging: Option<Rc<Staging>>,
     pub(crate) scratch: TempDir,
 }
 
@@ -128,6 +130,7 @@ impl Stage {
             server: server(),
             found: Found::default(),
             made: Made::default(),
+            staging: None,
             scratch: tempfile::tempdir().expect("make a scratch folder"),
         }
     }
@@ -135,7 +138,8 @@ impl Stage {
     /// Runs one row before the seam.
     pub(crate) async fn survey(self, act: impl Act<Survey> + 'static) -> Ran {
         let (inputs, source) = (Rc::new(self.inputs.clone()), Some(Rc::new(self.source.clone())));
-        let survey = Survey { inputs, source, staging: None, ports: self.ports(), found: self.found.into() };
+        let (staging, ports) = (self.staging.clone(), self.ports());
+        let survey = Survey { inputs, source, staging, ports, found: self.found.into() };
         let rows = vec![observe("row", "The row", act).into()];
         let table: Table<Survey, ()> = Table { survey: rows, release: Vec::new() };
         let story = Story::default();
@@ -146,6 +150,19 @@ impl Stage {
         };
         let outcome = run_table("test", &table, survey, settle, &story.events(&self.clock), never()).await;
         Ran { outcome, events: story.0.take(), found: found.into_inner(), made: Made::default(), scratch: self.scratch }
+    }
+
+    /// Makes a plan of what was found and reads the approval against it.
+    pub(crate) async fn settled(self) -> Ran {
+        let (inputs, source) = (Rc::new(self.inputs.clone()), Some(Rc::new(self.source.clone())));
+        let ports = self.ports();
+        let survey = Survey { inputs, source, staging: self.staging, ports, found: self.found.into() };
+        let table: Table<Survey, Deploy> = Table { survey: Vec::new(), release: Vec::new() };
+        let story = Story::default();
+        let events = story.events(&self.clock);
+        let settle = async |survey: Survey| settle(survey, &events).await;
+        let outcome = run_table("test", &table, survey, settle, &events, never()).await;
+        Ran { outcome, events: story.0.take(), found: Found::default(), made: Made::default(), scratch: self.scratch }
     }
 
     /// Runs one row after the seam.
@@ -253,6 +270,11 @@ impl Ran {
             _ => None,
         });
         serde_json::from_value(value.unwrap_or_else(|| panic!("nobody told {wanted}"))).expect("a fact of its own type")
+    }
+
+    /// Whether anything was told under this key.
+    pub(crate) fn told(&self, wanted: &str) -> bool {
+        self.events.iter().any(|event| matches!(&event.body, Body::Fact { key, .. } if key == wanted))
     }
 
     /// Everything that was said, for looking for what must not be.
@@ -394,7 +416,7 @@ fn server() -> ServerFacts {
 }
 
 /// A key that opens nothing, made once.
-fn some_key() -> &'static str {
+pub(crate) fn some_key() -> &'static str {
     static KEY: OnceLock<String> = OnceLock::new();
     KEY.get_or_init(|| {
         let folder = tempfile::tempdir().expect("make a folder for a key");

@@ -1,8 +1,8 @@
 //! GitHub's answers, as far as we read them, with exactly the optionality that its schema documents (F4). octocrab's own models
 //! refuse nulls that the API does send, and lack the run's attempt and path and the artifact's digest.
 
-use chrono::{DateTime, Utc};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 
 use super::{Artifact, Attested, Review, WorkflowRun};
@@ -197,7 +197,11 @@ impl Attestation {
         let sources = statement.predicate.pointer("/buildDefinition/resolvedDependencies");
         let sources = sources.and_then(|value| value.as_array()).into_iter().flatten();
         Some(Attested {
-            subjects: statement.subject.iter().filter_map(|subject| subject.digest.get("sha256")?.parse().ok()).collect(),
+            subjects: statement
+                .subject
+                .iter()
+                .filter_map(|subject| subject.digest.get("sha256")?.parse().ok())
+                .collect(),
             repository: text("/buildDefinition/externalParameters/workflow/repository"),
             workflow: text("/buildDefinition/externalParameters/workflow/path"),
             commits: sources.filter_map(|source| source.pointer("/digest/gitCommit")?.as_str()?.parse().ok()).collect(),

@@ -124,7 +124,10 @@ impl<'a> Search<'a> {
             let run = self.github.run(id).await.map_err(|error| self.stop(error))?;
             if let Some(planned) = self.planned.filter(|planned| planned.run.attempt != run.attempt) {
                 let (was, is) = (planned.run.attempt, run.attempt);
-                return Err(self.not_as_planned(format!("the plan named attempt {was} of build run {id}, and it is at attempt {is}"), &run));
+                return Err(self.not_as_planned(
+                    format!("the plan named attempt {was} of build run {id}, and it is at attempt {is}"),
+                    &run,
+                ));
             }
             return match self.distrust(&run, workflow) {
                 None => self.ended_well(run, None).map(Ok),
@@ -139,8 +142,9 @@ impl<'a> Search<'a> {
         let (trusted, others): (Vec<_>, Vec<_>) =
             runs.into_iter().partition(|run| self.distrust(run, workflow).is_none());
         let Some(newest) = trusted.first() else {
-            let ignored =
-                others.iter().map(|run| format!("run {}, because {}", run.id, self.distrust(run, workflow).unwrap_or_default()));
+            let ignored = others
+                .iter()
+                .map(|run| format!("run {}, because {}", run.id, self.distrust(run, workflow).unwrap_or_default()));
             return Ok(Err(ignored.collect()));
         };
         // The list is a search index that lags behind; the run itself does not.
@@ -172,7 +176,13 @@ impl<'a> Search<'a> {
         if !self.may_build(head) {
             let provenance = &self.inputs.build.provenance;
             let mut branches: Vec<&str> = provenance.branches.iter().map(String::as_str).collect();
-            branches.extend(provenance.built_on.iter().map(String::as_str).filter(|name| !provenance.branches.iter().any(|known| known == name)));
+            branches.extend(
+                provenance
+                    .built_on
+                    .iter()
+                    .map(String::as_str)
+                    .filter(|name| !provenance.branches.iter().any(|known| known == name)),
+            );
             return Some(format!(
                 "it ran on {head}, and builds count that ran on {} (release-branches, release-tags)",
                 branches.join(", ")
@@ -256,7 +266,10 @@ impl<'a> Search<'a> {
         if let Some(planned) = self.planned {
             let (was, is) = (&planned.artifact, &artifact);
             if (was.id, &was.digest, was.size) != (is.id, &is.digest, is.size) {
-                let cause = format!("the plan named artifact {} of build run {}, and it lists artifact {} now", was.id, run.id, is.id);
+                let cause = format!(
+                    "the plan named artifact {} of build run {}, and it lists artifact {} now",
+                    was.id, run.id, is.id
+                );
                 return match self.not_as_planned(cause, &run) {
                     Stop::Final(failure) => Err(*failure),
                     Stop::Unanswered(error) => Err(self.unanswered(&error)),
@@ -363,8 +376,9 @@ pub fn github_failure(doing: &str, error: &GithubError) -> Failure {
     match error {
         GithubError::Forbidden { .. } => Failure::input(doing, cause)
             .hint("give the job `permissions: { actions: read, contents: read }`, or a github-token that has them"),
-        GithubError::Ambiguous(_) => Failure::input(doing, cause)
-            .hint("give the file name of the workflow that is meant, such as `build-artifacts.yml`, instead of its name"),
+        GithubError::Ambiguous(_) => Failure::input(doing, cause).hint(
+            "give the file name of the workflow that is meant, such as `build-artifacts.yml`, instead of its name",
+        ),
         GithubError::RateLimited { retry_after } => Failure::world(doing, cause)
             .hint(format!("run this again in {} minutes", retry_after.as_secs().div_ceil(60))),
         GithubError::Unavailable(_) => Failure::world(doing, cause)

@@ -243,11 +243,18 @@ mod tests {
         for address in ["https://shop.example.com", "https://shop.example.com/", " https://SHOP.example.com:443/app "] {
             assert_eq!(belongs_to(address, &site, "f"), Ok(()), "{address}");
         }
-        for address in
-            ["", "shop.example.com", "http://shop.example.com", "https://shop.example.com:8443", "https://evil.example.com"]
-        {
+        for address in [
+            "",
+            "shop.example.com",
+            "http://shop.example.com",
+            "https://shop.example.com:8443",
+            "https://evil.example.com",
+        ] {
             let failure = belongs_to(address, &site, "/srv/.env").expect_err(address);
-            assert!(failure.cause.contains("APP_URL") && failure.cause.contains("https://shop.example.com"), "{failure}");
+            assert!(
+                failure.cause.contains("APP_URL") && failure.cause.contains("https://shop.example.com"),
+                "{failure}"
+            );
         }
     }
 
