@@ -393,7 +393,7 @@ pub fn refs(text: &str) -> Result<Vec<String>, Wrong> {
     match names.iter().find(bad) {
         None => Ok(names),
         Some(name) => Err(wrong(
-            &format!("has `{name}`, which is not the short name of a branch or tag"),
+            format!("has `{name}`, which is not the short name of a branch or tag"),
             "write one name a line, such as `main`, without `refs/heads/`",
         )),
     }

@@ -267,6 +267,9 @@ fn seen<T>(answer: Result<T, GithubError>, doing: &str, permission: &str) -> Res
 fn unanswered(doing: &str, error: &GithubError) -> Failure {
     let failure = Failure::world(doing, error.to_string());
     match error {
+        GithubError::Ambiguous(cause) => Failure::input(doing, cause.clone()).hint(
+            "give the file name of the workflow that is meant, such as `build-artifacts.yml`, instead of its name",
+        ),
         GithubError::RateLimited { .. } => failure.hint("run the audit again then"),
         _ => failure.hint("run the audit again; what GitHub did not say, nobody knows"),
     }

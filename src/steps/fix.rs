@@ -245,6 +245,9 @@ fn refusal(doing: &str, error: &GithubError, permission: &str) -> Failure {
         }
         GithubError::RateLimited { retry_after } => Failure::world(doing, error.to_string())
             .hint(format!("run this again in {} minutes", retry_after.as_secs().div_ceil(60))),
+        GithubError::Ambiguous(cause) => Failure::input(doing, cause.clone()).hint(
+            "give the file name of the workflow that is meant, such as `build-artifacts.yml`, instead of its name",
+        ),
         // 422 and the like: GitHub has looked and says no.
         GithubError::Unexpected(cause) if cause.starts_with('4') => Failure::refused(doing, cause.clone()),
         _ => Failure::world(doing, error.to_string()).hint("run this again; it looks first at what is there"),

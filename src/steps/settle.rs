@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{
     artifact::github_failure,
     context::{Build, Deploy, Facts, Found, Made, Ports, ServerFacts, Staging, Survey},
+    staging,
 };
 use crate::{
     domain::{Approval, CommitSha, Failure, Move, ReleaseName, Sha256Digest, approval::DIGITS, fact},
@@ -17,7 +18,7 @@ use crate::{
 pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
     let source = survey.source()?.clone();
     let Survey { inputs, source: sought, staging: asked_of_staging, ports, found } = survey;
-    let Found { build, server, staging, opened, outlook, .. } = found.into_inner();
+    let Found { build, server, staging: proven, opened, outlook, .. } = found.into_inner();
     let server = server.ok_or_else(|| Failure::bug("planning the release", "nobody looked at the server"))?;
     let decided_at = ports.clock.now();
     let to = ReleaseName::new(decided_at, &source.commit);
@@ -39,9 +40,12 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
         server: &server,
         build: build.as_ref(),
         bundle: opened.as_ref().map(|opened| &opened.bundle.sha256),
-        proven: staging.as_ref(),
+        proven: proven.as_ref(),
         outlook: outlook.as_deref(),
     };
+    if let (Some(ours), Some(proven)) = (plan.bundle, plan.proven.and_then(|staging| staging.bundle_sha256.as_ref())) {
+        staging::compare(ours, proven)?;
+    }
     let plan_digest = plan.digest();
     let known = plan.is_whole();
     let decision = match known {
@@ -58,8 +62,17 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
     }
     tell(fact::key::EXECUTED, matches!(decision, Decision::Go).into());
     tell(fact::key::RELEASE, turn.to.as_str().into());
-    let facts =
-        Facts { turn, commit: source.commit, decided_at, server, build, outlook, staging, target: None, plan_digest };
+    let facts = Facts {
+        turn,
+        commit: source.commit,
+        decided_at,
+        server,
+        build,
+        outlook,
+        staging: proven,
+        target: None,
+        plan_digest,
+    };
     Ok(Seam {
         cx: Deploy { inputs, source: sought, ports, facts, made: Made { opened, ..Made::default() }.into() },
         decision,

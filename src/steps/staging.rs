@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{
-        CommitSha, Failure,
+        CommitSha, Failure, Sha256Digest,
         fact::{self, HealthReport, StagingSays, key},
         ledger::Line,
         trigger,
@@ -71,9 +71,11 @@ pub(super) async fn gather(cx: &Survey, staging: &Staging, io: &Io) -> Result<Ca
     Ok(case)
 }
 
+const COMPARING: &str = "comparing the bundle with staging's";
+
 /// The bundle that goes to production is the one that staging confirmed, byte for byte.
 pub async fn same_bundle(cx: &Deploy, _io: &Io) -> StepResult {
-    let doing = "comparing the bundle with staging's";
+    let doing = COMPARING;
     let ours = cx.made.borrow().bundle.as_ref().map(|bundle| bundle.sha256.clone());
     let ours = ours.ok_or_else(|| Failure::bug(doing, "there is no verified bundle"))?;
     let Some(proven) = cx.facts.staging.as_ref().and_then(|staging| staging.bundle_sha256.as_ref()) else {
@@ -81,10 +83,17 @@ pub async fn same_bundle(cx: &Deploy, _io: &Io) -> StepResult {
             "not compared: staging's ledger was not read; only the commit is known to be the same",
         ));
     };
-    if *proven == ours {
-        return Ok(Done::passed(format!("SHA-256 {} on both", ours.short())));
+    compare(&ours, proven)?;
+    Ok(Done::passed(format!("SHA-256 {} on both", ours.short())))
+}
+
+/// A plan asks this, too: where another bundle is known to be refused, there is nothing to approve (FD3).
+pub fn compare(ours: &Sha256Digest, proven: &Sha256Digest) -> Result<(), Failure> {
+    if proven == ours {
+        return Ok(());
     }
-    Err(Failure::refused(doing, format!("this one has SHA-256 {ours}, staging confirmed {proven}")).hint(
+    let cause = format!("this one has SHA-256 {ours}, staging confirmed {proven}");
+    Err(Failure::refused(COMPARING, cause).hint(
         "the commit was built again since: release that build to staging first, or name the build that staging has with build-run-id",
     ))
 }

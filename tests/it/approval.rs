@@ -174,6 +174,36 @@ async fn se7_eight_digits_of_a_digest_approve_nothing() {
     assert_eq!(approved(16).await.outcome.cause(), None);
 }
 
+#[tokio::test]
+async fn fd3_a_plan_for_production_offers_no_phrase_for_a_bundle_that_staging_has_not_confirmed() {
+    let github = built();
+    let proven = async |bundle: Sha256Digest| {
+        let mut stage = stage(&github).await;
+        stage.inputs.approval = Approval::Missing;
+        stage.found.staging = Some(fact::Staging {
+            commit: SHA.parse().expect("a commit"),
+            release: None,
+            bundle_sha256: Some(bundle),
+            since: None,
+            stable_seconds: None,
+            needed_seconds: 0,
+            said: Vec::new(),
+            against: Vec::new(),
+        });
+        stage.settled().await
+    };
+    let ran = proven(Sha256Digest::of("what staging has")).await;
+    assert!(
+        ran.failure().to_string().starts_with("comparing the bundle with staging's: this one has"),
+        "{}",
+        ran.failure()
+    );
+    assert!(!has_digest(&ran) && ran.outcome.exit_code() == 1);
+    let ran = proven(Sha256Digest::of(&*CONTENT)).await;
+    assert_eq!(ran.outcome, Outcome::Planned);
+    assert!(has_digest(&ran));
+}
+
 /// After the approval, with the build that the plan named.
 async fn awaited(github: &GitHub, change: impl FnOnce(&GitHub)) -> Ran {
     let found = found(github).await;

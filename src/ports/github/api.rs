@@ -266,7 +266,7 @@ impl Github for Api {
     }
 
     async fn reviewed_file(&self, path: &str) -> Result<Option<String>, GithubError> {
-        let told: wire::DefaultBranch = self.read(&self.route("").trim_end_matches('/').to_owned()).await?;
+        let told: wire::DefaultBranch = self.read(self.route("").trim_end_matches('/')).await?;
         match self.file(path, &told.default_branch).await {
             Ok(text) => Ok(Some(text)),
             Err(GithubError::NotFound(_)) => Ok(None),
