@@ -45,7 +45,14 @@ pub const GATES: &str = "/run/gates";
 
 impl Default for Options {
     fn default() -> Self {
-        Self { process_control_timeout: 10, seed: true, base_tmpfs_mb: Some(512), reboots: false, image: None, gates: None }
+        Self {
+            process_control_timeout: 10,
+            seed: true,
+            base_tmpfs_mb: Some(512),
+            reboots: false,
+            image: None,
+            gates: None,
+        }
     }
 }
 

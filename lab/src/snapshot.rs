@@ -12,7 +12,7 @@ const REPOSITORY: &str = "gated-deploy-lab-snapshot";
 
 /// The sites lie outside of what docker keeps (a tmpfs, a volume): they are laid where `lab-init` fills an empty site from. The services
 /// end as they do before a server is switched off; keys and tokens stay, so that every server started from here is this one.
-const FREEZE: &str = "set -eu
+const STOP: &str = "set -eu
 for service in nginx php8.2-fpm mariadb; do service $service stop; done
 for site in staging production; do
     rm -rf /opt/lab/www/$site
@@ -24,7 +24,7 @@ rm -f /run/lab-database-ready";
 /// others is removed.
 pub fn ensure(parts: &[&[u8]], make: impl FnOnce() -> Result<Lab>) -> Result<String> {
     let mut hash = Sha256::new();
-    for part in [image::ensure()?.name.as_bytes(), FREEZE.as_bytes()].iter().chain(parts) {
+    for part in [image::ensure()?.name.as_bytes(), STOP.as_bytes()].iter().chain(parts) {
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     }
@@ -35,7 +35,7 @@ pub fn ensure(parts: &[&[u8]], make: impl FnOnce() -> Result<Lab>) -> Result<Str
         return Ok(name);
     }
     let server = make()?;
-    server.exec(FREEZE).context("stopping the services of the server to keep")?;
+    server.exec(STOP).context("stopping the services of the server to keep")?;
     docker(["commit", server.container_id(), &name]).context("keeping the server as an image")?;
     drop(server);
     for old in docker(["images", "--format", "{{.Tag}}", REPOSITORY])?.lines().filter(|old| *old != tag) {

@@ -19,7 +19,7 @@ use std::{
 
 use self::{
     fault::{AS_RELEASE, Cell, FAULTS, Fault, POINTS, STAGES, Stage, why_not, why_not_at},
-    house::{Ground, House, Kind},
+    house::{House, Kind, Shared},
 };
 
 /// How many servers there are at the same time; `UNWIND_LANES` says another number.
@@ -37,6 +37,9 @@ fn the_action_with_a_fault() {
     let every = Cell::every();
     let names: HashMap<String, &Cell> = every.iter().map(|cell| (cell.to_string(), cell)).collect();
     assert_eq!(names.len(), every.len(), "two cells have one name");
+    for cell in &every {
+        assert_eq!(cell.to_string().parse().as_ref(), Ok(cell));
+    }
     for (fault, name) in FAULTS {
         for stage in STAGES {
             for row in stage.outline() {
@@ -51,9 +54,8 @@ fn the_action_with_a_fault() {
                 assert_eq!(fixed, usize::from(reason.is_none()), "{place}: one point is tried every day");
                 for (point, _) in POINTS {
                     let swept = of_the_row.iter().any(|cell| cell.point == Some(point));
-                    let wanted = reason.is_none()
-                        && fault.comes_from_outside()
-                        && why_not_at(stage, &row, point).is_none();
+                    let wanted =
+                        reason.is_none() && fault.comes_from_outside() && why_not_at(stage, &row, point).is_none();
                     assert_eq!(swept, wanted, "{place}, {point}");
                 }
             }
@@ -66,8 +68,7 @@ fn the_action_with_a_fault() {
         let days = week.iter().filter(|day| day.contains(cell)).count();
         assert_eq!(days, if cell.is_fixed() { 7 } else { 1 }, "{cell}: on how many days of a week");
     }
-    for row in STAGES.iter().flat_map(|stage| stage.outline().into_iter().map(|row| (*stage, row))) {
-        let (stage, row) = row;
+    for (stage, row) in STAGES.iter().flat_map(|stage| stage.outline().into_iter().map(|row| (*stage, row))) {
         assert_eq!(why_not_at(stage, &row, fault::Point::Before), None, "{} {}", stage.name(), row.step);
     }
 }
@@ -118,7 +119,7 @@ struct Swept {
 
 /// What all lanes take from and add to.
 struct Work {
-    ground: Ground,
+    shared: Shared,
     cells: Mutex<Vec<Cell>>,
     swept: Mutex<Vec<Swept>>,
     /// How long servers took to begin, of all lanes.
@@ -128,9 +129,9 @@ struct Work {
 fn sweep(cells: Vec<Cell>) {
     let began = Instant::now();
     let count = cells.len();
-    let ground = Ground::prepare().expect("what all lanes share");
+    let shared = Shared::prepare().expect("what all lanes share");
     let prepared = began.elapsed();
-    let work = Work { ground, cells: cells.into(), swept: Mutex::default(), opening: Mutex::default() };
+    let work = Work { shared, cells: cells.into(), swept: Mutex::default(), opening: Mutex::default() };
     let lanes = env::var("UNWIND_LANES").map_or(LANES, |lanes| lanes.parse().expect("UNWIND_LANES is a number"));
     std::thread::scope(|scope| {
         for number in 0..lanes.min(count) {
@@ -152,17 +153,15 @@ fn sweep(cells: Vec<Cell>) {
         began.elapsed().as_secs_f32(),
         prepared.as_secs_f32(),
         opening.as_secs_f32(),
-        work.ground.releases.load(Ordering::Relaxed),
+        work.shared.releases.load(Ordering::Relaxed),
         processor_time(),
-        work.ground.servers_cpu.load(Ordering::Relaxed) as f32 / 1000.0,
+        work.shared.servers_cpu.load(Ordering::Relaxed) as f32 / 1000.0,
     );
     for swept in slowest.iter().take(10) {
         println!("  {:6.1} s  {}", swept.seconds, swept.cell);
     }
-    let problems: Vec<String> = swept
-        .iter()
-        .filter_map(|swept| Some(format!("=== {}: {}", swept.cell, swept.problem.as_ref()?)))
-        .collect();
+    let problems: Vec<String> =
+        swept.iter().filter_map(|swept| Some(format!("=== {}: {}", swept.cell, swept.problem.as_ref()?))).collect();
     assert!(problems.is_empty(), "{} of {count} cells are not whole:\n{}", problems.len(), problems.join("\n"));
     assert_eq!(swept.len(), count, "a hole in the matrix");
 }
@@ -198,7 +197,7 @@ fn lane(number: usize, work: &Work) {
                 if let Some(house) = house.take() {
                     house.close();
                 }
-                house = Some(House::open(&work.ground, cell.kind())?);
+                house = Some(House::open(&work.shared, cell.kind())?);
                 *work.opening.lock().expect("the time") += began.elapsed();
                 began = Instant::now();
             }

@@ -45,8 +45,8 @@ enum Task {
     },
     /// Start a server to play with, until Enter is pressed
     Lab,
-    /// Let everything go wrong with every row; takes more than an hour
-    Sweep,
+    /// Let everything go wrong with every row, at every point of its work
+    Sweep(sweep::Asked),
     /// Write action.yml, the policy's schema and docs/inputs.md from the table of inputs
     Sync {
         /// Write nothing; fail if one of them is not up to date
@@ -75,7 +75,7 @@ fn main() -> Result<()> {
         }
         Task::Image { release } => image::run(root, release),
         Task::Lab => lab::run(),
-        Task::Sweep => sweep::run(root),
+        Task::Sweep(asked) => sweep::run(root, &asked),
         Task::Sync { check } => sync::run(root, check),
         Task::Test(asked) => test::run(root, &asked),
         Task::Tidy => tidy::run(root),

@@ -29,7 +29,10 @@ use gated_deploy::{
     stages::{deploy, recover, rollback},
     steps::context::{Deploy, Ports, Survey},
 };
-use gated_deploy_lab::{cut_power, power_on, runner, server::{Environment as Site, GATES}};
+use gated_deploy_lab::{
+    cut_power, power_on, runner,
+    server::{Environment as Site, GATES},
+};
 
 /// The variable that names the [`Cell`] to the program that carries it out.
 pub(super) const VARIABLE: &str = "UNWIND_CELL";
@@ -334,7 +337,15 @@ impl FromStr for Cell {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::every().into_iter().find(|cell| cell.to_string() == text).ok_or_else(|| format!("a cell: {text}"))
+        let parts: Vec<&str> = text.split('/').collect();
+        let [stage, row, fault, point @ ..] = parts.as_slice() else {
+            return Err(format!("three or four parts: {text}"));
+        };
+        let stage = STAGES.into_iter().find(|known| known.name() == *stage).ok_or("a stage")?;
+        let fault = FAULTS.into_iter().find(|(_, name)| name == fault).ok_or("a fault")?.0;
+        let known = |point: &&str| POINTS.into_iter().find(|(_, name)| name == point).map(|(point, _)| point);
+        let point = point.first().map(|point| known(point).ok_or("a point")).transpose()?;
+        Ok(Self { stage, row: (*row).to_owned(), fault, point })
     }
 }
 
@@ -343,14 +354,20 @@ pub(super) fn run_if_asked() {
     let Ok(cell) = env::var(VARIABLE) else { return };
     let cell: Cell = cell.parse().expect("a cell");
     let gate = env::var(GATE).expect("the gate");
-    let plan = Plan(Rc::new(Trap { cell, gate: gate.into(), at_work: false.into(), sprung: false.into(), beside: None.into() }));
+    let plan = Plan(Rc::new(Incident {
+        cell,
+        gate: gate.into(),
+        at_work: false.into(),
+        begun: false.into(),
+        beside: None.into(),
+    }));
     let args = [OsString::from("gated-deploy")];
     let code = run_with(&Environment::of_this_process(), args, Instant::now(), &plan);
     std::process::exit(code.into());
 }
 
 /// The table and the connections of a run, with a fault in them.
-struct Plan(Rc<Trap>);
+struct Plan(Rc<Incident>);
 
 impl Alter for Plan {
     fn site(&self, table: &mut SiteTable) {
@@ -362,15 +379,15 @@ impl Alter for Plan {
     }
 
     fn shell(&self, shell: Rc<dyn Shell>) -> Rc<dyn Shell> {
-        Rc::new(Watched { shell, trap: self.0.clone() })
+        Rc::new(Watched { shell, incident: self.0.clone() })
     }
 }
 
-fn put<S: Ground, D: Ground>(trap: &Rc<Trap>, table: &mut Table<S, D>) {
-    let Cell { row, fault, .. } = &trap.cell;
+fn put<S: Ground, D: Ground>(incident: &Rc<Incident>, table: &mut Table<S, D>) {
+    let Cell { row, fault, .. } = &incident.cell;
     let outline = table.outline();
     let at = outline.iter().position(|other| other.step.as_str() == row).expect("the row");
-    let sabotage = |fault| Rc::new(Sabotage { fault, trap: trap.clone() });
+    let sabotage = |fault| Rc::new(Sabotage { fault, incident: incident.clone() });
     match fault {
         Fault::UndoBefore | Fault::UndoAfter => {
             let next = outline[at + 1..].iter().find(|row| row.kind == RowKind::Check).expect("a check after it");
@@ -381,7 +398,7 @@ fn put<S: Ground, D: Ground>(trap: &Rc<Trap>, table: &mut Table<S, D>) {
         // A commit takes no time: what happens to it happens between the row before it and the one behind it.
         _ if outline[at].kind == RowKind::Commit => {
             let before = &outline[at - 1].step;
-            assert!(fault::into_act(&mut table.release, before.as_str(), Rc::new(AtItsEnd(trap.clone()))));
+            assert!(fault::into_act(&mut table.release, before.as_str(), Rc::new(AtItsEnd(incident.clone()))));
         }
         _ => assert!(
             fault::into_act(&mut table.survey, row, sabotage(*fault))
@@ -442,6 +459,13 @@ const END_SESSIONS: &str =
 
 const FILL: &str = "cat /dev/zero >\"$FILE\" 2>/dev/null || :\nput left \"$(df -Pk \"$FILE\" | tail -n 1)\"\n";
 
+/// What is told when a row runs a script that [`WORKS`] does not know of.
+pub(super) const UNNAMED: &str = "a row without a script runs one";
+
+/// The script that renews the lock, and the one that ends the sessions.
+const RENEWS: &str = "renew";
+const ENDS: &str = "end";
+
 /// What a script prints when it has come to the point where it waits.
 pub(super) const REACHED: &str = "unwind: the work stands at its checkpoint";
 
@@ -464,25 +488,31 @@ checkpoint() {
 const SHUT: Duration = Duration::from_secs(1);
 
 /// The fault, and what it waits for.
-struct Trap {
+struct Incident {
     cell: Cell,
     /// A file of this machine that the server sees as well. Where it exists, no script waits.
     gate: PathBuf,
     /// Whether the row works now.
     at_work: StdCell<bool>,
-    /// Whether the script has come by which the fault is set off. One that is run again sets off nothing.
-    sprung: StdCell<bool>,
+    /// Whether the script was seen that it belongs to. One that is run again meets no second fault.
+    begun: StdCell<bool>,
     /// A second connection, made before the row begins.
     beside: RefCell<Option<Rc<dyn Shell>>>,
 }
 
-impl Trap {
+impl Incident {
     /// Whether it is for this script.
     fn takes(&self, script: &Script) -> bool {
         self.at_work.get()
             && self.cell.fault.comes_from_outside()
             && self.cell.script() == Some(script.name())
-            && !self.sprung.replace(true)
+            && !self.begun.replace(true)
+    }
+
+    /// Whether the row runs this script, and [`WORKS`] says that it runs none. The lock is renewed beside every row.
+    fn is_unnamed(&self, script: &Script) -> bool {
+        let nothing = work(self.cell.stage, &self.cell.row) == Some(Work::Nothing);
+        self.at_work.get() && nothing && ![RENEWS, ENDS].contains(&script.name())
     }
 
     /// The gate as the server sees it.
@@ -504,7 +534,7 @@ impl Trap {
             }
             Fault::LineDrops => {
                 let beside = self.beside.borrow().clone().expect("a connection");
-                run(&*beside, Script::new("end", END_SESSIONS)).await;
+                run(&*beside, Script::new(ENDS, END_SESSIONS)).await;
                 open(&self.gate);
             }
             Fault::Rebooted => {
@@ -529,7 +559,7 @@ pub(super) fn open(gate: &Path) {
 /// A connection on which the fault happens at its point.
 struct Watched {
     shell: Rc<dyn Shell>,
-    trap: Rc<Trap>,
+    incident: Rc<Incident>,
 }
 
 #[async_trait(?Send)]
@@ -539,13 +569,16 @@ impl Shell for Watched {
     }
 
     async fn run(&self, script: Script, on_line: &mut dyn FnMut(String)) -> Result<Answer, ShellError> {
-        let by_upload = self.trap.cell.row == "upload" && self.trap.cell.point == Some(Point::Inside);
-        if by_upload || !self.trap.takes(&script) {
+        if self.incident.is_unnamed(&script) {
+            println!("{UNNAMED}: {}", script.name());
+        }
+        let by_upload = self.incident.cell.row == "upload" && self.incident.cell.point == Some(Point::Inside);
+        if by_upload || !self.incident.takes(&script) {
             return self.shell.run(script, on_line).await;
         }
-        let Some(point) = self.trap.cell.point.filter(|point| *point != Point::Before) else {
-            self.trap.happen().await;
-            if self.trap.cell.fault == Fault::Interrupted {
+        let Some(point) = self.incident.cell.point.filter(|point| *point != Point::Before) else {
+            self.incident.happen().await;
+            if self.incident.cell.fault == Fault::Interrupted {
                 // The run stops here as soon as it hears of it; work that nobody cancels goes on.
                 tokio::time::sleep(SHUT).await;
             }
@@ -554,7 +587,7 @@ impl Shell for Watched {
         let script = script
             .var("UNWIND_POINT", point.to_string())
             .var("UNWIND_REACHED", REACHED)
-            .var("UNWIND_GATE", self.trap.gate_there())
+            .var("UNWIND_GATE", self.incident.gate_there())
             .with_checkpoint(CHECKPOINT);
         let (reached, mut stands) = tokio::sync::mpsc::unbounded_channel();
         let work = async move {
@@ -566,7 +599,7 @@ impl Shell for Watched {
         };
         let fault = async {
             if stands.recv().await.is_some() {
-                self.trap.happen().await;
+                self.incident.happen().await;
             }
         };
         futures_util::join!(work, fault).0
@@ -579,15 +612,15 @@ impl Shell for Watched {
         to: &RemotePath,
         on_bytes: &mut dyn FnMut(u64),
     ) -> Result<(), ShellError> {
-        let Trap { cell, at_work, sprung, .. } = &*self.trap;
+        let Incident { cell, at_work, begun, .. } = &*self.incident;
         let here = cell.point == Some(Point::Inside) && cell.row == "upload" && at_work.get();
-        if !here || !cell.fault.comes_from_outside() || sprung.get() {
+        if !here || !cell.fault.comes_from_outside() || begun.get() {
             return self.shell.send(file, size, to, on_bytes).await;
         }
         let (reached, mut stands) = tokio::sync::mpsc::unbounded_channel();
         let work = async move {
             let mut hear = |there: u64| {
-                if there > 0 && there < size && !sprung.replace(true) {
+                if there > 0 && there < size && !begun.replace(true) {
                     let _ = reached.send(());
                 }
                 on_bytes(there);
@@ -596,7 +629,7 @@ impl Shell for Watched {
         };
         let fault = async {
             if stands.recv().await.is_some() {
-                self.trap.happen().await;
+                self.incident.happen().await;
             }
         };
         futures_util::join!(work, fault).0
@@ -607,13 +640,13 @@ impl Shell for Watched {
     }
 
     fn another(&self) -> Rc<dyn Shell> {
-        Rc::new(Self { shell: self.shell.another(), trap: self.trap.clone() })
+        Rc::new(Self { shell: self.shell.another(), incident: self.incident.clone() })
     }
 }
 
 struct Sabotage {
     fault: Fault,
-    trap: Rc<Trap>,
+    incident: Rc<Incident>,
 }
 
 fn failed() -> Failure {
@@ -630,10 +663,10 @@ async fn fill<C: Ground>(cx: &C) {
     println!("{MARK}");
 }
 
-async fn connect_beside<C: Ground>(trap: &Trap, cx: &C) {
+async fn connect_beside<C: Ground>(incident: &Incident, cx: &C) {
     let beside = cx.ports().shell.another();
     beside.connect().await.expect("a second connection");
-    trap.beside.replace(Some(beside));
+    incident.beside.replace(Some(beside));
 }
 
 #[async_trait(?Send)]
@@ -645,31 +678,31 @@ impl<C: Ground> fault::Fault<C> for Sabotage {
                 return Err(failed());
             }
             Fault::DiskFull => fill(cx).await,
-            Fault::LineDrops => connect_beside(&self.trap, cx).await,
+            Fault::LineDrops => connect_beside(&self.incident, cx).await,
             _ => {}
         }
-        self.trap.at_work.set(true);
-        if self.trap.cell.point == Some(Point::Before) && self.trap.cell.script().is_none() {
-            self.trap.happen().await;
+        self.incident.at_work.set(true);
+        if self.incident.cell.point == Some(Point::Before) && self.incident.cell.script().is_none() {
+            self.incident.happen().await;
         }
         Ok(())
     }
 
     async fn after(&self, _cx: &C, _io: &Io) -> Result<(), Failure> {
-        self.trap.at_work.set(false);
+        self.incident.at_work.set(false);
         if self.fault == Fault::After {
             println!("{MARK}");
             return Err(failed());
         }
-        if self.trap.cell.point == Some(Point::Next) {
-            self.trap.happen().await;
+        if self.incident.cell.point == Some(Point::Next) {
+            self.incident.happen().await;
         }
         Ok(())
     }
 }
 
 /// The fault comes when the row has ended well, before anything else.
-struct AtItsEnd(Rc<Trap>);
+struct AtItsEnd(Rc<Incident>);
 
 #[async_trait(?Send)]
 impl<C: Ground> fault::Fault<C> for AtItsEnd {

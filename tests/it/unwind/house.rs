@@ -27,7 +27,7 @@ use gated_deploy_lab::{
     story::{Built, Story, commit, push},
 };
 
-use super::fault::{CONTAINER, Cell, FILLER, Fault, GATE, Stage, VARIABLE, open};
+use super::fault::{CONTAINER, Cell, FILLER, Fault, GATE, MARK, Stage, UNNAMED, VARIABLE, open};
 use crate::{
     plan::migration,
     rollback::rollback,
@@ -36,6 +36,15 @@ use crate::{
 
 /// Three commits, so that there is always one that is neither live nor was just tried.
 const WORDS: [&str; 3] = ["unwound one", "unwound two", "unwound three"];
+
+/// Which of them were released where before a server begins: production has not the last one, which staging has proven.
+const RELEASED: [(usize, Environment); 5] = [
+    (0, Environment::Staging),
+    (0, Environment::Production),
+    (1, Environment::Staging),
+    (1, Environment::Production),
+    (2, Environment::Staging),
+];
 
 /// Every one of them has this migration, and before each cell it is pending again. One that dies in its middle has to bear being run once
 /// more: MariaDB takes nothing back of a table. Between its two statements it waits where a cell's fault is to happen there.
@@ -75,7 +84,7 @@ const FOREIGN: [&str; 8] = [
 ];
 
 /// Puts them there. Said once for a server: another text makes another snapshot.
-const FURNISHED: &str = "set -eu; mkdir -p /var/www/beside; echo 'not ours' >/var/www/beside/file; chown -R deploy: /var/www/beside
+const FILES_OF_OTHERS: &str = "set -eu; mkdir -p /var/www/beside; echo 'not ours' >/var/www/beside/file; chown -R deploy: /var/www/beside
 for site in staging production; do
     cd /var/www/$site
     mkdir releases/kept-by-hand backups/by-hand
@@ -91,7 +100,7 @@ const DISK_MB: u32 = 320;
 const DIVIDER: char = '\u{1}';
 
 /// What all lanes share: what is released, what the servers start from, and what has been found out.
-pub(super) struct Ground {
+pub(super) struct Shared {
     built: Vec<Built>,
     image: String,
     /// Of this machine; every server sees the gates in it.
@@ -105,9 +114,9 @@ pub(super) struct Ground {
     cells: AtomicU64,
 }
 
-impl Ground {
-    /// Builds the bundles, and the place from which every server starts: two confirmed releases on both sites, so that there is one to
-    /// go back to, and files of others.
+impl Shared {
+    /// Builds the bundles, and the place from which every server starts: confirmed releases on both sites, so that there is one to go back
+    /// to; one on staging that production has not; and files of others.
     pub(super) fn prepare() -> Result<Self, String> {
         let built: Vec<Built> = std::thread::scope(|scope| {
             let builds = WORDS.map(|word| scope.spawn(move || built(&commit(word))));
@@ -119,18 +128,22 @@ impl Ground {
         let bundles: Vec<Vec<u8>> = built.iter().map(|built| fs::read(&built.bundle).expect("a bundle")).collect();
         let action = fs::read(BINARY).expect("the action");
         let mut parts: Vec<&[u8]> = bundles.iter().map(Vec::as_slice).collect();
-        parts.extend([action.as_slice(), FURNISHED.as_bytes()]);
+        let released = format!("{RELEASED:?}");
+        parts.extend([action.as_slice(), released.as_bytes(), FILES_OF_OTHERS.as_bytes()]);
         let place = || -> anyhow::Result<Lab> {
             let story = story_on(Options { base_tmpfs_mb: Some(DISK_MB), ..Options::default() });
             for built in &built {
                 story.publish(built)?;
             }
-            for word in &WORDS[..2] {
-                for step in [story.staging(&commit(word)), story.production(&commit(word))] {
-                    went_live(&House::inputs(step).run_binary(BINARY)).map_err(anyhow::Error::msg)?;
-                }
+            for (word, environment) in RELEASED {
+                let commit = commit(WORDS[word]);
+                let step = match environment {
+                    Environment::Staging => story.staging(&commit),
+                    Environment::Production => story.production(&commit),
+                };
+                went_live(&House::inputs(step).run_binary(BINARY)).map_err(anyhow::Error::msg)?;
             }
-            story.lab.exec(FURNISHED)?;
+            story.lab.exec(FILES_OF_OTHERS)?;
             Ok(story.lab)
         };
         let image = snapshot::ensure(&parts, place).map_err(|error| format!("making the snapshot: {error:#}"))?;
@@ -178,8 +191,8 @@ impl Cell {
     }
 }
 
-pub(super) struct House<'g> {
-    ground: &'g Ground,
+pub(super) struct House<'s> {
+    shared: &'s Shared,
     story: Story,
     kind: Kind,
     /// This test program, which is the action with a fault in it when it is called with [`ARGS`].
@@ -187,7 +200,7 @@ pub(super) struct House<'g> {
     foreign: [String; 2],
     /// The current releases that were seen to be complete, with what `find` said of their files.
     complete: RefCell<BTreeSet<String>>,
-    /// Whether staging is as it was when it proved both commits.
+    /// Whether staging is as it was when it proved the last of the commits.
     staging_is_new: StdCell<bool>,
     /// Whether there is something to go back to on staging.
     used_up: StdCell<bool>,
@@ -208,21 +221,21 @@ struct Look {
     live: String,
 }
 
-impl<'g> House<'g> {
-    /// A server with two confirmed releases on both sites.
-    pub(super) fn open(ground: &'g Ground, kind: Kind) -> Result<Self, String> {
+impl<'s> House<'s> {
+    /// A server as the snapshot has it.
+    pub(super) fn open(shared: &'s Shared, kind: Kind) -> Result<Self, String> {
         let story = story_on(Options {
             base_tmpfs_mb: Some(DISK_MB),
             reboots: kind == Kind::Reboots,
-            image: Some(ground.image.clone()),
-            gates: Some(ground.gates.path().to_owned()),
+            image: Some(shared.image.clone()),
+            gates: Some(shared.gates.path().to_owned()),
             ..Options::default()
         });
-        for built in &ground.built {
+        for built in &shared.built {
             story.publish(built).map_err(|error| format!("publishing: {error:#}"))?;
         }
         let mut house = Self {
-            ground,
+            shared,
             story,
             kind,
             program: std::env::current_exe().expect("this program"),
@@ -232,8 +245,8 @@ impl<'g> House<'g> {
             used_up: false.into(),
             gate: RefCell::default(),
         };
-        house.foreign =
-            [Environment::Staging, Environment::Production].map(|site| house.ask(site, &foreign_files()).unwrap_or_default());
+        house.foreign = [Environment::Staging, Environment::Production]
+            .map(|site| house.ask(site, &foreign_files()).unwrap_or_default());
         Ok(house)
     }
 
@@ -252,10 +265,7 @@ impl<'g> House<'g> {
     }
 
     fn inputs(runner: Runner) -> Runner {
-        runner
-            .input("keep-releases", "3")
-            .input("keep-backups", "2")
-            .time_limit(std::time::Duration::from_secs(180))
+        runner.input("keep-releases", "3").input("keep-backups", "2").time_limit(std::time::Duration::from_secs(180))
     }
 
     /// The step that releases here. Production takes only what staging has proven, which is made sure of first.
@@ -264,7 +274,7 @@ impl<'g> House<'g> {
         if environment == Environment::Staging {
             return Ok(staging);
         }
-        let proven = self.staging_is_new.get() && WORDS[..2].iter().any(|word| self::commit(word) == commit);
+        let proven = self.staging_is_new.get() && commit == self::commit(WORDS[2]);
         if !proven {
             went_live(&staging.run_binary(BINARY))?;
             self.staging_is_new.set(false);
@@ -274,7 +284,7 @@ impl<'g> House<'g> {
 
     /// A release by the action as it is shipped: it goes live.
     fn release(&self, environment: Environment, commit: &str) -> Found {
-        self.ground.releases.fetch_add(1, Ordering::Relaxed);
+        self.shared.releases.fetch_add(1, Ordering::Relaxed);
         went_live(&self.releasing(environment, commit)?.run_binary(BINARY))?;
         if environment == Environment::Staging {
             self.used_up.set(false);
@@ -296,8 +306,8 @@ impl<'g> House<'g> {
     /// Carries out one cell; says what is not as it must be.
     pub(super) fn cell(&self, cell: &Cell) -> Found {
         let environment = cell.stage.environment();
-        let number = self.ground.cells.fetch_add(1, Ordering::Relaxed);
-        self.gate.replace(self.ground.gates.path().join(number.to_string()));
+        let number = self.shared.cells.fetch_add(1, Ordering::Relaxed);
+        self.gate.replace(self.shared.gates.path().join(number.to_string()));
         if environment == Environment::Staging {
             self.staging_is_new.set(false);
         }
@@ -354,7 +364,10 @@ impl<'g> House<'g> {
 
     fn judge(&self, cell: &Cell, finished: &Finished, before: &Look, tried: &str) -> Found {
         let environment = cell.stage.environment();
-        if !finished.raw_log.contains(super::fault::MARK) {
+        if let Some(line) = finished.raw_log.lines().find(|line| line.contains(UNNAMED)) {
+            return Err(format!("{line}; name it in WORKS"));
+        }
+        if !finished.raw_log.contains(MARK) {
             return Err("the fault never happened".to_owned());
         }
         let outcome = output(finished, "outcome");
@@ -370,7 +383,8 @@ impl<'g> House<'g> {
         self.wait_until_quiet(environment, killed || handed_over)?;
         let after = self.look(environment)?;
         // The deploy lock of a dead run is over with its lease, as the next run finds out.
-        let held = self.ask(environment, "[ ! -d .gated-deploy/lock ] || { echo 1000 >.gated-deploy/lock/renewed; echo held; }")?;
+        let held = self
+            .ask(environment, "[ ! -d .gated-deploy/lock ] || { echo 1000 >.gated-deploy/lock/renewed; echo held; }")?;
         let frees_it = cell.row == "deploy-lock" && cell.fault == Fault::UndoBefore;
         if !held.is_empty() && !killed && !frees_it {
             return Err("the deploy lock is still held".to_owned());
@@ -388,8 +402,9 @@ impl<'g> House<'g> {
             return Ok(());
         }
         // A release has gone live from this very state; or from one that differs in nothing but names and times.
-        let state = format!("{} {outcome} {} {}", cell.stage.name(), self.schema(environment)?, self.state(environment)?);
-        if !late && self.ground.is_proven(&state) {
+        let state =
+            format!("{} {outcome} {} {}", cell.stage.name(), self.schema(environment)?, self.state(environment)?);
+        if !late && self.shared.is_proven(&state) {
             return Ok(());
         }
         self.release(environment, &self.another(&[&after.served, tried]))?;
@@ -403,15 +418,20 @@ impl<'g> House<'g> {
             ));
         }
         self.no_leftovers(environment, &next)?;
-        self.ground.prove(state);
+        self.shared.prove(state);
         Ok(())
     }
 
     /// What the servers took of the processors.
     pub(super) fn close(self) {
-        let used = self.ask(Environment::Staging, "sed -n 's/^usage_usec //p' /sys/fs/cgroup/cpu.stat");
+        // Of the second version of control groups, or of the first.
+        let used = self.ask(
+            Environment::Staging,
+            "cd /sys/fs/cgroup; if [ -e cpuacct/cpuacct.usage ]; then echo $(($(cat cpuacct/cpuacct.usage) / 1000000))
+             else echo $(($(sed -n 's/^usage_usec //p' cpu.stat) / 1000)); fi",
+        );
         let used: u64 = used.ok().and_then(|used| used.parse().ok()).unwrap_or_default();
-        self.ground.servers_cpu.fetch_add(used / 1000, Ordering::Relaxed);
+        self.shared.servers_cpu.fetch_add(used, Ordering::Relaxed);
     }
 
     /// What lies where in the site's folder, whose it is and how it may be used; names of releases, and how many there are of one kind,
@@ -426,7 +446,8 @@ impl<'g> House<'g> {
 
     /// One of the commits that is none of these.
     fn another(&self, not: &[&str]) -> String {
-        WORDS.iter().map(|word| commit(word)).find(|commit| !not.contains(&commit.as_str())).expect("a third one")
+        // From the last on: that is the one which staging has proven on a new server.
+        WORDS.iter().rev().map(|word| commit(word)).find(|commit| !not.contains(&commit.as_str())).expect("a third one")
     }
 
     /// What the run told to type, typed.
@@ -469,16 +490,19 @@ impl<'g> House<'g> {
     }
 
     fn look(&self, environment: Environment) -> Result<Look, String> {
-        let find = |what: &str| format!("find {what} -printf '%p %y %m %U:%G %s %T@ %C@ %l\\n' | LC_ALL=C sort | sha256sum");
+        let find =
+            |what: &str| format!("find {what} -printf '%p %y %m %U:%G %s %T@ %C@ %l\\n' | LC_ALL=C sort | sha256sum");
         let (all, live) = (find("."), find("$(readlink current) ! -type d"));
-        let parts = ["readlink current", "cat .gated-deploy/ledger.jsonl", &foreign_files(), &all, &live].join("\nprintf '\\1'\n");
+        let parts = ["readlink current", "cat .gated-deploy/ledger.jsonl", &foreign_files(), &all, &live]
+            .join("\nprintf '\\1'\n");
         let said = self.ask(environment, &parts)?;
         let parts: Vec<&str> = said.split(DIVIDER).map(str::trim_end).collect();
         let [link, text, foreign, tree, live] = parts.as_slice() else { return Err(format!("five parts: {said}")) };
         let site = self.story.lab.site(environment);
         let served =
             self.story.lab.served_commit(&site).map_err(|error| format!("the site does not answer: {error:#}"))?;
-        ledger::follow(format!("{text}\n").as_bytes()).map_err(|broken| format!("the ledger is broken: {broken}\n{text}"))?;
+        ledger::follow(format!("{text}\n").as_bytes())
+            .map_err(|broken| format!("the ledger is broken: {broken}\n{text}"))?;
         Ok(Look {
             current: link.rsplit('/').next().unwrap_or_default().to_owned(),
             served,

@@ -90,11 +90,11 @@ impl House<'_> {
         }
         self.no_leftovers(Staging, &after)?;
         let state = format!("recover {outcome} {} {}", self.schema(Staging)?, self.state(Staging)?);
-        if !self.ground.is_proven(&state) {
+        if !self.shared.is_proven(&state) {
             self.release(Staging, &self.another(&[&after.served, tried]))?;
             self.whole(Staging, &self.look(Staging)?, true)?;
             self.migrated(Staging)?;
-            self.ground.prove(state);
+            self.shared.prove(state);
         }
         Ok(())
     }
