@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod github;
 pub mod http;
+pub mod process;
 pub mod shell;
 pub mod ssh;

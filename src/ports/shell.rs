@@ -4,7 +4,7 @@
 //! list (F40, F42, F44). What the commands in it print is log; what the script answers comes on a channel of its own,
 //! record by record, between two marks that carry a number made for this call (F37, F42, F53).
 
-use std::{fmt, fs::File, net::SocketAddr, rc::Rc, time::Duration};
+use std::{fmt, fs::File, path::PathBuf, rc::Rc, time::Duration};
 
 use async_trait::async_trait;
 use zeroize::Zeroizing;
@@ -17,6 +17,20 @@ const PRELUDE: &str = include_str!("prelude.sh");
 /// What comes before a script that outlives its connection. See the file itself.
 const JOB: &str = include_str!("job.sh");
 
+/// What comes before a script that runs the app's code. See the file itself.
+const HIDE: &str = include_str!("hide.sh");
+
+/// The filter that takes the values of `.env` out of what the app prints. `php -r` begins inside of the tags.
+const HIDE_PHP: &str = concat!(
+    "?>",
+    include_str!("../steps/sh/dotenv.php"),
+    include_str!("../steps/sh/sql.php"),
+    include_str!("../steps/sh/hide.php")
+);
+
+/// How many lines, and how many KiB, of what the app prints during one script are passed on.
+const MOST_OUTPUT: u32 = 10_000;
+
 /// A program for the server's POSIX shell, with every value it may use.
 ///
 /// Values become quoted assignments in front of the program; `set -u` makes any other name an error (F45).
@@ -28,6 +42,7 @@ pub struct Script {
     program: &'static str,
     timeout: Duration,
     drop: OnDrop,
+    hides: bool,
 }
 
 /// What becomes of a script whose connection breaks.
@@ -55,7 +70,14 @@ pub(super) struct Heard {
 impl Script {
     /// `name` says in the log which script it is; `program` is one of our `.sh` files.
     pub fn new(name: &'static str, program: &'static str) -> Self {
-        Self { name, assignments: Zeroizing::default(), program, timeout: Duration::from_secs(60), drop: OnDrop::Ends }
+        Self {
+            name,
+            assignments: Zeroizing::default(),
+            program,
+            timeout: Duration::from_secs(60),
+            drop: OnDrop::Ends,
+            hides: false,
+        }
     }
 
     /// Sets a shell variable. `name` is ours: capital letters, digits and underscores.
@@ -111,6 +133,22 @@ impl Script {
         self
     }
 
+    /// It runs the app's code, so what it prints passes a filter on the server that hides the values of this `.env` file. Its program may
+    /// answer with a text of the app by `cleaned`. It has the variable `PHP`.
+    #[must_use]
+    pub fn hiding(mut self, env_file: &RemotePath) -> Self {
+        self.hides = true;
+        self.var("HIDE_ENV", env_file.as_str()).var("HIDE_PHP", HIDE_PHP)
+    }
+
+    /// The functions and the call by which the program runs.
+    fn runs(&self, nonce: &str) -> (&'static str, String) {
+        match self.hides {
+            true => (HIDE, format!("guarded {nonce} {MOST_OUTPUT}")),
+            false => ("", "program </dev/null\nexit 0".to_owned()),
+        }
+    }
+
     pub(super) fn is_repeatable(&self) -> bool {
         self.drop == OnDrop::Again
     }
@@ -134,8 +172,9 @@ impl Script {
     /// The whole text for `sh -s`. `nonce` marks the answer's begin and end. The program is a function, so the shell has read all of it
     /// before the first command runs and no command can eat the rest from standard input.
     pub fn text(&self, nonce: &str) -> String {
+        let (hide, call) = self.runs(nonce);
         format!(
-            "{PRELUDE}\n{}answer_begins {nonce}\nprogram() {{\n{}\n}}\nprogram </dev/null\nexit 0\n",
+            "{PRELUDE}\n{hide}\n{}answer_begins {nonce}\nprogram() {{\n{}\n}}\n{call}\n",
             self.assignments.as_str(),
             self.program
         )
@@ -149,11 +188,12 @@ impl Script {
         let Some(folder) = self.job(nonce) else {
             return clearing + &self.text(nonce);
         };
+        let (hide, call) = self.runs(nonce);
         let (folder, begun) = (quote(folder.as_str()), if heard.begun { "yes" } else { "" });
         // A compound command, because the shell reads all of that before any of it: what arrived in part does nothing.
         format!(
-            "{clearing}{PRELUDE}\n{JOB}\n{}program() {{\n{}\n}}\n{{\njob_begins {nonce} {folder} '{begun}' {} {} {}\n\
-             answer_begins {nonce}\nprogram </dev/null\nexit 0\n}}\n",
+            "{clearing}{PRELUDE}\n{JOB}\n{hide}\n{}program() {{\n{}\n}}\n{{\njob_begins {nonce} {folder} '{begun}' {} {} {}\n\
+             answer_begins {nonce}\n{call}\n}}\n",
             self.assignments.as_str(),
             self.program,
             heard.log,
@@ -316,9 +356,9 @@ pub trait Shell {
         on_bytes: &mut dyn FnMut(u64),
     ) -> Result<(), ShellError>;
 
-    /// Opens a door on this machine's loopback that leads through the connection to `host:port` as the server sees it.
-    /// It stays open as long as the connection does.
-    async fn tunnel(&self, host: &str, port: u16) -> Result<SocketAddr, ShellError>;
+    /// Opens a Unix socket that leads through the connection to `host:port` as the server sees it, and gives its path. Only this account
+    /// can use it: no port of this machine is opened. It stays open as long as the connection does.
+    async fn tunnel(&self, host: &str, port: u16) -> Result<PathBuf, ShellError>;
 
     /// The same server over a connection of its own, which is made at its first use: whoever reaches the server by it proves that it
     /// can be reached anew.
@@ -335,3 +375,6 @@ pub struct Greeting {
     /// The server's identification line, e.g. `SSH-2.0-OpenSSH_9.2p1`.
     pub banner: String,
 }
+
+#[cfg(test)]
+mod tests;

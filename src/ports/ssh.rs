@@ -6,6 +6,7 @@
 pub(crate) mod answer;
 mod connect;
 mod driver;
+mod entrance;
 pub(crate) mod offer;
 mod peer;
 mod pipe;
@@ -13,9 +14,8 @@ mod pipe;
 use std::{
     cell::{Cell, OnceCell, RefCell},
     fs::File,
-    io,
-    net::SocketAddr,
     os::fd::OwnedFd,
+    path::PathBuf,
     rc::Rc,
     sync::{Arc, Mutex, mpsc},
     thread::JoinHandle,
@@ -32,6 +32,7 @@ use tokio::{
 use self::{
     answer::Reading,
     driver::{Driver, Ending, Input, Order},
+    entrance::Entrance,
     peer::{Ended, Output},
 };
 use super::shell::{Answer, Greeting, Script, Shell, ShellError};
@@ -473,18 +474,13 @@ impl Shell for Ssh {
         }
     }
 
-    async fn tunnel(&self, host: &str, port: u16) -> Result<SocketAddr, ShellError> {
+    async fn tunnel(&self, host: &str, port: u16) -> Result<PathBuf, ShellError> {
         let link = self.link().await?;
-        let listen = || -> io::Result<(std::net::TcpListener, SocketAddr)> {
-            let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-            listener.set_nonblocking(true)?;
-            let address = listener.local_addr()?;
-            Ok((listener, address))
-        };
-        let (listener, address) =
-            listen().map_err(|error| ShellError::Local(format!("opening a local port: {error}")))?;
-        link.order(Order::Tunnel { listener, host: host.to_owned(), port })?;
-        Ok(address)
+        let entrance =
+            Entrance::open().map_err(|error| ShellError::Local(format!("opening a local socket: {error}")))?;
+        let path = entrance.path();
+        link.order(Order::Tunnel { entrance, host: host.to_owned(), port })?;
+        Ok(path)
     }
 
     fn another(&self) -> Rc<dyn Shell> {

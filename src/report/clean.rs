@@ -4,6 +4,11 @@
 //! anywhere in it, and lines end at `\n`, `\r\n` or a bare `\r` (runner-contract.md C.4). What a server prints must
 //! neither become a command nor move the cursor.
 
+use icu_properties::{
+    CodePointMapData, CodePointSetData,
+    props::{DefaultIgnorableCodePoint, GeneralCategory},
+};
+
 /// Longest line in the log, in bytes. The live log shows 1024 characters; nobody reads more than this.
 pub const LONGEST_LINE: usize = 4096;
 
@@ -49,8 +54,9 @@ pub fn cut(line: &str, longest: usize) -> String {
     format!("{} … (cut: {} bytes more)", &line[..end], line.len() - end)
 }
 
-/// Without escape sequences (ECMA-48: ESC, then a control sequence or a string), without other control characters, and
-/// without the marks that turn the direction of writing: with them a line can read as something else than it is.
+/// Without escape sequences (ECMA-48: ESC, then a control sequence or a string) and without other control characters. Characters that are
+/// not seen themselves, but turn the direction of writing, join what stands around them or carry text of their own, are written as
+/// `<U+202E>`: with them a line can read as something else than it is.
 fn printable(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     let mut rest = line.chars();
@@ -59,12 +65,33 @@ fn printable(line: &str) -> String {
             '\u{1b}' => skip_sequence(&mut rest),
             '\t' => text.push_str("    "),
             '\u{2028}' | '\u{2029}' => text.push(' '),
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {}
             c if c.is_control() => {}
+            c if invisible(c) => text.push_str(&format!("<U+{:04X}>", u32::from(c))),
             c => text.push(c),
         }
     }
     text
+}
+
+/// The text without characters that are not seen: what stands around them may be a secret.
+pub fn visible(text: &str) -> String {
+    text.chars().filter(|c| *c == '\n' || !(c.is_control() || invisible(*c))).collect()
+}
+
+/// Whether a reader cannot see the character: by its category (format, private use, surrogates, unassigned, which a font may draw as
+/// nothing) or because programs that do not know it are to draw nothing (Unicode, 5.21). So a character that a later Unicode adds counts,
+/// too.
+fn invisible(c: char) -> bool {
+    // Nearly all text, and quicker than the tables.
+    if c.is_ascii() {
+        return c.is_control();
+    }
+    use GeneralCategory::{Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned};
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    matches!(category, Format | LineSeparator | ParagraphSeparator | PrivateUse | Surrogate | Unassigned)
+        || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+        // Braille's empty cell is a symbol, and looks like a blank.
+        || c == '\u{2800}'
 }
 
 /// Drops the rest of an escape sequence: `[` up to a final byte, `]`, `P`, `X`, `^` or `_` up to BEL or `ESC \`, else one
@@ -82,5 +109,48 @@ fn skip_sequence(rest: &mut std::str::Chars<'_>) {
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_seen_is_made_visible() {
+        for (name, c) in [
+            ("Arabic letter mark", '\u{61c}'),
+            ("soft hyphen", '\u{ad}'),
+            ("combining grapheme joiner", '\u{34f}'),
+            ("Hangul filler", '\u{3164}'),
+            ("zero width space", '\u{200b}'),
+            ("zero width joiner", '\u{200d}'),
+            ("left-to-right mark", '\u{200e}'),
+            ("right-to-left override", '\u{202e}'),
+            ("pop directional isolate", '\u{2069}'),
+            ("word joiner", '\u{2060}'),
+            ("invisible plus", '\u{2064}'),
+            ("byte order mark", '\u{feff}'),
+            ("interlinear annotation anchor", '\u{fff9}'),
+            ("variation selector 16", '\u{fe0f}'),
+            ("variation selector 17", '\u{e0100}'),
+            ("tag A", '\u{e0041}'),
+            ("an unassigned character beside the tags", '\u{e0fff}'),
+            ("private use", '\u{e000}'),
+            ("musical symbol begin beam", '\u{1d173}'),
+        ] {
+            let shown = line(&format!("a{c}b"));
+            assert_eq!(shown, format!("a<U+{:04X}>b", u32::from(c)), "{name}");
+            assert_eq!(visible(&format!("a{c}b")), "ab", "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_seen_stays() {
+        for text in
+            ["Grüße, Zürich", "日本語", "العربية", "עברית", "e\u{301}", "emoji 🚀", "naïve – “quotes” … €", "a\u{a0}b"]
+        {
+            assert_eq!(line(text), text);
+        }
     }
 }

@@ -74,7 +74,7 @@ impl Log {
 
     /// One line: cleaned, without secrets, cut when too long, and never a command.
     pub fn line(&self, line: &str) {
-        let line = self.redactor.text(&clean::line(line));
+        let line = self.redactor.text(&clean::line(&self.redactor.text(line)));
         self.write(&clean::cut(&clean::harmless(&line), LONGEST_LINE));
     }
 

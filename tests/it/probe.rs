@@ -6,6 +6,8 @@ use std::{
     fs::File,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixListener,
+    path::PathBuf,
     rc::Rc,
     sync::mpsc,
     thread,
@@ -645,9 +647,10 @@ async fn a_body_without_end_is_counted_and_not_kept() {
     assert_eq!((reply.body.len(), reply.length), (4 << 20, 9 << 20));
 }
 
-/// A connection to a server on which the site is at `door`.
+/// A connection to a server on which the site is at `site`.
 struct Doorkeeper {
-    door: SocketAddr,
+    site: SocketAddr,
+    folder: tempfile::TempDir,
     asked: RefCell<Vec<(String, u16)>>,
 }
 
@@ -665,9 +668,20 @@ impl Shell for Doorkeeper {
         panic!("nothing is sent to the server: {to}");
     }
 
-    async fn tunnel(&self, host: &str, port: u16) -> Result<SocketAddr, ShellError> {
+    async fn tunnel(&self, host: &str, port: u16) -> Result<PathBuf, ShellError> {
         self.asked.borrow_mut().push((host.to_owned(), port));
-        Ok(self.door)
+        let path = self.folder.path().join("tunnel");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let site = self.site;
+        thread::spawn(move || {
+            for near in listener.incoming() {
+                let (mut near, mut far) = (near.expect("a visitor"), TcpStream::connect(site).expect("the site"));
+                let (mut asks, mut told) = (near.try_clone().expect("a clone"), far.try_clone().expect("a clone"));
+                thread::spawn(move || std::io::copy(&mut asks, &mut told));
+                std::io::copy(&mut far, &mut near).expect("an answer");
+            }
+        });
+        Ok(path)
     }
 
     fn another(&self) -> Rc<dyn Shell> {
@@ -677,8 +691,8 @@ impl Shell for Doorkeeper {
 
 #[tokio::test]
 async fn f77_the_tunnel_is_opened_once_and_the_host_stays_the_urls() {
-    let (door, told) = server(vec![OK, OK]);
-    let shell = Rc::new(Doorkeeper { door, asked: RefCell::default() });
+    let (site, told) = server(vec![OK, OK]);
+    let shell = Rc::new(Doorkeeper { site, folder: tempfile::tempdir().expect("a folder"), asked: RefCell::default() });
     let site = HttpSite::through(url("http://staging.example.test"), shell.clone(), "127.0.0.1", 80);
     assert_eq!(*shell.asked.borrow(), [], "not before it is needed");
     for _ in 0..2 {

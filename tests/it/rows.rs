@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    net::SocketAddr,
+    path::PathBuf,
     process::Command,
     rc::Rc,
     sync::OnceLock,
@@ -475,7 +475,7 @@ impl Shell for Untouched {
         panic!("this row must not send {to} to the server");
     }
 
-    async fn tunnel(&self, host: &str, port: u16) -> Result<SocketAddr, ShellError> {
+    async fn tunnel(&self, host: &str, port: u16) -> Result<PathBuf, ShellError> {
         panic!("this row must not open a tunnel to {host}:{port}");
     }
 

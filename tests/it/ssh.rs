@@ -1,11 +1,12 @@
 //! The connection to the server, against real OpenSSH.
 
-use std::{cell::RefCell, future::Future, io::Write as _, net::SocketAddr, time::Duration};
+use std::{cell::RefCell, future::Future, io::Write as _, rc::Rc, time::Duration};
 
 use gated_deploy::{
     domain::{RemotePath, Secret, Sha256Digest, key::PrivateKey, known_hosts::KnownHosts},
     inputs::typed::SshAccess,
     ports::{
+        http::{Connection, Get, HttpSite, Site as _},
         shell::{Answer, Script, Shell as _, ShellError},
         ssh::Ssh,
     },
@@ -222,10 +223,15 @@ fn f40_a_secret_is_in_no_argument_list_while_a_script_works() {
 fn a_tunnel_leads_to_the_site_on_the_server() {
     let lab = lab();
     let ssh = ssh(&lab);
-    let address: SocketAddr = wait(ssh.tunnel("127.0.0.1", 80)).expect("a tunnel");
+    let site = HttpSite::through("http://nobody.example".parse().expect("a URL"), Rc::new(ssh), "127.0.0.1", 80);
     for _ in 0..3 {
-        let answer =
-            gated_deploy_lab::http::get(address, "nobody.example", "/", None).expect("an answer through the tunnel");
+        let get = Get {
+            path: "/".to_owned(),
+            bearer: None,
+            timeout: Duration::from_secs(10),
+            connection: Connection::default(),
+        };
+        let answer = wait(site.get(get)).expect("an answer through the tunnel");
         assert_eq!(answer.status, 404, "the default host answers (F77)");
     }
 }

@@ -5,6 +5,7 @@ use std::{
     future::Future,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    os::unix::net::UnixStream,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
@@ -236,6 +237,29 @@ fn cpu_ticks() -> u64 {
     fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum()
 }
 
+/// The TCP sockets of this process that listen, by their inodes.
+fn listening() -> Vec<String> {
+    let own: Vec<String> = fs::read_dir("/proc/self/fd")
+        .expect("descriptors")
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .map(|link| link.display().to_string())
+        .collect();
+    ["tcp", "tcp6"]
+        .iter()
+        .flat_map(|table| {
+            fs::read_to_string(format!("/proc/self/net/{table}"))
+                .unwrap_or_default()
+                .lines()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|fields| fields.get(3).is_some_and(|state| state == "0A"))
+        .filter_map(|fields| fields.get(9).cloned())
+        .filter(|inode| own.contains(&format!("socket:[{inode}]")))
+        .collect()
+}
+
 #[test]
 fn scripts_uploads_and_tunnels_work_side_by_side() {
     let server = Server::start("");
@@ -274,10 +298,15 @@ fn scripts_uploads_and_tunnels_work_side_by_side() {
         };
         let (mut one, mut two, mut three) = (|_| {}, |_| {}, |_| {});
         let visit = async {
+            let before = listening();
             let entrance = ssh.tunnel("127.0.0.1", web_port).await.expect("a tunnel");
+            assert_eq!(listening(), before, "SE16: no port that other accounts of this machine could use");
             let visitors = tokio::task::spawn_blocking(move || {
                 (0..3).all(|_| {
-                    gated_deploy_lab::http::get(entrance, "any.example", "/", None).is_ok_and(|page| page.status == 200)
+                    let (mut visitor, mut page) = (UnixStream::connect(&entrance).expect("the tunnel"), String::new());
+                    visitor.write_all(b"GET / HTTP/1.1\r\nhost: any.example\r\n\r\n").expect("a request");
+                    visitor.read_to_string(&mut page).expect("an answer");
+                    page.starts_with("HTTP/1.1 200 ")
                 })
             });
             assert!(visitors.await.expect("visitors"), "the tunnel carries pages");

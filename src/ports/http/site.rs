@@ -1,6 +1,6 @@
 //! The site, asked with reqwest.
 
-use std::{net::SocketAddr, rc::Rc, time::Instant};
+use std::{net::SocketAddr, path::PathBuf, rc::Rc, time::Instant};
 
 use async_trait::async_trait;
 use reqwest::{
@@ -33,10 +33,18 @@ enum Way {
     Tunnel { shell: Rc<dyn Shell>, host: String, port: u16 },
 }
 
-/// The client, and the address it must connect to if that is not the URL's own.
+/// What it connects to instead of the URL's own address.
+#[derive(Default)]
+struct Detour {
+    address: Option<SocketAddr>,
+    /// The tunnel's socket.
+    socket: Option<PathBuf>,
+}
+
+/// The client, and where it connects to.
 struct Door {
     client: Client,
-    address: Option<SocketAddr>,
+    detour: Detour,
 }
 
 impl HttpSite {
@@ -61,22 +69,27 @@ impl HttpSite {
     }
 
     async fn open(&self) -> Result<Door, String> {
-        let address = match &self.way {
-            Way::Direct => None,
-            Way::Address(address) => Some(*address),
+        let detour = match &self.way {
+            Way::Direct => Detour::default(),
+            Way::Address(address) => Detour { address: Some(*address), ..Detour::default() },
             Way::Tunnel { shell, host, port } => {
                 let opened = shell.tunnel(host, *port).await;
-                Some(opened.map_err(|error| format!("opening a tunnel to {host}:{port} on the server: {error}"))?)
+                let socket =
+                    opened.map_err(|error| format!("opening a tunnel to {host}:{port} on the server: {error}"))?;
+                Detour { socket: Some(socket), ..Detour::default() }
             }
         };
-        Ok(Door { client: self.client(address, 0)?, address })
+        Ok(Door { client: self.client(&detour, 0)?, detour })
     }
 
     /// A client that leaves at most so many connections open.
-    fn client(&self, address: Option<SocketAddr>, kept: usize) -> Result<Client, String> {
+    fn client(&self, detour: &Detour, kept: usize) -> Result<Client, String> {
         client::build(|builder| {
             let builder = builder.http1_only().pool_max_idle_per_host(kept).user_agent("gated-deploy");
-            match (address, self.url.host()) {
+            if let Some(socket) = &detour.socket {
+                return builder.no_proxy().unix_socket(socket.as_path());
+            }
+            match (detour.address, self.url.host()) {
                 // The port comes from the request's URL; `resolve` ignores the one given here.
                 (Some(address), Some(Host::Domain(name))) => builder.no_proxy().resolve(name, address),
                 (Some(_), _) => builder.no_proxy(),
@@ -130,13 +143,13 @@ impl Site for HttpSite {
         let door = self.door.get_or_try_init(|| self.open()).await?;
         let began = Instant::now();
         let sent = match get.connection {
-            Connection::Fresh => self.request(&door.client, &get, door.address)?.send().await,
+            Connection::Fresh => self.request(&door.client, &get, door.detour.address)?.send().await,
             Connection::Kept => {
-                let keeper = self.keeper.get_or_try_init(async || self.client(door.address, 1)).await?;
-                match self.request(keeper, &get, door.address)?.send().await {
+                let keeper = self.keeper.get_or_try_init(async || self.client(&door.detour, 1)).await?;
+                match self.request(keeper, &get, door.detour.address)?.send().await {
                     // Neither "no connection" nor "no answer in time": the one that was kept had been closed.
                     Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => {
-                        self.request(&door.client, &get, door.address)?.send().await
+                        self.request(&door.client, &get, door.detour.address)?.send().await
                     }
                     sent => sent,
                 }

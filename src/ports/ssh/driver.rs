@@ -9,7 +9,7 @@
 use std::{
     fs::File,
     io::{self, Read, Seek as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     os::fd::OwnedFd,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use super::{
     answer::Reading,
+    entrance::Entrance,
     peer::{Local, Nobody, Output, Waiter},
     pipe::{Pipe, Room, Start, Step, again, again_io, only_this_channel},
 };
@@ -30,8 +31,8 @@ use super::{
 pub(super) enum Order {
     /// Run a command with this input; its output goes to `output`. It is closed when nobody waits for the output any more.
     Execute { command: String, input: Input, output: async_mpsc::Sender<Output> },
-    /// Lead every connection that arrives at `listener` to `host:port` as the server sees it.
-    Tunnel { listener: TcpListener, host: String, port: u16 },
+    /// Lead every connection that arrives at `entrance` to `host:port` as the server sees it.
+    Tunnel { entrance: Entrance, host: String, port: u16 },
     /// End a process group, that of a script which nobody waits for any more.
     End { pid: u32, ending: Ending },
     /// The same for a script that has not yet told its process group.
@@ -163,7 +164,7 @@ pub(super) struct Driver {
 }
 
 struct Door {
-    listener: TcpListener,
+    entrance: Entrance,
     host: String,
     port: u16,
 }
@@ -237,7 +238,7 @@ impl Driver {
                 Ok(Order::Execute { command, input, output }) => {
                     self.pipes.push(Pipe::new(Start::Command(command), Box::new(Waiter::new(input, output))));
                 }
-                Ok(Order::Tunnel { listener, host, port }) => self.doors.push(Door { listener, host, port }),
+                Ok(Order::Tunnel { entrance, host, port }) => self.doors.push(Door { entrance, host, port }),
                 Ok(Order::End { pid, ending }) => self.end(pid, ending),
                 Ok(Order::EndOnceKnown { output, reading, ending }) => {
                     self.condemned.push(Condemned { output, reading, ending, until: Instant::now() + CONDEMNED });
@@ -310,7 +311,7 @@ impl Driver {
 
     fn open_doors(&mut self) {
         for door in &self.doors {
-            while let Ok((stream, _)) = door.listener.accept() {
+            while let Some(stream) = door.entrance.accept() {
                 if let Ok(local) = Local::new(stream) {
                     let start = Start::Forward { host: door.host.clone(), port: door.port };
                     self.pipes.push(Pipe::new(start, Box::new(local)));
@@ -402,7 +403,7 @@ impl Driver {
         };
         flags.set(PollFlags::OUT, flags.contains(PollFlags::OUT) || keepalive_is_due);
         let mut descriptors = vec![PollFd::new(&self.socket, flags), PollFd::new(&self.waker, PollFlags::IN)];
-        descriptors.extend(self.doors.iter().map(|door| PollFd::new(&door.listener, PollFlags::IN)));
+        descriptors.extend(self.doors.iter().map(|door| PollFd::new(door.entrance.listener(), PollFlags::IN)));
         let locals = self.pipes.iter().filter_map(Pipe::local);
         descriptors.extend(locals.map(|(socket, flags)| PollFd::from_borrowed_fd(socket, flags)));
         match poll(&mut descriptors, Some(&timespec(self.patience(now)))) {

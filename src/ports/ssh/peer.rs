@@ -3,8 +3,10 @@
 use std::{
     fmt,
     io::{self, Read as _, Write as _},
-    net::TcpStream,
-    os::fd::{AsFd as _, BorrowedFd},
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::net::UnixStream,
+    },
 };
 
 use rustix::event::PollFlags;
@@ -193,16 +195,15 @@ impl Peer for Nobody {
 
 /// A connection to a tunnel's entrance.
 pub(super) struct Local {
-    stream: TcpStream,
+    stream: UnixStream,
     /// Bytes from the server that the socket has not taken yet, and how many of them it has.
     backlog: (Vec<u8>, usize),
     broken: bool,
 }
 
 impl Local {
-    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+    pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
         Ok(Self { stream, backlog: (Vec::new(), 0), broken: false })
     }
 }

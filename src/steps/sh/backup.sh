@@ -11,7 +11,7 @@ fi
 rm -rf "$part"
 mkdir "$part"
 
-database() { printf '%s' "$DATABASE_PHP" | "$PHP" -d display_errors=stderr -- "$@" "$ENV_FILE" "$TREE"; }
+database() { printf '%s' "$DATABASE_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$@" "$ENV_FILE" "$TREE"; }
 
 # What is wrong with a dump; nothing if it is whole.
 problem_of_dump() { # its file, the tables that it must hold

@@ -1,8 +1,8 @@
 # Boots the new release on the server's own PHP, before any migration.
 # in: DIR PHP URL PATHS ROUTES_PHP
 cd "$DIR"
-if "$PHP" -d display_errors=stderr -r "require 'vendor/autoload.php';"; then put autoload ok; else put autoload "php -r \"require 'vendor/autoload.php';\" failed"; exit 0; fi
-starts() { version=$("$PHP" -d display_errors=stderr artisan --version --no-ansi); }
+if "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -r "require 'vendor/autoload.php';"; then put autoload ok; else put autoload "php -r \"require 'vendor/autoload.php';\" failed"; exit 0; fi
+starts() { version=$("$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr artisan --version --no-ansi); }
 # The app writes some of its caches whenever it starts, so a full disk may have cut them short. It is not live, and they are made anew.
 starts_without_caches() {
     found=
@@ -18,7 +18,7 @@ starts_without_caches() {
 if starts || starts_without_caches; then
     say "$version"
     put artisan ok
-    put version "$version"
+    put version "$(cleaned "$version")"
 else
     say "${version-}"
     put artisan "php artisan --version failed"
@@ -28,5 +28,5 @@ fi
 printf '%s\n' "$PATHS" | while read -r path; do
     [ -n "$path" ] || continue
     if [ -f "public${path%%\?*}" ]; then put route "$path=file"; continue; fi
-    if found=$(printf '%s' "$ROUTES_PHP" | "$PHP" -d display_errors=stderr -- "$URL$path"); then put route "$path=$found"; else put route "$path=unknown"; fi
+    if found=$(printf '%s' "$ROUTES_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$URL$path"); then put route "$path=$(cleaned "$found")"; else put route "$path=unknown"; fi
 done

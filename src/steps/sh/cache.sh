@@ -6,7 +6,7 @@ umask 002
 # Laravel's own commands clear first and write then. So each writes to a name beside the real one, which is renamed over it.
 replace() { # variable, cache file, artisan command
     fresh=$2.fresh.php
-    if env "$1=$fresh" "$PHP" artisan "$3" --no-interaction --no-ansi; then
+    if env "$1=$fresh" "$PHP" -d zend.exception_ignore_args=1 artisan "$3" --no-interaction --no-ansi; then
         [ -e "$fresh" ] || return 0
         # On a full disk the command says that all is well, and the file is empty or ends in the middle.
         if [ -s "$fresh" ] && "$PHP" -l "$fresh"; then
@@ -23,7 +23,7 @@ replace() { # variable, cache file, artisan command
 views() {
     rm -rf bootstrap/cache/views
     mkdir bootstrap/cache/views
-    env "VIEW_COMPILED_PATH=$DIR/bootstrap/cache/views" "$PHP" artisan view:cache --no-interaction --no-ansi || return 1
+    env "VIEW_COMPILED_PATH=$DIR/bootstrap/cache/views" "$PHP" -d zend.exception_ignore_args=1 artisan view:cache --no-interaction --no-ansi || return 1
     for compiled in bootstrap/cache/views/*.php; do
         [ -f "$compiled" ] || continue
         name=${compiled##*/}
@@ -35,7 +35,7 @@ views() {
 for cache in $CACHES; do
     status=0
     case $cache in
-    storage-link) [ -e public/storage ] || [ -L public/storage ] || "$PHP" artisan storage:link --no-interaction --no-ansi || status=$? ;;
+    storage-link) [ -e public/storage ] || [ -L public/storage ] || "$PHP" -d zend.exception_ignore_args=1 artisan storage:link --no-interaction --no-ansi || status=$? ;;
     view) views || status=$? ;;
     config) replace APP_CONFIG_CACHE bootstrap/cache/config.php config:cache || status=$? ;;
     route) replace APP_ROUTES_CACHE bootstrap/cache/routes-v7.php route:cache || status=$? ;;

@@ -61,7 +61,7 @@ $entry"
     done
 fi
 
-if php_version=$("$PHP" -r 'echo PHP_VERSION_ID, " ", PHP_VERSION;' 2>/dev/null); then
+if php_version=$("$PHP" -d zend.exception_ignore_args=1 -r 'echo PHP_VERSION_ID, " ", PHP_VERSION;' 2>/dev/null); then
     put php "$php_version"
 else
     put php-missing yes

@@ -2,11 +2,11 @@
 # in: DIR PHP RAN_PHP LOCK LOCK_NONCE
 fenced "$LOCK" "$LOCK_NONCE"
 cd "$DIR"
-ran() { printf '%s' "$RAN_PHP" | "$PHP" -d display_errors=stderr --; }
+ran() { printf '%s' "$RAN_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr --; }
 before=$(ran) || refuse "the list of migrations could not be read from the database" "see the lines above"
 put before "$before"
 status=0
-"$PHP" artisan migrate --force --no-interaction --no-ansi || status=$?
+"$PHP" -d zend.exception_ignore_args=1 artisan migrate --force --no-interaction --no-ansi || status=$?
 after=$(ran) || { after=$before; put unsure yes; }
 put after "$after"
 put status "$status"

@@ -8,7 +8,16 @@ require getcwd() . '/vendor/autoload.php';
 $app = require getcwd() . '/bootstrap/app.php';
 $app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();
 $database = $app->make('db');
-$say = fn (Throwable $error) => get_class($error) . ': ' . $error->getMessage();
+// The literals stay here: what a statement does to which table is what is asked.
+$double = fn ($connection) => in_array($connection->getDriverName(), ['mysql', 'mariadb'], true);
+$say = function (Throwable $error): string {
+    $open = false;
+    $lines = [];
+    foreach (explode("\n", $error->getMessage()) as $line) {
+        $lines[] = mask_error($line, $open);
+    }
+    return get_class($error) . ': ' . implode("\n", $lines);
+};
 $answer = [];
 foreach (json_decode(file_get_contents("$folder/migrations.json"), true, 16, JSON_THROW_ON_ERROR) as $given) {
     $told = ['name' => $given['name'], 'sql' => [], 'problem' => null];
@@ -34,7 +43,7 @@ foreach (json_decode(file_get_contents("$folder/migrations.json"), true, 16, JSO
             }
         };
         foreach ($connection->pretend($up) as $query) {
-            $told['sql'][] = $query['query'];
+            $told['sql'][] = mask_sql($query['query'], $double($connection));
         }
     } catch (Throwable $error) {
         $told['problem'] = $say($error);

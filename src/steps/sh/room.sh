@@ -6,7 +6,7 @@ put device "$(stat -L -c %d "$BASE")"
 put backups-device "$(stat -L -c %d "$place")"
 df -Pk "$place" | { read -r _; read -r _ _ _ free _; put backups-free-kib "$free"; }
 if [ -n "$DATABASE_PHP" ]; then
-    if described=$(printf '%s' "$DATABASE_PHP" | "$PHP" -d display_errors=stderr -- describe "$ENV_FILE" ''); then put database "$described"; else put database-unknown yes; fi
+    if described=$(printf '%s' "$DATABASE_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- describe "$ENV_FILE" ''); then put database "$described"; else put database-unknown yes; fi
 fi
 if command -v mariadb-dump >/dev/null || command -v mysqldump >/dev/null; then put dump yes; fi
 for path in "$BACKUPS"/*/; do
