@@ -35,6 +35,14 @@ fenced() { # lock (empty: none), its number
     [ -z "$1" ] || [ "$(cat "$1/nonce" 2>/dev/null)" = "$2" ] || refuse "the deploy lock is not this run's any more: another run took it over while this one stood still" "see which release is live; this run changes nothing more"
 }
 
+# Removes what the site's account may have written into: a folder there that only that account may empty cannot be removed. Then it gets
+# a name that is no release's, and whoever asked goes on.
+removed() { # path
+    if rm -rf -- "$1"; then return 0; fi
+    if mv -T -- "$1" "$1.left.$$"; then put left "$1.left.$$"; else put left "$1"; fi
+    return 1
+}
+
 # A line for the log.
 say() { printf '%s\n' "$*"; }
 

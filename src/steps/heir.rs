@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     context::Ports,
-    ledger, lock, remote,
+    ledger, lock, remote, tree,
     watchdog::{self, Entry, Pending},
 };
 use crate::{
@@ -173,6 +173,9 @@ impl Heir<'_> {
             .timeout(Duration::from_secs(300));
         let doing = "removing what dead runs left";
         let answer = remote::run(&*self.ports.shell, io, lock::fence(layout, self.number, script), doing).await?;
+        for left in answer.all("left") {
+            io.warn(tree::left_over(left), Some(format!("run as root: {}", tree::remove_as_root(left))));
+        }
         Ok(answer.all("removed").inspect(|path| io.line(format!("removed {path}"))).count())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{context::Deploy, copy, ledger, lock, remote};
+use super::{context::Deploy, copy, ledger, lock, remote, tree};
 use crate::{
     domain::ReleaseName,
     engine::{
@@ -46,6 +46,9 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
     let answer = remote::run(&*cx.ports.shell, io, script, "pruning old releases and backups").await?;
     let removed: Vec<&str> = answer.all("removed").collect();
     let backups = answer.all("removed-backup").count();
+    for left in answer.all("left") {
+        io.warn(tree::left_over(left), Some(format!("run as root: {}", tree::remove_as_root(left))));
+    }
     for name in &removed {
         io.line(format!("removed releases/{name}"));
     }

@@ -10,7 +10,7 @@ use super::{
     watchdog,
 };
 use crate::{
-    domain::{Failure, ReleaseName, fact},
+    domain::{Failure, ReleaseName, RemoteCommand, fact},
     engine::{
         Done,
         step::{Io, StepResult},
@@ -24,6 +24,9 @@ const MAX_SKEW_SECONDS: u64 = 120;
 
 /// Less room than this is no room, whatever the live release takes.
 const MIN_FREE_KIB: u64 = 16 * 1024;
+
+/// With less than this the app cannot write a log line and a session.
+const STORAGE_FREE_KIB: u64 = 64;
 
 /// Connects and logs in.
 pub async fn reach(cx: &Survey, io: &Io) -> StepResult {
@@ -301,6 +304,24 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
             About::Shared,
             format!("shared/{path} is not a folder"),
             format!("move {}/{path} away", layout.shared()),
+        ));
+    }
+    for path in answer.all("special") {
+        found.push(problem(
+            About::Shared,
+            format!("{path} is a FIFO or a device: the app waits for ever when it opens it"),
+            format!("remove it: {}", RemoteCommand::new(["rm", "-f", path])),
+        ));
+    }
+    let storage = |key| answer.get(key).and_then(|text| text.split(' ').map(remote::kib).collect::<Option<Vec<_>>>());
+    let full = storage("storage-free-kib").is_some_and(|free| free.first().is_some_and(|free| *free < STORAGE_FREE_KIB))
+        // Some file systems do not count inodes, and say 0 of 0.
+        || storage("storage-free-inodes").is_some_and(|inodes| matches!(inodes[..], [0, all] if all > 0));
+    if full {
+        found.push(problem(
+            About::Room,
+            format!("{}/storage is full: the app cannot write its logs, sessions and views", layout.shared()),
+            format!("find what fills it: du -xsh {}/storage/*", layout.shared()),
         ));
     }
     for path in answer.all("shared-read-only") {

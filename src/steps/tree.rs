@@ -275,8 +275,22 @@ async fn remove_path(cx: &Deploy, io: &Io, path: &RemotePath) -> Result<Undone, 
     let answer = remote::run(&*cx.ports.shell, io, script, &format!("removing {path}")).await?;
     Ok(match answer.get("found") {
         Some("removed") => Undone::Done(format!("{path} is removed")),
+        Some("left") => {
+            let left = answer.get("left").unwrap_or(path.as_str());
+            io.warn(left_over(path.as_str()), Some(remove_as_root(left)));
+            Undone::Stays(format!("{left}: another account owns files in it. Run as root: {}", remove_as_root(left)))
+        }
         _ => Undone::Nothing(format!("{path} is not there")),
     })
+}
+
+/// What is left of a release because the site's account wrote into it, and how it goes.
+pub(super) fn left_over(path: &str) -> String {
+    format!("{path} could not be removed whole: another account owns files in it")
+}
+
+pub(super) fn remove_as_root(path: &str) -> String {
+    RemoteCommand::new(["rm", "-rf", path]).to_string()
 }
 
 /// The nine gates, on the server. Every one that fails is named.

@@ -28,6 +28,7 @@ mod refusals;
 mod reports;
 mod rollback;
 mod rows;
+mod scripts;
 mod secrets;
 mod shown;
 mod smoke;

@@ -17,6 +17,11 @@ const LONGEST_NOISE: usize = 1024;
 /// Lines of log kept for the error of a script that fails.
 const TAIL: usize = 20;
 
+/// The most that one script may add to the run's log. What the app prints is bounded on the server already, with less; this is for a server
+/// that does not keep to it. The rest is counted, and its last lines are told.
+const MOST_LINES: usize = 20_000;
+const MOST_BYTES: usize = 20 << 20;
+
 pub(super) struct Reading {
     nonce: String,
     /// Bytes of standard output that do not yet form a record.
@@ -33,7 +38,17 @@ pub(super) struct Reading {
     line: Vec<u8>,
     cut: usize,
     tail: Vec<String>,
+    logged: Logged,
     job: Option<Job>,
+}
+
+/// How much of a script's log was told, and how much was not.
+#[derive(Default)]
+struct Logged {
+    lines: usize,
+    bytes: usize,
+    lines_over: usize,
+    bytes_over: usize,
 }
 
 /// What there is to know of a script that goes on when its connection breaks.
@@ -68,6 +83,7 @@ impl Reading {
             line: Vec::new(),
             cut: 0,
             tail: Vec::new(),
+            logged: Logged::default(),
         }
     }
 
@@ -239,6 +255,7 @@ impl Reading {
             self.lines_of(&before, on_line);
         }
         self.tell(on_line);
+        self.tell_the_rest(on_line);
     }
 
     fn tell(&mut self, on_line: &mut dyn FnMut(String)) {
@@ -255,7 +272,31 @@ impl Reading {
             self.tail.remove(0);
         }
         self.tail.push(text.clone());
-        on_line(text);
+        let logged = &mut self.logged;
+        if logged.lines < MOST_LINES && logged.bytes + text.len() <= MOST_BYTES {
+            logged.lines += 1;
+            logged.bytes += text.len();
+            on_line(text);
+        } else {
+            // One line that would fit after one that did not would stand in the wrong place.
+            logged.lines = MOST_LINES;
+            logged.lines_over += 1;
+            logged.bytes_over += text.len();
+        }
+    }
+
+    /// What was left out, and the end of it.
+    fn tell_the_rest(&mut self, on_line: &mut dyn FnMut(String)) {
+        let Logged { lines_over, bytes_over, .. } = std::mem::take(&mut self.logged);
+        if lines_over == 0 {
+            return;
+        }
+        let last = lines_over.min(self.tail.len());
+        on_line(format!(
+            "... {lines_over} lines ({bytes_over} bytes) are left out: one script may log {MOST_LINES} lines and {} MiB. The last {last} lines follow.",
+            MOST_BYTES >> 20
+        ));
+        self.tail[self.tail.len() - last..].iter().cloned().for_each(on_line);
     }
 
     /// What it all comes to. Only an answer with both marks and status 0 on both ways is one (F42).
@@ -434,6 +475,25 @@ mod tests {
         assert!(reading.pending.len() + reading.noise.len() < 3 << 20);
         let error = reading.conclude(None).expect_err("no answer");
         assert!(error.to_string().len() < 2 * LONGEST_NOISE, "{}", error.to_string().len());
+    }
+
+    #[test]
+    fn a_script_cannot_fill_the_log() {
+        let (mut count, mut bytes, mut last) = (0, 0, Vec::new());
+        let mut reading = Reading::new("n1".to_owned());
+        let mut on_line = |line: String| {
+            count += 1;
+            bytes += line.len();
+            last.push(line);
+        };
+        for piece in 0..400 {
+            let text: String = (0..1000).map(|line| format!("{} {}\n", piece * 1000 + line, "x".repeat(170))).collect();
+            reading.log(text.as_bytes(), &mut on_line);
+        }
+        reading.rest(&mut on_line);
+        assert!(count <= MOST_LINES + TAIL + 1 && bytes < MOST_BYTES + 100_000, "{count} lines, {bytes} bytes");
+        assert!(last[last.len() - TAIL - 1].starts_with("... 380000 lines ("), "{}", last[last.len() - TAIL - 1]);
+        assert!(last[last.len() - 1].starts_with("399999 "), "the end says why a script failed");
     }
 
     #[test]

@@ -283,7 +283,7 @@ fn owner(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answe
                 "foreign-owner",
                 format!("{belong} to somebody else, such as {}", some.join(", ")),
                 format!(
-                    r"as root: find $(readlink -f {current}) -xdev ! -user {0} \( -type d -o -links 1 \) -exec chown -h {0} {{}} +; or the fix `docs-ownership`",
+                    r"as root: find $(readlink -f {current}) -xdev ! -user {0} \( -type d -o -links 1 \) -execdir chown -h {0} {{}} +; or the fix `docs-ownership`",
                     looked.user
                 ),
                 source,

@@ -79,10 +79,11 @@ async fn ask(survey: &Survey, io: &Io, doing: &str) -> Result<Found, Failure> {
     })
 }
 
-/// For an administrator. It follows no link, leaves out files with several names, and changes a link itself.
+/// For an administrator. It follows no link, leaves out files with several names, and changes a link itself. `-execdir` changes by the
+/// name in the open folder: a folder above that is exchanged meanwhile leads nowhere else.
 pub fn by_root(live: &str, user: &str) -> String {
     let live = command::quote(live);
-    format!(r"find {live} -xdev ! -user {user} \( -type d -o -links 1 \) -exec chown -h {user} {{}} +")
+    format!(r"find {live} -xdev ! -user {user} \( -type d -o -links 1 \) -execdir chown -h {user} {{}} +")
 }
 
 pub async fn look(cx: &Fix, io: &Io) -> StepResult {
@@ -205,6 +206,7 @@ pub async fn give(cx: &Mend, io: &Io) -> StepResult {
         .var("CURRENT", survey.inputs.layout.current().as_str())
         .var("LIVE", &known.live)
         .var("OWNER", &known.user)
+        .var("BY_ROOT", by_root(&known.live, &known.user))
         .list("PATHS", known.foreign.iter().map(|one| &one.path));
     let answer = remote::run(&*survey.ports.shell, io, script, "changing the owner").await?;
     Ok(Done::passed(format!("{} given to {}", answer.all("given").count(), known.user)))

@@ -1,5 +1,23 @@
 # Gives named paths of the live release to its owner, each by itself. `-h`: a link is changed itself, never what it leads to.
-# in: CURRENT LIVE OWNER; PATHS, one a line
+# in: CURRENT LIVE OWNER BY_ROOT (the command for an administrator); PATHS, one a line
+# sudo takes a path and no open file, so between the look at it and the change it could be exchanged for another: by whoever may write
+# into a folder above it. Only where that is nobody but root and us, the path is still the same file.
+own_group=
+if [ "$(id -gn)" = "$(id -un)" ] && entry=$(getent group "$(id -gn)"); then case $entry in *:) own_group=$(id -g) ;; esac fi
+exchangeable() { # path: prints the folder in which another account could exchange a part of it
+    folder=$1
+    while [ "$folder" != / ]; do
+        folder=$(dirname "$folder")
+        # shellcheck disable=SC2046
+        set -- $(stat -c '%u %g %a' "$folder")
+        sticky=
+        case $3 in [1357]???) sticky=yes ;; esac
+        # In a sticky folder nobody renames what is not theirs; what is in it and is not ours or root's was found before.
+        case $3 in *[2367]) [ -n "$sticky" ] || { echo "$folder"; return; } ;; esac
+        case $3 in *[2367]?) [ -n "$sticky" ] || [ "$2" -eq 0 ] || [ "$2" = "$own_group" ] || { echo "$folder"; return; } ;; esac
+        if [ "$1" -ne 0 ] && [ "$1" -ne "$(id -u)" ]; then echo "$folder"; return; fi
+    done
+}
 [ "$(readlink -f "$CURRENT")" = "$LIVE" ] || refuse "another release went live since the plan" "run this again"
 printf '%s\n' "$PATHS" | while IFS= read -r path; do
     [ -n "$path" ] || continue
@@ -9,6 +27,10 @@ printf '%s\n' "$PATHS" | while IFS= read -r path; do
     fi
     folder=${path%/*}
     [ "$path" = "$LIVE" ] || [ "$(readlink -f "$folder")" = "$folder" ] || refuse "$folder has become a link: $path is another file now" "look at it; somebody changes the live release by hand"
+    open=$(exchangeable "$path")
+    if [ -n "$open" ]; then
+        refuse "another account may write to $open, and could exchange $path while its owner is changed" "as root on the server: $BY_ROOT"
+    fi
     # sudo may read what is left of the list.
     sudo -n chown -h "$OWNER" "$path" </dev/null || refuse "sudo did not run: chown -h $OWNER $path" "see the lines above"
     put given "$path"

@@ -58,6 +58,21 @@ $entry"
         if [ -L "$BASE/shared/$path" ] && [ ! -e "$BASE/shared/$path" ]; then put shared-dangling "$path"; fi
         if [ -e "$BASE/shared/$path" ] && [ ! -d "$BASE/shared/$path" ]; then put shared-not-a-folder "$path"; fi
         if [ -d "$BASE/shared/$path" ] && [ ! -w "$BASE/shared/$path" ]; then put shared-read-only "$path"; fi
+        [ "$path" = storage ] || continue
+        for folder in app app/public framework framework/cache framework/cache/data framework/sessions framework/views logs; do
+            place=storage/$folder
+            if [ -L "$BASE/shared/$place" ] && [ ! -e "$BASE/shared/$place" ]; then put shared-dangling "$place"; fi
+            if [ -e "$BASE/shared/$place" ] && [ ! -d "$BASE/shared/$place" ]; then put shared-not-a-folder "$place"; fi
+        done
+        if [ -d "$BASE/shared/storage/" ]; then
+            df -Pk "$BASE/shared/storage/" | { read -r _; read -r _ _ _ free _; put storage-free-kib "$free"; }
+            df -Pi "$BASE/shared/storage/" | { read -r _; read -r _ all _ free _; put storage-free-inodes "$free $all"; }
+        fi
+    done
+    # What an app opens when it starts, and the site's account may have put there: whoever opens a FIFO waits for its other end, for good.
+    for place in shared/storage/logs shared/storage/framework current/bootstrap/cache; do
+        [ -d "$BASE/$place/" ] || continue
+        find "$BASE/$place/" -maxdepth 2 \( -type p -o -type b -o -type c \) -print 2>/dev/null | head -n 20 | while IFS= read -r path; do put special "$path"; done
     done
 fi
 

@@ -1,9 +1,16 @@
 # Puts a one-time file under public/ of the new release and, where that can be written, of the live one. Each names its own release.
 # in: NAME DIR TEXT LIVE (empty: none) LIVE_TEXT
 mark() { # folder of a release, text, time
-    printf '%s\n' "$2" >"$1/public/$NAME"
+    # Beside it first: what another account put there, such as a link or a FIFO, is neither followed nor opened.
+    new=$1/public/${NAME%.php}-new.php
+    rm -f "$new"
+    (
+        set -C
+        printf '%s\n' "$2" >"$new"
+    )
     # OPcache keeps no file that is younger than two seconds, and may compare times: old ones, and not the same.
-    touch -d "$3" "$1/public/$NAME"
+    touch -d "$3" "$new"
+    mv -Tf "$new" "$1/public/$NAME"
 }
 if [ -z "$LIVE" ]; then
     put live none

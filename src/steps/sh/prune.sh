@@ -5,8 +5,7 @@ live=$(readlink -f "$CURRENT")
 printf '%s\n' "$OLD_RELEASES" | while read -r name; do
     [ -n "$name" ] || continue
     if [ "$(readlink -f "$RELEASES/$name")" = "$live" ]; then refuse "$RELEASES/$name is live; it is not removed"; fi
-    rm -rf "${RELEASES:?}/$name"
-    put removed "$name"
+    if removed "${RELEASES:?}/$name"; then put removed "$name"; fi
 done
 printf '%s\n' "$OLD_BACKUPS" | while read -r name; do
     [ -n "$name" ] || continue

@@ -4,7 +4,8 @@ if [ ! -e "$TARGET" ] && [ ! -L "$TARGET" ]; then
     put found none
 elif [ -d "$CURRENT/" ] && [ "$(readlink -f "$CURRENT")" = "$(readlink -f "$TARGET")" ]; then
     refuse "$TARGET is live; it is not removed"
-else
-    rm -rf "$TARGET"
+elif removed "$TARGET"; then
     put found removed
+else
+    put found left
 fi

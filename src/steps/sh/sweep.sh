@@ -7,6 +7,5 @@ printf '%s\n' "$PATHS" | while read -r path; do
     [ -n "$path" ] || continue
     [ -e "$path" ] || [ -L "$path" ] || continue
     if [ -n "$live" ] && [ -d "$path" ] && [ "$(readlink -f "$path")" = "$live" ]; then continue; fi
-    rm -rf "${path:?}"
-    put removed "$path"
+    if removed "${path:?}"; then put removed "$path"; fi
 done

@@ -44,7 +44,19 @@ printf '%s\n' "$SHARED" | while read -r path; do
     through_no_link "$path"
     mkdir -p "$BASE/shared/$path"
     if [ "$path" = storage ]; then
-        for folder in app/public framework/cache/data framework/sessions framework/views logs; do mkdir -p "$BASE/shared/storage/$folder"; done
+        for folder in app/public framework/cache/data framework/sessions framework/views logs; do
+            place=$BASE/shared/storage/$folder
+            if [ -L "$place" ] && [ ! -e "$place" ]; then refuse "$place is a link that leads nowhere" "repair or remove it: rm $place"; fi
+            mkdir -p "$place" || refuse "$place cannot be made" "see the lines above: is a file in its way, or is a quota or the disk full? df $BASE/shared/storage"
+        done
+        # A quota is seen by writing only. `excl`: nothing that lies there is followed or opened.
+        probe=$BASE/shared/storage/framework/.gated-deploy-$$
+        rm -f "$probe"
+        if ! dd if=/dev/zero of="$probe" bs=65536 count=1 conv=excl status=none; then
+            rm -f "$probe"
+            refuse "$BASE/shared/storage cannot be written to: the disk or a quota is full" "free space there: df $BASE/shared/storage; quota"
+        fi
+        rm -f "$probe"
     fi
     if [ -L "$DIR/$path" ]; then rm -f "$DIR/$path"; else rm -rf "${DIR:?}/$path"; fi
     mkdir -p "$(dirname "$DIR/$path")"

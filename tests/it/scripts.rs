@@ -1,0 +1,278 @@
+//! What runs on the server, run in this machine's own shell: what the site's account can put in its way.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::{fs::PermissionsExt as _, fs::symlink, net::UnixListener},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use gated_deploy::ports::shell::Script;
+
+/// How a script ended.
+struct Ran {
+    /// Its records, one a line; the first and the last say how it began and ended.
+    answer: Vec<String>,
+    log: String,
+}
+
+impl Ran {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.answer.iter().rev().find_map(|record| record.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    fn ended(&self) -> &str {
+        self.get("end").and_then(|end| end.strip_prefix("n1:")).unwrap_or("not at all")
+    }
+}
+
+/// Runs it; `tools` is looked into for programs first. A script that waits for what never comes has no end.
+fn run(script: &Script, tools: &Path) -> Ran {
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").expect("PATH"));
+    let mut shell = Command::new("timeout")
+        .args(["60", "/bin/sh", "-s", "n1"])
+        .env("PATH", path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    shell.stdin.take().expect("its input").write_all(script.text("n1").as_bytes()).expect("it reads");
+    let output = shell.wait_with_output().expect("it ends");
+    Ran {
+        answer: String::from_utf8_lossy(&output.stdout).split_terminator('\0').map(str::to_owned).collect(),
+        log: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn program(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a program");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
+}
+
+fn fifo(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+#[test]
+fn se9_what_would_stop_the_app_is_named_before_anything_changes() {
+    let (base, tools) = (folder(), folder());
+    let base = base.path();
+    for place in ["shared/storage/logs", "shared/storage/framework", "current/bootstrap/cache"] {
+        fs::create_dir_all(base.join(place)).expect("a folder");
+    }
+    fs::write(base.join("shared/.env"), "APP_ENV=staging\n").expect(".env");
+    fifo(&base.join("shared/storage/logs/laravel.log"));
+    fifo(&base.join("current/bootstrap/cache/services.php"));
+    symlink("/nowhere/at/all", base.join("shared/storage/framework/views")).expect("a link");
+    fs::write(base.join("shared/storage/framework/cache"), "a file").expect("a file");
+    // A log that says it has a terabyte is nobody's business.
+    fs::File::create(base.join("shared/storage/logs/big.log")).expect("a log").set_len(1 << 40).expect("its length");
+    let look = Script::new("look", include_str!("../../src/steps/sh/look.sh"))
+        .var("BASE", text(base))
+        .var("ENV_FILE", text(&base.join("shared/.env")))
+        .var("PHP", "true")
+        .list("SHARED", ["storage"]);
+    let ran = run(&look, tools.path());
+    assert_eq!(ran.ended(), "0", "{}", ran.log);
+    let of = |key: &str| {
+        let prefix = format!("{key}=");
+        let mut found: Vec<&str> =
+            ran.answer.iter().filter_map(|record| record.strip_prefix(&prefix)?.rsplit('/').next()).collect();
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(of("special"), ["laravel.log", "services.php"]);
+    assert_eq!(of("shared-dangling"), ["views"]);
+    // What lies below a file cannot be there either, and is not told apart.
+    assert_eq!(of("shared-not-a-folder"), ["cache"]);
+    assert!(ran.get("storage-free-kib").is_some_and(|free| free.parse::<u64>().is_ok()));
+}
+
+#[test]
+fn se9_a_full_storage_and_a_link_that_leads_nowhere_are_refusals_with_a_name() {
+    let (base, tools) = (folder(), folder());
+    let base = base.path();
+    fs::create_dir_all(base.join("source/app")).expect("a bundle's folder");
+    fs::write(base.join("source/app/a.php"), "<?php").expect("a file");
+    fs::create_dir_all(base.join("shared/storage/framework")).expect("a folder");
+    fs::write(base.join("shared/.env"), "APP_ENV=staging\n").expect(".env");
+    let unpack = |name: &str| {
+        let bundle = base.join("bundle.tar.gz");
+        let packed = Command::new("tar").args(["-C", text(&base.join("source")), "-czf", text(&bundle), "."]).status();
+        assert!(packed.expect("tar").success());
+        Script::new("unpack", include_str!("../../src/steps/sh/unpack.sh"))
+            .var("BASE", text(base))
+            .var("RELEASES", text(&base.join("releases")))
+            .var("DIR", text(&base.join("releases").join(name)))
+            .var("FILE", text(&bundle))
+            .list("SHARED", ["storage"])
+            .var("ENV_FILE", text(&base.join("shared/.env")))
+            .var("KIB", "1")
+            .var("INODES", "1")
+            .var("FILES", "1")
+            .var("LOCK", "")
+            .var("LOCK_NONCE", "")
+    };
+    program(tools.path(), "dd", "echo 'dd: error writing: Disk quota exceeded' >&2; exit 1");
+    let full = run(&unpack("one"), tools.path());
+    let refused = full.get("refused").unwrap_or_default();
+    assert!(
+        refused.ends_with("shared/storage cannot be written to: the disk or a quota is full"),
+        "{refused} {}",
+        full.log
+    );
+    fs::remove_file(tools.path().join("dd")).expect("the program");
+
+    fs::remove_dir_all(base.join("shared/storage/framework/views")).expect("the folder");
+    symlink("/nowhere/at/all", base.join("shared/storage/framework/views")).expect("a link");
+    let dangling = run(&unpack("two"), tools.path());
+    let refused = dangling.get("refused").unwrap_or_default();
+    assert!(refused.ends_with("storage/framework/views is a link that leads nowhere"), "{refused} {}", dangling.log);
+
+    fs::remove_file(base.join("shared/storage/framework/views")).expect("the link");
+    let whole = run(&unpack("three"), tools.path());
+    assert_eq!((whole.ended(), whole.get("files")), ("0", Some("1")), "{}", whole.log);
+    let left: Vec<_> = fs::read_dir(base.join("shared/storage/framework"))
+        .expect("the folder")
+        .filter_map(|entry| entry.expect("an entry").file_name().into_string().ok())
+        .filter(|name| name.starts_with(".gated-deploy"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn se9_no_file_in_the_live_release_stops_its_backup() {
+    let (base, tools) = (folder(), folder());
+    let base = base.path();
+    let cache = base.join("live/bootstrap/cache");
+    fs::create_dir_all(&cache).expect("a folder");
+    fs::write(cache.join("two\nlines.php"), "<?php").expect("a file");
+    fs::File::create(cache.join("big")).expect("a file").set_len(1 << 40).expect("its length");
+    fifo(&cache.join("fifo"));
+    let _socket = UnixListener::bind(cache.join("s")).expect("a socket");
+    program(tools.path(), "php", "printf 'driver=none\\ndatabase=\\ntables=0\\nkib=0\\n'");
+    let backup = Script::new("backup", include_str!("../../src/steps/sh/backup.sh"))
+        .var("BACKUPS", text(&base.join("backups")))
+        .var("DIR", text(&base.join("backups/one")))
+        .var("TREE", text(&base.join("live")))
+        .var("ENV_FILE", text(&base.join(".env")))
+        .var("PHP", text(&tools.path().join("php")))
+        .var("NGINX", "")
+        .var("RELEASE", "one")
+        .var("DATABASE_PHP", "");
+    let ran = run(&backup, tools.path());
+    assert_eq!((ran.ended(), ran.get("refused")), ("0", None), "{}", ran.log);
+    assert_eq!(ran.get("file"), Some("app.tar.gz 6 entries"));
+    assert!(ran.answer.iter().any(|record| record.starts_with("skipped=1 sockets in ")), "{:?}", ran.answer);
+}
+
+#[test]
+fn se9_what_cannot_be_removed_is_put_aside_and_named() {
+    let (base, tools) = (folder(), folder());
+    let base = base.path();
+    // Stands for a folder that www-data made, in which only www-data may remove: a test may run as root.
+    program(
+        tools.path(),
+        "rm",
+        "case $* in *releases/*) echo \"rm: cannot remove 'x': Permission denied\" >&2; exit 1 ;; *) exec /bin/rm \"$@\" ;; esac",
+    );
+    let made = |name: &str| {
+        let release = base.join("releases").join(name);
+        fs::create_dir_all(release.join("bootstrap/cache/x")).expect("a release");
+        release
+    };
+    let one = made("one");
+    let remove = Script::new("remove", include_str!("../../src/steps/sh/remove.sh"))
+        .var("TARGET", text(&one))
+        .var("CURRENT", text(&base.join("current")));
+    let ran = run(&remove, tools.path());
+    assert_eq!((ran.ended(), ran.get("found")), ("0", Some("left")), "{}", ran.log);
+    let left = ran.get("left").expect("where it is now").to_owned();
+    assert!(!one.exists() && Path::new(&left).exists() && left.contains("/one.left."), "{left}");
+
+    let (two, three) = (made("two"), made("three"));
+    let prune = Script::new("prune", include_str!("../../src/steps/sh/prune.sh"))
+        .var("RELEASES", text(&base.join("releases")))
+        .var("BACKUPS", text(&base.join("backups")))
+        .var("CURRENT", text(&base.join("current")))
+        .list("OLD_RELEASES", ["two", "three"])
+        .list("OLD_BACKUPS", ["old"])
+        .var("LOCK", "")
+        .var("LOCK_NONCE", "");
+    fs::create_dir_all(base.join("backups/old")).expect("a backup");
+    let ran = run(&prune, tools.path());
+    assert_eq!((ran.ended(), ran.get("removed-backup")), ("0", Some("old")), "{}", ran.log);
+    assert!(!two.exists() && !three.exists() && !base.join("backups/old").exists());
+}
+
+#[test]
+fn what_lies_where_the_one_time_file_belongs_is_neither_followed_nor_opened() {
+    let (base, tools) = (folder(), folder());
+    let base = base.path();
+    for release in ["new/public", "live/public"] {
+        fs::create_dir_all(base.join(release)).expect("a folder");
+    }
+    let other = base.join("authorized_keys");
+    fs::write(&other, "ours").expect("a file");
+    symlink(&other, base.join("new/public/gated-deploy-1.php")).expect("a link");
+    symlink(&other, base.join("new/public/gated-deploy-1-new.php")).expect("a link");
+    fifo(&base.join("live/public/gated-deploy-1.php"));
+    fifo(&base.join("live/public/gated-deploy-1-new.php"));
+    let mark = Script::new("mark", include_str!("../../src/steps/sh/mark.sh"))
+        .var("NAME", "gated-deploy-1.php")
+        .var("DIR", text(&base.join("new")))
+        .var("TEXT", "new")
+        .var("LIVE", text(&base.join("live")))
+        .var("LIVE_TEXT", "live");
+    let ran = run(&mark, tools.path());
+    assert_eq!((ran.ended(), ran.get("live")), ("0", Some("marked")), "{}", ran.log);
+    assert_eq!(fs::read_to_string(&other).expect("the other file"), "ours");
+    for release in ["new", "live"] {
+        let public = base.join(release).join("public");
+        assert_eq!(fs::read_to_string(public.join("gated-deploy-1.php")).expect("the file"), format!("{release}\n"));
+        assert_eq!(fs::read_dir(public).expect("the folder").count(), 1);
+    }
+}
+
+#[test]
+fn se19_no_owner_is_changed_where_another_account_could_exchange_the_path() {
+    let (base, tools) = (folder(), folder());
+    let base = base.path().canonicalize().expect("its path");
+    program(tools.path(), "sudo", &format!("echo \"$*\" >>'{}'", base.join("calls").display()));
+    fs::create_dir_all(base.join("live/docs")).expect("a folder");
+    fs::write(base.join("live/docs/a.html"), "").expect("a file");
+    symlink(base.join("live"), base.join("current")).expect("a link");
+    let chown = |path: &Path| {
+        Script::new("chown", include_str!("../../src/steps/sh/chown.sh"))
+            .var("CURRENT", text(&base.join("current")))
+            .var("LIVE", text(&base.join("live")))
+            .var("OWNER", "deploy")
+            .var("BY_ROOT", "find it")
+            .list("PATHS", [text(path)])
+    };
+    let path = base.join("live/docs/a.html");
+    let ours = run(&chown(&path), tools.path());
+    assert_eq!((ours.ended(), ours.get("given")), ("0", Some(text(&path))), "{} {:?}", ours.log, ours.answer);
+    let calls = || fs::read_to_string(base.join("calls")).expect("the calls").lines().count();
+    assert_eq!(calls(), 1);
+    for open in ["live/docs", "live"] {
+        fs::set_permissions(base.join(open), fs::Permissions::from_mode(0o777)).expect("a mode");
+        let refused = run(&chown(&path), tools.path());
+        let reason = refused.get("refused").unwrap_or_default();
+        assert!(reason.starts_with("another account may write to ") && reason.contains(open), "{reason}");
+        assert_eq!(refused.get("hint"), Some("as root on the server: find it"));
+        assert_eq!(calls(), 1, "sudo is not called");
+        fs::set_permissions(base.join(open), fs::Permissions::from_mode(0o755)).expect("a mode");
+    }
+}
