@@ -10,6 +10,8 @@ use std::{
 
 use gated_deploy::ports::shell::Script;
 
+use crate::support::BINARY;
+
 /// How a script ended.
 struct Ran {
     /// Its records, one a line; the first and the last say how it began and ended.
@@ -275,4 +277,29 @@ fn se19_no_owner_is_changed_where_another_account_could_exchange_the_path() {
         assert_eq!(calls(), 1, "sudo is not called");
         fs::set_permissions(base.join(open), fs::Permissions::from_mode(0o755)).expect("a mode");
     }
+}
+
+/// As it waits for its input.
+#[test]
+fn se19_the_program_writes_no_core_dump() {
+    let mut child = Command::new(BINARY)
+        .args(["report", "show", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let limits = format!("/proc/{}/limits", child.id());
+    let core = || {
+        let limits = fs::read_to_string(&limits).expect("its limits");
+        let line = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the limit").to_owned();
+        line.split_whitespace().skip(4).take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let began = std::time::Instant::now();
+    while core() != ["0", "0"] && began.elapsed().as_secs() < 20 {
+        std::thread::yield_now();
+    }
+    let found = core();
+    drop(child.stdin.take());
+    child.wait().expect("it ends");
+    assert_eq!(found, ["0", "0"]);
 }

@@ -12,12 +12,12 @@ use std::{
 };
 
 use gated_deploy_lab::{
-    app::Variant,
+    app::{self, Variant},
     runner::{Runner, forms_of},
     story::{Story, commit},
 };
 
-use crate::support::{assert_ended, output, story};
+use crate::support::{assert_ended, assert_says, output, story};
 
 /// The argument lists of every process that this test started, again and again while runs work. What else the machine runs is no
 /// concern of its runs: other tests have keys as well, and all keys begin alike.
@@ -171,4 +171,84 @@ fn f40_no_secret_is_seen_on_either_machine_however_a_run_ends() {
     let open =
         story.lab.exec("find /var/www/staging/backups -mindepth 1 -perm /077 | head").expect("the backups' modes");
     assert_eq!(open, "", "what a backup has to hold is for its owner alone");
+}
+
+/// What the app itself says passes a filter on the server: values of `.env` that the runner knows nothing of, the data in statements, and
+/// more lines than anybody reads.
+#[test]
+fn se8_se17_what_the_app_says_leaves_the_server_without_the_values_of_env() {
+    const WORD: &str = "Tr0ub4dor&3/of-the+app";
+    const ENV: &str = "/var/www/staging/shared/.env/staging.env";
+    let story = story();
+    story
+        .lab
+        .exec(&format!("printf 'SPARE_STORE=production\\nVENDOR_SECRET=\"%s\"\\n' '{WORD}' >>{ENV}"))
+        .expect("a secret that only the server knows");
+    let up = "$env = file_get_contents(base_path('.env')); $word = preg_replace('/.*VENDOR_SECRET=\"(.*)\".*/s', '$1', $env);
+        foreach ([$word, json_encode($word), rawurlencode($word), base64_encode($word), bin2hex($word), substr($word, 0, 15) . '...'] as $form) {
+            echo 'said: ', $form, PHP_EOL; fwrite(STDERR, 'cried: ' . $form . PHP_EOL); }
+        echo chunk_split(base64_encode($env), 76, PHP_EOL), chunk_split(bin2hex($env), 64, PHP_EOL);
+        echo 'cut in two: ', substr($word, 0, 13); flush(); usleep(300000); echo substr($word, 13), PHP_EOL, 'in production', PHP_EOL;
+        for ($line = 0; $line < 400000; $line++) { echo 'line ', $line, ' of what a migration prints', PHP_EOL; }
+        DB::table('nowhere')->insert(['body' => 'data of a customer', 'word' => $word]);";
+    let commit = commit("a talkative migration");
+    let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+    tree.write("database/migrations/2031_01_01_000000_talk.php", crate::plan::migration(up)).expect("a migration");
+    story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+
+    let runner = story.staging(&commit);
+    let finished = runner.clone().run_binary(story.binary());
+    assert_ended(&finished, 1, "refused");
+
+    let mut texts = vec![("the log", finished.log.clone()), ("the summary", finished.summary.clone())];
+    let mut journal = 0;
+    for entry in fs::read_dir(runner.workspace().join("reports")).expect("the reports") {
+        let path = entry.expect("a report").path();
+        let text = fs::read_to_string(&path).expect("text");
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
+            journal = text.len();
+        }
+        texts.push(("a report", text));
+    }
+    // Encoded values as they are wrapped: what is left between two stars is not theirs.
+    let encoded: String = WORD.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let parts = (0..=encoded.len() - 16).step_by(2).map(|at| encoded[at..at + 16].to_owned());
+    let forms: Vec<String> = forms_of(WORD)
+        .into_iter()
+        .chain(parts)
+        .chain(["data of a customer".to_owned(), WORD[..13].to_owned()])
+        .collect();
+    for (place, text) in &texts {
+        for form in &forms {
+            assert!(!text.contains(form.as_str()), "{form} is in {place}");
+        }
+    }
+    assert_says(
+        &finished.log,
+        &[
+            "said: ***\n",
+            "cried: ***\n",
+            "cut in two: ***\n",
+            "in production\n",
+            "are left out: one script may print 10000 lines",
+            "line 399999 of",
+        ],
+    );
+    assert_says(&finished.log, &["insert into `nowhere`"]);
+    assert!(journal > 0 && journal < 6 << 20, "the journal has {journal} bytes");
+    let jobs: u64 = story
+        .lab
+        .exec("du -sb /var/www/staging/.gated-deploy/jobs 2>/dev/null | cut -f 1 || echo 0")
+        .expect("the jobs")
+        .trim()
+        .parse()
+        .unwrap_or(0);
+    assert!(jobs < 4 << 20, "jobs/ has {jobs} bytes");
+
+    // Without the filter nothing of it is passed on, and the release itself goes on.
+    story.lab.exec("printf '#!/bin/sh\\ncase $1 in -n) exit 1 ;; *) exec /usr/bin/php \"$@\" ;; esac\\n' >/usr/local/bin/php; chmod 755 /usr/local/bin/php").expect("a PHP that runs no filter");
+    let withheld = story.staging(&commit).run_binary(story.binary());
+    assert_ended(&withheld, 1, "refused");
+    assert_says(&withheld.log, &["output withheld: the filter that hides the values of"]);
+    assert!(!withheld.log.contains("said: "), "{}", withheld.log);
 }

@@ -28,7 +28,8 @@ async fn ask(cx: &Survey, io: &Io, doing: &str, program: &str) -> Result<Answer,
         .var("BACKUPS", layout.backups().as_str())
         .var("ENV_FILE", layout.env_file().as_str())
         .var("PHP", &cx.inputs.server.php)
-        .var("DATABASE_PHP", program);
+        .var("DATABASE_PHP", program)
+        .hiding(&layout.env_file());
     remote::run(&*cx.ports.shell, io, script, doing).await
 }
 

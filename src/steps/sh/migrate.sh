@@ -2,7 +2,8 @@
 # in: DIR PHP RAN_PHP LOCK LOCK_NONCE
 fenced "$LOCK" "$LOCK_NONCE"
 cd "$DIR"
-ran() { printf '%s' "$RAN_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr --; }
+# Names only, whatever else the app prints.
+ran() { list=$(printf '%s' "$RAN_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr --) && printf '%s\n' "$list" | sed -n '/^[!-~]*$/p'; }
 before=$(ran) || refuse "the list of migrations could not be read from the database" "see the lines above"
 put before "$before"
 status=0
