@@ -7,7 +7,6 @@ use std::{
     ffi::OsString,
     fmt,
     fs::File,
-    net::SocketAddr,
     path::{Path, PathBuf},
     rc::Rc,
     str::FromStr,
@@ -635,7 +634,7 @@ impl Shell for Watched {
         futures_util::join!(work, fault).0
     }
 
-    async fn tunnel(&self, host: &str, port: u16) -> Result<SocketAddr, ShellError> {
+    async fn tunnel(&self, host: &str, port: u16) -> Result<PathBuf, ShellError> {
         self.shell.tunnel(host, port).await
     }
 
