@@ -430,6 +430,8 @@ fn health(bytes: &[u8]) {
 }
 
 #[cfg(test)]
-mod gnu_tar;
+mod gnu_tar {
+    mod tests;
+}
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ fn corpus(target: &str) -> PathBuf {
 }
 
 /// What a fuzzer found once stands there too, and never comes back.
-pub(super) fn files(target: &str) -> Vec<(String, Vec<u8>)> {
+pub(in crate::fuzzing) fn files(target: &str) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<(String, Vec<u8>)> = fs::read_dir(corpus(target))
         .unwrap_or_else(|error| panic!("{target} has a folder in fuzz/corpus: {error}"))
         .map(|entry| {
@@ -84,17 +84,17 @@ fn a_damaged_corpus_breaks_no_parser() {
 }
 
 /// A small generator of numbers (xorshift64*): the same in every run and on every machine.
-pub(super) struct Dice(pub(super) u64);
+pub(in crate::fuzzing) struct Dice(pub(in crate::fuzzing) u64);
 
 impl Dice {
-    pub(super) fn below(&mut self, limit: usize) -> usize {
+    pub(in crate::fuzzing) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit.max(1)
     }
 
-    pub(super) fn damage(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
+    pub(in crate::fuzzing) fn damage(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
         /// What parsers are touchy about.
         const ODD: [&[u8]; 20] = [
             b"\0",

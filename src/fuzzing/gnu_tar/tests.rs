@@ -14,11 +14,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{
-    Taken, archive,
-    tests::{Dice, files},
+use crate::{
+    domain::Sha256Digest,
+    fuzzing::{
+        Taken, archive,
+        tests::{Dice, files},
+    },
+    steps::build::read::Maker,
 };
-use crate::{domain::Sha256Digest, steps::build::read::Maker};
 
 /// Of so many archives that were taken, GNU tar gets one.
 const EVERY: usize = 5;
