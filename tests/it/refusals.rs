@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use gated_deploy::{
-    domain::gate::GATES,
+    domain::{Sha256Digest, gate::GATES},
     steps::build::{
         Findings,
         pace::Pace,
@@ -125,6 +125,49 @@ fn f10_each_of_the_nine_gates_is_asked_again_on_the_server() {
         let boot = finished.summary.lines().find(|line| line.contains("Boot it on the server's own PHP"));
         assert_says(boot.expect("its row"), &["not reached"]);
     }
+}
+
+/// SE2, FD20: a bundle that plain tar made, on a server whose tar adds a file of its own; then on the same server without that.
+#[test]
+fn se2_fd20_a_release_is_what_the_run_read_in_its_bundle() {
+    let story = story();
+    let commit = commit("packed by plain tar");
+    let built = story.build(&commit, &app::source(&commit, Variant::Healthy).expect("the tree")).expect("the build");
+    let folder = tempfile::tempdir().expect("a folder");
+    let tree = folder.path().join("tree");
+    fs::create_dir(&tree).expect("a folder");
+    let name = built.bundle.file_name().expect("a name").to_string_lossy().into_owned();
+    let plain = folder.path().join(&name);
+    let tar = |arguments: [&std::ffi::OsStr; 4], last: Option<&str>| {
+        let ended = std::process::Command::new("tar").args(arguments).args(last).status().expect("tar runs");
+        assert!(ended.success(), "{arguments:?}");
+    };
+    tar(["-xzf".as_ref(), built.bundle.as_ref(), "-C".as_ref(), tree.as_ref()], None);
+    tar(["-czf".as_ref(), plain.as_ref(), "-C".as_ref(), tree.as_ref()], Some("."));
+    let bytes = fs::read(&plain).expect("the bundle");
+    let digest = Sha256Digest::of(&bytes);
+    let zip = artifact_zip(&[
+        (&name, bytes.into()),
+        (&format!("{name}.sha256"), format!("{digest}  {name}\n").into_bytes().into()),
+    ]);
+    let run = run_id(&commit);
+    story.github.add_run(green_run(&commit));
+    let artifact = Artifact::zip(run + 1, run, &format!("deployment-bundle-{commit}"), zip.expect("a zip"));
+    story.github.add_artifact(artifact);
+
+    let wrapper = "#!/bin/sh\n/usr/bin/tar \"$@\" || exit\ncase $* in -x*-C*) while [ \"$1\" != -C ]; do shift; done; \
+                   echo \"<?php\" >\"$2/public/shell.php\"; rm \"$2/routes/web.php\" ;; esac\n";
+    let put = format!("cat >/usr/local/bin/tar <<'END'\n{wrapper}END\nchmod 755 /usr/local/bin/tar");
+    story.lab.exec(&put).expect("a tar that adds a file");
+    let says = ["is not what the bundle holds", "public/shell.php is not in the bundle", "routes/web.php is missing"];
+    refused(&story, story.staging(&commit), 1, &says);
+    story.lab.exec("rm /usr/local/bin/tar").expect("the tar of the distribution");
+
+    let finished = story.staging(&commit).run_binary(story.binary());
+    assert_ended(&finished, 0, "live");
+    assert_says(&finished.log, &["the bundle was rewritten in canonical form", digest.as_str(), "as sent"]);
+    assert_says(&finished.summary, &["sent in canonical form with SHA-256"]);
+    assert_eq!(output(&finished, "bundle-sha256"), digest.as_str());
 }
 
 #[test]
