@@ -33,7 +33,7 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
         .var("NGINX", if cx.inputs.server.backup_nginx { "/etc/nginx" } else { "" })
         .var("RELEASE", cx.facts.turn.to.as_str())
         .var("DATABASE_PHP", database::PROGRAM)
-        .hiding(&layout.env_file())
+        .hiding(layout.env_file())
         .timeout(TIMEOUT);
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     let counted: Vec<(&str, &str)> = answer.all("file").filter_map(|record| record.split_once(' ')).collect();

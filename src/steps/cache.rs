@@ -28,7 +28,7 @@ async fn run(cx: &Deploy, io: &Io, caches: &str) -> Result<Done, Failure> {
         .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("CACHES", caches)
-        .hiding(&cx.inputs.layout.env_file())
+        .hiding(cx.inputs.layout.env_file())
         .timeout(Duration::from_secs(600));
     let answer = remote::run(&*cx.ports.shell, io, script, "building the caches").await?;
     let failed: Vec<&str> = answer.all("failed").collect();

@@ -28,7 +28,7 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
             .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
             .var("PHP", &cx.inputs.server.php)
             .var("RAN_PHP", include_str!("sh/ran.php"))
-            .hiding(&cx.inputs.layout.env_file())
+            .hiding(cx.inputs.layout.env_file())
             .timeout(TIMEOUT);
     let mut tail = Tail::default();
     cx.made.borrow_mut().migrations = None;

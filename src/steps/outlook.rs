@@ -97,7 +97,7 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
         .var("RAN_PHP", include_str!("sh/ran.php"))
         .var("PATHS_PHP", include_str!("sh/migration-paths.php"))
         .var("DATABASE_PHP", database::PROGRAM)
-        .hiding(&cx.inputs.layout.env_file());
+        .hiding(cx.inputs.layout.env_file());
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     let mut outlook = Outlook { files: delta(&answer, &opened.manifest), ..Outlook::default() };
     let kib = |text: Option<&str>| text.and_then(remote::kib).map(|kib| kib * 1024);
@@ -272,7 +272,7 @@ async fn pretend(
         .var("PHP", &cx.inputs.server.php)
         .var("MIGRATIONS", asked)
         .var("PRETEND_PHP", concat!(include_str!("sh/sql.php"), include_str!("sh/pretend.php")))
-        .hiding(&cx.inputs.layout.env_file());
+        .hiding(cx.inputs.layout.env_file());
     let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
     let text = remote::required(&answer, "answer", doing)?;
     serde_json::from_str(text).map_err(|error| {

@@ -46,5 +46,5 @@ pub fn script(cx: &Deploy) -> Script {
         .var("DIR", cx.inputs.layout.current().as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("WORKERS_PHP", include_str!("sh/workers.php"))
-        .hiding(&cx.inputs.layout.env_file())
+        .hiding(cx.inputs.layout.env_file())
 }

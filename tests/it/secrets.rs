@@ -196,7 +196,7 @@ fn se8_se17_what_the_app_says_leaves_the_server_without_the_values_of_env() {
     tree.write("database/migrations/2031_01_01_000000_talk.php", crate::plan::migration(up)).expect("a migration");
     story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
 
-    let runner = story.staging(&commit);
+    let runner = story.staging(&commit).input("report-dir", "reports");
     let finished = runner.clone().run_binary(story.binary());
     assert_ended(&finished, 1, "refused");
 

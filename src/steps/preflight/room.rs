@@ -29,7 +29,7 @@ async fn ask(cx: &Survey, io: &Io, doing: &str, program: &str) -> Result<Answer,
         .var("ENV_FILE", layout.env_file().as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("DATABASE_PHP", program)
-        .hiding(&layout.env_file());
+        .hiding(layout.env_file());
     remote::run(&*cx.ports.shell, io, script, doing).await
 }
 
