@@ -66,6 +66,25 @@ fn f5_every_class_has_a_row_and_every_test_it_names_exists() {
     }
 }
 
+#[test]
+fn every_row_of_the_threat_model_has_a_mechanism_and_its_tests_exist() {
+    let page = fs::read_to_string(root().join("docs/threat-model.md")).expect("the page");
+    let tests = names_of_functions();
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| Who "))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    assert!(rows.len() > 20, "{} rows", rows.len());
+    for row in rows {
+        let [_, touches, never, mechanism, held] = row.as_slice() else { panic!("five cells are wanted: {row:?}") };
+        assert!(![touches, never, mechanism, held].iter().any(|cell| cell.is_empty()), "{row:?}");
+        for test in held.split('`').skip(1).step_by(2) {
+            assert!(tests.contains(&test.to_owned()), "there is no test {test}: {row:?}");
+        }
+    }
+}
+
 fn is_id(part: &str) -> bool {
     part.strip_prefix('f').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
