@@ -111,3 +111,28 @@ fn php_makes_traces_without_arguments_wherever_it_runs() {
     }
     assert!(calls > 15, "{calls} calls were found");
 }
+
+/// The records that a script answers with, without the process in the first, and its log.
+fn carried_out(script: &Script) -> (Vec<String>, String) {
+    let output = run(script);
+    let answer = String::from_utf8(output.stdout).expect("text");
+    let records = answer.split_terminator('\0').map(|record| match record.strip_prefix("begin=n1:") {
+        Some(_) => "begin".to_owned(),
+        None => record.to_owned(),
+    });
+    (records.collect(), String::from_utf8(output.stderr).expect("text"))
+}
+
+#[test]
+fn a_checkpoint_comes_after_the_work_and_before_the_end_of_the_answer() {
+    let script = Script::new("test", "say working\ncheckpoint inside\nput done yes");
+    let (records, log) = carried_out(&script);
+    assert_eq!((records.join(" ").as_str(), log.as_str()), ("begin done=yes end=n1:0", "working\n"));
+
+    let stopped = script.with_checkpoint("checkpoint() { put at \"$1\"; }");
+    let (records, _) = carried_out(&stopped);
+    assert_eq!(records.join(" "), "begin at=inside done=yes at=answer end=n1:0");
+
+    let refuses = Script::new("test", "refuse no").with_checkpoint("checkpoint() { put at \"$1\"; }");
+    assert_eq!(carried_out(&refuses).0.join(" "), "begin refused=no at=answer end=n1:10");
+}

@@ -434,13 +434,13 @@ impl<'s> House<'s> {
         self.shared.servers_cpu.fetch_add(used, Ordering::Relaxed);
     }
 
-    /// What lies where in the site's folder, whose it is and how it may be used; names of releases, and how many there are of one kind,
-    /// make no difference. What the releases are in themselves, their tree's digest says.
+    /// What lies where in the site's folder, whose it is and how it may be used; names of releases, numbers of calls, and how many there
+    /// are of one kind make no difference. What the releases are in themselves, their tree's digest says.
     fn state(&self, environment: Environment) -> Result<String, String> {
         self.ask(
             environment,
             "{ find . '(' -path './releases/*/*' -o -path ./shared ')' -prune -o -printf '%p %y %m %u:%g %l\\n'
-             find releases -path '*/public/gated-deploy-*'; } | sed -E 's/[0-9]{8}_[0-9]{6}-[0-9a-f]{8}/RELEASE/g; s/gated-deploy-[0-9a-f]+/FILE/' | sort -u",
+             find releases -path '*/public/gated-deploy-*'; } | sed -E 's/[0-9]{8}_[0-9]{6}-[0-9a-f]{8}/RELEASE/g; s/gated-deploy-[0-9a-f]+/FILE/; s/[0-9a-f]{32}/NUMBER/g' | sort -u",
         )
     }
 
