@@ -279,13 +279,16 @@ impl FileDelta {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingMigration {
     pub name: String,
-    /// Of its file in the bundle.
+    /// Its file in the bundle.
+    pub file: String,
+    /// Of that file.
     pub sha256: Option<Sha256Digest>,
-    /// The worst of its statements.
+    /// The worst of what its source calls.
     pub class: Class,
-    pub sql: Vec<String>,
-    /// Why not all of its SQL is known, if so.
-    pub problem: Option<String>,
+    /// What its source calls, in plain words.
+    pub calls: Vec<String>,
+    /// Database connections that it names besides the default one.
+    pub connections: Vec<String>,
 }
 
 /// Before compression, so that it errs on the safe side.

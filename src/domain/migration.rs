@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use source::{Reading, read};
+
+mod source;
+
 /// How much a statement asks of the code that is live while it runs, and of the way back. Later ones are worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,7 +40,7 @@ impl Class {
             Self::Expand => "old and new code work on it",
             Self::LongLock => "writing to the table may wait while it is copied or checked",
             Self::Contract => "the old code may not work on it: mind this before going back",
-            Self::Unknown => "its SQL is not known: read it",
+            Self::Unknown => "its effect cannot be told from its source: read it",
             Self::Destructive => "data is gone or overwritten: only the backup brings it back",
         }
     }

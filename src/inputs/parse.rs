@@ -759,7 +759,8 @@ impl Reader<'_, '_> {
         let php = self.read("php", value::program);
         let fpm_service = self.read("php-fpm-service", value::service);
         let migrate = self.read("migrate", value::boolean);
-        let preview_sql = self.read("preview-sql", value::boolean);
+        // Accepted and checked, without effect: a plan runs no code of the release.
+        self.read("preview-sql", value::boolean)?;
         let keep_releases = self.count("keep-releases");
         let keep_backups = self.count("keep-backups");
         let backup_copy = self.backup_copy();
@@ -770,7 +771,6 @@ impl Reader<'_, '_> {
             php: php?,
             fpm_service: fpm_service?,
             migrate: migrate?,
-            preview_sql: preview_sql?,
             keep_releases: keep_releases?,
             keep_backups: keep_backups?,
             backup_copy: backup_copy?,

@@ -371,7 +371,7 @@ pub static POLICY_KEYS: &[Input] = &[
     input("backup-copy-within", Subject::Release, Kind::Duration { min: 1, max: 86400 }, Preset::Is("15m"), COPIES,
         "How long copying a backup to backup-copy-dir and reading it back may take. A copy that takes longer hangs: it is ended on the server."),
     input("preview-sql", Subject::Release, Kind::Boolean, Preset::Is("true"), DEPLOYS,
-        "Whether the plan says which SQL pending migrations would run. For that they are called in the live release while its database connection only notes down what it is asked, as `migrate --pretend` does; what they do beside the database they really do. `false` names them only."),
+        "Has no effect: a plan runs no code of the release. It reads each pending migration as text and names its file, its SHA-256 and a class from what the source calls. The input stays accepted so that a policy that sets it stays valid."),
     input("health-expect", Subject::Site, Kind::Words, Preset::Is("ok\nhealthy\npass\nup"), SERVERS,
         "What the `status` field of a JSON answer, or a whole plain answer, may say. Case does not count."),
     input("repair", Subject::Site, Kind::Boolean, Preset::Is("false"), DEPLOYS,

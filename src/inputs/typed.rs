@@ -388,8 +388,6 @@ pub struct ServerPolicy {
     /// `None` is `auto`: find the service that really serves the site.
     pub fpm_service: Option<String>,
     pub migrate: bool,
-    /// Whether the plan asks the live release which SQL pending migrations would run.
-    pub preview_sql: bool,
     pub keep_releases: usize,
     pub keep_backups: usize,
     /// Where a copy of each backup goes; `None` where nobody asked for one.

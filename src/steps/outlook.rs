@@ -7,8 +7,6 @@ use std::{
     rc::Rc,
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     build::read,
     context::{Deploy, Found, Opened, Survey},
@@ -16,10 +14,10 @@ use super::{
 };
 use crate::{
     domain::{
-        Failure, FailureKind,
+        Failure,
         bundle::{MANIFEST_PATH, Manifest},
         fact::{BackupEstimate, FileDelta, Outlook, PendingMigration, key},
-        migration::{Class, classify},
+        migration::{Class, Reading, read},
     },
     engine::{
         Done,
@@ -34,7 +32,7 @@ const MIGRATIONS: &str = "database/migrations";
 const VENDOR: &str = "vendor/";
 /// What visitors can ask for.
 const PUBLIC: &str = "public/";
-/// Most bytes of one migration's source; the SQL of a longer one is not asked for.
+/// Most bytes of one migration's source; a longer one is not read.
 const LONGEST: u64 = 256 * 1024;
 /// What a release does not do, it need not know.
 const NO_MIGRATION: &str = "no migration runs: the policy says migrate: false";
@@ -54,7 +52,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     };
     let mut outlook = match &tree {
         Some(tree) => with_live(cx, io, &opened, tree).await?,
-        None => first_release(cx, &opened.manifest),
+        None => first_release(cx, &opened)?,
     };
     outlook.free_bytes = cx.found.borrow().server.as_ref().map_or(0, |server| server.free_bytes);
     outlook.confirm_within_seconds = cx.inputs.server.confirm_within.as_secs();
@@ -69,21 +67,15 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     })
 }
 
-fn first_release(cx: &Survey, manifest: &Manifest) -> Outlook {
+fn first_release(cx: &Survey, opened: &Opened) -> Result<Outlook, Failure> {
+    let manifest = &opened.manifest;
     let all = if cx.inputs.server.migrate { migrations(manifest, &[MIGRATIONS]) } else { BTreeMap::new() };
-    let pending = |(name, path): (String, &str)| PendingMigration {
-        sha256: digest(manifest, path),
-        name,
-        class: Class::Unknown,
-        sql: Vec::new(),
-        problem: Some("nothing is live that could say its SQL".to_owned()),
-    };
-    Outlook {
+    Ok(Outlook {
         files: Some(FileDelta { added: manifest.files.len(), ..FileDelta::default() }),
-        migrations: all.into_iter().map(pending).collect(),
+        migrations: read_sources(opened, all)?,
         migrations_unknown: (!cx.inputs.server.migrate).then(|| NO_MIGRATION.to_owned()),
         ..Outlook::default()
-    }
+    })
 }
 
 async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<Outlook, Failure> {
@@ -130,7 +122,7 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
     }
     let mut pending = migrations(&opened.manifest, &places);
     pending.retain(|name, _| ran.lines().all(|line| line != name));
-    outlook.migrations = ask_sql(cx, io, opened, tree, pending).await?;
+    outlook.migrations = read_sources(opened, pending)?;
     for package in newcomers(&answer, &opened.manifest) {
         io.warn(
             format!("the package {package} is new and has migrations; the live release does not know whether they run"),
@@ -166,10 +158,6 @@ fn newcomers<'a>(answer: &Answer, new: &'a Manifest) -> BTreeSet<&'a str> {
     new.files.keys().filter_map(package).collect()
 }
 
-fn digest(manifest: &Manifest, path: &str) -> Option<crate::domain::Sha256Digest> {
-    manifest.files.get(path).map(|file| file.sha256.clone())
-}
-
 fn delta(answer: &Answer, new: &Manifest) -> Option<FileDelta> {
     if let Some(old) = answer.get("manifest").and_then(|text| serde_json::from_str::<Manifest>(text).ok()) {
         let gone: Vec<&String> = old.files.keys().filter(|path| !new.files.contains_key(*path)).collect();
@@ -201,83 +189,22 @@ pub(crate) fn fuzz(answer: &Answer) {
     assert!(migrations(&new, &places).values().all(|path| new.files.contains_key(*path)));
 }
 
-#[derive(Serialize)]
-struct Asked<'a> {
-    name: &'a str,
-    source: &'a str,
-}
-
-#[derive(Deserialize)]
-struct Answered {
-    name: String,
-    sql: Vec<String>,
-    problem: Option<String>,
-}
-
-async fn ask_sql(
-    cx: &Survey,
-    io: &Io,
-    opened: &Opened,
-    tree: &str,
-    pending: BTreeMap<String, &str>,
-) -> Result<Vec<PendingMigration>, Failure> {
-    if pending.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut answered: BTreeMap<String, Answered> = BTreeMap::new();
-    let mut problem = None;
-    if cx.inputs.server.preview_sql {
-        match pretend(cx, io, opened, tree, &pending).await {
-            Ok(answers) => answered.extend(answers.into_iter().map(|answer| (answer.name.clone(), answer))),
-            Err(failure) if failure.kind == FailureKind::Refused => {
-                io.warn(failure.to_string(), failure.hint);
-                problem = Some("the live release could not be asked".to_owned());
-            }
-            Err(failure) => return Err(failure),
-        }
-    } else {
-        problem = Some("not asked: the policy says preview-sql: false".to_owned());
-    }
+/// Reads the pending migrations in the bundle, as text.
+fn read_sources(opened: &Opened, pending: BTreeMap<String, &str>) -> Result<Vec<PendingMigration>, Failure> {
+    let doing = "reading the pending migrations in the bundle";
+    let sources = sources(&opened.bundle.path, &pending)
+        .map_err(|error| Failure::world(doing, format!("{}: {error}", opened.bundle.path.display())))?;
     let of = |(name, path): (String, &str)| {
-        let (sql, problem) = match answered.remove(&name) {
-            Some(answer) => (answer.sql, answer.problem),
-            None => (Vec::new(), problem.clone().or_else(|| Some("its source was not sent".to_owned()))),
+        let sha256 = opened.manifest.files.get(path).map(|file| file.sha256.clone());
+        let unread = || Reading {
+            class: Class::Unknown,
+            calls: vec![format!("cannot tell: its source is no UTF-8 text of at most {} KiB", LONGEST / 1024)],
+            connections: Vec::new(),
         };
-        let seen = sql.iter().map(|sql| classify(sql)).max();
-        // A migration that stopped half way may do more than was seen.
-        let class = match (&problem, seen) {
-            (None, seen) => seen.unwrap_or(Class::Expand),
-            (Some(_), seen) => seen.unwrap_or(Class::Unknown).max(Class::Unknown),
-        };
-        PendingMigration { sha256: digest(&opened.manifest, path), name, class, sql, problem }
+        let Reading { class, calls, connections } = sources.get(path).map_or_else(unread, |source| read(source));
+        PendingMigration { name, file: path.to_owned(), sha256, class, calls, connections }
     };
     Ok(pending.into_iter().map(of).collect())
-}
-
-async fn pretend(
-    cx: &Survey,
-    io: &Io,
-    opened: &Opened,
-    tree: &str,
-    pending: &BTreeMap<String, &str>,
-) -> Result<Vec<Answered>, Failure> {
-    let doing = "asking which SQL the migrations would run";
-    let sources = sources(&opened.bundle.path, pending)
-        .map_err(|error| Failure::world(doing, format!("{}: {error}", opened.bundle.path.display())))?;
-    let asked: Vec<Asked<'_>> =
-        pending.iter().filter_map(|(name, path)| Some(Asked { name, source: sources.get(*path)? })).collect();
-    let asked = serde_json::to_string(&asked).map_err(|error| Failure::bug(doing, error.to_string()))?;
-    let script = Script::new("pretend", include_str!("sh/pretend.sh"))
-        .var("TREE", tree)
-        .var("PHP", &cx.inputs.server.php)
-        .var("MIGRATIONS", asked)
-        .var("PRETEND_PHP", concat!(include_str!("sh/sql.php"), include_str!("sh/pretend.php")))
-        .hiding(cx.inputs.layout.env_file());
-    let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
-    let text = remote::required(&answer, "answer", doing)?;
-    serde_json::from_str(text).map_err(|error| {
-        Failure::refused(doing, format!("the answer cannot be read: {error}")).hint("see the lines of this step")
-    })
 }
 
 /// The sources of some migrations by their paths, out of a bundle that was read and compared before.
@@ -331,8 +258,12 @@ pub fn migrations_preview(cx: &Deploy) -> Vec<String> {
     let mut lines: Vec<String> = outlook.migrations_unknown.iter().cloned().collect();
     for migration in &outlook.migrations {
         lines.push(format!("{} [{}]: {}", migration.name, migration.class.word(), migration.class.meaning()));
-        lines.extend(migration.sql.iter().map(|sql| format!("    {sql};")));
-        lines.extend(migration.problem.iter().map(|problem| format!("    not known whole: {problem}")));
+        let sha256 = migration.sha256.as_ref().map(ToString::to_string).unwrap_or_default();
+        lines.push(format!("    {}, SHA-256 {sha256}", migration.file));
+        lines.push(format!("    its source {}", migration.calls.join("; ")));
+        for connection in &migration.connections {
+            lines.push(format!("    it names another database connection: {connection}; the backup does not cover it"));
+        }
     }
     lines
 }

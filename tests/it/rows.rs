@@ -386,7 +386,6 @@ fn inputs() -> typed::Target {
             php: "php".to_owned(),
             fpm_service: None,
             migrate: true,
-            preview_sql: true,
             keep_releases: 5,
             keep_backups: 5,
             backup_copy: None,
