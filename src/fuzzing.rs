@@ -206,7 +206,9 @@ fn words(text: &str) {
 /// A statement of a migration: blanks around it and the case of letters change nothing. And a migration's source, which can be any text.
 fn sql(text: &str) {
     let reading = migration::read(text);
-    assert!(!reading.calls.is_empty() && (reading.connections.is_empty() || reading.class >= migration::Class::Unknown));
+    assert!(
+        !reading.calls.is_empty() && (reading.connections.is_empty() || reading.class >= migration::Class::Unknown)
+    );
     assert_eq!(migration::classify(text), migration::classify(&format!("  {}\n", text.to_ascii_uppercase())));
 }
 

@@ -30,6 +30,11 @@ guarded() { # number of the call, the limit in lines and KiB
                 set +e
                 (
                     set -e
+                    # A shell of its own hears the signals itself, and made the private folder itself.
+                    trap forget_private EXIT
+                    trap 'exit 143' TERM
+                    trap 'exit 129' HUP
+                    trap 'exit 130' INT
                     program </dev/null 4>&-
                 )
                 echo "$?" >&4

@@ -17,7 +17,7 @@ put() { printf '%s=%s\0' "$1" "$2" >&3; }
 
 answer_begins() {
     put begin "$1:$$"
-    trap 'status=$?; checkpoint answer; put end "'"$1"':$status"' EXIT
+    trap 'status=$?; forget_private; checkpoint answer; put end "'"$1"':$status"' EXIT
     trap 'exit 143' TERM
     trap 'exit 129' HUP
     trap 'exit 130' INT
@@ -35,11 +35,62 @@ fenced() { # lock (empty: none), its number
     [ -z "$1" ] || [ "$(cat "$1/nonce" 2>/dev/null)" = "$2" ] || refuse "the deploy lock is not this run's any more: another run took it over while this one stood still" "see which release is live; this run changes nothing more"
 }
 
-# Removes what the site's account may have written into: a folder there that only that account may empty cannot be removed. Then it gets
-# a name that is no release's, and whoever asked goes on.
-removed() { # path
-    if rm -rf -- "$1"; then return 0; fi
-    if mv -T -- "$1" "$1.left.$$"; then put left "$1.left.$$"; else put left "$1"; fi
+# What a script made for itself alone goes with it.
+forget_private() { [ -z "${private-}" ] || rm -rf -- "$private"; }
+
+# A folder for what an app writes while it starts: no other account can write there. It is gone when the script ends.
+private_folder() { # the folder to make it in
+    private=$(mktemp -d "$1/gated-deploy.XXXXXXXX") || refuse "a private folder cannot be made in $1" "free space there: df $1; ls -ld $1"
+    mkdir -p "$private/storage/app" "$private/storage/logs" "$private/storage/framework/views" "$private/storage/framework/sessions" "$private/storage/framework/cache/data"
+}
+
+# Runs a program that starts the app of a release which is not live: its caches are its own, and only this account can write them.
+app() { # program, arguments
+    app_program=$1
+    shift
+    printf '%s' "$app_program" | env "GATED_DEPLOY_PRIVATE=$private" "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$@"
+}
+
+# The same for the live release. It does not load the caches that lie there, and writes none.
+live_app() { # program, arguments
+    app_program=$1
+    shift
+    printf '%s' "$app_program" | env "GATED_DEPLOY_PRIVATE=$private" "APP_CONFIG_CACHE=$private/config.php" "APP_SERVICES_CACHE=$private/services.php" \
+        "APP_PACKAGES_CACHE=$private/packages.php" "APP_ROUTES_CACHE=$private/routes.php" "APP_EVENTS_CACHE=$private/events.php" "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$@"
+}
+
+# Changes into a folder below a folder of ours, part by part, and makes what is missing. A link counts only if root or this account made
+# it: what another account puts there is not followed. For a subshell: it leaves globbing off.
+enter() { # folder, path below it
+    set -f
+    cd -P -- "$1"
+    here=$(pwd -P)
+    for part in $(printf '%s' "$2" | tr ' /' '/ '); do
+        part=$(printf '%s' "$part" | tr / ' ')
+        linked=
+        if [ -L "$part" ]; then
+            linked=yes
+            maker=$(stat -c %u -- "$part")
+            target=$(readlink -- "$part")
+            [ "$maker" = 0 ] || [ "$maker" = "$(id -u)" ] || refuse "$here/$part is a link to $target that another account made; it is not followed" "find out who made it: ls -l $here; then remove it: rm $here/$part"
+            [ -d "$part/" ] || refuse "$here/$part is a link that leads nowhere, to $target" "remove it: rm $here/$part"
+        elif [ ! -e "$part" ]; then
+            mkdir -- "$part"
+        elif [ ! -d "$part" ]; then
+            refuse "$here/$part is not a folder" "move it away: mv $here/$part $here/$part.old"
+        fi
+        cd -P -- "./$part"
+        [ -n "$linked" ] || [ "$(pwd -P)" = "${here%/}/$part" ] || refuse "$here/$part was replaced while this script ran" "find out who writes there: ls -l $here"
+        here=$(pwd -P)
+    done
+}
+
+# Removes a file or folder of ours. A folder inside that another account made and closed cannot be emptied by this account; then the rest
+# is moved out of the way, and the answer names it. Fails where a part is left.
+remove_tree() { # path, folder of our state
+    if rm -rf -- "${1:?}"; then return 0; fi
+    aside=$2/left/${1##*/}.$(date +%s).$$
+    if mkdir -p "$2/left" && mv -T -- "$1" "$aside"; then put left "$aside"; else put left "$1"; fi
     return 1
 }
 

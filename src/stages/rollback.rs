@@ -37,7 +37,7 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
             check ("unchanged-tree",   "It is still what was confirmed",          previewed(rollback::unchanged, rollback::unchanged_preview)).into(),
             check ("verify-tree",      "12 Nine pre-switch gates",                tree::gates).into(),
             check ("boot-release",     "12 Boot it on the server's own PHP",      tree::boot).into(),
-            change("build-caches",     "14 Build its caches anew",                cache::rebuild,           no_undo("they are its own, made from today's .env")).advisory().into(),
+            change("build-caches",     "14 Build its caches anew",                cache::build_again,       no_undo("they are its own, made from today's .env")).advisory().into(),
             hold  ("name-release",     "Let the site say which release answers",  previewed(identity::mark, identity::preview),
                                                                                                             release("remove the one-time file", identity::unmark)).into(),
             hold  ("arm-watchdog",     "Let the server go back by itself",        previewed(watchdog::arm, watchdog::preview),

@@ -12,12 +12,17 @@ use crate::{
     ports::shell::Script,
 };
 
-/// Before the switch: everything. The views come first, while nothing of the configuration is cached.
+/// Before the switch: everything. The configuration comes first: it says where the compiled views of this release lie.
 pub async fn build(cx: &Deploy, io: &Io) -> StepResult {
-    run(cx, io, "storage-link view config route event").await
+    run(cx, io, "storage-link config view route event").await
 }
 
-/// After the switch: what depends on where the release is seen. Not the views: they are named by their source's path, and are there.
+/// Before the switch of a rollback. Booting the release has emptied `bootstrap/cache`, so nothing in it is older than this run.
+pub async fn build_again(cx: &Deploy, io: &Io) -> StepResult {
+    run(cx, io, "config view route event").await
+}
+
+/// After the switch: what depends on where the release is seen. Not the views: live pages use them.
 pub async fn rebuild(cx: &Deploy, io: &Io) -> StepResult {
     run(cx, io, "config route event").await
 }
@@ -28,6 +33,9 @@ async fn run(cx: &Deploy, io: &Io, caches: &str) -> Result<Done, Failure> {
         .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("CACHES", caches)
+        .var("APP_PHP", remote::APP)
+        .var("ARTISAN_PHP", remote::ARTISAN)
+        .var("CONFIG_PHP", include_str!("sh/config.php"))
         .hiding(cx.inputs.layout.env_file())
         .timeout(Duration::from_secs(600));
     let answer = remote::run(&*cx.ports.shell, io, script, "building the caches").await?;

@@ -15,7 +15,8 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Answers questions about the app's database, in PHP, on the server.
-pub const PROGRAM: &str = concat!(include_str!("sh/dotenv.php"), include_str!("sh/database.php"));
+pub const PROGRAM: &str =
+    concat!(include_str!("sh/dotenv.php"), include_str!("sh/app.php"), include_str!("sh/database.php"));
 
 /// Runs `migrate --force`, the only form of migration there is here (F28). Says what ran, also when a later one failed.
 pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
@@ -27,6 +28,8 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
         lock::fenced(cx, Script::new("migrate", include_str!("sh/migrate.sh")).detached(&cx.inputs.layout.jobs()))
             .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
             .var("PHP", &cx.inputs.server.php)
+            .var("APP_PHP", remote::APP)
+            .var("ARTISAN_PHP", remote::ARTISAN)
             .var("RAN_PHP", include_str!("sh/ran.php"))
             .hiding(cx.inputs.layout.env_file())
             .timeout(TIMEOUT);

@@ -25,6 +25,7 @@ use crate::{
     },
     ports::shell::{Answer, Script},
 };
+use flate2::read::GzDecoder;
 
 /// Where Laravel keeps an app's own migrations. Packages name other places; those are asked of the live release.
 const MIGRATIONS: &str = "database/migrations";
@@ -86,6 +87,7 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
         .var("PHP", &cx.inputs.server.php)
         .var("ENV_FILE", cx.inputs.layout.env_file().as_str())
         .var("MANIFEST", MANIFEST_PATH)
+        .var("APP_PHP", remote::APP)
         .var("RAN_PHP", include_str!("sh/ran.php"))
         .var("PATHS_PHP", include_str!("sh/migration-paths.php"))
         .var("DATABASE_PHP", database::PROGRAM)

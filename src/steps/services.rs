@@ -325,6 +325,10 @@ pub fn reload_script(services: &ServiceFacts) -> Result<Script, Failure> {
         .var("NGINX_COMMAND", nginx)
         .var("FPM_NAME", process_name(&services.fpm))
         .var("NGINX_NAME", "nginx")
+        .var("FPM_SERVICE", &services.fpm)
+        .var("NGINX_SERVICE", "nginx")
+        .var("PROC", "/proc")
+        .var("RUN", "/run")
         .var("WAIT", wait.to_string())
         .timeout(Duration::from_secs(2 * wait + 60)))
 }

@@ -45,6 +45,8 @@ pub fn script(cx: &Deploy) -> Script {
         .repeatable()
         .var("DIR", cx.inputs.layout.current().as_str())
         .var("PHP", &cx.inputs.server.php)
+        .var("APP_PHP", remote::APP)
+        .var("ARTISAN_PHP", remote::ARTISAN)
         .var("WORKERS_PHP", include_str!("sh/workers.php"))
         .hiding(cx.inputs.layout.env_file())
 }

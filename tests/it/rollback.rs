@@ -332,7 +332,6 @@ fn f82_a_target_whose_caches_were_cut_short_is_gone_back_to() {
 
     assert_ended(&finished, 0, "live");
     assert_live(&story, &first_release, &first);
-    assert_says(&finished.log, &["its caches may be damaged, so it is tried once more without them"]);
     on(&story, "test -s current/bootstrap/cache/config.php && test -s current/bootstrap/cache/packages.php");
 }
 

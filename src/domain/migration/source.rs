@@ -14,54 +14,185 @@ pub struct Reading {
 
 /// The words of a plan for what a migration calls.
 mod word {
-    pub const CREATES: &str = "creates a table";
-    pub const COLUMN: &str = "adds a column";
-    pub const CHANGES: &str = "changes a column";
-    pub const INDEX: &str = "adds an index";
-    pub const UNIQUE: &str = "adds a unique index";
-    pub const FOREIGN: &str = "adds a foreign key";
-    pub const DROPS: &str = "drops a table or column";
-    pub const DROPS_INDEX: &str = "drops an index or key";
-    pub const RENAMES: &str = "renames";
-    pub const RAW: &str = "runs a raw statement";
-    pub const ROWS: &str = "changes rows";
-    pub const CANNOT_TELL: &str = "cannot tell";
+    pub(super) const CREATES: &str = "creates a table";
+    pub(super) const COLUMN: &str = "adds a column";
+    pub(super) const CHANGES: &str = "changes a column";
+    pub(super) const INDEX: &str = "adds an index";
+    pub(super) const UNIQUE: &str = "adds a unique index";
+    pub(super) const FOREIGN: &str = "adds a foreign key";
+    pub(super) const DROPS: &str = "drops a table or column";
+    pub(super) const DROPS_INDEX: &str = "drops an index or key";
+    pub(super) const RENAMES: &str = "renames";
+    pub(super) const RAW: &str = "runs a raw statement";
+    pub(super) const ROWS: &str = "changes rows";
+    pub(super) const CANNOT_TELL: &str = "cannot tell";
 }
 
 /// Column types of Laravel's `Blueprint` (Illuminate\Database\Schema\Blueprint), in lower case.
 const COLUMNS: &[&str] = &[
-    "id", "increments", "integerincrements", "tinyincrements", "smallincrements", "mediumincrements", "bigincrements", "char", "string",
-    "tinytext", "text", "mediumtext", "longtext", "integer", "tinyinteger", "smallinteger", "mediuminteger", "biginteger", "unsignedinteger",
-    "unsignedtinyinteger", "unsignedsmallinteger", "unsignedmediuminteger", "unsignedbiginteger", "foreignid", "foreignidfor", "float",
-    "double", "decimal", "unsigneddecimal", "unsignedfloat", "unsigneddouble", "boolean", "enum", "set", "json", "jsonb", "date", "datetime",
-    "datetimetz", "time", "timetz", "timestamp", "timestamptz", "timestamps", "timestampstz", "datetimes", "nullabletimestamps", "softdeletes",
-    "softdeletestz", "softdeletesdatetime", "year", "binary", "uuid", "foreignuuid", "ulid", "foreignulid", "ipaddress", "macaddress",
-    "geometry", "geography", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection",
-    "computed", "morphs", "nullablemorphs", "uuidmorphs", "nullableuuidmorphs", "ulidmorphs", "nullableulidmorphs", "numericmorphs",
-    "nullablenumericmorphs", "remembertoken", "vector", "addcolumn", "rawcolumn",
+    "id",
+    "increments",
+    "integerincrements",
+    "tinyincrements",
+    "smallincrements",
+    "mediumincrements",
+    "bigincrements",
+    "char",
+    "string",
+    "tinytext",
+    "text",
+    "mediumtext",
+    "longtext",
+    "integer",
+    "tinyinteger",
+    "smallinteger",
+    "mediuminteger",
+    "biginteger",
+    "unsignedinteger",
+    "unsignedtinyinteger",
+    "unsignedsmallinteger",
+    "unsignedmediuminteger",
+    "unsignedbiginteger",
+    "foreignid",
+    "foreignidfor",
+    "float",
+    "double",
+    "decimal",
+    "unsigneddecimal",
+    "unsignedfloat",
+    "unsigneddouble",
+    "boolean",
+    "enum",
+    "set",
+    "json",
+    "jsonb",
+    "date",
+    "datetime",
+    "datetimetz",
+    "time",
+    "timetz",
+    "timestamp",
+    "timestamptz",
+    "timestamps",
+    "timestampstz",
+    "datetimes",
+    "nullabletimestamps",
+    "softdeletes",
+    "softdeletestz",
+    "softdeletesdatetime",
+    "year",
+    "binary",
+    "uuid",
+    "foreignuuid",
+    "ulid",
+    "foreignulid",
+    "ipaddress",
+    "macaddress",
+    "geometry",
+    "geography",
+    "point",
+    "linestring",
+    "polygon",
+    "multipoint",
+    "multilinestring",
+    "multipolygon",
+    "geometrycollection",
+    "computed",
+    "morphs",
+    "nullablemorphs",
+    "uuidmorphs",
+    "nullableuuidmorphs",
+    "ulidmorphs",
+    "nullableulidmorphs",
+    "numericmorphs",
+    "nullablenumericmorphs",
+    "remembertoken",
+    "vector",
+    "addcolumn",
+    "rawcolumn",
 ];
 /// Columns that the old code's INSERT may leave out.
 const OPTIONAL: &[&str] = &[
-    "timestamps", "timestampstz", "datetimes", "nullabletimestamps", "softdeletes", "softdeletestz", "softdeletesdatetime", "nullablemorphs",
-    "nullableuuidmorphs", "nullableulidmorphs", "nullablenumericmorphs", "remembertoken", "id", "increments", "integerincrements",
-    "tinyincrements", "smallincrements", "mediumincrements", "bigincrements",
+    "timestamps",
+    "timestampstz",
+    "datetimes",
+    "nullabletimestamps",
+    "softdeletes",
+    "softdeletestz",
+    "softdeletesdatetime",
+    "nullablemorphs",
+    "nullableuuidmorphs",
+    "nullableulidmorphs",
+    "nullablenumericmorphs",
+    "remembertoken",
+    "id",
+    "increments",
+    "integerincrements",
+    "tinyincrements",
+    "smallincrements",
+    "mediumincrements",
+    "bigincrements",
 ];
 /// What makes a column one of these.
 const MAKES_OPTIONAL: &[&str] =
     &["nullable", "default", "usecurrent", "autoincrement", "virtualas", "storedas", "generatedas", "computed"];
 /// What says more of a column or asks, and changes nothing by itself.
 const PLAIN: &[&str] = &[
-    "after", "before", "first", "comment", "charset", "collation", "unsigned", "from", "startingvalue", "always", "invisible", "persisted",
-    "usecurrentonupdate", "references", "on", "ondelete", "onupdate", "cascadeondelete", "cascadeonupdate", "restrictondelete",
-    "restrictonupdate", "nullondelete", "nullonupdate", "noactionondelete", "noactiononupdate", "engine", "temporary", "hastable",
-    "hascolumn", "hascolumns", "hasindex", "hasview", "getcolumnlisting", "getcolumntype", "getindexes", "getconnection", "getdrivername",
-    "getname", "getschemabuilder", "defaultstringlength", "config", "length", "precision", "lock", "algorithm", "instant", "language",
-    "whenTableHasColumn", "whentablehascolumn", "whentabledoesnthavecolumn",
+    "after",
+    "before",
+    "first",
+    "comment",
+    "charset",
+    "collation",
+    "unsigned",
+    "from",
+    "startingvalue",
+    "always",
+    "invisible",
+    "persisted",
+    "usecurrentonupdate",
+    "references",
+    "on",
+    "ondelete",
+    "onupdate",
+    "cascadeondelete",
+    "cascadeonupdate",
+    "restrictondelete",
+    "restrictonupdate",
+    "nullondelete",
+    "nullonupdate",
+    "noactionondelete",
+    "noactiononupdate",
+    "engine",
+    "temporary",
+    "hastable",
+    "hascolumn",
+    "hascolumns",
+    "hasindex",
+    "hasview",
+    "getcolumnlisting",
+    "getcolumntype",
+    "getindexes",
+    "getconnection",
+    "getdrivername",
+    "getname",
+    "getschemabuilder",
+    "defaultstringlength",
+    "config",
+    "length",
+    "precision",
+    "lock",
+    "algorithm",
+    "instant",
+    "language",
+    "whenTableHasColumn",
+    "whentablehascolumn",
+    "whentabledoesnthavecolumn",
 ];
 /// Words with a parenthesis behind them that call nothing.
 const KEYWORDS: &[&str] = &[
-    "function", "fn", "if", "elseif", "foreach", "for", "while", "switch", "match", "array", "isset", "empty", "return", "and", "or", "not",
-    "use", "catch", "list", "static", "in_array", "count", "sprintf", "is_null",
+    "function", "fn", "if", "elseif", "foreach", "for", "while", "switch", "match", "array", "isset", "empty",
+    "return", "and", "or", "not", "use", "catch", "list", "static", "in_array", "count", "sprintf", "is_null",
 ];
 
 /// Reads a migration's source.
@@ -232,7 +363,15 @@ impl Reader {
             if let Token::Name(name, written) = token
                 && matches!(
                     name.as_str(),
-                    "include" | "include_once" | "require" | "require_once" | "eval" | "exit" | "die" | "goto" | "backtick"
+                    "include"
+                        | "include_once"
+                        | "require"
+                        | "require_once"
+                        | "eval"
+                        | "exit"
+                        | "die"
+                        | "goto"
+                        | "backtick"
                 )
             {
                 self.cannot_tell(&format!("uses {written}"));
@@ -389,19 +528,39 @@ mod tests {
     #[test]
     fn se1_a_migration_is_known_by_what_its_source_calls() {
         for (class, calls, body) in [
-            (Class::Expand, "creates a table, adds a column", "Schema::create('x', function (Blueprint $table) { $table->id(); $table->string('a'); });"),
+            (
+                Class::Expand,
+                "creates a table, adds a column",
+                "Schema::create('x', function (Blueprint $table) { $table->id(); $table->string('a'); });",
+            ),
             (Class::Expand, "adds a column", "Schema::table('x', fn ($t) => $t->string('a')->nullable()->after('b'));"),
             (Class::Contract, "adds a column", "Schema::table('x', fn ($t) => $t->string('a'));"),
-            (Class::Expand, "adds an index", "Schema::table('x', function ($t) { /* $t->dropColumn('a'); */ $t->index(['a', 'b']); });"),
+            (
+                Class::Expand,
+                "adds an index",
+                "Schema::table('x', function ($t) { /* $t->dropColumn('a'); */ $t->index(['a', 'b']); });",
+            ),
             (Class::Contract, "adds a unique index", "Schema::table('x', fn ($t) => $t->unique('a'));"),
-            (Class::LongLock, "adds a column, adds a foreign key", "Schema::table('x', fn ($t) => $t->foreignId('a')->nullable()->constrained());"),
-            (Class::LongLock, "changes a column", "Schema::table('x', fn ($t) => $t->text('a')->nullable()->change());"),
+            (
+                Class::LongLock,
+                "adds a column, adds a foreign key",
+                "Schema::table('x', fn ($t) => $t->foreignId('a')->nullable()->constrained());",
+            ),
+            (
+                Class::LongLock,
+                "changes a column",
+                "Schema::table('x', fn ($t) => $t->text('a')->nullable()->change());",
+            ),
             (Class::Destructive, "drops a table or column", "Schema::table('x', fn ($t) => $t->dropColumn('a'));"),
             (Class::Destructive, "drops a table or column", "Schema::dropIfExists('x');"),
             (Class::Contract, "drops an index or key", "Schema::table('x', fn ($t) => $t->dropForeign(['a']));"),
             (Class::Contract, "renames", "Schema::rename('x', 'y');"),
             (Class::Destructive, "runs a raw statement", "DB::statement('DROP TABLE `x`');"),
-            (Class::LongLock, "runs a raw statement", "DB::statement(<<<'SQL'\n  ALTER TABLE x\n  MODIFY a text\n  SQL);"),
+            (
+                Class::LongLock,
+                "runs a raw statement",
+                "DB::statement(<<<'SQL'\n  ALTER TABLE x\n  MODIFY a text\n  SQL);",
+            ),
             (Class::Unknown, "runs a raw statement", "DB::statement(\"ALTER TABLE $name ADD a int\");"),
             (Class::Unknown, "runs a raw statement", "DB::unprepared($sql);"),
             (Class::Destructive, "changes rows", "DB::table('x')->where('a', 1)->delete();"),
@@ -419,7 +578,11 @@ mod tests {
                 assert_eq!(reading.class, class, "{body}: {reading:?}");
             }
         }
-        assert_eq!(read("<?php touch('x');").class, Class::Unknown, "a migration that cannot be read is none to rely on");
+        assert_eq!(
+            read("<?php touch('x');").class,
+            Class::Unknown,
+            "a migration that cannot be read is none to rely on"
+        );
     }
 
     #[test]
@@ -429,7 +592,8 @@ mod tests {
         assert_eq!(other("DB::connection(\"reports\")->table('x')->insert([]);"), ["reports"]);
         assert_eq!(other("DB::connection($name)->statement('select 1');"), ["(not a plain text)"]);
         assert!(other("Schema::create('x', fn ($t) => $t->id());").is_empty());
-        let property = up("Schema::create('x', fn ($t) => $t->id());").replace("// Schema", "protected $connection = 'reports'; // Schema");
+        let property = up("Schema::create('x', fn ($t) => $t->id());")
+            .replace("// Schema", "protected $connection = 'reports'; // Schema");
         let reading = read(&property);
         assert_eq!((reading.connections, reading.class), (vec!["reports".to_owned()], Class::Unknown));
     }

@@ -2,8 +2,10 @@
 # in: BASE ENV_FILE PHP TOKEN_PHP
 if [ -d "$BASE/current/" ]; then
     live=$(readlink -f "$BASE/current")
-    find "$live" ! -user "$(id -un)" -print 2>/dev/null | head -n 20 | while IFS= read -r path; do put foreign "$path"; done
-    put foreign-count "$(find "$live" ! -user "$(id -un)" -print 2>/dev/null | wc -l)"
+    # The site itself compiles views there.
+    foreign() { find "$live" -path "$live/bootstrap/cache/views" -prune -o ! -user "$(id -un)" -print 2>/dev/null; }
+    foreign | head -n 20 | while IFS= read -r path; do put foreign "$path"; done
+    put foreign-count "$(foreign | wc -l)"
 fi
 df -Pk "$BASE" | { read -r _; read -r _ all _ free _; put kib "$free $all"; }
 df -Pi "$BASE" | { read -r _; read -r _ all _ free _; put inodes "$free $all"; }

@@ -11,7 +11,8 @@ fi
 rm -rf "$part"
 mkdir "$part"
 
-database() { printf '%s' "$DATABASE_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$@" "$ENV_FILE" "$TREE"; }
+private_folder "${TMPDIR:-/tmp}"
+database() { live_app "$DATABASE_PHP" "$@" "$ENV_FILE" "$TREE"; }
 
 # What is wrong with a dump; nothing if it is whole.
 problem_of_dump() { # its file, the tables that it must hold
@@ -57,7 +58,8 @@ tables=$(printf '%s\n' "$described" | sed -n 's/^tables=//p')
 database_kib=$(printf '%s\n' "$described" | sed -n 's/^kib=//p')
 tree_kib=0
 if [ -n "$TREE" ]; then
-    size=$(du -sk "$TREE")
+    # Views that the site compiles come and go, and are made anew from what is backed up.
+    size=$(du -sk --exclude="$TREE/bootstrap/cache/views" "$TREE")
     tree_kib=${size%%[!0-9]*}
 fi
 free_kib=$(df -Pk "$backups" | { read -r _; read -r _ _ _ free _; echo "$free"; })
@@ -69,12 +71,13 @@ fi
 if [ -n "$TREE" ]; then
     say "backing up $TREE"
     # Counted by a letter each, because a name may have line feeds. A socket is no file, and tar leaves it out.
-    sockets=$(cd "$TREE" && find . -type s -printf x | wc -c)
+    views=./bootstrap/cache/views
+    sockets=$(cd "$TREE" && find . -path "$views" -prune -o -type s -printf x | wc -c)
     if [ "$sockets" -ne 0 ]; then put skipped "$((sockets)) sockets in $TREE"; fi
-    expected=$(cd "$TREE" && find . ! -type s -printf x | wc -c)
+    expected=$(cd "$TREE" && find . -path "$views" -prune -o ! -type s -printf x | wc -c)
     # Exit status 1 of tar (a file changed while it was read) is an error like any other. Holes in files are not read: a file may say
     # that it has a terabyte.
-    tar -C "$TREE" --sparse -czf "$part/app.tar.gz" .
+    tar -C "$TREE" --sparse --anchored --no-wildcards --exclude="$views" -czf "$part/app.tar.gz" .
     gzip -t "$part/app.tar.gz"
     tar -tzf "$part/app.tar.gz" >"$part/.list"
     found=$(wc -l <"$part/.list")

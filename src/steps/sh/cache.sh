@@ -1,45 +1,100 @@
 # Builds the caches of a release, inside it, without ever taking a cache away from requests that are being answered.
-# in: DIR PHP CACHES (of: storage-link view config route event)
+# in: DIR PHP CACHES (of: storage-link config view route event) APP_PHP ARTISAN_PHP CONFIG_PHP
 cd "$DIR"
-umask 002
+private_folder "$DIR/bootstrap/cache"
+views=$DIR/bootstrap/cache/views
 
-# Laravel's own commands clear first and write then. So each writes to a name beside the real one, which is renamed over it.
-replace() { # variable, cache file, artisan command
-    fresh=$2.fresh.php
-    if env "$1=$fresh" "$PHP" -d zend.exception_ignore_args=1 artisan "$3" --no-interaction --no-ansi; then
-        [ -e "$fresh" ] || return 0
-        # On a full disk the command says that all is well, and the file is empty or ends in the middle.
-        if [ -s "$fresh" ] && "$PHP" -l "$fresh"; then
-            mv -f "$fresh" "$2"
-            return 0
-        fi
-        say "$fresh was cut short: is the disk full?"
+# With the configuration of this run, once there is one: the commands make further instances of the app, which have to be started with it, too.
+artisan() { # command
+    if [ -f "$private/config.php" ]; then
+        APP_CONFIG_CACHE=$private/config.php app "$APP_PHP$ARTISAN_PHP" "$1" --no-interaction --no-ansi
+    else
+        app "$APP_PHP$ARTISAN_PHP" "$1" --no-interaction --no-ansi
     fi
-    rm -f "$fresh"
+}
+
+# Laravel's own commands clear first and write then. So each writes to a name in a folder of the run, which is renamed over the real one.
+put_in_place() { # fresh file, cache file
+    [ -e "$1" ] || return 0
+    # On a full disk the command says that all is well, and the file is empty or ends in the middle.
+    if [ -s "$1" ] && "$PHP" -l "$1"; then
+        mv -fT "$1" "$2"
+        return 0
+    fi
+    say "$2 was cut short: is the disk full?"
     return 1
 }
 
-# Compiled views are named by the path of their source, so those of this release are new names in the shared folder.
-views() {
-    rm -rf bootstrap/cache/views
-    mkdir bootstrap/cache/views
-    env "VIEW_COMPILED_PATH=$DIR/bootstrap/cache/views" "$PHP" -d zend.exception_ignore_args=1 artisan view:cache --no-interaction --no-ansi || return 1
-    for compiled in bootstrap/cache/views/*.php; do
-        [ -f "$compiled" ] || continue
-        name=${compiled##*/}
-        cp "$compiled" "storage/framework/views/.$name" && mv -f "storage/framework/views/.$name" "storage/framework/views/$name" || return 1
-    done
-    rm -rf bootstrap/cache/views
+# The configuration holds what .env holds, and is as closed: its readers are those of .env, and no others.
+close_like_env() { # file
+    mode=$(stat -L -c %a .env)
+    mode=$((0$mode & 0644 | 0600))
+    group=$(stat -L -c %g .env)
+    if [ $((mode & 040)) -ne 0 ]; then
+        if ! chgrp "$group" "$1"; then
+            say "the cached configuration cannot have the group of .env; as root: usermod -aG $(stat -L -c %G .env) $(id -un)"
+            return 1
+        fi
+    fi
+    # The owner of .env reads the cached configuration by its group, or not at all.
+    owner=$(stat -L -c %u .env)
+    if [ "$owner" != "$(id -u)" ] && [ $((mode & 04)) -eq 0 ]; then
+        case " $(id -G "$owner") " in
+        *" $group "*) ;;
+        *)
+            say "the owner of .env, $(stat -L -c %U .env), could not read the cached configuration; as root: chown $(id -un) $(readlink -f .env)"
+            return 1
+            ;;
+        esac
+    fi
+    chmod "$(printf %o "$mode")" "$1"
 }
+
+# Compiled views lie in the release and go with it. The site compiles there, too, so that the folder is open to whom the site's own is.
+views_folder() {
+    if [ -d "$views" ] && [ ! -L "$views" ]; then return 0; fi
+    own=storage/framework/views
+    if [ -L "$own" ] || [ ! -d "$own" ]; then
+        say "$own is no folder: views are not compiled before they are asked for"
+        return 1
+    fi
+    own_mode=$(stat -c %a "$own")
+    if [ $((0$own_mode & 020)) -eq 0 ]; then
+        say "$own is not writable for its group: views are not compiled before they are asked for; as its owner: chmod g+ws $own"
+        return 1
+    fi
+    mkdir "$private/views"
+    chgrp "$(stat -c %g "$own")" "$private/views" && chmod 2775 "$private/views" && mv -T "$private/views" "$views"
+}
+
+config() {
+    compiled=
+    if views_folder; then compiled=$views; fi
+    (umask 077 && APP_CONFIG_CACHE=$private/none.php app "$APP_PHP$CONFIG_PHP" "$private/fresh.php" "$private/config.php" "$compiled") && close_like_env "$private/fresh.php" && put_in_place "$private/fresh.php" bootstrap/cache/config.php
+}
+
+# Where the configuration does not name the release's folder the site compiles views as it always does.
+views() {
+    [ -f "$private/config.php" ] && [ -d "$views" ] || return 1
+    artisan view:cache || return 1
+    group=$(stat -c %g "$views")
+    for compiled in "$private"/storage/framework/views/*; do
+        [ -f "$compiled" ] || continue
+        chgrp "$group" "$compiled" && chmod 664 "$compiled" && mv -fT "$compiled" "$views/${compiled##*/}" || return 1
+    done
+}
+
+routes() { APP_ROUTES_CACHE=$private/routes.php artisan route:cache && put_in_place "$private/routes.php" bootstrap/cache/routes-v7.php; }
+events() { APP_EVENTS_CACHE=$private/events.php artisan event:cache && put_in_place "$private/events.php" bootstrap/cache/events.php; }
 
 for cache in $CACHES; do
     status=0
     case $cache in
-    storage-link) [ -e public/storage ] || [ -L public/storage ] || "$PHP" -d zend.exception_ignore_args=1 artisan storage:link --no-interaction --no-ansi || status=$? ;;
+    storage-link) [ -e public/storage ] || [ -L public/storage ] || artisan storage:link || status=$? ;;
+    config) config || status=$? ;;
     view) views || status=$? ;;
-    config) replace APP_CONFIG_CACHE bootstrap/cache/config.php config:cache || status=$? ;;
-    route) replace APP_ROUTES_CACHE bootstrap/cache/routes-v7.php route:cache || status=$? ;;
-    event) replace APP_EVENTS_CACHE bootstrap/cache/events.php event:cache || status=$? ;;
+    route) routes || status=$? ;;
+    event) events || status=$? ;;
     esac
     if [ "$status" -eq 0 ]; then put built "$cache"; else put failed "$cache"; fi
 done

@@ -6,7 +6,7 @@
 //   copy-sqlite TARGET ENV TREE    a consistent copy of an SQLite database
 //
 // TREE is the live release: the app itself says which connection it uses. Before the first release there is no app
-// yet, and the .env file is read instead. dotenv.php comes before this file.
+// yet, and the .env file is read instead. dotenv.php and app.php come before this file.
 error_reporting(E_ALL & ~E_DEPRECATED & ~E_NOTICE & ~E_WARNING);
 $arguments = array_slice($argv, 1);
 $mode = array_shift($arguments);
@@ -15,8 +15,7 @@ $target = $mode === 'copy-sqlite' ? array_shift($arguments) : null;
 
 function fromApp(string $tree): array
 {
-    require $tree . '/vendor/autoload.php';
-    $app = require $tree . '/bootstrap/app.php';
+    $app = gated_deploy_app($tree);
     $app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();
     $config = $app->make('config');
     $name = $config->get('database.default');

@@ -1,8 +1,6 @@
 <?php
-// Prints where the app, and each package that asked it to, keep migrations: a folder or a file a line, as seen from the app's own folder.
-error_reporting(E_ALL & ~E_DEPRECATED & ~E_NOTICE & ~E_WARNING);
-require getcwd() . '/vendor/autoload.php';
-$app = require getcwd() . '/bootstrap/app.php';
+// Prints where the app, and each package that asked it to, keep migrations: a folder or a file a line, as seen from the app's own folder. app.php comes before this file.
+$app = gated_deploy_app(getcwd());
 $app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();
 $base = realpath(getcwd()) . '/';
 foreach (array_merge([$app->databasePath('migrations')], $app->make('migrator')->paths()) as $path) {

@@ -1,9 +1,7 @@
 <?php
 // Says whether the release in the working directory has a route for a URL, and whether everything on that route exists:
-// "ok", "missing", or "broken <what>". The route's own code is not run.
-error_reporting(E_ALL & ~E_DEPRECATED & ~E_NOTICE & ~E_WARNING);
-require getcwd() . '/vendor/autoload.php';
-$app = require getcwd() . '/bootstrap/app.php';
+// "ok", "missing", or "broken <what>". The route's own code is not run. app.php comes before this file.
+$app = gated_deploy_app(getcwd());
 $app->make(Illuminate\Contracts\Http\Kernel::class)->bootstrap();
 $request = Illuminate\Http\Request::create($argv[1], 'GET');
 $app->instance('request', $request);

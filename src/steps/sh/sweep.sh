@@ -7,5 +7,5 @@ printf '%s\n' "$PATHS" | while read -r path; do
     [ -n "$path" ] || continue
     [ -e "$path" ] || [ -L "$path" ] || continue
     if [ -n "$live" ] && [ -d "$path" ] && [ "$(readlink -f "$path")" = "$live" ]; then continue; fi
-    if removed "${path:?}"; then put removed "$path"; fi
+    if remove_tree "${path:?}" "${CURRENT%/*}/.gated-deploy"; then put removed "$path"; fi
 done

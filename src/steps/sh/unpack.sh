@@ -42,13 +42,9 @@ mkdir -p "$BASE/shared"
 printf '%s\n' "$SHARED" | while read -r path; do
     [ -n "$path" ] || continue
     through_no_link "$path"
-    mkdir -p "$BASE/shared/$path"
+    (enter "$BASE/shared" "$path")
     if [ "$path" = storage ]; then
-        for folder in app/public framework/cache/data framework/sessions framework/views logs; do
-            place=$BASE/shared/storage/$folder
-            if [ -L "$place" ] && [ ! -e "$place" ]; then refuse "$place is a link that leads nowhere" "repair or remove it: rm $place"; fi
-            mkdir -p "$place" || refuse "$place cannot be made" "see the lines above: is a file in its way, or is a quota or the disk full? df $BASE/shared/storage"
-        done
+        for folder in app/public framework/cache/data framework/sessions framework/views logs; do (enter "$BASE/shared" "storage/$folder"); done
         # A quota is seen by writing only. `excl`: nothing that lies there is followed or opened.
         probe=$BASE/shared/storage/framework/.gated-deploy-$$
         rm -f "$probe"
@@ -59,10 +55,12 @@ printf '%s\n' "$SHARED" | while read -r path; do
         rm -f "$probe"
     fi
     if [ -L "$DIR/$path" ]; then rm -f "$DIR/$path"; else rm -rf "${DIR:?}/$path"; fi
-    mkdir -p "$(dirname "$DIR/$path")"
+    (umask 022 && mkdir -p "$(dirname "$DIR/$path")")
     ln -sT "$BASE/shared/$path" "$DIR/$path"
     [ -d "$DIR/$path/" ] || refuse "the shared link $path of the new release leads nowhere"
 done
+# What is made in the release is not writable for a group: PHP in it runs as the deploy user.
+umask 022
 rm -f "$DIR/.env"
 ln -sT "$ENV_FILE" "$DIR/.env"
 [ -r "$DIR/.env" ] || refuse "the .env link of the new release leads to a file that cannot be read: $ENV_FILE"

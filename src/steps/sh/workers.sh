@@ -1,16 +1,40 @@
 # Tells the queue workers to end after the job they are at, so that their supervisor starts them with the code that is live now.
-# in: DIR (what is live) PHP WORKERS_PHP
-cd "$DIR"
-found=$(printf '%s' "$WORKERS_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr --) || refuse "the app could not be asked for its queue" "see the lines above"
+# in: DIR (what is live) PHP APP_PHP ARTISAN_PHP WORKERS_PHP
+cd -P "$DIR"
+private_folder "${TMPDIR:-/tmp}"
+artisan() { GATED_DEPLOY_KEEP_CACHE=yes live_app "$APP_PHP$ARTISAN_PHP" "$@" --no-interaction --no-ansi; }
+
+# A cache of files lies where the site writes. What the command wrote for the workers is put there without following a link.
+signal() { # the cache's folder
+    tree=$(pwd -P)
+    case $1 in
+    "$tree"/storage/*) root=$(readlink -f storage) below=${1#"$tree"/storage/} ;;
+    *) root=$(dirname "$1") below=$(basename "$1") ;;
+    esac
+    (cd "$private/storage/framework/cache/data" && find . -type f) | while read -r file; do
+        folder=${file#./}
+        (
+            umask 002
+            enter "$root" "$below/${folder%/*}"
+            # With noclobber the shell makes a file or fails: it opens nothing that lies there.
+            set -C
+            fresh=gated-deploy.$$.$(date +%s%N)
+            cat "$private/storage/framework/cache/data/$file" >"$fresh"
+            mv -fT -- "$fresh" "${file##*/}"
+        )
+    done
+}
+
+found=$(live_app "$APP_PHP$WORKERS_PHP") || refuse "the app could not be asked for its queue" "see the lines above"
 status=0
 case $found in
 *workers=horizon)
     command=horizon:terminate
-    "$PHP" -d zend.exception_ignore_args=1 artisan horizon:terminate --no-interaction --no-ansi || status=$?
+    artisan horizon:terminate || status=$?
     ;;
 *workers=queue)
     command=queue:restart
-    "$PHP" -d zend.exception_ignore_args=1 artisan queue:restart --no-interaction --no-ansi || status=$?
+    artisan queue:restart || status=$?
     ;;
 *workers=none*)
     put none "$(cleaned "${found##*workers=none }")"
@@ -18,5 +42,7 @@ case $found in
     ;;
 *) refuse "the app gave no answer when it was asked for its queue" "does it end PHP while it boots?" ;;
 esac
+store=$(printf '%s\n' "$found" | sed -n 's/^store=//p')
+if [ "$status" -eq 0 ] && [ -n "$store" ]; then signal "$store"; fi
 [ "$status" -eq 0 ] || refuse "php artisan $command failed" "until the workers are restarted they run the old code: run it by hand in $DIR"
 put told "$command"
