@@ -16,6 +16,7 @@ pub mod heir;
 pub mod identity;
 pub mod ledger;
 pub mod lock;
+pub mod modes;
 pub mod nginx;
 pub mod outlook;
 pub mod preflight;

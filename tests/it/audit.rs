@@ -672,7 +672,7 @@ fn what_github_does_not_answer_is_no_go_and_no_finding() {
 }
 
 /// The findings of the server and of its site.
-const OF_THE_SERVER: [&str; 14] = [
+const OF_THE_SERVER: [&str; 15] = [
     "current-release",
     "last-releases",
     "newest-not-live",
@@ -681,6 +681,7 @@ const OF_THE_SERVER: [&str; 14] = [
     "app-env",
     "sudo-rules",
     "foreign-owner",
+    "open-modes",
     "disk-room",
     "inodes",
     "health",
@@ -744,6 +745,12 @@ const ON_THE_SERVER: &[(&str, &str, &str, &str)] = &[
         "1 file belongs to somebody else, such as",
         "touch current/README.md; chown root current/README.md",
         "rm current/README.md",
+    ),
+    (
+        "open-modes",
+        "bootstrap/cache/config.php can be read by accounts that may not read",
+        "chmod 664 current/bootstrap/cache/config.php",
+        "su deploy --command \"find /var/www/staging/releases -path '*/bootstrap/cache/config.php' -type f -exec chgrp www-data {} + -exec chmod 640 {} +\"",
     ),
     ("disk-room", "MiB free", "fallocate -l 490000000 shared/filler", "rm shared/filler"),
     (

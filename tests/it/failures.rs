@@ -121,8 +121,10 @@ fn f28_f75_no_script_wipes_data_or_clears_what_the_live_site_uses() {
         "\"$@\" --no-interaction",
     ];
     for (name, text) in scripts() {
-        for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
-            let command = line.split_once("ARTISAN_PHP\" ").or_else(|| line.split_once(" artisan ").filter(|_| !line.contains("put artisan") && !line.contains("php artisan")));
+        for line in text.lines().filter(|line| !line.trim_start().starts_with(['#', '/'])) {
+            let command = line.split_once("ARTISAN_PHP\" ").or_else(|| {
+                line.split_once(" artisan ").filter(|_| !line.contains("put artisan") && !line.contains("php artisan"))
+            });
             if let Some((_, command)) = command {
                 let command = format!("{} ", command.trim_end());
                 assert!(allowed.iter().any(|allowed| command.starts_with(allowed)), "{name}: artisan {command}");
@@ -663,15 +665,17 @@ fn f75_a_cache_that_was_cut_short_does_not_replace_a_whole_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("a path").to_owned();
     fs::create_dir_all(path("bootstrap/cache")).expect("a folder");
-    // `php -l` as PHP's own parser judges: what does not end in a semicolon was cut.
+    // `php -l` as PHP's own parser judges: what does not end in a semicolon was cut. Else it is asked to write the file behind `--`.
     let php = "#!/bin/sh\ncase $1 in -l) case $(cat \"$2\") in *';') exit 0 ;; *) exit 255 ;; esac ;; esac\n\
-         printf '%s' \"$(cat \"$(dirname \"$0\")/written\")\" >\"$APP_CONFIG_CACHE\"\n";
+         cat >/dev/null\nprintf '%s' \"$(cat \"$(dirname \"$0\")/written\")\" >\"$4\"\n";
+    fs::write(path(".env"), "").expect("a .env");
     fs::write(path("php"), php).expect("a program");
     fs::set_permissions(path("php"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
     let build = |written: &str| {
         fs::write(path("bootstrap/cache/config.php"), "whole").expect("a cache");
         fs::write(path("written"), written).expect("what is written");
         let script = Script::new("cache", include_str!("../../src/steps/sh/cache.sh"));
+        let script = ["APP_PHP", "ARTISAN_PHP", "CONFIG_PHP"].iter().fold(script, |script, name| script.var(name, ""));
         let answer = answer(&script.var("DIR", path("")).var("PHP", path("php")).var("CACHES", "config"));
         (answer, fs::read_to_string(path("bootstrap/cache/config.php")).expect("the cache"))
     };

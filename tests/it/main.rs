@@ -31,6 +31,7 @@ mod rows;
 mod scripts;
 mod secrets;
 mod shown;
+mod site;
 mod smoke;
 mod ssh;
 mod sshd;

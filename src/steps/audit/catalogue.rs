@@ -65,6 +65,7 @@ pub static CHECKS: &[Check] = &[
     check("app-env", P0, About::Here, "The app knows where it runs", "APP_ENV is the environment"),
     check("sudo-rules", P0, About::Here, "The deploy user may reload what serves the site", "each command by sudo -n, without a password"),
     check("foreign-owner", P1, About::Here, "The live release belongs to the deploy user", "no file in it belongs to somebody else"),
+    check("open-modes", P1, About::Here, "Releases are as closed as .env", "no other account reads the cached configuration or writes what the deploy user runs"),
     check("disk-room", P1, About::Here, "There is room on the disk", "at least a tenth free, and twice what the live release takes"),
     check("inodes", P1, About::Here, "There are inodes left", "at least a tenth free"),
     check("health", P0, About::Here, "The site is well", "every endpoint answers 200 with a healthy body"),

@@ -12,7 +12,7 @@ use crate::{
     ports::shell::{Answer, Script},
     steps::{
         context::Survey,
-        remote,
+        modes, remote,
         server::{self, Looked},
         services,
     },
@@ -170,6 +170,7 @@ pub async fn live(cx: &Audit, io: &Io) -> StepResult {
     }
     env(&mut sheet, cx, survey, io, &doing, is_live).await?;
     let answer = ask(survey, io, &doing).await?;
+    modes(&mut sheet, survey, io).await?;
     if is_live {
         owner(&mut sheet, survey, &looked, &answer);
     }
@@ -269,6 +270,20 @@ pub(super) async fn ask(survey: &Survey, io: &Io, doing: &str) -> Result<Answer,
         .var("PHP", &survey.inputs.server.php)
         .var("TOKEN_PHP", TOKEN_PROGRAM);
     remote::run(&*survey.ports.shell, io, script, doing).await
+}
+
+async fn modes(sheet: &mut Sheet<'_>, survey: &Survey, io: &Io) -> Result<(), Failure> {
+    let layout = &survey.inputs.layout;
+    let open = modes::look(&*survey.ports.shell, io, layout).await?;
+    let source = format!("find {} -perm /022; stat {}/*/bootstrap/cache/config.php", layout.base(), layout.releases());
+    if open.is_empty() {
+        sheet.met("open-modes", "only the deploy user writes, and only who reads .env reads its values", source);
+        return Ok(());
+    }
+    let causes: Vec<&str> = open.iter().map(|open| open.cause.as_str()).collect();
+    let commands: Vec<&str> = open.iter().map(|open| open.command.as_str()).collect();
+    sheet.not_met("open-modes", causes.join("; "), commands.join(" ; "), source);
+    Ok(())
 }
 
 fn owner(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answer) {

@@ -4,7 +4,7 @@ use super::{About, Sheet, in_place, problems};
 use crate::{
     engine::step::{Io, StepResult},
     ports::shell::{Answer, Script},
-    steps::{context::Survey, remote},
+    steps::{context::Survey, modes, remote},
 };
 
 /// Reads a `.env`; needs its path as an argument.
@@ -31,6 +31,13 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
         .var("ENV_PHP", PROGRAM);
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     link(&mut sheet, cx, &answer, looked.current().is_some());
+    let open = modes::look(&*cx.ports.shell, io, layout).await?;
+    if open.is_empty() {
+        sheet.passed("modes of the releases", "as closed as .env");
+    }
+    for open in open {
+        sheet.warned("modes of the releases", open.cause, open.command);
+    }
     let Some(said) = answer.get("said") else { return sheet.end("nothing could be read") };
     cx.found.borrow_mut().database_driver = value(said, "driver").map(str::to_owned);
     cx.found.borrow_mut().sqlite_kib = value(said, "sqlite-kib").and_then(remote::kib);

@@ -9,7 +9,8 @@ one_time() { # file
     [ -f "$1" ] && [ ! -L "$1" ] || return 1
     case ${1#public/gated-deploy-} in *[!0-9a-f.ph]*) return 1 ;; esac
     [ ${#1} -eq 56 ] && [ "$(wc -c <"$1")" -lt 300 ] && [ "$(wc -l <"$1")" -le 1 ] || return 1
-    grep -qxE "<\?php header\('Content-Type: application/json'\); header\('Cache-Control: no-store'\); echo json_encode\(\['gated-deploy' => '[A-Za-z0-9._-]+'\]\);" "$1"
+    ours="<\?php header\('Content-Type: application/json'\); header\('Cache-Control: no-store'\); echo json_encode\(\['gated-deploy' => '[A-Za-z0-9._-]+'\]\);"
+    grep -qxE -e "$ours" "$1" && ! grep -qvxE -e "$ours" "$1"
 }
 
 set --

@@ -1,0 +1,81 @@
+//! Whether what holds secrets is as closed as `.env` is, and whether only the deploy user can write what it executes. For the releases
+//! that are there, whoever made them.
+
+use super::remote;
+use crate::{
+    domain::{Failure, Layout},
+    engine::step::Io,
+    ports::shell::{Answer, Script, Shell},
+};
+
+/// Something that is more open than it may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    pub cause: String,
+    /// The command that closes it.
+    pub command: String,
+}
+
+/// Everything of a site that is too open. Reads only.
+///
+/// # Errors
+/// The server could not be asked.
+pub async fn look(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Vec<Open>, Failure> {
+    let doing = format!("looking who may read and write the releases below {}", layout.base());
+    let script = Script::new("modes", include_str!("sh/modes.sh"))
+        .repeatable()
+        .var("BASE", layout.base().as_str())
+        .var("ENV_FILE", layout.env_file().as_str());
+    let answer = remote::run(shell, io, script, &doing).await?;
+    Ok(judge(&answer, layout))
+}
+
+fn judge(answer: &Answer, layout: &Layout) -> Vec<Open> {
+    let mut all = Vec::new();
+    let readable: Vec<&str> = answer.all("readable").collect();
+    if let (Some(first), Some((mode, group))) =
+        (readable.first(), answer.get("env").and_then(|env| env.trim().split_once(' ')))
+    {
+        let more = more(readable.len());
+        all.push(Open {
+            cause: format!(
+                "{first}{more} can be read by accounts that may not read {}; it holds the same secrets",
+                layout.env_file()
+            ),
+            command: format!(
+                r"find {} -path '*/bootstrap/cache/config.php' -type f -exec chgrp {group} {{}} + -exec chmod {mode} {{}} +",
+                layout.releases()
+            ),
+        });
+    }
+    let open: Vec<&str> = answer.all("open").collect();
+    if let Some(first) = open.first() {
+        let more = more(open.len());
+        all.push(Open {
+            cause: format!(
+                "{first}{more} can be written by other accounts; the deploy user runs the code of its releases"
+            ),
+            command: format!(
+                r"find {} -xdev -path '*/bootstrap/cache/views' -prune -o ! -type l -perm /022 -exec chmod go-w {{}} +",
+                layout.releases()
+            ),
+        });
+    }
+    for folder in answer.all("open-folder") {
+        all.push(Open {
+            cause: format!(
+                "other accounts can write to {folder}: they can put another folder in the place of one that a release uses"
+            ),
+            command: format!("chmod go-w {folder}"),
+        });
+    }
+    all
+}
+
+fn more(count: usize) -> String {
+    match count {
+        0 | 1 => String::new(),
+        1000.. => " and a thousand and more others".to_owned(),
+        count => format!(" and {} more", count - 1),
+    }
+}
