@@ -347,6 +347,13 @@ fn se4_se5_se6_se9_se15_fd46_code_in_the_site_does_not_become_the_deploy_user() 
         "test -n \"$(ls current/bootstrap/cache/views)\" && ls -A current/bootstrap/cache >/tmp/caches && ! grep gated-deploy /tmp/caches",
     );
 
+    // PHP in the caches of what is live runs when the site is asked, and not when a run asks the app. A folder that the site closed there.
+    as_root(
+        &story,
+        "cd current/bootstrap/cache; cp -a config.php real.php; echo \"<?php if (PHP_SAPI === 'cli') touch('/tmp/evil'); return require __DIR__ . '/real.php';\" >config.php",
+    );
+    as_site(&story, "cd current/bootstrap/cache/views; mkdir closed; touch closed/page.php; chmod 500 closed");
+
     // PHP in a confirmed release, where it was left out of the digest.
     let second = commit("the next one");
     story.ship(&second, Variant::Healthy).expect("the build");
@@ -376,4 +383,5 @@ fn se4_se5_se6_se9_se15_fd46_code_in_the_site_does_not_become_the_deploy_user() 
     assert_eq!(as_root(&story, "ls /tmp/evil 2>/dev/null || echo none").trim(), "none");
     assert_eq!(as_root(&story, "grep -l evil current/bootstrap/cache/*.php || echo none").trim(), "none");
     as_root(&story, closed);
+    assert_says(&as_root(&story, "find .gated-deploy/left -name page.php"), &["/views/closed/page.php"]);
 }

@@ -195,6 +195,10 @@ const KEYWORDS: &[&str] = &[
     "return", "and", "or", "not", "use", "catch", "list", "static", "in_array", "count", "sprintf", "is_null",
 ];
 
+/// Most calls and connections that are named, and most letters of each.
+const MOST: usize = 24;
+const LONGEST: usize = 120;
+
 /// Reads a migration's source.
 pub fn read(source: &str) -> Reading {
     let tokens = tokens(source);
@@ -244,8 +248,8 @@ impl Default for Reader {
 
 impl Reader {
     fn say(&mut self, call: impl Into<String>, class: Class) {
-        let call = call.into();
-        if !self.calls.contains(&call) {
+        let call: String = call.into().chars().take(LONGEST).collect();
+        if self.calls.len() < MOST && !self.calls.contains(&call) {
             self.calls.push(call);
         }
         self.class = self.class.max(class);
@@ -256,8 +260,8 @@ impl Reader {
     }
 
     fn connection(&mut self, name: Option<&str>) {
-        let name = name.unwrap_or("(not a plain text)").to_owned();
-        if !self.connections.contains(&name) {
+        let name: String = name.unwrap_or("(not a plain text)").chars().take(LONGEST).collect();
+        if self.connections.len() < MOST && !self.connections.contains(&name) {
             self.connections.push(name);
         }
     }

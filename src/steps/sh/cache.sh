@@ -38,7 +38,7 @@ close_like_env() { # file
     fi
     # The owner of .env reads the cached configuration by its group, or not at all.
     owner=$(stat -L -c %u .env)
-    if [ "$owner" != "$(id -u)" ] && [ $((mode & 04)) -eq 0 ]; then
+    if [ "$owner" != 0 ] && [ "$owner" != "$(id -u)" ] && [ $((mode & 04)) -eq 0 ]; then
         case " $(id -G "$owner") " in
         *" $group "*) ;;
         *)

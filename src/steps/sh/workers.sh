@@ -19,7 +19,8 @@ signal() { # the cache's folder
             # With noclobber the shell makes a file or fails: it opens nothing that lies there.
             set -C
             fresh=gated-deploy.$$.$(date +%s%N)
-            cat "$private/storage/framework/cache/data/$file" >"$fresh" && mv -fT -- "$fresh" "${file##*/}" || refuse "the signal for the queue workers cannot be written to $here" "as root: chgrp $(id -gn) $here && chmod g+rwxs $here"
+            if cat "$private/storage/framework/cache/data/$file" >"$fresh" && mv -fT -- "$fresh" "${file##*/}"; then exit 0; fi
+            refuse "the signal for the queue workers cannot be written to $here" "as root: chgrp $(id -gn) $here && chmod g+rwxs $here"
         )
     done
 }
