@@ -42,7 +42,7 @@ close_like_env() { # file
         case " $(id -G "$owner") " in
         *" $group "*) ;;
         *)
-            say "the owner of .env, $(stat -L -c %U .env), could not read the cached configuration; as root: chown $(id -un) $(readlink -f .env)"
+            say "the owner of .env, $(stat -L -c %U .env), could not read the cached configuration; as root: usermod -aG $(stat -L -c %G .env) $(stat -L -c %U .env)"
             return 1
             ;;
         esac
