@@ -25,7 +25,6 @@ use crate::{
     },
     ports::shell::{Answer, Script},
 };
-use flate2::read::GzDecoder;
 
 /// Where Laravel keeps an app's own migrations. Packages name other places; those are asked of the live release.
 const MIGRATIONS: &str = "database/migrations";

@@ -65,10 +65,11 @@ async fn stage(github: &GitHub) -> Stage {
 fn outlook(migration: &str) -> fact::Outlook {
     let pending = fact::PendingMigration {
         name: "2031_01_01_000000_add".to_owned(),
+        file: "database/migrations/2031_01_01_000000_add.php".to_owned(),
         sha256: Some(Sha256Digest::of(migration)),
         class: Class::Expand,
-        sql: Vec::new(),
-        problem: None,
+        calls: Vec::new(),
+        connections: Vec::new(),
     };
     fact::Outlook {
         files: None,

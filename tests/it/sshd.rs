@@ -344,7 +344,8 @@ fn a_flood_of_log_lines_never_stands_still() {
         }
     }))
     .expect("an answer");
-    assert_eq!(lines, 60_000);
+    // As many as a script may log, a note, and the end of what was left out.
+    assert_eq!(lines, 20_000 + 1 + 20);
     assert!(longest < Duration::from_secs(5), "{longest:?} without a line");
 }
 
