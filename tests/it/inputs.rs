@@ -1044,6 +1044,7 @@ const UNBOUND: &[(&str, &str)] = &[
     ("config", "what the file says is bound, and the SHA-256 of the file"),
     ("approval", "it is the approval"),
     ("plan-only", "nothing is approved with it"),
+    ("preview-sql", "it has no effect any more"),
     ("report-dir", "it says where this run's reports lie on the runner"),
     ("build-run-id", "the run, attempt and artifact that it leads to are bound"),
     ("github-token", "a secret: it decides who may ask, not what is released"),

@@ -178,8 +178,9 @@ fn se15_only_a_one_time_file_of_ours_is_left_out_of_the_digest() {
 // Modes.
 
 /// PHP as far as the script for the caches needs it: what it is asked to write holds one line, and compiled views are two files.
-const PHP: &str = "#!/bin/sh\ncase $1 in -l) exit 0 ;; esac\ncat >/dev/null\ncase $4 in\nview:cache) for view in one two; do echo \"<?php\" >\"$GATED_DEPLOY_PRIVATE/storage/framework/views/$view.php\"; done ;;\n\
-                   /*) echo '<?php return [];' >\"$4\"; echo '<?php return [];' >\"$5\"; printf '%s' \"$6\" >views-are-in ;;\nesac\n";
+const PHP: &str = "#!/bin/sh\ncase $1 in -l) exit 0 ;; esac\ncat >/dev/null\nwhile [ \"$1\" != -- ]; do shift; done\nshift\ncase $1 in\n\
+                   view:cache) for view in one two; do echo \"<?php\" >\"$GATED_DEPLOY_PRIVATE/storage/framework/views/$view.php\"; done ;;\n\
+                   /*) echo '<?php return [];' >\"$1\"; echo '<?php return [];' >\"$2\"; printf '%s' \"$3\" >views-are-in ;;\nesac\n";
 
 fn caches(here: &Folder, caches: &str) -> Vec<(String, String)> {
     here.write("php", PHP);

@@ -109,7 +109,7 @@ fn php_makes_traces_without_arguments_wherever_it_runs() {
             }
         }
     }
-    assert!(calls > 15, "{calls} calls were found");
+    assert!(calls > 5, "{calls} calls were found");
 }
 
 /// The records that a script answers with, without the process in the first, and its log.
