@@ -3,6 +3,11 @@
 // file cache would hold in memory or in a folder of the run, and compiles views there. The app's own files decide everything else.
 error_reporting(E_ALL & ~E_DEPRECATED & ~E_NOTICE & ~E_WARNING);
 
+// PHP defines these only for a program in a file, and apps rely on them.
+foreach (['STDIN' => 'r', 'STDOUT' => 'w', 'STDERR' => 'w'] as $name => $mode) {
+    defined($name) || define($name, fopen('php://' . strtolower($name), $mode));
+}
+
 // The sections of the configuration that are set, as [section => values].
 function gated_deploy_settings(array $own, string $private): array
 {

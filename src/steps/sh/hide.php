@@ -18,7 +18,7 @@ final class Values
     const CUT_ENCODED = 8;
     const STARS = '***';
     // What a value of these names says stands in logs anyway, and is no secret unless another name has it, too.
-    const SHOWN = '/^(?:APP_(?:NAME|ENV|URL|TIMEZONE)|ASSET_URL|LOG_STACK|MAIL_MAILER|DB_(?:HOST|DATABASE)|[A-Z0-9_]*_(?:CONNECTION|DRIVER|STORE|CHANNEL|DISK|LOCALE))$/D';
+    const SHOWN = '/^(?:APP_(?:NAME|ENV|URL|TIMEZONE)|ASSET_URL|LOG_STACK|MAIL_MAILER|DB_(?:HOST|DATABASE|USERNAME)|[A-Z0-9_]*_(?:CONNECTION|DRIVER|STORE|CHANNEL|DISK|LOCALE))$/D';
 
     // What is looked for, and how many of its first characters are enough at the end of a line.
     private $needles = [];
