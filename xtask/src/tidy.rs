@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the rules of the house that a machine can check. They stand in ARCHITECTURE.md as sentences.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -40,6 +41,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         problems.extend(complaints(&name, &text));
     }
     problems.extend(shellcheck(root)?);
+    problems.extend(other_features()?);
     if problems.is_empty() {
         println!("xtask: the house is tidy");
         return Ok(());
@@ -153,6 +155,24 @@ fn shellcheck(root: &Path) -> Result<Vec<String>> {
         problems.extend(text.lines().map(|line| format!("{line} (lines count from the prelude's first)")));
     }
     Ok(problems)
+}
+
+/// Libraries that `cargo xtask` would compile with other features than the tests have, and so a second time.
+fn other_features() -> Result<Vec<String>> {
+    let tree = |args: &[&str]| -> Result<BTreeSet<String>> {
+        let output = Command::new("cargo")
+            .args(["tree", "--locked", "--prefix=none", "--format={p} {f}"])
+            .args(args)
+            .output()
+            .context("starting cargo tree")?;
+        ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stdout).replace(" (*)", "").replace("(proc-macro) ", "");
+        Ok(text.lines().map(str::to_owned).collect())
+    };
+    let ours = tree(&["--package=xtask", "--edges=normal,build"])?;
+    let tests = tree(&["--workspace", "--edges=normal,build,dev"])?;
+    let of = |library: &&String| format!("xtask/Cargo.toml: the tests have `{library}` with more features; name those there, too");
+    Ok(ours.difference(&tests).collect::<Vec<_>>().iter().map(of).collect())
 }
 
 fn files(dir: &Path, extension: &str) -> Result<Vec<PathBuf>> {
