@@ -171,7 +171,9 @@ fn other_features() -> Result<Vec<String>> {
     };
     let ours = tree(&["--package=xtask", "--edges=normal,build"])?;
     let tests = tree(&["--workspace", "--edges=normal,build,dev"])?;
-    let of = |library: &&String| format!("xtask/Cargo.toml: the tests have `{library}` with more features; name those there, too");
+    let of = |library: &&String| {
+        format!("xtask/Cargo.toml: the tests have `{library}` with more features; name those there, too")
+    };
     Ok(ours.difference(&tests).collect::<Vec<_>>().iter().map(of).collect())
 }
 

@@ -260,8 +260,8 @@ impl Cell {
         FAULTS.iter().flat_map(|(fault, _)| Self::all(*fault)).collect()
     }
 
-    /// Whether it is carried out every day: each row meets each fault once, where that hurts most.
-    pub(super) fn is_fixed(&self) -> bool {
+    /// Whether this is the point at which the fault hurts the row most: each row meets each fault there in a few days.
+    pub(super) fn is_hardest(&self) -> bool {
         let hardest = [Point::Inside, Point::Answer, Point::Next, Point::Before];
         let offered = |point: &Point| {
             let row = self.stage.outline().into_iter().find(|row| row.step.as_str() == self.row);
@@ -270,12 +270,23 @@ impl Cell {
         self.point.is_none() || self.point == hardest.into_iter().find(offered)
     }
 
-    /// Those of a day where nobody asks for all. Of what is not carried out every day a week has all.
+    /// The signal arrives while the server's word on the confirmation is under way: the narrowest place of all, tried every day.
+    pub(super) fn is_daily(&self) -> bool {
+        self.to_string() == "release/confirm/SIGINT/answer"
+    }
+
+    /// Those of a day where nobody asks for all: of the hardest points a third, so that three days have all of them; of the others a seventh.
+    /// All hardest points of one day would take two cores twenty minutes.
     pub(super) fn of_day(day: u64) -> Vec<Self> {
-        let mut others = 0;
+        let (mut hardest, mut others) = (0, 0);
         let mut cells = Self::every();
-        cells.retain(|cell| {
-            cell.is_fixed() || {
+        cells.retain(|cell| match cell.is_hardest() {
+            _ if cell.is_daily() => true,
+            true => {
+                hardest += 1;
+                hardest % 3 == day % 3
+            }
+            false => {
                 others += 1;
                 others % 7 == day % 7
             }
