@@ -94,6 +94,11 @@ remove_tree() { # path, folder of our state
     return 1
 }
 
+# Whether an access list (ACL) says who may do what there. The mode does not: its group bits are the most that the list gives.
+access_list() { # path
+    case $(ls -ldL -- "$1") in ??????????+*) ;; *) return 1 ;; esac
+}
+
 # A line for the log.
 say() { printf '%s\n' "$*"; }
 

@@ -10,7 +10,7 @@ use std::{
 
 use gated_deploy::ports::shell::Script;
 
-use crate::support::BINARY;
+use crate::support::{BINARY, give_access};
 
 /// How a script ended.
 struct Ran {
@@ -285,6 +285,12 @@ fn se19_no_owner_is_changed_where_another_account_could_exchange_the_path() {
         assert_eq!(calls(), 1, "sudo is not called");
         fs::set_permissions(base.join(open), fs::Permissions::from_mode(0o755)).expect("a mode");
     }
+    // The group bits of a mode are the most that an access list gives, and the group is this account's own: only the list names the other one.
+    give_access(&base.join("live"), 0o7);
+    let refused = run(&chown(&path), tools.path());
+    let reason = refused.get("refused").unwrap_or_default();
+    assert!(reason.starts_with("another account may write to ") && reason.contains("/live,"), "{reason}");
+    assert_eq!(calls(), 1, "sudo is not called");
 }
 
 /// As it waits for its input.

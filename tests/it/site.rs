@@ -15,7 +15,7 @@ use gated_deploy_lab::{
 use crate::{
     failures::{answer, answers},
     plan::migration,
-    support::{assert_ended, assert_says, output, story},
+    support::{assert_ended, assert_says, give_access, output, story},
 };
 
 const BASE: &str = "/var/www/staging";
@@ -240,6 +240,35 @@ fn se5_se6_fd40_caches_are_as_closed_as_env_and_compiled_views_lie_in_the_releas
     symlink(here.path(""), here.path("release/storage/framework/views")).expect("a link");
     assert_eq!(caches(&here, "config view")[1], ("failed".to_owned(), "view".to_owned()));
     assert_eq!(fs::read_to_string(here.path("release/views-are-in")).expect("what the configuration says"), "");
+}
+
+/// A folder of ours has a mode only, and so has a file: an account that has its right from an access list, or as any account, would not have it there.
+#[test]
+fn se5_se6_the_site_loses_no_right_by_a_cache_in_the_release() {
+    let ways: [(&str, &str, fn(&Path)); 3] = [
+        ("view", "storage/framework/views", |path| give_access(path, 0o7)),
+        ("view", "storage/framework/views", |path| {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("a mode");
+        }),
+        ("config", ".env", |path| give_access(path, 0o4)),
+    ];
+    for (cache, place, open) in ways {
+        let here = Folder::new();
+        here.folder("release/bootstrap/cache");
+        here.folder("release/storage/framework/views");
+        here.mode("release/storage/framework/views", 0o2775);
+        here.write("release/.env", "APP_KEY=x");
+        here.mode("release/.env", 0o640);
+        open(Path::new(&here.path(&format!("release/{place}"))));
+        let built = caches(&here, "config view");
+        assert!(built.contains(&("failed".to_owned(), cache.to_owned())), "{place}: {built:?}");
+        let config = Path::new(&here.path("release/bootstrap/cache/config.php")).exists();
+        assert_eq!(config, cache != "config", "{place}");
+        if cache == "view" {
+            let told = fs::read_to_string(here.path("release/views-are-in")).expect("what the configuration says");
+            assert_eq!(told, "", "the site compiles views where it always did");
+        }
+    }
 }
 
 #[test]

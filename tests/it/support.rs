@@ -47,3 +47,16 @@ pub(crate) fn assert_says(text: &str, parts: &[&str]) {
         assert!(text.contains(part), "`{part}` is missing in:\n{text}");
     }
 }
+
+/// Gives the account 33 a right by an access list, as `setfacl` does.
+pub(crate) fn give_access(path: &Path, right: u16) {
+    // Its version; then owner, account, group, mask and others: tag, right, number.
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    let none = u32::MAX;
+    for (tag, right, number) in [(1, 7, none), (2, right, 33), (4, right, none), (16, right, none), (32, 0, none)] {
+        let entry: (u16, u16, u32) = (tag, right, number);
+        list.extend(entry.0.to_le_bytes().into_iter().chain(entry.1.to_le_bytes()).chain(entry.2.to_le_bytes()));
+    }
+    rustix::fs::setxattr(path, "system.posix_acl_access", &list, rustix::fs::XattrFlags::empty())
+        .expect("a file system with access lists");
+}

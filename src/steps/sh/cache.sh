@@ -25,8 +25,18 @@ put_in_place() { # fresh file, cache file
     return 1
 }
 
+# Whether an account has a group, so that it may do what the group may with a file of ours. Root needs no group, and this account no right.
+has_group() { # numbers of the account and of the group
+    if [ "$1" = 0 ] || [ "$1" = "$(id -u)" ]; then return 0; fi
+    case " $(id -G "$1") " in *" $2 "*) ;; *) return 1 ;; esac
+}
+
 # The configuration holds what .env holds, and is as closed: its readers are those of .env, and no others.
 close_like_env() { # file
+    if access_list .env; then
+        say "an access list says who may read .env, and the cached configuration has a mode only; as the owner of .env: setfacl -b $(readlink -f .env); then give it a group that the site's account has"
+        return 1
+    fi
     mode=$(stat -L -c %a .env)
     mode=$((0$mode & 0644 | 0600))
     group=$(stat -L -c %g .env)
@@ -37,15 +47,9 @@ close_like_env() { # file
         fi
     fi
     # The owner of .env reads the cached configuration by its group, or not at all.
-    owner=$(stat -L -c %u .env)
-    if [ "$owner" != 0 ] && [ "$owner" != "$(id -u)" ] && [ $((mode & 04)) -eq 0 ]; then
-        case " $(id -G "$owner") " in
-        *" $group "*) ;;
-        *)
-            say "the owner of .env, $(stat -L -c %U .env), could not read the cached configuration; as root: usermod -aG $(stat -L -c %G .env) $(stat -L -c %U .env)"
-            return 1
-            ;;
-        esac
+    if [ $((mode & 04)) -eq 0 ] && ! has_group "$(stat -L -c %u .env)" "$group"; then
+        say "the owner of .env, $(stat -L -c %U .env), could not read the cached configuration; as root: usermod -aG $(stat -L -c %G .env) $(stat -L -c %U .env)"
+        return 1
     fi
     chmod "$(printf %o "$mode")" "$1"
 }
@@ -61,6 +65,11 @@ views_folder() {
     own_mode=$(stat -c %a "$own")
     if [ $((0$own_mode & 020)) -eq 0 ]; then
         say "$own is not writable for its group: views are not compiled before they are asked for; as its owner: chmod g+ws $own"
+        return 1
+    fi
+    # The release's folder is this account's, and the group is all that lets another one write there.
+    if access_list "$own" || [ $((0$own_mode & 002)) -ne 0 ] || ! has_group "$(stat -c %u "$own")" "$(stat -c %g "$own")"; then
+        say "the site's account may write to $own otherwise than by its group: views are not compiled before they are asked for; as root: setfacl -b $(readlink -f "$own"), chgrp it to a group of that account, chmod 2775"
         return 1
     fi
     mkdir "$private/views"

@@ -16,6 +16,7 @@ exchangeable() { # path: prints the folder in which another account could exchan
         case $3 in *[2367]) [ -n "$sticky" ] || { echo "$folder"; return; } ;; esac
         case $3 in *[2367]?) [ -n "$sticky" ] || [ "$2" -eq 0 ] || [ "$2" = "$own_group" ] || { echo "$folder"; return; } ;; esac
         if [ "$1" -ne 0 ] && [ "$1" -ne "$(id -u)" ]; then echo "$folder"; return; fi
+        if access_list "$folder"; then echo "$folder"; return; fi
     done
 }
 [ "$(readlink -f "$CURRENT")" = "$LIVE" ] || refuse "another release went live since the plan" "run this again"
