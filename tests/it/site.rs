@@ -349,6 +349,9 @@ fn se4_se5_se6_se9_se15_fd46_code_in_the_site_does_not_become_the_deploy_user() 
     let tree = app::source(&first, Variant::Healthy).expect("the tree");
     let key = "Illuminate\\Support\\Facades\\Log::error(\"\\nssh-ed25519 AAAA site\\n\");";
     tree.write("database/migrations/2031_01_01_000000_log.php", migration(key)).expect("a migration");
+    // PHP prints a byte order mark. What the app prints while it starts is in no answer of the next release's backup and plan.
+    let queue = include_str!("../../lab/app/config/queue.php");
+    tree.write("config/queue.php", format!("\u{feff}{queue}")).expect("a configuration");
     story.publish(&story.build(&first, &tree).expect("the build")).expect("the artifact");
 
     let finished = story.deploy(&first);

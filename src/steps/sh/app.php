@@ -8,6 +8,19 @@ foreach (['STDIN' => 'r', 'STDOUT' => 'w', 'STDERR' => 'w'] as $name => $mode) {
     defined($name) || define($name, fopen('php://' . strtolower($name), $mode));
 }
 
+// What the app prints by itself is log, and no part of an answer: a byte order mark in one of its files would be.
+$log = fopen('php://stderr', 'w');
+ob_start(function (string $text) use ($log): string {
+    fwrite($log, $text);
+    return '';
+}, 1);
+
+// Answers the script that started this program.
+function gated_deploy_answer(string ...$parts): void
+{
+    file_put_contents('php://stdout', implode('', $parts));
+}
+
 // The sections of the configuration that are set, as [section => values].
 function gated_deploy_settings(array $own, string $private): array
 {

@@ -86,20 +86,20 @@ try {
             $tables = (int) open($connection)->query("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'")->fetchColumn();
             $kib = (int) ceil((filesize($connection['database']) ?: 0) / 1024);
         }
-        echo "driver=$driver\ndatabase=", $connection['database'] ?? '', "\ntables=$tables\nkib=$kib\n";
+        gated_deploy_answer("driver=$driver\ndatabase=", $connection['database'] ?? '', "\ntables=$tables\nkib=$kib\n");
     } elseif ($mode === 'options') {
         // Inside double quotes an option file knows backslash escapes; nothing else means anything there.
         $quote = fn ($value) => '"' . strtr((string) $value, ['\\' => '\\\\', '"' => '\\"', "\n" => '\\n']) . '"';
-        echo "[client]\n";
+        gated_deploy_answer("[client]\n");
         if (!empty($connection['unix_socket'])) {
-            echo 'socket=', $quote($connection['unix_socket']), "\n";
+            gated_deploy_answer('socket=', $quote($connection['unix_socket']), "\n");
         } else {
-            echo 'host=', $quote($connection['host'] ?? '127.0.0.1'), "\n";
+            gated_deploy_answer('host=', $quote($connection['host'] ?? '127.0.0.1'), "\n");
             if (!empty($connection['port'])) {
-                echo 'port=', (int) $connection['port'], "\n";
+                gated_deploy_answer('port=', (string) (int) $connection['port'], "\n");
             }
         }
-        echo 'user=', $quote($connection['username'] ?? ''), "\npassword=", $quote($connection['password'] ?? ''), "\n";
+        gated_deploy_answer('user=', $quote($connection['username'] ?? ''), "\npassword=", $quote($connection['password'] ?? ''), "\n");
     } elseif ($mode === 'copy-sqlite') {
         $pdo = open($connection);
         $pdo->exec('VACUUM INTO ' . $pdo->quote($target));

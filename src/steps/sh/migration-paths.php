@@ -7,6 +7,6 @@ foreach (array_merge([$app->databasePath('migrations')], $app->make('migrator')-
     $path = realpath($path);
     // What lies elsewhere is in no bundle.
     if ($path !== false && str_starts_with($path, $base)) {
-        echo "path=", substr($path, strlen($base)), "\n";
+        gated_deploy_answer('path=', substr($path, strlen($base)), "\n");
     }
 }

@@ -4,4 +4,4 @@ $app = gated_deploy_app(getcwd());
 $app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();
 $repository = $app->make('migration.repository');
 $app->make('db')->connection()->getPdo();
-echo $repository->repositoryExists() ? implode("\n", $repository->getRan()) : '';
+gated_deploy_answer($repository->repositoryExists() ? implode("\n", $repository->getRan()) : '');

@@ -9,19 +9,19 @@ $router = $app->make('router');
 try {
     $route = $router->getRoutes()->match($request);
 } catch (Throwable $none) {
-    echo 'missing';
+    gated_deploy_answer('missing');
     exit(0);
 }
 foreach ($router->gatherRouteMiddleware($route) as $middleware) {
     $class = is_string($middleware) ? explode(':', $middleware)[0] : null;
     if ($class !== null && !class_exists($class) && !$app->bound($class)) {
-        echo "broken middleware $class does not exist";
+        gated_deploy_answer("broken middleware $class does not exist");
         exit(0);
     }
 }
 $action = $route->getAction('uses');
 if (is_string($action) && !is_callable(explode('@', $action)) && !class_exists(explode('@', $action)[0])) {
-    echo 'broken controller ' . explode('@', $action)[0] . ' does not exist';
+    gated_deploy_answer('broken controller ' . explode('@', $action)[0] . ' does not exist');
     exit(0);
 }
-echo 'ok';
+gated_deploy_answer('ok');

@@ -8,16 +8,16 @@ $commands = $kernel->all();
 // Where workers look for the signal, if that is a folder: the command writes to a folder of the run, from where it is moved there.
 $store = $before['own']['cache']['stores'][$before['own']['cache']['default'] ?? ''] ?? [];
 if (($store['driver'] ?? '') === 'file') {
-    echo 'store=', $store['path'], "\n";
+    gated_deploy_answer('store=', $store['path'], "\n");
 }
 $connection = $app['config']->get('queue.default');
 $driver = $app['config']->get("queue.connections.$connection.driver");
 if (isset($commands['horizon:terminate'])) {
-    echo 'workers=horizon';
+    gated_deploy_answer('workers=horizon');
 } elseif ($driver === null || $driver === 'null' || $driver === 'sync') {
-    echo 'workers=none the app has no queue workers (its queue connection is ' . ($connection ?? 'not set') . ')';
+    gated_deploy_answer('workers=none the app has no queue workers (its queue connection is ' . ($connection ?? 'not set') . ')');
 } elseif (!isset($commands['queue:restart'])) {
-    echo 'workers=none the app has no command queue:restart';
+    gated_deploy_answer('workers=none the app has no command queue:restart');
 } else {
-    echo 'workers=queue';
+    gated_deploy_answer('workers=queue');
 }
