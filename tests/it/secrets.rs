@@ -190,7 +190,7 @@ fn se8_se17_what_the_app_says_leaves_the_server_without_the_values_of_env() {
         echo chunk_split(base64_encode($env), 76, PHP_EOL), chunk_split(bin2hex($env), 64, PHP_EOL);
         echo 'cut in two: ', substr($word, 0, 13); flush(); usleep(300000); echo substr($word, 13), PHP_EOL, 'in production', PHP_EOL;
         for ($line = 0; $line < 400000; $line++) { echo 'line ', $line, ' of what a migration prints', PHP_EOL; }
-        DB::table('nowhere')->insert(['body' => 'data of a customer', 'word' => $word]);";
+        DB::table('nowhere')->insert(['body' => \"data of a customer (new)\\nsecond line of it\", 'word' => $word]);";
     let commit = commit("a talkative migration");
     let tree = app::source(&commit, Variant::Healthy).expect("the tree");
     tree.write("database/migrations/2031_01_01_000000_talk.php", crate::plan::migration(up)).expect("a migration");
@@ -216,7 +216,7 @@ fn se8_se17_what_the_app_says_leaves_the_server_without_the_values_of_env() {
     let forms: Vec<String> = forms_of(WORD)
         .into_iter()
         .chain(parts)
-        .chain(["data of a customer".to_owned(), WORD[..13].to_owned()])
+        .chain(["data of a customer".to_owned(), "second line of it".to_owned(), WORD[..13].to_owned()])
         .collect();
     for (place, text) in &texts {
         for form in &forms {

@@ -177,7 +177,7 @@ final class Output
     private $bytes = 0;
     // The end of what was passed on, because a value may begin in it.
     private $told = '';
-    private $open = false;
+    private $open = 0;
     // The end of what was not passed on, and what came before that.
     private $end = null;
     private $gone = ['lines' => 0, 'bytes' => 0];
@@ -230,7 +230,7 @@ final class Output
             $bytes = $this->gone['bytes'] + strlen($this->end) - strlen($kept);
             // A value that begins in what is left out may end in what is not.
             $this->told = substr(implode("\n", array_slice($lines, 0, $first)) . "\n", -$this->reach());
-            $this->open = false;
+            $this->open = 0;
             $this->write("... $gone lines ($bytes bytes) are left out: one script may print {$this->most} lines and {$this->most} KiB. The last lines follow.\n");
             $this->say($kept);
         }

@@ -13,20 +13,32 @@ function mask_sql(string $sql, bool $double): string
     return preg_replace("/(?:$names)(*SKIP)(*FAIL)|$strings/s", "'***'", $sql) ?? "'***'";
 }
 
-// A message without the data of the SQL that a database error quotes. Laravel writes the values into it without quotes, so of a statement
-// that is no definition only its beginning is left. A statement may go on over lines: `$open` says so, from call to call.
-function mask_error(string $line, bool &$open): string
+// How many parentheses are still to close behind a line; 0 if the last one stands at its end.
+function still_open(string $line, int $before): int
 {
-    if ($open) {
-        $open = !preg_match('/\)\s*$/D', $line);
+    $open = $before + substr_count($line, '(') - substr_count($line, ')');
+    return $open <= 0 && preg_match('/\)\s*$/D', $line) ? 0 : max(1, $open);
+}
+
+// A message without the data of the SQL that a database error quotes. Laravel writes the values into it without quotes, so of a statement
+// that is no definition only its beginning is left. A statement may go on over lines: `$open` says so, from call to call, by the parentheses
+// that are still to close. Data may have some, too: at the latest it ends where a trace or the next entry of a log begins.
+function mask_error(string $line, int &$open): string
+{
+    if ($open > 0) {
+        if (preg_match('/^\s*(?:#\d+ |at \S+:\d+|\[\d{4}-\d\d-\d\d[T ])/', $line)) {
+            $open = 0;
+            return mask_error($line, $open);
+        }
+        $open = still_open($line, $open);
         return "'***'";
     }
     $at = strpos($line, 'SQL: ');
     if ($at === false) {
         return $line;
     }
-    $open = !preg_match('/\)\s*$/D', $line);
     [$before, $sql] = [substr($line, 0, $at + 5), substr($line, $at + 5)];
+    $open = still_open($sql, 1);
     $name = '[`"\w.]+';
     if (preg_match('/^(?:create|alter|drop|rename|truncate)\s/i', $sql)) {
         return $before . mask_sql($sql, true);
