@@ -40,8 +40,11 @@ forget_private() { [ -z "${private-}" ] || rm -rf -- "$private"; }
 
 # A folder for what an app writes while it starts: no other account can write there. It is gone when the script ends.
 private_folder() { # the folder to make it in
-    private=$(mktemp -d "$1/gated-deploy.XXXXXXXX") || refuse "a private folder cannot be made in $1" "free space there: df $1; ls -ld $1"
-    mkdir -p "$private/storage/app" "$private/storage/logs" "$private/storage/framework/views" "$private/storage/framework/sessions" "$private/storage/framework/cache/data"
+    if private=$(mktemp -d "$1/gated-deploy.XXXXXXXX") &&
+        mkdir -p "$private/storage/app" "$private/storage/logs" "$private/storage/framework/views" "$private/storage/framework/sessions" "$private/storage/framework/cache/data"; then
+        return 0
+    fi
+    refuse "a private folder cannot be made in $1" "free space and inodes there: df $1; df -i $1; ls -ld $1"
 }
 
 # Runs a program that starts the app of a release which is not live: its caches are its own, and only this account can write them.

@@ -161,6 +161,18 @@ fn se9_a_full_storage_and_a_link_that_leads_nowhere_are_refusals_with_a_name() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// Every account can fill `/tmp`, also between the first folder there and the ones in it.
+#[test]
+fn se9_a_private_folder_that_finds_no_room_is_a_refusal_with_a_name() {
+    let (base, tools) = (folder(), folder());
+    program(tools.path(), "mkdir", "case \"$*\" in */storage/*) exit 1 ;; esac\nexec /bin/mkdir \"$@\"");
+    let script = Script::new("test", "private_folder \"$PLACE\"").var("PLACE", text(base.path()));
+    let full = run(&script, tools.path());
+    let reason = format!("a private folder cannot be made in {}", text(base.path()));
+    assert_eq!((full.ended(), full.get("refused")), ("10", Some(reason.as_str())), "{}", full.log);
+    assert_eq!(fs::read_dir(base.path()).expect("the folder").count(), 0, "nothing is left");
+}
+
 #[test]
 fn se9_no_file_in_the_live_release_stops_its_backup() {
     let (base, tools) = (folder(), folder());
