@@ -242,10 +242,13 @@ fn se5_se6_fd40_caches_are_as_closed_as_env_and_compiled_views_lie_in_the_releas
     assert_eq!(fs::read_to_string(here.path("release/views-are-in")).expect("what the configuration says"), "");
 }
 
+/// A cache, what its right comes from, and how that is opened.
+type Way = (&'static str, &'static str, fn(&Path));
+
 /// A folder of ours has a mode only, and so has a file: an account that has its right from an access list, or as any account, would not have it there.
 #[test]
 fn se5_se6_the_site_loses_no_right_by_a_cache_in_the_release() {
-    let ways: [(&str, &str, fn(&Path)); 3] = [
+    let ways: [Way; 3] = [
         ("view", "storage/framework/views", |path| give_access(path, 0o7)),
         ("view", "storage/framework/views", |path| {
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("a mode");
