@@ -283,6 +283,21 @@ fn f86_a_confirmed_release_stays_when_its_time_is_over() {
     assert_eq!(ledger(&story).len(), 1);
 }
 
+/// The run's own connection goes on, but a release must not be confirmed on a server that lets no administrator in any more.
+#[test]
+fn f86_a_release_after_which_nobody_can_log_in_is_not_confirmed() {
+    let story = story();
+    let commit = commit("locked out");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let running = story.staging(&commit).input("grace-period", "4s").spawn_binary(story.binary());
+    running.wait_for_line("18 Grace period", PATIENCE);
+    on_server(&story, "echo 'closed for maintenance' >/etc/nologin");
+    let finished = running.wait();
+    on_server(&story, "rm /etc/nologin");
+    assert_ended(&finished, 3, "rolled-back");
+    assert_eq!(story.served().expect("the site"), SEED_COMMIT);
+}
+
 #[test]
 fn f86_a_run_that_wakes_up_too_late_tells_the_truth() {
     let story = story();

@@ -4,10 +4,11 @@ mark() { # folder of a release, text, time
     # Beside it first: what another account put there, such as a link or a FIFO, is neither followed nor opened.
     new=$1/public/${NAME%.php}-new.php
     rm -f "$new"
-    (
-        set -C
-        printf '%s\n' "$2" >"$new"
-    )
+    if ! (set -C && printf '%s\n' "$2" >"$new"); then
+        # On a full disk there is a file without its text.
+        rm -f "$new"
+        refuse "$1/public/$NAME cannot be written" "is the disk full? df $1/public"
+    fi
     # OPcache keeps no file that is younger than two seconds, and may compare times: old ones, and not the same.
     touch -d "$3" "$new"
     mv -Tf "$new" "$1/public/$NAME"

@@ -494,6 +494,20 @@ fn se2_our_own_bundles_are_sent_as_they_are() {
     assert!(rewritten(&gzip(&tar)).0.is_err());
 }
 
+#[test]
+fn se2_a_manifest_made_by_hand_allows_no_path_that_the_gate_refuses() {
+    let secret = FileEntry { sha256: Sha256Digest::of("x"), size: 1, executable: false };
+    for path in [".env", "public/.env", "docker/id_rsa"] {
+        let named = || Forge::new().change(|manifest| drop(manifest.files.insert(path.to_owned(), secret.clone())));
+        let ours = named().with_manifest().file(path, "x").rest();
+        let plain = named().raw(EntryType::Directory, "./", None, "").with_manifest().file(path, "x").rest();
+        for forge in [ours, plain] {
+            let failure = rewritten(&forge.bytes()).0.expect_err(path);
+            assert!(failure.cause.contains(&format!("`{path}`, which no release may have")), "{failure}");
+        }
+    }
+}
+
 /// FD20: `tar -czf X -C tree .`, with the manifest of `build-gate` in the tree and without.
 #[test]
 fn fd20_a_bundle_that_plain_tar_made_is_written_anew() {

@@ -179,7 +179,7 @@ const WORKS: [(&str, Work); 40] = [
     ("choose-release", Work::Script("digest")),
     ("staging-evidence", Work::Script("ledger-read")),
     ("read-bundle", Work::Nothing),
-    ("look-ahead", Work::Script("pretend")),
+    ("look-ahead", Work::Script("outlook")),
     ("deploy-lock", Work::Script("lock")),
     ("finish-unconfirmed", Work::Script("guards")),
     ("nothing-moved", Work::Script("current")),
@@ -368,6 +368,7 @@ pub(super) fn run_if_asked() {
         cell,
         gate: gate.into(),
         at_work: false.into(),
+        happened: false.into(),
         begun: false.into(),
         beside: None.into(),
     }));
@@ -504,6 +505,8 @@ struct Incident {
     gate: PathBuf,
     /// Whether the row works now.
     at_work: StdCell<bool>,
+    /// Whether the fault has happened: what runs from then on may take back what earlier rows did.
+    happened: StdCell<bool>,
     /// Whether the script was seen that it belongs to. One that is run again meets no second fault.
     begun: StdCell<bool>,
     /// A second connection, made before the row begins.
@@ -522,7 +525,7 @@ impl Incident {
     /// Whether the row runs this script, and [`WORKS`] says that it runs none. The lock is renewed beside every row.
     fn is_unnamed(&self, script: &Script) -> bool {
         let nothing = work(self.cell.stage, &self.cell.row) == Some(Work::Nothing);
-        self.at_work.get() && nothing && ![RENEWS, ENDS].contains(&script.name())
+        self.at_work.get() && !self.happened.get() && nothing && ![RENEWS, ENDS].contains(&script.name())
     }
 
     /// The gate as the server sees it.
@@ -531,6 +534,7 @@ impl Incident {
     }
 
     async fn happen(&self) {
+        self.happened.set(true);
         println!("{MARK}");
         match self.cell.fault {
             Fault::Killed => runner::raise(runner::Signal::KILL),
