@@ -204,7 +204,7 @@ async fn reviewed(unreviewed: &typed::Unreviewed, clock: &SystemClock) -> Result
     let Some(github) = github else {
         let all = names(&settings.iter().collect::<Vec<_>>());
         let cause = format!(
-            "{all} would come from the policy of {event}, and without github-token nobody can say whether it was reviewed"
+            "{all} would come from the policy of {event}, and without github-token it cannot be compared with the default branch's policy"
         );
         return Err(Failure::refused(doing, cause).hint(hint(&all)));
     };
@@ -221,7 +221,7 @@ async fn reviewed(unreviewed: &typed::Unreviewed, clock: &SystemClock) -> Result
     }
     let other = names(&other);
     let cause =
-        format!("{other} differs from the default branch's policy, and this is {event}: nobody may have reviewed it");
+        format!("{other} differs from the default branch's policy, and the policy of {event} may be unreviewed");
     Err(Failure::refused(doing, cause).hint(hint(&other)))
 }
 

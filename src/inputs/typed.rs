@@ -70,7 +70,7 @@ impl Common {
     }
 }
 
-/// Settings of a policy file that nobody may have reviewed: those that decide where secrets go, what runs and who approves it.
+/// Settings of a policy file that may be unreviewed: those that decide where secrets go, what runs and who approves it.
 #[derive(Debug, Clone)]
 pub struct Unreviewed {
     /// Why, as the end of a sentence: the event that started the run.
