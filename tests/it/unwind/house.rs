@@ -221,6 +221,8 @@ struct Look {
     /// another change time, whatever is in it.
     tree: String,
     live: String,
+    /// The number of the deploy lock; empty if there is none.
+    lock: String,
 }
 
 impl<'s> House<'s> {
@@ -391,11 +393,14 @@ impl<'s> House<'s> {
         }
         self.wait_until_quiet(environment, killed || handed_over)?;
         let after = self.look(environment)?;
-        // The deploy lock of a dead run is over with its lease, as the next run finds out.
-        let held = self
-            .ask(environment, "[ ! -d .gated-deploy/lock ] || { echo 1000 >.gated-deploy/lock/renewed; echo held; }")?;
+        // The deploy lock of a killed run is over with its lease, as the next run finds out that takes the lock. One that ends before that
+        // leaves it where it is.
+        let held = self.ask(
+            environment,
+            "[ ! -d .gated-deploy/lock ] || { echo 1000 >.gated-deploy/lock/renewed; cat .gated-deploy/lock/nonce; }",
+        )?;
         let frees_it = cell.row == "deploy-lock" && cell.fault == Fault::UndoBefore;
-        if !held.is_empty() && !killed && !frees_it {
+        if !held.is_empty() && held.trim() != before.lock && !killed && !frees_it {
             return Err("the deploy lock is still held".to_owned());
         }
         let moved = after.current != before.current;
@@ -503,11 +508,14 @@ impl<'s> House<'s> {
         let find =
             |what: &str| format!("find {what} -printf '%p %y %m %U:%G %s %T@ %C@ %l\\n' | LC_ALL=C sort | sha256sum");
         let (all, live) = (find("."), find("$(readlink current) ! -type d"));
-        let parts = ["readlink current", "cat .gated-deploy/ledger.jsonl", &foreign_files(), &all, &live]
+        let lock = "cat .gated-deploy/lock/nonce 2>/dev/null || :";
+        let parts = ["readlink current", "cat .gated-deploy/ledger.jsonl", &foreign_files(), &all, &live, lock]
             .join("\nprintf '\\1'\n");
         let said = self.ask(environment, &parts)?;
         let parts: Vec<&str> = said.split(DIVIDER).map(str::trim_end).collect();
-        let [link, text, foreign, tree, live] = parts.as_slice() else { return Err(format!("five parts: {said}")) };
+        let [link, text, foreign, tree, live, lock] = parts.as_slice() else {
+            return Err(format!("six parts: {said}"));
+        };
         let site = self.story.lab.site(environment);
         let served =
             self.story.lab.served_commit(&site).map_err(|error| format!("the site does not answer: {error:#}"))?;
@@ -520,6 +528,7 @@ impl<'s> House<'s> {
             foreign: (*foreign).to_owned(),
             tree: (*tree).to_owned(),
             live: (*live).to_owned(),
+            lock: lock.trim().to_owned(),
         })
     }
 
