@@ -6,7 +6,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitSha, ReleaseName, Sha256Digest, StepId, migration::Class};
+use super::{
+    CommitSha, ReleaseName, Sha256Digest, StepId,
+    migration::{Class, Measured},
+};
 
 /// The keys. What type stands under each is said beside it.
 pub mod key {
@@ -327,6 +330,9 @@ pub struct StagingSays {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Migrations {
     pub ran: Vec<String>,
+    /// What each of them made the database do, as far as it was measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measured: Vec<Measured>,
 }
 
 /// What serves the site, and how it is reloaded.

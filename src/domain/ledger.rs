@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitSha, FailureKind, Outcome, ReleaseName, Sha256Digest};
+use super::{CommitSha, FailureKind, Outcome, ReleaseName, Sha256Digest, migration::Measured};
 
 /// Version of the lines that are written.
 pub const VERSION: u32 = 2;
@@ -39,6 +39,9 @@ pub struct Line {
     /// The migrations that ran, and stay, however the attempt ended; `None` if that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrations: Option<Vec<String>>,
+    /// What each of them made the database do, as far as it was measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measured: Vec<Measured>,
     /// The row at which it failed, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_at: Option<String>,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Sha256Digest;
+
 pub use source::{Reading, read};
 
 mod source;
@@ -43,6 +45,35 @@ impl Class {
             Self::Unknown => "its effect cannot be told from its source: read it",
             Self::Destructive => "data is gone or overwritten: only the backup brings it back",
         }
+    }
+}
+
+/// What a migration made a database do where it really ran, by the events of the framework.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The file's name without `.php`.
+    pub name: String,
+    /// Of the file; `None` where the release's manifest does not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256Digest>,
+    pub statements: u64,
+    /// The time that the database took for them.
+    pub milliseconds: u64,
+    /// Rows of the largest table that they name, as the database estimates it; `None` where it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// The first statements, without literals. In evidence only: a ledger's line has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sql: Vec<String>,
+}
+
+impl Measured {
+    /// One line for a table or a plan.
+    pub fn summary(&self) -> String {
+        let statements = if self.statements == 1 { "statement" } else { "statements" };
+        let rows = self.rows.map(|rows| format!(", about {rows} rows in the largest table")).unwrap_or_default();
+        let Self { milliseconds, .. } = self;
+        format!("{} {statements}, {}.{} s{rows}", self.statements, milliseconds / 1000, milliseconds % 1000 / 100)
     }
 }
 

@@ -219,6 +219,7 @@ mod tests {
             outcome: outcome.word().to_owned(),
             standing: Standing::after(attempt, outcome, Some(reached)),
             migrations: Some(Vec::new()),
+            measured: Vec::new(),
             failed_at: None,
             cause: None,
             run: None,

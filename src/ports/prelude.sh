@@ -47,11 +47,12 @@ private_folder() { # the folder to make it in
     refuse "a private folder cannot be made in $1" "free space and inodes there: df $1; df -i $1; ls -ld $1"
 }
 
-# Runs a program that starts the app of a release which is not live: its caches are its own, and only this account can write them.
+# Runs a program that starts the app of a release which is not live: its caches are its own, and only this account can write them. What the
+# program answers becomes this function's output; what the app prints is log, and of the script's own answer it sees nothing.
 app() { # program, arguments
     app_program=$1
     shift
-    printf '%s' "$app_program" | env "GATED_DEPLOY_PRIVATE=$private" "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$@"
+    printf '%s' "$app_program" | env "GATED_DEPLOY_PRIVATE=$private" "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$@" 5>&1 1>&2 3>&-
 }
 
 # The same for the live release. It does not load the caches that lie there, and writes none.
@@ -59,7 +60,7 @@ live_app() { # program, arguments
     app_program=$1
     shift
     printf '%s' "$app_program" | env "GATED_DEPLOY_PRIVATE=$private" "APP_CONFIG_CACHE=$private/config.php" "APP_SERVICES_CACHE=$private/services.php" \
-        "APP_PACKAGES_CACHE=$private/packages.php" "APP_ROUTES_CACHE=$private/routes.php" "APP_EVENTS_CACHE=$private/events.php" "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$@"
+        "APP_PACKAGES_CACHE=$private/packages.php" "APP_ROUTES_CACHE=$private/routes.php" "APP_EVENTS_CACHE=$private/events.php" "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$@" 5>&1 1>&2 3>&-
 }
 
 # Changes into a folder below a folder of ours, part by part, and makes what is missing. A link counts only if root or this account made

@@ -391,7 +391,12 @@ fn migrations_line(migrations: &Migrations) -> String {
         [] => "none were pending".to_owned(),
         ran => {
             let more = if ran.len() > ENTRIES { format!(", and {} more", ran.len() - ENTRIES) } else { String::new() };
-            let names: Vec<String> = ran.iter().take(ENTRIES).map(|name| code(name)).collect();
+            let with_cost = |name: &String| {
+                let measured = migrations.measured.iter().find(|measured| measured.name == *name);
+                let cost = measured.map(|measured| format!(" ({})", measured.summary())).unwrap_or_default();
+                format!("{}{cost}", code(name))
+            };
+            let names: Vec<String> = ran.iter().take(ENTRIES).map(with_cost).collect();
             format!("{} ran: {}{more}", ran.len(), names.join(", "))
         }
     }

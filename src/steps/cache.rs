@@ -14,7 +14,7 @@ use crate::{
 
 /// Before the switch: everything. The configuration comes first: it says where the compiled views of this release lie.
 pub async fn build(cx: &Deploy, io: &Io) -> StepResult {
-    run(cx, io, "storage-link config view route event").await
+    run(cx, io, "config storage-link view route event").await
 }
 
 /// Before the switch of a rollback. Booting the release has emptied `bootstrap/cache`, so nothing in it is older than this run.
@@ -34,8 +34,7 @@ async fn run(cx: &Deploy, io: &Io, caches: &str) -> Result<Done, Failure> {
         .var("PHP", &cx.inputs.server.php)
         .var("CACHES", caches)
         .var("APP_PHP", remote::APP)
-        .var("ARTISAN_PHP", remote::ARTISAN)
-        .var("CONFIG_PHP", include_str!("sh/config.php"))
+        .var("CACHES_PHP", include_str!("sh/caches.php"))
         .hiding(cx.inputs.layout.env_file())
         .timeout(Duration::from_secs(600));
     let answer = remote::run(&*cx.ports.shell, io, script, "building the caches").await?;

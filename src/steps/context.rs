@@ -18,6 +18,7 @@ use crate::{
         CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
         bundle::{Bundle, Canonical, Manifest},
         fact::{self, BundleFact, Finding},
+        migration::Measured,
         standing::Candidate,
     },
     inputs::typed,
@@ -207,6 +208,8 @@ pub struct Made {
     pub tree: Option<Sha256Digest>,
     /// The migrations that ran; `None` if that is not known, because a line broke while they ran.
     pub migrations: Option<Vec<String>>,
+    /// What they made the database do, without the text of statements.
+    pub measured: Vec<Measured>,
     /// What was told of the backup; what became of its copy is added.
     pub backup: Option<fact::BackupFact>,
 }
@@ -227,6 +230,7 @@ impl Default for Made {
             sampler: None,
             tree: None,
             migrations: Some(Vec::new()),
+            measured: Vec::new(),
             backup: None,
         }
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::{context::Deploy, lock, outlook, remote};
 use crate::{
-    domain::{Failure, RemoteCommand, fact},
+    domain::{Failure, RemoteCommand, fact, migration::Measured},
     engine::{
         Done,
         step::{Io, StepResult},
     },
-    ports::shell::Script,
+    ports::shell::{Answer, Script},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(3600);
@@ -29,8 +29,8 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
             .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
             .var("PHP", &cx.inputs.server.php)
             .var("APP_PHP", remote::APP)
-            .var("ARTISAN_PHP", remote::ARTISAN)
-            .var("RAN_PHP", include_str!("sh/ran.php"))
+            .var("SQL_PHP", include_str!("sh/sql.php"))
+            .var("MIGRATE_PHP", include_str!("sh/migrate.php"))
             .hiding(cx.inputs.layout.env_file())
             .timeout(TIMEOUT);
     let mut tail = Tail::default();
@@ -51,7 +51,10 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
         .collect();
     cx.made.borrow_mut().migrations = answer.get("unsure").is_none().then(|| ran.clone());
     if !ran.is_empty() {
-        io.fact(fact::key::MIGRATIONS, fact::Migrations { ran: ran.clone() });
+        let measured = measured(cx, io, &answer);
+        let strip = |one: &Measured| Measured { sql: Vec::new(), ..one.clone() };
+        cx.made.borrow_mut().measured = measured.iter().map(strip).collect();
+        io.fact(fact::key::MIGRATIONS, fact::Migrations { ran: ran.clone(), measured });
     }
     match remote::required(&answer, "status", doing)? {
         "0" if ran.is_empty() => Ok(Done::skipped("nothing to migrate")),
@@ -67,6 +70,44 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
                 .details(tail.lines))
         }
     }
+}
+
+/// What the framework's events told of each migration. The digest of its file is what another environment's run is found by.
+fn measured(cx: &Deploy, io: &Io, answer: &Answer) -> Vec<Measured> {
+    /// As `migrate.php` tells it.
+    #[derive(serde::Deserialize)]
+    struct Told {
+        name: String,
+        statements: u64,
+        milliseconds: f64,
+        rows: Option<u64>,
+        sql: Vec<String>,
+    }
+    let manifest = cx.made.borrow().manifest.clone();
+    let digest = |name: &str| {
+        let files = &manifest.as_ref()?.files;
+        let is_it =
+            |path: &&String| path.rsplit_once('/').is_some_and(|(_, file)| file.strip_suffix(".php") == Some(name));
+        // A file of that name that is no migration makes it unknown which one ran.
+        let mut found = files.keys().filter(is_it);
+        let path = found.next().filter(|_| found.next().is_none())?;
+        files.get(path).map(|file| file.sha256.clone())
+    };
+    let read = |text| match serde_json::from_str::<Told>(text) {
+        Ok(told) => Some(Measured {
+            sha256: digest(&told.name),
+            name: told.name,
+            statements: told.statements,
+            milliseconds: told.milliseconds.max(0.0).round() as u64,
+            rows: told.rows,
+            sql: told.sql,
+        }),
+        Err(error) => {
+            io.line(format!("what a migration cost could not be read: {error}"));
+            None
+        }
+    };
+    answer.all("measured").filter_map(read).collect()
 }
 
 /// What the plan prints.

@@ -47,11 +47,11 @@ pub async fn open(cx: &Deploy, io: &Io) -> StepResult {
 pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
     let attempt = attempt(cx);
     let reached = reached(&ending.done);
-    let (bundle_sha256, tree_sha256, migrations) = {
+    let (bundle_sha256, tree_sha256, migrations, measured) = {
         let made = cx.made.borrow();
         let bundle = made.bundle.as_ref().map(|bundle| bundle.sha256.clone());
         let of_the_target = || cx.facts.target.as_ref()?.bundle.clone();
-        (bundle.or_else(of_the_target), made.tree.clone(), made.migrations.clone())
+        (bundle.or_else(of_the_target), made.tree.clone(), made.migrations.clone(), made.measured.clone())
     };
     let line = Line {
         v: ledger::VERSION,
@@ -68,6 +68,7 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
         outcome: ending.outcome.word().to_owned(),
         standing: Standing::after(attempt, &ending.outcome, reached),
         migrations,
+        measured,
         failed_at: ending.outcome.at().map(ToString::to_string),
         cause: ending.outcome.cause().map(ToString::to_string),
         run: cx.inputs.run.url.clone(),
@@ -154,6 +155,7 @@ impl Begun {
             outcome: outcome.to_owned(),
             standing: (confirmed || self.attempt == Attempt::Release).then_some(standing),
             migrations: None,
+            measured: Vec::new(),
             failed_at: None,
             cause: Some(cause.to_owned()),
             run: self.run.clone(),
@@ -210,6 +212,7 @@ pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
         // That nobody confirmed it tells nothing of a release that had been confirmed before.
         standing: (entry.attempt == Attempt::Release).then_some(Standing::Reverted),
         migrations: None,
+        measured: Vec::new(),
         failed_at: Some("confirm".to_owned()),
         cause: Some(cause.to_owned()),
         run: entry.run.clone(),

@@ -87,8 +87,7 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
         .var("ENV_FILE", cx.inputs.layout.env_file().as_str())
         .var("MANIFEST", MANIFEST_PATH)
         .var("APP_PHP", remote::APP)
-        .var("RAN_PHP", include_str!("sh/ran.php"))
-        .var("PATHS_PHP", include_str!("sh/migration-paths.php"))
+        .var("MIGRATIONS_PHP", include_str!("sh/migrations.php"))
         .var("DATABASE_PHP", database::PROGRAM)
         .hiding(cx.inputs.layout.env_file());
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
@@ -112,8 +111,7 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
         outlook.migrations_unknown = Some("which migrations are pending is not known".to_owned());
         return Ok(outlook);
     };
-    let mut places: Vec<&str> =
-        answer.get("paths").unwrap_or_default().lines().filter_map(|line| line.strip_prefix("path=")).collect();
+    let mut places: Vec<&str> = answer.get("paths").unwrap_or_default().lines().collect();
     if places.is_empty() {
         io.warn(
             "the live release did not say where its packages keep migrations: only those of the app itself are listed",

@@ -9,9 +9,6 @@ use crate::{
 /// Stands before every PHP program that starts an app, so that the app neither writes nor loads where other accounts can write.
 pub const APP: &str = include_str!("sh/app.php");
 
-/// Behind it: one command of artisan.
-pub const ARTISAN: &str = include_str!("sh/artisan.php");
-
 /// Runs a script; its output becomes lines of the step, its failure a failure of the step.
 pub async fn run(shell: &dyn Shell, io: &Io, script: Script, doing: &str) -> Result<Answer, Failure> {
     shell.run(script, &mut |line| io.line(line)).await.map_err(|error| error.failure(doing))

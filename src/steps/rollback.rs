@@ -171,7 +171,7 @@ fn tell(candidate: &Candidate, book: &Book, cx: &Survey, io: &Io) {
                     .to_owned(),
             ),
         );
-        io.fact(fact::key::MIGRATIONS_STAY, fact::Migrations { ran: since.ran });
+        io.fact(fact::key::MIGRATIONS_STAY, fact::Migrations { ran: since.ran, measured: Vec::new() });
     }
     if since.unknown > 0 {
         io.warn(

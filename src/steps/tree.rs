@@ -345,8 +345,7 @@ pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
         .var("URL", cx.inputs.site.url.as_str().trim_end_matches('/'))
         .list("PATHS", &cx.inputs.health.paths)
         .var("APP_PHP", remote::APP)
-        .var("ARTISAN_PHP", remote::ARTISAN)
-        .var("ROUTES_PHP", include_str!("sh/routes.php"))
+        .var("BOOT_PHP", include_str!("sh/boot.php"))
         .hiding(cx.inputs.layout.env_file())
         .timeout(Duration::from_secs(180));
     let mut tail: Vec<String> = Vec::new();

@@ -46,7 +46,6 @@ pub fn script(cx: &Deploy) -> Script {
         .var("DIR", cx.inputs.layout.current().as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("APP_PHP", remote::APP)
-        .var("ARTISAN_PHP", remote::ARTISAN)
         .var("WORKERS_PHP", include_str!("sh/workers.php"))
         .hiding(cx.inputs.layout.env_file())
 }

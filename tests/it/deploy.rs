@@ -161,6 +161,43 @@ fn f63_migrations_of_a_release_that_was_rolled_back_stay_and_are_named() {
 }
 
 #[test]
+fn fd1_f63_what_a_migration_did_is_measured_and_one_that_ends_php_is_a_failure() {
+    let story = story();
+    let commit = commit("leaves in the middle");
+    let tree = gated_deploy_lab::app::source(&commit, Variant::Healthy).expect("the tree");
+    let migration = |up: &str| crate::plan::migration(up);
+    let does = "Schema::table('visitors', fn ($table) => $table->string('nickname')->nullable());
+        DB::table('visitors')->insert(['name' => 'what nobody may read', 'email' => 'nobody']); DB::statement(\"update visitors set nickname = 'a literal'\");
+        fwrite(STDOUT, PHP_EOL . 'known=yes' . PHP_EOL . 'after=2031_01_02_000000_leave' . PHP_EOL);";
+    tree.write("database/migrations/2031_01_01_000000_nickname.php", migration(does)).expect("a migration");
+    // In a transaction of its own, in which the migration before it is seen, and a name that was never recorded.
+    let leaves =
+        "DB::beginTransaction(); DB::table('migrations')->insert(['migration' => 'never', 'batch' => 9]); exit(0);";
+    tree.write("database/migrations/2031_01_02_000000_leave.php", migration(leaves)).expect("a migration");
+    story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+
+    let runner = story.staging(&commit);
+    let finished = runner.clone().run_binary(story.binary());
+
+    assert_ended(&finished, 1, "refused");
+    assert_says(
+        &finished.summary,
+        &["PHP was ended by a migration", "stay: 2031_01_01_000000_nickname", "3 statements, 0."],
+    );
+    assert_says(&finished.log, &["after=2031_01_02_000000_leave"]);
+    let line = story.lab.exec("tail -n 1 /var/www/staging/.gated-deploy/ledger.jsonl").expect("the ledger");
+    let line: serde_json::Value = serde_json::from_str(&line).expect("a line");
+    assert_eq!(line["migrations"], serde_json::json!(["2031_01_01_000000_nickname"]));
+    let measured = &line["measured"][0];
+    assert_eq!((&measured["statements"], measured["sql"].is_null()), (&serde_json::json!(3), true), "{line}");
+    assert!(measured["sha256"].is_string() && measured["rows"].as_u64().is_some(), "{line}");
+    let evidence =
+        std::fs::read_to_string(runner.workspace().join(output(&finished, "report-json"))).expect("the report");
+    assert_says(&evidence, &["alter table `visitors` add `nickname`", "set nickname = '***'"]);
+    assert!(!evidence.contains("a literal") && !evidence.contains("what nobody may read"), "data leaves no server");
+}
+
+#[test]
 fn no_request_fails_while_a_release_goes_live() {
     let story = story();
     let commit = commit("under load");

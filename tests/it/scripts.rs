@@ -183,7 +183,7 @@ fn se9_no_file_in_the_live_release_stops_its_backup() {
     fs::File::create(cache.join("big")).expect("a file").set_len(1 << 40).expect("its length");
     fifo(&cache.join("fifo"));
     let _socket = UnixListener::bind(cache.join("s")).expect("a socket");
-    program(tools.path(), "php", "printf 'driver=none\\ndatabase=\\ntables=0\\nkib=0\\n'");
+    program(tools.path(), "php", "printf 'driver=none\\ndatabase=\\ntables=0\\nkib=0\\n' >&5");
     let backup = Script::new("backup", include_str!("../../src/steps/sh/backup.sh"))
         .var("BACKUPS", text(&base.join("backups")))
         .var("DIR", text(&base.join("backups/one")))

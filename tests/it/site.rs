@@ -178,15 +178,29 @@ fn se15_only_a_one_time_file_of_ours_is_left_out_of_the_digest() {
 // Modes.
 
 /// PHP as far as the script for the caches needs it: what it is asked to write holds one line, and compiled views are two files.
-const PHP: &str = "#!/bin/sh\ncase $1 in -l) exit 0 ;; esac\ncat >/dev/null\nwhile [ \"$1\" != -- ]; do shift; done\nshift\ncase $1 in\n\
-                   view:cache) for view in one two; do echo \"<?php\" >\"$GATED_DEPLOY_PRIVATE/storage/framework/views/$view.php\"; done ;;\n\
-                   /*) echo '<?php return [];' >\"$1\"; echo '<?php return [];' >\"$2\"; printf '%s' \"$3\" >views-are-in ;;\nesac\n";
+const PHP: &str = r#"#!/bin/sh
+case $2 in -l) exit 0 ;; esac
+cat >/dev/null
+while [ "$1" != -- ]; do shift; done
+file=$2 own=$3 views=$4
+shift 4
+for cache; do
+    case $cache in
+    config) echo '<?php return [];' | tee "$file" >"$own"; printf '%s' "$views" >views-are-in ;;
+    view)
+        if [ -z "$views" ]; then echo failed=view >&5; continue; fi
+        for view in one two; do echo "<?php" >"$GATED_DEPLOY_PRIVATE/storage/framework/views/$view.php"; done
+        ;;
+    esac
+    echo "done=$cache" >&5
+done
+"#;
 
 fn caches(here: &Folder, caches: &str) -> Vec<(String, String)> {
     here.write("php", PHP);
     here.mode("php", 0o755);
     let script = Script::new("cache", include_str!("../../src/steps/sh/cache.sh"));
-    let script = ["APP_PHP", "ARTISAN_PHP", "CONFIG_PHP"].iter().fold(script, |script, name| script.var(name, ""));
+    let script = ["APP_PHP", "CACHES_PHP"].iter().fold(script, |script, name| script.var(name, ""));
     answers(&script.var("DIR", here.path("release")).var("PHP", here.path("php")).var("CACHES", caches))
         .into_iter()
         .filter(|(key, _)| key == "built" || key == "failed")

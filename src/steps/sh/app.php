@@ -15,10 +15,23 @@ ob_start(function (string $text) use ($log): string {
     return '';
 }, 1);
 
-// Answers the script that started this program.
+// Answers the script that started this program, on a descriptor of its own: what the app writes to standard output is log.
 function gated_deploy_answer(string ...$parts): void
 {
-    file_put_contents('php://stdout', implode('', $parts));
+    file_put_contents('php://fd/5', implode('', $parts));
+}
+
+// A message for the log.
+function gated_deploy_say(string $text): void
+{
+    file_put_contents('php://stderr', $text . "\n");
+}
+
+// Runs one artisan command of a started app, as its file `artisan` does, and returns the command's status.
+function gated_deploy_artisan($kernel, string ...$words): int
+{
+    $input = new Symfony\Component\Console\Input\ArgvInput(array_merge(['artisan'], $words, ['--no-interaction', '--no-ansi']));
+    return $kernel->handle($input, new Symfony\Component\Console\Output\ConsoleOutput());
 }
 
 // The sections of the configuration that are set, as [section => values].

@@ -1,23 +1,14 @@
 # Builds the caches of a release, inside it, without ever taking a cache away from requests that are being answered.
-# in: DIR PHP CACHES (of: storage-link config view route event) APP_PHP ARTISAN_PHP CONFIG_PHP
+# in: DIR PHP CACHES (of: config storage-link view route event) APP_PHP CACHES_PHP
 cd "$DIR"
 private_folder "$DIR/bootstrap/cache"
 views=$DIR/bootstrap/cache/views
-
-# With the configuration of this run, once there is one: the commands make further instances of the app, which have to be started with it, too.
-artisan() { # command
-    if [ -f "$private/config.php" ]; then
-        APP_CONFIG_CACHE=$private/config.php app "$APP_PHP$ARTISAN_PHP" "$1" --no-interaction --no-ansi
-    else
-        app "$APP_PHP$ARTISAN_PHP" "$1" --no-interaction --no-ansi
-    fi
-}
 
 # Laravel's own commands clear first and write then. So each writes to a name in a folder of the run, which is renamed over the real one.
 put_in_place() { # fresh file, cache file
     [ -e "$1" ] || return 0
     # On a full disk the command says that all is well, and the file is empty or ends in the middle.
-    if [ -s "$1" ] && "$PHP" -l "$1"; then
+    if [ -s "$1" ] && "$PHP" -n -l "$1"; then
         mv -fT "$1" "$2"
         return 0
     fi
@@ -76,16 +67,8 @@ views_folder() {
     chgrp "$(stat -c %g "$own")" "$private/views" && chmod 2775 "$private/views" && mv -T "$private/views" "$views"
 }
 
-config() {
-    compiled=
-    if views_folder; then compiled=$views; fi
-    (umask 077 && APP_CONFIG_CACHE=$private/none.php app "$APP_PHP$CONFIG_PHP" "$private/fresh.php" "$private/config.php" "$compiled") && close_like_env "$private/fresh.php" && put_in_place "$private/fresh.php" bootstrap/cache/config.php
-}
-
 # Where the configuration does not name the release's folder the site compiles views as it always does.
-views() {
-    [ -f "$private/config.php" ] && [ -d "$views" ] || return 1
-    artisan view:cache || return 1
+put_views() {
     group=$(stat -c %g "$views")
     for compiled in "$private"/storage/framework/views/*; do
         [ -f "$compiled" ] || continue
@@ -93,17 +76,34 @@ views() {
     done
 }
 
-routes() { APP_ROUTES_CACHE=$private/routes.php artisan route:cache && put_in_place "$private/routes.php" bootstrap/cache/routes-v7.php; }
-events() { APP_EVENTS_CACHE=$private/events.php artisan event:cache && put_in_place "$private/events.php" bootstrap/cache/events.php; }
-
-for cache in $CACHES; do
-    status=0
-    case $cache in
-    storage-link) [ -e public/storage ] || [ -L public/storage ] || artisan storage:link || status=$? ;;
-    config) config || status=$? ;;
-    view) views || status=$? ;;
-    route) routes || status=$? ;;
-    event) events || status=$? ;;
+# What PHP has made goes where the site looks for it.
+in_place() { # cache
+    case $1 in
+    config) close_like_env "$private/fresh.php" && put_in_place "$private/fresh.php" bootstrap/cache/config.php ;;
+    view) put_views ;;
+    route) put_in_place "$private/routes.php" bootstrap/cache/routes-v7.php ;;
+    event) put_in_place "$private/events.php" bootstrap/cache/events.php ;;
+    storage-link) : ;;
     esac
-    if [ "$status" -eq 0 ]; then put built "$cache"; else put failed "$cache"; fi
+}
+
+compiled=
+case " $CACHES " in *' config '*) if views_folder; then compiled=$views; fi ;; esac
+
+# All in one start of the app. Where PHP ends at one of them, the app is started again for those behind it.
+todo=" $CACHES"
+while [ -n "$todo" ]; do
+    # shellcheck disable=SC2086
+    answers=$(APP_CONFIG_CACHE=$private/none.php APP_ROUTES_CACHE=$private/routes.php APP_EVENTS_CACHE=$private/events.php app "$APP_PHP$CACHES_PHP" "$private/fresh.php" "$private/config.php" "$compiled" $todo) || say "PHP ended before all caches were built"
+    for cache in $todo; do
+        todo=${todo#" $cache"}
+        case " $(printf '%s' "$answers" | tr '\n' ' ') " in
+        *" done=$cache "*) if in_place "$cache"; then put built "$cache"; else put failed "$cache"; fi ;;
+        *" failed=$cache "*) put failed "$cache" ;;
+        *)
+            put failed "$cache"
+            continue 2
+            ;;
+        esac
+    done
 done

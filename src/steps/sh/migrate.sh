@@ -1,14 +1,27 @@
 # Runs forward migrations, and says which ones ran even when a later one fails.
-# in: DIR PHP APP_PHP ARTISAN_PHP RAN_PHP LOCK LOCK_NONCE
+# in: DIR PHP APP_PHP SQL_PHP MIGRATE_PHP LOCK LOCK_NONCE
 fenced "$LOCK" "$LOCK_NONCE"
 cd "$DIR"
 private_folder "$DIR/bootstrap/cache"
-# Names only, whatever else the app prints.
-ran() { list=$(app "$APP_PHP$RAN_PHP") && printf '%s\n' "$list" | sed -n '/^[!-~]*$/p'; }
-before=$(ran) || refuse "the list of migrations could not be read from the database" "see the lines above"
-put before "$before"
 status=0
-app "$APP_PHP$ARTISAN_PHP" migrate --force --no-interaction --no-ansi || status=$?
-after=$(ran) || { after=$before; put unsure yes; }
+answers=$(app "$APP_PHP$SQL_PHP$MIGRATE_PHP") || status=$?
+# Names and numbers only.
+answers() { printf '%s\n' "$answers" | sed -n "s/^$1=\([!-~]*\)\$/\1/p"; }
+[ -n "$(answers listed)" ] || refuse "the list of migrations could not be read from the database" "see the lines above"
+before=$(answers before)
+after=$(answers after)
+put before "$before"
+if [ -z "$(answers known)" ]; then
+    after=$before
+    put unsure yes
+fi
 put after "$after"
-put status "$status"
+ended=$(answers status)
+# PHP was ended inside of a migration, by itself or by somebody else: that is a failure, whatever its own status says.
+if [ -z "$ended" ]; then
+    say "PHP ended with status $status before artisan did"
+    ended="$status (PHP was ended by a migration)"
+fi
+put status "$ended"
+# SQL passes the filter for secrets, as the app's log does.
+cleaned "$answers" | sed -n 's/^measured=//p' | while IFS= read -r measured; do put measured "$measured"; done

@@ -1,8 +1,7 @@
 # Tells the queue workers to end after the job they are at, so that their supervisor starts them with the code that is live now.
-# in: DIR (what is live) PHP APP_PHP ARTISAN_PHP WORKERS_PHP
+# in: DIR (what is live) PHP APP_PHP WORKERS_PHP
 cd -P "$DIR"
 private_folder "${TMPDIR:-/tmp}"
-artisan() { GATED_DEPLOY_KEEP_CACHE=yes live_app "$APP_PHP$ARTISAN_PHP" "$@" --no-interaction --no-ansi; }
 
 # A cache of files lies where the site writes. What the command wrote for the workers is put there without following a link.
 signal() { # the cache's folder
@@ -25,24 +24,17 @@ signal() { # the cache's folder
     done
 }
 
-found=$(live_app "$APP_PHP$WORKERS_PHP") || refuse "the app could not be asked for its queue" "see the lines above"
 status=0
-case $found in
-*workers=horizon)
-    command=horizon:terminate
-    artisan horizon:terminate || status=$?
-    ;;
-*workers=queue)
-    command=queue:restart
-    artisan queue:restart || status=$?
-    ;;
-*workers=none*)
-    put none "$(cleaned "${found##*workers=none }")"
+found=$(GATED_DEPLOY_KEEP_CACHE=yes live_app "$APP_PHP$WORKERS_PHP") || status=$?
+answers() { printf '%s\n' "$found" | sed -n "s/^$1=//p"; }
+none=$(answers none)
+if [ -n "$none" ]; then
+    put none "$(cleaned "$none")"
     exit 0
-    ;;
-*) refuse "the app gave no answer when it was asked for its queue" "does it end PHP while it boots?" ;;
-esac
-store=$(printf '%s\n' "$found" | sed -n 's/^store=//p')
-if [ "$status" -eq 0 ] && [ -n "$store" ]; then signal "$store"; fi
-[ "$status" -eq 0 ] || refuse "php artisan $command failed" "until the workers are restarted they run the old code: run it by hand in $DIR"
+fi
+command=$(answers command)
+[ -n "$command" ] || refuse "the app could not be asked for its queue: PHP ended with status $status" "see the lines above; does the app end PHP while it starts?"
+store=$(answers store)
+[ "$(answers status)" = 0 ] || refuse "php artisan $command failed" "until the workers are restarted they run the old code: run it by hand in $DIR"
+if [ -n "$store" ]; then signal "$store"; fi
 put told "$command"
