@@ -4,7 +4,8 @@ fenced "$LOCK" "$LOCK_NONCE"
 cd "$DIR"
 private_folder "$DIR/bootstrap/cache"
 status=0
-answers=$(app "$APP_PHP$SQL_PHP$MIGRATE_PHP") || status=$?
+# The word is for whoever reads the list of processes.
+answers=$(app "$APP_PHP$SQL_PHP$MIGRATE_PHP" migrate) || status=$?
 # Names and numbers only.
 answers() { printf '%s\n' "$answers" | sed -n "s/^$1=\([!-~]*\)\$/\1/p"; }
 [ -n "$(answers listed)" ] || refuse "the list of migrations could not be read from the database" "see the lines above"
