@@ -192,8 +192,30 @@ impl Console {
             self.explain(cause);
         }
         let type_this = by_hand.iter().map(|command| format!("type: {command}\n"));
-        let message: String = type_this.chain([format!("at: {at}\n"), brief(cause)]).collect();
+        let blockers = self.blockers();
+        let message: String = match blockers.as_slice() {
+            [] | [_] => type_this.chain([format!("at: {at}\n"), brief(cause)]).collect(),
+            several => type_this.chain([several.join("\n")]).collect(),
+        };
+        if let [_, _, ..] = blockers.as_slice() {
+            self.log.line(&format!("{} blockers found. Fix all of them, then run again:", blockers.len()));
+            for blocker in &blockers {
+                self.log.text("  blocker: ", blocker);
+            }
+        }
         self.log.annotate_outcome(headline, &message);
+    }
+
+    /// Every failure of rows that let each other run, in a form that makes sense apart from its row.
+    fn blockers(&self) -> Vec<String> {
+        /// A row that found several problems has one in each detail; other details are the end of a log.
+        const DETAILS: usize = 10;
+        let told = |row: &Row| {
+            let failure = row.failure()?;
+            let details = failure.details.iter().take(DETAILS).map(|detail| format!("\n  {}", clean::one_line(detail)));
+            Some(format!("{}: {failure}{}{}", row.name(), details.collect::<String>(), hint_of(failure)))
+        };
+        self.story.failed_rows().filter_map(told).collect()
     }
 
     fn progress(&mut self, step: &StepId, what: &str, text: String, now_ms: u64) {
@@ -260,10 +282,11 @@ fn leftovers(outcome: &Outcome) -> (&[String], &[String]) {
 
 /// Cause and hint, for an annotation.
 fn brief(failure: &Failure) -> String {
-    match &failure.hint {
-        Some(hint) => format!("{failure}\nhint: {hint}"),
-        None => failure.to_string(),
-    }
+    format!("{failure}{}", hint_of(failure))
+}
+
+fn hint_of(failure: &Failure) -> String {
+    failure.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default()
 }
 
 fn failure_of(row: &Row) -> Option<&Failure> {

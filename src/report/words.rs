@@ -115,7 +115,11 @@ pub fn headline(story: &Story) -> String {
             format!("{}: {}", refusal(cause.kind), not_mended(story, stays))
         }
         Some(Outcome::Refused { cause, stays, .. }) => {
-            format!("{}: {}", refusal(cause.kind), untouched(subject, stays))
+            let blockers = match story.failed_rows().count() {
+                0 | 1 => String::new(),
+                several => format!(", {several} blockers"),
+            };
+            format!("{}{blockers}: {}", refusal(cause.kind), untouched(subject, stays))
         }
         Some(Outcome::RolledBack { .. }) if subject == Subject::Rollback => {
             format!("Not gone back: the earlier release did not do; {}", after_rollback(story))

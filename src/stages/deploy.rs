@@ -24,7 +24,9 @@ pub fn production() -> Table<Survey, Deploy> {
     };
     table.survey.insert(
         1,
-        observe("staging-evidence", "22 Staging is healthy, and has proven this commit", staging::evidence).into(),
+        observe("staging-evidence", "22 Staging is healthy, and has proven this commit", staging::evidence)
+            .run_on()
+            .into(),
     );
     let fetched = after(&table.release, "fetch-bundle");
     table.release.insert(
@@ -34,17 +36,19 @@ pub fn production() -> Table<Survey, Deploy> {
     table
 }
 
+/// Every row before the seam runs on when one failed, so that one run names every problem. A row whose input is missing, because an earlier
+/// row failed, skips.
 #[rustfmt::skip]
 pub fn table() -> Table<Survey, Deploy> {
     Table {
         survey: vec![
-            observe("find-build",      "6 Find the build of this commit",         artifact::look).into(),
-            observe("reach-server",    "7 Reach the server",                      server::reach).into(),
-            observe("survey-server",   "7 Look at the server",                    server::look).into(),
+            observe("find-build",      "6 Find the build of this commit",         artifact::look)    .run_on().into(),
+            observe("reach-server",    "7 Reach the server",                      server::reach)     .run_on().into(),
+            observe("survey-server",   "7 Look at the server",                    server::look)      .run_on().into(),
             observe("live-tree",       "7 Compare the live release with what was confirmed", seal::live).advisory().into(),
-            observe("baseline-health", "7 Ask the site how it is now",            probe::baseline).into(),
-            observe("read-bundle",     "Download the bundle and read it",         artifact::read).into(),
-            observe("look-ahead",      "What the release would change",           outlook::look).into(),
+            observe("baseline-health", "7 Ask the site how it is now",            probe::baseline)   .run_on().into(),
+            observe("read-bundle",     "Download the bundle and read it",         artifact::read)    .run_on().into(),
+            observe("look-ahead",      "What the release would change",           outlook::look)     .run_on().into(),
         ],
         release: vec![
             hold  ("deploy-lock",      "Take the deploy lock",                    lock::acquire,            release("free it, unless stuck", lock::release)).into(),

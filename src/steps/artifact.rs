@@ -41,20 +41,40 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     tell_target(cx, io)?;
     let source = cx.source()?;
     let search = Search::new(source, cx.ports.github()?, source.build.run_id);
-    match search.look().await? {
-        Look::Found(build) => {
-            tell(&source.build.workflow, &build, io);
-            let text = summary(&build);
-            cx.found.borrow_mut().build = Some(*build);
-            Ok(Done::passed(text))
-        }
-        Look::Absent { why: Absent::Unanswered(error), .. } => Err(search.unanswered(&error)),
-        Look::Absent { why, .. } => {
-            let (attempts, seconds) = (source.build.wait_attempts, source.build.wait_interval.as_secs());
-            Ok(Done::skipped(format!("not there yet ({why}); the release would wait up to {attempts} x {seconds} s")))
+    let (attempts, interval) = (source.build.wait_attempts, source.build.wait_interval);
+    let mut looks = 1;
+    loop {
+        match search.look().await? {
+            Look::Found(build) => {
+                tell(&source.build.workflow, &build, io);
+                let text = summary(&build);
+                let mut found = cx.found.borrow_mut();
+                found.build = Some(*build);
+                found.build_is_coming = true;
+                return Ok(Done::passed(text));
+            }
+            Look::Absent { why: Absent::Unanswered(error), .. } => return Err(search.unanswered(&error)),
+            Look::Absent { why: why @ Absent::End { .. }, .. } => {
+                cx.found.borrow_mut().build_is_coming = true;
+                let seconds = interval.as_secs();
+                return Ok(Done::skipped(format!(
+                    "not there yet ({why}); the release would wait up to {attempts} x {seconds} s"
+                )));
+            }
+            // GitHub's lists lag behind by some seconds. After those, waiting for a build that no run makes would not help.
+            Look::Absent { why, .. } if looks >= LOOKS.min(attempts) => return Err(search.given_up(Some(why))),
+            Look::Absent { why, .. } => {
+                io.attempt(looks, LOOKS.min(attempts), why.to_string());
+                looks += 1;
+                cx.ports.clock.sleep(interval.min(LAG)).await;
+            }
         }
     }
 }
+
+/// How often GitHub's lists are read before a build is missing, and the time between two readings.
+const LOOKS: u32 = 3;
+const LAG: Duration = Duration::from_secs(5);
 
 /// Step 9: waits until the build of exactly this commit has succeeded and its artifact is listed.
 pub async fn await_build(cx: &Deploy, io: &Io) -> StepResult {
@@ -135,7 +155,7 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
 
 /// The same before the seam, so that the plan can say what is in it. Where the build is not there yet, nothing is.
 pub async fn read(cx: &Survey, io: &Io) -> StepResult {
-    let Some(build) = cx.found.borrow().build.clone() else { return Ok(Done::skipped("the build is not there yet")) };
+    let Some(build) = cx.found.borrow().build.clone() else { return Ok(Done::skipped("there is no build yet")) };
     let (opened, text) = read_now(cx.source()?, &cx.inputs.server.shared, &cx.ports, &build, io).await?;
     cx.found.borrow_mut().opened = Some(opened);
     Ok(Done::passed(text))

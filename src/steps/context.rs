@@ -66,6 +66,8 @@ pub struct Staging {
 pub struct Found {
     /// The build run and its artifact, where they are there already; row 9 waits for them otherwise.
     pub build: Option<Build>,
+    /// Whether there is a build, or a run that may become one.
+    pub build_is_coming: bool,
     /// What the server said, whether or not it will do.
     pub looked: Option<Rc<Looked>>,
     /// What a release may build on; only where nothing stood in the way.

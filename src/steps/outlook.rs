@@ -11,6 +11,7 @@ use super::{
     build::read,
     context::{Deploy, Found, Opened, Survey},
     database, remote,
+    server::NOT_SURVEYED,
 };
 use crate::{
     domain::{
@@ -41,15 +42,15 @@ const NAMED: usize = 50;
 
 /// Looks at what is live, and says what the release would change.
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
-    let (opened, tree) = {
+    let (opened, server) = {
         let found = cx.found.borrow();
         let Found { opened, server, .. } = &*found;
-        let server = server.as_ref().ok_or_else(|| Failure::bug("looking ahead", "nobody looked at the server"))?;
-        (opened.clone(), server.live_tree.clone())
+        (opened.clone(), server.as_ref().map(|server| server.live_tree.clone()))
     };
     let Some(opened) = opened else {
-        return Ok(Done::skipped("the build is not there yet: files and migrations are not known"));
+        return Ok(Done::skipped("there is no bundle: files and migrations are not known"));
     };
+    let Some(tree) = server else { return Ok(Done::skipped(NOT_SURVEYED)) };
     let mut outlook = match &tree {
         Some(tree) => with_live(cx, io, &opened, tree).await?,
         None => first_release(cx, &opened)?,

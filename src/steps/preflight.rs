@@ -23,7 +23,7 @@ pub use self::{
 };
 use super::{
     context::Survey,
-    server::{self, About, Looked, Problem},
+    server::{self, About, Looked, NO_SERVER, Problem},
 };
 use crate::{
     domain::{
@@ -37,9 +37,6 @@ use crate::{
         step::{Io, StepResult},
     },
 };
-
-/// What a row says that could not look because there is no server to look at.
-const NO_SERVER: &str = "not looked at: the server did not answer";
 
 /// The nine gates, from the contents of the bundle. On the server they are asked again.
 pub async fn gates(cx: &Survey, io: &Io) -> StepResult {

@@ -16,6 +16,7 @@ use super::{
     context::{Deploy, Ports, Survey},
     identity::{self, Mark},
     sampler,
+    server::NO_SERVER,
 };
 use crate::{
     domain::{
@@ -23,7 +24,7 @@ use crate::{
         fact::{Endpoint, HealthReport, Score, key},
     },
     engine::{Done, Io, StepResult},
-    inputs::typed::HealthPolicy,
+    inputs::typed::{HealthPolicy, Route},
     ports::{
         clock::Clock,
         http::{Connection, Get, Site},
@@ -78,6 +79,9 @@ pub async fn round(
 pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
     if cx.found.borrow().nothing_is_live() {
         return Ok(Done::skipped("nothing is live yet"));
+    }
+    if matches!(cx.inputs.site.route, Route::Tunnel { .. }) && !cx.found.borrow().reached {
+        return Ok(Done::skipped(NO_SERVER));
     }
     let (health, ports) = (&cx.inputs.health, &cx.ports);
     let mut report = HealthReport::default();

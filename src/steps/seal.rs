@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     context::{Deploy, Survey},
     ledger, remote,
+    server::NOT_SURVEYED,
 };
 use crate::{
     domain::{Failure, RemotePath, Sha256Digest, fact, layout::named, ledger::Standing},
@@ -60,7 +61,8 @@ pub async fn seal(cx: &Deploy, io: &Io) -> StepResult {
 
 /// Whether what is live is what was confirmed. A finding, never a refusal: a release or a rollback is how it is mended (F88).
 pub async fn live(cx: &Survey, io: &Io) -> StepResult {
-    let current = cx.found.borrow().server.as_ref().and_then(|server| server.current.clone());
+    let current = cx.found.borrow().server.as_ref().map(|server| server.current.clone());
+    let Some(current) = current else { return Ok(Done::skipped(NOT_SURVEYED)) };
     let Some(current) = current else { return Ok(Done::skipped("nothing is live yet")) };
     let book = ledger::look(cx, io).await?;
     let standings = book.standings(&cx.inputs.environment);

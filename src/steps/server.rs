@@ -88,12 +88,24 @@ pub async fn look_around(cx: &Survey, io: &Io, doing: &str) -> Result<Rc<Looked>
     Ok(looked)
 }
 
+/// What a row says that could not look because there is no server to look at.
+pub const NO_SERVER: &str = "not looked at: the server did not answer";
+
+/// What a row says that builds on the survey of the server, where that failed.
+pub const NOT_SURVEYED: &str = "not looked at: the survey of the server failed";
+
 /// Looks around, and names every problem that it finds.
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let inputs = &*cx.inputs;
+    // The row that tried to connect failed, and said why.
+    if !cx.found.borrow().reached {
+        return Ok(Done::skipped(NO_SERVER));
+    }
     let doing = format!("looking at {} on the server", inputs.layout.base());
     let wait = inputs.server.lock_wait;
-    if !wait.is_zero() {
+    // A release without a build is refused in any case; it does not wait for others first.
+    let refused = cx.source.is_some() && !cx.found.borrow().build_is_coming;
+    if !wait.is_zero() && !refused {
         lock::wait_until_free(&*cx.ports.shell, &*cx.ports.clock, &inputs.layout, (wait, None), io).await?;
     }
     let looked = look_around(cx, io, &doing).await?;

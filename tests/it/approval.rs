@@ -31,7 +31,7 @@ use gated_deploy::{
 };
 use gated_deploy_lab::{
     github::{Artifact, Branch, GitHub, Phase, Review, Run},
-    runner::Runner,
+    runner::{Level, Runner},
 };
 use serde_json::json;
 
@@ -206,6 +206,60 @@ async fn fd3_a_plan_for_production_offers_no_phrase_for_a_bundle_that_staging_ha
     assert!(has_digest(&ran));
 }
 
+#[test]
+fn fd3_a_plan_names_every_blocker_in_one_run_and_offers_no_phrase() {
+    let github = GitHub::start([127, 0, 0, 1].into());
+    github.add_workflow("Build", ".github/workflows/build-artifacts.yml");
+    let (url, visits) = site();
+    // Nobody listens there any more.
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+    let (key, known) = (crate::rows::some_key(), "127.0.0.1 SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU");
+    let known = known.replace("127.0.0.1", &format!("[127.0.0.1]:{port}"));
+    let port = port.to_string();
+    let release = |approval: &str| {
+        [
+            ("stage", "deploy-staging"),
+            ("github-token", github.token()),
+            ("ssh-host", "127.0.0.1"),
+            ("ssh-port", &port),
+            ("ssh-private-key", key),
+            ("ssh-known-hosts", &known),
+            ("base-dir", "/var/www/app"),
+            ("url", &url),
+            ("healthcheck-token", "the-token-of-the-site"),
+            ("build-wait-interval", "1s"),
+            ("approval", approval),
+        ]
+        .into_iter()
+        .fold(
+            Runner::new()
+                .must_not_leak()
+                .api_url(github.api_url())
+                .secret(github.token())
+                .secret(key)
+                .secret("the-token-of-the-site")
+                .sha(SHA)
+                .event("workflow_dispatch", json!({ "inputs": {}, "ref": "refs/heads/develop" })),
+            |runner, (name, value)| runner.input(name, value),
+        )
+        .run_binary(BINARY)
+    };
+    let blockers = ["no build run for this commit", "connection refused", "404 instead of 200"];
+    for approval in ["", "STAGING-TEST FREIGEGEBEN"] {
+        let finished = release(approval);
+        assert_ended(&finished, 1, "refused");
+        assert_eq!((output(&finished, "decision"), output(&finished, "plan-digest")), ("no-go", ""));
+        assert_says(&finished.summary, &["Refused, 3 blockers: the site is untouched"]);
+        assert_says(&finished.summary, &blockers);
+        assert!(!finished.summary.contains("FREIGEGEBEN"), "no phrase is offered:\n{}", finished.summary);
+        let list = finished.log.split_once("3 blockers found").expect("one list at the end").1;
+        assert_says(list, &blockers);
+        let last = finished.annotations_of(Level::Error).into_iter().next_back().expect("an annotation");
+        assert_says(&last.message, &blockers);
+    }
+    assert!(visits.load(Ordering::SeqCst) > 0);
+}
+
 /// After the approval, with the build that the plan named.
 async fn awaited(github: &GitHub, change: impl FnOnce(&GitHub)) -> Ran {
     let found = found(github).await;
@@ -357,7 +411,7 @@ async fn se14_a_build_of_any_branch_is_no_source() {
     let ran = looked(&built_on("feature/x"), |_| ()).await;
     assert_eq!(ran.found.build, None);
     let said = "not used: run 4711, because it ran on feature/x, and builds count that ran on main, develop";
-    assert!(ran.said().contains(said), "{}", ran.said());
+    assert!(ran.failure().cause.contains(said), "{}", ran.failure());
 
     // Named, it is refused; and so is one that does not say where it ran.
     let named = |stage: &mut Stage| stage.source.build.run_id = Some(4711);

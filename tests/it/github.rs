@@ -370,8 +370,27 @@ async fn a_build_that_is_still_running_is_no_reason_to_refuse_a_plan() {
     github.edit_run(4711, |run| run.phase = Phase::in_progress());
     let ran = Stage::with_github(&github).survey(artifact::look).await;
     assert_eq!(ran.said(), "not there yet (build run 4711 is in progress); the release would wait up to 4 x 10 s");
-    let ran = Stage::with_github(&self::github_with_workflow()).survey(artifact::look).await;
-    assert_eq!(ran.said(), "not there yet (no build run for this commit yet); the release would wait up to 4 x 10 s");
+    assert!(ran.found.build_is_coming);
+}
+
+#[tokio::test]
+async fn fd3_a_commit_that_nobody_built_is_refused_before_anything_changes() {
+    let github = github_with_workflow();
+    let stage = Stage::with_github(&github);
+    let clock = stage.clock.clone();
+    let ran = stage.survey(artifact::look).await;
+    assert_eq!(ran.failure().cause, format!("no successful build for {SHA}: no build run for this commit yet"));
+    assert_eq!((ran.outcome.exit_code(), ran.found.build_is_coming), (1, false));
+    assert_eq!(seconds(&clock), [5, 5], "GitHub's list of runs lags behind");
+
+    // A run that appears meanwhile is found, and one that is green without an artifact is no build.
+    let github = built();
+    github.edit_run(4711, |run| run.listed_after = 2);
+    assert!(Stage::with_github(&github).survey(artifact::look).await.found.build.is_some());
+    let github = self::github();
+    github.add_run(Run::green(4711, SHA));
+    let ran = Stage::with_github(&github).survey(artifact::look).await;
+    assert!(ran.failure().cause.contains("build run 4711 is green, but lists no artifact"), "{}", ran.failure());
 }
 
 fn github_with_workflow() -> GitHub {
