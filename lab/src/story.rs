@@ -181,6 +181,15 @@ impl Story {
             .file(".github/gated-deploy.yml", &self.staging_policy())
     }
 
+    /// Merges a commit into `main` by a merge commit without other changes. Returns that commit.
+    pub fn merge(&self, sha: &str) -> String {
+        let merged = commit(&format!("merge of {sha}"));
+        self.github.add_commits(&[sha, &merged]);
+        self.github.push("main", &merged);
+        self.github.same_tree(&merged, sha);
+        merged
+    }
+
     /// A policy file that says where staging is.
     pub fn staging_policy(&self) -> String {
         let (ssh, site) = (self.lab.ssh_addr(), self.staging_site());

@@ -36,3 +36,29 @@ impl fmt::Display for CommitSha {
 }
 
 super::text_serde!(CommitSha);
+
+/// The SHA of a commit's tree. Commits with the same tree have the same files, whichever way one came from the other (merge, squash, rebase).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitTree(String);
+
+impl FromStr for GitTree {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Repositories with the SHA-256 object format have 64 digits.
+        let full = matches!(text.len(), 40 | 64);
+        if full && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("`{text}` is not the full SHA of a tree"))
+        }
+    }
+}
+
+impl fmt::Display for GitTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+super::text_serde!(GitTree);

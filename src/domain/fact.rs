@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CommitSha, ReleaseName, Sha256Digest, StepId,
+    CommitSha, GitTree, ReleaseName, Sha256Digest, StepId,
     migration::{Class, Measured},
 };
 
@@ -305,7 +305,11 @@ pub struct BackupEstimate {
 /// What staging has shown of the commit that goes to production.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Staging {
+    /// The commit that staging confirmed: the one that is released.
     pub commit: CommitSha,
+    /// The commit that production was asked for, where it is another one with the same tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_for: Option<SameTree>,
     /// The release that staging confirmed, where its ledger could be read.
     pub release: Option<ReleaseName>,
     pub bundle_sha256: Option<Sha256Digest>,
@@ -318,6 +322,40 @@ pub struct Staging {
     pub said: Vec<StagingSays>,
     /// What speaks against a release; empty for GO.
     pub against: Vec<String>,
+}
+
+/// A commit with the same files as the one that staging confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SameTree {
+    pub commit: CommitSha,
+    pub tree: GitTree,
+    /// The release branch that it is on, and the one that the confirmed commit is on.
+    pub branch: String,
+    pub confirmed_on: String,
+}
+
+impl Staging {
+    /// "main 426e23f7 has the tree of develop 3fa5abaa, which staging confirmed 3 h ago"; `None` where the same commit was asked for.
+    pub fn equality(&self) -> Option<String> {
+        let SameTree { commit, branch, confirmed_on, .. } = self.asked_for.as_ref()?;
+        let ago = self.stable_seconds.map(|age| format!(" {} ago", lasting(age))).unwrap_or_default();
+        Some(format!(
+            "{branch} {} has the tree of {confirmed_on} {}, which staging confirmed{ago}",
+            commit.short(),
+            self.commit.short()
+        ))
+    }
+}
+
+/// "75 s", "12 min", "3 h", "2 days"
+pub fn lasting(seconds: i64) -> String {
+    match seconds {
+        ..0 => "less than no time (a clock is wrong)".to_owned(),
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

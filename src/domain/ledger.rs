@@ -26,6 +26,12 @@ pub struct Line {
     pub from: Option<String>,
     pub sha: CommitSha,
     pub bundle_sha256: Option<Sha256Digest>,
+    /// Where the bundle came from. Lines before this field have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Built>,
+    /// The commit that was asked for, where it is another one with the same tree as `sha`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_for: Option<CommitSha>,
     /// Of the release's tree on the server, as far as it was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree_sha256: Option<Sha256Digest>,
@@ -48,6 +54,16 @@ pub struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
     pub run: Option<String>,
+}
+
+/// The artifact that a bundle was taken out of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Built {
+    /// The build run, by its id, and its attempt.
+    pub run: u64,
+    pub attempt: u64,
+    /// By its id.
+    pub artifact: u64,
 }
 
 /// What was tried.

@@ -29,7 +29,7 @@ pub mod trigger;
 
 pub use approval::Approval;
 pub use command::RemoteCommand;
-pub use commit::CommitSha;
+pub use commit::{CommitSha, GitTree};
 pub use digest::{Measure, Sha256Digest};
 pub use failure::{Failure, FailureKind};
 pub use layout::{Layout, Move};

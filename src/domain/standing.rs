@@ -214,6 +214,8 @@ mod tests {
             from: (from > 0).then(|| format!("releases/{}", name(from))),
             sha: "0123abcd".repeat(5).parse().expect("a commit"),
             bundle_sha256: None,
+            build: None,
+            asked_for: None,
             tree_sha256: Some(Sha256Digest::of(to.to_string())),
             reached: Some(reached),
             outcome: outcome.word().to_owned(),

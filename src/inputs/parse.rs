@@ -298,6 +298,7 @@ impl Reader<'_, '_> {
         let mut reader = Reader { raw: &raw, problems: Vec::new(), warnings: Vec::new(), secrets: Vec::new() };
         let site = reader.site();
         let health = reader.probe(STAGING);
+        let provenance = reader.provenance(Stage::DeployStaging);
         let server = if reachable {
             let (ssh, layout) = (reader.ssh(), reader.layout(STAGING));
             ssh.zip(layout).map(|(ssh, layout)| typed::StagingServer { ssh, layout })
@@ -323,6 +324,7 @@ impl Reader<'_, '_> {
             health: health?,
             stable_for: stable_for?,
             workflow: workflow?,
+            branches: provenance?.branches,
             server,
         })
     }
@@ -330,7 +332,7 @@ impl Reader<'_, '_> {
     fn source(&mut self, stage: Stage) -> Option<typed::Source> {
         let trigger = self.trigger(stage);
         let github = self.github();
-        let build = self.build(stage, trigger.as_ref());
+        let build = self.build(stage, trigger.as_ref().and_then(|trigger| trigger.build_run));
         Some(typed::Source { commit: trigger?.commit, github: github?, build: build? })
     }
 
@@ -638,12 +640,13 @@ impl Reader<'_, '_> {
         })
     }
 
-    fn build(&mut self, stage: Stage, trigger: Option<&event::Trigger>) -> Option<BuildSource> {
+    /// `of_event` is the build run that started this run.
+    fn build(&mut self, stage: Stage, of_event: Option<u64>) -> Option<BuildSource> {
         let workflow = self.read("build-workflow", value::workflow);
         let artifact = self.read("artifact-name", value::artifact);
         let run_id = match self.raw.given("build-run-id") {
             Some(given) => self.apply("build-run-id", &given, value::run_id).map(Some),
-            None => Some(trigger.and_then(|trigger| trigger.build_run)),
+            None => Some(of_event),
         };
         let wait_attempts = self.count("build-wait-attempts");
         let wait_interval = self.duration("build-wait-interval");
@@ -651,7 +654,8 @@ impl Reader<'_, '_> {
         Some(BuildSource {
             workflow: workflow?,
             run_id: run_id?,
-            artifact_name: artifact?.replace("{sha}", trigger?.commit.as_str()),
+            artifact_id: None,
+            artifact_name: artifact?,
             wait_attempts: wait_attempts?,
             wait_interval: wait_interval?,
             provenance: provenance?,

@@ -411,7 +411,7 @@ pub static OUTPUTS: &[Output] = &[
     output("plan-digest", "The digest of the plan, for an approval that holds only for this plan."),
     output("release", "The name of the release that this run made, or went back to."),
     output("previous-release", "The name of the release that was live before."),
-    output("sha", "The commit."),
+    output("sha", "The commit that the bundle was built from. Production can be asked for another commit with the same tree."),
     output("build-run-id", "The number of the workflow run that built the bundle."),
     output("bundle", "The path of the bundle, for actions/upload-artifact."),
     output("bundle-sha256", "The bundle's SHA-256."),

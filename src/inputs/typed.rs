@@ -148,6 +148,8 @@ pub struct Staging {
     pub stable_for: Duration,
     /// File name or name of the workflow that releases to staging.
     pub workflow: String,
+    /// The branches that staging is released from.
+    pub branches: Vec<String>,
     /// Its server, where the policy says how to reach it: there is its ledger.
     pub server: Option<StagingServer>,
 }
@@ -325,11 +327,21 @@ pub struct BuildSource {
     /// The exact run, when the event or an input names it. Not bound: the run that was found is, however it was named.
     #[serde(skip)]
     pub run_id: Option<u64>,
-    /// With the sha put in.
+    /// The exact artifact of that run, where it is known: the one that staging's release was made of. Not bound, as the run is not.
+    #[serde(skip)]
+    pub artifact_id: Option<u64>,
+    /// `{sha}` in it stands for the commit.
     pub artifact_name: String,
     pub wait_attempts: u32,
     pub wait_interval: Duration,
     pub provenance: Provenance,
+}
+
+impl BuildSource {
+    /// The name of the artifact that holds the bundle of this commit.
+    pub fn artifact_of(&self, commit: &CommitSha) -> String {
+        self.artifact_name.replace("{sha}", commit.as_str())
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]

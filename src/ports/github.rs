@@ -19,7 +19,7 @@ pub use self::{
     inventory::{Branch, Changed, Inventory, Job, JobStep, Protection, Rule, Workflow},
     protection::{App, BranchSettings, Checks, People, Reviews},
 };
-use crate::domain::{CommitSha, Sha256Digest};
+use crate::domain::{CommitSha, GitTree, Sha256Digest};
 
 /// A workflow run, as far as a release needs it. Absent, null and empty are different things (F4).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,27 @@ pub struct Artifact {
     pub head_sha: Option<CommitSha>,
 }
 
+/// A commit, by whatever it was asked for by, and its tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitTree {
+    pub commit: CommitSha,
+    pub tree: GitTree,
+}
+
+/// How one commit differs from another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Commits that only the second has, oldest first, each as "3fa5abaa Its subject"; of very many the first.
+    pub commits: Vec<String>,
+    /// How many only the second has, and how many only the first.
+    pub ahead: u64,
+    pub behind: u64,
+    /// Files that changed since both were the same; of very many the first.
+    pub files: Vec<String>,
+    /// The page that shows it.
+    pub page: Option<String>,
+}
+
 /// Why GitHub gave no answer to use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GithubError {
@@ -138,6 +159,12 @@ pub trait Github {
 
     /// Whether a commit is reachable from a branch's head; `None` where there is no such branch. A tag of that name is no branch.
     async fn reachable(&self, branch: &str, commit: &CommitSha) -> Result<Option<bool>, GithubError>;
+
+    /// A commit by its SHA or the beginning of it, with its tree.
+    async fn tree_of(&self, sha: &str) -> Result<CommitTree, GithubError>;
+
+    /// How `to` differs from `from`.
+    async fn difference(&self, from: &CommitSha, to: &CommitSha) -> Result<Difference, GithubError>;
 
     /// The accounts of a commit's author and committer, as far as GitHub knows them.
     async fn people_of(&self, commit: &CommitSha) -> Result<Vec<String>, GithubError>;

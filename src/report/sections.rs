@@ -48,6 +48,10 @@ pub(super) fn overview(story: &Story, setting: &Setting) -> String {
     if let Some(sha) = story.fact::<CommitSha>(key::SHA) {
         let run_url = setting.run_url.as_deref().or(build.as_ref().map(|build| build.url.as_str()));
         lines.push(("Commit", commit(&sha, run_url)));
+        if let Some(asked_for) = story.fact::<Staging>(key::STAGING).and_then(|staging| staging.asked_for) {
+            let branch = inline(&asked_for.branch);
+            lines.push(("Asked for", format!("{} on {branch}: the same tree", commit(&asked_for.commit, run_url))));
+        }
     }
     if let Some(build) = &build {
         lines.push(("Built by", built_by(build)));
@@ -214,10 +218,11 @@ pub(super) fn checks(story: &Story) -> String {
 fn staging_line(staging: &Staging) -> String {
     let mark = if staging.against.is_empty() { "✅ GO" } else { "❌ NO-GO" };
     let release = staging.release.as_ref().map(|release| format!(", {}", code(release.as_str()))).unwrap_or_default();
+    let equality = staging.equality().map(|equality| format!(", {}", inline(&equality))).unwrap_or_default();
     let since = staging.since.as_deref().map(|since| format!(", confirmed {}", inline(since))).unwrap_or_default();
     let said: Vec<String> =
         staging.said.iter().map(|said| format!("{}: {}", inline(&said.place), short(&said.text, CELL))).collect();
-    format!("{mark}{release}{since}; {}", said.join("; "))
+    format!("{mark}{release}{since}{equality}; {}", said.join("; "))
 }
 
 fn scored(passed: usize, total: usize) -> String {

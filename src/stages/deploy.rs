@@ -22,8 +22,9 @@ pub fn production() -> Table<Survey, Deploy> {
     let after = |rows: &[Entry<Deploy>], row: &str| {
         rows.iter().position(|entry| entry.has(row)).map_or(rows.len(), |at| at + 1)
     };
+    // Before the build is looked for: it is the one that staging confirmed.
     table.survey.insert(
-        1,
+        0,
         observe("staging-evidence", "22 Staging is healthy, and has proven this commit", staging::evidence)
             .run_on()
             .into(),
@@ -31,7 +32,12 @@ pub fn production() -> Table<Survey, Deploy> {
     let fetched = after(&table.release, "fetch-bundle");
     table.release.insert(
         fetched,
-        check("same-bundle", "22 It is the bundle that staging confirmed", staging::same_bundle).into(),
+        check(
+            "same-bundle",
+            "22 It is the bundle that staging confirmed",
+            previewed(staging::same_bundle, staging::bundle_preview),
+        )
+        .into(),
     );
     table
 }

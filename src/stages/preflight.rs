@@ -11,8 +11,8 @@ use crate::{
 pub fn table() -> Table<Survey, ()> {
     Table {
         survey: vec![
-            observe("find-build",      "Find the build of this commit",               artifact::find)             .run_on().into(),
             observe("staging-evidence", "22 Ask staging what it has proven",           preflight::staging)         .run_on().into(),
+            observe("find-build",      "Find the build of this commit",               artifact::find)             .run_on().into(),
             observe("read-bundle",     "Download the bundle and read it",             artifact::read)             .run_on().into(),
             observe("bundle-gates",    "Nine gates, in the bundle",                   preflight::gates)           .run_on().into(),
             observe("reach-server",    "Reach the server",                            server::reach)              .run_on().into(),

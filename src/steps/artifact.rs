@@ -16,8 +16,8 @@ use std::{
     time::Duration,
 };
 
-pub use self::search::github_failure;
 use self::search::{Absent, Look, Search};
+pub use self::search::{Unreachable, branch_of, github_failure};
 use super::{
     build::{
         pace::{Background, Pace},
@@ -39,7 +39,10 @@ use crate::{
 /// Before the seam: is the build there already? A failed one ends the run here, before anything is touched.
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     tell_target(cx, io)?;
-    let source = cx.source()?;
+    if is_unknown(cx) {
+        return Ok(Done::skipped(UNKNOWN));
+    }
+    let source = &*cx.source()?;
     let search = Search::new(source, cx.ports.github()?, source.build.run_id);
     let (attempts, interval) = (source.build.wait_attempts, source.build.wait_interval);
     let mut looks = 1;
@@ -93,12 +96,22 @@ pub async fn await_build(cx: &Deploy, io: &Io) -> StepResult {
 /// The same before the seam, for a stage that needs the build to say anything.
 pub async fn find(cx: &Survey, io: &Io) -> StepResult {
     tell_target(cx, io)?;
-    let source = cx.source()?;
+    if is_unknown(cx) {
+        return Ok(Done::skipped(UNKNOWN));
+    }
+    let source = &*cx.source()?;
     let search = Search::new(source, cx.ports.github()?, source.build.run_id);
     let build = wait(source, &cx.ports, search, io).await?;
     let text = summary(&build);
     cx.found.borrow_mut().build = Some(build);
     Ok(Done::passed(text))
+}
+
+/// What is released to production is what staging confirmed; where staging did not answer, no build can be said to be it.
+const UNKNOWN: &str = "not looked for: staging did not say what it confirmed";
+
+fn is_unknown(cx: &Survey) -> bool {
+    cx.staging.is_some() && !cx.found.borrow().staging_answered
 }
 
 async fn wait(source: &typed::Source, ports: &Ports, mut search: Search<'_>, io: &Io) -> Result<Build, Failure> {
@@ -156,7 +169,7 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
 /// The same before the seam, so that the plan can say what is in it. Where the build is not there yet, nothing is.
 pub async fn read(cx: &Survey, io: &Io) -> StepResult {
     let Some(build) = cx.found.borrow().build.clone() else { return Ok(Done::skipped("there is no build yet")) };
-    let (opened, text) = read_now(cx.source()?, &cx.inputs.server.shared, &cx.ports, &build, io).await?;
+    let (opened, text) = read_now(&*cx.source()?, &cx.inputs.server.shared, &cx.ports, &build, io).await?;
     cx.found.borrow_mut().opened = Some(opened);
     Ok(Done::passed(text))
 }
@@ -315,7 +328,7 @@ impl Files {
 }
 
 /// What is looked for, and for where.
-fn tell_target(cx: &Survey, io: &Io) -> Result<(), Failure> {
+pub fn tell_target(cx: &Survey, io: &Io) -> Result<(), Failure> {
     io.fact(key::SHA, &cx.source()?.commit);
     io.fact(key::ENVIRONMENT, cx.inputs.environment.as_str());
     io.fact(key::URL, cx.inputs.site.url.as_str());

@@ -45,7 +45,7 @@ pub struct Ports {
 /// Before the seam: rows read and fill in what they found. Nothing on the server or at GitHub changes.
 pub struct Survey {
     pub inputs: Rc<typed::Target>,
-    /// `None` where nothing new is released.
+    /// What was asked for; `None` where nothing new is released. What is released is [`Survey::source`].
     pub source: Option<Rc<typed::Source>>,
     /// Only production looks at it.
     pub staging: Option<Rc<Staging>>,
@@ -79,6 +79,10 @@ pub struct Found {
     pub opened: Option<Opened>,
     /// What the release would change.
     pub outlook: Option<Rc<fact::Outlook>>,
+    /// Whether staging was asked, and said what it confirmed.
+    pub staging_answered: bool,
+    /// What is released instead of what was asked for: the commit and the build that staging confirmed.
+    pub confirmed: Option<Rc<typed::Source>>,
     /// What staging has proven, for production.
     pub staging: Option<fact::Staging>,
     /// Releases that were never confirmed, and that the server has not gone back from yet.
@@ -160,7 +164,7 @@ pub struct ServiceFacts {
 pub struct Facts {
     /// From what is live to the release that shall be: a new one, or an earlier one.
     pub turn: Move,
-    /// The commit that the release was made from.
+    /// The commit that the release was made from; what was asked for, if that is another one, stands in `staging`.
     pub commit: CommitSha,
     pub decided_at: DateTime<Utc>,
     pub server: ServerFacts,
@@ -246,8 +250,8 @@ impl Ports {
     }
 }
 
-fn source(source: Option<&Rc<typed::Source>>) -> Result<&typed::Source, Failure> {
-    source.map(Rc::as_ref).ok_or_else(|| Failure::bug("looking for the build", "this stage releases nothing new"))
+fn source(source: Option<&Rc<typed::Source>>) -> Result<&Rc<typed::Source>, Failure> {
+    source.ok_or_else(|| Failure::bug("looking for the build", "this stage releases nothing new"))
 }
 
 impl Survey {
@@ -255,7 +259,18 @@ impl Survey {
     ///
     /// # Errors
     /// A fault of ours: the row stands in the table of a stage that releases nothing new.
-    pub fn source(&self) -> Result<&typed::Source, Failure> {
+    pub fn source(&self) -> Result<Rc<typed::Source>, Failure> {
+        match &self.found.borrow().confirmed {
+            Some(confirmed) => Ok(confirmed.clone()),
+            None => self.asked_for().cloned(),
+        }
+    }
+
+    /// What was asked for: of production perhaps another commit with the same tree.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn asked_for(&self) -> Result<&Rc<typed::Source>, Failure> {
         source(self.source.as_ref())
     }
 }
@@ -266,6 +281,6 @@ impl Deploy {
     /// # Errors
     /// A fault of ours: the row stands in the table of a stage that releases nothing new.
     pub fn source(&self) -> Result<&typed::Source, Failure> {
-        source(self.source.as_ref())
+        source(self.source.as_ref()).map(Rc::as_ref)
     }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{
         CommitSha, EnvironmentName, Failure, Layout, ReleaseName, Sha256Digest, StepId, fact,
-        ledger::{self, Attempt, Break, Line, Reached, Standing},
+        ledger::{self, Attempt, Break, Built, Line, Reached, Standing},
         standing::Standings,
     },
     engine::{
@@ -47,11 +47,14 @@ pub async fn open(cx: &Deploy, io: &Io) -> StepResult {
 pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
     let attempt = attempt(cx);
     let reached = reached(&ending.done);
-    let (bundle_sha256, tree_sha256, migrations, measured) = {
+    let (bundle_sha256, build, tree_sha256, migrations, measured) = {
         let made = cx.made.borrow();
+        let build = made.build.as_ref().or(cx.facts.build.as_ref());
+        let build =
+            build.map(|build| Built { run: build.run.id, attempt: build.run.attempt, artifact: build.artifact.id });
         let bundle = made.bundle.as_ref().map(|bundle| bundle.sha256.clone());
         let of_the_target = || cx.facts.target.as_ref()?.bundle.clone();
-        (bundle.or_else(of_the_target), made.tree.clone(), made.migrations.clone(), made.measured.clone())
+        (bundle.or_else(of_the_target), build, made.tree.clone(), made.migrations.clone(), made.measured.clone())
     };
     let line = Line {
         v: ledger::VERSION,
@@ -63,6 +66,8 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
         from: cx.facts.turn.from.clone(),
         sha: cx.facts.commit.clone(),
         bundle_sha256,
+        build,
+        asked_for: cx.facts.staging.as_ref().and_then(|staging| Some(staging.asked_for.as_ref()?.commit.clone())),
         tree_sha256,
         reached,
         outcome: ending.outcome.word().to_owned(),
@@ -150,6 +155,8 @@ impl Begun {
             from: self.from.clone(),
             sha: self.sha.clone(),
             bundle_sha256: None,
+            build: None,
+            asked_for: None,
             tree_sha256: None,
             reached,
             outcome: outcome.to_owned(),
@@ -206,6 +213,8 @@ pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
         from: entry.before.clone(),
         sha: entry.sha.clone(),
         bundle_sha256: entry.bundle_sha256.clone(),
+        build: None,
+        asked_for: None,
         tree_sha256: None,
         reached: Some(Reached::Activated),
         outcome: "reverted-by-watchdog".to_owned(),

@@ -1,5 +1,7 @@
 //! The seam of a release: from what the survey found to the facts that hold from here on, and whether to go on.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::{
@@ -16,8 +18,8 @@ use crate::{
 
 /// Fixes the facts and reads the approval against them.
 pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
-    let source = survey.source()?.clone();
-    let Survey { inputs, source: sought, staging: asked_of_staging, ports, found } = survey;
+    let (source, asked_for) = (survey.source()?, survey.asked_for()?.clone());
+    let Survey { inputs, staging: asked_of_staging, ports, found, .. } = survey;
     let Found { build, server, staging: proven, opened, outlook, .. } = found.into_inner();
     let server = server.ok_or_else(|| Failure::bug("planning the release", "nobody looked at the server"))?;
     let decided_at = ports.clock.now();
@@ -34,7 +36,7 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
     let turn = Move { from: server.current.clone(), to };
     let plan = Plan {
         inputs: &inputs,
-        source: &source,
+        source: &asked_for,
         staging: asked_of_staging.as_deref(),
         turn: &turn,
         server: &server,
@@ -52,7 +54,7 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
         true => decide(&inputs, &plan_digest),
         false => decide_without_bundle(&inputs),
     };
-    let decision = reviewed(decision, &inputs, &source.commit, &ports).await;
+    let decision = reviewed(decision, &inputs, &[&source.commit, &asked_for.commit], &ports).await;
     let step = crate::domain::StepId::new("plan");
     let tell = |key: &str, value: serde_json::Value| {
         events.tell(Body::Fact { step: step.clone(), key: key.to_owned(), value })
@@ -64,7 +66,7 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
     tell(fact::key::RELEASE, turn.to.as_str().into());
     let facts = Facts {
         turn,
-        commit: source.commit,
+        commit: source.commit.clone(),
         decided_at,
         server,
         build,
@@ -74,7 +76,7 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
         plan_digest,
     };
     Ok(Seam {
-        cx: Deploy { inputs, source: sought, ports, facts, made: Made { opened, ..Made::default() }.into() },
+        cx: Deploy { inputs, source: Some(source), ports, facts, made: Made { opened, ..Made::default() }.into() },
         decision,
     })
 }
@@ -148,9 +150,9 @@ fn digits(count: usize) -> String {
 }
 
 /// Where the policy asks for it, a run goes on only if somebody else than its author has approved it at GitHub.
-pub async fn reviewed(decision: Decision, inputs: &typed::Target, commit: &CommitSha, ports: &Ports) -> Decision {
+pub async fn reviewed(decision: Decision, inputs: &typed::Target, commits: &[&CommitSha], ports: &Ports) -> Decision {
     let (Decision::Go, Some(environment)) = (&decision, &inputs.review) else { return decision };
-    match review(environment, &inputs.run, commit, ports).await {
+    match review(environment, &inputs.run, commits, ports).await {
         Ok(()) => decision,
         Err(failure) => Decision::Refuse(failure),
     }
@@ -158,7 +160,12 @@ pub async fn reviewed(decision: Decision, inputs: &typed::Target, commit: &Commi
 
 /// GitHub lists what reviewers said of a run without a date and without the attempt that it was said of. So a run that was started again cannot
 /// be told from what it was before, and of two words of one reviewer the rejection counts.
-async fn review(environment: &str, run: &typed::RunIdentity, commit: &CommitSha, ports: &Ports) -> Result<(), Failure> {
+async fn review(
+    environment: &str,
+    run: &typed::RunIdentity,
+    commits: &[&CommitSha],
+    ports: &Ports,
+) -> Result<(), Failure> {
     let doing = format!("asking GitHub who approved this run for {environment}");
     let hint = format!(
         "give the job `environment: {environment}`, give that environment required reviewers, and let one of them approve the run"
@@ -178,7 +185,10 @@ async fn review(environment: &str, run: &typed::RunIdentity, commit: &CommitSha,
     }
     let github = ports.github()?;
     let reviews = github.reviews(id).await.map_err(|error| github_failure(&doing, &error))?;
-    let people = github.people_of(commit).await.map_err(|error| github_failure(&doing, &error))?;
+    let mut people = Vec::new();
+    for commit in commits.iter().collect::<BTreeSet<_>>() {
+        people.extend(github.people_of(commit).await.map_err(|error| github_failure(&doing, &error))?);
+    }
     let here: Vec<&Review> = reviews
         .iter()
         .filter(|review| review.environments.iter().any(|name| name.eq_ignore_ascii_case(environment)))
@@ -245,6 +255,8 @@ impl Plan<'_> {
             })),
             "bundle": bundle,
             "staging": proven.map(|staging| serde_json::json!({
+                "commit": staging.commit,
+                "asked for": staging.asked_for.as_ref().map(|asked| (&asked.commit, &asked.tree)),
                 "release": staging.release,
                 "bundle": staging.bundle_sha256,
             })),

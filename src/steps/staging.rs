@@ -4,10 +4,12 @@
 //! that can be asked is asked, and all must agree. That the commit is the right one has to be proven by the ledger or by the site: a
 //! green run of the workflow alone may have planned only (F8).
 
+use std::rc::Rc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    artifact::github_failure,
+    artifact::{self, github_failure},
     context::{Deploy, Staging, Survey},
     current, ledger,
     probe::{self, Visitor},
@@ -15,16 +17,17 @@ use super::{
 };
 use crate::{
     domain::{
-        CommitSha, Failure, Sha256Digest,
-        fact::{self, HealthReport, StagingSays, key},
-        ledger::Line,
+        CommitSha, Failure, ReleaseName, Sha256Digest,
+        fact::{self, HealthReport, StagingSays, key, lasting},
+        ledger::{Built, Line},
         trigger,
     },
     engine::{
         Done,
         step::{Io, StepResult},
     },
-    ports::github::{GithubError, WorkflowRun},
+    inputs::typed,
+    ports::github::{Difference, GithubError, WorkflowRun},
 };
 
 /// Conclusions of a run that failed. `cancelled` is none of them: a run that waited in a queue ends so, too.
@@ -33,9 +36,9 @@ const FAILED: [&str; 3] = ["failure", "timed_out", "startup_failure"];
 /// Step 22. Names everything that speaks against the release, not only the first thing.
 pub async fn evidence(cx: &Survey, io: &Io) -> StepResult {
     let Some(staging) = &cx.staging else { return Ok(Done::skipped("this stage asks nothing of staging")) };
-    let commit = &cx.source()?.commit;
+    artifact::tell_target(cx, io)?;
+    let doing = format!("asking staging whether it has proven {}", cx.asked_for()?.commit.short());
     let case = gather(cx, staging, io).await?;
-    let doing = format!("asking staging whether it has proven {}", commit.short());
     match case.hints.first() {
         None => {
             let text = case.summary();
@@ -53,13 +56,25 @@ pub async fn evidence(cx: &Survey, io: &Io) -> StepResult {
 }
 
 /// Asks all three places. What speaks against the release is in the case; an error is a place that did not answer.
+///
+/// The commit that staging confirmed is the one that is released from here on, where production was asked for another one with the same tree.
 pub(super) async fn gather(cx: &Survey, staging: &Staging, io: &Io) -> Result<Case, Failure> {
-    let commit = &cx.source()?.commit;
-    let mut case = Case::new(commit, staging.inputs.stable_for.as_secs());
-    let chapter = ask_ledger(staging, commit, io, &mut case).await?;
-    let report = ask_site(cx, staging, commit, io, &mut case).await;
+    let asked_for = cx.asked_for()?;
+    let mut case = Case::new(&asked_for.commit, staging.inputs.stable_for.as_secs());
+    let chapter = ask_ledger(staging, &asked_for.commit, io, &mut case).await?;
+    let confirmed = match &chapter {
+        Some(chapter) => chapter.commit.clone(),
+        None if staging.shell.is_none() => named_by_site(cx, staging, &asked_for.commit).await?,
+        None => asked_for.commit.clone(),
+    };
+    if confirmed != asked_for.commit {
+        compare_commits(cx, staging, &confirmed, &mut case).await?;
+    }
+    case.fact.commit = confirmed;
+    let commit = case.fact.commit.clone();
+    let report = ask_site(cx, staging, &commit, io, &mut case).await;
     let named = report.endpoints.iter().any(|endpoint| endpoint.answered_as.is_some());
-    ask_workflow(cx, staging, commit, chapter.as_ref(), named, io, &mut case).await?;
+    ask_workflow(cx, staging, &commit, chapter.as_ref(), named, io, &mut case).await?;
     if chapter.is_none() && !named {
         case.against(
             format!("nothing on staging says that it runs {}", commit.short()),
@@ -67,8 +82,142 @@ pub(super) async fn gather(cx: &Survey, staging: &Staging, io: &Io) -> Result<Ca
         );
     }
     case.judge_age(cx.ports.clock.now());
+    let source = confirmed_source(cx, staging, &case.fact, chapter.and_then(|chapter| chapter.build), io).await?;
+    let mut found = cx.found.borrow_mut();
+    (found.confirmed, found.staging_answered) = (source.map(Rc::new), true);
+    drop(found);
     io.fact(key::STAGING, &case.fact);
     Ok(case)
+}
+
+/// The commit that staging's site names, where it is another one than was asked for and GitHub knows it.
+async fn named_by_site(cx: &Survey, staging: &Staging, asked_for: &CommitSha) -> Result<CommitSha, Failure> {
+    let round = probe::round(&*staging.site, &staging.inputs.health, &*cx.ports.clock, None).await;
+    let named = round.endpoints.into_iter().find_map(|endpoint| endpoint.answered_as);
+    let Some(other) = named.filter(|named| !probe::names(named, asked_for)) else { return Ok(asked_for.clone()) };
+    let sha =
+        other.parse::<ReleaseName>().map_or_else(|_| other.to_ascii_lowercase(), |name| name.short_sha().to_owned());
+    match cx.ports.github()?.tree_of(&sha).await {
+        Ok(told) => Ok(told.commit),
+        // What the site names is no commit of this repository: the site is told to be another one's when it is asked.
+        Err(GithubError::NotFound(_)) => Ok(asked_for.clone()),
+        Err(error) => {
+            Err(github_failure(&format!("asking GitHub for the commit {sha}, which staging's site names"), &error))
+        }
+    }
+}
+
+/// Whether the commit that was asked for has the files of the one that staging confirmed, and is on a release branch as that one is.
+async fn compare_commits(
+    cx: &Survey,
+    staging: &Staging,
+    confirmed: &CommitSha,
+    case: &mut Case,
+) -> Result<(), Failure> {
+    const HINT: &str = "release this commit to staging first, or release the commit that staging has proven";
+    let asked_for = cx.asked_for()?;
+    let (github, commit) = (cx.ports.github()?, &asked_for.commit);
+    let doing = format!("comparing {} with {}, which staging confirmed", commit.short(), confirmed.short());
+    let failed = |error: GithubError| github_failure(&doing, &error);
+    let release = match &case.fact.release {
+        Some(release) => format!("staging's last confirmed release is {release} of {}", confirmed.short()),
+        None => format!("staging's site runs {}", confirmed.short()),
+    };
+    let tree = github.tree_of(commit.as_str()).await.map_err(failed)?.tree;
+    match github.tree_of(confirmed.as_str()).await {
+        Ok(told) if told.tree == tree => {}
+        Ok(_) => {
+            let difference = github.difference(confirmed, commit).await.map_err(failed)?;
+            case.against(format!("{release}, not of {commit}, and their files differ: {}", told(&difference)), HINT);
+            return Ok(());
+        }
+        Err(GithubError::NotFound(_)) => {
+            let unknown = "GitHub does not know that commit, so that their files cannot be compared";
+            case.against(format!("{release}, not of {commit}, and {unknown}"), HINT);
+            return Ok(());
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    let production = &asked_for.build.provenance.branches;
+    let branch = artifact::branch_of(github, commit, production).await.map_err(failed)?;
+    let on_staging = branches(staging, asked_for);
+    let confirmed_on = artifact::branch_of(github, confirmed, &on_staging).await.map_err(failed)?;
+    match (branch, confirmed_on) {
+        (Ok(branch), Ok(confirmed_on)) => {
+            case.fact.asked_for = Some(fact::SameTree {
+                commit: commit.clone(),
+                tree,
+                branch: branch.to_owned(),
+                confirmed_on: confirmed_on.to_owned(),
+            });
+        }
+        (branch, confirmed_on) => {
+            for artifact::Unreachable { cause, hint } in branch.err().into_iter().chain(confirmed_on.err()) {
+                case.against(cause, hint);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the bundle's commit may be on: what staging is released from, and what production is.
+fn branches(staging: &Staging, source: &typed::Source) -> Vec<String> {
+    let (ours, theirs) = (&source.build.provenance.branches, &staging.inputs.branches);
+    theirs.iter().chain(ours.iter().filter(|branch| !theirs.contains(branch))).cloned().collect()
+}
+
+/// How two commits differ, in a line.
+fn told(difference: &Difference) -> String {
+    const NAMED: usize = 5;
+    let several = |what: &str, count: u64, named: &[String]| {
+        let shown = named.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if named.len() > NAMED { ", ..." } else { "" };
+        let plural = if count == 1 { "" } else { "s" };
+        (count > 0).then(|| format!("{count} {what}{plural} ({shown}{more})"))
+    };
+    let lacks = (difference.behind > 0).then(|| format!("it lacks {} of staging's commits", difference.behind));
+    let files = several("file", difference.files.len() as u64, &difference.files);
+    let parts = [several("further commit", difference.ahead, &difference.commits), lacks, files];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let page = difference.page.as_ref().map(|page| format!("; see {page}")).unwrap_or_default();
+    format!("{}{page}", parts.join("; "))
+}
+
+/// What is released, where that is not simply what was asked for: the confirmed commit, from the very build that staging confirmed.
+async fn confirmed_source(
+    cx: &Survey,
+    staging: &Staging,
+    proven: &fact::Staging,
+    built: Option<Built>,
+    io: &Io,
+) -> Result<Option<typed::Source>, Failure> {
+    let asked_for = cx.asked_for()?;
+    let other = proven.asked_for.is_some();
+    if !other && (built.is_none() || proven.commit != asked_for.commit) {
+        return Ok(None);
+    }
+    let mut source = typed::Source { commit: proven.commit.clone(), ..(**asked_for).clone() };
+    let named = source.build.run_id;
+    source.build.run_id = match (built, named) {
+        (Some(built), _) => Some(built.run),
+        // The run that started this one, or that an input names: it counts if it built the confirmed commit.
+        (None, Some(id)) => {
+            let doing = format!("asking GitHub for build run {id}");
+            let run = cx.ports.github()?.run(id).await.map_err(|error| github_failure(&doing, &error))?;
+            (run.head_sha == source.commit).then_some(id)
+        }
+        (None, None) => None,
+    };
+    source.build.artifact_id = built.map(|built| built.artifact);
+    if let (Some(named), Some(taken)) = (named, source.build.run_id.filter(|taken| Some(*taken) != named)) {
+        io.line(format!("build run {named} is not used: staging confirmed what build run {taken} made"));
+    }
+    if other {
+        let provenance = &mut source.build.provenance;
+        provenance.branches = branches(staging, asked_for);
+        io.fact(key::SHA, &source.commit);
+    }
+    Ok(Some(source))
 }
 
 const COMPARING: &str = "comparing the bundle with staging's";
@@ -78,13 +227,23 @@ pub async fn same_bundle(cx: &Deploy, _io: &Io) -> StepResult {
     let doing = COMPARING;
     let ours = cx.made.borrow().bundle.as_ref().map(|bundle| bundle.sha256.clone());
     let ours = ours.ok_or_else(|| Failure::bug(doing, "there is no verified bundle"))?;
-    let Some(proven) = cx.facts.staging.as_ref().and_then(|staging| staging.bundle_sha256.as_ref()) else {
-        return Ok(Done::warned(
-            "not compared: staging's ledger was not read; only the commit is known to be the same",
-        ));
+    let staging = cx.facts.staging.as_ref();
+    let Some(proven) = staging.and_then(|staging| staging.bundle_sha256.as_ref()) else {
+        let same = match staging.and_then(fact::Staging::equality) {
+            Some(equality) => format!("it is known that {equality}"),
+            None => "only the commit is known to be the same".to_owned(),
+        };
+        return Ok(Done::warned(format!("not compared: staging's ledger was not read; {same}")));
     };
     compare(&ours, proven)?;
     Ok(Done::passed(format!("SHA-256 {} on both", ours.short())))
+}
+
+/// What the plan says of it.
+pub fn bundle_preview(cx: &Deploy) -> Vec<String> {
+    let Some(staging) = &cx.facts.staging else { return Vec::new() };
+    let bundle = staging.bundle_sha256.as_ref().map(|sha256| format!("staging confirmed SHA-256 {sha256}"));
+    staging.equality().into_iter().chain(bundle).collect()
 }
 
 /// A plan asks this, too: where another bundle is known to be refused, there is nothing to approve (FD3).
@@ -110,6 +269,7 @@ impl Case {
     fn new(commit: &CommitSha, needed_seconds: u64) -> Self {
         let fact = fact::Staging {
             commit: commit.clone(),
+            asked_for: None,
             release: None,
             bundle_sha256: None,
             since: None,
@@ -165,23 +325,15 @@ impl Case {
         let places: Vec<&str> = self.fact.said.iter().map(|said| said.place.as_str()).collect();
         let release =
             self.fact.release.as_ref().map_or_else(|| self.fact.commit.short().to_owned(), ToString::to_string);
-        format!("{release}{age}; healthy now; asked: {}", places.join(", "))
-    }
-}
-
-/// "75 s", "12 min", "3 h", "2 days"
-fn lasting(seconds: i64) -> String {
-    match seconds {
-        ..0 => "less than no time (a clock is wrong)".to_owned(),
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
+        let equality = self.fact.equality().map(|equality| format!("{equality}; ")).unwrap_or_default();
+        format!("{equality}{release}{age}; healthy now; asked: {}", places.join(", "))
     }
 }
 
 /// The release that staging's ledger has as confirmed last, and the runs that its lines tell of.
 struct Chapter {
+    commit: CommitSha,
+    build: Option<Built>,
     run: Option<u64>,
     /// Runs of later lines: what became of them is known.
     later: Vec<u64>,
@@ -218,16 +370,6 @@ async fn ask_ledger(
     case.fact.release = Some(newest.release.clone());
     case.fact.bundle_sha256.clone_from(&newest.bundle_sha256);
     case.since = DateTime::parse_from_rfc3339(&newest.at).ok().map(|at| at.to_utc());
-    if newest.sha != *commit {
-        case.against(
-            format!(
-                "staging's last confirmed release is {} of {}, not of {commit}",
-                newest.release,
-                newest.sha.short()
-            ),
-            "release this commit to staging first, or release the commit that staging has proven",
-        );
-    }
     let live = live.as_deref().map_or("nothing", server::last_part);
     if live != newest.release.as_str() {
         case.against(
@@ -239,14 +381,15 @@ async fn ask_ledger(
         let run = line.run.as_deref().map(|url| format!(" ({url})")).unwrap_or_default();
         let text = format!("{} ended in `{}` on staging at {}{run}", line.release, line.outcome, line.at);
         // An attempt of another commit that never reached the site says nothing of this one.
-        if line.sha == *commit || !matches!(line.outcome.as_str(), "refused" | "failed") {
+        if line.sha == newest.sha || line.sha == *commit || !matches!(line.outcome.as_str(), "refused" | "failed") {
             case.against(format!("{text}, after this one was confirmed"), "find out why, and release to staging again");
         } else {
             io.line(format!("{text}; it was of {} and never went live there", line.sha.short()));
         }
     }
     let id = |line: &Line| line.run.as_deref()?.rsplit('/').next()?.parse().ok();
-    Ok(Some(Chapter { run: id(newest), later: later.iter().filter_map(|line| id(line)).collect() }))
+    let (commit, build) = (newest.sha.clone(), newest.build);
+    Ok(Some(Chapter { commit, build, run: id(newest), later: later.iter().filter_map(|line| id(line)).collect() }))
 }
 
 async fn ask_site(cx: &Survey, staging: &Staging, commit: &CommitSha, io: &Io, case: &mut Case) -> HealthReport {

@@ -184,6 +184,7 @@ async fn fd3_a_plan_for_production_offers_no_phrase_for_a_bundle_that_staging_ha
         stage.inputs.approval = Approval::Missing;
         stage.found.staging = Some(fact::Staging {
             commit: SHA.parse().expect("a commit"),
+            asked_for: None,
             release: None,
             bundle_sha256: Some(bundle),
             since: None,
@@ -777,6 +778,7 @@ async fn against(ledger: bool, runs: &[Run]) -> (Vec<String>, Vec<String>) {
         health: typed::HealthPolicy { attempts: 1, ..stage.inputs.health.clone() },
         stable_for: Duration::from_secs(3600),
         workflow: "deploy-staging.yml".to_owned(),
+        branches: vec!["develop".to_owned(), "main".to_owned()],
         server: ledger
             .then(|| typed::StagingServer { ssh: stage.inputs.ssh.clone(), layout: stage.inputs.layout.clone() }),
     };

@@ -171,7 +171,7 @@ fn a_release_needs_six_inputs_and_the_rest_has_the_documented_defaults() {
     assert_eq!((deploy.source.github.owner.as_str(), deploy.source.github.repository.as_str()), ("acme", "shop"));
     assert_eq!(deploy.source.build.workflow, "build-artifacts.yml");
     assert_eq!(deploy.source.build.run_id, None);
-    assert_eq!(deploy.source.build.artifact_name, format!("deployment-bundle-{SHA}"));
+    assert_eq!(deploy.source.build.artifact_of(&deploy.source.commit), format!("deployment-bundle-{SHA}"));
     assert_eq!((deploy.source.build.wait_attempts, deploy.source.build.wait_interval), (18, Duration::from_secs(10)));
     assert_eq!((deploy.target.ssh.user.as_str(), deploy.target.ssh.port), ("deploy", 22));
     assert_eq!(deploy.target.layout.env_file().as_str(), "/var/www/app/shared/.env/staging.env");
@@ -443,7 +443,7 @@ fn f3_a_build_that_started_the_run_names_commit_and_run() {
     let deploy = start.deploy();
     assert_eq!(deploy.source.commit.as_str(), OTHER_SHA, "GITHUB_SHA is the default branch's head for this event");
     assert_eq!(deploy.source.build.run_id, Some(19011797015));
-    assert_eq!(deploy.source.build.artifact_name, format!("deployment-bundle-{OTHER_SHA}"));
+    assert_eq!(deploy.source.build.artifact_of(&deploy.source.commit), format!("deployment-bundle-{OTHER_SHA}"));
     let other = start.input("sha", SHA).deploy();
     assert_eq!((other.source.commit.as_str(), other.source.build.run_id), (SHA, None), "that run built another commit");
 }

@@ -4,6 +4,7 @@ mod approval;
 mod audit;
 mod build;
 mod cancel;
+mod confirmed;
 mod copy;
 mod deploy;
 mod evidence;

@@ -126,8 +126,8 @@ fn the_build_gate_is_a_table_too() {
 #[test]
 fn a_preflight_only_looks() {
     insta::assert_snapshot!(outline(&preflight::table().outline()), @r"
-    look    observe find-build
     look 22 observe staging-evidence
+    look    observe find-build
     look    observe read-bundle
     look    observe bundle-gates
     look    observe reach-server

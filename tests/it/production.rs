@@ -64,13 +64,35 @@ fn f8_f64_staging_then_production_and_each_phrase_opens_its_own_door() {
     assert_ended(&again, 0, "planned");
     assert_eq!(served(&story), SEED_COMMIT);
 
-    let runner = story.production(&commit);
+    // develop was merged into main: production is asked for the merge commit, which nothing was built for (FD2).
+    let merged = story.merge(&commit);
+    let stale = &output(&planned, "plan-digest")[..16];
+    refused(
+        &story,
+        &story.production(&merged).input("approval", &format!("{PRODUCTION_PHRASE} {stale}")),
+        &["it is for the plan"],
+    );
+    let planned = with(story.production(&merged), "");
+    assert_ended(&planned, 0, "planned");
+    let equality = format!("main {} has the tree of develop {}, which staging confirmed", &merged[..8], &commit[..8]);
+    for told in [&planned.log, &planned.summary] {
+        assert_says(told, &[&equality]);
+    }
+
+    let runner = story.production(&merged);
     let digest = &output(&planned, "plan-digest")[..16];
     let runner = runner.input("approval", &format!("{PRODUCTION_PHRASE} {digest}"));
     let finished = runner.run_binary(story.binary());
 
     assert_ended(&finished, 0, "live");
-    assert_eq!(served(&story), commit, "production answers as the new release");
+    assert_eq!(served(&story), commit, "production answers as the commit that was built");
+    assert_eq!((output(&finished, "sha"), &output(&finished, "release")[16..]), (commit.as_str(), &commit[..8]));
+    assert_says(&finished.summary, &[&equality, "the same tree"]);
+    let ledger = story.lab.exec("tail -n 1 /var/www/production/.gated-deploy/ledger.jsonl").expect("the ledger");
+    assert_says(
+        &ledger,
+        &[&format!("\"sha\":\"{commit}\""), &format!("\"asked_for\":\"{merged}\""), "\"build\":{\"run\":"],
+    );
     assert_eq!(
         story.lab.current(&story.production_site()).expect("current").as_deref(),
         Some(output(&finished, "release"))
@@ -80,6 +102,7 @@ fn f8_f64_staging_then_production_and_each_phrase_opens_its_own_door() {
     let report = output(&finished, "report");
     assert_says(report, &["E2E_PRODUCTION_DEPLOYMENT_"]);
     let report = std::fs::read_to_string(runner.workspace().join(report)).expect("the report");
+    assert_says(&report, &[&equality]);
     assert_says(
         &report,
         &["- [x] Staging had proven this commit", "## Zero-downtime measurement", "## Rollback status"],
@@ -100,7 +123,11 @@ fn what_staging_has_not_proven_is_refused() {
     refused(&story, &young, &["confirmed on staging", "asks for 60 min", "release again at "]);
 
     let other = commit_of(&story, "never on staging");
-    refused(&story, &story.production(&other), &["not of", "release this commit to staging first"]);
+    story.github.compared(&format!("{commit}...{other}"), &[("config/app.php", &other)]);
+    let page = format!("github.com/acme/shop/compare/{commit}...{other}");
+    let says = ["not of", "their files differ: ", "config/app.php", "release this commit to staging first"];
+    let finished = refused(&story, &story.production(&other), &says);
+    assert_says(&finished.log, &[&page]);
 
     story.lab.exec("mv /var/www/staging/current/public/index.php /root/").expect("breaking it");
     refused(&story, &story.production(&commit), &["staging is not well now: 1 of 3 endpoints", "/health: 404"]);
@@ -208,7 +235,7 @@ fn without_its_ledger_staging_is_known_by_its_site_and_its_workflow() {
 
     let other = commit_of(&story, "not what staging answers");
     let runner = story.production(&other).file(".github/gated-deploy.yml", &policy);
-    refused(&story, &runner, &["staging is not well now", &good[..8]]);
+    refused(&story, &runner, &["staging's site runs ", "and their files differ", &good[..8]]);
 }
 
 #[test]

@@ -29,7 +29,9 @@ use gated_deploy::{
     inputs::typed,
     ports::{
         clock::Clock,
-        github::{Api, Artifact, Attested, Github, GithubError, Repository, Review, WorkflowRun},
+        github::{
+            Api, Artifact, Attested, CommitTree, Difference, Github, GithubError, Repository, Review, WorkflowRun,
+        },
         http::{Get, Reply, Site},
         shell::{Answer, Greeting, Script, Shell, ShellError},
     },
@@ -336,7 +338,8 @@ fn source() -> typed::Source {
         build: typed::BuildSource {
             workflow: "build.yml".to_owned(),
             run_id: None,
-            artifact_name: format!("deployment-bundle-{SHA}"),
+            artifact_id: None,
+            artifact_name: "deployment-bundle-{sha}".to_owned(),
             wait_attempts: 4,
             wait_interval: Duration::from_secs(10),
             provenance: typed::Provenance {
@@ -514,6 +517,14 @@ impl Github for Untouched {
 
     async fn reachable(&self, branch: &str, _: &CommitSha) -> Result<Option<bool>, GithubError> {
         panic!("this row must not ask GitHub for the branch {branch}");
+    }
+
+    async fn tree_of(&self, sha: &str) -> Result<CommitTree, GithubError> {
+        panic!("this row must not ask GitHub for the tree of {sha}");
+    }
+
+    async fn difference(&self, from: &CommitSha, to: &CommitSha) -> Result<Difference, GithubError> {
+        panic!("this row must not compare {from} with {to} at GitHub");
     }
 
     async fn people_of(&self, commit: &CommitSha) -> Result<Vec<String>, GithubError> {

@@ -197,7 +197,7 @@ impl Answers {
         body
     }
 
-    pub(super) fn branch(&self, branch: &Branch, protection: Option<&Protection>, by_rules: bool) -> Value {
+    pub(super) fn branch(&self, branch: &Branch, tree: &str, protection: Option<&Protection>, by_rules: bool) -> Value {
         let mut body = self.example("repos/get-branch");
         let protected = branch.protected || protection.is_some() || by_rules;
         let name = branch.name.replace('/', "%2F");
@@ -217,7 +217,7 @@ impl Answers {
             "self": self.url(&format!("/branches/{name}")),
         });
         set(&mut body["_links"], links);
-        self.become_commit(&mut body["commit"], &branch.sha, &[]);
+        self.become_commit(&mut body["commit"], &branch.sha, tree, &[]);
         body
     }
 
@@ -259,16 +259,23 @@ impl Answers {
         body
     }
 
-    pub(super) fn commit(&self, sha: &str, parents: &[String]) -> Value {
+    pub(super) fn commit(&self, sha: &str, tree: &str, parents: &[String]) -> Value {
         let mut body = self.example("repos/get-commit");
         // What the example says of its files lacks keys that the schema requires.
         body["files"] = json!([]);
-        self.become_commit(&mut body, sha, parents);
+        self.become_commit(&mut body, sha, tree, parents);
         body
     }
 
-    /// `ahead` and `behind` count commits; `commits` are those of the head that the base lacks, oldest first.
-    pub(super) fn comparison(&self, base: &str, merge_base: &str, ahead: &[String], behind: usize) -> Value {
+    /// `ahead` are the commits of the head that the base lacks, oldest first; `behind` counts those of the base that the head lacks.
+    pub(super) fn comparison(
+        &self,
+        (base, head): (&str, &str),
+        merge_base: &str,
+        ahead: &[String],
+        behind: usize,
+        tree: impl Fn(&str) -> String,
+    ) -> Value {
         let mut body = self.example("repos/compare-commits-with-basehead");
         let status = match (ahead.len(), behind) {
             (0, 0) => "identical",
@@ -276,17 +283,18 @@ impl Answers {
             (0, _) => "behind",
             _ => "diverged",
         };
-        let commits: Vec<_> = ahead.iter().map(|sha| self.commit(sha, &[])).collect();
+        let commits: Vec<_> = ahead.iter().map(|sha| self.commit(sha, &tree(sha), &[])).collect();
         let counts = json!({
             "status": status,
             "ahead_by": ahead.len(),
             "behind_by": behind,
             "total_commits": ahead.len(),
             "commits": commits,
+            "html_url": format!("https://github.com/{OWNER}/{REPO}/compare/{base}...{head}"),
         });
         set(&mut body, counts);
-        self.become_commit(&mut body["base_commit"], base, &[]);
-        self.become_commit(&mut body["merge_base_commit"], merge_base, &[]);
+        self.become_commit(&mut body["base_commit"], base, &tree(base), &[]);
+        self.become_commit(&mut body["merge_base_commit"], merge_base, &tree(merge_base), &[]);
         body
     }
 
@@ -316,8 +324,9 @@ impl Answers {
         body
     }
 
-    fn become_commit(&self, commit: &mut Value, sha: &str, parents: &[String]) {
+    fn become_commit(&self, commit: &mut Value, sha: &str, tree: &str, parents: &[String]) {
         let url = |sha: &str| self.url(&format!("/commits/{sha}"));
+        commit["commit"]["tree"] = json!({"sha": tree, "url": self.url(&format!("/git/trees/{tree}"))});
         let parents: Vec<_> = parents
             .iter()
             .map(|sha| json!({"sha": sha, "url": url(sha), "html_url": format!("https://github.com/{OWNER}/{REPO}/commit/{sha}")}))

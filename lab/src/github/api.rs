@@ -260,7 +260,8 @@ async fn branch(Shared(lab): Shared<Arc<Lab>>, Path(name): Path<String>) -> Answ
     let state = lab.state();
     let branch = state.branches.get(&name).ok_or(Refusal::BranchNotFound)?;
     let by_rules = state.rules.get(&name).is_some_and(|rules| !rules.is_empty());
-    Ok(Json(lab.answers.branch(branch, state.protections.get(&name), by_rules)).into_response())
+    Ok(Json(lab.answers.branch(branch, &state.tree(&branch.sha), state.protections.get(&name), by_rules))
+        .into_response())
 }
 
 /// 403 to everybody but an administrator, whether or not there is any; then 404 where there is none.
@@ -303,7 +304,7 @@ async fn secrets(Shared(lab): Shared<Arc<Lab>>, uri: Uri, QueryPairs(pairs): Pai
 async fn commit(Shared(lab): Shared<Arc<Lab>>, Path(reference): Path<String>) -> Answer {
     let state = lab.state();
     let sha = state.resolve(&reference).ok_or(Refusal::NotFound)?;
-    let mut body = lab.answers.commit(sha, state.parents(sha));
+    let mut body = lab.answers.commit(sha, &state.tree(sha), state.parents(sha));
     if let Some(login) = state.authors.get(sha) {
         body["author"]["login"] = json!(login);
     }
@@ -320,7 +321,7 @@ async fn compare(Shared(lab): Shared<Arc<Lab>>, Path(basehead): Path<String>) ->
     let merge_base = before_head.iter().find(|sha| before_base.contains(sha)).ok_or(Refusal::NotFound)?;
     let ahead: Vec<_> = before_head.iter().rev().filter(|sha| !before_base.contains(sha)).cloned().collect();
     let behind = before_base.iter().filter(|sha| !before_head.contains(sha)).count();
-    let mut body = lab.answers.comparison(base, merge_base, &ahead, behind);
+    let mut body = lab.answers.comparison((base, head), merge_base, &ahead, behind, |sha| state.tree(sha));
     // The example's file is nobody's; a comparison has those that the test wrote.
     let like = body["files"][0].take();
     let files = state.compared.get(&basehead).into_iter().flatten().map(|(path, blob)| {

@@ -299,6 +299,13 @@ impl GitHub {
         }
     }
 
+    /// Gives a commit the tree of another one, as a merge, a squash or a rebase without other changes does.
+    pub fn same_tree(&self, sha: &str, other: &str) {
+        let mut state = self.lab.state();
+        let tree = state.tree(other);
+        state.set_tree(sha, &tree);
+    }
+
     /// Makes the requests with this method and path go wrong. The path has no base path and no query; `*` in it stands
     /// for any characters. Paths of the blob storage begin with `/actions-results/`.
     ///

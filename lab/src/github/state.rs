@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) reviews: Vec<(u64, Review)>,
     /// Payloads of attestations, by the SHA-256 that they were stored for.
     pub(super) attestations: BTreeMap<String, Vec<serde_json::Value>>,
+    /// Trees of commits, where a test has set them: equal ones are equal contents.
+    trees: BTreeMap<String, String>,
     /// Logins of authors, by commit.
     pub(super) authors: BTreeMap<String, String>,
     /// Branches whose head a test has set.
@@ -92,6 +94,7 @@ impl State {
             secrets: None,
             reviews: Vec::new(),
             attestations: BTreeMap::new(),
+            trees: BTreeMap::new(),
             authors: BTreeMap::new(),
             placed: BTreeSet::new(),
             writes: Writes::new(),
@@ -251,6 +254,17 @@ impl State {
         }
         let mut found = self.parents.keys().filter(|sha| reference.len() >= 4 && sha.starts_with(reference));
         found.next().filter(|_| found.next().is_none()).map(String::as_str)
+    }
+
+    pub(super) fn set_tree(&mut self, sha: &str, tree: &str) {
+        self.trees.insert(sha.to_owned(), tree.to_owned());
+    }
+
+    /// The SHA of a commit's tree; unless a test says otherwise, no two commits have the same.
+    pub(super) fn tree(&self, sha: &str) -> String {
+        let own =
+            || Sha256::digest(format!("tree of {sha}")).iter().take(20).map(|byte| format!("{byte:02x}")).collect();
+        self.trees.get(sha).cloned().unwrap_or_else(own)
     }
 
     pub(super) fn parents(&self, sha: &str) -> &[String] {

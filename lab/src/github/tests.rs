@@ -605,6 +605,15 @@ async fn branches_and_commits_tell_what_contains_what() {
     let commit = get_json(&github, "/repos/acme/shop/commits/bbbbbbbb").await;
     assert_eq!((&commit["sha"], &commit["parents"][0]["sha"]), (&json!(left), &json!(root)));
 
+    // No two commits have the same tree, unless one was made without other changes.
+    let tree = async |sha: &str| {
+        get_json(&github, &format!("/repos/acme/shop/commits/{sha}")).await["commit"]["tree"]["sha"].clone()
+    };
+    assert_eq!(branch["commit"]["commit"]["tree"]["sha"], tree(&left).await);
+    assert_ne!(tree(&left).await, tree(&right).await);
+    github.same_tree(&right, &left);
+    assert_eq!(tree(&left).await, tree(&right).await);
+
     for (base, head, expected) in [
         (&*left, "feature%2Fx", ("identical", 0, 0)),
         (&root, &left, ("ahead", 1, 0)),

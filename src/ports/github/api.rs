@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::{
-    Artifact, Attested, Github, GithubError, Inventory as _, Review, WorkflowRun,
+    Artifact, Attested, CommitTree, Difference, Github, GithubError, Inventory as _, Review, WorkflowRun,
     call::{Answer, Caller, Late, text},
     download, wire,
 };
@@ -249,6 +249,21 @@ impl Github for Api {
             Err(GithubError::NotFound(_)) => Ok(Some(false)),
             Err(error) => Err(error),
         }
+    }
+
+    async fn tree_of(&self, sha: &str) -> Result<CommitTree, GithubError> {
+        let told: wire::CommitOfTree = self.read(&self.route(&format!("commits/{}?per_page=1", percent(sha)))).await?;
+        let told = CommitTree::from(told);
+        // A branch or a tag can have a name that looks like the beginning of a SHA.
+        if !told.commit.as_str().starts_with(sha) {
+            return Err(GithubError::Unexpected(format!("asked for commit {sha}, got {}", told.commit)));
+        }
+        Ok(told)
+    }
+
+    async fn difference(&self, from: &CommitSha, to: &CommitSha) -> Result<Difference, GithubError> {
+        let told: wire::Comparison = self.read(&self.route(&format!("compare/{from}...{to}?per_page=50"))).await?;
+        Ok(told.into())
     }
 
     async fn people_of(&self, commit: &CommitSha) -> Result<Vec<String>, GithubError> {

@@ -5,8 +5,8 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 
-use super::{Artifact, Attested, Review, WorkflowRun};
-use crate::domain::{CommitSha, Sha256Digest};
+use super::{Artifact, Attested, CommitTree, Difference, Review, WorkflowRun};
+use crate::domain::{CommitSha, GitTree, Sha256Digest};
 
 #[derive(Deserialize)]
 pub(super) struct Run {
@@ -117,6 +117,50 @@ pub(super) struct Head {
 #[derive(Deserialize)]
 pub(super) struct Comparison {
     pub(super) status: String,
+    #[serde(default)]
+    html_url: Option<String>,
+    #[serde(default)]
+    ahead_by: u64,
+    #[serde(default)]
+    behind_by: u64,
+    #[serde(default)]
+    commits: Vec<ComparedCommit>,
+    /// Absent on every page but the first.
+    #[serde(default)]
+    files: Vec<ComparedFile>,
+}
+
+#[derive(Deserialize)]
+struct ComparedCommit {
+    sha: CommitSha,
+    commit: ComparedMessage,
+}
+
+#[derive(Deserialize)]
+struct ComparedMessage {
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct ComparedFile {
+    filename: String,
+}
+
+/// "Get a commit", as far as its contents go.
+#[derive(Deserialize)]
+pub(super) struct CommitOfTree {
+    sha: CommitSha,
+    commit: WithTree,
+}
+
+#[derive(Deserialize)]
+struct WithTree {
+    tree: TreeRef,
+}
+
+#[derive(Deserialize)]
+struct TreeRef {
+    sha: GitTree,
 }
 
 #[derive(Deserialize)]
@@ -238,6 +282,27 @@ impl From<Run> for WorkflowRun {
     }
 }
 
+impl From<Comparison> for Difference {
+    fn from(told: Comparison) -> Self {
+        let named = |one: &ComparedCommit| {
+            format!("{} {}", one.sha.short(), one.commit.message.lines().next().unwrap_or_default())
+        };
+        Self {
+            commits: told.commits.iter().map(named).collect(),
+            ahead: told.ahead_by,
+            behind: told.behind_by,
+            files: told.files.into_iter().map(|file| file.filename).collect(),
+            page: told.html_url,
+        }
+    }
+}
+
+impl From<CommitOfTree> for CommitTree {
+    fn from(told: CommitOfTree) -> Self {
+        Self { commit: told.sha, tree: told.commit.tree.sha }
+    }
+}
+
 impl From<ListedReview> for Review {
     fn from(review: ListedReview) -> Self {
         Self {
@@ -293,4 +358,6 @@ pub(crate) fn fuzz(bytes: &[u8]) {
         list.attestations.into_iter().filter_map(Attestation::read).for_each(drop);
     }
     let _ = serde_json::from_slice::<Commit>(bytes);
+    let _ = serde_json::from_slice::<Comparison>(bytes).map(Difference::from);
+    let _ = serde_json::from_slice::<CommitOfTree>(bytes).map(CommitTree::from);
 }

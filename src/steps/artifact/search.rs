@@ -103,7 +103,7 @@ impl<'a> Search<'a> {
             Some(Absent::Unanswered(error)) => self.unanswered(&error),
             Some(why @ Absent::Artifact { .. }) => Failure::refused(self.doing(), format!("no successful build for {commit}: {why}")).hint(format!(
                 "a green build without artifact is no build: see whether every job of {workflow} ran, and whether it uploads `{}`",
-                self.inputs.build.artifact_name
+                self.inputs.build.artifact_of(commit)
             )),
             Some(why @ Absent::End { .. }) => Failure::refused(self.doing(), format!("no successful build for {commit}: {why}"))
                 .hint("run this again when the build has ended, or raise build-wait-attempts"),
@@ -204,26 +204,11 @@ impl<'a> Search<'a> {
     /// Whether the commit is on a branch that may be released from (SE14). A tag can have a branch's name; it proves nothing here.
     async fn reachable(&self) -> Result<(), Stop> {
         let (commit, branches) = (&self.inputs.commit, &self.inputs.build.provenance.branches);
-        let mut known = Vec::new();
-        for branch in branches {
-            match self.github.reachable(branch, commit).await.map_err(|error| self.stop(error))? {
-                Some(true) => return Ok(()),
-                Some(false) => known.push(branch.as_str()),
-                None => {}
-            }
-        }
-        let doing = format!("asking whether {} may be released", commit.short());
-        let (cause, hint) = match known.as_slice() {
-            [] => (
-                format!("this repository has no branch {}", branches.join(" and no branch ")),
-                "name the branches that this environment is released from in the policy's release-branches (or main-branch, develop-branch)".to_owned(),
-            ),
-            known => (
-                format!("{commit} is not reachable from {}", known.join(" or ")),
-                format!("merge it into {} first; release-branches in the policy names the branches that this environment is released from", known.join(" or ")),
-            ),
-        };
-        Err(Stop::refused(Failure::refused(doing, cause).hint(hint)))
+        let on = branch_of(self.github, commit, branches).await.map_err(|error| self.stop(error))?;
+        on.map(drop).map_err(|Unreachable { cause, hint }| {
+            let doing = format!("asking whether {} may be released", commit.short());
+            Stop::refused(Failure::refused(doing, cause).hint(hint))
+        })
     }
 
     /// The run, unless it has ended without success: that is final (F6). `instead` succeeded before it.
@@ -249,7 +234,7 @@ impl<'a> Search<'a> {
             let status = run.status.unwrap_or_else(|| "in a state that GitHub does not tell".to_owned());
             return Ok(Look::Absent { why: Absent::End { run: run.id, status }, run: Some(run.id) });
         }
-        let name = &self.inputs.build.artifact_name;
+        let name = &self.inputs.build.artifact_of(&self.inputs.commit);
         let artifacts = match self.github.artifacts(run.id, name).await {
             Ok(artifacts) => artifacts,
             Err(error) => match self.stop(error) {
@@ -259,8 +244,16 @@ impl<'a> Search<'a> {
                 }
             },
         };
-        // After a re-run the same name can occur again; the newest is of the attempt that counts.
-        let Some(artifact) = artifacts.into_iter().next() else {
+        // After a re-run the same name can occur again; the newest is of the attempt that counts, unless a certain one is asked for.
+        let exact = self.inputs.build.artifact_id;
+        let Some(artifact) = artifacts.into_iter().find(|artifact| exact.is_none_or(|id| artifact.id == id)) else {
+            if let Some(id) = exact {
+                let cause = format!(
+                    "artifact {id} of build run {}, which the release on staging was made of, is not listed any more",
+                    run.id
+                );
+                return Err(Failure::refused(self.doing(), cause).hint(REBUILD_ON_STAGING).details([run.html_url]));
+            }
             return Ok(Look::Absent { why: Absent::Artifact { run: run.id, name: name.clone() }, run: Some(run.id) });
         };
         if let Some(planned) = self.planned {
@@ -286,9 +279,11 @@ impl<'a> Search<'a> {
             },
             Some(why) => {
                 let cause = format!("artifact {} ({name}) of build run {} {why}", artifact.id, run.id);
-                Err(Failure::refused(self.doing(), cause)
-                    .hint(how_to_build(&self.inputs.build.workflow, &self.inputs.commit))
-                    .details([run.html_url]))
+                let hint = match exact {
+                    Some(_) => REBUILD_ON_STAGING.to_owned(),
+                    None => how_to_build(&self.inputs.build.workflow, &self.inputs.commit),
+                };
+                Err(Failure::refused(self.doing(), cause).hint(hint).details([run.html_url]))
             }
         }
     }
@@ -356,6 +351,45 @@ impl<'a> Search<'a> {
             other => Stop::refused(github_failure(&self.doing(), &other)),
         }
     }
+}
+
+/// What helps where the artifact of staging's release cannot be used.
+const REBUILD_ON_STAGING: &str = "build the commit again, and release that build to staging first";
+
+/// Why no branch counts.
+pub struct Unreachable {
+    pub cause: String,
+    pub hint: String,
+}
+
+/// The first of these branches that has the commit.
+///
+/// # Errors
+/// GitHub's, where it did not answer.
+pub async fn branch_of<'b>(
+    github: &dyn Github,
+    commit: &CommitSha,
+    branches: &'b [String],
+) -> Result<Result<&'b str, Unreachable>, GithubError> {
+    let mut known = Vec::new();
+    for branch in branches {
+        match github.reachable(branch, commit).await? {
+            Some(true) => return Ok(Ok(branch)),
+            Some(false) => known.push(branch.as_str()),
+            None => {}
+        }
+    }
+    let (cause, hint) = match known.as_slice() {
+        [] => (
+            format!("this repository has no branch {}", branches.join(" and no branch ")),
+            "name the branches that this environment is released from in the policy's release-branches (or main-branch, develop-branch)".to_owned(),
+        ),
+        known => (
+            format!("{commit} is not reachable from {}", known.join(" or ")),
+            format!("merge it into {} first; release-branches in the policy names the branches that this environment is released from", known.join(" or ")),
+        ),
+    };
+    Ok(Err(Unreachable { cause, hint }))
 }
 
 /// Why a look ended early.
