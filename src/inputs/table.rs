@@ -257,7 +257,7 @@ pub static INPUTS: &[Input] = &[
     input("build-workflow", Subject::Build, Kind::Workflow, Preset::Is("build-artifacts.yml"), ASKS,
         "The workflow that builds, by file name or by name."),
     input("build-run-id", Subject::Build, Kind::RunId, Preset::Told("from the event, else the newest run for the commit"), WAITS,
-        "The exact run of the build workflow whose bundle is released: its number.").per_run(),
+        "The exact run of the build workflow whose bundle is released: its number. Production takes the run that staging's ledger names, where that names one.").per_run(),
     input("artifact-name", Subject::Build, Kind::Artifact, Preset::Is("deployment-bundle-{sha}"), NAMES,
         "The name of the workflow artifact that holds the bundle. `{sha}` stands for the commit."),
     input("build-wait-attempts", Subject::Build, Kind::Count { min: 1, max: 1000 }, Preset::Is("18"), PATIENT,

@@ -2,6 +2,7 @@
 //!
 //! Every environment runs this table; they differ in configuration only (F64).
 
+use super::checks::checks;
 use crate::{
     engine::{
         Table,
@@ -46,7 +47,7 @@ pub fn production() -> Table<Survey, Deploy> {
 /// row failed, skips.
 #[rustfmt::skip]
 pub fn table() -> Table<Survey, Deploy> {
-    Table {
+    let mut table = Table {
         survey: vec![
             observe("find-build",      "6 Find the build of this commit",         artifact::look)    .run_on().into(),
             observe("reach-server",    "7 Reach the server",                      server::reach)     .run_on().into(),
@@ -93,5 +94,7 @@ pub fn table() -> Table<Survey, Deploy> {
             commit("live",             "The release is confirmed").into(),
             change("prune",            "Keep the newest confirmed releases and verified backups", retention::prune, no_undo("what is pruned is gone")).into(),
         ]
-    }
+    };
+    table.survey.extend(checks());
+    table
 }

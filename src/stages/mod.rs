@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod build_gate;
+mod checks;
 pub mod deploy;
 pub mod fix;
 pub mod preflight;

@@ -1,5 +1,6 @@
 //! `preflight`: would a release go through? GO or NO-GO, and nothing changed.
 
+use super::checks::checks;
 pub use crate::steps::{context::Survey, preflight::settle};
 use crate::{
     engine::{Table, step::observe},
@@ -9,24 +10,23 @@ use crate::{
 /// Every row runs on when one failed: everything that stands in the way is named in one run.
 #[rustfmt::skip]
 pub fn table() -> Table<Survey, ()> {
-    Table {
+    let mut table = Table {
         survey: vec![
             observe("staging-evidence", "22 Ask staging what it has proven",           preflight::staging)         .run_on().into(),
             observe("find-build",      "Find the build of this commit",               artifact::find)             .run_on().into(),
             observe("read-bundle",     "Download the bundle and read it",             artifact::read)             .run_on().into(),
-            observe("bundle-gates",    "Nine gates, in the bundle",                   preflight::gates)           .run_on().into(),
             observe("reach-server",    "Reach the server",                            server::reach)              .run_on().into(),
             observe("survey-server",   "Look at the server",                          preflight::place)           .run_on().into(),
             observe("privileges",      "Ask sudo for each command of a release",      preflight::privileges)      .run_on().into(),
             observe("nginx",           "Look at nginx",                               preflight::nginx)           .run_on().into(),
-            observe("php",             "Compare PHP of command line, pool and bundle", preflight::php)            .run_on().into(),
             observe("reload",          "See what a reload would cost",                preflight::reloads)         .run_on().into(),
-            observe("env-file",        "Look at .env and at the link to it",          preflight::env_file)        .run_on().into(),
-            observe("shared-folders",  "See who may write in the shared folders",     preflight::shared_folders)  .run_on().into(),
-            observe("room",            "See whether release and backup have room",    preflight::room)            .run_on().into(),
-            observe("backups",         "Look at the newest backup",                   preflight::backups)         .run_on().into(),
-            observe("baseline-health", "Ask the site how it is now",                  probe::baseline)            .run_on().into(),
         ],
         release: Vec::new(),
-    }
+    };
+    table.survey.extend(checks());
+    table.survey.extend([
+        observe("backups",         "Look at the newest backup",                   preflight::backups)         .run_on().into(),
+        observe("baseline-health", "Ask the site how it is now",                  probe::baseline)            .run_on().into(),
+    ]);
+    table
 }

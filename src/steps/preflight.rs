@@ -88,7 +88,8 @@ pub async fn place(cx: &Survey, io: &Io) -> StepResult {
     }
     let looked = server::look_around(cx, io, &doing).await?;
     let mut sheet = Sheet::new(cx, io, doing);
-    for problem in problems(cx, &looked, About::Place) {
+    let of_the_place = server::problems(&cx.inputs, &looked).into_iter();
+    for problem in of_the_place.filter(|problem| !problem.about.has_a_row()) {
         sheet.failed(layout.base().as_str(), problem.cause, problem.hint);
     }
     let live = looked.current().map_or("nothing", server::last_part).to_owned();

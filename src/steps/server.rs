@@ -120,7 +120,10 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     if cx.source.is_none() {
         // Where no release is made, no name is made of the time and no room is needed: nothing of that must keep anybody from going back.
         let clock = wrong_clock(&looked);
-        problems.retain(|problem| problem.about != About::Room && Some(problem) != clock.as_ref());
+        let room = |problem: &Problem| matches!(problem.about, About::Room | About::Storage);
+        problems.retain(|problem| !room(problem) && Some(problem) != clock.as_ref());
+    } else {
+        problems.retain(|problem| !problem.about.has_a_row());
     }
     let services = match &looked.serving {
         Ok(serving) => match services::privileges(&*cx.ports.shell, io, user, serving, looked.systemd()).await {
@@ -200,10 +203,19 @@ pub fn last_part(link: &str) -> &str {
 pub enum About {
     /// The tools, the clock, the base folder and the link in it.
     Place,
+    /// What lies in the shared storage, and its room.
+    Storage,
     EnvFile,
     Shared,
     Room,
     Services,
+}
+
+impl About {
+    /// Whether a release has a row of its own that judges this, and names more than the survey does.
+    pub fn has_a_row(self) -> bool {
+        matches!(self, Self::EnvFile | Self::Shared | Self::Room)
+    }
 }
 
 /// Something that stands in the way of a release.
@@ -320,7 +332,7 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
     }
     for path in answer.all("special") {
         found.push(problem(
-            About::Shared,
+            About::Storage,
             format!("{path} is a FIFO or a device: the app waits for ever when it opens it"),
             format!("remove it: {}", RemoteCommand::new(["rm", "-f", path])),
         ));
@@ -331,7 +343,7 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
         || storage("storage-free-inodes").is_some_and(|inodes| matches!(inodes[..], [0, all] if all > 0));
     if full {
         found.push(problem(
-            About::Room,
+            About::Storage,
             format!("{}/storage is full: the app cannot write its logs, sessions and views", layout.shared()),
             format!("find what fills it: du -xsh {}/storage/*", layout.shared()),
         ));

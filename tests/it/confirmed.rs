@@ -14,7 +14,7 @@ use gated_deploy::{
     },
     steps::{artifact, context::Staging, staging},
 };
-use gated_deploy_lab::github::{Artifact, GitHub, Run};
+use gated_deploy_lab::github::{Artifact, GitHub, Review, Run};
 use serde_json::{Value, json};
 
 use crate::{
@@ -101,6 +101,7 @@ fn on_develop() -> GitHub {
 fn production(github: &GitHub, asked_for: &str, ledger: Option<Value>, answers_as: &str) -> Stage {
     let mut stage = Stage::with_github(github);
     stage.source.commit = asked_for.parse().expect("a commit");
+    stage.inputs.approval = Approval::Missing;
     let server = typed::StagingServer { ssh: stage.inputs.ssh.clone(), layout: stage.inputs.layout.clone() };
     let inputs = typed::Staging {
         environment: "staging".parse().expect("a name"),
@@ -136,7 +137,6 @@ async fn planned(stage: impl Fn() -> Stage) -> Planned {
     let read = next.survey(artifact::read).await;
     assert_eq!(read.outcome.cause(), None, "there is a bundle");
     let mut next = stage();
-    next.inputs.approval = Approval::Missing;
     next.found = read.found;
     next.found.server = Some(next.server.clone());
     Planned { evidence, look, plan: next.settled().await }
@@ -172,6 +172,22 @@ async fn fd2_a_commit_with_the_tree_of_the_confirmed_one_is_released_whatever_th
         assert!(plan.fact::<String>(fact::key::RELEASE).ends_with(&SHA[..8]));
         let told: fact::Staging = evidence.fact(fact::key::STAGING);
         assert_eq!((told.commit, told.asked_for.map(|asked| asked.commit)), (commit(), OTHER.parse().ok()));
+
+        // Neither of the two commits is approved by its own author.
+        for (wrote, author) in [(SHA, "grace"), (OTHER, "linus")] {
+            github.author(wrote, author);
+            github
+                .add_review(777, Review { state: "approved".into(), user: author.into(), environment: "Live".into() });
+        }
+        let reviewed = || {
+            let mut stage = stage();
+            stage.inputs.approval = Approval::Given { plan_digest: None };
+            stage.inputs.review = Some("Live".to_owned());
+            stage.inputs.run = typed::RunIdentity { id: Some(777), attempt: Some(1), ..typed::RunIdentity::default() };
+            stage
+        };
+        let refused = planned(reviewed).await.plan;
+        assert_eq!(refused.failure().cause, "only @grace did, who wrote the commit; @linus did, who wrote the commit");
 
         // The approval is bound to both commits.
         let third = "00000000000000000000000000000000000000bb";

@@ -29,6 +29,11 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     look  7 observe baseline-health
     look    observe read-bundle
     look    observe look-ahead
+    look    observe bundle-gates
+    look    observe php
+    look    observe env-file
+    look    observe shared-folders
+    look    observe room
     do      hold    deploy-lock (free it, unless stuck)
     do      change  finish-unconfirmed (not undone: nobody had confirmed it)
     do      check   nothing-moved
@@ -129,13 +134,13 @@ fn a_preflight_only_looks() {
     look 22 observe staging-evidence
     look    observe find-build
     look    observe read-bundle
-    look    observe bundle-gates
     look    observe reach-server
     look    observe survey-server
     look    observe privileges
     look    observe nginx
-    look    observe php
     look    observe reload
+    look    observe bundle-gates
+    look    observe php
     look    observe env-file
     look    observe shared-folders
     look    observe room

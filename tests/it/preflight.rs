@@ -5,7 +5,7 @@ use gated_deploy_lab::{
     app::{self, Variant},
     runner::{Finished, Runner},
     server::SEED_RELEASE,
-    story::{Story, commit},
+    story::{STAGING_PHRASE, Story, commit},
 };
 
 use crate::{
@@ -329,6 +329,16 @@ fn f67_f66_f45_each_reason_for_a_no_go_is_named_with_its_cure() {
     server("sed -i 's/NOPASSWD: \\(.*nginx reload\\)/\\1/' /etc/sudoers.d/deploy").expect("a rule with a password");
     let finished = refused(&story, story.staging(&commit), 1, &["service nginx reload (sudo wants a password for it)"]);
     assert_eq!(output(&finished, "backup"), "");
+
+    // So it is with a server that cannot dump the database: no phrase is offered for what would be refused (FD3).
+    server("cp /rules /etc/sudoers.d/deploy; mkdir -p /away; mv /usr/bin/mysqldump /usr/bin/mariadb-dump /away")
+        .expect("a break");
+    let says = ["neither mariadb-dump nor mysqldump is on the server", "apt-get install mariadb-client"];
+    for approval in ["", STAGING_PHRASE] {
+        let finished = refused(&story, story.staging(&commit).input("approval", approval), 1, &says);
+        assert_eq!((output(&finished, "backup"), output(&finished, "plan-digest")), ("", ""));
+        assert!(!finished.summary.contains("FREIGEGEBEN"), "{}", finished.summary);
+    }
 }
 
 #[test]
@@ -429,6 +439,15 @@ fn everything_that_is_wrong_is_named_in_one_run() {
             ],
         );
     }
+
+    // The plan of a release names the same blockers and offers no phrase (FD3).
+    let planned = story.staging(&none).input("approval", "").run_binary(story.binary());
+    assert_ended(&planned, 1, "refused");
+    let blockers =
+        ["NOPASSWD: /usr/sbin/service php8.2-fpm reload", "key:generate", "uploads", "no successful build for", "502"];
+    assert_says(&planned.summary, &["Refused, 5 blockers: the site is untouched"]);
+    assert_says(planned.log.split_once("5 blockers found").expect("one list at the end").1, &blockers);
+    assert!(!planned.summary.contains("FREIGEGEBEN"), "{}", planned.summary);
 
     // What cannot be asked is not guessed, and a found "no" weighs more than a server that does not answer.
     let nowhere = |runner: Runner| {

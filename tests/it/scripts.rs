@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use gated_deploy::ports::shell::Script;
+use gated_deploy::{domain::gate::GATES, ports::shell::Script};
 
 use crate::support::{BINARY, give_access};
 
@@ -328,4 +328,35 @@ fn se19_the_program_writes_no_core_dump() {
     drop(child.stdin.take());
     child.wait().expect("it ends");
     assert_eq!(found, ["0", "0"]);
+}
+
+#[test]
+fn f10_each_of_the_nine_gates_is_asked_again_on_the_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let release = folder.path().join("release");
+    let failed = |without: Option<&str>| -> Vec<String> {
+        let _ = fs::remove_dir_all(&release);
+        for gate in GATES.iter().filter(|gate| Some(gate.path) != without) {
+            let path = release.join(gate.path);
+            let above = if gate.folder { path.as_path() } else { path.parent().expect("a folder above") };
+            fs::create_dir_all(above).expect("the folders");
+            if !gate.folder {
+                fs::write(&path, "something").expect("a file");
+            }
+        }
+        let paths = |folder: bool| GATES.iter().filter(move |gate| gate.folder == folder).map(|gate| gate.path);
+        let script = Script::new("gates", include_str!("../../src/steps/sh/gates.sh"))
+            .var("DIR", release.display().to_string())
+            .list("FILES", paths(false))
+            .list("FOLDERS", paths(true));
+        let ran = run(&script, folder.path());
+        assert_eq!(ran.ended(), "0", "{}", ran.log);
+        let gates: Vec<&String> = ran.answer.iter().filter(|record| record.starts_with("gate=")).collect();
+        assert_eq!(gates.len(), GATES.len());
+        gates.into_iter().filter(|gate| !gate.ends_with('=')).cloned().collect()
+    };
+    assert_eq!(failed(None), [""; 0]);
+    for gate in &GATES {
+        assert_eq!(failed(Some(gate.path)), [format!("gate={}=missing", gate.path)]);
+    }
 }

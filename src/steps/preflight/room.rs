@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::{Sheet, in_place};
+use super::{About, Sheet, in_place, problems};
 use crate::{
     domain::{Failure, ReleaseName, bundle::Manifest},
     engine::{
@@ -57,11 +57,19 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         Ok(looked) => looked,
         Err(skipped) => return Ok(skipped),
     };
-    let Some(manifest) = cx.found.borrow().manifest() else {
-        return Ok(Done::skipped("not looked at: there is no bundle to measure"));
-    };
     let base = cx.inputs.layout.base();
     let doing = format!("looking for room on {base}");
+    let Some(manifest) = cx.found.borrow().manifest() else {
+        // By the size of the live release.
+        let mut sheet = Sheet::new(cx, io, &doing);
+        for problem in problems(cx, &looked, About::Room) {
+            sheet.failed(format!("room on {base}"), problem.cause, problem.hint);
+        }
+        return match sheet.is_clean() {
+            true => Ok(Done::skipped("not looked at: there is no bundle to measure")),
+            false => sheet.end("no room"),
+        };
+    };
     let driver = cx.found.borrow().database_driver.clone();
     let asked = matches!(driver.as_deref(), Some("mysql" | "mariadb"));
     let answer = ask(cx, io, &doing, if asked { database::PROGRAM } else { "" }).await?;

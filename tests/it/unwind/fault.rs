@@ -169,7 +169,7 @@ enum Work {
 }
 
 /// What each row does, by the name of its script. The tests hold it to the tables: a new row is named here, or the matrix has a hole.
-const WORKS: [(&str, Work); 40] = [
+const WORKS: [(&str, Work); 45] = [
     ("find-build", Work::Nothing),
     ("reach-server", Work::Nothing),
     ("survey-server", Work::Script("look")),
@@ -180,6 +180,11 @@ const WORKS: [(&str, Work); 40] = [
     ("staging-evidence", Work::Script("ledger-read")),
     ("read-bundle", Work::Nothing),
     ("look-ahead", Work::Script("outlook")),
+    ("bundle-gates", Work::Nothing),
+    ("php", Work::Nothing),
+    ("env-file", Work::Script("env")),
+    ("shared-folders", Work::Script("access")),
+    ("room", Work::Script("room")),
     ("deploy-lock", Work::Script("lock")),
     ("finish-unconfirmed", Work::Script("guards")),
     ("nothing-moved", Work::Script("current")),
