@@ -243,6 +243,9 @@ pub struct Outlook {
     /// Why the list says nothing, where it does: nobody asked, or nobody could say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrations_unknown: Option<String>,
+    /// Whether another environment was asked what its runs of these migrations did.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub migrations_measured: bool,
     /// `None` before the first release.
     pub backup: Option<BackupEstimate>,
     /// Bytes free on the server.
@@ -292,6 +295,9 @@ pub struct PendingMigration {
     pub calls: Vec<String>,
     /// Database connections that it names besides the default one.
     pub connections: Vec<String>,
+    /// What the same file did where it ran already; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measured>,
 }
 
 /// Before compression, so that it errs on the safe side.
@@ -318,6 +324,9 @@ pub struct Staging {
     /// Seconds since then, and how many the policy asks for.
     pub stable_seconds: Option<i64>,
     pub needed_seconds: u64,
+    /// What migrations did on staging, by its whole ledger; `None` where that was not read. What of it counts stands at each pending migration.
+    #[serde(skip)]
+    pub measured: Option<Vec<Measured>>,
     /// What each place that was asked said.
     pub said: Vec<StagingSays>,
     /// What speaks against a release; empty for GO.

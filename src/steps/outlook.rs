@@ -18,7 +18,7 @@ use crate::{
         Failure,
         bundle::{MANIFEST_PATH, Manifest},
         fact::{BackupEstimate, FileDelta, Outlook, PendingMigration, key},
-        migration::{Class, Reading, read},
+        migration::{Class, Measured, Reading, read},
     },
     engine::{
         Done,
@@ -55,6 +55,11 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         Some(tree) => with_live(cx, io, &opened, tree).await?,
         None => first_release(cx, &opened)?,
     };
+    let on_staging = cx.found.borrow().staging.as_ref().and_then(|staging| staging.measured.clone());
+    if let Some(on_staging) = on_staging {
+        outlook.migrations.iter_mut().for_each(|pending| pending.measured = measured(&on_staging, pending));
+        outlook.migrations_measured = true;
+    }
     outlook.free_bytes = cx.found.borrow().server.as_ref().map_or(0, |server| server.free_bytes);
     outlook.confirm_within_seconds = cx.inputs.server.confirm_within.as_secs();
     let text = told(&outlook);
@@ -202,7 +207,7 @@ fn read_sources(opened: &Opened, pending: BTreeMap<String, &str>) -> Result<Vec<
             connections: Vec::new(),
         };
         let Reading { class, calls, connections } = sources.get(path).map_or_else(unread, |source| read(source));
-        PendingMigration { name, file: path.to_owned(), sha256, class, calls, connections }
+        PendingMigration { name, file: path.to_owned(), sha256, class, calls, connections, measured: None }
     };
     Ok(pending.into_iter().map(of).collect())
 }
@@ -221,6 +226,12 @@ fn sources(bundle: &Path, wanted: &BTreeMap<String, &str>) -> std::io::Result<BT
         read::each_file(bundle, |path, size| size <= LONGEST && wanted.contains(path), give)?;
     }
     Ok(found)
+}
+
+/// What the same file did on staging, the last time that it ran there.
+fn measured(on_staging: &[Measured], pending: &PendingMigration) -> Option<Measured> {
+    let same = |measured: &&Measured| measured.name == pending.name && measured.sha256 == pending.sha256;
+    on_staging.iter().rev().find(same).filter(|measured| measured.sha256.is_some()).cloned()
 }
 
 fn told(outlook: &Outlook) -> String {
@@ -261,6 +272,13 @@ pub fn migrations_preview(cx: &Deploy) -> Vec<String> {
         let sha256 = migration.sha256.as_ref().map(ToString::to_string).unwrap_or_default();
         lines.push(format!("    {}, SHA-256 {sha256}", migration.file));
         lines.push(format!("    its source {}", migration.calls.join("; ")));
+        match &migration.measured {
+            Some(measured) => lines.push(format!("    on staging this file took: {}", measured.summary())),
+            None if outlook.migrations_measured => {
+                lines.push("    staging has not run this file, or did not measure it".to_owned());
+            }
+            None => {}
+        }
         for connection in &migration.connections {
             lines.push(format!("    it names another database connection: {connection}; the backup does not cover it"));
         }

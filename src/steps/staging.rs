@@ -275,6 +275,7 @@ impl Case {
             since: None,
             stable_seconds: None,
             needed_seconds,
+            measured: None,
             said: Vec::new(),
             against: Vec::new(),
         };
@@ -360,6 +361,7 @@ async fn ask_ledger(
     }
     let environment = staging.inputs.environment.as_str();
     let lines: Vec<&Line> = book.lines.iter().filter(|line| line.environment == environment).collect();
+    case.fact.measured = Some(lines.iter().flat_map(|line| line.measured.iter().cloned()).collect());
     let Some(at) = lines.iter().rposition(|line| line.outcome == "live") else {
         case.says(PLACE, "no confirmed release");
         case.against("staging's ledger knows no confirmed release", "release this commit to staging first");

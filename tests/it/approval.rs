@@ -70,11 +70,13 @@ fn outlook(migration: &str) -> fact::Outlook {
         class: Class::Expand,
         calls: Vec::new(),
         connections: Vec::new(),
+        measured: None,
     };
     fact::Outlook {
         files: None,
         migrations: vec![pending],
         migrations_unknown: None,
+        migrations_measured: false,
         backup: None,
         free_bytes: 1,
         confirm_within_seconds: 300,
@@ -189,6 +191,7 @@ async fn fd3_a_plan_for_production_offers_no_phrase_for_a_bundle_that_staging_ha
             bundle_sha256: Some(bundle),
             since: None,
             stable_seconds: None,
+            measured: None,
             needed_seconds: 0,
             said: Vec::new(),
             against: Vec::new(),

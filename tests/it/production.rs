@@ -39,7 +39,14 @@ fn refused(story: &Story, runner: &Runner, says: &[&str]) -> Finished {
 fn f8_f64_staging_then_production_and_each_phrase_opens_its_own_door() {
     let story = story();
     let commit = commit("proven on staging");
-    story.ship(&commit, Variant::Healthy).expect("the build");
+    let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+    for (name, column) in [("2031_01_01_000000_first", "first"), ("2031_01_02_000000_second", "second")] {
+        let up = format!("Schema::table('visitors', fn ($table) => $table->string('{column}')->nullable());");
+        tree.write(&format!("database/migrations/{name}.php"), crate::plan::migration(&up)).expect("a migration");
+    }
+    story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+    let known = "insert into migrations (migration, batch) values ('2031_01_02_000000_second', 9)";
+    story.lab.exec(&format!("mariadb -e \"{known}\" lab_staging")).expect("a migration that staging ran long ago");
     let with = |runner: Runner, approval: &str| runner.input("approval", approval).run_binary(story.binary());
 
     let wrong = with(story.staging(&commit), PRODUCTION_PHRASE);
@@ -54,6 +61,9 @@ fn f8_f64_staging_then_production_and_each_phrase_opens_its_own_door() {
     let planned = with(story.production(&commit), "");
     assert_ended(&planned, 0, "planned");
     assert_says(&planned.summary, &[PRODUCTION_PHRASE, "Staging is healthy, and has proven this commit"]);
+    let cost = planned.log.find("on staging this file took: 1 statement, 0.").expect("what staging measured");
+    let second = planned.log.find("2031_01_02_000000_second [").expect("the second migration");
+    assert!(cost < second && planned.log[second..].contains("staging has not run this file, or did not measure it"));
     assert_eq!(story.lab.tree_digest("/var/www/production").expect("the tree"), before, "a plan changes nothing");
     assert_eq!(served(&story), SEED_COMMIT);
 
