@@ -84,6 +84,18 @@ fn a_process_that_the_app_leaves_behind_does_not_hold_the_script() {
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
+/// The answer is the script's. What an app opens or writes there is none of it.
+#[test]
+fn the_app_has_no_part_in_the_answer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let forger = "#!/bin/sh\ncase $1 in -n) mark=$8; exec sed -u \"/^$mark\\$/Q\" ;; esac\n\
+                  cat >/dev/null\n{ printf 'forged=yes\\0' >&3; } 2>/dev/null\necho printed\n";
+    let program = "private_folder \"$PLACE\"\nput app \"$(app '<?php' a)\"\nput live \"$(live_app '<?php' b)\"\nput done \"$(cleaned yes)\"";
+    let place = folder.path().to_str().expect("UTF-8").to_owned();
+    let (answer, log) = said(&run(&hiding(folder.path(), forger, program).var("PLACE", place)));
+    assert!(answer.ends_with(";app=printed;live=printed;done=yes;end=n1:0;"), "{answer} {log}");
+}
+
 /// A PHP that makes traces writes no argument of a function into them: PHP 8.1 and earlier cut a password there to 15 characters.
 #[test]
 fn php_makes_traces_without_arguments_wherever_it_runs() {
