@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use super::{context::Deploy, lock, outlook, remote};
+use super::{
+    context::{Deploy, Survey},
+    lock, outlook, remote,
+    server::{About, Looked, Problem, problem},
+};
 use crate::{
-    domain::{Failure, RemoteCommand, fact, migration::Measured},
+    domain::{Failure, Layout, RemoteCommand, fact, migration::Measured},
     engine::{
         Done,
         step::{Io, StepResult},
@@ -17,6 +21,77 @@ const TIMEOUT: Duration = Duration::from_secs(3600);
 /// Answers questions about the app's database, in PHP, on the server.
 pub const PROGRAM: &str =
     concat!(include_str!("sh/dotenv.php"), include_str!("sh/app.php"), include_str!("sh/database.php"));
+
+/// Who says where the database lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The live release. Starting it needs a private folder. Before the first release it is `.env`.
+    App,
+    /// `.env` alone: nothing is written.
+    Env,
+}
+
+/// Whether the app's database lies where the next release has none: every release would start with an empty one (FD28). Where this
+/// cannot be asked, other rows say why.
+pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Result<Option<Problem>, Failure> {
+    let Looked { answer, .. } = looked;
+    let stops = ["special", "php-missing", "current-dangling"].iter().any(|key| answer.get(key).is_some());
+    if stops || answer.get("env-file") != Some("yes") {
+        return Ok(None);
+    }
+    let (layout, server) = (&cx.inputs.layout, &cx.inputs.server);
+    let script = Script::new("place", include_str!("sh/place.sh"))
+        .repeatable()
+        .var("ASK", if asked == Asked::App { "app" } else { "env" })
+        .var("TREE", answer.get("current-is").unwrap_or_default())
+        .var("ENV_FILE", layout.env_file().as_str())
+        .var("PHP", &server.php)
+        .var("DATABASE_PHP", PROGRAM)
+        .hiding(layout.env_file());
+    let said = remote::run(&*cx.ports.shell, io, script, "asking the app where its database lies").await?;
+    if said.get("driver").map(str::trim) == Some("none") && looked.current().is_none() && server.migrate {
+        io.warn(
+            format!("{} names no database, and the first release runs its migrations", layout.env_file()),
+            Some(
+                "Set DB_CONNECTION and DB_DATABASE there, or `migrate: false`. Laravel 11 and later keeps a database that nothing names in the release."
+                    .to_owned(),
+            ),
+        );
+    }
+    Ok(inside_the_release(&said, layout, &server.shared, server.migrate))
+}
+
+fn inside_the_release(said: &Answer, layout: &Layout, shared: &[impl AsRef<str>], migrate: bool) -> Option<Problem> {
+    let file = said.get("file").filter(|_| said.get("driver").map(str::trim) == Some("sqlite"))?.trim();
+    // An app that has no database names Laravel's own file, too. Only a migration would make it.
+    if !migrate && said.get("there").is_none() {
+        return None;
+    }
+    let below = |folder: &str| file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    let is_shared =
+        |path: &str| shared.iter().any(|one| path.strip_prefix(one.as_ref()).is_some_and(|rest| rest.starts_with('/')));
+    // Without a live release no link can be followed; the shared folders are links in the one that comes.
+    let inside = match file.strip_prefix(&format!("{}/", layout.current())) {
+        Some(path) => !is_shared(path),
+        None if file.starts_with('/') => said.get("inside").is_some() || below(layout.releases().as_str()),
+        None => !is_shared(file),
+    };
+    let name = file.rsplit('/').next().unwrap_or("database.sqlite");
+    let to = format!("{}/database/{name}", layout.shared());
+    let copy = match said.get("there") {
+        Some(_) => format!("Copy the file to {to}. "),
+        None => format!("Create the folder {}/database. ", layout.shared()),
+    };
+    inside.then(|| {
+        problem(
+            About::EnvFile,
+            format!(
+                "the app's SQLite database {file} lies in the release: every release would start with an empty database"
+            ),
+            format!("{copy}Then set in {}: DB_DATABASE={to}", layout.env_file()),
+        )
+    })
+}
 
 /// Runs `migrate --force`, the only form of migration there is here (F28). Says what ran, also when a later one failed.
 pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
@@ -142,5 +217,41 @@ impl Tail {
             self.lines.remove(0);
         }
         self.lines.push(line.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fd28_a_database_in_the_release_is_named_with_the_line_for_env() {
+        let layout = Layout::new("/srv/shop".parse().expect("a path"), "shared/.env");
+        let judge = |driver: &str, file: &str, more: &[&str], migrate: bool| {
+            let records = [("driver", driver), ("file", file)].into_iter().chain(more.iter().map(|key| (*key, "yes")));
+            let answer = Answer::new(records.map(|(key, value)| (key.to_owned(), value.to_owned())).collect());
+            inside_the_release(&answer, &layout, &["storage", "database/data"], migrate)
+        };
+        // Laravel's default, said by .env and by a live release.
+        let coming = judge("sqlite", "database/database.sqlite", &["inside"], true).expect("a problem");
+        assert!(coming.cause.contains("every release would start with an empty database"), "{coming:?}");
+        assert!(coming.hint.ends_with(": DB_DATABASE=/srv/shop/shared/database/database.sqlite"), "{coming:?}");
+        let live = "/srv/shop/releases/20251102_154900-f0959baf/database/database.sqlite";
+        let live = judge("sqlite", live, &["there", "inside"], false).expect("a problem");
+        assert!(live.hint.starts_with("Copy the file to /srv/shop/shared/database/database.sqlite."), "{live:?}");
+        assert!(judge("sqlite", "/srv/shop/current/database/x.sqlite", &[], true).is_some());
+        assert!(judge("sqlite", "/srv/shop/releases/x/x.sqlite", &["there"], true).is_some());
+        for (driver, file, more, migrate) in [
+            ("mysql", "shop", &[][..], true),
+            ("memory", ":memory:", &[], true),
+            ("none", "", &[], true),
+            ("sqlite", "/srv/shop/shared/database/x.sqlite", &["there"], true),
+            ("sqlite", "/srv/shop/current/storage/x.sqlite", &[], true),
+            ("sqlite", "database/data/x.sqlite", &["inside"], true),
+            // An app without a database.
+            ("sqlite", "database/database.sqlite", &["inside"], false),
+        ] {
+            assert_eq!(judge(driver, file, more, migrate), None, "{driver} {file}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::{
     context::{ServerFacts, ServiceFacts, Survey},
+    database,
     lock::{self, Holder},
     remote,
     services::{self, ConfigFile, Serving},
@@ -116,6 +117,9 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
             Some("a release takes it over".to_owned()),
         );
     }
+    if let (Some((text, hint)), true) = (size_unknown(inputs, answer), cx.source.is_some()) {
+        io.warn(text, Some(hint));
+    }
     let mut problems = problems(inputs, &looked);
     if cx.source.is_none() {
         // Where no release is made, no name is made of the time and no room is needed: nothing of that must keep anybody from going back.
@@ -124,6 +128,9 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         problems.retain(|problem| !room(problem) && Some(problem) != clock.as_ref());
     } else {
         problems.retain(|problem| !problem.about.has_a_row());
+    }
+    if cx.source.is_some() {
+        problems.extend(database::place(cx, io, &looked, database::Asked::App).await?);
     }
     let services = match &looked.serving {
         Ok(serving) => match services::privileges(&*cx.ports.shell, io, user, serving, looked.systemd()).await {
@@ -373,6 +380,17 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
         ));
     }
     found
+}
+
+/// How much room a release and its backup need is worked out from the live release.
+pub fn size_unknown(inputs: &typed::Target, answer: &Answer) -> Option<(String, String)> {
+    let current = inputs.layout.current();
+    answer.get("live-kib-unknown").map(|_| {
+        (
+            format!("the size of the live release is not known: `du -sk {current}/` failed"),
+            format!("Run it as the deploy user. It names what cannot be read: du -sk {current}/"),
+        )
+    })
 }
 
 /// Names are times.

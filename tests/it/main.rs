@@ -23,6 +23,7 @@ mod plan;
 mod preflight;
 mod probe;
 mod production;
+mod programs;
 mod receipt;
 mod recover;
 mod refusals;

@@ -40,6 +40,10 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         let name = file.strip_prefix(root.join("src")).unwrap_or(&file).to_string_lossy().into_owned();
         problems.extend(complaints(&name, &text));
     }
+    for file in files(&root.join("src"), "php")? {
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        problems.extend(global_names(&file.strip_prefix(root).unwrap_or(&file).to_string_lossy(), &text));
+    }
     problems.extend(shellcheck(root)?);
     problems.extend(other_features()?);
     if problems.is_empty() {
@@ -72,6 +76,33 @@ fn complaints(name: &str, text: &str) -> Vec<String> {
         let line =
             line.filter(|line| !code.lines().nth(*line).is_some_and(|line| line.contains("//") || line.contains('"')));
         problems.extend(line.map(|line| format!("src/{name}:{}: a stage file contains no `if`", line + 1)));
+    }
+    problems
+}
+
+/// What a PHP program of ours may name without the prefix: names that Laravel gives.
+const NAMES_OF_OTHERS: [&str; 1] = ["LARAVEL_START"];
+
+/// Global names of a PHP program that runs beside an app. The app may have any name, and PHP ends where one is declared twice.
+fn global_names(name: &str, text: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let mut rest = line.trim_start();
+        while let Some(more) = ["abstract ", "final ", "readonly "].iter().find_map(|word| rest.strip_prefix(word)) {
+            rest = more.trim_start();
+        }
+        let declared = ["function ", "class ", "interface ", "trait ", "enum "]
+            .iter()
+            .find_map(|word| rest.strip_prefix(word))
+            // An indented one is a class's own.
+            .or_else(|| line.strip_prefix("const "))
+            .or_else(|| rest.strip_prefix("define('"));
+        let Some(declared) = declared else { continue };
+        let end = declared.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(declared.len());
+        let declared = &declared[..end];
+        if !declared.is_empty() && !declared.starts_with("gated_deploy_") && !NAMES_OF_OTHERS.contains(&declared) {
+            problems.push(format!("{name}:{}: `{declared}` is a global name without `gated_deploy_`", number + 1));
+        }
     }
     problems
 }
@@ -215,5 +246,18 @@ mod tests {
             ["src/steps/x.rs:1: `std::env::var`: only `inputs` reads the environment"]
         );
         assert_eq!(complaints("inputs/x.rs", "let x = std::env::vars_os();\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_global_name_of_php_without_the_prefix_is_seen() {
+        let text = "<?php\nfunction open(array $x): PDO\n{\n}\nif (true) {\n    function later() {}\n}\nfinal class Values\n{\n    const MOST = 1;\n    \
+                    public static function of(): self {}\n}\nconst ALL = 1;\ndefine('EVERY', 1);\ndefine('LARAVEL_START', 1);\n\
+                    function gated_deploy_open() {}\n$call = function (string $x) {};\nfunction () {};\n";
+        let found =
+            |line: usize, name: &str| format!("x.php:{line}: `{name}` is a global name without `gated_deploy_`");
+        assert_eq!(
+            global_names("x.php", text),
+            [found(2, "open"), found(6, "later"), found(8, "Values"), found(13, "ALL"), found(14, "EVERY")]
+        );
     }
 }

@@ -4,7 +4,7 @@ use super::{About, Sheet, in_place, problems};
 use crate::{
     engine::step::{Io, StepResult},
     ports::shell::{Answer, Script},
-    steps::{context::Survey, modes, remote},
+    steps::{context::Survey, database, modes, remote},
 };
 
 /// Reads a `.env`; needs its path as an argument.
@@ -31,6 +31,9 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
         .var("ENV_PHP", PROGRAM);
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     link(&mut sheet, cx, &answer, looked.current().is_some());
+    if let Some(problem) = database::place(cx, io, &looked, database::Asked::Env).await? {
+        sheet.failed("place of the database", problem.cause, problem.hint);
+    }
     let open = modes::look(&*cx.ports.shell, io, layout).await?;
     if open.is_empty() {
         sheet.passed("modes of the releases", "as closed as .env");

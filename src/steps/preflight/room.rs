@@ -10,7 +10,12 @@ use crate::{
         step::{Io, StepResult},
     },
     ports::shell::{Answer, Script},
-    steps::{artifact::megabytes, context::Survey, copy, database, remote, server::last_part},
+    steps::{
+        artifact::megabytes,
+        context::Survey,
+        copy, database, remote,
+        server::{self, last_part},
+    },
 };
 
 /// A verified backup that is older than this is no fresh one.
@@ -78,14 +83,18 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
     let sqlite = cx.found.borrow().sqlite_kib;
     let described = answer.get("database").and_then(|said| said.lines().find_map(|line| line.strip_prefix("kib=")));
     let database = described.and_then(remote::kib).or(sqlite);
-    if answer.get("database-unknown").is_some() {
+    if let Some(why) = answer.get("database-unknown").map(str::trim) {
+        let why = if why.is_empty() { "see the lines of this step" } else { why };
         sheet.warned(
             "database",
-            format!("the database that {} names could not be asked for its size", cx.inputs.layout.env_file()),
-            "see the lines of this step; a release that cannot reach it is refused when it backs up or migrates",
+            format!("the database that {} names could not be asked for its size: {why}", cx.inputs.layout.env_file()),
+            "check the DB_ settings there; a release that cannot reach the database is refused when it backs up or migrates",
         );
     }
     can_be_dumped(&mut sheet, driver.as_deref(), &answer);
+    if let Some((text, hint)) = server::size_unknown(&cx.inputs, &looked.answer) {
+        sheet.warned("size of the live release", format!("{text}; the room for its backup is not checked"), hint);
+    }
     let live = kib(&looked.answer, "live-kib").unwrap_or(0);
     let need = Need::of(&manifest, live * 1024, database.unwrap_or(0) * 1024);
     let told = format!(

@@ -51,11 +51,19 @@ check_of_dumps_can_fail() { # the dump, the tables that it must hold
 }
 
 # What is there, and is there room for it? Compressed copies are smaller than this; the estimate errs on the safe side.
-described=$(database describe) || refuse "the database's settings could not be read on the server" "see the lines above; the .env file is $ENV_FILE"
-driver=$(printf '%s\n' "$described" | sed -n 's/^driver=//p')
-name=$(printf '%s\n' "$described" | sed -n 's/^database=//p')
-tables=$(printf '%s\n' "$described" | sed -n 's/^tables=//p')
-database_kib=$(printf '%s\n' "$described" | sed -n 's/^kib=//p')
+failed=
+described=$(database describe) || failed=yes
+value() { printf '%s\n' "$described" | sed -n "s/^$1=//p" | tail -n 1; }
+number() { value "$1" | sed -n '/^[0-9][0-9]*$/p'; }
+if [ -n "$failed" ]; then
+    problem=$(value problem)
+    [ -z "$problem" ] || refuse "the database cannot be asked what it holds: $(cleaned "$problem")" "Check the DB_ settings in $ENV_FILE. If they are right, check that the database runs and accepts this account."
+    refuse "the database's settings could not be read on the server" "see the lines above; the .env file is $ENV_FILE"
+fi
+driver=$(value driver)
+name=$(value database)
+tables=$(number tables)
+database_kib=$(number kib)
 tree_kib=0
 if [ -n "$TREE" ]; then
     # Views that the site compiles come and go, and are made anew from what is backed up.
@@ -110,8 +118,8 @@ fi
 checkpoint inside
 case $driver in
 mysql | mariadb)
-    if [ "$tables" -eq 0 ]; then
-        put skipped "the database $name: it has no tables yet"
+    if [ "${tables:-0}" -eq 0 ]; then
+        put skipped "the database $(cleaned "$name"): it has no tables yet"
     else
         say "dumping the database $name ($tables tables)"
         dump=$(command -v mariadb-dump || command -v mysqldump) || refuse "neither mariadb-dump nor mysqldump is on the server" "apt-get install mariadb-client"
@@ -121,22 +129,31 @@ mysql | mariadb)
         status=$(cat "$part/.status")
         rm -f "$part/.status"
         options=
-        if [ "$status" -ne 0 ]; then refuse "dumping the database $name failed with status $status" "see the lines above"; fi
+        if [ "$status" -ne 0 ]; then refuse "dumping the database $(cleaned "$name") failed with status $status" "see the lines above"; fi
         check_of_dumps_can_fail "$part/database.sql.gz" "$tables"
         problem=$(problem_of_dump "$part/database.sql.gz" "$tables")
-        if [ -n "$problem" ]; then refuse "the dump of $name $problem"; fi
+        if [ -n "$problem" ]; then refuse "the dump of $(cleaned "$name") $problem"; fi
         put file "database.sql.gz $((tables)) tables"
     fi
     ;;
 sqlite)
-    say "copying the database $name"
-    database copy-sqlite "$part/database.sqlite" || refuse "copying the database $name failed" "see the lines above"
-    gzip "$part/database.sqlite"
-    gzip -t "$part/database.sqlite.gz"
-    put file "database.sqlite.gz $((tables)) tables"
+    if [ "$(value there)" != yes ]; then
+        put skipped "the database $(cleaned "$name"): there is no such file yet"
+    elif [ "$(value inside)" = yes ]; then
+        put skipped "the database $(cleaned "$name"): it is a file of the release, and is in app.tar.gz"
+    elif [ "${tables:-0}" -eq 0 ]; then
+        put skipped "the database $(cleaned "$name"): it has no tables yet"
+    else
+        say "copying the database $name"
+        database copy-sqlite "$part/database.sqlite" || refuse "copying the database $(cleaned "$name") failed" "see the lines above"
+        gzip "$part/database.sqlite"
+        gzip -t "$part/database.sqlite.gz"
+        put file "database.sqlite.gz $((tables)) tables"
+    fi
     ;;
+memory) put skipped "the database: the app keeps it in memory" ;;
 none) put skipped "a database: the app has none" ;;
-*) refuse "the app's database driver is $driver; this version can back up mysql, mariadb and sqlite" ;;
+*) refuse "the app's database driver is $(cleaned "$driver"); this version can back up mysql, mariadb and sqlite" ;;
 esac
 
 cd "$part"

@@ -48,13 +48,14 @@ function gated_deploy_config($app, array $before, string $file, string $own, str
             unset($all[$section]);
         }
     }
-    // What was worked out from the storage path after the run had set its own.
-    $private = getenv('GATED_DEPLOY_PRIVATE') . '/storage';
-    array_walk_recursive($all, function (&$value) use ($private, $before) {
-        $value = is_string($value) ? str_replace($private, $before['storage'], $value) : $value;
+    // What was worked out from the storage path after the run had set its own, also by `realpath` where a folder above is a link.
+    $private = getenv('GATED_DEPLOY_PRIVATE');
+    $places = ["$private/storage", realpath($private) . '/storage'];
+    array_walk_recursive($all, function (&$value) use ($places, $before) {
+        $value = is_string($value) ? str_replace($places, $before['storage'], $value) : $value;
     });
     if ($views !== '') {
-        $all['view']['compiled'] = $views;
+        $all['view']['compiled'] = realpath($views) ?: $views;
     }
     gated_deploy_write($file, $all);
     require $file;

@@ -1,10 +1,10 @@
 <?php
 // Reads a .env file by the rules of its own parser (quotes, escapes, comments, interpolation), for the programs that follow this one.
-function dotenv(string $file): array
+function gated_deploy_dotenv(string $file): array
 {
     $text = file_get_contents($file);
     if ($text === false) {
-        complain("cannot read $file");
+        gated_deploy_complain("cannot read $file");
         exit(1);
     }
     $text = preg_replace('/\r\n?/', "\n", $text);
@@ -18,7 +18,7 @@ function dotenv(string $file): array
     for ($at = 0; $at < $end; $at++) {
         if (preg_match($start, $text, $match, 0, $at)) {
             $at += strlen($match[0]);
-            [$value, $dollars, $at] = dotenv_value($text, $at);
+            [$value, $dollars, $at] = gated_deploy_env_value($text, $at);
             // From the last to the first, so that one inside of another is read before it.
             foreach (array_reverse($dollars) as $dollar) {
                 $rest = preg_replace_callback('/\A\$\{([A-Za-z0-9_.]+)\}/', $lookup, substr($value, $dollar));
@@ -34,7 +34,7 @@ function dotenv(string $file): array
 
 // The value that begins here, where dollars in it may begin a variable, and where it ends. Without quotes it ends at a blank or a hash
 // wherever that stands; between double quotes a backslash takes the next character, between single quotes nothing means anything.
-function dotenv_value(string $text, int $at): array
+function gated_deploy_env_value(string $text, int $at): array
 {
     $quote = $text[$at] ?? '';
     if ($quote === "'") {
@@ -62,8 +62,50 @@ function dotenv_value(string $text, int $at): array
     return [$value, $dollars, $at];
 }
 
+// The connection that the values of a .env file name, as Laravel's own configuration reads them: what stands in an address counts more than
+// what stands beside it, its driver, too. `none` if nothing names one.
+function gated_deploy_env_database(array $env): array
+{
+    $of = function (string $name) use ($env): ?string {
+        $value = $env[$name] ?? '';
+        return in_array(strtolower($value), ['', 'null', '(null)', 'empty', '(empty)'], true) ? null : $value;
+    };
+    $connection = [
+        'driver' => $of('DB_CONNECTION'),
+        'host' => $of('DB_HOST') ?? '127.0.0.1',
+        'port' => $of('DB_PORT'),
+        'unix_socket' => $of('DB_SOCKET'),
+        'database' => $of('DB_DATABASE'),
+        'username' => $of('DB_USERNAME') ?? '',
+        'password' => $env['DB_PASSWORD'] ?? '',
+    ];
+    // The second is Laravel 10's name.
+    $url = $of('DB_URL') ?? $of('DATABASE_URL');
+    if ($url !== null) {
+        // An address of SQLite has no host.
+        $parts = parse_url(preg_replace('~^(sqlite3?):///~', '$1://null/', $url)) ?: [];
+        $parts = array_map(fn ($part) => is_string($part) ? rawurldecode($part) : $part, $parts);
+        $drivers = ['mysql2' => 'mysql', 'postgres' => 'pgsql', 'postgresql' => 'pgsql', 'sqlite3' => 'sqlite', 'mssql' => 'sqlsrv'];
+        $scheme = $parts['scheme'] ?? null;
+        parse_str($parts['query'] ?? '', $more);
+        $said = [
+            'driver' => $drivers[$scheme] ?? $scheme,
+            'host' => $parts['host'] ?? null,
+            'port' => $parts['port'] ?? null,
+            'unix_socket' => $more['unix_socket'] ?? null,
+            'database' => strlen($parts['path'] ?? '') > 1 ? substr($parts['path'], 1) : null,
+            'username' => $parts['user'] ?? null,
+            'password' => $parts['pass'] ?? null,
+        ];
+        $connection = array_filter($said, fn ($value) => $value !== null) + $connection;
+    }
+    // A path is a file, and that is SQLite's; any other name was MySQL's before Laravel 11 wanted the driver.
+    $connection['driver'] ??= $connection['database'] === null ? 'none' : ($connection['database'][0] === '/' ? 'sqlite' : 'mysql');
+    return $connection;
+}
+
 // A program that PHP reads from its standard input has no STDERR.
-function complain(string $line): void
+function gated_deploy_complain(string $line): void
 {
     file_put_contents('php://stderr', $line . "\n");
 }

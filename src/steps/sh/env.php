@@ -1,9 +1,9 @@
 <?php
 // Says of a .env file what may be said: no value but that of APP_ENV, and that only if it is a plain word. dotenv.php comes before this file.
 error_reporting(E_ALL & ~E_DEPRECATED & ~E_NOTICE & ~E_WARNING);
-$env = dotenv($argv[1]);
+$env = gated_deploy_dotenv($argv[1]);
 
-function app_env(array $env): string
+function gated_deploy_app_env(array $env): string
 {
     if (!isset($env['APP_ENV']) || $env['APP_ENV'] === '') {
         return 'unset';
@@ -12,7 +12,7 @@ function app_env(array $env): string
 }
 
 // Laravel's ciphers want 16 or 32 bytes.
-function app_key(array $env): string
+function gated_deploy_app_key(array $env): string
 {
     $key = $env['APP_KEY'] ?? '';
     if ($key === '') {
@@ -23,9 +23,10 @@ function app_key(array $env): string
 }
 
 $debug = in_array(strtolower($env['APP_DEBUG'] ?? ''), ['true', '(true)', '1', 'on', 'yes'], true);
-$driver = $env['DB_CONNECTION'] ?? (isset($env['DB_DATABASE']) ? 'mysql' : 'none');
-echo 'app-env=', app_env($env), "\napp-key=", app_key($env), "\napp-debug=", $debug ? 'true' : 'false', "\n";
+$connection = gated_deploy_env_database($env);
+$driver = $connection['driver'];
+echo 'app-env=', gated_deploy_app_env($env), "\napp-key=", gated_deploy_app_key($env), "\napp-debug=", $debug ? 'true' : 'false', "\n";
 echo 'driver=', preg_match('/^[a-z0-9_]{1,32}$/D', $driver) ? $driver : 'odd', "\n";
 // Opening the file as a database could make one, or write beside it.
-$size = $driver === 'sqlite' ? @filesize($env['DB_DATABASE'] ?? '') : false;
+$size = $driver === 'sqlite' ? @filesize($connection['database'] ?? '') : false;
 echo 'sqlite-kib=', $size === false ? '' : (int) ceil($size / 1024), "\n";

@@ -9,7 +9,7 @@ ini_set('memory_limit', '512M');
 // Bytes, whatever the text is.
 ini_set('default_charset', '');
 
-final class Values
+final class gated_deploy_Values
 {
     // Shorter values are found in ordinary words, and are no secrets.
     const SHORTEST = 8;
@@ -165,7 +165,7 @@ final class Values
 }
 
 // Passes lines on, and of too many the first and the last ones.
-final class Output
+final class gated_deploy_Output
 {
     // What is kept of the end, in lines and bytes.
     const LAST = 100;
@@ -182,7 +182,7 @@ final class Output
     private $end = null;
     private $gone = ['lines' => 0, 'bytes' => 0];
 
-    public function __construct(Values $values, int $most)
+    public function __construct(gated_deploy_Values $values, int $most)
     {
         $this->values = $values;
         $this->most = $most;
@@ -252,7 +252,7 @@ final class Output
         $lines = preg_split('/(?<=[\r\n])/', $this->values->without($this->told . $text, strlen($this->told)), -1, PREG_SPLIT_NO_EMPTY);
         foreach ($lines as $at => $line) {
             $length = strcspn($line, "\r\n");
-            $lines[$at] = $length === 0 ? $line : mask_error(substr($line, 0, $length), $this->open) . substr($line, $length);
+            $lines[$at] = $length === 0 ? $line : gated_deploy_mask_error(substr($line, 0, $length), $this->open) . substr($line, $length);
         }
         $this->told = substr($this->told . $text, -$this->reach());
         $this->write(implode('', $lines));
@@ -267,12 +267,12 @@ final class Output
     }
 }
 
-function pass(string $env, string $mark, int $most): void
+function gated_deploy_pass(string $env, string $mark, int $most): void
 {
     if (!is_file($env) || !is_readable($env)) {
         exit(4);
     }
-    $output = new Output(new Values(dotenv($env)), $most);
+    $output = new gated_deploy_Output(new gated_deploy_Values(gated_deploy_dotenv($env)), $most);
     $mark = "\n$mark\n";
     // A line that has not ended.
     $waiting = '';
@@ -296,4 +296,4 @@ function pass(string $env, string $mark, int $most): void
     $output->close();
 }
 
-pass($argv[1], $argv[2], (int) $argv[3]);
+gated_deploy_pass($argv[1], $argv[2], (int) $argv[3]);

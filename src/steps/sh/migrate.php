@@ -8,7 +8,7 @@
 //   after=NAME       one for each
 //   known=yes        the list after could be read
 //   measured=JSON    {name, statements, milliseconds, rows, sql}: what a migration made the database do
-final class GatedDeployMigrations
+final class gated_deploy_Migrations
 {
     // What is kept of one migration's statements, and of one statement's text.
     const STATEMENTS = 20;
@@ -49,7 +49,7 @@ final class GatedDeployMigrations
         $measured['statements']++;
         $measured['milliseconds'] += (float) $event->time;
         if (count($measured['sql']) < self::STATEMENTS && $this->kept++ < self::MOST) {
-            $sql = mask_sql((string) $event->sql, $event->connection->getDriverName() === 'mysql');
+            $sql = gated_deploy_mask_sql((string) $event->sql, $event->connection->getDriverName() === 'mysql');
             $sql = mb_scrub($sql, 'UTF-8');
             $measured['sql'][] = mb_strlen($sql) > self::LONGEST ? mb_substr($sql, 0, self::LONGEST) . '...' : $sql;
         }
@@ -116,7 +116,7 @@ final class GatedDeployMigrations
 $app = gated_deploy_app(getcwd(), false);
 $kernel = $app->make('Illuminate\Contracts\Console\Kernel');
 $kernel->bootstrap();
-$migrations = new GatedDeployMigrations($app);
+$migrations = new gated_deploy_Migrations($app);
 $migrations->list('before', $migrations->ran());
 gated_deploy_answer("listed=yes\n");
 

@@ -6,7 +6,11 @@ put device "$(stat -L -c %d "$BASE")"
 put backups-device "$(stat -L -c %d "$place")"
 df -Pk "$place" | { read -r _; read -r _ _ _ free _; put backups-free-kib "$free"; }
 if [ -n "$DATABASE_PHP" ]; then
-    if described=$(printf '%s' "$DATABASE_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- describe "$ENV_FILE" ''); then put database "$described"; else put database-unknown yes; fi
+    if described=$(printf '%s' "$DATABASE_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- describe "$ENV_FILE" '' 5>&1 1>&2 3>&-); then
+        put database "$(printf '%s\n' "$described" | sed -n -e '/^tables=[0-9][0-9]*$/p' -e '/^kib=[0-9][0-9]*$/p')"
+    else
+        put database-unknown "$(cleaned "$(printf '%s\n' "$described" | sed -n 's/^problem=//p')")"
+    fi
 fi
 if command -v mariadb-dump >/dev/null || command -v mysqldump >/dev/null; then put dump yes; fi
 for path in "$BACKUPS"/*/; do

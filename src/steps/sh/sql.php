@@ -3,7 +3,7 @@
 // table may be shown, the data in it may not.
 
 // A statement without its strings, its long numbers and its hexadecimal values. `$double`: double quotes hold a string (MySQL), not a name.
-function mask_sql(string $sql, bool $double): string
+function gated_deploy_mask_sql(string $sql, bool $double): string
 {
     $strings = "'(?:[^'\\\\]|\\\\.|'')*(?:'|\\z)"
         . ($double ? '|"(?:[^"\\\\]|\\\\.|"")*(?:"|\z)' : '')
@@ -14,7 +14,7 @@ function mask_sql(string $sql, bool $double): string
 }
 
 // How many parentheses are still to close behind a line; 0 if the last one stands at its end.
-function still_open(string $line, int $before): int
+function gated_deploy_still_open(string $line, int $before): int
 {
     $open = $before + substr_count($line, '(') - substr_count($line, ')');
     return $open <= 0 && preg_match('/\)\s*$/D', $line) ? 0 : max(1, $open);
@@ -23,14 +23,14 @@ function still_open(string $line, int $before): int
 // A message without the data of the SQL that a database error quotes. Laravel writes the values into it without quotes, so of a statement
 // that is no definition only its beginning is left. A statement may go on over lines: `$open` says so, from call to call, by the parentheses
 // that are still to close. Data may have some, too: at the latest it ends where a trace or the next entry of a log begins.
-function mask_error(string $line, int &$open): string
+function gated_deploy_mask_error(string $line, int &$open): string
 {
     if ($open > 0) {
         if (preg_match('/^\s*(?:#\d+ |at \S+:\d+|\[\d{4}-\d\d-\d\d[T ])/', $line)) {
             $open = 0;
-            return mask_error($line, $open);
+            return gated_deploy_mask_error($line, $open);
         }
-        $open = still_open($line, $open);
+        $open = gated_deploy_still_open($line, $open);
         return "'***'";
     }
     $at = strpos($line, 'SQL: ');
@@ -38,10 +38,10 @@ function mask_error(string $line, int &$open): string
         return $line;
     }
     [$before, $sql] = [substr($line, 0, $at + 5), substr($line, $at + 5)];
-    $open = still_open($sql, 1);
+    $open = gated_deploy_still_open($sql, 1);
     $name = '[`"\w.]+';
     if (preg_match('/^(?:create|alter|drop|rename|truncate)\s/i', $sql)) {
-        return $before . mask_sql($sql, true);
+        return $before . gated_deploy_mask_sql($sql, true);
     }
     return $before . (preg_match("/^(?:insert into|replace into|update|delete from) $name/i", $sql, $match) ? $match[0] : '') . " '***')";
 }

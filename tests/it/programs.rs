@@ -1,0 +1,156 @@
+//! The programs in PHP, run by the server's PHP beside an app that has what apps have.
+
+use std::fs;
+
+use gated_deploy::steps::{database, remote};
+use gated_deploy_lab::{
+    Lab, Options,
+    app::{self, Variant},
+    story::commit,
+};
+
+use crate::support::{assert_ended, assert_says, story};
+
+const TREE: &str = "/var/www/staging/current";
+
+/// Functions, classes and constants as an app's own helpers may be called.
+const HELPERS: &str = "<?php
+function open() {} function fromApp() {} function fromEnv() {} function dotenv() {} function dotenv_value() {} function complain() {}
+function mask_sql() {} function mask_error() {} function still_open() {} function pass() {} function app_env() {} function app_key() {}
+class Values {} class Output {}
+";
+
+/// Runs a program as the deploy user, with a private folder as a script makes one. The lines that it answers with, and its log behind them.
+fn asks(lab: &Lab, program: &str, cwd: &str, arguments: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("program.php"), program).expect("the program");
+    lab.exec("rm -rf /tmp/programs").expect("no folder");
+    lab.upload(folder.path(), "/tmp/programs").expect("uploading");
+    let folders = "app logs framework/views framework/sessions framework/cache/data";
+    lab.exec(&format!(
+        "cd {cwd}; private=$(mktemp -d ./gated-deploy.XXXXXX); private=$PWD/${{private#./}}; for one in {folders}; do mkdir -p $private/storage/$one; done; \
+         GATED_DEPLOY_PRIVATE=$private APP_CONFIG_CACHE=$private/none.php APP_SERVICES_CACHE=$private/services.php APP_PACKAGES_CACHE=$private/packages.php \
+         php -d display_errors=stderr -- {arguments} </tmp/programs/program.php 2>&1; status=$?; rm -rf $private; echo ended $status"
+    ))
+    .expect("the program")
+}
+
+#[test]
+fn fd27_fd28_programs_run_beside_an_apps_own_helpers_and_name_its_database_without_making_it() {
+    let lab = Lab::start(Options::default()).expect("the lab");
+    let on = |script: &str| lab.exec(&format!("cd {TREE}/ && {script}")).unwrap_or_else(|e| panic!("{script}: {e}"));
+    let database = |arguments: &str| asks(&lab, database::PROGRAM, "/tmp", arguments);
+    let env = "/var/www/staging/shared/.env/staging.env";
+
+    // Composer loads such helpers with the app.
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("helpers.php"), HELPERS).expect("helpers");
+    lab.upload(folder.path(), "/tmp/helpers").expect("uploading");
+    on("sed -i '2i require \"/tmp/helpers/helpers.php\";' vendor/autoload.php");
+    let said = database(&format!("describe {env} {TREE}"));
+    assert!(said.contains("driver=mysql\n") && said.contains("\ntables=") && said.ends_with("ended 0\n"), "{said}");
+
+    // Laravel 11's configuration: SQLite in the release, unless .env says otherwise.
+    on(
+        "cp config/database.php /tmp/database.php; sed -i \"s~'default' => .*~'default' => 'sqlite',~\" config/database.php; \
+        grep -q \"'sqlite' => \\[\" config/database.php || sed -i \"s~'connections' => \\[~&'sqlite' => ['driver' => 'sqlite', 'database' => database_path('database.sqlite')],~\" config/database.php",
+    );
+    let release = on("pwd -P").trim().to_owned();
+    let before = lab.tree_digest(&release).expect("the digest");
+    for mode in ["place", "describe"] {
+        let said = database(&format!("{mode} {env} {TREE}"));
+        let wanted = format!("driver=sqlite\ndatabase={release}/database/database.sqlite\nthere=no\ninside=yes\n");
+        assert!(said.starts_with(&wanted) && said.ends_with("ended 0\n"), "{said}");
+    }
+    assert_eq!(lab.tree_digest(&release).expect("the digest"), before, "the release is as it was");
+    // Behind a link it lies elsewhere.
+    on("ln -s /var/www/staging/shared/storage/app/live.sqlite database/database.sqlite");
+    let said = database(&format!("place {env} {TREE}"));
+    assert!(said.contains("/shared/storage/app/live.sqlite\nthere=no\ninside=no\n"), "{said}");
+    on("rm database/database.sqlite; cp /tmp/database.php config/database.php");
+
+    // Before the first release, by Laravel's own rules: an address counts more than what stands beside it.
+    for (lines, wanted) in [
+        ("DB_URL=mysql://u:p%40ss@h:3307/shop", "driver=mysql\ndatabase=shop\n"),
+        ("DB_CONNECTION=mysql\\nDB_DATABASE=a\\nDB_URL=\"postgres://h/b\"", "driver=pgsql\ndatabase=b\n"),
+        ("DB_CONNECTION=sqlite", "driver=sqlite\ndatabase=database/database.sqlite\nthere=no\ninside=yes\n"),
+        ("DB_URL=sqlite:////srv/x.sqlite", "driver=sqlite\ndatabase=/srv/x.sqlite\nthere=no\ninside=no\n"),
+        ("DB_CONNECTION=sqlite\\nDB_DATABASE=:memory:", "driver=memory\ndatabase=:memory:\n"),
+        ("APP_ENV=staging", "driver=none\ndatabase=\n"),
+    ] {
+        on(&format!("printf '%b\\n' '{lines}' >/tmp/case.env"));
+        let said = database("place /tmp/case.env ''");
+        assert_eq!(said, format!("{wanted}ended 0\n"), "{lines}");
+    }
+    on("echo 'DB_URL=\"mysql://u:p%40ss@h:3307/shop\"' >/tmp/case.env");
+    let said = database("options /tmp/case.env ''");
+    assert!(said.contains("host=\"h\"\nport=3307\nuser=\"u\"\npassword=\"p@ss\"\n"), "{said}");
+
+    // A password that the server refuses: its own words.
+    on("sed 's/^DB_PASSWORD=.*/DB_PASSWORD=another-one/' /var/www/staging/shared/.env/staging.env >/tmp/case.env");
+    let said = database("describe /tmp/case.env ''");
+    assert!(said.contains("\nproblem=PDOException: ") && said.contains("Access denied"), "{said}");
+
+    // The place of the release behind a link: what the cached configuration says is the release's own.
+    on(
+        "sed -i '/^return /i $app->booted(fn ($app) => $app[\"config\"]->set(\"places.views\", realpath($app->storagePath() . \"/framework/views\")));' bootstrap/app.php; ln -s /var/www/staging /tmp/link",
+    );
+    let program = format!("{}{}", remote::APP, include_str!("../../src/steps/sh/config.php"));
+    let cwd = format!("/tmp/link/{}", release.trim_start_matches("/var/www/staging/"));
+    let said = asks(&lab, &program, &cwd, "/tmp/cached.php /tmp/own.php ''");
+    assert!(said.ends_with("ended 0\n"), "{said}");
+    let views = on("php -r '$all = require \"/tmp/cached.php\"; echo $all[\"places\"][\"views\"];'");
+    assert_eq!(views, format!("{release}/storage/framework/views"));
+    let cached = on("cat /tmp/cached.php");
+    assert!(!cached.contains("gated-deploy.") && !cached.contains("/tmp/link"), "{cached}");
+}
+
+/// Laravel 11's configuration of databases.
+const ELEVEN: &str = "<?php return ['default' => env('DB_CONNECTION', 'sqlite'), 'migrations' => 'migrations', 'connections' => [
+    'sqlite' => ['driver' => 'sqlite', 'url' => env('DB_URL'), 'database' => env('DB_DATABASE', database_path('database.sqlite')), 'prefix' => '']]];\n";
+
+#[test]
+fn fd28_fd29_a_database_in_the_release_is_a_no_go_and_an_app_without_one_is_released() {
+    let story = story();
+    let on = |script: &str| story.lab.exec(&format!("cd /var/www/staging && {script}")).expect("a script");
+    let env = "shared/.env/staging.env";
+    on(&format!("sed -i '/^DB_/d' {env}"));
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("database.php"), ELEVEN).expect("the configuration");
+    story.lab.upload(folder.path(), "/tmp/eleven").expect("uploading");
+    on("cp /tmp/eleven/database.php current/config/database.php; rm -rf current/bootstrap/cache/config.php");
+    let release = on("realpath current").trim().to_owned();
+    let commit = commit("without a database");
+    let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+    tree.write("config/database.php", ELEVEN).expect("the configuration");
+    // An app that asks no database how it is.
+    let controller = "app/Http/Controllers/HealthController.php";
+    tree.replace(controller, "DB::table('visitors')->count() >= 0", "true").expect("the controller");
+    story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+
+    // Migrations would make the file. The live release says where: .env does not name it.
+    let before = story.lab.tree_digest(&release).expect("the tree");
+    let plan = story.staging(&commit).input("approval", "").run_binary(story.binary());
+    assert_ended(&plan, 1, "refused");
+    let words = "/database/database.sqlite lies in the release: every release would start with an empty database";
+    let line = "DB_DATABASE=/var/www/staging/shared/database/database.sqlite";
+    assert_says(&plan.summary, &[words, line]);
+    // The pre-flight reads .env, and starts no app.
+    on(&format!("echo DB_CONNECTION=sqlite >>{env}"));
+    let preflight =
+        story.staging(&commit).input("stage", "preflight").input("environment", "staging").input("approval", "");
+    let preflight = preflight.run_binary(story.binary());
+    assert_says(&preflight.summary, &[words, line]);
+    on(&format!("sed -i '/^DB_/d' {env}"));
+    assert_eq!(story.lab.tree_digest(&release).expect("the tree"), before, "neither changed the release");
+
+    let policy = "migrate: false\nrepair: true\nenvironments:\n  staging: {}\n";
+    let live = story.staging(&commit).file(".github/gated-deploy.yml", policy);
+    let live = live.run_binary(story.binary());
+    assert_ended(&live, 0, "live");
+    on(
+        "test ! -e current/database/database.sqlite && test ! -e releases/20250101_000000-5eed1e55/database/database.sqlite",
+    );
+    let made = on("ls backups/*/");
+    assert!(made.contains("app.tar.gz") && !made.contains("database"), "{made}");
+}
