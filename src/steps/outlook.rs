@@ -101,10 +101,8 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
     let kib = |text: Option<&str>| text.and_then(remote::kib).map(|kib| kib * 1024);
     let described =
         |key: &str| answer.get("database")?.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    outlook.backup = Some(BackupEstimate {
-        app_bytes: kib(cx.found.borrow().looked.as_ref().and_then(|looked| looked.answer.get("live-kib"))).unwrap_or(0),
-        database_bytes: kib(described("kib")),
-    });
+    let live = kib(cx.found.borrow().looked.as_ref().and_then(|looked| looked.answer.get("live-kib")));
+    outlook.backup = live.map(|app_bytes| BackupEstimate { app_bytes, database_bytes: kib(described("kib")) });
     if !cx.inputs.server.migrate {
         outlook.migrations_unknown = Some(NO_MIGRATION.to_owned());
         return Ok(outlook);

@@ -199,6 +199,149 @@ fn se9_no_file_in_the_live_release_stops_its_backup() {
     assert!(ran.answer.iter().any(|record| record.starts_with("skipped=1 sockets in ")), "{:?}", ran.answer);
 }
 
+/// Runs `look.sh` on a base with one live release, and this `du`.
+fn looked(base: &Path, tools: &Path, script: &'static str) -> Ran {
+    fs::create_dir_all(base.join("releases/one/app")).expect("a release");
+    fs::write(base.join("releases/one/app/a.php"), "x".repeat(9000)).expect("a file");
+    let _ = symlink("releases/one", base.join("current"));
+    let look = Script::new("look", script)
+        .var("BASE", text(base))
+        .var("ENV_FILE", text(&base.join(".env")))
+        .var("PHP", "true")
+        .list("SHARED", [""; 0]);
+    run(&look, tools)
+}
+
+#[test]
+fn a_size_that_du_could_not_find_is_unknown_and_not_zero() {
+    let (base, tools) = (folder(), folder());
+    let look = include_str!("../../src/steps/sh/look.sh");
+    let known = looked(base.path(), tools.path(), look);
+    assert!(known.get("live-kib").and_then(|kib| kib.parse::<u64>().ok()).is_some_and(|kib| kib >= 8), "{}", known.log);
+    assert_eq!(known.get("live-kib-unknown"), None);
+    program(tools.path(), "du", "echo '12\tx'; echo 'du: cannot read directory' >&2; exit 1");
+    let unknown = looked(base.path(), tools.path(), look);
+    assert_eq!((unknown.get("live-kib"), unknown.get("live-kib-unknown")), (None, Some("yes")), "{}", unknown.log);
+}
+
+/// Pools and virtual hosts hold passwords of the sites that they serve.
+#[test]
+fn of_the_services_configuration_only_what_is_used_leaves_the_server() {
+    let (base, tools) = (folder(), folder());
+    let etc = base.path().join("etc");
+    for place in ["nginx", "php/8.2/fpm/pool.d"] {
+        fs::create_dir_all(etc.join(place)).expect("a folder");
+    }
+    let pool = "; a password: hunter2-comment\n[shop]\nuser = shop\n group= \"www-data\"\nlisten = /run/$pool.sock ; hunter2-behind\nlisten.mode=0660\n\
+                pm = static\npm.max_children = 5\ninclude=/etc/x/*.conf\nenv[DB_PASSWORD] = hunter2-env\n  env [x] = hunter2-blank\n\
+                php_admin_value[sendmail_path] = \"/usr/sbin/sendmail -p hunter2-admin\"\nphp_value[session.save_path] = \"tcp://x?auth=hunter2-value\"\n\
+                php_admin_value[opcache.preload] = /srv/preload.php\nprocess_control_timeout = 10s\naccess.log = /var/log/hunter2.log\n";
+    fs::write(etc.join("php/8.2/fpm/pool.d/shop.conf"), pool).expect("a pool");
+    let host = "server { server_name shop; root /srv/shop/current/public; set $key hunter2-set; proxy_set_header Authorization \"Basic hunter2-proxy\";\n\
+                location ~ \\.php$ { fastcgi_pass unix:/run/shop.sock; fastcgi_param DB_PASSWORD hunter2-param;\n\
+                fastcgi_param SCRIPT_FILENAME $realpath_root$fastcgi_script_name; } }\n";
+    fs::write(etc.join("nginx/nginx.conf"), host).expect("a virtual host");
+    let look = include_str!("../../src/steps/sh/look.sh").replace(" /etc/", &format!(" {}/", etc.display()));
+    let ran = looked(base.path(), tools.path(), Box::leak(look.into_boxed_str()));
+    let sent = |key: &str| ran.get(key).and_then(|record| record.split_once('\n')).expect("what was sent").1.to_owned();
+    let (pool, host) = (sent("fpm"), sent("nginx"));
+    assert!(!pool.contains("hunter2") && !host.contains("hunter2"), "{pool}\n{host}");
+    let kept: Vec<&str> = pool.lines().map(str::trim).collect();
+    assert_eq!(
+        kept,
+        [
+            "[shop]",
+            "user = shop",
+            "group= \"www-data\"",
+            "listen = /run/$pool.sock",
+            "listen.mode=0660",
+            "pm = static",
+            "pm.max_children = 5",
+            "include=/etc/x/*.conf",
+            "php_admin_value[opcache.preload] = /srv/preload.php",
+            "process_control_timeout = 10s"
+        ]
+    );
+    for kept in [
+        "server_name shop;",
+        "root /srv/shop/current/public;",
+        "fastcgi_pass unix:/run/shop.sock;",
+        "SCRIPT_FILENAME $realpath_root$fastcgi_script_name;",
+    ] {
+        assert!(host.contains(kept), "{kept}: {host}");
+    }
+}
+
+/// Who may write in the folder of a link can replace it after it was looked at.
+#[test]
+fn a_link_that_is_replaced_while_it_is_looked_at_is_not_followed() {
+    let (base, tools) = (folder(), folder());
+    let base = base.path().canonicalize().expect("its path");
+    for place in ["shared", "ours", "theirs"] {
+        fs::create_dir(base.join(place)).expect("a folder");
+    }
+    symlink(base.join("ours"), base.join("shared/storage")).expect("a link");
+    let swap = format!("ln -sfn '{}' '{}'", base.join("theirs").display(), base.join("shared/storage").display());
+    program(tools.path(), "stat", &format!("/usr/bin/stat \"$@\"; status=$?; {swap}; exit $status"));
+    let script = Script::new("test", "(enter \"$BASE/shared\" storage/logs)\nput done yes").var("BASE", text(&base));
+    let ran = run(&script, tools.path());
+    let refused = ran.get("refused").unwrap_or_default();
+    assert!(ran.ended() == "10" && refused.ends_with("shared/storage was replaced while this script ran"), "{refused}");
+    assert!(!base.join("theirs/logs").exists());
+
+    // Replaced later than that: what was looked at is followed.
+    fs::remove_file(tools.path().join("stat")).expect("the program");
+    fs::remove_file(base.join("shared/storage")).expect("the link");
+    symlink("../ours", base.join("shared/storage")).expect("a link");
+    let twice = "/usr/bin/readlink \"$@\"; [ ! -e \"$0.once\" ] || ";
+    program(tools.path(), "readlink", &format!("{twice}{swap}; : >\"$0.once\""));
+    let ran = run(&script, tools.path());
+    assert_eq!((ran.ended(), ran.get("done")), ("0", Some("yes")), "{} {:?}", ran.log, ran.answer);
+    assert!(base.join("ours/logs").is_dir() && !base.join("theirs/logs").exists());
+}
+
+/// A PHP that answers with these lines, and as the filter passes everything on.
+fn answering(tools: &Path, lines: &str) {
+    let text = format!("case $1 in -n) mark=$8; exec sed -u \"/^$mark\\$/Q\" ;; esac\ncat >/dev/null\n{lines}");
+    program(tools, "php", &text);
+}
+
+fn backup_of(base: &Path, php: &Path, name: &str) -> Script {
+    Script::new("backup", include_str!("../../src/steps/sh/backup.sh"))
+        .var("BACKUPS", text(&base.join("backups")))
+        .var("DIR", text(&base.join("backups").join(name)))
+        .var("TREE", "")
+        .var("ENV_FILE", text(&base.join(".env")))
+        .var("PHP", text(php))
+        .var("NGINX", "")
+        .var("RELEASE", name)
+        .var("DATABASE_PHP", "")
+        .hiding(&text(&base.join(".env")).parse().expect("a path"))
+}
+
+#[test]
+fn fd28_fd31_no_empty_database_is_backed_up_and_the_drivers_own_words_say_why_one_cannot_be_asked() {
+    let (base, tools) = (folder(), folder());
+    let php = tools.path().join("php");
+    let sqlite = "printf 'driver=sqlite\\ndatabase=/srv/x.sqlite\\nthere=%s\\ninside=%s\\ntables=%s\\nkib=0\\n'";
+    for (name, values, why) in [
+        ("empty", "yes no 0", "it has no tables yet"),
+        ("missing", "no no 0", "there is no such file yet"),
+        ("inside", "yes yes 0", "it is a file of the release, and is in app.tar.gz"),
+    ] {
+        answering(tools.path(), &format!("case \"$*\" in *copy-sqlite*) exit 1 ;; esac\n{sqlite} {values}"));
+        let ran = run(&backup_of(base.path(), &php, name), tools.path());
+        assert_eq!((ran.ended(), ran.get("refused"), ran.get("file")), ("0", None, None), "{name}: {}", ran.log);
+        let skipped = format!("the database /srv/x.sqlite: {why}");
+        assert_eq!(ran.get("skipped").map(str::trim), Some(skipped.as_str()), "{name}");
+    }
+    let said = "PDOException: SQLSTATE[HY000] [1045] Access denied for user 'shop'@'localhost'";
+    answering(tools.path(), &format!("echo \"problem={said}\"\nexit 1"));
+    let ran = run(&backup_of(base.path(), &php, "denied"), tools.path());
+    let refused = ran.get("refused").unwrap_or_default();
+    assert!(ran.ended() == "10" && refused.trim().ends_with(said), "{refused} {}", ran.log);
+}
+
 #[test]
 fn se9_what_cannot_be_removed_is_put_aside_and_named() {
     let (base, tools) = (folder(), folder());

@@ -314,9 +314,14 @@ fn room(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answer
         let (free, all) = answer.get(key)?.trim().split_once(' ')?;
         Some((free.parse::<u64>().ok()?, all.parse::<u64>().ok()?))
     };
+    let unknown = crate::steps::server::size_unknown(&survey.inputs, &looked.answer);
     let live: u64 = looked.answer.get("live-kib").and_then(remote::kib).unwrap_or(0);
     let source = format!("df -Pk {base}");
     match pair("kib") {
+        _ if unknown.is_some() => {
+            let (told, hint) = unknown.unwrap_or_default();
+            sheet.unseen("disk-room", told, hint, source);
+        }
         Some((free, all)) => {
             let told =
                 format!("{} of {} MiB free; the live release takes {} MiB", free / 1024, all / 1024, live / 1024);

@@ -50,8 +50,8 @@ $entry"
     df -Pk "$BASE" | { read -r _; read -r _ _ _ free _; put free-kib "$free"; }
     df -Pi "$BASE" | { read -r _; read -r _ _ _ free _; put free-inodes "$free"; }
     if [ -d "$BASE/current/" ]; then
-        size=$(du -sk "$(readlink -f "$BASE/current")" 2>/dev/null) || size=0
-        put live-kib "${size%%[!0-9]*}"
+        # It fails where a part cannot be read; then the sum is not the size.
+        if size=$(du -sk "$(readlink -f "$BASE/current")" 2>/dev/null); then put live-kib "${size%%[!0-9]*}"; else put live-kib-unknown yes; fi
     fi
     printf '%s\n' "$SHARED" | while read -r path; do
         [ -n "$path" ] || continue
@@ -76,17 +76,23 @@ $entry"
     done
 fi
 
-if php_version=$("$PHP" -d zend.exception_ignore_args=1 -r 'echo PHP_VERSION_ID, " ", PHP_VERSION;' 2>/dev/null); then
+if php_version=$("$PHP" -d zend.exception_ignore_args=1 -r 'echo PHP_VERSION_ID, " ", PHP_VERSION;' 2>/dev/null 3>&-); then
     put php "$php_version"
 else
     put php-missing yes
 fi
 
-# Configuration that says who serves the site. On Debian all of it is readable by everybody.
+# Configuration that says who serves the site. It may hold secrets, too: only what is used of it is sent.
+needed_of_nginx() {
+    sed -E '/SCRIPT_FILENAME|DOCUMENT_ROOT/!s/(^|[[:blank:];{])((fastcgi|uwsgi|scgi)_param|proxy_set_header|add_header|set)[[:blank:]]+([^[:blank:];]+)[^;]*;/\1\2 \4 "";/g'
+}
+needed_of_fpm() {
+    sed -e 's/;.*//' | grep -E '^[[:blank:]]*(\[[^]]*\][[:blank:]]*$|(include|user|group|prefix|listen(\.[a-z_]+)?|pm(\.[a-z_]+)?|process_control_timeout|php_(admin_)?value\[opcache\.preload(_user)?\])[[:blank:]]*=)' || :
+}
 show() {
     for path in "$@"; do
         if [ -f "$path" ] && [ -r "$path" ]; then put "$kind" "$path
-$(head -c 262144 "$path")"; fi
+$(head -c 262144 "$path" | "needed_of_$kind")"; fi
     done
 }
 kind=nginx
