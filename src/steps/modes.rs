@@ -3,7 +3,7 @@
 
 use super::remote;
 use crate::{
-    domain::{Failure, Layout},
+    domain::{Failure, Layout, RemoteCommand},
     engine::step::Io,
     ports::shell::{Answer, Script, Shell},
 };
@@ -69,6 +69,24 @@ fn judge(answer: &Answer, layout: &Layout) -> Vec<Open> {
             command: format!("chmod go-w {folder}"),
         });
     }
+    let listed = |key: &str, cause: &str, which: &str| {
+        let paths: Vec<&str> = answer.all(key).collect();
+        let first = paths.first()?;
+        Some(Open {
+            cause: format!("an access list lets other accounts {cause} {first}{}", more(paths.len())),
+            command: format!("find {} {which} -exec setfacl -b {{}} +", layout.releases()),
+        })
+    };
+    all.extend(listed("list-readable", "read", "-path '*/bootstrap/cache/config.php' -type f"));
+    all.extend(listed("list-open", "write to", "-xdev -path '*/bootstrap/cache/views' -prune -o ! -type l -perm -020"));
+    for folder in answer.all("list-folder") {
+        all.push(Open {
+            cause: format!(
+                "an access list lets other accounts write to {folder}: they can put another folder in the place of one that a release uses"
+            ),
+            command: RemoteCommand::new(["setfacl", "-b", folder]).to_string(),
+        });
+    }
     all
 }
 
@@ -77,5 +95,30 @@ fn more(count: usize) -> String {
         0 | 1 => String::new(),
         1000.. => " and a thousand and more others".to_owned(),
         count => format!(" and {} more", count - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn se5_what_an_access_list_opens_is_named_with_its_command() {
+        let layout = Layout::new("/srv/shop".parse().expect("a path"), "shared/.env");
+        let answer = Answer::new(vec![
+            ("list-readable".to_owned(), "/srv/shop/releases/a/bootstrap/cache/config.php".to_owned()),
+            ("list-open".to_owned(), "/srv/shop/releases/a/artisan".to_owned()),
+            ("list-open".to_owned(), "/srv/shop/releases/a/app".to_owned()),
+            ("list-folder".to_owned(), "/srv/shop/releases".to_owned()),
+        ]);
+        let told: Vec<(String, String)> =
+            judge(&answer, &layout).into_iter().map(|open| (open.cause, open.command)).collect();
+        let [readable, open, folder] = told.as_slice() else { panic!("{told:?}") };
+        assert!(readable.0.ends_with("read /srv/shop/releases/a/bootstrap/cache/config.php"), "{readable:?}");
+        assert!(open.0.ends_with("write to /srv/shop/releases/a/artisan and 1 more"), "{open:?}");
+        for (_, command) in [readable, open] {
+            assert!(command.starts_with("find /srv/shop/releases ") && command.ends_with("-exec setfacl -b {} +"));
+        }
+        assert_eq!(folder.1, "setfacl -b /srv/shop/releases");
     }
 }

@@ -311,7 +311,7 @@ fn se5_se6_what_is_open_is_named_in_releases_that_are_there_already() {
         let script = script.var("BASE", here.path("base")).var("ENV_FILE", here.path("base/shared/.env/staging.env"));
         let mut found: Vec<String> = answers(&script)
             .into_iter()
-            .filter(|(key, _)| ["readable", "open", "open-folder"].contains(&key.as_str()))
+            .filter(|(key, _)| ["readable", "open", "open-folder"].contains(&key.as_str()) || key.starts_with("list-"))
             .map(|(key, path)| format!("{key} {}", path.trim_start_matches(&here.path("")).trim_start_matches('/')))
             .collect();
         found.sort();
@@ -325,6 +325,26 @@ fn se5_se6_what_is_open_is_named_in_releases_that_are_there_already() {
     here.mode("base/releases/old/artisan", 0o646);
     here.mode("base/releases", 0o777);
     assert_eq!(look(), ["open base/releases/old/artisan", "open-folder base/releases"]);
+
+    // The group is this account's own, and the group bits are what the list gives to another account.
+    here.mode("base/releases/old/artisan", 0o644);
+    here.mode("base/releases", 0o755);
+    for (path, right) in [
+        ("base/releases", 0o7),
+        ("base/releases/old/artisan", 0o6),
+        ("base/releases/old/bootstrap/cache/config.php", 0o4),
+    ] {
+        give_access(Path::new(&here.path(path)), right);
+    }
+    let listed: Vec<String> = look().into_iter().filter(|line| line.starts_with("list-")).collect();
+    assert_eq!(
+        listed,
+        [
+            "list-folder base/releases",
+            "list-open base/releases/old/artisan",
+            "list-readable base/releases/old/bootstrap/cache/config.php"
+        ]
+    );
 }
 
 // All of it, on a server.
