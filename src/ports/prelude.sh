@@ -74,16 +74,19 @@ enter() { # folder, path below it
         linked=
         if [ -L "$part" ]; then
             linked=yes
-            maker=$(stat -c %u -- "$part")
             target=$(readlink -- "$part")
+            maker=$(stat -c %u -- "$part")
+            # A link cannot be changed, only replaced. What was read is followed, and not whatever has the name by then.
+            [ "$(readlink -- "$part")" = "$target" ] || refuse "$here/$part was replaced while this script ran" "find out who writes there: ls -l $here"
             [ "$maker" = 0 ] || [ "$maker" = "$(id -u)" ] || refuse "$here/$part is a link to $target that another account made; it is not followed" "find out who made it: ls -l $here; then remove it: rm $here/$part"
-            [ -d "$part/" ] || refuse "$here/$part is a link that leads nowhere, to $target" "remove it: rm $here/$part"
+            case $target in /*) ;; *) target=./$target ;; esac
+            [ -d "$target/" ] || refuse "$here/$part is a link that leads nowhere, to ${target#./}" "remove it: rm $here/$part"
         elif [ ! -e "$part" ]; then
             mkdir -- "$part"
         elif [ ! -d "$part" ]; then
             refuse "$here/$part is not a folder" "move it away: mv $here/$part $here/$part.old"
         fi
-        cd -P -- "./$part"
+        if [ -n "$linked" ]; then cd -P -- "$target"; else cd -P -- "./$part"; fi
         [ -n "$linked" ] || [ "$(pwd -P)" = "${here%/}/$part" ] || refuse "$here/$part was replaced while this script ran" "find out who writes there: ls -l $here"
         here=$(pwd -P)
     done

@@ -46,13 +46,16 @@ printf '%s\n' "$SHARED" | while read -r path; do
     if [ "$path" = storage ]; then
         for folder in app/public framework/cache/data framework/sessions framework/views logs; do (enter "$BASE/shared" "storage/$folder"); done
         # A quota is seen by writing only. `excl`: nothing that lies there is followed or opened.
-        probe=$BASE/shared/storage/framework/.gated-deploy-$$
-        rm -f "$probe"
-        if ! dd if=/dev/zero of="$probe" bs=65536 count=1 conv=excl status=none; then
+        (
+            enter "$BASE/shared" storage/framework
+            probe=./.gated-deploy-$$
             rm -f "$probe"
-            refuse "$BASE/shared/storage cannot be written to: the disk or a quota is full" "free space there: df $BASE/shared/storage; quota"
-        fi
-        rm -f "$probe"
+            if ! dd if=/dev/zero of="$probe" bs=65536 count=1 conv=excl status=none; then
+                rm -f "$probe"
+                refuse "$BASE/shared/storage cannot be written to: the disk or a quota is full" "free space there: df $BASE/shared/storage; quota"
+            fi
+            rm -f "$probe"
+        )
     fi
     if [ -L "$DIR/$path" ]; then rm -f "$DIR/$path"; else rm -rf "${DIR:?}/$path"; fi
     (umask 022 && mkdir -p "$(dirname "$DIR/$path")")
