@@ -62,6 +62,15 @@ pub struct Review {
     pub environments: Vec<String>,
 }
 
+/// An attestation as the API lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attestation {
+    /// Its bundle is in the answer.
+    Inline(Attested),
+    /// The answer has the address of its bundle alone (`bundle_url`). The host; the rest of the address holds a key.
+    Elsewhere(String),
+}
+
 /// What an attestation says of a file: the parts of a build's provenance (SLSA v1, as GitHub's own action writes it) that a release is
 /// compared with. Its signature was not verified by us.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -170,7 +179,7 @@ pub trait Github {
     async fn people_of(&self, commit: &CommitSha) -> Result<Vec<String>, GithubError>;
 
     /// The build provenance that GitHub has of a file in this repository.
-    async fn attestations(&self, of: &Sha256Digest) -> Result<Vec<Attested>, GithubError>;
+    async fn attestations(&self, of: &Sha256Digest) -> Result<Vec<Attestation>, GithubError>;
 
     /// The text of a file on the default branch; `None` where it has none.
     async fn reviewed_file(&self, path: &str) -> Result<Option<String>, GithubError>;

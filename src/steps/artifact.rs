@@ -33,7 +33,7 @@ use crate::{
     },
     engine::{Done, Ending, Io, StepResult},
     inputs::typed,
-    ports::github::GithubError,
+    ports::github::{Attestation, GithubError},
 };
 
 /// Before the seam: is the build there already? A failed one ends the run here, before anything is touched.
@@ -260,8 +260,16 @@ async fn attested(source: &typed::Source, ports: &Ports, build: &Build, bundle: 
     let repository = format!("/{}/{}", source.github.owner, source.github.repository);
     let run = format!("/actions/runs/{}/attempts/{}", build.run.id, build.run.attempt);
     let mut others = Vec::new();
+    let mut unread = None;
     for subject in [Some(bundle), build.artifact.digest.as_ref()].into_iter().flatten() {
         for told in github.attestations(subject).await.map_err(failed)? {
+            let told = match told {
+                Attestation::Inline(told) => told,
+                Attestation::Elsewhere(host) => {
+                    unread = Some(host);
+                    continue;
+                }
+            };
             let of_repository = |text: &String| text.to_ascii_lowercase().ends_with(&repository.to_ascii_lowercase());
             let wrong = if !told.subjects.contains(subject) {
                 "it is about another file"
@@ -278,6 +286,19 @@ async fn attested(source: &typed::Source, ports: &Ports, build: &Build, bundle: 
             };
             others.push(format!("{wrong}: {}", told.invocation.as_deref().unwrap_or("no run")));
         }
+    }
+    if let Some(host) = unread {
+        let (owner, repository) = (&source.github.owner, &source.github.repository);
+        return Err(Failure::refused(
+            doing,
+            format!(
+                "GitHub lists an attestation for SHA-256 {bundle} by its address only (bundle_url, on {host}); this version reads attestations that are part of the API's answer"
+            ),
+        )
+        .details(others)
+        .hint(format!(
+            "Verify the bundle in a step before this one: gh attestation verify BUNDLE --repo {owner}/{repository}. Then set `require-attestation: false`"
+        )));
     }
     let cause = match others.is_empty() {
         true => format!("there is none for SHA-256 {bundle}, and require-attestation asks for one"),

@@ -564,6 +564,15 @@ async fn se14_a_required_attestation_names_repository_workflow_commit_run_and_fi
     let with_good: Vec<serde_json::Value> = all.into_iter().chain([good]).collect();
     assert_eq!(attested(&with_good).await.outcome.cause(), None);
 
+    // As the API's example has it, with an address in the place of the bundle: named, without the key that the address holds.
+    let ran = attested(&[serde_json::Value::Null]).await;
+    assert_eq!(ran.failure().kind, FailureKind::Refused);
+    let words = format!("{}", ran.failure());
+    assert!(words.contains("by its address only (bundle_url, on tmastaging.blob.core.windows.net)"), "{words}");
+    assert!(!words.contains("sig="), "{words}");
+    assert!(ran.failure().hint.as_ref().is_some_and(|hint| hint.contains("gh attestation verify")), "{words}");
+    assert_eq!(attested(&[serde_json::Value::Null, statement(sha.as_str(), |_| ())]).await.outcome.cause(), None);
+
     // Attested as the artifact, it counts as well.
     let github = built();
     let name = bundle_name();

@@ -95,9 +95,9 @@ fn fd27_fd28_programs_run_beside_an_apps_own_helpers_and_name_its_database_witho
     on(
         "sed -i '/^return /i $app->booted(fn ($app) => $app[\"config\"]->set(\"places.views\", realpath($app->storagePath() . \"/framework/views\")));' bootstrap/app.php; ln -s /var/www/staging /tmp/link",
     );
-    let program = format!("{}{}", remote::APP, include_str!("../../src/steps/sh/config.php"));
+    let program = format!("{}{}", remote::APP, include_str!("../../src/steps/sh/caches.php"));
     let cwd = format!("/tmp/link/{}", release.trim_start_matches("/var/www/staging/"));
-    let said = asks(&lab, &program, &cwd, "/tmp/cached.php /tmp/own.php ''");
+    let said = asks(&lab, &program, &cwd, "/tmp/cached.php /tmp/own.php '' config");
     assert!(said.ends_with("ended 0\n"), "{said}");
     let views = on("php -r '$all = require \"/tmp/cached.php\"; echo $all[\"places\"][\"views\"];'");
     assert_eq!(views, format!("{release}/storage/framework/views"));

@@ -30,7 +30,7 @@ use gated_deploy::{
     ports::{
         clock::Clock,
         github::{
-            Api, Artifact, Attested, CommitTree, Difference, Github, GithubError, Repository, Review, WorkflowRun,
+            Api, Artifact, Attestation, CommitTree, Difference, Github, GithubError, Repository, Review, WorkflowRun,
         },
         http::{Get, Reply, Site},
         shell::{Answer, Greeting, Script, Shell, ShellError},
@@ -531,7 +531,7 @@ impl Github for Untouched {
         panic!("this row must not ask GitHub for the commit {commit}");
     }
 
-    async fn attestations(&self, of: &Sha256Digest) -> Result<Vec<Attested>, GithubError> {
+    async fn attestations(&self, of: &Sha256Digest) -> Result<Vec<Attestation>, GithubError> {
         panic!("this row must not ask GitHub for attestations of {of}");
     }
 

@@ -193,7 +193,7 @@ impl GitHub {
         self.lab.state().push(branch, sha);
     }
 
-    /// Stores an attestation for a SHA-256: the in-toto statement that its bundle carries.
+    /// Stores an attestation for a SHA-256: the in-toto statement that its bundle carries. Of null the API gives an address only.
     pub fn attest(&self, sha256: &str, statement: serde_json::Value) {
         self.lab.state().attestations.entry(sha256.into()).or_default().push(statement);
     }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::{
-    Artifact, Attested, CommitTree, Difference, Github, GithubError, Inventory as _, Review, WorkflowRun,
+    Artifact, Attestation, CommitTree, Difference, Github, GithubError, Inventory as _, Review, WorkflowRun,
     call::{Answer, Caller, Late, text},
     download, wire,
 };
@@ -271,7 +271,7 @@ impl Github for Api {
         Ok([told.author, told.committer].into_iter().flatten().filter_map(|account| account.login).collect())
     }
 
-    async fn attestations(&self, of: &Sha256Digest) -> Result<Vec<Attested>, GithubError> {
+    async fn attestations(&self, of: &Sha256Digest) -> Result<Vec<Attestation>, GithubError> {
         let route = self.route(&format!("attestations/sha256:{of}?per_page=100"));
         match self.all(route, |list: wire::Attestations| list.attestations).await {
             Ok(all) => Ok(all.into_iter().filter_map(wire::Attestation::read).collect()),

@@ -195,6 +195,8 @@ pub(super) struct Attestation {
     /// Absent where GitHub gives an address of it alone.
     #[serde(default)]
     bundle: Option<SigstoreBundle>,
+    #[serde(default)]
+    bundle_url: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -230,8 +232,21 @@ const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
 impl Attestation {
     /// What it says; `None` where it says nothing of a build, or cannot be read.
-    pub(super) fn read(self) -> Option<Attested> {
-        let payload = self.bundle?.envelope?.payload;
+    pub(super) fn read(self) -> Option<super::Attestation> {
+        match (self.bundle, self.bundle_url) {
+            (Some(bundle), _) => bundle.read().map(super::Attestation::Inline),
+            (None, Some(address)) => {
+                let host = url::Url::parse(&address).ok().and_then(|url| url.host_str().map(str::to_owned));
+                Some(super::Attestation::Elsewhere(host.unwrap_or_else(|| "an unknown host".to_owned())))
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+impl SigstoreBundle {
+    fn read(self) -> Option<Attested> {
+        let payload = self.envelope?.payload;
         let payload = BASE64_STANDARD.decode(payload.trim()).ok()?;
         let statement: Statement = serde_json::from_slice(&payload).ok()?;
         if statement.predicate_type != PROVENANCE {
