@@ -30,7 +30,7 @@ fn asks(lab: &Lab, program: &str, cwd: &str, arguments: &str) -> String {
     lab.exec(&format!(
         "cd {cwd}; private=$(mktemp -d ./gated-deploy.XXXXXX); private=$PWD/${{private#./}}; for one in {folders}; do mkdir -p $private/storage/$one; done; \
          GATED_DEPLOY_PRIVATE=$private APP_CONFIG_CACHE=$private/none.php APP_SERVICES_CACHE=$private/services.php APP_PACKAGES_CACHE=$private/packages.php \
-         php -d display_errors=stderr -- {arguments} </tmp/programs/program.php 2>&1; status=$?; rm -rf $private; echo ended $status"
+         php -d display_errors=stderr -- {arguments} </tmp/programs/program.php 5>&1 2>&1; status=$?; rm -rf $private; echo ended $status"
     ))
     .expect("the program")
 }
