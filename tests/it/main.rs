@@ -38,6 +38,7 @@ mod smoke;
 mod ssh;
 mod sshd;
 mod support;
+mod token;
 mod unwind;
 mod watchdog;
 mod workers;

@@ -326,7 +326,7 @@ pub(crate) fn api(github: &GitHub, clock: Rc<dyn Clock>) -> Api {
     Api::new(repository, &Secret::new(github.token()), clock).expect("a client for the lab's GitHub")
 }
 
-fn source() -> typed::Source {
+pub(crate) fn source() -> typed::Source {
     typed::Source {
         commit: commit(),
         github: typed::GithubAccess {
@@ -352,7 +352,7 @@ fn source() -> typed::Source {
     }
 }
 
-fn inputs() -> typed::Target {
+pub(crate) fn inputs() -> typed::Target {
     let base: RemotePath = "/var/www/app".parse().expect("an absolute path");
     typed::Target {
         environment: "staging".parse().expect("an environment's name"),
@@ -429,15 +429,15 @@ pub(crate) fn some_key() -> &'static str {
     })
 }
 
-fn never() -> watch::Receiver<bool> {
+pub(crate) fn never() -> watch::Receiver<bool> {
     watch::channel(false).1
 }
 
 #[derive(Default, Clone)]
-struct Story(Rc<RefCell<Vec<Event>>>);
+pub(crate) struct Story(pub(crate) Rc<RefCell<Vec<Event>>>);
 
 impl Story {
-    fn events(&self, clock: &Rc<Patience>) -> Events {
+    pub(crate) fn events(&self, clock: &Rc<Patience>) -> Events {
         let clock = clock.clone();
         let stamp = move || (clock.now().timestamp_millis(), clock.elapsed());
         Events::new(Box::new(stamp), vec![Box::new(self.clone())])
@@ -461,7 +461,7 @@ impl Act<Deploy> for Peek {
 }
 
 /// Whatever a test says must not be touched.
-struct Untouched;
+pub(crate) struct Untouched;
 
 #[async_trait(?Send)]
 impl Shell for Untouched {
