@@ -26,7 +26,7 @@ use gated_deploy::{
     steps::{
         artifact,
         context::{Found, Staging},
-        staging,
+        preflight, server, staging,
     },
 };
 use gated_deploy_lab::{
@@ -262,6 +262,26 @@ fn fd3_a_plan_names_every_blocker_in_one_run_and_offers_no_phrase() {
         assert_says(&last.message, &blockers);
     }
     assert!(visits.load(Ordering::SeqCst) > 0);
+}
+
+#[tokio::test]
+async fn fd3_while_the_build_is_not_there_room_is_judged_by_the_live_release() {
+    let github = built();
+    let room = async |free_kib: &str| {
+        let records = [("base", "yes"), ("env-file", "yes"), ("live-kib", "200000"), ("free-kib", free_kib)];
+        let looked = server::Looked {
+            answer: Answer::new(records.map(|(key, text)| (key.to_owned(), text.to_owned())).to_vec()),
+            user: "deploy".to_owned(),
+            clock_skew_seconds: 0,
+            serving: Err("nobody looked".to_owned()),
+        };
+        let mut stage = Stage::with_github(&github);
+        stage.found.looked = Some(Rc::new(looked));
+        stage.survey(preflight::room).await
+    };
+    let ran = room("100000").await;
+    assert!(ran.failure().cause.starts_with("no room for a release: 100000 KiB free"), "{}", ran.failure());
+    assert_eq!(room("900000").await.said(), "not looked at: there is no bundle to measure");
 }
 
 /// After the approval, with the build that the plan named.

@@ -232,6 +232,11 @@ async fn fd2_after_a_fast_forward_the_confirmed_bundle_is_released_and_not_the_n
     };
     assert_eq!(planned(named).await.plan.outcome, Outcome::Planned, "the input build-run-id names it");
 
+    // While staging does not say what it confirmed, no build is said to be missing.
+    let silent = production(&github, SHA, Some(line()), SHA).survey(artifact::look).await;
+    assert_eq!(silent.said(), "not looked for: staging did not say what it confirmed");
+    assert_eq!(silent.found.build, None);
+
     // What staging confirmed is gone.
     github.edit_artifact(11, |artifact| artifact.expired = true);
     let mut stage = production(&github, SHA, Some(line()), SHA);
