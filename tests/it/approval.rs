@@ -215,7 +215,7 @@ fn fd3_a_plan_names_every_blocker_in_one_run_and_offers_no_phrase() {
     let github = GitHub::start([127, 0, 0, 1].into());
     github.add_workflow("Build", ".github/workflows/build-artifacts.yml");
     let (url, visits) = site();
-    // Nobody listens there any more.
+    // No program listens on that port any more.
     let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
     let (key, known) = (crate::rows::some_key(), "127.0.0.1 SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU");
     let known = known.replace("127.0.0.1", &format!("[127.0.0.1]:{port}"));
@@ -273,7 +273,7 @@ async fn fd3_while_the_build_is_not_there_room_is_judged_by_the_live_release() {
             answer: Answer::new(records.map(|(key, text)| (key.to_owned(), text.to_owned())).to_vec()),
             user: "deploy".to_owned(),
             clock_skew_seconds: 0,
-            serving: Err("nobody looked".to_owned()),
+            serving: Err("not looked for".to_owned()),
         };
         let mut stage = Stage::with_github(&github);
         stage.found.looked = Some(Rc::new(looked));

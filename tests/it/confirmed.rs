@@ -1,5 +1,5 @@
 //! Production releases what staging confirmed, whatever the commit is called on the release branch (FD2). GitHub, staging's server and its
-//! site are played.
+//! site are doubles.
 
 use std::{fs::File, path::PathBuf, rc::Rc, time::Duration};
 
@@ -272,7 +272,7 @@ async fn fd2_another_tree_is_no_go_with_what_differs_and_where_to_see_it() {
 
 #[tokio::test]
 async fn fd2_equal_trees_count_only_on_branches_that_are_released_from() {
-    // The same files on a branch of somebody's own.
+    // The same files on a branch that production is not released from.
     let github = on_develop();
     github.push("feature/x", OTHER);
     github.same_tree(OTHER, SHA);

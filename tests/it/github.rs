@@ -374,7 +374,7 @@ async fn a_build_that_is_still_running_is_no_reason_to_refuse_a_plan() {
 }
 
 #[tokio::test]
-async fn fd3_a_commit_that_nobody_built_is_refused_before_anything_changes() {
+async fn fd3_a_commit_without_a_build_run_is_refused_before_anything_changes() {
     let github = github_with_workflow();
     let stage = Stage::with_github(&github);
     let clock = stage.clock.clone();
