@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Failure, Outcome, StepId};
 
+/// Why nothing is undone of a run that did not hear whether it had committed.
+pub const UNDECIDED: &str = "it is not known whether the release is confirmed";
+
 /// Something that happened, and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {

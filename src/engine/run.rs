@@ -6,7 +6,7 @@ use futures_util::{FutureExt as _, future};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    event::{Body, Events, Preview, Verdict, millis},
+    event::{Body, Events, Preview, UNDECIDED, Verdict, millis},
     step::{Act, Done, Ending, Entry, Io, Local, Release, Row, StepResult, Table, Undo, Undone, Work},
 };
 use crate::domain::{Failure, FailureKind, Outcome, StepId};
@@ -72,6 +72,10 @@ struct Unwound {
 struct Stop {
     at: StepId,
     cause: Failure,
+    /// False if the run was cancelled before the row did anything.
+    began: bool,
+    /// It may have committed the run all the same.
+    undecided: bool,
 }
 
 /// What has been done so far and how to take it back.
@@ -149,6 +153,13 @@ impl Run<'_> {
                         committed = true;
                         self.events.tell(Body::Committed { step: row.id.clone() });
                         done.push(row.id.clone());
+                        let mut ending =
+                            Ending { outcome: Outcome::Live { warnings }, done: done.clone(), handed_over: false };
+                        let (now, later) = stack.holds.drain(..).partition(|(_, release)| release.at_commit);
+                        stack.holds = later;
+                        // One that could not be given back now is tried again at the end.
+                        let failed = self.give_back(now, cx, &mut ending).await;
+                        stack.holds.extend(failed);
                         continue;
                     }
                     _ => {}
@@ -171,6 +182,10 @@ impl Run<'_> {
                 // After the commit nothing stops the run any more: nobody rolls a healthy site back because `rm` failed.
                 Err(_) if committed => warnings += 1,
                 Err(stop) => {
+                    let is_last = |(row, _): &mut (&Row<D>, &Undo<D>)| row.id == stop.at;
+                    if !stop.began {
+                        stack.undos.pop_if(is_last);
+                    }
                     unwound = Some(self.unwind(&stack, cx, stop).await);
                     break;
                 }
@@ -180,8 +195,8 @@ impl Run<'_> {
             outcome: if committed { Outcome::Live { warnings } } else { Outcome::Passed },
             handed_over: false,
         });
-        let ending = Ending { outcome, done, handed_over };
-        self.give_back(stack.holds, cx, &ending).await;
+        let mut ending = Ending { outcome, done, handed_over };
+        self.give_back(stack.holds, cx, &mut ending).await;
         ending.outcome
     }
 
@@ -213,10 +228,11 @@ impl Run<'_> {
         let io = Io::new(row.id.clone(), self.events.clone(), self.cancel.clone());
         let began = self.events.elapsed();
         self.events.tell(Body::Started { step: row.id.clone() });
-        let result = if io.cancelled() {
-            Err(cancelled("starting this step"))
-        } else {
-            self.guarded(act.act(cx, &io), &io).await
+        let began_work = !io.cancelled();
+        let result = match began_work {
+            false => Err(cancelled("starting this step")),
+            true if row.decides => self.in_time(act.act(cx, &self.uncancellable(&row.id))).await,
+            true => self.guarded(act.act(cx, &io), &io).await,
         };
         let took_ms = millis(self.events.elapsed().saturating_sub(began));
         let finished =
@@ -232,7 +248,8 @@ impl Run<'_> {
             }
             Err(failure) => {
                 self.events.tell(finished(Verdict::Failed, failure.to_string(), Some(failure.clone())));
-                Err(Stop { at: row.id.clone(), cause: failure })
+                let undecided = row.decides && began_work && failure.kind == FailureKind::Cancelled;
+                Err(Stop { at: row.id.clone(), cause: failure, began: began_work, undecided })
             }
         }
     }
@@ -258,19 +275,25 @@ impl Run<'_> {
         let mut turned_back = false;
         let mut handed_over = false;
         let mut stays = Vec::new();
+        let mut left = stop.undecided.then_some(UNDECIDED);
         for (row, undo) in stack.undos.iter().rev() {
             let (text, act) = match undo {
                 Undo::Do { text, act } => (*text, act),
                 Undo::Within { .. } => continue,
                 Undo::No { because } => {
-                    stays.push(format!("{}: {because}", row.title));
+                    let partly = if row.id == stop.at { " (not completed)" } else { "" };
+                    stays.push(format!("{}{partly}: {because}", row.title));
                     continue;
                 }
             };
             self.events.tell(Body::UndoStarted { step: row.id.clone(), text: text.to_owned() });
             let began = self.events.elapsed();
             let io = self.uncancellable(&row.id);
-            let result = self.in_time(act.undo(cx, &io)).await;
+            // What is begun and cut off may have taken effect, so nothing is begun without time for it.
+            let result = match left.or_else(|| self.is_out_of_time().then_some(OUT_OF_TIME)) {
+                Some(why) => Err(Failure::new(FailureKind::Cancelled, "undoing this step", why)),
+                None => self.in_time(act.undo(cx, &io)).await,
+            };
             let took_ms = millis(self.events.elapsed().saturating_sub(began));
             let finished =
                 |undone, text, failure| Body::UndoFinished { step: row.id.clone(), undone, text, failure, took_ms };
@@ -287,8 +310,12 @@ impl Run<'_> {
                 // What lies about harms nobody; only the way back itself is worth a cry for help.
                 Err(undo_cause) if undo_cause.kind == FailureKind::Cancelled && !row.pivot => {
                     handed_over = true;
+                    left.get_or_insert(LEFT);
+                    stays.push(format!(
+                        "{}: {}; whoever takes the lock over does it ({text})",
+                        row.title, undo_cause.cause
+                    ));
                     self.events.tell(finished(false, undo_cause.to_string(), Some(undo_cause)));
-                    stays.push(format!("{}: {OUT_OF_TIME}; whoever takes the lock over does it ({text})", row.title));
                 }
                 Err(undo_cause) => {
                     handed_over = undo_cause.kind == FailureKind::Cancelled;
@@ -314,15 +341,28 @@ impl Run<'_> {
         Unwound { outcome, handed_over }
     }
 
-    async fn give_back<D>(&self, holds: Vec<(&Row<D>, &Release<D>)>, cx: &D, ending: &Ending) {
+    /// Gives back what the run holds, and gives those that could not be. One that was cut off leaves the earlier ones to the next holder of
+    /// the lock, too.
+    async fn give_back<'t, D>(
+        &self,
+        holds: Vec<(&'t Row<D>, &'t Release<D>)>,
+        cx: &D,
+        ending: &mut Ending,
+    ) -> Vec<(&'t Row<D>, &'t Release<D>)> {
+        let mut failed = Vec::new();
         for (row, release) in holds.into_iter().rev() {
             let io = self.uncancellable(&row.id);
             let (text, failure) = match self.in_time(release.act.release(cx, &io, ending)).await {
                 Ok(text) => (text, None),
                 Err(failure) => (failure.to_string(), Some(failure)),
             };
+            if let Some(failure) = &failure {
+                ending.handed_over |= failure.kind == FailureKind::Cancelled;
+                failed.push((row, release));
+            }
             self.events.tell(Body::Released { step: row.id.clone(), text, failure });
         }
+        failed
     }
 
     /// Work that nobody cancels, but that has to end in time once somebody has asked the run to stop. That it panics is a failure like
@@ -336,6 +376,11 @@ impl Run<'_> {
                 Err(Failure::new(FailureKind::Cancelled, "bringing this to its end", OUT_OF_TIME))
             }
         }
+    }
+
+    /// Whether the time is over that a run has after it was asked to stop.
+    fn is_out_of_time(&self) -> bool {
+        self.asked.get().is_some_and(|asked| asked.elapsed() >= AFTER_CANCEL)
     }
 
     /// Resolves when the time is over that a run has after it was asked to stop; never, if nobody asks.
@@ -358,6 +403,9 @@ impl Run<'_> {
 
 /// Why something was left to others.
 const OUT_OF_TIME: &str = "no time was left for it after the run was asked to stop";
+
+/// What is undone after something that was left to others.
+const LEFT: &str = "an earlier part of this rollback was left to the next run";
 
 /// Of several failures the one that the run is told to have ended with: a "no" that was found weighs more than what could not be
 /// asked, and of equal ones the first counts. That somebody cancelled the run says more than all of them.

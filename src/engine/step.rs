@@ -147,7 +147,8 @@ where
     }
 }
 
-/// Takes a change back. It looks first and is content to find nothing: it is armed before the change begins.
+/// Takes a change back. It looks first and is content to find nothing: it is armed before the change begins. A failure of the kind
+/// `Cancelled` hands over: what is undone after it is not begun, and the next holder of the lock goes on.
 pub trait UndoAct<C> {
     fn undo<'a>(&'a self, cx: &'a C, io: &'a Io) -> Local<'a, Result<Undone, Failure>>;
 
@@ -206,10 +207,20 @@ pub fn within<C>(what: &'static str) -> Undo<C> {
 pub struct Release<C> {
     pub(super) text: &'static str,
     pub(super) act: Box<dyn ReleaseAct<C>>,
+    pub(super) at_commit: bool,
 }
 
 pub fn release<C>(text: &'static str, act: impl ReleaseAct<C> + 'static) -> Release<C> {
-    Release { text, act: Box::new(act) }
+    Release { text, act: Box::new(act), at_commit: false }
+}
+
+impl<C> Release<C> {
+    /// A run that commits gives it back then, and not after the rows that follow the commit.
+    #[must_use]
+    pub fn at_commit(mut self) -> Self {
+        self.at_commit = true;
+        self
+    }
 }
 
 pub(super) enum Work<C> {
@@ -229,6 +240,7 @@ pub struct Row<C> {
     pub(super) advisory: bool,
     pub(super) pivot: bool,
     pub(super) runs_on: bool,
+    pub(super) decides: bool,
 }
 
 impl<C> Row<C> {
@@ -246,6 +258,7 @@ impl<C> Row<C> {
             advisory: false,
             pivot: false,
             runs_on: false,
+            decides: false,
         }
     }
 
@@ -276,6 +289,14 @@ impl<C> Row<C> {
     #[must_use]
     pub fn pivot(mut self) -> Self {
         self.pivot = true;
+        self
+    }
+
+    /// This row decides whether the run commits. Once begun it is not cancelled. If it fails with the kind `Cancelled`, its answer is
+    /// unknown, and nothing is undone: the run may have committed.
+    #[must_use]
+    pub fn decides(mut self) -> Self {
+        self.decides = true;
         self
     }
 

@@ -78,6 +78,9 @@ impl Reader for State {
                 }
             }
             Body::Released { failure: Some(_), .. } => self.unfinished = true,
+            Body::UndoFinished { failure: Some(failure), .. } if failure.kind == FailureKind::Cancelled => {
+                self.unfinished = true;
+            }
             Body::RunFinished { outcome } => self.write(state::PHASE, self.ending(outcome)),
             _ => {}
         }

@@ -10,7 +10,7 @@ use crate::{
         audit::Status,
         fact::{HealthReport, key},
     },
-    engine::event::{RowInfo, RowKind, Verdict},
+    engine::event::{RowInfo, RowKind, UNDECIDED, Verdict},
 };
 
 /// `340 ms`, `1.2 s`, `1 min 12 s`, `2 h 3 min`
@@ -125,6 +125,11 @@ pub fn headline(story: &Story) -> String {
             format!("Not gone back: the earlier release did not do; {}", after_rollback(story))
         }
         Some(Outcome::RolledBack { .. }) => format!("Rolled back: {}", after_rollback(story)),
+        Some(Outcome::Stuck { undo_cause, .. }) if undo_cause.cause == UNDECIDED => {
+            "Handed over: the server did not answer whether the release is confirmed. If it is not, the watchdog rolls it back; the post step \
+             completes the rest"
+                .to_owned()
+        }
         Some(Outcome::Stuck { undo_cause, .. }) if undo_cause.kind == FailureKind::Cancelled => {
             "Handed over: the run was asked to stop and had no time to go back; the server does by itself, and the post step looks after it"
                 .to_owned()

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::engine::{
     Event, Reader, Row, Seam,
-    step::{change, check, hold, observe, release, together, undo},
+    step::{change, check, commit, hold, no_undo, observe, release, together, undo},
 };
 
 type Seen = RefCell<Vec<&'static str>>;
@@ -157,4 +157,155 @@ async fn what_there_is_no_time_for_is_handed_over_and_said() {
     assert_eq!(cause.kind, FailureKind::Cancelled);
     assert!(stays.iter().any(|stays| stays.contains("whoever takes the lock over does it")), "{stays:?}");
     assert!(way_back.1 && elsewhere.1, "whoever holds something knows that others go on");
+}
+
+/// The rows of a release in which something goes wrong: how it ends, what was done in order, and whether it was handed over.
+#[derive(Clone, Default)]
+struct Ran(Rc<RefCell<Vec<&'static str>>>);
+
+impl Ran {
+    fn note(&self, what: &'static str) {
+        self.0.borrow_mut().push(what);
+    }
+
+    /// A step that notes its name.
+    fn does(&self, what: &'static str) -> impl AsyncFn(&(), &Io) -> StepResult + 'static {
+        let ran = self.clone();
+        async move |_: &(), _: &Io| {
+            ran.note(what);
+            Ok(Done::passed(what))
+        }
+    }
+
+    fn takes_back(&self, what: &'static str) -> impl AsyncFn(&(), &Io) -> Result<Undone, Failure> + 'static {
+        let ran = self.clone();
+        async move |_: &(), _: &Io| {
+            ran.note(what);
+            Ok(Undone::Done(what.to_owned()))
+        }
+    }
+
+    fn gives_back(
+        &self,
+        what: &'static str,
+        handed_over: &'static str,
+    ) -> impl AsyncFn(&(), &Io, &Ending) -> Result<String, Failure> + 'static {
+        let ran = self.clone();
+        async move |_: &(), _: &Io, ending: &Ending| {
+            ran.note(if ending.handed_over { handed_over } else { what });
+            Ok(what.to_owned())
+        }
+    }
+
+    async fn table(&self, rows: Vec<Entry<()>>, cancel: watch::Receiver<bool>) -> (Outcome, Vec<&'static str>) {
+        let events = Events::new(Box::new(|| (0, Duration::ZERO)), Vec::new());
+        let settle = async |()| Ok(Seam { cx: (), decision: Decision::Go });
+        let table = Table::<(), ()> { survey: Vec::new(), release: rows };
+        let outcome = run_table("test", &table, (), settle, &events, cancel).await;
+        (outcome, self.0.take())
+    }
+}
+
+#[tokio::test]
+async fn fd33_a_row_that_decides_is_not_cancelled_and_the_run_commits() {
+    let ran = Ran::default();
+    let (ask, cancel) = watch::channel(false);
+    let decides = async move |_: &(), io: &Io| {
+        ask.send_replace(true);
+        tokio::task::yield_now().await;
+        assert!(!io.cancelled());
+        Ok(Done::passed("yes"))
+    };
+    let rows = vec![
+        hold("ledger", "ledger", ran.does("take"), release("write", ran.gives_back("written", "left")).at_commit())
+            .into(),
+        change("made", "made", ran.does("make"), undo("undo", ran.takes_back("unmade"))).pivot().into(),
+        check("confirm", "confirm", decides).decides().into(),
+        commit("live", "live").into(),
+        change("prune", "prune", ran.does("prune"), no_undo("gone")).into(),
+    ];
+    let (outcome, ran) = ran.table(rows, cancel).await;
+    assert_eq!(outcome, Outcome::Live { warnings: 1 }, "what follows is not begun any more");
+    assert_eq!(ran, ["take", "make", "written"]);
+}
+
+#[tokio::test]
+async fn fd33_nothing_is_undone_of_a_run_that_may_have_committed() {
+    for kind in [FailureKind::Cancelled, FailureKind::World] {
+        let ran = Ran::default();
+        let decides = async move |_: &(), _: &Io| Err(Failure::new(kind, "confirming", "the server did not answer"));
+        let rows = vec![
+            hold("lock", "lock", ran.does("take"), release("free", ran.gives_back("freed", "left"))).into(),
+            change("made", "made", ran.does("make"), undo("undo", ran.takes_back("unmade"))).pivot().into(),
+            check("confirm", "confirm", decides).decides().into(),
+            commit("live", "live").into(),
+        ];
+        let (outcome, ran) = ran.table(rows, never()).await;
+        if kind == FailureKind::Cancelled {
+            assert!(
+                matches!(&outcome, Outcome::Stuck { undo_cause, .. } if undo_cause.cause == UNDECIDED),
+                "{outcome:?}"
+            );
+            assert_eq!(ran, ["take", "make", "left"]);
+        } else {
+            assert!(matches!(&outcome, Outcome::RolledBack { .. }), "it was not sent: {outcome:?}");
+            assert_eq!(ran, ["take", "make", "unmade", "freed"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn fd34_what_is_given_back_at_the_commit_does_not_wait_for_the_rows_after_it() {
+    let ran = Ran::default();
+    let tries = Rc::new(Cell::new(0));
+    let (again, noted) = (tries.clone(), ran.clone());
+    let fails_once = async move |_: &(), _: &Io, ending: &Ending| {
+        assert_eq!(ending.done.last().map(StepId::as_str), Some(if again.get() == 0 { "live" } else { "prune" }));
+        noted.note("write");
+        again.set(again.get() + 1);
+        if again.get() == 1 { Err(Failure::world("writing", "no")) } else { Ok("written".to_owned()) }
+    };
+    let rows = vec![
+        hold("lock", "lock", ran.does("take"), release("free", ran.gives_back("freed", "left"))).into(),
+        hold("ledger", "ledger", ran.does("open"), release("write", fails_once).at_commit()).into(),
+        commit("live", "live").into(),
+        change("prune", "prune", ran.does("prune"), no_undo("gone")).into(),
+    ];
+    let (_, ran) = ran.table(rows, never()).await;
+    assert_eq!(ran, ["take", "open", "write", "prune", "write", "freed"], "one that failed is tried again at the end");
+}
+
+#[tokio::test]
+async fn fd32_nothing_is_undone_below_what_is_left_to_the_next_run() {
+    let ran = Ran::default();
+    let leaves =
+        async |_: &(), _: &Io| Err::<Undone, _>(Failure::new(FailureKind::Cancelled, "waiting", "it is still running"));
+    let fails = async |_: &(), _: &Io| Err(Failure::refused("checking", "no"));
+    let rows = vec![
+        hold("lock", "lock", ran.does("take"), release("free", ran.gives_back("freed", "left"))).into(),
+        change("folder", "Folder", ran.does("folder"), undo("remove it", ran.takes_back("removed"))).into(),
+        change("migrate", "Migrate", ran.does("migrate"), undo("wait", leaves)).into(),
+        check("fails", "fails", fails).into(),
+    ];
+    let (outcome, ran) = ran.table(rows, never()).await;
+    assert_eq!(ran, ["take", "folder", "migrate", "left"], "what it runs in is not removed");
+    let Outcome::Refused { stays, .. } = &outcome else { panic!("{outcome:?}") };
+    assert!(stays[0].starts_with("Migrate: it is still running") && stays[1].starts_with("Folder: "), "{stays:?}");
+}
+
+#[tokio::test]
+async fn fd42_what_never_began_does_not_stay() {
+    for began in [true, false] {
+        let ran = Ran::default();
+        let (ask, cancel) = watch::channel(!began);
+        let cuts = async move |_: &(), _: &Io| {
+            ask.send_replace(true);
+            std::future::pending::<StepResult>().await
+        };
+        let rows = vec![change("made", "Made", cuts, no_undo("it stays")).into()];
+        let (outcome, _) = ran.table(rows, cancel).await;
+        let Outcome::Refused { stays, .. } = &outcome else { panic!("{outcome:?}") };
+        let expected: &[&str] = if began { &["Made (not completed): it stays"] } else { &[] };
+        assert_eq!(stays, expected);
+    }
 }
