@@ -29,11 +29,11 @@ clock() { # seconds
 }
 
 # The folder gets its name when all is in it. Only one can give it that name, so the work begins once, however often it is asked for.
-job_made() { # folder
+job_made() { # folder, number of the lock (work that is never ended)
     new=$1.new.$$
     (
         umask 077
-        mkdir -p "${1%/*}" && mkdir "$new" && : >"$new/answer" && : >"$new/log" && printf '%s %s\n' "$$" "$(began $$)" >"$new/pid"
+        mkdir -p "${1%/*}" && mkdir "$new" && : >"$new/answer" && : >"$new/log" && { [ -z "$2" ] || printf '%s\n' "$2" >"$new/finishes"; } && printf '%s %s\n' "$$" "$(began $$)" >"$new/pid"
     ) || return 1
     # A disk that the work fills must still take what it says of that.
     for file in log answer; do fallocate -n -l 65536 "$new/$file" 2>/dev/null || :; done
@@ -42,11 +42,11 @@ job_made() { # folder
     return 1
 }
 
-job_begins() { # number of the call, folder, yes if it was seen to begin, bytes of its log and of its answer that were told, seconds
-    if [ -z "$3" ] && job_made "$2"; then
+job_begins() { # number of the call, folder, yes if it was seen to begin, bytes of its log and of its answer that were told, seconds, lock
+    if [ -z "$3" ] && job_made "$2" "$7"; then
         follow "$1" "$2" $$ 0 0
         # Its own shell's descriptors, for good: beside a function dash keeps what they were before, and with it the connection open.
-        (exec </dev/null >/dev/null 2>&1 3>&- && clock "$6") &
+        [ -n "$7" ] || (exec </dev/null >/dev/null 2>&1 3>&- && clock "$6") &
         exec 3>>"$2/answer" 1>>"$2/log" 2>&1
         return 0
     fi

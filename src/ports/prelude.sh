@@ -32,11 +32,59 @@ refuse() {
 
 # Says no when the deploy lock is not this run's any more: a run that was thought dead must change nothing when it wakes up.
 fenced() { # lock (empty: none), its number
-    [ -z "$1" ] || [ "$(cat "$1/nonce" 2>/dev/null)" = "$2" ] || refuse "the deploy lock is not this run's any more: another run took it over while this one stood still" "see which release is live; this run changes nothing more"
+    [ -n "$1" ] || return 0
+    is_ours "$1" "$2" || refuse "the deploy lock is not this run's any more: another run took it over while this one stood still" "see which release is live; this run changes nothing more"
+    [ ! -e "$1/ending" ] || refuse "this run is being rolled back and starts nothing new"
+    [ -z "${LONG-}" ] || renewing "$1" "$2"
+}
+
+is_ours() { [ "$(cat "$1/nonce" 2>/dev/null)" = "$2" ]; } # lock, its number
+
+# Renews the lease. Ten digits over ten digits: a full disk does not prevent it.
+renew() { date +%s 1<>"$1/renewed"; } # lock
+
+# A server may allow one session at a time (MaxSessions), so a script that can outlast the lease renews it itself.
+renewing() { # lock, its number
+    [ -z "${renewer-}" ] || return 0
+    (
+        trap 'kill -s TERM "$nap"; exit 0' TERM HUP INT
+        exec </dev/null >/dev/null 2>&1 3>&-
+        while
+            sleep "$RENEWAL" &
+            nap=$!
+            wait "$nap"
+            [ -n "$(began $$)" ] && is_ours "$1" "$2"
+        do
+            renew "$1" || :
+        done
+    ) &
+    renewer=$!
 }
 
 # What a script made for itself alone goes with it.
-forget_private() { [ -z "${private-}" ] || rm -rf -- "$private"; }
+forget_private() {
+    [ -z "${renewer-}" ] || kill -s TERM "$renewer" 2>/dev/null || :
+    [ -z "${private-}" ] || rm -rf -- "$private"
+}
+
+# A power loss keeps a rename and may lose what was written before it. So this comes before the rename.
+flush() { sync -f -- "$1" 2>/dev/null || sync || say "$1 cannot be flushed: there is no sync"; } # a path: everything on its file system
+flush_file() { sync -- "$1" 2>/dev/null || sync || say "$1 cannot be flushed: there is no sync"; } # a file, or the names in a folder
+
+# A run that takes over an expired lock claims it first, by a folder inside that names its process. The claim of a process that has ended
+# prevents nothing: the next one is made inside it, and so on. Nothing is removed, so two runs cannot both hold the innermost.
+claimed() { # lock; the innermost place is in $claim then
+    claim=$1/takeover
+    while [ -d "$claim" ]; do
+        process='' since=''
+        { read -r process since <"$claim/by"; } 2>/dev/null || :
+        if [ -n "$since" ] && [ "$(began "$process")" = "$since" ]; then return 0; fi
+        # What an earlier version left is empty, and is replaced by the next claim.
+        [ -e "$claim/by" ] || return 1
+        claim=$claim/next
+    done
+    return 1
+}
 
 # A folder for what an app writes while it starts: no other account can write there. It is gone when the script ends.
 private_folder() { # the folder to make it in
@@ -155,6 +203,7 @@ append() { # ledger, line with @PREV@ and @AT@ where the server puts in what onl
         fi
     fi
     [ "$(tail -n 1 "$1")" = "$appended" ] || refuse "$1 does not end in the line that was written" "look at the disk and at who else writes there"
+    flush_file "$1"
     rm -rf "$1.writing"
     exec 9>&-
 }

@@ -31,6 +31,12 @@ const HIDE_PHP: &str = concat!(
 /// How many lines, and how many KiB, of what the app prints during one script are passed on.
 const MOST_OUTPUT: u32 = 10_000;
 
+/// How often the holder of the deploy lock renews its lease.
+pub const RENEWAL: Duration = Duration::from_secs(15);
+
+/// A script that may take longer than this renews the lease itself: a server may allow one session at a time (MaxSessions).
+const SHORT: Duration = Duration::from_secs(60);
+
 /// A program for the server's POSIX shell, with every value it may use.
 ///
 /// Values become quoted assignments in front of the program; `set -u` makes any other name an error (F45).
@@ -43,6 +49,10 @@ pub struct Script {
     timeout: Duration,
     drop: OnDrop,
     hides: bool,
+    /// The number of the lock under which it works, if it is never ended.
+    finishes: Option<String>,
+    /// Whether it begins by comparing the deploy lock's number with the run's.
+    fenced: bool,
 }
 
 /// What becomes of a script whose connection breaks.
@@ -74,9 +84,11 @@ impl Script {
             name,
             assignments: Zeroizing::default(),
             program,
-            timeout: Duration::from_secs(60),
+            timeout: SHORT,
             drop: OnDrop::Ends,
             hides: false,
+            finishes: None,
+            fenced: false,
         }
     }
 
@@ -124,6 +136,26 @@ impl Script {
         self
     }
 
+    /// For work that cannot be taken back and does harm when it is half done. It is [`detached`](Self::detached), and nothing ends it: no
+    /// cancelled run, no time limit, no later run. Its folder says under which lock it works, and stays until its answer was read.
+    #[must_use]
+    pub fn never_ended(mut self, lock: &str) -> Self {
+        self.finishes = Some(lock.to_owned());
+        self
+    }
+
+    /// It begins with the check that its run still holds the deploy lock, as programs do that call `fenced` themselves, and then renews
+    /// the lease for as long as it works.
+    #[must_use]
+    pub fn fenced(mut self, lock: &str, number: &str) -> Self {
+        self.fenced = true;
+        self.var("FENCE", lock).var("FENCE_NONCE", number)
+    }
+
+    pub(super) fn is_never_ended(&self) -> bool {
+        self.finishes.is_some()
+    }
+
     /// For tests: a definition of the function `checkpoint` in place of the one that does nothing (prelude.sh). With it a script stops where
     /// a fault is to happen. Nothing that is shipped calls it, and no input, flag or variable leads here.
     #[must_use]
@@ -139,6 +171,21 @@ impl Script {
     pub fn hiding(mut self, env_file: &RemotePath) -> Self {
         self.hides = true;
         self.var("HIDE_ENV", env_file.as_str()).var("HIDE_PHP", HIDE_PHP)
+    }
+
+    /// What comes before the program.
+    fn prepared(&self) -> String {
+        let renews = match self.timeout > SHORT {
+            true => format!("LONG=yes\nRENEWAL={}\n", RENEWAL.as_secs()),
+            false => String::new(),
+        };
+        format!("{renews}{}", self.assignments.as_str())
+    }
+
+    /// The program as a function, so that the shell has read all of it before the first command runs.
+    fn program(&self) -> String {
+        let fence = if self.fenced { "fenced \"$FENCE\" \"$FENCE_NONCE\"\n" } else { "" };
+        format!("program() {{\n{fence}{}\n}}", self.program)
     }
 
     /// The functions and the call by which the program runs.
@@ -174,9 +221,9 @@ impl Script {
     pub fn text(&self, nonce: &str) -> String {
         let (hide, call) = self.runs(nonce);
         format!(
-            "{PRELUDE}\n{hide}\n{}answer_begins {nonce}\nprogram() {{\n{}\n}}\n{call}\n",
-            self.assignments.as_str(),
-            self.program
+            "{PRELUDE}\n{hide}\n{}answer_begins {nonce}\n{}\n{call}\n",
+            Zeroizing::new(self.prepared()).as_str(),
+            self.program()
         )
     }
 
@@ -192,14 +239,15 @@ impl Script {
         let (folder, begun) = (quote(folder.as_str()), if heard.begun { "yes" } else { "" });
         // A compound command, because the shell reads all of that before any of it: what arrived in part does nothing.
         format!(
-            "{clearing}{PRELUDE}\n{JOB}\n{hide}\n{}program() {{\n{}\n}}\n{{\njob_begins {nonce} {folder} '{begun}' {} {} {}\n\
+            "{clearing}{PRELUDE}\n{JOB}\n{hide}\n{}{}\n{{\njob_begins {nonce} {folder} '{begun}' {} {} {} {}\n\
              answer_begins {nonce}\n{call}\n}}\n",
-            self.assignments.as_str(),
-            self.program,
+            Zeroizing::new(self.prepared()).as_str(),
+            self.program(),
             heard.log,
             heard.answer,
             // Whoever listens ends it in its time; only where nobody does, the server has to.
-            self.timeout.as_secs() + 60
+            self.timeout.as_secs() + 60,
+            quote(self.finishes.as_deref().unwrap_or_default())
         )
     }
 

@@ -60,6 +60,15 @@ const DROPS: u32 = 5;
 /// How long a connection that broke is tried again, and how many seconds it is waited before each try. A reboot takes longer, and ends what
 /// ran; what a router or a restart of sshd takes is less.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The longest time from the moment at which a line goes silent to the moment at which the run works over another one, or gives up: the
+/// next sign of life is due, it is missed, the connection is tried again, and the last try may take as long as a try takes.
+pub const OUTAGE: Duration = {
+    let noticed = driver::KEEPALIVE.as_secs() + connect::DEAD_LINE.as_secs();
+    let last_try = connect::CONNECT_TIMEOUT.as_secs() + connect::HANDSHAKE_TIMEOUT_MS as u64 / 1000;
+    Duration::from_secs(noticed + PATIENCE.as_secs() + last_try)
+};
+
 const PAUSES: [u64; 6] = [1, 2, 4, 8, 16, 25];
 
 /// The longest of these pauses for a server that has too many logins at once (sshd's MaxStartups) and may just as well be no SSH server.
@@ -136,7 +145,12 @@ impl Ssh {
             let patient = broke && !self.given_up.get() && began.elapsed() < PATIENCE;
             let throttled = matches!(error, ShellError::Throttled(_));
             match pauses.next().filter(|pause| patient || throttled && *pause <= THROTTLED_PAUSE) {
-                Some(pause) => tokio::time::sleep(Duration::from_secs(pause)).await,
+                // The last try begins before the time is over, so that the whole outage has an end that is known.
+                Some(pause) => {
+                    let left = PATIENCE.saturating_sub(began.elapsed());
+                    let pause = Duration::from_secs(pause);
+                    tokio::time::sleep(if broke { pause.min(left) } else { pause }).await;
+                }
                 None => {
                     self.given_up.set(broke);
                     return Err(error);
@@ -270,6 +284,8 @@ struct Work<'a> {
     link: Option<Rc<Link>>,
     output: Option<async_mpsc::Receiver<Output>>,
     reading: Option<Box<Reading>>,
+    /// Whether its whole answer was read.
+    answered: bool,
     /// The folders that it removes by the way.
     carried: Vec<RemotePath>,
 }
@@ -277,7 +293,7 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     fn new(ssh: &'a Ssh, script: &'a Script) -> Self {
         let nonce = uuid::Uuid::new_v4().simple().to_string();
-        Self { ssh, script, nonce, link: None, output: None, reading: None, carried: Vec::new() }
+        Self { ssh, script, nonce, link: None, output: None, reading: None, answered: false, carried: Vec::new() }
     }
 
     /// Begins it over this connection, or attaches to it again.
@@ -322,7 +338,11 @@ impl<'a> Work<'a> {
         // It has ended by itself: there is nothing left to end.
         self.output = None;
         match self.reading.take() {
-            Some(reading) => reading.conclude(ended),
+            Some(reading) => {
+                let answer = reading.conclude(ended);
+                self.answered = answer.is_ok();
+                answer
+            }
             None => Err(self.dropped()),
         }
     }
@@ -365,6 +385,10 @@ impl<'a> Work<'a> {
 
 impl Drop for Work<'_> {
     fn drop(&mut self) {
+        // It goes on, and its folder is kept for whoever asks what became of it.
+        if self.script.is_never_ended() && !self.answered {
+            return;
+        }
         if self.link.is_some() {
             self.ssh.spent.borrow_mut().extend(self.script.job(&self.nonce));
         }

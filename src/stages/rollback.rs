@@ -33,7 +33,7 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
             hold  ("deploy-lock",      "Take the deploy lock",                    lock::acquire,            release("free it, unless stuck", lock::release)).into(),
             change("finish-unconfirmed", "Go back from what nobody confirmed",    watchdog::finish,         no_undo("nobody had confirmed it")).into(),
             check ("nothing-moved",    "Nobody deployed while we looked",         current::unmoved).into(),
-            hold  ("ledger",           "Open the ledger",                         ledger::open,             release("write down how it ended", ledger::write)).into(),
+            hold  ("ledger",           "Open the ledger",                         ledger::open,             release("write down how it ended", ledger::write).at_commit()).into(),
             check ("unchanged-tree",   "It is still what was confirmed",          previewed(rollback::unchanged, rollback::unchanged_preview)).into(),
             check ("verify-tree",      "12 Nine pre-switch gates",                tree::gates).into(),
             check ("boot-release",     "12 Boot it on the server's own PHP",      tree::boot).into(),
@@ -50,7 +50,7 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
             check ("grace",            "18 Grace period",                         probe::grace).into(),
             check ("health",           "19 The site answers, healthy, as this release", probe::health).into(),
             check ("assets",           "20 Every Vite asset answers",             probe::assets).into(),
-            check ("confirm",          "Confirm it over a fresh connection",      watchdog::confirm).into(),
+            check ("confirm",          "Confirm it over a fresh connection",      watchdog::confirm).decides().into(),
             commit("live",             "The release is confirmed").into(),
         ]
     }

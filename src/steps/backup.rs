@@ -35,7 +35,7 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
         .var("DATABASE_PHP", database::PROGRAM)
         .hiding(layout.env_file())
         .timeout(TIMEOUT);
-    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    let answer = remote::run(&*cx.ports.shell, io, lock::under(cx, script), &doing).await?;
     let counted: Vec<(&str, &str)> = answer.all("file").filter_map(|record| record.split_once(' ')).collect();
     let mut files = Vec::new();
     for sum in answer.all("sum") {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{context::Deploy, remote};
+use super::{context::Deploy, lock, remote};
 use crate::{
     domain::Failure,
     engine::{
@@ -37,7 +37,7 @@ async fn run(cx: &Deploy, io: &Io, caches: &str) -> Result<Done, Failure> {
         .var("CACHES_PHP", include_str!("sh/caches.php"))
         .hiding(cx.inputs.layout.env_file())
         .timeout(Duration::from_secs(600));
-    let answer = remote::run(&*cx.ports.shell, io, script, "building the caches").await?;
+    let answer = remote::run(&*cx.ports.shell, io, lock::under(cx, script), "building the caches").await?;
     let failed: Vec<&str> = answer.all("failed").collect();
     let built = answer.all("built").collect::<Vec<_>>().join(", ");
     if failed.is_empty() {

@@ -216,6 +216,8 @@ pub struct Made {
     pub migrations: Option<Vec<String>>,
     /// What they made the database do, without the text of statements.
     pub measured: Vec<Measured>,
+    /// The migration was begun, and its end was not heard.
+    pub migrating: bool,
     /// What was told of the backup; what became of its copy is added.
     pub backup: Option<fact::BackupFact>,
 }
@@ -237,6 +239,7 @@ impl Default for Made {
             tree: None,
             migrations: Some(Vec::new()),
             measured: Vec::new(),
+            migrating: false,
             backup: None,
         }
     }

@@ -38,7 +38,7 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
         .var("RELEASE", cx.facts.turn.to.as_str())
         .var("ENVIRONMENT", cx.inputs.environment.as_str())
         .timeout(policy.within);
-    match remote::run(&*cx.ports.shell, io, script, &doing).await {
+    match remote::run(&*cx.ports.shell, io, lock::under(cx, script), &doing).await {
         Ok(answer) if answer.get("nothing").is_some() => {
             told(cx, io, Elsewhere { status: CopyStatus::Nothing, path: None, problem: None });
             Ok(Done::skipped("nothing was backed up"))

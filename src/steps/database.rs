@@ -8,13 +8,17 @@ use super::{
     server::{About, Looked, Problem, problem},
 };
 use crate::{
-    domain::{Failure, Layout, RemoteCommand, fact, migration::Measured},
+    domain::{Failure, FailureKind, Layout, RemoteCommand, fact, migration::Measured},
     engine::{
-        Done,
+        Done, Undone,
         step::{Io, StepResult},
     },
     ports::shell::{Answer, Script},
 };
+
+/// How often a run that is being rolled back asks whether its migration has ended, and for how long.
+const LOOK: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 const TIMEOUT: Duration = Duration::from_secs(3600);
 
@@ -107,9 +111,13 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
             .var("SQL_PHP", include_str!("sh/sql.php"))
             .var("MIGRATE_PHP", include_str!("sh/migrate.php"))
             .hiding(cx.inputs.layout.env_file())
+            .never_ended(&lock::nonce(cx))
             .timeout(TIMEOUT);
     let mut tail = Tail::default();
-    cx.made.borrow_mut().migrations = None;
+    {
+        let mut made = cx.made.borrow_mut();
+        (made.migrations, made.migrating) = (None, true);
+    }
     let answer = cx
         .ports
         .shell
@@ -124,7 +132,10 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
         .filter(|name| !before.contains(name))
         .map(str::to_owned)
         .collect();
-    cx.made.borrow_mut().migrations = answer.get("unsure").is_none().then(|| ran.clone());
+    {
+        let mut made = cx.made.borrow_mut();
+        (made.migrations, made.migrating) = (answer.get("unsure").is_none().then(|| ran.clone()), false);
+    }
     if !ran.is_empty() {
         let measured = measured(cx, io, &answer);
         let strip = |one: &Measured| Measured { sql: Vec::new(), ..one.clone() };
@@ -183,6 +194,89 @@ fn measured(cx: &Deploy, io: &Io, answer: &Answer) -> Vec<Measured> {
         }
     };
     answer.all("measured").filter_map(read).collect()
+}
+
+/// A migration is never ended, and never taken back. Before anything else is undone, such as the folder that it runs in, it has ended; if it
+/// has not in the time that this run has, all of that is left to the next holder of the lock, which waits for it.
+pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
+    let doing = "waiting for the migration to end";
+    let began = cx.ports.clock.elapsed();
+    let left = |cause: String| Failure::new(FailureKind::Cancelled, doing, cause);
+    let mut told = false;
+    while cx.made.borrow().migrating {
+        let layout = &cx.inputs.layout;
+        let script = Script::new("migrated", include_str!("sh/migrated.sh"))
+            .repeatable()
+            .var("JOBS", layout.jobs().as_str())
+            .var("LOCK", layout.lock().as_str())
+            .var("LOCK_NONCE", lock::nonce(cx));
+        let answer = remote::run(&*cx.ports.shell, io, script, doing).await;
+        let answer = answer.map_err(|error| left(format!("it may still be running: {}", error.cause)))?;
+        if answer.get("state") == Some("running") {
+            if cx.ports.clock.elapsed().saturating_sub(began) >= PATIENCE {
+                return Err(left(format!("it is still running after {} s", PATIENCE.as_secs())));
+            }
+            if !std::mem::replace(&mut told, true) {
+                io.line("the migration is running on the server and is not ended; waiting for it");
+            }
+            cx.ports.clock.sleep(LOOK).await;
+            continue;
+        }
+        let migrated = answer.get("migrated").and_then(Migrated::read);
+        let ran = migrated.map_or(Some(Vec::new()), |migrated| migrated.ran);
+        if let Some(ran) = ran.as_ref().filter(|ran| !ran.is_empty()) {
+            io.fact(fact::key::MIGRATIONS, fact::Migrations { ran: ran.clone(), measured: Vec::new() });
+        }
+        let mut made = cx.made.borrow_mut();
+        (made.migrations, made.migrating) = (ran, false);
+    }
+    let ran = cx.made.borrow().migrations.clone();
+    Ok(match ran.as_deref() {
+        Some([]) => Undone::Nothing("no migration ran".to_owned()),
+        Some(ran) => Undone::Stays(format!("{} ran; the old code runs on the new schema", ran.join(", "))),
+        None => Undone::Stays(
+            "which migrations ran is not known: compare `php artisan migrate:status`; the old code may run on a new schema".to_owned(),
+        ),
+    })
+}
+
+/// What became of a migration that its run did not hear the end of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrated {
+    /// `None` if it is not known.
+    pub ran: Option<Vec<String>>,
+    /// Of artisan, where it came that far.
+    pub status: Option<String>,
+}
+
+impl Migrated {
+    /// What migrate.sh answered, as far as it came, with record separators (036) for its own. `None` if no migration was begun.
+    pub fn read(records: &str) -> Option<Self> {
+        let records: Vec<(&str, &str)> =
+            records.split('\u{1e}').filter_map(|record| record.trim_matches('\0').split_once('=')).collect();
+        records.first()?;
+        let get = |key: &str| records.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| *value);
+        let ran = match (get("before"), get("after").filter(|_| get("unsure").is_none())) {
+            // It is asked for before the first one runs.
+            (None, _) => Some(Vec::new()),
+            (Some(_), None) => None,
+            (Some(before), Some(after)) => {
+                let before: Vec<&str> = lines(before).collect();
+                Some(lines(after).filter(|name| !before.contains(name)).map(str::to_owned).collect())
+            }
+        };
+        Some(Self { ran, status: get("status").map(str::to_owned) })
+    }
+
+    /// For the cause in a ledger's line.
+    pub fn told(&self) -> String {
+        match self.status.as_deref() {
+            Some("0") => "its migration ran to its end on the server".to_owned(),
+            Some(status) => format!("its migration ended with status {status}"),
+            None if self.ran.as_ref().is_some_and(Vec::is_empty) => "no migration had run".to_owned(),
+            None => "its migration did not run to its end: compare `php artisan migrate:status`".to_owned(),
+        }
+    }
 }
 
 /// What the plan prints.
@@ -253,5 +347,24 @@ mod tests {
         ] {
             assert_eq!(judge(driver, file, more, migrate), None, "{driver} {file}");
         }
+    }
+
+    fn read(records: &[&str]) -> Migrated {
+        Migrated::read(&records.join("\u{1e}")).expect("a migration")
+    }
+
+    #[test]
+    fn fd32_what_a_migration_came_to_is_read_as_far_as_it_came() {
+        assert_eq!(Migrated::read(""), None, "none was begun");
+        let ended = read(&["begin=1:2", "before=a", "after=a\nb\nc", "status=0", "end=1:0"]);
+        assert_eq!(ended.ran, Some(vec!["b".to_owned(), "c".to_owned()]));
+        assert!(ended.told().contains("ran to its end"));
+        let failed = read(&["before=a", "after=a\nb", "status=1", "end=1:0"]);
+        assert_eq!((failed.ran.as_deref(), failed.status.as_deref()), (Some(&["b".to_owned()][..]), Some("1")));
+        assert_eq!(read(&["begin=1:2"]).ran, Some(Vec::new()), "the list is read before the first one runs");
+        for unknown in [&["before=a"][..], &["before=a", "unsure=yes", "after=a", "status=1"]] {
+            assert_eq!(read(unknown).ran, None);
+        }
+        assert!(read(&["before=a"]).told().contains("did not run to its end"));
     }
 }

@@ -82,7 +82,7 @@ impl Heir<'_> {
         // In the order in which they began.
         for dead in self.dead.iter().rev() {
             let Some(begun) = &dead.begun else { continue };
-            let told = ledger::write_for_the_dead(shell, io, layout, begun, dead.confirmed).await?;
+            let told = ledger::write_for_the_dead(shell, io, layout, begun, dead).await?;
             finished.told.extend(told);
         }
         if !self.dead.is_empty() {
@@ -130,7 +130,7 @@ impl Heir<'_> {
         })?;
         let doing = format!("going back from {release}, which nobody confirmed");
         // As the server's own watcher has it: a program in a file, with an answer that nobody else reads.
-        let program = format!("#!/bin/sh\n{}", watchdog::watch(layout, entry, true)?.text(self.number));
+        let program = format!("#!/bin/sh\n{}", watchdog::watch(layout, entry, None)?.text(self.number));
         let script = Script::new("finish", include_str!("sh/finish.sh"))
             .detached(&layout.jobs())
             .var("ENTRY", layout.guard(release).as_str())
@@ -150,7 +150,7 @@ impl Heir<'_> {
     async fn sweep(&self, estate: Estate, io: &Io) -> Result<usize, Failure> {
         let layout = &self.target.layout;
         let mut paths = estate.remains;
-        let dead = self.dead.iter().filter(|dead| !dead.confirmed).filter_map(|dead| dead.makes.as_ref());
+        let dead = self.dead.iter().filter(|dead| dead.confirmed.is_none()).filter_map(|dead| dead.makes.as_ref());
         let made: BTreeSet<&ReleaseName> = dead.chain(self.own).collect();
         if !made.is_empty() {
             let book = ledger::read(&*self.ports.shell, io, layout).await?;

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     context::{Deploy, Survey},
+    database::Migrated,
+    lock::Dead,
     remote,
     watchdog::Entry,
 };
@@ -43,19 +45,14 @@ pub async fn open(cx: &Deploy, io: &Io) -> StepResult {
     Ok(Done::passed(if last.is_empty() { "a new one".to_owned() } else { format!("{ledger} can be read") }))
 }
 
-/// Writes the attempt down.
+/// Writes the attempt down: at the commit, before anything that takes its time, or when the run ends.
 pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
+    if ending.handed_over {
+        return Ok("left to the next holder of the deploy lock, which knows how it ended".to_owned());
+    }
     let attempt = attempt(cx);
     let reached = reached(&ending.done);
-    let (bundle_sha256, build, tree_sha256, migrations, measured) = {
-        let made = cx.made.borrow();
-        let build = made.build.as_ref().or(cx.facts.build.as_ref());
-        let build =
-            build.map(|build| Built { run: build.run.id, attempt: build.run.attempt, artifact: build.artifact.id });
-        let bundle = made.bundle.as_ref().map(|bundle| bundle.sha256.clone());
-        let of_the_target = || cx.facts.target.as_ref()?.bundle.clone();
-        (bundle.or_else(of_the_target), build, made.tree.clone(), made.migrations.clone(), made.measured.clone())
-    };
+    let Proof { bundle_sha256, tree_sha256, migrations, build, asked_for, measured } = Proof::of(cx);
     let line = Line {
         v: ledger::VERSION,
         prev: PREV.to_owned(),
@@ -67,7 +64,7 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
         sha: cx.facts.commit.clone(),
         bundle_sha256,
         build,
-        asked_for: cx.facts.staging.as_ref().and_then(|staging| Some(staging.asked_for.as_ref()?.commit.clone())),
+        asked_for,
         tree_sha256,
         reached,
         outcome: ending.outcome.word().to_owned(),
@@ -98,6 +95,36 @@ pub async fn append(shell: &dyn Shell, io: &Io, layout: &Layout, line: &Line) ->
         .var("LINE", text);
     let answer = remote::run(shell, io, script, &doing).await?;
     Ok(Sha256Digest::of(remote::required(&answer, "written", &doing)?))
+}
+
+/// What a release is known by. It is left in the lock when the release is confirmed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Proof {
+    pub bundle_sha256: Option<Sha256Digest>,
+    pub build: Option<Built>,
+    pub asked_for: Option<CommitSha>,
+    pub tree_sha256: Option<Sha256Digest>,
+    pub migrations: Option<Vec<String>>,
+    pub measured: Vec<Measured>,
+}
+
+impl Proof {
+    pub fn of(cx: &Deploy) -> Self {
+        let made = cx.made.borrow();
+        let bundle = made.bundle.as_ref().map(|bundle| bundle.sha256.clone());
+        let of_the_target = || cx.facts.target.as_ref()?.bundle.clone();
+        let built = |build: &Build| Built { run: build.run.id, attempt: build.run.attempt, artifact: build.artifact.id };
+        let staging = cx.facts.staging.as_ref();
+        Self {
+            bundle_sha256: bundle.or_else(of_the_target),
+            build: made.build.as_ref().or(cx.facts.build.as_ref()).map(built),
+            asked_for: staging.and_then(|staging| Some(staging.asked_for.as_ref()?.commit.clone())),
+            tree_sha256: made.tree.clone(),
+            migrations: made.migrations.clone(),
+            measured: made.measured.clone(),
+        }
+    }
 }
 
 /// What a run leaves in its lock of the attempt that it begins. If it dies, whoever takes over the lock writes the attempt down: every
@@ -137,14 +164,19 @@ impl Begun {
         })
     }
 
-    /// The line of an attempt whose run is gone. How far it came and what it migrated nobody knows, unless it had confirmed its release.
-    fn line(&self, confirmed: bool) -> Line {
+    /// The line of an attempt whose run is gone. How far it came is not known, unless it had confirmed its release; what it migrated is, if
+    /// the migration's own answer is there.
+    fn line(&self, confirmed: Option<&Proof>, migrated: Option<&Migrated>) -> Line {
         let (outcome, standing, reached, cause) = match confirmed {
-            true => ("live", Standing::Confirmed, Some(Reached::Confirmed), "its run ended before it wrote this line"),
-            false => {
+            Some(_) => {
+                ("live", Standing::Confirmed, Some(Reached::Confirmed), "its run ended before it wrote this line")
+            }
+            None => {
                 ("failed", Standing::Failed, None, "its run ended without a word, and another one took over its lock")
             }
         };
+        let migration = migrated.map(|migrated| format!("; {}", migrated.told())).unwrap_or_default();
+        let proof = confirmed.cloned().unwrap_or_default();
         Line {
             v: ledger::VERSION,
             prev: PREV.to_owned(),
@@ -154,17 +186,17 @@ impl Begun {
             release: self.release.clone(),
             from: self.from.clone(),
             sha: self.sha.clone(),
-            bundle_sha256: None,
-            build: None,
-            asked_for: None,
-            tree_sha256: None,
+            bundle_sha256: proof.bundle_sha256,
+            build: proof.build,
+            asked_for: proof.asked_for,
+            tree_sha256: proof.tree_sha256,
             reached,
             outcome: outcome.to_owned(),
-            standing: (confirmed || self.attempt == Attempt::Release).then_some(standing),
-            migrations: None,
-            measured: Vec::new(),
+            standing: (confirmed.is_some() || self.attempt == Attempt::Release).then_some(standing),
+            migrations: proof.migrations.or_else(|| migrated.and_then(|migrated| migrated.ran.clone())),
+            measured: proof.measured,
             failed_at: None,
-            cause: Some(cause.to_owned()),
+            cause: Some(format!("{cause}{migration}")),
             run: self.run.clone(),
         }
     }
@@ -176,14 +208,15 @@ pub async fn write_for_the_dead(
     io: &Io,
     layout: &Layout,
     begun: &Begun,
-    confirmed: bool,
+    dead: &Dead,
 ) -> Result<Option<String>, Failure> {
     if begun.version != 1 || begun.is_told_in(&read(shell, io, layout).await?.lines) {
         return Ok(None);
     }
-    let line = begun.line(confirmed);
+    let line = begun.line(dead.confirmed.as_ref(), dead.migrated.as_ref());
     append(shell, io, layout, &line).await?;
-    Ok(Some(format!("its attempt is in the ledger as `{}`", line.outcome)))
+    let migration = dead.migrated.as_ref().map(|migrated| format!("; {}", migrated.told())).unwrap_or_default();
+    Ok(Some(format!("its attempt is in the ledger as `{}`{migration}", line.outcome)))
 }
 
 fn attempt(cx: &Deploy) -> Attempt {
@@ -284,4 +317,38 @@ async fn last(cx: &Deploy, io: &Io) -> Result<String, Failure> {
         Script::new("ledger", include_str!("sh/ledger.sh")).repeatable().var("LEDGER", ledger.as_str()).var("LINE", "");
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     Ok(answer.get("last").unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fd34_the_line_of_a_run_that_died_after_it_confirmed_has_the_digests() {
+        let begun = Begun {
+            version: 1,
+            at: String::new(),
+            environment: "staging".to_owned(),
+            attempt: Attempt::Release,
+            release: "20261101_080000-0123abcd".parse().expect("a release"),
+            from: None,
+            sha: "0123abcd".repeat(5).parse().expect("a commit"),
+            run: None,
+        };
+        let (bundle, tree) = (Sha256Digest::of("bundle"), Sha256Digest::of("tree"));
+        let proof = Proof {
+            bundle_sha256: Some(bundle.clone()),
+            tree_sha256: Some(tree.clone()),
+            migrations: Some(vec!["a".to_owned()]),
+        };
+        let line = begun.line(Some(&proof), None);
+        assert_eq!((line.bundle_sha256, line.tree_sha256), (Some(bundle), Some(tree)));
+        assert_eq!((line.outcome.as_str(), line.migrations), ("live", Some(vec!["a".to_owned()])));
+
+        let migrated = Migrated::read("before=a\u{1e}after=a\nb\u{1e}status=0").expect("a migration");
+        let line = begun.line(None, Some(&migrated));
+        assert_eq!((line.outcome.as_str(), line.migrations), ("failed", Some(vec!["b".to_owned()])));
+        assert!(line.cause.is_some_and(|cause| cause.ends_with("its migration ran to its end on the server")));
+        assert_eq!(begun.line(None, None).migrations, None, "not known");
+    }
 }

@@ -3,14 +3,15 @@
 //! Its owner renews it. A lock that nobody has renewed for a whole lease belongs to a run that is gone, and the next one takes it
 //! over. A run that only stood still and wakes up finds another number in it, and every script that matters looks at that first.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio::task::{AbortHandle, spawn_local};
 
 use super::{
     context::{Deploy, Ports},
-    ledger::Begun,
+    database::Migrated,
+    ledger::{Begun, Proof},
     remote,
 };
 use crate::{
@@ -22,15 +23,17 @@ use crate::{
     inputs::typed,
     ports::{
         clock::Clock,
-        shell::{Answer, Script, Shell},
+        shell::{Answer, RENEWAL, Script, Shell, ShellError},
+        ssh,
     },
 };
 
-/// So long a lock counts without being renewed.
-const LEASE: Duration = Duration::from_secs(60);
+/// So long a lock counts without being renewed: the run may have renewed it right before its line went silent, and renews it as soon as it
+/// has another one.
+pub const LEASE: Duration = Duration::from_secs(ssh::OUTAGE.as_secs() + RENEWAL.as_secs());
 
-/// How often it is renewed: three times may fail.
-const RENEWAL: Duration = Duration::from_secs(15);
+/// How long a run waits at least for a migration that an earlier run left at work.
+const MIGRATION: Duration = Duration::from_secs(600);
 
 /// How often a run that waits looks whether the lock is free.
 const LOOK: Duration = Duration::from_secs(2);
@@ -55,7 +58,8 @@ impl Holder {
         let over =
             number("lock-renewed").zip(number("lock-lease")).map(|(renewed, lease)| renewed.saturating_add(lease));
         let kept = answer.get("lock-kept").is_some();
-        let gone = !kept && number("time").zip(over).is_some_and(|(now, over)| now > over);
+        let rolled_back = answer.get("lock-over").is_some_and(|over| Some(over) == answer.get("lock-nonce"));
+        let gone = !kept && (rolled_back || number("time").zip(over).is_some_and(|(now, over)| now > over));
         let owner = answer.get("lock-owner").map(str::trim).filter(|owner| !owner.is_empty());
         let number = answer.get("lock-nonce").map(|number| number.trim().to_owned());
         Some(Self { owner: owner.unwrap_or(NOBODY).to_owned(), gone, kept, number })
@@ -96,8 +100,10 @@ pub struct Dead {
     /// The release that it was making.
     pub makes: Option<ReleaseName>,
     pub begun: Option<Begun>,
-    /// It had confirmed its release.
-    pub confirmed: bool,
+    /// It had confirmed its release: what the ledger's line says of that.
+    pub confirmed: Option<Proof>,
+    /// What became of its migration, if it had begun one.
+    pub migrated: Option<Migrated>,
 }
 
 /// The number by which a run's own lock is told from another's.
@@ -154,14 +160,23 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, V
             .var("OWN", claim.own.unwrap_or_default());
         let answer = remote::run(&*claim.ports.shell, io, script, &doing).await?;
         let Some(holder) = answer.get("held") else {
-            let about = answer.all("dead-release").zip(answer.all("dead-begun")).zip(answer.all("dead-confirmed"));
-            let dead = answer.all("took-over").zip(about).map(|(owner, ((makes, begun), confirmed))| Dead {
-                owner: owner.trim().to_owned(),
-                makes: makes.parse().ok(),
-                begun: serde_json::from_str(begun).ok(),
-                confirmed: confirmed == "yes",
-            });
-            let dead: Vec<Dead> = dead.collect();
+            if let Some(process) = answer.get("busy") {
+                let wait = wait.max(MIGRATION);
+                let log = answer.get("busy-log").unwrap_or_default();
+                if claim.ports.clock.elapsed().saturating_sub(began) >= wait {
+                    return Err(still_migrating(&doing, process, wait, log));
+                }
+                if !std::mem::replace(&mut told, true) {
+                    io.line(format!(
+                        "an earlier run ended during its migration, which is still running on the server (process {process}, log {log}); \
+                         waiting up to {} s for it",
+                        wait.as_secs()
+                    ));
+                }
+                claim.ports.clock.sleep(LOOK).await;
+                continue;
+            }
+            let dead = dead(&answer);
             for dead in &dead {
                 let hint = "it left what it had begun: see docs/recovery.md for what is put right by itself";
                 io.warn(format!("took over the lock of a run that is gone: {}", dead.owner), Some(hint.to_owned()));
@@ -172,6 +187,10 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, V
             return Ok((owner, dead));
         };
         if answer.get("kept").is_some() || claim.ports.clock.elapsed().saturating_sub(began) >= wait {
+            let holder = match answer.get("migrating") {
+                Some(_) => &format!("{}, whose migration is running,", holder.trim()),
+                None => holder,
+            };
             return Err(held(layout, &doing, holder, wait));
         }
         if !std::mem::replace(&mut told, true) {
@@ -212,6 +231,32 @@ pub async fn wait_until_free(
     }
 }
 
+/// The runs whose locks were taken over, as lock.sh tells them: five records for each.
+fn dead(answer: &Answer) -> Vec<Dead> {
+    let of_release = answer.all("dead-release").zip(answer.all("dead-begun"));
+    let of_end = answer.all("dead-confirmed").zip(answer.all("dead-proof")).zip(answer.all("dead-migrated"));
+    let dead = answer.all("took-over").zip(of_release).zip(of_end);
+    dead.map(|((owner, (makes, begun)), ((confirmed, proof), migrated))| Dead {
+        owner: owner.trim().to_owned(),
+        makes: makes.parse().ok(),
+        begun: serde_json::from_str(begun).ok(),
+        confirmed: (confirmed == "yes").then(|| serde_json::from_str(proof).unwrap_or_default()),
+        migrated: Migrated::read(migrated),
+    })
+    .collect()
+}
+
+fn still_migrating(doing: &str, process: &str, waited: Duration, log: &str) -> Failure {
+    let cause = format!(
+        "a migration of an earlier run is still running on the server (process {process}), after waiting {} s for it",
+        waited.as_secs()
+    );
+    Failure::refused(doing, cause).hint(format!(
+        "do not end it: a migration that is ended halfway leaves the schema between two states. Watch it: tail -f {log}. Run again when \
+         it has ended, or set a longer lock-wait"
+    ))
+}
+
 fn waiting(holder: &str, wait: Duration) -> String {
     format!("waiting up to {} s for {}, which holds the deploy lock", wait.as_secs(), holder.trim())
 }
@@ -238,6 +283,11 @@ pub fn fenced(cx: &Deploy, script: Script) -> Script {
     script.var("LOCK", cx.inputs.layout.lock().as_str()).var("LOCK_NONCE", nonce(cx))
 }
 
+/// The same for a script that has no such line: it also renews the lease while it works.
+pub fn under(cx: &Deploy, script: Script) -> Script {
+    script.fenced(cx.inputs.layout.lock().as_str(), &nonce(cx))
+}
+
 /// For a script that this run may run without the lock: it only takes back what this run did.
 pub fn unfenced(script: Script) -> Script {
     script.var("LOCK", "").var("LOCK_NONCE", "")
@@ -253,14 +303,37 @@ pub fn keep(ports: &Ports, layout: &Layout, number: &str, io: &Io) -> Keeper {
     let (shell, clock, io) = (ports.shell.clone(), ports.clock.clone(), io.clone());
     let (lock, nonce) = (layout.lock(), number.to_owned());
     let task = spawn_local(async move {
+        let mut proven = clock.elapsed();
+        let mut said = false;
+        let mut beside: Option<Rc<dyn Shell>> = None;
+        let mut pause = RENEWAL;
         loop {
-            clock.sleep(RENEWAL).await;
+            clock.sleep(pause).await;
             let script = Script::new("renew", include_str!("sh/renew.sh"))
                 .repeatable()
                 .var("LOCK", lock.as_str())
                 .var("NONCE", &nonce);
-            // A connection that broke is the rows' business; what counts is that one of the next renewals comes through.
-            let Ok(answer) = shell.run(script, &mut |_| {}).await else { continue };
+            let mut answer = shell.run(script.clone(), &mut |_| {}).await;
+            // The server may allow one session for each connection (MaxSessions), which a script has now.
+            if let Err(ShellError::NoAnswer { .. }) = &answer {
+                let shell = beside.get_or_insert_with(|| shell.another());
+                answer = shell.run(script, &mut |_| {}).await;
+            }
+            let Ok(answer) = answer else {
+                pause = LOOK;
+                let since = clock.elapsed().saturating_sub(proven);
+                if since > LEASE && !std::mem::replace(&mut said, true) {
+                    io.warn(
+                        format!("the lease of the deploy lock could not be renewed for {} s", since.as_secs()),
+                        Some(
+                            "every step that changes something asks the server first whether this run still holds it"
+                                .to_owned(),
+                        ),
+                    );
+                }
+                continue;
+            };
+            (pause, proven, said) = (RENEWAL, clock.elapsed(), false);
             if let Some(other) = answer.get("lost") {
                 let other = if other.trim().is_empty() { "nobody" } else { other.trim() };
                 io.warn(
@@ -332,6 +405,46 @@ fn owner(run: &typed::RunIdentity, since: DateTime<Utc>) -> String {
 }
 
 /// Tells our lock from another run's. A run that has made no number has no lock.
-fn nonce(cx: &Deploy) -> String {
+pub(super) fn nonce(cx: &Deploy) -> String {
     cx.made.borrow().lock.clone().unwrap_or_else(|| "none".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FD37: sshd's answer is missed, the line is tried again, and the other run must not have taken the lock meanwhile.
+    #[test]
+    fn fd37_the_lease_outlasts_the_longest_outage_that_a_run_survives() {
+        let noticed = Duration::from_secs(15 + 30);
+        let tried = Duration::from_secs(60);
+        let last_try = Duration::from_secs(10 + 15);
+        assert!(ssh::OUTAGE >= noticed + tried + last_try, "{:?}", ssh::OUTAGE);
+        assert!(LEASE >= ssh::OUTAGE + RENEWAL, "{LEASE:?}");
+    }
+
+    #[test]
+    fn fd34_what_a_dead_run_left_is_read_run_by_run() {
+        let records = [
+            ("took-over", "run one\n"),
+            ("dead-release", ""),
+            ("dead-begun", "{}"),
+            ("dead-confirmed", "no"),
+            ("dead-proof", ""),
+            ("dead-migrated", "begin=1:2\u{1e}before=a\u{1e}after=a\nb\u{1e}status=0\u{1e}end=1:0\u{1e}"),
+            ("took-over", "run two"),
+            ("dead-release", "20261101_080000-0123abcd"),
+            ("dead-begun", ""),
+            ("dead-confirmed", "yes"),
+            ("dead-proof", "{\"migrations\":[\"c\"],\"later\":1}"),
+            ("dead-migrated", ""),
+        ];
+        let dead = dead(&Answer::new(records.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()));
+        let [one, two] = dead.as_slice() else { panic!("{dead:?}") };
+        assert_eq!((one.owner.as_str(), &one.makes, &one.confirmed), ("run one", &None, &None));
+        assert_eq!(one.migrated.as_ref().and_then(|migrated| migrated.ran.clone()), Some(vec!["b".to_owned()]));
+        let proof = two.confirmed.clone().expect("its proof");
+        assert_eq!((proof.bundle_sha256, proof.migrations), (None, Some(vec!["c".to_owned()])));
+        assert!(two.makes.is_some() && two.migrated.is_none());
+    }
 }

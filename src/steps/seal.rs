@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     context::{Deploy, Survey},
-    ledger, remote,
+    ledger, lock, remote,
     server::NOT_SURVEYED,
 };
 use crate::{
@@ -37,9 +37,15 @@ impl Tree {
 /// # Errors
 /// Not everything in it could be read: a digest of the rest would be one of something else.
 pub async fn read(shell: &dyn Shell, io: &Io, dir: &RemotePath) -> Result<Tree, Failure> {
+    read_by(shell, io, dir, script(dir)).await
+}
+
+fn script(dir: &RemotePath) -> Script {
+    Script::new("digest", include_str!("sh/digest.sh")).repeatable().var("DIR", dir.as_str()).timeout(TIMEOUT)
+}
+
+async fn read_by(shell: &dyn Shell, io: &Io, dir: &RemotePath, script: Script) -> Result<Tree, Failure> {
     let doing = format!("taking the digest of {dir}");
-    let script =
-        Script::new("digest", include_str!("sh/digest.sh")).repeatable().var("DIR", dir.as_str()).timeout(TIMEOUT);
     let answer = remote::run(shell, io, script, &doing).await?;
     if answer.get("unread").is_some() {
         return Err(Failure::refused(doing, "not everything in it could be read")
@@ -52,7 +58,8 @@ pub async fn read(shell: &dyn Shell, io: &Io, dir: &RemotePath) -> Result<Tree, 
 
 /// Takes the digest of the new release, the last thing before it goes live. The ledger's line carries it.
 pub async fn seal(cx: &Deploy, io: &Io) -> StepResult {
-    let tree = read(&*cx.ports.shell, io, &cx.inputs.layout.release(&cx.facts.turn.to)).await?;
+    let dir = cx.inputs.layout.release(&cx.facts.turn.to);
+    let tree = read_by(&*cx.ports.shell, io, &dir, lock::under(cx, script(&dir))).await?;
     io.fact(fact::key::TREE, &tree.sha256);
     let text = format!("SHA-256 {}", tree.sha256.short());
     cx.made.borrow_mut().tree = Some(tree.sha256);

@@ -352,7 +352,7 @@ pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
     let answer = cx
         .ports
         .shell
-        .run(script, &mut |line| {
+        .run(lock::under(cx, script), &mut |line| {
             tail.push(line.clone());
             io.line(line);
         })

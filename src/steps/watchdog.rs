@@ -14,12 +14,14 @@ use super::{
     ledger, lock, probe, remote, services, workers,
 };
 use crate::{
-    domain::{CommitSha, Failure, Layout, Outcome, ReleaseName, RemotePath, Sha256Digest, ledger::Attempt},
+    domain::{
+        CommitSha, Failure, FailureKind, Layout, Outcome, ReleaseName, RemotePath, Sha256Digest, ledger::Attempt,
+    },
     engine::{
         Done,
         step::{Ending, Io, StepResult},
     },
-    ports::shell::{Answer, Script},
+    ports::shell::{Answer, Script, ShellError},
 };
 
 /// How long going back may take once it has begun: a reload waits for the requests that run.
@@ -138,7 +140,8 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
         .var("WITHIN", within.to_string())
         .var("HEAD", head)
         .var("TAIL", "}")
-        .var("PROGRAM", stored(watch(layout, &entry, false)?))
+        .var("RELEASE", layout.release(release).as_str())
+        .var("PROGRAM", stored(watch(layout, &entry, Some(&lock::nonce(cx)))?))
         .var("RELOAD", stored(services::reload_script(&cx.facts.server.services)?))
         .var("WORKERS", stored(workers::script(cx)));
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
@@ -160,14 +163,15 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
     )]
 }
 
-/// The program that waits and goes back; or, for a run that finishes what it could not, only goes back.
-pub(super) fn watch(layout: &Layout, entry: &Entry, now: bool) -> Result<Script, Failure> {
+/// The program that waits and goes back, for the run that holds the lock under this number; or, for a run that finishes what it could not,
+/// only goes back.
+pub(super) fn watch(layout: &Layout, entry: &Entry, guards: Option<&str>) -> Result<Script, Failure> {
     let before = entry.before.as_deref();
     let reason = format!("nobody confirmed the release within {} s", entry.within);
     let line = |cause: &str| ledger::left_open(entry, cause);
     Ok(Script::new("watch", include_str!("sh/watch.sh"))
         .var("ENTRY", layout.guard(&entry.release).as_str())
-        .var("NOW", if now { "yes" } else { "" })
+        .var("NOW", if guards.is_none() { "yes" } else { "" })
         .var("CURRENT", layout.current().as_str())
         .var("LINK", &entry.armed)
         .var("BEFORE", before.unwrap_or_default())
@@ -177,14 +181,40 @@ pub(super) fn watch(layout: &Layout, entry: &Entry, now: bool) -> Result<Script,
         .var("LEDGER", layout.ledger().as_str())
         .var("WELL", line(&reason)?)
         .var("ILL", line(&format!("{reason}; going back, the reload failed"))?)
+        .var("LOCK", guards.map_or(String::new(), |_| layout.lock().to_string()))
+        .var("LOCK_NONCE", guards.unwrap_or_default())
         .timeout(GOING_BACK))
 }
 
-/// Right before the commit, over a fresh connection: a release that cannot be reached anew is not confirmed.
+/// Right before the commit, over a fresh connection: a release that cannot be reached anew is not confirmed. From here on the server
+/// decides. An answer that did not come is asked for until it does; the script gives the same one however often it runs.
 pub async fn confirm(cx: &Deploy, io: &Io) -> StepResult {
     let doing = format!("confirming {} on the server", cx.facts.turn.to);
-    let shell = cx.ports.shell.another();
-    let answer = remote::run(&*shell, io, lock::fenced(cx, take_away(cx, "confirmed")), &doing).await?;
+    let fresh = cx.ports.shell.another();
+    fresh.connect().await.map_err(|error| error.failure(&doing))?;
+    let proof =
+        serde_json::to_string(&ledger::Proof::of(cx)).map_err(|error| Failure::bug(&doing, error.to_string()))?;
+    let script = lock::fenced(cx, take_away(cx, "confirmed")).var("PROOF", proof);
+    let began = cx.ports.clock.elapsed();
+    let mut shells = [&fresh, &cx.ports.shell].into_iter().cycle();
+    let answer = loop {
+        let Some(shell) = shells.next() else { continue };
+        match shell.run(script.clone(), &mut |line| io.line(line)).await {
+            Ok(answer) => break answer,
+            Err(error @ ShellError::Refused { .. }) => return Err(error.failure(&doing)),
+            Err(error) if cx.ports.clock.elapsed().saturating_sub(began) >= PATIENCE => {
+                return Err(Failure::new(
+                    FailureKind::Cancelled,
+                    doing,
+                    format!("the server did not answer whether it is confirmed: {error}"),
+                ));
+            }
+            Err(error) => {
+                io.line(format!("the server did not answer whether the release is confirmed ({error}); asking again"));
+                cx.ports.clock.sleep(Duration::from_secs(1)).await;
+            }
+        }
+    };
     match answer.get("state") {
         Some("off") if answer.get("watcher").is_some() => Ok(Done::warned(
             "over a fresh connection; but the watcher was gone: the server ends what a session leaves behind (KillUserProcesses in \
@@ -299,7 +329,7 @@ pub(crate) fn fuzz(record: &str) {
     let pending = [Pending { release, entry: Ok(entry.clone()) }];
     assert_eq!(once_back(&pending, Some(&entry.armed)), entry.before);
     let layout = Layout::new("/var/www/app".parse().expect("a path"), ".env");
-    assert!(watch(&layout, &entry, true).is_ok());
+    assert!(watch(&layout, &entry, None).is_ok());
 }
 
 #[cfg(test)]

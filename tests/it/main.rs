@@ -16,6 +16,7 @@ mod handbook;
 mod hostile;
 mod image;
 mod inputs;
+mod interruptions;
 mod known;
 mod lines;
 mod outline;

@@ -46,7 +46,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do   11 change  unpack-release (remove that folder)
     do   12 check   verify-tree
     do   12 check   boot-release
-    do   13 change  migrate (not undone: the old code runs on the new schema)
+    do   13 change  migrate (wait for it to end; what ran stays)
     do   14 change  build-caches (goes with the new folder)
     do      check   seal-release
     do      hold    name-release (remove the one-time file)

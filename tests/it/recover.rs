@@ -260,7 +260,18 @@ fn a_run_that_is_cancelled_in_a_slow_step_ends_in_six_seconds_and_post_does_the_
         assert!([0, 3].contains(&post.exit_code), "{step}: {}", post.raw_log);
         assert_as_before(&story);
         assert_nothing_is_left(&story, &commit);
-        ledger(&story);
+        let lines = ledger(&story);
+        if step == "migrate" {
+            // It was not ended, and what became of it is known.
+            assert_says(&main.summary, &["### What stays", "Run forward migrations: no time was left for it"]);
+            assert_says(
+                &post.log,
+                &["which is still running on the server", "its migration ran to its end on the server"],
+            );
+            let line = lines.iter().find(|line| line["sha"] == commit.as_str()).expect("its line");
+            assert_says(line["cause"].as_str().expect("a cause"), &["its migration ran to its end on the server"]);
+            assert!(line["migrations"].is_array(), "{line}");
+        }
     }
     let next = commit("after all of them");
     story.ship(&next, Variant::Healthy).expect("the build");
@@ -337,20 +348,20 @@ fn f86_f89_a_run_that_died_after_it_confirmed_is_written_down_as_live() {
     let story = story();
     let commit = commit("confirmed and killed");
     story.ship(&commit, Variant::Healthy).expect("the build");
-    // The one-time files go after the confirmation and before the line is written; there the run is killed.
+    // Right after the confirmation the line is written; there the run is killed.
     let text = format!(
-        "#!/bin/sh\nif [ -e {STATE}/lock/confirmed ]; then case \"$*\" in *public/gated-deploy-*) touch /tmp/slow; sleep 40 ;; esac; fi\n\
-         exec /bin/rm \"$@\"\n"
+        "#!/bin/sh\nif [ -e {STATE}/lock/confirmed ]; then case \"$*\" in *ledger.jsonl) touch /tmp/slow; sleep 640.5; exit 1 ;; esac; fi\n\
+         exec /usr/bin/tail \"$@\"\n"
     );
     on_server(
         &story,
-        &format!("rm -f /tmp/slow; printf '%s' '{text}' >/usr/local/bin/rm; chmod 755 /usr/local/bin/rm"),
+        &format!("rm -f /tmp/slow; printf '%s' '{text}' >/usr/local/bin/tail; chmod 755 /usr/local/bin/tail"),
     );
     let running = story.staging(&commit).spawn_binary(story.binary());
     until("the release is confirmed", 4 * PATIENCE, || !on_server(&story, "ls /tmp/slow 2>/dev/null || :").is_empty());
     running.signal(Signal::KILL);
     let main = running.wait();
-    on_server(&story, "/bin/rm -f /usr/local/bin/rm");
+    on_server(&story, "rm -f /usr/local/bin/tail; pkill -f 'sleep 640[.]5'");
 
     let post = story.staging(&commit).run_post(&main, story.binary(), POST);
 
@@ -363,6 +374,10 @@ fn f86_f89_a_run_that_died_after_it_confirmed_is_written_down_as_live() {
         (&"live".into(), &commit.as_str().into(), &"confirmed".into())
     );
     assert_says(line["cause"].as_str().expect("a cause"), &["its run ended before it wrote this line"]);
+    // It can be gone back to, and production can compare it.
+    for digest in ["bundle_sha256", "tree_sha256"] {
+        assert!(line[digest].as_str().is_some_and(|digest| digest.len() == 64), "{digest}: {line}");
+    }
     assert!(
         !on_server(&story, &format!("ls {STATE}; ls /var/www/staging/releases/*/public")).contains("gated-deploy-")
     );

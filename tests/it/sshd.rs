@@ -396,6 +396,27 @@ fn a_server_with_one_session_is_enough() {
     }
 }
 
+/// What is to be ended has the only session: it is ended over a new connection, and what follows begins after that.
+#[test]
+fn fd36_a_script_that_has_the_only_session_is_ended_all_the_same() {
+    let server = Server::start("MaxSessions 1");
+    let ssh = server.ssh();
+    wait(async {
+        let (told, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let mut on_line = move |line: String| drop(told.send(line));
+        tokio::select! {
+            answer = ssh.run(Script::new("test", "echo started; sleep 604.25"), &mut on_line) => panic!("it ended: {answer:?}"),
+            Some(_) = seen.recv() => {}
+        }
+    });
+    let asked = Instant::now();
+    let answer = wait(
+        ssh.run(Script::new("test", "put left \"$(pgrep -f 'sleep 604[.]25' || true)\"").repeatable(), &mut |_| {}),
+    );
+    assert_eq!(answer.expect("an answer").get("left"), Some(""));
+    assert!(asked.elapsed() < Duration::from_secs(4), "a cancelled run has that long: {:?}", asked.elapsed());
+}
+
 /// Keys are exchanged anew every 16 MB here. The file is never in memory as a whole, nor is the window's worth of it more than once.
 #[test]
 fn two_hundred_megabytes_stream_through_new_keys() {
@@ -763,6 +784,48 @@ fn f39_work_that_nobody_waits_for_any_more_ends_although_it_could_go_on() {
     let result = wait(ssh.run(script, &mut |_| {}));
     assert!(matches!(result, Err(ShellError::TimedOut(_))), "{result:?}");
     until("it was ended when its time was over", || !is_running("sleep 603.25"));
+}
+
+#[test]
+fn fd32_work_that_is_never_ended_outlives_whoever_waited_for_it() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    let jobs = server.folder.path().join("jobs");
+    let gate = server.folder.path().join("gate");
+    let work = |program: &str| {
+        let script = breaking(&format!(
+            "echo started; put first 1; {program} until [ -e \"$GATE\" ]; do sleep 0.05; done; put last 2"
+        ));
+        script.var("GATE", gate.to_str().expect("a path")).detached(&remote(&jobs)).never_ended("the lock")
+    };
+    let left = |script: Script, word: &str| {
+        wait(async {
+            let (told, mut seen) = tokio::sync::mpsc::unbounded_channel();
+            let mut on_line = move |line: String| drop(told.send(line));
+            let heard = async {
+                while let Some(line) = seen.recv().await {
+                    if line == word {
+                        return;
+                    }
+                }
+            };
+            tokio::select! {
+                answer = ssh.run(script, &mut on_line) => panic!("it ended: {answer:?}"),
+                () = heard => {}
+            }
+        });
+    };
+    left(work(""), "started");
+    left(work("BREAK echo on;"), "on");
+    let result = wait(ssh.run(work("").timeout(Duration::from_secs(1)), &mut |_| {}));
+    assert!(matches!(result, Err(ShellError::TimedOut(_))), "{result:?}");
+    // Whatever runs next does not wait for it either.
+    wait(run(&ssh, "put a b")).expect("an answer");
+    drop(ssh);
+    fs::write(&gate, "").expect("a gate");
+    let answers = || sh(server.folder.path(), "cat jobs/*/answer | tr '\\0' '\\n' | grep -c '^last=2$' || true");
+    until("all three came to their end", || answers().trim() == "3");
+    assert_eq!(sh(server.folder.path(), "cat jobs/*/finishes"), "the lock\nthe lock\nthe lock\n");
 }
 
 /// A program that prints at each login is passed over on the second connection, too.

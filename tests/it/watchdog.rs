@@ -411,6 +411,7 @@ impl Place {
             .var("PROGRAM", stored(self.watch("", before)))
             .var("RELOAD", stored(Script::new("reload", reload)))
             .var("WORKERS", stored(Script::new("workers", "put told yes")))
+            .var("RELEASE", self.path("releases/new"))
             .var("LOCK", "")
             .var("LOCK_NONCE", "");
         assert!(self.answer(&script).contains_key("pid"));
@@ -429,6 +430,8 @@ impl Place {
             .var("LEDGER", self.path("ledger"))
             .var("WELL", "{\"prev\":\"@PREV@\",\"at\":\"@AT@\",\"outcome\":\"well\"}")
             .var("ILL", "{\"prev\":\"@PREV@\",\"at\":\"@AT@\",\"outcome\":\"ill\"}")
+            .var("LOCK", self.path("lock"))
+            .var("LOCK_NONCE", "the run")
     }
 
     fn confirm(&self, nonce: &str) -> std::collections::BTreeMap<String, String> {
@@ -492,6 +495,54 @@ fn f86_a_first_release_that_nobody_confirms_is_taken_off() {
     until("it is gone", PATIENCE, || place.has("reverted"));
     assert_eq!(place.live(), None);
     assert_says(&fs::read_to_string(place.path("ledger")).expect("a ledger"), &[&"0".repeat(64), "well"]);
+}
+
+/// The run that armed it was killed: the next one is not refused for the rest of its lease.
+#[test]
+fn fd38_after_the_watchdog_rolled_back_the_lock_of_its_run_can_be_taken_over() {
+    for (nonce, free) in [("the run", true), ("another run", false)] {
+        let place = Place::new();
+        fs::create_dir_all(place.path("lock")).expect("a lock");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time").as_secs();
+        for (name, text) in
+            [("nonce", nonce), ("owner", "run one"), ("lease", "600"), ("renewed", &(now + WITHIN).to_string())]
+        {
+            fs::write(place.path(&format!("lock/{name}")), format!("{text}\n")).expect("a file");
+        }
+        place.arm("releases/old", "put reloaded yes");
+        let lock = || {
+            let script = Script::new("lock", include_str!("../../src/steps/sh/lock.sh"))
+                .var("STATE", place.path(""))
+                .var("JOBS", place.path("jobs"))
+                .var("LOCK", place.path("lock"))
+                .var("OWNER", "run two")
+                .var("NONCE", "two")
+                .var("ENVIRONMENT", "staging")
+                .var("LEASE", "60")
+                .var("RELEASE", "newer")
+                .var("MAKES", "newer")
+                .var("BEGUN", "")
+                .var("OWN", "");
+            place.answer(&script).contains_key("taken")
+        };
+        assert!(!lock(), "its lease is not over");
+        place.pass(WITHIN + 1);
+        until("it is gone", PATIENCE, || place.has("reverted"));
+        until("the watchdog has ended", PATIENCE, || {
+            place.answer(&place.watch("yes", "releases/old"))["found"] == "none"
+        });
+        let holder = gated_deploy::steps::lock::Holder::read(&gated_deploy::ports::shell::Answer::new(
+            place
+                .answer(
+                    &Script::new("holder", include_str!("../../src/steps/sh/holder.sh"))
+                        .var("LOCK", place.path("lock")),
+                )
+                .into_iter()
+                .collect(),
+        ));
+        assert_eq!(holder.map(|holder| holder.gone), Some(free), "{nonce}: what a plan sees");
+        assert_eq!(lock(), free, "{nonce}");
+    }
 }
 
 #[test]

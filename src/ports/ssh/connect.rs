@@ -17,11 +17,11 @@ use crate::{
 };
 
 /// For each address of a name.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For key exchange and login together; a port that is silent or speaks something else ends here.
-const HANDSHAKE_TIMEOUT_MS: u32 = 15_000;
+pub(super) const HANDSHAKE_TIMEOUT_MS: u32 = 15_000;
 /// A line that acknowledges nothing for so long is dead (dependencies.md 1.2).
-const DEAD_LINE: Duration = Duration::from_secs(30);
+pub(super) const DEAD_LINE: Duration = Duration::from_secs(30);
 
 /// Connects, checks the host key and logs in.
 ///

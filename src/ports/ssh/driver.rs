@@ -131,7 +131,7 @@ pub(super) fn ending_orphan(number: &str) -> String {
 }
 
 /// How often the server is asked for a sign of life (F39).
-const KEEPALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// How soon it is looked again although nothing arrives, at first and at the latest. A read on behalf of one channel takes what has
 /// arrived for all of them into libssh2's own queue; what comes for a channel that has just been asked then lies there, and the socket

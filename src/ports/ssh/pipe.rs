@@ -298,6 +298,10 @@ impl Pipe {
         if !only_this_channel(error) {
             return Err(error.message().to_owned());
         }
+        // The session that it is to end is the one that the server allows (MaxSessions): over a new connection it can be ended.
+        if self.peer.outlives_the_run() && self.phase != Phase::Closing {
+            return Err(format!("it has no room for the command that ends a script: {}", error.message()));
+        }
         self.peer.failed(error.message().to_owned());
         self.phase = Phase::Done;
         Ok(Step::Moved)

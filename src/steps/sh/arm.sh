@@ -1,7 +1,9 @@
 # Arms the dead-man: an entry that says what was live, and beside it the program that goes back when nobody confirms the release in time.
 # in: PLACE ENTRY (path without its state) NONCE WITHIN (seconds) HEAD TAIL (of the entry, around its deadline) PROGRAM RELOAD WORKERS LOCK LOCK_NONCE
+#     RELEASE (its folder: all of it reaches the disk before anything points at it)
 umask 077
 fenced "$LOCK" "$LOCK_NONCE"
+flush "$RELEASE"
 mkdir -p "$PLACE"
 if [ -d "$ENTRY.armed" ]; then
     # A run whose connection broke asks again: its entry has its number. A second program beside the first does no harm.
@@ -18,6 +20,7 @@ else
     printf '%s\n' "$PROGRAM" >"$ENTRY.new/program"
     printf '%s\n' "$RELOAD" >"$ENTRY.new/reload"
     printf '%s\n' "$WORKERS" >"$ENTRY.new/workers"
+    flush_file "$ENTRY.new/entry.json"
     mv -T "$ENTRY.new" "$ENTRY.armed"
 fi
 watcher() { kill -s 0 "$(cat "$ENTRY.armed/pid" 2>/dev/null)" 2>/dev/null; }

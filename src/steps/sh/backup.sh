@@ -166,4 +166,5 @@ else
     : >SHA256SUMS
 fi
 printf '{"version":1,"release":"%s","verified":true}\n' "$RELEASE" >manifest.json
+flush "$part"
 mv -T "$part" "$DIR"

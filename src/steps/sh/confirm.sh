@@ -1,5 +1,6 @@
 # Takes the guard away from a release: it was confirmed, or it is not live. Only by the nonce that it was armed with.
 # in: ENTRY (path without its state) NONCE JOURNAL NOTE (its line for that) LOCK (empty: withdrawing needs none) LOCK_NONCE
+#     PROOF (of a release that is confirmed: what its line in the ledger says; empty: withdrawn)
 fenced "$LOCK" "$LOCK_NONCE"
 # Read first and looked for then: the watcher may rename it in between.
 found=$(cat "$ENTRY.armed/nonce" 2>/dev/null) || found=
@@ -9,7 +10,10 @@ fi
 off() {
     noted || printf '%s\n' "$NOTE" >>"$JOURNAL" || say "$JOURNAL could not be written"
     # Whoever takes over the lock of a run that died before it wrote its line knows by this that it was confirmed, not withdrawn.
-    if [ -n "$LOCK" ]; then : >"$LOCK/confirmed"; fi
+    if [ -n "$LOCK" ]; then
+        if [ -e "$LOCK/confirming" ]; then mv -f "$LOCK/confirming" "$LOCK/confirmed"; fi
+        if [ ! -e "$LOCK/confirmed" ]; then : >"$LOCK/confirmed"; fi
+    fi
     rm -rf "$ENTRY.off"
     put state off
 }
@@ -21,13 +25,25 @@ if noted || [ "$(cat "$ENTRY.off/nonce" 2>/dev/null)" = "$NONCE" ]; then
 fi
 pid=$(cat "$ENTRY.armed/pid" 2>/dev/null) || pid=
 if [ -n "$pid" ] && ! kill -s 0 "$pid" 2>/dev/null; then put watcher gone; fi
+# A run that ends between the rename and its mark has confirmed all the same: this and the renamed guard say so.
+confirming() { printf '%s\n%s\n' "$ENTRY" "$PROOF" >"$LOCK/confirming"; }
+if [ -n "$LOCK" ] && ! confirming; then
+    # On a full disk the room is used that was kept for the ledger's line.
+    rm -f "$LOCK/room"
+    confirming || say "$LOCK/confirming cannot be written: is the disk full?"
+fi
+[ -z "$LOCK" ] || flush_file "$LOCK/confirming"
+checkpoint inside
 # The watcher renames the entry as well: whoever renames it first decides.
 if mv -T "$ENTRY.armed" "$ENTRY.off" 2>/dev/null; then
     off
-elif [ -d "$ENTRY.reverting" ]; then
-    put state reverting
-elif [ -d "$ENTRY.reverted" ]; then
-    put state reverted
 else
-    put state none
+    [ -z "$LOCK" ] || rm -f "$LOCK/confirming"
+    if [ -d "$ENTRY.reverting" ]; then
+        put state reverting
+    elif [ -d "$ENTRY.reverted" ]; then
+        put state reverted
+    else
+        put state none
+    fi
 fi

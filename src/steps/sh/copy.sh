@@ -44,6 +44,7 @@ sha256sum -c --quiet "$DIR/SHA256SUMS" || refuse "what was read back from $TO is
 for file in SHA256SUMS manifest.json; do
     cmp "$DIR/$file" "$part/$file" || refuse "what was read back from $TO is not what was backed up: $file" "check that disk or that machine"
 done
+flush "$part"
 cd "$to"
 mv -T "$part" "$to/$RELEASE"
 put path "$to/$RELEASE"

@@ -1,5 +1,6 @@
 # Takes the deploy lock. It is made whole under another name and renamed into its place, which fails while one is there: two runs cannot
-# both get it. The lock of a run that has not renewed it for a whole lease is taken over.
+# both get it. The lock of a run that has not renewed it for a whole lease is taken over. A migration that such a run left at work is never
+# ended: this answers `busy` with the lock taken, and is asked again.
 # in: STATE JOBS LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE MAKES (the release that this run makes; empty: none) BEGUN (what it
 #     begins, for the ledger of whoever takes over; empty: nothing) OWN (the number of an earlier lock of the same run; empty: none)
 umask 077
@@ -10,16 +11,30 @@ chmod 700 "$STATE"
 # something of it is still at work somewhere: that is refused from here on.
 expired() {
     [ ! -e "$LOCK/kept" ] || return 1
-    if [ -n "$OWN" ] && [ "$(cat "$LOCK/nonce" 2>/dev/null)" = "$OWN" ]; then return 0; fi
+    if [ -n "$OWN" ] && is_ours "$LOCK" "$OWN"; then return 0; fi
+    # The watchdog rolled its release back: the run has nothing left to do under it.
+    if [ -e "$LOCK/over" ] && is_ours "$LOCK" "$(cat "$LOCK/over")"; then return 0; fi
     renewed=$(cat "$LOCK/renewed" 2>/dev/null) || return 1
     lease=$(cat "$LOCK/lease" 2>/dev/null) || return 1
     case $renewed.$lease in .* | *. | *[!0-9.]*) return 1 ;; esac
     [ "$(date +%s)" -gt $((renewed + lease)) ]
 }
 
+# The process of a job, if it has not ended: in $process.
+at_work() { # its folder, with a slash
+    process='' since=''
+    if [ -f "${1}pid" ]; then read -r process since <"${1}pid" || process=''; fi
+    [ -n "$since" ] && [ "$(began "$process")" = "$since" ]
+}
+
 held() {
     owner=$(cat "$LOCK/owner" 2>/dev/null) || owner=
+    migrating=
+    for job in "$JOBS"/*/; do
+        if [ -e "${job}finishes" ] && is_ours "$LOCK" "$(cat "${job}finishes")" && at_work "$job"; then migrating=yes; fi
+    done
     rm -rf "$new"
+    if [ -n "$migrating" ]; then put migrating yes; fi
     if [ -e "$LOCK/kept" ]; then put kept yes; fi
     put held "$owner"
     exit 0
@@ -43,8 +58,23 @@ if ! {
     refuse "$LOCK cannot be written" "is the disk full? df $STATE"
 fi
 
+# What a migration answered, with another separator: no variable of a shell can hold its own.
+migrated() { # number of the lock under which it ran
+    for job in "$JOBS"/*/; do
+        if [ -n "$1" ] && [ "$(cat "${job}finishes" 2>/dev/null)" = "$1" ]; then tr '\0' '\036' <"${job}answer"; fi
+    done
+}
+
 # What goes on without its connection belongs to whoever holds the lock: that of other runs ends.
 taken() {
+    for job in "$JOBS"/*/; do
+        if [ -e "${job}finishes" ] && at_work "$job"; then
+            renew "$LOCK"
+            put busy "$process"
+            put busy-log "${job}log"
+            exit 0
+        fi
+    done
     # Whoever has the lock finds what the dead run left in it, also where somebody else had moved it out of the way.
     if [ -d "$LOCK.dead" ] && mv -T "$LOCK.dead" "$LOCK/dead"; then
         printf '{"version":1,"at":"%s","event":"took-over-the-lock","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(tr -d '"\\\n' <"$LOCK/dead/owner")" "$RELEASE" >>"$STATE/journal/$RELEASE.jsonl" || say "$STATE/journal/$RELEASE.jsonl cannot be written"
@@ -55,14 +85,17 @@ taken() {
         put took-over "$(cat "$dead/owner" 2>/dev/null)"
         put dead-release "$(cat "$dead/makes" 2>/dev/null)"
         put dead-begun "$(cat "$dead/begun" 2>/dev/null)"
+        # It ended while it confirmed: the rename of the guard decided.
+        if [ -e "$dead/confirming" ] && [ -d "$(head -n 1 "$dead/confirming").off" ]; then mv -f "$dead/confirming" "$dead/confirmed"; fi
         if [ -e "$dead/confirmed" ]; then put dead-confirmed yes; else put dead-confirmed no; fi
+        put dead-proof "$(sed -n 2p "$dead/confirmed" 2>/dev/null)"
+        [ -e "$dead/migrated" ] || migrated "$(cat "$dead/nonce" 2>/dev/null)" >"$dead/migrated" || say "$dead/migrated cannot be written: is the disk full?"
+        put dead-migrated "$(cat "$dead/migrated" 2>/dev/null)"
         dead=$dead/dead
     done
     for job in "$JOBS"/*/; do
         [ -d "$job" ] || continue
-        process='' since=''
-        if [ -f "${job}pid" ]; then read -r process since <"${job}pid" || process=''; fi
-        if [ -n "$since" ] && [ "$(began "$process")" = "$since" ]; then
+        if at_work "$job"; then
             tries=0
             while kill -s TERM -- "-$process" 2>/dev/null; do
                 tries=$((tries + 1))
@@ -79,7 +112,7 @@ taken() {
     exit 0
 }
 # A run whose connection broke asks again.
-if [ "$(cat "$LOCK/nonce" 2>/dev/null)" = "$NONCE" ]; then
+if is_ours "$LOCK" "$NONCE"; then
     rm -rf "$new"
     taken
 fi
@@ -93,9 +126,17 @@ until mv -T "$new" "$LOCK" 2>/dev/null; do
     expired || held
     theirs=$(cat "$LOCK/nonce" 2>/dev/null) || continue
     # One may take it over. Whoever comes late finds another lock by this name, and looks again.
-    mkdir "$LOCK/takeover" 2>/dev/null || held
-    if [ "$(cat "$LOCK/nonce")" != "$theirs" ] || ! expired; then
-        rmdir "$LOCK/takeover"
+    if claimed "$LOCK"; then held; fi
+    mkdir "$new/claim"
+    printf '%s %s\n' "$$" "$(began $$)" >"$new/claim/by"
+    if ! mv -T "$new/claim" "$claim" 2>/dev/null; then
+        rm -rf "$new/claim"
+        # Another run was faster, or its owner gave it back.
+        if [ -d "$claim" ]; then held; fi
+        continue
+    fi
+    if ! is_ours "$LOCK" "$theirs" || ! expired; then
+        rm -rf "$claim"
         held
     fi
     # One that died before it had found what the one before it left has left nothing itself, nor has one that had just given that on.

@@ -25,7 +25,7 @@ else
     fi
     if [ -d "$BASE/.gated-deploy/lock" ]; then
         put lock yes
-        for name in owner renewed lease kept; do
+        for name in owner renewed lease kept nonce over; do
             if [ -f "$BASE/.gated-deploy/lock/$name" ]; then put "lock-$name" "$(cat "$BASE/.gated-deploy/lock/$name")"; fi
         done
     fi

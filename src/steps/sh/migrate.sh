@@ -3,26 +3,43 @@
 fenced "$LOCK" "$LOCK_NONCE"
 cd "$DIR"
 private_folder "$DIR/bootstrap/cache"
-status=0
-# The word is for whoever reads the list of processes.
-answers=$(app "$APP_PHP$SQL_PHP$MIGRATE_PHP" migrate) || status=$?
-# Names and numbers only.
-answers() { printf '%s\n' "$answers" | sed -n "s/^$1=\([!-~]*\)\$/\1/p"; }
-[ -n "$(answers listed)" ] || refuse "the list of migrations could not be read from the database" "see the lines above"
-before=$(answers before)
-after=$(answers after)
-put before "$before"
-if [ -z "$(answers known)" ]; then
-    after=$before
-    put unsure yes
-fi
-put after "$after"
-ended=$(answers status)
-# PHP was ended inside of a migration, by itself or by somebody else: that is a failure, whatever its own status says.
-if [ -z "$ended" ]; then
-    say "PHP ended with status $status before artisan did"
-    ended="$status (PHP was ended by a migration)"
-fi
-put status "$ended"
-# SQL passes the filter for secrets, as the app's log does.
-cleaned "$answers" | sed -n 's/^measured=//p' | while IFS= read -r measured; do put measured "$measured"; done
+
+# The list before is told before the first migration runs: whoever finds this script ended knows what it had come to. The last word is for
+# whoever reads the list of processes.
+{ app "$APP_PHP$SQL_PHP$MIGRATE_PHP" migrate || echo "ended=$?"; } | {
+    before='' after='' listed='' known='' status='' ended=0 measured=''
+    while IFS= read -r answer; do
+        value=${answer#*=}
+        # Names only.
+        case $value in *[!!-~]*) case $answer in before=* | after=*) continue ;; esac ;; esac
+        case $answer in
+        before=*) before="$before$value
+" ;;
+        listed=yes)
+            put before "$before"
+            listed=yes
+            ;;
+        after=*) after="$after$value
+" ;;
+        known=yes) known=yes ;;
+        status=*) status=$value ;;
+        ended=*) ended=$value ;;
+        measured=*) measured="$measured$value
+" ;;
+        esac
+    done
+    [ -n "$listed" ] || refuse "the list of migrations could not be read from the database" "see the lines above"
+    if [ -z "$known" ]; then
+        after=$before
+        put unsure yes
+    fi
+    put after "$after"
+    # PHP was ended inside of a migration, by itself or by somebody else: that is a failure, whatever its own status says.
+    if [ -z "$status" ]; then
+        say "PHP ended with status $ended before artisan did"
+        status="$ended (PHP was ended by a migration)"
+    fi
+    put status "$status"
+    # SQL passes the filter for secrets, as the app's log does.
+    if [ -n "$measured" ]; then cleaned "$measured" | while IFS= read -r measured; do [ -z "$measured" ] || put measured "$measured"; done; fi
+}

@@ -1,8 +1,13 @@
 # Says that the run which holds the deploy lock is still there.
 # in: LOCK NONCE
-if [ "$(cat "$LOCK/nonce" 2>/dev/null)" = "$NONCE" ] && [ ! -d "$LOCK/takeover" ]; then
-    date +%s >"$LOCK/renewed.new"
-    mv -f "$LOCK/renewed.new" "$LOCK/renewed"
+tries=0
+# A run that takes it over decides within a moment: it finds the lease over, or gives up its claim.
+while is_ours "$LOCK" "$NONCE" && claimed "$LOCK" && [ "$tries" -lt 100 ]; do
+    tries=$((tries + 1))
+    sleep 0.05
+done
+if is_ours "$LOCK" "$NONCE"; then
+    renew "$LOCK"
     put renewed yes
 else
     owner=$(cat "$LOCK/owner" 2>/dev/null) || owner=

@@ -24,6 +24,7 @@ if [ -n "$GUARD" ] && [ ! -d "$GUARD" ]; then
 fi
 # A journal that cannot be written (a full disk) is a reason not to begin, and none not to go back.
 begun "$BEGINS" || printf '%s\n' "$BEGINS" >>"$JOURNAL" || [ -z "$GUARD" ] || refuse "$JOURNAL cannot be written" "is the disk full? df $JOURNAL"
+flush_file "$JOURNAL"
 # From here on workers may run the new code: whoever finds `current` back later has to reload all the same.
 if [ -n "$GUARD" ]; then : >"$GUARD/switched"; fi
 if [ -n "$TARGET" ]; then
@@ -37,5 +38,6 @@ if [ -n "$TARGET" ]; then
 else
     rm -f "$CURRENT"
 fi
+flush_file "${CURRENT%/*}"
 printf '%s\n' "$ENDS" >>"$JOURNAL" || say "$JOURNAL cannot be written: is the disk full?"
 put switched yes

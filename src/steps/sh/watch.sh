@@ -1,6 +1,7 @@
 # Guards a release that is not confirmed yet: waits, and goes back when nobody confirms it in time. On the server it runs alone, out of
 # its entry; a later run uses it to finish what it could not.
 # in: ENTRY (path without its state) NOW (yes: do not wait) CURRENT LINK BEFORE TREE (BEFORE as a path) NEW JOURNAL LEDGER WELL ILL
+#     LOCK (of the run that armed it; empty: none) LOCK_NONCE
 umask 077
 cd /
 
@@ -83,4 +84,6 @@ if [ ! -e "$ENTRY.reverting/written" ]; then
 fi
 if [ "$line" != "$WELL" ]; then refuse "$CURRENT points to ${BEFORE:-nothing} again, but the reload failed: PHP may still run the code of $LINK" "look at $ENTRY.reverting/log, reload by hand, and remove $ENTRY.reverting"; fi
 mv -T "$ENTRY.reverting" "$ENTRY.reverted"
+# The run that armed it has nothing left to do under its lock: another one may take it over at once, and finds what is to be cleared up.
+if [ -n "$LOCK" ] && is_ours "$LOCK" "$LOCK_NONCE"; then printf '%s\n' "$LOCK_NONCE" >"$LOCK/over" || say "$LOCK/over cannot be written: the lock is free when its lease is over"; fi
 put found went-back

@@ -1,0 +1,446 @@
+//! What a run that was interrupted leaves on the server, and what the next one finds. The scripts run in this machine's own shell.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Child, Command},
+    time::{Duration, Instant},
+};
+
+use gated_deploy::ports::shell::Script;
+
+use crate::{
+    failures::{answers, answers_of},
+    support::assert_says,
+};
+
+/// The answer of a script, and what it had before it was ended.
+struct Answered(Vec<(String, String)>);
+
+impl Answered {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A server's folder for one app.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().expect("a folder"));
+        for folder in ["releases/old", "releases/new", "state/journal", "state/jobs", "state/watchdog", "bin"] {
+            fs::create_dir_all(place.0.path().join(folder)).expect("a folder");
+        }
+        std::os::unix::fs::symlink("releases/old", place.0.path().join("current")).expect("current");
+        place
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().expect("a path").to_owned()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        Path::new(&self.path(name)).exists()
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("a file");
+    }
+
+    /// Stands before the real program of this name.
+    fn program(&self, name: &str, text: &str) {
+        let path = self.path(&format!("bin/{name}"));
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a program");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
+    }
+
+    /// Runs it with these programs first.
+    fn run(&self, script: &Script) -> Answered {
+        let mut shell = Command::new("sh");
+        shell.env("PATH", format!("{}:{}", self.path("bin"), std::env::var("PATH").expect("PATH")));
+        Answered(answers_of(shell, script))
+    }
+
+    fn lock(&self, nonce: &str) -> Answered {
+        self.lock_after(nonce, "")
+    }
+
+    fn lock_after(&self, nonce: &str, own: &str) -> Answered {
+        Answered(answers(
+            &Script::new("lock", include_str!("../../src/steps/sh/lock.sh"))
+                .var("STATE", self.path("state"))
+                .var("JOBS", self.path("state/jobs"))
+                .var("LOCK", self.path("state/lock"))
+                .var("OWNER", format!("run {nonce}"))
+                .var("NONCE", nonce)
+                .var("ENVIRONMENT", "staging")
+                .var("LEASE", "60")
+                .var("RELEASE", format!("release-{nonce}"))
+                .var("MAKES", format!("release-{nonce}"))
+                .var("BEGUN", format!("attempt {nonce}"))
+                .var("OWN", own),
+        ))
+    }
+
+    fn lease_is_over(&self) {
+        self.write("state/lock/renewed", "1000000000\n");
+    }
+
+    fn renew(&self, nonce: &str) -> Answered {
+        let script = Script::new("renew", include_str!("../../src/steps/sh/renew.sh"));
+        Answered(answers(&script.var("LOCK", self.path("state/lock")).var("NONCE", nonce)))
+    }
+
+    /// Work of a run that goes on without its connection.
+    fn job(&self, name: &str, finishes: Option<&str>) -> Job {
+        let child = Command::new("setsid").args(["sleep", "600"]).spawn().expect("a process");
+        let folder = format!("state/jobs/{name}");
+        fs::create_dir_all(self.path(&folder)).expect("a folder");
+        self.write(&format!("{folder}/answer"), "begin=1:1\0before=first\0");
+        self.write(&format!("{folder}/pid"), &format!("{} {}\n", child.id(), began(child.id())));
+        if let Some(lock) = finishes {
+            self.write(&format!("{folder}/finishes"), &format!("{lock}\n"));
+        }
+        Job(child)
+    }
+
+    fn confirm(&self) -> Script {
+        Script::new("confirm", include_str!("../../src/steps/sh/confirm.sh"))
+            .var("ENTRY", self.path("state/watchdog/new"))
+            .var("NONCE", "guard")
+            .var("JOURNAL", self.path("state/journal/new.jsonl"))
+            .var("NOTE", "{\"guard\":\"guard\"}")
+            .var("LOCK", self.path("state/lock"))
+            .var("LOCK_NONCE", "one")
+            .var("PROOF", "{\"bundle_sha256\":\"b\"}")
+    }
+
+    /// A guard and a lock, as a run has them right before it confirms.
+    fn before_it_confirms() -> Self {
+        let place = Self::new();
+        assert_eq!(place.lock("one").get("taken"), Some("yes"));
+        fs::create_dir_all(place.path("state/watchdog/new.armed")).expect("a guard");
+        place.write("state/watchdog/new.armed/nonce", "guard\n");
+        place
+    }
+
+    /// Whether the next run finds the release confirmed, and its proof.
+    fn found_by_the_next(&self, nonce: &str) -> (bool, String) {
+        self.lease_is_over();
+        let answer = self.lock(nonce);
+        assert_eq!(answer.get("taken"), Some("yes"), "{:?}", answer.0);
+        let confirmed: Vec<&str> =
+            answer.0.iter().filter(|(key, _)| key == "dead-confirmed").map(|(_, value)| value.as_str()).collect();
+        let proofs: Vec<&str> =
+            answer.0.iter().filter(|(key, _)| key == "dead-proof").map(|(_, value)| value.as_str()).collect();
+        (confirmed.last() == Some(&"yes"), proofs.last().copied().unwrap_or_default().to_owned())
+    }
+}
+
+struct Job(Child);
+
+impl Job {
+    fn is_at_work(&mut self) -> bool {
+        self.0.try_wait().expect("its state").is_none()
+    }
+
+    fn end(&mut self) {
+        self.0.kill().expect("ending it");
+        self.0.wait().expect("its end");
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if self.is_at_work() {
+            self.end();
+        }
+    }
+}
+
+/// When a process began, as /proc tells it.
+fn began(pid: u32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("its state");
+    let rest = stat.rsplit_once(") ").expect("a name").1;
+    rest.split(' ').nth(19).expect("a time").to_owned()
+}
+
+#[test]
+fn fd32_a_migration_of_a_dead_run_is_waited_for_and_never_ended() {
+    let place = Place::new();
+    assert_eq!(place.lock("one").get("taken"), Some("yes"));
+    let (mut migration, mut backup) = (place.job("m", Some("one")), place.job("b", None));
+    assert_eq!(place.lock("two").get("migrating"), Some("yes"), "whoever is refused is told what is at work");
+    place.lease_is_over();
+    for _ in 0..2 {
+        let answer = place.lock("two");
+        assert_eq!((answer.get("taken"), answer.get("busy")), (None, Some(migration.0.id().to_string().as_str())));
+        assert_says(answer.get("busy-log").expect("its log"), &["state/jobs/m/log"]);
+        assert!(migration.is_at_work() && backup.is_at_work());
+    }
+    assert_eq!(place.lock("three").get("held"), Some("run two"), "one waits for it, under the lock");
+    place.lease_is_over();
+    place.lock("two");
+    assert_ne!(place.read("state/lock/renewed"), "1000000000\n", "its lease is renewed while it waits");
+
+    migration.end();
+    place.write("state/jobs/m/answer", "begin=1:1\0before=first\0after=first\nsecond\0status=0\0end=1:0\0");
+    for _ in 0..2 {
+        let answer = place.lock("two");
+        assert_eq!((answer.get("taken"), answer.get("busy")), (Some("yes"), None));
+        let migrated = answer.get("dead-migrated").expect("what became of it");
+        assert_says(migrated, &["before=first\u{1e}after=first\nsecond\u{1e}status=0\u{1e}"]);
+    }
+    assert!(!backup.is_at_work(), "what can be made again is ended");
+    assert_eq!(fs::read_dir(place.path("state/jobs")).expect("the jobs").count(), 0);
+}
+
+/// The post step takes over the lock of its own run at once, and waits as well.
+#[test]
+fn fd32_the_post_step_waits_too() {
+    let place = Place::new();
+    place.lock("one");
+    let mut migration = place.job("m", Some("one"));
+    let answer = place.lock_after("two", "one");
+    assert_eq!((answer.get("held"), answer.get("taken"), answer.get("busy").is_some()), (None, None, true));
+    assert!(migration.is_at_work());
+}
+
+#[test]
+fn fd32_a_run_that_is_rolled_back_asks_what_its_migration_does_before_it_removes_its_folder() {
+    let place = Place::new();
+    place.lock("one");
+    let fenced = Script::new("test", "fenced \"$LOCK\" \"$LOCK_NONCE\"; put began yes")
+        .var("LOCK", place.path("state/lock"))
+        .var("LOCK_NONCE", "one");
+    assert_eq!(place.run(&fenced).get("began"), Some("yes"));
+    let ask = Script::new("migrated", include_str!("../../src/steps/sh/migrated.sh"))
+        .var("JOBS", place.path("state/jobs"))
+        .var("LOCK", place.path("state/lock"))
+        .var("LOCK_NONCE", "one");
+    let mut of_others = place.job("other", Some("two"));
+    assert_eq!(place.run(&ask).get("state"), Some("none"));
+    assert_says(place.run(&fenced).get("refused").expect("one that is late"), &["starts nothing new"]);
+
+    let mut migration = place.job("m", Some("one"));
+    assert_eq!(place.run(&ask).get("state"), Some("running"));
+    migration.end();
+    let answer = place.run(&ask);
+    assert_eq!(answer.get("state"), Some("ended"));
+    assert_eq!(answer.get("migrated"), Some("begin=1:1\u{1e}before=first\u{1e}"));
+    assert!(of_others.is_at_work());
+}
+
+#[test]
+fn fd35_what_an_interrupted_take_over_left_blocks_nothing() {
+    let place = Place::new();
+    place.lock("one");
+    fs::create_dir(place.path("state/lock/takeover")).expect("a leftover");
+    assert_eq!(place.renew("one").get("renewed"), Some("yes"), "its owner is not taken for lost");
+    place.lease_is_over();
+    assert_eq!(place.lock("two").get("taken"), Some("yes"), "an empty folder, as earlier versions left it");
+
+    // Two runs died one after the other while they took it over.
+    fs::create_dir_all(place.path("state/lock/takeover/next")).expect("a leftover");
+    place.write("state/lock/takeover/by", "1 1\n");
+    place.write("state/lock/takeover/next/by", "999999999 5\n");
+    assert_eq!(place.renew("two").get("renewed"), Some("yes"));
+    place.lease_is_over();
+    assert_eq!(place.lock("three").get("taken"), Some("yes"));
+
+    // One that is at it is let do it.
+    let me = std::process::id();
+    fs::create_dir_all(place.path("state/lock/takeover")).expect("a claim");
+    place.write("state/lock/takeover/by", &format!("{me} {}\n", began(me)));
+    place.lease_is_over();
+    assert_eq!(place.lock("four").get("held"), Some("run three"));
+}
+
+#[test]
+fn fd35_of_many_who_find_an_expired_lock_one_gets_it() {
+    for _ in 0..8 {
+        let place = Place::new();
+        place.lock("one");
+        place.lease_is_over();
+        fs::create_dir_all(place.path("state/lock/takeover")).expect("a leftover");
+        place.write("state/lock/takeover/by", "1 1\n");
+        let taken = std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..4)
+                .map(|run| {
+                    let place = &place;
+                    scope.spawn(move || place.lock(&format!("run{run}")).get("taken").is_some())
+                })
+                .collect();
+            runs.into_iter().map(|run| run.join().expect("a run")).filter(|taken| *taken).count()
+        });
+        assert_eq!(taken, 1);
+    }
+}
+
+#[test]
+fn fd33_fd34_the_renamed_guard_decides_whatever_the_moment_at_which_confirming_was_cut_off() {
+    // Right before the rename.
+    let place = Place::before_it_confirms();
+    let cut = place.confirm().with_checkpoint("checkpoint() { [ \"$1\" != inside ] || kill -s KILL $$; }");
+    assert_eq!(place.run(&cut).get("state"), None);
+    assert!(place.has("state/watchdog/new.armed"));
+    assert_eq!(place.found_by_the_next("two"), (false, String::new()));
+
+    // Right after it: nothing else was written.
+    let place = Place::before_it_confirms();
+    place
+        .program("mv", "/bin/mv \"$@\"; ended=$?; case \"$*\" in *new.armed*) kill -s KILL $PPID ;; esac; exit $ended");
+    assert_eq!(place.run(&place.confirm()).get("state"), None);
+    assert!(place.has("state/watchdog/new.off") && !place.has("state/lock/confirmed"));
+    let proof = "{\"bundle_sha256\":\"b\"}".to_owned();
+    assert_eq!(place.found_by_the_next("two"), (true, proof.clone()));
+    // The next one removed the guard, and died before it wrote the line.
+    fs::remove_dir_all(place.path("state/watchdog/new.off")).expect("the guard");
+    assert_eq!(place.found_by_the_next("three"), (true, proof.clone()));
+
+    // Its answer was lost: asked again, it says the same.
+    let place = Place::before_it_confirms();
+    for _ in 0..2 {
+        assert_eq!(place.run(&place.confirm()).get("state"), Some("off"));
+    }
+    assert_eq!(place.found_by_the_next("two"), (true, proof));
+
+    // The watchdog was faster.
+    let place = Place::before_it_confirms();
+    fs::rename(place.path("state/watchdog/new.armed"), place.path("state/watchdog/new.reverting")).expect("the guard");
+    assert_eq!(place.run(&place.confirm()).get("state"), Some("reverting"));
+    assert_eq!(place.found_by_the_next("two"), (false, String::new()));
+}
+
+/// The lines of a log of calls that hold one of these words, as those words.
+fn order(log: &str, words: &[&'static str]) -> Vec<&'static str> {
+    log.lines().filter_map(|line| words.iter().copied().find(|word| line.contains(word))).collect()
+}
+
+#[test]
+fn fd39_what_is_renamed_into_place_was_flushed_before() {
+    let place = Place::new();
+    place.lock("one");
+    let calls = place.path("calls");
+    for name in ["sync", "mv"] {
+        place.program(name, &format!("echo \"{name} $*\" >>'{calls}'; exec /bin/{name} \"$@\""));
+    }
+    fs::create_dir_all(place.path("state/watchdog/new.armed")).expect("a guard");
+    let switch = Script::new("switch", include_str!("../../src/steps/sh/switch.sh"))
+        .var("CURRENT", place.path("current"))
+        .var("EXPECTED", "releases/old")
+        .var("TARGET", "releases/new")
+        .var("NEW", place.path(".current.new"))
+        .var("JOURNAL", place.path("state/journal/new.jsonl"))
+        .var("BEGINS", "begins")
+        .var("ENDS", "ends")
+        .var("GUARD", place.path("state/watchdog/new.armed"))
+        .var("LOCK", place.path("state/lock"))
+        .var("LOCK_NONCE", "one");
+    assert_eq!(place.run(&switch).get("switched"), Some("yes"));
+    let base = place.path("");
+    let (journal, renamed) = ("sync -- ", "mv -Tf ");
+    assert_eq!(
+        order(&place.read("calls"), &[journal, renamed]),
+        [journal, renamed, journal],
+        "{}",
+        place.read("calls")
+    );
+    assert_says(&place.read("calls"), &["new.jsonl", &format!("sync -- {}", base.trim_end_matches('/'))]);
+
+    place.write("calls", "");
+    let arm = Script::new("arm", include_str!("../../src/steps/sh/arm.sh"))
+        .var("PLACE", place.path("state/watchdog"))
+        .var("ENTRY", place.path("state/watchdog/newer"))
+        .var("NONCE", "guard")
+        .var("WITHIN", "300")
+        .var("HEAD", "{\"deadline\":")
+        .var("TAIL", "}")
+        .var("PROGRAM", format!("echo $$ >'{0}.new'; mv '{0}.new' '{0}'", place.path("state/watchdog/newer.armed/pid")))
+        .var("RELOAD", "")
+        .var("WORKERS", "")
+        .var("RELEASE", place.path("releases/new"))
+        .var("LOCK", place.path("state/lock"))
+        .var("LOCK_NONCE", "one");
+    assert!(place.run(&arm).get("pid").is_some());
+    let (release, entry, armed) = ("sync -f -- ", "newer.new/entry.json", "newer.armed");
+    let found = order(&place.read("calls"), &[release, entry, armed]);
+    assert_eq!(found[..3], [release, entry, armed], "{}", place.read("calls"));
+
+    place.write("calls", "");
+    place.program("php", "printf 'driver=none\\ndatabase=\\ntables=0\\nkib=0\\n'");
+    let backup = Script::new("backup", include_str!("../../src/steps/sh/backup.sh"))
+        .var("BACKUPS", place.path("backups"))
+        .var("DIR", place.path("backups/one"))
+        .var("TREE", place.path("releases/old"))
+        .var("ENV_FILE", place.path(".env"))
+        .var("PHP", place.path("bin/php"))
+        .var("NGINX", "")
+        .var("RELEASE", "one")
+        .var("DATABASE_PHP", "");
+    let ran = place.run(&backup);
+    assert_eq!(ran.get("refused"), None);
+    assert!(place.has("backups/one/manifest.json"), "{:?}", ran.0);
+    assert_eq!(order(&place.read("calls"), &["sync -f", "mv -T"]), ["sync -f", "mv -T"]);
+
+    place.write("calls", "");
+    let ledger = |number: u32| {
+        Script::new("ledger", include_str!("../../src/steps/sh/ledger.sh"))
+            .var("LEDGER", place.path("state/ledger.jsonl"))
+            .var("LINE", format!("{{\"prev\":\"@PREV@\",\"number\":{number}}}"))
+    };
+    assert!(place.run(&ledger(1)).get("written").is_some());
+    assert_says(&place.read("calls"), &["sync -- ", "ledger.jsonl"]);
+
+    // A sync that takes no file flushes everything.
+    place.program("sync", &format!("[ $# -eq 0 ] || exit 1; echo everything >>'{calls}'"));
+    place.write("calls", "");
+    assert!(place.run(&ledger(2)).get("written").is_some());
+    assert_says(&place.read("calls"), &["everything"]);
+}
+
+#[test]
+fn fd36_a_script_that_takes_its_time_renews_the_lease_of_its_run_by_itself() {
+    let place = Place::new();
+    place.lock("one");
+    place.lease_is_over();
+    let waits = "fenced \"$LOCK\" \"$LOCK_NONCE\"; tries=0
+        until [ \"$(cat \"$LOCK/renewed\")\" != 1000000000 ] || [ \"$tries\" -gt 400 ]; do tries=$((tries + 1)); sleep 0.05; done
+        put renewed \"$(cat \"$LOCK/renewed\")\"; put renewer \"$renewer\"";
+    let script = |program: &'static str| {
+        Script::new("test", program)
+            .timeout(Duration::from_secs(600))
+            .var("LOCK", place.path("state/lock"))
+            .var("LOCK_NONCE", "one")
+            .var("RENEWAL", "0.1")
+    };
+    let answer = place.run(&script(waits));
+    assert_ne!(answer.get("renewed"), Some("1000000000"));
+    let renewer = answer.get("renewer").expect("its number");
+    let cmdline = || fs::read_to_string(format!("/proc/{renewer}/cmdline")).unwrap_or_default();
+    let asked = Instant::now();
+    while !cmdline().is_empty() {
+        assert!(asked.elapsed() < Duration::from_secs(10), "it ends with its script");
+        std::thread::yield_now();
+    }
+
+    // Another run has it: the script is refused, and no lease is renewed.
+    place.lease_is_over();
+    place.lock("two");
+    place.lease_is_over();
+    assert_says(place.run(&script(waits)).get("refused").expect("no"), &["not this run's any more"]);
+    assert_eq!(place.read("state/lock/renewed"), "1000000000\n");
+
+    // A script that has no such line is given it.
+    let begins = Script::new("test", "put began yes").fenced(&place.path("state/lock"), "one");
+    let answer = place.run(&begins);
+    assert_eq!((answer.get("began"), answer.get("refused").is_some()), (None, true));
+    let begins = Script::new("test", "put began yes").fenced(&place.path("state/lock"), "two");
+    assert_eq!(place.run(&begins).get("began"), Some("yes"));
+}
