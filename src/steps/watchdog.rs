@@ -133,7 +133,9 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
     // What the three programs answer goes to files beside them; the number only marks it.
     let stored = |script: Script| format!("#!/bin/sh\n{}", script.text(&nonce));
     cx.made.borrow_mut().guard = Some(nonce.clone());
+    // The whole release reaches the disk before; a busy disk takes its time for that.
     let script = lock::fenced(cx, Script::new("arm", include_str!("sh/arm.sh")).repeatable())
+        .timeout(Duration::from_secs(300))
         .var("PLACE", layout.watchdog().as_str())
         .var("ENTRY", layout.guard(release).as_str())
         .var("NONCE", &nonce)

@@ -213,7 +213,7 @@ const WORKS: [(&str, Work); 45] = [
     ("health", Work::Nothing),
     ("assets", Work::Nothing),
     ("zero-downtime", Work::Nothing),
-    ("confirm", Work::Script("confirm")),
+    ("confirm", Work::Inside("confirm")),
     ("prune", Work::Script("prune")),
 ];
 
