@@ -1,17 +1,30 @@
 //! What a run that was interrupted leaves on the server, and what the next one finds. The scripts run in this machine's own shell.
 
 use std::{
-    fs,
+    cell::RefCell,
+    collections::VecDeque,
+    fs::{self, File},
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
-use gated_deploy::ports::shell::Script;
+use async_trait::async_trait;
+use gated_deploy::{
+    domain::{Failure, FailureKind, Outcome, RemotePath},
+    engine::{
+        Done, Io,
+        step::{StepResult, change, check, undo},
+    },
+    ports::shell::{Answer, Greeting, Script, Shell, ShellError},
+    steps::{context::Deploy, database, lock, watchdog},
+};
 
 use crate::{
     failures::{answers, answers_of},
+    rows::Stage,
     support::assert_says,
 };
 
@@ -443,4 +456,134 @@ fn fd36_a_script_that_takes_its_time_renews_the_lease_of_its_run_by_itself() {
     assert_eq!((answer.get("began"), answer.get("refused").is_some()), (None, true));
     let begins = Script::new("test", "put began yes").fenced(&place.path("state/lock"), "two");
     assert_eq!(place.run(&begins).get("began"), Some("yes"));
+}
+
+/// What a server answers to each script in turn; the last one over and over.
+type Said = Result<&'static [(&'static str, &'static str)], ShellError>;
+
+struct Server {
+    answers: RefCell<VecDeque<Said>>,
+    reached: Result<(), ShellError>,
+    asked: Rc<RefCell<Vec<String>>>,
+}
+
+impl Server {
+    fn that_says(answers: impl IntoIterator<Item = Said>) -> Rc<Self> {
+        let answers = RefCell::new(answers.into_iter().collect());
+        Rc::new(Self { answers, reached: Ok(()), asked: Rc::default() })
+    }
+}
+
+/// One connection to it.
+struct Line(Rc<Server>);
+
+#[async_trait(?Send)]
+impl Shell for Line {
+    async fn connect(&self) -> Result<Greeting, ShellError> {
+        let greeting = Greeting { host_key: String::new(), client_key: String::new(), banner: String::new() };
+        self.0.reached.clone().map(|()| greeting)
+    }
+
+    async fn run(&self, script: Script, _: &mut dyn FnMut(String)) -> Result<Answer, ShellError> {
+        self.0.asked.borrow_mut().push(script.text("n"));
+        let mut answers = self.0.answers.borrow_mut();
+        let said = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
+        let records = said.expect("an answer")?;
+        Ok(Answer::new(records.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()))
+    }
+
+    async fn send(&self, _: File, _: u64, to: &RemotePath, _: &mut dyn FnMut(u64)) -> Result<(), ShellError> {
+        panic!("nothing is sent: {to}");
+    }
+
+    async fn tunnel(&self, host: &str, port: u16) -> Result<PathBuf, ShellError> {
+        panic!("no tunnel to {host}:{port} is needed");
+    }
+
+    fn another(&self) -> Rc<dyn Shell> {
+        Rc::new(Self(self.0.clone()))
+    }
+}
+
+fn dropped() -> Said {
+    Err(ShellError::Dropped("the line is gone".to_owned()))
+}
+
+#[tokio::test]
+async fn fd33_an_answer_about_the_confirmation_that_is_missing_is_asked_for() {
+    let no_answer = Err(ShellError::NoAnswer { noise: String::new() });
+    let server = Server::that_says([dropped(), no_answer, Ok(&[("state", "off")])]);
+    let ran = Stage::with_shell(Rc::new(Line(server.clone()))).release(watchdog::confirm).await;
+    assert_eq!(ran.said(), "over a fresh connection");
+    let asked = server.asked.borrow();
+    assert_eq!(asked.len(), 3);
+    assert!(asked.iter().all(|text| *text == asked[0]), "the same question, so that the server knows it");
+
+    // A "no" is an answer.
+    let refused = Err(ShellError::Refused { reason: "no".to_owned(), hint: None, tail: Vec::new() });
+    let server = Server::that_says([refused]);
+    let ran = Stage::with_shell(Rc::new(Line(server.clone()))).release(watchdog::confirm).await;
+    assert_eq!((ran.failure().kind, server.asked.borrow().len()), (FailureKind::Refused, 1));
+
+    // It never comes: then it is not known.
+    let server = Server::that_says([dropped()]);
+    let ran = Stage::with_shell(Rc::new(Line(server))).release(watchdog::confirm).await;
+    assert_eq!(ran.failure().kind, FailureKind::Cancelled);
+
+    // Nothing was sent: then the release is not confirmed, and that is known.
+    let unreachable = Err(ShellError::Unreachable("nobody".to_owned()));
+    let server = Rc::new(Server { answers: RefCell::default(), reached: unreachable, asked: Rc::default() });
+    let ran = Stage::with_shell(Rc::new(Line(server.clone()))).release(watchdog::confirm).await;
+    assert_eq!((ran.failure().kind, server.asked.borrow().len()), (FailureKind::World, 0));
+}
+
+/// How the undo of a migration ends whose run did not hear its end; what stays, and how often the server was asked.
+async fn settled(answers: impl IntoIterator<Item = Said>) -> (Vec<String>, usize) {
+    let begins = async |cx: &Deploy, _: &Io| {
+        let mut made = cx.made.borrow_mut();
+        (made.migrations, made.migrating) = (None, true);
+        Ok(Done::passed("begun"))
+    };
+    let fails = async |_: &Deploy, _: &Io| -> StepResult { Err(Failure::refused("checking", "no")) };
+    let server = Server::that_says(answers);
+    let rows = vec![
+        change("migrate", "Migrate", begins, undo("wait for it", database::settled)),
+        check("fails", "It fails", fails),
+    ];
+    let ran = Stage::with_shell(Rc::new(Line(server.clone()))).release_rows(rows).await;
+    let Outcome::Refused { stays, .. } = ran.outcome else { panic!("{:?}", ran.outcome) };
+    let asked = server.asked.borrow().len();
+    (stays, asked)
+}
+
+#[tokio::test]
+async fn fd32_fd42_a_rollback_waits_for_the_migration_and_names_what_ran() {
+    let running = || Ok(&[("state", "running"), ("process", "7")][..]);
+    let ended: Said = Ok(&[("state", "ended"), ("migrated", "before=a\u{1e}after=a\nb\u{1e}status=0")]);
+    assert_eq!(
+        settled([running(), running(), ended]).await,
+        (vec!["Migrate: b ran; the old code runs on the new schema".to_owned()], 3)
+    );
+    let nothing: Said = Ok(&[("state", "ended"), ("migrated", "before=a\u{1e}after=a\u{1e}status=0")]);
+    assert_eq!(settled([nothing]).await, (Vec::new(), 1), "none ran, so nothing stays");
+    assert_eq!(settled([Ok(&[("state", "none")][..])]).await, (Vec::new(), 1), "it had not begun");
+    // What is not known, and what takes too long, is left to the next run.
+    let (stays, _) = settled([dropped()]).await;
+    assert!(stays[0].starts_with("Migrate: it may still be running: ") && stays.len() == 1, "{stays:?}");
+    let (stays, asked) = settled([running()]).await;
+    assert!(stays[0].starts_with("Migrate: it is still running after 600 s"), "{stays:?}");
+    assert!(asked > 1000, "{asked}");
+}
+
+#[tokio::test]
+async fn fd32_whoever_takes_the_lock_waits_for_a_migration_up_to_a_limit() {
+    let busy: Said = Ok(&[("busy", "7"), ("busy-log", "/srv/jobs/m/log")]);
+    let stage = Stage::with_shell(Rc::new(Line(Server::that_says([busy]))));
+    let clock = stage.clock.clone();
+    let ran = stage.release(lock::acquire).await;
+    assert_says(&ran.failure().cause, &["a migration of an earlier run is still running", "process 7", "600 s"]);
+    assert_says(ran.failure().hint.as_deref().expect("a hint"), &["do not end it", "tail -f /srv/jobs/m/log"]);
+    assert_says(ran.lines()[0], &["ended during its migration", "waiting up to 600 s"]);
+    let waited: Duration = clock.slept().iter().sum();
+    assert_eq!(waited, Duration::from_secs(600));
 }

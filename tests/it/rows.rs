@@ -100,6 +100,7 @@ pub(crate) struct Stage {
     pub(crate) inputs: typed::Target,
     pub(crate) source: typed::Source,
     pub(crate) github: Rc<dyn Github>,
+    pub(crate) shell: Rc<dyn Shell>,
     pub(crate) site: Rc<dyn Site>,
     pub(crate) clock: Rc<Patience>,
     pub(crate) server: ServerFacts,
@@ -122,11 +123,17 @@ impl Stage {
         Self::new(Rc::new(Untouched), site, Rc::new(Patience::default()))
     }
 
+    /// With a server; neither GitHub nor the site must be asked.
+    pub(crate) fn with_shell(shell: Rc<dyn Shell>) -> Self {
+        Self { shell, ..Self::new(Rc::new(Untouched), Rc::new(Untouched), Rc::new(Patience::default())) }
+    }
+
     fn new(github: Rc<dyn Github>, site: Rc<dyn Site>, clock: Rc<Patience>) -> Self {
         Self {
             inputs: inputs(),
             source: source(),
             github,
+            shell: Rc::new(Untouched),
             site,
             clock,
             server: server(),
@@ -206,7 +213,7 @@ impl Stage {
 
     fn ports(&self) -> Ports {
         Ports {
-            shell: Rc::new(Untouched),
+            shell: self.shell.clone(),
             github: Some(self.github.clone()),
             site: self.site.clone(),
             clock: self.clock.clone(),
