@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    context::{Deploy, Survey},
+    context::{Build, Deploy, Survey},
     database::Migrated,
     lock::Dead,
     remote,
@@ -16,6 +16,7 @@ use crate::{
     domain::{
         CommitSha, EnvironmentName, Failure, Layout, ReleaseName, Sha256Digest, StepId, fact,
         ledger::{self, Attempt, Break, Built, Line, Reached, Standing},
+        migration::Measured,
         standing::Standings,
     },
     engine::{
@@ -114,7 +115,8 @@ impl Proof {
         let made = cx.made.borrow();
         let bundle = made.bundle.as_ref().map(|bundle| bundle.sha256.clone());
         let of_the_target = || cx.facts.target.as_ref()?.bundle.clone();
-        let built = |build: &Build| Built { run: build.run.id, attempt: build.run.attempt, artifact: build.artifact.id };
+        let built =
+            |build: &Build| Built { run: build.run.id, attempt: build.run.attempt, artifact: build.artifact.id };
         let staging = cx.facts.staging.as_ref();
         Self {
             bundle_sha256: bundle.or_else(of_the_target),
@@ -340,9 +342,12 @@ mod tests {
             bundle_sha256: Some(bundle.clone()),
             tree_sha256: Some(tree.clone()),
             migrations: Some(vec!["a".to_owned()]),
+            build: Some(Built { run: 4711, attempt: 1, artifact: 11 }),
+            ..Proof::default()
         };
         let line = begun.line(Some(&proof), None);
         assert_eq!((line.bundle_sha256, line.tree_sha256), (Some(bundle), Some(tree)));
+        assert_eq!(line.build, proof.build, "production finds the artifact by it");
         assert_eq!((line.outcome.as_str(), line.migrations), ("live", Some(vec!["a".to_owned()])));
 
         let migrated = Migrated::read("before=a\u{1e}after=a\nb\u{1e}status=0").expect("a migration");

@@ -302,7 +302,8 @@ fn a_link_that_is_replaced_while_it_is_looked_at_is_not_followed() {
 
 /// A PHP that answers with these lines, and as the filter passes everything on.
 fn answering(tools: &Path, lines: &str) {
-    let text = format!("case $1 in -n) mark=$8; exec sed -u \"/^$mark\\$/Q\" ;; esac\ncat >/dev/null\nexec >&5\n{lines}");
+    let text =
+        format!("case $1 in -n) mark=$8; exec sed -u \"/^$mark\\$/Q\" ;; esac\ncat >/dev/null\nexec >&5\n{lines}");
     program(tools, "php", &text);
 }
 
