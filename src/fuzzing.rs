@@ -424,6 +424,7 @@ fn health(bytes: &[u8]) {
         body: body.to_vec(),
         length: body.len() as u64,
         took: Duration::ZERO,
+        vantage: None,
     };
     let expect = ["ok".to_owned(), "healthy".to_owned()];
     let problem = probe::judge(&reply, &expect, None);

@@ -28,7 +28,7 @@ use crate::{
     ports::{
         clock::{Clock, SystemClock},
         github::{Amend, Api, Github, Repository},
-        http::{HttpSite, Site},
+        http::{HttpSite, OnServer, Site, Vantages},
         shell::Shell,
         ssh::Ssh,
     },
@@ -395,11 +395,13 @@ fn private_folder(common: &Common) -> Result<tempfile::TempDir, Failure> {
 
 /// The site, by the way that the inputs name. `shell` is the way through the server, where there is one.
 fn site(access: &typed::SiteAccess, shell: Option<&Rc<dyn Shell>>) -> Result<HttpSite, Failure> {
-    let url = access.url.clone();
+    let (url, roots) = (access.url.clone(), access.roots.clone());
     match (&access.route, shell) {
-        (Route::Direct, _) => Ok(HttpSite::direct(url)),
-        (Route::Address(address), _) => Ok(HttpSite::at(url, *address)),
-        (Route::Tunnel { host, port }, Some(shell)) => Ok(HttpSite::through(url, shell.clone(), host.clone(), *port)),
+        (Route::Direct, _) => Ok(HttpSite::direct(url, roots)),
+        (Route::Address(address), _) => Ok(HttpSite::at(url, *address, roots)),
+        (Route::Tunnel { host, port }, Some(shell)) => {
+            Ok(HttpSite::through(url, shell.clone(), host.clone(), *port, roots))
+        }
         (Route::Tunnel { .. }, None) => Err(Failure::bug("finding the way to the site", "a tunnel without a server")),
     }
 }
@@ -424,14 +426,20 @@ fn ports(
         None => None,
     };
     let shell = alter.shell(Rc::new(Ssh::new(&inputs.ssh)));
-    let site = site(&inputs.site, Some(&shell))?;
-    Ok(Ports { shell, github, site: Rc::new(site), clock, scratch: scratch.to_owned() })
+    let site: Rc<dyn Site> = Rc::new(site(&inputs.site, Some(&shell))?);
+    let target = match &inputs.site.route {
+        Route::Tunnel { host, port } => Some((host.clone(), *port)),
+        Route::Direct | Route::Address(_) => None,
+    };
+    let on_server = OnServer::new(shell.clone(), inputs.site.url.clone(), &inputs.server.php, target);
+    let anywhere = Rc::new(Vantages::new(site.clone(), Rc::new(on_server)));
+    Ok(Ports { shell, github, site, anywhere, clock, scratch: scratch.to_owned() })
 }
 
 fn api(github: &typed::GithubAccess, clock: Rc<dyn Clock>) -> Result<Api, Failure> {
     let repository =
         Repository { api_url: github.api_url.clone(), owner: github.owner.clone(), name: github.repository.clone() };
-    Api::new(repository, &github.token, clock)
+    Api::new(repository, &github.token, &github.roots, clock)
         .map_err(|cause| Failure::input("setting up the GitHub API", cause).hint("correct github-token"))
 }
 

@@ -138,6 +138,9 @@ pub struct HealthReport {
     /// The one-time file that names the release, where it was asked (F85). It is no endpoint of the app, so it does not score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Endpoint>,
+    /// The page that visitors begin at, where it was asked. It is no health endpoint, so it does not score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<Endpoint>,
     /// When this round was made, milliseconds since 1970 in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unix_ms: Option<i64>,
@@ -146,20 +149,51 @@ pub struct HealthReport {
     pub earlier: Vec<HealthReport>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     pub path: String,
     pub status: Option<u16>,
     /// `None` when it is healthy.
     pub problem: Option<String>,
+    /// What to do about that problem, where its cause is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The request did not reach the site: the problem says nothing about it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_asked: bool,
+    /// From where it was asked, and why, where that is not the way that the inputs name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vantage: Option<String>,
     /// The release or commit that the answer named, where the app names one.
     pub answered_as: Option<String>,
     pub took_ms: u64,
 }
 
+/// What a round says of the site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Healthy,
+    /// At least one answer, or a silence of the site itself, says so.
+    Unhealthy,
+    /// Requests did not reach the site, and what did was healthy.
+    NotAsked,
+}
+
 impl HealthReport {
     pub fn healthy(&self) -> bool {
         !self.endpoints.is_empty() && self.asked().all(|endpoint| endpoint.problem.is_none())
+    }
+
+    pub fn standing(&self) -> Standing {
+        if self.healthy() {
+            Standing::Healthy
+        } else if !self.endpoints.is_empty()
+            && self.asked().all(|endpoint| endpoint.problem.is_none() || endpoint.not_asked)
+        {
+            Standing::NotAsked
+        } else {
+            Standing::Unhealthy
+        }
     }
 
     /// This round, with the one before it and all that it remembers among the earlier ones.
@@ -177,9 +211,9 @@ impl HealthReport {
         self
     }
 
-    /// Everything that was asked: the endpoints, and the file that names the release.
+    /// Everything that was asked: the endpoints, the page that visitors begin at, and the file that names the release.
     pub fn asked(&self) -> impl Iterator<Item = &Endpoint> {
-        self.endpoints.iter().chain(&self.identity)
+        self.endpoints.iter().chain(&self.home).chain(&self.identity)
     }
 
     pub fn score(&self) -> Score {
@@ -482,6 +516,9 @@ pub struct Receipt {
     pub lasted_ms: u64,
     pub requests: u64,
     pub failures: u64,
+    /// Requests that did not reach the site: neither well nor failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_asked: u64,
     /// Answers 429: the site limits how often it may be asked. Neither well nor failed.
     pub held_back: u64,
     /// The first of the failures.
@@ -503,6 +540,11 @@ pub struct Receipt {
     pub old_again_ms: Option<u64>,
     /// What a reader must know of the measurement.
     pub remarks: Vec<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Answers by the release that they named.

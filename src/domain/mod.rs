@@ -21,6 +21,7 @@ pub mod migration;
 pub mod outcome;
 pub mod path;
 pub mod release;
+pub mod roots;
 pub mod secret;
 pub mod stage;
 pub mod standing;
@@ -36,6 +37,7 @@ pub use layout::{Layout, Move};
 pub use outcome::{Outcome, StepId};
 pub use path::RemotePath;
 pub use release::ReleaseName;
+pub use roots::Roots;
 pub use secret::Secret;
 pub use stage::{EnvironmentName, STAGING, Stage};
 

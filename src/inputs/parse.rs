@@ -1,6 +1,6 @@
 //! From text to the typed inputs of a stage, with everything that is wrong found in one go.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use url::Url;
 
@@ -17,7 +17,7 @@ use super::{
     value::{self, Wrong},
 };
 use crate::domain::{
-    Approval, EnvironmentName, Layout, RemotePath, STAGING, Secret, Stage,
+    Approval, EnvironmentName, Layout, RemotePath, Roots, STAGING, Secret, Stage,
     fix::FixName,
     key::PrivateKey,
     known_hosts::{KnownHosts, LineProblem},
@@ -104,7 +104,11 @@ fn unreviewed(raw: &Raw<'_>, stage: Stage) -> Option<Unreviewed> {
     let file = raw.policy().file.as_ref().map(|(file, _)| file.clone());
     let file = file.or_else(|| raw.given("config").map(|given| given.text));
     let mut reader = Reader { raw, problems: Vec::new(), warnings: Vec::new(), secrets: Vec::new() };
-    let github = reader.github();
+    let mut github = reader.github();
+    // What is compared must not decide whom the default branch's file is believed from.
+    if let Some(github) = github.as_mut().filter(|_| raw.directly("ca-certificates").is_none()) {
+        github.roots = Roots::default();
+    }
     Some(Unreviewed { event, file: file.unwrap_or_else(|| policy::DEFAULT_PATH.to_owned()), settings, github })
 }
 
@@ -279,7 +283,7 @@ impl Reader<'_, '_> {
         }
         // Folders are never shared with production; a host may be, and then the section names the folder alone.
         let reachable = policy.section_has(STAGING, &["ssh-host", "base-dir"]);
-        let mut inputs = vec![("staging-url", "url")];
+        let mut inputs = vec![("staging-url", "url"), ("ca-certificates", "ca-certificates")];
         // The step's own lines are production's; they do for both where the policy has none for staging.
         if policy.entry(Some(STAGING), "ssh-known-hosts").is_none() {
             inputs.push(("ssh-known-hosts", "ssh-known-hosts"));
@@ -578,7 +582,39 @@ impl Reader<'_, '_> {
         Some(approval)
     }
 
+    /// Authorities that are trusted besides the public ones, as text or from a file of the workspace.
+    fn roots(&mut self) -> Option<Roots> {
+        const NAME: &str = "ca-certificates";
+        let Some(given) = self.raw.given(NAME) else { return Some(Roots::default()) };
+        let read = if given.text.contains("-----BEGIN") {
+            Roots::parse(&given.text).map_err(|bad| (bad.to_string(), false))
+        } else {
+            self.roots_of_file(&given.text).map_err(|problem| (problem, true))
+        };
+        let (problem, shown) = match read {
+            Ok(roots) => return Some(roots),
+            Err(wrong) => wrong,
+        };
+        // The site and the API read it, and a mistake is told once.
+        if !self.problems.iter().any(|known| known.input == NAME) {
+            let right = "give certificates in PEM (`-----BEGIN CERTIFICATE-----`), or the path of a file with them in the workspace";
+            let problem = Problem::new(NAME, problem, right).at(given.location());
+            self.problems.push(if shown { problem.given(&given.text) } else { problem });
+        }
+        None
+    }
+
+    fn roots_of_file(&self, text: &str) -> Result<Roots, String> {
+        if let Some(event) = event::opened_by_others(self.raw.environment) {
+            return Err(format!("names a file that an unreviewed branch may have written, because this is {event}"));
+        }
+        let path = local::resolve(&self.raw.workspace, text).map_err(|wrong| wrong.problem)?;
+        let bytes = fs::read(&path).map_err(|error| format!("cannot be read: {error}"))?;
+        Roots::parse(&String::from_utf8_lossy(&bytes)).map_err(|bad| format!("is not a file of certificates: {bad}"))
+    }
+
     fn github(&mut self) -> Option<GithubAccess> {
+        let roots = self.roots();
         let token = self.needed_secret("github-token", "${{ github.token }}");
         let api = self.raw.environment.text("GITHUB_API_URL").unwrap_or("https://api.github.com").trim_end_matches('/');
         let api_url = Url::parse(api)
@@ -609,7 +645,7 @@ impl Reader<'_, '_> {
                 return None;
             }
         };
-        Some(GithubAccess { api_url: api_url?, token: token?, owner, repository: name })
+        Some(GithubAccess { api_url: api_url?, roots: roots?, token: token?, owner, repository: name })
     }
 
     /// What a build must be of. What may go to production may go to staging, so that a repository with one branch needs no setting.
@@ -697,6 +733,7 @@ impl Reader<'_, '_> {
     }
 
     fn site(&mut self) -> Option<SiteAccess> {
+        let roots = self.roots();
         let url = self.read("url", value::site);
         if let Some(url) = url.as_ref().filter(|url| url.scheme() == "http") {
             let shown = url.as_str().trim_end_matches('/');
@@ -715,7 +752,7 @@ impl Reader<'_, '_> {
             (_, Some(address)) => Route::Address(address),
             (_, None) => Route::Direct,
         };
-        Some(SiteAccess { url, route })
+        Some(SiteAccess { url, route, roots: roots? })
     }
 
     fn health(&mut self, environment: &str) -> Option<HealthPolicy> {
@@ -743,12 +780,14 @@ impl Reader<'_, '_> {
             Some(given) => self.apply("health-paths", &given, value::url_paths),
             None => Some(default_health_paths(environment)),
         };
+        let home = self.read("home-path", value::home);
         let expect = self.read("health-expect", value::words);
         let attempts = self.count("health-attempts");
         let interval = self.duration("health-interval");
         Some(HealthPolicy {
             token: self.raw.secret("healthcheck-token").cloned(),
             paths: paths?,
+            home: home?,
             expect: expect?,
             attempts: attempts?,
             interval: interval?,

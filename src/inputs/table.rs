@@ -66,6 +66,8 @@ pub enum Kind {
     Release,
     /// The text that opens a stage's door.
     Phrase,
+    /// One URL path, or `none`.
+    Home,
     /// Lines: URL paths.
     UrlPaths,
     /// Lines: folders relative to `shared/`.
@@ -303,6 +305,9 @@ pub static INPUTS: &[Input] = &[
     input("health-via", Subject::Site, Kind::OneOf(&["direct", TUNNEL]), Preset::Is("direct"), SERVERS,
         "`tunnel` asks the site through the SSH connection, for sites behind basic auth or a firewall."),
 
+    input("ca-certificates", Subject::Site, Kind::Text, Preset::Absent, SERVERS,
+        "Certificates of authorities that the site and GitHub's API may be signed by, besides the public ones: PEM text, or the path of a PEM file in the workspace. A path is refused on events that strangers can start, because their branch may have written the file."),
+
     input("migrate", Subject::Release, Kind::Boolean, Preset::Is("true"), DEPLOYS,
         "Whether to run `php artisan migrate --force`. Migrations stay when a release is rolled back."),
     input("keep-releases", Subject::Release, Kind::Count { min: 1, max: 1000 }, Preset::Is("5"), DEPLOYS,
@@ -374,6 +379,8 @@ pub static POLICY_KEYS: &[Input] = &[
         "Has no effect: a plan runs no code of the release. It reads each pending migration as text and names its file, its SHA-256 and a class from what the source calls. The input stays accepted so that a policy that sets it stays valid."),
     input("health-expect", Subject::Site, Kind::Words, Preset::Is("ok\nhealthy\npass\nup"), SERVERS,
         "What the `status` field of a JSON answer, or a whole plain answer, may say. Case does not count."),
+    input("home-path", Subject::Site, Kind::Home, Preset::Is("/"), SERVERS,
+        "The page that visitors begin at. It is asked without a token, before and after the switch; redirects within the site are followed. Status 500 and above is unhealthy, and 400 and above is where the live release answered below 400. `none` does not ask it."),
     input("repair", Subject::Site, Kind::Boolean, Preset::Is("false"), DEPLOYS,
         "`true` lets a release go to a site that is unhealthy before it, to repair the site."),
     input("max-downtime", Subject::Site, Kind::Duration { min: 0, max: 3600 }, Preset::Told("grace-period, but at least `5s`"), DEPLOYS,

@@ -12,8 +12,8 @@ use url::Url;
 
 use super::problem::Location;
 use crate::domain::{
-    Approval, CommitSha, EnvironmentName, Layout, ReleaseName, RemotePath, Secret, Sha256Digest, Stage, fix::FixName,
-    key::PrivateKey, known_hosts::KnownHosts,
+    Approval, CommitSha, EnvironmentName, Layout, ReleaseName, RemotePath, Roots, Secret, Sha256Digest, Stage,
+    fix::FixName, key::PrivateKey, known_hosts::KnownHosts,
 };
 
 /// What was asked for.
@@ -300,6 +300,8 @@ pub struct Fix {
 pub struct GithubAccess {
     /// `https://api.github.com`, or a GHES base with path; no trailing slash.
     pub api_url: Url,
+    /// `ca-certificates`: trusted besides the public roots.
+    pub roots: Roots,
     #[serde(skip)]
     pub token: Secret,
     pub owner: String,
@@ -358,6 +360,8 @@ pub struct SshAccess {
 pub struct SiteAccess {
     pub url: Url,
     pub route: Route,
+    /// `ca-certificates`: trusted besides the public roots.
+    pub roots: Roots,
 }
 
 /// How requests reach the site. Host and server name are always the URL's.
@@ -380,6 +384,8 @@ pub struct HealthPolicy {
     pub token: Option<Secret>,
     /// Each begins with a slash.
     pub paths: Vec<String>,
+    /// Policy `home-path`: the page that visitors begin at; `None` where it is not asked.
+    pub home: Option<String>,
     /// What the `status` field of a JSON answer, or a whole plain answer, may say. Lower case.
     pub expect: Vec<String>,
     pub attempts: u32,

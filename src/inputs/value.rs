@@ -45,6 +45,7 @@ pub fn check(kind: Kind, text: &str) -> Result<(), Wrong> {
         Kind::RunId => run_id(text).map(drop),
         Kind::Release => release(text).map(drop),
         Kind::Phrase => phrase(text).map(drop),
+        Kind::Home => home(text).map(drop),
         Kind::UrlPaths => url_paths(text).map(drop),
         Kind::Folders => folders(text).map(drop),
         Kind::Words => words(text).map(drop),
@@ -415,6 +416,17 @@ pub fn url_paths(text: &str) -> Result<Vec<String>, Wrong> {
         return Err(wrong(format!("has `{line}`, which is not the path of an endpoint"), right));
     }
     at_least_one(lines(text).map(str::to_owned).collect(), right)
+}
+
+/// One path, or nothing.
+pub fn home(text: &str) -> Result<Option<String>, Wrong> {
+    if text == "none" {
+        return Ok(None);
+    }
+    match url_paths(text)?.as_slice() {
+        [path] => Ok(Some(path.clone())),
+        _ => Err(wrong("is more than one path", "write one path, such as `/`, or `none`")),
+    }
 }
 
 pub fn folders(text: &str) -> Result<Vec<String>, Wrong> {

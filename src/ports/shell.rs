@@ -4,7 +4,14 @@
 //! list (F40, F42, F44). What the commands in it print is log; what the script answers comes on a channel of its own,
 //! record by record, between two marks that carry a number made for this call (F37, F42, F53).
 
-use std::{fmt, fs::File, path::PathBuf, rc::Rc, time::Duration};
+use std::{
+    fmt,
+    fs::File,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use zeroize::Zeroizing;
@@ -404,13 +411,64 @@ pub trait Shell {
         on_bytes: &mut dyn FnMut(u64),
     ) -> Result<(), ShellError>;
 
-    /// Opens a Unix socket that leads through the connection to `host:port` as the server sees it, and gives its path. Only this account
+    /// Opens a Unix socket that leads through the connection to `host:port` as the server sees it. Only this account
     /// can use it: no port of this machine is opened. It stays open as long as the connection does.
-    async fn tunnel(&self, host: &str, port: u16) -> Result<PathBuf, ShellError>;
+    async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, ShellError>;
 
     /// The same server over a connection of its own, which is made at its first use: whoever reaches the server by it proves that it
     /// can be reached anew.
     fn another(&self) -> Rc<dyn Shell>;
+}
+
+/// A way through the connection to one address, and what became of it.
+#[derive(Debug, Clone)]
+pub struct Tunnel {
+    path: PathBuf,
+    target: String,
+    /// Why its connection ended, once it has.
+    end: Arc<Mutex<Option<String>>>,
+    /// How many connections were refused, and why the newest.
+    refused: Arc<Mutex<(usize, String)>>,
+}
+
+impl Tunnel {
+    /// `end` is filled when the connection ends, before any socket of the tunnel is closed for that.
+    pub fn new(path: PathBuf, target: impl Into<String>, end: Arc<Mutex<Option<String>>>) -> Self {
+        Self { path, target: target.into(), end, refused: Arc::default() }
+    }
+
+    /// The socket.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where it leads to.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Why the connection ended; `None` while the tunnel is open.
+    pub fn end(&self) -> Option<String> {
+        self.end.lock().map_or_else(|_| Some("its thread ended".to_owned()), |end| end.clone())
+    }
+
+    /// How many connections through it the server has refused so far.
+    pub fn refusals(&self) -> usize {
+        self.refused.lock().map_or(0, |refused| refused.0)
+    }
+
+    /// Why the server refused the newest one, if it refused any after so many.
+    pub fn refusal_since(&self, refusals: usize) -> Option<String> {
+        let refused = self.refused.lock().ok()?;
+        (refused.0 > refusals).then(|| refused.1.clone())
+    }
+
+    /// The server refused a connection.
+    pub fn refuse(&self, reason: String) {
+        if let Ok(mut refused) = self.refused.lock() {
+            *refused = (refused.0 + 1, reason);
+        }
+    }
 }
 
 /// Who answered.

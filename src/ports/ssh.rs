@@ -15,7 +15,6 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     fs::File,
     os::fd::OwnedFd,
-    path::PathBuf,
     rc::Rc,
     sync::{Arc, Mutex, mpsc},
     thread::JoinHandle,
@@ -35,7 +34,7 @@ use self::{
     entrance::Entrance,
     peer::{Ended, Output},
 };
-use super::shell::{Answer, Greeting, Script, Shell, ShellError};
+use super::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel};
 use crate::{
     domain::{RemotePath, command::quote},
     inputs::typed::SshAccess,
@@ -498,13 +497,13 @@ impl Shell for Ssh {
         }
     }
 
-    async fn tunnel(&self, host: &str, port: u16) -> Result<PathBuf, ShellError> {
+    async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, ShellError> {
         let link = self.link().await?;
         let entrance =
             Entrance::open().map_err(|error| ShellError::Local(format!("opening a local socket: {error}")))?;
-        let path = entrance.path();
-        link.order(Order::Tunnel { entrance, host: host.to_owned(), port })?;
-        Ok(path)
+        let tunnel = Tunnel::new(entrance.path(), format!("{host}:{port}"), link.end.clone());
+        link.order(Order::Tunnel { entrance, host: host.to_owned(), port, tunnel: tunnel.clone() })?;
+        Ok(tunnel)
     }
 
     fn another(&self) -> Rc<dyn Shell> {

@@ -255,7 +255,11 @@ fn receipt_line(receipt: &Receipt) -> String {
             receipt.requests
         ),
     };
-    format!("{met}, the slowest took {}", words::duration(receipt.slowest_ms))
+    let apart = match receipt.not_asked {
+        0 => String::new(),
+        count => format!(", {count} more did not reach the site"),
+    };
+    format!("{met}{apart}, the slowest took {}", words::duration(receipt.slowest_ms))
 }
 
 /// What visitors met while the release changed hands.
@@ -509,7 +513,13 @@ fn endpoint(endpoint: &Endpoint) -> String {
 fn cells(endpoint: &Endpoint) -> [String; 5] {
     let status = endpoint.status.map_or("no answer".to_owned(), |status| status.to_string());
     let answered = endpoint.answered_as.as_deref().map_or("-".to_owned(), code);
-    let result = endpoint.problem.as_deref().map_or("✅".to_owned(), |problem| format!("❌ {}", short(problem, CELL)));
+    let result = match endpoint.problem.as_deref() {
+        None => "✅".to_owned(),
+        Some(problem) if endpoint.not_asked => format!("❔ could not be asked: {}", short(problem, CELL)),
+        Some(problem) => format!("❌ {}", short(problem, CELL)),
+    };
+    let vantage = endpoint.vantage.as_deref().map(|vantage| format!(" ({})", short(vantage, CELL)));
+    let result = result + &vantage.unwrap_or_default();
     [code(&endpoint.path), status, format!("{} ms", endpoint.took_ms), answered, result]
 }
 

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         FailureKind, Outcome,
         audit::Status,
-        fact::{HealthReport, key},
+        fact::{HealthReport, Standing, key},
     },
     engine::event::{RowInfo, RowKind, UNDECIDED, Verdict},
 };
@@ -233,6 +233,7 @@ fn after_rollback(story: &Story) -> String {
         Some(health) if health.healthy() => {
             format!("{old} and healthy ({}/{})", health.score().passed, health.score().total)
         }
+        Some(health) if health.standing() == Standing::NotAsked => format!("{old}; its health could not be asked"),
         Some(_) => format!("{old} and NOT healthy"),
         None => old.to_string(),
     }

@@ -36,7 +36,10 @@ pub struct Ports {
     pub shell: Rc<dyn Shell>,
     /// `None` where the stage has no business with GitHub.
     pub github: Option<Rc<dyn Github>>,
+    /// The site, by the way that the inputs name.
     pub site: Rc<dyn Site>,
+    /// The same, and from a second place where that way does not reach it.
+    pub anywhere: Rc<dyn Site>,
     pub clock: Rc<dyn Clock>,
     /// A private folder on the runner, gone when the run ends.
     pub scratch: PathBuf,
@@ -85,6 +88,8 @@ pub struct Found {
     pub confirmed: Option<Rc<typed::Source>>,
     /// What staging has proven, for production.
     pub staging: Option<fact::Staging>,
+    /// What the site's home answered before anything changed, as a status.
+    pub home: Option<u16>,
     /// Releases that were never confirmed, and that the server has not gone back from yet.
     pub unconfirmed: Vec<Pending>,
     /// What the pre-flight looked at, in order.
@@ -172,6 +177,8 @@ pub struct Facts {
     /// The earlier release that goes live again, where that is the task.
     pub target: Option<Candidate>,
     pub outlook: Option<Rc<fact::Outlook>>,
+    /// What the site's home answered before anything changed, as a status. Not in the plan's digest: it changes nothing that runs.
+    pub home: Option<u16>,
     /// What staging has proven; `None` where nobody asked.
     pub staging: Option<fact::Staging>,
     pub plan_digest: Sha256Digest,

@@ -85,9 +85,9 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let reloaded = services::reload_now(cx, io).await?;
     workers::restart_again(cx, io).await;
     // Whoever has gone back for us may have removed the one-time file as well.
-    let score = probe::verify_old(cx, !by_itself, io).await?;
+    let health = probe::verify_old(cx, !by_itself, io).await?;
     let how = if by_itself { "the server went back by itself: " } else { "" };
-    Ok(Undone::Done(format!("{how}{old} is live again, {reloaded}, health {}/{}", score.passed, score.total)))
+    Ok(Undone::Done(format!("{how}{old} is live again, {reloaded}, {health}")))
 }
 
 /// What a person types when going back failed.

@@ -23,7 +23,7 @@ use crate::{
         step::{Ending, Io, StepResult},
     },
     ports::{
-        http::{Connection, Get, Reply},
+        http::{Get, Reply, Unanswered},
         shell::Script,
     },
 };
@@ -122,13 +122,24 @@ pub async fn ask(ports: &Ports, mark: Option<&Mark>, expected: &str) -> Option<E
             Some(format!("answers as {named}, expected {expected}: stale code (OPcache not reloaded?)"))
         }
         // It answered before the switch, and both releases have it.
-        (Err(problem), None) if mark.trust == Trust::Works => Some(problem.clone()),
+        (Err(problem), None) if mark.trust == Trust::Works => Some(problem.to_string()),
         (Ok(reply), None) if mark.trust == Trust::Works => {
             Some(format!("{} and no release's name, expected {expected}", reply.status))
         }
         _ => None,
     };
-    Some(Endpoint { path: mark.path.clone(), status, problem, answered_as: named, took_ms })
+    let not_asked = problem.is_some() && reply.as_ref().is_err_and(|unanswered| !unanswered.why.reached());
+    let vantage = reply.ok().and_then(|reply| reply.vantage);
+    Some(Endpoint {
+        path: mark.path.clone(),
+        status,
+        problem,
+        answered_as: named,
+        took_ms,
+        not_asked,
+        vantage,
+        ..Endpoint::default()
+    })
 }
 
 /// What a healthy report proves of the release that answered.
@@ -174,17 +185,17 @@ async fn try_it(ports: &Ports, path: &str, live_name: &str) -> Trust {
                 None if reply.body.starts_with(b"<?php") => "it is sent as text".to_owned(),
                 None => format!("it answers {}", reply.status),
             },
-            Err(problem) => problem,
+            Err(problem) => problem.to_string(),
         };
         return Trust::Refused(refused);
     }
     Trust::Works
 }
 
-async fn get(ports: &Ports, path: &str) -> (Result<Reply, String>, u64) {
+async fn get(ports: &Ports, path: &str) -> (Result<Reply, Unanswered>, u64) {
     let began = ports.clock.elapsed();
-    let get = Get { path: path.to_owned(), bearer: None, timeout: ANSWER_TIMEOUT, connection: Connection::Fresh };
-    let reply = ports.site.get(get).await;
+    let get = Get { path: path.to_owned(), timeout: ANSWER_TIMEOUT, ..Get::default() };
+    let reply = ports.anywhere.get(get).await;
     (reply, u64::try_from(ports.clock.elapsed().saturating_sub(began).as_millis()).unwrap_or(u64::MAX))
 }
 

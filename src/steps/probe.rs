@@ -1,6 +1,8 @@
 //! Asking the site whether it is well, and which release it is (pipeline.md, steps 7 and 18 to 20).
 
 mod assets;
+mod help;
+mod home;
 mod verdict;
 
 use std::time::Duration;
@@ -21,13 +23,13 @@ use super::{
 use crate::{
     domain::{
         CommitSha, Failure, ReleaseName, Secret,
-        fact::{Endpoint, HealthReport, Score, key},
+        fact::{Endpoint, HealthReport, Score, Standing, key},
     },
     engine::{Done, Io, StepResult},
     inputs::typed::{HealthPolicy, Route},
     ports::{
         clock::Clock,
-        http::{Connection, Get, Site},
+        http::{Get, Site},
     },
 };
 
@@ -55,11 +57,29 @@ pub struct Visitor<'a> {
     pub site: &'a dyn Site,
     pub clock: &'a dyn Clock,
     pub health: &'a HealthPolicy,
+    /// The status that the home page had before anything changed, where it was asked.
+    pub home_before: Option<u16>,
 }
 
 impl<'a> Visitor<'a> {
+    /// Asks from a second place where the first does not reach the site: what is found decides whether a release stays.
     pub fn of(ports: &'a Ports, health: &'a HealthPolicy) -> Self {
-        Self { site: &*ports.site, clock: &*ports.clock, health }
+        Self { site: &*ports.anywhere, clock: &*ports.clock, health, home_before: None }
+    }
+
+    /// Asks by the way that the inputs name, and by no other.
+    fn as_told(ports: &'a Ports, health: &'a HealthPolicy) -> Self {
+        Self { site: &*ports.site, ..Self::of(ports, health) }
+    }
+
+    fn after(cx: &'a Deploy) -> Self {
+        Self { home_before: cx.facts.home, ..Self::of(&cx.ports, &cx.inputs.health) }
+    }
+
+    /// Every endpoint and the home page, once.
+    async fn look(self, commit: Option<&CommitSha>) -> HealthReport {
+        let (report, home) = future::join(round(self.site, self.health, self.clock, commit), home::ask(self)).await;
+        HealthReport { home, ..report }
     }
 }
 
@@ -78,16 +98,16 @@ pub async fn round(
 /// Step 7, before anything changes: is the site well, and does our token work?
 pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
     if cx.found.borrow().nothing_is_live() {
-        return Ok(Done::skipped("nothing is live yet"));
+        return first_look(cx, io).await;
     }
     if matches!(cx.inputs.site.route, Route::Tunnel { .. }) && !cx.found.borrow().reached {
         return Ok(Done::skipped(NO_SERVER));
     }
     let (health, ports) = (&cx.inputs.health, &cx.ports);
+    let visitor = Visitor::as_told(ports, health);
     let mut report = HealthReport::default();
     for attempt in 1..=BASELINE_ROUNDS {
-        let next =
-            HealthReport { attempt, of: BASELINE_ROUNDS, ..round(&*ports.site, health, &*ports.clock, None).await };
+        let next = HealthReport { attempt, of: BASELINE_ROUNDS, ..visitor.look(None).await };
         report = next.after(report);
         io.attempt(attempt, BASELINE_ROUNDS, told(&report));
         // Nobody who is refused the token gets it accepted by asking again.
@@ -99,8 +119,9 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
         }
     }
     io.fact(key::BASELINE, &report);
+    cx.found.borrow_mut().home = report.home.as_ref().and_then(|home| home.status);
     let verdict = if report.healthy() {
-        seen_to_fail(Visitor::of(ports, health), io).await
+        seen_to_fail(visitor, io).await
     } else {
         Err(unhealthy("asking the site before the release", &report))
     };
@@ -113,9 +134,39 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
             Ok(Done::warned(format!("{}; {why}", told(&report))))
         }
         Err(failure) if failure.hint.is_some() => Err(failure),
-        Err(failure) => Err(failure.hint(
-            "make the site healthy first; if this release is what mends it, set `repair: true` under `health` in the policy",
-        )),
+        Err(failure) => Err(failure
+            .hint("make the site healthy first; if this release is what mends it, set `repair: true` in the policy")),
+    }
+}
+
+/// Before the first release there is no app to ask. What does not depend on it is asked all the same: the name, the connection, TLS, the
+/// tunnel, and whether the site is at this address at all. Any answer is fine but one that leads elsewhere.
+async fn first_look(cx: &Survey, io: &Io) -> StepResult {
+    let (ports, doing) = (&cx.ports, "asking the web server before the first release");
+    let path = cx.inputs.health.paths.first().map_or("/", String::as_str);
+    let get = Get { path: path.to_owned(), timeout: ANSWER_TIMEOUT, ..Get::default() };
+    let mut answer = ports.site.get(get.clone()).await;
+    for attempt in 1..BASELINE_ROUNDS {
+        let Err(unanswered) = &answer else { break };
+        io.attempt(attempt, BASELINE_ROUNDS, unanswered.to_string());
+        ports.clock.sleep(BASELINE_PAUSE).await;
+        answer = ports.site.get(get.clone()).await;
+    }
+    match answer {
+        Ok(reply) => match reply.redirect().filter(|to| ports.site.within(path, to).is_none()) {
+            None => {
+                Ok(Done::passed(format!("nothing is live yet; the web server answers, with status {}", reply.status)))
+            }
+            Some(_) => {
+                let verdict::Problem { text, hint } = verdict::redirected(&reply);
+                let failure = Failure::refused(doing, format!("{path}: {text}"));
+                Err(hint.into_iter().fold(failure, Failure::hint))
+            }
+        },
+        Err(unanswered) => {
+            let hint = help::help(unanswered.why).unwrap_or("Check the web server of the site and its error log");
+            Err(Failure::refused(doing, format!("{path}: {unanswered}")).hint(hint))
+        }
     }
 }
 
@@ -124,10 +175,10 @@ pub async fn present(cx: &Survey, io: &Io) -> StepResult {
     if cx.found.borrow().nothing_is_live() {
         return Ok(Done::skipped("nothing is live"));
     }
-    let (health, ports) = (&cx.inputs.health, &cx.ports);
-    let report = round(&*ports.site, health, &*ports.clock, None).await;
+    let report = Visitor::of(&cx.ports, &cx.inputs.health).look(None).await;
     io.attempt(1, 1, told(&report));
     io.fact(key::BASELINE, &report);
+    cx.found.borrow_mut().home = report.home.as_ref().and_then(|home| home.status);
     if report.healthy() {
         return Ok(Done::passed(format!("well: {}", told(&report))));
     }
@@ -167,13 +218,13 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
     let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: cx.facts.turn.to.as_str() };
     let identity = Identity::Is(&cx.facts.commit, Some(expected));
     let spent = || sampler::is_spent(cx);
-    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), identity, &spent, io).await;
+    let report = settle(Visitor::after(cx), identity, &spent, io).await;
     io.fact(key::HEALTH, &report);
     if !report.healthy() {
         let whom = if cx.source.is_some() { "the new release" } else { "the release that was gone back to" };
         return Err(advised(unhealthy(&format!("asking the site whether {whom} is healthy"), &report), &report));
     }
-    negative_control(Visitor::of(&cx.ports, &cx.inputs.health)).await?;
+    negative_control(Visitor::after(cx)).await?;
     let proof = identity::proof(cx, &report);
     io.fact(key::IDENTITY, &proof);
     if proof.proven {
@@ -191,11 +242,11 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
 }
 
 /// After a rollback: the site is well again, by the same rules, and does not answer as the release that was taken back
-/// (F83, F85). `marked`: the one-time file is still there to be asked.
+/// (F83, F85). `marked`: the one-time file is still there to be asked. Gives what was found, in words.
 ///
 /// # Errors
-/// The site is not well, or still runs the code of the failed release.
-pub async fn verify_old(cx: &Deploy, marked: bool, io: &Io) -> Result<Score, Failure> {
+/// The site is not well, or still runs the code of the failed release. That it could not be asked is neither.
+pub async fn verify_old(cx: &Deploy, marked: bool, io: &Io) -> Result<String, Failure> {
     let failed = &cx.facts.commit;
     // Going back to an older release of the same commit, that name says nothing.
     let same = cx.facts.turn.from.as_deref().is_none_or(|from| same_commit(from, failed));
@@ -203,14 +254,23 @@ pub async fn verify_old(cx: &Deploy, marked: bool, io: &Io) -> Result<Score, Fai
     let old = cx.facts.turn.from.as_deref().map(identity::folder).unwrap_or_default();
     let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: old };
     let identity = Identity::IsNot((!same).then_some(failed), expected);
-    let report = settle(Visitor::of(&cx.ports, &cx.inputs.health), identity, &|| false, io).await;
+    let report = settle(Visitor::after(cx), identity, &|| false, io).await;
     io.fact(key::HEALTH_AFTER_ROLLBACK, &report);
-    if report.healthy() {
-        Ok(report.score())
-    } else {
-        let whom =
-            if cx.source.is_some() { "the old release is healthy again" } else { "what was live before is healthy" };
-        Err(advised(unhealthy(&format!("asking the site whether {whom}"), &report), &report))
+    let whom = if cx.source.is_some() { "the old release is healthy again" } else { "what was live before is healthy" };
+    after_way_back(&format!("asking the site whether {whom}"), &report, io)
+}
+
+/// What a round says of what is live again.
+fn after_way_back(doing: &str, report: &HealthReport, io: &Io) -> Result<String, Failure> {
+    let Score { passed, total } = report.score();
+    match report.standing() {
+        Standing::Healthy => Ok(format!("health {passed}/{total}")),
+        Standing::Unhealthy => Err(advised(unhealthy(doing, report), report)),
+        Standing::NotAsked => {
+            let failure = unhealthy(doing, report);
+            io.warn(failure.to_string(), failure.hint.or_else(|| Some("Look at the site in a browser".to_owned())));
+            Ok("its health could not be asked".to_owned())
+        }
     }
 }
 
@@ -236,10 +296,8 @@ pub async fn well_again(ports: &Ports, health: &HealthPolicy, failed: Option<&Co
     let expected = Expected { ports, mark: None, release: "" };
     let report = settle(Visitor::of(ports, health), Identity::IsNot(failed, expected), &|| false, io).await;
     io.fact(key::HEALTH_AFTER_ROLLBACK, &report);
-    if report.healthy() {
-        return Ok(Done::passed(told(&report)));
-    }
-    Err(advised(unhealthy("asking the site whether what was live before is healthy again", &report), &report))
+    let found = after_way_back("asking the site whether what was live before is healthy again", &report, io)?;
+    Ok(if report.healthy() { Done::passed(told(&report)) } else { Done::warned(found) })
 }
 
 /// Is the site well, as this commit? Gives the last round as well, whatever the answer is.
@@ -299,7 +357,7 @@ async fn identified(visitor: Visitor<'_>, identity: Identity<'_>) -> HealthRepor
         Identity::Is(commit, _) => Some(commit),
         Identity::Any | Identity::IsNot(..) => None,
     };
-    let mut report = round(visitor.site, visitor.health, visitor.clock, commit).await;
+    let mut report = visitor.look(commit).await;
     if let Identity::Is(_, Some(expected)) | Identity::IsNot(_, expected) = identity {
         report.identity = identity::ask(expected.ports, expected.mark, expected.release).await;
     }
@@ -323,27 +381,28 @@ async fn ask(
     commit: Option<&CommitSha>,
 ) -> Endpoint {
     let began = clock.elapsed();
-    let get = Get {
-        path: path.to_owned(),
-        bearer: health.token.clone(),
-        timeout: ANSWER_TIMEOUT,
-        connection: Connection::Fresh,
-    };
-    let path = path.to_owned();
+    let get = Get { path: path.to_owned(), bearer: health.token.clone(), timeout: ANSWER_TIMEOUT, ..Get::default() };
+    let asked = Endpoint { path: path.to_owned(), ..Endpoint::default() };
     match site.get(get).await {
-        Ok(reply) => Endpoint {
-            path,
-            status: Some(reply.status),
-            problem: judge(&reply, &health.expect, commit),
-            answered_as: answered_as(&reply),
-            took_ms: millis(reply.took),
-        },
-        Err(problem) => Endpoint {
-            path,
-            status: None,
-            problem: Some(problem),
-            answered_as: None,
+        Ok(reply) => {
+            let (problem, hint) =
+                judge(&reply, &health.expect, commit).map(|problem| (problem.text, problem.hint)).unzip();
+            Endpoint {
+                status: Some(reply.status),
+                problem,
+                hint: hint.flatten(),
+                answered_as: answered_as(&reply),
+                took_ms: millis(reply.took),
+                vantage: reply.vantage,
+                ..asked
+            }
+        }
+        Err(unanswered) => Endpoint {
+            not_asked: !unanswered.why.reached(),
+            hint: help::help(unanswered.why).map(str::to_owned),
+            problem: Some(unanswered.text),
             took_ms: millis(clock.elapsed().saturating_sub(began)),
+            ..asked
         },
     }
 }
@@ -396,6 +455,13 @@ async fn wrong_token(visitor: Visitor<'_>, io: &Io) -> Result<Option<String>, Fa
 /// A probe must be seen to fail before its success means something (F69).
 async fn negative_control(visitor: Visitor<'_>) -> Result<String, Failure> {
     let endpoint = ask(visitor.site, visitor.health, visitor.clock, NOWHERE, None).await;
+    if let Some(problem) = endpoint.problem.as_ref().filter(|_| endpoint.not_asked) {
+        let failure = Failure::refused(
+            "checking that the health check can fail",
+            format!("the site could not be asked for a page that does not exist: {problem}"),
+        );
+        return Err(endpoint.hint.into_iter().fold(failure, Failure::hint));
+    }
     if endpoint.problem.is_some() {
         let answer = endpoint.status.map_or("no answer".to_owned(), |status| status.to_string());
         return Ok(format!("{answer} at a page that does not exist"));
@@ -417,15 +483,14 @@ fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
     let problems: Vec<String> = problems.collect();
     let first = problems.first().map_or_else(|| "no endpoint was asked".to_owned(), Clone::clone);
     let cause = match score {
+        // That it was asked on the server, too, stands in the problem.
+        _ if report.standing() == Standing::NotAsked => format!("the site could not be asked: {first}"),
         Score { passed, total } if passed == total && total > 0 => format!("every endpoint is healthy, but {first}"),
         Score { passed, total } => format!("{passed} of {total} endpoints are healthy; {first}"),
     };
     let failure = Failure::refused(doing, cause).details(problems);
-    if refused_token(report) {
-        failure.hint("make healthcheck-token the same value that the application checks; a token that is refused says nothing about the site")
-    } else {
-        failure
-    }
+    let known = report.asked().filter(|endpoint| endpoint.problem.is_some()).find_map(|endpoint| endpoint.hint.clone());
+    known.into_iter().fold(failure, Failure::hint)
 }
 
 /// Where to look, unless something better is known already.
@@ -446,13 +511,18 @@ fn advised(failure: Failure, report: &HealthReport) -> Failure {
     }
     let silent = report.endpoints.iter().all(|endpoint| endpoint.status.is_none());
     failure.hint(match silent {
-        true => "does the site answer at url, or at health-address, from this machine?",
+        true => "Check that this runner can reach the site: curl -i URL, with the `url` of the environment (and its `health-address`)",
         false => "look at the application's log (shared/storage/logs) and at PHP-FPM's on the server",
     })
 }
 
 fn refused_token(report: &HealthReport) -> bool {
     report.endpoints.iter().any(|endpoint| matches!(endpoint.status, Some(401 | 403)))
+}
+
+/// From where it was asked, where that is not as the inputs say.
+fn vantage(report: &HealthReport) -> Option<&str> {
+    report.asked().find_map(|endpoint| endpoint.vantage.as_deref())
 }
 
 fn told(report: &HealthReport) -> String {
@@ -466,6 +536,9 @@ fn told(report: &HealthReport) -> String {
     if let Some(name) = report.asked().find_map(|endpoint| endpoint.answered_as.as_deref()).filter(|_| report.healthy())
     {
         text.push_str(&format!(", answered as {name}"));
+    }
+    if let Some(vantage) = vantage(report) {
+        text.push_str(&format!(", {vantage}"));
     }
     text
 }

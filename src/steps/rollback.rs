@@ -213,7 +213,7 @@ fn since(book: &Book, candidate: &Candidate, environment: &str) -> Since {
 /// The seam of a rollback.
 pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
     let Survey { inputs, source, staging: _, ports, found } = survey;
-    let Found { server, chosen, .. } = found.into_inner();
+    let Found { server, chosen, home, .. } = found.into_inner();
     let doing = "planning the rollback";
     let server = server.ok_or_else(|| Failure::bug(doing, "nobody looked at the server"))?;
     let chosen = chosen.ok_or_else(|| Failure::bug(doing, "no release was chosen"))?;
@@ -252,6 +252,7 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
         build: None,
         target: Some(chosen),
         outlook: None,
+        home,
         staging: None,
         plan_digest,
     };

@@ -20,7 +20,7 @@ use tokio::{
     task::{AbortHandle, spawn_local},
 };
 
-use self::tally::{Seen, Side, Tally};
+use self::tally::{Missing, Seen, Side, Tally};
 use super::{context::Deploy, identity, probe};
 use crate::{
     domain::{
@@ -79,10 +79,11 @@ pub async fn start(cx: &Deploy, _io: &Io) -> StepResult {
     if first.requests == 0 || first.failures == first.requests {
         sampler.stop().await;
         let cause = first.first_failures.first().map_or("no answer in time", |failed| failed.cause.as_str());
-        return Ok(Done::warned(format!(
-            "{} fails before the switch already ({cause}), so its downtime is not measured",
-            first.paths.join(" and ")
-        )));
+        let paths = first.paths.join(" and ");
+        return Ok(Done::warned(match first.not_asked {
+            0 => format!("{paths} fails before the switch already ({cause}), so its downtime is not measured"),
+            _ => format!("requests to {paths} do not reach the site, so its downtime is not measured"),
+        }));
     }
     let text = format!("{} about {rate} times a second, fresh and kept connections in turn", first.paths.join(" and "));
     cx.made.borrow_mut().sampler = Some(sampler);
@@ -106,6 +107,15 @@ pub async fn check(cx: &Deploy, io: &Io) -> StepResult {
     }
     if receipt.failures > 0 {
         io.warn(told(&receipt), Some(advice(cx)));
+        return Ok(Done::warned(told(&receipt)));
+    }
+    if receipt.not_asked > 0 {
+        io.warn(
+            told(&receipt),
+            Some(
+                "the connection of this run to the site broke; what visitors met meanwhile was not measured".to_owned(),
+            ),
+        );
         return Ok(Done::warned(told(&receipt)));
     }
     Ok(Done::passed(told(&receipt)))
@@ -181,6 +191,9 @@ fn told(receipt: &Receipt) -> String {
         if let Some(first) = receipt.first_failures.first() {
             text.push_str(&format!("; first {first}"));
         }
+    }
+    if receipt.not_asked > 0 {
+        text.push_str(&format!("; {} more did not reach the site and count as no downtime", receipt.not_asked));
     }
     text.push_str(&format!("; slowest {} ms", receipt.slowest_ms));
     if let Some(ms) = receipt.side_by_side_ms {
@@ -302,7 +315,7 @@ impl Sampler {
         self.task.abort();
         let now = self.inner.clock.elapsed();
         for (number, (path, connection, asked)) in self.inner.open.take() {
-            let status = Err("no answer until the measurement ended".to_owned());
+            let status = Err(Missing::Failed("no answer until the measurement ended".to_owned()));
             let seen = Seen { path, connection, asked, answered: now, status, side: None, lenient: false };
             self.inner.tally.borrow_mut().take(number, seen);
         }
@@ -407,7 +420,7 @@ async fn ask(inner: Rc<Inner>) -> u64 {
     let Question { path, bearer, lenient } = inner.questions[turn].clone();
     let asked = inner.clock.elapsed();
     inner.open.borrow_mut().insert(number, (path.clone(), connection, asked));
-    let get = Get { path: path.clone(), bearer, timeout: ANSWER_TIMEOUT, connection };
+    let get = Get { path: path.clone(), bearer, timeout: ANSWER_TIMEOUT, connection, page: false };
     let reply = inner.site.get(get).await;
     let answered = inner.clock.elapsed();
     inner.open.borrow_mut().remove(&number);
@@ -415,7 +428,10 @@ async fn ask(inner: Rc<Inner>) -> u64 {
         mind_limits(&inner, reply);
     }
     let side = reply.as_ref().ok().and_then(|reply| inner.sides.of(reply));
-    let status = reply.map(|reply| reply.status);
+    let status = reply.map(|reply| reply.status).map_err(|unanswered| match unanswered.why.reached() {
+        true => Missing::Failed(unanswered.text),
+        false => Missing::NotAsked(unanswered.text),
+    });
     let seen = Seen { path, connection, asked, answered, status, side, lenient };
     inner.tally.borrow_mut().take(number, seen)
 }

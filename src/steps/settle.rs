@@ -20,7 +20,7 @@ use crate::{
 pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
     let (source, asked_for) = (survey.source()?, survey.asked_for()?.clone());
     let Survey { inputs, staging: asked_of_staging, ports, found, .. } = survey;
-    let Found { build, server, staging: proven, opened, outlook, .. } = found.into_inner();
+    let Found { build, server, staging: proven, opened, outlook, home, .. } = found.into_inner();
     let server = server.ok_or_else(|| Failure::bug("planning the release", "nobody looked at the server"))?;
     let decided_at = ports.clock.now();
     let to = ReleaseName::new(decided_at, &source.commit);
@@ -71,6 +71,7 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
         server,
         build,
         outlook,
+        home,
         staging: proven,
         target: None,
         plan_digest,

@@ -395,7 +395,8 @@ async fn ask_ledger(
 }
 
 async fn ask_site(cx: &Survey, staging: &Staging, commit: &CommitSha, io: &Io, case: &mut Case) -> HealthReport {
-    let visitor = Visitor { site: &*staging.site, clock: &*cx.ports.clock, health: &staging.inputs.health };
+    let (site, clock, health) = (&*staging.site, &*cx.ports.clock, &staging.inputs.health);
+    let visitor = Visitor { site, clock, health, home_before: None };
     let (report, verdict) = probe::proven(visitor, commit, io).await;
     let score = report.score();
     let answered = report.endpoints.iter().find_map(|endpoint| endpoint.answered_as.as_deref());

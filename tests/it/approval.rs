@@ -20,8 +20,8 @@ use gated_deploy::{
     engine::event::Body,
     inputs::typed,
     ports::{
-        http::{Get, Reply, Site},
-        shell::{Answer, Greeting, Script, Shell, ShellError},
+        http::{Get, Reply, Site, Unanswered},
+        shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
     },
     steps::{
         artifact,
@@ -768,7 +768,7 @@ impl Shell for Ledger {
         panic!("nothing is sent to staging's server: {to}");
     }
 
-    async fn tunnel(&self, host: &str, port: u16) -> Result<std::path::PathBuf, ShellError> {
+    async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, ShellError> {
         panic!("no tunnel to {host}:{port} is needed");
     }
 
@@ -781,10 +781,21 @@ struct Well;
 
 #[async_trait(?Send)]
 impl Site for Well {
-    async fn get(&self, _: Get) -> Result<Reply, String> {
+    fn within(&self, _: &str, _: &str) -> Option<String> {
+        None
+    }
+
+    async fn get(&self, _: Get) -> Result<Reply, Unanswered> {
         let body = format!("{{\"status\":\"ok\",\"commit\":\"{SHA}\"}}").into_bytes();
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        Ok(Reply { status: 200, headers, length: body.len() as u64, body, took: Duration::from_millis(1) })
+        Ok(Reply {
+            status: 200,
+            headers,
+            length: body.len() as u64,
+            body,
+            took: Duration::from_millis(1),
+            vantage: None,
+        })
     }
 }
 

@@ -424,6 +424,43 @@ pub(crate) fn answers_of(mut shell: Command, script: &Script) -> Vec<(String, St
         .collect()
 }
 
+// What visitors get, besides the health endpoints.
+
+#[test]
+fn fd6_fd9_a_home_page_that_fails_is_rolled_back_and_maintenance_mode_is_named() {
+    let story = story();
+    let kernel = include_str!("../../lab/app/app/Http/Kernel.php").replacen(
+        "    // No sessions",
+        "    protected $middleware = [\\Illuminate\\Foundation\\Http\\Middleware\\PreventRequestsDuringMaintenance::class];\n\n    // No sessions",
+        1,
+    );
+    let ship = |title: &str, home: Option<&str>| {
+        let commit = commit(title);
+        let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+        tree.write("app/Http/Kernel.php", &kernel).expect("a kernel");
+        if let Some(home) = home {
+            tree.write("app/Http/Controllers/HomeController.php", home).expect("a home page");
+        }
+        story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+        commit
+    };
+    let first = ship("with maintenance mode", None);
+    assert_ended(&story.deploy(&first), 0, "live");
+
+    let throws = "<?php\nnamespace App\\Http\\Controllers;\nclass HomeController { public function __invoke() { throw new \\Exception('no'); } }\n";
+    let second = ship("whose home page fails", Some(throws));
+    let finished = story.deploy(&second);
+    assert_ended(&finished, 3, "rolled-back");
+    assert_says(&finished.log, &["every endpoint is healthy, but /: visitors get status 500", "`home-path`"]);
+    assert_says(&finished.summary, &["visitors get status 500"]);
+    assert_eq!(story.served().expect("the site"), first);
+
+    on(&story, "cd current && php artisan down");
+    let finished = story.deploy(&second);
+    assert_ended(&finished, 1, "refused");
+    assert_says(&finished.log, &["503: the application is in maintenance mode", "php artisan up"]);
+}
+
 // A bare place, and what a release makes of it.
 
 #[test]

@@ -12,6 +12,13 @@ use gated_deploy::{
     },
 };
 use insta::assert_snapshot;
+use openssl::{
+    asn1::Asn1Time,
+    hash::MessageDigest,
+    pkey::PKey,
+    rsa::Rsa,
+    x509::{X509, extension::BasicConstraints},
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -1038,6 +1045,102 @@ fn se14_production_is_released_from_main_and_staging_from_develop_or_main() {
     );
 }
 
+/// A certificate of an authority, made for this run of the tests.
+fn authority() -> &'static str {
+    static PEM: OnceLock<String> = OnceLock::new();
+    PEM.get_or_init(|| {
+        let key = Rsa::generate(2048).and_then(PKey::from_rsa).expect("a key");
+        let mut made = X509::builder().expect("a certificate");
+        made.set_version(2).expect("version 3");
+        made.set_not_before(&Asn1Time::days_from_now(0).expect("a day")).expect("a day");
+        made.set_not_after(&Asn1Time::days_from_now(1).expect("a day")).expect("a day");
+        made.set_pubkey(&key).expect("a key");
+        made.append_extension(BasicConstraints::new().ca().build().expect("an authority")).expect("an extension");
+        made.sign(&key, MessageDigest::sha256()).expect("a signature");
+        String::from_utf8(made.build().to_pem().expect("PEM")).expect("text")
+    })
+}
+
+#[test]
+fn fd9_a_private_authority_counts_for_the_site_for_staging_and_for_the_api() {
+    let roots = |start: &Start| {
+        let deploy = start.deploy();
+        let staging = deploy.staging.map(|staging| staging.site.roots.certificates().count());
+        (deploy.target.site.roots.certificates().count(), deploy.source.github.roots.certificates().count(), staging)
+    };
+    assert_eq!(roots(&Start::release()), (0, 0, None));
+    assert_eq!(roots(&Start::release().input("ca-certificates", authority())), (1, 1, None));
+    let text = authority().replace('\n', "\n  ");
+    assert_eq!(roots(&Start::release().policy(&format!("ca-certificates: |\n  {text}"))), (1, 1, None));
+    let with_file = |text: &str| {
+        let start = Start::release().input("ca-certificates", "certs/ours.pem");
+        fs::create_dir(start.workspace.path().join("certs")).expect("a folder");
+        fs::write(start.workspace.path().join("certs/ours.pem"), text).expect("a file");
+        start
+    };
+    assert_eq!(roots(&with_file(&authority().repeat(2))), (2, 2, None));
+    let production = production().input("staging-url", "https://staging.example.com");
+    assert_eq!(roots(&production.input("ca-certificates", authority())), (1, 1, Some(1)));
+
+    let right =
+        "give certificates in PEM (`-----BEGIN CERTIFICATE-----`), or the path of a file with them in the workspace";
+    let file = "ca-certificates: `certs/ours.pem`";
+    let bad = authority().replacen("\n", "\n?", 1);
+    for (start, told) in [
+        (
+            Start::release().input("ca-certificates", &bad),
+            "ca-certificates: line 1: the certificate is not base64".to_owned(),
+        ),
+        (
+            with_file(&keys().private),
+            format!("{file} is not a file of certificates: line 1: begins `OPENSSH PRIVATE KEY`"),
+        ),
+        (with_file(""), format!("{file} is not a file of certificates: line 1: there is no certificate; {right}")),
+        (Start::release().input("ca-certificates", "no.pem"), "ca-certificates: `no.pem` cannot be read: ".to_owned()),
+        (
+            Start::release().input("ca-certificates", "/etc/ssl"),
+            "ca-certificates: `/etc/ssl` leaves the workspace".to_owned(),
+        ),
+    ] {
+        let problems = start.problems();
+        assert!(problems.starts_with(&told), "{problems}");
+        assert_eq!(problems.matches("ca-certificates:").count(), 1, "{problems}");
+    }
+}
+
+#[test]
+fn se11_what_a_stranger_may_have_written_adds_no_authority() {
+    let strangers = |start: Start| start.variable("GITHUB_EVENT_NAME", "pull_request_target");
+    let start = strangers(Start::release().input("ca-certificates", "ours.pem").input("sha", SHA));
+    fs::write(start.workspace.path().join("ours.pem"), authority()).expect("a file");
+    let problems = start.problems();
+    assert!(
+        problems.contains("ca-certificates: `ours.pem` names a file that an unreviewed branch may have written"),
+        "{problems}"
+    );
+    // A policy's text is compared with the default branch's, whose file is not asked for with the help of what is compared.
+    let text = authority().replace('\n', "\n  ");
+    let start = strangers(Start::release().policy(&format!("ca-certificates: |\n  {text}")).input("sha", SHA));
+    let unreviewed = start.run().common.unreviewed.expect("a setting to compare");
+    assert!(unreviewed.settings.iter().any(|setting| setting.input == "ca-certificates"), "{unreviewed:?}");
+    assert_eq!(unreviewed.github.expect("a token").roots.certificates().count(), 0);
+}
+
+#[test]
+fn fd6_the_home_page_is_one_path_or_none() {
+    let home = |policy: &str| Start::release().policy(policy).deploy().target.health.home;
+    assert_eq!(home("").as_deref(), Some("/"));
+    assert_eq!(home("home-path: /shop\n").as_deref(), Some("/shop"));
+    assert_eq!(home("home-path: none\n"), None);
+    for wrong in ["shop", "https://example.com/", "/ /shop"] {
+        let problems = Start::release().policy(&format!("home-path: '{wrong}'\n")).problems();
+        assert!(
+            problems.starts_with(&format!("home-path: `{wrong}` has `{wrong}`, which is not the path")),
+            "{problems}"
+        );
+    }
+}
+
 /// Settings that an approval of a release does not bind, and why not.
 const UNBOUND: &[(&str, &str)] = &[
     ("stage", "another stage has other rows, another environment and another phrase"),
@@ -1082,7 +1185,8 @@ fn another(input: &gated_deploy::inputs::table::Input) -> String {
         (_, Kind::Service) => "php8.3-fpm".to_owned(),
         (_, Kind::Workflow) => "other.yml".to_owned(),
         (_, Kind::Artifact) => "other-{sha}".to_owned(),
-        (_, Kind::UrlPaths) => "/other".to_owned(),
+        ("ca-certificates", _) => authority().to_owned(),
+        (_, Kind::Home | Kind::UrlPaths) => "/other".to_owned(),
         (_, Kind::Folders) => "other".to_owned(),
         (_, Kind::Phrase) => "LET IT GO".to_owned(),
         _ => "other".to_owned(),

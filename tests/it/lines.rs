@@ -151,6 +151,47 @@ fn f39_a_release_goes_live_over_a_line_that_breaks_again_and_again() {
     assert!(!lay.contains(&word) && !lay.contains(&story.staging_site().health_token), "a secret lay on the disk");
 }
 
+/// First the tunnel goes with its connection, right after the switch; then the server forwards nothing any more from there on.
+#[test]
+fn fd8_a_healthy_release_behind_a_tunnel_stays_live_when_the_tunnel_does_not() {
+    let story = story();
+    let after_switch = |script: &str| {
+        let script = format!(
+            "case \"$*\" in '-Tf '*/current) /usr/bin/mv \"$@\" || exit; echo x >>/tmp/switched; {script}; exit 0 ;; esac"
+        );
+        in_front_of(&story, "mv", &script);
+    };
+    let release = |title: &str| {
+        let commit = commit(title);
+        story.ship(&commit, Variant::Healthy).expect("the build");
+        let runner = story.staging(&commit).input("health-via", "tunnel").input("health-address", "127.0.0.1:80");
+        let finished = runner.run_binary(story.binary());
+        (commit, finished)
+    };
+
+    after_switch(DROP);
+    let (first, finished) = release("over a line that breaks");
+    assert_ended(&finished, 0, "live");
+    assert_eq!((story.served().expect("the site"), output(&finished, "downtime-ms")), (first, "0"));
+    assert_says(&finished.log, &["the connection broke"]);
+
+    let forbid = "sed -i 's/^ssh-/no-port-forwarding ssh-/' /home/deploy/.ssh/authorized_keys";
+    after_switch(&format!("{forbid}; {DROP}"));
+    let (second, finished) = release("without a tunnel");
+    assert_ended(&finished, 0, "live");
+    assert_eq!((story.served().expect("the site"), output(&finished, "downtime-ms")), (second.clone(), "0"));
+    let from = "asked on the server itself, because: the SSH server forwards no connection to 127.0.0.1:80";
+    assert_says(&finished.log, &[&format!("3/3, answered as {second}, {from}"), "did not reach the site"]);
+    assert_says(&finished.summary, &[from]);
+    assert_eq!(on(&story, "cat /tmp/switched"), "x\nx", "each release was switched to once");
+
+    // What is known before the release is refused before it.
+    let (_, finished) = release("never begun");
+    assert_ended(&finished, 1, "refused");
+    assert_says(&finished.log, &["the SSH server forwards no connection", "Set `AllowTcpForwarding local`"]);
+    assert_in_order(&story);
+}
+
 /// As after a reboot in the middle of the dump: nothing is left that could answer.
 #[test]
 fn f39_work_that_was_lost_with_its_line_is_told_and_nothing_stays() {

@@ -7,25 +7,35 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::net::UnixListener,
-    path::PathBuf,
     rc::Rc,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use gated_deploy::{
-    domain::{FailureKind, RemotePath, Secret, fact},
+    domain::{FailureKind, RemotePath, Roots, Secret, fact},
     engine::Verdict,
     engine::event::Body,
     ports::{
-        http::{Connection, Get, HttpSite, Reply, Site},
-        shell::{Answer, Greeting, Script, Shell, ShellError},
+        http::{Connection, Get, HttpSite, Reply, Site, Unanswered, Vantages, Why},
+        shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
     },
     steps::{
         context::Deploy,
         probe::{self, answered_as, judge},
+    },
+};
+use openssl::{
+    asn1::Asn1Time,
+    hash::MessageDigest,
+    pkey::{PKey, Private},
+    rsa::Rsa,
+    ssl::{SslAcceptor, SslMethod},
+    x509::{
+        X509, X509Name,
+        extension::{BasicConstraints, SubjectAlternativeName},
     },
 };
 
@@ -35,11 +45,11 @@ use crate::rows::{self, OTHER, Ran, SHA, Stage, commit};
 
 fn reply(status: u16, body: &str) -> Reply {
     let length = body.len() as u64;
-    Reply { status, headers: Vec::new(), body: body.into(), length, took: Duration::from_millis(3) }
+    Reply { status, headers: Vec::new(), body: body.into(), length, took: Duration::from_millis(3), vantage: None }
 }
 
 fn verdict(status: u16, body: &str) -> Option<String> {
-    judge(&reply(status, body), &["ok".to_owned(), "healthy".to_owned()], Some(&commit()))
+    judge(&reply(status, body), &["ok".to_owned(), "healthy".to_owned()], Some(&commit())).map(|problem| problem.text)
 }
 
 #[test]
@@ -72,7 +82,37 @@ fn f68_a_refused_token_says_nothing_about_the_site() {
 fn f68_a_redirect_is_an_answer_and_not_the_one_we_want() {
     let mut reply = reply(302, "");
     reply.headers = vec![("location".to_owned(), "/login".to_owned())];
-    assert_eq!(judge(&reply, &["ok".to_owned()], None).as_deref(), Some("302: redirects to /login"));
+    assert_eq!(
+        judge(&reply, &["ok".to_owned()], None).map(|problem| problem.text).as_deref(),
+        Some("302: redirects to /login")
+    );
+}
+
+#[test]
+fn fd9_what_stands_before_the_app_is_named_with_its_own_help() {
+    let answer = |status, header: Option<(&str, &str)>, body: &str| {
+        let headers = header.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        judge(&Reply { headers, ..reply(status, body) }, &["ok".to_owned()], None).expect("a problem")
+    };
+    let laravel = "{\n    \"message\": \"Service Unavailable\"\n}";
+    let basic = Some(("www-authenticate", "Basic realm=\"Staging\""));
+    let to_https = Some(("location", "https://shop.example.test/health"));
+    for (status, header, body, text, help) in [
+        (401, basic, "", "basic auth", "auth_basic off"),
+        (401, Some(("www-authenticate", "Bearer")), "", "token is missing or wrong", "healthcheck-token"),
+        (503, None, laravel, "maintenance mode", "php artisan up"),
+        (503, None, "<title>Service Unavailable</title>", "maintenance mode", "php artisan up"),
+        (503, Some(("retry-after", "60")), "", "maintenance mode", "php artisan up"),
+        (301, to_https, "", "301: redirects to https://shop.example.test/health", "`url: https://shop.example.test`"),
+        (302, Some(("location", "/login")), "", "302: redirects to /login", "middleware `auth`"),
+    ] {
+        let problem = answer(status, header, body);
+        assert!(problem.text.contains(text), "{problem:?}");
+        assert!(problem.hint.as_deref().is_some_and(|hint| hint.contains(help)), "{problem:?}");
+    }
+    // A web server's own page says nothing of the app.
+    let nginx = answer(503, None, "<title>503 Service Temporarily Unavailable</title>");
+    assert_eq!((nginx.text.as_str(), nginx.hint), ("503 instead of 200", None));
 }
 
 #[test]
@@ -134,12 +174,18 @@ type Play = dyn Fn(&Get, usize) -> Result<Reply, String>;
 /// A site that answers as a function says, which is told how often this path was asked before.
 struct Scripted {
     answer: Box<Play>,
+    /// What no answer means.
+    why: Why,
     asked: RefCell<Vec<Get>>,
 }
 
 impl Scripted {
     fn new(answer: impl Fn(&Get, usize) -> Result<Reply, String> + 'static) -> Rc<Self> {
-        Rc::new(Self { answer: Box::new(answer), asked: RefCell::default() })
+        Self::silent(Why::Broken, answer)
+    }
+
+    fn silent(why: Why, answer: impl Fn(&Get, usize) -> Result<Reply, String> + 'static) -> Rc<Self> {
+        Rc::new(Self { answer: Box::new(answer), why, asked: RefCell::default() })
     }
 
     fn times(&self, path: &str) -> usize {
@@ -149,10 +195,14 @@ impl Scripted {
 
 #[async_trait(?Send)]
 impl Site for Scripted {
-    async fn get(&self, get: Get) -> Result<Reply, String> {
+    async fn get(&self, get: Get) -> Result<Reply, Unanswered> {
         let before = self.times(&get.path);
         self.asked.borrow_mut().push(get.clone());
-        (self.answer)(&get, before)
+        (self.answer)(&get, before).map_err(|text| Unanswered::new(self.why, text))
+    }
+
+    fn within(&self, _: &str, location: &str) -> Option<String> {
+        location.starts_with('/').then(|| location.to_owned())
     }
 }
 
@@ -220,11 +270,36 @@ async fn f68_a_wrong_token_is_a_refusal_of_its_own() {
 }
 
 #[tokio::test]
-async fn before_the_first_release_there_is_nothing_to_ask() {
-    let mut stage = Stage::with_site(Scripted::new(|_, _| Err("nobody home".to_owned())));
-    stage.found.server =
-        Some(stage.server.clone()).map(|server| gated_deploy::steps::context::ServerFacts { current: None, ..server });
-    assert_eq!(stage.survey(probe::baseline).await.said(), "nothing is live yet");
+async fn fd4_before_the_first_release_the_web_server_is_asked() {
+    let first = |site: Rc<Scripted>| {
+        let mut stage = Stage::with_site(site);
+        stage.found.server = Some(gated_deploy::steps::context::ServerFacts { current: None, ..stage.server.clone() });
+        stage.survey(probe::baseline)
+    };
+    // Whatever the web server answers will do: there is no app yet.
+    let ran = first(Scripted::new(|_, _| Ok(reply(502, "")))).await;
+    assert_eq!(ran.said(), "nothing is live yet; the web server answers, with status 502");
+    let failing = [
+        (Why::Name, "no connection: failed to lookup address information", "set `health-address`"),
+        (Why::Issuer, "invalid peer certificate: UnknownIssuer", "Set `ca-certificates`"),
+        (Why::Forwarding, "administratively prohibited", "AllowTcpForwarding local"),
+        (Why::Refused, "no connection: Connection refused", "systemctl status nginx"),
+    ];
+    for (why, text, help) in failing {
+        let site = Scripted::silent(why, move |_, _| Err(text.to_owned()));
+        let ran = first(site.clone()).await;
+        let failure = ran.failure();
+        assert!(failure.cause.contains(text), "{failure}");
+        assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains(help)), "{why:?}: {failure:?}");
+        assert_eq!((ran.outcome.exit_code(), site.times("/health")), (1, 3), "{why:?}");
+    }
+    let moved = |to: &'static str| {
+        Scripted::new(move |_, _| Ok(Reply { headers: vec![("location".to_owned(), to.to_owned())], ..reply(301, "") }))
+    };
+    let ran = first(moved("https://staging.example.test/health")).await;
+    assert_eq!(ran.failure().cause, "/health: 301: redirects to https://staging.example.test/health");
+    assert!(ran.failure().hint.as_deref().is_some_and(|hint| hint.contains("`url: https://staging.example.test`")));
+    assert!(first(moved("/login")).await.said().ends_with("with status 301"));
 }
 
 #[tokio::test]
@@ -330,8 +405,7 @@ async fn verified_old(site: Rc<dyn Site>, live_before: &str) -> Ran {
     let mut stage = Stage::with_site(site);
     stage.server.current = Some(format!("releases/{live_before}"));
     let row = async |cx: &Deploy, io: &gated_deploy::engine::Io| {
-        let score = probe::verify_old(cx, true, io).await?;
-        Ok(gated_deploy::engine::Done::passed(format!("{}/{}", score.passed, score.total)))
+        Ok(gated_deploy::engine::Done::passed(probe::verify_old(cx, true, io).await?))
     };
     stage.release(row).await
 }
@@ -339,7 +413,7 @@ async fn verified_old(site: Rc<dyn Site>, live_before: &str) -> Ran {
 #[tokio::test]
 async fn f83_a_rollback_is_verified_by_the_same_rules() {
     let old = "20261101_080000-01234567";
-    assert_eq!(verified_old(Scripted::new(healthy_as(OTHER)), old).await.said(), "3/3");
+    assert_eq!(verified_old(Scripted::new(healthy_as(OTHER)), old).await.said(), "health 3/3");
     let ran = verified_old(Scripted::new(|_, _| Ok(reply(403, ""))), old).await;
     assert!(ran.failure().cause.starts_with("0 of 3 endpoints are healthy"), "{}", ran.failure());
     assert_eq!(ran.attempts().len(), 6);
@@ -351,7 +425,173 @@ async fn f85_after_a_rollback_the_failed_code_must_not_answer() {
     let ran = verified_old(Scripted::new(healthy_as(SHA)), "20261101_080000-01234567").await;
     assert!(ran.failure().cause.contains("which was taken back: old code is cached"), "{}", ran.failure());
     // The same commit released twice: the name tells nothing.
-    assert_eq!(verified_old(Scripted::new(healthy_as(SHA)), "20261101_080000-acb5820c").await.said(), "3/3");
+    assert_eq!(verified_old(Scripted::new(healthy_as(SHA)), "20261101_080000-acb5820c").await.said(), "health 3/3");
+}
+
+// ---- The page that visitors begin at ----
+
+/// Healthy endpoints, and a home that answers as a function says.
+fn at_home(answer: impl Fn(&Get) -> Reply + 'static) -> Rc<Scripted> {
+    Scripted::new(move |get, before| match get.path.as_str() {
+        "/health" | "/api/health-check" | "/healthcheck.php" | probe::NOWHERE => healthy_as(SHA)(get, before),
+        _ => Ok(answer(get)),
+    })
+}
+
+fn with_home(site: Rc<Scripted>) -> Stage {
+    let mut stage = Stage::with_site(site);
+    stage.inputs.health.home = Some("/".to_owned());
+    stage
+}
+
+#[tokio::test]
+async fn fd6_a_home_page_that_fails_is_unhealthy_before_and_after_the_switch() {
+    let site = at_home(|_| reply(500, "Whoops"));
+    let ran = with_home(site.clone()).survey(probe::baseline).await;
+    assert_eq!(ran.failure().cause, "every endpoint is healthy, but /: visitors get status 500");
+    assert!(ran.failure().hint.as_deref().is_some_and(|hint| hint.contains("`home-path`")), "{:?}", ran.failure());
+    assert_eq!(ran.outcome.exit_code(), 1);
+    assert!(site.asked.borrow().iter().filter(|get| get.path == "/").all(|get| get.page && get.bearer.is_none()));
+
+    let ran = with_home(at_home(|_| reply(500, "Whoops"))).release(probe::health).await;
+    assert_eq!(ran.failure().cause, "every endpoint is healthy, but /: visitors get status 500");
+
+    let site = at_home(|_| reply(500, "Whoops"));
+    let mut stage = with_home(site.clone());
+    stage.inputs.health.home = None;
+    assert!(stage.survey(probe::baseline).await.said().starts_with("3/3"));
+    assert_eq!(site.times("/"), 0, "`home-path: none` does not ask it");
+}
+
+#[tokio::test]
+async fn fd6_a_home_page_must_not_be_worse_than_that_of_the_live_release() {
+    // The baseline remembers.
+    let ran = with_home(at_home(|_| reply(404, ""))).survey(probe::baseline).await;
+    assert!(ran.said().starts_with("3/3"), "an interface has no home page: {}", ran.said());
+    assert_eq!(ran.found.home, Some(404));
+    let cases = [
+        (Some(404), 404, None),
+        (Some(200), 200, None),
+        (Some(404), 200, None),
+        (Some(401), 401, None),
+        (Some(200), 429, None),
+        (Some(200), 404, Some("/: visitors get status 404; before the release they got 200")),
+        (Some(302), 403, Some("/: visitors get status 403; before the release they got 302")),
+        (Some(404), 502, Some("/: visitors get status 502")),
+        (None, 404, None),
+        (None, 503, Some("/: visitors get status 503")),
+    ];
+    for (before, now, problem) in cases {
+        let mut stage = with_home(at_home(move |_| reply(now, "")));
+        stage.home_before = before;
+        let ran = stage.release(probe::health).await;
+        let cause = ran.outcome.cause().map(|failure| failure.details[0].as_str());
+        assert_eq!(cause, problem, "{before:?} {now}");
+    }
+}
+
+#[tokio::test]
+async fn fd6_redirects_within_the_site_are_followed() {
+    let to = |location: &str| Reply { headers: vec![("location".to_owned(), location.to_owned())], ..reply(302, "") };
+    let site = at_home(move |get| match get.path.as_str() {
+        "/" => to("/en"),
+        "/en" => to("/en/login"),
+        _ => reply(500, ""),
+    });
+    let ran = with_home(site.clone()).release(probe::health).await;
+    assert!(ran.failure().cause.ends_with("/: visitors get status 500"), "{}", ran.failure());
+    let ran = with_home(at_home(move |_| to("https://login.example.org/"))).release(probe::health).await;
+    assert!(ran.said().starts_with("3/3"), "another site is not this one's: {}", ran.said());
+    let ran = with_home(at_home(move |_| to("/"))).release(probe::health).await;
+    assert!(ran.failure().cause.contains("/: visitors are redirected more than 5 times"), "{}", ran.failure());
+
+    let site = HttpSite::direct(url("https://shop.example.test:8443"), Roots::default());
+    for (from, location, page) in [
+        ("/a/b", "https://shop.example.test:8443/c?d=1#e", Some("/c?d=1")),
+        ("/a/b", "c", Some("/a/c")),
+        ("/a/b", "?page=2", Some("/a/b?page=2")),
+        ("/", "//shop.example.test:8443/x", Some("/x")),
+        ("/", "http://shop.example.test:8443/", None),
+        ("/", "https://shop.example.test/", None),
+        ("/", "//elsewhere.example/x", None),
+        ("/", "https://", None),
+    ] {
+        assert_eq!(site.within(from, location).as_deref(), page, "{from} {location}");
+    }
+}
+
+// ---- What could not be asked ----
+
+fn lost() -> Rc<Scripted> {
+    Scripted::silent(Why::Line, |_, _| Err("the SSH connection broke: it was reset".to_owned()))
+}
+
+#[tokio::test]
+async fn fd8_what_could_not_be_asked_is_not_unhealthy() {
+    let ran = Stage::with_site(lost()).release(probe::health).await;
+    let cause = &ran.failure().cause;
+    assert_eq!(cause, "the site could not be asked: /health: the SSH connection broke: it was reset");
+    let report: fact::HealthReport = ran.fact(fact::key::HEALTH);
+    assert_eq!(report.standing(), fact::Standing::NotAsked);
+    // Going back, it is neither healthy nor a failure.
+    let ran = verified_old(lost(), "20261101_080000-01234567").await;
+    assert_eq!(ran.said(), "its health could not be asked");
+    assert!(ran.warnings()[0].contains("the site could not be asked"), "{:?}", ran.warnings());
+    // One bad answer outweighs what could not be asked.
+    let site = Scripted::silent(Why::Line, |get, _| match get.path.as_str() {
+        "/health" => Ok(reply(500, "")),
+        _ => Err("the SSH connection broke".to_owned()),
+    });
+    let ran = verified_old(site, "20261101_080000-01234567").await;
+    assert!(ran.failure().cause.starts_with("0 of 3 endpoints are healthy"), "{}", ran.failure());
+}
+
+#[tokio::test]
+async fn fd8_a_check_that_could_not_be_asked_was_not_seen_to_fail() {
+    let site = Scripted::silent(Why::Line, |get, before| match get.path.as_str() {
+        probe::NOWHERE => Err("the SSH connection broke".to_owned()),
+        _ => healthy_as(SHA)(get, before),
+    });
+    let ran = Stage::with_site(site).release(probe::health).await;
+    assert!(ran.failure().cause.contains("could not be asked for a page that does not exist"), "{}", ran.failure());
+}
+
+#[tokio::test]
+async fn fd8_the_site_is_asked_again_and_then_from_a_second_place() {
+    let broken_once = || {
+        Scripted::silent(Why::Line, |get, before| match before {
+            0 => Err("the SSH connection broke".to_owned()),
+            _ => healthy_as(SHA)(get, before),
+        })
+    };
+    let nobody = || Scripted::new(|get, _| panic!("the second place must not be asked for {}", get.path));
+    let reply = Vantages::new(broken_once(), nobody()).get(get("/health")).await.expect("an answer");
+    assert_eq!((reply.status, reply.vantage), (200, None));
+    // What the site itself does is its answer.
+    for why in [Why::Refused, Why::TunnelTarget, Why::Late, Why::Broken, Why::Issuer] {
+        let site = Scripted::silent(why, |_, _| Err("nothing there".to_owned()));
+        let answer = Vantages::new(site.clone(), nobody()).get(get("/health")).await;
+        assert_eq!((answer.expect_err("no answer").why, site.times("/health")), (why, 1));
+    }
+    // The rows that decide ask there, and say so; the row before the release does not.
+    let mut stage = Stage::with_site(lost());
+    stage.anywhere = Some(Rc::new(Vantages::new(lost(), Scripted::new(healthy_as(SHA)))));
+    let ran = stage.release(probe::health).await;
+    let from = "asked on the server itself, because: the SSH connection broke: it was reset";
+    assert_eq!(ran.said(), format!("3/3, answered as {SHA}, {from}"));
+    let report: fact::HealthReport = ran.fact(fact::key::HEALTH);
+    assert_eq!(report.endpoints[0].vantage.as_deref(), Some(from));
+    let mut stage = Stage::with_site(lost());
+    stage.anywhere = Some(Scripted::new(healthy_as(OTHER)));
+    assert!(stage.survey(probe::baseline).await.failure().cause.starts_with("the site could not be asked"));
+    // A place that does not reach it says nothing of it, whatever it meets there.
+    let refused = Scripted::silent(Why::Refused, |_, _| Err("127.0.0.1:443: Connection refused".to_owned()));
+    let answer = Vantages::new(lost(), refused).get(get("/health")).await.expect_err("no answer");
+    assert!(!answer.why.reached());
+    assert_eq!(
+        answer.text,
+        "the SSH connection broke: it was reset; on the server itself: 127.0.0.1:443: Connection refused"
+    );
 }
 
 // ---- Assets ----
@@ -517,7 +757,7 @@ fn get(path: &str) -> Get {
         path: path.to_owned(),
         bearer: Some(Secret::new("the-health-token")),
         timeout: Duration::from_secs(5),
-        connection: Connection::Fresh,
+        ..Get::default()
     }
 }
 
@@ -535,7 +775,8 @@ async fn f77_another_address_is_asked_with_the_host_of_the_url() {
         ("http://192.0.2.7:8081", "192.0.2.7:8081"),
     ] {
         let (address, told) = server(vec![OK]);
-        let reply = HttpSite::at(url(site), address).get(get("/health?deep=1")).await.expect("an answer");
+        let reply =
+            HttpSite::at(url(site), address, Roots::default()).get(get("/health?deep=1")).await.expect("an answer");
         assert_eq!((reply.status, reply.body.as_slice(), reply.length), (200, &b"ok"[..], 2));
         assert_eq!(reply.header("content-type"), Some("text/plain"));
         let asked = String::from_utf8(told.recv().expect("a request")).expect("text");
@@ -548,18 +789,21 @@ async fn f77_another_address_is_asked_with_the_host_of_the_url() {
 #[tokio::test]
 async fn f77_tls_asks_for_the_name_in_the_url() {
     let (address, told) = server(vec![b""]);
-    let error = HttpSite::at(url("https://staging.example.test"), address).get(get("/health")).await;
+    let error = HttpSite::at(url("https://staging.example.test"), address, Roots::default()).get(get("/health")).await;
     let hello = told.recv().expect("a TLS hello");
     assert!(hello.windows(20).any(|part| part == b"staging.example.test"), "the server name is sent");
     let error = error.expect_err("that was no TLS server");
-    assert!(!error.contains("health-token") && !error.is_empty(), "{error}");
+    assert!(!error.text.contains("health-token") && !error.text.is_empty(), "{error}");
 }
 
 #[tokio::test]
 async fn f68_redirects_are_not_followed() {
     let (address, told) =
         server(vec![b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere.example/\r\nContent-Length: 0\r\n\r\n"]);
-    let reply = HttpSite::direct(url(&format!("http://{address}"))).get(get("/health")).await.expect("an answer");
+    let reply = HttpSite::direct(url(&format!("http://{address}")), Roots::default())
+        .get(get("/health"))
+        .await
+        .expect("an answer");
     assert_eq!((reply.status, reply.header("location")), (302, Some("http://elsewhere.example/")));
     assert_eq!(told.iter().count(), 1);
 }
@@ -568,7 +812,7 @@ async fn f68_redirects_are_not_followed() {
 async fn every_request_has_a_connection_of_its_own() {
     const KEPT: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let (address, told) = server(vec![KEPT, KEPT]);
-    let site = HttpSite::direct(url(&format!("http://{address}")));
+    let site = HttpSite::direct(url(&format!("http://{address}")), Roots::default());
     for _ in 0..2 {
         site.get(get("/health")).await.expect("an answer");
     }
@@ -598,7 +842,7 @@ fn patient_server(requests: Vec<usize>) -> (SocketAddr, mpsc::Receiver<usize>) {
 #[tokio::test]
 async fn a_kept_connection_is_used_again_and_one_that_was_closed_is_made_anew() {
     let (address, told) = patient_server(vec![2, 1]);
-    let site = HttpSite::direct(url(&format!("http://{address}")));
+    let site = HttpSite::direct(url(&format!("http://{address}")), Roots::default());
     let kept = || Get { connection: Connection::Kept, ..get("/health") };
     for _ in 0..3 {
         assert_eq!(site.get(kept()).await.expect("an answer").status, 200);
@@ -607,29 +851,29 @@ async fn a_kept_connection_is_used_again_and_one_that_was_closed_is_made_anew() 
 
     // A new visitor's connection that is closed without an answer has failed: nobody asks twice for him.
     let (address, _told) = patient_server(vec![0, 1]);
-    let site = HttpSite::direct(url(&format!("http://{address}")));
+    let site = HttpSite::direct(url(&format!("http://{address}")), Roots::default());
     assert!(site.get(get("/health")).await.is_err());
 }
 
 #[tokio::test]
 async fn troubles_are_told_in_words() {
-    let site = |address| HttpSite::direct(url(&format!("http://{address}")));
+    let site = |address| HttpSite::direct(url(&format!("http://{address}")), Roots::default());
     let (address, _told) = server(vec![b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nok"]);
     let error = site(address).get(get("/health")).await.expect_err("half an answer");
-    assert!(error.starts_with("the answer broke off: "), "{error}");
+    assert!(error.text.starts_with("the answer broke off: "), "{error}");
 
     let (address, _told) = server(vec![b"SSH-2.0-OpenSSH_9.2\r\n"]);
     let error = site(address).get(get("/health")).await.expect_err("not HTTP");
-    assert!(error.contains("HTTP"), "{error}");
+    assert!(error.text.contains("HTTP"), "{error}");
 
     let silent = TcpListener::bind("127.0.0.1:0").expect("listen on loopback");
     let address = silent.local_addr().expect("the port");
     let hurried = Get { timeout: Duration::from_millis(200), ..get("/health") };
-    assert_eq!(site(address).get(hurried).await, Err("no answer in time".to_owned()));
+    assert_eq!(site(address).get(hurried).await, Err(Unanswered::new(Why::Late, "no answer in time")));
 
     drop(silent);
     let error = site(address).get(get("/health")).await.expect_err("nobody listens");
-    assert_eq!(error, "no connection: Connection refused");
+    assert_eq!(error, Unanswered::new(Why::Refused, "no connection: Connection refused"));
 }
 
 #[tokio::test]
@@ -643,8 +887,107 @@ async fn a_body_without_end_is_counted_and_not_kept() {
         connection.write_all(head.as_bytes()).expect("write the head");
         connection.write_all(&vec![b'x'; 9 << 20]).expect("write the body");
     });
-    let reply = HttpSite::direct(url(&format!("http://{address}"))).get(get("/big")).await.expect("an answer");
+    let reply = HttpSite::direct(url(&format!("http://{address}")), Roots::default())
+        .get(get("/big"))
+        .await
+        .expect("an answer");
     assert_eq!((reply.body.len(), reply.length), (4 << 20, 9 << 20));
+}
+
+/// A certificate of an authority of our own, with its key; signed by `issuer`, or by itself.
+fn certificate(name: &str, days: (i64, i64), issuer: Option<&(X509, PKey<Private>)>) -> (X509, PKey<Private>) {
+    let key = Rsa::generate(2048).and_then(PKey::from_rsa).expect("a key");
+    let mut subject = X509Name::builder().expect("a name");
+    subject.append_entry_by_text("CN", name).expect("a name");
+    let subject = subject.build();
+    let mut made = X509::builder().expect("a certificate");
+    let day = |day: i64| {
+        let at = std::time::UNIX_EPOCH.elapsed().expect("a time").as_secs() as i64 + day * 86_400;
+        Asn1Time::from_unix(at).expect("a day")
+    };
+    made.set_version(2).expect("version 3");
+    made.set_subject_name(&subject).expect("a subject");
+    made.set_issuer_name(issuer.map_or(&subject, |(of, _)| of.subject_name())).expect("an issuer");
+    made.set_not_before(&day(days.0)).expect("a day");
+    made.set_not_after(&day(days.1)).expect("a day");
+    made.set_pubkey(&key).expect("a key");
+    match issuer {
+        None => made.append_extension(BasicConstraints::new().critical().ca().build().expect("an authority")),
+        Some((of, _)) => {
+            let names = SubjectAlternativeName::new().dns(name).build(&made.x509v3_context(Some(of), None));
+            made.append_extension(names.expect("a name"))
+        }
+    }
+    .expect("an extension");
+    made.sign(issuer.map_or(&key, |(_, key)| key), MessageDigest::sha256()).expect("a signature");
+    (made.build(), key)
+}
+
+/// Answers one request over TLS with this certificate.
+fn tls_server((certificate, key): &(X509, PKey<Private>)) -> SocketAddr {
+    let mut acceptor = SslAcceptor::mozilla_intermediate(SslMethod::tls()).expect("TLS");
+    acceptor.set_certificate(certificate).expect("a certificate");
+    acceptor.set_private_key(key).expect("its key");
+    let (acceptor, listener) = (acceptor.build(), TcpListener::bind("127.0.0.1:0").expect("listen on loopback"));
+    let address = listener.local_addr().expect("the port");
+    thread::spawn(move || {
+        // A client that does not trust the certificate goes away in between.
+        if let Ok(mut connection) = acceptor.accept(listener.accept().expect("a connection").0) {
+            let _ = connection.read(&mut [0; 4096]);
+            let _ = connection.write_all(OK);
+            let _ = connection.shutdown();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn fd9_a_private_authority_can_be_given_and_each_fault_of_a_certificate_is_named() {
+    let authority = certificate("an authority of ours", (-1, 2), None);
+    let pem = String::from_utf8(authority.0.to_pem().expect("PEM")).expect("text");
+    let roots = Roots::parse(&format!("# ours\r\n{pem}")).expect("a certificate");
+    let asked = async |name: &str, days, roots: &Roots| {
+        let address = tls_server(&certificate(name, days, Some(&authority)));
+        let site = HttpSite::at(url("https://shop.example.test"), address, roots.clone());
+        site.get(get("/health")).await.map_err(|error| error.why)
+    };
+    let name = "shop.example.test";
+    assert_eq!(asked(name, (-1, 1), &roots).await.map(|reply| reply.status), Ok(200));
+    assert_eq!(asked(name, (-1, 1), &Roots::default()).await, Err(Why::Issuer));
+    assert_eq!(asked(name, (-2, -1), &roots).await, Err(Why::Expired));
+    assert_eq!(asked(name, (1, 2), &roots).await, Err(Why::Expired));
+    assert_eq!(asked("other.example.test", (-1, 1), &roots).await, Err(Why::Hostname));
+    let (address, _told) = server(vec![b"HTTP/1.1 400 Bad Request\r\n\r\n"]);
+    let site = HttpSite::at(url("https://shop.example.test"), address, roots);
+    assert_eq!(site.get(get("/health")).await.map_err(|error| error.why), Err(Why::Tls));
+}
+
+#[test]
+fn fd9_what_is_no_certificate_is_named_with_its_line() {
+    let pem = String::from_utf8(certificate("ours", (-1, 2), None).0.to_pem().expect("PEM")).expect("text");
+    let (first, rest) = pem.split_once('\n').expect("lines");
+    let key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n";
+    for (text, problem) in [
+        (String::new(), "line 1: there is no certificate"),
+        (format!("{pem}{key}"), "begins `PRIVATE KEY`, which is not a certificate"),
+        (format!("# ours\n{first}\n%{rest}"), "line 2: the certificate is not base64: "),
+        (format!("{first}\nAAAA\n-----END CERTIFICATE-----"), "line 1: TLS cannot use this certificate: "),
+        (format!("{first}\nAAAA"), "line 1: the certificate has no END line"),
+        (format!("{first}\n{pem}"), "line 2: begins a certificate inside of the one that begins in line 1"),
+        ("-----END CERTIFICATE-----".to_owned(), "line 1: ends a certificate that does not begin"),
+    ] {
+        let told = Roots::parse(&text).expect_err("no certificate").to_string();
+        assert!(told.contains(problem), "{told}");
+    }
+    assert_eq!(Roots::parse(&format!("{pem}{pem}")).expect("two").certificates().count(), 2);
+}
+
+#[tokio::test]
+async fn fd9_a_name_that_nobody_knows_says_nothing_of_the_site() {
+    let site = HttpSite::direct(url("http://no-such-host.invalid"), Roots::default());
+    let unanswered = site.get(get("/health")).await.expect_err("no such host");
+    assert_eq!(unanswered.why, Why::Name, "{unanswered}");
+    assert!(!unanswered.why.reached());
 }
 
 /// A connection to a server on which the site is at `site`.
@@ -668,7 +1011,7 @@ impl Shell for Doorkeeper {
         panic!("nothing is sent to the server: {to}");
     }
 
-    async fn tunnel(&self, host: &str, port: u16) -> Result<PathBuf, ShellError> {
+    async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, ShellError> {
         self.asked.borrow_mut().push((host.to_owned(), port));
         let path = self.folder.path().join("tunnel");
         let listener = UnixListener::bind(&path).expect("a socket");
@@ -681,7 +1024,7 @@ impl Shell for Doorkeeper {
                 std::io::copy(&mut far, &mut near).expect("an answer");
             }
         });
-        Ok(path)
+        Ok(Tunnel::new(path, format!("{host}:{port}"), Arc::default()))
     }
 
     fn another(&self) -> Rc<dyn Shell> {
@@ -693,7 +1036,7 @@ impl Shell for Doorkeeper {
 async fn f77_the_tunnel_is_opened_once_and_the_host_stays_the_urls() {
     let (site, told) = server(vec![OK, OK]);
     let shell = Rc::new(Doorkeeper { site, folder: tempfile::tempdir().expect("a folder"), asked: RefCell::default() });
-    let site = HttpSite::through(url("http://staging.example.test"), shell.clone(), "127.0.0.1", 80);
+    let site = HttpSite::through(url("http://staging.example.test"), shell.clone(), "127.0.0.1", 80, Roots::default());
     assert_eq!(*shell.asked.borrow(), [], "not before it is needed");
     for _ in 0..2 {
         assert_eq!(site.get(get("/health")).await.expect("an answer").status, 200);

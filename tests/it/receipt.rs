@@ -244,7 +244,7 @@ mod alone {
             Row,
             step::{StepResult, check, hold, release},
         },
-        ports::http::{Connection, Get, Reply, Site},
+        ports::http::{Connection, Get, Reply, Site, Unanswered},
         steps::{context::Deploy, sampler},
     };
     use tokio::task::LocalSet;
@@ -259,13 +259,17 @@ mod alone {
 
     #[async_trait(?Send)]
     impl Site for Played {
-        async fn get(&self, get: Get) -> Result<Reply, String> {
+        async fn get(&self, get: Get) -> Result<Reply, Unanswered> {
             let number = self.asked.borrow().len();
             self.asked.borrow_mut().push(get);
             match (self.answer)(number) {
                 Some(reply) => Ok(reply),
                 None => std::future::pending().await,
             }
+        }
+
+        fn within(&self, _: &str, _: &str) -> Option<String> {
+            None
         }
     }
 
@@ -275,7 +279,14 @@ mod alone {
 
     fn reply(status: u16) -> Reply {
         let body = format!(r#"{{"status":"ok","commit":"{OTHER}"}}"#).into_bytes();
-        Reply { status, headers: Vec::new(), length: body.len() as u64, body, took: Duration::from_millis(3) }
+        Reply {
+            status,
+            headers: Vec::new(),
+            length: body.len() as u64,
+            body,
+            took: Duration::from_millis(3),
+            vantage: None,
+        }
     }
 
     /// Samples a site for a virtual second, and ends.

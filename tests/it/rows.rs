@@ -4,7 +4,6 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    path::PathBuf,
     process::Command,
     rc::Rc,
     sync::OnceLock,
@@ -15,7 +14,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use gated_deploy::{
     domain::{
-        Approval, CommitSha, Failure, Layout, Move, Outcome, ReleaseName, RemotePath, Secret, Sha256Digest,
+        Approval, CommitSha, Failure, Layout, Move, Outcome, ReleaseName, RemotePath, Roots, Secret, Sha256Digest,
         bundle::{FileEntry, MANIFEST_PATH, Manifest, PhpVersions},
         key::PrivateKey,
         known_hosts::KnownHosts,
@@ -32,8 +31,8 @@ use gated_deploy::{
         github::{
             Api, Artifact, Attestation, CommitTree, Difference, Github, GithubError, Repository, Review, WorkflowRun,
         },
-        http::{Get, Reply, Site},
-        shell::{Answer, Greeting, Script, Shell, ShellError},
+        http::{Get, Reply, Site, Unanswered},
+        shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
     },
     steps::{
         build::gzip::ParallelGzip,
@@ -102,6 +101,9 @@ pub(crate) struct Stage {
     pub(crate) github: Rc<dyn Github>,
     pub(crate) shell: Rc<dyn Shell>,
     pub(crate) site: Rc<dyn Site>,
+    /// The same from a second place, where that is another double.
+    pub(crate) anywhere: Option<Rc<dyn Site>>,
+    pub(crate) home_before: Option<u16>,
     pub(crate) clock: Rc<Patience>,
     pub(crate) server: ServerFacts,
     pub(crate) found: Found,
@@ -135,6 +137,8 @@ impl Stage {
             github,
             shell: Rc::new(Untouched),
             site,
+            anywhere: None,
+            home_before: None,
             clock,
             server: server(),
             found: Found::default(),
@@ -196,6 +200,7 @@ impl Stage {
             build: self.found.build.clone(),
             target: None,
             outlook: None,
+            home: self.home_before,
             staging: None,
             plan_digest: Sha256Digest::of("the plan"),
         };
@@ -216,6 +221,7 @@ impl Stage {
             shell: self.shell.clone(),
             github: Some(self.github.clone()),
             site: self.site.clone(),
+            anywhere: self.anywhere.clone().unwrap_or_else(|| self.site.clone()),
             clock: self.clock.clone(),
             scratch: self.scratch.path().to_owned(),
         }
@@ -330,7 +336,7 @@ pub(crate) fn api(github: &GitHub, clock: Rc<dyn Clock>) -> Api {
         owner: OWNER.to_owned(),
         name: REPO.to_owned(),
     };
-    Api::new(repository, &Secret::new(github.token()), clock).expect("a client for the lab's GitHub")
+    Api::new(repository, &Secret::new(github.token()), &Roots::default(), clock).expect("a client for the lab's GitHub")
 }
 
 pub(crate) fn source() -> typed::Source {
@@ -338,6 +344,7 @@ pub(crate) fn source() -> typed::Source {
         commit: commit(),
         github: typed::GithubAccess {
             api_url: "http://127.0.0.1:1".parse().expect("a URL"),
+            roots: Roots::default(),
             token: Secret::new("unused: the port has its own"),
             owner: OWNER.to_owned(),
             repository: REPO.to_owned(),
@@ -380,10 +387,12 @@ pub(crate) fn inputs() -> typed::Target {
         site: typed::SiteAccess {
             url: "http://staging.example.test".parse().expect("a URL"),
             route: typed::Route::Direct,
+            roots: Roots::default(),
         },
         health: typed::HealthPolicy {
             token: Some(Secret::new("the-health-token")),
             paths: ["/health", "/api/health-check", "/healthcheck.php"].map(str::to_owned).to_vec(),
+            home: None,
             expect: ["ok", "healthy"].map(str::to_owned).to_vec(),
             attempts: 6,
             interval: Duration::from_secs(5),
@@ -484,7 +493,7 @@ impl Shell for Untouched {
         panic!("this row must not send {to} to the server");
     }
 
-    async fn tunnel(&self, host: &str, port: u16) -> Result<PathBuf, ShellError> {
+    async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, ShellError> {
         panic!("this row must not open a tunnel to {host}:{port}");
     }
 
@@ -495,8 +504,12 @@ impl Shell for Untouched {
 
 #[async_trait(?Send)]
 impl Site for Untouched {
-    async fn get(&self, get: Get) -> Result<Reply, String> {
+    async fn get(&self, get: Get) -> Result<Reply, Unanswered> {
         panic!("this row must not ask the site for {}", get.path);
+    }
+
+    fn within(&self, _: &str, location: &str) -> Option<String> {
+        panic!("this row must not follow a redirect to {location}");
     }
 }
 

@@ -3,10 +3,10 @@
 use std::{cell::RefCell, future::Future, io::Write as _, rc::Rc, time::Duration};
 
 use gated_deploy::{
-    domain::{RemotePath, Secret, Sha256Digest, key::PrivateKey, known_hosts::KnownHosts},
+    domain::{RemotePath, Roots, Secret, Sha256Digest, key::PrivateKey, known_hosts::KnownHosts},
     inputs::typed::SshAccess,
     ports::{
-        http::{Connection, Get, HttpSite, Site as _},
+        http::{Get, HttpSite, Site as _},
         shell::{Answer, Script, Shell as _, ShellError},
         ssh::Ssh,
     },
@@ -223,14 +223,15 @@ fn f40_a_secret_is_in_no_argument_list_while_a_script_works() {
 fn a_tunnel_leads_to_the_site_on_the_server() {
     let lab = lab();
     let ssh = ssh(&lab);
-    let site = HttpSite::through("http://nobody.example".parse().expect("a URL"), Rc::new(ssh), "127.0.0.1", 80);
+    let site = HttpSite::through(
+        "http://nobody.example".parse().expect("a URL"),
+        Rc::new(ssh),
+        "127.0.0.1",
+        80,
+        Roots::default(),
+    );
     for _ in 0..3 {
-        let get = Get {
-            path: "/".to_owned(),
-            bearer: None,
-            timeout: Duration::from_secs(10),
-            connection: Connection::default(),
-        };
+        let get = Get { path: "/".to_owned(), timeout: Duration::from_secs(10), ..Get::default() };
         let answer = wait(site.get(get)).expect("an answer through the tunnel");
         assert_eq!(answer.status, 404, "the default host answers (F77)");
     }

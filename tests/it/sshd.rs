@@ -8,6 +8,7 @@ use std::{
     os::unix::net::UnixStream,
     path::Path,
     process::{Child, Command, Stdio},
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -17,9 +18,10 @@ use std::{
 
 use futures_util::future::join_all;
 use gated_deploy::{
-    domain::{RemotePath, Secret, key::PrivateKey, known_hosts::KnownHosts},
+    domain::{RemotePath, Roots, Secret, key::PrivateKey, known_hosts::KnownHosts},
     inputs::typed::SshAccess,
     ports::{
+        http::{Get, HttpSite, Site as _, Unanswered, Why},
         shell::{Answer, Script, Shell as _, ShellError},
         ssh::Ssh,
     },
@@ -303,7 +305,8 @@ fn scripts_uploads_and_tunnels_work_side_by_side() {
             assert_eq!(listening(), before, "SE16: no port that other accounts of this machine could use");
             let visitors = tokio::task::spawn_blocking(move || {
                 (0..3).all(|_| {
-                    let (mut visitor, mut page) = (UnixStream::connect(&entrance).expect("the tunnel"), String::new());
+                    let (mut visitor, mut page) =
+                        (UnixStream::connect(entrance.path()).expect("the tunnel"), String::new());
                     visitor.write_all(b"GET / HTTP/1.1\r\nhost: any.example\r\n\r\n").expect("a request");
                     visitor.read_to_string(&mut page).expect("an answer");
                     page.starts_with("HTTP/1.1 200 ")
@@ -465,6 +468,87 @@ fn an_upload_that_is_no_longer_waited_for_stops() {
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     until("the writer has gone", || !is_running(target.to_str().expect("a path")));
     assert!(fs::metadata(&target).expect("a part").len() < SIZE / 4);
+}
+
+/// Answers every request but one for `/held`; gives where it listens, and how many of those it has.
+fn site() -> (u16, Arc<AtomicUsize>) {
+    let web = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = web.local_addr().expect("an address").port();
+    let held = Arc::new(AtomicUsize::new(0));
+    let (told, mut kept) = (held.clone(), Vec::new());
+    std::thread::spawn(move || {
+        for stream in web.incoming() {
+            let mut stream = stream.expect("a guest");
+            let (mut request, mut part) = (Vec::new(), [0; 1024]);
+            while !request.ends_with(b"\r\n\r\n") {
+                match stream.read(&mut part) {
+                    Ok(read @ 1..) => request.extend_from_slice(&part[..read]),
+                    _ => break,
+                }
+            }
+            if request.starts_with(b"GET /held ") {
+                kept.push(stream);
+                told.fetch_add(1, Ordering::SeqCst);
+                continue;
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+        }
+    });
+    (port, held)
+}
+
+fn asked(site: &HttpSite) -> Result<u16, Unanswered> {
+    wait(site.get(get("/health"))).map(|reply| reply.status)
+}
+
+fn get(path: &str) -> Get {
+    Get { path: path.to_owned(), timeout: Duration::from_secs(20), ..Get::default() }
+}
+
+fn through(ssh: &Rc<Ssh>, port: u16) -> HttpSite {
+    HttpSite::through("http://shop.example".parse().expect("a URL"), ssh.clone(), "127.0.0.1", port, Roots::default())
+}
+
+#[test]
+fn fd8_a_tunnel_is_opened_anew_after_its_connection_broke() {
+    let server = Server::start("");
+    let ssh = Rc::new(server.ssh());
+    let (port, held) = site();
+    let site = through(&ssh, port);
+    assert_eq!(asked(&site), Ok(200));
+    for logins in 2..4 {
+        // For whoever asks at that moment, the line is the reason, and not the site.
+        let (broke, met) = wait(async {
+            let mut on_line = |_| {};
+            let breaks = async {
+                while held.load(Ordering::SeqCst) < logins - 1 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                ssh.run(breaking("BREAK sleep 1"), &mut on_line).await
+            };
+            tokio::join!(breaks, site.get(get("/held")))
+        });
+        assert!(matches!(broke, Err(ShellError::Dropped(_))), "{broke:?}");
+        let met = met.expect_err("the line broke");
+        assert_eq!(met.why, Why::Line, "{met}");
+        assert_eq!(asked(&site), Ok(200), "login {logins}");
+        assert_eq!(server.logins(), logins, "{}", server.read("log"));
+    }
+}
+
+#[test]
+fn fd9_forbidden_forwarding_and_a_port_without_a_listener_are_named() {
+    for setting in ["AllowTcpForwarding no", "PermitOpen 127.0.0.1:1"] {
+        let server = Server::start(setting);
+        let forbidden = asked(&through(&Rc::new(server.ssh()), site().0)).expect_err("no tunnel");
+        assert_eq!(forbidden.why, Why::Forwarding, "{forbidden}");
+        assert!(forbidden.text.contains("administratively prohibited"), "{forbidden}");
+    }
+    let server = Server::start("");
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+    let empty = asked(&through(&Rc::new(server.ssh()), free)).expect_err("nothing listens");
+    assert_eq!(empty.why, Why::TunnelTarget, "{empty}");
+    assert!(empty.text.contains(&format!("nothing answers at 127.0.0.1:{free} on the server")), "{empty}");
 }
 
 /// A line that can fall silent: once armed, nothing that the server says comes through from the moment it is told something long.

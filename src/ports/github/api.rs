@@ -14,7 +14,7 @@ use super::{
     download, wire,
 };
 use crate::{
-    domain::{CommitSha, Secret, Sha256Digest},
+    domain::{CommitSha, Roots, Secret, Sha256Digest},
     ports::{clock::Clock, http::client},
 };
 
@@ -45,7 +45,7 @@ pub struct Api {
 }
 
 /// octocrab on our own HTTP client.
-fn connect(api_url: &Url, token: &Secret) -> Result<Octocrab, String> {
+fn connect(api_url: &Url, token: &Secret, roots: &Roots) -> Result<Octocrab, String> {
     let unusable = |error: &dyn std::fmt::Display| format!("setting up the client of {api_url}: {error}");
     OctocrabBuilder::new()
         .base_uri(api_url.as_str().trim_end_matches('/'))
@@ -54,7 +54,7 @@ fn connect(api_url: &Url, token: &Secret) -> Result<Octocrab, String> {
         // Its own policies ask again at once, and for writes too.
         .add_retry_config(RetryConfig::None)
         .add_header(header::ACCEPT, "application/vnd.github+json".to_owned())
-        .build_with_reqwest(client::build(|builder| builder.timeout(ANSWER_TIMEOUT))?)
+        .build_with_reqwest(client::build(roots, |builder| builder.timeout(ANSWER_TIMEOUT))?)
         .map_err(|error| unusable(&error))
 }
 
@@ -63,15 +63,16 @@ impl Api {
     ///
     /// # Errors
     /// A sentence: the token cannot be used.
-    pub fn new(repository: Repository, token: &Secret, clock: Rc<dyn Clock>) -> Result<Self, String> {
+    pub fn new(repository: Repository, token: &Secret, roots: &Roots, clock: Rc<dyn Clock>) -> Result<Self, String> {
         // octocrab panics on a token that no header can carry.
         if header::HeaderValue::from_str(token.expose()).is_err() || token.is_empty() {
             return Err("the GitHub token is empty or has characters that no token has (a line break?)".to_owned());
         }
-        let (api_url, token) = (repository.api_url.clone(), token.clone());
-        let octocrab: Late<Octocrab> = LazyCell::new(Box::new(move || connect(&api_url, &token)));
-        let blobs: Late<reqwest::Client> = LazyCell::new(Box::new(|| {
-            client::build(|builder| builder.read_timeout(STALL_TIMEOUT).user_agent("gated-deploy"))
+        let (api_url, token, api_roots) = (repository.api_url.clone(), token.clone(), roots.clone());
+        let octocrab: Late<Octocrab> = LazyCell::new(Box::new(move || connect(&api_url, &token, &api_roots)));
+        let blob_roots = roots.clone();
+        let blobs: Late<reqwest::Client> = LazyCell::new(Box::new(move || {
+            client::build(&blob_roots, |builder| builder.read_timeout(STALL_TIMEOUT).user_agent("gated-deploy"))
         }));
         Ok(Self { caller: Caller::new(octocrab, clock), blobs, repository })
     }

@@ -1,8 +1,17 @@
 //! HTTP clients: one TLS stack, one set of trusted roots, and errors as sentences.
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    io::{self, ErrorKind},
+    iter,
+    time::Duration,
+};
 
 use reqwest::{Certificate, Client, ClientBuilder, redirect};
+use rustls::CertificateError;
+
+use super::{Unanswered, Why};
+use crate::domain::Roots;
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -10,14 +19,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Makes a client that follows no redirects; `configure` adds what this one needs.
 ///
 /// It trusts what the machine trusts (`SSL_CERT_FILE`, else the system's store), and Mozilla's roots where the machine
-/// has none, as in an empty container. Proxies come from the usual environment variables unless `configure` says no.
+/// has none, as in an empty container; `roots` are trusted besides. Proxies come from the usual environment variables unless `configure` says no.
 ///
 /// # Errors
 /// A sentence: the client could not be set up.
-pub(in crate::ports) fn build(configure: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, String> {
+pub(in crate::ports) fn build(
+    roots: &Roots,
+    configure: impl Fn(ClientBuilder) -> ClientBuilder,
+) -> Result<Client, String> {
     // An error means that a provider is installed already, which is what we want.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = || configure(Client::builder().redirect(redirect::Policy::none()).connect_timeout(CONNECT_TIMEOUT));
+    let own = || roots.certificates().filter_map(|root| Certificate::from_der(root).ok());
+    let builder = || {
+        let builder = Client::builder().redirect(redirect::Policy::none()).connect_timeout(CONNECT_TIMEOUT);
+        configure(builder.tls_certs_merge(own()))
+    };
     builder()
         .build()
         .or_else(|_| builder().tls_certs_only(mozilla_roots()).build())
@@ -42,6 +58,48 @@ pub(in crate::ports) fn sentence(error: &reqwest::Error) -> String {
         None => text,
     };
     if error.is_connect() { format!("no connection: {text}") } else { text }
+}
+
+/// What became of a request that has no answer.
+pub(in crate::ports) fn unanswered(error: &reqwest::Error) -> Unanswered {
+    let text = sentence(error);
+    if let Some(error) = causes(error).find_map(tls) {
+        return Unanswered::new(of_tls(error), text);
+    }
+    // Both libraries below keep the types of these errors to themselves.
+    let says = |words: &str| causes(error).any(|cause| cause.to_string().starts_with(words));
+    let kind = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let why = match kind {
+        _ if says("tunnel error") => Why::Proxy,
+        _ if error.is_timeout() => Why::Late,
+        _ if error.is_connect() && says("dns error") => Why::Name,
+        Some(ErrorKind::ConnectionRefused) => Why::Refused,
+        Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown) => Why::Route,
+        _ if error.is_builder() => Why::Client,
+        _ => Why::Broken,
+    };
+    Unanswered::new(why, text)
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    iter::successors(error.source(), |cause| (*cause).source())
+}
+
+/// The error of TLS, which travels inside of errors of input and output; these do not name what they carry as their cause.
+fn tls<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+    cause.downcast_ref::<rustls::Error>().or_else(|| tls(cause.downcast_ref::<io::Error>()?.get_ref()?))
+}
+
+fn of_tls(error: &rustls::Error) -> Why {
+    use CertificateError as Bad;
+    match error {
+        rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => Why::Issuer,
+        rustls::Error::InvalidCertificate(
+            Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. },
+        ) => Why::Expired,
+        rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => Why::Hostname,
+        _ => Why::Tls,
+    }
 }
 
 fn mozilla_roots() -> Vec<Certificate> {

@@ -26,13 +26,14 @@ use super::{
     peer::{Local, Nobody, Output, Waiter},
     pipe::{Pipe, Room, Start, Step, again, again_io, only_this_channel},
 };
+use crate::ports::shell::Tunnel;
 
 /// What the run asks for.
 pub(super) enum Order {
     /// Run a command with this input; its output goes to `output`. It is closed when nobody waits for the output any more.
     Execute { command: String, input: Input, output: async_mpsc::Sender<Output> },
     /// Lead every connection that arrives at `entrance` to `host:port` as the server sees it.
-    Tunnel { entrance: Entrance, host: String, port: u16 },
+    Tunnel { entrance: Entrance, host: String, port: u16, tunnel: Tunnel },
     /// End a process group, that of a script which nobody waits for any more.
     End { pid: u32, ending: Ending },
     /// The same for a script that has not yet told its process group.
@@ -167,6 +168,8 @@ struct Door {
     entrance: Entrance,
     host: String,
     port: u16,
+    /// Where refusals are noted.
+    tunnel: Tunnel,
 }
 
 struct Condemned {
@@ -238,7 +241,9 @@ impl Driver {
                 Ok(Order::Execute { command, input, output }) => {
                     self.pipes.push(Pipe::new(Start::Command(command), Box::new(Waiter::new(input, output))));
                 }
-                Ok(Order::Tunnel { entrance, host, port }) => self.doors.push(Door { entrance, host, port }),
+                Ok(Order::Tunnel { entrance, host, port, tunnel }) => {
+                    self.doors.push(Door { entrance, host, port, tunnel });
+                }
                 Ok(Order::End { pid, ending }) => self.end(pid, ending),
                 Ok(Order::EndOnceKnown { output, reading, ending }) => {
                     self.condemned.push(Condemned { output, reading, ending, until: Instant::now() + CONDEMNED });
@@ -312,7 +317,7 @@ impl Driver {
     fn open_doors(&mut self) {
         for door in &self.doors {
             while let Some(stream) = door.entrance.accept() {
-                if let Ok(local) = Local::new(stream) {
+                if let Ok(local) = Local::new(stream, door.tunnel.clone()) {
                     let start = Start::Forward { host: door.host.clone(), port: door.port };
                     self.pipes.push(Pipe::new(start, Box::new(local)));
                 }

@@ -16,6 +16,7 @@ use super::{
     driver::{Ending, Input},
     pipe::again_io,
 };
+use crate::ports::shell::Tunnel;
 
 /// The place in a queue that is kept free for the last word.
 pub(super) const LAST_PLACE: usize = 1;
@@ -196,15 +197,17 @@ impl Peer for Nobody {
 /// A connection to a tunnel's entrance.
 pub(super) struct Local {
     stream: UnixStream,
+    /// Whose entrance it is.
+    tunnel: Tunnel,
     /// Bytes from the server that the socket has not taken yet, and how many of them it has.
     backlog: (Vec<u8>, usize),
     broken: bool,
 }
 
 impl Local {
-    pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
+    pub(super) fn new(stream: UnixStream, tunnel: Tunnel) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, backlog: (Vec::new(), 0), broken: false })
+        Ok(Self { stream, tunnel, backlog: (Vec::new(), 0), broken: false })
     }
 }
 
@@ -232,6 +235,10 @@ impl Peer for Local {
 
     fn gone(&self) -> bool {
         self.broken
+    }
+
+    fn failed(&mut self, reason: String) {
+        self.tunnel.refuse(reason);
     }
 
     fn flush(&mut self) -> bool {

@@ -16,7 +16,7 @@ use crate::{
         fact::{Score, key},
     },
     engine::{Done, Io, StepResult},
-    ports::http::{Connection, Get, Reply, Site},
+    ports::http::{Get, Reply, Site},
     steps::context::Deploy,
 };
 
@@ -149,9 +149,8 @@ async fn check(site: &dyn Site, file: &str, bundled: Option<&Manifest>) -> Resul
 }
 
 async fn get(site: &dyn Site, file: &str) -> Result<Reply, Problem> {
-    let get =
-        Get { path: format!("{SERVED}/{file}"), bearer: None, timeout: ANSWER_TIMEOUT, connection: Connection::Fresh };
-    let reply = site.get(get).await.map_err(|text| Problem { text, passing: true })?;
+    let get = Get { path: format!("{SERVED}/{file}"), timeout: ANSWER_TIMEOUT, ..Get::default() };
+    let reply = site.get(get).await.map_err(|error| Problem { text: error.to_string(), passing: true })?;
     match reply.status {
         200 => Ok(reply),
         status => Err(Problem { text: format!("{status} instead of 200"), passing: status >= 500 }),

@@ -1,6 +1,7 @@
 //! What an answer says. Pure: the same answer always gets the same verdict.
 
 use serde_json::{Map, Value};
+use url::Url;
 
 use crate::{
     domain::{CommitSha, ReleaseName},
@@ -10,6 +11,23 @@ use crate::{
 /// Fields of a JSON answer that can name the commit or release that answers; the first that does counts.
 const IDENTITY: [&str; 5] = ["commit", "sha", "revision", "release", "version"];
 
+/// What is wrong with an answer, and what to do about it where that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub text: String,
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), hint: None }
+    }
+
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
 /// What is wrong with an answer of a health endpoint; `None` if nothing is.
 ///
 /// Healthy is exactly status 200 (F68) with one of these bodies: a JSON object whose `status` is one of `expect`, or which
@@ -18,20 +36,90 @@ const IDENTITY: [&str; 5] = ["commit", "sha", "revision", "release", "version"];
 /// enough: "not ok" contains one. A body that says nothing of the kind proves nothing and is a problem (F69).
 ///
 /// With `commit`, an answer that names another release is a problem (F74); one that names none is taken as it is.
-pub fn judge(reply: &Reply, expect: &[String], commit: Option<&CommitSha>) -> Option<String> {
+pub fn judge(reply: &Reply, expect: &[String], commit: Option<&CommitSha>) -> Option<Problem> {
     let problem = match reply.status {
-        200 => body(reply, expect),
-        status @ (401 | 403) => Some(format!("{status}: the probe is misconfigured, the token is missing or wrong")),
-        status @ 300..=399 => Some(match reply.header("location") {
-            Some(location) => format!("{status}: redirects to {}", excerpt(location.as_bytes())),
-            None => format!("{status}: redirects to nowhere"),
-        }),
-        status => Some(format!("{status} instead of 200")),
+        200 => body(reply, expect).map(Problem::new),
+        401 if asks_for_password(reply) => Some(
+            Problem::new("401: the web server asks for a user name and password (basic auth)").hint(
+                "Except the health endpoints from basic auth, for example in nginx: location = /health { auth_basic off; ... }. Or set                  `health-via: tunnel`, and `health-address` to an address at which the web server asks for no password",
+            ),
+        ),
+        status @ (401 | 403) => Some(
+            Problem::new(format!("{status}: the probe is misconfigured, the token is missing or wrong")).hint(
+                "make healthcheck-token the same value that the application checks; a token that is refused says nothing about the site",
+            ),
+        ),
+        300..=399 => Some(redirected(reply)),
+        status => Some(maintenance(reply).unwrap_or_else(|| Problem::new(format!("{status} instead of 200")))),
     };
     problem.or_else(|| {
         let (answered, commit) = (answered_as(reply)?, commit?);
-        (!names(&answered, commit))
-            .then(|| format!("answers as {answered}, expected {}: stale code (OPcache not reloaded?)", commit.short()))
+        (!names(&answered, commit)).then(|| {
+            let short = commit.short();
+            Problem::new(format!("answers as {answered}, expected {short}: stale code (OPcache not reloaded?)"))
+        })
+    })
+}
+
+/// What is wrong with an answer of the page that visitors begin at. `before`: the status that the live release answered with.
+///
+/// 500 and above is. Anything else must not be worse than what was: an interface without a home page answers 404 before and after.
+pub(super) fn judge_home(reply: &Reply, before: Option<u16>) -> Option<Problem> {
+    const HINT: &str = "Look at shared/storage/logs/laravel.log. If this page is not to be asked, set `home-path` in the policy to another page, or to `none`";
+    match (reply.status, before) {
+        (500.., _) => Some(
+            maintenance(reply)
+                .unwrap_or_else(|| Problem::new(format!("visitors get status {}", reply.status)).hint(HINT)),
+        ),
+        (429, _) => None,
+        (status @ 400.., Some(before @ ..=399)) => {
+            Some(Problem::new(format!("visitors get status {status}; before the release they got {before}")).hint(HINT))
+        }
+        _ => None,
+    }
+}
+
+/// A page that leads on and on.
+pub(super) fn in_a_circle(hops: u32) -> Problem {
+    Problem::new(format!("visitors are redirected more than {hops} times"))
+        .hint("Open the page in a browser, and correct the redirects of the application or of the web server")
+}
+
+/// Where a redirect leads to, which is never followed for a health endpoint (F68).
+pub(super) fn redirected(reply: &Reply) -> Problem {
+    let status = reply.status;
+    let Some(location) = reply.header("location") else {
+        return Problem::new(format!("{status}: redirects to nowhere"));
+    };
+    let problem = Problem::new(format!("{status}: redirects to {}", excerpt(location.as_bytes())));
+    match Url::parse(location).map(|to| to.origin().ascii_serialization()) {
+        Ok(origin) => problem.hint(format!("If that is where the site is now, set `url: {origin}`")),
+        Err(_) => problem
+            .hint("Give the health endpoint a route without a redirect, outside of the login (middleware `auth`)"),
+    }
+}
+
+/// The answer of an app that is down for maintenance: Laravel's words, or the time at which to come back.
+fn maintenance(reply: &Reply) -> Option<Problem> {
+    let words = || {
+        let body = String::from_utf8_lossy(&reply.body);
+        [
+            "\"message\":\"Service Unavailable\"",
+            "\"message\": \"Service Unavailable\"",
+            "<title>Service Unavailable</title>",
+        ]
+        .iter()
+        .any(|words| body.contains(words))
+    };
+    (reply.status == 503 && (reply.header("retry-after").is_some() || words())).then(|| {
+        Problem::new("503: the application is in maintenance mode")
+            .hint("End the maintenance mode. On the server, in the folder `current`, run: php artisan up")
+    })
+}
+
+fn asks_for_password(reply: &Reply) -> bool {
+    reply.headers.iter().any(|(name, value)| {
+        name == "www-authenticate" && value.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"))
     })
 }
 

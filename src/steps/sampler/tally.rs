@@ -28,11 +28,20 @@ pub(super) struct Seen {
     pub asked: Duration,
     pub answered: Duration,
     /// The status, or why there is none.
-    pub status: Result<u16, String>,
+    pub status: Result<u16, Missing>,
     /// Who answered, where the answer names a release.
     pub side: Option<Side>,
     /// Whether any status below 500 will do: a page that not every release has.
     pub lenient: bool,
+}
+
+/// Why a request has no status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// The site gave none.
+    Failed(String),
+    /// The request did not reach the site, so that it says nothing of what visitors meet.
+    NotAsked(String),
 }
 
 /// Counts what was seen, in the order in which it was asked, and keeps no more than extremes and the first few failures: however
@@ -49,6 +58,7 @@ pub(super) struct Tally {
     turned_back: Option<Duration>,
     requests: u64,
     failures: u64,
+    not_asked: u64,
     held_back: u64,
     first_failures: Vec<(Duration, FailedRequest)>,
     slowest: Duration,
@@ -91,6 +101,14 @@ impl Tally {
     }
 
     fn count(&mut self, seen: Seen) {
+        // It neither begins an outage nor ends one.
+        if let Err(Missing::NotAsked(cause)) = &seen.status {
+            self.not_asked += 1;
+            if self.not_asked == 1 {
+                self.remark(format!("requests that did not reach the site are counted apart; the first: {cause}"));
+            }
+            return;
+        }
         self.requests += 1;
         self.slowest = self.slowest.max(seen.answered.saturating_sub(seen.asked));
         match self.problem(&seen) {
@@ -101,7 +119,7 @@ impl Tally {
 
     fn problem(&mut self, seen: &Seen) -> Option<String> {
         match &seen.status {
-            Err(cause) => Some(cause.clone()),
+            Err(Missing::Failed(cause) | Missing::NotAsked(cause)) => Some(cause.clone()),
             Ok(429) => {
                 self.held_back += 1;
                 None
@@ -181,6 +199,7 @@ impl Tally {
             lasted_ms: millis(now.saturating_sub(began)),
             requests: self.requests,
             failures: self.failures,
+            not_asked: self.not_asked,
             held_back: self.held_back,
             first_failures: self
                 .first_failures
@@ -240,6 +259,33 @@ mod tests {
         }
     }
 
+    fn failed(cause: &str) -> Missing {
+        Missing::Failed(cause.to_owned())
+    }
+
+    #[test]
+    fn fd8_requests_that_did_not_reach_the_site_are_no_downtime_and_end_none() {
+        let lost = |asked| Seen {
+            status: Err(Missing::NotAsked("the SSH connection broke".to_owned())),
+            ..seen(asked, 900, 0, None)
+        };
+        let mut tally = Tally::default();
+        tally.take(0, seen(0, 5, 200, None));
+        tally.switching(ms(20));
+        for number in 1..=40 {
+            tally.take(number, lost(number * 50));
+        }
+        let receipt = told(&tally, 2500);
+        assert_eq!((receipt.requests, receipt.not_asked, receipt.failures, receipt.downtime_ms), (1, 40, 0, 0));
+        assert_eq!((receipt.slowest_ms, receipt.outages), (5, 0), "{receipt:?}");
+        assert_eq!(receipt.remarks.len(), 1, "{receipt:?}");
+        // The site fails, the line breaks, the site answers: nobody knows when it was well again.
+        tally.take(41, seen(2600, 10, 502, None));
+        tally.take(42, lost(2650));
+        tally.take(43, seen(2700, 10, 200, None));
+        assert_eq!(told(&tally, 2800).downtime_ms, 110);
+    }
+
     fn told(tally: &Tally, now: u64) -> Receipt {
         tally.receipt(ms(0), ms(now), vec!["/health".to_owned()], 20, ms(5000))
     }
@@ -266,7 +312,7 @@ mod tests {
     fn an_outage_that_goes_on_counts_until_now() {
         let mut tally = Tally::default();
         tally.take(0, seen(0, 5, 200, None));
-        tally.take(1, Seen { status: Err("no connection: Connection refused".to_owned()), ..seen(50, 1, 0, None) });
+        tally.take(1, Seen { status: Err(failed("no connection: Connection refused")), ..seen(50, 1, 0, None) });
         assert_eq!(told(&tally, 1050).downtime_ms, 1000);
     }
 
@@ -277,7 +323,7 @@ mod tests {
         // Asked second, and the last to end: it ran into its time limit while others were answered.
         assert_eq!(tally.take(2, seen(100, 10, 200, None)), 1);
         assert_eq!(tally.take(3, seen(150, 10, 200, None)), 1);
-        let late = Seen { status: Err("no answer in time".to_owned()), ..seen(50, 10_000, 0, None) };
+        let late = Seen { status: Err(failed("no answer in time")), ..seen(50, 10_000, 0, None) };
         assert_eq!(tally.take(1, late), 4);
         let receipt = told(&tally, 11_000);
         assert_eq!((receipt.failures, receipt.downtime_ms, receipt.slowest_ms), (1, 60, 10_000));

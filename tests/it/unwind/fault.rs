@@ -23,7 +23,7 @@ use gated_deploy::{
         step::Io,
     },
     inputs::Environment,
-    ports::shell::{Answer, Greeting, Script, Shell, ShellError},
+    ports::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
     run::{Alter, RecoverTable, SiteTable, run_with},
     stages::{deploy, recover, rollback},
     steps::context::{Deploy, Ports, Survey},
@@ -654,7 +654,7 @@ impl Shell for Watched {
         futures_util::join!(work, fault).0
     }
 
-    async fn tunnel(&self, host: &str, port: u16) -> Result<PathBuf, ShellError> {
+    async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, ShellError> {
         self.shell.tunnel(host, port).await
     }
 

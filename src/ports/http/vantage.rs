@@ -1,0 +1,46 @@
+//! The site, asked from a second place where the first one cannot ask it.
+
+use std::rc::Rc;
+
+use async_trait::async_trait;
+
+use super::{Get, Reply, Site, Unanswered};
+
+/// Asks as the inputs say. A request that does not reach the site that way is made once more, and then on the server itself: what
+/// rests on "could not be asked" is a rollback, or a person who is called.
+pub struct Vantages {
+    first: Rc<dyn Site>,
+    second: Rc<dyn Site>,
+}
+
+/// Where the second place is.
+const ON_SERVER: &str = "on the server itself";
+
+impl Vantages {
+    pub fn new(first: Rc<dyn Site>, second: Rc<dyn Site>) -> Self {
+        Self { first, second }
+    }
+}
+
+#[async_trait(?Send)]
+impl Site for Vantages {
+    async fn get(&self, get: Get) -> Result<Reply, Unanswered> {
+        let mut answer = self.first.get(get.clone()).await;
+        if answer.as_ref().is_err_and(|unanswered| !unanswered.why.reached()) {
+            answer = self.first.get(get.clone()).await;
+        }
+        let first = match answer {
+            Err(unanswered) if !unanswered.why.reached() => unanswered,
+            answered => return answered,
+        };
+        match self.second.get(get).await {
+            Ok(reply) => Ok(Reply { vantage: Some(format!("asked {ON_SERVER}, because: {first}")), ..reply }),
+            // That the server does not reach the site by the addresses that it tries says nothing about the site.
+            Err(second) => Err(Unanswered { text: format!("{first}; {ON_SERVER}: {second}"), ..first }),
+        }
+    }
+
+    fn within(&self, from: &str, location: &str) -> Option<String> {
+        self.first.within(from, location)
+    }
+}
