@@ -489,7 +489,10 @@ fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
         Score { passed, total } => format!("{passed} of {total} endpoints are healthy; {first}"),
     };
     let failure = Failure::refused(doing, cause).details(problems);
-    let known = report.asked().filter(|endpoint| endpoint.problem.is_some()).find_map(|endpoint| endpoint.hint.clone());
+    let hint = |endpoint: &Endpoint| endpoint.problem.as_ref().and(endpoint.hint.clone());
+    let well = report.endpoints.iter().all(|endpoint| endpoint.problem.is_none());
+    // Where the app is down, its home page is no matter of its own.
+    let known = report.endpoints.iter().find_map(hint).or_else(|| report.home.as_ref().filter(|_| well).and_then(hint));
     known.into_iter().fold(failure, Failure::hint)
 }
 
