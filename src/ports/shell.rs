@@ -9,7 +9,10 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     rc::Rc,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -429,12 +432,14 @@ pub struct Tunnel {
     end: Arc<Mutex<Option<String>>>,
     /// How many connections were refused, and why the newest.
     refused: Arc<Mutex<(usize, String)>>,
+    /// How often the server was heard through it: a connection that opened, bytes that came.
+    heard: Arc<AtomicUsize>,
 }
 
 impl Tunnel {
     /// `end` is filled when the connection ends, before any socket of the tunnel is closed for that.
     pub fn new(path: PathBuf, target: impl Into<String>, end: Arc<Mutex<Option<String>>>) -> Self {
-        Self { path, target: target.into(), end, refused: Arc::default() }
+        Self { path, target: target.into(), end, refused: Arc::default(), heard: Arc::default() }
     }
 
     /// The socket.
@@ -461,6 +466,16 @@ impl Tunnel {
     pub fn refusal_since(&self, refusals: usize) -> Option<String> {
         let refused = self.refused.lock().ok()?;
         (refused.0 > refusals).then(|| refused.1.clone())
+    }
+
+    /// How often the server was heard through it so far.
+    pub fn heard(&self) -> usize {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// The server was heard.
+    pub fn hear(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The server refused a connection.

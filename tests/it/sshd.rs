@@ -537,6 +537,23 @@ fn fd8_a_tunnel_is_opened_anew_after_its_connection_broke() {
 }
 
 #[test]
+fn fd8_a_silent_line_is_not_a_silent_site() {
+    let server = Server::start("");
+    let line = Line::to(server.port);
+    let ssh = Rc::new(server.ssh_through(&line));
+    let (port, _held) = site();
+    let site = through(&ssh, port);
+    assert_eq!(asked(&site), Ok(200));
+    let hurried = |path: &str| Get { timeout: Duration::from_secs(1), ..get(path) };
+    let why = |path: &str| wait(site.get(hurried(path))).expect_err("no answer").why;
+    assert_eq!(why("/held"), Why::Late);
+    line.silent.store(true, Ordering::SeqCst);
+    assert_eq!(why("/health"), Why::Line);
+    line.silent.store(false, Ordering::SeqCst);
+    assert_eq!(asked(&site), Ok(200));
+}
+
+#[test]
 fn fd9_forbidden_forwarding_and_a_port_without_a_listener_are_named() {
     for setting in ["AllowTcpForwarding no", "PermitOpen 127.0.0.1:1"] {
         let server = Server::start(setting);

@@ -51,18 +51,34 @@ struct Door {
     detour: Detour,
 }
 
+/// What was known of a tunnel when a request began.
+#[derive(Default)]
+struct Mark {
+    refusals: usize,
+    heard: usize,
+}
+
 impl Door {
+    fn mark(&self) -> Mark {
+        let of = |tunnel: &Tunnel| Mark { refusals: tunnel.refusals(), heard: tunnel.heard() };
+        self.detour.tunnel.as_ref().map(of).unwrap_or_default()
+    }
+
     fn is_open(&self) -> bool {
         self.detour.tunnel.as_ref().is_none_or(|tunnel| tunnel.end().is_none())
     }
 
     /// What a request met, where the tunnel knows better than the request: that only sees its connection end.
-    fn explained(&self, refusals: usize, unanswered: Unanswered) -> Unanswered {
+    fn explained(&self, before: Mark, unanswered: Unanswered) -> Unanswered {
         let Some(tunnel) = &self.detour.tunnel else { return unanswered };
         if let Some(reason) = tunnel.end() {
             return Unanswered::new(Why::Line, format!("the SSH connection broke: {reason}"));
         }
-        let Some(reason) = tunnel.refusal_since(refusals) else { return unanswered };
+        // The end of a line that fell silent is noticed later than the silence. A site that is silent lets connections be opened.
+        if unanswered.why == Why::Late && tunnel.heard() == before.heard {
+            return Unanswered::new(Why::Line, "the SSH connection is silent");
+        }
+        let Some(reason) = tunnel.refusal_since(before.refusals) else { return unanswered };
         let to = tunnel.target();
         // The words are those of libssh2 for the reasons of RFC 4254, 5.1.
         if reason.contains("administratively prohibited") {
@@ -218,8 +234,8 @@ impl Site for HttpSite {
         // A connection that broke may take longer to be made anew than the site may take to answer.
         let door = tokio::time::timeout(get.timeout, self.door()).await;
         let door = door.unwrap_or_else(|_| Err(Unanswered::new(Why::Line, "no SSH connection in time")))?;
-        let refusals = door.detour.tunnel.as_ref().map_or(0, Tunnel::refusals);
-        self.send(&door, &get).await.map_err(|unanswered| door.explained(refusals, unanswered))
+        let before = door.mark();
+        self.send(&door, &get).await.map_err(|unanswered| door.explained(before, unanswered))
     }
 
     fn within(&self, from: &str, location: &str) -> Option<String> {

@@ -38,6 +38,9 @@ pub(super) trait Peer {
     /// The bytes of input that the server's side has taken so far.
     fn sent(&mut self, _total: u64) {}
 
+    /// The channel is open.
+    fn opened(&mut self) {}
+
     /// The channel did not come to be, or its input cannot be read.
     fn failed(&mut self, _reason: String) {}
 
@@ -229,12 +232,17 @@ impl Peer for Local {
     }
 
     fn take(&mut self, _stream: Stream, bytes: &[u8]) {
+        self.tunnel.hear();
         self.backlog = (bytes.to_vec(), 0);
         self.flush();
     }
 
     fn gone(&self) -> bool {
         self.broken
+    }
+
+    fn opened(&mut self) {
+        self.tunnel.hear();
     }
 
     fn failed(&mut self, reason: String) {

@@ -159,6 +159,7 @@ impl Pipe {
             }
             Ok(Some(channel)) => {
                 self.channel = Some(channel);
+                self.peer.opened();
                 self.phase = match self.start {
                     Start::Command(_) => Phase::Starting,
                     Start::Forward { .. } => Phase::Running,
