@@ -1,7 +1,7 @@
 //! Production releases what staging confirmed, whatever the commit is called on the release branch (FD2). GitHub, staging's server and its
 //! site are doubles.
 
-use std::{fs::File, path::PathBuf, rc::Rc, time::Duration};
+use std::{fs::File, rc::Rc, time::Duration};
 
 use async_trait::async_trait;
 use gated_deploy::{
@@ -9,8 +9,8 @@ use gated_deploy::{
     engine::event::Body,
     inputs::typed,
     ports::{
-        http::{Get, Reply, Site},
-        shell::{Answer, Greeting, Script, Shell, ShellError},
+        http::{Get, Reply, Site, Unanswered},
+        shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
     },
     steps::{artifact, context::Staging, staging},
 };
@@ -48,7 +48,7 @@ impl Shell for Ledger {
         panic!("nothing is sent to staging's server: {to}");
     }
 
-    async fn tunnel(&self, host: &str, port: u16) -> Result<PathBuf, ShellError> {
+    async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, ShellError> {
         panic!("no tunnel to {host}:{port} is needed");
     }
 
@@ -62,11 +62,15 @@ struct AnswersAs(String);
 
 #[async_trait(?Send)]
 impl Site for AnswersAs {
-    async fn get(&self, get: Get) -> Result<Reply, String> {
+    async fn get(&self, get: Get) -> Result<Reply, Unanswered> {
         let status = if get.path.contains("no-such-page") { 404 } else { 200 };
         let body = format!("{{\"status\":\"ok\",\"release\":\"{}\"}}", self.0).into_bytes();
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        Ok(Reply { status, headers, length: body.len() as u64, body, took: Duration::from_millis(1) })
+        Ok(Reply { status, headers, length: body.len() as u64, body, took: Duration::from_millis(1), vantage: None })
+    }
+
+    fn within(&self, _: &str, location: &str) -> Option<String> {
+        panic!("this site redirects to nowhere: {location}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     fs::{self, File},
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command},
     rc::Rc,
     time::{Duration, Instant},
@@ -18,7 +18,7 @@ use gated_deploy::{
         Done, Io,
         step::{StepResult, change, check, undo},
     },
-    ports::shell::{Answer, Greeting, Script, Shell, ShellError},
+    ports::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
     steps::{context::Deploy, database, lock, watchdog},
 };
 
@@ -496,7 +496,7 @@ impl Shell for Line {
         panic!("nothing is sent: {to}");
     }
 
-    async fn tunnel(&self, host: &str, port: u16) -> Result<PathBuf, ShellError> {
+    async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, ShellError> {
         panic!("no tunnel to {host}:{port} is needed");
     }
 

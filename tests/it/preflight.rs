@@ -580,7 +580,10 @@ fn f66_a_bare_server_is_ready_for_its_first_release() {
     assert_ended(&finished, 0, "passed");
     assert_says(finding(&finished, "link to .env"), &["nothing is live yet"]);
     assert_says(finding(&finished, "newest backup"), &["✅ passed", "none, and nothing is live yet"]);
-    assert_says(finding(&finished, "Ask the site how it is now"), &["✅ passed", "nothing is live yet; the web server answers"]);
+    assert_says(
+        finding(&finished, "Ask the site how it is now"),
+        &["✅ passed", "nothing is live yet; the web server answers"],
+    );
     assert_ended(&story.deploy(&commit), 0, "live");
     let finished = run();
     assert_ended(&finished, 0, "passed");

@@ -11,8 +11,8 @@ use gated_deploy::{
     },
     inputs::typed,
     ports::{
-        http::{Get, Reply, Site},
-        shell::{Answer, Greeting, Script, Shell, ShellError},
+        http::{Get, Reply, Site, Unanswered},
+        shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
     },
     steps::{
         context::{Ports, Survey},
@@ -43,7 +43,7 @@ impl Shell for Server {
         panic!("nothing is sent to {to}");
     }
 
-    async fn tunnel(&self, host: &str, port: u16) -> Result<PathBuf, ShellError> {
+    async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, ShellError> {
         panic!("no tunnel to {host}:{port} is opened");
     }
 
@@ -58,11 +58,15 @@ struct Listening(RefCell<Vec<String>>);
 
 #[async_trait(?Send)]
 impl Site for Listening {
-    async fn get(&self, get: Get) -> Result<Reply, String> {
+    async fn get(&self, get: Get) -> Result<Reply, Unanswered> {
         self.0.borrow_mut().extend(get.bearer.as_ref().map(|token| token.expose().to_owned()));
         let body = br#"{"status":"ok"}"#.to_vec();
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        Ok(Reply { status: 200, headers, length: body.len() as u64, body, took: Duration::ZERO })
+        Ok(Reply { status: 200, headers, length: body.len() as u64, body, took: Duration::ZERO, vantage: None })
+    }
+
+    fn within(&self, _: &str, location: &str) -> Option<String> {
+        panic!("this site redirects to nowhere: {location}");
     }
 }
 
@@ -98,6 +102,7 @@ async fn fixed(app_url: &'static str, approval: Approval, plan_only: bool) -> (O
         shell: Rc::new(Server(app_url)),
         github: Some(Rc::new(Untouched)),
         site: site.clone(),
+        anywhere: site.clone(),
         clock: clock.clone(),
         scratch: scratch.path().to_owned(),
     };
