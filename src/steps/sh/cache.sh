@@ -8,7 +8,7 @@ views=$DIR/bootstrap/cache/views
 put_in_place() { # fresh file, cache file
     [ -e "$1" ] || return 0
     # On a full disk the command says that all is well, and the file is empty or ends in the middle.
-    if [ -s "$1" ] && "$PHP" -n -l "$1"; then
+    if [ -s "$1" ] && "$PHP" -n -l "$1" 3>&-; then
         mv -fT "$1" "$2"
         return 0
     fi
