@@ -515,7 +515,7 @@ async fn fd33_an_answer_about_the_confirmation_that_is_missing_is_asked_for() {
     let server = Server::that_says([dropped(), no_answer, Ok(&[("state", "off")])]);
     let ran = Stage::with_shell(Rc::new(Line(server.clone()))).release(watchdog::confirm).await;
     assert_eq!(ran.said(), "over a fresh connection");
-    let asked = server.asked.borrow();
+    let asked = server.asked.take();
     assert_eq!(asked.len(), 3);
     assert!(asked.iter().all(|text| *text == asked[0]), "the same question, so that the server knows it");
 
