@@ -18,6 +18,7 @@ pub fn table() -> Table<Survey, ()> {
             observe("reach-server",    "Reach the server",                            server::reach)              .run_on().into(),
             observe("survey-server",   "Look at the server",                          preflight::place)           .run_on().into(),
             observe("privileges",      "Ask sudo for each command of a release",      preflight::privileges)      .run_on().into(),
+            observe("can-reload",      "Check that PHP-FPM and nginx can be reloaded", preflight::can_reload)   .run_on().into(),
             observe("nginx",           "Look at nginx",                               preflight::nginx)           .run_on().into(),
             observe("reload",          "See what a reload would cost",                preflight::reloads)         .run_on().into(),
         ],

@@ -9,7 +9,7 @@ use crate::{
     steps::{
         cache,
         context::{Deploy, Survey},
-        current, identity, ledger, lock, probe,
+        current, identity, ledger, lock, probe, ready,
         remote::{by_hand, previewed},
         rollback, seal, server, services, tree, watchdog, workers,
     },
@@ -25,6 +25,7 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
         survey: vec![
             observe("reach-server",    "7 Reach the server",                      rollback::reach).into(),
             observe("survey-server",   "7 Look at the server",                    server::look).into(),
+            observe("can-reload",      "7 Check that PHP-FPM and nginx can be reloaded", ready::look).into(),
             observe("live-tree",       "7 Compare the live release with what was confirmed", seal::live).advisory().into(),
             observe("present-health",  "7 Ask the site how it is now",            probe::present).into(),
             observe("choose-release",  "Choose the release to go back to",        rollback::Choose { named: to }).into(),
@@ -40,6 +41,7 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
             change("build-caches",     "14 Build its caches anew",                cache::build_again,       no_undo("they are its own, made from today's .env")).advisory().into(),
             hold  ("name-release",     "Let the site say which release answers",  previewed(identity::mark, identity::preview),
                                                                                                             release("remove the one-time file", identity::unmark)).into(),
+            check ("can-still-reload", "15 Check again that PHP-FPM and nginx can be reloaded", ready::again).into(),
             hold  ("arm-watchdog",     "Let the server go back by itself",        previewed(watchdog::arm, watchdog::preview),
                                                                                                             release("take it off, unless stuck", watchdog::disarm)).into(),
             change("switch",           "15 Point current at it",                  previewed(current::switch, current::switch_preview),

@@ -8,6 +8,7 @@ use super::{
     identity::Mark,
     ledger::Book,
     lock::{Dead, Keeper},
+    ready::Ready,
     sampler::Sampler,
     server::Looked,
     services::Permission,
@@ -225,6 +226,8 @@ pub struct Made {
     pub measured: Vec<Measured>,
     /// The migration was begun, and its end was not heard.
     pub migrating: bool,
+    /// What was found after a reload that failed.
+    pub unready: Ready,
     /// What was told of the backup; what became of its copy is added.
     pub backup: Option<fact::BackupFact>,
 }
@@ -247,6 +250,7 @@ impl Default for Made {
             migrations: Some(Vec::new()),
             measured: Vec::new(),
             migrating: false,
+            unready: Ready::default(),
             backup: None,
         }
     }

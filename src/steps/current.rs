@@ -1,8 +1,11 @@
 //! The link that is live: looking at it, pointing it at a release, pointing it back.
 
-use super::{context::Deploy, lock, probe, remote, sampler, services, watchdog, workers};
+use super::{context::Deploy, identity, lock, probe, remote, sampler, services, watchdog, workers};
 use crate::{
-    domain::{Failure, Layout, RemoteCommand, RemotePath, fact},
+    domain::{
+        Failure, FailureKind, Layout, RemoteCommand, RemotePath,
+        fact,
+    },
     engine::{
         Done, Undone,
         step::{Io, StepResult},
@@ -82,18 +85,43 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         services::reload_now(cx, io).await?;
         return Ok(Undone::Done("nothing is live, as before".to_owned()));
     }
-    let reloaded = services::reload_now(cx, io).await?;
+    let reloaded = services::reload_now(cx, io).await;
+    if reloaded.as_ref().is_err_and(|failure| failure.kind != FailureKind::Refused) {
+        return reloaded.map(Undone::Done);
+    }
     workers::restart_again(cx, io).await;
     // Whoever has gone back for us may have removed the one-time file as well.
-    let health = probe::verify_old(cx, !by_itself, io).await?;
+    let health = probe::verify_old(cx, !by_itself, io).await;
     let how = if by_itself { "the server went back by itself: " } else { "" };
-    Ok(Undone::Done(format!("{how}{old} is live again, {reloaded}, {health}")))
+    let reload = match (reloaded, health) {
+        (Ok(reloaded), health) => {
+            return Ok(Undone::Done(format!("{how}{old} is live again, {reloaded}, {}", health?)));
+        }
+        (Err(reload), Err(health)) => {
+            let seen = std::iter::once(health.to_string()).chain(health.details);
+            return Err(reload.details(seen));
+        }
+        // Whether a service was reloaded that can be reloaded, nobody saw: parts of it may run either code.
+        (Err(reload), Ok(_)) if cx.made.borrow().unready.broken.is_empty() => return Err(reload),
+        (Err(reload), Ok(health)) => match identity::answers_as_old(cx, !by_itself).await {
+            // What visitors get decides, and not a reload that a file of somebody else keeps from happening.
+            Some(by) => {
+                let seen =
+                    format!("{how}{old} is live again and answers as itself (by its {by}), {health}");
+                io.warn(format!("{}; {seen}", reload.cause), Some(services::reload_later(&cx.facts.server.services)));
+                return Ok(Undone::Done(format!("{seen}; not reloaded: {}", reload.cause)));
+            }
+            None => reload,
+        },
+    };
+    Err(reload
+        .details(["the site is healthy, but no answer names the release: it may still run the code of the failed one"]))
 }
 
 /// What a person types when going back failed.
 pub fn back_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
     let mut commands = pointing_back(&cx.inputs.layout.current(), cx.facts.turn.from.as_deref());
-    commands.extend(cx.facts.server.services.reload.iter().cloned());
+    commands.extend(services::by_hand(&cx.facts.server.services.reload, &cx.made.borrow().unready.down()));
     commands.push(lock::free_by_hand(cx));
     commands
 }

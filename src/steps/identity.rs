@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Failure, Sha256Digest,
+        Failure, ReleaseName, Sha256Digest,
         fact::{self, Endpoint, HealthReport},
     },
     engine::{
@@ -78,7 +78,7 @@ pub async fn mark(cx: &Deploy, io: &Io) -> StepResult {
         (None | Some("none"), Some(from)) => Trust::Untried(format!("{from} is no folder of ours")),
         (Some(why), Some(_)) => Trust::Untried(why.to_owned()),
     };
-    let answers = probe::round(&*cx.ports.site, &cx.inputs.health, &*cx.ports.clock, None).await;
+    let answers = probe::round(&*cx.ports.anywhere, &cx.inputs.health, &*cx.ports.clock, None).await;
     let app_names_itself = answers.endpoints.iter().any(|endpoint| endpoint.answered_as.is_some());
     let text = match &trust {
         Trust::Works => format!("{path} answers as {live_name}"),
@@ -162,6 +162,26 @@ pub fn proof(cx: &Deploy, report: &HealthReport) -> fact::Identity {
         _ => None,
     };
     fact::Identity { release: turn.to.clone(), proven: !by.is_empty(), by, in_a_row: 2, note }
+}
+
+/// Whether the site answers as the release that was live before the switch, and by what that was seen. `marked`: the one-time file is
+/// still there to be asked.
+pub async fn answers_as_old(cx: &Deploy, marked: bool) -> Option<&'static str> {
+    let from = folder(cx.facts.turn.from.as_deref()?);
+    let mark = cx.made.borrow().identity.clone().filter(|_| marked);
+    let file = ask(&cx.ports, mark.as_ref(), from).await;
+    if file.is_some_and(|file| file.answered_as.as_deref() == Some(from)) {
+        return Some("one-time file");
+    }
+    let old: ReleaseName = from.parse().ok().filter(|_| !probe::same_commit(from, &cx.facts.commit))?;
+    let report = probe::round(&*cx.ports.site, &cx.inputs.health, &*cx.ports.clock, None).await;
+    // An answer may name the release, or its commit by seven letters and more.
+    let is_old = |name: &str| match name.parse::<ReleaseName>() {
+        Ok(release) => release.short_sha() == old.short_sha(),
+        Err(_) => name.to_ascii_lowercase().starts_with(&old.short_sha()[..7]),
+    };
+    let mut named = report.endpoints.iter().filter_map(|endpoint| endpoint.answered_as.as_deref()).peekable();
+    (named.peek().is_some() && named.all(is_old)).then_some("health answers")
 }
 
 /// The release that an answer of the one-time file names.

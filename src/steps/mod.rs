@@ -21,6 +21,7 @@ pub mod nginx;
 pub mod outlook;
 pub mod preflight;
 pub mod probe;
+pub mod ready;
 pub mod recover;
 pub mod remote;
 pub mod retention;

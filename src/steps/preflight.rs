@@ -19,7 +19,7 @@ pub use self::{
     env_file::env_file,
     proof::staging,
     room::{backups, room},
-    served::{nginx, php, privileges, reloads},
+    served::{can_reload, nginx, php, privileges, reloads},
 };
 use super::{
     context::Survey,

@@ -13,8 +13,9 @@ use super::{
     heir::Heir,
     ledger,
     lock::{self, Claim, Dead, Holder, Keeper},
-    probe, rollback,
+    probe, ready, rollback,
     server::{self, About, problem},
+    services,
     watchdog::{self, Entry, Pending},
 };
 use crate::{
@@ -54,6 +55,8 @@ struct Made {
     dead: Vec<Dead>,
     /// What has to be gone back from, for whoever has to do it by hand.
     unfinished: Option<Entry>,
+    /// Services that did not run when going back failed.
+    stopped: Vec<String>,
 }
 
 impl Recover {
@@ -234,7 +237,12 @@ pub async fn go_back(cx: &Recover, io: &Io) -> Result<Undone, Failure> {
         (None, Some(entry)) if current.as_deref() != Some(&entry.armed) => entry,
         (None, _) => return Ok(Undone::Nothing("nothing had to be taken back".to_owned())),
     };
-    let mut told = cx.as_heir(async |heir| heir.finish(io).await).await?.told;
+    let finished = cx.as_heir(async |heir| heir.finish(io).await).await;
+    if let (Err(_), Some(fpm)) = (&finished, services::fpm_of(&entry.reload)) {
+        let stopped = ready::afterwards(&*cx.ports.shell, io, fpm).await.down();
+        cx.made.borrow_mut().stopped = stopped;
+    }
+    let mut told = finished?.told;
     match &entry.before {
         None => told.push("nothing is live, as before".to_owned()),
         Some(before) => {
@@ -252,7 +260,9 @@ pub fn back_by_hand(cx: &Recover) -> Vec<RemoteCommand> {
     let current = cx.inputs.layout.current();
     let mut commands = current::pointing_back(&current, entry.before.as_deref());
     // They are the server's own words, from its file: shown, never run.
-    commands.extend(entry.reload.iter().map(|line| RemoteCommand::new(line.split_whitespace())));
+    let reload: Vec<RemoteCommand> =
+        entry.reload.iter().map(|line| RemoteCommand::new(line.split_whitespace())).collect();
+    commands.extend(services::by_hand(&reload, &cx.made.borrow().stopped));
     commands.push(RemoteCommand::new(["rm", "-r", cx.inputs.layout.lock().as_str()]));
     commands
 }

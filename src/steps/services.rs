@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::{
     context::{Deploy, ServiceFacts},
     fpm::{self, Pool},
-    nginx, remote,
+    nginx, ready, remote,
     sudo::{Leave, Rules},
 };
 use crate::{
-    domain::{Failure, Layout, RemoteCommand},
+    domain::{Failure, FailureKind, Layout, RemoteCommand},
     engine::{
         Done,
         step::{Io, StepResult},
@@ -165,11 +165,26 @@ pub struct Permission {
     /// As it stands behind `sudo -n`.
     pub command: String,
     pub leave: Leave,
+    /// The rule that sudo lists for it and does not apply.
+    pub ignored: Option<String>,
     /// The same with the whole path of its program, as sudoers wants it.
     pub full: String,
 }
 
 impl Permission {
+    /// How sudo stands to it, for a person.
+    pub fn told(&self) -> String {
+        match (self.leave, &self.ignored) {
+            (Leave::Free, _) => "allowed, without a password".to_owned(),
+            (Leave::Unproven, _) => "allowed; perhaps with a password".to_owned(),
+            (Leave::Password, _) => "sudo wants a password for it".to_owned(),
+            (Leave::Denied, None) => "not allowed".to_owned(),
+            (Leave::Denied, Some(rule)) => format!(
+                "not allowed: sudo lists the rule `{rule}` and does not apply it; sudo-rs takes no wildcards in arguments"
+            ),
+        }
+    }
+
     /// Whether a release may rely on it.
     pub fn given(&self) -> bool {
         matches!(self.leave, Leave::Free | Leave::Unproven)
@@ -182,9 +197,26 @@ pub struct Permissions {
     pub fpm: Vec<Permission>,
     pub nginx: Vec<Permission>,
     pub test: Permission,
+    /// What sudo said when it refused, in its own words: no rule can help where it does not come to its rules, or reads them otherwise.
+    pub said: Vec<String>,
 }
 
 impl Permissions {
+    /// The cause, with what sudo said of it.
+    pub fn in_sudos_words(&self, cause: String) -> String {
+        if self.said.is_empty() { cause } else { format!("{cause}; sudo says: {}", self.said.join(" / ")) }
+    }
+
+    /// What to change so that these are allowed. A line for sudoers does not help where sudo says another reason.
+    pub fn advice<'p>(&self, user: &str, missing: impl IntoIterator<Item = &'p Permission>) -> String {
+        let line = sudoers_line(user, missing);
+        match self.said.iter().find_map(|said| cure(user, said)) {
+            Some(cure) => cure,
+            None if self.said.iter().all(|said| said.ends_with("a password is required")) => line,
+            None => format!("correct what sudo says there (as root: visudo -c); if the rule is missing, {line}"),
+        }
+    }
+
     /// The one that a release uses; else the one to allow.
     pub fn best(choices: &[Permission]) -> Option<&Permission> {
         // The first of equals, in the order in which they were thought of.
@@ -217,10 +249,17 @@ pub async fn permissions(
     let answer = remote::run(shell, io, script, doing).await?;
     let rules = Rules::parse(answer.get("rules").unwrap_or_default());
     let permission = |command: &String| permission(command, &answer, &rules);
+    let mut said: Vec<String> = Vec::new();
+    for line in answer.all("said").flat_map(str::lines).map(str::trim) {
+        if !line.is_empty() && !said.iter().any(|seen| seen == line) {
+            said.push(line.to_owned());
+        }
+    }
     Ok(Permissions {
         fpm: fpm.iter().map(permission).collect(),
         nginx: nginx.iter().map(permission).collect(),
         test: permission(&test),
+        said,
     })
 }
 
@@ -234,7 +273,15 @@ fn permission(command: &str, answer: &Answer, rules: &Rules) -> Permission {
     };
     let allowed = answer.all("allowed").any(|yes| yes == command);
     let leave = if allowed { rules.of(&path, arguments) } else { Leave::Denied };
-    Permission { command: command.to_owned(), leave, full: format!("{path} {arguments}") }
+    let ignored = (!allowed).then(|| rules.by_wildcard(&path, arguments)).flatten().map(str::to_owned);
+    Permission { command: command.to_owned(), leave, ignored, full: format!("{path} {arguments}") }
+}
+
+/// What to change where sudo gives a reason that a further rule does not take away.
+fn cure(user: &str, said: &str) -> Option<String> {
+    said.contains("must have a tty").then(|| {
+        format!("a release has no terminal: add this line to /etc/sudoers.d/gated-deploy: Defaults:{user} !requiretty")
+    })
 }
 
 /// The line for sudoers that allows what is missing; we never add it ourselves (F36, F67).
@@ -253,11 +300,13 @@ pub fn missing(user: &str, permissions: &Permissions) -> Option<(String, String)
     if missing.is_empty() {
         return None;
     }
-    let told = missing.iter().map(|permission| match permission.leave {
-        Leave::Password => format!("sudo -n {} (sudo wants a password for it)", permission.command),
+    let told = missing.iter().map(|permission| match (permission.leave, &permission.ignored) {
+        (Leave::Password, _) => format!("sudo -n {} (sudo wants a password for it)", permission.command),
+        (_, Some(_)) => format!("sudo -n {} ({})", permission.command, permission.told()),
         _ => format!("sudo -n {}", permission.command),
     });
-    Some((format!("{user} may not run: {}", told.collect::<Vec<_>>().join(", ")), sudoers_line(user, missing)))
+    let cause = format!("{user} may not run: {}", told.collect::<Vec<_>>().join(", "));
+    Some((permissions.in_sudos_words(cause), permissions.advice(user, missing)))
 }
 
 /// Asks sudo which reload commands it allows, and picks one for each service. Every one that is missing is named, with the line
@@ -303,47 +352,91 @@ pub async fn reload(cx: &Deploy, io: &Io) -> StepResult {
 pub async fn reload_now(cx: &Deploy, io: &Io) -> Result<String, Failure> {
     let services = &cx.facts.server.services;
     let doing = format!("reloading {} and nginx", services.fpm);
-    let answer = remote::run(&*cx.ports.shell, io, reload_script(services)?, &doing).await?;
-    Ok(told(&answer, &services.fpm))
+    match remote::run(&*cx.ports.shell, io, reload_script(services)?, &doing).await {
+        Ok(answer) => Ok(told(&answer, &services.fpm)),
+        Err(failure) => {
+            if failure.kind == FailureKind::Refused {
+                let unready = ready::afterwards(&*cx.ports.shell, io, &services.fpm).await;
+                cx.made.borrow_mut().unready = unready;
+            }
+            Err(failure)
+        }
+    }
 }
 
 /// The script that reloads them. The watcher on the server has it, too.
 pub fn reload_script(services: &ServiceFacts) -> Result<Script, Failure> {
     let doing = format!("reloading {} and nginx", services.fpm);
     let commands: Vec<String> = services.reload.iter().map(ToString::to_string).collect();
-    let (fpm, test, nginx) = match commands.as_slice() {
-        [fpm, nginx] => (fpm.as_str(), "", nginx.as_str()),
-        [fpm, test, nginx] => (fpm.as_str(), test.as_str(), nginx.as_str()),
-        _ => return Err(Failure::bug(doing, "there are no two or three reload commands")),
+    // Between them stands `nginx -t`, which the script runs in any case.
+    let ([fpm, nginx] | [fpm, _, nginx]) = commands.as_slice() else {
+        return Err(Failure::bug(doing, "there are no two or three reload commands"));
     };
     // A worker may finish its request for as long as process_control_timeout allows, and then some for the fork.
     let wait = services.process_control_timeout.unwrap_or(0).min(120) + 10;
-    Ok(Script::new("reload", include_str!("sh/reload.sh"))
+    let script = Script::new("reload", RELOAD)
         .repeatable()
         .var("FPM_COMMAND", fpm)
-        .var("NGINX_TEST", test)
         .var("NGINX_COMMAND", nginx)
-        .var("FPM_NAME", process_name(&services.fpm))
-        .var("NGINX_NAME", "nginx")
-        .var("FPM_SERVICE", &services.fpm)
-        .var("NGINX_SERVICE", "nginx")
-        .var("PROC", "/proc")
-        .var("RUN", "/run")
         .var("WAIT", wait.to_string())
-        .timeout(Duration::from_secs(2 * wait + 60)))
+        .timeout(Duration::from_secs(2 * wait + 60));
+    Ok(ready::named(script, &services.fpm, ("", "")))
 }
+
+const RELOAD: &str =
+    concat!(include_str!("sh/processes.sh"), include_str!("sh/ready.sh"), include_str!("sh/reload.sh"));
 
 fn told(answer: &Answer, fpm: &str) -> String {
     let unseen: Vec<&str> = answer.all("unseen").collect();
-    if unseen.is_empty() {
-        format!("{fpm} and nginx run with new workers")
-    } else {
-        format!("{fpm} and nginx reloaded (their processes cannot be seen here: {})", unseen.join(", "))
+    let idle: Vec<&str> = answer.all("idle").collect();
+    if !unseen.is_empty() {
+        return format!("{fpm} and nginx reloaded (their processes cannot be seen here: {})", unseen.join(", "));
+    }
+    match idle.is_empty() {
+        true => format!("{fpm} and nginx run with new workers"),
+        false => format!("{fpm} and nginx reloaded ({} runs without workers until the next request)", idle.join(", ")),
     }
 }
 
+/// What to type once the reason is gone that kept a service from being reloaded.
+pub fn reload_later(services: &ServiceFacts) -> String {
+    let commands: Vec<String> = services.reload.iter().map(ToString::to_string).collect();
+    format!("correct what is named there, then: {}", commands.join(" && "))
+}
+
+/// The PHP-FPM that these commands reload, where they are commands of a release.
+pub fn fpm_of(reload: &[String]) -> Option<&str> {
+    let words: Vec<&str> = reload.first()?.split_whitespace().collect();
+    match words.as_slice() {
+        ["sudo", "-n", "service", service, "reload"] => Some(service),
+        ["sudo", "-n", "systemctl", "reload", unit] => Some(unit.strip_suffix(".service").unwrap_or(unit)),
+        _ => None,
+    }
+}
+
+/// The commands of a reload for a person to type: what does not run is started, because it cannot be reloaded.
+pub fn by_hand(reload: &[RemoteCommand], stopped: &[String]) -> Vec<RemoteCommand> {
+    let by_hand = |command: &RemoteCommand| {
+        let text = command.to_string();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (start, service): (fn(&str) -> [&str; 4], &str) = match words.as_slice() {
+            ["sudo", "-n", "service", service, "reload"] => (|name| ["sudo", "service", name, "start"], service),
+            ["sudo", "-n", "systemctl", "reload", unit] => {
+                (|name| ["sudo", "systemctl", "start", name], unit.strip_suffix(".service").unwrap_or(unit))
+            }
+            _ => return command.clone(),
+        };
+        // Without `-n`: to start it is no rule of a release, so sudo may ask for a password.
+        match stopped.iter().any(|stopped| stopped == service) {
+            true => RemoteCommand::new(start(service)),
+            false => command.clone(),
+        }
+    };
+    reload.iter().map(by_hand).collect()
+}
+
 /// What the kernel calls the processes of a service: `php8.2-fpm` runs as `php-fpm8.2` (Debian's binary name).
-fn process_name(service: &str) -> String {
+pub fn process_name(service: &str) -> String {
     match service.strip_prefix("php").and_then(|rest| rest.strip_suffix("-fpm")) {
         Some(version) => format!("php-fpm{version}"),
         None => service.to_owned(),
@@ -383,4 +476,62 @@ pub(crate) fn fuzz(text: &str) {
     process_control_timeout("8.3", &files);
     let rules = Rules::parse(text);
     let _ = (rules.of("/usr/bin/systemctl", "reload php8.3-fpm"), rules.of("/bin/x", text));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fd10_what_does_not_run_is_started_by_hand_and_not_reloaded() {
+        let by_hand = |reload: [&str; 3], stopped: &[&str]| {
+            let reload = reload.map(|command| RemoteCommand::new(command.split(' ')));
+            let stopped: Vec<String> = stopped.iter().map(|service| (*service).to_owned()).collect();
+            let commands: Vec<String> = by_hand(&reload, &stopped).iter().map(ToString::to_string).collect();
+            commands
+        };
+        let debian = ["sudo -n service php8.2-fpm reload", "sudo -n nginx -t", "sudo -n service nginx reload"];
+        assert_eq!(by_hand(debian, &[]), debian);
+        let started = ["sudo service php8.2-fpm start", "sudo -n nginx -t", "sudo -n service nginx reload"];
+        assert_eq!(by_hand(debian, &["php8.2-fpm"]), started);
+        let units =
+            ["sudo -n systemctl reload php8.2-fpm.service", "sudo -n nginx -t", "sudo -n systemctl reload nginx"];
+        let started = ["sudo systemctl start php8.2-fpm", "sudo -n nginx -t", "sudo systemctl start nginx"];
+        assert_eq!(by_hand(units, &["nginx", "php8.2-fpm"]), started);
+    }
+
+    #[test]
+    fn fd14_what_sudo_says_is_told_and_decides_what_to_change() {
+        let denied = |ignored: Option<&str>| Permission {
+            command: "nginx -t".to_owned(),
+            leave: Leave::Denied,
+            ignored: ignored.map(str::to_owned),
+            full: "/usr/sbin/nginx -t".to_owned(),
+        };
+        let permissions = |ignored, said: &[&str]| Permissions {
+            fpm: vec![denied(ignored)],
+            nginx: Vec::new(),
+            test: denied(None),
+            said: said.iter().map(|said| (*said).to_owned()).collect(),
+        };
+        let (cause, hint) = missing("deploy", &permissions(None, &[])).expect("something is missing");
+        assert_eq!(cause, "deploy may not run: sudo -n nginx -t");
+        assert!(hint.ends_with("deploy ALL=(root) NOPASSWD: /usr/sbin/nginx -t"), "{hint}");
+        let tty = "sudo: sorry, you must have a tty to run sudo";
+        let (cause, hint) = missing("deploy", &permissions(None, &[tty])).expect("something is missing");
+        assert!(cause.ends_with(&format!("; sudo says: {tty}")), "{cause}");
+        assert!(hint.ends_with("Defaults:deploy !requiretty"), "the rule is there already: {hint}");
+        let (cause, hint) =
+            missing("deploy", &permissions(Some("/usr/sbin/nginx *"), &[])).expect("something is missing");
+        assert!(cause.contains("lists the rule `/usr/sbin/nginx *`") && cause.contains("no wildcards"), "{cause}");
+        assert!(hint.ends_with("NOPASSWD: /usr/sbin/nginx -t"), "in full: {hint}");
+    }
+
+    #[test]
+    fn fd15_what_is_told_of_a_pool_without_workers_is_true() {
+        let answer = |key: &str| Answer::new(vec![(key.to_owned(), "php-fpm8.2".to_owned())]);
+        let idle = told(&answer("idle"), "php8.2-fpm");
+        assert!(idle.contains("php-fpm8.2 runs without workers until the next request"), "{idle}");
+        assert!(told(&answer("unseen"), "php8.2-fpm").contains("cannot be seen here"));
+    }
 }

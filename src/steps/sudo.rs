@@ -62,6 +62,14 @@ impl Rules {
         Self { rules }
     }
 
+    /// The listed rule that would allow a command only because of a wildcard in its arguments. sudo-rs lists such a rule, and does not
+    /// apply it.
+    pub fn by_wildcard(&self, path: &str, arguments: &str) -> Option<&str> {
+        let rule = self.rules.iter().rev().find(|rule| rule.matches(path, arguments))?;
+        let (_, wanted) = rule.command.split_once(' ')?;
+        wanted.contains(['*', '?']).then_some(rule.command.as_str())
+    }
+
     /// What the list says of a command that sudo allows: its program's path and its arguments.
     pub fn of(&self, path: &str, arguments: &str) -> Leave {
         match self.rules.iter().rev().find(|rule| rule.matches(path, arguments)) {
@@ -180,6 +188,15 @@ User deploy may run the following commands on lab:
         assert_eq!(of("/usr/bin/cat a,b"), Leave::Free);
         assert_eq!(of("/opt/tools/tool"), Leave::Password, "tags do not reach into the next line");
         assert_eq!((of("/usr/bin/id"), of("/usr/bin/id -u")), (Leave::Free, Leave::Password));
+    }
+
+    #[test]
+    fn fd14_a_rule_that_matches_by_a_wildcard_is_named() {
+        let rules = Rules::parse(LIST);
+        let named = |command: &str| command.split_once(' ').and_then(|(path, rest)| rules.by_wildcard(path, rest));
+        assert_eq!(named("/usr/bin/systemctl reload php8.3-fpm"), Some("/usr/bin/systemctl reload php*-fpm"));
+        assert_eq!(named("/usr/bin/systemctl reload nginx"), None);
+        assert_eq!(named("/usr/bin/systemctl reload apache2"), None, "nothing but ALL matches");
     }
 
     #[test]

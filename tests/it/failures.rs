@@ -864,9 +864,8 @@ fn quoted(text: &str) -> String {
 #[test]
 fn f67_a_reload_that_nobody_can_see_is_believed_and_told() {
     // As on a server that hides other users' processes: there is no process of these names to be seen.
-    let script = Script::new("reload", include_str!("../../src/steps/sh/reload.sh"))
+    let script = Script::new("reload", crate::services::RELOAD)
         .var("FPM_COMMAND", "true")
-        .var("NGINX_TEST", "true")
         .var("NGINX_COMMAND", "true")
         .var("FPM_NAME", "no-such-fpm")
         .var("NGINX_NAME", "no-such-nginx")
@@ -874,6 +873,9 @@ fn f67_a_reload_that_nobody_can_see_is_believed_and_told() {
         .var("NGINX_SERVICE", "no-such-nginx")
         .var("PROC", "/proc")
         .var("RUN", "/run")
+        .var("ETC", "/nonexistent")
+        .var("CURRENT", "")
+        .var("NEXT", "")
         .var("WAIT", "1");
     assert_eq!(answer(&script)["unseen"], "no-such-nginx");
 }

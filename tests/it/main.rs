@@ -33,6 +33,7 @@ mod rollback;
 mod rows;
 mod scripts;
 mod secrets;
+mod services;
 mod shown;
 mod site;
 mod smoke;

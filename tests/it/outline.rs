@@ -25,6 +25,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     look  6 observe find-build
     look  7 observe reach-server
     look  7 observe survey-server
+    look  7 observe can-reload
     look  7 observe live-tree
     look  7 observe baseline-health
     look    observe read-bundle
@@ -51,6 +52,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do      check   seal-release
     do      hold    name-release (remove the one-time file)
     do      hold    sample-site (stop watching)
+    do   15 check   can-still-reload
     do      hold    arm-watchdog (take it off, unless stuck)
     do   15 change  switch (point back, reload, ask the old release for its health)
     do   16 change  rebuild-caches (goes with the new folder)
@@ -71,6 +73,7 @@ fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
     insta::assert_snapshot!(outline(&rollback::table(None).outline()), @r"
     look  7 observe reach-server
     look  7 observe survey-server
+    look  7 observe can-reload
     look  7 observe live-tree
     look  7 observe present-health
     look    observe choose-release
@@ -83,6 +86,7 @@ fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
     do   12 check   boot-release
     do   14 change  build-caches (not undone: they are its own, made from today's .env)
     do      hold    name-release (remove the one-time file)
+    do   15 check   can-still-reload
     do      hold    arm-watchdog (take it off, unless stuck)
     do   15 change  switch (point back, reload, ask what was live for its health)
     do   17 change  reload (reloaded again after pointing back)
@@ -137,6 +141,7 @@ fn a_preflight_only_looks() {
     look    observe reach-server
     look    observe survey-server
     look    observe privileges
+    look    observe can-reload
     look    observe nginx
     look    observe reload
     look    observe bundle-gates

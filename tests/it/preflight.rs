@@ -298,7 +298,12 @@ const REASONS: &[Reason] = &[
         "rm -r .gated-deploy/lock",
         &["another deploy holds the lock: run 4711"],
     ),
-    reason("the site is not well", "service php8.2-fpm stop", "service php8.2-fpm start", &["502", "/healthcheck.php"]),
+    reason(
+        "the site is not well",
+        "chmod 0 /run/php/php8.2-fpm-staging.sock",
+        "chmod 660 /run/php/php8.2-fpm-staging.sock",
+        &["502", "/healthcheck.php"],
+    ),
 ];
 
 #[test]
@@ -420,8 +425,12 @@ fn everything_that_is_wrong_is_named_in_one_run() {
     assert_ended(&finished, 1, "refused");
     assert_says(&finished.summary, &["NO-GO: 6 checks failed, nothing was changed"]);
     let report = std::fs::read_to_string(runner.workspace().join(output(&finished, "report"))).expect("the report");
-    let everywhere =
-        several.iter().flat_map(|reason| reason.says.iter().copied()).chain(["no successful build for", "502"]);
+    let everywhere = several.iter().flat_map(|reason| reason.says.iter().copied()).chain([
+        "no successful build for",
+        "502",
+        "php8.2-fpm is not running",
+        "start it: sudo service php8.2-fpm start",
+    ]);
     for says in everywhere {
         // Markup aside: the log has it as it is.
         assert_says(&finished.log, &[says]);
@@ -507,7 +516,7 @@ fn f36_f61_what_a_release_can_do_with_is_a_warning_with_its_cure() {
         assert_says(&finding(&finished, check).replace("&#61;", "="), &["⚠️ warned", says]);
     }
     // No row claims what nobody saw.
-    for claim in ["Look at nginx: its configuration is whole", "See what a reload would cost: a reload lets"] {
+    for claim in ["nginx can be reloaded: both run", "See what a reload would cost: a reload lets"] {
         assert!(!finished.log.contains(claim), "{claim}:\n{}", finished.log);
     }
     assert_says(&finished.log, &["Access denied for user 'lab_production'"]);

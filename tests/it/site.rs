@@ -21,33 +21,33 @@ use crate::{
 const BASE: &str = "/var/www/staging";
 
 /// A folder, and files in it by their paths.
-struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().expect("a folder"))
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.path().join(name).to_str().expect("a path").to_owned()
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.0.path().join(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(path, text).expect("a file");
     }
 
-    fn folder(&self, name: &str) {
+    pub(crate) fn folder(&self, name: &str) {
         fs::create_dir_all(self.0.path().join(name)).expect("a folder");
     }
 
-    fn mode(&self, name: &str, mode: u32) {
+    pub(crate) fn mode(&self, name: &str, mode: u32) {
         fs::set_permissions(self.0.path().join(name), fs::Permissions::from_mode(mode)).expect("a mode");
     }
 
     /// A process as the kernel shows it.
-    fn process(&self, pid: u32, parent: u32, uid: u32, name: &str) {
+    pub(crate) fn process(&self, pid: u32, parent: u32, uid: u32, name: &str) {
         self.write(&format!("proc/{pid}/comm"), &format!("{name}\n"));
         let escaped = name.replace('\n', "\\n");
         self.write(
@@ -85,17 +85,19 @@ fn reload(here: &Folder, does: &str) -> std::collections::BTreeMap<String, Strin
     here.write("reload", &format!("#!/bin/sh\nset -e\ncd {}\n{does}\n", here.path("proc")));
     here.mode("reload", 0o755);
     answer(
-        &Script::new("reload", include_str!("../../src/steps/sh/reload.sh"))
+        &Script::new("reload", crate::services::RELOAD)
             .var("FPM_COMMAND", here.path("reload"))
-            .var("NGINX_TEST", "")
             .var("NGINX_COMMAND", "true")
             .var("FPM_NAME", "php-fpm9.9")
             .var("NGINX_NAME", "no-such-nginx")
             .var("FPM_SERVICE", "php9.9-fpm")
-            .var("NGINX_SERVICE", "nginx")
+            .var("NGINX_SERVICE", "no-such-nginx")
             .var("WAIT", "1")
             .var("PROC", here.path("proc"))
-            .var("RUN", here.path("run")),
+            .var("RUN", here.path("run"))
+            .var("ETC", here.path("etc"))
+            .var("CURRENT", "")
+            .var("NEXT", ""),
     )
 }
 

@@ -560,14 +560,17 @@ fn f86_a_release_that_somebody_replaced_is_left_alone() {
 #[test]
 fn f86_going_back_is_taken_up_where_it_was_cut_off() {
     let place = Place::new();
-    place.arm("releases/old", "exit 1");
+    place.arm("releases/old", "refuse 'php9.9-fpm was not reloaded: zz-other.conf:2' no");
     place.pass(WITHIN + 1);
     until("the reload failed", PATIENCE, || place.has("reverting/written"));
     assert_eq!(place.live().as_deref(), Some("releases/old"));
     assert_says(&fs::read_to_string(place.path("ledger")).expect("a ledger"), &["ill"]);
 
     // The server stays as it is until the reload works; a second line is not written.
-    assert_says(&place.answer(&place.watch("yes", "releases/old"))["refused"], &["the reload failed"]);
+    assert_says(
+        &place.answer(&place.watch("yes", "releases/old"))["refused"],
+        &["the reload failed (php9.9-fpm was not reloaded: zz-other.conf:2)"],
+    );
     fs::write(place.path("watchdog/new.reverting/reload"), "exit 0\n").expect("repairing");
     assert_eq!(place.answer(&place.watch("yes", "releases/old"))["found"], "went-back");
     assert_eq!(fs::read_to_string(place.path("ledger")).expect("a ledger").lines().count(), 1);

@@ -6,10 +6,9 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
-    ports::shell::Script,
     steps::{
         context::{ServiceFacts, Survey},
-        remote, server,
+        ready, server,
         services::{self, Permission, Permissions, sudoers_line},
         sudo::Leave,
     },
@@ -35,10 +34,10 @@ pub async fn privileges(cx: &Survey, io: &Io) -> StepResult {
     let permissions = services::permissions(&*cx.ports.shell, io, fpm, looked.systemd(), doing).await?;
     for choices in [&permissions.fpm, &permissions.nginx] {
         for other in choices.iter().filter(|other| !other.given()) {
-            io.line(format!("sudo -n {}: {}", other.command, told(other)));
+            io.line(format!("sudo -n {}: {}", other.command, other.told()));
         }
         if let Some(best) = Permissions::best(choices) {
-            judge(&mut sheet, &looked.user, best);
+            judge(&mut sheet, &looked.user, best, &permissions);
         }
     }
     if let (Some(serving), None) = (serving, services::missing(&looked.user, &permissions)) {
@@ -56,10 +55,10 @@ pub async fn privileges(cx: &Survey, io: &Io) -> StepResult {
     sheet.end("every command that a release needs is allowed")
 }
 
-fn judge(sheet: &mut Sheet<'_>, user: &str, permission: &Permission) {
+fn judge(sheet: &mut Sheet<'_>, user: &str, permission: &Permission, all: &Permissions) {
     let check = format!("sudo -n {}", permission.command);
     match permission.leave {
-        Leave::Free => sheet.passed(check, told(permission)),
+        Leave::Free => sheet.passed(check, permission.told()),
         Leave::Unproven => sheet.warned(
             check,
             format!(
@@ -70,39 +69,45 @@ fn judge(sheet: &mut Sheet<'_>, user: &str, permission: &Permission) {
         ),
         Leave::Password | Leave::Denied => sheet.failed(
             check,
-            format!("{user} may not run sudo -n {}: {}", permission.command, told(permission)),
-            sudoers_line(user, [permission]),
+            all.in_sudos_words(format!("{user} may not run sudo -n {}: {}", permission.command, permission.told())),
+            all.advice(user, [permission]),
         ),
     }
 }
 
-fn told(permission: &Permission) -> &'static str {
-    match permission.leave {
-        Leave::Free => "allowed, without a password",
-        Leave::Unproven => "allowed; perhaps with a password",
-        Leave::Password => "sudo wants a password for it",
-        Leave::Denied => "not allowed",
+/// Whether both services run, and would come back from a reload.
+pub async fn can_reload(cx: &Survey, io: &Io) -> StepResult {
+    let Some(looked) = looked(cx) else { return Ok(Done::skipped(NO_SERVER)) };
+    let Some(ready) = ready::survey(cx, io).await? else {
+        return Ok(Done::skipped("not looked at: which PHP-FPM serves the site is not known"));
+    };
+    let mut sheet = Sheet::new(cx, io, "checking whether PHP-FPM and nginx can be reloaded");
+    for problem in ready.problems() {
+        sheet.failed("reload", problem.cause, problem.hint);
     }
+    for changed in &ready.changed {
+        let (text, hint) = changed.warning();
+        sheet.warned("reload", text, hint);
+    }
+    let allowed = cx.found.borrow().nginx_test.clone();
+    for test in ready.tested.iter().map(|asked| asked.strip_prefix("sudo -n ").unwrap_or(asked)) {
+        sheet.passed(test, "the configuration is whole");
+    }
+    for (test, said) in &ready.untested {
+        let command = test.strip_prefix("sudo -n ").unwrap_or(test);
+        let hint = match &allowed {
+            Some(allowed) if allowed.command == command => sudoers_line(&looked.user, [allowed]),
+            _ => format!("run it as root before the release: {command}"),
+        };
+        sheet.warned(command, format!("whether the configuration is whole could not be asked: {test}: {said}"), hint);
+    }
+    sheet.end("both run, and can be reloaded")
 }
 
-/// What nginx says of its own configuration, and what it gives to PHP.
+/// What nginx gives to PHP.
 pub async fn nginx(cx: &Survey, io: &Io) -> StepResult {
     let Some(looked) = looked(cx) else { return Ok(Done::skipped(NO_SERVER)) };
     let mut sheet = Sheet::new(cx, io, "looking at nginx");
-    let test = cx.found.borrow().nginx_test.clone();
-    match &test {
-        Some(test) if test.given() => ask(&mut sheet, cx, io, test).await?,
-        Some(test) => sheet.warned(
-            "nginx -t",
-            format!(
-                "nginx could not be asked whether its configuration is whole: {} may not run sudo -n {}",
-                looked.user, test.command
-            ),
-            sudoers_line(&looked.user, [test]),
-        ),
-        // The row before it failed, and said why.
-        None => return Ok(Done::skipped("not looked at: sudo did not say what it allows")),
-    }
     let current = cx.inputs.layout.current();
     if let Ok(serving) = &looked.serving {
         match &serving.host {
@@ -124,28 +129,7 @@ pub async fn nginx(cx: &Survey, io: &Io) -> StepResult {
             },
         );
     }
-    sheet.end("its configuration is whole")
-}
-
-async fn ask(sheet: &mut Sheet<'_>, cx: &Survey, io: &Io, test: &Permission) -> Result<(), crate::domain::Failure> {
-    let doing = "letting nginx test its configuration";
-    let script = Script::new("nginx-test", include_str!("../sh/nginx-test.sh"))
-        .repeatable()
-        .var("COMMAND", format!("sudo -n {}", test.command));
-    let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
-    if answer.get("status") == Some("0") {
-        sheet.passed("nginx -t", "the configuration is whole");
-        return Ok(());
-    }
-    let said = answer.get("said").unwrap_or_default();
-    // nginx says first what is wrong and last that the test failed.
-    let first = said.lines().find(|line| line.contains("[emerg]")).or_else(|| said.lines().next()).unwrap_or_default();
-    sheet.failed(
-        "nginx -t",
-        format!("nginx's configuration is broken: {first}"),
-        "mend it on the server, then: nginx -t. A reload would go on with the old one, and a restart would end the site",
-    );
-    Ok(())
+    sheet.end("its virtual host is known")
 }
 
 /// Command line, pool and bundle must agree: the release is tried out by the first and served by the second (F23).

@@ -6,8 +6,8 @@ private_folder "${TMPDIR:-/tmp}"
 if [ -f "$MANIFEST" ]; then put manifest "$(cat "$MANIFEST")"; elif [ -d public ]; then put public "$(find public -type f)"; fi
 # What it answered before it failed counts.
 answers=$(live_app "$APP_PHP$MIGRATIONS_PHP") || say "the live release did not answer everything about its migrations"
-clean=$(cleaned "$answers")
-answers() { printf '%s\n' "$clean" | sed -n "s/^$1=//p"; }
+# Names only. The filter for secrets would change those in which a value of .env happens to stand.
+answers() { printf '%s\n' "$answers" | sed -n "s/^$1=//p"; }
 if [ -n "$(answers listed)" ]; then put ran "$(answers ran | sed -n '/^[!-~]*$/p')"; fi
 if [ -n "$(answers paths)" ]; then put paths "$(answers path)"; fi
 if described=$(live_app "$DATABASE_PHP" describe "$ENV_FILE" "$TREE"); then put database "$described"; fi

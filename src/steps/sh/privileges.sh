@@ -2,9 +2,14 @@
 # in: COMMANDS, one a line; their words hold no blanks and nothing that means anything to a shell
 set -f
 printf '%s\n' "$COMMANDS" | while read -r command; do
-    # The words are meant to be split.
+    # The words are meant to be split. Of a command that no rule allows sudo says nothing; what it says is another reason.
     # shellcheck disable=SC2086
-    if sudo -n -l $command >/dev/null 2>&1; then put allowed "$command"; else put denied "$command"; fi
+    if said=$(sudo -n -l $command 2>&1 >/dev/null); then
+        put allowed "$command"
+    else
+        put denied "$command"
+        [ -z "$said" ] || put said "$said"
+    fi
     program=${command%% *}
     if path=$(command -v "$program"); then put path "$program=$path"; fi
 done

@@ -1,75 +1,14 @@
 # Reloads PHP-FPM and nginx, and watches that new workers took over: a reload that nobody saw is no reload.
-# in: FPM_COMMAND NGINX_TEST NGINX_COMMAND FPM_NAME NGINX_NAME (as in /proc/PID/comm) FPM_SERVICE NGINX_SERVICE WAIT (seconds) PROC (/proc) RUN (/run)
-set -f
+# In front of it stand processes.sh and ready.sh.
+# in: FPM_COMMAND NGINX_COMMAND WAIT (seconds), and what those need
 
-# Every process with this name. Every account can give its processes this name.
-named() { # name in /proc
-    set +f
-    for comm in "$PROC"/[0-9]*/comm; do
-        read -r line <"$comm" || continue
-        [ "$line" = "$1" ] || continue
-        comm=${comm%/comm}
-        printf '%s ' "${comm##*/}"
-    done 2>/dev/null
-    set -f
+words_of() { # service
+    words=$(state_of "$1")
+    printf '%s' "${words:+ ($words)}"
 }
 
-# "parent uid effective-uid" of a process, from the file in which the kernel writes a name with line breaks as one line.
-status() { # process
-    uid=
-    parent=
-    while read -r field first second _; do
-        case $field in
-        PPid:) parent=$first ;;
-        Uid:) uid="$first $second" ;;
-        esac
-    done 2>/dev/null <"$PROC/$1/status" || return 0
-    [ -z "$uid" ] || printf '%s %s' "$parent" "$uid"
-}
-
-# When a process began; with its number that names it.
-started() { # process
-    line=$(cat "$PROC/$1/stat" 2>/dev/null) || return 0
-    # shellcheck disable=SC2086
-    set -- ${line##*) }
-    [ $# -lt 20 ] || printf '%s' "${20}"
-}
-
-# The processes that start the workers of a service: the one that systemd names; else each that root runs and whose parent is none of them,
-# and of several the one that the service's own file names.
-masters() { # name in /proc, service
-    if [ -d "$RUN/systemd/system" ] && main=$(systemctl show -p MainPID --value "$2" 2>/dev/null) && [ "${main:-0}" != 0 ] && [ -d "$PROC/$main" ]; then
-        printf '%s ' "$main"
-        return
-    fi
-    roots=' '
-    for pid in $(named "$1"); do
-        case $(status "$pid") in *' 0 0') roots="$roots$pid " ;; esac
-    done
-    first=' '
-    for pid in $roots; do
-        above=$(status "$pid")
-        [ -n "$above" ] || continue
-        case $roots in *" ${above%% *} "*) ;; *) first="$first$pid " ;; esac
-    done
-    # shellcheck disable=SC2086
-    set -- "$2" $first
-    if [ $# -gt 2 ]; then
-        for file in "$RUN/$1.pid" "$RUN/php/$1.pid"; do
-            own=$(head -n 1 "$file" 2>/dev/null) || continue
-            case $first in *" $own "*) first=" $own " ;; esac
-        done
-    fi
-    printf '%s' "$first"
-}
-
-# "pid:start" of every worker: its parent is one of these, whatever else has its name.
-workers() { # name in /proc, masters
-    for pid in $(named "$1"); do
-        above=$(status "$pid")
-        [ -n "$above" ] || continue
-        case " $2 " in *" ${above%% *} "*) printf '%s:%s ' "$pid" "$(started "$pid")" ;; esac
-    done
+ended() { # service
+    refuse "$1 ended when it was reloaded$(words_of "$1")" "start it: $(start_of "$1"); why it ended stands in its log: sudo journalctl -u $1 -n 50"
 }
 
 reload() { # name in /proc, service, command
@@ -77,16 +16,26 @@ reload() { # name in /proc, service, command
     before=$(workers "$1" "$master")
     say "\$ $3"
     # shellcheck disable=SC2086
-    $3 || refuse "$3 failed" "see the lines above"
+    $3 || refuse "$3 failed$(if down "$1" "$2"; then printf ': %s is not running%s' "$2" "$(words_of "$2")"; fi)" "see the lines above; if it is not running: $(start_of "$2")"
     # A server that hides other users' processes (hidepid) shows us none: then the command's own word must do, and the log says so.
     if [ -z "$before${master# }" ]; then
+        tries=0
+        while [ "$tries" -lt 10 ]; do
+            if down "$1" "$2"; then ended "$2"; fi
+            tries=$((tries + 1))
+            sleep 0.1
+        done
         put unseen "$1"
         return 0
     fi
     deadline=$(($(date +%s) + WAIT))
     quiet=0
+    gone=0
     while :; do
         master=$(masters "$1" "$2")
+        # One that is replaced, instead of reading its configuration anew, is gone for a moment.
+        if [ -z "${master# }" ]; then gone=$((gone + 1)); else gone=0; fi
+        [ "$gone" -lt 10 ] || ended "$2"
         old=0
         new=0
         for worker in $(workers "$1" "$master"); do case " $before" in *" $worker "*) old=$((old + 1)) ;; *) new=$((new + 1)) ;; esac done
@@ -101,12 +50,13 @@ reload() { # name in /proc, service, command
         sleep 0.05
     done
     put reloaded "$1 $new new workers"
-    [ -n "$before" ] || put unseen "$1"
+    [ -n "$before" ] || [ "$new" -ne 0 ] || put idle "$1"
 }
 
+fpm_ready
+# PHP-FPM does not go on with the configuration that it had: it ends, for every site.
+[ -z "$faults" ] || refuse "$FPM_SERVICE was not reloaded, because it would end: ${faults%%"$newline"*}" "see the lines above; nothing of it was changed by this release"
 reload "$FPM_NAME" "$FPM_SERVICE" "$FPM_COMMAND"
-if [ -n "$NGINX_TEST" ]; then
-    say "\$ $NGINX_TEST"
-    $NGINX_TEST || refuse "$NGINX_TEST failed" "nginx's configuration is broken; nothing of it was changed by this release"
-fi
+nginx_ready
+[ -z "$faults" ] || refuse "$NGINX_SERVICE was not reloaded: ${faults%%"$newline"*}" "see the lines above; nothing of it was changed by this release"
 reload "$NGINX_NAME" "$NGINX_SERVICE" "$NGINX_COMMAND"

@@ -169,10 +169,11 @@ enum Work {
 }
 
 /// What each row does, by the name of its script. The tests hold it to the tables: a new row is named here, or the matrix has a hole.
-const WORKS: [(&str, Work); 45] = [
+const WORKS: [(&str, Work); 47] = [
     ("find-build", Work::Nothing),
     ("reach-server", Work::Nothing),
     ("survey-server", Work::Script("look")),
+    ("can-reload", Work::Script("can-reload")),
     ("live-tree", Work::Script("digest")),
     ("baseline-health", Work::Nothing),
     ("present-health", Work::Nothing),
@@ -204,6 +205,7 @@ const WORKS: [(&str, Work); 45] = [
     ("seal-release", Work::Script("digest")),
     ("name-release", Work::Script("mark")),
     ("sample-site", Work::Nothing),
+    ("can-still-reload", Work::Script("can-reload")),
     ("arm-watchdog", Work::Script("arm")),
     ("switch", Work::Script("switch")),
     ("rebuild-caches", Work::Script("cache")),

@@ -1,0 +1,197 @@
+//! Whether PHP-FPM and nginx run, and would come back from a reload. A reload makes active what others wrote since the last one: with a
+//! configuration that it cannot read, PHP-FPM ends, for every site of the server.
+//!
+//! PHP-FPM and nginx judge their configurations themselves where this account may ask them; what a test by an account that is not root
+//! cannot say is not guessed.
+
+use super::{
+    context::{Deploy, Survey},
+    remote,
+    server::{self, About, Problem, problem},
+    services,
+};
+use crate::{
+    domain::Failure,
+    engine::{
+        Done,
+        step::{Io, StepResult},
+    },
+    ports::shell::{Answer, Script, Shell},
+};
+
+const CAN_RELOAD: &str =
+    concat!(include_str!("sh/processes.sh"), include_str!("sh/ready.sh"), include_str!("sh/can-reload.sh"));
+
+/// What the server said of both services.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ready {
+    pub broken: Vec<Problem>,
+    pub stopped: Vec<Stopped>,
+    pub changed: Vec<Changed>,
+    /// The tests that passed, as they were typed: `sudo -n nginx -t`.
+    pub tested: Vec<String>,
+    /// The tests that could not say anything, and what was said instead.
+    pub untested: Vec<(String, String)>,
+}
+
+/// A service that does not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    pub service: String,
+    pub problem: Problem,
+}
+
+/// A file that the next reload makes active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    pub service: String,
+    pub path: String,
+    /// How long ago it changed.
+    pub seconds: i64,
+}
+
+impl Ready {
+    fn read(answer: &Answer) -> Self {
+        let parts = |key| answer.all(key).map(|record| record.split('\n').map(str::to_owned).collect::<Vec<_>>());
+        let broken = parts("broken").filter_map(|parts| match parts.as_slice() {
+            [_, what, mend, ..] => Some(problem(About::Services, what, mend)),
+            _ => None,
+        });
+        let stopped = parts("stopped").filter_map(|parts| match parts.as_slice() {
+            [service, state, start, beside, ..] => Some(Stopped::new(service, state, start, beside)),
+            _ => None,
+        });
+        let changed = parts("changed").filter_map(|parts| match parts.as_slice() {
+            [service, path, seconds] => {
+                Some(Changed { service: service.clone(), path: path.clone(), seconds: seconds.parse().ok()? })
+            }
+            _ => None,
+        });
+        let untested = parts("untested").map(|mut parts| (parts.remove(0), parts.pop().unwrap_or_default()));
+        Self {
+            broken: broken.collect(),
+            stopped: stopped.collect(),
+            changed: changed.collect(),
+            tested: answer.all("tested").map(str::to_owned).collect(),
+            untested: untested.collect(),
+        }
+    }
+
+    /// The services that do not run.
+    pub fn down(&self) -> Vec<String> {
+        self.stopped.iter().map(|stopped| stopped.service.clone()).collect()
+    }
+
+    /// Everything that stands in the way of a reload.
+    pub fn problems(&self) -> Vec<Problem> {
+        let stopped = self.stopped.iter().map(|stopped| stopped.problem.clone());
+        stopped.chain(self.broken.iter().cloned()).collect()
+    }
+
+    /// Tells which files of others the reload makes active, and which tests could not be made.
+    fn tell(&self, io: &Io) {
+        for changed in &self.changed {
+            let (text, hint) = changed.warning();
+            io.warn(text, Some(hint));
+        }
+        for (test, said) in &self.untested {
+            io.line(format!("{test} says nothing for certain here: {said}"));
+        }
+    }
+}
+
+impl Stopped {
+    fn new(service: &str, state: &str, start: &str, beside: &str) -> Self {
+        let state = if state.is_empty() { String::new() } else { format!(" ({state})") };
+        let problem = match beside {
+            "" => problem(About::Services, format!("{service} is not running{state}"), format!("start it: {start}")),
+            other => problem(
+                About::Services,
+                format!("{service} is not running{state}, and {other} is: a release reloads {service}, and no {other}"),
+                format!("let {service} serve the site: {start}. A site that {other} serves cannot be released"),
+            ),
+        };
+        Self { service: service.to_owned(), problem }
+    }
+}
+
+impl Changed {
+    /// What a plan says of it, and what to do.
+    pub fn warning(&self) -> (String, String) {
+        let Self { service, path, seconds } = self;
+        (
+            format!("{path} changed {} ago and is not active yet: this reload will activate it", lasting(*seconds)),
+            format!("if that is not wanted, restore the file before the release; else reload {service} before it"),
+        )
+    }
+}
+
+/// The names by which a script knows the services; `current` and the release that will be behind it, where that is known.
+pub fn named(script: Script, fpm: &str, (current, next): (&str, &str)) -> Script {
+    script
+        .var("FPM_NAME", services::process_name(fpm))
+        .var("NGINX_NAME", "nginx")
+        .var("FPM_SERVICE", fpm)
+        .var("NGINX_SERVICE", "nginx")
+        .var("PROC", "/proc")
+        .var("RUN", "/run")
+        .var("ETC", "/etc")
+        .var("CURRENT", current)
+        .var("NEXT", next)
+}
+
+async fn ask(shell: &dyn Shell, io: &Io, fpm: &str, places: (&str, &str), doing: &str) -> Result<Ready, Failure> {
+    let script = named(Script::new("can-reload", CAN_RELOAD).repeatable(), fpm, places);
+    remote::run(shell, io, script, doing).await.map(|answer| Ready::read(&answer))
+}
+
+const DOING: &str = "checking whether PHP-FPM and nginx can be reloaded";
+
+/// What the survey of a release, of a rollback and of a pre-flight asks. `None` where it is not known which PHP-FPM serves the site.
+pub async fn survey(cx: &Survey, io: &Io) -> Result<Option<Ready>, Failure> {
+    let looked = cx.found.borrow().looked.clone();
+    let Some(Ok(serving)) = looked.as_ref().map(|looked| looked.serving.as_ref()) else { return Ok(None) };
+    let current = cx.inputs.layout.current();
+    ask(&*cx.ports.shell, io, &serving.fpm, (current.as_str(), ""), DOING).await.map(Some)
+}
+
+/// Before anything changes.
+pub async fn look(cx: &Survey, io: &Io) -> StepResult {
+    let Some(ready) = survey(cx, io).await? else {
+        return Ok(Done::skipped("not looked at: which PHP-FPM serves the site is not known"));
+    };
+    judge(&ready, io)
+}
+
+/// Right before the switch: what was broken meanwhile is found before anything is switched.
+pub async fn again(cx: &Deploy, io: &Io) -> StepResult {
+    let (current, next) = (cx.inputs.layout.current(), cx.inputs.layout.release(&cx.facts.turn.to));
+    let fpm = &cx.facts.server.services.fpm;
+    judge(&ask(&*cx.ports.shell, io, fpm, (current.as_str(), next.as_str()), DOING).await?, io)
+}
+
+fn judge(ready: &Ready, io: &Io) -> StepResult {
+    ready.tell(io);
+    let problems = ready.problems();
+    if !problems.is_empty() {
+        return Err(server::refusal(DOING, problems));
+    }
+    Ok(match ready.changed.as_slice() {
+        [] => Done::passed("both run, and can be reloaded"),
+        changed => {
+            let files: Vec<&str> = changed.iter().map(|changed| changed.path.as_str()).collect();
+            Done::warned(format!("both run; the reload will activate {}", files.join(", ")))
+        }
+    })
+}
+
+/// The same after a reload that failed. A server that cannot be asked now says nothing: the reload's own failure counts.
+pub async fn afterwards(shell: &dyn Shell, io: &Io, fpm: &str) -> Ready {
+    match ask(shell, io, fpm, ("", ""), "asking why the reload failed").await {
+        Ok(ready) => ready,
+        Err(failure) => {
+            io.line(failure.to_string());
+            Ready::default()
+        }
+    }
+}

@@ -1,0 +1,66 @@
+# Whether PHP-FPM and nginx run, and would come back from a reload. Reads only.
+# in: what ready.sh and processes.sh need
+
+running() { # name in /proc, service
+    if ! down "$1" "$2"; then return 0; fi
+    beside=
+    if [ "$2" = "$NGINX_SERVICE" ]; then for other in apache2 httpd caddy; do if [ -n "$(named "$other")" ]; then beside=$other; fi; done; fi
+    put stopped "$2
+$(state_of "$2")
+$(start_of "$2")
+$beside"
+}
+
+# When a process began, by the clock.
+born() { # process
+    ticks=$(started "$1")
+    [ -n "$ticks" ] && read -r up _ <"$PROC/uptime" || return 0
+    printf '%s' "$(($(date +%s) - ${up%%.*} + ticks / $(getconf CLK_TCK 2>/dev/null || echo 100)))"
+}
+
+# The first moment after a service read its configuration: PHP-FPM writes the file with its number anew then, and nginx starts its workers.
+read_at() { # name in /proc, service
+    master=$(masters "$1" "$2")
+    master=${master% }
+    case $master in '' | *' '*) return 0 ;; esac
+    if [ "$1" = "$FPM_NAME" ]; then
+        for file in "$RUN/php/$2.pid" "$RUN/$2.pid"; do
+            [ "$(head -n 1 "$file" 2>/dev/null)" = "${master# }" ] || continue
+            stat -c %Y "$file"
+            return
+        done
+    fi
+    for worker in $(workers "$1" "$master"); do
+        case $(tr '\0' ' ' 2>/dev/null <"$PROC/${worker%%:*}/cmdline") in *'shutting down'*) continue ;; esac
+        born "${worker%%:*}"
+        echo
+    done | sort -n | head -n 1
+}
+
+# Files that a reload would make active, though this run did not change them.
+changed_since() { # name in /proc, service, files
+    at=$(read_at "$1" "$2")
+    [ -n "$at" ] || return 0
+    now=$(date +%s)
+    IFS=$newline
+    for file in $3; do
+        for seconds in $(stat -c %Z "$file" 2>/dev/null) $(stat -L -c %Z "$file" 2>/dev/null); do
+            # The clocks of files and processes differ by less than this.
+            [ "$seconds" -gt $((at + 2)) ] || continue
+            put changed "$2
+$file
+$((now - seconds))"
+            break
+        done
+    done
+    unset IFS
+}
+
+fpm_files=
+nginx_found=
+fpm_ready
+nginx_ready
+running "$FPM_NAME" "$FPM_SERVICE"
+running "$NGINX_NAME" "$NGINX_SERVICE"
+changed_since "$FPM_NAME" "$FPM_SERVICE" "$fpm_files"
+changed_since "$NGINX_NAME" "$NGINX_SERVICE" "$nginx_found"

@@ -1,0 +1,293 @@
+# Functions for scripts that reload: would PHP-FPM and nginx come back? They read only, and stand behind processes.sh.
+# in: FPM_NAME NGINX_NAME (as in /proc/PID/comm) FPM_SERVICE NGINX_SERVICE CURRENT NEXT (the release that will be live, or empty) ETC (/etc)
+set -f
+tab=$(printf '\t')
+newline='
+'
+faults=
+
+# What would end a service, or keep it from reading its configuration.
+fault() { # service, what, what to type
+    faults="$faults$2$newline"
+    put broken "$1
+$2
+$3"
+}
+
+# Whether a file is missing for certain: this account may not look into every folder.
+absent() { # path
+    [ ! -e "$1" ] || return 1
+    path=$(readlink -m -- "$1") || return 1
+    folder=${path%/*}
+    until [ -d "${folder:-/}" ]; do folder=${folder%/*}; done
+    [ -x "${folder:-/}" ]
+}
+
+# Whether there is no such account or group for certain. Numbers need no entry.
+unknown() { # passwd or group, name
+    case $2 in '' | *[!0-9]*) ;; *) return 1 ;; esac
+    found=0
+    getent "$1" "$2" >/dev/null 2>&1 || found=$?
+    [ "$found" = 2 ]
+}
+
+# Reads a configuration with everything that it includes. The awk program gives lines `kind TAB file TAB line TAB text`; of the kind
+# `include` the text is a pattern. Sets $lines, $files and $unread.
+configuration() { # awk program, main file
+    lines=
+    files=
+    unread=
+    todo=$2
+    while [ -n "$todo" ]; do
+        file=${todo%%"$newline"*}
+        todo=${todo#"$file"}
+        todo=${todo#"$newline"}
+        case $newline$files in *"$newline$file$newline"*) continue ;; esac
+        files=$files$file$newline
+        if [ ! -r "$file" ]; then
+            unread=$unread$file$newline
+            continue
+        fi
+        found=$(awk "$1" "$file")
+        lines=$lines$found$newline
+        IFS=$newline
+        for line in $found; do
+            case $line in "include$tab"*) ;; *) continue ;; esac
+            pattern=${line##*"$tab"}
+            case $pattern in /*) ;; *) pattern=${2%/*}/$pattern ;; esac
+            set +f
+            for file in $pattern; do
+                [ ! -f "$file" ] || todo=$todo${todo:+$newline}$file
+            done
+            set -f
+        done
+        unset IFS
+    done
+}
+
+# shellcheck disable=SC2016
+fpm_settings='
+    { sub(/\r$/, "") }
+    /^[ \t]*include[ \t]*=/ {
+        text = $0; sub(/^[^=]*=[ \t]*/, "", text); sub(/[ \t]*(;.*)?$/, "", text); gsub(/"/, "", text)
+        print "include\t" FILENAME "\t" FNR "\t" text; next
+    }
+    !/^[ \t]*(;|$)/ { text = $0; gsub(/\t/, " ", text); print "set\t" FILENAME "\t" FNR "\t" text }'
+
+# `kind TAB file TAB line TAB pool TAB value` of what a pool needs from the system.
+# shellcheck disable=SC2016
+fpm_needs='
+    function tell(key) { if (key in value) print key "\t" place[key] "\t" pool "\t" value[key] }
+    function flush() {
+        if (pool != "" && pool != "global") {
+            if (!("user" in value)) print "no-user\t" head "\t" pool "\t-"
+            tell("user"); tell("group"); tell("listen")
+            if (!("listen.acl_users" in value)) tell("listen.owner")
+            if (!("listen.acl_groups" in value)) tell("listen.group")
+        }
+        split("", value); split("", place)
+    }
+    $1 != "set" { next }
+    $4 ~ /^ *\[.*\] *$/ { flush(); pool = $4; gsub(/^ *\[ *| *\] *$/, "", pool); head = $2 "\t" $3; next }
+    {
+        at = index($4, "="); if (!at) next
+        key = substr($4, 1, at - 1); gsub(/ /, "", key)
+        text = substr($4, at + 1); sub(/ *(;.*)?$/, "", text); gsub(/^ *|"/, "", text)
+        while (at = index(text, "$pool")) text = substr(text, 1, at - 1) pool substr(text, at + 5)
+        value[key] = text; place[key] = $2 "\t" $3
+    }
+    END { flush() }'
+
+# The directives whose files nginx opens when it reads its configuration.
+# shellcheck disable=SC2016
+nginx_files='
+    BEGIN { opens = "^(ssl_certificate|ssl_certificate_key|ssl_trusted_certificate|ssl_client_certificate|ssl_dhparam|ssl_crl|ssl_password_file|ssl_session_ticket_key|(proxy|fastcgi|uwsgi|grpc)_ssl_(certificate|certificate_key|trusted_certificate|crl|password_file))$" }
+    {
+        text = $0 "\n"
+        sub(/(^|[ \t;{}])#.*/, "\n", text)
+        for (i = 1; i <= length(text); i++) {
+            c = substr(text, i, 1)
+            if (c == ";") { if (n == 2 && (word[1] == "include" || word[1] ~ opens)) print (word[1] == "include" ? "include" : word[1]) "\t" FILENAME "\t" FNR "\t" word[2]; n = 0; inside = 0 }
+            else if (c == "{" || c == "}") { n = 0; inside = 0 }
+            else if (c ~ /[ \t\r\n]/) inside = 0
+            else if (c != "\"" && c != "\047") { if (!inside) word[++n] = ""; inside = 1; word[n] = word[n] c }
+        }
+    }'
+
+# Where the configuration of PHP-FPM begins: as its packages have it, else as the title of its master says.
+fpm_file() { # its masters
+    version=${FPM_SERVICE#php}
+    version=${version%-fpm}
+    if [ -f "$ETC/php/$version/fpm/php-fpm.conf" ]; then
+        printf '%s' "$ETC/php/$version/fpm/php-fpm.conf"
+        return
+    fi
+    for pid in $1; do tr '\0' '\n' 2>/dev/null <"$PROC/$pid/cmdline" | sed -n 's/^php-fpm: master process (\(.*\)).*/\1/p'; done | head -n 1
+}
+
+fpm_ready() {
+    master=$(masters "$FPM_NAME" "$FPM_SERVICE")
+    main=$(fpm_file "$master")
+    [ -f "$main" ] || return 0
+    configuration "$fpm_settings" "$main"
+    fpm_files=$files
+    # A master that root does not run changes no account, and ignores what it cannot be.
+    root=yes
+    for pid in $master; do case $(status "$pid") in '' | *' 0 0') ;; *) root= ;; esac done
+    before=$faults
+    IFS=$newline
+    for need in $(printf '%s' "$lines" | awk -F '\t' "$fpm_needs"); do
+        IFS=$tab
+        # shellcheck disable=SC2086
+        set -- $need
+        unset IFS
+        [ $# -eq 5 ] || continue
+        where="pool \`$4\` ($2:$3)"
+        type="correct $2, then: $FPM_NAME -t"
+        case $root$1 in
+        yesno-user) [ -n "$unread" ] || fault "$FPM_SERVICE" "$where has no \`user\`" "$type" ;;
+        yesuser | yeslisten.owner) if unknown passwd "$5"; then fault "$FPM_SERVICE" "$where: \`$1 = $5\`: this account does not exist" "$type"; fi ;;
+        yesgroup | yeslisten.group) if unknown group "$5"; then fault "$FPM_SERVICE" "$where: \`$1 = $5\`: this group does not exist" "$type"; fi ;;
+        *listen) case $5 in /*) if absent "${5%/*}/."; then fault "$FPM_SERVICE" "$where: \`listen = $5\`: the folder ${5%/*} does not exist" "$type"; fi ;; esac ;;
+        esac
+    done
+    unset IFS
+    fpm_preload "$main"
+    if [ "$faults" = "$before" ]; then fpm_test; fi
+}
+
+# What is loaded before the first request ends PHP-FPM if it is not there.
+fpm_preload() { # main file
+    inis=
+    set +f
+    IFS=$newline
+    for file in "${1%/*}/php.ini" "${1%/*}"/conf.d/*.ini; do if [ -r "$file" ]; then inis=$inis$file$newline; fi; done
+    set -f
+    fpm_files=$fpm_files$inis
+    # shellcheck disable=SC2086
+    settings=$(awk '
+        { sub(/\r$/, "") }
+        /^[ \t]*zend_extension[ \t]*=.*opcache/ { print "loaded\t" FILENAME "\t" FNR "\tyes" }
+        /^[ \t]*opcache\.(preload|preload_user|enable)[ \t]*=/ {
+            key = $0; sub(/[ \t]*=.*/, "", key); gsub(/[ \t]/, "", key)
+            text = $0; sub(/^[^=]*=[ \t]*/, "", text); sub(/[ \t]*(;.*)?$/, "", text); gsub(/"/, "", text)
+            print key "\t" FILENAME "\t" FNR "\t" text
+        }' $inis </dev/null)
+    unset IFS
+    last() { printf '%s\n' "$settings" | sed -n "s/^$1$tab//p" | tail -n 1; }
+    preload=$(last 'opcache\.preload')
+    path=${preload##*"$tab"}
+    case $(last 'opcache\.enable') in *"$tab"0 | *"$tab"[Oo]ff) path= ;; esac
+    [ -n "$(last loaded)" ] || path=
+    case $path in /*) ;; *) return 0 ;; esac
+    file=${preload%%"$tab"*}
+    at=${preload#*"$tab"}
+    at=$file:${at%%"$tab"*}
+    type="correct $file, then: $FPM_NAME -t"
+    # What lies behind the link is what the next release has, and nothing before the first.
+    case $path in
+    "$CURRENT"/*)
+        if [ -n "$NEXT" ]; then path=$NEXT${path#"$CURRENT"}; fi
+        [ -n "$NEXT" ] || [ -e "$CURRENT/" ] || path=/
+        ;;
+    esac
+    if absent "$path"; then fault "$FPM_SERVICE" "\`opcache.preload\` ($at): $path does not exist" "$type"; fi
+    [ -n "$root" ] || return 0
+    user=$(last 'opcache\.preload_user')
+    user=${user##*"$tab"}
+    if [ -z "$user" ]; then
+        fault "$FPM_SERVICE" "\`opcache.preload\` is set ($at), and \`opcache.preload_user\` is not" "$type"
+    elif unknown passwd "$user"; then
+        fault "$FPM_SERVICE" "\`opcache.preload_user = $user\`: this account does not exist" "$type"
+    fi
+}
+
+# PHP-FPM's own test. Without sudo it reads the same lines from a pipe: its log is root's. The app's code, which it could load, is left out (-n).
+fpm_test() {
+    set -- "$FPM_NAME" -t
+    if sudo -n -l "$@" >/dev/null 2>&1; then
+        if said=$(sudo -n "$@" 2>&1); then put tested "sudo -n $*"; else failed_test "$said" '(ERROR|ALERT): |Fatal|syntax error' '^sudo' "sudo -n $*"; fi
+        return 0
+    fi
+    command -v "$FPM_NAME" >/dev/null || return 0
+    # A part of it says nothing of the whole.
+    if [ -n "$unread" ]; then
+        put untested "$FPM_NAME -t
+${unread%%"$newline"*} cannot be read"
+        return 0
+    fi
+    # Its logs are neither opened nor made.
+    if said=$(printf '%s' "$lines" | grep "^set$tab" | cut -f 4- |
+        sed 's|^ *error_log *=.*|error_log = /dev/null|; s|^ *slowlog *=.*|;|; s|^ *request_slowlog_timeout *=.*|;|' |
+        "$FPM_NAME" -n -t -y /dev/fd/4 4<&0 2>&1); then
+        put tested "$FPM_NAME -t"
+    else
+        failed_test "$said" '\] ERROR: \[(/|pool )|\] ALERT: \[pool |syntax error' 'Permission denied|chroot|chdir|prefix' "$FPM_NAME -t"
+    fi
+}
+
+# A test that failed: what it says counts where it would say so of whoever asks.
+failed_test() { # what it said, what counts, what does not, the command
+    say "$1"
+    first=$(printf '%s\n' "$1" | grep -E "$2" | grep -Ev "$3" | head -n 1 | sed 's/^\[[^]]*\] //; s/^[A-Z]*: //')
+    if [ -z "$first" ]; then
+        put untested "$4
+$(printf '%s\n' "$1" | tail -n 1)"
+        return 0
+    fi
+    where=
+    case $first in
+    '[/dev/fd/4:'*)
+        number=${first#*:}
+        where=$(printf '%s' "$lines" | grep "^set$tab" | sed -n "${number%%]*}p" | cut -f 2,3 | tr "$tab" :)
+        first=${first#*] }
+        ;;
+    '[pool '*)
+        pool=${first#?pool }
+        where=$(printf '%s' "$lines" | awk -F '\t' -v "pool=[${pool%%]*}]" '{ gsub(/ /, "", $4) } $4 == pool { print $2 ":" $3; exit }')
+        ;;
+    esac
+    fault "$FPM_SERVICE" "$FPM_NAME -t: $first${where:+ ($where)}" "correct it${where:+ in ${where%:*}}, then: $FPM_NAME -t"
+}
+
+nginx_ready() {
+    main=$ETC/nginx/nginx.conf
+    [ -f "$main" ] || return 0
+    configuration "$nginx_files" "$main"
+    nginx_found=$files
+    missing=
+    IFS=$newline
+    for line in $lines; do
+        IFS=$tab
+        # shellcheck disable=SC2086
+        set -- $line
+        unset IFS
+        [ $# -eq 4 ] || continue
+        path=$4
+        case $path in *[\$*?[]* | data:* | engine:*) continue ;; /*) ;; *) path=$ETC/nginx/$path ;; esac
+        if absent "$path"; then missing="$missing$2:$3: \`$1\`: $path does not exist$newline"; fi
+    done
+    unset IFS
+    status=0
+    sudo=
+    if sudo -n -l nginx -t >/dev/null 2>&1; then sudo='sudo -n '; fi
+    say "\$ ${sudo}nginx -t"
+    # shellcheck disable=SC2086
+    said=$(${sudo}nginx -t 2>&1) || status=$?
+    if [ "$status" = 0 ]; then
+        put tested "${sudo}nginx -t"
+        return 0
+    fi
+    say "$said"
+    first=$(printf '%s\n' "$said" | grep -F '[emerg]' | grep -v 'Permission denied' | head -n 1 | sed 's/.*\[emerg\] *\([0-9#]*: \)\{0,1\}//')
+    if [ -n "$missing" ]; then
+        IFS=$newline
+        for line in $missing; do fault "$NGINX_SERVICE" "nginx's configuration is broken: $line" "correct ${line%%:*}, or put the file there, then: nginx -t"; done
+        unset IFS
+    elif [ -n "$first" ]; then
+        fault "$NGINX_SERVICE" "nginx's configuration is broken: $first" "correct it, then: nginx -t"
+    else
+        put untested "${sudo}nginx -t
+$(printf '%s\n' "$said" | head -n 1)"
+    fi
+}

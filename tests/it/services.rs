@@ -1,0 +1,474 @@
+//! PHP-FPM and nginx of a server that others use, too: what they wrote, what does not run, what runs beside it.
+
+use std::{collections::BTreeMap, fs, process::Command, time::SystemTime};
+
+use gated_deploy::ports::shell::Script;
+use gated_deploy_lab::{
+    app::{self, Variant},
+    server::{SEED_COMMIT, SEED_RELEASE},
+    story::{Story, commit},
+};
+
+use crate::{
+    failures::answers_of,
+    plan::migration,
+    site::Folder,
+    support::{assert_ended, assert_says, story},
+};
+
+pub(crate) const RELOAD: &str = concat!(
+    include_str!("../../src/steps/sh/processes.sh"),
+    include_str!("../../src/steps/sh/ready.sh"),
+    include_str!("../../src/steps/sh/reload.sh")
+);
+
+const CAN_RELOAD: &str = concat!(
+    include_str!("../../src/steps/sh/processes.sh"),
+    include_str!("../../src/steps/sh/ready.sh"),
+    include_str!("../../src/steps/sh/can-reload.sh")
+);
+
+// One of our scripts, on a server that consists of files.
+
+/// A server with PHP-FPM 9.9 and nginx, both running and whole, whose deploy user has no rule for a test.
+fn server() -> Folder {
+    let here = Folder::new();
+    for (pid, parent, uid, name) in [
+        (1, 0, 0, "init"),
+        (100, 1, 0, "php-fpm9.9"),
+        (101, 100, 33, "php-fpm9.9"),
+        (110, 1, 0, "nginx"),
+        (111, 110, 33, "nginx"),
+    ] {
+        here.process(pid, parent, uid, name);
+    }
+    here.write("proc/uptime", "100000.00 1.00\n");
+    here.write("run/php/php9.9-fpm.pid", "100");
+    here.write("run/nginx.pid", "110\n");
+    here.write(
+        "etc/php/9.9/fpm/php-fpm.conf",
+        &format!("[global]\ninclude={}/*.conf\n", here.path("etc/php/9.9/fpm/pool.d")),
+    );
+    here.write("etc/php/9.9/fpm/pool.d/app.conf", "[app]\nuser = root\ngroup = root\nlisten = /dev/app.sock\n");
+    here.write("etc/nginx/nginx.conf", "http {\n  include sites-enabled/*;\n}\n");
+    here.write("etc/nginx/sites-enabled/app", "server { listen 80; root /srv/current/public; }\n");
+    tool(&here, "sudo", "exit 1");
+    tool(&here, "php-fpm9.9", "echo 'NOTICE: configuration file /dev/fd/4 test is successful' >&2");
+    tool(&here, "nginx", "echo 'nginx: the configuration file test is successful' >&2");
+    here
+}
+
+/// A program that the script finds first.
+fn tool(here: &Folder, name: &str, does: &str) {
+    here.write(&format!("bin/{name}"), &format!("#!/bin/sh\n{does}\n"));
+    here.mode(&format!("bin/{name}"), 0o755);
+}
+
+type Records = Vec<(String, String)>;
+
+fn run(here: &Folder, script: Script) -> Records {
+    let script = script
+        .var("FPM_NAME", "php-fpm9.9")
+        .var("NGINX_NAME", "nginx")
+        .var("FPM_SERVICE", "php9.9-fpm")
+        .var("NGINX_SERVICE", "nginx")
+        .var("PROC", here.path("proc"))
+        .var("RUN", here.path("run"))
+        .var("ETC", here.path("etc"));
+    let mut shell = Command::new("sh");
+    shell.env("PATH", format!("{}:{}", here.path("bin"), std::env::var("PATH").expect("a path")));
+    answers_of(shell, &script)
+}
+
+fn can_reload(here: &Folder) -> Records {
+    run(here, Script::new("can-reload", CAN_RELOAD).var("CURRENT", here.path("current")).var("NEXT", here.path("next")))
+}
+
+/// A reload; `does` is what PHP-FPM does then, in the folder of the processes.
+fn reload(here: &Folder, does: &str) -> BTreeMap<String, String> {
+    tool(here, "reload-fpm", &format!("set -e\ncd {}\n{does}", here.path("proc")));
+    tool(here, "reload-nginx", &format!("cd {}; mv 111 112; sed -i s/111/112/g 112/stat", here.path("proc")));
+    let script = Script::new("reload", RELOAD)
+        .var("FPM_COMMAND", "reload-fpm")
+        .var("NGINX_COMMAND", "reload-nginx")
+        .var("WAIT", "600")
+        .var("CURRENT", "")
+        .var("NEXT", "");
+    run(here, script).into_iter().collect()
+}
+
+/// The first worker ends and another one begins.
+const NEW_WORKER: &str = "mv 101 102; sed -i s/101/102/g 102/stat";
+
+fn all<'r>(records: &'r Records, key: &str) -> Vec<&'r str> {
+    records.iter().filter(|(name, _)| name == key).map(|(_, value)| value.as_str()).collect()
+}
+
+/// What is broken; there is nothing else.
+#[track_caller]
+fn broken(here: &Folder) -> String {
+    let records = can_reload(here);
+    assert_eq!(all(&records, "stopped"), [""; 0], "{records:?}");
+    all(&records, "broken").join("\n")
+}
+
+#[test]
+fn fd10_what_would_end_php_fpm_is_named_with_file_and_line() {
+    let here = server();
+    assert_eq!(broken(&here), "");
+    let file = "etc/php/9.9/fpm/pool.d/zz-other.conf";
+    let place = here.path(file);
+    for (settings, says) in [
+        ("user = no-such-account\ngroup = root", ":3): `user = no-such-account`: this account does not exist"),
+        ("user = root\ngroup = no-such-$pool", ":4): `group = no-such-other`: this group does not exist"),
+        (
+            "user = 4711\ngroup = root\nlisten.owner = no-such-account",
+            ":5): `listen.owner = no-such-account`: this account",
+        ),
+        ("group = root", ":1) has no `user`"),
+    ] {
+        here.write(file, &format!("[other]\nlisten = /dev/other.sock\n{settings} ; why not\n"));
+        assert_says(
+            &broken(&here),
+            &[&format!("pool `other` ({place}{says}"), &format!("correct {place}, then: php-fpm9.9 -t")],
+        );
+    }
+    here.write(file, "[other]\nuser = root\nlisten = /no/such/folder/other.sock\n");
+    assert_says(
+        &broken(&here),
+        &[&format!("({place}:3): `listen = /no/such/folder/other.sock`: the folder /no/such/folder")],
+    );
+    // Where the list of who may connect says it, the owner is not looked at; nor is what is no setting.
+    here.write(
+        file,
+        "[other]\nuser = root\nlisten = 9001\nlisten.acl_users = x\nlisten.owner = no-such-account\n;user = gone\n",
+    );
+    assert_eq!(broken(&here), "");
+    // A master that another account runs changes none.
+    here.write(file, "[other]\nuser = no-such-account\nlisten = 9001\n");
+    here.process(100, 1, 33, "php-fpm9.9");
+    here.folder("run/systemd/system");
+    tool(&here, "systemctl", "printf 'MainPID=100\\nLoadState=loaded\\nActiveState=active\\n'");
+    assert_eq!(broken(&here), "");
+}
+
+#[test]
+fn fd10_php_fpm_judges_its_configuration_itself_and_the_line_is_that_of_the_file() {
+    let here = server();
+    let file = "etc/php/9.9/fpm/pool.d/zz-other.conf";
+    here.write(file, "; a comment\n\n[other]\nuser = root\nlisten = 9001\nslowlog = /var/log/slow.log\nnonsense = 1\n");
+    // It is not given the log that only root can open, nor one that it would make.
+    let says = "conf=$(cat /dev/fd/4); case $conf in *slow.log*) exit 3 ;; esac
+        line=$(printf '%s\\n' \"$conf\" | grep -n nonsense | cut -d : -f 1)
+        echo \"[29-Nov-2026 22:50:50] ERROR: [/dev/fd/4:$line] unknown entry 'nonsense'\" >&2; exit 78";
+    tool(&here, "php-fpm9.9", says);
+    assert_says(&broken(&here), &[&format!("php-fpm9.9 -t: unknown entry 'nonsense' ({}:7)", here.path(file))]);
+    tool(
+        &here,
+        "php-fpm9.9",
+        "echo '[x] ALERT: [pool other] pm.min_spare_servers(0) must be a positive value' >&2; exit 78",
+    );
+    assert_says(&broken(&here), &["[pool other] pm.min_spare_servers(0)", &format!("({}:3)", here.path(file))]);
+    // What an account that is not root cannot see says nothing of the configuration.
+    tool(
+        &here,
+        "php-fpm9.9",
+        "echo '[x] ERROR: failed to open error_log (/var/log/x): Permission denied (13)' >&2; exit 78",
+    );
+    let records = can_reload(&here);
+    assert_eq!((all(&records, "broken"), all(&records, "untested").len()), (Vec::new(), 1), "{records:?}");
+    // Where a rule of sudo allows it, root's word counts, whatever it is.
+    tool(
+        &here,
+        "sudo",
+        "case $* in '-n -l php-fpm9.9 -t') ;; '-n php-fpm9.9 -t') echo 'PHP Fatal error: no' >&2; exit 70 ;; *) exit 1 ;; esac",
+    );
+    assert_says(&broken(&here), &["php-fpm9.9 -t: PHP Fatal error: no"]);
+}
+
+#[test]
+fn fd10_what_is_loaded_before_the_first_request_is_looked_for_where_it_will_be() {
+    let here = server();
+    here.folder("current");
+    let ini = "etc/php/9.9/fpm/conf.d/10-opcache.ini";
+    here.write(
+        ini,
+        &format!(
+            "zend_extension=opcache.so\nopcache.preload={}\nopcache.preload_user=root\n",
+            here.path("current/preload.php")
+        ),
+    );
+    here.write("current/preload.php", "<?php");
+    let missing = format!("`opcache.preload` ({}:2): {} does not exist", here.path(ini), here.path("next/preload.php"));
+    assert_says(&broken(&here), &[&missing]);
+    here.write("next/preload.php", "<?php");
+    assert_eq!(broken(&here), "");
+    here.write("etc/php/9.9/fpm/conf.d/20-user.ini", "opcache.preload_user=no-such-account\n");
+    assert_says(&broken(&here), &["`opcache.preload_user = no-such-account`: this account does not exist"]);
+    here.write("etc/php/9.9/fpm/conf.d/20-user.ini", "opcache.enable=0\n");
+    fs::remove_file(here.path("next/preload.php")).expect("the file");
+    assert_eq!(broken(&here), "", "OPcache is off");
+}
+
+#[test]
+fn fd11_a_certificate_that_is_not_there_is_named_with_the_file_that_names_it() {
+    let here = server();
+    let emerg =
+        "echo 'nginx: [emerg] 1#1: cannot load certificate \"/no/such.pem\": BIO_new_file() failed' >&2; exit 1";
+    tool(&here, "nginx", emerg);
+    let block = "server {\n  listen 443 ssl; # ssl_certificate /not/this;\n  ssl_certificate \"/no/such.pem\"; ssl_certificate_key tls/no.key;\n  ssl_dhparam $variable;\n}\n";
+    here.write("etc/nginx/sites-enabled/zz", block);
+    let place = here.path("etc/nginx/sites-enabled/zz");
+    assert_says(
+        &broken(&here),
+        &[
+            &format!("{place}:3: `ssl_certificate`: /no/such.pem does not exist"),
+            &format!("{place}:3: `ssl_certificate_key`: {} does not exist", here.path("etc/nginx/tls/no.key")),
+        ],
+    );
+    assert!(!broken(&here).contains("/not/this") && !broken(&here).contains("variable"));
+    // What nginx names itself, without a file of ours to look for.
+    here.write("etc/nginx/sites-enabled/zz", "nonsense on;\n");
+    tool(
+        &here,
+        "nginx",
+        "echo 'nginx: [emerg] 1#1: unknown directive \"nonsense\" in /etc/nginx/sites-enabled/zz:1' >&2; exit 1",
+    );
+    assert_says(&broken(&here), &["unknown directive \"nonsense\" in /etc/nginx/sites-enabled/zz:1"]);
+    // An account that may not read the keys, or not listen, says nothing of the configuration.
+    tool(&here, "nginx", "echo 'nginx: [emerg] 1#1: bind() to 0.0.0.0:80 failed (13: Permission denied)' >&2; exit 1");
+    let records = can_reload(&here);
+    assert_eq!(all(&records, "broken"), [""; 0], "{records:?}");
+    assert_says(all(&records, "untested")[0], &["nginx -t", "Permission denied"]);
+}
+
+#[test]
+fn fd10_files_that_the_next_reload_makes_active_are_named() {
+    let here = server();
+    // Both services read their configuration just now.
+    let up = "100000.00";
+    let ticks = 99_999 * 100;
+    here.write("proc/uptime", &format!("{up} 1.00\n"));
+    here.write("proc/111/stat", &format!("111 (nginx) S 110 {}{ticks} 0 0\n", "0 ".repeat(17)));
+    assert_eq!(all(&can_reload(&here), "changed"), [""; 0]);
+    // PHP-FPM did so a day ago, and all of its files are newer.
+    let yesterday = SystemTime::now() - std::time::Duration::from_secs(86_400);
+    let number = fs::File::options().write(true).open(here.path("run/php/php9.9-fpm.pid")).expect("the file");
+    number.set_modified(yesterday).expect("its time");
+    let records = can_reload(&here);
+    let changed = all(&records, "changed");
+    assert_eq!(changed.len(), 2, "{records:?}");
+    assert_says(changed[1], &["php9.9-fpm\n", "/pool.d/app.conf\n"]);
+    // So did nginx; a worker that ends its last requests is no witness.
+    here.process(112, 110, 33, "nginx");
+    here.write("proc/112/cmdline", "nginx: worker process is shutting down");
+    assert_eq!(all(&can_reload(&here), "changed").len(), 2);
+    fs::remove_file(here.path("proc/112/cmdline")).expect("the file");
+    assert_eq!(all(&can_reload(&here), "changed").len(), 4);
+}
+
+#[test]
+fn fd13_fd12_a_service_that_does_not_run_is_named_whatever_runs_beside_it() {
+    let here = server();
+    fs::remove_dir_all(here.path("proc/110")).expect("nginx");
+    here.process(120, 1, 0, "apache2");
+    assert_eq!(all(&can_reload(&here), "stopped"), ["nginx\n\nsudo service nginx start\napache2"]);
+    // A second master of that name is none of the service, whose file is gone with its own.
+    here.process(110, 1, 0, "nginx");
+    fs::remove_file(here.path("run/php/php9.9-fpm.pid")).expect("the file");
+    here.write("proc/100/cmdline", "php-fpm: master process (/srv/container/php-fpm.conf)");
+    assert_eq!(all(&can_reload(&here), "stopped"), ["php9.9-fpm\n\nsudo service php9.9-fpm start\n"]);
+    // With systemd its word counts, where processes are hidden, too.
+    here.write("proc/100/cmdline", "php-fpm: master process (/etc/php/9.9/fpm/php-fpm.conf)");
+    assert_eq!(all(&can_reload(&here), "stopped"), [""; 0]);
+    here.folder("run/systemd/system");
+    tool(
+        &here,
+        "systemctl",
+        "case $* in *php9.9*) printf 'LoadState=loaded\\nActiveState=failed\\nSubState=failed\\nResult=exit-code\\nMainPID=0\\n' ;; *) printf 'LoadState=loaded\\nActiveState=active\\nMainPID=110\\n' ;; esac",
+    );
+    let records = can_reload(&here);
+    assert_says(
+        all(&records, "stopped")[0],
+        &["php9.9-fpm\n", "Result=exit-code", "\nsudo systemctl start php9.9-fpm\n"],
+    );
+    // A server that hides its processes says nothing else.
+    fs::remove_dir_all(here.path("proc")).expect("all processes");
+    here.folder("proc");
+    assert_eq!(all(&can_reload(&here), "stopped").len(), 1);
+    fs::remove_dir_all(here.path("run/systemd")).expect("systemd");
+    assert_eq!(all(&can_reload(&here), "stopped"), [""; 0]);
+}
+
+#[test]
+fn fd12_a_service_that_ends_when_it_is_reloaded_is_seen_at_once() {
+    let here = server();
+    let answer = reload(&here, "rm -r 100 101");
+    assert_says(&answer["refused"], &["php9.9-fpm ended when it was reloaded"]);
+    assert_says(&answer["hint"], &["sudo service php9.9-fpm start"]);
+    // One that is not there cannot be reloaded, and the reason is told.
+    let again = reload(&here, "exit 1");
+    assert_says(&again["refused"], &["reload-fpm failed: php9.9-fpm is not running"]);
+    // Where processes are hidden, systemd says it.
+    let here = server();
+    fs::remove_dir_all(here.path("proc")).expect("all processes");
+    here.folder("proc");
+    here.folder("run/systemd/system");
+    tool(
+        &here,
+        "systemctl",
+        "printf 'LoadState=loaded\\nActiveState=failed\\nSubState=failed\\nResult=exit-code\\nMainPID=0\\n'",
+    );
+    assert_says(&reload(&here, "")["refused"], &["php9.9-fpm ended when it was reloaded (", "Result=exit-code"]);
+}
+
+#[test]
+fn fd10_a_reload_does_not_end_php_fpm_for_the_file_of_somebody_else() {
+    let here = server();
+    assert_eq!(reload(&here, NEW_WORKER).get("refused"), None);
+    here.write("etc/php/9.9/fpm/pool.d/zz-other.conf", "[other]\nuser = no-such-account\nlisten = 9001\n");
+    let answer = reload(&here, "touch reloaded");
+    assert_says(&answer["refused"], &["php9.9-fpm was not reloaded", "zz-other.conf:2", "no-such-account"]);
+    assert!(!fs::exists(here.path("proc/reloaded")).expect("a folder"), "it was not reloaded");
+}
+
+#[test]
+fn fd15_a_pool_without_workers_is_seen() {
+    let here = server();
+    fs::remove_dir_all(here.path("proc/101")).expect("the worker");
+    let answer = reload(&here, "true");
+    assert_eq!((answer.get("refused"), answer.get("unseen")), (None, None), "{answer:?}");
+    assert_eq!(answer["idle"], "php-fpm9.9");
+}
+
+#[test]
+fn fd14_what_sudo_says_is_answered() {
+    let here = server();
+    let ask = |commands: [&str; 2]| {
+        run(
+            &here,
+            Script::new("privileges", include_str!("../../src/steps/sh/privileges.sh")).list("COMMANDS", commands),
+        )
+    };
+    tool(
+        &here,
+        "sudo",
+        "case $* in *' nginx -t') ;; *) echo 'sudo: sorry, you must have a tty to run sudo' >&2; exit 1 ;; esac",
+    );
+    let records = ask(["nginx -t", "systemctl reload nginx"]);
+    assert_eq!(all(&records, "allowed"), ["nginx -t"]);
+    assert_eq!(all(&records, "said"), ["sudo: sorry, you must have a tty to run sudo"]);
+}
+
+// A real server.
+
+/// A pool of an account that was removed, and a virtual host whose certificate nobody has made.
+const POOL: &str =
+    "[other]\nuser = gone\ngroup = gone\nlisten = /run/php/other.sock\npm = static\npm.max_children = 1\n";
+const POOL_FILE: &str = "/etc/php/8.2/fpm/pool.d/zz-other.conf";
+const HOST: &str =
+    "server { listen 443 ssl; ssl_certificate /etc/ssl/none.pem; ssl_certificate_key /etc/ssl/none.key; }\n";
+const HOST_FILE: &str = "/etc/nginx/sites-enabled/zz";
+
+#[track_caller]
+fn assert_unharmed(story: &Story) {
+    assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE));
+    assert_eq!(story.served().expect("the site"), SEED_COMMIT);
+    let failed = story.lab.exec("cat /visits; grep -c 200 /visits").expect("every answer so far");
+    assert!(!failed.contains("50") && !failed.contains("000"), "visitors met a failure:\n{failed}");
+}
+
+#[test]
+fn fd10_fd11_what_others_wrote_neither_goes_live_with_a_release_nor_ends_the_site() {
+    let story = story();
+    let commit = commit("not with these files");
+    let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+    // Somebody works on the server meanwhile: as the migration runs, and once more when the release has been switched to.
+    let meanwhile = format!("file_exists('/pool-too') && file_put_contents('{POOL_FILE}', \"{POOL}\");");
+    tree.write("database/migrations/2031_01_01_000000_other.php", migration(&meanwhile)).expect("the migration");
+    let live = "<?php\nif (realpath('/var/www/staging/current') === dirname(__DIR__)) { file_put_contents('HOST_FILE', 'HOST'); }\nreturn [];\n";
+    let live = live.replace("HOST_FILE", HOST_FILE).replace("HOST", HOST.trim_end());
+    tree.write("config/meanwhile.php", &live).expect("the configuration");
+    story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+    let server = |script: &str| story.lab.exec(script).expect("the server");
+    let visits = "chmod 777 /etc/php/8.2/fpm/pool.d /etc/nginx/sites-enabled
+        (while sleep 0.2; do curl -s -o /dev/null -w '%{http_code}\\n' -H 'Host: staging.lab.test' http://127.0.0.1/healthcheck.php >>/visits; done) >/dev/null 2>&1 &";
+    server(visits);
+
+    // Before: both are named, with file, line and what to type, and no phrase would change that.
+    server(&format!("cat >{POOL_FILE} <<'END'\n{POOL}END\ncat >{HOST_FILE} <<'END'\n{HOST}END"));
+    for runner in [story.staging(&commit).input("approval", ""), story.staging(&commit)] {
+        let finished = runner.run_binary(story.binary());
+        assert_ended(&finished, 1, "refused");
+        assert_says(
+            &finished.log,
+            &[
+                &format!("pool `other` ({POOL_FILE}:2): `user = gone`: this account does not exist"),
+                &format!("correct {POOL_FILE}, then: php-fpm8.2 -t"),
+                &format!("{HOST_FILE}:1: `ssl_certificate`: /etc/ssl/none.pem does not exist"),
+                &format!("{POOL_FILE} changed "),
+                "ago and is not active yet: this reload will activate it",
+            ],
+        );
+    }
+    assert_unharmed(&story);
+
+    // Between plan and switch: nothing is switched.
+    server(&format!("rm {POOL_FILE} {HOST_FILE}; touch /pool-too"));
+    let finished = story.deploy(&commit);
+    assert_ended(&finished, 1, "refused");
+    assert_says(&finished.summary, &[POOL_FILE]);
+    assert!(!finished.log.contains("going-back"), "{}", finished.log);
+    assert_unharmed(&story);
+
+    // Between switch and reload: what visitors get is the old release, so that it was not reloaded is a warning.
+    server(&format!("rm -f {POOL_FILE} /pool-too"));
+    let finished = story.deploy(&commit);
+    assert_ended(&finished, 3, "rolled-back");
+    assert_says(&finished.summary, &[HOST_FILE, "answers as itself", "sudo -n service nginx reload"]);
+    assert!(!finished.summary.contains("HELP NEEDED"), "{}", finished.summary);
+    assert_unharmed(&story);
+}
+
+#[test]
+fn fd12_fd13_fd15_the_services_that_serve_the_site_are_looked_at_and_no_others() {
+    let story = story();
+    let server = |script: &str| story.lab.exec(script).expect("the server");
+    // A second master of that name, with a worker that never ends; and a site whose workers start on demand.
+    server(
+        "mkdir /srv/second; sed 's,^include.*,include=/srv/second/*.pool,; s,^pid.*,pid=/run/second.pid,; s,^error_log.*,error_log=/dev/null,' \
+             /etc/php/8.2/fpm/php-fpm.conf >/srv/second/php-fpm.conf
+         printf '[second]\\nuser=www-data\\ngroup=www-data\\nlisten=/run/second.sock\\npm=static\\npm.max_children=1\\n' >/srv/second/x.pool
+         php-fpm8.2 --fpm-config /srv/second/php-fpm.conf
+         sed -i 's/^pm = dynamic/pm = ondemand/; s/^pm.max_children.*/&\\npm.process_idle_timeout = 1s/' /etc/php/8.2/fpm/pool.d/*.conf
+         service php8.2-fpm reload",
+    );
+    let commit = commit("beside another master");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+
+    let finished = story.deploy(&commit);
+
+    assert_ended(&finished, 0, "live");
+    assert!(!finished.log.contains("cannot be seen here"), "{}", finished.log);
+    server("test -e /proc/$(cat /run/second.pid)");
+
+    // Stopped: its name beside it does not make it run. nginx, with Apache in its place, which only a copy of another program plays.
+    for (stop, start, says) in [
+        (
+            "service php8.2-fpm stop",
+            "service php8.2-fpm start",
+            ["php8.2-fpm is not running", "start it: sudo service php8.2-fpm start"],
+        ),
+        (
+            "service nginx stop; cp /bin/sleep /srv/apache2; (/srv/apache2 600 >/dev/null 2>&1 &)",
+            "service nginx start",
+            ["nginx is not running, and apache2 is", "A site that apache2 serves cannot be released"],
+        ),
+    ] {
+        server(stop);
+        let finished = story.staging(&commit).input("approval", "").run_binary(story.binary());
+        assert_ended(&finished, 1, "refused");
+        assert_says(&finished.summary, &says);
+        server(start);
+    }
+}
