@@ -2,10 +2,7 @@
 
 use super::{context::Deploy, identity, lock, probe, remote, sampler, services, watchdog, workers};
 use crate::{
-    domain::{
-        Failure, FailureKind, Layout, RemoteCommand, RemotePath,
-        fact,
-    },
+    domain::{Failure, FailureKind, Layout, RemoteCommand, RemotePath, fact},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
@@ -106,8 +103,7 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         (Err(reload), Ok(health)) => match identity::answers_as_old(cx, !by_itself).await {
             // What visitors get decides, and not a reload that a file of somebody else keeps from happening.
             Some(by) => {
-                let seen =
-                    format!("{how}{old} is live again and answers as itself (by its {by}), {health}");
+                let seen = format!("{how}{old} is live again and answers as itself (by its {by}), {health}");
                 io.warn(format!("{}; {seen}", reload.cause), Some(services::reload_later(&cx.facts.server.services)));
                 return Ok(Undone::Done(format!("{seen}; not reloaded: {}", reload.cause)));
             }

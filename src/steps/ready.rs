@@ -11,7 +11,7 @@ use super::{
     services,
 };
 use crate::{
-    domain::Failure,
+    domain::{Failure, fact::lasting},
     engine::{
         Done,
         step::{Io, StepResult},
