@@ -43,7 +43,6 @@ fn server() -> Folder {
         here.process(pid, parent, uid, name);
     }
     here.write("proc/uptime", "100000.00 1.00\n");
-    here.write("run/php/php9.9-fpm.pid", "100");
     here.write("run/nginx.pid", "110\n");
     here.write(
         "etc/php/9.9/fpm/php-fpm.conf",
@@ -55,6 +54,8 @@ fn server() -> Folder {
     tool(&here, "sudo", "exit 1");
     tool(&here, "php-fpm9.9", "echo 'NOTICE: configuration file /dev/fd/4 test is successful' >&2");
     tool(&here, "nginx", "echo 'nginx: the configuration file test is successful' >&2");
+    // It has read all of this.
+    here.write("run/php/php9.9-fpm.pid", "100");
     here
 }
 

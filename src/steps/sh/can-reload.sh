@@ -18,7 +18,7 @@ born() { # process
     printf '%s' "$(($(date +%s) - ${up%%.*} + ticks / $(getconf CLK_TCK 2>/dev/null || echo 100)))"
 }
 
-# The first moment after a service read its configuration: PHP-FPM writes the file with its number anew then, and nginx starts its workers.
+# What is newer than a service's configuration: PHP-FPM writes the file with its number anew then (a path), and nginx starts its workers (seconds).
 read_at() { # name in /proc, service
     master=$(masters "$1" "$2")
     master=${master% }
@@ -26,7 +26,7 @@ read_at() { # name in /proc, service
     if [ "$1" = "$FPM_NAME" ]; then
         for file in "$RUN/php/$2.pid" "$RUN/$2.pid"; do
             [ "$(head -n 1 "$file" 2>/dev/null)" = "${master# }" ] || continue
-            stat -c %Y "$file"
+            printf '%s' "$file"
             return
         done
     fi
@@ -44,9 +44,14 @@ changed_since() { # name in /proc, service, files
     now=$(date +%s)
     IFS=$newline
     for file in $3; do
-        for seconds in $(stat -c %Z "$file" 2>/dev/null) $(stat -L -c %Z "$file" 2>/dev/null); do
+        for follow in -P -L; do
+            seconds=$(find "$follow" "$file" -prune -printf '%C@' 2>/dev/null) || continue
+            seconds=${seconds%%.*}
+            case $at in
+            /*) [ -n "$(find "$follow" "$file" -prune -cnewer "$at" 2>/dev/null)" ] || continue ;;
             # The clocks of files and processes differ by less than this.
-            [ "$seconds" -gt $((at + 2)) ] || continue
+            *) [ "$seconds" -gt $((at + 2)) ] || continue ;;
+            esac
             put changed "$2
 $file
 $((now - seconds))"
