@@ -387,7 +387,7 @@ fn fd39_what_is_renamed_into_place_was_flushed_before() {
     assert_eq!(found[..3], [release, entry, armed], "{}", place.read("calls"));
 
     place.write("calls", "");
-    place.program("php", "printf 'driver=none\\ndatabase=\\ntables=0\\nkib=0\\n'");
+    place.program("php", "printf 'driver=none\\ndatabase=\\ntables=0\\nkib=0\\n' >&5");
     let backup = Script::new("backup", include_str!("../../src/steps/sh/backup.sh"))
         .var("BACKUPS", place.path("backups"))
         .var("DIR", place.path("backups/one"))

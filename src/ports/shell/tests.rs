@@ -110,8 +110,13 @@ fn php_makes_traces_without_arguments_wherever_it_runs() {
             }
             let text = fs::read_to_string(&file).expect("a script");
             for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
-                for call in line.split("\"$PHP\" ").skip(1) {
-                    assert!(call.contains(" 3>&-"), "the answer's descriptor is open: {}: {line}", file.display());
+                for call in line.split("\"$PHP\" ").skip(1).filter(|call| call.starts_with('-')) {
+                    // This one loads no code of an app, and answers by itself.
+                    assert!(
+                        call.contains(" 3>&-") || call.contains("$ASK_PHP"),
+                        "the answer's descriptor is open: {}: {line}",
+                        file.display()
+                    );
                     // Neither runs any code.
                     if call.starts_with("-n -l ") {
                         continue;
