@@ -429,7 +429,8 @@ fn ports(
     let site: Rc<dyn Site> = Rc::new(site(&inputs.site, Some(&shell))?);
     let target = match &inputs.site.route {
         Route::Tunnel { host, port } => Some((host.clone(), *port)),
-        Route::Direct | Route::Address(_) => None,
+        Route::Address(address) => Some((address.ip().to_string(), address.port())),
+        Route::Direct => None,
     };
     let on_server = OnServer::new(shell.clone(), inputs.site.url.clone(), &inputs.server.php, target);
     let anywhere = Rc::new(Vantages::new(site.clone(), Rc::new(on_server)));

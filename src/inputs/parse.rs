@@ -95,7 +95,8 @@ fn unreviewed(raw: &Raw<'_>, stage: Stage) -> Option<Unreviewed> {
     let used = |name: &str| table::find_policy_key(name).is_some_and(|input| input.used_by(stage.as_str()));
     let counts = |asked: &UnreviewedSetting| match asked.text {
         Some(_) => !table::HARMLESS.contains(&asked.input),
-        None => table::APPROVAL_RULES.contains(&asked.input) && used(asked.input),
+        // A line that is left out decides, too: the default branch may have one that restricts.
+        None => !table::HARMLESS.contains(&asked.input) && used(asked.input),
     };
     let settings: Vec<UnreviewedSetting> = raw.asked_of_policy().into_iter().filter(counts).collect();
     if settings.is_empty() {

@@ -459,9 +459,6 @@ pub const HARMLESS: [&str; 12] = [
     "source-dir",
 ];
 
-/// Keys that decide who approves what. An unreviewed policy must not leave them out, either.
-pub const APPROVAL_RULES: [&str; 4] = [APPROVAL_PHRASE, FIX_PHRASE, "approval-needs-digest", "approval-review"];
-
 pub fn find(name: &str) -> Option<&'static Input> {
     INPUTS.iter().find(|input| input.name == name)
 }

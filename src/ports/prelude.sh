@@ -96,15 +96,30 @@ private_folder() { # the folder to make it in
 }
 
 # Runs a program that starts the app of a release which is not live: its caches are its own, and only this account can write them. What the
-# program answers becomes this function's output; what the app prints is log, and of the script's own answer it sees nothing.
+# program answers becomes this function's output; what the app prints is log, and of the script's own answer it sees nothing. The answer
+# goes to a file first: a process that the app leaves behind has it open, too, and would hold a pipe.
 app() { # program, arguments
-    app_program=$1
-    shift
-    printf '%s' "$app_program" | env "GATED_DEPLOY_PRIVATE=$private" "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$@" 5>&1 1>&2 3>&-
+    app_status=0
+    app_piped "$@" >"$private/answer" || app_status=$?
+    cat "$private/answer"
+    return "$app_status"
 }
 
 # The same for the live release. It does not load the caches that lie there, and writes none.
 live_app() { # program, arguments
+    app_status=0
+    live_app_piped "$@" >"$private/answer" || app_status=$?
+    cat "$private/answer"
+    return "$app_status"
+}
+
+# The same two with the answer as it comes, and in no file.
+app_piped() { # program, arguments
+    app_program=$1
+    shift
+    printf '%s' "$app_program" | env "GATED_DEPLOY_PRIVATE=$private" "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$@" 5>&1 1>&2 3>&-
+}
+live_app_piped() { # program, arguments
     app_program=$1
     shift
     printf '%s' "$app_program" | env "GATED_DEPLOY_PRIVATE=$private" "APP_CONFIG_CACHE=$private/config.php" "APP_SERVICES_CACHE=$private/services.php" \

@@ -185,7 +185,9 @@ impl Script {
 
     /// What comes before the program.
     fn prepared(&self) -> String {
-        let renews = match self.timeout > SHORT {
+        // What goes on without its run, and may be ended by the next one, must not keep the lock for that run.
+        let alone = self.finishes.is_none() && matches!(self.drop, OnDrop::GoesOn(_));
+        let renews = match self.timeout > SHORT && !alone {
             true => format!("LONG=yes\nRENEWAL={}\n", RENEWAL.as_secs()),
             false => String::new(),
         };

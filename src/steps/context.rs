@@ -101,6 +101,8 @@ pub struct Found {
     pub nginx_test: Option<Permission>,
     /// Which database the app has, as its `.env` says.
     pub database_driver: Option<String>,
+    /// The same, by the live release; `None` where nothing is live, or it was not asked or did not answer.
+    pub app_driver: Option<String>,
     /// The size of the database's file, where it is one.
     pub sqlite_kib: Option<u64>,
 }
@@ -224,6 +226,8 @@ pub struct Made {
     pub migrations: Option<Vec<String>>,
     /// What they made the database do, without the text of statements.
     pub measured: Vec<Measured>,
+    /// When the attempt ended, as its line in the ledger says.
+    pub ended: Option<DateTime<Utc>>,
     /// The migration was begun, and its end was not heard.
     pub migrating: bool,
     /// What was found after a reload that failed.
@@ -249,6 +253,7 @@ impl Default for Made {
             tree: None,
             migrations: Some(Vec::new()),
             measured: Vec::new(),
+            ended: None,
             migrating: false,
             unready: Ready::default(),
             backup: None,

@@ -79,8 +79,15 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         return Ok(Undone::Nothing("`current` was never switched by this run".to_owned()));
     }
     if old.is_empty() {
-        services::reload_now(cx, io).await?;
-        return Ok(Undone::Done("nothing is live, as before".to_owned()));
+        return match services::reload_now(cx, io).await {
+            Ok(_) => Ok(Undone::Done("nothing is live, as before".to_owned())),
+            // Without a link no code is served: a reload that a file of somebody else keeps from happening can wait.
+            Err(failure) if !cx.made.borrow().unready.broken.is_empty() => {
+                io.warn(failure.cause.clone(), Some(services::reload_later(&cx.facts.server.services)));
+                Ok(Undone::Done(format!("nothing is live, as before; not reloaded: {}", failure.cause)))
+            }
+            Err(failure) => Err(failure),
+        };
     }
     let reloaded = services::reload_now(cx, io).await;
     if reloaded.as_ref().is_err_and(|failure| failure.kind != FailureKind::Refused) {

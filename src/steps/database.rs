@@ -62,6 +62,11 @@ pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Resul
             ),
         );
     }
+    let live = looked.current().is_some();
+    if asked == Asked::App && live {
+        // What the app itself says counts more than what .env lets one guess.
+        cx.found.borrow_mut().app_driver = said.get("driver").map(|driver| driver.trim().to_owned());
+    }
     Ok(inside_the_release(&said, layout, &server.shared, server.migrate))
 }
 
@@ -143,6 +148,9 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
         io.fact(fact::key::MIGRATIONS, fact::Migrations { ran: ran.clone(), measured });
     }
     match remote::required(&answer, "status", doing)? {
+        "0" if answer.get("unsure").is_some() => Ok(Done::warned(
+            "artisan migrate ended with status 0, and which migrations ran could not be read: run `php artisan migrate:status`",
+        )),
         "0" if ran.is_empty() => Ok(Done::skipped("nothing to migrate")),
         "0" => Ok(Done::passed(ran.join(", "))),
         status => {
@@ -163,7 +171,6 @@ fn measured(cx: &Deploy, io: &Io, answer: &Answer) -> Vec<Measured> {
     /// As `migrate.php` tells it.
     #[derive(serde::Deserialize)]
     struct Told {
-        name: String,
         statements: u64,
         milliseconds: f64,
         rows: Option<u64>,
@@ -179,10 +186,10 @@ fn measured(cx: &Deploy, io: &Io, answer: &Answer) -> Vec<Measured> {
         let path = found.next().filter(|_| found.next().is_none())?;
         files.get(path).map(|file| file.sha256.clone())
     };
-    let read = |text| match serde_json::from_str::<Told>(text) {
+    let read = |(name, text): (&str, &str)| match serde_json::from_str::<Told>(text) {
         Ok(told) => Some(Measured {
-            sha256: digest(&told.name),
-            name: told.name,
+            sha256: digest(name),
+            name: name.to_owned(),
             statements: told.statements,
             milliseconds: told.milliseconds.max(0.0).round() as u64,
             rows: told.rows,
@@ -193,7 +200,7 @@ fn measured(cx: &Deploy, io: &Io, answer: &Answer) -> Vec<Measured> {
             None
         }
     };
-    answer.all("measured").filter_map(read).collect()
+    answer.all("measured-name").zip(answer.all("measured")).filter_map(read).collect()
 }
 
 /// A migration is never ended, and never taken back. Before anything else is undone, such as the folder that it runs in, it has ended; if it

@@ -127,7 +127,11 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
     };
     match verdict {
         Ok(seen) => Ok(Done::passed(format!("{}; seen to fail: {seen}", told(&report)))),
-        Err(failure) if health.repair || !cx.found.borrow().unconfirmed.is_empty() => {
+        // A release to a site that nobody could ask is no repair.
+        Err(failure)
+            if (health.repair && report.standing() != Standing::NotAsked)
+                || !cx.found.borrow().unconfirmed.is_empty() =>
+        {
             io.warn(failure.to_string(), failure.hint.clone());
             failure.details.iter().for_each(|detail| io.line(detail));
             let why = if health.repair { "the policy says repair" } else { "it is asked again after going back" };

@@ -249,9 +249,9 @@ pub fn refusal(doing: &str, mut problems: Vec<Problem>) -> Failure {
         return Failure::refused(doing, only.cause).hint(only.hint);
     }
     let lines = problems.iter().map(|problem| format!("{} ({})", problem.cause, problem.hint));
-    Failure::refused(doing, format!("{} things stand in the way", problems.len()))
+    Failure::refused(doing, format!("{} problems found", problems.len()))
         .details(lines)
-        .hint("put each of them right, then plan again")
+        .hint("fix all of them, then plan again")
 }
 
 /// Everything in the look-around that stops a release, in the order in which one would put it right.

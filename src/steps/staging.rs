@@ -18,7 +18,7 @@ use super::{
 use crate::{
     domain::{
         CommitSha, Failure, ReleaseName, Sha256Digest,
-        fact::{self, HealthReport, StagingSays, key, lasting},
+        fact::{self, HealthReport, StagingSays, Standing, key, lasting},
         ledger::{Built, Line},
         trigger,
     },
@@ -242,8 +242,11 @@ pub async fn same_bundle(cx: &Deploy, _io: &Io) -> StepResult {
 /// What the plan says of it.
 pub fn bundle_preview(cx: &Deploy) -> Vec<String> {
     let Some(staging) = &cx.facts.staging else { return Vec::new() };
-    let bundle = staging.bundle_sha256.as_ref().map(|sha256| format!("staging confirmed SHA-256 {sha256}"));
-    staging.equality().into_iter().chain(bundle).collect()
+    let bundle = staging.bundle_sha256.as_ref().map_or_else(
+        || "staging's ledger was not read: the bundle is not compared with the one that staging confirmed".to_owned(),
+        |sha256| format!("staging confirmed SHA-256 {sha256}"),
+    );
+    staging.equality().into_iter().chain([bundle]).collect()
 }
 
 /// A plan asks this, too: where another bundle is known to be refused, there is nothing to approve (FD3).
@@ -370,7 +373,17 @@ async fn ask_ledger(
     let (newest, later) = (lines[at], &lines[at + 1..]);
     case.says(PLACE, format!("{} was confirmed at {}", newest.release, newest.at));
     case.fact.release = Some(newest.release.clone());
-    case.fact.bundle_sha256.clone_from(&newest.bundle_sha256);
+    // A rollback names no build, and the line of a run that died no bundle: then those of the same release count that do.
+    let before: Vec<&&Line> = lines[..=at].iter().rev().filter(|line| line.release == newest.release).collect();
+    let bundle = before.iter().find_map(|line| line.bundle_sha256.clone());
+    let build = before.iter().filter(|line| line.bundle_sha256 == bundle).find_map(|line| line.build);
+    if bundle.is_none() {
+        case.against(
+            format!("staging's ledger does not say which bundle {} was made of", newest.release),
+            "Release to staging again: the run that confirmed it did not write its digest",
+        );
+    }
+    case.fact.bundle_sha256 = bundle;
     case.since = DateTime::parse_from_rfc3339(&newest.at).ok().map(|at| at.to_utc());
     let live = live.as_deref().map_or("nothing", server::last_part);
     if live != newest.release.as_str() {
@@ -390,8 +403,12 @@ async fn ask_ledger(
         }
     }
     let id = |line: &Line| line.run.as_deref()?.rsplit('/').next()?.parse().ok();
-    let (commit, build) = (newest.sha.clone(), newest.build);
-    Ok(Some(Chapter { commit, build, run: id(newest), later: later.iter().filter_map(|line| id(line)).collect() }))
+    Ok(Some(Chapter {
+        commit: newest.sha.clone(),
+        build,
+        run: id(newest),
+        later: later.iter().filter_map(|line| id(line)).collect(),
+    }))
 }
 
 async fn ask_site(cx: &Survey, staging: &Staging, commit: &CommitSha, io: &Io, case: &mut Case) -> HealthReport {
@@ -404,7 +421,9 @@ async fn ask_site(cx: &Survey, staging: &Staging, commit: &CommitSha, io: &Io, c
     case.says("its site", format!("{}/{} healthy, {named}", score.passed, score.total));
     if let Err(failure) = verdict {
         let hint = failure.hint.as_deref().unwrap_or("make it healthy first");
-        case.against(format!("staging is not well now: {}", failure.cause), format!("on staging: {hint}"));
+        let asked = report.standing() != Standing::NotAsked;
+        let what = if asked { "staging is not well now" } else { "staging's site" };
+        case.against(format!("{what}: {}", failure.cause), format!("on staging: {hint}"));
     }
     report
 }

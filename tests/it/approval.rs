@@ -696,7 +696,14 @@ fn se11_what_the_step_itself_says_needs_no_review_and_neither_does_a_push() {
     let finished = smoke(&github, "pull_request", json!({})).input("url", &url).run_binary(BINARY);
     assert_says(&finished.log, &["404"]);
     assert!(visits.load(Ordering::SeqCst) > 0);
-    assert_eq!(github.requests().len(), 0, "nobody had to ask");
+    // A line that their branch leaves out restricts nobody, and the default branch's would.
+    github.file("main", POLICY, "environments:\n  staging:\n    health-paths: [/strict]\n");
+    let asked = visits.load(Ordering::SeqCst);
+    let finished = smoke(&github, "pull_request", json!({})).input("url", &url).run_binary(BINARY);
+    assert_ended(&finished, 1, "refused");
+    assert_says(&finished.log, &["health-paths"]);
+    assert_eq!(visits.load(Ordering::SeqCst), asked, "the site was not asked");
+    // A run that a push started is not compared.
 
     let (url, visits) = site();
     let policy = format!("environments:\n  staging:\n    url: {url}\n");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gated_deploy_lab::{
     app::Variant,
+    github::{Phase, Run},
     runner::Signal,
     server::SEED_RELEASE,
     story::{Story, commit, green_run},
@@ -21,8 +22,8 @@ fn left_behind(story: &Story) -> String {
 fn a_run_cancelled_while_it_waits_leaves_nothing_and_starts_nothing() {
     let story = story();
     let commit = commit("cancelled early");
-    // A build that never gets its artifact.
-    story.github.add_run(green_run(&commit));
+    // A build that does not end.
+    story.github.add_run(Run { phase: Phase::in_progress(), ..green_run(&commit) });
     let running = story.staging(&commit).input("build-wait-attempts", "60").spawn_binary(story.binary());
     running.wait_for_line("attempt 2 of 60", PATIENCE);
 

@@ -324,6 +324,15 @@ fn fd33_fd34_the_renamed_guard_decides_whatever_the_moment_at_which_confirming_w
     }
     assert_eq!(place.found_by_the_next("two"), (true, proof));
 
+    // So it does where another run has the lock by then: what was decided stays decided.
+    let place = Place::before_it_confirms();
+    assert_eq!(place.run(&place.confirm()).get("state"), Some("off"));
+    place.lease_is_over();
+    assert_eq!(place.lock("two").get("taken"), Some("yes"));
+    let again = place.run(&place.confirm());
+    assert_eq!((again.get("state"), again.get("refused")), (Some("off"), None));
+    assert!(!place.has("state/lock/confirmed"), "nothing is said of the other run's release");
+
     // The watchdog was faster.
     let place = Place::before_it_confirms();
     fs::rename(place.path("state/watchdog/new.armed"), place.path("state/watchdog/new.reverting")).expect("the guard");

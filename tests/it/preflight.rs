@@ -452,10 +452,17 @@ fn everything_that_is_wrong_is_named_in_one_run() {
     // The plan of a release names the same blockers and offers no phrase (FD3).
     let planned = story.staging(&none).input("approval", "").run_binary(story.binary());
     assert_ended(&planned, 1, "refused");
-    let blockers =
-        ["NOPASSWD: /usr/sbin/service php8.2-fpm reload", "key:generate", "uploads", "no successful build for", "502"];
-    assert_says(&planned.summary, &["Refused, 5 blockers: the site is untouched"]);
-    assert_says(planned.log.split_once("5 blockers found").expect("one list at the end").1, &blockers);
+    let blockers = [
+        "NOPASSWD: /usr/sbin/service php8.2-fpm reload",
+        "php8.2-fpm is not running",
+        "nonsense",
+        "key:generate",
+        "uploads",
+        "no successful build for",
+        "502",
+    ];
+    assert_says(&planned.summary, &["Refused, 6 blockers: the site is untouched"]);
+    assert_says(planned.log.split_once("6 blockers found").expect("one list at the end").1, &blockers);
     assert!(!planned.summary.contains("FREIGEGEBEN"), "{}", planned.summary);
 
     // What cannot be asked is not guessed, and a found "no" weighs more than a server that does not answer.

@@ -584,14 +584,14 @@ async fn fd8_the_site_is_asked_again_and_then_from_a_second_place() {
     let mut stage = Stage::with_site(lost());
     stage.anywhere = Some(Scripted::new(healthy_as(OTHER)));
     assert!(stage.survey(probe::baseline).await.failure().cause.starts_with("the site could not be asked"));
-    // A place that does not reach it says nothing of it, whatever it meets there.
-    let refused = Scripted::silent(Why::Refused, |_, _| Err("127.0.0.1:443: Connection refused".to_owned()));
-    let answer = Vantages::new(lost(), refused).get(get("/health")).await.expect_err("no answer");
-    assert!(!answer.why.reached());
-    assert_eq!(
-        answer.text,
-        "the SSH connection broke: it was reset; on the server itself: 127.0.0.1:443: Connection refused"
-    );
+    // A place that does not reach it says nothing of it. That nothing listens at any of the server's places says that it is down.
+    for (why, reached) in [(Why::Line, false), (Why::Refused, true)] {
+        let second = Scripted::silent(why, |_, _| Err("127.0.0.1:443: no connection".to_owned()));
+        let answer = Vantages::new(lost(), second).get(get("/health")).await.expect_err("no answer");
+        assert_eq!(answer.why.reached(), reached, "{}", answer.text);
+        assert!(answer.text.contains("the SSH connection broke: it was reset"), "{}", answer.text);
+        assert!(answer.text.contains("on the server itself: 127.0.0.1:443: no connection"), "{}", answer.text);
+    }
 }
 
 // ---- Assets ----

@@ -12,6 +12,7 @@ use std::{
 use gated_deploy::ports::shell::Script;
 use gated_deploy_lab::{
     app::Variant,
+    github::{Phase, Run},
     runner::{Finished, Runner, Running, Signal},
     server::{SEED_COMMIT, SEED_RELEASE},
     story::{Story, commit, green_run},
@@ -224,7 +225,7 @@ fn a_run_that_is_cancelled_in_a_slow_step_ends_in_six_seconds_and_post_does_the_
         let runner = runner.input("confirm-within", "10m");
         let runner = if step == "grace" { runner.input("grace-period", "90s") } else { runner };
         if step == "await-build" {
-            story.github.add_run(green_run(&commit));
+            story.github.add_run(Run { phase: Phase::in_progress(), ..green_run(&commit) });
         } else {
             story.ship(&commit, variant).expect("the build");
         }

@@ -241,7 +241,12 @@ fn a_full_disk_is_seen_before_anything_is_written() {
         .exec("dd if=/dev/zero of=/var/www/staging/shared/filler bs=1M 2>/dev/null; true")
         .expect("filling the disk");
 
-    refused(&story, story.staging(&commit), 1, &["KiB"]);
+    // Two rows see it: the app cannot write, and the release has no room.
+    let finished = story.deploy(&commit);
+    assert_ended(&finished, 1, "refused");
+    let says = ["shared/storage is full", "free on /var/www/staging, about ", " MB needed", "Refused, 2 blockers"];
+    assert_says(&finished.summary, &says);
+    assert_eq!(story.lab.exec("ls /var/www/staging/releases").expect("ls").lines().count(), 1, "nothing was unpacked");
 }
 
 #[test]

@@ -504,3 +504,44 @@ fn f10_each_of_the_nine_gates_is_asked_again_on_the_server() {
         assert_eq!(failed(Some(gate.path)), [format!("gate={}=missing", gate.path)]);
     }
 }
+
+/// What a migration leaves at work is not waited for, and what it cost is told by its whole name, whatever stands in `.env`.
+#[test]
+fn f63_a_process_that_a_migration_leaves_behind_holds_nothing() {
+    let (base, tools) = (folder(), folder());
+    fs::create_dir_all(base.path().join("release/bootstrap/cache")).expect("a folder");
+    let lines = "setsid sleep 60 >/dev/null 2>&1 &\n\
+                 printf 'before=first\\nlisted=yes\\nstatus=0\\nafter=first\\nafter=second\\nknown=yes\\nmeasured-name=second\\nmeasured={}\\n'";
+    answering(tools.path(), lines);
+    let migrate = |base: &Path| {
+        Script::new("migrate", include_str!("../../src/steps/sh/migrate.sh"))
+            .var("DIR", text(&base.join("release")))
+            .var("PHP", text(&tools.path().join("php")))
+            .var("APP_PHP", "")
+            .var("SQL_PHP", "")
+            .var("MIGRATE_PHP", "")
+            .var("LOCK", "")
+            .var("LOCK_NONCE", "")
+            .hiding(&text(&base.join(".env")).parse().expect("a path"))
+    };
+    let began = std::time::Instant::now();
+    let ran = run(&migrate(base.path()), tools.path());
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(
+        (ran.ended(), ran.get("status"), ran.get("measured-name")),
+        ("0", Some("0"), Some("second")),
+        "{}",
+        ran.log
+    );
+    assert_eq!((ran.get("before"), ran.get("after")), (Some("first\n"), Some("first\nsecond\n")), "{}", ran.log);
+
+    // PHP that ends in a migration answers no status, and that is a failure whatever its own status says.
+    answering(tools.path(), "printf 'before=first\\nlisted=yes\\nafter=first\\nknown=yes\\n'");
+    let ran = run(&migrate(base.path()), tools.path());
+    assert_eq!(ran.get("status"), Some("0 (PHP was ended by a migration)"), "{}", ran.log);
+    // Without the list nothing is said to have run.
+    answering(tools.path(), "exit 255");
+    let ran = run(&migrate(base.path()), tools.path());
+    assert_eq!(ran.get("refused"), Some("the list of migrations could not be read from the database"), "{}", ran.log);
+    assert_eq!(ran.get("after"), None);
+}

@@ -139,6 +139,11 @@ fn fd10_what_would_end_php_fpm_is_named_with_file_and_line() {
         &broken(&here),
         &[&format!("({place}:3): `listen = /no/such/folder/other.sock`: the folder /no/such/folder")],
     );
+    // An include inside a pool, and variables of the service, are not known here: nothing is said of them.
+    here.write(file, "[other]\nlisten = 9001\ninclude = /etc/php/common.inc\n");
+    assert_eq!(broken(&here), "");
+    here.write(file, "[other]\nuser = ${FPM_USER}\ngroup = 'root'\nlisten = ${FPM_LISTEN}\n");
+    assert_eq!(broken(&here), "");
     // Where the list of who may connect says it, the owner is not looked at; nor is what is no setting.
     here.write(
         file,

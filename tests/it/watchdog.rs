@@ -11,9 +11,10 @@ use std::{
 use gated_deploy::ports::shell::Script;
 use gated_deploy_lab::{
     app::Variant,
+    github::{Phase, Run},
     runner::{Runner, Running, Signal},
     server::{SEED_COMMIT, SEED_RELEASE},
-    story::{Story, commit},
+    story::{Story, commit, green_run},
 };
 
 use crate::{
@@ -80,7 +81,7 @@ fn f15_a_run_that_slept_through_its_lease_changes_nothing_more() {
     let story = story();
     let (asleep, awake) = (commit("asleep"), commit("awake"));
     let sleeper = story.staging(&asleep).input("build-wait-attempts", "60");
-    story.github.add_run(gated_deploy_lab::story::green_run(&asleep));
+    story.github.add_run(Run { phase: Phase::in_progress(), ..green_run(&asleep) });
     let running = sleeper.spawn_binary(story.binary());
     running.wait_for_line("attempt 1 of 60", PATIENCE);
     running.signal(Signal::STOP);

@@ -87,14 +87,16 @@ fn an_app_without_workers_is_left_alone_and_it_is_said() {
 fn f51_workers_that_cannot_be_told_are_a_warning_that_says_what_to_type() {
     let story = story();
     let commit = commit("deaf workers");
-    story.ship(&commit, Variant::Healthy).expect("the build");
-    // The release has a queue, and its own PHP fails at this one command.
-    let deaf = "sed -i s/QUEUE_CONNECTION=sync/QUEUE_CONNECTION=database/ /var/www/staging/shared/.env/staging.env
-        printf '#!/bin/sh\\ncase \"$*\" in *queue:restart*) exit 1 ;; esac\\nexec /usr/bin/php \"$@\"\\n' >/usr/local/bin/deaf-php
-        chmod 755 /usr/local/bin/deaf-php";
-    story.lab.exec(deaf).expect("a PHP that fails");
+    // The release has a queue, and its own command fails.
+    let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+    let command =
+        "<?php\nIlluminate\\Support\\Facades\\Artisan::command('queue:restart', function () { return 1; });\n";
+    tree.write("routes/console.php", command).expect("the command");
+    story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+    let queue = "sed -i s/QUEUE_CONNECTION=sync/QUEUE_CONNECTION=database/ /var/www/staging/shared/.env/staging.env";
+    story.lab.exec(queue).expect("a queue");
 
-    let finished = story.staging(&commit).input("php", "/usr/local/bin/deaf-php").run_binary(story.binary());
+    let finished = story.deploy(&commit);
 
     assert_ended(&finished, 0, "live");
     assert_says(

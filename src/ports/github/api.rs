@@ -253,7 +253,13 @@ impl Github for Api {
     }
 
     async fn tree_of(&self, sha: &str) -> Result<CommitTree, GithubError> {
-        let told: wire::CommitOfTree = self.read(&self.route(&format!("commits/{}?per_page=1", percent(sha)))).await?;
+        let told: Result<wire::CommitOfTree, _> =
+            self.read(&self.route(&format!("commits/{}?per_page=1", percent(sha)))).await;
+        let told = match told {
+            // So GitHub says that it has no such commit: 422 "No commit found for SHA".
+            Err(GithubError::Unexpected(text)) if text.starts_with("422 ") => return Err(GithubError::NotFound(text)),
+            told => told?,
+        };
         let told = CommitTree::from(told);
         // A branch or a tag can have a name that looks like the beginning of a SHA.
         if !told.commit.as_str().starts_with(sha) {

@@ -22,8 +22,8 @@ const KEPT: usize = 2 << 20;
 /// What the script takes besides the request: a connection that is made anew, and the start of PHP.
 const AROUND: Duration = Duration::from_secs(20);
 
-/// Asks on the server: where the tunnel would lead to, or else at the address that the name of the site has there, or else on the
-/// loopback interface.
+/// Asks on the server: where the tunnel or `health-address` leads to, or else at the address that the name of the site has there, or else
+/// on the loopback interface, at a port that only root can listen at: the token goes to no other account.
 pub struct OnServer {
     shell: Rc<dyn Shell>,
     url: Url,
@@ -38,7 +38,8 @@ impl OnServer {
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let places = match target {
             Some(target) => vec![target],
-            None => vec![(host, port), ("127.0.0.1".to_owned(), port)],
+            None if port < 1024 => vec![(host, port), ("127.0.0.1".to_owned(), port)],
+            None => vec![(host, port)],
         };
         Self { shell, url, php: php.into(), places }
     }
@@ -92,7 +93,9 @@ fn read(answer: &Answer, took: Duration) -> Result<Reply, Unanswered> {
     let Some(text) = answer.get("answer") else {
         let failed: Vec<&str> = answer.all("failed").collect();
         let text = if failed.is_empty() { "it gave no answer".to_owned() } else { failed.join("; ") };
-        return Err(Unanswered::new(Why::Line, text));
+        // Where every place refused the connection, nothing listens there: that is the site's failure, and not the way's.
+        let refused = !failed.is_empty() && answer.all("refused").count() == failed.len();
+        return Err(Unanswered::new(if refused { Why::Refused } else { Why::Line }, text));
     };
     let broken = |what: &str| Unanswered::new(Why::Broken, format!("the answer {what}"));
     let bytes = STANDARD.decode(text).map_err(|_| broken("is not what the program writes"))?;

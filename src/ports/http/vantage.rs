@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use async_trait::async_trait;
 
-use super::{Get, Reply, Site, Unanswered};
+use super::{Get, Reply, Site, Unanswered, Why};
 
 /// Asks as the inputs say. A request that does not reach the site that way is made once more, and then on the server itself: what
 /// rests on "could not be asked" is a rollback, or a person who is called.
@@ -35,7 +35,11 @@ impl Site for Vantages {
         };
         match self.second.get(get).await {
             Ok(reply) => Ok(Reply { vantage: Some(format!("asked {ON_SERVER}, because: {first}")), ..reply }),
-            // That the server does not reach the site by the addresses that it tries says nothing about the site.
+            // Nothing listens where the site should be.
+            Err(second) if second.why == Why::Refused => {
+                Err(Unanswered { text: format!("{ON_SERVER}: {second}; before that: {first}"), ..second })
+            }
+            // That the server does not reach the site otherwise says nothing about the site.
             Err(second) => Err(Unanswered { text: format!("{first}; {ON_SERVER}: {second}"), ..first }),
         }
     }

@@ -31,8 +31,15 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
         .var("ENV_PHP", PROGRAM);
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     link(&mut sheet, cx, &answer, looked.current().is_some());
-    if let Some(problem) = database::place(cx, io, &looked, database::Asked::Env).await? {
-        sheet.failed("place of the database", problem.cause, problem.hint);
+    // Where the live release says it, .env is not asked: the app's own configuration decides.
+    if cx.found.borrow().app_driver.is_none() {
+        if let Some(problem) = database::place(cx, io, &looked, database::Asked::App).await? {
+            sheet.failed("place of the database", problem.cause, problem.hint);
+        } else if cx.found.borrow().app_driver.is_none()
+            && let Some(problem) = database::place(cx, io, &looked, database::Asked::Env).await?
+        {
+            sheet.failed("place of the database", problem.cause, problem.hint);
+        }
     }
     let open = modes::look(&*cx.ports.shell, io, layout).await?;
     if open.is_empty() {
@@ -42,7 +49,10 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
         sheet.warned("modes of the releases", open.cause, open.command);
     }
     let Some(said) = answer.get("said") else { return sheet.end("nothing could be read") };
-    cx.found.borrow_mut().database_driver = value(said, "driver").map(str::to_owned);
+    {
+        let mut found = cx.found.borrow_mut();
+        found.database_driver = found.app_driver.clone().or_else(|| value(said, "driver").map(str::to_owned));
+    }
     cx.found.borrow_mut().sqlite_kib = value(said, "sqlite-kib").and_then(remote::kib);
     app_env(&mut sheet, cx, said);
     match value(said, "app-key") {
@@ -124,8 +134,8 @@ fn app_env(sheet: &mut Sheet<'_>, cx: &Survey, said: &str) {
     };
     let hint =
         format!("correct environment or env-file; if it is the right file, write into it: APP_ENV={environment}");
-    // Environments with a name of one's own may well run an app that calls itself something else.
-    if matches!(environment, "staging" | "production") {
+    // Production's own file must say so. Elsewhere an app may well call itself something else: a staging that mirrors production does.
+    if environment == "production" {
         sheet.failed("APP_ENV", cause, hint);
     } else {
         sheet.warned("APP_ENV", cause, hint);

@@ -41,7 +41,7 @@ pub fn judge(reply: &Reply, expect: &[String], commit: Option<&CommitSha>) -> Op
         200 => body(reply, expect).map(Problem::new),
         401 if asks_for_password(reply) => Some(
             Problem::new("401: the web server asks for a user name and password (basic auth)").hint(
-                "Except the health endpoints from basic auth, for example in nginx: location = /health { auth_basic off; ... }. Or set                  `health-via: tunnel`, and `health-address` to an address at which the web server asks for no password",
+                "Except the health endpoints from basic auth, for example in nginx: location = /health { auth_basic off; ... }. Or set `health-via: tunnel`, and `health-address` to an address at which the web server asks for no password",
             ),
         ),
         status @ (401 | 403) => Some(

@@ -10,7 +10,7 @@ foreach ($ask['places'] as $place) {
     $address = filter_var($host, FILTER_VALIDATE_IP) ? $host : gethostbyname($host);
     $loopback = $address === '::1' || strncmp($address, '127.', 4) === 0;
     // A token goes to nobody but the site. What answers on the loopback interface is this server, whatever name its certificate has.
-    $tls = ['SNI_enabled' => true, 'peer_name' => $ask['name'], 'verify_peer' => !$loopback, 'verify_peer_name' => !$loopback];
+    $tls = ['SNI_enabled' => true, 'peer_name' => $ask['name'], 'verify_peer' => !$loopback];
     $left = $until - microtime(true);
     if ($left <= 0) {
         break;
@@ -20,6 +20,9 @@ foreach ($ask['places'] as $place) {
     error_clear_last();
     $stream = @stream_socket_client(($ask['tls'] ? 'tls' : 'tcp') . "://$at", $number, $text, $left / count($ask['places']), STREAM_CLIENT_CONNECT, $context);
     if ($stream === false) {
+        if ($number === 111) {
+            $say('refused', $at);
+        }
         $say('failed', "$at: " . ($text !== '' ? $text : (error_get_last()['message'] ?? 'no connection')));
         continue;
     }

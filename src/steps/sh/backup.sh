@@ -53,7 +53,7 @@ check_of_dumps_can_fail() { # the dump, the tables that it must hold
 # What is there, and is there room for it? Compressed copies are smaller than this; the estimate errs on the safe side.
 failed=
 described=$(database describe) || failed=yes
-value() { printf '%s\n' "$described" | sed -n "s/^$1=//p" | tail -n 1; }
+value() { printf '%s\n' "$described" | sed -n "s/^$1=//p" | sed -n '$p'; }
 number() { value "$1" | sed -n '/^[0-9][0-9]*$/p'; }
 if [ -n "$failed" ]; then
     problem=$(value problem)
@@ -123,7 +123,8 @@ mysql | mariadb)
     else
         say "dumping the database $name ($tables tables)"
         dump=$(command -v mariadb-dump || command -v mysqldump) || refuse "neither mariadb-dump nor mysqldump is on the server" "apt-get install mariadb-client"
-        options=$(database options) || refuse "the database's settings could not be read on the server"
+        # With a password, which stands in no file.
+        options=$(live_app_piped "$DATABASE_PHP" options "$ENV_FILE" "$TREE") || refuse "the database's settings could not be read on the server"
         # The password goes from PHP to the dump through this shell's memory and a pipe: no argument, no file.
         { status=0; printf '%s\n' "$options" | "$dump" --defaults-file=/dev/stdin --single-transaction --quick --routines --triggers --hex-blob --no-tablespaces "$name" || status=$?; echo "$status" >"$part/.status"; } | gzip -c >"$part/database.sql.gz"
         status=$(cat "$part/.status")

@@ -1,12 +1,6 @@
 # Takes the guard away from a release: it was confirmed, or it is not live. Only by the nonce that it was armed with.
 # in: ENTRY (path without its state) NONCE JOURNAL NOTE (its line for that) LOCK (empty: withdrawing needs none) LOCK_NONCE
 #     PROOF (of a release that is confirmed: what its line in the ledger says; empty: withdrawn)
-fenced "$LOCK" "$LOCK_NONCE"
-# Read first and looked for then: the watcher may rename it in between.
-found=$(cat "$ENTRY.armed/nonce" 2>/dev/null) || found=
-if [ "$found" != "$NONCE" ] && [ -d "$ENTRY.armed" ]; then
-    refuse "$ENTRY.armed was changed by somebody else: it has another nonce" "look who works on the server; the watcher there goes back in its time"
-fi
 off() {
     noted || printf '%s\n' "$NOTE" >>"$JOURNAL" || say "$JOURNAL could not be written"
     # Whoever takes over the lock of a run that died before it wrote its line knows by this that it was confirmed, not withdrawn.
@@ -20,8 +14,16 @@ off() {
 # A run whose connection broke asks again. Its line in the journal has its number.
 noted() { [ -f "$JOURNAL" ] && grep -qxF -e "$NOTE" "$JOURNAL"; }
 if noted || [ "$(cat "$ENTRY.off/nonce" 2>/dev/null)" = "$NONCE" ]; then
+    # What was decided stays decided, whoever has the lock now.
+    [ -z "$LOCK" ] || is_ours "$LOCK" "$LOCK_NONCE" || LOCK=
     off
     exit 0
+fi
+fenced "$LOCK" "$LOCK_NONCE"
+# Read first and looked for then: the watcher may rename it in between.
+found=$(cat "$ENTRY.armed/nonce" 2>/dev/null) || found=
+if [ "$found" != "$NONCE" ] && [ -d "$ENTRY.armed" ]; then
+    refuse "$ENTRY.armed was changed by somebody else: it has another nonce" "look who works on the server; the watcher there goes back in its time"
 fi
 pid=$(cat "$ENTRY.armed/pid" 2>/dev/null) || pid=
 if [ -n "$pid" ] && ! kill -s 0 "$pid" 2>/dev/null; then put watcher gone; fi

@@ -87,7 +87,7 @@ needed_of_nginx() {
     sed -E '/SCRIPT_FILENAME|DOCUMENT_ROOT/!s/(^|[[:blank:];{])((fastcgi|uwsgi|scgi)_param|proxy_set_header|add_header|set)[[:blank:]]+([^[:blank:];]+)[^;]*;/\1\2 \4 "";/g'
 }
 needed_of_fpm() {
-    sed -e 's/;.*//' | grep -E '^[[:blank:]]*(\[[^]]*\][[:blank:]]*$|(include|user|group|prefix|listen(\.[a-z_]+)?|pm(\.[a-z_]+)?|process_control_timeout|php_(admin_)?value\[opcache\.preload(_user)?\])[[:blank:]]*=)' || :
+    sed -n -E -e 's/;.*//' -e '/^[[:blank:]]*(\[[^]]*\][[:blank:]]*$|(include|user|group|prefix|listen(\.[a-z_]+)?|pm(\.[a-z_]+)?|process_control_timeout|php_(admin_)?value\[opcache\.preload(_user)?\])[[:blank:]]*=)/p'
 }
 show() {
     for path in "$@"; do

@@ -7,7 +7,7 @@
 //   status=NUMBER    of artisan; not there if PHP was ended inside
 //   after=NAME       one for each
 //   known=yes        the list after could be read
-//   measured=JSON    {name, statements, milliseconds, rows, sql}: what a migration made the database do
+//   measured-name=NAME and measured=JSON, {statements, milliseconds, rows, sql}: what a migration made the database do
 final class gated_deploy_Migrations
 {
     // What is kept of one migration's statements, and of one statement's text.
@@ -49,7 +49,7 @@ final class gated_deploy_Migrations
         $measured['statements']++;
         $measured['milliseconds'] += (float) $event->time;
         if (count($measured['sql']) < self::STATEMENTS && $this->kept++ < self::MOST) {
-            $sql = gated_deploy_mask_sql((string) $event->sql, $event->connection->getDriverName() === 'mysql');
+            $sql = gated_deploy_mask_sql((string) $event->sql, in_array($event->connection->getDriverName(), ['mysql', 'mariadb'], true));
             $sql = mb_scrub($sql, 'UTF-8');
             $measured['sql'][] = mb_strlen($sql) > self::LONGEST ? mb_substr($sql, 0, self::LONGEST) . '...' : $sql;
         }
@@ -82,6 +82,8 @@ final class gated_deploy_Migrations
                     }
                 }
             }
+            gated_deploy_answer('measured-name=', $measured['name'], "\n");
+            unset($measured['name']);
             gated_deploy_answer('measured=', json_encode($measured, JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE), "\n");
         }
     }

@@ -6,12 +6,12 @@ private_folder "$DIR/bootstrap/cache"
 
 # The list before is told before the first migration runs: whoever finds this script ended knows what it had come to. The last word is for
 # whoever reads the list of processes.
-{ app "$APP_PHP$SQL_PHP$MIGRATE_PHP" migrate || echo "ended=$?"; } | {
-    before='' after='' listed='' known='' status='' ended=0 measured=''
+{ if app_piped "$APP_PHP$SQL_PHP$MIGRATE_PHP" migrate; then printf '\nended=0\n'; else printf '\nended=%s\n' "$?"; fi; } | {
+    before='' after='' listed='' known='' status='' ended=0 measured='' names=''
     while IFS= read -r answer; do
         value=${answer#*=}
         # Names only.
-        case $value in *[!!-~]*) case $answer in before=* | after=*) continue ;; esac ;; esac
+        case $value in *[!!-~]*) case $answer in before=* | after=* | measured-name=*) continue ;; esac ;; esac
         case $answer in
         before=*) before="$before$value
 " ;;
@@ -23,7 +23,14 @@ private_folder "$DIR/bootstrap/cache"
 " ;;
         known=yes) known=yes ;;
         status=*) status=$value ;;
-        ended=*) ended=$value ;;
+        # A process that a migration left behind may hold the pipe: what comes after this is not waited for.
+        ended=*)
+            ended=$value
+            break
+            ;;
+        # The name stays as it is, whatever stands in .env.
+        measured-name=*) names="$names$value
+" ;;
         measured=*) measured="$measured$value
 " ;;
         esac
@@ -41,5 +48,6 @@ private_folder "$DIR/bootstrap/cache"
     fi
     put status "$status"
     # SQL passes the filter for secrets, as the app's log does.
-    if [ -n "$measured" ]; then cleaned "$measured" | while IFS= read -r measured; do [ -z "$measured" ] || put measured "$measured"; done; fi
+    if [ -n "$measured" ]; then cleaned "$measured" | while IFS= read -r cost; do [ -z "$cost" ] || put measured "$cost"; done; fi
+    printf '%s' "$names" | while IFS= read -r name; do put measured-name "$name"; done
 }

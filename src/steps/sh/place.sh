@@ -6,9 +6,11 @@ if [ "$ASK" = app ] && [ -n "$TREE" ]; then
 else
     said=$(printf '%s' "$DATABASE_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- place-env "$ENV_FILE" "$TREE" 5>&1 1>&2 3>&-) || exit 0
 fi
-value() { printf '%s\n' "$said" | sed -n "s/^$1=//p" | tail -n 1; }
-put driver "$(cleaned "$(value driver)")"
-put file "$(cleaned "$(value database)")"
+value() { printf '%s\n' "$said" | sed -n "s/^$1=//p" | sed -n '$p'; }
+driver=$(value driver)
+put driver "$(cleaned "$driver")"
+# A path of a file is judged as it is: the filter would change one in which a value of .env happens to stand.
+if [ "$driver" = sqlite ]; then put file "$(value database)"; fi
 for word in there inside; do
     if [ "$(value "$word")" = yes ]; then put "$word" yes; fi
 done

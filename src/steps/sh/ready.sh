@@ -25,7 +25,7 @@ absent() { # path
 
 # Whether there is no such account or group for certain. Numbers need no entry.
 unknown() { # passwd or group, name
-    case $2 in '' | *[!0-9]*) ;; *) return 1 ;; esac
+    case $2 in *\$*) return 1 ;; '' | *[!0-9]*) ;; *) return 1 ;; esac
     found=0
     getent "$1" "$2" >/dev/null 2>&1 || found=$?
     [ "$found" = 2 ]
@@ -68,6 +68,10 @@ configuration() { # awk program, main file
 # shellcheck disable=SC2016
 fpm_settings='
     { sub(/\r$/, "") }
+    FNR == 1 { section = "" }
+    /^[ \t]*\[/ { section = $0 }
+    # PHP-FPM reads an include where it stands. One inside a pool is not followed here.
+    /^[ \t]*include[ \t]*=/ && section != "" && section !~ /\[[ \t]*global/ { print "nested\t" FILENAME "\t" FNR "\t-"; next }
     /^[ \t]*include[ \t]*=/ {
         text = $0; sub(/^[^=]*=[ \t]*/, "", text); sub(/[ \t]*(;.*)?$/, "", text); gsub(/"/, "", text)
         print "include\t" FILENAME "\t" FNR "\t" text; next
@@ -92,7 +96,7 @@ fpm_needs='
     {
         at = index($4, "="); if (!at) next
         key = substr($4, 1, at - 1); gsub(/ /, "", key)
-        text = substr($4, at + 1); sub(/ *(;.*)?$/, "", text); gsub(/^ *|"/, "", text)
+        text = substr($4, at + 1); sub(/ *(;.*)?$/, "", text); gsub(/^ *|["\047]/, "", text)
         while (at = index(text, "$pool")) text = substr(text, 1, at - 1) pool substr(text, at + 5)
         value[key] = text; place[key] = $2 "\t" $3
     }
@@ -131,6 +135,10 @@ fpm_ready() {
     [ -f "$main" ] || return 0
     configuration "$fpm_settings" "$main"
     fpm_files=$files
+    part=
+    case $newline$lines in *"${newline}nested$tab"*) part="a pool includes another file" ;; esac
+    # Variables of the service are not known here.
+    case $lines in *\$\{*) part="it uses environment variables of the service" ;; esac
     # A master that root does not run changes no account, and ignores what it cannot be.
     root=yes
     for pid in $master; do case $(status "$pid") in '' | *' 0 0') ;; *) root= ;; esac done
@@ -145,10 +153,10 @@ fpm_ready() {
         where="pool \`$4\` ($2:$3)"
         type="correct $2, then: $FPM_NAME -t"
         case $root$1 in
-        yesno-user) [ -n "$unread" ] || fault "$FPM_SERVICE" "$where has no \`user\`" "$type" ;;
+        yesno-user) [ -n "$unread$part" ] || fault "$FPM_SERVICE" "$where has no \`user\`" "$type" ;;
         yesuser | yeslisten.owner) if unknown passwd "$5"; then fault "$FPM_SERVICE" "$where: \`$1 = $5\`: this account does not exist" "$type"; fi ;;
         yesgroup | yeslisten.group) if unknown group "$5"; then fault "$FPM_SERVICE" "$where: \`$1 = $5\`: this group does not exist" "$type"; fi ;;
-        *listen) case $5 in /*) if absent "${5%/*}/."; then fault "$FPM_SERVICE" "$where: \`listen = $5\`: the folder ${5%/*} does not exist" "$type"; fi ;; esac ;;
+        *listen) case $5 in *\$*) ;; /*) if absent "${5%/*}/."; then fault "$FPM_SERVICE" "$where: \`listen = $5\`: the folder ${5%/*} does not exist" "$type"; fi ;; esac ;;
         esac
     done
     unset IFS
@@ -211,6 +219,11 @@ fpm_test() {
     fi
     command -v "$FPM_NAME" >/dev/null || return 0
     # A part of it says nothing of the whole.
+    if [ -n "$part" ]; then
+        put untested "$FPM_NAME -t
+$part"
+        return 0
+    fi
     if [ -n "$unread" ]; then
         put untested "$FPM_NAME -t
 ${unread%%"$newline"*} cannot be read"
@@ -218,7 +231,7 @@ ${unread%%"$newline"*} cannot be read"
     fi
     # Its logs are neither opened nor made.
     if said=$(printf '%s' "$lines" | grep "^set$tab" | cut -f 4- |
-        sed 's|^ *error_log *=.*|error_log = /dev/null|; s|^ *slowlog *=.*|;|; s|^ *request_slowlog_timeout *=.*|;|' |
+        sed 's|^ *error_log *=.*|error_log = /dev/null|; s|^ *slowlog *=.*|;|; s|^ *access\.log *=.*|;|; s|^ *request_slowlog_timeout *=.*|;|' |
         "$FPM_NAME" -n -t -y /dev/fd/4 4<&0 2>&1); then
         put tested "$FPM_NAME -t"
     else
