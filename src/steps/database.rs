@@ -65,7 +65,8 @@ pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Resul
     let live = looked.current().is_some();
     if asked == Asked::App && live {
         // What the app itself says counts more than what .env lets one guess.
-        cx.found.borrow_mut().app_driver = said.get("driver").map(|driver| driver.trim().to_owned());
+        cx.found.borrow_mut().app_driver =
+            said.get("driver").map(str::trim).filter(|driver| *driver != "none").map(str::to_owned);
     }
     Ok(inside_the_release(&said, layout, &server.shared, server.migrate))
 }

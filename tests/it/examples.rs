@@ -76,7 +76,7 @@ fn production(story: &Story, commit: &str) {
             ("secrets.STAGING_SSH_KEY", story.lab.private_key()),
             ("vars.PRODUCTION_KNOWN_HOSTS", &known_hosts),
             ("secrets.PRODUCTION_HEALTHCHECK_TOKEN", &site.health_token),
-            ("secrets.STAGING_HEALTHCHECK_TOKEN", &staging.health_token),
+            ("secrets.HEALTHCHECK_TOKEN", &staging.health_token),
         ];
         let runner = with(runner.input("github-token", story.github.token()), &deploy, &expressions);
         runner.file(".github/gated-deploy.yml", &policy(story)).run_binary(story.binary())
@@ -174,7 +174,7 @@ fn the_example_workflow_looks_before_a_release_to_production() {
         ("secrets.PRODUCTION_SSH_KEY", story.lab.private_key()),
         ("vars.PRODUCTION_KNOWN_HOSTS", &known_hosts),
         ("secrets.PRODUCTION_HEALTHCHECK_TOKEN", &token),
-        ("secrets.STAGING_HEALTHCHECK_TOKEN", &staging),
+        ("secrets.HEALTHCHECK_TOKEN", &staging),
         ("secrets.STAGING_SSH_KEY", story.lab.private_key()),
     ];
     let runner = story.runner(&commit).secret(story.lab.private_key()).secret(&token).secret(&staging);

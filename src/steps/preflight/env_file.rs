@@ -31,15 +31,11 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
         .var("ENV_PHP", PROGRAM);
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     link(&mut sheet, cx, &answer, looked.current().is_some());
-    // Where the live release says it, .env is not asked: the app's own configuration decides.
-    if cx.found.borrow().app_driver.is_none() {
-        if let Some(problem) = database::place(cx, io, &looked, database::Asked::App).await? {
-            sheet.failed("place of the database", problem.cause, problem.hint);
-        } else if cx.found.borrow().app_driver.is_none()
-            && let Some(problem) = database::place(cx, io, &looked, database::Asked::Env).await?
-        {
-            sheet.failed("place of the database", problem.cause, problem.hint);
-        }
+    // Where the live release says it, .env is not asked: the app's own configuration decides. A pre-flight starts no app.
+    if cx.found.borrow().app_driver.is_none()
+        && let Some(problem) = database::place(cx, io, &looked, database::Asked::Env).await?
+    {
+        sheet.failed("place of the database", problem.cause, problem.hint);
     }
     let open = modes::look(&*cx.ports.shell, io, layout).await?;
     if open.is_empty() {
@@ -134,8 +130,8 @@ fn app_env(sheet: &mut Sheet<'_>, cx: &Survey, said: &str) {
     };
     let hint =
         format!("correct environment or env-file; if it is the right file, write into it: APP_ENV={environment}");
-    // Production's own file must say so. Elsewhere an app may well call itself something else: a staging that mirrors production does.
-    if environment == "production" {
+    // Environments with a name of one's own may well run an app that calls itself something else.
+    if matches!(environment, "staging" | "production") {
         sheet.failed("APP_ENV", cause, hint);
     } else {
         sheet.warned("APP_ENV", cause, hint);
