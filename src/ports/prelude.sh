@@ -43,23 +43,29 @@ is_ours() { [ "$(cat "$1/nonce" 2>/dev/null)" = "$2" ]; } # lock, its number
 # Renews the lease. Ten digits over ten digits: a full disk does not prevent it.
 renew() { date +%s 1<>"$1/renewed"; } # lock
 
-# A server may allow one session at a time (MaxSessions), so a script that can outlast the lease renews it itself.
+# A server may allow one session at a time (MaxSessions), so a script that can outlast the lease renews it itself. A program of its own does
+# that: beside a redirected function dash keeps copies of descriptors, a fork would hold them, and whoever waits for their end waits for it.
 renewing() { # lock, its number
     [ -z "${renewer-}" ] || return 0
-    (
-        trap 'kill -s TERM "$nap"; exit 0' TERM HUP INT
-        exec </dev/null >/dev/null 2>&1 3>&-
-        while
-            sleep "$RENEWAL" &
-            nap=$!
-            wait "$nap"
-            [ -n "$(began $$)" ] && is_ours "$1" "$2"
-        do
-            renew "$1" || :
-        done
-    ) &
+    RENEWED_LOCK=$1 RENEWED_NONCE=$2 RENEWED_FOR=$$ RENEWED_SINCE=$(began $$) RENEWED_EVERY=$RENEWAL \
+        sh -uc "$RENEWER" </dev/null >/dev/null 2>&1 3>&- &
     renewer=$!
 }
+# Its process names nothing: what it needs stands in its environment. It ends when it is told to, when the script has ended, or when the lock
+# is another run's.
+# shellcheck disable=SC2016
+RENEWER='nap=
+trap "kill -s TERM \$nap; exit 0" TERM HUP INT
+while
+    sleep "$RENEWED_EVERY" &
+    nap=$!
+    wait "$nap"
+    read -r stat <"/proc/$RENEWED_FOR/stat" || exit 0
+    set -- ${stat##*) }
+    [ "$1" != Z ] && [ "${20}" = "$RENEWED_SINCE" ] && [ "$(cat "$RENEWED_LOCK/nonce")" = "$RENEWED_NONCE" ]
+do
+    date +%s 1<>"$RENEWED_LOCK/renewed"
+done'
 
 # What a script made for itself alone goes with it.
 forget_private() {
