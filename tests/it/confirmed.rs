@@ -241,6 +241,12 @@ async fn fd2_after_a_fast_forward_the_confirmed_bundle_is_released_and_not_the_n
     assert_eq!(silent.said(), "not looked for: staging did not say what it confirmed");
     assert_eq!(silent.found.build, None);
 
+    // A run that died before it wrote its line left none of the bundle: nothing could be compared.
+    let mut unknown = line();
+    unknown["bundle_sha256"] = json!(null);
+    let ran = production(&github, SHA, Some(unknown), SHA).survey(staging::evidence).await;
+    assert!(ran.failure().cause.contains("does not say which bundle"), "{:?}", ran.failure());
+
     // What staging confirmed is gone.
     github.edit_artifact(11, |artifact| artifact.expired = true);
     let mut stage = production(&github, SHA, Some(line()), SHA);
