@@ -312,7 +312,7 @@ impl Run<'_> {
                     handed_over = true;
                     left.get_or_insert(LEFT);
                     stays.push(format!(
-                        "{}: {}; whoever takes the lock over does it ({text})",
+                        "{}: {}; the next run that takes the deploy lock completes it ({text})",
                         row.title, undo_cause.cause
                     ));
                     self.events.tell(finished(false, undo_cause.to_string(), Some(undo_cause)));

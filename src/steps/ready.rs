@@ -95,7 +95,7 @@ impl Ready {
             io.warn(text, Some(hint));
         }
         for (test, said) in &self.untested {
-            io.line(format!("{test} says nothing for certain here: {said}"));
+            io.line(format!("{test} is inconclusive: {said}"));
         }
     }
 }
