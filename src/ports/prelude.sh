@@ -119,16 +119,16 @@ live_app() { # program, arguments
     return "$app_status"
 }
 
-# The same two with the answer as it comes, and in no file.
+# The same two with the answer as it comes, and in no file. Symfony's console starts three programs to find out how wide a terminal is.
 app_piped() { # program, arguments
     app_program=$1
     shift
-    printf '%s' "$app_program" | env "GATED_DEPLOY_PRIVATE=$private" "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$@" 5>&1 1>&2 3>&-
+    printf '%s' "$app_program" | env "GATED_DEPLOY_PRIVATE=$private" COLUMNS=120 LINES=40 "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$@" 5>&1 1>&2 3>&-
 }
 live_app_piped() { # program, arguments
     app_program=$1
     shift
-    printf '%s' "$app_program" | env "GATED_DEPLOY_PRIVATE=$private" "APP_CONFIG_CACHE=$private/config.php" "APP_SERVICES_CACHE=$private/services.php" \
+    printf '%s' "$app_program" | env "GATED_DEPLOY_PRIVATE=$private" COLUMNS=120 LINES=40 "APP_CONFIG_CACHE=$private/config.php" "APP_SERVICES_CACHE=$private/services.php" \
         "APP_PACKAGES_CACHE=$private/packages.php" "APP_ROUTES_CACHE=$private/routes.php" "APP_EVENTS_CACHE=$private/events.php" "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$@" 5>&1 1>&2 3>&-
 }
 
@@ -138,8 +138,11 @@ enter() { # folder, path below it
     set -f
     cd -P -- "$1"
     here=$(pwd -P)
-    for part in $(printf '%s' "$2" | tr ' /' '/ '); do
-        part=$(printf '%s' "$part" | tr / ' ')
+    parts=$2/
+    while [ -n "$parts" ]; do
+        part=${parts%%/*}
+        parts=${parts#*/}
+        [ -n "$part" ] || continue
         linked=
         if [ -L "$part" ]; then
             linked=yes

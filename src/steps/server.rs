@@ -468,12 +468,13 @@ fn releases(answer: &Answer) -> Vec<ReleaseName> {
     names
 }
 
+/// All files of a kind stand in one record; a control character begins each.
 fn config_files(answer: &Answer, key: &str) -> Vec<ConfigFile> {
-    let split = |record: &str| {
-        let (path, text) = record.split_once('\n')?;
+    let split = |file: &str| {
+        let (path, text) = file.split_once('\n')?;
         Some(ConfigFile { path: path.to_owned(), text: text.to_owned() })
     };
-    answer.all(key).filter_map(split).collect()
+    answer.all(key).flat_map(|record| record.split('\u{1}')).filter_map(split).collect()
 }
 
 /// With PHP-FPM's default a reload cuts the requests that are running; we never edit the server, we say which line to add.

@@ -11,25 +11,51 @@ if [ -n "$POOL_USER" ] && uid=$(id -u "$POOL_USER"); then
 fi
 if [ -n "$POOL_GROUP" ] && entry=$(getent group "$POOL_GROUP"); then put pool-group "$entry"; fi
 
-node() { # path
-    case $(ls -ldn -- "$1") in ??????????+*) acl=yes ;; *) acl=no ;; esac
-    put node "$(stat -L -c '%u %g %f' -- "$1") $acl $1"
+newline='
+'
+nodes=$newline
+node() { # path, in full and without links
+    case $nodes in *"$newline$1$newline"*) ;; *) nodes=$nodes$1$newline ;; esac
 }
 
-seen=' '
+# All of them at once: a program for each would cost more than everything else here.
+tell_nodes() {
+    set -f
+    IFS=$newline
+    # shellcheck disable=SC2086
+    set -- $nodes
+    lists=
+    listed=$(ls -ldn -- "$@")
+    for line in $listed; do case $line in ??????????+*) lists=yes ;; esac; done
+    for line in $(stat -L -c '%u %g %f %n' -- "$@"); do
+        unset IFS
+        path=${line#* * * }
+        acl=no
+        if [ -n "$lists" ] && access_list "$path"; then acl=yes; fi
+        put node "${line%" $path"} $acl $path"
+    done
+    unset IFS
+    set +f
+}
+
 above() { # path: every folder from / to it
     walked=$1
     while [ "$walked" != / ]; do
-        walked=$(dirname "$walked")
-        case $seen in *" $walked "*) continue ;; esac
-        seen="$seen$walked "
+        walked=${walked%/*}
+        walked=${walked:-/}
         node "$walked"
     done
 }
 
+# Where a path really lies. A folder is asked without a program.
+real_of() { # path
+    if [ -d "$1" ] && (cd -P -- "$1" && pwd -P) 2>/dev/null; then return; fi
+    readlink -f -- "$1"
+}
+
 look() { # path
     if [ -e "$1" ]; then
-        real=$(readlink -f "$1")
+        real=$(real_of "$1")
         put path "$1=$real"
         node "$real"
         above "$real"
@@ -43,8 +69,11 @@ look() { # path
     else
         # Where it would be made.
         folder=$1
-        while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
-        real=$(readlink -f "$folder")
+        while [ ! -d "$folder" ]; do
+            folder=${folder%/*}
+            folder=${folder:-/}
+        done
+        real=$(real_of "$folder")
         put missing "$1=$real"
         node "$real"
         above "$real"
@@ -52,9 +81,14 @@ look() { # path
     fi
 }
 
-printf '%s\n' "$PATHS" | while read -r path; do
-    [ -z "$path" ] || look "$path"
+set -f
+IFS=$newline
+for path in $PATHS; do
+    unset IFS
+    look "$path"
 done
+unset IFS
+set +f
 if [ -n "$LOGS" ]; then
     count=0
     for log in "$LOGS"/*.log; do
@@ -64,3 +98,4 @@ if [ -n "$LOGS" ]; then
         look "$log"
     done
 fi
+tell_nodes

@@ -37,26 +37,28 @@ read_at() { # name in /proc, service
     done | sort -n | head -n 1
 }
 
-# Files that a reload would make active, though this run did not change them.
+# Files that a reload would make active, though this run did not change them. A link counts itself, and what it leads to. One program looks at
+# all of them: there may be hundreds.
 changed_since() { # name in /proc, service, files
     at=$(read_at "$1" "$2")
     [ -n "$at" ] || return 0
+    # The clocks of files and processes differ by less than two seconds.
+    case $at in /*) set -- "$2" "$3" -cnewer "$at" ;; *) set -- "$2" "$3" -newerct "@$((at + 2))" ;; esac
+    service=$1
+    files=$2
+    shift 2
     now=$(date +%s)
+    told=$newline
     IFS=$newline
-    for file in $3; do
-        for follow in -P -L; do
-            seconds=$(find "$follow" "$file" -prune -printf '%C@' 2>/dev/null) || continue
-            seconds=${seconds%%.*}
-            case $at in
-            /*) [ -n "$(find "$follow" "$file" -prune -cnewer "$at" 2>/dev/null)" ] || continue ;;
-            # The clocks of files and processes differ by less than this.
-            *) [ "$seconds" -gt $((at + 2)) ] || continue ;;
-            esac
-            put changed "$2
+    # shellcheck disable=SC2086
+    for line in $(for follow in -P -L; do find "$follow" $files -prune "$@" -printf '%C@ %p\n' 2>/dev/null || :; done); do
+        seconds=${line%%.*}
+        file=${line#* }
+        case $told in *"$newline$file$newline"*) continue ;; esac
+        told=$told$file$newline
+        put changed "$service
 $file
 $((now - seconds))"
-            break
-        done
     done
     unset IFS
 }

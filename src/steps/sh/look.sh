@@ -87,17 +87,23 @@ needed_of_nginx() {
     sed -E '/SCRIPT_FILENAME|DOCUMENT_ROOT/!s/(^|[[:blank:];{])((fastcgi|uwsgi|scgi)_param|proxy_set_header|add_header|set)[[:blank:]]+([^[:blank:];]+)[^;]*;/\1\2 \4 "";/g'
 }
 needed_of_fpm() {
-    sed -n -E -e 's/;.*//' -e '/^[[:blank:]]*(\[[^]]*\][[:blank:]]*$|(include|user|group|prefix|listen(\.[a-z_]+)?|pm(\.[a-z_]+)?|process_control_timeout|php_(admin_)?value\[opcache\.preload(_user)?\])[[:blank:]]*=)/p'
+    sed -n -E -e '/^\x01/p' -e 's/;.*//' -e '/^[[:blank:]]*(\[[^]]*\][[:blank:]]*$|(include|user|group|prefix|listen(\.[a-z_]+)?|pm(\.[a-z_]+)?|process_control_timeout|php_(admin_)?value\[opcache\.preload(_user)?\])[[:blank:]]*=)/p'
 }
-show() {
+# All files of a kind in one record: each begins with a line of a control character and its path, and has at most 262,144 bytes.
+show() { # kind, files
+    kind=$1
+    shift
     for path in "$@"; do
-        if [ -f "$path" ] && [ -r "$path" ]; then put "$kind" "$path
-$(head -c 262144 "$path" | "needed_of_$kind")"; fi
+        shift
+        if [ -f "$path" ] && [ -r "$path" ]; then set -- "$@" "$path"; fi
     done
+    [ $# -gt 0 ] || return 0
+    put "$kind" "$(awk '
+        FNR == 1 { printf "\001%s\n", FILENAME; size = 0 }
+        { size += length($0) + 1 }
+        size <= 262144 { gsub(/\001/, ""); print }' "$@" | "needed_of_$kind")"
 }
-kind=nginx
-show /etc/nginx/nginx.conf /etc/nginx/conf.d/*.conf /etc/nginx/sites-enabled/* /etc/nginx/snippets/*.conf /etc/nginx/fastcgi.conf /etc/nginx/fastcgi_params
-kind=fpm
-show /etc/php/*/fpm/php-fpm.conf /etc/php/*/fpm/pool.d/*.conf
+show nginx /etc/nginx/nginx.conf /etc/nginx/conf.d/*.conf /etc/nginx/sites-enabled/* /etc/nginx/snippets/*.conf /etc/nginx/fastcgi.conf /etc/nginx/fastcgi_params
+show fpm /etc/php/*/fpm/php-fpm.conf /etc/php/*/fpm/pool.d/*.conf
 [ -d /run/systemd/system ] && put systemd yes
 :

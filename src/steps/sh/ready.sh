@@ -26,10 +26,13 @@ absent() { # path
 # Whether there is no such account or group for certain. Numbers need no entry.
 unknown() { # passwd or group, name
     case $2 in *\$*) return 1 ;; '' | *[!0-9]*) ;; *) return 1 ;; esac
+    case $known in *" $1:$2 "*) return 1 ;; esac
     found=0
     getent "$1" "$2" >/dev/null 2>&1 || found=$?
+    [ "$found" != 0 ] || known="$known$1:$2 "
     [ "$found" = 2 ]
 }
+known=' ' # accounts and groups that exist
 
 # Reads a configuration with everything that it includes. The awk program gives lines `kind TAB file TAB line TAB text`; of the kind
 # `include` the text is a pattern. Sets $lines, $files and $unread.
@@ -38,19 +41,20 @@ configuration() { # awk program, main file
     files=
     unread=
     todo=$2
+    # What a file includes is read after all that stand beside it, by one program.
     while [ -n "$todo" ]; do
-        file=${todo%%"$newline"*}
-        todo=${todo#"$file"}
-        todo=${todo#"$newline"}
-        case $newline$files in *"$newline$file$newline"*) continue ;; esac
-        files=$files$file$newline
-        if [ ! -r "$file" ]; then
-            unread=$unread$file$newline
-            continue
-        fi
-        found=$(awk "$1" "$file")
-        lines=$lines$found$newline
         IFS=$newline
+        readable=
+        for file in $todo; do
+            case $newline$files in *"$newline$file$newline"*) continue ;; esac
+            files=$files$file$newline
+            if [ -r "$file" ]; then readable=$readable$file$newline; else unread=$unread$file$newline; fi
+        done
+        todo=
+        [ -n "$readable" ] || break
+        # shellcheck disable=SC2086
+        found=$(awk "$1" $readable)
+        lines=$lines$found$newline
         for line in $found; do
             case $line in "include$tab"*) ;; *) continue ;; esac
             pattern=${line##*"$tab"}
@@ -61,8 +65,8 @@ configuration() { # awk program, main file
             done
             set -f
         done
-        unset IFS
     done
+    unset IFS
 }
 
 # shellcheck disable=SC2016
@@ -106,6 +110,7 @@ fpm_needs='
 # shellcheck disable=SC2016
 nginx_files='
     BEGIN { opens = "^(ssl_certificate|ssl_certificate_key|ssl_trusted_certificate|ssl_client_certificate|ssl_dhparam|ssl_crl|ssl_password_file|ssl_session_ticket_key|(proxy|fastcgi|uwsgi|grpc)_ssl_(certificate|certificate_key|trusted_certificate|crl|password_file))$" }
+    FNR == 1 { n = 0; inside = 0 }
     {
         text = $0 "\n"
         sub(/(^|[ \t;{}])#.*/, "\n", text)
