@@ -4,6 +4,7 @@
 
 pub mod domain;
 pub mod engine;
+pub mod errors;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -1,6 +1,6 @@
 //! Why something could not be done, and what to type next.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,9 @@ pub enum FailureKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     pub kind: FailureKind,
+    /// Its stable name, which `docs/errors.md` explains. Empty where it has none yet.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub code: Cow<'static, str>,
     /// A gerund phrase with its object: "connecting to staging.example.com:22".
     pub doing: String,
     pub cause: String,
@@ -40,7 +43,14 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(kind: FailureKind, doing: impl Into<String>, cause: impl Into<String>) -> Self {
-        Self { kind, doing: doing.into(), cause: cause.into(), hint: None, details: Vec::new() }
+        Self {
+            kind,
+            code: Cow::Borrowed(""),
+            doing: doing.into(),
+            cause: cause.into(),
+            hint: None,
+            details: Vec::new(),
+        }
     }
 
     pub fn refused(doing: impl Into<String>, cause: impl Into<String>) -> Self {
@@ -58,6 +68,12 @@ impl Failure {
     pub fn bug(doing: impl Into<String>, cause: impl Into<String>) -> Self {
         Self::new(FailureKind::Bug, doing, cause)
             .hint("this is a fault of gated-deploy: please report it with the log of this run")
+    }
+
+    #[must_use]
+    pub fn code(mut self, code: &'static str) -> Self {
+        self.code = Cow::Borrowed(code);
+        self
     }
 
     #[must_use]

@@ -52,7 +52,7 @@ job_begins() { # number of the call, folder, yes if it was seen to begin, bytes 
     fi
     if [ -z "$3" ] && [ ! -d "$2" ]; then
         answer_begins "$1"
-        refuse "$2 cannot be made" "look at the owner of the folders above it, and whether the disk is full"
+        refuse job-folder-unwritable path="$2" folder="${2%/*}"
     fi
     [ -z "$3" ] || put resumed "$1"
     process='' since=''

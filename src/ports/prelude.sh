@@ -23,18 +23,24 @@ answer_begins() {
     trap 'exit 130' INT
 }
 
-# Says no on purpose: a reason, and what to do about it.
+# Refuses on purpose: a code of src/errors/, and the values of its text as `name=value`. Or, until it has a code, a sentence and what to do.
 refuse() {
     put refused "$1"
-    [ $# -lt 2 ] || put hint "$2"
+    case $1 in
+    *' '*) [ $# -lt 2 ] || put hint "$2" ;;
+    *)
+        shift
+        for value in "$@"; do put value "$value"; done
+        ;;
+    esac
     exit 10
 }
 
 # Says no when the deploy lock is not this run's any more: a run that was thought dead must change nothing when it wakes up.
 fenced() { # lock (empty: none), its number
     [ -n "$1" ] || return 0
-    is_ours "$1" "$2" || refuse "the deploy lock is not this run's any more: another run took it over while this one stood still" "see which release is live; this run changes nothing more"
-    [ ! -e "$1/ending" ] || refuse "this run is being rolled back and starts nothing new"
+    is_ours "$1" "$2" || refuse lock-lost
+    [ ! -e "$1/ending" ] || refuse run-ending
     [ -z "${LONG-}" ] || renewing "$1" "$2"
 }
 
@@ -98,7 +104,7 @@ private_folder() { # the folder to make it in
         mkdir -p "$private/storage/app" "$private/storage/logs" "$private/storage/framework/views" "$private/storage/framework/sessions" "$private/storage/framework/cache/data"; then
         return 0
     fi
-    refuse "a private folder cannot be made in $1" "free space and inodes there: df $1; df -i $1; ls -ld $1"
+    refuse private-folder-unwritable folder="$1"
 }
 
 # Runs a program that starts the app of a release which is not live: its caches are its own, and only this account can write them. What the
@@ -149,17 +155,17 @@ enter() { # folder, path below it
             target=$(readlink -- "$part")
             maker=$(stat -c %u -- "$part")
             # A link cannot be changed, only replaced. What was read is followed, and not whatever has the name by then.
-            [ "$(readlink -- "$part")" = "$target" ] || refuse "$here/$part was replaced while this script ran" "find out who writes there: ls -l $here"
-            [ "$maker" = 0 ] || [ "$maker" = "$(id -u)" ] || refuse "$here/$part is a link to $target that another account made; it is not followed" "find out who made it: ls -l $here; then remove it: rm $here/$part"
+            [ "$(readlink -- "$part")" = "$target" ] || refuse path-replaced path="$here/$part" folder="$here"
+            [ "$maker" = 0 ] || [ "$maker" = "$(id -u)" ] || refuse foreign-link path="$here/$part" target="$target" folder="$here"
             case $target in /*) ;; *) target=./$target ;; esac
-            [ -d "$target/" ] || refuse "$here/$part is a link that leads nowhere, to ${target#./}" "remove it: rm $here/$part"
+            [ -d "$target/" ] || refuse dangling-link path="$here/$part" target="${target#./}"
         elif [ ! -e "$part" ]; then
             mkdir -- "$part"
         elif [ ! -d "$part" ]; then
-            refuse "$here/$part is not a folder" "move it away: mv $here/$part $here/$part.old"
+            refuse not-a-folder path="$here/$part"
         fi
         if [ -n "$linked" ]; then cd -P -- "$target"; else cd -P -- "./$part"; fi
-        [ -n "$linked" ] || [ "$(pwd -P)" = "${here%/}/$part" ] || refuse "$here/$part was replaced while this script ran" "find out who writes there: ls -l $here"
+        [ -n "$linked" ] || [ "$(pwd -P)" = "${here%/}/$part" ] || refuse path-replaced path="$here/$part" folder="$here"
         here=$(pwd -P)
     done
 }
@@ -187,7 +193,7 @@ say() { printf '%s\n' "$*"; }
 append() { # ledger, line with @PREV@ and @AT@ where the server puts in what only it knows; the line is in $appended then
     exec 9>>"$1"
     if command -v flock >/dev/null; then
-        flock -w 30 9 || refuse "$1 is being written to by somebody else, for 30 s" "look who does: fuser $1"
+        flock -w 30 9 || refuse ledger-busy path="$1"
     else
         writer=
         same=0
@@ -223,10 +229,10 @@ append() { # ledger, line with @PREV@ and @AT@ where the server puts in what onl
         if ! printf '%s\n' "$appended" >&9; then
             dd if=/dev/null of="$1" bs=1 seek="$((size))" 2>/dev/null
             rm -rf "$1.writing"
-            refuse "$1 cannot be written" "is the disk full? df $1"
+            refuse ledger-unwritable path="$1"
         fi
     fi
-    [ "$(tail -n 1 "$1")" = "$appended" ] || refuse "$1 does not end in the line that was written" "look at the disk and at who else writes there"
+    [ "$(tail -n 1 "$1")" = "$appended" ] || refuse ledger-overwritten path="$1"
     flush_file "$1"
     rm -rf "$1.writing"
     exec 9>&-

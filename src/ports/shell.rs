@@ -19,7 +19,10 @@ use std::{
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
-use crate::domain::{Failure, RemotePath, Secret, command::quote};
+use crate::{
+    domain::{Failure, RemotePath, Secret, command::quote},
+    errors,
+};
 
 /// What comes before every script: the answering functions. See the file itself.
 const PRELUDE: &str = include_str!("prelude.sh");
@@ -340,7 +343,7 @@ pub enum ShellError {
     TimedOut(Duration),
     /// The script said no, on purpose, with a reason.
     #[error("{reason}")]
-    Refused { reason: String, hint: Option<String>, tail: Vec<String> },
+    Refused { reason: String, hint: Option<String>, values: Vec<(String, String)>, tail: Vec<String> },
     /// A command in it failed. `tail` is the end of what it printed.
     #[error("a command ended with {status}")]
     Failed { status: String, tail: Vec<String> },
@@ -375,6 +378,10 @@ impl ShellError {
             Self::Dropped(_) => Failure::world(doing, cause)
                 .hint("what the server was doing may or may not have been finished; run again, every step looks first"),
             Self::TimedOut(_) => Failure::world(doing, cause).hint("look at the load and the disks of the server"),
+            // No sentence is one word.
+            Self::Refused { reason, values, tail, .. } if !reason.contains(' ') => {
+                errors::of_script(&reason, doing, &values).details(tail)
+            }
             Self::Refused { hint, tail, .. } => {
                 let failure = Failure::refused(doing, cause).details(tail);
                 match hint {

@@ -122,12 +122,17 @@ impl Console {
     }
 
     fn failed(&self, title: &str, failure: &Failure) {
-        self.log.annotate_error(title, &brief(failure));
+        let code =
+            if failure.code.is_empty() { String::new() } else { format!(" [{}]", clean::one_line(&failure.code)) };
+        self.log.annotate_error(&format!("{title}{code}"), &brief(failure));
         self.explain(failure);
     }
 
     fn explain(&self, failure: &Failure) {
         self.log.text("error: ", &failure.to_string());
+        if !failure.code.is_empty() {
+            self.log.line(&format!("  code: {}", clean::one_line(&failure.code)));
+        }
         self.log.text("  detail: ", &failure.details.join("\n"));
         self.log.text("hint: ", failure.hint.as_deref().unwrap_or_default());
     }

@@ -112,6 +112,9 @@ fn failure(title: &str, at: &str, failure: &Failure) -> String {
 fn explained(at: &str, failure: &Failure) -> String {
     let mut text =
         format!("**{}**: {}: {}\n\n", inline(at), short(&failure.doing, SENTENCE), short(&failure.cause, SENTENCE));
+    if !failure.code.is_empty() {
+        text.push_str(&format!("**Code:** {}\n\n", code(&failure.code)));
+    }
     if let Some(hint) = &failure.hint {
         text.push_str(&format!("**What to do:** {}\n\n", short(hint, SENTENCE)));
     }

@@ -310,7 +310,14 @@ fn short(text: &str) -> String {
 fn short_failure(failure: &Failure) -> Failure {
     let details = failure.details.iter().take(MOST_DETAILS).map(|line| short(line)).collect();
     let hint = failure.hint.as_deref().map(short);
-    Failure { kind: failure.kind, doing: short(&failure.doing), cause: short(&failure.cause), hint, details }
+    Failure {
+        kind: failure.kind,
+        code: failure.code.clone(),
+        doing: short(&failure.doing),
+        cause: short(&failure.cause),
+        hint,
+        details,
+    }
 }
 
 /// The commands to type stay as they are: half a command is worse than none.

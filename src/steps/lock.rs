@@ -20,6 +20,7 @@ use crate::{
         Done,
         step::{Ending, Io, StepResult},
     },
+    errors,
     inputs::typed,
     ports::{
         clock::Clock,
@@ -164,7 +165,7 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, V
                 let wait = wait.max(MIGRATION);
                 let log = answer.get("busy-log").unwrap_or_default();
                 if claim.ports.clock.elapsed().saturating_sub(began) >= wait {
-                    return Err(still_migrating(&doing, process, wait, log));
+                    return Err(errors::lock::migration_running(&doing, process, wait, log));
                 }
                 if !std::mem::replace(&mut told, true) {
                     io.line(format!(
@@ -246,36 +247,19 @@ fn dead(answer: &Answer) -> Vec<Dead> {
     .collect()
 }
 
-fn still_migrating(doing: &str, process: &str, waited: Duration, log: &str) -> Failure {
-    let cause = format!(
-        "a migration of an earlier run is still running on the server (process {process}), after waiting {} s for it",
-        waited.as_secs()
-    );
-    Failure::refused(doing, cause).hint(format!(
-        "do not end it: a migration that is ended halfway leaves the schema between two states. Watch it: tail -f {log}. Run again when \
-         it has ended, or set a longer lock-wait"
-    ))
-}
-
 fn waiting(holder: &str, wait: Duration) -> String {
     format!("waiting up to {} s for {}, which holds the deploy lock", wait.as_secs(), holder.trim())
 }
 
-/// Somebody else has it: say who, and how to free it if that run is gone.
+/// Another run has it: says which one, and how to free it if that run is gone.
 pub fn held(layout: &Layout, doing: &str, holder: &str, wait: Duration) -> Failure {
-    let lock = layout.lock();
     let holder = if holder.trim().is_empty() { NOBODY } else { holder.trim() };
-    let waited = if wait.is_zero() { String::new() } else { format!(", after waiting {} s for it", wait.as_secs()) };
-    Failure::refused(doing, format!("{holder} holds it{waited}")).hint(hint(&lock.to_string()))
+    errors::lock::held(doing, holder, wait, layout.lock().as_str(), LEASE)
 }
 
 /// What to do about a lock that another run holds.
 pub fn hint(lock: &str) -> String {
-    format!(
-        "wait for that run to end, or let lock-wait wait for it; that of a run that died is free after {} s; that of a stuck run stays \
-         until somebody has put the site right: rm -r {lock}",
-        LEASE.as_secs()
-    )
+    errors::lock::held_help(lock, LEASE)
 }
 
 /// Lets the scripts of this run look first whether the lock is still ours.

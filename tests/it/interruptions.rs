@@ -239,7 +239,7 @@ fn fd32_a_run_that_is_rolled_back_asks_what_its_migration_does_before_it_removes
         .var("LOCK_NONCE", "one");
     let mut of_others = place.job("other", Some("two"));
     assert_eq!(place.run(&ask).get("state"), Some("none"));
-    assert_says(place.run(&fenced).get("refused").expect("one that is late"), &["starts nothing new"]);
+    assert_eq!(place.run(&fenced).get("refused"), Some("run-ending"));
 
     let mut migration = place.job("m", Some("one"));
     assert_eq!(place.run(&ask).get("state"), Some("running"));
@@ -456,7 +456,7 @@ fn fd36_a_script_that_takes_its_time_renews_the_lease_of_its_run_by_itself() {
     place.lease_is_over();
     place.lock("two");
     place.lease_is_over();
-    assert_says(place.run(&script(waits)).get("refused").expect("no"), &["not this run's any more"]);
+    assert_eq!(place.run(&script(waits)).get("refused"), Some("lock-lost"));
     assert_eq!(place.read("state/lock/renewed"), "1000000000\n");
 
     // A script that has no such line is given it.
@@ -529,7 +529,8 @@ async fn fd33_an_answer_about_the_confirmation_that_is_missing_is_asked_for() {
     assert!(asked.iter().all(|text| *text == asked[0]), "the same question, so that the server knows it");
 
     // A "no" is an answer.
-    let refused = Err(ShellError::Refused { reason: "no".to_owned(), hint: None, tail: Vec::new() });
+    let refused =
+        Err(ShellError::Refused { reason: "no".to_owned(), hint: None, values: Vec::new(), tail: Vec::new() });
     let server = Server::that_says([refused]);
     let ran = Stage::with_shell(Rc::new(Line(server.clone()))).release(watchdog::confirm).await;
     assert_eq!((ran.failure().kind, server.asked.borrow().len()), (FailureKind::Refused, 1));
@@ -591,7 +592,8 @@ async fn fd32_whoever_takes_the_lock_waits_for_a_migration_up_to_a_limit() {
     let clock = stage.clock.clone();
     let ran = stage.release(lock::acquire).await;
     assert_says(&ran.failure().cause, &["a migration of an earlier run is still running", "process 7", "600 s"]);
-    assert_says(ran.failure().hint.as_deref().expect("a hint"), &["do not end it", "tail -f /srv/jobs/m/log"]);
+    assert_says(ran.failure().hint.as_deref().expect("a hint"), &["Do not end it", "tail -f /srv/jobs/m/log"]);
+    assert_eq!(ran.failure().code, "migration-running");
     assert_says(ran.lines()[0], &["ended during its migration", "waiting up to 600 s"]);
     let waited: Duration = clock.slept().iter().sum();
     assert_eq!(waited, Duration::from_secs(600));

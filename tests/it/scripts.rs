@@ -24,6 +24,11 @@ impl Ran {
         self.answer.iter().rev().find_map(|record| record.strip_prefix(key)?.strip_prefix('='))
     }
 
+    /// A value of a refusal's text.
+    fn value(&self, name: &str) -> Option<&str> {
+        self.answer.iter().find_map(|record| record.strip_prefix("value=")?.strip_prefix(name)?.strip_prefix('='))
+    }
+
     fn ended(&self) -> &str {
         self.get("end").and_then(|end| end.strip_prefix("n1:")).unwrap_or("not at all")
     }
@@ -147,8 +152,9 @@ fn se9_a_full_storage_and_a_link_that_leads_nowhere_are_refusals_with_a_name() {
     fs::remove_dir_all(base.join("shared/storage/framework/views")).expect("the folder");
     symlink("/nowhere/at/all", base.join("shared/storage/framework/views")).expect("a link");
     let dangling = run(&unpack("two"), tools.path());
-    let refused = dangling.get("refused").unwrap_or_default();
-    assert!(refused.contains("storage/framework/views is a link that leads nowhere"), "{refused} {}", dangling.log);
+    assert_eq!(dangling.get("refused"), Some("dangling-link"), "{}", dangling.log);
+    let path = dangling.value("path").unwrap_or_default();
+    assert!(path.ends_with("storage/framework/views"), "{path} {}", dangling.log);
 
     fs::remove_file(base.join("shared/storage/framework/views")).expect("the link");
     let whole = run(&unpack("three"), tools.path());
@@ -168,8 +174,8 @@ fn se9_a_private_folder_that_finds_no_room_is_a_refusal_with_a_name() {
     program(tools.path(), "mkdir", "case \"$*\" in */storage/*) exit 1 ;; esac\nexec /bin/mkdir \"$@\"");
     let script = Script::new("test", "private_folder \"$PLACE\"").var("PLACE", text(base.path()));
     let full = run(&script, tools.path());
-    let reason = format!("a private folder cannot be made in {}", text(base.path()));
-    assert_eq!((full.ended(), full.get("refused")), ("10", Some(reason.as_str())), "{}", full.log);
+    assert_eq!((full.ended(), full.get("refused")), ("10", Some("private-folder-unwritable")), "{}", full.log);
+    assert_eq!(full.value("folder"), Some(text(base.path())), "{}", full.log);
     assert_eq!(fs::read_dir(base.path()).expect("the folder").count(), 0, "nothing is left");
 }
 
@@ -285,8 +291,8 @@ fn a_link_that_is_replaced_while_it_is_looked_at_is_not_followed() {
     program(tools.path(), "stat", &format!("/usr/bin/stat \"$@\"; status=$?; {swap}; exit $status"));
     let script = Script::new("test", "(enter \"$BASE/shared\" storage/logs)\nput done yes").var("BASE", text(&base));
     let ran = run(&script, tools.path());
-    let refused = ran.get("refused").unwrap_or_default();
-    assert!(ran.ended() == "10" && refused.ends_with("shared/storage was replaced while this script ran"), "{refused}");
+    assert_eq!((ran.ended(), ran.get("refused")), ("10", Some("path-replaced")), "{}", ran.log);
+    assert!(ran.value("path").is_some_and(|path| path.ends_with("shared/storage")), "{:?}", ran.answer);
     assert!(!base.join("theirs/logs").exists());
 
     // Replaced later than that: what was looked at is followed.

@@ -94,7 +94,7 @@ fn f15_a_run_that_slept_through_its_lease_changes_nothing_more() {
     let finished = running.wait();
 
     assert_ended(&finished, 1, "refused");
-    assert_says(&finished.log, &["the deploy lock is not this run's any more"]);
+    assert_says(&finished.log, &["this run lost the deploy lock", "  code: lock-lost"]);
     assert_eq!(story.served().expect("the site"), awake);
     assert!(!on_server(&story, "ls /var/www/staging/releases").contains(&asleep[..8]), "what it made is gone");
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use gated_deploy::errors;
 use gated_deploy::inputs::{
     POST,
     flags::wrap,
@@ -44,8 +45,31 @@ fn write(path: &PathBuf, text: &str) -> anyhow::Result<()> {
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
-fn files() -> anyhow::Result<[(&'static str, String); 3]> {
-    Ok([("action.yml", action_yml()), ("schema/policy.schema.json", policy_schema()?), ("docs/inputs.md", inputs_md())])
+fn files() -> anyhow::Result<[(&'static str, String); 4]> {
+    Ok([
+        ("action.yml", action_yml()),
+        ("schema/policy.schema.json", policy_schema()?),
+        ("docs/inputs.md", inputs_md()),
+        ("docs/errors.md", errors_md()),
+    ])
+}
+
+/// Every code with its meaning, its cause and what to do, in alphabetical order.
+fn errors_md() -> String {
+    let about = "Every error has a code. It stands in the log below the error, in the title of the annotation, in the summary, and as `code` in \
+                 the JSON report. A code keeps its meaning; its words may change.";
+    let mut text = format!(
+        "<!-- Made by `cargo xtask sync` from src/errors/; do not edit. -->\n\n# Errors\n\n{}\n",
+        wrap(about, WIDTH)
+    );
+    let mut codes: Vec<_> = errors::all().collect();
+    codes.sort_by_key(|code| code.name);
+    for code in codes {
+        let paragraphs = [code.meaning, code.cause, code.action].map(|paragraph| wrap(paragraph, WIDTH));
+        let [meaning, cause, action] = paragraphs;
+        _ = write!(text, "\n## {}\n\n{meaning}\n\n**Cause.** {cause}\n\n**What to do.** {action}\n", code.name);
+    }
+    text
 }
 
 /// The first line that differs, and how many do.

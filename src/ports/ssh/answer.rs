@@ -312,7 +312,9 @@ impl Reading {
         let answer = Answer::new(self.records).with_noise(&String::from_utf8_lossy(&self.noise));
         if let Some(reason) = answer.get("refused") {
             let hint = answer.get("hint").map(str::to_owned);
-            return Err(ShellError::Refused { reason: reason.to_owned(), hint, tail: self.tail });
+            let pair = |value: &str| value.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let values = answer.all("value").filter_map(pair).collect();
+            return Err(ShellError::Refused { reason: reason.to_owned(), hint, values, tail: self.tail });
         }
         if self.end.is_none() && self.job.is_some_and(|job| job.drops > 0) {
             return Err(ShellError::Dropped(

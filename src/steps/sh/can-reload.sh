@@ -51,7 +51,7 @@ changed_since() { # name in /proc, service, files
     told=$newline
     IFS=$newline
     # shellcheck disable=SC2086
-    for line in $(for follow in -P -L; do find "$follow" $files -prune "$@" -printf '%C@ %p\n' 2>/dev/null || :; done); do
+    for line in $(for follow in -P -L; do if find "$follow" $files -prune "$@" -printf '%C@ %p\n' 2>/dev/null; then :; fi; done); do
         seconds=${line%%.*}
         file=${line#* }
         case $told in *"$newline$file$newline"*) continue ;; esac

@@ -55,7 +55,7 @@ if ! {
         dd if=/dev/urandom of="$new/room" bs=4096 count=4 2>/dev/null # for the ledger's line, should the disk be full by then
 }; then
     rm -rf "$new"
-    refuse "$LOCK cannot be written" "is the disk full? df $STATE"
+    refuse lock-unwritable lock="$LOCK" state="$STATE"
 fi
 
 # What a migration answered, with another separator: no variable of a shell can hold its own.
@@ -121,7 +121,7 @@ tries=0
 until mv -T "$new" "$LOCK" 2>/dev/null; do
     # Its owner may give it back between two looks, so one look without it proves nothing.
     tries=$((tries + 1))
-    [ "$tries" -lt 20 ] || refuse "$LOCK cannot be made" "look at what is there, and whether the disk is full"
+    [ "$tries" -lt 20 ] || refuse lock-unwritable lock="$LOCK" state="$STATE"
     [ -d "$LOCK" ] || continue
     expired || held
     theirs=$(cat "$LOCK/nonce" 2>/dev/null) || continue

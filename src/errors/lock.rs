@@ -1,0 +1,65 @@
+//! The deploy lock.
+
+use std::time::Duration;
+
+use super::codes;
+use crate::domain::Failure;
+
+codes! {
+    LOCK_HELD = "lock-held", Refused {
+        meaning: "Another run holds the deploy lock of this environment. One run at a time changes a site.",
+        cause: "A second deployment was started, or an earlier run needs a person (its lock is kept on purpose).",
+        action: "Wait for that run to end, or set `lock-wait` so that this run waits for it. The lock of a run that was killed is free when its lease has expired. The lock of a run that ended `stuck` stays until a person has put the site right.",
+    }
+    MIGRATION_RUNNING = "migration-running", Refused {
+        meaning: "A migration of an earlier run still runs on the server. It holds the deploy lock, and is never ended.",
+        cause: "The earlier run was cancelled, or lost its connection, while a long migration was at work.",
+        action: "Watch its log, and run again when it has ended, or set a longer `lock-wait`. Do not end the process: MySQL does not roll back DDL.",
+    }
+    LOCK_LOST = "lock-lost", Refused {
+        meaning: "This run lost the deploy lock: its lease expired, and another run took over.",
+        cause: "The runner or the connection stood still for longer than the lease.",
+        action: "See which release is live. This run changes nothing more.",
+        script: "this run lost the deploy lock: its lease expired and another run took over",
+            "See which release is live. This run changes nothing more",
+    }
+    RUN_ENDING = "run-ending", Refused {
+        meaning: "The run is being rolled back, and starts nothing new.",
+        cause: "It was cancelled while work on the server went on without its connection.",
+        action: "Wait for the rollback to end.",
+        script: "this run is being rolled back and starts nothing new", "",
+    }
+    LOCK_UNWRITABLE = "lock-unwritable", Refused {
+        meaning: "The deploy lock cannot be written on the server.",
+        cause: "The disk or a quota is full, or the folder `.gated-deploy` belongs to another account.",
+        action: "Free space, or correct the owner of `.gated-deploy`, then run again.",
+        script: "{lock} cannot be written", "Check whether the disk is full, and who owns the folder: df {state}; ls -ld {state}",
+    }
+}
+
+/// Another run has it: says which one, and how to free it if that run is gone.
+pub fn held(doing: &str, holder: &str, waited: Duration, lock: &str, lease: Duration) -> Failure {
+    let waited = if waited.is_zero() { String::new() } else { format!(" (waited {} s for it)", waited.as_secs()) };
+    LOCK_HELD.failure(doing, format!("{holder} holds the deploy lock{waited}")).hint(held_help(lock, lease))
+}
+
+/// What to do about a lock that another run holds.
+pub fn held_help(lock: &str, lease: Duration) -> String {
+    format!(
+        "Wait for that run to end, or set `lock-wait`. The lock of a run that was killed is free after {} s. The lock of a stuck run stays \
+         until the site has been put right; then run: rm -r {lock}",
+        lease.as_secs()
+    )
+}
+
+/// A migration of an earlier run goes on.
+pub fn migration_running(doing: &str, process: &str, waited: Duration, log: &str) -> Failure {
+    let cause = format!(
+        "a migration of an earlier run is still running on the server (process {process}), after waiting {} s for it",
+        waited.as_secs()
+    );
+    MIGRATION_RUNNING.failure(doing, cause).hint(format!(
+        "Do not end it: a migration that is ended halfway leaves the schema between two states. Watch it: tail -f {log}. Run again when it \
+         has ended, or set a longer `lock-wait`"
+    ))
+}

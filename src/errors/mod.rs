@@ -1,0 +1,103 @@
+//! Every error that a user can meet: its stable code, what it means, and its words.
+//!
+//! A code never changes its meaning: scripts of users, searches and `docs/errors.md` refer to it. The words beside it may. One file a subject;
+//! what a script of the server refuses is in the same file as what this program refuses of the subject.
+//!
+//! A server's script sends a code and values (`refuse no-room path="$BASE" free_kib="$free"`), and no sentence.
+
+pub mod lock;
+pub mod server;
+
+use std::fmt::Write as _;
+
+use crate::domain::{Failure, FailureKind};
+
+/// One error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code {
+    /// Kebab-case; an anchor in `docs/errors.md`.
+    pub name: &'static str,
+    pub kind: FailureKind,
+    /// What it says of the run or the server, in a sentence.
+    pub meaning: &'static str,
+    /// What usually leads to it.
+    pub cause: &'static str,
+    /// What to do, with commands.
+    pub action: &'static str,
+    /// For what a script of the server refuses: cause and help of the failure, with `{name}` for the values that the script sends.
+    pub template: Option<(&'static str, &'static str)>,
+}
+
+impl Code {
+    /// A failure with this code: what was being done (a gerund with its object), and why it failed.
+    pub fn failure(&self, doing: impl Into<String>, cause: impl Into<String>) -> Failure {
+        Failure::new(self.kind, doing, cause).code(self.name)
+    }
+
+    /// The failure that a script's refusal stands for; `None` where it is no refusal of a script.
+    fn of_script(&self, doing: &str, values: &[(String, String)]) -> Option<Failure> {
+        let (cause, help) = self.template?;
+        let failure = self.failure(doing, filled(cause, values));
+        Some(if help.is_empty() { failure } else { failure.hint(filled(help, values)) })
+    }
+}
+
+/// Every code, in the order of its file and of the files' names.
+pub fn all() -> impl Iterator<Item = &'static Code> {
+    [lock::CODES, server::CODES].into_iter().flatten()
+}
+
+/// The failure that a script's refusal stands for. A code that this version does not know is told as it came.
+pub fn of_script(name: &str, doing: &str, values: &[(String, String)]) -> Failure {
+    let known = all().find(|code| code.name == name).and_then(|code| code.of_script(doing, values));
+    known.unwrap_or_else(|| {
+        let values: Vec<String> = values.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        Failure::refused(doing, format!("the server refused: {name}")).details(values)
+    })
+}
+
+/// A template with its values. A name without a value stays as it stands there.
+fn filled(template: &str, values: &[(String, String)]) -> String {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some((before, (name, after))) =
+        rest.split_once('{').and_then(|(before, behind)| Some((before, behind.split_once('}')?)))
+    {
+        text.push_str(before);
+        match values.iter().find(|(given, _)| given == name) {
+            Some((_, value)) => text.push_str(value),
+            None => _ = write!(text, "{{{name}}}"),
+        }
+        rest = after;
+    }
+    text + rest
+}
+
+/// Defines codes, and the list `CODES` of them.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $constant:ident = $name:literal, $kind:ident {
+        meaning: $meaning:literal, cause: $cause:literal, action: $action:literal $(, script: $text:literal, $help:literal)? $(,)?
+    })+) => {
+        $($(#[$doc])* pub const $constant: $crate::errors::Code = $crate::errors::Code {
+            name: $name,
+            kind: $crate::domain::FailureKind::$kind,
+            meaning: $meaning,
+            cause: $cause,
+            action: $action,
+            template: $crate::errors::template!($($text, $help)?),
+        };)+
+        pub const CODES: &[$crate::errors::Code] = &[$($constant),+];
+    };
+}
+macro_rules! template {
+    () => {
+        None
+    };
+    ($text:literal, $help:literal) => {
+        Some(($text, $help))
+    };
+}
+use {codes, template};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! What concerns the server as a whole: paths, room, the shell.
+
+use super::codes;
+
+codes! {
+    PRIVATE_FOLDER = "private-folder-unwritable", Refused {
+        meaning: "A private folder for a program's files cannot be made on the server.",
+        cause: "The disk or a quota is full, or the folder belongs to another account.",
+        action: "Free space and inodes there, or correct its owner.",
+        script: "a private folder cannot be made in {folder}", "Check space, inodes and owner: df {folder}; df -i {folder}; ls -ld {folder}",
+    }
+    PATH_REPLACED = "path-replaced", Refused {
+        meaning: "A path below `shared` was replaced by another account while a script went through it.",
+        cause: "A program of the site, or another account, moves folders there; or an attack.",
+        action: "Find out who writes there, then run again.",
+        script: "{path} was replaced while this script ran", "Find out who writes there: ls -l {folder}",
+    }
+    FOREIGN_LINK = "foreign-link", Refused {
+        meaning: "A link that another account made is not followed.",
+        cause: "The site's account put a link where a release writes.",
+        action: "Find out who made the link, and remove it.",
+        script: "{path} is a link to {target} that another account made; it is not followed",
+            "Find out who made it: ls -l {folder}. Then remove it: rm {path}",
+    }
+    DANGLING_LINK = "dangling-link", Refused {
+        meaning: "A link below `shared` leads nowhere.",
+        cause: "Its target was moved or removed.",
+        action: "Remove the link, or make its target.",
+        script: "{path} is a link that leads nowhere, to {target}", "Remove it: rm {path}",
+    }
+    NOT_A_FOLDER = "not-a-folder", Refused {
+        meaning: "Something that is no folder lies where a release needs one.",
+        cause: "A file was put there by hand or by the app.",
+        action: "Move it away.",
+        script: "{path} is not a folder", "Move it away: mv {path} {path}.old",
+    }
+    LEDGER_BUSY = "ledger-busy", Refused {
+        meaning: "Another process has been writing to the ledger for 30 s.",
+        cause: "A script of an earlier run hangs, or a person has the file open for writing.",
+        action: "Find the process, and end it if it hangs.",
+        script: "another process has been writing to {path} for 30 s", "Find it: fuser -v {path}",
+    }
+    LEDGER_UNWRITABLE = "ledger-unwritable", Refused {
+        meaning: "The ledger cannot be written.",
+        cause: "The disk or a quota is full.",
+        action: "Free space, then run again.",
+        script: "{path} cannot be written", "Check whether the disk is full: df {path}",
+    }
+    LEDGER_OVERWRITTEN = "ledger-overwritten", Refused {
+        meaning: "After a line was appended to the ledger, the ledger does not end in this line.",
+        cause: "Another process writes to the file without its lock, or the disk is broken.",
+        action: "Find out who writes there, then check the ledger: `gated-deploy ledger verify`.",
+        script: "{path} does not end in the line that was written", "Find out who writes there: fuser -v {path}",
+    }
+    JOB_FOLDER = "job-folder-unwritable", Refused {
+        meaning: "The folder for a job's files cannot be made on the server.",
+        cause: "The disk or a quota is full, or a folder above it belongs to another account.",
+        action: "Free space, or correct the owner.",
+        script: "{path} cannot be made", "Check the owners of the folders above it, and whether the disk is full: df {folder}; ls -ld {folder}",
+    }
+}

@@ -1,0 +1,86 @@
+use std::{collections::BTreeSet, fs, path::Path};
+
+use super::*;
+
+fn value(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+/// The names in braces.
+fn names_in(template: &str) -> BTreeSet<&str> {
+    template.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect()
+}
+
+#[test]
+fn every_code_has_a_name_of_its_own_that_can_be_an_anchor() {
+    let names: Vec<&str> = all().map(|code| code.name).collect();
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "two codes have one name: {names:?}");
+    for code in all() {
+        let plain =
+            code.name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-');
+        assert!(plain && !code.name.is_empty(), "{}", code.name);
+        for text in [code.meaning, code.cause, code.action] {
+            assert!(text.ends_with(['.', ':', ')', '`']), "{}: {text}", code.name);
+        }
+    }
+}
+
+#[test]
+fn what_a_script_refuses_becomes_a_failure_with_its_values() {
+    let values = [value("path", "/srv/app/shared/storage"), value("folder", "/srv/app/shared")];
+    let failure = of_script("path-replaced", "unpacking the release", &values);
+    assert_eq!(failure.code, "path-replaced");
+    assert_eq!(
+        failure.to_string(),
+        "unpacking the release: /srv/app/shared/storage was replaced while this script ran"
+    );
+    assert_eq!(failure.hint.as_deref(), Some("Find out who writes there: ls -l /srv/app/shared"));
+    // A value is text, and no template.
+    let failure = of_script("ledger-busy", "writing", &[value("path", "/srv/{path}/x")]);
+    assert_eq!(failure.cause, "another process has been writing to /srv/{path}/x for 30 s");
+    // What another version's script says is told, and loses nothing.
+    let failure = of_script("unheard-of", "writing", &[value("path", "/srv")]);
+    assert_eq!(
+        (failure.cause.as_str(), failure.details.as_slice()),
+        ("the server refused: unheard-of", &["path: /srv".to_owned()][..])
+    );
+}
+
+/// A script that misspells a code or a value would be told as it came.
+#[test]
+fn scripts_refuse_with_known_codes_and_every_value_of_their_text() {
+    let mut refusals = 0;
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if path.extension().is_none_or(|extension| extension != "sh") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("a script").replace("\\\n", " ");
+            for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
+                for call in line.split("refuse ").skip(1) {
+                    let name = call.split([' ', ';', ')']).next().unwrap_or_default();
+                    if name.starts_with(['"', '\'', '('])
+                        || !call.starts_with(|letter: char| letter.is_ascii_lowercase())
+                    {
+                        continue;
+                    }
+                    refusals += 1;
+                    let place = format!("{}: {line}", path.display());
+                    let code = all().find(|code| code.name == name);
+                    let (cause, help) =
+                        code.and_then(|code| code.template).unwrap_or_else(|| panic!("{place}: no code {name}"));
+                    for wanted in names_in(cause).union(&names_in(help)) {
+                        assert!(call.contains(&format!(" {wanted}=")), "{place}: no value for {{{wanted}}}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(refusals > 10, "only {refusals} refusals found");
+}
