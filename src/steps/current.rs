@@ -1,12 +1,19 @@
 //! The link that is live: looking at it, pointing it at a release, pointing it back.
 
-use super::{context::Deploy, identity, lock, probe, remote, sampler, services, watchdog, workers};
+use super::{
+    context::{Deploy, Ports},
+    identity::{self, Mark},
+    lock, probe,
+    ready::Ready,
+    remote, sampler, services, watchdog, workers,
+};
 use crate::{
-    domain::{Failure, FailureKind, Layout, RemoteCommand, RemotePath, fact},
+    domain::{CommitSha, Failure, FailureKind, Layout, RemoteCommand, RemotePath, fact},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
     },
+    inputs::typed::HealthPolicy,
     ports::shell::{Answer, Script, Shell},
 };
 
@@ -78,47 +85,88 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     if answer.get("moved").is_some() && !by_itself {
         return Ok(Undone::Nothing("`current` was never switched by this run".to_owned()));
     }
-    if old.is_empty() {
-        return match services::reload_now(cx, io).await {
-            Ok(_) => Ok(Undone::Done("nothing is live, as before".to_owned())),
-            // Without a link no code is served: a reload that a file of somebody else keeps from happening can wait.
-            Err(failure) if !cx.made.borrow().unready.broken.is_empty() => {
-                io.warn(failure.cause.clone(), Some(services::reload_later(&cx.facts.server.services)));
-                Ok(Undone::Done(format!("nothing is live, as before; not reloaded: {}", failure.cause)))
-            }
-            Err(failure) => Err(failure),
-        };
-    }
     let reloaded = services::reload_now(cx, io).await;
     if reloaded.as_ref().is_err_and(|failure| failure.kind != FailureKind::Refused) {
         return reloaded.map(Undone::Done);
     }
-    workers::restart_again(cx, io).await;
-    // Whoever has gone back for us may have removed the one-time file as well.
-    let health = probe::verify_old(cx, !by_itself, io).await;
     let how = if by_itself { "the server went back by itself: " } else { "" };
-    let reload = match (reloaded, health) {
+    // Without a link no code is served: no worker and no health is asked.
+    let health = match old {
+        "" => Ok(None),
+        _ => {
+            workers::restart_again(cx, io).await;
+            // Whoever has gone back for us may have removed the one-time file as well.
+            probe::verify_old(cx, !by_itself, io).await.map(Some)
+        }
+    };
+    let (reload, health) = match (reloaded, health) {
+        (Ok(_), Ok(None)) => return Ok(Undone::Done(NOTHING_LIVE.to_owned())),
         (Ok(reloaded), health) => {
-            return Ok(Undone::Done(format!("{how}{old} is live again, {reloaded}, {}", health?)));
+            let health = health?.unwrap_or_default();
+            return Ok(Undone::Done(format!("{how}{old} is live again, {reloaded}, {health}")));
         }
         (Err(reload), Err(health)) => {
             let seen = std::iter::once(health.to_string()).chain(health.details);
             return Err(reload.details(seen));
         }
-        // Whether a service was reloaded that can be reloaded, nobody saw: parts of it may run either code.
-        (Err(reload), Ok(_)) if cx.made.borrow().unready.broken.is_empty() => return Err(reload),
-        (Err(reload), Ok(health)) => match identity::answers_as_old(cx, !by_itself).await {
-            // What visitors get decides, and not a reload that a file of somebody else keeps from happening.
-            Some(by) => {
-                let seen = format!("{how}{old} is live again and answers as itself (by its {by}), {health}");
-                io.warn(format!("{}; {seen}", reload.cause), Some(services::reload_later(&cx.facts.server.services)));
-                return Ok(Undone::Done(format!("{seen}; not reloaded: {}", reload.cause)));
-            }
-            None => reload,
-        },
+        (Err(reload), Ok(health)) => (reload, health.map(|health| format!("; {health}")).unwrap_or_default()),
     };
-    Err(reload
-        .details(["the site is healthy, but no answer names the release: it may still run the code of the failed one"]))
+    let (unready, mark) = {
+        let made = cx.made.borrow();
+        (made.unready.clone(), made.identity.clone().filter(|_| !by_itself))
+    };
+    let back = Back {
+        ports: &cx.ports,
+        health: &cx.inputs.health,
+        old: cx.facts.turn.from.as_deref(),
+        failed: &cx.facts.commit,
+        mark: mark.as_ref(),
+        reload: &cx.facts.server.services.reload,
+    };
+    back.without_reload(&unready, reload, io).await.map(|told| Undone::Done(format!("{how}{told}{health}")))
+}
+
+const NOTHING_LIVE: &str = "nothing is live, as before";
+
+/// `current` points back, and the services were not reloaded.
+pub struct Back<'a> {
+    pub ports: &'a Ports,
+    pub health: &'a HealthPolicy,
+    /// What `current` points to again; `None` before the first release.
+    pub old: Option<&'a str>,
+    /// The commit of the release that was rolled back.
+    pub failed: &'a CommitSha,
+    pub mark: Option<&'a Mark>,
+    /// The commands that reload the services, for a person.
+    pub reload: &'a [RemoteCommand],
+}
+
+impl Back<'_> {
+    /// A reload that a file of somebody else makes impossible is a warning where the old release answers as itself: what visitors get
+    /// decides. Gives what was seen. Whether the site is healthy is asked elsewhere.
+    ///
+    /// # Errors
+    /// The reload's own failure. A service that could be reloaded was not seen to be: parts of it may run either code. Or no answer names
+    /// the old release.
+    pub async fn without_reload(self, unready: &Ready, reload: Failure, io: &Io) -> Result<String, Failure> {
+        if unready.broken.is_empty() {
+            return Err(reload);
+        }
+        let seen = match self.old {
+            // Without a link no code is served.
+            None => NOTHING_LIVE.to_owned(),
+            Some(old) => match identity::answers_as_old(self.ports, self.health, (old, self.failed), self.mark).await {
+                Some(by) => format!("{old} is live again and answers as itself (by its {by})"),
+                None => {
+                    return Err(reload.details([
+                        "no answer of the site names the old release: PHP may still run the code of the failed one",
+                    ]));
+                }
+            },
+        };
+        io.warn(format!("{}; {seen}", reload.cause), Some(services::reload_later(self.reload)));
+        Ok(format!("{seen}; not reloaded: {}", reload.cause))
+    }
 }
 
 /// What a person types when going back failed.

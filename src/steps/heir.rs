@@ -8,7 +8,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     context::Ports,
-    ledger, lock, remote, tree,
+    current::Back,
+    ledger, lock,
+    ready::{self, Ready},
+    remote, services, tree,
     watchdog::{self, Entry, Pending},
 };
 use crate::{
@@ -137,13 +140,47 @@ impl Heir<'_> {
             .var("PROGRAM", program)
             .timeout(watchdog::GOING_BACK);
         let answer = remote::run(&*self.ports.shell, io, lock::fence(layout, self.number, script), &doing).await?;
-        if answer.get("found") == Some("went-back") {
-            finished.turned = true;
-            finished.told.push(format!("went back from {release} to {}", entry.before.as_deref().unwrap_or("nothing")));
-        } else {
-            finished.told.push(format!("{release} was not live any more"));
-        }
+        finished.told.push(match answer.get("found") {
+            Some("went-back") => {
+                format!("went back from {release} to {}", entry.before.as_deref().unwrap_or("nothing"))
+            }
+            Some("not-reloaded") => {
+                let failure = Failure::refused(&doing, answer.get("cause").unwrap_or("the reload failed"));
+                let failure = answer.get("advice").into_iter().fold(failure, Failure::hint);
+                format!("went back from {release}: {}", self.without_reload(entry, failure, io).await?)
+            }
+            _ => {
+                finished.told.push(format!("{release} was not live any more"));
+                return Ok(());
+            }
+        });
+        finished.turned = true;
         Ok(())
+    }
+
+    /// The rollback of a run judges a reload that failed by the same function.
+    async fn without_reload(&self, entry: &Entry, reload: Failure, io: &Io) -> Result<String, Failure> {
+        let (shell, layout) = (&*self.ports.shell, &self.target.layout);
+        let unready = match services::fpm_of(&entry.reload) {
+            Some(fpm) => ready::afterwards(shell, io, fpm).await,
+            None => Ready::default(),
+        };
+        let back = Back {
+            ports: self.ports,
+            health: &self.target.health,
+            old: entry.before.as_deref(),
+            failed: &entry.sha,
+            // Whether the interrupted run asked for its one-time file after the switch is not known.
+            mark: None,
+            reload: &watchdog::reload_commands(entry),
+        };
+        let told = back.without_reload(&unready, reload, io).await?;
+        let script = Script::new("went-back", include_str!("sh/went-back.sh"))
+            .repeatable()
+            .var("ENTRY", layout.guard(&entry.release).as_str());
+        let doing = format!("closing the guard of {}", entry.release);
+        remote::run(shell, io, lock::fence(layout, self.number, script), &doing).await?;
+        Ok(told)
     }
 
     /// Removes what lies about, and the folder of the release that a dead run was making; not one that the ledger knows as live.

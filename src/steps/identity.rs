@@ -15,13 +15,14 @@ use super::{
 };
 use crate::{
     domain::{
-        Failure, ReleaseName, Sha256Digest,
+        CommitSha, Failure, ReleaseName, Sha256Digest,
         fact::{self, Endpoint, HealthReport},
     },
     engine::{
         Done,
         step::{Ending, Io, StepResult},
     },
+    inputs::typed::HealthPolicy,
     ports::{
         http::{Get, Reply, Unanswered},
         shell::Script,
@@ -164,17 +165,21 @@ pub fn proof(cx: &Deploy, report: &HealthReport) -> fact::Identity {
     fact::Identity { release: turn.to.clone(), proven: !by.is_empty(), by, in_a_row: 2, note }
 }
 
-/// Whether the site answers as the release that was live before the switch, and by what that was seen. `marked`: the one-time file is
-/// still there to be asked.
-pub async fn answers_as_old(cx: &Deploy, marked: bool) -> Option<&'static str> {
-    let from = folder(cx.facts.turn.from.as_deref()?);
-    let mark = cx.made.borrow().identity.clone().filter(|_| marked);
-    let file = ask(&cx.ports, mark.as_ref(), from).await;
+/// Whether the site answers as what `current` points back to, and by what that was seen. `mark`: the one-time file, where it is still there
+/// to be asked. `failed` is the commit of the release that was rolled back.
+pub async fn answers_as_old(
+    ports: &Ports,
+    health: &HealthPolicy,
+    (from, failed): (&str, &CommitSha),
+    mark: Option<&Mark>,
+) -> Option<&'static str> {
+    let from = folder(from);
+    let file = ask(ports, mark, from).await;
     if file.is_some_and(|file| file.answered_as.as_deref() == Some(from)) {
         return Some("one-time file");
     }
-    let old: ReleaseName = from.parse().ok().filter(|_| !probe::same_commit(from, &cx.facts.commit))?;
-    let report = probe::round(&*cx.ports.site, &cx.inputs.health, &*cx.ports.clock, None).await;
+    let old: ReleaseName = from.parse().ok().filter(|_| !probe::same_commit(from, failed))?;
+    let report = probe::round(&*ports.anywhere, health, &*ports.clock, None).await;
     // An answer may name the release, or its commit by seven letters and more.
     let is_old = |name: &str| match name.parse::<ReleaseName>() {
         Ok(release) => release.short_sha() == old.short_sha(),

@@ -259,10 +259,7 @@ pub fn back_by_hand(cx: &Recover) -> Vec<RemoteCommand> {
     let Some(entry) = cx.made.borrow().unfinished.clone() else { return Vec::new() };
     let current = cx.inputs.layout.current();
     let mut commands = current::pointing_back(&current, entry.before.as_deref());
-    // They are the server's own words, from its file: shown, never run.
-    let reload: Vec<RemoteCommand> =
-        entry.reload.iter().map(|line| RemoteCommand::new(line.split_whitespace())).collect();
-    commands.extend(services::by_hand(&reload, &cx.made.borrow().stopped));
+    commands.extend(services::by_hand(&watchdog::reload_commands(&entry), &cx.made.borrow().stopped));
     commands.push(RemoteCommand::new(["rm", "-r", cx.inputs.layout.lock().as_str()]));
     commands
 }

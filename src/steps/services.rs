@@ -399,8 +399,8 @@ fn told(answer: &Answer, fpm: &str) -> String {
 }
 
 /// What to type once the reason is gone that kept a service from being reloaded.
-pub fn reload_later(services: &ServiceFacts) -> String {
-    let commands: Vec<String> = services.reload.iter().map(ToString::to_string).collect();
+pub fn reload_later(reload: &[RemoteCommand]) -> String {
+    let commands: Vec<String> = reload.iter().map(ToString::to_string).collect();
     format!("correct what is named there, then: {}", commands.join(" && "))
 }
 

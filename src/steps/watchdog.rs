@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{
-        CommitSha, Failure, FailureKind, Layout, Outcome, ReleaseName, RemotePath, Sha256Digest, ledger::Attempt,
+        CommitSha, Failure, FailureKind, Layout, Outcome, ReleaseName, RemoteCommand, RemotePath, Sha256Digest, ledger::Attempt,
     },
     engine::{
         Done,
@@ -99,6 +99,11 @@ pub fn link_to(release: &ReleaseName) -> String {
 /// Where a link leads: it may be relative to the base.
 pub fn tree(layout: &Layout, link: &str) -> String {
     if link.starts_with('/') { link.to_owned() } else { format!("{}/{link}", layout.base()) }
+}
+
+/// The commands that reload the services, for a person: the server's own words, from its file. They are shown, never run.
+pub(super) fn reload_commands(entry: &Entry) -> Vec<RemoteCommand> {
+    entry.reload.iter().map(|line| RemoteCommand::new(line.split_whitespace())).collect()
 }
 
 fn guard(cx: &Deploy) -> RemotePath {

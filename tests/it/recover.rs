@@ -42,7 +42,7 @@ pub(crate) fn recover(story: &Story) -> Runner {
 }
 
 /// A release that was switched to, seen right after its reload.
-fn switched(story: &Story, word: &str) -> (String, Running) {
+pub(crate) fn switched(story: &Story, word: &str) -> (String, Running) {
     let commit = commit(word);
     story.ship(&commit, Variant::Healthy).expect("the build");
     let running =

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, process::Command, time::SystemTime};
 use gated_deploy::ports::shell::Script;
 use gated_deploy_lab::{
     app::{self, Variant},
+    runner::Signal,
     server::{SEED_COMMIT, SEED_RELEASE},
     story::{Story, commit},
 };
@@ -12,8 +13,10 @@ use gated_deploy_lab::{
 use crate::{
     failures::answers_of,
     plan::migration,
+    recover::{recover, switched},
     site::Folder,
     support::{assert_ended, assert_says, story},
+    watchdog::time_passes,
 };
 
 pub(crate) const RELOAD: &str = concat!(
@@ -434,6 +437,25 @@ fn fd10_fd11_what_others_wrote_neither_goes_live_with_a_release_nor_ends_the_sit
     assert_says(&finished.summary, &[HOST_FILE, "answers as itself", "sudo -n service nginx reload"]);
     assert!(!finished.summary.contains("HELP NEEDED"), "{}", finished.summary);
     assert_unharmed(&story);
+
+    // The same for a run that ended after the switch, and whose rollback another one completes.
+    server(&format!("rm -f {HOST_FILE}"));
+    let (dead, running) = switched(&story, "killed beside this file");
+    running.signal(Signal::KILL);
+    // A reboot ends the watchdog as well.
+    server("pkill -KILL -f '[w]atchdog/.*/program'");
+    running.wait();
+    time_passes(&story);
+    server(&format!("cat >{HOST_FILE} <<'END'\n{HOST}END"));
+    let finished = recover(&story).run_binary(story.binary());
+    assert_ended(&finished, 3, "rolled-back");
+    assert_says(&finished.summary, &[HOST_FILE, "answers as itself", "sudo -n service nginx reload"]);
+    assert!(!finished.summary.contains("HELP NEEDED"), "{}", finished.summary);
+    assert_unharmed(&story);
+    let again = recover(&story).run_binary(story.binary());
+    assert_ended(&again, 0, "passed");
+    assert_says(&again.summary, &["nothing was left behind"]);
+    assert!(!server("ls /var/www/staging/releases").contains(&dead[..8]), "its folder is removed");
 }
 
 #[test]

@@ -15,7 +15,15 @@ of() { tr '\0' '\n' <"$work/answer" | sed -n "s/^$1=//p" | tail -n 1; }
 refused=$(of refused)
 found=$(of found)
 hint=$(of hint)
+not_reloaded=$(of not-reloaded)
 rm -rf "$work"
+# `current` points back. Whether that is enough, the site says.
+if [ -n "$not_reloaded" ]; then
+    put found not-reloaded
+    put cause "$refused"
+    put advice "$hint"
+    exit 0
+fi
 if [ -n "$refused" ]; then refuse "$refused" "$hint"; fi
 [ -n "$found" ] || refuse "going back did not come to its end" "see the lines above"
 put found "$found"

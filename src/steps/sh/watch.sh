@@ -83,7 +83,11 @@ if [ ! -e "$ENTRY.reverting/written" ]; then
     : >"$ENTRY.reverting/written"
 fi
 why=$(tr '\0' '\n' <"$ENTRY.reverting/reload.answer" | sed -n 's/^refused=//p' | tail -n 1)
-if [ "$line" != "$WELL" ]; then refuse "$CURRENT points to ${BEFORE:-nothing} again, but the reload failed${why:+ ($why)}: PHP may still run the code of $LINK" "look at $ENTRY.reverting/log, reload by hand, and remove $ENTRY.reverting"; fi
+if [ "$line" != "$WELL" ]; then
+    # A later run that finishes this asks the site, and decides.
+    put not-reloaded yes
+    refuse "$CURRENT points to ${BEFORE:-nothing} again, but the reload failed${why:+ ($why)}: PHP may still run the code of $LINK" "look at $ENTRY.reverting/log, reload by hand, and remove $ENTRY.reverting"
+fi
 mv -T "$ENTRY.reverting" "$ENTRY.reverted"
 # The run that armed it has nothing left to do under its lock: another one may take it over at once, and finds what is to be cleared up.
 if [ -n "$LOCK" ] && is_ours "$LOCK" "$LOCK_NONCE"; then printf '%s\n' "$LOCK_NONCE" >"$LOCK/over" || say "$LOCK/over cannot be written: the lock is free when its lease is over"; fi
