@@ -8,7 +8,7 @@ use super::{
     server::{About, Looked, Problem, problem},
 };
 use crate::{
-    domain::{Failure, FailureKind, Layout, RemoteCommand, fact, migration::Measured},
+    domain::{Failure, FailureKind, Layout, RemoteCommand, Sha256Digest, fact, migration::Measured},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
@@ -143,9 +143,8 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
         (made.migrations, made.migrating) = (answer.get("unsure").is_none().then(|| ran.clone()), false);
     }
     if !ran.is_empty() {
-        let measured = measured(cx, io, &answer);
-        let strip = |one: &Measured| Measured { sql: Vec::new(), ..one.clone() };
-        cx.made.borrow_mut().measured = measured.iter().map(strip).collect();
+        let measured = measured(answer.all("measured-name").zip(answer.all("measured")));
+        cx.made.borrow_mut().measured = without_sql(&measured);
         io.fact(fact::key::MIGRATIONS, fact::Migrations { ran: ran.clone(), measured });
     }
     match remote::required(&answer, "status", doing)? {
@@ -167,41 +166,36 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
     }
 }
 
-/// What the framework's events told of each migration. The digest of its file is what another environment's run is found by.
-fn measured(cx: &Deploy, io: &Io, answer: &Answer) -> Vec<Measured> {
+/// What the framework's events told of each migration, by its name and as JSON. The digest of its file is what another environment's run is
+/// found by. What cannot be read is left out.
+fn measured<'a>(told: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Measured> {
     /// As `migrate.php` tells it.
     #[derive(serde::Deserialize)]
     struct Told {
+        #[serde(default)]
+        sha256: Option<Sha256Digest>,
         statements: u64,
         milliseconds: f64,
         rows: Option<u64>,
         sql: Vec<String>,
     }
-    let manifest = cx.made.borrow().manifest.clone();
-    let digest = |name: &str| {
-        let files = &manifest.as_ref()?.files;
-        let is_it =
-            |path: &&String| path.rsplit_once('/').is_some_and(|(_, file)| file.strip_suffix(".php") == Some(name));
-        // A file of that name that is no migration makes it unknown which one ran.
-        let mut found = files.keys().filter(is_it);
-        let path = found.next().filter(|_| found.next().is_none())?;
-        files.get(path).map(|file| file.sha256.clone())
-    };
-    let read = |(name, text): (&str, &str)| match serde_json::from_str::<Told>(text) {
-        Ok(told) => Some(Measured {
-            sha256: digest(name),
+    let read = |(name, text): (&str, &str)| {
+        let told: Told = serde_json::from_str(text).ok()?;
+        Some(Measured {
             name: name.to_owned(),
+            sha256: told.sha256,
             statements: told.statements,
             milliseconds: told.milliseconds.max(0.0).round() as u64,
             rows: told.rows,
             sql: told.sql,
-        }),
-        Err(error) => {
-            io.line(format!("what a migration cost could not be read: {error}"));
-            None
-        }
+        })
     };
-    answer.all("measured-name").zip(answer.all("measured")).filter_map(read).collect()
+    told.filter_map(read).collect()
+}
+
+/// Without the text of statements, as a line of the ledger has it.
+fn without_sql(measured: &[Measured]) -> Vec<Measured> {
+    measured.iter().map(|one| Measured { sql: Vec::new(), ..one.clone() }).collect()
 }
 
 /// A migration is never ended, and never taken back. Before anything else is undone, such as the folder that it runs in, it has ended; if it
@@ -231,12 +225,13 @@ pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
             continue;
         }
         let migrated = answer.get("migrated").and_then(Migrated::read);
-        let ran = migrated.map_or(Some(Vec::new()), |migrated| migrated.ran);
-        if let Some(ran) = ran.as_ref().filter(|ran| !ran.is_empty()) {
-            io.fact(fact::key::MIGRATIONS, fact::Migrations { ran: ran.clone(), measured: Vec::new() });
+        let (ran, measured) =
+            migrated.map_or((Some(Vec::new()), Vec::new()), |migrated| (migrated.ran, migrated.measured));
+        if let Some(ran) = ran.clone().filter(|ran| !ran.is_empty()) {
+            io.fact(fact::key::MIGRATIONS, fact::Migrations { ran, measured: measured.clone() });
         }
         let mut made = cx.made.borrow_mut();
-        (made.migrations, made.migrating) = (ran, false);
+        (made.migrations, made.measured, made.migrating) = (ran, measured, false);
     }
     let ran = cx.made.borrow().migrations.clone();
     Ok(match ran.as_deref() {
@@ -253,6 +248,8 @@ pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
 pub struct Migrated {
     /// `None` if it is not known.
     pub ran: Option<Vec<String>>,
+    /// What they made the database do, without the text of statements.
+    pub measured: Vec<Measured>,
     /// Of artisan, where it came that far.
     pub status: Option<String>,
 }
@@ -273,7 +270,9 @@ impl Migrated {
                 Some(lines(after).filter(|name| !before.contains(name)).map(str::to_owned).collect())
             }
         };
-        Some(Self { ran, status: get("status").map(str::to_owned) })
+        let all = |key: &'static str| records.iter().filter(move |(name, _)| *name == key).map(|(_, value)| *value);
+        let measured = without_sql(&measured(all("measured-name").zip(all("measured"))));
+        Some(Self { ran, measured, status: get("status").map(str::to_owned) })
     }
 
     /// For the cause in a ledger's line.
@@ -367,6 +366,12 @@ mod tests {
         let ended = read(&["begin=1:2", "before=a", "after=a\nb\nc", "status=0", "end=1:0"]);
         assert_eq!(ended.ran, Some(vec!["b".to_owned(), "c".to_owned()]));
         assert!(ended.told().contains("ran to its end"));
+        let told = r#"{"sha256":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","statements":3,"milliseconds":2.6,"rows":7,"sql":["alter"]}"#;
+        let measured =
+            read(&["before=a", "after=a\nb", "status=0", &format!("measured={told}"), "measured-name=b"]).measured;
+        let [one] = measured.as_slice() else { panic!("{measured:?}") };
+        assert_eq!((one.name.as_str(), one.statements, one.milliseconds, one.rows), ("b", 3, 3, Some(7)));
+        assert_eq!((&one.sha256, one.sql.is_empty()), (&Some(Sha256Digest::of("test")), true), "without statements");
         let failed = read(&["before=a", "after=a\nb", "status=1", "end=1:0"]);
         assert_eq!((failed.ran.as_deref(), failed.status.as_deref()), (Some(&["b".to_owned()][..]), Some("1")));
         assert_eq!(read(&["begin=1:2"]).ran, Some(Vec::new()), "the list is read before the first one runs");

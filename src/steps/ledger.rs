@@ -197,7 +197,10 @@ impl Begun {
             outcome: outcome.to_owned(),
             standing: (confirmed.is_some() || self.attempt == Attempt::Release).then_some(standing),
             migrations: proof.migrations.or_else(|| migrated.and_then(|migrated| migrated.ran.clone())),
-            measured: proof.measured,
+            measured: match confirmed {
+                Some(_) => proof.measured,
+                None => migrated.map(|migrated| migrated.measured.clone()).unwrap_or_default(),
+            },
             failed_at: None,
             cause: Some(format!("{cause}{migration}")),
             run: self.run.clone(),
@@ -256,8 +259,8 @@ pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
         outcome: "reverted-by-watchdog".to_owned(),
         // That nobody confirmed it tells nothing of a release that had been confirmed before.
         standing: (entry.attempt == Attempt::Release).then_some(Standing::Reverted),
-        migrations: None,
-        measured: Vec::new(),
+        migrations: entry.migrations.clone(),
+        measured: entry.measured.clone(),
         failed_at: Some("confirm".to_owned()),
         cause: Some(cause.to_owned()),
         run: entry.run.clone(),
@@ -351,8 +354,11 @@ mod tests {
         assert_eq!(line.build, proof.build, "production finds the artifact by it");
         assert_eq!((line.outcome.as_str(), line.migrations), ("live", Some(vec!["a".to_owned()])));
 
-        let migrated = Migrated::read("before=a\u{1e}after=a\nb\u{1e}status=0").expect("a migration");
+        let migrated = "before=a\u{1e}after=a\nb\u{1e}status=0\u{1e}measured={\"statements\":2,\"milliseconds\":1,\"sql\":[]}\u{1e}measured-name=b";
+        let migrated = Migrated::read(migrated).expect("a migration");
         let line = begun.line(None, Some(&migrated));
+        assert_eq!(line.measured, migrated.measured);
+        assert_eq!((line.measured[0].name.as_str(), line.measured[0].statements), ("b", 2));
         assert_eq!((line.outcome.as_str(), line.migrations), ("failed", Some(vec!["b".to_owned()])));
         assert!(line.cause.is_some_and(|cause| cause.ends_with("its migration ran to its end on the server")));
         assert_eq!(begun.line(None, None).migrations, None, "not known");

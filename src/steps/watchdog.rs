@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     domain::{
-        CommitSha, Failure, FailureKind, Layout, Outcome, ReleaseName, RemoteCommand, RemotePath, Sha256Digest, ledger::Attempt,
+        CommitSha, Failure, FailureKind, Layout, Outcome, ReleaseName, RemoteCommand, RemotePath, Sha256Digest,
+        ledger::Attempt, migration::Measured,
     },
     engine::{
         Done,
@@ -49,6 +50,11 @@ pub struct Entry {
     pub within: u64,
     /// The run that armed it.
     pub run: Option<String>,
+    /// What that run migrated, for the ledger; `None` where it is not known.
+    #[serde(default)]
+    pub migrations: Option<Vec<String>>,
+    #[serde(default)]
+    pub measured: Vec<Measured>,
     pub reload: Vec<String>,
     /// Seconds since 1970 by the server's clock. The last field, because the server puts it in.
     pub deadline: i64,
@@ -116,6 +122,10 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
     let doing = format!("arming the watcher in {}", layout.watchdog());
     let within = cx.inputs.server.confirm_within.as_secs();
     let release = &cx.facts.turn.to;
+    let (migrations, measured) = {
+        let made = cx.made.borrow();
+        (made.migrations.clone(), made.measured.clone())
+    };
     let entry = Entry {
         version: 1,
         attempt: if cx.source.is_some() { Attempt::Release } else { Attempt::Rollback },
@@ -127,6 +137,8 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
         before: cx.facts.turn.from.clone(),
         within,
         run: cx.inputs.run.url.clone(),
+        migrations,
+        measured,
         reload: cx.facts.server.services.reload.iter().map(ToString::to_string).collect(),
         deadline: 0,
     };
@@ -367,6 +379,21 @@ mod tests {
         assert_eq!(once_back(&pending, Some(&format!("releases/{two}"))).as_deref(), Some("releases/first"));
         assert_eq!(once_back(&pending, Some("releases/other")).as_deref(), Some("releases/other"));
         assert_eq!(once_back(&pending, None), None);
+    }
+
+    #[test]
+    fn the_line_that_the_server_writes_says_what_was_migrated() {
+        let mut armed = entry("20261101_080000-0123abcd", None);
+        let read = |entry: &serde_json::Value| serde_json::from_value::<Entry>(entry.clone()).expect("an entry");
+        let line = |entry: &Entry| {
+            let line = ledger::left_open(entry, "not confirmed").expect("a line");
+            serde_json::from_str::<crate::domain::ledger::Line>(&line).expect("a line")
+        };
+        assert_eq!(line(&read(&armed)).migrations, None, "an earlier version did not tell");
+        armed["migrations"] = serde_json::json!(["a"]);
+        armed["measured"] = serde_json::json!([{ "name": "a", "statements": 2, "milliseconds": 1 }]);
+        let line = line(&read(&armed));
+        assert_eq!((line.migrations, line.measured[0].statements), (Some(vec!["a".to_owned()]), 2));
     }
 
     #[test]

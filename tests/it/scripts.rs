@@ -551,3 +551,68 @@ fn f63_a_process_that_a_migration_leaves_behind_holds_nothing() {
     assert_eq!(ran.get("refused"), Some("the list of migrations could not be read from the database"), "{}", ran.log);
     assert_eq!(ran.get("after"), None);
 }
+
+/// The folder of its job is removed when its run has read the answer. A run that takes over the lock afterwards finds the answer in it.
+#[test]
+fn fd34_what_a_migration_came_to_outlasts_the_folder_of_its_job() {
+    let (base, tools) = (folder(), folder());
+    fs::create_dir_all(base.path().join("release/bootstrap/cache")).expect("a folder");
+    answering(
+        tools.path(),
+        "printf 'before=first\\nlisted=yes\\nstatus=0\\nafter=first\\nafter=second\\nknown=yes\\nmeasured-name=second\\nmeasured={}\\n'",
+    );
+    let at = |name: &str| text(&base.path().join(name)).to_owned();
+    let lock = |nonce: &str| {
+        let script = Script::new("lock", include_str!("../../src/steps/sh/lock.sh"))
+            .var("STATE", at("state"))
+            .var("JOBS", at("state/jobs"))
+            .var("LOCK", at("state/lock"))
+            .var("OWNER", format!("run {nonce}"))
+            .var("NONCE", nonce)
+            .var("ENVIRONMENT", "staging")
+            .var("LEASE", "60")
+            .var("RELEASE", "release")
+            .var("MAKES", "")
+            .var("BEGUN", "")
+            .var("OWN", "");
+        run(&script, tools.path())
+    };
+    let migrate = |nonce: &str| {
+        let script = Script::new("migrate", include_str!("../../src/steps/sh/migrate.sh"))
+            .var("DIR", at("release"))
+            .var("PHP", text(&tools.path().join("php")))
+            .var("APP_PHP", "")
+            .var("SQL_PHP", "")
+            .var("MIGRATE_PHP", "")
+            .var("LOCK", at("state/lock"))
+            .var("LOCK_NONCE", nonce)
+            .hiding(&at(".env").parse().expect("a path"));
+        // Its answer goes to a file, as that of a script does which outlives its connection.
+        let answer = base.path().join("answer");
+        let mut shell = Command::new("sh");
+        shell.arg("-s").stdin(Stdio::piped()).stdout(fs::File::create(&answer).expect("a file")).stderr(Stdio::null());
+        let mut shell = shell.spawn().expect("a shell");
+        let mut input = shell.stdin.take().expect("its input");
+        input.write_all(script.text("1").as_bytes()).expect("sending it");
+        drop(input);
+        shell.wait().expect("its end");
+        fs::read_to_string(answer).expect("its answer")
+    };
+    assert_eq!(lock("one").get("taken"), Some("yes"));
+    assert!(migrate("one").contains("status=0"));
+    let kept = fs::read_to_string(at("state/lock/migrated")).expect("its answer");
+    assert!(kept.contains("after=first\nsecond\n\u{1e}status=0\u{1e}"), "{kept:?}");
+    assert!(!Path::new(&at("state/jobs")).exists(), "no folder of a job is left");
+
+    fs::write(at("state/lock/renewed"), "1000000000\n").expect("a lease that is over");
+    let taken = lock("two");
+    assert_eq!(taken.get("taken"), Some("yes"), "{}", taken.log);
+    let migrated = taken.get("dead-migrated").expect("what became of the migration");
+    assert!(
+        migrated.contains("after=first\nsecond\n\u{1e}") && migrated.contains("measured-name=second"),
+        "{migrated:?}"
+    );
+    // Nothing is kept in the lock of another run.
+    migrate("one");
+    assert!(!Path::new(&at("state/lock/migrated")).exists());
+}

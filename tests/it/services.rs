@@ -445,6 +445,12 @@ fn fd10_fd11_what_others_wrote_neither_goes_live_with_a_release_nor_ends_the_sit
     // A reboot ends the watchdog as well.
     server("pkill -KILL -f '[w]atchdog/.*/program'");
     running.wait();
+    // What its migrations came to is in its lock, and no folder of a job is left.
+    let state = "/var/www/staging/.gated-deploy";
+    assert_eq!(
+        server(&format!("tr '\\036' '\\n' <{state}/lock/migrated | grep status; ls -A {state}/jobs")),
+        "status=0\n"
+    );
     time_passes(&story);
     server(&format!("cat >{HOST_FILE} <<'END'\n{HOST}END"));
     let finished = recover(&story).run_binary(story.binary());
@@ -456,6 +462,8 @@ fn fd10_fd11_what_others_wrote_neither_goes_live_with_a_release_nor_ends_the_sit
     assert_ended(&again, 0, "passed");
     assert_says(&again.summary, &["nothing was left behind"]);
     assert!(!server("ls /var/www/staging/releases").contains(&dead[..8]), "its folder is removed");
+    let line = server(&format!("tail -n 1 {state}/ledger.jsonl"));
+    assert_says(&line, &["reverted-by-watchdog", "\"migrations\":[]"]);
 }
 
 #[test]

@@ -7,7 +7,8 @@
 //   status=NUMBER    of artisan; not there if PHP was ended inside
 //   after=NAME       one for each
 //   known=yes        the list after could be read
-//   measured-name=NAME and measured=JSON, {statements, milliseconds, rows, sql}: what a migration made the database do
+//   measured-name=NAME and measured=JSON, {sha256, statements, milliseconds, rows, sql}: the digest of its
+//                    file, and what it made the database do
 final class gated_deploy_Migrations
 {
     // What is kept of one migration's statements, and of one statement's text.
@@ -31,7 +32,8 @@ final class gated_deploy_Migrations
             $file = (new ReflectionObject($event->migration))->getFileName();
             $this->now = $file === false ? null : basename($file, '.php');
             if ($this->now !== null) {
-                $this->measured[$this->now] = ['name' => $this->now, 'statements' => 0, 'milliseconds' => 0.0, 'rows' => null, 'sql' => []];
+                $digest = hash_file('sha256', $file) ?: null;
+                $this->measured[$this->now] = ['name' => $this->now, 'sha256' => $digest, 'statements' => 0, 'milliseconds' => 0.0, 'rows' => null, 'sql' => []];
             }
         });
         $events->listen('Illuminate\Database\Events\MigrationEnded', function (): void {
