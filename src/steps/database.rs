@@ -35,9 +35,17 @@ pub enum Asked {
     Env,
 }
 
+/// A database that lies where the next release has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misplaced {
+    pub problem: Problem,
+    /// Whether a release refuses it. What `.env` names, the configuration of a live app can override: then the release asks the app.
+    pub certain: bool,
+}
+
 /// Whether the app's database lies where the next release has none: every release would start with an empty one (FD28). Where this
 /// cannot be asked, other rows say why.
-pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Result<Option<Problem>, Failure> {
+pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Result<Option<Misplaced>, Failure> {
     let Looked { answer, .. } = looked;
     let stops = ["special", "php-missing", "current-dangling"].iter().any(|key| answer.get(key).is_some());
     if stops || answer.get("env-file") != Some("yes") {
@@ -68,10 +76,18 @@ pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Resul
         cx.found.borrow_mut().app_driver =
             said.get("driver").map(str::trim).filter(|driver| *driver != "none").map(str::to_owned);
     }
-    Ok(inside_the_release(&said, layout, &server.shared, server.migrate))
+    // A release asks .env, too, where no app is live.
+    let certain = asked == Asked::App || !live;
+    Ok(inside_the_release(&said, layout, &server.shared, server.migrate, certain))
 }
 
-fn inside_the_release(said: &Answer, layout: &Layout, shared: &[impl AsRef<str>], migrate: bool) -> Option<Problem> {
+fn inside_the_release(
+    said: &Answer,
+    layout: &Layout,
+    shared: &[impl AsRef<str>],
+    migrate: bool,
+    certain: bool,
+) -> Option<Misplaced> {
     let file = said.get("file").filter(|_| said.get("driver").map(str::trim) == Some("sqlite"))?.trim();
     // An app that has no database names Laravel's own file, too. Only a migration would make it.
     if !migrate && said.get("there").is_none() {
@@ -92,14 +108,23 @@ fn inside_the_release(said: &Answer, layout: &Layout, shared: &[impl AsRef<str>]
         Some(_) => format!("Copy the file to {to}. "),
         None => format!("Create the folder {}/database. ", layout.shared()),
     };
-    inside.then(|| {
-        problem(
+    let limits = match certain {
+        true => String::new(),
+        false => format!(
+            ". {} says so; the app's configuration can name another one: a release asks the app, and decides",
+            layout.env_file()
+        ),
+    };
+    inside.then(|| Misplaced {
+        problem: problem(
             About::EnvFile,
             format!(
-                "the app's SQLite database {file} lies in the release: every release would start with an empty database"
+                "the app's SQLite database {file} lies in the release: every release would start with an empty \
+                 database{limits}"
             ),
             format!("{copy}Then set in {}: DB_DATABASE={to}", layout.env_file()),
-        )
+        ),
+        certain,
     })
 }
 
@@ -331,7 +356,17 @@ mod tests {
         let judge = |driver: &str, file: &str, more: &[&str], migrate: bool| {
             let records = [("driver", driver), ("file", file)].into_iter().chain(more.iter().map(|key| (*key, "yes")));
             let answer = Answer::new(records.map(|(key, value)| (key.to_owned(), value.to_owned())).collect());
-            inside_the_release(&answer, &layout, &["storage", "database/data"], migrate)
+            let judge = |certain| inside_the_release(&answer, &layout, &["storage", "database/data"], migrate, certain);
+            let (certain, by_env) = (judge(true), judge(false));
+            // One text for both: what .env alone says names its limits.
+            if let (Some(certain), Some(by_env)) = (&certain, &by_env) {
+                assert!(certain.certain && !by_env.certain);
+                let limits = by_env.problem.cause.strip_prefix(&certain.problem.cause).expect("the same text");
+                assert!(limits.ends_with("a release asks the app, and decides"), "{limits}");
+                assert_eq!(certain.problem.hint, by_env.problem.hint);
+            }
+            assert_eq!(certain.is_some(), by_env.is_some());
+            certain.map(|misplaced| misplaced.problem)
         };
         // Laravel's default, said by .env and by a live release.
         let coming = judge("sqlite", "database/database.sqlite", &["inside"], true).expect("a problem");

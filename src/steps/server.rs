@@ -130,7 +130,8 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         problems.retain(|problem| !problem.about.has_a_row());
     }
     if cx.source.is_some() {
-        problems.extend(database::place(cx, io, &looked, database::Asked::App).await?);
+        let misplaced = database::place(cx, io, &looked, database::Asked::App).await?;
+        problems.extend(misplaced.map(|misplaced| misplaced.problem));
     }
     let services = match &looked.serving {
         Ok(serving) => match services::privileges(&*cx.ports.shell, io, user, serving, looked.systemd()).await {

@@ -4,7 +4,11 @@ use super::{About, Sheet, in_place, problems};
 use crate::{
     engine::step::{Io, StepResult},
     ports::shell::{Answer, Script},
-    steps::{context::Survey, database, modes, remote},
+    steps::{
+        context::Survey,
+        database::{self, Misplaced},
+        modes, remote,
+    },
 };
 
 /// Reads a `.env`; needs its path as an argument.
@@ -33,9 +37,13 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     link(&mut sheet, cx, &answer, looked.current().is_some());
     // Where the live release says it, .env is not asked: the app's own configuration decides. A pre-flight starts no app.
     if cx.found.borrow().app_driver.is_none()
-        && let Some(problem) = database::place(cx, io, &looked, database::Asked::Env).await?
+        && let Some(Misplaced { problem, certain }) = database::place(cx, io, &looked, database::Asked::Env).await?
     {
-        sheet.failed("place of the database", problem.cause, problem.hint);
+        let name = "place of the database";
+        match certain {
+            true => sheet.failed(name, problem.cause, problem.hint),
+            false => sheet.warned(name, problem.cause, problem.hint),
+        }
     }
     let open = modes::look(&*cx.ports.shell, io, layout).await?;
     if open.is_empty() {
