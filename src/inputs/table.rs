@@ -440,7 +440,7 @@ pub static EXIT_CODES: &[(u8, &str)] = &[
     (2, "bad input or policy file"),
     (3, "rolled back: the old release is live and healthy"),
     (4, "stuck, stopped on its way back, or rolled back and unhealthy: help is needed now"),
-    (5, "the network, GitHub or the server failed before anything changed"),
+    (5, "network, GitHub or server failed, or the site was not reached, before anything changed"),
 ];
 
 /// Keys that may come from a policy which nobody has reviewed: they decide neither where anything is sent, nor what runs, nor who approves it.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     domain::{
-        CommitSha, Failure, ReleaseName, Secret,
+        CommitSha, Failure, FailureKind, ReleaseName, Secret,
         fact::{Endpoint, HealthReport, Score, Standing, key},
     },
     engine::{Done, Io, StepResult},
@@ -169,7 +169,8 @@ async fn first_look(cx: &Survey, io: &Io) -> StepResult {
         },
         Err(unanswered) => {
             let hint = help::help(unanswered.why).unwrap_or("Check the web server of the site and its error log");
-            Err(Failure::refused(doing, format!("{path}: {unanswered}")).hint(hint))
+            let kind = if unanswered.why.reached() { FailureKind::Refused } else { FailureKind::World };
+            Err(Failure::new(kind, doing, format!("{path}: {unanswered}")).hint(hint))
         }
     }
 }
@@ -460,7 +461,7 @@ async fn wrong_token(visitor: Visitor<'_>, io: &Io) -> Result<Option<String>, Fa
 async fn negative_control(visitor: Visitor<'_>) -> Result<String, Failure> {
     let endpoint = ask(visitor.site, visitor.health, visitor.clock, NOWHERE, None).await;
     if let Some(problem) = endpoint.problem.as_ref().filter(|_| endpoint.not_asked) {
-        let failure = Failure::refused(
+        let failure = Failure::world(
             "checking that the health check can fail",
             format!("the site could not be asked for a page that does not exist: {problem}"),
         );
@@ -492,7 +493,12 @@ fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
         Score { passed, total } if passed == total && total > 0 => format!("every endpoint is healthy, but {first}"),
         Score { passed, total } => format!("{passed} of {total} endpoints are healthy; {first}"),
     };
-    let failure = Failure::refused(doing, cause).details(problems);
+    // A site that could not be asked says nothing of its health (exit code 5).
+    let kind = match report.standing() {
+        Standing::NotAsked => FailureKind::World,
+        Standing::Healthy | Standing::Unhealthy => FailureKind::Refused,
+    };
+    let failure = Failure::new(kind, doing, cause).details(problems);
     let hint = |endpoint: &Endpoint| endpoint.problem.as_ref().and(endpoint.hint.clone());
     let well = report.endpoints.iter().all(|endpoint| endpoint.problem.is_none());
     // Where the app is down, its home page is no matter of its own.

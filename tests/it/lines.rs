@@ -187,8 +187,43 @@ fn fd8_a_healthy_release_behind_a_tunnel_stays_live_when_the_tunnel_does_not() {
 
     // What is known before the release is refused before it.
     let (_, finished) = release("never begun");
-    assert_ended(&finished, 1, "refused");
+    assert_ended(&finished, 5, "failed");
     assert_says(&finished.log, &["the SSH server forwards no connection", "Set `AllowTcpForwarding local`"]);
+    assert_in_order(&story);
+}
+
+/// The server allows one session, which the migration's has. Both runs lose it for longer than was left of the lease.
+#[test]
+fn fd36_fd37_a_long_migration_keeps_its_lock_through_an_outage_beside_a_run_that_waits_for_it() {
+    let story = story();
+    on(
+        &story,
+        "echo 'MaxSessions 1' >/etc/ssh/sshd_config.d/one.conf; service ssh restart; sshd -T | grep -i '^maxsessions 1$'",
+    );
+    let commit = commit("through an outage");
+    let tree = app::source(&commit, Variant::Healthy).expect("a tree");
+    let waits = "touch('/tmp/inside'); while (! file_exists('/tmp/go')) { usleep(100000); clearstatcache(); }";
+    tree.write("database/migrations/2031_01_01_000000_long.php", migration(waits)).expect("a long migration");
+    ship(&story, &commit, &tree);
+    let first = story.staging(&commit).spawn_binary(story.binary());
+    until("the migration runs", || on(&story, "ls /tmp").contains("inside"));
+    let second = recover(&story).input("lock-wait", "10m").spawn_binary(story.binary());
+    second.wait_for_line("waiting up to 600 s for run https://", PATIENCE);
+
+    let renewed = format!("{STATE}/lock/renewed");
+    let left = format!("echo $(($(date +%s) - $(cat {STATE}/lock/lease) + 40)) | tee {renewed}");
+    let before = on(&story, &format!("service ssh stop >&2; {DROP}; {left}"));
+    until("the server renews the lease by itself", || on(&story, &format!("cat {renewed}")) != before);
+    on(&story, "service ssh start; touch /tmp/go");
+
+    let (first, second) = (first.wait(), second.wait());
+    assert_ended(&first, 0, "live");
+    assert_says(&first.log, &["the connection broke"]);
+    assert_ended(&second, 0, "passed");
+    assert_says(&second.log, &["nothing was left behind"]);
+    assert!(!second.log.contains("took over the lock"), "{}", second.log);
+    assert_eq!(story.served().expect("the site"), commit);
+    assert_eq!(on(&story, &format!("grep -c . {STATE}/ledger.jsonl")), "1");
     assert_in_order(&story);
 }
 

@@ -291,7 +291,8 @@ async fn fd4_before_the_first_release_the_web_server_is_asked() {
         let failure = ran.failure();
         assert!(failure.cause.contains(text), "{failure}");
         assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains(help)), "{why:?}: {failure:?}");
-        assert_eq!((ran.outcome.exit_code(), site.times("/health")), (1, 3), "{why:?}");
+        let code = if why.reached() { 1 } else { 5 };
+        assert_eq!((ran.outcome.exit_code(), site.times("/health")), (code, 3), "{why:?}");
     }
     let moved = |to: &'static str| {
         Scripted::new(move |_, _| Ok(Reply { headers: vec![("location".to_owned(), to.to_owned())], ..reply(301, "") }))
@@ -531,6 +532,7 @@ async fn fd8_what_could_not_be_asked_is_not_unhealthy() {
     let ran = Stage::with_site(lost()).release(probe::health).await;
     let cause = &ran.failure().cause;
     assert_eq!(cause, "the site could not be asked: /health: the SSH connection broke: it was reset");
+    assert_eq!(ran.failure().kind, FailureKind::World);
     let report: fact::HealthReport = ran.fact(fact::key::HEALTH);
     assert_eq!(report.standing(), fact::Standing::NotAsked);
     // Going back, it is neither healthy nor a failure.
@@ -988,6 +990,29 @@ async fn fd9_a_name_that_nobody_knows_says_nothing_of_the_site() {
     let unanswered = site.get(get("/health")).await.expect_err("no such host");
     assert_eq!(unanswered.why, Why::Name, "{unanswered}");
     assert!(!unanswered.why.reached());
+}
+
+/// Preflight, plan and release have this row. A site that was reached and is not healthy is a "no" of its own.
+#[tokio::test]
+async fn fd9_a_site_that_could_not_be_asked_before_a_release_is_a_failure_of_the_network() {
+    for why in [Why::Name, Why::Route, Why::Proxy, Why::Line, Why::Forwarding, Why::Refused, Why::Late] {
+        let code = if why.reached() { 1 } else { 5 };
+        for first in [false, true] {
+            let mut stage = Stage::with_site(Scripted::silent(why, |_, _| Err("nothing there".to_owned())));
+            if first {
+                let server = gated_deploy::steps::context::ServerFacts { current: None, ..stage.server.clone() };
+                stage.found.server = Some(server);
+            }
+            let ran = stage.survey(probe::baseline).await;
+            assert_eq!(ran.outcome.exit_code(), code, "{why:?}, first release: {first}: {}", ran.failure());
+        }
+    }
+    // It answers the health endpoints, and the line breaks before the control.
+    let site = Scripted::silent(Why::Line, |get, before| match get.path.as_str() {
+        probe::NOWHERE => Err("the SSH connection broke".to_owned()),
+        _ => healthy_as(SHA)(get, before),
+    });
+    assert_eq!(Stage::with_site(site).survey(probe::baseline).await.outcome.exit_code(), 5);
 }
 
 /// A connection to a server on which the site is at `site`.
