@@ -17,6 +17,8 @@ use gated_deploy_lab::{
 
 use crate::{
     failures::{answer, answers},
+    plan::migration,
+    recover::recover,
     support::{assert_ended, assert_says, output, story},
 };
 
