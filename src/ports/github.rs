@@ -35,6 +35,8 @@ pub struct WorkflowRun {
     pub path: String,
     pub name: Option<String>,
     pub html_url: String,
+    /// When its latest attempt began.
+    pub started_at: Option<DateTime<Utc>>,
     /// When it last changed: for a run that has ended, its end.
     pub updated_at: Option<DateTime<Utc>>,
     /// Whether the head repository is the repository itself, not a fork.
@@ -94,6 +96,7 @@ pub struct Artifact {
     pub name: String,
     /// Bytes of the zip.
     pub size: u64,
+    pub created_at: Option<DateTime<Utc>>,
     pub expired: bool,
     pub expires_at: Option<String>,
     /// Digest of the zip, as GitHub keeps it. Old artifacts have none.

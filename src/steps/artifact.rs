@@ -258,7 +258,6 @@ async fn attested(source: &typed::Source, ports: &Ports, build: &Build, bundle: 
     };
     let workflow = github.workflow_path(&source.build.workflow).await.map_err(failed)?;
     let repository = format!("/{}/{}", source.github.owner, source.github.repository);
-    let run = format!("/actions/runs/{}/attempts/{}", build.run.id, build.run.attempt);
     let mut others = Vec::new();
     let mut unread = None;
     for subject in [Some(bundle), build.artifact.digest.as_ref()].into_iter().flatten() {
@@ -279,8 +278,8 @@ async fn attested(source: &typed::Source, ports: &Ports, build: &Build, bundle: 
                 "it names another workflow"
             } else if !told.commits.contains(&source.commit) {
                 "it names another commit"
-            } else if !told.invocation.as_ref().is_some_and(|text| text.ends_with(&run)) {
-                "it names another run"
+            } else if let Err(wrong) = invoked_by(told.invocation.as_deref(), build) {
+                wrong
             } else {
                 return Ok(());
             };
@@ -307,6 +306,23 @@ async fn attested(source: &typed::Source, ports: &Ports, build: &Build, bundle: 
     Err(Failure::refused(doing, cause).details(others).hint(
         "let the build workflow attest the bundle (actions/attest-build-provenance with `subject-path` set to the bundle), and build again",
     ))
+}
+
+/// Whether an attestation names the attempt of the build run that made the artifact. A re-run of failed jobs keeps the artifacts of the
+/// earlier attempts: such a one was made before the latest attempt began. Which of several earlier ones made it, the digest says by which
+/// the attestation was found.
+fn invoked_by(invocation: Option<&str>, build: &Build) -> Result<(), &'static str> {
+    const OTHER_RUN: &str = "it names another run";
+    let (run, attempt) = invocation.and_then(|text| text.rsplit_once("/attempts/")).ok_or(OTHER_RUN)?;
+    if !run.ends_with(&format!("/actions/runs/{}", build.run.id)) {
+        return Err(OTHER_RUN);
+    }
+    let latest = build.run.attempt;
+    let earlier = build.artifact.created_at.zip(build.run.started_at).is_some_and(|(made, began)| made < began);
+    match attempt.parse::<u64>() {
+        Ok(attempt) if if earlier { attempt < latest } else { attempt == latest } => Ok(()),
+        _ => Err("it names another attempt of the build run"),
+    }
 }
 
 /// Takes the downloaded files away again.

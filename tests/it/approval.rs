@@ -509,16 +509,52 @@ fn statement(subject: &str, change: impl FnOnce(&mut serde_json::Value)) -> serd
 }
 
 async fn attested(statements: &[serde_json::Value]) -> Ran {
-    let github = built();
+    attested_in(&built(), statements).await
+}
+
+async fn attested_in(github: &GitHub, statements: &[serde_json::Value]) -> Ran {
     let sha = Sha256Digest::of(&*CONTENT);
     for statement in statements {
         github.attest(sha.as_str(), statement.clone());
     }
-    let look = Stage::with_github(&github).survey(artifact::look).await;
-    let mut stage = Stage::with_github(&github);
+    let look = Stage::with_github(github).survey(artifact::look).await;
+    let mut stage = Stage::with_github(github);
     stage.source.build.provenance.attestation = true;
     stage.found.build = look.found.build;
     stage.release(artifact::fetch).await
+}
+
+/// The build run was run again, as a whole or where it had failed.
+#[tokio::test]
+async fn se14_a_required_attestation_names_the_attempt_whose_artifact_is_released() {
+    let sha = Sha256Digest::of(&*CONTENT);
+    let of_attempt = |attempt: u64| {
+        statement(sha.as_str(), |statement| {
+            let run = format!("https://github.com/acme/shop/actions/runs/4711/attempts/{attempt}");
+            statement["predicate"]["runDetails"]["metadata"]["invocationId"] = json!(run);
+        })
+    };
+    // When the second attempt began, and when the artifact was made; which attempt made it.
+    for (began, made, by) in [
+        ("2026-01-05T10:00:00Z", "2026-01-05T10:05:00Z", 2),
+        // Only the jobs that failed were run again: the build was none of them.
+        ("2026-01-05T10:00:00Z", "2026-01-05T09:05:00Z", 1),
+    ] {
+        for attempt in 1..=3 {
+            let github = built();
+            github.edit_run(4711, |run| (run.run_attempt, run.started_at) = (2, Some(began.to_owned())));
+            github.edit_artifact(11, |artifact| artifact.created_at = made.to_owned());
+            let ran = attested_in(&github, &[of_attempt(attempt)]).await;
+            if attempt == by {
+                assert_eq!(ran.outcome.cause(), None, "attempt {attempt}, made {made}");
+                continue;
+            }
+            let why =
+                "it names another attempt of the build run: https://github.com/acme/shop/actions/runs/4711/attempts/";
+            assert_eq!(ran.failure().details, [format!("{why}{attempt}")], "made {made}");
+            assert_eq!(ran.outcome.exit_code(), 1);
+        }
+    }
 }
 
 #[tokio::test]

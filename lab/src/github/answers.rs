@@ -101,7 +101,7 @@ impl Answers {
                 "workflow_id": workflow_id,
                 "created_at": run.created_at,
                 "updated_at": run.created_at,
-                "run_started_at": run.created_at,
+                "run_started_at": run.started_at.as_ref().unwrap_or(&run.created_at),
                 "url": url,
                 "html_url": format!("https://github.com/{OWNER}/{REPO}/actions/runs/{}", run.id),
                 "jobs_url": format!("{url}/jobs"),

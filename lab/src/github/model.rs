@@ -57,6 +57,8 @@ pub struct Run {
     pub run_number: u64,
     /// RFC 3339, UTC.
     pub created_at: String,
+    /// When the latest attempt began; `None`: when the run was made.
+    pub started_at: Option<String>,
     /// Differs from [`super::REPOSITORY_ID`] when the commit came from a fork.
     pub head_repository_id: u64,
     /// How many answers of the run *lists* leave this run out: that index lags behind on GitHub.
@@ -77,6 +79,7 @@ impl Run {
             run_attempt: 1,
             run_number: id,
             created_at: "2026-01-05T09:00:00Z".into(),
+            started_at: None,
             head_repository_id: super::REPOSITORY_ID,
             listed_after: 0,
         }

@@ -26,6 +26,8 @@ pub(super) struct Run {
     name: Option<String>,
     html_url: String,
     #[serde(default)]
+    run_started_at: Option<DateTime<Utc>>,
+    #[serde(default)]
     updated_at: Option<DateTime<Utc>>,
     repository: Repository,
     /// Null when the fork is gone.
@@ -81,6 +83,8 @@ pub(super) struct ListedArtifact {
     id: u64,
     name: String,
     size_in_bytes: u64,
+    #[serde(default)]
+    created_at: Option<DateTime<Utc>>,
     expired: bool,
     #[serde(default)]
     expires_at: Option<String>,
@@ -292,6 +296,7 @@ impl From<Run> for WorkflowRun {
             name: run.name,
             html_url: run.html_url,
             updated_at: run.updated_at,
+            started_at: run.run_started_at,
             own_repository,
         }
     }
@@ -336,6 +341,7 @@ impl From<ListedArtifact> for Artifact {
             name: artifact.name,
             size: artifact.size_in_bytes,
             expired: artifact.expired,
+            created_at: artifact.created_at,
             expires_at: artifact.expires_at,
             digest: artifact.digest,
             run_id,
