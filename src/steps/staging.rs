@@ -123,7 +123,14 @@ async fn compare_commits(
         Some(release) => format!("staging's last confirmed release is {release} of {}", confirmed.short()),
         None => format!("staging's site runs {}", confirmed.short()),
     };
-    let tree = github.tree_of(commit.as_str()).await.map_err(failed)?.tree;
+    let tree = match github.tree_of(commit.as_str()).await {
+        Ok(told) => told.tree,
+        Err(GithubError::NotFound(_)) => {
+            let cause = format!("GitHub does not know the commit {commit}");
+            return Err(Failure::input(&doing, cause).hint("Push it, or correct the input `sha`"));
+        }
+        Err(error) => return Err(failed(error)),
+    };
     match github.tree_of(confirmed.as_str()).await {
         Ok(told) if told.tree == tree => {}
         Ok(_) => {

@@ -5,7 +5,7 @@ use std::{fs::File, rc::Rc, time::Duration};
 
 use async_trait::async_trait;
 use gated_deploy::{
-    domain::{Approval, CommitSha, Outcome, RemotePath, Sha256Digest, fact},
+    domain::{Approval, CommitSha, FailureKind, Outcome, RemotePath, Sha256Digest, fact},
     engine::event::Body,
     inputs::typed,
     ports::{
@@ -278,6 +278,12 @@ async fn fd2_another_tree_is_no_go_with_what_differs_and_where_to_see_it() {
     let ran = production(&github, OTHER, Some(foreign), "00000000").survey(staging::evidence).await;
     let said = format!("{:?}", ran.failure());
     assert!(said.contains("GitHub does not know that commit"), "{said}");
+
+    // Nor what was asked for.
+    let unknown = "00000000000000000000000000000000000000dd";
+    let ran = production(&github, unknown, Some(line()), SHA).survey(staging::evidence).await;
+    assert_eq!(ran.failure().cause, format!("GitHub does not know the commit {unknown}"));
+    assert_eq!((ran.failure().kind, ran.outcome.exit_code()), (FailureKind::Input, 2));
 }
 
 #[tokio::test]

@@ -303,7 +303,9 @@ async fn secrets(Shared(lab): Shared<Arc<Lab>>, uri: Uri, QueryPairs(pairs): Pai
 
 async fn commit(Shared(lab): Shared<Arc<Lab>>, Path(reference): Path<String>) -> Answer {
     let state = lab.state();
-    let sha = state.resolve(&reference).ok_or(Refusal::NotFound)?;
+    let Some(sha) = state.resolve(&reference) else {
+        return Ok(writes::invalid(format!("No commit found for SHA: {reference}")));
+    };
     let mut body = lab.answers.commit(sha, &state.tree(sha), state.parents(sha));
     if let Some(login) = state.authors.get(sha) {
         body["author"]["login"] = json!(login);

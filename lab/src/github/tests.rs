@@ -605,6 +605,16 @@ async fn branches_and_commits_tell_what_contains_what() {
     let commit = get_json(&github, "/repos/acme/shop/commits/bbbbbbbb").await;
     assert_eq!((&commit["sha"], &commit["parents"][0]["sha"]), (&json!(left), &json!(root)));
 
+    let unknown = get(&github, &format!("/repos/acme/shop/commits/{}", "d".repeat(40))).await;
+    assert_eq!(
+        unknown.status(),
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "as GitHub answers for a commit that it does not have"
+    );
+    let unknown = json_of(unknown).await;
+    assert_holds("repos/get-commit", "422", &unknown);
+    assert_eq!(unknown["message"], format!("No commit found for SHA: {}", "d".repeat(40)));
+
     // No two commits have the same tree, unless one was made without other changes.
     let tree = async |sha: &str| {
         get_json(&github, &format!("/repos/acme/shop/commits/{sha}")).await["commit"]["tree"]["sha"].clone()

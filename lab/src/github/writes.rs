@@ -88,7 +88,7 @@ pub(super) fn routes() -> Router<Arc<Lab>> {
 }
 
 /// 422 with the reason.
-fn invalid(message: impl Into<String>) -> Response {
+pub(super) fn invalid(message: impl Into<String>) -> Response {
     let body =
         json!({ "message": message.into(), "documentation_url": "https://docs.github.com/rest", "status": "422" });
     (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()

@@ -86,6 +86,15 @@ impl Api {
         self.page(route).await.map(|(value, _)| value)
     }
 
+    /// A commit, by what stands behind `commits/` in its route.
+    async fn commit<T: DeserializeOwned>(&self, reference: &str) -> Result<T, GithubError> {
+        match self.read(&self.route(&format!("commits/{reference}"))).await {
+            // So GitHub says that it has no such commit: 422 "No commit found for SHA".
+            Err(GithubError::Unexpected(text)) if text.starts_with("422 ") => Err(GithubError::NotFound(text)),
+            told => told,
+        }
+    }
+
     /// An answer, and the route of the page after it.
     pub(super) async fn page<T: DeserializeOwned>(&self, route: &str) -> Result<(T, Option<String>), GithubError> {
         let answer = self.caller.get(route).await?;
@@ -253,13 +262,7 @@ impl Github for Api {
     }
 
     async fn tree_of(&self, sha: &str) -> Result<CommitTree, GithubError> {
-        let told: Result<wire::CommitOfTree, _> =
-            self.read(&self.route(&format!("commits/{}?per_page=1", percent(sha)))).await;
-        let told = match told {
-            // So GitHub says that it has no such commit: 422 "No commit found for SHA".
-            Err(GithubError::Unexpected(text)) if text.starts_with("422 ") => return Err(GithubError::NotFound(text)),
-            told => told?,
-        };
+        let told: wire::CommitOfTree = self.commit(&format!("{}?per_page=1", percent(sha))).await?;
         let told = CommitTree::from(told);
         // A branch or a tag can have a name that looks like the beginning of a SHA.
         if !told.commit.as_str().starts_with(sha) {
@@ -274,7 +277,7 @@ impl Github for Api {
     }
 
     async fn people_of(&self, commit: &CommitSha) -> Result<Vec<String>, GithubError> {
-        let told: wire::Commit = self.read(&self.route(&format!("commits/{commit}"))).await?;
+        let told: wire::Commit = self.commit(commit.as_str()).await?;
         Ok([told.author, told.committer].into_iter().flatten().filter_map(|account| account.login).collect())
     }
 
