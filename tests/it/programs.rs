@@ -9,7 +9,10 @@ use gated_deploy_lab::{
     story::commit,
 };
 
-use crate::support::{assert_ended, assert_says, story};
+use crate::{
+    plan::migration,
+    support::{assert_ended, assert_says, story},
+};
 
 const TREE: &str = "/var/www/staging/current";
 
@@ -103,6 +106,132 @@ fn fd27_fd28_programs_run_beside_an_apps_own_helpers_and_name_its_database_witho
     assert_eq!(views, format!("{release}/storage/framework/views"));
     let cached = on("cat /tmp/cached.php");
     assert!(!cached.contains("gated-deploy.") && !cached.contains("/tmp/link"), "{cached}");
+}
+
+/// A default store of each of these kinds, as an app may have several.
+const CACHE: &str = "<?php return ['default' => 'database', 'limiter' => 'redis', 'prefix' => 'lab', 'stores' => [
+    'array' => ['driver' => 'array'],
+    'database' => ['driver' => 'database', 'table' => 'cache', 'connection' => null],
+    'redis' => ['driver' => 'redis', 'connection' => 'cache'],
+    'own' => ['driver' => 'of-the-app']]];\n";
+
+const SESSION: &str = "<?php return ['driver' => 'redis', 'lifetime' => 120, 'cookie' => 'lab', 'connection' => null, 'store' => null];\n";
+
+/// Whoever reads an object of the class `Stored` leaves a file behind.
+const READS_WHILE_IT_STARTS: &str = r#"<?php
+
+namespace App\Providers;
+
+class Stored
+{
+    public function __wakeup()
+    {
+        touch('/tmp/evil');
+    }
+}
+
+class AppServiceProvider extends \Illuminate\Support\ServiceProvider
+{
+    public static $taken;
+
+    public function boot()
+    {
+        self::$taken = $this->app['cache']->store();
+        self::$taken->get('stored');
+        $this->app['cache']->store('redis')->get('stored');
+        $this->app['cache']->store('own')->get('stored');
+        $this->app->make('Illuminate\Cache\RateLimiter')->attempts('stored');
+        $this->app['session.store']->all();
+        if (config('cache.default') !== 'database' || config('cache.stores.redis.connection') !== 'cache') {
+            throw new \Exception('the configuration is another one');
+        }
+    }
+}
+"#;
+
+const STORED: &str = r#"CREATE TABLE cache (`key` varchar(191) PRIMARY KEY, value mediumtext, expiration int);
+INSERT INTO cache VALUES ('labone', 'i:1;', 2000000000), ('labtwo', 'i:2;', 2000000000),
+    ('labstored', 'O:20:"App\\Providers\\Stored":0:{}', 2000000000);
+"#;
+
+#[test]
+fn se4_an_app_starts_without_what_the_site_stored_in_any_cache() {
+    let lab = Lab::start(Options::default()).expect("the lab");
+    let on = |script: &str| lab.exec(&format!("cd {TREE}/ && {script}")).unwrap_or_else(|e| panic!("{script}: {e}"));
+    let ask = |program: &str, arguments: &str| {
+        let said = asks(&lab, &format!("{}{program}", remote::APP), TREE, arguments);
+        assert!(said.ends_with("ended 0\n"), "{said}");
+        assert_eq!(on("ls /tmp/evil 2>/dev/null || echo none").trim(), "none", "{said}");
+        said
+    };
+    let boot = || ask(include_str!("../../src/steps/sh/boot.php"), "http://localhost /");
+    let caches = |list: &str| {
+        let program = include_str!("../../src/steps/sh/caches.php");
+        ask(program, &format!("/tmp/cached.php /tmp/own.php '' {list}"))
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let removes = migration("app('cache')->forget('one'); App\\Providers\\AppServiceProvider::$taken->forget('two');");
+    for (name, text) in [
+        ("cache.php", CACHE),
+        ("session.php", SESSION),
+        ("AppServiceProvider.php", READS_WHILE_IT_STARTS),
+        ("2031_01_01_000000_removes.php", &removes),
+        ("cache.sql", STORED),
+        (
+            "web.php",
+            "<?php use Illuminate\\Support\\Facades\\Route; class_exists('Facades\\App\\Http\\Kernel'); Route::get('/', App\\Http\\Controllers\\HomeController::class);\n",
+        ),
+    ] {
+        fs::write(folder.path().join(name), text).expect("a file");
+    }
+    lab.upload(folder.path(), "/tmp/app").expect("uploading");
+    on("rm -f bootstrap/cache/*.php; cp /tmp/app/cache.php /tmp/app/session.php config/; cp /tmp/app/AppServiceProvider.php app/Providers/
+        sed -i 's~.*CacheServiceProvider.*~&Illuminate\\\\Session\\\\SessionServiceProvider::class,~' config/app.php
+        echo \"<?php touch('/tmp/evil');\" >/tmp/facade.php");
+
+    // There is no table, no Redis, and no driver of the app's own.
+    assert_says(&boot(), &["\nartisan=ok\n"]);
+
+    // The site stores an object.
+    let keys = || {
+        on("mariadb -N lab_staging -e 'SELECT `key` FROM cache ORDER BY `key`'")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    on("mariadb lab_staging </tmp/app/cache.sql");
+    on("php artisan --version >/dev/null 2>&1; rm /tmp/evil");
+    assert_says(&boot(), &["\nartisan=ok\n"]);
+    assert!(asks(&lab, database::PROGRAM, "/tmp", &format!("describe .env {TREE}")).contains("\ntables="));
+    on("test ! -e /tmp/evil");
+    assert_says(&ask(include_str!("../../src/steps/sh/migrations.php"), ""), &["\nlisted=yes\n"]);
+
+    // The site has its own stores.
+    assert_says(&caches("config route event"), &["done=config\n", "done=route\n", "done=event\n"]);
+    let kept = on(
+        "php -r '$all = require \"/tmp/cached.php\"; foreach ($all[\"cache\"][\"stores\"] as $store) echo $store[\"driver\"], \" \"; echo $all[\"session\"][\"driver\"];'",
+    );
+    assert_eq!(kept, "array database redis of-the-app redis");
+    on("rm -f bootstrap/cache/*.php /tmp/own.php");
+
+    // Where the configuration cannot be cached, a second start of the app is one of ours, too. It loads no PHP of the site either.
+    on("cp /tmp/app/web.php routes/web.php; echo '<?php return [fn () => 1];' >config/closure.php
+        cp /tmp/facade.php storage/framework/cache/facade-$(printf '%s' 'Facades\\App\\Http\\Kernel' | sha1sum | cut -c1-40).php");
+    assert_says(&caches("config route"), &["failed=config\n", "done=route\n"]);
+    // What the storage path of a run was written into leads nowhere afterwards.
+    on("rm -f bootstrap/cache/*.php; echo \"Route::redirect('/where', storage_path('app'));\" >>routes/web.php");
+    assert_says(&caches("route"), &["failed=route\n", "uses storage_path()"]);
+    on("test ! -e bootstrap/cache/routes-v7.php; rm config/closure.php");
+
+    // What is to write to the site's cache does.
+    on("cp /tmp/app/2031_01_01_000000_removes.php database/migrations/");
+    let program =
+        format!("{}{}", include_str!("../../src/steps/sh/sql.php"), include_str!("../../src/steps/sh/migrate.php"));
+    assert_says(&ask(&program, "migrate"), &["after=2031_01_01_000000_removes\n"]);
+    assert_eq!(keys(), "labstored");
+    on("sed -i s/QUEUE_CONNECTION=sync/QUEUE_CONNECTION=database/ .env");
+    assert_says(&ask(include_str!("../../src/steps/sh/workers.php"), ""), &["command=queue:restart\n", "status=0\n"]);
+    assert_eq!(keys(), "labilluminate:queue:restart labstored");
 }
 
 /// Laravel 11's configuration of databases.

@@ -1,6 +1,7 @@
 <?php
-// Starts an app so that it writes nothing, and runs no PHP, where another account can write: it logs to standard error, keeps what a
-// file cache would hold in memory or in a folder of the run, and compiles views there. The app's own files decide everything else.
+// Starts an app so that it writes nothing, and runs no PHP, where another account can write, and reads no objects that another account
+// stored: it logs to standard error, keeps caches and sessions in memory, and compiles views in a folder of the run. The app's own files
+// decide everything else.
 error_reporting(E_ALL & ~E_DEPRECATED & ~E_NOTICE & ~E_WARNING);
 
 // PHP defines these only for a program in a file, and apps rely on them.
@@ -44,27 +45,157 @@ function gated_deploy_settings(array $own, string $private): array
     $logging['deprecations'] = 'null';
     $logging['channels'] = array_fill_keys(array_keys($logging['channels'] ?? []), $log);
     $logging['channels'] = ['gated-deploy' => $log, 'emergency' => $log, 'null' => $none, 'deprecations' => $none] + $logging['channels'];
+    // Every store keeps its name and its other values: an app may read them.
     $cache = $own['cache'];
     foreach ($cache['stores'] ?? [] as $name => $store) {
-        if (($store['driver'] ?? '') === 'file') {
-            $kept = getenv('GATED_DEPLOY_KEEP_CACHE') === 'yes';
-            $cache['stores'][$name] = $kept ? ['path' => "$private/storage/framework/cache/data"] + $store : ['driver' => 'array'];
+        $driver = $store['driver'] ?? 'null';
+        if (is_array($store) && $driver !== 'array' && $driver !== 'null') {
+            $cache['stores'][$name] = ['driver' => 'array'] + ($driver === 'file' ? gated_deploy_cache_files($private) : []) + $store;
         }
     }
-    return ['logging' => $logging, 'cache' => $cache, 'view' => ['compiled' => "$private/storage/framework/views"] + $own['view']];
+    $settings = ['logging' => $logging, 'cache' => $cache, 'view' => ['compiled' => "$private/storage/framework/views"] + $own['view']];
+    // The session of the driver redis wants a store of that driver.
+    if ($own['session'] !== []) {
+        $settings['session'] = ['driver' => 'array'] + $own['session'];
+    }
+    return $settings;
 }
 
-// $before gets the app's own sections and its own storage path. With $storage the app's storage path is the run's, too: where an app
-// keeps PHP that it generates (real-time facades).
+// Where a store of the driver file keeps its values and locks while a program of ours runs.
+function gated_deploy_cache_files(string $private): array
+{
+    return ['path' => "$private/storage/framework/cache/data", 'lock_path' => "$private/storage/framework/cache/data"];
+}
+
+// A section as it would be if nothing had been set: what the app itself changed since stays.
+function gated_deploy_restored(array $now, array $set, array $before): array
+{
+    foreach ($now as $key => $value) {
+        if (!array_key_exists($key, $set)) {
+            continue;
+        }
+        if ($value === $set[$key]) {
+            if (array_key_exists($key, $before)) {
+                $now[$key] = $before[$key];
+            } else {
+                unset($now[$key]);
+            }
+        } elseif (is_array($value) && is_array($set[$key])) {
+            $now[$key] = gated_deploy_restored($value, $set[$key], (array) ($before[$key] ?? []));
+        }
+    }
+    return $now;
+}
+
+// The folder on this machine where the app's own cache store of this name keeps its values; null if it keeps them elsewhere.
+function gated_deploy_cache_folder($config, array $stores, string $name): ?string
+{
+    $store = $stores[$name] ?? [];
+    unset($stores[$name]);
+    $driver = $store['driver'] ?? 'null';
+    if ($driver === 'file') {
+        return $store['path'] ?? null;
+    }
+    if ($driver === 'failover') {
+        foreach ($store['stores'] ?? [] as $next) {
+            $folder = gated_deploy_cache_folder($config, $stores, $next);
+            if ($folder !== null) {
+                return $folder;
+            }
+        }
+    }
+    if ($driver !== 'storage') {
+        return null;
+    }
+    // Laravel 13: a disk of the app, which may be a part of another one.
+    $path = $store['path'] ?? '';
+    $disk = $store['disk'] ?? $config->get('filesystems.default');
+    do {
+        $disk = is_array($disk) ? $disk : (array) $config->get("filesystems.disks.$disk", []);
+        $path = trim(($disk['prefix'] ?? '') . "/$path", '/');
+        $kind = $disk['driver'] ?? '';
+        $root = rtrim($disk['root'] ?? '', '/');
+        $disk = $disk['disk'] ?? null;
+    } while ($kind === 'scoped' && $disk !== null);
+    return $kind === 'local' ? rtrim("$root/$path", '/') : null;
+}
+
+// Gives a started app the cache stores that it shares with the site, for a command that writes to them. Stores that keep their values in
+// files on this machine lead to a folder of the run.
+function gated_deploy_share_caches($app, array $before): void
+{
+    if (!$app->bound('cache')) {
+        return;
+    }
+    $config = $app->make('config');
+    $files = gated_deploy_cache_files(getenv('GATED_DEPLOY_PRIVATE'));
+    $config->set('filesystems.disks.gated-deploy', ['driver' => 'local', 'root' => $files['path']]);
+    $own = $before['own']['cache'];
+    foreach ($own['stores'] ?? [] as $name => $store) {
+        $driver = $store['driver'] ?? 'null';
+        if ($driver === 'file') {
+            $own['stores'][$name] = $files + $store;
+        } elseif ($driver === 'storage' && gated_deploy_cache_folder($config, $own['stores'], $name) !== null) {
+            $own['stores'][$name] = ['disk' => 'gated-deploy', 'path' => ''] + $store;
+        }
+    }
+    $config->set('cache', gated_deploy_restored((array) $config->get('cache', []), $before['set']['cache'], $own));
+    // What the app took from the manager while it started writes to the shared store, too.
+    $manager = $app->make('cache');
+    foreach ((fn () => $this->stores ?? [])->call($manager) as $name => $taken) {
+        if (($before['set']['cache']['stores'][$name] ?? null) === ($before['own']['cache']['stores'][$name] ?? null)) {
+            continue;
+        }
+        $manager->forgetDriver($name);
+        try {
+            $store = $manager->store($name)->getStore();
+        } catch (Throwable $error) {
+            gated_deploy_say("what the app took from its cache store $name stays in memory: " . get_class($error) . ': ' . $error->getMessage());
+            continue;
+        }
+        (function () use ($store) {
+            $this->store = $store;
+        })->call($taken);
+    }
+}
+
+// Loads PHP that an app generates (real-time facades) from the storage of the run, also where a command needs the app's own storage path.
+function gated_deploy_facades($app, string $storage)
+{
+    return new class($app, $storage) extends Illuminate\Foundation\AliasLoader {
+        private $app;
+        private $storage;
+
+        public function __construct($app, string $storage)
+        {
+            $this->app = $app;
+            $this->storage = $storage;
+            $this->aliases = [];
+        }
+
+        protected function loadFacade($alias)
+        {
+            $own = $this->app->storagePath();
+            $this->app->useStoragePath($this->storage);
+            try {
+                parent::loadFacade($alias);
+            } finally {
+                $this->app->useStoragePath($own);
+            }
+        }
+    };
+}
+
+// $before gets the app's own sections and its own storage path. With $storage the app's storage path is the run's, too.
 function gated_deploy_app(string $tree, bool $storage = true, ?array &$before = null)
 {
     $private = getenv('GATED_DEPLOY_PRIVATE');
-    require $tree . '/vendor/autoload.php';
+    require_once $tree . '/vendor/autoload.php';
     $app = require $tree . '/bootstrap/app.php';
     $set = function ($app) use ($private, $storage, &$before) {
         $config = $app->make('config');
         $own = [];
-        foreach (['logging', 'cache', 'view'] as $section) {
+        foreach (['logging', 'cache', 'view', 'session'] as $section) {
             $own[$section] = (array) $config->get($section, []);
         }
         $settings = gated_deploy_settings($own, $private);
@@ -73,6 +204,7 @@ function gated_deploy_app(string $tree, bool $storage = true, ?array &$before = 
         if ($storage) {
             $app->useStoragePath("$private/storage");
         }
+        Illuminate\Foundation\AliasLoader::setInstance(gated_deploy_facades($app, "$private/storage"));
     };
     $app->afterBootstrapping('Illuminate\Foundation\Bootstrap\LoadConfiguration', $set);
     return $app;

@@ -10,26 +10,6 @@
 //   failed=CACHE               it was not; the log says why. A cache that is not answered is one at which PHP ended
 [, $file, $own, $views] = $argv;
 
-// A section as it would be if nothing had been set: what the app itself changed since stays.
-function gated_deploy_restored(array $now, array $set, array $before): array
-{
-    foreach ($now as $key => $value) {
-        if (!array_key_exists($key, $set)) {
-            continue;
-        }
-        if ($value === $set[$key]) {
-            if (array_key_exists($key, $before)) {
-                $now[$key] = $before[$key];
-            } else {
-                unset($now[$key]);
-            }
-        } elseif (is_array($value) && is_array($set[$key])) {
-            $now[$key] = gated_deploy_restored($value, $set[$key], (array) ($before[$key] ?? []));
-        }
-    }
-    return $now;
-}
-
 function gated_deploy_write(string $file, array $all): void
 {
     $text = '<?php return ' . var_export($all, true) . ";\n";
@@ -62,6 +42,32 @@ function gated_deploy_config($app, array $before, string $file, string $own, str
     gated_deploy_write($own, $mine);
 }
 
+// Routes are read from a second instance of the app. Laravel would start that one without what this run has set where the configuration
+// is not cached, and with the app's own storage in any case, from where it loads PHP (real-time facades).
+function gated_deploy_route_cache($app, $kernel): int
+{
+    $class = 'Illuminate\Foundation\Console\RouteCacheCommand';
+    // A command of the app's own stays.
+    if (get_class($app->make($app->bound('command.route.cache') ? 'command.route.cache' : $class)) === $class) {
+        $kernel->registerCommand(new class($app->make('files')) extends Illuminate\Foundation\Console\RouteCacheCommand {
+            protected function getFreshApplication()
+            {
+                $fresh = gated_deploy_app(getcwd());
+                $fresh->make('Illuminate\Contracts\Console\Kernel')->bootstrap();
+                return $fresh;
+            }
+        });
+    }
+    $status = gated_deploy_artisan($kernel, 'route:cache');
+    $file = $app->getCachedRoutesPath();
+    if ($status === 0 && is_file($file) && strpos(file_get_contents($file), basename(getenv('GATED_DEPLOY_PRIVATE'))) !== false) {
+        unlink($file);
+        gated_deploy_say('the routes are not cached: they contain the storage path of this run; a file of routes uses storage_path()');
+        $status = 1;
+    }
+    return $status;
+}
+
 $app = gated_deploy_app(getcwd(), true, $before);
 $kernel = $app->make('Illuminate\Contracts\Console\Kernel');
 $kernel->bootstrap();
@@ -91,7 +97,9 @@ foreach (array_slice($argv, 4) as $cache) {
         if ($cache === 'storage-link') {
             $app->useStoragePath($before['storage']);
         }
-        $status = gated_deploy_artisan($kernel, $cache === 'storage-link' ? 'storage:link' : "$cache:cache");
+        $status = $cache === 'route'
+            ? gated_deploy_route_cache($app, $kernel)
+            : gated_deploy_artisan($kernel, $cache === 'storage-link' ? 'storage:link' : "$cache:cache");
         $app->useStoragePath(getenv('GATED_DEPLOY_PRIVATE') . '/storage');
     }
     gated_deploy_answer($status === 0 ? 'done=' : 'failed=', $cache, "\n");

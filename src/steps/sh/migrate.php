@@ -117,12 +117,14 @@ final class gated_deploy_Migrations
 }
 
 // Two places in the app's own storage are named by migrations of some apps.
-$app = gated_deploy_app(getcwd(), false);
+$app = gated_deploy_app(getcwd(), false, $before);
 $kernel = $app->make('Illuminate\Contracts\Console\Kernel');
 $kernel->bootstrap();
 $migrations = new gated_deploy_Migrations($app);
 $migrations->list('before', $migrations->ran());
 gated_deploy_answer("listed=yes\n");
+// A migration may remove from the cache what the site must not use any more.
+gated_deploy_share_caches($app, $before);
 
 // A migration that calls exit, or that PHP dies in, ends this program.
 register_shutdown_function(function () use ($migrations): void {

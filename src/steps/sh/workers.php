@@ -8,6 +8,7 @@
 $app = gated_deploy_app(getcwd(), true, $before);
 $kernel = $app->make('Illuminate\Contracts\Console\Kernel');
 $kernel->bootstrap();
+gated_deploy_share_caches($app, $before);
 $commands = $kernel->all();
 $connection = $app['config']->get('queue.default');
 $driver = $app['config']->get("queue.connections.$connection.driver");
@@ -22,9 +23,10 @@ if (isset($commands['horizon:terminate'])) {
 } else {
     $command = 'queue:restart';
 }
-$store = $before['own']['cache']['stores'][$before['own']['cache']['default'] ?? ''] ?? [];
-if (($store['driver'] ?? '') === 'file') {
-    gated_deploy_answer('store=', $store['path'], "\n");
+$cache = $before['own']['cache'];
+$folder = gated_deploy_cache_folder($app['config'], $cache['stores'] ?? [], $cache['default'] ?? '');
+if ($folder !== null) {
+    gated_deploy_answer("store=$folder\n");
 }
 gated_deploy_answer("command=$command\n");
 gated_deploy_answer('status=', (string) gated_deploy_artisan($kernel, $command), "\n");

@@ -25,7 +25,7 @@ signal() { # the cache's folder
 }
 
 status=0
-found=$(GATED_DEPLOY_KEEP_CACHE=yes live_app "$APP_PHP$WORKERS_PHP") || status=$?
+found=$(live_app "$APP_PHP$WORKERS_PHP") || status=$?
 answers() { printf '%s\n' "$found" | sed -n "s/^$1=//p"; }
 none=$(answers none)
 if [ -n "$none" ]; then
