@@ -165,7 +165,7 @@ impl Script {
         self.var("FENCE", lock).var("FENCE_NONCE", number)
     }
 
-    pub(super) fn is_never_ended(&self) -> bool {
+    pub fn is_never_ended(&self) -> bool {
         self.finishes.is_some()
     }
 

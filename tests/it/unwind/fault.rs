@@ -31,6 +31,7 @@ use gated_deploy::{
 use gated_deploy_lab::{
     cut_power, power_on, runner,
     server::{Environment as Site, GATES},
+    story::commit,
 };
 
 /// The variable that names the [`Cell`] to the program that carries it out.
@@ -146,10 +147,17 @@ pub(super) enum Point {
     Answer,
     /// Between the answer and the next row.
     Next,
+    /// The server has undone the row, or has given it back, and its answer is not complete yet.
+    Undo,
 }
 
-pub(super) const POINTS: [(Point, &str); 4] =
-    [(Point::Before, "before"), (Point::Inside, "inside"), (Point::Answer, "answer"), (Point::Next, "next")];
+pub(super) const POINTS: [(Point, &str); 5] = [
+    (Point::Before, "before"),
+    (Point::Inside, "inside"),
+    (Point::Answer, "answer"),
+    (Point::Next, "next"),
+    (Point::Undo, "undo"),
+];
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -227,6 +235,46 @@ fn work(stage: Stage, row: &str) -> Option<Work> {
     }
 }
 
+/// The rows that ask the site, and those after the switch that follow them.
+const ASKS_OR_LATER: [&str; 9] = [
+    "baseline-health",
+    "present-health",
+    "sample-site",
+    "health",
+    "assets",
+    "zero-downtime",
+    "confirm",
+    "live",
+    "prune",
+];
+
+/// The script that undoes these rows, or gives them back.
+const UNDOES: [(&str, &str); 3] = [("unpack-release", "remove"), ("switch", "switch"), ("deploy-lock", "unlock")];
+
+/// Where a second run waits for the deploy lock while the first one meets its fault. Each costs two runs, so only the faults stand here that
+/// change who holds the lock, or what the second run finds under it. Left out are faults of the connection and reboots: the first run, or the
+/// server's guard, goes on after them under its own lock, and the second one only waits longer. Production has the rows of a release.
+const SECOND: [(Stage, &str, Fault, Option<Point>); 15] = [
+    (Stage::Release, "migrate", Fault::Killed, Some(Point::Inside)),
+    (Stage::Release, "migrate", Fault::Interrupted, Some(Point::Inside)),
+    (Stage::Release, "switch", Fault::Killed, Some(Point::Answer)),
+    (Stage::Release, "switch", Fault::Interrupted, Some(Point::Answer)),
+    (Stage::Release, "confirm", Fault::Killed, Some(Point::Inside)),
+    (Stage::Release, "confirm", Fault::Killed, Some(Point::Answer)),
+    (Stage::Release, "confirm", Fault::Interrupted, Some(Point::Answer)),
+    (Stage::Release, "live", Fault::Killed, Some(Point::Before)),
+    (Stage::Release, "unpack-release", Fault::Killed, Some(Point::Undo)),
+    (Stage::Release, "switch", Fault::Killed, Some(Point::Undo)),
+    (Stage::Release, "switch", Fault::Interrupted, Some(Point::Undo)),
+    (Stage::Release, "deploy-lock", Fault::Killed, Some(Point::Undo)),
+    (Stage::Release, "deploy-lock", Fault::Interrupted, Some(Point::Undo)),
+    (Stage::Release, "switch", Fault::UndoBefore, None),
+    (Stage::Rollback, "switch", Fault::Killed, Some(Point::Answer)),
+];
+
+/// The last part of the name of a cell with a second run.
+const BESIDE: &str = "second run";
+
 /// One cell of the matrix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cell {
@@ -235,12 +283,15 @@ pub(super) struct Cell {
     pub(super) fault: Fault,
     /// For faults that come from outside.
     pub(super) point: Option<Point>,
+    /// Whether a second run of another commit waits for the deploy lock.
+    pub(super) second: bool,
 }
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.stage.name(), self.row, self.fault)?;
-        self.point.map_or(Ok(()), |point| write!(f, "/{point}"))
+        self.point.map_or(Ok(()), |point| write!(f, "/{point}"))?;
+        if self.second { write!(f, "/{BESIDE}") } else { Ok(()) }
     }
 }
 
@@ -256,15 +307,39 @@ impl Cell {
                 };
                 let offered =
                     |point: &Option<Point>| point.is_none_or(|point| why_not_at(stage, &row, point).is_none());
-                let cell = |point| Self { stage, row: row.step.to_string(), fault, point };
+                let cell = |point| Self { stage, row: row.step.to_string(), fault, point, second: false };
                 points.into_iter().filter(offered).map(cell).collect::<Vec<_>>()
             })
             .collect()
     }
 
-    /// Every cell of every fault.
+    /// Every cell of every fault, and those with a second run.
     pub(super) fn every() -> Vec<Self> {
-        FAULTS.iter().flat_map(|(fault, _)| Self::all(*fault)).collect()
+        let second = |(stage, row, fault, point): (Stage, &str, Fault, Option<Point>)| Self {
+            stage,
+            row: row.to_owned(),
+            fault,
+            point,
+            second: true,
+        };
+        FAULTS.iter().flat_map(|(fault, _)| Self::all(*fault)).chain(SECOND.map(second)).collect()
+    }
+
+    /// Whether the run asks the site through its SSH connection: always where a fault of the connection comes while it asks or later, of the
+    /// other cells every second one. `UNWIND_VIA` says `tunnel` or `direct` for all.
+    pub(super) fn by_tunnel(&self) -> bool {
+        match env::var("UNWIND_VIA").as_deref() {
+            Ok("tunnel") => return true,
+            Ok("direct") => return false,
+            _ => {}
+        }
+        let digest = commit(&self.to_string());
+        (self.fault.comes_from_outside() && self.asks_or_later()) || digest.as_bytes()[0].is_multiple_of(2)
+    }
+
+    /// Whether the row asks the site, or follows those that ask the new release.
+    pub(super) fn asks_or_later(&self) -> bool {
+        ASKS_OR_LATER.contains(&self.row.as_str())
     }
 
     /// Whether this is the point at which the fault hurts the row most: each row meets each fault there in a few days.
@@ -282,13 +357,17 @@ impl Cell {
         self.to_string() == "release/confirm/SIGINT/answer"
     }
 
-    /// Those of a day where nobody asks for all: of the hardest points a third, so that three days have all of them; of the others a seventh.
-    /// All hardest points of one day would take two cores twenty minutes.
+    /// Those of a day where nobody asks for all: of the hardest points a third, so that three days have all of them; of the others a seventh;
+    /// of those with a second run a fourth. All hardest points of one day would take two cores twenty minutes.
     pub(super) fn of_day(day: u64) -> Vec<Self> {
-        let (mut hardest, mut others) = (0, 0);
+        let (mut hardest, mut others, mut second) = (0, 0, 0);
         let mut cells = Self::every();
         cells.retain(|cell| match cell.is_hardest() {
             _ if cell.is_daily() => true,
+            _ if cell.second => {
+                second += 1;
+                second % 4 == day % 4
+            }
             true => {
                 hardest += 1;
                 hardest % 3 == day % 3
@@ -304,6 +383,7 @@ impl Cell {
     /// The script at which, or in which, the fault happens.
     fn script(&self) -> Option<&'static str> {
         match (work(self.stage, &self.row)?, self.point?) {
+            (_, Point::Undo) => UNDOES.iter().find(|(row, _)| *row == self.row).map(|(_, script)| *script),
             (Work::Nothing, _) | (_, Point::Next) => None,
             (Work::Script(name) | Work::Inside(name), _) => Some(name),
         }
@@ -332,6 +412,7 @@ pub(super) fn why_not_at(stage: Stage, row: &RowInfo, point: Point) -> Option<&'
         return (point != Point::Before).then_some("it takes no time: after it comes what is before the next row");
     }
     match (work(stage, row.step.as_str()), point) {
+        (_, Point::Undo) => Some("it is met there only where a second run waits"),
         (None, _) => Some("nobody has said what it does: name its script in WORKS"),
         (_, Point::Before | Point::Next) | (Some(Work::Inside(_)), _) | (Some(Work::Script(_)), Point::Answer) => None,
         (Some(Work::Nothing), _) => Some("it runs no script"),
@@ -355,14 +436,18 @@ impl FromStr for Cell {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parts: Vec<&str> = text.split('/').collect();
-        let [stage, row, fault, point @ ..] = parts.as_slice() else {
-            return Err(format!("three or four parts: {text}"));
+        let [stage, row, fault, more @ ..] = parts.as_slice() else {
+            return Err(format!("three parts or more: {text}"));
+        };
+        let (second, point) = match more.split_last() {
+            Some((last, before)) if *last == BESIDE => (true, before),
+            _ => (false, more),
         };
         let stage = STAGES.into_iter().find(|known| known.name() == *stage).ok_or("a stage")?;
         let fault = FAULTS.into_iter().find(|(_, name)| name == fault).ok_or("a fault")?.0;
         let known = |point: &&str| POINTS.into_iter().find(|(_, name)| name == point).map(|(point, _)| point);
         let point = point.first().map(|point| known(point).ok_or("a point")).transpose()?;
-        Ok(Self { stage, row: (*row).to_owned(), fault, point })
+        Ok(Self { stage, row: (*row).to_owned(), fault, point, second })
     }
 }
 
@@ -378,6 +463,7 @@ pub(super) fn run_if_asked() {
         happened: false.into(),
         begun: false.into(),
         beside: None.into(),
+        run: None.into(),
     }));
     let args = [OsString::from("gated-deploy")];
     let code = run_with(&Environment::of_this_process(), args, Instant::now(), &plan);
@@ -406,10 +492,21 @@ fn put<S: Ground, D: Ground>(incident: &Rc<Incident>, table: &mut Table<S, D>) {
     let outline = table.outline();
     let at = outline.iter().position(|other| other.step.as_str() == row).expect("the row");
     let sabotage = |fault| Rc::new(Sabotage { fault, incident: incident.clone() });
+    let check_fails = |table: &mut Table<S, D>| {
+        let next = outline[at + 1..].iter().find(|row| row.kind == RowKind::Check).expect("a check after it");
+        assert!(fault::into_act(&mut table.release, next.step.as_str(), sabotage(Fault::Before)));
+    };
+    assert!(fault::into_act(&mut table.survey, outline[0].step.as_str(), Rc::new(Hears(incident.clone()))));
     match fault {
+        // What is held is given back after a good end, too.
+        _ if incident.cell.point == Some(Point::Undo) => {
+            if outline[at].kind == RowKind::Change {
+                check_fails(table);
+            }
+            assert!(fault::into_undo(&mut table.release, row, sabotage(*fault)));
+        }
         Fault::UndoBefore | Fault::UndoAfter => {
-            let next = outline[at + 1..].iter().find(|row| row.kind == RowKind::Check).expect("a check after it");
-            assert!(fault::into_act(&mut table.release, next.step.as_str(), sabotage(Fault::Before)));
+            check_fails(table);
             let undo = if *fault == Fault::UndoBefore { Fault::Before } else { Fault::After };
             assert!(fault::into_undo(&mut table.release, row, sabotage(undo)));
         }
@@ -502,8 +599,13 @@ checkpoint() {
     fi
 }"#;
 
-/// How long a script may wait at a closed gate after the run was interrupted; work that nobody cancels goes on then.
-const SHUT: Duration = Duration::from_secs(1);
+/// What is told when the fault waits for the second run.
+const AWAITS: &str = "the fault waits until a second run waits for the deploy lock";
+
+/// Beside the gate: the file that says that the second run waits.
+pub(super) fn second_waits(gate: &Path) -> PathBuf {
+    gate.with_extension("second")
+}
 
 /// The fault, and what it waits for.
 struct Incident {
@@ -518,6 +620,8 @@ struct Incident {
     begun: StdCell<bool>,
     /// A second connection, made before the row begins.
     beside: RefCell<Option<Rc<dyn Shell>>>,
+    /// By which it is known whether the run has heard that it is to stop.
+    run: RefCell<Option<Io>>,
 }
 
 impl Incident {
@@ -540,19 +644,36 @@ impl Incident {
         format!("{GATES}/{}", self.gate.file_name().expect("a file").to_string_lossy())
     }
 
+    /// Comes back when a second run waits for the deploy lock, where the cell has one.
+    async fn second_run_waits(&self) {
+        let waits = second_waits(&self.gate);
+        if self.cell.second && !waits.exists() {
+            println!("{AWAITS}");
+        }
+        while self.cell.second && !waits.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Lets the script go on that the signal has met, if it is one that nobody cancels. The row's other work is dropped by the engine in the
+    /// very turn in which the run hears of the signal, so what comes back from here is not cancelled.
+    async fn goes_on_after_the_signal(&self) {
+        if self.cell.fault != Fault::Interrupted {
+            return;
+        }
+        let run = self.run.borrow().clone().expect("the first row has begun");
+        run.until_cancelled().await;
+        tokio::task::yield_now().await;
+        open(&self.gate);
+    }
+
     async fn happen(&self) {
+        self.second_run_waits().await;
         self.happened.set(true);
         println!("{MARK}");
         match self.cell.fault {
             Fault::Killed => runner::raise(runner::Signal::KILL),
-            Fault::Interrupted => {
-                runner::raise(runner::Signal::INT);
-                let gate = self.gate.clone();
-                std::thread::spawn(move || {
-                    std::thread::sleep(SHUT);
-                    open(&gate);
-                });
-            }
+            Fault::Interrupted => runner::raise(runner::Signal::INT),
             Fault::LineDrops => {
                 let beside = self.beside.borrow().clone().expect("a connection");
                 run(&*beside, Script::new(ENDS, END_SESSIONS)).await;
@@ -577,6 +698,17 @@ pub(super) fn open(gate: &Path) {
     std::fs::write(gate, "").expect("opening the gate");
 }
 
+/// Opens the gate when it is dropped: the run waits no longer for a script that nothing ends, and that goes on without it.
+struct GoesOn(Option<PathBuf>);
+
+impl Drop for GoesOn {
+    fn drop(&mut self) {
+        if let Some(gate) = &self.0 {
+            open(gate);
+        }
+    }
+}
+
 /// A connection on which the fault happens at its point.
 struct Watched {
     shell: Rc<dyn Shell>,
@@ -599,17 +731,15 @@ impl Shell for Watched {
         }
         let Some(point) = self.incident.cell.point.filter(|point| *point != Point::Before) else {
             self.incident.happen().await;
-            if self.incident.cell.fault == Fault::Interrupted {
-                // The run stops here as soon as it hears of it; work that nobody cancels goes on.
-                tokio::time::sleep(SHUT).await;
-            }
+            self.incident.goes_on_after_the_signal().await;
             return self.shell.run(script, on_line).await;
         };
         let script = script
-            .var("UNWIND_POINT", point.to_string())
+            .var("UNWIND_POINT", if point == Point::Undo { Point::Answer } else { point }.to_string())
             .var("UNWIND_REACHED", REACHED)
             .var("UNWIND_GATE", self.incident.gate_there())
             .with_checkpoint(CHECKPOINT);
+        let _goes_on = GoesOn(script.is_never_ended().then(|| self.incident.gate.clone()));
         let (reached, mut stands) = tokio::sync::mpsc::unbounded_channel();
         let work = async move {
             let mut hear = |line: String| match line.trim() == REACHED {
@@ -621,6 +751,7 @@ impl Shell for Watched {
         let fault = async {
             if stands.recv().await.is_some() {
                 self.incident.happen().await;
+                self.incident.goes_on_after_the_signal().await;
             }
         };
         futures_util::join!(work, fault).0
@@ -665,6 +796,17 @@ impl Shell for Watched {
     }
 }
 
+/// Takes from the first row by what a run hears that it is to stop. What a row that decides is given never says so.
+struct Hears(Rc<Incident>);
+
+#[async_trait(?Send)]
+impl<C> fault::Fault<C> for Hears {
+    async fn before(&self, _cx: &C, io: &Io) -> Result<(), Failure> {
+        self.0.run.replace(Some(io.clone()));
+        Ok(())
+    }
+}
+
 struct Sabotage {
     fault: Fault,
     incident: Rc<Incident>,
@@ -695,6 +837,7 @@ impl<C: Ground> fault::Fault<C> for Sabotage {
     async fn before(&self, cx: &C, _io: &Io) -> Result<(), Failure> {
         match self.fault {
             Fault::Before => {
+                self.incident.second_run_waits().await;
                 println!("{MARK}");
                 return Err(failed());
             }

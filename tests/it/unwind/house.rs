@@ -1,6 +1,7 @@
 //! A server on which one cell follows another, and what must be true of it after each.
 
 mod dead;
+mod second;
 
 use std::{
     cell::{Cell as StdCell, RefCell},
@@ -15,7 +16,10 @@ use std::{
 };
 
 use gated_deploy::{
-    domain::{EnvironmentName, ledger},
+    domain::{
+        EnvironmentName,
+        ledger::{self, Line},
+    },
     steps::ledger::Book,
 };
 use gated_deploy_lab::{
@@ -27,7 +31,7 @@ use gated_deploy_lab::{
     story::{Built, Story, commit, push},
 };
 
-use super::fault::{CONTAINER, Cell, FILLER, Fault, GATE, MARK, Stage, UNNAMED, VARIABLE, open};
+use super::fault::{CONTAINER, Cell, FILLER, Fault, GATE, MARK, Point, Stage, UNNAMED, VARIABLE, open};
 use crate::{
     plan::migration,
     rollback::rollback,
@@ -61,6 +65,12 @@ const MIGRATES: &str = "Schema::hasTable('unwound') || Schema::create('unwound',
         Schema::hasColumn('unwound', 'word') || Schema::table('unwound', fn ($table) => $table->string('word')->nullable());";
 
 const ARGS: [&str; 4] = ["--exact", "unwind::the_action_with_a_fault", "--nocapture", "--test-threads=2"];
+
+/// What the number of a run with a fault in it is counted from.
+const RUNS: u64 = 60_000_000;
+
+/// The number that every other run has.
+const WITHOUT_FAULT: u64 = 30_433_642;
 
 /// How long a dead run's release may stay before the server goes back by itself.
 const CONFIRM_WITHIN: &str = "10s";
@@ -204,9 +214,38 @@ pub(super) struct House<'s> {
     staging_is_new: StdCell<bool>,
     /// Whether there is something to go back to on staging.
     used_up: StdCell<bool>,
-    /// Whether a run that ended without its line was the last one: the next run writes that line, too.
-    inherits: StdCell<bool>,
+    /// The attempts whose runs ended too early: the next run may write lines of them, too.
+    owed: RefCell<Vec<Owed>>,
     gate: RefCell<PathBuf>,
+    /// The number of the run with the fault.
+    run: StdCell<u64>,
+}
+
+/// An attempt of which a later run may write a line.
+#[derive(Debug, Clone)]
+struct Owed {
+    run: u64,
+    release: String,
+    /// How that line may say that it ended.
+    outcomes: &'static [&'static str],
+}
+
+/// It was confirmed when its run died.
+const CONFIRMED: &[&str] = &["live"];
+/// It was not; the server, or whoever takes over the lock, may have gone back from it.
+const NOT_CONFIRMED: &[&str] = &["failed", "reverted-by-watchdog"];
+/// Its run was stuck, and has written its own line. The guard that it left armed has one, too.
+const GUARDED: &[&str] = &["reverted-by-watchdog"];
+
+impl Owed {
+    fn is_told_by(&self, line: &Line) -> bool {
+        is_of(line, self.run) && line.release.as_str() == self.release && self.outcomes.contains(&line.outcome.as_str())
+    }
+}
+
+/// Whether the run of this number began the attempt.
+fn is_of(line: &Line, run: u64) -> bool {
+    line.run.as_ref().is_some_and(|url| url.ends_with(&format!("/actions/runs/{run}")))
 }
 
 type Found = Result<(), String>;
@@ -247,8 +286,9 @@ impl<'s> House<'s> {
             complete: RefCell::default(),
             staging_is_new: true.into(),
             used_up: false.into(),
-            inherits: false.into(),
+            owed: RefCell::default(),
             gate: RefCell::default(),
+            run: 0.into(),
         };
         house.foreign = [Environment::Staging, Environment::Production]
             .map(|site| house.ask(site, &foreign_files()).unwrap_or_default());
@@ -294,7 +334,7 @@ impl<'s> House<'s> {
         if environment == Environment::Staging {
             self.used_up.set(false);
         }
-        self.inherits.set(false);
+        self.owed.take();
         Ok(())
     }
 
@@ -317,11 +357,12 @@ impl<'s> House<'s> {
         let environment = cell.stage.environment();
         let number = self.shared.cells.fetch_add(1, Ordering::Relaxed);
         self.gate.replace(self.shared.gates.path().join(number.to_string()));
+        self.run.set(RUNS + number);
         if environment == Environment::Staging {
             self.staging_is_new.set(false);
         }
         let follows = (self.used_up.get() && cell.stage == Stage::Rollback)
-            || (self.inherits.get() && cell.stage == Stage::Recover);
+            || (!self.owed.borrow().is_empty() && cell.stage == Stage::Recover);
         if follows {
             let look = self.look(environment)?;
             self.release(environment, &self.another(&[&look.served]))?;
@@ -337,6 +378,9 @@ impl<'s> House<'s> {
             _ => self.releasing(environment, &tried)?,
         };
         let runner = self.with_fault(runner, cell);
+        if cell.second {
+            return self.beside_a_second(cell, runner, &before, &tried);
+        }
         // Whose guard nobody takes off, of that the server has to take care as well.
         let unguarded = cell.row == "arm-watchdog" && cell.fault == Fault::UndoBefore;
         let dies = cell.fault == Fault::Killed || unguarded;
@@ -348,7 +392,12 @@ impl<'s> House<'s> {
 
     /// The action with a fault in it.
     fn with_fault(&self, runner: Runner, cell: &Cell) -> Runner {
+        let runner = match cell.by_tunnel() {
+            true => runner.input("health-via", "tunnel").input("health-address", "127.0.0.1:80"),
+            false => runner,
+        };
         runner
+            .run_id(self.run.get())
             .args(&ARGS)
             .env(VARIABLE, &cell.to_string())
             .env(GATE, &self.gate.borrow().to_string_lossy())
@@ -359,18 +408,24 @@ impl<'s> House<'s> {
     fn carry_out(&self, runner: Runner, cell: &Cell) -> Result<Finished, String> {
         let finished = runner.run_binary(&self.program);
         open(&self.gate.borrow());
+        self.after_the_run(&runner, cell, &finished)?;
+        Ok(finished)
+    }
+
+    /// What GitHub and a person do when the run has ended.
+    fn after_the_run(&self, runner: &Runner, cell: &Cell, finished: &Finished) -> Found {
         if std::env::var_os("UNWIND_LOGS").is_some() {
             println!("{cell}:\n{}", finished.log);
         }
         if cell.fault == Fault::Interrupted {
             // As GitHub does after a step that was cancelled; it has nothing to do unless the run had no time to go back.
-            let post = runner.clone().args(&[]).run_post(&finished, BINARY, "gated-deploy-post");
+            let post = runner.clone().args(&[]).run_post(finished, BINARY, "gated-deploy-post");
             println!("post of {cell}: {}", post.log.lines().last().unwrap_or_default());
         }
         if cell.fault == Fault::DiskFull {
             self.ask(cell.stage.environment(), &format!("rm -f {FILLER}"))?;
         }
-        Ok(finished)
+        Ok(())
     }
 
     fn judge(&self, cell: &Cell, finished: &Finished, before: &Look, tried: &str) -> Found {
@@ -390,6 +445,14 @@ impl<'s> House<'s> {
         let handed_over = finished.state.get("phase").is_some_and(|phase| phase == "handed-over");
         if outcome == "stuck" && !handed_over {
             self.by_hand(environment, finished)?;
+        }
+        asked_through_its_tunnel(cell, finished)?;
+        if cell.fault == Fault::Interrupted
+            && cell.row == "confirm"
+            && cell.point != Some(Point::Next)
+            && outcome != "live"
+        {
+            return Err(format!("a confirmation is not cancelled once it is sent, and the run ended {outcome}"));
         }
         self.wait_until_quiet(environment, killed || handed_over)?;
         let after = self.look(environment)?;
@@ -412,7 +475,13 @@ impl<'s> House<'s> {
         self.whole(environment, &after, !late)?;
         let outcome = if handed_over { "" } else { outcome };
         self.truth(cell, outcome, finished, before, &after)?;
-        self.inherits.set(self.inherits.get() || killed || handed_over);
+        let outcomes = match outcome {
+            "" if moved && killed => Some(CONFIRMED),
+            "" => Some(NOT_CONFIRMED),
+            "stuck" => Some(GUARDED),
+            _ => None,
+        };
+        self.note_owed(finished, outcomes, &after.book);
         if after.tree == before.tree {
             return Ok(());
         }
@@ -422,9 +491,11 @@ impl<'s> House<'s> {
         if !late && self.shared.is_proven(&state) {
             return Ok(());
         }
+        let owed = self.owed.borrow().clone();
         self.release(environment, &self.another(&[&after.served, tried]))?;
         let next = self.look(environment)?;
         self.whole(environment, &next, true)?;
+        self.nothing_foreign(&next.book.lines[after.book.lines.len()..], &[WITHOUT_FAULT], &owed)?;
         self.migrated(environment)?;
         if late && !self.confirmed(environment, &next.book, &after.current) {
             return Err(format!(
@@ -562,7 +633,10 @@ impl<'s> House<'s> {
     /// What the run and the ledger say is what the site shows.
     fn truth(&self, cell: &Cell, outcome: &str, finished: &Finished, before: &Look, after: &Look) -> Found {
         let new = &after.book.lines[before.book.lines.len()..];
-        let told: Vec<&str> = new.iter().map(|line| line.outcome.as_str()).collect();
+        let run = self.run.get();
+        // Production: staging has proven the commit in a ledger of its own.
+        self.nothing_foreign(new, &[run], &self.owed.borrow())?;
+        let told: Vec<&str> = new.iter().filter(|line| is_of(line, run)).map(|line| line.outcome.as_str()).collect();
         let moved = after.current != before.current;
         match outcome {
             "live" if output(finished, "release") != after.current => {
@@ -591,10 +665,32 @@ impl<'s> House<'s> {
         if opened && !unwritten && told.last() != Some(&outcome) {
             return Err(format!("the run ended {outcome}, and the ledger says {told:?} of it"));
         }
-        if !self.inherits.get() && told.iter().any(|told| *told != outcome && *told != "reverted-by-watchdog") {
+        if told.iter().any(|told| *told != outcome && *told != "reverted-by-watchdog") {
             return Err(format!("the run ended {outcome}, and the ledger says {told:?}"));
         }
         Ok(())
+    }
+
+    /// Each of these lines tells of an attempt of these runs, or of one that had no line yet, and of the latter once.
+    fn nothing_foreign(&self, lines: &[Line], runs: &[u64], owed: &[Owed]) -> Found {
+        let mut owed = owed.to_vec();
+        for line in lines.iter().filter(|line| !runs.iter().any(|run| is_of(line, *run))) {
+            let Some(at) = owed.iter().position(|owed| owed.is_told_by(line)) else {
+                return Err(format!("a line of the ledger tells of none of the runs {runs:?} and {owed:?}: {line:?}"));
+            };
+            owed.swap_remove(at);
+        }
+        Ok(())
+    }
+
+    /// Notes the attempts of which a later run may write a line.
+    fn note_owed(&self, finished: &Finished, outcomes: Option<&'static [&'static str]>, book: &Book) {
+        let run = self.run.get();
+        let mut owed = self.owed.borrow_mut();
+        if let Some((release, outcomes)) = finished.state.get("release").zip(outcomes) {
+            owed.push(Owed { run, release: release.clone(), outcomes });
+        }
+        owed.retain(|owed| !book.lines.iter().any(|line| owed.is_told_by(line)));
     }
 
     /// How far the migration has come: the columns of its table, and how often it is written down as run.
@@ -653,6 +749,22 @@ fn went_live(finished: &Finished) -> Found {
     match (finished.exit_code, output(finished, "outcome")) {
         (0, "live") => Ok(()),
         (code, outcome) => Err(format!("a release without a fault ended {outcome} ({code}):\n{}", finished.log)),
+    }
+}
+
+/// A tunnel ends with its connection and is opened anew with the next one: a healthy release stays live, and nothing has to be asked on the
+/// server itself.
+fn asked_through_its_tunnel(cell: &Cell, finished: &Finished) -> Found {
+    if !cell.by_tunnel() || cell.fault != Fault::LineDrops {
+        return Ok(());
+    }
+    if let Some(line) = finished.log.lines().find(|line| line.contains("on the server itself")) {
+        return Err(format!("the tunnel was not opened anew: {line}"));
+    }
+    match output(finished, "outcome") {
+        "live" | "passed" => Ok(()),
+        outcome if cell.asks_or_later() => Err(format!("the line came back, and the run ended {outcome}")),
+        _ => Ok(()),
     }
 }
 

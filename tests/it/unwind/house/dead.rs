@@ -10,7 +10,7 @@ use gated_deploy_lab::{
 
 use super::{
     super::fault::{Cell, Fault, MARK, Point, Stage},
-    Found, House, Look,
+    Found, House, Look, asked_through_its_tunnel, is_of,
 };
 use crate::{
     recover::recover,
@@ -24,8 +24,13 @@ impl House<'_> {
 
     /// A release of this commit that died in this row, and its server with it: nobody goes back from it by himself. Its lease is over.
     fn dead(&self, commit: &str, row: &str) -> Found {
-        let cell =
-            Cell { stage: Stage::Release, row: row.to_owned(), fault: Fault::Killed, point: Some(Point::Before) };
+        let cell = Cell {
+            stage: Stage::Release,
+            row: row.to_owned(),
+            fault: Fault::Killed,
+            point: Some(Point::Before),
+            second: false,
+        };
         let finished = self.with_fault(self.releasing(Staging, commit)?, &cell).run_binary(&self.program);
         if !finished.raw_log.contains(MARK) || !output(&finished, "outcome").is_empty() {
             return Err(format!("the release that was to die did not:\n{}", finished.log));
@@ -35,7 +40,7 @@ impl House<'_> {
         self.lease_is_over()
     }
 
-    fn lease_is_over(&self) -> Found {
+    pub(super) fn lease_is_over(&self) -> Found {
         let renewed = ".gated-deploy/lock/renewed";
         self.ask(Staging, &format!("[ ! -d .gated-deploy/lock ] || echo 1000 >{renewed}")).map(drop)
     }
@@ -63,6 +68,7 @@ impl House<'_> {
         if outcome == "stuck" && !handed_over {
             self.by_hand(Staging, finished)?;
         }
+        asked_through_its_tunnel(cell, finished)?;
         self.wait_until_quiet(Staging, false)?;
         if ["rolled-back", "passed", "stuck"].contains(&outcome) && !handed_over {
             let after = self.look(Staging)?;
@@ -80,8 +86,10 @@ impl House<'_> {
         if after.current != before.current {
             return Err(format!("{} is live, and before the dead run it was {}", after.current, before.current));
         }
+        self.nothing_foreign(&after.book.lines[before.book.lines.len()..], &[self.run.get()], &[])?;
         let told: Vec<(&str, &str)> = after.book.lines[before.book.lines.len()..]
             .iter()
+            .filter(|line| is_of(line, self.run.get()))
             .map(|line| (line.release.as_str(), line.outcome.as_str()))
             .collect();
         let [(release, outcome)] = told.as_slice() else { return Err(format!("the ledger tells {told:?}")) };
