@@ -10,14 +10,15 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 /// Which rooms of `src/` each room may import.
-const IMPORTS: [(&str, &[&str]); 7] = [
+const IMPORTS: [(&str, &[&str]); 8] = [
     ("domain", &["domain"]),
+    ("errors", &["errors", "domain"]),
     ("engine", &["engine", "domain"]),
-    ("ports", &["ports", "domain", "inputs::typed"]),
-    ("inputs", &["inputs", "domain"]),
-    ("steps", &["steps", "domain", "engine", "ports", "inputs::typed"]),
-    ("stages", &["stages", "domain", "engine", "steps"]),
-    ("report", &["report", "domain", "engine::event"]),
+    ("ports", &["ports", "domain", "errors", "inputs::typed"]),
+    ("inputs", &["inputs", "domain", "errors"]),
+    ("steps", &["steps", "domain", "errors", "engine", "ports", "inputs::typed"]),
+    ("stages", &["stages", "domain", "errors", "engine", "steps"]),
+    ("report", &["report", "domain", "errors", "engine::event"]),
 ];
 
 /// Words that only one room may use, and why.
