@@ -112,6 +112,8 @@ fn f28_f75_no_script_wipes_data_or_clears_what_the_live_site_uses() {
         "'--version', ",
         "'migrate', '--force')",
         "$cache === 'storage-link' ? 'storage:link' : \"$cache:cache\")",
+        // A second start of the app, where its routes cannot be cached in the first one.
+        "'route:cache')",
         "$command)",
         // The function itself, which passes on its words.
         "$words, ",

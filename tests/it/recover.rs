@@ -418,7 +418,7 @@ fn f86_going_back_is_not_cut_in_half_with_the_run_that_asked_for_it() {
             .var("LOCK_NONCE", number)
     };
     // Somebody whose lock was taken over meanwhile must not touch what its new owner guards.
-    assert_says(&answer(&finish("2"))["refused"], &["is not this run's any more"]);
+    assert_eq!(answer(&finish("2"))["refused"], "lock-lost");
 
     let mut run =
         Command::new("setsid").args(["sh", "-s"]).stdin(std::process::Stdio::piped()).spawn().expect("a shell");

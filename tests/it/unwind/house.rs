@@ -305,7 +305,7 @@ impl<'s> House<'s> {
 
     /// Runs a script as root in the site's folder.
     fn ask(&self, environment: Environment, script: &str) -> Result<String, String> {
-        let said = self.story.lab.ask(&format!("set -eu; cd {}\n{script}", self.base(environment)));
+        let said = self.story.lab.exec(&format!("set -eu; cd {}\n{script}", self.base(environment)));
         said.map(|said| said.trim().to_owned()).map_err(|error| format!("{error:#}"))
     }
 
