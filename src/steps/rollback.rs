@@ -203,7 +203,14 @@ fn since(book: &Book, candidate: &Candidate, environment: &str) -> Since {
     let after = ours.skip_while(|line| line.attempt == Attempt::Rollback || line.release != candidate.release).skip(1);
     for line in after.filter(|line| line.attempt == Attempt::Release) {
         match &line.migrations {
-            Some(ran) => since.ran.extend(ran.iter().filter(|name| !name.is_empty()).cloned()),
+            // A run and the watchdog that rolled its release back may both have written a line.
+            Some(ran) => {
+                for name in ran.iter().filter(|name| !name.is_empty()) {
+                    if !since.ran.contains(name) {
+                        since.ran.push(name.clone());
+                    }
+                }
+            }
             None => since.unknown += 1,
         }
     }

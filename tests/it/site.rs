@@ -138,10 +138,15 @@ fn se9_a_link_that_leads_nowhere_is_named_with_the_command_that_removes_it() {
 
     let refused = enter(&here, "storage/framework/views");
     let views = here.path("shared/storage/framework/views");
-    assert_says(&refused["refused"], &[&views, "a link that leads nowhere"]);
-    assert_eq!(refused["hint"], format!("remove it: rm {views}"));
+    assert_eq!(refused["refused"], "dangling-link");
+    let values: Vec<(String, String)> =
+        [("path", &*views), ("target", "/nowhere")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    assert_eq!(refused["value"], "target=/nowhere", "the last of its values");
+    let failure = gated_deploy::errors::of_script(&refused["refused"], "unpacking", &values);
+    assert_says(&failure.cause, &[&views, "a link that leads nowhere"]);
+    assert_eq!(failure.hint, Some(format!("Remove it: rm {views}")));
     here.write("shared/storage/logs", "a file");
-    assert_says(&enter(&here, "storage/logs")["refused"], &["is not a folder"]);
+    assert_eq!(enter(&here, "storage/logs")["refused"], "not-a-folder");
     // An administrator's link to another disk is followed, and what is missing behind it is made.
     assert_eq!(enter(&here, "storage/app/public of us/a")["here"], here.path("disk/files/public of us/a"));
 }

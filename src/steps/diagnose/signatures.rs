@@ -133,7 +133,7 @@ pub static SIGNATURES: &[Signature] = &[
     sign("disk-full", "", &["No space left on device", "Disk quota exceeded", "no room for the backup"],
         "the disk of the runner or of the server is full",
         "df -h and df -i on the server; lower keep-releases and keep-backups; on the runner, remove what the job does not need"),
-    sign("lock-held", "F15", &[" holds the deploy lock", " holds it"],
+    sign("lock-held", "F15", &["code: lock-held", " holds it"],
         "another run was releasing to the same place",
         "wait for it; set `concurrency:` in the workflow, or lock-wait"),
 
@@ -334,6 +334,7 @@ mod tests {
             ),
             ("disk-full", "tar: app.tar.gz: Cannot write: No space left on device"),
             ("lock-held", "error: taking the deploy lock: run 4711 by @acme holds it since 14:02"),
+            ("lock-held", "  code: lock-held"),
         ] {
             recognised(id, line);
         }

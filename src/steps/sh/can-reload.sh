@@ -41,7 +41,8 @@ read_at() { # name in /proc, service
 # all of them: there may be hundreds.
 changed_since() { # name in /proc, service, files
     at=$(read_at "$1" "$2")
-    [ -n "$at" ] || return 0
+    # Without a path, find would look at the folder that it is in.
+    if [ -z "$at" ] || [ -z "$3" ]; then return 0; fi
     # The clocks of files and processes differ by less than two seconds.
     case $at in /*) set -- "$2" "$3" -cnewer "$at" ;; *) set -- "$2" "$3" -newerct "@$((at + 2))" ;; esac
     service=$1

@@ -89,7 +89,8 @@ needed_of_nginx() {
 needed_of_fpm() {
     sed -n -E -e '/^\x01/p' -e 's/;.*//' -e '/^[[:blank:]]*(\[[^]]*\][[:blank:]]*$|(include|user|group|prefix|listen(\.[a-z_]+)?|pm(\.[a-z_]+)?|process_control_timeout|php_(admin_)?value\[opcache\.preload(_user)?\])[[:blank:]]*=)/p'
 }
-# All files of a kind in one record: each begins with a line of a control character and its path, and has at most 262,144 bytes.
+# All files of a kind in one record: each begins with a line of a control character and its path, and has at most 262,144 bytes of
+# whole lines. An empty file says nothing, and is left out.
 show() { # kind, files
     kind=$1
     shift

@@ -123,8 +123,11 @@ $kernel->bootstrap();
 $migrations = new gated_deploy_Migrations($app);
 $migrations->list('before', $migrations->ran());
 gated_deploy_answer("listed=yes\n");
-// A migration may remove from the cache what the site must not use any more.
-gated_deploy_share_caches($app, $before);
+// A migration may remove from the cache what the site must not use any more. Until the first one runs, nothing is read of what the site stored:
+// the app's commands, too, are made before that.
+$app->make('events')->listen('Illuminate\Database\Events\MigrationsStarted', function () use ($app, $before): void {
+    gated_deploy_share_caches($app, $before);
+});
 
 // A migration that calls exit, or that PHP dies in, ends this program.
 register_shutdown_function(function () use ($migrations): void {

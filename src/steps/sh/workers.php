@@ -8,7 +8,6 @@
 $app = gated_deploy_app(getcwd(), true, $before);
 $kernel = $app->make('Illuminate\Contracts\Console\Kernel');
 $kernel->bootstrap();
-gated_deploy_share_caches($app, $before);
 $commands = $kernel->all();
 $connection = $app['config']->get('queue.default');
 $driver = $app['config']->get("queue.connections.$connection.driver");
@@ -29,5 +28,7 @@ if ($folder !== null) {
     gated_deploy_answer("store=$folder\n");
 }
 gated_deploy_answer("command=$command\n");
+// Not before every command of the app was made: what they read then is not the site's.
+gated_deploy_share_caches($app, $before);
 gated_deploy_answer('status=', (string) gated_deploy_artisan($kernel, $command), "\n");
 $kernel->terminate(new Symfony\Component\Console\Input\ArgvInput(['artisan']), 0);
