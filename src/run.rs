@@ -21,6 +21,7 @@ use crate::{
         event::{Body, Event, Stamp},
         run_table,
     },
+    errors::{self, general},
     inputs::{
         self, Asked, Common, Environment, Inputs, Request, Warning,
         typed::{self, Route},
@@ -196,17 +197,9 @@ async fn reviewed(unreviewed: &typed::Unreviewed, clock: &SystemClock) -> Result
         names.dedup();
         names.join(", ")
     };
-    let hint = |names: &str| {
-        format!(
-            "give {names} in the step's `with:` where it is an input, or merge the change to {file} into the default branch first"
-        )
-    };
     let Some(github) = github else {
         let all = names(&settings.iter().collect::<Vec<_>>());
-        let cause = format!(
-            "{all} would come from the policy of {event}, and without github-token it cannot be compared with the default branch's policy"
-        );
-        return Err(Failure::refused(doing, cause).hint(hint(&all)));
+        return Err(general::policy_not_compared(&doing, &all, event, file));
     };
     let text = api(github, Rc::new(clock.clone()))?.reviewed_file(file).await;
     let text = text.map_err(|error| steps::artifact::github_failure(&doing, &error))?.unwrap_or_default();
@@ -219,10 +212,7 @@ async fn reviewed(unreviewed: &typed::Unreviewed, clock: &SystemClock) -> Result
     if other.is_empty() {
         return Ok(());
     }
-    let other = names(&other);
-    let cause =
-        format!("{other} differs from the default branch's policy, and the policy of {event} may be unreviewed");
-    Err(Failure::refused(doing, cause).hint(hint(&other)))
+    Err(general::policy_differs(&doing, &names(&other), event, file))
 }
 
 async fn dispatch(
@@ -389,7 +379,7 @@ fn fix(inputs: typed::Fix, common: &Common, log: &Log, clock: &SystemClock) -> R
 
 fn private_folder(common: &Common) -> Result<tempfile::TempDir, Failure> {
     tempfile::Builder::new().prefix("gated-deploy-").tempdir_in(&common.scratch).map_err(|error| {
-        Failure::world(format!("making a private folder in {}", common.scratch.display()), error.to_string())
+        general::runner_file(format!("making a private folder in {}", common.scratch.display()), error)
     })
 }
 
@@ -441,7 +431,7 @@ fn api(github: &typed::GithubAccess, clock: Rc<dyn Clock>) -> Result<Api, Failur
     let repository =
         Repository { api_url: github.api_url.clone(), owner: github.owner.clone(), name: github.repository.clone() };
     Api::new(repository, &github.token, &github.roots, clock)
-        .map_err(|cause| Failure::input("setting up the GitHub API", cause).hint("correct github-token"))
+        .map_err(|cause| errors::github::token_unusable("setting up the GitHub API", cause))
 }
 
 /// A run that cannot begin is told like any other: same summary, same outputs.

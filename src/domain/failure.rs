@@ -67,7 +67,12 @@ impl Failure {
 
     pub fn bug(doing: impl Into<String>, cause: impl Into<String>) -> Self {
         Self::new(FailureKind::Bug, doing, cause)
+            .code("internal-error")
             .hint("this is a fault of gated-deploy: please report it with the log of this run")
+    }
+
+    pub fn cancelled(doing: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self::new(FailureKind::Cancelled, doing, cause).code("cancelled")
     }
 
     #[must_use]

@@ -291,7 +291,7 @@ impl Run<'_> {
             let io = self.uncancellable(&row.id);
             // What is begun and cut off may have taken effect, so nothing is begun without time for it.
             let result = match left.or_else(|| self.is_out_of_time().then_some(OUT_OF_TIME)) {
-                Some(why) => Err(Failure::new(FailureKind::Cancelled, "undoing this step", why)),
+                Some(why) => Err(Failure::cancelled("undoing this step", why)),
                 None => self.in_time(act.undo(cx, &io)).await,
             };
             let took_ms = millis(self.events.elapsed().saturating_sub(began));
@@ -372,9 +372,7 @@ impl Run<'_> {
         let late = std::pin::pin!(self.out_of_time());
         match future::select(work, late).await {
             future::Either::Left((result, _)) => result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
-            future::Either::Right(((), _)) => {
-                Err(Failure::new(FailureKind::Cancelled, "bringing this to its end", OUT_OF_TIME))
-            }
+            future::Either::Right(((), _)) => Err(Failure::cancelled("bringing this to its end", OUT_OF_TIME)),
         }
     }
 
@@ -421,7 +419,7 @@ fn weightiest(stops: Vec<Stop>) -> Option<Stop> {
 }
 
 fn cancelled(doing: &str) -> Failure {
-    Failure::new(FailureKind::Cancelled, doing, "the run was cancelled")
+    Failure::cancelled(doing, "the run was cancelled")
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {

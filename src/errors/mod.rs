@@ -5,8 +5,16 @@
 //!
 //! A server's script sends a code and values (`refuse no-room path="$BASE" free_kib="$free"`), and no sentence.
 
+pub mod approval;
+pub mod artifact;
+pub mod build;
+pub mod general;
+pub mod github;
 pub mod lock;
+pub mod release_dir;
 pub mod server;
+pub mod ssh;
+pub mod staging;
 
 use std::fmt::Write as _;
 
@@ -44,7 +52,20 @@ impl Code {
 
 /// Every code, in the order of its file and of the files' names.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [lock::CODES, server::CODES].into_iter().flatten()
+    [
+        approval::CODES,
+        artifact::CODES,
+        build::CODES,
+        general::CODES,
+        github::CODES,
+        lock::CODES,
+        release_dir::CODES,
+        server::CODES,
+        ssh::CODES,
+        staging::CODES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The failure that a script's refusal stands for. A code that this version does not know is told as it came.

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::domain::{Failure, Secret};
+use crate::{
+    domain::{Failure, Secret},
+    errors::general,
+};
 
 /// A line of a file in the workspace, as an annotation wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,13 +133,9 @@ impl Problems {
 
     /// The failure that ends the run: exit code 2, one detail a problem.
     pub fn failure(&self) -> Failure {
-        let cause = match self.0.as_slice() {
-            [one] => return Failure::input("reading the inputs", one.to_string()).hint(HINT),
-            many => format!("{} things are wrong", many.len()),
-        };
-        Failure::input("reading the inputs", cause).details(self.0.iter().map(Problem::to_string)).hint(HINT)
+        match self.0.as_slice() {
+            [one] => general::input_invalid(one),
+            many => general::inputs_invalid(many.iter().map(Problem::to_string)),
+        }
     }
 }
-
-const HINT: &str =
-    "nothing was connected to and nothing was changed; `gated-deploy --help` and docs/inputs.md describe every input";

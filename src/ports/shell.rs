@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     domain::{Failure, RemotePath, Secret, command::quote},
-    errors,
+    errors::{self, ssh},
 };
 
 /// What comes before every script: the answering functions. See the file itself.
@@ -360,24 +360,14 @@ impl ShellError {
     pub fn failure(self, doing: &str) -> Failure {
         let cause = self.to_string();
         match self {
-            Self::Unreachable(_) => Failure::world(doing, cause)
-                .hint("is ssh-host right, is the server up, and may this runner reach it through every firewall?"),
-            Self::Throttled(_) => Failure::world(doing, cause).hint(
-                "too many may be logging in at once (MaxStartups in the server's sshd_config), or something on the server turns this runner away (fail2ban, hosts.deny); is ssh-port right?",
-            ),
-            Self::HostKey { line, .. } => Failure::refused(doing, cause).hint(format!(
-                "if the server's key was changed on purpose and you have compared the fingerprint on the server itself, put this line into ssh-known-hosts: {line}"
-            )),
-            Self::HostKeyUnusable(_) => Failure::refused(doing, cause).hint(
-                "put the server's own host key into ssh-known-hosts: on the server, cat /etc/ssh/ssh_host_ed25519_key.pub, with the host's name before it",
-            ),
-            Self::Weak { wanted, .. } => Failure::refused(doing, cause)
-                .hint(format!("allow one of these in the server's sshd_config, whose defaults do: {wanted}")),
-            Self::Denied { user, line, .. } => Failure::refused(doing, cause)
-                .hint(format!("let the key in on the server, as {user}: echo '{line}' >> ~/.ssh/authorized_keys")),
-            Self::Dropped(_) => Failure::world(doing, cause)
-                .hint("what the server was doing may or may not have been finished; run again, every step looks first"),
-            Self::TimedOut(_) => Failure::world(doing, cause).hint("look at the load and the disks of the server"),
+            Self::Unreachable(_) => ssh::unreachable(doing, cause),
+            Self::Throttled(_) => ssh::turned_away(doing, cause),
+            Self::HostKey { line, .. } => ssh::host_key_mismatch(doing, cause, &line),
+            Self::HostKeyUnusable(_) => ssh::host_key_unusable(doing, cause),
+            Self::Weak { wanted, .. } => ssh::too_weak(doing, cause, &wanted),
+            Self::Denied { user, line, .. } => ssh::key_denied(doing, cause, &user, &line),
+            Self::Dropped(_) => ssh::connection_lost(doing, cause),
+            Self::TimedOut(_) => ssh::script_timed_out(doing, cause),
             // No sentence is one word.
             Self::Refused { reason, values, tail, .. } if !reason.contains(' ') => {
                 errors::of_script(&reason, doing, &values).details(tail)
@@ -389,12 +379,9 @@ impl ShellError {
                     None => failure.hint("see the lines of this step"),
                 }
             }
-            Self::Failed { tail, .. } => {
-                Failure::refused(doing, cause).details(tail).hint("the lines above are the end of what it printed")
-            }
-            Self::NoAnswer { .. } => Failure::refused(doing, cause)
-                .hint("the deploy user needs a shell that runs commands and prints nothing of its own: look at its shell in /etc/passwd and its .bashrc"),
-            Self::Local(_) => Failure::world(doing, cause),
+            Self::Failed { tail, .. } => ssh::command_failed(doing, cause, tail),
+            Self::NoAnswer { .. } => ssh::shell_answer_invalid(doing, cause),
+            Self::Local(_) => ssh::local(doing, cause),
         }
     }
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use self::search::{Absent, Look, Search};
-pub use self::search::{Unreachable, branch_of, github_failure};
+pub use self::search::{branch_of, github_failure};
 use super::{
     build::{
         pace::{Background, Pace},
@@ -32,6 +32,7 @@ use crate::{
         fact::{ArtifactFact, BuildRun, BundleFact, key},
     },
     engine::{Done, Ending, Io, StepResult},
+    errors::{artifact as errors, general, github},
     inputs::typed,
     ports::github::{Attestation, GithubError},
 };
@@ -148,10 +149,7 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
         // GitHub never changes an artifact under its id; what was compared once is in a folder that only we can read. It is what the plan
         // was made of: another one would be another plan.
         Some(opened) if opened.artifact.id != build.artifact.id || opened.artifact.digest != build.artifact.digest => {
-            let cause =
-                format!("the plan read artifact {}, and this is artifact {}", opened.artifact.id, build.artifact.id);
-            return Err(Failure::refused("fetching the bundle that was approved", cause)
-                .hint("read a new plan, and approve that"));
+            return Err(errors::approved_bundle_changed(opened.artifact.id, build.artifact.id));
         }
         Some(opened) => {
             let text = format!("as read before: SHA-256 {}", opened.bundle.sha256.short());
@@ -207,10 +205,8 @@ async fn get(source: &typed::Source, shared: &[String], ports: &Ports, build: &B
         control(ports, io, &files.zip, move |_, digest| agrees(&kept, &digest)).await?;
     }
     let TakenOut { fetched, beside } = take_out(ports, commit, &files, io).await?;
-    let bundle = fetched.verify(&beside).map_err(|cause| {
-        Failure::refused(format!("checking {}", bundle::file_name(commit)), cause)
-            .hint("build the bundle again: the artifact holds a bundle and a .sha256 that do not belong together")
-    })?;
+    let doing = || format!("checking {}", bundle::file_name(commit));
+    let bundle = fetched.verify(&beside).map_err(|cause| errors::bundle_digest(doing(), cause))?;
     verified_at.push("the .sha256 beside it".to_owned());
     let path = bundle.path.clone();
     control(ports, io, &files.bundle, move |size, digest| Bundle::fetched(path, size, digest).verify(&beside).is_ok())
@@ -221,8 +217,7 @@ async fn get(source: &typed::Source, shared: &[String], ports: &Ports, build: &B
     }
     let (bundle, manifest) = rewrite(ports, commit, &files, bundle, io).await?;
     if let Some(problem) = bundle::written_through_a_link(&manifest, shared) {
-        return Err(Failure::refused(format!("checking {}", bundle::file_name(commit)), problem)
-            .hint("replace the link by a folder in the build, or take that path out of `shared`"));
+        return Err(errors::bundle_writes_through_link(doing(), problem));
     }
 
     let told = BundleFact {
@@ -250,18 +245,17 @@ async fn get(source: &typed::Source, shared: &[String], ports: &Ports, build: &B
 /// this repository's build is believed because GitHub's API says so.
 async fn attested(source: &typed::Source, ports: &Ports, build: &Build, bundle: &Sha256Digest) -> Result<(), Failure> {
     let doing = format!("asking GitHub for the build provenance of {}", bundle::file_name(&source.commit));
-    let github = ports.github()?;
+    let api = ports.github()?;
     let failed = |error: GithubError| match &error {
-        GithubError::Forbidden { .. } => Failure::input(&doing, error.to_string())
-            .hint("give the job `permissions: { attestations: read }`, which require-attestation needs"),
+        GithubError::Forbidden { .. } => github::attestations_forbidden(&doing, error.to_string()),
         _ => search::github_failure(&doing, &error),
     };
-    let workflow = github.workflow_path(&source.build.workflow).await.map_err(failed)?;
+    let workflow = api.workflow_path(&source.build.workflow).await.map_err(failed)?;
     let repository = format!("/{}/{}", source.github.owner, source.github.repository);
     let mut others = Vec::new();
     let mut unread = None;
     for subject in [Some(bundle), build.artifact.digest.as_ref()].into_iter().flatten() {
-        for told in github.attestations(subject).await.map_err(failed)? {
+        for told in api.attestations(subject).await.map_err(failed)? {
             let told = match told {
                 Attestation::Inline(told) => told,
                 Attestation::Elsewhere(host) => {
@@ -287,25 +281,13 @@ async fn attested(source: &typed::Source, ports: &Ports, build: &Build, bundle: 
         }
     }
     if let Some(host) = unread {
-        let (owner, repository) = (&source.github.owner, &source.github.repository);
-        return Err(Failure::refused(
-            doing,
-            format!(
-                "GitHub lists an attestation for SHA-256 {bundle} by its address only (bundle_url, on {host}); this version reads attestations that are part of the API's answer"
-            ),
-        )
-        .details(others)
-        .hint(format!(
-            "Verify the bundle in a step before this one: gh attestation verify BUNDLE --repo {owner}/{repository}. Then set `require-attestation: false`"
-        )));
+        let repository = format!("{}/{}", source.github.owner, source.github.repository);
+        return Err(errors::attestation_unreadable(doing, bundle, &host, &repository, others));
     }
-    let cause = match others.is_empty() {
-        true => format!("there is none for SHA-256 {bundle}, and require-attestation asks for one"),
-        false => format!("none is of build run {} of {workflow} and {}", build.run.id, source.commit),
-    };
-    Err(Failure::refused(doing, cause).details(others).hint(
-        "let the build workflow attest the bundle (actions/attest-build-provenance with `subject-path` set to the bundle), and build again",
-    ))
+    Err(match others.is_empty() {
+        true => errors::attestation_missing(doing, bundle),
+        false => errors::attestation_mismatch(doing, build.run.id, &workflow, &source.commit, others),
+    })
 }
 
 /// Whether an attestation names the attempt of the build run that made the artifact. A re-run of failed jobs keeps the artifacts of the
@@ -339,7 +321,7 @@ fn remove(scratch: &Path, commit: &CommitSha) -> Result<usize, Failure> {
         match fs::remove_file(path) {
             Ok(()) => removed += 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Failure::world(format!("removing {}", path.display()), error.to_string())),
+            Err(error) => return Err(general::runner_file(format!("removing {}", path.display()), error)),
         }
     }
     Ok(removed)
@@ -420,7 +402,7 @@ async fn download(
 ) -> Result<Sha256Digest, Failure> {
     let artifact = &build.artifact;
     let doing = format!("downloading artifact {} of build run {}", artifact.id, build.run.id);
-    let file = create(to).map_err(|error| Failure::world(&doing, format!("{}: {error}", to.display())))?;
+    let file = create(to).map_err(|error| general::runner_file(&doing, format!("{}: {error}", to.display())))?;
     let mut meter = Meter::new(io, "download");
     let result = ports.github()?.download(artifact, file, &mut |done, total| meter.at(done, total)).await;
     let (digest, size) = result.map_err(|error| not_downloaded(&doing, error, source))?;
@@ -432,10 +414,9 @@ fn not_downloaded(doing: &str, error: GithubError, source: &typed::Source) -> Fa
     let cause = error.to_string();
     match error {
         GithubError::Expired | GithubError::NotFound(_) => {
-            Failure::refused(doing, cause).hint(search::how_to_build(&source.build.workflow, &source.commit))
+            errors::artifact_gone(doing, cause, &source.build.workflow, &source.commit)
         }
-        GithubError::BadDownload(_) => Failure::refused(doing, cause)
-            .hint("nothing was changed; run this again, and build again if the artifact stays broken"),
+        GithubError::BadDownload(_) => errors::download_rejected(doing, cause),
         other => search::github_failure(doing, &other),
     }
 }
@@ -452,11 +433,7 @@ fn compare(build: &Build, got: &Sha256Digest, io: &Io) -> Result<bool, Failure> 
     if agrees(kept, got) {
         return Ok(true);
     }
-    Err(Failure::refused(
-        format!("checking artifact {} of build run {}", build.artifact.id, build.run.id),
-        format!("its SHA-256 is {got}, GitHub keeps {kept}"),
-    )
-    .hint("the bytes changed on their way: run this again; if it stays so, do not trust that artifact and build again"))
+    Err(errors::artifact_digest(build.artifact.id, build.run.id, got, kept))
 }
 
 fn agrees(kept: &Sha256Digest, got: &Sha256Digest) -> bool {
@@ -510,7 +487,7 @@ async fn rewrite(
     let doing = format!("checking {name}");
     let what = doing.clone();
     let work = move |pace: &Pace| {
-        let local = |error: io::Error| Failure::world(&what, format!("{}: {error}", to.display()));
+        let local = |error: io::Error| general::runner_file(&what, format!("{}: {error}", to.display()));
         let file = create(&to).map_err(local)?;
         let rewritten = read::rewrite_within(&from, file, &of, &Limits::default(), pace)?;
         fs::rename(&to, &from).map_err(local)?;
@@ -520,15 +497,10 @@ async fn rewrite(
     let Rewritten { manifest, inspection, by, sent } =
         Background::default().run(io, &*ports.clock, "checking the bundle", total, work).await?;
     if manifest.commit != *commit {
-        let cause = format!("its manifest says that it was built from {}, not from {commit}", manifest.commit);
-        return Err(
-            Failure::refused(doing, cause).hint("give build-gate the commit that was checked out, and build again")
-        );
+        return Err(errors::bundle_of_another_commit(doing, &manifest.commit, commit));
     }
     if inspection.sha256 != bundle.sha256 {
-        let cause = format!("its SHA-256 was {} and is now {}", bundle.sha256, inspection.sha256);
-        return Err(Failure::world(doing, cause)
-            .hint("something else writes to the runner's temporary folder, or its disk is ill"));
+        return Err(errors::bundle_changed_on_runner(doing, &bundle.sha256, &inspection.sha256));
     }
     if sent.sha256 != bundle.sha256 {
         io.line(format!(

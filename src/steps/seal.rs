@@ -13,6 +13,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
+    errors::release_dir,
     ports::shell::{Answer, Script, Shell},
 };
 
@@ -48,11 +49,10 @@ async fn read_by(shell: &dyn Shell, io: &Io, dir: &RemotePath, script: Script) -
     let doing = format!("taking the digest of {dir}");
     let answer = remote::run(shell, io, script, &doing).await?;
     if answer.get("unread").is_some() {
-        return Err(Failure::refused(doing, "not everything in it could be read")
-            .hint("the lines of this step name it; the deploy user must be able to read its releases"));
+        return Err(release_dir::unreadable(doing));
     }
     let text = remote::required(&answer, "sha256", &doing)?;
-    let sha256 = text.parse().map_err(|error: String| Failure::refused(&doing, error))?;
+    let sha256 = text.parse().map_err(|error: String| release_dir::TREE_DIGEST_INVALID.failure(&doing, error))?;
     Ok(Tree { sha256, answer })
 }
 

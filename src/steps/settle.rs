@@ -10,8 +10,9 @@ use super::{
     staging,
 };
 use crate::{
-    domain::{Approval, CommitSha, Failure, Move, ReleaseName, Sha256Digest, approval::DIGITS, fact},
+    domain::{Approval, CommitSha, Failure, Move, ReleaseName, Sha256Digest, fact},
     engine::{Decision, Events, Seam, event::Body},
+    errors::{approval, release_dir},
     inputs::typed,
     ports::github::Review,
 };
@@ -25,13 +26,8 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
     let decided_at = ports.clock.now();
     let to = ReleaseName::new(decided_at, &source.commit);
     if let Some(newest) = server.releases.last().filter(|newest| **newest >= to) {
-        return Err(Failure::refused(
-            "naming the release",
-            format!("releases/{newest} is not older than now, {}", decided_at.format("%Y%m%d_%H%M%S")),
-        )
-        .hint(
-            "release names are UTC times and must come in order: if that folder's time is wrong, rename or remove it",
-        ));
+        let now = decided_at.format("%Y%m%d_%H%M%S").to_string();
+        return Err(release_dir::from_future(newest.as_str(), &now));
     }
     let turn = Move { from: server.current.clone(), to };
     let plan = Plan {
@@ -90,64 +86,34 @@ pub fn decide(inputs: &typed::Target, plan: &Sha256Digest) -> Decision {
 /// The same where the bundle is not there yet. Nobody can say what would be released, so no digest approves it; the phrase alone does where the
 /// policy takes it, and then approves whatever this commit's build makes.
 fn decide_without_bundle(inputs: &typed::Target) -> Decision {
-    let doing = "reading the approval";
-    let hint = "run this again when the build has ended; then the plan has a digest";
     match &inputs.approval {
         _ if inputs.plan_only => Decision::Plan { because: "plan-only is true".to_owned() },
         Approval::Missing => Decision::Plan {
             because: "the bundle is not there yet, so that there is nothing to approve: run this again when the build has ended".to_owned(),
         },
-        Approval::Given { plan_digest: Some(_) } => Decision::Refuse(
-            Failure::refused(doing, "it has a plan's digest, and this plan has none: the bundle is not there yet")
-                .hint(hint),
-        ),
-        approval => match decide_by(approval, &inputs.phrase, inputs.plan_only, &Sha256Digest::of("")) {
-            Decision::Refuse(failure) if matches!(approval, Approval::Short { .. }) => Decision::Refuse(failure.hint(hint)),
+        Approval::Given { plan_digest: Some(_) } => Decision::Refuse(approval::plan_without_digest()),
+        given => match decide_by(given, &inputs.phrase, inputs.plan_only, &Sha256Digest::of("")) {
+            Decision::Refuse(failure) if matches!(given, Approval::Short { .. }) => Decision::Refuse(failure.hint(approval::AFTER_THE_BUILD)),
             decision => decision,
         },
     }
 }
 
 /// The same for whatever has an approval and a phrase.
-pub fn decide_by(approval: &Approval, phrase: &str, plan_only: bool, plan: &Sha256Digest) -> Decision {
+pub fn decide_by(given: &Approval, phrase: &str, plan_only: bool, plan: &Sha256Digest) -> Decision {
     if plan_only {
         return Decision::Plan { because: "plan-only is true".to_owned() };
     }
-    let doing = "reading the approval";
-    match approval {
+    match given {
         Approval::Missing => Decision::Plan { because: format!("no approval was given; `{phrase}` approves it") },
         Approval::Append => Decision::Plan { because: "the approval asks for the missing information only".to_owned() },
-        Approval::Abort => {
-            Decision::Refuse(Failure::refused(doing, "it says ABBRECHEN: stopped here; nothing was changed"))
-        }
-        Approval::Wrong { given, expected } => Decision::Refuse(
-            Failure::refused(doing, format!("`{given}` opens no door here"))
-                .hint(format!("to go ahead, write exactly: {expected}")),
-        ),
-        Approval::Short { digest } => Decision::Refuse(
-            Failure::refused(
-                doing,
-                format!("its digest {digest} has {}, and an approval needs at least {DIGITS}", digits(digest.len())),
-            )
-            .hint(format!("read the plan, then write: {}", Approval::phrase_for(phrase, plan))),
-        ),
+        Approval::Abort => Decision::Refuse(approval::aborted()),
+        Approval::Wrong { given, expected } => Decision::Refuse(approval::phrase_wrong(given, expected)),
+        Approval::Short { digest } => Decision::Refuse(approval::digest_short(digest, phrase, plan)),
         Approval::Given { plan_digest: None } => Decision::Go,
         Approval::Given { plan_digest: Some(digest) } if Approval::matches_plan(digest, plan) => Decision::Go,
-        Approval::Given { plan_digest: Some(digest) } => Decision::Refuse(
-            Failure::refused(
-                doing,
-                format!("it is for the plan {digest}, and the plan is now {}", Approval::shown(plan)),
-            )
-            .hint(format!(
-                "the server, the build or the settings changed since; read the new plan, then write: {}",
-                Approval::phrase_for(phrase, plan)
-            )),
-        ),
+        Approval::Given { plan_digest: Some(digest) } => Decision::Refuse(approval::outdated(digest, phrase, plan)),
     }
-}
-
-fn digits(count: usize) -> String {
-    if count == 1 { "1 digit".to_owned() } else { format!("{count} digits") }
 }
 
 /// Where the policy asks for it, a run goes on only if somebody else than its author has approved it at GitHub.
@@ -168,21 +134,9 @@ async fn review(
     ports: &Ports,
 ) -> Result<(), Failure> {
     let doing = format!("asking GitHub who approved this run for {environment}");
-    let hint = format!(
-        "give the job `environment: {environment}`, give that environment required reviewers, and let one of them approve the run"
-    );
-    let Some(id) = run.id else {
-        return Err(Failure::refused(
-            doing,
-            "this is no run of GitHub Actions, and approval-review asks for a review there",
-        )
-        .hint("release from the workflow"));
-    };
+    let Some(id) = run.id else { return Err(approval::review_outside_actions(doing)) };
     if let Some(attempt) = run.attempt.filter(|attempt| *attempt > 1) {
-        let cause =
-            format!("this is attempt {attempt} of the run, and GitHub does not say which attempt a reviewer approved");
-        return Err(Failure::refused(doing, cause)
-            .hint("start a new run instead of running this one again, and let a reviewer approve that"));
+        return Err(approval::review_of_rerun(doing, attempt));
     }
     let github = ports.github()?;
     let reviews = github.reviews(id).await.map_err(|error| github_failure(&doing, &error))?;
@@ -212,11 +166,7 @@ async fn review(
         refused.push(format!("@{user} did, {why}"));
     }
     refused.dedup();
-    let cause = match refused.as_slice() {
-        [] => "nobody did".to_owned(),
-        some => format!("only {}", some.join("; ")),
-    };
-    Err(Failure::refused(doing, cause).hint(hint))
+    Err(approval::review_missing(doing, environment, &refused))
 }
 
 /// What an approval is bound to: every setting, and everything that was found and decides what runs. What was found and decides only the time

@@ -26,6 +26,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
+    errors::{github::commit_unknown, staging as errors},
     inputs::typed,
     ports::github::{Difference, GithubError, WorkflowRun},
 };
@@ -39,18 +40,16 @@ pub async fn evidence(cx: &Survey, io: &Io) -> StepResult {
     artifact::tell_target(cx, io)?;
     let doing = format!("asking staging whether it has proven {}", cx.asked_for()?.commit.short());
     let case = gather(cx, staging, io).await?;
-    match case.hints.first() {
+    match case.against.first() {
         None => {
             let text = case.summary();
             cx.found.borrow_mut().staging = Some(case.fact);
             Ok(Done::passed(text))
         }
-        Some(hint) if case.fact.against.len() == 1 => {
-            Err(Failure::refused(doing, case.fact.against[0].clone()).hint(hint.clone()))
-        }
-        Some(hint) => {
-            let cause = format!("{} things speak against it: {}", case.fact.against.len(), case.fact.against[0]);
-            Err(Failure::refused(doing, cause).hint(hint.clone()).details(case.fact.against))
+        Some(first) if case.against.len() == 1 => Err(Failure { doing, ..first.clone() }),
+        Some(first) => {
+            let cause = format!("{} things speak against it: {}", case.fact.against.len(), first.cause);
+            Err(Failure { doing, cause, ..first.clone() }.details(case.fact.against))
         }
     }
 }
@@ -76,10 +75,7 @@ pub(super) async fn gather(cx: &Survey, staging: &Staging, io: &Io) -> Result<Ca
     let named = report.endpoints.iter().any(|endpoint| endpoint.answered_as.is_some());
     ask_workflow(cx, staging, &commit, chapter.as_ref(), named, io, &mut case).await?;
     if chapter.is_none() && !named {
-        case.against(
-            format!("nothing on staging says that it runs {}", commit.short()),
-            "let its health endpoint name the commit, or let the policy's staging section say how to reach its server (ssh-host, base-dir)",
-        );
+        case.against(errors::commit_unknown(&commit));
     }
     case.judge_age(cx.ports.clock.now());
     let source = confirmed_source(cx, staging, &case.fact, chapter.and_then(|chapter| chapter.build), io).await?;
@@ -114,7 +110,6 @@ async fn compare_commits(
     confirmed: &CommitSha,
     case: &mut Case,
 ) -> Result<(), Failure> {
-    const HINT: &str = "release this commit to staging first, or release the commit that staging has proven";
     let asked_for = cx.asked_for()?;
     let (github, commit) = (cx.ports.github()?, &asked_for.commit);
     let doing = format!("comparing {} with {}, which staging confirmed", commit.short(), confirmed.short());
@@ -126,8 +121,7 @@ async fn compare_commits(
     let tree = match github.tree_of(commit.as_str()).await {
         Ok(told) => told.tree,
         Err(GithubError::NotFound(_)) => {
-            let cause = format!("GitHub does not know the commit {commit}");
-            return Err(Failure::input(&doing, cause).hint("Push it, or correct the input `sha`"));
+            return Err(commit_unknown(&doing, commit));
         }
         Err(error) => return Err(failed(error)),
     };
@@ -135,20 +129,19 @@ async fn compare_commits(
         Ok(told) if told.tree == tree => {}
         Ok(_) => {
             let difference = github.difference(confirmed, commit).await.map_err(failed)?;
-            case.against(format!("{release}, not of {commit}, and their files differ: {}", told(&difference)), HINT);
+            case.against(errors::other_files(&release, commit, &told(&difference)));
             return Ok(());
         }
         Err(GithubError::NotFound(_)) => {
-            let unknown = "GitHub does not know that commit, so that their files cannot be compared";
-            case.against(format!("{release}, not of {commit}, and {unknown}"), HINT);
+            case.against(errors::other_commit_unknown(&release, commit));
             return Ok(());
         }
         Err(error) => return Err(failed(error)),
     }
     let production = &asked_for.build.provenance.branches;
-    let branch = artifact::branch_of(github, commit, production).await.map_err(failed)?;
+    let branch = artifact::branch_of(&doing, github, commit, production).await.map_err(failed)?;
     let on_staging = branches(staging, asked_for);
-    let confirmed_on = artifact::branch_of(github, confirmed, &on_staging).await.map_err(failed)?;
+    let confirmed_on = artifact::branch_of(&doing, github, confirmed, &on_staging).await.map_err(failed)?;
     match (branch, confirmed_on) {
         (Ok(branch), Ok(confirmed_on)) => {
             case.fact.asked_for = Some(fact::SameTree {
@@ -159,8 +152,8 @@ async fn compare_commits(
             });
         }
         (branch, confirmed_on) => {
-            for artifact::Unreachable { cause, hint } in branch.err().into_iter().chain(confirmed_on.err()) {
-                case.against(cause, hint);
+            for failure in branch.err().into_iter().chain(confirmed_on.err()) {
+                case.against(*failure);
             }
         }
     }
@@ -261,17 +254,14 @@ pub fn compare(ours: &Sha256Digest, proven: &Sha256Digest) -> Result<(), Failure
     if proven == ours {
         return Ok(());
     }
-    let cause = format!("this one has SHA-256 {ours}, staging confirmed {proven}");
-    Err(Failure::refused(COMPARING, cause).hint(
-        "the commit was built again since: release that build to staging first, or name the build that staging has with build-run-id",
-    ))
+    Err(errors::bundle_differs(COMPARING, ours, proven))
 }
 
 /// What is gathered for and against a release.
 pub(super) struct Case {
     pub(super) fact: fact::Staging,
-    /// What to do about each thing that speaks against it.
-    pub(super) hints: Vec<String>,
+    /// What speaks against it, with what to do about it.
+    pub(super) against: Vec<Failure>,
     since: Option<DateTime<Utc>>,
 }
 
@@ -289,26 +279,23 @@ impl Case {
             said: Vec::new(),
             against: Vec::new(),
         };
-        Self { fact, hints: Vec::new(), since: None }
+        Self { fact, against: Vec::new(), since: None }
     }
 
     fn says(&mut self, place: &str, text: impl Into<String>) {
         self.fact.said.push(StagingSays { place: place.to_owned(), text: text.into() });
     }
 
-    fn against(&mut self, cause: impl Into<String>, hint: impl Into<String>) {
-        self.fact.against.push(cause.into());
-        self.hints.push(hint.into());
+    fn against(&mut self, failure: Failure) {
+        self.fact.against.push(failure.cause.clone());
+        self.against.push(failure);
     }
 
     fn judge_age(&mut self, now: DateTime<Utc>) {
         let Some(since) = self.since else {
             // Where something else speaks against it, that is the reason.
             if self.fact.against.is_empty() {
-                self.against(
-                    "nobody can say since when staging has it: the time that was written down cannot be read",
-                    "release to staging again",
-                );
+                self.against(errors::time_unknown());
             }
             return;
         };
@@ -320,14 +307,7 @@ impl Case {
             let ready = TimeDelta::try_seconds(needed_signed).and_then(|needed| since.checked_add_signed(needed));
             let ready =
                 ready.map_or_else(|| "later".to_owned(), |at| format!("at {}", at.format("%Y-%m-%d %H:%M:%S UTC")));
-            self.against(
-                format!(
-                    "it was confirmed on staging {} ago; staging-stable-for asks for {}",
-                    lasting(age),
-                    lasting(needed_signed)
-                ),
-                format!("release again {ready}"),
-            );
+            self.against(errors::too_recent(&lasting(age), &lasting(needed_signed), &ready));
         }
     }
 
@@ -364,17 +344,14 @@ async fn ask_ledger(
     let book = ledger::read(&**shell, io, &reached.layout).await?;
     let live = current::read(&**shell, io, &reached.layout).await?;
     if let Some(found) = &book.broken {
-        case.against(
-            format!("staging's ledger is broken: {found}"),
-            "docs/recovery.md says what can still be trusted; release to staging again",
-        );
+        case.against(errors::ledger_broken(&found.to_string()));
     }
     let environment = staging.inputs.environment.as_str();
     let lines: Vec<&Line> = book.lines.iter().filter(|line| line.environment == environment).collect();
     case.fact.measured = Some(lines.iter().flat_map(|line| line.measured.iter().cloned()).collect());
     let Some(at) = lines.iter().rposition(|line| line.outcome == "live") else {
         case.says(PLACE, "no confirmed release");
-        case.against("staging's ledger knows no confirmed release", "release this commit to staging first");
+        case.against(errors::no_confirmed_release());
         return Ok(None);
     };
     let (newest, later) = (lines[at], &lines[at + 1..]);
@@ -385,26 +362,20 @@ async fn ask_ledger(
     let bundle = before.iter().find_map(|line| line.bundle_sha256.clone());
     let build = before.iter().filter(|line| line.bundle_sha256 == bundle).find_map(|line| line.build);
     if bundle.is_none() {
-        case.against(
-            format!("staging's ledger does not say which bundle {} was made of", newest.release),
-            "Release to staging again: the run that confirmed it did not write its digest",
-        );
+        case.against(errors::bundle_unknown(&newest.release));
     }
     case.fact.bundle_sha256 = bundle;
     case.since = DateTime::parse_from_rfc3339(&newest.at).ok().map(|at| at.to_utc());
     let live = live.as_deref().map_or("nothing", server::last_part);
     if live != newest.release.as_str() {
-        case.against(
-            format!("staging's `current` points to {live}, its last confirmed release is {}", newest.release),
-            "somebody changed staging by hand, or a run died there: release to staging again",
-        );
+        case.against(errors::current_moved(live, &newest.release));
     }
     for line in later {
         let run = line.run.as_deref().map(|url| format!(" ({url})")).unwrap_or_default();
         let text = format!("{} ended in `{}` on staging at {}{run}", line.release, line.outcome, line.at);
         // An attempt of another commit that never reached the site says nothing of this one.
         if line.sha == newest.sha || line.sha == *commit || !matches!(line.outcome.as_str(), "refused" | "failed") {
-            case.against(format!("{text}, after this one was confirmed"), "find out why, and release to staging again");
+            case.against(errors::later_run_failed(&text));
         } else {
             io.line(format!("{text}; it was of {} and never went live there", line.sha.short()));
         }
@@ -427,10 +398,7 @@ async fn ask_site(cx: &Survey, staging: &Staging, commit: &CommitSha, io: &Io, c
     let named = answered.map_or_else(|| "it names no commit".to_owned(), |name| format!("answered as {name}"));
     case.says("its site", format!("{}/{} healthy, {named}", score.passed, score.total));
     if let Err(failure) = verdict {
-        let hint = failure.hint.as_deref().unwrap_or("make it healthy first");
-        let asked = report.standing() != Standing::NotAsked;
-        let what = if asked { "staging is not well now" } else { "staging's site" };
-        case.against(format!("{what}: {}", failure.cause), format!("on staging: {hint}"));
+        case.against(errors::unhealthy(&failure, report.standing() != Standing::NotAsked));
     }
     report
 }
@@ -453,10 +421,7 @@ async fn ask_workflow(
             return Ok(());
         }
         Err(GithubError::NotFound(what)) => {
-            case.against(
-                format!("there is no workflow `{workflow}` that releases to staging ({what})"),
-                "name it in staging-workflow, by file name or by name",
-            );
+            case.against(errors::workflow_unknown(workflow, &what));
             return Ok(());
         }
         Err(error) => return Err(github_failure(&format!("asking for the runs of {workflow}"), &error)),
@@ -479,17 +444,11 @@ async fn ask_workflow(
                 case.since = run.updated_at;
             }
         }
-        Some(run) => case.against(
-            format!("the run that released it to staging ended in {}: {}", ending(run), run.html_url),
-            "find out what failed after the release, and release to staging again",
-        ),
+        Some(run) => case.against(errors::releasing_run_failed(&ending(run), &run.html_url)),
         None if chapter.is_some() => {
             io.line(format!("the run that released it to staging is not among the last ones of {workflow}"));
         }
-        None => case.against(
-            format!("no run of {workflow} has succeeded for {}", commit.short()),
-            "release this commit to staging first; staging-workflow names the workflow that does it",
-        ),
+        None => case.against(errors::no_successful_run(workflow, commit)),
     }
     let explained = |run: &WorkflowRun| {
         chapter.is_some_and(|chapter| chapter.run == Some(run.id) || chapter.later.contains(&run.id))
@@ -506,10 +465,7 @@ async fn ask_workflow(
                 run.html_url
             ));
         } else if failed && since {
-            case.against(
-                format!("a run of {workflow} has ended in {} since: {}", ending(run), run.html_url),
-                "find out why, and release to staging again",
-            );
+            case.against(errors::run_failed_since(workflow, &ending(run), &run.html_url));
         }
     }
     Ok(())

@@ -18,6 +18,7 @@ use crate::{
         Done, Undone,
         step::{Io, StepResult},
     },
+    errors::{general, release_dir},
     ports::shell::{Script, ShellError},
 };
 
@@ -81,7 +82,7 @@ async fn send(cx: &Deploy, io: &Io, bundle: &Bundle<Canonical>, to: &RemotePath,
     let (mut drops, mut standstills) = (0, 0);
     loop {
         let file = File::open(&bundle.path)
-            .map_err(|error| Failure::world(doing, format!("{}: {error}", bundle.path.display())))?;
+            .map_err(|error| general::runner_file(doing, format!("{}: {error}", bundle.path.display())))?;
         let (mut from, began) = (None, Instant::now());
         let mut on_bytes = |there: u64| {
             if from.is_none() && drops > 0 {
@@ -214,9 +215,7 @@ async fn differs(
     let script = differs_script(dir, bundle.tree());
     let answer = remote::run(&*cx.ports.shell, io, script, &format!("comparing {dir} with the bundle")).await?;
     let paths = differences(answer.all("differs"));
-    Ok(Failure::refused(doing, format!("{dir} is not what the bundle holds"))
-        .details(paths)
-        .hint("the server's tar or its disk did something else, or something else writes there: find that out before the next release"))
+    Ok(release_dir::differs(doing, dir.as_str(), paths))
 }
 
 /// One line for each path, of the records that are on one side only.
@@ -320,10 +319,7 @@ pub async fn gates(cx: &Deploy, io: &Io) -> StepResult {
         .failures()
         .map(|gate| format!("{}: {}", gate.name, gate.problem.as_deref().unwrap_or_default()))
         .collect();
-    Err(Failure::refused(doing, format!("{} gates passed", report.score())).details(lines).hint(match cx.source {
-        Some(_) => "the bundle is not whole: look at the build's layer-1 gates; the live release was not touched",
-        None => "name another release in rollback-to; the live release was not touched",
-    }))
+    Err(release_dir::gates_failed(doing, &report.score(), lines, cx.source.is_some()))
 }
 
 /// Boots the release on the server's own PHP: the autoloader, `artisan --version`, and the routes that health will ask for (F72).
@@ -332,11 +328,7 @@ pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
     let doing = format!("booting {dir} on PHP {}", cx.facts.server.php_version);
     let manifest = manifest(cx, &doing)?;
     if let Some(minimum) = manifest.php.minimum_id.filter(|minimum| cx.facts.server.php_version_id < *minimum) {
-        return Err(Failure::refused(
-            &doing,
-            format!("the bundle's vendor folder needs PHP {}.{} or newer", minimum / 10_000, minimum / 100 % 100),
-        )
-        .hint("upgrade the server's PHP, name a newer binary in the input php, or build for the server's version"));
+        return Err(release_dir::php_too_old(&doing, minimum));
     }
     let script = Script::new("boot", include_str!("sh/boot.sh"))
         .repeatable()
@@ -362,11 +354,7 @@ pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
     for check in ["autoload", "artisan"] {
         match answer.get(check) {
             Some("ok") => {}
-            problem => {
-                return Err(Failure::refused(&doing, problem.unwrap_or("the script said nothing of it"))
-                    .details(tail.drain(last..))
-                    .hint("the release does not start on this server; compare the PHP versions and extensions of build and server"));
-            }
+            problem => return Err(release_dir::does_not_start(&doing, problem, tail.drain(last..))),
         }
     }
     for (path, found) in answer.all("route").filter_map(|record| record.split_once('=')) {
@@ -377,11 +365,7 @@ pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
                 Some("correct health-paths, unless the web server answers it by itself".to_owned()),
             ),
             broken if broken.starts_with("broken ") => {
-                return Err(Failure::refused(
-                    &doing,
-                    format!("the health path {path} cannot be answered: {}", broken.trim_start_matches("broken ")),
-                )
-                .hint("repair the route; a release whose health cannot be asked would be rolled back"));
+                return Err(release_dir::health_route_broken(&doing, path, broken.trim_start_matches("broken ")));
             }
             _ => io.warn(
                 format!("whether the release has a route for the health path {path} could not be found out"),

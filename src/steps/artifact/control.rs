@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     domain::{Failure, Measure, Sha256Digest},
+    errors::general,
     steps::build::pace::Pace,
 };
 
@@ -22,7 +23,7 @@ pub(super) fn must_refuse(
     takes: impl FnOnce(u64, Sha256Digest) -> bool,
 ) -> Result<(), Failure> {
     let doing = "checking that the digest check can fail";
-    let local = |error: io::Error| Failure::world(doing, format!("{}: {error}", path.display()));
+    let local = |error: io::Error| general::runner_file(doing, format!("{}: {error}", path.display()));
     let file = File::open(path).map_err(local)?;
     let size = file.metadata().map_err(local)?.len();
     let mut turned = Turned { inner: file, left: size / 2 };

@@ -4,6 +4,10 @@ use std::fmt;
 
 use crate::{
     domain::{CommitSha, Failure, known_hosts::wildcard, trigger},
+    errors::{
+        artifact::{self as errors, Named, Unusable},
+        github,
+    },
     inputs::typed,
     ports::github::{Artifact, Github, GithubError, WorkflowRun},
     steps::context::Build,
@@ -101,16 +105,12 @@ impl<'a> Search<'a> {
         let workflow = &self.inputs.build.workflow;
         match last {
             Some(Absent::Unanswered(error)) => self.unanswered(&error),
-            Some(why @ Absent::Artifact { .. }) => Failure::refused(self.doing(), format!("no successful build for {commit}: {why}")).hint(format!(
-                "a green build without artifact is no build: see whether every job of {workflow} ran, and whether it uploads `{}`",
-                self.inputs.build.artifact_of(commit)
-            )),
-            Some(why @ Absent::End { .. }) => Failure::refused(self.doing(), format!("no successful build for {commit}: {why}"))
-                .hint("run this again when the build has ended, or raise build-wait-attempts"),
-            why => {
-                let why = why.map_or_else(|| "nobody looked (build-wait-attempts is 0)".to_owned(), |why| why.to_string());
-                Failure::refused(self.doing(), format!("no successful build for {commit}: {why}")).hint(how_to_build(workflow, commit))
+            Some(why @ Absent::Artifact { .. }) => {
+                errors::artifact_missing(self.doing(), commit, why, workflow, &self.inputs.build.artifact_of(commit))
             }
+            Some(why @ Absent::End { .. }) => errors::build_unfinished(self.doing(), commit, why),
+            Some(why) => errors::build_missing(self.doing(), commit, why, workflow),
+            None => errors::build_missing(self.doing(), commit, "nobody looked (build-wait-attempts is 0)", workflow),
         }
     }
 
@@ -124,14 +124,11 @@ impl<'a> Search<'a> {
             let run = self.github.run(id).await.map_err(|error| self.stop(error))?;
             if let Some(planned) = self.planned.filter(|planned| planned.run.attempt != run.attempt) {
                 let (was, is) = (planned.run.attempt, run.attempt);
-                return Err(self.not_as_planned(
-                    format!("the plan named attempt {was} of build run {id}, and it is at attempt {is}"),
-                    &run,
-                ));
+                return Err(Stop::refused(errors::build_attempt_changed(self.doing(), id, was, is, &run.html_url)));
             }
             return match self.distrust(&run, workflow) {
                 None => self.ended_well(run, None).map(Ok),
-                Some(why) => Err(self.refuse(format!("build run {id} cannot be used: {why}"), &run)),
+                Some(why) => Err(self.untrusted(&why, &run)),
             };
         }
         let runs = self
@@ -150,7 +147,7 @@ impl<'a> Search<'a> {
         // The list is a search index that lags behind; the run itself does not.
         let fresh = self.github.run(newest.id).await.map_err(|error| self.stop(error))?;
         if let Some(why) = self.distrust(&fresh, workflow) {
-            return Err(self.refuse(format!("build run {} cannot be used: {why}", fresh.id), &fresh));
+            return Err(self.untrusted(&why, &fresh));
         }
         self.ended_well(fresh, trusted.iter().skip(1).find(|run| run.succeeded())).map(Ok)
     }
@@ -204,11 +201,9 @@ impl<'a> Search<'a> {
     /// Whether the commit is on a branch that may be released from (SE14). A tag can have a branch's name; it proves nothing here.
     async fn reachable(&self) -> Result<(), Stop> {
         let (commit, branches) = (&self.inputs.commit, &self.inputs.build.provenance.branches);
-        let on = branch_of(self.github, commit, branches).await.map_err(|error| self.stop(error))?;
-        on.map(drop).map_err(|Unreachable { cause, hint }| {
-            let doing = format!("asking whether {} may be released", commit.short());
-            Stop::refused(Failure::refused(doing, cause).hint(hint))
-        })
+        let doing = format!("asking whether {} may be released", commit.short());
+        let on = branch_of(&doing, self.github, commit, branches).await.map_err(|error| self.stop(error))?;
+        on.map(drop).map_err(Stop::Final)
     }
 
     /// The run, unless it has ended without success: that is final (F6). `instead` succeeded before it.
@@ -218,15 +213,8 @@ impl<'a> Search<'a> {
         else {
             return Ok(run);
         };
-        let hint = match instead {
-            Some(older) => format!(
-                "run {} of the same commit succeeded before: name it with build-run-id to release from it",
-                older.id
-            ),
-            None => format!("mend the build and run it again: {}", run.html_url),
-        };
-        let cause = format!("build run {} ended in {}", run.id, conclusion.replace('_', " "));
-        Err(Stop::refused(Failure::refused(self.doing(), cause).hint(hint).details([run.html_url.clone()])))
+        let instead = instead.map(|older| older.id);
+        Err(Stop::refused(errors::build_failed(self.doing(), run.id, conclusion, &run.html_url, instead)))
     }
 
     async fn artifact(&self, run: WorkflowRun) -> Result<Look, Failure> {
@@ -248,25 +236,14 @@ impl<'a> Search<'a> {
         let exact = self.inputs.build.artifact_id;
         let Some(artifact) = artifacts.into_iter().find(|artifact| exact.is_none_or(|id| artifact.id == id)) else {
             if let Some(id) = exact {
-                let cause = format!(
-                    "artifact {id} of build run {}, which the release on staging was made of, is not listed any more",
-                    run.id
-                );
-                return Err(Failure::refused(self.doing(), cause).hint(REBUILD_ON_STAGING).details([run.html_url]));
+                return Err(errors::artifact_not_listed(self.doing(), id, run.id, &run.html_url));
             }
             return Ok(Look::Absent { why: Absent::Artifact { run: run.id, name: name.clone() }, run: Some(run.id) });
         };
         if let Some(planned) = self.planned {
             let (was, is) = (&planned.artifact, &artifact);
             if (was.id, &was.digest, was.size) != (is.id, &is.digest, is.size) {
-                let cause = format!(
-                    "the plan named artifact {} of build run {}, and it lists artifact {} now",
-                    was.id, run.id, is.id
-                );
-                return match self.not_as_planned(cause, &run) {
-                    Stop::Final(failure) => Err(*failure),
-                    Stop::Unanswered(error) => Err(self.unanswered(&error)),
-                };
+                return Err(errors::build_artifact_changed(self.doing(), run.id, was.id, is.id, &run.html_url));
             }
         }
         match self.unusable(&artifact, &run) {
@@ -278,56 +255,43 @@ impl<'a> Search<'a> {
                 Err(Stop::Unanswered(error)) => Ok(Look::Absent { why: Absent::Unanswered(error), run: Some(run.id) }),
             },
             Some(why) => {
-                let cause = format!("artifact {} ({name}) of build run {} {why}", artifact.id, run.id);
-                let hint = match exact {
-                    Some(_) => REBUILD_ON_STAGING.to_owned(),
-                    None => how_to_build(&self.inputs.build.workflow, &self.inputs.commit),
-                };
-                Err(Failure::refused(self.doing(), cause).hint(hint).details([run.html_url]))
+                let named = Named { id: artifact.id, name, run: run.id, commit: &self.inputs.commit };
+                let workflow = &self.inputs.build.workflow;
+                Err(errors::artifact_unusable(self.doing(), named, why, exact.is_some(), workflow, &run.html_url))
             }
         }
     }
 
     /// Why an artifact is not one to release from, if so (F3, F7).
-    fn unusable(&self, artifact: &Artifact, run: &WorkflowRun) -> Option<String> {
+    fn unusable(&self, artifact: &Artifact, run: &WorkflowRun) -> Option<Unusable> {
         if artifact.expired {
-            let when = artifact.expires_at.as_deref().map(|when| format!(" on {when}")).unwrap_or_default();
-            return Some(format!("has expired{when}"));
+            return Some(Unusable::Expired(artifact.expires_at.clone()));
         }
         if artifact.size == 0 {
-            return Some("is empty".to_owned());
+            return Some(Unusable::Empty);
         }
         if let Some(other) = artifact.run_id.filter(|id| *id != run.id) {
-            return Some(format!("belongs to run {other}"));
+            return Some(Unusable::OfRun(other));
         }
         match &artifact.head_sha {
-            Some(sha) if *sha != self.inputs.commit => {
-                Some(format!("was built from {sha}, not from {}", self.inputs.commit))
-            }
+            Some(sha) if *sha != self.inputs.commit => Some(Unusable::OfCommit(sha.clone())),
             Some(_) => None,
-            None => Some("does not say which commit it was built from".to_owned()),
+            None => Some(Unusable::OfNoCommit),
         }
     }
 
-    fn refuse(&self, cause: String, run: &WorkflowRun) -> Stop {
-        let hint = "give the id of a run that built this very commit in this repository, or leave build-run-id out";
-        Stop::refused(Failure::refused(self.doing(), cause).hint(hint).details([run.html_url.clone()]))
+    fn untrusted(&self, why: &str, run: &WorkflowRun) -> Stop {
+        Stop::refused(errors::build_untrusted(self.doing(), run.id, why, &run.html_url))
     }
 
-    /// What was approved is one build, and this is another.
-    fn not_as_planned(&self, cause: String, run: &WorkflowRun) -> Stop {
-        let hint = "the commit was built again since the plan: read a new plan, and approve that";
-        Stop::refused(Failure::refused(self.doing(), cause).hint(hint).details([run.html_url.clone()]))
+    fn workflow_unknown(&self, what: &str) -> Failure {
+        github::workflow_unknown(&self.doing(), &self.inputs.build.workflow, what)
     }
 
     fn stop_at_workflow(&self, error: GithubError) -> Stop {
-        let hint = "give the file name of the workflow that builds, as build-workflow, such as `build-artifacts.yml`";
         match error {
             GithubError::Unavailable(_) => Stop::Unanswered(error),
-            GithubError::NotFound(what) => {
-                let cause = format!("there is no workflow `{}` ({what})", self.inputs.build.workflow);
-                Stop::refused(Failure::input(self.doing(), cause).hint(hint))
-            }
+            GithubError::NotFound(what) => Stop::refused(self.workflow_unknown(&what)),
             other => Stop::refused(github_failure(&self.doing(), &other)),
         }
     }
@@ -335,42 +299,25 @@ impl<'a> Search<'a> {
     fn stop(&self, error: GithubError) -> Stop {
         match error {
             GithubError::Unavailable(_) => Stop::Unanswered(error),
-            GithubError::NotFound(what) => {
-                let (cause, hint) = match self.run_id {
-                    Some(id) => (
-                        format!("there is no run {id} in this repository"),
-                        "give the id of a run in this repository, or leave build-run-id out".to_owned(),
-                    ),
-                    None => (
-                        format!("there is no workflow `{}` ({what})", self.inputs.build.workflow),
-                        "give the file name or the name of the workflow that builds, as build-workflow".to_owned(),
-                    ),
-                };
-                Stop::refused(Failure::input(self.doing(), cause).hint(hint))
-            }
+            GithubError::NotFound(what) => Stop::refused(match self.run_id {
+                Some(id) => github::build_run_unknown(&self.doing(), id),
+                None => self.workflow_unknown(&what),
+            }),
             other => Stop::refused(github_failure(&self.doing(), &other)),
         }
     }
 }
 
-/// What helps where the artifact of staging's release cannot be used.
-const REBUILD_ON_STAGING: &str = "build the commit again, and release that build to staging first";
-
-/// Why no branch counts.
-pub struct Unreachable {
-    pub cause: String,
-    pub hint: String,
-}
-
-/// The first of these branches that has the commit.
+/// The first of these branches that has the commit, or why none counts.
 ///
 /// # Errors
 /// GitHub's, where it did not answer.
 pub async fn branch_of<'b>(
+    doing: &str,
     github: &dyn Github,
     commit: &CommitSha,
     branches: &'b [String],
-) -> Result<Result<&'b str, Unreachable>, GithubError> {
+) -> Result<Result<&'b str, Box<Failure>>, GithubError> {
     let mut known = Vec::new();
     for branch in branches {
         match github.reachable(branch, commit).await? {
@@ -379,17 +326,7 @@ pub async fn branch_of<'b>(
             None => {}
         }
     }
-    let (cause, hint) = match known.as_slice() {
-        [] => (
-            format!("this repository has no branch {}", branches.join(" and no branch ")),
-            "name the branches that this environment is released from in the policy's release-branches (or main-branch, develop-branch)".to_owned(),
-        ),
-        known => (
-            format!("{commit} is not reachable from {}", known.join(" or ")),
-            format!("merge it into {} first; release-branches in the policy names the branches that this environment is released from", known.join(" or ")),
-        ),
-    };
-    Ok(Err(Unreachable { cause, hint }))
+    Ok(Err(Box::new(github::not_on_branch(doing, commit, branches, &known))))
 }
 
 /// Why a look ended early.
@@ -408,25 +345,13 @@ impl Stop {
 pub fn github_failure(doing: &str, error: &GithubError) -> Failure {
     let cause = error.to_string();
     match error {
-        GithubError::Forbidden { .. } => Failure::input(doing, cause)
-            .hint("give the job `permissions: { actions: read, contents: read }`, or a github-token that has them"),
-        GithubError::Ambiguous(_) => Failure::input(doing, cause).hint(
-            "give the file name of the workflow that is meant, such as `build-artifacts.yml`, instead of its name",
-        ),
-        GithubError::RateLimited { retry_after } => Failure::world(doing, cause)
-            .hint(format!("run this again in {} minutes", retry_after.as_secs().div_ceil(60))),
-        GithubError::Unavailable(_) => Failure::world(doing, cause)
-            .hint("run this again; https://www.githubstatus.com tells when GitHub itself is ill"),
-        GithubError::NotFound(_) | GithubError::Expired | GithubError::Unexpected(_) | GithubError::BadDownload(_) => {
-            Failure::world(doing, cause)
+        GithubError::Forbidden { .. } => github::forbidden(doing, cause),
+        GithubError::Ambiguous(_) => github::workflow_ambiguous(doing, cause),
+        GithubError::RateLimited { retry_after } => github::rate_limited(doing, cause, *retry_after),
+        GithubError::Unavailable(_) => github::unavailable(doing, cause),
+        GithubError::NotFound(_) => github::GITHUB_NOT_FOUND.failure(doing, cause),
+        GithubError::Expired | GithubError::Unexpected(_) | GithubError::BadDownload(_) => {
+            github::GITHUB_ANSWER_UNUSABLE.failure(doing, cause)
         }
     }
-}
-
-/// How to get a build of this commit.
-pub(super) fn how_to_build(workflow: &str, commit: &CommitSha) -> String {
-    format!(
-        "push the commit, or start the build on a branch whose head is {}: gh workflow run {workflow} --ref BRANCH; then run this again",
-        commit.short()
-    )
 }

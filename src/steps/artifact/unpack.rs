@@ -12,10 +12,9 @@ use flate2::bufread::DeflateDecoder;
 
 use crate::{
     domain::{Failure, Measure, Sha256Digest},
+    errors::artifact::{self as errors, zip_entry_unreadable, zip_unreadable, zip_unsafe},
     steps::build::pace::Pace,
 };
-
-const DOING: &str = "taking the bundle out of the artifact";
 
 /// Entries that an artifact may have. Ours has three.
 const ENTRIES: usize = 1000;
@@ -38,24 +37,6 @@ pub(crate) struct Taken {
     pub(crate) others: Vec<String>,
 }
 
-/// The artifact is not what the build should have uploaded.
-fn refused(cause: impl Into<String>, hint: &str) -> Failure {
-    Failure::refused(DOING, cause).hint(hint)
-}
-
-fn unsafe_zip(cause: impl Into<String>) -> Failure {
-    refused(cause, "no build of ours makes such a zip: find out who made this artifact before building again")
-}
-
-fn unread(error: &dyn Display) -> Failure {
-    refused(format!("the zip cannot be read: {error}"), "build again, and upload with actions/upload-artifact")
-}
-
-/// This machine could not read or write.
-fn local(error: &io::Error) -> Failure {
-    Failure::world(DOING, error.to_string())
-}
-
 /// Takes `name` and `name.sha256` out of the zip; `create` makes the file for the bundle.
 pub(super) fn bundle(
     zip: &Path,
@@ -63,7 +44,7 @@ pub(super) fn bundle(
     create: impl FnOnce() -> io::Result<File>,
     pace: &Pace,
 ) -> Result<Taken, Failure> {
-    let file = File::open(zip).map_err(|error| local(&error))?;
+    let file = File::open(zip).map_err(errors::unzipping)?;
     taken(io::BufReader::new(file), name, create, pace)
 }
 
@@ -76,35 +57,27 @@ pub(crate) fn taken<W: io::Write>(
 ) -> Result<Taken, Failure> {
     must_be_zip(&mut zip)?;
     let entries = entries(&mut zip)?;
-    let names = || entries.iter().map(|entry| entry.name.clone());
+    let names = || entries.iter().map(|entry| entry.name.as_str());
     let beside_name = format!("{name}.sha256");
     let find = |wanted: &str| {
-        entries.iter().find(|entry| entry.name == wanted).ok_or_else(|| {
-            let held = if entries.is_empty() { "nothing".to_owned() } else { names().collect::<Vec<_>>().join(", ") };
-            refused(
-                format!("it does not hold {wanted}, but {held}"),
-                "upload the bundle and its .sha256 together, from one folder, as the build-gate stage leaves them",
-            )
-        })
+        let found = entries.iter().find(|entry| entry.name == wanted);
+        found.ok_or_else(|| errors::bundle_missing(wanted, &names().collect::<Vec<_>>()))
     };
     let (bundle_at, beside_at) = (find(name)?, find(&beside_name)?);
     let beside = parse_beside(&read_text(&mut zip, beside_at)?, name)?;
-    let (size, sha256) = copy(&mut zip, bundle_at, &mut create().map_err(|error| local(&error))?, pace)?;
-    let others = names().filter(|entry| entry != name && *entry != beside_name).collect();
+    let (size, sha256) = copy(&mut zip, bundle_at, &mut create().map_err(errors::unzipping)?, pace)?;
+    let others = names().filter(|entry| *entry != name && *entry != beside_name).map(str::to_owned).collect();
     Ok(Taken { size, sha256, beside, others })
 }
 
 /// upload-artifact stores one raw file when it is told `archive: false`.
 fn must_be_zip(file: &mut (impl Read + Seek)) -> Result<(), Failure> {
     let mut magic = [0; 4];
-    let read = file.read(&mut magic).map_err(|error| local(&error))?;
-    file.rewind().map_err(|error| local(&error))?;
+    let read = file.read(&mut magic).map_err(errors::unzipping)?;
+    file.rewind().map_err(errors::unzipping)?;
     match &magic[..read] {
         b"PK\x03\x04" | b"PK\x05\x06" => Ok(()),
-        _ => Err(refused(
-            "the artifact is one raw file, not a zip",
-            "upload the bundle and its .sha256 with actions/upload-artifact, without `archive: false`",
-        )),
+        _ => Err(errors::not_a_zip()),
     }
 }
 
@@ -134,17 +107,18 @@ const WIDE: u16 = 1;
 /// Reads the list of entries and each entry's own header. Two programs must not see two things in one zip: some go by the list, others by the
 /// headers, some take the first of two names and others the last, and some look for headers in what no entry owns (APPNOTE 4.3.6).
 fn entries(zip: &mut (impl Read + Seek)) -> Result<Vec<Entry>, Failure> {
-    let list = find_list(zip).map_err(|error| unread(&error))?;
+    let list = find_list(zip).map_err(zip_unreadable)?;
     if list.entries > ENTRIES as u64 {
-        return Err(unsafe_zip(format!("it holds {} files, at most {ENTRIES} are expected", list.entries)));
+        return Err(zip_unsafe(format!("it holds {} files, at most {ENTRIES} are expected", list.entries)));
     }
-    zip.seek(SeekFrom::Start(list.begins)).map_err(|error| unread(&error))?;
+    zip.seek(SeekFrom::Start(list.begins)).map_err(zip_unreadable)?;
     let mut left = list.ends - list.begins;
     let (mut entries, mut names) = (Vec::new(), HashSet::new());
     for _ in 0..list.entries {
-        let record = read_record(zip).map_err(|error| unread(&error))?;
-        left =
-            left.checked_sub(record.length()).ok_or_else(|| unread(&"an entry is longer than the list of entries"))?;
+        let record = read_record(zip).map_err(zip_unreadable)?;
+        left = left
+            .checked_sub(record.length())
+            .ok_or_else(|| zip_unreadable("an entry is longer than the list of entries"))?;
         let entry = listed(&record)?;
         if !names.insert(entry.name.to_lowercase()) {
             return Err(bad(&entry.name, "is there twice"));
@@ -152,14 +126,14 @@ fn entries(zip: &mut (impl Read + Seek)) -> Result<Vec<Entry>, Failure> {
         entries.push(entry);
     }
     if left > 0 {
-        return Err(unread(&"the list of entries holds more than it says"));
+        return Err(zip_unreadable("the list of entries holds more than it says"));
     }
     agree(zip, &mut entries, list.begins)?;
     Ok(entries)
 }
 
 fn bad(name: &str, what: impl Display) -> Failure {
-    unsafe_zip(format!("its entry `{}` {what}", name.escape_default()))
+    zip_unsafe(format!("its entry `{}` {what}", name.escape_default()))
 }
 
 /// What the list says of an entry, which is one that a careful build could have made (runner-contract F.1).
@@ -229,12 +203,12 @@ fn agree(zip: &mut (impl Read + Seek), entries: &mut [Entry], list: u64) -> Resu
     order.sort_by_key(|at| entries[*at].header);
     let starts: Vec<u64> = order.iter().map(|at| entries[*at].header).chain([list]).collect();
     if starts[0] != 0 {
-        return Err(unsafe_zip("something stands before its first entry"));
+        return Err(zip_unsafe("something stands before its first entry"));
     }
     for (at, ends) in order.into_iter().zip(&starts[1..]) {
         let entry = &mut entries[at];
         let name = entry.name.clone();
-        let unread = |error: io::Error| unread(&format!("`{}`: {error}", name.escape_default()));
+        let unread = |error: io::Error| zip_unreadable(format!("`{}`: {error}", name.escape_default()));
         zip.seek(SeekFrom::Start(entry.header)).map_err(unread)?;
         let mut head = [0; 30];
         zip.read_exact(&mut head).map_err(unread)?;
@@ -443,12 +417,12 @@ fn read_text(zip: &mut (impl Read + Seek), entry: &Entry) -> Result<String, Fail
     let name = &entry.name;
     let mut text = String::new();
     let read = Contents::open(zip, entry).and_then(|contents| contents.take(BESIDE + 1).read_to_string(&mut text));
-    read.map_err(|error| unreadable(name, &error))?;
+    read.map_err(|error| zip_entry_unreadable(name, error))?;
     if text.len() as u64 > BESIDE {
-        return Err(unsafe_zip(format!("{name} is larger than {BESIDE} bytes")));
+        return Err(zip_unsafe(format!("{name} is larger than {BESIDE} bytes")));
     }
     if text.len() as u64 != entry.size {
-        return Err(unsafe_zip(format!("{name} has {} bytes and says {}", text.len(), entry.size)));
+        return Err(zip_unsafe(format!("{name} has {} bytes and says {}", text.len(), entry.size)));
     }
     Ok(text)
 }
@@ -461,10 +435,7 @@ fn parse_beside(text: &str, name: &str) -> Result<Sha256Digest, Failure> {
     });
     parsed.ok_or_else(|| {
         let said: String = text.chars().take(200).collect();
-        refused(
-            format!("{name}.sha256 is not the line `<64 hexadecimal digits>  {name}`, but `{}`", said.escape_default()),
-            "leave the file as the build-gate stage writes it",
-        )
+        errors::sha256_malformed(name, &said)
     })
 }
 
@@ -476,30 +447,26 @@ fn copy(
 ) -> Result<(u64, Sha256Digest), Failure> {
     let (name, declared) = (&entry.name, entry.size);
     if declared > BUNDLE || declared / RATIO > entry.compressed {
-        return Err(unsafe_zip(format!("{name} says that {} bytes in the zip become {declared}", entry.compressed)));
+        return Err(zip_unsafe(format!("{name} says that {} bytes in the zip become {declared}", entry.compressed)));
     }
-    let mut contents = Contents::open(zip, entry).map_err(|error| unreadable(name, &error))?;
+    let mut contents = Contents::open(zip, entry).map_err(|error| zip_entry_unreadable(name, error))?;
     let mut measure = Measure::default();
     let mut buffer = vec![0; 1 << 16];
     loop {
-        let read = contents.read(&mut buffer).map_err(|error| unreadable(name, &error))?;
+        let read = contents.read(&mut buffer).map_err(|error| zip_entry_unreadable(name, error))?;
         if read == 0 {
             break;
         }
         measure.add(&buffer[..read]);
         if measure.size() > declared {
-            return Err(unsafe_zip(format!("{name} is larger than the {declared} bytes it says")));
+            return Err(zip_unsafe(format!("{name} is larger than the {declared} bytes it says")));
         }
-        to.write_all(&buffer[..read]).map_err(|error| local(&error))?;
+        to.write_all(&buffer[..read]).map_err(errors::unzipping)?;
         pace.advance(read as u64)?;
     }
     let (sha256, size) = measure.end();
     if size != declared {
-        return Err(unsafe_zip(format!("{name} has {size} bytes and says {declared}")));
+        return Err(zip_unsafe(format!("{name} has {size} bytes and says {declared}")));
     }
     Ok((size, sha256))
-}
-
-fn unreadable(name: &str, error: &io::Error) -> Failure {
-    refused(format!("{name} cannot be read from the zip: {error}"), "build again: the artifact is broken")
 }

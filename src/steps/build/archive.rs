@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::pace::into_io;
-use crate::domain::{Failure, path::relative};
+use crate::{domain::path::relative, errors::build};
 
 /// Bytes of a header, and the unit that contents are padded to.
 const BLOCK: usize = 512;
@@ -91,15 +91,9 @@ impl Entry {
     }
 }
 
-/// Every failure below is of the same doing; who opens the bundle names it.
-const DOING: &str = "checking the bundle";
-
 /// The bundle is not what `build-gate` writes.
 pub(super) fn refused(cause: impl Display) -> io::Error {
-    into_io(
-        Failure::refused(DOING, cause.to_string())
-            .hint("build it anew with `stage: build-gate`, and hand it on unchanged"),
-    )
+    into_io(build::bundle_invalid(cause))
 }
 
 /// A foreign name, safe to print.

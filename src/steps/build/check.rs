@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{
-    Failure,
-    gate::{GATES, GateReport},
+use crate::{
+    domain::{
+        Failure,
+        gate::{GATES, GateReport},
+    },
+    errors::build,
 };
 
 /// A further check of the tree. Each stands in the gate report under its own name.
@@ -142,11 +145,7 @@ impl Findings {
         });
         let gate_cure = (!self.gates.is_empty()).then_some(GATE_CURE);
         let cures: Vec<&str> = gate_cure.into_iter().chain(self.checks.keys().map(|check| check.cure())).collect();
-        Some(
-            Failure::refused(doing, format!("{failed} of {} checks failed", report.total()))
-                .details(gates.chain(checks))
-                .hint(cures.join("; ")),
-        )
+        Some(build::checks_failed(doing, failed, report.total(), gates.chain(checks), &cures))
     }
 }
 

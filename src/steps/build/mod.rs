@@ -31,6 +31,7 @@ use crate::{
         fact::{BundleFact, key},
     },
     engine::{Decision, Done, Io, Seam, StepResult, Undone},
+    errors::build as errors,
     inputs::typed,
     ports::clock::Clock,
 };
@@ -96,10 +97,7 @@ pub async fn resolve_event(cx: &Survey, io: &Io) -> StepResult {
             io.warn("a bundle that was built for a pull request is never deployed: its commit is a trial merge", None);
             Ok(Done::warned(format!("{commit}, from pull_request: checked, not to be deployed")))
         }
-        Some(event) => {
-            Err(Failure::refused("finding out what to build", format!("the event `{event}` is not supported"))
-                .hint("start the build from push, merge_group, workflow_dispatch or workflow_call"))
-        }
+        Some(event) => Err(errors::event_unsupported(event)),
     }
 }
 
@@ -176,15 +174,10 @@ pub async fn verify(cx: &Build, io: &Io) -> StepResult {
     let ((manifest, inspection), beside) =
         cx.background.run(io, &*cx.clock, "verifying", Some(packed.size), work).await?;
     if manifest != *cx.manifest {
-        return Err(Failure::refused(doing, "its manifest is not the one that was written")
-            .hint("let nothing write to output-dir during the build"));
+        return Err(errors::manifest_changed(doing));
     }
     if inspection.sha256 != packed.sha256 || beside != cx.files.sha256_line(&packed.sha256) {
-        return Err(Failure::refused(
-            doing,
-            format!("its SHA-256 is {}, {} was written", inspection.sha256, packed.sha256),
-        )
-        .hint("let nothing write to output-dir during the build; if that is not it, check the disk"));
+        return Err(errors::bundle_changed(doing, &inspection.sha256, &packed.sha256));
     }
     io.fact(key::ARTIFACT_NAME, &cx.inputs.artifact_name);
     io.fact(

@@ -11,11 +11,7 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use crate::{
-    domain::{Failure, FailureKind},
-    engine::Io,
-    ports::clock::Clock,
-};
+use crate::{domain::Failure, engine::Io, ports::clock::Clock};
 
 /// How often people hear of long work.
 const TELL_EVERY: Duration = Duration::from_secs(3);
@@ -32,7 +28,7 @@ impl Pace {
     pub fn advance(&self, bytes: u64) -> Result<(), Failure> {
         self.done.fetch_add(bytes, Ordering::Relaxed);
         if self.stop.load(Ordering::Relaxed) {
-            return Err(Failure::new(FailureKind::Cancelled, "working on the bundle", "the run was cancelled"));
+            return Err(Failure::cancelled("working on the bundle", "the run was cancelled"));
         }
         Ok(())
     }

@@ -15,9 +15,12 @@ use super::{
     pace::{Pace, from_io, into_io},
     tree::{Entry, SourceFile, Stamp, Tree},
 };
-use crate::domain::{
-    CommitSha, Failure, Sha256Digest,
-    bundle::{self, FileEntry, MANIFEST_PATH, Manifest},
+use crate::{
+    domain::{
+        CommitSha, Failure, Sha256Digest,
+        bundle::{self, FileEntry, MANIFEST_PATH, Manifest},
+    },
+    errors::{build, general},
 };
 
 /// The three files of a bundle, and the name under which it is written.
@@ -48,7 +51,7 @@ impl Files {
 
     pub fn read_sha256(&self) -> Result<String, Failure> {
         fs::read_to_string(&self.sha256)
-            .map_err(|error| Failure::world(format!("reading {}", self.sha256.display()), error.to_string()))
+            .map_err(|error| general::runner_file(format!("reading {}", self.sha256.display()), error))
     }
 
     /// Removes what is there of them, and says what that was.
@@ -59,7 +62,7 @@ impl Files {
                 Ok(()) => removed.push(path.as_path()),
                 // Where the output folder cannot even be made, nothing of ours can be.
                 Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-                Err(error) => return Err(Failure::world(format!("removing {}", path.display()), error.to_string())),
+                Err(error) => return Err(general::runner_file(format!("removing {}", path.display()), error)),
             }
         }
         Ok(removed)
@@ -97,7 +100,7 @@ pub fn manifest(tree: &Tree, commit: &CommitSha) -> Manifest {
 /// Writes the three files. A bundle of an earlier attempt goes first: whoever looks after a failed run must find none.
 pub fn write(tree: &Tree, manifest: &Manifest, files: &Files, pace: &Pace) -> Result<Packed, Failure> {
     let doing = format!("writing {}", files.bundle.display());
-    let failed = |error: io::Error| from_io(error, |error| unwritable(&doing, &error));
+    let failed = |error: io::Error| from_io(error, |error| build::output_dir(&doing, &error));
     if let Some(folder) = files.bundle.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
@@ -109,14 +112,6 @@ pub fn write(tree: &Tree, manifest: &Manifest, files: &Files, pace: &Pace) -> Re
     // Last, so that a bundle that is there has everything beside it.
     fs::rename(&files.unfinished, &files.bundle).map_err(failed)?;
     Ok(packed)
-}
-
-fn unwritable(doing: &str, error: &io::Error) -> Failure {
-    let failure = Failure::world(doing, error.to_string());
-    match error.kind() {
-        io::ErrorKind::StorageFull => failure.hint("free space on the build machine, or give another output-dir"),
-        _ => failure.hint("give an output-dir that this job can write to"),
-    }
 }
 
 fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -210,11 +205,7 @@ impl<'a> Unchanged<'a> {
     }
 
     fn changed(&self) -> io::Error {
-        into_io(
-            Failure::refused(format!("packing {}", self.path), "it was changed after the gates had looked at it").hint(
-                "let nothing write to the tree while it is bundled: end watchers and servers first, or bundle a copy",
-            ),
-        )
+        into_io(build::tree_changed(self.path))
     }
 }
 
@@ -237,8 +228,5 @@ impl Read for Unchanged<'_> {
 }
 
 fn unreadable(path: &str, error: &io::Error) -> io::Error {
-    into_io(
-        Failure::refused(format!("packing {path}"), error.to_string())
-            .hint("let the build job's user read the whole tree"),
-    )
+    into_io(build::file_unreadable(path, error))
 }

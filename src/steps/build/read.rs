@@ -18,10 +18,13 @@ use super::{
     pack::{self, Packed},
     rules::{self, Fate},
 };
-use crate::domain::{
-    CommitSha, Failure, Sha256Digest,
-    bundle::{FileEntry, MANIFEST_PATH, Manifest, PhpVersions, Unmanifested},
-    path::relative,
+use crate::{
+    domain::{
+        CommitSha, Failure, Sha256Digest,
+        bundle::{FileEntry, MANIFEST_PATH, Manifest, PhpVersions, Unmanifested},
+        path::relative,
+    },
+    errors::{build, general},
 };
 
 /// What [`inspect`] saw while it read the whole bundle.
@@ -89,7 +92,7 @@ pub fn inspect(path: &Path) -> Result<(Manifest, Inspection), Failure> {
 /// [`inspect`] with other limits, and with somebody who watches (`pace` counts bytes of the bundle file).
 pub fn inspect_within(path: &Path, limits: &Limits, pace: &Pace) -> Result<(Manifest, Inspection), Failure> {
     let doing = format!("checking the bundle {}", path.display());
-    let file = File::open(path).map_err(|error| Failure::world(&doing, error.to_string()))?;
+    let file = File::open(path).map_err(|error| general::runner_file(&doing, error))?;
     read_all(file, limits, pace).map_err(|error| Failure { doing, ..from_io(error, damaged) })
 }
 
@@ -115,8 +118,8 @@ pub fn rewrite_within(
 ) -> Result<Rewritten, Failure> {
     let doing = format!("checking the bundle {}", path.display());
     let failed = |error: io::Error| Failure { doing: doing.clone(), ..from_io(error, damaged) };
-    let local = |error: io::Error| from_io(error, |error| Failure::world(&doing, error.to_string()));
-    let open = || File::open(path).map_err(|error| into_io(Failure::world(DOING, error.to_string())));
+    let local = |error: io::Error| from_io(error, |error| general::runner_file(&doing, error));
+    let open = || File::open(path).map_err(local_io);
     let to = Local(pack::compressed(to).map_err(local)?);
     let Rewriting { manifest, inspection, to, by } = rewrite_all(open, to, commit, limits, pace).map_err(failed)?;
     let sent = pack::finished(to.0).map_err(local)?;
@@ -128,7 +131,7 @@ struct Local<W>(W);
 
 impl<W: Write> Write for Local<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(|error| into_io(Failure::world(DOING, error.to_string())))
+        self.0.write(bytes).map_err(local_io)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -136,18 +139,13 @@ impl<W: Write> Write for Local<W> {
     }
 }
 
-/// Every failure below is of the same doing; [`inspect_within`] names the bundle.
-const DOING: &str = "checking the bundle";
+/// This machine's failure, carried through what reads the bundle.
+fn local_io(error: io::Error) -> io::Error {
+    into_io(general::runner_file(build::CHECKING, error))
+}
 
 fn damaged(error: io::Error) -> Failure {
-    let cause = match error.kind() {
-        io::ErrorKind::UnexpectedEof => {
-            "it ends in the middle: it was cut short on its way here, or while it was written".to_owned()
-        }
-        _ => format!("it is not a gzip-compressed tar archive, or it is damaged: {error}"),
-    };
-    Failure::refused(DOING, cause)
-        .hint("download it again; if that does not help, build it anew with `stage: build-gate`")
+    build::bundle_damaged(&error)
 }
 
 /// What [`inspect_within`] does with a file's bytes.
@@ -246,7 +244,7 @@ struct PackedBytes<'a, F> {
 impl<F: Read> Read for PackedBytes<'_, F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // A disk that fails is not a damaged bundle.
-        let n = self.file.read(buffer).map_err(|error| into_io(Failure::world(DOING, error.to_string())))?;
+        let n = self.file.read(buffer).map_err(local_io)?;
         self.hash.update(&buffer[..n]);
         self.count.set(self.count.get() + n as u64);
         self.pace.advance(n as u64).map_err(into_io)?;

@@ -19,10 +19,13 @@ use super::{
     pace::Pace,
     rules::{self, Fate, Rule},
 };
-use crate::domain::{
-    Failure, Sha256Digest,
-    bundle::{self, InTheWay},
-    path::relative,
+use crate::{
+    domain::{
+        Failure, Sha256Digest,
+        bundle::{self, InTheWay},
+        path::relative,
+    },
+    errors::build,
 };
 
 /// A built tree as it would be shipped. What was judged here is what is packed: [`super::pack`] reads every file again and
@@ -80,9 +83,7 @@ impl Tree {
         pace: &Pace,
     ) -> Result<Self, Failure> {
         let doing = format!("looking at the tree {}", source.display());
-        let root = source.canonicalize().map_err(|error| {
-            Failure::input(&doing, error.to_string()).hint("give the app's folder, built in this job, as source-dir")
-        })?;
+        let root = source.canonicalize().map_err(|error| build::source_dir(&doing, &error))?;
         let mut tree = Self { root, entries: BTreeMap::new(), left_out: Vec::new() };
         tree.walk(&Identity::of(output), findings, pace)?;
         tree.check_links(shared, findings);

@@ -29,8 +29,8 @@ pub async fn staging(cx: &Survey, io: &Io) -> StepResult {
     for said in &case.fact.said {
         sheet.passed(&said.place, &said.text);
     }
-    for (against, hint) in case.fact.against.iter().zip(&case.hints) {
-        sheet.failed("staging", against, hint);
+    for against in &case.against {
+        sheet.failed("staging", &against.cause, against.hint.as_deref().unwrap_or_default());
     }
     sheet.end(case.summary())
 }

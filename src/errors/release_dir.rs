@@ -1,0 +1,98 @@
+//! The new release's folder on the server: its name, what is unpacked into it, and whether it starts.
+
+use super::codes;
+use crate::domain::Failure;
+
+codes! {
+    RELEASE_FROM_FUTURE = "release-from-future", Refused {
+        meaning: "A folder in `releases` has a name that is not older than now. The new release would not be the newest.",
+        cause: "The folder was made by hand, or the clock of the machine that made it was wrong.",
+        action: "Check the clock of the runner. If the time in the folder's name is wrong, rename or remove the folder.",
+    }
+    RELEASE_DIFFERS = "release-differs-from-bundle", Refused {
+        meaning: "After unpacking, the release's folder is not what the bundle holds.",
+        cause: "The server's `tar` or its disk changed something, or another process writes there.",
+        action: "Find out what differs (the error lists the paths) and why, before the next release.",
+    }
+    RELEASE_INCOMPLETE = "release-gates-failed", Refused {
+        meaning: "The release's folder on the server lacks a file or folder that every release needs.",
+        cause: "The build made an incomplete bundle, or the target of a rollback is not whole.",
+        action: "Check the build's gates, or name another release in `rollback-to`. The live release was not changed.",
+    }
+    PHP_TOO_OLD = "php-too-old", Refused {
+        meaning: "The server's PHP is older than the installed packages need.",
+        cause: "The bundle was built for a newer PHP than the one that the input `php` names on the server.",
+        action: "Upgrade the server's PHP, name a newer binary in the input `php`, or build for the server's version.",
+    }
+    RELEASE_DOES_NOT_START = "release-does-not-start", Refused {
+        meaning: "The new release does not start on the server's PHP.",
+        cause: "A PHP extension is missing, the PHP version differs from the build's, or the app fails while it starts.",
+        action: "Read the lines below the error. Compare `php -v` and `php -m` of the build and the server.",
+    }
+    HEALTH_ROUTE_BROKEN = "health-route-broken", Refused {
+        meaning: "The release cannot answer a path of `health-paths`: its route exists but cannot be run.",
+        cause: "The route's controller, class or middleware is missing or fails.",
+        action: "Repair the route. Show it: `php artisan route:list`.",
+    }
+    TREE_UNREADABLE = "release-unreadable", Refused {
+        meaning: "The deploy user cannot read all of a release's folder, so that its digest cannot be taken.",
+        cause: "The site's account or root made files in the folder that others must not read.",
+        action: "Correct owner or mode of the files that the step's lines name, so that the deploy user can read them.",
+    }
+    TREE_DIGEST_INVALID = "release-digest-invalid", Refused {
+        meaning: "The server did not answer with a SHA-256 for a release's folder.",
+        cause: "`sha256sum` on the server is missing or prints something else.",
+        action: "Check on the server: `sha256sum --version`.",
+    }
+}
+
+/// `newest` is the folder; `now` is written as the names of releases are.
+pub fn from_future(newest: &str, now: &str) -> Failure {
+    RELEASE_FROM_FUTURE
+        .failure("naming the release", format!("releases/{newest} is not older than now, {now}"))
+        .hint("release names are UTC times and must come in order: if that folder's time is wrong, rename or remove it")
+}
+
+pub fn differs(doing: &str, dir: &str, paths: Vec<String>) -> Failure {
+    RELEASE_DIFFERS.failure(doing, format!("{dir} is not what the bundle holds")).details(paths).hint(
+        "the server's tar or its disk did something else, or something else writes there: find that out before the next release",
+    )
+}
+
+/// `score` is as `7/9`; `lines` name the gates that failed. `is_new` where the release comes from a build.
+pub fn gates_failed(doing: String, score: &str, lines: Vec<String>, is_new: bool) -> Failure {
+    RELEASE_INCOMPLETE.failure(doing, format!("{score} gates passed")).details(lines).hint(match is_new {
+        true => "the bundle is not whole: look at the build's layer-1 gates; the live release was not touched",
+        false => "name another release in rollback-to; the live release was not touched",
+    })
+}
+
+/// `minimum` is PHP's own number of a version, such as 80300.
+pub fn php_too_old(doing: &str, minimum: u32) -> Failure {
+    PHP_TOO_OLD
+        .failure(
+            doing,
+            format!("the bundle's vendor folder needs PHP {}.{} or newer", minimum / 10_000, minimum / 100 % 100),
+        )
+        .hint("upgrade the server's PHP, name a newer binary in the input php, or build for the server's version")
+}
+
+/// `problem` is what the script said; `lines` are the end of what PHP printed.
+pub fn does_not_start(doing: &str, problem: Option<&str>, lines: impl IntoIterator<Item = String>) -> Failure {
+    RELEASE_DOES_NOT_START
+        .failure(doing, problem.unwrap_or("the script said nothing of it"))
+        .details(lines)
+        .hint("the release does not start on this server; compare the PHP versions and extensions of build and server")
+}
+
+pub fn health_route_broken(doing: &str, path: &str, why: &str) -> Failure {
+    HEALTH_ROUTE_BROKEN
+        .failure(doing, format!("the health path {path} cannot be answered: {why}"))
+        .hint("repair the route; a release whose health cannot be asked would be rolled back")
+}
+
+pub fn unreadable(doing: String) -> Failure {
+    TREE_UNREADABLE
+        .failure(doing, "not everything in it could be read")
+        .hint("the lines of this step name it; the deploy user must be able to read its releases")
+}
