@@ -91,7 +91,7 @@ codes! {
         cause: "`stage: build-gate` was given another `sha` than the commit that was checked out.",
         action: "Give `stage: build-gate` the commit that was checked out, and build again.",
     }
-    BUNDLE_WRITES_THROUGH_LINK = "bundle-link-in-shared-path", Refused {
+    BUNDLE_WRITES_THROUGH_LINK = "bundle-path-not-a-folder", Refused {
         meaning: "The bundle has a link or a file where the release needs a folder, so that the release would write outside of its own folder.",
         cause: "The build made a symbolic link (often `public/storage` or a folder above a shared one), or committed one.",
         action: "Replace the link by a folder in the build, or take the path out of `shared`.",

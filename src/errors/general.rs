@@ -8,7 +8,7 @@ use crate::domain::Failure;
 codes! {
     /// What `Failure::bug` has.
     INTERNAL_ERROR = "internal-error", Bug {
-        meaning: "The program reached a state that it never should reach. The run stopped, and rolled back what it had changed.",
+        meaning: "The program reached a state that it never should reach, and stopped the step.",
         cause: "A fault of gated-deploy.",
         action: "Report it with the log of the run.",
     }

@@ -63,7 +63,7 @@ codes! {
     }
     STAGING_UNREACHABLE = "staging-site-unreachable", Refused {
         meaning: "Staging's site could not be asked from this runner.",
-        cause: "`staging-url` is wrong, staging is down, or a firewall or password stands before it.",
+        cause: "`staging-url` is wrong, staging is down, a firewall blocks the runner, or the site asks for a password.",
         action: "Check from the runner's network: `curl -I URL`. If the name leads elsewhere, set `health-address` in the policy's staging section.",
     }
     STAGING_WORKFLOW_UNKNOWN = "staging-workflow-unknown", Refused {

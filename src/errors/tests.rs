@@ -84,3 +84,19 @@ fn scripts_refuse_with_known_codes_and_every_value_of_their_text() {
     }
     assert!(refusals > 10, "only {refusals} refusals found");
 }
+
+/// The domain cannot import a code; it has their names.
+#[test]
+fn what_is_cancelled_and_what_is_our_own_mistake_have_codes() {
+    let of = |failure: &Failure| all().find(|code| code.name == failure.code).map(|code| code.kind);
+    assert_eq!(of(&Failure::cancelled("waiting", "the run was cancelled")), Some(FailureKind::Cancelled));
+    assert_eq!(of(&Failure::bug("counting", "2 + 2 is 5")), Some(FailureKind::Bug));
+}
+
+#[test]
+fn every_wrong_input_is_named_under_one_code() {
+    let one = general::input_invalid("`stage` is missing");
+    let many = general::inputs_invalid(["a".to_owned(), "b".to_owned()].into_iter());
+    assert_eq!((&*one.code, &*many.code), ("inputs-invalid", "inputs-invalid"));
+    assert_eq!((many.cause.as_str(), many.details.len()), ("2 things are wrong", 2));
+}

@@ -157,7 +157,7 @@ async fn se7_a_plan_whose_bundle_is_not_known_has_nothing_to_approve() {
     with.found.server = Some(with.server.clone());
     let ran = with.settled().await;
     assert!(ran.failure().cause.contains("this plan has none: the bundle is not there yet"), "{}", ran.failure());
-    assert_eq!(ran.failure().kind, FailureKind::Refused);
+    assert_eq!((&*ran.failure().code, ran.failure().kind), ("plan-without-digest", FailureKind::Refused));
 }
 
 #[tokio::test]
@@ -172,10 +172,28 @@ async fn se7_eight_digits_of_a_digest_approve_nothing() {
     };
     let ran = approved(8).await;
     let cause = format!("its digest {} has 8 digits, and an approval needs at least 16", &plan.as_str()[..8]);
-    assert_eq!(ran.failure().cause, cause);
+    assert_eq!((&*ran.failure().code, &ran.failure().cause), ("approval-digest-short", &cause));
     let right = format!("STAGING-TEST FREIGEGEBEN {}", &plan.as_str()[..16]);
     assert!(ran.failure().hint.as_ref().is_some_and(|hint| hint.ends_with(&right)), "{:?}", ran.failure());
     assert_eq!(approved(16).await.outcome.cause(), None);
+}
+
+#[tokio::test]
+async fn each_approval_that_does_not_count_has_a_code() {
+    let github = built();
+    let approved = async |text: &str| {
+        let mut stage = stage(&github).await;
+        stage.inputs.approval = Approval::read(text, &stage.inputs.phrase);
+        stage.settled().await
+    };
+    for (text, code) in [
+        ("ABBRECHEN", "approval-aborted"),
+        ("PROD-DEPLOY FREIGEGEBEN", "approval-phrase-wrong"),
+        ("STAGING-TEST FREIGEGEBEN 0123456789abcdef", "approval-outdated"),
+    ] {
+        let ran = approved(text).await;
+        assert_eq!((&*ran.failure().code, ran.outcome.exit_code()), (code, 1), "{text}");
+    }
 }
 
 #[tokio::test]
@@ -204,6 +222,7 @@ async fn fd3_a_plan_for_production_offers_no_phrase_for_a_bundle_that_staging_ha
         "{}",
         ran.failure()
     );
+    assert_eq!(ran.failure().code, "staging-bundle-differs");
     assert!(!has_digest(&ran) && ran.outcome.exit_code() == 1);
     let ran = proven(Sha256Digest::of(&*CONTENT)).await;
     assert_eq!(ran.outcome, Outcome::Planned);
@@ -300,6 +319,7 @@ async fn se7_a_build_that_is_run_again_after_the_approval_is_refused() {
 
     let ran = awaited(&github, |github| github.edit_run(4711, |run| run.run_attempt = 2)).await;
     assert_eq!(ran.failure().cause, "the plan named attempt 1 of build run 4711, and it is at attempt 2");
+    assert_eq!(ran.failure().code, "build-changed-since-plan");
     assert_eq!(ran.failure().kind, FailureKind::Refused);
 
     // The run begins anew and has not ended: nobody waits for what was not approved.
@@ -327,6 +347,7 @@ async fn se7_what_is_fetched_after_the_approval_is_what_the_plan_read() {
     stage.made.build = Some(other);
     let ran = stage.release(artifact::fetch).await;
     assert_eq!(ran.failure().cause, "the plan read artifact 11, and this is artifact 12");
+    assert_eq!(ran.failure().code, "build-changed-since-plan");
 }
 
 // ---- Reviews (SE12) ----
@@ -368,6 +389,7 @@ async fn se12_only_a_reviewer_who_has_nothing_to_do_with_the_run_and_stands_by_i
     for (reviews, cause) in cases {
         let ran = reviewed(reviews, 1).await;
         assert_eq!((ran.failure().cause.as_str(), ran.outcome.exit_code()), (cause, 1), "{reviews:?}");
+        assert_eq!(ran.failure().code, "review-missing");
     }
     let both = [("reviewer", "rejected"), ("reviewer", "approved"), ("another", "approved")];
     assert_eq!(reviewed(&both, 1).await.outcome.cause(), None);
@@ -377,6 +399,7 @@ async fn se12_only_a_reviewer_who_has_nothing_to_do_with_the_run_and_stands_by_i
 async fn se12_an_approval_of_an_earlier_attempt_does_not_count() {
     let ran = reviewed(&[("reviewer", "approved")], 2).await;
     assert!(ran.failure().cause.starts_with("this is attempt 2 of the run"), "{}", ran.failure());
+    assert_eq!(ran.failure().code, "review-of-rerun");
     assert!(ran.failure().hint.as_ref().is_some_and(|hint| hint.starts_with("start a new run")));
 }
 
@@ -418,6 +441,7 @@ async fn se13_a_second_workflow_of_one_name_takes_nothing_from_the_reviewed_one(
     let ran = looked(&github, by_name).await;
     assert_eq!((ran.failure().kind, ran.outcome.exit_code()), (FailureKind::Input, 2));
     assert!(ran.failure().cause.contains("several workflows are named `Build`"), "{}", ran.failure());
+    assert_eq!(ran.failure().code, "workflow-ambiguous");
 }
 
 /// A build of `SHA` on this branch, in a repository whose `main` and `develop` are elsewhere.
@@ -452,6 +476,7 @@ async fn se14_a_tag_with_the_name_of_a_branch_is_not_that_branch() {
     for name in ["main", "develop"] {
         let ran = looked(&built_on(name), |_| ()).await;
         assert_eq!(ran.failure().cause, format!("{SHA} is not reachable from main"), "{name}");
+        assert_eq!(ran.failure().code, "commit-not-on-release-branch");
         assert!(ran.failure().hint.as_ref().is_some_and(|hint| hint.contains("release-branches")));
         assert_eq!(ran.outcome.exit_code(), 1);
     }
@@ -461,6 +486,7 @@ async fn se14_a_tag_with_the_name_of_a_branch_is_not_that_branch() {
     assert!(looked(&github, |_| ()).await.found.build.is_some());
     let ran = looked(&github, |stage| stage.source.build.provenance.branches = vec!["production".to_owned()]).await;
     assert_eq!(ran.failure().cause, "this repository has no branch production");
+    assert_eq!(ran.failure().code, "release-branch-missing");
 }
 
 #[tokio::test]
@@ -568,6 +594,7 @@ async fn se14_a_required_attestation_names_repository_workflow_commit_run_and_fi
 
     let ran = attested(&[]).await;
     assert!(ran.failure().cause.starts_with("there is none for SHA-256 "), "{}", ran.failure());
+    assert_eq!(ran.failure().code, "attestation-missing");
     let at = |path: &'static str, value: &'static str| {
         move |statement: &mut serde_json::Value| *statement.pointer_mut(path).expect(path) = json!(value)
     };
@@ -612,6 +639,7 @@ async fn se14_a_required_attestation_names_repository_workflow_commit_run_and_fi
     let ran = attested(&all).await;
     let details: Vec<&str> = ran.failure().details.iter().filter_map(|line| line.split(": ").next()).collect();
     assert_eq!(details, wrong.iter().map(|(_, why)| *why).collect::<Vec<_>>());
+    assert_eq!(ran.failure().code, "attestation-mismatch");
     assert_eq!(ran.failure().kind, FailureKind::Refused);
     // Another sort of statement about the same file says nothing of its build.
     let other: Change = |statement| statement["predicateType"] = json!("https://spdx.dev/Document/v2.3");
@@ -625,6 +653,7 @@ async fn se14_a_required_attestation_names_repository_workflow_commit_run_and_fi
     assert_eq!(ran.failure().kind, FailureKind::Refused);
     let words = format!("{}", ran.failure());
     assert!(words.contains("by its address only (bundle_url, on tmastaging.blob.core.windows.net)"), "{words}");
+    assert_eq!(ran.failure().code, "attestation-unreadable");
     assert!(!words.contains("sig="), "{words}");
     assert!(ran.failure().hint.as_ref().is_some_and(|hint| hint.contains("gh attestation verify")), "{words}");
     assert_eq!(attested(&[serde_json::Value::Null, statement(sha.as_str(), |_| ())]).await.outcome.cause(), None);
@@ -754,7 +783,10 @@ fn se11_what_the_step_itself_says_needs_no_review_and_neither_does_a_push() {
     let finished =
         smoke(&github, "pull_request", json!({})).input("github-token", "").file(POLICY, &policy).run_binary(BINARY);
     assert_ended(&finished, 1, "refused");
-    assert_says(&finished.log, &["url would come from the policy of a run that was started by `pull_request`"]);
+    assert_says(
+        &finished.log,
+        &["url would come from the policy of a run that was started by `pull_request`", "policy-unreviewed"],
+    );
 }
 
 #[test]

@@ -246,6 +246,7 @@ async fn fd2_after_a_fast_forward_the_confirmed_bundle_is_released_and_not_the_n
     unknown["bundle_sha256"] = json!(null);
     let ran = production(&github, SHA, Some(unknown), SHA).survey(staging::evidence).await;
     assert!(ran.failure().cause.contains("does not say which bundle"), "{:?}", ran.failure());
+    assert_eq!(ran.failure().code, "staging-bundle-unknown");
 
     // What staging confirmed is gone.
     github.edit_artifact(11, |artifact| artifact.expired = true);
@@ -271,6 +272,7 @@ async fn fd2_another_tree_is_no_go_with_what_differs_and_where_to_see_it() {
     );
     assert_eq!((ran.failure().cause.as_str(), ran.outcome.exit_code()), (cause.as_str(), 1), "and nothing else");
     assert!(ran.failure().hint.as_ref().is_some_and(|hint| hint.starts_with("release this commit to staging first")));
+    assert_eq!(ran.failure().code, "staging-other-commit");
 
     // GitHub does not know what staging runs.
     let mut foreign = line();
@@ -283,6 +285,7 @@ async fn fd2_another_tree_is_no_go_with_what_differs_and_where_to_see_it() {
     let unknown = "00000000000000000000000000000000000000dd";
     let ran = production(&github, unknown, Some(line()), SHA).survey(staging::evidence).await;
     assert_eq!(ran.failure().cause, format!("GitHub does not know the commit {unknown}"));
+    assert_eq!(ran.failure().code, "commit-unknown");
     assert_eq!((ran.failure().kind, ran.outcome.exit_code()), (FailureKind::Input, 2));
 }
 
@@ -294,6 +297,7 @@ async fn fd2_equal_trees_count_only_on_branches_that_are_released_from() {
     github.same_tree(OTHER, SHA);
     let ran = production(&github, OTHER, Some(line()), SHA).survey(staging::evidence).await;
     assert_eq!(ran.failure().cause, format!("{OTHER} is not reachable from main"));
+    assert_eq!(ran.failure().code, "commit-not-on-release-branch");
 
     // What staging confirmed is on no branch that staging is released from.
     let github = on_develop();
@@ -325,4 +329,5 @@ async fn fd2_without_its_ledger_staging_is_known_by_the_commit_that_its_site_nam
     // It names no commit of this repository.
     let ran = production(&github, OTHER, None, "feedfacefeedface").survey(staging::evidence).await;
     assert!(format!("{:?}", ran.failure()).contains("answers as feedfacefeedface"), "{:?}", ran.failure());
+    assert_eq!(ran.failure().code, "staging-unhealthy");
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use gated_deploy::{
-    domain::{FailureKind, Sha256Digest, bundle, fact},
+    domain::{Failure, FailureKind, Sha256Digest, bundle, fact},
     engine::step::{hold, release},
     ports::github::{Api, Github as _, GithubError},
     steps::artifact,
@@ -382,6 +382,7 @@ async fn fd3_a_commit_without_a_build_run_is_refused_before_anything_changes() {
     assert_eq!(ran.failure().cause, format!("no successful build for {SHA}: no build run for this commit yet"));
     assert_eq!((ran.outcome.exit_code(), ran.found.build_is_coming), (1, false));
     assert_eq!(seconds(&clock), [5, 5], "GitHub's list of runs lags behind");
+    assert_eq!(ran.failure().code, "build-missing");
 
     // A run that appears meanwhile is found, and one that is green without an artifact is no build.
     let github = built();
@@ -391,6 +392,7 @@ async fn fd3_a_commit_without_a_build_run_is_refused_before_anything_changes() {
     github.add_run(Run::green(4711, SHA));
     let ran = Stage::with_github(&github).survey(artifact::look).await;
     assert!(ran.failure().cause.contains("build run 4711 is green, but lists no artifact"), "{}", ran.failure());
+    assert_eq!(ran.failure().code, "artifact-missing");
 }
 
 fn github_with_workflow() -> GitHub {
@@ -408,6 +410,7 @@ async fn f6_a_failed_build_ends_the_run_at_once() {
         let failure = ran.failure();
         assert_eq!(failure.cause, format!("build run 4711 ended in {words}"));
         assert!(failure.details[0].ends_with("/actions/runs/4711"), "{failure:?}");
+        assert_eq!(failure.code, "build-failed");
         assert_eq!(ran.outcome.exit_code(), 1);
 
         let stage = Stage::with_github(&github);
@@ -452,7 +455,7 @@ async fn f3_a_named_run_must_be_one_of_ours() {
         stage.source.build.run_id = Some(4711);
         let ran = stage.survey(artifact::look).await;
         assert!(ran.failure().cause.starts_with(&format!("build run 4711 cannot be used: {why}")), "{}", ran.failure());
-        assert_eq!(ran.failure().kind, FailureKind::Refused);
+        assert_eq!((&*ran.failure().code, ran.failure().kind), ("build-run-not-usable", FailureKind::Refused));
     }
 }
 
@@ -472,11 +475,13 @@ async fn a_run_or_a_workflow_that_does_not_exist_is_a_wrong_input() {
     stage.github = Stage::with_github(&github).github;
     let ran = stage.survey(artifact::look).await;
     assert_eq!((ran.failure().cause.as_str(), ran.outcome.exit_code()), ("there is no run 1 in this repository", 2));
+    assert_eq!(ran.failure().code, "build-run-unknown");
 
     let mut stage = Stage::with_github(&github);
     stage.source.build.workflow = "nope.yml".into();
     let ran = stage.survey(artifact::look).await;
     assert!(ran.failure().cause.starts_with("there is no workflow `nope.yml`"), "{}", ran.failure());
+    assert_eq!(ran.failure().code, "workflow-unknown");
     assert_eq!(ran.outcome.exit_code(), 2);
 }
 
@@ -487,6 +492,7 @@ async fn a_token_without_rights_is_told_with_the_line_that_gives_them() {
     github.fault("GET", "*", Times::Always, Fault::refusal(Refusal::IntegrationForbidden { needs }));
     let ran = Stage::with_github(&github).survey(artifact::look).await;
     assert!(ran.failure().cause.ends_with("it needs actions=read"));
+    assert_eq!(ran.failure().code, "github-forbidden");
     assert!(ran.failure().hint.as_deref().is_some_and(|hint| hint.contains("actions: read")));
     assert_eq!(ran.outcome.exit_code(), 2);
 }
@@ -497,6 +503,7 @@ async fn an_api_that_is_down_is_the_worlds_fault() {
     github.fault("GET", "*", Times::Always, Fault::server_error(502));
     let ran = Stage::with_github(&github).survey(artifact::look).await;
     assert_eq!((ran.failure().kind, ran.outcome.exit_code()), (FailureKind::World, 5));
+    assert_eq!(ran.failure().code, "github-unavailable");
 }
 
 // ---- Step 9: waiting for it ----
@@ -556,12 +563,12 @@ async fn no_build_at_all_says_how_to_start_one() {
 async fn f7_artifacts_that_are_no_use_end_the_wait_at_once() {
     type Spoil = fn(&mut Artifact);
     let other = format!("was built from {OTHER}, not from {SHA}");
-    let cases: [(Spoil, &str); 3] = [
-        (|artifact| artifact.expired = true, "has expired on 2026-04-05T09:05:00Z"),
-        (|artifact| artifact.size = Some(0), "is empty"),
-        (|artifact| artifact.head_sha = Some(OTHER.into()), &other),
+    let cases: [(Spoil, &str, &str); 3] = [
+        (|artifact| artifact.expired = true, "has expired on 2026-04-05T09:05:00Z", "artifact-gone"),
+        (|artifact| artifact.size = Some(0), "is empty", "artifact-unusable"),
+        (|artifact| artifact.head_sha = Some(OTHER.into()), &other, "artifact-unusable"),
     ];
-    for (spoil, why) in cases {
+    for (spoil, why, code) in cases {
         let github = built();
         github.edit_artifact(11, spoil);
         let stage = Stage::with_github(&github);
@@ -569,6 +576,7 @@ async fn f7_artifacts_that_are_no_use_end_the_wait_at_once() {
         let ran = stage.release(artifact::await_build).await;
         let cause = format!("artifact 11 (deployment-bundle-{SHA}) of build run 4711 {why}");
         assert_eq!((ran.failure().cause.as_str(), clock.slept()), (cause.as_str(), vec![]));
+        assert_eq!(ran.failure().code, code);
     }
 }
 
@@ -624,6 +632,7 @@ async fn f27_bytes_that_changed_on_their_way_are_refused() {
     let failure = ran.failure();
     assert_eq!(failure.doing, "checking artifact 11 of build run 4711");
     assert!(failure.cause.contains(", GitHub keeps "), "{failure}");
+    assert_eq!(failure.code, "artifact-digest-mismatch");
     assert!(ran.made.bundle.is_none());
     assert_eq!(ran.outcome.exit_code(), 1);
 }
@@ -645,13 +654,44 @@ async fn refusal_of(files: &[(&str, &[u8])]) -> String {
 }
 
 pub(crate) async fn refusal_of_content(content: Vec<u8>) -> String {
+    refused_content(content).await.cause
+}
+
+async fn refused_content(content: Vec<u8>) -> Failure {
     let github = built();
     github.add_artifact(Artifact { content: content.into(), ..artifact_11() });
     let ran = fetched(&github).await;
     assert_eq!(ran.outcome.exit_code(), 1, "{}", ran.failure());
     assert!(ran.failure().hint.is_some(), "{}", ran.failure());
     assert!(ran.made.bundle.is_none());
-    ran.failure().cause.clone()
+    ran.failure().clone()
+}
+
+#[tokio::test]
+async fn each_way_in_which_an_artifact_is_wrong_has_a_code() {
+    let (name, sum) = (bundle_name(), sum_line(&CONTENT));
+    let beside = format!("{name}.sha256");
+    let with = |content: &[u8]| zip_of(&[(&name, content), (&beside, sum_line(content).as_bytes())]);
+    let damaged = {
+        let mut zip = with(&CONTENT);
+        let end = zip.len();
+        zip[end - 20..].fill(0);
+        zip
+    };
+    let cases = [
+        (CONTENT.to_vec(), "artifact-not-a-zip"),
+        (damaged, "artifact-zip-unreadable"),
+        (with(&vec![0; 20_000_000]), "artifact-zip-unsafe"),
+        (zip_of(&[(&beside, sum.as_bytes())]), "bundle-missing"),
+        (zip_of(&[(&name, &CONTENT), (&beside, b"no digest")]), "bundle-sha256-malformed"),
+        (zip_of(&[(&name, &CONTENT), (&beside, sum_line(b"other").as_bytes())]), "bundle-digest-mismatch"),
+        (with(&CONTENT[..CONTENT.len() / 2]), "bundle-damaged"),
+        (with(&rows::bundle(&OTHER.parse().expect("a commit"), FILES)), "bundle-of-another-commit"),
+    ];
+    for (content, code) in cases {
+        let failure = refused_content(content).await;
+        assert_eq!(failure.code, code, "{failure}");
+    }
 }
 
 #[tokio::test]
@@ -754,6 +794,7 @@ async fn se3_fd21_a_bundle_with_a_link_above_a_shared_folder_is_refused_before_t
         ran.failure().cause,
         "`public/media` is a link to `../storage/app/media`, and the shared folder `public/media/uploads` lies below it"
     );
+    assert_eq!(ran.failure().code, "bundle-path-not-a-folder");
     assert!(ran.made.bundle.is_none());
 }
 
@@ -831,6 +872,7 @@ async fn downloads_that_fail_say_what_to_do() {
     github.edit_artifact(11, |artifact| artifact.expired = true);
     let ran = fetch(&github).await;
     assert_eq!(ran.failure().cause, "it has expired");
+    assert_eq!(ran.failure().code, "artifact-gone");
     assert!(ran.failure().hint.as_deref().is_some_and(|hint| hint.contains("gh workflow run build.yml")));
 }
 

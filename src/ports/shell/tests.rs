@@ -155,3 +155,45 @@ fn a_checkpoint_comes_after_the_work_and_before_the_end_of_the_answer() {
     let refuses = Script::new("test", "refuse no").with_checkpoint("checkpoint() { put at \"$1\"; }");
     assert_eq!(carried_out(&refuses).0.join(" "), "begin refused=no at=answer end=n1:10");
 }
+
+#[test]
+fn each_error_of_a_connection_has_its_code_and_kind() {
+    use crate::domain::FailureKind::{Refused, World};
+    let text = String::new;
+    let cases = [
+        (ShellError::Unreachable(text()), "ssh-unreachable", World),
+        (ShellError::Throttled(text()), "ssh-turned-away", World),
+        (
+            ShellError::HostKey {
+                host: text(),
+                key_type: text(),
+                got: text(),
+                expected: text(),
+                line: "[h]:22 k".into(),
+            },
+            "host-key-mismatch",
+            Refused,
+        ),
+        (ShellError::HostKeyUnusable(text()), "host-key-unusable", Refused),
+        (
+            ShellError::Weak { host: text(), what: "cipher", offered: text(), wanted: text() },
+            "ssh-algorithms-weak",
+            Refused,
+        ),
+        (
+            ShellError::Denied { host: text(), user: text(), fingerprint: text(), methods: text(), line: text() },
+            "ssh-key-denied",
+            Refused,
+        ),
+        (ShellError::Dropped(text()), "connection-lost", World),
+        (ShellError::TimedOut(Duration::from_secs(1)), "script-timed-out", World),
+        (ShellError::Failed { status: text(), tail: vec!["its end".into()] }, "command-failed", Refused),
+        (ShellError::NoAnswer { noise: text() }, "shell-answer-invalid", Refused),
+        (ShellError::Local(text()), "ssh-runner-error", World),
+    ];
+    for (error, code, kind) in cases {
+        let failure = error.failure("connecting");
+        assert_eq!((&*failure.code, failure.kind), (code, kind));
+        assert!(failure.hint.is_some() || code == "ssh-runner-error", "{code} says what to do");
+    }
+}
