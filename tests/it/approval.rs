@@ -197,6 +197,17 @@ async fn each_approval_that_does_not_count_has_a_code() {
 }
 
 #[tokio::test]
+async fn a_release_folder_from_the_future_is_refused() {
+    let github = built();
+    let mut stage = stage(&github).await;
+    let name = "29991231_235959-acb58201";
+    stage.found.server.as_mut().expect("a server").releases.push(name.parse().expect("a name"));
+    let ran = stage.settled().await;
+    assert_eq!(ran.failure().code, "release-from-future");
+    assert!(ran.failure().cause.starts_with(&format!("releases/{name} is not older than now")), "{}", ran.failure());
+}
+
+#[tokio::test]
 async fn fd3_a_plan_for_production_offers_no_phrase_for_a_bundle_that_staging_has_not_confirmed() {
     let github = built();
     let proven = async |bundle: Sha256Digest| {

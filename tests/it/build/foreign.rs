@@ -127,6 +127,7 @@ fn refused(what: &str, read: Result<(Manifest, read::Inspection), Failure>, caus
         Err(failure) => failure,
     };
     assert_eq!(failure.kind, FailureKind::Refused, "{what}: {failure}");
+    assert!(["bundle-invalid", "bundle-damaged"].contains(&&*failure.code), "{what}: {}", failure.code);
     assert!(failure.cause.contains(cause), "{what}: `{cause}` in `{}`", failure.cause);
     assert!(failure.doing.contains("bundle.tar.gz"), "{what}: {failure}");
     assert!(failure.hint.is_some(), "{what}: {failure}");
@@ -370,7 +371,7 @@ fn any_single_flipped_bit_is_noticed() {
 #[test]
 fn a_bundle_that_is_not_there_is_no_refusal() {
     let failure = read::inspect(Path::new("/nonexistent/bundle.tar.gz")).expect_err("it is not there");
-    assert_eq!(failure.kind, FailureKind::World);
+    assert_eq!((&*failure.code, failure.kind), ("runner-file-error", FailureKind::World));
     assert!(failure.doing.contains("/nonexistent/bundle.tar.gz"));
 }
 

@@ -34,7 +34,9 @@ fn f10_each_of_the_nine_gates_stops_the_build() {
 fn f10_everything_that_is_missing_is_named_at_once() {
     let app = App::sound();
     app.remove("artisan").remove("vendor").remove("public/build").remove("routes").put(".env", "APP_KEY=base64:x");
-    let text = app.run().refusal_text();
+    let run = app.run();
+    assert_eq!(run.refused().code, "build-checks-failed");
+    let text = run.refusal_text();
     for named in
         ["artisan: is missing", "vendor/autoload.php", "public/build/manifest.json", "routes: is missing", ".env"]
     {
@@ -356,6 +358,7 @@ fn f2_an_event_that_is_not_supported_is_an_error_and_never_a_skip() {
     for event in ["pull_request_target", "issue_comment", "release"] {
         let run = run_for(Some(event));
         assert!(run.refusal_text().contains(&format!("`{event}` is not supported")));
+        assert_eq!(run.refused().code, "event-unsupported");
     }
 }
 
@@ -366,5 +369,7 @@ fn a_source_that_is_not_there_is_an_input_error() {
     inputs.source = app.workspace().join("shpo");
     let run = super::app::run(inputs, tokio::sync::watch::channel(false).1);
     assert_eq!(run.outcome.exit_code(), 2);
-    assert!(run.outcome.cause().expect("it failed").doing.ends_with("shpo"));
+    let failure = run.outcome.cause().expect("it failed");
+    assert!(failure.doing.ends_with("shpo"), "{failure}");
+    assert_eq!(failure.code, "source-dir-unusable");
 }

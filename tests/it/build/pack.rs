@@ -207,6 +207,7 @@ fn a_cancelled_run_leaves_nothing_behind() {
     watcher.join().expect("packing began");
     let Outcome::Refused { at, cause, .. } = &run.outcome else { panic!("it was cancelled: {:?}", run.outcome) };
     assert_eq!((at.as_str(), cause.cause.as_str()), ("pack-bundle", "the run was cancelled"));
+    assert_eq!(cause.code, "cancelled");
     assert_eq!(app.written(), Vec::<String>::new());
     assert_eq!(run.bundle_fact(), None);
 }
@@ -220,5 +221,6 @@ fn an_output_folder_that_cannot_be_made_is_told() {
     assert_eq!(run.outcome.exit_code(), 5);
     let failure = run.outcome.cause().expect("it failed");
     assert!(failure.doing.starts_with("writing ") && failure.hint.is_some(), "{failure}");
+    assert_eq!(failure.code, "output-dir-unwritable");
     assert!(Path::new(&app.workspace().join("file")).is_file());
 }
