@@ -5,13 +5,18 @@
 //!
 //! A server's script sends a code and values (`refuse no-room path="$BASE" free_kib="$free"`), and no sentence.
 
+pub mod activation;
 pub mod approval;
 pub mod artifact;
+pub mod backup;
 pub mod build;
+pub mod database;
 pub mod general;
 pub mod github;
 pub mod lock;
+pub mod release;
 pub mod release_dir;
+pub mod reload;
 pub mod server;
 pub mod ssh;
 pub mod staging;
@@ -53,13 +58,18 @@ impl Code {
 /// Every code, in the order of its file and of the files' names.
 pub fn all() -> impl Iterator<Item = &'static Code> {
     [
+        activation::CODES,
         approval::CODES,
         artifact::CODES,
+        backup::CODES,
         build::CODES,
+        database::CODES,
         general::CODES,
         github::CODES,
         lock::CODES,
+        release::CODES,
         release_dir::CODES,
+        reload::CODES,
         server::CODES,
         ssh::CODES,
         staging::CODES,

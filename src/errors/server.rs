@@ -58,4 +58,35 @@ codes! {
         action: "Free space, or correct the owner.",
         script: "{path} cannot be made", "Check the owners of the folders above it, and whether the disk is full: df {folder}; ls -ld {folder}",
     }
+    LEDGER_TOO_LONG = "ledger-too-long", Refused {
+        meaning: "The ledger is longer than this program reads.",
+        cause: "Very many releases, or another program, wrote to it.",
+        action: "Keep it under another name. The next run begins a new one; releases that only the old ledger names cannot be the target of a rollback then.",
+        script: "{path} has {size} bytes; no more than {limit} are read",
+            "keep it under another name, beside the new one that the next run begins: mv {path} {path}.old; releases that only the old one names are then no target of a rollback",
+    }
+    ENV_FILE_MISSING = "env-file-missing", Refused {
+        meaning: "The `.env` file of the site is not on the server.",
+        cause: "`env-file` names another path, or the file was not made yet.",
+        action: "Correct `env-file`, or put the file there.",
+        script: "there is no {path}", "correct env-file",
+    }
+    ENV_FILE_UNREADABLE = "env-file-unreadable", Refused {
+        meaning: "The deploy user may not read the `.env` file of the site.",
+        cause: "The file belongs to another account, and its group is not one of the deploy user's.",
+        action: "Give it a group that the deploy user has, and mode 640.",
+        script: "{path} cannot be read", "chmod 640 {path}, with a group that the deploy user has",
+    }
+    ENV_FILE_PARSE_FAILED = "env-file-parse-failed", Refused {
+        meaning: "PHP ended with an error while it read the `.env` file of the site.",
+        cause: "The program that `php` names is not a PHP for the command line, or is too old.",
+        action: "Read PHP's message in the lines of the step, and check `php`.",
+        script: "{path} could not be read by {php}", "see the lines above",
+    }
+    PHP_MISSING = "php-missing", Refused {
+        meaning: "The server has no PHP for the command line under this name.",
+        cause: "PHP has another name there (such as `php8.3`), or only PHP-FPM is installed.",
+        action: "Set `php` to the name or the path of PHP for the command line.",
+        script: "there is no {php}", "set php to the command-line PHP of the server",
+    }
 }

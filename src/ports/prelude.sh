@@ -23,16 +23,11 @@ answer_begins() {
     trap 'exit 130' INT
 }
 
-# Refuses on purpose: a code of src/errors/, and the values of its text as `name=value`. Or, until it has a code, a sentence and what to do.
-refuse() {
+# Refuses on purpose.
+refuse() { # a code of src/errors/, and the values of its text as `name=value`
     put refused "$1"
-    case $1 in
-    *' '*) [ $# -lt 2 ] || put hint "$2" ;;
-    *)
-        shift
-        for value in "$@"; do put value "$value"; done
-        ;;
-    esac
+    shift
+    for value in "$@"; do put value "$value"; done
     exit 10
 }
 

@@ -310,6 +310,16 @@ impl Answer {
         self.records.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
+    /// The last refusal of a script: its code under the one key, and the values that follow it under the other.
+    pub fn refusal(&self, code: &str, value: &str) -> Option<(String, Vec<(String, String)>)> {
+        let at = self.records.iter().rposition(|(key, _)| key == code)?;
+        let pair = |(key, text): &(String, String)| {
+            let (name, text) = text.split_once('=').filter(|_| key == value)?;
+            Some((name.to_owned(), text.to_owned()))
+        };
+        Some((self.records[at].1.clone(), self.records[at..].iter().filter_map(pair).collect()))
+    }
+
     /// Every value under this key, in order.
     pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         self.records.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
@@ -341,9 +351,9 @@ pub enum ShellError {
     Dropped(String),
     #[error("it took longer than {} s and was ended", .0.as_secs())]
     TimedOut(Duration),
-    /// The script said no, on purpose, with a reason.
-    #[error("{reason}")]
-    Refused { reason: String, hint: Option<String>, values: Vec<(String, String)>, tail: Vec<String> },
+    /// The script said no, on purpose: a code of [`errors`], and the values of its text.
+    #[error("{}", errors::of_script(.code, "", .values).cause)]
+    Refused { code: String, values: Vec<(String, String)>, tail: Vec<String> },
     /// A command in it failed. `tail` is the end of what it printed.
     #[error("a command ended with {status}")]
     Failed { status: String, tail: Vec<String> },
@@ -368,17 +378,7 @@ impl ShellError {
             Self::Denied { user, line, .. } => ssh::key_denied(doing, cause, &user, &line),
             Self::Dropped(_) => ssh::connection_lost(doing, cause),
             Self::TimedOut(_) => ssh::script_timed_out(doing, cause),
-            // No sentence is one word.
-            Self::Refused { reason, values, tail, .. } if !reason.contains(' ') => {
-                errors::of_script(&reason, doing, &values).details(tail)
-            }
-            Self::Refused { hint, tail, .. } => {
-                let failure = Failure::refused(doing, cause).details(tail);
-                match hint {
-                    Some(hint) => failure.hint(hint),
-                    None => failure.hint("see the lines of this step"),
-                }
-            }
+            Self::Refused { code, values, tail } => errors::of_script(&code, doing, &values).details(tail),
             Self::Failed { tail, .. } => ssh::command_failed(doing, cause, tail),
             Self::NoAnswer { .. } => ssh::shell_answer_invalid(doing, cause),
             Self::Local(_) => ssh::local(doing, cause),

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     domain::{Failure, Layout, ReleaseName, RemotePath, path},
     engine::Io,
+    errors,
     inputs::typed,
     ports::shell::{Answer, Script},
 };
@@ -145,8 +146,15 @@ impl Heir<'_> {
                 format!("went back from {release} to {}", entry.before.as_deref().unwrap_or("nothing"))
             }
             Some("not-reloaded") => {
-                let failure = Failure::refused(&doing, answer.get("cause").unwrap_or("the reload failed"));
-                let failure = answer.get("advice").into_iter().fold(failure, Failure::hint);
+                let why = answer.refusal("reload-refused", "reload-value");
+                let why = why.map(|(code, values)| errors::of_script(&code, &doing, &values));
+                let before = entry.before.as_deref().unwrap_or("nothing");
+                let (current, reverting) = (layout.current(), format!("{}.reverting", layout.guard(release)));
+                let failure = errors::activation::reload_failed(
+                    &doing,
+                    [current.as_str(), before, &entry.armed, &reverting],
+                    why,
+                );
                 format!("went back from {release}: {}", self.without_reload(entry, failure, io).await?)
             }
             _ => {

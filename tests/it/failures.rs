@@ -409,7 +409,7 @@ pub(crate) fn answer(script: &Script) -> BTreeMap<String, String> {
     answers(script).into_iter().collect()
 }
 
-/// The same with every record, in order.
+/// The same with every record, in order. A value of a refusal, `value=name=text`, has the key `value.name`.
 pub(crate) fn answers(script: &Script) -> Vec<(String, String)> {
     answers_of(Command::new("sh"), script)
 }
@@ -422,7 +422,10 @@ pub(crate) fn answers_of(mut shell: Command, script: &Script) -> Vec<(String, St
     let text = String::from_utf8(output.stdout).expect("text");
     text.split('\0')
         .filter_map(|record| record.split_once('='))
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .map(|(key, value)| match value.split_once('=') {
+            Some((name, value)) if key.ends_with("value") => (format!("{key}.{name}"), value.to_owned()),
+            _ => (key.to_owned(), value.to_owned()),
+        })
         .collect()
 }
 

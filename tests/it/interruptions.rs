@@ -530,7 +530,7 @@ async fn fd33_an_answer_about_the_confirmation_that_is_missing_is_asked_for() {
 
     // A "no" is an answer.
     let refused =
-        Err(ShellError::Refused { reason: "no".to_owned(), hint: None, values: Vec::new(), tail: Vec::new() });
+        Err(ShellError::Refused { code: "watchdog-changed".to_owned(), values: Vec::new(), tail: Vec::new() });
     let server = Server::that_says([refused]);
     let ran = Stage::with_shell(Rc::new(Line(server.clone()))).release(watchdog::confirm).await;
     assert_eq!((ran.failure().kind, server.asked.borrow().len()), (FailureKind::Refused, 1));

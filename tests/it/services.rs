@@ -313,11 +313,16 @@ fn fd13_fd12_a_service_that_does_not_run_is_named_whatever_runs_beside_it() {
 fn fd12_a_service_that_ends_when_it_is_reloaded_is_seen_at_once() {
     let here = server();
     let answer = reload(&here, "rm -r 100 101");
-    assert_says(&answer["refused"], &["php9.9-fpm ended when it was reloaded"]);
-    assert_says(&answer["hint"], &["sudo service php9.9-fpm start"]);
+    assert_eq!((&*answer["refused"], &*answer["value.service"]), ("service-ended", "php9.9-fpm"));
+    assert_eq!((&*answer["value.state"], &*answer["value.start"]), ("", "sudo service php9.9-fpm start"));
     // One that is not there cannot be reloaded, and the reason is told.
     let again = reload(&here, "exit 1");
-    assert_says(&again["refused"], &["reload-fpm failed: php9.9-fpm is not running"]);
+    assert_eq!(again["refused"], "reload-of-stopped-service");
+    assert_eq!((&*again["value.command"], &*again["value.service"]), ("reload-fpm", "php9.9-fpm"));
+    assert_eq!(again["value.start"], "sudo service php9.9-fpm start");
+    // The command of one that runs failed.
+    let failed = reload(&server(), "exit 1");
+    assert_eq!((&*failed["refused"], &*failed["value.command"]), ("reload-failed", "reload-fpm"));
     // Where processes are hidden, systemd says it.
     let here = server();
     fs::remove_dir_all(here.path("proc")).expect("all processes");
@@ -328,7 +333,9 @@ fn fd12_a_service_that_ends_when_it_is_reloaded_is_seen_at_once() {
         "systemctl",
         "printf 'LoadState=loaded\\nActiveState=failed\\nSubState=failed\\nResult=exit-code\\nMainPID=0\\n'",
     );
-    assert_says(&reload(&here, "")["refused"], &["php9.9-fpm ended when it was reloaded (", "Result=exit-code"]);
+    let answer = reload(&here, "");
+    assert_eq!((&*answer["refused"], &*answer["value.service"]), ("service-ended", "php9.9-fpm"));
+    assert_says(&answer["value.state"], &[" (", "ActiveState=failed", "Result=exit-code"]);
 }
 
 #[test]
@@ -337,7 +344,8 @@ fn fd10_a_reload_does_not_end_php_fpm_for_the_file_of_somebody_else() {
     assert_eq!(reload(&here, NEW_WORKER).get("refused"), None);
     here.write("etc/php/9.9/fpm/pool.d/zz-other.conf", "[other]\nuser = no-such-account\nlisten = 9001\n");
     let answer = reload(&here, "touch reloaded");
-    assert_says(&answer["refused"], &["php9.9-fpm was not reloaded", "zz-other.conf:2", "no-such-account"]);
+    assert_eq!((&*answer["refused"], &*answer["value.service"]), ("fpm-not-reloaded", "php9.9-fpm"));
+    assert_says(&answer["value.fault"], &["zz-other.conf:2", "no-such-account"]);
     assert!(!fs::exists(here.path("proc/reloaded")).expect("a folder"), "it was not reloaded");
 }
 

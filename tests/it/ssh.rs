@@ -67,11 +67,11 @@ fn f42_f50_only_an_answer_that_came_to_its_end_is_one() {
         matches!(failed("put a b; echo why >&2; false; put c d"), ShellError::Failed { tail, .. } if tail == ["why"])
     );
     assert!(matches!(failed("put a b; kill -KILL $$"), ShellError::Failed { status, .. } if status == "signal KILL"));
-    assert!(matches!(failed("refuse 'no room' 'make some'"),
-        ShellError::Refused { reason, hint, .. } if reason == "no room" && hint.as_deref() == Some("make some")));
+    assert!(matches!(failed("refuse made-up path='no room'"),
+        ShellError::Refused { code, values, .. } if code == "made-up" && values[..] == [("path".to_owned(), "no room".to_owned())]));
     // In a part of a pipeline too.
     assert!(
-        matches!(failed("printf 'x\\n' | while read -r x; do refuse \"$x\"; done; put c d"), ShellError::Refused { reason, .. } if reason == "x")
+        matches!(failed("printf 'x\\n' | while read -r x; do refuse \"$x\"; done; put c d"), ShellError::Refused { code, .. } if code == "x")
     );
     // F45: a name that nobody set is an error, not an empty word.
     assert!(

@@ -842,9 +842,9 @@ fn f39_how_it_ended_is_heard_over_another_connection() {
     let ssh = server.ssh();
     let jobs = remote(&server.folder.path().join("jobs"));
     let end = |program: &str| wait(ssh.run(breaking(program).detached(&jobs), &mut |_| {})).expect_err("no success");
-    let error = end("BREAK refuse 'no room' 'make some'");
+    let error = end("BREAK refuse made-up path='no room'");
     assert!(
-        matches!(&error, ShellError::Refused { reason, hint, .. } if reason == "no room" && hint.as_deref() == Some("make some")),
+        matches!(&error, ShellError::Refused { code, values, .. } if code == "made-up" && values[..] == [("path".to_owned(), "no room".to_owned())]),
         "{error:?}"
     );
     let error = end("BREAK echo why; false; put never reached");

@@ -426,6 +426,15 @@ impl Place {
             .var("LOCK_NONCE", "the run")
     }
 
+    /// A later run completes the rollback.
+    fn finish(&self, before: &str) -> Script {
+        Script::new("finish", include_str!("../../src/steps/sh/finish.sh"))
+            .var("ENTRY", self.path("watchdog/new"))
+            .var("PROGRAM", self.watch("yes", before).text("2"))
+            .var("LOCK", "")
+            .var("LOCK_NONCE", "")
+    }
+
     fn confirm(&self, nonce: &str) -> std::collections::BTreeMap<String, String> {
         let script = Script::new("confirm", include_str!("../../src/steps/sh/confirm.sh"))
             .var("ENTRY", self.path("watchdog/new"))
@@ -470,10 +479,10 @@ fn f86_confirming_and_going_back_cannot_both_win() {
 fn f86_a_guard_is_confirmed_by_its_own_number_only() {
     let place = Place::new();
     place.arm("releases/old", "put reloaded yes");
-    assert_says(&place.confirm("two")["refused"], &["has another nonce"]);
+    assert_eq!(place.confirm("two")["refused"], "watchdog-changed");
     assert!(place.has("armed"));
     fs::write(place.path("watchdog/new.armed/nonce"), "three\n").expect("tampering");
-    assert_says(&place.confirm("one")["refused"], &["has another nonce"]);
+    assert_eq!(place.confirm("one")["refused"], "watchdog-changed");
     assert_eq!(place.confirm("three")["state"], "off");
     assert_eq!(place.live().as_deref(), Some("releases/new"));
     assert_eq!(place.confirm("one")["state"], "none");
@@ -552,20 +561,35 @@ fn f86_a_release_that_somebody_replaced_is_left_alone() {
 #[test]
 fn f86_going_back_is_taken_up_where_it_was_cut_off() {
     let place = Place::new();
-    place.arm("releases/old", "refuse 'php9.9-fpm was not reloaded: zz-other.conf:2' no");
+    place.arm("releases/old", "refuse fpm-not-reloaded service=php9.9-fpm fault='zz-other.conf:2: no\naccount'");
     place.pass(WITHIN + 1);
     until("the reload failed", PATIENCE, || place.has("reverting/written"));
     assert_eq!(place.live().as_deref(), Some("releases/old"));
     assert_says(&fs::read_to_string(place.path("ledger")).expect("a ledger"), &["ill"]);
 
     // The server stays as it is until the reload works; a second line is not written.
-    assert_says(
-        &place.answer(&place.watch("yes", "releases/old"))["refused"],
-        &["the reload failed (php9.9-fpm was not reloaded: zz-other.conf:2)"],
-    );
+    let unfinished = place.answer(&place.finish("releases/old"));
+    assert_eq!((&*unfinished["found"], &*unfinished["end"]), ("not-reloaded", "1:0"));
+    assert_eq!(unfinished["reload-refused"], "fpm-not-reloaded");
+    assert_eq!(unfinished["reload-value.service"], "php9.9-fpm");
+    assert_eq!(unfinished["reload-value.fault"], "zz-other.conf:2: no\naccount");
     fs::write(place.path("watchdog/new.reverting/reload"), "exit 0\n").expect("repairing");
-    assert_eq!(place.answer(&place.watch("yes", "releases/old"))["found"], "went-back");
+    assert_eq!(place.answer(&place.finish("releases/old"))["found"], "went-back");
     assert_eq!(fs::read_to_string(place.path("ledger")).expect("a ledger").lines().count(), 1);
+}
+
+#[test]
+fn f86_what_the_server_refuses_while_it_goes_back_comes_to_the_run_that_asked_for_it() {
+    let place = Place::new();
+    place.arm("releases/old", "put reloaded yes");
+    fs::remove_dir_all(place.path("releases/old")).expect("somebody removes it");
+    let refused = place.answer(&place.finish("releases/old"));
+    assert_eq!((&*refused["refused"], &*refused["end"]), ("previous-release-missing", "1:10"));
+    assert_eq!(refused["value.path"], place.path("releases/old"));
+    assert_eq!(refused["value.entry"], place.path("watchdog/new.reverting"));
+    // One that ends without an answer is no rollback.
+    let silent = place.answer(&place.finish("releases/old").var("PROGRAM", "exit 1"));
+    assert_eq!(silent["refused"], "recovery-incomplete");
 }
 
 #[test]
@@ -600,7 +624,7 @@ fn f86_a_switch_that_comes_too_late_is_refused() {
                 .var("LOCK_NONCE", ""),
         )
     };
-    assert_says(&switch(&place.path("watchdog/newer.armed"))["refused"], &["armed no more"]);
+    assert_eq!(switch(&place.path("watchdog/newer.armed"))["refused"], "switch-too-late");
     assert_eq!(place.live().as_deref(), Some("releases/new"));
     fs::create_dir_all(place.path("watchdog/newer.armed")).expect("a guard");
     assert_eq!(switch(&place.path("watchdog/newer.armed"))["switched"], "yes");

@@ -52,8 +52,8 @@ fn what_the_app_prints_passes_the_filter_and_its_status_stays() {
     assert_eq!(lines, ["password ***", "and ***", "more"]);
     assert_eq!(output.status.code(), Some(1));
 
-    let refused = said(&run(&hiding(folder.path(), FILTER, "( refuse 'no, not so' 'a hint' )\nput never yes"))).0;
-    assert!(refused.ends_with(";refused=no, not so;hint=a hint;end=n1:10;"), "{refused}");
+    let refused = said(&run(&hiding(folder.path(), FILTER, "( refuse made-up name='a value' )\nput never yes"))).0;
+    assert!(refused.ends_with(";refused=made-up;value=name=a value;end=n1:10;"), "{refused}");
     let early = said(&run(&hiding(folder.path(), FILTER, "put one 1\nexit 0\nput never yes"))).0;
     assert!(early.ends_with(";one=1;end=n1:0;"), "{early}");
 }

@@ -310,11 +310,8 @@ impl Reading {
             return Err(ShellError::NoAnswer { noise });
         }
         let answer = Answer::new(self.records).with_noise(&String::from_utf8_lossy(&self.noise));
-        if let Some(reason) = answer.get("refused") {
-            let hint = answer.get("hint").map(str::to_owned);
-            let pair = |value: &str| value.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-            let values = answer.all("value").filter_map(pair).collect();
-            return Err(ShellError::Refused { reason: reason.to_owned(), hint, values, tail: self.tail });
+        if let Some((code, values)) = answer.refusal("refused", "value") {
+            return Err(ShellError::Refused { code, values, tail: self.tail });
         }
         if self.end.is_none() && self.job.is_some_and(|job| job.drops > 0) {
             return Err(ShellError::Dropped(
@@ -466,6 +463,16 @@ mod tests {
         );
         // `refuse` in a subshell whose status got lost.
         assert!(matches!(failed(b"begin=n1:42\0refused=no\0end=n1:0\0", STATUS_0), ShellError::Refused { .. }));
+    }
+
+    /// A part of a script may refuse, and the script then refuse for another reason.
+    #[test]
+    fn the_last_refusal_counts_with_its_own_values() {
+        let bytes = b"begin=n1:42\0refused=dangling-link\0value=path=/a\0refused=not-a-folder\0value=path=/b=c\0value=\0end=n1:10\0";
+        let error = read(bytes, 9).conclude(Some(Ended { status: 10, signal: None })).expect_err("a refusal");
+        assert_eq!(error.to_string(), "/b=c is not a folder");
+        let failure = error.failure("unpacking");
+        assert_eq!((&*failure.code, failure.hint.as_deref()), ("not-a-folder", Some("Move it away: mv /b=c /b=c.old")));
     }
 
     #[test]

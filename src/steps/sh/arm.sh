@@ -7,7 +7,7 @@ flush "$RELEASE"
 mkdir -p "$PLACE"
 if [ -d "$ENTRY.armed" ]; then
     # A run whose connection broke asks again: its entry has its number. A second program beside the first does no harm.
-    if [ "$(cat "$ENTRY.armed/nonce" 2>/dev/null)" != "$NONCE" ]; then refuse "$ENTRY.armed is there already" "another run works on this release; look at $PLACE"; fi
+    if [ "$(cat "$ENTRY.armed/nonce" 2>/dev/null)" != "$NONCE" ]; then refuse watchdog-armed-already path="$ENTRY.armed" folder="$PLACE"; fi
     deadline=$(cat "$ENTRY.armed/deadline")
 else
     # A release can be gone back to more than once: what is kept of an earlier time would stand in the way of this one's.
@@ -31,10 +31,10 @@ until [ -s "$ENTRY.armed/pid" ] || [ ! -d "$ENTRY.armed" ]; do
     tries=$((tries + 1))
     if [ "$tries" -gt 100 ]; then
         cat "$ENTRY.armed/log"
-        refuse "the watcher on the server did not start" "see the lines above"
+        refuse watchdog-not-started
     fi
     sleep 0.05
 done
-pid=$(cat "$ENTRY.armed/pid" 2>/dev/null) || refuse "the time to confirm was over before the switch" "raise confirm-within"
+pid=$(cat "$ENTRY.armed/pid" 2>/dev/null) || refuse switch-too-late
 put deadline "$deadline"
 put pid "$pid"

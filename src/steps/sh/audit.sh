@@ -10,6 +10,6 @@ fi
 df -Pk "$BASE" | { read -r _; read -r _ all _ free _; put kib "$free $all"; }
 df -Pi "$BASE" | { read -r _; read -r _ all _ free _; put inodes "$free $all"; }
 if [ -f "$ENV_FILE" ] && [ -r "$ENV_FILE" ]; then
-    said=$(printf '%s' "$TOKEN_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$ENV_FILE" 3>&-) || refuse "$ENV_FILE could not be read by $PHP" "see the lines above"
+    said=$(printf '%s' "$TOKEN_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$ENV_FILE" 3>&-) || refuse env-file-parse-failed path="$ENV_FILE" php="$PHP"
     put token "$said"
 fi

@@ -3,10 +3,10 @@
 umask 077
 part=$DIR.part
 mkdir -p "$BACKUPS"
-if [ -e "$DIR" ]; then refuse "$DIR exists already"; fi
+if [ -e "$DIR" ]; then refuse backup-exists path="$DIR"; fi
 backups=$(readlink -f "$BACKUPS")
 if [ -n "$TREE" ]; then
-    case $backups/ in "$TREE"/*) refuse "the backups in $backups lie inside the tree to back up, $TREE" "move $BACKUPS outside of the release" ;; esac
+    case $backups/ in "$TREE"/*) refuse backup-inside-release path="$backups" release="$TREE" folder="$BACKUPS" ;; esac
 fi
 rm -rf "$part"
 mkdir "$part"
@@ -14,20 +14,20 @@ mkdir "$part"
 private_folder "${TMPDIR:-/tmp}"
 database() { live_app "$DATABASE_PHP" "$@" "$ENV_FILE" "$TREE"; }
 
-# What is wrong with a dump; nothing if it is whole.
+# What is wrong with a dump: `corrupt`, `cut-off`, or the number of tables where some are missing; nothing if it is whole.
 problem_of_dump() { # its file, the tables that it must hold
     if ! gzip -t "$1"; then
-        echo "is no whole gzip file"
+        echo corrupt
         return
     fi
     last=$(gzip -dc "$1" | tail -n 1)
     case $last in "-- Dump completed"*) ;; *)
-        echo "has no end: its last line is not '-- Dump completed'"
+        echo cut-off
         return
         ;;
     esac
     found=$(gzip -dc "$1" | grep -c '^CREATE TABLE ') || found=0
-    if [ "$found" -lt "$2" ]; then echo "holds $found tables, the database $2"; fi
+    if [ "$found" -lt "$2" ]; then echo "$found"; fi
 }
 
 # A check must be seen to fail before its yes means something: on an empty dump, on one that only says that it is complete, and on the
@@ -45,7 +45,7 @@ check_of_dumps_can_fail() { # the dump, the tables that it must hold
     cut=$(problem_of_dump "$part/.control" "$2")
     rm -f "$part/.control"
     if [ -z "$empty" ] || [ -z "$hollow" ] || [ -z "$cut" ]; then
-        refuse "the check of the dump cannot fail on this server: it takes $([ -n "$empty" ] || echo 'an empty dump') $([ -n "$hollow" ] || echo 'a dump of nothing') $([ -n "$cut" ] || echo 'half a dump') for a whole one" "see what gzip, tail, grep and head are on the server: command -v gzip tail grep head"
+        refuse dump-check-broken accepted="$([ -n "$empty" ] || echo 'an empty dump') $([ -n "$hollow" ] || echo 'a dump of nothing') $([ -n "$cut" ] || echo 'half a dump')"
     fi
     put seen-to-fail "$1"
 }
@@ -57,8 +57,8 @@ value() { printf '%s\n' "$described" | sed -n "s/^$1=//p" | sed -n '$p'; }
 number() { value "$1" | sed -n '/^[0-9][0-9]*$/p'; }
 if [ -n "$failed" ]; then
     problem=$(value problem)
-    [ -z "$problem" ] || refuse "the database cannot be asked what it holds: $(cleaned "$problem")" "Check the DB_ settings in $ENV_FILE. If they are right, check that the database runs and accepts this account."
-    refuse "the database's settings could not be read on the server" "see the lines above; the .env file is $ENV_FILE"
+    [ -z "$problem" ] || refuse database-query-failed problem="$(cleaned "$problem")" env_file="$ENV_FILE"
+    refuse database-settings-unreadable env_file="$ENV_FILE"
 fi
 driver=$(value driver)
 name=$(value database)
@@ -73,7 +73,7 @@ fi
 free_kib=$(df -Pk "$backups" | { read -r _; read -r _ _ _ free _; echo "$free"; })
 need_kib=$((tree_kib + ${database_kib:-0} + 1024))
 if [ "$free_kib" -lt "$need_kib" ]; then
-    refuse "no room for the backup: about $need_kib KiB needed, $free_kib KiB free on $backups" "free space there, or lower keep-backups and keep-releases"
+    refuse backup-no-room needed_kib="$need_kib" free_kib="$free_kib" path="$backups"
 fi
 
 if [ -n "$TREE" ]; then
@@ -90,7 +90,7 @@ if [ -n "$TREE" ]; then
     tar -tzf "$part/app.tar.gz" >"$part/.list"
     found=$(wc -l <"$part/.list")
     rm -f "$part/.list"
-    if [ "$found" -ne "$expected" ]; then refuse "the archive of $TREE has $found entries, the tree $expected"; fi
+    if [ "$found" -ne "$expected" ]; then refuse backup-incomplete path="$TREE" found="$found" expected="$expected"; fi
     put file "app.tar.gz $((expected)) entries"
 else
     put skipped "the app: nothing was live before"
@@ -122,18 +122,23 @@ mysql | mariadb)
         put skipped "the database $(cleaned "$name"): it has no tables yet"
     else
         say "dumping the database $name ($tables tables)"
-        dump=$(command -v mariadb-dump || command -v mysqldump) || refuse "neither mariadb-dump nor mysqldump is on the server" "apt-get install mariadb-client"
+        dump=$(command -v mariadb-dump || command -v mysqldump) || refuse dump-program-missing
         # With a password, which stands in no file.
-        options=$(live_app_piped "$DATABASE_PHP" options "$ENV_FILE" "$TREE") || refuse "the database's settings could not be read on the server"
+        options=$(live_app_piped "$DATABASE_PHP" options "$ENV_FILE" "$TREE") || refuse database-settings-unreadable env_file="$ENV_FILE"
         # The password goes from PHP to the dump through this shell's memory and a pipe: no argument, no file.
         { status=0; printf '%s\n' "$options" | "$dump" --defaults-file=/dev/stdin --single-transaction --quick --routines --triggers --hex-blob --no-tablespaces "$name" || status=$?; echo "$status" >"$part/.status"; } | gzip -c >"$part/database.sql.gz"
         status=$(cat "$part/.status")
         rm -f "$part/.status"
         options=
-        if [ "$status" -ne 0 ]; then refuse "dumping the database $(cleaned "$name") failed with status $status" "see the lines above"; fi
+        if [ "$status" -ne 0 ]; then refuse dump-failed database="$(cleaned "$name")" status="$status"; fi
         check_of_dumps_can_fail "$part/database.sql.gz" "$tables"
         problem=$(problem_of_dump "$part/database.sql.gz" "$tables")
-        if [ -n "$problem" ]; then refuse "the dump of $(cleaned "$name") $problem"; fi
+        case $problem in
+        '') ;;
+        corrupt) refuse dump-corrupt database="$(cleaned "$name")" ;;
+        cut-off) refuse dump-cut-off database="$(cleaned "$name")" ;;
+        *) refuse dump-tables-missing database="$(cleaned "$name")" found="$problem" expected="$tables" ;;
+        esac
         put file "database.sql.gz $((tables)) tables"
     fi
     ;;
@@ -146,7 +151,7 @@ sqlite)
         put skipped "the database $(cleaned "$name"): it has no tables yet"
     else
         say "copying the database $name"
-        database copy-sqlite "$part/database.sqlite" || refuse "copying the database $(cleaned "$name") failed" "see the lines above"
+        database copy-sqlite "$part/database.sqlite" || refuse database-copy-failed database="$(cleaned "$name")"
         gzip "$part/database.sqlite"
         gzip -t "$part/database.sqlite.gz"
         put file "database.sqlite.gz $((tables)) tables"
@@ -154,7 +159,7 @@ sqlite)
     ;;
 memory) put skipped "the database: the app keeps it in memory" ;;
 none) put skipped "a database: the app has none" ;;
-*) refuse "the app's database driver is $(cleaned "$driver"); this version can back up mysql, mariadb and sqlite" ;;
+*) refuse database-driver-unsupported driver="$(cleaned "$driver")" ;;
 esac
 
 cd "$part"

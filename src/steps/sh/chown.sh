@@ -19,7 +19,7 @@ exchangeable() { # path: prints the folder in which another account could exchan
         if access_list "$folder"; then echo "$folder"; return; fi
     done
 }
-[ "$(readlink -f "$CURRENT")" = "$LIVE" ] || refuse "another release went live since the plan" "run this again"
+[ "$(readlink -f "$CURRENT")" = "$LIVE" ] || refuse live-release-changed
 printf '%s\n' "$PATHS" | while IFS= read -r path; do
     [ -n "$path" ] || continue
     if [ ! -e "$path" ] && [ ! -L "$path" ]; then
@@ -27,12 +27,12 @@ printf '%s\n' "$PATHS" | while IFS= read -r path; do
         continue
     fi
     folder=${path%/*}
-    [ "$path" = "$LIVE" ] || [ "$(readlink -f "$folder")" = "$folder" ] || refuse "$folder has become a link: $path is another file now" "look at it; somebody changes the live release by hand"
+    [ "$path" = "$LIVE" ] || [ "$(readlink -f "$folder")" = "$folder" ] || refuse folder-became-link folder="$folder" path="$path"
     open=$(exchangeable "$path")
     if [ -n "$open" ]; then
-        refuse "another account may write to $open, and could exchange $path while its owner is changed" "as root on the server: $BY_ROOT"
+        refuse path-exchangeable folder="$open" path="$path" by_root="$BY_ROOT"
     fi
     # sudo may read what is left of the list.
-    sudo -n chown -h "$OWNER" "$path" </dev/null || refuse "sudo did not run: chown -h $OWNER $path" "see the lines above"
+    sudo -n chown -h "$OWNER" "$path" </dev/null || refuse chown-failed owner="$OWNER" path="$path"
     put given "$path"
 done

@@ -23,7 +23,7 @@ fenced "$LOCK" "$LOCK_NONCE"
 # Read first and looked for then: the watcher may rename it in between.
 found=$(cat "$ENTRY.armed/nonce" 2>/dev/null) || found=
 if [ "$found" != "$NONCE" ] && [ -d "$ENTRY.armed" ]; then
-    refuse "$ENTRY.armed was changed by somebody else: it has another nonce" "look who works on the server; the watcher there goes back in its time"
+    refuse watchdog-changed path="$ENTRY.armed"
 fi
 pid=$(cat "$ENTRY.armed/pid" 2>/dev/null) || pid=
 if [ -n "$pid" ] && ! kill -s 0 "$pid" 2>/dev/null; then put watcher gone; fi

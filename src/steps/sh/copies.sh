@@ -1,14 +1,14 @@
 # What copies of backups there are, and on what. Reads only, and changes nothing.
 # in: BASE TO ENVIRONMENT
-if [ ! -d "$TO" ]; then refuse "there is no folder $TO" "mount what belongs there, or make the folder and give it to the deploy user"; fi
-if [ ! -w "$TO" ]; then refuse "$TO cannot be written to" "give the folder to the deploy user"; fi
+if [ ! -d "$TO" ]; then refuse offsite-missing path="$TO"; fi
+if [ ! -w "$TO" ]; then refuse offsite-unwritable path="$TO"; fi
 to=$(readlink -f "$TO")
 base=$(readlink -f "$BASE")
-case $to/ in "$base"/*) refuse "$TO lies inside of $BASE" "name a folder on another disk or another machine" ;; esac
+case $to/ in "$base"/*) refuse offsite-inside-base path="$TO" base="$BASE" ;; esac
 backups=$base/backups
 [ -e "$backups" ] || backups=$base
 if [ "$(stat -c %d "$to")" = "$(stat -L -c %d "$backups")" ]; then
-    refuse "$TO lies on the same file system as $backups: what takes the one takes the other" "mount another disk or another machine there; if one should be mounted, it is not"
+    refuse offsite-same-disk path="$TO" backups="$backups"
 fi
 put type "$(stat -f -c %T "$to")"
 df -Pk "$to" | { read -r _; read -r _ _ _ free _; put free-kib "$free"; }

@@ -6,20 +6,20 @@ if [ ! -s "$DIR/SHA256SUMS" ]; then
     put nothing yes
     exit 0
 fi
-if [ ! -d "$TO" ]; then refuse "there is no folder $TO" "mount what belongs there, or make the folder and give it to the deploy user"; fi
-if [ ! -w "$TO" ]; then refuse "$TO cannot be written to" "give the folder to the deploy user"; fi
+if [ ! -d "$TO" ]; then refuse offsite-missing path="$TO"; fi
+if [ ! -w "$TO" ]; then refuse offsite-unwritable path="$TO"; fi
 to=$(readlink -f "$TO")
 base=$(readlink -f "$BASE")
-case $to/ in "$base"/*) refuse "$TO lies inside of $BASE" "name a folder on another disk or another machine" ;; esac
+case $to/ in "$base"/*) refuse offsite-inside-base path="$TO" base="$BASE" ;; esac
 if [ "$(stat -c %d "$to")" = "$(stat -L -c %d "$DIR")" ]; then
-    refuse "$TO lies on the same file system as $DIR: what takes the one takes the other" "mount another disk or another machine there; if one should be mounted, it is not"
+    refuse offsite-same-disk path="$TO" backups="$DIR"
 fi
-if [ -e "$to/$RELEASE" ]; then refuse "$TO/$RELEASE exists already" "see whose it is; a copy is never written over another"; fi
+if [ -e "$to/$RELEASE" ]; then refuse offsite-exists path="$TO/$RELEASE"; fi
 size=$(du -sk "$DIR")
 need_kib=$((${size%%[!0-9]*} + 1024))
 free_kib=$(df -Pk "$to" | { read -r _; read -r _ _ _ free _; echo "$free"; })
 if [ "$free_kib" -lt "$need_kib" ]; then
-    refuse "no room for the copy: about $need_kib KiB needed, $free_kib KiB free on $TO" "free space there, or lower keep-backups"
+    refuse offsite-no-room needed_kib="$need_kib" free_kib="$free_kib" path="$TO"
 fi
 
 part=$to/$RELEASE.part
@@ -40,9 +40,11 @@ copy manifest.json
 say "reading it back from $TO"
 # By the digests of the backup here, not by the copy's own.
 cd "$part"
-sha256sum -c --quiet "$DIR/SHA256SUMS" || refuse "what was read back from $TO is not what was backed up" "see the lines above; check that disk or that machine"
+while read -r digest file; do
+    printf '%s  %s\n' "$digest" "$file" | sha256sum -c --quiet || refuse offsite-corrupt path="$TO" file="$file"
+done <"$DIR/SHA256SUMS"
 for file in SHA256SUMS manifest.json; do
-    cmp "$DIR/$file" "$part/$file" || refuse "what was read back from $TO is not what was backed up: $file" "check that disk or that machine"
+    cmp "$DIR/$file" "$part/$file" || refuse offsite-corrupt path="$TO" file="$file"
 done
 flush "$part"
 cd "$to"

@@ -13,6 +13,6 @@ fi
 if [ -f "$ENV_FILE" ] && [ -r "$ENV_FILE" ]; then
     put env-is "$(readlink -f "$ENV_FILE")"
     put mode "$(stat -L -c %a "$ENV_FILE")"
-    said=$(printf '%s' "$ENV_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$ENV_FILE" 3>&-) || refuse "$ENV_FILE could not be read by $PHP" "see the lines above"
+    said=$(printf '%s' "$ENV_PHP" | "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$ENV_FILE" 3>&-) || refuse env-file-parse-failed path="$ENV_FILE" php="$PHP"
     put said "$said"
 fi

@@ -3,7 +3,7 @@
 if [ -f "$LEDGER" ]; then
     size=$(wc -c <"$LEDGER")
     if [ "$size" -gt "$LIMIT" ]; then
-        refuse "$LEDGER has $((size)) bytes; no more than $LIMIT are read" "keep it under another name, beside the new one that the next run begins: mv $LEDGER $LEDGER.old; releases that only the old one names are then no target of a rollback"
+        refuse ledger-too-long path="$LEDGER" size="$((size))" limit="$LIMIT"
     fi
     text=$(cat "$LEDGER")
     put ledger "$text"

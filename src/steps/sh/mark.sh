@@ -7,7 +7,7 @@ mark() { # folder of a release, text, time
     if ! (set -C && printf '%s\n' "$2" >"$new"); then
         # On a full disk there is a file without its text.
         rm -f "$new"
-        refuse "$1/public/$NAME cannot be written" "is the disk full? df $1/public"
+        refuse probe-file-unwritable path="$1/public/$NAME" folder="$1/public"
     fi
     # OPcache keeps no file that is younger than two seconds, and may compare times: old ones, and not the same.
     touch -d "$3" "$new"

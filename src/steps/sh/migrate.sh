@@ -35,7 +35,7 @@ private_folder "$DIR/bootstrap/cache"
 " ;;
         esac
     done
-    [ -n "$listed" ] || refuse "the list of migrations could not be read from the database" "see the lines above"
+    [ -n "$listed" ] || refuse migration-list-unreadable
     if [ -z "$known" ]; then
         after=$before
         put unsure yes

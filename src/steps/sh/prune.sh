@@ -4,7 +4,7 @@ fenced "$LOCK" "$LOCK_NONCE"
 live=$(readlink -f "$CURRENT")
 printf '%s\n' "$OLD_RELEASES" | while read -r name; do
     [ -n "$name" ] || continue
-    if [ "$(readlink -f "$RELEASES/$name")" = "$live" ]; then refuse "$RELEASES/$name is live; it is not removed"; fi
+    if [ "$(readlink -f "$RELEASES/$name")" = "$live" ]; then refuse release-live path="$RELEASES/$name"; fi
     if remove_tree "${RELEASES:?}/$name" "${CURRENT%/*}/.gated-deploy"; then put removed "$name"; fi
 done
 printf '%s\n' "$OLD_BACKUPS" | while read -r name; do

@@ -8,7 +8,12 @@ words_of() { # service
 }
 
 ended() { # service
-    refuse "$1 ended when it was reloaded$(words_of "$1")" "start it: $(start_of "$1"); why it ended stands in its log: sudo journalctl -u $1 -n 50"
+    refuse service-ended service="$1" state="$(words_of "$1")" start="$(start_of "$1")"
+}
+
+failed() { # name in /proc, service, command
+    if down "$1" "$2"; then refuse reload-of-stopped-service command="$3" service="$2" state="$(words_of "$2")" start="$(start_of "$2")"; fi
+    refuse reload-failed command="$3" start="$(start_of "$2")"
 }
 
 reload() { # name in /proc, service, command
@@ -16,7 +21,7 @@ reload() { # name in /proc, service, command
     before=$(workers "$1" "$master")
     say "\$ $3"
     # shellcheck disable=SC2086
-    $3 || refuse "$3 failed$(if down "$1" "$2"; then printf ': %s is not running%s' "$2" "$(words_of "$2")"; fi)" "see the lines above; if it is not running: $(start_of "$2")"
+    $3 || failed "$@"
     # A server that hides other users' processes (hidepid) shows us none: then the command's own word must do, and the log says so.
     if [ -z "$before${master# }" ]; then
         tries=0
@@ -46,7 +51,7 @@ reload() { # name in /proc, service, command
         # A pool that starts workers on demand has none before the next request: two quiet seconds under a living master will do.
         if [ "$old" -eq 0 ] && [ -n "${master# }" ]; then quiet=$((quiet + 1)); else quiet=0; fi
         [ "$quiet" -lt 40 ] || break
-        if [ "$(date +%s)" -ge "$deadline" ]; then refuse "$3 ended without an error, but $WAIT s later $old of its old workers are still there and $new new ones" "look at the service's log on the server"; fi
+        if [ "$(date +%s)" -ge "$deadline" ]; then refuse old-workers-remain command="$3" seconds="$WAIT" old="$old" new="$new"; fi
         sleep 0.05
     done
     put reloaded "$1 $new new workers"
@@ -55,8 +60,8 @@ reload() { # name in /proc, service, command
 
 fpm_ready
 # PHP-FPM does not go on with the configuration that it had: it ends, for every site.
-[ -z "$faults" ] || refuse "$FPM_SERVICE was not reloaded, because it would end: ${faults%%"$newline"*}" "see the lines above; nothing of it was changed by this release"
+[ -z "$faults" ] || refuse fpm-not-reloaded service="$FPM_SERVICE" fault="${faults%%"$newline"*}"
 reload "$FPM_NAME" "$FPM_SERVICE" "$FPM_COMMAND"
 nginx_ready
-[ -z "$faults" ] || refuse "$NGINX_SERVICE was not reloaded: ${faults%%"$newline"*}" "see the lines above; nothing of it was changed by this release"
+[ -z "$faults" ] || refuse nginx-not-reloaded service="$NGINX_SERVICE" fault="${faults%%"$newline"*}"
 reload "$NGINX_NAME" "$NGINX_SERVICE" "$NGINX_COMMAND"

@@ -3,7 +3,7 @@
 if [ ! -e "$TARGET" ] && [ ! -L "$TARGET" ]; then
     put found none
 elif [ -d "$CURRENT/" ] && [ "$(readlink -f "$CURRENT")" = "$(readlink -f "$TARGET")" ]; then
-    refuse "$TARGET is live; it is not removed"
+    refuse release-live path="$TARGET"
 elif remove_tree "$TARGET" "${CURRENT%/*}/.gated-deploy"; then
     put found removed
 else

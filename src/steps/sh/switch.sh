@@ -3,7 +3,7 @@
 if [ -L "$CURRENT" ]; then
     now=$(readlink "$CURRENT")
 elif [ -e "$CURRENT" ]; then
-    refuse "$CURRENT is not a link"
+    refuse current-not-a-link path="$CURRENT"
 else
     now=
 fi
@@ -20,10 +20,10 @@ if [ "$now" != "$EXPECTED" ]; then
 fi
 fenced "$LOCK" "$LOCK_NONCE"
 if [ -n "$GUARD" ] && [ ! -d "$GUARD" ]; then
-    refuse "the watcher on the server is armed no more: this run came too late" "look at how long the rows before the switch took, and at confirm-within"
+    refuse switch-too-late
 fi
 # A journal that cannot be written (a full disk) is a reason not to begin, and none not to go back.
-begun "$BEGINS" || printf '%s\n' "$BEGINS" >>"$JOURNAL" || [ -z "$GUARD" ] || refuse "$JOURNAL cannot be written" "is the disk full? df $JOURNAL"
+begun "$BEGINS" || printf '%s\n' "$BEGINS" >>"$JOURNAL" || [ -z "$GUARD" ] || refuse journal-unwritable path="$JOURNAL"
 flush_file "$JOURNAL"
 # From here on workers may run the new code: whoever finds `current` back later has to reload all the same.
 if [ -n "$GUARD" ]; then : >"$GUARD/switched"; fi

@@ -5,14 +5,14 @@ fenced "$LOCK" "$LOCK_NONCE"
 free_kib=$(df -Pk "$BASE" | { read -r _; read -r _ _ _ free _; echo "$free"; })
 free_inodes=$(df -Pi "$BASE" | { read -r _; read -r _ _ _ free _; echo "$free"; })
 if [ "$free_kib" -lt "$KIB" ]; then
-    refuse "no room for the release: $KIB KiB needed, $free_kib KiB free on $BASE" "free space there, or lower keep-releases and keep-backups"
+    refuse release-no-room needed_kib="$KIB" free_kib="$free_kib" path="$BASE"
 fi
 case $free_inodes in
 '' | *[!0-9]* | 0) ;; # some file systems do not count inodes
-*) if [ "$free_inodes" -lt "$INODES" ]; then refuse "no room for the release: $INODES files, $free_inodes inodes free on $BASE" "remove what is not needed there"; fi ;;
+*) if [ "$free_inodes" -lt "$INODES" ]; then refuse release-no-inodes files="$INODES" free_inodes="$free_inodes" path="$BASE"; fi ;;
 esac
 mkdir -p "$RELEASES"
-if [ -e "$DIR" ] || [ -L "$DIR" ]; then refuse "$DIR exists already" "releases are named by the second; start the release again"; fi
+if [ -e "$DIR" ] || [ -L "$DIR" ]; then refuse release-exists path="$DIR"; fi
 mkdir "$DIR"
 # The entries of a bundle all have one time. Files get the time of their release instead: web servers make ETags of it.
 tar -xzf "$FILE" -C "$DIR" --no-same-owner --touch
@@ -32,7 +32,7 @@ through_no_link() { # path, relative to the release
     while [ "$rest" != "${rest#*/}" ]; do
         at=$at/${rest%%/*}
         rest=${rest#*/}
-        [ ! -L "$at" ] || refuse "$at is a link, and the release needs $1 in its own folder" "replace the link by a folder in the build"
+        [ ! -L "$at" ] || refuse link-in-build link="$at" path="$1"
     done
 }
 
@@ -52,7 +52,7 @@ printf '%s\n' "$SHARED" | while read -r path; do
             rm -f "$probe"
             if ! dd if=/dev/zero of="$probe" bs=65536 count=1 conv=excl status=none; then
                 rm -f "$probe"
-                refuse "$BASE/shared/storage cannot be written to: the disk or a quota is full" "free space there: df $BASE/shared/storage; quota"
+                refuse shared-no-room path="$BASE/shared/storage"
             fi
             rm -f "$probe"
         )
@@ -60,13 +60,14 @@ printf '%s\n' "$SHARED" | while read -r path; do
     if [ -L "$DIR/$path" ]; then rm -f "$DIR/$path"; else rm -rf "${DIR:?}/$path"; fi
     (umask 022 && mkdir -p "$(dirname "$DIR/$path")")
     ln -sT "$BASE/shared/$path" "$DIR/$path"
-    [ -d "$DIR/$path/" ] || refuse "the shared link $path of the new release leads nowhere"
+    [ -d "$DIR/$path/" ] || refuse shared-link-dangling path="$path"
 done
 # What is made in the release is not writable for a group: PHP in it runs as the deploy user.
 umask 022
 rm -f "$DIR/.env"
 ln -sT "$ENV_FILE" "$DIR/.env"
-[ -r "$DIR/.env" ] || refuse "the .env link of the new release leads to a file that cannot be read: $ENV_FILE"
+[ -e "$ENV_FILE" ] || refuse env-file-missing path="$ENV_FILE"
+[ -r "$DIR/.env" ] || refuse env-file-unreadable path="$ENV_FILE"
 # Git keeps no empty folder. A bundle without bootstrap/ stays without it: the gates must see that.
 through_no_link bootstrap/cache/packages.php
 [ ! -d "$DIR/bootstrap" ] || mkdir -p "$DIR/bootstrap/cache"

@@ -12,5 +12,5 @@ if [ "$found" != "$DIGEST" ] && [ "$ONCE_MORE" = yes ]; then
     put wrong "$found"
     exit 0
 fi
-if [ "$found" != "$DIGEST" ]; then refuse "the uploaded bundle has SHA-256 $found on the server, it should be $DIGEST" "run the release again; if it happens twice, check the server's disk"; fi
+if [ "$found" != "$DIGEST" ]; then refuse upload-corrupt found="$found" expected="$DIGEST"; fi
 put sha256 "$found"

@@ -28,7 +28,7 @@ fi
 if mv -T "$ENTRY.armed" "$ENTRY.reverting" 2>/dev/null; then
     printf '%s\n' "$$" >"$ENTRY.reverting/pid"
 elif [ -d "$ENTRY.armed" ]; then
-    refuse "$ENTRY.armed cannot be renamed" "look at its owner and at what lies beside it"
+    refuse watchdog-unwritable path="$ENTRY.armed"
 elif [ "$NOW" = yes ] && [ -d "$ENTRY.reverting" ]; then
     patience=90
     while [ "$patience" -gt 0 ] && at_work; do
@@ -49,7 +49,7 @@ fi
 [ "$(live)" = "$LINK" ] || sleep 2
 if [ "$(live)" = "$LINK" ]; then
     if [ -n "$BEFORE" ] && [ ! -d "$TREE/" ]; then
-        refuse "$TREE, which was live before, is not there any more" "point $CURRENT at a release that is well by hand, reload, and remove $ENTRY.reverting"
+        refuse previous-release-missing path="$TREE" current="$CURRENT" entry="$ENTRY.reverting"
     fi
     note watchdog-goes-back
     : >"$ENTRY.reverting/turning"
@@ -82,11 +82,11 @@ if [ ! -e "$ENTRY.reverting/written" ]; then
     append "$LEDGER" "$line"
     : >"$ENTRY.reverting/written"
 fi
-why=$(tr '\0' '\n' <"$ENTRY.reverting/reload.answer" | sed -n 's/^refused=//p' | tail -n 1)
 if [ "$line" != "$WELL" ]; then
-    # A later run that finishes this asks the site, and decides.
-    put not-reloaded yes
-    refuse "$CURRENT points to ${BEFORE:-nothing} again, but the reload failed${why:+ ($why)}: PHP may still run the code of $LINK" "look at $ENTRY.reverting/log, reload by hand, and remove $ENTRY.reverting"
+    # A later run that finishes this asks the site, and decides. What the reload refused goes with the answer.
+    sed -nz 's/^\(refused\|value\)=/reload-&/p' "$ENTRY.reverting/reload.answer" >&3 || :
+    put found not-reloaded
+    exit 0
 fi
 mv -T "$ENTRY.reverting" "$ENTRY.reverted"
 # The run that armed it has nothing left to do under its lock: another one may take it over at once, and finds what is to be cleared up.

@@ -19,7 +19,7 @@ signal() { # the cache's folder
             set -C
             fresh=gated-deploy.$$.$(date +%s%N)
             if cat "$private/storage/framework/cache/data/$file" >"$fresh" && mv -fT -- "$fresh" "${file##*/}"; then exit 0; fi
-            refuse "the signal for the queue workers cannot be written to $here" "as root: chgrp $(id -gn) $here && chmod g+rwxs $here"
+            refuse queue-signal-unwritable folder="$here" group="$(id -gn)"
         )
     done
 }
@@ -33,8 +33,8 @@ if [ -n "$none" ]; then
     exit 0
 fi
 command=$(answers command)
-[ -n "$command" ] || refuse "the app could not be asked for its queue: PHP ended with status $status" "see the lines above; does the app end PHP while it starts?"
+[ -n "$command" ] || refuse queue-unreadable status="$status"
 store=$(answers store)
-[ "$(answers status)" = 0 ] || refuse "php artisan $command failed" "until the workers are restarted they run the old code: run it by hand in $DIR"
+[ "$(answers status)" = 0 ] || refuse queue-restart-failed command="$command" folder="$DIR"
 if [ -n "$store" ]; then signal "$store"; fi
 put told "$command"

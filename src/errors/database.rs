@@ -1,0 +1,74 @@
+//! The app's database: its settings, its dump, its migrations.
+
+use super::codes;
+
+codes! {
+    DATABASE_SETTINGS_UNREADABLE = "database-settings-unreadable", Refused {
+        meaning: "The app could not be started on the server to read the settings of its database.",
+        cause: "PHP ended with an error in the app's configuration, or in the `.env` file.",
+        action: "Read PHP's message in the lines of the step, and correct the configuration or the `.env` file.",
+        script: "the database's settings could not be read on the server", "see the lines above; the .env file is {env_file}",
+    }
+    DATABASE_QUERY_FAILED = "database-query-failed", Refused {
+        meaning: "The app's database did not answer which tables it has.",
+        cause: "The `DB_` settings are wrong, the database is stopped, or it does not accept this account.",
+        action: "Check the `DB_` settings in the `.env` file, and that the database runs.",
+        script: "the database cannot be asked what it holds: {problem}",
+            "Check the DB_ settings in {env_file}. If they are right, check that the database runs and accepts this account.",
+    }
+    DATABASE_DRIVER_UNSUPPORTED = "database-driver-unsupported", Refused {
+        meaning: "The app uses a database that this version cannot back up, and no release is activated without a backup.",
+        cause: "The app's default connection has a driver other than mysql, mariadb and sqlite.",
+        action: "Use one of these drivers.",
+        script: "the app's database driver is {driver}; this version can back up mysql, mariadb and sqlite", "see the lines of this step",
+    }
+    DATABASE_COPY_FAILED = "database-copy-failed", Refused {
+        meaning: "The SQLite database could not be copied into the backup.",
+        cause: "The file is locked or damaged, or the disk is full.",
+        action: "Read SQLite's message in the lines of the step.",
+        script: "copying the database {database} failed", "see the lines above",
+    }
+    DUMP_PROGRAM_MISSING = "dump-program-missing", Refused {
+        meaning: "The server has no program to dump a MySQL or MariaDB database.",
+        cause: "The database runs on another machine, and its client is not installed on this one.",
+        action: "Install it: `apt-get install mariadb-client`.",
+        script: "neither mariadb-dump nor mysqldump is on the server", "apt-get install mariadb-client",
+    }
+    DUMP_FAILED = "dump-failed", Refused {
+        meaning: "The dump of the database ended with an error.",
+        cause: "The database account lacks a privilege, the connection was lost, or a table is damaged.",
+        action: "Read the message of mariadb-dump or mysqldump in the lines of the step.",
+        script: "dumping the database {database} failed with status {status}", "see the lines above",
+    }
+    DUMP_CORRUPT = "dump-corrupt", Refused {
+        meaning: "The file of the dump is not a complete gzip file.",
+        cause: "The disk is full or broken.",
+        action: "Check the disk of the backups, then run again.",
+        script: "the dump of {database} is no whole gzip file", "see the lines of this step",
+    }
+    DUMP_CUT_OFF = "dump-cut-off", Refused {
+        meaning: "The dump of the database does not end in the line that a complete dump ends in.",
+        cause: "The program for the dump was ended, or comments are switched off in its configuration (`skip-comments`).",
+        action: "Check its configuration in /etc/mysql, then run again.",
+        script: "the dump of {database} has no end: its last line is not '-- Dump completed'", "see the lines of this step",
+    }
+    DUMP_TABLES_MISSING = "dump-tables-missing", Refused {
+        meaning: "The dump holds fewer tables than the database has.",
+        cause: "The database account may not read every table, or an option of the program for the dump leaves tables out.",
+        action: "Give the account the privilege `SELECT` on the whole database, and check the configuration in /etc/mysql.",
+        script: "the dump of {database} holds {found} tables, the database {expected}", "see the lines of this step",
+    }
+    DUMP_CHECK_BROKEN = "dump-check-broken", Refused {
+        meaning: "The check of the dump accepts a dump that is empty or incomplete. Nothing is known about the real dump then.",
+        cause: "A tool of the server (gzip, tail, grep or head) was replaced, or is damaged.",
+        action: "Check these tools: `command -v gzip tail grep head`.",
+        script: "the check of the dump cannot fail on this server: it takes {accepted} for a whole one",
+            "see what gzip, tail, grep and head are on the server: command -v gzip tail grep head",
+    }
+    MIGRATION_LIST_UNREADABLE = "migration-list-unreadable", Refused {
+        meaning: "The app could not read from the database which migrations have run. None was started.",
+        cause: "The new release does not start, or the database does not answer.",
+        action: "Read PHP's message in the lines of the step.",
+        script: "the list of migrations could not be read from the database", "see the lines above",
+    }
+}
