@@ -6,6 +6,7 @@
 //! A server's script sends a code and values (`refuse no-room path="$BASE" free_kib="$free"`), and no sentence.
 
 pub mod activation;
+pub mod activation_checks;
 pub mod approval;
 pub mod artifact;
 pub mod backup;
@@ -13,13 +14,18 @@ pub mod build;
 pub mod database;
 pub mod general;
 pub mod github;
+pub mod health;
 pub mod lock;
+pub mod migration_result;
+pub mod recovery;
 pub mod release;
 pub mod release_dir;
 pub mod reload;
+pub mod rollback;
 pub mod server;
 pub mod ssh;
 pub mod staging;
+pub mod watchdog;
 
 use std::fmt::Write as _;
 
@@ -57,25 +63,7 @@ impl Code {
 
 /// Every code, in the order of its file and of the files' names.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [
-        activation::CODES,
-        approval::CODES,
-        artifact::CODES,
-        backup::CODES,
-        build::CODES,
-        database::CODES,
-        general::CODES,
-        github::CODES,
-        lock::CODES,
-        release::CODES,
-        release_dir::CODES,
-        reload::CODES,
-        server::CODES,
-        ssh::CODES,
-        staging::CODES,
-    ]
-    .into_iter()
-    .flatten()
+    [activation::CODES, activation_checks::CODES, approval::CODES, artifact::CODES, backup::CODES, build::CODES, database::CODES, general::CODES, github::CODES, health::CODES, lock::CODES, migration_result::CODES, recovery::CODES, release::CODES, release_dir::CODES, reload::CODES, rollback::CODES, server::CODES, ssh::CODES, staging::CODES, watchdog::CODES].into_iter().flatten()
 }
 
 /// The failure that a script's refusal stands for. A code that this version does not know is told as it came.

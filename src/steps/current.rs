@@ -13,6 +13,7 @@ use crate::{
         Done, Undone,
         step::{Io, StepResult},
     },
+    errors,
     inputs::typed::HealthPolicy,
     ports::shell::{Answer, Script, Shell},
 };
@@ -24,7 +25,7 @@ pub async fn unmoved(cx: &Deploy, io: &Io) -> StepResult {
         Ok(Done::passed(now.as_deref().unwrap_or("nothing is live yet")))
     } else {
         let doing = format!("reading {}", cx.inputs.layout.current());
-        Err(moved(&doing, cx.facts.turn.from.as_deref(), now.as_deref()))
+        Err(errors::activation_checks::current_moved(&doing, cx.facts.turn.from.as_deref(), now.as_deref()))
     }
 }
 
@@ -34,15 +35,6 @@ pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Option<
     let script = Script::new("current", include_str!("sh/current.sh")).repeatable().var("CURRENT", current.as_str());
     let answer = remote::run(shell, io, script, &format!("reading {current}")).await?;
     Ok(answer.get("current").map(str::to_owned))
-}
-
-fn moved(doing: &str, planned: Option<&str>, now: Option<&str>) -> Failure {
-    let name = |link: Option<&str>| link.filter(|link| !link.is_empty()).unwrap_or("nothing").to_owned();
-    Failure::refused(
-        doing,
-        format!("it points to {}, the plan was made when it pointed to {}", name(now), name(planned)),
-    )
-    .hint("somebody else released meanwhile; look at what is live and start the release again")
 }
 
 /// Where the link of the new release points.
@@ -59,7 +51,7 @@ pub async fn switch(cx: &Deploy, io: &Io) -> StepResult {
     let guard = format!("{}.armed", cx.inputs.layout.guard(&cx.facts.turn.to));
     let answer = swap(cx, io, (from, &target), ("switching", "switched"), &guard, &doing).await?;
     if let Some(now) = answer.get("moved") {
-        return Err(moved(&doing, cx.facts.turn.from.as_deref(), Some(now)));
+        return Err(errors::activation_checks::current_moved(&doing, cx.facts.turn.from.as_deref(), Some(now)));
     }
     let took_us = answer.get("took-ns").and_then(|text| text.parse::<u64>().ok()).map(|ns| ns / 1000);
     io.fact(

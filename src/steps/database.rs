@@ -8,11 +8,12 @@ use super::{
     server::{About, Looked, Problem, problem},
 };
 use crate::{
-    domain::{Failure, FailureKind, Layout, RemoteCommand, Sha256Digest, fact, migration::Measured},
+    domain::{Failure, Layout, RemoteCommand, Sha256Digest, fact, migration::Measured},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
     },
+    errors,
     ports::shell::{Answer, Script},
 };
 
@@ -178,16 +179,7 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
         )),
         "0" if ran.is_empty() => Ok(Done::skipped("nothing to migrate")),
         "0" => Ok(Done::passed(ran.join(", "))),
-        status => {
-            let done = if ran.is_empty() {
-                "none had run".to_owned()
-            } else {
-                format!("these had run before it and stay: {}", ran.join(", "))
-            };
-            Err(Failure::refused(doing, format!("php artisan migrate ended with status {status}; {done}"))
-                .hint("the live release was never touched; repair the migration and release again")
-                .details(tail.lines))
-        }
+        status => Err(errors::migration_result::failed(doing, status, &ran, tail.lines)),
     }
 }
 
@@ -228,7 +220,7 @@ fn without_sql(measured: &[Measured]) -> Vec<Measured> {
 pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let doing = "waiting for the migration to end";
     let began = cx.ports.clock.elapsed();
-    let left = |cause: String| Failure::new(FailureKind::Cancelled, doing, cause);
+    let left = |cause: String| errors::migration_result::unsettled(doing, cause);
     let mut told = false;
     while cx.made.borrow().migrating {
         let layout = &cx.inputs.layout;

@@ -121,17 +121,7 @@ impl Heir<'_> {
     async fn go_back(&self, guard: &Pending, finished: &mut Finished, io: &Io) -> Result<(), Failure> {
         let layout = &self.target.layout;
         let Pending { release, entry } = guard;
-        let entry = entry.as_ref().map_err(|why| {
-            Failure::refused(
-                format!("reading the guards in {}", layout.watchdog()),
-                format!("that of {release} cannot be read: {why}"),
-            )
-            .hint(format!(
-                "see that what is live is well (readlink {}), then: rm -r {}/{release}.*",
-                layout.current(),
-                layout.watchdog()
-            ))
-        })?;
+        let entry = entry.as_ref().map_err(|why| errors::watchdog::entry_unreadable(layout, release, why))?;
         let doing = format!("going back from {release}, which nobody confirmed");
         // As the server's own watcher has it: a program in a file, with an answer that nobody else reads.
         let program = format!("#!/bin/sh\n{}", watchdog::watch(layout, entry, None)?.text(self.number));

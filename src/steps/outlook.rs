@@ -24,6 +24,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
+    errors,
     ports::shell::{Answer, Script},
 };
 
@@ -196,7 +197,7 @@ pub(crate) fn fuzz(answer: &Answer) {
 fn read_sources(opened: &Opened, pending: BTreeMap<String, &str>) -> Result<Vec<PendingMigration>, Failure> {
     let doing = "reading the pending migrations in the bundle";
     let sources = sources(&opened.bundle.path, &pending)
-        .map_err(|error| Failure::world(doing, format!("{}: {error}", opened.bundle.path.display())))?;
+        .map_err(|error| errors::migration_result::unreadable(doing, &opened.bundle.path, &error))?;
     let of = |(name, path): (String, &str)| {
         let sha256 = opened.manifest.files.get(path).map(|file| file.sha256.clone());
         let unread = || Reading {

@@ -22,10 +22,11 @@ use super::{
 };
 use crate::{
     domain::{
-        CommitSha, Failure, FailureKind, ReleaseName, Secret,
+        CommitSha, Failure, ReleaseName, Secret,
         fact::{Endpoint, HealthReport, Score, Standing, key},
     },
     engine::{Done, Io, StepResult},
+    errors,
     inputs::typed::{HealthPolicy, Route},
     ports::{
         clock::Clock,
@@ -163,14 +164,12 @@ async fn first_look(cx: &Survey, io: &Io) -> StepResult {
             }
             Some(_) => {
                 let verdict::Problem { text, hint } = verdict::redirected(&reply);
-                let failure = Failure::refused(doing, format!("{path}: {text}"));
-                Err(hint.into_iter().fold(failure, Failure::hint))
+                Err(errors::health::redirects(doing, path, &text, hint))
             }
         },
         Err(unanswered) => {
-            let hint = help::help(unanswered.why).unwrap_or("Check the web server of the site and its error log");
-            let kind = if unanswered.why.reached() { FailureKind::Refused } else { FailureKind::World };
-            Err(Failure::new(kind, doing, format!("{path}: {unanswered}")).hint(hint))
+            let (reached, help) = (unanswered.why.reached(), help::help(unanswered.why));
+            Err(errors::health::no_answer(doing, path, &unanswered, reached, help))
         }
     }
 }
@@ -447,58 +446,29 @@ async fn wrong_token(visitor: Visitor<'_>, io: &Io) -> Result<Option<String>, Fa
         );
         return Ok(None);
     }
-    Err(Failure::refused(
-        "checking that the health check can fail",
-        format!(
-            "a wrong token gets a healthy answer from {}, so that the token proves nothing",
-            health.paths.join(" and from ")
-        ),
-    )
-    .hint("let the health route compare the token (hash_equals) and answer 401 otherwise; or drop healthcheck-token"))
+    Err(errors::health::token_unchecked(&health.paths))
 }
 
 /// A probe must be seen to fail before its success means something (F69).
 async fn negative_control(visitor: Visitor<'_>) -> Result<String, Failure> {
     let endpoint = ask(visitor.site, visitor.health, visitor.clock, NOWHERE, None).await;
     if let Some(problem) = endpoint.problem.as_ref().filter(|_| endpoint.not_asked) {
-        let failure = Failure::world(
-            "checking that the health check can fail",
-            format!("the site could not be asked for a page that does not exist: {problem}"),
-        );
-        return Err(endpoint.hint.into_iter().fold(failure, Failure::hint));
+        return Err(errors::health::nowhere_unreachable(problem, endpoint.hint.clone()));
     }
     if endpoint.problem.is_some() {
         let answer = endpoint.status.map_or("no answer".to_owned(), |status| status.to_string());
         return Ok(format!("{answer} at a page that does not exist"));
     }
-    Err(Failure::refused(
-        "checking that the health check can fail",
-        format!("a page that does not exist ({NOWHERE}) answers as healthy, so a healthy answer proves nothing"),
-    )
-    .hint("give each path in health-paths a route of its own that fails when the application does, and answer 404 to unknown pages"))
+    Err(errors::health::blind(NOWHERE))
 }
 
 fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
-    let score = report.score();
     let problems = report.asked().filter_map(|endpoint| {
         let problem = endpoint.problem.as_ref()?;
         let who = endpoint.answered_as.as_ref().map(|who| format!(" [answered as {who}]")).unwrap_or_default();
         Some(format!("{}: {problem}{who}", endpoint.path))
     });
-    let problems: Vec<String> = problems.collect();
-    let first = problems.first().map_or_else(|| "no endpoint was asked".to_owned(), Clone::clone);
-    let cause = match score {
-        // That it was asked on the server, too, stands in the problem.
-        _ if report.standing() == Standing::NotAsked => format!("the site could not be asked: {first}"),
-        Score { passed, total } if passed == total && total > 0 => format!("every endpoint is healthy, but {first}"),
-        Score { passed, total } => format!("{passed} of {total} endpoints are healthy; {first}"),
-    };
-    // A site that could not be asked says nothing of its health (exit code 5).
-    let kind = match report.standing() {
-        Standing::NotAsked => FailureKind::World,
-        Standing::Healthy | Standing::Unhealthy => FailureKind::Refused,
-    };
-    let failure = Failure::new(kind, doing, cause).details(problems);
+    let failure = errors::health::unhealthy(doing, report, problems.collect());
     let hint = |endpoint: &Endpoint| endpoint.problem.as_ref().and(endpoint.hint.clone());
     let well = report.endpoints.iter().all(|endpoint| endpoint.problem.is_none());
     // Where the app is down, its home page is no matter of its own.

@@ -25,6 +25,7 @@ use crate::{
         event::Body,
         step::{Ending, Io, StepResult},
     },
+    errors,
     inputs::typed::{self, Interrupted},
 };
 
@@ -88,10 +89,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     match holder {
         None => {}
         Some(Holder { owner, kept: true, .. }) => {
-            return Err(Failure::refused(doing, format!("that of a stuck run is there: {owner}")).hint(format!(
-                "a person has to see to the site first: type the commands of that run's summary, see that the site is well, then: rm -r {}",
-                layout.lock()
-            )));
+            return Err(errors::recovery::stuck_lock(&doing, &owner, layout.lock().as_str()));
         }
         Some(Holder { owner, gone, number, .. }) if gone || (own.is_some() && number.as_deref() == own) => {
             told.push(format!("take over the deploy lock of {owner}"));
@@ -158,10 +156,7 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Recover>, Failure>
     let Survey { server: context::Survey { inputs, ports, .. }, own, seen } = survey;
     let decision = match &inputs.approval {
         _ if inputs.plan_only => Decision::Plan { because: "plan-only is true".to_owned() },
-        Approval::Abort => Decision::Refuse(Failure::refused(
-            "reading the approval",
-            "it says ABBRECHEN: stopped here; nothing was changed",
-        )),
+        Approval::Abort => Decision::Refuse(errors::recovery::aborted()),
         _ => Decision::Go,
     };
     let executed = matches!(decision, Decision::Go);
@@ -213,11 +208,7 @@ pub async fn confirmed(cx: &Recover, io: &Io) -> StepResult {
         }
         cx.made.borrow_mut().unfinished = Some(entry.clone());
         let run = entry.run.as_deref().unwrap_or("a run outside of GitHub Actions");
-        return Err(Failure::refused(
-            "asking whether every release was confirmed",
-            format!("{} went live, and nobody confirmed it ({run})", entry.release),
-        )
-        .hint("what was live before it is live again; look why that run ended, and release again"));
+        return Err(errors::recovery::unconfirmed(entry.release.as_str(), run));
     }
     let told = cx.as_heir(async |heir| heir.finish(io).await).await?.told;
     match told.is_empty() {

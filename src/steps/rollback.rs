@@ -16,16 +16,15 @@ use crate::{
         fact,
         layout::named,
         ledger::Attempt,
-        standing::{Candidate, Standings, Unfit},
+        standing::{Candidate, Standings},
     },
     engine::{
         Decision, Done, Events, Seam,
         event::Body,
         step::{Act, Io, Local, StepResult},
     },
+    errors,
 };
-
-const RECOVERY: &str = "docs/recovery.md says what else can be done";
 
 /// Connects and logs in; says before it whereto.
 pub async fn reach(cx: &Survey, io: &Io) -> StepResult {
@@ -59,7 +58,7 @@ async fn choose(wanted: Option<&ReleaseName>, cx: &Survey, io: &Io) -> StepResul
         Some(wanted) => {
             let candidate = standings
                 .candidate(wanted, live.as_ref(), &there)
-                .map_err(|unfit| refused(&format!("going back to {wanted}"), wanted, unfit))?;
+                .map_err(|unfit| errors::rollback::unfit(&format!("going back to {wanted}"), wanted, unfit))?;
             vec![candidate]
         }
         None => standings.choices(live.as_ref(), &there).0,
@@ -74,48 +73,17 @@ async fn choose(wanted: Option<&ReleaseName>, cx: &Survey, io: &Io) -> StepResul
             cx.found.borrow_mut().chosen = Some(candidate);
             return Ok(Done::passed(text));
         }
-        let changed = changed(&candidate, &tree.sha256);
         if wanted.is_some() {
-            return Err(Failure::refused(format!("going back to {}", candidate.release), changed).hint(format!(
-                "a tree that was changed is not the release that was seen healthy; release its commit {} again, or leave rollback-to empty",
-                candidate.commit
-            )));
+            return Err(errors::rollback::tree_changed(&candidate, &tree.sha256));
         }
+        let changed = errors::rollback::changed(&candidate, &tree.sha256);
         io.warn(format!("{} is passed over: {changed}", candidate.release), None);
         passed_over.push((candidate.release, changed));
     }
     let unfit = standings.choices(live.as_ref(), &there).1;
     let reasons = passed_over.iter().map(|(release, why)| (release.clone(), why.clone()));
     let reasons = reasons.chain(unfit.into_iter().map(|(release, why)| (release, why.to_string())));
-    Err(Failure::refused(doing, "there is no release to go back to")
-        .details(reasons.map(|(release, why)| format!("{release}: {why}")))
-        .hint(format!("release a good commit again, as a new release; {RECOVERY}")))
-}
-
-fn changed(candidate: &Candidate, found: &Sha256Digest) -> String {
-    format!(
-        "its tree was changed since it was confirmed (it had SHA-256 {}, it has {})",
-        candidate.tree.short(),
-        found.short()
-    )
-}
-
-fn refused(doing: &str, release: &ReleaseName, unfit: Unfit) -> Failure {
-    let hint = match unfit {
-        Unfit::Live => "look at what `current` points to; nothing has to be done".to_owned(),
-        Unfit::Unknown | Unfit::Gone => {
-            "take a name from BASE/releases on the server, or leave rollback-to empty".to_owned()
-        }
-        Unfit::Failed | Unfit::Reverted | Unfit::TakenBack | Unfit::Newer => format!(
-            "leave rollback-to empty for the newest one that was confirmed and not left since; to have {} again, release its commit as a new release",
-            release.short_sha()
-        ),
-        Unfit::NoDigest => format!(
-            "nobody can tell whether it is still what was confirmed: release its commit, {}, as a new release; {RECOVERY}",
-            release.short_sha()
-        ),
-    };
-    Failure::refused(doing, unfit.to_string()).hint(hint)
+    Err(errors::rollback::no_target(doing, reasons))
 }
 
 /// What makes the ledger less than sure.
@@ -276,27 +244,16 @@ pub async fn unchanged(cx: &Deploy, io: &Io) -> StepResult {
     let book = ledger::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
     book.standings(&cx.inputs.environment)
         .candidate(target, cx.facts.turn.left().as_ref(), &cx.facts.server.releases)
-        .map_err(|unfit| refused(&doing, target, unfit))?;
+        .map_err(|unfit| errors::rollback::unfit(&doing, target, unfit))?;
     let tree = seal::read(&*cx.ports.shell, io, &dir).await?;
     if tree.sha256 != *expected {
-        return Err(Failure::refused(
-            doing,
-            format!(
-                "its tree was changed meanwhile (it had SHA-256 {}, it has {})",
-                expected.short(),
-                tree.sha256.short()
-            ),
-        )
-        .hint("somebody works on the server; start the rollback again when nobody does"));
+        return Err(errors::rollback::tree_changed_meanwhile(&doing, expected, &tree.sha256));
     }
     let manifest: Manifest = tree
         .manifest()
         .and_then(|text| serde_json::from_str(text).ok())
         .filter(|manifest: &Manifest| manifest.version == Manifest::VERSION)
-        .ok_or_else(|| {
-            Failure::refused(&doing, "the manifest in it cannot be read by this version")
-                .hint("go back with the version of this action that made the release")
-        })?;
+        .ok_or_else(|| errors::rollback::manifest_unreadable(&doing))?;
     let mut made = cx.made.borrow_mut();
     made.manifest = Some(Rc::new(manifest));
     made.tree = Some(tree.sha256);

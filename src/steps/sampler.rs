@@ -31,6 +31,7 @@ use crate::{
         Done,
         step::{Ending, Io, StepResult},
     },
+    errors,
     inputs::typed::Route,
     ports::{
         clock::Clock,
@@ -143,15 +144,7 @@ pub async fn spent(cx: &Deploy) -> Failure {
 
 fn too_much(receipt: &Receipt) -> Failure {
     let details = receipt.first_failures.iter().map(ToString::to_string);
-    Failure::refused(
-        "comparing what visitors met with max-downtime",
-        format!("{}; max-downtime is {}", told(receipt), seconds(receipt.budget_ms)),
-    )
-    .details(details)
-    .hint(
-        "look at the web server's and PHP-FPM's logs at these times; if it is the server's own limit of requests (limit_req), lower \
-         sample-rate in the policy",
-    )
+    errors::health::downtime(&told(receipt), &seconds(receipt.budget_ms), details)
 }
 
 /// However the run ends: stops asking. After a rollback the receipt is told here, with the way back in it.

@@ -15,13 +15,14 @@ use super::{
 };
 use crate::{
     domain::{
-        CommitSha, Failure, FailureKind, Layout, Outcome, ReleaseName, RemoteCommand, RemotePath, Sha256Digest,
-        ledger::Attempt, migration::Measured,
+        CommitSha, Failure, Layout, Outcome, ReleaseName, RemoteCommand, RemotePath, Sha256Digest, ledger::Attempt,
+        migration::Measured,
     },
     engine::{
         Done,
         step::{Ending, Io, StepResult},
     },
+    errors,
     ports::shell::{Answer, Script, ShellError},
 };
 
@@ -222,11 +223,7 @@ pub async fn confirm(cx: &Deploy, io: &Io) -> StepResult {
             Ok(answer) => break answer,
             Err(error @ ShellError::Refused { .. }) => return Err(error.failure(&doing)),
             Err(error) if cx.ports.clock.elapsed().saturating_sub(began) >= PATIENCE => {
-                return Err(Failure::new(
-                    FailureKind::Cancelled,
-                    doing,
-                    format!("the server did not answer whether it is confirmed: {error}"),
-                ));
+                return Err(errors::watchdog::unanswered(&doing, &error));
             }
             Err(error) => {
                 io.line(format!("the server did not answer whether the release is confirmed ({error}); asking again"));
@@ -240,16 +237,8 @@ pub async fn confirm(cx: &Deploy, io: &Io) -> StepResult {
              logind.conf?)",
         )),
         Some("off") => Ok(Done::passed("over a fresh connection")),
-        Some("reverting" | "reverted") => Err(Failure::refused(
-            doing,
-            format!(
-                "too late: the server goes back by itself {} s after it was armed, and has begun to",
-                cx.inputs.server.confirm_within.as_secs()
-            ),
-        )
-        .hint("look at which rows took so long; raise confirm-within if that is how long they take")),
-        _ => Err(Failure::refused(doing, format!("its guard, {}.armed, is gone", guard(cx)))
-            .hint("somebody removed it by hand; a release that nobody guards is not confirmed")),
+        Some("reverting" | "reverted") => Err(errors::watchdog::fired(&doing, cx.inputs.server.confirm_within)),
+        _ => Err(errors::watchdog::missing(&doing, &guard(cx))),
     }
 }
 

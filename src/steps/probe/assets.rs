@@ -16,6 +16,7 @@ use crate::{
         fact::{Score, key},
     },
     engine::{Done, Io, StepResult},
+    errors,
     ports::http::{Get, Reply, Site},
     steps::context::Deploy,
 };
@@ -87,43 +88,40 @@ pub async fn served_assets(visitor: Visitor<'_>, manifest: Option<&Manifest>, io
     problems.sort();
     match problems.first() {
         None => Ok(Done::passed(format!("{}/{}", score.passed, score.total))),
-        Some(first) => Err(Failure::refused(
-            "asking the site for its Vite assets",
-            format!("{} of {} files are well; {first}", score.passed, score.total),
-        )
-        .hint("see whether the web server's root is current/public, and what else serves /build (a cache, a CDN)")
-        .details(problems)),
+        Some(first) => Err(errors::health::assets(score, first, &problems)),
     }
 }
 
 /// The files that the site's manifest names, relative to `build/`. The manifest must be the bundle's own, byte for byte.
 async fn listed(site: &dyn Site, bundled: Option<&Manifest>) -> Result<BTreeSet<String>, Failure> {
-    let doing = "reading the site's /build/manifest.json";
-    let refused = |cause: String| {
-        Failure::refused(doing, cause)
-            .hint("see whether the site serves current/public and whether a cache keeps an older manifest")
-    };
-    let reply = get(site, "manifest.json").await.map_err(|problem| refused(problem.text))?;
+    let reply = get(site, "manifest.json").await.map_err(|problem| errors::health::asset_manifest(problem.text))?;
     if let Some(entry) = bundled.and_then(|manifest| manifest.files.get(&format!("{BUNDLED}/manifest.json"))) {
         let got = Sha256Digest::of(&reply.body);
         if got != entry.sha256 {
-            return Err(refused(format!(
+            return Err(errors::health::asset_manifest(format!(
                 "it is not the manifest of this release (SHA-256 {} instead of {})",
                 got.short(),
                 entry.sha256.short()
             )));
         }
     }
-    let chunks: BTreeMap<String, Chunk> = serde_json::from_slice(&reply.body)
-        .map_err(|error| refused(format!("it is not a Vite manifest: {error}; it begins: {}", excerpt(&reply.body))))?;
+    let chunks: BTreeMap<String, Chunk> = serde_json::from_slice(&reply.body).map_err(|error| {
+        errors::health::asset_manifest(format!(
+            "it is not a Vite manifest: {error}; it begins: {}",
+            excerpt(&reply.body)
+        ))
+    })?;
     let files: BTreeSet<String> =
         chunks.into_values().flat_map(|chunk| [vec![chunk.file], chunk.css, chunk.assets].concat()).collect();
     if files.is_empty() {
-        return Err(refused("it names no files, so nothing would be checked".to_owned()));
+        return Err(errors::health::asset_manifest("it names no files, so nothing would be checked".to_owned()));
     }
     match files.iter().find(|file| file.is_empty() || file.starts_with('/') || file.split('/').any(|part| part == ".."))
     {
-        Some(odd) => Err(refused(format!("it names `{}`, which is not a file below /build", excerpt(odd.as_bytes())))),
+        Some(odd) => Err(errors::health::asset_manifest(format!(
+            "it names `{}`, which is not a file below /build",
+            excerpt(odd.as_bytes())
+        ))),
         None => Ok(files),
     }
 }

@@ -1,0 +1,146 @@
+//! Whether the site is healthy, and whether the health check can tell.
+
+use std::fmt::Display;
+
+use super::codes;
+use crate::domain::{
+    Failure,
+    fact::{HealthReport, Score, Standing},
+};
+
+codes! {
+    SITE_UNHEALTHY = "site-unhealthy", Refused {
+        meaning: "At least one health endpoint, or the home page, did not answer as healthy. After the switch the release is rolled back.",
+        cause: "The application fails (configuration, database, missing extension), PHP-FPM runs old code, or a health endpoint refuses the token.",
+        action: "Read the details: each endpoint has its answer. Look at `shared/storage/logs/laravel.log` and at PHP-FPM's log on the server. If this release repairs an unhealthy site, set `repair: true` in the policy.",
+    }
+    SITE_UNREACHABLE = "site-unreachable", World {
+        meaning: "The runner could not reach the site. This says nothing of the site's health.",
+        cause: "The name cannot be resolved, a network, proxy or firewall stands between them, or the SSH connection is lost.",
+        action: "Check that this runner can reach `url` (or `health-address`): `curl -i https://shop.example.com/`. A site that only the server can reach needs `health-via: tunnel`.",
+    }
+    SITE_NO_ANSWER = "site-no-answer", Refused {
+        meaning: "The address of the site was reached, and no web server gave an answer there.",
+        cause: "The web server is stopped, listens elsewhere, or has a certificate that is not valid for `url`.",
+        action: "Check the web server and its error log on the server: `systemctl status nginx; ss -tln`.",
+    }
+    SITE_REDIRECTS = "site-redirects", Refused {
+        meaning: "The site redirects to another site. It is not known whether this is the right one.",
+        cause: "The site moved, or the web server has another site at this address.",
+        action: "If the site moved, set `url` to its new address. Otherwise correct the web server's configuration.",
+    }
+    HEALTH_TOKEN_UNCHECKED = "health-token-unchecked", Refused {
+        meaning: "The site answers as healthy to a wrong token. The health endpoints do not check `healthcheck-token`.",
+        cause: "The health route does not compare the token, or another page answers at its path.",
+        action: "Let the health route compare the token (`hash_equals`) and answer 401 otherwise. Or remove `healthcheck-token`.",
+    }
+    HEALTH_CHECK_BLIND = "health-check-cannot-fail", Refused {
+        meaning: "A page that does not exist answers as healthy. So a healthy answer proves nothing.",
+        cause: "A catch-all route or the web server answers status 200 at every path.",
+        action: "Give each path in `health-paths` a route of its own, and answer 404 to unknown pages.",
+    }
+    DOWNTIME_EXCEEDED = "downtime-exceeded", Refused {
+        meaning: "More requests failed during the release than `max-downtime` allows. The release is rolled back.",
+        cause: "A reload cut requests, PHP-FPM was short of workers, the new release failed at first, or the server limits requests.",
+        action: "Look at the logs of the web server and of PHP-FPM at the times in the details. If the server limits requests (`limit_req`), set a lower `sample-rate` in the policy.",
+    }
+    ASSETS_BROKEN = "assets-broken", Refused {
+        meaning: "Files of the front end (Vite) that the release has are missing on the site, or are wrong there.",
+        cause: "The web server's root is not `current/public`, or a cache or CDN answers for `/build`.",
+        action: "Check the web server's `root`, and purge or correct the cache. The details name each file.",
+    }
+    ASSET_MANIFEST_WRONG = "asset-manifest-wrong", Refused {
+        meaning: "The site's `/build/manifest.json` is missing, cannot be read, or is not the one of this release.",
+        cause: "The web server's root is not `current/public`, or a cache keeps an older manifest.",
+        action: "Check the web server's `root`. Exclude `/build/manifest.json` from caches.",
+    }
+}
+
+const CHECKING: &str = "checking that the health check can fail";
+
+/// What a round of requests found. `problems` are one line an endpoint.
+pub fn unhealthy(doing: &str, report: &HealthReport, problems: Vec<String>) -> Failure {
+    let first = problems.first().map_or_else(|| "no endpoint was asked".to_owned(), Clone::clone);
+    // A site that could not be asked says nothing of its health (exit code 5). That it was asked on the server, too, stands in the problem.
+    if report.standing() == Standing::NotAsked {
+        return SITE_UNREACHABLE.failure(doing, format!("the site could not be asked: {first}")).details(problems);
+    }
+    let cause = match report.score() {
+        Score { passed, total } if passed == total && total > 0 => format!("every endpoint is healthy, but {first}"),
+        Score { passed, total } => format!("{passed} of {total} endpoints are healthy; {first}"),
+    };
+    SITE_UNHEALTHY.failure(doing, cause).details(problems)
+}
+
+/// No answer at all before the first release. `reached`: the request came to the place where the site should be.
+pub fn no_answer(doing: &str, path: &str, unanswered: &dyn Display, reached: bool, help: Option<&str>) -> Failure {
+    let code = if reached { SITE_NO_ANSWER } else { SITE_UNREACHABLE };
+    code.failure(doing, format!("{path}: {unanswered}"))
+        .hint(help.unwrap_or("Check the web server of the site and its error log"))
+}
+
+/// The web server sends visitors to another site.
+pub fn redirects(doing: &str, path: &str, text: &str, hint: Option<String>) -> Failure {
+    hint.into_iter().fold(SITE_REDIRECTS.failure(doing, format!("{path}: {text}")), Failure::hint)
+}
+
+/// A wrong token is as good as the right one.
+pub fn token_unchecked(paths: &[String]) -> Failure {
+    HEALTH_TOKEN_UNCHECKED
+        .failure(
+            CHECKING,
+            format!(
+                "a wrong token gets a healthy answer from {}, so that the token proves nothing",
+                paths.join(" and from ")
+            ),
+        )
+        .hint(
+            "let the health route compare the token (hash_equals) and answer 401 otherwise; or drop healthcheck-token",
+        )
+}
+
+/// Whether the check can fail could not be asked.
+pub fn nowhere_unreachable(problem: &str, hint: Option<String>) -> Failure {
+    let failure = SITE_UNREACHABLE
+        .failure(CHECKING, format!("the site could not be asked for a page that does not exist: {problem}"));
+    hint.into_iter().fold(failure, Failure::hint)
+}
+
+/// A page that does not exist is healthy.
+pub fn blind(path: &str) -> Failure {
+    HEALTH_CHECK_BLIND
+        .failure(
+            CHECKING,
+            format!("a page that does not exist ({path}) answers as healthy, so a healthy answer proves nothing"),
+        )
+        .hint("give each path in health-paths a route of its own that fails when the application does, and answer 404 to unknown pages")
+}
+
+/// The site failed for longer than allowed.
+pub fn downtime(told: &str, budget: &str, failures: impl IntoIterator<Item = String>) -> Failure {
+    DOWNTIME_EXCEEDED
+        .failure("comparing what visitors met with max-downtime", format!("{told}; max-downtime is {budget}"))
+        .details(failures)
+        .hint(
+            "look at the web server's and PHP-FPM's logs at these times; if it is the server's own limit of requests (limit_req), lower \
+             sample-rate in the policy",
+        )
+}
+
+/// Files that the manifest names are not as they should be; `problems` has at least one.
+pub fn assets(score: Score, first: &str, problems: &[String]) -> Failure {
+    ASSETS_BROKEN
+        .failure(
+            "asking the site for its Vite assets",
+            format!("{} of {} files are well; {first}", score.passed, score.total),
+        )
+        .hint("see whether the web server's root is current/public, and what else serves /build (a cache, a CDN)")
+        .details(problems)
+}
+
+/// The site's Vite manifest is not usable.
+pub fn asset_manifest(cause: impl Into<String>) -> Failure {
+    ASSET_MANIFEST_WRONG
+        .failure("reading the site's /build/manifest.json", cause)
+        .hint("see whether the site serves current/public and whether a cache keeps an older manifest")
+}

@@ -1,0 +1,117 @@
+//! Which release a rollback may go to, and whether it is still what it was.
+
+use super::codes;
+use crate::domain::{
+    Failure, ReleaseName, Sha256Digest,
+    standing::{Candidate, Unfit},
+};
+
+codes! {
+    NO_ROLLBACK_TARGET = "rollback-target-missing", Refused {
+        meaning: "No release on the server can be rolled back to.",
+        cause: "Every earlier release failed, was rolled back, was removed, or was changed since it was confirmed.",
+        action: "Read the details: they name the reason for each release. Release a good commit again, as a new release.",
+    }
+    ROLLBACK_TARGET_LIVE = "rollback-target-live", Refused {
+        meaning: "The release that `rollback-to` names is live already.",
+        cause: "An earlier rollback has activated it, or `rollback-to` has the name of the live release.",
+        action: "See which release `current` points to. If another one is meant, set `rollback-to` to its name.",
+    }
+    ROLLBACK_TARGET_UNKNOWN = "rollback-target-unknown", Refused {
+        meaning: "The release that `rollback-to` names was never confirmed in this environment, or its folder was removed.",
+        cause: "The name is misspelled, belongs to another environment, or the release was removed (`keep-releases`).",
+        action: "Set `rollback-to` to the name of a folder in `releases/` on the server, or leave it empty.",
+    }
+    ROLLBACK_TARGET_UNFIT = "rollback-target-unfit", Refused {
+        meaning: "The release that `rollback-to` names is not a good earlier release: it failed, was rolled back, or is newer than the live one.",
+        cause: "The ledger records its last attempt as failed or as rolled back.",
+        action: "Leave `rollback-to` empty: the newest confirmed release is chosen. To have the named one again, release its commit as a new release.",
+    }
+    ROLLBACK_TARGET_UNPROVEN = "rollback-target-unproven", Refused {
+        meaning: "The ledger has no digest of the release that `rollback-to` names, so a change of its files would not be noticed.",
+        cause: "An old version of this action made the release.",
+        action: "Release its commit again, as a new release.",
+    }
+    RELEASE_TREE_CHANGED = "release-tree-changed", Refused {
+        meaning: "The files of a release are not the files that were confirmed: its tree has another digest.",
+        cause: "A person or a program edited files of the release on the server.",
+        action: "Release the commit again, as a new release. If files change while a rollback runs, end that work first and start the rollback again.",
+    }
+    RELEASE_MANIFEST_UNREADABLE = "release-manifest-unreadable", Refused {
+        meaning: "The manifest in the release that is rolled back to cannot be read by this version.",
+        cause: "Another version of this action made the release, or its manifest was damaged.",
+        action: "Run the rollback with the version of this action that made the release.",
+    }
+}
+
+const RECOVERY: &str = "docs/recovery.md says what else can be done";
+
+/// No release is fit; why each one is not.
+pub fn no_target(doing: &str, reasons: impl IntoIterator<Item = (ReleaseName, String)>) -> Failure {
+    NO_ROLLBACK_TARGET
+        .failure(doing, "there is no release to go back to")
+        .details(reasons.into_iter().map(|(release, why)| format!("{release}: {why}")))
+        .hint(format!("release a good commit again, as a new release; {RECOVERY}"))
+}
+
+/// The named release is not one of those that can be gone back to.
+pub fn unfit(doing: &str, release: &ReleaseName, unfit: Unfit) -> Failure {
+    let (code, hint) = match unfit {
+        Unfit::Live => (ROLLBACK_TARGET_LIVE, "look at what `current` points to; nothing has to be done".to_owned()),
+        Unfit::Unknown | Unfit::Gone => (
+            ROLLBACK_TARGET_UNKNOWN,
+            "take a name from BASE/releases on the server, or leave rollback-to empty".to_owned(),
+        ),
+        Unfit::Failed | Unfit::Reverted | Unfit::TakenBack | Unfit::Newer => (
+            ROLLBACK_TARGET_UNFIT,
+            format!(
+                "leave rollback-to empty for the newest one that was confirmed and not left since; to have {} again, release its commit as a new release",
+                release.short_sha()
+            ),
+        ),
+        Unfit::NoDigest => (
+            ROLLBACK_TARGET_UNPROVEN,
+            format!(
+                "nobody can tell whether it is still what was confirmed: release its commit, {}, as a new release; {RECOVERY}",
+                release.short_sha()
+            ),
+        ),
+    };
+    code.failure(doing, unfit.to_string()).hint(hint)
+}
+
+/// What differs, for the reader of a log.
+pub fn changed(candidate: &Candidate, found: &Sha256Digest) -> String {
+    format!(
+        "its tree was changed since it was confirmed (it had SHA-256 {}, it has {})",
+        candidate.tree.short(),
+        found.short()
+    )
+}
+
+/// The named release was changed since it was confirmed.
+pub fn tree_changed(candidate: &Candidate, found: &Sha256Digest) -> Failure {
+    RELEASE_TREE_CHANGED.failure(format!("going back to {}", candidate.release), changed(candidate, found)).hint(
+        format!(
+            "a tree that was changed is not the release that was seen healthy; release its commit {} again, or leave rollback-to empty",
+            candidate.commit
+        ),
+    )
+}
+
+/// The target was changed between the plan and its execution.
+pub fn tree_changed_meanwhile(doing: &str, expected: &Sha256Digest, found: &Sha256Digest) -> Failure {
+    RELEASE_TREE_CHANGED
+        .failure(
+            doing,
+            format!("its tree was changed meanwhile (it had SHA-256 {}, it has {})", expected.short(), found.short()),
+        )
+        .hint("somebody works on the server; start the rollback again when nobody does")
+}
+
+/// Its manifest has another version, or is damaged.
+pub fn manifest_unreadable(doing: &str) -> Failure {
+    RELEASE_MANIFEST_UNREADABLE
+        .failure(doing, "the manifest in it cannot be read by this version")
+        .hint("go back with the version of this action that made the release")
+}

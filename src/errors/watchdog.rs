@@ -1,0 +1,68 @@
+//! The watchdog on the server, and the confirmation that disarms it.
+
+use std::{fmt::Display, time::Duration};
+
+use super::codes;
+use crate::domain::{Failure, Layout, ReleaseName};
+
+codes! {
+    CONFIRMATION_UNANSWERED = "confirmation-unanswered", Cancelled {
+        meaning: "The server did not answer whether the release is confirmed. If it is not, the watchdog rolls it back.",
+        cause: "The connection to the server was lost right before the confirmation.",
+        action: "See which release is live and what the ledger says of it: `gated-deploy ledger show`. The next run completes what is left.",
+    }
+    WATCHDOG_FIRED = "watchdog-fired", Refused {
+        meaning: "The watchdog on the server began to roll back before the release was confirmed. The release is not confirmed.",
+        cause: "The steps between the switch and the confirmation took longer than `confirm-within`.",
+        action: "See in the log which steps took so long. If that is how long they take, set a larger `confirm-within`.",
+    }
+    WATCHDOG_MISSING = "watchdog-entry-missing", Refused {
+        meaning: "The watchdog's entry on the server is gone before the release was confirmed. A release without a watchdog is not confirmed.",
+        cause: "A person or a program removed files below `.gated-deploy`.",
+        action: "Find out who removed it, then release again.",
+    }
+    WATCHDOG_ENTRY_UNREADABLE = "watchdog-entry-unreadable", Refused {
+        meaning: "An unconfirmed release is on the server, and its watchdog entry cannot be read. It is not known what was live before.",
+        cause: "The entry was damaged, or another version of this action wrote it.",
+        action: "Check that the live release is healthy, then remove the entry with the command of the help text.",
+    }
+}
+
+/// Whether it is confirmed is not known.
+pub fn unanswered(doing: &str, error: &dyn Display) -> Failure {
+    CONFIRMATION_UNANSWERED.failure(doing, format!("the server did not answer whether it is confirmed: {error}"))
+}
+
+/// The deadline passed.
+pub fn fired(doing: &str, within: Duration) -> Failure {
+    WATCHDOG_FIRED
+        .failure(
+            doing,
+            format!(
+                "too late: the server goes back by itself {} s after it was armed, and has begun to",
+                within.as_secs()
+            ),
+        )
+        .hint("look at which rows took so long; raise confirm-within if that is how long they take")
+}
+
+/// Its entry is not there.
+pub fn missing(doing: &str, entry: &dyn Display) -> Failure {
+    WATCHDOG_MISSING
+        .failure(doing, format!("its guard, {entry}.armed, is gone"))
+        .hint("somebody removed it by hand; a release that nobody guards is not confirmed")
+}
+
+/// The entry of an earlier run says nothing that this version understands.
+pub fn entry_unreadable(layout: &Layout, release: &ReleaseName, why: &str) -> Failure {
+    WATCHDOG_ENTRY_UNREADABLE
+        .failure(
+            format!("reading the guards in {}", layout.watchdog()),
+            format!("that of {release} cannot be read: {why}"),
+        )
+        .hint(format!(
+            "see that what is live is well (readlink {}), then: rm -r {}/{release}.*",
+            layout.current(),
+            layout.watchdog()
+        ))
+}
