@@ -12,6 +12,7 @@ pub mod artifact;
 pub mod backup;
 pub mod build;
 pub mod database;
+pub mod fix;
 pub mod general;
 pub mod github;
 pub mod health;
@@ -63,7 +64,7 @@ impl Code {
 
 /// Every code, in the order of its file and of the files' names.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [activation::CODES, activation_checks::CODES, approval::CODES, artifact::CODES, backup::CODES, build::CODES, database::CODES, general::CODES, github::CODES, health::CODES, lock::CODES, migration_result::CODES, recovery::CODES, release::CODES, release_dir::CODES, reload::CODES, rollback::CODES, server::CODES, ssh::CODES, staging::CODES, watchdog::CODES].into_iter().flatten()
+    [activation::CODES, activation_checks::CODES, approval::CODES, artifact::CODES, backup::CODES, build::CODES, database::CODES, fix::CODES, general::CODES, github::CODES, health::CODES, lock::CODES, migration_result::CODES, recovery::CODES, release::CODES, release_dir::CODES, reload::CODES, rollback::CODES, server::CODES, ssh::CODES, staging::CODES, watchdog::CODES].into_iter().flatten()
 }
 
 /// The failure that a script's refusal stands for. A code that this version does not know is told as it came.

@@ -31,6 +31,7 @@ use crate::{
         Decision, Done, Seam,
         step::{Io, StepResult},
     },
+    errors,
     inputs::typed,
     ports::{
         clock::Clock,
@@ -181,11 +182,7 @@ impl<'a> Sheet<'a> {
             let details = against
                 .iter()
                 .map(|finding| format!("{}: {}", finding.told(), finding.fix.as_deref().unwrap_or_default()));
-            let failure = Failure::refused(&self.doing, cause).details(details.collect::<Vec<_>>());
-            match &first.fix {
-                Some(fix) => failure.hint(fix.clone()),
-                None => failure,
-            }
+            errors::fix::findings_forbid(&self.doing, cause, details.collect(), first.fix.clone())
         });
         let worth = self.findings.iter().any(|finding| {
             finding.status == Status::NotMet && finding.impact < Impact::P2 || finding.status == Status::Unseen
@@ -265,13 +262,12 @@ fn seen<T>(answer: Result<T, GithubError>, doing: &str, permission: &str) -> Res
 }
 
 fn unanswered(doing: &str, error: &GithubError) -> Failure {
-    let failure = Failure::world(doing, error.to_string());
     match error {
-        GithubError::Ambiguous(cause) => Failure::input(doing, cause.clone()).hint(
-            "give the file name of the workflow that is meant, such as `build-artifacts.yml`, instead of its name",
-        ),
-        GithubError::RateLimited { .. } => failure.hint("run the audit again then"),
-        _ => failure.hint("run the audit again; what GitHub did not say, nobody knows"),
+        GithubError::Ambiguous(cause) => errors::fix::workflow_ambiguous(doing, cause),
+        GithubError::RateLimited { .. } => errors::fix::github_unavailable(doing, error, "run the audit again then"),
+        _ => {
+            errors::fix::github_unavailable(doing, error, "run the audit again; what GitHub did not say, nobody knows")
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
         event::Body,
         step::{Io, StepResult},
     },
+    errors,
     inputs::typed,
     ports::{
         clock::Clock,
@@ -224,32 +225,24 @@ fn refusal(doing: &str, error: &GithubError, permission: &str) -> Failure {
     match error {
         // No right of any token helps here.
         GithubError::Forbidden { message, .. } if message.contains("Upgrade to GitHub") => {
-            Failure::refused(doing, format!("GitHub does not offer it for this repository: {message}"))
-                .hint("choose a plan that has it, make the repository public, or live without it")
+            errors::fix::plan_missing(doing, message)
         }
         GithubError::Forbidden { message, needs } => {
             let needs = needs.clone().unwrap_or_else(|| permission.to_owned());
-            let failure = Failure::refused(doing, format!("the token may not do that ({message}); it needs {needs}"));
             // Where GitHub names several sets of permissions, `;` stands between them.
             let granted = needs
                 .split([';', ','])
                 .filter_map(|need| need.trim().split_once('='))
                 .find(|(key, _)| GRANTED.contains(key));
-            match granted {
-                Some((key, right)) => failure.hint(format!("give the job `permissions: {{ {key}: {right} }}`")),
-                None => failure.hint(format!(
-                    "no GITHUB_TOKEN can ever have {needs}: let an administrator of the repository make a fine-grained token (or an app) \
-                     with {permission}, store it as a secret, and pass it as `github-token:` of this step; docs/fix.md"
-                )),
-            }
+            errors::fix::right_missing(doing, message, &needs, permission, granted)
         }
-        GithubError::RateLimited { retry_after } => Failure::world(doing, error.to_string())
-            .hint(format!("run this again in {} minutes", retry_after.as_secs().div_ceil(60))),
-        GithubError::Ambiguous(cause) => Failure::input(doing, cause.clone()).hint(
-            "give the file name of the workflow that is meant, such as `build-artifacts.yml`, instead of its name",
-        ),
+        GithubError::RateLimited { retry_after } => {
+            let minutes = retry_after.as_secs().div_ceil(60);
+            errors::fix::github_unavailable(doing, error, format!("run this again in {minutes} minutes"))
+        }
+        GithubError::Ambiguous(cause) => errors::fix::workflow_ambiguous(doing, cause),
         // 422 and the like: GitHub has looked and says no.
-        GithubError::Unexpected(cause) if cause.starts_with('4') => Failure::refused(doing, cause.clone()),
-        _ => Failure::world(doing, error.to_string()).hint("run this again; it looks first at what is there"),
+        GithubError::Unexpected(cause) if cause.starts_with('4') => errors::fix::github_refused(doing, cause),
+        _ => errors::fix::github_unavailable(doing, error, "run this again; it looks first at what is there"),
     }
 }

@@ -9,6 +9,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
+    errors,
     ports::github::{Amend, GithubError, WorkflowRun},
 };
 
@@ -47,10 +48,7 @@ async fn ask(github: &dyn Amend, cx: &super::World, head: &CommitSha) -> Result<
     let workflow = &cx.inputs.build_workflow;
     let doing = format!("looking for the build of {}", head.short());
     let runs = github.runs_for(workflow, head).await.map_err(|error| match error {
-        GithubError::NotFound(what) => {
-            Failure::refused(&doing, format!("GitHub knows no workflow {workflow} ({what})"))
-                .hint("name it in build-workflow")
-        }
+        GithubError::NotFound(what) => errors::fix::workflow_unknown(&doing, workflow, &what, "build-workflow"),
         error => refusal(&doing, &error, "actions=read"),
     })?;
     let newest = runs.iter().map(|run| run.id).max();
@@ -85,9 +83,7 @@ async fn head(github: &dyn Amend, branch: &str) -> Result<CommitSha, Failure> {
     let doing = format!("asking GitHub for the head of `{branch}`");
     match github.branch(branch).await {
         Ok(branch) => Ok(branch.head),
-        Err(GithubError::NotFound(_)) => {
-            Err(Failure::refused(&doing, "there is no such branch").hint("name it in the policy's develop-branch"))
-        }
+        Err(GithubError::NotFound(_)) => Err(errors::fix::branch_unknown(&doing, None, "develop-branch")),
         Err(error) => Err(refusal(&doing, &error, "contents=read")),
     }
 }
@@ -144,18 +140,16 @@ pub async fn start(cx: &Mend, io: &Io) -> StepResult {
     // A dispatch takes a branch and no commit.
     let now = head(github, &inputs.develop).await?;
     if now != known.head {
-        return Err(Failure::refused(
+        return Err(errors::fix::changed_since_plan(
             &doing,
             format!("the head is {} now, not {} any more", now.short(), known.head.short()),
-        )
-        .hint("run this again"));
+            "run this again",
+        ));
     }
     let run = github.dispatch(&inputs.build_workflow, &inputs.develop).await.map_err(|error| match &error {
-        GithubError::Unexpected(cause) if cause.contains("workflow_dispatch") => Failure::refused(
-            &doing,
-            cause.clone(),
-        )
-        .hint(format!("give {} the trigger `workflow_dispatch:` on `{}`", inputs.build_workflow, inputs.develop)),
+        GithubError::Unexpected(cause) if cause.contains("workflow_dispatch") => {
+            errors::fix::not_dispatchable(&doing, cause, &inputs.build_workflow, &inputs.develop)
+        }
         _ => refusal(&doing, &error, PERMISSION),
     })?;
     cx.made.borrow_mut().run = run;
@@ -179,11 +173,11 @@ pub async fn await_bundle(cx: &Mend, io: &Io) -> StepResult {
         if let Some(id) = started {
             let run = github.run(id).await.map_err(|error| refusal(&doing, &error, "actions=read"))?;
             if run.head_sha != known.head {
-                return Err(Failure::refused(
+                return Err(errors::fix::changed_since_plan(
                     &doing,
                     format!("run {id} builds {}: somebody pushed meanwhile", run.head_sha.short()),
-                )
-                .hint("run this again, for the new head"));
+                    "run this again, for the new head",
+                ));
             }
             if run.finished() && !run.succeeded() {
                 cx.seen(
@@ -193,11 +187,7 @@ pub async fn await_bundle(cx: &Mend, io: &Io) -> StepResult {
                         format!("{} ended in {}", run.html_url, run.conclusion.as_deref().unwrap_or("nothing")),
                     )],
                 );
-                return Err(Failure::refused(
-                    &doing,
-                    format!("build run {id} ended in {}", run.conclusion.as_deref().unwrap_or("nothing")),
-                )
-                .hint(format!("mend the build: {}", run.html_url)));
+                return Err(errors::fix::build_failed(&doing, id, run.conclusion.as_deref(), &run.html_url));
             }
         }
         let (build, newest) = ask(github, &cx.world, &known.head).await?;
@@ -216,6 +206,5 @@ pub async fn await_bundle(cx: &Mend, io: &Io) -> StepResult {
         }
     }
     cx.seen(io, vec![Setting::new(&what, &last)]);
-    Err(Failure::refused(&doing, format!("no bundle after {} looks: {last}", inputs.wait_attempts))
-        .hint("run this again when the build has ended, or raise build-wait-attempts"))
+    Err(errors::fix::build_missing(&doing, inputs.wait_attempts, &last))
 }

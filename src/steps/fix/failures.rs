@@ -6,11 +6,11 @@ use serde_json::json;
 use super::{Fix, Proposal, refusal};
 use crate::{
     domain::{
-        Failure,
         fact::{Diagnosis, key},
         fix::Setting,
     },
     engine::step::{Io, StepResult},
+    errors,
     ports::github::{GithubError, Inventory},
     steps::diagnose,
 };
@@ -21,10 +21,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
     let doing = format!("listing the runs of {workflow}");
     let reader: &dyn Inventory = github;
     let found = diagnose::failures_of(reader, workflow, io).await.map_err(|error| match error {
-        GithubError::NotFound(what) => {
-            Failure::refused(&doing, format!("GitHub knows no workflow {workflow} ({what})"))
-                .hint("name it in staging-workflow")
-        }
+        GithubError::NotFound(what) => errors::fix::workflow_unknown(&doing, workflow, &what, "staging-workflow"),
         error => refusal(&doing, &error, "actions=read"),
     })?;
     io.fact(key::DIAGNOSES, &found);

@@ -13,6 +13,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
+    errors,
     inputs::typed::HealthPolicy,
     ports::{
         github::{GithubError, SealingKey, SecretEntry},
@@ -54,10 +55,7 @@ pub async fn read(cx: &Fix, io: &Io) -> Result<Secret, Failure> {
     let said = Secret::new(answer.get("said").unwrap_or_default());
     let (address, token) = said.expose().split_once('\n').unwrap_or((said.expose(), ""));
     let token = Secret::new(token);
-    let unfit = |cause: &str| {
-        Err(Failure::refused(&doing, cause)
-            .hint(format!("write a long random word into {file}, HEALTHCHECK_TOKEN=..., and release again")))
-    };
+    let unfit = |cause: &str| Err(errors::fix::token_unfit(&doing, cause, file.as_str()));
     // Hiding a few letters would hide every word that has them.
     match token.expose().chars().count() {
         0 => return unfit("it is not set there"),
@@ -78,12 +76,7 @@ fn belongs_to(address: &str, url: &Url, file: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let (shown, url) = (address.trim(), url.as_str().trim_end_matches('/'));
-    let cause = match shown {
-        "" => format!("{file} has no APP_URL, so that nothing says whether its token belongs to {url}"),
-        _ => format!("{file} is of {shown} (APP_URL), and url is {url}: its token is not sent there"),
-    };
-    Err(Failure::refused("looking where the server's token belongs", cause)
-        .hint(format!("correct url, or write `APP_URL={url}` into {file} and release again")))
+    Err(errors::fix::token_elsewhere(file, shown, url))
 }
 
 /// Whether the site takes this token.
@@ -97,13 +90,10 @@ async fn taken(survey: &Survey, token: &Secret, doing: &str) -> Result<String, F
         .filter_map(|endpoint| endpoint.problem.as_ref().map(|problem| format!("{}: {problem}", endpoint.path)));
     let problems: Vec<String> = problems.collect();
     if report.endpoints.iter().any(|endpoint| matches!(endpoint.status, Some(401 | 403))) {
-        return Err(Failure::refused(doing, "the site refuses it: it runs with an older configuration")
-            .details(problems)
-            .hint("release again, which builds the configuration's cache anew; then run this again"));
+        return Err(errors::fix::token_stale(doing, problems));
     }
     if !report.healthy() {
-        return Err(Failure::refused(doing, format!("the site is not well: {}", problems.join("; ")))
-            .hint("see the finding `health` of the audit; a sick site does not say which token it takes"));
+        return Err(errors::fix::token_untested(doing, &problems));
     }
     Ok(format!("{}/{} with the server's token", score.passed, score.total))
 }
@@ -145,13 +135,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
     let environment = inputs.environment.as_str();
     match github.environment_secret(environment, name).await {
         Ok(true) => {
-            return Err(Failure::refused(
-                &doing,
-                format!("the environment `{environment}` has a secret {name} of its own, which its jobs see instead of the repository's"),
-            )
-            .hint(format!(
-                "remove that one (gh secret delete {name} --env {environment}), or name another secret in the policy's healthcheck-token-secret"
-            )));
+            return Err(errors::fix::secret_shadowed(&doing, environment, name));
         }
         Ok(false) => {}
         Err(GithubError::Forbidden { .. }) => io.warn(
@@ -187,7 +171,7 @@ fn known(cx: &Mend) -> Result<&Known, Failure> {
 
 /// A sealed box (libsodium's `crypto_box_seal`), in base64: only the holder of the repository's private key opens it.
 fn seal(token: &Secret, key: &SealingKey, doing: &str) -> Result<String, Failure> {
-    let odd = || Failure::world(doing, format!("the repository's public key {} is not one", key.key_id));
+    let odd = || errors::fix::sealing_key(doing, &key.key_id);
     let bytes: [u8; 32] = STANDARD.decode(key.key.trim()).map_err(|_| odd())?.try_into().map_err(|_| odd())?;
     let sealed = PublicKey::from(bytes)
         .seal(&mut OsRng, token.expose().as_bytes())
@@ -203,7 +187,7 @@ pub async fn write(cx: &Mend, _io: &Io) -> StepResult {
     let doing = format!("writing the secret {name}");
     let now = github.secret(name).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
     if now != known.before {
-        return Err(Failure::refused(&doing, "somebody wrote it since the plan").hint("run this again"));
+        return Err(errors::fix::changed_since_plan(&doing, "somebody wrote it since the plan", "run this again"));
     }
     // Only now, after the phrase: a token that the site refuses must not become the secret.
     taken(cx.server()?, &known.token, ASKING).await?;
@@ -224,7 +208,7 @@ pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
     let told = after.as_ref().map_or("not there".to_owned(), |entry| format!("written {}", entry.updated_at));
     cx.seen(io, vec![Setting::new(&what, &told)]);
     if after.is_none() || after == known.before {
-        return Err(Failure::refused(&doing, format!("it was not written: {told}")).hint("run this again"));
+        return Err(errors::fix::secret_not_written(&doing, &told));
     }
     let site = taken(cx.server()?, &known.token, "asking the site with the token that was written").await?;
     Ok(Done::passed(format!("{told}; the site is well, {site}")))

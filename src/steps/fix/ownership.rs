@@ -10,6 +10,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
+    errors,
     ports::shell::Script,
     steps::{
         context::Survey,
@@ -93,26 +94,17 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
     let found = ask(survey, io, &doing).await?;
     let subject = format!("{current} on {}", survey.inputs.ssh.host);
     let Some(live) = found.live else {
-        return Err(Failure::refused(&doing, "nothing is live there").hint("release first"));
+        return Err(errors::fix::nothing_live(&doing));
     };
     let command = by_root(&live, &found.user);
     if found.count > MOST {
-        return Err(Failure::refused(
-            &doing,
-            format!("{} files belong to somebody else: too many to name each", found.count),
-        )
-        .hint(format!("as root: {command}")));
+        return Err(errors::fix::too_many_foreign(&doing, found.count, &command));
     }
     if let Some(path) = found.many_names.first() {
-        return Err(Failure::refused(
-            &doing,
-            format!("{path} has several names (hard links): a new owner would be that of the other names, too"),
-        )
-        .hint(format!("find out who made it: find / -xdev -samefile {}", command::quote(path))));
+        return Err(errors::fix::many_names(&doing, path, &command::quote(path)));
     }
     if let Some(odd) = found.foreign.iter().find(|one| one.path.chars().any(char::is_control)) {
-        return Err(Failure::refused(&doing, format!("the name {:?} has control characters", odd.path))
-            .hint(format!("as root: {command}")));
+        return Err(errors::fix::odd_name(&doing, &odd.path, &command));
     }
     if found.hidden && !found.foreign.is_empty() {
         io.warn(
@@ -162,18 +154,14 @@ async fn allowed(survey: &Survey, io: &Io, known: &Known, command: &str) -> Resu
         return Ok(());
     }
     let shown = denied.iter().take(3);
-    Err(Failure::refused(
+    Err(errors::fix::chown_denied(
         doing,
-        format!(
-            "{} may not, for {} of {} paths, such as {}",
-            known.user,
-            denied.len(),
-            known.foreign.len(),
-            listed(shown)
-        ),
-    )
-    .details(denied.iter().map(|path| RemoteCommand::new(["chown", "-h", &known.user, path]).to_string()))
-    .hint(format!("as root on the server: {command}")))
+        &known.user,
+        (denied.len(), known.foreign.len()),
+        &listed(shown),
+        denied.iter().map(|path| RemoteCommand::new(["chown", "-h", &known.user, path]).to_string()),
+        command,
+    ))
 }
 
 fn settings(foreign: &[Foreign], live: &str, owner: Option<&str>) -> Vec<Setting> {
@@ -231,14 +219,10 @@ pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
     cx.seen(io, seen);
     if !still.is_empty() {
         let paths = listed(still.iter().map(|one| &one.path));
-        return Err(Failure::refused(doing, format!("still somebody else's: {paths}"))
-            .hint(format!("as root on the server: {}", by_root(&known.live, &known.user))));
+        return Err(errors::fix::still_foreign(doing, &paths, &by_root(&known.live, &known.user)));
     }
     match after.count {
         0 => Ok(Done::passed(format!("every file of the live release belongs to {}", known.user))),
-        more => {
-            Err(Failure::refused(doing, format!("{more} more came to light, in folders that could not be read before"))
-                .hint("run this fix once more"))
-        }
+        more => Err(errors::fix::more_foreign(doing, more)),
     }
 }

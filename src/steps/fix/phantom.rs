@@ -10,6 +10,7 @@ use crate::{
         Done,
         step::{Io, Local, StepResult, UndoAct, Undone},
     },
+    errors,
     ports::github::ListedWorkflow,
 };
 
@@ -35,14 +36,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
         files.extend(github.workflow_files(branch).await.map_err(|error| refusal(&doing, &error, "contents=read"))?);
     }
     if files.is_empty() {
-        return Err(Failure::refused(
-            doing,
-            format!(
-                "neither `{}` nor `{}` has a workflow: every workflow would be a phantom",
-                inputs.main, inputs.develop
-            ),
-        )
-        .hint("name the branches in the policy's main-branch and develop-branch"));
+        return Err(errors::fix::no_workflows(doing, &inputs.main, &inputs.develop));
     }
     // What GitHub runs by itself (`dynamic/...`) has no file.
     let phantoms: Vec<Phantom> = all
@@ -96,8 +90,7 @@ pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
     let active: Vec<&str> = after.iter().filter(|one| one.state == ACTIVE).map(|one| one.path.as_str()).collect();
     match active.as_slice() {
         [] => Ok(Done::passed("none of them is active any more")),
-        _ => Err(Failure::refused(doing, format!("still active: {}", active.join(", ")))
-            .hint("gh workflow disable NAME, or Actions, the workflow, Disable workflow")),
+        _ => Err(errors::fix::still_active(doing, &active)),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
         Done,
         step::{Io, Local, StepResult, UndoAct, Undone},
     },
+    errors,
     ports::github::{Amend, App, BranchSettings, Checks, GithubError, Reviews, Rule},
     steps::audit,
 };
@@ -56,8 +57,9 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
     let github = cx.github()?;
     let doing = format!("asking GitHub how `{branch}` is protected");
     github.branch(branch).await.map_err(|error| match error {
-        GithubError::NotFound(_) => Failure::refused(&doing, format!("there is no branch `{branch}`"))
-            .hint(format!("name it in the policy's {}", if main { "main-branch" } else { "develop-branch" })),
+        GithubError::NotFound(_) => {
+            errors::fix::branch_unknown(&doing, Some(branch), if main { "main-branch" } else { "develop-branch" })
+        }
         error => refusal(&doing, &error, "contents=read"),
     })?;
     // Only an administrator sees what is there, and what nobody sees nobody may replace.
@@ -83,11 +85,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
         let missing = DEVELOP_CHECKS.saturating_sub(there.len());
         let checks: BTreeSet<String> = there.iter().chain(more.take(missing)).cloned().collect();
         if checks.len() < DEVELOP_CHECKS {
-            return Err(Failure::refused(
-                &doing,
-                format!("`{branch}` needs {DEVELOP_CHECKS} checks, and required-checks names too few more"),
-            )
-            .hint("name more of them in the policy's required-checks"));
+            return Err(errors::fix::too_few_checks(&doing, branch, DEVELOP_CHECKS));
         }
         Target { checks, strict: true, reviews: 1 }
     };
@@ -192,7 +190,7 @@ pub async fn protect(cx: &Mend, io: &Io) -> StepResult {
     let doing = format!("protecting `{}`", known.branch);
     // What is sent replaces everything, so it must still be what was seen.
     if now(github, known, &doing).await? != known.before {
-        return Err(Failure::refused(&doing, "its protection changed since the plan").hint("run this again"));
+        return Err(errors::fix::changed_since_plan(&doing, "its protection changed since the plan", "run this again"));
     }
     github.protect(&known.branch, &known.wanted).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
     io.line(format!("sent: {}", known.wanted.body()));
@@ -222,8 +220,7 @@ pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
     against.dedup();
     match against.as_slice() {
         [] => Ok(Done::passed(format!("{} required", listed(after.required())))),
-        _ => Err(Failure::refused(&doing, format!("it is not what was sent: {}", against.join("; ")))
-            .hint("set it by hand: Settings, Branches")),
+        _ => Err(errors::fix::protection_differs(&doing, &against)),
     }
 }
 
@@ -256,7 +253,7 @@ async fn put_back(cx: &Mend, io: &Io) -> Result<Undone, Failure> {
     let after = now(github, known, &doing).await?;
     cx.seen(io, settings(after.as_ref(), &known.rulesets));
     if after != known.before {
-        return Err(Failure::refused(&doing, "it is still not what it was"));
+        return Err(errors::fix::protection_not_put_back(&doing));
     }
     Ok(Undone::Done("it is what it was before".to_owned()))
 }
