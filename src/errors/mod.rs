@@ -18,17 +18,19 @@ pub mod github;
 pub mod health;
 pub mod lock;
 pub mod migration_result;
+pub mod preflight;
 pub mod recovery;
 pub mod release;
 pub mod release_dir;
 pub mod reload;
 pub mod rollback;
 pub mod server;
+pub mod services;
 pub mod ssh;
 pub mod staging;
 pub mod watchdog;
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use crate::domain::{Failure, FailureKind};
 
@@ -54,6 +56,11 @@ impl Code {
         Failure::new(self.kind, doing, cause).code(self.name)
     }
 
+    /// One of several things that a check found.
+    pub fn problem(&self, cause: impl Into<String>, hint: impl Into<String>) -> Problem {
+        Problem { code: Cow::Borrowed(self.name), cause: cause.into(), hint: hint.into() }
+    }
+
     /// The failure that a script's refusal stands for; `None` where it is no refusal of a script.
     fn of_script(&self, doing: &str, values: &[(String, String)]) -> Option<Failure> {
         let (cause, help) = self.template?;
@@ -62,9 +69,31 @@ impl Code {
     }
 }
 
+/// Something that a check found and that prevents a release. A check names all of them, so that one run is enough to fix all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub code: Cow<'static, str>,
+    pub cause: String,
+    pub hint: String,
+}
+
+impl Problem {
+    /// A problem that is alone.
+    pub fn failure(self, doing: impl Into<String>) -> Failure {
+        let failure = Failure::refused(doing, self.cause).hint(self.hint);
+        Failure { code: self.code, ..failure }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        Self { code: failure.code, cause: failure.cause, hint: failure.hint.unwrap_or_default() }
+    }
+}
+
 /// Every code, in the order of its file and of the files' names.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [activation::CODES, activation_checks::CODES, approval::CODES, artifact::CODES, backup::CODES, build::CODES, database::CODES, fix::CODES, general::CODES, github::CODES, health::CODES, lock::CODES, migration_result::CODES, recovery::CODES, release::CODES, release_dir::CODES, reload::CODES, rollback::CODES, server::CODES, ssh::CODES, staging::CODES, watchdog::CODES].into_iter().flatten()
+    [activation::CODES, activation_checks::CODES, approval::CODES, artifact::CODES, backup::CODES, build::CODES, database::CODES, fix::CODES, general::CODES, github::CODES, health::CODES, lock::CODES, migration_result::CODES, preflight::CODES, recovery::CODES, release::CODES, release_dir::CODES, reload::CODES, rollback::CODES, server::CODES, services::CODES, ssh::CODES, staging::CODES, watchdog::CODES].into_iter().flatten()
 }
 
 /// The failure that a script's refusal stands for. A code that this version does not know is told as it came.

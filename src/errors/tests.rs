@@ -61,6 +61,21 @@ fn after_a_rollback_without_reload_the_reason_of_the_reload_is_named() {
     assert!(failure.cause.contains("but the reload failed: PHP"), "{}", failure.cause);
 }
 
+#[test]
+fn one_problem_is_refused_by_its_own_code_and_several_by_one_that_names_each() {
+    let php = preflight::php_missing("php8.2");
+    let alone = preflight::refusal("looking at the server", vec![php.clone()]);
+    assert_eq!((&*alone.code, alone.kind, &alone.cause), ("server-php-missing", FailureKind::Refused, &php.cause));
+    assert_eq!(alone.hint.as_ref(), Some(&php.hint));
+    let several = preflight::refusal("looking at the server", vec![php.clone(), preflight::clock_wrong(600)]);
+    assert_eq!((&*several.code, several.kind), ("several-problems", FailureKind::Refused));
+    assert_eq!(several.details.len(), 2);
+    assert!(several.details[0].contains(&php.cause) && several.details[0].contains(&php.hint), "{several:?}");
+    // A failure that becomes one of several keeps its code.
+    let missing = services::sudo_rule_missing("may not".to_owned(), "allow it".to_owned());
+    assert_eq!(Problem::from(missing.clone().failure("asking sudo")), missing);
+}
+
 /// A script that misspells a code or a value would be told as it came.
 #[test]
 fn scripts_refuse_with_known_codes_and_every_value_of_their_text() {

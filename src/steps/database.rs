@@ -119,11 +119,7 @@ fn inside_the_release(
     inside.then(|| Misplaced {
         problem: problem(
             About::EnvFile,
-            format!(
-                "the app's SQLite database {file} lies in the release: every release would start with an empty \
-                 database{limits}"
-            ),
-            format!("{copy}Then set in {}: DB_DATABASE={to}", layout.env_file()),
+            errors::preflight::database_in_release(file, &limits, &copy, &layout.env_file(), to.as_str()),
         ),
         certain,
     })
@@ -353,20 +349,21 @@ mod tests {
             // One text for both: what .env alone says names its limits.
             if let (Some(certain), Some(by_env)) = (&certain, &by_env) {
                 assert!(certain.certain && !by_env.certain);
-                let limits = by_env.problem.cause.strip_prefix(&certain.problem.cause).expect("the same text");
+                let limits =
+                    by_env.problem.what.cause.strip_prefix(&certain.problem.what.cause).expect("the same text");
                 assert!(limits.ends_with("a release asks the app, and decides"), "{limits}");
-                assert_eq!(certain.problem.hint, by_env.problem.hint);
+                assert_eq!(certain.problem.what.hint, by_env.problem.what.hint);
             }
             assert_eq!(certain.is_some(), by_env.is_some());
             certain.map(|misplaced| misplaced.problem)
         };
         // Laravel's default, said by .env and by a live release.
         let coming = judge("sqlite", "database/database.sqlite", &["inside"], true).expect("a problem");
-        assert!(coming.cause.contains("every release would start with an empty database"), "{coming:?}");
-        assert!(coming.hint.ends_with(": DB_DATABASE=/srv/shop/shared/database/database.sqlite"), "{coming:?}");
+        assert!(coming.what.cause.contains("every release would start with an empty database"), "{coming:?}");
+        assert!(coming.what.hint.ends_with(": DB_DATABASE=/srv/shop/shared/database/database.sqlite"), "{coming:?}");
         let live = "/srv/shop/releases/20251102_154900-f0959baf/database/database.sqlite";
         let live = judge("sqlite", live, &["there", "inside"], false).expect("a problem");
-        assert!(live.hint.starts_with("Copy the file to /srv/shop/shared/database/database.sqlite."), "{live:?}");
+        assert!(live.what.hint.starts_with("Copy the file to /srv/shop/shared/database/database.sqlite."), "{live:?}");
         assert!(judge("sqlite", "/srv/shop/current/database/x.sqlite", &[], true).is_some());
         assert!(judge("sqlite", "/srv/shop/releases/x/x.sqlite", &["there"], true).is_some());
         for (driver, file, more, migrate) in [

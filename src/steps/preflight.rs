@@ -36,6 +36,7 @@ use crate::{
         Decision, Done, Seam,
         step::{Io, StepResult},
     },
+    errors,
 };
 
 /// The nine gates, from the contents of the bundle. On the server they are asked again.
@@ -52,10 +53,7 @@ pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
     if lines.is_empty() {
         return Ok(Done::passed(report.score()));
     }
-    let doing = "checking the nine gates in the bundle";
-    Err(Failure::refused(doing, format!("{} gates passed", report.score()))
-        .details(lines)
-        .hint("the bundle is not whole: look at the build's own gates, and build again"))
+    Err(errors::preflight::gates_failed(&report.score(), lines))
 }
 
 fn judge(manifest: &Manifest) -> GateReport {
@@ -90,7 +88,7 @@ pub async fn place(cx: &Survey, io: &Io) -> StepResult {
     let mut sheet = Sheet::new(cx, io, doing);
     let of_the_place = server::problems(&cx.inputs, &looked).into_iter();
     for problem in of_the_place.filter(|problem| !problem.about.has_a_row()) {
-        sheet.failed(layout.base().as_str(), problem.cause, problem.hint);
+        sheet.failed(layout.base().as_str(), problem.what);
     }
     let live = looked.current().map_or("nothing", server::last_part).to_owned();
     if sheet.is_clean() {

@@ -16,6 +16,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
+    errors,
     ports::shell::{Answer, Script, Shell},
 };
 
@@ -54,7 +55,7 @@ impl Ready {
     fn read(answer: &Answer) -> Self {
         let parts = |key| answer.all(key).map(|record| record.split('\n').map(str::to_owned).collect::<Vec<_>>());
         let broken = parts("broken").filter_map(|parts| match parts.as_slice() {
-            [_, what, mend, ..] => Some(problem(About::Services, what, mend)),
+            [_, what, mend, ..] => Some(problem(About::Services, errors::services::config_broken(what, mend))),
             _ => None,
         });
         let stopped = parts("stopped").filter_map(|parts| match parts.as_slice() {
@@ -103,14 +104,7 @@ impl Ready {
 impl Stopped {
     fn new(service: &str, state: &str, start: &str, beside: &str) -> Self {
         let state = if state.is_empty() { String::new() } else { format!(" ({state})") };
-        let problem = match beside {
-            "" => problem(About::Services, format!("{service} is not running{state}"), format!("start it: {start}")),
-            other => problem(
-                About::Services,
-                format!("{service} is not running{state}, and {other} is: a release reloads {service}, and no {other}"),
-                format!("let {service} serve the site: {start}. A site that {other} serves cannot be released"),
-            ),
-        };
+        let problem = problem(About::Services, errors::services::stopped(service, &state, start, beside));
         Self { service: service.to_owned(), problem }
     }
 }

@@ -136,17 +136,16 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
 fn wrong(inputs: &typed::Target, answer: &crate::ports::shell::Answer) -> Vec<server::Problem> {
     let layout = &inputs.layout;
     if answer.get("base") == Some("missing") {
-        let text = format!("there is no folder {}", layout.base());
-        return vec![problem(About::Place, text, "correct base-dir")];
+        return vec![problem(About::Place, errors::preflight::base_missing(&layout.base(), "correct base-dir"))];
     }
     let mut found: Vec<_> = server::wrong_place(inputs, answer).into_iter().collect();
     if answer.get("state-unreadable").is_some() {
-        let text = format!("{} belongs to somebody else", layout.state());
-        found.push(problem(About::Place, text, "log in as the user that releases (ssh-user)"));
+        let hint = "log in as the user that releases (ssh-user)";
+        found.push(problem(About::Place, errors::preflight::state_foreign(&layout.state(), hint)));
     }
     if answer.get("current-not-a-link").is_some() {
-        let text = format!("{} is not a link", layout.current());
-        found.push(problem(About::Place, text, "move it away by hand; a release makes the link"));
+        let hint = "move it away by hand; a release makes the link";
+        found.push(problem(About::Place, errors::preflight::current_not_a_link(&layout.current(), hint)));
     }
     found
 }

@@ -16,6 +16,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
+    errors,
     inputs::typed,
     ports::shell::{Answer, Script},
 };
@@ -137,13 +138,13 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         Ok(serving) => match services::privileges(&*cx.ports.shell, io, user, serving, looked.systemd()).await {
             Ok(services) => Some(services),
             Err(failure) if failure.kind == crate::domain::FailureKind::Refused => {
-                problems.push(problem(About::Services, failure.cause, failure.hint.unwrap_or_default()));
+                problems.push(problem(About::Services, failure.into()));
                 None
             }
             Err(failure) => return Err(failure),
         },
         Err(cause) => {
-            problems.push(unknown_service(cause));
+            problems.push(problem(About::Services, errors::services::fpm_unknown(cause)));
             None
         }
     };
@@ -230,29 +231,16 @@ impl About {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub about: About,
-    pub cause: String,
-    pub hint: String,
+    pub what: errors::Problem,
 }
 
-pub fn problem(about: About, cause: impl Into<String>, hint: impl Into<String>) -> Problem {
-    Problem { about, cause: cause.into(), hint: hint.into() }
-}
-
-/// It cannot be told which PHP-FPM serves the site.
-pub fn unknown_service(cause: &str) -> Problem {
-    problem(About::Services, cause, "name the service in php-fpm-service, e.g. php8.2-fpm")
+pub fn problem(about: About, what: errors::Problem) -> Problem {
+    Problem { about, what }
 }
 
 /// The failure of a row that found these; there is at least one.
-pub fn refusal(doing: &str, mut problems: Vec<Problem>) -> Failure {
-    if problems.len() == 1 {
-        let only = problems.remove(0);
-        return Failure::refused(doing, only.cause).hint(only.hint);
-    }
-    let lines = problems.iter().map(|problem| format!("{} ({})", problem.cause, problem.hint));
-    Failure::refused(doing, format!("{} problems found", problems.len()))
-        .details(lines)
-        .hint("fix all of them, then plan again")
+pub fn refusal(doing: &str, problems: Vec<Problem>) -> Failure {
+    errors::preflight::refusal(doing, problems.into_iter().map(|problem| problem.what).collect())
 }
 
 /// Everything in the look-around that stops a release, in the order in which one would put it right.
@@ -263,86 +251,68 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
     let mut found = Vec::new();
     let tools: Vec<&str> = answer.all("missing-tool").collect();
     if !tools.is_empty() {
-        found.push(problem(
-            About::Place,
-            format!("the server lacks {}", tools.join(", ")),
-            "install them; on Debian: apt-get install coreutils tar gzip sudo",
-        ));
+        found.push(problem(About::Place, errors::preflight::tools_missing(&tools)));
     }
     if answer.get("php-missing").is_some() {
-        found.push(problem(
-            About::Place,
-            format!("the server cannot run `{}`", inputs.server.php),
-            "install php-cli, or name the binary in the input php, e.g. /usr/bin/php8.2",
-        ));
+        found.push(problem(About::Place, errors::preflight::php_missing(&inputs.server.php)));
     }
     found.extend(wrong_clock(looked));
     if answer.get("base") == Some("missing") {
         found.push(problem(
             About::Place,
-            format!("there is no folder {base}"),
-            format!("create it and give it to {user}: install -d -o {user} {base}"),
+            errors::preflight::base_missing(
+                &base,
+                format!("create it and give it to {user}: install -d -o {user} {base}"),
+            ),
         ));
         return found;
     }
     if answer.get("base-read-only").is_some() {
-        found.push(problem(About::Place, format!("{user} may not write to {base}"), format!("chown {user} {base}")));
+        found.push(problem(About::Place, errors::preflight::base_read_only(user, &base)));
     }
     if answer.get("state-unreadable").is_some() {
         found.push(problem(
             About::Place,
-            format!("{} belongs to somebody else", layout.state()),
-            format!("chown -R {user} {}", layout.state()),
+            errors::preflight::state_foreign(&layout.state(), format!("chown -R {user} {}", layout.state())),
         ));
     }
     found.extend(wrong_place(inputs, answer));
     if answer.get("current-not-a-link").is_some() {
         found.push(problem(
             About::Place,
-            format!("{} is not a link", layout.current()),
-            "move it away by hand; the first release makes the link",
+            errors::preflight::current_not_a_link(
+                &layout.current(),
+                "move it away by hand; the first release makes the link",
+            ),
         ));
     }
     if answer.get("current-dangling").is_some() {
         let link = answer.get("current").unwrap_or_default();
-        found.push(problem(
-            About::Place,
-            format!("{} points to {link}, which is not there", layout.current()),
-            "point it at a release that is there, or remove the link",
-        ));
+        found.push(problem(About::Place, errors::preflight::current_dangling(&layout.current(), link)));
     }
     match answer.get("env-file") {
         Some("yes") => {}
-        Some("unreadable") => found.push(problem(
-            About::EnvFile,
-            format!("{user} may not read {}", layout.env_file()),
-            "give the file a group that both the deploy user and PHP-FPM have, mode 0640",
-        )),
-        _ => found.push(problem(
-            About::EnvFile,
-            format!("there is no {}", layout.env_file()),
-            "create it (mode 0640), or name it in the input env-file",
-        )),
+        Some("unreadable") => {
+            found.push(problem(About::EnvFile, errors::preflight::env_file_unreadable(user, &layout.env_file())))
+        }
+        _ => found.push(problem(About::EnvFile, errors::preflight::env_file_missing(&layout.env_file()))),
     }
     for path in answer.all("shared-dangling") {
         found.push(problem(
             About::Shared,
-            format!("shared/{path} is a link that leads nowhere"),
-            format!("repair or remove {}/{path}", layout.shared()),
+            errors::preflight::shared_dangling(&format!("shared/{path}"), &format!("{}/{path}", layout.shared())),
         ));
     }
     for path in answer.all("shared-not-a-folder") {
         found.push(problem(
             About::Shared,
-            format!("shared/{path} is not a folder"),
-            format!("move {}/{path} away", layout.shared()),
+            errors::preflight::shared_not_a_folder(&format!("shared/{path}"), &format!("{}/{path}", layout.shared())),
         ));
     }
     for path in answer.all("special") {
         found.push(problem(
             About::Storage,
-            format!("{path} is a FIFO or a device: the app waits for ever when it opens it"),
-            format!("remove it: {}", RemoteCommand::new(["rm", "-f", path])),
+            errors::preflight::special_file(path, &RemoteCommand::new(["rm", "-f", path])),
         ));
     }
     let storage = |key| answer.get(key).and_then(|text| text.split(' ').map(remote::kib).collect::<Option<Vec<_>>>());
@@ -350,34 +320,29 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
         // Some file systems do not count inodes, and say 0 of 0.
         || storage("storage-free-inodes").is_some_and(|inodes| matches!(inodes[..], [0, all] if all > 0));
     if full {
-        found.push(problem(
-            About::Storage,
-            format!("{}/storage is full: the app cannot write its logs, sessions and views", layout.shared()),
-            format!("find what fills it: du -xsh {}/storage/*", layout.shared()),
-        ));
+        found.push(problem(About::Storage, errors::preflight::storage_full(&layout.shared())));
     }
     for path in answer.all("shared-read-only") {
         found.push(problem(
             About::Shared,
-            format!("{user} may not write to shared/{path}"),
-            format!("give {}/{path} a group that the deploy user and PHP-FPM share, and setgid", layout.shared()),
+            errors::preflight::shared_not_writable(
+                user,
+                &format!("shared/{path}"),
+                format!("give {}/{path} a group that the deploy user and PHP-FPM share, and setgid", layout.shared()),
+            ),
         ));
     }
     // A release takes as much as the live one, its backup less; the exact need is known once the bundle is here.
     let kib = |key| answer.get(key).and_then(remote::kib);
     let need = MIN_FREE_KIB.max(kib("live-kib").unwrap_or(0));
     if let Some(free) = kib("free-kib").filter(|free| *free < need) {
-        found.push(problem(
-            About::Room,
-            format!("no room for a release: {free} KiB free on {base}, about {need} KiB needed"),
-            "free space there, or lower keep-releases and keep-backups",
-        ));
+        found.push(problem(About::Room, errors::preflight::no_room_kib(free, &base, need)));
     }
     if let Some(Holder { owner, gone: false, .. }) = Holder::read(answer) {
         found.push(problem(
             About::Place,
-            format!("another deploy holds the lock: {owner}"),
-            lock::hint(layout.lock().as_str()),
+            errors::lock::LOCK_HELD
+                .problem(format!("another deploy holds the lock: {owner}"), lock::hint(layout.lock().as_str())),
         ));
     }
     found
@@ -397,18 +362,7 @@ pub fn size_unknown(inputs: &typed::Target, answer: &Answer) -> Option<(String, 
 /// Names are times.
 fn wrong_clock(looked: &Looked) -> Option<Problem> {
     let skew = looked.clock_skew_seconds;
-    (skew.unsigned_abs() > MAX_SKEW_SECONDS).then(|| {
-        problem(
-            About::Place,
-            // The seconds are not worth telling: the answer took a while to come.
-            format!(
-                "the server's clock is about {} min {}",
-                (skew.unsigned_abs() + 30) / 60,
-                if skew > 0 { "ahead" } else { "behind" }
-            ),
-            "release names are times: set the clock, e.g. systemctl restart systemd-timesyncd",
-        )
-    })
+    (skew.unsigned_abs() > MAX_SKEW_SECONDS).then(|| problem(About::Place, errors::preflight::clock_wrong(skew)))
 }
 
 /// The place must say that it belongs to this environment, or be new (F45: one slip of the pen from writing to the wrong one).
@@ -419,8 +373,7 @@ pub fn wrong_place(inputs: &typed::Target, answer: &Answer) -> Option<Problem> {
         return (named.trim() != environment).then(|| {
             problem(
                 About::Place,
-                format!("{} belongs to the environment `{}`, not to `{environment}`", layout.base(), named.trim()),
-                format!("correct base-dir or the stage; if the place was meant to change hands, write `{environment}` into {marker}"),
+                errors::preflight::base_of_another(&layout.base(), named.trim(), environment, &marker),
             )
         });
     }
@@ -435,15 +388,10 @@ pub fn wrong_place(inputs: &typed::Target, answer: &Answer) -> Option<Problem> {
     let released = answer.get("current").is_some()
         || answer.get("current-not-a-link").is_some()
         || answer.all("release").next().is_some();
-    let why = if !foreign.is_empty() {
-        format!("{} holds things that no release place has: {}", layout.base(), foreign.join(", "))
-    } else if released {
-        format!("{} has releases already, and {marker} does not say that they are of `{environment}`", layout.base())
-    } else {
+    if foreign.is_empty() && !released {
         return None;
-    };
-    let mend = format!("if it is the right place: mkdir -p -m 700 {} && echo {environment} > {marker}", layout.state());
-    Some(problem(About::Place, why, mend))
+    }
+    Some(problem(About::Place, errors::preflight::base_unmarked(layout, &marker, &foreign, environment)))
 }
 
 fn skew(cx: &Survey, answer: &Answer, doing: &str) -> Result<i64, Failure> {
@@ -455,10 +403,7 @@ fn skew(cx: &Survey, answer: &Answer, doing: &str) -> Result<i64, Failure> {
 pub fn php(answer: &Answer, doing: &str) -> Result<(u32, String), Failure> {
     let text = remote::required(answer, "php", doing)?;
     let (id, version) = text.split_once(' ').unwrap_or((text, ""));
-    let id = id.parse().map_err(|_| {
-        Failure::refused(doing, format!("PHP answered `{text}` instead of its version"))
-            .hint("does php print anything on start-up?")
-    })?;
+    let id = id.parse().map_err(|_| errors::services::php_version_unreadable(doing, text))?;
     Ok((id, version.to_owned()))
 }
 

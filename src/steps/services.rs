@@ -14,6 +14,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
+    errors,
     ports::shell::{Answer, Script, Shell},
 };
 
@@ -321,7 +322,7 @@ pub async fn privileges(
     let doing = "asking sudo what it allows";
     let permissions = permissions(shell, io, Some(&serving.fpm), systemd, doing).await?;
     if let Some((cause, hint)) = missing(user, &permissions) {
-        return Err(Failure::refused(doing, cause).hint(hint));
+        return Err(errors::services::sudo_rule_missing(cause, hint).failure(doing));
     }
     let commands =
         [Permissions::best(&permissions.fpm), Some(&permissions.test), Permissions::best(&permissions.nginx)];

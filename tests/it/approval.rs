@@ -310,6 +310,7 @@ async fn fd3_while_the_build_is_not_there_room_is_judged_by_the_live_release() {
         stage.survey(preflight::room).await
     };
     let ran = room("100000").await;
+    assert_eq!(ran.failure().code, "release-no-room");
     assert!(ran.failure().cause.starts_with("no room for a release: 100000 KiB free"), "{}", ran.failure());
     assert_eq!(room("900000").await.said(), "not looked at: there is no bundle to measure");
 }

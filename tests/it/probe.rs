@@ -243,6 +243,7 @@ async fn an_unhealthy_baseline_refuses_the_release() {
     let site = Scripted::new(|get, _| if get.path == "/health" { Ok(reply(500, "")) } else { healthy_as(SHA)(get, 0) });
     let ran = Stage::with_site(site.clone()).survey(probe::baseline).await;
     let failure = ran.failure();
+    assert_eq!(failure.code, "site-unhealthy");
     assert_eq!(failure.cause, "2 of 3 endpoints are healthy; /health: 500 instead of 200");
     assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains("repair: true")), "{failure:?}");
     assert_eq!((ran.outcome.exit_code(), site.times("/health")), (1, 3));
@@ -291,8 +292,8 @@ async fn fd4_before_the_first_release_the_web_server_is_asked() {
         let failure = ran.failure();
         assert!(failure.cause.contains(text), "{failure}");
         assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains(help)), "{why:?}: {failure:?}");
-        let code = if why.reached() { 1 } else { 5 };
-        assert_eq!((ran.outcome.exit_code(), site.times("/health")), (code, 3), "{why:?}");
+        let (code, exit) = if why.reached() { ("site-no-answer", 1) } else { ("site-unreachable", 5) };
+        assert_eq!((&*failure.code, ran.outcome.exit_code(), site.times("/health")), (code, exit, 3), "{why:?}");
     }
     let moved = |to: &'static str| {
         Scripted::new(move |_, _| Ok(Reply { headers: vec![("location".to_owned(), to.to_owned())], ..reply(301, "") }))
@@ -532,7 +533,7 @@ async fn fd8_what_could_not_be_asked_is_not_unhealthy() {
     let ran = Stage::with_site(lost()).release(probe::health).await;
     let cause = &ran.failure().cause;
     assert_eq!(cause, "the site could not be asked: /health: the SSH connection broke: it was reset");
-    assert_eq!(ran.failure().kind, FailureKind::World);
+    assert_eq!((ran.failure().kind, &*ran.failure().code), (FailureKind::World, "site-unreachable"));
     let report: fact::HealthReport = ran.fact(fact::key::HEALTH);
     assert_eq!(report.standing(), fact::Standing::NotAsked);
     // Going back, it is neither healthy nor a failure.

@@ -11,6 +11,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
+    errors,
     ports::shell::{Answer, Script},
     steps::{context::Survey, fpm::Pool, remote},
 };
@@ -233,27 +234,27 @@ impl Writers<'_> {
         let check = format!("shared/{path}");
         let Some(whole) = inside.first() else { return };
         if answer.all("dangling").any(|dangling| dangling == whole) {
-            sheet.failed(&check, format!("{whole} is a link that leads nowhere"), format!("repair or remove {whole}"));
+            sheet.failed(&check, errors::preflight::shared_dangling(whole, whole));
             return;
         }
         if self.map.missing.iter().any(|(missing, _)| missing == whole) {
             match self.would_make(whole) {
                 Ok(()) => sheet.passed(&check, "not there yet: the release makes it, for both users"),
-                Err((cause, hint)) => sheet.failed(&check, cause, hint),
+                Err(problem) => sheet.failed(&check, problem),
             }
             return;
         }
         const FOLDER: u32 = 0o040_000;
         const KIND: u32 = 0o170_000;
         if self.map.node(whole).is_some_and(|node| node.mode & KIND != FOLDER) {
-            sheet.failed(&check, format!("{whole} is not a folder"), format!("move {whole} away"));
+            sheet.failed(&check, errors::preflight::shared_not_a_folder(whole, whole));
             return;
         }
         let there: Vec<&String> = inside.iter().filter(|path| self.map.node(path).is_some()).collect();
         let mut clean = true;
         if let Some(closed) = there.iter().find(|path| !self.map.ours.contains(**path)) {
             clean = false;
-            sheet.failed(&check, format!("{} may not write to {closed}", self.deploy), self.open(closed));
+            sheet.failed(&check, errors::preflight::shared_not_writable(self.deploy, closed, self.open(closed)));
         }
         if let Some(account) = self.account {
             let judged = there.iter().map(|path| (path, self.map.may(account, path, WRITE | PASS)));
@@ -263,15 +264,14 @@ impl Writers<'_> {
                 Some((folder, (May::No, real))) => {
                     clean = false;
                     let passes = self.map.node(folder).is_some_and(|node| node.path != real);
-                    let (cause, hint) = if passes {
-                        (
-                            format!("PHP-FPM's user {} may not pass through {real} to {folder}", account.name),
-                            format!("chmod o+x {real}"),
-                        )
+                    let user = &account.name;
+                    let problem = if passes {
+                        errors::preflight::shared_not_reachable(user, &real, folder)
                     } else {
-                        (format!("PHP-FPM's user {} may not write to {folder}", account.name), self.open(folder))
+                        let who = format!("PHP-FPM's user {user}");
+                        errors::preflight::shared_not_writable(&who, folder, self.open(folder))
                     };
-                    sheet.failed(&check, cause, hint);
+                    sheet.failed(&check, problem);
                 }
                 Some((folder, (_, real))) => {
                     clean = false;
@@ -287,9 +287,9 @@ impl Writers<'_> {
                 None => {}
             }
         }
-        if let Some((cause, hint)) = inside.iter().find_map(|path| self.would_make(path).err()).filter(|_| clean) {
+        if let Some(problem) = inside.iter().find_map(|path| self.would_make(path).err()).filter(|_| clean) {
             clean = false;
-            sheet.failed(&check, cause, hint);
+            sheet.failed(&check, problem);
         }
         if clean {
             let who = self.account.map_or("may write", |_| "and PHP-FPM's user may write");
@@ -301,12 +301,12 @@ impl Writers<'_> {
 
     /// What is not there is made by the release, as the deploy user; whether PHP-FPM's user may then write in it hangs on the group
     /// that it gets: its folder's, if that is setgid, else the deploy user's own (mkdir(2)).
-    fn would_make(&self, path: &str) -> Result<(), (String, String)> {
+    fn would_make(&self, path: &str) -> Result<(), errors::Problem> {
         let Some((_, folder)) = self.map.missing.iter().find(|(missing, _)| missing == path) else { return Ok(()) };
         let group = self.account.map_or("GROUP", |account| account.group.as_str());
         let hint = format!("install -d -o {} -g {group} -m 2775 {path}", self.deploy);
         if !self.map.ours.contains(folder) {
-            return Err((format!("there is no {path}, and {} may not make it in {folder}", self.deploy), hint));
+            return Err(errors::preflight::shared_not_creatable(path, self.deploy, folder, hint));
         }
         let (Some(account), Some(node)) = (self.account, self.map.at(folder)) else { return Ok(()) };
         let gid = if node.mode & 0o2000 == 0 { self.gid } else { Some(node.gid) };
@@ -315,11 +315,7 @@ impl Writers<'_> {
         if shared || node.acl {
             return Ok(());
         }
-        let cause = format!(
-            "there is no {path}; made in {folder} by the release, PHP-FPM's user {} could not write to it",
-            account.name
-        );
-        Err((cause, hint))
+        Err(errors::preflight::shared_closed_when_made(path, &account.name, folder, hint))
     }
 
     /// The command that opens a folder to both: a group that both have, and setgid, so that what is made in it has it, too.

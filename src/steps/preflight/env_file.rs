@@ -3,6 +3,7 @@
 use super::{About, Sheet, in_place, problems};
 use crate::{
     engine::step::{Io, StepResult},
+    errors,
     ports::shell::{Answer, Script},
     steps::{
         context::Survey,
@@ -25,7 +26,7 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     let doing = format!("looking at {file}");
     let mut sheet = Sheet::new(cx, io, &doing);
     for problem in problems(cx, &looked, About::EnvFile) {
-        sheet.failed(file.as_str(), problem.cause, problem.hint);
+        sheet.failed(file.as_str(), problem.what);
     }
     let script = Script::new("env", include_str!("../sh/env.sh"))
         .repeatable()
@@ -41,8 +42,8 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     {
         let name = "place of the database";
         match certain {
-            true => sheet.failed(name, problem.cause, problem.hint),
-            false => sheet.warned(name, problem.cause, problem.hint),
+            true => sheet.failed(name, problem.what),
+            false => sheet.warned(name, problem.what.cause, problem.what.hint),
         }
     }
     let open = modes::look(&*cx.ports.shell, io, layout).await?;
@@ -61,16 +62,8 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     app_env(&mut sheet, cx, said);
     match value(said, "app-key") {
         Some("set") => sheet.passed("APP_KEY", "set"),
-        Some("odd") => sheet.failed(
-            "APP_KEY",
-            format!("APP_KEY in {file} has a length that no cipher of Laravel takes"),
-            "restore the key that the app's data was encrypted with; a new one: php artisan key:generate --show",
-        ),
-        _ => sheet.failed(
-            "APP_KEY",
-            format!("APP_KEY is not set in {file}"),
-            "restore the key that the app's data was encrypted with; for a new app: php artisan key:generate --show",
-        ),
+        Some("odd") => sheet.failed("APP_KEY", errors::preflight::app_key_odd(&file)),
+        _ => sheet.failed("APP_KEY", errors::preflight::app_key_missing(&file)),
     }
     let production = cx.inputs.environment.as_str() == "production";
     match value(said, "app-debug") {
@@ -101,24 +94,16 @@ fn value<'s>(said: &'s str, name: &str) -> Option<&'s str> {
 fn link(sheet: &mut Sheet<'_>, cx: &Survey, answer: &Answer, live: bool) {
     let layout = &cx.inputs.layout;
     let (link, file) = (layout.current().join(".env"), layout.env_file());
-    let mend = format!("compare the two, then: ln -sfn {file} {link}");
     if let Some(target) = answer.get("link") {
         if answer.get("link-is").is_some() && answer.get("link-is") == answer.get("env-is") {
             sheet.passed("link to .env", format!("{link} leads to {file}"));
         } else {
-            let cause = format!("{link} leads to {target}, and not to {file}");
-            sheet.failed("link to .env", cause, format!("name that file in the input env-file, or {mend}"));
+            sheet.failed("link to .env", errors::preflight::env_link_elsewhere(&link, target, &file));
         }
     } else if answer.get("link-not-a-link").is_some() {
-        let cause =
-            format!("{link} is a file of its own, and not a link to {file}: the next release would see other settings");
-        sheet.failed("link to .env", cause, mend);
+        sheet.failed("link to .env", errors::preflight::env_link_not_a_link(&link, &file));
     } else if answer.get("link-missing").is_some() {
-        sheet.failed(
-            "link to .env",
-            format!("there is no {link}: the live release has no settings"),
-            format!("ln -s {file} {link}"),
-        );
+        sheet.failed("link to .env", errors::preflight::env_link_missing(&link, &file));
     } else {
         let why =
             if live { "not looked at: current leads nowhere" } else { "nothing is live yet; the release makes it" };
@@ -130,18 +115,15 @@ fn link(sheet: &mut Sheet<'_>, cx: &Survey, answer: &Answer, live: bool) {
 fn app_env(sheet: &mut Sheet<'_>, cx: &Survey, said: &str) {
     let (file, environment) = (cx.inputs.layout.env_file(), cx.inputs.environment.as_str());
     let found = value(said, "app-env").unwrap_or_default();
-    let cause = match found.strip_prefix("is ") {
-        Some(name) if name == environment => return sheet.passed("APP_ENV", name),
-        Some(name) => format!("APP_ENV is `{name}` in {file}, and the environment is `{environment}`"),
-        None if found == "odd" => format!("APP_ENV in {file} is not a plain word"),
-        None => format!("APP_ENV is not set in {file}"),
-    };
-    let hint =
-        format!("correct environment or env-file; if it is the right file, write into it: APP_ENV={environment}");
+    let named = found.strip_prefix("is ");
+    if named == Some(environment) {
+        return sheet.passed("APP_ENV", environment);
+    }
+    let problem = errors::preflight::app_env_mismatch(&file, named, found == "odd", environment);
     // Environments with a name of one's own may well run an app that calls itself something else.
     if matches!(environment, "staging" | "production") {
-        sheet.failed("APP_ENV", cause, hint);
+        sheet.failed("APP_ENV", problem);
     } else {
-        sheet.warned("APP_ENV", cause, hint);
+        sheet.warned("APP_ENV", problem.cause, problem.hint);
     }
 }

@@ -7,6 +7,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
+    errors,
     steps::{context::Survey, staging},
 };
 
@@ -18,11 +19,7 @@ pub async fn staging(cx: &Survey, io: &Io) -> StepResult {
         return Ok(Done::skipped("this is staging"));
     }
     let Some(staging) = &cx.staging else {
-        sheet.failed(
-            "staging",
-            "nobody said where staging is, so it was not asked; a release would be refused",
-            "give staging-url, or url in the section environments.staging of the policy file",
-        );
+        sheet.failed("staging", errors::preflight::staging_url_missing());
         return sheet.end("not asked");
     };
     let case = staging::gather(cx, staging, io).await?;
@@ -30,7 +27,7 @@ pub async fn staging(cx: &Survey, io: &Io) -> StepResult {
         sheet.passed(&said.place, &said.text);
     }
     for against in &case.against {
-        sheet.failed("staging", &against.cause, against.hint.as_deref().unwrap_or_default());
+        sheet.failed("staging", Problem::from(against.clone()));
     }
     sheet.end(case.summary())
 }

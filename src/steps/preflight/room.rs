@@ -9,6 +9,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
+    errors,
     ports::shell::{Answer, Script},
     steps::{
         artifact::megabytes,
@@ -68,7 +69,7 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         // By the size of the live release.
         let mut sheet = Sheet::new(cx, io, &doing);
         for problem in problems(cx, &looked, About::Room) {
-            sheet.failed(format!("room on {base}"), problem.cause, problem.hint);
+            sheet.failed(format!("room on {base}"), problem.what);
         }
         return match sheet.is_clean() {
             true => Ok(Done::skipped("not looked at: there is no bundle to measure")),
@@ -119,14 +120,9 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
             }
             Some(free) => sheet.failed(
                 check,
-                format!("{} free on {place}, about {} needed ({told})", megabytes(free), megabytes(need)),
-                "free space there, or lower keep-releases and keep-backups",
+                errors::preflight::no_room(&megabytes(free).to_string(), place, &megabytes(need).to_string(), &told),
             ),
-            None => sheet.failed(
-                check,
-                format!("df does not say how much is free on {place}"),
-                format!("see: df -Pk {place}"),
-            ),
+            None => sheet.failed(check, errors::preflight::room_unknown(place)),
         }
     }
     match looked.answer.get("free-inodes").and_then(|text| text.trim().parse::<u64>().ok()).filter(|free| *free > 0) {
@@ -135,11 +131,7 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         Some(free) if free >= need.inodes => {
             sheet.passed("inodes", format!("{free} free, about {} needed", need.inodes));
         }
-        Some(free) => sheet.failed(
-            "inodes",
-            format!("{free} inodes free on {base}, about {} needed", need.inodes),
-            "remove what is not needed there; df -Pi says which file system is full",
-        ),
+        Some(free) => sheet.failed("inodes", errors::preflight::no_inodes(free, &base, need.inodes)),
     }
     sheet.end(told)
 }
@@ -150,18 +142,12 @@ fn can_be_dumped(sheet: &mut Sheet<'_>, driver: Option<&str>, answer: &Answer) {
     // Before the first migration there is nothing to dump.
     let empty = said.lines().any(|line| line == "tables=0");
     match driver {
-        Some("mysql" | "mariadb") if answer.get("dump").is_none() && !empty => sheet.failed(
-            "dump of the database",
-            "neither mariadb-dump nor mysqldump is on the server: the database cannot be backed up",
-            "apt-get install mariadb-client",
-        ),
+        Some("mysql" | "mariadb") if answer.get("dump").is_none() && !empty => {
+            sheet.failed("dump of the database", errors::preflight::dump_tool_missing());
+        }
         Some("mysql" | "mariadb" | "sqlite") => sheet.passed("dump of the database", "can be made"),
         Some("none") => sheet.passed("dump of the database", "the app has no database"),
-        Some(other) => sheet.failed(
-            "dump of the database",
-            format!("the app's database is {other}: this version can back up mysql, mariadb and sqlite, and releases nothing without a backup"),
-            "see DB_CONNECTION in the app's .env",
-        ),
+        Some(other) => sheet.failed("dump of the database", errors::preflight::database_unsupported(other)),
         // The row that reads .env has said why.
         None => {}
     }
@@ -229,9 +215,11 @@ async fn copies(cx: &Survey, io: &Io, sheet: &mut Sheet<'_>) {
             sheet.passed(CHECK, format!("to {}, on another file system{kind}; {newest}", policy.dir));
         }
         Err(failure) => {
-            let found = format!("no copy of a backup could be made: {failure}");
-            let hint = failure.hint.unwrap_or_else(|| format!("see what {} is on the server", policy.dir));
-            if policy.required { sheet.failed(CHECK, found, hint) } else { sheet.warned(CHECK, found, hint) }
+            let problem = errors::preflight::backup_copy_impossible(&failure, &policy.dir);
+            match policy.required {
+                true => sheet.failed(CHECK, problem),
+                false => sheet.warned(CHECK, problem.cause, problem.hint),
+            }
         }
     }
 }

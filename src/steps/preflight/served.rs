@@ -6,6 +6,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
+    errors,
     steps::{
         context::{ServiceFacts, Survey},
         ready, server,
@@ -25,8 +26,7 @@ pub async fn privileges(cx: &Survey, io: &Io) -> StepResult {
             Some(serving)
         }
         Err(cause) => {
-            let problem = server::unknown_service(cause);
-            sheet.failed("PHP-FPM", problem.cause, problem.hint);
+            sheet.failed("PHP-FPM", errors::services::fpm_unknown(cause));
             None
         }
     };
@@ -69,8 +69,10 @@ fn judge(sheet: &mut Sheet<'_>, user: &str, permission: &Permission, all: &Permi
         ),
         Leave::Password | Leave::Denied => sheet.failed(
             check,
-            all.in_sudos_words(format!("{user} may not run sudo -n {}: {}", permission.command, permission.told())),
-            all.advice(user, [permission]),
+            errors::services::sudo_rule_missing(
+                all.in_sudos_words(format!("{user} may not run sudo -n {}: {}", permission.command, permission.told())),
+                all.advice(user, [permission]),
+            ),
         ),
     }
 }
@@ -83,7 +85,7 @@ pub async fn can_reload(cx: &Survey, io: &Io) -> StepResult {
     };
     let mut sheet = Sheet::new(cx, io, "checking whether PHP-FPM and nginx can be reloaded");
     for problem in ready.problems() {
-        sheet.failed("reload", problem.cause, problem.hint);
+        sheet.failed("reload", problem.what);
     }
     for changed in &ready.changed {
         let (text, hint) = changed.warning();
@@ -153,11 +155,7 @@ pub async fn php(cx: &Survey, io: &Io) -> StepResult {
             Some(pool) if pool == cli => sheet.passed(&serving.fpm, format!("PHP {}.{}, as the command line{name}", pool.0, pool.1)),
             Some(pool) => sheet.failed(
                 &serving.fpm,
-                format!("{} serves the site with PHP {}.{}, and `{php}` is PHP {version}", serving.fpm, pool.0, pool.1),
-                format!(
-                    "set the input php to /usr/bin/php{}.{}; or, if another service serves the site, set php-fpm-service to it",
-                    pool.0, pool.1
-                ),
+                errors::preflight::php_versions_differ(&serving.fpm, pool, php, &version),
             ),
             None => sheet.warned(
                 &serving.fpm,
@@ -183,11 +181,7 @@ pub async fn php(cx: &Survey, io: &Io) -> StepResult {
             if too_old.is_empty() {
                 sheet.passed("bundle", format!("its vendor folder needs {needed}"));
             } else {
-                sheet.failed(
-                    "bundle",
-                    format!("the bundle's vendor folder needs {needed}, and {}", too_old.join(" and ")),
-                    "upgrade the server's PHP, name newer ones in php and php-fpm-service, or build for the server's version",
-                );
+                sheet.failed("bundle", errors::preflight::php_too_old(&needed, &too_old));
             }
         }
         None => sheet.passed("bundle", "its vendor folder asks for no lowest version"),

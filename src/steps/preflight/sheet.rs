@@ -6,10 +6,8 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
-    steps::{
-        context::Survey,
-        server::{About, problem, refusal},
-    },
+    errors,
+    steps::context::Survey,
 };
 
 pub(super) struct Sheet<'a> {
@@ -17,12 +15,13 @@ pub(super) struct Sheet<'a> {
     io: &'a Io,
     doing: String,
     findings: Vec<Finding>,
+    problems: Vec<errors::Problem>,
 }
 
 impl<'a> Sheet<'a> {
     /// `doing` is what the row does, for its failure.
     pub(super) fn new(cx: &'a Survey, io: &'a Io, doing: impl Into<String>) -> Self {
-        Self { cx, io, doing: doing.into(), findings: Vec::new() }
+        Self { cx, io, doing: doing.into(), findings: Vec::new(), problems: Vec::new() }
     }
 
     pub(super) fn passed(&mut self, check: impl Into<String>, found: impl Into<String>) {
@@ -36,9 +35,10 @@ impl<'a> Sheet<'a> {
         self.add(check.into(), found, Judgement::Warned, Some(hint));
     }
 
-    /// `found` must make sense by itself: it is the cause of the row's failure.
-    pub(super) fn failed(&mut self, check: impl Into<String>, found: impl Into<String>, hint: impl Into<String>) {
-        self.add(check.into(), found.into(), Judgement::Failed, Some(hint.into()));
+    /// What it says must make sense by itself: it is the cause of the row's failure.
+    pub(super) fn failed(&mut self, check: impl Into<String>, problem: errors::Problem) {
+        self.add(check.into(), problem.cause.clone(), Judgement::Failed, Some(problem.hint.clone()));
+        self.problems.push(problem);
     }
 
     fn add(&mut self, check: String, found: String, judgement: Judgement, hint: Option<String>) {
@@ -52,10 +52,6 @@ impl<'a> Sheet<'a> {
     /// Tells the lines and ends the row; `text` is what it says when everything is as it should be. A row that has a warning says
     /// that instead: "its configuration is whole" must not stand beside a question that nobody answered (F90).
     pub(super) fn end(self, text: impl Into<String>) -> StepResult {
-        let failed = self.findings.iter().filter(|finding| finding.judgement == Judgement::Failed);
-        let problems: Vec<_> = failed
-            .map(|finding| problem(About::Place, &finding.found, finding.hint.clone().unwrap_or_default()))
-            .collect();
         let warned: Vec<String> = self
             .findings
             .iter()
@@ -65,8 +61,8 @@ impl<'a> Sheet<'a> {
         let mut found = self.cx.found.borrow_mut();
         found.findings.extend(self.findings);
         self.io.fact(key::FINDINGS, &found.findings);
-        if !problems.is_empty() {
-            return Err(refusal(&self.doing, problems));
+        if !self.problems.is_empty() {
+            return Err(errors::preflight::refusal(&self.doing, self.problems));
         }
         Ok(match warned.as_slice() {
             [] => Done::passed(text),
