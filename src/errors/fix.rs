@@ -14,10 +14,15 @@ codes! {
         cause: "The job's `permissions:` do not grant it, or no GITHUB_TOKEN can have it.",
         action: "Give the job the permission that the message names, or pass the token of an app or of a person as `github-token`. See docs/fix.md.",
     }
-    GITHUB_BUSY = "github-unavailable", World {
-        meaning: "GitHub did not answer, not as documented, or limits the number of requests.",
-        cause: "GitHub has a fault, the network is interrupted, or the rate limit of the token is used up.",
+    GITHUB_UNAVAILABLE = "github-unavailable", World {
+        meaning: "GitHub did not answer, or not as documented.",
+        cause: "GitHub has a fault, or the network is interrupted.",
         action: "Run this again. See https://www.githubstatus.com.",
+    }
+    GITHUB_RATE_LIMITED = "github-rate-limited", World {
+        meaning: "GitHub takes no further request of this token for now.",
+        cause: "The rate limit of the token is used up, by this workflow or by others that share the token.",
+        action: "Run this again after the time that the error gives.",
     }
     GITHUB_REFUSED = "github-refused", Refused {
         meaning: "GitHub refused the change.",
@@ -29,7 +34,7 @@ codes! {
         cause: "Two workflow files have the same `name:`.",
         action: "Give the file name of the workflow, such as `build-artifacts.yml`, instead of its name.",
     }
-    WORKFLOW_UNKNOWN = "workflow-unknown", Refused {
+    WORKFLOW_UNKNOWN = "fix-workflow-unknown", Refused {
         meaning: "GitHub has no workflow of the given name in this repository.",
         cause: "The file has another name, or is not on the default branch.",
         action: "Set the input that the message names to the file name of the workflow.",
@@ -159,7 +164,12 @@ pub fn right_missing(
 
 /// GitHub's answer, or that there was none.
 pub fn github_unavailable(doing: &str, error: &dyn std::fmt::Display, hint: impl Into<String>) -> Failure {
-    GITHUB_BUSY.failure(doing, error.to_string()).hint(hint)
+    GITHUB_UNAVAILABLE.failure(doing, error.to_string()).hint(hint)
+}
+
+/// Later it will answer again.
+pub fn github_rate_limited(doing: &str, error: &dyn std::fmt::Display, hint: impl Into<String>) -> Failure {
+    GITHUB_RATE_LIMITED.failure(doing, error.to_string()).hint(hint)
 }
 
 /// GitHub has looked and says no.

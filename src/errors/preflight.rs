@@ -114,22 +114,27 @@ codes! {
         cause: "Owner, group or mode of a shared folder is wrong.",
         action: "Run the command of the help text on the server: it gives the folder a group of both users, and setgid.",
     }
-    NO_ROOM = "release-no-room", Refused {
-        meaning: "There is not enough free space, or there are not enough inodes, for the release and its backup.",
+    RELEASE_NO_ROOM = "release-no-room", Refused {
+        meaning: "There is not enough free space for the release and its backup.",
         cause: "The disk is full of releases, backups or other files.",
-        action: "Free space, or set smaller `keep-releases` and `keep-backups`. See `df -h` and `df -i`.",
+        action: "Free space, or set smaller `keep-releases` and `keep-backups`. See `df -h`.",
+    }
+    RELEASE_NO_INODES = "release-no-inodes", Refused {
+        meaning: "The file system of the releases has too few free inodes for the files of the release.",
+        cause: "Very many small files lie there, such as sessions, a cache, or old releases.",
+        action: "Remove files that are not needed. `df -i` shows which file system is full.",
     }
     ROOM_UNKNOWN = "room-unknown", Refused {
         meaning: "The server does not say how much space is free, so it is not known whether the release has room.",
         cause: "`df` fails there: a network file system does not answer, or the folder cannot be read.",
         action: "Run `df -Pk` for the folder as the deploy user, and repair what it reports.",
     }
-    DUMP_TOOL_MISSING = "dump-tool-missing", Refused {
+    DUMP_PROGRAM_MISSING = "dump-program-missing", Refused {
         meaning: "The server has neither mariadb-dump nor mysqldump. The database cannot be backed up.",
         cause: "The database client is not installed.",
         action: "Install it: `apt-get install mariadb-client`.",
     }
-    DATABASE_UNSUPPORTED = "database-unsupported", Refused {
+    DATABASE_DRIVER_UNSUPPORTED = "database-driver-unsupported", Refused {
         meaning: "The app's database is of a kind that cannot be backed up. No release is made without a backup.",
         cause: "`DB_CONNECTION` names another database than mysql, mariadb or sqlite.",
         action: "See `DB_CONNECTION` in the app's `.env`.",
@@ -373,16 +378,17 @@ pub fn shared_closed_when_made(path: &str, user: &str, folder: &str, hint: Strin
 const MAKE_ROOM: &str = "free space there, or lower keep-releases and keep-backups";
 
 pub fn no_room_kib(free: u64, base: &dyn Display, need: u64) -> Problem {
-    NO_ROOM.problem(format!("no room for a release: {free} KiB free on {base}, about {need} KiB needed"), MAKE_ROOM)
+    RELEASE_NO_ROOM
+        .problem(format!("no room for a release: {free} KiB free on {base}, about {need} KiB needed"), MAKE_ROOM)
 }
 
 /// `told`: what the need is made of.
 pub fn no_room(free: &str, place: &str, need: &str, told: &str) -> Problem {
-    NO_ROOM.problem(format!("{free} free on {place}, about {need} needed ({told})"), MAKE_ROOM)
+    RELEASE_NO_ROOM.problem(format!("{free} free on {place}, about {need} needed ({told})"), MAKE_ROOM)
 }
 
 pub fn no_inodes(free: u64, base: &dyn Display, need: u64) -> Problem {
-    NO_ROOM.problem(
+    RELEASE_NO_INODES.problem(
         format!("{free} inodes free on {base}, about {need} needed"),
         "remove what is not needed there; df -Pi says which file system is full",
     )
@@ -392,15 +398,15 @@ pub fn room_unknown(place: &str) -> Problem {
     ROOM_UNKNOWN.problem(format!("df does not say how much is free on {place}"), format!("see: df -Pk {place}"))
 }
 
-pub fn dump_tool_missing() -> Problem {
-    DUMP_TOOL_MISSING.problem(
+pub fn dump_program_missing() -> Problem {
+    DUMP_PROGRAM_MISSING.problem(
         "neither mariadb-dump nor mysqldump is on the server: the database cannot be backed up",
         "apt-get install mariadb-client",
     )
 }
 
-pub fn database_unsupported(driver: &str) -> Problem {
-    DATABASE_UNSUPPORTED.problem(
+pub fn database_driver_unsupported(driver: &str) -> Problem {
+    DATABASE_DRIVER_UNSUPPORTED.problem(
         format!("the app's database is {driver}: this version can back up mysql, mariadb and sqlite, and releases nothing without a backup"),
         "see DB_CONNECTION in the app's .env",
     )

@@ -9,7 +9,7 @@ codes! {
         cause: "The rollback failed at a step that needs a person.",
         action: "Run the commands in the summary of that run, check that the site is healthy, then remove the lock with the command of the help text.",
     }
-    APPROVAL_ABORT = "approval-abort", Refused {
+    APPROVAL_ABORTED = "approval-aborted", Refused {
         meaning: "The approval is `ABBRECHEN` (German for \"abort\"). The run stopped, and nothing was changed.",
         cause: "`ABBRECHEN` was given as the approval.",
         action: "Nothing has to be done. To go ahead, start the stage again with the approval phrase.",
@@ -35,7 +35,7 @@ pub fn stuck_lock(doing: &str, owner: &str, lock: &str) -> Failure {
 
 /// Somebody says stop.
 pub fn aborted() -> Failure {
-    APPROVAL_ABORT.failure("reading the approval", "it says ABBRECHEN: stopped here; nothing was changed")
+    APPROVAL_ABORTED.failure("reading the approval", "it says ABBRECHEN: stopped here; nothing was changed")
 }
 
 /// A release that nobody confirmed; the undo of this row takes it back.

@@ -264,7 +264,7 @@ fn seen<T>(answer: Result<T, GithubError>, doing: &str, permission: &str) -> Res
 fn unanswered(doing: &str, error: &GithubError) -> Failure {
     match error {
         GithubError::Ambiguous(cause) => errors::fix::workflow_ambiguous(doing, cause),
-        GithubError::RateLimited { .. } => errors::fix::github_unavailable(doing, error, "run the audit again then"),
+        GithubError::RateLimited { .. } => errors::fix::github_rate_limited(doing, error, "run the audit again then"),
         _ => {
             errors::fix::github_unavailable(doing, error, "run the audit again; what GitHub did not say, nobody knows")
         }

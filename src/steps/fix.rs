@@ -238,7 +238,7 @@ fn refusal(doing: &str, error: &GithubError, permission: &str) -> Failure {
         }
         GithubError::RateLimited { retry_after } => {
             let minutes = retry_after.as_secs().div_ceil(60);
-            errors::fix::github_unavailable(doing, error, format!("run this again in {minutes} minutes"))
+            errors::fix::github_rate_limited(doing, error, format!("run this again in {minutes} minutes"))
         }
         GithubError::Ambiguous(cause) => errors::fix::workflow_ambiguous(doing, cause),
         // 422 and the like: GitHub has looked and says no.

@@ -143,11 +143,11 @@ fn can_be_dumped(sheet: &mut Sheet<'_>, driver: Option<&str>, answer: &Answer) {
     let empty = said.lines().any(|line| line == "tables=0");
     match driver {
         Some("mysql" | "mariadb") if answer.get("dump").is_none() && !empty => {
-            sheet.failed("dump of the database", errors::preflight::dump_tool_missing());
+            sheet.failed("dump of the database", errors::preflight::dump_program_missing());
         }
         Some("mysql" | "mariadb" | "sqlite") => sheet.passed("dump of the database", "can be made"),
         Some("none") => sheet.passed("dump of the database", "the app has no database"),
-        Some(other) => sheet.failed("dump of the database", errors::preflight::database_unsupported(other)),
+        Some(other) => sheet.failed("dump of the database", errors::preflight::database_driver_unsupported(other)),
         // The row that reads .env has said why.
         None => {}
     }
