@@ -1,6 +1,9 @@
 //! What the stage `fix` and the audit meet on GitHub and on the server.
 
 use super::codes;
+use super::github::GITHUB_RATE_LIMITED;
+use super::github::GITHUB_UNAVAILABLE;
+use super::github::WORKFLOW_AMBIGUOUS;
 use crate::domain::Failure;
 
 codes! {
@@ -14,25 +17,10 @@ codes! {
         cause: "The job's `permissions:` do not grant it, or no GITHUB_TOKEN can have it.",
         action: "Give the job the permission that the message names, or pass the token of an app or of a person as `github-token`. See docs/fix.md.",
     }
-    GITHUB_UNAVAILABLE = "github-unavailable", World {
-        meaning: "GitHub did not answer, or not as documented.",
-        cause: "GitHub has a fault, or the network is interrupted.",
-        action: "Run this again. See https://www.githubstatus.com.",
-    }
-    GITHUB_RATE_LIMITED = "github-rate-limited", World {
-        meaning: "GitHub takes no further request of this token for now.",
-        cause: "The rate limit of the token is used up, by this workflow or by others that share the token.",
-        action: "Run this again after the time that the error gives.",
-    }
     GITHUB_REFUSED = "github-refused", Refused {
         meaning: "GitHub refused the change.",
         cause: "GitHub's answer in the message says why.",
         action: "Correct what the message names, then run this again.",
-    }
-    WORKFLOW_AMBIGUOUS = "workflow-ambiguous", Input {
-        meaning: "Several workflows have the given name.",
-        cause: "Two workflow files have the same `name:`.",
-        action: "Give the file name of the workflow, such as `build-artifacts.yml`, instead of its name.",
     }
     WORKFLOW_UNKNOWN = "fix-workflow-unknown", Refused {
         meaning: "GitHub has no workflow of the given name in this repository.",

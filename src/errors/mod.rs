@@ -93,7 +93,34 @@ impl From<Failure> for Problem {
 
 /// Every code, in the order of its file and of the files' names.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [activation::CODES, activation_checks::CODES, approval::CODES, artifact::CODES, backup::CODES, build::CODES, database::CODES, fix::CODES, general::CODES, github::CODES, health::CODES, lock::CODES, migration_result::CODES, preflight::CODES, recovery::CODES, release::CODES, release_dir::CODES, reload::CODES, rollback::CODES, server::CODES, services::CODES, ssh::CODES, staging::CODES, watchdog::CODES].into_iter().flatten()
+    [
+        activation::CODES,
+        activation_checks::CODES,
+        approval::CODES,
+        artifact::CODES,
+        backup::CODES,
+        build::CODES,
+        database::CODES,
+        fix::CODES,
+        general::CODES,
+        github::CODES,
+        health::CODES,
+        lock::CODES,
+        migration_result::CODES,
+        preflight::CODES,
+        recovery::CODES,
+        release::CODES,
+        release_dir::CODES,
+        reload::CODES,
+        rollback::CODES,
+        server::CODES,
+        services::CODES,
+        ssh::CODES,
+        staging::CODES,
+        watchdog::CODES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The failure that a script's refusal stands for. A code that this version does not know is told as it came.

@@ -2,6 +2,14 @@
 
 use std::fmt::Display;
 
+use super::activation::CURRENT_NOT_A_LINK;
+use super::database::DATABASE_DRIVER_UNSUPPORTED;
+use super::database::DUMP_PROGRAM_MISSING;
+use super::release::RELEASE_NO_INODES;
+use super::release::RELEASE_NO_ROOM;
+use super::release_dir::PHP_TOO_OLD;
+use super::server::ENV_FILE_MISSING;
+use super::server::ENV_FILE_UNREADABLE;
 use super::{
     Problem, codes,
     server::{DANGLING_LINK, NOT_A_FOLDER},
@@ -59,25 +67,10 @@ codes! {
         cause: "The folder has files of another site, or releases of another tool.",
         action: "If it is the right folder, mark it with the command of the help text. Otherwise correct `base-dir`.",
     }
-    CURRENT_NOT_A_LINK = "current-not-a-link", Refused {
-        meaning: "`current` is a file or a folder. A release needs a link there.",
-        cause: "The site was put there by another tool or by hand.",
-        action: "Move it away. The first release makes the link.",
-    }
     CURRENT_DANGLING = "current-dangling", Refused {
         meaning: "`current` points to a release that does not exist.",
         cause: "The folder of the live release was removed.",
         action: "Point `current` at a release that exists, or remove the link.",
-    }
-    ENV_FILE_MISSING = "env-file-missing", Refused {
-        meaning: "The environment's `.env` does not exist on the server.",
-        cause: "The server was not prepared, or the file has another place.",
-        action: "Create the file with mode 0640, or set the input `env-file`.",
-    }
-    ENV_FILE_UNREADABLE = "env-file-unreadable", Refused {
-        meaning: "The deploy user may not read the environment's `.env`.",
-        cause: "Its owner, group or mode is wrong.",
-        action: "Give the file a group that the deploy user and PHP-FPM's user have, and mode 0640.",
     }
     ENV_LINK_WRONG = "env-link-wrong", Refused {
         meaning: "The live release does not read the `.env` of this environment.",
@@ -114,30 +107,10 @@ codes! {
         cause: "Owner, group or mode of a shared folder is wrong.",
         action: "Run the command of the help text on the server: it gives the folder a group of both users, and setgid.",
     }
-    RELEASE_NO_ROOM = "release-no-room", Refused {
-        meaning: "There is not enough free space for the release and its backup.",
-        cause: "The disk is full of releases, backups or other files.",
-        action: "Free space, or set smaller `keep-releases` and `keep-backups`. See `df -h`.",
-    }
-    RELEASE_NO_INODES = "release-no-inodes", Refused {
-        meaning: "The file system of the releases has too few free inodes for the files of the release.",
-        cause: "Very many small files lie there, such as sessions, a cache, or old releases.",
-        action: "Remove files that are not needed. `df -i` shows which file system is full.",
-    }
     ROOM_UNKNOWN = "room-unknown", Refused {
         meaning: "The server does not say how much space is free, so it is not known whether the release has room.",
         cause: "`df` fails there: a network file system does not answer, or the folder cannot be read.",
         action: "Run `df -Pk` for the folder as the deploy user, and repair what it reports.",
-    }
-    DUMP_PROGRAM_MISSING = "dump-program-missing", Refused {
-        meaning: "The server has neither mariadb-dump nor mysqldump. The database cannot be backed up.",
-        cause: "The database client is not installed.",
-        action: "Install it: `apt-get install mariadb-client`.",
-    }
-    DATABASE_DRIVER_UNSUPPORTED = "database-driver-unsupported", Refused {
-        meaning: "The app's database is of a kind that cannot be backed up. No release is made without a backup.",
-        cause: "`DB_CONNECTION` names another database than mysql, mariadb or sqlite.",
-        action: "See `DB_CONNECTION` in the app's `.env`.",
     }
     BACKUP_COPY_IMPOSSIBLE = "backup-copy-impossible", Refused {
         meaning: "The off-site copy of a backup cannot be made, and the policy requires it.",
@@ -149,20 +122,10 @@ codes! {
         cause: "Several versions of PHP are installed.",
         action: "Set the input `php` to the version of the pool, or set `php-fpm-service` to the service that serves the site.",
     }
-    PHP_TOO_OLD = "php-too-old", Refused {
-        meaning: "The bundle's dependencies need a newer PHP than the server has.",
-        cause: "The bundle was built with a newer PHP.",
-        action: "Upgrade PHP on the server, select a newer one (`php`, `php-fpm-service`), or build for the server's version.",
-    }
     STAGING_URL_MISSING = "staging-url-missing", Refused {
         meaning: "It is not configured where staging is, so staging was not asked about the commit. A release would be refused.",
         cause: "Neither `staging-url` nor the section `environments.staging` of the policy has a URL.",
         action: "Set `staging-url`, or `url` in the section `environments.staging` of the policy.",
-    }
-    STAGING_PROOF_MISSING = "staging-proof-missing", Refused {
-        meaning: "Staging has not shown that this commit works. A release to production would be refused.",
-        cause: "Staging has another commit, or has had this one for too short a time.",
-        action: "Release the commit to staging, or wait, as the help text says.",
     }
 }
 
@@ -442,9 +405,4 @@ pub fn staging_url_missing() -> Problem {
         "nobody said where staging is, so it was not asked; a release would be refused",
         "give staging-url, or url in the section environments.staging of the policy file",
     )
-}
-
-/// Something that staging, or what was written down of it, says against a release.
-pub fn staging_proof_missing(against: &str, hint: &str) -> Problem {
-    STAGING_PROOF_MISSING.problem(against, hint)
 }

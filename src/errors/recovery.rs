@@ -1,5 +1,6 @@
 //! What an interrupted run left, and its recovery.
 
+use super::approval::APPROVAL_ABORTED;
 use super::codes;
 use crate::domain::Failure;
 
@@ -9,20 +10,10 @@ codes! {
         cause: "The rollback failed at a step that needs a person.",
         action: "Run the commands in the summary of that run, check that the site is healthy, then remove the lock with the command of the help text.",
     }
-    APPROVAL_ABORTED = "approval-aborted", Refused {
-        meaning: "The approval is `ABBRECHEN` (German for \"abort\"). The run stopped, and nothing was changed.",
-        cause: "`ABBRECHEN` was given as the approval.",
-        action: "Nothing has to be done. To go ahead, start the stage again with the approval phrase.",
-    }
     RELEASE_UNCONFIRMED = "release-unconfirmed", Refused {
         meaning: "A release was activated by a run that ended before it confirmed the release. It was rolled back.",
         cause: "The run was killed or cancelled, or lost its connection, between the switch and the confirmation.",
         action: "Read the log of that run for the reason, then release again.",
-    }
-    ROLLBACK_RELOAD_FAILED = "rollback-reload-failed", Refused {
-        meaning: "`current` points to the earlier release again, and PHP-FPM or nginx was not reloaded. PHP may still run the code of the failed release.",
-        cause: "A configuration file of the service is broken, or the service is stopped.",
-        action: "Correct what the message names, then reload PHP-FPM and nginx on the server.",
     }
 }
 
@@ -46,10 +37,4 @@ pub fn unconfirmed(release: &str, run: &str) -> Failure {
             format!("{release} went live, and nobody confirmed it ({run})"),
         )
         .hint("what was live before it is live again; look why that run ended, and release again")
-}
-
-/// The link is back, the services were not reloaded; the server's words.
-pub fn reload_failed(doing: &str, cause: Option<&str>, advice: Option<&str>) -> Failure {
-    let failure = ROLLBACK_RELOAD_FAILED.failure(doing, cause.unwrap_or("the reload failed"));
-    advice.into_iter().fold(failure, Failure::hint)
 }

@@ -27,7 +27,7 @@ pub async fn staging(cx: &Survey, io: &Io) -> StepResult {
         sheet.passed(&said.place, &said.text);
     }
     for against in &case.against {
-        sheet.failed("staging", Problem::from(against.clone()));
+        sheet.failed("staging", errors::Problem::from(against.clone()));
     }
     sheet.end(case.summary())
 }
