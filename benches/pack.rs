@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gated_deploy::steps::build::{
-    Findings,
+use gated_deploy::bundle::{
+    check::Findings,
     pace::Pace,
     pack::{self, Files},
     read,

@@ -4,31 +4,27 @@ use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
 use chrono::{DateTime, Utc};
 
-use super::{
-    identity::Mark,
-    ledger::Book,
-    lock::{Dead, Keeper},
-    ready::Ready,
-    sampler::Sampler,
-    server::Looked,
-    services::Permission,
-    watchdog::Pending,
-};
 use crate::{
+    clock::Clock,
+    config::typed,
     domain::{
-        CommitSha, Failure, Move, ReleaseName, RemoteCommand, Sha256Digest,
+        CommitSha, Failure, Move, Sha256Digest,
         bundle::{Bundle, Canonical, Manifest},
         fact::{self, BundleFact, Finding},
         migration::Measured,
         standing::Candidate,
     },
-    inputs::typed,
-    ports::{
-        clock::Clock,
-        github::{Artifact, Github, WorkflowRun},
-        http::Site,
-        shell::Shell,
+    github::{Artifact, Github, WorkflowRun},
+    http::Site,
+    server::{
+        health::{identity::Mark, sampler::Sampler},
+        inspect::{Looked, ServerFacts, permissions::Permission},
+        ledger::Book,
+        lock::{Dead, Keeper},
+        services::ready::Ready,
+        watchdog::Pending,
     },
+    transport::shell::Shell,
 };
 
 /// The world, as far as a release touches it.
@@ -135,36 +131,6 @@ pub struct Opened {
 pub struct Build {
     pub run: WorkflowRun,
     pub artifact: Artifact,
-}
-
-/// What the server said of itself, before anything changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerFacts {
-    /// What `current` points to, exactly as the link says; `None` before the first release.
-    pub current: Option<String>,
-    /// Where it really leads: the tree that is backed up.
-    pub live_tree: Option<String>,
-    /// Our release folders that are there, oldest first.
-    pub releases: Vec<ReleaseName>,
-    /// PHP_VERSION_ID of the command line, e.g. 80229.
-    pub php_version_id: u32,
-    pub php_version: String,
-    pub services: ServiceFacts,
-    /// Bytes free for the deploy user on the file system of the base.
-    pub free_bytes: u64,
-    pub free_inodes: u64,
-    pub clock_skew_seconds: i64,
-}
-
-/// Who serves the site and how it is told to read new code.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceFacts {
-    /// `php8.2-fpm`
-    pub fpm: String,
-    /// The exact commands that `sudo -n -l` allowed, in the order in which they run.
-    pub reload: Vec<RemoteCommand>,
-    /// Seconds; `None` if it could not be read.
-    pub process_control_timeout: Option<u64>,
 }
 
 /// Everything that is decided at the seam and does not change after it.

@@ -6,29 +6,32 @@
 use std::{io::Cursor, time::Duration};
 
 use crate::{
+    bundle::{artifact::unpack, composer, link, pace::Pace, read, vite},
+    config::{event, policy, table, value},
     domain::{
         CommitSha, ReleaseName, RemotePath, Secret, Sha256Digest, bundle, command,
         key::PrivateKey,
         known_hosts::{self, KnownHosts, Verdict},
         ledger, migration, path,
     },
-    inputs::{event, policy, table, value},
-    ports::{
-        github,
-        http::Reply,
+    github,
+    http::Reply,
+    report::{
+        Log, Redactor, Style,
+        record::{outputs, stored},
+        render::{clean, markdown, show},
+    },
+    server::{
+        database::outlook,
+        health::{naming, probe},
+        inspect::serving,
+        ledger::Book,
+        lock, recovery, watchdog,
+    },
+    stages::shared::{checks::access, workflow},
+    transport::{
         shell::Answer,
         ssh::{answer, offer},
-    },
-    report::{Log, Redactor, Style, clean, markdown, outputs, show, stored},
-    steps::{
-        artifact::unpack,
-        audit::workflow,
-        build::{composer, link, pace::Pace, read, vite},
-        heir, identity,
-        ledger::Book,
-        lock, outlook,
-        preflight::access,
-        probe, services, watchdog,
     },
 };
 
@@ -62,7 +65,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "private-key", run: |bytes| text(bytes, private_key) },
     Target { name: "report", run: report },
     Target { name: "server", run: |bytes| text(bytes, server) },
-    Target { name: "services", run: |bytes| text(bytes, services::fuzz) },
+    Target { name: "services", run: |bytes| text(bytes, serving::fuzz) },
     Target { name: "sql", run: |bytes| text(bytes, sql) },
     Target { name: "vite", run: vite::fuzz },
     Target { name: "words", run: |bytes| text(bytes, words) },
@@ -410,7 +413,7 @@ fn server(text: &str) {
     if let Some(holder) = lock::Holder::read(&answer) {
         assert!(!(holder.gone && holder.kept), "the lock of a stuck run stays");
     }
-    heir::fuzz(&answer);
+    recovery::fuzz(&answer);
     outlook::fuzz(&answer);
     access::fuzz(&answer);
 }
@@ -431,7 +434,7 @@ fn health(bytes: &[u8]) {
     assert!(reply.status == 200 || problem.is_some(), "only 200 is healthy");
     assert!(!body.trim_ascii().is_empty() || problem.is_some(), "an empty body proves nothing");
     probe::answered_as(&reply);
-    identity::named(&reply);
+    naming::named(&reply);
 }
 
 #[cfg(test)]

@@ -2,10 +2,13 @@
 
 use std::{process::ExitCode, time::Instant};
 
-use gated_deploy::{inputs::Environment, ports::process, run};
+use gated_deploy::{
+    app::{self, process},
+    config::Environment,
+};
 
 fn main() -> ExitCode {
     let began = Instant::now();
     process::keep_memory_private();
-    ExitCode::from(run::run(&Environment::of_this_process(), std::env::args_os(), began))
+    ExitCode::from(app::run(&Environment::of_this_process(), std::env::args_os(), began))
 }

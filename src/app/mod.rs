@@ -1,5 +1,7 @@
 //! The one place where real ports, stages and reporters meet.
 
+pub mod process;
+
 use std::{
     cell::{Cell, RefCell},
     ffi::OsString,
@@ -15,6 +17,13 @@ use tokio::{
 };
 
 use crate::{
+    bundle::artifact,
+    clock::{Clock, SystemClock},
+    config::{
+        self, Asked, Common, Environment, Inputs, Request, Warning,
+        typed::{self, Route},
+    },
+    context::{Deploy, Found, Ports, Staging, Survey},
     domain::{Failure, Outcome, Secret, StepId, ledger},
     engine::{
         Events, Reader, Table,
@@ -22,25 +31,11 @@ use crate::{
         run_table,
     },
     errors::{self, general},
-    inputs::{
-        self, Asked, Common, Environment, Inputs, Request, Warning,
-        typed::{self, Route},
-    },
-    ports::{
-        clock::{Clock, SystemClock},
-        github::{Amend, Api, Github, Repository},
-        http::{HttpSite, OnServer, Site, Vantages},
-        shell::Shell,
-        ssh::Ssh,
-    },
+    github::{Amend, Api, Github, Repository},
+    http::{HttpSite, OnServer, Site, Vantages},
     report::{self, Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, State, Summary},
-    stages,
-    steps::{
-        self,
-        context::{Deploy, Found, Ports, Staging, Survey},
-        rollback,
-        settle::settle,
-    },
+    stages::{self, deploy::settle, rollback},
+    transport::{shell::Shell, ssh::Ssh},
 };
 
 /// Runs what was asked for and gives the exit code (interface.md, exit codes). `began` is when the process began.
@@ -74,7 +69,7 @@ pub fn run_with(
     began: Instant,
     alter: &dyn Alter,
 ) -> u8 {
-    let inputs = match inputs::read(environment, args) {
+    let inputs = match config::read(environment, args) {
         Asked::Print(text) => {
             // A reader that has gone away (`--help | head`) is no error.
             let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
@@ -98,7 +93,7 @@ pub fn run_with(
 }
 
 /// Follows a ledger's chain and says so in one line. Needs no stage, no server and no runner.
-fn verify_ledger(asked: Result<inputs::ledger::Verify, String>) -> u8 {
+fn verify_ledger(asked: Result<config::ledger::Verify, String>) -> u8 {
     let said = asked.map_err(|text| (2, text.trim_end().to_owned())).and_then(|verify| {
         let (name, bytes) = read_whole(verify.file.as_deref()).map_err(|text| (2, text))?;
         let chain = ledger::follow(&bytes).map_err(|found| {
@@ -125,17 +120,17 @@ fn verify_ledger(asked: Result<inputs::ledger::Verify, String>) -> u8 {
 }
 
 /// Shows a stored report. Needs no stage, no server and no runner. What stands in the report was written by whoever had the file.
-fn show_report(asked: Result<inputs::report::Show, String>) -> u8 {
+fn show_report(asked: Result<config::report::Show, String>) -> u8 {
     let log = Log::new(report::Style::Plain, Redactor::new([]), std::io::stdout());
     let said = asked.map_err(|text| text.trim_end().to_owned()).and_then(|show| {
         let (name, bytes) = read_whole(show.file.as_deref())?;
-        report::stored::read(&bytes).map_err(|cause| {
+        report::record::stored::read(&bytes).map_err(|cause| {
             format!("error: {name} {cause}\nhint: give the file that a run named in its output report-json; docs/evidence.md describes it")
         })
     });
     match said {
         Ok(stored) => {
-            log.text("", &report::show::text(&stored));
+            log.text("", &report::render::show::text(&stored));
             0
         }
         Err(text) => {
@@ -202,8 +197,8 @@ async fn reviewed(unreviewed: &typed::Unreviewed, clock: &SystemClock) -> Result
         return Err(general::policy_not_compared(&doing, &all, event, file));
     };
     let text = api(github, Rc::new(clock.clone()))?.reviewed_file(file).await;
-    let text = text.map_err(|error| steps::artifact::github_failure(&doing, &error))?.unwrap_or_default();
-    let policy = inputs::policy::parse(file, &text).policy;
+    let text = text.map_err(|error| artifact::github_failure(&doing, &error))?.unwrap_or_default();
+    let policy = config::policy::parse(file, &text).policy;
     let says = |setting: &typed::UnreviewedSetting| {
         policy.entry(setting.section.as_deref(), setting.input).map(|entry| entry.text.clone())
     };

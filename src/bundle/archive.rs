@@ -59,7 +59,7 @@ mod field {
 
 /// Who wrote an archive, by its first entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// `build-gate`: the manifest comes first, and every byte is as [`Writer`] writes it.
     Canonical,
     /// Some tar: names may begin with `./`, in any order.
@@ -68,41 +68,41 @@ pub(super) enum Form {
 
 /// One entry, checked as far as it can be on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) path: String,
-    pub(super) kind: Kind,
+pub(crate) struct Entry {
+    pub(crate) path: String,
+    pub(crate) kind: Kind,
     /// Bytes that follow.
-    pub(super) size: u64,
-    pub(super) mode: u32,
+    pub(crate) size: u64,
+    pub(crate) mode: u32,
     /// Whether [`Writer`] would write these very headers.
-    pub(super) canonical: bool,
+    pub(crate) canonical: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File,
     Folder,
     Link { target: String },
 }
 
 impl Entry {
-    pub(super) fn executable(&self) -> bool {
+    pub(crate) fn executable(&self) -> bool {
         self.mode & 0o100 != 0
     }
 }
 
 /// The bundle is not what `build-gate` writes.
-pub(super) fn refused(cause: impl Display) -> io::Error {
+pub(crate) fn refused(cause: impl Display) -> io::Error {
     into_io(build::bundle_invalid(cause))
 }
 
 /// A foreign name, safe to print.
-pub(super) fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     name.chars().take(200).flat_map(char::escape_default).collect()
 }
 
 /// Reads an archive entry by entry. The contents of the last one are read from the reader itself.
-pub(super) struct Reader<R> {
+pub(crate) struct Reader<R> {
     inner: R,
     form: Form,
     /// Bytes of the contents and of their padding that were not read yet.
@@ -111,17 +111,17 @@ pub(super) struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    pub(super) fn new(inner: R, form: Form) -> Self {
+    pub(crate) fn new(inner: R, form: Form) -> Self {
         Self { inner, form, contents: 0, padding: 0 }
     }
 
     /// How the rest is read.
-    pub(super) fn set_form(&mut self, form: Form) {
+    pub(crate) fn set_form(&mut self, form: Form) {
         self.form = form;
     }
 
     /// The next entry; `None` after the last one, once everything behind it was read.
-    pub(super) fn next(&mut self) -> io::Result<Option<Entry>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Entry>> {
         self.skip_contents()?;
         let mut raw = Vec::with_capacity(BLOCK);
         let (mut long_path, mut long_target) = (None, None);
@@ -149,7 +149,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The decompressor, once the archive was read to its end.
-    pub(super) fn into_inner(self) -> R {
+    pub(crate) fn into_inner(self) -> R {
         self.inner
     }
 
@@ -383,7 +383,7 @@ fn check_sum(header: &[u8; BLOCK]) -> io::Result<()> {
 }
 
 /// The two modes that files of a bundle have.
-pub(super) fn file_mode(executable: bool) -> u32 {
+pub(crate) fn file_mode(executable: bool) -> u32 {
     if executable { 0o755 } else { 0o644 }
 }
 
@@ -457,18 +457,18 @@ fn headers(entry: &Entry) -> Vec<u8> {
 }
 
 /// Writes an archive in the canonical form.
-pub(super) struct Writer<W> {
+pub(crate) struct Writer<W> {
     inner: W,
     folders: BTreeSet<String>,
 }
 
 impl<W: Write> Writer<W> {
-    pub(super) fn new(inner: W) -> Self {
+    pub(crate) fn new(inner: W) -> Self {
         Self { inner, folders: BTreeSet::new() }
     }
 
     /// A file of exactly so many bytes.
-    pub(super) fn file(&mut self, path: &str, executable: bool, size: u64, contents: &mut impl Read) -> io::Result<()> {
+    pub(crate) fn file(&mut self, path: &str, executable: bool, size: u64, contents: &mut impl Read) -> io::Result<()> {
         self.headers(path, Kind::File, size, file_mode(executable))?;
         // One byte more is asked for: a reader that checks its end must see it.
         let written = io::copy(&mut contents.take(size.saturating_add(1)), &mut self.inner)?;
@@ -478,12 +478,12 @@ impl<W: Write> Writer<W> {
         self.inner.write_all(&[0; BLOCK][..padding(size)])
     }
 
-    pub(super) fn link(&mut self, path: &str, target: &str) -> io::Result<()> {
+    pub(crate) fn link(&mut self, path: &str, target: &str) -> io::Result<()> {
         self.headers(path, Kind::Link { target: target.to_owned() }, 0, 0o777)
     }
 
     /// A folder, unless it was needed before for what is in it.
-    pub(super) fn folder(&mut self, path: &str) -> io::Result<()> {
+    pub(crate) fn folder(&mut self, path: &str) -> io::Result<()> {
         if self.folders.contains(path) {
             return Ok(());
         }
@@ -493,7 +493,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// Ends the archive; gives the inner writer and every folder back.
-    pub(super) fn finish(mut self) -> io::Result<(W, BTreeSet<String>)> {
+    pub(crate) fn finish(mut self) -> io::Result<(W, BTreeSet<String>)> {
         self.inner.write_all(&[0; 2 * BLOCK])?;
         Ok((self.inner, self.folders))
     }

@@ -39,7 +39,7 @@ struct Lock {
 }
 
 /// Checks what is installed (F25), and that it is what the lock file says (F24). The results are warnings.
-pub(super) fn check(tree: &Tree, findings: &mut Findings) -> Vec<String> {
+pub(crate) fn check(tree: &Tree, findings: &mut Findings) -> Vec<String> {
     // Without an autoloader the nine gates have said all there is to say.
     if tree.file("vendor/autoload.php").is_none() {
         return Vec::new();
@@ -110,25 +110,25 @@ fn by_name(packages: &[Package]) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Digests of the lock files that are there.
-pub(super) fn locks(tree: &Tree) -> BTreeMap<String, Sha256Digest> {
+pub(crate) fn locks(tree: &Tree) -> BTreeMap<String, Sha256Digest> {
     locks_of(|path| tree.file(path).map(|file| file.sha256.clone()))
 }
 
 /// The same, wherever the digests of files come from.
-pub(super) fn locks_of(digest: impl Fn(&str) -> Option<Sha256Digest>) -> BTreeMap<String, Sha256Digest> {
+pub(crate) fn locks_of(digest: impl Fn(&str) -> Option<Sha256Digest>) -> BTreeMap<String, Sha256Digest> {
     LOCKS.iter().filter_map(|path| Some(((*path).to_owned(), digest(path)?))).collect()
 }
 
 /// The files that [`php_of`] reads.
-pub(super) const READ: [&str; 2] = ["composer.json", "vendor/composer/platform_check.php"];
+pub(crate) const READ: [&str; 2] = ["composer.json", "vendor/composer/platform_check.php"];
 
 /// What the tree asks of PHP (F23). What cannot be read is not asked: the server's own check of the autoloader decides.
-pub(super) fn php(tree: &Tree) -> PhpVersions {
+pub(crate) fn php(tree: &Tree) -> PhpVersions {
     php_of(|path| tree.contents(path).ok().flatten())
 }
 
 /// The same, wherever the contents of [`READ`] come from.
-pub(super) fn php_of(contents: impl Fn(&str) -> Option<Vec<u8>>) -> PhpVersions {
+pub(crate) fn php_of(contents: impl Fn(&str) -> Option<Vec<u8>>) -> PhpVersions {
     let [json, platform_check] = READ;
     let composer =
         contents(json).and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok()).unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::domain::gate::{GATES, Gate};
 
 /// Judges the tree as it would be shipped, not as it lies on the disk: a file that is left out is missing. The results are
 /// warnings; what refuses the tree is in `findings`.
-pub(super) fn judge(tree: &Tree, findings: &mut Findings) -> Vec<String> {
+pub(crate) fn judge(tree: &Tree, findings: &mut Findings) -> Vec<String> {
     for gate in &GATES {
         if let Some(problem) = problem(gate, tree) {
             findings.add_gate(gate.path, problem);

@@ -10,13 +10,13 @@ const OVERLAP: usize = 512;
 
 /// Reads a file in pieces of any size.
 #[derive(Debug, Default)]
-pub(super) struct KeyScan {
+pub(crate) struct KeyScan {
     tail: Vec<u8>,
     found: bool,
 }
 
 impl KeyScan {
-    pub(super) fn feed(&mut self, piece: &[u8]) {
+    pub(crate) fn feed(&mut self, piece: &[u8]) {
         if self.found {
             return;
         }
@@ -28,7 +28,7 @@ impl KeyScan {
         self.tail = end[end.len().saturating_sub(OVERLAP)..].to_vec();
     }
 
-    pub(super) fn found(&self) -> bool {
+    pub(crate) fn found(&self) -> bool {
         self.found
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use crate::{domain::Failure, engine::Io, ports::clock::Clock};
+use crate::{clock::Clock, domain::Failure, engine::Io};
 
 /// How often people hear of long work.
 const TELL_EVERY: Duration = Duration::from_secs(3);
@@ -39,12 +39,12 @@ impl Pace {
 }
 
 /// Carries a [`Failure`] through code that speaks in I/O errors; [`from_io`] takes it out again.
-pub(super) fn into_io(failure: Failure) -> io::Error {
+pub(crate) fn into_io(failure: Failure) -> io::Error {
     io::Error::other(failure)
 }
 
 /// The failure that an I/O error carries, or else the one that `otherwise` makes of it.
-pub(super) fn from_io(error: io::Error, otherwise: impl FnOnce(io::Error) -> Failure) -> Failure {
+pub(crate) fn from_io(error: io::Error, otherwise: impl FnOnce(io::Error) -> Failure) -> Failure {
     error.downcast::<Failure>().unwrap_or_else(otherwise)
 }
 

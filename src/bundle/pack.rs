@@ -137,22 +137,22 @@ fn write_bundle(tree: &Tree, manifest: &[u8], path: &Path, pace: &Pace) -> io::R
 }
 
 /// The bundle file: hashed and counted while it is written.
-pub(super) struct Hashed {
+pub(crate) struct Hashed {
     file: File,
     hash: Sha256,
     size: u64,
 }
 
 /// The bundle file, compressed in the one way in which we compress.
-pub(super) type Compressed = ParallelGzip<BufWriter<Hashed>>;
+pub(crate) type Compressed = ParallelGzip<BufWriter<Hashed>>;
 
 /// Compresses into an empty file.
-pub(super) fn compressed(file: File) -> io::Result<Compressed> {
+pub(crate) fn compressed(file: File) -> io::Result<Compressed> {
     ParallelGzip::new(BufWriter::with_capacity(256 << 10, Hashed { file, hash: Sha256::new(), size: 0 }))
 }
 
 /// Ends the compressed file and puts it onto the disk.
-pub(super) fn finished(compressed: Compressed) -> io::Result<Packed> {
+pub(crate) fn finished(compressed: Compressed) -> io::Result<Packed> {
     let output = compressed.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
     output.file.sync_all()?;
     Ok(Packed { sha256: Sha256Digest::from_hash(output.hash), size: output.size })

@@ -5,7 +5,7 @@ use crate::domain::bundle::MANIFEST_PATH;
 
 /// What happens to a path of the tree, and to everything below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Ship,
     /// Normal to find in a build, and not part of a release. It is left where it is, and told.
     LeaveOut,
@@ -15,12 +15,12 @@ pub(super) enum Fate {
 
 /// One line of the table.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rule {
+pub(crate) struct Rule {
     place: Place,
     /// Whether it counts below `vendor/` only (`Some(true)`), outside of it only, or everywhere.
     vendor: Option<bool>,
-    pub(super) fate: Fate,
-    pub(super) because: &'static str,
+    pub(crate) fate: Fate,
+    pub(crate) because: &'static str,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,12 +80,12 @@ impl Rule {
 }
 
 /// Whether a path belongs to a package that Composer installed.
-pub(super) fn is_vendor(path: &str) -> bool {
+pub(crate) fn is_vendor(path: &str) -> bool {
     path.starts_with("vendor/")
 }
 
 /// The rule for a path, if one names it. The first that fits counts.
-pub(super) fn rule(path: &str) -> Option<&'static Rule> {
+pub(crate) fn rule(path: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.fits(path))
 }
 
@@ -154,7 +154,8 @@ const RULES: &[Rule] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::{Check, Fate, rule};
+    use super::{Fate, rule};
+    use crate::bundle::check::Check;
 
     fn fate(path: &str) -> Fate {
         rule(path).map_or(Fate::Ship, |rule| rule.fate)

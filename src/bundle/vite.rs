@@ -11,7 +11,7 @@ use super::{
 use crate::domain::path::relative;
 
 /// Where Vite writes it, and the folder that its entries are relative to.
-pub(super) const MANIFEST: &str = "public/build/manifest.json";
+pub(crate) const MANIFEST: &str = "public/build/manifest.json";
 const FOLDER: &str = "public/build";
 
 /// One chunk of a Vite manifest (vite.dev, "Backend Integration"); fields that we do not judge are not read.
@@ -34,7 +34,7 @@ struct Chunk {
 type Chunks = BTreeMap<String, Chunk>;
 
 /// Checks every file that the manifest names, and that a build wrote it. The result is a warning, if there is one.
-pub(super) fn check(tree: &Tree, findings: &mut Findings) -> Option<String> {
+pub(crate) fn check(tree: &Tree, findings: &mut Findings) -> Option<String> {
     let mut problem = |problem: String| findings.add(Check::ViteManifest, problem);
     let json = match tree.contents(MANIFEST) {
         Ok(Some(json)) => json,

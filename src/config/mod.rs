@@ -18,9 +18,11 @@ pub mod value;
 
 use std::{ffi::OsString, time::Duration};
 
-pub use environment::Environment;
-pub use problem::{Location, Problem, Problems};
-pub use typed::{Common, Request, Warning};
+pub use crate::config::{
+    environment::Environment,
+    problem::{Location, Problem, Problems},
+    typed::{Common, Request, Warning},
+};
 
 use self::typed::Interrupted;
 use crate::domain::{Stage, state};

@@ -197,6 +197,32 @@ pub fn follow(ledger: &[u8]) -> Result<Chain, Break> {
     Ok(chain)
 }
 
+/// What a release is known by. It is left in the lock when the release is confirmed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Proof {
+    pub bundle_sha256: Option<Sha256Digest>,
+    pub build: Option<Built>,
+    pub asked_for: Option<CommitSha>,
+    pub tree_sha256: Option<Sha256Digest>,
+    pub migrations: Option<Vec<String>>,
+    pub measured: Vec<Measured>,
+}
+
+/// What a run leaves in its lock of the attempt that it begins. If it dies, whoever takes over the lock writes the attempt down: every
+/// attempt has a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    pub version: u32,
+    pub at: String,
+    pub environment: String,
+    pub attempt: Attempt,
+    pub release: ReleaseName,
+    pub from: Option<String>,
+    pub sha: CommitSha,
+    pub run: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

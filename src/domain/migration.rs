@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Sha256Digest;
 
-pub use source::{Reading, read};
+pub use crate::domain::migration::source::{Reading, read};
 
 mod source;
 
@@ -163,6 +163,85 @@ fn parts(changes: &str) -> Vec<String> {
     all.push(part.trim().to_owned());
     all.retain(|part| !part.is_empty());
     all
+}
+
+/// What the framework's events told of each migration, by its name and as JSON. The digest of its file is what another environment's run is
+/// found by. What cannot be read is left out.
+pub(crate) fn measured<'a>(told: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Measured> {
+    /// As `migrate.php` tells it.
+    #[derive(serde::Deserialize)]
+    struct Told {
+        #[serde(default)]
+        sha256: Option<Sha256Digest>,
+        statements: u64,
+        milliseconds: f64,
+        rows: Option<u64>,
+        sql: Vec<String>,
+    }
+    let read = |(name, text): (&str, &str)| {
+        let told: Told = serde_json::from_str(text).ok()?;
+        Some(Measured {
+            name: name.to_owned(),
+            sha256: told.sha256,
+            statements: told.statements,
+            milliseconds: told.milliseconds.max(0.0).round() as u64,
+            rows: told.rows,
+            sql: told.sql,
+        })
+    };
+    told.filter_map(read).collect()
+}
+
+/// Without the text of statements, as a line of the ledger has it.
+pub(crate) fn without_sql(measured: &[Measured]) -> Vec<Measured> {
+    measured.iter().map(|one| Measured { sql: Vec::new(), ..one.clone() }).collect()
+}
+
+/// What became of a migration that its run did not hear the end of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrated {
+    /// `None` if it is not known.
+    pub ran: Option<Vec<String>>,
+    /// What they made the database do, without the text of statements.
+    pub measured: Vec<Measured>,
+    /// Of artisan, where it came that far.
+    pub status: Option<String>,
+}
+
+impl Migrated {
+    /// What migrate.sh answered, as far as it came, with record separators (036) for its own. `None` if no migration was begun.
+    pub fn read(records: &str) -> Option<Self> {
+        let records: Vec<(&str, &str)> =
+            records.split('\u{1e}').filter_map(|record| record.trim_matches('\0').split_once('=')).collect();
+        records.first()?;
+        let get = |key: &str| records.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| *value);
+        let ran = match (get("before"), get("after").filter(|_| get("unsure").is_none())) {
+            // It is asked for before the first one runs.
+            (None, _) => Some(Vec::new()),
+            (Some(_), None) => None,
+            (Some(before), Some(after)) => {
+                let before: Vec<&str> = lines(before).collect();
+                Some(lines(after).filter(|name| !before.contains(name)).map(str::to_owned).collect())
+            }
+        };
+        let all = |key: &'static str| records.iter().filter(move |(name, _)| *name == key).map(|(_, value)| *value);
+        let measured = without_sql(&measured(all("measured-name").zip(all("measured"))));
+        Some(Self { ran, measured, status: get("status").map(str::to_owned) })
+    }
+
+    /// For the cause in a ledger's line.
+    pub fn told(&self) -> String {
+        match self.status.as_deref() {
+            Some("0") => "its migration ran to its end on the server".to_owned(),
+            Some(status) => format!("its migration ended with status {status}"),
+            None if self.ran.as_ref().is_some_and(Vec::is_empty) => "no migration had run".to_owned(),
+            None => "its migration did not run to its end: compare `php artisan migrate:status`".to_owned(),
+        }
+    }
+}
+
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.is_empty())
 }
 
 #[cfg(test)]

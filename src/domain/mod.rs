@@ -28,18 +28,20 @@ pub mod standing;
 pub mod state;
 pub mod trigger;
 
-pub use approval::Approval;
-pub use command::RemoteCommand;
-pub use commit::{CommitSha, GitTree};
-pub use digest::{Measure, Sha256Digest};
-pub use failure::{Failure, FailureKind};
-pub use layout::{Layout, Move};
-pub use outcome::{Outcome, StepId};
-pub use path::RemotePath;
-pub use release::ReleaseName;
-pub use roots::Roots;
-pub use secret::Secret;
-pub use stage::{EnvironmentName, STAGING, Stage};
+pub use crate::domain::{
+    approval::Approval,
+    command::RemoteCommand,
+    commit::{CommitSha, GitTree},
+    digest::{Measure, Sha256Digest},
+    failure::{Failure, FailureKind},
+    layout::{Layout, Move},
+    outcome::{Outcome, StepId},
+    path::RemotePath,
+    release::ReleaseName,
+    roots::Roots,
+    secret::Secret,
+    stage::{EnvironmentName, STAGING, Stage},
+};
 
 /// Implements `Deserialize` through `FromStr` and `Serialize` through `Display`, so that a value read from
 /// a file has passed the same checks as one typed by a person.

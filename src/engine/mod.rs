@@ -9,6 +9,8 @@ pub mod fault;
 pub mod run;
 pub mod step;
 
-pub use event::{Event, Events, Reader, Verdict};
-pub use run::{Decision, Seam, run_table};
-pub use step::{Done, Ending, Entry, Io, Row, StepResult, Table, Undone};
+pub use crate::engine::{
+    event::{Event, Events, Reader, Verdict},
+    run::{Decision, Seam, run_table},
+    step::{Done, Ending, Entry, Io, Row, StepResult, Table, Undone},
+};

@@ -1,3 +1,7 @@
+use crate::{
+    domain::failure,
+    errors::{self, activation, general, preflight, services},
+};
 use std::{collections::BTreeSet, fs, path::Path};
 
 use super::*;
@@ -65,15 +69,18 @@ fn after_a_rollback_without_reload_the_reason_of_the_reload_is_named() {
 fn one_problem_is_refused_by_its_own_code_and_several_by_one_that_names_each() {
     let php = preflight::php_missing("php8.2");
     let alone = preflight::refusal("looking at the server", vec![php.clone()]);
-    assert_eq!((&*alone.code, alone.kind, &alone.cause), ("server-php-missing", FailureKind::Refused, &php.cause));
+    assert_eq!(
+        (&*alone.code, alone.kind, &alone.cause),
+        ("server-php-missing", failure::FailureKind::Refused, &php.cause)
+    );
     assert_eq!(alone.hint.as_ref(), Some(&php.hint));
     let several = preflight::refusal("looking at the server", vec![php.clone(), preflight::clock_wrong(600)]);
-    assert_eq!((&*several.code, several.kind), ("several-problems", FailureKind::Refused));
+    assert_eq!((&*several.code, several.kind), ("several-problems", failure::FailureKind::Refused));
     assert_eq!(several.details.len(), 2);
     assert!(several.details[0].contains(&php.cause) && several.details[0].contains(&php.hint), "{several:?}");
     // A failure that becomes one of several keeps its code.
     let missing = services::sudo_rule_missing("may not".to_owned(), "allow it".to_owned());
-    assert_eq!(Problem::from(missing.clone().failure("asking sudo")), missing);
+    assert_eq!(errors::Problem::from(missing.clone().failure("asking sudo")), missing);
 }
 
 /// A script that misspells a code or a value would be told as it came.
@@ -116,8 +123,11 @@ fn scripts_refuse_with_known_codes_and_every_value_of_their_text() {
 #[test]
 fn what_is_cancelled_and_what_is_our_own_mistake_have_codes() {
     let of = |failure: &Failure| all().find(|code| code.name == failure.code).map(|code| code.kind);
-    assert_eq!(of(&Failure::cancelled("waiting", "the run was cancelled")), Some(FailureKind::Cancelled));
-    assert_eq!(of(&Failure::bug("counting", "2 + 2 is 5")), Some(FailureKind::Bug));
+    assert_eq!(
+        of(&failure::Failure::cancelled("waiting", "the run was cancelled")),
+        Some(failure::FailureKind::Cancelled)
+    );
+    assert_eq!(of(&failure::Failure::bug("counting", "2 + 2 is 5")), Some(failure::FailureKind::Bug));
 }
 
 #[test]

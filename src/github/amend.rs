@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Api, GithubError, Inventory, api::percent, protection::BranchSettings};
+use crate::github::call::unprotected;
 
 /// The key by which secrets of the repository are sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -173,22 +174,6 @@ fn nothing<T>(answer: Result<T, GithubError>) -> Result<Option<T>, GithubError> 
         Ok(value) => Ok(Some(value)),
         Err(GithubError::NotFound(_)) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// What GitHub says to those who would see protection, if there were any; to others it may say 404, too.
-pub(super) fn unprotected<T>(error: GithubError) -> Result<Option<T>, GithubError> {
-    match error {
-        GithubError::NotFound(said)
-            if said.contains("Branch not protected") || said.contains("Branch protection has been disabled") =>
-        {
-            Ok(None)
-        }
-        GithubError::NotFound(_) => Err(GithubError::Forbidden {
-            message: "404, which GitHub also answers to those who may not see it".to_owned(),
-            needs: Some("administration=read".to_owned()),
-        }),
-        error => Err(error),
     }
 }
 

@@ -14,8 +14,9 @@ use super::{
     download, wire,
 };
 use crate::{
+    clock::Clock,
     domain::{CommitSha, Roots, Secret, Sha256Digest},
-    ports::{clock::Clock, http::client},
+    http::client,
 };
 
 /// How long one answer of the API may take. GitHub itself gives up after 10 s (runner-contract E.3).

@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
 
 use super::{GithubError, wire};
-use crate::ports::{clock::Clock, http::client};
+use crate::{clock::Clock, http::client};
 
 /// Tries of one GET, the first one included.
 const TRIES: u32 = 4;
@@ -205,5 +205,21 @@ fn lost(method: &Method, route: &str, error: &octocrab::Error) -> No {
             No { error, again: Again::Soon }
         }
         None => No { error: GithubError::Unexpected(format!("{method} {route}: {error}")), again: Again::Never },
+    }
+}
+
+/// What GitHub says to those who would see protection, if there were any; to others it may say 404, too.
+pub(crate) fn unprotected<T>(error: GithubError) -> Result<Option<T>, GithubError> {
+    match error {
+        GithubError::NotFound(said)
+            if said.contains("Branch not protected") || said.contains("Branch protection has been disabled") =>
+        {
+            Ok(None)
+        }
+        GithubError::NotFound(_) => Err(GithubError::Forbidden {
+            message: "404, which GitHub also answers to those who may not see it".to_owned(),
+            needs: Some("administration=read".to_owned()),
+        }),
+        error => Err(error),
     }
 }

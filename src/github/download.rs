@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::{Measure, Sha256Digest},
-    ports::http::client,
+    http::client,
 };
 
 /// Downloads from the beginning, the first one included. Each takes a new link.

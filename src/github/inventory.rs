@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::{
     Api, Artifact, Github, GithubError, WorkflowRun,
-    amend::unprotected,
     api::percent,
+    call::unprotected,
     download,
     wire::{self, Runs},
 };

@@ -23,10 +23,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// A sentence: the client could not be set up.
-pub(in crate::ports) fn build(
-    roots: &Roots,
-    configure: impl Fn(ClientBuilder) -> ClientBuilder,
-) -> Result<Client, String> {
+pub(crate) fn build(roots: &Roots, configure: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, String> {
     // An error means that a provider is installed already, which is what we want.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let own = || roots.certificates().filter_map(|root| Certificate::from_der(root).ok());
@@ -41,7 +38,7 @@ pub(in crate::ports) fn build(
 }
 
 /// What went wrong with a request, without its URL: that may carry a signature or a token (F40).
-pub(in crate::ports) fn sentence(error: &reqwest::Error) -> String {
+pub(crate) fn sentence(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return if error.is_connect() { "no connection in time".to_owned() } else { "no answer in time".to_owned() };
     }
@@ -61,7 +58,7 @@ pub(in crate::ports) fn sentence(error: &reqwest::Error) -> String {
 }
 
 /// What became of a request that has no answer.
-pub(in crate::ports) fn unanswered(error: &reqwest::Error) -> Unanswered {
+pub(crate) fn unanswered(error: &reqwest::Error) -> Unanswered {
     let text = sentence(error);
     if let Some(error) = causes(error).find_map(tls) {
         return Unanswered::new(of_tls(error), text);

@@ -1,6 +1,6 @@
 //! Asking our own site, and the one place that sets up HTTP clients.
 
-pub(super) mod client;
+pub(crate) mod client;
 mod on_server;
 mod site;
 mod vantage;

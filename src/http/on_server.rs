@@ -13,7 +13,7 @@ use url::Url;
 use super::{Get, Reply, Site, Unanswered, Why, site};
 use crate::{
     domain::Secret,
-    ports::shell::{Answer, Script, Shell},
+    transport::shell::{Answer, Script, Shell},
 };
 
 /// Bytes of an answer that travel. What is longer is a file, whose length is enough.
@@ -64,11 +64,11 @@ impl OnServer {
             "kept": KEPT,
             "request": request,
         });
-        Ok(Script::new("ask", include_str!("../../steps/sh/ask.sh"))
+        Ok(Script::new("ask", include_str!("ask.sh"))
             .repeatable()
             .timeout(get.timeout + AROUND)
             .var("PHP", &self.php)
-            .var("ASK_PHP", include_str!("../../steps/sh/ask.php"))
+            .var("ASK_PHP", include_str!("ask.php"))
             .secret("ASK", &Secret::new(ask.to_string())))
     }
 }

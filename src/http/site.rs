@@ -13,7 +13,7 @@ use url::{Host, Url};
 use super::{Connection, Get, Reply, Site, Unanswered, Why, client};
 use crate::{
     domain::Roots,
-    ports::shell::{Shell, Tunnel},
+    transport::shell::{Shell, Tunnel},
 };
 
 /// Bytes of a body that are kept.

@@ -7,37 +7,23 @@
 //! Text that came from elsewhere (a server, an API, a file name) is made safe where it is written: [`clean`] for the
 //! log, [`markdown`] for the summary. Secrets are taken out of everything by the [`Redactor`].
 
-mod audit;
-pub mod clean;
-pub mod console;
-pub mod evidence;
-pub mod file;
-pub mod findings;
-mod fix;
-pub mod journal;
-pub mod log;
-pub mod markdown;
-pub mod outputs;
-pub mod plan;
+pub mod record;
 pub mod redact;
-mod sections;
-pub mod show;
-pub mod state;
-pub mod stored;
-pub mod story;
-pub mod summary;
-pub mod words;
+pub mod render;
 
-pub use console::Console;
-pub use evidence::Evidence;
-pub use journal::Journal;
-pub use log::{Log, Style};
-pub use outputs::Outputs;
-pub use plan::Plan;
-pub use redact::Redactor;
-pub use state::State;
-pub use story::Story;
-pub use summary::Summary;
+pub mod story;
+
+pub use crate::report::{
+    record::{evidence::Evidence, journal::Journal, outputs::Outputs, state::State},
+    redact::Redactor,
+    render::{
+        console::Console,
+        log::{Log, Style},
+        plan::Plan,
+        summary::Summary,
+    },
+    story::Story,
+};
 
 use std::path::PathBuf;
 

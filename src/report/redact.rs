@@ -10,7 +10,7 @@ use base64::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::clean;
+use super::render::clean;
 use crate::{
     domain::{Failure, Outcome, Secret, command},
     engine::event::{Body, Event},

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::clean;
+use super::render::clean;
 use crate::{
     domain::{Failure, Outcome, Stage, StepId, fact::key},
     engine::event::{Body, Event, Preview, RowInfo, RowKind, Verdict},

@@ -1,39 +1,21 @@
 //! What steps do, grouped by subject. A step tells what happened and chooses no words for reports.
 
-pub mod artifact;
-pub mod audit;
+pub mod activation;
 pub mod backup;
-pub mod build;
-pub mod cache;
-pub mod context;
-pub mod copy;
-pub mod current;
+pub mod health;
+pub mod inspect;
+pub mod recovery;
+pub mod release_dir;
+pub mod services;
+pub mod survey;
+
 pub mod database;
-pub mod diagnose;
-pub mod fix;
-pub mod fpm;
-pub mod heir;
-pub mod identity;
+
 pub mod ledger;
 pub mod lock;
-pub mod modes;
-pub mod nginx;
-pub mod outlook;
-pub mod preflight;
-pub mod probe;
-pub mod ready;
-pub mod recover;
+
 pub mod remote;
-pub mod retention;
-pub mod rollback;
-pub mod sampler;
-pub mod seal;
-pub mod server;
-pub mod services;
-pub mod settle;
-pub mod smoke;
+
 pub mod staging;
-pub mod sudo;
-pub mod tree;
+
 pub mod watchdog;
-pub mod workers;

@@ -3,11 +3,11 @@
 use crate::{
     domain::{Failure, RemoteCommand},
     engine::step::{Act, Io, Local, StepResult, UndoAct, Undone},
-    ports::shell::{Answer, Script, Shell},
+    transport::shell::{Answer, Script, Shell},
 };
 
 /// Stands before every PHP program that starts an app, so that the app neither writes nor loads where other accounts can write.
-pub const APP: &str = include_str!("sh/app.php");
+pub const APP: &str = include_str!("app.php");
 
 /// Runs a script; its output becomes lines of the step, its failure a failure of the step.
 pub async fn run(shell: &dyn Shell, io: &Io, script: Script, doing: &str) -> Result<Answer, Failure> {

@@ -1,8 +1,4 @@
-//! How we touch the world: one trait and one adapter each. Only this room starts processes, opens sockets or asks the time.
+//! The server's shell: one connection, one script a phase, answers as data. Only here sockets are opened.
 
-pub mod clock;
-pub mod github;
-pub mod http;
-pub mod process;
 pub mod shell;
 pub mod ssh;

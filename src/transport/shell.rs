@@ -34,12 +34,7 @@ const JOB: &str = include_str!("job.sh");
 const HIDE: &str = include_str!("hide.sh");
 
 /// The filter that takes the values of `.env` out of what the app prints. `php -r` begins inside of the tags.
-const HIDE_PHP: &str = concat!(
-    "?>",
-    include_str!("../steps/sh/dotenv.php"),
-    include_str!("../steps/sh/sql.php"),
-    include_str!("../steps/sh/hide.php")
-);
+const HIDE_PHP: &str = concat!("?>", include_str!("dotenv.php"), include_str!("sql.php"), include_str!("hide.php"));
 
 /// How many lines, and how many KiB, of what the app prints during one script are passed on.
 const MOST_OUTPUT: u32 = 10_000;
@@ -81,13 +76,13 @@ enum OnDrop {
 
 /// How much of a script that goes on was heard before its connection broke.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Heard {
+pub(crate) struct Heard {
     /// Whether it was seen to begin.
-    pub(super) begun: bool,
+    pub(crate) begun: bool,
     /// Bytes of its log.
-    pub(super) log: u64,
+    pub(crate) log: u64,
     /// Bytes of its answer.
-    pub(super) answer: u64,
+    pub(crate) answer: u64,
 }
 
 impl Script {
@@ -211,12 +206,12 @@ impl Script {
         }
     }
 
-    pub(super) fn is_repeatable(&self) -> bool {
+    pub(crate) fn is_repeatable(&self) -> bool {
         self.drop == OnDrop::Again
     }
 
     /// Where what it says lies, if it outlives its connection.
-    pub(super) fn job(&self, nonce: &str) -> Option<RemotePath> {
+    pub(crate) fn job(&self, nonce: &str) -> Option<RemotePath> {
         match &self.drop {
             OnDrop::GoesOn(jobs) => Some(jobs.join(nonce)),
             OnDrop::Ends | OnDrop::Again => None,
@@ -244,7 +239,7 @@ impl Script {
 
     /// The same as [`text`](Self::text), for a connection: `spent` are folders of jobs that were heard to their end, and are removed by
     /// the way. A script that outlives its connection is begun by it, or heard from where `heard` ends.
-    pub(super) fn text_over(&self, nonce: &str, spent: &[RemotePath], heard: Heard) -> String {
+    pub(crate) fn text_over(&self, nonce: &str, spent: &[RemotePath], heard: Heard) -> String {
         let spent: String = spent.iter().map(|folder| format!(" {}", quote(folder.as_str()))).collect();
         let clearing = if spent.is_empty() { spent } else { format!("rm -rf --{spent} 2>/dev/null || :\n") };
         let Some(folder) = self.job(nonce) else {

@@ -16,18 +16,15 @@ use std::{
 
 use async_trait::async_trait;
 use gated_deploy::{
+    bundle::artifact,
+    config::typed,
+    context::{Found, Staging},
     domain::{Approval, FailureKind, Outcome, RemotePath, Sha256Digest, bundle::Bundle, fact, migration::Class},
     engine::event::Body,
-    inputs::typed,
-    ports::{
-        http::{Get, Reply, Site, Unanswered},
-        shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
-    },
-    steps::{
-        artifact,
-        context::{Found, Staging},
-        preflight, server, staging,
-    },
+    http::{Get, Reply, Site, Unanswered},
+    server::{inspect, staging},
+    stages::shared::checks,
+    transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
 };
 use gated_deploy_lab::{
     github::{Artifact, Branch, GitHub, Phase, Review, Run},
@@ -299,7 +296,7 @@ async fn fd3_while_the_build_is_not_there_room_is_judged_by_the_live_release() {
     let github = built();
     let room = async |free_kib: &str| {
         let records = [("base", "yes"), ("env-file", "yes"), ("live-kib", "200000"), ("free-kib", free_kib)];
-        let looked = server::Looked {
+        let looked = inspect::Looked {
             answer: Answer::new(records.map(|(key, text)| (key.to_owned(), text.to_owned())).to_vec()),
             user: "deploy".to_owned(),
             clock_skew_seconds: 0,
@@ -307,7 +304,7 @@ async fn fd3_while_the_build_is_not_there_room_is_judged_by_the_live_release() {
         };
         let mut stage = Stage::with_github(&github);
         stage.found.looked = Some(Rc::new(looked));
-        stage.survey(preflight::room).await
+        stage.survey(checks::room).await
     };
     let ran = room("100000").await;
     assert_eq!(ran.failure().code, "release-no-room");

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use gated_deploy::steps::{audit::catalogue::CHECKS, diagnose::SIGNATURES};
+use gated_deploy::stages::{audit::catalogue::CHECKS, shared::diagnose::SIGNATURES};
 use gated_deploy_lab::{
     Environment, Options,
     github::{Artifact, Branch, Fault, GitHub, Host, Job, Phase, Protection, Refusal, Run, Times},

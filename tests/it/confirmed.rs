@@ -5,14 +5,14 @@ use std::{fs::File, rc::Rc, time::Duration};
 
 use async_trait::async_trait;
 use gated_deploy::{
+    bundle::artifact,
+    config::typed,
+    context::Staging,
     domain::{Approval, CommitSha, FailureKind, Outcome, RemotePath, Sha256Digest, fact},
     engine::event::Body,
-    inputs::typed,
-    ports::{
-        http::{Get, Reply, Site, Unanswered},
-        shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
-    },
-    steps::{artifact, context::Staging, staging},
+    http::{Get, Reply, Site, Unanswered},
+    server::staging,
+    transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
 };
 use gated_deploy_lab::github::{Artifact, GitHub, Review, Run};
 use serde_json::{Value, json};

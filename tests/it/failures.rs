@@ -13,8 +13,8 @@ use chrono::DateTime;
 use gated_deploy::{
     domain::{CommitSha, ReleaseName},
     engine::event::{RowInfo, RowKind},
-    ports::shell::Script,
     stages,
+    transport::shell::Script,
 };
 use gated_deploy_lab::{
     Options,
@@ -190,7 +190,8 @@ fn f51_no_script_swallows_the_failure_of_a_command() {
 fn scripts() -> BTreeMap<String, String> {
     let found: BTreeMap<String, String> = ["sh", "php"]
         .iter()
-        .flat_map(|ending| files_under(&root().join("src/steps/sh"), ending))
+        .flat_map(|ending| files_under(&root().join("src"), ending))
+        .filter(|path| !["prelude.sh", "job.sh", "hide.sh"].iter().any(|name| path.ends_with(name)))
         .map(|path| {
             let name = path.file_name().expect("a name").to_string_lossy().into_owned();
             (name, fs::read_to_string(&path).expect("a script"))
@@ -248,7 +249,7 @@ fn f79_rollback_needs_a_switch() {
     let path = |name: &str| base.path().join(name).to_str().expect("a path").to_owned();
     let point = |expected: &str, target: &str| {
         answer(
-            &Script::new("switch", include_str!("../../src/steps/sh/switch.sh"))
+            &Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
                 .var("CURRENT", path("current"))
                 .var("EXPECTED", expected)
                 .var("TARGET", target)
@@ -282,7 +283,7 @@ fn f15_of_many_runs_one_gets_the_lock_and_only_it_gives_it_back() {
     let path = |name: &str| base.path().join(name).to_str().expect("a path").to_owned();
     let take = |run: usize| {
         answer(
-            &Script::new("lock", include_str!("../../src/steps/sh/lock.sh"))
+            &Script::new("lock", include_str!("../../src/server/lock/lock.sh"))
                 .var("STATE", path("state"))
                 .var("JOBS", path("state/jobs"))
                 .var("LOCK", path("state/lock"))
@@ -312,7 +313,7 @@ fn f15_of_many_runs_one_gets_the_lock_and_only_it_gives_it_back() {
     assert_eq!(take(99)["held"], format!("run {winner}"));
 
     let free = |run: usize| {
-        let script = Script::new("unlock", include_str!("../../src/steps/sh/unlock.sh"));
+        let script = Script::new("unlock", include_str!("../../src/server/lock/unlock.sh"));
         answer(&script.var("LOCK", path("state/lock")).var("NONCE", run.to_string()).var("KEEP", ""))
     };
     assert_eq!(free(99)["found"], "others");
@@ -332,7 +333,7 @@ fn f15_of_many_runs_one_takes_over_the_lock_of_a_dead_one() {
     let path = |name: &str| base.path().join(name).to_str().expect("a path").to_owned();
     let take = |run: usize| {
         answer(
-            &Script::new("lock", include_str!("../../src/steps/sh/lock.sh"))
+            &Script::new("lock", include_str!("../../src/server/lock/lock.sh"))
                 .var("STATE", path("state"))
                 .var("JOBS", path("state/jobs"))
                 .var("LOCK", path("state/lock"))
@@ -347,7 +348,7 @@ fn f15_of_many_runs_one_takes_over_the_lock_of_a_dead_one() {
         )
     };
     let renew = |run: usize| {
-        let script = Script::new("renew", include_str!("../../src/steps/sh/renew.sh"));
+        let script = Script::new("renew", include_str!("../../src/server/lock/renew.sh"));
         answer(&script.var("LOCK", path("state/lock")).var("NONCE", run.to_string()))
     };
     assert!(take(99).contains_key("taken"));
@@ -372,7 +373,7 @@ fn f15_of_many_runs_one_takes_over_the_lock_of_a_dead_one() {
 
     // That of a stuck run stays, however long it is gone.
     fs::write(path("state/lock/renewed"), "1000\n").expect("a long time ago");
-    let keep = Script::new("unlock", include_str!("../../src/steps/sh/unlock.sh"));
+    let keep = Script::new("unlock", include_str!("../../src/server/lock/unlock.sh"));
     let kept = answer(&keep.var("LOCK", path("state/lock")).var("NONCE", winner.to_string()).var("KEEP", "yes"));
     assert_eq!(kept["found"], "kept");
     assert_eq!(take(96)["held"], format!("run {winner}"));
@@ -385,7 +386,7 @@ fn f15_a_run_that_lost_its_lock_cannot_switch() {
     fs::create_dir(path("lock")).expect("a lock");
     let switch = |nonce: &str| {
         answer(
-            &Script::new("switch", include_str!("../../src/steps/sh/switch.sh"))
+            &Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
                 .var("CURRENT", path("current"))
                 .var("EXPECTED", "")
                 .var("TARGET", "releases/new")
@@ -714,7 +715,7 @@ fn f75_a_cache_that_was_cut_short_does_not_replace_a_whole_one() {
     let build = |written: &str| {
         fs::write(path("bootstrap/cache/config.php"), "whole").expect("a cache");
         fs::write(path("written"), written).expect("what is written");
-        let script = Script::new("cache", include_str!("../../src/steps/sh/cache.sh"));
+        let script = Script::new("cache", include_str!("../../src/server/release_dir/cache.sh"));
         let script = ["APP_PHP", "CACHES_PHP"].iter().fold(script, |script, name| script.var(name, ""));
         let answer = answer(&script.var("DIR", path("")).var("PHP", path("php")).var("CACHES", "config"));
         (answer, fs::read_to_string(path("bootstrap/cache/config.php")).expect("the cache"))
@@ -734,7 +735,7 @@ fn f89_a_ledger_line_that_a_crash_cut_short_does_not_swallow_the_next() {
     let path = folder.path().join("ledger.jsonl");
     let ledger = |line: &str| {
         answer(
-            &Script::new("ledger", include_str!("../../src/steps/sh/ledger.sh"))
+            &Script::new("ledger", include_str!("../../src/server/ledger/ledger.sh"))
                 .var("LEDGER", path.to_str().expect("a path"))
                 .var("LINE", line),
         )

@@ -11,10 +11,10 @@ use std::{
 };
 
 use gated_deploy::{
+    bundle::artifact,
     domain::{Failure, FailureKind, Sha256Digest, bundle, fact},
     engine::step::{hold, release},
-    ports::github::{Api, Github as _, GithubError},
-    steps::artifact,
+    github::{Api, Github as _, GithubError},
 };
 use gated_deploy_lab::github::{
     Artifact, Digest, Fault, GitHub, Host, Options, Phase, Refusal, Run, Source, Times, artifact_zip,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use gated_deploy::inputs::table::EXIT_CODES;
+use gated_deploy::config::table::EXIT_CODES;
 use gated_deploy_lab::{app::Variant, story::commit};
 
 use crate::support::{assert_ended, root, story};

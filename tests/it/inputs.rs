@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, ffi::OsString, fs, path::Path, process::Command, sync::OnceLock, time::Duration};
 
 use gated_deploy::{
-    domain::{Approval, Secret, Stage},
-    inputs::{
+    config::{
         Asked, Environment, Inputs, Request, policy, read,
         table::{EXIT_CODES, INPUTS, OUTPUTS, POLICY_KEYS, Preset},
         typed::{BuildGate, Deploy, Route, Style},
         value,
     },
+    domain::{Approval, Secret, Stage},
 };
 use insta::assert_snapshot;
 use openssl::{
@@ -1160,8 +1160,8 @@ const UNBOUND: &[(&str, &str)] = &[
 ];
 
 /// Another value than the default and than the one in [`production`].
-fn another(input: &gated_deploy::inputs::table::Input) -> String {
-    use gated_deploy::inputs::table::Kind;
+fn another(input: &gated_deploy::config::table::Input) -> String {
+    use gated_deploy::config::table::Kind;
     match (input.name, input.kind) {
         ("environment", _) => "eu".to_owned(),
         ("ssh-host", _) => "other.example.com".to_owned(),
@@ -1207,7 +1207,7 @@ fn se7_every_setting_is_bound_by_the_approval_or_a_reason_says_why_not() {
         let mut deploy = start.deploy();
         // The file's own digest binds whatever stands in it; here each key has to be bound by itself.
         deploy.target.policy = None;
-        gated_deploy::steps::settle::settings(&(&deploy.target, &deploy.source, &deploy.staging))
+        gated_deploy::stages::shared::approval::settings(&(&deploy.target, &deploy.source, &deploy.staging))
     };
     // Long enough for every other time.
     let production = || production().input("confirm-within", "1h");

@@ -13,13 +13,14 @@ use std::{
 
 use async_trait::async_trait;
 use gated_deploy::{
+    context::Deploy,
     domain::{Failure, FailureKind, Outcome, RemotePath},
     engine::{
         Done, Io,
         step::{StepResult, change, check, undo},
     },
-    ports::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
-    steps::{context::Deploy, database, lock, watchdog},
+    server::{database, lock, watchdog},
+    transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
 };
 
 use crate::{
@@ -86,7 +87,7 @@ impl Place {
 
     fn lock_after(&self, nonce: &str, own: &str) -> Answered {
         Answered(answers(
-            &Script::new("lock", include_str!("../../src/steps/sh/lock.sh"))
+            &Script::new("lock", include_str!("../../src/server/lock/lock.sh"))
                 .var("STATE", self.path("state"))
                 .var("JOBS", self.path("state/jobs"))
                 .var("LOCK", self.path("state/lock"))
@@ -106,7 +107,7 @@ impl Place {
     }
 
     fn renew(&self, nonce: &str) -> Answered {
-        let script = Script::new("renew", include_str!("../../src/steps/sh/renew.sh"));
+        let script = Script::new("renew", include_str!("../../src/server/lock/renew.sh"));
         Answered(answers(&script.var("LOCK", self.path("state/lock")).var("NONCE", nonce)))
     }
 
@@ -124,7 +125,7 @@ impl Place {
     }
 
     fn confirm(&self) -> Script {
-        Script::new("confirm", include_str!("../../src/steps/sh/confirm.sh"))
+        Script::new("confirm", include_str!("../../src/server/watchdog/confirm.sh"))
             .var("ENTRY", self.path("state/watchdog/new"))
             .var("NONCE", "guard")
             .var("JOURNAL", self.path("state/journal/new.jsonl"))
@@ -233,7 +234,7 @@ fn fd32_a_run_that_is_rolled_back_asks_what_its_migration_does_before_it_removes
         .var("LOCK", place.path("state/lock"))
         .var("LOCK_NONCE", "one");
     assert_eq!(place.run(&fenced).get("began"), Some("yes"));
-    let ask = Script::new("migrated", include_str!("../../src/steps/sh/migrated.sh"))
+    let ask = Script::new("migrated", include_str!("../../src/server/database/migrated.sh"))
         .var("JOBS", place.path("state/jobs"))
         .var("LOCK", place.path("state/lock"))
         .var("LOCK_NONCE", "one");
@@ -354,7 +355,7 @@ fn fd39_what_is_renamed_into_place_was_flushed_before() {
         place.program(name, &format!("echo \"{name} $*\" >>'{calls}'; exec /bin/{name} \"$@\""));
     }
     fs::create_dir_all(place.path("state/watchdog/new.armed")).expect("a guard");
-    let switch = Script::new("switch", include_str!("../../src/steps/sh/switch.sh"))
+    let switch = Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
         .var("CURRENT", place.path("current"))
         .var("EXPECTED", "releases/old")
         .var("TARGET", "releases/new")
@@ -377,7 +378,7 @@ fn fd39_what_is_renamed_into_place_was_flushed_before() {
     assert_says(&place.read("calls"), &["new.jsonl", &format!("sync -- {}", base.trim_end_matches('/'))]);
 
     place.write("calls", "");
-    let arm = Script::new("arm", include_str!("../../src/steps/sh/arm.sh"))
+    let arm = Script::new("arm", include_str!("../../src/server/watchdog/arm.sh"))
         .var("PLACE", place.path("state/watchdog"))
         .var("ENTRY", place.path("state/watchdog/newer"))
         .var("NONCE", "guard")
@@ -397,7 +398,7 @@ fn fd39_what_is_renamed_into_place_was_flushed_before() {
 
     place.write("calls", "");
     place.program("php", "printf 'driver=none\\ndatabase=\\ntables=0\\nkib=0\\n' >&5");
-    let backup = Script::new("backup", include_str!("../../src/steps/sh/backup.sh"))
+    let backup = Script::new("backup", include_str!("../../src/server/backup/backup.sh"))
         .var("BACKUPS", place.path("backups"))
         .var("DIR", place.path("backups/one"))
         .var("TREE", place.path("releases/old"))
@@ -413,7 +414,7 @@ fn fd39_what_is_renamed_into_place_was_flushed_before() {
 
     place.write("calls", "");
     let ledger = |number: u32| {
-        Script::new("ledger", include_str!("../../src/steps/sh/ledger.sh"))
+        Script::new("ledger", include_str!("../../src/server/ledger/ledger.sh"))
             .var("LEDGER", place.path("state/ledger.jsonl"))
             .var("LINE", format!("{{\"prev\":\"@PREV@\",\"number\":{number}}}"))
     };

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gated_deploy::ports::shell::Script;
+use gated_deploy::transport::shell::Script;
 use gated_deploy_lab::{
     app::{self, TempTree, Variant},
     runner::Signal,
@@ -364,7 +364,7 @@ impl Place {
     }
 
     fn switch(&self, from: &str, to: &str, event: &str) -> Script {
-        Script::new("switch", include_str!("../../src/steps/sh/switch.sh"))
+        Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
             .var("CURRENT", self.path("current"))
             .var("EXPECTED", from)
             .var("TARGET", to)
@@ -379,7 +379,7 @@ impl Place {
 
     fn unlock(&self, nonce: &str, keep: &str) -> BTreeMap<String, String> {
         answer(
-            &Script::new("unlock", include_str!("../../src/steps/sh/unlock.sh"))
+            &Script::new("unlock", include_str!("../../src/server/lock/unlock.sh"))
                 .var("LOCK", self.path("state/lock"))
                 .var("NONCE", nonce)
                 .var("KEEP", keep),
@@ -392,7 +392,7 @@ impl Place {
 
     fn lock_records(&self, nonce: &str) -> Vec<(String, String)> {
         answers(
-            &Script::new("lock", include_str!("../../src/steps/sh/lock.sh"))
+            &Script::new("lock", include_str!("../../src/server/lock/lock.sh"))
                 .var("STATE", self.path("state"))
                 .var("JOBS", self.path("state/jobs"))
                 .var("LOCK", self.path("state/lock"))
@@ -409,7 +409,7 @@ impl Place {
 
     fn incoming(&self, release: &str, digest: &str) -> BTreeMap<String, String> {
         answer(
-            &Script::new("incoming", include_str!("../../src/steps/sh/incoming.sh"))
+            &Script::new("incoming", include_str!("../../src/server/release_dir/incoming.sh"))
                 .var("PLACE", self.path("state/incoming"))
                 .var("FILE", self.path(&format!("state/incoming/{release}.tar.gz")))
                 .var("RELEASE", release)
@@ -493,7 +493,7 @@ fn f15_what_a_dead_run_left_is_known_until_it_is_brought_to_its_end() {
     assert_eq!(of_the_dead(&place.lock_records("five")), ["release-three", "release-one"]);
     // It brings it to its end.
     answer(
-        &Script::new("inherited", include_str!("../../src/steps/sh/inherited.sh"))
+        &Script::new("inherited", include_str!("../../src/server/recovery/inherited.sh"))
             .var("LOCK", place.path("state/lock"))
             .var("LOCK_NONCE", "five"),
     );

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use gated_deploy::{
     domain::fix::FixName,
     engine::event::{RowInfo, RowKind},
+    server::ledger::REACHED,
     stages::{audit, build_gate, deploy, fix, preflight, recover, rollback},
-    steps::ledger::REACHED,
 };
 
 fn outline(rows: &[RowInfo]) -> String {

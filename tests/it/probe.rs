@@ -15,17 +15,12 @@ use std::{
 
 use async_trait::async_trait;
 use gated_deploy::{
+    context::Deploy,
     domain::{FailureKind, RemotePath, Roots, Secret, fact},
-    engine::Verdict,
-    engine::event::Body,
-    ports::{
-        http::{Connection, Get, HttpSite, Reply, Site, Unanswered, Vantages, Why},
-        shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
-    },
-    steps::{
-        context::Deploy,
-        probe::{self, answered_as, judge},
-    },
+    engine::{Verdict, event::Body},
+    http::{Connection, Get, HttpSite, Reply, Site, Unanswered, Vantages, Why},
+    server::health::probe::{self, answered_as, judge},
+    transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
 };
 use openssl::{
     asn1::Asn1Time,
@@ -274,7 +269,7 @@ async fn f68_a_wrong_token_is_a_refusal_of_its_own() {
 async fn fd4_before_the_first_release_the_web_server_is_asked() {
     let first = |site: Rc<Scripted>| {
         let mut stage = Stage::with_site(site);
-        stage.found.server = Some(gated_deploy::steps::context::ServerFacts { current: None, ..stage.server.clone() });
+        stage.found.server = Some(gated_deploy::server::inspect::ServerFacts { current: None, ..stage.server.clone() });
         stage.survey(probe::baseline)
     };
     // Whatever the web server answers will do: there is no app yet.
@@ -1001,7 +996,7 @@ async fn fd9_a_site_that_could_not_be_asked_before_a_release_is_a_failure_of_the
         for first in [false, true] {
             let mut stage = Stage::with_site(Scripted::silent(why, |_, _| Err("nothing there".to_owned())));
             if first {
-                let server = gated_deploy::steps::context::ServerFacts { current: None, ..stage.server.clone() };
+                let server = gated_deploy::server::inspect::ServerFacts { current: None, ..stage.server.clone() };
                 stage.found.server = Some(server);
             }
             let ran = stage.survey(probe::baseline).await;

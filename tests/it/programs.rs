@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use gated_deploy::steps::{database, remote};
+use gated_deploy::server::{database, remote};
 use gated_deploy_lab::{
     Lab, Options,
     app::{self, Variant},
@@ -98,7 +98,7 @@ fn fd27_fd28_programs_run_beside_an_apps_own_helpers_and_name_its_database_witho
     on(
         "sed -i '/^return /i $app->booted(fn ($app) => $app[\"config\"]->set(\"places.views\", realpath($app->storagePath() . \"/framework/views\")));' bootstrap/app.php; ln -s /var/www/staging /tmp/link",
     );
-    let program = format!("{}{}", remote::APP, include_str!("../../src/steps/sh/caches.php"));
+    let program = format!("{}{}", remote::APP, include_str!("../../src/server/release_dir/caches.php"));
     let cwd = format!("/tmp/link/{}", release.trim_start_matches("/var/www/staging/"));
     let said = asks(&lab, &program, &cwd, "/tmp/cached.php /tmp/own.php '' config");
     assert!(said.ends_with("ended 0\n"), "{said}");
@@ -177,9 +177,9 @@ fn se4_an_app_starts_without_what_the_site_stored_in_any_cache() {
         assert_eq!(on("ls /tmp/evil 2>/dev/null || echo none").trim(), "none", "{said}");
         said
     };
-    let boot = || ask(include_str!("../../src/steps/sh/boot.php"), "http://localhost /");
+    let boot = || ask(include_str!("../../src/server/release_dir/boot.php"), "http://localhost /");
     let caches = |list: &str| {
-        let program = include_str!("../../src/steps/sh/caches.php");
+        let program = include_str!("../../src/server/release_dir/caches.php");
         ask(program, &format!("/tmp/cached.php /tmp/own.php '' {list}"))
     };
     let folder = tempfile::tempdir().expect("a folder");
@@ -217,7 +217,7 @@ fn se4_an_app_starts_without_what_the_site_stored_in_any_cache() {
     assert_says(&boot(), &["\nartisan=ok\n"]);
     assert!(asks(&lab, database::PROGRAM, "/tmp", &format!("describe .env {TREE}")).contains("\ntables="));
     on("test ! -e /tmp/evil");
-    assert_says(&ask(include_str!("../../src/steps/sh/migrations.php"), ""), &["\nlisted=yes\n"]);
+    assert_says(&ask(include_str!("../../src/server/database/migrations.php"), ""), &["\nlisted=yes\n"]);
 
     // The site has its own stores.
     assert_says(&caches("config route event"), &["done=config\n", "done=route\n", "done=event\n"]);
@@ -238,12 +238,18 @@ fn se4_an_app_starts_without_what_the_site_stored_in_any_cache() {
 
     // What is to write to the site's cache does.
     on("cp /tmp/app/2031_01_01_000000_removes.php database/migrations/");
-    let program =
-        format!("{}{}", include_str!("../../src/steps/sh/sql.php"), include_str!("../../src/steps/sh/migrate.php"));
+    let program = format!(
+        "{}{}",
+        include_str!("../../src/transport/sql.php"),
+        include_str!("../../src/server/database/migrate.php")
+    );
     assert_says(&ask(&program, "migrate"), &["after=2031_01_01_000000_removes\n"]);
     assert_eq!(keys(), "labstored");
     on("sed -i s/QUEUE_CONNECTION=sync/QUEUE_CONNECTION=database/ .env");
-    assert_says(&ask(include_str!("../../src/steps/sh/workers.php"), ""), &["command=queue:restart\n", "status=0\n"]);
+    assert_says(
+        &ask(include_str!("../../src/server/services/workers.php"), ""),
+        &["command=queue:restart\n", "status=0\n"],
+    );
     assert_eq!(keys(), "labilluminate:queue:restart labstored");
 }
 

@@ -239,13 +239,14 @@ mod alone {
 
     use async_trait::async_trait;
     use gated_deploy::{
+        context::Deploy,
         domain::fact::{self, Receipt},
         engine::{
             Row,
             step::{StepResult, check, hold, release},
         },
-        ports::http::{Connection, Get, Reply, Site, Unanswered},
-        steps::{context::Deploy, sampler},
+        http::{Connection, Get, Reply, Site, Unanswered},
+        server::health::sampler,
     };
     use tokio::task::LocalSet;
 

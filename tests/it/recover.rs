@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gated_deploy::ports::shell::Script;
+use gated_deploy::transport::shell::Script;
 use gated_deploy_lab::{
     app::Variant,
     github::{Phase, Run},
@@ -398,7 +398,7 @@ fn f86_going_back_is_not_cut_in_half_with_the_run_that_asked_for_it() {
     fs::write(path("lock/nonce"), "1\n").expect("a lock");
     fs::write(path("watchdog/new.armed/reload"), "sleep 2\n").expect("a reload");
     fs::write(path("watchdog/new.armed/workers"), ":\n").expect("a program");
-    let watch = Script::new("watch", include_str!("../../src/steps/sh/watch.sh"))
+    let watch = Script::new("watch", include_str!("../../src/server/watchdog/watch.sh"))
         .var("ENTRY", path("watchdog/new"))
         .var("NOW", "yes")
         .var("CURRENT", path("current"))
@@ -411,7 +411,7 @@ fn f86_going_back_is_not_cut_in_half_with_the_run_that_asked_for_it() {
         .var("WELL", "{\"prev\":\"@PREV@\",\"at\":\"@AT@\",\"outcome\":\"well\"}")
         .var("ILL", "{}");
     let finish = |number: &str| {
-        Script::new("finish", include_str!("../../src/steps/sh/finish.sh"))
+        Script::new("finish", include_str!("../../src/server/recovery/finish.sh"))
             .var("ENTRY", path("watchdog/new"))
             .var("PROGRAM", watch.text("1"))
             .var("LOCK", path("lock"))
@@ -474,7 +474,7 @@ fn f89_of_many_who_write_to_the_ledger_at_once_each_names_the_line_before_it() {
     for (name, path) in [("locked-by-the-kernel", None), ("locked-by-a-folder", Some(bare))] {
         let ledger = folder.path().join(name);
         let append = |writer: usize, line: usize| {
-            let script = Script::new("ledger", include_str!("../../src/steps/sh/ledger.sh"))
+            let script = Script::new("ledger", include_str!("../../src/server/ledger/ledger.sh"))
                 .var("LEDGER", ledger.to_str().expect("a path"))
                 .var("LINE", format!("{{\"prev\":\"@PREV@\",\"at\":\"@AT@\",\"writer\":{writer},\"line\":{line}}}"));
             let script = match &path {
@@ -500,7 +500,7 @@ fn f89_a_writer_that_died_keeps_nobody_from_the_ledger() {
     let ledger = folder.path().join("ledger");
     // Where there is no flock, its lock outlives it.
     fs::create_dir(folder.path().join("ledger.writing")).expect("a lock");
-    let script = Script::new("ledger", include_str!("../../src/steps/sh/ledger.sh"))
+    let script = Script::new("ledger", include_str!("../../src/server/ledger/ledger.sh"))
         .var("LEDGER", ledger.to_str().expect("a path"))
         .var("LINE", "{\"prev\":\"@PREV@\",\"at\":\"@AT@\"}")
         .var("PATH", bare);

@@ -3,13 +3,13 @@
 use std::{fs, time::Duration};
 
 use gated_deploy::{
-    domain::Sha256Digest,
-    steps::build::{
-        Findings,
+    bundle::{
+        check::Findings,
         pace::Pace,
         pack::{self, Files},
         tree::Tree,
     },
+    domain::Sha256Digest,
 };
 use gated_deploy_lab::{
     Options,

@@ -7,7 +7,7 @@ use gated_deploy::{
     engine::event::{Body, Event, Preview, Reader, RowInfo, RowKind, Verdict},
     report::{
         Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, Story, Style, Summary,
-        redact::STARS, summary,
+        redact::STARS, render::summary,
     },
 };
 use proptest::prelude::*;

@@ -13,6 +13,10 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use gated_deploy::{
+    bundle::gzip::ParallelGzip,
+    clock::Clock,
+    config::typed,
+    context::{Deploy, Facts, Found, Made, Ports, Staging, Survey},
     domain::{
         Approval, CommitSha, Failure, Layout, Move, Outcome, ReleaseName, RemotePath, Roots, Secret, Sha256Digest,
         bundle::{FileEntry, MANIFEST_PATH, Manifest, PhpVersions},
@@ -25,20 +29,13 @@ use gated_deploy::{
         run_table,
         step::{Act, Local, StepResult, check, observe},
     },
-    inputs::typed,
-    ports::{
-        clock::Clock,
-        github::{
-            Api, Artifact, Attestation, CommitTree, Difference, Github, GithubError, Repository, Review, WorkflowRun,
-        },
-        http::{Get, Reply, Site, Unanswered},
-        shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
+    github::{
+        Api, Artifact, Attestation, CommitTree, Difference, Github, GithubError, Repository, Review, WorkflowRun,
     },
-    steps::{
-        build::gzip::ParallelGzip,
-        context::{Deploy, Facts, Found, Made, Ports, ServerFacts, ServiceFacts, Staging, Survey},
-        settle::settle,
-    },
+    http::{Get, Reply, Site, Unanswered},
+    server::inspect::{ServerFacts, ServiceFacts},
+    stages::deploy::settle,
+    transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
 };
 use gated_deploy_lab::github::{GitHub, OWNER, REPO};
 use serde::de::DeserializeOwned;

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use gated_deploy::{domain::gate::GATES, ports::shell::Script};
+use gated_deploy::{domain::gate::GATES, transport::shell::Script};
 
 use crate::support::{BINARY, give_access};
 
@@ -85,7 +85,7 @@ fn se9_what_would_stop_the_app_is_named_before_anything_changes() {
     fs::write(base.join("shared/storage/framework/cache"), "a file").expect("a file");
     // A log that says it has a terabyte is nobody's business.
     fs::File::create(base.join("shared/storage/logs/big.log")).expect("a log").set_len(1 << 40).expect("its length");
-    let look = Script::new("look", include_str!("../../src/steps/sh/look.sh"))
+    let look = Script::new("look", include_str!("../../src/server/survey/look.sh"))
         .var("BASE", text(base))
         .var("ENV_FILE", text(&base.join("shared/.env")))
         .var("PHP", "true")
@@ -115,7 +115,7 @@ fn se9_a_full_storage_and_a_link_that_leads_nowhere_are_refusals_with_a_name() {
     fs::create_dir_all(base.join("shared/storage/framework")).expect("a folder");
     fs::write(base.join("shared/.env"), "APP_ENV=staging\n").expect(".env");
     let listed = concat!(
-        include_str!("../../src/steps/sh/listing.sh"),
+        include_str!("../../src/server/release_dir/listing.sh"),
         "tree=$(listing | sha256sum)\nput tree \"${tree%% *}\"\n"
     );
     let listed = run(&Script::new("listing", listed).var("DIR", text(&base.join("source"))), tools.path());
@@ -124,8 +124,10 @@ fn se9_a_full_storage_and_a_link_that_leads_nowhere_are_refusals_with_a_name() {
         let bundle = base.join("bundle.tar.gz");
         let packed = Command::new("tar").args(["-C", text(&base.join("source")), "-czf", text(&bundle), "."]).status();
         assert!(packed.expect("tar").success());
-        let program =
-            concat!(include_str!("../../src/steps/sh/listing.sh"), include_str!("../../src/steps/sh/unpack.sh"));
+        let program = concat!(
+            include_str!("../../src/server/release_dir/listing.sh"),
+            include_str!("../../src/server/release_dir/unpack.sh")
+        );
         Script::new("unpack", program)
             .var("BASE", text(base))
             .var("RELEASES", text(&base.join("releases")))
@@ -186,7 +188,7 @@ fn se9_no_file_in_the_live_release_stops_its_backup() {
     fifo(&cache.join("fifo"));
     let _socket = UnixListener::bind(cache.join("s")).expect("a socket");
     program(tools.path(), "php", "printf 'driver=none\\ndatabase=\\ntables=0\\nkib=0\\n' >&5");
-    let backup = Script::new("backup", include_str!("../../src/steps/sh/backup.sh"))
+    let backup = Script::new("backup", include_str!("../../src/server/backup/backup.sh"))
         .var("BACKUPS", text(&base.join("backups")))
         .var("DIR", text(&base.join("backups/one")))
         .var("TREE", text(&base.join("live")))
@@ -217,7 +219,7 @@ fn looked(base: &Path, tools: &Path, script: &'static str) -> Ran {
 #[test]
 fn a_size_that_du_could_not_find_is_unknown_and_not_zero() {
     let (base, tools) = (folder(), folder());
-    let look = include_str!("../../src/steps/sh/look.sh");
+    let look = include_str!("../../src/server/survey/look.sh");
     let known = looked(base.path(), tools.path(), look);
     assert!(known.get("live-kib").and_then(|kib| kib.parse::<u64>().ok()).is_some_and(|kib| kib >= 8), "{}", known.log);
     assert_eq!(known.get("live-kib-unknown"), None);
@@ -243,7 +245,7 @@ fn of_the_services_configuration_only_what_is_used_leaves_the_server() {
                 location ~ \\.php$ { fastcgi_pass unix:/run/shop.sock; fastcgi_param DB_PASSWORD hunter2-param;\n\
                 fastcgi_param SCRIPT_FILENAME $realpath_root$fastcgi_script_name; } }\n";
     fs::write(etc.join("nginx/nginx.conf"), host).expect("a virtual host");
-    let look = include_str!("../../src/steps/sh/look.sh").replace(" /etc/", &format!(" {}/", etc.display()));
+    let look = include_str!("../../src/server/survey/look.sh").replace(" /etc/", &format!(" {}/", etc.display()));
     let ran = looked(base.path(), tools.path(), Box::leak(look.into_boxed_str()));
     let sent = |key: &str| ran.get(key).and_then(|record| record.split_once('\n')).expect("what was sent").1.to_owned();
     let (pool, host) = (sent("fpm"), sent("nginx"));
@@ -310,7 +312,7 @@ fn answering(tools: &Path, lines: &str) {
 }
 
 fn backup_of(base: &Path, php: &Path, name: &str) -> Script {
-    Script::new("backup", include_str!("../../src/steps/sh/backup.sh"))
+    Script::new("backup", include_str!("../../src/server/backup/backup.sh"))
         .var("BACKUPS", text(&base.join("backups")))
         .var("DIR", text(&base.join("backups").join(name)))
         .var("TREE", "")
@@ -361,7 +363,7 @@ fn se9_what_cannot_be_removed_is_put_aside_and_named() {
         release
     };
     let one = made("one");
-    let remove = Script::new("remove", include_str!("../../src/steps/sh/remove.sh"))
+    let remove = Script::new("remove", include_str!("../../src/server/release_dir/remove.sh"))
         .var("TARGET", text(&one))
         .var("CURRENT", text(&base.join("current")));
     let ran = run(&remove, tools.path());
@@ -370,7 +372,7 @@ fn se9_what_cannot_be_removed_is_put_aside_and_named() {
     assert!(!one.exists() && Path::new(&left).exists() && left.contains("/.gated-deploy/left/one."), "{left}");
 
     let (two, three) = (made("two"), made("three"));
-    let prune = Script::new("prune", include_str!("../../src/steps/sh/prune.sh"))
+    let prune = Script::new("prune", include_str!("../../src/server/backup/prune.sh"))
         .var("RELEASES", text(&base.join("releases")))
         .var("BACKUPS", text(&base.join("backups")))
         .var("CURRENT", text(&base.join("current")))
@@ -397,7 +399,7 @@ fn what_lies_where_the_one_time_file_belongs_is_neither_followed_nor_opened() {
     symlink(&other, base.join("new/public/gated-deploy-1-new.php")).expect("a link");
     fifo(&base.join("live/public/gated-deploy-1.php"));
     fifo(&base.join("live/public/gated-deploy-1-new.php"));
-    let mark = Script::new("mark", include_str!("../../src/steps/sh/mark.sh"))
+    let mark = Script::new("mark", include_str!("../../src/server/health/mark.sh"))
         .var("NAME", "gated-deploy-1.php")
         .var("DIR", text(&base.join("new")))
         .var("TEXT", "new")
@@ -422,7 +424,7 @@ fn se19_no_owner_is_changed_where_another_account_could_exchange_the_path() {
     fs::write(base.join("live/docs/a.html"), "").expect("a file");
     symlink(base.join("live"), base.join("current")).expect("a link");
     let chown = |path: &Path| {
-        Script::new("chown", include_str!("../../src/steps/sh/chown.sh"))
+        Script::new("chown", include_str!("../../src/stages/fix/chown.sh"))
             .var("CURRENT", text(&base.join("current")))
             .var("LIVE", text(&base.join("live")))
             .var("OWNER", "deploy")
@@ -490,7 +492,7 @@ fn f10_each_of_the_nine_gates_is_asked_again_on_the_server() {
             }
         }
         let paths = |folder: bool| GATES.iter().filter(move |gate| gate.folder == folder).map(|gate| gate.path);
-        let script = Script::new("gates", include_str!("../../src/steps/sh/gates.sh"))
+        let script = Script::new("gates", include_str!("../../src/server/release_dir/gates.sh"))
             .var("DIR", release.display().to_string())
             .list("FILES", paths(false))
             .list("FOLDERS", paths(true));
@@ -515,7 +517,7 @@ fn f63_a_process_that_a_migration_leaves_behind_holds_nothing() {
                  printf 'before=first\\nlisted=yes\\nstatus=0\\nafter=first\\nafter=second\\nknown=yes\\nmeasured-name=second\\nmeasured={}\\n'";
     answering(tools.path(), lines);
     let migrate = |base: &Path| {
-        Script::new("migrate", include_str!("../../src/steps/sh/migrate.sh"))
+        Script::new("migrate", include_str!("../../src/server/database/migrate.sh"))
             .var("DIR", text(&base.join("release")))
             .var("PHP", text(&tools.path().join("php")))
             .var("APP_PHP", "")
@@ -558,7 +560,7 @@ fn fd34_what_a_migration_came_to_outlasts_the_folder_of_its_job() {
     );
     let at = |name: &str| text(&base.path().join(name)).to_owned();
     let lock = |nonce: &str| {
-        let script = Script::new("lock", include_str!("../../src/steps/sh/lock.sh"))
+        let script = Script::new("lock", include_str!("../../src/server/lock/lock.sh"))
             .var("STATE", at("state"))
             .var("JOBS", at("state/jobs"))
             .var("LOCK", at("state/lock"))
@@ -573,7 +575,7 @@ fn fd34_what_a_migration_came_to_outlasts_the_folder_of_its_job() {
         run(&script, tools.path())
     };
     let migrate = |nonce: &str| {
-        let script = Script::new("migrate", include_str!("../../src/steps/sh/migrate.sh"))
+        let script = Script::new("migrate", include_str!("../../src/server/database/migrate.sh"))
             .var("DIR", at("release"))
             .var("PHP", text(&tools.path().join("php")))
             .var("APP_PHP", "")

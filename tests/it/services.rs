@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, process::Command, time::SystemTime};
 
-use gated_deploy::ports::shell::Script;
+use gated_deploy::transport::shell::Script;
 use gated_deploy_lab::{
     app::{self, Variant},
     runner::Signal,
@@ -20,15 +20,15 @@ use crate::{
 };
 
 pub(crate) const RELOAD: &str = concat!(
-    include_str!("../../src/steps/sh/processes.sh"),
-    include_str!("../../src/steps/sh/ready.sh"),
-    include_str!("../../src/steps/sh/reload.sh")
+    include_str!("../../src/server/services/processes.sh"),
+    include_str!("../../src/server/services/ready.sh"),
+    include_str!("../../src/server/services/reload.sh")
 );
 
 const CAN_RELOAD: &str = concat!(
-    include_str!("../../src/steps/sh/processes.sh"),
-    include_str!("../../src/steps/sh/ready.sh"),
-    include_str!("../../src/steps/sh/can-reload.sh")
+    include_str!("../../src/server/services/processes.sh"),
+    include_str!("../../src/server/services/ready.sh"),
+    include_str!("../../src/server/services/can-reload.sh")
 );
 
 // One of our scripts, on a server that consists of files.
@@ -364,7 +364,8 @@ fn fd14_what_sudo_says_is_answered() {
     let ask = |commands: [&str; 2]| {
         run(
             &here,
-            Script::new("privileges", include_str!("../../src/steps/sh/privileges.sh")).list("COMMANDS", commands),
+            Script::new("privileges", include_str!("../../src/server/inspect/privileges.sh"))
+                .list("COMMANDS", commands),
         )
     };
     tool(

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use gated_deploy::ports::shell::Script;
+use gated_deploy::transport::shell::Script;
 use gated_deploy_lab::{
     app::{self, Variant},
     story::{Story, commit},
@@ -153,7 +153,7 @@ fn se15_only_a_one_time_file_of_ours_is_left_out_of_the_digest() {
     let here = Folder::new();
     here.write("public/index.php", "<?php");
     let digest = || {
-        let script = Script::new("digest", include_str!("../../src/steps/sh/digest.sh"));
+        let script = Script::new("digest", include_str!("../../src/server/release_dir/digest.sh"));
         answer(&script.var("DIR", here.path("")))["sha256"].clone()
     };
     let before = digest();
@@ -201,7 +201,7 @@ done
 fn caches(here: &Folder, caches: &str) -> Vec<(String, String)> {
     here.write("php", PHP);
     here.mode("php", 0o755);
-    let script = Script::new("cache", include_str!("../../src/steps/sh/cache.sh"));
+    let script = Script::new("cache", include_str!("../../src/server/release_dir/cache.sh"));
     let script = ["APP_PHP", "CACHES_PHP"].iter().fold(script, |script, name| script.var(name, ""));
     answers(&script.var("DIR", here.path("release")).var("PHP", here.path("php")).var("CACHES", caches))
         .into_iter()
@@ -309,7 +309,7 @@ fn se5_se6_what_is_open_is_named_in_releases_that_are_there_already() {
         here.mode(path, mode);
     }
     let look = || {
-        let script = Script::new("modes", include_str!("../../src/steps/sh/modes.sh"));
+        let script = Script::new("modes", include_str!("../../src/server/inspect/modes.sh"));
         let script = script.var("BASE", here.path("base")).var("ENV_FILE", here.path("base/shared/.env/staging.env"));
         let mut found: Vec<String> = answers(&script)
             .into_iter()

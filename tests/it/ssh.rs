@@ -3,10 +3,10 @@
 use std::{cell::RefCell, future::Future, io::Write as _, rc::Rc, time::Duration};
 
 use gated_deploy::{
+    config::typed::SshAccess,
     domain::{RemotePath, Roots, Secret, Sha256Digest, key::PrivateKey, known_hosts::KnownHosts},
-    inputs::typed::SshAccess,
-    ports::{
-        http::{Get, HttpSite, Site as _},
+    http::{Get, HttpSite, Site as _},
+    transport::{
         shell::{Answer, Script, Shell as _, ShellError},
         ssh::Ssh,
     },

@@ -18,10 +18,10 @@ use std::{
 
 use futures_util::future::join_all;
 use gated_deploy::{
+    config::typed::SshAccess,
     domain::{RemotePath, Roots, Secret, key::PrivateKey, known_hosts::KnownHosts},
-    inputs::typed::SshAccess,
-    ports::{
-        http::{Get, HttpSite, Site as _, Unanswered, Why},
+    http::{Get, HttpSite, Site as _, Unanswered, Why},
+    transport::{
         shell::{Answer, Script, Shell as _, ShellError},
         ssh::Ssh,
     },

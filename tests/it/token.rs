@@ -4,20 +4,16 @@ use std::{cell::RefCell, fs::File, path::PathBuf, rc::Rc, time::Duration};
 
 use async_trait::async_trait;
 use gated_deploy::{
+    config::typed,
+    context::{Ports, Survey},
     domain::{Approval, Outcome, RemotePath, Secret, fix::FixName},
     engine::{
         Table, run_table,
         step::{change, check, no_undo, observe},
     },
-    inputs::typed,
-    ports::{
-        http::{Get, Reply, Site, Unanswered},
-        shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
-    },
-    steps::{
-        context::{Ports, Survey},
-        fix::{Fix, Mend, World, health_token, settle},
-    },
+    http::{Get, Reply, Site, Unanswered},
+    stages::fix::{Fix, Mend, World, health_token, settle},
+    transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
 };
 use gated_deploy_lab::github::GitHub;
 

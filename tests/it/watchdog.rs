@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gated_deploy::ports::shell::Script;
+use gated_deploy::transport::shell::Script;
 use gated_deploy_lab::{
     app::Variant,
     github::{Phase, Run},
@@ -393,7 +393,7 @@ impl Place {
     /// Armed with [`WITHIN`] to confirm in.
     fn arm(&self, before: &str, reload: &'static str) {
         let stored = |script: Script| format!("#!/bin/sh\n{}", script.text("1"));
-        let script = Script::new("arm", include_str!("../../src/steps/sh/arm.sh"))
+        let script = Script::new("arm", include_str!("../../src/server/watchdog/arm.sh"))
             .var("PLACE", self.path("watchdog"))
             .var("ENTRY", self.path("watchdog/new"))
             .var("NONCE", "one")
@@ -410,7 +410,7 @@ impl Place {
     }
 
     fn watch(&self, now: &str, before: &str) -> Script {
-        Script::new("watch", include_str!("../../src/steps/sh/watch.sh"))
+        Script::new("watch", include_str!("../../src/server/watchdog/watch.sh"))
             .var("ENTRY", self.path("watchdog/new"))
             .var("NOW", now)
             .var("CURRENT", self.path("current"))
@@ -428,7 +428,7 @@ impl Place {
 
     /// A later run completes the rollback.
     fn finish(&self, before: &str) -> Script {
-        Script::new("finish", include_str!("../../src/steps/sh/finish.sh"))
+        Script::new("finish", include_str!("../../src/server/recovery/finish.sh"))
             .var("ENTRY", self.path("watchdog/new"))
             .var("PROGRAM", self.watch("yes", before).text("2"))
             .var("LOCK", "")
@@ -436,7 +436,7 @@ impl Place {
     }
 
     fn confirm(&self, nonce: &str) -> std::collections::BTreeMap<String, String> {
-        let script = Script::new("confirm", include_str!("../../src/steps/sh/confirm.sh"))
+        let script = Script::new("confirm", include_str!("../../src/server/watchdog/confirm.sh"))
             .var("ENTRY", self.path("watchdog/new"))
             .var("NONCE", nonce)
             .var("JOURNAL", self.path("journal/new.jsonl"))
@@ -512,7 +512,7 @@ fn fd38_after_the_watchdog_rolled_back_the_lock_of_its_run_can_be_taken_over() {
         }
         place.arm("releases/old", "put reloaded yes");
         let lock = || {
-            let script = Script::new("lock", include_str!("../../src/steps/sh/lock.sh"))
+            let script = Script::new("lock", include_str!("../../src/server/lock/lock.sh"))
                 .var("STATE", place.path(""))
                 .var("JOBS", place.path("jobs"))
                 .var("LOCK", place.path("lock"))
@@ -532,10 +532,10 @@ fn fd38_after_the_watchdog_rolled_back_the_lock_of_its_run_can_be_taken_over() {
         until("the watchdog has ended", PATIENCE, || {
             place.answer(&place.watch("yes", "releases/old"))["found"] == "none"
         });
-        let holder = gated_deploy::steps::lock::Holder::read(&gated_deploy::ports::shell::Answer::new(
+        let holder = gated_deploy::server::lock::Holder::read(&gated_deploy::transport::shell::Answer::new(
             place
                 .answer(
-                    &Script::new("holder", include_str!("../../src/steps/sh/holder.sh"))
+                    &Script::new("holder", include_str!("../../src/server/lock/holder.sh"))
                         .var("LOCK", place.path("lock")),
                 )
                 .into_iter()
@@ -611,7 +611,7 @@ fn f86_a_switch_that_comes_too_late_is_refused() {
     let place = Place::new();
     let switch = |guard: &str| {
         answer(
-            &Script::new("switch", include_str!("../../src/steps/sh/switch.sh"))
+            &Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
                 .var("CURRENT", place.path("current"))
                 .var("EXPECTED", "releases/new")
                 .var("TARGET", "releases/newer")

@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod fuzz;
 mod image;
+mod imports;
 mod lab;
 mod shell;
 mod sweep;

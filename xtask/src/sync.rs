@@ -7,15 +7,20 @@ use std::{
 };
 
 use anyhow::Context as _;
-use gated_deploy::errors;
-use gated_deploy::inputs::{
-    POST,
-    flags::wrap,
-    table::{APPROVAL_PHRASE, ENVIRONMENTS, EXIT_CODES, INPUTS, Input, Kind, OUTPUTS, POLICY_KEYS, Preset, Subject},
+use gated_deploy::{
+    config::{
+        POST,
+        flags::wrap,
+        table::{
+            APPROVAL_PHRASE, ENVIRONMENTS, EXIT_CODES, INPUTS, Input, Kind, OUTPUTS, POLICY_KEYS, Preset, Subject,
+        },
+    },
+    errors,
 };
+
 use serde_json::{Map, Value, json};
 
-const MADE: &str = "Made by `cargo xtask sync` from src/inputs/table.rs; do not edit.";
+const MADE: &str = "Made by `cargo xtask sync` from src/config/table.rs; do not edit.";
 /// Columns of text in action.yml.
 const WIDTH: usize = 110;
 

@@ -7,9 +7,9 @@ use std::{
 };
 
 use crate::{
+    bundle::pace::Pace,
     domain::{Failure, Measure, Sha256Digest},
     errors::general,
-    steps::build::pace::Pace,
 };
 
 /// Measures the file once more with one bit of it turned, by what measured it before, and asks the check about that. `takes` is the

@@ -19,13 +19,12 @@ use std::{
 use self::search::{Absent, Look, Search};
 pub use self::search::{branch_of, github_failure};
 use super::{
-    build::{
-        pace::{Background, Pace},
-        read::{self, Limits, Maker, Rewritten},
-    },
-    context::{Build, Deploy, Opened, Ports, Survey},
+    pace::{Background, Pace},
+    read::{self, Limits, Maker, Rewritten},
 };
 use crate::{
+    config::typed,
+    context::{Build, Deploy, Opened, Ports, Survey},
     domain::{
         CommitSha, Failure, Sha256Digest,
         bundle::{self, Bundle, Canonical, Fetched, Listing, Manifest, Verified},
@@ -33,8 +32,7 @@ use crate::{
     },
     engine::{Done, Ending, Io, StepResult},
     errors::{artifact as errors, general, github},
-    inputs::typed,
-    ports::github::{Attestation, GithubError},
+    github::{Attestation, GithubError},
 };
 
 /// Before the seam: is the build there already? A failed one ends the run here, before anything is touched.
@@ -561,6 +559,6 @@ impl<'a> Meter<'a> {
 }
 
 /// Below a tenth of a megabyte in kB: what is there must not look like nothing.
-pub(super) fn megabytes(bytes: u64) -> String {
+pub(crate) fn megabytes(bytes: u64) -> String {
     if bytes < 100_000 { format!("{:.1} kB", bytes as f64 / 1e3) } else { format!("{:.1} MB", bytes as f64 / 1e6) }
 }

@@ -3,14 +3,14 @@
 use std::fmt;
 
 use crate::{
+    config::typed,
+    context::Build,
     domain::{CommitSha, Failure, known_hosts::wildcard, trigger},
     errors::{
         artifact::{self as errors, Named, Unusable},
         github,
     },
-    inputs::typed,
-    ports::github::{Artifact, Github, GithubError, WorkflowRun},
-    steps::context::Build,
+    github::{Artifact, Github, GithubError, WorkflowRun},
 };
 
 /// One look.

@@ -11,9 +11,9 @@ use std::{
 use flate2::bufread::DeflateDecoder;
 
 use crate::{
+    bundle::pace::Pace,
     domain::{Failure, Measure, Sha256Digest},
     errors::artifact::{self as errors, zip_entry_unreadable, zip_unreadable, zip_unsafe},
-    steps::build::pace::Pace,
 };
 
 /// Entries that an artifact may have. Ours has three.

@@ -7,10 +7,10 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    domain::Outcome,
+    domain::{Outcome, failure},
     engine::{
         Decision, Done, Events, Seam, Table, run_table,
-        step::{change, check, commit, hold, release, undo},
+        step::{self, change, check, commit, hold, release, undo},
     },
 };
 
@@ -24,11 +24,11 @@ struct Fails {
 #[async_trait(?Send)]
 impl Fault<House> for Fails {
     async fn before(&self, _: &House, _: &Io) -> Result<(), Failure> {
-        if self.before { Err(Failure::world("working", "before")) } else { Ok(()) }
+        if self.before { Err(failure::Failure::world("working", "before")) } else { Ok(()) }
     }
 
     async fn after(&self, _: &House, _: &Io) -> Result<(), Failure> {
-        Err(Failure::world("working", "after"))
+        Err(failure::Failure::world("working", "after"))
     }
 }
 
@@ -43,7 +43,7 @@ fn removes(what: &'static str) -> impl UndoAct<House> {
     async move |house: &House, _: &Io| {
         let had = house.borrow().contains(&what);
         house.borrow_mut().retain(|thing| *thing != what);
-        Ok(if had { Undone::Done(what.to_owned()) } else { Undone::Nothing(what.to_owned()) })
+        Ok(if had { step::Undone::Done(what.to_owned()) } else { step::Undone::Nothing(what.to_owned()) })
     }
 }
 

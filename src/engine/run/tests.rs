@@ -5,26 +5,29 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 use tokio::sync::watch;
 
 use super::*;
-use crate::engine::{
-    Event, Reader, Row, Seam,
-    step::{change, check, commit, hold, no_undo, observe, release, together, undo},
+use crate::{
+    domain::{failure, outcome},
+    engine::{
+        Event, Reader, Row, Seam, event, run,
+        step::{self, change, check, commit, hold, no_undo, observe, release, together, undo},
+    },
 };
 
 type Seen = RefCell<Vec<&'static str>>;
 
 async fn well(seen: &Seen, _: &Io) -> StepResult {
     seen.borrow_mut().push("well");
-    Ok(Done::passed("well"))
+    Ok(step::Done::passed("well"))
 }
 
 async fn no(seen: &Seen, _: &Io) -> StepResult {
     seen.borrow_mut().push("no");
-    Err(Failure::refused("looking", "no"))
+    Err(failure::Failure::refused("looking", "no"))
 }
 
 async fn nobody(seen: &Seen, _: &Io) -> StepResult {
     seen.borrow_mut().push("nobody");
-    Err(Failure::world("asking", "nobody answered"))
+    Err(failure::Failure::world("asking", "nobody answered"))
 }
 
 async fn broken(_: &Seen, _: &Io) -> StepResult {
@@ -36,7 +39,7 @@ struct Told(Rc<RefCell<Vec<String>>>);
 
 impl Reader for Told {
     fn read(&mut self, event: &Event) {
-        if let Body::Finished { step, verdict, .. } = &event.body {
+        if let event::Body::Finished { step, verdict, .. } = &event.body {
             self.0.borrow_mut().push(format!("{step} {verdict:?}"));
         }
     }
@@ -45,9 +48,9 @@ impl Reader for Told {
 /// How the rows end together, and what was told of each.
 fn run(survey: Vec<Entry<Rc<Seen>>>, cancel: watch::Receiver<bool>) -> (Outcome, Vec<String>) {
     let told = Told::default();
-    let events = Events::new(Box::new(|| (0, Duration::ZERO)), vec![Box::new(told.clone())]);
+    let events = event::Events::new(Box::new(|| (0, Duration::ZERO)), vec![Box::new(told.clone())]);
     let table = Table::<Rc<Seen>, ()> { survey, release: Vec::new() };
-    let settle = async |_| Ok(Seam { cx: (), decision: Decision::Go });
+    let settle = async |_| Ok(Seam { cx: (), decision: run::Decision::Go });
     let outcome = run_table("test", &table, Rc::default(), settle, &events, cancel)
         .now_or_never()
         .unwrap_or_else(|| panic!("nothing here waits"));
@@ -64,7 +67,7 @@ fn row(id: &'static str, act: impl AsyncFn(&Seen, &Io) -> StepResult + 'static) 
 }
 
 fn at(outcome: &Outcome) -> (&str, u8) {
-    (outcome.at().map_or("", StepId::as_str), outcome.exit_code())
+    (outcome.at().map_or("", outcome::StepId::as_str), outcome.exit_code())
 }
 
 #[test]
@@ -118,7 +121,7 @@ async fn cut_off(pivot: bool) -> (Outcome, bool) {
     let (ask, cancel) = watch::channel(false);
     let told = Rc::new(RefCell::new(None));
     let heard = told.clone();
-    let work = async |_: &(), _: &Io| Ok(Done::passed("done"));
+    let work = async |_: &(), _: &Io| Ok(step::Done::passed("done"));
     let hangs = async |_: &(), _: &Io| std::future::pending::<Result<Undone, Failure>>().await;
     let given = async move |_: &(), _: &Io, ending: &Ending| {
         *heard.borrow_mut() = Some(ending.handed_over);
@@ -136,8 +139,8 @@ async fn cut_off(pivot: bool) -> (Outcome, bool) {
         survey: Vec::new(),
         release: vec![hold("lock", "lock", work, release("free it", given)).into(), made.into(), stopping.into()],
     };
-    let events = Events::new(Box::new(|| (0, Duration::ZERO)), Vec::new());
-    let settle = async |()| Ok(Seam { cx: (), decision: Decision::Go });
+    let events = event::Events::new(Box::new(|| (0, Duration::ZERO)), Vec::new());
+    let settle = async |()| Ok(Seam { cx: (), decision: run::Decision::Go });
     let outcome = run_table("test", &table, (), settle, &events, cancel).await;
     let handed_over = told.borrow_mut().take().unwrap_or_else(|| panic!("the hold was not given back"));
     (outcome, handed_over)
@@ -150,11 +153,11 @@ async fn what_there_is_no_time_for_is_handed_over_and_said() {
     let (way_back, elsewhere) = future::join(cut_off(true), cut_off(false)).await;
     assert!(began.elapsed() >= AFTER_CANCEL, "it had its time");
     assert!(
-        matches!(&way_back.0, Outcome::Stuck { undo_cause, .. } if undo_cause.kind == FailureKind::Cancelled),
+        matches!(&way_back.0, outcome::Outcome::Stuck { undo_cause, .. } if undo_cause.kind == failure::FailureKind::Cancelled),
         "{way_back:?}"
     );
-    let Outcome::Refused { cause, stays, .. } = &elsewhere.0 else { panic!("{elsewhere:?}") };
-    assert_eq!(cause.kind, FailureKind::Cancelled);
+    let outcome::Outcome::Refused { cause, stays, .. } = &elsewhere.0 else { panic!("{elsewhere:?}") };
+    assert_eq!(cause.kind, failure::FailureKind::Cancelled);
     assert!(
         stays.iter().any(|stays| stays.contains("the next run that takes the deploy lock completes it")),
         "{stays:?}"
@@ -176,7 +179,7 @@ impl Ran {
         let ran = self.clone();
         async move |_: &(), _: &Io| {
             ran.note(what);
-            Ok(Done::passed(what))
+            Ok(step::Done::passed(what))
         }
     }
 
@@ -184,7 +187,7 @@ impl Ran {
         let ran = self.clone();
         async move |_: &(), _: &Io| {
             ran.note(what);
-            Ok(Undone::Done(what.to_owned()))
+            Ok(step::Undone::Done(what.to_owned()))
         }
     }
 
@@ -201,8 +204,8 @@ impl Ran {
     }
 
     async fn table(&self, rows: Vec<Entry<()>>, cancel: watch::Receiver<bool>) -> (Outcome, Vec<&'static str>) {
-        let events = Events::new(Box::new(|| (0, Duration::ZERO)), Vec::new());
-        let settle = async |()| Ok(Seam { cx: (), decision: Decision::Go });
+        let events = event::Events::new(Box::new(|| (0, Duration::ZERO)), Vec::new());
+        let settle = async |()| Ok(Seam { cx: (), decision: run::Decision::Go });
         let table = Table::<(), ()> { survey: Vec::new(), release: rows };
         let outcome = run_table("test", &table, (), settle, &events, cancel).await;
         (outcome, self.0.take())
@@ -217,7 +220,7 @@ async fn fd33_a_row_that_decides_is_not_cancelled_and_the_run_commits() {
         ask.send_replace(true);
         tokio::task::yield_now().await;
         assert!(!io.cancelled());
-        Ok(Done::passed("yes"))
+        Ok(step::Done::passed("yes"))
     };
     let rows = vec![
         hold("ledger", "ledger", ran.does("take"), release("write", ran.gives_back("written", "left")).at_commit())
@@ -228,15 +231,16 @@ async fn fd33_a_row_that_decides_is_not_cancelled_and_the_run_commits() {
         change("prune", "prune", ran.does("prune"), no_undo("gone")).into(),
     ];
     let (outcome, ran) = ran.table(rows, cancel).await;
-    assert_eq!(outcome, Outcome::Live { warnings: 1 }, "what follows is not begun any more");
+    assert_eq!(outcome, outcome::Outcome::Live { warnings: 1 }, "what follows is not begun any more");
     assert_eq!(ran, ["take", "make", "written"]);
 }
 
 #[tokio::test]
 async fn fd33_nothing_is_undone_of_a_run_that_may_have_committed() {
-    for kind in [FailureKind::Cancelled, FailureKind::World] {
+    for kind in [failure::FailureKind::Cancelled, failure::FailureKind::World] {
         let ran = Ran::default();
-        let decides = async move |_: &(), _: &Io| Err(Failure::new(kind, "confirming", "the server did not answer"));
+        let decides =
+            async move |_: &(), _: &Io| Err(failure::Failure::new(kind, "confirming", "the server did not answer"));
         let rows = vec![
             hold("lock", "lock", ran.does("take"), release("free", ran.gives_back("freed", "left"))).into(),
             change("made", "made", ran.does("make"), undo("undo", ran.takes_back("unmade"))).pivot().into(),
@@ -244,14 +248,14 @@ async fn fd33_nothing_is_undone_of_a_run_that_may_have_committed() {
             commit("live", "live").into(),
         ];
         let (outcome, ran) = ran.table(rows, never()).await;
-        if kind == FailureKind::Cancelled {
+        if kind == failure::FailureKind::Cancelled {
             assert!(
-                matches!(&outcome, Outcome::Stuck { undo_cause, .. } if undo_cause.cause == UNDECIDED),
+                matches!(&outcome, outcome::Outcome::Stuck { undo_cause, .. } if undo_cause.cause == UNDECIDED),
                 "{outcome:?}"
             );
             assert_eq!(ran, ["take", "make", "left"]);
         } else {
-            assert!(matches!(&outcome, Outcome::RolledBack { .. }), "it was not sent: {outcome:?}");
+            assert!(matches!(&outcome, outcome::Outcome::RolledBack { .. }), "it was not sent: {outcome:?}");
             assert_eq!(ran, ["take", "make", "unmade", "freed"]);
         }
     }
@@ -263,10 +267,13 @@ async fn fd34_what_is_given_back_at_the_commit_does_not_wait_for_the_rows_after_
     let tries = Rc::new(Cell::new(0));
     let (again, noted) = (tries.clone(), ran.clone());
     let fails_once = async move |_: &(), _: &Io, ending: &Ending| {
-        assert_eq!(ending.done.last().map(StepId::as_str), Some(if again.get() == 0 { "live" } else { "prune" }));
+        assert_eq!(
+            ending.done.last().map(outcome::StepId::as_str),
+            Some(if again.get() == 0 { "live" } else { "prune" })
+        );
         noted.note("write");
         again.set(again.get() + 1);
-        if again.get() == 1 { Err(Failure::world("writing", "no")) } else { Ok("written".to_owned()) }
+        if again.get() == 1 { Err(failure::Failure::world("writing", "no")) } else { Ok("written".to_owned()) }
     };
     let rows = vec![
         hold("lock", "lock", ran.does("take"), release("free", ran.gives_back("freed", "left"))).into(),
@@ -281,9 +288,10 @@ async fn fd34_what_is_given_back_at_the_commit_does_not_wait_for_the_rows_after_
 #[tokio::test]
 async fn fd32_nothing_is_undone_below_what_is_left_to_the_next_run() {
     let ran = Ran::default();
-    let leaves =
-        async |_: &(), _: &Io| Err::<Undone, _>(Failure::new(FailureKind::Cancelled, "waiting", "it is still running"));
-    let fails = async |_: &(), _: &Io| Err(Failure::refused("checking", "no"));
+    let leaves = async |_: &(), _: &Io| {
+        Err::<Undone, _>(failure::Failure::new(failure::FailureKind::Cancelled, "waiting", "it is still running"))
+    };
+    let fails = async |_: &(), _: &Io| Err(failure::Failure::refused("checking", "no"));
     let rows = vec![
         hold("lock", "lock", ran.does("take"), release("free", ran.gives_back("freed", "left"))).into(),
         change("folder", "Folder", ran.does("folder"), undo("remove it", ran.takes_back("removed"))).into(),
@@ -292,7 +300,7 @@ async fn fd32_nothing_is_undone_below_what_is_left_to_the_next_run() {
     ];
     let (outcome, ran) = ran.table(rows, never()).await;
     assert_eq!(ran, ["take", "folder", "migrate", "left"], "what it runs in is not removed");
-    let Outcome::Refused { stays, .. } = &outcome else { panic!("{outcome:?}") };
+    let outcome::Outcome::Refused { stays, .. } = &outcome else { panic!("{outcome:?}") };
     assert!(stays[0].starts_with("Migrate: it is still running") && stays[1].starts_with("Folder: "), "{stays:?}");
 }
 
@@ -307,7 +315,7 @@ async fn fd42_what_never_began_does_not_stay() {
         };
         let rows = vec![change("made", "Made", cuts, no_undo("it stays")).into()];
         let (outcome, _) = ran.table(rows, cancel).await;
-        let Outcome::Refused { stays, .. } = &outcome else { panic!("{outcome:?}") };
+        let outcome::Outcome::Refused { stays, .. } = &outcome else { panic!("{outcome:?}") };
         let expected: &[&str] = if began { &["Made (not completed): it stays"] } else { &[] };
         assert_eq!(stays, expected);
     }

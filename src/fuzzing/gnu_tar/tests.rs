@@ -16,12 +16,12 @@ use std::{
 };
 
 use crate::{
+    bundle::read::Maker,
     domain::{Sha256Digest, bundle::MANIFEST_PATH},
     fuzzing::{
         Taken, archive,
         tests::{Dice, files},
     },
-    steps::build::read::Maker,
 };
 
 const BLOCK: usize = 512;

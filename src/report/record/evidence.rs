@@ -7,23 +7,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    ReportDir, Setting, audit,
-    file::Complaint,
-    findings::{self, Met},
-    fix, journal,
-    log::Log,
-    markdown::{code, head, inline, link, row},
-    plan, sections,
-    story::{Story, Subject},
-    words,
-};
+use super::{file::Complaint, journal};
 use crate::{
     domain::{
         Outcome, ReleaseName,
         fact::{ArtifactFact, BuildRun, key},
     },
     engine::event::{Body, Event, Reader},
+    report::{
+        ReportDir, Setting,
+        render::{
+            audit, ending,
+            findings::{self, Met},
+            fix,
+            log::Log,
+            markdown::{self, code, head, inline, link, row},
+            plan, sections, words,
+        },
+        story::{Story, Subject},
+    },
 };
 
 /// Version of the JSON; readers refuse what they do not know. `docs/evidence.schema.json` describes it. Version 2 has all that
@@ -268,7 +270,7 @@ pub fn render(story: &Story, setting: &Setting) -> String {
 }
 
 fn summary(story: &Story, setting: &Setting) -> Part {
-    let headline = inline(&words::headline(story));
+    let headline = inline(&ending::headline(story));
     let text = format!("**{headline}**\n\n{}\n{}", sections::overview(story, setting), sections::ending(story));
     ("Executive summary", text)
 }
@@ -315,7 +317,7 @@ fn measured(story: &Story) -> String {
         return text;
     }
     let said = story.row("sample-site").and_then(|row| match &row.state {
-        super::story::RowState::Finished { text, .. } if !text.is_empty() => Some(inline(text)),
+        crate::report::story::RowState::Finished { text, .. } if !text.is_empty() => Some(inline(text)),
         _ => None,
     });
     said.map_or("Not reached.\n".to_owned(), |said| format!("Not measured: {said}.\n"))
@@ -336,7 +338,7 @@ fn rollback(story: &Story) -> String {
     if let Some(ms) = rollback.old_again_ms {
         lines.push(("The old release answered again after", format!("{ms} ms")));
     }
-    let table = if lines.is_empty() { String::new() } else { sections::table_of_pairs(&lines) };
+    let table = if lines.is_empty() { String::new() } else { markdown::table_of_pairs(&lines) };
     format!("{}\n\n{table}", inline(&rollback.text))
 }
 
@@ -363,7 +365,7 @@ fn links(story: &Story, setting: &Setting) -> Part {
     let release: Option<ReleaseName> = story.fact(key::RELEASE);
     let journal = journal::file_name(release.as_ref().map_or(&story.stage, |release| release.as_str()));
     lines.push(("Every event", code(&journal)));
-    ("Evidence links", sections::table_of_pairs(&lines))
+    ("Evidence links", markdown::table_of_pairs(&lines))
 }
 
 /// How what was taken was given back.
@@ -373,7 +375,7 @@ fn released(story: &Story) -> String {
         .iter()
         .map(|ended| {
             let mark = if ended.failure.is_some() { "❌" } else { "✅" };
-            row([mark, &inline(&words::title_of(story, &ended.step)), &inline(&ended.text)])
+            row([mark, &inline(&ending::title_of(story, &ended.step)), &inline(&ended.text)])
         })
         .collect();
     if rows.is_empty() { String::new() } else { format!("{}{rows}\n", head(&["", "In the end", "Result"])) }
@@ -409,7 +411,7 @@ fn symlink(story: &Story) -> String {
         let took = took_us.map_or("not measured on the server".to_owned(), words::short_time);
         lines.push(("The switch took", took));
     }
-    sections::table_of_pairs(&lines)
+    markdown::table_of_pairs(&lines)
 }
 
 fn release(story: &Story) -> String {
@@ -421,7 +423,7 @@ fn release(story: &Story) -> String {
         lines.push(("Commit", code(sha)));
     }
     let hops = findings::hops(story);
-    let mut text = if lines.is_empty() { String::new() } else { format!("{}\n", sections::table_of_pairs(&lines)) };
+    let mut text = if lines.is_empty() { String::new() } else { format!("{}\n", markdown::table_of_pairs(&lines)) };
     if !hops.is_empty() {
         let rows = hops.iter().map(|hop| {
             let same = if hop.same { "✅" } else { "◽ not compared" };

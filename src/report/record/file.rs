@@ -9,16 +9,16 @@ use std::{
 
 use uuid::Uuid;
 
-use super::log::Log;
+use crate::report::render::log::Log;
 
 /// Appends one entry to a file that the runner reads (`GITHUB_OUTPUT`, `GITHUB_STATE`).
-pub(super) fn append_command(path: &Path, key: &str, value: &str) -> io::Result<()> {
+pub(crate) fn append_command(path: &Path, key: &str, value: &str) -> io::Result<()> {
     OpenOptions::new().append(true).create(true).open(path)?.write_all(entry(key, value)?.as_bytes())
 }
 
 /// One entry of the file, in the form that no value can break out of (packages/core/src/file-command.ts in actions/toolkit):
 /// the delimiter is random, and an entry whose value contains it is refused.
-pub(super) fn entry(key: &str, value: &str) -> io::Result<String> {
+pub(crate) fn entry(key: &str, value: &str) -> io::Result<String> {
     let delimiter = format!("ghadelimiter_{}", Uuid::new_v4());
     if value.contains(&delimiter) {
         return Err(io::Error::other(format!("the value of `{key}` contains the delimiter {delimiter}")));
@@ -27,7 +27,7 @@ pub(super) fn entry(key: &str, value: &str) -> io::Result<String> {
 }
 
 /// Says once that a file cannot be written, and lets the run go on.
-pub(super) struct Complaint {
+pub(crate) struct Complaint {
     /// What the file is to a reader: "the job summary".
     what: &'static str,
     log: Log,
@@ -35,12 +35,12 @@ pub(super) struct Complaint {
 }
 
 impl Complaint {
-    pub(super) fn new(what: &'static str, log: Log) -> Self {
+    pub(crate) fn new(what: &'static str, log: Log) -> Self {
         Self { what, log, made: false }
     }
 
     /// The value, or `None` and a warning for the first failure.
-    pub(super) fn unless_ok<T>(&mut self, path: &Path, result: io::Result<T>) -> Option<T> {
+    pub(crate) fn unless_ok<T>(&mut self, path: &Path, result: io::Result<T>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
@@ -57,7 +57,7 @@ impl Complaint {
 }
 
 /// The end of a file, from where it ended when we came: rewritten as often as need be, with what stood before left alone.
-pub(super) struct OwnPart {
+pub(crate) struct OwnPart {
     path: PathBuf,
     complaint: Complaint,
     open: Option<Open>,
@@ -69,11 +69,11 @@ struct Open {
 }
 
 impl OwnPart {
-    pub(super) fn new(path: PathBuf, what: &'static str, log: Log) -> Self {
+    pub(crate) fn new(path: PathBuf, what: &'static str, log: Log) -> Self {
         Self { path, complaint: Complaint::new(what, log), open: None }
     }
 
-    pub(super) fn write(&mut self, text: &str) {
+    pub(crate) fn write(&mut self, text: &str) {
         let result = self.try_write(text);
         self.complaint.unless_ok(&self.path, result);
     }

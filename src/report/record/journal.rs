@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ReportDir, file::Complaint, log::Log};
+use super::file::Complaint;
 use crate::{
     domain::{ReleaseName, fact::key},
     engine::event::{Body, Event, Reader},
+    report::{ReportDir, render::log::Log},
 };
 
 /// Writes `<stage>-events.jsonl` in the report folder, and calls it `<release>-events.jsonl` once the release has a name.
@@ -70,7 +71,7 @@ impl Journal {
     }
 }
 
-pub(super) fn file_name(subject: &str) -> String {
+pub(crate) fn file_name(subject: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' };
     format!("{}-events.jsonl", subject.chars().map(plain).collect::<String>())
 }

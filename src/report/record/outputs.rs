@@ -3,10 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    ReportDir, evidence,
+    evidence,
     file::{self, Complaint},
-    log::Log,
-    story::Story,
 };
 use crate::{
     domain::{
@@ -14,6 +12,7 @@ use crate::{
         fact::{ArtifactFact, BackupFact, BuildRun, BundleFact, Receipt, key},
     },
     engine::event::{Body, Event, Reader},
+    report::{ReportDir, render::log::Log, story::Story},
 };
 
 /// Appends to the file of outputs: each value as soon as it is known, so that a run that is killed has left what it knew;
@@ -28,7 +27,7 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// `path` is where `GITHUB_OUTPUT` points, if anywhere. Stands behind [`Evidence`](super::Evidence) among the
+    /// `path` is where `GITHUB_OUTPUT` points, if anywhere. Stands behind [`Evidence`](crate::report::Evidence) among the
     /// readers: it names the report's files only when they are there.
     pub fn new(path: Option<PathBuf>, reports: Option<ReportDir>, log: Log) -> Self {
         let complaint = Complaint::new("the outputs", log.clone());

@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{
-    file::{self, Complaint},
-    log::Log,
-};
+use super::file::{self, Complaint};
 use crate::{
     domain::{FailureKind, Outcome, fact::key, state},
     engine::event::{Body, Event, Reader},
+    report::render::log::Log,
 };
 
 /// What a run is about to do when one of these rows begins. Whoever finds the word after the run has died knows what may be there.

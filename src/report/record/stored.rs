@@ -7,14 +7,14 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{
-    evidence::DOCUMENT_VERSION,
-    findings::{self, Criterion, Hop},
-    story::{PlanTold, Row, RowState, Story, UndoTold, Warning},
-};
+use super::evidence::DOCUMENT_VERSION;
 use crate::{
     domain::Outcome,
     engine::event::{Preview, RowInfo, RowKind},
+    report::{
+        render::findings::{self, Criterion, Hop},
+        story::{PlanTold, Row, RowState, Story, UndoTold, Warning},
+    },
 };
 
 /// A report that was read.

@@ -3,14 +3,15 @@
 use serde_json::{Value, json};
 
 use super::{
-    markdown::{head, inline, row, short},
-    sections::list,
-    story::Story,
+    markdown::{head, inline, list, row, short},
     words,
 };
-use crate::domain::{
-    audit::{AuditFinding, AuditVerdict, Impact, Status},
-    fact::key,
+use crate::{
+    domain::{
+        audit::{AuditFinding, AuditVerdict, Impact, Status},
+        fact::key,
+    },
+    report::story::Story,
 };
 
 /// Longest text in a cell, in characters.
@@ -22,9 +23,9 @@ const HANDBOOK: &str = "docs/audit.md";
 /// Rows that look at the server and the site of the environment that was asked for; the others look at GitHub.
 const OF_THE_SERVER: [&str; 5] = ["reach-server", "survey-server", "live-release", "site-health", "health-token"];
 
-pub(super) const HEAD: [&str; 7] = ["Finding", "Target", "Actual", "Impact", "Status", "Recommended fix", "Source"];
+pub(crate) const HEAD: [&str; 7] = ["Finding", "Target", "Actual", "Impact", "Status", "Recommended fix", "Source"];
 
-pub(super) fn findings(story: &Story) -> Vec<AuditFinding> {
+pub(crate) fn findings(story: &Story) -> Vec<AuditFinding> {
     let mut all: Vec<AuditFinding> = story.fact(key::AUDIT).unwrap_or_default();
     // What forbids a release stands first.
     all.sort_by_key(|finding| (finding.status == Status::Met, finding.impact));
@@ -32,7 +33,7 @@ pub(super) fn findings(story: &Story) -> Vec<AuditFinding> {
 }
 
 /// For staging, for production, and for the environment that was asked for.
-pub(super) fn verdicts(story: &Story) -> Vec<AuditVerdict> {
+pub(crate) fn verdicts(story: &Story) -> Vec<AuditVerdict> {
     let here = story.text_fact(key::ENVIRONMENT).unwrap_or("production");
     let mut environments = vec!["staging", "production"];
     if !environments.contains(&here) {
@@ -70,7 +71,7 @@ fn verdict(story: &Story, findings: &[AuditFinding], environment: &str, here: &s
 }
 
 /// GO or NO-GO, with the reasons.
-pub(super) fn decisions(story: &Story) -> String {
+pub(crate) fn decisions(story: &Story) -> String {
     let lines = verdicts(story).into_iter().map(|verdict| {
         let mark = if verdict.go { "✅ GO" } else { "❌ NO-GO" };
         let remark = verdict.remark.map(|remark| format!(" ({})", inline(&remark))).unwrap_or_default();
@@ -81,7 +82,7 @@ pub(super) fn decisions(story: &Story) -> String {
 }
 
 /// The table of target and actual, a line each.
-pub(super) fn rows(story: &Story) -> Vec<String> {
+pub(crate) fn rows(story: &Story) -> Vec<String> {
     findings(story).iter().map(line).collect()
 }
 
@@ -105,18 +106,18 @@ fn line(finding: &AuditFinding) -> String {
 }
 
 /// The table for the report, where there is room for all of it.
-pub(super) fn table(story: &Story) -> String {
+pub(crate) fn table(story: &Story) -> String {
     format!("{}{}", head(&HEAD), rows(story).concat())
 }
 
 /// The result as one value.
-pub(super) fn document(story: &Story) -> Value {
+pub(crate) fn document(story: &Story) -> Value {
     json!({ "verdicts": verdicts(story), "findings": findings(story) })
 }
 
 /// The findings in SARIF 2.1.0 (OASIS), for code scanning and other tools, which make an alert of every result: what is as it should be has a
 /// rule and no result. What could not be seen is open.
-pub(super) fn sarif(story: &Story) -> Value {
+pub(crate) fn sarif(story: &Story) -> Value {
     let findings = findings(story);
     let rules: Vec<Value> = findings
         .iter()

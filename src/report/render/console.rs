@@ -8,12 +8,15 @@ use std::collections::HashMap;
 use super::{
     clean,
     log::{Log, Style},
-    story::{Row, Story},
     words,
 };
 use crate::{
     domain::{Failure, Outcome, StepId, fact::key},
     engine::event::{Body, Event, Reader, Verdict},
+    report::{
+        render::ending,
+        story::{Row, Story},
+    },
 };
 
 /// Progress is told this often at most, in milliseconds, and once more when its row ends.
@@ -169,10 +172,10 @@ impl Console {
             self.tell_pending(&step);
             self.log.group_ends();
         }
-        let headline = words::headline(&self.story);
+        let headline = ending::headline(&self.story);
         let (stays, by_hand) = leftovers(outcome);
         if let Some(cause) = outcome.cause() {
-            let at = outcome.at().map(|at| words::title_of(&self.story, at.as_str())).unwrap_or_default();
+            let at = outcome.at().map(|at| ending::title_of(&self.story, at.as_str())).unwrap_or_default();
             self.ended_badly(&headline, &at, cause, by_hand);
         }
         self.log.line(&headline);
@@ -248,7 +251,7 @@ impl Console {
     }
 
     fn name(&self, step: &StepId) -> String {
-        words::title_of(&self.story, step.as_str())
+        ending::title_of(&self.story, step.as_str())
     }
 
     /// Before our own lines: says which row speaks, when it is not the one whose group is open.
@@ -274,7 +277,7 @@ fn journey(story: &Story) -> String {
     let Some(release) = story.text_fact(key::RELEASE) else { return String::new() };
     let previous = story.text_fact(key::PREVIOUS_RELEASE).unwrap_or("(nothing was live)");
     let site = story.text_fact(key::URL).map(|url| format!(" on {url}")).unwrap_or_default();
-    format!("release: {previous} -> {release}{}{site}", words::fate(story))
+    format!("release: {previous} -> {release}{}{site}", ending::fate(story))
 }
 
 fn leftovers(outcome: &Outcome) -> (&[String], &[String]) {

@@ -5,11 +5,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    audit, fix,
-    story::{Row, Story, Subject},
-    words,
-};
+use super::{audit, fix, words};
 use crate::{
     domain::{
         FailureKind, Outcome, Sha256Digest,
@@ -20,6 +16,10 @@ use crate::{
         gate::GateReport,
     },
     engine::event::Verdict,
+    report::{
+        render::ending,
+        story::{Row, Story, Subject},
+    },
 };
 
 /// What a run must have shown.
@@ -256,12 +256,12 @@ pub fn rollback(story: &Story) -> Rollback {
             to: story.text_fact(key::PREVIOUS_RELEASE).map(str::to_owned),
             took_ms: undo().map(|done| done.took_ms),
             old_again_ms: story.fact::<Receipt>(key::RECEIPT).and_then(|receipt| receipt.old_again_ms),
-            ..plain(RollbackStatus::Done, &format!("{}.", words::headline(story)))
+            ..plain(RollbackStatus::Done, &format!("{}.", ending::headline(story)))
         },
         Some(outcome @ Outcome::Stuck { .. }) => Rollback {
             because: because(outcome),
             took_ms: undo().map(|done| done.took_ms),
-            ..plain(RollbackStatus::Failed, &format!("{}.", words::headline(story)))
+            ..plain(RollbackStatus::Failed, &format!("{}.", ending::headline(story)))
         },
     }
 }

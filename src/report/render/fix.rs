@@ -1,9 +1,6 @@
 //! What a fix found, and what it left: before and after, side by side.
 
-use super::{
-    markdown::{block, head, inline, row, short},
-    story::Story,
-};
+use super::markdown::{block, head, inline, row, short};
 use crate::{
     domain::{
         Outcome,
@@ -11,17 +8,18 @@ use crate::{
         fix::{FixFact, Setting},
     },
     engine::event::Verdict,
+    report::story::Story,
 };
 
 /// Longest text in a cell, in characters.
 const CELL: usize = 600;
 
-pub(super) fn told(story: &Story) -> Option<FixFact> {
+pub(crate) fn told(story: &Story) -> Option<FixFact> {
     story.fact(key::FIX)
 }
 
 /// Before and after, each thing in a line; after a plan, what would be there.
-pub(super) fn table(story: &Story) -> String {
+pub(crate) fn table(story: &Story) -> String {
     let Some(fix) = told(story) else { return String::new() };
     let mut names: Vec<&str> = Vec::new();
     let after = fix.after.as_ref();
@@ -61,15 +59,15 @@ pub(super) fn table(story: &Story) -> String {
 }
 
 /// What was or would be sent, and what that needs.
-pub(super) fn sends(story: &Story) -> String {
+pub(crate) fn sends(story: &Story) -> String {
     let Some(fix) = told(story).filter(|fix| !fix.sends.is_empty()) else { return String::new() };
     format!("Needs {}.\n\n{}\n", inline(&fix.needs), block(&fix.sends, 40, 1500))
 }
 
 /// Whether what was to be mended was seen mended; `None` where nobody came so far.
-pub(super) fn mended(story: &Story) -> Option<Result<(), String>> {
+pub(crate) fn mended(story: &Story) -> Option<Result<(), String>> {
     let fix = told(story)?;
-    let seen = || story.release_rows().last().and_then(super::story::Row::verdict);
+    let seen = || story.release_rows().last().and_then(crate::report::story::Row::verdict);
     match (&fix.nothing, &story.outcome) {
         (Some(_), Some(Outcome::Passed)) => Some(Ok(())),
         (None, Some(Outcome::Passed)) if seen() == Some(Verdict::Passed) => Some(Ok(())),

@@ -5,11 +5,8 @@
 
 use std::{cell::RefCell, io::Write, rc::Rc};
 
-use super::{
-    clean::{self, LONGEST_LINE},
-    redact::Redactor,
-};
-use crate::domain::Secret;
+use super::clean::{self, LONGEST_LINE};
+use crate::{domain::Secret, report::redact::Redactor};
 
 /// The runner takes this many annotations of each kind from a step and drops the rest (runner-contract.md C.6).
 const MOST_ANNOTATIONS: usize = 10;

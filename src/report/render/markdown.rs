@@ -110,3 +110,28 @@ pub fn head(columns: &[&str]) -> String {
 fn longest_run(lines: &[String]) -> usize {
     lines.iter().flat_map(|line| line.split(|c| c != '`')).map(str::len).max().unwrap_or(0)
 }
+
+/// Most entries of a list (migrations, warnings, failing gates).
+pub(crate) const ENTRIES: usize = 20;
+
+pub(crate) fn list(lines: impl IntoIterator<Item = String>) -> String {
+    let mut text = String::new();
+    let mut left_out = 0;
+    for (index, line) in lines.into_iter().enumerate() {
+        if index < ENTRIES {
+            text.push_str(&format!("- {line}\n"));
+        } else {
+            left_out += 1;
+        }
+    }
+    if left_out > 0 {
+        text.push_str(&format!("- … and {left_out} more\n"));
+    }
+    text
+}
+
+/// A table of names and values. Its head is empty: Markdown knows no table without one, and no value is a heading.
+pub(crate) fn table_of_pairs(lines: &[(&str, String)]) -> String {
+    let rows = lines.iter().map(|(name, value)| row([format!("**{name}**").as_str(), value]));
+    head(&["", ""]) + &rows.collect::<String>()
+}

@@ -2,15 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    clean, fix,
-    log::Log,
-    story::{PlanTold, Row, Story},
-    words,
-};
+use super::{clean, fix, log::Log, words};
 use crate::{
     domain::{Approval, Sha256Digest, fact::key},
     engine::event::{Body, Event, Reader},
+    report::{
+        render::ending,
+        story::{PlanTold, Row, Story},
+    },
 };
 
 /// Prints the plan of a run that stops at the seam.
@@ -50,7 +49,7 @@ pub fn text(story: &Story) -> String {
     }
     for row in story.release_rows() {
         lines.push(format!("  {}", row.name()));
-        if let Some(undo) = words::undo(&row.info) {
+        if let Some(undo) = ending::undo(&row.info) {
             lines.push(format!("      {}", clean::one_line(&undo)));
         }
         let preview = lines_of(plan, row).iter().flat_map(|line| clean::lines(line));

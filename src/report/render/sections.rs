@@ -1,9 +1,7 @@
 //! Parts of Markdown that summary and evidence share. Each is empty when there is nothing to say.
 
 use super::{
-    Setting,
     markdown::{block, code, head, inline, link, row, short},
-    story::{Row, RowState, Story, Subject, UndoTold, Warning},
     words,
 };
 use crate::{
@@ -16,6 +14,14 @@ use crate::{
         gate::GateReport,
     },
     engine::event::Verdict,
+    report::{
+        Setting,
+        render::{
+            ending,
+            markdown::{ENTRIES, list, table_of_pairs},
+        },
+        story::{Row, RowState, Story, Subject, UndoTold, Warning},
+    },
 };
 
 /// Longest text in a cell, in characters.
@@ -26,17 +32,15 @@ const SENTENCE: usize = 1200;
 const DETAILS: (usize, usize) = (40, 300);
 /// The same for commands to type: a cut command is worse than a long page.
 const COMMANDS: (usize, usize) = (40, 1500);
-/// Most entries of a list (migrations, warnings, failing gates).
-const ENTRIES: usize = 20;
 
 /// From what to what, where, and how long it took.
-pub(super) fn overview(story: &Story, setting: &Setting) -> String {
+pub(crate) fn overview(story: &Story, setting: &Setting) -> String {
     let build: Option<BuildRun> = story.fact(key::BUILD_RUN);
     let mut lines = Vec::new();
     if let Some(release) = story.text_fact(key::RELEASE) {
         let from = story.text_fact(key::PREVIOUS_RELEASE).map_or("nothing".to_owned(), code);
         let name = if story.subject() == Subject::Rollback { "Rollback" } else { "Release" };
-        lines.push((name, format!("{from} → {}{}", code(release), words::fate(story))));
+        lines.push((name, format!("{from} → {}{}", code(release), ending::fate(story))));
     }
     if let Some(url) = story.text_fact(key::URL) {
         lines.push(("Site", link(&inline(url), url)));
@@ -76,12 +80,12 @@ fn built_by(build: &BuildRun) -> String {
 }
 
 /// What went wrong, what stays, and what to type, for an ending that is not a good one.
-pub(super) fn ending(story: &Story) -> String {
+pub(crate) fn ending(story: &Story) -> String {
     let Some(outcome) = &story.outcome else { return String::new() };
     let (Some(at), Some(cause)) = (outcome.at(), outcome.cause()) else { return String::new() };
     let mut text = String::new();
     if let Outcome::Stuck { undoing, undo_cause, by_hand, .. } = outcome {
-        text.push_str(&failure("What could not be undone", &words::title_of(story, undoing.as_str()), undo_cause));
+        text.push_str(&failure("What could not be undone", &ending::title_of(story, undoing.as_str()), undo_cause));
         if !by_hand.is_empty() {
             text.push_str(&format!(
                 "### Type this{}\n\n{}\n",
@@ -92,7 +96,7 @@ pub(super) fn ending(story: &Story) -> String {
     }
     let preflight = matches!(story.subject(), Subject::Preflight | Subject::Audit);
     let title = if preflight { "What stands in the way" } else { "What failed" };
-    text.push_str(&failure(title, &words::title_of(story, at.as_str()), cause));
+    text.push_str(&failure(title, &ending::title_of(story, at.as_str()), cause));
     // Rows that let each other run can fail one and all.
     for row in story.failed_rows().filter(|row| row.info.step != *at) {
         if let Some(cause) = row.failure() {
@@ -140,7 +144,7 @@ fn what_stays(outcome: &Outcome) -> String {
 }
 
 /// Everything somebody should look at, with what to do.
-pub(super) fn warnings(story: &Story) -> String {
+pub(crate) fn warnings(story: &Story) -> String {
     let lines: Vec<String> = story.all_warnings().iter().map(|warning| warning_line(story, warning)).collect();
     if lines.is_empty() {
         String::new()
@@ -152,12 +156,12 @@ pub(super) fn warnings(story: &Story) -> String {
 fn warning_line(story: &Story, warning: &Warning) -> String {
     let hint =
         warning.hint.as_ref().map(|hint| format!("<br>**What to do:** {}", short(hint, SENTENCE))).unwrap_or_default();
-    let title = inline(&words::title_of(story, &warning.step));
+    let title = inline(&ending::title_of(story, &warning.step));
     format!("⚠️ **{title}**: {}{hint}", short(&warning.text, SENTENCE))
 }
 
 /// The numbers by which a release is judged, each in one line.
-pub(super) fn checks(story: &Story) -> String {
+pub(crate) fn checks(story: &Story) -> String {
     let mut lines = Vec::new();
     if let Some(report) = story.fact::<GateReport>(key::GATES) {
         lines.push(("Gates", scored(report.passed(), report.total())));
@@ -266,7 +270,7 @@ fn receipt_line(receipt: &Receipt) -> String {
 }
 
 /// What visitors met while the release changed hands.
-pub(super) fn zero_downtime(story: &Story) -> String {
+pub(crate) fn zero_downtime(story: &Story) -> String {
     let Some(receipt) = story.fact::<Receipt>(key::RECEIPT) else { return String::new() };
     let relative = |ms: i64| format!("{ms:+} ms");
     let paths = receipt.paths.iter().map(|path| code(path)).collect::<Vec<_>>().join(" and ");
@@ -332,7 +336,7 @@ pub(super) fn zero_downtime(story: &Story) -> String {
 }
 
 /// Each file of the backup with its digest.
-pub(super) fn backup(story: &Story) -> String {
+pub(crate) fn backup(story: &Story) -> String {
     let Some(backup) = story.fact::<BackupFact>(key::BACKUP) else { return String::new() };
     let rows = backup.files.iter().map(|file| {
         let (name, size, sum) = (code(&file.name), words::bytes(file.size), code(file.sha256.as_str()));
@@ -433,7 +437,7 @@ fn services_line(services: &Services) -> String {
 }
 
 /// The gates that failed, each with what is wrong.
-pub(super) fn failing_gates(story: &Story) -> String {
+pub(crate) fn failing_gates(story: &Story) -> String {
     let Some(report) = story.fact::<GateReport>(key::GATES) else { return String::new() };
     let lines: Vec<String> = report
         .failures()
@@ -443,7 +447,7 @@ pub(super) fn failing_gates(story: &Story) -> String {
 }
 
 /// Every gate with its result.
-pub(super) fn all_gates(story: &Story) -> String {
+pub(crate) fn all_gates(story: &Story) -> String {
     let Some(report) = story.fact::<GateReport>(key::GATES) else { return "Not reached.\n".to_owned() };
     let rows = report.results.iter().map(|gate| {
         let result = gate.problem.as_deref().map_or("✅".to_owned(), |problem| format!("❌ {}", short(problem, CELL)));
@@ -453,7 +457,7 @@ pub(super) fn all_gates(story: &Story) -> String {
 }
 
 /// Each endpoint's last answer.
-pub(super) fn health(story: &Story) -> String {
+pub(crate) fn health(story: &Story) -> String {
     [("Health", key::HEALTH), ("Health of the old release, after the rollback", key::HEALTH_AFTER_ROLLBACK)]
         .into_iter()
         .filter_map(|(title, key)| Some(health_table(title, &story.fact(key)?)))
@@ -461,7 +465,7 @@ pub(super) fn health(story: &Story) -> String {
 }
 
 /// The same as text for the round before the release.
-pub(super) fn baseline(story: &Story) -> String {
+pub(crate) fn baseline(story: &Story) -> String {
     story
         .fact::<HealthReport>(key::BASELINE)
         .map(|report| {
@@ -472,7 +476,7 @@ pub(super) fn baseline(story: &Story) -> String {
 }
 
 /// Every round that was asked, with each answer and the release that gave it (F85).
-pub(super) fn health_attempts(story: &Story) -> String {
+pub(crate) fn health_attempts(story: &Story) -> String {
     let titles = match story.subject() {
         Subject::Rollback => ["Before the rollback", "The earlier release", "What was live before, after it came back"],
         _ => ["Before the release", "The new release", "The old release, after the rollback"],
@@ -526,10 +530,10 @@ fn cells(endpoint: &Endpoint) -> [String; 5] {
     [code(&endpoint.path), status, format!("{} ms", endpoint.took_ms), answered, result]
 }
 
-pub(super) const FINDINGS_HEAD: [&str; 3] = ["Check", "Found", "Verdict"];
+pub(crate) const FINDINGS_HEAD: [&str; 3] = ["Check", "Found", "Verdict"];
 
 /// What a pre-flight looked at, a line each: what its rows told, and the row itself where it told nothing.
-pub(super) fn finding_rows(story: &Story) -> Vec<String> {
+pub(crate) fn finding_rows(story: &Story) -> Vec<String> {
     let findings: Vec<Finding> = story.fact(key::FINDINGS).unwrap_or_default();
     let lines = story.rows.iter().flat_map(|step| {
         let mut told = findings.iter().filter(|finding| finding.step == step.info.step).map(finding_row).peekable();
@@ -565,17 +569,17 @@ fn finding_of_row(step: &Row) -> String {
 }
 
 /// The lines of the table of steps, one for each row of the run.
-pub(super) fn step_rows(story: &Story) -> Vec<String> {
+pub(crate) fn step_rows(story: &Story) -> Vec<String> {
     story.rows.iter().map(|step| step_row(story, step)).collect()
 }
 
-pub(super) const STEPS_HEAD: [&str; 5] = ["#", "Step", "Verdict", "Time", "Result"];
+pub(crate) const STEPS_HEAD: [&str; 5] = ["#", "Step", "Verdict", "Time", "Result"];
 
 fn step_row(story: &Story, step: &Row) -> String {
     let number = step.info.number.map(|number| number.to_string()).unwrap_or_default();
     let (verdict, took, text) = match &step.state {
         RowState::NotReached if story.plan.is_some() => {
-            ("📋 would run", String::new(), words::undo(&step.info).unwrap_or_default())
+            ("📋 would run", String::new(), ending::undo(&step.info).unwrap_or_default())
         }
         RowState::NotReached => ("◽ not reached", String::new(), String::new()),
         // Without a time: this is written when the row begins, and read long after.
@@ -600,35 +604,13 @@ fn undone(undo: &UndoTold) -> String {
     format!("<br>{text}")
 }
 
-pub(super) fn verdict_mark(verdict: Verdict) -> &'static str {
+pub(crate) fn verdict_mark(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Passed => "✅ passed",
         Verdict::Warned => "⚠️ warned",
         Verdict::Skipped => "⏭️ skipped",
         Verdict::Failed => "❌ failed",
     }
-}
-
-pub(super) fn list(lines: impl IntoIterator<Item = String>) -> String {
-    let mut text = String::new();
-    let mut left_out = 0;
-    for (index, line) in lines.into_iter().enumerate() {
-        if index < ENTRIES {
-            text.push_str(&format!("- {line}\n"));
-        } else {
-            left_out += 1;
-        }
-    }
-    if left_out > 0 {
-        text.push_str(&format!("- … and {left_out} more\n"));
-    }
-    text
-}
-
-/// A table of names and values. Its head is empty: Markdown knows no table without one, and no value is a heading.
-pub(super) fn table_of_pairs(lines: &[(&str, String)]) -> String {
-    let rows = lines.iter().map(|(name, value)| row([format!("**{name}**").as_str(), value]));
-    head(&["", ""]) + &rows.collect::<String>()
 }
 
 fn capital(text: &str) -> String {

@@ -1,11 +1,9 @@
 //! A stored report as text for a terminal: what somebody who was called at night asks first. The story behind it is the one that
-//! the summary was made from ([`super::stored`]).
+//! the summary was made from ([`crate::report::record::stored`]).
 
 use super::{
     clean::one_line,
     findings::{self, Hop, Met},
-    stored::Stored,
-    story::Row,
     words,
 };
 use crate::{
@@ -15,12 +13,13 @@ use crate::{
         gate::GateReport,
     },
     engine::event::Verdict,
+    report::{record::stored::Stored, render::ending, story::Row},
 };
 
-/// The report, line by line. Foreign text is on one line each; [`super::Log`] takes out what else could move a cursor.
+/// The report, line by line. Foreign text is on one line each; [`crate::report::Log`] takes out what else could move a cursor.
 pub fn text(stored: &Stored) -> String {
     let mut page = Page::default();
-    page.line(words::headline(&stored.story));
+    page.line(ending::headline(&stored.story));
     overview(&mut page, stored);
     ending(&mut page, stored);
     rows(&mut page, stored);
@@ -82,7 +81,7 @@ fn overview(page: &mut Page, stored: &Stored) {
     let fact = |key| story.text_fact(key);
     if let Some(release) = fact(key::RELEASE) {
         let from = fact(key::PREVIOUS_RELEASE).unwrap_or("nothing");
-        page.pair("release", format!("{from} -> {release}{}", words::fate(story)));
+        page.pair("release", format!("{from} -> {release}{}", ending::fate(story)));
     }
     for (name, key) in
         [("commit", key::SHA), ("environment", key::ENVIRONMENT), ("site", key::URL), ("server", key::SERVER)]
@@ -105,7 +104,7 @@ fn ending(page: &mut Page, stored: &Stored) {
     let Some(outcome) = &story.outcome else { return };
     if let Outcome::Stuck { undoing, undo_cause, by_hand, .. } = outcome {
         page.heading("What could not be undone");
-        page.failure(&words::title_of(story, undoing.as_str()), undo_cause);
+        page.failure(&ending::title_of(story, undoing.as_str()), undo_cause);
         if !by_hand.is_empty() {
             page.heading("Type this on the server");
             by_hand.iter().for_each(|command| page.indented("    ", command));
@@ -113,7 +112,7 @@ fn ending(page: &mut Page, stored: &Stored) {
     }
     if let (Some(at), Some(cause)) = (outcome.at(), outcome.cause()) {
         page.heading("What failed");
-        page.failure(&words::title_of(story, at.as_str()), cause);
+        page.failure(&ending::title_of(story, at.as_str()), cause);
         // Rows that let each other run can fail one and all.
         for row in story.failed_rows().filter(|row| row.info.step != *at) {
             if let Some(failure) = row.failure() {
@@ -280,7 +279,7 @@ fn warnings(page: &mut Page, stored: &Stored) {
     }
     page.heading("Warnings");
     for warning in &stored.warnings {
-        page.indented("  ", format!("{}: {}", words::title_of(&stored.story, &warning.step), warning.text));
+        page.indented("  ", format!("{}: {}", ending::title_of(&stored.story, &warning.step), warning.text));
         if let Some(hint) = &warning.hint {
             page.indented("    what to do: ", hint);
         }

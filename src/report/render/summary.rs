@@ -3,18 +3,20 @@
 use std::path::PathBuf;
 
 use super::{
-    Setting, audit,
-    file::OwnPart,
-    fix,
+    audit, fix,
     log::Log,
     markdown::{block, code, head, inline, short},
-    sections,
-    story::{PlanTold, Story, Subject},
-    words,
+    sections, words,
 };
 use crate::{
     domain::{Approval, FailureKind, Outcome, Sha256Digest, fact::key},
     engine::event::{Body, Event, Reader},
+    report::{
+        Setting,
+        record::file::OwnPart,
+        render::ending,
+        story::{PlanTold, Story, Subject},
+    },
 };
 
 /// Most bytes of a summary. The runner uploads nothing at all of one above 1 MiB (runner-contract.md C.2), and nobody
@@ -66,7 +68,7 @@ impl Reader for Summary {
 
 /// The summary of a story, at most [`LONGEST`] bytes.
 pub fn render(story: &Story, setting: &Setting) -> String {
-    let title = format!("## {} {}\n\n", mark(story), inline(&words::headline(story)));
+    let title = format!("## {} {}\n\n", mark(story), inline(&ending::headline(story)));
     let before = [
         title,
         format!("{}\n", sections::overview(story, setting)),
@@ -196,7 +198,7 @@ fn previews(story: &Story, plan: &PlanTold) -> String {
         .map(|preview| {
             format!(
                 "**{}**\n\n{}\n",
-                inline(&words::title_of(story, preview.step.as_str())),
+                inline(&ending::title_of(story, preview.step.as_str())),
                 block(&preview.lines, 40, 500)
             )
         })

@@ -1,21 +1,24 @@
 //! The link that is live: looking at it, pointing it at a release, pointing it back.
 
-use super::{
-    context::{Deploy, Ports},
-    identity::{self, Mark},
-    lock, probe,
-    ready::Ready,
-    remote, sampler, services, watchdog, workers,
-};
 use crate::{
+    config::typed::HealthPolicy,
+    context::{Deploy, Ports},
     domain::{CommitSha, Failure, FailureKind, Layout, RemoteCommand, RemotePath, fact},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
     },
     errors,
-    inputs::typed::HealthPolicy,
-    ports::shell::{Answer, Script, Shell},
+    server::{
+        health::{
+            identity::{self, Mark},
+            probe, sampler,
+        },
+        lock, remote,
+        services::{ready::Ready, reload, workers},
+        watchdog,
+    },
+    transport::shell::{Answer, Script, Shell},
 };
 
 /// Reads `current` again, under the lock: nobody deployed while we looked.
@@ -32,7 +35,7 @@ pub async fn unmoved(cx: &Deploy, io: &Io) -> StepResult {
 /// What the link says; `None` where there is none.
 pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Option<String>, Failure> {
     let current = layout.current();
-    let script = Script::new("current", include_str!("sh/current.sh")).repeatable().var("CURRENT", current.as_str());
+    let script = Script::new("current", include_str!("current.sh")).repeatable().var("CURRENT", current.as_str());
     let answer = remote::run(shell, io, script, &format!("reading {current}")).await?;
     Ok(answer.get("current").map(str::to_owned))
 }
@@ -77,7 +80,7 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     if answer.get("moved").is_some() && !by_itself {
         return Ok(Undone::Nothing("`current` was never switched by this run".to_owned()));
     }
-    let reloaded = services::reload_now(cx, io).await;
+    let reloaded = reload::reload_now(cx, io).await;
     if reloaded.as_ref().is_err_and(|failure| failure.kind != FailureKind::Refused) {
         return reloaded.map(Undone::Done);
     }
@@ -156,7 +159,7 @@ impl Back<'_> {
                 }
             },
         };
-        io.warn(format!("{}; {seen}", reload.cause), Some(services::reload_later(self.reload)));
+        io.warn(format!("{}; {seen}", reload.cause), Some(reload::reload_later(self.reload)));
         Ok(format!("{seen}; not reloaded: {}", reload.cause))
     }
 }
@@ -164,7 +167,7 @@ impl Back<'_> {
 /// What a person types when going back failed.
 pub fn back_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
     let mut commands = pointing_back(&cx.inputs.layout.current(), cx.facts.turn.from.as_deref());
-    commands.extend(services::by_hand(&cx.facts.server.services.reload, &cx.made.borrow().unready.down()));
+    commands.extend(reload::by_hand(&cx.facts.server.services.reload, &cx.made.borrow().unready.down()));
     commands.push(lock::free_by_hand(cx));
     commands
 }
@@ -211,7 +214,7 @@ async fn swap(
         let at = cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
         serde_json::json!({ "version": 1, "at": at, "event": event, "from": expected, "to": target }).to_string()
     };
-    let script = Script::new("switch", include_str!("sh/switch.sh"))
+    let script = Script::new("switch", include_str!("switch.sh"))
         .repeatable()
         .var("CURRENT", layout.current().as_str())
         .var("EXPECTED", expected)

@@ -3,8 +3,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{context::Deploy, lock, remote, retention};
 use crate::{
+    config::typed::{BackupCopy, Target},
+    context::Deploy,
     domain::{
         Failure, ReleaseName, RemoteCommand,
         fact::{self, CopyStatus, Elsewhere},
@@ -13,8 +14,8 @@ use crate::{
         Done, Undone,
         step::{Io, StepResult},
     },
-    inputs::typed::{BackupCopy, Target},
-    ports::shell::{Answer, Script, Shell},
+    server::{backup::old, lock, remote},
+    transport::shell::{Answer, Script, Shell},
 };
 
 /// Looking at a folder and removing one must not take long, even on a slow disk: what takes longer hangs.
@@ -30,7 +31,7 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
     let dir = layout.backup(&cx.facts.turn.to);
     let doing = format!("copying the backup to {}", policy.dir);
-    let script = Script::new("copy", include_str!("sh/copy.sh"))
+    let script = Script::new("copy", include_str!("copy.sh"))
         .detached(&layout.jobs())
         .var("BASE", layout.base().as_str())
         .var("DIR", dir.as_str())
@@ -79,7 +80,7 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         return Ok(Undone::Nothing("no copy was asked for".to_owned()));
     };
     let copy = policy.dir.join(cx.facts.turn.to.as_str());
-    let script = Script::new("copy-undo", include_str!("sh/copy-undo.sh"))
+    let script = Script::new("copy-undo", include_str!("copy-undo.sh"))
         .repeatable()
         .var("TO", policy.dir.as_str())
         .var("RELEASE", cx.facts.turn.to.as_str())
@@ -118,7 +119,7 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
 /// What there is elsewhere, for a pre-flight.
 pub async fn look(shell: &dyn Shell, io: &Io, target: &Target, policy: &BackupCopy) -> Result<Answer, Failure> {
     let doing = format!("looking at {}", policy.dir);
-    let script = Script::new("copies", include_str!("sh/copies.sh"))
+    let script = Script::new("copies", include_str!("copies.sh"))
         .repeatable()
         .var("BASE", target.layout.base().as_str())
         .var("TO", policy.dir.as_str())
@@ -157,12 +158,12 @@ pub async fn prune(cx: &Deploy, io: &Io) -> Option<String> {
 
 async fn remove_old(cx: &Deploy, io: &Io, policy: &BackupCopy) -> Result<usize, Failure> {
     let answer = look(&*cx.ports.shell, io, &cx.inputs, policy).await?;
-    let old = retention::old_backups(&there(&answer), &BTreeSet::new(), cx.inputs.server.keep_backups);
+    let old = old::old_backups(&there(&answer), &BTreeSet::new(), cx.inputs.server.keep_backups);
     let parts = parts(&answer);
     if old.is_empty() && parts.is_empty() {
         return Ok(0);
     }
-    let script = lock::fenced(cx, Script::new("copies-prune", include_str!("sh/copies-prune.sh")))
+    let script = lock::fenced(cx, Script::new("copies-prune", include_str!("copies-prune.sh")))
         .var("TO", policy.dir.as_str())
         .list("OLD", old.iter().map(ReleaseName::as_str).chain(parts.iter().copied()))
         .timeout(REMOVE);

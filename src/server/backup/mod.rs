@@ -1,15 +1,21 @@
 //! The backup of what is live, before anything changes.
 
+pub mod copy;
+pub mod old;
+pub mod retention;
+
 use std::time::Duration;
 
-use super::{artifact::megabytes, context::Deploy, database, lock, remote};
+use super::{database, lock, remote};
 use crate::{
+    bundle::artifact::megabytes,
+    context::Deploy,
     domain::{Failure, RemoteCommand, fact},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
     },
-    ports::shell::Script,
+    transport::shell::Script,
 };
 
 /// A big database takes its time; an hour is the longest that anybody should have to wait for it.
@@ -23,7 +29,7 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
     let dir = layout.backup(&cx.facts.turn.to);
     let doing = format!("backing up into {dir}");
-    let script = Script::new("backup", include_str!("sh/backup.sh"))
+    let script = Script::new("backup", include_str!("backup.sh"))
         .detached(&layout.jobs())
         .var("BACKUPS", layout.backups().as_str())
         .var("DIR", dir.as_str())
@@ -76,7 +82,7 @@ fn summary(files: &[fact::BackupFile]) -> String {
 /// Removes an unfinished backup. A whole one was verified; it is kept, and retention counts it.
 pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let dir = cx.inputs.layout.backup(&cx.facts.turn.to);
-    let script = Script::new("backup-undo", include_str!("sh/backup-undo.sh")).repeatable().var("DIR", dir.as_str());
+    let script = Script::new("backup-undo", include_str!("backup-undo.sh")).repeatable().var("DIR", dir.as_str());
     let answer = remote::run(&*cx.ports.shell, io, script, &format!("removing the unfinished backup {dir}")).await?;
     Ok(match answer.get("found") {
         Some("part") => Undone::Done("the unfinished backup is removed".to_owned()),

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::{context::Deploy, copy, ledger, lock, remote, tree};
+use super::copy;
 use crate::{
+    context::Deploy,
     domain::ReleaseName,
     engine::{
         Done,
         step::{Io, StepResult},
     },
-    ports::shell::Script,
+    server::{backup::old::old_backups, ledger, lock, release_dir::tree, remote},
+    transport::shell::Script,
 };
 
 /// Removes what is older than the newest confirmed releases and the newest verified backups.
@@ -17,7 +19,7 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
     let doing = "choosing what to prune";
     let standings = ledger::read(&*cx.ports.shell, io, layout).await?.standings(&cx.inputs.environment);
-    let script = Script::new("inventory", include_str!("sh/inventory.sh"))
+    let script = Script::new("inventory", include_str!("inventory.sh"))
         .repeatable()
         .var("RELEASES", layout.releases().as_str())
         .var("BACKUPS", layout.backups().as_str());
@@ -36,7 +38,7 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
     if old_releases.is_empty() && old_backups.is_empty() {
         return Ok(Done::skipped(format!("nothing is old enough to go{copies}")));
     }
-    let script = lock::fenced(cx, Script::new("prune", include_str!("sh/prune.sh")).repeatable())
+    let script = lock::fenced(cx, Script::new("prune", include_str!("prune.sh")).repeatable())
         .var("RELEASES", layout.releases().as_str())
         .var("BACKUPS", layout.backups().as_str())
         .var("CURRENT", layout.current().as_str())
@@ -81,21 +83,10 @@ fn old_releases(there: &BTreeSet<ReleaseName>, keep: &Keep<'_>) -> Vec<ReleaseNa
         .collect()
 }
 
-/// Verified backups older than the newest `count`, which is at least one; and empty ones, which do not count, older than those.
-pub(super) fn old_backups(
-    there: &BTreeSet<ReleaseName>,
-    empty: &BTreeSet<ReleaseName>,
-    count: usize,
-) -> Vec<ReleaseName> {
-    let count = count.max(1);
-    let oldest = there.iter().rev().nth(count - 1);
-    let old = |name: &&ReleaseName| oldest.is_some_and(|oldest| *name < oldest);
-    there.iter().filter(old).chain(empty.iter().filter(old)).cloned().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::backup::old::old_backups;
 
     fn name(day: u32) -> ReleaseName {
         format!("202511{day:02}_120000-0123abcd").parse().expect("a release name")

@@ -1,20 +1,25 @@
 //! Forward migrations.
 
+pub mod outlook;
+
 use std::time::Duration;
 
 use super::{
-    context::{Deploy, Survey},
-    lock, outlook, remote,
-    server::{About, Looked, Problem, problem},
+    inspect::{About, Looked, Problem, problem},
+    lock, remote,
 };
 use crate::{
-    domain::{Failure, Layout, RemoteCommand, Sha256Digest, fact, migration::Measured},
+    context::{Deploy, Survey},
+    domain::{
+        Failure, Layout, RemoteCommand, fact,
+        migration::{Migrated, lines, measured, without_sql},
+    },
     engine::{
         Done, Undone,
         step::{Io, StepResult},
     },
     errors,
-    ports::shell::{Answer, Script},
+    transport::shell::{Answer, Script},
 };
 
 /// How often a run that is being rolled back asks whether its migration has ended, and for how long.
@@ -25,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Answers questions about the app's database, in PHP, on the server.
 pub const PROGRAM: &str =
-    concat!(include_str!("sh/dotenv.php"), include_str!("sh/app.php"), include_str!("sh/database.php"));
+    concat!(include_str!("../../transport/dotenv.php"), include_str!("../app.php"), include_str!("database.php"));
 
 /// Who says where the database lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +58,7 @@ pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Resul
         return Ok(None);
     }
     let (layout, server) = (&cx.inputs.layout, &cx.inputs.server);
-    let script = Script::new("place", include_str!("sh/place.sh"))
+    let script = Script::new("place", include_str!("place.sh"))
         .repeatable()
         .var("ASK", if asked == Asked::App { "app" } else { "env" })
         .var("TREE", answer.get("current-is").unwrap_or_default())
@@ -132,12 +137,12 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
     }
     let doing = "running the migrations";
     let script =
-        lock::fenced(cx, Script::new("migrate", include_str!("sh/migrate.sh")).detached(&cx.inputs.layout.jobs()))
+        lock::fenced(cx, Script::new("migrate", include_str!("migrate.sh")).detached(&cx.inputs.layout.jobs()))
             .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
             .var("PHP", &cx.inputs.server.php)
             .var("APP_PHP", remote::APP)
-            .var("SQL_PHP", include_str!("sh/sql.php"))
-            .var("MIGRATE_PHP", include_str!("sh/migrate.php"))
+            .var("SQL_PHP", include_str!("../../transport/sql.php"))
+            .var("MIGRATE_PHP", include_str!("migrate.php"))
             .hiding(cx.inputs.layout.env_file())
             .never_ended(&lock::nonce(cx))
             .timeout(TIMEOUT);
@@ -179,38 +184,6 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
     }
 }
 
-/// What the framework's events told of each migration, by its name and as JSON. The digest of its file is what another environment's run is
-/// found by. What cannot be read is left out.
-fn measured<'a>(told: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Measured> {
-    /// As `migrate.php` tells it.
-    #[derive(serde::Deserialize)]
-    struct Told {
-        #[serde(default)]
-        sha256: Option<Sha256Digest>,
-        statements: u64,
-        milliseconds: f64,
-        rows: Option<u64>,
-        sql: Vec<String>,
-    }
-    let read = |(name, text): (&str, &str)| {
-        let told: Told = serde_json::from_str(text).ok()?;
-        Some(Measured {
-            name: name.to_owned(),
-            sha256: told.sha256,
-            statements: told.statements,
-            milliseconds: told.milliseconds.max(0.0).round() as u64,
-            rows: told.rows,
-            sql: told.sql,
-        })
-    };
-    told.filter_map(read).collect()
-}
-
-/// Without the text of statements, as a line of the ledger has it.
-fn without_sql(measured: &[Measured]) -> Vec<Measured> {
-    measured.iter().map(|one| Measured { sql: Vec::new(), ..one.clone() }).collect()
-}
-
 /// A migration is never ended, and never taken back. Before anything else is undone, such as the folder that it runs in, it has ended; if it
 /// has not in the time that this run has, all of that is left to the next holder of the lock, which waits for it.
 pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
@@ -220,7 +193,7 @@ pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let mut told = false;
     while cx.made.borrow().migrating {
         let layout = &cx.inputs.layout;
-        let script = Script::new("migrated", include_str!("sh/migrated.sh"))
+        let script = Script::new("migrated", include_str!("migrated.sh"))
             .repeatable()
             .var("JOBS", layout.jobs().as_str())
             .var("LOCK", layout.lock().as_str())
@@ -256,62 +229,15 @@ pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     })
 }
 
-/// What became of a migration that its run did not hear the end of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Migrated {
-    /// `None` if it is not known.
-    pub ran: Option<Vec<String>>,
-    /// What they made the database do, without the text of statements.
-    pub measured: Vec<Measured>,
-    /// Of artisan, where it came that far.
-    pub status: Option<String>,
-}
-
-impl Migrated {
-    /// What migrate.sh answered, as far as it came, with record separators (036) for its own. `None` if no migration was begun.
-    pub fn read(records: &str) -> Option<Self> {
-        let records: Vec<(&str, &str)> =
-            records.split('\u{1e}').filter_map(|record| record.trim_matches('\0').split_once('=')).collect();
-        records.first()?;
-        let get = |key: &str| records.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| *value);
-        let ran = match (get("before"), get("after").filter(|_| get("unsure").is_none())) {
-            // It is asked for before the first one runs.
-            (None, _) => Some(Vec::new()),
-            (Some(_), None) => None,
-            (Some(before), Some(after)) => {
-                let before: Vec<&str> = lines(before).collect();
-                Some(lines(after).filter(|name| !before.contains(name)).map(str::to_owned).collect())
-            }
-        };
-        let all = |key: &'static str| records.iter().filter(move |(name, _)| *name == key).map(|(_, value)| *value);
-        let measured = without_sql(&measured(all("measured-name").zip(all("measured"))));
-        Some(Self { ran, measured, status: get("status").map(str::to_owned) })
-    }
-
-    /// For the cause in a ledger's line.
-    pub fn told(&self) -> String {
-        match self.status.as_deref() {
-            Some("0") => "its migration ran to its end on the server".to_owned(),
-            Some(status) => format!("its migration ended with status {status}"),
-            None if self.ran.as_ref().is_some_and(Vec::is_empty) => "no migration had run".to_owned(),
-            None => "its migration did not run to its end: compare `php artisan migrate:status`".to_owned(),
-        }
-    }
-}
-
 /// What the plan prints.
 pub fn preview(cx: &Deploy) -> Vec<String> {
     if cx.inputs.server.migrate {
         let command =
             RemoteCommand::new([cx.inputs.server.php.as_str(), "artisan", "migrate", "--force", "--no-interaction"]);
-        std::iter::once(command.to_string()).chain(outlook::migrations_preview(cx)).collect()
+        std::iter::once(command.to_string()).chain(migrations_preview(cx)).collect()
     } else {
         vec!["nothing: migrate is false".to_owned()]
     }
-}
-
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter(|line| !line.is_empty())
 }
 
 /// The end of what a command printed.
@@ -334,9 +260,37 @@ impl Tail {
     }
 }
 
+/// What a release does not do, it need not know.
+pub(crate) const NO_MIGRATION: &str = "no migration runs: the policy says migrate: false";
+
+/// What the plan prints for the migrations.
+pub fn migrations_preview(cx: &Deploy) -> Vec<String> {
+    let Some(outlook) = &cx.facts.outlook else { return Vec::new() };
+    let mut lines: Vec<String> = outlook.migrations_unknown.iter().cloned().collect();
+    for migration in &outlook.migrations {
+        lines.push(format!("{} [{}]: {}", migration.name, migration.class.word(), migration.class.meaning()));
+        let sha256 = migration.sha256.as_ref().map(ToString::to_string).unwrap_or_default();
+        lines.push(format!("    {}, SHA-256 {sha256}", migration.file));
+        lines.push(format!("    its source {}", migration.calls.join("; ")));
+        match &migration.measured {
+            Some(measured) => lines.push(format!("    on staging this file took: {}", measured.summary())),
+            None if outlook.migrations_measured => {
+                lines.push("    staging has not run this file, or did not measure it".to_owned());
+            }
+            None => {}
+        }
+        for connection in &migration.connections {
+            lines.push(format!("    it names another database connection: {connection}; the backup does not cover it"));
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Sha256Digest;
+    use crate::domain::migration::Migrated;
 
     #[test]
     fn fd28_a_database_in_the_release_is_named_with_the_line_for_env() {

@@ -7,13 +7,9 @@ use std::{
     rc::Rc,
 };
 
-use super::{
-    build::read,
-    context::{Deploy, Found, Opened, Survey},
-    database, remote,
-    server::NOT_SURVEYED,
-};
 use crate::{
+    bundle::read,
+    context::{Deploy, Found, Opened, Survey},
     domain::{
         Failure,
         bundle::{MANIFEST_PATH, Manifest},
@@ -25,7 +21,12 @@ use crate::{
         step::{Io, StepResult},
     },
     errors,
-    ports::shell::{Answer, Script},
+    server::{
+        database::{self, NO_MIGRATION},
+        inspect::NOT_SURVEYED,
+        remote,
+    },
+    transport::shell::{Answer, Script},
 };
 
 /// Where Laravel keeps an app's own migrations. Packages name other places; those are asked of the live release.
@@ -36,8 +37,7 @@ const VENDOR: &str = "vendor/";
 const PUBLIC: &str = "public/";
 /// Most bytes of one migration's source; a longer one is not read.
 const LONGEST: u64 = 256 * 1024;
-/// What a release does not do, it need not know.
-const NO_MIGRATION: &str = "no migration runs: the policy says migrate: false";
+
 /// Most files that are named.
 const NAMED: usize = 50;
 
@@ -87,14 +87,14 @@ fn first_release(cx: &Survey, opened: &Opened) -> Result<Outlook, Failure> {
 
 async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<Outlook, Failure> {
     let doing = format!("looking at what is live in {tree}");
-    let script = Script::new("outlook", include_str!("sh/outlook.sh"))
+    let script = Script::new("outlook", include_str!("outlook.sh"))
         .repeatable()
         .var("TREE", tree)
         .var("PHP", &cx.inputs.server.php)
         .var("ENV_FILE", cx.inputs.layout.env_file().as_str())
         .var("MANIFEST", MANIFEST_PATH)
         .var("APP_PHP", remote::APP)
-        .var("MIGRATIONS_PHP", include_str!("sh/migrations.php"))
+        .var("MIGRATIONS_PHP", include_str!("migrations.php"))
         .var("DATABASE_PHP", database::PROGRAM)
         .hiding(cx.inputs.layout.env_file());
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
@@ -228,7 +228,7 @@ fn sources(bundle: &Path, wanted: &BTreeMap<String, &str>) -> std::io::Result<BT
 }
 
 /// What the same file did on staging, the last time that it ran there.
-fn measured(on_staging: &[Measured], pending: &PendingMigration) -> Option<Measured> {
+pub(crate) fn measured(on_staging: &[Measured], pending: &PendingMigration) -> Option<Measured> {
     let same = |measured: &&Measured| measured.name == pending.name && measured.sha256 == pending.sha256;
     on_staging.iter().rev().find(same).filter(|measured| measured.sha256.is_some()).cloned()
 }
@@ -258,29 +258,6 @@ pub fn files_preview(cx: &Deploy) -> Vec<String> {
     let more = files.public_gone.len().saturating_sub(NAMED);
     if more > 0 {
         lines.push(format!("and {more} more public files"));
-    }
-    lines
-}
-
-/// What the plan prints for the migrations.
-pub fn migrations_preview(cx: &Deploy) -> Vec<String> {
-    let Some(outlook) = &cx.facts.outlook else { return Vec::new() };
-    let mut lines: Vec<String> = outlook.migrations_unknown.iter().cloned().collect();
-    for migration in &outlook.migrations {
-        lines.push(format!("{} [{}]: {}", migration.name, migration.class.word(), migration.class.meaning()));
-        let sha256 = migration.sha256.as_ref().map(ToString::to_string).unwrap_or_default();
-        lines.push(format!("    {}, SHA-256 {sha256}", migration.file));
-        lines.push(format!("    its source {}", migration.calls.join("; ")));
-        match &migration.measured {
-            Some(measured) => lines.push(format!("    on staging this file took: {}", measured.summary())),
-            None if outlook.migrations_measured => {
-                lines.push("    staging has not run this file, or did not measure it".to_owned());
-            }
-            None => {}
-        }
-        for connection in &migration.connections {
-            lines.push(format!("    it names another database connection: {connection}; the backup does not cover it"));
-        }
     }
     lines
 }

@@ -5,15 +5,16 @@
 //! switch, the file answers as the old release, as every page does. A file that only the new release had would prove nothing: OPcache
 //! would have to read it in any case.
 
+pub mod mark;
+
+pub use self::mark::{Mark, Trust};
+
 use std::time::Duration;
 
-use serde_json::Value;
-
-use super::{
-    context::{Deploy, Ports},
-    probe, remote,
-};
+use super::probe;
 use crate::{
+    config::typed::HealthPolicy,
+    context::{Deploy, Ports},
     domain::{
         CommitSha, Failure, ReleaseName, Sha256Digest,
         fact::{self, Endpoint, HealthReport},
@@ -22,42 +23,16 @@ use crate::{
         Done,
         step::{Ending, Io, StepResult},
     },
-    inputs::typed::HealthPolicy,
-    ports::{
-        http::{Get, Reply, Unanswered},
-        shell::Script,
+    http::{Get, Reply, Unanswered},
+    server::{
+        health::naming::{self, folder, named},
+        remote,
     },
+    transport::shell::Script,
 };
 
 /// How long one answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What the one-time file is good for on this server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
-    /// As the site is asked for it, with a slash.
-    pub path: String,
-    pub trust: Trust,
-    /// Whether an answer of the app named a release before the switch.
-    pub app_names_itself: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trust {
-    /// PHP ran the live release's file: it must run the new one's after the switch.
-    Works,
-    /// It could not be tried while the old release was live, as the text says. What it says counts, its silence does not.
-    Untried(String),
-    /// The web server does not run it, as the text says.
-    Refused(String),
-}
-
-impl Mark {
-    /// Whether it is needed to tell old from new while both may answer.
-    pub fn needed_to_tell(&self) -> bool {
-        self.trust == Trust::Works && !self.app_names_itself
-    }
-}
 
 /// Writes the file, and asks for it while the old release is live.
 pub async fn mark(cx: &Deploy, io: &Io) -> StepResult {
@@ -65,7 +40,7 @@ pub async fn mark(cx: &Deploy, io: &Io) -> StepResult {
     let path = format!("/{}", name(cx));
     let doing = format!("putting {path} into the release");
     let (tree, live_name) = live.clone().unwrap_or_default();
-    let script = Script::new("mark", include_str!("sh/mark.sh"))
+    let script = Script::new("mark", include_str!("mark.sh"))
         .repeatable()
         .var("NAME", name(cx))
         .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
@@ -93,7 +68,7 @@ pub async fn mark(cx: &Deploy, io: &Io) -> StepResult {
 /// Removes the file, however the run ends. What was taken back is gone with its folder already.
 pub async fn unmark(cx: &Deploy, io: &Io, _ending: &Ending) -> Result<String, Failure> {
     let name = name(cx);
-    let script = Script::new("unmark", include_str!("sh/unmark.sh"))
+    let script = Script::new("unmark", include_str!("unmark.sh"))
         .repeatable()
         .var("NAME", &name)
         .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
@@ -147,7 +122,7 @@ pub async fn ask(ports: &Ports, mark: Option<&Mark>, expected: &str) -> Option<E
 pub fn proof(cx: &Deploy, report: &HealthReport) -> fact::Identity {
     let mark = cx.made.borrow().identity.clone();
     let turn = &cx.facts.turn;
-    let same_commit = turn.from.as_deref().is_some_and(|from| probe::same_commit(from, &cx.facts.commit));
+    let same_commit = turn.from.as_deref().is_some_and(|from| naming::same_commit(from, &cx.facts.commit));
     let by_answers = !same_commit && report.endpoints.iter().any(|endpoint| endpoint.answered_as.is_some());
     let by_file = report.identity.as_ref().is_some_and(|file| file.answered_as.as_deref() == Some(turn.to.as_str()));
     let mut by = Vec::new();
@@ -178,7 +153,7 @@ pub async fn answers_as_old(
     if file.is_some_and(|file| file.answered_as.as_deref() == Some(from)) {
         return Some("one-time file");
     }
-    let old: ReleaseName = from.parse().ok().filter(|_| !probe::same_commit(from, failed))?;
+    let old: ReleaseName = from.parse().ok().filter(|_| !naming::same_commit(from, failed))?;
     let report = probe::round(&*ports.anywhere, health, &*ports.clock, None).await;
     // An answer may name the release, or its commit by seven letters and more.
     let is_old = |name: &str| match name.parse::<ReleaseName>() {
@@ -187,17 +162,6 @@ pub async fn answers_as_old(
     };
     let mut named = report.endpoints.iter().filter_map(|endpoint| endpoint.answered_as.as_deref()).peekable();
     (named.peek().is_some() && named.all(is_old)).then_some("health answers")
-}
-
-/// The release that an answer of the one-time file names.
-pub fn named(reply: &Reply) -> Option<String> {
-    let object: Value = serde_json::from_slice(&reply.body).ok().filter(|_| reply.status == 200)?;
-    Some(object.get("gated-deploy")?.as_str()?.to_owned())
-}
-
-/// The name of the folder that a link leads to.
-pub fn folder(link: &str) -> &str {
-    link.trim_end_matches('/').rsplit('/').next().unwrap_or(link)
 }
 
 /// Tries the file of the live release, twice: one worker may be the only one that runs it.

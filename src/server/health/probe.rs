@@ -1,5 +1,10 @@
 //! Asking the site whether it is well, and which release it is (pipeline.md, steps 7 and 18 to 20).
 
+pub mod round;
+pub mod visitor;
+
+pub use self::{round::round, visitor::Visitor};
+
 mod assets;
 mod help;
 mod home;
@@ -7,35 +12,33 @@ mod verdict;
 
 use std::time::Duration;
 
-use futures_util::future;
-
-pub(super) use self::verdict::names;
+pub(crate) use self::verdict::names;
 pub use self::{
     assets::{assets, served_assets},
     verdict::{answered_as, judge},
 };
 use super::{
-    context::{Deploy, Ports, Survey},
     identity::{self, Mark},
     sampler,
-    server::NO_SERVER,
 };
 use crate::{
+    config::typed::{HealthPolicy, Route},
+    context::{Deploy, Ports, Survey},
     domain::{
-        CommitSha, Failure, ReleaseName, Secret,
+        CommitSha, Failure, Secret,
         fact::{Endpoint, HealthReport, Score, Standing, key},
     },
     engine::{Done, Io, StepResult},
     errors,
-    inputs::typed::{HealthPolicy, Route},
-    ports::{
-        clock::Clock,
-        http::{Get, Site},
+    http::Get,
+    server::{
+        health::{
+            naming::{self, same_commit},
+            probe::round::{ANSWER_TIMEOUT, ask},
+        },
+        inspect::NO_SERVER,
     },
 };
-
-/// How long one answer may take. A site that needs longer is not well.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Too Many Requests (RFC 6585, 4): says nothing of what was asked.
 const TOO_MANY: u16 = 429;
@@ -51,50 +54,6 @@ pub const NOWHERE: &str = "/gated-deploy-negative-control/no-such-page";
 
 /// What no app takes for its token.
 pub const WRONG_TOKEN: &str = "gated-deploy-negative-control";
-
-/// Who asks the site, and by which rules.
-#[derive(Clone, Copy)]
-pub struct Visitor<'a> {
-    pub site: &'a dyn Site,
-    pub clock: &'a dyn Clock,
-    pub health: &'a HealthPolicy,
-    /// The status that the home page had before anything changed, where it was asked.
-    pub home_before: Option<u16>,
-}
-
-impl<'a> Visitor<'a> {
-    /// Asks from a second place where the first does not reach the site: what is found decides whether a release stays.
-    pub fn of(ports: &'a Ports, health: &'a HealthPolicy) -> Self {
-        Self { site: &*ports.anywhere, clock: &*ports.clock, health, home_before: None }
-    }
-
-    /// Asks by the way that the inputs name, and by no other.
-    fn as_told(ports: &'a Ports, health: &'a HealthPolicy) -> Self {
-        Self { site: &*ports.site, ..Self::of(ports, health) }
-    }
-
-    fn after(cx: &'a Deploy) -> Self {
-        Self { home_before: cx.facts.home, ..Self::of(&cx.ports, &cx.inputs.health) }
-    }
-
-    /// Every endpoint and the home page, once.
-    async fn look(self, commit: Option<&CommitSha>) -> HealthReport {
-        let (report, home) = future::join(round(self.site, self.health, self.clock, commit), home::ask(self)).await;
-        HealthReport { home, ..report }
-    }
-}
-
-/// Asks every endpoint at once. With `commit`, an endpoint that names a release must name that one (F74).
-pub async fn round(
-    site: &dyn Site,
-    health: &HealthPolicy,
-    clock: &dyn Clock,
-    commit: Option<&CommitSha>,
-) -> HealthReport {
-    let unix_ms = Some(clock.now().timestamp_millis());
-    let endpoints = health.paths.iter().map(|path| ask(site, health, clock, path, commit));
-    HealthReport { attempt: 1, of: 1, endpoints: future::join_all(endpoints).await, unix_ms, ..HealthReport::default() }
-}
 
 /// Step 7, before anything changes: is the site well, and does our token work?
 pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
@@ -255,7 +214,7 @@ pub async fn verify_old(cx: &Deploy, marked: bool, io: &Io) -> Result<String, Fa
     // Going back to an older release of the same commit, that name says nothing.
     let same = cx.facts.turn.from.as_deref().is_none_or(|from| same_commit(from, failed));
     let mark = cx.made.borrow().identity.clone().filter(|_| marked);
-    let old = cx.facts.turn.from.as_deref().map(identity::folder).unwrap_or_default();
+    let old = cx.facts.turn.from.as_deref().map(naming::folder).unwrap_or_default();
     let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: old };
     let identity = Identity::IsNot((!same).then_some(failed), expected);
     let report = settle(Visitor::after(cx), identity, &|| false, io).await;
@@ -377,40 +336,6 @@ async fn identified(visitor: Visitor<'_>, identity: Identity<'_>) -> HealthRepor
     report
 }
 
-async fn ask(
-    site: &dyn Site,
-    health: &HealthPolicy,
-    clock: &dyn Clock,
-    path: &str,
-    commit: Option<&CommitSha>,
-) -> Endpoint {
-    let began = clock.elapsed();
-    let get = Get { path: path.to_owned(), bearer: health.token.clone(), timeout: ANSWER_TIMEOUT, ..Get::default() };
-    let asked = Endpoint { path: path.to_owned(), ..Endpoint::default() };
-    match site.get(get).await {
-        Ok(reply) => {
-            let (problem, hint) =
-                judge(&reply, &health.expect, commit).map(|problem| (problem.text, problem.hint)).unzip();
-            Endpoint {
-                status: Some(reply.status),
-                problem,
-                hint: hint.flatten(),
-                answered_as: answered_as(&reply),
-                took_ms: millis(reply.took),
-                vantage: reply.vantage,
-                ..asked
-            }
-        }
-        Err(unanswered) => Endpoint {
-            not_asked: !unanswered.why.reached(),
-            hint: help::help(unanswered.why).map(str::to_owned),
-            problem: Some(unanswered.text),
-            took_ms: millis(clock.elapsed().saturating_sub(began)),
-            ..asked
-        },
-    }
-}
-
 /// Both controls of a probe, before anything rests on it: a page that does not exist, and a wrong token. Gives what was seen.
 async fn seen_to_fail(visitor: Visitor<'_>, io: &Io) -> Result<String, Failure> {
     let nowhere = negative_control(visitor).await?;
@@ -524,13 +449,4 @@ fn told(report: &HealthReport) -> String {
         text.push_str(&format!(", {vantage}"));
     }
     text
-}
-
-/// Whether what `current` pointed to is a release of this commit.
-pub(super) fn same_commit(link: &str, commit: &CommitSha) -> bool {
-    identity::folder(link).parse::<ReleaseName>().is_ok_and(|release| release.short_sha() == commit.short())
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,6 +4,10 @@
 //! asked, in turn over a fresh connection and over a kept one, because the two meet different workers of a web server that reloads.
 //! It has no say before the switch, and never more than a few requests under way: a pool of PHP workers is small.
 
+pub mod rows;
+
+pub use self::rows::{check, end, is_spent, spent, start, switching, turning_back};
+
 mod tally;
 
 use std::{
@@ -21,22 +25,12 @@ use tokio::{
 };
 
 use self::tally::{Missing, Seen, Side, Tally};
-use super::{context::Deploy, identity, probe};
+use super::probe;
 use crate::{
-    domain::{
-        CommitSha, Failure, ReleaseName, Secret,
-        fact::{Receipt, key},
-    },
-    engine::{
-        Done,
-        step::{Ending, Io, StepResult},
-    },
-    errors,
-    inputs::typed::Route,
-    ports::{
-        clock::Clock,
-        http::{Connection, Get, Reply, Site},
-    },
+    clock::Clock,
+    domain::{CommitSha, ReleaseName, Secret, fact::Receipt},
+    http::{Connection, Get, Reply, Site},
+    server::health::naming,
 };
 
 /// How long one answer may take; as in the health check.
@@ -44,9 +38,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Requests under way at the same time.
 const MOST_AT_ONCE: usize = 3;
-
-/// Answers that are waited for before the switch: the sampler must be seen to work before what it sees means something.
-const FIRST: u64 = 4;
 
 /// How long the last requests may take when the sampler is stopped.
 const LAST_WAIT: Duration = Duration::from_secs(2);
@@ -59,119 +50,6 @@ const GENTLE: Duration = Duration::from_secs(5);
 
 /// Answer headers by which a site says that it counts requests (Laravel's `throttle`, and the IETF's draft of the same).
 const LIMITS: [&str; 2] = ["x-ratelimit-limit", "ratelimit-limit"];
-
-/// Starts asking, right before the switch.
-pub async fn start(cx: &Deploy, _io: &Io) -> StepResult {
-    if cx.facts.turn.from.is_none() {
-        return Ok(Done::skipped("nothing is live, so there is nothing to keep up"));
-    }
-    let health = &cx.inputs.health;
-    let mut rate = health.sample_rate.max(1);
-    let sampler = Quiet::of(cx);
-    if matches!(cx.inputs.site.route, Route::Tunnel { .. }) && rate > MOST_THROUGH_TUNNEL {
-        sampler.inner.tally.borrow_mut().remark(format!(
-            "asked {MOST_THROUGH_TUNNEL} times a second instead of {rate}: through the SSH connection each request is a channel of its own"
-        ));
-        rate = MOST_THROUGH_TUNNEL;
-    }
-    let sampler = Rc::new(sampler.begin(rate));
-    sampler.counted(FIRST, ANSWER_TIMEOUT).await;
-    let first = sampler.receipt();
-    if first.requests == 0 || first.failures == first.requests {
-        sampler.stop().await;
-        let cause = first.first_failures.first().map_or("no answer in time", |failed| failed.cause.as_str());
-        let paths = first.paths.join(" and ");
-        return Ok(Done::warned(match first.not_asked {
-            0 => format!("{paths} fails before the switch already ({cause}), so its downtime is not measured"),
-            _ => format!("requests to {paths} do not reach the site, so its downtime is not measured"),
-        }));
-    }
-    let text = format!("{} about {rate} times a second, fresh and kept connections in turn", first.paths.join(" and "));
-    cx.made.borrow_mut().sampler = Some(sampler);
-    Ok(Done::passed(text))
-}
-
-/// Reads the receipt before the release is confirmed: more downtime than the policy allows means going back.
-pub async fn check(cx: &Deploy, io: &Io) -> StepResult {
-    let Some(sampler) = cx.made.borrow().sampler.clone() else {
-        return Ok(Done::skipped("nothing was measured"));
-    };
-    sampler.counted(sampler.inner.asked.get(), ANSWER_TIMEOUT + LAST_WAIT).await;
-    let mut receipt = sampler.receipt();
-    if !over(&receipt) {
-        // Within its budget: the measurement ends here. Otherwise it goes on, so that the way back is measured too.
-        receipt = sampler.finish().await;
-    }
-    io.fact(key::RECEIPT, &receipt);
-    if over(&receipt) {
-        return Err(too_much(&receipt));
-    }
-    if receipt.failures > 0 {
-        io.warn(told(&receipt), Some(advice(cx)));
-        return Ok(Done::warned(told(&receipt)));
-    }
-    if receipt.not_asked > 0 {
-        io.warn(
-            told(&receipt),
-            Some(
-                "the connection of this run to the site broke; what visitors met meanwhile was not measured".to_owned(),
-            ),
-        );
-        return Ok(Done::warned(told(&receipt)));
-    }
-    Ok(Done::passed(told(&receipt)))
-}
-
-/// Whether the site has failed for longer than the policy allows: no later answer can mend that.
-pub fn is_spent(cx: &Deploy) -> bool {
-    cx.made.borrow().sampler.as_ref().is_some_and(|sampler| over(&sampler.receipt()))
-}
-
-/// Resolves when that is so; never, where nothing is measured.
-pub async fn spent(cx: &Deploy) -> Failure {
-    let sampler = cx.made.borrow().sampler.clone();
-    if let Some(sampler) = sampler {
-        let mut counted = sampler.counted.clone();
-        while counted.changed().await.is_ok() {
-            let receipt = sampler.receipt();
-            if over(&receipt) {
-                return too_much(&receipt);
-            }
-        }
-    }
-    std::future::pending().await
-}
-
-fn too_much(receipt: &Receipt) -> Failure {
-    let details = receipt.first_failures.iter().map(ToString::to_string);
-    errors::health::downtime(&told(receipt), &seconds(receipt.budget_ms), details)
-}
-
-/// However the run ends: stops asking. After a rollback the receipt is told here, with the way back in it.
-pub async fn end(cx: &Deploy, io: &Io, _ending: &Ending) -> Result<String, Failure> {
-    let sampler = cx.made.borrow_mut().sampler.take();
-    let Some(sampler) = sampler else { return Ok("nothing was measured".to_owned()) };
-    let told_already = sampler.finished.get();
-    let receipt = sampler.finish().await;
-    if !told_already {
-        io.fact(key::RECEIPT, &receipt);
-    }
-    Ok(format!("stopped: {}", told(&receipt)))
-}
-
-/// Before the link is renamed.
-pub fn switching(cx: &Deploy) {
-    if let Some(sampler) = &cx.made.borrow().sampler {
-        sampler.inner.tally.borrow_mut().switching(sampler.inner.clock.elapsed());
-    }
-}
-
-/// Before the link is renamed back.
-pub fn turning_back(cx: &Deploy) {
-    if let Some(sampler) = &cx.made.borrow().sampler {
-        sampler.inner.tally.borrow_mut().turning_back(sampler.inner.clock.elapsed());
-    }
-}
 
 fn over(receipt: &Receipt) -> bool {
     receipt.downtime_ms > receipt.budget_ms
@@ -202,14 +80,6 @@ fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 
-fn advice(cx: &Deploy) -> String {
-    match cx.facts.server.services.process_control_timeout {
-        Some(0) => "PHP-FPM's process_control_timeout is 0, with which a reload cuts running requests: set it to 10s"
-            .to_owned(),
-        _ => "look at the web server's and PHP-FPM's logs at these times".to_owned(),
-    }
-}
-
 /// What is asked in turn.
 #[derive(Clone)]
 struct Question {
@@ -229,7 +99,7 @@ struct Sides {
 
 impl Sides {
     fn of(&self, reply: &Reply) -> Option<Side> {
-        let named = identity::named(reply).or_else(|| probe::answered_as(reply))?;
+        let named = naming::named(reply).or_else(|| probe::answered_as(reply))?;
         if named == self.new.as_str() {
             Some(Side::New)
         } else if self.old.as_deref() == Some(named.as_str()) {
@@ -333,40 +203,6 @@ impl Sampler {
 }
 
 impl Quiet {
-    fn of(cx: &Deploy) -> Self {
-        let health = &cx.inputs.health;
-        let first = health.paths.first().cloned().unwrap_or_else(|| "/".to_owned());
-        let mut questions = vec![Question { path: first, bearer: health.token.clone(), lenient: false }];
-        // Where the app names nobody, the one-time file does.
-        let file =
-            cx.made.borrow().identity.as_ref().filter(|seen| seen.needed_to_tell()).map(|seen| seen.path.clone());
-        questions.extend(file.map(|path| Question { path, bearer: None, lenient: true }));
-        let turn = &cx.facts.turn;
-        let sides = Sides {
-            old: turn.from.as_deref().map(|from| identity::folder(from).to_owned()),
-            new: turn.to.clone(),
-            commit: cx.facts.commit.clone(),
-            same_commit: turn.from.as_deref().is_none_or(|from| probe::same_commit(from, &cx.facts.commit)),
-        };
-        let clock = cx.ports.clock.clone();
-        Self {
-            inner: Rc::new(Inner {
-                site: cx.ports.site.clone(),
-                began: clock.elapsed(),
-                clock,
-                questions,
-                sides,
-                budget: health.max_downtime,
-                rate: Cell::new(0),
-                pace: Cell::new(Duration::ZERO),
-                tally: RefCell::default(),
-                asked: Cell::new(0),
-                open: RefCell::default(),
-                ended: Cell::new(None),
-            }),
-        }
-    }
-
     fn begin(self, rate: u32) -> Sampler {
         let inner = self.inner;
         inner.rate.set(rate);

@@ -1,6 +1,6 @@
 //! Reading PHP-FPM's configuration, as far as one must to learn which pool serves a site, and as whom.
 
-use super::services::ConfigFile;
+use super::config_file::ConfigFile;
 
 /// A pool: one `[section]` of a file in `pool.d`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

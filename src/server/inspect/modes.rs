@@ -1,11 +1,11 @@
 //! Whether what holds secrets is as closed as `.env` is, and whether only the deploy user can write what it executes. For the releases
 //! that are there, whoever made them.
 
-use super::remote;
 use crate::{
     domain::{Failure, Layout, RemoteCommand},
     engine::step::Io,
-    ports::shell::{Answer, Script, Shell},
+    server::remote,
+    transport::shell::{Answer, Script, Shell},
 };
 
 /// Something that is more open than it may be.
@@ -22,7 +22,7 @@ pub struct Open {
 /// The server could not be asked.
 pub async fn look(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Vec<Open>, Failure> {
     let doing = format!("looking who may read and write the releases below {}", layout.base());
-    let script = Script::new("modes", include_str!("sh/modes.sh"))
+    let script = Script::new("modes", include_str!("modes.sh"))
         .repeatable()
         .var("BASE", layout.base().as_str())
         .var("ENV_FILE", layout.env_file().as_str());

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::services::ConfigFile;
+use super::config_file::ConfigFile;
 
 /// A `server { }` block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,29 +1,25 @@
 //! The ledger on the server: one line per attempt, each naming the digest of the line before it.
 
+pub mod book;
+
+pub use self::book::Book;
+
 use std::rc::Rc;
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-
-use super::{
-    context::{Build, Deploy, Survey},
-    database::Migrated,
-    lock::Dead,
-    remote,
-    watchdog::Entry,
-};
+use super::{lock::Dead, remote};
 use crate::{
+    context::{Build, Deploy, Survey},
     domain::{
-        CommitSha, EnvironmentName, Failure, Layout, ReleaseName, Sha256Digest, StepId, fact,
-        ledger::{self, Attempt, Break, Built, Line, Reached, Standing},
-        migration::Measured,
-        standing::Standings,
+        Failure, Layout, Sha256Digest, StepId, fact,
+        ledger::{self, Attempt, Begun, Built, Line, Proof, Reached, Standing},
+        migration::Migrated,
     },
     engine::{
         Done,
         step::{Ending, Io, StepResult},
     },
-    ports::shell::{Script, Shell},
+    server::lock::{attempt, time},
+    transport::shell::{Script, Shell},
 };
 
 /// Most bytes of a ledger that are read whole: some ten thousand attempts.
@@ -84,31 +80,17 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
 
 /// What stands in a line where the server puts in the digest of the line before it: it writes one line after the other, whoever
 /// they come from.
-const PREV: &str = "@PREV@";
+pub(crate) const PREV: &str = "@PREV@";
 
 /// Appends a line whose `prev` is [`PREV`]; gives the digest of what was written.
 pub async fn append(shell: &dyn Shell, io: &Io, layout: &Layout, line: &Line) -> Result<Sha256Digest, Failure> {
     let ledger = layout.ledger();
     let doing = format!("writing to the ledger {ledger}");
     let text = serde_json::to_string(line).map_err(|error| Failure::bug(&doing, error.to_string()))?;
-    let script = Script::new("ledger", include_str!("sh/ledger.sh"))
-        .repeatable()
-        .var("LEDGER", ledger.as_str())
-        .var("LINE", text);
+    let script =
+        Script::new("ledger", include_str!("ledger.sh")).repeatable().var("LEDGER", ledger.as_str()).var("LINE", text);
     let answer = remote::run(shell, io, script, &doing).await?;
     Ok(Sha256Digest::of(remote::required(&answer, "written", &doing)?))
-}
-
-/// What a release is known by. It is left in the lock when the release is confirmed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Proof {
-    pub bundle_sha256: Option<Sha256Digest>,
-    pub build: Option<Built>,
-    pub asked_for: Option<CommitSha>,
-    pub tree_sha256: Option<Sha256Digest>,
-    pub migrations: Option<Vec<String>>,
-    pub measured: Vec<Measured>,
 }
 
 impl Proof {
@@ -130,34 +112,7 @@ impl Proof {
     }
 }
 
-/// What a run leaves in its lock of the attempt that it begins. If it dies, whoever takes over the lock writes the attempt down: every
-/// attempt has a line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Begun {
-    pub version: u32,
-    pub at: String,
-    pub environment: String,
-    pub attempt: Attempt,
-    pub release: ReleaseName,
-    pub from: Option<String>,
-    pub sha: CommitSha,
-    pub run: Option<String>,
-}
-
 impl Begun {
-    pub fn of(cx: &Deploy) -> Self {
-        Self {
-            version: 1,
-            at: time(cx.facts.decided_at),
-            environment: cx.inputs.environment.to_string(),
-            attempt: attempt(cx),
-            release: cx.facts.turn.to.clone(),
-            from: cx.facts.turn.from.clone(),
-            sha: cx.facts.commit.clone(),
-            run: cx.inputs.run.url.clone(),
-        }
-    }
-
     /// Whether one of these lines tells of this attempt: the run's own, or one by the watcher.
     fn is_told_in(&self, lines: &[Line]) -> bool {
         lines.iter().any(|line| {
@@ -225,72 +180,10 @@ pub async fn write_for_the_dead(
     Ok(Some(format!("its attempt is in the ledger as `{}`{migration}", line.outcome)))
 }
 
-fn attempt(cx: &Deploy) -> Attempt {
-    if cx.source.is_some() { Attempt::Release } else { Attempt::Rollback }
-}
-
-/// As lines tell it.
-fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
 /// The furthest point whose row was done.
 fn reached(done: &[StepId]) -> Option<Reached> {
     let was_done = |row: &str| done.iter().any(|id| id.as_str() == row);
     REACHED.iter().filter(|(row, _)| was_done(row)).map(|(_, reached)| *reached).max()
-}
-
-/// The line that the server itself writes when it goes back from a release that nobody confirmed. It puts in what only it knows then.
-pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
-    let line = Line {
-        v: ledger::VERSION,
-        prev: PREV.to_owned(),
-        at: "@AT@".to_owned(),
-        environment: entry.environment.clone(),
-        attempt: entry.attempt,
-        release: entry.release.clone(),
-        from: entry.before.clone(),
-        sha: entry.sha.clone(),
-        bundle_sha256: entry.bundle_sha256.clone(),
-        build: None,
-        asked_for: None,
-        tree_sha256: None,
-        reached: Some(Reached::Activated),
-        outcome: "reverted-by-watchdog".to_owned(),
-        // That nobody confirmed it tells nothing of a release that had been confirmed before.
-        standing: (entry.attempt == Attempt::Release).then_some(Standing::Reverted),
-        migrations: entry.migrations.clone(),
-        measured: entry.measured.clone(),
-        failed_at: Some("confirm".to_owned()),
-        cause: Some(cause.to_owned()),
-        run: entry.run.clone(),
-    };
-    serde_json::to_string(&line).map_err(|error| Failure::bug("writing the watcher's line", error.to_string()))
-}
-
-/// The whole ledger, as it was read.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Book {
-    pub lines: Vec<Line>,
-    /// Lines that somebody damaged, or of a later version: they name no release that we may count.
-    pub unreadable: usize,
-    /// Where the chain between the lines is broken.
-    pub broken: Option<Break>,
-}
-
-impl Book {
-    pub fn of(text: &str) -> Self {
-        let read: Vec<Option<Line>> = text.lines().map(|line| serde_json::from_str(line).ok()).collect();
-        Self {
-            unreadable: read.iter().filter(|line| line.is_none()).count(),
-            lines: read.into_iter().flatten().collect(),
-            broken: ledger::follow(text.as_bytes()).err(),
-        }
-    }
-
-    pub fn standings(&self, environment: &EnvironmentName) -> Standings {
-        Standings::of(&self.lines, environment.as_str())
-    }
 }
 
 /// Reads the ledger before the seam, once.
@@ -308,7 +201,7 @@ pub async fn look(cx: &Survey, io: &Io) -> Result<Rc<Book>, Failure> {
 pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Book, Failure> {
     let ledger = layout.ledger();
     let doing = format!("reading the ledger {ledger}");
-    let script = Script::new("ledger-read", include_str!("sh/ledger-read.sh"))
+    let script = Script::new("ledger-read", include_str!("ledger-read.sh"))
         .repeatable()
         .var("LEDGER", ledger.as_str())
         .var("LIMIT", LIMIT.to_string());
@@ -320,7 +213,7 @@ async fn last(cx: &Deploy, io: &Io) -> Result<String, Failure> {
     let ledger = cx.inputs.layout.ledger();
     let doing = format!("reading the ledger {ledger}");
     let script =
-        Script::new("ledger", include_str!("sh/ledger.sh")).repeatable().var("LEDGER", ledger.as_str()).var("LINE", "");
+        Script::new("ledger", include_str!("ledger.sh")).repeatable().var("LEDGER", ledger.as_str()).var("LINE", "");
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     Ok(answer.get("last").unwrap_or_default().to_owned())
 }
@@ -328,6 +221,7 @@ async fn last(cx: &Deploy, io: &Io) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ledger::{Begun, Proof};
 
     #[test]
     fn fd34_the_line_of_a_run_that_died_after_it_confirmed_has_the_digests() {

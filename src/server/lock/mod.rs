@@ -3,27 +3,30 @@
 //! Its owner renews it. A lock that nobody has renewed for a whole lease belongs to a run that is gone, and the next one takes it
 //! over. A run that only stood still and wakes up finds another number in it, and every script that matters looks at that first.
 
+pub mod state;
+
+pub use self::state::{Dead, Holder, Keeper};
+
+use crate::domain::ledger::Attempt;
+
 use std::{rc::Rc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::spawn_local;
 
-use super::{
-    context::{Deploy, Ports},
-    database::Migrated,
-    ledger::{Begun, Proof},
-    remote,
-};
+use super::remote;
 use crate::{
-    domain::{Failure, Layout, Outcome, ReleaseName, RemoteCommand, fact},
+    clock::Clock,
+    config::typed,
+    context::{Deploy, Ports},
+    domain::{Failure, Layout, Outcome, ReleaseName, RemoteCommand, fact, ledger::Begun, migration::Migrated},
     engine::{
         Done,
         step::{Ending, Io, StepResult},
     },
     errors,
-    inputs::typed,
-    ports::{
-        clock::Clock,
+    server::lock::state::NOBODY,
+    transport::{
         shell::{Answer, RENEWAL, Script, Shell, ShellError},
         ssh,
     },
@@ -39,46 +42,6 @@ const MIGRATION: Duration = Duration::from_secs(600);
 /// How often a run that waits looks whether the lock is free.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Who holds the lock, as the server's files say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    pub owner: String,
-    /// Whether it has not been renewed for a whole lease.
-    pub gone: bool,
-    /// Whether a stuck run has marked it: it stays until a person has been there.
-    pub kept: bool,
-    /// The lock's number, where it was asked for.
-    pub number: Option<String>,
-}
-
-impl Holder {
-    /// Out of an answer of `look.sh` or `holder.sh`; `None` if the lock is free.
-    pub fn read(answer: &Answer) -> Option<Self> {
-        answer.get("lock")?;
-        let number = |key| answer.get(key).and_then(|text| text.trim().parse::<u64>().ok());
-        let over =
-            number("lock-renewed").zip(number("lock-lease")).map(|(renewed, lease)| renewed.saturating_add(lease));
-        let kept = answer.get("lock-kept").is_some();
-        let rolled_back = answer.get("lock-over").is_some_and(|over| Some(over) == answer.get("lock-nonce"));
-        let gone = !kept && (rolled_back || number("time").zip(over).is_some_and(|(now, over)| now > over));
-        let owner = answer.get("lock-owner").map(str::trim).filter(|owner| !owner.is_empty());
-        let number = answer.get("lock-nonce").map(|number| number.trim().to_owned());
-        Some(Self { owner: owner.unwrap_or(NOBODY).to_owned(), gone, kept, number })
-    }
-}
-
-const NOBODY: &str = "somebody who left no name";
-
-/// Renews the lock beside the rows, until it is dropped.
-#[derive(Debug)]
-pub struct Keeper(AbortHandle);
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Who takes the lock, and what for.
 pub struct Claim<'a> {
     pub target: &'a typed::Target,
@@ -92,19 +55,6 @@ pub struct Claim<'a> {
     pub begun: Option<Begun>,
     /// The number of an earlier lock of the same run: the post step takes it over at once.
     pub own: Option<&'a str>,
-}
-
-/// The run whose lock was taken over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dead {
-    pub owner: String,
-    /// The release that it was making.
-    pub makes: Option<ReleaseName>,
-    pub begun: Option<Begun>,
-    /// It had confirmed its release: what the ledger's line says of that.
-    pub confirmed: Option<Proof>,
-    /// What became of its migration, if it had begun one.
-    pub migrated: Option<Migrated>,
 }
 
 /// The number by which a run's own lock is told from another's.
@@ -146,7 +96,7 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, V
     let began = claim.ports.clock.elapsed();
     let mut told = false;
     loop {
-        let script = Script::new("lock", include_str!("sh/lock.sh"))
+        let script = Script::new("lock", include_str!("lock.sh"))
             .repeatable()
             .var("STATE", layout.state().as_str())
             .var("JOBS", layout.jobs().as_str())
@@ -213,8 +163,7 @@ pub async fn wait_until_free(
     let began = clock.elapsed();
     let mut told = false;
     loop {
-        let script =
-            Script::new("holder", include_str!("sh/holder.sh")).repeatable().var("LOCK", layout.lock().as_str());
+        let script = Script::new("holder", include_str!("holder.sh")).repeatable().var("LOCK", layout.lock().as_str());
         let answer = remote::run(shell, io, script, "asking who holds the deploy lock").await?;
         let holder = match Holder::read(&answer) {
             Some(holder) if !holder.gone && !holder.kept && (own.is_none() || holder.number.as_deref() != own) => {
@@ -293,7 +242,7 @@ pub fn keep(ports: &Ports, layout: &Layout, number: &str, io: &Io) -> Keeper {
         let mut pause = RENEWAL;
         loop {
             clock.sleep(pause).await;
-            let script = Script::new("renew", include_str!("sh/renew.sh"))
+            let script = Script::new("renew", include_str!("renew.sh"))
                 .repeatable()
                 .var("LOCK", lock.as_str())
                 .var("NONCE", &nonce);
@@ -351,7 +300,7 @@ pub async fn give_back(
         return Ok(format!("left: whoever takes it over, in {} s at the latest, goes on from here", LEASE.as_secs()));
     }
     let stuck = matches!(ending.outcome, Outcome::Stuck { .. });
-    let script = Script::new("unlock", include_str!("sh/unlock.sh"))
+    let script = Script::new("unlock", include_str!("unlock.sh"))
         .repeatable()
         .var("LOCK", lock.as_str())
         .var("NONCE", number)
@@ -389,8 +338,32 @@ fn owner(run: &typed::RunIdentity, since: DateTime<Utc>) -> String {
 }
 
 /// Tells our lock from another run's. A run that has made no number has no lock.
-pub(super) fn nonce(cx: &Deploy) -> String {
+pub(crate) fn nonce(cx: &Deploy) -> String {
     cx.made.borrow().lock.clone().unwrap_or_else(|| "none".to_owned())
+}
+
+impl Begun {
+    pub fn of(cx: &Deploy) -> Self {
+        Self {
+            version: 1,
+            at: time(cx.facts.decided_at),
+            environment: cx.inputs.environment.to_string(),
+            attempt: attempt(cx),
+            release: cx.facts.turn.to.clone(),
+            from: cx.facts.turn.from.clone(),
+            sha: cx.facts.commit.clone(),
+            run: cx.inputs.run.url.clone(),
+        }
+    }
+}
+
+pub(crate) fn attempt(cx: &Deploy) -> Attempt {
+    if cx.source.is_some() { Attempt::Release } else { Attempt::Rollback }
+}
+
+/// As lines tell it.
+pub(crate) fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 #[cfg(test)]

@@ -4,22 +4,30 @@
 //! Under the lock nobody else is at work, so everything that only exists while a run works belongs to a dead one. Names are read there,
 //! and only those that a run of ours gives are taken; what is removed is removed by its exact path.
 
+use crate::{
+    context::Deploy,
+    engine::{Done, step::StepResult},
+    server::health::probe,
+};
+
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    context::Ports,
-    current::Back,
+    activation::current::Back,
     ledger, lock,
-    ready::{self, Ready},
-    remote, services, tree,
+    release_dir::tree,
+    remote,
+    services::ready::{self, Ready},
     watchdog::{self, Entry, Pending},
 };
 use crate::{
+    config::typed,
+    context::Ports,
     domain::{Failure, Layout, ReleaseName, RemotePath, path},
     engine::Io,
     errors,
-    inputs::typed,
-    ports::shell::{Answer, Script},
+    server::services::reload,
+    transport::shell::{Answer, Script},
 };
 
 /// So many guards of releases that the server took back stay, for people who want to read their logs.
@@ -90,7 +98,7 @@ impl Heir<'_> {
             finished.told.extend(told);
         }
         if !self.dead.is_empty() {
-            let script = Script::new("inherited", include_str!("sh/inherited.sh")).repeatable();
+            let script = Script::new("inherited", include_str!("inherited.sh")).repeatable();
             let script = lock::fence(layout, self.number, script);
             remote::run(shell, io, script, "noting that what dead runs left is brought to its end").await?;
         }
@@ -101,7 +109,7 @@ impl Heir<'_> {
     pub async fn look(&self, io: &Io) -> Result<Estate, Failure> {
         let layout = &self.target.layout;
         let doing = format!("looking for what dead runs left in {}", layout.base());
-        let script = Script::new("guards", include_str!("sh/guards.sh"))
+        let script = Script::new("guards", include_str!("guards.sh"))
             .repeatable()
             .var("PLACE", layout.watchdog().as_str())
             .var("INCOMING", layout.uploads().as_str())
@@ -125,7 +133,7 @@ impl Heir<'_> {
         let doing = format!("going back from {release}, which nobody confirmed");
         // As the server's own watcher has it: a program in a file, with an answer that nobody else reads.
         let program = format!("#!/bin/sh\n{}", watchdog::watch(layout, entry, None)?.text(self.number));
-        let script = Script::new("finish", include_str!("sh/finish.sh"))
+        let script = Script::new("finish", include_str!("finish.sh"))
             .detached(&layout.jobs())
             .var("ENTRY", layout.guard(release).as_str())
             .var("PROGRAM", program)
@@ -159,7 +167,7 @@ impl Heir<'_> {
     /// The rollback of a run judges a reload that failed by the same function.
     async fn without_reload(&self, entry: &Entry, reload: Failure, io: &Io) -> Result<String, Failure> {
         let (shell, layout) = (&*self.ports.shell, &self.target.layout);
-        let unready = match services::fpm_of(&entry.reload) {
+        let unready = match reload::fpm_of(&entry.reload) {
             Some(fpm) => ready::afterwards(shell, io, fpm).await,
             None => Ready::default(),
         };
@@ -173,7 +181,7 @@ impl Heir<'_> {
             reload: &watchdog::reload_commands(entry),
         };
         let told = back.without_reload(&unready, reload, io).await?;
-        let script = Script::new("went-back", include_str!("sh/went-back.sh"))
+        let script = Script::new("went-back", include_str!("went-back.sh"))
             .repeatable()
             .var("ENTRY", layout.guard(&entry.release).as_str());
         let doing = format!("closing the guard of {}", entry.release);
@@ -201,7 +209,7 @@ impl Heir<'_> {
         if paths.is_empty() {
             return Ok(0);
         }
-        let script = Script::new("sweep", include_str!("sh/sweep.sh"))
+        let script = Script::new("sweep", include_str!("sweep.sh"))
             .repeatable()
             .list("PATHS", paths)
             .var("CURRENT", layout.current().as_str())
@@ -256,6 +264,26 @@ fn half_lock(name: &str) -> Option<&str> {
 /// A number that is used once, as runs make them.
 fn is_number(digits: &str) -> bool {
     digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// First thing under the lock: whoever holds it knows that no other run can confirm any more, so what is unconfirmed goes back, and what
+/// dead runs left goes.
+pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
+    let (number, dead) = {
+        let made = cx.made.borrow();
+        (made.lock.clone().unwrap_or_default(), made.dead.clone())
+    };
+    let heir = Heir { ports: &cx.ports, target: &cx.inputs, number: &number, dead: &dead, own: None };
+    let finished = heir.finish(io).await?;
+    let mut told = finished.told;
+    if told.is_empty() {
+        return Ok(Done::skipped("every release was confirmed or taken back"));
+    }
+    if finished.turned && cx.facts.turn.from.is_some() && !cx.inputs.health.repair {
+        let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health), io).await?;
+        told.push(health.text);
+    }
+    Ok(Done::warned(told.join("; ")))
 }
 
 /// For `fuzzing`: whatever a server tells, nothing but what lies in its places can go.

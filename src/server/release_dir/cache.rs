@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use super::{context::Deploy, lock, remote};
 use crate::{
+    context::Deploy,
     domain::Failure,
     engine::{
         Done,
         step::{Io, StepResult},
     },
-    ports::shell::Script,
+    server::{lock, remote},
+    transport::shell::Script,
 };
 
 /// Before the switch: everything. The configuration comes first: it says where the compiled views of this release lie.
@@ -28,13 +29,13 @@ pub async fn rebuild(cx: &Deploy, io: &Io) -> StepResult {
 }
 
 async fn run(cx: &Deploy, io: &Io, caches: &str) -> Result<Done, Failure> {
-    let script = Script::new("cache", include_str!("sh/cache.sh"))
+    let script = Script::new("cache", include_str!("cache.sh"))
         .repeatable()
         .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("CACHES", caches)
         .var("APP_PHP", remote::APP)
-        .var("CACHES_PHP", include_str!("sh/caches.php"))
+        .var("CACHES_PHP", include_str!("caches.php"))
         .hiding(cx.inputs.layout.env_file())
         .timeout(Duration::from_secs(600));
     let answer = remote::run(&*cx.ports.shell, io, lock::under(cx, script), "building the caches").await?;

@@ -2,19 +2,16 @@
 
 use std::time::Duration;
 
-use super::{
-    context::{Deploy, Survey},
-    ledger, lock, remote,
-    server::NOT_SURVEYED,
-};
 use crate::{
+    context::{Deploy, Survey},
     domain::{Failure, RemotePath, Sha256Digest, fact, layout::named, ledger::Standing},
     engine::{
         Done,
         step::{Io, StepResult},
     },
     errors::release_dir,
-    ports::shell::{Answer, Script, Shell},
+    server::{inspect::NOT_SURVEYED, ledger, lock, remote},
+    transport::shell::{Answer, Script, Shell},
 };
 
 /// A tree of many thousand files on a slow disk takes its time.
@@ -42,7 +39,7 @@ pub async fn read(shell: &dyn Shell, io: &Io, dir: &RemotePath) -> Result<Tree, 
 }
 
 fn script(dir: &RemotePath) -> Script {
-    Script::new("digest", include_str!("sh/digest.sh")).repeatable().var("DIR", dir.as_str()).timeout(TIMEOUT)
+    Script::new("digest", include_str!("digest.sh")).repeatable().var("DIR", dir.as_str()).timeout(TIMEOUT)
 }
 
 async fn read_by(shell: &dyn Shell, io: &Io, dir: &RemotePath, script: Script) -> Result<Tree, Failure> {

@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{context::Deploy, lock, remote};
 use crate::{
+    context::Deploy,
     domain::{
         Failure, RemoteCommand, RemotePath,
         bundle::{Bundle, Canonical, FileEntry, Listing, Manifest},
@@ -19,7 +19,8 @@ use crate::{
         step::{Io, StepResult},
     },
     errors::{general, release_dir},
-    ports::shell::{Script, ShellError},
+    server::{lock, remote},
+    transport::shell::{Script, ShellError},
 };
 
 /// How often an upload may lose its connection before a byte more has arrived, and how often in all.
@@ -39,7 +40,7 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
         "version": 1, "at": at, "event": "uploading", "from": "", "to": release.as_str(),
         "sha256": bundle.sent_sha256().as_str(), "size": bundle.sent_size(),
     });
-    let script = Script::new("incoming", include_str!("sh/incoming.sh"))
+    let script = Script::new("incoming", include_str!("incoming.sh"))
         .repeatable()
         .var("PLACE", layout.uploads().as_str())
         .var("FILE", to.as_str())
@@ -116,7 +117,7 @@ async fn compare(
     to: &RemotePath,
     once_more: bool,
 ) -> Result<bool, Failure> {
-    let script = Script::new("uploaded", include_str!("sh/uploaded.sh"))
+    let script = Script::new("uploaded", include_str!("uploaded.sh"))
         .repeatable()
         .var("FILE", to.as_str())
         .var("DIGEST", bundle.sent_sha256().as_str())
@@ -131,8 +132,8 @@ pub async fn remove_upload(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     remove_path(cx, io, &cx.inputs.layout.incoming(&cx.facts.turn.to)).await
 }
 
-const UNPACK: &str = concat!(include_str!("sh/listing.sh"), include_str!("sh/unpack.sh"));
-const DIFFERS: &str = concat!(include_str!("sh/listing.sh"), include_str!("sh/differs.sh"));
+const UNPACK: &str = concat!(include_str!("listing.sh"), include_str!("unpack.sh"));
+const DIFFERS: &str = concat!(include_str!("listing.sh"), include_str!("differs.sh"));
 
 /// What the program needs to know.
 struct Unpacking<'a> {
@@ -266,7 +267,7 @@ pub fn remove_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
 }
 
 async fn remove_path(cx: &Deploy, io: &Io, path: &RemotePath) -> Result<Undone, Failure> {
-    let script = Script::new("remove", include_str!("sh/remove.sh"))
+    let script = Script::new("remove", include_str!("remove.sh"))
         .repeatable()
         .var("TARGET", path.as_str())
         .var("CURRENT", cx.inputs.layout.current().as_str())
@@ -284,11 +285,11 @@ async fn remove_path(cx: &Deploy, io: &Io, path: &RemotePath) -> Result<Undone, 
 }
 
 /// What is left of a release because the site's account wrote into it, and how it goes.
-pub(super) fn left_over(path: &str) -> String {
+pub(crate) fn left_over(path: &str) -> String {
     format!("{path} could not be removed whole: another account owns files in it")
 }
 
-pub(super) fn remove_as_root(path: &str) -> String {
+pub(crate) fn remove_as_root(path: &str) -> String {
     RemoteCommand::new(["rm", "-rf", path]).to_string()
 }
 
@@ -297,7 +298,7 @@ pub async fn gates(cx: &Deploy, io: &Io) -> StepResult {
     let dir = cx.inputs.layout.release(&cx.facts.turn.to);
     let doing = format!("checking the nine gates in {dir}");
     let paths = |folder: bool| GATES.iter().filter(move |gate| gate.folder == folder).map(|gate| gate.path);
-    let script = Script::new("gates", include_str!("sh/gates.sh"))
+    let script = Script::new("gates", include_str!("gates.sh"))
         .repeatable()
         .var("DIR", dir.as_str())
         .list("FILES", paths(false))
@@ -330,14 +331,14 @@ pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
     if let Some(minimum) = manifest.php.minimum_id.filter(|minimum| cx.facts.server.php_version_id < *minimum) {
         return Err(release_dir::php_too_old(&doing, minimum));
     }
-    let script = Script::new("boot", include_str!("sh/boot.sh"))
+    let script = Script::new("boot", include_str!("boot.sh"))
         .repeatable()
         .var("DIR", dir.as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("URL", cx.inputs.site.url.as_str().trim_end_matches('/'))
         .list("PATHS", &cx.inputs.health.paths)
         .var("APP_PHP", remote::APP)
-        .var("BOOT_PHP", include_str!("sh/boot.php"))
+        .var("BOOT_PHP", include_str!("boot.php"))
         .hiding(cx.inputs.layout.env_file())
         .timeout(Duration::from_secs(180));
     let mut tail: Vec<String> = Vec::new();

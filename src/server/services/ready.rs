@@ -4,24 +4,22 @@
 //! PHP-FPM and nginx judge their configurations themselves where this account may ask them; what a test by an account that is not root
 //! cannot say is not guessed.
 
-use super::{
-    context::{Deploy, Survey},
-    remote,
-    server::{self, About, Problem, problem},
-    services,
-};
+pub mod rows;
+
+pub use self::rows::{again, look, survey};
+
 use crate::{
     domain::{Failure, fact::lasting},
-    engine::{
-        Done,
-        step::{Io, StepResult},
-    },
+    engine::step::Io,
     errors,
-    ports::shell::{Answer, Script, Shell},
+    server::{
+        inspect::{About, Problem, problem, serving},
+        remote,
+    },
+    transport::shell::{Answer, Script, Shell},
 };
 
-const CAN_RELOAD: &str =
-    concat!(include_str!("sh/processes.sh"), include_str!("sh/ready.sh"), include_str!("sh/can-reload.sh"));
+const CAN_RELOAD: &str = concat!(include_str!("processes.sh"), include_str!("ready.sh"), include_str!("can-reload.sh"));
 
 /// What the server said of both services.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -123,7 +121,7 @@ impl Changed {
 /// The names by which a script knows the services; `current` and the release that will be behind it, where that is known.
 pub fn named(script: Script, fpm: &str, (current, next): (&str, &str)) -> Script {
     script
-        .var("FPM_NAME", services::process_name(fpm))
+        .var("FPM_NAME", serving::process_name(fpm))
         .var("NGINX_NAME", "nginx")
         .var("FPM_SERVICE", fpm)
         .var("NGINX_SERVICE", "nginx")
@@ -140,44 +138,6 @@ async fn ask(shell: &dyn Shell, io: &Io, fpm: &str, places: (&str, &str), doing:
 }
 
 const DOING: &str = "checking whether PHP-FPM and nginx can be reloaded";
-
-/// What the survey of a release, of a rollback and of a pre-flight asks. `None` where it is not known which PHP-FPM serves the site.
-pub async fn survey(cx: &Survey, io: &Io) -> Result<Option<Ready>, Failure> {
-    let looked = cx.found.borrow().looked.clone();
-    let Some(Ok(serving)) = looked.as_ref().map(|looked| looked.serving.as_ref()) else { return Ok(None) };
-    let current = cx.inputs.layout.current();
-    ask(&*cx.ports.shell, io, &serving.fpm, (current.as_str(), ""), DOING).await.map(Some)
-}
-
-/// Before anything changes.
-pub async fn look(cx: &Survey, io: &Io) -> StepResult {
-    let Some(ready) = survey(cx, io).await? else {
-        return Ok(Done::skipped("not looked at: which PHP-FPM serves the site is not known"));
-    };
-    judge(&ready, io)
-}
-
-/// Right before the switch: what was broken meanwhile is found before anything is switched.
-pub async fn again(cx: &Deploy, io: &Io) -> StepResult {
-    let (current, next) = (cx.inputs.layout.current(), cx.inputs.layout.release(&cx.facts.turn.to));
-    let fpm = &cx.facts.server.services.fpm;
-    judge(&ask(&*cx.ports.shell, io, fpm, (current.as_str(), next.as_str()), DOING).await?, io)
-}
-
-fn judge(ready: &Ready, io: &Io) -> StepResult {
-    ready.tell(io);
-    let problems = ready.problems();
-    if !problems.is_empty() {
-        return Err(server::refusal(DOING, problems));
-    }
-    Ok(match ready.changed.as_slice() {
-        [] => Done::passed("both run, and can be reloaded"),
-        changed => {
-            let files: Vec<&str> = changed.iter().map(|changed| changed.path.as_str()).collect();
-            Done::warned(format!("both run; the reload will activate {}", files.join(", ")))
-        }
-    })
-}
 
 /// The same after a reload that failed. A server that cannot be asked now says nothing: the reload's own failure counts.
 pub async fn afterwards(shell: &dyn Shell, io: &Io, fpm: &str) -> Ready {

@@ -1,13 +1,14 @@
 //! Queue workers: they keep the code that they were started with, whatever `current` points to.
 
-use super::{context::Deploy, remote};
 use crate::{
+    context::Deploy,
     domain::Failure,
     engine::{
         Done,
         step::{Io, StepResult},
     },
-    ports::shell::Script,
+    server::remote,
+    transport::shell::Script,
 };
 
 /// Tells them to end after their present job; whoever supervises them starts them anew, in what is live now.
@@ -41,11 +42,11 @@ async fn tell(cx: &Deploy, io: &Io) -> Result<Told, Failure> {
 
 /// The script that tells the workers of what is live. The watcher on the server has it, too.
 pub fn script(cx: &Deploy) -> Script {
-    Script::new("workers", include_str!("sh/workers.sh"))
+    Script::new("workers", include_str!("workers.sh"))
         .repeatable()
         .var("DIR", cx.inputs.layout.current().as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("APP_PHP", remote::APP)
-        .var("WORKERS_PHP", include_str!("sh/workers.php"))
+        .var("WORKERS_PHP", include_str!("workers.php"))
         .hiding(cx.inputs.layout.env_file())
 }

@@ -9,13 +9,14 @@ use std::rc::Rc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    artifact::{self, github_failure},
-    context::{Deploy, Staging, Survey},
-    current, ledger,
-    probe::{self, Visitor},
-    server,
+    activation::current,
+    health::probe::{self, Visitor},
+    ledger, survey,
 };
 use crate::{
+    bundle::artifact::{self, github_failure},
+    config::typed,
+    context::{Deploy, Staging, Survey},
     domain::{
         CommitSha, Failure, ReleaseName, Sha256Digest,
         fact::{self, HealthReport, StagingSays, Standing, key, lasting},
@@ -27,8 +28,7 @@ use crate::{
         step::{Io, StepResult},
     },
     errors::{github::commit_unknown, staging as errors},
-    inputs::typed,
-    ports::github::{Difference, GithubError, WorkflowRun},
+    github::{Difference, GithubError, WorkflowRun},
 };
 
 /// Conclusions of a run that failed. `cancelled` is none of them: a run that waited in a queue ends so, too.
@@ -57,7 +57,7 @@ pub async fn evidence(cx: &Survey, io: &Io) -> StepResult {
 /// Asks all three places. What speaks against the release is in the case; an error is a place that did not answer.
 ///
 /// The commit that staging confirmed is the one that is released from here on, where production was asked for another one with the same tree.
-pub(super) async fn gather(cx: &Survey, staging: &Staging, io: &Io) -> Result<Case, Failure> {
+pub(crate) async fn gather(cx: &Survey, staging: &Staging, io: &Io) -> Result<Case, Failure> {
     let asked_for = cx.asked_for()?;
     let mut case = Case::new(&asked_for.commit, staging.inputs.stable_for.as_secs());
     let chapter = ask_ledger(staging, &asked_for.commit, io, &mut case).await?;
@@ -258,10 +258,10 @@ pub fn compare(ours: &Sha256Digest, proven: &Sha256Digest) -> Result<(), Failure
 }
 
 /// What is gathered for and against a release.
-pub(super) struct Case {
-    pub(super) fact: fact::Staging,
+pub(crate) struct Case {
+    pub(crate) fact: fact::Staging,
     /// What speaks against it, with what to do about it.
-    pub(super) against: Vec<Failure>,
+    pub(crate) against: Vec<Failure>,
     since: Option<DateTime<Utc>>,
 }
 
@@ -311,7 +311,7 @@ impl Case {
         }
     }
 
-    pub(super) fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let age = self.fact.stable_seconds.map(|age| format!(", confirmed {} ago", lasting(age))).unwrap_or_default();
         let places: Vec<&str> = self.fact.said.iter().map(|said| said.place.as_str()).collect();
         let release =
@@ -366,7 +366,7 @@ async fn ask_ledger(
     }
     case.fact.bundle_sha256 = bundle;
     case.since = DateTime::parse_from_rfc3339(&newest.at).ok().map(|at| at.to_utc());
-    let live = live.as_deref().map_or("nothing", server::last_part);
+    let live = live.as_deref().map_or("nothing", survey::last_part);
     if live != newest.release.as_str() {
         case.against(errors::current_moved(live, &newest.release));
     }

@@ -3,22 +3,22 @@
 use std::rc::Rc;
 
 use super::{
-    context::{ServerFacts, ServiceFacts, Survey},
     database,
+    inspect::{ServerFacts, ServiceFacts, config_file::ConfigFile, serving},
     lock::{self, Holder},
-    remote,
-    services::{self, ConfigFile, Serving},
-    watchdog,
+    remote, watchdog,
 };
 use crate::{
+    config::typed,
+    context::Survey,
     domain::{Failure, ReleaseName, RemoteCommand, fact},
     engine::{
         Done,
         step::{Io, StepResult},
     },
     errors,
-    inputs::typed,
-    ports::shell::{Answer, Script},
+    server::inspect::{About, Looked, NO_SERVER, Problem, problem, refusal},
+    transport::shell::{Answer, Script},
 };
 
 /// How far the server's clock may be from the runner's. Release names are times; order must mean age (F49).
@@ -42,33 +42,11 @@ pub async fn reach(cx: &Survey, io: &Io) -> StepResult {
     Ok(Done::passed(server))
 }
 
-/// What the server said of itself, before anybody judged it.
-#[derive(Debug)]
-pub struct Looked {
-    pub answer: Answer,
-    /// Who we are there.
-    pub user: String,
-    pub clock_skew_seconds: i64,
-    /// Who serves the site, or why that cannot be told.
-    pub serving: Result<Serving, String>,
-}
-
-impl Looked {
-    /// What `current` points to, exactly as the link says; `None` before the first release.
-    pub fn current(&self) -> Option<&str> {
-        self.answer.get("current")
-    }
-
-    pub fn systemd(&self) -> bool {
-        self.answer.get("systemd").is_some()
-    }
-}
-
 /// Looks around and reads only; what is found stays for the rows after it.
 pub async fn look_around(cx: &Survey, io: &Io, doing: &str) -> Result<Rc<Looked>, Failure> {
     let inputs = &*cx.inputs;
     let layout = &inputs.layout;
-    let script = Script::new("look", include_str!("sh/look.sh"))
+    let script = Script::new("look", include_str!("look.sh"))
         .repeatable()
         .var("BASE", layout.base().as_str())
         .var("ENV_FILE", layout.env_file().as_str())
@@ -77,7 +55,7 @@ pub async fn look_around(cx: &Survey, io: &Io, doing: &str) -> Result<Rc<Looked>
     let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
     let clock_skew_seconds = skew(cx, &answer, doing)?;
     let (nginx, fpm) = (config_files(&answer, "nginx"), config_files(&answer, "fpm"));
-    let serving = services::find(layout, inputs.server.fpm_service.as_deref(), &nginx, &fpm);
+    let serving = serving::find(layout, inputs.server.fpm_service.as_deref(), &nginx, &fpm);
     if let Ok(serving) = &serving {
         io.line(format!("{} serves the site: {}", serving.fpm, serving.because));
     }
@@ -89,12 +67,6 @@ pub async fn look_around(cx: &Survey, io: &Io, doing: &str) -> Result<Rc<Looked>
     cx.found.borrow_mut().looked = Some(looked.clone());
     Ok(looked)
 }
-
-/// What a row says that could not look because there is no server to look at.
-pub const NO_SERVER: &str = "not looked at: the server did not answer";
-
-/// What a row says that builds on the survey of the server, where that failed.
-pub const NOT_SURVEYED: &str = "not looked at: the survey of the server failed";
 
 /// Looks around, and names every problem that it finds.
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
@@ -135,7 +107,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         problems.extend(misplaced.map(|misplaced| misplaced.problem));
     }
     let services = match &looked.serving {
-        Ok(serving) => match services::privileges(&*cx.ports.shell, io, user, serving, looked.systemd()).await {
+        Ok(serving) => match serving::privileges(&*cx.ports.shell, io, user, serving, looked.systemd()).await {
             Ok(services) => Some(services),
             Err(failure) if failure.kind == crate::domain::FailureKind::Refused => {
                 problems.push(problem(About::Services, failure.into()));
@@ -205,42 +177,6 @@ pub fn tell_services(io: &Io, services: &ServiceFacts) {
 /// The release's own name in a link's text, `releases/20251102_154900-f0959baf` or absolute.
 pub fn last_part(link: &str) -> &str {
     link.trim_end_matches('/').rsplit('/').next().unwrap_or(link)
-}
-
-/// What a problem is about: the pre-flight has a row for each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About {
-    /// The tools, the clock, the base folder and the link in it.
-    Place,
-    /// What lies in the shared storage, and its room.
-    Storage,
-    EnvFile,
-    Shared,
-    Room,
-    Services,
-}
-
-impl About {
-    /// Whether a release has a row of its own that judges this, and names more than the survey does.
-    pub fn has_a_row(self) -> bool {
-        matches!(self, Self::EnvFile | Self::Shared | Self::Room)
-    }
-}
-
-/// Something that stands in the way of a release.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    pub about: About,
-    pub what: errors::Problem,
-}
-
-pub fn problem(about: About, what: errors::Problem) -> Problem {
-    Problem { about, what }
-}
-
-/// The failure of a row that found these; there is at least one.
-pub fn refusal(doing: &str, problems: Vec<Problem>) -> Failure {
-    errors::preflight::refusal(doing, problems.into_iter().map(|problem| problem.what).collect())
 }
 
 /// Everything in the look-around that stops a release, in the order in which one would put it right.
@@ -438,4 +374,11 @@ pub fn cut_requests(fpm: &str, process_control_timeout: Option<u64>) -> Option<(
             "see that [global] there has: process_control_timeout = 10s".to_owned(),
         )),
     }
+}
+
+/// Connects and logs in; says before it whereto.
+pub async fn reach_site(cx: &Survey, io: &Io) -> StepResult {
+    io.fact(fact::key::ENVIRONMENT, cx.inputs.environment.as_str());
+    io.fact(fact::key::URL, cx.inputs.site.url.as_str());
+    reach(cx, io).await
 }

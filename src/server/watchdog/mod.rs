@@ -4,112 +4,41 @@
 //! and a number that only this run knows. Confirming, going back and withdrawing all begin by renaming that folder, so that only one
 //! of them can win. What the program could not finish, because the server went down, the next run finishes before anything else.
 
+pub mod entry;
+
+pub use self::entry::{Entry, Pending, link_to, once_back, tree};
+
+use crate::{
+    domain::ledger::{Line, Reached, Standing},
+    server::ledger::PREV,
+};
+
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::{
-    context::{Deploy, Survey},
-    heir::Heir,
-    ledger, lock, probe, remote, services, workers,
-};
+use super::{lock, remote, services::workers};
 use crate::{
+    context::{Deploy, Survey},
     domain::{
-        CommitSha, Failure, Layout, Outcome, ReleaseName, RemoteCommand, RemotePath, Sha256Digest, ledger::Attempt,
-        migration::Measured,
+        Failure, Layout, Outcome, RemoteCommand, RemotePath,
+        ledger::{self, Attempt},
     },
     engine::{
         Done,
         step::{Ending, Io, StepResult},
     },
     errors,
-    ports::shell::{Answer, Script, ShellError},
+    server::services::reload,
+    transport::shell::{Script, ShellError},
 };
 
 /// How long going back may take once it has begun: a reload waits for the requests that run.
-pub(super) const GOING_BACK: Duration = Duration::from_secs(480);
+pub(crate) const GOING_BACK: Duration = Duration::from_secs(480);
 
 /// How long a run waits for the watcher that has begun to go back.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a guard knows. The file is read by people, too.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    pub version: u32,
-    /// Whether it was a new release or one that somebody went back to.
-    #[serde(default)]
-    pub attempt: Attempt,
-    pub environment: String,
-    pub release: ReleaseName,
-    pub sha: CommitSha,
-    pub bundle_sha256: Option<Sha256Digest>,
-    /// What `current` says while the release is live.
-    pub armed: String,
-    /// What it said before; `None` before the first release.
-    pub before: Option<String>,
-    /// Of how many seconds the release had.
-    pub within: u64,
-    /// The run that armed it.
-    pub run: Option<String>,
-    /// What that run migrated, for the ledger; `None` where it is not known.
-    #[serde(default)]
-    pub migrations: Option<Vec<String>>,
-    #[serde(default)]
-    pub measured: Vec<Measured>,
-    pub reload: Vec<String>,
-    /// Seconds since 1970 by the server's clock. The last field, because the server puts it in.
-    pub deadline: i64,
-}
-
-/// A guard whose release was neither confirmed nor taken back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
-    pub release: ReleaseName,
-    /// Why it cannot be read, else.
-    pub entry: Result<Entry, String>,
-}
-
-impl Pending {
-    /// Every guard in an answer of `look.sh` or `guards.sh`, the newest first: that is the order in which they are taken back.
-    pub fn all(answer: &Answer) -> Vec<Self> {
-        let mut found: Vec<Self> = answer.all("guard").filter_map(Self::read).collect();
-        found.sort_by(|one, other| other.release.cmp(&one.release));
-        found
-    }
-
-    fn read(record: &str) -> Option<Self> {
-        let (folder, text) = record.split_once('\n').unwrap_or((record, ""));
-        // A folder whose name does not parse is not ours.
-        let release: ReleaseName = folder.rsplit_once('.')?.0.parse().ok()?;
-        let entry = serde_json::from_str(text).map_err(|error| error.to_string()).and_then(|entry: Entry| {
-            let own = entry.version == 1 && entry.release == release && entry.armed == link_to(&release);
-            let before = entry.before.as_deref().is_none_or(|before| before != entry.armed && !before.contains('\n'));
-            if own && before { Ok(entry) } else { Err("it is not what a run writes there".to_owned()) }
-        });
-        Some(Self { release, entry })
-    }
-}
-
-/// What `current` will say once these guards have been taken back.
-pub fn once_back(pending: &[Pending], current: Option<&str>) -> Option<String> {
-    let entries = pending.iter().filter_map(|guard| guard.entry.as_ref().ok());
-    entries.fold(current.map(str::to_owned), |current, entry| {
-        if current.as_deref() == Some(&entry.armed) { entry.before.clone() } else { current }
-    })
-}
-
-/// Where the link of a release points: relative, so that the whole base can be moved.
-pub fn link_to(release: &ReleaseName) -> String {
-    format!("releases/{release}")
-}
-
-/// Where a link leads: it may be relative to the base.
-pub fn tree(layout: &Layout, link: &str) -> String {
-    if link.starts_with('/') { link.to_owned() } else { format!("{}/{link}", layout.base()) }
-}
-
 /// The commands that reload the services, for a person: the server's own words, from its file. They are shown, never run.
-pub(super) fn reload_commands(entry: &Entry) -> Vec<RemoteCommand> {
+pub(crate) fn reload_commands(entry: &Entry) -> Vec<RemoteCommand> {
     entry.reload.iter().map(|line| RemoteCommand::new(line.split_whitespace())).collect()
 }
 
@@ -152,7 +81,7 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
     let stored = |script: Script| format!("#!/bin/sh\n{}", script.text(&nonce));
     cx.made.borrow_mut().guard = Some(nonce.clone());
     // The whole release reaches the disk before; a busy disk takes its time for that.
-    let script = lock::fenced(cx, Script::new("arm", include_str!("sh/arm.sh")).repeatable())
+    let script = lock::fenced(cx, Script::new("arm", include_str!("arm.sh")).repeatable())
         .timeout(Duration::from_secs(300))
         .var("PLACE", layout.watchdog().as_str())
         .var("ENTRY", layout.guard(release).as_str())
@@ -162,7 +91,7 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
         .var("TAIL", "}")
         .var("RELEASE", layout.release(release).as_str())
         .var("PROGRAM", stored(watch(layout, &entry, Some(&lock::nonce(cx)))?))
-        .var("RELOAD", stored(services::reload_script(&cx.facts.server.services)?))
+        .var("RELOAD", stored(reload::reload_script(&cx.facts.server.services)?))
         .var("WORKERS", stored(workers::script(cx)));
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     let pid: u32 = remote::number(&answer, "pid", &doing)?;
@@ -185,11 +114,11 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
 
 /// The program that waits and goes back, for the run that holds the lock under this number; or, for a run that finishes what it could not,
 /// only goes back.
-pub(super) fn watch(layout: &Layout, entry: &Entry, guards: Option<&str>) -> Result<Script, Failure> {
+pub(crate) fn watch(layout: &Layout, entry: &Entry, guards: Option<&str>) -> Result<Script, Failure> {
     let before = entry.before.as_deref();
     let reason = format!("nobody confirmed the release within {} s", entry.within);
-    let line = |cause: &str| ledger::left_open(entry, cause);
-    Ok(Script::new("watch", include_str!("sh/watch.sh"))
+    let line = |cause: &str| left_open(entry, cause);
+    Ok(Script::new("watch", include_str!("watch.sh"))
         .var("ENTRY", layout.guard(&entry.release).as_str())
         .var("NOW", if guards.is_none() { "yes" } else { "" })
         .var("CURRENT", layout.current().as_str())
@@ -268,7 +197,7 @@ fn take_away(cx: &Deploy, event: &str) -> Script {
     let link = link_to(&cx.facts.turn.to);
     let line = serde_json::json!({ "version": 1, "at": at, "event": event, "from": link, "to": link, "guard": nonce })
         .to_string();
-    Script::new("confirm", include_str!("sh/confirm.sh"))
+    Script::new("confirm", include_str!("confirm.sh"))
         .repeatable()
         .var("ENTRY", guard(cx).as_str())
         .var("NONCE", nonce)
@@ -280,7 +209,7 @@ fn take_away(cx: &Deploy, event: &str) -> Script {
 pub async fn has_gone_back(cx: &Deploy, io: &Io) -> Result<bool, Failure> {
     let began = cx.ports.clock.elapsed();
     loop {
-        let script = Script::new("guard", include_str!("sh/guard.sh")).repeatable().var("ENTRY", guard(cx).as_str());
+        let script = Script::new("guard", include_str!("guard.sh")).repeatable().var("ENTRY", guard(cx).as_str());
         let answer = remote::run(&*cx.ports.shell, io, script, "asking the watcher on the server").await?;
         match answer.get("state") {
             Some("reverted") => return Ok(true),
@@ -309,24 +238,32 @@ pub fn tell(cx: &Survey, io: &Io, pending: &[Pending]) {
     }
 }
 
-/// First thing under the lock: whoever holds it knows that no other run can confirm any more, so what is unconfirmed goes back, and what
-/// dead runs left goes.
-pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
-    let (number, dead) = {
-        let made = cx.made.borrow();
-        (made.lock.clone().unwrap_or_default(), made.dead.clone())
+/// The line that the server itself writes when it goes back from a release that nobody confirmed. It puts in what only it knows then.
+pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
+    let line = Line {
+        v: ledger::VERSION,
+        prev: PREV.to_owned(),
+        at: "@AT@".to_owned(),
+        environment: entry.environment.clone(),
+        attempt: entry.attempt,
+        release: entry.release.clone(),
+        from: entry.before.clone(),
+        sha: entry.sha.clone(),
+        bundle_sha256: entry.bundle_sha256.clone(),
+        build: None,
+        asked_for: None,
+        tree_sha256: None,
+        reached: Some(Reached::Activated),
+        outcome: "reverted-by-watchdog".to_owned(),
+        // That nobody confirmed it tells nothing of a release that had been confirmed before.
+        standing: (entry.attempt == Attempt::Release).then_some(Standing::Reverted),
+        migrations: entry.migrations.clone(),
+        measured: entry.measured.clone(),
+        failed_at: Some("confirm".to_owned()),
+        cause: Some(cause.to_owned()),
+        run: entry.run.clone(),
     };
-    let heir = Heir { ports: &cx.ports, target: &cx.inputs, number: &number, dead: &dead, own: None };
-    let finished = heir.finish(io).await?;
-    let mut told = finished.told;
-    if told.is_empty() {
-        return Ok(Done::skipped("every release was confirmed or taken back"));
-    }
-    if finished.turned && cx.facts.turn.from.is_some() && !cx.inputs.health.repair {
-        let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health), io).await?;
-        told.push(health.text);
-    }
-    Ok(Done::warned(told.join("; ")))
+    serde_json::to_string(&line).map_err(|error| Failure::bug("writing the watcher's line", error.to_string()))
 }
 
 /// For `fuzzing`.
@@ -343,6 +280,7 @@ pub(crate) fn fuzz(record: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::shell::Answer;
 
     fn entry(release: &str, before: Option<&str>) -> serde_json::Value {
         serde_json::json!({
@@ -375,7 +313,7 @@ mod tests {
         let mut armed = entry("20261101_080000-0123abcd", None);
         let read = |entry: &serde_json::Value| serde_json::from_value::<Entry>(entry.clone()).expect("an entry");
         let line = |entry: &Entry| {
-            let line = ledger::left_open(entry, "not confirmed").expect("a line");
+            let line = left_open(entry, "not confirmed").expect("a line");
             serde_json::from_str::<crate::domain::ledger::Line>(&line).expect("a line")
         };
         assert_eq!(line(&read(&armed)).migrations, None, "an earlier version did not tell");

@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{
-    Audit, Seen, Sheet, seen, unanswered,
-    workflow::{self, WorkflowFile},
-};
+use super::{Audit, Seen, Sheet, seen, unanswered};
 use crate::{
     domain::{
         Failure,
         fact::{Diagnosis, key},
     },
     engine::step::{Io, StepResult},
-    ports::github::{Artifact, WorkflowRun},
-    steps::diagnose,
+    github::{Artifact, WorkflowRun},
+    stages::shared::{
+        diagnose,
+        workflow::{self, WorkflowFile},
+    },
 };
 
 /// Runs that a failure rate is made of.

@@ -1,13 +1,11 @@
 //! Whether a green check means anything: what the workflow files of the checkout say, and what really ran on the commit.
 
-use super::{
-    Audit, Seen, Sheet, seen,
-    workflow::{Files, Job, Step, WorkflowFile},
-};
+use super::{Audit, Seen, Sheet, seen};
 use crate::{
     domain::Failure,
     engine::step::{Io, StepResult},
-    ports::github,
+    github,
+    stages::shared::workflow::{Files, Job, Step, WorkflowFile},
 };
 
 /// Runs of one commit whose jobs are asked for: each is a call.

@@ -4,31 +4,31 @@ use std::rc::Rc;
 
 use super::{Audit, Sheet};
 use crate::{
+    context::Survey,
     domain::{Failure, ReleaseName, gate::GATES},
     engine::{
         Done,
         step::{Io, StepResult},
     },
-    ports::shell::{Answer, Script},
-    steps::{
-        context::Survey,
-        modes, remote,
-        server::{self, Looked},
-        services,
+    server::{
+        inspect::{Looked, modes, permissions, serving},
+        remote, survey,
     },
+    transport::shell::{Answer, Script},
 };
 
 pub(super) const NOT_ASKED: &str = "not looked at: the inputs name no server";
 pub(super) const NO_ANSWER: &str = "not looked at: the server did not answer";
 
 /// Reads a `.env`; needs its path as an argument.
-const TOKEN_PROGRAM: &str = concat!(include_str!("../sh/dotenv.php"), include_str!("../sh/token.php"));
-const ENV_PROGRAM: &str = concat!(include_str!("../sh/dotenv.php"), include_str!("../sh/env.php"));
+const TOKEN_PROGRAM: &str = concat!(include_str!("../../transport/dotenv.php"), include_str!("token.php"));
+const ENV_PROGRAM: &str =
+    concat!(include_str!("../../transport/dotenv.php"), include_str!("../../server/inspect/env.php"));
 
 /// Connects and logs in.
 pub async fn reach(cx: &Audit, io: &Io) -> StepResult {
     match &cx.server {
-        Some(survey) => server::reach(survey, io).await,
+        Some(survey) => survey::reach(survey, io).await,
         None => Ok(Done::skipped(NOT_ASKED)),
     }
 }
@@ -50,7 +50,7 @@ pub async fn look(cx: &Audit, io: &Io) -> StepResult {
     };
     let layout = &survey.inputs.layout;
     let doing = format!("looking at {}", layout.base());
-    let looked = server::look_around(survey, io, &doing).await?;
+    let looked = survey::look_around(survey, io, &doing).await?;
     let mut sheet = Sheet::new(cx, io, &doing);
     if looked.answer.get("base") == Some("missing") {
         sheet.not_met(
@@ -71,7 +71,7 @@ fn releases(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked) {
     let (source, list) = (format!("readlink {}", layout.current()), format!("ls {}", layout.releases()));
     let mut names: Vec<ReleaseName> = looked.answer.all("release").filter_map(|name| name.parse().ok()).collect();
     names.sort();
-    let live = looked.current().map(server::last_part);
+    let live = looked.current().map(survey::last_part);
     let inside = looked.answer.get("current-is").zip(looked.answer.get("base"));
     let inside = inside.is_some_and(|(tree, base)| tree.starts_with(&format!("{base}/releases/")));
     match live {
@@ -138,12 +138,12 @@ async fn privileges(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Rc<Looked>,
     };
     let doing = "asking sudo what it allows";
     let permissions =
-        services::permissions(&*survey.ports.shell, io, Some(&serving.fpm), looked.systemd(), doing).await?;
-    match services::missing(&looked.user, &permissions) {
+        permissions::permissions(&*survey.ports.shell, io, Some(&serving.fpm), looked.systemd(), doing).await?;
+    match permissions::missing(&looked.user, &permissions) {
         Some((cause, hint)) => sheet.not_met("sudo-rules", cause, hint, source),
         None => {
             let commands: Vec<String> =
-                services::reload_commands(&permissions).iter().map(ToString::to_string).collect();
+                serving::reload_commands(&permissions).iter().map(ToString::to_string).collect();
             sheet.met("sudo-rules", commands.join(", "), source);
         }
     }
@@ -181,7 +181,7 @@ pub async fn live(cx: &Audit, io: &Io) -> StepResult {
 async fn nine(sheet: &mut Sheet<'_>, survey: &Survey, io: &Io, doing: &str) -> Result<(), Failure> {
     let dir = survey.inputs.layout.current();
     let paths = |folder: bool| GATES.iter().filter(move |gate| gate.folder == folder).map(|gate| gate.path);
-    let script = Script::new("gates", include_str!("../sh/gates.sh"))
+    let script = Script::new("gates", include_str!("../../server/release_dir/gates.sh"))
         .repeatable()
         .var("DIR", dir.as_str())
         .list("FILES", paths(false))
@@ -216,7 +216,7 @@ async fn env(
     is_live: bool,
 ) -> Result<(), Failure> {
     let (file, current) = (survey.inputs.layout.env_file(), survey.inputs.layout.current());
-    let script = Script::new("env", include_str!("../sh/env.sh"))
+    let script = Script::new("env", include_str!("../../server/inspect/env.sh"))
         .repeatable()
         .var("ENV_FILE", file.as_str())
         .var("CURRENT", current.as_str())
@@ -263,7 +263,7 @@ async fn env(
 /// What no other script looks at.
 pub(super) async fn ask(survey: &Survey, io: &Io, doing: &str) -> Result<Answer, Failure> {
     let layout = &survey.inputs.layout;
-    let script = Script::new("audit", include_str!("../sh/audit.sh"))
+    let script = Script::new("audit", include_str!("audit.sh"))
         .repeatable()
         .var("BASE", layout.base().as_str())
         .var("ENV_FILE", layout.env_file().as_str())
@@ -314,7 +314,7 @@ fn room(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answer
         let (free, all) = answer.get(key)?.trim().split_once(' ')?;
         Some((free.parse::<u64>().ok()?, all.parse::<u64>().ok()?))
     };
-    let unknown = crate::steps::server::size_unknown(&survey.inputs, &looked.answer);
+    let unknown = crate::server::survey::size_unknown(&survey.inputs, &looked.answer);
     let live: u64 = looked.answer.get("live-kib").and_then(remote::kib).unwrap_or(0);
     let source = format!("df -Pk {base}");
     match pair("kib") {

@@ -2,17 +2,20 @@
 //!
 //! What cannot be seen is told as such, with the permission that would show it; it is never guessed.
 
+pub mod table;
+
+pub use self::table::table;
+
 pub mod catalogue;
 mod history;
 mod integrity;
 mod machine;
 mod protection;
 mod site;
-pub(crate) mod workflow;
 
 use std::{cell::RefCell, rc::Rc};
 
-use self::{catalogue::About, workflow::Files};
+use self::catalogue::About;
 pub use self::{
     history::{branches_agree, builds, runs, workflows},
     integrity::integrity,
@@ -20,8 +23,11 @@ pub use self::{
     protection::branches,
     site::{health, token},
 };
-use super::context::Survey;
+use super::shared::workflow::Files;
 use crate::{
+    clock::Clock,
+    config::typed,
+    context::Survey,
     domain::{
         Failure,
         audit::{AuditFinding, Impact, Status},
@@ -32,11 +38,8 @@ use crate::{
         step::{Io, StepResult},
     },
     errors,
-    inputs::typed,
-    ports::{
-        clock::Clock,
-        github::{GithubError, Inventory, Workflow},
-    },
+    github::{GithubError, Inventory, Workflow},
+    stages::shared::workflow,
 };
 
 /// What the rows know.
@@ -199,26 +202,6 @@ impl<'a> Sheet<'a> {
             None if worth => Ok(Done::warned(text)),
             None => Ok(Done::passed(text)),
         }
-    }
-}
-
-/// The workflow files of a checkout, for whoever has one question about them.
-pub struct WorkflowFiles(Files);
-
-/// Reads them.
-pub fn workflow_files(workspace: &std::path::Path) -> WorkflowFiles {
-    WorkflowFiles(workflow::read(workspace))
-}
-
-impl WorkflowFiles {
-    /// Whether there are none to judge by.
-    pub fn is_empty(&self) -> bool {
-        self.0.all.is_empty()
-    }
-
-    /// Whether one of them makes this check report for pull requests to the branch.
-    pub fn report(&self, check: &str, branch: &str) -> bool {
-        self.0.all.iter().any(|file| file.reports_for(branch) && file.jobs.iter().any(|job| job.emits(check)))
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Audit, Seen, Sheet, seen};
 use crate::{
     domain::Failure,
     engine::step::{Io, StepResult},
-    ports::github::{Branch, Rule},
+    github::{Branch, Rule},
 };
 
 /// Everything that is known of one branch.

@@ -7,6 +7,8 @@ use super::{
     machine::{self, NOT_ASKED},
 };
 use crate::{
+    config::typed::HealthPolicy,
+    context::Survey,
     domain::{
         Secret, Sha256Digest,
         fact::{HealthReport, key},
@@ -15,8 +17,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
-    inputs::typed::HealthPolicy,
-    steps::{context::Survey, probe},
+    server::health::probe,
 };
 
 /// Rounds of asking, and the time between two of them.
@@ -195,7 +196,7 @@ async fn ask(survey: &Survey, policy: &HealthPolicy) -> HealthReport {
 }
 
 fn tunnelled(survey: &Survey) -> bool {
-    matches!(survey.inputs.site.route, crate::inputs::typed::Route::Tunnel { .. })
+    matches!(survey.inputs.site.route, crate::config::typed::Route::Tunnel { .. })
 }
 
 fn told(report: &HealthReport) -> String {

@@ -1,9 +1,10 @@
 //! `audit`: how do GitHub and the server stand? GO or NO-GO, and nothing changed.
 
-pub use crate::steps::audit::{Audit, Found, settle};
+use super::Audit;
+
 use crate::{
     engine::{Table, step::observe},
-    steps::audit,
+    stages::audit,
 };
 
 /// Every row runs on when one failed: everything that is not as it should be is named in one run.

@@ -1,30 +1,24 @@
 //! Judging a built tree and packing it into a bundle, on the runner (pipeline.md, steps 1, 4 and 5).
 
-mod archive;
-mod check;
-pub(crate) mod composer;
-mod gates;
-pub mod gzip;
-mod key_scan;
-pub(crate) mod link;
-pub mod pace;
-pub mod pack;
-pub mod read;
-mod rules;
-pub mod tree;
-pub(crate) mod vite;
+pub mod table;
+
+pub use self::table::table;
 
 use std::{cell::RefCell, path::Path, rc::Rc, sync::Arc};
 
-pub use self::check::{Check, Findings};
-use self::{
-    pace::Background,
-    pack::{Files, Packed},
-    read::Limits,
-    tree::Tree,
-};
-use super::artifact::megabytes;
+use crate::bundle::check::Findings;
+
 use crate::{
+    bundle::{
+        artifact::megabytes,
+        gates,
+        pace::{self, Background},
+        pack::{self, Files, Packed},
+        read::{self, Limits},
+        tree::Tree,
+    },
+    clock::Clock,
+    config::typed,
     domain::{
         Failure,
         bundle::{self, Manifest},
@@ -32,8 +26,6 @@ use crate::{
     },
     engine::{Decision, Done, Io, Seam, StepResult, Undone},
     errors::build as errors,
-    inputs::typed,
-    ports::clock::Clock,
 };
 
 /// Before the seam: the tree is looked at.

@@ -1,25 +1,32 @@
 //! `build-gate`: is the built tree complete and clean, and then it is a bundle. Works on the runner alone.
 
-pub use crate::steps::build::{Build, Survey, settle};
+use super::Build;
+use super::Survey;
+
 use crate::{
     engine::{
         Table,
         step::{change, check, observe, undo},
     },
-    steps::build,
+    stages::build_gate,
 };
 
 /// Steps 1, 4 and 5 (2 and 3 are jobs of the workflow before us). There is no commit row: nothing goes live.
 pub fn table() -> Table<Survey, Build> {
     Table {
         survey: vec![
-            observe("resolve-event", "1 Find out what to build", build::resolve_event).into(),
-            observe("pre-bundle-gates", "4 Nine gates, and what broke releases before", build::gates).into(),
+            observe("resolve-event", "1 Find out what to build", build_gate::resolve_event).into(),
+            observe("pre-bundle-gates", "4 Nine gates, and what broke releases before", build_gate::gates).into(),
         ],
         release: vec![
-            change("pack-bundle", "5 Write the bundle", build::pack, undo("remove the bundle's files", build::discard))
-                .into(),
-            check("verify-bundle", "Open the bundle again and compare every entry", build::verify).into(),
+            change(
+                "pack-bundle",
+                "5 Write the bundle",
+                build_gate::pack,
+                undo("remove the bundle's files", build_gate::discard),
+            )
+            .into(),
+            check("verify-bundle", "Open the bundle again and compare every entry", build_gate::verify).into(),
         ],
     }
 }

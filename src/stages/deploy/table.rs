@@ -2,19 +2,25 @@
 //!
 //! Every environment runs this table; they differ in configuration only (F64).
 
-use super::checks::checks;
 use crate::{
+    bundle::artifact,
+    context::{Deploy, Survey},
     engine::{
         Table,
         step::{Entry, change, check, commit, hold, no_undo, observe, release, undo, within},
     },
-    steps::{
-        artifact, backup, cache,
-        context::{Deploy, Survey},
-        copy, current, database, identity, ledger, lock, outlook, probe, ready,
+    server::{
+        activation::current,
+        backup::{self, copy, retention},
+        database::{self, outlook},
+        health::{identity, probe, sampler},
+        ledger, lock, recovery,
+        release_dir::{cache, seal, tree},
         remote::{by_hand, previewed},
-        retention, sampler, seal, server, services, staging, tree, watchdog, workers,
+        services::{ready, reload, workers},
+        staging, survey, watchdog,
     },
+    stages::shared::checks::list::checks,
 };
 
 /// The same for production, which takes only what staging has proven.
@@ -50,8 +56,8 @@ pub fn table() -> Table<Survey, Deploy> {
     let mut table = Table {
         survey: vec![
             observe("find-build",      "6 Find the build of this commit",         artifact::look)    .run_on().into(),
-            observe("reach-server",    "7 Reach the server",                      server::reach)     .run_on().into(),
-            observe("survey-server",   "7 Look at the server",                    server::look)      .run_on().into(),
+            observe("reach-server",    "7 Reach the server",                      survey::reach)     .run_on().into(),
+            observe("survey-server",   "7 Look at the server",                    survey::look)      .run_on().into(),
             observe("can-reload",      "7 Check that PHP-FPM and nginx can be reloaded", ready::look).run_on().into(),
             observe("live-tree",       "7 Compare the live release with what was confirmed", seal::live).advisory().into(),
             observe("baseline-health", "7 Ask the site how it is now",            probe::baseline)   .run_on().into(),
@@ -60,7 +66,7 @@ pub fn table() -> Table<Survey, Deploy> {
         ],
         release: vec![
             hold  ("deploy-lock",      "Take the deploy lock",                    lock::acquire,            release("free it, unless stuck", lock::release)).into(),
-            change("finish-unconfirmed", "Go back from what nobody confirmed",    watchdog::finish,         no_undo("nobody had confirmed it")).into(),
+            change("finish-unconfirmed", "Go back from what nobody confirmed",    recovery::finish,         no_undo("nobody had confirmed it")).into(),
             check ("nothing-moved",    "Nobody deployed while we looked",         current::unmoved).into(),
             hold  ("ledger",           "Open the ledger",                         ledger::open,             release("write down how it ended", ledger::write).at_commit()).into(),
             change("backup",           "8 Back up the app and its database",      previewed(backup::make, backup::preview),
@@ -85,7 +91,7 @@ pub fn table() -> Table<Survey, Deploy> {
             change("switch",           "15 Point current at it",                  previewed(current::switch, current::switch_preview),
                                                                                                             undo("point back, reload, ask the old release for its health", by_hand(current::go_back, current::back_by_hand))).pivot().into(),
             change("rebuild-caches",   "16 Build its caches again",               cache::rebuild,           within("goes with the new folder")).advisory().into(),
-            change("reload",           "17 Reload PHP-FPM and nginx",             previewed(services::reload, services::preview),
+            change("reload",           "17 Reload PHP-FPM and nginx",             previewed(reload::reload, reload::preview),
                                                                                                             within("reloaded again after pointing back")).into(),
             change("restart-workers",  "17 Restart the queue workers",            workers::restart,         within("told again after pointing back")).advisory().into(),
             check ("grace",            "18 Grace period",                         probe::grace).into(),

@@ -10,7 +10,7 @@ use crate::{
         step::{Io, StepResult},
     },
     errors,
-    ports::github::{Amend, GithubError, WorkflowRun},
+    github::{Amend, GithubError, WorkflowRun},
 };
 
 const PERMISSION: &str = "actions=write";

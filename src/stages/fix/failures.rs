@@ -11,8 +11,8 @@ use crate::{
     },
     engine::step::{Io, StepResult},
     errors,
-    ports::github::{GithubError, Inventory},
-    steps::diagnose,
+    github::{GithubError, Inventory},
+    stages::shared::diagnose,
 };
 
 pub async fn look(cx: &Fix, io: &Io) -> StepResult {

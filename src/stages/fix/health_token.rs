@@ -8,22 +8,21 @@ use url::Url;
 
 use super::{Fix, Mend, Proposal, refusal};
 use crate::{
+    config::typed::HealthPolicy,
+    context::Survey,
     domain::{Failure, Secret, Sha256Digest, fix::Setting},
     engine::{
         Done,
         step::{Io, StepResult},
     },
     errors,
-    inputs::typed::HealthPolicy,
-    ports::{
-        github::{GithubError, SealingKey, SecretEntry},
-        shell::Script,
-    },
-    steps::{context::Survey, probe, remote},
+    github::{GithubError, SealingKey, SecretEntry},
+    server::{health::probe, remote},
+    transport::shell::Script,
 };
 
 /// Reads a `.env`; needs its path as an argument.
-const PROGRAM: &str = concat!(include_str!("../sh/dotenv.php"), include_str!("../sh/secret.php"));
+const PROGRAM: &str = concat!(include_str!("../../transport/dotenv.php"), include_str!("secret.php"));
 
 const PERMISSION: &str = "secrets=write";
 
@@ -47,7 +46,7 @@ pub async fn read(cx: &Fix, io: &Io) -> Result<Secret, Failure> {
     let survey = cx.server()?;
     let file = survey.inputs.layout.env_file();
     let doing = format!("reading HEALTHCHECK_TOKEN in {file}");
-    let script = Script::new("secret", include_str!("../sh/secret.sh"))
+    let script = Script::new("secret", include_str!("secret.sh"))
         .var("ENV_FILE", file.as_str())
         .var("PHP", &survey.inputs.server.php)
         .var("SECRET_PHP", PROGRAM);

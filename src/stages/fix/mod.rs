@@ -1,6 +1,10 @@
 //! `fix`: one thing that an audit found, mended by name. Look, say what would be sent, and only with the phrase send it; then look again, because
 //! a fix that nobody saw is none.
 
+pub mod table;
+
+pub use self::table::table;
+
 pub mod build_head;
 pub mod failures;
 pub mod health_token;
@@ -10,8 +14,11 @@ pub mod protection;
 
 use std::{cell::RefCell, rc::Rc};
 
-use super::{context::Survey, server, settle};
+use super::shared::approval;
 use crate::{
+    clock::Clock,
+    config::typed,
+    context::Survey,
     domain::{
         Approval, Failure, Secret, Sha256Digest, StepId,
         fact::key,
@@ -23,11 +30,8 @@ use crate::{
         step::{Io, StepResult},
     },
     errors,
-    inputs::typed,
-    ports::{
-        clock::Clock,
-        github::{Amend, GithubError},
-    },
+    github::{Amend, GithubError},
+    server::survey,
 };
 
 /// The world, as far as a fix touches it.
@@ -151,7 +155,7 @@ impl Mend {
     }
 }
 
-/// For [`super::remote::previewed`].
+/// For [`crate::server::remote::previewed`].
 pub fn preview(cx: &Mend) -> Vec<String> {
     cx.preview()
 }
@@ -183,7 +187,7 @@ pub async fn reach(cx: &Fix, io: &Io) -> StepResult {
     let survey = cx.server()?;
     io.fact(key::ENVIRONMENT, survey.inputs.environment.as_str());
     io.fact(key::URL, survey.inputs.site.url.as_str());
-    server::reach(survey, io).await
+    survey::reach(survey, io).await
 }
 
 /// Fixes what is known and reads the approval against it.
@@ -196,7 +200,7 @@ pub fn settle(cx: Fix, events: &Events) -> Result<Seam<Mend>, Failure> {
     let plan = serde_json::json!({
         "version": 2,
         "action": env!("CARGO_PKG_VERSION"),
-        "settings": settle::settings(&*inputs),
+        "settings": approval::settings(&*inputs),
         "bound": proposal.bound,
         "sends": proposal.sends,
     });
@@ -204,7 +208,7 @@ pub fn settle(cx: Fix, events: &Events) -> Result<Seam<Mend>, Failure> {
     // Where there is nothing to do there is nothing to approve, and a phrase for the plan that was carried out is no mistake.
     let decision = match (&proposal.nothing, &inputs.approval) {
         (Some(_), Approval::Missing | Approval::Append | Approval::Given { .. }) => Decision::Go,
-        _ => settle::decide_by(&inputs.approval, &inputs.phrase, inputs.plan_only, &plan_digest),
+        _ => approval::decide_by(&inputs.approval, &inputs.phrase, inputs.plan_only, &plan_digest),
     };
     let step = StepId::new("plan");
     let tell = |key: &str, value: serde_json::Value| {

@@ -5,18 +5,18 @@ use serde_json::json;
 
 use super::{Fix, Mend, Proposal, listed};
 use crate::{
+    context::Survey,
     domain::{Failure, RemoteCommand, command, fix::Setting},
     engine::{
         Done,
         step::{Io, StepResult},
     },
     errors,
-    ports::shell::Script,
-    steps::{
-        context::Survey,
+    server::{
+        inspect::sudo::{Leave, Rules},
         remote,
-        sudo::{Leave, Rules},
     },
+    transport::shell::Script,
 };
 
 /// Paths that are named one by one. More are a matter for an administrator's `find`.
@@ -53,7 +53,7 @@ struct Found {
 }
 
 async fn ask(survey: &Survey, io: &Io, doing: &str) -> Result<Found, Failure> {
-    let script = Script::new("owners", include_str!("../sh/owners.sh"))
+    let script = Script::new("owners", include_str!("owners.sh"))
         .var("CURRENT", survey.inputs.layout.current().as_str())
         .var("LIMIT", MOST.to_string());
     let answer = remote::run(&*survey.ports.shell, io, script, doing).await?;
@@ -134,7 +134,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
 /// sudo does not allow all of it: the command for an administrator is the hint.
 async fn allowed(survey: &Survey, io: &Io, known: &Known, command: &str) -> Result<(), Failure> {
     let doing = "asking sudo whether it would change the owner";
-    let script = Script::new("chown-ask", include_str!("../sh/chown-ask.sh"))
+    let script = Script::new("chown-ask", include_str!("chown-ask.sh"))
         .list("PATHS", known.foreign.iter().map(|one| &one.path))
         .var("OWNER", &known.user);
     let answer = remote::run(&*survey.ports.shell, io, script, doing).await?;
@@ -190,7 +190,7 @@ pub async fn give(cx: &Mend, io: &Io) -> StepResult {
         return Ok(idle);
     }
     let (known, survey) = (known(cx)?, cx.server()?);
-    let script = Script::new("chown", include_str!("../sh/chown.sh"))
+    let script = Script::new("chown", include_str!("chown.sh"))
         .var("CURRENT", survey.inputs.layout.current().as_str())
         .var("LIVE", &known.live)
         .var("OWNER", &known.user)

@@ -11,7 +11,7 @@ use crate::{
         step::{Io, Local, StepResult, UndoAct, Undone},
     },
     errors,
-    ports::github::ListedWorkflow,
+    github::ListedWorkflow,
 };
 
 /// A workflow without a file.

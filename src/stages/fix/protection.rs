@@ -16,8 +16,8 @@ use crate::{
         step::{Io, Local, StepResult, UndoAct, Undone},
     },
     errors,
-    ports::github::{Amend, App, BranchSettings, Checks, GithubError, Reviews, Rule},
-    steps::audit,
+    github::{Amend, App, BranchSettings, Checks, GithubError, Reviews, Rule},
+    stages::shared::workflow,
 };
 
 /// Checks that the branch of staging needs at least.
@@ -142,7 +142,7 @@ fn wanted(old: &BranchSettings, rulesets: &Asked, target: &Target) -> BranchSett
 
 /// A required check that nobody reports blocks every merge.
 fn warn_of_checks_that_never_report(cx: &Fix, io: &Io, branch: &str, add: &[&String]) {
-    let files = audit::workflow_files(&cx.world.inputs.workspace);
+    let files = workflow::workflow_files(&cx.world.inputs.workspace);
     if files.is_empty() {
         io.line("no workflow files are checked out here: whether the new checks can report was not looked at");
         return;

@@ -1,16 +1,16 @@
 //! `fix`: one thing that an audit found, mended by name. What changes something says how it is taken back, and is read again afterwards.
 
-pub use crate::steps::fix::{Fix, Found, Mend, World, settle};
+use super::Fix;
+use super::Mend;
+
 use crate::{
     domain::fix::FixName,
     engine::{
         Table,
         step::{change, check, no_undo, observe, undo},
     },
-    steps::{
-        fix::{self, build_head, failures, health_token, ownership, phantom, protection},
-        remote::previewed,
-    },
+    server::remote::previewed,
+    stages::fix::{self, build_head, failures, health_token, ownership, phantom, protection},
 };
 
 pub fn table(name: FixName) -> Table<Fix, Mend> {

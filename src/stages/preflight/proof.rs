@@ -1,14 +1,15 @@
 //! What staging has shown of the commit (pipeline.md, step 22).
 
-use super::sheet::Sheet;
 use crate::{
+    context::Survey,
     domain::STAGING,
     engine::{
         Done,
         step::{Io, StepResult},
     },
     errors,
-    steps::{context::Survey, staging},
+    server::staging,
+    stages::shared::checks::sheet::Sheet,
 };
 
 /// Asks staging as a release to production would.

@@ -3,22 +3,17 @@
 //! It only takes back what nobody confirmed, so it needs no phrase. There is no release here: what has to be known of one stands in the
 //! guard that the dead run armed on the server.
 
+pub mod table;
+
+pub use self::table::table;
+
 use std::{cell::RefCell, rc::Rc};
 
 use chrono::{DateTime, Utc};
 
-use super::{
-    context::{self, Ports},
-    current,
-    heir::Heir,
-    ledger,
-    lock::{self, Claim, Dead, Holder, Keeper},
-    probe, ready, rollback,
-    server::{self, About, problem},
-    services,
-    watchdog::{self, Entry, Pending},
-};
 use crate::{
+    config::typed::{self, Interrupted},
+    context::{self, Ports},
     domain::{Approval, Failure, ReleaseName, RemoteCommand, StepId, fact, layout::named, ledger::Standing},
     engine::{
         Decision, Done, Events, Seam, Undone,
@@ -26,7 +21,17 @@ use crate::{
         step::{Ending, Io, StepResult},
     },
     errors,
-    inputs::typed::{self, Interrupted},
+    server::{
+        activation::current,
+        health::{naming, probe},
+        inspect::{self, About, problem},
+        ledger,
+        lock::{self, Claim, Dead, Holder, Keeper},
+        recovery::Heir,
+        services::{ready, reload},
+        survey,
+        watchdog::{self, Entry, Pending},
+    },
 };
 
 /// Before the seam: who holds the lock, and what lies there.
@@ -73,7 +78,7 @@ impl Recover {
 
 /// Connects and logs in.
 pub async fn reach(cx: &Survey, io: &Io) -> StepResult {
-    rollback::reach(&cx.server, io).await
+    survey::reach_site(&cx.server, io).await
 }
 
 /// Who holds the lock, whether the place is the right one, and what there is to do. Reads only.
@@ -99,10 +104,10 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         }
     }
     let doing = format!("looking at {} on the server", layout.base());
-    let looked = server::look_around(survey, io, &doing).await?;
+    let looked = survey::look_around(survey, io, &doing).await?;
     let problems = wrong(inputs, &looked.answer);
     if !problems.is_empty() {
-        return Err(server::refusal(&doing, problems));
+        return Err(inspect::refusal(&doing, problems));
     }
     let heir = Heir { ports, target: inputs, number: "", dead: &[], own: None };
     let estate = heir.look(io).await?;
@@ -121,7 +126,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     told.extend(estate.left_by.iter().map(|owner| format!("bring to its end what {owner} left")));
     told.extend(estate.remains.iter().map(|path| format!("remove {path}")));
     watchdog::tell(survey, io, &estate.pending);
-    let live = looked.current().map_or("nothing", server::last_part);
+    let live = looked.current().map_or("nothing", survey::last_part);
     let found = match told.len() {
         0 => "nothing was left behind".to_owned(),
         1 => "1 thing to do".to_owned(),
@@ -133,12 +138,12 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
 }
 
 /// What makes the place another one than we think. Everything else may be as broken as it is.
-fn wrong(inputs: &typed::Target, answer: &crate::ports::shell::Answer) -> Vec<server::Problem> {
+fn wrong(inputs: &typed::Target, answer: &crate::transport::shell::Answer) -> Vec<inspect::Problem> {
     let layout = &inputs.layout;
     if answer.get("base") == Some("missing") {
         return vec![problem(About::Place, errors::preflight::base_missing(&layout.base(), "correct base-dir"))];
     }
-    let mut found: Vec<_> = server::wrong_place(inputs, answer).into_iter().collect();
+    let mut found: Vec<_> = survey::wrong_place(inputs, answer).into_iter().collect();
     if answer.get("state-unreadable").is_some() {
         let hint = "log in as the user that releases (ssh-user)";
         found.push(problem(About::Place, errors::preflight::state_foreign(&layout.state(), hint)));
@@ -203,7 +208,7 @@ pub async fn confirmed(cx: &Recover, io: &Io) -> StepResult {
     if let Some(entry) = estate.unfinished(current.as_deref()) {
         io.fact(fact::key::RELEASE, entry.release.as_str());
         if let Some(before) = &entry.before {
-            io.fact(fact::key::PREVIOUS_RELEASE, server::last_part(before));
+            io.fact(fact::key::PREVIOUS_RELEASE, survey::last_part(before));
         }
         cx.made.borrow_mut().unfinished = Some(entry.clone());
         let run = entry.run.as_deref().unwrap_or("a run outside of GitHub Actions");
@@ -228,7 +233,7 @@ pub async fn go_back(cx: &Recover, io: &Io) -> Result<Undone, Failure> {
         (None, _) => return Ok(Undone::Nothing("nothing had to be taken back".to_owned())),
     };
     let finished = cx.as_heir(async |heir| heir.finish(io).await).await;
-    if let (Err(_), Some(fpm)) = (&finished, services::fpm_of(&entry.reload)) {
+    if let (Err(_), Some(fpm)) = (&finished, reload::fpm_of(&entry.reload)) {
         let stopped = ready::afterwards(&*cx.ports.shell, io, fpm).await.down();
         cx.made.borrow_mut().stopped = stopped;
     }
@@ -237,7 +242,7 @@ pub async fn go_back(cx: &Recover, io: &Io) -> Result<Undone, Failure> {
         None => told.push("nothing is live, as before".to_owned()),
         Some(before) => {
             // Going back to an older release of the same commit, that name says nothing.
-            let failed = (!probe::same_commit(before, &entry.sha)).then_some(&entry.sha);
+            let failed = (!naming::same_commit(before, &entry.sha)).then_some(&entry.sha);
             told.push(probe::well_again(&cx.ports, &cx.inputs.health, failed, io).await?.text);
         }
     }
@@ -249,7 +254,7 @@ pub fn back_by_hand(cx: &Recover) -> Vec<RemoteCommand> {
     let Some(entry) = cx.made.borrow().unfinished.clone() else { return Vec::new() };
     let current = cx.inputs.layout.current();
     let mut commands = current::pointing_back(&current, entry.before.as_deref());
-    commands.extend(services::by_hand(&watchdog::reload_commands(&entry), &cx.made.borrow().stopped));
+    commands.extend(reload::by_hand(&watchdog::reload_commands(&entry), &cx.made.borrow().stopped));
     commands.push(RemoteCommand::new(["rm", "-r", cx.inputs.layout.lock().as_str()]));
     commands
 }

@@ -1,15 +1,15 @@
 //! `recover`: bring to its end what an interrupted run left. The post step of every run does the same by itself.
 
-pub use crate::steps::recover::{Recover, Survey, settle};
+use super::Recover;
+use super::Survey;
+
 use crate::{
     engine::{
         Table,
         step::{change, check, hold, observe, release, undo},
     },
-    steps::{
-        recover,
-        remote::{by_hand, previewed},
-    },
+    server::remote::{by_hand, previewed},
+    stages::recover,
 };
 
 /// The dead run's failure is this run's: its release was not confirmed, so it is taken back, and the run ends as that run would have.

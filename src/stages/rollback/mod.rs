@@ -2,14 +2,15 @@
 //!
 //! From the switch on it is a release like any other with another target (F84): the same rows, the same undo, the same verifier.
 
+pub mod table;
+
+pub use self::table::table;
+
 use std::rc::Rc;
 
-use super::{
-    context::{Deploy, Facts, Found, Made, Survey},
-    ledger::{self, Book},
-    seal, server, settle,
-};
+use super::shared::approval;
 use crate::{
+    context::{Deploy, Facts, Found, Made, Survey},
     domain::{
         Failure, Move, ReleaseName, Sha256Digest, StepId,
         bundle::Manifest,
@@ -24,14 +25,11 @@ use crate::{
         step::{Act, Io, Local, StepResult},
     },
     errors,
+    server::{
+        ledger::{self, Book},
+        release_dir::seal,
+    },
 };
-
-/// Connects and logs in; says before it whereto.
-pub async fn reach(cx: &Survey, io: &Io) -> StepResult {
-    io.fact(fact::key::ENVIRONMENT, cx.inputs.environment.as_str());
-    io.fact(fact::key::URL, cx.inputs.site.url.as_str());
-    server::reach(cx, io).await
-}
 
 /// Chooses the release to go back to: the one that somebody named, or the one that was confirmed last.
 pub struct Choose {
@@ -198,14 +196,14 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
         "version": 2,
         "action": env!("CARGO_PKG_VERSION"),
         "rollback": true,
-        "settings": settle::settings(&*inputs),
+        "settings": approval::settings(&*inputs),
         "from": turn.from,
         "to": turn.to,
         "tree": chosen.tree,
-        "server": settle::found(&server),
+        "server": approval::found(&server),
     });
     let plan_digest = Sha256Digest::of(plan.to_string());
-    let decision = settle::decide(&inputs, &plan_digest);
+    let decision = approval::decide(&inputs, &plan_digest);
     let step = StepId::new("plan");
     if let Some(environment) = &inputs.review {
         let text = format!(

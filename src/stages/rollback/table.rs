@@ -1,18 +1,22 @@
 //! Going back by hand: a release like any other from the gates on, with a target that is there already (F84).
 
 use crate::{
+    context::{Deploy, Survey},
     domain::ReleaseName,
     engine::{
         Table,
         step::{change, check, commit, hold, no_undo, observe, release, undo, within},
     },
-    steps::{
-        cache,
-        context::{Deploy, Survey},
-        current, identity, ledger, lock, probe, ready,
+    server::{
+        activation::current,
+        health::{identity, probe},
+        ledger, lock, recovery,
+        release_dir::{cache, seal, tree},
         remote::{by_hand, previewed},
-        rollback, seal, server, services, tree, watchdog, workers,
+        services::{ready, reload, workers},
+        survey, watchdog,
     },
+    stages::rollback,
 };
 
 /// `to`: the release that somebody named, if anybody did.
@@ -23,8 +27,8 @@ use crate::{
 pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
     Table {
         survey: vec![
-            observe("reach-server",    "7 Reach the server",                      rollback::reach).into(),
-            observe("survey-server",   "7 Look at the server",                    server::look).into(),
+            observe("reach-server",    "7 Reach the server",                      survey::reach_site).into(),
+            observe("survey-server",   "7 Look at the server",                    survey::look).into(),
             observe("can-reload",      "7 Check that PHP-FPM and nginx can be reloaded", ready::look).into(),
             observe("live-tree",       "7 Compare the live release with what was confirmed", seal::live).advisory().into(),
             observe("present-health",  "7 Ask the site how it is now",            probe::present).into(),
@@ -32,7 +36,7 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
         ],
         release: vec![
             hold  ("deploy-lock",      "Take the deploy lock",                    lock::acquire,            release("free it, unless stuck", lock::release)).into(),
-            change("finish-unconfirmed", "Go back from what nobody confirmed",    watchdog::finish,         no_undo("nobody had confirmed it")).into(),
+            change("finish-unconfirmed", "Go back from what nobody confirmed",    recovery::finish,         no_undo("nobody had confirmed it")).into(),
             check ("nothing-moved",    "Nobody deployed while we looked",         current::unmoved).into(),
             hold  ("ledger",           "Open the ledger",                         ledger::open,             release("write down how it ended", ledger::write).at_commit()).into(),
             check ("unchanged-tree",   "It is still what was confirmed",          previewed(rollback::unchanged, rollback::unchanged_preview)).into(),
@@ -46,7 +50,7 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
                                                                                                             release("take it off, unless stuck", watchdog::disarm)).into(),
             change("switch",           "15 Point current at it",                  previewed(current::switch, current::switch_preview),
                                                                                                             undo("point back, reload, ask what was live for its health", by_hand(current::go_back, current::back_by_hand))).pivot().into(),
-            change("reload",           "17 Reload PHP-FPM and nginx",             previewed(services::reload, services::preview),
+            change("reload",           "17 Reload PHP-FPM and nginx",             previewed(reload::reload, reload::preview),
                                                                                                             within("reloaded again after pointing back")).into(),
             change("restart-workers",  "17 Restart the queue workers",            workers::restart,         within("told again after pointing back")).advisory().into(),
             check ("grace",            "18 Grace period",                         probe::grace).into(),

@@ -12,62 +12,62 @@ const FOLDER: &str = ".github/workflows";
 const LARGEST: u64 = 512 * 1024;
 
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub(crate) struct Files {
     /// Every file that is a workflow by its place and name, readable or not.
-    pub(super) paths: Vec<String>,
-    pub(super) all: Vec<WorkflowFile>,
+    pub(crate) paths: Vec<String>,
+    pub(crate) all: Vec<WorkflowFile>,
     /// What is wrong with which file.
-    pub(super) problems: Vec<(String, String)>,
+    pub(crate) problems: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
-pub(super) struct WorkflowFile {
+pub(crate) struct WorkflowFile {
     /// Relative to the repository.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Its `name:`, or its path, as GitHub shows it.
-    pub(super) name: String,
-    pub(super) triggers: Vec<Trigger>,
-    pub(super) concurrency: bool,
-    pub(super) jobs: Vec<Job>,
+    pub(crate) name: String,
+    pub(crate) triggers: Vec<Trigger>,
+    pub(crate) concurrency: bool,
+    pub(crate) jobs: Vec<Job>,
     /// The names of secrets that it uses.
-    pub(super) secrets: Vec<String>,
+    pub(crate) secrets: Vec<String>,
 }
 
 #[derive(Debug)]
-pub(super) struct Trigger {
-    pub(super) event: String,
-    pub(super) branches: Option<Vec<String>>,
-    pub(super) branches_ignore: Vec<String>,
+pub(crate) struct Trigger {
+    pub(crate) event: String,
+    pub(crate) branches: Option<Vec<String>>,
+    pub(crate) branches_ignore: Vec<String>,
     /// `paths` or `paths-ignore`.
-    pub(super) paths: bool,
+    pub(crate) paths: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Job {
-    pub(super) id: String,
+pub(crate) struct Job {
+    pub(crate) id: String,
     /// As its check is called; may have expressions in it.
-    pub(super) name: String,
-    pub(super) condition: Option<String>,
+    pub(crate) name: String,
+    pub(crate) condition: Option<String>,
     /// Anything but a plain `false`.
-    pub(super) continue_on_error: bool,
+    pub(crate) continue_on_error: bool,
     /// A reusable workflow.
-    pub(super) uses: Option<String>,
-    pub(super) concurrency: bool,
-    pub(super) matrix: bool,
-    pub(super) steps: Vec<Step>,
+    pub(crate) uses: Option<String>,
+    pub(crate) concurrency: bool,
+    pub(crate) matrix: bool,
+    pub(crate) steps: Vec<Step>,
 }
 
 #[derive(Debug)]
-pub(super) struct Step {
-    pub(super) name: Option<String>,
-    pub(super) run: Option<String>,
-    pub(super) uses: Option<String>,
-    pub(super) condition: Option<String>,
-    pub(super) continue_on_error: bool,
+pub(crate) struct Step {
+    pub(crate) name: Option<String>,
+    pub(crate) run: Option<String>,
+    pub(crate) uses: Option<String>,
+    pub(crate) condition: Option<String>,
+    pub(crate) continue_on_error: bool,
 }
 
 /// Reads all of them. What cannot be read is told, not left out.
-pub(super) fn read(workspace: &Path) -> Files {
+pub(crate) fn read(workspace: &Path) -> Files {
     let mut files = Files::default();
     let folder = workspace.join(FOLDER);
     // Links are not followed: GitHub does not follow them either.
@@ -103,7 +103,7 @@ pub(super) fn read(workspace: &Path) -> Files {
     files
 }
 
-pub(super) fn parse(path: &str, text: &str) -> Result<WorkflowFile, String> {
+pub(crate) fn parse(path: &str, text: &str) -> Result<WorkflowFile, String> {
     let value: Value = serde_yaml::from_str(text).map_err(|error| format!("is not YAML: {error}"))?;
     let Value::Mapping(top) = &value else { return Err("is not a mapping".to_owned()) };
     // YAML 1.1 reads the key `on` as a boolean.
@@ -202,12 +202,12 @@ fn secrets(text: &str) -> Vec<String> {
 }
 
 impl WorkflowFile {
-    pub(super) fn starts_on(&self, event: &str) -> bool {
+    pub(crate) fn starts_on(&self, event: &str) -> bool {
         self.triggers.iter().any(|trigger| trigger.event == event)
     }
 
     /// Whether pull requests to this branch, or pushes to any, make its checks report.
-    pub(super) fn reports_for(&self, branch: &str) -> bool {
+    pub(crate) fn reports_for(&self, branch: &str) -> bool {
         self.triggers.iter().any(|trigger| match trigger.event.as_str() {
             "pull_request" | "pull_request_target" => !trigger.paths && trigger.covers(branch),
             // A push to whatever branch puts its checks on the head of a pull request, too.
@@ -262,7 +262,7 @@ fn matches(glob: &str, name: &str) -> bool {
 
 impl Job {
     /// Whether its check is called this: its name, one of a matrix, or a job of the workflow that it calls.
-    pub(super) fn emits(&self, check: &str) -> bool {
+    pub(crate) fn emits(&self, check: &str) -> bool {
         if self.uses.is_some() {
             return check.strip_prefix(self.name.as_str()).is_some_and(|rest| rest.starts_with(" / "));
         }
@@ -274,6 +274,26 @@ impl Job {
                     || self.matrix && check.strip_prefix(self.name.as_str()).is_some_and(|rest| rest.starts_with(" ("))
             }
         }
+    }
+}
+
+/// The workflow files of a checkout, for whoever has one question about them.
+pub struct WorkflowFiles(Files);
+
+/// Reads them.
+pub fn workflow_files(workspace: &std::path::Path) -> WorkflowFiles {
+    WorkflowFiles(read(workspace))
+}
+
+impl WorkflowFiles {
+    /// Whether there are none to judge by.
+    pub fn is_empty(&self) -> bool {
+        self.0.all.is_empty()
+    }
+
+    /// Whether one of them makes this check report for pull requests to the branch.
+    pub fn report(&self, check: &str, branch: &str) -> bool {
+        self.0.all.iter().any(|file| file.reports_for(branch) && file.jobs.iter().any(|job| job.emits(check)))
     }
 }
 

@@ -1,13 +1,18 @@
 //! `smoke`: asks a site, changes nothing, needs no server.
 
+pub mod table;
+
+pub use self::table::table;
+
 use std::rc::Rc;
 
-use super::probe::{self, Visitor};
 use crate::{
+    clock::Clock,
+    config::typed,
     domain::{Failure, fact::key},
     engine::{Decision, Seam, StepResult, step::Io},
-    inputs::typed,
-    ports::{clock::Clock, http::Site},
+    http::Site,
+    server::health::probe::{self, Visitor},
 };
 
 /// What the rows know.

@@ -1,12 +1,13 @@
 //! `smoke`: is the site of an environment well? Only asks; can run on a schedule.
 
-pub use crate::steps::smoke::{Smoke, settle};
+use super::Smoke;
+
 use crate::{
     engine::{
         Table,
         step::{observe, together},
     },
-    steps::smoke,
+    stages::smoke,
 };
 
 /// Steps 19 and 20 without a release. Both are asked, so that one failure does not hide the other.

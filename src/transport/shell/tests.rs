@@ -1,4 +1,5 @@
 //! Scripts in this machine's own shell.
+use crate::transport::shell;
 
 use std::{
     fs,
@@ -33,7 +34,7 @@ fn hiding(folder: &std::path::Path, filter: &str, program: &'static str) -> Scri
         fs::set_permissions(&php, fs::Permissions::from_mode(0o755)).expect("its mode");
     }
     let env = folder.join(".env").to_str().expect("UTF-8").parse().expect("a path");
-    Script::new("test", program).var("PHP", php.to_str().expect("UTF-8")).hiding(&env)
+    shell::Script::new("test", program).var("PHP", php.to_str().expect("UTF-8")).hiding(&env)
 }
 
 fn said(output: &Output) -> (String, String) {
@@ -102,9 +103,8 @@ fn the_app_has_no_part_in_the_answer() {
 fn php_makes_traces_without_arguments_wherever_it_runs() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut calls = 0;
-    for place in ["steps/sh", "ports"] {
-        for file in fs::read_dir(folder.join(place)).expect("the scripts").map(|entry| entry.expect("an entry").path())
-        {
+    {
+        for file in walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.expect("an entry").into_path()) {
             if file.extension().is_none_or(|extension| extension != "sh") {
                 continue;
             }
@@ -144,7 +144,7 @@ fn carried_out(script: &Script) -> (Vec<String>, String) {
 
 #[test]
 fn a_checkpoint_comes_after_the_work_and_before_the_end_of_the_answer() {
-    let script = Script::new("test", "say working\ncheckpoint inside\nput done yes");
+    let script = shell::Script::new("test", "say working\ncheckpoint inside\nput done yes");
     let (records, log) = carried_out(&script);
     assert_eq!((records.join(" ").as_str(), log.as_str()), ("begin done=yes end=n1:0", "working\n"));
 
@@ -152,7 +152,7 @@ fn a_checkpoint_comes_after_the_work_and_before_the_end_of_the_answer() {
     let (records, _) = carried_out(&stopped);
     assert_eq!(records.join(" "), "begin at=inside done=yes at=answer end=n1:0");
 
-    let refuses = Script::new("test", "refuse no").with_checkpoint("checkpoint() { put at \"$1\"; }");
+    let refuses = shell::Script::new("test", "refuse no").with_checkpoint("checkpoint() { put at \"$1\"; }");
     assert_eq!(carried_out(&refuses).0.join(" "), "begin refused=no at=answer end=n1:10");
 }
 
@@ -161,10 +161,10 @@ fn each_error_of_a_connection_has_its_code_and_kind() {
     use crate::domain::FailureKind::{Refused, World};
     let text = String::new;
     let cases = [
-        (ShellError::Unreachable(text()), "ssh-unreachable", World),
-        (ShellError::Throttled(text()), "ssh-turned-away", World),
+        (shell::ShellError::Unreachable(text()), "ssh-unreachable", World),
+        (shell::ShellError::Throttled(text()), "ssh-turned-away", World),
         (
-            ShellError::HostKey {
+            shell::ShellError::HostKey {
                 host: text(),
                 key_type: text(),
                 got: text(),
@@ -174,22 +174,28 @@ fn each_error_of_a_connection_has_its_code_and_kind() {
             "host-key-mismatch",
             Refused,
         ),
-        (ShellError::HostKeyUnusable(text()), "host-key-unusable", Refused),
+        (shell::ShellError::HostKeyUnusable(text()), "host-key-unusable", Refused),
         (
-            ShellError::Weak { host: text(), what: "cipher", offered: text(), wanted: text() },
+            shell::ShellError::Weak { host: text(), what: "cipher", offered: text(), wanted: text() },
             "ssh-algorithms-weak",
             Refused,
         ),
         (
-            ShellError::Denied { host: text(), user: text(), fingerprint: text(), methods: text(), line: text() },
+            shell::ShellError::Denied {
+                host: text(),
+                user: text(),
+                fingerprint: text(),
+                methods: text(),
+                line: text(),
+            },
             "ssh-key-denied",
             Refused,
         ),
-        (ShellError::Dropped(text()), "connection-lost", World),
-        (ShellError::TimedOut(Duration::from_secs(1)), "script-timed-out", World),
-        (ShellError::Failed { status: text(), tail: vec!["its end".into()] }, "command-failed", Refused),
-        (ShellError::NoAnswer { noise: text() }, "shell-answer-invalid", Refused),
-        (ShellError::Local(text()), "ssh-runner-error", World),
+        (shell::ShellError::Dropped(text()), "connection-lost", World),
+        (shell::ShellError::TimedOut(Duration::from_secs(1)), "script-timed-out", World),
+        (shell::ShellError::Failed { status: text(), tail: vec!["its end".into()] }, "command-failed", Refused),
+        (shell::ShellError::NoAnswer { noise: text() }, "shell-answer-invalid", Refused),
+        (shell::ShellError::Local(text()), "ssh-runner-error", World),
     ];
     for (error, code, kind) in cases {
         let failure = error.failure("connecting");

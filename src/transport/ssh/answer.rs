@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use super::peer::Ended;
-use crate::ports::shell::{Answer, Heard, ShellError};
+use crate::transport::shell::{Answer, Heard, ShellError};
 
 /// Longer lines of log are cut, with a note: one line must not fill the memory (a server may send 100 MB without a line feed).
 pub(super) const LONGEST_LINE: usize = 64 * 1024;

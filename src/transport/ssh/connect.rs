@@ -11,9 +11,9 @@ use ssh2::{HostKeyType, Session};
 
 use super::offer::{self, Missing};
 use crate::{
+    config::typed::SshAccess,
     domain::known_hosts::{self, Verdict},
-    inputs::typed::SshAccess,
-    ports::shell::{Greeting, ShellError},
+    transport::shell::{Greeting, ShellError},
 };
 
 /// For each address of a name.

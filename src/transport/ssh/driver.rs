@@ -16,17 +16,20 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use ssh2::{BlockDirections, Channel, Session};
-use tokio::sync::{mpsc as async_mpsc, watch};
+use ssh2::{Channel, Session};
+use tokio::sync::mpsc as async_mpsc;
 use zeroize::Zeroizing;
 
 use super::{
     answer::Reading,
     entrance::Entrance,
-    peer::{Local, Nobody, Output, Waiter},
-    pipe::{Pipe, Room, Start, Step, again, again_io, only_this_channel},
+    peer::{Local, Nobody, Output, Waiter, again_io},
+    pipe::{Pipe, Room, Start, Step, again, only_this_channel},
 };
-use crate::ports::shell::Tunnel;
+use crate::transport::{
+    shell::Tunnel,
+    ssh::peer::{Ending, Input, sends_in_part},
+};
 
 /// What the run asks for.
 pub(super) enum Order {
@@ -39,25 +42,6 @@ pub(super) enum Order {
     /// The same for a script that has not yet told its process group.
     EndOnceKnown { output: async_mpsc::Receiver<Output>, reading: Box<Reading>, ending: Ending },
 }
-
-/// One of those scripts that nobody waits for any more, counted until it has ended or can no longer be ended over this connection.
-pub(super) struct Ending(watch::Sender<usize>);
-
-impl Ending {
-    pub(super) fn counted_by(count: &watch::Sender<usize>) -> Self {
-        count.send_modify(|count| *count += 1);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
-    }
-}
-
-/// What a command gets on its standard input.
-pub(super) type Input = Box<dyn Read + Send>;
 
 /// The text may hold secrets, so its memory is overwritten afterwards.
 pub(super) fn text(text: String) -> Input {
@@ -453,11 +437,6 @@ impl Drop for Driver {
         // libssh2 closes channels politely when they are freed, and forgets to free them where that would block.
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
     }
-}
-
-/// Whether the last call left a part of a packet behind.
-pub(super) fn sends_in_part(session: &Session) -> bool {
-    matches!(session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
 }
 
 fn timespec(duration: Duration) -> Timespec {

@@ -30,14 +30,14 @@ use tokio::{
 
 use self::{
     answer::Reading,
-    driver::{Driver, Ending, Input, Order},
+    driver::{Driver, Order},
     entrance::Entrance,
-    peer::{Ended, Output},
+    peer::{Ended, Ending, Input, Output},
 };
 use super::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel};
 use crate::{
+    config::typed::SshAccess,
     domain::{RemotePath, command::quote},
-    inputs::typed::SshAccess,
 };
 
 /// How many pieces of output wait for a slow reader before its channel is no longer read. SSH's window then stops the server, so memory stays bounded.

@@ -1,8 +1,11 @@
 //! Who is at our end of a channel.
 
+use ssh2::{BlockDirections, Session};
+use tokio::sync::watch;
+
 use std::{
     fmt,
-    io::{self, Read as _, Write as _},
+    io::{self, Read, Write as _},
     os::{
         fd::{AsFd as _, BorrowedFd},
         unix::net::UnixStream,
@@ -12,11 +15,7 @@ use std::{
 use rustix::event::PollFlags;
 use tokio::sync::mpsc::Sender;
 
-use super::{
-    driver::{Ending, Input},
-    pipe::again_io,
-};
-use crate::ports::shell::Tunnel;
+use crate::transport::shell::Tunnel;
 
 /// The place in a queue that is kept free for the last word.
 pub(super) const LAST_PLACE: usize = 1;
@@ -272,5 +271,37 @@ impl Peer for Local {
         flags.set(PollFlags::OUT, !self.has_room());
         // Without a wish, a socket that the other side has left would wake us all the time.
         (!flags.is_empty()).then(|| (self.stream.as_fd(), flags))
+    }
+}
+
+/// One of those scripts that nobody waits for any more, counted until it has ended or can no longer be ended over this connection.
+pub(crate) struct Ending(watch::Sender<usize>);
+
+impl Ending {
+    pub(crate) fn counted_by(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// What a command gets on its standard input.
+pub(crate) type Input = Box<dyn Read + Send>;
+
+/// Whether the last call left a part of a packet behind.
+pub(crate) fn sends_in_part(session: &Session) -> bool {
+    matches!(session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
+}
+
+pub(crate) fn again_io<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
     }
 }

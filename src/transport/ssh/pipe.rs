@@ -1,7 +1,7 @@
 //! One channel, from its opening to its end.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{Read as _, Write as _},
     os::fd::BorrowedFd,
 };
 
@@ -9,10 +9,8 @@ use rustix::event::PollFlags;
 use ssh2::{Channel, ErrorCode, Session};
 use zeroize::Zeroizing;
 
-use super::{
-    driver::sends_in_part,
-    peer::{Ended, Fill, Peer, Stream},
-};
+use super::peer::{Ended, Fill, Peer, Stream, sends_in_part};
+use crate::transport::ssh::peer::again_io;
 
 /// libssh2 sends 32 700 bytes at a time; a few packets per read save calls.
 const INPUT_PIECE: usize = 128 * 1024;
@@ -315,14 +313,6 @@ pub(super) fn again<T>(result: Result<T, ssh2::Error>) -> Result<Option<T>, ssh2
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.code() == ErrorCode::Session(EAGAIN) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-pub(super) fn again_io<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -11,6 +11,9 @@ use std::{
 };
 
 use gated_deploy::{
+    bundle::read,
+    clock::SystemClock,
+    config::typed::{BuildGate, RunIdentity},
     domain::{
         CommitSha, Failure, Outcome,
         bundle::{self, Manifest},
@@ -22,10 +25,7 @@ use gated_deploy::{
         event::{Body, Event},
         run_table,
     },
-    inputs::typed::{BuildGate, RunIdentity},
-    ports::clock::SystemClock,
     stages::build_gate,
-    steps::build::read,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;

@@ -4,13 +4,13 @@ use std::{fs, io::Write as _, path::Path, process::Command};
 
 use flate2::{Compression, write::GzEncoder};
 use gated_deploy::{
+    bundle::{
+        pace::Pace,
+        read::{self, Limits},
+    },
     domain::{
         Failure, FailureKind, Sha256Digest,
         bundle::{FileEntry, MANIFEST_PATH, Manifest, PhpVersions},
-    },
-    steps::build::{
-        pace::Pace,
-        read::{self, Limits},
     },
 };
 use tar::{Builder, EntryType, Header};

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, os::unix::net::UnixListener, process::Command};
 
-use gated_deploy::{domain::gate::GATES, inputs::typed::BuildGate};
+use gated_deploy::{config::typed::BuildGate, domain::gate::GATES};
 use tokio::sync::watch;
 
 use super::app::{App, private_key, run, tool};

@@ -10,14 +10,14 @@ use std::{
 };
 
 use gated_deploy::{
-    domain::{Outcome, bundle::MANIFEST_PATH},
-    steps::build::{
-        Findings,
+    bundle::{
+        check::Findings,
         pace::Pace,
         pack::{self, Files},
         read,
         tree::Tree,
     },
+    domain::{Outcome, bundle::MANIFEST_PATH},
 };
 use tokio::sync::watch;
 

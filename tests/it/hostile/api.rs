@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use gated_deploy::ports::github::{Github as _, GithubError};
+use gated_deploy::github::{Github as _, GithubError};
 use gated_deploy_lab::github::{Fault, GitHub, Run, Times};
 use serde_json::{Value, json};
 

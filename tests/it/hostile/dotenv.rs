@@ -2,7 +2,7 @@
 
 use gated_deploy_lab::{Lab, Options};
 
-const OURS: &str = include_str!("../../../src/steps/sh/dotenv.php");
+const OURS: &str = include_str!("../../../src/transport/dotenv.php");
 
 /// What a value may look like, from the usual to what only a test writes.
 const VALUES: &[&str] = &[

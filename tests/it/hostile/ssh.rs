@@ -1,6 +1,6 @@
 //! A server that is too weak to be trusted, and one that says things that nobody asked for.
 
-use gated_deploy::ports::{
+use gated_deploy::transport::{
     shell::{Script, Shell as _, ShellError},
     ssh::Ssh,
 };

@@ -15,6 +15,9 @@ use std::{
 
 use async_trait::async_trait;
 use gated_deploy::{
+    app::{Alter, RecoverTable, SiteTable, run_with},
+    config::Environment,
+    context::{Deploy, Ports, Survey},
     domain::{Failure, RemotePath},
     engine::{
         Table,
@@ -22,11 +25,8 @@ use gated_deploy::{
         fault,
         step::Io,
     },
-    inputs::Environment,
-    ports::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
-    run::{Alter, RecoverTable, SiteTable, run_with},
     stages::{deploy, recover, rollback},
-    steps::context::{Deploy, Ports, Survey},
+    transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
 };
 use gated_deploy_lab::{
     cut_power, power_on, runner,

@@ -20,7 +20,7 @@ use gated_deploy::{
         EnvironmentName,
         ledger::{self, Line},
     },
-    steps::ledger::Book,
+    server::ledger::Book,
 };
 use gated_deploy_lab::{
     Lab, Options,

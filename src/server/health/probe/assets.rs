@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::{Visitor, verdict::excerpt};
 use crate::{
+    context::Deploy,
     domain::{
         Failure, Sha256Digest,
         bundle::Manifest,
@@ -17,8 +18,7 @@ use crate::{
     },
     engine::{Done, Io, StepResult},
     errors,
-    ports::http::{Get, Reply, Site},
-    steps::context::Deploy,
+    http::{Get, Reply, Site},
 };
 
 /// Where Laravel serves Vite's output, and where it lies in the bundle.

@@ -1,6 +1,6 @@
 //! What to do where a request to the site has no answer.
 
-use crate::ports::http::Why;
+use crate::http::Why;
 
 /// `None` where the site itself has to say more: its logs.
 pub(super) fn help(why: Why) -> Option<&'static str> {

@@ -1,9 +1,20 @@
 //! The page that visitors begin at. It is no health endpoint: what it answers is compared with what the live release answered.
 
-use super::{ANSWER_TIMEOUT, Visitor, help::help, millis, verdict};
+use crate::{
+    domain::{CommitSha, fact::HealthReport},
+    server::health::probe::round,
+};
+use futures_util::future;
+
+use super::{
+    Visitor,
+    help::help,
+    round::{ANSWER_TIMEOUT, millis},
+    verdict,
+};
 use crate::{
     domain::fact::Endpoint,
-    ports::http::{Get, Reply, Unanswered},
+    http::{Get, Reply, Unanswered},
 };
 
 /// Redirects within the site that are followed.
@@ -45,5 +56,13 @@ async fn follow(visitor: Visitor<'_>, path: &str) -> Result<(Reply, bool), Unans
             next => return Ok((reply, next.is_some())),
         }
         hops += 1;
+    }
+}
+
+impl<'a> Visitor<'a> {
+    /// Every endpoint and the home page, once.
+    pub(crate) async fn look(self, commit: Option<&CommitSha>) -> HealthReport {
+        let (report, home) = future::join(round(self.site, self.health, self.clock, commit), ask(self)).await;
+        HealthReport { home, ..report }
     }
 }

@@ -5,7 +5,7 @@ use url::Url;
 
 use crate::{
     domain::{CommitSha, ReleaseName},
-    ports::http::Reply,
+    http::Reply,
 };
 
 /// Fields of a JSON answer that can name the commit or release that answers; the first that does counts.
@@ -137,7 +137,7 @@ pub fn answered_as(reply: &Reply) -> Option<String> {
 }
 
 /// Whether what an answer called itself is this commit.
-pub(in crate::steps) fn names(answered: &str, commit: &CommitSha) -> bool {
+pub(crate) fn names(answered: &str, commit: &CommitSha) -> bool {
     match answered.parse::<ReleaseName>() {
         Ok(release) => release.short_sha() == commit.short(),
         Err(_) => commit.as_str().starts_with(&answered.to_ascii_lowercase()),

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     domain::fact::{AnsweredBy, FailedRequest, Receipt},
-    ports::http::Connection,
+    http::Connection,
 };
 
 /// Failures that are told one by one. The others are counted.
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn old_and_new_side_by_side_and_the_way_back() {
-        use Side::{New, Old};
+        use crate::server::health::sampler::tally::Side::{New, Old};
         let mut tally = Tally::default();
         tally.take(0, seen(0, 5, 200, Some(Old)));
         tally.switching(ms(20));

@@ -12,14 +12,14 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    domain::bundle::{Listing, written_through_a_link},
-    steps::build::{
-        Findings,
+    bundle::{
+        check::Findings,
         pace::Pace,
         pack::{self, Files},
         read::{self, Limits},
         tree::Tree,
     },
+    domain::bundle::{Listing, written_through_a_link},
 };
 
 const PHOTO: &str = "a photo of a customer";

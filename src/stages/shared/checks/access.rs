@@ -5,15 +5,19 @@
 
 use std::collections::BTreeSet;
 
-use super::{NO_SERVER, Sheet, in_place, looked};
+use super::{in_place, looked, sheet::Sheet};
 use crate::{
+    context::Survey,
     engine::{
         Done,
         step::{Io, StepResult},
     },
     errors,
-    ports::shell::{Answer, Script},
-    steps::{context::Survey, fpm::Pool, remote},
+    server::{
+        inspect::{NO_SERVER, fpm::Pool},
+        remote,
+    },
+    transport::shell::{Answer, Script},
 };
 
 /// What Laravel writes to inside of `storage`; what is not there yet is made by the release.
@@ -51,7 +55,7 @@ pub async fn shared_folders(cx: &Survey, io: &Io) -> StepResult {
     };
     let has_logs = shared.iter().any(|path| path == "storage");
     let paths = shared.iter().flat_map(|path| inside(path)).chain([layout.env_file().to_string()]);
-    let script = Script::new("access", include_str!("../sh/access.sh"))
+    let script = Script::new("access", include_str!("access.sh"))
         .repeatable()
         .list("PATHS", paths)
         .var("LOGS", if has_logs { of("storage/logs") } else { String::new() })

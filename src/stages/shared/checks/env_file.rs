@@ -1,19 +1,21 @@
 //! The environment's `.env`: the link to it, and what of it may be told.
 
-use super::{About, Sheet, in_place, problems};
+use super::{in_place, problems, sheet::Sheet};
 use crate::{
+    context::Survey,
     engine::step::{Io, StepResult},
     errors,
-    ports::shell::{Answer, Script},
-    steps::{
-        context::Survey,
+    server::{
         database::{self, Misplaced},
-        modes, remote,
+        inspect::{About, modes},
+        remote,
     },
+    transport::shell::{Answer, Script},
 };
 
 /// Reads a `.env`; needs its path as an argument.
-const PROGRAM: &str = concat!(include_str!("../sh/dotenv.php"), include_str!("../sh/env.php"));
+const PROGRAM: &str =
+    concat!(include_str!("../../../transport/dotenv.php"), include_str!("../../../server/inspect/env.php"));
 
 /// Whether the live release and the next one see the `.env` of this environment, and whether it is one.
 pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
@@ -28,7 +30,7 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     for problem in problems(cx, &looked, About::EnvFile) {
         sheet.failed(file.as_str(), problem.what);
     }
-    let script = Script::new("env", include_str!("../sh/env.sh"))
+    let script = Script::new("env", include_str!("../../../server/inspect/env.sh"))
         .repeatable()
         .var("ENV_FILE", file.as_str())
         .var("CURRENT", layout.current().as_str())

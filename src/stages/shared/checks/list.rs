@@ -2,18 +2,19 @@
 //! one refuses.
 
 use crate::{
+    context::Survey,
     engine::step::{Entry, observe},
-    steps::{context::Survey, preflight},
+    stages::shared::checks,
 };
 
 /// They need what the rows before them found: the bundle, and the survey of the server. What is missing there they skip.
 #[rustfmt::skip]
-pub(super) fn checks() -> Vec<Entry<Survey>> {
+pub(crate) fn checks() -> Vec<Entry<Survey>> {
     vec![
-        observe("bundle-gates",   "Nine gates, in the bundle",                   preflight::gates)         .run_on().into(),
-        observe("php",            "Compare PHP of command line, pool and bundle", preflight::php)          .run_on().into(),
-        observe("env-file",       "Look at .env and at the link to it",          preflight::env_file)      .run_on().into(),
-        observe("shared-folders", "See who may write in the shared folders",     preflight::shared_folders).run_on().into(),
-        observe("room",           "See whether release and backup have room",    preflight::room)          .run_on().into(),
+        observe("bundle-gates",   "Nine gates, in the bundle",                   checks::gates)         .run_on().into(),
+        observe("php",            "Compare PHP of command line, pool and bundle", checks::php)          .run_on().into(),
+        observe("env-file",       "Look at .env and at the link to it",          checks::env_file)      .run_on().into(),
+        observe("shared-folders", "See who may write in the shared folders",     checks::shared_folders).run_on().into(),
+        observe("room",           "See whether release and backup have room",    checks::room)          .run_on().into(),
     ]
 }

@@ -4,39 +4,39 @@
 //! Each row judges one subject. What a row needs and an earlier one could not find out, it does not guess: it says that it did not look,
 //! and the earlier row has failed.
 
+pub mod list;
+
 pub(crate) mod access;
 mod env_file;
-mod proof;
+
 mod room;
 mod served;
-mod sheet;
+pub(crate) mod sheet;
 
 use std::rc::Rc;
 
-use self::sheet::Sheet;
 pub use self::{
     access::shared_folders,
     env_file::env_file,
-    proof::staging,
     room::{backups, room},
     served::{can_reload, nginx, php, privileges, reloads},
 };
-use super::{
-    context::Survey,
-    server::{self, About, Looked, NO_SERVER, Problem},
-};
 use crate::{
+    context::Survey,
     domain::{
-        Failure,
         bundle::Manifest,
         fact::key,
         gate::{GATES, GateReport},
     },
     engine::{
-        Decision, Done, Seam,
+        Done,
         step::{Io, StepResult},
     },
     errors,
+    server::{
+        inspect::{About, Looked, NO_SERVER, Problem},
+        survey,
+    },
 };
 
 /// The nine gates, from the contents of the bundle. On the server they are asked again.
@@ -76,29 +76,8 @@ fn judge(manifest: &Manifest) -> GateReport {
     report
 }
 
-/// The place itself: tools, clock, base folder, marker, link, lock.
-pub async fn place(cx: &Survey, io: &Io) -> StepResult {
-    let layout = &cx.inputs.layout;
-    let doing = format!("looking at {} on the server", layout.base());
-    // A server that could not be reached was told by the row that tried.
-    if !cx.found.borrow().reached {
-        return Ok(Done::skipped(NO_SERVER));
-    }
-    let looked = server::look_around(cx, io, &doing).await?;
-    let mut sheet = Sheet::new(cx, io, doing);
-    let of_the_place = server::problems(&cx.inputs, &looked).into_iter();
-    for problem in of_the_place.filter(|problem| !problem.about.has_a_row()) {
-        sheet.failed(layout.base().as_str(), problem.what);
-    }
-    let live = looked.current().map_or("nothing", server::last_part).to_owned();
-    if sheet.is_clean() {
-        sheet.passed(layout.base().as_str(), format!("{live} is live"));
-    }
-    sheet.end(format!("{live} is live"))
-}
-
 fn problems(cx: &Survey, looked: &Looked, about: About) -> Vec<Problem> {
-    let all = server::problems(&cx.inputs, looked);
+    let all = survey::problems(&cx.inputs, looked);
     all.into_iter().filter(|problem| problem.about == about).collect()
 }
 
@@ -116,16 +95,6 @@ fn in_place(cx: &Survey) -> Result<Rc<Looked>, Done> {
         }
         Some(looked) => Ok(looked),
     }
-}
-
-/// GO, when every row has looked and none failed. There is nothing to approve: nothing follows.
-pub fn settle(survey: Survey) -> Result<Seam<()>, Failure> {
-    let found = survey.found.into_inner();
-    // A row that did not look must have had a reason that failed (F69).
-    if found.looked.is_none() || found.opened.is_none() {
-        return Err(Failure::bug("deciding GO or NO-GO", "a row did not look, and none failed"));
-    }
-    Ok(Seam { cx: (), decision: Decision::Go })
 }
 
 #[cfg(test)]

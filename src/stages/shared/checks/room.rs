@@ -2,21 +2,24 @@
 
 use chrono::TimeDelta;
 
-use super::{About, Sheet, in_place, problems};
+use super::{in_place, problems, sheet::Sheet};
 use crate::{
+    bundle::artifact::megabytes,
+    context::Survey,
     domain::{Failure, ReleaseName, bundle::Manifest},
     engine::{
         Done,
         step::{Io, StepResult},
     },
     errors,
-    ports::shell::{Answer, Script},
-    steps::{
-        artifact::megabytes,
-        context::Survey,
-        copy, database, remote,
-        server::{self, last_part},
+    server::{
+        backup::copy,
+        database,
+        inspect::About,
+        remote,
+        survey::{self, last_part},
     },
+    transport::shell::{Answer, Script},
 };
 
 /// A verified backup that is older than this is no fresh one.
@@ -28,7 +31,7 @@ const BLOCK: u64 = 4096;
 /// `program` asks the database for its size; empty does not ask.
 async fn ask(cx: &Survey, io: &Io, doing: &str, program: &str) -> Result<Answer, Failure> {
     let layout = &cx.inputs.layout;
-    let script = Script::new("room", include_str!("../sh/room.sh"))
+    let script = Script::new("room", include_str!("room.sh"))
         .repeatable()
         .var("BASE", layout.base().as_str())
         .var("BACKUPS", layout.backups().as_str())
@@ -93,7 +96,7 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         );
     }
     can_be_dumped(&mut sheet, driver.as_deref(), &answer);
-    if let Some((text, hint)) = server::size_unknown(&cx.inputs, &looked.answer) {
+    if let Some((text, hint)) = survey::size_unknown(&cx.inputs, &looked.answer) {
         sheet.warned("size of the live release", format!("{text}; the room for its backup is not checked"), hint);
     }
     let live = kib(&looked.answer, "live-kib").unwrap_or(0);

@@ -1,17 +1,22 @@
 //! Who serves the site: what sudo allows, what nginx says of itself, which PHP runs, and what a reload costs.
 
-use super::{NO_SERVER, Sheet, looked};
+use super::{looked, sheet::Sheet};
 use crate::{
+    context::Survey,
     engine::{
         Done,
         step::{Io, StepResult},
     },
     errors,
-    steps::{
-        context::{ServiceFacts, Survey},
-        ready, server,
-        services::{self, Permission, Permissions, sudoers_line},
-        sudo::Leave,
+    server::{
+        inspect::{
+            NO_SERVER, ServiceFacts,
+            permissions::{self, Permission, Permissions, sudoers_line},
+            serving,
+            sudo::Leave,
+        },
+        services::ready,
+        survey,
     },
 };
 
@@ -31,7 +36,7 @@ pub async fn privileges(cx: &Survey, io: &Io) -> StepResult {
         }
     };
     let fpm = serving.map(|serving| serving.fpm.as_str());
-    let permissions = services::permissions(&*cx.ports.shell, io, fpm, looked.systemd(), doing).await?;
+    let permissions = permissions::permissions(&*cx.ports.shell, io, fpm, looked.systemd(), doing).await?;
     for choices in [&permissions.fpm, &permissions.nginx] {
         for other in choices.iter().filter(|other| !other.given()) {
             io.line(format!("sudo -n {}: {}", other.command, other.told()));
@@ -40,9 +45,9 @@ pub async fn privileges(cx: &Survey, io: &Io) -> StepResult {
             judge(&mut sheet, &looked.user, best, &permissions);
         }
     }
-    if let (Some(serving), None) = (serving, services::missing(&looked.user, &permissions)) {
-        let reload = services::reload_commands(&permissions);
-        server::tell_services(
+    if let (Some(serving), None) = (serving, permissions::missing(&looked.user, &permissions)) {
+        let reload = serving::reload_commands(&permissions);
+        survey::tell_services(
             io,
             &ServiceFacts {
                 fpm: serving.fpm.clone(),
@@ -142,7 +147,7 @@ pub async fn php(cx: &Survey, io: &Io) -> StepResult {
         return Ok(Done::skipped(format!("not compared: the server cannot run `{php}`")));
     }
     let doing = "comparing the versions of PHP";
-    let (id, version) = server::php(&looked.answer, doing)?;
+    let (id, version) = survey::php(&looked.answer, doing)?;
     let mut sheet = Sheet::new(cx, io, doing);
     let cli = (id / 10_000, id / 100 % 100);
     sheet.passed(format!("`{php}`"), format!("PHP {version}"));
@@ -202,7 +207,7 @@ pub async fn reloads(cx: &Survey, io: &Io) -> StepResult {
         return Ok(Done::skipped("not looked at: which PHP-FPM serves the site is not known"));
     };
     let mut sheet = Sheet::new(cx, io, "looking at PHP-FPM's settings");
-    match server::cut_requests(&serving.fpm, serving.process_control_timeout) {
+    match survey::cut_requests(&serving.fpm, serving.process_control_timeout) {
         Some((found, hint)) => sheet.warned("process_control_timeout", found, hint),
         None => {
             let seconds = serving.process_control_timeout.unwrap_or(0);

@@ -1,16 +1,16 @@
 //! What one row of the pre-flight looked at: every line of it is told, whatever becomes of the others.
 
 use crate::{
+    context::Survey,
     domain::fact::{Finding, Judgement, key},
     engine::{
         Done,
         step::{Io, StepResult},
     },
     errors,
-    steps::context::Survey,
 };
 
-pub(super) struct Sheet<'a> {
+pub(crate) struct Sheet<'a> {
     cx: &'a Survey,
     io: &'a Io,
     doing: String,
@@ -20,23 +20,23 @@ pub(super) struct Sheet<'a> {
 
 impl<'a> Sheet<'a> {
     /// `doing` is what the row does, for its failure.
-    pub(super) fn new(cx: &'a Survey, io: &'a Io, doing: impl Into<String>) -> Self {
+    pub(crate) fn new(cx: &'a Survey, io: &'a Io, doing: impl Into<String>) -> Self {
         Self { cx, io, doing: doing.into(), findings: Vec::new(), problems: Vec::new() }
     }
 
-    pub(super) fn passed(&mut self, check: impl Into<String>, found: impl Into<String>) {
+    pub(crate) fn passed(&mut self, check: impl Into<String>, found: impl Into<String>) {
         self.add(check.into(), found.into(), Judgement::Passed, None);
     }
 
     /// `found` must make sense by itself: it is told among the warnings of the run.
-    pub(super) fn warned(&mut self, check: impl Into<String>, found: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn warned(&mut self, check: impl Into<String>, found: impl Into<String>, hint: impl Into<String>) {
         let (found, hint) = (found.into(), hint.into());
         self.io.warn(&found, Some(hint.clone()));
         self.add(check.into(), found, Judgement::Warned, Some(hint));
     }
 
     /// What it says must make sense by itself: it is the cause of the row's failure.
-    pub(super) fn failed(&mut self, check: impl Into<String>, problem: errors::Problem) {
+    pub(crate) fn failed(&mut self, check: impl Into<String>, problem: errors::Problem) {
         self.add(check.into(), problem.cause.clone(), Judgement::Failed, Some(problem.hint.clone()));
         self.problems.push(problem);
     }
@@ -45,13 +45,13 @@ impl<'a> Sheet<'a> {
         self.findings.push(Finding { step: self.io.step().clone(), check, found, judgement, hint });
     }
 
-    pub(super) fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.findings.iter().all(|finding| finding.judgement == Judgement::Passed)
     }
 
     /// Tells the lines and ends the row; `text` is what it says when everything is as it should be. A row that has a warning says
     /// that instead: "its configuration is whole" must not stand beside a question that nobody answered (F90).
-    pub(super) fn end(self, text: impl Into<String>) -> StepResult {
+    pub(crate) fn end(self, text: impl Into<String>) -> StepResult {
         let warned: Vec<String> = self
             .findings
             .iter()

@@ -9,7 +9,7 @@ pub use self::signatures::{SIGNATURES, Signature, recognise};
 use crate::{
     domain::fact::Diagnosis,
     engine::step::Io,
-    ports::github::{GithubError, Inventory, Job, WorkflowRun},
+    github::{GithubError, Inventory, Job, WorkflowRun},
 };
 
 /// Failed runs that are looked into: each costs two calls of the API.

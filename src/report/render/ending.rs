@@ -1,0 +1,227 @@
+//! How a run ended, in sentences.
+
+use crate::{
+    domain::{
+        FailureKind, Outcome,
+        audit::Status,
+        fact::{HealthReport, Standing, key},
+    },
+    engine::event::{RowInfo, RowKind, UNDECIDED, Verdict},
+    report::{
+        render::{audit, fix, words::count},
+        story::{RowState, Story, Subject},
+    },
+};
+
+/// How the run ended, in one line; it stands at the top of the summary and at the end of the log.
+///
+/// What it claims was seen: after a rollback it says "healthy" only when the old release was asked again (F90).
+pub fn headline(story: &Story) -> String {
+    let subject = story.subject();
+    match &story.outcome {
+        None if story.plan.is_some() => "Running: the plan is made, nothing was changed".to_owned(),
+        None => format!("Running: if you read this after the run has ended, it died at: {}", whereabouts(story)),
+        Some(Outcome::Planned) => "Planned: nothing was changed".to_owned(),
+        Some(Outcome::Passed) => match subject {
+            Subject::Bundle => "Passed: the bundle is ready",
+            Subject::Release | Subject::Rollback => "Passed: everything is in order",
+            Subject::Recovery => return recovered(story),
+            Subject::Site => "GO: the site is well",
+            Subject::Preflight => return go(story),
+            Subject::Audit => return audited(story),
+            Subject::Fix => return mended(story),
+        }
+        .to_owned(),
+        Some(Outcome::Live { .. }) => {
+            let what = if subject == Subject::Rollback {
+                "the earlier release is live again"
+            } else {
+                "the new release is live"
+            };
+            match story.all_warnings().len() {
+                0 => format!("Live: {what} and healthy"),
+                warnings => format!("Live, with {}: {what} and healthy", count(warnings, "warning")),
+            }
+        }
+        Some(Outcome::Refused { cause, .. }) if subject == Subject::Site && cause.kind == FailureKind::Refused => {
+            "NO-GO: the site is not well; nothing was changed".to_owned()
+        }
+        Some(Outcome::Refused { cause, .. }) if subject == Subject::Preflight && cause.kind == FailureKind::Refused => {
+            let failed = story.failed_rows().count();
+            format!("NO-GO: {} failed, nothing was changed", count(failed, "check"))
+        }
+        Some(Outcome::Refused { cause, .. }) if subject == Subject::Audit && cause.kind == FailureKind::Refused => {
+            audited(story)
+        }
+        Some(Outcome::Refused { at, cause, .. })
+            if subject == Subject::Recovery && cause.kind == FailureKind::Refused && at.as_str() == "health" =>
+        {
+            "NO-GO: nothing is left to be taken back, and the site is not well".to_owned()
+        }
+        Some(Outcome::Refused { cause, stays, .. }) if subject == Subject::Fix => {
+            format!("{}: {}", refusal(cause.kind), not_mended(story, stays))
+        }
+        Some(Outcome::Refused { cause, stays, .. }) => {
+            let blockers = match story.failed_rows().count() {
+                0 | 1 => String::new(),
+                several => format!(", {several} blockers"),
+            };
+            format!("{}{blockers}: {}", refusal(cause.kind), untouched(subject, stays))
+        }
+        Some(Outcome::RolledBack { .. }) if subject == Subject::Rollback => {
+            format!("Not gone back: the earlier release did not do; {}", after_rollback(story))
+        }
+        Some(Outcome::RolledBack { .. }) => format!("Rolled back: {}", after_rollback(story)),
+        Some(Outcome::Stuck { undo_cause, .. }) if undo_cause.cause == UNDECIDED => {
+            "Handed over: the server did not answer whether the release is confirmed. If it is not, the watchdog rolls it back; the post step \
+             completes the rest"
+                .to_owned()
+        }
+        Some(Outcome::Stuck { undo_cause, .. }) if undo_cause.kind == FailureKind::Cancelled => {
+            "Handed over: the run was asked to stop and had no time to go back; the server does by itself, and the post step looks after it"
+                .to_owned()
+        }
+        Some(Outcome::Stuck { undoing, by_hand, .. }) => {
+            let what_to_do = match (by_hand.is_empty(), subject) {
+                (true, _) => "",
+                (false, Subject::Fix) => "; type the commands below",
+                (false, _) => "; type the commands below on the server",
+            };
+            format!("HELP NEEDED NOW: \"{}\" could not be undone{what_to_do}", title_of(story, undoing.as_str()))
+        }
+    }
+}
+
+pub(crate) fn go(story: &Story) -> String {
+    let warnings = match story.all_warnings().len() {
+        0 => String::new(),
+        warnings => format!(", with {}", count(warnings, "warning")),
+    };
+    format!("GO{warnings}: nothing stands in the way of a release; nothing was changed")
+}
+
+/// For the environment that was asked for. That a server was not looked at is said first of all: green by GitHub alone is no whole green.
+pub(crate) fn audited(story: &Story) -> String {
+    let here = story.text_fact(key::ENVIRONMENT).unwrap_or("production");
+    let Some(verdict) = audit::verdicts(story).into_iter().find(|verdict| verdict.environment == here) else {
+        return "NO-GO: nothing was looked at".to_owned();
+    };
+    let by = if verdict.remark.is_some() { ", by GitHub alone (the server was not looked at)" } else { "" };
+    let open = audit::findings(story).iter().filter(|finding| finding.status != Status::Met).count();
+    match verdict.reasons.len() {
+        0 => format!(
+            "GO for {here}{by}: nothing forbids a release, {} to look at; nothing was changed",
+            count(open, "finding")
+        ),
+        reasons => format!("NO-GO for {here}{by}: {} against a release; nothing was changed", count(reasons, "reason")),
+    }
+}
+
+pub(crate) fn recovered(story: &Story) -> String {
+    let done = story.row("finish-unconfirmed").and_then(crate::report::story::Row::verdict);
+    let what =
+        if done == Some(Verdict::Skipped) { "nothing was left behind" } else { "what was left is brought to its end" };
+    match story.row("health").and_then(crate::report::story::Row::verdict) {
+        Some(Verdict::Skipped) => format!("Passed: {what}; nothing is live"),
+        Some(Verdict::Warned) => format!("Passed, with 1 warning: {what}; the site is well"),
+        _ => format!("Passed: {what}; the site is well"),
+    }
+}
+
+pub(crate) fn mended(story: &Story) -> String {
+    match fix::told(story) {
+        Some(fix) => match fix.nothing {
+            Some(why) if fix.name.reads_only() => format!("Read: {why}; nothing was changed"),
+            Some(why) => format!("Nothing to do: {why}; nothing was changed"),
+            None => format!("Fixed: {}, and it was seen to be so afterwards", fix.name),
+        },
+        None => "Passed: everything is in order".to_owned(),
+    }
+}
+
+pub(crate) fn not_mended(story: &Story, stays: &[String]) -> &'static str {
+    let begun = story.release_rows().any(|row| row.verdict().is_some());
+    let back = story.rows.iter().any(|row| row.undo.as_ref().is_some_and(|undo| undo.undone));
+    match (begun, back, stays.is_empty()) {
+        (false, ..) => "nothing was changed",
+        (true, true, _) => "what was changed was put back",
+        (true, false, true) => "nothing was changed in the end",
+        (true, false, false) => "see what stays",
+    }
+}
+
+pub(crate) fn refusal(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Refused => "Refused",
+        FailureKind::Input => "Refused, an input is wrong",
+        FailureKind::World | FailureKind::Bug => "Failed",
+        FailureKind::Cancelled => "Cancelled",
+    }
+}
+
+pub(crate) fn untouched(subject: Subject, stays: &[String]) -> &'static str {
+    match (subject, stays.is_empty()) {
+        (Subject::Bundle, _) => "there is no bundle, and no server was contacted",
+        (Subject::Preflight | Subject::Audit | Subject::Fix, _) => "nothing was changed",
+        (Subject::Recovery, _) => "no release was taken back",
+        (_, true) => "the site is untouched",
+        (_, false) => "the live release was never touched; see what stays",
+    }
+}
+
+pub(crate) fn after_rollback(story: &Story) -> String {
+    let health: Option<HealthReport> = story.fact(key::HEALTH_AFTER_ROLLBACK);
+    let old = match (story.text_fact(key::PREVIOUS_RELEASE), story.subject()) {
+        (None, _) => "nothing is live, as before",
+        (Some(_), Subject::Rollback) => "what was live before is live again",
+        (Some(_), _) => "the old release is live again",
+    };
+    match health {
+        Some(health) if health.healthy() => {
+            format!("{old} and healthy ({}/{})", health.score().passed, health.score().total)
+        }
+        Some(health) if health.standing() == Standing::NotAsked => format!("{old}; its health could not be asked"),
+        Some(_) => format!("{old} and NOT healthy"),
+        None => old.to_string(),
+    }
+}
+
+/// What became of the release, where it is not simply live.
+pub fn fate(story: &Story) -> &'static str {
+    match &story.outcome {
+        None | Some(Outcome::Passed | Outcome::Live { .. }) => "",
+        Some(Outcome::Planned) => " (planned)",
+        Some(Outcome::Refused { .. }) if story.subject() == Subject::Rollback => " (not gone back)",
+        Some(Outcome::Refused { .. }) => " (not released)",
+        Some(Outcome::RolledBack { .. }) => " (taken back)",
+        Some(Outcome::Stuck { .. }) => " (unclear: undoing failed)",
+    }
+}
+
+/// How a row is taken back, or what it gives back.
+pub fn undo(row: &RowInfo) -> Option<String> {
+    let text = row.undo.as_deref()?;
+    Some(match row.kind {
+        RowKind::Hold => format!("in the end: {text}"),
+        _ if text.starts_with("not undone") => text.to_owned(),
+        _ => format!("undo: {text}"),
+    })
+}
+
+/// The row that was at work when the last event was told.
+pub fn whereabouts(story: &Story) -> String {
+    let undoing = story.rows.iter().rev().find(|row| row.undo.as_ref().is_some_and(|undo| undo.done.is_none()));
+    let running = || story.rows.iter().rev().find(|row| matches!(row.state, RowState::Running { .. }));
+    let ended = || story.rows.iter().rev().find(|row| matches!(row.state, RowState::Finished { .. }));
+    match (undoing, running(), ended()) {
+        (Some(row), _, _) => format!("undoing \"{}\"", row.name()),
+        (None, Some(row), _) => row.name(),
+        (None, None, Some(row)) => format!("after \"{}\"", row.name()),
+        (None, None, None) => "the start".to_owned(),
+    }
+}
+
+/// The title of a row, with its number; the plain name for what is not a row (`start`).
+pub fn title_of(story: &Story, step: &str) -> String {
+    story.row(step).map_or_else(|| step.to_owned(), |row| row.name())
+}

@@ -1,0 +1,3 @@
+//! Which release is live.
+
+pub mod current;

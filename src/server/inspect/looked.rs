@@ -1,0 +1,25 @@
+//! What the server said of itself, before anything judged it.
+
+use crate::{server::inspect::serving::Serving, transport::shell::Answer};
+
+/// What the server said of itself, before anybody judged it.
+#[derive(Debug)]
+pub struct Looked {
+    pub answer: Answer,
+    /// Who we are there.
+    pub user: String,
+    pub clock_skew_seconds: i64,
+    /// Who serves the site, or why that cannot be told.
+    pub serving: Result<Serving, String>,
+}
+
+impl Looked {
+    /// What `current` points to, exactly as the link says; `None` before the first release.
+    pub fn current(&self) -> Option<&str> {
+        self.answer.get("current")
+    }
+
+    pub fn systemd(&self) -> bool {
+        self.answer.get("systemd").is_some()
+    }
+}

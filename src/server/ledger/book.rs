@@ -1,0 +1,32 @@
+//! The whole ledger, as it was read.
+
+use crate::domain::{
+    EnvironmentName,
+    ledger::{self, Break, Line},
+    standing::Standings,
+};
+
+/// The whole ledger, as it was read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Book {
+    pub lines: Vec<Line>,
+    /// Lines that somebody damaged, or of a later version: they name no release that we may count.
+    pub unreadable: usize,
+    /// Where the chain between the lines is broken.
+    pub broken: Option<Break>,
+}
+
+impl Book {
+    pub fn of(text: &str) -> Self {
+        let read: Vec<Option<Line>> = text.lines().map(|line| serde_json::from_str(line).ok()).collect();
+        Self {
+            unreadable: read.iter().filter(|line| line.is_none()).count(),
+            lines: read.into_iter().flatten().collect(),
+            broken: ledger::follow(text.as_bytes()).err(),
+        }
+    }
+
+    pub fn standings(&self, environment: &EnvironmentName) -> Standings {
+        Standings::of(&self.lines, environment.as_str())
+    }
+}
