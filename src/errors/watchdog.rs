@@ -9,7 +9,7 @@ codes! {
     CONFIRMATION_UNANSWERED = "confirmation-unanswered", Cancelled {
         meaning: "The server did not answer whether the release is confirmed. If it is not, the watchdog rolls it back.",
         cause: "The connection to the server was lost right before the confirmation.",
-        action: "See which release is live and what the ledger says of it: `gated-deploy ledger show`. The next run completes what is left.",
+        action: "See which release is live (`readlink current`) and what the last line of `.gated-deploy/ledger.jsonl` says of it. The next run completes what is left.",
     }
     WATCHDOG_FIRED = "watchdog-fired", Refused {
         meaning: "The watchdog on the server began to roll back before the release was confirmed. The release is not confirmed.",

@@ -215,7 +215,8 @@ fn inputs_md() -> String {
          environment's section beats the top of the file, the file beats the default. Empty is the same as not given.\n\n\
          Durations are `15s`, `10m`, `1h`, or plain seconds. Lists are one a line, or a YAML list in the policy file. Booleans are `true` and\n\
          `false`. White space around a value does not count. Secrets are masked, are refused in the policy file, and come on a command\n\
-         line only as `@file`; `ssh-known-hosts` may come so, too. An input that the stage does not use is checked, and is a warning unless it stands in the policy file.\n"
+         line only as `@file`; `ssh-known-hosts` may come so, too. An input that the stage does not use is checked, and is a warning unless\n\
+         it stands in the policy file.\n"
     );
     for subject in Subject::ALL {
         let _ = write!(md, "\n## {subject}\n\n| input | default | where | what it is |\n|---|---|---|---|\n");

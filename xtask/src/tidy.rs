@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: the rules of the house that a machine can check. They stand in ARCHITECTURE.md as sentences.
+//! `cargo xtask tidy`: the rules of the project that a machine can check. They stand in ARCHITECTURE.md as sentences.
 
 use std::{
     collections::BTreeSet,
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::imports;
+use crate::{documents, imports};
 
 /// Words that only one room may use, and why.
 const WORDS: [(&str, &str, &str); 5] = [
@@ -38,13 +38,37 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         problems.extend(global_names(&file.strip_prefix(root).unwrap_or(&file).to_string_lossy(), &text));
     }
+    problems.extend(broken_documents(root)?);
     problems.extend(shellcheck(root)?);
     problems.extend(other_features()?);
     if problems.is_empty() {
-        println!("xtask: the house is tidy");
+        println!("xtask: everything is tidy");
         return Ok(());
     }
-    bail!("the house is not tidy:\n{}", problems.join("\n"))
+    bail!("not tidy:\n{}", problems.join("\n"))
+}
+
+/// Every Markdown file of ours, and the tests that they name.
+fn broken_documents(root: &Path) -> Result<Vec<String>> {
+    let mut tests = BTreeSet::new();
+    for folder in ["src", "tests", "lab/src", "lab/tests", "xtask/src"] {
+        for file in files(&root.join(folder), "rs")? {
+            let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+            tests.extend(documents::functions(&text).map(str::to_owned));
+        }
+    }
+    let mut problems = Vec::new();
+    let in_root = fs::read_dir(root).with_context(|| format!("reading {}", root.display()))?;
+    let in_root = in_root.filter_map(|entry| Some(entry.ok()?.path()));
+    for file in in_root
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .chain(files(&root.join("docs"), "md")?)
+    {
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
+        problems.extend(documents::complaints(&name, &text, &tests));
+    }
+    Ok(problems)
 }
 
 /// What is wrong with one source file. What stands in a `#[cfg(test)]` module at its end is not looked at.

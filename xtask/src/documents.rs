@@ -1,0 +1,93 @@
+//! What `cargo xtask tidy` checks of the Markdown files: that a line can be read beside the code, and that a promise names a test that exists.
+
+use std::collections::BTreeSet;
+
+/// Columns of a line. Tables, code and links cannot be wrapped.
+const WIDTH: usize = 140;
+
+/// What is wrong with one document. `tests` are the names of all functions of the workspace.
+pub(crate) fn complaints(name: &str, text: &str, tests: &BTreeSet<String>) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut in_code = false;
+    for (number, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+        }
+        let fixed = in_code
+            || line.starts_with("    ")
+            || line.trim_start().starts_with(['|', '<'])
+            || !line.trim().contains(' ');
+        if !fixed && line.chars().count() > WIDTH {
+            problems.push(format!("{name}:{}: more than {WIDTH} columns", number + 1));
+        }
+    }
+    for (number, named) in promised(text) {
+        if !tests.contains(named) {
+            problems.push(format!("{name}:{number}: no test is called `{named}`"));
+        }
+    }
+    problems
+}
+
+/// The tests that a document names as proof: in backticks, in the sentences after `Held by:` and `Tests:`. Those end at an empty line or at the
+/// next item. Words in backticks that are no names of functions (`tidy`) count not.
+fn promised(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut inside = false;
+    for (number, line) in text.lines().enumerate() {
+        let begins = ["Held by:", "Tests:"].iter().find_map(|mark| line.split_once(mark));
+        let item = line.split_once(". ").is_some_and(|(first, _)| first.parse::<u32>().is_ok());
+        let rest = match begins {
+            Some((_, rest)) => rest,
+            None if !inside || item || line.trim().is_empty() => {
+                inside = false;
+                continue;
+            }
+            None => line,
+        };
+        inside = true;
+        let names = rest.split('`').skip(1).step_by(2);
+        found.extend(
+            names
+                .filter(|name| name.contains('_') && !name.contains([' ', '/', ':', '.']))
+                .map(|name| (number + 1, name)),
+        );
+    }
+    found
+}
+
+/// The names of the functions in a source file.
+pub(crate) fn functions(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| {
+        let rest = line.trim_start().trim_start_matches("pub ").trim_start_matches("async ").strip_prefix("fn ")?;
+        rest.split(['(', '<']).next()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promise_without_its_test_is_seen() {
+        let tests = BTreeSet::from(["a_test".to_owned()]);
+        let text = "1. **A promise.** With `code_of_it`.\n   Held by: `a_test`,\n   `no_test`; `tidy`.\n2. Another one, with `other_code`.\n\nTests: `gone_too`.\n";
+        assert_eq!(
+            complaints("A.md", text, &tests),
+            ["A.md:3: no test is called `no_test`", "A.md:6: no test is called `gone_too`"]
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_seen_unless_it_cannot_be_wrapped() {
+        let long = "word ".repeat(30);
+        let text = format!("{long}\n| {long} |\n    {long}\n```\n{long}\n```\n{}\n", "x".repeat(200));
+        assert_eq!(complaints("A.md", &text, &BTreeSet::new()), ["A.md:1: more than 140 columns"]);
+    }
+
+    #[test]
+    fn functions_are_found_whatever_stands_before_them() {
+        let text = "fn one() {}\n    pub async fn two<T>(t: T) {}\n// fn three\nasync fn four() {}";
+        assert_eq!(functions(text).collect::<Vec<_>>(), ["one", "two", "four"]);
+    }
+}
