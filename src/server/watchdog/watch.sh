@@ -84,7 +84,7 @@ if [ ! -e "$ENTRY.reverting/written" ]; then
 fi
 if [ "$line" != "$WELL" ]; then
     # A later run that finishes this asks the site, and decides. What the reload refused goes with the answer.
-    sed -nz 's/^\(refused\|value\)=/reload-&/p' "$ENTRY.reverting/reload.answer" >&3 || :
+    if sed -nz 's/^\(refused\|value\)=/reload-&/p' "$ENTRY.reverting/reload.answer" >&3; then :; fi
     put found not-reloaded
     exit 0
 fi
