@@ -14,7 +14,7 @@ use super::{
     Problem, codes,
     server::{DANGLING_LINK, NOT_A_FOLDER},
 };
-use crate::domain::{Failure, Layout};
+use crate::domain::{Failure, Layout, RemoteCommand};
 
 codes! {
     SEVERAL_PROBLEMS = "several-problems", Refused {
@@ -321,7 +321,7 @@ pub fn shared_not_writable(who: &str, path: &str, hint: impl Into<String>) -> Pr
 pub fn shared_not_reachable(user: &str, closed: &str, folder: &str) -> Problem {
     SHARED_NOT_WRITABLE.problem(
         format!("PHP-FPM's user {user} may not pass through {closed} to {folder}"),
-        format!("chmod o+x {closed}"),
+        RemoteCommand::new(["chmod", "o+x", closed]).to_string(),
     )
 }
 

@@ -42,9 +42,9 @@ codes! {
     }
     LEDGER_UNWRITABLE = "ledger-unwritable", Refused {
         meaning: "The ledger cannot be written.",
-        cause: "The disk or a quota is full.",
-        action: "Free space, then run again.",
-        script: "{path} cannot be written", "Check whether the disk is full: df {path}",
+        cause: "The disk or a quota is full, or the file belongs to another account (after `sudo sed -i` or a restore).",
+        action: "Free space, or give the file to the deploy user, then run again.",
+        script: "{path} cannot be written", "Check its owner, and whether the disk is full: ls -l {path}; df {path}",
     }
     LEDGER_OVERWRITTEN = "ledger-overwritten", Refused {
         meaning: "After a line was appended to the ledger, the ledger does not end in this line.",

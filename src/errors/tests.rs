@@ -83,6 +83,12 @@ fn one_problem_is_refused_by_its_own_code_and_several_by_one_that_names_each() {
     assert_eq!(errors::Problem::from(missing.clone().failure("asking sudo")), missing);
 }
 
+#[test]
+fn a_command_to_type_quotes_what_others_named() {
+    let problem = preflight::shared_not_reachable("www-data", "/srv/x;reboot", "/srv/app/shared/storage");
+    assert_eq!(problem.hint, "chmod o+x '/srv/x;reboot'");
+}
+
 /// A script that misspells a code or a value would be told as it came.
 #[test]
 fn scripts_refuse_with_known_codes_and_every_value_of_their_text() {

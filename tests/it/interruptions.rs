@@ -249,6 +249,36 @@ fn fd32_a_run_that_is_rolled_back_asks_what_its_migration_does_before_it_removes
     assert_eq!(answer.get("state"), Some("ended"));
     assert_eq!(answer.get("migrated"), Some("begin=1:1\u{1e}before=first\u{1e}"));
     assert!(of_others.is_at_work());
+
+    // The run that took the lock over cleared what this one left: nothing is known, and "none ran" would be a lie.
+    fs::remove_dir_all(place.path("state/jobs/m")).expect("the job");
+    place.lease_is_over();
+    assert_eq!(place.lock("two").get("taken").or(Some("busy")), Some("busy"), "the other job is at work");
+    place.write("state/lock/nonce", "two\n");
+    assert_eq!(place.run(&ask).get("state"), Some("lost"));
+}
+
+#[test]
+fn fd35_a_lock_whose_files_a_power_cut_emptied_expires_by_its_age() {
+    let place = Place::new();
+    place.lock("one");
+    for file in ["nonce", "owner", "lease", "renewed"] {
+        place.write(&format!("state/lock/{file}"), "");
+    }
+    assert_eq!(place.lock("two").get("taken"), None, "it may be new");
+    let yesterday = std::time::SystemTime::now() - Duration::from_secs(86_400);
+    lock_is_old(&place, yesterday);
+    assert_eq!(place.lock("two").get("taken"), Some("yes"));
+    // Or some of them are not there at all.
+    for file in ["nonce", "lease", "renewed"] {
+        fs::remove_file(place.path(&format!("state/lock/{file}"))).expect("a file");
+    }
+    lock_is_old(&place, yesterday);
+    assert_eq!(place.lock("three").get("taken"), Some("yes"));
+}
+
+fn lock_is_old(place: &Place, since: std::time::SystemTime) {
+    fs::File::open(place.path("state/lock")).expect("the lock").set_modified(since).expect("its age");
 }
 
 #[test]
@@ -324,6 +354,12 @@ fn fd33_fd34_the_renamed_guard_decides_whatever_the_moment_at_which_confirming_w
         assert_eq!(place.run(&place.confirm()).get("state"), Some("off"));
     }
     assert_eq!(place.found_by_the_next("two"), (true, proof));
+    // So it does where the journal cannot be written: the lock says it, too.
+    let place = Place::before_it_confirms();
+    fs::create_dir_all(place.path("state/journal/new.jsonl")).expect("no file");
+    for _ in 0..2 {
+        assert_eq!(place.run(&place.confirm()).get("state"), Some("off"));
+    }
 
     // So it does where another run has the lock by then: what was decided stays decided.
     let place = Place::before_it_confirms();

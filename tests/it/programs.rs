@@ -167,6 +167,21 @@ INSERT INTO cache VALUES ('labone', 'i:1;', 2000000000), ('labtwo', 'i:2;', 2000
     ('labstored', 'O:20:"App\\Providers\\Stored":0:{}', 2000000000);
 "#;
 
+/// Comments and backslashes, which databases read in different ways.
+const MASKS: &str = r##"<?php
+require __DIR__ . '/sql.php';
+foreach ([
+    ["update users -- don't lock\nset note = 'topsecret', name = 'bob'", true],
+    ["/* it's */ insert into t values ('topsecret')", true],
+    ["# it's\ninsert into t values ('topsecret')", true],
+    ["insert into t values ('C:\\', 'topsecret')", false],
+    ["update users set name = 'topsecret'", false],
+    ["alter table `users` add 'topsecret'", true],
+] as [$sql, $double]) {
+    echo trim(gated_deploy_mask_sql($sql, $double)), "\n";
+}
+"##;
+
 #[test]
 fn se4_an_app_starts_without_what_the_site_stored_in_any_cache() {
     let lab = Lab::start(Options::default()).expect("the lab");
@@ -190,6 +205,8 @@ fn se4_an_app_starts_without_what_the_site_stored_in_any_cache() {
         ("AppServiceProvider.php", READS_WHILE_IT_STARTS),
         ("2031_01_01_000000_removes.php", &removes),
         ("cache.sql", STORED),
+        ("sql.php", include_str!("../../src/transport/sql.php")),
+        ("masks.php", MASKS),
         (
             "web.php",
             "<?php use Illuminate\\Support\\Facades\\Route; class_exists('Facades\\App\\Http\\Kernel'); Route::get('/', App\\Http\\Controllers\\HomeController::class);\n",
@@ -201,6 +218,11 @@ fn se4_an_app_starts_without_what_the_site_stored_in_any_cache() {
     on("rm -f bootstrap/cache/*.php; cp /tmp/app/cache.php /tmp/app/session.php config/; cp /tmp/app/AppServiceProvider.php app/Providers/
         sed -i 's~.*CacheServiceProvider.*~&Illuminate\\\\Session\\\\SessionServiceProvider::class,~' config/app.php
         echo \"<?php touch('/tmp/evil');\" >/tmp/facade.php");
+
+    // What a database would read as data is not shown, whatever stands before it.
+    let masked = on("php -n /tmp/app/masks.php");
+    assert!(!masked.contains("topsecret"), "{masked}");
+    assert_says(&masked, &["alter table `users` add '***'\n", "update users '***'\n", "insert into t '***'\n"]);
 
     // There is no table, no Redis, and no driver of the app's own.
     assert_says(&boot(), &["\nartisan=ok\n"]);

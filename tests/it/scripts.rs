@@ -81,6 +81,9 @@ fn se9_what_would_stop_the_app_is_named_before_anything_changes() {
     fs::write(base.join("shared/.env"), "APP_ENV=staging\n").expect(".env");
     fifo(&base.join("shared/storage/logs/laravel.log"));
     fifo(&base.join("current/bootstrap/cache/services.php"));
+    // What is advised to be removed is what was found: a name may have a line feed.
+    fs::create_dir(base.join("shared/storage/logs/x\n")).expect("a folder");
+    fifo(&base.join("shared/storage/logs/x\n/vmlinuz"));
     symlink("/nowhere/at/all", base.join("shared/storage/framework/views")).expect("a link");
     fs::write(base.join("shared/storage/framework/cache"), "a file").expect("a file");
     // A log that says it has a terabyte is nobody's business.
@@ -99,11 +102,47 @@ fn se9_what_would_stop_the_app_is_named_before_anything_changes() {
         found.sort_unstable();
         found
     };
-    assert_eq!(of("special"), ["laravel.log", "services.php"]);
+    assert_eq!(of("special"), ["laravel.log", "services.php", "vmlinuz"]);
+    assert!(!ran.answer.iter().any(|record| record == "special=/vmlinuz"), "{:?}", ran.answer);
     assert_eq!(of("shared-dangling"), ["views"]);
     // What lies below a file cannot be there either, and is not told apart.
     assert_eq!(of("shared-not-a-folder"), ["cache"]);
     assert!(ran.get("storage-free-kib").is_some_and(|free| free.parse::<u64>().is_ok()));
+}
+
+/// A path of the site that cannot be examined is said to be one, and costs no time.
+#[test]
+fn se9_where_a_link_of_the_site_leads_is_known_or_said_to_be_odd() {
+    let (base, tools) = (folder(), folder());
+    let base = base.path();
+    fs::create_dir_all(base.join("shared/storage/logs")).expect("a folder");
+    fs::create_dir(base.join("x\ny")).expect("a folder");
+    symlink(base.join("x\ny"), base.join("shared/storage/framework")).expect("a link");
+    let deep = base.join("d/".repeat(60));
+    fs::create_dir_all(&deep).expect("folders");
+    symlink(&deep, base.join("shared/storage/app")).expect("a link");
+    fs::write(deep.join("f"), "").expect("a file");
+    symlink(deep.join("f"), base.join("shared/storage/logs/a.log")).expect("a link");
+    fs::write(base.join("shared/storage/logs/b=c.log"), "").expect("a log");
+    let at = |path: &str| text(&base.join(path)).to_owned();
+    let paths = ["shared/storage", "shared/storage/framework", "shared/storage/app"].map(at);
+    let script = Script::new("access", include_str!("../../src/stages/shared/checks/access.sh"))
+        .list("PATHS", paths.clone())
+        .var("LOGS", at("shared/storage/logs"))
+        .var("POOL_USER", "")
+        .var("POOL_GROUP", "");
+    let ran = run(&script, tools.path());
+    assert_eq!((ran.ended(), ran.get("unread")), ("0", None), "{}", ran.log);
+    let of = |key: &str| -> Vec<&str> {
+        let prefix = format!("{key}=");
+        ran.answer.iter().filter_map(|record| record.strip_prefix(&prefix)).collect()
+    };
+    assert_eq!(of("odd"), [paths[1].as_str(), &paths[2]]);
+    let log = at("shared/storage/logs/b=c.log");
+    assert_eq!(of("log"), [log.as_str()], "a link among the logs is not followed");
+    let real = base.canonicalize().expect("its path").join("shared/storage/logs/b=c.log");
+    assert!(of("path").contains(&format!("{log}\n{}", text(&real)).as_str()), "{:?}", of("path"));
+    assert!(of("node").iter().any(|node| node.ends_with(text(&real))), "{:?}", of("node"));
 }
 
 #[test]

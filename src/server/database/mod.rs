@@ -211,8 +211,12 @@ pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
             continue;
         }
         let migrated = answer.get("migrated").and_then(Migrated::read);
-        let (ran, measured) =
-            migrated.map_or((Some(Vec::new()), Vec::new()), |migrated| (migrated.ran, migrated.measured));
+        let (ran, measured) = match migrated {
+            Some(migrated) => (migrated.ran, migrated.measured),
+            // Another run has the lock, and cleared what this one left.
+            None if answer.get("state") == Some("lost") => (None, Vec::new()),
+            None => (Some(Vec::new()), Vec::new()),
+        };
         if let Some(ran) = ran.clone().filter(|ran| !ran.is_empty()) {
             io.fact(fact::key::MIGRATIONS, fact::Migrations { ran, measured: measured.clone() });
         }

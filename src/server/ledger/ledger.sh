@@ -14,6 +14,8 @@ if [ -n "$LINE" ]; then
     fi
     put written "$appended"
 else
+    # A release that cannot be written down is not begun. A folder of ours lets the ledger be made.
+    if [ -e "$LEDGER" ] && [ ! -w "$LEDGER" ]; then refuse ledger-unwritable path="$LEDGER"; fi
     last=
     if [ -f "$LEDGER" ]; then last=$(tail -n 1 "$LEDGER"); fi
     put last "$last"

@@ -14,9 +14,17 @@ expired() {
     if [ -n "$OWN" ] && is_ours "$LOCK" "$OWN"; then return 0; fi
     # The watchdog rolled its release back: the run has nothing left to do under it.
     if [ -e "$LOCK/over" ] && is_ours "$LOCK" "$(cat "$LOCK/over")"; then return 0; fi
-    renewed=$(cat "$LOCK/renewed" 2>/dev/null) || return 1
-    lease=$(cat "$LOCK/lease" 2>/dev/null) || return 1
-    case $renewed.$lease in .* | *. | *[!0-9.]*) return 1 ;; esac
+    renewed=$(cat "$LOCK/renewed" 2>/dev/null) || renewed=
+    lease=$(cat "$LOCK/lease" 2>/dev/null) || lease=
+    # After a power cut files may be missing, or there without their text: such a lock is as old as its folder, and has the longest lease there is.
+    case $renewed in
+    '' | *[!0-9]*)
+        # A claim changes the folder's time: what was seen before it counts.
+        aged=${aged:-$(stat -c %Y -- "$LOCK")} || return 1
+        renewed=$aged
+        ;;
+    esac
+    case $lease in '' | *[!0-9]*) lease=3600 ;; esac
     [ "$(date +%s)" -gt $((renewed + lease)) ]
 }
 
@@ -117,14 +125,17 @@ if is_ours "$LOCK" "$NONCE"; then
     taken
 fi
 
+# What is renamed into its place has its text on the disk.
+sync -- "$new"/* "$new" 2>/dev/null || sync || say "$new cannot be flushed: there is no sync"
 tries=0
 until mv -T "$new" "$LOCK" 2>/dev/null; do
     # Its owner may give it back between two looks, so one look without it proves nothing.
     tries=$((tries + 1))
     [ "$tries" -lt 20 ] || refuse lock-unwritable lock="$LOCK" state="$STATE"
     [ -d "$LOCK" ] || continue
+    aged=
     expired || held
-    theirs=$(cat "$LOCK/nonce" 2>/dev/null) || continue
+    theirs=$(cat "$LOCK/nonce" 2>/dev/null) || theirs=
     # One may take it over. Whoever comes late finds another lock by this name, and looks again.
     if claimed "$LOCK"; then held; fi
     mkdir "$new/claim"

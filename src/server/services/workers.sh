@@ -8,7 +8,8 @@ signal() { # the cache's folder
     tree=$(pwd -P)
     case $1 in
     "$tree"/storage/*) root=$(readlink -f storage) below=${1#"$tree"/storage/} ;;
-    *) root=$(dirname "$1") below=$(basename "$1") ;;
+    # Each part of the path is looked at: the folder above may be a link of the site.
+    *) root=/ below=${1#/} ;;
     esac
     (cd "$private/storage/framework/cache/data" && find . -type f) | while read -r file; do
         folder=${file#./}

@@ -72,7 +72,7 @@ $entry"
     # What an app opens when it starts, and the site's account may have put there: whoever opens a FIFO waits for its other end, for good.
     for place in shared/storage/logs shared/storage/framework current/bootstrap/cache; do
         [ -d "$BASE/$place/" ] || continue
-        find "$BASE/$place/" -maxdepth 2 \( -type p -o -type b -o -type c \) -print 2>/dev/null | head -n 20 | while IFS= read -r path; do put special "$path"; done
+        find "$BASE/$place/" -maxdepth 2 \( -type p -o -type b -o -type c \) -printf 'special=%p\0' 2>/dev/null | head -z -n 20 >&3
     done
 fi
 

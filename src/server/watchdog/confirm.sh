@@ -13,7 +13,9 @@ off() {
 }
 # A run whose connection broke asks again. Its line in the journal has its number.
 noted() { [ -f "$JOURNAL" ] && grep -qxF -e "$NOTE" "$JOURNAL"; }
-if noted || [ "$(cat "$ENTRY.off/nonce" 2>/dev/null)" = "$NONCE" ]; then
+# So has the lock, where the journal could not be written.
+marked() { [ -n "$LOCK" ] && is_ours "$LOCK" "$LOCK_NONCE" && [ ! -d "$ENTRY.armed" ] && [ "$(head -n 1 "$LOCK/confirmed" 2>/dev/null)" = "$ENTRY" ]; }
+if noted || marked || [ "$(cat "$ENTRY.off/nonce" 2>/dev/null)" = "$NONCE" ]; then
     # What was decided stays decided, whoever has the lock now.
     [ -z "$LOCK" ] || is_ours "$LOCK" "$LOCK_NONCE" || LOCK=
     off
@@ -38,6 +40,8 @@ fi
 checkpoint inside
 # The watcher renames the entry as well: whoever renames it first decides.
 if mv -T "$ENTRY.armed" "$ENTRY.off" 2>/dev/null; then
+    # What is answered is on the disk: after a power cut the watchdog would roll a confirmed release back.
+    flush_file "${ENTRY%/*}"
     off
 else
     [ -z "$LOCK" ] || rm -f "$LOCK/confirming"

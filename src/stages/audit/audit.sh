@@ -3,9 +3,10 @@
 if [ -d "$BASE/current/" ]; then
     live=$(readlink -f "$BASE/current")
     # The site itself compiles views there.
-    foreign() { find "$live" -path "$live/bootstrap/cache/views" -prune -o ! -user "$(id -un)" -print 2>/dev/null; }
-    foreign | head -n 20 | while IFS= read -r path; do put foreign "$path"; done
-    put foreign-count "$(foreign | wc -l)"
+    foreign() { find "$live" -path "$live/bootstrap/cache/views" -prune -o ! -user "$(id -un)" -printf "$1" 2>/dev/null; } # for each
+    # A name may have a line feed.
+    foreign 'foreign=%p\0' | head -z -n 20 >&3
+    put foreign-count "$(foreign x | wc -c)"
 fi
 df -Pk "$BASE" | { read -r _; read -r _ all _ free _; put kib "$free $all"; }
 df -Pi "$BASE" | { read -r _; read -r _ all _ free _; put inodes "$free $all"; }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use super::{in_place, looked, sheet::Sheet};
 use crate::{
     context::Survey,
+    domain::RemoteCommand,
     engine::{
         Done,
         step::{Io, StepResult},
@@ -183,7 +184,7 @@ struct Map {
 
 impl Map {
     fn of(answer: &Answer) -> Self {
-        let pair = |record: &str| record.split_once('=').map(|(path, real)| (path.to_owned(), real.to_owned()));
+        let pair = |record: &str| record.split_once('\n').map(|(path, real)| (path.to_owned(), real.to_owned()));
         Self {
             nodes: answer.all("node").filter_map(Node::parse).collect(),
             real: answer.all("path").filter_map(pair).collect(),
@@ -248,6 +249,17 @@ impl Writers<'_> {
             }
             return;
         }
+        // A path that was not read proves nothing of anybody's rights.
+        let odd = inside.iter().find(|path| answer.all("odd").any(|odd| odd == **path));
+        if odd.is_some() || answer.get("unread").is_some() {
+            let path = odd.unwrap_or(whole);
+            sheet.warned(
+                &check,
+                format!("who may write to {path} is not known: where it really lies could not be examined"),
+                "look where it leads: readlink -f, ls -ld; then make it a folder, or a link to one whose path is short and plain".to_owned(),
+            );
+            return;
+        }
         const FOLDER: u32 = 0o040_000;
         const KIND: u32 = 0o170_000;
         if self.map.node(whole).is_some_and(|node| node.mode & KIND != FOLDER) {
@@ -285,7 +297,7 @@ impl Writers<'_> {
                             "whether PHP-FPM's user {} may write to {folder} is not known: {real} has an access list",
                             account.name
                         ),
-                        format!("see: getfacl {real}"),
+                        format!("see: {}", RemoteCommand::new(["getfacl", &real])),
                     );
                 }
                 None => {}
@@ -357,7 +369,7 @@ impl Writers<'_> {
             sheet.warned(
                 "logs",
                 format!("{user} may not write to {log}{more}"),
-                format!("chmod g+w {log}, if its group is right"),
+                format!("{}, if its group is right", RemoteCommand::new(["chmod", "g+w", log])),
             );
         }
     }
@@ -423,7 +435,7 @@ mod tests {
     fn f66_a_closed_folder_above_closes_what_is_below() {
         let record = |text: &str| ("node".to_owned(), text.to_owned());
         let answer = Answer::new(vec![
-            ("path".to_owned(), "/srv/app/shared/storage=/mnt/files/storage".to_owned()),
+            ("path".to_owned(), "/srv/app/shared/storage\n/mnt/files/storage".to_owned()),
             record("0 0 41ed no /"),
             record("0 0 41c0 no /mnt"),
             record("1000 33 45fd no /mnt/files"),
@@ -433,7 +445,7 @@ mod tests {
         assert_eq!(map.may(&account(), "/srv/app/shared/storage", WRITE | PASS), (May::No, "/mnt".to_owned()));
         assert_eq!(map.may(&account(), "/nowhere", WRITE), (May::Unknown, "/nowhere".to_owned()));
         let answer = Answer::new(vec![
-            ("path".to_owned(), "/a b/c=/a b/c".to_owned()),
+            ("path".to_owned(), "/a b/c\n/a b/c".to_owned()),
             record("0 0 41ed no /"),
             record("0 0 41ed no /a b"),
             record("1000 33 45fd no /a b/c"),

@@ -27,6 +27,7 @@ tell_nodes() {
     lists=
     # A log may have been rotated away since; its status says no more than that.
     if listed=$(ls -ldn -- "$@"); then :; fi
+    if [ -z "$listed" ]; then put unread yes; fi
     for line in $listed; do case $line in ??????????+*) lists=yes ;; esac; done
     for line in $(stat -L -c '%u %g %f %n' -- "$@"); do
         unset IFS
@@ -57,7 +58,14 @@ real_of() { # path
 look() { # path
     if [ -e "$1" ]; then
         real=$(real_of "$1")
-        put path "$1=$real"
+        # What this account works out of a path of hundreds of folders, or of one with a line feed, the site could make it wait for.
+        case $real in *"$newline"* | /*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*)
+            put odd "$1"
+            return 0
+            ;;
+        esac
+        put path "$1
+$real"
         node "$real"
         above "$real"
         if [ -d "$1" ]; then
@@ -75,7 +83,8 @@ look() { # path
             folder=${folder:-/}
         done
         real=$(real_of "$folder")
-        put missing "$1=$real"
+        put missing "$1
+$real"
         node "$real"
         above "$real"
         if [ -w "$real" ] && [ -x "$real" ]; then put ours "$real"; fi
@@ -94,7 +103,9 @@ if [ -n "$LOGS" ]; then
     count=0
     for log in "$LOGS"/*.log; do
         if [ ! -f "$log" ] || [ "$count" -ge 100 ]; then continue; fi
+        # A link says where the site likes it to lead, and not what PHP writes to.
         case $log in *"$newline"*) continue ;; esac
+        [ ! -L "$log" ] || continue
         count=$((count + 1))
         put log "$log"
         look "$log"
