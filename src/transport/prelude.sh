@@ -93,6 +93,15 @@ claimed() { # lock; the innermost place is in $claim then
     return 1
 }
 
+# When a lock expires, if that cannot be read in it: after a power cut files may be missing, or there without their text. Such a lock is as old
+# as its folder, and has the longest lease there is.
+unreadable_lease() { # lock
+    for name in renewed lease; do
+        case $(cat "$1/$name" 2>/dev/null) in '' | *[!0-9]*) ;; *) continue ;; esac
+        if [ "$name" = lease ]; then put lock-lease 3600; elif since=$(stat -c %Y -- "$1" 2>/dev/null); then put lock-renewed "$since"; fi
+    done
+}
+
 # A folder for what an app writes while it starts: no other account can write there. It is gone when the script ends.
 private_folder() { # the folder to make it in
     if private=$(mktemp -d "$1/gated-deploy.XXXXXXXX") &&

@@ -266,6 +266,9 @@ fn fd35_a_lock_whose_files_a_power_cut_emptied_expires_by_its_age() {
         place.write(&format!("state/lock/{file}"), "");
     }
     assert_eq!(place.lock("two").get("taken"), None, "it may be new");
+    let holder =
+        Script::new("holder", include_str!("../../src/server/lock/holder.sh")).var("LOCK", place.path("state/lock"));
+    assert_eq!(place.run(&holder).get("lock-lease"), Some("3600"), "a survey says the same");
     let yesterday = std::time::SystemTime::now() - Duration::from_secs(86_400);
     lock_is_old(&place, yesterday);
     assert_eq!(place.lock("two").get("taken"), Some("yes"));

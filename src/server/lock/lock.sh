@@ -16,7 +16,7 @@ expired() {
     if [ -e "$LOCK/over" ] && is_ours "$LOCK" "$(cat "$LOCK/over")"; then return 0; fi
     renewed=$(cat "$LOCK/renewed" 2>/dev/null) || renewed=
     lease=$(cat "$LOCK/lease" 2>/dev/null) || lease=
-    # After a power cut files may be missing, or there without their text: such a lock is as old as its folder, and has the longest lease there is.
+    # As `unreadable_lease` tells it.
     case $renewed in
     '' | *[!0-9]*)
         # A claim changes the folder's time: what was seen before it counts.

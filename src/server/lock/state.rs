@@ -31,9 +31,7 @@ impl Holder {
             number("lock-renewed").zip(number("lock-lease")).map(|(renewed, lease)| renewed.saturating_add(lease));
         let kept = answer.get("lock-kept").is_some();
         let rolled_back = answer.get("lock-over").is_some_and(|over| Some(over) == answer.get("lock-nonce"));
-        // A lease that cannot be read is judged on the server, when the lock is taken.
-        let expired = number("time").is_some_and(|now| over.is_none_or(|over| now > over));
-        let gone = !kept && (rolled_back || expired);
+        let gone = !kept && (rolled_back || number("time").zip(over).is_some_and(|(now, over)| now > over));
         let owner = answer.get("lock-owner").map(str::trim).filter(|owner| !owner.is_empty());
         let number = answer.get("lock-nonce").map(|number| number.trim().to_owned());
         Some(Self { owner: owner.unwrap_or(NOBODY).to_owned(), gone, kept, number })

@@ -28,6 +28,7 @@ else
         for name in owner renewed lease kept nonce over; do
             if [ -f "$BASE/.gated-deploy/lock/$name" ]; then put "lock-$name" "$(cat "$BASE/.gated-deploy/lock/$name")"; fi
         done
+        unreadable_lease "$BASE/.gated-deploy/lock"
     fi
     for path in "$BASE"/.gated-deploy/watchdog/*.armed "$BASE"/.gated-deploy/watchdog/*.reverting; do
         [ -d "$path" ] || continue
