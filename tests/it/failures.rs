@@ -405,6 +405,28 @@ fn f15_a_run_that_lost_its_lock_cannot_switch() {
     assert_eq!(switch("theirs")["switched"], "yes");
 }
 
+#[test]
+fn going_back_removes_the_link_of_a_switch_that_was_cut_off_before_its_rename() {
+    let base = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| base.path().join(name).to_str().expect("a path").to_owned();
+    std::os::unix::fs::symlink("releases/old", path("current")).expect("current");
+    std::os::unix::fs::symlink("releases/new", path(".current.new")).expect("a link");
+    let back = Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
+        .var("CURRENT", path("current"))
+        .var("EXPECTED", "releases/new")
+        .var("TARGET", "releases/old")
+        .var("NEW", path(".current.new"))
+        .var("JOURNAL", path("journal"))
+        .var("BEGINS", "begins")
+        .var("ENDS", "ends")
+        .var("GUARD", "")
+        .var("LOCK", "")
+        .var("LOCK_NONCE", "");
+    assert_eq!(answer(&back)["moved"], "releases/old");
+    assert!(fs::symlink_metadata(path(".current.new")).is_err(), "the link is left");
+    assert_eq!(fs::read_link(path("current")).expect("current").to_str(), Some("releases/old"));
+}
+
 /// Runs a script in this machine's own shell, as the server's shell would.
 pub(crate) fn answer(script: &Script) -> BTreeMap<String, String> {
     answers(script).into_iter().collect()

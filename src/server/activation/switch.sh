@@ -15,6 +15,8 @@ if [ "$now" = "$TARGET" ] && begun "$BEGINS"; then
     exit 0
 fi
 if [ "$now" != "$EXPECTED" ]; then
+    # On the way back: a switch that was cut off before its rename left the link that it had made.
+    [ -n "$GUARD" ] || rm -f "$NEW"
     put moved "$now"
     exit 0
 fi
