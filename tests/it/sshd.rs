@@ -11,7 +11,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -43,8 +43,7 @@ impl Server {
             "ssh-keygen -q -t ed25519 -N '' -f host_ed25519; ssh-keygen -q -t rsa -b 2048 -N '' -f host_rsa",
         );
         sh(folder.path(), "ssh-keygen -q -t ed25519 -N '' -f key; cp key.pub authorized_keys");
-        // sshd cannot be told to choose a port, so a free one is looked up; nobody else binds one in between, as a rule.
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+        let port = free_port();
         let path = folder.path().display();
         let config = format!(
             "{settings}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {path}/host_ed25519\nHostKey {path}/host_rsa\n\
@@ -99,6 +98,18 @@ impl Server {
     pub(crate) fn logins(&self) -> usize {
         self.read("log").matches("Accepted publickey").count()
     }
+}
+
+/// sshd cannot be told to choose a port. One that the kernel chooses could be given to a connection before sshd has it, and whoever connects to
+/// such a port while nothing listens there may meet itself: so it is one that the kernel gives to no connection (ip_local_port_range).
+fn free_port() -> u16 {
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let tries = std::iter::repeat_with(|| TRIED.fetch_add(1, Ordering::Relaxed).wrapping_mul(101));
+    let first = std::process::id().wrapping_mul(7919);
+    let ports =
+        tries.take(1000).map(|step| 12_000 + u16::try_from(first.wrapping_add(step) % 20_000).unwrap_or_default());
+    let mut free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().expect("a free port")
 }
 
 impl Drop for Server {
