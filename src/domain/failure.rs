@@ -41,6 +41,9 @@ pub struct Failure {
     pub details: Vec<String>,
 }
 
+/// The code of a run that lost the deploy lock to another one.
+pub const LOCK_LOST: &str = "lock-lost";
+
 impl Failure {
     pub fn new(kind: FailureKind, doing: impl Into<String>, cause: impl Into<String>) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitSha, FailureKind, Outcome, ReleaseName, Sha256Digest, migration::Measured};
+use super::{CommitSha, FailureKind, Outcome, ReleaseName, Sha256Digest, failure, migration::Measured};
 
 /// Version of the lines that are written.
 pub const VERSION: u32 = 2;
@@ -111,8 +111,8 @@ pub enum Standing {
 impl Standing {
     /// What an attempt that ended like this makes of its release; `None` leaves it what it was.
     ///
-    /// A rollback that failed tells against its target only if that was live and did not do: a line that broke or somebody who
-    /// cancelled says nothing about it.
+    /// A rollback that failed speaks against its target only if that was live and unhealthy: a lost connection, a lost lock or a
+    /// cancellation says nothing about it.
     pub fn after(attempt: Attempt, outcome: &Outcome, reached: Option<Reached>) -> Option<Self> {
         let found = match outcome {
             Outcome::Planned | Outcome::Passed => return None,
@@ -122,7 +122,9 @@ impl Standing {
         };
         let of_the_target = || {
             reached >= Some(Reached::Activated)
-                && outcome.cause().is_some_and(|cause| cause.kind == FailureKind::Refused)
+                && outcome
+                    .cause()
+                    .is_some_and(|cause| cause.kind == FailureKind::Refused && cause.code != failure::LOCK_LOST)
         };
         (attempt == Attempt::Release || of_the_target()).then_some(found)
     }

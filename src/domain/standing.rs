@@ -282,6 +282,18 @@ mod tests {
     }
 
     #[test]
+    fn a_rollback_that_lost_its_lock_says_nothing_of_its_target() {
+        let lost = |code| {
+            let cause = Failure::refused("confirming", "another run took over").code(code);
+            Outcome::RolledBack { at: StepId::new("confirm"), cause, stays: Vec::new() }
+        };
+        let lines = [released(0, 1), released(1, 2), released(2, 3)];
+        let with = |code| [&lines[..], &[line(Attempt::Rollback, 3, 2, &lost(code))]].concat();
+        assert_eq!(choices(&with(crate::domain::failure::LOCK_LOST), 3), [2, 1]);
+        assert_eq!(choices(&with("site-unhealthy"), 3), [1]);
+    }
+
+    #[test]
     fn f81_a_second_rollback_goes_further_back_and_not_to_what_was_left() {
         let lines = [released(0, 1), released(1, 2), released(2, 3), back(3, 2)];
         assert_eq!(choices(&lines, 2), [1]);

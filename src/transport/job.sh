@@ -36,7 +36,7 @@ job_made() { # folder, number of the lock (work that is never ended)
         mkdir -p "${1%/*}" && mkdir "$new" && : >"$new/answer" && : >"$new/log" && { [ -z "$2" ] || printf '%s\n' "$2" >"$new/finishes"; } && printf '%s %s\n' "$$" "$(began $$)" >"$new/pid"
     ) || return 1
     # A disk that the work fills must still take what it says of that.
-    for file in log answer; do fallocate -n -l 65536 "$new/$file" 2>/dev/null || :; done
+    for file in log answer; do with_room "$new/$file" 65536; done
     if mv -T "$new" "$1" 2>/dev/null; then return 0; fi
     rm -rf "$new"
     return 1

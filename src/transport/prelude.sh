@@ -188,8 +188,15 @@ access_list() { # path
     case $(ls -ldL -- "$1") in ??????????+*) ;; *) return 1 ;; esac
 }
 
-# A line for the log.
-say() { printf '%s\n' "$*"; }
+# Makes an empty file that has room on the disk: what is appended to it can be written on a full one. `fallocate -n` makes none. Where the file
+# system cannot reserve room, it is an empty file.
+with_room() { # path, bytes
+    : >"$1"
+    if fallocate -n -l "$2" "$1" 2>/dev/null; then :; fi
+}
+
+# A line for the log. That it cannot be written (a full disk) ends no work.
+say() { printf '%s\n' "$*" || :; }
 
 # Appends a line to a ledger that several may write to at once: one after the other, and each line names the digest of the one that
 # really stands before it. A lock that the kernel holds goes with its process; where there is no flock, a folder stands for it, and one

@@ -250,6 +250,10 @@ fn f79_rollback_needs_a_switch() {
     let point = |expected: &str, target: &str| {
         answer(
             &Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
+                .var("MINE", "")
+                .var("MINE_NONCE", "")
+                .var("MINE_LOCK", "")
+                .var("MINE_LOCK_NONCE", "")
                 .var("CURRENT", path("current"))
                 .var("EXPECTED", expected)
                 .var("TARGET", target)
@@ -387,6 +391,10 @@ fn f15_a_run_that_lost_its_lock_cannot_switch() {
     let switch = |nonce: &str| {
         answer(
             &Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
+                .var("MINE", "")
+                .var("MINE_NONCE", "")
+                .var("MINE_LOCK", "")
+                .var("MINE_LOCK_NONCE", "")
                 .var("CURRENT", path("current"))
                 .var("EXPECTED", "")
                 .var("TARGET", "releases/new")
@@ -412,6 +420,10 @@ fn going_back_removes_the_link_of_a_switch_that_was_cut_off_before_its_rename() 
     std::os::unix::fs::symlink("releases/old", path("current")).expect("current");
     std::os::unix::fs::symlink("releases/new", path(".current.new")).expect("a link");
     let back = Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
+        .var("MINE", "")
+        .var("MINE_NONCE", "")
+        .var("MINE_LOCK", "")
+        .var("MINE_LOCK_NONCE", "")
         .var("CURRENT", path("current"))
         .var("EXPECTED", "releases/new")
         .var("TARGET", "releases/old")

@@ -126,6 +126,8 @@ impl Place {
 
     fn confirm(&self) -> Script {
         Script::new("confirm", include_str!("../../src/server/watchdog/confirm.sh"))
+            .var("CURRENT", "")
+            .var("LINK", "")
             .var("ENTRY", self.path("state/watchdog/new"))
             .var("NONCE", "guard")
             .var("JOURNAL", self.path("state/journal/new.jsonl"))
@@ -395,6 +397,10 @@ fn fd39_what_is_renamed_into_place_was_flushed_before() {
     }
     fs::create_dir_all(place.path("state/watchdog/new.armed")).expect("a guard");
     let switch = Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
+        .var("MINE", "")
+        .var("MINE_NONCE", "")
+        .var("MINE_LOCK", "")
+        .var("MINE_LOCK_NONCE", "")
         .var("CURRENT", place.path("current"))
         .var("EXPECTED", "releases/old")
         .var("TARGET", "releases/new")

@@ -365,6 +365,10 @@ impl Place {
 
     fn switch(&self, from: &str, to: &str, event: &str) -> Script {
         Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
+            .var("MINE", "")
+            .var("MINE_NONCE", "")
+            .var("MINE_LOCK", "")
+            .var("MINE_LOCK_NONCE", "")
             .var("CURRENT", self.path("current"))
             .var("EXPECTED", from)
             .var("TARGET", to)

@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    io::Write as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -437,6 +438,8 @@ impl Place {
 
     fn confirm(&self, nonce: &str) -> std::collections::BTreeMap<String, String> {
         let script = Script::new("confirm", include_str!("../../src/server/watchdog/confirm.sh"))
+            .var("CURRENT", self.path("current"))
+            .var("LINK", "releases/new")
             .var("ENTRY", self.path("watchdog/new"))
             .var("NONCE", nonce)
             .var("JOURNAL", self.path("journal/new.jsonl"))
@@ -486,6 +489,95 @@ fn f86_a_guard_is_confirmed_by_its_own_number_only() {
     assert_eq!(place.confirm("three")["state"], "off");
     assert_eq!(place.live().as_deref(), Some("releases/new"));
     assert_eq!(place.confirm("one")["state"], "none");
+}
+
+#[test]
+fn f86_what_is_not_live_is_not_confirmed() {
+    let place = Place::new();
+    place.arm("releases/old", "put reloaded yes");
+    fs::remove_file(place.path("current")).expect("removing");
+    symlink("releases/other", place.path("current")).expect("a link");
+    let refused = place.confirm("one");
+    assert_eq!((&*refused["refused"], &*refused["value.now"]), ("current-moved", "releases/other"));
+    assert!(place.has("armed"), "the watchdog stays");
+}
+
+/// Two runs roll back to one release, which has one name. The first stood still until the watchdog had put an end to its attempt.
+#[test]
+fn f86_a_run_that_wakes_up_late_leaves_what_another_run_switched_to() {
+    let place = Place::new();
+    place.arm("releases/old", "put reloaded yes");
+    let back = || {
+        place.answer(
+            &Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
+                .var("MINE", place.path("watchdog/new"))
+                .var("MINE_NONCE", "one")
+                .var("MINE_LOCK", place.path("lock"))
+                .var("MINE_LOCK_NONCE", "the run")
+                .var("CURRENT", place.path("current"))
+                .var("EXPECTED", "releases/new")
+                .var("TARGET", "releases/old")
+                .var("NEW", place.path(".current.new"))
+                .var("JOURNAL", place.path("journal/new.jsonl"))
+                .var("BEGINS", "begins")
+                .var("ENDS", "ends")
+                .var("GUARD", "")
+                .var("LOCK", "")
+                .var("LOCK_NONCE", ""),
+        )
+    };
+    let guard = || {
+        let script = Script::new("guard", include_str!("../../src/server/watchdog/guard.sh"))
+            .var("ENTRY", place.path("watchdog/new"))
+            .var("NONCE", "one");
+        place.answer(&script)["state"].clone()
+    };
+    place.pass(WITHIN + 1);
+    until("the server went back", PATIENCE, || place.has("reverted"));
+    assert_eq!((&*guard(), place.live().as_deref()), ("reverted", Some("releases/old")));
+
+    // Another run rolls back to the same release; its guard has the same name.
+    fs::remove_file(place.path("current")).expect("removing");
+    symlink("releases/new", place.path("current")).expect("a link");
+    for state in ["reverted", "armed"] {
+        let answer = back();
+        assert_eq!((&*answer["moved"], &*answer["by-another"]), ("releases/new", "yes"), "{state}");
+        assert_eq!(place.live().as_deref(), Some("releases/new"));
+        fs::rename(place.path("watchdog/new.reverted"), place.path("watchdog/new.armed")).unwrap_or_default();
+        fs::write(place.path("watchdog/new.armed/nonce"), "two\n").expect("another guard");
+    }
+    assert_eq!(guard(), "none", "that guard is another run's");
+
+    // While this run has the lock, or its guard, what is live is its own.
+    fs::create_dir(place.path("lock")).expect("a lock");
+    fs::write(place.path("lock/nonce"), "the run\n").expect("its number");
+    assert_eq!(back()["switched"], "yes");
+    assert_eq!(place.live().as_deref(), Some("releases/old"));
+}
+
+/// A journal and a log that take nothing, as on a full disk.
+#[test]
+fn f86_a_full_disk_is_no_reason_not_to_go_back() {
+    let place = Place::new();
+    place.arm("releases/old", "put reloaded yes");
+    for file in ["reload.answer", "workers.answer"] {
+        let file = fs::metadata(place.path(&format!("watchdog/new.armed/{file}"))).expect("a file");
+        assert!(file.len() == 0 && file.blocks() > 0, "it has no room of its own: {file:?}");
+    }
+    symlink("/dev/full", place.path("journal/new.jsonl")).expect("a journal");
+    let full = fs::File::options().write(true).open("/dev/full").expect("a full disk");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-s", "n1"]).stdin(std::process::Stdio::piped()).stderr(full).stdout(std::process::Stdio::null());
+    let mut shell = shell.spawn().expect("a shell");
+    let mut input = shell.stdin.take().expect("its input");
+    input.write_all(place.watch("yes", "releases/old").text("n1").as_bytes()).expect("the program");
+    drop(input);
+    shell.wait().expect("its end");
+    assert_eq!(place.live().as_deref(), Some("releases/old"));
+    assert_says(
+        &fs::read_to_string(place.path("watchdog/new.reverted/reload.answer")).expect("an answer"),
+        &["reloaded=yes"],
+    );
 }
 
 #[test]
@@ -612,6 +704,10 @@ fn f86_a_switch_that_comes_too_late_is_refused() {
     let switch = |guard: &str| {
         answer(
             &Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
+                .var("MINE", "")
+                .var("MINE_NONCE", "")
+                .var("MINE_LOCK", "")
+                .var("MINE_LOCK_NONCE", "")
                 .var("CURRENT", place.path("current"))
                 .var("EXPECTED", "releases/new")
                 .var("TARGET", "releases/newer")

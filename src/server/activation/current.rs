@@ -76,8 +76,16 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         format!("pointing {} back to {}", cx.inputs.layout.current(), if old.is_empty() { "nothing" } else { old });
     sampler::turning_back(cx);
     let answer = swap(cx, io, (&link_to(cx), old), ("going-back", "went-back"), "", &doing).await?;
-    let by_itself = answer.get("moved").is_some() && watchdog::has_gone_back(cx, io).await?;
-    if answer.get("moved").is_some() && !by_itself {
+    let moved = answer.get("moved");
+    // This run stood still, and another one went on from there: what is live is not this run's to touch.
+    if let Some(now) = moved.filter(|now| *now != old || answer.get("by-another").is_some()) {
+        let now = if now.is_empty() { "nothing" } else { now };
+        return Ok(Undone::Nothing(format!(
+            "another run has switched since: `current` points to {now}, and stays as it is"
+        )));
+    }
+    let by_itself = moved.is_some() && watchdog::has_gone_back(cx, io).await?;
+    if moved.is_some() && !by_itself {
         return Ok(Undone::Nothing("`current` was never switched by this run".to_owned()));
     }
     let reloaded = reload::reload_now(cx, io).await;
@@ -224,7 +232,14 @@ async fn swap(
         .var("BEGINS", entry(begins))
         .var("ENDS", entry(ends))
         .var("GUARD", guard);
-    // Only going forward needs the lock: going back looks whether it is our release that is live.
-    let script = if guard.is_empty() { lock::unfenced(script) } else { lock::fenced(cx, script) };
+    let back = guard.is_empty();
+    let mine = if back { layout.guard(&cx.facts.turn.to).to_string() } else { String::new() };
+    let script = script
+        .var("MINE", mine)
+        .var("MINE_NONCE", cx.made.borrow().guard.as_deref().unwrap_or_default())
+        .var("MINE_LOCK", layout.lock().as_str())
+        .var("MINE_LOCK_NONCE", lock::nonce(cx));
+    // Only going forward needs the lock: going back looks whether what is live is this run's.
+    let script = if back { lock::unfenced(script) } else { lock::fenced(cx, script) };
     remote::run(&*cx.ports.shell, io, script, doing).await
 }

@@ -1,5 +1,6 @@
 # Points `current` at a release: a new link renamed over the old one, only if the old one is still what the plan saw.
-# in: CURRENT EXPECTED (empty: no link) TARGET (empty: take the link away) NEW JOURNAL BEGINS ENDS GUARD (empty: none) LOCK (empty: none) LOCK_NONCE
+# in: CURRENT EXPECTED (empty: no link) TARGET (empty: take the link away) NEW JOURNAL BEGINS ENDS GUARD (forward: the armed guard; empty: back) LOCK (forward) LOCK_NONCE
+#     MINE (back: the guard's path without its state; empty: forward) MINE_NONCE MINE_LOCK MINE_LOCK_NONCE (what this run holds, if it still does)
 if [ -L "$CURRENT" ]; then
     now=$(readlink "$CURRENT")
 elif [ -e "$CURRENT" ]; then
@@ -12,6 +13,20 @@ begun() { [ -f "$JOURNAL" ] && grep -qxF -e "$1" "$JOURNAL"; }
 if [ "$now" = "$TARGET" ] && begun "$BEGINS"; then
     begun "$ENDS" || printf '%s\n' "$ENDS" >>"$JOURNAL" || say "$JOURNAL cannot be written: is the disk full?"
     put switched yes
+    exit 0
+fi
+# Going back needs no lock, only that what is live is this run's doing. A release that is rolled back to has the name that another run's rollback
+# to it has, too: the guard, or the lock, says whose it is.
+still_mine() {
+    if is_ours "$MINE_LOCK" "$MINE_LOCK_NONCE"; then return 0; fi
+    for state in armed reverting; do
+        if [ "$(cat "$MINE.$state/nonce" 2>/dev/null)" = "$MINE_NONCE" ]; then return 0; fi
+    done
+    return 1
+}
+if [ "$now" = "$EXPECTED" ] && [ -n "$MINE" ] && ! still_mine; then
+    put moved "$now"
+    put by-another yes
     exit 0
 fi
 if [ "$now" != "$EXPECTED" ]; then

@@ -20,12 +20,14 @@ else
     printf '%s\n' "$PROGRAM" >"$ENTRY.new/program"
     printf '%s\n' "$RELOAD" >"$ENTRY.new/reload"
     printf '%s\n' "$WORKERS" >"$ENTRY.new/workers"
+    # Room for what the programs say: a full disk is no reason not to roll back.
+    for file in answer log reload.answer workers.answer; do with_room "$ENTRY.new/$file" 16384; done
     flush_file "$ENTRY.new/entry.json"
     mv -T "$ENTRY.new" "$ENTRY.armed"
 fi
 watcher() { kill -s 0 "$(cat "$ENTRY.armed/pid" 2>/dev/null)" 2>/dev/null; }
 # In a session of its own, and with none of our descriptors: it must outlive this connection and not keep it open.
-watcher || setsid sh "$ENTRY.armed/program" </dev/null >"$ENTRY.armed/answer" 2>"$ENTRY.armed/log" 3>&- &
+watcher || setsid sh "$ENTRY.armed/program" </dev/null >>"$ENTRY.armed/answer" 2>>"$ENTRY.armed/log" 3>&- &
 tries=0
 until [ -s "$ENTRY.armed/pid" ] || [ ! -d "$ENTRY.armed" ]; do
     tries=$((tries + 1))

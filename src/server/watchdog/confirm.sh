@@ -1,5 +1,5 @@
 # Takes the guard away from a release: it was confirmed, or it is not live. Only by the nonce that it was armed with.
-# in: ENTRY (path without its state) NONCE JOURNAL NOTE (its line for that) LOCK (empty: withdrawing needs none) LOCK_NONCE
+# in: ENTRY (path without its state) NONCE CURRENT LINK (what is confirmed; empty: withdrawn) JOURNAL NOTE (its line for that) LOCK (empty: withdrawing needs none) LOCK_NONCE
 #     PROOF (of a release that is confirmed: what its line in the ledger says; empty: withdrawn)
 off() {
     noted || printf '%s\n' "$NOTE" >>"$JOURNAL" || say "$JOURNAL could not be written"
@@ -22,6 +22,12 @@ if noted || marked || [ "$(cat "$ENTRY.off/nonce" 2>/dev/null)" = "$NONCE" ]; th
     exit 0
 fi
 fenced "$LOCK" "$LOCK_NONCE"
+# What is confirmed is live, and nothing else.
+if [ -n "$LINK" ]; then
+    now=
+    if [ -L "$CURRENT" ]; then now=$(readlink -- "$CURRENT"); fi
+    [ "$now" = "$LINK" ] || refuse current-moved now="${now:-nothing}" expected="$LINK"
+fi
 # Read first and looked for then: the watcher may rename it in between.
 found=$(cat "$ENTRY.armed/nonce" 2>/dev/null) || found=
 if [ "$found" != "$NONCE" ] && [ -d "$ENTRY.armed" ]; then

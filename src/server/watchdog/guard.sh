@@ -1,7 +1,7 @@
-# How the guard of a release stands. Reads only.
-# in: ENTRY (path without its state)
+# How the guard that this run armed stands; `none` where another run has armed one for the same release since. Reads only.
+# in: ENTRY (path without its state) NONCE
 state=none
 for name in armed reverting reverted; do
-    if [ -d "$ENTRY.$name" ]; then state=$name; fi
+    if [ "$(cat "$ENTRY.$name/nonce" 2>/dev/null)" = "$NONCE" ]; then state=$name; fi
 done
 put state "$state"

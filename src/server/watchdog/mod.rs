@@ -143,7 +143,7 @@ pub async fn confirm(cx: &Deploy, io: &Io) -> StepResult {
     fresh.connect().await.map_err(|error| error.failure(&doing))?;
     let proof =
         serde_json::to_string(&ledger::Proof::of(cx)).map_err(|error| Failure::bug(&doing, error.to_string()))?;
-    let script = lock::fenced(cx, take_away(cx, "confirmed")).var("PROOF", proof);
+    let script = lock::fenced(cx, take_away(cx, true)).var("PROOF", proof);
     let began = cx.ports.clock.elapsed();
     let mut shells = [&fresh, &cx.ports.shell].into_iter().cycle();
     let answer = loop {
@@ -183,7 +183,7 @@ pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fai
         _ => {}
     }
     let doing = "taking the watcher off the server";
-    let answer = remote::run(&*cx.ports.shell, io, lock::unfenced(take_away(cx, "withdrawn")), doing).await?;
+    let answer = remote::run(&*cx.ports.shell, io, lock::unfenced(take_away(cx, false)), doing).await?;
     Ok(match answer.get("state") {
         Some("off") => "taken off the server".to_owned(),
         Some("reverting" | "reverted") => "the server went back by itself".to_owned(),
@@ -191,7 +191,8 @@ pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fai
     })
 }
 
-fn take_away(cx: &Deploy, event: &str) -> Script {
+fn take_away(cx: &Deploy, confirms: bool) -> Script {
+    let event = if confirms { "confirmed" } else { "withdrawn" };
     let nonce = cx.made.borrow().guard.clone().unwrap_or_default();
     let at = cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
     let link = link_to(&cx.facts.turn.to);
@@ -201,6 +202,8 @@ fn take_away(cx: &Deploy, event: &str) -> Script {
         .repeatable()
         .var("ENTRY", guard(cx).as_str())
         .var("NONCE", nonce)
+        .var("CURRENT", cx.inputs.layout.current().as_str())
+        .var("LINK", if confirms { link.as_str() } else { "" })
         .var("JOURNAL", cx.inputs.layout.journal(&cx.facts.turn.to).as_str())
         .var("NOTE", line)
 }
@@ -209,7 +212,10 @@ fn take_away(cx: &Deploy, event: &str) -> Script {
 pub async fn has_gone_back(cx: &Deploy, io: &Io) -> Result<bool, Failure> {
     let began = cx.ports.clock.elapsed();
     loop {
-        let script = Script::new("guard", include_str!("guard.sh")).repeatable().var("ENTRY", guard(cx).as_str());
+        let script = Script::new("guard", include_str!("guard.sh"))
+            .repeatable()
+            .var("ENTRY", guard(cx).as_str())
+            .var("NONCE", cx.made.borrow().guard.as_deref().unwrap_or_default());
         let answer = remote::run(&*cx.ports.shell, io, script, "asking the watcher on the server").await?;
         match answer.get("state") {
             Some("reverted") => return Ok(true),

@@ -26,7 +26,7 @@ fi
 
 # Confirming renames the entry as well: whoever renames it first decides.
 if mv -T "$ENTRY.armed" "$ENTRY.reverting" 2>/dev/null; then
-    printf '%s\n' "$$" >"$ENTRY.reverting/pid"
+    [ "$(cat "$ENTRY.reverting/pid" 2>/dev/null)" = "$$" ] || printf '%s\n' "$$" >"$ENTRY.reverting/pid" || say "$ENTRY.reverting/pid cannot be written"
 elif [ -d "$ENTRY.armed" ]; then
     refuse watchdog-unwritable path="$ENTRY.armed"
 elif [ "$NOW" = yes ] && [ -d "$ENTRY.reverting" ]; then
@@ -39,7 +39,7 @@ elif [ "$NOW" = yes ] && [ -d "$ENTRY.reverting" ]; then
         put found none
         exit 0
     fi
-    printf '%s\n' "$$" >"$ENTRY.reverting/pid"
+    printf '%s\n' "$$" >"$ENTRY.reverting/pid" || say "$ENTRY.reverting/pid cannot be written"
 else
     put found none
     exit 0
@@ -73,9 +73,10 @@ if [ ! -e "$ENTRY.reverting/turning" ]; then
 fi
 
 line=$WELL
-sh "$ENTRY.reverting/reload" >"$ENTRY.reverting/reload.answer" || line=$ILL
+# Behind what is there: the files have their room, which emptying them would give away.
+sh "$ENTRY.reverting/reload" >>"$ENTRY.reverting/reload.answer" || line=$ILL
 if [ -n "$BEFORE" ]; then
-    sh "$ENTRY.reverting/workers" >"$ENTRY.reverting/workers.answer" || say "the queue workers could not be told: until they are restarted they run the code of $LINK"
+    sh "$ENTRY.reverting/workers" >>"$ENTRY.reverting/workers.answer" || say "the queue workers could not be told: until they are restarted they run the code of $LINK"
 fi
 
 if [ ! -e "$ENTRY.reverting/written" ]; then
