@@ -194,6 +194,8 @@ pub struct Made {
     pub measured: Vec<Measured>,
     /// When the attempt ended, as its line in the ledger says.
     pub ended: Option<DateTime<Utc>>,
+    /// The attempt's line stands in the ledger.
+    pub recorded: bool,
     /// The migration was begun, and its end was not heard.
     pub migrating: bool,
     /// What was found after a reload that failed.
@@ -220,6 +222,7 @@ impl Default for Made {
             migrations: Some(Vec::new()),
             measured: Vec::new(),
             ended: None,
+            recorded: false,
             migrating: false,
             unready: Ready::default(),
             backup: None,

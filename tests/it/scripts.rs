@@ -242,6 +242,82 @@ fn se9_no_file_in_the_live_release_stops_its_backup() {
     assert!(ran.answer.iter().any(|record| record.starts_with("skipped=1 sockets in ")), "{:?}", ran.answer);
 }
 
+/// The signal is put where the app's cache of files lies; the site names that folder, and can put a link above it.
+#[test]
+fn the_workers_signal_follows_no_link_of_the_site_however_its_cache_is_named() {
+    let (base, tools) = (folder(), folder());
+    let base = base.path().canonicalize().expect("its path");
+    for place in ["live", "shared/storage/framework", "cache", "victim"] {
+        fs::create_dir_all(base.join(place)).expect("a folder");
+    }
+    symlink(base.join("shared/storage"), base.join("live/storage")).expect("the shared folder");
+    symlink(base.join("victim"), base.join("shared/storage/framework/cache")).expect("a link of the site");
+    let script = Script::new("workers", include_str!("../../src/server/services/workers.sh"))
+        .var("DIR", text(&base.join("live")))
+        .var("PHP", "php")
+        .var("APP_PHP", "")
+        .var("WORKERS_PHP", "");
+    let signalled = |store: &Path| {
+        let answer = format!(
+            "cat >/dev/null; cd \"$GATED_DEPLOY_PRIVATE/storage/framework/cache/data\" && mkdir ab && echo 1 >ab/signal
+            printf 'command=queue:restart\\nstatus=0\\nstore={}\\n' >&5",
+            store.display()
+        );
+        program(tools.path(), "php", &answer);
+        run(&script, tools.path())
+    };
+    let there = signalled(&base.join("cache"));
+    assert_eq!((there.ended(), there.get("told")), ("0", Some("queue:restart")), "{}", there.log);
+    assert!(base.join("cache/ab/signal").is_file());
+    // Every link is another account's from here on.
+    program(tools.path(), "stat", "case $* in *%u*) echo 33 ;; *) exec /usr/bin/stat \"$@\" ;; esac");
+    for named in ["live/storage/framework/cache", "shared/storage/framework/cache"] {
+        let refused = signalled(&base.join(named));
+        assert_eq!(refused.get("refused"), Some("foreign-link"), "{named}: {}", refused.log);
+        let link = base.join("shared/storage/framework/cache");
+        assert_eq!(refused.value("path"), Some(text(&link)), "{named}");
+        assert_eq!(fs::read_dir(base.join("victim")).expect("the folder").count(), 0, "{named}: nothing was written");
+    }
+}
+
+/// Files of another account are counted by file: a name can have as many lines as its maker likes.
+#[test]
+fn a_foreign_file_counts_once_however_many_lines_its_name_has() {
+    let (base, tools) = (folder(), folder());
+    let base = base.path().canonicalize().expect("its path");
+    fs::create_dir_all(base.join("releases/one")).expect("a release");
+    symlink("releases/one", base.join("current")).expect("current");
+    fs::write(base.join("releases/one/a\nb\nc.php"), "").expect("a file");
+    // This account is another one from here on.
+    program(tools.path(), "id", "echo nobody");
+    let audit = Script::new("audit", include_str!("../../src/stages/audit/audit.sh"))
+        .var("BASE", text(&base))
+        .var("ENV_FILE", text(&base.join(".env")))
+        .var("PHP", "php")
+        .var("TOKEN_PHP", "");
+    let ran = run(&audit, tools.path());
+    // The folder of the release, and the file.
+    assert_eq!((ran.ended(), ran.get("foreign-count")), ("0", Some("2")), "{}", ran.log);
+    let named = ran.answer.iter().filter(|record| record.starts_with("foreign=")).count();
+    assert_eq!(named, 2, "{:?}", ran.answer);
+}
+
+/// Root may write every ordinary file; a value of the kernel that nobody may change stands for such a ledger.
+#[test]
+fn a_ledger_that_cannot_be_written_is_refused_before_a_release_begins() {
+    let (base, tools) = (folder(), folder());
+    let ledger = base.path().join("ledger.jsonl");
+    fs::write(&ledger, "").expect("a ledger");
+    let look = |ledger: &Path| {
+        let script = include_str!("../../src/server/ledger/ledger.sh");
+        run(&Script::new("ledger", script).var("LEDGER", text(ledger)).var("LINE", ""), tools.path())
+    };
+    let ours = look(&ledger);
+    assert_eq!((ours.ended(), ours.get("last")), ("0", Some("")), "{}", ours.log);
+    let sealed = look(Path::new("/proc/sys/kernel/ostype"));
+    assert_eq!(sealed.get("refused"), Some("ledger-unwritable"), "{}", sealed.log);
+}
+
 /// Runs `look.sh` on a base with one live release, and this `du`.
 fn looked(base: &Path, tools: &Path, script: &'static str) -> Ran {
     fs::create_dir_all(base.join("releases/one/app")).expect("a release");

@@ -74,6 +74,7 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
         run: cx.inputs.run.url.clone(),
     };
     let head = append(&*cx.ports.shell, io, &cx.inputs.layout, &line).await?;
+    cx.made.borrow_mut().recorded = true;
     io.fact(fact::key::LEDGER_HEAD, head);
     Ok(format!("{}: written to {}", line.outcome, cx.inputs.layout.ledger()))
 }

@@ -283,6 +283,14 @@ pub fn keep(ports: &Ports, layout: &Layout, number: &str, io: &Io) -> Keeper {
 /// Frees the lock; keeps it when the run is stuck, so that nobody deploys on top of a house in disorder.
 pub async fn release(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
     drop(cx.made.borrow_mut().keeper.take());
+    let live = matches!(ending.outcome, Outcome::Live { .. });
+    if live && !cx.made.borrow().recorded {
+        // The lock holds the proof of the confirmation, from which the next run writes the line.
+        return Ok(format!(
+            "left to expire in {} s: the next run takes it over and writes the missing line of the ledger",
+            LEASE.as_secs()
+        ));
+    }
     give_back(&*cx.ports.shell, io, &cx.inputs.layout, &nonce(cx), ending).await
 }
 

@@ -65,9 +65,14 @@ pub(super) enum Fault {
     UndoBefore,
     /// The next check fails, and then the row's undo, after it did what it does.
     UndoAfter,
+    /// Nothing else fails, and what the row holds cannot be given back.
+    GiveBack,
+    /// When the row has ended well, the disk has no byte left, and the runner's process gets SIGKILL. The disk stays full until the server
+    /// has done what it can by itself.
+    FullAndKilled,
 }
 
-pub(super) const FAULTS: [(Fault, &str); 9] = [
+pub(super) const FAULTS: [(Fault, &str); 11] = [
     (Fault::Before, "fails before"),
     (Fault::After, "fails after"),
     (Fault::LineDrops, "line drops"),
@@ -77,6 +82,8 @@ pub(super) const FAULTS: [(Fault, &str); 9] = [
     (Fault::Rebooted, "rebooted"),
     (Fault::UndoBefore, "undo fails before"),
     (Fault::UndoAfter, "undo fails after"),
+    (Fault::GiveBack, "giving back fails"),
+    (Fault::FullAndKilled, "disk full and SIGKILL"),
 ];
 
 impl fmt::Display for Fault {
@@ -272,6 +279,9 @@ const SECOND: [(Stage, &str, Fault, Option<Point>); 15] = [
     (Stage::Rollback, "switch", Fault::Killed, Some(Point::Answer)),
 ];
 
+/// The rows at which a killed run leaves its work to the watchdog, or to the confirmation that it sent.
+const ASKS_AFTER_THE_SWITCH: [&str; 4] = ["health", "assets", "zero-downtime", "confirm"];
+
 /// The last part of the name of a cell with a second run.
 const BESIDE: &str = "second run";
 
@@ -342,6 +352,11 @@ impl Cell {
         ASKS_OR_LATER.contains(&self.row.as_str())
     }
 
+    /// Whether its run goes live and cannot write that down: the next run has to, from the lock that this one leaves.
+    pub(super) fn leaves_the_line(&self) -> bool {
+        self.row == "ledger" && self.fault == Fault::GiveBack
+    }
+
     /// Whether this is the point at which the fault hurts the row most: each row meets each fault there in a few days.
     pub(super) fn is_hardest(&self) -> bool {
         let hardest = [Point::Inside, Point::Answer, Point::Next, Point::Before];
@@ -402,6 +417,11 @@ pub(super) fn why_not(stage: Stage, row: &RowInfo, fault: Fault) -> Option<&'sta
         Fault::UndoBefore | Fault::UndoAfter => {
             (!stage.undoes(row.step.as_str())).then_some("nothing of it is undone or given back")
         }
+        Fault::GiveBack => (row.kind != RowKind::Hold).then_some("it holds nothing"),
+        Fault::FullAndKilled => {
+            let guarded = row.step.as_str() == "switch" || ASKS_AFTER_THE_SWITCH.contains(&row.step.as_str());
+            (!guarded).then_some("a full disk alone, and SIGKILL alone, meet it")
+        }
         _ => None,
     }
 }
@@ -428,6 +448,11 @@ impl Fault {
     /// Whether it has nothing to do with the row, which it meets at some point of its work.
     pub(super) fn comes_from_outside(self) -> bool {
         matches!(self, Self::LineDrops | Self::Killed | Self::Interrupted | Self::Rebooted)
+    }
+
+    /// Whether the run ends by it at once.
+    pub(super) fn kills(self) -> bool {
+        matches!(self, Self::Killed | Self::FullAndKilled)
     }
 }
 
@@ -510,6 +535,7 @@ fn put<S: Ground, D: Ground>(incident: &Rc<Incident>, table: &mut Table<S, D>) {
             let undo = if *fault == Fault::UndoBefore { Fault::Before } else { Fault::After };
             assert!(fault::into_undo(&mut table.release, row, sabotage(undo)));
         }
+        Fault::GiveBack => assert!(fault::into_undo(&mut table.release, row, sabotage(Fault::Before))),
         // A commit takes no time: what happens to it happens between the row before it and the one behind it.
         _ if outline[at].kind == RowKind::Commit => {
             let before = &outline[at - 1].step;
@@ -672,7 +698,7 @@ impl Incident {
         self.happened.set(true);
         println!("{MARK}");
         match self.cell.fault {
-            Fault::Killed => runner::raise(runner::Signal::KILL),
+            Fault::Killed | Fault::FullAndKilled => runner::raise(runner::Signal::KILL),
             Fault::Interrupted => runner::raise(runner::Signal::INT),
             Fault::LineDrops => {
                 let beside = self.beside.borrow().clone().expect("a connection");
@@ -688,7 +714,12 @@ impl Incident {
                 });
                 rebooted.await.expect("the thread").expect("the server starts again");
             }
-            Fault::Before | Fault::After | Fault::DiskFull | Fault::UndoBefore | Fault::UndoAfter => {}
+            Fault::Before
+            | Fault::After
+            | Fault::DiskFull
+            | Fault::UndoBefore
+            | Fault::UndoAfter
+            | Fault::GiveBack => {}
         }
     }
 }
@@ -852,13 +883,16 @@ impl<C: Ground> fault::Fault<C> for Sabotage {
         Ok(())
     }
 
-    async fn after(&self, _cx: &C, _io: &Io) -> Result<(), Failure> {
+    async fn after(&self, cx: &C, _io: &Io) -> Result<(), Failure> {
         self.incident.at_work.set(false);
         if self.fault == Fault::After {
             println!("{MARK}");
             return Err(failed());
         }
-        if self.incident.cell.point == Some(Point::Next) {
+        if self.fault == Fault::FullAndKilled {
+            fill(cx).await;
+        }
+        if self.fault == Fault::FullAndKilled || self.incident.cell.point == Some(Point::Next) {
             self.incident.happen().await;
         }
         Ok(())

@@ -250,6 +250,17 @@ fn is_of(line: &Line, run: u64) -> bool {
 
 type Found = Result<(), String>;
 
+/// Which guards on the server are waited for.
+#[derive(Clone, Copy)]
+enum Guards {
+    /// None: the run itself took care of its own.
+    No,
+    /// Those that stand: each comes to its end.
+    Stand,
+    /// Those at work: on a full disk one that rolled back cannot write that down, and leaves the rest to the next run.
+    Work,
+}
+
 /// What a person can type, and what they would see that the server is like.
 struct Look {
     current: String,
@@ -383,7 +394,7 @@ impl<'s> House<'s> {
         }
         // Whose guard nobody takes off, of that the server has to take care as well.
         let unguarded = cell.row == "arm-watchdog" && cell.fault == Fault::UndoBefore;
-        let dies = cell.fault == Fault::Killed || unguarded;
+        let dies = cell.fault.kills() || unguarded;
         let runner = if dies { runner.input("confirm-within", CONFIRM_WITHIN) } else { runner };
         let finished = self.carry_out(runner, cell)?;
         let found = self.judge(cell, &finished, &before, &tried);
@@ -437,7 +448,7 @@ impl<'s> House<'s> {
             return Err("the fault never happened".to_owned());
         }
         let outcome = output(finished, "outcome");
-        let killed = cell.fault == Fault::Killed;
+        let killed = cell.fault.kills();
         if outcome.is_empty() != killed {
             return Err(format!("the run ended with the outcome `{outcome}` and exit code {}", finished.exit_code));
         }
@@ -454,7 +465,12 @@ impl<'s> House<'s> {
         {
             return Err(format!("a confirmation is not cancelled once it is sent, and the run ended {outcome}"));
         }
-        self.wait_until_quiet(environment, killed || handed_over)?;
+        if cell.fault == Fault::FullAndKilled {
+            self.wait_until_quiet(environment, Guards::Work)?;
+            self.ask(environment, &format!("rm -f {FILLER}"))?;
+        } else {
+            self.wait_until_quiet(environment, if killed || handed_over { Guards::Stand } else { Guards::No })?;
+        }
         let after = self.look(environment)?;
         // The deploy lock of a killed run is over with its lease, as the next run finds out that takes the lock. One that ends before that
         // leaves it where it is.
@@ -462,8 +478,8 @@ impl<'s> House<'s> {
             environment,
             "[ ! -d .gated-deploy/lock ] || { echo 1000 >.gated-deploy/lock/renewed; cat .gated-deploy/lock/nonce; }",
         )?;
-        let frees_it = cell.row == "deploy-lock" && cell.fault == Fault::UndoBefore;
-        if !held.is_empty() && held.trim() != before.lock && !killed && !frees_it {
+        let frees_it = cell.row == "deploy-lock" && matches!(cell.fault, Fault::UndoBefore | Fault::GiveBack);
+        if !held.is_empty() && held.trim() != before.lock && !killed && !frees_it && !cell.leaves_the_line() {
             return Err("the deploy lock is still held".to_owned());
         }
         let moved = after.current != before.current;
@@ -471,12 +487,13 @@ impl<'s> House<'s> {
             self.used_up.set(true);
         }
         // What was confirmed when the run died, the next one writes down.
-        let late = killed && moved;
+        let late = (killed || cell.leaves_the_line()) && moved;
         self.whole(environment, &after, !late)?;
         let outcome = if handed_over { "" } else { outcome };
         self.truth(cell, outcome, finished, before, &after)?;
         let outcomes = match outcome {
             "" if moved && killed => Some(CONFIRMED),
+            "live" if cell.leaves_the_line() => Some(CONFIRMED),
             "" => Some(NOT_CONFIRMED),
             "stuck" => Some(GUARDED),
             _ => None,
@@ -549,14 +566,18 @@ impl<'s> House<'s> {
     }
 
     /// What still works on the server ends; that of a dead run goes back by itself.
-    fn wait_until_quiet(&self, environment: Environment, dead: bool) -> Found {
-        let dead = if dead { "yes" } else { "" };
+    fn wait_until_quiet(&self, environment: Environment, guards: Guards) -> Found {
+        let while_any = match guards {
+            Guards::No => "false",
+            Guards::Stand => "true",
+            Guards::Work => "kill -0 \"$(cat \"$guard/pid\")\" 2>/dev/null",
+        };
         let script = format!(
             r#"shopt -s nullglob
             while :; do
                 guards=
                 for guard in .gated-deploy/watchdog/*.armed .gated-deploy/watchdog/*.reverting; do
-                    [ -z "{dead}" ] || [ ! -d "$guard" ] || guards="$guards $guard"
+                    if [ -d "$guard" ] && {while_any}; then guards="$guards $guard"; fi
                 done
                 busy=
                 if [ -z "$guards" ]; then
@@ -649,6 +670,9 @@ impl<'s> House<'s> {
                 ));
             }
             _ => {}
+        }
+        if outcome == "live" && cell.leaves_the_line() {
+            return if told.is_empty() { Ok(()) } else { Err(format!("no line could be written, and there are {told:?}")) };
         }
         let last_live = after.book.lines.iter().rev().find(|line| line.outcome == "live");
         if moved && !outcome.is_empty() && last_live.is_none_or(|line| line.release.as_str() != after.current) {

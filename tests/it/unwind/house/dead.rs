@@ -10,7 +10,7 @@ use gated_deploy_lab::{
 
 use super::{
     super::fault::{Cell, Fault, MARK, Point, Stage},
-    Found, House, Look, asked_through_its_tunnel, is_of,
+    Found, Guards, House, Look, asked_through_its_tunnel, is_of,
 };
 use crate::{
     recover::recover,
@@ -36,7 +36,7 @@ impl House<'_> {
             return Err(format!("the release that was to die did not:\n{}", finished.log));
         }
         self.ask(Staging, "pkill -KILL -f '[w]atchdog/.*/program' || true")?;
-        self.wait_until_quiet(Staging, false)?;
+        self.wait_until_quiet(Staging, Guards::No)?;
         self.lease_is_over()
     }
 
@@ -69,7 +69,7 @@ impl House<'_> {
             self.by_hand(Staging, finished)?;
         }
         asked_through_its_tunnel(cell, finished)?;
-        self.wait_until_quiet(Staging, false)?;
+        self.wait_until_quiet(Staging, Guards::No)?;
         if ["rolled-back", "passed", "stuck"].contains(&outcome) && !handed_over {
             let after = self.look(Staging)?;
             if after.current != before.current {

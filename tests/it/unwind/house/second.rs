@@ -12,8 +12,8 @@ use gated_deploy_lab::{
 };
 
 use super::{
-    super::fault::{Cell, Fault, MARK, open, second_waits},
-    Found, House, Look, is_of,
+    super::fault::{Cell, MARK, open, second_waits},
+    Found, Guards, House, Look, is_of,
 };
 use crate::support::{BINARY, output};
 
@@ -35,7 +35,7 @@ impl House<'_> {
         waiting.wait_for_line("waiting up to 120 s for run https://", PATIENCE);
         fs::write(second_waits(&self.gate.borrow()), "").map_err(|error| format!("telling the first run: {error}"))?;
         let finished = running.wait();
-        let killed = cell.fault == Fault::Killed;
+        let killed = cell.fault.kills();
         let migrates = killed && cell.row == "migrate";
         if !migrates {
             open(&self.gate.borrow());
@@ -54,7 +54,7 @@ impl House<'_> {
             open(&self.gate.borrow());
         } else if killed || handed_over(&finished) {
             // No script of the first run outlasts the lease.
-            self.wait_until_quiet(Staging, false)?;
+            self.wait_until_quiet(Staging, Guards::No)?;
             self.lease_is_over()?;
         }
         let second = waiting.wait();
@@ -84,7 +84,7 @@ impl House<'_> {
         if ended(second) != ("live".to_owned(), 0) {
             return Err(format!("the second run ended {:?}", ended(second)));
         }
-        self.wait_until_quiet(Staging, true)?;
+        self.wait_until_quiet(Staging, Guards::Stand)?;
         let after = self.look(Staging)?;
         self.whole(Staging, &after, true)?;
         if after.current != output(second, "release") {
