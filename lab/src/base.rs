@@ -119,5 +119,6 @@ fn copy_own_certificates(root: &Path) -> Result<()> {
             fs::copy(certificate.path(), &target).with_context(|| format!("copying to {}", target.display()))?;
         }
     }
-    run(Command::new("chroot").arg(root).arg("update-ca-certificates")).map(drop)
+    // This machine's folder for temporary files need not be there.
+    run(Command::new("chroot").arg(root).arg("update-ca-certificates").env_remove("TMPDIR")).map(drop)
 }
