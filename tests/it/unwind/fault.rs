@@ -714,12 +714,8 @@ impl Incident {
                 });
                 rebooted.await.expect("the thread").expect("the server starts again");
             }
-            Fault::Before
-            | Fault::After
-            | Fault::DiskFull
-            | Fault::UndoBefore
-            | Fault::UndoAfter
-            | Fault::GiveBack => {}
+            Fault::Before | Fault::After | Fault::DiskFull | Fault::UndoBefore | Fault::UndoAfter | Fault::GiveBack => {
+            }
         }
     }
 }

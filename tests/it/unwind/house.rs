@@ -672,7 +672,11 @@ impl<'s> House<'s> {
             _ => {}
         }
         if outcome == "live" && cell.leaves_the_line() {
-            return if told.is_empty() { Ok(()) } else { Err(format!("no line could be written, and there are {told:?}")) };
+            return if told.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("no line could be written, and there are {told:?}"))
+            };
         }
         let last_live = after.book.lines.iter().rev().find(|line| line.outcome == "live");
         if moved && !outcome.is_empty() && last_live.is_none_or(|line| line.release.as_str() != after.current) {
