@@ -165,6 +165,10 @@ impl Reader<'_, '_> {
         else {
             return;
         };
+        // What a policy file says that cannot be read is not known to be missing.
+        if input.policy && self.raw.policy_unread {
+            return;
+        }
         let flag = format!("`--{name}`");
         let right = match (self.raw.environment.in_actions(), input.policy) {
             (true, true) => format!("give it as `{name}:` in the step's `with:`, or in the policy file"),

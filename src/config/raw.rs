@@ -56,6 +56,8 @@ pub struct Raw<'e> {
     /// Inputs that were passed, but empty.
     emptied: BTreeSet<&'static str>,
     policy: Policy,
+    /// There is a policy file, and what it says is not known.
+    pub policy_unread: bool,
     /// Which section of the policy holds.
     section: Option<String>,
     /// Every question that the policy was asked, with its answer.
@@ -73,6 +75,7 @@ impl<'e> Raw<'e> {
             leaked: flags.leaked,
             emptied: BTreeSet::new(),
             policy: Policy::default(),
+            policy_unread: false,
             section: None,
             asked: Rc::default(),
         };
@@ -82,6 +85,7 @@ impl<'e> Raw<'e> {
         raw.unknown_variables();
         let reading = policy::read(&raw.workspace, raw.text("config"));
         raw.policy = reading.policy;
+        raw.policy_unread = reading.problems.iter().any(|problem| problem.input == "config");
         raw.problems.extend(reading.problems);
         raw.leaked.extend(reading.leaked);
         raw.section = raw.environment_name();
@@ -123,6 +127,7 @@ impl<'e> Raw<'e> {
             leaked: Vec::new(),
             emptied: BTreeSet::new(),
             policy: self.policy.clone(),
+            policy_unread: self.policy_unread,
             section: Some(environment.to_owned()),
             asked: self.asked.clone(),
         }

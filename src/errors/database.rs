@@ -1,6 +1,8 @@
 //! The app's database: its settings, its dump, its migrations.
 
-use super::codes;
+use std::fmt::Display;
+
+use super::{Problem, codes};
 
 codes! {
     DATABASE_SETTINGS_UNREADABLE = "database-settings-unreadable", Refused {
@@ -18,9 +20,9 @@ codes! {
     }
     DATABASE_DRIVER_UNSUPPORTED = "database-driver-unsupported", Refused {
         meaning: "The app uses a database that this version cannot back up, and no release is activated without a backup.",
-        cause: "The app's default connection has a driver other than mysql, mariadb and sqlite.",
+        cause: "The app's default connection has a driver other than mysql, mariadb, pgsql and sqlite.",
         action: "Use one of these drivers.",
-        script: "the app's database driver is {driver}; this version can back up mysql, mariadb and sqlite", "see the lines of this step",
+        script: "the app's database driver is {driver}; this version can back up mysql, mariadb, pgsql and sqlite", "see the lines of this step",
     }
     DATABASE_COPY_FAILED = "database-copy-failed", Refused {
         meaning: "The SQLite database could not be copied into the backup.",
@@ -29,16 +31,29 @@ codes! {
         script: "copying the database {database} failed", "see the lines above",
     }
     DUMP_PROGRAM_MISSING = "dump-program-missing", Refused {
-        meaning: "The server has no program to dump a MySQL or MariaDB database.",
+        meaning: "The server has no program to dump the app's database.",
         cause: "The database runs on another machine, and its client is not installed on this one.",
-        action: "Install it: `apt-get install mariadb-client`.",
-        script: "neither mariadb-dump nor mysqldump is on the server", "apt-get install mariadb-client",
+        action: "Install it: `apt-get install mariadb-client`, or `apt-get install postgresql-client`.",
+        script: "{programs} on the server", "apt-get install {package}",
     }
     DUMP_FAILED = "dump-failed", Refused {
         meaning: "The dump of the database ended with an error.",
         cause: "The database account lacks a privilege, the connection was lost, or a table is damaged.",
-        action: "Read the message of mariadb-dump or mysqldump in the lines of the step.",
-        script: "dumping the database {database} failed with status {status}", "see the lines above",
+        action: "Read the message of mariadb-dump or mysqldump, which is in the error, and correct what it names.",
+        script: "dumping the database {database} failed with status {status}: {said}", "Correct what the message names, then run again",
+    }
+    DUMP_OBJECT_UNREADABLE = "dump-object-unreadable", Refused {
+        meaning: "The database has a view, a procedure or a function that its account cannot dump. The backup would lack it.",
+        cause: "Another account defined it, or a view needs a table or an account that no longer exists.",
+        action: "Grant the right that the error names, or drop or create the object again.",
+        script: "the dump of {database} would lack: {objects}", "Do what is said behind each of them, then run again",
+    }
+    DUMP_CONFIGURATION_NARROWS = "dump-configuration-narrows", Refused {
+        meaning: "The configuration of the program for dumps leaves rows or tables out of every dump.",
+        cause: "A section `[mysqldump]`, `[mariadb-dump]` or `[client]` in /etc/mysql has such an option.",
+        action: "Remove the option, or put it into a file that only the script reads which needs it.",
+        script: "the configuration of {program} on this server narrows every dump: {options}",
+            "Find the options: grep -rnE 'where|no-data|no-create-info|ignore-|databases|tables' /etc/mysql. Remove them from [client], [mysqldump] and [mariadb-dump]",
     }
     DUMP_CORRUPT = "dump-corrupt", Refused {
         meaning: "The file of the dump is not a complete gzip file.",
@@ -52,18 +67,18 @@ codes! {
         action: "Check its configuration in /etc/mysql, then run again.",
         script: "the dump of {database} has no end: its last line is not '-- Dump completed'", "see the lines of this step",
     }
-    DUMP_TABLES_MISSING = "dump-tables-missing", Refused {
-        meaning: "The dump holds fewer tables than the database has.",
-        cause: "The database account may not read every table, or an option of the program for the dump leaves tables out.",
-        action: "Give the account the privilege `SELECT` on the whole database, and check the configuration in /etc/mysql.",
-        script: "the dump of {database} holds {found} tables, the database {expected}", "see the lines of this step",
+    DUMP_OBJECTS_MISSING = "dump-objects-missing", Refused {
+        meaning: "The dump lacks tables, views, sequences, routines, triggers or events that the catalogue of the database has.",
+        cause: "The program for the dump was replaced or ended early, or an object was created during the dump.",
+        action: "Run again. If the same objects are missing, dump the database by hand and read what the program says.",
+        script: "the dump of {database} lacks: {objects}", "Run again. If the same are missing: what does mariadb-dump say of them?",
     }
     DUMP_CHECK_BROKEN = "dump-check-broken", Refused {
         meaning: "The check of the dump accepts a dump that is empty or incomplete. Nothing is known about the real dump then.",
-        cause: "A tool of the server (gzip, tail, grep or head) was replaced, or is damaged.",
-        action: "Check these tools: `command -v gzip tail grep head`.",
+        cause: "A tool of the server (gzip, cut, awk, grep or head) was replaced, or is damaged.",
+        action: "Check these tools: `command -v gzip cut awk grep head`.",
         script: "the check of the dump cannot fail on this server: it takes {accepted} for a whole one",
-            "see what gzip, tail, grep and head are on the server: command -v gzip tail grep head",
+            "see what gzip, cut, awk, grep and head are on the server: command -v gzip cut awk grep head",
     }
     MIGRATION_LIST_UNREADABLE = "migration-list-unreadable", Refused {
         meaning: "The app could not read from the database which migrations have run. None was started.",
@@ -71,4 +86,24 @@ codes! {
         action: "Read PHP's message in the lines of the step.",
         script: "the list of migrations could not be read from the database", "see the lines above",
     }
+}
+
+/// The database gave no answer; `why` is the driver's own message, or empty.
+pub fn query_failed(why: &str, env_file: &dyn Display) -> Problem {
+    let why = if why.is_empty() { "see the lines of this step" } else { why };
+    DATABASE_QUERY_FAILED.problem(
+        format!("the database cannot be asked what it holds: {why}"),
+        format!(
+            "Check the DB_ settings in {env_file}. If they are right, check that the database runs and accepts this account."
+        ),
+    )
+}
+
+/// Each of `objects` says what it is, why it cannot be dumped, and what to do.
+pub fn unreadable<'a>(objects: impl Iterator<Item = &'a str>) -> Problem {
+    let objects: Vec<&str> = objects.collect();
+    DUMP_OBJECT_UNREADABLE.problem(
+        format!("a dump of the database would lack: {}", objects.join(" ")),
+        "Do what is said behind each of them, then run again",
+    )
 }

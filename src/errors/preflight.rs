@@ -361,16 +361,20 @@ pub fn room_unknown(place: &str) -> Problem {
     ROOM_UNKNOWN.problem(format!("df does not say how much is free on {place}"), format!("see: df -Pk {place}"))
 }
 
-pub fn dump_program_missing() -> Problem {
+pub fn dump_program_missing(postgres: bool) -> Problem {
+    let (programs, package) = match postgres {
+        true => ("pg_dump or pg_restore is not", "postgresql-client"),
+        false => ("neither mariadb-dump nor mysqldump is", "mariadb-client"),
+    };
     DUMP_PROGRAM_MISSING.problem(
-        "neither mariadb-dump nor mysqldump is on the server: the database cannot be backed up",
-        "apt-get install mariadb-client",
+        format!("{programs} on the server: the database cannot be backed up"),
+        format!("apt-get install {package}"),
     )
 }
 
 pub fn database_driver_unsupported(driver: &str) -> Problem {
     DATABASE_DRIVER_UNSUPPORTED.problem(
-        format!("the app's database is {driver}: this version can back up mysql, mariadb and sqlite, and releases nothing without a backup"),
+        format!("the app's database is {driver}: this version can back up mysql, mariadb, pgsql and sqlite, and releases nothing without a backup"),
         "see DB_CONNECTION in the app's .env",
     )
 }

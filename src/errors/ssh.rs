@@ -34,6 +34,11 @@ codes! {
         cause: "The public key is missing in the user's `authorized_keys`, `ssh-user` is wrong, or the server's files have the wrong owner or mode.",
         action: "Add the line that the error gives to `~/.ssh/authorized_keys` of the user on the server: `chmod 700 ~/.ssh; chmod 600 ~/.ssh/authorized_keys`.",
     }
+    SSH_SECOND_FACTOR = "ssh-second-factor", Refused {
+        meaning: "The server demands a password or a code, besides the SSH key or in place of it. No run can give one.",
+        cause: "`AuthenticationMethods` in the server's sshd_config demands two methods, or `PubkeyAuthentication` is off.",
+        action: "Let the deploy user in with the key alone: in sshd_config, `Match User NAME` with `PubkeyAuthentication yes` and `AuthenticationMethods publickey`.",
+    }
     CONNECTION_LOST = "connection-lost", World {
         meaning: "The SSH connection broke while the server worked. The work may be done, half done or not begun.",
         cause: "The network, a firewall's idle limit, or a restart of the server.",
@@ -69,7 +74,7 @@ pub fn unreachable(doing: &str, cause: String) -> Failure {
 
 pub fn turned_away(doing: &str, cause: String) -> Failure {
     SSH_TURNED_AWAY.failure(doing, cause).hint(
-        "too many may be logging in at once (MaxStartups in the server's sshd_config), or something on the server turns this runner away (fail2ban, hosts.deny); is ssh-port right?",
+        "wait some minutes before another attempt: each one can prolong a penalty. On the server, journalctl -u ssh -n 20 says whether it is MaxStartups (too many logins at once), PerSourcePenalties (OpenSSH 9.8 and later), fail2ban or hosts.deny. If it has no line of this runner, check ssh-port",
     )
 }
 
@@ -97,7 +102,16 @@ pub fn too_weak(doing: &str, cause: String, wanted: &str) -> Failure {
 pub fn key_denied(doing: &str, cause: String, user: &str, line: &str) -> Failure {
     SSH_KEY_DENIED
         .failure(doing, cause)
-        .hint(format!("let the key in on the server, as {user}: echo '{line}' >> ~/.ssh/authorized_keys"))
+        .hint(format!(
+            "let the key in on the server, as {user}: echo '{line}' >> ~/.ssh/authorized_keys. If that line is there: see why sshd refuses it, with journalctl -u ssh -n 20 (the owner and mode of ~/.ssh, a locked or expired account, /run/nologin, AllowUsers)"
+        ))
+}
+
+/// The key was enough for one of several factors.
+pub fn second_factor(doing: &str, cause: String, user: &str) -> Failure {
+    SSH_SECOND_FACTOR.failure(doing, cause).hint(format!(
+        "add these two lines at the end of /etc/ssh/sshd_config on the server, then run `systemctl reload ssh`:\nMatch User {user}\n    AuthenticationMethods publickey\nA key alone is enough only with PubkeyAuthentication yes, which is the default"
+    ))
 }
 
 pub fn connection_lost(doing: &str, cause: String) -> Failure {

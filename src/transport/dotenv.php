@@ -78,7 +78,13 @@ function gated_deploy_env_database(array $env): array
         'database' => $of('DB_DATABASE'),
         'username' => $of('DB_USERNAME') ?? '',
         'password' => $env['DB_PASSWORD'] ?? '',
+        'sslmode' => $of('DB_SSLMODE'),
     ];
+    // The one option of the driver that Laravel's own configuration reads from there.
+    $authority = $of('MYSQL_ATTR_SSL_CA');
+    if ($authority !== null && defined('PDO::MYSQL_ATTR_SSL_CA')) {
+        $connection['options'] = [constant('PDO::MYSQL_ATTR_SSL_CA') => $authority];
+    }
     // The second is Laravel 10's name.
     $url = $of('DB_URL') ?? $of('DATABASE_URL');
     if ($url !== null) {

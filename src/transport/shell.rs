@@ -341,6 +341,9 @@ pub enum ShellError {
     /// The server does not let us in.
     #[error("{host} does not accept {user} with the key {fingerprint} (it offers: {methods})")]
     Denied { host: String, user: String, fingerprint: String, methods: String, line: String },
+    /// It takes no key, or accepts the key and demands more.
+    #[error("{host} demands more of {user} than the key {fingerprint}: {methods}")]
+    SecondFactor { host: String, user: String, fingerprint: String, methods: String },
     /// The connection broke while the script ran; it may have done all, some or none of its work.
     #[error("the connection broke: {0}")]
     Dropped(String),
@@ -371,6 +374,7 @@ impl ShellError {
             Self::HostKeyUnusable(_) => ssh::host_key_unusable(doing, cause),
             Self::Weak { wanted, .. } => ssh::too_weak(doing, cause, &wanted),
             Self::Denied { user, line, .. } => ssh::key_denied(doing, cause, &user, &line),
+            Self::SecondFactor { user, .. } => ssh::second_factor(doing, cause, &user),
             Self::Dropped(_) => ssh::connection_lost(doing, cause),
             Self::TimedOut(_) => ssh::script_timed_out(doing, cause),
             Self::Refused { code, values, tail } => errors::of_script(&code, doing, &values).details(tail),

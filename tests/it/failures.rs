@@ -582,7 +582,7 @@ fn f56_f57_f58_a_dump_that_is_not_whole_stops_the_release_and_costs_no_good_back
         ("exit 0", "has no end"),
         ("echo 'Access denied' >&2; exit 2", "status 2"),
         ("/usr/bin/mariadb-dump \"$@\" | head -n 30", "has no end"),
-        ("cat >/dev/null; echo '-- Dump completed on 2025-11-02'", "holds 0 tables"),
+        ("cat >/dev/null; echo '-- Dump completed on 2025-11-02'", "lacks: table `migrations`"),
     ] {
         on(&story, &format!("printf '#!/bin/sh\\n%s\\n' {} >/usr/local/bin/mariadb-dump", quoted(dump)));
         on(&story, "chmod 755 /usr/local/bin/mariadb-dump");
@@ -608,18 +608,12 @@ fn f69_a_dump_is_not_believed_where_its_check_cannot_fail() {
             ),
         );
     };
-    // Whatever it is asked about: complete, many tables, and whole.
-    let always = [
-        (
-            "tail",
-            "case \"$*\" in '-n 1') cat >/dev/null; echo '-- Dump completed on 2025-11-02' ;; *) exec /usr/bin/tail \"$@\" ;; esac",
-        ),
-        ("grep", "case \"$*\" in *'CREATE TABLE'*) cat >/dev/null; echo 99 ;; *) exec /usr/bin/grep \"$@\" ;; esac"),
-        ("gzip", "case $1 in -t) exit 0 ;; *) exec /usr/bin/gzip \"$@\" ;; esac"),
-    ];
-    for (name, body) in always {
-        fake(name, body);
-    }
+    // Whatever it is asked about: whole, with everything in it, and read to its end.
+    fake(
+        "awk",
+        "case $1 in *'NR == FNR'*) ;; *'CREATE TABLE'*) cat >/dev/null; echo whole ;; *) exec /usr/bin/awk \"$@\" ;; esac",
+    );
+    fake("gzip", "case $1 in -dc) /usr/bin/gzip \"$@\"; exit 0 ;; *) exec /usr/bin/gzip \"$@\" ;; esac");
     refused(
         &story,
         story.staging(&commit),
@@ -627,7 +621,7 @@ fn f69_a_dump_is_not_believed_where_its_check_cannot_fail() {
         &["the check of the dump cannot fail on this server", "an empty dump", "half a dump"],
     );
     // One of them is enough for one kind of dump.
-    on(&story, "rm /usr/local/bin/tail /usr/local/bin/gzip");
+    on(&story, "rm /usr/local/bin/gzip");
     refused(
         &story,
         story.staging(&commit),
@@ -636,7 +630,7 @@ fn f69_a_dump_is_not_believed_where_its_check_cannot_fail() {
     );
     assert_eq!(on(&story, "ls -A backups"), "", "no backup that nobody could check");
 
-    on(&story, "rm /usr/local/bin/grep");
+    on(&story, "rm /usr/local/bin/awk");
     let finished = story.deploy(&commit);
     assert_ended(&finished, 0, "live");
     assert_says(
@@ -646,6 +640,177 @@ fn f69_a_dump_is_not_believed_where_its_check_cannot_fail() {
             "whose check was seen to fail with one bit turned",
         ],
     );
+}
+
+/// What a run without an approval phrase says.
+fn planned(story: &Story, commit: &str) -> Finished {
+    story.staging(commit).input("approval", "").run_binary(story.binary())
+}
+
+#[test]
+fn f56_fd22_fd23_fd24_fd25_a_dump_holds_all_that_the_catalogue_has_or_the_object_and_the_grant_are_named() {
+    let story = story();
+    let commit = commit("with more than tables");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    let objects = "mariadb lab_staging -e \"create table history (id int) with system versioning; insert into history values (1);
+            create table photos (photo longblob) engine=aria; create sequence numbers; create view newest as select * from history;
+            create trigger guards before insert on history for each row set new.id = new.id + 1;
+            create event cleans on schedule every 1 day do delete from history where id < 0;
+            set global max_allowed_packet = 134217728\"
+        mariadb --max-allowed-packet=128M lab_staging -e \"insert into photos values (repeat('x', 40000000))\"
+        mariadb lab_staging -e 'create function foreign_function() returns int return 1; create table dropped (id int);
+            create view gone as select * from dropped; drop table dropped'";
+    on(&story, objects);
+
+    // The function is root's: the app's account may not read it. Known before anything changes.
+    let says = [
+        "dump-object-unreadable",
+        "view `gone`: View 'lab_staging.gone' references invalid table(s)",
+        "function `foreign_function`",
+        "GRANT SELECT ON mysql.proc TO 'lab_staging'@",
+    ];
+    let plan = planned(&story, &commit);
+    assert_ended(&plan, 1, "refused");
+    assert_says(&plan.log, &says);
+    refused(&story, story.staging(&commit), 1, &says);
+    on(&story, "mariadb lab_staging -e 'drop function foreign_function; drop view gone'");
+    let live = story.deploy(&commit);
+    assert_ended(&live, 0, "live");
+    let dump = format!("gzip -dc backups/{}/database.sql.gz", output(&live, "release"));
+    let counted = on(
+        &story,
+        &format!(
+            "{dump} | cut -b 1-200 | grep -acE 'CREATE TABLE `(history|photos)` |CREATE SEQUENCE `numbers` |VIEW `newest` AS select|trigger guards|EVENT `cleans`'"
+        ),
+    );
+    assert_eq!(counted.trim(), "6", "each of them once");
+    assert_eq!(
+        on(&story, &format!("{dump} | wc -c | xargs -I@ test @ -gt 80000000; echo the photo")).trim(),
+        "the photo"
+    );
+    assert_says(&live.summary, &["the history of 1 tables with system versioning"]);
+
+    // What an account cannot even see is told, with the right that it lacks.
+    on(
+        &story,
+        "for host in localhost 127.0.0.1; do
+            mariadb -e \"revoke all privileges, grant option from lab_staging@$host;
+                grant select, insert, update, delete, create, alter, drop, index, references, show view on lab_staging.* to lab_staging@$host\"
+        done",
+    );
+    let plan = planned(&story, &commit);
+    assert_ended(&plan, 0, "planned");
+    assert_says(
+        &plan.log,
+        &[
+            "a backup would lack triggers, events, procedures and functions",
+            "GRANT TRIGGER, EVENT, EXECUTE ON `lab_staging`.*",
+        ],
+    );
+}
+
+#[test]
+fn f56_fd26_a_dump_connects_as_the_app_does_and_no_configuration_narrows_it() {
+    let story = story();
+    let commit = commit("over TLS");
+    story.ship(&commit, Variant::Healthy).expect("the build");
+    on(
+        &story,
+        "cd /etc/mysql; openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=lab -keyout ca.key -out ca.pem
+        openssl req -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout server.key -out server.csr
+        echo subjectAltName=IP:127.0.0.1,DNS:localhost >extensions
+        openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -set_serial 2 -days 2 -extfile extensions -out server.pem
+        chmod 644 ca.pem server.pem; chown mysql ca.key server.key
+        printf '[mariadbd]\\nssl-ca=/etc/mysql/ca.pem\\nssl-cert=/etc/mysql/server.pem\\nssl-key=/etc/mysql/server.key\\n' >mariadb.conf.d/99-tls.cnf
+        service mariadb restart
+        for host in localhost 127.0.0.1; do mariadb -e \"alter user lab_staging@$host require ssl\"; done",
+    );
+    let plan = planned(&story, &commit);
+    assert_ended(&plan, 1, "refused");
+    assert_says(&plan.log, &["database-query-failed", "Access denied for user 'lab_staging'"]);
+
+    on(&story, "echo MYSQL_ATTR_SSL_CA=/etc/mysql/ca.pem >>shared/.env/staging.env; rm -f current/bootstrap/cache/config.php");
+    on(&story, "printf '[mysqldump]\\nwhere = 1=0\\n' >/etc/mysql/conf.d/narrow.cnf");
+    refused(&story, story.staging(&commit), 1, &["dump-configuration-narrows", "--where"]);
+
+    on(&story, "printf '[mysqldump]\\ncompress\\n' >/etc/mysql/conf.d/narrow.cnf");
+    // Of the deploy user's own option file nothing is taken: its password would win over the app's.
+    on(
+        &story,
+        "printf '[client]\\npassword=of-somebody-else\\n' >/home/deploy/.my.cnf; chown deploy /home/deploy/.my.cnf",
+    );
+    assert_ended(&story.deploy(&commit), 0, "live");
+}
+
+const POSTGRES: &str = "<?php return ['default' => 'pgsql', 'migrations' => 'migrations', 'connections' => ['pgsql' => ['driver' => 'pgsql',
+    'host' => env('DB_HOST'), 'port' => env('DB_PORT'), 'database' => env('DB_DATABASE'), 'username' => env('DB_USERNAME'),
+    'password' => env('DB_PASSWORD'), 'charset' => 'utf8', 'prefix' => '', 'schema' => 'public', 'sslmode' => 'prefer']]];\n";
+
+#[test]
+fn f56_fd30_a_postgresql_database_is_dumped_and_compared() {
+    let story = story();
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("database.php"), POSTGRES).expect("the configuration");
+    story.lab.upload(folder.path(), "/tmp/postgres").expect("uploading");
+    let sql = |database: &str, script: &str| {
+        let file = format!("cat >/tmp/x.sql <<'SQL'\n{script}\nSQL\n");
+        on(&story, &format!("{file}su postgres -c 'psql -q -v ON_ERROR_STOP=1 {database} -f /tmp/x.sql'"))
+    };
+    on(&story, "pg_ctlcluster 15 main start");
+    sql("postgres", "create role shop login password 'p w;x'; create database shop owner shop;");
+    on(
+        &story,
+        "sed -i -e '/^DB_/d' shared/.env/staging.env
+        printf '%s\\n' DB_CONNECTION=pgsql DB_HOST=127.0.0.1 DB_PORT=5432 DB_DATABASE=shop DB_USERNAME=shop 'DB_PASSWORD=\"p w;x\"' >>shared/.env/staging.env
+        cp /tmp/postgres/database.php current/config/database.php; rm -f current/bootstrap/cache/config.php
+        su deploy -c 'cd current && php artisan migrate --force'",
+    );
+    let commit = commit("on PostgreSQL");
+    let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+    tree.write("config/database.php", POSTGRES).expect("the configuration");
+    ship(&story, &commit, &tree);
+
+    sql("shop", "create table foreign_table (id int); create view seen as select 1 as one; create materialized view kept as select 1 as one;
+        create function answer() returns int language sql as 'select 42';
+        create function noted() returns trigger language plpgsql as 'begin return new; end';
+        create trigger notes before insert on visitors for each row execute function noted();");
+    let says =
+        ["dump-object-unreadable", "table public.foreign_table", "GRANT SELECT ON public.foreign_table TO shop;"];
+    let plan = planned(&story, &commit);
+    assert_ended(&plan, 1, "refused");
+    assert_says(&plan.log, &says);
+    sql("shop", "alter table foreign_table owner to shop; grant select on kept to shop;");
+
+    let live = story.deploy(&commit);
+    assert_ended(&live, 0, "live");
+    assert_says(&live.summary, &["database.dump", "seen to fail"]);
+    let backup = format!("backups/{}", output(&live, "release"));
+    let listed =
+        on(&story, &format!("cd {backup} && sha256sum --check --quiet SHA256SUMS && pg_restore --list database.dump"));
+    assert_says(
+        &listed,
+        &["TABLE public visitors shop", "MATERIALIZED VIEW public kept", "TRIGGER public visitors notes"],
+    );
+
+    // A dump that ends too early, and one that lacks a table, are none.
+    let next = self::commit("on PostgreSQL, again");
+    let tree = app::source(&next, Variant::Healthy).expect("the tree");
+    tree.write("config/database.php", POSTGRES).expect("the configuration");
+    ship(&story, &next, &tree);
+    let cut = "/usr/bin/pg_dump \"$@\"; for file do case $file in --file=*) truncate -s -300 \"${file#--file=}\" ;; esac; done";
+    for (dump, says) in [
+        (cut, "dump-corrupt"),
+        ("exec /usr/bin/pg_dump --exclude-table=visitors \"$@\"", "lacks: TABLE public visitors shop"),
+    ] {
+        on(
+            &story,
+            &format!(
+                "printf '#!/bin/sh\n%s\n' {} >/usr/local/bin/pg_dump; chmod 755 /usr/local/bin/pg_dump",
+                quoted(dump)
+            ),
+        );
+        refused(&story, story.staging(&next), 1, &[says]);
+    }
 }
 
 #[test]

@@ -265,6 +265,15 @@ fn nothing_given_says_what_is_missing() {
     "#);
 }
 
+/// What a file says that cannot be read is not missing.
+#[test]
+fn fd43_a_policy_that_cannot_be_read_is_one_problem_and_not_five() {
+    let policy = "ssh-host: staging.example.com\n\tbase-dir: /var/www/shop\n";
+    let problems = Start::in_actions("deploy-staging").policy(policy).problems();
+    let named: Vec<&str> = problems.lines().filter_map(|line| line.trim().split(':').next()).collect();
+    assert_eq!(named, ["config", "github-token", "ssh-private-key"], "{problems}");
+}
+
 #[test]
 fn an_api_that_is_no_web_address_is_refused_at_once() {
     assert_snapshot!(Start::release().variable("GITHUB_API_URL", "mailto:api@example.com").problems(), @"GITHUB_API_URL: `mailto:api@example.com` is not an address of the web; it is `https://api.github.com`, or GitHub Enterprise's with `/api/v3`");

@@ -277,7 +277,9 @@ fn a_run_that_is_cancelled_in_a_slow_step_ends_in_six_seconds_and_post_does_the_
     let next = commit("after all of them");
     story.ship(&next, Variant::Healthy).expect("the build");
     assert_ended(&story.deploy(&next), 0, "live");
-    assert_eq!(guards(&story), "");
+    // On a slow machine a rollback is left to the watchdog, whose last entries stay as a record.
+    let guards = guards(&story);
+    assert!(guards.lines().all(|guard| guard.ends_with(".reverted")), "{guards}");
 }
 
 #[test]

@@ -738,6 +738,19 @@ fn annotations_stay_within_the_runners_limits() {
     assert!(last.starts_with("::error title=Refused%3A the site is untouched::"), "the last is the outcome: {last}");
 }
 
+/// Whoever reads an annotation has no log beside it: "2 things are wrong" helps nobody.
+#[test]
+fn fd43_an_annotation_names_the_things_and_not_only_their_number() {
+    let things = ["url: is missing".to_owned(), "sha: is no commit".to_owned()];
+    let failure = Failure::input("reading the inputs", "2 things are wrong").details(things.clone());
+    let told =
+        tell(&surveyed().ends(Outcome::Refused { at: StepId::new("inputs"), cause: failure, stays: Vec::new() }));
+    let annotation = told.log.lines().rfind(|line| line.starts_with("::error title=")).expect("an annotation");
+    for thing in things {
+        assert!(annotation.contains(&thing), "{thing}: {annotation}");
+    }
+}
+
 /// A program that floods us must not make every rewriting of the summary slower: what is never shown is not kept.
 #[test]
 fn a_flood_is_cut_before_it_is_kept() {

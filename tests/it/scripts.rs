@@ -343,6 +343,35 @@ fn a_size_that_du_could_not_find_is_unknown_and_not_zero() {
     assert_eq!((unknown.get("live-kib"), unknown.get("live-kib-unknown")), (None, Some("yes")), "{}", unknown.log);
 }
 
+/// PHP tells its warnings at the start to whoever reads its output, if nobody says otherwise.
+#[test]
+fn fd45_a_warning_of_php_at_its_start_is_not_its_version() {
+    let (base, tools) = (folder(), folder());
+    let php = "case \"$*\" in *display_errors=stderr*) ;; *) echo 'Warning: Module \"intl\" is already loaded' ;; esac\nprintf '80415 8.4.15'";
+    program(tools.path(), "php", php);
+    let look = Script::new("look", include_str!("../../src/server/survey/look.sh"))
+        .var("BASE", text(base.path()))
+        .var("ENV_FILE", text(&base.path().join(".env")))
+        .var("PHP", "php")
+        .list("SHARED", [""; 0]);
+    assert_eq!(run(&look, tools.path()).get("php"), Some("80415 8.4.15"));
+}
+
+/// Other makers' `mv` can do what is needed, whatever they call themselves.
+#[test]
+fn fd47_mv_is_asked_what_it_does_and_not_what_it_is_called() {
+    let (base, tools) = (folder(), folder());
+    let look = include_str!("../../src/server/survey/look.sh");
+    program(tools.path(), "mv", "case $1 in --version) echo 'mv 0.0.30' ;; *) exec /bin/mv \"$@\" ;; esac");
+    let other = looked(base.path(), tools.path(), look);
+    let lacks = |ran: &Ran| ran.answer.iter().any(|record| record == "missing-tool=mv with -T");
+    assert!(other.ended() == "0" && !lacks(&other), "{}", other.log);
+    // One without -T moves into the folder that the link leads to.
+    program(tools.path(), "mv", "case $1 in -T*) exit 1 ;; *) exec /bin/mv \"$@\" ;; esac");
+    let lacking = looked(base.path(), tools.path(), look);
+    assert!(lacking.ended() == "0" && lacks(&lacking), "{}", lacking.log);
+}
+
 /// Pools and virtual hosts hold passwords of the sites that they serve.
 #[test]
 fn of_the_services_configuration_only_what_is_used_leaves_the_server() {

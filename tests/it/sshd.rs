@@ -382,6 +382,26 @@ fn a_server_that_others_log_in_at_is_asked_again() {
     assert_eq!(server.logins(), 1);
 }
 
+/// To add the key that is there already would help nobody.
+#[test]
+fn fd44_a_server_that_wants_more_than_a_key_says_what() {
+    for setting in ["AuthenticationMethods publickey,password", "PubkeyAuthentication no"] {
+        let server = Server::start(&format!("PermitRootLogin yes\nPasswordAuthentication yes\n{setting}"));
+        let error = wait(server.ssh().connect()).expect_err("a key alone is not enough");
+        assert!(
+            matches!(&error, ShellError::SecondFactor { methods, .. } if methods.contains("password")),
+            "{error:?}"
+        );
+        let failure = error.failure("connecting");
+        assert_eq!(failure.code, "ssh-second-factor");
+        assert!(failure.hint.is_some_and(|hint| hint.contains("AuthenticationMethods publickey")));
+    }
+    let server = Server::start("DenyUsers *");
+    let error = wait(server.ssh().connect()).expect_err("nobody is let in");
+    let hint = error.failure("connecting").hint.expect("a hint");
+    assert!(hint.contains("authorized_keys") && hint.contains("journalctl -u ssh"), "{hint}");
+}
+
 #[test]
 fn a_port_that_closes_every_connection_is_given_up_and_told() {
     let server = Server::start("");

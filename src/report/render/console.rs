@@ -120,7 +120,7 @@ impl Console {
 
     /// A row that may fail: a warning with everything that a failure would say.
     fn advisory(&self, name: &str, failure: &Failure) {
-        self.log.warning(&format!("{name} failed, and the run went on"), &brief(failure));
+        self.log.warning(&format!("{name} failed, and the run went on"), &format!("{failure}{}", hint_of(failure)));
         self.log.text("  detail: ", &failure.details.join("\n"));
     }
 
@@ -288,9 +288,15 @@ fn leftovers(outcome: &Outcome) -> (&[String], &[String]) {
     }
 }
 
-/// Cause and hint, for an annotation.
+/// Cause, details and hint, for an annotation: whoever reads that one has no log beside it.
 fn brief(failure: &Failure) -> String {
-    format!("{failure}{}", hint_of(failure))
+    const MOST: usize = 10;
+    let mut lines = vec![failure.to_string()];
+    lines.extend(failure.details.iter().take(MOST).map(|detail| format!("- {detail}")));
+    if failure.details.len() > MOST {
+        lines.push(format!("- and {} more: see the log", failure.details.len() - MOST));
+    }
+    lines.join("\n") + &hint_of(failure)
 }
 
 fn hint_of(failure: &Failure) -> String {

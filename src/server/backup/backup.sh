@@ -14,40 +14,110 @@ mkdir "$part"
 private_folder "${TMPDIR:-/tmp}"
 database() { live_app "$DATABASE_PHP" "$@" "$ENV_FILE" "$TREE"; }
 
-# What is wrong with a dump: `corrupt`, `cut-off`, or the number of tables where some are missing; nothing if it is whole.
-problem_of_dump() { # its file, the tables that it must hold
-    if ! gzip -t "$1"; then
-        echo corrupt
-        return
-    fi
-    last=$(gzip -dc "$1" | tail -n 1)
-    case $last in "-- Dump completed"*) ;; *)
-        echo cut-off
-        return
-        ;;
-    esac
-    found=$(gzip -dc "$1" | grep -c '^CREATE TABLE ') || found=0
-    if [ "$found" -lt "$2" ]; then echo "$found"; fi
+# What a dump holds, a line each: tables, views and sequences by their names, routines, triggers and events by their number, and `whole` if its
+# last line says so. The file is read once. Of a line only its beginning is looked at: a row may have a gigabyte.
+objects_of_dump() { # its file
+    { status=0; gzip -dc "$1" || status=$?; echo "$status" >"$part/.read"; } | LC_ALL=C cut -b 1-1024 | LC_ALL=C awk '
+        function name(text,  i) {
+            for (i = 2; i <= length(text); i++) if (substr(text, i, 1) == "`") {
+                if (substr(text, i + 1, 1) != "`") return substr(text, 1, i)
+                i++
+            }
+            return text
+        }
+        /^CREATE TABLE `/ { print "table " name(substr($0, 14)) }
+        /^CREATE SEQUENCE `/ { print "sequence " name(substr($0, 17)) }
+        /^\/\*!50001 VIEW `/ { print "view " name(substr($0, 15)) }
+        /^CREATE (DEFINER=.* |OR REPLACE )?(AGGREGATE )?(FUNCTION|PROCEDURE|PACKAGE) / { routines++ }
+        /^\/\*!50003 CREATE\*\// { triggers++ }
+        /^\/\*!50106 CREATE\*\// { events++ }
+        { last = $0 }
+        END {
+            print "routine " routines + 0; print "trigger " triggers + 0; print "event " events + 0
+            if (last ~ /^-- Dump completed/) print "whole"
+        }'
 }
 
-# A check must be seen to fail before its yes means something: on an empty dump, on one that only says that it is complete, and on the
-# beginning of this one.
-check_of_dumps_can_fail() { # the dump, the tables that it must hold
-    : | gzip -c >"$part/.control"
-    empty=$(problem_of_dump "$part/.control" "$2")
-    echo '-- Dump completed' | gzip -c >"$part/.control"
-    hollow=$(problem_of_dump "$part/.control" "$2")
-    size=$(wc -c <"$1")
+# The first ten objects that a dump lacks.
+lacking() { # a file of what it holds, a file of what it must hold as `describe` says it
+    LC_ALL=C awk '
+        NR == FNR { if (split($0, part, " ") == 2 && part[1] ~ /^(routine|trigger|event)$/) number[part[1]] = part[2]; else held[$0] = 1; next }
+        sub(/^object=/, "") { if (!($0 in held)) print; next }
+        sub(/^count=/, "") { split($0, part, " "); if (number[part[1]] < part[2]) print part[2] - number[part[1]] " of " part[2] " " part[1] "s" }
+    ' "$1" "$2" | head -n 10
+}
+
+# What is wrong with a dump: `corrupt`, `cut-off`, or `incomplete` with what it lacks on the lines behind; nothing if it is whole.
+problem_of_sql() { # its file, a file of what it must hold
+    objects_of_dump "$1" >"$part/.held"
+    if [ "$(cat "$part/.read")" -ne 0 ]; then
+        echo corrupt
+    elif ! grep -qx whole "$part/.held"; then
+        echo cut-off
+    else
+        lacks=$(lacking "$part/.held" "$2")
+        if [ -n "$lacks" ]; then printf 'incomplete\n%s\n' "$lacks"; fi
+    fi
+    rm -f "$part/.held" "$part/.read"
+}
+
+# The same of a dump by pg_dump. Its list stands at its beginning: only reading all of it shows where it ends.
+problem_of_pg_dump() { # its file, a file of what it must hold
+    if ! pg_restore --file=/dev/null "$1" || ! pg_restore --list "$1" >"$part/.list"; then
+        echo corrupt
+    else
+        sed -n 's/^[0-9]*; [0-9]* [0-9]* //p' "$part/.list" >"$part/.held"
+        echo "routine $(grep -cE '^(FUNCTION|PROCEDURE|AGGREGATE) ' "$part/.held")" >>"$part/.held"
+        lacks=$(lacking "$part/.held" "$2")
+        if [ -n "$lacks" ]; then printf 'incomplete\n%s\n' "$lacks"; fi
+    fi
+    rm -f "$part/.held" "$part/.list"
+}
+
+# A check must be seen to fail before its yes means something: on an empty dump, on a hollow one, and on the beginning of this one.
+check_of_dumps_can_fail() { # the check, the dump, what it must hold; .control is a hollow one: whole, with nothing in it
+    # That a tool complains about these is no news.
+    hollow=$("$1" "$part/.control" "$3" 2>/dev/null)
+    : >"$part/.control"
+    empty=$("$1" "$part/.control" "$3" 2>/dev/null)
+    size=$(wc -c <"$2")
     half=$((size / 2))
     if [ "$half" -gt 65536 ]; then half=65536; fi
-    head -c "$half" "$1" >"$part/.control"
-    say "the next complaint is about the beginning of a dump, on purpose"
-    cut=$(problem_of_dump "$part/.control" "$2")
+    head -c "$half" "$2" >"$part/.control"
+    cut=$("$1" "$part/.control" "$3" 2>/dev/null)
     rm -f "$part/.control"
     if [ -z "$empty" ] || [ -z "$hollow" ] || [ -z "$cut" ]; then
         refuse dump-check-broken accepted="$([ -n "$empty" ] || echo 'an empty dump') $([ -n "$hollow" ] || echo 'a dump of nothing') $([ -n "$cut" ] || echo 'half a dump')"
     fi
-    put seen-to-fail "$1"
+    put seen-to-fail "$2"
+}
+
+# Refuses a dump that is not whole.
+accept_dump() { # the check, the dump, what it must hold
+    check_of_dumps_can_fail "$@"
+    problem=$("$1" "$2" "$3")
+    case $problem in
+    '') ;;
+    corrupt) refuse dump-corrupt database="$(cleaned "$name")" ;;
+    cut-off) refuse dump-cut-off database="$(cleaned "$name")" ;;
+    *) refuse dump-objects-missing database="$(cleaned "$name")" objects="$(cleaned "$(printf '%s\n' "$problem" | sed -n '2,$p' | paste -sd, - | sed 's/,/, /g')")" ;;
+    esac
+}
+
+# What the dump must hold; refuses where this account sees an object that it cannot dump.
+expect_of_dump() {
+    printf '%s\n' "$described" | sed -n -e '/^object=/p' -e '/^count=/p' >"$part/.expected"
+    unreadable=$(printf '%s\n' "$described" | sed -n 's/^unreadable=//p')
+    if [ -n "$unreadable" ]; then refuse dump-object-unreadable database="$(cleaned "$name")" objects="$(cleaned "$unreadable")"; fi
+}
+
+# Tells what the program for the dump said, and refuses where it failed.
+dumped() { # its exit status
+    cat "$part/.said" >&2
+    # Not the first line where that only warns.
+    said=$(grep -v '^[^:]*: *\(Deprecated\|\[Warning\]\|warning\)' "$part/.said" | head -n 1 | cut -b 1-500)
+    rm -f "$part/.said"
+    if [ "$1" -ne 0 ]; then refuse dump-failed database="$(cleaned "$name")" status="$1" said="$(cleaned "$said")"; fi
 }
 
 # What is there, and is there room for it? Compressed copies are smaller than this; the estimate errs on the safe side.
@@ -122,23 +192,29 @@ mysql | mariadb)
         put skipped "the database $(cleaned "$name"): it has no tables yet"
     else
         say "dumping the database $name ($tables tables)"
-        dump=$(command -v mariadb-dump || command -v mysqldump) || refuse dump-program-missing
+        expect_of_dump
+        dump=$(command -v mariadb-dump || command -v mysqldump) || refuse dump-program-missing programs="neither mariadb-dump nor mysqldump is" package=mariadb-client
+        # The configuration of this server's clients holds (an authority, a compression). What it leaves out of dumps does not: no name tells of
+        # missing rows. With an account's own option file the password of that one would win.
+        narrows=$(HOME=$private "$dump" --print-defaults </dev/null 2>/dev/null | tr ' ' '\n' | sed -n 's/^\(--\(where\|w\|no-data\|ignore-[a-z-]*\|no-create-info\|databases\|all-databases\|tables\)\)\([= ].*\)\{0,1\}$/\1/p' | tr '\n' ' ')
+        if [ -n "$narrows" ]; then refuse dump-configuration-narrows options="$narrows" program="$dump"; fi
         # With a password, which stands in no file.
         options=$(live_app_piped "$DATABASE_PHP" options "$ENV_FILE" "$TREE") || refuse database-settings-unreadable env_file="$ENV_FILE"
+        # An account without the right to events may not even ask for them.
+        unseen=$(value unseen)
+        events=--events
+        case ${unseen%%. *} in *events*) events=--skip-events ;; esac
         # The password goes from PHP to the dump through this shell's memory and a pipe: no argument, no file.
-        { status=0; printf '%s\n' "$options" | "$dump" --defaults-file=/dev/stdin --single-transaction --quick --routines --triggers --hex-blob --no-tablespaces "$name" || status=$?; echo "$status" >"$part/.status"; } | gzip -c >"$part/database.sql.gz"
+        { status=0; printf '%s\n' "$options" | HOME=$private "$dump" --defaults-extra-file=/dev/stdin --max-allowed-packet=1G --single-transaction --quick --routines --triggers "$events" --hex-blob --no-tablespaces --comments "$name" 2>"$part/.said" || status=$?; echo "$status" >"$part/.status"; } | gzip -c >"$part/database.sql.gz"
+        options=
         status=$(cat "$part/.status")
         rm -f "$part/.status"
-        options=
-        if [ "$status" -ne 0 ]; then refuse dump-failed database="$(cleaned "$name")" status="$status"; fi
-        check_of_dumps_can_fail "$part/database.sql.gz" "$tables"
-        problem=$(problem_of_dump "$part/database.sql.gz" "$tables")
-        case $problem in
-        '') ;;
-        corrupt) refuse dump-corrupt database="$(cleaned "$name")" ;;
-        cut-off) refuse dump-cut-off database="$(cleaned "$name")" ;;
-        *) refuse dump-tables-missing database="$(cleaned "$name")" found="$problem" expected="$tables" ;;
-        esac
+        dumped "$status"
+        echo '-- Dump completed' | gzip -c >"$part/.control"
+        accept_dump problem_of_sql "$part/database.sql.gz" "$part/.expected"
+        rm -f "$part/.expected"
+        if [ -n "$unseen" ]; then put skipped "$(cleaned "$unseen")"; fi
+        case $(number versioned) in '' | 0) ;; *) put skipped "the history of $(number versioned) tables with system versioning: a dump has the rows that are valid now" ;; esac
         put file "database.sql.gz $((tables)) tables"
     fi
     ;;
@@ -157,6 +233,30 @@ sqlite)
         put file "database.sqlite.gz $((tables)) tables"
     fi
     ;;
+pgsql)
+    if [ "${tables:-0}" -eq 0 ]; then
+        put skipped "the database $(cleaned "$name"): it has no tables yet"
+    else
+        say "dumping the database $name ($tables tables)"
+        expect_of_dump
+        if ! command -v pg_dump >/dev/null || ! command -v pg_restore >/dev/null; then
+            refuse dump-program-missing programs="pg_dump or pg_restore is not" package=postgresql-client
+        fi
+        options=$(live_app_piped "$DATABASE_PHP" options "$ENV_FILE" "$TREE") || refuse database-settings-unreadable env_file="$ENV_FILE"
+        status=0
+        # libpq takes no password from a pipe: it goes to the program in its environment, which only this account and root can read.
+        printf '%s\n' "$options" | {
+            while IFS= read -r line; do export "${line?}"; done
+            HOME=$private pg_dump --format=custom --no-password --file="$part/database.dump" </dev/null 2>"$part/.said"
+        } || status=$?
+        options=
+        dumped "$status"
+        printf PGDMP >"$part/.control"
+        accept_dump problem_of_pg_dump "$part/database.dump" "$part/.expected"
+        rm -f "$part/.expected"
+        put file "database.dump $((tables)) tables"
+    fi
+    ;;
 memory) put skipped "the database: the app keeps it in memory" ;;
 none) put skipped "a database: the app has none" ;;
 *) refuse database-driver-unsupported driver="$(cleaned "$driver")" ;;
@@ -164,7 +264,9 @@ esac
 
 cd "$part"
 set -- *.gz
-if [ -e "$1" ]; then
+[ -e "$1" ] || shift
+if [ -e database.dump ]; then set -- "$@" database.dump; fi
+if [ $# -gt 0 ]; then
     sha256sum -- "$@" >SHA256SUMS
     sha256sum -c --quiet SHA256SUMS
     while read -r digest file; do put sum "$digest $(wc -c <"$file") $file"; done <SHA256SUMS

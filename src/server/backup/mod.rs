@@ -21,8 +21,8 @@ use crate::{
 /// A big database takes its time; an hour is the longest that anybody should have to wait for it.
 const TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// The name of a dump in a backup.
-const DUMP: &str = "database.sql.gz";
+/// The names of dumps in a backup: of MySQL and MariaDB, and of PostgreSQL.
+const DUMPS: [&str; 2] = ["database.sql.gz", "database.dump"];
 
 /// Backs up app and database, each verified; the folder gets its name only when all of it was (F56 to F60).
 pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
@@ -52,7 +52,7 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
     }
     let skipped: Vec<String> = answer.all("skipped").map(str::to_owned).collect();
     let mut text = if files.is_empty() { skipped.join("; ") } else { summary(&files) };
-    if files.iter().any(|file| file.name == DUMP) {
+    if files.iter().any(|file| DUMPS.contains(&file.name.as_str())) {
         // What was not seen to fail is not believed (F69).
         remote::required(&answer, "seen-to-fail", &doing)?;
         text.push_str("; the dump's check was seen to fail on an empty, a hollow and a cut one");
@@ -102,9 +102,9 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
     let dir = cx.inputs.layout.backup(&cx.facts.turn.to);
     let mut lines = match &cx.facts.server.live_tree {
         Some(tree) => {
-            vec![format!("{tree} into {dir}/app.tar.gz"), format!("the app's database into {dir}/database.sql.gz")]
+            vec![format!("{tree} into {dir}/app.tar.gz"), format!("a dump of the app's database into {dir}")]
         }
-        None => vec![format!("nothing is live; the database, if it has tables, into {dir}/database.sql.gz")],
+        None => vec![format!("nothing is live; a dump of the database, if it has tables, into {dir}")],
     };
     if let Some(estimate) = cx.facts.outlook.as_ref().and_then(|outlook| outlook.backup.as_ref()) {
         let database = estimate

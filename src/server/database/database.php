@@ -3,8 +3,9 @@
 //
 //   place ENV TREE                 driver=, database=, and of an SQLite file there= and inside= (yes or no), one a line; nothing is opened
 //   place-env ENV TREE             the same as .env says it: the app is not started
-//   describe ENV TREE              the same with tables= and kib=; problem= instead, with the driver's words, if it cannot be asked
-//   options ENV TREE               a MySQL option file with the password, for a pipe
+//   describe ENV TREE              the same with tables= and kib=, and what a dump must hold (see gated_deploy_objects); problem= instead, with the
+//                                  driver's words, if it cannot be asked
+//   options ENV TREE               how to connect, with the password, for a pipe: a MySQL option file, or libpq's variables
 //   copy-sqlite TARGET ENV TREE    a consistent copy of an SQLite database
 //
 // TREE is the live release: the app itself says which connection it uses. Before the first release there is no app
@@ -82,15 +83,205 @@ function gated_deploy_open(array $connection): PDO
         }
         return new PDO('sqlite:' . $connection['database'], null, null, $throws);
     }
+    if ($connection['driver'] === 'pgsql') {
+        $where = '';
+        foreach (gated_deploy_libpq($connection) as $name => [, $value]) {
+            // In a DSN a quote and a backslash have one before them.
+            $where .= in_array($name, ['user', 'password'], true) ? '' : "$name='" . addcslashes($value, "'\\") . "' ";
+        }
+        return new PDO('pgsql:' . trim($where), $connection['username'] ?? null, $connection['password'] ?? null, $throws);
+    }
     $where = empty($connection['unix_socket'])
         ? 'host=' . ($connection['host'] ?? '127.0.0.1') . (empty($connection['port']) ? '' : ';port=' . $connection['port'])
         : 'unix_socket=' . $connection['unix_socket'];
+    // The app's own options: without its certificate authority, for one, a server that demands TLS refuses the connection.
+    $options = array_filter($connection['options'] ?? [], 'is_int', ARRAY_FILTER_USE_KEY);
     return new PDO(
-        'mysql:' . $where . ';dbname=' . $connection['database'],
+        'mysql:' . $where . ';dbname=' . $connection['database'] . ';charset=utf8mb4',
         $connection['username'] ?? null,
         $connection['password'] ?? null,
-        $throws
+        $throws + $options
     );
+}
+
+// The settings of a PostgreSQL connection by libpq's keywords, each with its variable of the environment.
+function gated_deploy_libpq(array $connection): array
+{
+    $keywords = [
+        'host' => ['PGHOST', 'host'],
+        'port' => ['PGPORT', 'port'],
+        'dbname' => ['PGDATABASE', 'database'],
+        'user' => ['PGUSER', 'username'],
+        'password' => ['PGPASSWORD', 'password'],
+        'sslmode' => ['PGSSLMODE', 'sslmode'],
+        'sslrootcert' => ['PGSSLROOTCERT', 'sslrootcert'],
+        'sslcert' => ['PGSSLCERT', 'sslcert'],
+        'sslkey' => ['PGSSLKEY', 'sslkey'],
+    ];
+    $found = [];
+    foreach ($keywords as $keyword => [$variable, $key]) {
+        $value = (string) ($connection[$key] ?? '');
+        if ($value !== '') {
+            $found[$keyword] = [$variable, $value];
+        }
+    }
+    return $found;
+}
+
+// What a dump of a PostgreSQL database must hold, in the lines of gated_deploy_objects: relations and triggers as `pg_restore --list` names
+// them, functions by their number. What belongs to an extension comes with that.
+function gated_deploy_pg_objects(PDO $pdo): string
+{
+    $rows = fn (string $sql) => $pdo->query($sql)->fetchAll(PDO::FETCH_NUM);
+    $line = fn (string $text) => strtr($text, "\r\n", '  ') . "\n";
+    $own = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp\\_%'";
+    $alone = fn (string $catalogue, string $oid) =>
+        "NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = '$catalogue'::regclass AND d.objid = $oid AND d.deptype = 'e')";
+    $kinds = ['r' => 'TABLE', 'p' => 'TABLE', 'v' => 'VIEW', 'm' => 'MATERIALIZED VIEW', 'S' => 'SEQUENCE', 'f' => 'FOREIGN TABLE'];
+    $account = (string) $rows('SELECT quote_ident(current_user)')[0][0];
+    $said = '';
+    $relations = $rows(
+        'SELECT c.relkind, n.nspname, c.relname, pg_get_userbyid(c.relowner), quote_ident(n.nspname), quote_ident(c.relname),'
+        . " has_schema_privilege(n.oid, 'USAGE') AND CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'SELECT')"
+        . " ELSE c.relkind IN ('v', 'f') OR has_table_privilege(c.oid, 'SELECT') END"
+        . " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE $own AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND "
+        . $alone('pg_class', 'c.oid')
+    );
+    foreach ($relations as [$kind, $schema, $name, $owner, $quoted_schema, $quoted, $readable]) {
+        $said .= $line("object={$kinds[$kind]} $schema $name $owner");
+        if (!$readable) {
+            $what = $kind === 'S' ? 'SEQUENCE ' : '';
+            $said .= $line('unreadable=' . strtolower($kinds[$kind]) . " $quoted_schema.$quoted: this account may not read it."
+                . " Run as the database's administrator: GRANT USAGE ON SCHEMA $quoted_schema TO $account; GRANT SELECT ON $what$quoted_schema.$quoted TO $account;");
+        }
+    }
+    $triggers = $rows(
+        'SELECT n.nspname, c.relname, t.tgname, pg_get_userbyid(c.relowner) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid'
+        . " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND $own"
+    );
+    foreach ($triggers as [$schema, $table, $name, $owner]) {
+        $said .= $line("object=TRIGGER $schema $table $name $owner");
+    }
+    $functions = "SELECT COUNT(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE $own AND " . $alone('pg_proc', 'p.oid');
+    return $said . 'count=routine ' . $rows($functions)[0][0] . "\n";
+}
+
+// What a dump of a MySQL or MariaDB database must hold, as lines:
+//
+//   object=KIND NAME       each table, view and sequence, with its name as a dump writes it
+//   count=KIND NUMBER      routines, triggers and events, which a dump writes as they were typed
+//   unreadable=KIND NAME: WHY. HELP      what this account sees and cannot dump
+//   unseen=KINDS. HELP     what this account could not even see
+//   versioned=NUMBER       tables with a history, of which a dump has what is valid now
+function gated_deploy_objects(PDO $pdo): string
+{
+    $column = fn (string $sql) => $pdo->query($sql)->fetchAll(PDO::FETCH_NUM);
+    $quoted = fn (string $name) => '`' . str_replace('`', '``', $name) . '`';
+    $line = fn (string $text) => strtr($text, "\r\n", '??') . "\n";
+    $schema = (string) $column('SELECT DATABASE()')[0][0];
+    $version = (string) $column('SELECT VERSION()')[0][0];
+    [$user, $host] = preg_split('/@(?=[^@]*$)/', (string) $column('SELECT CURRENT_USER()')[0][0]) + ['', '%'];
+    $account = "'" . addslashes($user) . "'@'" . addslashes($host) . "'";
+    $here = $quoted($schema) . '.*';
+    $is_maria = stripos($version, 'mariadb') !== false;
+
+    $said = '';
+    $views = [];
+    $versioned = 0;
+    foreach ($column('SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = DATABASE()') as [$name, $type]) {
+        if ($type === 'TEMPORARY' || $type === 'SYSTEM VIEW') {
+            continue;
+        }
+        $kind = ['VIEW' => 'view', 'SEQUENCE' => 'sequence'][$type] ?? 'table';
+        $versioned += $type === 'SYSTEM VERSIONED';
+        if ($kind === 'view') {
+            $views[] = $name;
+        }
+        $said .= $line("object=$kind " . $quoted($name));
+    }
+    foreach ($views as $name) {
+        try {
+            $column('SHOW FIELDS FROM ' . $quoted($name));
+            $column('SHOW CREATE VIEW ' . $quoted($name));
+        } catch (PDOException $error) {
+            $help = $error->errorInfo[1] === 1142
+                ? "Run as the database's administrator: GRANT SELECT, SHOW VIEW ON $here TO $account;"
+                : 'Drop the view, or create it again with tables and a definer that exist.';
+            $said .= $line('unreadable=view ' . $quoted($name) . ': ' . ($error->errorInfo[2] ?? $error->getMessage()) . ". $help");
+        }
+    }
+    $routines = $column('SELECT routine_type, routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()');
+    $said .= 'count=routine ' . count($routines) . "\n";
+    $right = 'SELECT ON mysql.proc';
+    if ($is_maria && preg_match('/(\d+\.\d+\.\d+)-mariadb/i', $version, $found) && version_compare($found[1], '11.3.0', '>=')) {
+        $right = "SHOW CREATE ROUTINE ON $here";
+    } elseif (!$is_maria && version_compare($version, '8.0.20', '>=')) {
+        $right = 'SHOW_ROUTINE ON *.*';
+    }
+    foreach ($routines as [$type, $name]) {
+        // Another account's routine has a name for this one, and no text.
+        try {
+            $text = $column("SHOW CREATE $type " . $quoted($name))[0][2] ?? null;
+            $why = $text === null ? 'this account may not read its text' : null;
+        } catch (PDOException $error) {
+            $why = $error->errorInfo[2] ?? $error->getMessage();
+        }
+        if ($why !== null) {
+            $said .= $line('unreadable=' . strtolower($type) . ' ' . $quoted($name) . ": $why. Run as the database's administrator: GRANT $right TO $account;");
+        }
+    }
+    foreach (['trigger', 'event'] as $kind) {
+        $count = $column("SELECT COUNT(*) FROM information_schema.{$kind}s WHERE {$kind}_schema = DATABASE()")[0][0];
+        $said .= "count=$kind $count\n";
+    }
+    $unseen = gated_deploy_unseen(array_column($column('SHOW GRANTS'), 0), $schema);
+    if ($unseen !== []) {
+        $said .= $line('unseen=' . implode(', ', array_keys($unseen)) . ". This account cannot see whether there are any. Run as the database's administrator: GRANT " . implode(', ', $unseen)
+            . " ON $here TO $account;");
+    }
+    return $said . "versioned=$versioned\n";
+}
+
+// Kinds of objects that an account without the right sees none of, with that right. Rights that come by a role are not all told: then
+// none is said to be missing.
+function gated_deploy_unseen(array $grants, string $schema): array
+{
+    $rights = [];
+    foreach ($grants as $grant) {
+        if (!preg_match('/^GRANT (.+) ON (\*|`(?:[^`]|``)*`|"(?:[^"]|"")*")\.\* TO /is', $grant, $parts)) {
+            // A role has no ON. A right on one table says nothing of the others.
+            if (!preg_match('/^GRANT .+ ON /is', $grant)) {
+                return [];
+            }
+            continue;
+        }
+        [, $said, $where] = $parts;
+        // In a grant `%` and `_` stand for anything, but behind a backslash.
+        $pattern = preg_replace_callback(
+            '/\\\\(.)|([%_])|([^\\\\%_]+)/s',
+            fn ($part) => isset($part[3]) ? preg_quote($part[3], '/') : (isset($part[2]) && $part[2] !== '' ? ['%' => '.*', '_' => '.'][$part[2]] : preg_quote($part[1], '/')),
+            str_replace(['``', '""'], ['`', '"'], trim($where, '`"'))
+        );
+        if ($where === '*' || preg_match("/^$pattern$/is", $schema)) {
+            foreach (explode(',', preg_replace('/\([^)]*\)/', '', $said)) as $right) {
+                $rights[strtoupper(trim($right))] = true;
+            }
+        }
+    }
+    if (isset($rights['ALL PRIVILEGES']) || isset($rights['ALL'])) {
+        return [];
+    }
+    $unseen = [];
+    if (!isset($rights['TRIGGER'])) {
+        $unseen['triggers'] = 'TRIGGER';
+    }
+    if (!isset($rights['EVENT'])) {
+        $unseen['events'] = 'EVENT';
+    }
+    if (!isset($rights['EXECUTE']) && !isset($rights['CREATE ROUTINE']) && !isset($rights['ALTER ROUTINE'])) {
+        $unseen['procedures and functions'] = 'EXECUTE';
+    }
+    return $unseen;
 }
 
 try {
@@ -121,17 +312,32 @@ try {
         $tables = 0;
         $kib = 0;
         if ($driver === 'mysql' || $driver === 'mariadb') {
-            $row = gated_deploy_open($connection)->query(
-                'SELECT COUNT(*), COALESCE(CEIL(SUM(data_length + index_length) / 1024), 0) FROM information_schema.tables'
-                . " WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'"
-            )->fetch(PDO::FETCH_NUM);
-            [$tables, $kib] = [(int) $row[0], (int) $row[1]];
+            $pdo = gated_deploy_open($connection);
+            $kib = (int) $pdo->query(
+                'SELECT COALESCE(CEIL(SUM(data_length + index_length) / 1024), 0) FROM information_schema.tables WHERE table_schema = DATABASE()'
+            )->fetchColumn();
+            $objects = gated_deploy_objects($pdo);
+            $tables = preg_match_all('/^object=table /m', $objects);
+            gated_deploy_answer($objects);
+        } elseif ($driver === 'pgsql') {
+            $pdo = gated_deploy_open($connection);
+            $kib = (int) ceil($pdo->query('SELECT pg_database_size(current_database())')->fetchColumn() / 1024);
+            $objects = gated_deploy_pg_objects($pdo);
+            $tables = preg_match_all('/^object=TABLE /m', $objects);
+            gated_deploy_answer($objects);
         } elseif ($driver === 'sqlite' && $there && !$inside) {
             // SQLite may write beside a file that it reads, and a release is as it was sealed.
             $tables = (int) gated_deploy_open($connection)->query("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'")->fetchColumn();
             $kib = (int) ceil((filesize($connection['database']) ?: 0) / 1024);
         }
         gated_deploy_answer("tables=$tables\nkib=$kib\n");
+    } elseif ($mode === 'options' && $driver === 'pgsql') {
+        foreach (gated_deploy_libpq($connection) as [$variable, $value]) {
+            if (strpbrk($value, "\r\n") !== false) {
+                throw new RuntimeException("the setting for $variable has several lines");
+            }
+            gated_deploy_answer("$variable=$value\n");
+        }
     } elseif ($mode === 'options') {
         // Inside double quotes an option file knows backslash escapes; nothing else means anything there.
         $quote = fn ($value) => '"' . strtr((string) $value, ['\\' => '\\\\', '"' => '\\"', "\n" => '\\n']) . '"';
@@ -145,6 +351,16 @@ try {
             }
         }
         gated_deploy_answer('user=', $quote($connection['username'] ?? ''), "\npassword=", $quote($connection['password'] ?? ''), "\n");
+        // As the app connects. It checks the server's certificate only where it has an authority to check it by; newer clients do always,
+        // and refuse a server without TLS. A client that does not know an option with this prefix leaves it out.
+        $option = fn (string $name) => defined("PDO::MYSQL_ATTR_$name") ? ($connection['options'][constant("PDO::MYSQL_ATTR_$name")] ?? null) : null;
+        foreach (['SSL_CA' => 'ssl-ca', 'SSL_CAPATH' => 'ssl-capath', 'SSL_CERT' => 'ssl-cert', 'SSL_KEY' => 'ssl-key', 'SSL_CIPHER' => 'ssl-cipher'] as $name => $written) {
+            if (!empty($option($name))) {
+                gated_deploy_answer("$written=", $quote($option($name)), "\n");
+            }
+        }
+        $verified = !empty($option('SSL_CA')) && ($option('SSL_VERIFY_SERVER_CERT') ?? true);
+        gated_deploy_answer('loose-ssl-verify-server-cert=', $verified ? '1' : '0', "\n");
     } elseif ($mode === 'copy-sqlite') {
         $pdo = gated_deploy_open($connection);
         $pdo->exec('VACUUM INTO ' . $pdo->quote($target));

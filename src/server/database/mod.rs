@@ -11,7 +11,7 @@ use super::{
 use crate::{
     context::{Deploy, Survey},
     domain::{
-        Failure, Layout, RemoteCommand, fact,
+        Failure, Layout, RemoteCommand, RemotePath, fact,
         migration::{Migrated, lines, measured, without_sql},
     },
     engine::{
@@ -31,6 +31,38 @@ const TIMEOUT: Duration = Duration::from_secs(3600);
 /// Answers questions about the app's database, in PHP, on the server.
 pub const PROGRAM: &str =
     concat!(include_str!("../../transport/dotenv.php"), include_str!("../app.php"), include_str!("database.php"));
+
+/// What the app's database said of itself, before a backup of it is made.
+#[derive(Debug, Default, PartialEq)]
+pub struct Described {
+    pub tables: Option<u64>,
+    pub kib: Option<u64>,
+    /// Why no backup can be made: the database gave no answer, or has objects that this account cannot dump.
+    pub obstacles: Vec<errors::Problem>,
+    /// What the account cannot see, so that no backup holds it, and the right that it lacks.
+    pub unseen: Option<(String, String)>,
+}
+
+impl Described {
+    /// Reads the records that `described.sh` sends.
+    pub fn read(answer: &Answer, env_file: &RemotePath) -> Self {
+        let number = |key: &str| {
+            answer.get("database")?.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?.parse().ok()
+        };
+        let mut obstacles = Vec::new();
+        if let Some(why) = answer.get("database-unknown") {
+            obstacles.push(errors::database::query_failed(why.trim(), env_file));
+        }
+        if let Some(objects) = answer.get("database-unreadable") {
+            obstacles.push(errors::database::unreadable(objects.trim().lines()));
+        }
+        let unseen = answer.get("database-unseen").map(|said| {
+            let (kinds, hint) = said.trim().split_once(". ").unwrap_or((said.trim(), ""));
+            (format!("a backup would lack {kinds}, if the database has any"), hint.to_owned())
+        });
+        Self { tables: number("tables"), kib: number("kib"), obstacles, unseen }
+    }
+}
 
 /// Who says where the database lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

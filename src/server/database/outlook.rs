@@ -22,7 +22,7 @@ use crate::{
     },
     errors,
     server::{
-        database::{self, NO_MIGRATION},
+        database::{self, Described, NO_MIGRATION},
         inspect::NOT_SURVEYED,
         remote,
     },
@@ -87,7 +87,7 @@ fn first_release(cx: &Survey, opened: &Opened) -> Result<Outlook, Failure> {
 
 async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<Outlook, Failure> {
     let doing = format!("looking at what is live in {tree}");
-    let script = Script::new("outlook", include_str!("outlook.sh"))
+    let script = Script::new("outlook", concat!(include_str!("described.sh"), include_str!("outlook.sh")))
         .repeatable()
         .var("TREE", tree)
         .var("PHP", &cx.inputs.server.php)
@@ -100,10 +100,10 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     let mut outlook = Outlook { files: delta(&answer, &opened.manifest), ..Outlook::default() };
     let kib = |text: Option<&str>| text.and_then(remote::kib).map(|kib| kib * 1024);
-    let described =
-        |key: &str| answer.get("database")?.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let described = Described::read(&answer, cx.inputs.layout.env_file());
     let live = kib(cx.found.borrow().looked.as_ref().and_then(|looked| looked.answer.get("live-kib")));
-    outlook.backup = live.map(|app_bytes| BackupEstimate { app_bytes, database_bytes: kib(described("kib")) });
+    outlook.backup =
+        live.map(|app_bytes| BackupEstimate { app_bytes, database_bytes: described.kib.map(|kib| kib * 1024) });
     if !cx.inputs.server.migrate {
         outlook.migrations_unknown = Some(NO_MIGRATION.to_owned());
         return Ok(outlook);

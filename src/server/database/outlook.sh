@@ -10,4 +10,4 @@ answers=$(live_app "$APP_PHP$MIGRATIONS_PHP") || say "the live release did not a
 answers() { printf '%s\n' "$answers" | sed -n "s/^$1=//p"; }
 if [ -n "$(answers listed)" ]; then put ran "$(answers ran | sed -n '/^[!-~]*$/p')"; fi
 if [ -n "$(answers paths)" ]; then put paths "$(answers path)"; fi
-if described=$(live_app "$DATABASE_PHP" describe "$ENV_FILE" "$TREE"); then put database "$described"; fi
+describe_database live_app "$DATABASE_PHP" describe "$ENV_FILE" "$TREE"

@@ -6,7 +6,13 @@ put time "$(date +%s)"
 for tool in tar gzip sha256sum find readlink mv ln df du sudo setsid; do
     command -v "$tool" >/dev/null || put missing-tool "$tool"
 done
-if mv --version 2>/dev/null | head -n 1 | grep -q coreutils; then :; else put missing-tool "mv from GNU coreutils"; fi
+# Asked by what it does, not by its name: `current` is switched by renaming a link over a link.
+if private=$(mktemp -d "${TMPDIR:-/tmp}/gated-deploy.XXXXXXXX"); then
+    ln -s old "$private/current"
+    ln -s new "$private/new"
+    if mv -Tf "$private/new" "$private/current" && [ "$(readlink "$private/current")" = new ]; then :; else put missing-tool "mv with -T"; fi
+    rm -rf "$private"
+fi
 
 if [ ! -d "$BASE" ]; then
     put base missing
@@ -77,7 +83,8 @@ $entry"
     done
 fi
 
-if php_version=$("$PHP" -d zend.exception_ignore_args=1 -r 'echo PHP_VERSION_ID, " ", PHP_VERSION;' 2>/dev/null 3>&-); then
+# PHP's own warnings at its start are no answer.
+if php_version=$("$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -r 'echo PHP_VERSION_ID, " ", PHP_VERSION;' 2>/dev/null 3>&-); then
     put php "$php_version"
 else
     put php-missing yes

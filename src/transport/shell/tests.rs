@@ -191,6 +191,11 @@ fn each_error_of_a_connection_has_its_code_and_kind() {
             "ssh-key-denied",
             Refused,
         ),
+        (
+            shell::ShellError::SecondFactor { host: text(), user: text(), fingerprint: text(), methods: text() },
+            "ssh-second-factor",
+            Refused,
+        ),
         (shell::ShellError::Dropped(text()), "connection-lost", World),
         (shell::ShellError::TimedOut(Duration::from_secs(1)), "script-timed-out", World),
         (shell::ShellError::Failed { status: text(), tail: vec!["its end".into()] }, "command-failed", Refused),

@@ -189,6 +189,18 @@ fn log_in(session: &Session, access: &SshAccess) -> Result<(), ShellError> {
         )));
     }
     let methods = session.auth_methods(&access.user).unwrap_or("none that it names").to_owned();
+    // After a wrong key another one may be tried. After a right one that is not enough, only the other factors are left.
+    if !methods.split(',').any(|method| method == "publickey") {
+        return Err(ShellError::SecondFactor {
+            host: format!("{}:{}", access.host, access.port),
+            user: access.user.clone(),
+            fingerprint: key.fingerprint(),
+            methods,
+        });
+    }
+    // Such as the text of /run/nologin.
+    let said = session.userauth_banner().ok().flatten().map(str::trim).filter(|said| !said.is_empty());
+    let methods = said.map_or(methods.clone(), |said| format!("{methods}; it says: {said}"));
     Err(ShellError::Denied {
         host: format!("{}:{}", access.host, access.port),
         user: access.user.clone(),

@@ -14,7 +14,7 @@ use crate::{
     errors,
     server::{
         backup::copy,
-        database,
+        database::{self, Described},
         inspect::About,
         remote,
         survey::{self, last_part},
@@ -31,14 +31,17 @@ const BLOCK: u64 = 4096;
 /// `program` asks the database for its size; empty does not ask.
 async fn ask(cx: &Survey, io: &Io, doing: &str, program: &str) -> Result<Answer, Failure> {
     let layout = &cx.inputs.layout;
-    let script = Script::new("room", include_str!("room.sh"))
-        .repeatable()
-        .var("BASE", layout.base().as_str())
-        .var("BACKUPS", layout.backups().as_str())
-        .var("ENV_FILE", layout.env_file().as_str())
-        .var("PHP", &cx.inputs.server.php)
-        .var("DATABASE_PHP", program)
-        .hiding(layout.env_file());
+    let live = cx.found.borrow().looked.as_ref().and_then(|looked| looked.answer.get("current-is")).map(str::to_owned);
+    let script =
+        Script::new("room", concat!(include_str!("../../../server/database/described.sh"), include_str!("room.sh")))
+            .repeatable()
+            .var("BASE", layout.base().as_str())
+            .var("BACKUPS", layout.backups().as_str())
+            .var("ENV_FILE", layout.env_file().as_str())
+            .var("PHP", &cx.inputs.server.php)
+            .var("DATABASE_PHP", program)
+            .var("TREE", live.unwrap_or_default())
+            .hiding(layout.env_file());
     remote::run(&*cx.ports.shell, io, script, doing).await
 }
 
@@ -80,22 +83,14 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         };
     };
     let driver = cx.found.borrow().database_driver.clone();
-    let asked = matches!(driver.as_deref(), Some("mysql" | "mariadb"));
+    let asked = matches!(driver.as_deref(), Some("mysql" | "mariadb" | "pgsql"));
     let answer = ask(cx, io, &doing, if asked { database::PROGRAM } else { "" }).await?;
     let kib = |answer: &Answer, key: &str| answer.get(key).and_then(remote::kib);
     let mut sheet = Sheet::new(cx, io, &doing);
     let sqlite = cx.found.borrow().sqlite_kib;
-    let described = answer.get("database").and_then(|said| said.lines().find_map(|line| line.strip_prefix("kib=")));
-    let database = described.and_then(remote::kib).or(sqlite);
-    if let Some(why) = answer.get("database-unknown").map(str::trim) {
-        let why = if why.is_empty() { "see the lines of this step" } else { why };
-        sheet.warned(
-            "database",
-            format!("the database that {} names could not be asked for its size: {why}", cx.inputs.layout.env_file()),
-            "check the DB_ settings there; a release that cannot reach the database is refused when it backs up or migrates",
-        );
-    }
-    can_be_dumped(&mut sheet, driver.as_deref(), &answer);
+    let described = Described::read(&answer, cx.inputs.layout.env_file());
+    let database = described.kib.or(sqlite);
+    can_be_dumped(&mut sheet, driver.as_deref(), &answer, described);
     if let Some((text, hint)) = survey::size_unknown(&cx.inputs, &looked.answer) {
         sheet.warned("size of the live release", format!("{text}; the room for its backup is not checked"), hint);
     }
@@ -140,17 +135,30 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
 }
 
 /// A release is refused when it cannot back the database up; that can be said now.
-fn can_be_dumped(sheet: &mut Sheet<'_>, driver: Option<&str>, answer: &Answer) {
-    let said = answer.get("database").unwrap_or_default();
+fn can_be_dumped(sheet: &mut Sheet<'_>, driver: Option<&str>, answer: &Answer, described: Described) {
+    const CHECK: &str = "dump of the database";
     // Before the first migration there is nothing to dump.
-    let empty = said.lines().any(|line| line == "tables=0");
+    let empty = described.tables == Some(0);
+    let mut can = true;
+    for obstacle in described.obstacles {
+        sheet.failed(CHECK, obstacle);
+        can = false;
+    }
+    if let Some((text, hint)) = described.unseen {
+        sheet.warned(CHECK, text, hint);
+        can = false;
+    }
     match driver {
         Some("mysql" | "mariadb") if answer.get("dump").is_none() && !empty => {
-            sheet.failed("dump of the database", errors::preflight::dump_program_missing());
+            sheet.failed(CHECK, errors::preflight::dump_program_missing(false));
         }
-        Some("mysql" | "mariadb" | "sqlite") => sheet.passed("dump of the database", "can be made"),
-        Some("none") => sheet.passed("dump of the database", "the app has no database"),
-        Some(other) => sheet.failed("dump of the database", errors::preflight::database_driver_unsupported(other)),
+        Some("pgsql") if answer.get("pg-dump").is_none() && !empty => {
+            sheet.failed(CHECK, errors::preflight::dump_program_missing(true));
+        }
+        Some("mysql" | "mariadb" | "pgsql" | "sqlite") if can => sheet.passed(CHECK, "can be made"),
+        Some("mysql" | "mariadb" | "pgsql" | "sqlite") => {}
+        Some("none") => sheet.passed(CHECK, "the app has no database"),
+        Some(other) => sheet.failed(CHECK, errors::preflight::database_driver_unsupported(other)),
         // The row that reads .env has said why.
         None => {}
     }

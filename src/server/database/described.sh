@@ -1,0 +1,13 @@
+# Tells how big the app's database is, and what of it this account cannot dump. Read by the scripts that look ahead.
+describe_database() { # what asks it, with its arguments
+    if described=$("$@"); then
+        put database "$(printf '%s\n' "$described" | sed -n -e '/^tables=[0-9][0-9]*$/p' -e '/^kib=[0-9][0-9]*$/p')"
+        for key in unreadable unseen; do
+            found=$(printf '%s\n' "$described" | sed -n "s/^$key=//p")
+            if [ -n "$found" ]; then put "database-$key" "$(cleaned "$found")"; fi
+        done
+    else
+        put database-unknown "$(cleaned "$(printf '%s\n' "$described" | sed -n 's/^problem=//p')")"
+    fi
+}
+
