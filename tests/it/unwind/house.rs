@@ -492,8 +492,7 @@ impl<'s> House<'s> {
         let outcome = if handed_over { "" } else { outcome };
         self.truth(cell, outcome, finished, before, &after)?;
         let outcomes = match outcome {
-            "" if moved && killed => Some(CONFIRMED),
-            "live" if cell.leaves_the_line() => Some(CONFIRMED),
+            "" if late => Some(CONFIRMED),
             "" => Some(NOT_CONFIRMED),
             "stuck" => Some(GUARDED),
             _ => None,
@@ -514,6 +513,15 @@ impl<'s> House<'s> {
         self.whole(environment, &next, true)?;
         self.nothing_foreign(&next.book.lines[after.book.lines.len()..], &[WITHOUT_FAULT], &owed)?;
         self.migrated(environment)?;
+        // Whoever takes the lock of a dead run writes down how that one ended.
+        let rows = cell.stage.outline();
+        let place = |id: &str| rows.iter().position(|row| row.step.as_str() == id);
+        if killed
+            && place(&cell.row) > place("deploy-lock")
+            && !next.book.lines.iter().any(|line| is_of(line, self.run.get()))
+        {
+            return Err("no line of the ledger tells of the run that died".to_owned());
+        }
         if late && !self.confirmed(environment, &next.book, &after.current) {
             return Err(format!(
                 "{} was confirmed when the run died, and the ledger still does not know it",
@@ -670,13 +678,6 @@ impl<'s> House<'s> {
                 ));
             }
             _ => {}
-        }
-        if outcome == "live" && cell.leaves_the_line() {
-            return if told.is_empty() {
-                Ok(())
-            } else {
-                Err(format!("no line could be written, and there are {told:?}"))
-            };
         }
         let last_live = after.book.lines.iter().rev().find(|line| line.outcome == "live");
         if moved && !outcome.is_empty() && last_live.is_none_or(|line| line.release.as_str() != after.current) {

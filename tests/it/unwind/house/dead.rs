@@ -9,7 +9,7 @@ use gated_deploy_lab::{
 };
 
 use super::{
-    super::fault::{Cell, Fault, MARK, Point, Stage},
+    super::fault::{Cell, FILLER, Fault, MARK, Point, Stage},
     Found, Guards, House, Look, asked_through_its_tunnel, is_of,
 };
 use crate::{
@@ -61,7 +61,7 @@ impl House<'_> {
             return Err("the fault never happened".to_owned());
         }
         let outcome = output(finished, "outcome");
-        if outcome.is_empty() != (cell.fault == Fault::Killed) {
+        if outcome.is_empty() != cell.fault.kills() {
             return Err(format!("the run ended with the outcome `{outcome}` and exit code {}", finished.exit_code));
         }
         let handed_over = finished.state.get("phase").is_some_and(|phase| phase == "handed-over");
@@ -70,6 +70,9 @@ impl House<'_> {
         }
         asked_through_its_tunnel(cell, finished)?;
         self.wait_until_quiet(Staging, Guards::No)?;
+        if cell.fault == Fault::FullAndKilled {
+            self.ask(Staging, &format!("rm -f {FILLER}"))?;
+        }
         if ["rolled-back", "passed", "stuck"].contains(&outcome) && !handed_over {
             let after = self.look(Staging)?;
             if after.current != before.current {
