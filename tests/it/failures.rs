@@ -729,7 +729,10 @@ fn f56_fd26_a_dump_connects_as_the_app_does_and_no_configuration_narrows_it() {
     assert_ended(&plan, 1, "refused");
     assert_says(&plan.log, &["database-query-failed", "Access denied for user 'lab_staging'"]);
 
-    on(&story, "echo MYSQL_ATTR_SSL_CA=/etc/mysql/ca.pem >>shared/.env/staging.env; rm -f current/bootstrap/cache/config.php");
+    on(
+        &story,
+        "echo MYSQL_ATTR_SSL_CA=/etc/mysql/ca.pem >>shared/.env/staging.env; rm -f current/bootstrap/cache/config.php",
+    );
     on(&story, "printf '[mysqldump]\\nwhere = 1=0\\n' >/etc/mysql/conf.d/narrow.cnf");
     refused(&story, story.staging(&commit), 1, &["dump-configuration-narrows", "--where"]);
 

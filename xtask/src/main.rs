@@ -13,6 +13,7 @@ mod sync;
 mod test;
 mod tidy;
 mod timings;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -65,6 +66,8 @@ enum Task {
     Test(test::Asked),
     /// Check what compiler and clippy do not
     Tidy,
+    /// Print every text that a user may read on one page, errors with their codes
+    Words,
 }
 
 fn main() -> Result<()> {
@@ -81,6 +84,7 @@ fn main() -> Result<()> {
         Task::Sync { check } => sync::run(root, check),
         Task::Test(asked) => test::run(root, &asked),
         Task::Tidy => tidy::run(root),
+        Task::Words => words::run(root),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{documents, imports};
+use crate::{documents, imports, words};
 
 /// Words that only one room may use, and why.
 const WORDS: [(&str, &str, &str); 5] = [
@@ -39,6 +39,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         problems.extend(global_names(&file.strip_prefix(root).unwrap_or(&file).to_string_lossy(), &text));
     }
     problems.extend(broken_documents(root)?);
+    problems.extend(words::complaints(root)?);
     problems.extend(shellcheck(root)?);
     problems.extend(other_features()?);
     if problems.is_empty() {
@@ -167,7 +168,7 @@ fn other_features() -> Result<Vec<String>> {
     Ok(ours.difference(&tests).collect::<Vec<_>>().iter().map(of).collect())
 }
 
-fn files(dir: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+pub(crate) fn files(dir: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| format!("listing {}", dir.display()))? {
         let path = entry.with_context(|| format!("listing {}", dir.display()))?.path();

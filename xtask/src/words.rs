@@ -1,0 +1,172 @@
+//! `cargo xtask words`: every text that somebody may read, on one page; and the words that `cargo xtask tidy` refuses in them.
+
+use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
+
+use anyhow::{Context as _, Result, anyhow};
+use gated_deploy::errors;
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+use crate::tidy::files;
+
+/// Words that are out of every text for good, and the term of the field that is used instead. A word is compared as a whole, in any case.
+const OUT: [(&str, &str); 0] = [];
+
+/// Where one of them may stand, and why.
+const ALLOWED: [(&str, &str); 0] = [];
+
+/// Prints the page: errors by their codes, and the other texts (rows, verdicts, inputs, help) by file and line.
+pub(crate) fn run(root: &Path) -> Result<()> {
+    let mut page = String::from("# Errors\n");
+    let mut codes: Vec<_> = errors::all().collect();
+    codes.sort_by_key(|code| code.name);
+    for code in codes {
+        page += &format!("\n{}\n  {}\n  {}\n  {}\n", code.name, code.meaning, code.cause, code.action);
+        if let Some((cause, help)) = code.template {
+            page += &format!("  > {cause}\n  > {help}\n");
+        }
+    }
+    page += "\n# Other texts\n";
+    for (file, texts) in sources(root)?.into_iter().filter(|(file, _)| !file.starts_with("src/errors/")) {
+        let shown: Vec<&Text> =
+            texts.iter().filter(|text| text.is_shown() && text.words.trim().contains(' ')).collect();
+        if !shown.is_empty() {
+            page += &format!("\n{file}\n");
+        }
+        for text in shown {
+            page += &format!("  {:>4}  {}\n", text.line, text.words.replace('\n', "\n        "));
+        }
+    }
+    std::io::stdout().write_all(page.as_bytes()).context("printing")
+}
+
+/// What is wrong with the words of the sources, the scripts and the documents.
+pub(crate) fn complaints(root: &Path) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for (file, texts) in sources(root)? {
+        for text in texts {
+            problems.extend(judge(&file, text.line, &text.words));
+        }
+    }
+    let mut plain = files(&root.join("docs"), "md")?;
+    for extension in ["sh", "php"] {
+        plain.extend(files(&root.join("src"), extension)?);
+    }
+    plain.extend(
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "action.yml"].map(|name| root.join(name)),
+    );
+    for path in plain {
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+        for (number, line) in text.lines().enumerate() {
+            problems.extend(judge(&name, number + 1, line));
+        }
+    }
+    Ok(problems)
+}
+
+fn judge(file: &str, line: usize, text: &str) -> Vec<String> {
+    let lower = text.to_lowercase();
+    let stands = |word: &str| {
+        lower.match_indices(word).any(|(at, _)| {
+            let beside = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
+            !beside(lower[..at].chars().next_back()) && !beside(lower[at + word.len()..].chars().next())
+        })
+    };
+    OUT.iter()
+        .filter(|(word, _)| stands(word) && !ALLOWED.contains(&(file, *word)))
+        .map(|(word, instead)| format!("{file}:{line}: `{word}`: write {instead}"))
+        .collect()
+}
+
+/// A text in a source file.
+struct Text {
+    line: usize,
+    words: String,
+    /// It documents the code, and is no value.
+    documents: bool,
+}
+
+impl Text {
+    /// Patterns of regular expressions, paths and formats without a word are no sentences.
+    fn is_shown(&self) -> bool {
+        !self.documents && self.words.chars().filter(|letter| letter.is_alphabetic()).count() > 3
+    }
+}
+
+/// The string literals and the documentation of every Rust file of the action, but for its tests.
+fn sources(root: &Path) -> Result<BTreeMap<String, Vec<Text>>> {
+    let mut found = BTreeMap::new();
+    for path in files(&root.join("src"), "rs")? {
+        if path.file_name().is_some_and(|name| name == "tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let tokens: TokenStream = text.parse().map_err(|error| anyhow!("{}: {error}", path.display()))?;
+        let mut texts = Vec::new();
+        collect(tokens, false, &mut texts);
+        found.insert(path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned(), texts);
+    }
+    Ok(found)
+}
+
+/// Walks the tokens, macros included. The body of what is only compiled for tests is passed over.
+fn collect(tokens: TokenStream, documents: bool, found: &mut Vec<Text>) {
+    let mut of_tests = false;
+    let mut doc = false;
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => {
+                let inside = group.stream();
+                if group.delimiter() == Delimiter::Bracket {
+                    let text = inside.to_string();
+                    of_tests |= text == "cfg (test)" || text == "test";
+                    collect(inside, text.starts_with("doc "), found);
+                } else if group.delimiter() == Delimiter::Brace && std::mem::take(&mut of_tests) {
+                } else {
+                    collect(inside, false, found);
+                }
+            }
+            TokenTree::Literal(literal) => {
+                let text = literal.to_string();
+                let Some(first) = text.find('"').filter(|_| text.ends_with(['"', '#'])) else { continue };
+                let last = text.rfind('"').unwrap_or(first);
+                let words = text[first + 1..last.max(first + 1)].to_owned();
+                found.push(Text { line: literal.span().start().line, words, documents: documents || doc });
+            }
+            TokenTree::Punct(punct) if punct.as_char() == ';' => of_tests = false,
+            TokenTree::Ident(ident) => doc = ident == "doc",
+            TokenTree::Punct(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_in_macros_and_documentation_are_found_and_those_of_tests_are_not() {
+        let text = r##"/// What it does.
+fn one() { let a = format!("{b} is {}", "held"); r#"raw "one""#; 'x'; }
+#[cfg(test)]
+mod tests { fn x() { "not this"; } }
+#[test]
+fn y() { "nor this"; }
+fn two() -> &'static str { "after" }
+"##;
+        let mut found = Vec::new();
+        collect(text.parse().expect("tokens"), false, &mut found);
+        let told: Vec<(usize, &str, bool)> =
+            found.iter().map(|text| (text.line, text.words.as_str(), text.documents)).collect();
+        assert_eq!(
+            told,
+            [
+                (1, " What it does.", true),
+                (2, "{b} is {}", false),
+                (2, "held", false),
+                (2, "raw \"one\"", false),
+                (7, "after", false)
+            ]
+        );
+    }
+}
