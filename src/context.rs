@@ -101,6 +101,8 @@ pub struct Found {
     pub app_driver: Option<String>,
     /// The size of the database's file, where it is one.
     pub sqlite_kib: Option<u64>,
+    /// The live app itself was asked what a dump of its database must hold.
+    pub dump_judged: bool,
 }
 
 impl Found {

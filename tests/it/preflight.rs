@@ -288,9 +288,9 @@ const REASONS: &[Reason] = &[
     ),
     reason(
         "the database is one that cannot be backed up",
-        "sed -i s/DB_CONNECTION=mysql/DB_CONNECTION=pgsql/ shared/.env/staging.env",
-        "sed -i s/DB_CONNECTION=pgsql/DB_CONNECTION=mysql/ shared/.env/staging.env",
-        &["the app's database is pgsql: this version can back up mysql, mariadb and sqlite"],
+        "sed -i s/DB_CONNECTION=mysql/DB_CONNECTION=sqlsrv/ shared/.env/staging.env",
+        "sed -i s/DB_CONNECTION=sqlsrv/DB_CONNECTION=mysql/ shared/.env/staging.env",
+        &["the app's database is sqlsrv: this version can back up mysql, mariadb, pgsql and sqlite"],
     ),
     reason(
         "another deploy is running",
@@ -517,7 +517,7 @@ fn f36_f61_what_a_release_can_do_with_is_a_warning_with_its_cure() {
         ("APP_DEBUG", "APP_DEBUG=false"),
         ("mode of .env", "chmod 640 /var/www/production/shared/.env/production.env"),
         ("logs", "deploy may not write to /var/www/production/shared/storage/logs/laravel.log"),
-        ("database", "the database that /var/www/production/shared/.env/production.env names could not be asked"),
+        ("dump of the database", "the database cannot be asked what it holds: PDOException"),
         ("newest backup", "20250301_000000-5eed1e55, is"),
     ] {
         assert_says(&finding(&finished, check).replace("&#61;", "="), &["⚠️ warned", says]);

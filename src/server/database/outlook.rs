@@ -101,6 +101,14 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
     let mut outlook = Outlook { files: delta(&answer, &opened.manifest), ..Outlook::default() };
     let kib = |text: Option<&str>| text.and_then(remote::kib).map(|kib| kib * 1024);
     let described = Described::read(&answer, cx.inputs.layout.env_file());
+    cx.found.borrow_mut().dump_judged = true;
+    // A release would be refused when it backs the database up.
+    if !described.obstacles.is_empty() {
+        return Err(errors::preflight::refusal(&doing, described.obstacles));
+    }
+    if let Some((text, hint)) = described.unseen {
+        io.warn(text, Some(hint));
+    }
     let live = kib(cx.found.borrow().looked.as_ref().and_then(|looked| looked.answer.get("live-kib")));
     outlook.backup =
         live.map(|app_bytes| BackupEstimate { app_bytes, database_bytes: described.kib.map(|kib| kib * 1024) });
