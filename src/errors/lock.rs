@@ -8,12 +8,12 @@ use crate::domain::Failure;
 codes! {
     LOCK_HELD = "lock-held", Refused {
         meaning: "Another run holds the deploy lock of this environment. One run at a time changes a site.",
-        cause: "A second deployment was started, or an earlier run needs a person (its lock is kept on purpose).",
-        action: "Wait for that run to end, or set `lock-wait` so that this run waits for it. The lock of a run that was killed is free when its lease has expired. The lock of a run that ended `stuck` stays until a person has put the site right.",
+        cause: "A second deployment was started, or an earlier run needs manual action (its lock is pinned).",
+        action: "Wait for that run to end, or set `lock-wait` so that this run waits for it. The lock of a run that was killed is free when its lease has expired. The lock of a run that ended `stuck` stays pinned until it is removed by hand.",
     }
     MIGRATION_RUNNING = "migration-running", Refused {
-        meaning: "A migration of an earlier run still runs on the server. It holds the deploy lock, and is never ended.",
-        cause: "The earlier run was cancelled, or lost its connection, while a long migration was at work.",
+        meaning: "A migration of an interrupted run is still running on the server. It holds the deploy lock, and is never ended.",
+        cause: "The earlier run was cancelled, or lost its connection, while a long migration was running.",
         action: "Watch its log, and run again when it has ended, or set a longer `lock-wait`. Do not end the process: MySQL does not roll back DDL.",
     }
     LOCK_LOST = "lock-lost", Refused {
@@ -21,7 +21,7 @@ codes! {
         cause: "The runner or the connection stood still for longer than the lease.",
         action: "See which release is live. This run changes nothing more.",
         script: "this run lost the deploy lock: its lease expired and another run took over",
-            "See which release is live. This run changes nothing more",
+            "This run changes nothing more. See which release is live: readlink current",
     }
     RUN_ENDING = "run-ending", Refused {
         meaning: "The run is being rolled back, and starts nothing new.",
@@ -37,7 +37,7 @@ codes! {
     }
 }
 
-/// Another run has it: says which one, and how to free it if that run is gone.
+/// Another run holds it: names that run, and says when the lock expires.
 pub fn held(doing: &str, holder: &str, waited: Duration, lock: &str, lease: Duration) -> Failure {
     let waited = if waited.is_zero() { String::new() } else { format!(" (waited {} s for it)", waited.as_secs()) };
     LOCK_HELD.failure(doing, format!("{holder} holds the deploy lock{waited}")).hint(held_help(lock, lease))
@@ -46,8 +46,8 @@ pub fn held(doing: &str, holder: &str, waited: Duration, lock: &str, lease: Dura
 /// What to do about a lock that another run holds.
 pub fn held_help(lock: &str, lease: Duration) -> String {
     format!(
-        "Wait for that run to end, or set `lock-wait`. The lock of a run that was killed is free after {} s. The lock of a stuck run stays \
-         until the site has been put right; then run: rm -r {lock}",
+        "Wait for that run to end, or set `lock-wait`. The lock of a run that was killed is free after {} s. The lock of a stuck run is \
+         pinned: repair the site, then run: rm -r {lock}",
         lease.as_secs()
     )
 }
@@ -55,11 +55,11 @@ pub fn held_help(lock: &str, lease: Duration) -> String {
 /// A migration of an earlier run goes on.
 pub fn migration_running(doing: &str, process: &str, waited: Duration, log: &str) -> Failure {
     let cause = format!(
-        "a migration of an earlier run is still running on the server (process {process}), after waiting {} s for it",
+        "the migration of an interrupted run is still running on the server (process {process}) after a wait of {} s",
         waited.as_secs()
     );
     MIGRATION_RUNNING.failure(doing, cause).hint(format!(
-        "Do not end it: a migration that is ended halfway leaves the schema between two states. Watch it: tail -f {log}. Run again when it \
-         has ended, or set a longer `lock-wait`"
+        "Do not end it: a migration that is ended halfway leaves the schema between two states. Watch it: tail -f {log}. When it has ended, \
+         run the release again, or set a longer `lock-wait`"
     ))
 }

@@ -19,7 +19,7 @@ codes! {
     WATCHDOG_MISSING = "watchdog-entry-missing", Refused {
         meaning: "The watchdog's entry on the server is gone before the release was confirmed. A release without a watchdog is not confirmed.",
         cause: "A person or a program removed files below `.gated-deploy`.",
-        action: "Find out who removed it, then release again.",
+        action: "Find out what removed it, then release again.",
     }
     WATCHDOG_ENTRY_UNREADABLE = "watchdog-entry-unreadable", Refused {
         meaning: "An unconfirmed release is on the server, and its watchdog entry cannot be read. It is not known what was live before.",
@@ -39,29 +39,29 @@ pub fn fired(doing: &str, within: Duration) -> Failure {
         .failure(
             doing,
             format!(
-                "too late: the server goes back by itself {} s after it was armed, and has begun to",
+                "the watchdog has fired: it rolls back {} s after it was armed",
                 within.as_secs()
             ),
         )
-        .hint("look at which rows took so long; raise confirm-within if that is how long they take")
+        .hint("See in the log which steps took long. If they need that time, set a larger `confirm-within`")
 }
 
 /// Its entry is not there.
 pub fn missing(doing: &str, entry: &dyn Display) -> Failure {
     WATCHDOG_MISSING
-        .failure(doing, format!("its guard, {entry}.armed, is gone"))
-        .hint("somebody removed it by hand; a release that nobody guards is not confirmed")
+        .failure(doing, format!("the watchdog entry {entry}.armed is missing"))
+        .hint("A release without a watchdog is not confirmed. Find out what removed the entry, then release again")
 }
 
 /// The entry of an earlier run says nothing that this version understands.
 pub fn entry_unreadable(layout: &Layout, release: &ReleaseName, why: &str) -> Failure {
     WATCHDOG_ENTRY_UNREADABLE
         .failure(
-            format!("reading the guards in {}", layout.watchdog()),
-            format!("that of {release} cannot be read: {why}"),
+            format!("reading the watchdog entries in {}", layout.watchdog()),
+            format!("the entry of {release} cannot be read: {why}"),
         )
         .hint(format!(
-            "see that what is live is well (readlink {}), then: rm -r {}/{release}.*",
+            "Check that the live release is healthy: readlink {}. Then run: rm -r {}/{release}.*",
             layout.current(),
             layout.watchdog()
         ))

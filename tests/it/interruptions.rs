@@ -637,10 +637,10 @@ async fn fd32_whoever_takes_the_lock_waits_for_a_migration_up_to_a_limit() {
     let stage = Stage::with_shell(Rc::new(Line(Server::that_says([busy]))));
     let clock = stage.clock.clone();
     let ran = stage.release(lock::acquire).await;
-    assert_says(&ran.failure().cause, &["a migration of an earlier run is still running", "process 7", "600 s"]);
+    assert_says(&ran.failure().cause, &["the migration of an interrupted run is still running", "process 7", "600 s"]);
     assert_says(ran.failure().hint.as_deref().expect("a hint"), &["Do not end it", "tail -f /srv/jobs/m/log"]);
     assert_eq!(ran.failure().code, "migration-running");
-    assert_says(ran.lines()[0], &["ended during its migration", "waiting up to 600 s"]);
+    assert_says(ran.lines()[0], &["the migration of an interrupted run is still running", "waiting up to 600 s"]);
     let waited: Duration = clock.slept().iter().sum();
     assert_eq!(waited, Duration::from_secs(600));
 }

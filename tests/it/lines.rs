@@ -223,7 +223,7 @@ fn fd36_fd37_a_long_migration_keeps_its_lock_through_an_outage_beside_a_run_that
     assert_says(&first.log, &["the connection broke"]);
     assert_ended(&second, 0, "passed");
     assert_says(&second.log, &["nothing was left behind"]);
-    assert!(!second.log.contains("took over the lock"), "{}", second.log);
+    assert!(!second.log.contains("took over the deploy lock"), "{}", second.log);
     assert_eq!(story.served().expect("the site"), commit);
     assert_eq!(on(&story, &format!("grep -c . {STATE}/ledger.jsonl")), "1");
     assert_in_order(&story);
@@ -302,7 +302,7 @@ fn f39_a_run_that_follows_a_dead_one_ends_its_work_and_takes_over_its_upload() {
     assert_says(
         &finished.log,
         &[
-            "ended what another run had left at work on the server",
+            "which an interrupted run had left running on the server",
             &format!("resumed from {STATE}/journal/{dead}.jsonl"),
             "MB of it were there",
         ],

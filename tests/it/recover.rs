@@ -153,7 +153,7 @@ fn f86_post_finishes_for_a_run_that_died_and_one_that_is_still_about() {
     post.assert_no_secret_leaks();
     assert_says(
         &post.log,
-        &["took over the lock of a run that is gone", "Rolled back: the old release is live again and healthy"],
+        &["took over the deploy lock of an interrupted run", "Rolled back: the old release is live again and healthy"],
     );
     assert_as_before(&story);
     assert_nothing_is_left(&story, &dead);
@@ -267,7 +267,7 @@ fn a_run_that_is_cancelled_in_a_slow_step_ends_in_six_seconds_and_post_does_the_
             assert_says(&main.summary, &["### What stays", "Run forward migrations: no time was left for it"]);
             assert_says(
                 &post.log,
-                &["which is still running on the server", "its migration ran to its end on the server"],
+                &["the migration of an interrupted run is still running", "its migration ran to its end on the server"],
             );
             let line = lines.iter().find(|line| line["sha"] == commit.as_str()).expect("its line");
             assert_says(line["cause"].as_str().expect("a cause"), &["its migration ran to its end on the server"]);

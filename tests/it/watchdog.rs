@@ -206,7 +206,7 @@ fn f86_a_killed_run_is_taken_back_by_the_server_itself() {
     on_server(&story, &format!("date +%s > {STATE}/lock/renewed"));
     let finished = story.deploy(&next);
     assert_ended(&finished, 0, "live");
-    assert_says(&finished.log, &["took over the lock of a run that is gone: run https://", "/actions/runs/"]);
+    assert_says(&finished.log, &["took over the deploy lock of an interrupted run: run https://", "/actions/runs/"]);
     assert_eq!(story.served().expect("the site"), next);
     assert_eq!(ledger(&story).len(), 2);
 }

@@ -1,4 +1,4 @@
-# Who holds the deploy lock. Reads only.
+# The holder of the deploy lock. Reads only.
 # in: LOCK
 put time "$(date +%s)"
 for name in owner renewed lease kept nonce over makes; do

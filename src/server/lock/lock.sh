@@ -1,14 +1,14 @@
-# Takes the deploy lock. It is made whole under another name and renamed into its place, which fails while one is there: two runs cannot
-# both get it. The lock of a run that has not renewed it for a whole lease is taken over. A migration that such a run left at work is never
-# ended: this answers `busy` with the lock taken, and is asked again.
+# Takes the deploy lock. It is made complete under another name and renamed into its place, which fails while one is there: two runs cannot
+# both get it. A lock that was not renewed for a whole lease is taken over. A migration that the interrupted run left running is never
+# ended: this answers `busy` with the lock taken, and is called again.
 # in: STATE JOBS LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE MAKES (the release that this run makes; empty: none) BEGUN (what it
-#     begins, for the ledger of whoever takes over; empty: nothing) OWN (the number of an earlier lock of the same run; empty: none)
+#     begins, for the ledger if a run takes over; empty: nothing) OWN (the number of an earlier lock of the same run; empty: none)
 umask 077
 mkdir -p "$STATE" "$STATE/journal" "$STATE/incoming"
 chmod 700 "$STATE"
 
-# Only a run that renews its lock can be seen to be dead; a stuck one keeps it. The post step knows that its own run is over, even if
-# something of it is still at work somewhere: that is refused from here on.
+# A pinned lock never expires. The post step knows that its own run has ended, even if a process of it is still running: its scripts are
+# refused from here on.
 expired() {
     [ ! -e "$LOCK/kept" ] || return 1
     if [ -n "$OWN" ] && is_ours "$LOCK" "$OWN"; then return 0; fi
@@ -51,7 +51,7 @@ held() {
 new=$LOCK.$NONCE
 rm -rf "$new"
 mkdir "$new"
-# On a full disk there is a file without its text: what was begun goes again.
+# On a full disk a file may be there without its text: then everything is removed again.
 if ! {
     printf '%s\n' "$NONCE" >"$new/nonce" &&
         printf '%s\n' "$OWNER" >"$new/owner" &&
@@ -73,7 +73,7 @@ migrated() { # number of the lock under which it ran
     done
 }
 
-# What goes on without its connection belongs to whoever holds the lock: that of other runs ends.
+# Jobs on the server belong to the holder of the lock: those of other runs are ended.
 taken() {
     for job in "$JOBS"/*/; do
         if [ -e "${job}finishes" ] && at_work "$job"; then
@@ -83,17 +83,17 @@ taken() {
             exit 0
         fi
     done
-    # Whoever has the lock finds what the dead run left in it, also where somebody else had moved it out of the way.
+    # The holder finds the leftovers of the interrupted run in its lock, also where an earlier holder had moved them out of the way.
     if [ -d "$LOCK.dead" ] && mv -T "$LOCK.dead" "$LOCK/dead"; then
         printf '{"version":1,"at":"%s","event":"took-over-the-lock","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(tr -d '"\\\n' <"$LOCK/dead/owner")" "$RELEASE" >>"$STATE/journal/$RELEASE.jsonl" || say "$STATE/journal/$RELEASE.jsonl cannot be written"
     fi
-    # It may itself have died before it brought to its end what it had taken over.
+    # The interrupted run may itself have taken over a recovery and not completed it.
     dead=$LOCK/dead
     while [ -d "$dead" ]; do
         put took-over "$(cat "$dead/owner" 2>/dev/null)"
         put dead-release "$(cat "$dead/makes" 2>/dev/null)"
         put dead-begun "$(cat "$dead/begun" 2>/dev/null)"
-        # It ended while it confirmed: the rename of the guard decided.
+        # It ended while it confirmed: the rename of the watchdog's entry decided.
         if [ -e "$dead/confirming" ] && [ -d "$(head -n 1 "$dead/confirming").off" ]; then mv -f "$dead/confirming" "$dead/confirmed"; fi
         if [ -e "$dead/confirmed" ]; then put dead-confirmed yes; else put dead-confirmed no; fi
         put dead-proof "$(sed -n 2p "$dead/confirmed" 2>/dev/null)"
@@ -114,7 +114,7 @@ taken() {
         fi
         rm -rf "${job:?}"
     done
-    # The marker says which environment this place belongs to, so that a wrong base-dir never releases into another one's.
+    # The marker names the environment of this folder, so that a wrong base-dir never releases into another environment.
     [ -f "$STATE/environment" ] || printf '%s\n' "$ENVIRONMENT" >"$STATE/environment"
     put taken yes
     exit 0
@@ -125,24 +125,24 @@ if is_ours "$LOCK" "$NONCE"; then
     taken
 fi
 
-# What is renamed into its place has its text on the disk.
+# The files are on the disk before the rename.
 sync -- "$new"/* "$new" 2>/dev/null || sync || say "$new cannot be flushed: there is no sync"
 tries=0
 until mv -T "$new" "$LOCK" 2>/dev/null; do
-    # Its owner may give it back between two looks, so one look without it proves nothing.
+    # Its holder may free it between two reads, so one read without it proves nothing.
     tries=$((tries + 1))
     [ "$tries" -lt 20 ] || refuse lock-unwritable lock="$LOCK" state="$STATE"
     [ -d "$LOCK" ] || continue
     aged=
     expired || held
     theirs=$(cat "$LOCK/nonce" 2>/dev/null) || theirs=
-    # One may take it over. Whoever comes late finds another lock by this name, and looks again.
+    # Only one run may take it over. A run that comes late finds another lock by this name, and reads again.
     if claimed "$LOCK"; then held; fi
     mkdir "$new/claim"
     printf '%s %s\n' "$$" "$(began $$)" >"$new/claim/by"
     if ! mv -T "$new/claim" "$claim" 2>/dev/null; then
         rm -rf "$new/claim"
-        # Another run was faster, or its owner gave it back.
+        # Another run was faster, or its holder freed it.
         if [ -d "$claim" ]; then held; fi
         continue
     fi
@@ -150,7 +150,7 @@ until mv -T "$new" "$LOCK" 2>/dev/null; do
         rm -rf "$claim"
         held
     fi
-    # One that died before it had found what the one before it left has left nothing itself, nor has one that had just given that on.
+    # A run that was interrupted before it had read the leftovers of the one before it left nothing itself.
     mv -T "$LOCK" "$LOCK.dead" 2>/dev/null || mv -T "$LOCK" "$new.dead"
     rm -rf "$new.dead"
 done

@@ -1,7 +1,7 @@
-//! One deploy at a time: a lock on the server that says who, which run, since when (F15).
+//! One deploy at a time: a lock on the server that names its holder and since when (F15).
 //!
-//! Its owner renews it. A lock that nobody has renewed for a whole lease belongs to a run that is gone, and the next one takes it
-//! over. A run that only stood still and wakes up finds another number in it, and every script that matters looks at that first.
+//! Its holder renews it. A lock that was not renewed for a whole lease belongs to an interrupted run, and the next run takes it over.
+//! A run that only stood still finds another fencing token in it: every script that changes the site compares the token first.
 
 pub mod state;
 
@@ -32,11 +32,11 @@ use crate::{
     },
 };
 
-/// So long a lock counts without being renewed: the run may have renewed it right before its line went silent, and renews it as soon as it
-/// has another one.
+/// How long a lock counts without being renewed: the run may have renewed it right before its connection broke, and renews it over the
+/// next one.
 pub const LEASE: Duration = Duration::from_secs(ssh::OUTAGE.as_secs() + RENEWAL.as_secs());
 
-/// How long a run waits at least for a migration that an earlier run left at work.
+/// How long a run waits at least for the migration of an interrupted run.
 const MIGRATION: Duration = Duration::from_secs(600);
 
 /// How often a run that waits looks whether the lock is free.
@@ -51,7 +51,7 @@ pub struct Claim<'a> {
     pub journal: &'a str,
     /// The release that is made under it.
     pub makes: Option<&'a ReleaseName>,
-    /// What is begun under it: whoever has to take it over writes that down.
+    /// What is begun under it: a run that takes it over records that.
     pub begun: Option<Begun>,
     /// The number of an earlier lock of the same run: the post step takes it over at once.
     pub own: Option<&'a str>,
@@ -82,8 +82,8 @@ pub async fn acquire(cx: &Deploy, io: &Io) -> StepResult {
     Ok(Done::passed(owner))
 }
 
-/// Takes the lock under this number. Gives who holds it now, and whose it was if that run is gone: the last one first, and after it
-/// those whose lock each had taken over itself and not brought to its end.
+/// Takes the lock under this number. Gives its holder, and the interrupted runs whose lock it was: the last one first, then those whose
+/// recovery each had taken over and not completed.
 pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, Vec<Dead>), Failure> {
     let layout = &claim.target.layout;
     let doing = format!("taking the deploy lock at {}", layout.lock());
@@ -119,7 +119,7 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, V
                 }
                 if !std::mem::replace(&mut told, true) {
                     io.line(format!(
-                        "an earlier run ended during its migration, which is still running on the server (process {process}, log {log}); \
+                        "the migration of an interrupted run is still running on the server (process {process}, log {log}); \
                          waiting up to {} s for it",
                         wait.as_secs()
                     ));
@@ -129,11 +129,11 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, V
             }
             let dead = dead(&answer);
             for dead in &dead {
-                let hint = "it left what it had begun: see docs/recovery.md for what is put right by itself";
-                io.warn(format!("took over the lock of a run that is gone: {}", dead.owner), Some(hint.to_owned()));
+                let hint = "This run completes what the interrupted run left. See docs/recovery.md";
+                io.warn(format!("took over the deploy lock of an interrupted run: {}", dead.owner), Some(hint.to_owned()));
             }
             for job in answer.all("ended-job") {
-                io.line(format!("ended what another run had left at work on the server (job {job})"));
+                io.line(format!("ended job {job}, which an interrupted run had left running on the server"));
             }
             return Ok((owner, dead));
         };
@@ -151,8 +151,8 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, V
     }
 }
 
-/// Before the seam: waits until nobody holds the lock, so that what is planned then is what will be there. Reads only. Gives who holds
-/// it in the end. A lock by the number `own`, that of a run which is gone, and that of a stuck run are not waited for.
+/// In the survey: waits until the lock is free, so that the plan is made for the state that the release meets. Reads only. Gives who holds
+/// it in the end. It does not wait for a lock with the number `own`, an expired lock or a pinned one.
 pub async fn wait_until_free(
     shell: &dyn Shell,
     clock: &dyn Clock,
@@ -164,7 +164,7 @@ pub async fn wait_until_free(
     let mut told = false;
     loop {
         let script = Script::new("holder", include_str!("holder.sh")).repeatable().var("LOCK", layout.lock().as_str());
-        let answer = remote::run(shell, io, script, "asking who holds the deploy lock").await?;
+        let answer = remote::run(shell, io, script, "reading the holder of the deploy lock").await?;
         let holder = match Holder::read(&answer) {
             Some(holder) if !holder.gone && !holder.kept && (own.is_none() || holder.number.as_deref() != own) => {
                 holder
@@ -211,7 +211,7 @@ pub fn hint(lock: &str) -> String {
     errors::lock::held_help(lock, LEASE)
 }
 
-/// Lets the scripts of this run look first whether the lock is still ours.
+/// Lets a script of this run check first that this run still holds the lock.
 pub fn fenced(cx: &Deploy, script: Script) -> Script {
     script.var("LOCK", cx.inputs.layout.lock().as_str()).var("LOCK_NONCE", nonce(cx))
 }
@@ -226,7 +226,7 @@ pub fn unfenced(script: Script) -> Script {
     script.var("LOCK", "").var("LOCK_NONCE", "")
 }
 
-/// Lets the scripts of whoever holds the lock under this number look first whether that is still so.
+/// Lets a script check first that the lock still has this number.
 pub fn fence(layout: &Layout, number: &str, script: Script) -> Script {
     script.var("LOCK", layout.lock().as_str()).var("LOCK_NONCE", number)
 }
@@ -259,7 +259,7 @@ pub fn keep(ports: &Ports, layout: &Layout, number: &str, io: &Io) -> Keeper {
                     io.warn(
                         format!("the lease of the deploy lock could not be renewed for {} s", since.as_secs()),
                         Some(
-                            "every step that changes something asks the server first whether this run still holds it"
+                            "Every step that changes the server checks first that this run still holds the lock"
                                 .to_owned(),
                         ),
                     );
@@ -268,10 +268,10 @@ pub fn keep(ports: &Ports, layout: &Layout, number: &str, io: &Io) -> Keeper {
             };
             (pause, proven, said) = (RENEWAL, clock.elapsed(), false);
             if let Some(other) = answer.get("lost") {
-                let other = if other.trim().is_empty() { "nobody" } else { other.trim() };
+                let other = if other.trim().is_empty() { "it was removed" } else { &format!("{} took over", other.trim()) };
                 io.warn(
-                    format!("this run has lost the deploy lock; it belongs to {other}"),
-                    Some("this run stood still for too long; it changes nothing more".to_owned()),
+                    format!("this run lost the deploy lock: {other}"),
+                    Some("This run changes nothing more. See which release is live: readlink current".to_owned()),
                 );
                 return;
             }
@@ -280,22 +280,22 @@ pub fn keep(ports: &Ports, layout: &Layout, number: &str, io: &Io) -> Keeper {
     Keeper(task.abort_handle())
 }
 
-/// Frees the lock; keeps it when the run is stuck, so that nobody deploys on top of a house in disorder.
+/// Frees the lock; pins it when the run is stuck, so that no other run deploys to a broken site.
 pub async fn release(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
     drop(cx.made.borrow_mut().keeper.take());
     let live = matches!(ending.outcome, Outcome::Live { .. });
     if live && !cx.made.borrow().recorded {
         // The lock holds the proof of the confirmation, from which the next run writes the line.
         return Ok(format!(
-            "left to expire in {} s: the next run takes it over and writes the missing line of the ledger",
+            "kept until its lease expires in {} s: the next run takes it over and writes the missing ledger line",
             LEASE.as_secs()
         ));
     }
     give_back(&*cx.ports.shell, io, &cx.inputs.layout, &nonce(cx), ending).await
 }
 
-/// The same for whoever holds it under this number. One that was not brought to its end is left as it is: it expires, and whoever takes
-/// it over goes on from there.
+/// The same for the run that holds it under this number. A run that handed its rollback over leaves it as it is: it expires, and the run
+/// that takes it over completes the recovery.
 pub async fn give_back(
     shell: &dyn Shell,
     io: &Io,
@@ -305,7 +305,7 @@ pub async fn give_back(
 ) -> Result<String, Failure> {
     let lock = layout.lock();
     if ending.handed_over {
-        return Ok(format!("left: whoever takes it over, in {} s at the latest, goes on from here", LEASE.as_secs()));
+        return Ok(format!("kept: the next run takes it over after at most {} s and completes the recovery", LEASE.as_secs()));
     }
     let stuck = matches!(ending.outcome, Outcome::Stuck { .. });
     let script = Script::new("unlock", include_str!("unlock.sh"))
@@ -316,16 +316,16 @@ pub async fn give_back(
     let answer = remote::run(shell, io, script, &format!("freeing the deploy lock at {lock}")).await?;
     Ok(match answer.get("found") {
         Some("kept") => {
-            return Ok(format!("kept, because the run is stuck; when the site is whole again: rm -r {lock}"));
+            return Ok(format!("pinned, because this run needs manual action. When the site is healthy again, run: rm -r {lock}"));
         }
         Some("ours") => "freed",
-        Some("others") => "left alone: it belongs to another run",
-        _ => "it was free already",
+        Some("others") => "not changed: another run holds it",
+        _ => "it was already free",
     }
     .to_owned())
 }
 
-/// What somebody types last when the house of a stuck run is in order again.
+/// The last command of a stuck run's manual action: it frees the lock.
 pub fn free_by_hand(cx: &Deploy) -> RemoteCommand {
     RemoteCommand::new(["rm", "-r", cx.inputs.layout.lock().as_str()])
 }

@@ -1,7 +1,7 @@
-# Says that the run which holds the deploy lock is still there.
+# Renews the lease of the deploy lock.
 # in: LOCK NONCE
 tries=0
-# A run that takes it over decides within a moment: it finds the lease over, or gives up its claim.
+# A run that takes it over decides within a moment: it finds the lease expired, or gives up its claim.
 while is_ours "$LOCK" "$NONCE" && claimed "$LOCK" && [ "$tries" -lt 100 ]; do
     tries=$((tries + 1))
     sleep 0.05

@@ -1,4 +1,4 @@
-//! Who holds the deploy lock, and whose it was.
+//! The holder of the deploy lock, and the interrupted run that held it before.
 
 use crate::{
     domain::{
@@ -16,7 +16,7 @@ pub struct Holder {
     pub owner: String,
     /// Whether it has not been renewed for a whole lease.
     pub gone: bool,
-    /// Whether a stuck run has marked it: it stays until a person has been there.
+    /// Whether a stuck run has pinned it: it stays until it is removed by hand.
     pub kept: bool,
     /// The lock's number, where it was asked for.
     pub number: Option<String>,
@@ -38,7 +38,7 @@ impl Holder {
     }
 }
 
-pub(crate) const NOBODY: &str = "somebody who left no name";
+pub(crate) const NOBODY: &str = "an unnamed holder";
 
 /// Renews the lock beside the rows, until it is dropped.
 #[derive(Debug)]

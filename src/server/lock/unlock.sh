@@ -1,12 +1,12 @@
-# Gives the deploy lock back, if it is ours; or marks it, so that it stays however long its run is gone.
-# in: LOCK NONCE KEEP (yes: mark it)
+# Frees the deploy lock, if this run holds it; or pins it, so that it never expires.
+# in: LOCK NONCE KEEP (yes: pin it)
 
-# What a dead run left and we did not bring to its end, whoever comes next finds; also where a person removes the lock by hand.
+# Leftovers that this run did not recover stay for the next run, also if the lock is removed by hand.
 give_on() {
-    if [ -d "$LOCK/dead" ]; then mv -T "$LOCK/dead" "$LOCK.dead" || say "$LOCK.dead is in the way: what an earlier run left stays there, see what lies in $LOCK/dead/makes"; fi
+    if [ -d "$LOCK/dead" ]; then mv -T "$LOCK/dead" "$LOCK.dead" || say "$LOCK.dead exists already: the leftovers of the interrupted run stay in it. Its release is named in $LOCK/dead/makes"; fi
 }
 
-# Taking it may have been cut off before it had its name.
+# Taking the lock may have been interrupted before its rename.
 rm -rf "${LOCK:?}.${NONCE:?}" "$LOCK.$NONCE.freed"
 if [ ! -d "$LOCK" ]; then
     put found none

@@ -1,4 +1,4 @@
-# Arms the dead-man: an entry that says what was live, and beside it the program that goes back when nobody confirms the release in time.
+# Arms the watchdog: an entry that names what was live, and beside it the program that rolls back if no run confirms the release in time.
 # in: PLACE ENTRY (path without its state) NONCE WITHIN (seconds) HEAD TAIL (of the entry, around its deadline) PROGRAM RELOAD WORKERS LOCK LOCK_NONCE
 #     RELEASE (its folder: all of it reaches the disk before anything points at it)
 umask 077
@@ -10,7 +10,7 @@ if [ -d "$ENTRY.armed" ]; then
     if [ "$(cat "$ENTRY.armed/nonce" 2>/dev/null)" != "$NONCE" ]; then refuse watchdog-armed-already path="$ENTRY.armed" folder="$PLACE"; fi
     deadline=$(cat "$ENTRY.armed/deadline")
 else
-    # A release can be gone back to more than once: what is kept of an earlier time would stand in the way of this one's.
+    # A release can be the target of several rollbacks: the entry of an earlier one would prevent the rename.
     rm -rf "$ENTRY.new" "$ENTRY.reverted"
     mkdir "$ENTRY.new"
     deadline=$(($(date +%s) + WITHIN))

@@ -1,9 +1,9 @@
-# Takes the guard away from a release: it was confirmed, or it is not live. Only by the nonce that it was armed with.
+# Disarms the watchdog of a release: it was confirmed, or it is not live. Only by the nonce that it was armed with.
 # in: ENTRY (path without its state) NONCE CURRENT LINK (what is confirmed; empty: withdrawn) JOURNAL NOTE (its line for that) LOCK (empty: withdrawing needs none) LOCK_NONCE
 #     PROOF (of a release that is confirmed: what its line in the ledger says; empty: withdrawn)
 off() {
-    noted || printf '%s\n' "$NOTE" >>"$JOURNAL" || say "$JOURNAL could not be written"
-    # Whoever takes over the lock of a run that died before it wrote its line knows by this that it was confirmed, not withdrawn.
+    noted || printf '%s\n' "$NOTE" >>"$JOURNAL" || say "$JOURNAL cannot be written: is the disk full?"
+    # A run that takes over the lock before the ledger's line was written knows by this that the release was confirmed.
     if [ -n "$LOCK" ]; then
         if [ -e "$LOCK/confirming" ]; then mv -f "$LOCK/confirming" "$LOCK/confirmed"; fi
         if [ ! -e "$LOCK/confirmed" ]; then : >"$LOCK/confirmed"; fi
@@ -28,7 +28,7 @@ if [ -n "$LINK" ]; then
     if [ -L "$CURRENT" ]; then now=$(readlink -- "$CURRENT"); fi
     [ "$now" = "$LINK" ] || refuse current-moved now="${now:-nothing}" expected="$LINK"
 fi
-# Read first and looked for then: the watcher may rename it in between.
+# Read first and looked for then: the watchdog may rename it in between.
 found=$(cat "$ENTRY.armed/nonce" 2>/dev/null) || found=
 if [ "$found" != "$NONCE" ] && [ -d "$ENTRY.armed" ]; then
     refuse watchdog-changed path="$ENTRY.armed"
@@ -44,7 +44,7 @@ if [ -n "$LOCK" ] && ! confirming; then
 fi
 [ -z "$LOCK" ] || flush_file "$LOCK/confirming"
 checkpoint inside
-# The watcher renames the entry as well: whoever renames it first decides.
+# The watchdog renames the entry as well: the first rename decides.
 if mv -T "$ENTRY.armed" "$ENTRY.off" 2>/dev/null; then
     # What is answered is on the disk: after a power cut the watchdog would roll a confirmed release back.
     flush_file "${ENTRY%/*}"

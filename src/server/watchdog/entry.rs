@@ -6,11 +6,11 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What a guard knows. The file is read by people, too.
+/// The watchdog's entry. People read the file, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub version: u32,
-    /// Whether it was a new release or one that somebody went back to.
+    /// Whether it is a new release or the target of a rollback.
     #[serde(default)]
     pub attempt: Attempt,
     pub environment: String,
@@ -21,7 +21,7 @@ pub struct Entry {
     pub armed: String,
     /// What it said before; `None` before the first release.
     pub before: Option<String>,
-    /// Of how many seconds the release had.
+    /// Seconds from arming to the deadline.
     pub within: u64,
     /// The run that armed it.
     pub run: Option<String>,
@@ -35,7 +35,7 @@ pub struct Entry {
     pub deadline: i64,
 }
 
-/// A guard whose release was neither confirmed nor taken back.
+/// An entry whose release was neither confirmed nor rolled back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     pub release: ReleaseName,
@@ -44,7 +44,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Every guard in an answer of `look.sh` or `guards.sh`, the newest first: that is the order in which they are taken back.
+    /// Every entry in an answer of `look.sh` or `guards.sh`, the newest first: that is the order in which they are rolled back.
     pub fn all(answer: &Answer) -> Vec<Self> {
         let mut found: Vec<Self> = answer.all("guard").filter_map(Self::read).collect();
         found.sort_by(|one, other| other.release.cmp(&one.release));
@@ -53,18 +53,18 @@ impl Pending {
 
     pub(crate) fn read(record: &str) -> Option<Self> {
         let (folder, text) = record.split_once('\n').unwrap_or((record, ""));
-        // A folder whose name does not parse is not ours.
+        // A folder whose name does not parse was not made by this action.
         let release: ReleaseName = folder.rsplit_once('.')?.0.parse().ok()?;
         let entry = serde_json::from_str(text).map_err(|error| error.to_string()).and_then(|entry: Entry| {
             let own = entry.version == 1 && entry.release == release && entry.armed == link_to(&release);
             let before = entry.before.as_deref().is_none_or(|before| before != entry.armed && !before.contains('\n'));
-            if own && before { Ok(entry) } else { Err("it is not what a run writes there".to_owned()) }
+            if own && before { Ok(entry) } else { Err("its content is not what a run writes there".to_owned()) }
         });
         Some(Self { release, entry })
     }
 }
 
-/// What `current` will say once these guards have been taken back.
+/// What `current` will point to once these releases have been rolled back.
 pub fn once_back(pending: &[Pending], current: Option<&str>) -> Option<String> {
     let entries = pending.iter().filter_map(|guard| guard.entry.as_ref().ok());
     entries.fold(current.map(str::to_owned), |current, entry| {

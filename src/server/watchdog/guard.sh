@@ -1,4 +1,4 @@
-# How the guard that this run armed stands; `none` where another run has armed one for the same release since. Reads only.
+# The state of the watchdog that this run armed; `none` where another run has armed one for the same release since. Reads only.
 # in: ENTRY (path without its state) NONCE
 state=none
 for name in armed reverting reverted; do

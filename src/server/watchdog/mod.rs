@@ -1,8 +1,8 @@
-//! The dead-man: a small program on the server that goes back by itself when nobody confirms the release in time (F86).
+//! The watchdog: a small program on the server that rolls the release back if no run confirms it in time (F86).
 //!
-//! It is armed right before the switch, as a folder of its own in the server's state: what is live, what the release is, until when,
-//! and a number that only this run knows. Confirming, going back and withdrawing all begin by renaming that folder, so that only one
-//! of them can win. What the program could not finish, because the server went down, the next run finishes before anything else.
+//! It is armed right before the switch, as an entry (a folder) in the server's state: what is live, what the release is, the deadline,
+//! and a number that only this run knows. Confirming, rolling back and disarming all begin by renaming that folder, so that only one
+//! of them can win. If the server went down, the next run completes the rollback before anything else.
 
 pub mod entry;
 
@@ -31,13 +31,13 @@ use crate::{
     transport::shell::{Script, ShellError},
 };
 
-/// How long going back may take once it has begun: a reload waits for the requests that run.
+/// How long a rollback may take once it has begun: a reload waits for the running requests.
 pub(crate) const GOING_BACK: Duration = Duration::from_secs(480);
 
-/// How long a run waits for the watcher that has begun to go back.
+/// How long a run waits for the watchdog that has begun to roll back.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The commands that reload the services, for a person: the server's own words, from its file. They are shown, never run.
+/// The commands that reload the services, for manual action: from the server's file, so they are shown and never run.
 pub(crate) fn reload_commands(entry: &Entry) -> Vec<RemoteCommand> {
     entry.reload.iter().map(|line| RemoteCommand::new(line.split_whitespace())).collect()
 }
@@ -46,10 +46,10 @@ fn guard(cx: &Deploy) -> RemotePath {
     cx.inputs.layout.guard(&cx.facts.turn.to)
 }
 
-/// Right before the switch: from here on the server goes back by itself if this run does not confirm.
+/// Right before the switch: from here on the watchdog rolls back if this run does not confirm.
 pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
-    let doing = format!("arming the watcher in {}", layout.watchdog());
+    let doing = format!("arming the watchdog in {}", layout.watchdog());
     let within = cx.inputs.server.confirm_within.as_secs();
     let release = &cx.facts.turn.to;
     let (migrations, measured) = {
@@ -98,7 +98,7 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
     let deadline: i64 = remote::number(&answer, "deadline", &doing)?;
     let at = chrono::DateTime::from_timestamp(deadline, 0).unwrap_or_default();
     Ok(Done::passed(format!(
-        "setsid watcher, process {pid}: goes back at {} unless confirmed; after a reboot the next run does",
+        "process {pid} rolls back at {} unless the release is confirmed; after a reboot the next run does",
         at.format("%H:%M:%S UTC")
     )))
 }
@@ -106,17 +106,17 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
 /// What the plan prints.
 pub fn preview(cx: &Deploy) -> Vec<String> {
     vec![format!(
-        "setsid sh {}.armed/program    (goes back by itself after {} s)",
+        "setsid sh {}.armed/program    (rolls back after {} s unless confirmed)",
         guard(cx),
         cx.inputs.server.confirm_within.as_secs()
     )]
 }
 
-/// The program that waits and goes back, for the run that holds the lock under this number; or, for a run that finishes what it could not,
-/// only goes back.
+/// The program that waits and rolls back, for the run that holds the lock under this number; or, for the recovery, one that rolls back at
+/// once.
 pub(crate) fn watch(layout: &Layout, entry: &Entry, guards: Option<&str>) -> Result<Script, Failure> {
     let before = entry.before.as_deref();
-    let reason = format!("nobody confirmed the release within {} s", entry.within);
+    let reason = format!("the release was not confirmed within {} s", entry.within);
     let line = |cause: &str| left_open(entry, cause);
     Ok(Script::new("watch", include_str!("watch.sh"))
         .var("ENTRY", layout.guard(&entry.release).as_str())
@@ -129,7 +129,7 @@ pub(crate) fn watch(layout: &Layout, entry: &Entry, guards: Option<&str>) -> Res
         .var("JOURNAL", layout.journal(&entry.release).as_str())
         .var("LEDGER", layout.ledger().as_str())
         .var("WELL", line(&reason)?)
-        .var("ILL", line(&format!("{reason}; going back, the reload failed"))?)
+        .var("ILL", line(&format!("{reason}; the reload after the rollback failed"))?)
         .var("LOCK", guards.map_or(String::new(), |_| layout.lock().to_string()))
         .var("LOCK_NONCE", guards.unwrap_or_default())
         .timeout(GOING_BACK))
@@ -155,15 +155,15 @@ pub async fn confirm(cx: &Deploy, io: &Io) -> StepResult {
                 return Err(errors::watchdog::unanswered(&doing, &error));
             }
             Err(error) => {
-                io.line(format!("the server did not answer whether the release is confirmed ({error}); asking again"));
+                io.line(format!("the server did not answer whether the release is confirmed ({error}); trying again"));
                 cx.ports.clock.sleep(Duration::from_secs(1)).await;
             }
         }
     };
     match answer.get("state") {
         Some("off") if answer.get("watcher").is_some() => Ok(Done::warned(
-            "over a fresh connection; but the watcher was gone: the server ends what a session leaves behind (KillUserProcesses in \
-             logind.conf?)",
+            "over a fresh connection. The watchdog's process was gone: the server may end the processes of a closed session. \
+             Check KillUserProcesses in /etc/systemd/logind.conf",
         )),
         Some("off") => Ok(Done::passed("over a fresh connection")),
         Some("reverting" | "reverted") => Err(errors::watchdog::fired(&doing, cx.inputs.server.confirm_within)),
@@ -171,23 +171,23 @@ pub async fn confirm(cx: &Deploy, io: &Io) -> StepResult {
     }
 }
 
-/// However the run ends: a guard that is not needed any more goes. That of a stuck run stays.
+/// However the run ends: disarms the watchdog. That of a stuck run stays armed.
 pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
     let nonce = cx.made.borrow().guard.is_some();
     match ending.outcome {
         Outcome::Live { .. } => return Ok("confirmed".to_owned()),
         Outcome::Stuck { .. } => {
-            return Ok(format!("left armed: the server goes back by itself; {}.armed says when", guard(cx)));
+            return Ok(format!("left armed: the watchdog rolls back at the deadline in {}.armed/entry.json", guard(cx)));
         }
-        _ if !nonce => return Ok("was not armed".to_owned()),
+        _ if !nonce => return Ok("not armed".to_owned()),
         _ => {}
     }
-    let doing = "taking the watcher off the server";
+    let doing = "disarming the watchdog on the server";
     let answer = remote::run(&*cx.ports.shell, io, lock::unfenced(take_away(cx, false)), doing).await?;
     Ok(match answer.get("state") {
-        Some("off") => "taken off the server".to_owned(),
-        Some("reverting" | "reverted") => "the server went back by itself".to_owned(),
-        _ => "it was off already".to_owned(),
+        Some("off") => "disarmed".to_owned(),
+        Some("reverting" | "reverted") => "the watchdog rolled back".to_owned(),
+        _ => "already disarmed".to_owned(),
     })
 }
 
@@ -208,7 +208,7 @@ fn take_away(cx: &Deploy, confirms: bool) -> Script {
         .var("NOTE", line)
 }
 
-/// Whether the server itself has gone back from this run's release; waits for it where it has begun to.
+/// Whether the watchdog has rolled back this run's release; waits where it has begun to.
 pub async fn has_gone_back(cx: &Deploy, io: &Io) -> Result<bool, Failure> {
     let began = cx.ports.clock.elapsed();
     loop {
@@ -216,35 +216,35 @@ pub async fn has_gone_back(cx: &Deploy, io: &Io) -> Result<bool, Failure> {
             .repeatable()
             .var("ENTRY", guard(cx).as_str())
             .var("NONCE", cx.made.borrow().guard.as_deref().unwrap_or_default());
-        let answer = remote::run(&*cx.ports.shell, io, script, "asking the watcher on the server").await?;
+        let answer = remote::run(&*cx.ports.shell, io, script, "reading the watchdog's state on the server").await?;
         match answer.get("state") {
             Some("reverted") => return Ok(true),
             Some("reverting") if cx.ports.clock.elapsed().saturating_sub(began) < PATIENCE => {
                 cx.ports.clock.sleep(Duration::from_secs(1)).await;
             }
-            // It has taken the release back, but could not bring the rest to its end: we go on from there.
+            // It switched back, but did not complete the rest: the rollback goes on from there.
             Some("reverting") => return Ok(true),
             _ => return Ok(false),
         }
     }
 }
 
-/// In the survey: says what was never confirmed. Nothing is done about it before the lock.
+/// In the survey: warns of unconfirmed releases. Nothing is done about them before the lock.
 pub fn tell(cx: &Survey, io: &Io, pending: &[Pending]) {
     for Pending { release, entry } in pending {
         let text = match entry {
             Ok(entry) => format!(
-                "{release} was never confirmed (by {}), and the server has not gone back from it yet",
+                "{release} is unconfirmed (made by {}), and the watchdog has not rolled it back yet",
                 entry.run.as_deref().unwrap_or("a run outside of GitHub Actions")
             ),
-            Err(why) => format!("the guard of {release} cannot be read: {why}"),
+            Err(why) => format!("the watchdog entry of {release} cannot be read: {why}"),
         };
-        let hint = format!("a release goes back from it before anything else; see {}", cx.inputs.layout.watchdog());
+        let hint = format!("A release rolls it back before anything else. See {}", cx.inputs.layout.watchdog());
         io.warn(text, Some(hint));
     }
 }
 
-/// The line that the server itself writes when it goes back from a release that nobody confirmed. It puts in what only it knows then.
+/// The line that the watchdog writes when it rolls back an unconfirmed release. The server puts in the time and the digest.
 pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
     let line = Line {
         v: ledger::VERSION,
@@ -261,7 +261,7 @@ pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
         tree_sha256: None,
         reached: Some(Reached::Activated),
         outcome: "reverted-by-watchdog".to_owned(),
-        // That nobody confirmed it tells nothing of a release that had been confirmed before.
+        // An unconfirmed rollback says nothing of a release that had been confirmed before.
         standing: (entry.attempt == Attempt::Release).then_some(Standing::Reverted),
         migrations: entry.migrations.clone(),
         measured: entry.measured.clone(),
@@ -269,7 +269,7 @@ pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
         cause: Some(cause.to_owned()),
         run: entry.run.clone(),
     };
-    serde_json::to_string(&line).map_err(|error| Failure::bug("writing the watcher's line", error.to_string()))
+    serde_json::to_string(&line).map_err(|error| Failure::bug("writing the watchdog's line", error.to_string()))
 }
 
 /// For `fuzzing`.

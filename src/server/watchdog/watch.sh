@@ -1,18 +1,18 @@
-# Guards a release that is not confirmed yet: waits, and goes back when nobody confirms it in time. On the server it runs alone, out of
-# its entry; a later run uses it to finish what it could not.
+# The watchdog of a release: waits, and rolls back if no run confirms the release in time. On the server it runs alone, out of its entry;
+# a later run uses it to complete an interrupted rollback.
 # in: ENTRY (path without its state) NOW (yes: do not wait) CURRENT LINK BEFORE TREE (BEFORE as a path) NEW JOURNAL LEDGER WELL ILL
 #     LOCK (of the run that armed it; empty: none) LOCK_NONCE
 umask 077
 cd /
 
-# A full disk is no reason not to go back.
+# A full disk does not prevent a rollback.
 note() { # event
     printf '{"version":1,"at":"%s","event":"%s","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1" "$LINK" "$BEFORE" >>"$JOURNAL" || say "$JOURNAL cannot be written: is the disk full?"
 }
 
 live() { if [ -L "$CURRENT" ]; then readlink "$CURRENT"; fi; }
 
-# Whether the one who began to go back is still there. After a reboot its number may be another's; waiting has an end, too.
+# Whether the process that began the rollback still runs. After a reboot its number may be another's; the wait is limited, too.
 at_work() {
     pid=$(cat "$ENTRY.reverting/pid" 2>/dev/null) || return 1
     [ -r "/proc/$pid/cmdline" ] && tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q '^[^ ]*sh '
@@ -24,7 +24,7 @@ if [ "$NOW" != yes ]; then
     while [ -d "$ENTRY.armed" ] && [ "$(date +%s)" -lt "$deadline" ]; do sleep 1; done
 fi
 
-# Confirming renames the entry as well: whoever renames it first decides.
+# Confirming renames the entry as well: the first rename decides.
 if mv -T "$ENTRY.armed" "$ENTRY.reverting" 2>/dev/null; then
     [ "$(cat "$ENTRY.reverting/pid" 2>/dev/null)" = "$$" ] || printf '%s\n' "$$" >"$ENTRY.reverting/pid" || say "$ENTRY.reverting/pid cannot be written"
 elif [ -d "$ENTRY.armed" ]; then
@@ -62,11 +62,11 @@ if [ "$(live)" = "$LINK" ]; then
     fi
     note watchdog-went-back
 elif [ -e "$ENTRY.reverting/switched" ] && [ "$(live)" = "$BEFORE" ]; then
-    # The run had switched, pointed back, and did not come to the end of that: nobody saw the reload.
+    # The run had switched and pointed `current` back, and was interrupted before the reload.
     : >"$ENTRY.reverting/turning"
 fi
 if [ ! -e "$ENTRY.reverting/turning" ]; then
-    # It was never live, or somebody has gone back already.
+    # It was never live, or was rolled back already.
     rm -rf "$ENTRY.reverting"
     put found closed
     exit 0
@@ -76,7 +76,7 @@ line=$WELL
 # Behind what is there: the files have their room, which emptying them would give away.
 sh "$ENTRY.reverting/reload" >>"$ENTRY.reverting/reload.answer" || line=$ILL
 if [ -n "$BEFORE" ]; then
-    sh "$ENTRY.reverting/workers" >>"$ENTRY.reverting/workers.answer" || say "the queue workers could not be told: until they are restarted they run the code of $LINK"
+    sh "$ENTRY.reverting/workers" >>"$ENTRY.reverting/workers.answer" || say "the queue workers were not restarted: they run the code of $LINK until their next restart"
 fi
 
 if [ ! -e "$ENTRY.reverting/written" ]; then
@@ -84,12 +84,12 @@ if [ ! -e "$ENTRY.reverting/written" ]; then
     : >"$ENTRY.reverting/written"
 fi
 if [ "$line" != "$WELL" ]; then
-    # A later run that finishes this asks the site, and decides. What the reload refused goes with the answer.
+    # A later run checks the site's health, and decides. What the reload refused goes with the answer.
     if sed -nz 's/^\(refused\|value\)=/reload-&/p' "$ENTRY.reverting/reload.answer" >&3; then :; fi
     put found not-reloaded
     exit 0
 fi
 mv -T "$ENTRY.reverting" "$ENTRY.reverted"
-# The run that armed it has nothing left to do under its lock: another one may take it over at once, and finds what is to be cleared up.
-if [ -n "$LOCK" ] && is_ours "$LOCK" "$LOCK_NONCE"; then printf '%s\n' "$LOCK_NONCE" >"$LOCK/over" || say "$LOCK/over cannot be written: the lock is free when its lease is over"; fi
+# The run that armed it has nothing left to do under its lock: another run may take it over at once and recover the leftovers.
+if [ -n "$LOCK" ] && is_ours "$LOCK" "$LOCK_NONCE"; then printf '%s\n' "$LOCK_NONCE" >"$LOCK/over" || say "$LOCK/over cannot be written: the deploy lock is free when its lease expires"; fi
 put found went-back

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SECOND: u64 = 50_000_000;
 
 /// What the second run says while a migration of the first one goes on.
-const MIGRATES: &str = "an earlier run ended during its migration, which is still running";
+const MIGRATES: &str = "the migration of an interrupted run is still running";
 
 impl House<'_> {
     pub(super) fn beside_a_second(&self, cell: &Cell, first: Runner, before: &Look, tried: &str) -> Found {
