@@ -8,51 +8,51 @@ codes! {
         meaning: "`current` is a file or a folder, and not a symbolic link. It cannot be switched atomically.",
         cause: "The site was installed by hand, or by another program.",
         action: "Move the folder to `releases`, and make a link to it: `ln -s releases/<name> current`.",
-        script: "{path} is not a link", "see the lines of this step",
+        script: "{path} is not a link", "Move it away: mv {path} {path}.old",
     }
     JOURNAL_UNWRITABLE = "journal-unwritable", Refused {
         meaning: "The journal of this release cannot be written. `current` was not switched.",
         cause: "The disk or a quota is full, or the folder belongs to another account.",
         action: "Free space there, then run again.",
-        script: "{path} cannot be written", "is the disk full? df {path}",
+        script: "{path} cannot be written", "Check whether the disk is full: df {path}",
     }
     SWITCH_TOO_LATE = "switch-too-late", Refused {
         meaning: "The watchdog fired before the switch. `current` was not switched.",
         cause: "The steps before the switch took longer than `confirm-within`.",
         action: "See how long these steps took, and set a larger `confirm-within`.",
-        script: "the watcher on the server is armed no more: this run came too late",
-            "look at how long the rows before the switch took, and at confirm-within",
+        script: "the watchdog fired before the switch; the release is not activated",
+            "See in the log which steps before the switch took long. If they need that time, set a larger `confirm-within`",
     }
     WATCHDOG_ARMED_ALREADY = "watchdog-armed-already", Refused {
         meaning: "Another run armed a watchdog for this release.",
         cause: "Two runs work on the same release, one of them without the deploy lock.",
         action: "Wait for the other run to end, then run again.",
-        script: "{path} is there already", "another run works on this release; look at {folder}",
+        script: "another run armed a watchdog for this release: {path}", "Wait for that run to end, then run again. Its entries are in {folder}",
     }
     WATCHDOG_NOT_STARTED = "watchdog-not-started", Refused {
         meaning: "The watchdog did not start on the server. `current` was not switched.",
         cause: "The server ends background processes at once, lacks `setsid`, or is out of processes or space.",
         action: "Read its messages in the lines of the step.",
-        script: "the watcher on the server did not start", "see the lines above",
+        script: "the watchdog did not start on the server", "Read its messages in the lines of this step, and correct what they name",
     }
     WATCHDOG_CHANGED = "watchdog-changed", Refused {
         meaning: "The watchdog's entry has the number of another run, so this run does not disarm it.",
         cause: "Another run armed it, or a person changed the file.",
         action: "Find out who works on the server. The watchdog rolls back when its time is over.",
-        script: "{path} was changed by somebody else: it has another nonce", "look who works on the server; the watcher there goes back in its time",
+        script: "the watchdog entry {path} belongs to another run: its number differs", "Find out which run works on the server. The watchdog rolls back at its deadline",
     }
     WATCHDOG_UNWRITABLE = "watchdog-unwritable", Refused {
         meaning: "The watchdog's entry cannot be renamed, so the rollback cannot begin.",
         cause: "Its folder belongs to another account, or a folder with the new name is there already.",
         action: "Check the owner, and what lies beside it.",
-        script: "{path} cannot be renamed", "look at its owner and at what lies beside it",
+        script: "{path} cannot be renamed", "Check its owner, and what lies beside it: ls -ld {path} {path}.*",
     }
     PREVIOUS_RELEASE_MISSING = "previous-release-missing", Refused {
         meaning: "The release that was live before does not exist any more, so there is nothing to roll back to.",
         cause: "A person or a program removed its folder.",
         action: "Point `current` at a healthy release, reload PHP-FPM and nginx, then remove the entry that the help text names.",
-        script: "{path}, which was live before, is not there any more",
-            "point {current} at a release that is well by hand, reload, and remove {entry}",
+        script: "{path}, which was live before, is missing",
+            "Point {current} at a healthy release, reload PHP-FPM and nginx, then run: rm -r {entry}",
     }
     ROLLBACK_RELOAD_FAILED = "rollback-reload-failed", Refused {
         meaning: "`current` points to the earlier release again, but PHP-FPM or nginx was not reloaded: PHP may still run the code of the release that was rolled back.",
@@ -63,13 +63,13 @@ codes! {
         meaning: "The rollback of an unconfirmed release ended without an answer.",
         cause: "A command of it failed, or it was killed. Its messages are in the lines of the step.",
         action: "Correct what they name, then run again: the next run completes the rollback.",
-        script: "going back did not come to its end", "see the lines above",
+        script: "the rollback ended without an answer", "Correct what the lines of this step name, then run again",
     }
     PROBE_FILE_UNWRITABLE = "probe-file-unwritable", Refused {
         meaning: "The one-time file by which the site is recognised cannot be written to the folder `public` of the release.",
         cause: "The disk or a quota is full.",
         action: "Free space there, then run again.",
-        script: "{path} cannot be written", "is the disk full? df {folder}",
+        script: "{path} cannot be written", "Check whether the disk is full: df {folder}",
     }
 }
 
@@ -81,5 +81,5 @@ pub fn reload_failed(doing: &str, [current, before, from, entry]: [&str; 4], why
     );
     ROLLBACK_RELOAD_FAILED
         .failure(doing, cause)
-        .hint(format!("look at {entry}/log, reload by hand, and remove {entry}"))
+        .hint(format!("Correct the cause (see {entry}/log), reload PHP-FPM and nginx, then run: rm -r {entry}"))
 }

@@ -6,8 +6,8 @@ use crate::domain::Failure;
 
 codes! {
     STUCK_LOCK = "lock-of-stuck-run", Refused {
-        meaning: "An earlier run could not complete its rollback. It kept the deploy lock, so that no other run changes the site.",
-        cause: "The rollback failed at a step that needs a person.",
+        meaning: "An earlier run could not complete its rollback. It pinned the deploy lock, so that no other run changes the site.",
+        cause: "The rollback failed at a step that needs manual action.",
         action: "Run the commands in the summary of that run, check that the site is healthy, then remove the lock with the command of the help text.",
     }
     RELEASE_UNCONFIRMED = "release-unconfirmed", Refused {
@@ -17,24 +17,24 @@ codes! {
     }
 }
 
-/// The lock is kept on purpose.
+/// The lock is pinned.
 pub fn stuck_lock(doing: &str, owner: &str, lock: &str) -> Failure {
-    STUCK_LOCK.failure(doing, format!("that of a stuck run is there: {owner}")).hint(format!(
-        "a person has to see to the site first: type the commands of that run's summary, see that the site is well, then: rm -r {lock}"
+    STUCK_LOCK.failure(doing, format!("a run that needs manual action has pinned the deploy lock: {owner}")).hint(format!(
+        "Run the commands in the summary of that run, and check that the site is healthy. Then run: rm -r {lock}"
     ))
 }
 
-/// Somebody says stop.
+/// The approval says stop.
 pub fn aborted() -> Failure {
-    APPROVAL_ABORTED.failure("reading the approval", "it says ABBRECHEN: stopped here; nothing was changed")
+    APPROVAL_ABORTED.failure("reading the approval", "the approval is ABBRECHEN: the run stopped here, and nothing was changed")
 }
 
-/// A release that nobody confirmed; the undo of this row takes it back.
+/// An unconfirmed release; the undo of this row rolls it back.
 pub fn unconfirmed(release: &str, run: &str) -> Failure {
     RELEASE_UNCONFIRMED
         .failure(
-            "asking whether every release was confirmed",
-            format!("{release} went live, and nobody confirmed it ({run})"),
+            "looking for an unconfirmed release",
+            format!("{release} was activated and not confirmed ({run})"),
         )
-        .hint("what was live before it is live again; look why that run ended, and release again")
+        .hint("The earlier release is live again. Read the log of that run for the reason, then release again")
 }

@@ -44,35 +44,35 @@ codes! {
     }
 }
 
-const RECOVERY: &str = "docs/recovery.md says what else can be done";
+const RECOVERY: &str = "See docs/recovery.md for other ways";
 
 /// No release is fit; why each one is not.
 pub fn no_target(doing: &str, reasons: impl IntoIterator<Item = (ReleaseName, String)>) -> Failure {
     NO_ROLLBACK_TARGET
-        .failure(doing, "there is no release to go back to")
+        .failure(doing, "there is no release to roll back to")
         .details(reasons.into_iter().map(|(release, why)| format!("{release}: {why}")))
-        .hint(format!("release a good commit again, as a new release; {RECOVERY}"))
+        .hint(format!("Release a good commit again, as a new release. {RECOVERY}"))
 }
 
-/// The named release is not one of those that can be gone back to.
+/// The named release is not one of those that can be rolled back to.
 pub fn unfit(doing: &str, release: &ReleaseName, unfit: Unfit) -> Failure {
     let (code, hint) = match unfit {
-        Unfit::Live => (ROLLBACK_TARGET_LIVE, "look at what `current` points to; nothing has to be done".to_owned()),
+        Unfit::Live => (ROLLBACK_TARGET_LIVE, "Nothing has to be done. If another release is meant, set `rollback-to` to its name".to_owned()),
         Unfit::Unknown | Unfit::Gone => (
             ROLLBACK_TARGET_UNKNOWN,
-            "take a name from BASE/releases on the server, or leave rollback-to empty".to_owned(),
+            "Set `rollback-to` to the name of a folder in `releases/` on the server, or leave it empty".to_owned(),
         ),
         Unfit::Failed | Unfit::Reverted | Unfit::TakenBack | Unfit::Newer => (
             ROLLBACK_TARGET_UNFIT,
             format!(
-                "leave rollback-to empty for the newest one that was confirmed and not left since; to have {} again, release its commit as a new release",
+                "Leave `rollback-to` empty: the newest confirmed release is chosen. To have {} again, release its commit as a new release",
                 release.short_sha()
             ),
         ),
         Unfit::NoDigest => (
             ROLLBACK_TARGET_UNPROVEN,
             format!(
-                "nobody can tell whether it is still what was confirmed: release its commit, {}, as a new release; {RECOVERY}",
+                "A change of its files would not be noticed. Release its commit, {}, as a new release. {RECOVERY}",
                 release.short_sha()
             ),
         ),
@@ -83,7 +83,7 @@ pub fn unfit(doing: &str, release: &ReleaseName, unfit: Unfit) -> Failure {
 /// What differs, for the reader of a log.
 pub fn changed(candidate: &Candidate, found: &Sha256Digest) -> String {
     format!(
-        "its tree was changed since it was confirmed (it had SHA-256 {}, it has {})",
+        "its files changed after it was confirmed: the tree digest was SHA-256 {}, and is {}",
         candidate.tree.short(),
         found.short()
     )
@@ -91,9 +91,9 @@ pub fn changed(candidate: &Candidate, found: &Sha256Digest) -> String {
 
 /// The named release was changed since it was confirmed.
 pub fn tree_changed(candidate: &Candidate, found: &Sha256Digest) -> Failure {
-    RELEASE_TREE_CHANGED.failure(format!("going back to {}", candidate.release), changed(candidate, found)).hint(
+    RELEASE_TREE_CHANGED.failure(format!("rolling back to {}", candidate.release), changed(candidate, found)).hint(
         format!(
-            "a tree that was changed is not the release that was seen healthy; release its commit {} again, or leave rollback-to empty",
+            "Changed files were never tested. Release its commit {} again, as a new release, or leave `rollback-to` empty",
             candidate.commit
         ),
     )
@@ -104,14 +104,14 @@ pub fn tree_changed_meanwhile(doing: &str, expected: &Sha256Digest, found: &Sha2
     RELEASE_TREE_CHANGED
         .failure(
             doing,
-            format!("its tree was changed meanwhile (it had SHA-256 {}, it has {})", expected.short(), found.short()),
+            format!("its files changed after the plan: the tree digest was SHA-256 {}, and is {}", expected.short(), found.short()),
         )
-        .hint("somebody works on the server; start the rollback again when nobody does")
+        .hint("A person or a program edits files on the server. End that work first, then start the rollback again")
 }
 
 /// Its manifest has another version, or is damaged.
 pub fn manifest_unreadable(doing: &str) -> Failure {
     RELEASE_MANIFEST_UNREADABLE
-        .failure(doing, "the manifest in it cannot be read by this version")
-        .hint("go back with the version of this action that made the release")
+        .failure(doing, "this version cannot read the manifest in the release")
+        .hint("Run the rollback with the version of this action that made the release")
 }

@@ -114,7 +114,7 @@ fn f86_what_a_killed_run_left_is_taken_back_by_recover_and_only_then() {
     assert_ended(&finished, 3, "rolled-back");
     assert_says(
         &finished.summary,
-        &["Rolled back: the old release is live again and healthy (3/3)", "nobody confirmed it"],
+        &["Rolled back: the old release is live again and healthy (3/3)", "not confirmed"],
     );
     assert_as_before(&story);
     assert_nothing_is_left(&story, &dead);
@@ -376,7 +376,7 @@ fn f86_f89_a_run_that_died_after_it_confirmed_is_written_down_as_live() {
         (&line["outcome"], &line["sha"], &line["standing"]),
         (&"live".into(), &commit.as_str().into(), &"confirmed".into())
     );
-    assert_says(line["cause"].as_str().expect("a cause"), &["its run ended before it wrote this line"]);
+    assert_says(line["cause"].as_str().expect("a cause"), &["its run was interrupted before it wrote this line"]);
     // It can be gone back to, and production can compare it.
     for digest in ["bundle_sha256", "tree_sha256"] {
         assert!(line[digest].as_str().is_some_and(|digest| digest.len() == 64), "{digest}: {line}");

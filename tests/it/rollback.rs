@@ -132,7 +132,7 @@ fn f80_f81_f84_f89_a_rollback_goes_to_what_was_confirmed_and_never_to_what_faile
     // Then there is nothing left; and neither what failed nor what was left can be named.
     let none = go_back(&story);
     assert_ended(&none, 1, "refused");
-    assert_says(&none.summary, &["there is no release to go back to", &failed_release, "docs/recovery.md"]);
+    assert_says(&none.summary, &["there is no release to roll back to", &failed_release, "docs/recovery.md"]);
     for (release, says) in [
         (&failed_release, "it was live and had to be taken back"),
         (&third_release, "a rollback left it"),
@@ -198,10 +198,10 @@ fn f80_f88_a_tree_that_was_changed_is_no_target_and_a_changed_live_release_is_to
         let plan = rollback(&story).input("approval", "").run_binary(story.binary());
         assert_ended(&plan, 0, "planned");
         assert_eq!(output(&plan, "release"), first_release, "{change}");
-        assert_says(&plan.summary, &[&format!("{second_release} is passed over"), "its tree was changed"]);
+        assert_says(&plan.summary, &[&format!("{second_release} is passed over"), "its files changed after it was confirmed"]);
         let named = go_back_to(&story, &second_release);
         assert_ended(&named, 1, "refused");
-        assert_says(&named.summary, &["its tree was changed since it was confirmed", &commit("touched")]);
+        assert_says(&named.summary, &["its files changed after it was confirmed", &commit("touched")]);
         on(&story, &at(repair));
     }
     let plan = rollback(&story).input("approval", "").run_binary(story.binary());
@@ -233,7 +233,7 @@ fn f80_f88_a_tree_that_was_changed_is_no_target_and_a_changed_live_release_is_to
     on(&story, &meddle);
     let meddled = go_back(&story);
     assert_ended(&meddled, 1, "refused");
-    assert_says(&meddled.summary, &["its tree was changed meanwhile"]);
+    assert_says(&meddled.summary, &["its files changed after the plan"]);
     assert_eq!(story.current().expect("current").as_deref(), Some(third_release.as_str()));
     assert_eq!(lines(&story).pop().expect("a line")["standing"], serde_json::Value::Null, "nobody tried it");
     on(&story, "rm /usr/local/bin/mkdir");

@@ -448,7 +448,7 @@ fn se4_se5_se6_se9_se15_fd46_code_in_the_site_does_not_become_the_deploy_user() 
     };
     let refused = back();
     assert_ended(&refused, 1, "refused");
-    assert_says(&refused.log, &["its tree was changed since it was confirmed"]);
+    assert_says(&refused.log, &["its files changed after it was confirmed"]);
     as_root(&story, &format!("rm -r releases/{release}/public/gated-deploy-x"));
     let finished = back();
     assert_ended(&finished, 0, "live");

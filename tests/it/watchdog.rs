@@ -152,7 +152,7 @@ fn f15_what_a_dead_run_left_goes_with_its_lock() {
     let lines = ledger(&story);
     assert_eq!(lines.iter().map(|line| line["outcome"].clone()).collect::<Vec<_>>(), ["failed", "live"]);
     assert_eq!((&lines[0]["sha"], &lines[0]["standing"]), (&dead.as_str().into(), &"failed".into()), "{:?}", lines[0]);
-    assert_says(lines[0]["cause"].as_str().expect("a cause"), &["its run ended without a word"]);
+    assert_says(lines[0]["cause"].as_str().expect("a cause"), &["its run was interrupted"]);
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn f86_a_killed_run_is_taken_back_by_the_server_itself() {
         (&line["outcome"], &line["sha"], &line["from"]),
         (&"reverted-by-watchdog".into(), &commit.as_str().into(), &format!("releases/{SEED_RELEASE}").into())
     );
-    assert_says(line["cause"].as_str().expect("a cause"), &["nobody confirmed the release within 8 s"]);
+    assert_says(line["cause"].as_str().expect("a cause"), &["the release was not confirmed within 8 s"]);
     assert_says(&guards(&story), &[".reverted"]);
 
     // The next release does not wait for the lease of the killed run.
@@ -302,7 +302,7 @@ fn f86_a_run_that_wakes_up_too_late_tells_the_truth() {
     let finished = running.wait();
 
     assert_ended(&finished, 3, "rolled-back");
-    assert_says(&finished.log, &["the server went back by itself"]);
+    assert_says(&finished.log, &["the watchdog rolled back"]);
     assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE));
     assert_eq!(story.served().expect("the site"), SEED_COMMIT);
     let outcomes: Vec<_> = ledger(&story).iter().map(|line| line["outcome"].clone()).collect();
@@ -342,7 +342,7 @@ fn f86_what_the_server_could_not_finish_the_next_run_does_first() {
     // Ready to be released to by the time that its guard is read, whatever state its site is in.
     let finished = story.deploy(&next);
     assert_ended(&finished, 0, "live");
-    assert_says(&finished.log, &["went back from", &format!("to releases/{SEED_RELEASE}")]);
+    assert_says(&finished.log, &["rolled back", &format!("to releases/{SEED_RELEASE}")]);
     let lines = ledger(&story);
     assert_eq!(lines.iter().map(|line| line["outcome"].clone()).collect::<Vec<_>>(), ["reverted-by-watchdog", "live"]);
     assert_eq!(lines[1]["from"], format!("releases/{SEED_RELEASE}"));

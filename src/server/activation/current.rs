@@ -1,4 +1,4 @@
-//! The link that is live: looking at it, pointing it at a release, pointing it back.
+//! The link `current`: reading it, switching it, and its rollback.
 
 use crate::{
     config::typed::HealthPolicy,
@@ -21,7 +21,7 @@ use crate::{
     transport::shell::{Answer, Script, Shell},
 };
 
-/// Reads `current` again, under the lock: nobody deployed while we looked.
+/// Reads `current` again, under the lock: no other run has released since the survey.
 pub async fn unmoved(cx: &Deploy, io: &Io) -> StepResult {
     let now = read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
     if now == cx.facts.turn.from {
@@ -62,7 +62,7 @@ pub async fn switch(cx: &Deploy, io: &Io) -> StepResult {
         fact::Switch { from: cx.facts.turn.from.clone(), to: cx.facts.turn.to.clone(), took_us },
     );
     Ok(Done::passed(match took_us {
-        // Rounded up, as the summary does it.
+        // Rounded up, as in the summary.
         Some(us) => format!("{target}, in {:.1} ms", us.div_ceil(100) as f64 / 10.0),
         None => target,
     }))
@@ -77,28 +77,28 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     sampler::turning_back(cx);
     let answer = swap(cx, io, (&link_to(cx), old), ("going-back", "went-back"), "", &doing).await?;
     let moved = answer.get("moved");
-    // This run stood still, and another one went on from there: what is live is not this run's to touch.
+    // Another run took over: this run does not change what that run activated.
     if let Some(now) = moved.filter(|now| *now != old || answer.get("by-another").is_some()) {
         let now = if now.is_empty() { "nothing" } else { now };
         return Ok(Undone::Nothing(format!(
-            "another run has switched since: `current` points to {now}, and stays as it is"
+            "not changed: another run has switched since, and `current` points to {now}"
         )));
     }
     let by_itself = moved.is_some() && watchdog::has_gone_back(cx, io).await?;
     if moved.is_some() && !by_itself {
-        return Ok(Undone::Nothing("`current` was never switched by this run".to_owned()));
+        return Ok(Undone::Nothing("this run has not switched `current`".to_owned()));
     }
     let reloaded = reload::reload_now(cx, io).await;
     if reloaded.as_ref().is_err_and(|failure| failure.kind != FailureKind::Refused) {
         return reloaded.map(Undone::Done);
     }
-    let how = if by_itself { "the server went back by itself: " } else { "" };
-    // Without a link no code is served: no worker and no health is asked.
+    let how = if by_itself { "the watchdog rolled back: " } else { "" };
+    // Without a link no code is served: there are no workers and no health to check.
     let health = match old {
         "" => Ok(None),
         _ => {
             workers::restart_again(cx, io).await;
-            // Whoever has gone back for us may have removed the one-time file as well.
+            // The watchdog may have removed the one-time file as well.
             probe::verify_old(cx, !by_itself, io).await.map(Some)
         }
     };
@@ -140,17 +140,16 @@ pub struct Back<'a> {
     /// The commit of the release that was rolled back.
     pub failed: &'a CommitSha,
     pub mark: Option<&'a Mark>,
-    /// The commands that reload the services, for a person.
+    /// The commands that reload the services, for manual action.
     pub reload: &'a [RemoteCommand],
 }
 
 impl Back<'_> {
-    /// A reload that a file of somebody else makes impossible is a warning where the old release answers as itself: what visitors get
-    /// decides. Gives what was seen. Whether the site is healthy is asked elsewhere.
+    /// A reload that fails at the file of another site is a warning where the old release answers as itself: what visitors get decides.
+    /// Gives what was seen. The site's health is checked elsewhere.
     ///
     /// # Errors
-    /// The reload's own failure. A service that could be reloaded was not seen to be: parts of it may run either code. Or no answer names
-    /// the old release.
+    /// The reload's own failure: a service may still run the code of the failed release, or no answer names the old release.
     pub async fn without_reload(self, unready: &Ready, reload: Failure, io: &Io) -> Result<String, Failure> {
         if unready.broken.is_empty() {
             return Err(reload);
@@ -172,7 +171,7 @@ impl Back<'_> {
     }
 }
 
-/// What a person types when going back failed.
+/// The commands for manual action when the rollback failed.
 pub fn back_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
     let mut commands = pointing_back(&cx.inputs.layout.current(), cx.facts.turn.from.as_deref());
     commands.extend(reload::by_hand(&cx.facts.server.services.reload, &cx.made.borrow().unready.down()));
@@ -239,7 +238,7 @@ async fn swap(
         .var("MINE_NONCE", cx.made.borrow().guard.as_deref().unwrap_or_default())
         .var("MINE_LOCK", layout.lock().as_str())
         .var("MINE_LOCK_NONCE", lock::nonce(cx));
-    // Only going forward needs the lock: going back looks whether what is live is this run's.
+    // Only the activation needs the lock: the rollback checks that the live release is this run's.
     let script = if back { lock::unfenced(script) } else { lock::fenced(cx, script) };
     remote::run(&*cx.ports.shell, io, script, doing).await
 }

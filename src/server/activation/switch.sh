@@ -1,4 +1,4 @@
-# Points `current` at a release: a new link renamed over the old one, only if the old one is still what the plan saw.
+# Switches `current` to a release: a new link is renamed over the old one, only if the old one is still what the plan was made for.
 # in: CURRENT EXPECTED (empty: no link) TARGET (empty: take the link away) NEW JOURNAL BEGINS ENDS GUARD (forward: the armed guard; empty: back) LOCK (forward) LOCK_NONCE
 #     MINE (back: the guard's path without its state; empty: forward) MINE_NONCE MINE_LOCK MINE_LOCK_NONCE (what this run holds, if it still does)
 if [ -L "$CURRENT" ]; then
@@ -8,15 +8,15 @@ elif [ -e "$CURRENT" ]; then
 else
     now=
 fi
-# A run whose connection broke asks again. Its line in the journal is its own, down to the millisecond: then it was this switch.
+# A run whose connection broke calls this again. Its line in the journal, with milliseconds, shows that it was this switch.
 begun() { [ -f "$JOURNAL" ] && grep -qxF -e "$1" "$JOURNAL"; }
 if [ "$now" = "$TARGET" ] && begun "$BEGINS"; then
     begun "$ENDS" || printf '%s\n' "$ENDS" >>"$JOURNAL" || say "$JOURNAL cannot be written: is the disk full?"
     put switched yes
     exit 0
 fi
-# Going back needs no lock, only that what is live is this run's doing. A release that is rolled back to has the name that another run's rollback
-# to it has, too: the guard, or the lock, says whose it is.
+# A rollback needs no lock, only that this run activated the live release. Two rollbacks to one release give the same link: the watchdog's entry,
+# or the lock, says which run did it.
 still_mine() {
     if is_ours "$MINE_LOCK" "$MINE_LOCK_NONCE"; then return 0; fi
     for state in armed reverting; do
@@ -30,7 +30,7 @@ if [ "$now" = "$EXPECTED" ] && [ -n "$MINE" ] && ! still_mine; then
     exit 0
 fi
 if [ "$now" != "$EXPECTED" ]; then
-    # On the way back: a switch that was cut off before its rename left the link that it had made.
+    # In a rollback: a switch that was interrupted before its rename left its new link.
     [ -n "$GUARD" ] || rm -f "$NEW"
     put moved "$now"
     exit 0
@@ -39,10 +39,10 @@ fenced "$LOCK" "$LOCK_NONCE"
 if [ -n "$GUARD" ] && [ ! -d "$GUARD" ]; then
     refuse switch-too-late
 fi
-# A journal that cannot be written (a full disk) is a reason not to begin, and none not to go back.
+# A journal that cannot be written (a full disk) prevents a switch, and never a rollback.
 begun "$BEGINS" || printf '%s\n' "$BEGINS" >>"$JOURNAL" || [ -z "$GUARD" ] || refuse journal-unwritable path="$JOURNAL"
 flush_file "$JOURNAL"
-# From here on workers may run the new code: whoever finds `current` back later has to reload all the same.
+# From here on workers may run the new code: a later rollback reloads even if `current` points back already.
 if [ -n "$GUARD" ]; then : >"$GUARD/switched"; fi
 if [ -n "$TARGET" ]; then
     rm -f "$NEW"

@@ -10,7 +10,7 @@ use crate::domain::{
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Book {
     pub lines: Vec<Line>,
-    /// Lines that somebody damaged, or of a later version: they name no release that we may count.
+    /// Lines that are damaged, or of a later version: the releases that they name do not count.
     pub unreadable: usize,
     /// Where the chain between the lines is broken.
     pub broken: Option<Break>,

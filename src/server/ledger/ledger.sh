@@ -2,7 +2,7 @@
 # in: LEDGER LINE (empty: only look; else with @PREV@)
 umask 077
 if [ -n "$LINE" ]; then
-    # A run whose connection broke asks again: its line may be there.
+    # A run whose connection broke calls this again: its line may be there.
     last=
     if [ -f "$LEDGER" ]; then last=$(tail -n 1 "$LEDGER"); fi
     asked=$(printf '%s' "$last" | sed 's/"prev":"[0-9a-f]\{64\}"/"prev":"@PREV@"/')
@@ -14,7 +14,7 @@ if [ -n "$LINE" ]; then
     fi
     put written "$appended"
 else
-    # A release that cannot be written down is not begun. A folder of ours lets the ledger be made.
+    # A release that cannot be recorded is not begun.
     if [ -e "$LEDGER" ] && [ ! -w "$LEDGER" ]; then refuse ledger-unwritable path="$LEDGER"; fi
     last=
     if [ -f "$LEDGER" ]; then last=$(tail -n 1 "$LEDGER"); fi

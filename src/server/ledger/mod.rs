@@ -34,18 +34,18 @@ pub const REACHED: [(&str, Reached); 5] = [
     ("live", Reached::Confirmed),
 ];
 
-/// Opens the ledger: it must be readable now, so that the attempt can be written down however it ends.
+/// Opens the ledger: it must be readable now, so that the attempt can be recorded however it ends.
 pub async fn open(cx: &Deploy, io: &Io) -> StepResult {
     let ledger = cx.inputs.layout.ledger();
     let last = last(cx, io).await?;
     io.fact(fact::key::LEDGER, ledger.as_str());
-    Ok(Done::passed(if last.is_empty() { "a new one".to_owned() } else { format!("{ledger} can be read") }))
+    Ok(Done::passed(if last.is_empty() { "no line yet".to_owned() } else { format!("{ledger} can be read") }))
 }
 
-/// Writes the attempt down: at the commit, before anything that takes its time, or when the run ends.
+/// Records the attempt: at the commit, before the slow steps, or when the run ends.
 pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
     if ending.handed_over {
-        return Ok("left to the next holder of the deploy lock, which knows how it ended".to_owned());
+        return Ok("left to the next run that takes the deploy lock".to_owned());
     }
     let attempt = attempt(cx);
     let reached = reached(&ending.done);
@@ -79,8 +79,7 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
     Ok(format!("{}: written to {}", line.outcome, cx.inputs.layout.ledger()))
 }
 
-/// What stands in a line where the server puts in the digest of the line before it: it writes one line after the other, whoever
-/// they come from.
+/// The place in a line for the digest of the line before it. The server fills it in: it writes the lines of all runs one after the other.
 pub(crate) const PREV: &str = "@PREV@";
 
 /// Appends a line whose `prev` is [`PREV`]; gives the digest of what was written.
@@ -114,24 +113,24 @@ impl Proof {
 }
 
 impl Begun {
-    /// Whether one of these lines tells of this attempt: the run's own, or one by the watcher.
+    /// Whether one of these lines records this attempt: the run's own, or one by the watchdog.
     fn is_told_in(&self, lines: &[Line]) -> bool {
         lines.iter().any(|line| {
             let same = line.release == self.release && line.attempt == self.attempt;
-            // A release is made once; it can be gone back to several times.
+            // A release is made once; it can be the target of several rollbacks.
             same && (self.attempt == Attempt::Release || (line.run == self.run && line.at >= self.at))
         })
     }
 
-    /// The line of an attempt whose run is gone. How far it came is not known, unless it had confirmed its release; what it migrated is, if
+    /// The line of an interrupted run's attempt. How far it came is not known, unless it had confirmed its release; what it migrated is, if
     /// the migration's own answer is there.
     fn line(&self, confirmed: Option<&Proof>, migrated: Option<&Migrated>) -> Line {
         let (outcome, standing, reached, cause) = match confirmed {
             Some(_) => {
-                ("live", Standing::Confirmed, Some(Reached::Confirmed), "its run ended before it wrote this line")
+                ("live", Standing::Confirmed, Some(Reached::Confirmed), "its run was interrupted before it wrote this line")
             }
             None => {
-                ("failed", Standing::Failed, None, "its run ended without a word, and another one took over its lock")
+                ("failed", Standing::Failed, None, "its run was interrupted, and another run took over its deploy lock")
             }
         };
         let migration = migrated.map(|migrated| format!("; {}", migrated.told())).unwrap_or_default();
@@ -164,7 +163,7 @@ impl Begun {
     }
 }
 
-/// Writes down the attempt of a run that is gone, unless a line tells of it already. Gives what it was, in words.
+/// Records the attempt of an interrupted run, unless a line records it already. Gives what it was, for the log.
 pub async fn write_for_the_dead(
     shell: &dyn Shell,
     io: &Io,
@@ -178,7 +177,7 @@ pub async fn write_for_the_dead(
     let line = begun.line(dead.confirmed.as_ref(), dead.migrated.as_ref());
     append(shell, io, layout, &line).await?;
     let migration = dead.migrated.as_ref().map(|migrated| format!("; {}", migrated.told())).unwrap_or_default();
-    Ok(Some(format!("its attempt is in the ledger as `{}`{migration}", line.outcome)))
+    Ok(Some(format!("its attempt is recorded in the ledger as `{}`{migration}", line.outcome)))
 }
 
 /// The furthest point whose row was done.

@@ -1,5 +1,5 @@
-# Goes back from a release that nobody confirmed, in a session of its own: a run that is cancelled or loses its line meanwhile must not
-# cut it in half.
+# Rolls back an unconfirmed release, in a session of its own: a run that is cancelled or loses its connection meanwhile must not
+# interrupt it.
 # in: ENTRY (path without its state) PROGRAM LOCK LOCK_NONCE
 umask 077
 fenced "$LOCK" "$LOCK_NONCE"
@@ -8,7 +8,7 @@ rm -rf "$work"
 mkdir "$work"
 printf '%s\n' "$PROGRAM" >"$work/program"
 setsid sh "$work/program" </dev/null >"$work/answer" 2>"$work/log" 3>&- &
-# How it ended stands in its answer.
+# Its answer says how it ended.
 if wait "$!"; then :; fi
 cat "$work/log"
 of() { tr '\0' '\n' <"$work/answer" | sed -n "s/^$1=//p" | tail -n 1; }

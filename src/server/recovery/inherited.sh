@@ -1,4 +1,4 @@
-# What dead runs left has been brought to its end: whoever has the lock next need not know of it.
+# The recovery is complete: the next holder of the lock does not repeat it.
 # in: LOCK LOCK_NONCE
 fenced "$LOCK" "$LOCK_NONCE"
 rm -rf "${LOCK:?}/dead"

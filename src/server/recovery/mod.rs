@@ -1,8 +1,7 @@
-//! What runs that died left on the server, brought to its end by whoever holds the lock after them: the next run, the post step, or
-//! `stage: recover`. All of them call this.
+//! Recovery: completes what interrupted runs left on the server. The next run, the post step and `stage: recover` call it.
 //!
-//! Under the lock nobody else is at work, so everything that only exists while a run works belongs to a dead one. Names are read there,
-//! and only those that a run of ours gives are taken; what is removed is removed by its exact path.
+//! Under the deploy lock no other run works, so everything that exists only during a run belongs to an interrupted one. Only names that
+//! a run gives are taken, and each leftover is removed by its exact path.
 
 use crate::{
     context::Deploy,
@@ -30,30 +29,30 @@ use crate::{
     transport::shell::{Answer, Script},
 };
 
-/// So many guards of releases that the server took back stay, for people who want to read their logs.
+/// How many entries of releases that the watchdog rolled back stay, for their logs.
 const REVERTED_KEPT: usize = 5;
 
-/// Whoever holds the lock, and what he knows of the runs before him.
+/// The holder of the lock, and what it knows of the interrupted runs.
 pub struct Heir<'a> {
     pub ports: &'a Ports,
     pub target: &'a typed::Target,
-    /// Of the lock that he holds; empty for somebody who only looks.
+    /// The number of its lock; empty for a stage that only reads.
     pub number: &'a str,
-    /// The runs whose locks he took over.
+    /// The runs whose locks it took over.
     pub dead: &'a [lock::Dead],
-    /// The release that his own run was making before, for the post step.
+    /// The release that its own run was making before, for the post step.
     pub own: Option<&'a ReleaseName>,
 }
 
 /// What was done, in sentences; nothing if there was nothing to do.
 #[derive(Debug, Default)]
 pub struct Finished {
-    /// `current` was pointed back, or the server did not come to the end of that by itself.
+    /// `current` was pointed back, or a rollback of the watchdog was completed.
     pub turned: bool,
     pub told: Vec<String>,
 }
 
-/// What lies there.
+/// What interrupted runs left.
 #[derive(Debug)]
 pub struct Estate {
     pub pending: Vec<Pending>,
@@ -61,12 +60,12 @@ pub struct Estate {
     switched: BTreeSet<ReleaseName>,
     /// Exact paths of what can go.
     pub remains: Vec<String>,
-    /// Whose lock somebody took over who did not bring it to its end.
+    /// The holder of a lock that was taken over by a run which did not complete the recovery.
     pub left_by: Option<String>,
 }
 
 impl Estate {
-    /// The newest guard whose release is live, or was and nobody saw the way back from it to its end.
+    /// The newest entry whose release is live, or whose rollback was not completed.
     pub fn unfinished(&self, current: Option<&str>) -> Option<&Entry> {
         self.pending.iter().filter_map(|guard| guard.entry.as_ref().ok()).find(|entry| {
             let back = self.switched.contains(&entry.release) && current == entry.before.as_deref();
@@ -76,7 +75,7 @@ impl Estate {
 }
 
 impl Heir<'_> {
-    /// Goes back from what nobody confirmed, removes what lies about, and writes the dead run's attempt into the ledger.
+    /// Rolls back unconfirmed releases, removes leftovers, and records the interrupted run's attempt in the ledger.
     pub async fn finish(&self, io: &Io) -> Result<Finished, Failure> {
         let estate = self.look(io).await?;
         let mut finished = Finished::default();
@@ -88,7 +87,7 @@ impl Heir<'_> {
             let made = self.dead.iter().filter_map(|dead| dead.makes.as_ref()).chain(self.own);
             let made: BTreeSet<&ReleaseName> = made.collect();
             let of = made.iter().map(|release| format!(" of {release}")).collect::<Vec<_>>().join(" and");
-            finished.told.push(format!("removed what the dead run left{of} ({removed} paths)"));
+            finished.told.push(format!("removed the leftovers{of} ({removed} paths)"));
         }
         let (shell, layout) = (&*self.ports.shell, &self.target.layout);
         // In the order in which they began.
@@ -100,15 +99,15 @@ impl Heir<'_> {
         if !self.dead.is_empty() {
             let script = Script::new("inherited", include_str!("inherited.sh")).repeatable();
             let script = lock::fence(layout, self.number, script);
-            remote::run(shell, io, script, "noting that what dead runs left is brought to its end").await?;
+            remote::run(shell, io, script, "recording that the recovery is complete").await?;
         }
         Ok(finished)
     }
 
-    /// What lies there. Reads only.
+    /// What interrupted runs left. Reads only.
     pub async fn look(&self, io: &Io) -> Result<Estate, Failure> {
         let layout = &self.target.layout;
-        let doing = format!("looking for what dead runs left in {}", layout.base());
+        let doing = format!("looking for leftovers of interrupted runs in {}", layout.base());
         let script = Script::new("guards", include_str!("guards.sh"))
             .repeatable()
             .var("PLACE", layout.watchdog().as_str())
@@ -130,8 +129,8 @@ impl Heir<'_> {
         let layout = &self.target.layout;
         let Pending { release, entry } = guard;
         let entry = entry.as_ref().map_err(|why| errors::watchdog::entry_unreadable(layout, release, why))?;
-        let doing = format!("going back from {release}, which nobody confirmed");
-        // As the server's own watcher has it: a program in a file, with an answer that nobody else reads.
+        let doing = format!("rolling back the unconfirmed release {release}");
+        // As the watchdog has it: a program in a file, with an answer of its own.
         let program = format!("#!/bin/sh\n{}", watchdog::watch(layout, entry, None)?.text(self.number));
         let script = Script::new("finish", include_str!("finish.sh"))
             .detached(&layout.jobs())
@@ -141,7 +140,7 @@ impl Heir<'_> {
         let answer = remote::run(&*self.ports.shell, io, lock::fence(layout, self.number, script), &doing).await?;
         finished.told.push(match answer.get("found") {
             Some("went-back") => {
-                format!("went back from {release} to {}", entry.before.as_deref().unwrap_or("nothing"))
+                format!("rolled back {release} to {}", entry.before.as_deref().unwrap_or("nothing"))
             }
             Some("not-reloaded") => {
                 let why = answer.refusal("reload-refused", "reload-value");
@@ -153,10 +152,10 @@ impl Heir<'_> {
                     [current.as_str(), before, &entry.armed, &reverting],
                     why,
                 );
-                format!("went back from {release}: {}", self.without_reload(entry, failure, io).await?)
+                format!("rolled back {release}: {}", self.without_reload(entry, failure, io).await?)
             }
             _ => {
-                finished.told.push(format!("{release} was not live any more"));
+                finished.told.push(format!("{release} was no longer live"));
                 return Ok(());
             }
         });
@@ -184,12 +183,12 @@ impl Heir<'_> {
         let script = Script::new("went-back", include_str!("went-back.sh"))
             .repeatable()
             .var("ENTRY", layout.guard(&entry.release).as_str());
-        let doing = format!("closing the guard of {}", entry.release);
+        let doing = format!("closing the watchdog entry of {}", entry.release);
         remote::run(shell, io, lock::fence(layout, self.number, script), &doing).await?;
         Ok(told)
     }
 
-    /// Removes what lies about, and the folder of the release that a dead run was making; not one that the ledger knows as live.
+    /// Removes leftovers, and the folder of the release that an interrupted run was making; never one that the ledger has as live.
     async fn sweep(&self, estate: Estate, io: &Io) -> Result<usize, Failure> {
         let layout = &self.target.layout;
         let mut paths = estate.remains;
@@ -214,7 +213,7 @@ impl Heir<'_> {
             .list("PATHS", paths)
             .var("CURRENT", layout.current().as_str())
             .timeout(Duration::from_secs(300));
-        let doing = "removing what dead runs left";
+        let doing = "removing leftovers of interrupted runs";
         let answer = remote::run(&*self.ports.shell, io, lock::fence(layout, self.number, script), doing).await?;
         for left in answer.all("left") {
             io.warn(tree::left_over(left), Some(format!("run as root: {}", tree::remove_as_root(left))));
@@ -228,7 +227,7 @@ fn remains(layout: &Layout, answer: &Answer) -> Vec<String> {
     let reverted: BTreeSet<&str> = answer.all("reverted").filter(|name| made_for_a_release(name)).collect();
     let mut paths = Vec::new();
     let mut can_go = |place: RemotePath, names: Vec<&str>| {
-        // What is no path of one line is not of ours either, and could be taken for two.
+        // A name that is no path of one line was not made by a run, and could be taken for two.
         let names = names.into_iter().filter_map(|name| path::relative(name).ok());
         paths.extend(names.map(|name| place.join(name).to_string()));
     };
@@ -246,7 +245,7 @@ fn made_for_a_release(name: &str) -> bool {
     name.split_once('.').is_some_and(|(release, kind)| release.parse::<ReleaseName>().is_ok() && !kind.contains('/'))
 }
 
-/// A one-time file of ours in the folder of a release: `<folder>/public/gated-deploy-<32 hexadecimal digits>.php`.
+/// A one-time file in the folder of a release: `<folder>/public/gated-deploy-<32 hexadecimal digits>.php`.
 fn mark(path: &str) -> Option<&str> {
     let (folder, file) = path.split_once("/public/")?;
     let digits = file.strip_prefix("gated-deploy-")?.strip_suffix(".php")?;
@@ -254,7 +253,7 @@ fn mark(path: &str) -> Option<&str> {
     (is_number(digits) && plain).then_some(path)
 }
 
-/// A lock that was cut off before it had its name, or after it: `lock.<32 hexadecimal digits>`, and `.dead` or `.freed`.
+/// A lock whose run was interrupted before or after its rename: `lock.<32 hexadecimal digits>`, and `.dead` or `.freed`.
 fn half_lock(name: &str) -> Option<&str> {
     let digits = name.strip_prefix("lock.")?;
     let digits = digits.strip_suffix(".dead").or_else(|| digits.strip_suffix(".freed")).unwrap_or(digits);
@@ -266,8 +265,7 @@ fn is_number(digits: &str) -> bool {
     digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// First thing under the lock: whoever holds it knows that no other run can confirm any more, so what is unconfirmed goes back, and what
-/// dead runs left goes.
+/// The first step under the lock: no other run can confirm any more, so unconfirmed releases are rolled back, and leftovers are removed.
 pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
     let (number, dead) = {
         let made = cx.made.borrow();
@@ -277,7 +275,7 @@ pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
     let finished = heir.finish(io).await?;
     let mut told = finished.told;
     if told.is_empty() {
-        return Ok(Done::skipped("every release was confirmed or taken back"));
+        return Ok(Done::skipped("no unconfirmed release"));
     }
     if finished.turned && cx.facts.turn.from.is_some() && !cx.inputs.health.repair {
         let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health), io).await?;
@@ -286,7 +284,7 @@ pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
     Ok(Done::warned(told.join("; ")))
 }
 
-/// For `fuzzing`: whatever a server tells, nothing but what lies in its places can go.
+/// For `fuzzing`: whatever a server answers, only paths in the folders of a run are removed.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz(answer: &Answer) {
     let layout = Layout::new("/var/www/app".parse().expect("a path"), ".env");

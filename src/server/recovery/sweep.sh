@@ -1,4 +1,4 @@
-# Removes what runs left that died, by exact names. Never what is live.
+# Removes leftovers of interrupted runs, by exact names. Never the live release.
 # in: PATHS (one a line) CURRENT LOCK LOCK_NONCE
 fenced "$LOCK" "$LOCK_NONCE"
 live=
