@@ -60,10 +60,10 @@ const CHECKING: &str = "checking that the health check can fail";
 
 /// What a round of requests found. `problems` are one line an endpoint.
 pub fn unhealthy(doing: &str, report: &HealthReport, problems: Vec<String>) -> Failure {
-    let first = problems.first().map_or_else(|| "no endpoint was asked".to_owned(), Clone::clone);
-    // A site that could not be asked says nothing of its health (exit code 5). That it was asked on the server, too, stands in the problem.
+    let first = problems.first().map_or_else(|| "no endpoint was checked".to_owned(), Clone::clone);
+    // A site that could not be reached says nothing of its health (exit code 5).
     if report.standing() == Standing::NotAsked {
-        return SITE_UNREACHABLE.failure(doing, format!("the site could not be asked: {first}")).details(problems);
+        return SITE_UNREACHABLE.failure(doing, format!("the site could not be reached: {first}")).details(problems);
     }
     let cause = match report.score() {
         Score { passed, total } if passed == total && total > 0 => format!("every endpoint is healthy, but {first}"),
@@ -84,25 +84,25 @@ pub fn redirects(doing: &str, path: &str, text: &str, hint: Option<String>) -> F
     hint.into_iter().fold(SITE_REDIRECTS.failure(doing, format!("{path}: {text}")), Failure::hint)
 }
 
-/// A wrong token is as good as the right one.
+/// The site accepts a wrong token.
 pub fn token_unchecked(paths: &[String]) -> Failure {
     HEALTH_TOKEN_UNCHECKED
         .failure(
             CHECKING,
             format!(
-                "a wrong token gets a healthy answer from {}, so that the token proves nothing",
+                "a wrong token gets a healthy answer from {}: the token proves nothing",
                 paths.join(" and from ")
             ),
         )
         .hint(
-            "let the health route compare the token (hash_equals) and answer 401 otherwise; or drop healthcheck-token",
+            "Let the health route compare the token (`hash_equals`) and answer 401 otherwise. Or remove `healthcheck-token`",
         )
 }
 
-/// Whether the check can fail could not be asked.
+/// The self-test of the check did not reach the site.
 pub fn nowhere_unreachable(problem: &str, hint: Option<String>) -> Failure {
     let failure = SITE_UNREACHABLE
-        .failure(CHECKING, format!("the site could not be asked for a page that does not exist: {problem}"));
+        .failure(CHECKING, format!("the request for a page that does not exist did not reach the site: {problem}"));
     hint.into_iter().fold(failure, Failure::hint)
 }
 
@@ -113,17 +113,17 @@ pub fn blind(path: &str) -> Failure {
             CHECKING,
             format!("a page that does not exist ({path}) answers as healthy, so a healthy answer proves nothing"),
         )
-        .hint("give each path in health-paths a route of its own that fails when the application does, and answer 404 to unknown pages")
+        .hint("Give each path in `health-paths` a route of its own that fails if the application fails, and answer 404 to unknown pages")
 }
 
 /// The site failed for longer than allowed.
 pub fn downtime(told: &str, budget: &str, failures: impl IntoIterator<Item = String>) -> Failure {
     DOWNTIME_EXCEEDED
-        .failure("comparing what visitors met with max-downtime", format!("{told}; max-downtime is {budget}"))
+        .failure("comparing the downtime with `max-downtime`", format!("{told}; `max-downtime` is {budget}"))
         .details(failures)
         .hint(
-            "look at the web server's and PHP-FPM's logs at these times; if it is the server's own limit of requests (limit_req), lower \
-             sample-rate in the policy",
+            "Read the logs of the web server and of PHP-FPM at these times. If the server limits requests (`limit_req`), set a lower \
+             `sample-rate` in the policy",
         )
 }
 
@@ -131,10 +131,10 @@ pub fn downtime(told: &str, budget: &str, failures: impl IntoIterator<Item = Str
 pub fn assets(score: Score, first: &str, problems: &[String]) -> Failure {
     ASSETS_BROKEN
         .failure(
-            "asking the site for its Vite assets",
-            format!("{} of {} files are well; {first}", score.passed, score.total),
+            "checking the site's Vite assets",
+            format!("{} of {} files are correct; {first}", score.passed, score.total),
         )
-        .hint("see whether the web server's root is current/public, and what else serves /build (a cache, a CDN)")
+        .hint("Check that the web server's `root` is `current/public`, and whether a cache or CDN answers for /build")
         .details(problems)
 }
 
@@ -142,5 +142,5 @@ pub fn assets(score: Score, first: &str, problems: &[String]) -> Failure {
 pub fn asset_manifest(cause: impl Into<String>) -> Failure {
     ASSET_MANIFEST_WRONG
         .failure("reading the site's /build/manifest.json", cause)
-        .hint("see whether the site serves current/public and whether a cache keeps an older manifest")
+        .hint("Check that the site serves `current/public`, and whether a cache keeps an older manifest")
 }

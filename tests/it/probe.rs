@@ -136,7 +136,7 @@ fn f69_a_body_that_proves_nothing_is_a_problem() {
 #[test]
 fn f74_an_answer_of_another_release_is_stale_code() {
     let problem = verdict(200, &format!(r#"{{"status":"ok","commit":"{OTHER}"}}"#)).expect("the old code");
-    assert_eq!(problem, format!("answers as {OTHER}, expected acb5820c: stale code (OPcache not reloaded?)"));
+    assert_eq!(problem, format!("answers as {OTHER}, expected acb5820c: stale code in OPcache"));
     for ours in [SHA, "acb5820", "ACB5820CED", "20261124_110000-acb5820c"] {
         assert_eq!(verdict(200, &format!(r#"{{"status":"ok","release":"{ours}"}}"#)), None, "{ours}");
     }
@@ -226,7 +226,7 @@ async fn a_healthy_baseline_is_told_with_the_release_that_answered() {
     let site = Scripted::new(healthy_as(OTHER));
     let ran = Stage::with_site(site.clone()).survey(probe::baseline).await;
     let seen = "404 at a page that does not exist, 401 with a wrong token at /healthcheck.php";
-    assert_eq!(ran.said(), format!("3/3, answered as {OTHER}; seen to fail: {seen}"));
+    assert_eq!(ran.said(), format!("3/3, answered as {OTHER}; health check self-tested: {seen}"));
     assert_eq!(site.asked.borrow().len(), 3 + 2, "the controls cost a request each");
     assert!(ran.fact::<fact::HealthReport>(fact::key::BASELINE).healthy());
     assert!(site.asked.borrow().iter().filter(|get| known(&get.path)).all(|get| get.bearer.is_some()));
@@ -333,7 +333,7 @@ async fn f69_a_token_that_nobody_asks_for_proves_nothing() {
     // Where there is no token nobody can hold a wrong one.
     let mut stage = Stage::with_site(open(all));
     stage.inputs.health.token = None;
-    assert!(stage.survey(probe::baseline).await.said().ends_with("seen to fail: 404 at a page that does not exist"));
+    assert!(stage.survey(probe::baseline).await.said().ends_with("health check self-tested: 404 at a page that does not exist"));
     // Too many requests is no answer to the question.
     let site = Scripted::new(|get, _| {
         Ok(match (known(&get.path), with_the_token(get)) {
@@ -344,7 +344,7 @@ async fn f69_a_token_that_nobody_asks_for_proves_nothing() {
     });
     let ran = Stage::with_site(site).survey(probe::baseline).await;
     assert!(!ran.said().contains("wrong token"), "{}", ran.said());
-    assert!(ran.warnings()[0].contains("was not seen that the site refuses a wrong token"), "{:?}", ran.warnings());
+    assert!(ran.warnings()[0].contains("the refusal of a wrong token could not be tested"), "{:?}", ran.warnings());
 }
 
 #[tokio::test]
@@ -420,7 +420,7 @@ async fn f83_a_rollback_is_verified_by_the_same_rules() {
 #[tokio::test]
 async fn f85_after_a_rollback_the_failed_code_must_not_answer() {
     let ran = verified_old(Scripted::new(healthy_as(SHA)), "20261101_080000-01234567").await;
-    assert!(ran.failure().cause.contains("which was taken back: old code is cached"), "{}", ran.failure());
+    assert!(ran.failure().cause.contains("which was rolled back: stale code in OPcache"), "{}", ran.failure());
     // The same commit released twice: the name tells nothing.
     assert_eq!(verified_old(Scripted::new(healthy_as(SHA)), "20261101_080000-acb5820c").await.said(), "health 3/3");
 }
@@ -533,8 +533,8 @@ async fn fd8_what_could_not_be_asked_is_not_unhealthy() {
     assert_eq!(report.standing(), fact::Standing::NotAsked);
     // Going back, it is neither healthy nor a failure.
     let ran = verified_old(lost(), "20261101_080000-01234567").await;
-    assert_eq!(ran.said(), "its health could not be asked");
-    assert!(ran.warnings()[0].contains("the site could not be asked"), "{:?}", ran.warnings());
+    assert_eq!(ran.said(), "its health could not be checked");
+    assert!(ran.warnings()[0].contains("the site could not be reached"), "{:?}", ran.warnings());
     // One bad answer outweighs what could not be asked.
     let site = Scripted::silent(Why::Line, |get, _| match get.path.as_str() {
         "/health" => Ok(reply(500, "")),
@@ -551,7 +551,7 @@ async fn fd8_a_check_that_could_not_be_asked_was_not_seen_to_fail() {
         _ => healthy_as(SHA)(get, before),
     });
     let ran = Stage::with_site(site).release(probe::health).await;
-    assert!(ran.failure().cause.contains("could not be asked for a page that does not exist"), "{}", ran.failure());
+    assert!(ran.failure().cause.contains("a page that does not exist did not reach the site"), "{}", ran.failure());
 }
 
 #[tokio::test]
@@ -581,7 +581,7 @@ async fn fd8_the_site_is_asked_again_and_then_from_a_second_place() {
     assert_eq!(report.endpoints[0].vantage.as_deref(), Some(from));
     let mut stage = Stage::with_site(lost());
     stage.anywhere = Some(Scripted::new(healthy_as(OTHER)));
-    assert!(stage.survey(probe::baseline).await.failure().cause.starts_with("the site could not be asked"));
+    assert!(stage.survey(probe::baseline).await.failure().cause.starts_with("the site could not be reached"));
     // A place that does not reach it says nothing of it. That nothing listens at any of the server's places says that it is down.
     for (why, reached) in [(Why::Line, false), (Why::Refused, true)] {
         let second = Scripted::silent(why, |_, _| Err("127.0.0.1:443: no connection".to_owned()));

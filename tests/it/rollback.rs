@@ -345,7 +345,7 @@ fn f83_f90_when_both_are_sick_help_is_called_with_commands_that_work() {
     let finished = go_back(&story);
 
     assert_ended(&finished, 4, "stuck");
-    assert_says(&finished.summary, &["HELP NEEDED NOW", "not well: 1/3"]);
+    assert_says(&finished.summary, &["HELP NEEDED NOW", "unhealthy: 1/3"]);
     assert_eq!(lines(&story).pop().expect("a line")["outcome"], "stuck");
     // The lock stays: nobody goes on top of it.
     let next = go_back(&story);
@@ -385,7 +385,7 @@ fn f82_a_site_that_is_down_and_a_disk_that_is_full_do_not_keep_anybody_from_goin
 
     assert_ended(&finished, 0, "live");
     assert_eq!(story.current().expect("current").as_deref(), Some(first_release.as_str()));
-    assert_says(&finished.summary, &["not well: ", "3/3"]);
+    assert_says(&finished.summary, &["unhealthy: ", "3/3"]);
     assert_eq!(output(&finished, "sha"), first);
 }
 

@@ -1,9 +1,9 @@
-//! Which release answers (F74, F85): by a one-time file where the app's own answers do not say, and besides them where they do.
+//! Which release answers (F74, F85): by a one-time file, and by the app's own answers where they name a release.
 //!
-//! The file lies under one name in the new release and in the live one, and is asked for while the old one is live. So PHP-FPM has
-//! it where it has all of its code, in OPcache under the path that the web server passes; if that is not read anew after the
-//! switch, the file answers as the old release, as every page does. A file that only the new release had would prove nothing: OPcache
-//! would have to read it in any case.
+//! The file has one name in the new release and in the live one, and is requested while the old one is live. So PHP-FPM has it in
+//! OPcache, under the path that the web server passes, like all of its code. If OPcache is not reloaded after the switch, the file
+//! answers as the old release, as every page does. A file that only the new release had would prove nothing: OPcache would have to read
+//! it in any case.
 
 pub mod mark;
 
@@ -38,7 +38,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn mark(cx: &Deploy, io: &Io) -> StepResult {
     let live = live(cx);
     let path = format!("/{}", name(cx));
-    let doing = format!("putting {path} into the release");
+    let doing = format!("writing {path} to the release");
     let (tree, live_name) = live.clone().unwrap_or_default();
     let script = Script::new("mark", include_str!("mark.sh"))
         .repeatable()
@@ -51,21 +51,21 @@ pub async fn mark(cx: &Deploy, io: &Io) -> StepResult {
     let trust = match (answer.get("live"), &cx.facts.turn.from) {
         (Some("marked"), _) => try_it(&cx.ports, &path, &live_name).await,
         (_, None) => Trust::Untried("nothing is live yet".to_owned()),
-        (None | Some("none"), Some(from)) => Trust::Untried(format!("{from} is no folder of ours")),
+        (None | Some("none"), Some(from)) => Trust::Untried(format!("{from} was not made by this action")),
         (Some(why), Some(_)) => Trust::Untried(why.to_owned()),
     };
     let answers = probe::round(&*cx.ports.anywhere, &cx.inputs.health, &*cx.ports.clock, None).await;
     let app_names_itself = answers.endpoints.iter().any(|endpoint| endpoint.answered_as.is_some());
     let text = match &trust {
         Trust::Works => format!("{path} answers as {live_name}"),
-        Trust::Untried(why) => format!("{path} could not be tried: {why}"),
+        Trust::Untried(why) => format!("{path} was not tested: {why}"),
         Trust::Refused(why) => format!("the web server does not run {path}: {why}"),
     };
     cx.made.borrow_mut().identity = Some(Mark { path, trust, app_names_itself });
     Ok(Done::passed(text))
 }
 
-/// Removes the file, however the run ends. What was taken back is gone with its folder already.
+/// Removes the file, however the run ends. In a release that was rolled back it is gone with the folder.
 pub async fn unmark(cx: &Deploy, io: &Io, _ending: &Ending) -> Result<String, Failure> {
     let name = name(cx);
     let script = Script::new("unmark", include_str!("unmark.sh"))
@@ -74,19 +74,19 @@ pub async fn unmark(cx: &Deploy, io: &Io, _ending: &Ending) -> Result<String, Fa
         .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
         .var("LIVE", live(cx).unwrap_or_default().0);
     remote::run(&*cx.ports.shell, io, script, &format!("removing public/{name}")).await.map_err(|failure| {
-        failure.hint(format!("it only names its release; remove it from public/ of the releases: {name}"))
+        failure.hint(format!("The file contains only the name of its release. Remove {name} from `public` of the releases"))
     })?;
-    Ok(format!("public/{name} is removed"))
+    Ok(format!("removed public/{name}"))
 }
 
 /// What the plan prints.
 pub fn preview(cx: &Deploy) -> Vec<String> {
-    let file = |tree: &str| format!("write {tree}/public/{}, until the run ends", name(cx));
+    let file = |tree: &str| format!("write {tree}/public/{}, and remove it when the run ends", name(cx));
     let new = cx.inputs.layout.release(&cx.facts.turn.to);
     std::iter::once(file(new.as_str())).chain(live(cx).map(|(tree, _)| file(&tree))).collect()
 }
 
-/// Asks which release answers, where that can be asked. `expected` is the folder's name of the release that should.
+/// Asks which release answers, where the file is there. `expected` is the name of the release that should answer.
 pub async fn ask(ports: &Ports, mark: Option<&Mark>, expected: &str) -> Option<Endpoint> {
     let mark = mark.filter(|mark| !matches!(mark.trust, Trust::Refused(_)))?;
     let (reply, took_ms) = get(ports, &mark.path).await;
@@ -95,12 +95,12 @@ pub async fn ask(ports: &Ports, mark: Option<&Mark>, expected: &str) -> Option<E
     let problem = match (&reply, &named) {
         (_, Some(named)) if named == expected => None,
         (_, Some(named)) => {
-            Some(format!("answers as {named}, expected {expected}: stale code (OPcache not reloaded?)"))
+            Some(format!("answers as {named}, expected {expected}: stale code in OPcache"))
         }
-        // It answered before the switch, and both releases have it.
+        // The file answered before the switch, and both releases have it.
         (Err(problem), None) if mark.trust == Trust::Works => Some(problem.to_string()),
         (Ok(reply), None) if mark.trust == Trust::Works => {
-            Some(format!("{} and no release's name, expected {expected}", reply.status))
+            Some(format!("status {} without a release's name, expected {expected}", reply.status))
         }
         _ => None,
     };
@@ -134,14 +134,14 @@ pub fn proof(cx: &Deploy, report: &HealthReport) -> fact::Identity {
     }
     let note = match mark.map(|mark| mark.trust) {
         Some(Trust::Refused(why)) => Some(format!("the web server does not run a one-time file under public/: {why}")),
-        Some(Trust::Untried(why)) if !by_file => Some(format!("the one-time file could not be tried: {why}")),
+        Some(Trust::Untried(why)) if !by_file => Some(format!("the one-time file was not tested: {why}")),
         _ => None,
     };
     fact::Identity { release: turn.to.clone(), proven: !by.is_empty(), by, in_a_row: 2, note }
 }
 
-/// Whether the site answers as what `current` points back to, and by what that was seen. `mark`: the one-time file, where it is still there
-/// to be asked. `failed` is the commit of the release that was rolled back.
+/// Whether the site answers as the release that `current` points back to, and by what that was seen. `mark`: the one-time file, where it is
+/// still there. `failed` is the commit of the release that was rolled back.
 pub async fn answers_as_old(
     ports: &Ports,
     health: &HealthPolicy,
@@ -188,7 +188,7 @@ async fn get(ports: &Ports, path: &str) -> (Result<Reply, Unanswered>, u64) {
     (reply, u64::try_from(ports.clock.elapsed().saturating_sub(began).as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Nobody can guess it before the run, and an undo can work it out again.
+/// It cannot be guessed before the run, and an undo can compute it again.
 fn name(cx: &Deploy) -> String {
     let digest = Sha256Digest::of(format!("{} {} {}", cx.facts.turn.to, cx.facts.plan_digest, cx.facts.decided_at));
     format!("gated-deploy-{}.php", &digest.as_str()[..32])

@@ -1,4 +1,4 @@
-# Puts a one-time file under public/ of the new release and, where that can be written, of the live one. Each names its own release.
+# Writes a one-time file to public/ of the new release and, where it is writable, of the live one. Each names its own release.
 # in: NAME DIR TEXT LIVE (empty: none) LIVE_TEXT
 mark() { # folder of a release, text, time
     # Beside it first: what another account put there, such as a link or a FIFO, is neither followed nor opened.
@@ -16,7 +16,7 @@ mark() { # folder of a release, text, time
 if [ -z "$LIVE" ]; then
     put live none
 elif [ "$(readlink -f "$LIVE/public")" = "$(readlink -f "$DIR/public")" ]; then
-    # One file for both could only name one of them.
+    # One file for both could name only one of them.
     put live "both releases have one public/ folder"
 elif [ -d "$LIVE/public" ] && [ -w "$LIVE/public" ]; then
     mark "$LIVE" "$LIVE_TEXT" 2000-01-01T00:00:00Z

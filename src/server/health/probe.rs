@@ -1,4 +1,4 @@
-//! Asking the site whether it is well, and which release it is (pipeline.md, steps 7 and 18 to 20).
+//! Whether the site is healthy, and which release answers (pipeline.md, steps 7 and 18 to 20).
 
 pub mod round;
 pub mod visitor;
@@ -43,19 +43,19 @@ use crate::{
 /// Too Many Requests (RFC 6585, 4): says nothing of what was asked.
 const TOO_MANY: u16 = 429;
 
-/// Rounds of the baseline: a site that is well in one of them was well before us.
+/// Rounds of the baseline: a site that is healthy in one of them was healthy before the release.
 const BASELINE_ROUNDS: u32 = 3;
 
 /// Time between two rounds of the baseline.
 const BASELINE_PAUSE: Duration = Duration::from_secs(1);
 
-/// A page that no application has: what answers it as if it were a health check answers everything so (F69).
+/// A page that no application has: a site that answers it as healthy answers every path so (F69).
 pub const NOWHERE: &str = "/gated-deploy-negative-control/no-such-page";
 
-/// What no app takes for its token.
+/// A token that no application accepts.
 pub const WRONG_TOKEN: &str = "gated-deploy-negative-control";
 
-/// Step 7, before anything changes: is the site well, and does our token work?
+/// Step 7, before anything changes: whether the site is healthy, and accepts the health token.
 pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
     if cx.found.borrow().nothing_is_live() {
         return first_look(cx, io).await;
@@ -70,7 +70,7 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
         let next = HealthReport { attempt, of: BASELINE_ROUNDS, ..visitor.look(None).await };
         report = next.after(report);
         io.attempt(attempt, BASELINE_ROUNDS, told(&report));
-        // Nobody who is refused the token gets it accepted by asking again.
+        // A refused token is refused again.
         if report.healthy() || refused_token(&report) {
             break;
         }
@@ -83,30 +83,30 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
     let verdict = if report.healthy() {
         seen_to_fail(visitor, io).await
     } else {
-        Err(unhealthy("asking the site before the release", &report))
+        Err(unhealthy("checking the site's health before the release", &report))
     };
     match verdict {
-        Ok(seen) => Ok(Done::passed(format!("{}; seen to fail: {seen}", told(&report)))),
-        // A release to a site that nobody could ask is no repair.
+        Ok(seen) => Ok(Done::passed(format!("{}; health check self-tested: {seen}", told(&report)))),
+        // A release to a site that could not be reached is no repair.
         Err(failure)
             if (health.repair && report.standing() != Standing::NotAsked)
                 || !cx.found.borrow().unconfirmed.is_empty() =>
         {
             io.warn(failure.to_string(), failure.hint.clone());
             failure.details.iter().for_each(|detail| io.line(detail));
-            let why = if health.repair { "the policy says repair" } else { "it is asked again after going back" };
+            let why = if health.repair { "accepted: `repair` is true" } else { "it is checked again after the recovery" };
             Ok(Done::warned(format!("{}; {why}", told(&report))))
         }
         Err(failure) if failure.hint.is_some() => Err(failure),
         Err(failure) => Err(failure
-            .hint("make the site healthy first; if this release is what mends it, set `repair: true` in the policy")),
+            .hint("Make the site healthy first. If this release repairs it, set `repair: true` in the policy")),
     }
 }
 
-/// Before the first release there is no app to ask. What does not depend on it is asked all the same: the name, the connection, TLS, the
-/// tunnel, and whether the site is at this address at all. Any answer is fine but one that leads elsewhere.
+/// Before the first release there is no app to check. The name, the connection, TLS, the tunnel and the site's address are checked all the
+/// same. Any answer passes but a redirect to another site.
 async fn first_look(cx: &Survey, io: &Io) -> StepResult {
-    let (ports, doing) = (&cx.ports, "asking the web server before the first release");
+    let (ports, doing) = (&cx.ports, "checking the web server before the first release");
     let path = cx.inputs.health.paths.first().map_or("/", String::as_str);
     let get = Get { path: path.to_owned(), timeout: ANSWER_TIMEOUT, ..Get::default() };
     let mut answer = ports.site.get(get.clone()).await;
@@ -119,7 +119,7 @@ async fn first_look(cx: &Survey, io: &Io) -> StepResult {
     match answer {
         Ok(reply) => match reply.redirect().filter(|to| ports.site.within(path, to).is_none()) {
             None => {
-                Ok(Done::passed(format!("nothing is live yet; the web server answers, with status {}", reply.status)))
+                Ok(Done::passed(format!("nothing is live yet; the web server answers with status {}", reply.status)))
             }
             Some(_) => {
                 let verdict::Problem { text, hint } = verdict::redirected(&reply);
@@ -133,7 +133,7 @@ async fn first_look(cx: &Survey, io: &Io) -> StepResult {
     }
 }
 
-/// Before a rollback: how is the site? A sick one is the reason to go back, so nothing here refuses; it is said.
+/// Before a rollback: the site's health. An unhealthy site is the reason for a rollback, so this never refuses.
 pub async fn present(cx: &Survey, io: &Io) -> StepResult {
     if cx.found.borrow().nothing_is_live() {
         return Ok(Done::skipped("nothing is live"));
@@ -143,20 +143,19 @@ pub async fn present(cx: &Survey, io: &Io) -> StepResult {
     io.fact(key::BASELINE, &report);
     cx.found.borrow_mut().home = report.home.as_ref().and_then(|home| home.status);
     if report.healthy() {
-        return Ok(Done::passed(format!("well: {}", told(&report))));
+        return Ok(Done::passed(format!("healthy: {}", told(&report))));
     }
     if refused_token(&report) {
         io.warn(
-            "the site refuses the token: if that is not the live release's own fault, no release will answer as healthy, and the rollback \
-             will be taken back",
-            Some("make sure that healthcheck-token is the value that the application checks".to_owned()),
+            "the site refuses the health token. If the target release refuses it too, this rollback fails and is undone",
+            Some("Check that `healthcheck-token` is the value that the application checks".to_owned()),
         );
     }
-    Ok(Done::passed(format!("not well: {}", told(&report))))
+    Ok(Done::passed(format!("unhealthy: {}", told(&report))))
 }
 
-/// Step 18: gives the workers time to settle, unless the site fails for longer than the policy allows: waiting on would cost visitors
-/// more and change nothing.
+/// Step 18: gives the workers time to settle, unless the site fails for longer than the policy allows: a longer wait would only add
+/// downtime.
 pub async fn grace(cx: &Deploy, io: &Io) -> StepResult {
     const LINE_EVERY: Duration = Duration::from_secs(5);
     let whole = cx.inputs.health.grace;
@@ -184,8 +183,8 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
     let report = settle(Visitor::after(cx), identity, &spent, io).await;
     io.fact(key::HEALTH, &report);
     if !report.healthy() {
-        let whom = if cx.source.is_some() { "the new release" } else { "the release that was gone back to" };
-        return Err(advised(unhealthy(&format!("asking the site whether {whom} is healthy"), &report), &report));
+        let whom = if cx.source.is_some() { "the new release" } else { "the target release" };
+        return Err(advised(unhealthy(&format!("checking whether {whom} is healthy"), &report), &report));
     }
     negative_control(Visitor::after(cx)).await?;
     let proof = identity::proof(cx, &report);
@@ -195,23 +194,23 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
     }
     let note = proof.note.map(|note| format!("; {note}")).unwrap_or_default();
     io.warn(
-        format!("identity not proven: no health answer names a release that tells old from new{note}"),
+        format!("identity not proven: no answer distinguishes the new release from the old one{note}"),
         Some(
-            "let a health endpoint answer with its commit (JSON field `commit` or `release`), or let the web server run public/gated-deploy-*.php"
+            "Let a health endpoint answer with its commit (JSON field `commit` or `release`), or let the web server run public/gated-deploy-*.php"
                 .to_owned(),
         ),
     );
     Ok(Done::warned(format!("{}; identity not proven", told(&report))))
 }
 
-/// After a rollback: the site is well again, by the same rules, and does not answer as the release that was taken back
-/// (F83, F85). `marked`: the one-time file is still there to be asked. Gives what was found, in words.
+/// After a rollback: the site is healthy again, by the same rules, and does not answer as the release that was rolled back
+/// (F83, F85). `marked`: the one-time file is still there. Gives what was found, for the log.
 ///
 /// # Errors
-/// The site is not well, or still runs the code of the failed release. That it could not be asked is neither.
+/// The site is unhealthy, or still runs the code of the failed release. A site that could not be reached is neither.
 pub async fn verify_old(cx: &Deploy, marked: bool, io: &Io) -> Result<String, Failure> {
     let failed = &cx.facts.commit;
-    // Going back to an older release of the same commit, that name says nothing.
+    // In a rollback to an older release of the same commit, the commit distinguishes nothing.
     let same = cx.facts.turn.from.as_deref().is_none_or(|from| same_commit(from, failed));
     let mark = cx.made.borrow().identity.clone().filter(|_| marked);
     let old = cx.facts.turn.from.as_deref().map(naming::folder).unwrap_or_default();
@@ -219,11 +218,11 @@ pub async fn verify_old(cx: &Deploy, marked: bool, io: &Io) -> Result<String, Fa
     let identity = Identity::IsNot((!same).then_some(failed), expected);
     let report = settle(Visitor::after(cx), identity, &|| false, io).await;
     io.fact(key::HEALTH_AFTER_ROLLBACK, &report);
-    let whom = if cx.source.is_some() { "the old release is healthy again" } else { "what was live before is healthy" };
-    after_way_back(&format!("asking the site whether {whom}"), &report, io)
+    let whom = if cx.source.is_some() { "the old release is healthy again" } else { "the earlier release is healthy" };
+    after_way_back(&format!("checking whether {whom}"), &report, io)
 }
 
-/// What a round says of what is live again.
+/// What a round says of the release that is live again.
 fn after_way_back(doing: &str, report: &HealthReport, io: &Io) -> Result<String, Failure> {
     let Score { passed, total } = report.score();
     match report.standing() {
@@ -231,44 +230,44 @@ fn after_way_back(doing: &str, report: &HealthReport, io: &Io) -> Result<String,
         Standing::Unhealthy => Err(advised(unhealthy(doing, report), report)),
         Standing::NotAsked => {
             let failure = unhealthy(doing, report);
-            io.warn(failure.to_string(), failure.hint.or_else(|| Some("Look at the site in a browser".to_owned())));
-            Ok("its health could not be asked".to_owned())
+            io.warn(failure.to_string(), failure.hint.or_else(|| Some("Open the site in a browser".to_owned())));
+            Ok("its health could not be checked".to_owned())
         }
     }
 }
 
-/// `smoke`: is the site well, whatever release it is?
+/// `smoke`: whether the site is healthy, whatever release it is.
 ///
 /// # Errors
-/// An endpoint is not well after the last attempt, or the check cannot fail.
+/// An endpoint is unhealthy after the last attempt, or the check cannot fail.
 pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
     let report = settle(visitor, Identity::Any, &|| false, io).await;
     io.fact(key::HEALTH, &report);
     if !report.healthy() {
-        return Err(advised(unhealthy("asking the site whether it is healthy", &report), &report));
+        return Err(advised(unhealthy("checking the site's health", &report), &report));
     }
     negative_control(visitor).await?;
     Ok(Done::passed(told(&report)))
 }
 
-/// After somebody else's release was taken back: is the site well again, and does it not answer as that release any more?
+/// After the recovery of another run's release: the site is healthy again, and no longer answers as that release.
 ///
 /// # Errors
-/// The site is not well, or still runs the code of the release that was taken back.
+/// The site is unhealthy, or still runs the code of the release that was rolled back.
 pub async fn well_again(ports: &Ports, health: &HealthPolicy, failed: Option<&CommitSha>, io: &Io) -> StepResult {
     let expected = Expected { ports, mark: None, release: "" };
     let report = settle(Visitor::of(ports, health), Identity::IsNot(failed, expected), &|| false, io).await;
     io.fact(key::HEALTH_AFTER_ROLLBACK, &report);
-    let found = after_way_back("asking the site whether what was live before is healthy again", &report, io)?;
+    let found = after_way_back("checking whether the earlier release is healthy again", &report, io)?;
     Ok(if report.healthy() { Done::passed(told(&report)) } else { Done::warned(found) })
 }
 
-/// Is the site well, as this commit? Gives the last round as well, whatever the answer is.
+/// Whether the site is healthy, as this commit. Gives the last round as well.
 pub async fn proven(visitor: Visitor<'_>, commit: &CommitSha, io: &Io) -> (HealthReport, Result<(), Failure>) {
     let report = settle(visitor, Identity::Is(commit, None), &|| false, io).await;
     let verdict = match report.healthy() {
         true => negative_control(visitor).await.map(drop),
-        false => Err(advised(unhealthy("asking the site whether it is healthy", &report), &report)),
+        false => Err(advised(unhealthy("checking the site's health", &report), &report)),
     };
     (report, verdict)
 }
@@ -297,7 +296,7 @@ async fn settle(visitor: Visitor<'_>, identity: Identity<'_>, spent: &dyn Fn() -
     for attempt in 1..=health.attempts {
         report = numbered(attempt, identified(visitor, identity).await).after(report);
         if report.healthy() {
-            // One good answer can come from the one worker that is well (F71).
+            // One good answer can come from the only healthy worker (F71).
             report = numbered(attempt, identified(visitor, identity).await).after(report);
         }
         io.attempt(attempt, health.attempts, told(&report));
@@ -305,7 +304,7 @@ async fn settle(visitor: Visitor<'_>, identity: Identity<'_>, spent: &dyn Fn() -
             break;
         }
         if spent() {
-            io.line("the site has failed for longer than max-downtime allows: no further attempt can save the release");
+            io.line("the site has failed for longer than `max-downtime` allows: the health check ends here");
             break;
         }
         if attempt < health.attempts {
@@ -328,7 +327,7 @@ async fn identified(visitor: Visitor<'_>, identity: Identity<'_>) -> HealthRepor
         for endpoint in &mut report.endpoints {
             let answered = endpoint.answered_as.as_deref().filter(|answered| verdict::names(answered, failed));
             let still = answered.map(|answered| {
-                format!("still answers as {answered}, which was taken back: old code is cached (OPcache not reloaded?)")
+                format!("still answers as {answered}, which was rolled back: stale code in OPcache")
             });
             endpoint.problem = endpoint.problem.take().or(still);
         }
@@ -336,7 +335,7 @@ async fn identified(visitor: Visitor<'_>, identity: Identity<'_>) -> HealthRepor
     report
 }
 
-/// Both controls of a probe, before anything rests on it: a page that does not exist, and a wrong token. Gives what was seen.
+/// The self-test of the probe: a page that does not exist, and a wrong token, must fail. Gives what was seen.
 async fn seen_to_fail(visitor: Visitor<'_>, io: &Io) -> Result<String, Failure> {
     let nowhere = negative_control(visitor).await?;
     Ok(match wrong_token(visitor, io).await? {
@@ -345,8 +344,8 @@ async fn seen_to_fail(visitor: Visitor<'_>, io: &Io) -> Result<String, Failure> 
     })
 }
 
-/// Whether a wrong token is refused, where we have a right one. One endpoint that refuses it is enough: others may be open to everybody.
-/// Open ones usually stand first, so the last is asked first: mostly that is one request, which matters to a site that counts them.
+/// Whether a wrong token is refused, where there is a right one. One endpoint that refuses it is enough: others may be public. Public ones
+/// usually come first, so the last is asked first: mostly that is one request, which matters to a site that limits requests.
 async fn wrong_token(visitor: Visitor<'_>, io: &Io) -> Result<Option<String>, Failure> {
     if visitor.health.token.is_none() {
         return Ok(None);
@@ -366,15 +365,15 @@ async fn wrong_token(visitor: Visitor<'_>, io: &Io) -> Result<Option<String>, Fa
     }
     if let Some(silent) = silent {
         io.warn(
-            format!("it was not seen that the site refuses a wrong token: {silent}"),
-            Some("run again; a site that limits requests may need a higher limit for the health endpoints".to_owned()),
+            format!("the refusal of a wrong token could not be tested: {silent}"),
+            Some("Run again. If the site limits requests, allow more for the health endpoints".to_owned()),
         );
         return Ok(None);
     }
     Err(errors::health::token_unchecked(&health.paths))
 }
 
-/// A probe must be seen to fail before its success means something (F69).
+/// The self-test: a probe that cannot fail proves nothing (F69).
 async fn negative_control(visitor: Visitor<'_>) -> Result<String, Failure> {
     let endpoint = ask(visitor.site, visitor.health, visitor.clock, NOWHERE, None).await;
     if let Some(problem) = endpoint.problem.as_ref().filter(|_| endpoint.not_asked) {
@@ -396,31 +395,28 @@ fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
     let failure = errors::health::unhealthy(doing, report, problems.collect());
     let hint = |endpoint: &Endpoint| endpoint.problem.as_ref().and(endpoint.hint.clone());
     let well = report.endpoints.iter().all(|endpoint| endpoint.problem.is_none());
-    // Where the app is down, its home page is no matter of its own.
+    // Where the app is down, the home page needs no hint of its own.
     let known = report.endpoints.iter().find_map(hint).or_else(|| report.home.as_ref().filter(|_| well).and_then(hint));
     known.into_iter().fold(failure, Failure::hint)
 }
 
-/// Where to look, unless something better is known already.
+/// Adds a hint, unless there is a better one already.
 fn advised(failure: Failure, report: &HealthReport) -> Failure {
     if failure.hint.is_some() {
         return failure;
     }
     if report.asked().any(|endpoint| {
-        endpoint
-            .problem
-            .as_ref()
-            .is_some_and(|problem| problem.contains("old code is cached") || problem.contains("stale code"))
+        endpoint.problem.as_ref().is_some_and(|problem| problem.contains("stale code"))
     }) {
         return failure.hint(
-            "PHP goes on with code that it has cached: see whether php-fpm-service is the one that serves the site and whether its master re-reads (OPcache), and \
-             whether a cache before the site answers",
+            "Check that `php-fpm-service` is the service that serves the site, and that its reload empties OPcache. Check whether a cache in \
+             front of the site answers",
         );
     }
     let silent = report.endpoints.iter().all(|endpoint| endpoint.status.is_none());
     failure.hint(match silent {
         true => "Check that this runner can reach the site: curl -i URL, with the `url` of the environment (and its `health-address`)",
-        false => "look at the application's log (shared/storage/logs) and at PHP-FPM's on the server",
+        false => "Read shared/storage/logs/laravel.log and PHP-FPM's log on the server",
     })
 }
 

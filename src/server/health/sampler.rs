@@ -1,8 +1,8 @@
-//! Asks the site at a low steady rate while the release changes hands, and gives a receipt of what visitors met.
+//! The availability sampler: requests at a low steady rate during the switch, and the downtime report of them.
 //!
-//! Health says whether the site is well at the end; the sampler says what happened on the way there. It asks what the baseline
-//! asked, in turn over a fresh connection and over a kept one, because the two meet different workers of a web server that reloads.
-//! It has no say before the switch, and never more than a few requests under way: a pool of PHP workers is small.
+//! The health check says whether the site is healthy at the end; the sampler says what happened before. It requests what the baseline
+//! requested, in turn over a new connection and over a kept one, because the two meet different workers of a web server that reloads.
+//! It decides nothing before the switch, and has few requests under way: a pool of PHP workers is small.
 
 pub mod rows;
 
@@ -45,10 +45,10 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 /// Through the SSH connection each new connection is a channel of its own: no more of them a second.
 const MOST_THROUGH_TUNNEL: u32 = 5;
 
-/// Time between two requests to a site that counts them: what we use up is missing in the health check.
+/// Time between two requests to a site that limits them: each sample uses up a request that the health check needs.
 const GENTLE: Duration = Duration::from_secs(5);
 
-/// Answer headers by which a site says that it counts requests (Laravel's `throttle`, and the IETF's draft of the same).
+/// Answer headers by which a site says that it limits requests (Laravel's `throttle`, and the IETF's draft of the same).
 const LIMITS: [&str; 2] = ["x-ratelimit-limit", "ratelimit-limit"];
 
 fn over(receipt: &Receipt) -> bool {
@@ -64,14 +64,14 @@ fn told(receipt: &Receipt) -> String {
         }
     }
     if receipt.not_asked > 0 {
-        text.push_str(&format!("; {} more did not reach the site and count as no downtime", receipt.not_asked));
+        text.push_str(&format!("; {} more did not reach the site and do not count as downtime", receipt.not_asked));
     }
     text.push_str(&format!("; slowest {} ms", receipt.slowest_ms));
     if let Some(ms) = receipt.side_by_side_ms {
-        text.push_str(&format!("; old and new side by side for {ms} ms"));
+        text.push_str(&format!("; both releases answered for {ms} ms"));
     }
     if let Some(ms) = receipt.old_again_ms {
-        text.push_str(&format!("; the old release answered again {ms} ms after the run turned back"));
+        text.push_str(&format!("; the old release answered again {ms} ms after the rollback began"));
     }
     text
 }
@@ -222,7 +222,7 @@ async fn ask_on(inner: Rc<Inner>, mut stop: watch::Receiver<bool>, count: watch:
         if running.len() < MOST_AT_ONCE {
             running.push(ask(inner.clone()));
         }
-        // A moment in which nothing could be asked is not made up for: that would be a burst.
+        // Missed samples are not made up for: that would be a burst.
         due = (due + inner.pace.get()).max(inner.clock.elapsed());
         let mut tick = std::pin::pin!(inner.clock.sleep(due.saturating_sub(inner.clock.elapsed())));
         loop {
@@ -265,14 +265,14 @@ async fn ask(inner: Rc<Inner>) -> u64 {
     inner.tally.borrow_mut().take(number, seen)
 }
 
-/// A site that counts requests is asked seldom from its first answer on.
+/// A site that limits requests is sampled seldom from its first answer on.
 fn mind_limits(inner: &Inner, reply: &Reply) {
     let limit = LIMITS.iter().find_map(|name| Some(format!("{name}: {}", reply.header(name)?)));
     let limit = limit.or_else(|| (reply.status == 429).then(|| "it answered 429".to_owned()));
     if let Some(limit) = limit.filter(|_| inner.pace.get() < GENTLE) {
         inner.pace.set(GENTLE);
         inner.tally.borrow_mut().remark(format!(
-            "the site limits how often it may be asked ({limit}), so it was asked once in {} s: an outage between two questions is not seen",
+            "the site limits requests ({limit}), so it was sampled once in {} s: a shorter outage is not seen",
             GENTLE.as_secs()
         ));
     }

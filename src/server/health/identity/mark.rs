@@ -1,6 +1,6 @@
 //! The one-time file of a release, and whether its answers count.
 
-/// What the one-time file is good for on this server.
+/// Whether the one-time file works on this server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// As the site is asked for it, with a slash.
@@ -14,7 +14,7 @@ pub struct Mark {
 pub enum Trust {
     /// PHP ran the live release's file: it must run the new one's after the switch.
     Works,
-    /// It could not be tried while the old release was live, as the text says. What it says counts, its silence does not.
+    /// It was not tested while the old release was live, as the text says. Its answer counts; no answer says nothing.
     Untried(String),
     /// The web server does not run it, as the text says.
     Refused(String),

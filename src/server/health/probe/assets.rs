@@ -1,4 +1,4 @@
-//! Step 20: what the front end needs is there, and is this release's (F78).
+//! Step 20: the files of the front end are there, and are this release's (F78).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -80,7 +80,7 @@ pub async fn served_assets(visitor: Visitor<'_>, manifest: Option<&Manifest>, io
         if open.is_empty() {
             break;
         }
-        io.line(format!("{} files got no proper answer and are asked for again", open.len()));
+        io.line(format!("{} files got no valid answer and are requested again", open.len()));
         visitor.clock.sleep(visitor.health.interval).await;
     }
     let score = Score { passed: files.len() - problems.len(), total: files.len() };

@@ -1,4 +1,4 @@
-//! What to do where a request to the site has no answer.
+//! What to do if a request to the site gets no answer.
 
 use crate::http::Why;
 

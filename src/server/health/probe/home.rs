@@ -1,4 +1,4 @@
-//! The page that visitors begin at. It is no health endpoint: what it answers is compared with what the live release answered.
+//! The home page. It is no health endpoint: its answer is compared with the answer of the live release.
 
 use crate::{
     domain::{CommitSha, fact::HealthReport},

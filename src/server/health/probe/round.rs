@@ -16,7 +16,7 @@ use crate::{
 use futures_util::future;
 use std::time::Duration;
 
-/// How long one answer may take. A site that needs longer is not well.
+/// How long one answer may take. A site that needs longer is unhealthy.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Asks every endpoint at once. With `commit`, an endpoint that names a release must name that one (F74).

@@ -46,7 +46,7 @@ pub fn judge(reply: &Reply, expect: &[String], commit: Option<&CommitSha>) -> Op
         ),
         status @ (401 | 403) => Some(
             Problem::new(format!("{status}: the probe is misconfigured, the token is missing or wrong")).hint(
-                "make healthcheck-token the same value that the application checks; a token that is refused says nothing about the site",
+                "Set `healthcheck-token` to the value that the application checks. A refused token says nothing about the site's health",
             ),
         ),
         300..=399 => Some(redirected(reply)),
@@ -56,16 +56,16 @@ pub fn judge(reply: &Reply, expect: &[String], commit: Option<&CommitSha>) -> Op
         let (answered, commit) = (answered_as(reply)?, commit?);
         (!names(&answered, commit)).then(|| {
             let short = commit.short();
-            Problem::new(format!("answers as {answered}, expected {short}: stale code (OPcache not reloaded?)"))
+            Problem::new(format!("answers as {answered}, expected {short}: stale code in OPcache"))
         })
     })
 }
 
-/// What is wrong with an answer of the page that visitors begin at. `before`: the status that the live release answered with.
+/// What is wrong with an answer of the home page. `before`: the status that the live release answered with.
 ///
 /// 500 and above is. Anything else must not be worse than what was: an interface without a home page answers 404 before and after.
 pub(super) fn judge_home(reply: &Reply, before: Option<u16>) -> Option<Problem> {
-    const HINT: &str = "Look at shared/storage/logs/laravel.log. If this page is not to be asked, set `home-path` in the policy to another page, or to `none`";
+    const HINT: &str = "Look at shared/storage/logs/laravel.log. To check another page, or none, set `home-path` in the policy (`none` switches it off)";
     match (reply.status, before) {
         (500.., _) => Some(
             maintenance(reply)
@@ -89,11 +89,11 @@ pub(super) fn in_a_circle(hops: u32) -> Problem {
 pub(super) fn redirected(reply: &Reply) -> Problem {
     let status = reply.status;
     let Some(location) = reply.header("location") else {
-        return Problem::new(format!("{status}: redirects to nowhere"));
+        return Problem::new(format!("{status}: a redirect without a target"));
     };
     let problem = Problem::new(format!("{status}: redirects to {}", excerpt(location.as_bytes())));
     match Url::parse(location).map(|to| to.origin().ascii_serialization()) {
-        Ok(origin) => problem.hint(format!("If that is where the site is now, set `url: {origin}`")),
+        Ok(origin) => problem.hint(format!("If the site has moved there, set `url: {origin}`")),
         Err(_) => problem
             .hint("Give the health endpoint a route without a redirect, outside of the login (middleware `auth`)"),
     }

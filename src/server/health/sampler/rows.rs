@@ -23,20 +23,20 @@ use std::{
     time::Duration,
 };
 
-/// Answers that are waited for before the switch: the sampler must be seen to work before what it sees means something.
+/// Answers that are waited for before the switch: only a sampler that works measures downtime.
 pub(crate) const FIRST: u64 = 4;
 
-/// Starts asking, right before the switch.
+/// Starts the sampler, right before the switch.
 pub async fn start(cx: &Deploy, _io: &Io) -> StepResult {
     if cx.facts.turn.from.is_none() {
-        return Ok(Done::skipped("nothing is live, so there is nothing to keep up"));
+        return Ok(Done::skipped("nothing is live yet, so there is no availability to sample"));
     }
     let health = &cx.inputs.health;
     let mut rate = health.sample_rate.max(1);
     let sampler = Quiet::of(cx);
     if matches!(cx.inputs.site.route, Route::Tunnel { .. }) && rate > MOST_THROUGH_TUNNEL {
         sampler.inner.tally.borrow_mut().remark(format!(
-            "asked {MOST_THROUGH_TUNNEL} times a second instead of {rate}: through the SSH connection each request is a channel of its own"
+            "sampled {MOST_THROUGH_TUNNEL} times a second instead of {rate}: through the SSH tunnel each request needs a channel of its own"
         ));
         rate = MOST_THROUGH_TUNNEL;
     }
@@ -48,24 +48,24 @@ pub async fn start(cx: &Deploy, _io: &Io) -> StepResult {
         let cause = first.first_failures.first().map_or("no answer in time", |failed| failed.cause.as_str());
         let paths = first.paths.join(" and ");
         return Ok(Done::warned(match first.not_asked {
-            0 => format!("{paths} fails before the switch already ({cause}), so its downtime is not measured"),
-            _ => format!("requests to {paths} do not reach the site, so its downtime is not measured"),
+            0 => format!("downtime is not measured: {paths} fails before the switch ({cause})"),
+            _ => format!("downtime is not measured: requests to {paths} do not reach the site"),
         }));
     }
-    let text = format!("{} about {rate} times a second, fresh and kept connections in turn", first.paths.join(" and "));
+    let text = format!("{} about {rate} times a second, over new and kept connections in turn", first.paths.join(" and "));
     cx.made.borrow_mut().sampler = Some(sampler);
     Ok(Done::passed(text))
 }
 
-/// Reads the receipt before the release is confirmed: more downtime than the policy allows means going back.
+/// Reads the downtime report before the release is confirmed: more downtime than the policy allows causes a rollback.
 pub async fn check(cx: &Deploy, io: &Io) -> StepResult {
     let Some(sampler) = cx.made.borrow().sampler.clone() else {
-        return Ok(Done::skipped("nothing was measured"));
+        return Ok(Done::skipped("downtime was not measured"));
     };
     sampler.counted(sampler.inner.asked.get(), ANSWER_TIMEOUT + LAST_WAIT).await;
     let mut receipt = sampler.receipt();
     if !over(&receipt) {
-        // Within its budget: the measurement ends here. Otherwise it goes on, so that the way back is measured too.
+        // Within its budget: the measurement ends here. Otherwise it goes on, so that the rollback is measured too.
         receipt = sampler.finish().await;
     }
     io.fact(key::RECEIPT, &receipt);
@@ -80,7 +80,7 @@ pub async fn check(cx: &Deploy, io: &Io) -> StepResult {
         io.warn(
             told(&receipt),
             Some(
-                "the connection of this run to the site broke; what visitors met meanwhile was not measured".to_owned(),
+                "The connection of this run to the site broke: the availability during that time is not known".to_owned(),
             ),
         );
         return Ok(Done::warned(told(&receipt)));
@@ -88,7 +88,7 @@ pub async fn check(cx: &Deploy, io: &Io) -> StepResult {
     Ok(Done::passed(told(&receipt)))
 }
 
-/// Whether the site has failed for longer than the policy allows: no later answer can mend that.
+/// Whether the site has failed for longer than the policy allows: no later answer can change that.
 pub fn is_spent(cx: &Deploy) -> bool {
     cx.made.borrow().sampler.as_ref().is_some_and(|sampler| over(&sampler.receipt()))
 }
@@ -113,10 +113,10 @@ pub(crate) fn too_much(receipt: &Receipt) -> Failure {
     errors::health::downtime(&told(receipt), &seconds(receipt.budget_ms), details)
 }
 
-/// However the run ends: stops asking. After a rollback the receipt is told here, with the way back in it.
+/// However the run ends: stops the sampler. After a rollback the downtime report includes the rollback.
 pub async fn end(cx: &Deploy, io: &Io, _ending: &Ending) -> Result<String, Failure> {
     let sampler = cx.made.borrow_mut().sampler.take();
-    let Some(sampler) = sampler else { return Ok("nothing was measured".to_owned()) };
+    let Some(sampler) = sampler else { return Ok("downtime was not measured".to_owned()) };
     let told_already = sampler.finished.get();
     let receipt = sampler.finish().await;
     if !told_already {
@@ -141,9 +141,9 @@ pub fn turning_back(cx: &Deploy) {
 
 pub(crate) fn advice(cx: &Deploy) -> String {
     match cx.facts.server.services.process_control_timeout {
-        Some(0) => "PHP-FPM's process_control_timeout is 0, with which a reload cuts running requests: set it to 10s"
+        Some(0) => "A reload cuts running requests, because PHP-FPM's `process_control_timeout` is 0. Set it to 10s"
             .to_owned(),
-        _ => "look at the web server's and PHP-FPM's logs at these times".to_owned(),
+        _ => "Read the logs of the web server and of PHP-FPM at these times".to_owned(),
     }
 }
 
@@ -152,7 +152,7 @@ impl Quiet {
         let health = &cx.inputs.health;
         let first = health.paths.first().cloned().unwrap_or_else(|| "/".to_owned());
         let mut questions = vec![Question { path: first, bearer: health.token.clone(), lenient: false }];
-        // Where the app names nobody, the one-time file does.
+        // Where the app names no release, the one-time file does.
         let file =
             cx.made.borrow().identity.as_ref().filter(|seen| seen.needed_to_tell()).map(|seen| seen.path.clone());
         questions.extend(file.map(|path| Question { path, bearer: None, lenient: true }));

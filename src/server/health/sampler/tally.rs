@@ -1,4 +1,4 @@
-//! What the sampler saw, counted. Pure: the same answers at the same times always give the same receipt.
+//! The samples, counted. Pure: the same answers at the same times always give the same downtime report.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -88,12 +88,12 @@ impl Tally {
         self.switched.get_or_insert(now);
     }
 
-    /// The run is about to point back.
+    /// The rollback is about to switch.
     pub(super) fn turning_back(&mut self, now: Duration) {
         self.turned_back.get_or_insert(now);
     }
 
-    /// Something that a reader of the receipt must know; said once.
+    /// Something that a reader of the downtime report must know; said once.
     pub(super) fn remark(&mut self, text: String) {
         if !self.remarks.contains(&text) {
             self.remarks.push(text);
@@ -105,7 +105,7 @@ impl Tally {
         if let Err(Missing::NotAsked(cause)) = &seen.status {
             self.not_asked += 1;
             if self.not_asked == 1 {
-                self.remark(format!("requests that did not reach the site are counted apart; the first: {cause}"));
+                self.remark(format!("requests that did not reach the site are counted separately; the first: {cause}"));
             }
             return;
         }
@@ -229,7 +229,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Rounded up: a receipt never says less than what was.
+/// Rounded up: the downtime report never says less than what was seen.
 fn millis_up(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }
