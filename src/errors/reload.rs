@@ -8,55 +8,57 @@ codes! {
         cause: "Its configuration is broken, maybe by a file of another site.",
         action: "Start the service with the command of the help text. Its log says why it ended.",
         script: "{service} ended when it was reloaded{state}",
-            "start it: {start}; why it ended stands in its log: sudo journalctl -u {service} -n 50",
+            "Start it: {start}. Its log says why it ended: sudo journalctl -u {service} -n 50",
     }
     RELOAD_OF_STOPPED_SERVICE = "reload-of-stopped-service", Refused {
         meaning: "A service was to be reloaded, and does not run.",
         cause: "It was stopped, or ended because of an error.",
         action: "Start it with the command of the help text, then run again.",
-        script: "{command} failed: {service} is not running{state}", "see the lines above; if it is not running: {start}",
+        script: "{command} failed: {service} is not running{state}", "Start it: {start}. Then run again",
     }
     RELOAD_FAILED = "reload-failed", Refused {
         meaning: "The command that reloads a service ended with an error.",
         cause: "A sudo rule is missing, or the configuration of the service is broken.",
         action: "Read its message in the lines of the step.",
-        script: "{command} failed", "see the lines above; if it is not running: {start}",
+        script: "{command} failed", "Read its message in the lines of this step. If the service is not running, run: {start}",
     }
     OLD_WORKERS_REMAIN = "old-workers-remain", Refused {
         meaning: "The command that reloads a service reported success, but old workers still run the old code, or no new worker started.",
         cause: "Long requests keep old workers busy, or the command reloads another service.",
         action: "Read the log of the service on the server, and check `php-fpm-service`.",
-        script: "{command} ended without an error, but {seconds} s later {old} of its old workers are still there and {new} new ones",
-            "look at the service's log on the server",
+        script: "{command} reported success, but {seconds} s later {old} old workers are still running, and {new} new ones",
+            "Read the service's log on the server, and check `php-fpm-service`",
     }
     FPM_NOT_RELOADED = "fpm-not-reloaded", Refused {
         meaning: "PHP-FPM's configuration has an error. PHP-FPM would end, for every site, if it were reloaded; so it was not.",
         cause: "A file of its configuration was changed, maybe for another site, and PHP-FPM has not been reloaded since.",
         action: "Correct the file that the message names, test it with `php-fpm -t`, then run again.",
-        script: "{service} was not reloaded, because it would end: {fault}", "see the lines above; nothing of it was changed by this release",
+        script: "{service} was not reloaded, because it would end: {fault}",
+            "Correct what the message names, then run again. This release did not change it",
     }
     NGINX_NOT_RELOADED = "nginx-not-reloaded", Refused {
         meaning: "nginx's configuration has an error, so nginx was not reloaded.",
         cause: "A file of its configuration or a certificate was changed, maybe for another site.",
         action: "Correct the file that the message names, test it with `nginx -t`, then run again.",
-        script: "{service} was not reloaded: {fault}", "see the lines above; nothing of it was changed by this release",
+        script: "{service} was not reloaded: {fault}", "Correct what the message names, then run again. This release did not change it",
     }
     QUEUE_UNREADABLE = "queue-unreadable", Refused {
         meaning: "The app did not answer which command restarts its queue workers.",
         cause: "PHP ended while the app started.",
         action: "Read PHP's message in the lines of the step.",
-        script: "the app could not be asked for its queue: PHP ended with status {status}", "see the lines above; does the app end PHP while it starts?",
+        script: "the app did not answer which command restarts its queue workers: PHP ended with status {status}",
+            "Read PHP's message in the lines of this step, and correct what ends PHP while the app starts",
     }
     QUEUE_RESTART_FAILED = "queue-restart-failed", Refused {
         meaning: "The command that restarts the queue workers failed. They run the old code until they are restarted.",
         cause: "The cache store of the app, where the command leaves its signal, does not answer.",
         action: "Run the command by hand in the folder that the help text names.",
-        script: "php artisan {command} failed", "until the workers are restarted they run the old code: run it by hand in {folder}",
+        script: "php artisan {command} failed", "The workers run the old code until they restart. In {folder}, run: php artisan {command}",
     }
     QUEUE_SIGNAL_UNWRITABLE = "queue-signal-unwritable", Refused {
         meaning: "The signal by which queue workers restart cannot be written to the file cache of the app.",
         cause: "The folder of the cache belongs to the site's account, and the deploy user may not write to it.",
         action: "Run the command of the help text as root.",
-        script: "the signal for the queue workers cannot be written to {folder}", "as root: chgrp {group} {folder} && chmod g+rwxs {folder}",
+        script: "the signal for the queue workers cannot be written to {folder}", "As root, run: chgrp {group} {folder} && chmod g+rwxs {folder}",
     }
 }

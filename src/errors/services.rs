@@ -36,9 +36,9 @@ codes! {
     }
 }
 
-/// It cannot be told which PHP-FPM serves the site.
+/// It is not known which PHP-FPM serves the site.
 pub fn fpm_unknown(cause: &str) -> Problem {
-    FPM_UNKNOWN.problem(cause, "name the service in php-fpm-service, e.g. php8.2-fpm")
+    FPM_UNKNOWN.problem(cause, "Set `php-fpm-service`, for example to `php8.2-fpm`")
 }
 
 /// Commands that sudo does not allow; what sudo says, and the line that would allow them.
@@ -49,10 +49,10 @@ pub fn sudo_rule_missing(cause: String, hint: String) -> Problem {
 /// A service that is not running; `beside`: what runs instead of it, or nothing.
 pub fn stopped(service: &str, state: &str, start: &str, beside: &str) -> Problem {
     match beside {
-        "" => SERVICE_STOPPED.problem(format!("{service} is not running{state}"), format!("start it: {start}")),
+        "" => SERVICE_STOPPED.problem(format!("{service} is not running{state}"), format!("Start it: {start}")),
         other => OTHER_SERVICE.problem(
-            format!("{service} is not running{state}, and {other} is: a release reloads {service}, and no {other}"),
-            format!("let {service} serve the site: {start}. A site that {other} serves cannot be released"),
+            format!("{service} is not running{state}, but {other} is: a release reloads {service}, and never {other}"),
+            format!("Let {service} serve the site: {start}. A site that {other} serves cannot be released"),
         ),
     }
 }
@@ -66,5 +66,5 @@ pub fn config_broken(what: &str, mend: &str) -> Problem {
 pub fn php_version_unreadable(doing: &str, text: &str) -> Failure {
     PHP_VERSION_UNREADABLE
         .failure(doing, format!("PHP answered `{text}` instead of its version"))
-        .hint("does php print anything on start-up?")
+        .hint("On the server, run as the deploy user: php -r 'echo PHP_VERSION_ID;'. Repair what else it prints")
 }

@@ -429,7 +429,7 @@ fn everything_that_is_wrong_is_named_in_one_run() {
         "no successful build for",
         "502",
         "php8.2-fpm is not running",
-        "start it: sudo service php8.2-fpm start",
+        "Start it: sudo service php8.2-fpm start",
     ]);
     for says in everywhere {
         // Markup aside: the log has it as it is.

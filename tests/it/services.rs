@@ -134,7 +134,7 @@ fn fd10_what_would_end_php_fpm_is_named_with_file_and_line() {
         here.write(file, &format!("[other]\nlisten = /dev/other.sock\n{settings} ; why not\n"));
         assert_says(
             &broken(&here),
-            &[&format!("pool `other` ({place}{says}"), &format!("correct {place}, then: php-fpm9.9 -t")],
+            &[&format!("pool `other` ({place}{says}"), &format!("Correct {place}, then run: php-fpm9.9 -t")],
         );
     }
     here.write(file, "[other]\nuser = root\nlisten = /no/such/folder/other.sock\n");
@@ -422,10 +422,10 @@ fn fd10_fd11_what_others_wrote_neither_goes_live_with_a_release_nor_ends_the_sit
             &finished.log,
             &[
                 &format!("pool `other` ({POOL_FILE}:2): `user = gone`: this account does not exist"),
-                &format!("correct {POOL_FILE}, then: php-fpm8.2 -t"),
+                &format!("Correct {POOL_FILE}, then run: php-fpm8.2 -t"),
                 &format!("{HOST_FILE}:1: `ssl_certificate`: /etc/ssl/none.pem does not exist"),
                 &format!("{POOL_FILE} changed "),
-                "ago and is not active yet: this reload will activate it",
+                "ago and is not active yet: the reload will activate it",
             ],
         );
     }
@@ -502,7 +502,7 @@ fn fd12_fd13_fd15_the_services_that_serve_the_site_are_looked_at_and_no_others()
         (
             "service php8.2-fpm stop",
             "service php8.2-fpm start",
-            ["php8.2-fpm is not running", "start it: sudo service php8.2-fpm start"],
+            ["php8.2-fpm is not running", "Start it: sudo service php8.2-fpm start"],
         ),
         (
             "service nginx stop; cp /bin/sleep /srv/apache2; (/srv/apache2 600 >/dev/null 2>&1 &)",

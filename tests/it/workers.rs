@@ -67,7 +67,7 @@ fn f76_an_app_with_horizon_is_told_by_its_command() {
     let finished = story.deploy(&commit);
 
     assert_ended(&finished, 0, "live");
-    assert_says(&finished.summary, &["php artisan horizon:terminate: each ends after its present job"]);
+    assert_says(&finished.summary, &["php artisan horizon:terminate: each worker restarts after its current job"]);
     assert_says(&finished.log, &[&format!("told in {}", output(&finished, "release"))]);
 }
 

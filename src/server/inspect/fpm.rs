@@ -11,7 +11,7 @@ pub struct Pool {
     /// The PHP version whose folder the file lies in: `8.2`.
     pub version: String,
     pub listen: String,
-    /// The account that PHP runs as; without it FPM itself runs as somebody who is not root.
+    /// The account that PHP runs as; without it PHP-FPM itself does not run as root.
     pub user: Option<String>,
     /// Without it the group of the account.
     pub group: Option<String>,

@@ -2,14 +2,14 @@
 
 use crate::{server::inspect::serving::Serving, transport::shell::Answer};
 
-/// What the server said of itself, before anybody judged it.
+/// What the server said of itself, before anything judged it.
 #[derive(Debug)]
 pub struct Looked {
     pub answer: Answer,
-    /// Who we are there.
+    /// The deploy user.
     pub user: String,
     pub clock_skew_seconds: i64,
-    /// Who serves the site, or why that cannot be told.
+    /// The services of the site, or why they are not known.
     pub serving: Result<Serving, String>,
 }
 

@@ -1,4 +1,4 @@
-//! Reading the server: who serves the site, what sudo allows, what stands in the way.
+//! Reading the server: which services serve the site, what sudo allows, what prevents a release.
 
 pub mod config_file;
 pub mod facts;

@@ -93,7 +93,7 @@ fn judge(answer: &Answer, layout: &Layout) -> Vec<Open> {
 fn more(count: usize) -> String {
     match count {
         0 | 1 => String::new(),
-        1000.. => " and a thousand and more others".to_owned(),
+        1000.. => " and at least 1000 more".to_owned(),
         count => format!(" and {} more", count - 1),
     }
 }

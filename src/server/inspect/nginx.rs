@@ -262,7 +262,7 @@ mod tests {
         assert_eq!((said("include nowhere;"), said("include round.conf;"), said("")), (None, None, None));
     }
 
-    /// Looked into once for every time that it is named, these would take longer than anybody waits: 200 to the power of 4.
+    /// Read once for every time that it is named, these would be 200 to the power of 4 reads.
     #[test]
     fn files_that_include_each_other_over_and_over_are_looked_into_once() {
         let file = |path: &str, other: &str| ConfigFile {

@@ -10,7 +10,7 @@ use crate::{
     transport::shell::{Answer, Script, Shell},
 };
 
-/// A command that needs root, and how sudo stands to it.
+/// A command that needs root, and whether sudo allows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permission {
     /// As it stands behind `sudo -n`.
@@ -23,12 +23,12 @@ pub struct Permission {
 }
 
 impl Permission {
-    /// How sudo stands to it, for a person.
+    /// What sudo allows, for the log.
     pub fn told(&self) -> String {
         match (self.leave, &self.ignored) {
             (Leave::Free, _) => "allowed, without a password".to_owned(),
             (Leave::Unproven, _) => "allowed; perhaps with a password".to_owned(),
-            (Leave::Password, _) => "sudo wants a password for it".to_owned(),
+            (Leave::Password, _) => "sudo asks for a password".to_owned(),
             (Leave::Denied, None) => "not allowed".to_owned(),
             (Leave::Denied, Some(rule)) => format!(
                 "not allowed: sudo lists the rule `{rule}` and does not apply it; sudo-rs takes no wildcards in arguments"
@@ -48,7 +48,7 @@ pub struct Permissions {
     pub fpm: Vec<Permission>,
     pub nginx: Vec<Permission>,
     pub test: Permission,
-    /// What sudo said when it refused, in its own words: no rule can help where it does not come to its rules, or reads them otherwise.
+    /// The messages of sudo when it refused: a rule does not help where sudo refuses for another reason.
     pub said: Vec<String>,
 }
 
@@ -64,7 +64,7 @@ impl Permissions {
         match self.said.iter().find_map(|said| cure(user, said)) {
             Some(cure) => cure,
             None if self.said.iter().all(|said| said.ends_with("a password is required")) => line,
-            None => format!("correct what sudo says there (as root: visudo -c); if the rule is missing, {line}"),
+            None => format!("Correct what sudo reports (as root, run: visudo -c). If the rule is missing: {line}"),
         }
     }
 
@@ -131,7 +131,7 @@ pub(crate) fn permission(command: &str, answer: &Answer, rules: &Rules) -> Permi
 /// What to change where sudo gives a reason that a further rule does not take away.
 pub(crate) fn cure(user: &str, said: &str) -> Option<String> {
     said.contains("must have a tty").then(|| {
-        format!("a release has no terminal: add this line to /etc/sudoers.d/gated-deploy: Defaults:{user} !requiretty")
+        format!("A release has no terminal. Add this line to /etc/sudoers.d/gated-deploy: Defaults:{user} !requiretty")
     })
 }
 
@@ -139,7 +139,7 @@ pub(crate) fn cure(user: &str, said: &str) -> Option<String> {
 pub fn sudoers_line<'p>(user: &str, missing: impl IntoIterator<Item = &'p Permission>) -> String {
     let commands: Vec<&str> = missing.into_iter().map(|permission| permission.full.as_str()).collect();
     format!(
-        "an administrator can allow it with this line in /etc/sudoers.d/gated-deploy: {user} ALL=(root) NOPASSWD: {}",
+        "Add this line to /etc/sudoers.d/gated-deploy: {user} ALL=(root) NOPASSWD: {}",
         commands.join(", ")
     )
 }
@@ -152,7 +152,7 @@ pub fn missing(user: &str, permissions: &Permissions) -> Option<(String, String)
         return None;
     }
     let told = missing.iter().map(|permission| match (permission.leave, &permission.ignored) {
-        (Leave::Password, _) => format!("sudo -n {} (sudo wants a password for it)", permission.command),
+        (Leave::Password, _) => format!("sudo -n {} (sudo asks for a password)", permission.command),
         (_, Some(_)) => format!("sudo -n {} ({})", permission.command, permission.told()),
         _ => format!("sudo -n {}", permission.command),
     });

@@ -1,12 +1,12 @@
-//! What stands in the way of a release, as the rows that look at the server name it.
+//! What prevents a release, as the rows that read the server name it.
 
 use crate::{domain::Failure, errors};
 
-/// What a row says that could not look because there is no server to look at.
-pub const NO_SERVER: &str = "not looked at: the server did not answer";
+/// What a row says that needs a server, where the server did not answer.
+pub const NO_SERVER: &str = "not checked: the server did not answer";
 
 /// What a row says that builds on the survey of the server, where that failed.
-pub const NOT_SURVEYED: &str = "not looked at: the survey of the server failed";
+pub const NOT_SURVEYED: &str = "not checked: the survey of the server failed";
 
 /// What a problem is about: the pre-flight has a row for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl About {
     }
 }
 
-/// Something that stands in the way of a release.
+/// Something that prevents a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub about: About,

@@ -84,7 +84,7 @@ pub fn find(
         let version = service.strip_prefix("php").and_then(|rest| rest.strip_suffix("-fpm")).unwrap_or_default();
         let derived = found.into_iter().find(|serving| serving.fpm == service);
         let mut named = derived.unwrap_or_else(|| serving(version, only_pool(version), String::new()));
-        named.because = "php-fpm-service says so".to_owned();
+        named.because = "`php-fpm-service` names it".to_owned();
         named.fpm = service.to_owned();
         named.version = named.version.filter(|version| !version.is_empty());
         return Ok(named);
@@ -94,7 +94,7 @@ pub fn find(
         ([], [only]) => Ok(serving(only, only_pool(only), "it is the only PHP-FPM on the server".to_owned())),
         ([], []) => Err("no PHP-FPM was found on the server (/etc/php/*/fpm)".to_owned()),
         ([], many) => Err(format!(
-            "no virtual host of nginx serves {} in a way that names a pool, and there are several PHP-FPM: {}",
+            "no virtual host of nginx that serves {} names a pool, and the server has several PHP-FPM services: {}",
             layout.current(),
             many.join(", ")
         )),

@@ -3,14 +3,14 @@
 //! `sudo -n -l COMMAND` says that a command is allowed even where `sudo -n COMMAND` would want a password: with sudo's default
 //! `listpw=any` one rule without a password is enough to list all of them (sudoers(5)). A release would learn it after the switch.
 
-/// How sudo stands to a command.
+/// Whether sudo allows a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Leave {
     /// Allowed, and by a rule that wants no password.
     Free,
     /// Allowed; which rule does it cannot be read from the list.
     Unproven,
-    /// Allowed, but only with a password, and nobody is there to type it.
+    /// Allowed, but only with a password, which a run cannot type.
     Password,
     Denied,
 }

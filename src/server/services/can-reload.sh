@@ -1,4 +1,4 @@
-# Whether PHP-FPM and nginx run, and would come back from a reload. Reads only.
+# Whether PHP-FPM and nginx run, and survive a reload. Reads only.
 # in: what ready.sh and processes.sh need
 
 running() { # name in /proc, service
@@ -37,8 +37,8 @@ read_at() { # name in /proc, service
     done | sort -n | head -n 1
 }
 
-# Files that a reload would make active, though this run did not change them. A link counts itself, and what it leads to. One program looks at
-# all of them: there may be hundreds.
+# Files that a reload would activate, though this run did not change them. A link counts itself, and what it leads to. One program checks all
+# of them: there may be hundreds.
 changed_since() { # name in /proc, service, files
     at=$(read_at "$1" "$2")
     # Without a path, find would look at the folder that it is in.

@@ -1,8 +1,8 @@
-//! Whether PHP-FPM and nginx run, and would come back from a reload. A reload makes active what others wrote since the last one: with a
+//! Whether PHP-FPM and nginx run, and survive a reload. A reload activates every configuration change since the last one: with a
 //! configuration that it cannot read, PHP-FPM ends, for every site of the server.
 //!
-//! PHP-FPM and nginx judge their configurations themselves where this account may ask them; what a test by an account that is not root
-//! cannot say is not guessed.
+//! PHP-FPM and nginx test their configurations themselves, where sudo allows it. What a test by an account that is not root cannot tell is
+//! not guessed.
 
 pub mod rows;
 
@@ -29,7 +29,7 @@ pub struct Ready {
     pub changed: Vec<Changed>,
     /// The tests that passed, as they were typed: `sudo -n nginx -t`.
     pub tested: Vec<String>,
-    /// The tests that could not say anything, and what was said instead.
+    /// The tests without a result, and what they printed.
     pub untested: Vec<(String, String)>,
 }
 
@@ -81,13 +81,13 @@ impl Ready {
         self.stopped.iter().map(|stopped| stopped.service.clone()).collect()
     }
 
-    /// Everything that stands in the way of a reload.
+    /// Everything that prevents a reload.
     pub fn problems(&self) -> Vec<Problem> {
         let stopped = self.stopped.iter().map(|stopped| stopped.problem.clone());
         stopped.chain(self.broken.iter().cloned()).collect()
     }
 
-    /// Tells which files of others the reload makes active, and which tests could not be made.
+    /// Warns of files that the reload activates, and logs the tests without a result.
     fn tell(&self, io: &Io) {
         for changed in &self.changed {
             let (text, hint) = changed.warning();
@@ -112,8 +112,8 @@ impl Changed {
     pub fn warning(&self) -> (String, String) {
         let Self { service, path, seconds } = self;
         (
-            format!("{path} changed {} ago and is not active yet: this reload will activate it", lasting(*seconds)),
-            format!("if that is not wanted, restore the file before the release; else reload {service} before it"),
+            format!("{path} changed {} ago and is not active yet: the reload will activate it", lasting(*seconds)),
+            format!("If the change is not wanted, restore the file before the release. Otherwise reload {service} first"),
         )
     }
 }
@@ -139,9 +139,9 @@ async fn ask(shell: &dyn Shell, io: &Io, fpm: &str, places: (&str, &str), doing:
 
 const DOING: &str = "checking whether PHP-FPM and nginx can be reloaded";
 
-/// The same after a reload that failed. A server that cannot be asked now says nothing: the reload's own failure counts.
+/// The same after a reload that failed. If the server does not answer now, the reload's own failure counts.
 pub async fn afterwards(shell: &dyn Shell, io: &Io, fpm: &str) -> Ready {
-    match ask(shell, io, fpm, ("", ""), "asking why the reload failed").await {
+    match ask(shell, io, fpm, ("", ""), "checking why the reload failed").await {
         Ok(ready) => ready,
         Err(failure) => {
             io.line(failure.to_string());

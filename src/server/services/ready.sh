@@ -1,4 +1,4 @@
-# Functions for scripts that reload: would PHP-FPM and nginx come back? They read only, and stand behind processes.sh.
+# Functions for scripts that reload: whether PHP-FPM and nginx survive a reload. They read only, and come after processes.sh.
 # in: FPM_NAME NGINX_NAME (as in /proc/PID/comm) FPM_SERVICE NGINX_SERVICE CURRENT NEXT (the release that will be live, or empty) ETC (/etc)
 set -f
 tab=$(printf '\t')
@@ -156,7 +156,7 @@ fpm_ready() {
         unset IFS
         [ $# -eq 5 ] || continue
         where="pool \`$4\` ($2:$3)"
-        type="correct $2, then: $FPM_NAME -t"
+        type="Correct $2, then run: $FPM_NAME -t"
         case $root$1 in
         yesno-user) [ -n "$unread$part" ] || fault "$FPM_SERVICE" "$where has no \`user\`" "$type" ;;
         yesuser | yeslisten.owner) if unknown passwd "$5"; then fault "$FPM_SERVICE" "$where: \`$1 = $5\`: this account does not exist" "$type"; fi ;;
@@ -169,7 +169,7 @@ fpm_ready() {
     if [ "$faults" = "$before" ]; then fpm_test; fi
 }
 
-# What is loaded before the first request ends PHP-FPM if it is not there.
+# PHP-FPM ends if a file of `opcache.preload` is missing.
 fpm_preload() { # main file
     inis=
     set +f
@@ -196,7 +196,7 @@ fpm_preload() { # main file
     file=${preload%%"$tab"*}
     at=${preload#*"$tab"}
     at=$file:${at%%"$tab"*}
-    type="correct $file, then: $FPM_NAME -t"
+    type="Correct $file, then run: $FPM_NAME -t"
     # What lies behind the link is what the next release has, and nothing before the first.
     case $path in
     "$CURRENT"/*)
@@ -244,7 +244,7 @@ ${unread%%"$newline"*} cannot be read"
     fi
 }
 
-# A test that failed: what it says counts where it would say so of whoever asks.
+# A test that failed: what it prints counts unless it is about the privileges of this account.
 failed_test() { # what it said, what counts, what does not, the command
     say "$1"
     first=$(printf '%s\n' "$1" | grep -E "$2" | grep -Ev "$3" | head -n 1 | sed 's/^\[[^]]*\] //; s/^[A-Z]*: //')
@@ -265,7 +265,7 @@ $(printf '%s\n' "$1" | tail -n 1)"
         where=$(printf '%s' "$lines" | awk -F '\t' -v "pool=[${pool%%]*}]" '{ gsub(/ /, "", $4) } $4 == pool { print $2 ":" $3; exit }')
         ;;
     esac
-    fault "$FPM_SERVICE" "$FPM_NAME -t: $first${where:+ ($where)}" "correct it${where:+ in ${where%:*}}, then: $FPM_NAME -t"
+    fault "$FPM_SERVICE" "$FPM_NAME -t: $first${where:+ ($where)}" "Correct it${where:+ in ${where%:*}}, then run: $FPM_NAME -t"
 }
 
 nginx_ready() {
@@ -300,10 +300,10 @@ nginx_ready() {
     first=$(printf '%s\n' "$said" | grep -F '[emerg]' | grep -v 'Permission denied' | head -n 1 | sed 's/.*\[emerg\] *\([0-9#]*: \)\{0,1\}//')
     if [ -n "$missing" ]; then
         IFS=$newline
-        for line in $missing; do fault "$NGINX_SERVICE" "nginx's configuration is broken: $line" "correct ${line%%:*}, or put the file there, then: nginx -t"; done
+        for line in $missing; do fault "$NGINX_SERVICE" "nginx's configuration is broken: $line" "Correct ${line%%:*}, or put the file there, then run: nginx -t"; done
         unset IFS
     elif [ -n "$first" ]; then
-        fault "$NGINX_SERVICE" "nginx's configuration is broken: $first" "correct it, then: nginx -t"
+        fault "$NGINX_SERVICE" "nginx's configuration is broken: $first" "Correct it, then run: nginx -t"
     else
         put untested "${sudo}nginx -t
 $(printf '%s\n' "$said" | head -n 1)"

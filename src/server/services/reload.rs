@@ -12,12 +12,12 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Tells PHP-FPM (whose OPcache may hold old code) and nginx to read anew, and sees new workers take over.
+/// Reloads PHP-FPM (whose OPcache may hold old code) and nginx, and verifies that new workers run.
 pub async fn reload(cx: &Deploy, io: &Io) -> StepResult {
     reload_now(cx, io).await.map(Done::passed)
 }
 
-/// The same for the way back; a sentence of what was seen.
+/// The same for the rollback; gives what was seen, for the log.
 pub async fn reload_now(cx: &Deploy, io: &Io) -> Result<String, Failure> {
     let services = &cx.facts.server.services;
     let doing = format!("reloading {} and nginx", services.fpm);
@@ -33,7 +33,7 @@ pub async fn reload_now(cx: &Deploy, io: &Io) -> Result<String, Failure> {
     }
 }
 
-/// The script that reloads them. The watcher on the server has it, too.
+/// The script that reloads them. The watchdog has it, too.
 pub fn reload_script(services: &ServiceFacts) -> Result<Script, Failure> {
     let doing = format!("reloading {} and nginx", services.fpm);
     let commands: Vec<String> = services.reload.iter().map(ToString::to_string).collect();
@@ -59,7 +59,7 @@ pub(crate) fn told(answer: &Answer, fpm: &str) -> String {
     let unseen: Vec<&str> = answer.all("unseen").collect();
     let idle: Vec<&str> = answer.all("idle").collect();
     if !unseen.is_empty() {
-        return format!("{fpm} and nginx reloaded (their processes cannot be seen here: {})", unseen.join(", "));
+        return format!("{fpm} and nginx reloaded; new workers could not be verified, because the server hides the processes of {}", unseen.join(", "));
     }
     match idle.is_empty() {
         true => format!("{fpm} and nginx run with new workers"),
@@ -67,10 +67,10 @@ pub(crate) fn told(answer: &Answer, fpm: &str) -> String {
     }
 }
 
-/// What to type once the reason is gone that kept a service from being reloaded.
+/// The command to run when the service can be reloaded again.
 pub fn reload_later(reload: &[RemoteCommand]) -> String {
     let commands: Vec<String> = reload.iter().map(ToString::to_string).collect();
-    format!("correct what is named there, then: {}", commands.join(" && "))
+    format!("Correct what the message names, then run: {}", commands.join(" && "))
 }
 
 /// The PHP-FPM that these commands reload, where they are commands of a release.
@@ -83,7 +83,7 @@ pub fn fpm_of(reload: &[String]) -> Option<&str> {
     }
 }
 
-/// The commands of a reload for a person to type: what does not run is started, because it cannot be reloaded.
+/// The commands of a reload for manual action: a stopped service is started, because it cannot be reloaded.
 pub fn by_hand(reload: &[RemoteCommand], stopped: &[String]) -> Vec<RemoteCommand> {
     let by_hand = |command: &RemoteCommand| {
         let text = command.to_string();
@@ -110,7 +110,7 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
     let mut lines: Vec<String> =
         services.reload.iter().map(|command| format!("{command}    (sudo allows it)")).collect();
     lines.push(match services.process_control_timeout {
-        Some(0) | None => "expected downtime: none but for requests that run just then; they may be cut".to_owned(),
+        Some(0) | None => "expected downtime: none, but the reload may cut running requests".to_owned(),
         Some(seconds) => format!("expected downtime: none; running requests have {seconds} s to end"),
     });
     lines

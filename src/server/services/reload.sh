@@ -1,5 +1,5 @@
-# Reloads PHP-FPM and nginx, and watches that new workers took over: a reload that nobody saw is no reload.
-# In front of it stand processes.sh and ready.sh.
+# Reloads PHP-FPM and nginx, and verifies that new workers run.
+# Comes after processes.sh and ready.sh.
 # in: FPM_COMMAND NGINX_COMMAND WAIT (seconds), and what those need
 
 words_of() { # service
@@ -22,7 +22,7 @@ reload() { # name in /proc, service, command
     say "\$ $3"
     # shellcheck disable=SC2086
     $3 || failed "$@"
-    # A server that hides other users' processes (hidepid) shows us none: then the command's own word must do, and the log says so.
+    # A server that hides other users' processes (hidepid) shows none: then the command's exit status counts, and the log says so.
     if [ -z "$before${master# }" ]; then
         tries=0
         while [ "$tries" -lt 10 ]; do

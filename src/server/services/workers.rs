@@ -11,15 +11,15 @@ use crate::{
     transport::shell::Script,
 };
 
-/// Tells them to end after their present job; whoever supervises them starts them anew, in what is live now.
+/// Tells them to end after their current job; their supervisor starts them again, with the live release.
 pub async fn restart(cx: &Deploy, io: &Io) -> StepResult {
     Ok(match tell(cx, io).await? {
-        Told::Command(command) => Done::passed(format!("php artisan {command}: each ends after its present job")),
+        Told::Command(command) => Done::passed(format!("php artisan {command}: each worker restarts after its current job")),
         Told::Nobody(why) => Done::skipped(why),
     })
 }
 
-/// The same for the way back. A failure is a warning: the site itself is well.
+/// The same for the rollback. A failure is a warning: the site itself is healthy.
 pub async fn restart_again(cx: &Deploy, io: &Io) {
     if let Err(failure) = tell(cx, io).await {
         io.warn(failure.to_string(), failure.hint);
@@ -40,7 +40,7 @@ async fn tell(cx: &Deploy, io: &Io) -> Result<Told, Failure> {
     })
 }
 
-/// The script that tells the workers of what is live. The watcher on the server has it, too.
+/// The script that restarts the workers. The watchdog has it, too.
 pub fn script(cx: &Deploy) -> Script {
     Script::new("workers", include_str!("workers.sh"))
         .repeatable()

@@ -1,4 +1,4 @@
-# Tells the queue workers to end after the job they are at, so that their supervisor starts them with the code that is live now.
+# Tells the queue workers to end after their current job, so that their supervisor starts them with the live release.
 # in: DIR (what is live) PHP APP_PHP WORKERS_PHP
 cd -P "$DIR"
 private_folder "${TMPDIR:-/tmp}"

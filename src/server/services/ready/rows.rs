@@ -1,4 +1,4 @@
-//! The rows that ask whether both services can be reloaded.
+//! The rows that check whether both services can be reloaded.
 
 use crate::{
     context::{Deploy, Survey},
@@ -24,12 +24,12 @@ pub async fn survey(cx: &Survey, io: &Io) -> Result<Option<Ready>, Failure> {
 /// Before anything changes.
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let Some(ready) = survey(cx, io).await? else {
-        return Ok(Done::skipped("not looked at: which PHP-FPM serves the site is not known"));
+        return Ok(Done::skipped("not checked: which PHP-FPM serves the site is not known"));
     };
     judge(&ready, io)
 }
 
-/// Right before the switch: what was broken meanwhile is found before anything is switched.
+/// Right before the switch: finds what was broken since the survey.
 pub async fn again(cx: &Deploy, io: &Io) -> StepResult {
     let (current, next) = (cx.inputs.layout.current(), cx.inputs.layout.release(&cx.facts.turn.to));
     let fpm = &cx.facts.server.services.fpm;
@@ -43,10 +43,10 @@ pub(crate) fn judge(ready: &Ready, io: &Io) -> StepResult {
         return Err(inspect::refusal(DOING, problems));
     }
     Ok(match ready.changed.as_slice() {
-        [] => Done::passed("both run, and can be reloaded"),
+        [] => Done::passed("both are running and can be reloaded"),
         changed => {
             let files: Vec<&str> = changed.iter().map(|changed| changed.path.as_str()).collect();
-            Done::warned(format!("both run; the reload will activate {}", files.join(", ")))
+            Done::warned(format!("both are running; the reload will activate {}", files.join(", ")))
         }
     })
 }
