@@ -9,32 +9,32 @@ codes! {
         meaning: "The app could not be started on the server to read the settings of its database.",
         cause: "PHP ended with an error in the app's configuration, or in the `.env` file.",
         action: "Read PHP's message in the lines of the step, and correct the configuration or the `.env` file.",
-        script: "the database's settings could not be read on the server", "see the lines above; the .env file is {env_file}",
+        script: "the database's settings could not be read on the server", "Read PHP's message in the lines of this step. The .env file is {env_file}",
     }
     DATABASE_QUERY_FAILED = "database-query-failed", Refused {
         meaning: "The app's database did not answer which tables it has.",
         cause: "The `DB_` settings are wrong, the database is stopped, or it does not accept this account.",
         action: "Check the `DB_` settings in the `.env` file, and that the database runs.",
-        script: "the database cannot be asked what it holds: {problem}",
-            "Check the DB_ settings in {env_file}. If they are right, check that the database runs and accepts this account.",
+        script: "the database did not answer which tables it has: {problem}",
+            "Check the DB_ settings in {env_file}. If they are right, check that the database runs and accepts this account",
     }
     DATABASE_DRIVER_UNSUPPORTED = "database-driver-unsupported", Refused {
         meaning: "The app uses a database that this version cannot back up, and no release is activated without a backup.",
         cause: "The app's default connection has a driver other than mysql, mariadb, pgsql and sqlite.",
         action: "Use one of these drivers.",
-        script: "the app's database driver is {driver}; this version can back up mysql, mariadb, pgsql and sqlite", "see the lines of this step",
+        script: "the app's database driver is {driver}; this version can back up mysql, mariadb, pgsql and sqlite", "Use one of these drivers for the app's default connection",
     }
     DATABASE_COPY_FAILED = "database-copy-failed", Refused {
         meaning: "The SQLite database could not be copied into the backup.",
         cause: "The file is locked or damaged, or the disk is full.",
         action: "Read SQLite's message in the lines of the step.",
-        script: "copying the database {database} failed", "see the lines above",
+        script: "copying the database {database} failed", "Read SQLite's message in the lines of this step",
     }
     DUMP_PROGRAM_MISSING = "dump-program-missing", Refused {
         meaning: "The server has no program to dump the app's database.",
         cause: "The database runs on another machine, and its client is not installed on this one.",
         action: "Install it: `apt-get install mariadb-client`, or `apt-get install postgresql-client`.",
-        script: "{programs} on the server", "apt-get install {package}",
+        script: "{programs} on the server", "As root, run: apt-get install {package}",
     }
     DUMP_FAILED = "dump-failed", Refused {
         meaning: "The dump of the database ended with an error.",
@@ -46,7 +46,7 @@ codes! {
         meaning: "The database has a view, a procedure or a function that its account cannot dump. The backup would lack it.",
         cause: "Another account defined it, or a view needs a table or an account that no longer exists.",
         action: "Grant the right that the error names, or drop or create the object again.",
-        script: "the dump of {database} would lack: {objects}", "Do what is said behind each of them, then run again",
+        script: "the dump of {database} would lack: {objects}", "Run the command behind each of them, then start the release again",
     }
     DUMP_CONFIGURATION_NARROWS = "dump-configuration-narrows", Refused {
         meaning: "The configuration of the program for dumps leaves rows or tables out of every dump.",
@@ -59,32 +59,33 @@ codes! {
         meaning: "The file of the dump is not a complete gzip file.",
         cause: "The disk is full or broken.",
         action: "Check the disk of the backups, then run again.",
-        script: "the dump of {database} is no whole gzip file", "see the lines of this step",
+        script: "the dump of {database} is not a complete gzip file", "Check the disk of the backups, then run again",
     }
     DUMP_CUT_OFF = "dump-cut-off", Refused {
         meaning: "The dump of the database does not end in the line that a complete dump ends in.",
         cause: "The program for the dump was ended, or comments are switched off in its configuration (`skip-comments`).",
         action: "Check its configuration in /etc/mysql, then run again.",
-        script: "the dump of {database} has no end: its last line is not '-- Dump completed'", "see the lines of this step",
+        script: "the dump of {database} is incomplete: its last line is not '-- Dump completed'",
+            "Check the configuration of the dump program in /etc/mysql, then run again",
     }
     DUMP_OBJECTS_MISSING = "dump-objects-missing", Refused {
         meaning: "The dump lacks tables, views, sequences, routines, triggers or events that the catalogue of the database has.",
         cause: "The program for the dump was replaced or ended early, or an object was created during the dump.",
         action: "Run again. If the same objects are missing, dump the database by hand and read what the program says.",
-        script: "the dump of {database} lacks: {objects}", "Run again. If the same are missing: what does mariadb-dump say of them?",
+        script: "the dump of {database} lacks: {objects}", "Run again. If the same objects are missing, dump the database by hand and read what the program says",
     }
     DUMP_CHECK_BROKEN = "dump-check-broken", Refused {
         meaning: "The check of the dump accepts a dump that is empty or incomplete. Nothing is known about the real dump then.",
         cause: "A tool of the server (gzip, cut, awk, grep or head) was replaced, or is damaged.",
         action: "Check these tools: `command -v gzip cut awk grep head`.",
-        script: "the check of the dump cannot fail on this server: it takes {accepted} for a whole one",
-            "see what gzip, cut, awk, grep and head are on the server: command -v gzip cut awk grep head",
+        script: "the self-test of the dump check failed: it accepts {accepted} as complete",
+            "Check these tools on the server: command -v gzip cut awk grep head",
     }
     MIGRATION_LIST_UNREADABLE = "migration-list-unreadable", Refused {
         meaning: "The app could not read from the database which migrations have run. None was started.",
         cause: "The new release does not start, or the database does not answer.",
         action: "Read PHP's message in the lines of the step.",
-        script: "the list of migrations could not be read from the database", "see the lines above",
+        script: "the list of migrations could not be read from the database", "Read PHP's message in the lines of this step",
     }
 }
 
@@ -92,7 +93,7 @@ codes! {
 pub fn query_failed(why: &str, env_file: &dyn Display) -> Problem {
     let why = if why.is_empty() { "see the lines of this step" } else { why };
     DATABASE_QUERY_FAILED.problem(
-        format!("the database cannot be asked what it holds: {why}"),
+        format!("the database does not answer which tables it has: {why}"),
         format!(
             "Check the DB_ settings in {env_file}. If they are right, check that the database runs and accepts this account."
         ),
@@ -104,6 +105,6 @@ pub fn unreadable<'a>(objects: impl Iterator<Item = &'a str>) -> Problem {
     let objects: Vec<&str> = objects.collect();
     DUMP_OBJECT_UNREADABLE.problem(
         format!("a dump of the database would lack: {}", objects.join(" ")),
-        "Do what is said behind each of them, then run again",
+        "Run the command behind each of them, then start the release again",
     )
 }

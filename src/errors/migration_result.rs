@@ -1,4 +1,4 @@
-//! What became of the database's migrations.
+//! The result of the migrations.
 
 use super::codes;
 use crate::domain::Failure;
@@ -24,17 +24,17 @@ codes! {
 /// Artisan ended with an error; `ran` before it; `tail` is the end of its output.
 pub fn failed(doing: &str, status: &str, ran: &[String], tail: impl IntoIterator<Item = String>) -> Failure {
     let done = if ran.is_empty() {
-        "none had run".to_owned()
+        "no migration had run".to_owned()
     } else {
-        format!("these had run before it and stay: {}", ran.join(", "))
+        format!("these migrations ran before it and stay: {}", ran.join(", "))
     };
     MIGRATION_FAILED
         .failure(doing, format!("php artisan migrate ended with status {status}; {done}"))
-        .hint("the live release was never touched; repair the migration and release again")
+        .hint("The live release was not changed. Correct the migration, then release again")
         .details(tail)
 }
 
-/// It has not ended, as far as is known.
+/// It may still be running.
 pub fn unsettled(doing: &str, cause: String) -> Failure {
     MIGRATION_UNSETTLED.failure(doing, cause)
 }

@@ -50,20 +50,20 @@ codes! {
 pub fn from_future(newest: &str, now: &str) -> Failure {
     RELEASE_FROM_FUTURE
         .failure("naming the release", format!("releases/{newest} is not older than now, {now}"))
-        .hint("release names are UTC times and must come in order: if that folder's time is wrong, rename or remove it")
+        .hint("Release names are UTC times and must come in order. If the time of that folder is wrong, rename or remove it")
 }
 
 pub fn differs(doing: &str, dir: &str, paths: Vec<String>) -> Failure {
     RELEASE_DIFFERS.failure(doing, format!("{dir} is not what the bundle holds")).details(paths).hint(
-        "the server's tar or its disk did something else, or something else writes there: find that out before the next release",
+        "Find out why before the next release: the server's `tar` or its disk changed something, or another process writes there",
     )
 }
 
 /// `score` is as `7/9`; `lines` name the gates that failed. `is_new` where the release comes from a build.
 pub fn gates_failed(doing: String, score: &str, lines: Vec<String>, is_new: bool) -> Failure {
     RELEASE_INCOMPLETE.failure(doing, format!("{score} gates passed")).details(lines).hint(match is_new {
-        true => "the bundle is not whole: look at the build's layer-1 gates; the live release was not touched",
-        false => "name another release in rollback-to; the live release was not touched",
+        true => "The bundle is incomplete: check the gates of the build. The live release was not changed",
+        false => "Name another release in `rollback-to`. The live release was not changed",
     })
 }
 
@@ -74,25 +74,25 @@ pub fn php_too_old(doing: &str, minimum: u32) -> Failure {
             doing,
             format!("the bundle's vendor folder needs PHP {}.{} or newer", minimum / 10_000, minimum / 100 % 100),
         )
-        .hint("upgrade the server's PHP, name a newer binary in the input php, or build for the server's version")
+        .hint("Upgrade the server's PHP, name a newer binary in the input `php`, or build for the server's version")
 }
 
 /// `problem` is what the script said; `lines` are the end of what PHP printed.
 pub fn does_not_start(doing: &str, problem: Option<&str>, lines: impl IntoIterator<Item = String>) -> Failure {
     RELEASE_DOES_NOT_START
-        .failure(doing, problem.unwrap_or("the script said nothing of it"))
+        .failure(doing, problem.unwrap_or("the script gave no reason"))
         .details(lines)
-        .hint("the release does not start on this server; compare the PHP versions and extensions of build and server")
+        .hint("Read the lines below. Compare the PHP versions and extensions of the build and the server: php -v; php -m")
 }
 
 pub fn health_route_broken(doing: &str, path: &str, why: &str) -> Failure {
     HEALTH_ROUTE_BROKEN
         .failure(doing, format!("the health path {path} cannot be answered: {why}"))
-        .hint("repair the route; a release whose health cannot be asked would be rolled back")
+        .hint("Repair the route: without it the health check fails, and the release is rolled back")
 }
 
 pub fn unreadable(doing: String) -> Failure {
     TREE_UNREADABLE
-        .failure(doing, "not everything in it could be read")
-        .hint("the lines of this step name it; the deploy user must be able to read its releases")
+        .failure(doing, "not all files in it could be read")
+        .hint("Correct owner or mode of the files that the lines of this step name, so that the deploy user can read them")
 }

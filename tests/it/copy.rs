@@ -125,7 +125,7 @@ fn f61_one_byte_that_changed_on_the_way_is_seen_and_the_copy_does_not_count() {
     let runner = copying(&story, &commit).input("backup-copy", "required");
     let finished = runner.run_binary(story.binary());
     assert_ended(&finished, 1, "refused");
-    let says = format!("what was read back from {ELSEWHERE} is not what was backed up");
+    let says = format!("differs when it is read back from {ELSEWHERE}");
     assert_says(&finished.summary, &["8 Copy the backup elsewhere", &says, "app.tar.gz: FAILED"]);
     assert_eq!(story.current().expect("current").as_deref(), Some(gated_deploy_lab::server::SEED_RELEASE));
     assert_eq!(on(&story, &format!("ls {ELSEWHERE}")), before, "half a copy is no copy");
@@ -137,7 +137,7 @@ fn f61_one_byte_that_changed_on_the_way_is_seen_and_the_copy_does_not_count() {
     assert_ended(&finished, 0, "live");
     assert_says(
         &finished.summary,
-        &["there is no copy of the backup elsewhere", &says, "here: verified; elsewhere: ⚠️ not there"],
+        &["there is no off-site backup", &says, "here: verified; elsewhere: ⚠️ not there"],
     );
     assert_eq!(told(&runner, &finished)["status"], "not-there");
     assert_eq!(on(&story, &format!("ls {ELSEWHERE}")), before, "a run that added no copy removes none");
@@ -151,7 +151,7 @@ fn f61_what_stays_of_a_copy_is_said() {
     story.ship(&sick, Variant::Sick500).expect("the build");
     let finished = copying(&story, &sick).run_binary(story.binary());
     assert_ended(&finished, 3, "rolled-back");
-    let kept = format!("- Copy the backup elsewhere: it was finished and read back, and is kept in {ELSEWHERE}/");
+    let kept = format!("- Copy the backup elsewhere: the verified off-site backup is kept in {ELSEWHERE}/");
     assert_says(&finished.summary, &["### What stays", &kept]);
 
     // Half a copy that cannot be removed is no reason to be stuck, but it may be there.
@@ -159,7 +159,7 @@ fn f61_what_stays_of_a_copy_is_said() {
     fake(&story, "rm", "case \"$*\" in */nas/*.part) [ ! -e \"$2\" ] || exit 1 ;; esac; exec \"$real\" \"$@\"");
     let finished = copying(&story, &first).input("backup-copy", "required").run_binary(story.binary());
     assert_ended(&finished, 1, "refused");
-    let left = format!("- Copy the backup elsewhere: {ELSEWHERE} could not be looked at: {ELSEWHERE}/");
+    let left = format!("- Copy the backup elsewhere: {ELSEWHERE} did not answer: {ELSEWHERE}/");
     assert_says(&finished.summary, &["Refused: the live release was never touched; see what stays", "### What stays"]);
     assert_says(&finished.summary, &[&left, ".part may be left there"]);
 }
@@ -184,8 +184,8 @@ fn f61_a_place_that_takes_no_copy_is_named_before_and_during_a_release() {
     on(&story, &format!("ln -s {BASE}/shared /srv/nas/link; install -d -o root -m 755 /srv/nas/shut"));
     for (dir, says) in [
         ("/srv/nas/none", "there is no folder /srv/nas/none"),
-        ("/srv/nas/shut", "/srv/nas/shut cannot be written to"),
-        ("/srv/nas/link", "lies inside of /var/www/staging"),
+        ("/srv/nas/shut", "/srv/nas/shut is not writable"),
+        ("/srv/nas/link", "is inside /var/www/staging"),
     ] {
         let preflight = |policy: &str| {
             let runner = story.staging(&commit).input("stage", "preflight").input("environment", "staging");
@@ -225,6 +225,6 @@ fn f61_a_copy_on_the_same_disk_is_none() {
     let finished = copying(&story, &commit).run_binary(story.binary());
 
     assert_ended(&finished, 0, "live");
-    assert_says(&finished.summary, &["lies on the same file system as", "if one should be mounted, it is not"]);
+    assert_says(&finished.summary, &["is on the same file system as", "If one should be mounted, it is not"]);
     assert_eq!(on(&story, &format!("ls {ELSEWHERE}")), "");
 }

@@ -139,7 +139,7 @@ fn f39_a_release_goes_live_over_a_line_that_breaks_again_and_again() {
         assert_eq!(count(&finished.raw_log, line), 1, "`{line}` in:\n{}", finished.raw_log);
     }
     assert!(count(&finished.raw_log, "the connection broke") >= 7, "each drop is told:\n{}", finished.raw_log);
-    let (_, rest) = finished.raw_log.split_once("the upload goes on at ").expect("the upload went on");
+    let (_, rest) = finished.raw_log.split_once("the upload resumes at ").expect("the upload went on");
     let numbers: Vec<u64> = rest.split(' ').filter_map(|word| word.parse().ok()).take(2).collect();
     assert!(numbers[0] > 2_000_000 && numbers[0] < numbers[1], "{numbers:?}");
     assert_in_order(&story);
@@ -304,7 +304,7 @@ fn f39_a_run_that_follows_a_dead_one_ends_its_work_and_takes_over_its_upload() {
         &[
             "which an interrupted run had left running on the server",
             &format!("resumed from {STATE}/journal/{dead}.jsonl"),
-            "MB of it were there",
+            "MB of it uploaded before",
         ],
     );
     assert_eq!(on(&story, "pgrep -f 'sleep 606[.]25' || true"), "", "it was ended");
@@ -331,7 +331,7 @@ fn f27_what_a_dead_run_had_sent_and_somebody_damaged_is_sent_again() {
     let resumed = format!("resumed from {STATE}/journal/{dead}.jsonl");
     assert_says(
         &finished.log,
-        &[&resumed, "what lay there was no beginning of this bundle", "it is sent once more, whole"],
+        &[&resumed, "the uploaded part does not match the bundle", "uploading the whole bundle again"],
     );
     assert_eq!(story.served().expect("the site"), commit);
     assert_in_order(&story);

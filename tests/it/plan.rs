@@ -96,7 +96,7 @@ fn f19_f63_se1_fd1_the_plan_names_what_vanishes_and_what_each_migration_does_and
     // A plan claims nothing about what it was not to look at.
     let policy = "migrate: false\nenvironments:\n  staging: {}\n";
     let off = planned(&story, &story.staging(&second).file(".github/gated-deploy.yml", policy));
-    assert_says(&off.summary, &["no migration runs: the policy says migrate: false"]);
+    assert_says(&off.summary, &["no migration runs (`migrate` is false)"]);
     assert!(!off.summary.contains("no migration is pending"), "{}", off.summary);
 
     // A policy that sets what once decided about this stays valid.

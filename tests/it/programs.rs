@@ -310,7 +310,7 @@ fn fd28_fd29_a_database_in_the_release_is_a_no_go_and_an_app_without_one_is_rele
     let preflight =
         story.staging(&commit).input("stage", "preflight").input("environment", "staging").input("approval", "");
     let preflight = preflight.run_binary(story.binary());
-    assert_says(&preflight.summary, &[words, line, "a release asks the app, and decides"]);
+    assert_says(&preflight.summary, &[words, line, "a release reads it from the app"]);
     // What it refuses is the health of this app, whose database the test took away.
     assert_says(&preflight.log, &["NO-GO: 1 check failed", "2 of 3 endpoints are healthy"]);
     on(&format!("sed -i '/^DB_/d' {env}"));

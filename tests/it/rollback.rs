@@ -222,7 +222,7 @@ fn f80_f88_a_tree_that_was_changed_is_no_target_and_a_changed_live_release_is_to
     on(&story, &format!("install -m 600 /dev/null releases/{second_release}/only-root.txt"));
     let unreadable = go_back(&story);
     assert_ended(&unreadable, 1, "refused");
-    assert_says(&unreadable.log, &["not everything in it could be read", "only-root.txt"]);
+    assert_says(&unreadable.log, &["not all files in it could be read", "only-root.txt"]);
     on(&story, &format!("rm releases/{second_release}/only-root.txt"));
 
     // What changes between the look and the lock is seen under the lock: here the lock's own mkdir changes it.
@@ -244,7 +244,7 @@ fn f80_f88_a_tree_that_was_changed_is_no_target_and_a_changed_live_release_is_to
     story.ship(&next, Variant::Healthy).expect("the build");
     let finished = story.deploy(&next);
     assert_ended(&finished, 0, "live");
-    assert_says(&finished.summary, &[&format!("{third_release} was changed on the server"), "into the repository"]);
+    assert_says(&finished.summary, &[&format!("the files of {third_release} changed on the server"), "commit it to the repository"]);
 }
 
 #[test]

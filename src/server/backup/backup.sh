@@ -74,9 +74,9 @@ problem_of_pg_dump() { # its file, a file of what it must hold
     rm -f "$part/.held" "$part/.list"
 }
 
-# A check must be seen to fail before its yes means something: on an empty dump, on a hollow one, and on the beginning of this one.
+# The self-test of the check: it must fail on an empty dump, on one that holds nothing, and on the first half of this one.
 check_of_dumps_can_fail() { # the check, the dump, what it must hold; .control is a hollow one: whole, with nothing in it
-    # That a tool complains about these is no news.
+    # The messages of the tools are expected, and would alarm a reader of the log.
     hollow=$("$1" "$part/.control" "$3" 2>/dev/null)
     : >"$part/.control"
     empty=$("$1" "$part/.control" "$3" 2>/dev/null)
@@ -87,7 +87,7 @@ check_of_dumps_can_fail() { # the check, the dump, what it must hold; .control i
     cut=$("$1" "$part/.control" "$3" 2>/dev/null)
     rm -f "$part/.control"
     if [ -z "$empty" ] || [ -z "$hollow" ] || [ -z "$cut" ]; then
-        refuse dump-check-broken accepted="$([ -n "$empty" ] || echo 'an empty dump') $([ -n "$hollow" ] || echo 'a dump of nothing') $([ -n "$cut" ] || echo 'half a dump')"
+        refuse dump-check-broken accepted="$([ -n "$empty" ] || echo 'an empty dump') $([ -n "$hollow" ] || echo 'a dump without tables') $([ -n "$cut" ] || echo 'half a dump')"
     fi
     put seen-to-fail "$2"
 }
@@ -120,7 +120,7 @@ dumped() { # its exit status
     if [ "$1" -ne 0 ]; then refuse dump-failed database="$(cleaned "$name")" status="$1" said="$(cleaned "$said")"; fi
 }
 
-# What is there, and is there room for it? Compressed copies are smaller than this; the estimate errs on the safe side.
+# The size of the backup, and the free space. Compressed files are smaller than this: the estimate is on the safe side.
 failed=
 described=$(database describe) || failed=yes
 value() { printf '%s\n' "$described" | sed -n "s/^$1=//p" | sed -n '$p'; }
@@ -169,10 +169,10 @@ fi
 if [ -n "$NGINX" ]; then
     if [ -d "$NGINX" ]; then
         say "backing up $NGINX"
-        # Keys of certificates may be root's alone: what we may not read is left out, and said.
+        # Keys of certificates may belong to root alone: what this account may not read is left out, and logged.
         above=$(dirname "$NGINX")
         folder=$(basename "$NGINX")
-        # Searching a folder that we may not read fails, and has named it by then.
+        # `find` fails in an unreadable folder, and has named it by then.
         if (cd "$above" && find "$folder" ! -readable ! -type l -print -prune) >"$part/.unreadable"; then :; fi
         tar -C "$above" --anchored --no-wildcards --exclude-from="$part/.unreadable" -czf "$part/nginx.tar.gz" "$folder"
         gzip -t "$part/nginx.tar.gz"

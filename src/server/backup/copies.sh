@@ -1,4 +1,4 @@
-# What copies of backups there are, and on what. Reads only, and changes nothing.
+# The off-site backups, and the file system that they are on. Reads only.
 # in: BASE TO ENVIRONMENT
 if [ ! -d "$TO" ]; then refuse offsite-missing path="$TO"; fi
 if [ ! -w "$TO" ]; then refuse offsite-unwritable path="$TO"; fi

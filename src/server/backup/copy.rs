@@ -1,5 +1,5 @@
-//! The copy of a backup on another disk or another machine. The backup here is required and verified; the copy is policy, with a status of
-//! its own, and a hop that hangs or lies is told and never mistaken for a copy (F61).
+//! The off-site backup, on another disk or another machine. The backup on the server is required and verified; the off-site backup is
+//! policy, with a status of its own. One that cannot be verified is reported, and never counts (F61).
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     transport::shell::{Answer, Script, Shell},
 };
 
-/// Looking at a folder and removing one must not take long, even on a slow disk: what takes longer hangs.
+/// Reading a folder and removing one must not take long, even on a slow disk.
 const LOOK: Duration = Duration::from_secs(60);
 const REMOVE: Duration = Duration::from_secs(300);
 
@@ -26,7 +26,7 @@ const REMOVE: Duration = Duration::from_secs(300);
 pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
     let Some(policy) = &cx.inputs.server.backup_copy else {
         told(cx, io, Elsewhere { status: CopyStatus::NotAskedFor, path: None, problem: None });
-        return Ok(Done::skipped("not asked for: backup-copy-dir names no place"));
+        return Ok(Done::skipped("off-site backup is off (`backup-copy-dir` is not set)"));
     };
     let layout = &cx.inputs.layout;
     let dir = layout.backup(&cx.facts.turn.to);
@@ -47,7 +47,7 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
         Ok(answer) => {
             let path = remote::required(&answer, "path", &doing)?.to_owned();
             let on = answer.get("type").map(|kind| format!(", on {kind}")).unwrap_or_default();
-            let text = format!("read back from {path}{on}: the same");
+            let text = format!("read back from {path}{on} and identical");
             told(cx, io, Elsewhere { status: CopyStatus::Verified, path: Some(path), problem: None });
             Ok(Done::passed(text))
         }
@@ -57,15 +57,15 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
             if policy.required {
                 return Err(failure);
             }
-            io.warn(format!("there is no copy of the backup elsewhere: {failure}"), failure.hint.clone());
-            // Half of one must not lie there for somebody to find.
+            io.warn(format!("there is no off-site backup: {failure}"), failure.hint.clone());
+            // No incomplete off-site backup is left.
             unmake(cx, io).await?;
-            Ok(Done::warned(format!("not there: {}", failure.cause)))
+            Ok(Done::warned(format!("no off-site backup: {}", failure.cause)))
         }
     }
 }
 
-/// The backup has been told once; it is told again with what became of its copy.
+/// The backup was recorded before; it is recorded again with the status of the off-site backup.
 fn told(cx: &Deploy, io: &Io, elsewhere: Elsewhere) {
     let mut made = cx.made.borrow_mut();
     if let Some(backup) = &mut made.backup {
@@ -74,10 +74,10 @@ fn told(cx: &Deploy, io: &Io, elsewhere: Elsewhere) {
     }
 }
 
-/// Removes an unfinished copy. A hop that hangs must not make a run stuck that could go back: what could not be looked at is told.
+/// Removes an unfinished off-site backup. A disk that does not answer must not prevent a rollback: it is reported.
 pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let Some(policy) = &cx.inputs.server.backup_copy else {
-        return Ok(Undone::Nothing("no copy was asked for".to_owned()));
+        return Ok(Undone::Nothing("off-site backup is off".to_owned()));
     };
     let copy = policy.dir.join(cx.facts.turn.to.as_str());
     let script = Script::new("copy-undo", include_str!("copy-undo.sh"))
@@ -85,21 +85,21 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         .var("TO", policy.dir.as_str())
         .var("RELEASE", cx.facts.turn.to.as_str())
         .timeout(LOOK);
-    match remote::run(&*cx.ports.shell, io, script, &format!("removing the unfinished copy {copy}.part")).await {
+    match remote::run(&*cx.ports.shell, io, script, &format!("removing the unfinished off-site backup {copy}.part")).await {
         Ok(answer) => Ok(match answer.get("found") {
-            Some("part") => Undone::Done("the unfinished copy is removed".to_owned()),
-            Some("whole") => Undone::Stays(format!("it was finished and read back, and is kept in {copy}")),
-            _ => Undone::Nothing("there was no copy yet".to_owned()),
+            Some("part") => Undone::Done("removed the unfinished off-site backup".to_owned()),
+            Some("whole") => Undone::Stays(format!("the verified off-site backup is kept in {copy}")),
+            _ => Undone::Nothing("there is no unfinished off-site backup".to_owned()),
         }),
         Err(failure) => {
-            let hint = format!("when {} answers again, remove {copy}.part by hand", policy.dir);
-            io.warn(format!("an unfinished copy of the backup may be left: {failure}"), Some(hint));
-            Ok(Undone::Stays(format!("{} could not be looked at: {copy}.part may be left there", policy.dir)))
+            let hint = format!("When {} answers again, run: rm -rf {copy}.part", policy.dir);
+            io.warn(format!("an unfinished off-site backup may be left: {failure}"), Some(hint));
+            Ok(Undone::Stays(format!("{} did not answer: {copy}.part may be left there", policy.dir)))
         }
     }
 }
 
-/// What a person types when it could not be removed.
+/// The commands for manual action if it could not be removed.
 pub fn unmake_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
     let copy = cx.inputs.server.backup_copy.as_ref().map(|policy| policy.dir.join(cx.facts.turn.to.as_str()));
     let part = copy.map(|copy| RemoteCommand::new(["rm", "-rf", &format!("{copy}.part")]));
@@ -109,14 +109,14 @@ pub fn unmake_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
 /// What the plan prints.
 pub fn preview(cx: &Deploy) -> Vec<String> {
     let Some(policy) = &cx.inputs.server.backup_copy else {
-        return vec!["not asked for: backup-copy-dir names no place".to_owned()];
+        return vec!["off-site backup is off (`backup-copy-dir` is not set)".to_owned()];
     };
-    let failing = if policy.required { "without it nothing is released" } else { "without it there is a warning" };
+    let failing = if policy.required { "a failure stops the release" } else { "a failure is a warning" };
     let copy = policy.dir.join(cx.facts.turn.to.as_str());
     vec![format!("{copy}, read back and compared, within {} s; {failing}", policy.within.as_secs())]
 }
 
-/// What there is elsewhere, for a pre-flight.
+/// The off-site backups, for a pre-flight.
 pub async fn look(shell: &dyn Shell, io: &Io, target: &Target, policy: &BackupCopy) -> Result<Answer, Failure> {
     let doing = format!("looking at {}", policy.dir);
     let script = Script::new("copies", include_str!("copies.sh"))
@@ -128,30 +128,30 @@ pub async fn look(shell: &dyn Shell, io: &Io, target: &Target, policy: &BackupCo
     remote::run(shell, io, script, &doing).await
 }
 
-/// The copies that count: whole, and this app's own.
+/// The off-site backups that count: complete, and this app's own.
 pub fn there(answer: &Answer) -> BTreeSet<ReleaseName> {
     answer.all("copy").filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Copies that an earlier run did not finish. Whoever holds the lock, and has finished his own, knows that nobody is at work on them.
+/// Off-site backups that an earlier run did not complete. Under the deploy lock no other run works on them.
 fn parts(answer: &Answer) -> Vec<&str> {
     let ours = |name: &&str| name.strip_suffix(".part").is_some_and(|name| name.parse::<ReleaseName>().is_ok());
     answer.all("part").filter(ours).collect()
 }
 
-/// Removes old copies, if this run's own was verified: whoever could not copy removes nothing. What it did, in words.
+/// Removes old off-site backups, if this run's own was verified. Gives what it did, for the log.
 pub async fn prune(cx: &Deploy, io: &Io) -> Option<String> {
     let policy = cx.inputs.server.backup_copy.as_ref()?;
     let verified = cx.made.borrow().backup.as_ref().and_then(|backup| Some(backup.elsewhere.as_ref()?.status))
         == Some(CopyStatus::Verified);
     if !verified {
-        return Some("copies of backups elsewhere stay, as this run added none".to_owned());
+        return Some("off-site backups are kept, because this run added none".to_owned());
     }
     match remove_old(cx, io, policy).await {
-        Ok(removed) => Some(format!("{removed} old copies elsewhere removed")),
+        Ok(removed) => Some(format!("{removed} old off-site backups removed")),
         Err(failure) => {
             io.warn(failure.to_string(), failure.hint);
-            Some("copies of backups elsewhere stay".to_owned())
+            Some("off-site backups are kept".to_owned())
         }
     }
 }
@@ -167,11 +167,11 @@ async fn remove_old(cx: &Deploy, io: &Io, policy: &BackupCopy) -> Result<usize, 
         .var("TO", policy.dir.as_str())
         .list("OLD", old.iter().map(ReleaseName::as_str).chain(parts.iter().copied()))
         .timeout(REMOVE);
-    let doing = format!("removing old copies of backups from {}", policy.dir);
+    let doing = format!("removing old off-site backups from {}", policy.dir);
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     let removed = |name: &&str| answer.all("removed").any(|removed| removed == *name);
     for part in parts.into_iter().filter(removed) {
-        io.line(format!("removed {}/{part}, which an earlier run had left unfinished", policy.dir));
+        io.line(format!("removed {}/{part}, an unfinished off-site backup of an interrupted run", policy.dir));
     }
     Ok(old.iter().filter(|name| removed(&name.as_str())).count())
 }

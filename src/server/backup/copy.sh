@@ -25,14 +25,14 @@ fi
 part=$to/$RELEASE.part
 rm -rf "$part"
 mkdir "$part"
-# Several apps may have their copies in one folder, and each removes only its own, and what is left of its own.
+# Several apps may have their off-site backups in one folder, and each removes only its own.
 printf '%s\n' "$ENVIRONMENT of $base on $(uname -n)" >"$part/copy-of"
 say "copying $DIR to $TO"
 copy() {
     cp "$DIR/$1" "$part/$1"
     sync "$part/$1"
-    # What is read back shall come from there, and not from this machine's memory; a file system that knows no such wish reads all the same.
-    dd if="$part/$1" iflag=nocache count=0 status=none || say "$TO cannot be asked to forget what it has in memory"
+    # Read back from the disk, and not from this machine's memory, where the file system supports that.
+    dd if="$part/$1" iflag=nocache count=0 status=none || say "the cache of $TO cannot be bypassed: files may be read back from memory"
 }
 while read -r _ file; do copy "$file"; done <"$DIR/SHA256SUMS"
 copy SHA256SUMS

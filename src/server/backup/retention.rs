@@ -17,7 +17,7 @@ use crate::{
 /// Removes what is older than the newest confirmed releases and the newest verified backups.
 pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
-    let doing = "choosing what to prune";
+    let doing = "choosing old releases and backups to remove";
     let standings = ledger::read(&*cx.ports.shell, io, layout).await?.standings(&cx.inputs.environment);
     let script = Script::new("inventory", include_str!("inventory.sh"))
         .repeatable()
@@ -33,10 +33,10 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
         Keep { live, previous: cx.facts.turn.left(), confirmed: &confirmed, count: cx.inputs.server.keep_releases };
     let old_releases = old_releases(&names("release"), &keep);
     let old_backups = old_backups(&names("backup"), &names("empty-backup"), cx.inputs.server.keep_backups);
-    // A hop of its own: what becomes of it does not keep anything here.
+    // Off-site backups are independent: their failure prevents nothing here.
     let copies = copy::prune(cx, io).await.map(|text| format!("; {text}")).unwrap_or_default();
     if old_releases.is_empty() && old_backups.is_empty() {
-        return Ok(Done::skipped(format!("nothing is old enough to go{copies}")));
+        return Ok(Done::skipped(format!("no old release or backup to remove{copies}")));
     }
     let script = lock::fenced(cx, Script::new("prune", include_str!("prune.sh")).repeatable())
         .var("RELEASES", layout.releases().as_str())
@@ -45,11 +45,11 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
         .list("OLD_RELEASES", old_releases.iter().map(ReleaseName::as_str))
         .list("OLD_BACKUPS", old_backups.iter().map(ReleaseName::as_str))
         .timeout(std::time::Duration::from_secs(600));
-    let answer = remote::run(&*cx.ports.shell, io, script, "pruning old releases and backups").await?;
+    let answer = remote::run(&*cx.ports.shell, io, script, "removing old releases and backups").await?;
     let removed: Vec<&str> = answer.all("removed").collect();
     let backups = answer.all("removed-backup").count();
     for left in answer.all("left") {
-        io.warn(tree::left_over(left), Some(format!("run as root: {}", tree::remove_as_root(left))));
+        io.warn(tree::left_over(left), Some(format!("As root, run: {}", tree::remove_as_root(left))));
     }
     for name in &removed {
         io.line(format!("removed releases/{name}"));

@@ -4,8 +4,8 @@ fenced "$LOCK" "$LOCK_NONCE"
 cd "$DIR"
 private_folder "$DIR/bootstrap/cache"
 
-# The list before is told before the first migration runs: whoever finds this script ended knows what it had come to. The last word is for
-# whoever reads the list of processes.
+# The list before is answered before the first migration runs: if this script is interrupted, a later run knows what had run. The last
+# argument names the process in the list of processes.
 { if app_piped "$APP_PHP$SQL_PHP$MIGRATE_PHP" migrate; then printf '\nended=0\n'; else printf '\nended=%s\n' "$?"; fi; } | {
     before='' after='' listed='' known='' status='' ended=0 measured='' names=''
     while IFS= read -r answer; do
@@ -41,7 +41,7 @@ private_folder "$DIR/bootstrap/cache"
         put unsure yes
     fi
     put after "$after"
-    # PHP was ended inside of a migration, by itself or by somebody else: that is a failure, whatever its own status says.
+    # PHP ended inside of a migration: that is a failure, whatever its own status says.
     if [ -z "$status" ]; then
         say "PHP ended with status $ended before artisan did"
         status="$ended (PHP was ended by a migration)"

@@ -1,11 +1,11 @@
-# What became of the migration that this run began: it is never ended. One that has not begun does not begin any more.
+# The state of the migration that this run began: it is never ended. One that has not begun does not begin any more.
 # in: JOBS LOCK LOCK_NONCE
 # A migration looks for this after its folder is there (fenced), and this looks for its folder after the mark is there.
 state=none
 if is_ours "$LOCK" "$LOCK_NONCE"; then
     true >"$LOCK/ending" || say "$LOCK/ending cannot be written: is the disk full?"
 else
-    # The run that took the lock over cleared what this one left: what its migration came to is not known here.
+    # The run that took over the lock removed the leftovers of this one: the result of the migration is not known here.
     state=lost
 fi
 for job in "$JOBS"/*/; do

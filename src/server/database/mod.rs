@@ -64,7 +64,7 @@ impl Described {
     }
 }
 
-/// Who says where the database lies.
+/// The source of the database's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     /// The live release. Starting it needs a private folder. Before the first release it is `.env`.
@@ -73,7 +73,7 @@ pub enum Asked {
     Env,
 }
 
-/// A database that lies where the next release has none.
+/// A database in the live release, which the next release does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misplaced {
     pub problem: Problem,
@@ -81,8 +81,8 @@ pub struct Misplaced {
     pub certain: bool,
 }
 
-/// Whether the app's database lies where the next release has none: every release would start with an empty one (FD28). Where this
-/// cannot be asked, other rows say why.
+/// Whether the app keeps its database in the release: then every release would start with an empty one (FD28). Where this cannot be read,
+/// other rows say why.
 pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Result<Option<Misplaced>, Failure> {
     let Looked { answer, .. } = looked;
     let stops = ["special", "php-missing", "current-dangling"].iter().any(|key| answer.get(key).is_some());
@@ -98,23 +98,23 @@ pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Resul
         .var("PHP", &server.php)
         .var("DATABASE_PHP", PROGRAM)
         .hiding(layout.env_file());
-    let said = remote::run(&*cx.ports.shell, io, script, "asking the app where its database lies").await?;
+    let said = remote::run(&*cx.ports.shell, io, script, "reading where the app keeps its database").await?;
     if said.get("driver").map(str::trim) == Some("none") && looked.current().is_none() && server.migrate {
         io.warn(
             format!("{} names no database, and the first release runs its migrations", layout.env_file()),
             Some(
-                "Set DB_CONNECTION and DB_DATABASE there, or `migrate: false`. Laravel 11 and later keeps a database that nothing names in the release."
+                "Set DB_CONNECTION and DB_DATABASE there, or `migrate: false`. Otherwise Laravel 11 and later creates the database inside the release"
                     .to_owned(),
             ),
         );
     }
     let live = looked.current().is_some();
     if asked == Asked::App && live {
-        // What the app itself says counts more than what .env lets one guess.
+        // The app's own answer counts more than .env.
         cx.found.borrow_mut().app_driver =
             said.get("driver").map(str::trim).filter(|driver| *driver != "none").map(str::to_owned);
     }
-    // A release asks .env, too, where no app is live.
+    // Without a live app a release reads .env, too.
     let certain = asked == Asked::App || !live;
     Ok(inside_the_release(&said, layout, &server.shared, server.migrate, certain))
 }
@@ -149,7 +149,7 @@ fn inside_the_release(
     let limits = match certain {
         true => String::new(),
         false => format!(
-            ". {} says so; the app's configuration can name another one: a release asks the app, and decides",
+            ". This is what {} says. The app's configuration can name another database: a release reads it from the app",
             layout.env_file()
         ),
     };
@@ -162,10 +162,10 @@ fn inside_the_release(
     })
 }
 
-/// Runs `migrate --force`, the only form of migration there is here (F28). Says what ran, also when a later one failed.
+/// Runs `migrate --force`, the only form of migration that a release uses (F28). Says which ones ran, also if a later one failed.
 pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
     if !cx.inputs.server.migrate {
-        return Ok(Done::skipped("the policy says migrate: false"));
+        return Ok(Done::skipped("`migrate` is false"));
     }
     let doing = "running the migrations";
     let script =
@@ -208,7 +208,7 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
     }
     match remote::required(&answer, "status", doing)? {
         "0" if answer.get("unsure").is_some() => Ok(Done::warned(
-            "artisan migrate ended with status 0, and which migrations ran could not be read: run `php artisan migrate:status`",
+            "the migrations succeeded, but the list of those that ran could not be read. Run: php artisan migrate:status",
         )),
         "0" if ran.is_empty() => Ok(Done::skipped("nothing to migrate")),
         "0" => Ok(Done::passed(ran.join(", "))),
@@ -216,8 +216,8 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
     }
 }
 
-/// A migration is never ended, and never taken back. Before anything else is undone, such as the folder that it runs in, it has ended; if it
-/// has not in the time that this run has, all of that is left to the next holder of the lock, which waits for it.
+/// A migration is never ended, and never rolled back. Nothing else is undone, such as the folder that it runs in, before it has ended. If
+/// this run has no time for that, the rollback is left to the next holder of the lock, which waits for it.
 pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let doing = "waiting for the migration to end";
     let began = cx.ports.clock.elapsed();
@@ -237,7 +237,7 @@ pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
                 return Err(left(format!("it is still running after {} s", PATIENCE.as_secs())));
             }
             if !std::mem::replace(&mut told, true) {
-                io.line("the migration is running on the server and is not ended; waiting for it");
+                io.line("the migration is still running on the server and is never ended; waiting for it");
             }
             cx.ports.clock.sleep(LOOK).await;
             continue;
@@ -245,7 +245,7 @@ pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         let migrated = answer.get("migrated").and_then(Migrated::read);
         let (ran, measured) = match migrated {
             Some(migrated) => (migrated.ran, migrated.measured),
-            // Another run has the lock, and cleared what this one left.
+            // Another run has the lock, and removed the leftovers of this one.
             None if answer.get("state") == Some("lost") => (None, Vec::new()),
             None => (Some(Vec::new()), Vec::new()),
         };
@@ -260,7 +260,7 @@ pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         Some([]) => Undone::Nothing("no migration ran".to_owned()),
         Some(ran) => Undone::Stays(format!("{} ran; the old code runs on the new schema", ran.join(", "))),
         None => Undone::Stays(
-            "which migrations ran is not known: compare `php artisan migrate:status`; the old code may run on a new schema".to_owned(),
+            "it is not known which migrations ran, and the old code may run on a new schema. Run: php artisan migrate:status".to_owned(),
         ),
     })
 }
@@ -272,7 +272,7 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
             RemoteCommand::new([cx.inputs.server.php.as_str(), "artisan", "migrate", "--force", "--no-interaction"]);
         std::iter::once(command.to_string()).chain(migrations_preview(cx)).collect()
     } else {
-        vec!["nothing: migrate is false".to_owned()]
+        vec!["nothing (`migrate` is false)".to_owned()]
     }
 }
 
@@ -296,8 +296,8 @@ impl Tail {
     }
 }
 
-/// What a release does not do, it need not know.
-pub(crate) const NO_MIGRATION: &str = "no migration runs: the policy says migrate: false";
+/// Why the pending migrations are not listed.
+pub(crate) const NO_MIGRATION: &str = "no migration runs (`migrate` is false)";
 
 /// What the plan prints for the migrations.
 pub fn migrations_preview(cx: &Deploy) -> Vec<String> {
@@ -341,7 +341,7 @@ mod tests {
                 assert!(certain.certain && !by_env.certain);
                 let limits =
                     by_env.problem.what.cause.strip_prefix(&certain.problem.what.cause).expect("the same text");
-                assert!(limits.ends_with("a release asks the app, and decides"), "{limits}");
+                assert!(limits.ends_with("a release reads it from the app"), "{limits}");
                 assert_eq!(certain.problem.what.hint, by_env.problem.what.hint);
             }
             assert_eq!(certain.is_some(), by_env.is_some());

@@ -1,5 +1,4 @@
-//! What a release would change: files, migrations, and what it costs. Looked at before the seam, so that the plan can say it and the
-//! approval is bound to it.
+//! The change preview: files, migrations, and what they cost. Read in the survey, so that the plan shows it and the approval is bound to it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +28,7 @@ use crate::{
     transport::shell::{Answer, Script},
 };
 
-/// Where Laravel keeps an app's own migrations. Packages name other places; those are asked of the live release.
+/// Where Laravel keeps an app's own migrations. Packages name other folders, which the live release knows.
 const MIGRATIONS: &str = "database/migrations";
 /// Where packages lie.
 const VENDOR: &str = "vendor/";
@@ -41,7 +40,7 @@ const LONGEST: u64 = 256 * 1024;
 /// Most files that are named.
 const NAMED: usize = 50;
 
-/// Looks at what is live, and says what the release would change.
+/// Compares the bundle with the live release.
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let (opened, server) = {
         let found = cx.found.borrow();
@@ -86,7 +85,7 @@ fn first_release(cx: &Survey, opened: &Opened) -> Result<Outlook, Failure> {
 }
 
 async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<Outlook, Failure> {
-    let doing = format!("looking at what is live in {tree}");
+    let doing = format!("reading the live release in {tree}");
     let script = Script::new("outlook", concat!(include_str!("described.sh"), include_str!("outlook.sh")))
         .repeatable()
         .var("TREE", tree)
@@ -118,8 +117,8 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
     }
     let Some(ran) = answer.get("ran") else {
         io.warn(
-            "the database could not be asked which migrations have run: the plan does not know which are pending",
-            Some("see the lines of this step; does the live release reach its database?".to_owned()),
+            "the database did not answer which migrations have run: the plan cannot list the pending ones",
+            Some("Read the lines of this step, and check that the live release reaches its database".to_owned()),
         );
         outlook.migrations_unknown = Some("which migrations are pending is not known".to_owned());
         return Ok(outlook);
@@ -127,8 +126,8 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
     let mut places: Vec<&str> = answer.get("paths").unwrap_or_default().lines().collect();
     if places.is_empty() {
         io.warn(
-            "the live release did not say where its packages keep migrations: only those of the app itself are listed",
-            Some("see the lines of this step".to_owned()),
+            "the live release did not answer where its packages keep migrations: the plan lists only those of the app itself",
+            Some("Read the lines of this step for the reason".to_owned()),
         );
         places.push(MIGRATIONS);
     }
@@ -137,8 +136,8 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
     outlook.migrations = read_sources(opened, pending)?;
     for package in newcomers(&answer, &opened.manifest) {
         io.warn(
-            format!("the package {package} is new and has migrations; the live release does not know whether they run"),
-            Some(format!("read them before you approve: {VENDOR}{package}")),
+            format!("the package {package} is new and has migrations: it is not known whether they will run"),
+            Some(format!("Read them before you approve: {VENDOR}{package}")),
         );
     }
     Ok(outlook)
@@ -210,7 +209,7 @@ fn read_sources(opened: &Opened, pending: BTreeMap<String, &str>) -> Result<Vec<
         let sha256 = opened.manifest.files.get(path).map(|file| file.sha256.clone());
         let unread = || Reading {
             class: Class::Unknown,
-            calls: vec![format!("cannot tell: its source is no UTF-8 text of at most {} KiB", LONGEST / 1024)],
+            calls: vec![format!("unknown: its source is not UTF-8 text of at most {} KiB", LONGEST / 1024)],
             connections: Vec::new(),
         };
         let Reading { class, calls, connections } = sources.get(path).map_or_else(unread, |source| read(source));
@@ -262,7 +261,7 @@ fn told(outlook: &Outlook) -> String {
 pub fn files_preview(cx: &Deploy) -> Vec<String> {
     let Some(files) = cx.facts.outlook.as_ref().and_then(|outlook| outlook.files.as_ref()) else { return Vec::new() };
     let mut lines = vec![files.told()];
-    lines.extend(files.public_gone.iter().take(NAMED).map(|path| format!("no longer there for visitors: {path}")));
+    lines.extend(files.public_gone.iter().take(NAMED).map(|path| format!("public file removed: {path}")));
     let more = files.public_gone.len().saturating_sub(NAMED);
     if more > 0 {
         lines.push(format!("and {more} more public files"));

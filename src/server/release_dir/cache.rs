@@ -46,7 +46,7 @@ async fn run(cx: &Deploy, io: &Io, caches: &str) -> Result<Done, Failure> {
     }
     io.warn(
         format!("these caches could not be built: {}", failed.join(", ")),
-        Some("the site works without them, only slower; the lines of this step say why".to_owned()),
+        Some("The site works without them, but slower. The lines of this step say why".to_owned()),
     );
     Ok(Done::warned(format!("built: {built}; failed: {}", failed.join(", "))))
 }

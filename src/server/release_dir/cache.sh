@@ -1,4 +1,4 @@
-# Builds the caches of a release, inside it, without ever taking a cache away from requests that are being answered.
+# Builds the caches of a release, inside it. Running requests always find a complete cache.
 # in: DIR PHP CACHES (of: config storage-link view route event) APP_PHP CACHES_PHP
 cd "$DIR"
 private_folder "$DIR/bootstrap/cache"
@@ -7,12 +7,12 @@ views=$DIR/bootstrap/cache/views
 # Laravel's own commands clear first and write then. So each writes to a name in a folder of the run, which is renamed over the real one.
 put_in_place() { # fresh file, cache file
     [ -e "$1" ] || return 0
-    # On a full disk the command says that all is well, and the file is empty or ends in the middle.
+    # On a full disk the command reports success, and the file is empty or incomplete.
     if [ -s "$1" ] && "$PHP" -n -l "$1" 3>&-; then
         mv -fT "$1" "$2"
         return 0
     fi
-    say "$2 was cut short: is the disk full?"
+    say "$2 is incomplete: check whether the disk is full"
     return 1
 }
 
@@ -22,10 +22,10 @@ has_group() { # numbers of the account and of the group
     case " $(id -G "$1") " in *" $2 "*) ;; *) return 1 ;; esac
 }
 
-# The configuration holds what .env holds, and is as closed: its readers are those of .env, and no others.
+# The configuration holds the secrets of .env: only the readers of .env may read it.
 close_like_env() { # file
     if access_list .env; then
-        say "an access list says who may read .env, and the cached configuration has a mode only; as the owner of .env: setfacl -b $(readlink -f .env); then give it a group that the site's account has"
+        say "the cached configuration cannot have the access list (ACL) of .env. As the owner of .env, run: setfacl -b $(readlink -f .env). Then give it a group that the site's account has"
         return 1
     fi
     mode=$(stat -L -c %a .env)
@@ -33,34 +33,34 @@ close_like_env() { # file
     group=$(stat -L -c %g .env)
     if [ $((mode & 040)) -ne 0 ]; then
         if ! chgrp "$group" "$1"; then
-            say "the cached configuration cannot have the group of .env; as root: usermod -aG $(stat -L -c %G .env) $(id -un)"
+            say "the cached configuration cannot have the group of .env. As root, run: usermod -aG $(stat -L -c %G .env) $(id -un)"
             return 1
         fi
     fi
     # The owner of .env reads the cached configuration by its group, or not at all.
     if [ $((mode & 04)) -eq 0 ] && ! has_group "$(stat -L -c %u .env)" "$group"; then
-        say "the owner of .env, $(stat -L -c %U .env), could not read the cached configuration; as root: usermod -aG $(stat -L -c %G .env) $(stat -L -c %U .env)"
+        say "the owner of .env, $(stat -L -c %U .env), could not read the cached configuration. As root, run: usermod -aG $(stat -L -c %G .env) $(stat -L -c %U .env)"
         return 1
     fi
     chmod "$(printf %o "$mode")" "$1"
 }
 
-# Compiled views lie in the release and go with it. The site compiles there, too, so that the folder is open to whom the site's own is.
+# Compiled views are in the release and are removed with it. The site compiles there, too, so its account may write to the folder.
 views_folder() {
     if [ -d "$views" ] && [ ! -L "$views" ]; then return 0; fi
     own=storage/framework/views
     if [ -L "$own" ] || [ ! -d "$own" ]; then
-        say "$own is no folder: views are not compiled before they are asked for"
+        say "$own is not a folder: each view is compiled at its first request"
         return 1
     fi
     own_mode=$(stat -c %a "$own")
     if [ $((0$own_mode & 020)) -eq 0 ]; then
-        say "$own is not writable for its group: views are not compiled before they are asked for; as its owner: chmod g+ws $own"
+        say "$own is not writable for its group: each view is compiled at its first request. As its owner, run: chmod g+ws $own"
         return 1
     fi
     # The release's folder is this account's, and the group is all that lets another one write there.
     if access_list "$own" || [ $((0$own_mode & 002)) -ne 0 ] || ! has_group "$(stat -c %u "$own")" "$(stat -c %g "$own")"; then
-        say "the site's account may write to $own otherwise than by its group: views are not compiled before they are asked for; as root: setfacl -b $(readlink -f "$own"), chgrp it to a group of that account, chmod 2775"
+        say "the site's account may write to $own otherwise than by its group: each view is compiled at its first request. As root, run: setfacl -b $(readlink -f "$own"). Then chgrp it to a group of that account, and chmod 2775"
         return 1
     fi
     mkdir "$private/views"

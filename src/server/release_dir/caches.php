@@ -14,7 +14,7 @@ function gated_deploy_write(string $file, array $all): void
 {
     $text = '<?php return ' . var_export($all, true) . ";\n";
     if (file_put_contents($file, $text) !== strlen($text)) {
-        throw new RuntimeException("$file could not be written whole");
+        throw new RuntimeException("$file could not be written completely");
     }
 }
 

@@ -1,5 +1,5 @@
-# Makes ready for an upload: takes over what a run that is gone had sent of the same bundle, and removes what others had sent.
-# Only files count of which a run's journal says which bundle they are; a part that is older than a day is not gone on with.
+# Prepares an upload: resumes an interrupted one of the same bundle, and removes others.
+# Only files count whose journal names their bundle; a part that is older than a day is not resumed.
 # in: PLACE FILE RELEASE JOURNALS DIGEST BEGINS (a line for the journal) LOCK LOCK_NONCE
 fenced "$LOCK" "$LOCK_NONCE"
 umask 077

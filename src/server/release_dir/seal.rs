@@ -1,4 +1,4 @@
-//! The digest of a release's tree: taken before it goes live, compared before it is gone back to or replaced (F80, F88).
+//! The tree digest of a release: computed before the activation, compared before a rollback or the next release (F80, F88).
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn script(dir: &RemotePath) -> Script {
 }
 
 async fn read_by(shell: &dyn Shell, io: &Io, dir: &RemotePath, script: Script) -> Result<Tree, Failure> {
-    let doing = format!("taking the digest of {dir}");
+    let doing = format!("computing the tree digest of {dir}");
     let answer = remote::run(shell, io, script, &doing).await?;
     if answer.get("unread").is_some() {
         return Err(release_dir::unreadable(doing));
@@ -53,7 +53,7 @@ async fn read_by(shell: &dyn Shell, io: &Io, dir: &RemotePath, script: Script) -
     Ok(Tree { sha256, answer })
 }
 
-/// Takes the digest of the new release, the last thing before it goes live. The ledger's line carries it.
+/// Computes the tree digest of the new release, the last step before its activation. The ledger's line has it.
 pub async fn seal(cx: &Deploy, io: &Io) -> StepResult {
     let dir = cx.inputs.layout.release(&cx.facts.turn.to);
     let tree = read_by(&*cx.ports.shell, io, &dir, lock::under(cx, script(&dir))).await?;
@@ -63,7 +63,7 @@ pub async fn seal(cx: &Deploy, io: &Io) -> StepResult {
     Ok(Done::passed(text))
 }
 
-/// Whether what is live is what was confirmed. A finding, never a refusal: a release or a rollback is how it is mended (F88).
+/// Whether the live release is unchanged since it was confirmed. A warning, never a refusal: a release or a rollback repairs it (F88).
 pub async fn live(cx: &Survey, io: &Io) -> StepResult {
     let current = cx.found.borrow().server.as_ref().map(|server| server.current.clone());
     let Some(current) = current else { return Ok(Done::skipped(NOT_SURVEYED)) };
@@ -71,7 +71,7 @@ pub async fn live(cx: &Survey, io: &Io) -> StepResult {
     let book = ledger::look(cx, io).await?;
     let standings = book.standings(&cx.inputs.environment);
     if standings.confirmed().is_empty() {
-        return Ok(Done::skipped("the ledger knows no confirmed release yet"));
+        return Ok(Done::skipped("the ledger has no confirmed release yet"));
     }
     let live = named(&current);
     let confirmation = live
@@ -80,28 +80,28 @@ pub async fn live(cx: &Survey, io: &Io) -> StepResult {
         .filter(|known| known.standing == Standing::Confirmed)
         .and_then(|known| known.confirmed.as_ref());
     let (Some(live), Some(confirmation)) = (live, confirmation) else {
-        let text = format!("{current} is live, which the ledger does not know as confirmed");
+        let text = format!("{current} is live, but the ledger has no confirmation of it");
         io.warn(
             &text,
-            Some("somebody pointed `current` there by hand, or a run died; the last lines of the ledger say what was confirmed".to_owned()),
+            Some("`current` was switched by hand, or a run was interrupted. The last lines of the ledger name the confirmed releases".to_owned()),
         );
         return Ok(Done::warned(text));
     };
     let Some(expected) = &confirmation.tree else {
-        return Ok(Done::skipped("it was confirmed by a version that took no digest"));
+        return Ok(Done::skipped("an older version confirmed it without a tree digest"));
     };
     let found = read(&*cx.ports.shell, io, &cx.inputs.layout.release(&live)).await?.sha256;
     if found == *expected {
-        return Ok(Done::passed(format!("as it was confirmed, SHA-256 {}", found.short())));
+        return Ok(Done::passed(format!("unchanged since it was confirmed, SHA-256 {}", found.short())));
     }
     let text = format!(
-        "{live} was changed on the server since it was confirmed: its tree had SHA-256 {}, it has {}",
+        "the files of {live} changed on the server after it was confirmed: the tree digest was SHA-256 {}, and is {}",
         expected.short(),
         found.short()
     );
     io.warn(
         &text,
-        Some("if somebody mended it by hand, bring the change into the repository before it is lost; the manifest in the release (.gated-deploy-manifest.json) has the digest of each file as it was built".to_owned()),
+        Some("If the change is wanted, commit it to the repository: the next release replaces these files. .gated-deploy-manifest.json in the release has the digest of each file as it was built".to_owned()),
     );
     Ok(Done::warned(text))
 }

@@ -1,4 +1,4 @@
-//! The new release's folder: uploading, unpacking, the gates, and taking it away again.
+//! The new release's folder: upload, unpack, the gates, and its removal.
 
 use std::{
     collections::BTreeMap,
@@ -27,8 +27,7 @@ use crate::{
 const STANDSTILLS: u32 = 3;
 const DROPS: u32 = 20;
 
-/// Sends the verified bundle and compares its digest on the disk where it arrived (F27). What a run that is gone had sent of the same
-/// bundle is its beginning; so is what had arrived when the connection broke.
+/// Uploads the verified bundle and compares its digest on the server's disk (F27). It resumes an interrupted upload of the same bundle.
 pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
     let release = &cx.facts.turn.to;
@@ -50,14 +49,14 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
         .var("BEGINS", begins.to_string());
     let answer = remote::run(&*cx.ports.shell, io, lock::fenced(cx, script), &doing).await?;
     if let Some(journal) = answer.get("resumed") {
-        io.line(format!("resumed from {journal}: that run had begun to send the same bundle"));
+        io.line(format!("resumed from {journal}, an interrupted upload of the same bundle"));
     }
     let began = Instant::now();
     let there = send(cx, io, &bundle, &to, &doing).await?;
     let mut took = began.elapsed();
     if compare(cx, io, &bundle, &to, true).await? {
         io.line(
-            "what lay there was no beginning of this bundle, or it was damaged on its way: it is sent once more, whole",
+            "the uploaded part does not match the bundle; uploading the whole bundle again",
         );
         let began = Instant::now();
         send(cx, io, &bundle, &to, &doing).await?;
@@ -68,9 +67,9 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
         told.verified_at.push("the server".to_owned());
         io.fact(fact::key::BUNDLE, told);
     }
-    let first = if there == 0 { String::new() } else { format!(", {:.1} MB of it were there", there as f64 / 1e6) };
+    let first = if there == 0 { String::new() } else { format!(", {:.1} MB of it uploaded before", there as f64 / 1e6) };
     Ok(Done::passed(format!(
-        "{:.1} MB in {:.1} s{first}, SHA-256 {} again on the server",
+        "{:.1} MB in {:.1} s{first}, SHA-256 {} verified on the server",
         bundle.sent_size() as f64 / 1e6,
         took.as_secs_f64(),
         bundle.sent_sha256().short()
@@ -87,7 +86,7 @@ async fn send(cx: &Deploy, io: &Io, bundle: &Bundle<Canonical>, to: &RemotePath,
         let (mut from, began) = (None, Instant::now());
         let mut on_bytes = |there: u64| {
             if from.is_none() && drops > 0 {
-                io.line(format!("the upload goes on at {there} of {} bytes", bundle.sent_size()));
+                io.line(format!("the upload resumes at {there} of {} bytes", bundle.sent_size()));
             }
             let from = *from.get_or_insert(there);
             at_first.get_or_insert(there);
@@ -105,7 +104,7 @@ async fn send(cx: &Deploy, io: &Io, bundle: &Bundle<Canonical>, to: &RemotePath,
         if standstills > STANDSTILLS || drops > DROPS {
             return Err(error.failure(doing));
         }
-        io.line(format!("the connection broke ({why}); it is made anew, and the upload goes on"));
+        io.line(format!("the connection broke ({why}); reconnecting to resume the upload"));
     }
 }
 
@@ -127,7 +126,7 @@ async fn compare(
     Ok(answer.get("wrong").is_some())
 }
 
-/// Takes the uploaded file away.
+/// Removes the uploaded file.
 pub async fn remove_upload(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     remove_path(cx, io, &cx.inputs.layout.incoming(&cx.facts.turn.to)).await
 }
@@ -247,18 +246,18 @@ fn differences<'a>(records: impl Iterator<Item = &'a str>) -> Vec<String> {
     lines
 }
 
-/// Takes the new release's folder away, unless it is live.
+/// Removes the new release's folder, unless it is live.
 pub async fn remove(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     remove_path(cx, io, &cx.inputs.layout.release(&cx.facts.turn.to)).await
 }
 
-/// What a person types when the uploaded file could not be removed.
+/// The commands for manual action if the uploaded file could not be removed.
 pub fn remove_upload_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
     let upload = cx.inputs.layout.incoming(&cx.facts.turn.to);
     vec![RemoteCommand::new(["rm", "-f", upload.as_str()]), lock::free_by_hand(cx)]
 }
 
-/// The same for the folder. The upload goes with it: its own undo comes later, and does not any more.
+/// The same for the folder, and for the upload: its own undo comes later, and would not run any more.
 pub fn remove_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
     let folder = cx.inputs.layout.release(&cx.facts.turn.to);
     let mut commands = vec![RemoteCommand::new(["rm", "-rf", folder.as_str()])];
@@ -274,19 +273,19 @@ async fn remove_path(cx: &Deploy, io: &Io, path: &RemotePath) -> Result<Undone, 
         .timeout(Duration::from_secs(300));
     let answer = remote::run(&*cx.ports.shell, io, script, &format!("removing {path}")).await?;
     Ok(match answer.get("found") {
-        Some("removed") => Undone::Done(format!("{path} is removed")),
+        Some("removed") => Undone::Done(format!("removed {path}")),
         Some("left") => {
             let left = answer.get("left").unwrap_or(path.as_str());
             io.warn(left_over(path.as_str()), Some(remove_as_root(left)));
-            Undone::Stays(format!("{left}: another account owns files in it. Run as root: {}", remove_as_root(left)))
+            Undone::Stays(format!("{left}: another account owns files in it. As root, run: {}", remove_as_root(left)))
         }
-        _ => Undone::Nothing(format!("{path} is not there")),
+        _ => Undone::Nothing(format!("{path} does not exist")),
     })
 }
 
-/// What is left of a release because the site's account wrote into it, and how it goes.
+/// What is left of a release because the site's account wrote to it.
 pub(crate) fn left_over(path: &str) -> String {
-    format!("{path} could not be removed whole: another account owns files in it")
+    format!("{path} was not removed completely: another account owns files in it")
 }
 
 pub(crate) fn remove_as_root(path: &str) -> String {
@@ -307,7 +306,7 @@ pub async fn gates(cx: &Deploy, io: &Io) -> StepResult {
     let mut report = GateReport::default();
     for gate in &GATES {
         let found = answer.all("gate").filter_map(|record| record.split_once('=')).find(|(path, _)| *path == gate.path);
-        // A gate that nobody answered for has not passed.
+        // A gate without an answer has not passed.
         let problem = found
             .map_or(Some("not checked".to_owned()), |(_, problem)| (!problem.is_empty()).then(|| problem.to_owned()));
         report.record(gate.path, problem);
@@ -363,18 +362,18 @@ pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
             "ok" | "file" => {}
             "missing" => io.warn(
                 format!("the release has no route for the health path {path}"),
-                Some("correct health-paths, unless the web server answers it by itself".to_owned()),
+                Some("Correct `health-paths`, unless the web server answers this path itself".to_owned()),
             ),
             broken if broken.starts_with("broken ") => {
                 return Err(release_dir::health_route_broken(&doing, path, broken.trim_start_matches("broken ")));
             }
             _ => io.warn(
-                format!("whether the release has a route for the health path {path} could not be found out"),
+                format!("it is not known whether the release has a route for the health path {path}"),
                 None,
             ),
         }
     }
-    Ok(Done::passed(answer.get("version").unwrap_or("it boots").trim().to_owned()))
+    Ok(Done::passed(answer.get("version").unwrap_or("the app starts").trim().to_owned()))
 }
 
 fn manifest(cx: &Deploy, doing: &str) -> Result<std::rc::Rc<Manifest>, Failure> {
