@@ -87,7 +87,7 @@ pub enum Body {
         failure: Option<Failure>,
         took_ms: u64,
     },
-    /// From here on there is no going back.
+    /// From here on nothing is rolled back.
     Committed {
         step: StepId,
     },
@@ -147,7 +147,7 @@ pub struct Preview {
     pub lines: Vec<String>,
 }
 
-/// Somebody who reads the stream. Readers never fail a run: what they cannot write they report on their own.
+/// A reader of the stream. Readers never fail a run: what they cannot write they report on their own.
 pub trait Reader {
     fn read(&mut self, event: &Event);
 }

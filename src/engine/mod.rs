@@ -2,7 +2,7 @@
 //!
 //! Five words make a row. `observe` reads, and runs in plan mode too. `hold` takes something and gives it back however
 //! the run ends. `change` alters the world and says how to undo that, or why not. `check` reads after a change;
-//! failing unwinds. `commit`: no going back from here.
+//! failing unwinds. `commit`: from here on nothing is rolled back.
 
 pub mod event;
 pub mod fault;

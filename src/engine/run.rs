@@ -14,8 +14,8 @@ use crate::domain::{Failure, FailureKind, Outcome, StepId};
 /// Where a run stopped that the seam refused: no row failed.
 pub const APPROVAL: &str = "approval";
 
-/// So long a run goes on after it was asked to stop. The runner sends its second signal after 7.5 s, and 2.5 s later nobody waits for us
-/// any more (runner-contract.md D); what is left of that is for saying how it ended.
+/// How long a run goes on after it was cancelled. The runner sends its second signal after 7.5 s, and kills the run 2.5 s later
+/// (runner-contract.md D); the rest of that time is for the report.
 pub const AFTER_CANCEL: Duration = Duration::from_millis(4500);
 
 /// What the seam decided.
@@ -38,8 +38,8 @@ pub enum Decision {
 
 /// Runs a table from its first row to its outcome.
 ///
-/// `settle` turns what the survey rows found into the context of the release rows. `cancel` becomes true when somebody
-/// asks the run to stop; no new row begins after that, and what was changed is taken back.
+/// `settle` turns what the survey rows found into the context of the release rows. `cancel` becomes true when the run is
+/// cancelled; no new row begins after that, and the changes are undone.
 pub async fn run_table<S, D>(
     stage: &str,
     table: &Table<S, D>,
@@ -58,7 +58,7 @@ pub async fn run_table<S, D>(
 struct Run<'a> {
     events: &'a Events,
     cancel: watch::Receiver<bool>,
-    /// When we noticed that somebody asked us to stop.
+    /// When the run noticed that it was cancelled.
     asked: Cell<Option<Instant>>,
 }
 
@@ -179,7 +179,7 @@ impl Run<'_> {
                         });
                     }
                 }
-                // After the commit nothing stops the run any more: nobody rolls a healthy site back because `rm` failed.
+                // After the commit nothing stops the run any more: a failed clean-up is no reason to roll back a healthy site.
                 Err(_) if committed => warnings += 1,
                 Err(stop) => {
                     let is_last = |(row, _): &mut (&Row<D>, &Undo<D>)| row.id == stop.at;
@@ -255,7 +255,7 @@ impl Run<'_> {
     }
 
     /// A step that is cancelled inside, not only between steps; and one that panics is a failure like any other, so that
-    /// what was changed is still taken back.
+    /// the changes are still undone.
     async fn guarded(&self, work: Local<'_, StepResult>, io: &Io) -> Result<Done, Failure> {
         let work = AssertUnwindSafe(work).catch_unwind();
         let stop = std::pin::pin!(io.until_cancelled());
@@ -269,8 +269,8 @@ impl Run<'_> {
         }
     }
 
-    /// Takes back what was done, the last change first. When somebody has asked the run to stop, its time is short: what is not taken back
-    /// then is left to whoever takes over, and said.
+    /// Undoes the changes, the last one first. A cancelled run has little time: what is not undone then is left to the next run, and
+    /// reported.
     async fn unwind<D>(&self, stack: &Stack<'_, D>, cx: &D, stop: Stop) -> Unwound {
         let mut turned_back = false;
         let mut handed_over = false;
@@ -307,7 +307,7 @@ impl Run<'_> {
                     stays.push(format!("{}: {text}", row.title));
                     self.events.tell(finished(false, text, None));
                 }
-                // What lies about harms nobody; only the way back itself is worth a cry for help.
+                // Leftovers do no harm; only a rollback that fails needs manual action.
                 Err(undo_cause) if undo_cause.kind == FailureKind::Cancelled && !row.pivot => {
                     handed_over = true;
                     left.get_or_insert(LEFT);
@@ -365,14 +365,13 @@ impl Run<'_> {
         failed
     }
 
-    /// Work that nobody cancels, but that has to end in time once somebody has asked the run to stop. That it panics is a failure like
-    /// any other.
+    /// Work that is not cancelled, but that has to end in time once the run is. A panic is a failure like any other.
     async fn in_time<T>(&self, work: Local<'_, Result<T, Failure>>) -> Result<T, Failure> {
         let work = std::pin::pin!(AssertUnwindSafe(work).catch_unwind());
         let late = std::pin::pin!(self.out_of_time());
         match future::select(work, late).await {
             future::Either::Left((result, _)) => result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
-            future::Either::Right(((), _)) => Err(Failure::cancelled("bringing this to its end", OUT_OF_TIME)),
+            future::Either::Right(((), _)) => Err(Failure::cancelled("completing this step", OUT_OF_TIME)),
         }
     }
 
@@ -381,7 +380,7 @@ impl Run<'_> {
         self.asked.get().is_some_and(|asked| asked.elapsed() >= AFTER_CANCEL)
     }
 
-    /// Resolves when the time is over that a run has after it was asked to stop; never, if nobody asks.
+    /// Resolves when the time is over that a run has after it was cancelled; never, if it is not.
     async fn out_of_time(&self) {
         let mut cancel = self.cancel.clone();
         if cancel.wait_for(|asked| *asked).await.is_err() {
@@ -392,7 +391,7 @@ impl Run<'_> {
         tokio::time::sleep_until(asked + AFTER_CANCEL).await;
     }
 
-    /// An `Io` for undoing: nobody cancels a clean-up.
+    /// An `Io` for undoing: a clean-up is not cancelled.
     fn uncancellable(&self, step: &StepId) -> Io {
         let (_never, cancel) = watch::channel(false);
         Io::new(step.clone(), self.events.clone(), cancel)
@@ -400,13 +399,13 @@ impl Run<'_> {
 }
 
 /// Why something was left to others.
-const OUT_OF_TIME: &str = "no time was left for it after the run was asked to stop";
+const OUT_OF_TIME: &str = "no time was left after the run was cancelled";
 
 /// What is undone after something that was left to others.
 const LEFT: &str = "an earlier part of this rollback was left to the next run";
 
 /// Of several failures the one that the run is told to have ended with: a "no" that was found weighs more than what could not be
-/// asked, and of equal ones the first counts. That somebody cancelled the run says more than all of them.
+/// asked, and of equal ones the first counts. A cancellation weighs more than all of them.
 fn weightiest(stops: Vec<Stop>) -> Option<Stop> {
     let order = |stop: &Stop| match stop.cause.kind {
         FailureKind::Cancelled => 0,

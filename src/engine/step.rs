@@ -26,7 +26,7 @@ impl Done {
         Self { verdict: Verdict::Passed, text: text.into() }
     }
 
-    /// It worked, and somebody should look at something.
+    /// It worked, with a warning.
     pub fn warned(text: impl Into<String>) -> Self {
         Self { verdict: Verdict::Warned, text: text.into() }
     }
@@ -40,11 +40,11 @@ impl Done {
 /// What an undo found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Undone {
-    /// The change was there and is taken back.
+    /// The change was there and is undone.
     Done(String),
     /// The change was not there; nothing had to be done.
     Nothing(String),
-    /// What the step made harms nobody and stays, because it is worth having (a verified backup) or could not be looked at. The outcome
+    /// What the step made does no harm and stays, because it is useful (a verified backup) or could not be read. The outcome
     /// lists it under "what stays".
     Stays(String),
 }
@@ -55,8 +55,8 @@ pub struct Ending {
     pub outcome: Outcome,
     /// The rows after the seam that were really done, in order: not those that failed, found nothing to do, or were not reached.
     pub done: Vec<StepId>,
-    /// The run was asked to stop, and the time that it had then did not do for taking everything back: somebody else has to go on, so
-    /// nothing that he needs for that may be given back.
+    /// The run was cancelled, and its time was too short to undo everything: the next run completes the rollback, so nothing that it needs
+    /// for that may be removed.
     pub handed_over: bool,
 }
 
@@ -114,12 +114,12 @@ impl Io {
         self.events.elapsed()
     }
 
-    /// Whether somebody asked the run to stop. Undo steps are never cancelled.
+    /// Whether the run was cancelled. Undo steps are never cancelled.
     pub fn cancelled(&self) -> bool {
         *self.cancel.borrow()
     }
 
-    /// Resolves when somebody asks the run to stop; never, if nobody does.
+    /// Resolves when the run is cancelled; never, if it is not.
     pub async fn until_cancelled(&self) {
         let mut cancel = self.cancel.clone();
         if cancel.wait_for(|asked| *asked).await.is_err() {
@@ -147,7 +147,7 @@ where
     }
 }
 
-/// Takes a change back. It looks first and is content to find nothing: it is armed before the change begins. A failure of the kind
+/// Undoes a change. It looks first, and finding nothing is fine: it is armed before the change begins. A failure of the kind
 /// `Cancelled` hands over: what is undone after it is not begun, and the next holder of the lock goes on.
 pub trait UndoAct<C> {
     fn undo<'a>(&'a self, cx: &'a C, io: &'a Io) -> Local<'a, Result<Undone, Failure>>;
@@ -181,7 +181,7 @@ where
     }
 }
 
-/// How a change is taken back, or why it is not.
+/// How a change is undone, or why it is not.
 pub enum Undo<C> {
     Do { text: &'static str, act: Box<dyn UndoAct<C>> },
     No { because: &'static str },
@@ -193,7 +193,7 @@ pub fn undo<C>(text: &'static str, act: impl UndoAct<C> + 'static) -> Undo<C> {
     Undo::Do { text, act: Box::new(act) }
 }
 
-/// Why a change is not taken back. The outcome lists it under "what stays".
+/// Why a change is not undone. The outcome lists it under "what stays".
 pub fn no_undo<C>(because: &'static str) -> Undo<C> {
     Undo::No { because }
 }
@@ -285,7 +285,7 @@ impl<C> Row<C> {
         self
     }
 
-    /// Taking this change back is what people call a rollback; before it, a failing run is only refused.
+    /// Undoing this change is the rollback; before it, a failing run is only refused.
     #[must_use]
     pub fn pivot(mut self) -> Self {
         self.pivot = true;
@@ -324,7 +324,7 @@ pub fn hold<C>(id: &'static str, title: &'static str, act: impl Act<C> + 'static
     Row::new(id, title, Work::Hold(Box::new(act), release))
 }
 
-/// Alters the world and says how to undo that, or why not.
+/// Changes the server and says how that is undone, or why it is not.
 pub fn change<C>(id: &'static str, title: &'static str, act: impl Act<C> + 'static, undo: Undo<C>) -> Row<C> {
     Row::new(id, title, Work::Change(Box::new(act), undo))
 }
@@ -334,7 +334,7 @@ pub fn check<C>(id: &'static str, title: &'static str, act: impl Act<C> + 'stati
     Row::new(id, title, Work::Check(Box::new(act)))
 }
 
-/// No going back from here: later failures are warnings.
+/// From here on nothing is rolled back: later failures are warnings.
 pub fn commit<C>(id: &'static str, title: &'static str) -> Row<C> {
     Row::new(id, title, Work::Commit)
 }

@@ -47,12 +47,12 @@ pub fn input_invalid(problem: impl Display) -> Failure {
 
 /// Several inputs are wrong; all are named.
 pub fn inputs_invalid(problems: impl ExactSizeIterator<Item = String>) -> Failure {
-    let cause = format!("{} things are wrong", problems.len());
+    let cause = format!("{} inputs are wrong", problems.len());
     INPUTS_INVALID.failure("reading the inputs", cause).details(problems).hint(INPUTS_HINT)
 }
 
 const INPUTS_HINT: &str =
-    "nothing was connected to and nothing was changed; `gated-deploy --help` and docs/inputs.md describe every input";
+    "The run connected to nothing and changed nothing. `gated-deploy --help` and docs/inputs.md describe every input";
 
 /// These settings would come from the policy of `event`, and there is no token to compare it with.
 pub fn policy_not_compared(doing: &str, settings: &str, event: &str, file: &str) -> Failure {
@@ -71,6 +71,6 @@ pub fn policy_differs(doing: &str, settings: &str, event: &str, file: &str) -> F
 
 fn policy_hint(settings: &str, file: &str) -> String {
     format!(
-        "give {settings} in the step's `with:` where it is an input, or merge the change to {file} into the default branch first"
+        "Give {settings} in the step's `with:`, or merge the change of {file} into the default branch first"
     )
 }

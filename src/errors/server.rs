@@ -23,10 +23,10 @@ codes! {
             "Find out who made it: ls -l {folder}. Then remove it: rm {path}",
     }
     DANGLING_LINK = "dangling-link", Refused {
-        meaning: "A link below `shared` leads nowhere.",
+        meaning: "The target of a link below `shared` does not exist.",
         cause: "Its target was moved or removed.",
         action: "Remove the link, or make its target.",
-        script: "{path} is a link that leads nowhere, to {target}", "Remove it: rm {path}",
+        script: "{path} is a link to {target}, which does not exist", "Remove it: rm {path}",
     }
     NOT_A_FOLDER = "not-a-folder", Refused {
         meaning: "Something that is no folder lies where a release needs one.",
@@ -63,30 +63,30 @@ codes! {
         cause: "Very many releases, or another program, wrote to it.",
         action: "Keep it under another name. The next run begins a new one; releases that only the old ledger names cannot be the target of a rollback then.",
         script: "{path} has {size} bytes; no more than {limit} are read",
-            "keep it under another name, beside the new one that the next run begins: mv {path} {path}.old; releases that only the old one names are then no target of a rollback",
+            "Run: mv {path} {path}.old. The next run begins a new ledger. Releases that only the old one names can then not be rolled back to",
     }
     ENV_FILE_MISSING = "env-file-missing", Refused {
         meaning: "The `.env` file of the site is not on the server.",
         cause: "`env-file` names another path, or the file was not made yet.",
         action: "Correct `env-file`, or put the file there.",
-        script: "there is no {path}", "correct env-file",
+        script: "{path} does not exist", "Correct `env-file`, or put the file there",
     }
     ENV_FILE_UNREADABLE = "env-file-unreadable", Refused {
         meaning: "The deploy user may not read the `.env` file of the site.",
         cause: "The file belongs to another account, and its group is not one of the deploy user's.",
         action: "Give it a group that the deploy user has, and mode 640.",
-        script: "{path} cannot be read", "chmod 640 {path}, with a group that the deploy user has",
+        script: "{path} cannot be read", "Give it a group that the deploy user has, then run: chmod 640 {path}",
     }
     ENV_FILE_PARSE_FAILED = "env-file-parse-failed", Refused {
         meaning: "PHP ended with an error while it read the `.env` file of the site.",
         cause: "The program that `php` names is not a PHP for the command line, or is too old.",
         action: "Read PHP's message in the lines of the step, and check `php`.",
-        script: "{path} could not be read by {php}", "see the lines above",
+        script: "{php} could not read {path}", "Read PHP's message in the lines of this step, and check `php`",
     }
     PHP_MISSING = "php-missing", Refused {
         meaning: "The server has no PHP for the command line under this name.",
         cause: "PHP has another name there (such as `php8.3`), or only PHP-FPM is installed.",
         action: "Set `php` to the name or the path of PHP for the command line.",
-        script: "there is no {php}", "set php to the command-line PHP of the server",
+        script: "there is no {php}", "Set `php` to the name or the path of PHP for the command line",
     }
 }

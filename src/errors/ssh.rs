@@ -69,25 +69,25 @@ codes! {
 pub fn unreachable(doing: &str, cause: String) -> Failure {
     SSH_UNREACHABLE
         .failure(doing, cause)
-        .hint("is ssh-host right, is the server up, and may this runner reach it through every firewall?")
+        .hint("Check `ssh-host` and `ssh-port`, that the server is up, and that every firewall lets this runner through")
 }
 
 pub fn turned_away(doing: &str, cause: String) -> Failure {
     SSH_TURNED_AWAY.failure(doing, cause).hint(
-        "wait some minutes before another attempt: each one can prolong a penalty. On the server, journalctl -u ssh -n 20 says whether it is MaxStartups (too many logins at once), PerSourcePenalties (OpenSSH 9.8 and later), fail2ban or hosts.deny. If it has no line of this runner, check ssh-port",
+        "Wait some minutes before the next attempt: each attempt can prolong a penalty. On the server, run: journalctl -u ssh -n 20. It names MaxStartups (too many logins at once), PerSourcePenalties (OpenSSH 9.8 and later), fail2ban or hosts.deny. If it has no line of this runner, check `ssh-port`.",
     )
 }
 
 /// `line` is that of `ssh-known-hosts` for the key that the server showed.
 pub fn host_key_mismatch(doing: &str, cause: String, line: &str) -> Failure {
     HOST_KEY_MISMATCH.failure(doing, cause).hint(format!(
-        "if the server's key was changed on purpose and you have compared the fingerprint on the server itself, put this line into ssh-known-hosts: {line}"
+        "Compare the fingerprint on the server itself. Only if it is the same, add this line to `ssh-known-hosts`: {line}"
     ))
 }
 
 pub fn host_key_unusable(doing: &str, cause: String) -> Failure {
     HOST_KEY_UNUSABLE.failure(doing, cause).hint(
-        "put the server's own host key into ssh-known-hosts: on the server, cat /etc/ssh/ssh_host_ed25519_key.pub, with the host's name before it",
+        "Add the server's host key to `ssh-known-hosts`, with the host's name before it. On the server, run: cat /etc/ssh/ssh_host_ed25519_key.pub",
     )
 }
 
@@ -95,7 +95,7 @@ pub fn host_key_unusable(doing: &str, cause: String) -> Failure {
 pub fn too_weak(doing: &str, cause: String, wanted: &str) -> Failure {
     SSH_TOO_WEAK
         .failure(doing, cause)
-        .hint(format!("allow one of these in the server's sshd_config, whose defaults do: {wanted}"))
+        .hint(format!("Allow one of these in the server's sshd_config (its defaults do): {wanted}"))
 }
 
 /// `line` is that of `authorized_keys`.
@@ -103,35 +103,35 @@ pub fn key_denied(doing: &str, cause: String, user: &str, line: &str) -> Failure
     SSH_KEY_DENIED
         .failure(doing, cause)
         .hint(format!(
-            "let the key in on the server, as {user}: echo '{line}' >> ~/.ssh/authorized_keys. If that line is there: see why sshd refuses it, with journalctl -u ssh -n 20 (the owner and mode of ~/.ssh, a locked or expired account, /run/nologin, AllowUsers)"
+            "On the server, run as {user}: echo '{line}' >> ~/.ssh/authorized_keys. If the line is there, see why sshd refuses the key: journalctl -u ssh -n 20 (owner or mode of ~/.ssh, a locked account, /run/nologin, AllowUsers)"
         ))
 }
 
 /// The key was enough for one of several factors.
 pub fn second_factor(doing: &str, cause: String, user: &str) -> Failure {
     SSH_SECOND_FACTOR.failure(doing, cause).hint(format!(
-        "add these two lines at the end of /etc/ssh/sshd_config on the server, then run `systemctl reload ssh`:\nMatch User {user}\n    AuthenticationMethods publickey\nA key alone is enough only with PubkeyAuthentication yes, which is the default"
+        "Add these two lines at the end of /etc/ssh/sshd_config on the server, then run `systemctl reload ssh`:\nMatch User {user}\n    AuthenticationMethods publickey\nA key alone is enough only with PubkeyAuthentication yes, which is the default"
     ))
 }
 
 pub fn connection_lost(doing: &str, cause: String) -> Failure {
     CONNECTION_LOST
         .failure(doing, cause)
-        .hint("what the server was doing may or may not have been finished; run again, every step looks first")
+        .hint("The work on the server may be complete or not. Run again: every step reads the state of the server first")
 }
 
 pub fn script_timed_out(doing: &str, cause: String) -> Failure {
-    SCRIPT_TIMED_OUT.failure(doing, cause).hint("look at the load and the disks of the server")
+    SCRIPT_TIMED_OUT.failure(doing, cause).hint("Check the server's load and disks: uptime; iostat -x 1 3; df -h. Then run again")
 }
 
 /// `tail` is the end of what it printed.
 pub fn command_failed(doing: &str, cause: String, tail: Vec<String>) -> Failure {
-    COMMAND_FAILED.failure(doing, cause).details(tail).hint("the lines above are the end of what it printed")
+    COMMAND_FAILED.failure(doing, cause).details(tail).hint("Correct what its last lines say, then run again")
 }
 
 pub fn shell_answer_invalid(doing: &str, cause: String) -> Failure {
     SHELL_ANSWER_INVALID.failure(doing, cause).hint(
-        "the deploy user needs a shell that runs commands and prints nothing of its own: look at its shell in /etc/passwd and its .bashrc",
+        "The deploy user needs a shell that runs commands and prints nothing of its own. Check its shell in /etc/passwd and its .bashrc",
     )
 }
 

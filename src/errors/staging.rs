@@ -1,6 +1,6 @@
-//! What production asks of staging: is this very commit proven there, and for long enough?
+//! The evidence of staging for a release to production.
 //!
-//! The functions say no word of what was being done: several reasons can speak against one release, and who asks names it.
+//! The functions leave out what was being done: several reasons can prevent one release, and the caller adds it.
 
 use super::codes;
 use crate::domain::{CommitSha, Failure, ReleaseName, Sha256Digest};
@@ -19,7 +19,7 @@ codes! {
     STAGING_OTHER_COMMIT = "staging-other-commit", Refused {
         meaning: "Staging confirmed another commit, and its files differ from those of the commit that is to be released.",
         cause: "The branch moved on after the release to staging.",
-        action: "Release this commit to staging first, or release the commit that staging has proven.",
+        action: "Release this commit to staging first, or release the commit that staging has confirmed.",
     }
     STAGING_TOO_RECENT = "staging-too-recent", Refused {
         meaning: "Staging has run this release for a shorter time than `staging-stable-for` asks for.",
@@ -62,7 +62,7 @@ codes! {
         action: "Make staging healthy, then release again.",
     }
     STAGING_UNREACHABLE = "staging-site-unreachable", Refused {
-        meaning: "Staging's site could not be asked from this runner.",
+        meaning: "This runner could not reach staging's site.",
         cause: "`staging-url` is wrong, staging is down, a firewall blocks the runner, or the site asks for a password.",
         action: "Check from the runner's network: `curl -I URL`. If the name leads elsewhere, set `health-address` in the policy's staging section.",
     }
@@ -76,17 +76,17 @@ codes! {
 /// What a plan asks, too: `ours` is the bundle that would be released.
 pub fn bundle_differs(doing: &str, ours: &Sha256Digest, proven: &Sha256Digest) -> Failure {
     STAGING_BUNDLE_DIFFERS
-        .failure(doing, format!("this one has SHA-256 {ours}, staging confirmed {proven}"))
-        .hint("the commit was built again since: release that build to staging first, or name the build that staging has with build-run-id")
+        .failure(doing, format!("this bundle has SHA-256 {ours}, staging confirmed {proven}"))
+        .hint("The commit was built again. Release the new build to staging first, or set `build-run-id` to the build that staging has")
 }
 
 pub fn commit_unknown(commit: &CommitSha) -> Failure {
-    STAGING_COMMIT_UNKNOWN.failure("", format!("nothing on staging says that it runs {}", commit.short())).hint(
-        "let its health endpoint name the commit, or let the policy's staging section say how to reach its server (ssh-host, base-dir)",
+    STAGING_COMMIT_UNKNOWN.failure("", format!("no source on staging says that it runs {}", commit.short())).hint(
+        "Let staging's health endpoint name the commit, or give the policy's staging section `ssh-host` and `base-dir`",
     )
 }
 
-const OTHER_COMMIT: &str = "release this commit to staging first, or release the commit that staging has proven";
+const OTHER_COMMIT: &str = "Release this commit to staging first, or release the commit that staging has confirmed";
 
 /// `release` says what staging runs; `difference` in which files.
 pub fn other_files(release: &str, commit: &CommitSha, difference: &str) -> Failure {
@@ -103,32 +103,32 @@ pub fn other_commit_unknown(release: &str, commit: &CommitSha) -> Failure {
 /// `ready` says when, as "at 2026-01-01 12:00:00 UTC".
 pub fn too_recent(age: &str, needed: &str, ready: &str) -> Failure {
     STAGING_TOO_RECENT
-        .failure("", format!("it was confirmed on staging {age} ago; staging-stable-for asks for {needed}"))
-        .hint(format!("release again {ready}"))
+        .failure("", format!("it was confirmed on staging {age} ago; `staging-stable-for` is {needed}"))
+        .hint(format!("Release again {ready}"))
 }
 
 pub fn time_unknown() -> Failure {
     STAGING_TIME_UNKNOWN
-        .failure("", "nobody can say since when staging has it: the time that was written down cannot be read")
-        .hint("release to staging again")
+        .failure("", "the time at which staging confirmed it cannot be read")
+        .hint("Release to staging again")
 }
 
 pub fn ledger_broken(found: &str) -> Failure {
     STAGING_LEDGER_BROKEN
         .failure("", format!("staging's ledger is broken: {found}"))
-        .hint("docs/recovery.md says what can still be trusted; release to staging again")
+        .hint("See docs/recovery.md for what can still be trusted. Then release to staging again")
 }
 
 pub fn no_confirmed_release() -> Failure {
     STAGING_NOT_CONFIRMED
-        .failure("", "staging's ledger knows no confirmed release")
-        .hint("release this commit to staging first")
+        .failure("", "staging's ledger has no confirmed release")
+        .hint("Release this commit to staging first")
 }
 
 pub fn no_successful_run(workflow: &str, commit: &CommitSha) -> Failure {
     STAGING_NOT_CONFIRMED
         .failure("", format!("no run of {workflow} has succeeded for {}", commit.short()))
-        .hint("release this commit to staging first; staging-workflow names the workflow that does it")
+        .hint("Release this commit to staging first: `staging-workflow` names the workflow that does it")
 }
 
 pub fn bundle_unknown(release: &ReleaseName) -> Failure {
@@ -141,38 +141,38 @@ pub fn bundle_unknown(release: &ReleaseName) -> Failure {
 pub fn current_moved(live: &str, confirmed: &ReleaseName) -> Failure {
     STAGING_CURRENT_MOVED
         .failure("", format!("staging's `current` points to {live}, its last confirmed release is {confirmed}"))
-        .hint("somebody changed staging by hand, or a run died there: release to staging again")
+        .hint("`current` was changed by hand, or a run was interrupted there. Release to staging again")
 }
 
 /// `ended` is what the ledger says of a later run.
 pub fn later_run_failed(ended: &str) -> Failure {
     STAGING_FAILED_SINCE
         .failure("", format!("{ended}, after this one was confirmed"))
-        .hint("find out why, and release to staging again")
+        .hint("Find out why, then release to staging again")
 }
 
 pub fn run_failed_since(workflow: &str, ending: &str, url: &str) -> Failure {
     STAGING_FAILED_SINCE
         .failure("", format!("a run of {workflow} has ended in {ending} since: {url}"))
-        .hint("find out why, and release to staging again")
+        .hint("Find out why, then release to staging again")
 }
 
 pub fn releasing_run_failed(ending: &str, url: &str) -> Failure {
     STAGING_FAILED_SINCE
         .failure("", format!("the run that released it to staging ended in {ending}: {url}"))
-        .hint("find out what failed after the release, and release to staging again")
+        .hint("Find out what failed after the release, then release to staging again")
 }
 
-/// `why` is the failure of asking its site; `asked` says whether the site could be asked.
+/// `why` is the failure of checking its site; `asked` says whether the site was reached.
 pub fn unhealthy(why: &Failure, asked: bool) -> Failure {
-    let hint = why.hint.as_deref().unwrap_or("make it healthy first");
+    let hint = why.hint.as_deref().unwrap_or("Make it healthy first");
     let (code, what) =
-        if asked { (STAGING_UNHEALTHY, "staging is not well now") } else { (STAGING_UNREACHABLE, "staging's site") };
-    code.failure("", format!("{what}: {}", why.cause)).hint(format!("on staging: {hint}"))
+        if asked { (STAGING_UNHEALTHY, "staging is unhealthy now") } else { (STAGING_UNREACHABLE, "staging's site") };
+    code.failure("", format!("{what}: {}", why.cause)).hint(format!("On staging: {hint}"))
 }
 
 pub fn workflow_unknown(workflow: &str, what: &str) -> Failure {
     STAGING_WORKFLOW_UNKNOWN
         .failure("", format!("there is no workflow `{workflow}` that releases to staging ({what})"))
-        .hint("name it in staging-workflow, by file name or by name")
+        .hint("Set `staging-workflow` to its file name. List them: gh workflow list")
 }

@@ -141,5 +141,5 @@ fn every_wrong_input_is_named_under_one_code() {
     let one = general::input_invalid("`stage` is missing");
     let many = general::inputs_invalid(["a".to_owned(), "b".to_owned()].into_iter());
     assert_eq!((&*one.code, &*many.code), ("inputs-invalid", "inputs-invalid"));
-    assert_eq!((many.cause.as_str(), many.details.len()), ("2 things are wrong", 2));
+    assert_eq!((many.cause.as_str(), many.details.len()), ("2 inputs are wrong", 2));
 }

@@ -25,8 +25,8 @@ pub fn number<T: std::str::FromStr>(answer: &Answer, key: &str, doing: &str) -> 
     text.trim().parse().map_err(|_| Failure::bug(doing, format!("`{key}` is `{text}`, not a number")))
 }
 
-/// A size in KiB, as df, du and databases tell it; `None` if it is no number, or one beyond all disks: what is told by somebody else must not
-/// overflow what is reckoned with it.
+/// A size in KiB, as df, du and databases tell it; `None` if it is no number, or one beyond all disks: a foreign number must not cause an
+/// overflow.
 pub fn kib(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|kib| *kib <= 1 << 50)
 }

@@ -9,7 +9,7 @@ function gated_deploy_dotenv(string $file): array
     }
     $text = preg_replace('/\r\n?/', "\n", $text);
     $env = [];
-    // What nobody set stays as it was written.
+    // A variable that is not set stays as it was written.
     $lookup = function (array $match) use (&$env): string {
         return $env[$match[1]] ?? (getenv($match[1]) === false ? $match[0] : getenv($match[1]));
     };

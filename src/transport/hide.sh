@@ -7,7 +7,7 @@
 hidden() { # the line that ends the input, the limit in lines and KiB (0: none)
     passed=0
     (
-        # It ends with its input, which whoever ends the script ends as well.
+        # It ends with its input, which ends with the script.
         trap '' TERM HUP INT
         exec "$PHP" -n -d zend.exception_ignore_args=1 -r "$HIDE_PHP" -- "$HIDE_ENV" "$1" "$2" 2>/dev/null 3>&-
     ) || passed=$?

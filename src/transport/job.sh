@@ -14,7 +14,7 @@ follow() { # number of the call, folder, process (empty: it has ended), bytes of
     tail "$@" -c "+$((answer_told + 1))" "$folder/answer" >&3 2>/dev/null 3>&- &
 }
 
-# Nobody may be there to end the work when its time is over.
+# Ends the work when its time is over, also if the connection is lost.
 clock() { # seconds
     over=$(($(date +%s) + $1))
     while [ -n "$(began $$)" ]; do

@@ -31,7 +31,7 @@ refuse() { # a code of src/errors/, and the values of its text as `name=value`
     exit 10
 }
 
-# Says no when the deploy lock is not this run's any more: a run that was thought dead must change nothing when it wakes up.
+# Refuses if this run lost the deploy lock: a run that stood still must change nothing when it goes on.
 fenced() { # lock (empty: none), its number
     [ -n "$1" ] || return 0
     is_ours "$1" "$2" || refuse lock-lost
@@ -45,7 +45,7 @@ is_ours() { [ "$(cat "$1/nonce" 2>/dev/null)" = "$2" ]; } # lock, its number
 renew() { date +%s 1<>"$1/renewed"; } # lock
 
 # A server may allow one session at a time (MaxSessions), so a script that can outlast the lease renews it itself. A program of its own does
-# that: beside a redirected function dash keeps copies of descriptors, a fork would hold them, and whoever waits for their end waits for it.
+# that: beside a redirected function dash keeps copies of descriptors, a fork would hold them, and a reader of them would wait for its end.
 renewing() { # lock, its number
     [ -z "${renewer-}" ] || return 0
     RENEWED_LOCK=$1 RENEWED_NONCE=$2 RENEWED_FOR=$$ RENEWED_SINCE=$(began $$) RENEWED_EVERY=$RENEWAL \

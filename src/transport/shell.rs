@@ -144,7 +144,7 @@ impl Script {
         self
     }
 
-    /// For work that cannot be taken back and does harm when it is half done. It is [`detached`](Self::detached), and nothing ends it: no
+    /// For work that cannot be undone and does harm when it is interrupted. It is [`detached`](Self::detached), and nothing ends it: no
     /// cancelled run, no time limit, no later run. Its folder says under which lock it works, and stays until its answer was read.
     #[must_use]
     pub fn never_ended(mut self, lock: &str) -> Self {
@@ -255,7 +255,7 @@ impl Script {
             self.program(),
             heard.log,
             heard.answer,
-            // Whoever listens ends it in its time; only where nobody does, the server has to.
+            // A reader ends it in its time; without a reader the server has to.
             self.timeout.as_secs() + 60,
             quote(self.finishes.as_deref().unwrap_or_default())
         )
@@ -327,10 +327,10 @@ pub enum ShellError {
     /// The server or the network is not there.
     #[error("{0}")]
     Unreachable(String),
-    /// The server took the connection and closed it before it said who it is.
-    #[error("{0} closed every connection before it said who it is")]
+    /// The server accepted the connection and closed it before the SSH handshake.
+    #[error("{0} closed every connection before the SSH handshake")]
     Throttled(String),
-    /// Nobody we know: the host key is not one of those given.
+    /// The host key is not one of those given.
     #[error("{host} showed the {key_type} host key {got}, which ssh-known-hosts does not have ({expected})")]
     HostKey { host: String, key_type: String, got: String, expected: String, line: String },
     #[error("{0}")]
@@ -356,7 +356,7 @@ pub enum ShellError {
     #[error("a command ended with {status}")]
     Failed { status: String, tail: Vec<String> },
     /// What came back is not an answer. `noise` is what came instead.
-    #[error("the server's shell gave no proper answer{}", if .noise.is_empty() { String::new() } else { format!("; it printed: {}", .noise) })]
+    #[error("the server's shell gave no valid answer{}", if .noise.is_empty() { String::new() } else { format!("; it printed: {}", .noise) })]
     NoAnswer { noise: String },
     /// A local file could not be read while sending it.
     #[error("{0}")]
@@ -413,8 +413,7 @@ pub trait Shell {
     /// can use it: no port of this machine is opened. It stays open as long as the connection does.
     async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, ShellError>;
 
-    /// The same server over a connection of its own, which is made at its first use: whoever reaches the server by it proves that it
-    /// can be reached anew.
+    /// The same server over a connection of its own, which is made at its first use: it proves that the server can be reached anew.
     fn another(&self) -> Rc<dyn Shell>;
 }
 

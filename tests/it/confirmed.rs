@@ -228,7 +228,7 @@ async fn fd2_after_a_fast_forward_the_confirmed_bundle_is_released_and_not_the_n
     let mut old = line();
     drop(old.as_object_mut().expect("a line").remove("build"));
     let refused = planned(|| production(&github, SHA, Some(old.clone()), SHA)).await.plan;
-    assert!(refused.failure().cause.starts_with("this one has SHA-256 "), "{}", refused.failure());
+    assert!(refused.failure().cause.starts_with("this bundle has SHA-256 "), "{}", refused.failure());
     let named = || {
         let mut stage = production(&github, SHA, Some(old.clone()), SHA);
         stage.source.build.run_id = Some(4711);
@@ -271,7 +271,7 @@ async fn fd2_another_tree_is_no_go_with_what_differs_and_where_to_see_it() {
         &SHA[..8]
     );
     assert_eq!((ran.failure().cause.as_str(), ran.outcome.exit_code()), (cause.as_str(), 1), "and nothing else");
-    assert!(ran.failure().hint.as_ref().is_some_and(|hint| hint.starts_with("release this commit to staging first")));
+    assert!(ran.failure().hint.as_ref().is_some_and(|hint| hint.starts_with("Release this commit to staging first")));
     assert_eq!(ran.failure().code, "staging-other-commit");
 
     // GitHub does not know what staging runs.

@@ -579,9 +579,9 @@ fn f56_f57_f58_a_dump_that_is_not_whole_stops_the_release_and_costs_no_good_back
     let next = commit("with a bad backup");
     story.ship(&next, Variant::Healthy).expect("the build");
     for (dump, says) in [
-        ("exit 0", "has no end"),
+        ("exit 0", "is incomplete"),
         ("echo 'Access denied' >&2; exit 2", "status 2"),
-        ("/usr/bin/mariadb-dump \"$@\" | head -n 30", "has no end"),
+        ("/usr/bin/mariadb-dump \"$@\" | head -n 30", "is incomplete"),
         ("cat >/dev/null; echo '-- Dump completed on 2025-11-02'", "lacks: table `migrations`"),
     ] {
         on(&story, &format!("printf '#!/bin/sh\\n%s\\n' {} >/usr/local/bin/mariadb-dump", quoted(dump)));

@@ -517,7 +517,7 @@ fn f36_f61_what_a_release_can_do_with_is_a_warning_with_its_cure() {
         ("APP_DEBUG", "APP_DEBUG=false"),
         ("mode of .env", "chmod 640 /var/www/production/shared/.env/production.env"),
         ("logs", "deploy may not write to /var/www/production/shared/storage/logs/laravel.log"),
-        ("dump of the database", "the database cannot be asked what it holds: PDOException"),
+        ("dump of the database", "the database does not answer which tables it has: PDOException"),
         ("newest backup", "20250301_000000-5eed1e55, is"),
     ] {
         assert_says(&finding(&finished, check).replace("&#61;", "="), &["⚠️ warned", says]);
@@ -622,7 +622,7 @@ fn a_pre_flight_for_production_asks_staging_for_its_proof() {
     assert_ended(&finished, 1, "refused");
     assert_says(
         &finished.summary,
-        &["staging's ledger knows no confirmed release", "release this commit to staging first"],
+        &["staging's ledger has no confirmed release", "Release this commit to staging first"],
     );
 
     assert_ended(&story.deploy(&commit), 0, "live");

@@ -527,7 +527,7 @@ fn lost() -> Rc<Scripted> {
 async fn fd8_what_could_not_be_asked_is_not_unhealthy() {
     let ran = Stage::with_site(lost()).release(probe::health).await;
     let cause = &ran.failure().cause;
-    assert_eq!(cause, "the site could not be asked: /health: the SSH connection broke: it was reset");
+    assert_eq!(cause, "the site could not be reached: /health: the SSH connection broke: it was reset");
     assert_eq!((ran.failure().kind, &*ran.failure().code), (FailureKind::World, "site-unreachable"));
     let report: fact::HealthReport = ran.fact(fact::key::HEALTH);
     assert_eq!(report.standing(), fact::Standing::NotAsked);

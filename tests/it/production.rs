@@ -135,12 +135,12 @@ fn what_staging_has_not_proven_is_refused() {
     let other = commit_of(&story, "never on staging");
     story.github.compared(&format!("{commit}...{other}"), &[("config/app.php", &other)]);
     let page = format!("github.com/acme/shop/compare/{commit}...{other}");
-    let says = ["not of", "their files differ: ", "config/app.php", "release this commit to staging first"];
+    let says = ["not of", "their files differ: ", "config/app.php", "Release this commit to staging first"];
     let finished = refused(&story, &story.production(&other), &says);
     assert_says(&finished.log, &[&page]);
 
     story.lab.exec("mv /var/www/staging/current/public/index.php /root/").expect("breaking it");
-    refused(&story, &story.production(&commit), &["staging is not well now: 1 of 3 endpoints", "/health: 404"]);
+    refused(&story, &story.production(&commit), &["staging is unhealthy now: 1 of 3 endpoints", "/health: 404"]);
     story.lab.exec("mv /root/index.php /var/www/staging/current/public/").expect("mending it");
 
     // The same commit, built again into another bundle.
@@ -159,7 +159,7 @@ fn what_staging_has_not_proven_is_refused() {
         .expect("the link");
     story.lab.exec("service php8.2-fpm reload").expect("a reload");
     let finished = refused(&story, &story.production(&commit), &["`current` points to", SEED_RELEASE]);
-    assert_says(&finished.summary, &["2 things speak against it"]);
+    assert_says(&finished.summary, &["2 problems found"]);
 }
 
 /// A commit that is built.
@@ -194,7 +194,7 @@ fn a_staging_failure_that_is_known_since_then_is_no_go() {
         .lab
         .exec(&format!("cp {ledger} /root/ledger && sed -i '3s/\"at\":\"[^\"]*/\"at\":\"soon/;4d' {ledger}"))
         .expect("an edit");
-    refused(&story, &story.production(&good), &["nobody can say since when staging has it"]);
+    refused(&story, &story.production(&good), &["the time at which staging confirmed it cannot be read"]);
     story.lab.exec(&format!("cat /root/ledger >{ledger}")).expect("the ledger as it was");
 
     // A ledger that was edited proves nothing.
@@ -230,7 +230,7 @@ fn without_its_ledger_staging_is_known_by_its_site_and_its_workflow() {
     let runner = runner.input("staging-stable-for", "1h");
     let planned = runner.clone().input("approval", "").run_binary(story.binary());
     assert_ended(&planned, 0, "planned");
-    assert_says(&planned.summary, &["asked: its site, its workflow"]);
+    assert_says(&planned.summary, &["read: its site, its workflow"]);
 
     story.github.add_run(run(2, "2026-01-05T10:00:00Z", "cancelled"));
     // A run that waited in a queue and was replaced has touched nothing.
@@ -241,7 +241,7 @@ fn without_its_ledger_staging_is_known_by_its_site_and_its_workflow() {
     story.github.add_run(run(4, "2026-01-05T12:00:00Z", "success"));
     let finished = runner.run_binary(story.binary());
     assert_ended(&finished, 0, "live");
-    assert_says(&finished.summary, &["not compared: staging's ledger was not read"]);
+    assert_says(&finished.summary, &["bundles not compared, because staging's ledger was not read"]);
 
     let other = commit_of(&story, "not what staging answers");
     let runner = story.production(&other).file(".github/gated-deploy.yml", &policy);

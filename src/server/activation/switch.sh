@@ -11,7 +11,7 @@ fi
 # A run whose connection broke calls this again. Its line in the journal, with milliseconds, shows that it was this switch.
 begun() { [ -f "$JOURNAL" ] && grep -qxF -e "$1" "$JOURNAL"; }
 if [ "$now" = "$TARGET" ] && begun "$BEGINS"; then
-    begun "$ENDS" || printf '%s\n' "$ENDS" >>"$JOURNAL" || say "$JOURNAL cannot be written: is the disk full?"
+    begun "$ENDS" || printf '%s\n' "$ENDS" >>"$JOURNAL" || say "$JOURNAL cannot be written: check whether the disk is full"
     put switched yes
     exit 0
 fi
@@ -56,5 +56,5 @@ else
     rm -f "$CURRENT"
 fi
 flush_file "${CURRENT%/*}"
-printf '%s\n' "$ENDS" >>"$JOURNAL" || say "$JOURNAL cannot be written: is the disk full?"
+printf '%s\n' "$ENDS" >>"$JOURNAL" || say "$JOURNAL cannot be written: check whether the disk is full"
 put switched yes

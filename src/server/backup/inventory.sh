@@ -8,7 +8,7 @@ for path in "$BACKUPS"/*/; do
     path=${path%/}
     [ -d "$path" ] || continue
     # Only backups that were verified whole count, and only those are ever removed. One without a file (nothing was live yet) is
-    # whole, and saves nobody.
+    # complete, and without use.
     if [ -f "$path/manifest.json" ] && [ -f "$path/SHA256SUMS" ]; then
         if [ -s "$path/SHA256SUMS" ]; then put backup "${path##*/}"; else put empty-backup "${path##*/}"; fi
     fi

@@ -58,4 +58,4 @@ keep_answer() (
     [ "$(cat nonce)" = "$LOCK_NONCE" ] || exit 0
     tr '\0' '\036' <"/proc/$$/fd/3" >migrated.new && mv -f migrated.new migrated
 )
-if [ -n "$LOCK" ] && [ -f "/proc/$$/fd/3" ]; then keep_answer || say "$LOCK/migrated cannot be written: is the disk full?"; fi
+if [ -n "$LOCK" ] && [ -f "/proc/$$/fd/3" ]; then keep_answer || say "$LOCK/migrated cannot be written: check whether the disk is full"; fi

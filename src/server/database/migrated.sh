@@ -3,7 +3,7 @@
 # A migration looks for this after its folder is there (fenced), and this looks for its folder after the mark is there.
 state=none
 if is_ours "$LOCK" "$LOCK_NONCE"; then
-    true >"$LOCK/ending" || say "$LOCK/ending cannot be written: is the disk full?"
+    true >"$LOCK/ending" || say "$LOCK/ending cannot be written: check whether the disk is full"
 else
     # The run that took over the lock removed the leftovers of this one: the result of the migration is not known here.
     state=lost

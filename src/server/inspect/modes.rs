@@ -1,5 +1,5 @@
 //! Whether what holds secrets is as closed as `.env` is, and whether only the deploy user can write what it executes. For the releases
-//! that are there, whoever made them.
+//! on the server, of this action and of others.
 
 use crate::{
     domain::{Failure, Layout, RemoteCommand},

@@ -7,7 +7,7 @@ if [ -e "$ENV_FILE" ]; then
     env_group=$(stat -L -c %g "$ENV_FILE")
     put env "$(printf '%o' $((0$env_mode & 0644 | 0600))) $(stat -L -c %G "$ENV_FILE")"
 fi
-# A group that is this account's own has nobody else in it.
+# The account's own group has no other member.
 if [ "$(id -gn)" = "$(id -un)" ]; then set -- -perm /002 -o -perm /020 ! -gid "$(id -g)"; else set -- -perm /022; fi
 
 for folder in "$BASE" "$BASE/releases" "$BASE/shared" "$(dirname "$ENV_FILE")"; do

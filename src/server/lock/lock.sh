@@ -97,7 +97,7 @@ taken() {
         if [ -e "$dead/confirming" ] && [ -d "$(head -n 1 "$dead/confirming").off" ]; then mv -f "$dead/confirming" "$dead/confirmed"; fi
         if [ -e "$dead/confirmed" ]; then put dead-confirmed yes; else put dead-confirmed no; fi
         put dead-proof "$(sed -n 2p "$dead/confirmed" 2>/dev/null)"
-        [ -e "$dead/migrated" ] || migrated "$(cat "$dead/nonce" 2>/dev/null)" >"$dead/migrated" || say "$dead/migrated cannot be written: is the disk full?"
+        [ -e "$dead/migrated" ] || migrated "$(cat "$dead/nonce" 2>/dev/null)" >"$dead/migrated" || say "$dead/migrated cannot be written: check whether the disk is full"
         put dead-migrated "$(cat "$dead/migrated" 2>/dev/null)"
         dead=$dead/dead
     done

@@ -221,7 +221,7 @@ pub fn under(cx: &Deploy, script: Script) -> Script {
     script.fenced(cx.inputs.layout.lock().as_str(), &nonce(cx))
 }
 
-/// For a script that this run may run without the lock: it only takes back what this run did.
+/// For a script that this run may run without the lock: it only undoes what this run did.
 pub fn unfenced(script: Script) -> Script {
     script.var("LOCK", "").var("LOCK_NONCE", "")
 }

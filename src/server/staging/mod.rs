@@ -1,8 +1,8 @@
-//! What production asks of staging: is this very commit proven there, for long enough, and is staging well now? (pipeline.md, step 22)
+//! The evidence of staging for a release to production: this commit was confirmed there for long enough, and staging is healthy
+//! (pipeline.md, step 22).
 //!
-//! Three places can say something: the ledger on staging's server, the site itself, and the workflow that releases to staging. Each
-//! that can be asked is asked, and all must agree. That the commit is the right one has to be proven by the ledger or by the site: a
-//! green run of the workflow alone may have planned only (F8).
+//! Three sources are read: the ledger on staging's server, the site itself, and the workflow that releases to staging. All that can be
+//! read must agree. The ledger or the site must prove the commit: a successful run of the workflow alone may have been a plan (F8).
 
 use std::rc::Rc;
 
@@ -34,11 +34,11 @@ use crate::{
 /// Conclusions of a run that failed. `cancelled` is none of them: a run that waited in a queue ends so, too.
 const FAILED: [&str; 3] = ["failure", "timed_out", "startup_failure"];
 
-/// Step 22. Names everything that speaks against the release, not only the first thing.
+/// Step 22. Names everything that prevents the release, not only the first thing.
 pub async fn evidence(cx: &Survey, io: &Io) -> StepResult {
-    let Some(staging) = &cx.staging else { return Ok(Done::skipped("this stage asks nothing of staging")) };
+    let Some(staging) = &cx.staging else { return Ok(Done::skipped("this stage needs no evidence of staging")) };
     artifact::tell_target(cx, io)?;
-    let doing = format!("asking staging whether it has proven {}", cx.asked_for()?.commit.short());
+    let doing = format!("checking that staging has confirmed {}", cx.asked_for()?.commit.short());
     let case = gather(cx, staging, io).await?;
     match case.against.first() {
         None => {
@@ -48,7 +48,7 @@ pub async fn evidence(cx: &Survey, io: &Io) -> StepResult {
         }
         Some(first) if case.against.len() == 1 => Err(Failure { doing, ..first.clone() }),
         Some(first) => {
-            let cause = format!("{} things speak against it: {}", case.fact.against.len(), first.cause);
+            let cause = format!("{} problems found, first: {}", case.fact.against.len(), first.cause);
             Err(Failure { doing, cause, ..first.clone() }.details(case.fact.against))
         }
     }
@@ -230,10 +230,10 @@ pub async fn same_bundle(cx: &Deploy, _io: &Io) -> StepResult {
     let staging = cx.facts.staging.as_ref();
     let Some(proven) = staging.and_then(|staging| staging.bundle_sha256.as_ref()) else {
         let same = match staging.and_then(fact::Staging::equality) {
-            Some(equality) => format!("it is known that {equality}"),
-            None => "only the commit is known to be the same".to_owned(),
+            Some(equality) => format!("{equality}"),
+            None => "only the commit was compared".to_owned(),
         };
-        return Ok(Done::warned(format!("not compared: staging's ledger was not read; {same}")));
+        return Ok(Done::warned(format!("bundles not compared, because staging's ledger was not read; {same}")));
     };
     compare(&ours, proven)?;
     Ok(Done::passed(format!("SHA-256 {} on both", ours.short())))
@@ -317,7 +317,7 @@ impl Case {
         let release =
             self.fact.release.as_ref().map_or_else(|| self.fact.commit.short().to_owned(), ToString::to_string);
         let equality = self.fact.equality().map(|equality| format!("{equality}; ")).unwrap_or_default();
-        format!("{equality}{release}{age}; healthy now; asked: {}", places.join(", "))
+        format!("{equality}{release}{age}; healthy now; read: {}", places.join(", "))
     }
 }
 
@@ -338,7 +338,7 @@ async fn ask_ledger(
 ) -> Result<Option<Chapter>, Failure> {
     const PLACE: &str = "the ledger on its server";
     let (Some(shell), Some(reached)) = (&staging.shell, &staging.inputs.server) else {
-        io.line("the policy does not say how to reach staging's server: its ledger is not asked");
+        io.line("the policy does not say how to reach staging's server: its ledger is not read");
         return Ok(None);
     };
     let book = ledger::read(&**shell, io, &reached.layout).await?;
@@ -377,7 +377,7 @@ async fn ask_ledger(
         if line.sha == newest.sha || line.sha == *commit || !matches!(line.outcome.as_str(), "refused" | "failed") {
             case.against(errors::later_run_failed(&text));
         } else {
-            io.line(format!("{text}; it was of {} and never went live there", line.sha.short()));
+            io.line(format!("{text}; it was of {} and was never activated there", line.sha.short()));
         }
     }
     let id = |line: &Line| line.run.as_deref()?.rsplit('/').next()?.parse().ok();
@@ -417,7 +417,7 @@ async fn ask_workflow(
     let runs = match cx.ports.github()?.recent_runs(workflow).await {
         Ok(runs) => runs,
         Err(GithubError::NotFound(what)) if chapter.is_some() => {
-            io.line(format!("there is no workflow `{workflow}` ({what}); staging's ledger has to be enough"));
+            io.line(format!("there is no workflow `{workflow}` ({what}); only staging's ledger is read"));
             return Ok(());
         }
         Err(GithubError::NotFound(what)) => {
@@ -446,7 +446,7 @@ async fn ask_workflow(
         }
         Some(run) => case.against(errors::releasing_run_failed(&ending(run), &run.html_url)),
         None if chapter.is_some() => {
-            io.line(format!("the run that released it to staging is not among the last ones of {workflow}"));
+            io.line(format!("the run that released it to staging is not among the latest runs of {workflow}"));
         }
         None => case.against(errors::no_successful_run(workflow, commit)),
     }
@@ -458,9 +458,9 @@ async fn ask_workflow(
         let failed = run.conclusion.as_deref().is_some_and(|conclusion| FAILED.contains(&conclusion));
         let since = case.since.zip(run.updated_at).is_some_and(|(since, ended)| ended > since);
         if failed && since && chapter.is_some() {
-            // Whoever takes the deploy lock writes a line: without one the run never had it, and cannot have touched the site (SE10).
+            // Every holder of the deploy lock writes a line: a run without one never changed the site (SE10).
             io.line(format!(
-                "a run of {workflow} has ended in {} since, and staging's ledger has no line of it: it never took the deploy lock ({})",
+                "a later run of {workflow} ended in {}, and staging's ledger has no line of it: it never took the deploy lock ({})",
                 ending(run),
                 run.html_url
             ));
@@ -472,5 +472,5 @@ async fn ask_workflow(
 }
 
 fn ending(run: &WorkflowRun) -> String {
-    run.conclusion.as_deref().unwrap_or("nothing that GitHub tells").replace('_', " ")
+    run.conclusion.as_deref().unwrap_or("no result on GitHub").replace('_', " ")
 }

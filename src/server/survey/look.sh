@@ -73,7 +73,7 @@ $entry"
             df -Pi "$BASE/shared/storage/" | { read -r _; read -r _ all _ free _; put storage-free-inodes "$free $all"; }
         fi
     done
-    # What an app opens when it starts, and the site's account may have put there: whoever opens a FIFO waits for its other end, for good.
+    # Files that an app opens when it starts. The site's account may have put a FIFO there: opening one waits for its other end, for good.
     for place in shared/storage/logs shared/storage/framework current/bootstrap/cache; do
         [ -d "$BASE/$place/" ] || continue
         find "$BASE/$place/" -maxdepth 2 \( -type p -o -type b -o -type c \) -printf 'special=%p\0' 2>/dev/null | head -z -n 20 >&3

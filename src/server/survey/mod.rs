@@ -1,4 +1,4 @@
-//! The server before anything changes: who we are there, what is there, and everything that would stop a release, all at once.
+//! The survey of the server before anything changes: the deploy user, the live release, and everything that prevents a release.
 
 use std::rc::Rc;
 
@@ -21,7 +21,7 @@ use crate::{
     transport::shell::{Answer, Script},
 };
 
-/// How far the server's clock may be from the runner's. Release names are times; order must mean age (F49).
+/// How far the server's clock may be from the runner's. Release names are times, and their order is their age (F49).
 const MAX_SKEW_SECONDS: u64 = 120;
 
 /// Less room than this is no room, whatever the live release takes.
@@ -42,7 +42,7 @@ pub async fn reach(cx: &Survey, io: &Io) -> StepResult {
     Ok(Done::passed(server))
 }
 
-/// Looks around and reads only; what is found stays for the rows after it.
+/// Reads the server; the result stays for the rows after it.
 pub async fn look_around(cx: &Survey, io: &Io, doing: &str) -> Result<Rc<Looked>, Failure> {
     let inputs = &*cx.inputs;
     let layout = &inputs.layout;
@@ -68,14 +68,14 @@ pub async fn look_around(cx: &Survey, io: &Io, doing: &str) -> Result<Rc<Looked>
     Ok(looked)
 }
 
-/// Looks around, and names every problem that it finds.
+/// Reads the server, and names every problem that it finds.
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let inputs = &*cx.inputs;
     // The row that tried to connect failed, and said why.
     if !cx.found.borrow().reached {
         return Ok(Done::skipped(NO_SERVER));
     }
-    let doing = format!("looking at {} on the server", inputs.layout.base());
+    let doing = format!("reading {} on the server", inputs.layout.base());
     let wait = inputs.server.lock_wait;
     // A release without a build is refused in any case; it does not wait for others first.
     let refused = cx.source.is_some() && !cx.found.borrow().build_is_coming;
@@ -86,8 +86,8 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let Looked { answer, user, .. } = &*looked;
     if let Some(Holder { owner, gone: true, .. }) = Holder::read(answer) {
         io.warn(
-            format!("a run that is gone holds the deploy lock: {owner}"),
-            Some("a release takes it over".to_owned()),
+            format!("an interrupted run holds the deploy lock: {owner}"),
+            Some("The next release takes it over. No action is needed".to_owned()),
         );
     }
     if let (Some((text, hint)), true) = (size_unknown(inputs, answer), cx.source.is_some()) {
@@ -95,7 +95,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     }
     let mut problems = problems(inputs, &looked);
     if cx.source.is_none() {
-        // Where no release is made, no name is made of the time and no room is needed: nothing of that must keep anybody from going back.
+        // A rollback makes no release: it needs no room and no name from the clock, so neither prevents it.
         let clock = wrong_clock(&looked);
         let room = |problem: &Problem| matches!(problem.about, About::Room | About::Storage);
         problems.retain(|problem| !room(problem) && Some(problem) != clock.as_ref());
@@ -128,7 +128,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     }
     tell_services(io, &services);
     let (php_version_id, php_version) = php(answer, &doing)?;
-    // The release builds on what is live once the server has gone back from what nobody confirmed; it does so first.
+    // The release begins with the rollback of unconfirmed releases: what is live after that is what it replaces.
     let unconfirmed = watchdog::Pending::all(answer);
     watchdog::tell(cx, io, &unconfirmed);
     let current = watchdog::once_back(&unconfirmed, looked.current());
@@ -162,7 +162,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     Ok(Done::passed(text))
 }
 
-/// Tells who serves the site and how it is reloaded.
+/// Records which services serve the site and how they are reloaded.
 pub fn tell_services(io: &Io, services: &ServiceFacts) {
     io.fact(
         fact::key::SERVICES,
@@ -179,7 +179,7 @@ pub fn last_part(link: &str) -> &str {
     link.trim_end_matches('/').rsplit('/').next().unwrap_or(link)
 }
 
-/// Everything in the look-around that stops a release, in the order in which one would put it right.
+/// Everything in the survey that prevents a release, in the order in which to correct it.
 pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
     let layout = &inputs.layout;
     let Looked { answer, user, .. } = looked;
@@ -198,7 +198,7 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
             About::Place,
             errors::preflight::base_missing(
                 &base,
-                format!("create it and give it to {user}: install -d -o {user} {base}"),
+                format!("As root, run: install -d -o {user} {base}"),
             ),
         ));
         return found;
@@ -218,7 +218,7 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
             About::Place,
             errors::preflight::current_not_a_link(
                 &layout.current(),
-                "move it away by hand; the first release makes the link",
+                "Move it away; the first release makes the link",
             ),
         ));
     }
@@ -264,7 +264,7 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
             errors::preflight::shared_not_writable(
                 user,
                 &format!("shared/{path}"),
-                format!("give {}/{path} a group that the deploy user and PHP-FPM share, and setgid", layout.shared()),
+                format!("Give {}/{path} a group that the deploy user and PHP-FPM share, and the setgid bit", layout.shared()),
             ),
         ));
     }
@@ -278,7 +278,7 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
         found.push(problem(
             About::Place,
             errors::lock::LOCK_HELD
-                .problem(format!("another deploy holds the lock: {owner}"), lock::hint(layout.lock().as_str())),
+                .problem(format!("another run holds the deploy lock: {owner}"), lock::hint(layout.lock().as_str())),
         ));
     }
     found
@@ -290,7 +290,7 @@ pub fn size_unknown(inputs: &typed::Target, answer: &Answer) -> Option<(String, 
     answer.get("live-kib-unknown").map(|_| {
         (
             format!("the size of the live release is not known: `du -sk {current}/` failed"),
-            format!("Run it as the deploy user. It names what cannot be read: du -sk {current}/"),
+            format!("As the deploy user, run: du -sk {current}/. It names the files that cannot be read"),
         )
     })
 }
@@ -301,7 +301,7 @@ fn wrong_clock(looked: &Looked) -> Option<Problem> {
     (skew.unsigned_abs() > MAX_SKEW_SECONDS).then(|| problem(About::Place, errors::preflight::clock_wrong(skew)))
 }
 
-/// The place must say that it belongs to this environment, or be new (F45: one slip of the pen from writing to the wrong one).
+/// The base folder must have the marker of this environment, or be new (F45: one typing error from writing to the wrong one).
 pub fn wrong_place(inputs: &typed::Target, answer: &Answer) -> Option<Problem> {
     let (layout, environment) = (&inputs.layout, inputs.environment.as_str());
     let marker = layout.state().join("environment");
@@ -320,7 +320,7 @@ pub fn wrong_place(inputs: &typed::Target, answer: &Answer) -> Option<Problem> {
             || Some(*name) == env_root
     };
     let foreign: Vec<&str> = answer.all("entry").filter(|name| !ours(name)).collect();
-    // Releases of whom, and of which environment? Another tool's place looks the same, and so does another site's.
+    // Releases without a marker may belong to another tool, another site or another environment.
     let released = answer.get("current").is_some()
         || answer.get("current-not-a-link").is_some()
         || answer.all("release").next().is_some();
@@ -343,7 +343,7 @@ pub fn php(answer: &Answer, doing: &str) -> Result<(u32, String), Failure> {
     Ok((id, version.to_owned()))
 }
 
-/// Our releases, oldest first. Folders whose names do not parse are not ours and are never touched.
+/// The releases, oldest first. Folders whose names do not parse were not made by this action and are never touched.
 fn releases(answer: &Answer) -> Vec<ReleaseName> {
     let mut names: Vec<ReleaseName> = answer.all("release").filter_map(|name| name.parse().ok()).collect();
     names.sort();
@@ -359,19 +359,19 @@ fn config_files(answer: &Answer, key: &str) -> Vec<ConfigFile> {
     answer.all(key).flat_map(|record| record.split('\u{1}')).filter_map(split).collect()
 }
 
-/// With PHP-FPM's default a reload cuts the requests that are running; we never edit the server, we say which line to add.
+/// With PHP-FPM's default a reload cuts running requests. The server is never edited: the hint has the line to add.
 pub fn cut_requests(fpm: &str, process_control_timeout: Option<u64>) -> Option<(String, String)> {
     let version = fpm.trim_start_matches("php").trim_end_matches("-fpm");
     let file = format!("/etc/php/{version}/fpm/php-fpm.conf");
     match process_control_timeout {
         Some(0) => Some((
             format!("a reload of {fpm} cuts running requests: its process_control_timeout is 0, PHP-FPM's default"),
-            format!("add to [global] in {file}: process_control_timeout = 10s"),
+            format!("Add this line to [global] in {file}: process_control_timeout = 10s"),
         )),
         Some(_) => None,
         None => Some((
-            format!("whether a reload of {fpm} cuts running requests is not known: {file} cannot be read"),
-            "see that [global] there has: process_control_timeout = 10s".to_owned(),
+            format!("it is not known whether a reload of {fpm} cuts running requests: {file} cannot be read"),
+            "Check that its section [global] has: process_control_timeout = 10s".to_owned(),
         )),
     }
 }

@@ -2,7 +2,7 @@
 # in: ENTRY (path without its state) NONCE CURRENT LINK (what is confirmed; empty: withdrawn) JOURNAL NOTE (its line for that) LOCK (empty: withdrawing needs none) LOCK_NONCE
 #     PROOF (of a release that is confirmed: what its line in the ledger says; empty: withdrawn)
 off() {
-    noted || printf '%s\n' "$NOTE" >>"$JOURNAL" || say "$JOURNAL cannot be written: is the disk full?"
+    noted || printf '%s\n' "$NOTE" >>"$JOURNAL" || say "$JOURNAL cannot be written: check whether the disk is full"
     # A run that takes over the lock before the ledger's line was written knows by this that the release was confirmed.
     if [ -n "$LOCK" ]; then
         if [ -e "$LOCK/confirming" ]; then mv -f "$LOCK/confirming" "$LOCK/confirmed"; fi
@@ -40,7 +40,7 @@ confirming() { printf '%s\n%s\n' "$ENTRY" "$PROOF" >"$LOCK/confirming"; }
 if [ -n "$LOCK" ] && ! confirming; then
     # On a full disk the room is used that was kept for the ledger's line.
     rm -f "$LOCK/room"
-    confirming || say "$LOCK/confirming cannot be written: is the disk full?"
+    confirming || say "$LOCK/confirming cannot be written: check whether the disk is full"
 fi
 [ -z "$LOCK" ] || flush_file "$LOCK/confirming"
 checkpoint inside

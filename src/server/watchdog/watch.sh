@@ -7,7 +7,7 @@ cd /
 
 # A full disk does not prevent a rollback.
 note() { # event
-    printf '{"version":1,"at":"%s","event":"%s","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1" "$LINK" "$BEFORE" >>"$JOURNAL" || say "$JOURNAL cannot be written: is the disk full?"
+    printf '{"version":1,"at":"%s","event":"%s","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1" "$LINK" "$BEFORE" >>"$JOURNAL" || say "$JOURNAL cannot be written: check whether the disk is full"
 }
 
 live() { if [ -L "$CURRENT" ]; then readlink "$CURRENT"; fi; }

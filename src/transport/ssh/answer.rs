@@ -315,7 +315,7 @@ impl Reading {
         }
         if self.end.is_none() && self.job.is_some_and(|job| job.drops > 0) {
             return Err(ShellError::Dropped(
-                "it was made anew, and what ran on the server had ended without an answer".to_owned(),
+                "after reconnecting, the script on the server had ended without an answer".to_owned(),
             ));
         }
         match (self.end, ended) {
@@ -327,12 +327,12 @@ impl Reading {
             (_, Some(ended)) if !ended.success() => {
                 Err(ShellError::Failed { status: ended.to_string(), tail: self.tail })
             }
-            _ => Err(ShellError::NoAnswer { noise: "its answer has no end".to_owned() }),
+            _ => Err(ShellError::NoAnswer { noise: "its answer is incomplete".to_owned() }),
         }
     }
 }
 
-/// An exit status as the prelude writes it: `+0` and `00` are nobody's.
+/// An exit status as the prelude writes it: `+0` and `00` are none.
 fn exit_status(text: &str) -> Option<i32> {
     text.parse::<u8>().ok().filter(|status| status.to_string() == text).map(i32::from)
 }

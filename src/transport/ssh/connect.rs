@@ -20,7 +20,7 @@ use crate::{
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For key exchange and login together; a port that is silent or speaks something else ends here.
 pub(super) const HANDSHAKE_TIMEOUT_MS: u32 = 15_000;
-/// A line that acknowledges nothing for so long is dead (dependencies.md 1.2).
+/// A connection that acknowledges nothing for so long is lost (dependencies.md 1.2).
 pub(super) const DEAD_LINE: Duration = Duration::from_secs(30);
 
 /// Connects, checks the host key and logs in.
@@ -188,7 +188,7 @@ fn log_in(session: &Session, access: &SshAccess) -> Result<(), ShellError> {
             error.message()
         )));
     }
-    let methods = session.auth_methods(&access.user).unwrap_or("none that it names").to_owned();
+    let methods = session.auth_methods(&access.user).unwrap_or("no method named").to_owned();
     // After a wrong key another one may be tried. After a right one that is not enough, only the other factors are left.
     if !methods.split(',').any(|method| method == "publickey") {
         return Err(ShellError::SecondFactor {

@@ -1,9 +1,9 @@
-//! The thread that owns the session: it moves bytes between the socket and everybody who waits.
+//! The thread that owns the session: it moves bytes between the socket and all callers.
 //!
 //! Everything is non-blocking. Three rules of libssh2 shape the loop. When a call could send only a part of a packet, *that very
 //! call* must be repeated before anything else is sent (transport.c, `transport_send_existing`): its pipe is "sticky", and
-//! the others wait. And a session opens one channel at a time: the state of an opening belongs to the session, so whoever
-//! calls next would get the channel that another one asked for. And who waits for the server's word on his command takes the same word
+//! the others wait. And a session opens one channel at a time: the state of an opening belongs to the session, so the next call
+//! would get the channel that another one asked for. And a call that waits for the server's reply to its command takes the same reply
 //! on another channel for an error (packet.c, `packet_requirev`): commands begin one after the other, too.
 
 use std::{
@@ -33,11 +33,11 @@ use crate::transport::{
 
 /// What the run asks for.
 pub(super) enum Order {
-    /// Run a command with this input; its output goes to `output`. It is closed when nobody waits for the output any more.
+    /// Run a command with this input; its output goes to `output`. It is closed when no caller reads the output any more.
     Execute { command: String, input: Input, output: async_mpsc::Sender<Output> },
     /// Lead every connection that arrives at `entrance` to `host:port` as the server sees it.
     Tunnel { entrance: Entrance, host: String, port: u16, tunnel: Tunnel },
-    /// End a process group, that of a script which nobody waits for any more.
+    /// End the process group of an abandoned script.
     End { pid: u32, ending: Ending },
     /// The same for a script that has not yet told its process group.
     EndOnceKnown { output: async_mpsc::Receiver<Output>, reading: Box<Reading>, ending: Ending },
@@ -60,7 +60,7 @@ pub(super) struct Gate(mpsc::Sender<u64>);
 impl Gate {
     /// The thread has to be woken afterwards.
     pub(super) fn open(self, from: u64) {
-        // Nobody is there to read it any more: the connection broke, which its end tells.
+        // There is no reader any more: the connection broke, which its end tells.
         let _ = self.0.send(from);
     }
 }
@@ -106,7 +106,7 @@ fn ending(pid: u32) -> String {
 }
 
 /// The command that ends what an earlier connection began with this number among its arguments, also what never said its process: a
-/// process's number may have been given to another one since, this one is nobody else's. It is not whole in our own arguments.
+/// process's number may belong to another process by now, this number cannot. It is not complete in our own arguments.
 pub(super) fn ending_orphan(number: &str) -> String {
     let (one, other) = number.split_at(number.len() / 2);
     format!(
@@ -124,10 +124,10 @@ pub(super) const KEEPALIVE: Duration = Duration::from_secs(15);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 const LOOK_AT_LATEST: Duration = Duration::from_millis(500);
 
-/// How long the thread works on after the run is done with the connection, to end scripts that nobody waits for.
+/// How long the thread works on after the run is done with the connection, to end abandoned scripts.
 const LAST_WORK: Duration = Duration::from_secs(4);
 
-/// How long a script that nobody waits for may take to tell its process group.
+/// How long an abandoned script may take to tell its process group.
 const CONDEMNED: Duration = Duration::from_secs(5);
 
 pub(super) struct Driver {
@@ -144,7 +144,7 @@ pub(super) struct Driver {
     next_keepalive: Instant,
     /// When to look again although nothing arrives.
     look_again: Duration,
-    /// Since nobody can order any more: when to stop at last.
+    /// Since there are no callers any more: when to stop at last.
     stop_at: Option<Instant>,
 }
 
@@ -201,7 +201,7 @@ impl Driver {
         }
     }
 
-    /// Works until nobody can order any more or the connection breaks, which is then the error. Everybody who still waits sees
+    /// Works until there are no callers any more or the connection breaks, which is then the error. Each caller that still waits sees
     /// the end of their channel when `self` goes.
     pub(super) fn drive(&mut self) -> Result<(), String> {
         loop {
@@ -245,7 +245,7 @@ impl Driver {
         self.pipes.push(Pipe::new(Start::Command(ending(pid)), Box::new(Nobody(counted))));
     }
 
-    /// Listens to scripts that nobody waits for until they tell their process group, and ends that.
+    /// Reads abandoned scripts until they tell their process group, and ends that.
     fn end_condemned(&mut self) {
         let (mut waiting, mut known) = (Vec::new(), Vec::new());
         for mut condemned in self.condemned.drain(..) {
@@ -361,7 +361,7 @@ impl Driver {
                 Ok(Some(())) => self.ear = Ear::Refused,
                 Err(error) => return Err(error.message().to_owned()),
             },
-            // Whoever else is there reads the connection himself, and would wait for what this took from it.
+            // Another channel reads the connection itself, and would wait for the bytes that this one took.
             Ear::Open(_) if !self.pipes.is_empty() => return Ok(false),
             Ear::Open(channel) => match again_io(channel.read(&mut [0])) {
                 Ok(None) => return Ok(false),
@@ -369,7 +369,7 @@ impl Driver {
                 Err(error) => return Err(error.to_string()),
             },
         }
-        // Somebody may have waited for the end of the opening.
+        // Another channel may have waited for the end of the opening.
         Ok(true)
     }
 
@@ -386,7 +386,7 @@ impl Driver {
         let mut flags = match (self.sticky, listens) {
             (Some(_), _) => PollFlags::OUT,
             (None, true) => PollFlags::IN,
-            // Nobody can read now; only the end of the connection is of interest, unless a slow reader has to come first.
+            // No channel can read now; only the end of the connection is of interest, unless a slow reader has to come first.
             (None, false) if self.pipes.is_empty() => PollFlags::RDHUP,
             (None, false) => PollFlags::empty(),
         };
@@ -417,7 +417,7 @@ impl Driver {
 
     fn patience(&self, now: Instant) -> Duration {
         let deadlines = self.condemned.iter().map(|condemned| condemned.until).chain(self.stop_at);
-        // An ear alone has nobody who could take something from it.
+        // A single idle channel has no other that could take its bytes.
         let look = (!self.pipes.is_empty()).then(|| now + self.look_again);
         let next = deadlines.chain(look).fold(self.next_keepalive, Instant::min);
         // An overdue keepalive waits for room in the socket, not in a loop without rest.

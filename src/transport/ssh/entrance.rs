@@ -13,7 +13,7 @@ use std::{
 use rustix::{net::sockopt::socket_peercred, process::geteuid};
 use tempfile::TempDir;
 
-/// A port on the loopback interface is open to every account of the runner, and what it leads to may be open to nobody else.
+/// A port on the loopback interface is open to every account of the runner, and its target may be closed to all others.
 pub(super) struct Entrance {
     listener: UnixListener,
     /// Mode 0700; removed with the tunnel.

@@ -43,7 +43,7 @@ use crate::{
 /// How many pieces of output wait for a slow reader before its channel is no longer read. SSH's window then stops the server, so memory stays bounded.
 const QUEUE: usize = 64;
 
-/// How long an upload may stand still. The keepalive notices a dead line sooner; this is for a disk that hangs.
+/// How long an upload may stand still. The keepalive notices a lost connection sooner; this is for a disk that hangs.
 const UPLOAD_STALL: Duration = Duration::from_secs(120);
 
 /// How long the rest of a script's log may take after its answer is complete. Longer waits only what a process in the background
@@ -87,7 +87,7 @@ pub struct Ssh {
     orphans: RefCell<Vec<String>>,
     /// The numbers of what was to be ended over the connection that there is: whether it still carried that is not known.
     ended: RefCell<Vec<String>>,
-    /// The folders of scripts that were heard to their end, or that nobody waits for any more. The next script removes them.
+    /// The folders of scripts that were read to their end, or abandoned. The next script removes them.
     spent: RefCell<Vec<RemotePath>>,
     /// A server that could not be reached for so long is asked once from then on, so that the run comes to its end.
     given_up: Cell<bool>,
@@ -101,7 +101,7 @@ struct Link {
     greeting: Greeting,
     /// Why the connection ended, once it has.
     end: Arc<Mutex<Option<String>>>,
-    /// How many scripts that nobody waits for any more have not ended yet.
+    /// How many abandoned scripts have not ended yet.
     endings: watch::Sender<usize>,
 }
 
@@ -205,14 +205,14 @@ async fn open(access: SshAccess) -> Result<Link, ShellError> {
                 if ready.send(Ok(greeting)).is_ok() {
                     let mut driver = Driver::new(session, socket, inbox, thread_waker);
                     let reason = driver.drive().err().unwrap_or_else(|| "it was closed".to_owned());
-                    // Before the driver goes, and with it everybody's output: who sees the end of it asks for the reason.
+                    // Before the driver goes, and with it all outputs: a caller that sees the end asks for the reason.
                     if let Ok(mut end) = thread_end.lock() {
                         *end = Some(reason);
                     }
                 }
             }
             Err(error) => {
-                // Nobody waits any more when the run was cancelled meanwhile.
+                // The caller is gone if the run was cancelled meanwhile.
                 let _ = ready.send(Err(error));
             }
         })
@@ -238,7 +238,7 @@ impl Link {
         ShellError::Dropped(reason.unwrap_or_else(|| "its thread ended".to_owned()))
     }
 
-    /// Waits until what nobody waits for any more has ended: whoever takes back what a script did must not do so while it still works.
+    /// Waits until abandoned scripts have ended: what a script did must not be undone while it still works.
     /// The thread sees to it that this comes to its end, and the end of the connection counts as one.
     async fn quiet(&self) {
         // The count cannot go away while we are here.
@@ -264,7 +264,7 @@ impl Link {
 }
 
 impl Drop for Link {
-    /// Waits for the thread, which has seconds at most to end the scripts that nobody waits for.
+    /// Waits for the thread, which has seconds at most to end abandoned scripts.
     fn drop(&mut self) {
         self.orders = None;
         driver::wake(&self.waker);
@@ -384,7 +384,7 @@ impl<'a> Work<'a> {
 
 impl Drop for Work<'_> {
     fn drop(&mut self) {
-        // It goes on, and its folder is kept for whoever asks what became of it.
+        // It goes on, and its folder is kept for a later question about its result.
         if self.script.is_never_ended() && !self.answered {
             return;
         }
@@ -393,7 +393,7 @@ impl Drop for Work<'_> {
         }
         let (Some(link), Some(output)) = (&self.link, self.output.take()) else { return self.abandon() };
         let Some(reading) = self.reading.take() else { return };
-        // The line may be dead without anybody having noticed it yet.
+        // The connection may be lost, and this not noticed yet.
         self.ssh.ended.borrow_mut().push(self.nonce.clone());
         let ending = Ending::counted_by(&link.endings);
         let order = match reading.pid() {
@@ -428,7 +428,7 @@ impl Shell for Ssh {
                 result => return result,
             };
             drops += 1;
-            on_line(format!("the connection broke ({why}); it is made anew"));
+            on_line(format!("the connection broke ({why}); reconnecting"));
             link = self.link().await?;
             // What begins anew has all its time again; what went on has worked meanwhile.
             let (again, now) = (script.is_repeatable(), Instant::now());
@@ -446,7 +446,7 @@ impl Shell for Ssh {
         let link = self.link().await?;
         let quiet = tokio::time::timeout(UPLOAD_STALL, link.quiet()).await;
         quiet.map_err(|_| ShellError::TimedOut(UPLOAD_STALL))?;
-        // A path is no secret; the file is nobody else's to read, and a link that lies there is not followed. The server says what
+        // A path is no secret; no other account may read the file, and a link that lies there is not followed. The server says what
         // it has before it is sent more, and counts what it wrote: an exit status alone has been seen to say yes to a half.
         let number = uuid::Uuid::new_v4().simple().to_string();
         let command = format!("exec /bin/sh -c '{RECEIVE}' {} {size} {number}", quote(to.as_str()));

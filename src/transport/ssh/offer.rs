@@ -53,7 +53,7 @@ pub(super) fn limit(session: &Session, host_keys: &str) -> Result<(), (&'static 
 pub(super) enum Missing {
     /// No signature that we could check with a key that we know.
     HostKey { offered: String },
-    /// Nothing but methods that are known to be weak, or that nobody knows.
+    /// Only methods that are weak or unknown.
     Weak { what: &'static str, offered: String, wanted: String },
 }
 
@@ -128,7 +128,7 @@ fn lists(packet: &[u8]) -> Option<Lists> {
         let (length, after) = rest.split_first_chunk::<4>()?;
         let (names, after) = after.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
         rest = after;
-        // Names are visible ASCII (RFC 4251, 6); anything else is nobody's method, and is not to be shown.
+        // Names are visible ASCII (RFC 4251, 6); anything else is no method, and is not to be shown.
         let names = names.iter().copied().filter(u8::is_ascii_graphic).map(char::from);
         Some(names.collect::<String>())
     };

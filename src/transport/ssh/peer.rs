@@ -31,7 +31,7 @@ pub(super) trait Peer {
     /// Bytes from the server.
     fn take(&mut self, stream: Stream, bytes: &[u8]);
 
-    /// Nobody is there any more: the channel can be closed.
+    /// The reader is gone: the channel can be closed.
     fn gone(&self) -> bool;
 
     /// The bytes of input that the server's side has taken so far.
@@ -128,7 +128,7 @@ impl Waiter {
     }
 
     fn tell(&self, output: Output) {
-        // `has_room` keeps a place free for the last word, whatever comes after that may be lost, and nobody to hear it is fine.
+        // `has_room` keeps a place free for the last message; what comes after it may be lost, and a missing reader is fine.
         let _ = self.output.try_send(output);
     }
 }
@@ -173,7 +173,7 @@ impl Peer for Waiter {
     }
 }
 
-/// A command that ends a script: nobody waits for its output, and it must run all the same.
+/// A command that ends a script: its output is not read, and it must run all the same.
 pub(super) struct Nobody(#[expect(dead_code, reason = "it counts as long as it is there")] pub(super) Ending);
 
 impl Peer for Nobody {
@@ -274,7 +274,7 @@ impl Peer for Local {
     }
 }
 
-/// One of those scripts that nobody waits for any more, counted until it has ended or can no longer be ended over this connection.
+/// An abandoned script, counted until it has ended or can no longer be ended over this connection.
 pub(crate) struct Ending(watch::Sender<usize>);
 
 impl Ending {
