@@ -440,7 +440,8 @@ fn refuse(events: &Events, stage: &str, cause: Failure) -> Outcome {
 fn warn(events: &Events, warnings: Vec<Warning>) {
     for warning in warnings {
         let text = format!("{}: {}", warning.input, warning.text);
-        events.tell(Body::Warned { step: StepId::new("inputs"), text, hint: Some(warning.right) });
+        let step = StepId::new("inputs");
+        events.tell(Body::Warned { step, code: Default::default(), text, hint: Some(warning.right) });
     }
 }
 

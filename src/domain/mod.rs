@@ -27,6 +27,7 @@ pub mod stage;
 pub mod standing;
 pub mod state;
 pub mod trigger;
+pub mod warning;
 
 pub use crate::domain::{
     approval::Approval,
@@ -41,6 +42,7 @@ pub use crate::domain::{
     roots::Roots,
     secret::Secret,
     stage::{EnvironmentName, STAGING, Stage},
+    warning::Warning,
 };
 
 /// Implements `Deserialize` through `FromStr` and `Serialize` through `Display`, so that a value read from

@@ -1,6 +1,6 @@
 //! The one stream of events. Steps tell it once; console, summary, evidence, outputs and journal read it.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{borrow::Cow, cell::RefCell, rc::Rc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,9 @@ pub enum Body {
     /// Something is not as it should be but does not stop the run.
     Warned {
         step: StepId,
+        /// Its stable name, as a failure has one. Empty where it has none yet.
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        code: Cow<'static, str>,
         text: String,
         hint: Option<String>,
     },

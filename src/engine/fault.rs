@@ -124,7 +124,7 @@ impl<C> UndoAct<C> for Nothing {
 
 impl<C> ReleaseAct<C> for Nothing {
     fn release<'a>(&'a self, _: &'a C, _: &'a Io, _: &'a Ending) -> Local<'a, Result<String, Failure>> {
-        Box::pin(async { Err(Failure::bug("giving back", "how was taken out of the table")) })
+        Box::pin(async { Err(Failure::bug("cleaning up", "its clean-up was taken out of the table")) })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 use tokio::sync::watch;
 
 use super::event::{Body, Events, RowInfo, RowKind, Verdict};
-use crate::domain::{Failure, Outcome, StepId};
+use crate::domain::{Failure, Outcome, StepId, Warning};
 
 /// A future on the run's own thread. Steps share their context by reference, so it need not be `Send`.
 pub type Local<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -105,8 +105,15 @@ impl Io {
         self.events.tell(Body::Fact { step: self.step.clone(), key: key.to_owned(), value });
     }
 
+    /// Something that is not as it should be, and does not stop the run: a warning of `errors`, or a failure after which the run goes on.
+    pub fn warning(&self, warning: impl Into<Warning>) {
+        let Warning { code, text, hint } = warning.into();
+        self.events.tell(Body::Warned { step: self.step.clone(), code, text, hint });
+    }
+
+    /// The same for a text that has no code yet.
     pub fn warn(&self, text: impl Into<String>, hint: Option<String>) {
-        self.events.tell(Body::Warned { step: self.step.clone(), text: text.into(), hint });
+        self.warning(Warning { hint, ..Warning::new(text) });
     }
 
     /// Time since the run began.

@@ -1,7 +1,7 @@
 //! The switch of `current`, and the watchdog that rolls it back.
 
 use super::codes;
-use crate::domain::Failure;
+use crate::domain::{Failure, Warning};
 
 codes! {
     CURRENT_NOT_A_LINK = "current-not-a-link", Refused {
@@ -82,4 +82,9 @@ pub fn reload_failed(doing: &str, [current, before, from, entry]: [&str; 4], why
     ROLLBACK_RELOAD_FAILED
         .failure(doing, cause)
         .hint(format!("Correct the cause (see {entry}/log), reload PHP-FPM and nginx, then run: rm -r {entry}"))
+}
+
+/// A reload that failed at the file of another site, after a rollback to a release that answers as itself. Its code is the reload's.
+pub fn not_reloaded(reload: &Failure, seen: &str, hint: String) -> Warning {
+    Warning::new(format!("{}; {seen}", reload.cause)).code(reload.code.clone()).hint(hint)
 }

@@ -1,6 +1,7 @@
 //! The backup on the server, and the off-site backup.
 
 use super::codes;
+use crate::domain::{Failure, RemotePath, Warning};
 
 codes! {
     BACKUP_EXISTS = "backup-exists", Refused {
@@ -71,4 +72,22 @@ codes! {
         action: "Check that disk or that machine, then run again.",
         script: "the file {file} differs when it is read back from {path}", "Check that disk or that machine, then run again",
     }
+    OFFSITE_LEFTOVER = "offsite-leftover", Warning {
+        meaning: "An unfinished off-site backup may be left, because its folder could not be read during the rollback.",
+        cause: "The disk or the network share of the off-site backups does not answer.",
+        action: "When it answers again, remove the folder that the message names. The next run that makes an off-site backup removes it as well.",
+    }
+}
+
+/// The off-site backup failed, and the policy does not require it. The code is the failure's.
+pub fn offsite_failed(failure: &Failure) -> Warning {
+    Warning { text: format!("there is no off-site backup: {failure}"), ..failure.clone().into() }
+}
+
+/// `part` is the folder that may be left in `dir`.
+pub fn offsite_leftover(failure: &Failure, dir: &RemotePath, part: &str) -> Warning {
+    OFFSITE_LEFTOVER.warning(
+        format!("an unfinished off-site backup may be left: {failure}"),
+        format!("When {dir} answers again, run: rm -rf {part}"),
+    )
 }

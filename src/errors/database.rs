@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use super::{Problem, codes};
+use crate::domain::{RemotePath, Warning};
 
 codes! {
     DATABASE_SETTINGS_UNREADABLE = "database-settings-unreadable", Refused {
@@ -87,6 +88,61 @@ codes! {
         action: "Read PHP's message in the lines of the step.",
         script: "the list of migrations could not be read from the database", "Read PHP's message in the lines of this step",
     }
+    DATABASE_NOT_NAMED = "database-not-named", Warning {
+        meaning: "The `.env` file names no database, and the first release runs its migrations. Laravel 11 and later then creates a database inside the release, which the next release does not have.",
+        cause: "`DB_CONNECTION` and `DB_DATABASE` are missing in `.env`.",
+        action: "Set both in `.env`, or set `migrate: false` if the app has no database.",
+    }
+    MIGRATIONS_NOT_LISTED = "migrations-not-listed", Warning {
+        meaning: "The plan cannot list the pending migrations, because the database did not answer which ones have run.",
+        cause: "The live release cannot reach its database, or PHP ended while it started.",
+        action: "Read the lines of the step, and check that the live release reaches its database.",
+    }
+    PACKAGE_MIGRATIONS_NOT_LISTED = "package-migrations-not-listed", Warning {
+        meaning: "The plan lists only the app's own migrations, because the live release did not answer where its packages keep theirs.",
+        cause: "PHP ended while the live release started.",
+        action: "Read the lines of the step for the reason.",
+    }
+    DATABASE_OBJECTS_UNSEEN = "database-objects-unseen", Warning {
+        meaning: "The database account cannot see whether the database has triggers, events or routines. A backup lacks them.",
+        cause: "The account has rights on tables only.",
+        action: "Grant the rights that the warning names, or make sure that the database has no such objects.",
+    }
+    NEW_PACKAGE_MIGRATES = "new-package-migrates", Warning {
+        meaning: "A package is new in this release and has migrations. It is not known whether they will run.",
+        cause: "The live release does not have the package, so it cannot answer.",
+        action: "Read the migrations of the package before you approve the release.",
+    }
+}
+
+/// `env_file` is the site's.
+pub fn not_named(env_file: &RemotePath) -> Warning {
+    DATABASE_NOT_NAMED.warning(
+        format!("{env_file} names no database, and the first release runs its migrations"),
+        "Set DB_CONNECTION and DB_DATABASE there, or `migrate: false`. Otherwise Laravel 11 and later creates the database inside the release",
+    )
+}
+
+pub fn migrations_not_listed() -> Warning {
+    MIGRATIONS_NOT_LISTED.warning(
+        "the database did not answer which migrations have run: the plan cannot list the pending ones",
+        "Read the lines of this step, and check that the live release reaches its database",
+    )
+}
+
+pub fn package_migrations_not_listed() -> Warning {
+    PACKAGE_MIGRATIONS_NOT_LISTED.warning(
+        "the live release did not answer where its packages keep migrations: the plan lists only those of the app itself",
+        "Read the lines of this step for the reason",
+    )
+}
+
+/// `folder` is the package's in the bundle.
+pub fn new_package_migrates(package: &str, folder: &str) -> Warning {
+    NEW_PACKAGE_MIGRATES.warning(
+        format!("the package {package} is new and has migrations: it is not known whether they will run"),
+        format!("Read them before you approve: {folder}"),
+    )
 }
 
 /// The database gave no answer; `why` is the driver's own message, or empty.
@@ -107,4 +163,9 @@ pub fn unreadable<'a>(objects: impl Iterator<Item = &'a str>) -> Problem {
         format!("a dump of the database would lack: {}", objects.join(" ")),
         "Run the command behind each of them, then start the release again",
     )
+}
+
+/// `kinds` are the kinds of objects; `hint` has the right that is missing.
+pub fn objects_unseen(kinds: &str, hint: &str) -> Warning {
+    DATABASE_OBJECTS_UNSEEN.warning(format!("a backup would lack {kinds}, if the database has any"), hint)
 }

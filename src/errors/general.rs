@@ -70,7 +70,5 @@ pub fn policy_differs(doing: &str, settings: &str, event: &str, file: &str) -> F
 }
 
 fn policy_hint(settings: &str, file: &str) -> String {
-    format!(
-        "Give {settings} in the step's `with:`, or merge the change of {file} into the default branch first"
-    )
+    format!("Give {settings} in the step's `with:`, or merge the change of {file} into the default branch first")
 }

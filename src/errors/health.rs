@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::codes;
 use crate::domain::{
-    Failure,
+    Failure, Warning,
     fact::{HealthReport, Score, Standing},
 };
 
@@ -53,6 +53,31 @@ codes! {
         meaning: "The site's `/build/manifest.json` is missing, cannot be read, or is not the one of this release.",
         cause: "The web server's root is not `current/public`, or a cache keeps an older manifest.",
         action: "Check the web server's `root`. Exclude `/build/manifest.json` from caches.",
+    }
+    REQUESTS_FAILED = "requests-failed", Warning {
+        meaning: "Some requests of the availability sampler failed during the release, for less time than `max-downtime` allows.",
+        cause: "A reload cut running requests, or PHP-FPM was short of workers.",
+        action: "Set `process_control_timeout = 10s` in php-fpm.conf. Read the logs of the web server and of PHP-FPM at the times in the report.",
+    }
+    SAMPLES_MISSING = "samples-missing", Warning {
+        meaning: "Some requests of the availability sampler did not reach the site, so the availability during that time is not known.",
+        cause: "The network of the runner, a proxy, or the SSH connection of the tunnel broke.",
+        action: "Check the connection between the runner and the site.",
+    }
+    HEALTH_TOKEN_REFUSED = "health-token-refused", Warning {
+        meaning: "The site refuses the health token. If the target release refuses it too, the rollback fails and is undone.",
+        cause: "`healthcheck-token` is not the value that the application checks, or the live release fails at the check.",
+        action: "Set `healthcheck-token` to the value that the application checks.",
+    }
+    HEALTH_TOKEN_UNTESTED = "health-token-untested", Warning {
+        meaning: "It could not be tested that the site refuses a wrong token, because no endpoint gave an answer to it.",
+        cause: "The site limits requests, or the connection broke.",
+        action: "Run again. If the site limits requests, allow more for the health endpoints.",
+    }
+    IDENTITY_NOT_PROVEN = "identity-not-proven", Warning {
+        meaning: "The site is healthy, but no answer proves that the new release answers and not the old one.",
+        cause: "No health endpoint answers with a commit or a release, and the web server does not run the one-time file in `public`.",
+        action: "Let a health endpoint answer with its commit (JSON field `commit` or `release`), or let the web server run `public/gated-deploy-*.php`.",
     }
 }
 
@@ -143,4 +168,40 @@ pub fn asset_manifest(cause: impl Into<String>) -> Failure {
     ASSET_MANIFEST_WRONG
         .failure("reading the site's /build/manifest.json", cause)
         .hint("Check that the site serves `current/public`, and whether a cache keeps an older manifest")
+}
+
+/// Requests failed, for less time than is allowed; `told` are the numbers.
+pub fn requests_failed(told: &str, hint: String) -> Warning {
+    REQUESTS_FAILED.warning(told, hint)
+}
+
+/// Requests did not reach the site; `told` are the numbers.
+pub fn samples_missing(told: &str) -> Warning {
+    SAMPLES_MISSING
+        .warning(told, "The connection of this run to the site broke: the availability during that time is not known")
+}
+
+/// Before a rollback.
+pub fn token_refused() -> Warning {
+    HEALTH_TOKEN_REFUSED.warning(
+        "the site refuses the health token. If the target release refuses it too, this rollback fails and is undone",
+        "Check that `healthcheck-token` is the value that the application checks",
+    )
+}
+
+/// `silent` says which endpoint gave no answer, and why.
+pub fn token_untested(silent: &str) -> Warning {
+    HEALTH_TOKEN_UNTESTED.warning(
+        format!("the refusal of a wrong token could not be tested: {silent}"),
+        "Run again. If the site limits requests, allow more for the health endpoints",
+    )
+}
+
+/// `note` says why the one-time file proves nothing, where that is known.
+pub fn identity_not_proven(note: Option<&str>) -> Warning {
+    let note = note.map(|note| format!("; {note}")).unwrap_or_default();
+    IDENTITY_NOT_PROVEN.warning(
+        format!("identity not proven: no answer distinguishes the new release from the old one{note}"),
+        "Let a health endpoint answer with its commit (JSON field `commit` or `release`), or let the web server run public/gated-deploy-*.php",
+    )
 }

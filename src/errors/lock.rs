@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::codes;
-use crate::domain::Failure;
+use crate::domain::{Failure, Warning};
 
 codes! {
     LOCK_HELD = "lock-held", Refused {
@@ -35,6 +35,21 @@ codes! {
         action: "Free space, or correct the owner of `.gated-deploy`, then run again.",
         script: "{lock} cannot be written", "Check whether the disk is full, and who owns the folder: df {state}; ls -ld {state}",
     }
+    LOCK_TAKEN_OVER = "lock-taken-over", Warning {
+        meaning: "This run took over the deploy lock of an interrupted run, whose lease had expired.",
+        cause: "The earlier run was killed or cancelled, or lost its connection.",
+        action: "Nothing, in most cases: this run completes what the interrupted run left. `docs/recovery.md` says what that is.",
+    }
+    LOCK_EXPIRED = "lock-expired", Warning {
+        meaning: "An interrupted run holds the deploy lock, and its lease has expired.",
+        cause: "The run was killed or cancelled, or lost its connection.",
+        action: "Nothing: the next release takes the lock over. To complete the interrupted run without a release, use `stage: recover`.",
+    }
+    LEASE_NOT_RENEWED = "lease-not-renewed", Warning {
+        meaning: "The lease of the deploy lock has expired, because this run could not renew it. Another run may take over the lock.",
+        cause: "The server does not answer, or the connection of the runner is broken.",
+        action: "Check the connection between the runner and the server. Each step that changes the server checks the lock first.",
+    }
 }
 
 /// Another run holds it: names that run, and says when the lock expires.
@@ -62,4 +77,37 @@ pub fn migration_running(doing: &str, process: &str, waited: Duration, log: &str
         "Do not end it: a migration that is ended halfway leaves the schema between two states. Watch it: tail -f {log}. When it has ended, \
          run the release again, or set a longer `lock-wait`"
     ))
+}
+
+/// The lock of an interrupted run is this run's now.
+pub fn taken_over(owner: &str) -> Warning {
+    LOCK_TAKEN_OVER.warning(
+        format!("took over the deploy lock of an interrupted run: {owner}"),
+        "This run completes what the interrupted run left. See docs/recovery.md",
+    )
+}
+
+/// In a survey: the lock can be taken over.
+pub fn expired(owner: &str) -> Warning {
+    LOCK_EXPIRED.warning(
+        format!("an interrupted run holds the deploy lock: {owner}"),
+        "The next release takes it over. No action is needed",
+    )
+}
+
+/// Nothing was heard of the lock for longer than its lease.
+pub fn not_renewed(since: Duration) -> Warning {
+    LEASE_NOT_RENEWED.warning(
+        format!("the lease of the deploy lock could not be renewed for {} s", since.as_secs()),
+        "Every step that changes the server checks first that this run still holds the lock",
+    )
+}
+
+/// Another run has the lock, or none: `by` is its owner, or empty.
+pub fn lost(by: &str) -> Warning {
+    let by = if by.is_empty() { "it was removed".to_owned() } else { format!("{by} took over") };
+    LOCK_LOST.warning(
+        format!("this run lost the deploy lock: {by}"),
+        "This run changes nothing more. See which release is live: readlink current",
+    )
 }

@@ -1,4 +1,4 @@
-//! Every error that a user can meet: its stable code, what it means, and its words.
+//! Every error and warning that a user can meet: its stable code, what it means, and its words.
 //!
 //! A code never changes its meaning: scripts of users, searches and `docs/errors.md` refer to it. The words beside it may. One file a subject;
 //! what a script of the server refuses is in the same file as what this program refuses of the subject.
@@ -32,14 +32,16 @@ pub mod watchdog;
 
 use std::{borrow::Cow, fmt::Write as _};
 
-use crate::domain::{Failure, FailureKind};
+use crate::domain::{Failure, FailureKind, Warning};
 
-/// One error.
+/// One error, or one warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Code {
     /// Kebab-case; an anchor in `docs/errors.md`.
     pub name: &'static str,
     pub kind: FailureKind,
+    /// It is never a failure: the run goes on. (`kind` then says nothing.)
+    pub only_warns: bool,
     /// What it says of the run or the server, in a sentence.
     pub meaning: &'static str,
     /// What usually leads to it.
@@ -54,6 +56,11 @@ impl Code {
     /// A failure with this code: what was being done (a gerund with its object), and why it failed.
     pub fn failure(&self, doing: impl Into<String>, cause: impl Into<String>) -> Failure {
         Failure::new(self.kind, doing, cause).code(self.name)
+    }
+
+    /// A warning with this code: what happened and what it means, and what to do. `Io::warning` takes it.
+    pub fn warning(&self, text: impl Into<String>, hint: impl Into<String>) -> Warning {
+        Warning::new(text).code(self.name).hint(hint)
     }
 
     /// One of several things that a check found.
@@ -149,14 +156,15 @@ fn filled(template: &str, values: &[(String, String)]) -> String {
     text + rest
 }
 
-/// Defines codes, and the list `CODES` of them.
+/// Defines codes, and the list `CODES` of them. `Warning` in the place of a failure's kind stands for a code that only warns.
 macro_rules! codes {
     ($($(#[$doc:meta])* $constant:ident = $name:literal, $kind:ident {
         meaning: $meaning:literal, cause: $cause:literal, action: $action:literal $(, script: $text:literal, $help:literal)? $(,)?
     })+) => {
         $($(#[$doc])* pub const $constant: $crate::errors::Code = $crate::errors::Code {
             name: $name,
-            kind: $crate::domain::FailureKind::$kind,
+            kind: $crate::errors::kind!($kind),
+            only_warns: $crate::errors::only_warns!($kind),
             meaning: $meaning,
             cause: $cause,
             action: $action,
@@ -173,7 +181,23 @@ macro_rules! template {
         Some(($text, $help))
     };
 }
-use {codes, template};
+macro_rules! kind {
+    (Warning) => {
+        $crate::domain::FailureKind::Refused
+    };
+    ($kind:ident) => {
+        $crate::domain::FailureKind::$kind
+    };
+}
+macro_rules! only_warns {
+    (Warning) => {
+        true
+    };
+    ($kind:ident) => {
+        false
+    };
+}
+use {codes, kind, only_warns, template};
 
 #[cfg(test)]
 mod tests;

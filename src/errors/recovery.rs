@@ -19,22 +19,22 @@ codes! {
 
 /// The lock is pinned.
 pub fn stuck_lock(doing: &str, owner: &str, lock: &str) -> Failure {
-    STUCK_LOCK.failure(doing, format!("a run that needs manual action has pinned the deploy lock: {owner}")).hint(format!(
-        "Run the commands in the summary of that run, and check that the site is healthy. Then run: rm -r {lock}"
-    ))
+    STUCK_LOCK.failure(doing, format!("a run that needs manual action has pinned the deploy lock: {owner}")).hint(
+        format!(
+            "Run the commands in the summary of that run, and check that the site is healthy. Then run: rm -r {lock}"
+        ),
+    )
 }
 
 /// The approval says stop.
 pub fn aborted() -> Failure {
-    APPROVAL_ABORTED.failure("reading the approval", "the approval is ABBRECHEN: the run stopped here, and nothing was changed")
+    APPROVAL_ABORTED
+        .failure("reading the approval", "the approval is ABBRECHEN: the run stopped here, and nothing was changed")
 }
 
 /// An unconfirmed release; the undo of this row rolls it back.
 pub fn unconfirmed(release: &str, run: &str) -> Failure {
     RELEASE_UNCONFIRMED
-        .failure(
-            "looking for an unconfirmed release",
-            format!("{release} was activated and not confirmed ({run})"),
-        )
+        .failure("looking for an unconfirmed release", format!("{release} was activated and not confirmed ({run})"))
         .hint("The earlier release is live again. Read the log of that run for the reason, then release again")
 }

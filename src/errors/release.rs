@@ -1,6 +1,7 @@
 //! A release on the server: its upload, its folder, what is shared with it.
 
 use super::codes;
+use crate::domain::{RemotePath, Warning};
 
 codes! {
     UPLOAD_CORRUPT = "upload-corrupt", Refused {
@@ -77,4 +78,17 @@ codes! {
         action: "Read sudo's message in the lines of the step, and correct the rule.",
         script: "sudo did not run: chown -h {owner} {path}", "Read sudo's message in the lines of this step, and correct the rule",
     }
+    SIZE_UNKNOWN = "release-size-unknown", Warning {
+        meaning: "The size of the live release is not known, so the survey cannot compare it with the free space. The steps of the release check the space again.",
+        cause: "A file or folder of the live release cannot be read by the deploy user.",
+        action: "As the deploy user, run `du -sk current/` in the base folder: it names what cannot be read. Correct its owner or mode.",
+    }
+}
+
+/// `current` is the link of the live release.
+pub fn size_unknown(current: &RemotePath) -> Warning {
+    SIZE_UNKNOWN.warning(
+        format!("the size of the live release is not known: `du -sk {current}/` failed"),
+        format!("As the deploy user, run: du -sk {current}/. It names the files that cannot be read"),
+    )
 }

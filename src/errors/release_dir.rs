@@ -1,7 +1,7 @@
 //! The new release's folder on the server: its name, what is unpacked into it, and whether it starts.
 
-use super::codes;
-use crate::domain::Failure;
+use super::{codes, rollback};
+use crate::domain::{Failure, ReleaseName, RemoteCommand, Sha256Digest, Warning};
 
 codes! {
     RELEASE_FROM_FUTURE = "release-from-future", Refused {
@@ -44,13 +44,38 @@ codes! {
         cause: "`sha256sum` on the server is missing or prints something else.",
         action: "Check on the server: `sha256sum --version`.",
     }
+    REMOVAL_INCOMPLETE = "removal-incomplete", Warning {
+        meaning: "A folder of a release was not removed completely: another account owns files in it.",
+        cause: "The site's account wrote to the release, for example compiled views or logs.",
+        action: "As root, run the command of the help text.",
+    }
+    CACHES_NOT_BUILT = "caches-not-built", Warning {
+        meaning: "One or more of Laravel's caches could not be built. The site works without them, but slower.",
+        cause: "The app cannot cache it (such as a closure in a configuration file), the disk is full, or `.env` has an owner or mode that the cache cannot have.",
+        action: "Read the lines of the step: they name the reason and the command.",
+    }
+    HEALTH_ROUTE_MISSING = "health-route-missing", Warning {
+        meaning: "The release has no route for a path of `health-paths`.",
+        cause: "The path is misspelled, the route was removed, or the web server answers the path itself.",
+        action: "Correct `health-paths`. List the routes: `php artisan route:list`.",
+    }
+    HEALTH_ROUTE_UNKNOWN = "health-route-unknown", Warning {
+        meaning: "It is not known whether the release has a route for a path of `health-paths`. The health check after the switch decides.",
+        cause: "The app did not answer the question while it started.",
+        action: "Nothing, if the health check passes. List the routes: `php artisan route:list`.",
+    }
+    LIVE_UNCONFIRMED = "live-release-unconfirmed", Warning {
+        meaning: "The ledger has no confirmation of the live release.",
+        cause: "`current` was switched by hand, or a run was interrupted.",
+        action: "See the last lines of `.gated-deploy/ledger.jsonl`: they name the confirmed releases. The next release replaces the live one.",
+    }
 }
 
 /// `newest` is the folder; `now` is written as the names of releases are.
 pub fn from_future(newest: &str, now: &str) -> Failure {
-    RELEASE_FROM_FUTURE
-        .failure("naming the release", format!("releases/{newest} is not older than now, {now}"))
-        .hint("Release names are UTC times and must come in order. If the time of that folder is wrong, rename or remove it")
+    RELEASE_FROM_FUTURE.failure("naming the release", format!("releases/{newest} is not older than now, {now}")).hint(
+        "Release names are UTC times and must come in order. If the time of that folder is wrong, rename or remove it",
+    )
 }
 
 pub fn differs(doing: &str, dir: &str, paths: Vec<String>) -> Failure {
@@ -79,10 +104,9 @@ pub fn php_too_old(doing: &str, minimum: u32) -> Failure {
 
 /// `problem` is what the script said; `lines` are the end of what PHP printed.
 pub fn does_not_start(doing: &str, problem: Option<&str>, lines: impl IntoIterator<Item = String>) -> Failure {
-    RELEASE_DOES_NOT_START
-        .failure(doing, problem.unwrap_or("the script gave no reason"))
-        .details(lines)
-        .hint("Read the lines below. Compare the PHP versions and extensions of the build and the server: php -v; php -m")
+    RELEASE_DOES_NOT_START.failure(doing, problem.unwrap_or("the script gave no reason")).details(lines).hint(
+        "Read the lines below. Compare the PHP versions and extensions of the build and the server: php -v; php -m",
+    )
 }
 
 pub fn health_route_broken(doing: &str, path: &str, why: &str) -> Failure {
@@ -92,7 +116,57 @@ pub fn health_route_broken(doing: &str, path: &str, why: &str) -> Failure {
 }
 
 pub fn unreadable(doing: String) -> Failure {
-    TREE_UNREADABLE
-        .failure(doing, "not all files in it could be read")
-        .hint("Correct owner or mode of the files that the lines of this step name, so that the deploy user can read them")
+    TREE_UNREADABLE.failure(doing, "not all files in it could be read").hint(
+        "Correct owner or mode of the files that the lines of this step name, so that the deploy user can read them",
+    )
+}
+
+/// `command` removes what is left of `path`.
+pub fn removal_incomplete(path: &str, command: &RemoteCommand) -> Warning {
+    REMOVAL_INCOMPLETE.warning(
+        format!("{path} was not removed completely: another account owns files in it"),
+        format!("As root, run: {command}"),
+    )
+}
+
+pub fn caches_not_built(failed: &[&str]) -> Warning {
+    CACHES_NOT_BUILT.warning(
+        format!("these caches could not be built: {}", failed.join(", ")),
+        "The site works without them, but slower. The lines of this step say why",
+    )
+}
+
+pub fn health_route_missing(path: &str) -> Warning {
+    HEALTH_ROUTE_MISSING.warning(
+        format!("the release has no route for the health path {path}"),
+        "Correct `health-paths`, unless the web server answers this path itself",
+    )
+}
+
+pub fn health_route_unknown(path: &str) -> Warning {
+    HEALTH_ROUTE_UNKNOWN.warning(
+        format!("it is not known whether the release has a route for the health path {path}"),
+        "The health check decides. List the routes of the release: php artisan route:list",
+    )
+}
+
+/// `current` is what the link says.
+pub fn live_unconfirmed(current: &str) -> Warning {
+    LIVE_UNCONFIRMED.warning(
+        format!("{current} is live, but the ledger has no confirmation of it"),
+        "`current` was switched by hand, or a run was interrupted. The last lines of the ledger name the confirmed releases",
+    )
+}
+
+/// The live release is not what was confirmed.
+pub fn live_changed(live: &ReleaseName, expected: &Sha256Digest, found: &Sha256Digest) -> Warning {
+    rollback::RELEASE_TREE_CHANGED.warning(
+        format!(
+            "the files of {live} changed on the server after it was confirmed: the tree digest was SHA-256 {}, and is {}",
+            expected.short(),
+            found.short()
+        ),
+        "If the change is wanted, commit it to the repository: the next release replaces these files. .gated-deploy-manifest.json in the \
+         release has the digest of each file as it was built",
+    )
 }

@@ -57,7 +57,10 @@ pub fn no_target(doing: &str, reasons: impl IntoIterator<Item = (ReleaseName, St
 /// The named release is not one of those that can be rolled back to.
 pub fn unfit(doing: &str, release: &ReleaseName, unfit: Unfit) -> Failure {
     let (code, hint) = match unfit {
-        Unfit::Live => (ROLLBACK_TARGET_LIVE, "Nothing has to be done. If another release is meant, set `rollback-to` to its name".to_owned()),
+        Unfit::Live => (
+            ROLLBACK_TARGET_LIVE,
+            "Nothing has to be done. If another release is meant, set `rollback-to` to its name".to_owned(),
+        ),
         Unfit::Unknown | Unfit::Gone => (
             ROLLBACK_TARGET_UNKNOWN,
             "Set `rollback-to` to the name of a folder in `releases/` on the server, or leave it empty".to_owned(),
@@ -104,7 +107,11 @@ pub fn tree_changed_meanwhile(doing: &str, expected: &Sha256Digest, found: &Sha2
     RELEASE_TREE_CHANGED
         .failure(
             doing,
-            format!("its files changed after the plan: the tree digest was SHA-256 {}, and is {}", expected.short(), found.short()),
+            format!(
+                "its files changed after the plan: the tree digest was SHA-256 {}, and is {}",
+                expected.short(),
+                found.short()
+            ),
         )
         .hint("A person or a program edits files on the server. End that work first, then start the rollback again")
 }

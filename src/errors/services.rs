@@ -1,7 +1,7 @@
 //! PHP-FPM and nginx: which one serves the site, and whether it can be reloaded.
 
 use super::{Problem, codes};
-use crate::domain::Failure;
+use crate::domain::{Failure, Warning};
 
 codes! {
     FPM_UNKNOWN = "php-fpm-unknown", Refused {
@@ -33,6 +33,21 @@ codes! {
         meaning: "The server's PHP prints something else than its version.",
         cause: "An extension or a file of `auto_prepend_file` prints text when PHP starts.",
         action: "Run `php -r 'echo PHP_VERSION_ID;'` on the server as the deploy user, and repair what else is printed.",
+    }
+    CONFIG_NOT_ACTIVE = "service-config-not-active", Warning {
+        meaning: "A configuration file of PHP-FPM or nginx changed and is not active yet. The reload of this release activates it.",
+        cause: "The file was changed, maybe for another site, and the service was not reloaded since.",
+        action: "If the change is not wanted, restore the file before the release. Otherwise reload the service before it, so that the release does not activate a foreign change.",
+    }
+    RELOAD_CUTS_REQUESTS = "reload-cuts-requests", Warning {
+        meaning: "A reload of PHP-FPM cuts running requests, because its `process_control_timeout` is 0. This is PHP-FPM's default.",
+        cause: "`process_control_timeout` is not set in php-fpm.conf.",
+        action: "Add `process_control_timeout = 10s` to the section `[global]` of php-fpm.conf, then reload PHP-FPM.",
+    }
+    RELOAD_TIMEOUT_UNKNOWN = "reload-timeout-unknown", Warning {
+        meaning: "It is not known whether a reload of PHP-FPM cuts running requests: its configuration cannot be read.",
+        cause: "The deploy user may not read php-fpm.conf.",
+        action: "Check that the section `[global]` of php-fpm.conf has `process_control_timeout = 10s`.",
     }
 }
 
@@ -67,4 +82,27 @@ pub fn php_version_unreadable(doing: &str, text: &str) -> Failure {
     PHP_VERSION_UNREADABLE
         .failure(doing, format!("PHP answered `{text}` instead of its version"))
         .hint("On the server, run as the deploy user: php -r 'echo PHP_VERSION_ID;'. Repair what else it prints")
+}
+
+/// A file that the next reload activates, and how long ago it changed.
+pub fn config_not_active(service: &str, path: &str, ago: &str) -> Warning {
+    CONFIG_NOT_ACTIVE.warning(
+        format!("{path} changed {ago} ago and is not active yet: the reload will activate it"),
+        format!("If the change is not wanted, restore the file before the release. Otherwise reload {service} first"),
+    )
+}
+
+/// `file` is PHP-FPM's configuration.
+pub fn reload_cuts_requests(fpm: &str, file: &str) -> Warning {
+    RELOAD_CUTS_REQUESTS.warning(
+        format!("a reload of {fpm} cuts running requests: its process_control_timeout is 0, PHP-FPM's default"),
+        format!("Add this line to [global] in {file}: process_control_timeout = 10s"),
+    )
+}
+
+pub fn reload_timeout_unknown(fpm: &str, file: &str) -> Warning {
+    RELOAD_TIMEOUT_UNKNOWN.warning(
+        format!("it is not known whether a reload of {fpm} cuts running requests: {file} cannot be read"),
+        "Check that its section [global] has: process_control_timeout = 10s",
+    )
 }

@@ -67,9 +67,9 @@ codes! {
 }
 
 pub fn unreachable(doing: &str, cause: String) -> Failure {
-    SSH_UNREACHABLE
-        .failure(doing, cause)
-        .hint("Check `ssh-host` and `ssh-port`, that the server is up, and that every firewall lets this runner through")
+    SSH_UNREACHABLE.failure(doing, cause).hint(
+        "Check `ssh-host` and `ssh-port`, that the server is up, and that every firewall lets this runner through",
+    )
 }
 
 pub fn turned_away(doing: &str, cause: String) -> Failure {
@@ -115,13 +115,15 @@ pub fn second_factor(doing: &str, cause: String, user: &str) -> Failure {
 }
 
 pub fn connection_lost(doing: &str, cause: String) -> Failure {
-    CONNECTION_LOST
-        .failure(doing, cause)
-        .hint("The work on the server may be complete or not. Run again: every step reads the state of the server first")
+    CONNECTION_LOST.failure(doing, cause).hint(
+        "The work on the server may be complete or not. Run again: every step reads the state of the server first",
+    )
 }
 
 pub fn script_timed_out(doing: &str, cause: String) -> Failure {
-    SCRIPT_TIMED_OUT.failure(doing, cause).hint("Check the server's load and disks: uptime; iostat -x 1 3; df -h. Then run again")
+    SCRIPT_TIMED_OUT
+        .failure(doing, cause)
+        .hint("Check the server's load and disks: uptime; iostat -x 1 3; df -h. Then run again")
 }
 
 /// `tail` is the end of what it printed.

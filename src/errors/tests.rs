@@ -143,3 +143,32 @@ fn every_wrong_input_is_named_under_one_code() {
     assert_eq!((&*one.code, &*many.code), ("inputs-invalid", "inputs-invalid"));
     assert_eq!((many.cause.as_str(), many.details.len()), ("2 inputs are wrong", 2));
 }
+
+/// A warning without a code cannot be searched for.
+#[test]
+fn every_warning_of_the_server_has_a_code() {
+    let mut folders: Vec<_> =
+        ["server", "transport"].map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a source file");
+                assert!(!text.contains("io.warn("), "{}: use `io.warning` with a code", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_only_warns_says_so() {
+    let warns = |name: &str| all().find(|code| code.name == name).map(|code| code.only_warns);
+    assert_eq!((warns("lock-taken-over"), warns("lock-lost")), (Some(true), Some(false)));
+    let warning = errors::lock::lost("");
+    assert_eq!((&*warning.code, &*warning.text), ("lock-lost", "this run lost the deploy lock: it was removed"));
+    let failure = activation::reload_failed("rolling back", ["a", "b", "c", "d"], None);
+    let warning = crate::domain::Warning::from(failure.clone());
+    assert_eq!((warning.code, warning.text, warning.hint), (failure.code.clone(), failure.to_string(), failure.hint));
+}

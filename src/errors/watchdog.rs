@@ -3,7 +3,7 @@
 use std::{fmt::Display, time::Duration};
 
 use super::codes;
-use crate::domain::{Failure, Layout, ReleaseName};
+use crate::domain::{Failure, Layout, ReleaseName, Warning};
 
 codes! {
     CONFIRMATION_UNANSWERED = "confirmation-unanswered", Cancelled {
@@ -26,6 +26,11 @@ codes! {
         cause: "The entry was damaged, or another version of this action wrote it.",
         action: "Check that the live release is healthy, then remove the entry with the command of the help text.",
     }
+    ROLLBACK_PENDING = "rollback-pending", Warning {
+        meaning: "A release was activated and not confirmed, and the watchdog has not rolled it back yet.",
+        cause: "The run that made the release was interrupted, or the server was restarted before the deadline.",
+        action: "Nothing: the next release rolls it back first. To do that without a release, use `stage: recover`.",
+    }
 }
 
 /// Whether it is confirmed is not known.
@@ -36,13 +41,7 @@ pub fn unanswered(doing: &str, error: &dyn Display) -> Failure {
 /// The deadline passed.
 pub fn fired(doing: &str, within: Duration) -> Failure {
     WATCHDOG_FIRED
-        .failure(
-            doing,
-            format!(
-                "the watchdog has fired: it rolls back {} s after it was armed",
-                within.as_secs()
-            ),
-        )
+        .failure(doing, format!("the watchdog has fired: it rolls back {} s after it was armed", within.as_secs()))
         .hint("See in the log which steps took long. If they need that time, set a larger `confirm-within`")
 }
 
@@ -65,4 +64,17 @@ pub fn entry_unreadable(layout: &Layout, release: &ReleaseName, why: &str) -> Fa
             layout.current(),
             layout.watchdog()
         ))
+}
+
+/// In a survey: a release that is neither confirmed nor rolled back.
+pub fn pending(layout: &Layout, release: &ReleaseName, run: &str) -> Warning {
+    ROLLBACK_PENDING.warning(
+        format!("{release} is unconfirmed (made by {run}), and the watchdog has not rolled it back yet"),
+        format!("A release rolls it back before anything else. See {}", layout.watchdog()),
+    )
+}
+
+/// In a survey: the same as [`entry_unreadable`], which then prevents the release.
+pub fn pending_unreadable(layout: &Layout, release: &ReleaseName, why: &str) -> Warning {
+    entry_unreadable(layout, release, why).into()
 }

@@ -1,6 +1,6 @@
 //! The run so far, as one value. All readers render from it.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -99,6 +99,9 @@ pub struct Ended {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     pub step: String,
+    /// Empty where it has none yet, or an earlier version wrote the report.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub code: Cow<'static, str>,
     pub text: String,
     pub hint: Option<String>,
 }
@@ -170,9 +173,9 @@ impl Story {
             Body::Fact { key, value, .. } => {
                 self.facts.insert(key.clone(), value.clone());
             }
-            Body::Warned { step, text, hint } => {
-                let hint = hint.as_deref().map(short);
-                self.warnings.push(Warning { step: step.to_string(), text: short(text), hint });
+            Body::Warned { step, code, text, hint } => {
+                let (code, hint) = (code.clone(), hint.as_deref().map(short));
+                self.warnings.push(Warning { step: step.to_string(), code, text: short(text), hint });
             }
             Body::Planned { because, previews } => {
                 self.plan = Some(PlanTold { because: because.clone(), previews: previews.clone() })
@@ -245,7 +248,9 @@ impl Story {
             (Verdict::Warned, Some(failure)) => Some(Warning::of(step, failure)),
             // A row that warned on its way only sums up at its end.
             (Verdict::Warned, None) if self.warnings.iter().any(|warning| warning.step == step) => None,
-            (Verdict::Warned, None) => Some(Warning { step: step.to_owned(), text: text.clone(), hint: None }),
+            (Verdict::Warned, None) => {
+                Some(Warning { step: step.to_owned(), code: Cow::default(), text: text.clone(), hint: None })
+            }
             (Verdict::Failed, Some(failure)) if row.after_commit => Some(Warning::of(step, failure)),
             _ => None,
         }
@@ -266,7 +271,17 @@ impl Story {
 
 impl Warning {
     fn of(step: &str, failure: &Failure) -> Self {
-        Self { step: step.to_owned(), text: failure.to_string(), hint: failure.hint.clone() }
+        Self {
+            step: step.to_owned(),
+            code: failure.code.clone(),
+            text: failure.to_string(),
+            hint: failure.hint.clone(),
+        }
+    }
+
+    /// Whether both say the same. A report of an earlier version has no codes.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        (&self.step, &self.text, &self.hint) == (&other.step, &other.text, &other.hint)
     }
 }
 

@@ -226,7 +226,7 @@ async fn fd3_a_plan_for_production_offers_no_phrase_for_a_bundle_that_staging_ha
     };
     let ran = proven(Sha256Digest::of("what staging has")).await;
     assert!(
-        ran.failure().to_string().starts_with("comparing the bundle with staging's: this one has"),
+        ran.failure().to_string().starts_with("comparing the bundle with staging's: this bundle has"),
         "{}",
         ran.failure()
     );

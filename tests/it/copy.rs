@@ -94,7 +94,7 @@ fn f61_a_backup_is_copied_read_back_and_kept_by_number() {
     assert_eq!(there.lines().collect::<Vec<_>>(), [&kept[..], &[&release, "by-hand.part"]].concat());
     assert_says(
         &finished.log,
-        &["removed /srv/nas/shop/20240104_000000-5eed1e55.part, which an earlier run had left unfinished"],
+        &["removed /srv/nas/shop/20240104_000000-5eed1e55.part, an unfinished off-site backup of an interrupted run"],
     );
 
     // Without the policy nothing goes there, and that is said.
@@ -135,10 +135,7 @@ fn f61_one_byte_that_changed_on_the_way_is_seen_and_the_copy_does_not_count() {
     let runner = copying(&story, &commit).input("keep-backups", "1");
     let finished = runner.run_binary(story.binary());
     assert_ended(&finished, 0, "live");
-    assert_says(
-        &finished.summary,
-        &["there is no off-site backup", &says, "here: verified; elsewhere: ⚠️ not there"],
-    );
+    assert_says(&finished.summary, &["there is no off-site backup", &says, "here: verified; elsewhere: ⚠️ not there"]);
     assert_eq!(told(&runner, &finished)["status"], "not-there");
     assert_eq!(on(&story, &format!("ls {ELSEWHERE}")), before, "a run that added no copy removes none");
     unfake(&story, "cp");

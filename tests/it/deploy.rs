@@ -130,7 +130,7 @@ fn f52_f82_f84_a_release_that_answers_500_is_rolled_back_in_the_same_run() {
     let old = output(&first, "release");
     assert_eq!(story.current().expect("current").as_deref(), Some(old));
     // Nothing was migrated: only the backup stays, and that is said.
-    let stays = "### What stays\n\n- Back up the app and its database: it was finished and verified, and is kept in /var/www/staging/backups/";
+    let stays = "### What stays\n\n- Back up the app and its database: the verified backup is kept in /var/www/staging/backups/";
     assert_says(
         &finished.summary,
         &[stays, &format!("-{}\n\n", &sick[..8]), "**What to do:** look at the application's log"],

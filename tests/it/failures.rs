@@ -622,24 +622,13 @@ fn f69_a_dump_is_not_believed_where_its_check_cannot_fail() {
     );
     // One of them is enough for one kind of dump.
     on(&story, "rm /usr/local/bin/gzip");
-    refused(
-        &story,
-        story.staging(&commit),
-        1,
-        &["the self-test of the dump check failed", "a dump without tables"],
-    );
+    refused(&story, story.staging(&commit), 1, &["the self-test of the dump check failed", "a dump without tables"]);
     assert_eq!(on(&story, "ls -A backups"), "", "no backup that nobody could check");
 
     on(&story, "rm /usr/local/bin/awk");
     let finished = story.deploy(&commit);
     assert_ended(&finished, 0, "live");
-    assert_says(
-        &finished.summary,
-        &[
-            "; dump check self-tested",
-            "whose check was seen to fail with one bit turned",
-        ],
-    );
+    assert_says(&finished.summary, &["; dump check self-tested", "whose check was seen to fail with one bit turned"]);
 }
 
 /// What a run without an approval phrase says.

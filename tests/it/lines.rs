@@ -244,10 +244,7 @@ fn f39_work_that_was_lost_with_its_line_is_told_and_nothing_stays() {
     let finished = story.deploy(&commit);
 
     assert_ended(&finished, 5, "failed");
-    assert_says(
-        &finished.log,
-        &["the connection broke", "ended without an answer", "may be complete or not"],
-    );
+    assert_says(&finished.log, &["the connection broke", "ended without an answer", "may be complete or not"]);
     assert_eq!(on(&story, "cat /tmp/dumped"), "x", "it was not begun again");
     assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE));
     assert_in_order(&story);

@@ -72,7 +72,7 @@ fn f19_f63_se1_fd1_the_plan_names_what_vanishes_and_what_each_migration_does_and
             text,
             &[
                 "5 new, 1 changed, 1 gone; 1 public file vanishes",
-                "no longer there for visitors: public/leaflet.txt",
+                "public file removed: public/leaflet.txt",
                 "2031_01_01_000000_add [expand]",
                 "database/migrations/2031_01_01_000000_add.php, SHA-256 ",
                 "its source adds a column",

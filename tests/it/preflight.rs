@@ -543,7 +543,10 @@ fn f69_a_probe_that_cannot_fail_is_a_no_go() {
     let said = |finished: &Finished| finding(finished, "Ask the site how it is now").to_owned();
     let finished = preflight(&story, Environment::Staging, &commit).run_binary(story.binary());
     assert_ended(&finished, 0, "passed");
-    assert_says(&said(&finished), &["health check self-tested: 404 at a page that does not exist, 401 with a wrong token at /"]);
+    assert_says(
+        &said(&finished),
+        &["health check self-tested: 404 at a page that does not exist, 401 with a wrong token at /"],
+    );
 
     let page = |pages: &str| {
         format!(

@@ -249,7 +249,7 @@ async fn f73_a_repair_may_begin_on_a_red_baseline() {
     let mut stage = Stage::with_site(Scripted::new(|_, _| Err("no connection: Connection refused".to_owned())));
     stage.inputs.health.repair = true;
     let ran = stage.survey(probe::baseline).await;
-    assert!(ran.said().ends_with("; the policy says repair"), "{}", ran.said());
+    assert!(ran.said().ends_with("; accepted: `repair` is true"), "{}", ran.said());
     assert!(ran.warnings()[0].contains("/health: no connection: Connection refused"));
     let warned = ran.events.iter().any(|event| matches!(event.body, Body::Finished { verdict: Verdict::Warned, .. }));
     assert!(warned);
@@ -333,7 +333,13 @@ async fn f69_a_token_that_nobody_asks_for_proves_nothing() {
     // Where there is no token nobody can hold a wrong one.
     let mut stage = Stage::with_site(open(all));
     stage.inputs.health.token = None;
-    assert!(stage.survey(probe::baseline).await.said().ends_with("health check self-tested: 404 at a page that does not exist"));
+    assert!(
+        stage
+            .survey(probe::baseline)
+            .await
+            .said()
+            .ends_with("health check self-tested: 404 at a page that does not exist")
+    );
     // Too many requests is no answer to the question.
     let site = Scripted::new(|get, _| {
         Ok(match (known(&get.path), with_the_token(get)) {
@@ -667,7 +673,7 @@ async fn f78_one_bad_file_among_good_ones_is_named() {
         (|reply| reply.headers.clear(), "its content type is ``"),
     ];
     for (spoil, problem) in cases {
-        assert_eq!(problem_with(css, spoil).await, format!("3 of 4 files are well; {css}: {problem}"));
+        assert_eq!(problem_with(css, spoil).await, format!("3 of 4 files are correct; {css}: {problem}"));
     }
     let svg = problem_with("/build/assets/logo-7a8b.svg", |reply| reply.headers[0].1 = "text/html".into()).await;
     assert!(svg.ends_with("its content type is `text/html`"), "{svg}");

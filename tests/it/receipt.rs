@@ -130,7 +130,7 @@ fn an_outage_in_the_grace_period_is_counted_and_rolled_back_where_it_is_longer_t
     assert_says(
         &finished.summary,
         &[
-            "**18 Grace period**: comparing what visitors met with max-downtime",
+            "**18 Grace period**: comparing the downtime with `max-downtime`",
             "Rolled back: the old release is live again and healthy",
         ],
     );
@@ -327,7 +327,11 @@ mod alone {
     #[tokio::test]
     async fn a_site_that_fails_before_the_switch_is_not_measured() {
         let ran = sampled(played(|_| Some(reply(503)))).await;
-        assert!(ran.said().contains("downtime is not measured: /health fails before the switch (answered 503)"), "{}", ran.said());
+        assert!(
+            ran.said().contains("downtime is not measured: /health fails before the switch (answered 503)"),
+            "{}",
+            ran.said()
+        );
         assert!(!ran.everything().contains(fact::key::RECEIPT), "there is nothing to tell");
     }
 

@@ -112,10 +112,7 @@ fn f86_what_a_killed_run_left_is_taken_back_by_recover_and_only_then() {
 
     let finished = recover(&story).run_binary(story.binary());
     assert_ended(&finished, 3, "rolled-back");
-    assert_says(
-        &finished.summary,
-        &["Rolled back: the old release is live again and healthy (3/3)", "not confirmed"],
-    );
+    assert_says(&finished.summary, &["Rolled back: the old release is live again and healthy (3/3)", "not confirmed"]);
     assert_as_before(&story);
     assert_nothing_is_left(&story, &dead);
     let lines = ledger(&story);
@@ -138,7 +135,7 @@ fn f86_what_a_killed_run_left_is_taken_back_by_recover_and_only_then() {
     );
     let stuck = recover(&story).run_binary(story.binary());
     assert_ended(&stuck, 1, "refused");
-    assert_says(&stuck.log, &["that of a stuck run is there: run 17", &format!("rm -r {STATE}/lock")]);
+    assert_says(&stuck.log, &["has pinned the deploy lock: run 17", &format!("rm -r {STATE}/lock")]);
 }
 
 #[test]
@@ -264,7 +261,10 @@ fn a_run_that_is_cancelled_in_a_slow_step_ends_in_six_seconds_and_post_does_the_
         let lines = ledger(&story);
         if step == "migrate" {
             // It was not ended, and what became of it is known.
-            assert_says(&main.summary, &["### What stays", "Run forward migrations: no time was left for it"]);
+            assert_says(
+                &main.summary,
+                &["### What stays", "Run forward migrations: no time was left after the run was cancelled"],
+            );
             assert_says(
                 &post.log,
                 &["the migration of an interrupted run is still running", "its migration ran to its end on the server"],

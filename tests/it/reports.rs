@@ -3,8 +3,9 @@
 use std::{cell::RefCell, fs, io::Write, path::PathBuf, rc::Rc};
 
 use gated_deploy::{
-    domain::{Failure, FailureKind, Outcome, Secret, StepId, fact::key},
+    domain::{Failure, FailureKind, Outcome, Secret, StepId, Warning, fact::key},
     engine::event::{Body, Event, Preview, Reader, RowInfo, RowKind, Verdict},
+    errors,
     report::{
         Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, Story, Style, Summary,
         redact::STARS, render::summary,
@@ -251,6 +252,7 @@ pub(crate) fn live() -> Vec<Event> {
         .done("health", "1/1")
         .and(Body::Warned {
             step: StepId::new("look"),
+            code: Default::default(),
             text: "`http://a.b` is plain http".to_owned(),
             hint: Some("set `url` to an address with https".to_owned()),
         })
@@ -553,7 +555,12 @@ fn everywhere(text: &str) -> Vec<Event> {
         .and(Body::Line { step: step(), text: text.to_owned() })
         .and(Body::Attempt { step: step(), n: 1, of: 2, text: text.to_owned() })
         .and(Body::Progress { step: step(), what: text.to_owned(), done: 1, total: None, bytes_per_second: 1 })
-        .and(Body::Warned { step: step(), text: text.to_owned(), hint: Some(text.to_owned()) })
+        .and(Body::Warned {
+            step: step(),
+            code: Default::default(),
+            text: text.to_owned(),
+            hint: Some(text.to_owned()),
+        })
         .finished("look", Verdict::Failed, text, Some(failure()))
         .and(Body::Planned {
             because: text.to_owned(),
@@ -689,6 +696,36 @@ fn f51_advisory_failures_and_failures_after_the_commit_are_warnings() {
     assert_eq!((annotations("::error"), annotations("::warning")), (0, 2), "{}", told.log);
 }
 
+/// A search for the code of a warning finds it wherever the warning is shown, as it does for a failure.
+#[test]
+fn the_code_of_a_warning_is_wherever_the_warning_is() {
+    let warning = errors::lock::taken_over("run 4711 by @ada");
+    let Warning { code, text, hint } = warning;
+    let step = StepId::new("look");
+    let events = |outcome: Outcome| {
+        let warned = Body::Warned { step: step.clone(), code: code.clone(), text: text.clone(), hint: hint.clone() };
+        let failure = Failure::world("removing an old release", "permission denied").code("connection-lost");
+        surveyed().and(warned).finished("gates", Verdict::Warned, "", Some(failure)).ends(outcome)
+    };
+    let live = events(Outcome::Live { warnings: 2 });
+    let told = tell(&live);
+    assert_eq!(code, "lock-taken-over");
+    let titles: Vec<&str> =
+        commands(&told.log).into_iter().filter(|line| line.starts_with("::warning title=")).collect();
+    assert_eq!(titles.len(), 2, "{}", told.log);
+    assert_says(titles[0], &["[lock-taken-over]::took over the deploy lock", "%0Acode: lock-taken-over%0Ahint: "]);
+    assert_says(titles[1], &["[connection-lost]::removing an old release", "%0Acode: connection-lost"]);
+    for code in ["lock-taken-over", "connection-lost"] {
+        assert_says(&told.summary, &[&format!("<br>**Code:** `{code}`")]);
+        assert_says(&tell_in(Style::Plain, &live).log, &[&format!("\n  code: {code}\n")]);
+    }
+    let report: Value = serde_json::from_str(&told.report_json).expect("JSON");
+    let codes: Vec<&str> =
+        report["warnings"].as_array().expect("warnings").iter().filter_map(|one| one["code"].as_str()).collect();
+    assert_eq!(codes, ["lock-taken-over", "connection-lost"]);
+    assert_says(&told.journal, &[r#""code":"lock-taken-over""#]);
+}
+
 /// F8, F90: at whatever event a run is killed, what it left claims nothing that was not seen.
 #[test]
 fn f90_a_run_that_dies_at_any_moment_leaves_a_true_summary() {
@@ -720,7 +757,12 @@ fn annotations_stay_within_the_runners_limits() {
     let failure = Failure::refused("working", "𝄞 50 % of a, b: c\n".repeat(2_000));
     let mut tape = surveyed();
     for _ in 0..30 {
-        let warned = Body::Warned { step: StepId::new("look"), text: "look at this".to_owned(), hint: None };
+        let warned = Body::Warned {
+            step: StepId::new("look"),
+            code: Default::default(),
+            text: "look at this".to_owned(),
+            hint: None,
+        };
         tape = tape.failed("gates", failure.clone()).and(warned);
     }
     let told = tell(&tape.ends(Outcome::Refused { at: StepId::new("gates"), cause: failure, stays: Vec::new() }));
@@ -776,7 +818,12 @@ fn the_journal_tells_the_same_story_again() {
 
 #[test]
 fn the_journal_keeps_what_the_inputs_warned_of() {
-    let warned = Body::Warned { step: StepId::new("inputs"), text: "`url` is plain http".to_owned(), hint: None };
+    let warned = Body::Warned {
+        step: StepId::new("inputs"),
+        code: Default::default(),
+        text: "`url` is plain http".to_owned(),
+        hint: None,
+    };
     let begun = Body::RunStarted { stage: "deploy-staging".to_owned(), rows: Vec::new() };
     let told = tell(&Tape(Vec::new()).and(warned).and(begun).0);
     assert_eq!(told.journal.lines().count(), 2, "{}", told.journal);

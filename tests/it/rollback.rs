@@ -198,7 +198,10 @@ fn f80_f88_a_tree_that_was_changed_is_no_target_and_a_changed_live_release_is_to
         let plan = rollback(&story).input("approval", "").run_binary(story.binary());
         assert_ended(&plan, 0, "planned");
         assert_eq!(output(&plan, "release"), first_release, "{change}");
-        assert_says(&plan.summary, &[&format!("{second_release} is passed over"), "its files changed after it was confirmed"]);
+        assert_says(
+            &plan.summary,
+            &[&format!("{second_release} is passed over"), "its files changed after it was confirmed"],
+        );
         let named = go_back_to(&story, &second_release);
         assert_ended(&named, 1, "refused");
         assert_says(&named.summary, &["its files changed after it was confirmed", &commit("touched")]);
@@ -244,7 +247,10 @@ fn f80_f88_a_tree_that_was_changed_is_no_target_and_a_changed_live_release_is_to
     story.ship(&next, Variant::Healthy).expect("the build");
     let finished = story.deploy(&next);
     assert_ended(&finished, 0, "live");
-    assert_says(&finished.summary, &[&format!("the files of {third_release} changed on the server"), "commit it to the repository"]);
+    assert_says(
+        &finished.summary,
+        &[&format!("the files of {third_release} changed on the server"), "commit it to the repository"],
+    );
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn f15_what_a_dead_run_left_goes_with_its_lock() {
     let finished = story.deploy(&next);
 
     assert_ended(&finished, 0, "live");
-    assert_says(&finished.log, &["removed what the dead run left of"]);
+    assert_says(&finished.log, &["removed the leftovers of"]);
     assert!(!left("releases") && !left(".gated-deploy/incoming"));
     let locks = on_server(&story, &format!("cd {STATE}; ls -d lock*"));
     assert_eq!(locks.lines().collect::<Vec<_>>(), ["lock.by-hand", &young]);

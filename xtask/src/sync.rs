@@ -61,10 +61,10 @@ fn files() -> anyhow::Result<[(&'static str, String); 4]> {
 
 /// Every code with its meaning, its cause and what to do, in alphabetical order.
 fn errors_md() -> String {
-    let about = "Every error has a code. It stands in the log below the error, in the title of the annotation, in the summary, and as `code` in \
-                 the JSON report. A code keeps its meaning; its words may change.";
+    let about = "Every error and every warning has a code. It stands in the log below the message, in the title of the annotation, in the summary, \
+                 and as `code` in the JSON report. A code keeps its meaning; its words may change.";
     let mut text = format!(
-        "<!-- Made by `cargo xtask sync` from src/errors/; do not edit. -->\n\n# Errors\n\n{}\n",
+        "<!-- Made by `cargo xtask sync` from src/errors/; do not edit. -->\n\n# Errors and warnings\n\n{}\n",
         wrap(about, WIDTH)
     );
     let mut codes: Vec<_> = errors::all().collect();
@@ -72,7 +72,9 @@ fn errors_md() -> String {
     for code in codes {
         let paragraphs = [code.meaning, code.cause, code.action].map(|paragraph| wrap(paragraph, WIDTH));
         let [meaning, cause, action] = paragraphs;
-        _ = write!(text, "\n## {}\n\n{meaning}\n\n**Cause.** {cause}\n\n**What to do.** {action}\n", code.name);
+        let name = code.name;
+        let only = if code.only_warns { "This is a warning: the run goes on.\n\n" } else { "" };
+        _ = write!(text, "\n## {name}\n\n{meaning}\n\n{only}**Cause.** {cause}\n\n**What to do.** {action}\n");
     }
     text
 }

@@ -178,7 +178,7 @@ fn row(value: &Value, place: &str) -> Result<Row, String> {
 fn with_warnings(mut story: Story, all: &[Warning]) -> Story {
     let mut own = all.to_vec();
     for of_a_row in story.all_warnings() {
-        if let Some(at) = own.iter().position(|warning| *warning == of_a_row) {
+        if let Some(at) = own.iter().position(|warning| warning.says_the_same(&of_a_row)) {
             own.remove(at);
         }
     }

@@ -63,7 +63,7 @@ impl Reader for Console {
                 self.log.line(&format!("{}attempt {n} of {of}: {}", self.indent(step), clean::one_line(text)));
             }
             Body::Fact { .. } | Body::Planned { .. } => {}
-            Body::Warned { step, text, hint } => self.warned(step, text, hint.as_deref()),
+            Body::Warned { step, code, text, hint } => self.warned(step, code, text, hint.as_deref()),
             Body::Finished { step, verdict, text, failure, took_ms } => {
                 self.finished(step, *verdict, text, failure.as_ref(), *took_ms);
             }
@@ -120,14 +120,14 @@ impl Console {
 
     /// A row that may fail: a warning with everything that a failure would say.
     fn advisory(&self, name: &str, failure: &Failure) {
-        self.log.warning(&format!("{name} failed, and the run went on"), &format!("{failure}{}", hint_of(failure)));
+        let title = format!("{name} failed, and the run went on{}", in_title(&failure.code));
+        let message = format!("{failure}{}{}", in_message(&failure.code), hint_of(failure));
+        self.log.warning(&title, &message);
         self.log.text("  detail: ", &failure.details.join("\n"));
     }
 
     fn failed(&self, title: &str, failure: &Failure) {
-        let code =
-            if failure.code.is_empty() { String::new() } else { format!(" [{}]", clean::one_line(&failure.code)) };
-        self.log.annotate_error(&format!("{title}{code}"), &brief(failure));
+        self.log.annotate_error(&format!("{title}{}", in_title(&failure.code)), &brief(failure));
         self.explain(failure);
     }
 
@@ -140,9 +140,10 @@ impl Console {
         self.log.text("hint: ", failure.hint.as_deref().unwrap_or_default());
     }
 
-    fn warned(&self, step: &StepId, text: &str, hint: Option<&str>) {
+    fn warned(&self, step: &StepId, code: &str, text: &str, hint: Option<&str>) {
         let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-        self.log.warning(&self.name(step), &format!("{text}{hint}"));
+        let title = format!("{}{}", self.name(step), in_title(code));
+        self.log.warning(&title, &format!("{text}{}{hint}", in_message(code)));
     }
 
     fn undo_finished(&mut self, step: &StepId, undone: bool, text: &str, failure: Option<&Failure>, took_ms: u64) {
@@ -162,7 +163,7 @@ impl Console {
     fn released(&self, step: &StepId, text: &str, failure: Option<&Failure>) {
         match failure {
             None => self.log.line(&format!("back  {}: {}", self.name(step), clean::one_line(text))),
-            Some(failure) => self.warned(step, &failure.to_string(), failure.hint.as_deref()),
+            Some(failure) => self.warned(step, &failure.code, &failure.to_string(), failure.hint.as_deref()),
         }
     }
 
@@ -288,7 +289,17 @@ fn leftovers(outcome: &Outcome) -> (&[String], &[String]) {
     }
 }
 
-/// Cause, details and hint, for an annotation: whoever reads that one has no log beside it.
+/// A code behind the title of an annotation.
+fn in_title(code: &str) -> String {
+    if code.is_empty() { String::new() } else { format!(" [{}]", clean::one_line(code)) }
+}
+
+/// The code of a warning below its text.
+fn in_message(code: &str) -> String {
+    if code.is_empty() { String::new() } else { format!("\ncode: {}", clean::one_line(code)) }
+}
+
+/// Cause, details and hint, for an annotation, which has no log beside it.
 fn brief(failure: &Failure) -> String {
     const MOST: usize = 10;
     let mut lines = vec![failure.to_string()];

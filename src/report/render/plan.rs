@@ -57,6 +57,9 @@ pub fn text(story: &Story) -> String {
     }
     for warning in &story.warnings {
         lines.push(format!("  warning: {}", clean::one_line(&warning.text)));
+        if !warning.code.is_empty() {
+            lines.push(format!("      code: {}", clean::one_line(&warning.code)));
+        }
         if let Some(hint) = &warning.hint {
             lines.push(format!("      hint: {}", clean::one_line(hint)));
         }

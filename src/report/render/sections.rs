@@ -156,8 +156,9 @@ pub(crate) fn warnings(story: &Story) -> String {
 fn warning_line(story: &Story, warning: &Warning) -> String {
     let hint =
         warning.hint.as_ref().map(|hint| format!("<br>**What to do:** {}", short(hint, SENTENCE))).unwrap_or_default();
+    let named = if warning.code.is_empty() { String::new() } else { format!("<br>**Code:** {}", code(&warning.code)) };
     let title = inline(&ending::title_of(story, &warning.step));
-    format!("⚠️ **{title}**: {}{hint}", short(&warning.text, SENTENCE))
+    format!("⚠️ **{title}**: {}{named}{hint}", short(&warning.text, SENTENCE))
 }
 
 /// The numbers by which a release is judged, each in one line.

@@ -280,6 +280,9 @@ fn warnings(page: &mut Page, stored: &Stored) {
     page.heading("Warnings");
     for warning in &stored.warnings {
         page.indented("  ", format!("{}: {}", ending::title_of(&stored.story, &warning.step), warning.text));
+        if !warning.code.is_empty() {
+            page.indented("    code: ", &warning.code);
+        }
         if let Some(hint) = &warning.hint {
             page.indented("    what to do: ", hint);
         }

@@ -166,7 +166,7 @@ impl Back<'_> {
                 }
             },
         };
-        io.warn(format!("{}; {seen}", reload.cause), Some(reload::reload_later(self.reload)));
+        io.warning(errors::activation::not_reloaded(&reload, &seen, reload::reload_later(self.reload)));
         Ok(format!("{seen}; not reloaded: {}", reload.cause))
     }
 }

@@ -14,6 +14,7 @@ use crate::{
         Done, Undone,
         step::{Io, StepResult},
     },
+    errors,
     server::{backup::old, lock, remote},
     transport::shell::{Answer, Script, Shell},
 };
@@ -57,7 +58,7 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
             if policy.required {
                 return Err(failure);
             }
-            io.warn(format!("there is no off-site backup: {failure}"), failure.hint.clone());
+            io.warning(errors::backup::offsite_failed(&failure));
             // No incomplete off-site backup is left.
             unmake(cx, io).await?;
             Ok(Done::warned(format!("no off-site backup: {}", failure.cause)))
@@ -85,15 +86,16 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         .var("TO", policy.dir.as_str())
         .var("RELEASE", cx.facts.turn.to.as_str())
         .timeout(LOOK);
-    match remote::run(&*cx.ports.shell, io, script, &format!("removing the unfinished off-site backup {copy}.part")).await {
+    match remote::run(&*cx.ports.shell, io, script, &format!("removing the unfinished off-site backup {copy}.part"))
+        .await
+    {
         Ok(answer) => Ok(match answer.get("found") {
             Some("part") => Undone::Done("removed the unfinished off-site backup".to_owned()),
             Some("whole") => Undone::Stays(format!("the verified off-site backup is kept in {copy}")),
             _ => Undone::Nothing("there is no unfinished off-site backup".to_owned()),
         }),
         Err(failure) => {
-            let hint = format!("When {} answers again, run: rm -rf {copy}.part", policy.dir);
-            io.warn(format!("an unfinished off-site backup may be left: {failure}"), Some(hint));
+            io.warning(errors::backup::offsite_leftover(&failure, &policy.dir, &format!("{copy}.part")));
             Ok(Undone::Stays(format!("{} did not answer: {copy}.part may be left there", policy.dir)))
         }
     }
@@ -118,7 +120,7 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
 
 /// The off-site backups, for a pre-flight.
 pub async fn look(shell: &dyn Shell, io: &Io, target: &Target, policy: &BackupCopy) -> Result<Answer, Failure> {
-    let doing = format!("looking at {}", policy.dir);
+    let doing = format!("reading {}", policy.dir);
     let script = Script::new("copies", include_str!("copies.sh"))
         .repeatable()
         .var("BASE", target.layout.base().as_str())
@@ -150,7 +152,7 @@ pub async fn prune(cx: &Deploy, io: &Io) -> Option<String> {
     match remove_old(cx, io, policy).await {
         Ok(removed) => Some(format!("{removed} old off-site backups removed")),
         Err(failure) => {
-            io.warn(failure.to_string(), failure.hint);
+            io.warning(failure);
             Some("off-site backups are kept".to_owned())
         }
     }

@@ -49,7 +49,7 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
     let removed: Vec<&str> = answer.all("removed").collect();
     let backups = answer.all("removed-backup").count();
     for left in answer.all("left") {
-        io.warn(tree::left_over(left), Some(format!("As root, run: {}", tree::remove_as_root(left))));
+        io.warning(tree::left_over(left));
     }
     for name in &removed {
         io.line(format!("removed releases/{name}"));

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     context::{Deploy, Survey},
     domain::{
-        Failure, Layout, RemoteCommand, RemotePath, fact,
+        Failure, Layout, RemoteCommand, RemotePath, Warning, fact,
         migration::{Migrated, lines, measured, without_sql},
     },
     engine::{
@@ -40,7 +40,7 @@ pub struct Described {
     /// Why no backup can be made: the database gave no answer, or has objects that this account cannot dump.
     pub obstacles: Vec<errors::Problem>,
     /// What the account cannot see, so that no backup holds it, and the right that it lacks.
-    pub unseen: Option<(String, String)>,
+    pub unseen: Option<Warning>,
 }
 
 impl Described {
@@ -58,7 +58,7 @@ impl Described {
         }
         let unseen = answer.get("database-unseen").map(|said| {
             let (kinds, hint) = said.trim().split_once(". ").unwrap_or((said.trim(), ""));
-            (format!("a backup would lack {kinds}, if the database has any"), hint.to_owned())
+            errors::database::objects_unseen(kinds, hint)
         });
         Self { tables: number("tables"), kib: number("kib"), obstacles, unseen }
     }
@@ -100,13 +100,7 @@ pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Resul
         .hiding(layout.env_file());
     let said = remote::run(&*cx.ports.shell, io, script, "reading where the app keeps its database").await?;
     if said.get("driver").map(str::trim) == Some("none") && looked.current().is_none() && server.migrate {
-        io.warn(
-            format!("{} names no database, and the first release runs its migrations", layout.env_file()),
-            Some(
-                "Set DB_CONNECTION and DB_DATABASE there, or `migrate: false`. Otherwise Laravel 11 and later creates the database inside the release"
-                    .to_owned(),
-            ),
-        );
+        io.warning(errors::database::not_named(&layout.env_file()));
     }
     let live = looked.current().is_some();
     if asked == Asked::App && live {

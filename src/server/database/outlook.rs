@@ -105,8 +105,8 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
     if !described.obstacles.is_empty() {
         return Err(errors::preflight::refusal(&doing, described.obstacles));
     }
-    if let Some((text, hint)) = described.unseen {
-        io.warn(text, Some(hint));
+    if let Some(unseen) = described.unseen {
+        io.warning(unseen);
     }
     let live = kib(cx.found.borrow().looked.as_ref().and_then(|looked| looked.answer.get("live-kib")));
     outlook.backup =
@@ -116,29 +116,20 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
         return Ok(outlook);
     }
     let Some(ran) = answer.get("ran") else {
-        io.warn(
-            "the database did not answer which migrations have run: the plan cannot list the pending ones",
-            Some("Read the lines of this step, and check that the live release reaches its database".to_owned()),
-        );
+        io.warning(errors::database::migrations_not_listed());
         outlook.migrations_unknown = Some("which migrations are pending is not known".to_owned());
         return Ok(outlook);
     };
     let mut places: Vec<&str> = answer.get("paths").unwrap_or_default().lines().collect();
     if places.is_empty() {
-        io.warn(
-            "the live release did not answer where its packages keep migrations: the plan lists only those of the app itself",
-            Some("Read the lines of this step for the reason".to_owned()),
-        );
+        io.warning(errors::database::package_migrations_not_listed());
         places.push(MIGRATIONS);
     }
     let mut pending = migrations(&opened.manifest, &places);
     pending.retain(|name, _| ran.lines().all(|line| line != name));
     outlook.migrations = read_sources(opened, pending)?;
     for package in newcomers(&answer, &opened.manifest) {
-        io.warn(
-            format!("the package {package} is new and has migrations: it is not known whether they will run"),
-            Some(format!("Read them before you approve: {VENDOR}{package}")),
-        );
+        io.warning(errors::database::new_package_migrates(package, &format!("{VENDOR}{package}")));
     }
     Ok(outlook)
 }

@@ -74,7 +74,9 @@ pub async fn unmark(cx: &Deploy, io: &Io, _ending: &Ending) -> Result<String, Fa
         .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
         .var("LIVE", live(cx).unwrap_or_default().0);
     remote::run(&*cx.ports.shell, io, script, &format!("removing public/{name}")).await.map_err(|failure| {
-        failure.hint(format!("The file contains only the name of its release. Remove {name} from `public` of the releases"))
+        failure.hint(format!(
+            "The file contains only the name of its release. Remove {name} from `public` of the releases"
+        ))
     })?;
     Ok(format!("removed public/{name}"))
 }
@@ -94,9 +96,7 @@ pub async fn ask(ports: &Ports, mark: Option<&Mark>, expected: &str) -> Option<E
     let status = reply.as_ref().ok().map(|reply| reply.status);
     let problem = match (&reply, &named) {
         (_, Some(named)) if named == expected => None,
-        (_, Some(named)) => {
-            Some(format!("answers as {named}, expected {expected}: stale code in OPcache"))
-        }
+        (_, Some(named)) => Some(format!("answers as {named}, expected {expected}: stale code in OPcache")),
         // The file answered before the switch, and both releases have it.
         (Err(problem), None) if mark.trust == Trust::Works => Some(problem.to_string()),
         (Ok(reply), None) if mark.trust == Trust::Works => {

@@ -92,14 +92,17 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
             if (health.repair && report.standing() != Standing::NotAsked)
                 || !cx.found.borrow().unconfirmed.is_empty() =>
         {
-            io.warn(failure.to_string(), failure.hint.clone());
+            io.warning(failure.clone());
             failure.details.iter().for_each(|detail| io.line(detail));
-            let why = if health.repair { "accepted: `repair` is true" } else { "it is checked again after the recovery" };
+            let why =
+                if health.repair { "accepted: `repair` is true" } else { "it is checked again after the recovery" };
             Ok(Done::warned(format!("{}; {why}", told(&report))))
         }
         Err(failure) if failure.hint.is_some() => Err(failure),
-        Err(failure) => Err(failure
-            .hint("Make the site healthy first. If this release repairs it, set `repair: true` in the policy")),
+        Err(failure) => {
+            Err(failure
+                .hint("Make the site healthy first. If this release repairs it, set `repair: true` in the policy"))
+        }
     }
 }
 
@@ -146,10 +149,7 @@ pub async fn present(cx: &Survey, io: &Io) -> StepResult {
         return Ok(Done::passed(format!("healthy: {}", told(&report))));
     }
     if refused_token(&report) {
-        io.warn(
-            "the site refuses the health token. If the target release refuses it too, this rollback fails and is undone",
-            Some("Check that `healthcheck-token` is the value that the application checks".to_owned()),
-        );
+        io.warning(errors::health::token_refused());
     }
     Ok(Done::passed(format!("unhealthy: {}", told(&report))))
 }
@@ -192,14 +192,7 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
     if proof.proven {
         return Ok(Done::passed(told(&report)));
     }
-    let note = proof.note.map(|note| format!("; {note}")).unwrap_or_default();
-    io.warn(
-        format!("identity not proven: no answer distinguishes the new release from the old one{note}"),
-        Some(
-            "Let a health endpoint answer with its commit (JSON field `commit` or `release`), or let the web server run public/gated-deploy-*.php"
-                .to_owned(),
-        ),
-    );
+    io.warning(errors::health::identity_not_proven(proof.note.as_deref()));
     Ok(Done::warned(format!("{}; identity not proven", told(&report))))
 }
 
@@ -230,7 +223,8 @@ fn after_way_back(doing: &str, report: &HealthReport, io: &Io) -> Result<String,
         Standing::Unhealthy => Err(advised(unhealthy(doing, report), report)),
         Standing::NotAsked => {
             let failure = unhealthy(doing, report);
-            io.warn(failure.to_string(), failure.hint.or_else(|| Some("Open the site in a browser".to_owned())));
+            let advised = failure.hint.is_some();
+            io.warning(if advised { failure } else { failure.hint("Open the site in a browser") });
             Ok("its health could not be checked".to_owned())
         }
     }
@@ -326,9 +320,8 @@ async fn identified(visitor: Visitor<'_>, identity: Identity<'_>) -> HealthRepor
     if let Identity::IsNot(Some(failed), _) = identity {
         for endpoint in &mut report.endpoints {
             let answered = endpoint.answered_as.as_deref().filter(|answered| verdict::names(answered, failed));
-            let still = answered.map(|answered| {
-                format!("still answers as {answered}, which was rolled back: stale code in OPcache")
-            });
+            let still = answered
+                .map(|answered| format!("still answers as {answered}, which was rolled back: stale code in OPcache"));
             endpoint.problem = endpoint.problem.take().or(still);
         }
     }
@@ -364,10 +357,7 @@ async fn wrong_token(visitor: Visitor<'_>, io: &Io) -> Result<Option<String>, Fa
         }
     }
     if let Some(silent) = silent {
-        io.warn(
-            format!("the refusal of a wrong token could not be tested: {silent}"),
-            Some("Run again. If the site limits requests, allow more for the health endpoints".to_owned()),
-        );
+        io.warning(errors::health::token_untested(&silent));
         return Ok(None);
     }
     Err(errors::health::token_unchecked(&health.paths))
@@ -405,9 +395,7 @@ fn advised(failure: Failure, report: &HealthReport) -> Failure {
     if failure.hint.is_some() {
         return failure;
     }
-    if report.asked().any(|endpoint| {
-        endpoint.problem.as_ref().is_some_and(|problem| problem.contains("stale code"))
-    }) {
+    if report.asked().any(|endpoint| endpoint.problem.as_ref().is_some_and(|problem| problem.contains("stale code"))) {
         return failure.hint(
             "Check that `php-fpm-service` is the service that serves the site, and that its reload empties OPcache. Check whether a cache in \
              front of the site answers",

@@ -21,7 +21,7 @@ pub struct Open {
 /// # Errors
 /// The server could not be asked.
 pub async fn look(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Vec<Open>, Failure> {
-    let doing = format!("looking who may read and write the releases below {}", layout.base());
+    let doing = format!("checking the modes of the releases below {}", layout.base());
     let script = Script::new("modes", include_str!("modes.sh"))
         .repeatable()
         .var("BASE", layout.base().as_str())

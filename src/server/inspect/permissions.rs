@@ -138,10 +138,7 @@ pub(crate) fn cure(user: &str, said: &str) -> Option<String> {
 /// The line for sudoers that allows what is missing; we never add it ourselves (F36, F67).
 pub fn sudoers_line<'p>(user: &str, missing: impl IntoIterator<Item = &'p Permission>) -> String {
     let commands: Vec<&str> = missing.into_iter().map(|permission| permission.full.as_str()).collect();
-    format!(
-        "Add this line to /etc/sudoers.d/gated-deploy: {user} ALL=(root) NOPASSWD: {}",
-        commands.join(", ")
-    )
+    format!("Add this line to /etc/sudoers.d/gated-deploy: {user} ALL=(root) NOPASSWD: {}", commands.join(", "))
 }
 
 /// Why the commands that are needed may not be run, and the line that would allow them.

@@ -162,7 +162,7 @@ pub async fn privileges(
     serving: &Serving,
     systemd: bool,
 ) -> Result<ServiceFacts, Failure> {
-    let doing = "asking sudo what it allows";
+    let doing = "reading what sudo allows";
     let permissions = permissions(shell, io, Some(&serving.fpm), systemd, doing).await?;
     if let Some((cause, hint)) = missing(user, &permissions) {
         return Err(errors::services::sudo_rule_missing(cause, hint).failure(doing));

@@ -126,9 +126,12 @@ impl Begun {
     /// the migration's own answer is there.
     fn line(&self, confirmed: Option<&Proof>, migrated: Option<&Migrated>) -> Line {
         let (outcome, standing, reached, cause) = match confirmed {
-            Some(_) => {
-                ("live", Standing::Confirmed, Some(Reached::Confirmed), "its run was interrupted before it wrote this line")
-            }
+            Some(_) => (
+                "live",
+                Standing::Confirmed,
+                Some(Reached::Confirmed),
+                "its run was interrupted before it wrote this line",
+            ),
             None => {
                 ("failed", Standing::Failed, None, "its run was interrupted, and another run took over its deploy lock")
             }

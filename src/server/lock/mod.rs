@@ -129,8 +129,7 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, V
             }
             let dead = dead(&answer);
             for dead in &dead {
-                let hint = "This run completes what the interrupted run left. See docs/recovery.md";
-                io.warn(format!("took over the deploy lock of an interrupted run: {}", dead.owner), Some(hint.to_owned()));
+                io.warning(errors::lock::taken_over(&dead.owner));
             }
             for job in answer.all("ended-job") {
                 io.line(format!("ended job {job}, which an interrupted run had left running on the server"));
@@ -256,23 +255,13 @@ pub fn keep(ports: &Ports, layout: &Layout, number: &str, io: &Io) -> Keeper {
                 pause = LOOK;
                 let since = clock.elapsed().saturating_sub(proven);
                 if since > LEASE && !std::mem::replace(&mut said, true) {
-                    io.warn(
-                        format!("the lease of the deploy lock could not be renewed for {} s", since.as_secs()),
-                        Some(
-                            "Every step that changes the server checks first that this run still holds the lock"
-                                .to_owned(),
-                        ),
-                    );
+                    io.warning(errors::lock::not_renewed(since));
                 }
                 continue;
             };
             (pause, proven, said) = (RENEWAL, clock.elapsed(), false);
             if let Some(other) = answer.get("lost") {
-                let other = if other.trim().is_empty() { "it was removed" } else { &format!("{} took over", other.trim()) };
-                io.warn(
-                    format!("this run lost the deploy lock: {other}"),
-                    Some("This run changes nothing more. See which release is live: readlink current".to_owned()),
-                );
+                io.warning(errors::lock::lost(other.trim()));
                 return;
             }
         }
@@ -305,7 +294,10 @@ pub async fn give_back(
 ) -> Result<String, Failure> {
     let lock = layout.lock();
     if ending.handed_over {
-        return Ok(format!("kept: the next run takes it over after at most {} s and completes the recovery", LEASE.as_secs()));
+        return Ok(format!(
+            "kept: the next run takes it over after at most {} s and completes the recovery",
+            LEASE.as_secs()
+        ));
     }
     let stuck = matches!(ending.outcome, Outcome::Stuck { .. });
     let script = Script::new("unlock", include_str!("unlock.sh"))
@@ -316,7 +308,9 @@ pub async fn give_back(
     let answer = remote::run(shell, io, script, &format!("freeing the deploy lock at {lock}")).await?;
     Ok(match answer.get("found") {
         Some("kept") => {
-            return Ok(format!("pinned, because this run needs manual action. When the site is healthy again, run: rm -r {lock}"));
+            return Ok(format!(
+                "pinned, because this run needs manual action. When the site is healthy again, run: rm -r {lock}"
+            ));
         }
         Some("ours") => "freed",
         Some("others") => "not changed: another run holds it",

@@ -216,7 +216,7 @@ impl Heir<'_> {
         let doing = "removing leftovers of interrupted runs";
         let answer = remote::run(&*self.ports.shell, io, lock::fence(layout, self.number, script), doing).await?;
         for left in answer.all("left") {
-            io.warn(tree::left_over(left), Some(format!("As root, run: {}", tree::remove_as_root(left))));
+            io.warning(tree::left_over(left));
         }
         Ok(answer.all("removed").inspect(|path| io.line(format!("removed {path}"))).count())
     }

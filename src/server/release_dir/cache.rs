@@ -9,6 +9,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
+    errors::release_dir,
     server::{lock, remote},
     transport::shell::Script,
 };
@@ -44,9 +45,6 @@ async fn run(cx: &Deploy, io: &Io, caches: &str) -> Result<Done, Failure> {
     if failed.is_empty() {
         return Ok(Done::passed(built));
     }
-    io.warn(
-        format!("these caches could not be built: {}", failed.join(", ")),
-        Some("The site works without them, but slower. The lines of this step say why".to_owned()),
-    );
+    io.warning(release_dir::caches_not_built(&failed));
     Ok(Done::warned(format!("built: {built}; failed: {}", failed.join(", "))))
 }

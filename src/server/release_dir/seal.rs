@@ -80,11 +80,9 @@ pub async fn live(cx: &Survey, io: &Io) -> StepResult {
         .filter(|known| known.standing == Standing::Confirmed)
         .and_then(|known| known.confirmed.as_ref());
     let (Some(live), Some(confirmation)) = (live, confirmation) else {
-        let text = format!("{current} is live, but the ledger has no confirmation of it");
-        io.warn(
-            &text,
-            Some("`current` was switched by hand, or a run was interrupted. The last lines of the ledger name the confirmed releases".to_owned()),
-        );
+        let warning = release_dir::live_unconfirmed(&current);
+        let text = warning.text.clone();
+        io.warning(warning);
         return Ok(Done::warned(text));
     };
     let Some(expected) = &confirmation.tree else {
@@ -94,14 +92,8 @@ pub async fn live(cx: &Survey, io: &Io) -> StepResult {
     if found == *expected {
         return Ok(Done::passed(format!("unchanged since it was confirmed, SHA-256 {}", found.short())));
     }
-    let text = format!(
-        "the files of {live} changed on the server after it was confirmed: the tree digest was SHA-256 {}, and is {}",
-        expected.short(),
-        found.short()
-    );
-    io.warn(
-        &text,
-        Some("If the change is wanted, commit it to the repository: the next release replaces these files. .gated-deploy-manifest.json in the release has the digest of each file as it was built".to_owned()),
-    );
+    let warning = release_dir::live_changed(&live, expected, &found);
+    let text = warning.text.clone();
+    io.warning(warning);
     Ok(Done::warned(text))
 }

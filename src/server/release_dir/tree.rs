@@ -9,7 +9,7 @@ use std::{
 use crate::{
     context::Deploy,
     domain::{
-        Failure, RemoteCommand, RemotePath,
+        Failure, RemoteCommand, RemotePath, Warning,
         bundle::{Bundle, Canonical, FileEntry, Listing, Manifest},
         fact,
         gate::{GATES, GateReport},
@@ -55,9 +55,7 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
     let there = send(cx, io, &bundle, &to, &doing).await?;
     let mut took = began.elapsed();
     if compare(cx, io, &bundle, &to, true).await? {
-        io.line(
-            "the uploaded part does not match the bundle; uploading the whole bundle again",
-        );
+        io.line("the uploaded part does not match the bundle; uploading the whole bundle again");
         let began = Instant::now();
         send(cx, io, &bundle, &to, &doing).await?;
         took += began.elapsed();
@@ -67,7 +65,8 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
         told.verified_at.push("the server".to_owned());
         io.fact(fact::key::BUNDLE, told);
     }
-    let first = if there == 0 { String::new() } else { format!(", {:.1} MB of it uploaded before", there as f64 / 1e6) };
+    let first =
+        if there == 0 { String::new() } else { format!(", {:.1} MB of it uploaded before", there as f64 / 1e6) };
     Ok(Done::passed(format!(
         "{:.1} MB in {:.1} s{first}, SHA-256 {} verified on the server",
         bundle.sent_size() as f64 / 1e6,
@@ -276,7 +275,7 @@ async fn remove_path(cx: &Deploy, io: &Io, path: &RemotePath) -> Result<Undone, 
         Some("removed") => Undone::Done(format!("removed {path}")),
         Some("left") => {
             let left = answer.get("left").unwrap_or(path.as_str());
-            io.warn(left_over(path.as_str()), Some(remove_as_root(left)));
+            io.warning(release_dir::removal_incomplete(path.as_str(), &remove_as_root(left)));
             Undone::Stays(format!("{left}: another account owns files in it. As root, run: {}", remove_as_root(left)))
         }
         _ => Undone::Nothing(format!("{path} does not exist")),
@@ -284,12 +283,12 @@ async fn remove_path(cx: &Deploy, io: &Io, path: &RemotePath) -> Result<Undone, 
 }
 
 /// What is left of a release because the site's account wrote to it.
-pub(crate) fn left_over(path: &str) -> String {
-    format!("{path} was not removed completely: another account owns files in it")
+pub(crate) fn left_over(path: &str) -> Warning {
+    release_dir::removal_incomplete(path, &remove_as_root(path))
 }
 
-pub(crate) fn remove_as_root(path: &str) -> String {
-    RemoteCommand::new(["rm", "-rf", path]).to_string()
+fn remove_as_root(path: &str) -> RemoteCommand {
+    RemoteCommand::new(["rm", "-rf", path])
 }
 
 /// The nine gates, on the server. Every one that fails is named.
@@ -360,17 +359,11 @@ pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
     for (path, found) in answer.all("route").filter_map(|record| record.split_once('=')) {
         match found {
             "ok" | "file" => {}
-            "missing" => io.warn(
-                format!("the release has no route for the health path {path}"),
-                Some("Correct `health-paths`, unless the web server answers this path itself".to_owned()),
-            ),
+            "missing" => io.warning(release_dir::health_route_missing(path)),
             broken if broken.starts_with("broken ") => {
                 return Err(release_dir::health_route_broken(&doing, path, broken.trim_start_matches("broken ")));
             }
-            _ => io.warn(
-                format!("it is not known whether the release has a route for the health path {path}"),
-                None,
-            ),
+            _ => io.warning(release_dir::health_route_unknown(path)),
         }
     }
     Ok(Done::passed(answer.get("version").unwrap_or("the app starts").trim().to_owned()))

@@ -9,7 +9,7 @@ pub mod rows;
 pub use self::rows::{again, look, survey};
 
 use crate::{
-    domain::{Failure, fact::lasting},
+    domain::{Failure, Warning, fact::lasting},
     engine::step::Io,
     errors,
     server::{
@@ -90,8 +90,7 @@ impl Ready {
     /// Warns of files that the reload activates, and logs the tests without a result.
     fn tell(&self, io: &Io) {
         for changed in &self.changed {
-            let (text, hint) = changed.warning();
-            io.warn(text, Some(hint));
+            io.warning(changed.told());
         }
         for (test, said) in &self.untested {
             io.line(format!("{test} is inconclusive: {said}"));
@@ -108,13 +107,13 @@ impl Stopped {
 }
 
 impl Changed {
-    /// What a plan says of it, and what to do.
+    fn told(&self) -> Warning {
+        errors::services::config_not_active(&self.service, &self.path, &lasting(self.seconds))
+    }
+
+    /// What it means, and what to do.
     pub fn warning(&self) -> (String, String) {
-        let Self { service, path, seconds } = self;
-        (
-            format!("{path} changed {} ago and is not active yet: the reload will activate it", lasting(*seconds)),
-            format!("If the change is not wanted, restore the file before the release. Otherwise reload {service} first"),
-        )
+        self.told().into()
     }
 }
 

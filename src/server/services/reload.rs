@@ -59,7 +59,10 @@ pub(crate) fn told(answer: &Answer, fpm: &str) -> String {
     let unseen: Vec<&str> = answer.all("unseen").collect();
     let idle: Vec<&str> = answer.all("idle").collect();
     if !unseen.is_empty() {
-        return format!("{fpm} and nginx reloaded; new workers could not be verified, because the server hides the processes of {}", unseen.join(", "));
+        return format!(
+            "{fpm} and nginx reloaded; new workers could not be verified, because the server hides the processes of {}",
+            unseen.join(", ")
+        );
     }
     match idle.is_empty() {
         true => format!("{fpm} and nginx run with new workers"),

@@ -14,7 +14,9 @@ use crate::{
 /// Tells them to end after their current job; their supervisor starts them again, with the live release.
 pub async fn restart(cx: &Deploy, io: &Io) -> StepResult {
     Ok(match tell(cx, io).await? {
-        Told::Command(command) => Done::passed(format!("php artisan {command}: each worker restarts after its current job")),
+        Told::Command(command) => {
+            Done::passed(format!("php artisan {command}: each worker restarts after its current job"))
+        }
         Told::Nobody(why) => Done::skipped(why),
     })
 }
@@ -22,7 +24,7 @@ pub async fn restart(cx: &Deploy, io: &Io) -> StepResult {
 /// The same for the rollback. A failure is a warning: the site itself is healthy.
 pub async fn restart_again(cx: &Deploy, io: &Io) {
     if let Err(failure) = tell(cx, io).await {
-        io.warn(failure.to_string(), failure.hint);
+        io.warning(failure);
     }
 }
 

@@ -98,7 +98,7 @@ async fn named_by_site(cx: &Survey, staging: &Staging, asked_for: &CommitSha) ->
         // What the site names is no commit of this repository: the site is told to be another one's when it is asked.
         Err(GithubError::NotFound(_)) => Ok(asked_for.clone()),
         Err(error) => {
-            Err(github_failure(&format!("asking GitHub for the commit {sha}, which staging's site names"), &error))
+            Err(github_failure(&format!("reading the commit {sha}, which staging's site names, from GitHub"), &error))
         }
     }
 }
@@ -202,7 +202,7 @@ async fn confirmed_source(
         (Some(built), _) => Some(built.run),
         // The run that started this one, or that an input names: it counts if it built the confirmed commit.
         (None, Some(id)) => {
-            let doing = format!("asking GitHub for build run {id}");
+            let doing = format!("reading build run {id} from GitHub");
             let run = cx.ports.github()?.run(id).await.map_err(|error| github_failure(&doing, &error))?;
             (run.head_sha == source.commit).then_some(id)
         }
@@ -424,7 +424,7 @@ async fn ask_workflow(
             case.against(errors::workflow_unknown(workflow, &what));
             return Ok(());
         }
-        Err(error) => return Err(github_failure(&format!("asking for the runs of {workflow}"), &error)),
+        Err(error) => return Err(github_failure(&format!("reading the runs of {workflow} from GitHub"), &error)),
     };
     // This very run may be one of that workflow's. What strangers can start says nothing of staging, in either direction.
     let own =

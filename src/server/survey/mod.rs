@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::typed,
     context::Survey,
-    domain::{Failure, ReleaseName, RemoteCommand, fact},
+    domain::{Failure, ReleaseName, RemoteCommand, Warning, fact},
     engine::{
         Done,
         step::{Io, StepResult},
@@ -85,13 +85,10 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let looked = look_around(cx, io, &doing).await?;
     let Looked { answer, user, .. } = &*looked;
     if let Some(Holder { owner, gone: true, .. }) = Holder::read(answer) {
-        io.warn(
-            format!("an interrupted run holds the deploy lock: {owner}"),
-            Some("The next release takes it over. No action is needed".to_owned()),
-        );
+        io.warning(errors::lock::expired(&owner));
     }
-    if let (Some((text, hint)), true) = (size_unknown(inputs, answer), cx.source.is_some()) {
-        io.warn(text, Some(hint));
+    if let (Some(warning), true) = (unknown_size(inputs, answer), cx.source.is_some()) {
+        io.warning(warning);
     }
     let mut problems = problems(inputs, &looked);
     if cx.source.is_none() {
@@ -123,8 +120,8 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let (Some(services), true) = (services, problems.is_empty()) else {
         return Err(refusal(&doing, problems));
     };
-    if let Some((text, hint)) = cut_requests(&services.fpm, services.process_control_timeout) {
-        io.warn(text, Some(hint));
+    if let Some(warning) = reload_cuts(&services.fpm, services.process_control_timeout) {
+        io.warning(warning);
     }
     tell_services(io, &services);
     let (php_version_id, php_version) = php(answer, &doing)?;
@@ -196,10 +193,7 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
     if answer.get("base") == Some("missing") {
         found.push(problem(
             About::Place,
-            errors::preflight::base_missing(
-                &base,
-                format!("As root, run: install -d -o {user} {base}"),
-            ),
+            errors::preflight::base_missing(&base, format!("As root, run: install -d -o {user} {base}")),
         ));
         return found;
     }
@@ -216,10 +210,7 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
     if answer.get("current-not-a-link").is_some() {
         found.push(problem(
             About::Place,
-            errors::preflight::current_not_a_link(
-                &layout.current(),
-                "Move it away; the first release makes the link",
-            ),
+            errors::preflight::current_not_a_link(&layout.current(), "Move it away; the first release makes the link"),
         ));
     }
     if answer.get("current-dangling").is_some() {
@@ -264,7 +255,10 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
             errors::preflight::shared_not_writable(
                 user,
                 &format!("shared/{path}"),
-                format!("Give {}/{path} a group that the deploy user and PHP-FPM share, and the setgid bit", layout.shared()),
+                format!(
+                    "Give {}/{path} a group that the deploy user and PHP-FPM share, and the setgid bit",
+                    layout.shared()
+                ),
             ),
         ));
     }
@@ -286,13 +280,11 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
 
 /// How much room a release and its backup need is worked out from the live release.
 pub fn size_unknown(inputs: &typed::Target, answer: &Answer) -> Option<(String, String)> {
-    let current = inputs.layout.current();
-    answer.get("live-kib-unknown").map(|_| {
-        (
-            format!("the size of the live release is not known: `du -sk {current}/` failed"),
-            format!("As the deploy user, run: du -sk {current}/. It names the files that cannot be read"),
-        )
-    })
+    unknown_size(inputs, answer).map(Into::into)
+}
+
+fn unknown_size(inputs: &typed::Target, answer: &Answer) -> Option<Warning> {
+    answer.get("live-kib-unknown").map(|_| errors::release::size_unknown(&inputs.layout.current()))
 }
 
 /// Names are times.
@@ -361,18 +353,16 @@ fn config_files(answer: &Answer, key: &str) -> Vec<ConfigFile> {
 
 /// With PHP-FPM's default a reload cuts running requests. The server is never edited: the hint has the line to add.
 pub fn cut_requests(fpm: &str, process_control_timeout: Option<u64>) -> Option<(String, String)> {
+    reload_cuts(fpm, process_control_timeout).map(Into::into)
+}
+
+fn reload_cuts(fpm: &str, process_control_timeout: Option<u64>) -> Option<Warning> {
     let version = fpm.trim_start_matches("php").trim_end_matches("-fpm");
     let file = format!("/etc/php/{version}/fpm/php-fpm.conf");
     match process_control_timeout {
-        Some(0) => Some((
-            format!("a reload of {fpm} cuts running requests: its process_control_timeout is 0, PHP-FPM's default"),
-            format!("Add this line to [global] in {file}: process_control_timeout = 10s"),
-        )),
+        Some(0) => Some(errors::services::reload_cuts_requests(fpm, &file)),
         Some(_) => None,
-        None => Some((
-            format!("it is not known whether a reload of {fpm} cuts running requests: {file} cannot be read"),
-            "Check that its section [global] has: process_control_timeout = 10s".to_owned(),
-        )),
+        None => Some(errors::services::reload_timeout_unknown(fpm, &file)),
     }
 }
 

@@ -177,7 +177,10 @@ pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fai
     match ending.outcome {
         Outcome::Live { .. } => return Ok("confirmed".to_owned()),
         Outcome::Stuck { .. } => {
-            return Ok(format!("left armed: the watchdog rolls back at the deadline in {}.armed/entry.json", guard(cx)));
+            return Ok(format!(
+                "left armed: the watchdog rolls back at the deadline in {}.armed/entry.json",
+                guard(cx)
+            ));
         }
         _ if !nonce => return Ok("not armed".to_owned()),
         _ => {}
@@ -232,15 +235,14 @@ pub async fn has_gone_back(cx: &Deploy, io: &Io) -> Result<bool, Failure> {
 /// In the survey: warns of unconfirmed releases. Nothing is done about them before the lock.
 pub fn tell(cx: &Survey, io: &Io, pending: &[Pending]) {
     for Pending { release, entry } in pending {
-        let text = match entry {
-            Ok(entry) => format!(
-                "{release} is unconfirmed (made by {}), and the watchdog has not rolled it back yet",
-                entry.run.as_deref().unwrap_or("a run outside of GitHub Actions")
-            ),
-            Err(why) => format!("the watchdog entry of {release} cannot be read: {why}"),
-        };
-        let hint = format!("A release rolls it back before anything else. See {}", cx.inputs.layout.watchdog());
-        io.warn(text, Some(hint));
+        let layout = &cx.inputs.layout;
+        io.warning(match entry {
+            Ok(entry) => {
+                let run = entry.run.as_deref().unwrap_or("a run outside of GitHub Actions");
+                errors::watchdog::pending(layout, release, run)
+            }
+            Err(why) => errors::watchdog::pending_unreadable(layout, release, why),
+        });
     }
 }
 

@@ -209,7 +209,7 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
         let text = format!(
             "approval-review asks for a review for {environment}; a rollback does not wait for one: the phrase opens it alone"
         );
-        events.tell(Body::Warned { step: step.clone(), text, hint: None });
+        events.tell(Body::Warned { step: step.clone(), code: Default::default(), text, hint: None });
     }
     let tell = |key: &str, value: serde_json::Value| {
         events.tell(Body::Fact { step: step.clone(), key: key.to_owned(), value })

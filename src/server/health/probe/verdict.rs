@@ -65,7 +65,7 @@ pub fn judge(reply: &Reply, expect: &[String], commit: Option<&CommitSha>) -> Op
 ///
 /// 500 and above is. Anything else must not be worse than what was: an interface without a home page answers 404 before and after.
 pub(super) fn judge_home(reply: &Reply, before: Option<u16>) -> Option<Problem> {
-    const HINT: &str = "Look at shared/storage/logs/laravel.log. To check another page, or none, set `home-path` in the policy (`none` switches it off)";
+    const HINT: &str = "Read shared/storage/logs/laravel.log. To check another page, or none, set `home-path` in the policy (`none` switches it off)";
     match (reply.status, before) {
         (500.., _) => Some(
             maintenance(reply)

@@ -52,7 +52,8 @@ pub async fn start(cx: &Deploy, _io: &Io) -> StepResult {
             _ => format!("downtime is not measured: requests to {paths} do not reach the site"),
         }));
     }
-    let text = format!("{} about {rate} times a second, over new and kept connections in turn", first.paths.join(" and "));
+    let text =
+        format!("{} about {rate} times a second, over new and kept connections in turn", first.paths.join(" and "));
     cx.made.borrow_mut().sampler = Some(sampler);
     Ok(Done::passed(text))
 }
@@ -73,16 +74,11 @@ pub async fn check(cx: &Deploy, io: &Io) -> StepResult {
         return Err(too_much(&receipt));
     }
     if receipt.failures > 0 {
-        io.warn(told(&receipt), Some(advice(cx)));
+        io.warning(errors::health::requests_failed(&told(&receipt), advice(cx)));
         return Ok(Done::warned(told(&receipt)));
     }
     if receipt.not_asked > 0 {
-        io.warn(
-            told(&receipt),
-            Some(
-                "The connection of this run to the site broke: the availability during that time is not known".to_owned(),
-            ),
-        );
+        io.warning(errors::health::samples_missing(&told(&receipt)));
         return Ok(Done::warned(told(&receipt)));
     }
     Ok(Done::passed(told(&receipt)))
@@ -141,8 +137,9 @@ pub fn turning_back(cx: &Deploy) {
 
 pub(crate) fn advice(cx: &Deploy) -> String {
     match cx.facts.server.services.process_control_timeout {
-        Some(0) => "A reload cuts running requests, because PHP-FPM's `process_control_timeout` is 0. Set it to 10s"
-            .to_owned(),
+        Some(0) => {
+            "A reload cuts running requests, because PHP-FPM's `process_control_timeout` is 0. Set it to 10s".to_owned()
+        }
         _ => "Read the logs of the web server and of PHP-FPM at these times".to_owned(),
     }
 }

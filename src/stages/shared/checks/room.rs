@@ -148,8 +148,8 @@ fn can_be_dumped(sheet: &mut Sheet<'_>, driver: Option<&str>, answer: &Answer, (
             false => sheet.failed(CHECK, obstacle),
         }
     }
-    if let Some((text, hint)) = described.unseen {
-        sheet.warned(CHECK, text, hint);
+    if let Some(unseen) = described.unseen {
+        sheet.warned(CHECK, unseen.text, unseen.hint.unwrap_or_default());
     }
     match driver {
         Some("mysql" | "mariadb") if answer.get("dump").is_none() && !empty => {

@@ -162,7 +162,7 @@ pub static SIGNATURES: &[Signature] = &[
     sign("token-refused", "F68", &["the probe is misconfigured, the token is missing or wrong", "returned error: 401", "returned error: 403", "HTTP/1.1 401", "HTTP/2 401", "401 Unauthorized", "403 Forbidden"],
         "the site refused the health token",
         "make healthcheck-token the value of HEALTHCHECK_TOKEN on the server; `stage: audit` compares both by digest"),
-    sign("probe-cannot-fail", "F69", &["answers as healthy, so a healthy answer proves nothing", "the token proves nothing"],
+    sign("probe-cannot-fail", "F69", &["answers as healthy, so a healthy answer proves nothing", "so that the token proves nothing"],
         "the health check says yes to everything",
         "give each health path a route of its own that fails when the app does, and answer 404 to unknown pages"),
     sign("stale-code", "F74", &["stale code", "which was taken back: old code is cached"],
