@@ -69,7 +69,7 @@ codes! {
         cause: "`healthcheck-token` is not the value that the application checks, or the live release fails at the check.",
         action: "Set `healthcheck-token` to the value that the application checks.",
     }
-    HEALTH_TOKEN_UNTESTED = "health-token-untested", Warning {
+    WRONG_TOKEN_UNTESTED = "wrong-token-untested", Warning {
         meaning: "It could not be tested that the site refuses a wrong token, because no endpoint gave an answer to it.",
         cause: "The site limits requests, or the connection broke.",
         action: "Run again. If the site limits requests, allow more for the health endpoints.",
@@ -191,7 +191,7 @@ pub fn token_refused() -> Warning {
 
 /// `silent` says which endpoint gave no answer, and why.
 pub fn token_untested(silent: &str) -> Warning {
-    HEALTH_TOKEN_UNTESTED.warning(
+    WRONG_TOKEN_UNTESTED.warning(
         format!("the refusal of a wrong token could not be tested: {silent}"),
         "Run again. If the site limits requests, allow more for the health endpoints",
     )

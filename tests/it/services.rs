@@ -494,7 +494,7 @@ fn fd12_fd13_fd15_the_services_that_serve_the_site_are_looked_at_and_no_others()
     let finished = story.deploy(&commit);
 
     assert_ended(&finished, 0, "live");
-    assert!(!finished.log.contains("cannot be seen here"), "{}", finished.log);
+    assert!(!finished.log.contains("could not be verified"), "{}", finished.log);
     server("test -e /proc/$(cat /run/second.pid)");
 
     // Stopped: its name beside it does not make it run. nginx, with Apache in its place, which only a copy of another program plays.

@@ -278,6 +278,6 @@ mod tests {
         let answer = |key: &str| Answer::new(vec![(key.to_owned(), "php-fpm8.2".to_owned())]);
         let idle = told(&answer("idle"), "php8.2-fpm");
         assert!(idle.contains("php-fpm8.2 runs without workers until the next request"), "{idle}");
-        assert!(told(&answer("unseen"), "php8.2-fpm").contains("cannot be seen here"));
+        assert!(told(&answer("unseen"), "php8.2-fpm").contains("could not be verified"));
     }
 }
