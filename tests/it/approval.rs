@@ -749,7 +749,7 @@ fn se11_no_token_goes_where_the_policy_of_a_pull_request_says() {
             let finished = start().file(POLICY, &theirs).run_binary(BINARY);
             assert_ended(&finished, 1, "refused");
             let names = if ours.is_some() { "url differs from" } else { "health-via, url differs from" };
-            assert_says(&finished.log, &[names, event, "give ", "in the step's `with:`", "into the default branch"]);
+            assert_says(&finished.log, &[names, event, "Give ", "in the step's `with:`", "into the default branch"]);
             assert_eq!(visits.load(Ordering::SeqCst), 0, "{event}: the site in their policy was asked");
         }
 

@@ -237,8 +237,8 @@ fn all_problems_are_told_together() {
     "#);
     let failure = start.run().request.expect_err("something is wrong with these inputs").failure();
     assert_snapshot!(format!("{failure}\nhint: {}", failure.hint.as_deref().unwrap_or_default()), @r#"
-    reading the inputs: 13 things are wrong
-    hint: nothing was connected to and nothing was changed; `gated-deploy --help` and docs/inputs.md describe every input
+    reading the inputs: 13 inputs are wrong
+    hint: The run connected to nothing and changed nothing. `gated-deploy --help` and docs/inputs.md describe every input
     "#);
 }
 

@@ -274,7 +274,7 @@ async fn fd4_before_the_first_release_the_web_server_is_asked() {
     };
     // Whatever the web server answers will do: there is no app yet.
     let ran = first(Scripted::new(|_, _| Ok(reply(502, "")))).await;
-    assert_eq!(ran.said(), "nothing is live yet; the web server answers, with status 502");
+    assert_eq!(ran.said(), "nothing is live yet; the web server answers with status 502");
     let failing = [
         (Why::Name, "no connection: failed to lookup address information", "set `health-address`"),
         (Why::Issuer, "invalid peer certificate: UnknownIssuer", "Set `ca-certificates`"),
