@@ -100,7 +100,7 @@ pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Resul
         .hiding(layout.env_file());
     let said = remote::run(&*cx.ports.shell, io, script, "reading where the app keeps its database").await?;
     if said.get("driver").map(str::trim) == Some("none") && looked.current().is_none() && server.migrate {
-        io.warning(errors::database::not_named(&layout.env_file()));
+        io.warning(errors::database::not_named(layout.env_file()));
     }
     let live = looked.current().is_some();
     if asked == Asked::App && live {

@@ -230,7 +230,7 @@ pub async fn same_bundle(cx: &Deploy, _io: &Io) -> StepResult {
     let staging = cx.facts.staging.as_ref();
     let Some(proven) = staging.and_then(|staging| staging.bundle_sha256.as_ref()) else {
         let same = match staging.and_then(fact::Staging::equality) {
-            Some(equality) => format!("{equality}"),
+            Some(equality) => equality,
             None => "only the commit was compared".to_owned(),
         };
         return Ok(Done::warned(format!("bundles not compared, because staging's ledger was not read; {same}")));
