@@ -296,7 +296,7 @@ const REASONS: &[Reason] = &[
         "another deploy is running",
         "install -d -o deploy -m 700 .gated-deploy .gated-deploy/lock; echo 'run 4711' >.gated-deploy/lock/owner; chown -R deploy .gated-deploy",
         "rm -r .gated-deploy/lock",
-        &["another deploy holds the lock: run 4711"],
+        &["another run holds the deploy lock: run 4711"],
     ),
     reason(
         "the site is not well",

@@ -356,7 +356,7 @@ fn f83_f90_when_both_are_sick_help_is_called_with_commands_that_work() {
     // The lock stays: nobody goes on top of it.
     let next = go_back(&story);
     assert_ended(&next, 1, "refused");
-    assert_says(&next.log, &["holds the lock"]);
+    assert_says(&next.log, &["holds the deploy lock"]);
     // Whoever mends what was live and types the commands has it back, wherever the link leads.
     let by_hand = commands(&finished);
     assert!(by_hand.len() >= 4, "link and reload:\n{}", finished.summary);

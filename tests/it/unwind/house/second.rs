@@ -73,7 +73,7 @@ impl House<'_> {
         if ended(first).0 == "stuck" && !handed_over(first) {
             // The lock stays until a person has been there, so nobody waits for it.
             let holder = format!(
-                "another deploy holds the lock: run https://github.com/acme/shop/actions/runs/{} ",
+                "another run holds the deploy lock: run https://github.com/acme/shop/actions/runs/{} ",
                 self.run.get()
             );
             if ended(second) != ("refused".to_owned(), 1) || !second.log.contains(&holder) {
