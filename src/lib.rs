@@ -1,4 +1,4 @@
-//! Releases Laravel apps to ordinary servers over SSH, gated at every step, and goes back by itself.
+//! Releases Laravel apps to ordinary servers over SSH, gated at every step, and rolls back by itself.
 //!
 //! `ARCHITECTURE.md` maps the code; `stages/deploy/table.rs` is the file to open first.
 

@@ -135,7 +135,7 @@ impl WorkflowRunEvent {
 }
 
 fn from_build(environment: &Environment, sha: Option<CommitSha>) -> Result<Trigger, Problem> {
-    let right = "start the workflow by hand with `sha` and `build-run-id`, or build again";
+    let right = "start the workflow by hand with `sha` and `build-run-id`, or run the build again";
     let path = environment
         .path("GITHUB_EVENT_PATH")
         .ok_or_else(|| Problem::new("event", "has no file: GITHUB_EVENT_PATH is not set", right))?;
@@ -161,10 +161,10 @@ fn of_run(event: WorkflowRunEvent, sha: Option<CommitSha>) -> Result<Trigger, Pr
         Some(conclusion) => Err(Problem::new(
             "event",
             format!(
-                "is about build run {}, which ended in `{conclusion}`{address}: there is nothing to release",
+                "is about build run {}, which ended in `{conclusion}`{address}: it has no bundle to release",
                 run.id
             ),
-            "repair the build; to skip this step after failed builds, give the job `if: github.event.workflow_run.conclusion == 'success'`",
+            "repair the build; to skip this step after failed builds, add to the job: `if: github.event.workflow_run.conclusion == 'success'`",
         )),
         None => Err(Problem::new(
             "event",

@@ -100,7 +100,7 @@ impl Flags {
     fn stage_word(&mut self, word: &str) {
         match self.values.iter().find(|(input, _)| input.kind == Kind::Stage) {
             Some((_, flag)) if flag != word => {
-                let problem = format!("is named twice: `{word}` and `--stage {flag}`");
+                let problem = format!("is given twice: `{word}` and `--stage {flag}`");
                 self.problems.push(Problem::new("stage", problem, "name one"));
             }
             Some(_) => {}
@@ -117,7 +117,7 @@ impl Flags {
         let Some(file) = text.strip_prefix('@') else {
             if !text.is_empty() {
                 self.leaked.push(Secret::new(text));
-                let problem = "is a secret, which everybody on the machine can see on a command line";
+                let problem = "is a secret, and every user of the machine can read a command line";
                 self.problems.push(Problem::new(flag, problem, right));
             }
             return;
@@ -163,7 +163,7 @@ fn file_text(path: &Path) -> Result<zeroize::Zeroizing<String>, String> {
     if text.trim().is_empty() { Err("is an empty file".to_owned()) } else { Ok(zeroize::Zeroizing::new(text)) }
 }
 
-/// A command line that cannot be read, in our own words: what follows an unknown flag may be a secret.
+/// Why the command line cannot be read, without clap's text: what follows an unknown flag may be a secret.
 fn unreadable(error: &clap::Error) -> Problem {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
@@ -178,7 +178,7 @@ fn unreadable(error: &clap::Error) -> Problem {
     };
     match error.kind() {
         ErrorKind::UnknownArgument if name.starts_with('-') => Problem::new(name, "is not a known flag", right),
-        ErrorKind::UnknownArgument => Problem::new("command line", "has a word too many after the stage", help),
+        ErrorKind::UnknownArgument => Problem::new("command line", "has an extra argument after the stage", help),
         ErrorKind::ArgumentConflict => Problem::new(name, "is given twice", "give it once"),
         ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::NoEquals => {
             Problem::new(name, "has no value", help)
@@ -194,7 +194,7 @@ fn command() -> Command {
         Subject::ALL.into_iter().flat_map(|subject| INPUTS.iter().filter(move |input| input.subject == subject));
     Command::new("gated-deploy")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Releases Laravel apps to ordinary servers over SSH, gated at every step, and goes back by itself.")
+        .about("Releases Laravel apps to ordinary servers over SSH, gated at every step, and rolls back by itself.")
         .override_usage("gated-deploy <STAGE> [--INPUT VALUE]...")
         .after_help(after_help())
         .next_line_help(true)
@@ -241,7 +241,7 @@ fn help(input: &Input) -> String {
 fn after_help() -> String {
     let codes: String = EXIT_CODES.iter().map(|(code, meaning)| format!("\n  {code}  {meaning}")).collect();
     let variables = "Each input can also be given as a variable: GATED_DEPLOY_SSH_HOST for --ssh-host, and so on. \
-        The policy file .github/gated-deploy.yml can hold all that is not secret and not about one run. \
+        The policy file .github/gated-deploy.yml can hold every input that is not a secret and does not belong to one run. \
         A flag beats a variable, a variable beats the file, the file beats the default. Empty is the same as not given. \
         Outside of GitHub Actions, GITHUB_REPOSITORY names the repository (owner/name) and GITHUB_API_URL its API.";
     let ledger = "`gated-deploy ledger verify --help`: check the chain of a server's ledger.";

@@ -21,13 +21,13 @@ pub struct Verify {
 
 /// Reads what follows the program's name. `Err` is a text to print, and whether it was asked for.
 pub fn read(args: &[OsString]) -> Result<Verify, (String, bool)> {
-    let about = "Follows the chain of a server's ledger: which line was edited, removed, added or put elsewhere. The file is \
+    let about = "Checks the digest chain of a server's ledger and names each line that was edited, removed, added or moved. The file is \
         BASE/.gated-deploy/ledger.jsonl on the server.";
     let example = "Over SSH:\n  ssh deploy@server cat /var/www/app/.gated-deploy/ledger.jsonl | gated-deploy ledger verify -\n\n\
-        Exit codes:\n  0  the chain is whole\n  1  it is broken, or its head is another one\n  2  the command line or the file cannot be read";
+        Exit codes:\n  0  the chain is valid\n  1  the chain is broken, or the head differs\n  2  the command line or the file cannot be read";
     let file = Arg::new("FILE").required(true).help("The ledger; `-` is standard input");
     let head = Arg::new("head").long("head").value_name("SHA256").help(wrap(
-        "What the last line's digest must be: the output ledger-head of the last run. Without it, lines cut off at the end are not seen.",
+        "The expected digest of the last line: the output ledger-head of the last run. Without it, lines removed at the end are not detected.",
         88,
     ));
     let verify = Command::new("verify").about(wrap(about, 98)).after_help(example).arg(file).arg(head);

@@ -36,7 +36,7 @@ pub fn resolve(workspace: &Path, text: &str) -> Result<PathBuf, Wrong> {
     match (really, workspace.canonicalize()) {
         (Some(really), Ok(workspace)) if really.starts_with(&workspace) => Ok(path),
         (_, Err(error)) => Err(Wrong {
-            problem: format!("cannot be looked for: the workspace {} is not readable ({error})", workspace.display()),
+            problem: format!("cannot be resolved: the workspace {} is not readable ({error})", workspace.display()),
             right: "run it in a folder that exists".to_owned(),
         }),
         _ => Err(outside()),

@@ -1,6 +1,5 @@
-//! From the runner's environment, the command line and the policy file to typed inputs. Only this room reads the environment.
-//!
-//! [`read`] is the door. It connects to nothing, prints nothing, and finds everything that is wrong in one go.
+//! From the runner's environment, the command line and the policy file to typed inputs. Only this module reads the environment.
+//! [`read`] is the entry point. It opens no connection, prints nothing, and reports every problem in one run.
 
 pub mod environment;
 pub mod event;
@@ -27,7 +26,7 @@ pub use crate::config::{
 use self::typed::Interrupted;
 use crate::domain::{Stage, state};
 
-/// What somebody asked of the program.
+/// What the command line asked for.
 #[derive(Debug)]
 pub enum Asked {
     /// `--help` or `--version`: print this, end with 0.
@@ -43,7 +42,7 @@ pub enum Asked {
 #[derive(Debug)]
 pub struct Inputs {
     pub common: Common,
-    /// With what is odd about it and does not stop it.
+    /// With warnings, which do not stop it.
     pub request: Result<(Request, Vec<Warning>), Problems>,
 }
 
@@ -103,7 +102,7 @@ enum Post {
     Finish(Interrupted),
 }
 
-/// Reads what the main step left, where this is its post step. What it did not write it did not do: each value is written before the
+/// Reads the state of the main step, where this is its post step. A value that is absent means a change that did not begin: each is written before the
 /// server is changed.
 fn post(environment: &Environment, args: &[OsString]) -> Option<Post> {
     let name = args.first().map(std::path::Path::new)?.file_name()?;
@@ -111,14 +110,14 @@ fn post(environment: &Environment, args: &[OsString]) -> Option<Post> {
         return None;
     }
     let state = |name: &str| environment.text(&format!("STATE_{name}"));
-    let nothing = |why: &str| Some(Post::Nothing(format!("gated-deploy: nothing to bring to its end: {why}")));
+    let nothing = |why: &str| Some(Post::Nothing(format!("gated-deploy: no recovery needed: {why}")));
     let stage = environment.text("INPUT_STAGE").and_then(|text| text.parse::<Stage>().ok());
     if stage.is_some_and(|stage| !stage.can_leave_something()) {
         return nothing("this stage changes nothing on a server");
     }
     match state(state::PHASE) {
         None => nothing("the step ended before it changed anything"),
-        Some(state::ENDED) => nothing("the step came to its end by itself"),
+        Some(state::ENDED) => nothing("the step completed"),
         Some(phase) => Some(Post::Finish(Interrupted {
             phase: phase.to_owned(),
             lock: state(state::LOCK).map(str::to_owned),

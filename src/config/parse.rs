@@ -69,7 +69,7 @@ pub fn parse(
         Some(stage @ Stage::Preflight) => reader.deploy(stage).map(|request| Request::Preflight(Box::new(request))),
         Some(Stage::Audit) => reader.audit().map(|request| Request::Audit(Box::new(request))),
         Some(Stage::Smoke) => reader.smoke().map(|request| Request::Smoke(Box::new(request))),
-        // Post does what recover does, for the place that its own main step worked on.
+        // Post does what recover does, for the server folder of its own main step.
         Some(stage) if post.is_some() || stage == Stage::Recover => {
             reader.recover(stage, post).map(|request| Request::Recover(Box::new(request)))
         }
@@ -88,7 +88,7 @@ pub fn parse(
     }
 }
 
-/// What the policy decides of this run, where somebody without write access may have written it.
+/// What the policy decides of this run, where an author without write access may have written it.
 fn unreviewed(raw: &Raw<'_>, stage: Stage) -> Option<Unreviewed> {
     // A build's own gate sends nothing and knows no secret.
     let event = event::opened_by_others(raw.environment).filter(|_| stage != Stage::BuildGate)?;
@@ -113,7 +113,7 @@ fn unreviewed(raw: &Raw<'_>, stage: Stage) -> Option<Unreviewed> {
     Some(Unreviewed { event, file: file.unwrap_or_else(|| policy::DEFAULT_PATH.to_owned()), settings, github })
 }
 
-/// What is wrong with an input that nobody gave.
+/// The problem of a needed input that is not set.
 const MISSING: &str = "is missing";
 
 struct Reader<'r, 'e> {
@@ -179,7 +179,7 @@ impl Reader<'_, '_> {
         self.problems.push(Problem::new(name, MISSING, right));
     }
 
-    /// A secret that is needed. That it is empty has a few well-known causes, and nothing else tells them (F29, F30).
+    /// A secret that is needed. An empty one has a few well-known causes, which only this error names (F29, F30).
     fn needed_secret(&mut self, name: &str, example: &str) -> Option<Secret> {
         if let Some(secret) = self.raw.secret(name) {
             return Some(secret.clone());
@@ -189,7 +189,9 @@ impl Reader<'_, '_> {
             (true, true) => (
                 "is empty",
                 format!(
-                    "either the step does not pass it (`{name}: {example}`), or the secret does not exist in this scope: is its name right, \
+                    "pass `{name}: {example}` in the step's `with:`, check that the secret exists under this name, \
+                     and name the `environment:` that holds it in the job"
+                ), or the secret does not exist in this scope: is its name right, \
                      and does the job name the `environment:` that the secret belongs to?"
                 ),
             ),
@@ -231,8 +233,8 @@ impl Reader<'_, '_> {
             let shown = local::show(&self.raw.workspace, output);
             let problem = Problem::new(
                 "output-dir",
-                "is the folder that is bundled, or around it",
-                "name a folder of its own, such as `.gated-deploy`",
+                "is the bundled folder or a parent of it",
+                "name a separate folder, such as `.gated-deploy`",
             );
             self.problems.push(problem.given(if shown.is_empty() { "." } else { &shown }));
         }
@@ -262,14 +264,14 @@ impl Reader<'_, '_> {
         }
         let (here, staging) = (host_name(&here.host, here.port), host_name(&staging.host, staging.port));
         let problem = format!(
-            "has a fingerprint without a host, and this run reaches two servers, {here} and {staging}: each would pass as the other"
+            "has a fingerprint without a host, and this run connects to two servers, {here} and {staging}: the fingerprint would be accepted for both"
         );
         let right = format!("write the host before it: `{here} SHA256:...` and `{staging} SHA256:...`");
         let location = self.raw.given("ssh-known-hosts").and_then(|given| given.location());
         self.problems.push(Problem::new("ssh-known-hosts", problem, right).at(location));
     }
 
-    /// Whether somebody said where staging is, and it is not what is looked at.
+    /// Whether the address of staging is configured and staging is not the environment of this run.
     fn knows_staging(&self) -> bool {
         let given = self.raw.directly("staging-url").is_some() || self.raw.policy().section_has(STAGING, &["url"]);
         given && self.raw.given("environment").is_none_or(|environment| environment.text != STAGING)
@@ -391,7 +393,7 @@ impl Reader<'_, '_> {
     }
 
     fn recover(&mut self, stage: Stage, own: Option<Interrupted>) -> Option<Recover> {
-        // What was approved, main has read; what post takes back needs no approval.
+        // The main step has read the approval; the rollback of the post step needs none.
         let mut target = self.target(stage)?;
         if own.is_some() {
             (target.approval, target.plan_only) = (Approval::Missing, false);
@@ -412,7 +414,7 @@ impl Reader<'_, '_> {
     fn audit(&mut self) -> Option<typed::Audit> {
         let environment = self.environment(Stage::Audit);
         let github = self.github();
-        // A key alone, or a host in the step itself, says that somebody meant the server; a host in the policy is there for other stages, too.
+        // A key, or a host in the step itself, asks for an audit of the server; a host in the policy is there for other stages as well.
         let server = self.raw.directly("ssh-host").is_some() || self.raw.secret("ssh-private-key").is_some();
         let target = if server { Some(self.target(Stage::Audit)) } else { None };
         let commit = match self.raw.given("sha") {
@@ -507,7 +509,7 @@ impl Reader<'_, '_> {
         })
     }
 
-    /// The text that opens the door to a fix, and no other door.
+    /// The approval phrase of a fix, which must approve nothing else.
     fn fix_phrase(&mut self, environment: &str) -> Option<String> {
         let phrase = self.read(table::FIX_PHRASE, value::phrase)?;
         let policy = self.raw.policy();
@@ -516,8 +518,8 @@ impl Reader<'_, '_> {
         taken.extend(self.phrase(environment));
         if taken.contains(&phrase) {
             let location = self.raw.given(table::FIX_PHRASE).and_then(|given| given.location());
-            let right = format!("give {} or {} other words", table::FIX_PHRASE, table::APPROVAL_PHRASE);
-            let problem = Problem::new(table::FIX_PHRASE, "opens the door of a release, too", right);
+            let right = format!("set {} or {} to another phrase", table::FIX_PHRASE, table::APPROVAL_PHRASE);
+            let problem = Problem::new(table::FIX_PHRASE, "is also the approval phrase of a release", right);
             self.problems.push(problem.given(&phrase).at(location));
             return None;
         }
@@ -545,15 +547,15 @@ impl Reader<'_, '_> {
             };
             if let Some(other) = other {
                 return Err(Wrong {
-                    problem: format!("is not where {stage} releases to"),
-                    ..right(format!("{text} has a stage of its own, {other}"))
+                    problem: format!("is not an environment of {stage}"),
+                    ..right(format!("use the stage {other} for {text}"))
                 });
             }
             // Settings of the top level alone would send a mistyped environment to some server (F45).
             if !known.is_empty() && text != default && !known.contains(&text) {
                 return Err(Wrong {
                     problem: "has no section in the policy file".to_owned(),
-                    ..right(format!("it has `{}`", known.join("`, `")))
+                    ..right(format!("name one of `{}`", known.join("`, `")))
                 });
             }
             Ok(name)
@@ -564,7 +566,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The text that opens this environment's door.
+    /// The approval phrase of this environment.
     fn phrase(&mut self, environment: &str) -> Option<String> {
         match self.raw.given(table::APPROVAL_PHRASE) {
             Some(given) => self.apply(table::APPROVAL_PHRASE, &given, value::phrase),
@@ -574,14 +576,14 @@ impl Reader<'_, '_> {
     }
 
     fn approval(&mut self, stage: Stage, phrase: Option<&str>) -> Option<Approval> {
-        // There is no plan to approve where only what nobody approved is taken back.
+        // A recovery only rolls back an unconfirmed release, so there is no plan to approve.
         let digest_needed = self.read("approval-needs-digest", value::boolean)? && stage != Stage::Recover;
         let given = self.raw.given("approval").map(|given| given.text).unwrap_or_default();
         let approval = Approval::read(&given, phrase?);
         if digest_needed && approval == (Approval::Given { plan_digest: None }) {
-            let right = "run it without approval first, and take the phrase with the digest from the end of the plan";
+            let right = "run it without `approval`, then copy the phrase with the digest from the end of the plan";
             self.problems
-                .push(Problem::new("approval", "has no plan digest, and the policy asks for one", right).given(&given));
+                .push(Problem::new("approval", "has no plan digest, and the policy requires one", right).given(&given));
             return None;
         }
         Some(approval)
@@ -600,7 +602,7 @@ impl Reader<'_, '_> {
             Ok(roots) => return Some(roots),
             Err(wrong) => wrong,
         };
-        // The site and the API read it, and a mistake is told once.
+        // The site and the API both read it; a mistake is reported once.
         if !self.problems.iter().any(|known| known.input == NAME) {
             let right = "give certificates in PEM (`-----BEGIN CERTIFICATE-----`), or the path of a file with them in the workspace";
             let problem = Problem::new(NAME, problem, right).at(given.location());
@@ -611,7 +613,7 @@ impl Reader<'_, '_> {
 
     fn roots_of_file(&self, text: &str) -> Result<Roots, String> {
         if let Some(event) = event::opened_by_others(self.raw.environment) {
-            return Err(format!("names a file that an unreviewed branch may have written, because this is {event}"));
+            return Err(format!("names a file that an unreviewed branch may have written: this is {event}"));
         }
         let path = local::resolve(&self.raw.workspace, text).map_err(|wrong| wrong.problem)?;
         let bytes = fs::read(&path).map_err(|error| format!("cannot be read: {error}"))?;
@@ -626,13 +628,13 @@ impl Reader<'_, '_> {
             .map_err(|error| format!("is not a URL ({error})"))
             .and_then(|url| match (url.scheme(), url.has_host()) {
                 ("https" | "http", true) => Ok(url),
-                _ => Err("is not an address of the web".to_owned()),
+                _ => Err("is not an http or https address".to_owned()),
             })
             .map_err(|problem| {
                 let problem = Problem::new(
                     "GITHUB_API_URL",
                     problem,
-                    "it is `https://api.github.com`, or GitHub Enterprise's with `/api/v3`",
+                    "set it to `https://api.github.com`, or to GitHub Enterprise's address with `/api/v3`",
                 );
                 self.problems.push(problem.given(api));
             })
@@ -742,8 +744,8 @@ impl Reader<'_, '_> {
         let url = self.read("url", value::site);
         if let Some(url) = url.as_ref().filter(|url| url.scheme() == "http") {
             let shown = url.as_str().trim_end_matches('/');
-            let text = format!("`{shown}` is plain http: the health token and every page travel unencrypted");
-            self.warn("url", text, "use https wherever the site is not on this machine or network");
+            let text = format!("`{shown}` is plain http: the health token and every page are sent unencrypted");
+            self.warn("url", text, "use https unless the site is on this machine or network");
         }
         let via = self.read("health-via", |text| value::one_of(text, &["direct", TUNNEL]));
         let address = match self.raw.given("health-address") {
@@ -764,7 +766,7 @@ impl Reader<'_, '_> {
         let probe = self.probe(environment);
         let grace = self.duration("grace-period");
         let repair = self.read("repair", value::boolean);
-        // What a release may need to settle is not held against it, unless the policy says so.
+        // Failed requests of the grace period are allowed, unless the policy says otherwise.
         let max_downtime = match self.raw.given("max-downtime") {
             Some(_) => self.duration("max-downtime"),
             None => grace.map(|grace| grace.max(LEAST_DOWNTIME)),
@@ -829,17 +831,17 @@ impl Reader<'_, '_> {
         })
     }
 
-    /// Where copies of backups go. That they are asked for and nobody says where is told, not passed over.
+    /// Where off-site backups go. `required` without a folder is an error.
     fn backup_copy(&mut self) -> Option<Option<BackupCopy>> {
         let required = self.read("backup-copy", |text| value::one_of(text, &["advisory", REQUIRED]))? == REQUIRED;
         let within = self.duration("backup-copy-within")?;
         let Some(given) = self.raw.given("backup-copy-dir") else {
             if required {
                 let location = self.raw.given("backup-copy").and_then(|given| given.location());
-                let right = "set backup-copy-dir to a folder on another disk or machine, or leave backup-copy out";
+                let right = "set `backup-copy-dir` to a folder on another disk or machine, or remove `backup-copy`";
                 let problem = Problem::new(
                     "backup-copy",
-                    "asks for a copy of each backup, and backup-copy-dir names no place",
+                    "needs a folder for the off-site backup, and `backup-copy-dir` is not set",
                     right,
                 );
                 self.problems.push(problem.given(REQUIRED).at(location));
@@ -851,9 +853,9 @@ impl Reader<'_, '_> {
         let base = self.raw.given("base-dir").and_then(|given| value::base_dir(&given.text).ok());
         let inside = |base: &RemotePath| dir.as_str() == base.as_str() || dir.as_str().starts_with(&format!("{base}/"));
         if base.as_ref().is_some_and(inside) {
-            let right = "name a folder on another disk or machine: what takes base-dir must not take the copies, too";
+            let right = "name a folder on another disk or machine, so that a lost disk does not lose both";
             self.problems.push(
-                Problem::new("backup-copy-dir", "lies inside of base-dir", right)
+                Problem::new("backup-copy-dir", "is inside base-dir", right)
                     .given(&given.text)
                     .at(given.location()),
             );
@@ -862,12 +864,12 @@ impl Reader<'_, '_> {
         Some(Some(BackupCopy { dir, required, within }))
     }
 
-    /// The server must not go back while we are still allowed to ask.
+    /// The watchdog must not roll back while the health check may still run.
     fn time_to_confirm(&mut self, health: &HealthPolicy, server: &ServerPolicy) {
         let asking = health.grace.saturating_add(health.interval.saturating_mul(health.attempts));
         if server.confirm_within < asking {
             let shown = value::show_seconds(server.confirm_within.as_secs());
-            let right = format!("make it at least {}, or ask less often", value::show_seconds(asking.as_secs()));
+            let right = format!("set it to at least {}, or lower health-attempts or health-interval", value::show_seconds(asking.as_secs()));
             let location = self.raw.given("confirm-within").and_then(|given| given.location());
             let problem = Problem::new(
                 "confirm-within",
@@ -916,7 +918,7 @@ impl Reader<'_, '_> {
     }
 
     /// What this stage does not use is checked all the same, so that a mistake does not wait for the stage that uses it.
-    /// In the policy file it is at home; given to this very step it deserves a warning.
+    /// In the policy file it is expected; given to this step it is a warning.
     fn look_at_the_rest(&mut self, stage: Option<Stage>) {
         for input in INPUTS.iter().filter(|input| stage.is_none_or(|stage| !input.used_by(stage.as_str()))) {
             let Some(given) = self.raw.directly(input.name) else { continue };
@@ -929,7 +931,7 @@ impl Reader<'_, '_> {
                 Source::Policy(_) | Source::Preset => false,
             };
             if let Some(stage) = stage.filter(|_| to_this_step) {
-                let right = "leave it out, or put it into the policy file if another stage needs it";
+                let right = "remove it, or move it to the policy file if another stage needs it";
                 self.warn(input.name, format!("{stage} does not use this input"), right);
             }
         }
@@ -955,12 +957,12 @@ fn source_dir(workspace: &std::path::Path, text: &str) -> Result<PathBuf, Wrong>
         true => Ok(path),
         false => Err(Wrong {
             problem: "is not a folder".to_owned(),
-            right: "name the folder of the built app; is it checked out and built before this step?".to_owned(),
+            right: "name the folder of the built app, and check out and build it before this step".to_owned(),
         }),
     }
 }
 
-/// The default of max-downtime where there is no grace period to speak of.
+/// The least default of max-downtime.
 const LEAST_DOWNTIME: Duration = Duration::from_secs(5);
 
 fn default_health_paths(environment: &str) -> Vec<String> {

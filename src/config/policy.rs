@@ -88,7 +88,7 @@ fn load(workspace: &Path, config: Option<&str>) -> Result<Option<(String, String
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && config.is_none() => return Ok(None),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let right = "name a file of the workspace; is actions/checkout missing before this step?";
+            let right = "name a file of the workspace, and run actions/checkout before this step";
             return Err(problem("does not exist".to_owned(), right));
         }
         Err(error) => return Err(problem(format!("cannot be read: {error}"), "make it readable")),
@@ -97,7 +97,7 @@ fn load(workspace: &Path, config: Option<&str>) -> Result<Option<(String, String
         return Err(problem("is not a file".to_owned(), "name a YAML file"));
     }
     let too_large = || {
-        problem(format!("is larger than {} KiB", LARGEST / 1024), "a policy is a page of text; is it the right file?")
+        problem(format!("is larger than {} KiB", LARGEST / 1024), "check that `config` names the policy file")
     };
     let mut bytes = Vec::new();
     fs::File::open(&path)
@@ -141,9 +141,9 @@ impl Reader<'_> {
                 Some(ENVIRONMENTS) => self.environments(value),
                 Some(APPROVAL_PHRASE) => {
                     let right = format!(
-                        "move it to {ENVIRONMENTS}.staging.{APPROVAL_PHRASE}, so that no phrase opens two doors"
+                        "move it to {ENVIRONMENTS}.staging.{APPROVAL_PHRASE}, so that no phrase approves two environments"
                     );
-                    self.problem(&[APPROVAL_PHRASE], APPROVAL_PHRASE, "holds for one environment only", right);
+                    self.problem(&[APPROVAL_PHRASE], APPROVAL_PHRASE, "is allowed only in the section of an environment", right);
                 }
                 _ => {
                     if let Some((name, entry)) = self.entry(&[], key, value) {
@@ -197,16 +197,16 @@ impl Reader<'_> {
         if input.secret {
             self.reading.leaked.extend(value.as_str().map(Secret::new));
             let right = format!(
-                "pass it as `{key}: ${{{{ secrets.NAME }}}}` in the workflow, and replace the secret: it was in a file"
+                "pass it as `{key}: ${{{{ secrets.NAME }}}}` in the workflow, and replace the secret, because it was readable in a file"
             );
-            self.problem(&path, key, "is a secret and must not stand in a file", right);
+            self.problem(&path, key, "is a secret and is not allowed in the policy file", right);
             return None;
         }
         if !input.policy {
             self.problem(
                 &path,
                 key,
-                "belongs to one run and cannot stand in the policy file",
+                "belongs to one run and is not allowed in the policy file",
                 "give it as an input of the step",
             );
             return None;

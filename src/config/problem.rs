@@ -1,4 +1,4 @@
-//! What is wrong with what was given, said so that a person can put it right.
+//! Problems of inputs and policy file, with the correction.
 
 use std::fmt;
 
@@ -113,7 +113,7 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
 }
 
-/// Everything that is wrong, found in one go, before any connection.
+/// Every problem, found in one run, before any connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 

@@ -219,7 +219,7 @@ impl<'e> Raw<'e> {
             }
             let shown = if runner.is_some() { &name } else { variable };
             let (problem, right) = match table::find_policy_key(&name) {
-                Some(_) => ("is no input".to_owned(), "it is a key of the policy file".to_owned()),
+                Some(_) => ("is not an input".to_owned(), "set it in the policy file".to_owned()),
                 None => ("is not known".to_owned(), meant(&name)),
             };
             self.problems.push(Problem::new(shown, problem, right));

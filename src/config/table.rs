@@ -64,7 +64,7 @@ pub enum Kind {
     Commit,
     RunId,
     Release,
-    /// The text that opens a stage's door.
+    /// The approval phrase of a stage.
     Phrase,
     /// One URL path, or `none`.
     Home,
@@ -85,20 +85,20 @@ impl Kind {
     }
 }
 
-/// What holds when nothing is given.
+/// The default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
-    /// Nothing works without it.
+    /// Every stage needs it.
     Required,
     /// Needed by the stages that read it.
     Needed,
     /// Nothing.
     Absent,
     Is(&'static str),
-    /// It depends; said in words.
+    /// A default that depends on something, as a text.
     Told(&'static str),
     /// An expression that only the runner can evaluate; the one sort of default that stands in action.yml.
-    /// A default there would reach us as if a person had given it, and beat the policy file.
+    /// A default there would arrive like a given value and override the policy file.
     Runner(&'static str),
 }
 
@@ -128,8 +128,8 @@ impl fmt::Display for Subject {
             Self::Server => "The server",
             Self::Site => "The site and its health",
             Self::Release => "The release",
-            Self::Production => "What production asks of staging",
-            Self::Repair => "Going back and fixing",
+            Self::Production => "What production requires of staging",
+            Self::Repair => "Rollback and fix",
             Self::Audit => "What an audit expects",
         })
     }
@@ -150,7 +150,7 @@ impl Input {
         format!("GATED_DEPLOY_{}", self.name.to_ascii_uppercase().replace('-', "_"))
     }
 
-    /// The help with the words that are possible and with the default.
+    /// The help with the possible values and the default.
     pub fn described(&self) -> String {
         let mut text = self.help.to_owned();
         if let Kind::OneOf(words) = self.kind {
@@ -183,7 +183,7 @@ const EVERY: &[&str] =
 const DEPLOYS: &[&str] = &["deploy-staging", "deploy-production"];
 const BUILDS: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "preflight", "audit"];
 const NAMES: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "preflight", "audit", "fix"];
-/// Those that ask GitHub, and for which workflow builds.
+/// Those that read GitHub and need the name of the build workflow.
 const ASKS: &[&str] = &["deploy-staging", "deploy-production", "preflight", "audit", "fix"];
 /// Those of [`ASKS`] whose build is a certain run.
 const WAITS: &[&str] = &["deploy-staging", "deploy-production", "preflight"];
@@ -192,10 +192,10 @@ const PATIENT: &[&str] = &["deploy-staging", "deploy-production", "preflight", "
 const AUDITS: &[&str] = &["audit", "fix"];
 const SERVERS: &[&str] =
     &["deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
-/// Those of [`SERVERS`] that look into the app's folder; `smoke` needs the server only as a way to the site.
+/// Those of [`SERVERS`] that read the app's folder; `smoke` uses the server only as a tunnel to the site.
 const HOUSES: &[&str] = &["deploy-staging", "deploy-production", "preflight", "rollback", "audit", "fix", "recover"];
 const APPROVED: &[&str] = &["deploy-staging", "deploy-production", "rollback", "fix", "recover"];
-/// A release of a bundle links these, and `build-gate` refuses a bundle in which a link leads around them.
+/// A release links these, and `build-gate` refuses a bundle with a link that bypasses them.
 const SHARES: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "rollback", "recover"];
 const SWITCHES: &[&str] = &["deploy-staging", "deploy-production", "rollback", "recover"];
 const COPIES: &[&str] = &["deploy-staging", "deploy-production", "preflight"];
@@ -236,17 +236,17 @@ impl Input {
 #[rustfmt::skip]
 pub static INPUTS: &[Input] = &[
     input("stage", Subject::Run, Kind::Stage, Preset::Required, EVERY,
-        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `deploy-production` releases what staging has proven, `preflight` looks whether a release would go through and changes nothing, `smoke` asks whether a site is well, `rollback` goes back to an earlier release that was confirmed, `audit` looks how GitHub and the server stand, `fix` mends one thing that it found, `recover` brings to its end what an interrupted run left; the post step of every run does that by itself.").per_run(),
+        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `deploy-production` releases what staging has confirmed, `preflight` checks whether a release would succeed and changes nothing, `smoke` checks the health of a site, `rollback` activates an earlier confirmed release, `audit` checks the settings of GitHub and the server, `fix` corrects one finding of an audit, `recover` completes the rollback of an interrupted run. The post step of every run does what `recover` does.").per_run(),
     input("environment", Subject::Run, Kind::Environment, Preset::Told("`staging` for deploy-staging and smoke, else `production`"), SERVERS,
         "The environment to work on. It chooses the section of the policy file and the default of env-file.").per_run(),
     input("config", Subject::Run, Kind::Local, Preset::Is(".github/gated-deploy.yml"), EVERY,
         "The policy file, a path in the workspace. Every input that is not a secret and does not belong to one run can stand in it. The default file may be missing; a file named here may not.").per_run(),
     input("approval", Subject::Run, Kind::Text, Preset::Absent, APPROVED,
-        "The phrase that allows changes; without it the stage plans, reports and changes nothing. `STAGING-TEST FREIGEGEBEN` for staging, `PROD-DEPLOY FREIGEGEBEN` for production, `PROD-FIX FREIGEGEBEN` for a fix, perhaps followed by the plan's digest (at least its first 16 digits). `ABBRECHEN` stops here, `APPEND MISSING INFO` completes the report. recover needs no phrase: it only takes back what nobody approved; `ABBRECHEN` stops it, too.").per_run(),
+        "The phrase that allows changes; without it the stage plans, reports and changes nothing. `STAGING-TEST FREIGEGEBEN` for staging, `PROD-DEPLOY FREIGEGEBEN` for production, `PROD-FIX FREIGEGEBEN` for a fix. The plan's digest (at least its first 16 digits) can follow the phrase. These phrases are German (`STAGING-TEST APPROVED`, `PROD-DEPLOY APPROVED`, `PROD-FIX APPROVED`); the policy keys `approval-phrase` and `fix-phrase` set others. `ABBRECHEN` (abort) stops the run. `APPEND MISSING INFO` plans and completes the report. recover needs no phrase, because it only rolls back an unconfirmed release; `ABBRECHEN` stops it as well.").per_run(),
     input("plan-only", Subject::Run, Kind::Boolean, Preset::Is("false"), APPROVED,
-        "`true` plans even with a phrase, and where none is needed (recover)."),
+        "`true` makes a plan only, also with an approval phrase and for recover."),
     input("github-token", Subject::Run, Kind::Text, Preset::Runner("${{ github.token }}"), ASKS,
-        "The token for GitHub's API. It needs `actions: read` and `contents: read`. What audit cannot see with it, it says. What each fix needs, docs/fix.md says; some need an administrator's.").secret(),
+        "The token for GitHub's API. It needs `actions: read` and `contents: read`. An audit names what the token cannot read. docs/fix.md lists the rights that each fix needs; some need an administrator's token.").secret(),
     input("report-dir", Subject::Run, Kind::Local, Preset::Is(".gated-deploy/reports"), EVERY,
         "The folder for reports, a path in the workspace."),
 
@@ -263,9 +263,9 @@ pub static INPUTS: &[Input] = &[
     input("artifact-name", Subject::Build, Kind::Artifact, Preset::Is("deployment-bundle-{sha}"), NAMES,
         "The name of the workflow artifact that holds the bundle. `{sha}` stands for the commit."),
     input("build-wait-attempts", Subject::Build, Kind::Count { min: 1, max: 1000 }, Preset::Is("18"), PATIENT,
-        "How often to look for the finished build before giving up."),
+        "How often to look for the finished build before the run fails."),
     input("build-wait-interval", Subject::Build, Kind::Duration { min: 1, max: 3600 }, Preset::Is("10s"), PATIENT,
-        "The time between two looks at the build."),
+        "The time between two attempts to find the build."),
 
     input("ssh-host", Subject::Server, Kind::Host, Preset::Needed, SERVERS,
         "The server's name or address, as the lines of ssh-known-hosts call it. smoke needs it only with `health-via: tunnel`; audit looks at GitHub alone without it. Several servers, one a line, come in a later version."),
@@ -280,7 +280,7 @@ pub static INPUTS: &[Input] = &[
     input("ssh-known-hosts", Subject::Server, Kind::Lines, Preset::Needed, SERVERS,
         "The server's host keys: lines as in known_hosts, hashed ones too, or `SHA256:` fingerprints. A key that is not listed is refused; none is learnt on first use."),
     input("base-dir", Subject::Server, Kind::BaseDir, Preset::Needed, HOUSES,
-        "The app's folder on the server, absolute, such as `/var/www/app`. Releases, shared files, backups and our own state are below it."),
+        "The app's folder on the server, absolute, such as `/var/www/app`. Releases, shared files, backups and the action's own state are below it."),
     input("env-file", Subject::Server, Kind::Relative, Preset::Told("`shared/.env/<environment>.env`"), HOUSES,
         "The app's .env on the server, relative to base-dir."),
     input("php", Subject::Server, Kind::Program, Preset::Is("php"), HOUSES,
@@ -295,18 +295,18 @@ pub static INPUTS: &[Input] = &[
     input("health-paths", Subject::Site, Kind::UrlPaths, Preset::Told("`/health` for production, else also `/api/health-check` and `/healthcheck.php`"), SERVERS,
         "The endpoints that must answer 200 with a healthy body, one a line. Each begins with a slash."),
     input("health-attempts", Subject::Site, Kind::Count { min: 1, max: 1000 }, Preset::Is("6"), SERVERS,
-        "How often to ask the site before it counts as unhealthy."),
+        "How many rounds of requests may fail before the site counts as unhealthy."),
     input("health-interval", Subject::Site, Kind::Duration { min: 1, max: 3600 }, Preset::Is("5s"), SERVERS,
-        "The time between two rounds of asking the site."),
+        "The time between two rounds of requests to the site."),
     input("grace-period", Subject::Site, Kind::Duration { min: 0, max: 3600 }, Preset::Is("15s"), SWITCHES,
-        "The time that a new release has before the site is asked."),
+        "The time between the reload and the first health request to a new release."),
     input("health-address", Subject::Site, Kind::Address, Preset::Absent, SERVERS,
         "Connect to this `ip:port` instead of resolving the host of url; Host header and TLS name stay those of url. With `health-via: tunnel` it is the address as the server sees it."),
     input("health-via", Subject::Site, Kind::OneOf(&["direct", TUNNEL]), Preset::Is("direct"), SERVERS,
-        "`tunnel` asks the site through the SSH connection, for sites behind basic auth or a firewall."),
+        "`tunnel` sends the health requests through the SSH connection, for sites behind basic auth or a firewall."),
 
     input("ca-certificates", Subject::Site, Kind::Text, Preset::Absent, SERVERS,
-        "Certificates of authorities that the site and GitHub's API may be signed by, besides the public ones: PEM text, or the path of a PEM file in the workspace. A path is refused on events that strangers can start, because their branch may have written the file."),
+        "Additional certificate authorities that the site and GitHub's API may use, besides the public ones: PEM text, or the path of a PEM file in the workspace. A path is refused on events that users without write access can start, because their branch may have written the file."),
 
     input("migrate", Subject::Release, Kind::Boolean, Preset::Is("true"), DEPLOYS,
         "Whether to run `php artisan migrate --force`. Migrations stay when a release is rolled back."),
@@ -315,11 +315,11 @@ pub static INPUTS: &[Input] = &[
     input("keep-backups", Subject::Release, Kind::Count { min: 1, max: 1000 }, Preset::Is("5"), DEPLOYS,
         "How many verified backups stay on the server."),
     input("backup-copy-dir", Subject::Release, Kind::Elsewhere, Preset::Absent, COPIES,
-        "A folder on the server that is on another disk or another machine (a mounted network folder), absolute. Each backup is copied into a folder of its release's name there, read back and compared. Not inside of base-dir and not on the same file system as the backups. Without it there is no copy."),
+        "A folder on the server that is on another disk or another machine (a mounted network folder), absolute. Each backup is copied into a folder of its release's name there, read back and compared. Not inside of base-dir and not on the same file system as the backups. Without it, off-site backup is off."),
     input("backup-copy", Subject::Release, Kind::OneOf(&["advisory", REQUIRED]), Preset::Is("advisory"), COPIES,
-        "What a copy that cannot be made means: `advisory` is a warning and never stops a release, `required` refuses the release."),
+        "What happens if the off-site backup fails: `advisory` warns and continues the release, `required` refuses the release."),
     input("confirm-within", Subject::Release, Kind::Duration { min: 1, max: 86400 }, Preset::Is("5m"), SWITCHES,
-        "The server goes back by itself if nobody confirms the release within this time. It counts from right before the switch. At least grace-period plus health-attempts times health-interval."),
+        "The watchdog rolls back if the run does not confirm the release within this time, counted from right before the switch. At least grace-period plus health-attempts times health-interval."),
     input("lock-wait", Subject::Release, Kind::Duration { min: 0, max: 86400 }, Preset::Is("0s"), SWITCHES,
         "How long to wait for another run that holds the deploy lock of this place. `0s` refuses at once."),
 
@@ -336,8 +336,8 @@ pub static INPUTS: &[Input] = &[
     input("staging-workflow", Subject::Production, Kind::Workflow, Preset::Is("deploy-staging.yml"), &["deploy-production", "preflight", "audit", "fix"],
         "The workflow that releases to staging, by file name or by name."),
 
-    input("rollback-to", Subject::Repair, Kind::Release, Preset::Told("the release made before the live one that was confirmed last"), &["rollback"],
-        "The release to go back to, by the name of its folder. It must have been confirmed, still be what it was then, and not have failed or been left by a rollback since.").per_run(),
+    input("rollback-to", Subject::Repair, Kind::Release, Preset::Told("the last confirmed release that was made before the live one"), &["rollback"],
+        "The release to activate, by the name of its folder. It must have been confirmed, its files must be unchanged, and it must not have failed or been rolled back since.").per_run(),
     input("fix", Subject::Repair,
         Kind::OneOf(&["branch-protection-main", "branch-protection-develop", "build-head", "health-token", "phantom-workflow", "docs-ownership", "staging-failures"]),
         Preset::Needed, &["fix"],
@@ -348,45 +348,45 @@ pub static INPUTS: &[Input] = &[
 #[rustfmt::skip]
 pub static POLICY_KEYS: &[Input] = &[
     input(APPROVAL_PHRASE, Subject::Run, Kind::Phrase, Preset::Told("`STAGING-TEST FREIGEGEBEN`; production: `PROD-DEPLOY FREIGEGEBEN`"), APPROVED,
-        "The phrase that opens this environment's door. Only in a section of environments, so that no phrase opens two doors."),
+        "The approval phrase of this environment. It stands only in a section of environments, so that no phrase approves two environments."),
     input("approval-needs-digest", Subject::Run, Kind::Boolean, Preset::Is("false"), APPROVED,
-        "`true` accepts the phrase only together with the plan's digest, so that nobody approves a plan that has changed."),
+        "`true` accepts the phrase only together with the plan's digest, so that an approval never holds for a changed plan."),
     input("approval-review", Subject::Run, Kind::Text, Preset::Absent, &["deploy-staging", "deploy-production"],
-        "The name of a GitHub environment. A run then counts as approved only if a reviewer of that environment has approved it who neither started the run nor wrote the commit, and has not rejected it as well; in addition to the phrase. Only the first attempt of a run counts: GitHub does not say which attempt a reviewer approved. A rollback needs no review: it must not depend on GitHub."),
+        "The name of a GitHub environment. A run then needs the phrase and the approval of a reviewer of that environment. The reviewer must be neither the author of the commit nor the actor who started the run, and must not have rejected it as well. Only the first attempt of a run counts, because GitHub does not report which attempt a reviewer approved. A rollback needs no review, so that it does not depend on GitHub."),
     input(FIX_PHRASE, Subject::Repair, Kind::Phrase, Preset::Is("PROD-FIX FREIGEGEBEN"), &["fix"],
-        "The phrase that opens the door to a fix. It must not open another door, too."),
+        "The approval phrase of a fix. It must differ from every approval-phrase."),
     input(HEALTH_SECRET, Subject::Repair, Kind::Text, Preset::Told("`PRODUCTION_HEALTHCHECK_TOKEN` for production, else `HEALTHCHECK_TOKEN`"), &["fix"],
         "The name of the repository secret that workflows pass as healthcheck-token; the fix `health-token` writes it. It must contain `HEALTH` and end in `TOKEN`, so that no other secret is overwritten."),
     input("required-checks", Subject::Audit, Kind::Lines, Preset::Is("build-frontend\nbuild-backend\nstatic-analysis\nrun-tests\ncreate-deployment-bundle\ncheck-staging"), AUDITS,
-        "The checks that must have passed before anything is merged into main-branch, one a line, by the names that GitHub shows."),
+        "The checks that must pass before a merge into main-branch, one a line, by the names that GitHub shows."),
     input("main-branch", Subject::Audit, Kind::Text, Preset::Is("main"), ASKS,
-        "The branch that production is released from."),
+        "The branch from which production is released."),
     input("develop-branch", Subject::Audit, Kind::Text, Preset::Is("develop"), ASKS,
-        "The branch that is worked on and that staging is released from."),
+        "The development branch, from which staging is released."),
     input("release-branches", Subject::Build, Kind::Lines, Preset::Told("main-branch for production, else develop-branch and main-branch"), WAITS,
         "The branches that this environment may be released from. A released commit must be reachable from one of them, and its build must have run on one of them (for production also on develop-branch, because production takes what was built for staging)."),
     input("release-tags", Subject::Build, Kind::Lines, Preset::Absent, WAITS,
         "Patterns of tags whose builds count as well, such as `v*`; `*` stands for any text, `?` for one character. The commit must be reachable from one of release-branches all the same."),
     input("require-attestation", Subject::Build, Kind::Boolean, Preset::Is("false"), WAITS,
-        "`true` releases only what has a build provenance attestation (actions/attest-build-provenance) that names this repository, build-workflow, the build run, the commit and the bundle's or the artifact's SHA-256. It needs `attestations: read`. What is believed is GitHub's API: the signature of the attestation is not verified here."),
+        "`true` releases only what has a build provenance attestation (actions/attest-build-provenance) that names this repository, build-workflow, the build run, the commit and the bundle's or the artifact's SHA-256. It needs `attestations: read`. The run relies on GitHub's API and does not verify the signature of the attestation itself."),
     input("production-workflow", Subject::Audit, Kind::Workflow, Preset::Is("deploy-production.yml"), AUDITS,
         "The workflow that releases to production, by file name or by name."),
     input("shared", Subject::Release, Kind::Folders, Preset::Is("storage\npublic/uploads"), SHARES,
         "The folders under shared/ that are linked into every release at the same place."),
     input("backup-copy-within", Subject::Release, Kind::Duration { min: 1, max: 86400 }, Preset::Is("15m"), COPIES,
-        "How long copying a backup to backup-copy-dir and reading it back may take. A copy that takes longer hangs: it is ended on the server."),
+        "How long copying a backup to backup-copy-dir and reading it back may take. A copy that takes longer is ended on the server and counts as failed."),
     input("preview-sql", Subject::Release, Kind::Boolean, Preset::Is("true"), DEPLOYS,
-        "Has no effect: a plan runs no code of the release. It reads each pending migration as text and names its file, its SHA-256 and a class from what the source calls. The input stays accepted so that a policy that sets it stays valid."),
+        "No effect, because a plan runs no code of the release. A plan reads each pending migration as text and names its file, its SHA-256 and a class from the calls in the source. The key is still accepted, so that an existing policy stays valid."),
     input("health-expect", Subject::Site, Kind::Words, Preset::Is("ok\nhealthy\npass\nup"), SERVERS,
         "What the `status` field of a JSON answer, or a whole plain answer, may say. Case does not count."),
     input("home-path", Subject::Site, Kind::Home, Preset::Is("/"), SERVERS,
-        "The page that visitors begin at. It is asked without a token, before and after the switch; redirects within the site are followed. Status 500 and above is unhealthy, and 400 and above is where the live release answered below 400. `none` does not ask it."),
+        "The page at which visitors begin. The run requests it without a token, before and after the switch, and follows redirects within the site. A status of 500 and above is unhealthy. A status of 400 and above is unhealthy if the live release answered below 400. `none` turns the request off."),
     input("repair", Subject::Site, Kind::Boolean, Preset::Is("false"), DEPLOYS,
-        "`true` lets a release go to a site that is unhealthy before it, to repair the site."),
+        "`true` allows a release to a site that is unhealthy before the release, to repair it."),
     input("max-downtime", Subject::Site, Kind::Duration { min: 0, max: 3600 }, Preset::Told("grace-period, but at least `5s`"), DEPLOYS,
-        "How long the site may fail requests between the switch and the confirmation; more is rolled back at once. It is measured by asking the first of health-paths all the time: from a failed request to the next answer. `0s` allows none at all."),
+        "How long the site may fail requests between the switch and the confirmation. A longer downtime is rolled back at once. The availability sampler measures it with requests to the first of health-paths, from each failed request to the next answer. `0s` allows no failed request."),
     input("sample-rate", Subject::Site, Kind::Count { min: 1, max: 100 }, Preset::Is("20"), DEPLOYS,
-        "Requests a second by which the downtime is measured. Lower it where the web server limits requests (nginx's `limit_req`); through the tunnel it is at most 5."),
+        "Requests of the availability sampler per second. Lower it if the web server limits requests (nginx's `limit_req`). Through the tunnel it is at most 5."),
 ];
 
 /// The policy key that stands only in the section of an environment.
@@ -416,7 +416,7 @@ pub static OUTPUTS: &[Output] = &[
     output("decision", "go or no-go."),
     output("executed", "true if the run was allowed to change something."),
     output("plan-digest", "The digest of the plan, for an approval that holds only for this plan."),
-    output("release", "The name of the release that this run made, or went back to."),
+    output("release", "The name of the release that this run made, or that it rolled back to."),
     output("previous-release", "The name of the release that was live before."),
     output("sha", "The commit that the bundle was built from. Production can be asked for another commit with the same tree."),
     output("build-run-id", "The number of the workflow run that built the bundle."),
@@ -436,14 +436,14 @@ pub static OUTPUTS: &[Output] = &[
 /// The exit codes, as `--help` and the documentation tell them.
 pub static EXIT_CODES: &[(u8, &str)] = &[
     (0, "live, passed or planned"),
-    (1, "refused: a gate, a NO-GO, an unhealthy site before the release"),
+    (1, "refused: a gate, a NO-GO, or an unhealthy site before the release"),
     (2, "bad input or policy file"),
-    (3, "rolled back: the old release is live and healthy"),
-    (4, "stuck, stopped on its way back, or rolled back and unhealthy: help is needed now"),
-    (5, "network, GitHub or server failed, or the site was not reached, before anything changed"),
+    (3, "rolled back: the previous release is live and healthy"),
+    (4, "stuck, rollback interrupted, or rolled back and unhealthy: manual action required"),
+    (5, "network, GitHub or server failed, or the site was not reached, before any change"),
 ];
 
-/// Keys that may come from a policy which nobody has reviewed: they decide neither where anything is sent, nor what runs, nor who approves it.
+/// Keys that may come from an unreviewed policy: they do not decide where data is sent, what runs, or who approves it.
 pub const HARMLESS: [&str; 12] = [
     "build-wait-attempts",
     "build-wait-interval",
@@ -468,7 +468,7 @@ pub fn find_policy_key(name: &str) -> Option<&'static Input> {
     POLICY_KEYS.iter().find(|key| key.name == name).or_else(|| find(name))
 }
 
-/// The name in `names` that a person who wrote `written` most likely meant, if one is near.
+/// The name in `names` that is most similar to `written`, if one is similar enough.
 pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     names
         .into_iter()

@@ -79,7 +79,7 @@ pub fn duration(text: &str, min: u64, max: u64) -> Result<Duration, Wrong> {
     } else {
         Err(wrong(
             if seconds < min { "is too short" } else { "is too long" },
-            format!("from {} to {} is possible", show_seconds(min), show_seconds(max)),
+            format!("set it from {} to {}", show_seconds(min), show_seconds(max)),
         ))
     }
 }
@@ -97,7 +97,7 @@ pub fn show_seconds(seconds: u64) -> String {
 pub fn count(text: &str, min: u64, max: u64) -> Result<u64, Wrong> {
     match whole(text) {
         Some(number) if (min..=max).contains(&number) => Ok(number),
-        Some(_) => Err(wrong("is out of range", format!("a whole number from {min} to {max} is possible"))),
+        Some(_) => Err(wrong("is out of range", format!("write a whole number from {min} to {max}"))),
         None => Err(wrong("is not a whole number", format!("write a number from {min} to {max}"))),
     }
 }
@@ -110,7 +110,7 @@ fn whole(text: &str) -> Option<u64> {
 pub fn one_of<'w>(text: &str, words: &[&'w str]) -> Result<&'w str, Wrong> {
     match words.iter().find(|word| **word == text) {
         Some(word) => Ok(word),
-        None => Err(wrong("is not one of the words that are possible here", meant(text, words))),
+        None => Err(wrong("is not one of the possible values", meant(text, words))),
     }
 }
 
@@ -140,7 +140,7 @@ pub fn environment(text: &str) -> Result<EnvironmentName, Wrong> {
 pub fn host(text: &str) -> Result<String, Wrong> {
     let right = "write the name or address alone, such as `staging.example.com`";
     if text.lines().count() > 1 {
-        return Err(wrong("names several servers", "several servers come in a later version; name one"));
+        return Err(wrong("names several servers", "name one server; several come in a later version"));
     }
     if text.contains("://") {
         return Err(wrong("has a scheme", right));
@@ -354,7 +354,7 @@ pub fn release(text: &str) -> Result<ReleaseName, Wrong> {
 pub fn phrase(text: &str) -> Result<String, Wrong> {
     let right = "write one line of at least 8 characters";
     if matches!(text, approval::ABORT | approval::APPEND) {
-        return Err(wrong("already has a meaning of its own", right));
+        return Err(wrong("is reserved: it has a meaning of its own", right));
     }
     if text.chars().count() < 8 || text.chars().any(char::is_control) {
         return Err(wrong("cannot be a phrase", right));

@@ -126,7 +126,7 @@ fn f61_one_byte_that_changed_on_the_way_is_seen_and_the_copy_does_not_count() {
     let finished = runner.run_binary(story.binary());
     assert_ended(&finished, 1, "refused");
     let says = format!("differs when it is read back from {ELSEWHERE}");
-    assert_says(&finished.summary, &["8 Copy the backup elsewhere", &says, "app.tar.gz: FAILED"]);
+    assert_says(&finished.summary, &["8 Copy the backup off-site", &says, "app.tar.gz: FAILED"]);
     assert_eq!(story.current().expect("current").as_deref(), Some(gated_deploy_lab::server::SEED_RELEASE));
     assert_eq!(on(&story, &format!("ls {ELSEWHERE}")), before, "half a copy is no copy");
     assert_eq!(told(&runner, &finished)["status"], "not-there");
@@ -148,7 +148,7 @@ fn f61_what_stays_of_a_copy_is_said() {
     story.ship(&sick, Variant::Sick500).expect("the build");
     let finished = copying(&story, &sick).run_binary(story.binary());
     assert_ended(&finished, 3, "rolled-back");
-    let kept = format!("- Copy the backup elsewhere: the verified off-site backup is kept in {ELSEWHERE}/");
+    let kept = format!("- Copy the backup off-site: the verified off-site backup is kept in {ELSEWHERE}/");
     assert_says(&finished.summary, &["### What stays", &kept]);
 
     // Half a copy that cannot be removed is no reason to be stuck, but it may be there.
@@ -156,7 +156,7 @@ fn f61_what_stays_of_a_copy_is_said() {
     fake(&story, "rm", "case \"$*\" in */nas/*.part) [ ! -e \"$2\" ] || exit 1 ;; esac; exec \"$real\" \"$@\"");
     let finished = copying(&story, &first).input("backup-copy", "required").run_binary(story.binary());
     assert_ended(&finished, 1, "refused");
-    let left = format!("- Copy the backup elsewhere: {ELSEWHERE} did not answer: {ELSEWHERE}/");
+    let left = format!("- Copy the backup off-site: {ELSEWHERE} did not answer: {ELSEWHERE}/");
     assert_says(&finished.summary, &["Refused: the live release was never touched; see what stays", "### What stays"]);
     assert_says(&finished.summary, &[&left, ".part may be left there"]);
 }
@@ -201,7 +201,7 @@ fn f61_a_place_that_takes_no_copy_is_named_before_and_during_a_release() {
         let runner = story.staging(&commit).input("backup-copy-dir", dir).input("backup-copy", "required");
         let finished = runner.run_binary(story.binary());
         assert_ended(&finished, 1, "refused");
-        assert_says(&finished.summary, &["8 Copy the backup elsewhere", says]);
+        assert_says(&finished.summary, &["8 Copy the backup off-site", says]);
     }
     // A place that would do is told with what it is.
     let runner = story.staging(&commit).input("stage", "preflight").input("environment", "staging");

@@ -109,7 +109,7 @@ fn a_fix_says_what_it_would_send_and_sends_it_only_with_its_phrase() {
             "administration=write",
         ],
     );
-    assert_says(&planned.finished.log, &["required checks: none -> build-backend", "undo: put back what was there"]);
+    assert_says(&planned.finished.log, &["required checks: none -> build-backend", "undo: restore the earlier protection"]);
     assert_eq!(planned.told("before", "classic protection"), "no");
     assert!(planned.document["fix"]["after"].is_null());
     // Another door's phrase opens none here, and stopping is stopping.
@@ -494,7 +494,7 @@ fn the_head_of_develop_is_built_once_and_its_bundle_is_waited_for() {
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
-        &["give build-artifacts.yml the trigger <code>workflow_dispatch:</code> on", "if a run was started"],
+        &["give build-artifacts.yml the trigger <code>workflow_dispatch:</code> on", "a started build continues"],
     );
 }
 
@@ -510,7 +510,7 @@ fn f45_there_is_no_fix_for_everything_and_its_door_has_words_of_its_own() {
     };
     assert_says(
         &refused(&repository, "all"),
-        &["fix: `all` is not one of the words that are possible here", "write `branch-protection-main`"],
+        &["fix: `all` is not one of the possible values", "write `branch-protection-main`"],
     );
     assert_says(&refused(&repository, "branch-protection"), &["did you mean `branch-protection-main`?"]);
     assert_says(&refused(&repository, ""), &["fix: is missing"]);
@@ -519,7 +519,7 @@ fn f45_there_is_no_fix_for_everything_and_its_door_has_words_of_its_own() {
     let policy =
         "fix-phrase: ONE FOR ALL OF IT\nenvironments:\n  production:\n    approval-phrase: ONE FOR ALL OF IT\n";
     repository.files.insert(".github/gated-deploy.yml".to_owned(), policy.to_owned());
-    assert_says(&refused(&repository, "build-head"), &["fix-phrase", "opens the door of a release, too"]);
+    assert_says(&refused(&repository, "build-head"), &["fix-phrase", "is also the approval phrase of a release"]);
     assert!(repository.github.requests().is_empty());
     repository.files.insert(".github/gated-deploy.yml".to_owned(), "fix-phrase: MENDED BY US\n".to_owned());
     let runner = repository.runner().input("stage", "fix").input("fix", "build-head").input("approval", "MENDED BY US");
@@ -582,7 +582,7 @@ fn f40_the_servers_token_becomes_the_secret_and_is_seen_nowhere() {
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
-        &["it was not written: not there", "if it was written, it holds the server's token"],
+        &["it was not written: not there", "the secret may already hold the server's token"],
     );
 
     // A token that the site does not take yet helps nobody.

@@ -64,7 +64,7 @@ fn f40_a_release_goes_live_through_the_image_and_docker_shows_no_secret() {
         .entrypoint("/usr/local/bin/gated-deploy")
         .post_entrypoint("/usr/local/bin/gated-deploy-post");
     let running = step.spawn_image(&image);
-    running.wait_for_line("Look at the server", Duration::from_secs(60));
+    running.wait_for_line("Survey the server", Duration::from_secs(60));
     let container = running.container().expect("a container").name();
     let inspected = docker(&["inspect", container]);
     let arguments = docker(&["top", container, "-eo", "pid,args"]);
@@ -82,7 +82,7 @@ fn f40_a_release_goes_live_through_the_image_and_docker_shows_no_secret() {
     assert_says(&finished.summary, &[output(&finished, "release"), "9/9"]);
     let post = step.run_image_post(&finished, &image);
     assert_eq!(post.exit_code, 0, "{}", post.raw_log);
-    assert_says(&post.log, &["nothing to bring to its end: the step came to its end by itself"]);
+    assert_says(&post.log, &["no recovery needed: the step completed"]);
 }
 
 #[test]

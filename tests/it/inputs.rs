@@ -226,14 +226,14 @@ fn all_problems_are_told_together() {
     GITHUB_REPOSITORY: `shop` is not a repository's full name; set this variable to owner/name, such as `acme/shop`
     build-run-id: `null` is not a workflow run's number; write the digits at the end of the run's address, such as `19011797015`
     ssh-host: `ssh://deploy@staging.example.com` has a scheme; write the name or address alone, such as `staging.example.com`
-    ssh-port: `70000` is out of range; a whole number from 1 to 65535 is possible
+    ssh-port: `70000` is out of range; write a whole number from 1 to 65535
     base-dir: `/etc` is a folder of the system; write the app's own folder, absolute, such as `/var/www/app`
     url: `staging.example.com/shop` is not a URL (relative URL without a base); write scheme and host, such as `https://staging.example.com`
     health-paths: `health\n/ok` has `health`, which is not the path of an endpoint; write one path a line, each beginning with a slash, such as `/health`
     health-interval: `5 seconds` is not a duration; write `15s`, `10m`, `1h`, or plain seconds
     php-fpm-service: `php8.3-fpm; reboot` is not a service's name; write `auto`, or a name such as `php8.3-fpm`
     migrate: `yes` is neither true nor false; write `true` or `false`
-    keep-releases: `0` is out of range; a whole number from 1 to 1000 is possible
+    keep-releases: `0` is out of range; write a whole number from 1 to 1000
     "#);
     let failure = start.run().request.expect_err("something is wrong with these inputs").failure();
     assert_snapshot!(format!("{failure}\nhint: {}", failure.hint.as_deref().unwrap_or_default()), @r#"
@@ -245,9 +245,9 @@ fn all_problems_are_told_together() {
 #[test]
 fn nothing_given_says_what_is_missing() {
     assert_snapshot!(Start::in_actions("deploy-staging").problems(), @r#"
-    github-token: is empty; either the step does not pass it (`github-token: ${{ github.token }}`), or the secret does not exist in this scope: is its name right, and does the job name the `environment:` that the secret belongs to?
+    github-token: is empty; pass `github-token: ${{ github.token }}` in the step's `with:`, check that the secret exists under this name, and name the `environment:` that holds it in the job
     ssh-host: is missing; give it as `ssh-host:` in the step's `with:`, or in the policy file
-    ssh-private-key: is empty; either the step does not pass it (`ssh-private-key: ${{ secrets.STAGING_SSH_KEY }}`), or the secret does not exist in this scope: is its name right, and does the job name the `environment:` that the secret belongs to?
+    ssh-private-key: is empty; pass `ssh-private-key: ${{ secrets.STAGING_SSH_KEY }}` in the step's `with:`, check that the secret exists under this name, and name the `environment:` that holds it in the job
     ssh-known-hosts: is missing; give it as `ssh-known-hosts:` in the step's `with:`, or in the policy file
     base-dir: is missing; give it as `base-dir:` in the step's `with:`, or in the policy file
     url: is missing; give it as `url:` in the step's `with:`, or in the policy file
@@ -276,7 +276,7 @@ fn fd43_a_policy_that_cannot_be_read_is_one_problem_and_not_five() {
 
 #[test]
 fn an_api_that_is_no_web_address_is_refused_at_once() {
-    assert_snapshot!(Start::release().variable("GITHUB_API_URL", "mailto:api@example.com").problems(), @"GITHUB_API_URL: `mailto:api@example.com` is not an address of the web; it is `https://api.github.com`, or GitHub Enterprise's with `/api/v3`");
+    assert_snapshot!(Start::release().variable("GITHUB_API_URL", "mailto:api@example.com").problems(), @"GITHUB_API_URL: `mailto:api@example.com` is not an http or https address; set it to `https://api.github.com`, or to GitHub Enterprise's address with `/api/v3`");
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn what_a_release_may_need_to_settle_is_no_downtime_unless_the_policy_says_so() 
     assert_eq!(allowed(Start::release().input("grace-period", "0s")), 5);
     assert_eq!(allowed(Start::release().policy("max-downtime: 0s\nsample-rate: 7\n")), 0);
     assert_eq!(Start::release().policy("sample-rate: 7\n").deploy().target.health.sample_rate, 7);
-    assert_snapshot!(Start::release().policy("sample-rate: 0\n").problems(), @"sample-rate: `0` is out of range; a whole number from 1 to 100 is possible (.github/gated-deploy.yml:1)");
+    assert_snapshot!(Start::release().policy("sample-rate: 0\n").problems(), @"sample-rate: `0` is out of range; write a whole number from 1 to 100 (.github/gated-deploy.yml:1)");
 }
 
 #[test]
@@ -373,9 +373,9 @@ fn a_laptop_gives_flags_and_secrets_by_file_or_variable() {
 fn a_command_line_that_cannot_be_read_says_why() {
     let line = |args: &[&str]| Start::release().args(args).problems();
     assert_snapshot!(line(&["--ssh-hots", "x"]), @"--ssh-hots: is not a known flag; did you mean `--ssh-host`?");
-    assert_snapshot!(line(&["--ssh-host", "a", "--ssh-host", "b"]), @r#"ssh-host: `a\nb` names several servers; several servers come in a later version; name one"#);
-    assert_snapshot!(line(&["deploy-staging", "--stage", "build-gate"]), @"stage: is named twice: `deploy-staging` and `--stage build-gate`; name one");
-    assert_snapshot!(line(&["deploy-staging", "extra-word"]), @"command line: has a word too many after the stage; `gated-deploy --help` lists the flags");
+    assert_snapshot!(line(&["--ssh-host", "a", "--ssh-host", "b"]), @r#"ssh-host: `a\nb` names several servers; name one server; several come in a later version"#);
+    assert_snapshot!(line(&["deploy-staging", "--stage", "build-gate"]), @"stage: is given twice: `deploy-staging` and `--stage build-gate`; name one");
+    assert_snapshot!(line(&["deploy-staging", "extra-word"]), @"command line: has an extra argument after the stage; `gated-deploy --help` lists the flags");
     assert_snapshot!(line(&["deploy-staging", "--php"]), @"--php: has no value; `gated-deploy --help` lists the flags");
     assert_snapshot!(line(&["--ssh-passphrase", "@no/such/file"]), @"--ssh-passphrase: `@no/such/file` cannot be read: No such file or directory (os error 2); write `--ssh-passphrase @file`, or set GATED_DEPLOY_SSH_PASSPHRASE");
 }
@@ -383,7 +383,7 @@ fn a_command_line_that_cannot_be_read_says_why() {
 #[test]
 fn f40_a_secret_on_the_command_line_is_refused_and_not_shown() {
     let start = Start::release().args(&["--healthcheck-token", "marked-health-token"]);
-    assert_snapshot!(start.problems(), @"--healthcheck-token: is a secret, which everybody on the machine can see on a command line; write `--healthcheck-token @file`, or set GATED_DEPLOY_HEALTHCHECK_TOKEN");
+    assert_snapshot!(start.problems(), @"--healthcheck-token: is a secret, and every user of the machine can read a command line; write `--healthcheck-token @file`, or set GATED_DEPLOY_HEALTHCHECK_TOKEN");
     assert!(start.run().common.mask_commands().contains(&"::add-mask::marked-health-token".to_owned()));
     let typo = Start::release().args(&["--healthcheck-tokn=marked-health-token"]).problems();
     assert!(typo.contains("--healthcheck-token") && !typo.contains("marked-health-token"), "{typo}");
@@ -439,8 +439,8 @@ fn f38_a_server_without_a_known_host_key_is_told_before_any_connection() {
 
 #[test]
 fn f29_f30_an_empty_secret_is_explained_with_its_likely_cause() {
-    assert_snapshot!(Start::release().input("ssh-private-key", "").problems(), @"ssh-private-key: is empty; either the step does not pass it (`ssh-private-key: ${{ secrets.STAGING_SSH_KEY }}`), or the secret does not exist in this scope: is its name right, and does the job name the `environment:` that the secret belongs to?");
-    assert_snapshot!(Start::release().input("github-token", " ").problems(), @"github-token: is empty; either the step does not pass it (`github-token: ${{ github.token }}`), or the secret does not exist in this scope: is its name right, and does the job name the `environment:` that the secret belongs to?");
+    assert_snapshot!(Start::release().input("ssh-private-key", "").problems(), @"ssh-private-key: is empty; pass `ssh-private-key: ${{ secrets.STAGING_SSH_KEY }}` in the step's `with:`, check that the secret exists under this name, and name the `environment:` that holds it in the job");
+    assert_snapshot!(Start::release().input("github-token", " ").problems(), @"github-token: is empty; pass `github-token: ${{ github.token }}` in the step's `with:`, check that the secret exists under this name, and name the `environment:` that holds it in the job");
     assert_snapshot!(Start::release().without_variable("INPUT_SSH-PRIVATE-KEY").problems(), @"ssh-private-key: is missing; pass `ssh-private-key: ${{ secrets.STAGING_SSH_KEY }}` in the step's `with:`");
 }
 
@@ -470,7 +470,7 @@ fn a_build_that_failed_releases_nothing() {
         let payload = serde_json::json!({"workflow_run": {"id": 7, "head_sha": SHA, "conclusion": conclusion, "html_url": "https://github.com/acme/shop/actions/runs/7"}});
         Start::release().event("workflow_run", payload).problems()
     };
-    assert_snapshot!(run("failure".into()), @"event: is about build run 7, which ended in `failure` (https://github.com/acme/shop/actions/runs/7): there is nothing to release; repair the build; to skip this step after failed builds, give the job `if: github.event.workflow_run.conclusion == 'success'`");
+    assert_snapshot!(run("failure".into()), @"event: is about build run 7, which ended in `failure` (https://github.com/acme/shop/actions/runs/7): there is nothing to release; repair the build; to skip this step after failed builds, add to the job: `if: github.event.workflow_run.conclusion == 'success'`");
     assert_snapshot!(run(serde_json::Value::Null), @"event: is about build run 7, which has not ended (https://github.com/acme/shop/actions/runs/7); start the workflow on `workflow_run: types: [completed]`");
 }
 
@@ -522,7 +522,7 @@ fn approval_is_read_against_the_phrase_of_the_environment() {
     ));
     let policy = "approval-needs-digest: true\nenvironments:\n  staging:\n    approval-phrase: LET IT GO\n";
     let start = Start::release().policy(policy).input("approval", "LET IT GO");
-    assert_snapshot!(start.problems(), @"approval: `LET IT GO` has no plan digest, and the policy asks for one; run it without approval first, and take the phrase with the digest from the end of the plan");
+    assert_snapshot!(start.problems(), @"approval: `LET IT GO` has no plan digest, and the policy requires one; run it without `approval`, then copy the phrase with the digest from the end of the plan");
     assert_eq!(start.input("approval", "LET IT GO 3f9a1c2e00112233").deploy().target.phrase, "LET IT GO");
 }
 
@@ -530,8 +530,8 @@ fn approval_is_read_against_the_phrase_of_the_environment() {
 fn an_approval_cannot_stand_in_the_repository() {
     let policy = "approval: STAGING-TEST FREIGEGEBEN\napproval-phrase: LET IT GO\n";
     assert_snapshot!(Start::release().policy(policy).problems(), @r#"
-    approval: belongs to one run and cannot stand in the policy file; give it as an input of the step (.github/gated-deploy.yml:1)
-    approval-phrase: holds for one environment only; move it to environments.staging.approval-phrase, so that no phrase opens two doors (.github/gated-deploy.yml:2)
+    approval: belongs to one run and is not allowed in the policy file; give it as an input of the step (.github/gated-deploy.yml:1)
+    approval-phrase: is allowed only in the section of an environment; move it to environments.staging.approval-phrase, so that no phrase approves two environments (.github/gated-deploy.yml:2)
     "#);
 }
 
@@ -593,8 +593,8 @@ environments:
     assert_snapshot!(Start::release().input("base-dir", "").policy(policy).problems(), @r#"
     ssh-prot: is not known; did you mean `ssh-port`? (.github/gated-deploy.yml:1)
     php: `8.1` is not text here; quote it (.github/gated-deploy.yml:3)
-    ssh-private-key: is a secret and must not stand in a file; pass it as `ssh-private-key: ${{ secrets.NAME }}` in the workflow, and replace the secret: it was in a file (.github/gated-deploy.yml:4)
-    stage: belongs to one run and cannot stand in the policy file; give it as an input of the step (.github/gated-deploy.yml:5)
+    ssh-private-key: is a secret and is not allowed in the policy file; pass it as `ssh-private-key: ${{ secrets.NAME }}` in the workflow, and replace the secret, because it was readable in a file (.github/gated-deploy.yml:4)
+    stage: belongs to one run and is not allowed in the policy file; give it as an input of the step (.github/gated-deploy.yml:5)
     url: `- https://a.example\n- https://b.example` is a list; write one value (.github/gated-deploy.yml:6)
     Staging: is not an environment's name; write lower-case letters, digits and hyphens, such as `staging` (.github/gated-deploy.yml:9)
     health-paths: `- /health\n- 5` has an entry that is not one line of text; quote it (.github/gated-deploy.yml:11)
@@ -620,7 +620,7 @@ fn a_policy_that_is_no_yaml_is_told_with_its_line() {
     php: `!secret x` is a mapping or has a tag; write one value (.github/gated-deploy.yml:2)
     <<: is not known; docs/inputs.md lists the keys (.github/gated-deploy.yml:3)
     "#);
-    assert_snapshot!(policy(&format!("# {}\n", "x".repeat(256 * 1024))), @"config: `.github/gated-deploy.yml` is larger than 256 KiB; a policy is a page of text; is it the right file?");
+    assert_snapshot!(policy(&format!("# {}\n", "x".repeat(256 * 1024))), @"config: `.github/gated-deploy.yml` is larger than 256 KiB; check that `config` names the policy file");
     let bomb: String = ('b'..='z')
         .zip('a'..='y')
         .map(|(to, from)| format!("{to}: &{to} [*{from},*{from},*{from},*{from},*{from}]\n"))
@@ -632,7 +632,7 @@ fn a_policy_that_is_no_yaml_is_told_with_its_line() {
 
 #[test]
 fn the_policy_file_must_be_there_when_it_is_named_and_lie_in_the_workspace() {
-    assert_snapshot!(Start::release().input("config", "deploy.yml").problems(), @"config: `deploy.yml` does not exist; name a file of the workspace; is actions/checkout missing before this step?");
+    assert_snapshot!(Start::release().input("config", "deploy.yml").problems(), @"config: `deploy.yml` does not exist; name a file of the workspace, and run actions/checkout before this step");
     assert_snapshot!(Start::release().input("config", "../deploy.yml").problems(), @"config: `../deploy.yml` leaves the workspace; write a path inside of it, such as `.`, or `build/app`");
     assert_snapshot!(Start::release().input("config", "/etc/passwd").problems(), @"config: `/etc/passwd` leaves the workspace; write a path inside of it, such as `.`, or `build/app`");
     let start = Start::release().file(".github/README", "");
@@ -657,7 +657,7 @@ fn f45_a_mistyped_environment_does_not_fall_back_to_common_settings() {
         (deploy.target.ssh.host.as_str(), deploy.target.layout.env_file().as_str()),
         ("qa.example.com", "/var/www/app/shared/.env/qa.env")
     );
-    assert_snapshot!(Start::release().input("environment", "production").problems(), @"environment: `production` is not where deploy-staging releases to; production has a stage of its own, deploy-production");
+    assert_snapshot!(Start::release().input("environment", "production").problems(), @"environment: `production` is not an environment of deploy-staging; use the stage deploy-production for production");
 }
 
 #[test]
@@ -665,14 +665,14 @@ fn what_the_step_does_not_use_is_a_warning_and_in_the_policy_it_is_fine() {
     let start = Start::in_actions("build-gate")
         .input("ssh-host", "staging.example.com")
         .policy("ssh-user: deploy\nstaging-stable-for: 2h\n");
-    assert_snapshot!(start.warnings().join("\n"), @"ssh-host: build-gate does not use this input; leave it out, or put it into the policy file if another stage needs it");
+    assert_snapshot!(start.warnings().join("\n"), @"ssh-host: build-gate does not use this input; remove it, or move it to the policy file if another stage needs it");
     let wrong = Start::in_actions("build-gate").policy("staging-stable-for: soon\n");
     assert_snapshot!(wrong.problems(), @"staging-stable-for: `soon` is not a duration; write `15s`, `10m`, `1h`, or plain seconds (.github/gated-deploy.yml:1)");
 }
 
 #[test]
 fn plain_http_is_a_warning() {
-    assert_snapshot!(Start::release().input("url", "http://10.0.0.5:8080").warnings().join("\n"), @"url: `http://10.0.0.5:8080` is plain http: the health token and every page travel unencrypted; use https wherever the site is not on this machine or network");
+    assert_snapshot!(Start::release().input("url", "http://10.0.0.5:8080").warnings().join("\n"), @"url: `http://10.0.0.5:8080` is plain http: the health token and every page are sent unencrypted; use https unless the site is on this machine or network");
 }
 
 #[test]
@@ -686,7 +686,7 @@ fn unknown_inputs_name_the_nearest_known_one() {
     assert_snapshot!(start.problems(), @r#"
     GATED_DEPLOY_SSH_HSOT: is not known; did you mean `ssh-host`?
     healthcheck-paths: is not known; did you mean `health-paths`?
-    repair: is no input; it is a key of the policy file
+    repair: is not an input; set it in the policy file
     "#);
 }
 
@@ -706,19 +706,19 @@ fn build_gate_resolves_its_folders_in_the_workspace() {
         .input("output-dir", "..")
         .input("report-dir", "/tmp");
     assert_snapshot!(start.problems(), @r#"
-    source-dir: `dist` is not a folder; name the folder of the built app; is it checked out and built before this step?
+    source-dir: `dist` is not a folder; name the folder of the built app, and check out and build it before this step
     output-dir: `..` leaves the workspace; write a path inside of it, such as `.`, or `build/app`
     report-dir: `/tmp` leaves the workspace; write a path inside of it, such as `.`, or `build/app`
     "#);
     let start =
         Start::in_actions("build-gate").file("app/artisan", "").input("source-dir", "app").input("output-dir", ".");
-    assert_snapshot!(start.problems(), @"output-dir: `.` is the folder that is bundled, or around it; name a folder of its own, such as `.gated-deploy`");
+    assert_snapshot!(start.problems(), @"output-dir: `.` is the bundled folder or a parent of it; name a separate folder, such as `.gated-deploy`");
 }
 
 #[test]
 fn the_server_is_given_time_to_hear_of_a_healthy_release() {
     let start = Start::release().input("health-attempts", "60").input("health-interval", "10s");
-    assert_snapshot!(start.problems(), @"confirm-within: `5m` is shorter than grace-period plus health-attempts times health-interval; make it at least 615s, or ask less often");
+    assert_snapshot!(start.problems(), @"confirm-within: `5m` is shorter than grace-period plus health-attempts times health-interval; set it to at least 615s, or lower health-attempts or health-interval");
     assert_eq!(start.input("confirm-within", "11m").deploy().target.server.confirm_within, Duration::from_secs(660));
 }
 
@@ -751,7 +751,7 @@ fn addresses_ports_and_names_are_held_to_their_form() {
     ];
     let told: Vec<String> = wrong.iter().map(|(name, text)| Start::release().input(name, text).problems()).collect();
     assert_snapshot!(told.join("\n"), @r#"
-    ssh-host: `a.example.com\nb.example.com` names several servers; several servers come in a later version; name one
+    ssh-host: `a.example.com\nb.example.com` names several servers; name one server; several come in a later version
     ssh-host: `staging.example.com:2222` has a port or brackets; write the name or address alone, such as `staging.example.com`, and the port in ssh-port
     ssh-host: `-oProxyCommand=x` is not a host name; write the name or address alone, such as `staging.example.com`
     ssh-user: `deploy user` is not an account's name; write letters, digits, `_`, `-` and `.`, at most 32, such as `deploy`
@@ -766,13 +766,13 @@ fn addresses_ports_and_names_are_held_to_their_form() {
     url: `https://example.com/?a=b` has a query or fragment; write scheme and host, such as `https://staging.example.com`
     url: `https://example.com/shop` has a path; write scheme and host, such as `https://staging.example.com`; paths go into health-paths
     health-address: `localhost:80` is not an address with a port; write an address and a port, such as `127.0.0.1:8080` or `[::1]:8080`
-    health-via: `tunel` is not one of the words that are possible here; did you mean `tunnel`?
+    health-via: `tunel` is not one of the possible values; did you mean `tunnel`?
     php: `php -d x` is neither a program's name nor an absolute path; write `php8.3` or `/usr/bin/php8.3`
     build-workflow: `.github/workflows/build.yml` is a path; write the file name alone, such as `build-artifacts.yml`, or the workflow's name
     artifact-name: `bundle-{ref}` has braces that are not `{sha}`; write a name such as `deployment-bundle-{sha}`
     artifact-name: `a/b` has `/` in it, which no artifact's name can have; write a name such as `deployment-bundle-{sha}`
     confirm-within: `2d` is not a duration; write `15s`, `10m`, `1h`, or plain seconds
-    ssh-port: `65536` is out of range; a whole number from 1 to 65535 is possible
+    ssh-port: `65536` is out of range; write a whole number from 1 to 65535
     keep-backups: `+5` is not a whole number; write a number from 1 to 1000
     "#);
     for right in ["staging.example.com", "10.0.0.5", "2001:db8::1", "web_1", "staging.example.com."] {
@@ -794,12 +794,12 @@ fn f61_where_copies_go_is_read_with_care() {
         (vec![("backup-copy-dir", "/mnt")], "backup-copy-dir: `/mnt` is a folder of the system"),
         (
             vec![("backup-copy-dir", "/var/www/app/copies")],
-            "backup-copy-dir: `/var/www/app/copies` lies inside of base-dir",
+            "backup-copy-dir: `/var/www/app/copies` is inside base-dir",
         ),
-        (vec![("backup-copy-dir", "/var/www/app/")], "lies inside of base-dir"),
+        (vec![("backup-copy-dir", "/var/www/app/")], "is inside base-dir"),
         (
             vec![("backup-copy", "required")],
-            "backup-copy: `required` asks for a copy of each backup, and backup-copy-dir names no place; set backup-copy-dir",
+            "backup-copy: `required` needs a folder for the off-site backup, and `backup-copy-dir` is not set; set backup-copy-dir",
         ),
         (vec![("backup-copy", "yes")], "backup-copy: `yes` is not one of"),
     ] {
@@ -974,7 +974,7 @@ fn production_is_told_where_staging_is() {
     );
     let elsewhere = production().input("staging-url", "https://staging.example.com").input("environment", "staging");
     assert!(
-        elsewhere.problems().contains("staging has a stage of its own, deploy-staging"),
+        elsewhere.problems().contains("use the stage deploy-staging for staging"),
         "{}",
         elsewhere.problems()
     );
@@ -994,14 +994,14 @@ fn se18_a_fingerprint_without_a_host_is_refused_where_two_servers_are_reached() 
         let told = start().policy(&shared).input("ssh-known-hosts", BARE).problems();
         assert_eq!(
             told,
-            "ssh-known-hosts: has a fingerprint without a host, and this run reaches two servers, www.example.com and staging.example.com: \
+            "ssh-known-hosts: has a fingerprint without a host, and this run connects to two servers, www.example.com and staging.example.com: \
              each would pass as the other; write the host before it: `www.example.com SHA256:...` and `staging.example.com SHA256:...`"
         );
         let with_port = start().policy(&shared).input("ssh-known-hosts", BARE).input("ssh-port", "2222").problems();
         assert!(with_port.contains("`[www.example.com]:2222 SHA256:...`"), "{with_port}");
         // Whoever has one of his own for staging could still give production both.
         let own = start().policy(STAGING).input("ssh-known-hosts", BARE).problems();
-        assert!(own.contains("reaches two servers"), "{own}");
+        assert!(own.contains("connects to two servers"), "{own}");
         assert!(start().policy(&shared).input("ssh-known-hosts", &both).run().request.is_ok());
     }
     // One server is the one that is meant.

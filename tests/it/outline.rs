@@ -35,11 +35,11 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     look    observe env-file
     look    observe shared-folders
     look    observe room
-    do      hold    deploy-lock (free it, unless stuck)
-    do      change  finish-unconfirmed (not undone: nobody had confirmed it)
+    do      hold    deploy-lock (free it, unless the run is stuck)
+    do      change  finish-unconfirmed (not undone: it was not confirmed)
     do      check   nothing-moved
-    do      hold    ledger (write down how it ended)
-    do    8 change  backup (remove it if it is unfinished)
+    do      hold    ledger (record the outcome)
+    do    8 change  backup (remove an unfinished backup)
     do    8 change  copy-backup (remove an unfinished copy)
     do    9 check   await-build
     do   10 hold    fetch-bundle (remove it from the runner)
@@ -47,24 +47,24 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do   11 change  unpack-release (remove that folder)
     do   12 check   verify-tree
     do   12 check   boot-release
-    do   13 change  migrate (wait for it to end; what ran stays)
-    do   14 change  build-caches (goes with the new folder)
+    do   13 change  migrate (wait for it to end; completed migrations stay)
+    do   14 change  build-caches (removed with the new folder)
     do      check   seal-release
     do      hold    name-release (remove the one-time file)
-    do      hold    sample-site (stop watching)
+    do      hold    sample-site (stop the sampler)
     do   15 check   can-still-reload
-    do      hold    arm-watchdog (take it off, unless stuck)
-    do   15 change  switch (point back, reload, ask the old release for its health)
-    do   16 change  rebuild-caches (goes with the new folder)
-    do   17 change  reload (reloaded again after pointing back)
-    do   17 change  restart-workers (told again after pointing back)
+    do      hold    arm-watchdog (disarm it, unless the run is stuck)
+    do   15 change  switch (switch back, reload, check the previous release's health)
+    do   16 change  rebuild-caches (removed with the new folder)
+    do   17 change  reload (reloaded again after the switch back)
+    do   17 change  restart-workers (restarted again after the switch back)
     do   18 check   grace
     do   19 check   health
     do   20 check   assets
     do      check   zero-downtime
     do      check   confirm
     do      commit  live
-    do      change  prune (not undone: what is pruned is gone)
+    do      change  prune (not undone: pruned files cannot be restored)
     ");
 }
 
@@ -77,20 +77,20 @@ fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
     look  7 observe live-tree
     look  7 observe present-health
     look    observe choose-release
-    do      hold    deploy-lock (free it, unless stuck)
-    do      change  finish-unconfirmed (not undone: nobody had confirmed it)
+    do      hold    deploy-lock (free it, unless the run is stuck)
+    do      change  finish-unconfirmed (not undone: it was not confirmed)
     do      check   nothing-moved
-    do      hold    ledger (write down how it ended)
+    do      hold    ledger (record the outcome)
     do      check   unchanged-tree
     do   12 check   verify-tree
     do   12 check   boot-release
-    do   14 change  build-caches (not undone: they are its own, made from today's .env)
+    do   14 change  build-caches (not undone: the new caches match the current .env)
     do      hold    name-release (remove the one-time file)
     do   15 check   can-still-reload
-    do      hold    arm-watchdog (take it off, unless stuck)
-    do   15 change  switch (point back, reload, ask what was live for its health)
-    do   17 change  reload (reloaded again after pointing back)
-    do   17 change  restart-workers (told again after pointing back)
+    do      hold    arm-watchdog (disarm it, unless the run is stuck)
+    do   15 change  switch (switch back, reload, check the previous release's health)
+    do   17 change  reload (reloaded again after the switch back)
+    do   17 change  restart-workers (restarted again after the switch back)
     do   18 check   grace
     do   19 check   health
     do   20 check   assets
@@ -159,8 +159,8 @@ fn recovery_is_a_table_whose_way_back_is_the_undo_of_what_the_dead_run_did() {
     insta::assert_snapshot!(outline(&recover::table().outline()), @r"
     look    observe reach-server
     look    observe survey-server
-    do      hold    deploy-lock (free it, unless stuck)
-    do      change  finish-unconfirmed (go back from it, remove what was left, ask the site)
+    do      hold    deploy-lock (free it, unless the run is stuck)
+    do      change  finish-unconfirmed (roll it back, remove the leftovers, check the site's health)
     do      check   health
     ");
 }
@@ -190,20 +190,20 @@ fn each_fix_looks_changes_one_thing_and_looks_again() {
     insta::assert_snapshot!(outlines.join("\n"), @r"
     branch-protection-main
     look    observe branch-protection
-    do      change  protect-branch (put back what was there)
+    do      change  protect-branch (restore the earlier protection)
     do      check   branch-protected
     branch-protection-develop
     look    observe branch-protection
-    do      change  protect-branch (put back what was there)
+    do      change  protect-branch (restore the earlier protection)
     do      check   branch-protected
     build-head
     look    observe head-build
-    do      change  start-build (not undone: if a run was started, it goes on, and harms nothing)
+    do      change  start-build (not undone: a started build continues and changes nothing else)
     do      check   await-bundle
     health-token
     look    observe reach-server
     look    observe server-token
-    do      change  write-secret (not undone: GitHub gives no secret back; if it was written, it holds the server's token)
+    do      change  write-secret (not undone: GitHub cannot return the earlier value; the secret may already hold the server's token)
     do      check   secret-written
     phantom-workflow
     look    observe listed-workflows
@@ -212,7 +212,7 @@ fn each_fix_looks_changes_one_thing_and_looks_again() {
     docs-ownership
     look    observe reach-server
     look    observe foreign-owners
-    do      change  change-owner (not undone: what was given stays given; whose it was stands in the report)
+    do      change  change-owner (not undone: the new owner stays; the report names the earlier one)
     do      check   owner-changed
     staging-failures
     look    observe failed-runs

@@ -102,7 +102,7 @@ fn f61_f62_a_server_that_is_ready_gets_a_go_and_nothing_changes() {
             if environment == Environment::Production { "GO, with 3 warnings" } else { "GO, with 2 warnings" };
         assert_says(&finished.summary, &[warnings, "there is no verified backup"]);
         for (check, says) in [
-            ("Nine gates, in the bundle", "9/9"),
+            ("Check the nine gates in the bundle", "9/9"),
             (&format!("/var/www/{name}"), SEED_RELEASE),
             ("sudo -n service php8.2-fpm reload", "allowed, without a password"),
             ("sudo -n service nginx reload", "allowed, without a password"),
@@ -365,7 +365,7 @@ fn f23_f10_a_build_that_the_server_cannot_take_is_a_no_go() {
     let finished = run(&commit("never built"), &[]);
     no_go(&finished, &["no successful build for"]);
     assert_says(finding(&finished, "sudo -n service nginx reload"), &["✅ passed"]);
-    assert_says(finding(&finished, "See whether release and backup have room"), &["skipped", "there is no bundle"]);
+    assert_says(finding(&finished, "Check the disk space for release and backup"), &["skipped", "there is no bundle"]);
 
     // A gate is missing in what was built.
     let torn = commit("without routes");
@@ -477,12 +477,12 @@ fn everything_that_is_wrong_is_named_in_one_run() {
     server("service php8.2-fpm start");
     let finished = nowhere(preflight(&story, Environment::Staging, &built));
     assert_ended(&finished, 5, "failed");
-    assert_says(finding(&finished, "Nine gates, in the bundle"), &["✅ passed"]);
+    assert_says(finding(&finished, "Check the nine gates in the bundle"), &["✅ passed"]);
     for check in [
-        "Look at the server",
-        "Ask sudo for each command of a release",
-        "Look at .env and at the link to it",
-        "Look at the newest backup",
+        "Survey the server",
+        "Check that sudo allows each command of a release",
+        "Check .env and the link to it",
+        "Check the newest backup",
     ] {
         assert_says(finding(&finished, check), &["skipped", "the server did not answer"]);
     }
@@ -540,7 +540,7 @@ fn f69_a_probe_that_cannot_fail_is_a_no_go() {
     let story = story();
     let commit = commit("cannot fail");
     story.ship(&commit, Variant::Healthy).expect("the build");
-    let said = |finished: &Finished| finding(finished, "Ask the site how it is now").to_owned();
+    let said = |finished: &Finished| finding(finished, "Check the site's current health").to_owned();
     let finished = preflight(&story, Environment::Staging, &commit).run_binary(story.binary());
     assert_ended(&finished, 0, "passed");
     assert_says(
@@ -573,7 +573,7 @@ fn f69_a_probe_that_cannot_fail_is_a_no_go() {
         assert_says(&finished.summary, &["NO-GO: 1 check failed", says]);
         let finished = story.deploy(&commit);
         assert_ended(&finished, 1, "refused");
-        assert_says(&finished.summary, &["7 Ask the site how it is now", says]);
+        assert_says(&finished.summary, &["7 Check the site's current health", says]);
         assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE));
     }
 }
@@ -600,7 +600,7 @@ fn f66_a_bare_server_is_ready_for_its_first_release() {
     assert_says(finding(&finished, "link to .env"), &["nothing is live yet"]);
     assert_says(finding(&finished, "newest backup"), &["✅ passed", "none, and nothing is live yet"]);
     assert_says(
-        finding(&finished, "Ask the site how it is now"),
+        finding(&finished, "Check the site's current health"),
         &["✅ passed", "nothing is live yet; the web server answers"],
     );
     assert_ended(&story.deploy(&commit), 0, "live");

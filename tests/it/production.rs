@@ -60,7 +60,7 @@ fn f8_f64_staging_then_production_and_each_phrase_opens_its_own_door() {
     let before = story.lab.tree_digest("/var/www/production").expect("the tree");
     let planned = with(story.production(&commit), "");
     assert_ended(&planned, 0, "planned");
-    assert_says(&planned.summary, &[PRODUCTION_PHRASE, "Staging is healthy, and has proven this commit"]);
+    assert_says(&planned.summary, &[PRODUCTION_PHRASE, "Check that staging is healthy and has confirmed this commit"]);
     let cost = planned.log.find("on staging this file took: 1 statement, 0.").expect("what staging measured");
     let second = planned.log.find("2031_01_02_000000_second [").expect("the second migration");
     assert!(cost < second && planned.log[second..].contains("staging has not run this file, or did not measure it"));

@@ -188,7 +188,7 @@ fn post_does_not_even_connect_when_there_is_nothing_to_do() {
         assert_eq!(post.log.lines().count(), 1, "{}", post.log);
         post.log
     };
-    assert_says(&after(&[("phase", "ended")], "deploy-staging"), &["the step came to its end by itself"]);
+    assert_says(&after(&[("phase", "ended")], "deploy-staging"), &["the step completed"]);
     assert_says(&after(&[], "deploy-staging"), &["the step ended before it changed anything"]);
     assert_says(&after(&[("phase", "switched")], "smoke"), &["this stage changes nothing on a server"]);
 }

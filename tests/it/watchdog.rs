@@ -106,7 +106,7 @@ fn f15_a_run_at_work_renews_its_lock() {
     let commit = commit("long at work");
     story.ship(&commit, Variant::Healthy).expect("the build");
     let running = story.staging(&commit).input("grace-period", "30s").spawn_binary(story.binary());
-    running.wait_for_line("15 Point current at it: ", PATIENCE);
+    running.wait_for_line("15 Switch `current` to the release: ", PATIENCE);
     time_passes(&story);
     until("it says that it is there", Duration::from_secs(20), || {
         on_server(&story, &format!("cat {STATE}/lock/renewed")) != "1000"
@@ -162,7 +162,7 @@ fn f15_a_run_that_may_wait_is_told_for_whom_and_goes_on_after_it() {
     story.ship(&first, Variant::Healthy).expect("the build");
     story.ship(&second, Variant::Healthy).expect("the build");
     let running = story.staging(&first).input("grace-period", "10s").spawn_binary(story.binary());
-    running.wait_for_line("15 Point current at it: ", PATIENCE);
+    running.wait_for_line("15 Switch `current` to the release: ", PATIENCE);
 
     let waiting = story.staging(&second).input("lock-wait", "2m").spawn_binary(story.binary());
     waiting.wait_for_line("waiting up to 120 s for run https://", PATIENCE);
@@ -266,7 +266,7 @@ fn f86_a_confirmed_release_stays_when_its_time_is_over() {
     story.ship(&commit, Variant::Healthy).expect("the build");
     let finished = story.staging(&commit).input("confirm-within", "20s").run_binary(story.binary());
     assert_ended(&finished, 0, "live");
-    assert_says(&finished.log, &["Confirm it over a fresh connection: over a fresh connection"]);
+    assert_says(&finished.log, &["Confirm the release over a new connection: over a fresh connection"]);
     assert_eq!(guards(&story), "", "nothing is left to go back");
     until("the watcher sees that and ends", Duration::from_secs(5), || watchers(&story) == "none");
 

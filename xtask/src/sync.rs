@@ -113,7 +113,7 @@ fn action_yml() -> String {
     let mut yml = format!(
         "# {MADE}\n\
          name: gated-deploy\n\
-         description: Releases Laravel apps to ordinary servers over SSH, gated at every step, and goes back by itself.\n\
+         description: Releases Laravel apps to ordinary servers over SSH, gated at every step, and rolls back by itself.\n\
          branding:\n  icon: upload-cloud\n  color: green\n\
          \ninputs:\n"
     );

@@ -15,8 +15,8 @@ use crate::{
 pub fn table() -> Table<Survey, Build> {
     Table {
         survey: vec![
-            observe("resolve-event", "1 Find out what to build", build_gate::resolve_event).into(),
-            observe("pre-bundle-gates", "4 Nine gates, and what broke releases before", build_gate::gates).into(),
+            observe("resolve-event", "1 Resolve what to build", build_gate::resolve_event).into(),
+            observe("pre-bundle-gates", "4 Nine gates and known release blockers", build_gate::gates).into(),
         ],
         release: vec![
             change(
@@ -26,7 +26,7 @@ pub fn table() -> Table<Survey, Build> {
                 undo("remove the bundle's files", build_gate::discard),
             )
             .into(),
-            check("verify-bundle", "Open the bundle again and compare every entry", build_gate::verify).into(),
+            check("verify-bundle", "Read the bundle back and compare every entry", build_gate::verify).into(),
         ],
     }
 }

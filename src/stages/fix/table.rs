@@ -28,11 +28,11 @@ pub fn table(name: FixName) -> Table<Fix, Mend> {
 fn branch_protection() -> Table<Fix, Mend> {
     Table {
         survey: vec![
-            observe("branch-protection",  "How the branch is protected now",             protection::look).into(),
+            observe("branch-protection",  "Read the branch protection",             protection::look).into(),
         ],
         release: vec![
-            change("protect-branch",      "Protect it",                                  previewed(protection::protect, fix::preview),  undo("put back what was there", protection::Back)).into(),
-            check ("branch-protected",    "Read its protection again",                   protection::verify).into(),
+            change("protect-branch",      "Protect the branch",                                  previewed(protection::protect, fix::preview),  undo("restore the earlier protection", protection::Back)).into(),
+            check ("branch-protected",    "Verify the branch protection",                   protection::verify).into(),
         ],
     }
 }
@@ -41,11 +41,11 @@ fn branch_protection() -> Table<Fix, Mend> {
 fn build() -> Table<Fix, Mend> {
     Table {
         survey: vec![
-            observe("head-build",         "What was built of the head",                  build_head::look).into(),
+            observe("head-build",         "Find the build of the head commit",                  build_head::look).into(),
         ],
         release: vec![
-            change("start-build",         "Start the build",                             previewed(build_head::start, fix::preview),    no_undo("if a run was started, it goes on, and harms nothing")).into(),
-            check ("await-bundle",        "Wait for its bundle",                         build_head::await_bundle).into(),
+            change("start-build",         "Start the build",                             previewed(build_head::start, fix::preview),    no_undo("a started build continues and changes nothing else")).into(),
+            check ("await-bundle",        "Wait for the bundle",                         build_head::await_bundle).into(),
         ],
     }
 }
@@ -54,12 +54,12 @@ fn build() -> Table<Fix, Mend> {
 fn token() -> Table<Fix, Mend> {
     Table {
         survey: vec![
-            observe("reach-server",       "Reach the server",                            fix::reach).into(),
-            observe("server-token",       "Read the server's token, and try it",         health_token::look).into(),
+            observe("reach-server",       "Connect to the server",                            fix::reach).into(),
+            observe("server-token",       "Read the server's token and test it",         health_token::look).into(),
         ],
         release: vec![
-            change("write-secret",        "Write it into the secret",                    previewed(health_token::write, fix::preview),  no_undo("GitHub gives no secret back; if it was written, it holds the server's token")).into(),
-            check ("secret-written",      "See that it was written, and that the site takes it", health_token::verify).into(),
+            change("write-secret",        "Write the token into the secret",                    previewed(health_token::write, fix::preview),  no_undo("GitHub cannot return the earlier value; the secret may already hold the server's token")).into(),
+            check ("secret-written",      "Verify that the secret was written and the site accepts the token", health_token::verify).into(),
         ],
     }
 }
@@ -68,11 +68,11 @@ fn token() -> Table<Fix, Mend> {
 fn phantoms() -> Table<Fix, Mend> {
     Table {
         survey: vec![
-            observe("listed-workflows",   "Which workflows have no file",                phantom::look).into(),
+            observe("listed-workflows",   "Find workflows without a file",                phantom::look).into(),
         ],
         release: vec![
             change("disable-workflows",   "Disable them",                                previewed(phantom::disable, fix::preview),     undo("enable them again", phantom::Again)).into(),
-            check ("workflows-disabled",  "List the workflows again",                    phantom::verify).into(),
+            check ("workflows-disabled",  "Verify that they are disabled",                    phantom::verify).into(),
         ],
     }
 }
@@ -81,12 +81,12 @@ fn phantoms() -> Table<Fix, Mend> {
 fn owners() -> Table<Fix, Mend> {
     Table {
         survey: vec![
-            observe("reach-server",       "Reach the server",                            fix::reach).into(),
-            observe("foreign-owners",     "Whose the files of the live release are",     ownership::look).into(),
+            observe("reach-server",       "Connect to the server",                            fix::reach).into(),
+            observe("foreign-owners",     "Find files of other owners in the live release",     ownership::look).into(),
         ],
         release: vec![
-            change("change-owner",        "Give them to the deploy user",                previewed(ownership::give, fix::preview),      no_undo("what was given stays given; whose it was stands in the report")).into(),
-            check ("owner-changed",       "Look again whose they are",                   ownership::verify).into(),
+            change("change-owner",        "Change their owner to the deploy user",                previewed(ownership::give, fix::preview),      no_undo("the new owner stays; the report names the earlier one")).into(),
+            check ("owner-changed",       "Verify their owner",                   ownership::verify).into(),
         ],
     }
 }
@@ -96,7 +96,7 @@ fn owners() -> Table<Fix, Mend> {
 fn causes() -> Table<Fix, Mend> {
     Table {
         survey: vec![
-            observe("failed-runs",        "Why the last staging runs failed",            failures::look).into(),
+            observe("failed-runs",        "Read the last failed staging runs",            failures::look).into(),
         ],
         release: Vec::new(),
     }

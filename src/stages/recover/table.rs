@@ -17,14 +17,14 @@ use crate::{
 pub fn table() -> Table<Survey, Recover> {
     Table {
         survey: vec![
-            observe("reach-server",    "Reach the server",                            recover::reach).into(),
-            observe("survey-server",   "See who is at work and what was left",        recover::look).into(),
+            observe("reach-server",    "Connect to the server",                            recover::reach).into(),
+            observe("survey-server",   "Find running deployments and leftovers",        recover::look).into(),
         ],
         release: vec![
-            hold  ("deploy-lock",      "Take the deploy lock",                        recover::acquire,        release("free it, unless stuck", recover::release)).into(),
-            change("finish-unconfirmed", "See that every release was confirmed",      previewed(recover::confirmed, recover::preview),
-                                                                                                               undo("go back from it, remove what was left, ask the site", by_hand(recover::go_back, recover::back_by_hand))).pivot().into(),
-            check ("health",           "The site answers, healthy",                   recover::well).into(),
+            hold  ("deploy-lock",      "Take the deploy lock",                        recover::acquire,        release("free it, unless the run is stuck", recover::release)).into(),
+            change("finish-unconfirmed", "Roll back an unconfirmed release",      previewed(recover::confirmed, recover::preview),
+                                                                                                               undo("roll it back, remove the leftovers, check the site's health", by_hand(recover::go_back, recover::back_by_hand))).pivot().into(),
+            check ("health",           "Check that the site is healthy",                   recover::well).into(),
         ],
     }
 }

@@ -14,8 +14,8 @@ use crate::{
 pub fn table() -> Table<Smoke, ()> {
     Table {
         survey: vec![together(vec![
-            observe("health", "19 The site answers, healthy", smoke::health),
-            observe("assets", "20 Every Vite asset answers", smoke::assets),
+            observe("health", "19 Check that the site is healthy", smoke::health),
+            observe("assets", "20 Check every Vite asset", smoke::assets),
         ])],
         release: Vec::new(),
     }
