@@ -175,7 +175,7 @@ pub fn workflow_ambiguous(doing: &str, cause: &str) -> Failure {
 /// A name that no workflow has; `input` says where it came from.
 pub fn workflow_unknown(doing: &str, workflow: &str, what: &str, input: &str) -> Failure {
     WORKFLOW_UNKNOWN
-        .failure(doing, format!("GitHub knows no workflow {workflow} ({what})"))
+        .failure(doing, format!("GitHub has no workflow {workflow} ({what})"))
         .hint(format!("name it in {input}"))
 }
 
@@ -328,7 +328,7 @@ pub fn token_stale(doing: &str, problems: Vec<String>) -> Failure {
     HEALTH_TOKEN_STALE
         .failure(doing, "the site refuses it: it runs with an older configuration")
         .details(problems)
-        .hint("release again, which builds the configuration's cache anew; then run this again")
+        .hint("release again, which rebuilds the configuration cache; then run this again")
 }
 
 /// The site's answer says nothing of the token.

@@ -275,7 +275,7 @@ pub fn app_env_mismatch(file: &dyn Display, named: Option<&str>, odd: bool, envi
     };
     APP_ENV_MISMATCH.problem(
         cause,
-        format!("correct environment or env-file; if it is the right file, write into it: APP_ENV={environment}"),
+        format!("correct `environment` or `env-file`; if the file is the right one, set in it: APP_ENV={environment}"),
     )
 }
 
@@ -338,7 +338,7 @@ pub fn shared_closed_when_made(path: &str, user: &str, folder: &str, hint: Strin
     )
 }
 
-const MAKE_ROOM: &str = "free space there, or lower keep-releases and keep-backups";
+const MAKE_ROOM: &str = "free disk space there, or lower keep-releases and keep-backups";
 
 pub fn no_room_kib(free: u64, base: &dyn Display, need: u64) -> Problem {
     RELEASE_NO_ROOM

@@ -309,7 +309,7 @@ async fn fd3_while_the_build_is_not_there_room_is_judged_by_the_live_release() {
     let ran = room("100000").await;
     assert_eq!(ran.failure().code, "release-no-room");
     assert!(ran.failure().cause.starts_with("no room for a release: 100000 KiB free"), "{}", ran.failure());
-    assert_eq!(room("900000").await.said(), "not looked at: there is no bundle to measure");
+    assert_eq!(room("900000").await.said(), "skipped: there is no bundle");
 }
 
 /// After the approval, with the build that the plan named.
@@ -389,11 +389,11 @@ async fn se12_only_a_reviewer_who_has_nothing_to_do_with_the_run_and_stands_by_i
     let cases: [(&[(&str, &str)], &str); 6] = [
         (&[], "nobody did"),
         (&[("reviewer", "rejected")], "nobody did"),
-        (&[("ADA", "approved")], "only @ADA did, who also started it"),
-        (&[("grace", "approved")], "only @grace did, who wrote the commit"),
-        (&[("reviewer", "approved"), ("reviewer", "rejected")], "only @reviewer did, who also rejected it"),
+        (&[("ADA", "approved")], "only @ADA approved it, but also started it"),
+        (&[("grace", "approved")], "only @grace approved it, but also wrote the commit"),
+        (&[("reviewer", "approved"), ("reviewer", "rejected")], "only @reviewer approved it, but also rejected it"),
         // GitHub says neither when nor in which order.
-        (&[("reviewer", "rejected"), ("reviewer", "approved")], "only @reviewer did, who also rejected it"),
+        (&[("reviewer", "rejected"), ("reviewer", "approved")], "only @reviewer approved it, but also rejected it"),
     ];
     for (reviews, cause) in cases {
         let ran = reviewed(reviews, 1).await;

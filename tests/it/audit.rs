@@ -232,11 +232,11 @@ const BREAKAGES: &[Breakage] = &[
     ("develop-required-checks", "requires 3", |repository| {
         repository.github.rules("develop", vec![checks(&GATES[..3], true), reviews(1)]);
     }),
-    ("develop-up-to-date", "takes branches that are behind", |repository| {
+    ("develop-up-to-date", "accepts branches that are behind", |repository| {
         repository.github.administrator(true);
         repository.github.rules("develop", vec![checks(&GATES[..4], false), reviews(1)]);
     }),
-    ("develop-review", "nobody has reviewed", |repository| {
+    ("develop-review", "accepts merges without a review", |repository| {
         repository.github.administrator(true);
         repository.github.rules("develop", vec![checks(&GATES[..4], true), reviews(0)]);
     }),
@@ -266,7 +266,7 @@ const BREAKAGES: &[Breakage] = &[
             ..run(919, PRODUCTION, "Deploy to production", &commit("x"))
         });
     }),
-    ("build-of-develop", "is green and has no artifact", |repository| {
+    ("build-of-develop", "succeeded but has no artifact", |repository| {
         repository.github.edit_artifact(901, |artifact| artifact.name = "logs".to_owned());
     }),
     ("bundles-kept", "expires 2026-01-01", |repository| repository.github.add_artifact(bundle("2026-01-01T00:00:00Z"))),
@@ -292,7 +292,7 @@ const BREAKAGES: &[Breakage] = &[
             "run: |\n          make prepare\n          make run-tests || true",
         );
     }),
-    ("check-never-reports", "requires `lint`, and no workflow", |repository| {
+    ("check-never-reports", "requires `lint`, but no workflow", |repository| {
         let mut required = GATES[..4].to_vec();
         required.push("lint");
         repository.github.rules("develop", vec![checks(&required, true), reviews(1)]);
@@ -303,16 +303,16 @@ const BREAKAGES: &[Breakage] = &[
             format!("name: Nightly\non: [schedule]\njobs:\n  build:\n    uses: ./{BUILD}\n"),
         );
     }),
-    ("dispatch-blocked", "no job of it runs then", |repository| {
+    ("dispatch-blocked", "no job runs then", |repository| {
         repository.edit(PRODUCTION, "  deploy:\n", "  deploy:\n    if: github.event_name == 'push'\n");
     }),
-    ("build-path-filter", "runs for some paths alone", |repository| {
+    ("build-path-filter", "runs only for some paths", |repository| {
         repository.edit(BUILD, "  push:\n", "  push:\n    paths: ['app/**']\n");
     }),
     ("unpinned-action", "someone/notify@v2", |repository| {
         repository.edit(STAGING, "notify@0123456789abcdef0123456789abcdef01234567", "notify@v2");
     }),
-    ("missing-concurrency", "deploy-production.yml has no concurrency", |repository| {
+    ("missing-concurrency", "deploy-production.yml has no `concurrency`", |repository| {
         repository.edit(PRODUCTION, "concurrency:\n  group: deploy\n", "");
     }),
 ];
@@ -348,7 +348,7 @@ fn f92_a_repository_in_order_gets_a_go_and_says_what_it_could_not_see() {
     assert_eq!(repository.audit().status("secret-names"), "met");
     repository.github.secrets(&["STAGING_SSH_KEY"]);
     let finding = repository.audit();
-    assert_says(&finding.finding("secret-names")["actual"].to_string(), &["DEPLOY_KEY", "may be an environment's"]);
+    assert_says(&finding.finding("secret-names")["actual"].to_string(), &["DEPLOY_KEY", "may belong to an environment"]);
     // Nothing but GET, and no protection was asked to change.
     assert!(repository.github.requests().iter().all(|request| request.method == "GET"));
 }
@@ -423,9 +423,9 @@ fn failed_runs_are_told_with_the_line_that_shows_their_cause() {
         &actual,
         &[
             "/actions/runs/940 attempt 1, job deploy, step Release: sudo asks for a password, or does not allow the command (F67): sudo: a password is required",
-            "/actions/runs/941 attempt 1, job deploy, step Upload: not a cause that is known here: something of",
-            "/actions/runs/942 attempt 1, job deploy, step Release: its log is gone",
-            "; 1 older ones were not looked into",
+            "/actions/runs/941 attempt 1, job deploy, step Upload: the cause is unknown: something of",
+            "/actions/runs/942 attempt 1, job deploy, step Release: its log was deleted",
+            "; 1 older ones were not read",
         ],
     );
     assert!(!actual.contains("runs/930") && !actual.contains('\u{1b}'), "{actual}");
@@ -455,7 +455,7 @@ fn what_cannot_be_read_of_a_failed_run_is_told_as_that() {
     let logs = "/repos/acme/shop/actions/jobs/*/logs";
     let told = |repository: &Repository| repository.audit().finding("staging-failures")["actual"].to_string();
     for (fault, says) in [
-        (Fault::refusal(Refusal::ArtifactExpired), "its log is gone"),
+        (Fault::refusal(Refusal::ArtifactExpired), "its log was deleted"),
         (
             Fault::refusal(Refusal::IntegrationForbidden { needs: "actions=read".to_owned() }),
             "its log could not be read: the token may not do that",
@@ -471,7 +471,7 @@ fn what_cannot_be_read_of_a_failed_run_is_told_as_that() {
     assert_says(&told(&repository), &["is not in known_hosts (F38): Host key verification failed."]);
     // A workflow file that GitHub cannot read has no jobs.
     repository.github.jobs(940, Vec::new());
-    assert_says(&told(&repository), &["no job of it failed: GitHub could not begin it"]);
+    assert_says(&told(&repository), &["no job failed: GitHub could not start the run"]);
     // A very long log costs no memory, and its end counts.
     let long = format!("{}Please provide a valid cache path.\n", "nothing to see\n".repeat(200_000));
     failed_run(&repository.github, 940, "Release", Some(&long));
@@ -574,9 +574,9 @@ fn f69_gates_that_nobody_can_look_at_are_not_green() {
     }
     assert_says(
         &audited.verdict("production").1,
-        &["no workflow file of the checkout emits a required check, and none ran on this commit"],
+        &["no workflow file of the checkout reports a required check, and no check ran on this commit"],
     );
-    audited.assert_not_met("check-never-reports", "requires `run-tests`, and no workflow");
+    audited.assert_not_met("check-never-reports", "requires `run-tests`, but no workflow");
     // By the right name it is a GO again.
     repository
         .github
@@ -742,7 +742,7 @@ const ON_THE_SERVER: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "foreign-owner",
-        "1 file belongs to somebody else, such as",
+        "1 file belongs to another account, such as",
         "touch current/README.md; chown root current/README.md",
         "rm current/README.md",
     ),
@@ -827,7 +827,7 @@ fn f73_a_bare_server_is_no_reason_against_its_first_release() {
     assert_ended(&audited.finished, 0, "passed");
     assert_says(&audited.finding("current-release")["actual"].to_string(), &["nothing is live yet"]);
     assert_eq!(audited.status("health-token-match"), "met");
-    assert_says(&audited.finished.summary, &["nothing is live yet that could take it"]);
+    assert_says(&audited.finished.summary, &["nothing is live yet"]);
 }
 
 #[test]
@@ -865,12 +865,12 @@ fn f69_f70_a_probe_that_cannot_fail_and_a_token_that_is_not_one_are_found_withou
     }
     assert_says(
         &audited.finding("health-token-match")["actual"].to_string(),
-        &["workflow ", ".env ", "the same, and the site takes it"],
+        &["workflow ", ".env ", "the same, and the site accepts it"],
     );
 
     // Another token in the workflow than on the server.
     let audited = on_server(&story, &files, &[("healthcheck-token", "not-the-token-of-the-server")]);
-    audited.assert_not_met("health-token-match", "not the same, and the site refuses the workflow's");
+    audited.assert_not_met("health-token-match", "they differ, and the site refuses the workflow's token");
     audited.assert_not_met("health", "the token is missing or wrong");
 
     // A site that says healthy to everything.

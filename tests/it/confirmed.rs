@@ -191,7 +191,7 @@ async fn fd2_a_commit_with_the_tree_of_the_confirmed_one_is_released_whatever_th
             stage
         };
         let refused = planned(reviewed).await.plan;
-        assert_eq!(refused.failure().cause, "only @grace did, who wrote the commit; @linus did, who wrote the commit");
+        assert_eq!(refused.failure().cause, "only @grace approved it, but also wrote the commit; @linus approved it, but also wrote the commit");
 
         // The approval is bound to both commits.
         let third = "00000000000000000000000000000000000000bb";

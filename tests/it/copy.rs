@@ -193,7 +193,7 @@ fn f61_a_place_that_takes_no_copy_is_named_before_and_during_a_release() {
         assert_ended(&finished, 0, "passed");
         assert_says(
             &finished.summary,
-            &["| copy of the backups |", "no copy of a backup could be made", says, "⚠️ warned"],
+            &["| off-site backup |", "no copy of a backup could be made", says, "⚠️ warned"],
         );
         let finished = preflight("required");
         assert_ended(&finished, 1, "refused");
@@ -207,7 +207,7 @@ fn f61_a_place_that_takes_no_copy_is_named_before_and_during_a_release() {
     let runner = story.staging(&commit).input("stage", "preflight").input("environment", "staging");
     let finished = runner.input("approval", "").input("backup-copy-dir", ELSEWHERE).run_binary(story.binary());
     assert_ended(&finished, 0, "passed");
-    assert_says(&finished.summary, &[&format!("to {ELSEWHERE}, on another file system"), "no copy is there yet"]);
+    assert_says(&finished.summary, &[&format!("to {ELSEWHERE}, on another file system"), "no copy exists yet"]);
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn a_fix_says_what_it_would_send_and_sends_it_only_with_its_phrase() {
         let again = fix(&repository, "branch-protection-main", words);
         assert_ended(&again.finished, 0, "passed");
         assert_eq!(output(&again.finished, "executed"), "false");
-        assert_says(&again.finished.summary, &["asks for all of it already; nothing was changed"]);
+        assert_says(&again.finished.summary, &["already requires all of it; nothing was changed"]);
     }
     assert_eq!(repository.github.written().len(), 1, "once");
 }
@@ -248,7 +248,7 @@ fn a_required_check_that_nothing_reports_is_told_before_it_blocks_everybody() {
     assert_ended(&planned.finished, 0, "planned");
     assert_says(
         &planned.finished.summary,
-        &["no workflow of this checkout reports run-tests for pull requests to", "nothing could be merged"],
+        &["no workflow of this checkout reports run-tests for pull requests to", "every merge would be blocked"],
     );
 }
 
@@ -308,7 +308,7 @@ fn a_token_that_may_not_is_told_first_and_nothing_changes() {
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
-        &["no GITHUB_TOKEN can ever have administration=write", "it is what it was"],
+        &["no GITHUB_TOKEN can ever have administration=write", "the protection was not changed"],
     );
     repository.github.clear_faults();
     repository.github.fault(
@@ -453,7 +453,7 @@ fn the_head_of_develop_is_built_once_and_its_bundle_is_waited_for() {
     let repository = Repository::new();
     let there = fix(&repository, "build-head", FIX_PHRASE);
     assert_ended(&there.finished, 0, "passed");
-    assert_says(&there.finished.summary, &["Nothing to do: run 900 succeeded, and its bundle is there"]);
+    assert_says(&there.finished.summary, &["Nothing to do: run 900 succeeded and has its bundle"]);
     assert_eq!(repository.github.written(), []);
 
     // Green without an artifact is no build; the newest run of the head is started anew and leaves one.
@@ -471,14 +471,14 @@ fn the_head_of_develop_is_built_once_and_its_bundle_is_waited_for() {
     };
     let planned = wait(&repository, "");
     assert_ended(&planned.finished, 0, "planned");
-    assert_says(&planned.finished.summary, &["run 900 is green and has no artifact", "/dispatches"]);
+    assert_says(&planned.finished.summary, &["run 900 succeeded but has no artifact", "/dispatches"]);
     assert_eq!(repository.github.written(), []);
     let fixed = wait(&repository, FIX_PHRASE);
     assert_ended(&fixed.finished, 0, "passed");
     let written = repository.github.written();
     assert_eq!(written.len(), 1);
     assert_eq!(written[0].2["ref"], "develop");
-    assert_says(&fixed.finished.summary, &["run 990 succeeded, and its bundle is there"]);
+    assert_says(&fixed.finished.summary, &["run 990 succeeded and has its bundle"]);
     assert_eq!(repository.audit().status("build-of-develop"), "met");
 
     // A build that fails is no fix, and what was started is told.
@@ -540,7 +540,7 @@ fn f40_the_servers_token_becomes_the_secret_and_is_seen_nowhere() {
     story.github.administrator(true);
     let planned = fix_on(&story, "health-token", "", &[old]);
     assert_ended(&planned.finished, 0, "planned");
-    assert_says(&planned.finished.summary, &["secret HEALTHCHECK_TOKEN", "not there", "sealed for the key"]);
+    assert_says(&planned.finished.summary, &["secret HEALTHCHECK_TOKEN", "not set", "sealed for the key"]);
     assert_eq!(story.github.written(), []);
 
     let fixed = fix_on(&story, "health-token", FIX_PHRASE, &[old]);
@@ -563,7 +563,7 @@ fn f40_the_servers_token_becomes_the_secret_and_is_seen_nowhere() {
     // With the secret that was written there is nothing to do, and the audit agrees.
     let again = fix_on(&story, "health-token", FIX_PHRASE, &[("healthcheck-token", &written)]);
     assert_ended(&again.finished, 0, "passed");
-    assert_says(&again.finished.summary, &["Nothing to do: the workflow passes the server's token already"]);
+    assert_says(&again.finished.summary, &["Nothing to do: the workflow already passes the server's token"]);
     assert_eq!(story.github.written().len(), 1);
 
     // A secret of the environment would win over the one that is written.

@@ -995,7 +995,7 @@ fn se18_a_fingerprint_without_a_host_is_refused_where_two_servers_are_reached() 
         assert_eq!(
             told,
             "ssh-known-hosts: has a fingerprint without a host, and this run connects to two servers, www.example.com and staging.example.com: \
-             each would pass as the other; write the host before it: `www.example.com SHA256:...` and `staging.example.com SHA256:...`"
+             the fingerprint would be accepted for both; write the host before it: `www.example.com SHA256:...` and `staging.example.com SHA256:...`"
         );
         let with_port = start().policy(&shared).input("ssh-known-hosts", BARE).input("ssh-port", "2222").problems();
         assert!(with_port.contains("`[www.example.com]:2222 SHA256:...`"), "{with_port}");

@@ -222,7 +222,7 @@ fn fd36_fd37_a_long_migration_keeps_its_lock_through_an_outage_beside_a_run_that
     assert_ended(&first, 0, "live");
     assert_says(&first.log, &["the connection broke"]);
     assert_ended(&second, 0, "passed");
-    assert_says(&second.log, &["nothing was left behind"]);
+    assert_says(&second.log, &["no leftovers"]);
     assert!(!second.log.contains("took over the deploy lock"), "{}", second.log);
     assert_eq!(story.served().expect("the site"), commit);
     assert_eq!(on(&story, &format!("grep -c . {STATE}/ledger.jsonl")), "1");

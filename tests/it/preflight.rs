@@ -115,12 +115,12 @@ fn f61_f62_a_server_that_is_ready_gets_a_go_and_nothing_changes() {
             ("link to .env", &format!("/var/www/{name}/shared/.env/{name}.env")),
             ("APP_ENV", name),
             ("APP_KEY", "set"),
-            ("shared/storage", "deploy and PHP-FPM's user may write, also in 8 folders inside"),
-            ("shared/public/uploads", "deploy and PHP-FPM's user may write"),
-            (&format!("room on /var/www/{name}"), "needed"),
+            ("shared/storage", "deploy and PHP-FPM's user can write, also in 8 folders inside"),
+            ("shared/public/uploads", "deploy and PHP-FPM's user can write"),
+            (&format!("disk space on /var/www/{name}"), "needed"),
             ("inodes", "free, about"),
-            ("dump of the database", "can be made"),
-            ("where backups lie", "on the same disk as the site"),
+            ("dump of the database", "possible"),
+            ("location of the backups", "on the same disk as the site"),
         ] {
             assert_says(finding(&finished, check), &["✅ passed", says]);
         }
@@ -222,7 +222,7 @@ const REASONS: &[Reason] = &[
         "mv shared/.env/elsewhere shared/.env/staging.env",
         &[
             "there is no /var/www/staging/shared/.env/staging.env",
-            "current/.env leads to ../../shared/.env/staging.env, and not to",
+            "current/.env points to ../../shared/.env/staging.env, not to",
         ],
     ),
     reason(
@@ -272,7 +272,7 @@ const REASONS: &[Reason] = &[
         "the deploy user may not write in a shared folder",
         "chown www-data shared/public/uploads; chmod 2755 shared/public/uploads",
         "chown deploy shared/public/uploads; chmod 2775 shared/public/uploads",
-        &["deploy may not write to /var/www/staging/shared/public/uploads"],
+        &["deploy cannot write to /var/www/staging/shared/public/uploads"],
     ),
     reason(
         "the disk is nearly full",
@@ -516,7 +516,7 @@ fn f36_f61_what_a_release_can_do_with_is_a_warning_with_its_cure() {
         ("process_control_timeout", "process_control_timeout = 10s"),
         ("APP_DEBUG", "APP_DEBUG=false"),
         ("mode of .env", "chmod 640 /var/www/production/shared/.env/production.env"),
-        ("logs", "deploy may not write to /var/www/production/shared/storage/logs/laravel.log"),
+        ("logs", "deploy cannot write to /var/www/production/shared/storage/logs/laravel.log"),
         ("dump of the database", "the database does not answer which tables it has: PDOException"),
         ("newest backup", "20250301_000000-5eed1e55, is"),
     ] {

@@ -296,14 +296,14 @@ fn somebody_else_must_have_approved_the_run_where_the_policy_asks_for_it() {
     };
     refuse(&["nobody did"]);
     story.github.add_review(777, review("acme", "approved", "Staging"));
-    refuse(&["only @acme did, who also started it"]);
+    refuse(&["only @acme approved it, but also started it"]);
     story.github.add_review(777, review("reviewer", "rejected", "Staging"));
     story.github.add_review(777, review("reviewer", "approved", "Elsewhere"));
     story.github.add_review(776, review("reviewer", "approved", "Staging"));
     refuse(&["only @acme did"]);
     // GitHub does not say which of a reviewer's words came last, so a rejection stays one.
     story.github.add_review(777, review("reviewer", "approved", "Staging"));
-    refuse(&["@reviewer did, who also rejected it"]);
+    refuse(&["@reviewer approved it, but also rejected it"]);
     // The phrase is needed all the same.
     story.github.add_review(777, review("another", "approved", "Staging"));
     assert_ended(&runner.clone().input("approval", "").run_binary(story.binary()), 0, "planned");

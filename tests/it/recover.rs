@@ -92,7 +92,7 @@ fn f86_what_a_killed_run_left_is_taken_back_by_recover_and_only_then() {
     assert_ended(&refused, 1, "refused");
     assert_says(
         &refused.log,
-        &["it is at work on what it began: run https://github.com/acme/shop/actions/runs/30433642"],
+        &["it is still running: run https://github.com/acme/shop/actions/runs/30433642"],
     );
     assert_eq!(story.served().expect("the site"), dead);
 
@@ -121,7 +121,7 @@ fn f86_what_a_killed_run_left_is_taken_back_by_recover_and_only_then() {
     // Once more there is nothing to do; and the next release goes the usual way.
     let again = recover(&story).run_binary(story.binary());
     assert_ended(&again, 0, "passed");
-    assert_says(&again.summary, &["nothing was left behind; the site is well"]);
+    assert_says(&again.summary, &["no leftovers; the site is well"]);
     let next = commit("after recovering");
     story.ship(&next, Variant::Healthy).expect("the build");
     assert_ended(&story.deploy(&next), 0, "live");

@@ -469,7 +469,7 @@ fn fd10_fd11_what_others_wrote_neither_goes_live_with_a_release_nor_ends_the_sit
     assert_unharmed(&story);
     let again = recover(&story).run_binary(story.binary());
     assert_ended(&again, 0, "passed");
-    assert_says(&again.summary, &["nothing was left behind"]);
+    assert_says(&again.summary, &["no leftovers"]);
     assert!(!server("ls /var/www/staging/releases").contains(&dead[..8]), "its folder is removed");
     let line = server(&format!("tail -n 1 {state}/ledger.jsonl"));
     assert_says(&line, &["reverted-by-watchdog", "\"migrations\":[]"]);

@@ -115,7 +115,7 @@ impl<'a> Search<'a> {
     }
 
     fn doing(&self) -> String {
-        format!("looking for the build of {} ({})", self.inputs.commit.short(), self.inputs.build.workflow)
+        format!("finding the build of {} ({})", self.inputs.commit.short(), self.inputs.build.workflow)
     }
 
     /// The run to go by; or why none of those that exist is one.

@@ -53,14 +53,14 @@ pub async fn workflows(cx: &Audit, io: &Io) -> StepResult {
         "duplicate-workflows",
         &twice,
         &format!("{} active workflows, each with its own name", active.len()),
-        "give each its own `name:`, or remove one: a workflow_run trigger and a required check know them by name",
+        "give each its own `name:`, or remove one, because `workflow_run` triggers and required checks select a workflow by its name",
         &source,
     );
     let files = cx.files();
     if files.all.is_empty() && files.problems.is_empty() {
         sheet.unseen(
             "phantom-workflow",
-            "there are no workflow files in the workspace to compare with",
+            "there are no workflow files in the workspace",
             "run actions/checkout before this step",
             &source,
         );
@@ -69,13 +69,13 @@ pub async fn workflows(cx: &Audit, io: &Io) -> StepResult {
         let gone: Vec<String> = active
             .iter()
             .filter(|one| !known.contains(one.path.as_str()))
-            .map(|one| format!("`{}` is listed as active, and {} is not in this checkout", one.name, one.path))
+            .map(|one| format!("`{}` is active, but {} is not in this checkout", one.name, one.path))
             .collect();
         sheet.judge(
             "phantom-workflow",
             &gone,
             "each active workflow has its file in this checkout",
-            "if no branch has the file any more: `gh workflow disable NAME`, or the fix `phantom-workflow`",
+            "if no branch has the file: `gh workflow disable NAME`, or run the fix `phantom-workflow`",
             &format!("{source}; .github/workflows"),
         );
     }
@@ -85,7 +85,7 @@ pub async fn workflows(cx: &Audit, io: &Io) -> StepResult {
 
 /// How the last runs of the three workflows ended.
 pub async fn runs(cx: &Audit, io: &Io) -> StepResult {
-    let mut sheet = Sheet::new(cx, io, "looking at the last runs");
+    let mut sheet = Sheet::new(cx, io, "reading the last runs");
     let names = &cx.inputs.workflows;
     for (id, workflow) in
         [("build-runs", &names.build), ("staging-runs", &names.staging), ("production-runs", &names.production)]
@@ -100,7 +100,7 @@ pub async fn runs(cx: &Audit, io: &Io) -> StepResult {
                 }
             }
             Seen::Nothing => {
-                let why = format!("GitHub knows no workflow {workflow}");
+                let why = format!("GitHub has no workflow {workflow}");
                 let shows = format!("name it in the input or policy key {}", id.replace("-runs", "-workflow"));
                 if id == "staging-runs" {
                     sheet.unseen("staging-failures", &why, &shows, &source);
@@ -124,12 +124,12 @@ fn judge_runs(sheet: &mut Sheet<'_>, id: &str, workflow: &str, runs: &[WorkflowR
         |run: &&WorkflowRun| run.finished() && !matches!(run.conclusion.as_deref(), Some("cancelled" | "skipped"));
     let last: Vec<&WorkflowRun> = runs.iter().filter(counted).take(RUNS).collect();
     let Some(newest) = last.first() else {
-        sheet.unseen(id, format!("{workflow} has no finished run"), "run it once", source);
+        sheet.unseen(id, format!("{workflow} has no finished run"), "start it once", source);
         return;
     };
     let failed = last.iter().filter(|run| !run.succeeded()).count();
     let told = format!(
-        "{failed} of the last {} failed ({} %); the newest, {}, ended in {}",
+        "{failed} of the last {} failed ({} %); the newest build run, {}, ended in {}",
         last.len(),
         100 * failed / last.len(),
         newest.html_url,
@@ -141,7 +141,7 @@ fn judge_runs(sheet: &mut Sheet<'_>, id: &str, workflow: &str, runs: &[WorkflowR
         sheet.not_met(
             id,
             told,
-            format!("read the log of {}, and mend its cause; or the fix `staging-failures`", newest.html_url),
+            format!("read the log of {} and correct its cause; the fix `staging-failures` names known causes", newest.html_url),
             source,
         );
     }
@@ -165,25 +165,25 @@ async fn causes(sheet: &mut Sheet<'_>, cx: &Audit, io: &Io, runs: &[WorkflowRun]
         }
     }
     let more = failed - diagnoses.len();
-    let more = if more > 0 { format!("; {more} older ones were not looked into") } else { String::new() };
+    let more = if more > 0 { format!("; {more} older ones were not read") } else { String::new() };
     sheet.not_met("staging-failures", format!("{}{more}", told.join("; ")), to_do.join("; "), source);
 }
 
 /// Whether the head of the branch of staging has a bundle, and how long the newest one stays (F7: a green build proves none).
 pub async fn builds(cx: &Audit, io: &Io) -> StepResult {
-    let mut sheet = Sheet::new(cx, io, "looking for the build of the branch of staging");
+    let mut sheet = Sheet::new(cx, io, "finding the build of the staging branch");
     let (workflow, develop) = (&cx.inputs.workflows.build, &cx.inputs.develop);
     let head = cx.found.borrow().develop.clone();
     match head {
         None => sheet.unseen(
             "build-of-develop",
-            format!("the head of `{develop}` is not known"),
-            "see the finding develop-required-checks",
+            format!("the head of `{develop}` is unknown"),
+            "correct the finding develop-required-checks first",
             cx.github.told(&format!("branches/{develop}")),
         ),
         Some(head) => {
             let source = cx.github.told(&format!("actions/workflows/{workflow}/runs?head_sha={head}"));
-            let doing = format!("looking for the build of {}", head.short());
+            let doing = format!("finding the build of {}", head.short());
             match seen(cx.github.runs_for(workflow, &head).await, &doing, "actions=read")? {
                 Seen::Yes(runs) => {
                     judge_head(
@@ -197,7 +197,7 @@ pub async fn builds(cx: &Audit, io: &Io) -> StepResult {
                 }
                 Seen::Nothing => sheet.not_met(
                     "build-of-develop",
-                    format!("GitHub knows no workflow {workflow}"),
+                    format!("GitHub has no workflow {workflow}"),
                     "name it in build-workflow",
                     source,
                 ),
@@ -217,11 +217,11 @@ async fn judge_head(
     source: &str,
 ) -> Result<(), Failure> {
     let fix =
-        format!("gh workflow run {} --ref {}; or the fix `build-head`", cx.inputs.workflows.build, cx.inputs.develop);
+        format!("gh workflow run {} --ref {}; or run the fix `build-head`", cx.inputs.workflows.build, cx.inputs.develop);
     let Some(green) = runs.iter().find(|run| run.succeeded() && run.own_repository) else {
         let told = match runs.first() {
-            None => "the head has no run of the build".to_owned(),
-            Some(run) => format!("no build of the head succeeded; the newest is {}", run.html_url),
+            None => "the head commit has no build run".to_owned(),
+            Some(run) => format!("no build of the head commit succeeded; the newest is {}", run.html_url),
         };
         sheet.not_met("build-of-develop", told, fix, source);
         return Ok(());
@@ -229,14 +229,14 @@ async fn judge_head(
     let doing = format!("listing the artifacts of run {}", green.id);
     let artifacts = cx.github.artifacts(green.id, name).await.map_err(|error| unanswered(&doing, &error))?;
     let problem = match artifacts.first() {
-        None => Some(format!("run {} is green and has no artifact {name}", green.id)),
+        None => Some(format!("run {} succeeded but has no artifact {name}", green.id)),
         Some(artifact) if artifact.expired => Some(format!("the bundle of run {} has expired", green.id)),
         Some(artifact) if artifact.size == 0 => Some(format!("the bundle of run {} is empty", green.id)),
         Some(_) => None,
     };
     match problem {
         Some(problem) => sheet.not_met("build-of-develop", problem, fix, source),
-        None => sheet.met("build-of-develop", format!("run {} succeeded, and {name} is there", green.id), source),
+        None => sheet.met("build-of-develop", format!("run {} succeeded and has {name}", green.id), source),
     }
     Ok(())
 }
@@ -256,7 +256,7 @@ async fn kept(sheet: &mut Sheet<'_>, cx: &Audit) -> Result<(), Failure> {
     };
     let there: Vec<&Artifact> = all.iter().filter(ours).filter(|artifact| !artifact.expired).collect();
     let Some(newest) = there.first() else {
-        sheet.not_met("bundles-kept", "no bundle is left", "build again", source);
+        sheet.not_met("bundles-kept", "no bundle exists", "run the build again", source);
         return Ok(());
     };
     let now = cx.clock.now();
@@ -266,11 +266,11 @@ async fn kept(sheet: &mut Sheet<'_>, cx: &Audit) -> Result<(), Failure> {
         there.len(),
         newest.name,
         newest.size,
-        newest.expires_at.as_deref().unwrap_or("never, as far as GitHub says")
+        newest.expires_at.as_deref().unwrap_or("never, according to GitHub")
     );
     match expires {
         Some(at) if at - now < KEPT => {
-            sheet.not_met("bundles-kept", told, "set `retention-days:` of the upload to 30, and build again", source)
+            sheet.not_met("bundles-kept", told, "set `retention-days: 30` at the upload, and run the build again", source)
         }
         _ => sheet.met("bundles-kept", told, source),
     }
@@ -298,7 +298,7 @@ pub async fn branches_agree(cx: &Audit, io: &Io) -> StepResult {
                 return neither_seen(sheet, why, &format!("git diff {main} {develop} -- .github/workflows"), &source);
             }
             Seen::Nothing => {
-                let why = "GitHub cannot compare the two branches: one is not there, or they have no commit in common";
+                let why = "GitHub cannot compare the two branches: one does not exist, or they have no common commit";
                 return neither_seen(sheet, why, &format!("git diff {main} {develop} -- .github/workflows"), &source);
             }
             Seen::Forbidden { why, shows } => {
@@ -318,7 +318,7 @@ pub async fn branches_agree(cx: &Audit, io: &Io) -> StepResult {
         "build-differs",
         &differ,
         "the release workflows are the same on both branches",
-        &format!("git diff {main} {develop} -- .github/workflows, then merge; the version of this action is in these files, too"),
+        &format!("run: git diff {main} {develop} -- .github/workflows, then merge; these files also set the version of this action"),
         &source,
     );
     versions(&mut sheet, cx, &paths).await?;
@@ -369,7 +369,7 @@ async fn versions(sheet: &mut Sheet<'_>, cx: &Audit, paths: &[&String]) -> Resul
         }
     }
     let fix =
-        format!("take the newer one on both branches: git diff {} {} -- .github/workflows", branches[0], branches[1]);
+        format!("use the newer version on both branches: git diff {} {} -- .github/workflows", branches[0], branches[1]);
     match (differ.is_empty(), unread.is_empty()) {
         (true, false) => sheet.unseen(ID, unread.join("; "), fix, source),
         _ => sheet.judge(ID, &differ, "each action has one version on both branches", &fix, &source),

@@ -13,7 +13,7 @@ const RUNS: usize = 12;
 
 /// The gates' own steps, and every rule about the files that make them.
 pub async fn integrity(cx: &Audit, io: &Io) -> StepResult {
-    let mut sheet = Sheet::new(cx, io, "looking whether the gates can fail");
+    let mut sheet = Sheet::new(cx, io, "checking that the gates can fail");
     let files = cx.files();
     let required = required(cx);
     readable(&mut sheet, &files);
@@ -49,7 +49,7 @@ pub async fn integrity(cx: &Audit, io: &Io) -> StepResult {
 
 /// What to do where no gate can be looked at.
 const NO_GATES: &str =
-    "run actions/checkout before this step; name your checks in the policy's required-checks, as GitHub shows them";
+    "run actions/checkout before this step, and set `required-checks` in the policy to the names that GitHub shows";
 
 const SOURCE: &str = ".github/workflows in the workspace";
 
@@ -77,7 +77,7 @@ fn readable(sheet: &mut Sheet<'_>, files: &Files) {
         "workflow-files",
         &problems,
         &format!("{} workflows", files.all.len()),
-        "mend or move the file",
+        "correct or move the file",
         SOURCE,
     );
     sheet.in_file(files.problems.first().map(|(path, _)| path.as_str()));
@@ -99,7 +99,7 @@ async fn hollow(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files, required: &[St
     for (file, job, check) in gates(files, required) {
         if job.uses.is_none() && !job.steps.iter().any(substantive) {
             against
-                .push(format!("{}: job {} (check `{check}`) only echoes: no step of it can fail", file.path, job.id));
+                .push(format!("{}: job {} (check `{check}`) only prints: no step of it can fail", file.path, job.id));
             in_file.get_or_insert(file.path.as_str());
         }
     }
@@ -107,7 +107,7 @@ async fn hollow(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files, required: &[St
     let mut ran = 0;
     if let Some(commit) = &cx.inputs.commit {
         source = format!("{SOURCE}; {} and their jobs", cx.github.told(&format!("actions/runs?head_sha={commit}")));
-        let doing = format!("looking at what ran on {}", commit.short());
+        let doing = format!("reading the checks of {}", commit.short());
         match seen(cx.github.runs_of(commit).await, &doing, "actions=read")? {
             Seen::Yes(runs) => {
                 for run in runs.iter().filter(|run| run.succeeded()).take(RUNS) {
@@ -132,14 +132,14 @@ async fn hollow(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files, required: &[St
     if gates(files, required).next().is_none() && ran == 0 {
         sheet.unseen(
             "hollow-check",
-            "no workflow file of the checkout emits a required check, and none ran on this commit",
+            "no workflow file of the checkout reports a required check, and no check ran on this commit",
             NO_GATES,
             source,
         );
         return Ok(());
     }
     let met = format!("{} gates in the files, {ran} runs of them on this commit", gates(files, required).count());
-    sheet.judge("hollow-check", &against, &met, "let the job run what its name says, and let that fail", &source);
+    sheet.judge("hollow-check", &against, &met, "let the job run the command that its name promises, and let it fail", &source);
     sheet.in_file(in_file);
     Ok(())
 }
@@ -147,7 +147,7 @@ async fn hollow(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files, required: &[St
 /// Whether a job that counts as passed ran nothing that could have failed. GitHub counts a skipped job as passed.
 fn did_nothing(job: &github::Job, files: &Files) -> Option<&'static str> {
     if job.conclusion.as_deref() == Some("skipped") {
-        return Some("was skipped, which counts as passed");
+        return Some("was skipped, and GitHub counts that as passed");
     }
     // GitHub does not tell the steps of every old job; that proves nothing.
     if job.steps.is_empty() {
@@ -165,7 +165,7 @@ fn did_nothing(job: &github::Job, files: &Files) -> Option<&'static str> {
         // A step that no file of the checkout has is judged by its name alone.
         written.map_or_else(|| !harmless_name(&step.name), substantive)
     });
-    (!real).then_some("every step that ran only prepares or echoes; the others were skipped")
+    (!real).then_some("every step that ran only prepares or prints; the others were skipped")
 }
 
 /// The steps that the runner adds by itself.
@@ -256,7 +256,7 @@ fn forgiven(sheet: &mut Sheet<'_>, files: &Files, required: &[String]) {
     }
     if gates(files, required).next().is_none() {
         for id in ["gate-continue-on-error", "gate-or-true"] {
-            sheet.unseen(id, "no workflow file of the checkout emits a required check", NO_GATES, SOURCE);
+            sheet.unseen(id, "no workflow file of the checkout reports a required check", NO_GATES, SOURCE);
         }
         return;
     }
@@ -264,7 +264,7 @@ fn forgiven(sheet: &mut Sheet<'_>, files: &Files, required: &[String]) {
         "gate-continue-on-error",
         &errors,
         "none has it",
-        "remove continue-on-error, and mend what fails",
+        "remove continue-on-error, and correct the failing step",
         SOURCE,
     );
     sheet.in_file(error_in);
@@ -286,11 +286,11 @@ fn reports(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) {
         let emit: Vec<&WorkflowFile> =
             files.all.iter().filter(|file| file.jobs.iter().any(|job| job.emits(check))).collect();
         if emit.is_empty() {
-            against.push(format!("`{branch}` requires `{check}`, and no workflow of this checkout emits it"));
+            against.push(format!("`{branch}` requires `{check}`, but no workflow of this checkout reports it"));
         } else if !emit.iter().any(|file| file.reports_for(branch)) {
             let paths: Vec<&str> = emit.iter().map(|file| file.path.as_str()).collect();
             against.push(format!(
-                "`{branch}` requires `{check}`, and {} never runs for every pull request to it",
+                "`{branch}` requires `{check}`, but {} does not run for every pull request to it",
                 paths.join(", ")
             ));
         }
@@ -298,8 +298,8 @@ fn reports(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) {
     sheet.judge(
         "check-never-reports",
         &against,
-        &format!("{} required names, all emitted", required.len()),
-        "require the name that GitHub shows beside a run, let its workflow start on pull_request without filters that leave the branch out, or drop the requirement; an app of its own may emit it, too",
+        &format!("{} required names, all reported", required.len()),
+        "require the name that GitHub shows beside a run, or let its workflow start on pull_request without a filter that excludes the branch, or remove the requirement; another app may also report it",
         SOURCE,
     );
 }
@@ -314,7 +314,7 @@ fn callees(sheet: &mut Sheet<'_>, files: &Files) {
             let problem = match files.all.iter().find(|known| known.path == callee) {
                 Some(known) if known.starts_on("workflow_call") => continue,
                 Some(_) => "has no workflow_call trigger",
-                None => "is not there, or cannot be read",
+                None => "does not exist or cannot be read",
             };
             against.push(format!("{}: job {} calls {callee}, which {problem}", file.path, job.id));
             in_file.get_or_insert(file.path.as_str());
@@ -347,15 +347,15 @@ fn blocked(sheet: &mut Sheet<'_>, files: &Files) {
             })
         };
         if file.jobs.iter().all(shut) {
-            against.push(format!("{} can be started by hand, and no job of it runs then: each has an `if:` that only another event meets", file.path));
+            against.push(format!("{} can be started by hand, but no job runs then: each has an `if:` that only another event fulfils", file.path));
             in_file.get_or_insert(file.path.as_str());
         }
     }
     sheet.judge(
         "dispatch-blocked",
         &against,
-        "every workflow that starts by hand has a job that runs then",
-        "add `|| github.event_name == 'workflow_dispatch'` to the condition, or drop the trigger",
+        "every workflow with a manual start has a job for it",
+        "add `|| github.event_name == 'workflow_dispatch'` to the condition, or remove the trigger",
         SOURCE,
     );
     sheet.in_file(in_file);
@@ -368,7 +368,7 @@ fn release_workflows(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) {
         for id in ["build-path-filter", "unpinned-action", "missing-concurrency"] {
             sheet.unseen(
                 id,
-                "none of build-workflow, staging-workflow and production-workflow is in the checkout",
+                "the checkout has none of build-workflow, staging-workflow and production-workflow",
                 "name them in the policy",
                 SOURCE,
             );
@@ -386,7 +386,7 @@ fn release_workflows(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) {
         .collect();
     let told: Vec<String> = filtered
         .iter()
-        .map(|file| format!("{} runs for some paths alone: other commits have no bundle", file.path))
+        .map(|file| format!("{} runs only for some paths: other commits have no bundle", file.path))
         .collect();
     sheet.judge("build-path-filter", &told, "none", "remove `paths` and `paths-ignore`", SOURCE);
     sheet.in_file(filtered.first().map(|file| file.path.as_str()));
@@ -420,7 +420,7 @@ fn release_workflows(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) {
         .copied()
         .collect();
     let told: Vec<String> =
-        shared.iter().map(|file| format!("{} has no concurrency: two releases can run at once", file.path)).collect();
+        shared.iter().map(|file| format!("{} has no `concurrency`: two releases can run at the same time", file.path)).collect();
     sheet.judge(
         "missing-concurrency",
         &told,
@@ -465,16 +465,16 @@ async fn secrets(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) -> Result<(),
                 sheet.unseen(
                     "secret-names",
                     format!(
-                        "{} are no secrets of the repository; they may be an environment's or the organization's",
+                        "{} are not secrets of the repository; they may belong to an environment or to the organization",
                         missing.join(", ")
                     ),
-                    "see Settings, Environments; or create them",
+                    "check Settings, Environments, or create them",
                     source,
                 );
             }
         }
         Seen::Nothing => {
-            sheet.unseen("secret-names", "GitHub does not show them", "a token with `secrets=read`", source)
+            sheet.unseen("secret-names", "GitHub does not show them to this token", "use a token with `secrets=read`", source)
         }
         Seen::Forbidden { why, shows } => sheet.unseen("secret-names", why, shows, source),
     }

@@ -17,8 +17,8 @@ use crate::{
     transport::shell::{Answer, Script},
 };
 
-pub(super) const NOT_ASKED: &str = "not looked at: the inputs name no server";
-pub(super) const NO_ANSWER: &str = "not looked at: the server did not answer";
+pub(super) const NOT_ASKED: &str = "skipped: the inputs name no server";
+pub(super) const NO_ANSWER: &str = "skipped: the server did not answer";
 
 /// Reads a `.env`; needs its path as an argument.
 const TOKEN_PROGRAM: &str = concat!(include_str!("../../transport/dotenv.php"), include_str!("token.php"));
@@ -49,7 +49,7 @@ pub async fn look(cx: &Audit, io: &Io) -> StepResult {
         Err(skipped) => return Ok(skipped),
     };
     let layout = &survey.inputs.layout;
-    let doing = format!("looking at {}", layout.base());
+    let doing = format!("surveying {}", layout.base());
     let looked = survey::look_around(survey, io, &doing).await?;
     let mut sheet = Sheet::new(cx, io, &doing);
     if looked.answer.get("base") == Some("missing") {
@@ -78,24 +78,24 @@ fn releases(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked) {
         Some(live) if inside => sheet.met("current-release", live, &source),
         Some(live) if looked.answer.get("current-dangling").is_some() => sheet.not_met(
             "current-release",
-            format!("{} leads to {live}, which is not there", layout.current()),
-            "release again, or point it back by hand: docs/recovery.md",
+            format!("{} points to {live}, which does not exist", layout.current()),
+            "release again, or switch it by hand: docs/recovery.md",
             &source,
         ),
         Some(live) => sheet.not_met(
             "current-release",
-            format!("{} leads to {live}, outside of {}", layout.current(), layout.releases()),
-            "point it to a release: docs/recovery.md",
+            format!("{} points to {live}, outside {}", layout.current(), layout.releases()),
+            "switch it to a release: docs/recovery.md",
             &source,
         ),
         None if looked.answer.get("current-not-a-link").is_some() => sheet.not_met(
             "current-release",
             format!("{} is not a link", layout.current()),
-            "move it into releases/, and link to it: docs/server.md",
+            "move it into releases/ and make a link to it: docs/server.md",
             &source,
         ),
         // Else nobody could ever release for the first time (F73).
-        None => sheet.met("current-release", "nothing is live yet; the first release makes it", &source),
+        None => sheet.met("current-release", "nothing is live yet; the first release creates it", &source),
     }
     let last: Vec<String> = names.iter().rev().take(3).map(ToString::to_string).collect();
     let told = if last.is_empty() {
@@ -104,7 +104,7 @@ fn releases(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked) {
         format!("{} in all; the newest: {}", names.len(), last.join(", "))
     };
     match names.len() {
-        0 | 1 => sheet.not_met("last-releases", told, "none needed: the next release is the second", &list),
+        0 | 1 => sheet.not_met("last-releases", told, "the next release is the second, so none is needed yet", &list),
         _ => sheet.met("last-releases", told, &list),
     }
     let source = format!("{source}; {list}");
@@ -114,8 +114,8 @@ fn releases(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked) {
         }
         (Some(newest), Some(live)) => sheet.not_met(
             "newest-not-live",
-            format!("{newest} is newer than {live}, which is live: it was rolled back, or never switched to"),
-            format!("read how it ended: tail -n 3 {}", layout.ledger()),
+            format!("{newest} is newer than the live release {live}: it was rolled back, or never activated"),
+            format!("read its outcome: tail -n 3 {}", layout.ledger()),
             source,
         ),
         _ => sheet.met("newest-not-live", "nothing to compare", source),
@@ -136,7 +136,7 @@ async fn privileges(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Rc<Looked>,
             return Ok(());
         }
     };
-    let doing = "asking sudo what it allows";
+    let doing = "reading the sudo rules";
     let permissions =
         permissions::permissions(&*survey.ports.shell, io, Some(&serving.fpm), looked.systemd(), doing).await?;
     match permissions::missing(&looked.user, &permissions) {
@@ -158,10 +158,10 @@ pub async fn live(cx: &Audit, io: &Io) -> StepResult {
     };
     let Some(looked) = survey.found.borrow().looked.clone() else { return Ok(Done::skipped(NO_ANSWER)) };
     if looked.answer.get("base") == Some("missing") {
-        return Ok(Done::skipped("not looked at: there is no base folder"));
+        return Ok(Done::skipped("skipped: base-dir does not exist"));
     }
     let layout = &survey.inputs.layout;
-    let doing = format!("looking at what is live below {}", layout.base());
+    let doing = format!("checking the live release below {}", layout.base());
     let mut sheet = Sheet::new(cx, io, &doing);
     let is_live = looked.answer.get("current-is").is_some();
     // Where nothing is live there is nothing to judge; a link that leads nowhere has been told.
@@ -201,7 +201,7 @@ async fn nine(sheet: &mut Sheet<'_>, survey: &Survey, io: &Io, doing: &str) -> R
         "nine-files",
         &against,
         "9/9",
-        "release again; somebody changed the live release by hand",
+        "release again; the live release was changed after its confirmation",
         &format!("test -s, test -d in {dir}"),
     );
     Ok(())
@@ -224,33 +224,33 @@ async fn env(
         .var("ENV_PHP", ENV_PROGRAM);
     let answer = remote::run(&*survey.ports.shell, io, script, doing).await?;
     let source = format!("readlink {current}/.env");
-    let fix = format!("compare the two, then: ln -sfn {file} {current}/.env");
+    let fix = format!("compare the two files, then run: ln -sfn {file} {current}/.env");
     match (answer.get("link-is"), answer.get("env-is")) {
         _ if !is_live => {}
         (Some(link), Some(env)) if link == env => sheet.met("env-link", env, source),
         (Some(_), _) => {
             let target = answer.get("link").unwrap_or_default();
-            sheet.not_met("env-link", format!("{current}/.env leads to {target}, and not to {file}"), fix, source);
+            sheet.not_met("env-link", format!("{current}/.env points to {target}, not to {file}"), fix, source);
         }
         (None, _) if answer.get("link-not-a-link").is_some() => {
-            sheet.not_met("env-link", format!("{current}/.env is a file of its own"), fix, source)
+            sheet.not_met("env-link", format!("{current}/.env is a regular file, not a link"), fix, source)
         }
-        (None, _) => sheet.not_met("env-link", format!("there is no {current}/.env"), fix, source),
+        (None, _) => sheet.not_met("env-link", format!("{current}/.env does not exist"), fix, source),
     }
     let (source, environment) = (format!("APP_ENV in {file}"), cx.inputs.environment.as_str());
-    let fix = format!("correct environment or env-file; if it is the right file, write into it: APP_ENV={environment}");
+    let fix = format!("correct `environment` or `env-file`; if the file is the right one, set in it: APP_ENV={environment}");
     match answer.get("said").and_then(|said| said.lines().find_map(|line| line.strip_prefix("app-env="))) {
         None => sheet.unseen(
             "app-env",
-            format!("{file} is not there, or cannot be read"),
-            format!("chmod 640 {file}, with a group that the deploy user has"),
+            format!("{file} does not exist or cannot be read"),
+            format!("run: chmod 640 {file}, with a group of the deploy user"),
             source,
         ),
         Some(said) => match said.strip_prefix("is ") {
             Some(name) if name == environment => sheet.met("app-env", name, source),
             Some(name) => sheet.not_met(
                 "app-env",
-                format!("APP_ENV is `{name}`, and the environment is `{environment}`"),
+                format!("APP_ENV is `{name}`, but the environment is `{environment}`"),
                 fix,
                 source,
             ),
@@ -277,7 +277,7 @@ async fn modes(sheet: &mut Sheet<'_>, survey: &Survey, io: &Io) -> Result<(), Fa
     let open = modes::look(&*survey.ports.shell, io, layout).await?;
     let source = format!("find {} -perm /022; stat {}/*/bootstrap/cache/config.php", layout.base(), layout.releases());
     if open.is_empty() {
-        sheet.met("open-modes", "only the deploy user writes, and only who reads .env reads its values", source);
+        sheet.met("open-modes", "only the deploy user can write, and only readers of .env can read its values", source);
         return Ok(());
     }
     let causes: Vec<&str> = open.iter().map(|open| open.cause.as_str()).collect();
@@ -296,7 +296,7 @@ fn owner(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answe
             let some: Vec<&str> = answer.all("foreign").take(3).collect();
             sheet.not_met(
                 "foreign-owner",
-                format!("{belong} to somebody else, such as {}", some.join(", ")),
+                format!("{belong} to another account, such as {}", some.join(", ")),
                 format!(
                     r"as root: find $(readlink -f {current}) -xdev ! -user {0} \( -type d -o -links 1 \) -execdir chown -h {0} {{}} +; or the fix `docs-ownership`",
                     looked.user
@@ -304,7 +304,7 @@ fn owner(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answe
                 source,
             );
         }
-        None => sheet.unseen("foreign-owner", "find did not say", "run the audit again", source),
+        None => sheet.unseen("foreign-owner", "find gave no answer", "run the audit again", source),
     }
 }
 
@@ -330,24 +330,24 @@ fn room(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answer
                 false => sheet.not_met(
                     "disk-room",
                     told,
-                    "free space there, or lower keep-releases and keep-backups",
+                    "free disk space there, or lower keep-releases and keep-backups",
                     source,
                 ),
             }
         }
-        None => sheet.unseen("disk-room", "df did not say", "run the audit again", source),
+        None => sheet.unseen("disk-room", "df gave no answer", "run the audit again", source),
     }
     let source = format!("df -Pi {base}");
     match pair("inodes") {
         // File systems that make inodes as they need them say zero of zero.
-        Some((_, 0)) => sheet.met("inodes", "the file system makes them as it needs them", source),
+        Some((_, 0)) => sheet.met("inodes", "the file system has no fixed number of inodes", source),
         Some((free, all)) if free >= all / 10 => sheet.met("inodes", format!("{free} of {all} free"), source),
         Some((free, all)) => sheet.not_met(
             "inodes",
             format!("{free} of {all} free"),
-            "remove old releases and caches; each small file takes one",
+            "remove old releases and caches; each file takes one inode",
             source,
         ),
-        None => sheet.unseen("inodes", "df did not say", "run the audit again", source),
+        None => sheet.unseen("inodes", "df gave no answer", "run the audit again", source),
     }
 }

@@ -79,7 +79,7 @@ pub async fn scope(cx: &Audit, io: &Io) -> StepResult {
     if let Some(commit) = &cx.inputs.commit {
         io.fact(key::SHA, commit);
     }
-    let mut sheet = Sheet::new(cx, io, "finding out what to audit");
+    let mut sheet = Sheet::new(cx, io, "resolving what to audit");
     match &cx.server {
         Some(survey) => {
             io.fact(key::URL, survey.inputs.site.url.as_str());
@@ -87,8 +87,8 @@ pub async fn scope(cx: &Audit, io: &Io) -> StepResult {
         }
         None => sheet.unseen(
             "server-looked-at",
-            "neither ssh-private-key nor ssh-host reached this step: GitHub alone was looked at",
-            "pass ssh-host, ssh-private-key, ssh-known-hosts, base-dir and url; an empty secret often belongs to another `environment:`",
+            "neither ssh-private-key nor ssh-host is set in this step: only GitHub was audited",
+            "pass ssh-host, ssh-private-key, ssh-known-hosts, base-dir and url; a secret is often empty because it belongs to another `environment:`",
             "the inputs",
         ),
     }
@@ -180,7 +180,7 @@ impl<'a> Sheet<'a> {
         let failure = against.first().map(|first| {
             let cause = match against.len() {
                 1 => first.told(),
-                several => format!("{several} things forbid a release to {environment}"),
+                several => format!("{several} findings forbid a release to {environment}"),
             };
             let details = against
                 .iter()
@@ -193,7 +193,7 @@ impl<'a> Sheet<'a> {
         let mut found = self.cx.found.borrow_mut();
         found.findings.extend(self.findings);
         self.io.fact(key::AUDIT, &found.findings);
-        let mut text = format!("{} of {total} as they should be", total - open.len());
+        let mut text = format!("{} of {total} passed", total - open.len());
         if !open.is_empty() {
             text = format!("{text}; {}", open.join("; "));
         }
@@ -231,11 +231,11 @@ fn seen<T>(answer: Result<T, GithubError>, doing: &str, permission: &str) -> Res
         Err(GithubError::Forbidden { message, needs }) => {
             let needs = needs.unwrap_or_else(|| permission.to_owned());
             Ok(Seen::Forbidden {
-                why: format!("the token may not ask ({message})"),
+                why: format!("the token has no right to read it ({message})"),
                 shows: match needs.split_once('=').filter(|(key, _)| GRANTED.contains(key)) {
                     Some((key, right)) => format!("give the job `permissions: {key}: {right}` ({needs})"),
                     None => format!(
-                        "a token of an app or a person with `{needs}` would show it; no GITHUB_TOKEN can have that"
+                        "use the token of an app or a user with `{needs}`; no GITHUB_TOKEN can have that right"
                     ),
                 },
             })
@@ -247,9 +247,9 @@ fn seen<T>(answer: Result<T, GithubError>, doing: &str, permission: &str) -> Res
 fn unanswered(doing: &str, error: &GithubError) -> Failure {
     match error {
         GithubError::Ambiguous(cause) => errors::fix::workflow_ambiguous(doing, cause),
-        GithubError::RateLimited { .. } => errors::fix::github_rate_limited(doing, error, "run the audit again then"),
+        GithubError::RateLimited { .. } => errors::fix::github_rate_limited(doing, error, "run the audit again after that"),
         _ => {
-            errors::fix::github_unavailable(doing, error, "run the audit again; what GitHub did not say, nobody knows")
+            errors::fix::github_unavailable(doing, error, "run the audit again; GitHub gave no answer")
         }
     }
 }
@@ -260,7 +260,7 @@ pub fn settle(cx: Audit) -> Result<Seam<()>, Failure> {
     let environment = cx.inputs.environment.as_str();
     // A row that did not look must have had a reason that failed (F69).
     if found.findings.is_empty() || found.findings.iter().any(|finding| finding.forbids(environment)) {
-        return Err(Failure::bug("deciding GO or NO-GO", "something forbids a release, and no row failed"));
+        return Err(Failure::bug("deciding GO or NO-GO", "a finding forbids a release, and no row failed"));
     }
     Ok(Seam { cx: (), decision: Decision::Go })
 }

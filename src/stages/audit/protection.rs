@@ -21,7 +21,7 @@ struct Protected {
 
 /// The branch of production, and that of staging.
 pub async fn branches(cx: &Audit, io: &Io) -> StepResult {
-    let mut sheet = Sheet::new(cx, io, "looking at the protection of branches");
+    let mut sheet = Sheet::new(cx, io, "reading the protection of the branches");
     let (main, develop) = (cx.inputs.main.clone(), cx.inputs.develop.clone());
     match look(cx, &main).await? {
         Seen::Yes(known) => judge_main(&mut sheet, cx, &main, &known),
@@ -30,8 +30,8 @@ pub async fn branches(cx: &Audit, io: &Io) -> StepResult {
             for id in ["main-protected", "main-required-checks"] {
                 sheet.not_met(
                     id,
-                    format!("there is no branch `{main}`"),
-                    "name it in the policy's main-branch",
+                    format!("the branch `{main}` does not exist"),
+                    "set `main-branch` in the policy",
                     &source,
                 );
             }
@@ -51,8 +51,8 @@ pub async fn branches(cx: &Audit, io: &Io) -> StepResult {
             for id in ids {
                 sheet.not_met(
                     id,
-                    format!("there is no branch `{develop}`"),
-                    "name it in the policy's develop-branch",
+                    format!("the branch `{develop}` does not exist"),
+                    "set `develop-branch` in the policy",
                     &source,
                 );
             }
@@ -68,7 +68,7 @@ pub async fn branches(cx: &Audit, io: &Io) -> StepResult {
 }
 
 async fn look(cx: &Audit, name: &str) -> Result<Seen<Protected>, Failure> {
-    let doing = format!("asking GitHub how `{name}` is protected");
+    let doing = format!("reading the protection of `{name}` at GitHub");
     let branch = match seen(cx.github.branch(name).await, &doing, "contents=read")? {
         Seen::Yes(branch) => branch,
         Seen::Nothing => return Ok(Seen::Nothing),
@@ -132,12 +132,12 @@ async fn look(cx: &Audit, name: &str) -> Result<Seen<Protected>, Failure> {
 }
 
 fn judge_main(sheet: &mut Sheet<'_>, cx: &Audit, name: &str, known: &Protected) {
-    let fix = "Settings, Rules, Rulesets: require the checks for it; or the fix `branch-protection-main`";
+    let fix = "require the checks under Settings, Rules, Rulesets, or run the fix `branch-protection-main`";
     match known.branch.protected {
         true => sheet.met("main-protected", format!("`{name}` is protected"), &known.source),
         false => sheet.not_met(
             "main-protected",
-            format!("`{name}` is not protected: anybody who may push releases"),
+            format!("`{name}` is not protected: every user with push rights can release"),
             fix,
             &known.source,
         ),
@@ -158,7 +158,7 @@ fn judge_main(sheet: &mut Sheet<'_>, cx: &Audit, name: &str, known: &Protected) 
 
 fn judge_develop(sheet: &mut Sheet<'_>, _cx: &Audit, name: &str, known: &Protected) {
     const CHECKS: usize = 4;
-    let fix = "Settings, Rules, Rulesets: require it there; or the fix `branch-protection-develop`";
+    let fix = "require it under Settings, Rules, Rulesets, or run the fix `branch-protection-develop`";
     let told = format!("`{name}` requires {}: {}", known.required.len(), listed(&known.required));
     match known.required.len() >= CHECKS {
         true => sheet.met("develop-required-checks", told, &known.source),
@@ -168,7 +168,7 @@ fn judge_develop(sheet: &mut Sheet<'_>, _cx: &Audit, name: &str, known: &Protect
     let mut judge = |id: &str, met: bool, yes: String, no: String| match (met, &known.hidden) {
         (true, _) => sheet.met(id, yes, &known.source),
         (false, Some((why, shows))) => {
-            sheet.unseen(id, format!("no ruleset asks for it, and {why}"), shows, &known.source)
+            sheet.unseen(id, format!("no ruleset requires it, and {why}"), shows, &known.source)
         }
         (false, None) => sheet.not_met(id, no, fix, &known.source),
     };
@@ -176,13 +176,13 @@ fn judge_develop(sheet: &mut Sheet<'_>, _cx: &Audit, name: &str, known: &Protect
         "develop-up-to-date",
         known.strict,
         format!("required on `{name}`"),
-        format!("`{name}` takes branches that are behind it"),
+        format!("`{name}` accepts branches that are behind it"),
     );
     judge(
         "develop-review",
         known.reviews >= 1,
         format!("{} on `{name}`", known.reviews),
-        format!("`{name}` takes what nobody has reviewed"),
+        format!("`{name}` accepts merges without a review"),
     );
 }
 

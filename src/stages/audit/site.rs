@@ -40,7 +40,7 @@ pub async fn health(cx: &Audit, io: &Io) -> StepResult {
     let policy = &survey.inputs.health;
     let url = survey.inputs.site.url.as_str().trim_end_matches('/').to_owned();
     let source = format!("GET {url} {}", policy.paths.join(", "));
-    let mut sheet = Sheet::new(cx, io, "asking the site how it is");
+    let mut sheet = Sheet::new(cx, io, "checking the site's health");
     let mut report = ask(survey, policy).await;
     // As before a release: a site that is well in one of three rounds is well, and nobody who is refused the token gets it accepted by asking again.
     for _ in 1..ROUNDS {
@@ -57,7 +57,7 @@ pub async fn health(cx: &Audit, io: &Io) -> StepResult {
         false => sheet.not_met(
             "health",
             &told,
-            "look at the application's log (shared/storage/logs) and at PHP-FPM's on the server",
+            "read the application's log (shared/storage/logs) and PHP-FPM's log on the server",
             &source,
         ),
     }
@@ -68,7 +68,7 @@ pub async fn health(cx: &Audit, io: &Io) -> StepResult {
         true => sheet.not_met(
             "probe-can-fail",
             "a page that does not exist answers as healthy, so a healthy answer proves nothing",
-            "give each path in health-paths a route of its own, and answer 404 to unknown pages",
+            "give each path in health-paths its own route, and answer 404 to unknown pages",
             format!("GET {url}{}", probe::NOWHERE),
         ),
     }
@@ -78,7 +78,7 @@ pub async fn health(cx: &Audit, io: &Io) -> StepResult {
 
 async fn guards(sheet: &mut Sheet<'_>, survey: &Survey, policy: &HealthPolicy, source: &str) {
     if policy.token.is_none() {
-        sheet.unseen("token-guards", "healthcheck-token reached this step empty", "pass healthcheck-token", source);
+        sheet.unseen("token-guards", "healthcheck-token is empty in this step", "pass healthcheck-token", source);
         return;
     }
     let without = ask(survey, &HealthPolicy { token: None, ..policy.clone() }).await;
@@ -89,7 +89,7 @@ async fn guards(sheet: &mut Sheet<'_>, survey: &Survey, policy: &HealthPolicy, s
         false => sheet.not_met(
             "token-guards",
             told,
-            "let the health route compare the token (hash_equals) and answer 401 otherwise; or drop healthcheck-token",
+            "let the health route compare the token (hash_equals) and answer 401 otherwise, or remove healthcheck-token",
             source,
         ),
     }
@@ -101,7 +101,7 @@ pub async fn token(cx: &Audit, io: &Io) -> StepResult {
         Ok(survey) => survey,
         Err(skipped) => return Ok(skipped),
     };
-    let doing = "comparing the health token of both sides";
+    let doing = "comparing the health token with the server's";
     let file = survey.inputs.layout.env_file();
     let source = format!("SHA-256 of healthcheck-token, and of HEALTHCHECK_TOKEN in {file}");
     let mut sheet = Sheet::new(cx, io, doing);
@@ -109,8 +109,8 @@ pub async fn token(cx: &Audit, io: &Io) -> StepResult {
     let ours = survey.inputs.health.token.as_ref().map(|token| Sha256Digest::of(token.expose()));
     let theirs = match answer.get("token").map(str::trim) {
         None => {
-            let shows = format!("chmod 640 {file}, with a group that the deploy user has");
-            sheet.unseen("health-token-match", format!("{file} is not there, or cannot be read"), shows, source);
+            let shows = format!("run: chmod 640 {file}, with a group of the deploy user");
+            sheet.unseen("health-token-match", format!("{file} does not exist or cannot be read"), shows, source);
             return sheet.end();
         }
         Some(said) => said.parse::<Sha256Digest>().ok(),
@@ -119,50 +119,50 @@ pub async fn token(cx: &Audit, io: &Io) -> StepResult {
         |ours: &Sha256Digest, theirs: &Sha256Digest| format!("workflow {}, .env {}", ours.short(), theirs.short());
     match (ours, theirs) {
         // An app may well be open about its health.
-        (None, None) => sheet.met("health-token-match", "neither side has one", source),
+        (None, None) => sheet.met("health-token-match", "neither side has a token", source),
         (None, Some(theirs)) => sheet.not_met(
             "health-token-match",
-            format!("{file} has one ({}), and healthcheck-token reached this step empty", theirs.short()),
-            "pass healthcheck-token; an empty secret often belongs to another `environment:`",
+            format!("{file} has one ({}), and healthcheck-token is empty in this step", theirs.short()),
+            "pass healthcheck-token; a secret is often empty because it belongs to another `environment:`",
             source,
         ),
         (Some(_), None) => sheet.not_met(
             "health-token-match",
             format!("HEALTHCHECK_TOKEN is not set in {file}"),
-            format!("write it into {file}, the value of the workflow's secret"),
+            format!("set it in {file} to the value of the workflow's secret"),
             source,
         ),
         (Some(ours), Some(theirs)) if ours != theirs => {
             let site = match told_by_site(survey).await {
-                Takes::Yes => "does not refuse the workflow's: it runs with an older configuration, or asks for none",
-                Takes::No => "refuses the workflow's",
-                Takes::Unknown => "did not say which it takes",
+                Takes::Yes => "does not refuse the workflow's token: it runs with an older configuration, or checks no token",
+                Takes::No => "refuses the workflow's token",
+                Takes::Unknown => "does not show which token it accepts",
             };
             sheet.not_met(
                 "health-token-match",
-                format!("{}: not the same, and the site {site}", digests(&ours, &theirs)),
-                "write the server's token into the workflow's secret; or the fix `health-token`",
+                format!("{}: they differ, and the site {site}", digests(&ours, &theirs)),
+                "write the server's token into the workflow's secret, or run the fix `health-token`",
                 source,
             );
         }
         (Some(ours), Some(theirs)) => {
             let same = format!("{}: the same", digests(&ours, &theirs));
             if survey.found.borrow().nothing_is_live() {
-                sheet.met("health-token-match", format!("{same}; nothing is live yet that could take it"), source);
+                sheet.met("health-token-match", format!("{same}; nothing is live yet"), source);
                 return sheet.end();
             }
             match told_by_site(survey).await {
-                Takes::Yes => sheet.met("health-token-match", format!("{same}, and the site takes it"), source),
+                Takes::Yes => sheet.met("health-token-match", format!("{same}, and the site accepts it"), source),
                 Takes::No => sheet.not_met(
                     "health-token-match",
                     format!("{same}, and the site refuses it: it runs with an older configuration"),
-                    "release again, which builds the configuration's cache anew",
+                    "release again, which rebuilds the configuration cache",
                     source,
                 ),
                 Takes::Unknown => sheet.unseen(
                     "health-token-match",
-                    format!("{same}, and the site did not say whether it takes it"),
-                    "see the finding health",
+                    format!("{same}, but the site does not show whether it accepts it"),
+                    "correct the finding health first",
                     source,
                 ),
             }

@@ -56,7 +56,7 @@ pub struct Build {
 /// Fixes what is packed, and under which names.
 pub fn settle(survey: Survey) -> Result<Seam<Build>, Failure> {
     let Survey { inputs, clock, background, found } = survey;
-    let tree = found.into_inner().ok_or_else(|| Failure::bug("deciding what to bundle", "no tree was looked at"))?;
+    let tree = found.into_inner().ok_or_else(|| Failure::bug("resolving what to bundle", "no source folder was read"))?;
     let cx = Build {
         manifest: Arc::new(pack::manifest(&tree, &inputs.commit)),
         files: Arc::new(Files::in_folder(&inputs.output, &inputs.commit)),
@@ -86,8 +86,8 @@ pub async fn resolve_event(cx: &Survey, io: &Io) -> StepResult {
         ) => Ok(Done::passed(format!("{commit}, from {event}"))),
         // A required check has to do its real work on pull requests too, or the rule that requires it is hollow (F11, F12).
         Some("pull_request") => {
-            io.warn("a bundle that was built for a pull request is never deployed: its commit is a trial merge", None);
-            Ok(Done::warned(format!("{commit}, from pull_request: checked, not to be deployed")))
+            io.warn("a bundle of a pull request is never deployed: its commit is a test merge", None);
+            Ok(Done::warned(format!("{commit}, from pull_request: checked only, not for release")))
         }
         Some(event) => Err(errors::event_unsupported(event)),
     }
@@ -148,7 +148,7 @@ pub async fn discard(cx: &Build, _io: &Io) -> Result<Undone, Failure> {
     let removed = cx.files.remove()?;
     let names: Vec<String> = removed.iter().map(|path| path.display().to_string()).collect();
     if names.is_empty() {
-        Ok(Undone::Nothing("nothing was written yet".to_owned()))
+        Ok(Undone::Nothing("no file was written yet".to_owned()))
     } else {
         Ok(Undone::Done(format!("removed {}", names.join(", "))))
     }
@@ -184,7 +184,7 @@ pub async fn verify(cx: &Build, io: &Io) -> StepResult {
             verified_at: vec!["built here".to_owned()],
         },
     );
-    Ok(Done::passed(format!("{} files as listed, SHA-256 {}", inspection.files, inspection.sha256)))
+    Ok(Done::passed(format!("{} files match the manifest, SHA-256 {}", inspection.files, inspection.sha256)))
 }
 
 /// Relative to the workspace, where a later step of the job looks for it; the file's name if it is elsewhere.

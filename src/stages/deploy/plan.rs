@@ -15,7 +15,7 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
     let (source, asked_for) = (survey.source()?, survey.asked_for()?.clone());
     let Survey { inputs, staging: asked_of_staging, ports, found, .. } = survey;
     let Found { build, server, staging: proven, opened, outlook, home, .. } = found.into_inner();
-    let server = server.ok_or_else(|| Failure::bug("planning the release", "nobody looked at the server"))?;
+    let server = server.ok_or_else(|| Failure::bug("planning the release", "the server was not surveyed"))?;
     let decided_at = ports.clock.now();
     let to = ReleaseName::new(decided_at, &source.commit);
     if let Some(newest) = server.releases.last().filter(|newest| **newest >= to) {
@@ -77,7 +77,7 @@ pub(crate) fn decide_without_bundle(inputs: &typed::Target) -> Decision {
     match &inputs.approval {
         _ if inputs.plan_only => Decision::Plan { because: "plan-only is true".to_owned() },
         Approval::Missing => Decision::Plan {
-            because: "the bundle is not there yet, so that there is nothing to approve: run this again when the build has ended".to_owned(),
+            because: "the bundle does not exist yet, so there is nothing to approve; run this again when the build has finished".to_owned(),
         },
         Approval::Given { plan_digest: Some(_) } => Decision::Refuse(approval::plan_without_digest()),
         given => match decide_by(given, &inputs.phrase, inputs.plan_only, &Sha256Digest::of("")) {

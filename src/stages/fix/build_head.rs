@@ -36,8 +36,8 @@ enum Build {
 impl Build {
     fn told(&self) -> String {
         match self {
-            Self::There(run) => format!("run {run} succeeded, and its bundle is there"),
-            Self::Running(run) => format!("run {run} is not over yet"),
+            Self::There(run) => format!("run {run} succeeded and has its bundle"),
+            Self::Running(run) => format!("run {run} is still running"),
             Self::Missing(why) => why.clone(),
         }
     }
@@ -46,7 +46,7 @@ impl Build {
 /// What GitHub says of the builds of this commit.
 async fn ask(github: &dyn Amend, cx: &super::World, head: &CommitSha) -> Result<(Build, Option<u64>), Failure> {
     let workflow = &cx.inputs.build_workflow;
-    let doing = format!("looking for the build of {}", head.short());
+    let doing = format!("finding the build of {}", head.short());
     let runs = github.runs_for(workflow, head).await.map_err(|error| match error {
         GithubError::NotFound(what) => errors::fix::workflow_unknown(&doing, workflow, &what, "build-workflow"),
         error => refusal(&doing, &error, "actions=read"),
@@ -54,9 +54,9 @@ async fn ask(github: &dyn Amend, cx: &super::World, head: &CommitSha) -> Result<
     let newest = runs.iter().map(|run| run.id).max();
     let own: Vec<&WorkflowRun> = runs.iter().filter(|run| run.own_repository).collect();
     let mut problem = match own.first() {
-        None => "the head has no run of the build".to_owned(),
+        None => "the head commit has no build run".to_owned(),
         Some(run) if run.finished() => {
-            format!("the newest, {}, ended in {}", run.html_url, run.conclusion.as_deref().unwrap_or("nothing"))
+            format!("the newest build run, {}, ended in {}", run.html_url, run.conclusion.as_deref().unwrap_or("nothing"))
         }
         Some(_) => String::new(),
     };
@@ -70,7 +70,7 @@ async fn ask(github: &dyn Amend, cx: &super::World, head: &CommitSha) -> Result<
             Some(artifact) if !artifact.expired && artifact.size > 0 => return Ok((Build::There(run.id), newest)),
             Some(artifact) if artifact.expired => problem = format!("the bundle of run {} has expired", run.id),
             Some(_) => problem = format!("the bundle of run {} is empty", run.id),
-            None => problem = format!("run {} is green and has no artifact {name}", run.id),
+            None => problem = format!("run {} succeeded but has no artifact {name}", run.id),
         }
     }
     match own.iter().find(|run| !run.finished()) {
@@ -80,7 +80,7 @@ async fn ask(github: &dyn Amend, cx: &super::World, head: &CommitSha) -> Result<
 }
 
 async fn head(github: &dyn Amend, branch: &str) -> Result<CommitSha, Failure> {
-    let doing = format!("asking GitHub for the head of `{branch}`");
+    let doing = format!("reading the head of `{branch}` at GitHub");
     match github.branch(branch).await {
         Ok(branch) => Ok(branch.head),
         Err(GithubError::NotFound(_)) => Err(errors::fix::branch_unknown(&doing, None, "develop-branch")),
@@ -103,7 +103,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
     );
     let (sends, nothing) = match &build {
         Build::There(_) => (Vec::new(), Some(build.told())),
-        Build::Running(run) => (vec![format!("nothing: run {run} is waited for")], None),
+        Build::Running(run) => (vec![format!("no request: the fix waits for run {run}")], None),
         Build::Missing(_) => (vec![start], None),
     };
     let proposal = Proposal {
@@ -111,7 +111,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
         before: vec![Setting::new(&what, build.told())],
         wanted: match &nothing {
             Some(_) => Vec::new(),
-            None => vec![Setting::new(&what, "a run that succeeded, and its bundle")],
+            None => vec![Setting::new(&what, "a successful run with its bundle")],
         },
         sends,
         needs: PERMISSION.to_owned(),
@@ -123,7 +123,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
 }
 
 fn known(cx: &Mend) -> Result<&Known, Failure> {
-    cx.known.head.as_ref().ok_or_else(|| Failure::bug("building the head", "nobody looked for it"))
+    cx.known.head.as_ref().ok_or_else(|| Failure::bug("building the head", "the build was not read"))
 }
 
 pub async fn start(cx: &Mend, io: &Io) -> StepResult {
@@ -142,7 +142,7 @@ pub async fn start(cx: &Mend, io: &Io) -> StepResult {
     if now != known.head {
         return Err(errors::fix::changed_since_plan(
             &doing,
-            format!("the head is {} now, not {} any more", now.short(), known.head.short()),
+            format!("the head is now {}, and the plan was made for {}", now.short(), known.head.short()),
             "run this again",
         ));
     }
@@ -153,7 +153,7 @@ pub async fn start(cx: &Mend, io: &Io) -> StepResult {
         _ => refusal(&doing, &error, PERMISSION),
     })?;
     cx.made.borrow_mut().run = run;
-    io.line(run.map_or("started; GitHub did not name the run".to_owned(), |run| format!("started run {run}")));
+    io.line(run.map_or("started; GitHub did not return the run's id".to_owned(), |run| format!("started run {run}")));
     Ok(Done::passed(run.map_or("started".to_owned(), |run| format!("run {run}"))))
 }
 
@@ -166,7 +166,7 @@ pub async fn await_bundle(cx: &Mend, io: &Io) -> StepResult {
     let (github, inputs) = (cx.github()?, &cx.world.inputs);
     let doing = format!("waiting for the build of {}", known.head.short());
     let what = format!("build of {}, the head of `{}`", known.head.short(), inputs.develop);
-    let mut last = "nobody looked".to_owned();
+    let mut last = "the build was not read".to_owned();
     for attempt in 1..=inputs.wait_attempts {
         // The list lags behind; a run that is known by its number does not.
         let started = cx.made.borrow().run;
@@ -175,7 +175,7 @@ pub async fn await_bundle(cx: &Mend, io: &Io) -> StepResult {
             if run.head_sha != known.head {
                 return Err(errors::fix::changed_since_plan(
                     &doing,
-                    format!("run {id} builds {}: somebody pushed meanwhile", run.head_sha.short()),
+                    format!("run {id} builds {}: a newer commit was pushed", run.head_sha.short()),
                     "run this again, for the new head",
                 ));
             }

@@ -28,8 +28,8 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
     let known = found.iter().filter(|one| one.signature.is_some()).count();
     let nothing = match found.len() {
         0 => format!("no run of {workflow} among the newest failed"),
-        1 => format!("1 failed run was read, {known} recognised"),
-        runs => format!("{runs} failed runs were read, {known} recognised"),
+        1 => format!("1 failed run was read; the cause of {known} is known"),
+        runs => format!("{runs} failed runs were read; the cause of {known} is known"),
     };
     let proposal = Proposal {
         subject: format!("{workflow} of {}", github.repository()),

@@ -29,7 +29,7 @@ const PERMISSION: &str = "secrets=write";
 /// Characters that a token must have.
 const SHORTEST: usize = 8;
 
-const ASKING: &str = "asking the site whether it takes the server's token";
+const ASKING: &str = "checking whether the site accepts the server's token";
 
 /// Longest token that is taken, in bytes: GitHub takes secrets of up to 48 KB, and a header has to carry it.
 const LONGEST: usize = 4096;
@@ -57,12 +57,12 @@ pub async fn read(cx: &Fix, io: &Io) -> Result<Secret, Failure> {
     let unfit = |cause: &str| Err(errors::fix::token_unfit(&doing, cause, file.as_str()));
     // Hiding a few letters would hide every word that has them.
     match token.expose().chars().count() {
-        0 => return unfit("it is not set there"),
-        1..SHORTEST => return unfit("it has fewer than 8 characters: everybody can guess it"),
+        0 => return unfit("it is not set in this file"),
+        1..SHORTEST => return unfit("it has fewer than 8 characters and can be guessed"),
         _ => (cx.world.hide)(&token),
     }
     if token.expose().len() > LONGEST || token.expose().chars().any(char::is_control) {
-        return unfit("it is no line of text that a header could carry");
+        return unfit("it is not a text that a header can contain");
     }
     belongs_to(address, &survey.inputs.site.url, file.as_str())?;
     Ok(token)
@@ -107,7 +107,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
     let what = format!("secret {name}");
     let workflow = match &given {
         Some(given) => format!("SHA-256 {}", given.short()),
-        None => "none reached this step".to_owned(),
+        None => "not set in this step".to_owned(),
     };
     let server = Setting::new("token on the server", format!("SHA-256 {}", digest.short()));
     let passed = Setting::new("token that the workflow passes", workflow);
@@ -116,19 +116,19 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
         // Whatever the secrets are called: what the workflow passes is the server's. It may be sent to the site before the phrase, as every
         // stage does with what it is passed.
         let site = taken(survey, &token, ASKING).await?;
-        io.line(format!("the site is well, {site}"));
+        io.line(format!("the site is healthy, {site}"));
         let proposal = Proposal {
             subject,
             before: vec![server, passed],
             wanted: Vec::new(),
             sends: Vec::new(),
             needs: PERMISSION.to_owned(),
-            nothing: Some("the workflow passes the server's token already, and the site takes it".to_owned()),
+            nothing: Some("the workflow already passes the server's token, and the site accepts it".to_owned()),
             bound: json!(null),
         };
         return cx.propose(io, proposal);
     }
-    let doing = format!("looking at the {subject}");
+    let doing = format!("reading the {subject}");
     let key = github.sealing_key().await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
     let before = github.secret(name).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
     let environment = inputs.environment.as_str();
@@ -138,14 +138,14 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
         }
         Ok(false) => {}
         Err(GithubError::Forbidden { .. }) => io.warn(
-            format!("whether the environment `{environment}` has a secret {name} of its own could not be seen; in its jobs that one would count"),
+            format!("it is unknown whether the environment `{environment}` has its own secret {name}; its jobs would use that one"),
             Some(format!("gh secret list --env {environment}")),
         ),
         Err(error) => return Err(refusal(&doing, &error, "environments=read")),
     }
     let told = |entry: &Option<SecretEntry>| match entry {
         Some(entry) => format!("written {}", entry.updated_at),
-        None => "not there".to_owned(),
+        None => "not set".to_owned(),
     };
     let proposal = Proposal {
         subject,
@@ -165,7 +165,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
 }
 
 fn known(cx: &Mend) -> Result<&Known, Failure> {
-    cx.known.token.as_ref().ok_or_else(|| Failure::bug("writing the secret", "nobody read the token"))
+    cx.known.token.as_ref().ok_or_else(|| Failure::bug("writing the secret", "the token was not read"))
 }
 
 /// A sealed box (libsodium's `crypto_box_seal`), in base64: only the holder of the repository's private key opens it.
@@ -186,7 +186,7 @@ pub async fn write(cx: &Mend, _io: &Io) -> StepResult {
     let doing = format!("writing the secret {name}");
     let now = github.secret(name).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
     if now != known.before {
-        return Err(errors::fix::changed_since_plan(&doing, "somebody wrote it since the plan", "run this again"));
+        return Err(errors::fix::changed_since_plan(&doing, "the secret was changed after the plan", "run this again"));
     }
     // Only now, after the phrase: a token that the site refuses must not become the secret.
     taken(cx.server()?, &known.token, ASKING).await?;
@@ -201,16 +201,16 @@ pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
         return Ok(idle);
     }
     let (known, name) = (known(cx)?, &cx.world.inputs.secret);
-    let doing = format!("looking at the secret {name} again");
+    let doing = format!("reading the secret {name} again");
     let after = cx.github()?.secret(name).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
     let what = format!("secret {name}");
-    let told = after.as_ref().map_or("not there".to_owned(), |entry| format!("written {}", entry.updated_at));
+    let told = after.as_ref().map_or("not set".to_owned(), |entry| format!("written {}", entry.updated_at));
     cx.seen(io, vec![Setting::new(&what, &told)]);
     if after.is_none() || after == known.before {
         return Err(errors::fix::secret_not_written(&doing, &told));
     }
-    let site = taken(cx.server()?, &known.token, "asking the site with the token that was written").await?;
-    Ok(Done::passed(format!("{told}; the site is well, {site}")))
+    let site = taken(cx.server()?, &known.token, "testing the written token at the site").await?;
+    Ok(Done::passed(format!("{told}; the site is healthy, {site}")))
 }
 
 #[cfg(test)]

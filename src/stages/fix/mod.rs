@@ -96,11 +96,11 @@ pub struct Made {
 }
 
 fn github(world: &World) -> Result<&dyn Amend, Failure> {
-    world.github.as_deref().ok_or_else(|| Failure::bug("asking GitHub", "this fix has no access to it"))
+    world.github.as_deref().ok_or_else(|| Failure::bug("asking GitHub", "this fix has no access to GitHub"))
 }
 
 fn on_server(server: &Option<Survey>) -> Result<&Survey, Failure> {
-    server.as_ref().ok_or_else(|| Failure::bug("asking the server", "this fix has no access to one"))
+    server.as_ref().ok_or_else(|| Failure::bug("reading the server", "this fix has no access to a server"))
 }
 
 impl Fix {
@@ -116,7 +116,7 @@ impl Fix {
     fn propose(&self, io: &Io, proposal: Proposal) -> StepResult {
         io.fact(key::FIX, told(&self.world, &proposal, None));
         let text = match &proposal.nothing {
-            Some(why) => format!("nothing to do: {why}"),
+            Some(why) => format!("no change needed: {why}"),
             None => shown(&proposal.before),
         };
         self.found.borrow_mut().proposal = Some(proposal);
@@ -195,7 +195,7 @@ pub fn settle(cx: Fix, events: &Events) -> Result<Seam<Mend>, Failure> {
     let Fix { world, server, found } = cx;
     let mut known = found.into_inner();
     let proposal =
-        known.proposal.take().ok_or_else(|| Failure::bug("planning the fix", "nobody looked at what there is"))?;
+        known.proposal.take().ok_or_else(|| Failure::bug("planning the fix", "the present state was not read"))?;
     let inputs = world.inputs.clone();
     let plan = serde_json::json!({
         "version": 2,
@@ -247,6 +247,6 @@ fn refusal(doing: &str, error: &GithubError, permission: &str) -> Failure {
         GithubError::Ambiguous(cause) => errors::fix::workflow_ambiguous(doing, cause),
         // 422 and the like: GitHub has looked and says no.
         GithubError::Unexpected(cause) if cause.starts_with('4') => errors::fix::github_refused(doing, cause),
-        _ => errors::fix::github_unavailable(doing, error, "run this again; it looks first at what is there"),
+        _ => errors::fix::github_unavailable(doing, error, "run this again; it reads the present state first"),
     }
 }

@@ -90,7 +90,7 @@ pub fn by_root(live: &str, user: &str) -> String {
 pub async fn look(cx: &Fix, io: &Io) -> StepResult {
     let survey = cx.server()?;
     let current = survey.inputs.layout.current();
-    let doing = format!("looking whose the files below {current} are");
+    let doing = format!("reading the owners of the files below {current}");
     let found = ask(survey, io, &doing).await?;
     let subject = format!("{current} on {}", survey.inputs.ssh.host);
     let Some(live) = found.live else {
@@ -108,8 +108,8 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
     }
     if found.hidden && !found.foreign.is_empty() {
         io.warn(
-            "a folder there cannot be read: what is in it is seen when it belongs to the deploy user",
-            Some("run this fix once more afterwards".to_owned()),
+            "a folder there cannot be read; its files become readable when it belongs to the deploy user",
+            Some("run this fix again afterwards".to_owned()),
         );
     }
     let known = Known { user: found.user, live, foreign: found.foreign };
@@ -133,7 +133,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
 /// # Errors
 /// sudo does not allow all of it: the command for an administrator is the hint.
 async fn allowed(survey: &Survey, io: &Io, known: &Known, command: &str) -> Result<(), Failure> {
-    let doing = "asking sudo whether it would change the owner";
+    let doing = "checking whether sudo allows the change of owner";
     let script = Script::new("chown-ask", include_str!("chown-ask.sh"))
         .list("PATHS", known.foreign.iter().map(|one| &one.path))
         .var("OWNER", &known.user);
@@ -176,13 +176,13 @@ fn settings(foreign: &[Foreign], live: &str, owner: Option<&str>) -> Vec<Setting
         .collect();
     if foreign.len() > SHOWN {
         let rest = foreign.len() - SHOWN;
-        settings.push(Setting::new(format!("and of {rest} more"), owner.unwrap_or("somebody else")));
+        settings.push(Setting::new(format!("and of {rest} more"), owner.unwrap_or("another account")));
     }
     settings
 }
 
 fn known(cx: &Mend) -> Result<&Known, Failure> {
-    cx.known.owners.as_ref().ok_or_else(|| Failure::bug("changing owners", "nobody looked whose the files are"))
+    cx.known.owners.as_ref().ok_or_else(|| Failure::bug("changing owners", "the owners were not read"))
 }
 
 pub async fn give(cx: &Mend, io: &Io) -> StepResult {
@@ -197,7 +197,7 @@ pub async fn give(cx: &Mend, io: &Io) -> StepResult {
         .var("BY_ROOT", by_root(&known.live, &known.user))
         .list("PATHS", known.foreign.iter().map(|one| &one.path));
     let answer = remote::run(&*survey.ports.shell, io, script, "changing the owner").await?;
-    Ok(Done::passed(format!("{} given to {}", answer.all("given").count(), known.user)))
+    Ok(Done::passed(format!("{} now belong to {}", answer.all("given").count(), known.user)))
 }
 
 pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
@@ -205,7 +205,7 @@ pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
         return Ok(idle);
     }
     let (known, survey) = (known(cx)?, cx.server()?);
-    let doing = "looking again whose the files are";
+    let doing = "reading the owners again";
     let after = ask(survey, io, doing).await?;
     let live = after.live.unwrap_or_default();
     let still: Vec<Foreign> =

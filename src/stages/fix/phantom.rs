@@ -28,7 +28,7 @@ fn named(one: &Phantom) -> String {
 pub async fn look(cx: &Fix, io: &Io) -> StepResult {
     let inputs = &cx.world.inputs;
     let github = cx.github()?;
-    let doing = "looking for workflows without a file";
+    let doing = "finding workflows without a file";
     let all = github.listed_workflows().await.map_err(|error| refusal(doing, &error, "actions=read"))?;
     let mut files = std::collections::BTreeSet::new();
     for branch in [&inputs.main, &inputs.develop] {
@@ -89,7 +89,7 @@ pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
     cx.seen(io, after.iter().map(|one| Setting::new(named(one), &one.state)).collect());
     let active: Vec<&str> = after.iter().filter(|one| one.state == ACTIVE).map(|one| one.path.as_str()).collect();
     match active.as_slice() {
-        [] => Ok(Done::passed("none of them is active any more")),
+        [] => Ok(Done::passed("all of them are disabled")),
         _ => Err(errors::fix::still_active(doing, &active)),
     }
 }
@@ -113,7 +113,7 @@ async fn enable(cx: &Mend, io: &Io) -> Result<Undone, Failure> {
     cx.seen(io, all.iter().map(|one| Setting::new(named(one), &one.state)).collect());
     let disabled: Vec<Phantom> = all.into_iter().filter(|one| one.state != ACTIVE).collect();
     if disabled.is_empty() {
-        return Ok(Undone::Nothing("none of them is disabled".to_owned()));
+        return Ok(Undone::Nothing("all of them are enabled".to_owned()));
     }
     for one in &disabled {
         cx.github()?.set_workflow(one.id, true).await.map_err(|error| refusal(doing, &error, PERMISSION))?;

@@ -55,7 +55,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
     let main = inputs.name == FixName::BranchProtectionMain;
     let branch = if main { &inputs.main } else { &inputs.develop };
     let github = cx.github()?;
-    let doing = format!("asking GitHub how `{branch}` is protected");
+    let doing = format!("reading the protection of `{branch}` at GitHub");
     github.branch(branch).await.map_err(|error| match error {
         GithubError::NotFound(_) => {
             errors::fix::branch_unknown(&doing, Some(branch), if main { "main-branch" } else { "develop-branch" })
@@ -104,7 +104,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
         wanted: if done { Vec::new() } else { settings(Some(&known.wanted), &known.rulesets) },
         sends: if done { Vec::new() } else { vec![route, body.to_string()] },
         needs: format!("{PERMISSION}, which no GITHUB_TOKEN has"),
-        nothing: done.then(|| format!("`{branch}` asks for all of it already")),
+        nothing: done.then(|| format!("`{branch}` already requires all of it")),
         bound: json!({ "before": known.before.as_ref().map(BranchSettings::body), "wanted": body }),
     };
     cx.found.borrow_mut().protection = Some(known);
@@ -144,15 +144,15 @@ fn wanted(old: &BranchSettings, rulesets: &Asked, target: &Target) -> BranchSett
 fn warn_of_checks_that_never_report(cx: &Fix, io: &Io, branch: &str, add: &[&String]) {
     let files = workflow::workflow_files(&cx.world.inputs.workspace);
     if files.is_empty() {
-        io.line("no workflow files are checked out here: whether the new checks can report was not looked at");
+        io.line("no workflow files are checked out here, so it is unknown whether a workflow reports the new checks");
         return;
     }
     let silent: Vec<&str> =
         add.iter().filter(|check| !files.report(check, branch)).map(|check| check.as_str()).collect();
     if !silent.is_empty() {
         io.warn(
-            format!("no workflow of this checkout reports {} for pull requests to `{branch}`: nothing could be merged any more", silent.join(", ")),
-            Some("correct required-checks in the policy, or the names of the jobs, before you approve this".to_owned()),
+            format!("no workflow of this checkout reports {} for pull requests to `{branch}`: every merge would be blocked", silent.join(", ")),
+            Some("correct `required-checks` in the policy, or the names of the jobs, before you approve this".to_owned()),
         );
     }
 }
@@ -174,7 +174,7 @@ fn settings(classic: Option<&BranchSettings>, rulesets: &Asked) -> Vec<Setting> 
 }
 
 fn known(cx: &Mend) -> Result<&Known, Failure> {
-    cx.known.protection.as_ref().ok_or_else(|| Failure::bug("protecting the branch", "nobody looked at it"))
+    cx.known.protection.as_ref().ok_or_else(|| Failure::bug("protecting the branch", "the protection was not read"))
 }
 
 async fn now(github: &dyn Amend, known: &Known, doing: &str) -> Result<Option<BranchSettings>, Failure> {
@@ -190,7 +190,7 @@ pub async fn protect(cx: &Mend, io: &Io) -> StepResult {
     let doing = format!("protecting `{}`", known.branch);
     // What is sent replaces everything, so it must still be what was seen.
     if now(github, known, &doing).await? != known.before {
-        return Err(errors::fix::changed_since_plan(&doing, "its protection changed since the plan", "run this again"));
+        return Err(errors::fix::changed_since_plan(&doing, "its protection changed after the plan", "run this again"));
     }
     github.protect(&known.branch, &known.wanted).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
     io.line(format!("sent: {}", known.wanted.body()));
@@ -240,10 +240,10 @@ impl UndoAct<Mend> for Back {
 async fn put_back(cx: &Mend, io: &Io) -> Result<Undone, Failure> {
     let known = known(cx)?;
     let github = cx.github()?;
-    let doing = format!("putting back the protection of `{}`", known.branch);
+    let doing = format!("restoring the protection of `{}`", known.branch);
     if now(github, known, &doing).await? == known.before {
         cx.seen(io, settings(known.before.as_ref(), &known.rulesets));
-        return Ok(Undone::Nothing("it is what it was".to_owned()));
+        return Ok(Undone::Nothing("the protection was not changed".to_owned()));
     }
     let sent = match &known.before {
         Some(before) => github.protect(&known.branch, before).await,
@@ -255,7 +255,7 @@ async fn put_back(cx: &Mend, io: &Io) -> Result<Undone, Failure> {
     if after != known.before {
         return Err(errors::fix::protection_not_put_back(&doing));
     }
-    Ok(Undone::Done("it is what it was before".to_owned()))
+    Ok(Undone::Done("the earlier protection is in effect again".to_owned()))
 }
 
 fn by_hand(cx: &Mend) -> Vec<String> {

@@ -19,7 +19,7 @@ use crate::{
 /// The place itself: tools, clock, base folder, marker, link, lock.
 pub async fn place(cx: &Survey, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
-    let doing = format!("looking at {} on the server", layout.base());
+    let doing = format!("surveying {} on the server", layout.base());
     // A server that could not be reached was told by the row that tried.
     if !cx.found.borrow().reached {
         return Ok(Done::skipped(NO_SERVER));
@@ -42,7 +42,7 @@ pub fn settle(survey: Survey) -> Result<Seam<()>, Failure> {
     let found = survey.found.into_inner();
     // A row that did not look must have had a reason that failed (F69).
     if found.looked.is_none() || found.opened.is_none() {
-        return Err(Failure::bug("deciding GO or NO-GO", "a row did not look, and none failed"));
+        return Err(Failure::bug("deciding GO or NO-GO", "a row was skipped, and none failed"));
     }
     Ok(Seam { cx: (), decision: Decision::Go })
 }

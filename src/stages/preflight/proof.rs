@@ -14,14 +14,14 @@ use crate::{
 
 /// Asks staging as a release to production would.
 pub async fn staging(cx: &Survey, io: &Io) -> StepResult {
-    let doing = "asking staging whether it has proven this commit";
+    let doing = "checking whether staging has confirmed this commit";
     let mut sheet = Sheet::new(cx, io, doing);
     if cx.inputs.environment.as_str() == STAGING {
-        return Ok(Done::skipped("this is staging"));
+        return Ok(Done::skipped("skipped: this is staging"));
     }
     let Some(staging) = &cx.staging else {
         sheet.failed("staging", errors::preflight::staging_url_missing());
-        return sheet.end("not asked");
+        return sheet.end("skipped");
     };
     let case = staging::gather(cx, staging, io).await?;
     for said in &case.fact.said {

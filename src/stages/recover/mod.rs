@@ -88,7 +88,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let layout = &inputs.layout;
     let own = cx.own.as_ref().and_then(|own| own.lock.as_deref());
     let wait = inputs.server.lock_wait;
-    let doing = format!("looking who holds the deploy lock at {}", layout.lock());
+    let doing = format!("reading the deploy lock {}", layout.lock());
     let holder = lock::wait_until_free(&*ports.shell, &*ports.clock, layout, (wait, own), io).await?;
     let mut told = Vec::new();
     match holder {
@@ -100,10 +100,10 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
             told.push(format!("take over the deploy lock of {owner}"));
         }
         Some(Holder { owner, .. }) => {
-            return Err(lock::held(layout, &doing, &format!("it is at work on what it began: {owner}"), wait));
+            return Err(lock::held(layout, &doing, &format!("it is still running: {owner}"), wait));
         }
     }
-    let doing = format!("looking at {} on the server", layout.base());
+    let doing = format!("surveying {} on the server", layout.base());
     let looked = survey::look_around(survey, io, &doing).await?;
     let problems = wrong(inputs, &looked.answer);
     if !problems.is_empty() {
@@ -115,22 +115,22 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         told.push(match entry {
             Ok(entry) if looked.current() == Some(&entry.armed) => {
                 format!(
-                    "go back from {release} to {}, reload, and ask the site",
+                    "roll back {release} to {}, reload, and check the site's health",
                     entry.before.as_deref().unwrap_or("nothing")
                 )
             }
-            Ok(_) => format!("close the guard of {release}, which is not live"),
-            Err(why) => format!("stop at the guard of {release}, which cannot be read: {why}"),
+            Ok(_) => format!("close the watchdog of {release}, which is not live"),
+            Err(why) => format!("stop at the watchdog of {release}, which cannot be read: {why}"),
         });
     }
-    told.extend(estate.left_by.iter().map(|owner| format!("bring to its end what {owner} left")));
+    told.extend(estate.left_by.iter().map(|owner| format!("complete the interrupted run of {owner}")));
     told.extend(estate.remains.iter().map(|path| format!("remove {path}")));
     watchdog::tell(survey, io, &estate.pending);
     let live = looked.current().map_or("nothing", survey::last_part);
     let found = match told.len() {
-        0 => "nothing was left behind".to_owned(),
-        1 => "1 thing to do".to_owned(),
-        n => format!("{n} things to do"),
+        0 => "no leftovers".to_owned(),
+        1 => "1 action needed".to_owned(),
+        n => format!("{n} actions needed"),
     };
     let text = format!("{live} is live; {found}");
     *cx.seen.borrow_mut() = told;
@@ -145,11 +145,11 @@ fn wrong(inputs: &typed::Target, answer: &crate::transport::shell::Answer) -> Ve
     }
     let mut found: Vec<_> = survey::wrong_place(inputs, answer).into_iter().collect();
     if answer.get("state-unreadable").is_some() {
-        let hint = "log in as the user that releases (ssh-user)";
+        let hint = "log in as the user that makes the releases (`ssh-user`)";
         found.push(problem(About::Place, errors::preflight::state_foreign(&layout.state(), hint)));
     }
     if answer.get("current-not-a-link").is_some() {
-        let hint = "move it away by hand; a release makes the link";
+        let hint = "move it away by hand; a release creates the link";
         found.push(problem(About::Place, errors::preflight::current_not_a_link(&layout.current(), hint)));
     }
     found
@@ -216,7 +216,7 @@ pub async fn confirmed(cx: &Recover, io: &Io) -> StepResult {
     }
     let told = cx.as_heir(async |heir| heir.finish(io).await).await?.told;
     match told.is_empty() {
-        true => Ok(Done::skipped("nothing was left behind")),
+        true => Ok(Done::skipped("no leftovers")),
         false => Ok(Done::passed(told.join("; "))),
     }
 }
@@ -230,7 +230,7 @@ pub async fn go_back(cx: &Recover, io: &Io) -> Result<Undone, Failure> {
         (Some(entry), _) => entry.clone(),
         // The server itself has gone back in the meantime.
         (None, Some(entry)) if current.as_deref() != Some(&entry.armed) => entry,
-        (None, _) => return Ok(Undone::Nothing("nothing had to be taken back".to_owned())),
+        (None, _) => return Ok(Undone::Nothing("no rollback was needed".to_owned())),
     };
     let finished = cx.as_heir(async |heir| heir.finish(io).await).await;
     if let (Err(_), Some(fpm)) = (&finished, reload::fpm_of(&entry.reload)) {
@@ -279,7 +279,7 @@ pub async fn well(cx: &Recover, io: &Io) -> StepResult {
             Ok(Done::passed(format!("{current}, from before the ledger; {}", health.text)))
         }
         None => Ok(Done::warned(format!(
-            "{current} is live and well, but the ledger does not know it as confirmed; {}",
+            "{current} is live and healthy, but the ledger does not record it as confirmed; {}",
             health.text
         ))),
     }

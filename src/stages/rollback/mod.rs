@@ -43,20 +43,20 @@ impl Act<Survey> for Choose {
 }
 
 async fn choose(wanted: Option<&ReleaseName>, cx: &Survey, io: &Io) -> StepResult {
-    let doing = "choosing the release to go back to";
+    let doing = "choosing the target release";
     let book = ledger::look(cx, io).await?;
     doubts(&book, cx, io);
     let standings = book.standings(&cx.inputs.environment);
     let (live, there) = {
         let found = cx.found.borrow();
-        let server = found.server.as_ref().ok_or_else(|| Failure::bug(doing, "nobody looked at the server"))?;
+        let server = found.server.as_ref().ok_or_else(|| Failure::bug(doing, "the server was not surveyed"))?;
         (server.current.as_deref().and_then(named), server.releases.clone())
     };
     let candidates = match wanted {
         Some(wanted) => {
             let candidate = standings
                 .candidate(wanted, live.as_ref(), &there)
-                .map_err(|unfit| errors::rollback::unfit(&format!("going back to {wanted}"), wanted, unfit))?;
+                .map_err(|unfit| errors::rollback::unfit(&format!("rolling back to {wanted}"), wanted, unfit))?;
             vec![candidate]
         }
         None => standings.choices(live.as_ref(), &there).0,
@@ -75,7 +75,7 @@ async fn choose(wanted: Option<&ReleaseName>, cx: &Survey, io: &Io) -> StepResul
             return Err(errors::rollback::tree_changed(&candidate, &tree.sha256));
         }
         let changed = errors::rollback::changed(&candidate, &tree.sha256);
-        io.warn(format!("{} is passed over: {changed}", candidate.release), None);
+        io.warn(format!("{} is not used as the target: {changed}", candidate.release), None);
         passed_over.push((candidate.release, changed));
     }
     let unfit = standings.choices(live.as_ref(), &there).1;
@@ -90,11 +90,11 @@ fn doubts(book: &Book, cx: &Survey, io: &Io) {
     if let Some(broken) = &book.broken {
         io.warn(
             format!("the ledger's chain is broken: {broken}"),
-            Some("what it says of releases may not be what was written; docs/recovery.md, \"Can the ledger be trusted?\"".to_owned()),
+            Some("its records of releases may have been changed; read docs/recovery.md, \"Can the ledger be trusted?\"".to_owned()),
         );
     }
     if book.unreadable > 0 {
-        io.warn(format!("{} of {ledger} cannot be read and count for nothing", counted(book.unreadable, "line")), None);
+        io.warn(format!("{} of {ledger} cannot be read and are ignored", counted(book.unreadable, "line")), None);
     }
 }
 
@@ -108,10 +108,10 @@ fn others(
     io: &Io,
 ) {
     let (fit, unfit) = standings.choices(live, there);
-    io.line(format!("{}: confirmed {}, its tree is as it was", chosen.release, chosen.confirmed_at));
+    io.line(format!("{}: confirmed {}, its tree digest matches", chosen.release, chosen.confirmed_at));
     for candidate in fit.iter().filter(|other| other.release != chosen.release) {
         let why = passed_over.iter().find(|(release, _)| *release == candidate.release).map(|(_, why)| why.clone());
-        let why = why.unwrap_or_else(|| format!("confirmed {}, not asked for", candidate.confirmed_at));
+        let why = why.unwrap_or_else(|| format!("confirmed {}, not selected", candidate.confirmed_at));
         io.line(format!("{}: {why}", candidate.release));
     }
     for (release, why) in unfit.iter().filter(|(release, _)| *release != chosen.release) {
@@ -127,13 +127,13 @@ fn tell(candidate: &Candidate, book: &Book, cx: &Survey, io: &Io) {
     if !since.ran.is_empty() {
         io.warn(
             format!(
-                "{} ran since {} and stay: {}; its code meets the newer schema",
+                "{} ran since {} and stay: {}; its code runs with the newer schema",
                 counted(since.ran.len(), "migration"),
                 candidate.release,
                 since.ran.join(", ")
             ),
             Some(
-                "is the older code able to work with the newer schema? If not, mend forward with a new release instead"
+                "check that the older code works with the newer schema; if it does not, correct the fault with a new release instead"
                     .to_owned(),
             ),
         );
@@ -142,11 +142,11 @@ fn tell(candidate: &Candidate, book: &Book, cx: &Survey, io: &Io) {
     if since.unknown > 0 {
         io.warn(
             format!(
-                "which migrations ran since {} is not known of {}: the ledger does not say",
+                "it is unknown which migrations ran since {} for {}: the ledger does not record them",
                 candidate.release,
                 counted(since.unknown, "attempt")
             ),
-            Some("ask the database: the table `migrations` has them in order".to_owned()),
+            Some("read the table `migrations` of the database, which lists them in order".to_owned()),
         );
     }
 }
@@ -188,7 +188,7 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
     let Survey { inputs, source, staging: _, ports, found } = survey;
     let Found { server, chosen, home, .. } = found.into_inner();
     let doing = "planning the rollback";
-    let server = server.ok_or_else(|| Failure::bug(doing, "nobody looked at the server"))?;
+    let server = server.ok_or_else(|| Failure::bug(doing, "the server was not surveyed"))?;
     let chosen = chosen.ok_or_else(|| Failure::bug(doing, "no release was chosen"))?;
     let turn = Move { from: server.current.clone(), to: chosen.release.clone() };
     // What decides the effect, as for a release.
@@ -207,7 +207,7 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
     let step = StepId::new("plan");
     if let Some(environment) = &inputs.review {
         let text = format!(
-            "approval-review asks for a review for {environment}; a rollback does not wait for one: the phrase opens it alone"
+            "`approval-review` requires a review for {environment}, but a rollback needs no review: the phrase alone approves it"
         );
         events.tell(Body::Warned { step: step.clone(), code: Default::default(), text, hint: None });
     }
@@ -236,9 +236,9 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
 pub async fn unchanged(cx: &Deploy, io: &Io) -> StepResult {
     let target = &cx.facts.turn.to;
     let dir = cx.inputs.layout.release(target);
-    let doing = format!("looking at {dir} again");
+    let doing = format!("reading {dir} again");
     let expected = cx.facts.target.as_ref().map(|target| &target.tree);
-    let expected = expected.ok_or_else(|| Failure::bug(&doing, "nobody said which digest it must have"))?;
+    let expected = expected.ok_or_else(|| Failure::bug(&doing, "no expected digest is known"))?;
     let book = ledger::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
     book.standings(&cx.inputs.environment)
         .candidate(target, cx.facts.turn.left().as_ref(), &cx.facts.server.releases)
@@ -255,7 +255,7 @@ pub async fn unchanged(cx: &Deploy, io: &Io) -> StepResult {
     let mut made = cx.made.borrow_mut();
     made.manifest = Some(Rc::new(manifest));
     made.tree = Some(tree.sha256);
-    Ok(Done::passed(format!("SHA-256 {}, as it was confirmed", expected.short())))
+    Ok(Done::passed(format!("SHA-256 {}, as confirmed", expected.short())))
 }
 
 /// What the plan prints.

@@ -26,8 +26,8 @@ pub fn decide_by(given: &Approval, phrase: &str, plan_only: bool, plan: &Sha256D
         return Decision::Plan { because: "plan-only is true".to_owned() };
     }
     match given {
-        Approval::Missing => Decision::Plan { because: format!("no approval was given; `{phrase}` approves it") },
-        Approval::Append => Decision::Plan { because: "the approval asks for the missing information only".to_owned() },
+        Approval::Missing => Decision::Plan { because: format!("`approval` is not set; set it to `{phrase}` to approve the plan") },
+        Approval::Append => Decision::Plan { because: "`approval` is APPEND MISSING INFO, which only completes the report".to_owned() },
         Approval::Abort => Decision::Refuse(approval::aborted()),
         Approval::Wrong { given, expected } => Decision::Refuse(approval::phrase_wrong(given, expected)),
         Approval::Short { digest } => Decision::Refuse(approval::digest_short(digest, phrase, plan)),
@@ -54,7 +54,7 @@ async fn review(
     commits: &[&CommitSha],
     ports: &Ports,
 ) -> Result<(), Failure> {
-    let doing = format!("asking GitHub who approved this run for {environment}");
+    let doing = format!("reading the reviews of this run for {environment} at GitHub");
     let Some(id) = run.id else { return Err(approval::review_outside_actions(doing)) };
     if let Some(attempt) = run.attempt.filter(|attempt| *attempt > 1) {
         return Err(approval::review_of_rerun(doing, attempt));
@@ -76,15 +76,15 @@ async fn review(
     let mut refused = Vec::new();
     for user in said("approved") {
         let why = if run.authors.iter().any(|author| is(author, user)) {
-            "who also started it"
+            "but also started it"
         } else if people.iter().any(|author| is(author, user)) {
-            "who wrote the commit"
+            "but also wrote the commit"
         } else if said("rejected").any(|other| is(other, user)) {
-            "who also rejected it"
+            "but also rejected it"
         } else {
             return Ok(());
         };
-        refused.push(format!("@{user} did, {why}"));
+        refused.push(format!("@{user} approved it, {why}"));
     }
     refused.dedup();
     Err(approval::review_missing(doing, environment, &refused))

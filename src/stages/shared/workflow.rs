@@ -80,7 +80,7 @@ pub(crate) fn read(workspace: &Path) -> Files {
         if entry.depth() > 1 {
             files
                 .problems
-                .push((shown, format!("lies in a folder of its own: GitHub reads {FOLDER} alone, so it never runs")));
+                .push((shown, format!("is in a subfolder: GitHub only reads {FOLDER} itself, so it never runs")));
             continue;
         }
         files.paths.push(shown.clone());

@@ -47,7 +47,7 @@ pub async fn shared_folders(cx: &Survey, io: &Io) -> StepResult {
         Err(skipped) => return Ok(skipped),
     };
     let (layout, shared) = (&cx.inputs.layout, &cx.inputs.server.shared);
-    let doing = format!("looking who may write in {}", layout.shared());
+    let doing = format!("checking who can write in {}", layout.shared());
     let pool = looked.serving.as_ref().ok().and_then(|serving| serving.pool.clone());
     let of = |path: &str| layout.shared().join(path).to_string();
     let inside = |path: &str| -> Vec<String> {
@@ -69,8 +69,8 @@ pub async fn shared_folders(cx: &Survey, io: &Io) -> StepResult {
     if account.is_none() {
         sheet.warned(
             "PHP-FPM's user",
-            "whether PHP-FPM's user may write in the shared folders is not known: its pool, or the account of the pool, was not found",
-            "see that the pool's user may write there; php-fpm-service helps to find the pool",
+            "it is unknown whether PHP-FPM's user can write in the shared folders: its pool, or the account of the pool, was not found",
+            "set `php-fpm-service`, so that the pool is found, or check that the pool's user can write there",
         );
     }
     let writers = Writers {
@@ -86,7 +86,7 @@ pub async fn shared_folders(cx: &Survey, io: &Io) -> StepResult {
     }
     writers.logs(&mut sheet, &answer);
     writers.env_file(&mut sheet, layout.env_file().as_str());
-    sheet.end(format!("both users may write in {} shared folders", shared.len()))
+    sheet.end(format!("both users can write in {} shared folders", shared.len()))
 }
 
 /// An account and the groups that a process of it has.
@@ -244,7 +244,7 @@ impl Writers<'_> {
         }
         if self.map.missing.iter().any(|(missing, _)| missing == whole) {
             match self.would_make(whole) {
-                Ok(()) => sheet.passed(&check, "not there yet: the release makes it, for both users"),
+                Ok(()) => sheet.passed(&check, "does not exist yet: the release creates it for both users"),
                 Err(problem) => sheet.failed(&check, problem),
             }
             return;
@@ -255,8 +255,8 @@ impl Writers<'_> {
             let path = odd.unwrap_or(whole);
             sheet.warned(
                 &check,
-                format!("who may write to {path} is not known: where it really lies could not be examined"),
-                "look where it leads: readlink -f, ls -ld; then make it a folder, or a link to one whose path is short and plain".to_owned(),
+                format!("it is unknown who can write to {path}: its real location could not be read"),
+                "find its target with `readlink -f` and `ls -ld`; then make it a folder, or a link to a folder with a short, plain path".to_owned(),
             );
             return;
         }
@@ -294,10 +294,10 @@ impl Writers<'_> {
                     sheet.warned(
                         &check,
                         format!(
-                            "whether PHP-FPM's user {} may write to {folder} is not known: {real} has an access list",
+                            "it is unknown whether PHP-FPM's user {} can write to {folder}: {real} has an access control list",
                             account.name
                         ),
-                        format!("see: {}", RemoteCommand::new(["getfacl", &real])),
+                        format!("read it: {}", RemoteCommand::new(["getfacl", &real])),
                     );
                 }
                 None => {}
@@ -308,7 +308,7 @@ impl Writers<'_> {
             sheet.failed(&check, problem);
         }
         if clean {
-            let who = self.account.map_or("may write", |_| "and PHP-FPM's user may write");
+            let who = self.account.map_or("can write", |_| "and PHP-FPM's user can write");
             let more =
                 if there.len() > 1 { format!(", also in {} folders inside", there.len() - 1) } else { String::new() };
             sheet.passed(&check, format!("{} {who}{more}", self.deploy));
@@ -338,7 +338,7 @@ impl Writers<'_> {
     fn open(&self, path: &str) -> String {
         let Some(account) = self.account else {
             return format!(
-                "give {path} a group that {} and PHP-FPM's user share: chgrp GROUP {path} && chmod g+rwxs {path}",
+                "give {path} a group of which {} and PHP-FPM's user are members: chgrp GROUP {path} && chmod g+rwxs {path}",
                 self.deploy
             );
         };
@@ -365,11 +365,11 @@ impl Writers<'_> {
             .collect();
         if let Some((log, user)) = closed.first() {
             let more =
-                if closed.len() > 1 { format!(", nor to {} more logs", closed.len() - 1) } else { String::new() };
+                if closed.len() > 1 { format!("and {} more logs", closed.len() - 1) } else { String::new() };
             sheet.warned(
                 "logs",
-                format!("{user} may not write to {log}{more}"),
-                format!("{}, if its group is right", RemoteCommand::new(["chmod", "g+w", log])),
+                format!("{user} cannot write to {log}{more}"),
+                format!("{} (first check that its group is correct)", RemoteCommand::new(["chmod", "g+w", log])),
             );
         }
     }
@@ -379,15 +379,15 @@ impl Writers<'_> {
         let Some(account) = self.account.filter(|_| self.map.node(file).is_some()) else { return };
         match self.map.may(account, file, READ) {
             (May::No, real) => sheet.warned(
-                "who reads .env",
+                "access to .env",
                 format!(
-                    "PHP-FPM's user {} may not read {file}{}",
+                    "PHP-FPM's user {} cannot read {file}{}",
                     account.name,
                     if real == file { String::new() } else { format!(", because of {real}") }
                 ),
                 format!("chgrp {} {real} && chmod g+rX {real}", account.group),
             ),
-            _ => sheet.passed("who reads .env", format!("{} and PHP-FPM's user", self.deploy)),
+            _ => sheet.passed("access to .env", format!("{} and PHP-FPM's user", self.deploy)),
         }
     }
 }

@@ -25,7 +25,7 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     };
     let layout = &cx.inputs.layout;
     let file = layout.env_file();
-    let doing = format!("looking at {file}");
+    let doing = format!("checking {file}");
     let mut sheet = Sheet::new(cx, io, &doing);
     for problem in problems(cx, &looked, About::EnvFile) {
         sheet.failed(file.as_str(), problem.what);
@@ -42,7 +42,7 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     if cx.found.borrow().app_driver.is_none()
         && let Some(Misplaced { problem, certain }) = database::place(cx, io, &looked, database::Asked::Env).await?
     {
-        let name = "place of the database";
+        let name = "location of the database";
         match certain {
             true => sheet.failed(name, problem.what),
             false => sheet.warned(name, problem.what.cause, problem.what.hint),
@@ -50,12 +50,12 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     }
     let open = modes::look(&*cx.ports.shell, io, layout).await?;
     if open.is_empty() {
-        sheet.passed("modes of the releases", "as closed as .env");
+        sheet.passed("modes of the releases", "not readable by other accounts, as .env");
     }
     for open in open {
         sheet.warned("modes of the releases", open.cause, open.command);
     }
-    let Some(said) = answer.get("said") else { return sheet.end("nothing could be read") };
+    let Some(said) = answer.get("said") else { return sheet.end("the folder could not be read") };
     {
         let mut found = cx.found.borrow_mut();
         found.database_driver = found.app_driver.clone().or_else(|| value(said, "driver").map(str::to_owned));
@@ -71,8 +71,8 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     match value(said, "app-debug") {
         Some("true") if production => sheet.warned(
             "APP_DEBUG",
-            format!("APP_DEBUG is true in {file}: an error page shows the app's settings to everybody"),
-            format!("write into {file}: APP_DEBUG=false"),
+            format!("APP_DEBUG is true in {file}: an error page shows the app's settings to every visitor"),
+            format!("set in {file}: APP_DEBUG=false"),
         ),
         Some(debug) => sheet.passed("APP_DEBUG", debug),
         None => {}
@@ -81,7 +81,7 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     if let Some(mode) = answer.get("mode").filter(|mode| !mode.ends_with('0')) {
         sheet.warned(
             "mode of .env",
-            format!("{file} has mode {mode}: every account of the server can reach it"),
+            format!("{file} has mode {mode}: every account of the server can read or change it"),
             format!("chmod 640 {file}"),
         );
     }
@@ -98,7 +98,7 @@ fn link(sheet: &mut Sheet<'_>, cx: &Survey, answer: &Answer, live: bool) {
     let (link, file) = (layout.current().join(".env"), layout.env_file());
     if let Some(target) = answer.get("link") {
         if answer.get("link-is").is_some() && answer.get("link-is") == answer.get("env-is") {
-            sheet.passed("link to .env", format!("{link} leads to {file}"));
+            sheet.passed("link to .env", format!("{link} points to {file}"));
         } else {
             sheet.failed("link to .env", errors::preflight::env_link_elsewhere(&link, target, &file));
         }
@@ -108,7 +108,7 @@ fn link(sheet: &mut Sheet<'_>, cx: &Survey, answer: &Answer, live: bool) {
         sheet.failed("link to .env", errors::preflight::env_link_missing(&link, &file));
     } else {
         let why =
-            if live { "not looked at: current leads nowhere" } else { "nothing is live yet; the release makes it" };
+            if live { "skipped: `current` points to no release" } else { "nothing is live yet; the release creates it" };
         sheet.passed("link to .env", why);
     }
 }

@@ -42,7 +42,7 @@ use crate::{
 /// The nine gates, from the contents of the bundle. On the server they are asked again.
 pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
     let Some(manifest) = cx.found.borrow().manifest() else {
-        return Ok(Done::skipped("not looked at: there is no bundle"));
+        return Ok(Done::skipped("skipped: there is no bundle"));
     };
     let report = judge(&manifest);
     io.fact(key::GATES, &report);
@@ -91,7 +91,7 @@ fn in_place(cx: &Survey) -> Result<Rc<Looked>, Done> {
     match looked(cx) {
         None => Err(Done::skipped(NO_SERVER)),
         Some(looked) if looked.answer.get("base") == Some("missing") => {
-            Err(Done::skipped(format!("not looked at: there is no {}", cx.inputs.layout.base())))
+            Err(Done::skipped(format!("skipped: {} does not exist", cx.inputs.layout.base())))
         }
         Some(looked) => Ok(looked),
     }

@@ -68,16 +68,16 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         Err(skipped) => return Ok(skipped),
     };
     let base = cx.inputs.layout.base();
-    let doing = format!("looking for room on {base}");
+    let doing = format!("checking the disk space on {base}");
     let Some(manifest) = cx.found.borrow().manifest() else {
         // By the size of the live release.
         let mut sheet = Sheet::new(cx, io, &doing);
         for problem in problems(cx, &looked, About::Room) {
-            sheet.failed(format!("room on {base}"), problem.what);
+            sheet.failed(format!("disk space on {base}"), problem.what);
         }
         return match sheet.is_clean() {
-            true => Ok(Done::skipped("not looked at: there is no bundle to measure")),
-            false => sheet.end("no room"),
+            true => Ok(Done::skipped("skipped: there is no bundle")),
+            false => sheet.end("not enough disk space"),
         };
     };
     let driver = cx.found.borrow().database_driver.clone();
@@ -93,7 +93,7 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
     }
     can_be_dumped(&mut sheet, driver.as_deref(), &answer, (described, looked.current().is_some()));
     if let Some((text, hint)) = survey::size_unknown(&cx.inputs, &looked.answer) {
-        sheet.warned("size of the live release", format!("{text}; the room for its backup is not checked"), hint);
+        sheet.warned("size of the live release", format!("{text}; the space for its backup is not checked"), hint);
     }
     let live = kib(&looked.answer, "live-kib").unwrap_or(0);
     let need = Need::of(&manifest, live * 1024, database.unwrap_or(0) * 1024);
@@ -112,7 +112,7 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         ]
     };
     for (place, free, need) in places {
-        let check = format!("room on {place}");
+        let check = format!("disk space on {place}");
         match free.map(|kib| kib * 1024) {
             Some(free) if free >= need => {
                 sheet.passed(check, format!("{} free, about {} needed ({told})", megabytes(free), megabytes(need)));
@@ -126,7 +126,7 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
     }
     match looked.answer.get("free-inodes").and_then(|text| text.trim().parse::<u64>().ok()).filter(|free| *free > 0) {
         // Some file systems do not count inodes.
-        None => sheet.passed("inodes", "not counted by this file system"),
+        None => sheet.passed("inodes", "this file system has no fixed number of inodes"),
         Some(free) if free >= need.inodes => {
             sheet.passed("inodes", format!("{free} free, about {} needed", need.inodes));
         }
@@ -158,7 +158,7 @@ fn can_be_dumped(sheet: &mut Sheet<'_>, driver: Option<&str>, answer: &Answer, (
         Some("pgsql") if answer.get("pg-dump").is_none() && !empty => {
             sheet.failed(CHECK, errors::preflight::dump_program_missing(true));
         }
-        Some("mysql" | "mariadb" | "pgsql" | "sqlite") if can => sheet.passed(CHECK, "can be made"),
+        Some("mysql" | "mariadb" | "pgsql" | "sqlite") if can => sheet.passed(CHECK, "possible"),
         Some("mysql" | "mariadb" | "pgsql" | "sqlite") => {}
         Some("none") => sheet.passed(CHECK, "the app has no database"),
         Some(other) => sheet.failed(CHECK, errors::preflight::database_driver_unsupported(other)),
@@ -178,14 +178,14 @@ pub async fn backups(cx: &Survey, io: &Io) -> StepResult {
         Err(skipped) => return Ok(skipped),
     };
     let folder = cx.inputs.layout.backups();
-    let doing = format!("looking at the backups in {folder}");
+    let doing = format!("checking the backups in {folder}");
     let answer = ask(cx, io, &doing, "").await?;
     let mut sheet = Sheet::new(cx, io, &doing);
     let place =
         if same_disk(&answer) { "the same disk as the site" } else { "another file system of the same machine" };
     sheet.passed(
-        "where backups lie",
-        format!("in {folder}, on {place}: what takes the machine takes them, too; no restore of them is on record"),
+        "location of the backups",
+        format!("in {folder}, on {place}: they are lost with the machine; no restore of them is recorded"),
     );
     copies(cx, io, &mut sheet).await;
     let newest = answer.all("backup").filter_map(|name| name.parse::<ReleaseName>().ok()).max();
@@ -194,7 +194,7 @@ pub async fn backups(cx: &Survey, io: &Io) -> StepResult {
             Some(live) => sheet.warned(
                 "newest backup",
                 format!("there is no verified backup of {} in {folder}", last_part(live)),
-                "the release makes one before it changes anything; until then there is none",
+                "a release makes a backup before its first change; no backup exists until then",
             ),
             None => sheet.passed("newest backup", "none, and nothing is live yet"),
         }
@@ -205,8 +205,8 @@ pub async fn backups(cx: &Survey, io: &Io) -> StepResult {
     if age > STALE {
         sheet.warned(
             "newest backup",
-            format!("{told}: nobody has made a fresh one for more than {} days", STALE.num_days()),
-            "the release makes one before it changes anything; see why nothing was released or backed up for so long",
+            format!("{told}, more than {} days", STALE.num_days()),
+            "a release makes a backup before its first change; check why the last release is so old",
         );
     } else {
         sheet.passed("newest backup", &told);
@@ -216,16 +216,16 @@ pub async fn backups(cx: &Survey, io: &Io) -> StepResult {
 
 /// Whether each backup gets a copy elsewhere, and whether that place would do (F61). A place that hangs costs a minute, and is told.
 async fn copies(cx: &Survey, io: &Io, sheet: &mut Sheet<'_>) {
-    const CHECK: &str = "copy of the backups";
+    const CHECK: &str = "off-site backup";
     let Some(policy) = &cx.inputs.server.backup_copy else {
-        return sheet.passed(CHECK, "not asked for: backup-copy-dir names no place");
+        return sheet.passed(CHECK, "off-site copy is off (`backup-copy-dir` is not set)");
     };
     match copy::look(&*cx.ports.shell, io, &cx.inputs, policy).await {
         Ok(answer) => {
             let kind = answer.get("type").map(|kind| format!(" ({kind})")).unwrap_or_default();
             let newest = copy::there(&answer).into_iter().max();
             let newest =
-                newest.map_or("no copy is there yet".to_owned(), |newest| format!("the newest copy is {newest}"));
+                newest.map_or("no copy exists yet".to_owned(), |newest| format!("the newest copy is {newest}"));
             sheet.passed(CHECK, format!("to {}, on another file system{kind}; {newest}", policy.dir));
         }
         Err(failure) => {

@@ -23,7 +23,7 @@ use crate::{
 /// Each command that a release runs as root, by its exact words (F67).
 pub async fn privileges(cx: &Survey, io: &Io) -> StepResult {
     let Some(looked) = looked(cx) else { return Ok(Done::skipped(NO_SERVER)) };
-    let doing = "asking sudo what it allows";
+    let doing = "reading the sudo rules";
     let mut sheet = Sheet::new(cx, io, doing);
     let serving = match &looked.serving {
         Ok(serving) => {
@@ -57,7 +57,7 @@ pub async fn privileges(cx: &Survey, io: &Io) -> StepResult {
         );
     }
     cx.found.borrow_mut().nginx_test = Some(permissions.test);
-    sheet.end("every command that a release needs is allowed")
+    sheet.end("sudo allows every command of a release")
 }
 
 fn judge(sheet: &mut Sheet<'_>, user: &str, permission: &Permission, all: &Permissions) {
@@ -67,7 +67,7 @@ fn judge(sheet: &mut Sheet<'_>, user: &str, permission: &Permission, all: &Permi
         Leave::Unproven => sheet.warned(
             check,
             format!(
-                "sudo allows {user} `{}`, but its list does not show whether it would ask for a password",
+                "sudo allows {user} `{}`, but its list does not show whether a password is required",
                 permission.command
             ),
             sudoers_line(user, [permission]),
@@ -75,7 +75,7 @@ fn judge(sheet: &mut Sheet<'_>, user: &str, permission: &Permission, all: &Permi
         Leave::Password | Leave::Denied => sheet.failed(
             check,
             errors::services::sudo_rule_missing(
-                all.in_sudos_words(format!("{user} may not run sudo -n {}: {}", permission.command, permission.told())),
+                all.in_sudos_words(format!("{user} cannot run sudo -n {}: {}", permission.command, permission.told())),
                 all.advice(user, [permission]),
             ),
         ),
@@ -86,7 +86,7 @@ fn judge(sheet: &mut Sheet<'_>, user: &str, permission: &Permission, all: &Permi
 pub async fn can_reload(cx: &Survey, io: &Io) -> StepResult {
     let Some(looked) = looked(cx) else { return Ok(Done::skipped(NO_SERVER)) };
     let Some(ready) = ready::survey(cx, io).await? else {
-        return Ok(Done::skipped("not looked at: which PHP-FPM serves the site is not known"));
+        return Ok(Done::skipped("skipped: the PHP-FPM service of the site is unknown"));
     };
     let mut sheet = Sheet::new(cx, io, "checking whether PHP-FPM and nginx can be reloaded");
     for problem in ready.problems() {
@@ -98,45 +98,45 @@ pub async fn can_reload(cx: &Survey, io: &Io) -> StepResult {
     }
     let allowed = cx.found.borrow().nginx_test.clone();
     for test in ready.tested.iter().map(|asked| asked.strip_prefix("sudo -n ").unwrap_or(asked)) {
-        sheet.passed(test, "the configuration is whole");
+        sheet.passed(test, "the configuration is valid");
     }
     for (test, said) in &ready.untested {
         let command = test.strip_prefix("sudo -n ").unwrap_or(test);
         let hint = match &allowed {
             Some(allowed) if allowed.command == command => sudoers_line(&looked.user, [allowed]),
-            _ => format!("run it as root before the release: {command}"),
+            _ => format!("run as root before the release: {command}"),
         };
-        sheet.warned(command, format!("whether the configuration is whole could not be asked: {test}: {said}"), hint);
+        sheet.warned(command, format!("the configuration could not be tested: {test}: {said}"), hint);
     }
-    sheet.end("both run, and can be reloaded")
+    sheet.end("both services run and can be reloaded")
 }
 
 /// What nginx gives to PHP.
 pub async fn nginx(cx: &Survey, io: &Io) -> StepResult {
     let Some(looked) = looked(cx) else { return Ok(Done::skipped(NO_SERVER)) };
-    let mut sheet = Sheet::new(cx, io, "looking at nginx");
+    let mut sheet = Sheet::new(cx, io, "checking nginx");
     let current = cx.inputs.layout.current();
     if let Ok(serving) = &looked.serving {
         match &serving.host {
             Some(host) => sheet.passed("virtual host", format!("{host} serves {current}")),
             None => sheet.warned(
                 "virtual host",
-                format!("no virtual host of nginx that {} can read has its root below {current}", looked.user),
-                format!("it needs: root {current}/public;"),
+                format!("{} can read no virtual host of nginx with its root below {current}", looked.user),
+                format!("set in the virtual host: root {current}/public;"),
             ),
         }
         sheet.passed(
             "SCRIPT_FILENAME",
             match serving.realpath_root {
-                Some(true) => "$realpath_root: each release has names of its own for OPcache",
+                Some(true) => "$realpath_root: OPcache sees each release under its own path",
                 Some(false) => {
-                    "$document_root: OPcache knows all releases by one name, so only the reload makes new code live; every release reloads"
+                    "$document_root: OPcache sees all releases under one path, so new code needs the reload, which every release does"
                 }
-                None => "not found in what can be read of the configuration; every release reloads, whatever it is",
+                None => "not found in the readable configuration; every release reloads in any case",
             },
         );
     }
-    sheet.end("its virtual host is known")
+    sheet.end("its virtual host was found")
 }
 
 /// Command line, pool and bundle must agree: the release is tried out by the first and served by the second (F23).
@@ -144,9 +144,9 @@ pub async fn php(cx: &Survey, io: &Io) -> StepResult {
     let Some(looked) = looked(cx) else { return Ok(Done::skipped(NO_SERVER)) };
     let php = &cx.inputs.server.php;
     if looked.answer.get("php-missing").is_some() {
-        return Ok(Done::skipped(format!("not compared: the server cannot run `{php}`")));
+        return Ok(Done::skipped(format!("skipped: the server cannot run `{php}`")));
     }
-    let doing = "comparing the versions of PHP";
+    let doing = "comparing the PHP versions";
     let (id, version) = survey::php(&looked.answer, doing)?;
     let mut sheet = Sheet::new(cx, io, doing);
     let cli = (id / 10_000, id / 100 % 100);
@@ -164,8 +164,8 @@ pub async fn php(cx: &Survey, io: &Io) -> StepResult {
             ),
             None => sheet.warned(
                 &serving.fpm,
-                format!("the name {} does not say which PHP it runs", serving.fpm),
-                "see that it is the same version as the command line's; or set php-fpm-service to a name like php8.3-fpm",
+                format!("the service name {} does not contain its PHP version", serving.fpm),
+                "check that it has the version of the command line, or set php-fpm-service to a name such as php8.3-fpm",
             ),
         }
     }
@@ -189,7 +189,7 @@ pub async fn php(cx: &Survey, io: &Io) -> StepResult {
                 sheet.failed("bundle", errors::preflight::php_too_old(&needed, &too_old));
             }
         }
-        None => sheet.passed("bundle", "its vendor folder asks for no lowest version"),
+        None => sheet.passed("bundle", "its vendor folder requires no minimum version"),
     }
     sheet.end(format!("PHP {version}"))
 }
@@ -204,18 +204,18 @@ fn minor(version: &str) -> Option<(u32, u32)> {
 pub async fn reloads(cx: &Survey, io: &Io) -> StepResult {
     let Some(looked) = looked(cx) else { return Ok(Done::skipped(NO_SERVER)) };
     let Ok(serving) = &looked.serving else {
-        return Ok(Done::skipped("not looked at: which PHP-FPM serves the site is not known"));
+        return Ok(Done::skipped("skipped: the PHP-FPM service of the site is unknown"));
     };
-    let mut sheet = Sheet::new(cx, io, "looking at PHP-FPM's settings");
+    let mut sheet = Sheet::new(cx, io, "reading PHP-FPM's settings");
     match survey::cut_requests(&serving.fpm, serving.process_control_timeout) {
         Some((found, hint)) => sheet.warned("process_control_timeout", found, hint),
         None => {
             let seconds = serving.process_control_timeout.unwrap_or(0);
             sheet.passed(
                 "process_control_timeout",
-                format!("{seconds} s: a running request may end before its worker does"),
+                format!("{seconds} s: a running request may finish before its worker ends"),
             );
         }
     }
-    sheet.end("a reload lets running requests end")
+    sheet.end("a reload lets running requests finish")
 }

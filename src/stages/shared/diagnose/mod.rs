@@ -63,13 +63,13 @@ async fn look_into(github: &dyn Inventory, run: &WorkflowRun) -> Diagnosis {
     let unread = |what: String| Diagnosis { cause: what, to_do: by_hand.clone(), ..nothing.clone() };
     let jobs = match github.jobs(run.id).await {
         Ok(jobs) => jobs,
-        Err(error) => return unread(format!("its jobs could not be listed: {error}")),
+        Err(error) => return unread(format!("the jobs of the run could not be listed: {error}")),
     };
     let Some(job) = jobs.iter().find(|job| ended_badly(job.conclusion.as_deref())) else {
         return Diagnosis {
-            cause: "no job of it failed: GitHub could not begin it (is the workflow file valid, and may the runner be used?)"
+            cause: "no job failed: GitHub could not start the run (the workflow file is not valid, or the runner is not available)"
                 .to_owned(),
-            to_do: format!("open {}: GitHub names the reason at its top", run.html_url),
+            to_do: format!("open {}: GitHub shows the reason at the top of the page", run.html_url),
             ..nothing
         };
     };
@@ -78,8 +78,8 @@ async fn look_into(github: &dyn Inventory, run: &WorkflowRun) -> Diagnosis {
     let log = match github.job_log(job.id).await {
         Ok(log) => log,
         Err(GithubError::Expired | GithubError::NotFound(_)) => {
-            let cause = "its log is gone: GitHub keeps logs for 90 days unless told otherwise, and anybody who may write can delete them";
-            return Diagnosis { cause: cause.to_owned(), to_do: "run it again, and look then".to_owned(), ..of_job };
+            let cause = "its log was deleted: GitHub keeps logs for 90 days by default, and every user with write access can delete them";
+            return Diagnosis { cause: cause.to_owned(), to_do: "run it again, and read the new log".to_owned(), ..of_job };
         }
         Err(error) => {
             return Diagnosis { cause: format!("its log could not be read: {error}"), to_do: by_hand, ..of_job };
@@ -106,7 +106,7 @@ fn read(log: &str, job: &Job, of_job: Diagnosis, by_hand: String) -> Diagnosis {
         None => {
             let cause = match lines.is_empty() {
                 true => format!("the log of `{}` is empty: the runner may have been lost", job.name),
-                false => "not a cause that is known here".to_owned(),
+                false => "the cause is unknown".to_owned(),
             };
             Diagnosis { line: last_error(&lines).map(shown), cause, to_do: by_hand, ..of_job }
         }
