@@ -254,7 +254,7 @@ const BREAKAGES: &[Breakage] = &[
     ("staging-runs", "ended in failure", |repository| {
         repository.github.edit_run(910, |run| run.phase = Phase::completed("failure"));
     }),
-    ("staging-failures", "the server does not know the key (F35)", |repository| {
+    ("staging-failures", "the server does not accept the key (F35)", |repository| {
         let failed = Run { phase: Phase::completed("failure"), ..run(931, STAGING, "Deploy to staging", &commit("x")) };
         repository.github.add_run(failed);
         repository.github.jobs(931, vec![Job::of("deploy", "failure", &[("Release", "failure")])]);

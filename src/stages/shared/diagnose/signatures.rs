@@ -1,13 +1,13 @@
 //! What releases are known to fail by, and what each leaves in a log.
 
-/// A failure that is known by the words that it leaves.
+/// A known failure, recognised by its text in a log.
 #[derive(Debug, Clone, Copy)]
 pub struct Signature {
     /// Kebab-case.
     pub id: &'static str,
     /// The failure class of docs/failure-classes.md, where it is one.
     pub class: Option<&'static str>,
-    /// Words of programs and services, as they print them; one of them in a line is enough.
+    /// Texts of programs and services, as they print them; one of them in a line is enough. Own errors are recognised by their code.
     pub words: &'static [&'static str],
     pub cause: &'static str,
     pub to_do: &'static str,
@@ -27,31 +27,31 @@ const fn sign(
 /// The special before the general: what stands first wins, whatever else the log says.
 #[rustfmt::skip]
 pub static SIGNATURES: &[Signature] = &[
-    // Keys and doors.
+    // Keys and access.
     sign("key-malformed", "F31", &["error in libcrypto", "\": invalid format", "is not a private key", "Error loading key"],
-        "the private key in the secret is malformed: line ends, a missing last newline, or half of it",
-        "store the whole file again: gh secret set NAME < id_ed25519; this action repairs what copying does"),
+        "the private key in the secret is malformed: wrong line ends, a missing last newline, or a part of it",
+        "store the whole file again: gh secret set NAME < id_ed25519; this action repairs line ends and a missing newline"),
     sign("secret-empty", "F29", &["ssh-private-key: is empty", "ssh-private-key: is missing", "reached this step empty"],
-        "a secret reached the job empty: it belongs to another environment, or to a fork's pull request",
-        "give the job the `environment:` that has the secret, or store it in the repository"),
-    sign("host-key-unknown", "F38", &["Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED", "which ssh-known-hosts does not have"],
+        "a secret is empty in the job: it belongs to another environment, or the run is a fork's pull request",
+        "set the `environment:` of the secret in the job, or store the secret in the repository"),
+    sign("host-key-unknown", "F38", &["Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED", "which ssh-known-hosts does not have", "code: host-key-mismatch"],
         "the server showed a host key that is not in known_hosts",
         "compare the fingerprint on the server itself, then put its line into ssh-known-hosts"),
-    sign("key-not-accepted", "F35", &["Permission denied (publickey", "with the key SHA256:"],
-        "the server does not know the key",
-        "put the public half into ~/.ssh/authorized_keys of the deploy user; its mode and that of its folder count"),
+    sign("key-not-accepted", "F35", &["Permission denied (publickey", "with the key SHA256:", "code: ssh-key-denied"],
+        "the server does not accept the key",
+        "add the public key to ~/.ssh/authorized_keys of the deploy user (mode 600, its folder mode 700)"),
     sign("agent-lost", "F34", &["Could not open a connection to your authentication agent"],
-        "an SSH agent of an earlier step is not there any more",
-        "use this action, which needs no agent; or start the agent in the step that uses it"),
-    sign("session-broke", "F39", &["client_loop: send disconnect", "Connection closed by remote host", "the connection broke:"],
-        "the SSH connection broke in the middle of work",
-        "see on the server what was done; look for a firewall that ends silent connections"),
-    sign("sudo-password", "F67", &["sudo: a password is required", "sudo: a terminal is required", "sudo: no tty present", "may not run sudo"],
+        "the SSH agent of an earlier step has ended",
+        "use this action, which needs no agent, or start the agent in the step that uses it"),
+    sign("session-broke", "F39", &["client_loop: send disconnect", "Connection closed by remote host", "the connection broke:", "code: connection-lost"],
+        "the SSH connection broke during the release",
+        "run `stage: recover`; check for a firewall that ends idle connections"),
+    sign("sudo-password", "F67", &["sudo: a password is required", "sudo: a terminal is required", "sudo: no tty present", "may not run sudo", "code: sudo-rule-missing"],
         "sudo asks for a password, or does not allow the command",
-        "allow exactly that command without a password in /etc/sudoers.d; `stage: preflight` tells the line"),
+        "allow that command without a password in /etc/sudoers.d; `stage: preflight` prints the line"),
     sign("host-not-found", "", &["Could not resolve host", "failed to lookup address information", "Temporary failure in name resolution", "Name or service not known"],
         "a host's name could not be resolved",
-        "is the name right, and does the runner reach the name server?"),
+        "check the name, and that the runner reaches a name server"),
 
     // What the workflow did on its way.
     sign("quoting-lost", "F44", &["-c: option requires an argument", "syntax error near unexpected token", "unexpected EOF while looking for matching"],
@@ -61,35 +61,35 @@ pub static SIGNATURES: &[Signature] = &[
         "a heredoc in the workflow's YAML has no end: its last line is indented",
         "put the script into a file of its own"),
     sign("unbound-variable", "F45", &[": unbound variable", ": parameter not set"],
-        "a script uses a variable that nobody set",
-        "give the step that variable; look for the secret or input that is empty"),
+        "a script uses a variable that is not set",
+        "set the variable in the step's `env:`; check for an empty secret or input"),
     sign("changed-while-read", "F18", &["file changed as we read it"],
-        "tar packed a folder that somebody was still writing to",
-        "write the archive outside of that folder; build-gate reads a tree that nobody changes"),
+        "a file changed while tar packed its folder",
+        "write the archive outside that folder, and end every process that writes to it"),
     sign("archive-in-itself", "F17", &["is the archive; not dumped", "archive cannot contain itself"],
         "the archive was written into the folder that it packs",
-        "write it outside of that folder; build-gate leaves its own output out"),
+        "write it outside that folder; build-gate leaves out its own output"),
     sign("not-allowed-by-token", "", &["Resource not accessible by integration"],
-        "the job's token may not do that",
-        "give the job the permission under `permissions:`; the line above names the request"),
+        "the job's token has no right for this request",
+        "add the right to the job's `permissions:`; the line above names the request"),
     sign("bad-credentials", "", &["Bad credentials"],
-        "GitHub did not accept the token: it is wrong, or its job is over",
+        "GitHub did not accept the token: it is wrong, or its job has ended",
         "use ${{ github.token }} of the job itself"),
     sign("api-limit", "", &["API rate limit exceeded", "secondary rate limit", "the rate limit is used up"],
         "GitHub's API answered too many requests of this token",
-        "run it again in an hour; ask less often"),
+        "run it again in an hour"),
     sign("action-deprecated", "F14", &["uses a deprecated version of"],
-        "an action of the workflow was taken out of service",
-        "use its current version, pinned to a commit"),
-    sign("artifact-missing", "F7", &["Unable to find any artifacts", "Artifact not found", "Unable to download artifact", "no successful build for", "No artifacts found"],
-        "the build left no artifact of that name, or it is of another run",
-        "build that commit again; artifact-name and the upload's name must be the same"),
-    sign("bundle-incomplete", "F10", &["checking the nine gates in ", "vendor/autoload.php): Failed to open stream", "Failed opening required", "Could not open input file: artisan"],
+        "GitHub no longer runs this version of an action",
+        "use the current version of the action, pinned to a commit"),
+    sign("artifact-missing", "F7", &["Unable to find any artifacts", "Artifact not found", "Unable to download artifact", "no successful build for", "No artifacts found", "code: artifact-missing", "code: build-missing"],
+        "the build has no artifact of that name, or the artifact belongs to another run",
+        "build that commit again; use the same name for artifact-name and for the upload"),
+    sign("bundle-incomplete", "F10", &["checking the nine gates in ", "vendor/autoload.php): Failed to open stream", "Failed opening required", "Could not open input file: artisan", "code: bundle-incomplete"],
         "the release lacks files that the app needs: vendor/, artisan or the front end",
-        "let every part of the build end up in the bundle; build-gate names every missing file"),
-    sign("digest-differs", "F27", &["computed checksum did NOT match", "its SHA-256 is "],
-        "the bytes that arrived are not those that were built",
-        "run it again; if it stays so, build again and do not trust that artifact"),
+        "run build-gate, which names every missing file, and correct the build"),
+    sign("digest-differs", "F27", &["computed checksum did NOT match", "its SHA-256 is ", "code: artifact-digest-mismatch", "code: bundle-digest-mismatch"],
+        "the downloaded bytes differ from the built bytes",
+        "run it again; if the error stays, do not use that artifact: build the commit again"),
 
     // The build.
     sign("npm-lock", "F24", &["`npm ci` can only install", "npm ci can only install"],
@@ -99,54 +99,54 @@ pub static SIGNATURES: &[Signature] = &[
         "composer.lock does not fit composer.json, or this PHP",
         "run composer update --lock, and commit composer.lock"),
     sign("php-version", "F23", &["Composer dependencies require a PHP version", "does not satisfy that requirement"],
-        "PHP is older than the packages need",
-        "build and serve with the same version; set config.platform.php to the server's"),
+        "the PHP version is older than the packages require",
+        "build with the server's PHP version; set config.platform.php to it"),
     sign("vite-manifest", "F20", &["Vite manifest not found", "Unable to locate file in Vite manifest"],
         "the front end was not built, or its manifest is not in the bundle",
         "run npm run build before the bundle is made"),
     sign("memory", "", &["Allowed memory size of", "JavaScript heap out of memory", "Out of memory: Killed"],
-        "a program needed more memory than it may have",
-        "raise memory_limit (php -d memory_limit=1G) or NODE_OPTIONS=--max-old-space-size; look what grew"),
+        "a program exceeded its memory limit",
+        "raise memory_limit (php -d memory_limit=1G) or NODE_OPTIONS=--max-old-space-size"),
     sign("tests-failed", "", &["FAIL  Tests\\", "FAILURES!", "[ERROR] Found "],
-        "tests or static analysis failed: the code, not the release",
-        "mend what they name; nothing was released"),
+        "tests or static analysis failed; the release is not the cause",
+        "correct the code that they name; no release was made"),
 
     // The app on its server.
     sign("cache-path", "F22", &["Please provide a valid cache path"],
         "Laravel's folders below storage/framework are missing",
-        "make storage/framework/{cache,sessions,views} in the shared storage; this action makes them"),
+        "create storage/framework/{cache,sessions,views} in the shared storage, or release with this action, which creates them"),
     sign("not-writable", "F66", &["could not be opened in append mode", "chmod: changing permissions of", "chown: changing ownership of", "directory must be present and writable"],
-        "the deploy user and PHP-FPM's user lock each other out of shared files",
-        "give both the group and setgid: `stage: preflight` tells the commands"),
+        "the deploy user and PHP-FPM's user cannot write each other's shared files",
+        "give both users a common group, and set setgid: `stage: preflight` prints the commands"),
     sign("database-login", "F41", &["SQLSTATE[HY000] [1045]", "Access denied for user"],
         "the database does not accept the user and password of .env",
         "compare DB_USERNAME and DB_PASSWORD; a password with # or $ needs quotes in .env"),
     sign("database-away", "", &["SQLSTATE[HY000] [2002]", "Can't connect to local MySQL server", "Can't connect to local server through socket"],
         "the database does not answer at DB_HOST",
-        "does it run, and is DB_HOST right as the server sees it?"),
+        "check that the database runs, and check DB_HOST from the server"),
     sign("migration-failed", "F63", &["Base table or view already exists", "Duplicate column name", "SQLSTATE[42S"],
-        "a migration failed: what it would make is there already, or what it needs is not",
-        "see which migrations ran; write the next one so that it can follow. What ran stays"),
+        "a migration failed: its table or column exists already, or one that it needs is missing",
+        "run `php artisan migrate:status` on the server, and write the next migration so that it can follow; completed migrations stay"),
     sign("dump-failed", "F56", &["mysqldump: Got error", "mysqldump: Error", "mariadb-dump: Got error", "the PROCESS privilege", "the dump of "],
         "the database could not be backed up",
-        "give its user the rights that the line names (LOCK TABLES, SELECT, SHOW VIEW, TRIGGER), or use --no-tablespaces"),
+        "grant its user the rights that the line names (LOCK TABLES, SELECT, SHOW VIEW, TRIGGER), or use --no-tablespaces"),
     sign("disk-full", "", &["No space left on device", "Disk quota exceeded", "no room for the backup"],
         "the disk of the runner or of the server is full",
-        "df -h and df -i on the server; lower keep-releases and keep-backups; on the runner, remove what the job does not need"),
+        "run df -h and df -i on the server; lower keep-releases and keep-backups; on the runner, remove files that the job does not need"),
     sign("lock-held", "F15", &["code: lock-held", " holds it"],
-        "another run was releasing to the same place",
-        "wait for it; set `concurrency:` in the workflow, or lock-wait"),
+        "another run was releasing to the same server folder",
+        "wait for that run, and set `concurrency:` in the workflow, or `lock-wait`"),
 
     // The site.
     sign("basic-auth", "", &["asks for a user name and password (basic auth)"],
-        "the web server asks for a password before the application is reached",
-        "except the health endpoints from basic auth, or set health-via: tunnel and health-address to a listener without it"),
+        "the web server requires a password before the application answers",
+        "exclude the health endpoints from basic auth, or set `health-via: tunnel` and `health-address` to a listener without it"),
     sign("maintenance-mode", "", &["the application is in maintenance mode"],
         "the application is in maintenance mode (php artisan down)",
         "on the server, in the folder current, run: php artisan up"),
     sign("certificate-issuer", "", &["invalid peer certificate: UnknownIssuer", "unable to get local issuer certificate", "SSL certificate problem: self-signed"],
-        "the issuer of the site's certificate is not trusted here",
-        "set ca-certificates to the certificate of your authority; for a public one, let the web server send the whole chain"),
+        "the runner does not trust the issuer of the site's certificate",
+        "set `ca-certificates` to the certificate of your authority; for a public one, let the web server send the whole chain"),
     sign("certificate-expired", "", &["invalid peer certificate: certificate expired", "SSL certificate problem: certificate has expired"],
         "the site's certificate has expired",
         "renew the certificate on the server, and reload the web server"),
@@ -158,46 +158,49 @@ pub static SIGNATURES: &[Signature] = &[
         "set AllowTcpForwarding local in /etc/ssh/sshd_config, and remove no-port-forwarding from the key's line in authorized_keys"),
     sign("home-page", "", &["visitors get status", "visitors are redirected more than"],
         "the home page of the release fails although its health endpoints answer",
-        "look at storage/logs/laravel.log of that release; home-path in the policy names another page, or none"),
+        "read storage/logs/laravel.log of that release; `home-path` in the policy sets another page, or none"),
     sign("token-refused", "F68", &["the probe is misconfigured, the token is missing or wrong", "returned error: 401", "returned error: 403", "HTTP/1.1 401", "HTTP/2 401", "401 Unauthorized", "403 Forbidden"],
         "the site refused the health token",
-        "make healthcheck-token the value of HEALTHCHECK_TOKEN on the server; `stage: audit` compares both by digest"),
-    sign("probe-cannot-fail", "F69", &["answers as healthy, so a healthy answer proves nothing", "so that the token proves nothing"],
-        "the health check says yes to everything",
-        "give each health path a route of its own that fails when the app does, and answer 404 to unknown pages"),
+        "set healthcheck-token to the value of HEALTHCHECK_TOKEN on the server; `stage: audit` compares their digests"),
+    sign("probe-cannot-fail", "F69", &["answers as healthy, so a healthy answer proves nothing", "so that the token proves nothing", "code: health-check-cannot-fail", "code: health-token-unchecked"],
+        "the health check cannot fail",
+        "give each health path its own route that fails when the app fails, and answer 404 to unknown pages"),
     sign("stale-code", "F74", &["stale code", "which was taken back: old code is cached"],
-        "PHP-FPM went on serving the old code after the switch",
+        "PHP-FPM still served the old code after the switch",
         "reload the service that serves the site; nginx must pass $realpath_root, not $document_root"),
     sign("site-sick", "F52", &["500 instead of 200", "502 instead of 200", "503 instead of 200", "returned error: 500", "returned error: 502", "returned error: 503", "500 Internal Server Error", "502 Bad Gateway"],
-        "the site answered that it is not well",
-        "look at storage/logs/laravel.log of that release, and at PHP-FPM's log, at that time"),
-    sign("phrase-wrong", "", &["opens no door here", "and the plan is now "],
-        "the approval was another phrase than this stage wants, or for a plan that has changed",
-        "read the plan again, and write the phrase that it names"),
+        "the site answered as unhealthy",
+        "read storage/logs/laravel.log of that release and PHP-FPM's log at that time"),
+    sign("phrase-wrong", "", &["opens no door here", "is not a valid approval phrase", "and the plan is now ", "code: approval-phrase-wrong", "code: approval-outdated"],
+        "the approval is not the phrase of this stage, or it is for a plan that has changed",
+        "read the plan again, and set `approval` to its phrase"),
 
     // General words, which stand in many logs: only where nothing else was said.
     sign("nobody-listens", "", &["Connection refused", "Failed to connect to", "ssh: connect to host", "Connection timed out", "No route to host"],
-        "nobody listens there, or a firewall is in between",
-        "is the service up, is host and port right, and may this runner reach it?"),
+        "no service listens at that address, or a firewall blocks it",
+        "check that the service runs, check host and port, and check that this runner can reach it"),
     sign("program-missing", "", &["command not found", "sh: 1: ", "exit code 127", "ended with status 127"],
-        "a program is not there, or not in the PATH of a shell that nobody logged in to",
-        "install it, or name it by its whole path; SSH commands do not read .bashrc"),
+        "a program is not installed, or not in the PATH of a non-interactive shell",
+        "install it, or set its absolute path; SSH commands do not read .bashrc"),
     sign("runner-lost", "", &["lost communication with the server", "received a shutdown signal"],
-        "the runner went away in the middle of the job",
-        "run it again; a release that was interrupted is finished or taken back by the next run"),
+        "the runner was lost during the job",
+        "run it again; the next run rolls back or completes an interrupted release"),
     sign("timed-out", "", &["has exceeded the maximum execution time", "The action has timed out", "it took longer than"],
-        "a step took longer than it may",
-        "see in which step the time went; raise timeout-minutes only if it needs it"),
+        "a step exceeded its time limit",
+        "find the slow step in the log; raise timeout-minutes only if the step needs it"),
     sign("cancelled", "", &["The operation was canceled"],
-        "somebody, or a newer run, cancelled it",
-        "see `concurrency:` of the workflow; a release that was interrupted is finished or taken back by the next run"),
+        "a user or a newer run cancelled it",
+        "check `concurrency:` of the workflow; the next run rolls back or completes an interrupted release"),
 ];
 
-/// The first signature that a line shows, with the last line that shows it: what stands nearest to the end is nearest to the failure.
+/// The first signature that a line shows, with the last such line. A line with words is shown rather than the line with the code below it.
 pub fn recognise(lines: &[String]) -> Option<(&'static Signature, &str)> {
     SIGNATURES.iter().find_map(|signature| {
-        let shows = |line: &&String| signature.words.iter().any(|word| line.contains(word));
-        Some((signature, lines.iter().rev().find(shows)?.as_str()))
+        let last = |code: bool| {
+            let shows = |line: &str, word: &str| word.starts_with("code: ") == code && line.contains(word);
+            lines.iter().rev().find(|line| signature.words.iter().any(|word| shows(line, word)))
+        };
+        Some((signature, last(false).or_else(|| last(true))?.as_str()))
     })
 }
 
@@ -225,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_doors() {
+    fn keys_and_access() {
         for (id, line) in [
             ("key-malformed", "Load key \"/home/runner/.ssh/id_ed25519\": error in libcrypto"),
             ("key-malformed", "Load key \"/tmp/key\": invalid format"),
@@ -356,6 +359,7 @@ mod tests {
             ("home-page", "every endpoint is healthy, but /: visitors get status 500"),
             ("site-sick", "1 of 3 endpoints are healthy; /health: 500 instead of 200"),
             ("phrase-wrong", "reading the approval: `PROD-DEPLOY FREIGEGEBEN` opens no door here"),
+            ("phrase-wrong", "reading the approval: `x` is not a valid approval phrase for deploy-staging"),
         ] {
             recognised(id, line);
         }
@@ -381,6 +385,10 @@ mod tests {
             recognise(&both).map(|(signature, line)| (signature.id, line)),
             Some(("key-not-accepted", "Permission denied (publickey)."))
         );
+        let own = ["error: reading the approval: another text", "  code: approval-phrase-wrong"].map(str::to_owned);
+        assert_eq!(recognise(&own).map(|(signature, _)| signature.id), Some("phrase-wrong"));
+        let told = ["taking it: run 4711 holds it", "  code: lock-held"].map(str::to_owned);
+        assert_eq!(recognise(&told).map(|(_, line)| line), Some("taking it: run 4711 holds it"));
         assert!(recognise(&["all is well".to_owned()]).is_none() && recognise(&[]).is_none());
     }
 }
