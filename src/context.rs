@@ -236,7 +236,7 @@ impl Ports {
     /// # Errors
     /// A fault of ours: the row stands in the table of a stage that does not ask GitHub.
     pub fn github(&self) -> Result<&dyn Github, Failure> {
-        self.github.as_deref().ok_or_else(|| Failure::bug("asking GitHub", "this stage has no access to it"))
+        self.github.as_deref().ok_or_else(|| Failure::bug("reading GitHub", "this stage has no access to GitHub"))
     }
 }
 

@@ -97,18 +97,18 @@ fn verify_ledger(asked: Result<config::ledger::Verify, String>) -> u8 {
     let said = asked.map_err(|text| (2, text.trim_end().to_owned())).and_then(|verify| {
         let (name, bytes) = read_whole(verify.file.as_deref()).map_err(|text| (2, text))?;
         let chain = ledger::follow(&bytes).map_err(|found| {
-            (1, format!("error: {name} is broken: {found}\nhint: docs/recovery.md says what can still be trusted"))
+            (1, format!("error: the chain of {name} is broken: {found}\nhint: read docs/recovery.md, which records can still be trusted"))
         })?;
         let head = chain.head.map_or_else(|| "none".to_owned(), |head| head.to_string());
         match verify.head {
             Some(expected) if head != expected.as_str() => Err((
                 1,
                 format!(
-                    "error: {name} ends in another line than expected: its last line has {head}, not {expected}; it was edited, lines were \
-                     cut off, or a later run wrote"
+                    "error: the last line of {name} has the digest {head}, not {expected}: the ledger was edited, lines \
+                     were removed, or a later run wrote to it"
                 ),
             )),
-            _ => Ok(format!("{name} is whole: {} lines, head {head}", chain.lines)),
+            _ => Ok(format!("the chain of {name} is valid: {} lines, head {head}", chain.lines)),
         }
     });
     let (code, text) = match said {
@@ -125,7 +125,9 @@ fn show_report(asked: Result<config::report::Show, String>) -> u8 {
     let said = asked.map_err(|text| text.trim_end().to_owned()).and_then(|show| {
         let (name, bytes) = read_whole(show.file.as_deref())?;
         report::record::stored::read(&bytes).map_err(|cause| {
-            format!("error: {name} {cause}\nhint: give the file that a run named in its output report-json; docs/evidence.md describes it")
+            format!(
+                "error: {name} {cause}\nhint: use the file of the output report-json; docs/evidence.md describes it"
+            )
         })
     });
     match said {
@@ -185,7 +187,7 @@ async fn tell_and_do(inputs: Inputs, clock: SystemClock, alter: &dyn Alter) -> O
 /// anywhere (SE11).
 async fn reviewed(unreviewed: &typed::Unreviewed, clock: &SystemClock) -> Result<(), Failure> {
     let typed::Unreviewed { event, file, settings, github } = unreviewed;
-    let doing = format!("comparing {file} with the default branch's");
+    let doing = format!("comparing {file} with the default branch");
     let names = |settings: &[&typed::UnreviewedSetting]| {
         let mut names: Vec<&str> = settings.iter().map(|setting| setting.input).collect();
         names.sort_unstable();
@@ -387,7 +389,9 @@ fn site(access: &typed::SiteAccess, shell: Option<&Rc<dyn Shell>>) -> Result<Htt
         (Route::Tunnel { host, port }, Some(shell)) => {
             Ok(HttpSite::through(url, shell.clone(), host.clone(), *port, roots))
         }
-        (Route::Tunnel { .. }, None) => Err(Failure::bug("finding the way to the site", "a tunnel without a server")),
+        (Route::Tunnel { .. }, None) => {
+            Err(Failure::bug("choosing the connection to the site", "a tunnel needs a server"))
+        }
     }
 }
 

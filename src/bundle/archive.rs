@@ -129,7 +129,7 @@ impl<R: Read> Reader<R> {
             let block = self.block()?;
             if block.iter().all(|byte| *byte == 0) {
                 if !raw.is_empty() {
-                    return Err(refused("it ends after a name, without the entry of that name"));
+                    return Err(refused("it ends after a long name, without its entry"));
                 }
                 self.end()?;
                 return Ok(None);
@@ -142,7 +142,7 @@ impl<R: Read> Reader<R> {
                 _ => return self.entry(&block, long_path, long_target, &raw).map(Some),
             };
             if kept.is_some() {
-                return Err(refused("it contains a name that no file can have: two long names for one entry"));
+                return Err(refused("it contains an invalid name: two long names for one entry"));
             }
             *kept = Some(self.long_name(&block, &mut raw)?);
         }
@@ -157,7 +157,7 @@ impl<R: Read> Reader<R> {
     fn long_name(&mut self, header: &[u8; BLOCK], raw: &mut Vec<u8>) -> io::Result<Vec<u8>> {
         let size = number(header, field::SIZE, "size", "a long name")?;
         if &header[field::MAGIC] != GNU || size > LONGEST_NAME + 1 {
-            return Err(refused("it contains a name that no file can have"));
+            return Err(refused("it contains an invalid file name"));
         }
         numbers(header, "a long name")?;
         let padded = usize::try_from(size).map_err(io::Error::other)?.next_multiple_of(BLOCK);
@@ -168,7 +168,7 @@ impl<R: Read> Reader<R> {
         let (name, rest) = name.split_at(size as usize);
         match name.split_last() {
             Some((0, name)) if !name.is_empty() && !name.contains(&0) && zeros(rest) => Ok(name.to_vec()),
-            _ => Err(refused("it contains a name that no file can have: a long name that does not end in one NUL")),
+            _ => Err(refused("it contains an invalid name: a long name that does not end in one NUL")),
         }
     }
 
@@ -182,7 +182,11 @@ impl<R: Read> Reader<R> {
         let posix = match &header[field::MAGIC] {
             magic if magic == GNU => false,
             magic if magic == POSIX => true,
-            _ => return Err(refused("an entry has no header of GNU tar or POSIX: write it with `tar --format=gnu`")),
+            _ => {
+                return Err(refused(
+                    "an entry has neither a GNU tar nor a POSIX header; make the archive with `tar --format=gnu`",
+                ));
+            }
         };
         let path = match (long_path, posix) {
             (Some(long), false) => continued(header, field::NAME, long)?,
@@ -215,12 +219,15 @@ impl<R: Read> Reader<R> {
             }
             b'1' => {
                 return Err(refused(format!(
-                    "`{whose}` is a hard link; `tar --hard-dereference` writes such a file as two"
+                    "`{whose}` is a hard link; use `tar --hard-dereference`, which writes such a file twice"
                 )));
             }
             b'3' | b'4' | b'6' => return Err(refused(format!("`{whose}` is a device"))),
             other => {
-                return Err(refused(format!("`{whose}` is of a kind ({:?}) that no bundle has", char::from(other))));
+                return Err(refused(format!(
+                    "`{whose}` has the type {:?}, which is not allowed in a bundle",
+                    char::from(other)
+                )));
             }
         };
         let root = kind == Kind::Folder && path == "." && self.form == Form::Plain;
@@ -228,18 +235,18 @@ impl<R: Read> Reader<R> {
             relative(path).map_err(|problem| refused(format!("the name `{whose}` is not usable: {problem}")))?;
         }
         if !matches!(kind, Kind::Link { .. }) && (long_target.is_some() || !zeros(&header[field::LINK])) {
-            return Err(refused(format!("`{whose}` is no link but names a target")));
+            return Err(refused(format!("`{whose}` is not a link but has a target")));
         }
         let size = number(header, field::SIZE, "size", &whose)?;
         if size > 0 && kind != Kind::File {
-            return Err(refused(format!("`{whose}` is no file but has contents")));
+            return Err(refused(format!("`{whose}` is not a file but has contents")));
         }
         numbers(header, &whose)?;
         let mode = number(header, field::MODE, "mode", &whose)?;
         let mode = u32::try_from(mode).map_err(|_| refused(format!("`{whose}` has the mode {mode:o}")))?;
         let rest = if posix { field::POSIX_REST } else { field::REST };
         if !zeros(&header[rest]) || !header[field::DEVICE].iter().all(|byte| matches!(byte, b'0' | b' ' | 0)) {
-            return Err(refused(format!("the header of `{whose}` has fields that no bundle needs")));
+            return Err(refused(format!("the header of `{whose}` has fields that are not allowed in a bundle")));
         }
         self.contents = size;
         self.padding = padding(size);
@@ -259,7 +266,7 @@ impl<R: Read> Reader<R> {
         let mut padding = [0; BLOCK];
         let padding = &mut padding[..std::mem::take(&mut self.padding)];
         self.inner.read_exact(padding)?;
-        if zeros(padding) { Ok(()) } else { Err(refused("something stands between two of its entries")) }
+        if zeros(padding) { Ok(()) } else { Err(refused("there is data between two of its entries")) }
     }
 
     /// After the first block of zeros: reads to the end, so that gzip's own check sum is compared too.
@@ -273,14 +280,14 @@ impl<R: Read> Reader<R> {
             }
             seen += n;
             if !zeros(&block[..n]) || seen > LONGEST_PADDING {
-                return Err(refused("something follows after the end of the archive"));
+                return Err(refused("there is data after the end of the archive"));
             }
         }
         match (self.form, seen) {
             (_, 0..1024) => Err(io::ErrorKind::UnexpectedEof.into()),
-            (_, seen) if seen % BLOCK != 0 => Err(refused("its end is no whole number of blocks")),
+            (_, seen) if seen % BLOCK != 0 => Err(refused("its end is not a whole number of blocks")),
             (Form::Canonical, seen) if seen != 2 * BLOCK => Err(refused(format!(
-                "{seen} bytes of zeros end it, and not {}: it is not as `build-gate` wrote it",
+                "it ends in {seen} zero bytes instead of {}: `build-gate` did not write it so",
                 2 * BLOCK
             ))),
             _ => Ok(()),
@@ -319,7 +326,7 @@ fn string(header: &[u8; BLOCK], field: std::ops::Range<usize>) -> io::Result<Vec
     if zeros(rest) {
         Ok(name.to_vec())
     } else {
-        Err(refused(format!("something stands behind the name `{}`", name.escape_ascii())))
+        Err(refused(format!("there is data after the name `{}`", name.escape_ascii())))
     }
 }
 
@@ -353,7 +360,7 @@ fn number(header: &[u8; BLOCK], field: std::ops::Range<usize>, what: &str, whose
     let bytes = &header[field];
     octal(bytes).ok_or_else(|| {
         refused(format!(
-            "the {what} of `{whose}` is `{}`, which is no octal number: tars read it differently",
+            "the {what} of `{whose}` is `{}`, which is not an octal number: tar programs read it differently",
             bytes.escape_ascii()
         ))
     })
@@ -378,7 +385,7 @@ fn check_sum(header: &[u8; BLOCK]) -> io::Result<()> {
     if octal(&header[field::CHECKSUM]) == Some(sum(header)) {
         Ok(())
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, "the check sum of a header is wrong"))
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the checksum of a header is wrong"))
     }
 }
 
@@ -473,7 +480,7 @@ impl<W: Write> Writer<W> {
         // One byte more is asked for: a reader that checks its end must see it.
         let written = io::copy(&mut contents.take(size.saturating_add(1)), &mut self.inner)?;
         if written != size {
-            return Err(refused(format!("`{path}` has {written} bytes, {size} were announced")));
+            return Err(refused(format!("`{path}` has {written} bytes, but its header says {size}")));
         }
         self.inner.write_all(&[0; BLOCK][..padding(size)])
     }

@@ -76,30 +76,28 @@ impl Check {
             }
             Self::DevPackages => "run `composer install --no-dev --optimize-autoloader`",
             Self::LockFile => {
-                "run `composer install --no-dev --optimize-autoloader` with the committed composer.lock, and commit the lock file that fits"
+                "run `composer install --no-dev --optimize-autoloader` with the committed composer.lock, and commit a lock file that matches"
             }
             Self::EnvFiles => {
-                "remove them in the build job before this step (`rm -f .env`); the server keeps its own under shared/.env"
+                "remove them in the build job before this step (`rm -f .env`); the server has its own under shared/.env"
             }
             Self::PrivateKeys => {
-                "remove them in the build job before this step; keep keys in the server's shared/ folder or in its .env"
+                "remove them in the build job before this step; store keys in the server's shared/ folder or in its .env"
             }
             Self::CachedConfig => {
-                "run `php artisan optimize:clear` at the end of the build job; the release makes its own caches on the server"
+                "run `php artisan optimize:clear` at the end of the build job; the release builds its own caches on the server"
             }
             Self::DevServer => "remove public/hot; it is left over from `npm run dev`",
-            Self::Links => "make the links relative and let them lead to something that is shipped, or remove them",
+            Self::Links => "make the links relative, with a target inside the bundle, or remove them",
             Self::Names => "rename these files: UTF-8 without control characters",
             Self::FileKinds => "remove sockets, pipes and devices from the tree",
-            Self::Readable => {
-                "let the build job's user read the whole tree, and let nothing write to it while it is bundled"
-            }
+            Self::Readable => "let the build job's user read the whole folder, and end every process that writes to it",
         }
     }
 }
 
 /// What to do about a failed one of the nine gates.
-const GATE_CURE: &str = "build before this step: `composer install --no-dev --optimize-autoloader`, `npm ci && npm run build`, and give the app's root as source-dir";
+const GATE_CURE: &str = "build before this step: `composer install --no-dev --optimize-autoloader`, `npm ci && npm run build`, and set `source-dir` to the app's root";
 
 /// So many problems of one check are told; more help nobody.
 const TOLD: usize = 10;

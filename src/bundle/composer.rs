@@ -47,7 +47,7 @@ pub(crate) fn check(tree: &Tree, findings: &mut Findings) -> Vec<String> {
     let installed = match parsed::<Installed>(tree, INSTALLED) {
         Ok(Some(installed)) => installed,
         Ok(None) => {
-            findings.add(Check::DevPackages, format!("{INSTALLED} is missing: nobody can tell what is in vendor"));
+            findings.add(Check::DevPackages, format!("{INSTALLED} is missing: the packages in vendor are unknown"));
             return Vec::new();
         }
         Err(problem) => {
@@ -79,7 +79,7 @@ fn check_dev(installed: &Installed, findings: &mut Findings) {
         .filter(|name| installed.dev_package_names.contains(name))
         .peekable();
     if dev.peek().is_none() && installed.dev {
-        findings.add(Check::DevPackages, format!("{INSTALLED} says that Composer ran without --no-dev"));
+        findings.add(Check::DevPackages, format!("{INSTALLED} shows that Composer ran without --no-dev"));
     }
     for name in dev {
         findings.add(Check::DevPackages, format!("{name} is a development package"));
@@ -95,13 +95,13 @@ fn check_lock(installed: &Installed, lock: &Lock, findings: &mut Findings) {
         match installed.get(name) {
             Some(found) if found == version => {}
             Some(found) => {
-                findings.add(Check::LockFile, format!("{name} is installed as {found}, {LOCK} says {version}"))
+                findings.add(Check::LockFile, format!("{name} is installed as {found}, but {LOCK} has {version}"))
             }
-            None => findings.add(Check::LockFile, format!("{name} {version} stands in {LOCK} and is not installed")),
+            None => findings.add(Check::LockFile, format!("{name} {version} is in {LOCK} but is not installed")),
         }
     }
     for name in installed.keys().filter(|name| !locked.contains_key(*name)) {
-        findings.add(Check::LockFile, format!("{name} is installed and does not stand in {LOCK}"));
+        findings.add(Check::LockFile, format!("{name} is installed but is not in {LOCK}"));
     }
 }
 

@@ -28,11 +28,11 @@ fn problem(gate: &Gate, tree: &Tree) -> Option<String> {
         (true, Some(Entry::Folder)) => {
             let inside = format!("{}/", gate.path);
             let holds_a_file = tree.files().any(|(path, _)| path.starts_with(&inside));
-            (!holds_a_file).then(|| "holds no file".to_owned())
+            (!holds_a_file).then(|| "contains no file".to_owned())
         }
         (_, Some(Entry::File(_))) => Some("is a file, not a folder".to_owned()),
         (_, Some(Entry::Folder)) => Some("is a folder, not a file".to_owned()),
-        (_, Some(Entry::Link { .. })) => Some("is a link: the release needs the real one".to_owned()),
+        (_, Some(Entry::Link { .. })) => Some("is a link: the release needs the file or folder itself".to_owned()),
         (_, None) => Some(match tree.why_left_out(gate.path) {
             Some(because) => format!("would be left out of the bundle ({because})"),
             None => "is missing".to_owned(),

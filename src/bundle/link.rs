@@ -8,10 +8,10 @@
 /// [`Manifest::links`]: crate::domain::bundle::Manifest::links
 pub(crate) fn destination(link: &str, target: &str) -> Result<String, String> {
     if target.is_empty() {
-        return Err("it leads nowhere".to_owned());
+        return Err("its target is empty".to_owned());
     }
     if target.starts_with('/') {
-        return Err(format!("it leads to the absolute path {target}, which is another place on another machine"));
+        return Err(format!("it points to the absolute path {target}, which is different on another machine"));
     }
     if target.chars().any(char::is_control) {
         return Err("its target contains control characters".to_owned());
@@ -23,10 +23,10 @@ pub(crate) fn destination(link: &str, target: &str) -> Result<String, String> {
         match part {
             "" | "." => {}
             ".." if gone_down => {
-                return Err(format!("it leads to {target}, which goes down and up again"));
+                return Err(format!("it points to {target}, which contains `..` after a folder"));
             }
             ".." => {
-                at.pop().ok_or_else(|| format!("it leads to {target}, outside of the tree"))?;
+                at.pop().ok_or_else(|| format!("it points to {target}, outside the source folder"))?;
             }
             part => {
                 gone_down = true;
@@ -35,7 +35,7 @@ pub(crate) fn destination(link: &str, target: &str) -> Result<String, String> {
         }
     }
     if at.is_empty() {
-        return Err(format!("it leads to {target}, the root of the tree"));
+        return Err(format!("it points to {target}, the source folder itself"));
     }
     Ok(at.join("/"))
 }

@@ -28,7 +28,7 @@ impl Pace {
     pub fn advance(&self, bytes: u64) -> Result<(), Failure> {
         self.done.fetch_add(bytes, Ordering::Relaxed);
         if self.stop.load(Ordering::Relaxed) {
-            return Err(Failure::cancelled("working on the bundle", "the run was cancelled"));
+            return Err(Failure::cancelled("processing the bundle", "the run was cancelled"));
         }
         Ok(())
     }

@@ -227,7 +227,7 @@ fn unpacked<'a, F: Read>(file: F, count: &'a Cell<u64>, limits: &'a Limits, pace
 fn packed_end<F: Read>(reader: Reader<Unpacked<'_, F>>) -> io::Result<(Sha256Digest, u64)> {
     let mut packed = reader.into_inner().inner.into_inner();
     if !packed.fill_buf()?.is_empty() {
-        return Err(refused("something follows after the end of the compressed data"));
+        return Err(refused("there is data after the end of the compressed data"));
     }
     let packed = packed.into_inner();
     Ok((Sha256Digest::from_hash(packed.hash), packed.count.get()))
@@ -311,7 +311,7 @@ fn read_canonical<R: Read, W: Write>(
 ) -> io::Result<(Manifest, Contents, W)> {
     if first.path != MANIFEST_PATH || first.kind != Kind::File {
         return Err(refused(format!(
-            "its first entry is `{}` and not the manifest {MANIFEST_PATH}: `build-gate` did not write it",
+            "its first entry is `{}`, not the manifest {MANIFEST_PATH}: `build-gate` did not write it",
             shown(&first.path)
         )));
     }
@@ -345,7 +345,7 @@ fn read_plain<R: Read, W: Write>(
         }
         if survey.given && entry.path == MANIFEST_PATH && entry.kind == Kind::File {
             if plain_manifest(&entry, reader, limits)? != json {
-                return Err(refused("its manifest is there twice"));
+                return Err(refused("it contains two manifests"));
             }
             continue;
         }
@@ -461,7 +461,7 @@ fn below(path: &str, folder: &str) -> bool {
 fn allowed_paths(manifest: &Manifest) -> Result<(), String> {
     for path in manifest.files.keys().chain(manifest.links.keys()) {
         if let Some(rule) = ancestry(path).filter_map(rules::rule).find(|rule| matches!(rule.fate, Fate::Refuse(_))) {
-            return Err(format!("it contains `{path}`, which no release may have: {}", rule.because));
+            return Err(format!("it contains `{path}`, which is not allowed in a release: {}", rule.because));
         }
     }
     Ok(())
@@ -501,7 +501,10 @@ fn sound_manifest(json: &[u8], limits: &Limits) -> io::Result<Manifest> {
 }
 
 fn not_canonical(entry: &Entry) -> io::Error {
-    refused(format!("the header of `{}` is not as `build-gate` writes it: the bundle was changed", shown(&entry.path)))
+    refused(format!(
+        "the header of `{}` differs from what `build-gate` writes: the bundle was changed",
+        shown(&entry.path)
+    ))
 }
 
 fn too_many(limits: &Limits) -> io::Error {
@@ -518,7 +521,7 @@ pub(crate) fn parse_manifest(json: &[u8]) -> Result<Manifest, String> {
     let Versioned { version } = serde_json::from_slice(json).map_err(unreadable)?;
     if version != Manifest::VERSION {
         return Err(format!(
-            "its manifest has version {version}, this gated-deploy reads version {}: use the same release of the action for building and deploying",
+            "its manifest has version {version}, but this gated-deploy reads version {}: use the same version of the action for build and release",
             Manifest::VERSION
         ));
     }
@@ -532,14 +535,14 @@ pub(crate) fn check_manifest(manifest: &Manifest, limits: &Limits) -> Result<(),
     }
     let total = manifest.files.values().try_fold(0_u64, |sum, file| sum.checked_add(file.size));
     if total.is_none_or(|total| total > limits.unpacked) {
-        return Err(format!("its manifest announces more than {} bytes", limits.unpacked));
+        return Err(format!("its manifest declares more than {} bytes", limits.unpacked));
     }
     for path in manifest.files.keys().chain(manifest.links.keys()) {
         relative(path).map_err(|problem| format!("its manifest names `{}`: {problem}", shown(path)))?;
         let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
         for parent in parents {
             if manifest.files.contains_key(parent) || manifest.links.contains_key(parent) {
-                return Err(format!("its manifest puts `{path}` below `{parent}`, which is no folder"));
+                return Err(format!("its manifest puts `{path}` below `{parent}`, which is not a folder"));
             }
         }
     }
@@ -601,7 +604,7 @@ impl<'m> Audit<'m> {
             if self.manifest.files.contains_key(path) || self.manifest.links.contains_key(path) || path == MANIFEST_PATH
             {
                 return Err(refused(format!(
-                    "the folder `{}` is, or lies below, something that is no folder",
+                    "the folder `{}` is, or is below, an entry that is not a folder",
                     entry.path
                 )));
             }
@@ -618,7 +621,7 @@ impl<'m> Audit<'m> {
             Some(expected) if expected == target => self.tick_off(&entry.path)?,
             Some(expected) => {
                 return Err(refused(format!(
-                    "the link `{}` leads to `{}`, the manifest says `{expected}`",
+                    "the link `{}` points to `{}`, but the manifest says `{expected}`",
                     entry.path,
                     shown(target)
                 )));
@@ -644,7 +647,7 @@ impl<'m> Audit<'m> {
         }
         if entry.size != expected.size {
             return Err(refused(format!(
-                "`{}` has {} bytes, the manifest says {}",
+                "`{}` has {} bytes, but the manifest says {}",
                 entry.path, entry.size, expected.size
             )));
         }
@@ -654,7 +657,7 @@ impl<'m> Audit<'m> {
         let sha256 = Sha256Digest::from_hash(hashed.hash);
         if sha256 != expected.sha256 {
             return Err(refused(format!(
-                "`{}` has the SHA-256 {sha256}, the manifest says {}",
+                "`{}` has the SHA-256 {sha256}, but the manifest says {}",
                 entry.path, expected.sha256
             )));
         }
@@ -668,7 +671,7 @@ impl<'m> Audit<'m> {
 
     fn unexpected(&self, path: &str) -> io::Error {
         if path == MANIFEST_PATH || self.manifest.files.contains_key(path) || self.manifest.links.contains_key(path) {
-            refused(format!("it contains `{path}` twice, or as another kind than the manifest says"))
+            refused(format!("it contains `{path}` twice, or with another type than in the manifest"))
         } else {
             refused(format!("it contains `{path}`, which its manifest does not name"))
         }
@@ -677,7 +680,7 @@ impl<'m> Audit<'m> {
     fn finish<W: Write>(self, writer: Writer<W>, json: &[u8]) -> io::Result<(Contents, W)> {
         if let Some(first) = self.missing.first() {
             return Err(refused(format!(
-                "{} of the entries that its manifest names are not in it, the first is `{first}`",
+                "it lacks {} entries of its manifest, the first is `{first}`",
                 self.missing.len()
             )));
         }
@@ -703,7 +706,7 @@ impl<R: Read> Read for Hashed<'_, R> {
 
 fn bad_mode(entry: &Entry) -> io::Error {
     refused(format!(
-        "`{}` has the mode {:04o}; bundles have 0644 and 0755 as the manifest says, and no setuid bits",
+        "`{}` has the mode {:04o}; a bundle has only 0644 and 0755, as in the manifest, and no setuid bits",
         entry.path, entry.mode
     ))
 }

@@ -92,20 +92,20 @@ pub(crate) fn rule(path: &str) -> Option<&'static Rule> {
 /// The whole deny-list.
 const RULES: &[Rule] = &[
     // Version control, and what belongs to the build.
-    leave_out(Place::Named(".git"), "the repository itself, normal after a checkout"),
+    leave_out(Place::Named(".git"), "the repository itself, expected after a checkout"),
     leave_out(Place::Named(".svn"), "a repository"),
     leave_out(Place::Named(".hg"), "a repository"),
     leave_out(Place::At(".github"), "workflows run at GitHub, not on the server"),
     leave_out(Place::At(".idea"), "an editor's settings"),
     leave_out(Place::At(".vscode"), "an editor's settings"),
-    leave_out(Place::Named(".DS_Store"), "a desktop's leftovers"),
-    leave_out(Place::At("node_modules"), "the front end was built from it; public/build is what is served"),
+    leave_out(Place::Named(".DS_Store"), "a file of a desktop system"),
+    leave_out(Place::At("node_modules"), "a source of the front end; the site serves public/build"),
     leave_out(Place::At("tests"), "test suites never run on a server (F28)"),
     leave_out(Place::At("phpunit.xml"), "test suites never run on a server (F28)"),
     leave_out(Place::At("phpunit.xml.dist"), "test suites never run on a server (F28)"),
     leave_out(Place::At(".phpunit.cache"), "test suites never run on a server (F28)"),
     leave_out(Place::At(".phpunit.result.cache"), "test suites never run on a server (F28)"),
-    leave_out(Place::Named(".npmrc"), "npm's settings, which may hold a token"),
+    leave_out(Place::Named(".npmrc"), "npm's settings, which may contain a token"),
     leave_out(Place::Ending(".log"), "logs of the build"),
     // Our own traces (F17).
     leave_out(Place::At(".gated-deploy"), "the output folder of gated-deploy"),
@@ -117,26 +117,26 @@ const RULES: &[Rule] = &[
     leave_out(Place::At("public/uploads"), "the server links it from shared/public/uploads"),
     leave_out(
         Place::At("public/storage"),
-        "a link that `artisan storage:link` makes on the server; here it leads to the build machine",
+        "a link of `artisan storage:link`, which the server makes itself; here it points to the build machine",
     ),
     // State of the build machine (F26).
-    ship(Place::At("bootstrap/cache/packages.php"), "names of classes, the same on every machine"),
-    ship(Place::At("bootstrap/cache/services.php"), "names of classes, the same on every machine"),
+    ship(Place::At("bootstrap/cache/packages.php"), "class names, the same on every machine"),
+    ship(Place::At("bootstrap/cache/services.php"), "class names, the same on every machine"),
     refuse(
         Check::CachedConfig,
         Place::In("bootstrap/cache", ".php"),
-        "it holds paths and settings of the build machine",
+        "it contains paths and settings of the build machine",
     ),
     refuse(
         Check::DevServer,
         Place::At("public/hot"),
-        "with it Laravel loads every asset from a Vite dev server that is not there",
+        "with it, Laravel loads every asset from a Vite dev server that does not run on the server",
     ),
     // Secrets. A repository's `.env.example` and the dotenv files of packages hold none.
-    leave_out(Place::Named(".env.example"), "a template without secrets, of no use on the server"),
-    leave_out(Place::DotEnv, "a package's own, which the app never reads").in_vendor(),
-    refuse(Check::EnvFiles, Place::DotEnv, "the server has its own; this one may hold secrets").outside_vendor(),
-    refuse(Check::EnvFiles, Place::Ending(".env"), "the server has its own; this one may hold secrets")
+    leave_out(Place::Named(".env.example"), "a template without secrets, unused on the server"),
+    leave_out(Place::DotEnv, "a package's own file, which the app never reads").in_vendor(),
+    refuse(Check::EnvFiles, Place::DotEnv, "the server has its own; this file may contain secrets").outside_vendor(),
+    refuse(Check::EnvFiles, Place::Ending(".env"), "the server has its own; this file may contain secrets")
         .outside_vendor(),
     refuse(Check::PrivateKeys, Place::At("auth.json"), "Composer's access tokens"),
     refuse(Check::PrivateKeys, Place::Named(".netrc"), "passwords"),

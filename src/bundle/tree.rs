@@ -82,7 +82,7 @@ impl Tree {
         findings: &mut Findings,
         pace: &Pace,
     ) -> Result<Self, Failure> {
-        let doing = format!("looking at the tree {}", source.display());
+        let doing = format!("reading the folder {}", source.display());
         let root = source.canonicalize().map_err(|error| build::source_dir(&doing, &error))?;
         let mut tree = Self { root, entries: BTreeMap::new(), left_out: Vec::new() };
         tree.walk(&Identity::of(output), findings, pace)?;
@@ -126,7 +126,7 @@ impl Tree {
     pub fn contents(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
         let Some(known) = self.file(path) else { return Ok(None) };
         if known.stamp.size > LARGEST_PARSED {
-            return Err(format!("{path} has {} bytes: its tool did not write that", known.stamp.size));
+            return Err(format!("{path} has {} bytes: its tool does not write such a file", known.stamp.size));
         }
         let mut bytes = Vec::new();
         let read = self.open(path).and_then(|file| file.take(LARGEST_PARSED).read_to_end(&mut bytes));
@@ -134,7 +134,7 @@ impl Tree {
         if Sha256Digest::of(&bytes) == known.sha256 {
             Ok(Some(bytes))
         } else {
-            Err(format!("{path} was changed while we looked at it"))
+            Err(format!("{path} was changed while it was read"))
         }
     }
 
@@ -189,7 +189,7 @@ impl Tree {
         } else if kind.is_file() {
             self.read(&path, findings, pace)?.map(Entry::File)
         } else {
-            findings.add(Check::FileKinds, format!("{path} is no file, folder or link"));
+            findings.add(Check::FileKinds, format!("{path} is not a file, folder or link"));
             None
         };
         let taken = entry.is_some();
@@ -271,8 +271,8 @@ impl Tree {
                 Err(problem) => problem,
                 Ok(destination) if self.has(&destination, shared) => continue,
                 Ok(destination) => match self.why_left_out(&destination) {
-                    Some(because) => format!("it leads to {target}, which is left out of the bundle ({because})"),
-                    None => format!("it leads to {target}, where nothing is"),
+                    Some(because) => format!("it points to {target}, which is left out of the bundle ({because})"),
+                    None => format!("it points to {target}, which does not exist"),
                 },
             };
             findings.add(Check::Links, format!("{path}: {problem}"));
@@ -303,7 +303,7 @@ fn open(path: &Path) -> io::Result<File> {
     // NONBLOCK: a pipe that took the file's place would hold us for ever.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file any more")) }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no longer a regular file")) }
 }
 
 fn read_link(on_disk: &Path, path: &str, findings: &mut Findings) -> Option<Entry> {

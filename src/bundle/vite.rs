@@ -53,7 +53,7 @@ pub(crate) fn check(tree: &Tree, findings: &mut Findings) -> Option<String> {
         }
     };
     if chunks.is_empty() {
-        problem(format!("{MANIFEST} has no entries: it is a placeholder, no build wrote it"));
+        problem(format!("{MANIFEST} has no entries: it is a placeholder, not the result of a build"));
         return None;
     }
     for imported in dangling_imports(&chunks) {
@@ -67,7 +67,7 @@ pub(crate) fn check(tree: &Tree, findings: &mut Findings) -> Option<String> {
         problem(placeholder);
     }
     let hashed = files.iter().any(|file| carries_hash(file));
-    (!hashed).then(|| format!("no file that {MANIFEST} names carries a hash of its contents in its name: browsers may go on using old ones"))
+    (!hashed).then(|| format!("no file in {MANIFEST} has a content hash in its name: browsers may keep old files"))
 }
 
 impl Chunk {
@@ -81,7 +81,7 @@ fn dangling_imports(chunks: &Chunks) -> Vec<String> {
         .iter()
         .flat_map(|(key, chunk)| chunk.imports.iter().chain(&chunk.dynamic_imports).map(move |import| (key, import)))
         .filter(|(_, import)| !chunks.contains_key(*import))
-        .map(|(key, import)| format!("`{key}` imports `{import}`, which the manifest does not have"))
+        .map(|(key, import)| format!("`{key}` imports `{import}`, which is not in the manifest"))
         .collect()
 }
 
@@ -100,15 +100,18 @@ fn bad_file(tree: &Tree, file: &str) -> Option<String> {
 /// a gate have no entry point, or scripts without a single character.
 fn placeholder(tree: &Tree, chunks: &Chunks) -> Option<String> {
     if !chunks.values().any(|chunk| chunk.is_entry) {
-        return Some(format!("{MANIFEST} has no entry point (`isEntry`): it is a placeholder, no build wrote it"));
+        return Some(format!(
+            "{MANIFEST} has no entry point (`isEntry`): it is a placeholder, not the result of a build"
+        ));
     }
     let mut entries = chunks.values().filter(|chunk| chunk.is_entry);
     let blank = entries.all(|chunk| {
         let contents = tree.contents(&format!("{FOLDER}/{}", chunk.file));
         matches!(contents, Ok(Some(bytes)) if bytes.trim_ascii().is_empty())
     });
-    blank
-        .then(|| format!("every entry point of {MANIFEST} is a blank file: they are placeholders, no build wrote them"))
+    blank.then(|| {
+        format!("every entry point of {MANIFEST} is a blank file: they are placeholders, not the result of a build")
+    })
 }
 
 /// `assets/app-BXl3rVqT.js`: Vite's default names end in eight characters of a hash before the extension.

@@ -189,10 +189,8 @@ impl Reader<'_, '_> {
             (true, true) => (
                 "is empty",
                 format!(
-                    "pass `{name}: {example}` in the step's `with:`, check that the secret exists under this name, \
-                     and name the `environment:` that holds it in the job"
-                ), or the secret does not exist in this scope: is its name right, \
-                     and does the job name the `environment:` that the secret belongs to?"
+                    "pass `{name}: {example}` in the step's `with:`, check that the secret exists under this name, and name the \
+                     `environment:` that holds it in the job"
                 ),
             ),
             (true, false) => ("is missing", format!("pass `{name}: {example}` in the step's `with:`")),
@@ -855,9 +853,7 @@ impl Reader<'_, '_> {
         if base.as_ref().is_some_and(inside) {
             let right = "name a folder on another disk or machine, so that a lost disk does not lose both";
             self.problems.push(
-                Problem::new("backup-copy-dir", "is inside base-dir", right)
-                    .given(&given.text)
-                    .at(given.location()),
+                Problem::new("backup-copy-dir", "is inside base-dir", right).given(&given.text).at(given.location()),
             );
             return None;
         }
@@ -869,7 +865,10 @@ impl Reader<'_, '_> {
         let asking = health.grace.saturating_add(health.interval.saturating_mul(health.attempts));
         if server.confirm_within < asking {
             let shown = value::show_seconds(server.confirm_within.as_secs());
-            let right = format!("set it to at least {}, or lower health-attempts or health-interval", value::show_seconds(asking.as_secs()));
+            let right = format!(
+                "set it to at least {}, or lower health-attempts or health-interval",
+                value::show_seconds(asking.as_secs())
+            );
             let location = self.raw.given("confirm-within").and_then(|given| given.location());
             let problem = Problem::new(
                 "confirm-within",

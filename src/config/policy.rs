@@ -96,9 +96,8 @@ fn load(workspace: &Path, config: Option<&str>) -> Result<Option<(String, String
     if !metadata.is_file() {
         return Err(problem("is not a file".to_owned(), "name a YAML file"));
     }
-    let too_large = || {
-        problem(format!("is larger than {} KiB", LARGEST / 1024), "check that `config` names the policy file")
-    };
+    let too_large =
+        || problem(format!("is larger than {} KiB", LARGEST / 1024), "check that `config` names the policy file");
     let mut bytes = Vec::new();
     fs::File::open(&path)
         .and_then(|open| open.take(LARGEST + 1).read_to_end(&mut bytes))
@@ -143,7 +142,12 @@ impl Reader<'_> {
                     let right = format!(
                         "move it to {ENVIRONMENTS}.staging.{APPROVAL_PHRASE}, so that no phrase approves two environments"
                     );
-                    self.problem(&[APPROVAL_PHRASE], APPROVAL_PHRASE, "is allowed only in the section of an environment", right);
+                    self.problem(
+                        &[APPROVAL_PHRASE],
+                        APPROVAL_PHRASE,
+                        "is allowed only in the section of an environment",
+                        right,
+                    );
                 }
                 _ => {
                     if let Some((name, entry)) = self.entry(&[], key, value) {

@@ -95,7 +95,7 @@ pub fn through_a_link<'a>(in_the_way: impl Fn(&str) -> Option<InTheWay<'a>>, sha
                 Some(InTheWay::File) => "a file".to_owned(),
                 None => continue,
             };
-            return Some(format!("`{folder}` is {what}, and the shared folder `{path}` lies below it"));
+            return Some(format!("`{folder}` is {what}, and the shared folder `{path}` is below it"));
         }
     }
     // A folder that is shared as a whole is nothing of the bundle's.
@@ -189,7 +189,7 @@ impl Bundle<Fetched> {
         if self.sha256 == *beside {
             Ok(Bundle { path: self.path, size: self.size, sha256: self.sha256, state: Verified })
         } else {
-            Err(format!("its SHA-256 is {}, the .sha256 file beside it says {beside}", self.sha256))
+            Err(format!("its SHA-256 is {}, but the .sha256 file beside it says {beside}", self.sha256))
         }
     }
 }

@@ -303,13 +303,13 @@ impl FileDelta {
     pub fn told(&self) -> String {
         let gone = self.public_gone.len();
         let vanish = match gone {
-            0 => "no public file vanishes".to_owned(),
-            1 => "1 public file vanishes".to_owned(),
-            _ => format!("{gone} public files vanish"),
+            0 => "no public file is removed".to_owned(),
+            1 => "1 public file is removed".to_owned(),
+            _ => format!("{gone} public files are removed"),
         };
         match self.removed {
             Some(removed) => {
-                format!("files: {} new, {} changed, {removed} gone; {vanish}", self.added, self.changed)
+                format!("files: {} new, {} changed, {removed} removed; {vanish}", self.added, self.changed)
             }
             None => format!("files: the live release has no manifest to compare with; {vanish}"),
         }
@@ -383,7 +383,7 @@ impl Staging {
         let SameTree { commit, branch, confirmed_on, .. } = self.asked_for.as_ref()?;
         let ago = self.stable_seconds.map(|age| format!(" {} ago", lasting(age))).unwrap_or_default();
         Some(format!(
-            "{branch} {} has the tree of {confirmed_on} {}, which staging confirmed{ago}",
+            "{branch} {} has the same tree as {confirmed_on} {}, which staging confirmed{ago}",
             commit.short(),
             self.commit.short()
         ))
@@ -393,7 +393,7 @@ impl Staging {
 /// "75 s", "12 min", "3 h", "2 days"
 pub fn lasting(seconds: i64) -> String {
     match seconds {
-        ..0 => "less than no time (a clock is wrong)".to_owned(),
+        ..0 => "a negative time (a clock is wrong)".to_owned(),
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),

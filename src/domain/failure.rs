@@ -71,7 +71,7 @@ impl Failure {
     pub fn bug(doing: impl Into<String>, cause: impl Into<String>) -> Self {
         Self::new(FailureKind::Bug, doing, cause)
             .code("internal-error")
-            .hint("this is a fault of gated-deploy: please report it with the log of this run")
+            .hint("this is a bug in gated-deploy: please report it with the log of this run")
     }
 
     pub fn cancelled(doing: impl Into<String>, cause: impl Into<String>) -> Self {

@@ -95,11 +95,11 @@ impl KnownHosts {
             }
         }
         if problems.is_empty() && entries.is_empty() && text.contains("@cert-authority") {
-            let problem = "it holds nothing but @cert-authority lines: host certificates are not read; give the host's own key, as ssh-keyscan HOST \
-                           prints it".to_owned();
+            let problem = "it contains only @cert-authority lines, and host certificates are not supported; add the host's own key: \
+                           ssh-keyscan HOST".to_owned();
             problems.push(LineProblem { line: 0, problem });
         } else if problems.is_empty() && entries.iter().all(|entry| entry.revoked) {
-            let problem = "it names no host key; print the line on a machine that you trust: ssh-keyscan HOST, and compare its fingerprint with the server's own".to_owned();
+            let problem = "it contains no host key; add the output of: ssh-keyscan HOST, after you compared its fingerprint on the server".to_owned();
             problems.push(LineProblem { line: 0, problem });
         }
         if problems.is_empty() { Ok(Self { entries }) } else { Err(problems) }
@@ -205,16 +205,16 @@ fn parse_line(line: &str) -> Result<Option<Entry>, String> {
             entry(Hosts::Any, Key::fingerprint(None, print)?)
         }
         [key_type, ..] if is_key_type(key_type) => Err(
-            "it begins with a key, as the public key of a user does; a line begins with the host: `HOST KEY-TYPE KEY`"
+            "it begins with a key, like a user's public key; begin the line with the host: `HOST KEY-TYPE KEY`"
                 .to_owned(),
         ),
         [hosts, key_type, key, ..] if is_key_type(key_type) => entry(Hosts::parse(hosts)?, Key::parse(key_type, key)?),
         [_, bits, ..] if bits.parse::<u16>().is_ok() => {
-            Err("it is a key of SSH protocol 1, which nobody should use".to_owned())
+            Err("it is a key of SSH protocol 1, which is not supported".to_owned())
         }
-        _ if line.contains("PRIVATE KEY") => Err("it is part of a private key; that belongs into ssh-key".to_owned()),
+        _ if line.contains("PRIVATE KEY") => Err("it is part of a private key; move it to ssh-private-key".to_owned()),
         _ => {
-            Err("it is neither `HOST KEY-TYPE KEY` (as ssh-keyscan prints) nor `SHA256:...` (as ssh-keygen -l prints)"
+            Err("it is neither `HOST KEY-TYPE KEY` (as ssh-keyscan prints it) nor `SHA256:...` (as ssh-keygen -l prints it)"
                 .to_owned())
         }
     }
@@ -281,7 +281,7 @@ fn check_key_type(key_type: &str) -> Result<(), String> {
     Err(match key_type {
         "ssh-dss" => "DSA host keys are too weak; take the server's ssh-ed25519 key".to_owned(),
         "rsa-sha2-256" | "rsa-sha2-512" => {
-            "the type of an RSA key is written ssh-rsa, whatever it signs with".to_owned()
+            "write the type of an RSA key as ssh-rsa, also with SHA-2 signatures".to_owned()
         }
         _ => format!("`{key_type}` host keys are not supported; take one of {}", KEY_TYPES.join(", ")),
     })
@@ -305,7 +305,7 @@ impl Hosts {
     fn parse(text: &str) -> Result<Self, String> {
         if let Some(hashed) = text.strip_prefix('|') {
             return Self::parse_hashed(hashed)
-                .ok_or_else(|| "the hashed host name is damaged; it looks like |1|SALT|HASH".to_owned());
+                .ok_or_else(|| "the hashed host name is damaged; it must have the form |1|SALT|HASH".to_owned());
         }
         let patterns =
             text.split(',').filter(|pattern| !pattern.is_empty()).map(|pattern| match pattern.strip_prefix('!') {
@@ -314,7 +314,7 @@ impl Hosts {
             });
         let patterns: Vec<Pattern> = patterns.collect();
         if patterns.iter().all(|pattern| pattern.negated) {
-            return Err(format!("`{text}` names no host, it only leaves some out"));
+            return Err(format!("`{text}` only excludes hosts and names none"));
         }
         Ok(Self::Patterns(patterns))
     }

@@ -188,8 +188,8 @@ pub fn follow(ledger: &[u8]) -> Result<Chain, Break> {
             serde_json::from_slice(text).map_err(|error| broken(format!("is not a line of a ledger: {error}")))?;
         if link.prev != before {
             return Err(broken(match index {
-                0 => "is not the first line that was written: it names a line before it".to_owned(),
-                _ => "does not follow the line before it, which was edited, removed, added or put there".to_owned(),
+                0 => "is not the first line of the ledger: it refers to an earlier line".to_owned(),
+                _ => "does not match the line before it, which was edited, removed, added or moved".to_owned(),
             }));
         }
         let digest = Sha256Digest::of(text);

@@ -39,11 +39,11 @@ impl Class {
     /// What that means for whoever approves it.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Expand => "old and new code work on it",
-            Self::LongLock => "writing to the table may wait while it is copied or checked",
-            Self::Contract => "the old code may not work on it: mind this before going back",
-            Self::Unknown => "its effect cannot be told from its source: read it",
-            Self::Destructive => "data is gone or overwritten: only the backup brings it back",
+            Self::Expand => "the old and the new code work with it",
+            Self::LongLock => "writes to the table may wait while it is copied or checked",
+            Self::Contract => "the old code may not work with it: check this before a rollback",
+            Self::Unknown => "its effect is not visible in its source: read the migration",
+            Self::Destructive => "data is deleted or overwritten: only the backup has the earlier data",
         }
     }
 }

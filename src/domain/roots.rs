@@ -31,7 +31,7 @@ impl Roots {
             let bad = |problem: String| BadPem { line: number, problem };
             if let Some(label) = label(line, "BEGIN") {
                 if let Some((began, _)) = open {
-                    return Err(bad(format!("begins a certificate inside of the one that begins in line {began}")));
+                    return Err(bad(format!("begins a certificate inside the one that begins in line {began}")));
                 }
                 if label != "CERTIFICATE" {
                     return Err(bad(format!("begins `{label}`, which is not a certificate")));
@@ -39,7 +39,7 @@ impl Roots {
                 open = Some((number, String::new()));
             } else if label(line, "END").is_some() {
                 let Some((began, body)) = open.take() else {
-                    return Err(bad("ends a certificate that does not begin".to_owned()));
+                    return Err(bad("ends a certificate without a BEGIN line".to_owned()));
                 };
                 roots.push(certificate(&body).map_err(|problem| BadPem { line: began, problem })?);
             } else if let Some((_, body)) = &mut open {
@@ -48,7 +48,7 @@ impl Roots {
         }
         match open {
             Some((line, _)) => Err(BadPem { line, problem: "the certificate has no END line".to_owned() }),
-            None if roots.is_empty() => Err(BadPem { line: 1, problem: "there is no certificate".to_owned() }),
+            None if roots.is_empty() => Err(BadPem { line: 1, problem: "no certificate was found".to_owned() }),
             None => Ok(Self(roots)),
         }
     }

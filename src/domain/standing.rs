@@ -177,13 +177,13 @@ impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Live => "it is live",
-            Self::Newer => "it was made after the live one",
+            Self::Newer => "it is newer than the live release",
             Self::Failed => "it failed",
-            Self::Reverted => "it was live and had to be taken back",
-            Self::TakenBack => "a rollback left it",
-            Self::Unknown => "the ledger does not know it as confirmed",
-            Self::Gone => "its folder is not there any more",
-            Self::NoDigest => "it was confirmed by a version that took no digest of its tree",
+            Self::Reverted => "it was rolled back",
+            Self::TakenBack => "a rollback replaced it",
+            Self::Unknown => "the ledger does not record it as confirmed",
+            Self::Gone => "its folder was removed",
+            Self::NoDigest => "it was confirmed by a version that recorded no tree digest",
         })
     }
 }

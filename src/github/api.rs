@@ -67,7 +67,10 @@ impl Api {
     pub fn new(repository: Repository, token: &Secret, roots: &Roots, clock: Rc<dyn Clock>) -> Result<Self, String> {
         // octocrab panics on a token that no header can carry.
         if header::HeaderValue::from_str(token.expose()).is_err() || token.is_empty() {
-            return Err("the GitHub token is empty or has characters that no token has (a line break?)".to_owned());
+            return Err(
+                "the GitHub token is empty or has characters that are not allowed in a token, such as a line break"
+                    .to_owned(),
+            );
         }
         let (api_url, token, api_roots) = (repository.api_url.clone(), token.clone(), roots.clone());
         let octocrab: Late<Octocrab> = LazyCell::new(Box::new(move || connect(&api_url, &token, &api_roots)));
@@ -101,7 +104,7 @@ impl Api {
         let answer = self.caller.get(route).await?;
         if answer.status != StatusCode::OK {
             let told = format!(
-                "{} to GET {route}; was {}/{} renamed?",
+                "{} to GET {route}; check whether {}/{} was renamed",
                 answer.status, self.repository.owner, self.repository.name
             );
             return Err(GithubError::Unexpected(told));
@@ -120,7 +123,7 @@ impl Api {
             api.join(next).map_err(|error| GithubError::Unexpected(format!("the link to the next page: {error}")))?;
         if url.origin() != api.origin() {
             return Err(GithubError::Unexpected(format!(
-                "the next page is said to be at {}, which is not the API",
+                "the link to the next page leads to {}, which is not the API",
                 url.origin().ascii_serialization()
             )));
         }

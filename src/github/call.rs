@@ -102,7 +102,7 @@ impl Caller {
             Method::PUT => octocrab._put(route, body).await,
             Method::DELETE => octocrab._delete(route, body).await,
             _ => {
-                let error = GithubError::Unexpected(format!("{method} {route} is no request of ours"));
+                let error = GithubError::Unexpected(format!("{method} {route} is not a known request"));
                 return Err(No { error, again: Again::Never });
             }
         };
@@ -217,7 +217,7 @@ pub(crate) fn unprotected<T>(error: GithubError) -> Result<Option<T>, GithubErro
             Ok(None)
         }
         GithubError::NotFound(_) => Err(GithubError::Forbidden {
-            message: "404, which GitHub also answers to those who may not see it".to_owned(),
+            message: "404, which GitHub also answers without the right to read it".to_owned(),
             needs: Some("administration=read".to_owned()),
         }),
         error => Err(error),

@@ -132,7 +132,7 @@ async fn once(
     let response = open(api, link).await?;
     file.set_len(0)
         .and_then(|()| file.seek(SeekFrom::Start(0)))
-        .map_err(|error| Broken::never(format!("emptying the file: {error}")))?;
+        .map_err(|error| Broken::never(format!("clearing the file: {error}")))?;
     receive(response, file, most, on_bytes).await
 }
 
@@ -159,7 +159,7 @@ async fn open(api: &Api, mut link: Url) -> Result<Response, Broken> {
             StatusCode::OK => return Ok(response),
             status if status.is_redirection() => {
                 let location = text(response.headers(), "location")
-                    .ok_or_else(|| Broken::never(format!("{host} redirects to nowhere")))?;
+                    .ok_or_else(|| Broken::never(format!("{host} redirects without a target")))?;
                 link = checked(plain_is_fine(api), &link, location)?;
             }
             // 403 is what the storage says to a link that is over a minute old.
@@ -201,7 +201,7 @@ async fn receive(
     on_bytes: &mut dyn FnMut(u64, Option<u64>),
 ) -> Result<(Sha256Digest, u64), Broken> {
     let total = response.content_length();
-    let too_large = |size: u64| Broken::never(format!("it has {size} bytes or more, at most {most} were expected"));
+    let too_large = |size: u64| Broken::never(format!("it has at least {size} bytes; at most {most} were expected"));
     if let Some(size) = total.filter(|size| *size > most) {
         return Err(too_large(size));
     }

@@ -129,17 +129,17 @@ pub struct Difference {
 /// Why GitHub gave no answer to use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GithubError {
-    #[error("there is no such thing ({0})")]
+    #[error("not found ({0})")]
     NotFound(String),
     /// 401, 403: `needs` is what the `X-Accepted-GitHub-Permissions` header asks for.
-    #[error("the token may not do that ({message}){}", .needs.as_deref().map(|needs| format!("; it needs {needs}")).unwrap_or_default())]
+    #[error("the token has no right for this request ({message}){}", .needs.as_deref().map(|needs| format!("; it needs {needs}")).unwrap_or_default())]
     Forbidden { message: String, needs: Option<String> },
     /// What was asked for by name is there more than once.
     #[error("{0}")]
     Ambiguous(String),
     #[error("it has expired")]
     Expired,
-    #[error("the rate limit is used up; it is free again in {} s", .retry_after.as_secs())]
+    #[error("the rate limit is reached; it resets in {} s", .retry_after.as_secs())]
     RateLimited { retry_after: Duration },
     /// The network or the API failed, after all retries.
     #[error("{0}")]

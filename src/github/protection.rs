@@ -68,7 +68,7 @@ impl BranchSettings {
             None | Some(Value::Null) => Ok(None),
             Some(value) => match value.get("enabled").and_then(Value::as_bool) {
                 Some(on) => Ok(Some(on)),
-                None => Err(format!("{name} is not told as `enabled`")),
+                None => Err(format!("{name} has no value `enabled`")),
             },
         };
         let mut flags = BTreeMap::new();
@@ -117,10 +117,10 @@ impl BranchSettings {
         };
         if let Some(old) = &before.checks {
             let new = self.checks.clone().unwrap_or_default();
-            must(new.strict || !old.strict, "branches need not be up to date any more".to_owned());
+            must(new.strict || !old.strict, "branches no longer need to be up to date".to_owned());
             for (name, app) in &old.required {
                 let kept = new.required.get(name);
-                must(kept.is_some(), format!("the check `{name}` is not required any more"));
+                must(kept.is_some(), format!("the check `{name}` is no longer required"));
                 if let (Some(kept), App::Only(id)) = (kept, app) {
                     must(*kept == App::Only(*id), format!("the check `{name}` may come from another app"));
                 }
@@ -130,15 +130,21 @@ impl BranchSettings {
         if let Some(old) = &before.reviews {
             let new = self.reviews.clone().unwrap_or_default();
             must(new.count >= old.count, format!("{} reviews instead of {}", new.count, old.count));
-            must(new.dismiss_stale || !old.dismiss_stale, "stale reviews are not dismissed any more".to_owned());
-            must(new.code_owners || !old.code_owners, "code owners need not review any more".to_owned());
-            must(new.last_push || !old.last_push, "the last push needs no review any more".to_owned());
-            must(old.dismissal.is_none() || new.dismissal == old.dismissal, "others may dismiss reviews".to_owned());
+            must(new.dismiss_stale || !old.dismiss_stale, "stale reviews are no longer dismissed".to_owned());
+            must(new.code_owners || !old.code_owners, "code owners no longer need to review".to_owned());
+            must(new.last_push || !old.last_push, "the last push no longer needs a review".to_owned());
+            must(
+                old.dismissal.is_none() || new.dismissal == old.dismissal,
+                "more accounts can dismiss reviews".to_owned(),
+            );
             let bypass = new.bypass.unwrap_or_default();
             let allowed = old.bypass.clone().unwrap_or_default();
-            must(bypass.within(&allowed), "others may do without reviews".to_owned());
+            must(bypass.within(&allowed), "more accounts can skip reviews".to_owned());
         }
-        must(before.restrictions.is_none() || self.restrictions == before.restrictions, "others may push".to_owned());
+        must(
+            before.restrictions.is_none() || self.restrictions == before.restrictions,
+            "more accounts can push".to_owned(),
+        );
         for name in STRICT_ON {
             let (old, new) = (before.flags.get(name), self.flags.get(name));
             must(old != Some(&true) || new == Some(&true), format!("{name} is off"));
@@ -147,7 +153,7 @@ impl BranchSettings {
             let (old, new) = (before.flags.get(name), self.flags.get(name));
             must(new != Some(&true) || old == Some(&true), format!("{name} is on"));
         }
-        must(self.signatures || !before.signatures, "signatures are not required any more".to_owned());
+        must(self.signatures || !before.signatures, "signatures are no longer required".to_owned());
         ways
     }
 }
@@ -303,7 +309,7 @@ mod tests {
             BranchSettings::told(&told).expect("as documented").weaker_than(&before)
         };
         for (path, value, says) in [
-            ("/required_status_checks", Value::Null, "`lint` is not required"),
+            ("/required_status_checks", Value::Null, "`lint` is no longer required"),
             ("/required_status_checks/strict", json!(false), "up to date"),
             ("/required_status_checks/checks/1/app_id", Value::Null, "another app"),
             ("/enforce_admins/enabled", json!(false), "administrators"),
@@ -313,8 +319,12 @@ mod tests {
             ("/required_pull_request_reviews/require_code_owner_reviews", json!(false), "code owners"),
             ("/required_pull_request_reviews/require_last_push_approval", json!(false), "last push"),
             ("/required_pull_request_reviews/dismissal_restrictions", Value::Null, "dismiss reviews"),
-            ("/required_pull_request_reviews/bypass_pull_request_allowances/users/0/login", json!("eve"), "do without"),
-            ("/restrictions", Value::Null, "may push"),
+            (
+                "/required_pull_request_reviews/bypass_pull_request_allowances/users/0/login",
+                json!("eve"),
+                "skip reviews",
+            ),
+            ("/restrictions", Value::Null, "can push"),
             ("/required_linear_history/enabled", json!(false), "required_linear_history"),
             ("/required_conversation_resolution/enabled", json!(false), "conversation"),
             ("/lock_branch/enabled", json!(false), "lock_branch"),

@@ -92,13 +92,13 @@ impl Site for OnServer {
 fn read(answer: &Answer, took: Duration) -> Result<Reply, Unanswered> {
     let Some(text) = answer.get("answer") else {
         let failed: Vec<&str> = answer.all("failed").collect();
-        let text = if failed.is_empty() { "it gave no answer".to_owned() } else { failed.join("; ") };
+        let text = if failed.is_empty() { "the program gave no answer".to_owned() } else { failed.join("; ") };
         // Where every place refused the connection, nothing listens there: that is the site's failure, and not the way's.
         let refused = !failed.is_empty() && answer.all("refused").count() == failed.len();
         return Err(Unanswered::new(if refused { Why::Refused } else { Why::Line }, text));
     };
     let broken = |what: &str| Unanswered::new(Why::Broken, format!("the answer {what}"));
-    let bytes = STANDARD.decode(text).map_err(|_| broken("is not what the program writes"))?;
+    let bytes = STANDARD.decode(text).map_err(|_| broken("is not the format of the program"))?;
     let total: u64 = answer.get("length").and_then(|length| length.parse().ok()).unwrap_or(bytes.len() as u64);
     if answer.get("whole") != Some("yes") {
         let late = bytes.is_empty();

@@ -76,7 +76,7 @@ impl Door {
         }
         // The end of a line that fell silent is noticed later than the silence. A site that is silent lets connections be opened.
         if unanswered.why == Why::Late && tunnel.heard() == before.heard {
-            return Unanswered::new(Why::Line, "the SSH connection is silent");
+            return Unanswered::new(Why::Line, "the SSH connection does not answer");
         }
         let Some(reason) = tunnel.refusal_since(before.refusals) else { return unanswered };
         let to = tunnel.target();
@@ -182,9 +182,9 @@ impl HttpSite {
             if target.scheme() == "https" && target.host_str() != Some(&host_of(address)) {
                 return Err(broken("https to another address needs a host name in the URL"));
             }
-            target.set_ip_host(address.ip()).map_err(|()| broken("it has no host"))?;
+            target.set_ip_host(address.ip()).map_err(|()| broken("the URL has no host"))?;
         }
-        target.set_port(Some(address.port())).map_err(|()| broken("it has no port"))?;
+        target.set_port(Some(address.port())).map_err(|()| broken("the URL has no port"))?;
         Ok(target)
     }
 
@@ -263,7 +263,7 @@ pub(super) fn within(url: &Url, from: &str, location: &str) -> Option<String> {
 }
 
 fn cannot_be_asked(url: &Url, path: &str, what: &str) -> String {
-    format!("`{url}` cannot be asked for {path}: {what}")
+    format!("`{url}` cannot be requested with the path {path}: {what}")
 }
 
 fn host_of(address: SocketAddr) -> String {

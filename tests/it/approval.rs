@@ -300,7 +300,7 @@ async fn fd3_while_the_build_is_not_there_room_is_judged_by_the_live_release() {
             answer: Answer::new(records.map(|(key, text)| (key.to_owned(), text.to_owned())).to_vec()),
             user: "deploy".to_owned(),
             clock_skew_seconds: 0,
-            serving: Err("not looked for".to_owned()),
+            serving: Err("skipped: it is unknown what staging confirmed".to_owned()),
         };
         let mut stage = Stage::with_github(&github);
         stage.found.looked = Some(Rc::new(looked));
@@ -467,7 +467,7 @@ fn built_on(branch: &str) -> GitHub {
 async fn se14_a_build_of_any_branch_is_no_source() {
     let ran = looked(&built_on("feature/x"), |_| ()).await;
     assert_eq!(ran.found.build, None);
-    let said = "not used: run 4711, because it ran on feature/x, and builds count that ran on main, develop";
+    let said = "not used: run 4711, because it ran on feature/x; allowed are main, develop";
     assert!(ran.failure().cause.contains(said), "{}", ran.failure());
 
     // Named, it is refused; and so is one that does not say where it ran.
@@ -477,7 +477,7 @@ async fn se14_a_build_of_any_branch_is_no_source() {
     let github = built();
     github.edit_run(4711, |run| run.head_branch = None);
     let ran = looked(&github, named).await;
-    assert!(ran.failure().cause.ends_with("it does not say on which branch it ran"), "{}", ran.failure());
+    assert!(ran.failure().cause.ends_with("its branch is unknown"), "{}", ran.failure());
 }
 
 #[tokio::test]

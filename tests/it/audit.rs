@@ -279,7 +279,7 @@ const BREAKAGES: &[Breakage] = &[
     ("workflow-files", "never runs", |repository| {
         repository.files.insert(".github/workflows/.github/workflows/tests.yml".to_owned(), build_file());
     }),
-    ("hollow-check", "job run-tests (check `run-tests`) only echoes", |repository| {
+    ("hollow-check", "job run-tests (check `run-tests`) only prints", |repository| {
         repository.edit(BUILD, "run: make run-tests", "run: echo tests ok");
     }),
     ("gate-continue-on-error", "job run-tests (check `run-tests`), step `Do run-tests`", |repository| {
@@ -324,12 +324,12 @@ fn f92_a_repository_in_order_gets_a_go_and_says_what_it_could_not_see() {
     assert_ended(&audited.finished, 0, "passed");
     assert_eq!(output(&audited.finished, "decision"), "go");
     // A row that is not green says what it is about.
-    assert_says(&audited.finished.summary, &["10 of 11 as they should be; secret-names: the token may not ask"]);
+    assert_says(&audited.finished.summary, &["10 of 11 passed; secret-names: the token has no right to read it"]);
     assert_eq!(audited.with_status("not-met"), BTreeSet::new());
     // Not met is one thing, not seen another: a job's own token does not see everything, and the audit says what would.
     assert_eq!(audited.with_status("unseen"), HIDDEN.map(str::to_owned).into());
     let secrets = audited.finding("secret-names");
-    assert_says(&secrets["actual"].to_string(), &["the token may not ask"]);
+    assert_says(&secrets["actual"].to_string(), &["the token has no right to read it"]);
     assert_says(&secrets["fix"].to_string(), &["secrets=read"]);
     assert_says(
         &audited.finished.summary,
@@ -348,7 +348,10 @@ fn f92_a_repository_in_order_gets_a_go_and_says_what_it_could_not_see() {
     assert_eq!(repository.audit().status("secret-names"), "met");
     repository.github.secrets(&["STAGING_SSH_KEY"]);
     let finding = repository.audit();
-    assert_says(&finding.finding("secret-names")["actual"].to_string(), &["DEPLOY_KEY", "may belong to an environment"]);
+    assert_says(
+        &finding.finding("secret-names")["actual"].to_string(),
+        &["DEPLOY_KEY", "may belong to an environment"],
+    );
     // Nothing but GET, and no protection was asked to change.
     assert!(repository.github.requests().iter().all(|request| request.method == "GET"));
 }

@@ -109,7 +109,10 @@ fn a_fix_says_what_it_would_send_and_sends_it_only_with_its_phrase() {
             "administration=write",
         ],
     );
-    assert_says(&planned.finished.log, &["required checks: none -> build-backend", "undo: restore the earlier protection"]);
+    assert_says(
+        &planned.finished.log,
+        &["required checks: none -> build-backend", "undo: restore the earlier protection"],
+    );
     assert_eq!(planned.told("before", "classic protection"), "no");
     assert!(planned.document["fix"]["after"].is_null());
     // Another door's phrase opens none here, and stopping is stopping.
@@ -285,7 +288,7 @@ fn a_token_that_may_not_is_told_first_and_nothing_changes() {
     repository.github.fault("GET", PROTECTION, Times::Next(1), Fault::refusal(Refusal::NotFound));
     let hidden = fix(&repository, "branch-protection-main", FIX_PHRASE);
     assert_ended(&hidden.finished, 1, "refused");
-    assert_says(&hidden.finished.summary, &["404, which GitHub also answers to those who may not see it"]);
+    assert_says(&hidden.finished.summary, &["404, which GitHub also answers without the right to read it"]);
     let plan =
         br#"{"message":"Upgrade to GitHub Pro or make this repository public to enable this feature.","status":"403"}"#;
     let headers = vec![("content-type", "application/json".to_owned())];
@@ -334,7 +337,7 @@ fn what_is_not_seen_afterwards_is_no_fix_and_is_put_back() {
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
-        &["it is not what was sent", "`check-staging` is not required", "nothing was changed in the end"],
+        &["it is not what was sent", "`check-staging` is no longer required", "nothing was changed in the end"],
     );
 
     // What comes back is weaker than what was there: the old settings are put back.

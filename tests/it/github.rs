@@ -281,7 +281,7 @@ async fn a_download_that_outgrows_what_was_said_is_stopped() {
     github.edit_artifact(11, |artifact| artifact.size = Some(1000));
     let (result, bytes, _) = download(&github).await;
     let told = result.expect_err("far too large").to_string();
-    assert_eq!(told, "it has 3000000 bytes or more, at most 1049576 were expected");
+    assert_eq!(told, "it has at least 3000000 bytes; at most 1049576 were expected");
     assert!(bytes.is_empty());
     assert_eq!(links(&github), 1, "it would not become smaller");
 }
@@ -302,7 +302,7 @@ async fn a_storage_that_announces_no_size_is_stopped_too() {
     let github = with_artifact(vec![7; 1000]);
     github.fault("GET", ZIP, Times::Next(1), Fault::redirect(&link));
     let told = download(&github).await.0.expect_err("no end of it").to_string();
-    assert!(told.ends_with("bytes or more, at most 1049576 were expected"), "{told}");
+    assert!(told.ends_with("bytes; at most 1049576 were expected"), "{told}");
 }
 
 #[tokio::test]
@@ -391,7 +391,7 @@ async fn fd3_a_commit_without_a_build_run_is_refused_before_anything_changes() {
     let github = self::github();
     github.add_run(Run::green(4711, SHA));
     let ran = Stage::with_github(&github).survey(artifact::look).await;
-    assert!(ran.failure().cause.contains("build run 4711 is green, but lists no artifact"), "{}", ran.failure());
+    assert!(ran.failure().cause.contains("build run 4711 succeeded but has no artifact"), "{}", ran.failure());
     assert_eq!(ran.failure().code, "artifact-missing");
 }
 
@@ -445,8 +445,8 @@ async fn f3_a_named_run_must_be_one_of_ours() {
             |run| run.path = ".github/workflows/other.yml".into(),
             "it is a run of .github/workflows/other.yml, not of .github/workflows/build.yml",
         ),
-        (|run| run.event = "pull_request".into(), "it was started by pull_request, not by one of push, "),
-        (|run| run.event = "pull_request_target".into(), "it was started by pull_request_target, not by one of push, "),
+        (|run| run.event = "pull_request".into(), "it was started by pull_request; allowed are push, "),
+        (|run| run.event = "pull_request_target".into(), "it was started by pull_request_target; allowed are push, "),
     ];
     for (spoil, why) in cases {
         let github = built();
@@ -535,7 +535,7 @@ async fn f7_a_green_build_without_artifact_is_no_build() {
     let clock = stage.clock.clone();
     let ran = stage.release(artifact::await_build).await;
     let failure = ran.failure();
-    let why = format!("build run 4711 is green, but lists no artifact deployment-bundle-{SHA}");
+    let why = format!("build run 4711 succeeded but has no artifact deployment-bundle-{SHA}");
     assert_eq!(failure.cause, format!("no successful build for {SHA}: {why}"));
     assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains("see whether every job of build.yml ran")));
     assert_eq!((seconds(&clock), ran.outcome.exit_code()), (vec![10, 10, 10], 1));
@@ -643,7 +643,7 @@ async fn f27_without_a_digest_at_github_somebody_is_told() {
         let github = built();
         github.edit_artifact(11, |artifact| artifact.digest = digest);
         let ran = fetched(&github).await;
-        assert!(ran.warnings()[0].starts_with("GitHub keeps no digest of this artifact"));
+        assert!(ran.warnings()[0].starts_with("GitHub has no digest of this artifact"));
         assert_eq!(ran.fact::<fact::BundleFact>(fact::key::BUNDLE).verified_at, ["the .sha256 beside it"]);
     }
 }
@@ -792,7 +792,7 @@ async fn se3_fd21_a_bundle_with_a_link_above_a_shared_folder_is_refused_before_t
     let ran = stage.release(artifact::fetch).await;
     assert_eq!(
         ran.failure().cause,
-        "`public/media` is a link to `../storage/app/media`, and the shared folder `public/media/uploads` lies below it"
+        "`public/media` is a link to `../storage/app/media`, and the shared folder `public/media/uploads` is below it"
     );
     assert_eq!(ran.failure().code, "bundle-path-not-a-folder");
     assert!(ran.made.bundle.is_none());
@@ -820,10 +820,10 @@ async fn f27_a_zip_that_leads_outside_is_refused_whole() {
     let beside = format!("{name}.sha256");
     for outside in ["../evil", "/etc/evil", "a/../../evil", "..\\evil"] {
         let cause = refusal_of(&[(&name, &CONTENT), (&beside, sum.as_bytes()), (outside, b"x")]).await;
-        assert!(cause.ends_with("has a name that leads outside"), "{outside}: {cause}");
+        assert!(cause.ends_with("has a name outside the target folder"), "{outside}: {cause}");
     }
     let cause = refusal_of(&[(&name, &CONTENT), (&beside, sum.as_bytes()), (&name.to_uppercase(), b"x")]).await;
-    assert!(cause.ends_with("is there twice"), "{cause}");
+    assert!(cause.ends_with("exists twice"), "{cause}");
 }
 
 #[tokio::test]
@@ -884,7 +884,7 @@ async fn a_full_disk_is_the_worlds_fault() {
     let full = File::options().write(true).open("/dev/full").expect("/dev/full");
     let told = api.download(&artifact, full, &mut |_, _| {}).await.expect_err("nothing fits").to_string();
     assert!(
-        told.contains("/dev/full") || told.starts_with("emptying the file") || told.starts_with("writing after"),
+        told.contains("/dev/full") || told.starts_with("clearing the file") || told.starts_with("writing after"),
         "{told}"
     );
 }

@@ -759,7 +759,7 @@ fn addresses_ports_and_names_are_held_to_their_form() {
     base-dir: `/var/www/../../etc` is not a usable path: it contains `..`; write the app's own folder, absolute, such as `/var/www/app`
     base-dir: `/run/app` is a folder of the system; write the app's own folder, absolute, such as `/var/www/app`
     base-dir: `/home` is a folder of the system; write the app's own folder, absolute, such as `/var/www/app`
-    env-file: `/etc/passwd` is not usable: it is absolute; a path relative to the base is meant; write a path below base-dir, such as `shared/.env/staging.env`
+    env-file: `/etc/passwd` is not usable: it is absolute; write a path relative to base-dir; write a path below base-dir, such as `shared/.env/staging.env`
     env-file: `../.env` is not usable: it contains `..`; write a path below base-dir, such as `shared/.env/staging.env`
     url: `ftp://example.com` has the scheme `ftp`; write scheme and host, such as `https://staging.example.com`
     url: `https://***@example.com` has a user or password in it; write scheme and host, such as `https://staging.example.com`; for a site behind basic auth use `health-via: tunnel`
@@ -792,14 +792,11 @@ fn f61_where_copies_go_is_read_with_care() {
             "backup-copy-dir: `mnt/nas` is not an absolute path; write a folder of its own on another disk",
         ),
         (vec![("backup-copy-dir", "/mnt")], "backup-copy-dir: `/mnt` is a folder of the system"),
-        (
-            vec![("backup-copy-dir", "/var/www/app/copies")],
-            "backup-copy-dir: `/var/www/app/copies` is inside base-dir",
-        ),
+        (vec![("backup-copy-dir", "/var/www/app/copies")], "backup-copy-dir: `/var/www/app/copies` is inside base-dir"),
         (vec![("backup-copy-dir", "/var/www/app/")], "is inside base-dir"),
         (
             vec![("backup-copy", "required")],
-            "backup-copy: `required` needs a folder for the off-site backup, and `backup-copy-dir` is not set; set backup-copy-dir",
+            "backup-copy: `required` needs a folder for the off-site backup, and `backup-copy-dir` is not set; set `backup-copy-dir`",
         ),
         (vec![("backup-copy", "yes")], "backup-copy: `yes` is not one of"),
     ] {
@@ -973,11 +970,7 @@ fn production_is_told_where_staging_is() {
         "{without}"
     );
     let elsewhere = production().input("staging-url", "https://staging.example.com").input("environment", "staging");
-    assert!(
-        elsewhere.problems().contains("use the stage deploy-staging for staging"),
-        "{}",
-        elsewhere.problems()
-    );
+    assert!(elsewhere.problems().contains("use the stage deploy-staging for staging"), "{}", elsewhere.problems());
 }
 
 /// A fingerprint without a host, as `ssh-keygen -l` prints it.

@@ -131,7 +131,12 @@ fn f92_the_audit_that_we_know_is_found_again_and_each_fix_takes_its_finding_away
     assert_eq!(output(&read.finished, "executed"), "false");
     assert_says(
         &read.finished.summary,
-        &["Read: 3 failed runs were read; the cause of 3 is known", "run 2013: what to do", "error in libcrypto", "(F67)"],
+        &[
+            "Read: 3 failed runs were read; the cause of 3 is known",
+            "run 2013: what to do",
+            "error in libcrypto",
+            "(F67)",
+        ],
     );
     assert_eq!(read.document["facts"]["diagnoses"].as_array().map(Vec::len), Some(3));
     assert_eq!(story.github.written(), []);

@@ -523,7 +523,7 @@ fn f36_f61_what_a_release_can_do_with_is_a_warning_with_its_cure() {
         assert_says(&finding(&finished, check).replace("&#61;", "="), &["⚠️ warned", says]);
     }
     // No row claims what nobody saw.
-    for claim in ["nginx can be reloaded: both run", "See what a reload would cost: a reload lets"] {
+    for claim in ["nginx can be reloaded: both run", "Check the effect of a reload: a reload lets"] {
         assert!(!finished.log.contains(claim), "{claim}:\n{}", finished.log);
     }
     assert_says(&finished.log, &["Access denied for user 'lab_production'"]);

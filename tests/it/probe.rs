@@ -972,13 +972,13 @@ fn fd9_what_is_no_certificate_is_named_with_its_line() {
     let (first, rest) = pem.split_once('\n').expect("lines");
     let key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n";
     for (text, problem) in [
-        (String::new(), "line 1: there is no certificate"),
+        (String::new(), "line 1: no certificate was found"),
         (format!("{pem}{key}"), "begins `PRIVATE KEY`, which is not a certificate"),
         (format!("# ours\n{first}\n%{rest}"), "line 2: the certificate is not base64: "),
         (format!("{first}\nAAAA\n-----END CERTIFICATE-----"), "line 1: TLS cannot use this certificate: "),
         (format!("{first}\nAAAA"), "line 1: the certificate has no END line"),
-        (format!("{first}\n{pem}"), "line 2: begins a certificate inside of the one that begins in line 1"),
-        ("-----END CERTIFICATE-----".to_owned(), "line 1: ends a certificate that does not begin"),
+        (format!("{first}\n{pem}"), "line 2: begins a certificate inside the one that begins in line 1"),
+        ("-----END CERTIFICATE-----".to_owned(), "line 1: ends a certificate without a BEGIN line"),
     ] {
         let told = Roots::parse(&text).expect_err("no certificate").to_string();
         assert!(told.contains(problem), "{told}");

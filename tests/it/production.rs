@@ -84,7 +84,8 @@ fn f8_f64_staging_then_production_and_each_phrase_opens_its_own_door() {
     );
     let planned = with(story.production(&merged), "");
     assert_ended(&planned, 0, "planned");
-    let equality = format!("main {} has the tree of develop {}, which staging confirmed", &merged[..8], &commit[..8]);
+    let equality =
+        format!("main {} has the same tree as develop {}, which staging confirmed", &merged[..8], &commit[..8]);
     for told in [&planned.log, &planned.summary] {
         assert_says(told, &[&equality]);
     }

@@ -90,10 +90,7 @@ fn f86_what_a_killed_run_left_is_taken_back_by_recover_and_only_then() {
     // Its lease is not over: it could be at work.
     let refused = recover(&story).run_binary(story.binary());
     assert_ended(&refused, 1, "refused");
-    assert_says(
-        &refused.log,
-        &["it is still running: run https://github.com/acme/shop/actions/runs/30433642"],
-    );
+    assert_says(&refused.log, &["it is still running: run https://github.com/acme/shop/actions/runs/30433642"]);
     assert_eq!(story.served().expect("the site"), dead);
 
     time_passes(&story);

@@ -96,10 +96,10 @@ fn f80_f81_f84_f89_a_rollback_goes_to_what_was_confirmed_and_never_to_what_faile
     assert_says(&plan.summary, &["STAGING-TEST FREIGEGEBEN", &second_release, "To carry out exactly this plan"]);
     assert_says(&plan.log, &["mv -Tf", "sudo -n service php8.2-fpm reload"]);
     assert!(!plan.log.contains("migrate --force"), "{}", plan.log);
-    assert_says(reason(&plan, &failed_release), &["had to be taken back"]);
-    assert_says(reason(&plan, SEED_RELEASE), &["does not know it"]);
+    assert_says(reason(&plan, &failed_release), &["it was rolled back"]);
+    assert_says(reason(&plan, SEED_RELEASE), &["does not record it"]);
     assert_says(reason(&plan, &third_release), &["it is live"]);
-    assert_says(reason(&plan, &first_release), &["confirmed 20", "not asked for"]);
+    assert_says(reason(&plan, &first_release), &["confirmed 20", "not selected"]);
 
     // With the phrase of this plan it goes back.
     let phrase = format!("STAGING-TEST FREIGEGEBEN {}", &output(&plan, "plan-digest")[..16]);
@@ -127,18 +127,18 @@ fn f80_f81_f84_f89_a_rollback_goes_to_what_was_confirmed_and_never_to_what_faile
     let further = go_back(&story);
     assert_ended(&further, 0, "live");
     assert_live(&story, &first_release, &first);
-    assert_says(reason(&further, &third_release), &["a rollback left it"]);
+    assert_says(reason(&further, &third_release), &["a rollback replaced it"]);
 
     // Then there is nothing left; and neither what failed nor what was left can be named.
     let none = go_back(&story);
     assert_ended(&none, 1, "refused");
     assert_says(&none.summary, &["there is no release to roll back to", &failed_release, "docs/recovery.md"]);
     for (release, says) in [
-        (&failed_release, "it was live and had to be taken back"),
-        (&third_release, "a rollback left it"),
+        (&failed_release, "it was rolled back"),
+        (&third_release, "a rollback replaced it"),
         (&first_release, "it is live"),
-        (&SEED_RELEASE.to_owned(), "does not know it"),
-        (&"20200101_000000-0badc0de".to_owned(), "does not know it"),
+        (&SEED_RELEASE.to_owned(), "does not record it"),
+        (&"20200101_000000-0badc0de".to_owned(), "does not record it"),
     ] {
         let refused = go_back_to(&story, release);
         assert_ended(&refused, 1, "refused");
@@ -320,7 +320,7 @@ fn f81_f83_a_target_that_is_sick_is_left_again_and_passed_over_next_time() {
     let next = go_back(&story);
     assert_ended(&next, 0, "live");
     assert_live(&story, &first_release, &first);
-    assert_says(reason(&next, &second_release), &["had to be taken back"]);
+    assert_says(reason(&next, &second_release), &["it was rolled back"]);
 }
 
 /// The app writes caches whenever it starts; a full disk cuts them short, and nobody notices until it starts again.

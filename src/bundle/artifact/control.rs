@@ -41,7 +41,7 @@ pub(super) fn must_refuse(
     if takes(size, digest) {
         return Err(Failure::bug(
             doing,
-            "it takes the same bytes with one of them changed, so that its yes proves nothing",
+            "it accepts the same bytes with one byte changed, so the check proves nothing",
         ));
     }
     Ok(())
@@ -93,7 +93,7 @@ mod tests {
             assert_eq!(asked.take(), Some((size as u64, Sha256Digest::of(&turned))), "{size}: one bit, and no other");
 
             let failure = must_refuse(&path, &Pace::default(), |_, _| true).expect_err("a check that always says yes");
-            assert!(failure.cause.contains("its yes proves nothing"), "{failure}");
+            assert!(failure.cause.contains("the check proves nothing"), "{failure}");
             let by_size = |told: u64, _| told == size as u64;
             must_refuse(&path, &Pace::default(), by_size).expect_err("a check that only counts bytes");
         }

@@ -60,7 +60,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
                 cx.found.borrow_mut().build_is_coming = true;
                 let seconds = interval.as_secs();
                 return Ok(Done::skipped(format!(
-                    "not there yet ({why}); the release would wait up to {attempts} x {seconds} s"
+                    "not available yet ({why}); the release would wait up to {attempts} x {seconds} s"
                 )));
             }
             // GitHub's lists lag behind by some seconds. After those, waiting for a build that no run makes would not help.
@@ -107,7 +107,7 @@ pub async fn find(cx: &Survey, io: &Io) -> StepResult {
 }
 
 /// What is released to production is what staging confirmed; where staging did not answer, no build can be said to be it.
-const UNKNOWN: &str = "not looked for: staging did not say what it confirmed";
+const UNKNOWN: &str = "skipped: it is unknown what staging confirmed";
 
 fn is_unknown(cx: &Survey) -> bool {
     cx.staging.is_some() && !cx.found.borrow().staging_answered
@@ -141,7 +141,7 @@ async fn wait(source: &typed::Source, ports: &Ports, mut search: Search<'_>, io:
 /// that with the `.sha256` beside it (F27).
 pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
     let build = cx.made.borrow().build.clone().or_else(|| cx.facts.build.clone());
-    let build = build.ok_or_else(|| Failure::bug("fetching the bundle", "no row has resolved the build"))?;
+    let build = build.ok_or_else(|| Failure::bug("fetching the bundle", "the build was not resolved"))?;
     let opened = cx.made.borrow_mut().opened.take();
     let (opened, text) = match opened {
         // GitHub never changes an artifact under its id; what was compared once is in a folder that only we can read. It is what the plan
@@ -150,7 +150,7 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
             return Err(errors::approved_bundle_changed(opened.artifact.id, build.artifact.id));
         }
         Some(opened) => {
-            let text = format!("as read before: SHA-256 {}", opened.bundle.sha256.short());
+            let text = format!("unchanged since the plan: SHA-256 {}", opened.bundle.sha256.short());
             (opened, text)
         }
         _ => read_now(cx.source()?, &cx.inputs.server.shared, &cx.ports, &build, io).await?,
@@ -164,7 +164,7 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
 
 /// The same before the seam, so that the plan can say what is in it. Where the build is not there yet, nothing is.
 pub async fn read(cx: &Survey, io: &Io) -> StepResult {
-    let Some(build) = cx.found.borrow().build.clone() else { return Ok(Done::skipped("there is no build yet")) };
+    let Some(build) = cx.found.borrow().build.clone() else { return Ok(Done::skipped("the build does not exist yet")) };
     let (opened, text) = read_now(&*cx.source()?, &cx.inputs.server.shared, &cx.ports, &build, io).await?;
     cx.found.borrow_mut().opened = Some(opened);
     Ok(Done::passed(text))
@@ -230,7 +230,7 @@ async fn get(source: &typed::Source, shared: &[String], ports: &Ports, build: &B
     io.fact(key::BUNDLE, &told);
     let took = io.elapsed().saturating_sub(began);
     let text = format!(
-        "{} files in {}, in {:.1} s, SHA-256 {}, whose check was seen to fail with one bit turned",
+        "{} files in {}, in {:.1} s, SHA-256 {} (digest check self-tested)",
         manifest.files.len(),
         megabytes(bundle.size),
         took.as_secs_f64(),
@@ -242,7 +242,7 @@ async fn get(source: &typed::Source, shared: &[String], ports: &Ports, build: &B
 /// Asks GitHub for the provenance of the bundle, or of the artifact that holds it. Its signature is not verified here: that the statement is about
 /// this repository's build is believed because GitHub's API says so.
 async fn attested(source: &typed::Source, ports: &Ports, build: &Build, bundle: &Sha256Digest) -> Result<(), Failure> {
-    let doing = format!("asking GitHub for the build provenance of {}", bundle::file_name(&source.commit));
+    let doing = format!("reading the build provenance of {} at GitHub", bundle::file_name(&source.commit));
     let api = ports.github()?;
     let failed = |error: GithubError| match &error {
         GithubError::Forbidden { .. } => github::attestations_forbidden(&doing, error.to_string()),
@@ -308,7 +308,7 @@ fn invoked_by(invocation: Option<&str>, build: &Build) -> Result<(), &'static st
 /// Takes the downloaded files away again.
 pub async fn discard(cx: &Deploy, _io: &Io, _ending: &Ending) -> Result<String, Failure> {
     let removed = remove(&cx.ports.scratch, &cx.facts.commit)?;
-    Ok(if removed == 0 { "nothing was left of the download".to_owned() } else { "the download is removed".to_owned() })
+    Ok(if removed == 0 { "the download was removed before".to_owned() } else { "the download was removed".to_owned() })
 }
 
 /// How many of the downloaded files were there to be removed.
@@ -423,7 +423,7 @@ fn not_downloaded(doing: &str, error: GithubError, source: &typed::Source) -> Fa
 fn compare(build: &Build, got: &Sha256Digest, io: &Io) -> Result<bool, Failure> {
     let Some(kept) = &build.artifact.digest else {
         io.warn(
-            "GitHub keeps no digest of this artifact: only the .sha256 beside the bundle was compared",
+            "GitHub has no digest of this artifact: only the .sha256 file beside the bundle was compared",
             Some("upload it with a current actions/upload-artifact (v4 or later)".to_owned()),
         );
         return Ok(false);
@@ -502,13 +502,13 @@ async fn rewrite(
     }
     if sent.sha256 != bundle.sha256 {
         io.line(format!(
-            "the bundle was rewritten in canonical form: SHA-256 {} as downloaded, {} as sent",
+            "the bundle was rewritten in canonical form: SHA-256 {} as downloaded, {} as uploaded",
             bundle.sha256, sent.sha256
         ));
     }
     if let Maker::TarOfATree(left_out) = &by {
         io.warn(
-            format!("{name} has no manifest: the checks of `build-gate` did not run on it"),
+            format!("{name} has no manifest: `build-gate` did not check it"),
             Some("build the bundle with `stage: build-gate`".to_owned()),
         );
         for (path, because) in left_out {

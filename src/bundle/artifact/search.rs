@@ -47,7 +47,7 @@ impl fmt::Display for Absent {
             Self::Run { ignored } if ignored.is_empty() => f.write_str("no build run for this commit yet"),
             Self::Run { ignored } => write!(f, "no build run for this commit yet; not used: {}", ignored.join("; ")),
             Self::End { run, status } => write!(f, "build run {run} is {}", status.replace('_', " ")),
-            Self::Artifact { run, name } => write!(f, "build run {run} is green, but lists no artifact {name}"),
+            Self::Artifact { run, name } => write!(f, "build run {run} succeeded but has no artifact {name}"),
             Self::Unanswered(error) => write!(f, "GitHub did not answer: {error}"),
         }
     }
@@ -110,7 +110,9 @@ impl<'a> Search<'a> {
             }
             Some(why @ Absent::End { .. }) => errors::build_unfinished(self.doing(), commit, why),
             Some(why) => errors::build_missing(self.doing(), commit, why, workflow),
-            None => errors::build_missing(self.doing(), commit, "nobody looked (build-wait-attempts is 0)", workflow),
+            None => {
+                errors::build_missing(self.doing(), commit, "no attempt was made (build-wait-attempts is 0)", workflow)
+            }
         }
     }
 
@@ -165,10 +167,10 @@ impl<'a> Search<'a> {
         }
         if !trigger::builds_own_code(&run.event) {
             let events = trigger::BUILD_EVENTS.join(", ");
-            return Some(format!("it was started by {}, not by one of {events}", run.event));
+            return Some(format!("it was started by {}; allowed are {events}", run.event));
         }
         let Some(head) = run.head_branch.as_deref() else {
-            return Some("it does not say on which branch it ran".to_owned());
+            return Some("its branch is unknown".to_owned());
         };
         if !self.may_build(head) {
             let provenance = &self.inputs.build.provenance;
@@ -181,7 +183,7 @@ impl<'a> Search<'a> {
                     .filter(|name| !provenance.branches.iter().any(|known| known == name)),
             );
             return Some(format!(
-                "it ran on {head}, and builds count that ran on {} (release-branches, release-tags)",
+                "it ran on {head}; allowed are {} (release-branches, release-tags)",
                 branches.join(", ")
             ));
         }
@@ -201,7 +203,7 @@ impl<'a> Search<'a> {
     /// Whether the commit is on a branch that may be released from (SE14). A tag can have a branch's name; it proves nothing here.
     async fn reachable(&self) -> Result<(), Stop> {
         let (commit, branches) = (&self.inputs.commit, &self.inputs.build.provenance.branches);
-        let doing = format!("asking whether {} may be released", commit.short());
+        let doing = format!("checking whether {} may be released", commit.short());
         let on = branch_of(&doing, self.github, commit, branches).await.map_err(|error| self.stop(error))?;
         on.map(drop).map_err(Stop::Final)
     }
@@ -219,7 +221,7 @@ impl<'a> Search<'a> {
 
     async fn artifact(&self, run: WorkflowRun) -> Result<Look, Failure> {
         if !run.succeeded() {
-            let status = run.status.unwrap_or_else(|| "in a state that GitHub does not tell".to_owned());
+            let status = run.status.unwrap_or_else(|| "in a state that GitHub does not report".to_owned());
             return Ok(Look::Absent { why: Absent::End { run: run.id, status }, run: Some(run.id) });
         }
         let name = &self.inputs.build.artifact_of(&self.inputs.commit);

@@ -109,7 +109,7 @@ const WIDE: u16 = 1;
 fn entries(zip: &mut (impl Read + Seek)) -> Result<Vec<Entry>, Failure> {
     let list = find_list(zip).map_err(zip_unreadable)?;
     if list.entries > ENTRIES as u64 {
-        return Err(zip_unsafe(format!("it holds {} files, at most {ENTRIES} are expected", list.entries)));
+        return Err(zip_unsafe(format!("it contains {} files; at most {ENTRIES} are expected", list.entries)));
     }
     zip.seek(SeekFrom::Start(list.begins)).map_err(zip_unreadable)?;
     let mut left = list.ends - list.begins;
@@ -121,12 +121,12 @@ fn entries(zip: &mut (impl Read + Seek)) -> Result<Vec<Entry>, Failure> {
             .ok_or_else(|| zip_unreadable("an entry is longer than the list of entries"))?;
         let entry = listed(&record)?;
         if !names.insert(entry.name.to_lowercase()) {
-            return Err(bad(&entry.name, "is there twice"));
+            return Err(bad(&entry.name, "exists twice"));
         }
         entries.push(entry);
     }
     if left > 0 {
-        return Err(zip_unreadable("the list of entries holds more than it says"));
+        return Err(zip_unreadable("the list of entries is longer than declared"));
     }
     agree(zip, &mut entries, list.begins)?;
     Ok(entries)
@@ -145,7 +145,7 @@ fn listed(record: &Record) -> Result<Entry, Failure> {
         _ => return Err(bad(&bytes.escape_ascii().to_string(), "has a name that programs read differently")),
     };
     if name.is_empty() || name.starts_with('/') || name.contains('\\') || name.split('/').any(|part| part == "..") {
-        return Err(bad(&name, "has a name that leads outside"));
+        return Err(bad(&name, "has a name outside the target folder"));
     }
     if name.chars().any(char::is_control) {
         return Err(bad(&name, "has a name with control characters"));
@@ -155,22 +155,22 @@ fn listed(record: &Record) -> Result<Entry, Failure> {
         return Err(bad(&name, "is a symbolic link"));
     }
     if !matches!(kind, 0 | 0o100_000 | 0o040_000) {
-        return Err(bad(&name, "is no file"));
+        return Err(bad(&name, "is not a file"));
     }
     if flags & ENCRYPTED != 0 {
         return Err(bad(&name, "is encrypted"));
     }
     if flags & !FLAGS != 0 {
-        return Err(bad(&name, format_args!("has the flags {flags:#06x}, of which some mean nothing here")));
+        return Err(bad(&name, format_args!("has the flags {flags:#06x}, of which some are not supported")));
     }
     let deflated = match short(head, 10) {
         0 => false,
         8 => true,
-        method => return Err(bad(&name, format_args!("is compressed by the method {method}, and not by deflate"))),
+        method => return Err(bad(&name, format_args!("is compressed by the method {method}, not by deflate"))),
     };
     let mut wide = wide_field(&name, extra)?.into_iter();
     let mut number = |at: usize| match long(head, at) {
-        u32::MAX => wide.next().ok_or_else(|| bad(&name, "lacks a number of 64 bits")),
+        u32::MAX => wide.next().ok_or_else(|| bad(&name, "lacks a 64-bit number")),
         number => Ok(number.into()),
     };
     let (size, compressed, header) = (number(24)?, number(20)?, number(42)?);
@@ -203,7 +203,7 @@ fn agree(zip: &mut (impl Read + Seek), entries: &mut [Entry], list: u64) -> Resu
     order.sort_by_key(|at| entries[*at].header);
     let starts: Vec<u64> = order.iter().map(|at| entries[*at].header).chain([list]).collect();
     if starts[0] != 0 {
-        return Err(zip_unsafe("something stands before its first entry"));
+        return Err(zip_unsafe("there is data before its first entry"));
     }
     for (at, ends) in order.into_iter().zip(&starts[1..]) {
         let entry = &mut entries[at];
@@ -222,7 +222,7 @@ fn agree(zip: &mut (impl Read + Seek), entries: &mut [Entry], list: u64) -> Resu
             || short(&head, 6) != entry.flags
             || short(&head, 8) != method
         {
-            return Err(bad(&name, "has a header that says something else than the list of entries"));
+            return Err(bad(&name, "has a header that differs from the list of entries"));
         }
         let mut wide = wide_field(&name, &extra)?.into_iter();
         let mut number = |at: usize| match long(&head, at) {
@@ -238,15 +238,15 @@ fn agree(zip: &mut (impl Read + Seek), entries: &mut [Entry], list: u64) -> Resu
         }
         entry.contents = entry.header + (head.len() + own.len() + extra.len()) as u64;
         let behind = entry.contents.checked_add(entry.compressed).and_then(|end| ends.checked_sub(end));
-        let behind = behind.ok_or_else(|| bad(&name, "reaches into what follows it"))?;
+        let behind = behind.ok_or_else(|| bad(&name, "overlaps the next entry"))?;
         if (behind == 0) == (entry.flags & BEHIND != 0) || behind > 24 {
-            return Err(bad(&name, "is followed by something that is no entry"));
+            return Err(bad(&name, "is followed by data that is not an entry"));
         }
         let mut sizes = vec![0; behind as usize];
         zip.seek(SeekFrom::Start(ends - behind)).map_err(unread)?;
         zip.read_exact(&mut sizes).map_err(unread)?;
         if behind > 0 && !sizes_behind(&sizes, entry) {
-            return Err(bad(&name, "has other sizes behind it than in the list of entries"));
+            return Err(bad(&name, "has other sizes after it than in the list of entries"));
         }
     }
     Ok(())
@@ -299,7 +299,7 @@ fn find_list(zip: &mut (impl Read + Seek)) -> io::Result<List> {
             zip.seek(SeekFrom::Start(larger))?;
             zip.read_exact(&mut record)?;
             if !record.starts_with(b"PK\x06\x06") || larger.checked_add(LARGER) != Some(locator) {
-                return Err(io::Error::other("its end leads nowhere"));
+                return Err(io::Error::other("its end record points outside the file"));
             }
             numbers = (wide(&record, 32), wide(&record, 40), wide(&record, 48));
             disks = [long(&record, 16).into(), long(&record, 20).into(), wide(&record, 24) ^ numbers.0];
@@ -312,7 +312,7 @@ fn find_list(zip: &mut (impl Read + Seek)) -> io::Result<List> {
                 || !fits(small.1, u32::MAX.into(), numbers.1)
                 || !fits(small.2, u32::MAX.into(), numbers.2)
             {
-                return Err(io::Error::other("its two ends say different things"));
+                return Err(io::Error::other("its two end records differ"));
             }
         }
     }
@@ -321,7 +321,7 @@ fn find_list(zip: &mut (impl Read + Seek)) -> io::Result<List> {
         return Err(io::Error::other("it is a part of several"));
     }
     if begins.checked_add(length) != Some(ends) {
-        return Err(io::Error::other("its list of entries is not where it says"));
+        return Err(io::Error::other("its list of entries is not at the declared position"));
     }
     Ok(List { entries, begins, ends })
 }
@@ -344,7 +344,7 @@ fn read_record(zip: &mut impl Read) -> io::Result<Record> {
     let mut head = [0; 46];
     zip.read_exact(&mut head)?;
     if !head.starts_with(b"PK\x01\x02") {
-        return Err(io::Error::other("something else stands in its list of entries"));
+        return Err(io::Error::other("its list of entries contains other data"));
     }
     let mut field = |at: usize| {
         let mut bytes = vec![0; short(&head, at).into()];
@@ -399,12 +399,12 @@ impl<R: Read> Read for Contents<R> {
             (Some(crc), 1..) => crc.update(&buffer[..n]),
             (crc, 0) if !buffer.is_empty() => {
                 if crc.take().is_some_and(|crc| crc.finalize() != self.expected) {
-                    return Err(io::Error::other("its check sum is wrong"));
+                    return Err(io::Error::other("its checksum is wrong"));
                 }
                 if let Inner::Deflated(packed) = &mut self.inner
                     && !packed.get_mut().fill_buf()?.is_empty()
                 {
-                    return Err(io::Error::other("something stands behind its compressed data"));
+                    return Err(io::Error::other("there is data after its compressed data"));
                 }
             }
             _ => {}
@@ -422,7 +422,7 @@ fn read_text(zip: &mut (impl Read + Seek), entry: &Entry) -> Result<String, Fail
         return Err(zip_unsafe(format!("{name} is larger than {BESIDE} bytes")));
     }
     if text.len() as u64 != entry.size {
-        return Err(zip_unsafe(format!("{name} has {} bytes and says {}", text.len(), entry.size)));
+        return Err(zip_unsafe(format!("{name} has {} bytes, but its header says {}", text.len(), entry.size)));
     }
     Ok(text)
 }
@@ -447,7 +447,10 @@ fn copy(
 ) -> Result<(u64, Sha256Digest), Failure> {
     let (name, declared) = (&entry.name, entry.size);
     if declared > BUNDLE || declared / RATIO > entry.compressed {
-        return Err(zip_unsafe(format!("{name} says that {} bytes in the zip become {declared}", entry.compressed)));
+        return Err(zip_unsafe(format!(
+            "{name} declares that {} bytes in the zip become {declared}",
+            entry.compressed
+        )));
     }
     let mut contents = Contents::open(zip, entry).map_err(|error| zip_entry_unreadable(name, error))?;
     let mut measure = Measure::default();
@@ -459,14 +462,14 @@ fn copy(
         }
         measure.add(&buffer[..read]);
         if measure.size() > declared {
-            return Err(zip_unsafe(format!("{name} is larger than the {declared} bytes it says")));
+            return Err(zip_unsafe(format!("{name} is larger than the declared {declared} bytes")));
         }
         to.write_all(&buffer[..read]).map_err(errors::unzipping)?;
         pace.advance(read as u64)?;
     }
     let (sha256, size) = measure.end();
     if size != declared {
-        return Err(zip_unsafe(format!("{name} has {size} bytes and says {declared}")));
+        return Err(zip_unsafe(format!("{name} has {size} bytes, but its header says {declared}")));
     }
     Ok((size, sha256))
 }

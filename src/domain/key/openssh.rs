@@ -50,7 +50,7 @@ pub(super) fn read(data: &[u8], passphrase: Option<&Secret>) -> Result<PKey<Priv
         "ecdsa-sha2-nistp384" => ecdsa(&mut content, Nid::SECP384R1),
         "ecdsa-sha2-nistp521" => ecdsa(&mut content, Nid::SECP521R1),
         "ssh-dss" => Err(KeyProblem::Unsupported("a DSA key")),
-        name if name.starts_with("sk-") => Err(KeyProblem::Unsupported("a key that lives in a FIDO token")),
+        name if name.starts_with("sk-") => Err(KeyProblem::Unsupported("a key in a FIDO token")),
         _ => Err(KeyProblem::Unsupported("a key of an unknown type")),
     }
 }

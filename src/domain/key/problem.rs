@@ -35,16 +35,16 @@ impl KeyProblem {
             Self::Empty => {
                 "set it to the whole private key file; a secret of an environment is empty in a job without `environment:`"
             }
-            Self::PublicKey => "give the private half: the file without `.pub`",
+            Self::PublicKey => "give the private key: the file without `.pub`",
             Self::Certificate => "give the private key that belongs to the certificate",
             Self::Putty => "export it in PuTTYgen: Conversions, Export OpenSSH key",
             Self::SshCom => "convert it: ssh-keygen -i -f KEYFILE",
-            Self::LooksLikePath => "give the content of the file, not where it is",
+            Self::LooksLikePath => "give the content of the file, not its path",
             Self::NeedsPassphrase => {
-                "set ssh-passphrase, or take the passphrase off a copy of the key: ssh-keygen -p -N '' -f KEYFILE"
+                "set `ssh-passphrase`, or remove the passphrase from a copy of the key: ssh-keygen -p -N '' -f KEYFILE"
             }
             Self::WrongPassphrase => {
-                "check ssh-passphrase: ssh-keygen -y -f KEYFILE asks for it and prints the public key when it is right"
+                "check ssh-passphrase: ssh-keygen -y -f KEYFILE prints the public key if it is right"
             }
             Self::NotAKey | Self::Truncated | Self::Damaged | Self::CannotSign => {
                 "copy the whole file again, from the BEGIN line to the END line: gh secret set NAME < KEYFILE"
@@ -60,15 +60,15 @@ impl fmt::Display for KeyProblem {
             Self::Empty => "it is empty",
             Self::PublicKey => "it is a public key; the private key is needed",
             Self::Certificate => "it is a certificate; the private key is needed",
-            Self::Putty => "it is a PuTTY key (.ppk), a format of its own",
+            Self::Putty => "it is a PuTTY key (.ppk), which is not supported",
             Self::SshCom => "it is a key in the format of ssh.com",
             Self::LooksLikePath => "it looks like the path of a key file; the content is needed",
             Self::NotAKey => "it is not a private key in any known format",
-            Self::NeedsPassphrase => "it is encrypted, and there is no passphrase",
-            Self::WrongPassphrase => "it is encrypted, and the passphrase does not open it",
+            Self::NeedsPassphrase => "it is encrypted, and ssh-passphrase is not set",
+            Self::WrongPassphrase => "it is encrypted, and ssh-passphrase is wrong",
             Self::Truncated => "its end is missing",
             Self::Damaged => "it begins like a private key, but its content is damaged",
-            Self::CannotSign => "its private half does not belong to its public half",
+            Self::CannotSign => "its private part does not match its public part",
             Self::Unsupported(kind) => return write!(f, "it is {kind}, which is not supported"),
         })
     }

@@ -172,8 +172,8 @@ fn f38_reads_names_hashed_by_ssh_keygen() {
 fn f38_says_for_each_line_what_would_be_right() {
     let text = ed25519(1).text();
     let cases = [
-        (text.clone(), "public key of a user"),
-        (format!("@cert-authority *.test {text}"), "host certificates are not read"),
+        (text.clone(), "like a user's public key"),
+        (format!("@cert-authority *.test {text}"), "host certificates are not supported"),
         (format!("@trusted shop.test {text}"), "@revoked is the only one"),
         ("MD5:16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48".to_owned(), "not SHA256"),
         ("16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48".to_owned(), "not SHA256"),
@@ -182,12 +182,12 @@ fn f38_says_for_each_line_what_would_be_right() {
         ("shop.test ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEB".to_owned(), "damaged or cut off"),
         (format!("shop.test ssh-rsa {}", text.split(' ').nth(1).expect("two words")), "damaged or cut off"),
         (format!("|1|xx|yy {text}"), "|1|SALT|HASH"),
-        (format!("!shop.test {text}"), "names no host"),
+        (format!("!shop.test {text}"), "names none"),
         ("shop.test 2048 65537 1234567".to_owned(), "protocol 1"),
-        ("-----BEGIN OPENSSH PRIVATE KEY-----".to_owned(), "belongs into ssh-key"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----".to_owned(), "move it to ssh-private-key"),
         ("shop.test".to_owned(), "HOST KEY-TYPE KEY"),
-        ("# only a comment".to_owned(), "names no host key"),
-        (String::new(), "names no host key"),
+        ("# only a comment".to_owned(), "contains no host key"),
+        (String::new(), "contains no host key"),
     ];
     for (line, part) in cases {
         assert!(problem(&line).contains(part), "{line}: {}", problem(&line));

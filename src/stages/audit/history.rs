@@ -141,7 +141,10 @@ fn judge_runs(sheet: &mut Sheet<'_>, id: &str, workflow: &str, runs: &[WorkflowR
         sheet.not_met(
             id,
             told,
-            format!("read the log of {} and correct its cause; the fix `staging-failures` names known causes", newest.html_url),
+            format!(
+                "read the log of {} and correct its cause; the fix `staging-failures` names known causes",
+                newest.html_url
+            ),
             source,
         );
     }
@@ -216,8 +219,10 @@ async fn judge_head(
     name: &str,
     source: &str,
 ) -> Result<(), Failure> {
-    let fix =
-        format!("gh workflow run {} --ref {}; or run the fix `build-head`", cx.inputs.workflows.build, cx.inputs.develop);
+    let fix = format!(
+        "gh workflow run {} --ref {}; or run the fix `build-head`",
+        cx.inputs.workflows.build, cx.inputs.develop
+    );
     let Some(green) = runs.iter().find(|run| run.succeeded() && run.own_repository) else {
         let told = match runs.first() {
             None => "the head commit has no build run".to_owned(),
@@ -269,9 +274,12 @@ async fn kept(sheet: &mut Sheet<'_>, cx: &Audit) -> Result<(), Failure> {
         newest.expires_at.as_deref().unwrap_or("never, according to GitHub")
     );
     match expires {
-        Some(at) if at - now < KEPT => {
-            sheet.not_met("bundles-kept", told, "set `retention-days: 30` at the upload, and run the build again", source)
-        }
+        Some(at) if at - now < KEPT => sheet.not_met(
+            "bundles-kept",
+            told,
+            "set `retention-days: 30` at the upload, and run the build again",
+            source,
+        ),
         _ => sheet.met("bundles-kept", told, source),
     }
     Ok(())
@@ -368,8 +376,10 @@ async fn versions(sheet: &mut Sheet<'_>, cx: &Audit, paths: &[&String]) -> Resul
             }
         }
     }
-    let fix =
-        format!("use the newer version on both branches: git diff {} {} -- .github/workflows", branches[0], branches[1]);
+    let fix = format!(
+        "use the newer version on both branches: git diff {} {} -- .github/workflows",
+        branches[0], branches[1]
+    );
     match (differ.is_empty(), unread.is_empty()) {
         (true, false) => sheet.unseen(ID, unread.join("; "), fix, source),
         _ => sheet.judge(ID, &differ, "each action has one version on both branches", &fix, &source),

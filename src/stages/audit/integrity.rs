@@ -139,7 +139,13 @@ async fn hollow(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files, required: &[St
         return Ok(());
     }
     let met = format!("{} gates in the files, {ran} runs of them on this commit", gates(files, required).count());
-    sheet.judge("hollow-check", &against, &met, "let the job run the command that its name promises, and let it fail", &source);
+    sheet.judge(
+        "hollow-check",
+        &against,
+        &met,
+        "let the job run the command that its name promises, and let it fail",
+        &source,
+    );
     sheet.in_file(in_file);
     Ok(())
 }
@@ -347,7 +353,10 @@ fn blocked(sheet: &mut Sheet<'_>, files: &Files) {
             })
         };
         if file.jobs.iter().all(shut) {
-            against.push(format!("{} can be started by hand, but no job runs then: each has an `if:` that only another event fulfils", file.path));
+            against.push(format!(
+                "{} can be started by hand, but no job runs then: each has an `if:` that only another event fulfils",
+                file.path
+            ));
             in_file.get_or_insert(file.path.as_str());
         }
     }
@@ -419,8 +428,10 @@ fn release_workflows(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) {
         .filter(|file| !is_build(file) && !file.concurrency && file.jobs.iter().any(|job| !job.concurrency))
         .copied()
         .collect();
-    let told: Vec<String> =
-        shared.iter().map(|file| format!("{} has no `concurrency`: two releases can run at the same time", file.path)).collect();
+    let told: Vec<String> = shared
+        .iter()
+        .map(|file| format!("{} has no `concurrency`: two releases can run at the same time", file.path))
+        .collect();
     sheet.judge(
         "missing-concurrency",
         &told,
@@ -473,9 +484,12 @@ async fn secrets(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) -> Result<(),
                 );
             }
         }
-        Seen::Nothing => {
-            sheet.unseen("secret-names", "GitHub does not show them to this token", "use a token with `secrets=read`", source)
-        }
+        Seen::Nothing => sheet.unseen(
+            "secret-names",
+            "GitHub does not show them to this token",
+            "use a token with `secrets=read`",
+            source,
+        ),
         Seen::Forbidden { why, shows } => sheet.unseen("secret-names", why, shows, source),
     }
     Ok(())

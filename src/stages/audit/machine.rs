@@ -238,7 +238,8 @@ async fn env(
         (None, _) => sheet.not_met("env-link", format!("{current}/.env does not exist"), fix, source),
     }
     let (source, environment) = (format!("APP_ENV in {file}"), cx.inputs.environment.as_str());
-    let fix = format!("correct `environment` or `env-file`; if the file is the right one, set in it: APP_ENV={environment}");
+    let fix =
+        format!("correct `environment` or `env-file`; if the file is the right one, set in it: APP_ENV={environment}");
     match answer.get("said").and_then(|said| said.lines().find_map(|line| line.strip_prefix("app-env="))) {
         None => sheet.unseen(
             "app-env",

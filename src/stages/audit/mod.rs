@@ -234,9 +234,9 @@ fn seen<T>(answer: Result<T, GithubError>, doing: &str, permission: &str) -> Res
                 why: format!("the token has no right to read it ({message})"),
                 shows: match needs.split_once('=').filter(|(key, _)| GRANTED.contains(key)) {
                     Some((key, right)) => format!("give the job `permissions: {key}: {right}` ({needs})"),
-                    None => format!(
-                        "use the token of an app or a user with `{needs}`; no GITHUB_TOKEN can have that right"
-                    ),
+                    None => {
+                        format!("use the token of an app or a user with `{needs}`; no GITHUB_TOKEN can have that right")
+                    }
                 },
             })
         }
@@ -247,10 +247,10 @@ fn seen<T>(answer: Result<T, GithubError>, doing: &str, permission: &str) -> Res
 fn unanswered(doing: &str, error: &GithubError) -> Failure {
     match error {
         GithubError::Ambiguous(cause) => errors::fix::workflow_ambiguous(doing, cause),
-        GithubError::RateLimited { .. } => errors::fix::github_rate_limited(doing, error, "run the audit again after that"),
-        _ => {
-            errors::fix::github_unavailable(doing, error, "run the audit again; GitHub gave no answer")
+        GithubError::RateLimited { .. } => {
+            errors::fix::github_rate_limited(doing, error, "run the audit again after that")
         }
+        _ => errors::fix::github_unavailable(doing, error, "run the audit again; GitHub gave no answer"),
     }
 }
 

@@ -134,7 +134,9 @@ pub async fn token(cx: &Audit, io: &Io) -> StepResult {
         ),
         (Some(ours), Some(theirs)) if ours != theirs => {
             let site = match told_by_site(survey).await {
-                Takes::Yes => "does not refuse the workflow's token: it runs with an older configuration, or checks no token",
+                Takes::Yes => {
+                    "does not refuse the workflow's token: it runs with an older configuration, or checks no token"
+                }
                 Takes::No => "refuses the workflow's token",
                 Takes::Unknown => "does not show which token it accepts",
             };

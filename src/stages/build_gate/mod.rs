@@ -56,7 +56,8 @@ pub struct Build {
 /// Fixes what is packed, and under which names.
 pub fn settle(survey: Survey) -> Result<Seam<Build>, Failure> {
     let Survey { inputs, clock, background, found } = survey;
-    let tree = found.into_inner().ok_or_else(|| Failure::bug("resolving what to bundle", "no source folder was read"))?;
+    let tree =
+        found.into_inner().ok_or_else(|| Failure::bug("resolving what to bundle", "no source folder was read"))?;
     let cx = Build {
         manifest: Arc::new(pack::manifest(&tree, &inputs.commit)),
         files: Arc::new(Files::in_folder(&inputs.output, &inputs.commit)),

@@ -32,9 +32,13 @@ pub fn production() -> Table<Survey, Deploy> {
     // Before the build is looked for: it is the one that staging confirmed.
     table.survey.insert(
         0,
-        observe("staging-evidence", "22 Check that staging is healthy and has confirmed this commit", staging::evidence)
-            .run_on()
-            .into(),
+        observe(
+            "staging-evidence",
+            "22 Check that staging is healthy and has confirmed this commit",
+            staging::evidence,
+        )
+        .run_on()
+        .into(),
     );
     let fetched = after(&table.release, "fetch-bundle");
     table.release.insert(

@@ -56,7 +56,11 @@ async fn ask(github: &dyn Amend, cx: &super::World, head: &CommitSha) -> Result<
     let mut problem = match own.first() {
         None => "the head commit has no build run".to_owned(),
         Some(run) if run.finished() => {
-            format!("the newest build run, {}, ended in {}", run.html_url, run.conclusion.as_deref().unwrap_or("nothing"))
+            format!(
+                "the newest build run, {}, ended in {}",
+                run.html_url,
+                run.conclusion.as_deref().unwrap_or("nothing")
+            )
         }
         Some(_) => String::new(),
     };

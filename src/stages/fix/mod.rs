@@ -96,7 +96,7 @@ pub struct Made {
 }
 
 fn github(world: &World) -> Result<&dyn Amend, Failure> {
-    world.github.as_deref().ok_or_else(|| Failure::bug("asking GitHub", "this fix has no access to GitHub"))
+    world.github.as_deref().ok_or_else(|| Failure::bug("reading GitHub", "this fix has no access to GitHub"))
 }
 
 fn on_server(server: &Option<Survey>) -> Result<&Survey, Failure> {

@@ -151,8 +151,13 @@ fn warn_of_checks_that_never_report(cx: &Fix, io: &Io, branch: &str, add: &[&Str
         add.iter().filter(|check| !files.report(check, branch)).map(|check| check.as_str()).collect();
     if !silent.is_empty() {
         io.warn(
-            format!("no workflow of this checkout reports {} for pull requests to `{branch}`: every merge would be blocked", silent.join(", ")),
-            Some("correct `required-checks` in the policy, or the names of the jobs, before you approve this".to_owned()),
+            format!(
+                "no workflow of this checkout reports {} for pull requests to `{branch}`: every merge would be blocked",
+                silent.join(", ")
+            ),
+            Some(
+                "correct `required-checks` in the policy, or the names of the jobs, before you approve this".to_owned(),
+            ),
         );
     }
 }

@@ -90,7 +90,10 @@ fn doubts(book: &Book, cx: &Survey, io: &Io) {
     if let Some(broken) = &book.broken {
         io.warn(
             format!("the ledger's chain is broken: {broken}"),
-            Some("its records of releases may have been changed; read docs/recovery.md, \"Can the ledger be trusted?\"".to_owned()),
+            Some(
+                "its records of releases may have been changed; read docs/recovery.md, \"Can the ledger be trusted?\""
+                    .to_owned(),
+            ),
         );
     }
     if book.unreadable > 0 {

@@ -26,8 +26,12 @@ pub fn decide_by(given: &Approval, phrase: &str, plan_only: bool, plan: &Sha256D
         return Decision::Plan { because: "plan-only is true".to_owned() };
     }
     match given {
-        Approval::Missing => Decision::Plan { because: format!("`approval` is not set; set it to `{phrase}` to approve the plan") },
-        Approval::Append => Decision::Plan { because: "`approval` is APPEND MISSING INFO, which only completes the report".to_owned() },
+        Approval::Missing => {
+            Decision::Plan { because: format!("`approval` is not set; set it to `{phrase}` to approve the plan") }
+        }
+        Approval::Append => {
+            Decision::Plan { because: "`approval` is APPEND MISSING INFO, which only completes the report".to_owned() }
+        }
         Approval::Abort => Decision::Refuse(approval::aborted()),
         Approval::Wrong { given, expected } => Decision::Refuse(approval::phrase_wrong(given, expected)),
         Approval::Short { digest } => Decision::Refuse(approval::digest_short(digest, phrase, plan)),

@@ -60,7 +60,7 @@ fn gates_know_a_file_from_a_folder_and_an_empty_file_from_a_full_one() {
         "app: is a file, not a folder",
         "vendor/autoload.php: is empty",
         "public/index.php: is empty",
-        "config: holds no file",
+        "config: contains no file",
         "routes: is a link",
     ] {
         assert!(text.contains(problem), "{problem} in {text}");
@@ -135,7 +135,7 @@ fn f25_development_packages_are_refused_by_name() {
     assert!(app.run().refusal_text().contains("without --no-dev"));
 
     app.remove("vendor/composer/installed.json");
-    assert!(app.run().refusal_text().contains("nobody can tell what is in vendor"));
+    assert!(app.run().refusal_text().contains("the packages in vendor are unknown"));
 }
 
 #[test]
@@ -144,10 +144,10 @@ fn f24_what_is_installed_is_what_the_lock_file_says() {
     let mail = |version: &str| format!(r#"{{"name": "acme/mail", "version": "{version}"}}"#);
     let cases = [
         (lock(&mail("1.3.0")), "acme/mail is installed as 1.2.0, composer.lock says 1.3.0"),
-        (lock(""), "acme/mail is installed and does not stand in composer.lock"),
+        (lock(""), "acme/mail is installed but is not in composer.lock"),
         (
             lock(&format!(r#"{}, {{"name": "acme/pay", "version": "2.0.0"}}"#, mail("1.2.0"))),
-            "acme/pay 2.0.0 stands in composer.lock and is not installed",
+            "acme/pay 2.0.0 is in composer.lock but is not installed",
         ),
         ("<<<<<<< HEAD".to_owned(), "composer.lock cannot be read"),
     ];
@@ -252,11 +252,11 @@ fn links_have_to_lead_to_something_that_is_shipped() {
         .link("public/round", "../app/../../x");
     let text = app.run().refusal_text();
     for problem in [
-        "absolute: it leads to the absolute path /etc/passwd",
-        "outside: it leads to ../../x, outside of the tree",
-        "nowhere: it leads to app/None.php, where nothing is",
-        "untested: it leads to tests/Stub.php, which is left out",
-        "public/round: it leads to ../app/../../x, which goes down and up again",
+        "absolute: it points to the absolute path /etc/passwd",
+        "outside: it points to ../../x, outside the source folder",
+        "nowhere: it points to app/None.php, which does not exist",
+        "untested: it points to tests/Stub.php, which is left out",
+        "public/round: it points to ../app/../../x, which contains `..` after a folder",
     ] {
         assert!(text.contains(problem), "{problem} in {text}");
     }

@@ -364,8 +364,7 @@ impl Writers<'_> {
             })
             .collect();
         if let Some((log, user)) = closed.first() {
-            let more =
-                if closed.len() > 1 { format!("and {} more logs", closed.len() - 1) } else { String::new() };
+            let more = if closed.len() > 1 { format!("and {} more logs", closed.len() - 1) } else { String::new() };
             sheet.warned(
                 "logs",
                 format!("{user} cannot write to {log}{more}"),

@@ -107,8 +107,11 @@ fn link(sheet: &mut Sheet<'_>, cx: &Survey, answer: &Answer, live: bool) {
     } else if answer.get("link-missing").is_some() {
         sheet.failed("link to .env", errors::preflight::env_link_missing(&link, &file));
     } else {
-        let why =
-            if live { "skipped: `current` points to no release" } else { "nothing is live yet; the release creates it" };
+        let why = if live {
+            "skipped: `current` points to no release"
+        } else {
+            "nothing is live yet; the release creates it"
+        };
         sheet.passed("link to .env", why);
     }
 }

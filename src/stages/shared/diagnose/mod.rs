@@ -79,7 +79,11 @@ async fn look_into(github: &dyn Inventory, run: &WorkflowRun) -> Diagnosis {
         Ok(log) => log,
         Err(GithubError::Expired | GithubError::NotFound(_)) => {
             let cause = "its log was deleted: GitHub keeps logs for 90 days by default, and every user with write access can delete them";
-            return Diagnosis { cause: cause.to_owned(), to_do: "run it again, and read the new log".to_owned(), ..of_job };
+            return Diagnosis {
+                cause: cause.to_owned(),
+                to_do: "run it again, and read the new log".to_owned(),
+                ..of_job
+            };
         }
         Err(error) => {
             return Diagnosis { cause: format!("its log could not be read: {error}"), to_do: by_hand, ..of_job };

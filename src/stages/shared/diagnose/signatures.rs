@@ -276,7 +276,7 @@ mod tests {
             ),
             (
                 "artifact-missing",
-                "error: looking for the build: no successful build for acb5820c: build run 1 is green, but lists no artifact x",
+                "error: looking for the build: no successful build for acb5820c: build run 1 succeeded but has no artifact x",
             ),
             (
                 "bundle-incomplete",
