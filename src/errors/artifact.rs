@@ -7,34 +7,34 @@ use crate::domain::{CommitSha, Failure, Sha256Digest};
 
 codes! {
     BUILD_MISSING = "build-missing", Refused {
-        meaning: "No build run that counts exists for this commit.",
-        cause: "The build was not started, it runs on another branch, or `build-workflow` names another workflow.",
+        meaning: "There is no usable build of this commit.",
+        cause: "The build was not started, it ran on a branch that is not allowed, or `build-workflow` names another workflow.",
         action: "Push the commit, or start the build: `gh workflow run WORKFLOW --ref BRANCH`. Then run again.",
     }
     BUILD_UNFINISHED = "build-unfinished", Refused {
-        meaning: "The build of this commit has not ended, and the time to wait for it is over.",
+        meaning: "The build of this commit is still running, and the waiting time is over.",
         cause: "The build takes longer than `build-wait-attempts` times `build-wait-interval`, or it waits for a runner.",
-        action: "Run again when the build has ended, or raise `build-wait-attempts`.",
+        action: "Run again when the build has finished, or raise `build-wait-attempts`.",
     }
     BUILD_FAILED = "build-failed", Refused {
         meaning: "The build run of this commit ended without success.",
         cause: "A job of the build failed, or the run was cancelled.",
-        action: "Correct the build and run it again, or name an earlier successful run of the commit with `build-run-id`.",
+        action: "Correct the build and run it again, or set `build-run-id` to an earlier successful run of the commit.",
     }
     BUILD_UNTRUSTED = "build-run-not-usable", Refused {
-        meaning: "The build run cannot be released from: it is of another commit, branch, workflow or event, or of a fork.",
-        cause: "`build-run-id` names the wrong run, or the policy's `release-branches` and `release-tags` do not include where the build ran.",
-        action: "Give the id of a run that built this commit in this repository, or leave `build-run-id` out.",
+        meaning: "The build run is not allowed as a source of a release: it has another commit, branch, workflow or event, or belongs to a fork.",
+        cause: "`build-run-id` names the wrong run, or the policy's `release-branches` and `release-tags` do not include the branch of the build.",
+        action: "Set `build-run-id` to a run that built this commit in this repository, or remove it.",
     }
     BUILD_CHANGED = "build-changed-since-plan", Refused {
-        meaning: "The build is not the one that the plan named: the run or its artifact changed after the plan.",
+        meaning: "The build differs from the one in the plan: the run or its artifact changed after the plan.",
         cause: "The commit was built again, or jobs of the build run were run again.",
-        action: "Read a new plan, and approve that one.",
+        action: "Read a new plan, and approve it.",
     }
     ARTIFACT_MISSING = "artifact-missing", Refused {
         meaning: "The build run succeeded, but has no artifact with the expected name.",
         cause: "The job that uploads was skipped, or it uploads under another name.",
-        action: "Check whether every job of the build ran, and which name it gives `actions/upload-artifact`.",
+        action: "Check that every job of the build ran, and that `actions/upload-artifact` uses the name in `artifact-name`.",
     }
     ARTIFACT_GONE = "artifact-gone", Refused {
         meaning: "The artifact has expired, or it was deleted.",
@@ -57,49 +57,49 @@ codes! {
         action: "Run again. If the error stays, do not use that artifact: build the commit again.",
     }
     ARTIFACT_NOT_A_ZIP = "artifact-not-a-zip", Refused {
-        meaning: "The artifact is one raw file and no zip.",
+        meaning: "The artifact is one raw file, not a zip.",
         cause: "The build uploads with `archive: false`.",
         action: "Upload the bundle and its `.sha256` with `actions/upload-artifact`, without `archive: false`.",
     }
     ARTIFACT_ZIP_UNREADABLE = "artifact-zip-unreadable", Refused {
-        meaning: "The artifact's zip is damaged or of a form that is not read.",
-        cause: "The upload was cut off, or another tool made the zip.",
-        action: "Build again, and upload with `actions/upload-artifact`.",
+        meaning: "The artifact's zip is damaged or has an unsupported format.",
+        cause: "The upload was interrupted, or another tool made the zip.",
+        action: "Run the build again, and upload with `actions/upload-artifact`.",
     }
     ARTIFACT_ZIP_UNSAFE = "artifact-zip-unsafe", Refused {
-        meaning: "The artifact's zip contradicts itself, or unpacks to far more than it should. Such a zip is made on purpose.",
+        meaning: "The artifact's zip contradicts itself, or unpacks to far more than expected. No build makes such a zip by accident.",
         cause: "The artifact was not made by `actions/upload-artifact`.",
-        action: "Find out who made this artifact before building again.",
+        action: "Find out which workflow run made this artifact before you build again.",
     }
     BUNDLE_MISSING = "bundle-missing", Refused {
-        meaning: "The artifact does not hold the bundle of this commit and its `.sha256`.",
+        meaning: "The artifact does not contain the bundle of this commit and its `.sha256` file.",
         cause: "The build uploads another folder, one file only, or the bundle of another commit.",
         action: "Upload the bundle and its `.sha256` together, from one folder, as `stage: build-gate` leaves them.",
     }
     BUNDLE_SHA256_MALFORMED = "bundle-sha256-malformed", Refused {
-        meaning: "The `.sha256` file beside the bundle is not one line as `sha256sum` writes it.",
-        cause: "A step of the build changed the file or wrote it anew.",
+        meaning: "The `.sha256` file beside the bundle is not one line in the format of `sha256sum`.",
+        cause: "A step of the build changed or replaced the file.",
         action: "Leave the file as `stage: build-gate` writes it, or write it with `sha256sum BUNDLE > BUNDLE.sha256`.",
     }
     BUNDLE_DIGEST = "bundle-digest-mismatch", Refused {
-        meaning: "The bundle does not have the SHA-256 that the `.sha256` file beside it says.",
+        meaning: "The bundle does not have the SHA-256 of the `.sha256` file beside it.",
         cause: "The bundle was changed or made again after its `.sha256` was written.",
         action: "Build the bundle again.",
     }
     BUNDLE_OTHER_COMMIT = "bundle-of-another-commit", Refused {
         meaning: "The bundle's manifest says that it was built from another commit.",
         cause: "`stage: build-gate` was given another `sha` than the commit that was checked out.",
-        action: "Give `stage: build-gate` the commit that was checked out, and build again.",
+        action: "Set `sha` of `stage: build-gate` to the commit that was checked out, and build again.",
     }
     BUNDLE_WRITES_THROUGH_LINK = "bundle-path-not-a-folder", Refused {
-        meaning: "The bundle has a link or a file where the release needs a folder, so that the release would write outside of its own folder.",
+        meaning: "The bundle has a link or a file where the release needs a folder, so the release would write outside its own folder.",
         cause: "The build made a symbolic link (often `public/storage` or a folder above a shared one), or committed one.",
-        action: "Replace the link by a folder in the build, or take the path out of `shared`.",
+        action: "Replace the link by a folder in the build, or remove the path from `shared`.",
     }
     BUNDLE_CHANGED_ON_RUNNER = "bundle-changed-on-runner", World {
         meaning: "The bundle changed on the runner's disk while it was checked.",
         cause: "Another process writes to the runner's temporary folder, or the disk is broken.",
-        action: "Run again, on another runner if the error stays.",
+        action: "Run again. If the error stays, use another runner.",
     }
     ATTESTATION_MISSING = "attestation-missing", Refused {
         meaning: "`require-attestation` is set, and GitHub has no build provenance attestation of the bundle.",
@@ -112,19 +112,19 @@ codes! {
         action: "Let this build workflow attest the bundle, and build again.",
     }
     ATTESTATION_UNREADABLE = "attestation-unreadable", Refused {
-        meaning: "GitHub lists an attestation of the bundle by its address only, which this version does not read.",
+        meaning: "GitHub lists an attestation of the bundle by its address only, which this version cannot read.",
         cause: "The attestation is too large for the API's answer, or it is stored elsewhere.",
         action: "Verify the bundle in a step before this one: `gh attestation verify BUNDLE --repo OWNER/REPO`. Then set `require-attestation: false`.",
     }
 }
 
 /// What helps where the artifact of staging's release cannot be used.
-const REBUILD_ON_STAGING: &str = "build the commit again, and release that build to staging first";
+const REBUILD_ON_STAGING: &str = "Build the commit again, and release that build to staging first";
 
 /// How to get a build of this commit.
 fn how_to_build(workflow: &str, commit: &CommitSha) -> String {
     format!(
-        "push the commit, or start the build on a branch whose head is {}: gh workflow run {workflow} --ref BRANCH; then run this again",
+        "Push the commit, or start the build on a branch whose head is {}: gh workflow run {workflow} --ref BRANCH. Then run this again",
         commit.short()
     )
 }
@@ -140,7 +140,7 @@ pub fn build_missing(doing: String, commit: &CommitSha, why: impl Display, workf
 pub fn build_unfinished(doing: String, commit: &CommitSha, why: impl Display) -> Failure {
     BUILD_UNFINISHED
         .failure(doing, no_build(commit, why))
-        .hint("run this again when the build has ended, or raise build-wait-attempts")
+        .hint("Run this again when the build has finished, or raise `build-wait-attempts`")
 }
 
 /// `artifact` is the name that was looked for.
@@ -151,18 +151,18 @@ pub fn artifact_missing(
     workflow: &str,
     artifact: &str,
 ) -> Failure {
-    ARTIFACT_MISSING.failure(doing, no_build(commit, why)).hint(format!(
-        "a green build without artifact is no build: see whether every job of {workflow} ran, and whether it uploads `{artifact}`"
-    ))
+    ARTIFACT_MISSING
+        .failure(doing, no_build(commit, why))
+        .hint(format!("Check that every job of {workflow} ran, and that it uploads the artifact `{artifact}`"))
 }
 
 /// `instead` is a run of the same commit that succeeded before.
 pub fn build_failed(doing: String, run: u64, conclusion: &str, url: &str, instead: Option<u64>) -> Failure {
     let hint = match instead {
         Some(older) => {
-            format!("run {older} of the same commit succeeded before: name it with build-run-id to release from it")
+            format!("Run {older} of the same commit succeeded before. To release from it, set `build-run-id: {older}`")
         }
-        None => format!("mend the build and run it again: {url}"),
+        None => format!("Correct the build and run it again: {url}"),
     };
     let cause = format!("build run {run} ended in {}", conclusion.replace('_', " "));
     BUILD_FAILED.failure(doing, cause).hint(hint).details([url])
@@ -171,20 +171,24 @@ pub fn build_failed(doing: String, run: u64, conclusion: &str, url: &str, instea
 pub fn build_untrusted(doing: String, run: u64, why: &str, url: &str) -> Failure {
     BUILD_UNTRUSTED
         .failure(doing, format!("build run {run} cannot be used: {why}"))
-        .hint("give the id of a run that built this very commit in this repository, or leave build-run-id out")
+        .hint("Set `build-run-id` to a run that built this commit in this repository, or remove it")
         .details([url])
 }
 
 /// What was approved is one attempt of the run, and this is another.
 pub fn build_attempt_changed(doing: String, run: u64, was: u64, is: u64, url: &str) -> Failure {
-    build_changed(doing, format!("the plan named attempt {was} of build run {run}, and it is at attempt {is}"), url)
+    build_changed(
+        doing,
+        format!("the plan has attempt {was} of build run {run}, but the run is now at attempt {is}"),
+        url,
+    )
 }
 
 /// What was approved is one artifact of the run, and this is another.
 pub fn build_artifact_changed(doing: String, run: u64, was: u64, is: u64, url: &str) -> Failure {
     build_changed(
         doing,
-        format!("the plan named artifact {was} of build run {run}, and it lists artifact {is} now"),
+        format!("the plan has artifact {was} of build run {run}, but the run now has artifact {is}"),
         url,
     )
 }
@@ -192,7 +196,7 @@ pub fn build_artifact_changed(doing: String, run: u64, was: u64, is: u64, url: &
 fn build_changed(doing: String, cause: String, url: &str) -> Failure {
     BUILD_CHANGED
         .failure(doing, cause)
-        .hint("the commit was built again since the plan: read a new plan, and approve that")
+        .hint("The commit was built again after the plan. Read a new plan, and approve it")
         .details([url])
 }
 
@@ -200,10 +204,10 @@ fn build_changed(doing: String, cause: String, url: &str) -> Failure {
 pub fn approved_bundle_changed(was: u64, is: u64) -> Failure {
     BUILD_CHANGED
         .failure(
-            "fetching the bundle that was approved",
-            format!("the plan read artifact {was}, and this is artifact {is}"),
+            "fetching the approved bundle",
+            format!("the plan has artifact {was}, but the build has artifact {is}"),
         )
-        .hint("read a new plan, and approve that")
+        .hint("Read a new plan, and approve it")
 }
 
 /// The artifact that staging's release was made of is not listed any more.
@@ -211,7 +215,9 @@ pub fn artifact_not_listed(doing: String, artifact: u64, run: u64, url: &str) ->
     ARTIFACT_GONE
         .failure(
             doing,
-            format!("artifact {artifact} of build run {run}, which the release on staging was made of, is not listed any more"),
+            format!(
+                "artifact {artifact} of build run {run}, the source of the release on staging, is no longer listed"
+            ),
         )
         .hint(REBUILD_ON_STAGING)
         .details([url])
@@ -228,7 +234,7 @@ pub enum Unusable {
     OfNoCommit,
 }
 
-/// An artifact, in words.
+/// An artifact, for a message.
 #[derive(Debug, Clone, Copy)]
 pub struct Named<'a> {
     pub id: u64,
@@ -237,7 +243,7 @@ pub struct Named<'a> {
     pub commit: &'a CommitSha,
 }
 
-/// `exact` where this very artifact is needed: the release on staging was made of it.
+/// `exact` if this artifact is needed, because the release on staging was made of it.
 pub fn artifact_unusable(
     doing: String,
     artifact: Named<'_>,
@@ -253,7 +259,7 @@ pub fn artifact_unusable(
         Unusable::Empty => "is empty".to_owned(),
         Unusable::OfRun(other) => format!("belongs to run {other}"),
         Unusable::OfCommit(sha) => format!("was built from {sha}, not from {commit}"),
-        Unusable::OfNoCommit => "does not say which commit it was built from".to_owned(),
+        Unusable::OfNoCommit => "does not record its commit".to_owned(),
     };
     let hint = if exact { REBUILD_ON_STAGING.to_owned() } else { how_to_build(workflow, commit) };
     code.failure(doing, format!("artifact {id} ({name}) of build run {run} {why}")).hint(hint).details([url])
@@ -267,16 +273,16 @@ pub fn artifact_gone(doing: &str, cause: String, workflow: &str, commit: &Commit
 pub fn download_rejected(doing: &str, cause: String) -> Failure {
     ARTIFACT_DOWNLOAD_REJECTED
         .failure(doing, cause)
-        .hint("nothing was changed; run this again, and build again if the artifact stays broken")
+        .hint("Nothing was changed. Run this again. If the error stays, build the commit again")
 }
 
 pub fn artifact_digest(artifact: u64, run: u64, got: &Sha256Digest, kept: &Sha256Digest) -> Failure {
     ARTIFACT_DIGEST
         .failure(
             format!("checking artifact {artifact} of build run {run}"),
-            format!("its SHA-256 is {got}, GitHub keeps {kept}"),
+            format!("its SHA-256 is {got}, but GitHub recorded {kept}"),
         )
-        .hint("the bytes changed on their way: run this again; if it stays so, do not trust that artifact and build again")
+        .hint("The bytes changed during the download. Run this again. If the error stays, do not use that artifact: build the commit again")
 }
 
 const UNZIPPING: &str = "taking the bundle out of the artifact";
@@ -284,34 +290,37 @@ const UNZIPPING: &str = "taking the bundle out of the artifact";
 pub fn not_a_zip() -> Failure {
     ARTIFACT_NOT_A_ZIP
         .failure(UNZIPPING, "the artifact is one raw file, not a zip")
-        .hint("upload the bundle and its .sha256 with actions/upload-artifact, without `archive: false`")
+        .hint("Upload the bundle and its .sha256 file with actions/upload-artifact, without `archive: false`")
 }
 
 pub fn zip_unreadable(error: impl Display) -> Failure {
     ARTIFACT_ZIP_UNREADABLE
         .failure(UNZIPPING, format!("the zip cannot be read: {error}"))
-        .hint("build again, and upload with actions/upload-artifact")
+        .hint("Run the build again, and upload with actions/upload-artifact")
 }
 
 /// One entry of the zip cannot be read.
 pub fn zip_entry_unreadable(name: &str, error: impl Display) -> Failure {
     ARTIFACT_ZIP_UNREADABLE
         .failure(UNZIPPING, format!("{name} cannot be read from the zip: {error}"))
-        .hint("build again: the artifact is broken")
+        .hint("The artifact is damaged. Run the build again")
 }
 
 pub fn zip_unsafe(cause: impl Into<String>) -> Failure {
-    ARTIFACT_ZIP_UNSAFE
-        .failure(UNZIPPING, cause)
-        .hint("no build of ours makes such a zip: find out who made this artifact before building again")
+    ARTIFACT_ZIP_UNSAFE.failure(UNZIPPING, cause).hint(
+        "No build makes such a zip by accident. Find out which workflow run made this artifact before you build again",
+    )
 }
 
 /// `held` are the names in the zip.
 pub fn bundle_missing(wanted: &str, held: &[&str]) -> Failure {
-    let held = if held.is_empty() { "nothing".to_owned() } else { held.join(", ") };
+    let cause = match held {
+        [] => format!("it is empty: {wanted} is missing"),
+        held => format!("it contains {}, but not {wanted}", held.join(", ")),
+    };
     BUNDLE_MISSING
-        .failure(UNZIPPING, format!("it does not hold {wanted}, but {held}"))
-        .hint("upload the bundle and its .sha256 together, from one folder, as the build-gate stage leaves them")
+        .failure(UNZIPPING, cause)
+        .hint("Upload the bundle and its .sha256 file together, from one folder, as `stage: build-gate` writes them")
 }
 
 /// `said` is the beginning of what stands in the `.sha256` file of the bundle `name`.
@@ -321,7 +330,7 @@ pub fn sha256_malformed(name: &str, said: &str) -> Failure {
             UNZIPPING,
             format!("{name}.sha256 is not the line `<64 hexadecimal digits>  {name}`, but `{}`", said.escape_default()),
         )
-        .hint("leave the file as the build-gate stage writes it")
+        .hint("Upload the file unchanged, as `stage: build-gate` writes it")
 }
 
 pub fn unzipping(error: impl Display) -> Failure {
@@ -331,26 +340,26 @@ pub fn unzipping(error: impl Display) -> Failure {
 pub fn bundle_digest(doing: String, cause: String) -> Failure {
     BUNDLE_DIGEST
         .failure(doing, cause)
-        .hint("build the bundle again: the artifact holds a bundle and a .sha256 that do not belong together")
+        .hint("The bundle and the .sha256 file in the artifact do not match. Build the bundle again")
 }
 
 /// `said` is the commit in the manifest.
 pub fn bundle_of_another_commit(doing: String, said: &CommitSha, commit: &CommitSha) -> Failure {
     BUNDLE_OTHER_COMMIT
         .failure(doing, format!("its manifest says that it was built from {said}, not from {commit}"))
-        .hint("give build-gate the commit that was checked out, and build again")
+        .hint("Set `sha` of `stage: build-gate` to the commit that was checked out, and build again")
 }
 
 pub fn bundle_changed_on_runner(doing: String, was: &Sha256Digest, is: &Sha256Digest) -> Failure {
     BUNDLE_CHANGED_ON_RUNNER
         .failure(doing, format!("its SHA-256 was {was} and is now {is}"))
-        .hint("something else writes to the runner's temporary folder, or its disk is ill")
+        .hint("Another process writes to the runner's temporary folder, or its disk is broken. Run this again. If the error stays, use another runner")
 }
 
 pub fn bundle_writes_through_link(doing: String, problem: String) -> Failure {
     BUNDLE_WRITES_THROUGH_LINK
         .failure(doing, problem)
-        .hint("replace the link by a folder in the build, or take that path out of `shared`")
+        .hint("Replace the link by a folder in the build, or remove that path from `shared`")
 }
 
 /// `host` is where the attestation lies; `others` are attestations that do not fit.
@@ -365,7 +374,7 @@ pub fn attestation_unreadable(
         .failure(
             doing,
             format!(
-                "GitHub lists an attestation for SHA-256 {bundle} by its address only (bundle_url, on {host}); this version reads attestations that are part of the API's answer"
+                "GitHub lists an attestation for SHA-256 {bundle} by its address only (bundle_url, on {host}); this version only reads attestations in the API's answer"
             ),
         )
         .details(others)
@@ -374,11 +383,11 @@ pub fn attestation_unreadable(
         ))
 }
 
-const ATTEST: &str = "let the build workflow attest the bundle (actions/attest-build-provenance with `subject-path` set to the bundle), and build again";
+const ATTEST: &str = "Let the build workflow attest the bundle (actions/attest-build-provenance with `subject-path` set to the bundle), and build again";
 
 pub fn attestation_missing(doing: String, bundle: &Sha256Digest) -> Failure {
     ATTESTATION_MISSING
-        .failure(doing, format!("there is none for SHA-256 {bundle}, and require-attestation asks for one"))
+        .failure(doing, format!("there is none for SHA-256 {bundle}, but `require-attestation` is set"))
         .hint(ATTEST)
 }
 

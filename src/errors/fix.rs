@@ -1,5 +1,6 @@
 //! What the stage `fix` and the audit meet on GitHub and on the server.
 
+use super::artifact::{BUILD_FAILED, BUILD_MISSING, BUILD_UNFINISHED};
 use super::codes;
 use super::github::GITHUB_RATE_LIMITED;
 use super::github::GITHUB_UNAVAILABLE;
@@ -8,24 +9,24 @@ use crate::domain::Failure;
 
 codes! {
     GITHUB_PLAN_MISSING = "github-plan-missing", Refused {
-        meaning: "GitHub does not offer this feature for the repository. No right of a token helps.",
+        meaning: "GitHub does not offer this feature for the repository, whatever rights the token has.",
         cause: "The repository is private, and the account's plan does not include the feature.",
         action: "Choose a GitHub plan that has it, make the repository public, or leave the finding open.",
     }
     GITHUB_RIGHT_MISSING = "github-right-missing", Refused {
-        meaning: "The token has not the permission that the fix needs.",
+        meaning: "The token has no right for the change of a fix, or for the settings that the fix reads.",
         cause: "The job's `permissions:` do not grant it, or no GITHUB_TOKEN can have it.",
-        action: "Give the job the permission that the message names, or pass the token of an app or of a person as `github-token`. See docs/fix.md.",
+        action: "Add the permission in the message to the job's `permissions:`, or pass the token of an app or of a user as `github-token`. See docs/fix.md.",
     }
     GITHUB_REFUSED = "github-refused", Refused {
         meaning: "GitHub refused the change.",
-        cause: "GitHub's answer in the message says why.",
+        cause: "The message has GitHub's reason.",
         action: "Correct what the message names, then run this again.",
     }
     WORKFLOW_UNKNOWN = "fix-workflow-unknown", Refused {
-        meaning: "GitHub has no workflow of the given name in this repository.",
-        cause: "The file has another name, or is not on the default branch.",
-        action: "Set the input that the message names to the file name of the workflow.",
+        meaning: "This repository has no workflow with the name that the fix was given.",
+        cause: "`build-workflow` or `staging-workflow` is misspelled, or the file is not on the default branch.",
+        action: "Set the input in the message to the file name of the workflow. List the workflows: `gh workflow list`.",
     }
     BRANCH_UNKNOWN = "branch-unknown", Refused {
         meaning: "The repository has no branch of the configured name.",
@@ -33,7 +34,7 @@ codes! {
         action: "Set `main-branch` or `develop-branch` in the policy to the name of the branch.",
     }
     NO_WORKFLOWS = "no-workflow-files", Refused {
-        meaning: "Neither branch has a workflow file, so every listed workflow would count as left over.",
+        meaning: "Neither branch has a workflow file, so every listed workflow would count as one without a file.",
         cause: "`main-branch` or `develop-branch` names another branch.",
         action: "Set `main-branch` and `develop-branch` in the policy to the names of the branches.",
     }
@@ -43,84 +44,74 @@ codes! {
         action: "Add names of checks to `required-checks` in the policy.",
     }
     CHANGED_SINCE_PLAN = "changed-since-plan", Refused {
-        meaning: "What the fix changes is not what the plan found any more. Nothing was changed.",
-        cause: "A person or another run changed it between plan and approval.",
-        action: "Run the fix again for a new plan, and approve that one.",
+        meaning: "The target of the fix changed after the plan. The fix changed nothing.",
+        cause: "A user or another run changed it between plan and approval.",
+        action: "Run the fix again for a new plan, and approve it.",
     }
     FIX_NOT_EFFECTIVE = "fix-not-effective", Refused {
-        meaning: "The change was sent, and a new look shows that it is not in effect.",
-        cause: "Another person or run changed it at the same time, or a rule of the organisation overrules it.",
-        action: "Run this again, or change it by hand as the message says.",
+        meaning: "The change was sent, but it is not in effect.",
+        cause: "A user or another run changed it at the same time, or a rule of the organization overrides it.",
+        action: "Run this again, or follow the help of the message by hand.",
     }
     NOT_DISPATCHABLE = "build-not-dispatchable", Refused {
         meaning: "The build workflow cannot be started by hand.",
         cause: "Its file on the branch has no trigger `workflow_dispatch:`.",
         action: "Add `workflow_dispatch:` below `on:` in that file, and merge it.",
     }
-    BUILD_FAILED = "build-run-failed", Refused {
-        meaning: "The build that the fix started or waited for did not succeed.",
-        cause: "The log of that run says why.",
-        action: "Open the run that the message names, and repair the build.",
-    }
-    BUILD_MISSING = "build-not-there", Refused {
-        meaning: "The build gave no bundle within the waiting time.",
-        cause: "The build takes longer than `build-wait-attempts` allows, or it makes no artifact of the expected name.",
-        action: "Run this again when the build has ended, or set a larger `build-wait-attempts`.",
-    }
     NOTHING_LIVE = "nothing-live", Refused {
         meaning: "No release is live on the server.",
-        cause: "Nothing was released to this place yet, or `base-dir` names another one.",
+        cause: "No release was made to this folder yet, or `base-dir` names another one.",
         action: "Release first, or correct `base-dir`.",
     }
     OWNERS_UNFIT = "owners-unfit-for-fix", Refused {
-        meaning: "The fix cannot change the owner of these files safely: they are too many, have several names, or have names with control characters.",
-        cause: "Another account wrote into the release, or linked files of it.",
+        meaning: "The fix cannot change the owner of these files safely: there are too many files, or a file has hard links or control characters in its name.",
+        cause: "Another account wrote into the release, or made hard links to its files.",
         action: "Run the command of the help text on the server, as root.",
     }
     CHOWN_DENIED = "chown-not-allowed", Refused {
-        meaning: "The deploy user may not change the owner of these files by sudo.",
-        cause: "No sudo rule allows `chown` for them, which is as it should be.",
+        meaning: "Sudo does not allow the deploy user to change the owner of these files.",
+        cause: "No sudo rule allows `chown` for them. This is the recommended setting.",
         action: "Run the command of the help text on the server, as root.",
     }
     OWNERS_LEFT = "owners-left", Refused {
         meaning: "After the fix, files of the live release still belong to other accounts.",
-        cause: "Another account writes there again, or a folder could not be read before.",
+        cause: "Another account still writes there, or a folder could not be read before.",
         action: "Run the fix once more, or run the command of the help text as root.",
     }
     HEALTH_TOKEN_UNFIT = "health-token-unfit", Refused {
-        meaning: "`HEALTHCHECK_TOKEN` in the server's `.env` is missing, too short, or no line of text.",
+        meaning: "`HEALTHCHECK_TOKEN` in the server's `.env` is missing, too short, or not valid in a header.",
         cause: "It was not set, or was set to a placeholder.",
-        action: "Write a long random word into `.env`: `HEALTHCHECK_TOKEN=...`. Then release again.",
+        action: "Set `HEALTHCHECK_TOKEN` in `.env` to the output of `openssl rand -hex 32`. Then release again.",
     }
     HEALTH_TOKEN_ELSEWHERE = "health-token-of-another-site", Refused {
-        meaning: "`.env` on the server does not name the site at `url`, so its token is not sent there.",
+        meaning: "`.env` on the server does not belong to the site at `url`, so its token is not sent there.",
         cause: "`APP_URL` is missing, or names another site.",
         action: "Correct `url`, or set `APP_URL` in `.env` and release again.",
     }
     HEALTH_TOKEN_STALE = "health-token-stale", Refused {
-        meaning: "The site refuses the token that stands in the server's `.env`.",
-        cause: "The live release runs with a configuration cache that was made before the token was changed.",
-        action: "Release again: the release builds the cache anew. Then run this again.",
+        meaning: "The site refuses the token in the server's `.env`.",
+        cause: "The live release uses a configuration cache from before the change of the token.",
+        action: "Release again, which rebuilds the cache. Then run the fix again.",
     }
     HEALTH_TOKEN_UNTESTED = "health-token-untested", Refused {
-        meaning: "The site is unhealthy, so it is not known whether it accepts the token.",
+        meaning: "The site is unhealthy, so it is unknown whether it accepts the token.",
         cause: "The application fails for another reason.",
         action: "Make the site healthy first: see the finding `health` of the audit.",
     }
     SECRET_SHADOWED = "secret-shadowed", Refused {
-        meaning: "A secret of the environment has the same name. Jobs of the environment see that one, not the repository's.",
+        meaning: "A secret of the environment has the same name. Jobs of the environment get that one, not the repository's.",
         cause: "The secret was added to the environment by hand.",
-        action: "Remove it: `gh secret delete NAME --env ENVIRONMENT`. Or name another secret in `healthcheck-token-secret` of the policy.",
+        action: "Remove it: `gh secret delete NAME --env ENVIRONMENT`. Or set `healthcheck-token-secret` in the policy to another name.",
     }
     SEALING_KEY_UNFIT = "github-sealing-key-unfit", World {
-        meaning: "GitHub sent a public key for secrets that is no key.",
+        meaning: "GitHub sent a public key for secrets that is not valid.",
         cause: "GitHub or a proxy gave a damaged answer.",
         action: "Run this again.",
     }
     FINDINGS_FORBID = "audit-finding", Refused {
-        meaning: "The audit found something that forbids a release to this environment.",
-        cause: "The finding in the message says what was found.",
-        action: "Follow the help of the finding. The stage `fix` can repair some of them: see docs/fix.md.",
+        meaning: "The audit has a finding that forbids a release to this environment.",
+        cause: "The message has the finding.",
+        action: "Follow the help of the finding. The stage `fix` can correct some findings: see docs/fix.md.",
     }
 }
 
@@ -128,7 +119,7 @@ codes! {
 pub fn plan_missing(doing: &str, message: &str) -> Failure {
     GITHUB_PLAN_MISSING
         .failure(doing, format!("GitHub does not offer it for this repository: {message}"))
-        .hint("choose a plan that has it, make the repository public, or live without it")
+        .hint("Choose a GitHub plan that has it, make the repository public, or leave the finding open")
 }
 
 /// The token may not. `grant`: key and right of a job's `permissions:` that would allow it.
@@ -139,13 +130,13 @@ pub fn right_missing(
     permission: &str,
     grant: Option<(&str, &str)>,
 ) -> Failure {
-    let failure =
-        GITHUB_RIGHT_MISSING.failure(doing, format!("the token may not do that ({message}); it needs {needs}"));
+    let failure = GITHUB_RIGHT_MISSING
+        .failure(doing, format!("the token has no right for this request ({message}); it needs {needs}"));
     match grant {
-        Some((key, right)) => failure.hint(format!("give the job `permissions: {{ {key}: {right} }}`")),
+        Some((key, right)) => failure.hint(format!("Set `permissions: {{ {key}: {right} }}` in the job")),
         None => failure.hint(format!(
-            "no GITHUB_TOKEN can ever have {needs}: let an administrator of the repository make a fine-grained token (or an app) \
-             with {permission}, store it as a secret, and pass it as `github-token:` of this step; docs/fix.md"
+            "No GITHUB_TOKEN can have {needs}. Let an administrator of the repository create a fine-grained token (or an app) with \
+             {permission}, store it as a secret, and pass it as `github-token:` of this step. See docs/fix.md"
         )),
     }
 }
@@ -169,34 +160,35 @@ pub fn github_refused(doing: &str, cause: &str) -> Failure {
 pub fn workflow_ambiguous(doing: &str, cause: &str) -> Failure {
     WORKFLOW_AMBIGUOUS
         .failure(doing, cause)
-        .hint("give the file name of the workflow that is meant, such as `build-artifacts.yml`, instead of its name")
+        .hint("Set the input to the file name of the workflow, such as `build-artifacts.yml`")
 }
 
 /// A name that no workflow has; `input` says where it came from.
 pub fn workflow_unknown(doing: &str, workflow: &str, what: &str, input: &str) -> Failure {
     WORKFLOW_UNKNOWN
         .failure(doing, format!("GitHub has no workflow {workflow} ({what})"))
-        .hint(format!("name it in {input}"))
+        .hint(format!("Set `{input}` to its file name. List the workflows: gh workflow list"))
 }
 
 /// There is no branch of this name; `input` says where the name came from.
 pub fn branch_unknown(doing: &str, branch: Option<&str>, input: &str) -> Failure {
-    let cause = branch.map_or("there is no such branch".to_owned(), |branch| format!("there is no branch `{branch}`"));
-    BRANCH_UNKNOWN.failure(doing, cause).hint(format!("name it in the policy's {input}"))
+    let cause =
+        branch.map_or("the branch does not exist".to_owned(), |branch| format!("the branch `{branch}` does not exist"));
+    BRANCH_UNKNOWN.failure(doing, cause).hint(format!("Set `{input}` in the policy"))
 }
 
 /// Neither branch has a workflow.
 pub fn no_workflows(doing: &str, main: &str, develop: &str) -> Failure {
     NO_WORKFLOWS
-        .failure(doing, format!("neither `{main}` nor `{develop}` has a workflow: every workflow would be a phantom"))
-        .hint("name the branches in the policy's main-branch and develop-branch")
+        .failure(doing, format!("neither `{main}` nor `{develop}` has a workflow file"))
+        .hint("Set `main-branch` and `develop-branch` in the policy to the names of the branches")
 }
 
 /// The policy names too few checks.
 pub fn too_few_checks(doing: &str, branch: &str, needed: usize) -> Failure {
     TOO_FEW_CHECKS
-        .failure(doing, format!("`{branch}` needs {needed} checks, and required-checks names too few more"))
-        .hint("name more of them in the policy's required-checks")
+        .failure(doing, format!("`{branch}` needs {needed} checks, but `required-checks` has too few names"))
+        .hint("Add names of checks to `required-checks` in the policy")
 }
 
 /// It is another thing than the plan was made for.
@@ -207,73 +199,81 @@ pub fn changed_since_plan(doing: &str, cause: impl Into<String>, hint: &str) -> 
 /// What was sent is not what is there.
 pub fn protection_differs(doing: &str, against: &[String]) -> Failure {
     FIX_NOT_EFFECTIVE
-        .failure(doing, format!("it is not what was sent: {}", against.join("; ")))
-        .hint("set it by hand: Settings, Branches")
+        .failure(doing, format!("GitHub has other settings than were sent: {}", against.join("; ")))
+        .hint("Set it by hand under Settings, Branches")
 }
 
 /// The protection of before was sent, and is not there.
 pub fn protection_not_put_back(doing: &str) -> Failure {
-    FIX_NOT_EFFECTIVE.failure(doing, "it is still not what it was")
+    FIX_NOT_EFFECTIVE.failure(doing, "the earlier protection is not in effect")
 }
 
 /// They were disabled, and are active.
 pub fn still_active(doing: &str, active: &[&str]) -> Failure {
     FIX_NOT_EFFECTIVE
         .failure(doing, format!("still active: {}", active.join(", ")))
-        .hint("gh workflow disable NAME, or Actions, the workflow, Disable workflow")
+        .hint("Run: gh workflow disable NAME")
 }
 
 /// The secret has the date of before.
 pub fn secret_not_written(doing: &str, told: &str) -> Failure {
-    FIX_NOT_EFFECTIVE.failure(doing, format!("it was not written: {told}")).hint("run this again")
+    FIX_NOT_EFFECTIVE.failure(doing, format!("it was not written: {told}")).hint("Run this again")
 }
 
 /// GitHub cannot start it.
 pub fn not_dispatchable(doing: &str, cause: &str, workflow: &str, branch: &str) -> Failure {
     NOT_DISPATCHABLE
         .failure(doing, cause)
-        .hint(format!("give {workflow} the trigger `workflow_dispatch:` on `{branch}`"))
+        .hint(format!("Add the trigger `workflow_dispatch:` to {workflow} on `{branch}`"))
 }
 
-/// The build ended in something else than success.
+/// The build run that the fix started or waited for did not succeed.
 pub fn build_failed(doing: &str, id: u64, conclusion: Option<&str>, url: &str) -> Failure {
     BUILD_FAILED
-        .failure(doing, format!("build run {id} ended in {}", conclusion.unwrap_or("nothing")))
-        .hint(format!("mend the build: {url}"))
+        .failure(
+            doing,
+            format!("build run {id} ended in {}", conclusion.unwrap_or("an unknown state").replace('_', " ")),
+        )
+        .hint(format!("Correct the build and run it again: {url}"))
 }
 
-/// No bundle came.
-pub fn build_missing(doing: &str, looks: u32, last: &str) -> Failure {
-    BUILD_MISSING
-        .failure(doing, format!("no bundle after {looks} looks: {last}"))
-        .hint("run this again when the build has ended, or raise build-wait-attempts")
+/// The waiting time is over. `running`: a build of the commit is still at work.
+pub fn no_bundle(doing: &str, attempts: u32, last: &str, running: bool) -> Failure {
+    let cause = format!("no bundle after {attempts} attempts: {last}");
+    match running {
+        true => BUILD_UNFINISHED
+            .failure(doing, cause)
+            .hint("Run this again when the build has finished, or raise `build-wait-attempts`"),
+        false => BUILD_MISSING.failure(doing, cause).hint(
+            "Check that every job of the build ran, and that it uploads an artifact with the name in `artifact-name`",
+        ),
+    }
 }
 
-/// `current` leads nowhere.
+/// `current` points to no release.
 pub fn nothing_live(doing: &str) -> Failure {
-    NOTHING_LIVE.failure(doing, "nothing is live there").hint("release first")
+    NOTHING_LIVE.failure(doing, "no release is live there").hint("Release first, or correct `base-dir`")
 }
 
 /// More files than a plan can name.
 pub fn too_many_foreign(doing: &str, count: usize, command: &str) -> Failure {
     OWNERS_UNFIT
-        .failure(doing, format!("{count} files belong to somebody else: too many to name each"))
-        .hint(format!("as root: {command}"))
+        .failure(doing, format!("{count} files belong to other accounts: too many for a plan"))
+        .hint(format!("Run on the server as root: {command}"))
 }
 
 /// A file with hard links.
 pub fn many_names(doing: &str, path: &str, quoted: &str) -> Failure {
     OWNERS_UNFIT
-        .failure(
-            doing,
-            format!("{path} has several names (hard links): a new owner would be that of the other names, too"),
-        )
-        .hint(format!("find out who made it: find / -xdev -samefile {quoted}"))
+        .failure(doing, format!("{path} has hard links: a new owner would also apply to the other names"))
+        .hint(format!("Find the other names: find / -xdev -samefile {quoted}"))
 }
 
 /// A name that cannot be shown as it is.
 pub fn odd_name(doing: &str, path: &str, command: &str) -> Failure {
-    OWNERS_UNFIT.failure(doing, format!("the name {path:?} has control characters")).hint(format!("as root: {command}"))
+    OWNERS_UNFIT
+        .failure(doing, format!("the name {path:?} has control characters"))
+        .hint(format!("Run on the server as root: {command}"))
 }
 
 /// sudo does not allow it for each path.
@@ -286,47 +286,47 @@ pub fn chown_denied(
     command: &str,
 ) -> Failure {
     CHOWN_DENIED
-        .failure(doing, format!("{user} may not, for {denied} of {all} paths, such as {shown}"))
+        .failure(doing, format!("sudo does not allow {user} to change {denied} of {all} paths, such as {shown}"))
         .details(commands)
-        .hint(format!("as root on the server: {command}"))
+        .hint(format!("Run on the server as root: {command}"))
 }
 
 /// What was named in the plan still belongs to others.
 pub fn still_foreign(doing: &str, paths: &str, command: &str) -> Failure {
     OWNERS_LEFT
-        .failure(doing, format!("still somebody else's: {paths}"))
-        .hint(format!("as root on the server: {command}"))
+        .failure(doing, format!("files of other accounts remain: {paths}"))
+        .hint(format!("Run on the server as root: {command}"))
 }
 
 /// More was found than the plan named.
 pub fn more_foreign(doing: &str, more: usize) -> Failure {
     OWNERS_LEFT
-        .failure(doing, format!("{more} more came to light, in folders that could not be read before"))
-        .hint("run this fix once more")
+        .failure(doing, format!("{more} more files were found in folders that could not be read before"))
+        .hint("Run this fix again")
 }
 
 /// The server's token is no token.
 pub fn token_unfit(doing: &str, cause: &str, file: &str) -> Failure {
     HEALTH_TOKEN_UNFIT
         .failure(doing, cause)
-        .hint(format!("write a long random word into {file}, HEALTHCHECK_TOKEN=..., and release again"))
+        .hint(format!("Set HEALTHCHECK_TOKEN in {file} to the output of: openssl rand -hex 32. Then release again"))
 }
 
 /// The token's file names another site, or none.
 pub fn token_elsewhere(file: &str, named: &str, url: &str) -> Failure {
     let cause = match named {
-        "" => format!("{file} has no APP_URL, so that nothing says whether its token belongs to {url}"),
-        _ => format!("{file} is of {named} (APP_URL), and url is {url}: its token is not sent there"),
+        "" => format!("{file} has no APP_URL, so it is unknown whether its token belongs to {url}"),
+        _ => format!("{file} belongs to {named} (APP_URL), but `url` is {url}: its token is not sent there"),
     };
     HEALTH_TOKEN_ELSEWHERE
-        .failure("looking where the server's token belongs", cause)
-        .hint(format!("correct url, or write `APP_URL={url}` into {file} and release again"))
+        .failure("checking which site the server's token belongs to", cause)
+        .hint(format!("Correct `url`, or set APP_URL={url} in {file} and release again"))
 }
 
 /// The site takes another token.
 pub fn token_stale(doing: &str, problems: Vec<String>) -> Failure {
     HEALTH_TOKEN_STALE
-        .failure(doing, "the site refuses it: it runs with an older configuration")
+        .failure(doing, "the site refuses it: the live release has an older configuration")
         .details(problems)
         .hint("release again, which rebuilds the configuration cache; then run this again")
 }
@@ -334,8 +334,8 @@ pub fn token_stale(doing: &str, problems: Vec<String>) -> Failure {
 /// The site's answer says nothing of the token.
 pub fn token_untested(doing: &str, problems: &[String]) -> Failure {
     HEALTH_TOKEN_UNTESTED
-        .failure(doing, format!("the site is not well: {}", problems.join("; ")))
-        .hint("see the finding `health` of the audit; a sick site does not say which token it takes")
+        .failure(doing, format!("the site is unhealthy: {}", problems.join("; ")))
+        .hint("Make the site healthy first: see the finding `health` of the audit")
 }
 
 /// A secret of the environment hides the repository's.
@@ -344,17 +344,17 @@ pub fn secret_shadowed(doing: &str, environment: &str, name: &str) -> Failure {
         .failure(
             doing,
             format!(
-                "the environment `{environment}` has a secret {name} of its own, which its jobs see instead of the repository's"
+                "the environment `{environment}` has its own secret {name}, which its jobs get instead of the repository's"
             ),
         )
         .hint(format!(
-            "remove that one (gh secret delete {name} --env {environment}), or name another secret in the policy's healthcheck-token-secret"
+            "Run: gh secret delete {name} --env {environment}. Or set `healthcheck-token-secret` in the policy to another name"
         ))
 }
 
 /// GitHub's key for secrets is no key.
 pub fn sealing_key(doing: &str, id: &str) -> Failure {
-    SEALING_KEY_UNFIT.failure(doing, format!("the repository's public key {id} is not one"))
+    SEALING_KEY_UNFIT.failure(doing, format!("the repository's public key {id} is not valid"))
 }
 
 /// Findings of an audit that forbid a release. `fix`: what to do about the first.

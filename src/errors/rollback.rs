@@ -20,11 +20,11 @@ codes! {
     ROLLBACK_TARGET_UNKNOWN = "rollback-target-unknown", Refused {
         meaning: "The release that `rollback-to` names was never confirmed in this environment, or its folder was removed.",
         cause: "The name is misspelled, belongs to another environment, or the release was removed (`keep-releases`).",
-        action: "Set `rollback-to` to the name of a folder in `releases/` on the server, or leave it empty.",
+        action: "Set `rollback-to` to a confirmed release in `releases/` on the server, or leave it empty.",
     }
     ROLLBACK_TARGET_UNFIT = "rollback-target-unfit", Refused {
-        meaning: "The release that `rollback-to` names is not a good earlier release: it failed, was rolled back, or is newer than the live one.",
-        cause: "The ledger records its last attempt as failed or as rolled back.",
+        meaning: "The release that `rollback-to` names cannot be a target: it failed, was rolled back, or was replaced by a rollback.",
+        cause: "The ledger records a failure or a rollback after its last confirmation. A newer release than the live one is left out only if `rollback-to` is empty.",
         action: "Leave `rollback-to` empty: the newest confirmed release is chosen. To have the named one again, release its commit as a new release.",
     }
     ROLLBACK_TARGET_UNPROVEN = "rollback-target-unproven", Refused {

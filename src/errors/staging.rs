@@ -8,8 +8,8 @@ use crate::domain::{CommitSha, Failure, ReleaseName, Sha256Digest};
 codes! {
     STAGING_BUNDLE_DIFFERS = "staging-bundle-differs", Refused {
         meaning: "The bundle is not the one that staging confirmed, although it is of the same commit.",
-        cause: "The commit was built again after the release to staging.",
-        action: "Release the new build to staging first, or name the build that staging has with `build-run-id`.",
+        cause: "The commit was built again after the release to staging, and staging's ledger does not name the build run.",
+        action: "Release the new build to staging first. Only if staging's ledger names no build run: set `build-run-id` to the run of staging's release.",
     }
     STAGING_COMMIT_UNKNOWN = "staging-commit-unknown", Refused {
         meaning: "Nothing on staging says that it runs this commit.",

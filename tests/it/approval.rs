@@ -153,7 +153,7 @@ async fn se7_a_plan_whose_bundle_is_not_known_has_nothing_to_approve() {
     with.inputs.approval = Approval::Given { plan_digest: Some("0123456789abcdef".to_owned()) };
     with.found.server = Some(with.server.clone());
     let ran = with.settled().await;
-    assert!(ran.failure().cause.contains("this plan has none: the bundle is not there yet"), "{}", ran.failure());
+    assert!(ran.failure().cause.contains("this plan has none: the bundle does not exist yet"), "{}", ran.failure());
     assert_eq!((&*ran.failure().code, ran.failure().kind), ("plan-without-digest", FailureKind::Refused));
 }
 
@@ -168,7 +168,7 @@ async fn se7_eight_digits_of_a_digest_approve_nothing() {
         stage.settled().await
     };
     let ran = approved(8).await;
-    let cause = format!("its digest {} has 8 digits, and an approval needs at least 16", &plan.as_str()[..8]);
+    let cause = format!("its digest {} has 8 digits, but at least 16 are needed", &plan.as_str()[..8]);
     assert_eq!((&*ran.failure().code, &ran.failure().cause), ("approval-digest-short", &cause));
     let right = format!("STAGING-TEST FREIGEGEBEN {}", &plan.as_str()[..16]);
     assert!(ran.failure().hint.as_ref().is_some_and(|hint| hint.ends_with(&right)), "{:?}", ran.failure());
@@ -308,7 +308,7 @@ async fn fd3_while_the_build_is_not_there_room_is_judged_by_the_live_release() {
     };
     let ran = room("100000").await;
     assert_eq!(ran.failure().code, "release-no-room");
-    assert!(ran.failure().cause.starts_with("no room for a release: 100000 KiB free"), "{}", ran.failure());
+    assert!(ran.failure().cause.starts_with("not enough disk space: 100000 KiB free"), "{}", ran.failure());
     assert_eq!(room("900000").await.said(), "skipped: there is no bundle");
 }
 
@@ -327,7 +327,7 @@ async fn se7_a_build_that_is_run_again_after_the_approval_is_refused() {
     assert!(awaited(&github, |_| ()).await.said().starts_with("build run 4711 succeeded"));
 
     let ran = awaited(&github, |github| github.edit_run(4711, |run| run.run_attempt = 2)).await;
-    assert_eq!(ran.failure().cause, "the plan named attempt 1 of build run 4711, and it is at attempt 2");
+    assert_eq!(ran.failure().cause, "the plan has attempt 1 of build run 4711, but the run is now at attempt 2");
     assert_eq!(ran.failure().code, "build-changed-since-plan");
     assert_eq!(ran.failure().kind, FailureKind::Refused);
 
@@ -336,11 +336,11 @@ async fn se7_a_build_that_is_run_again_after_the_approval_is_refused() {
     let ran = awaited(&github, |github| {
         github.edit_run(4711, |run| (run.run_attempt, run.phase) = (2, Phase::in_progress()));
     });
-    assert!(ran.await.failure().cause.contains("it is at attempt 2"));
+    assert!(ran.await.failure().cause.contains("the run is now at attempt 2"));
 
     let github = built();
     let ran = awaited(&github, |github| github.add_artifact(Artifact { id: 12, ..artifact_11() })).await;
-    assert_eq!(ran.failure().cause, "the plan named artifact 11 of build run 4711, and it lists artifact 12 now");
+    assert_eq!(ran.failure().cause, "the plan has artifact 11 of build run 4711, but the run now has artifact 12");
     assert!(ran.failure().hint.as_ref().is_some_and(|hint| hint.contains("read a new plan")));
 }
 
@@ -355,7 +355,7 @@ async fn se7_what_is_fetched_after_the_approval_is_what_the_plan_read() {
     other.artifact.id = 12;
     stage.made.build = Some(other);
     let ran = stage.release(artifact::fetch).await;
-    assert_eq!(ran.failure().cause, "the plan read artifact 11, and this is artifact 12");
+    assert_eq!(ran.failure().cause, "the plan has artifact 11, but the build has artifact 12");
     assert_eq!(ran.failure().code, "build-changed-since-plan");
 }
 
@@ -387,8 +387,8 @@ async fn reviewed(reviews: &[(&str, &str)], attempt: u64) -> Ran {
 async fn se12_only_a_reviewer_who_has_nothing_to_do_with_the_run_and_stands_by_it_counts() {
     assert_eq!(reviewed(&[("reviewer", "approved")], 1).await.outcome.cause(), None);
     let cases: [(&[(&str, &str)], &str); 6] = [
-        (&[], "nobody did"),
-        (&[("reviewer", "rejected")], "nobody did"),
+        (&[], "no reviewer approved it"),
+        (&[("reviewer", "rejected")], "no reviewer approved it"),
         (&[("ADA", "approved")], "only @ADA approved it, but also started it"),
         (&[("grace", "approved")], "only @grace approved it, but also wrote the commit"),
         (&[("reviewer", "approved"), ("reviewer", "rejected")], "only @reviewer approved it, but also rejected it"),
@@ -409,7 +409,7 @@ async fn se12_an_approval_of_an_earlier_attempt_does_not_count() {
     let ran = reviewed(&[("reviewer", "approved")], 2).await;
     assert!(ran.failure().cause.starts_with("this is attempt 2 of the run"), "{}", ran.failure());
     assert_eq!(ran.failure().code, "review-of-rerun");
-    assert!(ran.failure().hint.as_ref().is_some_and(|hint| hint.starts_with("start a new run")));
+    assert!(ran.failure().hint.as_ref().is_some_and(|hint| hint.starts_with("Start a new run")));
 }
 
 // ---- Which build counts (SE13, SE14) ----

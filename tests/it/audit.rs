@@ -461,7 +461,7 @@ fn what_cannot_be_read_of_a_failed_run_is_told_as_that() {
         (Fault::refusal(Refusal::ArtifactExpired), "its log was deleted"),
         (
             Fault::refusal(Refusal::IntegrationForbidden { needs: "actions=read".to_owned() }),
-            "its log could not be read: the token may not do that",
+            "its log could not be read: the token has no right for this request",
         ),
     ] {
         repository.github.fault("GET", logs, Times::Always, fault);

@@ -287,7 +287,7 @@ async fn fd2_another_tree_is_no_go_with_what_differs_and_where_to_see_it() {
     // Nor what was asked for.
     let unknown = "00000000000000000000000000000000000000dd";
     let ran = production(&github, unknown, Some(line()), SHA).survey(staging::evidence).await;
-    assert_eq!(ran.failure().cause, format!("GitHub does not know the commit {unknown}"));
+    assert_eq!(ran.failure().cause, format!("the repository at GitHub has no commit {unknown}"));
     assert_eq!(ran.failure().code, "commit-unknown");
     assert_eq!((ran.failure().kind, ran.outcome.exit_code()), (FailureKind::Input, 2));
 }

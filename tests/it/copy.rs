@@ -193,7 +193,7 @@ fn f61_a_place_that_takes_no_copy_is_named_before_and_during_a_release() {
         assert_ended(&finished, 0, "passed");
         assert_says(
             &finished.summary,
-            &["| off-site backup |", "no copy of a backup could be made", says, "⚠️ warned"],
+            &["| off-site backup |", "an off-site backup is not possible", says, "⚠️ warned"],
         );
         let finished = preflight("required");
         assert_ended(&finished, 1, "refused");

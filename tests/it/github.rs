@@ -195,9 +195,9 @@ async fn refusals_say_what_is_missing() {
     github.fault("GET", RUN, Times::Next(1), Fault::refusal(Refusal::BadCredentials));
     let (api, _) = asked(&github);
     let error = api.run(4711).await.expect_err("a token without rights").to_string();
-    assert_eq!(error, "the token may not do that (Resource not accessible by integration); it needs actions=read");
+    assert_eq!(error, "the token has no right for this request (Resource not accessible by integration); it needs actions=read");
     let error = api.run(4711).await.expect_err("a wrong token").to_string();
-    assert_eq!(error, "the token may not do that (Bad credentials)");
+    assert_eq!(error, "the token has no right for this request (Bad credentials)");
     assert_eq!(github.requests().len(), 2, "a refusal is not asked again");
     assert!(matches!(api.run(1).await, Err(GithubError::NotFound(_))));
 }
@@ -537,7 +537,7 @@ async fn f7_a_green_build_without_artifact_is_no_build() {
     let failure = ran.failure();
     let why = format!("build run 4711 succeeded but has no artifact deployment-bundle-{SHA}");
     assert_eq!(failure.cause, format!("no successful build for {SHA}: {why}"));
-    assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains("see whether every job of build.yml ran")));
+    assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains("Check that every job of build.yml ran")));
     assert_eq!((seconds(&clock), ran.outcome.exit_code()), (vec![10, 10, 10], 1));
 }
 
@@ -699,11 +699,11 @@ async fn f9_the_artifact_must_hold_exactly_the_named_files() {
     let (name, sum) = (bundle_name(), sum_line(&CONTENT));
     let beside = format!("{name}.sha256");
     let cause = refusal_of(&[("deploy-bundle-old.tar.gz", &CONTENT), (&beside, sum.as_bytes())]).await;
-    assert_eq!(cause, format!("it does not hold {name}, but deploy-bundle-old.tar.gz, {beside}"));
+    assert_eq!(cause, format!("it contains deploy-bundle-old.tar.gz, {beside}, but not {name}"));
     let cause = refusal_of(&[(&name, &CONTENT)]).await;
-    assert_eq!(cause, format!("it does not hold {beside}, but {name}"));
+    assert_eq!(cause, format!("it contains {name}, but not {beside}"));
     let cause = refusal_of(&[]).await;
-    assert_eq!(cause, format!("it does not hold {name}, but nothing"));
+    assert_eq!(cause, format!("it is empty: {name} is missing"));
 }
 
 #[tokio::test]

@@ -470,7 +470,7 @@ fn a_build_that_failed_releases_nothing() {
         let payload = serde_json::json!({"workflow_run": {"id": 7, "head_sha": SHA, "conclusion": conclusion, "html_url": "https://github.com/acme/shop/actions/runs/7"}});
         Start::release().event("workflow_run", payload).problems()
     };
-    assert_snapshot!(run("failure".into()), @"event: is about build run 7, which ended in `failure` (https://github.com/acme/shop/actions/runs/7): there is nothing to release; repair the build; to skip this step after failed builds, add to the job: `if: github.event.workflow_run.conclusion == 'success'`");
+    assert_snapshot!(run("failure".into()), @"event: is about build run 7, which ended in `failure` (https://github.com/acme/shop/actions/runs/7): it has no bundle to release; repair the build; to skip this step after failed builds, add to the job: `if: github.event.workflow_run.conclusion == 'success'`");
     assert_snapshot!(run(serde_json::Value::Null), @"event: is about build run 7, which has not ended (https://github.com/acme/shop/actions/runs/7); start the workflow on `workflow_run: types: [completed]`");
 }
 
@@ -1097,7 +1097,7 @@ fn fd9_a_private_authority_counts_for_the_site_for_staging_and_for_the_api() {
             with_file(&keys().private),
             format!("{file} is not a file of certificates: line 1: begins `OPENSSH PRIVATE KEY`"),
         ),
-        (with_file(""), format!("{file} is not a file of certificates: line 1: there is no certificate; {right}")),
+        (with_file(""), format!("{file} is not a file of certificates: line 1: no certificate was found; {right}")),
         (Start::release().input("ca-certificates", "no.pem"), "ca-certificates: `no.pem` cannot be read: ".to_owned()),
         (
             Start::release().input("ca-certificates", "/etc/ssl"),

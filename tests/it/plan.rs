@@ -171,7 +171,7 @@ fn an_approval_with_a_digest_is_void_when_a_migration_or_the_server_has_changed(
     let void = |digest: &str| {
         let finished = approved(digest).run_binary(story.binary());
         assert_ended(&finished, 1, "refused");
-        assert_says(&finished.log, &["it is for the plan", digest, "read the new plan"]);
+        assert_says(&finished.log, &["it is for the plan", digest, "Read the new plan"]);
         assert_eq!(output(&finished, "executed"), "false");
     };
     // The same commit, built again with a migration that does something else.

@@ -179,7 +179,7 @@ const REASONS: &[Reason] = &[
         "cp /etc/sudoers.d/deploy /rules; sed -i '/php8.2-fpm/d' /etc/sudoers.d/deploy",
         "cp /rules /etc/sudoers.d/deploy",
         &[
-            "deploy may not run sudo -n service php8.2-fpm reload: not allowed",
+            "deploy cannot run sudo -n service php8.2-fpm reload: not allowed",
             "deploy ALL=(root) NOPASSWD: /usr/sbin/service php8.2-fpm reload",
         ],
     ),
@@ -188,7 +188,7 @@ const REASONS: &[Reason] = &[
         "sed -i 's/NOPASSWD: \\(.*nginx reload\\)/\\1/' /etc/sudoers.d/deploy",
         "cp /rules /etc/sudoers.d/deploy",
         &[
-            "deploy may not run sudo -n service nginx reload: sudo wants a password for it",
+            "deploy cannot run sudo -n service nginx reload: sudo wants a password for it",
             "deploy ALL=(root) NOPASSWD: /usr/sbin/service nginx reload",
         ],
     ),
@@ -202,7 +202,7 @@ const REASONS: &[Reason] = &[
         "the app thinks that it is another environment",
         "sed -i s/APP_ENV=staging/APP_ENV=production/ shared/.env/staging.env",
         "sed -i s/APP_ENV=production/APP_ENV=staging/ shared/.env/staging.env",
-        &["APP_ENV is `production` in /var/www/staging/shared/.env/staging.env, and the environment is `staging`"],
+        &["APP_ENV is `production` in /var/www/staging/shared/.env/staging.env, but the environment is `staging`"],
     ),
     reason(
         "the app has no key",
@@ -214,14 +214,14 @@ const REASONS: &[Reason] = &[
         "the app's key is cut",
         "sed -i 's/^APP_KEY=base64:..../APP_KEY=base64:/' shared/.env/staging.env",
         "sed -i \"s|^APP_KEY=.*|APP_KEY=base64:$(head -c 32 /dev/urandom | base64)|\" shared/.env/staging.env",
-        &["APP_KEY in /var/www/staging/shared/.env/staging.env has a length that no cipher of Laravel takes"],
+        &["APP_KEY in /var/www/staging/shared/.env/staging.env has a length that no Laravel cipher accepts"],
     ),
     reason(
         "there is no .env",
         "mv shared/.env/staging.env shared/.env/elsewhere",
         "mv shared/.env/elsewhere shared/.env/staging.env",
         &[
-            "there is no /var/www/staging/shared/.env/staging.env",
+            "/var/www/staging/shared/.env/staging.env does not exist",
             "current/.env points to ../../shared/.env/staging.env, not to",
         ],
     ),
@@ -229,19 +229,19 @@ const REASONS: &[Reason] = &[
         "the live release reads another .env",
         "cp -a shared/.env/staging.env shared/.env/old.env; ln -sfn ../../shared/.env/old.env current/.env",
         "ln -sfn ../../shared/.env/staging.env current/.env",
-        &["/var/www/staging/current/.env leads to ../../shared/.env/old.env, and not to"],
+        &["/var/www/staging/current/.env points to ../../shared/.env/old.env, not to"],
     ),
     reason(
         "the live release has an .env of its own",
         "rm current/.env; cp -a shared/.env/staging.env current/.env",
         "ln -sfn ../../shared/.env/staging.env current/.env",
-        &["/var/www/staging/current/.env is a file of its own", "ln -sfn /var/www/staging/shared/.env/staging.env"],
+        &["/var/www/staging/current/.env is a regular file", "ln -sfn /var/www/staging/shared/.env/staging.env"],
     ),
     reason(
         "a shared folder is a link that leads nowhere",
         "mv shared/public/uploads /uploads; ln -s /nowhere shared/public/uploads",
         "rm shared/public/uploads; mv /uploads shared/public/uploads",
-        &["/var/www/staging/shared/public/uploads is a link that leads nowhere"],
+        &["/var/www/staging/shared/public/uploads is a link without an existing target"],
     ),
     reason(
         "PHP-FPM's user may not write where views are compiled",
@@ -249,7 +249,7 @@ const REASONS: &[Reason] = &[
         // The command that was told.
         "su deploy --command 'chgrp www-data /var/www/staging/shared/storage/framework/views && chmod g+rwxs /var/www/staging/shared/storage/framework/views'",
         &[
-            "PHP-FPM's user www-data may not write to /var/www/staging/shared/storage/framework/views",
+            "PHP-FPM's user www-data cannot write to /var/www/staging/shared/storage/framework/views",
             "chgrp www-data /var/www/staging/shared/storage/framework/views && chmod g+rwxs /var/www/staging/shared/storage/framework/views",
         ],
     ),
@@ -257,14 +257,14 @@ const REASONS: &[Reason] = &[
         "PHP-FPM's user may not come near its logs",
         "chmod 2750 shared/storage/logs; chgrp deploy shared/storage/logs",
         "chgrp www-data shared/storage/logs; chmod 2775 shared/storage/logs",
-        &["PHP-FPM's user www-data may not write to /var/www/staging/shared/storage/logs"],
+        &["PHP-FPM's user www-data cannot write to /var/www/staging/shared/storage/logs"],
     ),
     reason(
         "a folder that the release would make for itself alone",
         "mv shared/storage/framework/sessions /sessions; chmod g-s shared/storage/framework",
         "chmod g+s shared/storage/framework; mv /sessions shared/storage/framework/sessions",
         &[
-            "made in /var/www/staging/shared/storage/framework by the release, PHP-FPM's user www-data could not write to it",
+            "if the release created it in /var/www/staging/shared/storage/framework, PHP-FPM's user www-data could not write to it",
             "install -d -o deploy -g www-data -m 2775 /var/www/staging/shared/storage/framework/sessions",
         ],
     ),
@@ -284,13 +284,13 @@ const REASONS: &[Reason] = &[
         "nothing on the server can dump the database",
         "mkdir /away; mv /usr/bin/mysqldump /usr/bin/mariadb-dump /away",
         "mv /away/* /usr/bin",
-        &["neither mariadb-dump nor mysqldump is on the server", "apt-get install mariadb-client"],
+        &["neither mariadb-dump nor mysqldump is installed on the server", "apt-get install mariadb-client"],
     ),
     reason(
         "the database is one that cannot be backed up",
         "sed -i s/DB_CONNECTION=mysql/DB_CONNECTION=sqlsrv/ shared/.env/staging.env",
         "sed -i s/DB_CONNECTION=sqlsrv/DB_CONNECTION=mysql/ shared/.env/staging.env",
-        &["the app's database is sqlsrv: this version can back up mysql, mariadb, pgsql and sqlite"],
+        &["the app's database is sqlsrv: this version only backs up mysql, mariadb, pgsql and sqlite"],
     ),
     reason(
         "another deploy is running",
@@ -338,7 +338,7 @@ fn f67_f66_f45_each_reason_for_a_no_go_is_named_with_its_cure() {
     // So it is with a server that cannot dump the database: no phrase is offered for what would be refused (FD3).
     server("cp /rules /etc/sudoers.d/deploy; mkdir -p /away; mv /usr/bin/mysqldump /usr/bin/mariadb-dump /away")
         .expect("a break");
-    let says = ["neither mariadb-dump nor mysqldump is on the server", "apt-get install mariadb-client"];
+    let says = ["neither mariadb-dump nor mysqldump is installed on the server", "apt-get install mariadb-client"];
     for approval in ["", STAGING_PHRASE] {
         let finished = refused(&story, story.staging(&commit).input("approval", approval), 1, &says);
         assert_eq!((output(&finished, "backup"), output(&finished, "plan-digest")), ("", ""));
@@ -393,7 +393,7 @@ fn f23_f10_a_build_that_the_server_cannot_take_is_a_no_go() {
         &finished,
         &[
             "php8.2-fpm serves the site with PHP 8.2, and `/usr/local/bin/php8.3` is PHP 8.3.1",
-            "set the input php to /usr/bin/php8.2",
+            "Set the input `php` to /usr/bin/php8.2",
         ],
     );
     assert_says(&finished.summary, &["NO-GO: 1 check failed"]);
@@ -590,7 +590,7 @@ fn f66_a_bare_server_is_ready_for_its_first_release() {
     let finished = run();
     assert_ended(&finished, 1, "refused");
     let hint = "install -d -o deploy -g www-data -m 2775 /var/www/staging/shared/public/uploads";
-    assert_says(&finished.log, &["there is no /var/www/staging/shared/public/uploads", hint]);
+    assert_says(&finished.log, &["/var/www/staging/shared/public/uploads does not exist", hint]);
 
     // Typed as it was told, it is a GO, and the release that follows goes through.
     story.lab.exec(hint).expect("the command that was told");
@@ -618,7 +618,7 @@ fn a_pre_flight_for_production_asks_staging_for_its_proof() {
     // A release would be refused if nobody said where staging is, and so is a GO.
     let finished = runner.clone().file(".github/gated-deploy.yml", "").run_binary(story.binary());
     assert_ended(&finished, 1, "refused");
-    assert_says(&finished.summary, &["nobody said where staging is", "staging-url"]);
+    assert_says(&finished.summary, &["the address of staging is not configured", "staging-url"]);
 
     let runner = runner.file(".github/gated-deploy.yml", &story.staging_policy());
     let finished = runner.run_binary(story.binary());

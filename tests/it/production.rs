@@ -295,7 +295,7 @@ fn somebody_else_must_have_approved_the_run_where_the_policy_asks_for_it() {
             Some(SEED_RELEASE)
         );
     };
-    refuse(&["nobody did"]);
+    refuse(&["no reviewer approved it"]);
     story.github.add_review(777, review("acme", "approved", "Staging"));
     refuse(&["only @acme approved it, but also started it"]);
     story.github.add_review(777, review("reviewer", "rejected", "Staging"));

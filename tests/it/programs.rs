@@ -302,7 +302,7 @@ fn fd28_fd29_a_database_in_the_release_is_a_no_go_and_an_app_without_one_is_rele
     let before = story.lab.tree_digest(&release).expect("the tree");
     let plan = story.staging(&commit).input("approval", "").run_binary(story.binary());
     assert_ended(&plan, 1, "refused");
-    let words = "/database/database.sqlite lies in the release: every release would start with an empty database";
+    let words = "/database/database.sqlite is in the release: every release would start with an empty database";
     let line = "DB_DATABASE=/var/www/staging/shared/database/database.sqlite";
     assert_says(&plan.summary, &[words, line]);
     // The pre-flight reads .env, and starts no app.

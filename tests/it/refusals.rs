@@ -63,7 +63,7 @@ fn builds_that_cannot_be_released() {
 
     let empty = commit("green without artifact");
     story.github.add_run(green_run(&empty));
-    refused(&story, story.staging(&empty), 1, &["a green build without artifact is no build"]);
+    refused(&story, story.staging(&empty), 1, &["Check that every job of"]);
 
     let built = |word: &str| {
         let commit = commit(word);
@@ -196,14 +196,14 @@ fn f36_f45_f55_f67_doors_that_stay_shut() {
         &story,
         story.staging(&commit),
         1,
-        &["has releases already", "does not say that they are of `staging`"],
+        &["already has releases", "does not assign them to `staging`"],
     );
     assert_eq!(
         story.lab.exec(&format!("ls {marker} 2>&1 || true")).expect("ls"),
         format!("ls: cannot access '{marker}': No such file or directory\n")
     );
     // What the hint says to type is what it takes.
-    let hint = finished.log.lines().find_map(|line| line.split_once("right place: ")).expect("a hint").1;
+    let hint = finished.log.lines().find_map(|line| line.split_once("right folder, run on the server: ")).expect("a hint").1;
     story.lab.exec_as("deploy", hint).expect("the command of the hint");
 
     let before = story.lab.exec("cat /etc/sudoers.d/*").expect("the rules");

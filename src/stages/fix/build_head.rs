@@ -170,7 +170,7 @@ pub async fn await_bundle(cx: &Mend, io: &Io) -> StepResult {
     let (github, inputs) = (cx.github()?, &cx.world.inputs);
     let doing = format!("waiting for the build of {}", known.head.short());
     let what = format!("build of {}, the head of `{}`", known.head.short(), inputs.develop);
-    let mut last = "the build was not read".to_owned();
+    let (mut last, mut running) = ("the build was not read".to_owned(), false);
     for attempt in 1..=inputs.wait_attempts {
         // The list lags behind; a run that is known by its number does not.
         let started = cx.made.borrow().run;
@@ -195,7 +195,7 @@ pub async fn await_bundle(cx: &Mend, io: &Io) -> StepResult {
             }
         }
         let (build, newest) = ask(github, &cx.world, &known.head).await?;
-        last = build.told();
+        (last, running) = (build.told(), matches!(build, Build::Running(_)));
         io.attempt(attempt, inputs.wait_attempts, &last);
         if let Build::There(_) = build {
             cx.seen(io, vec![Setting::new(&what, &last)]);
@@ -210,5 +210,5 @@ pub async fn await_bundle(cx: &Mend, io: &Io) -> StepResult {
         }
     }
     cx.seen(io, vec![Setting::new(&what, &last)]);
-    Err(errors::fix::build_missing(&doing, inputs.wait_attempts, &last))
+    Err(errors::fix::no_bundle(&doing, inputs.wait_attempts, &last, running))
 }
