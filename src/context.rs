@@ -1,4 +1,4 @@
-//! What the rows of a release know: a [`Survey`] before the seam, a [`Deploy`] after it.
+//! What the rows of a release know: a [`Survey`] before the approval, a [`Deploy`] after it.
 
 use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
@@ -42,7 +42,7 @@ pub struct Ports {
     pub scratch: PathBuf,
 }
 
-/// Before the seam: rows read and fill in what they found. Nothing on the server or at GitHub changes.
+/// Before the approval: rows read and store what they found. Nothing on the server or at GitHub changes.
 pub struct Survey {
     pub inputs: Rc<typed::Target>,
     /// What was asked for; `None` where nothing new is released. What is released is [`Survey::source`].
@@ -73,7 +73,7 @@ pub struct Found {
     /// What a release may build on; only where nothing stood in the way.
     pub server: Option<ServerFacts>,
     pub ledger: Option<Rc<Book>>,
-    /// The earlier release to go back to, where that is the task.
+    /// The target release, where the stage is a rollback.
     pub chosen: Option<Candidate>,
     /// The bundle, where it was fetched already.
     pub opened: Option<Opened>,
@@ -87,7 +87,7 @@ pub struct Found {
     pub staging: Option<fact::Staging>,
     /// What the site's home answered before anything changed, as a status.
     pub home: Option<u16>,
-    /// Releases that were never confirmed, and that the server has not gone back from yet.
+    /// Unconfirmed releases that were not rolled back yet.
     pub unconfirmed: Vec<Pending>,
     /// What the pre-flight looked at, in order.
     pub findings: Vec<Finding>,
@@ -135,7 +135,7 @@ pub struct Build {
     pub artifact: Artifact,
 }
 
-/// Everything that is decided at the seam and does not change after it.
+/// The plan facts: decided at the approval, unchanged after it.
 #[derive(Debug, Clone)]
 pub struct Facts {
     /// From what is live to the release that shall be: a new one, or an earlier one.
@@ -150,12 +150,12 @@ pub struct Facts {
     pub outlook: Option<Rc<fact::Outlook>>,
     /// What the site's home answered before anything changed, as a status. Not in the plan's digest: it changes nothing that runs.
     pub home: Option<u16>,
-    /// What staging has proven; `None` where nobody asked.
+    /// What staging has confirmed; `None` where it was not read.
     pub staging: Option<fact::Staging>,
     pub plan_digest: Sha256Digest,
 }
 
-/// After the seam.
+/// After the approval.
 pub struct Deploy {
     pub inputs: Rc<typed::Target>,
     /// `None` where nothing new is released.
@@ -166,10 +166,10 @@ pub struct Deploy {
     pub made: RefCell<Made>,
 }
 
-/// Things that rows after the seam hand to later rows. An undo never reads them: it is written from [`Facts`].
+/// Data that rows after the approval pass to later rows. An undo never reads them: it is written from [`Facts`].
 #[derive(Debug)]
 pub struct Made {
-    /// What was fetched before the seam.
+    /// What was fetched before the approval.
     pub opened: Option<Opened>,
     pub build: Option<Build>,
     pub bundle: Option<Rc<Bundle<Canonical>>>,

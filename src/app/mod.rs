@@ -183,7 +183,7 @@ async fn tell_and_do(inputs: Inputs, clock: SystemClock, alter: &dyn Alter) -> O
     }
 }
 
-/// What a policy says that somebody without write access may have written must be what the default branch's says, before anything is sent
+/// A policy that an author without write access may have written must agree with the default branch's, before anything is sent
 /// anywhere (SE11).
 async fn reviewed(unreviewed: &typed::Unreviewed, clock: &SystemClock) -> Result<(), Failure> {
     let typed::Unreviewed { event, file, settings, github } = unreviewed;

@@ -99,7 +99,7 @@ impl Check {
 /// What to do about a failed one of the nine gates.
 const GATE_CURE: &str = "build before this step: `composer install --no-dev --optimize-autoloader`, `npm ci && npm run build`, and set `source-dir` to the app's root";
 
-/// So many problems of one check are told; more help nobody.
+/// How many problems of one check are reported.
 const TOLD: usize = 10;
 
 /// Everything that is wrong with a tree, all at once.

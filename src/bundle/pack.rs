@@ -97,7 +97,7 @@ pub fn manifest(tree: &Tree, commit: &CommitSha) -> Manifest {
     }
 }
 
-/// Writes the three files. A bundle of an earlier attempt goes first: whoever looks after a failed run must find none.
+/// Writes the three files. A bundle of an earlier attempt is removed first: after a failed run there must be none.
 pub fn write(tree: &Tree, manifest: &Manifest, files: &Files, pace: &Pace) -> Result<Packed, Failure> {
     let doing = format!("writing {}", files.bundle.display());
     let failed = |error: io::Error| from_io(error, |error| build::output_dir(&doing, &error));

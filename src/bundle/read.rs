@@ -1,4 +1,4 @@
-//! Reading a bundle that somebody hands us: everything in it is doubted, nothing is written.
+//! Reading a foreign bundle: nothing in it is trusted, and nothing is written.
 
 use std::{
     cell::Cell,
@@ -57,7 +57,7 @@ impl Inspection {
     }
 }
 
-/// What a bundle may ask of whoever unpacks it.
+/// Limits of a bundle when it is unpacked.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Bytes of all entries together, headers included.

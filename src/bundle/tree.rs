@@ -54,7 +54,7 @@ pub struct SourceFile {
     pub executable: bool,
 }
 
-/// What changes when somebody writes to a file.
+/// What changes when a process writes to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// Bytes.

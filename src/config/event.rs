@@ -56,7 +56,7 @@ pub fn resolve(environment: &Environment, stage: Stage, sha: Option<CommitSha>) 
     Ok(Trigger { event: Some(event.to_owned()), commit, build_run: None })
 }
 
-/// The event as the end of a sentence, where somebody without write access may have started this run. Then what is checked out may be theirs.
+/// The event as the end of a sentence, where an account without write access may have started this run. The checkout may then be its code.
 pub fn opened_by_others(environment: &Environment) -> Option<String> {
     let event = environment.text("GITHUB_EVENT_NAME").filter(|_| environment.in_actions())?;
     if event != "workflow_run" {

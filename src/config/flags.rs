@@ -110,7 +110,7 @@ impl Flags {
         }
     }
 
-    /// A secret by `@file`. The argument list of a process is open to everybody on the machine (F40).
+    /// A secret by `@file`. Every user of the machine can read the argument list of a process (F40).
     fn secret(&mut self, input: &'static Input, text: &str, environment: &Environment) {
         let flag = format!("--{}", input.name);
         let right = format!("write `{flag} @file`, or set {}", input.shell_variable());

@@ -102,7 +102,7 @@ enum Post {
     Finish(Interrupted),
 }
 
-/// Reads the state of the main step, where this is its post step. A value that is absent means a change that did not begin: each is written before the
+/// Reads the state of the main step, where this is its post step. An absent value means that its change did not begin: each is written before the
 /// server is changed.
 fn post(environment: &Environment, args: &[OsString]) -> Option<Post> {
     let name = args.first().map(std::path::Path::new)?.file_name()?;

@@ -175,14 +175,14 @@ pub struct Target {
     /// Not bound: it is the approval.
     #[serde(skip)]
     pub approval: Approval,
-    /// The phrase that opens this stage's door.
+    /// The approval phrase of this stage.
     pub phrase: String,
     /// Whether the phrase counts with a digest only.
     pub needs_digest: bool,
     /// Not bound: with it nothing is approved.
     #[serde(skip)]
     pub plan_only: bool,
-    /// The GitHub environment in which somebody else than the run's author must have approved this run; where the policy asks
+    /// The GitHub environment in which a reviewer other than the run's author must have approved this run; where the policy asks
     /// for that.
     pub review: Option<String>,
     pub ssh: SshAccess,
@@ -408,7 +408,7 @@ pub struct ServerPolicy {
     pub migrate: bool,
     pub keep_releases: usize,
     pub keep_backups: usize,
-    /// Where a copy of each backup goes; `None` where nobody asked for one.
+    /// Where off-site backups go; `None` if off.
     pub backup_copy: Option<BackupCopy>,
     pub confirm_within: Duration,
     /// So long a run waits for another one that holds the deploy lock.

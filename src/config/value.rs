@@ -307,7 +307,7 @@ pub fn workflow(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// A name that somebody chose, such as that of a GitHub environment.
+/// A name, such as that of a GitHub environment.
 pub fn one_line(text: &str) -> Result<String, Wrong> {
     match text.chars().any(char::is_control) {
         true => Err(wrong("has control characters or several lines", "write one name on one line")),

@@ -10,7 +10,7 @@ pub const APPEND: &str = "APPEND MISSING INFO";
 /// Hexadecimal digits of a plan's digest that an approval needs at least: 64 bits.
 pub const DIGITS: usize = 16;
 
-/// What somebody wrote into `approval`, read against the phrase that opens this stage's door.
+/// The input `approval`, compared with the approval phrase of this stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Approval {
     /// Nothing was written: plan only.

@@ -36,7 +36,7 @@ impl Class {
         }
     }
 
-    /// What that means for whoever approves it.
+    /// What that means for the approval.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Expand => "the old and the new code work with it",

@@ -35,7 +35,7 @@ pub fn relative(text: &str) -> Result<&str, String> {
     }
     match text.split('/').find(|part| matches!(*part, "" | "." | "..")) {
         None => Ok(text),
-        Some("") if text.starts_with('/') => Err("it is absolute; write a path relative to base-dir".to_owned()),
+        Some("") if text.starts_with('/') => Err("it is absolute, and must be relative".to_owned()),
         Some("") => Err("it has a doubled or trailing slash".to_owned()),
         Some(part) => Err(format!("it contains `{part}`")),
     }

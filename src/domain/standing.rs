@@ -1,4 +1,4 @@
-//! What the ledger says of each release, and which of them can be gone back to (F80, F81).
+//! The status of each release by the ledger, and which releases can be rollback targets (F80, F81).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,11 +38,11 @@ pub struct Confirmation {
     pub bundle: Option<Sha256Digest>,
 }
 
-/// Why a release cannot be gone back to, or not without being named.
+/// Why a release cannot be a rollback target, or only if it is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfit {
     Live,
-    /// Made after the live one: going there is no way back.
+    /// Made after the live one. Only the automatic choice leaves it out.
     Newer,
     Failed,
     Reverted,
@@ -55,7 +55,7 @@ pub enum Unfit {
     NoDigest,
 }
 
-/// A release that can be gone back to, if its tree is still what it was.
+/// A release that can be a rollback target, if its tree digest still matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     pub release: ReleaseName,
@@ -91,7 +91,7 @@ impl Standings {
                 tree: line.tree_sha256.clone().or(tree),
                 bundle: line.bundle_sha256.clone().or(bundle),
             });
-            // What was gone back from is left for good: a second rollback must not lead there again.
+            // A release that a rollback replaced stays out: a second rollback must not activate it again.
             if line.attempt == Attempt::Rollback
                 && let Some(left) = line.from.as_deref().and_then(named).filter(|left| *left != line.release)
                 && let Some(known) = of.get_mut(&left).filter(|known| known.standing == Standing::Confirmed)
@@ -118,7 +118,7 @@ impl Standings {
         confirmed.into_iter().map(|(_, release)| release).collect()
     }
 
-    /// Whether `release` can be gone back to when somebody names it.
+    /// Whether `release` can be a rollback target when it is named.
     ///
     /// # Errors
     /// Why not. What failed, was reverted or was left by a rollback is never a candidate (F80, F81).

@@ -54,7 +54,7 @@ pub fn aborted() -> Failure {
 
 pub fn phrase_wrong(given: &str, expected: &str) -> Failure {
     APPROVAL_PHRASE_WRONG
-        .failure(DOING, format!("`{given}` opens no door here"))
+        .failure(DOING, format!("`{given}` is not a valid approval phrase for this stage"))
         .hint(format!("To approve, set `approval` to exactly: {expected}"))
 }
 

@@ -279,7 +279,7 @@ pub fn app_env_mismatch(file: &dyn Display, named: Option<&str>, odd: bool, envi
     };
     APP_ENV_MISMATCH.problem(
         cause,
-        format!("correct `environment` or `env-file`; if the file is the right one, set in it: APP_ENV={environment}"),
+        format!("Correct `environment` or `env-file`. If the file is the right one, set in it: APP_ENV={environment}"),
     )
 }
 

@@ -34,7 +34,7 @@ impl Site for Vantages {
             answered => return answered,
         };
         match self.second.get(get).await {
-            Ok(reply) => Ok(Reply { vantage: Some(format!("requested {ON_SERVER}, because: {first}")), ..reply }),
+            Ok(reply) => Ok(Reply { vantage: Some(format!("asked {ON_SERVER}, because: {first}")), ..reply }),
             // Nothing listens where the site should be.
             Err(second) if second.why == Why::Refused => {
                 Err(Unanswered { text: format!("{ON_SERVER}: {second}; before that: {first}"), ..second })

@@ -146,7 +146,7 @@ async fn se7_a_plan_whose_bundle_is_not_known_has_nothing_to_approve() {
         _ => None,
     });
     let because = because.expect("a reason");
-    assert!(because.contains("the bundle is not there yet") && !because.contains("FREIGEGEBEN"), "{because}");
+    assert!(because.contains("the bundle does not exist yet") && !because.contains("FREIGEGEBEN"), "{because}");
 
     // A digest of any plan approves nothing then.
     let mut with = Stage::with_github(&github);
@@ -341,7 +341,7 @@ async fn se7_a_build_that_is_run_again_after_the_approval_is_refused() {
     let github = built();
     let ran = awaited(&github, |github| github.add_artifact(Artifact { id: 12, ..artifact_11() })).await;
     assert_eq!(ran.failure().cause, "the plan has artifact 11 of build run 4711, but the run now has artifact 12");
-    assert!(ran.failure().hint.as_ref().is_some_and(|hint| hint.contains("read a new plan")));
+    assert!(ran.failure().hint.as_ref().is_some_and(|hint| hint.contains("Read a new plan")));
 }
 
 #[tokio::test]

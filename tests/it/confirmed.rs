@@ -165,7 +165,7 @@ async fn fd2_a_commit_with_the_tree_of_the_confirmed_one_is_released_whatever_th
         };
         let Planned { evidence, look, plan } = planned(stage).await;
 
-        let equality = "main 01234567 has the tree of develop acb5820c, which staging confirmed ";
+        let equality = "main 01234567 has the same tree as develop acb5820c, which staging confirmed ";
         assert!(evidence.said().starts_with(equality) && evidence.said().contains(" ago"), "{}", evidence.said());
         let build = look.found.build.as_ref().expect("a build");
         assert_eq!((build.run.id, build.artifact.id), (4711, 11));
@@ -324,7 +324,11 @@ async fn fd2_without_its_ledger_staging_is_known_by_the_commit_that_its_site_nam
     github.same_tree(OTHER, SHA);
     for named in [SHA.to_owned(), SHA[..7].to_uppercase(), format!("20260101_080000-{}", &SHA[..8])] {
         let Planned { evidence, look, plan } = planned(|| production(&github, OTHER, None, &named)).await;
-        assert!(evidence.said().starts_with("main 01234567 has the tree of develop acb5820c"), "{}", evidence.said());
+        assert!(
+            evidence.said().starts_with("main 01234567 has the same tree as develop acb5820c"),
+            "{}",
+            evidence.said()
+        );
         assert_eq!(look.found.build.as_ref().map(|build| build.run.id), Some(4711));
         assert_eq!(plan.outcome, Outcome::Planned);
         assert!(plan.events.iter().any(|event| matches!(&event.body, Body::Planned { .. })));

@@ -337,7 +337,11 @@ fn what_is_not_seen_afterwards_is_no_fix_and_is_put_back() {
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
-        &["GitHub has other settings than were sent", "`check-staging` is no longer required", "nothing was changed in the end"],
+        &[
+            "GitHub has other settings than were sent",
+            "`check-staging` is no longer required",
+            "nothing was changed in the end",
+        ],
     );
 
     // What comes back is weaker than what was there: the old settings are put back.
@@ -490,6 +494,18 @@ fn the_head_of_develop_is_built_once_and_its_bundle_is_waited_for() {
     let refused = wait(&repository, FIX_PHRASE);
     assert_ended(&refused.finished, 1, "refused");
     assert_says(&refused.finished.summary, &["build run 990 ended in failure", "Correct the build", "What stays"]);
+    assert_says(&refused.finished.log, &["code: build-failed"]);
+    // One that is still at work when the waiting time is over.
+    let repository = Repository::new();
+    repository.github.edit_artifact(901, |artifact| artifact.name = "logs".to_owned());
+    let started = run(990, BUILD, "Build artifacts", &head());
+    repository
+        .github
+        .on_dispatch(BUILD, Dispatch { run: started, phases: vec![Phase::queued()], artifacts: Vec::new() });
+    let runner = repository.runner().input("stage", "fix").input("fix", "build-head").input("approval", FIX_PHRASE);
+    let refused = Fixed::of(runner.input("build-wait-interval", "1s").input("build-wait-attempts", "2"));
+    assert_ended(&refused.finished, 1, "refused");
+    assert_says(&refused.finished.log, &["no bundle after 2 attempts", "code: build-unfinished"]);
     // A workflow that nobody can start by hand.
     let repository = Repository::new();
     repository.github.edit_artifact(901, |artifact| artifact.name = "logs".to_owned());
@@ -497,7 +513,7 @@ fn the_head_of_develop_is_built_once_and_its_bundle_is_waited_for() {
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
-        &["give build-artifacts.yml the trigger <code>workflow_dispatch:</code> on", "a started build continues"],
+        &["Add the trigger <code>workflow_dispatch:</code> to build-artifacts.yml on", "a started build continues"],
     );
 }
 
@@ -619,17 +635,26 @@ fn f65_what_root_left_in_the_release_is_given_back_path_by_path_or_the_command_i
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
-        &["sudo does not allow deploy to change 3 of 3 paths", "as root on the server: find", "nothing was changed"],
+        &[
+            "sudo does not allow deploy to change 3 of 3 paths",
+            "Run on the server as root: find",
+            "nothing was changed",
+        ],
     );
     assert_eq!(owners(), before);
-    let command =
-        refused.document["ending"]["cause"]["hint"].as_str().expect("a hint").replace("as root on the server: ", "");
+    let command = refused.document["ending"]["cause"]["hint"]
+        .as_str()
+        .expect("a hint")
+        .replace("Run on the server as root: ", "");
 
     // A rule that wants a password is none.
     root("echo 'deploy ALL=(root) PASSWD: /usr/bin/chown -h deploy /var/www/staging/releases/*' >/etc/sudoers.d/docs");
     let refused = fix_on(&story, "docs-ownership", FIX_PHRASE, &[]);
     assert_ended(&refused.finished, 1, "refused");
-    assert_says(&refused.finished.summary, &["sudo does not allow deploy to change 3 of 3 paths", "nothing was changed"]);
+    assert_says(
+        &refused.finished.summary,
+        &["sudo does not allow deploy to change 3 of 3 paths", "nothing was changed"],
+    );
     root(
         "echo 'deploy ALL=(root) NOPASSWD: /usr/bin/chown -h deploy /var/www/staging/releases/*' >/etc/sudoers.d/docs",
     );

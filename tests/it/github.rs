@@ -195,7 +195,10 @@ async fn refusals_say_what_is_missing() {
     github.fault("GET", RUN, Times::Next(1), Fault::refusal(Refusal::BadCredentials));
     let (api, _) = asked(&github);
     let error = api.run(4711).await.expect_err("a token without rights").to_string();
-    assert_eq!(error, "the token has no right for this request (Resource not accessible by integration); it needs actions=read");
+    assert_eq!(
+        error,
+        "the token has no right for this request (Resource not accessible by integration); it needs actions=read"
+    );
     let error = api.run(4711).await.expect_err("a wrong token").to_string();
     assert_eq!(error, "the token has no right for this request (Bad credentials)");
     assert_eq!(github.requests().len(), 2, "a refusal is not asked again");
@@ -369,7 +372,7 @@ async fn a_build_that_is_still_running_is_no_reason_to_refuse_a_plan() {
     let github = built();
     github.edit_run(4711, |run| run.phase = Phase::in_progress());
     let ran = Stage::with_github(&github).survey(artifact::look).await;
-    assert_eq!(ran.said(), "not there yet (build run 4711 is in progress); the release would wait up to 4 x 10 s");
+    assert_eq!(ran.said(), "not available yet (build run 4711 is in progress); the release would wait up to 4 x 10 s");
     assert!(ran.found.build_is_coming);
 }
 
@@ -427,7 +430,7 @@ async fn the_newest_run_decides_and_an_older_good_one_is_named() {
     github.add_run(Run { phase: Phase::completed("failure"), ..Run::green(4712, SHA) });
     let ran = Stage::with_github(&github).survey(artifact::look).await;
     assert_eq!(ran.failure().cause, "build run 4712 ended in failure");
-    assert!(ran.failure().hint.as_deref().is_some_and(|hint| hint.contains("run 4711 of the same commit succeeded")));
+    assert!(ran.failure().hint.as_deref().is_some_and(|hint| hint.contains("Run 4711 of the same commit succeeded")));
 
     let mut stage = Stage::with_github(&github);
     stage.source.build.run_id = Some(4711);
@@ -631,7 +634,7 @@ async fn f27_bytes_that_changed_on_their_way_are_refused() {
     let ran = fetched(&github).await;
     let failure = ran.failure();
     assert_eq!(failure.doing, "checking artifact 11 of build run 4711");
-    assert!(failure.cause.contains(", GitHub keeps "), "{failure}");
+    assert!(failure.cause.contains(", but GitHub recorded "), "{failure}");
     assert_eq!(failure.code, "artifact-digest-mismatch");
     assert!(ran.made.bundle.is_none());
     assert_eq!(ran.outcome.exit_code(), 1);
@@ -711,7 +714,7 @@ async fn f27_a_bundle_and_a_sum_that_do_not_belong_together_are_refused() {
     let (name, other) = (bundle_name(), sum_line(b"something else"));
     let cause = refusal_of(&[(&name, &CONTENT), (&format!("{name}.sha256"), other.as_bytes())]).await;
     let sha = Sha256Digest::of(&*CONTENT);
-    assert!(cause.starts_with(&format!("its SHA-256 is {sha}, the .sha256 file beside it says ")), "{cause}");
+    assert!(cause.starts_with(&format!("its SHA-256 is {sha}, but the .sha256 file beside it says ")), "{cause}");
 }
 
 /// What is said of a bundle with these bytes that is otherwise in order.
@@ -729,7 +732,7 @@ async fn f3_a_bundle_of_another_commit_is_refused_whatever_its_name() {
 #[tokio::test]
 async fn f9_a_bundle_is_read_whole_before_it_is_sent_anywhere() {
     let cause = refusal_of_bundle(&CONTENT[..CONTENT.len() / 2]).await;
-    assert!(cause.starts_with("it ends in the middle"), "{cause}");
+    assert!(cause.starts_with("it is incomplete"), "{cause}");
     let cause = refusal_of_bundle(b"not an archive").await;
     assert!(cause.starts_with("it is not a gzip-compressed tar archive"), "{cause}");
 }
@@ -760,8 +763,10 @@ async fn fd20_a_bundle_of_plain_tar_is_sent_in_canonical_form_and_both_digests_a
     assert_ne!(bundle.sha256, sent);
     let recorded: fact::BundleFact = ran.fact(fact::key::BUNDLE);
     assert_eq!((recorded.sha256, recorded.sent_sha256), (bundle.sha256.clone(), Some(sent.clone())));
-    let line =
-        format!("the bundle was rewritten in canonical form: SHA-256 {} as downloaded, {sent} as sent", bundle.sha256);
+    let line = format!(
+        "the bundle was rewritten in canonical form: SHA-256 {} as downloaded, {sent} as uploaded",
+        bundle.sha256
+    );
     assert!(ran.lines().contains(&line.as_str()), "{:?}", ran.lines());
     assert!(ran.warnings().iter().any(|warning| warning.contains("has no manifest")), "{:?}", ran.warnings());
     assert_eq!(ran.made.manifest.as_deref(), Some(&rows::manifest(&commit(), FILES)));

@@ -650,7 +650,7 @@ fn the_policy_file_must_be_there_when_it_is_named_and_lie_in_the_workspace() {
 fn f45_a_mistyped_environment_does_not_fall_back_to_common_settings() {
     let policy = "ssh-host: live.example.com\nenvironments:\n  staging: {}\n  qa:\n    ssh-host: qa.example.com\n";
     let start = Start::release().input("ssh-host", "").policy(policy);
-    assert_snapshot!(start.input("environment", "qs").problems(), @"environment: `qs` has no section in the policy file; it has `qa`, `staging`");
+    assert_snapshot!(start.input("environment", "qs").problems(), @"environment: `qs` has no section in the policy file; name one of `qa`, `staging`");
     let start = Start::release().input("ssh-host", "").policy(policy).input("environment", "qa");
     let deploy = start.deploy();
     assert_eq!(
@@ -759,7 +759,7 @@ fn addresses_ports_and_names_are_held_to_their_form() {
     base-dir: `/var/www/../../etc` is not a usable path: it contains `..`; write the app's own folder, absolute, such as `/var/www/app`
     base-dir: `/run/app` is a folder of the system; write the app's own folder, absolute, such as `/var/www/app`
     base-dir: `/home` is a folder of the system; write the app's own folder, absolute, such as `/var/www/app`
-    env-file: `/etc/passwd` is not usable: it is absolute; write a path relative to base-dir; write a path below base-dir, such as `shared/.env/staging.env`
+    env-file: `/etc/passwd` is not usable: it is absolute, and must be relative; write a path below base-dir, such as `shared/.env/staging.env`
     env-file: `../.env` is not usable: it contains `..`; write a path below base-dir, such as `shared/.env/staging.env`
     url: `ftp://example.com` has the scheme `ftp`; write scheme and host, such as `https://staging.example.com`
     url: `https://***@example.com` has a user or password in it; write scheme and host, such as `https://staging.example.com`; for a site behind basic auth use `health-via: tunnel`

@@ -162,7 +162,7 @@ fn se2_fd20_a_release_is_what_the_run_read_in_its_bundle() {
 
     let finished = story.staging(&commit).run_binary(story.binary());
     assert_ended(&finished, 0, "live");
-    assert_says(&finished.log, &["the bundle was rewritten in canonical form", digest.as_str(), "as sent"]);
+    assert_says(&finished.log, &["the bundle was rewritten in canonical form", digest.as_str(), "as uploaded"]);
     assert_says(&finished.summary, &["sent in canonical form with SHA-256"]);
     assert_eq!(output(&finished, "bundle-sha256"), digest.as_str());
 }
@@ -192,18 +192,15 @@ fn f36_f45_f55_f67_doors_that_stay_shut() {
     story.lab.exec(&format!("echo production >{marker}")).expect("another marker");
     refused(&story, story.staging(&commit), 1, &["belongs to the environment `production`", "base-dir"]);
     story.lab.exec(&format!("rm -r $(dirname {marker})")).expect("removing the marker");
-    let finished = refused(
-        &story,
-        story.staging(&commit),
-        1,
-        &["already has releases", "does not assign them to `staging`"],
-    );
+    let finished =
+        refused(&story, story.staging(&commit), 1, &["already has releases", "does not assign them to `staging`"]);
     assert_eq!(
         story.lab.exec(&format!("ls {marker} 2>&1 || true")).expect("ls"),
         format!("ls: cannot access '{marker}': No such file or directory\n")
     );
     // What the hint says to type is what it takes.
-    let hint = finished.log.lines().find_map(|line| line.split_once("right folder, run on the server: ")).expect("a hint").1;
+    let hint =
+        finished.log.lines().find_map(|line| line.split_once("right folder, run on the server: ")).expect("a hint").1;
     story.lab.exec_as("deploy", hint).expect("the command of the hint");
 
     let before = story.lab.exec("cat /etc/sudoers.d/*").expect("the rules");

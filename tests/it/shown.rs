@@ -64,12 +64,12 @@ fn a_report_of_version_1_still_reads() {
             "release      20261125_030637-770e6076 -> 20261125_030641-2f05d4b6 (taken back)\n",
             "commit       2f05d4b689d270cafb02285f35f44866f7dc8a2d\n",
             "report       version 1\n",
-            "19 Check that the site is healthy and serves this release: asking the site whether the new release is healthy: 1 of 3 endpoints are healthy",
+            "19 The site answers, healthy, as this release: asking the site whether the new release is healthy: 1 of 3 endpoints are healthy",
             "    what to do: look at the application's log (shared/storage/logs)",
             "    | /api/health-check: 500 instead of 200\n",
             "\nWhat stays\n  nothing\n",
             // Version 1 kept how undoing went where version 2 has what undoing means.
-            "15 Switch `current` to the release: undone: ",
+            "15 Point current at it: undone: ",
             "9/9 passed\n",
             "server: bundle, read again from its disk: b34309420ca4d23eac1115e991e794b5ab98694fe5b59b9257ae346f373d9718 the same\n",
             "all of them agree\n",
@@ -116,7 +116,7 @@ fn whoever_is_stuck_reads_the_commands_in_the_stored_report() {
         &said,
         &[
             "HELP NEEDED NOW",
-            "What could not be undone\n  15 Switch `current` to the release: pointing current back: the server does not answer any more\n",
+            "What could not be undone\n  15 Point current at it: pointing current back: the server does not answer any more\n",
             "Type this on the server\n    ln -s releases/",
             "mv -Tf /srv/app/.current.tmp /srv/app/current\n",
         ],

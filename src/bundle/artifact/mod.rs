@@ -35,7 +35,7 @@ use crate::{
     github::{Attestation, GithubError},
 };
 
-/// Before the seam: is the build there already? A failed one ends the run here, before anything is touched.
+/// Before the approval: checks for the build. A failed build ends the run here, before any change.
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     tell_target(cx, io)?;
     if is_unknown(cx) {
@@ -92,7 +92,7 @@ pub async fn await_build(cx: &Deploy, io: &Io) -> StepResult {
     Ok(Done::passed(text))
 }
 
-/// The same before the seam, for a stage that needs the build to say anything.
+/// The same before the approval, for a stage that needs the build.
 pub async fn find(cx: &Survey, io: &Io) -> StepResult {
     tell_target(cx, io)?;
     if is_unknown(cx) {
@@ -162,7 +162,7 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
     Ok(Done::passed(text))
 }
 
-/// The same before the seam, so that the plan can say what is in it. Where the build is not there yet, nothing is.
+/// The same before the approval, so that the plan has its contents. Nothing if the build does not exist yet.
 pub async fn read(cx: &Survey, io: &Io) -> StepResult {
     let Some(build) = cx.found.borrow().build.clone() else { return Ok(Done::skipped("the build does not exist yet")) };
     let (opened, text) = read_now(&*cx.source()?, &cx.inputs.server.shared, &cx.ports, &build, io).await?;

@@ -25,7 +25,7 @@ mod word {
     pub(super) const RENAMES: &str = "renames";
     pub(super) const RAW: &str = "runs a raw statement";
     pub(super) const ROWS: &str = "changes rows";
-    pub(super) const CANNOT_TELL: &str = "unknown";
+    pub(super) const CANNOT_TELL: &str = "cannot tell";
 }
 
 /// Column types of Laravel's `Blueprint` (Illuminate\Database\Schema\Blueprint), in lower case.

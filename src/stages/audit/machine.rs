@@ -94,7 +94,7 @@ fn releases(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked) {
             "move it into releases/ and make a link to it: docs/server.md",
             &source,
         ),
-        // Else nobody could ever release for the first time (F73).
+        // Otherwise a first release would never be possible (F73).
         None => sheet.met("current-release", "nothing is live yet; the first release creates it", &source),
     }
     let last: Vec<String> = names.iter().rev().take(3).map(ToString::to_string).collect();
@@ -192,7 +192,7 @@ async fn nine(sheet: &mut Sheet<'_>, survey: &Survey, io: &Io, doing: &str) -> R
         .filter_map(|gate| {
             let found =
                 answer.all("gate").filter_map(|record| record.split_once('=')).find(|(path, _)| *path == gate.path);
-            // A gate that nobody answered for has not passed.
+            // A gate without an answer has not passed.
             let problem = found.map_or("not checked", |(_, problem)| problem);
             (!problem.is_empty()).then(|| format!("{}: {problem}", gate.path))
         })

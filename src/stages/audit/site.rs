@@ -42,7 +42,7 @@ pub async fn health(cx: &Audit, io: &Io) -> StepResult {
     let source = format!("GET {url} {}", policy.paths.join(", "));
     let mut sheet = Sheet::new(cx, io, "checking the site's health");
     let mut report = ask(survey, policy).await;
-    // As before a release: a site that is well in one of three rounds is well, and nobody who is refused the token gets it accepted by asking again.
+    // As before a release: a site that is healthy in one of three rounds is healthy, and a refused token stays refused.
     for _ in 1..ROUNDS {
         if report.healthy() || refused(&report) {
             break;

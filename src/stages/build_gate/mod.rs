@@ -28,7 +28,7 @@ use crate::{
     errors::build as errors,
 };
 
-/// Before the seam: the tree is looked at.
+/// Before the approval: the source folder is read.
 pub struct Survey {
     inputs: typed::BuildGate,
     clock: Rc<dyn Clock>,
@@ -42,7 +42,7 @@ impl Survey {
     }
 }
 
-/// After the seam: the tree that passed is packed.
+/// After the approval: the checked source folder is packed.
 pub struct Build {
     inputs: typed::BuildGate,
     clock: Rc<dyn Clock>,

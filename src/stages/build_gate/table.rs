@@ -1,4 +1,4 @@
-//! `build-gate`: is the built tree complete and clean, and then it is a bundle. Works on the runner alone.
+//! `build-gate`: checks that the built app is complete and clean, and makes the bundle. Works on the runner alone.
 
 use super::Build;
 use super::Survey;

@@ -45,7 +45,7 @@ pub struct World {
     pub hide: Rc<dyn Fn(&Secret)>,
 }
 
-/// Before the seam.
+/// Before the approval.
 pub struct Fix {
     pub world: World,
     /// `None` where the fix needs no server.
@@ -78,7 +78,7 @@ pub struct Proposal {
     pub bound: serde_json::Value,
 }
 
-/// After the seam.
+/// After the approval.
 pub struct Mend {
     pub world: World,
     pub server: Option<Survey>,
@@ -138,7 +138,7 @@ impl Mend {
         io.fact(key::FIX, told(&self.world, &self.proposal, Some(after)));
     }
 
-    /// Whether there is nothing to do; rows after the seam ask this first.
+    /// Whether no change is needed; rows after the approval check this first.
     fn idle(&self) -> Option<Done> {
         self.proposal.nothing.as_ref().map(Done::skipped)
     }

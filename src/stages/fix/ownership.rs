@@ -1,4 +1,4 @@
-//! `docs-ownership`: gives what somebody else owns in the live release to the deploy user, such as documentation that root has generated there. Each
+//! `docs-ownership`: changes the owner of other accounts' files in the live release to the deploy user, such as documentation that root has generated there. Each
 //! path by its exact name and only if sudo allows exactly that; else the command for an administrator is printed.
 
 use serde_json::json;

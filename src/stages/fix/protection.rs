@@ -62,7 +62,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
         }
         error => refusal(&doing, &error, "contents=read"),
     })?;
-    // Only an administrator sees what is there, and what nobody sees nobody may replace.
+    // Only an administrator can read the present settings, and settings that were not read must not be replaced.
     let before = github.settings(branch).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
     let rules = github.rules(branch).await.map_err(|error| refusal(&doing, &error, "metadata=read"))?;
     let mut rulesets = Asked::default();
@@ -140,7 +140,7 @@ fn wanted(old: &BranchSettings, rulesets: &Asked, target: &Target) -> BranchSett
     new
 }
 
-/// A required check that nobody reports blocks every merge.
+/// A required check that no workflow reports blocks every merge.
 fn warn_of_checks_that_never_report(cx: &Fix, io: &Io, branch: &str, add: &[&String]) {
     let files = workflow::workflow_files(&cx.world.inputs.workspace);
     if files.is_empty() {

@@ -1,4 +1,4 @@
-//! `fix`: one thing that an audit found, mended by name. What changes something says how it is taken back, and is read again afterwards.
+//! `fix`: corrects one finding of an audit, by name. Every change names its undo, and is verified by reading it again.
 
 use super::Fix;
 use super::Mend;
@@ -28,11 +28,11 @@ pub fn table(name: FixName) -> Table<Fix, Mend> {
 fn branch_protection() -> Table<Fix, Mend> {
     Table {
         survey: vec![
-            observe("branch-protection",  "Read the branch protection",             protection::look).into(),
+            observe("branch-protection", "Read the branch protection", protection::look).into(),
         ],
         release: vec![
-            change("protect-branch",      "Protect the branch",                                  previewed(protection::protect, fix::preview),  undo("restore the earlier protection", protection::Back)).into(),
-            check ("branch-protected",    "Verify the branch protection",                   protection::verify).into(),
+            change("protect-branch",   "Protect the branch",           previewed(protection::protect, fix::preview), undo("restore the earlier protection", protection::Back)).into(),
+            check ("branch-protected", "Verify the branch protection", protection::verify).into(),
         ],
     }
 }
@@ -41,11 +41,11 @@ fn branch_protection() -> Table<Fix, Mend> {
 fn build() -> Table<Fix, Mend> {
     Table {
         survey: vec![
-            observe("head-build",         "Find the build of the head commit",                  build_head::look).into(),
+            observe("head-build", "Find the build of the head commit", build_head::look).into(),
         ],
         release: vec![
-            change("start-build",         "Start the build",                             previewed(build_head::start, fix::preview),    no_undo("a started build continues and changes nothing else")).into(),
-            check ("await-bundle",        "Wait for the bundle",                         build_head::await_bundle).into(),
+            change("start-build",  "Start the build",     previewed(build_head::start, fix::preview), no_undo("a started build continues and changes nothing else")).into(),
+            check ("await-bundle", "Wait for the bundle", build_head::await_bundle).into(),
         ],
     }
 }
@@ -54,12 +54,12 @@ fn build() -> Table<Fix, Mend> {
 fn token() -> Table<Fix, Mend> {
     Table {
         survey: vec![
-            observe("reach-server",       "Connect to the server",                            fix::reach).into(),
-            observe("server-token",       "Read the server's token and test it",         health_token::look).into(),
+            observe("reach-server", "Connect to the server",               fix::reach).into(),
+            observe("server-token", "Read the server's token and test it", health_token::look).into(),
         ],
         release: vec![
-            change("write-secret",        "Write the token into the secret",                    previewed(health_token::write, fix::preview),  no_undo("GitHub cannot return the earlier value; the secret may already hold the server's token")).into(),
-            check ("secret-written",      "Verify that the secret was written and the site accepts the token", health_token::verify).into(),
+            change("write-secret",   "Write the token into the secret",                                   previewed(health_token::write, fix::preview), no_undo("GitHub cannot return the earlier value; the secret may already hold the server's token")).into(),
+            check ("secret-written", "Verify that the secret was written and the site accepts the token", health_token::verify).into(),
         ],
     }
 }
@@ -68,11 +68,11 @@ fn token() -> Table<Fix, Mend> {
 fn phantoms() -> Table<Fix, Mend> {
     Table {
         survey: vec![
-            observe("listed-workflows",   "Find workflows without a file",                phantom::look).into(),
+            observe("listed-workflows", "Find workflows without a file", phantom::look).into(),
         ],
         release: vec![
-            change("disable-workflows",   "Disable them",                                previewed(phantom::disable, fix::preview),     undo("enable them again", phantom::Again)).into(),
-            check ("workflows-disabled",  "Verify that they are disabled",                    phantom::verify).into(),
+            change("disable-workflows",  "Disable them",                  previewed(phantom::disable, fix::preview), undo("enable them again", phantom::Again)).into(),
+            check ("workflows-disabled", "Verify that they are disabled", phantom::verify).into(),
         ],
     }
 }
@@ -81,22 +81,22 @@ fn phantoms() -> Table<Fix, Mend> {
 fn owners() -> Table<Fix, Mend> {
     Table {
         survey: vec![
-            observe("reach-server",       "Connect to the server",                            fix::reach).into(),
-            observe("foreign-owners",     "Find files of other owners in the live release",     ownership::look).into(),
+            observe("reach-server",   "Connect to the server",                          fix::reach).into(),
+            observe("foreign-owners", "Find files of other owners in the live release", ownership::look).into(),
         ],
         release: vec![
-            change("change-owner",        "Change their owner to the deploy user",                previewed(ownership::give, fix::preview),      no_undo("the new owner stays; the report names the earlier one")).into(),
-            check ("owner-changed",       "Verify their owner",                   ownership::verify).into(),
+            change("change-owner",  "Change their owner to the deploy user", previewed(ownership::give, fix::preview), no_undo("the new owner stays; the report names the earlier one")).into(),
+            check ("owner-changed", "Verify their owner",                    ownership::verify).into(),
         ],
     }
 }
 
-/// Nothing follows: what is told is the whole of it.
+/// It only reads, so there is no release part.
 #[rustfmt::skip]
 fn causes() -> Table<Fix, Mend> {
     Table {
         survey: vec![
-            observe("failed-runs",        "Read the last failed staging runs",            failures::look).into(),
+            observe("failed-runs", "Read the last failed staging runs", failures::look).into(),
         ],
         release: Vec::new(),
     }

@@ -1,7 +1,7 @@
 //! Bringing to its end what a run left that was killed, cancelled or lost its server: by hand, or as the post step of the run itself.
 //!
-//! It only takes back what nobody confirmed, so it needs no phrase. There is no release here: what has to be known of one stands in the
-//! guard that the dead run armed on the server.
+//! It only rolls back an unconfirmed release, so it needs no phrase. Everything about that release is recorded in the
+//! entry of the watchdog that the interrupted run armed on the server.
 
 pub mod table;
 
@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-/// Before the seam: who holds the lock, and what lies there.
+/// Before the approval: the holder of the lock, and the leftovers.
 pub struct Survey {
     pub server: context::Survey,
     /// What the main step left, for post.
@@ -43,7 +43,7 @@ pub struct Survey {
     pub seen: RefCell<Vec<String>>,
 }
 
-/// After the seam.
+/// After the approval.
 pub struct Recover {
     pub inputs: Rc<typed::Target>,
     pub ports: Ports,
@@ -59,9 +59,9 @@ struct Made {
     lock: Option<String>,
     keeper: Option<Keeper>,
     dead: Vec<Dead>,
-    /// What has to be gone back from, for whoever has to do it by hand.
+    /// The release to roll back, for the commands by hand.
     unfinished: Option<Entry>,
-    /// Services that did not run when going back failed.
+    /// Services that did not run when the rollback failed.
     stopped: Vec<String>,
 }
 
@@ -155,7 +155,7 @@ fn wrong(inputs: &typed::Target, answer: &crate::transport::shell::Answer) -> Ve
     found
 }
 
-/// There is nothing to approve; but nobody who says stop is overruled.
+/// A recovery needs no approval, but `ABBRECHEN` stops it.
 pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Recover>, Failure> {
     let Survey { server: context::Survey { inputs, ports, .. }, own, seen } = survey;
     let decision = match &inputs.approval {
@@ -200,7 +200,7 @@ pub async fn release(cx: &Recover, io: &Io, ending: &Ending) -> Result<String, F
     lock::give_back(&*cx.ports.shell, io, &cx.inputs.layout, &number, ending).await
 }
 
-/// Was every release confirmed? One that was not is what the dead run failed at, and is taken back as a run of its own would: by the undo
+/// Fails if a release was not confirmed. The interrupted run failed at it, and it is rolled back as that run would have done: by the undo
 /// of this row. Else what lies about is removed.
 pub async fn confirmed(cx: &Recover, io: &Io) -> StepResult {
     let estate = cx.as_heir(async |heir| heir.look(io).await).await?;
@@ -228,7 +228,7 @@ pub async fn go_back(cx: &Recover, io: &Io) -> Result<Undone, Failure> {
     let known = cx.made.borrow().unfinished.clone();
     let entry = match (estate.unfinished(current.as_deref()), known) {
         (Some(entry), _) => entry.clone(),
-        // The server itself has gone back in the meantime.
+        // The watchdog has rolled back meanwhile.
         (None, Some(entry)) if current.as_deref() != Some(&entry.armed) => entry,
         (None, _) => return Ok(Undone::Nothing("no rollback was needed".to_owned())),
     };

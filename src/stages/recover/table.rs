@@ -1,4 +1,4 @@
-//! `recover`: bring to its end what an interrupted run left. The post step of every run does the same by itself.
+//! `recover`: completes the rollback of an interrupted run. The post step of every run does the same.
 
 use super::Recover;
 use super::Survey;
@@ -12,19 +12,19 @@ use crate::{
     stages::recover,
 };
 
-/// The dead run's failure is this run's: its release was not confirmed, so it is taken back, and the run ends as that run would have.
+/// The failure of the interrupted run becomes this run's: its release is rolled back, and this run ends as that run would have.
 #[rustfmt::skip]
 pub fn table() -> Table<Survey, Recover> {
     Table {
         survey: vec![
-            observe("reach-server",    "Connect to the server",                            recover::reach).into(),
-            observe("survey-server",   "Find running deployments and leftovers",        recover::look).into(),
+            observe("reach-server",  "Connect to the server",                  recover::reach).into(),
+            observe("survey-server", "Find running deployments and leftovers", recover::look).into(),
         ],
         release: vec![
-            hold  ("deploy-lock",      "Take the deploy lock",                        recover::acquire,        release("free it, unless the run is stuck", recover::release)).into(),
-            change("finish-unconfirmed", "Roll back an unconfirmed release",      previewed(recover::confirmed, recover::preview),
-                                                                                                               undo("roll it back, remove the leftovers, check the site's health", by_hand(recover::go_back, recover::back_by_hand))).pivot().into(),
-            check ("health",           "Check that the site is healthy",                   recover::well).into(),
+            hold  ("deploy-lock",        "Take the deploy lock",             recover::acquire, release("free it, unless the run is stuck", recover::release)).into(),
+            change("finish-unconfirmed", "Roll back an unconfirmed release", previewed(recover::confirmed, recover::preview),
+                                                                                               undo("roll it back, remove the leftovers, check the site's health", by_hand(recover::go_back, recover::back_by_hand))).pivot().into(),
+            check ("health",             "Check that the site is healthy",   recover::well).into(),
         ],
     }
 }

@@ -1,4 +1,4 @@
-//! Going back by hand: which earlier release, whether it is still what it was, and what does not go back with it.
+//! `rollback`: chooses the target release, compares it with its tree digest, and names what the rollback does not restore.
 //!
 //! From the switch on it is a release like any other with another target (F84): the same rows, the same undo, the same verifier.
 
@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// Chooses the release to go back to: the one that somebody named, or the one that was confirmed last.
+/// Chooses the target release: the named one, or the last confirmed one.
 pub struct Choose {
     pub named: Option<ReleaseName>,
 }
@@ -101,7 +101,7 @@ fn doubts(book: &Book, cx: &Survey, io: &Io) {
     }
 }
 
-/// Why not another one, for whoever reads the log.
+/// Why the other releases are not the target, for the log.
 fn others(
     standings: &Standings,
     live: Option<&ReleaseName>,
@@ -122,7 +122,7 @@ fn others(
     }
 }
 
-/// The target, and what does not go back with it.
+/// Records the target, and what the rollback does not restore.
 fn tell(candidate: &Candidate, book: &Book, cx: &Survey, io: &Io) {
     io.fact(fact::key::SHA, &candidate.commit);
     io.fact(fact::key::TREE, &candidate.tree);
@@ -165,7 +165,7 @@ struct Since {
     unknown: usize,
 }
 
-/// The migrations of every attempt after the one that made the release, whatever became of it: they never go back (F63).
+/// The migrations of every attempt after the one that made the release, whatever its outcome: migrations are never rolled back (F63).
 fn since(book: &Book, candidate: &Candidate, environment: &str) -> Since {
     let mut since = Since::default();
     let ours = book.lines.iter().filter(|line| line.environment == environment);
@@ -186,7 +186,7 @@ fn since(book: &Book, candidate: &Candidate, environment: &str) -> Since {
     since
 }
 
-/// The seam of a rollback.
+/// The plan and approval of a rollback.
 pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
     let Survey { inputs, source, staging: _, ports, found } = survey;
     let Found { server, chosen, home, .. } = found.into_inner();

@@ -19,44 +19,44 @@ use crate::{
     stages::rollback,
 };
 
-/// `to`: the release that somebody named, if anybody did.
+/// `to`: the release in `rollback-to`, if it is set.
 ///
-/// No migration, no backup, nothing pruned: whoever goes back is in a hurry, and data never goes back with the code (F63).
-/// Nor is the site watched for downtime: it may be failing now, and going back must not be undone for what the release that is left did.
+/// No migration, no backup, no pruning: a rollback must be fast, and it never restores data (F63).
+/// No availability sampler: the site may be failing now, and downtime of the failing release must not undo the rollback.
 #[rustfmt::skip]
 pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
     Table {
         survey: vec![
-            observe("reach-server",    "7 Connect to the server",                      survey::reach_site).into(),
-            observe("survey-server",   "7 Survey the server",                    survey::look).into(),
-            observe("can-reload",      "7 Check that PHP-FPM and nginx can be reloaded", ready::look).into(),
-            observe("live-tree",       "7 Compare the live release with its recorded tree digest", seal::live).advisory().into(),
-            observe("present-health",  "7 Check the site's current health",            probe::present).into(),
-            observe("choose-release",  "Choose the target release",        rollback::Choose { named: to }).into(),
+            observe("reach-server",   "7 Connect to the server",                                  survey::reach_site).into(),
+            observe("survey-server",  "7 Survey the server",                                      survey::look).into(),
+            observe("can-reload",     "7 Check that PHP-FPM and nginx can be reloaded",           ready::look).into(),
+            observe("live-tree",      "7 Compare the live release with its recorded tree digest", seal::live).advisory().into(),
+            observe("present-health", "7 Check the site's current health",                        probe::present).into(),
+            observe("choose-release", "Choose the target release",                                rollback::Choose { named: to }).into(),
         ],
         release: vec![
-            hold  ("deploy-lock",      "Take the deploy lock",                    lock::acquire,            release("free it, unless the run is stuck", lock::release)).into(),
-            change("finish-unconfirmed", "Roll back an unconfirmed release",    recovery::finish,         no_undo("it was not confirmed")).into(),
-            check ("nothing-moved",    "Check that `current` has not moved",         current::unmoved).into(),
-            hold  ("ledger",           "Open the ledger",                         ledger::open,             release("record the outcome", ledger::write).at_commit()).into(),
-            check ("unchanged-tree",   "Compare it with its recorded tree digest",          previewed(rollback::unchanged, rollback::unchanged_preview)).into(),
-            check ("verify-tree",      "12 Nine pre-switch gates",                tree::gates).into(),
-            check ("boot-release",     "12 Boot the app with the server's PHP",      tree::boot).into(),
-            change("build-caches",     "14 Rebuild the caches",                cache::build_again,       no_undo("the new caches match the current .env")).advisory().into(),
-            hold  ("name-release",     "Let the site report which release it serves",  previewed(identity::mark, identity::preview),
-                                                                                                            release("remove the one-time file", identity::unmark)).into(),
-            check ("can-still-reload", "15 Check again that PHP-FPM and nginx can be reloaded", ready::again).into(),
-            hold  ("arm-watchdog",     "Arm the watchdog",        previewed(watchdog::arm, watchdog::preview),
-                                                                                                            release("disarm it, unless the run is stuck", watchdog::disarm)).into(),
-            change("switch",           "15 Switch `current` to the release",                  previewed(current::switch, current::switch_preview),
-                                                                                                            undo("switch back, reload, check the previous release's health", by_hand(current::go_back, current::back_by_hand))).pivot().into(),
-            change("reload",           "17 Reload PHP-FPM and nginx",             previewed(reload::reload, reload::preview),
-                                                                                                            within("reloaded again after the switch back")).into(),
-            change("restart-workers",  "17 Restart the queue workers",            workers::restart,         within("restarted again after the switch back")).advisory().into(),
-            check ("grace",            "18 Grace period",                         probe::grace).into(),
-            check ("health",           "19 Check that the site is healthy and serves this release", probe::health).into(),
-            check ("assets",           "20 Check every Vite asset",             probe::assets).into(),
-            check ("confirm",          "Confirm the release over a new connection",      watchdog::confirm).decides().into(),
+            hold  ("deploy-lock",        "Take the deploy lock",                                      lock::acquire,      release("free it, unless the run is stuck", lock::release)).into(),
+            change("finish-unconfirmed", "Roll back an unconfirmed release",                          recovery::finish,   no_undo("it was not confirmed")).into(),
+            check ("nothing-moved",      "Check that `current` has not moved",                        current::unmoved).into(),
+            hold  ("ledger",             "Open the ledger",                                           ledger::open,       release("record the outcome", ledger::write).at_commit()).into(),
+            check ("unchanged-tree",     "Compare it with its recorded tree digest",                  previewed(rollback::unchanged, rollback::unchanged_preview)).into(),
+            check ("verify-tree",        "12 Nine pre-switch gates",                                  tree::gates).into(),
+            check ("boot-release",       "12 Boot the app with the server's PHP",                     tree::boot).into(),
+            change("build-caches",       "14 Rebuild the caches",                                     cache::build_again, no_undo("the new caches match the current .env")).advisory().into(),
+            hold  ("name-release",       "Let the site report which release it serves",               previewed(identity::mark, identity::preview),
+                                                                                                                          release("remove the one-time file", identity::unmark)).into(),
+            check ("can-still-reload",   "15 Check again that PHP-FPM and nginx can be reloaded",     ready::again).into(),
+            hold  ("arm-watchdog",       "Arm the watchdog",                                          previewed(watchdog::arm, watchdog::preview),
+                                                                                                                          release("disarm it, unless the run is stuck", watchdog::disarm)).into(),
+            change("switch",             "15 Switch `current` to the release",                        previewed(current::switch, current::switch_preview),
+                                                                                                                          undo("switch back, reload, check the previous release's health", by_hand(current::go_back, current::back_by_hand))).pivot().into(),
+            change("reload",             "17 Reload PHP-FPM and nginx",                               previewed(reload::reload, reload::preview),
+                                                                                                                          within("reloaded again after the switch back")).into(),
+            change("restart-workers",    "17 Restart the queue workers",                              workers::restart,   within("restarted again after the switch back")).advisory().into(),
+            check ("grace",              "18 Grace period",                                           probe::grace).into(),
+            check ("health",             "19 Check that the site is healthy and serves this release", probe::health).into(),
+            check ("assets",             "20 Check every Vite asset",                                 probe::assets).into(),
+            check ("confirm",            "Confirm the release over a new connection",                 watchdog::confirm).decides().into(),
             commit("live",             "The release is confirmed").into(),
         ]
     }

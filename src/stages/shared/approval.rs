@@ -1,4 +1,4 @@
-//! The seam of a release: from what the survey found to the facts that hold from here on, and whether to go on.
+//! Plan and approval: from the survey to the plan facts, and whether the run continues.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::{
     server::inspect::ServerFacts,
 };
 
-/// Whether to go on, by what somebody wrote into `approval` and the plan that there is now.
+/// Whether the run continues, by the input `approval` and the present plan.
 pub fn decide(inputs: &typed::Target, plan: &Sha256Digest) -> Decision {
     decide_by(&inputs.approval, &inputs.phrase, inputs.plan_only, plan)
 }
@@ -41,7 +41,7 @@ pub fn decide_by(given: &Approval, phrase: &str, plan_only: bool, plan: &Sha256D
     }
 }
 
-/// Where the policy asks for it, a run goes on only if somebody else than its author has approved it at GitHub.
+/// If the policy requires it, a run continues only with the approval of a reviewer at GitHub who is not its author.
 pub async fn reviewed(decision: Decision, inputs: &typed::Target, commits: &[&CommitSha], ports: &Ports) -> Decision {
     let (Decision::Go, Some(environment)) = (&decision, &inputs.review) else { return decision };
     match review(environment, &inputs.run, commits, ports).await {
@@ -101,7 +101,7 @@ pub fn found(server: &ServerFacts) -> serde_json::Value {
 
 /// Typed inputs, whole. A setting that is left out of their serialisation stands there with its reason.
 pub fn settings(inputs: &impl Serialize) -> serde_json::Value {
-    // No map of theirs has a key that is no text, so this is JSON always; what were not, would be no plan that anybody could approve twice.
+    // No map of theirs has a key that is no text, so this is always JSON; anything else would give a plan that no approval can match.
     serde_json::to_value(inputs)
         .unwrap_or_else(|error| serde_json::json!([error.to_string(), uuid::Uuid::new_v4().to_string()]))
 }

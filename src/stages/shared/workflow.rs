@@ -277,7 +277,7 @@ impl Job {
     }
 }
 
-/// The workflow files of a checkout, for whoever has one question about them.
+/// The workflow files of a checkout.
 pub struct WorkflowFiles(Files);
 
 /// Reads them.

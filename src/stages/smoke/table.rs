@@ -1,4 +1,4 @@
-//! `smoke`: is the site of an environment well? Only asks; can run on a schedule.
+//! `smoke`: checks the health of a site. It only reads, and can run on a schedule.
 
 use super::Smoke;
 

@@ -175,7 +175,7 @@ fn f27_links_that_leave_the_release_are_refused() {
         ("/etc", "absolute"),
         ("../x", "outside the source folder"),
         ("app/../../x", "`..` after a folder"),
-        ("", "nowhere"),
+        ("", "target is empty"),
     ] {
         let forge = Forge::new().change(|manifest| {
             manifest.links.insert("link".to_owned(), target.to_owned());
@@ -204,10 +204,10 @@ fn f27_hard_links_devices_and_odd_kinds_are_refused() {
         (EntryType::Char, "is a device"),
         (EntryType::Block, "is a device"),
         (EntryType::Fifo, "is a device"),
-        (EntryType::GNUSparse, "of a kind"),
-        (EntryType::XHeader, "of a kind"),
-        (EntryType::XGlobalHeader, "of a kind"),
-        (EntryType::Continuous, "of a kind"),
+        (EntryType::GNUSparse, "not allowed in a bundle"),
+        (EntryType::XHeader, "not allowed in a bundle"),
+        (EntryType::XGlobalHeader, "not allowed in a bundle"),
+        (EntryType::Continuous, "not allowed in a bundle"),
     ];
     for (kind, cause) in cases {
         refused(cause, Forge::new().with_manifest().raw(kind, "app.php", Some("link"), "").read(), cause);
@@ -282,7 +282,7 @@ fn f9_a_bundle_without_a_manifest_that_we_know_is_refused() {
     refused("no JSON", Forge::new().file(MANIFEST_PATH, "{").read(), "cannot be read");
     refused("no version", Forge::new().file(MANIFEST_PATH, "{}").read(), "missing field `version`");
     let newer = Forge::new().file(MANIFEST_PATH, r#"{"version": 2, "something": "else"}"#);
-    refused("newer version", newer.read(), "version 2, this gated-deploy reads version 1");
+    refused("newer version", newer.read(), "version 2, but this gated-deploy reads version 1");
     let long = Limits { manifest: 10, ..Limits::default() };
     refused("long manifest", read_within(&Forge::new().with_manifest().rest().bytes(), &long), "more than 10");
 }
@@ -331,7 +331,7 @@ fn f18_truncated_and_damaged_bundles_are_told_from_each_other() {
     let whole = Forge::new().with_manifest().rest().bytes();
     for length in [0, 5, 12, whole.len() / 2, whole.len() - 9, whole.len() - 1] {
         let read = read_bytes(&whole[..length]);
-        refused(&format!("{length} of {} bytes", whole.len()), read, "ends in the middle");
+        refused(&format!("{length} of {} bytes", whole.len()), read, "it is incomplete");
     }
     let mut flipped = whole.clone();
     let at = whole.len() - 6;
@@ -443,8 +443,8 @@ fn se2_headers_and_ends_that_leave_a_choice_are_refused() {
     let tar = || Forge::new().with_manifest().rest().tar.into_inner().expect("memory takes everything");
     let whole = tar();
     let cases: [(&str, Vec<u8>, &str); 5] = [
-        ("no end", whole[..whole.len() - 1024].to_vec(), "ends in the middle"),
-        ("half an end", whole[..whole.len() - 512].to_vec(), "ends in the middle"),
+        ("no end", whole[..whole.len() - 1024].to_vec(), "it is incomplete"),
+        ("half an end", whole[..whole.len() - 512].to_vec(), "it is incomplete"),
         ("a second archive", [whole.clone(), whole.clone()].concat(), "data after the end of the archive"),
         ("an end that is no block", [whole.clone(), vec![0; 3]].concat(), "not a whole number of blocks"),
         ("another padding", [whole.clone(), vec![0; 512]].concat(), "`build-gate` did not write it so"),

@@ -143,7 +143,7 @@ fn f24_what_is_installed_is_what_the_lock_file_says() {
     let lock = |packages: &str| format!(r#"{{"packages": [{packages}]}}"#);
     let mail = |version: &str| format!(r#"{{"name": "acme/mail", "version": "{version}"}}"#);
     let cases = [
-        (lock(&mail("1.3.0")), "acme/mail is installed as 1.2.0, composer.lock says 1.3.0"),
+        (lock(&mail("1.3.0")), "acme/mail is installed as 1.2.0, but composer.lock has 1.3.0"),
         (lock(""), "acme/mail is installed but is not in composer.lock"),
         (
             lock(&format!(r#"{}, {{"name": "acme/pay", "version": "2.0.0"}}"#, mail("1.2.0"))),
@@ -301,7 +301,7 @@ fn se3_fd21_a_link_above_a_shared_folder_is_refused() {
     // Links may lead to what this app shares, and not to what another would.
     let app = App::sound();
     app.link("public/files", "../media/files");
-    assert!(app.run().refusal_text().contains("leads to ../media/files, where nothing is"));
+    assert!(app.run().refusal_text().contains("points to ../media/files, which does not exist"));
     let inputs = BuildGate { shared: ["storage", "media"].map(str::to_owned).into(), ..app.inputs() };
     run(inputs, watch::channel(false).1).passed();
 }
@@ -315,8 +315,8 @@ fn what_is_no_file_and_what_cannot_be_named_is_refused() {
     std::fs::write(app.source().join(OsStr::from_bytes(b"app/caf\xe9.php")), "x").expect("Linux takes any name");
     let text = app.run().refusal_text();
     for problem in [
-        "app/agent.sock is no file",
-        "app/pipe is no file",
+        "app/agent.sock is not a file",
+        "app/pipe is not a file",
         r"app/line\nbreak.php: it contains control characters",
         r"app/caf\xe9.php: it is not UTF-8",
     ] {

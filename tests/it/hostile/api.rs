@@ -140,7 +140,7 @@ async fn an_api_that_redirects_is_not_followed() {
         github.fault("GET", RUN, Times::Next(1), Fault::Status { status: 301, headers, body: Vec::new() });
         let before = github.requests().len();
         let told = unexpected(asked(&github).0.run(4711).await);
-        assert!(told.contains("was acme/shop renamed?"), "{place}: {told}");
+        assert!(told.contains("check whether acme/shop was renamed"), "{place}: {told}");
         assert_eq!(github.requests().len(), before + 1, "{place}");
     }
 }

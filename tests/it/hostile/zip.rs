@@ -210,17 +210,17 @@ async fn se2_a_header_that_contradicts_the_list_of_entries_is_refused() {
     let (header, record) = (headers(&whole)[0], records(&whole)[0]);
     let behind = number(&whole, record + 20) + 30 + bundle_name().len();
     let cases = [
-        (header + 6, "says something else"),
-        (header + 8, "says something else"),
-        (header + 30, "says something else"),
+        (header + 6, "differs from the list of entries"),
+        (header + 8, "differs from the list of entries"),
+        (header + 30, "differs from the list of entries"),
         (header + 14, "with other sizes"),
         (header + 18, "with other sizes"),
         (header + 22, "with other sizes"),
         (behind + 4, "other sizes after it"),
         (behind + 8, "other sizes after it"),
         (behind + 12, "other sizes after it"),
-        (record + 10, "says something else"),
-        (record + 46, "says something else"),
+        (record + 10, "differs from the list of entries"),
+        (record + 46, "differs from the list of entries"),
         (record + 42, "there is data before its first entry"),
     ];
     for (at, why) in cases {

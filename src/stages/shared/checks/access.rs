@@ -134,7 +134,7 @@ struct Node {
     acl: bool,
 }
 
-/// Whether somebody may do something; `Unknown` where an access list decides, which modes do not show.
+/// Whether an account has a right; `Unknown` where an access list decides, which modes do not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum May {
     Yes,

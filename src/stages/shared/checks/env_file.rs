@@ -77,7 +77,7 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
         Some(debug) => sheet.passed("APP_DEBUG", debug),
         None => {}
     }
-    // The last digit of a mode is everybody else's.
+    // The last digit of a mode is for all other accounts.
     if let Some(mode) = answer.get("mode").filter(|mode| !mode.ends_with('0')) {
         sheet.warned(
             "mode of .env",

@@ -11,10 +11,10 @@ use crate::{
 #[rustfmt::skip]
 pub(crate) fn checks() -> Vec<Entry<Survey>> {
     vec![
-        observe("bundle-gates",   "Check the nine gates in the bundle",                   checks::gates)         .run_on().into(),
+        observe("bundle-gates",   "Check the nine gates in the bundle",           checks::gates)         .run_on().into(),
         observe("php",            "Compare PHP of command line, pool and bundle", checks::php)          .run_on().into(),
-        observe("env-file",       "Check .env and the link to it",          checks::env_file)      .run_on().into(),
-        observe("shared-folders", "Check who can write in the shared folders",     checks::shared_folders).run_on().into(),
-        observe("room",           "Check the disk space for release and backup",    checks::room)          .run_on().into(),
+        observe("env-file",       "Check .env and the link to it",                checks::env_file)      .run_on().into(),
+        observe("shared-folders", "Check who can write in the shared folders",    checks::shared_folders).run_on().into(),
+        observe("room",           "Check the disk space for release and backup",  checks::room)          .run_on().into(),
     ]
 }
