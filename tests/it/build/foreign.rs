@@ -194,7 +194,7 @@ fn f27_links_that_leave_the_release_are_refused() {
         "below `link`",
     );
     let through = Forge::new().with_manifest().rest().raw(EntryType::Directory, "link/", None, "");
-    refused("a folder in a link's place", through.read(), "no folder");
+    refused("a folder in a link's place", through.read(), "not a folder");
 }
 
 #[test]
