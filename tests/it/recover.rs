@@ -105,7 +105,7 @@ fn f86_what_a_killed_run_left_is_taken_back_by_recover_and_only_then() {
     // As it lies there when a run has taken that lock over, failed, and given it on.
     on_server(&story, &format!("mv {STATE}/lock {STATE}/lock.dead"));
     let plan = recover(&story).input("plan-only", "true").run_binary(story.binary());
-    assert_says(&plan.log, &["bring to its end what run https://github.com/acme/shop/actions/runs/30433642"]);
+    assert_says(&plan.log, &["complete the recovery of run https://github.com/acme/shop/actions/runs/30433642"]);
 
     let finished = recover(&story).run_binary(story.binary());
     assert_ended(&finished, 3, "rolled-back");

@@ -123,7 +123,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
             Err(why) => format!("stop at the watchdog of {release}, which cannot be read: {why}"),
         });
     }
-    told.extend(estate.left_by.iter().map(|owner| format!("complete the interrupted run of {owner}")));
+    told.extend(estate.left_by.iter().map(|owner| format!("complete the recovery of {owner}")));
     told.extend(estate.remains.iter().map(|path| format!("remove {path}")));
     watchdog::tell(survey, io, &estate.pending);
     let live = looked.current().map_or("nothing", survey::last_part);
