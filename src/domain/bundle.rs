@@ -217,3 +217,29 @@ impl Bundle<Canonical> {
         &self.state.tree
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The comparison of a download with the digest beside it, with each bit turned that a whole bundle could have (F69).
+    #[test]
+    fn f69_a_bundle_with_one_bit_turned_is_refused() {
+        let fetched = |bytes: &[u8]| {
+            let mut measure = Measure::default();
+            bytes.chunks(7).for_each(|part| measure.add(part));
+            let (sha256, size) = measure.end();
+            Bundle::fetched("bundle.tar.gz".into(), size, sha256)
+        };
+        let mut bytes = vec![7; 130];
+        let beside = Sha256Digest::of(&bytes);
+        assert!(fetched(&bytes).verify(&beside).is_ok());
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let refused = fetched(&bytes).verify(&beside).err();
+            assert!(refused.is_some_and(|cause| cause.ends_with(&beside.to_string())), "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        assert!(fetched(&bytes[..129]).verify(&beside).is_err(), "one byte less");
+    }
+}

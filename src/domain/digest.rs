@@ -29,8 +29,7 @@ impl Sha256Digest {
     }
 }
 
-/// Measures bytes as they pass by: what is downloaded, what is taken out of an archive, and what a control asks about are measured by
-/// the same.
+/// Measures bytes as they pass by: what is downloaded and what is taken out of an archive are measured by the same code.
 #[derive(Debug, Clone, Default)]
 pub struct Measure {
     hasher: sha2::Sha256,
