@@ -44,8 +44,8 @@ pub(super) struct Answer {
 }
 
 /// An answer that says no, and whether it may say yes in a while.
-struct No {
-    error: GithubError,
+pub(super) struct No {
+    pub(super) error: GithubError,
     again: Again,
 }
 
@@ -57,31 +57,51 @@ enum Again {
     After(Duration),
 }
 
+impl No {
+    pub(super) fn never(error: GithubError) -> Self {
+        Self { error, again: Again::Never }
+    }
+
+    /// The server or the network failed, and may not the next time.
+    pub(super) fn for_now(error: GithubError) -> Self {
+        Self { error, again: Again::Soon }
+    }
+}
+
+/// Does something that only reads, at most `tries` times: after 1, 2 and 4 s when the server or the network failed, and when a rate limit
+/// ends if that is within a minute.
+pub(super) async fn patiently<T>(
+    clock: &dyn Clock,
+    tries: u32,
+    mut once: impl AsyncFnMut() -> Result<T, No>,
+) -> Result<T, GithubError> {
+    let mut tried = 1;
+    loop {
+        let no = match once().await {
+            Ok(done) => return Ok(done),
+            Err(no) => no,
+        };
+        let wait = match no.again {
+            Again::Soon => jittered(Duration::from_secs(1 << (tried - 1))),
+            Again::After(wait) if wait <= PATIENCE => wait,
+            Again::Never | Again::After(_) => return Err(no.error),
+        };
+        if tried == tries {
+            return Err(no.error);
+        }
+        clock.sleep(wait).await;
+        tried += 1;
+    }
+}
+
 impl Caller {
     pub(super) fn new(octocrab: Late<Octocrab>, clock: Rc<dyn Clock>) -> Self {
         Self { octocrab, clock }
     }
 
-    /// Asks for `route`, at most four times: after 1, 2 and 4 s when the server or the network failed, and when a rate
-    /// limit ends if that is within a minute.
+    /// Asks for `route`.
     pub(super) async fn get(&self, route: &str) -> Result<Answer, GithubError> {
-        let mut tried = 1;
-        loop {
-            let no = match self.once(&Method::GET, route, None).await {
-                Ok(answer) => return Ok(answer),
-                Err(no) => no,
-            };
-            let wait = match no.again {
-                Again::Soon => jittered(Duration::from_secs(1 << (tried - 1))),
-                Again::After(wait) if wait <= PATIENCE => wait,
-                Again::Never | Again::After(_) => return Err(no.error),
-            };
-            if tried == TRIES {
-                return Err(no.error);
-            }
-            self.clock.sleep(wait).await;
-            tried += 1;
-        }
+        patiently(self.clock(), TRIES, async || self.once(&Method::GET, route, None).await).await
     }
 
     /// Sends something that changes something, once: nobody knows what became of a request that got no answer, so whoever sends it looks
@@ -95,15 +115,14 @@ impl Caller {
     }
 
     async fn once(&self, method: &Method, route: &str, body: Option<&Value>) -> Result<Answer, No> {
-        let octocrab = ready(&self.octocrab).map_err(|error| No { error, again: Again::Never })?;
+        let octocrab = ready(&self.octocrab).map_err(No::never)?;
         let response = match *method {
             Method::GET => octocrab._get(route).await,
             Method::POST => octocrab._post(route, body).await,
             Method::PUT => octocrab._put(route, body).await,
             Method::DELETE => octocrab._delete(route, body).await,
             _ => {
-                let error = GithubError::Unexpected(format!("{method} {route} is not a known request"));
-                return Err(No { error, again: Again::Never });
+                return Err(No::never(GithubError::Unexpected(format!("{method} {route} is not a known request"))));
             }
         };
         let response = response.map_err(|error| lost(method, route, &error))?;
@@ -120,23 +139,21 @@ impl Caller {
     fn refusal(&self, method: &Method, route: &str, status: StatusCode, headers: &HeaderMap, body: &str) -> No {
         let message =
             serde_json::from_str(body).map_or_else(|_| status.to_string(), |refusal: wire::Refusal| refusal.message);
-        let never = |error| No { error, again: Again::Never };
         if let Some(wait) = self.rate_limit(status, headers, &message) {
             return No { error: GithubError::RateLimited { retry_after: wait }, again: Again::After(wait) };
         }
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let needs = text(headers, "x-accepted-github-permissions").map(str::to_owned);
-                never(GithubError::Forbidden { message, needs })
+                No::never(GithubError::Forbidden { message, needs })
             }
-            StatusCode::NOT_FOUND => never(GithubError::NotFound(format!("{method} {route}: {message}"))),
-            StatusCode::GONE => never(GithubError::Expired),
-            _ if status.is_server_error() => {
-                let error =
-                    GithubError::Unavailable(format!("GitHub answered {status} to {method} {route}{}", times(method)));
-                No { error, again: Again::Soon }
-            }
-            _ => never(GithubError::Unexpected(format!("{status} to {method} {route}: {message}"))),
+            StatusCode::NOT_FOUND => No::never(GithubError::NotFound(format!("{method} {route}: {message}"))),
+            StatusCode::GONE => No::never(GithubError::Expired),
+            _ if status.is_server_error() => No::for_now(GithubError::Unavailable(format!(
+                "GitHub answered {status} to {method} {route}{}",
+                times(method)
+            ))),
+            _ => No::never(GithubError::Unexpected(format!("{status} to {method} {route}: {message}"))),
         }
     }
 
@@ -165,8 +182,7 @@ fn unread(method: &Method, route: &str, error: Box<dyn Error + Send + Sync>) -> 
     match error.downcast::<octocrab::Error>() {
         Ok(error) => lost(method, route, &error),
         Err(_) => {
-            let told = format!("{method} {route}: it is larger than {} MiB", LARGEST >> 20);
-            No { error: GithubError::Unexpected(told), again: Again::Never }
+            No::never(GithubError::Unexpected(format!("{method} {route}: it is larger than {} MiB", LARGEST >> 20)))
         }
     }
 }
@@ -177,7 +193,7 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// Up to a quarter more, so that jobs that failed together do not come back together.
-pub(super) fn jittered(delay: Duration) -> Duration {
+fn jittered(delay: Duration) -> Duration {
     let [byte, ..] = *uuid::Uuid::new_v4().as_bytes();
     delay + delay.mul_f64(f64::from(byte) / 1024.0)
 }
@@ -196,15 +212,12 @@ fn lost(method: &Method, route: &str, error: &octocrab::Error) -> No {
         next = cause.source();
     }
     match request {
-        Some(request) => {
-            let error = GithubError::Unavailable(format!(
-                "{method} {route} got no answer{}: {}",
-                times(method),
-                client::sentence(request)
-            ));
-            No { error, again: Again::Soon }
-        }
-        None => No { error: GithubError::Unexpected(format!("{method} {route}: {error}")), again: Again::Never },
+        Some(request) => No::for_now(GithubError::Unavailable(format!(
+            "{method} {route} got no answer{}: {}",
+            times(method),
+            client::sentence(request)
+        ))),
+        None => No::never(GithubError::Unexpected(format!("{method} {route}: {error}"))),
     }
 }
 

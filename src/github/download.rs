@@ -4,7 +4,6 @@
 use std::{
     fs::File,
     io::{Seek as _, SeekFrom, Write as _},
-    time::Duration,
 };
 
 use reqwest::{Response, StatusCode, header};
@@ -13,7 +12,7 @@ use url::Url;
 use super::{
     Artifact, GithubError,
     api::Api,
-    call::{jittered, ready, text},
+    call::{No, patiently, ready, text},
 };
 use crate::{
     domain::{Measure, Sha256Digest},
@@ -36,21 +35,14 @@ const SLACK: u64 = 1 << 20;
 const LOG_KEPT: usize = 1 << 20;
 const LOG_READ: u64 = 64 << 20;
 
-/// Why a download gave nothing, and whether another one may.
-struct Broken {
-    error: GithubError,
-    again: bool,
+/// The network failed us: nothing is wrong with the artifact.
+fn broken(error: String) -> No {
+    No::for_now(GithubError::Unavailable(error))
 }
 
-impl Broken {
-    /// The network failed us: nothing is wrong with the artifact.
-    fn again(error: String) -> Self {
-        Self { error: GithubError::Unavailable(error), again: true }
-    }
-
-    fn never(error: String) -> Self {
-        Self { error: GithubError::BadDownload(error), again: false }
-    }
+/// Another download would be no better.
+fn bad(error: String) -> No {
+    No::never(GithubError::BadDownload(error))
 }
 
 pub(super) async fn artifact(
@@ -60,39 +52,16 @@ pub(super) async fn artifact(
     on_bytes: &mut dyn FnMut(u64, Option<u64>),
 ) -> Result<(Sha256Digest, u64), GithubError> {
     let most = if artifact.size > 0 { artifact.size.saturating_add(SLACK) } else { MOST };
-    let mut tried = 1;
-    loop {
-        let broken = match once(api, artifact, &mut file, most, on_bytes).await {
-            Ok(done) => return Ok(done),
-            Err(broken) => broken,
-        };
-        if !broken.again || tried == TRIES {
-            return Err(broken.error);
-        }
-        api.caller.clock().sleep(jittered(Duration::from_secs(1 << (tried - 1)))).await;
-        tried += 1;
-    }
+    patiently(api.caller.clock(), TRIES, async || once(api, artifact, &mut file, most, on_bytes).await).await
 }
 
 /// The end of a job's log.
 pub(super) async fn log(api: &Api, job: u64) -> Result<String, GithubError> {
-    let mut tried = 1;
-    loop {
-        let broken = match log_once(api, job).await {
-            Ok(text) => return Ok(text),
-            Err(broken) => broken,
-        };
-        if !broken.again || tried == TRIES {
-            return Err(broken.error);
-        }
-        api.caller.clock().sleep(jittered(Duration::from_secs(1 << (tried - 1)))).await;
-        tried += 1;
-    }
+    patiently(api.caller.clock(), TRIES, async || log_once(api, job).await).await
 }
 
-async fn log_once(api: &Api, job: u64) -> Result<String, Broken> {
-    let link = link(api, &format!("actions/jobs/{job}/logs")).await;
-    let link = link.map_err(|error| Broken { error, again: false })?;
+async fn log_once(api: &Api, job: u64) -> Result<String, No> {
+    let link = link(api, &format!("actions/jobs/{job}/logs")).await.map_err(No::never)?;
     let mut response = open(api, link).await?;
     let (mut kept, mut read) = (Vec::new(), 0);
     loop {
@@ -104,7 +73,7 @@ async fn log_once(api: &Api, job: u64) -> Result<String, Broken> {
                     kept.drain(..kept.len() - LOG_KEPT);
                 }
                 if read > LOG_READ {
-                    return Err(Broken::never(format!("the log of job {job} is longer than {LOG_READ} bytes")));
+                    return Err(bad(format!("the log of job {job} is longer than {LOG_READ} bytes")));
                 }
             }
             Ok(None) => {
@@ -113,7 +82,7 @@ async fn log_once(api: &Api, job: u64) -> Result<String, Broken> {
             }
             Err(error) => {
                 let why = client::sentence(&error);
-                return Err(Broken::again(format!("the log of job {job} broke off after {read} bytes: {why}")));
+                return Err(broken(format!("the log of job {job} broke off after {read} bytes: {why}")));
             }
         }
     }
@@ -125,14 +94,12 @@ async fn once(
     file: &mut File,
     most: u64,
     on_bytes: &mut dyn FnMut(u64, Option<u64>),
-) -> Result<(Sha256Digest, u64), Broken> {
-    let link = link(api, &format!("actions/artifacts/{}/zip", artifact.id))
-        .await
-        .map_err(|error| Broken { error, again: false })?;
+) -> Result<(Sha256Digest, u64), No> {
+    let link = link(api, &format!("actions/artifacts/{}/zip", artifact.id)).await.map_err(No::never)?;
     let response = open(api, link).await?;
     file.set_len(0)
         .and_then(|()| file.seek(SeekFrom::Start(0)))
-        .map_err(|error| Broken::never(format!("clearing the file: {error}")))?;
+        .map_err(|error| bad(format!("clearing the file: {error}")))?;
     receive(response, file, most, on_bytes).await
 }
 
@@ -145,28 +112,28 @@ async fn link(api: &Api, rest: &str) -> Result<Url, GithubError> {
         GithubError::Unexpected(format!("GET {route}: {} without a link to the bytes", answer.status))
     })?;
     let api_url = &api.repository.api_url;
-    checked(plain_is_fine(api), api_url, location).map_err(|broken| broken.error)
+    checked(plain_is_fine(api), api_url, location).map_err(|no| no.error)
 }
 
 /// Follows the storage's own redirects, if it has any, up to the bytes.
-async fn open(api: &Api, mut link: Url) -> Result<Response, Broken> {
-    let blobs = ready(&api.blobs).map_err(|error| Broken { error, again: false })?;
+async fn open(api: &Api, mut link: Url) -> Result<Response, No> {
+    let blobs = ready(&api.blobs).map_err(No::never)?;
     for _ in 0..=HOPS {
         let host = host(&link);
         let sent = blobs.get(link.clone()).header(header::ACCEPT_ENCODING, "identity").send().await;
-        let response = sent.map_err(|error| Broken::again(format!("{host}: {}", client::sentence(&error))))?;
+        let response = sent.map_err(|error| broken(format!("{host}: {}", client::sentence(&error))))?;
         match response.status() {
             StatusCode::OK => return Ok(response),
             status if status.is_redirection() => {
-                let location = text(response.headers(), "location")
-                    .ok_or_else(|| Broken::never(format!("{host} redirects without a target")))?;
+                let location =
+                    text(response.headers(), "location").ok_or_else(|| bad(format!("{host} redirects without a target")))?;
                 link = checked(plain_is_fine(api), &link, location)?;
             }
             // 403 is what the storage says to a link that is over a minute old.
-            status => return Err(Broken::again(format!("{host} answered {status}"))),
+            status => return Err(broken(format!("{host} answered {status}"))),
         }
     }
-    Err(Broken::never(format!("more than {HOPS} redirects, the last one by {}", host(&link))))
+    Err(bad(format!("more than {HOPS} redirects, the last one by {}", host(&link))))
 }
 
 /// Where the API itself is asked without TLS, inside a laboratory or a company's own network, its storage may be too.
@@ -175,21 +142,18 @@ fn plain_is_fine(api: &Api) -> bool {
 }
 
 /// A link that we may follow: https, unless plain HTTP is fine, and without credentials of its own.
-fn checked(plain_is_fine: bool, base: &Url, location: &str) -> Result<Url, Broken> {
+fn checked(plain_is_fine: bool, base: &Url, location: &str) -> Result<Url, No> {
     // Neither the link nor the parser's complaint about it is shown: both can hold the signature.
-    let link = base.join(location).map_err(|_| Broken::never("the link to the bytes is not a URL".to_owned()))?;
+    let link = base.join(location).map_err(|_| bad("the link to the bytes is not a URL".to_owned()))?;
     match link.scheme() {
         "https" => {}
         "http" if plain_is_fine => {}
         scheme => {
-            return Err(Broken::never(format!(
-                "the link to the bytes leads to {} over {scheme}, not https",
-                host(&link)
-            )));
+            return Err(bad(format!("the link to the bytes leads to {} over {scheme}, not https", host(&link))));
         }
     }
     if !link.username().is_empty() || link.password().is_some() {
-        return Err(Broken::never(format!("the link to the bytes at {} carries a user name", host(&link))));
+        return Err(bad(format!("the link to the bytes at {} carries a user name", host(&link))));
     }
     Ok(link)
 }
@@ -199,9 +163,9 @@ async fn receive(
     file: &mut File,
     most: u64,
     on_bytes: &mut dyn FnMut(u64, Option<u64>),
-) -> Result<(Sha256Digest, u64), Broken> {
+) -> Result<(Sha256Digest, u64), No> {
     let total = response.content_length();
-    let too_large = |size: u64| Broken::never(format!("it has at least {size} bytes; at most {most} were expected"));
+    let too_large = |size: u64| bad(format!("it has at least {size} bytes; at most {most} were expected"));
     if let Some(size) = total.filter(|size| *size > most) {
         return Err(too_large(size));
     }
@@ -219,15 +183,15 @@ async fn receive(
         if received > most {
             return Err(too_large(received));
         }
-        file.write_all(&chunk).map_err(|error| Broken::never(format!("writing after {received} bytes: {error}")))?;
+        file.write_all(&chunk).map_err(|error| bad(format!("writing after {received} bytes: {error}")))?;
         on_bytes(received, total);
     }
     Ok(measure.end())
 }
 
-fn short(received: u64, total: Option<u64>, why: &str) -> Broken {
+fn short(received: u64, total: Option<u64>, why: &str) -> No {
     let total = total.map_or_else(|| "an unknown number of".to_owned(), |total| total.to_string());
-    Broken::again(format!("ended after {received} of {total} bytes, {TRIES} times ({why})"))
+    broken(format!("ended after {received} of {total} bytes, {TRIES} times ({why})"))
 }
 
 fn host(url: &Url) -> &str {
