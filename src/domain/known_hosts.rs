@@ -7,6 +7,8 @@ use openssl::{hash::MessageDigest, pkey::PKey, sign::Signer};
 use sha2::{Digest, Sha256};
 use ssh_key::PublicKey;
 
+use super::glob::{self, Wildcards};
+
 /// The host key types that we accept, best first. `ssh-rsa` means an RSA key; its signatures are always SHA-2 (RFC 8332), SHA-1 is not offered.
 pub const KEY_TYPES: [&str; 5] =
     ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
@@ -330,40 +332,13 @@ impl Hosts {
         match self {
             Self::Any => true,
             Self::Patterns(patterns) => {
-                let hit = |pattern: &&Pattern| wildcard(pattern.text.as_bytes(), name.as_bytes());
+                let hit = |pattern: &&Pattern| glob::matches(&pattern.text, name, Wildcards::Anything);
                 patterns.iter().any(|pattern| !pattern.negated && hit(&pattern))
                     && !patterns.iter().any(|pattern| pattern.negated && hit(&pattern))
             }
             Self::Hashed { salt, hash } => hmac_sha1(salt, name.as_bytes()).is_some_and(|own| own == *hash),
         }
     }
-}
-
-/// `*` stands for any text, `?` for any one character (ssh_config(5), PATTERNS). Linear memory, no recursion: the text is foreign.
-pub(crate) fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut p, mut n) = (0, 0);
-    // Where to go on when the last star has to stand for one character more.
-    let mut retry: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                retry = Some((p + 1, n + 1));
-                p += 1;
-            }
-            Some(c) if *c == b'?' || *c == name[n] => {
-                p += 1;
-                n += 1;
-            }
-            _ => match retry {
-                Some((after_star, next)) => {
-                    (p, n) = (after_star, next);
-                    retry = Some((after_star, next + 1));
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == b'*')
 }
 
 fn hmac_sha1(key: &[u8], data: &[u8]) -> Option<Vec<u8>> {

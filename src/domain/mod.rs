@@ -13,6 +13,7 @@ pub mod fact;
 pub mod failure;
 pub mod fix;
 pub mod gate;
+pub mod glob;
 pub mod key;
 pub mod known_hosts;
 pub mod layout;

@@ -5,7 +5,11 @@ use std::fmt;
 use crate::{
     config::typed,
     context::Build,
-    domain::{CommitSha, Failure, known_hosts::wildcard, trigger},
+    domain::{
+        CommitSha, Failure,
+        glob::{self, Wildcards},
+        trigger,
+    },
     errors::{
         artifact::{self as errors, Named, Unusable},
         github,
@@ -197,7 +201,7 @@ impl<'a> Search<'a> {
         let mut branches = provenance.branches.iter().chain(&provenance.built_on);
         let head_branch = trigger::merge_queue_target(head).unwrap_or(head);
         branches.any(|branch| branch == head_branch)
-            || provenance.tags.iter().any(|pattern| wildcard(pattern.as_bytes(), head.as_bytes()))
+            || provenance.tags.iter().any(|pattern| glob::matches(pattern, head, Wildcards::Anything))
     }
 
     /// Whether the commit is on a branch that may be released from (SE14). A tag can have a branch's name; it proves nothing here.

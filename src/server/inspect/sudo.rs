@@ -3,6 +3,8 @@
 //! `sudo -n -l COMMAND` says that a command is allowed even where `sudo -n COMMAND` would want a password: with sudo's default
 //! `listpw=any` one rule without a password is enough to list all of them (sudoers(5)). A release would learn it after the switch.
 
+use crate::domain::glob::{self, Wildcards};
+
 /// Whether sudo allows a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Leave {
@@ -89,13 +91,17 @@ impl Rule {
         let (program, path) = (merged(program), merged(path));
         let is_program = match program.strip_suffix('/') {
             Some(folder) => path.rsplit_once('/').is_some_and(|(own, _)| own == folder),
-            None => program == "ALL" || like(&program, &path, false),
+            None => program == "ALL" || glob::matches(&program, &path, Wildcards::WithinPart),
         };
         // Without arguments a rule allows any, `""` allows none.
         is_program
-            && wanted.is_none_or(
-                |wanted| if wanted == "\"\"" { arguments.is_empty() } else { like(wanted, arguments, true) },
-            )
+            && wanted.is_none_or(|wanted| {
+                if wanted == "\"\"" {
+                    arguments.is_empty()
+                } else {
+                    glob::matches(wanted, arguments, Wildcards::Anything)
+                }
+            })
     }
 }
 
@@ -124,38 +130,6 @@ fn merged(path: &str) -> String {
         path if path.starts_with("/bin/") || path.starts_with("/sbin/") => format!("/usr{path}"),
         path => path.to_owned(),
     }
-}
-
-/// Shell patterns as sudoers has them: `*` and `?`, which do not match a slash in a path, but do in arguments.
-fn like(pattern: &str, text: &str, slashes: bool) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let any = |c: char| slashes || c != '/';
-    let (mut p, mut t, mut star) = (0, 0, None);
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some('?') if any(text[t]) => {
-                p += 1;
-                t += 1;
-            }
-            Some(c) if *c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((at, from)) if any(text[from]) => {
-                    star = Some((at, from + 1));
-                    p = at + 1;
-                    t = from + 1;
-                }
-                _ => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == '*')
 }
 
 #[cfg(test)]
