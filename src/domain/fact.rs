@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CommitSha, GitTree, ReleaseName, Sha256Digest, StepId,
+    CommitSha, GitTree, ReleaseName, Sha256Digest, StepId, format,
     migration::{Class, Measured},
 };
 
@@ -381,23 +381,12 @@ impl Staging {
     /// "main 426e23f7 has the tree of develop 3fa5abaa, which staging confirmed 3 h ago"; `None` where the same commit was asked for.
     pub fn equality(&self) -> Option<String> {
         let SameTree { commit, branch, confirmed_on, .. } = self.asked_for.as_ref()?;
-        let ago = self.stable_seconds.map(|age| format!(" {} ago", lasting(age))).unwrap_or_default();
+        let ago = self.stable_seconds.map(|age| format!(" {} ago", format::age(age))).unwrap_or_default();
         Some(format!(
             "{branch} {} has the same tree as {confirmed_on} {}, which staging confirmed{ago}",
             commit.short(),
             self.commit.short()
         ))
-    }
-}
-
-/// "75 s", "12 min", "3 h", "2 days"
-pub fn lasting(seconds: i64) -> String {
-    match seconds {
-        ..0 => "a negative time (a clock is wrong)".to_owned(),
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
     }
 }
 

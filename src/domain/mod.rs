@@ -12,6 +12,7 @@ pub mod digest;
 pub mod fact;
 pub mod failure;
 pub mod fix;
+pub mod format;
 pub mod gate;
 pub mod glob;
 pub mod key;

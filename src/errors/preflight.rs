@@ -14,7 +14,7 @@ use super::{
     Problem, codes,
     server::{DANGLING_LINK, NOT_A_FOLDER},
 };
-use crate::domain::{Failure, Layout, RemoteCommand};
+use crate::domain::{Failure, Layout, RemoteCommand, format};
 
 codes! {
     SEVERAL_PROBLEMS = "several-problems", Refused {
@@ -345,8 +345,9 @@ pub fn shared_closed_when_made(path: &str, user: &str, folder: &str, hint: Strin
 const MAKE_ROOM: &str = "Free disk space there, or lower `keep-releases` and `keep-backups`";
 
 pub fn no_room_kib(free: u64, base: &dyn Display, need: u64) -> Problem {
+    let of = |kib: u64| format::bytes(kib.saturating_mul(1024));
     RELEASE_NO_ROOM
-        .problem(format!("not enough disk space: {free} KiB free on {base}, about {need} KiB needed"), MAKE_ROOM)
+        .problem(format!("not enough disk space: {} free on {base}, about {} needed", of(free), of(need)), MAKE_ROOM)
 }
 
 /// `told`: what the need is made of.

@@ -308,7 +308,7 @@ async fn fd3_while_the_build_is_not_there_room_is_judged_by_the_live_release() {
     };
     let ran = room("100000").await;
     assert_eq!(ran.failure().code, "release-no-room");
-    assert!(ran.failure().cause.starts_with("not enough disk space: 100000 KiB free"), "{}", ran.failure());
+    assert!(ran.failure().cause.starts_with("not enough disk space: 102.4 MB free"), "{}", ran.failure());
     assert_eq!(room("900000").await.said(), "skipped: there is no bundle");
 }
 

@@ -755,7 +755,7 @@ const ON_THE_SERVER: &[(&str, &str, &str, &str)] = &[
         "chmod 664 current/bootstrap/cache/config.php",
         "su deploy --command \"find /var/www/staging/releases -path '*/bootstrap/cache/config.php' -type f -exec chgrp www-data {} + -exec chmod 640 {} +\"",
     ),
-    ("disk-room", "MiB free", "fallocate -l 490000000 shared/filler", "rm shared/filler"),
+    ("disk-room", "MB free; the live release takes", "fallocate -l 490000000 shared/filler", "rm shared/filler"),
     (
         "inodes",
         "50 of 1000 free",

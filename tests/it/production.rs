@@ -131,7 +131,7 @@ fn what_staging_has_not_proven_is_refused() {
     let commit = proven(&story, "stable one day");
 
     let young = story.production(&commit).input("staging-stable-for", "1h");
-    refused(&story, &young, &["confirmed on staging", "asks for 60 min", "release again at "]);
+    refused(&story, &young, &["confirmed on staging", "asks for 1 h", "release again at "]);
 
     let other = commit_of(&story, "never on staging");
     story.github.compared(&format!("{commit}...{other}"), &[("config/app.php", &other)]);

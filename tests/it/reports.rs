@@ -238,7 +238,7 @@ fn switched() -> Tape {
         .begun("migrate")
         .finished("migrate", Verdict::Skipped, "nothing to migrate", None)
         .fact(key::SWITCH, json!({ "from": format!("releases/{OLD}"), "to": NEW, "took_us": 1967 }))
-        .done("switch", "in 2.0 ms")
+        .done("switch", "in 2 ms")
 }
 
 pub(crate) fn live() -> Vec<Event> {

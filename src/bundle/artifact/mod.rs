@@ -28,6 +28,7 @@ use crate::{
         CommitSha, Failure, Sha256Digest,
         bundle::{self, Bundle, Canonical, Fetched, Listing, Manifest, Verified},
         fact::{ArtifactFact, BuildRun, BundleFact, key},
+        format,
     },
     engine::{Done, Ending, Io, StepResult},
     errors::{artifact as errors, general, github},
@@ -223,10 +224,10 @@ async fn get(source: &typed::Source, shared: &[String], ports: &Ports, build: &B
     io.fact(key::BUNDLE, &told);
     let took = io.elapsed().saturating_sub(began);
     let text = format!(
-        "{} files in {}, in {:.1} s, SHA-256 {}",
+        "{} files in {}, in {}, SHA-256 {}",
         manifest.files.len(),
-        megabytes(bundle.size),
-        took.as_secs_f64(),
+        format::bytes(bundle.size),
+        format::duration(took),
         bundle.sha256.short()
     );
     Ok(Got { bundle, manifest, told, text })
@@ -380,7 +381,7 @@ fn summary(build: &Build) -> String {
         "build run {} succeeded, artifact {} has {}",
         build.run.id,
         build.artifact.id,
-        megabytes(build.artifact.size)
+        format::bytes(build.artifact.size)
     )
 }
 
@@ -533,9 +534,4 @@ impl<'a> Meter<'a> {
         let rate = u64::try_from(u128::from(done) * 1000 / millis).unwrap_or(u64::MAX);
         self.io.progress(self.what, done, self.total, rate);
     }
-}
-
-/// Below a tenth of a megabyte in kB: what is there must not look like nothing.
-pub(crate) fn megabytes(bytes: u64) -> String {
-    if bytes < 100_000 { format!("{:.1} kB", bytes as f64 / 1e3) } else { format!("{:.1} MB", bytes as f64 / 1e6) }
 }

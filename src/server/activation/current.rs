@@ -1,9 +1,11 @@
 //! The link `current`: reading it, switching it, and its rollback.
 
+use std::time::Duration;
+
 use crate::{
     config::typed::HealthPolicy,
     context::{Deploy, Ports},
-    domain::{CommitSha, Failure, FailureKind, Layout, RemoteCommand, RemotePath, fact},
+    domain::{CommitSha, Failure, FailureKind, Layout, RemoteCommand, RemotePath, fact, format},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
@@ -62,8 +64,7 @@ pub async fn switch(cx: &Deploy, io: &Io) -> StepResult {
         fact::Switch { from: cx.facts.turn.from.clone(), to: cx.facts.turn.to.clone(), took_us },
     );
     Ok(Done::passed(match took_us {
-        // Rounded up, as in the summary.
-        Some(us) => format!("{target}, in {:.1} ms", us.div_ceil(100) as f64 / 10.0),
+        Some(us) => format!("{target}, in {}", format::duration(Duration::from_micros(us))),
         None => target,
     }))
 }

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use super::{database, lock, remote};
 use crate::{
-    bundle::artifact::megabytes,
     context::Deploy,
-    domain::{Failure, RemoteCommand, fact},
+    domain::{Failure, RemoteCommand, fact, format},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
@@ -74,7 +73,7 @@ fn backup_file(sum: &str, counted: &[(&str, &str)]) -> Option<fact::BackupFile> 
 fn summary(files: &[fact::BackupFile]) -> String {
     files
         .iter()
-        .map(|file| format!("{} ({}, {})", file.name, file.counted, megabytes(file.size)))
+        .map(|file| format!("{} ({}, {})", file.name, file.counted, format::bytes(file.size)))
         .collect::<Vec<_>>()
         .join(", ")
 }
@@ -107,13 +106,14 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
         None => vec![format!("nothing is live; a dump of the database, if it has tables, into {dir}")],
     };
     if let Some(estimate) = cx.facts.outlook.as_ref().and_then(|outlook| outlook.backup.as_ref()) {
-        let database = estimate
-            .database_bytes
-            .map_or_else(|| "a database of unknown size".to_owned(), |bytes| format!("{} of tables", megabytes(bytes)));
+        let database = estimate.database_bytes.map_or_else(
+            || "a database of unknown size".to_owned(),
+            |bytes| format!("{} of tables", format::bytes(bytes)),
+        );
         lines.push(format!(
             "at most {} of files and {database} before compression; {} are free",
-            megabytes(estimate.app_bytes),
-            megabytes(cx.facts.server.free_bytes)
+            format::bytes(estimate.app_bytes),
+            format::bytes(cx.facts.server.free_bytes)
         ));
     }
     if cx.inputs.server.backup_nginx {

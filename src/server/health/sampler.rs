@@ -76,10 +76,6 @@ fn told(receipt: &Receipt) -> String {
     text
 }
 
-fn seconds(ms: u64) -> String {
-    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
-}
-
 /// What is asked in turn.
 #[derive(Clone)]
 struct Question {

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         Failure, RemoteCommand, RemotePath, Warning,
         bundle::{Bundle, Canonical, FileEntry, Listing, Manifest},
-        fact,
+        fact, format,
         gate::{GATES, GateReport},
     },
     engine::{
@@ -65,12 +65,11 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
         told.verified_at.push("the server".to_owned());
         io.fact(fact::key::BUNDLE, told);
     }
-    let first =
-        if there == 0 { String::new() } else { format!(", {:.1} MB of it uploaded before", there as f64 / 1e6) };
+    let first = if there == 0 { String::new() } else { format!(", {} of it uploaded before", format::bytes(there)) };
     Ok(Done::passed(format!(
-        "{:.1} MB in {:.1} s{first}, SHA-256 {} verified on the server",
-        bundle.sent_size() as f64 / 1e6,
-        took.as_secs_f64(),
+        "{} in {}{first}, SHA-256 {} verified on the server",
+        format::bytes(bundle.sent_size()),
+        format::duration(took),
         bundle.sent_sha256().short()
     )))
 }

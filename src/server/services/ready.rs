@@ -9,7 +9,7 @@ pub mod rows;
 pub use self::rows::{again, look, survey};
 
 use crate::{
-    domain::{Failure, Warning, fact::lasting},
+    domain::{Failure, Warning, format},
     engine::step::Io,
     errors,
     server::{
@@ -108,7 +108,7 @@ impl Stopped {
 
 impl Changed {
     fn told(&self) -> Warning {
-        errors::services::config_not_active(&self.service, &self.path, &lasting(self.seconds))
+        errors::services::config_not_active(&self.service, &self.path, &format::age(self.seconds))
     }
 
     /// What it means, and what to do.

@@ -19,7 +19,8 @@ use crate::{
     context::{Deploy, Staging, Survey},
     domain::{
         CommitSha, Failure, ReleaseName, Sha256Digest,
-        fact::{self, HealthReport, StagingSays, Standing, key, lasting},
+        fact::{self, HealthReport, StagingSays, Standing, key},
+        format,
         ledger::{Built, Line},
         trigger,
     },
@@ -307,12 +308,13 @@ impl Case {
             let ready = TimeDelta::try_seconds(needed_signed).and_then(|needed| since.checked_add_signed(needed));
             let ready =
                 ready.map_or_else(|| "later".to_owned(), |at| format!("at {}", at.format("%Y-%m-%d %H:%M:%S UTC")));
-            self.against(errors::too_recent(&lasting(age), &lasting(needed_signed), &ready));
+            self.against(errors::too_recent(&format::age(age), &format::age(needed_signed), &ready));
         }
     }
 
     pub(crate) fn summary(&self) -> String {
-        let age = self.fact.stable_seconds.map(|age| format!(", confirmed {} ago", lasting(age))).unwrap_or_default();
+        let age =
+            self.fact.stable_seconds.map(|age| format!(", confirmed {} ago", format::age(age))).unwrap_or_default();
         let places: Vec<&str> = self.fact.said.iter().map(|said| said.place.as_str()).collect();
         let release =
             self.fact.release.as_ref().map_or_else(|| self.fact.commit.short().to_owned(), ToString::to_string);

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::typed,
     context::Survey,
-    domain::{Failure, ReleaseName, RemoteCommand, Warning, fact},
+    domain::{Failure, ReleaseName, RemoteCommand, Warning, fact, format},
     engine::{
         Done,
         step::{Io, StepResult},
@@ -150,10 +150,10 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     };
     let live = facts.current.as_deref().map_or("nothing".to_owned(), |live| last_part(live).to_owned());
     let text = format!(
-        "{live} is live; PHP {}, {}; {} MB free",
+        "{live} is live; PHP {}, {}; {} free",
         facts.php_version,
         facts.services.fpm,
-        facts.free_bytes / 1_000_000
+        format::bytes(facts.free_bytes)
     );
     cx.found.borrow_mut().server = Some(facts);
     Ok(Done::passed(text))

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::{Audit, Sheet};
 use crate::{
     context::Survey,
-    domain::{Failure, ReleaseName, gate::GATES},
+    domain::{Failure, ReleaseName, format, gate::GATES},
     engine::{
         Done,
         step::{Io, StepResult},
@@ -324,8 +324,8 @@ fn room(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answer
             sheet.unseen("disk-room", told, hint, source);
         }
         Some((free, all)) => {
-            let told =
-                format!("{} of {} MiB free; the live release takes {} MiB", free / 1024, all / 1024, live / 1024);
+            let of = |kib: u64| format::bytes(kib.saturating_mul(1024));
+            let told = format!("{} of {} free; the live release takes {}", of(free), of(all), of(live));
             match free >= all / 10 && free >= 2 * live {
                 true => sheet.met("disk-room", told, source),
                 false => sheet.not_met(

@@ -10,7 +10,6 @@ use crate::bundle::check::Findings;
 
 use crate::{
     bundle::{
-        artifact::megabytes,
         gates,
         pace::{self, Background},
         pack::{self, Files, Packed},
@@ -23,6 +22,7 @@ use crate::{
         Failure,
         bundle::{self, Manifest},
         fact::{BundleFact, key},
+        format,
     },
     engine::{Decision, Done, Io, Seam, StepResult, Undone},
     errors::build as errors,
@@ -119,7 +119,7 @@ pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
         "{}: {} files, {}; {} left out",
         report.score(),
         tree.files().count(),
-        megabytes(tree.size()),
+        format::bytes(tree.size()),
         tree.left_out.len()
     );
     *cx.found.borrow_mut() = Some(Arc::new(tree));
@@ -136,7 +136,7 @@ pub async fn pack(cx: &Build, io: &Io) -> StepResult {
         "{}: {} files, {}",
         bundle::file_name(&cx.inputs.commit),
         cx.manifest.files.len(),
-        megabytes(packed.size)
+        format::bytes(packed.size)
     );
     *cx.packed.borrow_mut() = Some(packed);
     Ok(Done::passed(text))

@@ -6,6 +6,7 @@ use crate::{
     domain::{
         Failure,
         fact::{Receipt, key},
+        format,
     },
     engine::{
         Done,
@@ -14,7 +15,7 @@ use crate::{
     errors,
     server::health::{
         naming,
-        sampler::{ANSWER_TIMEOUT, Inner, LAST_WAIT, MOST_THROUGH_TUNNEL, Question, Quiet, Sides, over, seconds, told},
+        sampler::{ANSWER_TIMEOUT, Inner, LAST_WAIT, MOST_THROUGH_TUNNEL, Question, Quiet, Sides, over, told},
     },
 };
 use std::{
@@ -106,7 +107,7 @@ pub async fn spent(cx: &Deploy) -> Failure {
 
 pub(crate) fn too_much(receipt: &Receipt) -> Failure {
     let details = receipt.first_failures.iter().map(ToString::to_string);
-    errors::health::downtime(&told(receipt), &seconds(receipt.budget_ms), details)
+    errors::health::downtime(&told(receipt), &format::duration(Duration::from_millis(receipt.budget_ms)), details)
 }
 
 /// However the run ends: stops the sampler. After a rollback the downtime report includes the rollback.

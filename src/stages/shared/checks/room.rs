@@ -4,9 +4,8 @@ use chrono::TimeDelta;
 
 use super::{in_place, problems, sheet::Sheet};
 use crate::{
-    bundle::artifact::megabytes,
     context::Survey,
-    domain::{Failure, ReleaseName, bundle::Manifest},
+    domain::{Failure, ReleaseName, bundle::Manifest, format},
     engine::{
         Done,
         step::{Io, StepResult},
@@ -99,8 +98,8 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
     let need = Need::of(&manifest, live * 1024, database.unwrap_or(0) * 1024);
     let told = format!(
         "{} for the release and {} for the backup of app and database",
-        megabytes(need.release),
-        megabytes(need.backup)
+        format::bytes(need.release),
+        format::bytes(need.backup)
     );
     let backups = cx.inputs.layout.backups();
     let places = if same_disk(&answer) {
@@ -115,12 +114,13 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         let check = format!("disk space on {place}");
         match free.map(|kib| kib * 1024) {
             Some(free) if free >= need => {
-                sheet.passed(check, format!("{} free, about {} needed ({told})", megabytes(free), megabytes(need)));
+                sheet.passed(
+                    check,
+                    format!("{} free, about {} needed ({told})", format::bytes(free), format::bytes(need)),
+                );
             }
-            Some(free) => sheet.failed(
-                check,
-                errors::preflight::no_room(&megabytes(free).to_string(), place, &megabytes(need).to_string(), &told),
-            ),
+            Some(free) => sheet
+                .failed(check, errors::preflight::no_room(&format::bytes(free), place, &format::bytes(need), &told)),
             None => sheet.failed(check, errors::preflight::room_unknown(place)),
         }
     }
@@ -201,7 +201,7 @@ pub async fn backups(cx: &Survey, io: &Io) -> StepResult {
         return sheet.end("none yet");
     };
     let age = cx.ports.clock.now() - newest.made_at();
-    let told = format!("the newest verified backup, {newest}, is {} old", in_words(age));
+    let told = format!("the newest verified backup, {newest}, is {} old", format::age(age.num_seconds()));
     if age > STALE {
         sheet.warned(
             "newest backup",
@@ -234,34 +234,6 @@ async fn copies(cx: &Survey, io: &Io, sheet: &mut Sheet<'_>) {
                 true => sheet.failed(CHECK, problem),
                 false => sheet.warned(CHECK, problem.cause, problem.hint),
             }
-        }
-    }
-}
-
-/// In whole minutes, hours or days.
-fn in_words(age: TimeDelta) -> String {
-    match (age.num_minutes(), age.num_hours(), age.num_days()) {
-        (minutes, 0, _) => format!("{} min", minutes.max(0)),
-        (_, hours, 0 | 1) => format!("{hours} h"),
-        (_, _, days) => format!("{days} days"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn f62_the_age_of_a_backup_is_told_in_a_unit_that_one_can_grasp() {
-        for (seconds, told) in [
-            (-5, "0 min"),
-            (59, "0 min"),
-            (3599, "59 min"),
-            (3600, "1 h"),
-            (47 * 3600 + 59, "47 h"),
-            (172_800, "2 days"),
-        ] {
-            assert_eq!(in_words(TimeDelta::seconds(seconds)), told);
         }
     }
 }
