@@ -75,6 +75,10 @@ pub fn run_with(
             let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
             return 0;
         }
+        Asked::Unreadable(text) => {
+            let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+            return 2;
+        }
         Asked::Ledger(asked) => return verify_ledger(asked),
         Asked::Report(asked) => return show_report(asked),
         Asked::Run(inputs) => inputs,
@@ -93,9 +97,8 @@ pub fn run_with(
 }
 
 /// Follows a ledger's chain and says so in one line. Needs no stage, no server and no runner.
-fn verify_ledger(asked: Result<config::ledger::Verify, String>) -> u8 {
-    let said = asked.map_err(|text| (2, text.trim_end().to_owned())).and_then(|verify| {
-        let (name, bytes) = read_whole(verify.file.as_deref()).map_err(|text| (2, text))?;
+fn verify_ledger(verify: config::ledger::Verify) -> u8 {
+    let said = read_whole(verify.file.as_deref()).map_err(|text| (2, text)).and_then(|(name, bytes)| {
         let chain = ledger::follow(&bytes).map_err(|found| {
             (1, format!("error: the chain of {name} is broken: {found}\nhint: read docs/recovery.md, which records can still be trusted"))
         })?;
@@ -120,10 +123,9 @@ fn verify_ledger(asked: Result<config::ledger::Verify, String>) -> u8 {
 }
 
 /// Shows a stored report. Needs no stage, no server and no runner. What stands in the report was written by whoever had the file.
-fn show_report(asked: Result<config::report::Show, String>) -> u8 {
+fn show_report(show: config::report::Show) -> u8 {
     let log = Log::new(report::Style::Plain, Redactor::new([]), std::io::stdout());
-    let said = asked.map_err(|text| text.trim_end().to_owned()).and_then(|show| {
-        let (name, bytes) = read_whole(show.file.as_deref())?;
+    let said = read_whole(show.file.as_deref()).and_then(|(name, bytes)| {
         report::record::stored::read(&bytes).map_err(|cause| {
             format!(
                 "error: {name} {cause}\nhint: use the file of the output report-json; docs/evidence.md describes it"

@@ -40,15 +40,16 @@ pub enum Line {
 const LARGEST_FILE: u64 = 64 * 1024;
 /// The argument without a name; the input `stage` by another way.
 const STAGE_WORD: &str = "STAGE";
+/// What is wrong with a second word.
+const TOO_MANY: &str = "has an extra argument after the stage";
 /// Columns of the help text, its indentation left out.
 const HELP_WIDTH: usize = 88;
 
-/// Reads the command line, whose first word is the program's name.
-pub fn read(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Line {
-    let mut args: Vec<OsString> = args.into_iter().collect();
+/// Reads the command line, whose first word is the program's name, by what [`command`] gives.
+pub fn read(command: &Command, mut args: Vec<OsString>, environment: &Environment) -> Line {
     let mut flags = Flags::default();
     let matches = loop {
-        let error = match command().try_get_matches_from(&args) {
+        let error = match command.clone().try_get_matches_from(&args) {
             Ok(matches) => break matches,
             Err(error) => error,
         };
@@ -178,7 +179,9 @@ fn unreadable(error: &clap::Error) -> Problem {
     };
     match error.kind() {
         ErrorKind::UnknownArgument if name.starts_with('-') => Problem::new(name, "is not a known flag", right),
-        ErrorKind::UnknownArgument => Problem::new("command line", "has an extra argument after the stage", help),
+        ErrorKind::UnknownArgument => Problem::new("command line", TOO_MANY, help),
+        // Behind a stage or a flag clap takes a word for a sub-command that comes too late.
+        ErrorKind::ArgumentConflict if name.is_empty() => Problem::new("command line", TOO_MANY, help),
         ErrorKind::ArgumentConflict => Problem::new(name, "is given twice", "give it once"),
         ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::NoEquals => {
             Problem::new(name, "has no value", help)
@@ -188,7 +191,8 @@ fn unreadable(error: &clap::Error) -> Problem {
     }
 }
 
-fn command() -> Command {
+/// The stages. Sub-commands that need none are added by [`super::read`].
+pub fn command() -> Command {
     let stage = Arg::new(STAGE_WORD).help("What to do; the same as --stage").value_name(STAGE_WORD);
     let order =
         Subject::ALL.into_iter().flat_map(|subject| INPUTS.iter().filter(move |input| input.subject == subject));
@@ -198,6 +202,7 @@ fn command() -> Command {
         .override_usage("gated-deploy <STAGE> [--INPUT VALUE]...")
         .after_help(after_help())
         .next_line_help(true)
+        .args_conflicts_with_subcommands(true)
         .arg(stage)
         .args(order.map(flag))
 }
@@ -244,9 +249,7 @@ fn after_help() -> String {
         The policy file .github/gated-deploy.yml can hold every input that is not a secret and does not belong to one run. \
         A flag beats a variable, a variable beats the file, the file beats the default. Empty is the same as not given. \
         Outside of GitHub Actions, GITHUB_REPOSITORY names the repository (owner/name) and GITHUB_API_URL its API.";
-    let ledger = "`gated-deploy ledger verify --help`: check the chain of a server's ledger.";
-    let report = "`gated-deploy report show --help`: read the JSON report of an earlier run.";
-    format!("{}\n\n{ledger}\n{report}\n\nExit codes:{codes}", wrap(variables, HELP_WIDTH + 10))
+    format!("{}\n\nExit codes:{codes}", wrap(variables, HELP_WIDTH + 10))
 }
 
 /// Breaks at blanks so that no line is longer than `width`, where words allow.

@@ -1,13 +1,13 @@
 //! `gated-deploy ledger verify`: the command line of a check that needs no stage.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::path::PathBuf;
 
-use clap::{Arg, Command, error::ErrorKind};
+use clap::{Arg, ArgMatches, Command};
 
 use super::flags::wrap;
 use crate::domain::Sha256Digest;
 
-/// The first word of this command line.
+/// The name of the sub-command.
 pub const WORD: &str = "ledger";
 
 /// What to verify.
@@ -19,8 +19,7 @@ pub struct Verify {
     pub head: Option<Sha256Digest>,
 }
 
-/// Reads what follows the program's name. `Err` is a text to print, and whether it was asked for.
-pub fn read(args: &[OsString]) -> Result<Verify, (String, bool)> {
+pub fn command() -> Command {
     let about = "Checks the digest chain of a server's ledger and names each line that was edited, removed, added or moved. The file is \
         BASE/.gated-deploy/ledger.jsonl on the server.";
     let example = "Over SSH:\n  ssh deploy@server cat /var/www/app/.gated-deploy/ledger.jsonl | gated-deploy ledger verify -\n\n\
@@ -31,17 +30,18 @@ pub fn read(args: &[OsString]) -> Result<Verify, (String, bool)> {
         88,
     ));
     let verify = Command::new("verify").about(wrap(about, 98)).after_help(example).arg(file).arg(head);
-    let ledger = Command::new(WORD).about("The ledger of a server").subcommand_required(true).subcommand(verify);
-    let command = Command::new("gated-deploy").subcommand_required(true).subcommand(ledger);
-    let matches = command
-        .try_get_matches_from(args)
-        .map_err(|error| (error.to_string(), matches!(error.kind(), ErrorKind::DisplayHelp)))?;
-    let verify = matches.subcommand_matches(WORD).and_then(|ledger| ledger.subcommand_matches("verify"));
+    let about = "Check the chain of a server's ledger: `gated-deploy ledger verify --help`";
+    Command::new(WORD).about(about).subcommand_required(true).subcommand(verify)
+}
+
+/// What the words behind [`WORD`] ask for. `Err` is a text to print.
+pub fn read(ledger: &ArgMatches) -> Result<Verify, String> {
+    let verify = ledger.subcommand_matches("verify");
     let text = |name| verify.and_then(|verify| verify.get_one::<String>(name)).map(String::as_str);
     // Empty is no way to leave it out here: an output that was not written must not turn the check off.
     let head = text("head").map(str::parse).transpose();
     Ok(Verify {
         file: text("FILE").filter(|file| *file != "-").map(PathBuf::from),
-        head: head.map_err(|error: String| (format!("error: --head: {error}\n"), false))?,
+        head: head.map_err(|error: String| format!("error: --head: {error}\n"))?,
     })
 }

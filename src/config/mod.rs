@@ -17,6 +17,8 @@ pub mod value;
 
 use std::{ffi::OsString, time::Duration};
 
+use clap::Command;
+
 pub use crate::config::{
     environment::Environment,
     problem::{Location, Problem, Problems},
@@ -31,10 +33,12 @@ use crate::domain::{Stage, state};
 pub enum Asked {
     /// `--help` or `--version`: print this, end with 0.
     Print(String),
-    /// `ledger verify`, or why its command line cannot be read.
-    Ledger(Result<ledger::Verify, String>),
-    /// `report show`, or why its command line cannot be read.
-    Report(Result<report::Show, String>),
+    /// The line of a sub-command that cannot be read: print this, end with 2.
+    Unreadable(String),
+    /// `ledger verify`
+    Ledger(ledger::Verify),
+    /// `report show`
+    Report(report::Show),
     Run(Box<Inputs>),
 }
 
@@ -51,25 +55,15 @@ pub struct Inputs {
 /// Print [`Common::mask_commands`] before anything else, whether or not the request could be read.
 pub fn read(environment: &Environment, args: impl IntoIterator<Item = OsString>) -> Asked {
     let args: Vec<OsString> = args.into_iter().collect();
-    if args.get(1).is_some_and(|word| word == ledger::WORD) {
-        return match ledger::read(&args) {
-            Err((text, true)) => Asked::Print(text),
-            Err((text, false)) => Asked::Ledger(Err(text)),
-            Ok(verify) => Asked::Ledger(Ok(verify)),
-        };
-    }
-    if args.get(1).is_some_and(|word| word == report::WORD) {
-        return match report::read(&args) {
-            Err((text, true)) => Asked::Print(text),
-            Err((text, false)) => Asked::Report(Err(text)),
-            Ok(show) => Asked::Report(Ok(show)),
-        };
+    let command = flags::command().subcommands([ledger::command(), report::command()]);
+    if let Some(asked) = sub_command(&command, &args) {
+        return asked;
     }
     let post = post(environment, &args);
     if let Some(Post::Nothing(text)) = post {
         return Asked::Print(text);
     }
-    let flags = match flags::read(args, environment) {
+    let flags = match flags::read(&command, args, environment) {
         flags::Line::Print(text) => return Asked::Print(text),
         flags::Line::Run(flags) => flags,
     };
@@ -86,6 +80,22 @@ pub fn read(environment: &Environment, args: impl IntoIterator<Item = OsString>)
         common.most = Some(POST_TIME);
     }
     Asked::Run(Box::new(Inputs { common, request }))
+}
+
+/// What a sub-command was asked for, if the line has one.
+fn sub_command(command: &Command, args: &[OsString]) -> Option<Asked> {
+    // Whatever else is wrong with the line: whose help and whose errors it gets is known by this.
+    let lenient = command.clone().ignore_errors(true).try_get_matches_from(args).ok()?;
+    lenient.subcommand_name()?;
+    let matches = match command.clone().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => return Some(Asked::Unreadable(error.to_string())),
+    };
+    let (name, words) = matches.subcommand()?;
+    Some(match name {
+        ledger::WORD => ledger::read(words).map_or_else(Asked::Unreadable, Asked::Ledger),
+        _ => Asked::Report(report::read(words)),
+    })
 }
 
 /// The name by which the runner starts the program after the job's other steps (action.yml, `post-entrypoint`).

@@ -133,9 +133,7 @@ impl Start {
     fn run(&self) -> Inputs {
         match self.asked() {
             Asked::Run(inputs) => *inputs,
-            Asked::Ledger(asked) => panic!("a ledger: {asked:?}"),
-            Asked::Report(asked) => panic!("a report: {asked:?}"),
-            Asked::Print(text) => panic!("a run was asked for, this was printed: {text}"),
+            other => panic!("a run was asked for, and not {other:?}"),
         }
     }
 
@@ -373,6 +371,7 @@ fn a_laptop_gives_flags_and_secrets_by_file_or_variable() {
 fn a_command_line_that_cannot_be_read_says_why() {
     let line = |args: &[&str]| Start::release().args(args).problems();
     assert_snapshot!(line(&["--ssh-hots", "x"]), @"--ssh-hots: is not a known flag; did you mean `--ssh-host`?");
+    assert_eq!(line(&["deploy-staging", "--ssh-hots", "x"]), line(&["--ssh-hots", "x"]));
     assert_snapshot!(line(&["--ssh-host", "a", "--ssh-host", "b"]), @r#"ssh-host: `a\nb` names several servers; name one server; several come in a later version"#);
     assert_snapshot!(line(&["deploy-staging", "--stage", "build-gate"]), @"stage: is given twice: `deploy-staging` and `--stage build-gate`; name one");
     assert_snapshot!(line(&["deploy-staging", "extra-word"]), @"command line: has an extra argument after the stage; `gated-deploy --help` lists the flags");
@@ -850,6 +849,29 @@ fn help_names_every_input_and_marks_the_secrets() {
     assert!(longest <= 100, "a line of {longest} columns");
     let Asked::Print(version) = Start::empty().args(&["--version"]).asked() else { panic!("--version prints") };
     assert_eq!(version, format!("gated-deploy {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn sub_commands_need_no_stage_and_have_errors_of_their_own() {
+    let asked = |args: &[&str]| Start::empty().args(args).asked();
+    assert!(matches!(asked(&["ledger", "verify", "file"]), Asked::Ledger(_)));
+    assert!(matches!(asked(&["report", "show", "-"]), Asked::Report(_)));
+    for (args, told) in [
+        (&["ledger"][..], "Usage: gated-deploy ledger <COMMAND>"),
+        (&["ledger", "verify"], "Usage: gated-deploy ledger verify <FILE>"),
+        (&["ledger", "verify", "file", "--head", "x"], "error: --head: `x` is not a SHA-256 digest"),
+        (&["report", "show", "file", "--ssh-host", "x"], "unexpected argument '--ssh-host'"),
+    ] {
+        let asked = asked(args);
+        assert!(matches!(&asked, Asked::Unreadable(text) if text.contains(told)), "{args:?}: {asked:?}");
+    }
+    let Asked::Print(help) = asked(&["ledger", "verify", "--help"]) else { panic!("--help prints") };
+    assert!(help.contains("Usage: gated-deploy ledger verify [OPTIONS] <FILE>"), "{help}");
+    // Behind anything else these are words like others.
+    for args in [&["smoke", "report"][..], &["--url", "https://x.test", "ledger", "verify"], &["--ssh-host", "report"]]
+    {
+        assert!(matches!(asked(args), Asked::Run(_)), "{args:?}");
+    }
 }
 
 #[test]
