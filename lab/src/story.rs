@@ -13,7 +13,7 @@ use crate::github::{self, Artifact, GitHub, Run};
 use crate::runner::{Finished, Runner, declared_from_action_yml};
 use crate::server::{Environment, Lab, Options, Site};
 
-/// The phrase that opens the door to staging (pipeline.md).
+/// The phrase that opens the door to staging.
 pub const STAGING_PHRASE: &str = "STAGING-TEST FREIGEGEBEN";
 
 /// The phrase that opens the door to production.

@@ -38,7 +38,7 @@ use crate::{
     transport::{shell::Shell, ssh::Ssh},
 };
 
-/// Runs what was asked for and gives the exit code (interface.md, exit codes). `began` is when the process began.
+/// Runs what was asked for and gives the exit code. `began` is when the process began.
 pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, began: Instant) -> u8 {
     run_with(environment, args, began, &Unaltered)
 }
@@ -522,8 +522,8 @@ impl Reader for Code {
 /// When a run that was asked to stop goes, whatever is still being closed: a connection to a server that does not answer takes its time.
 const GONE: Duration = Duration::from_millis(5500);
 
-/// Becomes true at the first SIGINT or SIGTERM, and after `most`. As PID 1 of a container we get neither unless we ask for it
-/// (runner-contract.md D). A second SIGINT, from somebody at a terminal, ends the process at once; the runner's SIGTERM
+/// Becomes true at the first SIGINT or SIGTERM, and after `most`. As PID 1 of a container we get neither unless we ask for it.
+/// A second SIGINT, from somebody at a terminal, ends the process at once; the runner's SIGTERM
 /// 7.5 s after its SIGINT does not: what is being undone then is more important than being on time.
 fn listen(most: Option<Duration>, code: Code) -> std::io::Result<watch::Receiver<bool>> {
     let (ask, cancel) = watch::channel(false);

@@ -1,4 +1,4 @@
-//! Layer 1: the nine gates and the further checks of a built tree (pipeline.md, step 4).
+//! Layer 1: the nine gates and the further checks of a built tree.
 
 use super::{
     check::Findings,

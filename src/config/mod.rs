@@ -102,7 +102,7 @@ fn sub_command(command: &Command, args: &[OsString]) -> Option<Asked> {
 pub const POST: &str = "gated-deploy-post";
 
 /// After a cancellation the runner gives all that still has to run five minutes together, and ends it 15 s before they are over
-/// (runner-contract.md D.1).
+/// (actions/runner `JobDispatcher.cs`).
 const POST_TIME: Duration = Duration::from_secs(180);
 
 /// What is left to do after the main step.

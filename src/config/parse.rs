@@ -44,7 +44,7 @@ pub fn common(raw: &Raw<'_>) -> Common {
     }
 }
 
-/// Where temporary files may lie. RUNNER_TEMP is not mounted in containers of runners before 2.331 (runner-contract A.2).
+/// Where temporary files may lie. RUNNER_TEMP is not mounted in containers of runners before 2.331.
 fn scratch(raw: &Raw<'_>) -> PathBuf {
     let environment = raw.environment;
     let usable = |path: &PathBuf| {

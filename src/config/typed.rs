@@ -59,7 +59,7 @@ pub struct Common {
 impl Common {
     /// The lines that make the runner mask every secret, to be printed before anything else; none outside of Actions.
     ///
-    /// Each line of a secret is a command of its own, with the escapes of a command's data (runner-contract C.4, C.5).
+    /// Each line of a secret is a command of its own, with the escapes of a command's data.
     pub fn mask_commands(&self) -> Vec<String> {
         if self.style == Style::Plain {
             return Vec::new();

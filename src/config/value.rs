@@ -315,7 +315,7 @@ pub fn one_line(text: &str) -> Result<String, Wrong> {
     }
 }
 
-/// The name of an artifact, with `{sha}` still in it (runner-contract: characters that upload-artifact refuses).
+/// The name of an artifact, with `{sha}` still in it; without the characters that upload-artifact refuses.
 pub fn artifact(text: &str) -> Result<String, Wrong> {
     let right = "write a name such as `deployment-bundle-{sha}`";
     let bare = text.replace("{sha}", "");

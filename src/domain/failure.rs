@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 
-/// What sort of "no" a failure is. It decides the exit code when nothing was changed (interface.md, exit codes).
+/// What sort of "no" a failure is. It decides the exit code when nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {

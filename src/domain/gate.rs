@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One of the nine (pipeline.md, steps 4 and 12).
+/// One of the nine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Gate {
     pub path: &'static str,

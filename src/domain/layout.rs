@@ -2,7 +2,7 @@
 
 use super::{ReleaseName, RemotePath};
 
-/// Where things are under `base-dir` (pipeline.md, "On the server"; interface.md, "State on the server").
+/// Where things are under `base-dir`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Layout {
     base: RemotePath,

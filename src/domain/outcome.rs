@@ -47,7 +47,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The documented exit code (interface.md): 0 live, passed or planned; 1 refused; 2 bad input; 3 rolled back;
+    /// The documented exit code: 0 live, passed or planned; 1 refused; 2 bad input; 3 rolled back;
     /// 4 stuck; 5 the world failed before anything changed.
     pub fn exit_code(&self) -> u8 {
         match self {

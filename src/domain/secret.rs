@@ -27,7 +27,7 @@ impl Secret {
 
     /// What to tell the runner to mask: the whole value when it is one line, and each line of a longer one that is
     /// long enough to be the secret's own. Armour (`-----BEGIN`) and short lines (`}`) are left out: masking them
-    /// would wreck the log, and the runner has no minimum length (runner-contract.md C.5).
+    /// would wreck the log, and the runner has no minimum length (actions/runner `ActionCommandManager.cs`).
     pub fn mask_lines(&self) -> Vec<&str> {
         let value = self.0.trim();
         let lines: Vec<&str> = value.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

@@ -49,7 +49,7 @@ impl Stage {
         matches!(self, Self::DeployStaging | Self::DeployProduction | Self::Rollback | Self::Recover)
     }
 
-    /// The environment a stage works on when none is given (interface.md, `environment`).
+    /// The environment a stage works on when none is given.
     pub fn default_environment(self) -> Option<&'static str> {
         match self {
             Self::BuildGate => None,

@@ -1,7 +1,7 @@
 //! Events that start workflow runs, and who can cause them.
 
 /// Events whose runs build our own code. Runs of pull requests, comments and other workflows can carry the code of
-/// strangers, even inside our repository (runner-contract E.2, trust check).
+/// strangers, even inside our repository.
 pub const BUILD_EVENTS: [&str; 6] =
     ["push", "workflow_dispatch", "schedule", "repository_dispatch", "merge_group", "release"];
 

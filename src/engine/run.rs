@@ -15,7 +15,7 @@ use crate::domain::{Failure, FailureKind, Outcome, StepId};
 pub const APPROVAL: &str = "approval";
 
 /// How long a run goes on after it was cancelled. The runner sends its second signal after 7.5 s, and kills the run 2.5 s later
-/// (runner-contract.md D); the rest of that time is for the report.
+/// (actions/runner `ProcessInvoker.cs`); the rest of that time is for the report.
 pub const AFTER_CANCEL: Duration = Duration::from_millis(4500);
 
 /// What the seam decided.

@@ -19,7 +19,7 @@ use crate::{
     http::client,
 };
 
-/// How long one answer of the API may take. GitHub itself gives up after 10 s (runner-contract E.3).
+/// How long one answer of the API may take. GitHub itself gives up after 10 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the blob storage may stay silent in the middle of a download.

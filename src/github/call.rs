@@ -16,7 +16,7 @@ const TRIES: u32 = 4;
 /// Longest time to wait for a rate limit inside a call. Waiting longer is the caller's to decide.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What GitHub asks for when it names no time after a secondary rate limit (runner-contract E.3).
+/// What GitHub's documentation asks for where an answer names no time after a secondary rate limit.
 const UNNAMED_WAIT: Duration = Duration::from_secs(60);
 
 /// Bytes of one answer. A page of a hundred runs, the largest that we ask for, has some two million.

@@ -40,7 +40,7 @@ const URI_COMPONENT: &AsciiSet = &URI.remove(b'!').remove(b'*').remove(b'\'').re
 /// Knows every secret of the run, as it is and in the encodings in which it could come back from somewhere, and replaces
 /// each by `***` (F40). It fails closed: where in doubt, stars.
 ///
-/// The runner masks too, but only the log, only there, and only what it was told (runner-contract.md C.5).
+/// The runner masks too, but only the log, only there, and only what it was told (actions/runner `HostContext.cs`).
 #[derive(Clone, Default)]
 pub struct Redactor {
     /// All clones know the same.

@@ -1,4 +1,5 @@
-//! Somebody presses "Cancel workflow". The runner sends SIGINT, 7.5 s later SIGTERM, and then lets us run on alone (runner-contract.md D).
+//! Somebody presses "Cancel workflow". The runner sends SIGINT, 7.5 s later SIGTERM, and then lets us run on alone
+//! (actions/runner `ProcessInvoker.cs`).
 
 use std::time::Duration;
 

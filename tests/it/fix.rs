@@ -18,7 +18,7 @@ use crate::{
     support::{BINARY, assert_ended, assert_says, output, story},
 };
 
-/// The phrase that opens the door to a fix (pipeline.md).
+/// The phrase that opens the door to a fix.
 pub(crate) const FIX_PHRASE: &str = "PROD-FIX FREIGEGEBEN";
 
 const PROTECTION: &str = "/repos/acme/shop/branches/main/protection";

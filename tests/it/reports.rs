@@ -118,7 +118,7 @@ fn parse_outputs(file: &str) -> Vec<(String, String)> {
     outputs
 }
 
-/// Whether the runner takes a line for a command (runner-contract.md C.4).
+/// Whether the runner takes a line for a command (actions/runner `ActionCommandManager.cs`).
 fn is_command(line: &str) -> bool {
     line.trim_start().starts_with("::") || line.contains("##[")
 }

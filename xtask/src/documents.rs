@@ -1,4 +1,5 @@
-//! What `cargo xtask tidy` checks of the Markdown files: that a line can be read beside the code, and that a promise names a test that exists.
+//! What `cargo xtask tidy` checks of the Markdown files: that a line can be read beside the code, that a promise names a test that exists, and
+//! that a document which a comment cites is there.
 
 use std::collections::BTreeSet;
 
@@ -64,9 +65,38 @@ pub(crate) fn functions(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The documents that comments of a source file cite and that nobody can read. `known` are the names of all documents, without folders.
+pub(crate) fn missing(name: &str, text: &str, known: &BTreeSet<String>) -> Vec<String> {
+    let comments = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//"));
+    let cited = comments.flat_map(|(number, line)| {
+        let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)));
+        words
+            .map(|word| word.trim_end_matches('.'))
+            .filter(|word| word.ends_with(".md"))
+            .map(move |word| (number, word))
+    });
+    cited
+        .filter(|(_, document)| !known.contains(*document))
+        .map(|(number, document)| format!("{name}:{}: the document {document} is not in the repository", number + 1))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cited_document_that_is_not_there_is_seen() {
+        let known = BTreeSet::from(["here.md".to_owned()]);
+        let text = "//! See docs/here.md and (gone.md, 3).\nlet file = \"of-an-app.md\";\n    // As `docs/too.md` has it: `here.md`.\n";
+        assert_eq!(
+            missing("a.rs", text, &known),
+            [
+                "a.rs:1: the document gone.md is not in the repository",
+                "a.rs:3: the document too.md is not in the repository"
+            ]
+        );
+    }
 
     #[test]
     fn a_promise_without_its_test_is_seen() {

@@ -49,22 +49,26 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     bail!("not tidy:\n{}", problems.join("\n"))
 }
 
-/// Every Markdown file of ours, and the tests that they name.
+/// Every Markdown file of ours, the tests that they name, and the comments that name them.
 fn broken_documents(root: &Path) -> Result<Vec<String>> {
+    let in_root = fs::read_dir(root).with_context(|| format!("reading {}", root.display()))?;
+    let in_root = in_root.filter_map(|entry| Some(entry.ok()?.path()));
+    let documents: Vec<PathBuf> = in_root
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .chain(files(&root.join("docs"), "md")?)
+        .collect();
+    let known = documents.iter().filter_map(|file| Some(file.file_name()?.to_string_lossy().into_owned())).collect();
+    let mut problems = Vec::new();
     let mut tests = BTreeSet::new();
     for folder in ["src", "tests", "lab/src", "lab/tests", "xtask/src"] {
         for file in files(&root.join(folder), "rs")? {
             let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
             tests.extend(documents::functions(&text).map(str::to_owned));
+            let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
+            problems.extend(documents::missing(&name, &text, &known));
         }
     }
-    let mut problems = Vec::new();
-    let in_root = fs::read_dir(root).with_context(|| format!("reading {}", root.display()))?;
-    let in_root = in_root.filter_map(|entry| Some(entry.ok()?.path()));
-    for file in in_root
-        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-        .chain(files(&root.join("docs"), "md")?)
-    {
+    for file in documents {
         let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
         problems.extend(documents::complaints(&name, &text, &tests));

@@ -1,4 +1,4 @@
-//! The build: its run, its artifact, its bundle (pipeline.md, steps 6, 9 and 10).
+//! The build: its run, its artifact, its bundle.
 //!
 //! The run is resolved once and from then on known by its id (F3, F6). A build counts when its run succeeded *and* the named
 //! artifact is there, unexpired and not empty: a green run alone is no evidence (F7).

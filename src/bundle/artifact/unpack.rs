@@ -136,7 +136,7 @@ fn bad(name: &str, what: impl Display) -> Failure {
     zip_unsafe(format!("its entry `{}` {what}", name.escape_default()))
 }
 
-/// What the list says of an entry, which is one that a careful build could have made (runner-contract F.1).
+/// What the list says of an entry, which is one that a careful build could have made.
 fn listed(record: &Record) -> Result<Entry, Failure> {
     let Record { head, name: bytes, extra } = record;
     let flags = short(head, 8);

@@ -151,7 +151,7 @@ pub fn document(story: &Story, setting: &Setting) -> serde_json::Value {
 /// A heading and what stands under it.
 type Part = (&'static str, String);
 
-/// The report as Markdown (pipeline.md, "Reports").
+/// The report as Markdown.
 pub fn render(story: &Story, setting: &Setting) -> String {
     let parts = match (story.subject(), story.stage.as_str()) {
         // A look at a site has no gates, no link and no bundle: a heading for them would say that they were not reached.

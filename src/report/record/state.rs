@@ -1,4 +1,4 @@
-//! What the run leaves to `post`: how far it came, written before the server is changed (runner-contract.md D.2).
+//! What the run leaves to `post`: how far it came, written before the server is changed.
 
 use std::{collections::BTreeMap, path::PathBuf};
 

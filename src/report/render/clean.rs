@@ -1,7 +1,7 @@
 //! Makes foreign text fit for a log.
 //!
 //! The runner reads our log for commands: `::name::` at the start of a line (after Unicode white space) and `##[name]`
-//! anywhere in it, and lines end at `\n`, `\r\n` or a bare `\r` (runner-contract.md C.4). What a server prints must
+//! anywhere in it, and lines end at `\n`, `\r\n` or a bare `\r` (actions/runner `ActionCommand.cs`). What a server prints must
 //! neither become a command nor move the cursor.
 
 use icu_properties::{

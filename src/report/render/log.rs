@@ -1,6 +1,6 @@
 //! The log: the one place that writes to standard output.
 //!
-//! Everything goes to one stream, because the order between two is not kept by the runner (runner-contract.md C.4), and
+//! Everything goes to one stream, because the order between two is not kept by the runner, and
 //! each line is flushed, because a pipe is not a terminal.
 
 use std::{cell::RefCell, io::Write, rc::Rc};
@@ -8,9 +8,9 @@ use std::{cell::RefCell, io::Write, rc::Rc};
 use super::clean::{self, LONGEST_LINE};
 use crate::{domain::Secret, report::redact::Redactor};
 
-/// The runner takes this many annotations of each kind from a step and drops the rest (runner-contract.md C.6).
+/// The runner takes this many annotations of each kind from a step and drops the rest (actions/runner `ExecutionContext.cs`).
 const MOST_ANNOTATIONS: usize = 10;
-/// The runner cuts annotations after this many UTF-16 units (runner-contract.md C.6).
+/// The runner cuts annotations after this many UTF-16 units (`ExecutionContext.cs`, too).
 const LONGEST_MESSAGE: usize = 4096;
 
 /// Who reads the log.

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Most bytes of a summary. The runner uploads nothing at all of one above 1 MiB (runner-contract.md C.2), and nobody
+/// Most bytes of a summary. The runner uploads nothing at all of one above 1 MiB (actions/runner `FileCommandManager.cs`), and nobody
 /// reads that far.
 pub const LONGEST: usize = 64 * 1024;
 

@@ -1,4 +1,4 @@
-//! Whether the site is healthy, and which release answers (pipeline.md, steps 7 and 18 to 20).
+//! Whether the site is healthy, and which release answers.
 
 pub mod round;
 pub mod visitor;

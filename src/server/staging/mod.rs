@@ -1,5 +1,4 @@
-//! The evidence of staging for a release to production: this commit was confirmed there for long enough, and staging is healthy
-//! (pipeline.md, step 22).
+//! The evidence of staging for a release to production: this commit was confirmed there for long enough, and staging is healthy.
 //!
 //! Three sources are read: the ledger on staging's server, the site itself, and the workflow that releases to staging. All that can be
 //! read must agree. The ledger or the site must prove the commit: a successful run of the workflow alone may have been a plan (F8).

@@ -1,4 +1,4 @@
-//! Judging a built tree and packing it into a bundle, on the runner (pipeline.md, steps 1, 4 and 5).
+//! Judging a built tree and packing it into a bundle, on the runner.
 
 pub mod table;
 

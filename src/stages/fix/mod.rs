@@ -221,7 +221,7 @@ pub fn settle(cx: Fix, events: &Events) -> Result<Seam<Mend>, Failure> {
     Ok(Seam { cx: Mend { world, server, known, proposal, made: Made::default().into() }, decision })
 }
 
-/// The keys that a job's `permissions:` may name (runner-contract E.1), as far as fixes need them.
+/// The keys that a job's `permissions:` may name, as far as fixes need them.
 const GRANTED: [&str; 3] = ["actions", "contents", "metadata"];
 
 /// What GitHub's refusal means here. A right that is missing is a "no" and not a mistake of the inputs: whoever reads it may not have that right either.

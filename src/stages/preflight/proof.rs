@@ -1,4 +1,4 @@
-//! What staging has shown of the commit (pipeline.md, step 22).
+//! What staging has shown of the commit.
 
 use crate::{
     context::Survey,

@@ -20,7 +20,7 @@ use crate::{
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For key exchange and login together; a port that is silent or speaks something else ends here.
 pub(super) const HANDSHAKE_TIMEOUT_MS: u32 = 15_000;
-/// A connection that acknowledges nothing for so long is lost (dependencies.md 1.2).
+/// A connection that acknowledges nothing for so long is lost.
 pub(super) const DEAD_LINE: Duration = Duration::from_secs(30);
 
 /// Connects, checks the host key and logs in.

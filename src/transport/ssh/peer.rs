@@ -94,7 +94,7 @@ pub(super) enum Output {
     Refused(String),
 }
 
-/// How a command ended. libssh2 says status 0 for a command that was killed by a signal, so both count (dependencies.md 1.2).
+/// How a command ended. libssh2 says status 0 for a command that was killed by a signal, so both count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ended {
     pub(super) status: i32,

@@ -1,5 +1,5 @@
 //! `preflight`: would a release go through? Reads what a release would need, changes nothing, and names everything that stands in
-//! the way in one run (pipeline.md, "Pre-flight for production").
+//! the way in one run.
 //!
 //! Each row judges one subject. What a row needs and an earlier one could not find out, it does not guess: it says that it did not look,
 //! and the earlier row has failed.
