@@ -1,5 +1,6 @@
 //! The one place where real ports, stages and reporters meet.
 
+mod alter;
 pub mod process;
 
 use std::{
@@ -16,6 +17,12 @@ use tokio::{
     sync::watch,
 };
 
+#[cfg(feature = "fault")]
+pub use self::alter::{Alter, RecoverTable, SiteTable};
+
+#[cfg(not(feature = "fault"))]
+use self::alter::Alter;
+use self::alter::Unaltered;
 use crate::{
     bundle::artifact,
     clock::{Clock, SystemClock},
@@ -40,30 +47,21 @@ use crate::{
 
 /// Runs what was asked for and gives the exit code. `began` is when the process began.
 pub fn run(environment: &Environment, args: impl IntoIterator<Item = OsString>, began: Instant) -> u8 {
-    run_with(environment, args, began, &Unaltered)
+    altered(environment, args, began, &Unaltered)
 }
 
-/// The table of a stage that changes a site.
-pub type SiteTable = Table<Survey, Deploy>;
-
-/// The table of `recover`, and of the post step.
-pub type RecoverTable = Table<stages::recover::Survey, stages::recover::Recover>;
-
-/// What is done to a table before it runs, and to the connections to servers that its rows use.
-pub trait Alter {
-    fn site(&self, _table: &mut SiteTable) {}
-    fn recover(&self, _table: &mut RecoverTable) {}
-    fn shell(&self, shell: Rc<dyn Shell>) -> Rc<dyn Shell> {
-        shell
-    }
-}
-
-struct Unaltered;
-
-impl Alter for Unaltered {}
-
-/// The same with tables that are altered before they run: how the tests put a fault into a row. The action calls [`run`].
+/// The same with tables that are altered before they run: how the tests put a fault into a row.
+#[cfg(feature = "fault")]
 pub fn run_with(
+    environment: &Environment,
+    args: impl IntoIterator<Item = OsString>,
+    began: Instant,
+    alter: &dyn Alter,
+) -> u8 {
+    altered(environment, args, began, alter)
+}
+
+fn altered(
     environment: &Environment,
     args: impl IntoIterator<Item = OsString>,
     began: Instant,

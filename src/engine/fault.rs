@@ -1,5 +1,5 @@
 //! What may go wrong with a row, put into a table on purpose. The tests of a stage loop over its table with it, so that a new row is
-//! swept the day it is added (F79, F82, F86). Nothing that is shipped calls it: a run has no input, flag or variable for it.
+//! swept the day it is added (F79, F82, F86). The action is built without it (feature `fault`).
 
 use std::rc::Rc;
 

@@ -5,6 +5,7 @@
 //! failing unwinds. `commit`: from here on nothing is rolled back.
 
 pub mod event;
+#[cfg(any(test, feature = "fault"))]
 pub mod fault;
 pub mod run;
 pub mod step;

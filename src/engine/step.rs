@@ -371,6 +371,7 @@ impl<C> Entry<C> {
         }
     }
 
+    #[cfg(any(test, feature = "fault"))]
     pub(super) fn rows_mut(&mut self) -> &mut [Row<C>] {
         match self {
             Self::One(row) => std::slice::from_mut(row),
