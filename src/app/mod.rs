@@ -31,7 +31,7 @@ use crate::{
         typed::{self, Route},
     },
     context::{Deploy, Found, Ports, Staging, Survey},
-    domain::{Failure, Outcome, Secret, StepId, ledger},
+    domain::{Failure, Outcome, Secret, StepId, ledger, row},
     engine::{
         Events, Reader, Table,
         event::{Body, Event, Stamp},
@@ -435,7 +435,7 @@ fn api(github: &typed::GithubAccess, clock: Rc<dyn Clock>) -> Result<Api, Failur
 
 /// A run that cannot begin is told like any other: same summary, same outputs.
 fn refuse(events: &Events, stage: &str, cause: Failure) -> Outcome {
-    let outcome = Outcome::Refused { at: StepId::new("inputs"), cause, stays: Vec::new() };
+    let outcome = Outcome::Refused { at: StepId::new(row::INPUTS), cause, stays: Vec::new() };
     events.tell(Body::RunStarted { stage: stage.to_owned(), rows: Vec::new() });
     events.tell(Body::RunFinished { outcome: outcome.clone() });
     outcome
@@ -444,7 +444,7 @@ fn refuse(events: &Events, stage: &str, cause: Failure) -> Outcome {
 fn warn(events: &Events, warnings: Vec<Warning>) {
     for warning in warnings {
         let text = format!("{}: {}", warning.input, warning.text);
-        let step = StepId::new("inputs");
+        let step = StepId::new(row::INPUTS);
         events.tell(Body::Warned { step, code: Default::default(), text, hint: Some(warning.right) });
     }
 }

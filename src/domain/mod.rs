@@ -24,6 +24,7 @@ pub mod outcome;
 pub mod path;
 pub mod release;
 pub mod roots;
+pub mod row;
 pub mod secret;
 pub mod stage;
 pub mod standing;

@@ -9,7 +9,7 @@ use super::{
     event::{Body, Events, Preview, UNDECIDED, Verdict, millis},
     step::{Act, Done, Ending, Entry, Io, Local, Release, Row, StepResult, Table, Undo, Undone, Work},
 };
-use crate::domain::{Failure, FailureKind, Outcome, StepId};
+use crate::domain::{Failure, FailureKind, Outcome, StepId, row};
 
 /// Where a run stopped that the seam refused: no row failed.
 pub const APPROVAL: &str = "approval";
@@ -91,7 +91,7 @@ impl Run<'_> {
         survey: S,
         settle: impl AsyncFnOnce(S) -> Result<Seam<D>, Failure>,
     ) -> Outcome {
-        let mut last = StepId::new("start");
+        let mut last = StepId::new(row::START);
         let mut stops = Vec::new();
         for entry in &table.survey {
             let (stopped, runs_on) = self.survey_entry(entry, &survey).await;

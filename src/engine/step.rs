@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 use tokio::sync::watch;
 
 use super::event::{Body, Events, RowInfo, RowKind, Verdict};
-use crate::domain::{Failure, Outcome, StepId, Warning};
+use crate::domain::{Failure, Outcome, StepId, Warning, row::RowId};
 
 /// A future on the run's own thread. Steps share their context by reference, so it need not be `Send`.
 pub type Local<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -360,8 +360,8 @@ impl<C> From<Row<C>> for Entry<C> {
 
 impl<C> Entry<C> {
     /// Whether a row of this name stands here.
-    pub fn has(&self, id: &str) -> bool {
-        self.rows().iter().any(|row| row.id.as_str() == id)
+    pub fn has(&self, id: RowId) -> bool {
+        self.rows().iter().any(|row| row.id == id)
     }
 
     pub(super) fn rows(&self) -> &[Row<C>] {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::render::clean;
 use crate::{
-    domain::{Failure, Outcome, Stage, StepId, fact::key},
+    domain::{Failure, Outcome, Stage, StepId, fact::key, row::RowId},
     engine::event::{Body, Event, Preview, RowInfo, RowKind, Verdict},
 };
 
@@ -188,7 +188,12 @@ impl Story {
         }
     }
 
-    pub fn row(&self, step: &str) -> Option<&Row> {
+    pub fn row(&self, id: RowId) -> Option<&Row> {
+        self.rows.iter().find(|row| row.info.step == id)
+    }
+
+    /// The row of a step, if it is one.
+    pub fn step(&self, step: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.info.step.as_str() == step)
     }
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use gated_deploy::{
-    domain::fix::FixName,
+    domain::{
+        fix::FixName,
+        row::{self, RowId},
+    },
     engine::event::{RowInfo, RowKind},
     server::ledger::REACHED,
     stages::{audit, build_gate, deploy, fix, preflight, recover, rollback},
@@ -114,12 +117,33 @@ fn f89_how_far_an_attempt_came_is_read_from_rows_that_there_are() {
     let steps = |rows: Vec<RowInfo>| rows.into_iter().map(|row| row.step.to_string()).collect::<Vec<_>>();
     let (release, back) = (steps(deploy::table().outline()), steps(rollback::table(None).outline()));
     let places: Vec<Option<usize>> =
-        REACHED.iter().map(|(row, _)| release.iter().position(|step| step == row)).collect();
+        REACHED.iter().map(|(row, _)| release.iter().position(|step| step == row.as_str())).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
     assert!(REACHED.is_sorted_by_key(|(_, reached)| *reached));
     for (row, _) in &REACHED[1..] {
-        assert!(back.iter().any(|step| step == row), "{row}");
+        assert!(back.iter().any(|step| step == row.as_str()), "{row:?}");
     }
+}
+
+/// What a report asks of a row, or the ledger, is asked of one that can be there.
+#[test]
+fn every_row_that_code_asks_for_stands_in_a_table() {
+    let fixes = FixName::ALL.into_iter().flat_map(|name| fix::table(name).outline());
+    let rows: BTreeSet<String> = [
+        audit::table().outline(),
+        build_gate::table().outline(),
+        deploy::production().outline(),
+        preflight::table().outline(),
+        recover::table().outline(),
+        rollback::table(None).outline(),
+    ]
+    .into_iter()
+    .flatten()
+    .chain(fixes)
+    .map(|row| row.step.to_string())
+    .collect();
+    let missing: Vec<&RowId> = row::EVERY.iter().filter(|id| !rows.contains(id.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 use super::{file::Complaint, journal};
 use crate::{
     domain::{
-        Outcome, ReleaseName,
+        self, Outcome, ReleaseName,
         fact::{ArtifactFact, BuildRun, key},
     },
     engine::event::{Body, Event, Reader},
@@ -316,7 +316,7 @@ fn measured(story: &Story) -> String {
     if !text.is_empty() {
         return text;
     }
-    let said = story.row("sample-site").and_then(|row| match &row.state {
+    let said = story.row(domain::row::SAMPLE_SITE).and_then(|row| match &row.state {
         crate::report::story::RowState::Finished { text, .. } if !text.is_empty() => Some(inline(text)),
         _ => None,
     });

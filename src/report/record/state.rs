@@ -4,19 +4,24 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::file::{self, Complaint};
 use crate::{
-    domain::{FailureKind, Outcome, fact::key, state},
+    domain::{
+        FailureKind, Outcome,
+        fact::key,
+        row::{self, RowId},
+        state,
+    },
     engine::event::{Body, Event, Reader},
     report::render::log::Log,
 };
 
 /// What a run is about to do when one of these rows begins. Whoever finds the word after the run has died knows what may be there.
-pub const PHASES: [(&str, &str); 6] = [
-    ("deploy-lock", "lock"),
-    ("backup", "backup"),
-    ("upload", "release-folder"),
-    ("name-release", "one-time-file"),
-    ("arm-watchdog", "armed"),
-    ("switch", "switched"),
+pub const PHASES: [(RowId, &str); 6] = [
+    (row::DEPLOY_LOCK, "lock"),
+    (row::BACKUP, "backup"),
+    (row::UPLOAD, "release-folder"),
+    (row::NAME_RELEASE, "one-time-file"),
+    (row::ARM_WATCHDOG, "armed"),
+    (row::SWITCH, "switched"),
 ];
 
 /// Appends to the runner's file of state, each value before the row that it warns of begins. It lives on when the run is killed.
@@ -61,7 +66,7 @@ impl Reader for State {
     fn read(&mut self, event: &Event) {
         match &event.body {
             Body::Started { step } => {
-                if let Some((_, phase)) = PHASES.iter().find(|(row, _)| *row == step.as_str()) {
+                if let Some((_, phase)) = PHASES.iter().find(|(row, _)| step == row) {
                     self.write(state::PHASE, phase);
                 }
             }

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         audit::{AuditFinding, AuditVerdict, Impact, Status},
         fact::key,
+        row::{self, RowId},
     },
     report::story::Story,
 };
@@ -21,7 +22,8 @@ const CELL: usize = 1200;
 const HANDBOOK: &str = "docs/audit.md";
 
 /// Rows that look at the server and the site of the environment that was asked for; the others look at GitHub.
-const OF_THE_SERVER: [&str; 5] = ["reach-server", "survey-server", "live-release", "site-health", "health-token"];
+const OF_THE_SERVER: [RowId; 5] =
+    [row::REACH_SERVER, row::SURVEY_SERVER, row::LIVE_RELEASE, row::SITE_HEALTH, row::HEALTH_TOKEN];
 
 pub(crate) const HEAD: [&str; 7] = ["Finding", "Target", "Actual", "Impact", "Status", "Recommended fix", "Source"];
 
@@ -48,7 +50,7 @@ fn verdict(story: &Story, findings: &[AuditFinding], environment: &str, here: &s
         findings.iter().filter(|finding| finding.forbids(environment)).map(AuditFinding::told).collect();
     // What nobody answered is no GO either. A row that failed by what it found has said so in its findings.
     for row in story.failed_rows() {
-        let concerns = environment == here || !OF_THE_SERVER.contains(&row.info.step.as_str());
+        let concerns = environment == here || !OF_THE_SERVER.iter().any(|id| row.info.step == *id);
         let told = findings.iter().any(|finding| finding.step == row.info.step && finding.forbids(here));
         if let Some(failure) = row.failure().filter(|_| concerns && !told) {
             reasons.push(format!("{}: {failure}", row.name()));

@@ -5,6 +5,7 @@ use crate::{
         FailureKind, Outcome,
         audit::Status,
         fact::{HealthReport, Standing, key},
+        row,
     },
     engine::event::{RowInfo, RowKind, UNDECIDED, Verdict},
     report::{
@@ -54,7 +55,7 @@ pub fn headline(story: &Story) -> String {
             audited(story)
         }
         Some(Outcome::Refused { at, cause, .. })
-            if subject == Subject::Recovery && cause.kind == FailureKind::Refused && at.as_str() == "health" =>
+            if subject == Subject::Recovery && cause.kind == FailureKind::Refused && *at == row::HEALTH =>
         {
             "NO-GO: nothing is left to be taken back, and the site is not well".to_owned()
         }
@@ -118,10 +119,10 @@ pub(crate) fn audited(story: &Story) -> String {
 }
 
 pub(crate) fn recovered(story: &Story) -> String {
-    let done = story.row("finish-unconfirmed").and_then(crate::report::story::Row::verdict);
+    let done = story.row(row::FINISH_UNCONFIRMED).and_then(crate::report::story::Row::verdict);
     let what =
         if done == Some(Verdict::Skipped) { "nothing was left behind" } else { "what was left is brought to its end" };
-    match story.row("health").and_then(crate::report::story::Row::verdict) {
+    match story.row(row::HEALTH).and_then(crate::report::story::Row::verdict) {
         Some(Verdict::Skipped) => format!("Passed: {what}; nothing is live"),
         Some(Verdict::Warned) => format!("Passed, with 1 warning: {what}; the site is well"),
         _ => format!("Passed: {what}; the site is well"),
@@ -223,5 +224,5 @@ pub fn whereabouts(story: &Story) -> String {
 
 /// The title of a row, with its number; the plain name for what is not a row (`start`).
 pub fn title_of(story: &Story, step: &str) -> String {
-    story.row(step).map_or_else(|| step.to_owned(), |row| row.name())
+    story.step(step).map_or_else(|| step.to_owned(), |row| row.name())
 }

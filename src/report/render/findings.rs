@@ -14,6 +14,7 @@ use crate::{
             Receipt, Score, Staging, Switch, key,
         },
         gate::GateReport,
+        row::{self, RowId},
     },
     engine::event::Verdict,
     report::{
@@ -83,30 +84,31 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
         let over = || format!("{downtime_ms} ms, allowed are {budget_ms} ms");
         if downtime_ms <= budget_ms { Ok(()) } else { Err(over()) }
     });
-    let unchanged = story.row("unchanged-tree").and_then(|row| (row.verdict()? == Verdict::Passed).then_some(Ok(())));
+    let unchanged =
+        story.row(row::UNCHANGED_TREE).and_then(|row| (row.verdict()? == Verdict::Passed).then_some(Ok(())));
     let assets = story.fact::<Score>(key::ASSETS).map(|assets| score(assets.passed, assets.total));
     // A step that failed before it could tell a fact was reached all the same.
-    let of = |text: &'static str, met: Option<Result<(), String>>, steps: &[&str]| {
-        let failed = |step: &&str| story.row(step).is_some_and(|row| row.verdict() == Some(Verdict::Failed));
+    let of = |text: &'static str, met: Option<Result<(), String>>, steps: &[RowId]| {
+        let failed = |step: &RowId| story.row(*step).is_some_and(|row| row.verdict() == Some(Verdict::Failed));
         Criterion::of(text, met.or_else(|| steps.iter().any(failed).then(|| Err("its step failed".to_owned()))))
     };
     let bundle = of(
         "The bundle's digest was seen to be the same in another place",
         bundle,
-        &["fetch-bundle", "verify-bundle", "read-bundle"],
+        &[row::FETCH_BUNDLE, row::VERIFY_BUNDLE, row::READ_BUNDLE],
     );
-    let gates = of("Every gate passed", gates, &["verify-tree", "pre-bundle-gates", "bundle-gates"]);
-    let assets = of("Every asset of the front end answered", assets, &["assets"]);
+    let gates = of("Every gate passed", gates, &[row::VERIFY_TREE, row::PRE_BUNDLE_GATES, row::BUNDLE_GATES]);
+    let assets = of("Every asset of the front end answered", assets, &[row::ASSETS]);
     let mut criteria = match story.subject() {
         Subject::Bundle => vec![bundle, gates],
         Subject::Release => vec![
             bundle,
             gates,
-            of("A backup was made and verified", backup, &["backup"]),
-            of("The new release answered healthy on every endpoint", healthy(key::HEALTH), &["health"]),
-            of("The release that answered was seen to be the new one", identity, &["health"]),
+            of("A backup was made and verified", backup, &[row::BACKUP]),
+            of("The new release answered healthy on every endpoint", healthy(key::HEALTH), &[row::HEALTH]),
+            of("The release that answered was seen to be the new one", identity, &[row::HEALTH]),
             assets,
-            of("Visitors met no more downtime than allowed", receipt, &["zero-downtime"]),
+            of("Visitors met no more downtime than allowed", receipt, &[row::ZERO_DOWNTIME]),
         ]
         .into_iter()
         .chain(copied(story))
@@ -114,18 +116,18 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
         .collect(),
         Subject::Rollback => vec![
             // Under the lock, and not only when it was chosen.
-            of("The release is still what was confirmed", unchanged, &["unchanged-tree"]),
+            of("The release is still what was confirmed", unchanged, &[row::UNCHANGED_TREE]),
             gates,
             of(
                 "The release that was gone back to answered healthy on every endpoint",
                 healthy(key::HEALTH),
-                &["health"],
+                &[row::HEALTH],
             ),
-            of("The release that answered was seen to be that one", identity, &["health"]),
+            of("The release that answered was seen to be that one", identity, &[row::HEALTH]),
             assets,
         ],
         Subject::Site => {
-            vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &["health"]), assets]
+            vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &[row::HEALTH]), assets]
         }
         Subject::Preflight => vec![
             bundle,
@@ -134,7 +136,7 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             Criterion::of("Nothing on the server stands in the way of a release", nothing_in_the_way(story)),
         ],
         Subject::Recovery => {
-            vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &["health"])]
+            vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &[row::HEALTH])]
         }
         Subject::Fix => vec![Criterion::of("What was to be mended was seen mended", fix::mended(story))],
         Subject::Audit => audit::verdicts(story)
@@ -173,7 +175,7 @@ fn copied(story: &Story) -> Option<Criterion> {
 
 /// What production asks of staging; nothing for a stage that does not ask.
 fn staging(story: &Story) -> Option<Criterion> {
-    story.row("staging-evidence")?;
+    story.row(row::STAGING_EVIDENCE)?;
     let proven = story.fact::<Staging>(key::STAGING).map(|staging| match staging.against.first() {
         None => Ok(()),
         Some(against) => Err(against.clone()),
@@ -182,7 +184,7 @@ fn staging(story: &Story) -> Option<Criterion> {
 }
 
 fn baseline(story: &Story) -> Option<Result<(), String>> {
-    match story.row("baseline-health")?.verdict()? {
+    match story.row(row::BASELINE_HEALTH)?.verdict()? {
         Verdict::Failed => Some(Err("it did not".to_owned())),
         Verdict::Passed | Verdict::Warned | Verdict::Skipped => Some(Ok(())),
     }
@@ -236,7 +238,7 @@ pub fn rollback(story: &Story) -> Rollback {
         took_ms: None,
         old_again_ms: None,
     };
-    let row = if story.subject() == Subject::Recovery { "finish-unconfirmed" } else { "switch" };
+    let row = if story.subject() == Subject::Recovery { row::FINISH_UNCONFIRMED } else { row::SWITCH };
     let undo = || story.row(row).and_then(|row| row.undo.as_ref()?.done.as_ref());
     let because = |outcome: &Outcome| outcome.cause().map(ToString::to_string);
     match &story.outcome {

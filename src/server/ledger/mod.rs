@@ -13,6 +13,7 @@ use crate::{
         Failure, Layout, Sha256Digest, StepId, fact,
         ledger::{self, Attempt, Begun, Built, Line, Proof, Reached, Standing},
         migration::Migrated,
+        row::{self, RowId},
     },
     engine::{
         Done,
@@ -26,12 +27,12 @@ use crate::{
 const LIMIT: usize = 8 * 1024 * 1024;
 
 /// How far an attempt came when a row was done.
-pub const REACHED: [(&str, Reached); 5] = [
-    ("unpack-release", Reached::Staged),
-    ("boot-release", Reached::Verified),
-    ("build-caches", Reached::Prepared),
-    ("switch", Reached::Activated),
-    ("live", Reached::Confirmed),
+pub const REACHED: [(RowId, Reached); 5] = [
+    (row::UNPACK_RELEASE, Reached::Staged),
+    (row::BOOT_RELEASE, Reached::Verified),
+    (row::BUILD_CACHES, Reached::Prepared),
+    (row::SWITCH, Reached::Activated),
+    (row::LIVE, Reached::Confirmed),
 ];
 
 /// Opens the ledger: it must be readable now, so that the attempt can be recorded however it ends.
@@ -185,8 +186,7 @@ pub async fn write_for_the_dead(
 
 /// The furthest point whose row was done.
 fn reached(done: &[StepId]) -> Option<Reached> {
-    let was_done = |row: &str| done.iter().any(|id| id.as_str() == row);
-    REACHED.iter().filter(|(row, _)| was_done(row)).map(|(_, reached)| *reached).max()
+    REACHED.iter().filter(|(row, _)| done.iter().any(|step| step == row)).map(|(_, reached)| *reached).max()
 }
 
 /// Reads the ledger before the seam, once.

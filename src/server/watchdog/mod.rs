@@ -21,6 +21,7 @@ use crate::{
     domain::{
         Failure, Layout, Outcome, RemoteCommand, RemotePath,
         ledger::{self, Attempt},
+        row,
     },
     engine::{
         Done,
@@ -267,7 +268,7 @@ pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
         standing: (entry.attempt == Attempt::Release).then_some(Standing::Reverted),
         migrations: entry.migrations.clone(),
         measured: entry.measured.clone(),
-        failed_at: Some("confirm".to_owned()),
+        failed_at: Some(row::CONFIRM.as_str().to_owned()),
         cause: Some(cause.to_owned()),
         run: entry.run.clone(),
     };

@@ -3,7 +3,7 @@
 use crate::{
     config::typed,
     context::{Build, Deploy, Facts, Found, Made, Staging, Survey},
-    domain::{Approval, Failure, Move, ReleaseName, Sha256Digest, fact},
+    domain::{Approval, Failure, Move, ReleaseName, Sha256Digest, StepId, fact, row},
     engine::{Decision, Events, Seam, event::Body},
     errors::{approval, release_dir},
     server::{inspect::ServerFacts, staging},
@@ -44,7 +44,7 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
         false => decide_without_bundle(&inputs),
     };
     let decision = reviewed(decision, &inputs, &[&source.commit, &asked_for.commit], &ports).await;
-    let step = crate::domain::StepId::new("plan");
+    let step = StepId::new(row::PLAN);
     let tell = |key: &str, value: serde_json::Value| {
         events.tell(Body::Fact { step: step.clone(), key: key.to_owned(), value })
     };

@@ -5,6 +5,7 @@
 use crate::{
     bundle::artifact,
     context::{Deploy, Survey},
+    domain::row::{self, RowId},
     engine::{
         Table,
         step::{Entry, change, check, commit, hold, no_undo, observe, release, undo, within},
@@ -26,7 +27,7 @@ use crate::{
 /// The same for production, which takes only what staging has proven.
 pub fn production() -> Table<Survey, Deploy> {
     let mut table = table();
-    let after = |rows: &[Entry<Deploy>], row: &str| {
+    let after = |rows: &[Entry<Deploy>], row: RowId| {
         rows.iter().position(|entry| entry.has(row)).map_or(rows.len(), |at| at + 1)
     };
     // Before the build is looked for: it is the one that staging confirmed.
@@ -40,7 +41,7 @@ pub fn production() -> Table<Survey, Deploy> {
         .run_on()
         .into(),
     );
-    let fetched = after(&table.release, "fetch-bundle");
+    let fetched = after(&table.release, row::FETCH_BUNDLE);
     table.release.insert(
         fetched,
         check(

@@ -23,6 +23,7 @@ use crate::{
         Approval, Failure, Secret, Sha256Digest, StepId,
         fact::key,
         fix::{FixFact, Setting},
+        row,
     },
     engine::{
         Decision, Done, Events, Seam,
@@ -210,7 +211,7 @@ pub fn settle(cx: Fix, events: &Events) -> Result<Seam<Mend>, Failure> {
         (Some(_), Approval::Missing | Approval::Append | Approval::Given { .. }) => Decision::Go,
         _ => approval::decide_by(&inputs.approval, &inputs.phrase, inputs.plan_only, &plan_digest),
     };
-    let step = StepId::new("plan");
+    let step = StepId::new(row::PLAN);
     let tell = |key: &str, value: serde_json::Value| {
         events.tell(Body::Fact { step: step.clone(), key: key.to_owned(), value })
     };

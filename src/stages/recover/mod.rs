@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     config::typed::{self, Interrupted},
     context::{self, Ports},
-    domain::{Approval, Failure, ReleaseName, RemoteCommand, StepId, fact, layout::named, ledger::Standing},
+    domain::{Approval, Failure, ReleaseName, RemoteCommand, StepId, fact, layout::named, ledger::Standing, row},
     engine::{
         Decision, Done, Events, Seam, Undone,
         event::Body,
@@ -164,7 +164,11 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Recover>, Failure>
         _ => Decision::Go,
     };
     let executed = matches!(decision, Decision::Go);
-    events.tell(Body::Fact { step: StepId::new("plan"), key: fact::key::EXECUTED.to_owned(), value: executed.into() });
+    events.tell(Body::Fact {
+        step: StepId::new(row::PLAN),
+        key: fact::key::EXECUTED.to_owned(),
+        value: executed.into(),
+    });
     let decided_at = ports.clock.now();
     let cx = Recover { inputs, ports, own, decided_at, seen: seen.into_inner(), made: RefCell::default() };
     Ok(Seam { cx, decision })

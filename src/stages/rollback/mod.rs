@@ -17,6 +17,7 @@ use crate::{
         fact,
         layout::named,
         ledger::Attempt,
+        row,
         standing::{Candidate, Standings},
     },
     engine::{
@@ -207,7 +208,7 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
     });
     let plan_digest = Sha256Digest::of(plan.to_string());
     let decision = approval::decide(&inputs, &plan_digest);
-    let step = StepId::new("plan");
+    let step = StepId::new(row::PLAN);
     if let Some(environment) = &inputs.review {
         let text = format!(
             "`approval-review` requires a review for {environment}, but a rollback needs no review: the phrase alone approves it"
