@@ -30,10 +30,10 @@ use crate::{
         self, Asked, Common, Environment, Inputs, Request, Warning,
         typed::{self, Route},
     },
-    context::{Deploy, Found, Ports, Staging, Survey},
+    context::{Found, Ports, Staging, Survey},
     domain::{Failure, Outcome, Secret, StepId, ledger, row},
     engine::{
-        Events, Reader, Table,
+        Events, Reader,
         event::{Body, Event, Stamp},
         run_table,
     },
@@ -286,13 +286,11 @@ async fn dispatch(
             run_table(&stage, &stages::audit::table(), audit, settle, events, cancel).await
         }
         Request::Fix(inputs) => {
-            let name = inputs.name;
-            let fix = match fix(*inputs, common, log, clock) {
+            let (world, server) = match fix(*inputs, common, log, clock) {
                 Ok(fix) => fix,
                 Err(failure) => return refuse(events, &stage, failure),
             };
-            let settle = async |fix| stages::fix::settle(fix, events);
-            run_table(&stage, &stages::fix::table(name), fix, settle, events, cancel).await
+            stages::fix::carry_out(&stage, world, server, events, cancel).await
         }
         Request::Smoke(inputs) => {
             let shell = inputs.ssh.as_ref().map(|ssh| Rc::new(Ssh::new(ssh)) as Rc<dyn Shell>);
@@ -354,7 +352,12 @@ fn audit(
 }
 
 /// What the rows of a fix begin with. Nothing is downloaded.
-fn fix(inputs: typed::Fix, common: &Common, log: &Log, clock: &SystemClock) -> Result<stages::fix::Fix, Failure> {
+fn fix(
+    inputs: typed::Fix,
+    common: &Common,
+    log: &Log,
+    clock: &SystemClock,
+) -> Result<(stages::fix::World, Option<Survey>), Failure> {
     let server = match &inputs.target {
         Some(target) => {
             let ports = ports(target, None, clock, &common.scratch, &Unaltered)?;
@@ -370,8 +373,7 @@ fn fix(inputs: typed::Fix, common: &Common, log: &Log, clock: &SystemClock) -> R
     };
     let log = log.clone();
     let hide: Rc<dyn Fn(&Secret)> = Rc::new(move |secret| log.hide(secret));
-    let world = stages::fix::World { inputs: Rc::new(inputs), github, clock, hide };
-    Ok(stages::fix::Fix { world, server, found: stages::fix::Found::default().into() })
+    Ok((stages::fix::World { inputs: Rc::new(inputs), github, clock, hide }, server))
 }
 
 fn private_folder(common: &Common) -> Result<tempfile::TempDir, Failure> {

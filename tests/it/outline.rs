@@ -128,7 +128,7 @@ fn f89_how_far_an_attempt_came_is_read_from_rows_that_there_are() {
 /// What a report asks of a row, or the ledger, is asked of one that can be there.
 #[test]
 fn every_row_that_code_asks_for_stands_in_a_table() {
-    let fixes = FixName::ALL.into_iter().flat_map(|name| fix::table(name).outline());
+    let fixes = FixName::ALL.into_iter().flat_map(fix::outline);
     let rows: BTreeSet<String> = [
         audit::table().outline(),
         build_gate::table().outline(),
@@ -210,7 +210,7 @@ fn an_audit_only_looks() {
 #[test]
 fn each_fix_looks_changes_one_thing_and_looks_again() {
     let outlines: Vec<String> =
-        FixName::ALL.into_iter().map(|name| format!("{name}\n{}", outline(&fix::table(name).outline()))).collect();
+        FixName::ALL.into_iter().map(|name| format!("{name}\n{}", outline(&fix::outline(name)))).collect();
     insta::assert_snapshot!(outlines.join("\n"), @r"
     branch-protection-main
     look    observe branch-protection
@@ -254,7 +254,7 @@ fn every_row_has_a_name_of_its_own_and_every_change_says_its_undo() {
         recover::table().outline(),
     ]
     .into_iter()
-    .chain(FixName::ALL.into_iter().map(|name| fix::table(name).outline()))
+    .chain(FixName::ALL.into_iter().map(fix::outline))
     {
         let names: BTreeSet<&str> = rows.iter().map(|row| row.step.as_str()).collect();
         assert_eq!(names.len(), rows.len(), "each name once");

@@ -109,9 +109,9 @@ async fn fixed(app_url: &'static str, approval: Approval, plan_only: bool) -> (O
         hide: Rc::new(|_: &Secret| ()),
     };
     let survey = Survey { inputs: Rc::new(target), source: None, staging: None, ports, found: RefCell::default() };
-    let cx = Fix { world, server: Some(survey), found: RefCell::default() };
+    let cx = Fix::new(world, Some(survey));
     // As `stages::fix` has it, without the row that connects.
-    let table: Table<Fix, Mend> = Table {
+    let table: Table<Fix<_>, Mend<_>> = Table {
         survey: vec![observe("server-token", "Read it", health_token::look).into()],
         release: vec![
             change("write-secret", "Write it", health_token::write, no_undo("there is none")).into(),
@@ -120,7 +120,7 @@ async fn fixed(app_url: &'static str, approval: Approval, plan_only: bool) -> (O
     };
     let story = Story::default();
     let events = story.events(&clock);
-    let outcome = run_table("fix", &table, cx, async |cx: Fix| settle(cx, &events), &events, never()).await;
+    let outcome = run_table("fix", &table, cx, async |cx| settle(cx, &events), &events, never()).await;
     let sent = site.0.borrow().clone();
     (outcome, sent, github.secret_value("HEALTHCHECK_TOKEN"))
 }

@@ -92,7 +92,7 @@ async fn head(github: &dyn Amend, branch: &str) -> Result<CommitSha, Failure> {
     }
 }
 
-pub async fn look(cx: &Fix, io: &Io) -> StepResult {
+pub async fn look(cx: &Fix<Known>, io: &Io) -> StepResult {
     let github = cx.github()?;
     let inputs = &cx.world.inputs;
     let head = head(github, &inputs.develop).await?;
@@ -122,19 +122,14 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
         nothing,
         bound: json!({ "head": head, "build": build.told() }),
     };
-    cx.found.borrow_mut().head = Some(Known { head, build, newest });
-    cx.propose(io, proposal)
+    cx.propose(io, proposal, Known { head, build, newest })
 }
 
-fn known(cx: &Mend) -> Result<&Known, Failure> {
-    cx.known.head.as_ref().ok_or_else(|| Failure::bug("building the head", "the build was not read"))
-}
-
-pub async fn start(cx: &Mend, io: &Io) -> StepResult {
+pub async fn start(cx: &Mend<Known>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
-    let known = known(cx)?;
+    let known = &cx.known;
     if let Build::Running(run) = known.build {
         cx.made.borrow_mut().run = Some(run);
         return Ok(Done::skipped(format!("run {run} is building it already")));
@@ -162,11 +157,11 @@ pub async fn start(cx: &Mend, io: &Io) -> StepResult {
 }
 
 /// Waits for the bundle, as a release waits for it.
-pub async fn await_bundle(cx: &Mend, io: &Io) -> StepResult {
+pub async fn await_bundle(cx: &Mend<Known>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
-    let known = known(cx)?;
+    let known = &cx.known;
     let (github, inputs) = (cx.github()?, &cx.world.inputs);
     let doing = format!("waiting for the build of {}", known.head.short());
     let what = format!("build of {}, the head of `{}`", known.head.short(), inputs.develop);

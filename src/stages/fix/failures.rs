@@ -15,7 +15,7 @@ use crate::{
     stages::shared::diagnose,
 };
 
-pub async fn look(cx: &Fix, io: &Io) -> StepResult {
+pub async fn look(cx: &Fix<()>, io: &Io) -> StepResult {
     let github = cx.github()?;
     let workflow = &cx.world.inputs.staging_workflow;
     let doing = format!("listing the runs of {workflow}");
@@ -40,7 +40,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
         nothing: Some(nothing),
         bound: json!(null),
     };
-    cx.propose(io, proposal)
+    cx.propose(io, proposal, ())
 }
 
 /// What is known of one run: where it failed, why, the line that shows it, and what to do.

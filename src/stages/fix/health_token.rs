@@ -34,7 +34,7 @@ const ASKING: &str = "checking whether the site accepts the server's token";
 /// Longest token that is taken, in bytes: GitHub takes secrets of up to 48 KB, and a header has to carry it.
 const LONGEST: usize = 4096;
 
-/// The token, and where it shall go.
+/// The token, and where it shall go; nothing of both where the secret has it already.
 pub struct Known {
     token: Secret,
     before: Option<SecretEntry>,
@@ -42,7 +42,7 @@ pub struct Known {
 }
 
 /// The server's token. From the moment that it is known, runner and log hide it.
-pub async fn read(cx: &Fix, io: &Io) -> Result<Secret, Failure> {
+pub async fn read(cx: &Fix<Option<Known>>, io: &Io) -> Result<Secret, Failure> {
     let survey = cx.server()?;
     let file = survey.inputs.layout.env_file();
     let doing = format!("reading HEALTHCHECK_TOKEN in {file}");
@@ -97,7 +97,7 @@ async fn taken(survey: &Survey, token: &Secret, doing: &str) -> Result<String, F
     Ok(format!("{}/{} with the server's token", score.passed, score.total))
 }
 
-pub async fn look(cx: &Fix, io: &Io) -> StepResult {
+pub async fn look(cx: &Fix<Option<Known>>, io: &Io) -> StepResult {
     let (survey, github, inputs) = (cx.server()?, cx.github()?, &cx.world.inputs);
     let name = &inputs.secret;
     let token = read(cx, io).await?;
@@ -126,7 +126,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
             nothing: Some("the workflow already passes the server's token, and the site accepts it".to_owned()),
             bound: json!(null),
         };
-        return cx.propose(io, proposal);
+        return cx.propose(io, proposal, None);
     }
     let doing = format!("reading the {subject}");
     let key = github.sealing_key().await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
@@ -160,12 +160,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
         nothing: None,
         bound: json!({ "token": digest, "secret": name, "updated": before.as_ref().map(|entry| &entry.updated_at) }),
     };
-    cx.found.borrow_mut().token = Some(Known { token, before, key });
-    cx.propose(io, proposal)
-}
-
-fn known(cx: &Mend) -> Result<&Known, Failure> {
-    cx.known.token.as_ref().ok_or_else(|| Failure::bug("writing the secret", "the token was not read"))
+    cx.propose(io, proposal, Some(Known { token, before, key }))
 }
 
 /// A sealed box (libsodium's `crypto_box_seal`), in base64: only the holder of the repository's private key opens it.
@@ -178,11 +173,9 @@ fn seal(token: &Secret, key: &SealingKey, doing: &str) -> Result<String, Failure
     Ok(STANDARD.encode(sealed))
 }
 
-pub async fn write(cx: &Mend, _io: &Io) -> StepResult {
-    if let Some(idle) = cx.idle() {
-        return Ok(idle);
-    }
-    let (known, github, name) = (known(cx)?, cx.github()?, &cx.world.inputs.secret);
+pub async fn write(cx: &Mend<Option<Known>>, _io: &Io) -> StepResult {
+    let Some(known) = &cx.known else { return Ok(cx.idle().unwrap_or_else(|| Done::skipped("nothing to do"))) };
+    let (github, name) = (cx.github()?, &cx.world.inputs.secret);
     let doing = format!("writing the secret {name}");
     let now = github.secret(name).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
     if now != known.before {
@@ -196,11 +189,9 @@ pub async fn write(cx: &Mend, _io: &Io) -> StepResult {
 }
 
 /// Nobody can read it back: that it was written is seen by its date, and that it is right by the site.
-pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
-    if let Some(idle) = cx.idle() {
-        return Ok(idle);
-    }
-    let (known, name) = (known(cx)?, &cx.world.inputs.secret);
+pub async fn verify(cx: &Mend<Option<Known>>, io: &Io) -> StepResult {
+    let Some(known) = &cx.known else { return Ok(cx.idle().unwrap_or_else(|| Done::skipped("nothing to do"))) };
+    let name = &cx.world.inputs.secret;
     let doing = format!("reading the secret {name} again");
     let after = cx.github()?.secret(name).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
     let what = format!("secret {name}");

@@ -3,7 +3,7 @@
 
 pub mod table;
 
-pub use self::table::table;
+pub use self::table::{carry_out, outline};
 
 pub mod build_head;
 pub mod failures;
@@ -46,23 +46,12 @@ pub struct World {
     pub hide: Rc<dyn Fn(&Secret)>,
 }
 
-/// Before the approval.
-pub struct Fix {
+/// Before the approval. `K` is what the fix knows once it has looked.
+pub struct Fix<K> {
     pub world: World,
     /// `None` where the fix needs no server.
     pub server: Option<Survey>,
-    pub found: RefCell<Found>,
-}
-
-/// What the survey rows found.
-#[derive(Default)]
-pub struct Found {
-    proposal: Option<Proposal>,
-    protection: Option<protection::Known>,
-    head: Option<build_head::Known>,
-    token: Option<health_token::Known>,
-    phantoms: Vec<phantom::Phantom>,
-    owners: Option<ownership::Known>,
+    found: RefCell<Option<(Proposal, K)>>,
 }
 
 /// What a fix would do.
@@ -80,11 +69,11 @@ pub struct Proposal {
 }
 
 /// After the approval.
-pub struct Mend {
+pub struct Mend<K> {
     pub world: World,
     pub server: Option<Survey>,
     /// Fixed from here on.
-    pub known: Found,
+    pub known: K,
     pub proposal: Proposal,
     pub made: RefCell<Made>,
 }
@@ -104,7 +93,11 @@ fn on_server(server: &Option<Survey>) -> Result<&Survey, Failure> {
     server.as_ref().ok_or_else(|| Failure::bug("reading the server", "this fix has no access to a server"))
 }
 
-impl Fix {
+impl<K> Fix<K> {
+    pub fn new(world: World, server: Option<Survey>) -> Self {
+        Self { world, server, found: RefCell::new(None) }
+    }
+
     pub fn github(&self) -> Result<&dyn Amend, Failure> {
         github(&self.world)
     }
@@ -114,18 +107,18 @@ impl Fix {
     }
 
     /// Ends the row that looked: tells what would be done.
-    fn propose(&self, io: &Io, proposal: Proposal) -> StepResult {
+    fn propose(&self, io: &Io, proposal: Proposal, known: K) -> StepResult {
         io.fact(key::FIX, told(&self.world, &proposal, None));
         let text = match &proposal.nothing {
             Some(why) => format!("no change needed: {why}"),
             None => shown(&proposal.before),
         };
-        self.found.borrow_mut().proposal = Some(proposal);
+        *self.found.borrow_mut() = Some((proposal, known));
         Ok(Done::passed(text))
     }
 }
 
-impl Mend {
+impl<K> Mend<K> {
     pub fn github(&self) -> Result<&dyn Amend, Failure> {
         github(&self.world)
     }
@@ -157,7 +150,7 @@ impl Mend {
 }
 
 /// For [`crate::server::remote::previewed`].
-pub fn preview(cx: &Mend) -> Vec<String> {
+pub fn preview<K>(cx: &Mend<K>) -> Vec<String> {
     cx.preview()
 }
 
@@ -184,7 +177,7 @@ fn listed<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> String {
 }
 
 /// Connects and logs in.
-pub async fn reach(cx: &Fix, io: &Io) -> StepResult {
+pub async fn reach<K>(cx: &Fix<K>, io: &Io) -> StepResult {
     let survey = cx.server()?;
     io.fact(key::ENVIRONMENT, survey.inputs.environment.as_str());
     io.fact(key::URL, survey.inputs.site.url.as_str());
@@ -192,11 +185,10 @@ pub async fn reach(cx: &Fix, io: &Io) -> StepResult {
 }
 
 /// Fixes what is known and reads the approval against it.
-pub fn settle(cx: Fix, events: &Events) -> Result<Seam<Mend>, Failure> {
+pub fn settle<K>(cx: Fix<K>, events: &Events) -> Result<Seam<Mend<K>>, Failure> {
     let Fix { world, server, found } = cx;
-    let mut known = found.into_inner();
-    let proposal =
-        known.proposal.take().ok_or_else(|| Failure::bug("planning the fix", "the present state was not read"))?;
+    let (proposal, known) =
+        found.into_inner().ok_or_else(|| Failure::bug("planning the fix", "the present state was not read"))?;
     let inputs = world.inputs.clone();
     let plan = serde_json::json!({
         "version": 2,

@@ -87,7 +87,7 @@ pub fn by_root(live: &str, user: &str) -> String {
     format!(r"find {live} -xdev ! -user {user} \( -type d -o -links 1 \) -execdir chown -h {user} {{}} +")
 }
 
-pub async fn look(cx: &Fix, io: &Io) -> StepResult {
+pub async fn look(cx: &Fix<Known>, io: &Io) -> StepResult {
     let survey = cx.server()?;
     let current = survey.inputs.layout.current();
     let doing = format!("reading the owners of the files below {current}");
@@ -126,8 +126,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
         nothing: known.foreign.is_empty().then(|| format!("every file of the live release belongs to {}", known.user)),
         bound: json!({ "live": known.live, "foreign": known.foreign.iter().map(|one| (&one.owner, &one.path)).collect::<Vec<_>>() }),
     };
-    cx.found.borrow_mut().owners = Some(known);
-    cx.propose(io, proposal)
+    cx.propose(io, proposal, known)
 }
 
 /// # Errors
@@ -181,15 +180,11 @@ fn settings(foreign: &[Foreign], live: &str, owner: Option<&str>) -> Vec<Setting
     settings
 }
 
-fn known(cx: &Mend) -> Result<&Known, Failure> {
-    cx.known.owners.as_ref().ok_or_else(|| Failure::bug("changing owners", "the owners were not read"))
-}
-
-pub async fn give(cx: &Mend, io: &Io) -> StepResult {
+pub async fn give(cx: &Mend<Known>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
-    let (known, survey) = (known(cx)?, cx.server()?);
+    let (known, survey) = (&cx.known, cx.server()?);
     let script = Script::new("chown", include_str!("chown.sh"))
         .var("CURRENT", survey.inputs.layout.current().as_str())
         .var("LIVE", &known.live)
@@ -200,11 +195,11 @@ pub async fn give(cx: &Mend, io: &Io) -> StepResult {
     Ok(Done::passed(format!("{} now belong to {}", answer.all("given").count(), known.user)))
 }
 
-pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
+pub async fn verify(cx: &Mend<Known>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
-    let (known, survey) = (known(cx)?, cx.server()?);
+    let (known, survey) = (&cx.known, cx.server()?);
     let doing = "reading the owners again";
     let after = ask(survey, io, doing).await?;
     let live = after.live.unwrap_or_default();

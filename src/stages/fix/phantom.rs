@@ -25,7 +25,7 @@ fn named(one: &Phantom) -> String {
     format!("workflow `{}` ({})", one.name, one.path)
 }
 
-pub async fn look(cx: &Fix, io: &Io) -> StepResult {
+pub async fn look(cx: &Fix<Vec<Phantom>>, io: &Io) -> StepResult {
     let inputs = &cx.world.inputs;
     let github = cx.github()?;
     let doing = "finding workflows without a file";
@@ -57,30 +57,29 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
             .then(|| format!("each active workflow has its file on `{}` or `{}`", inputs.main, inputs.develop)),
         bound: json!(phantoms.iter().map(|one| (one.id, &one.path)).collect::<Vec<_>>()),
     };
-    cx.found.borrow_mut().phantoms = phantoms;
-    cx.propose(io, proposal)
+    cx.propose(io, proposal, phantoms)
 }
 
-pub async fn disable(cx: &Mend, io: &Io) -> StepResult {
+pub async fn disable(cx: &Mend<Vec<Phantom>>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
-    for one in &cx.known.phantoms {
+    for one in &cx.known {
         let doing = format!("disabling the workflow `{}` ({})", one.name, one.path);
         cx.github()?.set_workflow(one.id, false).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
         io.line(format!("disabled `{}` ({})", one.name, one.path));
     }
-    Ok(Done::passed(listed(cx.known.phantoms.iter().map(|one| &one.path))))
+    Ok(Done::passed(listed(cx.known.iter().map(|one| &one.path))))
 }
 
 /// Our workflows as they are now.
-async fn now(cx: &Mend, doing: &str) -> Result<Vec<Phantom>, Failure> {
+async fn now(cx: &Mend<Vec<Phantom>>, doing: &str) -> Result<Vec<Phantom>, Failure> {
     let mut all = cx.github()?.listed_workflows().await.map_err(|error| refusal(doing, &error, "actions=read"))?;
-    all.retain(|one| cx.known.phantoms.iter().any(|ours| ours.id == one.id));
+    all.retain(|one| cx.known.iter().any(|ours| ours.id == one.id));
     Ok(all)
 }
 
-pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
+pub async fn verify(cx: &Mend<Vec<Phantom>>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
@@ -97,17 +96,17 @@ pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
 /// Enables again what is disabled now.
 pub struct Again;
 
-impl UndoAct<Mend> for Again {
-    fn undo<'a>(&'a self, cx: &'a Mend, io: &'a Io) -> Local<'a, Result<Undone, Failure>> {
+impl UndoAct<Mend<Vec<Phantom>>> for Again {
+    fn undo<'a>(&'a self, cx: &'a Mend<Vec<Phantom>>, io: &'a Io) -> Local<'a, Result<Undone, Failure>> {
         Box::pin(enable(cx, io))
     }
 
-    fn by_hand(&self, cx: &Mend) -> Vec<String> {
+    fn by_hand(&self, cx: &Mend<Vec<Phantom>>) -> Vec<String> {
         by_hand(cx)
     }
 }
 
-async fn enable(cx: &Mend, io: &Io) -> Result<Undone, Failure> {
+async fn enable(cx: &Mend<Vec<Phantom>>, io: &Io) -> Result<Undone, Failure> {
     let doing = "enabling the workflows again";
     let all = now(cx, doing).await?;
     cx.seen(io, all.iter().map(|one| Setting::new(named(one), &one.state)).collect());
@@ -124,6 +123,6 @@ async fn enable(cx: &Mend, io: &Io) -> Result<Undone, Failure> {
     Ok(Undone::Done(listed(disabled.iter().map(|one| &one.path))))
 }
 
-fn by_hand(cx: &Mend) -> Vec<String> {
-    cx.known.phantoms.iter().map(|one| format!("gh workflow enable {}", one.id)).collect()
+fn by_hand(cx: &Mend<Vec<Phantom>>) -> Vec<String> {
+    cx.known.iter().map(|one| format!("gh workflow enable {}", one.id)).collect()
 }

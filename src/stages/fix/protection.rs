@@ -50,7 +50,7 @@ struct Target {
     reviews: u64,
 }
 
-pub async fn look(cx: &Fix, io: &Io) -> StepResult {
+pub async fn look(cx: &Fix<Known>, io: &Io) -> StepResult {
     let inputs = &cx.world.inputs;
     let main = inputs.name == FixName::BranchProtectionMain;
     let branch = if main { &inputs.main } else { &inputs.develop };
@@ -107,8 +107,7 @@ pub async fn look(cx: &Fix, io: &Io) -> StepResult {
         nothing: done.then(|| format!("`{branch}` already requires all of it")),
         bound: json!({ "before": known.before.as_ref().map(BranchSettings::body), "wanted": body }),
     };
-    cx.found.borrow_mut().protection = Some(known);
-    cx.propose(io, proposal)
+    cx.propose(io, proposal, known)
 }
 
 /// Whether both kinds of protection together ask for the target.
@@ -141,7 +140,7 @@ fn wanted(old: &BranchSettings, rulesets: &Asked, target: &Target) -> BranchSett
 }
 
 /// A required check that no workflow reports blocks every merge.
-fn warn_of_checks_that_never_report(cx: &Fix, io: &Io, branch: &str, add: &[&String]) {
+fn warn_of_checks_that_never_report(cx: &Fix<Known>, io: &Io, branch: &str, add: &[&String]) {
     let files = workflow::workflow_files(&cx.world.inputs.workspace);
     if files.is_empty() {
         io.line("no workflow files are checked out here, so it is unknown whether a workflow reports the new checks");
@@ -178,19 +177,15 @@ fn settings(classic: Option<&BranchSettings>, rulesets: &Asked) -> Vec<Setting> 
     ]
 }
 
-fn known(cx: &Mend) -> Result<&Known, Failure> {
-    cx.known.protection.as_ref().ok_or_else(|| Failure::bug("protecting the branch", "the protection was not read"))
-}
-
 async fn now(github: &dyn Amend, known: &Known, doing: &str) -> Result<Option<BranchSettings>, Failure> {
     github.settings(&known.branch).await.map_err(|error| refusal(doing, &error, PERMISSION))
 }
 
-pub async fn protect(cx: &Mend, io: &Io) -> StepResult {
+pub async fn protect(cx: &Mend<Known>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
-    let known = known(cx)?;
+    let known = &cx.known;
     let github = cx.github()?;
     let doing = format!("protecting `{}`", known.branch);
     // What is sent replaces everything, so it must still be what was seen.
@@ -203,11 +198,11 @@ pub async fn protect(cx: &Mend, io: &Io) -> StepResult {
 }
 
 /// What was asked for is there, and nothing of what was there is gone.
-pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
+pub async fn verify(cx: &Mend<Known>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
-    let known = known(cx)?;
+    let known = &cx.known;
     let doing = format!("reading the protection of `{}` again", known.branch);
     let after = now(cx.github()?, known, &doing).await?;
     cx.seen(io, settings(after.as_ref(), &known.rulesets));
@@ -232,18 +227,18 @@ pub async fn verify(cx: &Mend, io: &Io) -> StepResult {
 /// Puts back what was there.
 pub struct Back;
 
-impl UndoAct<Mend> for Back {
-    fn undo<'a>(&'a self, cx: &'a Mend, io: &'a Io) -> Local<'a, Result<Undone, Failure>> {
+impl UndoAct<Mend<Known>> for Back {
+    fn undo<'a>(&'a self, cx: &'a Mend<Known>, io: &'a Io) -> Local<'a, Result<Undone, Failure>> {
         Box::pin(put_back(cx, io))
     }
 
-    fn by_hand(&self, cx: &Mend) -> Vec<String> {
+    fn by_hand(&self, cx: &Mend<Known>) -> Vec<String> {
         by_hand(cx)
     }
 }
 
-async fn put_back(cx: &Mend, io: &Io) -> Result<Undone, Failure> {
-    let known = known(cx)?;
+async fn put_back(cx: &Mend<Known>, io: &Io) -> Result<Undone, Failure> {
+    let known = &cx.known;
     let github = cx.github()?;
     let doing = format!("restoring the protection of `{}`", known.branch);
     if now(github, known, &doing).await? == known.before {
@@ -263,8 +258,8 @@ async fn put_back(cx: &Mend, io: &Io) -> Result<Undone, Failure> {
     Ok(Undone::Done("the earlier protection is in effect again".to_owned()))
 }
 
-fn by_hand(cx: &Mend) -> Vec<String> {
-    let Some(known) = &cx.known.protection else { return Vec::new() };
+fn by_hand(cx: &Mend<Known>) -> Vec<String> {
+    let known = &cx.known;
     let repository = cx.world.github.as_ref().map(|github| github.repository()).unwrap_or_default();
     let route = format!("repos/{repository}/branches/{}/protection", known.branch);
     match &known.before {

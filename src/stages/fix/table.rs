@@ -1,31 +1,67 @@
 //! `fix`: corrects one finding of an audit, by name. Every change names its undo, and is verified by reading it again.
 
-use super::Fix;
-use super::Mend;
+use tokio::sync::watch;
 
+use super::{Fix, Mend, World};
 use crate::{
-    domain::fix::FixName,
+    context::Survey,
+    domain::{Outcome, fix::FixName},
     engine::{
-        Table,
+        Events, Table,
+        event::RowInfo,
+        run_table,
         step::{change, check, no_undo, observe, undo},
     },
     server::remote::previewed,
     stages::fix::{self, build_head, failures, health_token, ownership, phantom, protection},
 };
 
-pub fn table(name: FixName) -> Table<Fix, Mend> {
+/// Carries out the fix that the inputs name.
+pub async fn carry_out(
+    stage: &str,
+    world: World,
+    server: Option<Survey>,
+    events: &Events,
+    cancel: watch::Receiver<bool>,
+) -> Outcome {
+    match world.inputs.name {
+        FixName::BranchProtectionMain | FixName::BranchProtectionDevelop => {
+            run(stage, &branch_protection(), world, server, events, cancel).await
+        }
+        FixName::BuildHead => run(stage, &build(), world, server, events, cancel).await,
+        FixName::HealthToken => run(stage, &token(), world, server, events, cancel).await,
+        FixName::PhantomWorkflow => run(stage, &phantoms(), world, server, events, cancel).await,
+        FixName::DocsOwnership => run(stage, &owners(), world, server, events, cancel).await,
+        FixName::StagingFailures => run(stage, &causes(), world, server, events, cancel).await,
+    }
+}
+
+async fn run<K>(
+    stage: &str,
+    table: &Table<Fix<K>, Mend<K>>,
+    world: World,
+    server: Option<Survey>,
+    events: &Events,
+    cancel: watch::Receiver<bool>,
+) -> Outcome {
+    let settle = async |fix| fix::settle(fix, events);
+    run_table(stage, table, Fix::new(world, server), settle, events, cancel).await
+}
+
+/// The rows of a fix.
+pub fn outline(name: FixName) -> Vec<RowInfo> {
     match name {
-        FixName::BranchProtectionMain | FixName::BranchProtectionDevelop => branch_protection(),
-        FixName::BuildHead => build(),
-        FixName::HealthToken => token(),
-        FixName::PhantomWorkflow => phantoms(),
-        FixName::DocsOwnership => owners(),
-        FixName::StagingFailures => causes(),
+        FixName::BranchProtectionMain | FixName::BranchProtectionDevelop => branch_protection().outline(),
+        FixName::BuildHead => build().outline(),
+        FixName::HealthToken => token().outline(),
+        FixName::PhantomWorkflow => phantoms().outline(),
+        FixName::DocsOwnership => owners().outline(),
+        FixName::StagingFailures => causes().outline(),
     }
 }
 
 #[rustfmt::skip]
-fn branch_protection() -> Table<Fix, Mend> {
+fn branch_protection() -> Table<Fix<protection::Known>, Mend<protection::Known>> {
     Table {
         survey: vec![
             observe("branch-protection", "Read the branch protection", protection::look).into(),
@@ -38,7 +74,7 @@ fn branch_protection() -> Table<Fix, Mend> {
 }
 
 #[rustfmt::skip]
-fn build() -> Table<Fix, Mend> {
+fn build() -> Table<Fix<build_head::Known>, Mend<build_head::Known>> {
     Table {
         survey: vec![
             observe("head-build", "Find the build of the head commit", build_head::look).into(),
@@ -51,7 +87,7 @@ fn build() -> Table<Fix, Mend> {
 }
 
 #[rustfmt::skip]
-fn token() -> Table<Fix, Mend> {
+fn token() -> Table<Fix<Option<health_token::Known>>, Mend<Option<health_token::Known>>> {
     Table {
         survey: vec![
             observe("reach-server", "Connect to the server",               fix::reach).into(),
@@ -65,7 +101,7 @@ fn token() -> Table<Fix, Mend> {
 }
 
 #[rustfmt::skip]
-fn phantoms() -> Table<Fix, Mend> {
+fn phantoms() -> Table<Fix<Vec<phantom::Phantom>>, Mend<Vec<phantom::Phantom>>> {
     Table {
         survey: vec![
             observe("listed-workflows", "Find workflows without a file", phantom::look).into(),
@@ -78,7 +114,7 @@ fn phantoms() -> Table<Fix, Mend> {
 }
 
 #[rustfmt::skip]
-fn owners() -> Table<Fix, Mend> {
+fn owners() -> Table<Fix<ownership::Known>, Mend<ownership::Known>> {
     Table {
         survey: vec![
             observe("reach-server",   "Connect to the server",                          fix::reach).into(),
@@ -93,7 +129,7 @@ fn owners() -> Table<Fix, Mend> {
 
 /// It only reads, so there is no release part.
 #[rustfmt::skip]
-fn causes() -> Table<Fix, Mend> {
+fn causes() -> Table<Fix<()>, Mend<()>> {
     Table {
         survey: vec![
             observe("failed-runs", "Read the last failed staging runs", failures::look).into(),
