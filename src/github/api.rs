@@ -3,7 +3,7 @@
 use std::{cell::LazyCell, fs::File, rc::Rc, time::Duration};
 
 use async_trait::async_trait;
-use octocrab::{Octocrab, OctocrabBuilder, service::middleware::retry::RetryConfig};
+use octocrab::{Octocrab, OctocrabBuilder};
 use reqwest::{StatusCode, header};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -45,15 +45,13 @@ pub struct Api {
     pub(super) repository: Repository,
 }
 
-/// octocrab on our own HTTP client.
+/// octocrab on our own HTTP client. Its policies of retrying (feature `retry`) would ask again at once, and for writes too.
 fn connect(api_url: &Url, token: &Secret, roots: &Roots) -> Result<Octocrab, String> {
     let unusable = |error: &dyn std::fmt::Display| format!("setting up the client of {api_url}: {error}");
     OctocrabBuilder::new()
         .base_uri(api_url.as_str().trim_end_matches('/'))
         .map_err(|error| unusable(&error))?
         .personal_token(token.expose().to_owned())
-        // Its own policies ask again at once, and for writes too.
-        .add_retry_config(RetryConfig::None)
         .add_header(header::ACCEPT, "application/vnd.github+json".to_owned())
         .build_with_reqwest(client::build(roots, |builder| builder.timeout(ANSWER_TIMEOUT))?)
         .map_err(|error| unusable(&error))
