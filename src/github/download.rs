@@ -125,8 +125,8 @@ async fn open(api: &Api, mut link: Url) -> Result<Response, No> {
         match response.status() {
             StatusCode::OK => return Ok(response),
             status if status.is_redirection() => {
-                let location =
-                    text(response.headers(), "location").ok_or_else(|| bad(format!("{host} redirects without a target")))?;
+                let location = text(response.headers(), "location")
+                    .ok_or_else(|| bad(format!("{host} redirects without a target")))?;
                 link = checked(plain_is_fine(api), &link, location)?;
             }
             // 403 is what the storage says to a link that is over a minute old.
