@@ -157,11 +157,11 @@ fn inputs(text: &str) {
     if let Ok(time) = value::duration(text, 0, u64::MAX) {
         assert_eq!(value::duration(&value::show_seconds(time.as_secs()), 0, u64::MAX), Ok(time));
     }
-    if let Ok(paths) = value::url_paths(text) {
+    if let Ok(paths) = value::health_paths(text) {
         assert!(
             paths
                 .iter()
-                .all(|path| path.starts_with('/') && !path.chars().any(|c| c.is_control() || c.is_whitespace()))
+                .all(|(path, _)| path.starts_with('/') && !path.chars().any(|c| c.is_control() || c.is_whitespace()))
         );
     }
     if let Ok(folders) = value::folders(text) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     domain::{
         Failure,
-        gate::{GATES, GateReport},
+        gate::{self, FrontEnd, GateReport, NO_VITE},
     },
     errors::build,
 };
@@ -99,17 +99,31 @@ impl Check {
 /// What to do about a failed one of the nine gates.
 const GATE_CURE: &str = "build before this step: `composer install --no-dev --optimize-autoloader`, `npm ci && npm run build`, and set `source-dir` to the app's root";
 
+/// What to do about [`NO_VITE`].
+const NO_VITE_CURE: &str =
+    "remove what refers to Vite, or build the front end and remove `front-end: none` from the policy";
+
 /// How many problems of one check are reported.
 const TOLD: usize = 10;
 
 /// Everything that is wrong with a tree, all at once.
 #[derive(Debug, Default)]
 pub struct Findings {
+    front_end: FrontEnd,
     gates: BTreeMap<&'static str, String>,
     checks: BTreeMap<Check, Vec<String>>,
 }
 
 impl Findings {
+    /// Nothing yet, of an app with this front end.
+    pub fn of(front_end: FrontEnd) -> Self {
+        Self { front_end, ..Self::default() }
+    }
+
+    pub fn front_end(&self) -> FrontEnd {
+        self.front_end
+    }
+
     pub fn add(&mut self, check: Check, problem: impl Into<String>) {
         self.checks.entry(check).or_default().push(problem.into());
     }
@@ -121,7 +135,7 @@ impl Findings {
 
     pub fn report(&self) -> GateReport {
         let mut report = GateReport::default();
-        for gate in &GATES {
+        for gate in gate::gates(self.front_end) {
             report.record(gate.path, self.gates.get(gate.path).cloned());
         }
         for check in Check::ALL {
@@ -141,8 +155,10 @@ impl Findings {
         let checks = self.checks.iter().flat_map(|(check, problems)| {
             told(problems).into_iter().map(|problem| format!("{}: {problem}", check.name()))
         });
-        let gate_cure = (!self.gates.is_empty()).then_some(GATE_CURE);
-        let cures: Vec<&str> = gate_cure.into_iter().chain(self.checks.keys().map(|check| check.cure())).collect();
+        let gate_cure = self.gates.keys().any(|gate| *gate != NO_VITE).then_some(GATE_CURE);
+        let vite_cure = self.gates.contains_key(NO_VITE).then_some(NO_VITE_CURE);
+        let gate_cures = gate_cure.into_iter().chain(vite_cure);
+        let cures: Vec<&str> = gate_cures.chain(self.checks.keys().map(|check| check.cure())).collect();
         Some(build::checks_failed(doing, failed, report.total(), gates.chain(checks), &cures))
     }
 }

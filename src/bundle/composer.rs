@@ -6,11 +6,11 @@ use serde::Deserialize;
 
 use super::{
     check::{Check, Findings},
+    keys::INSTALLED,
     tree::Tree,
 };
 use crate::domain::{Sha256Digest, bundle::PhpVersions};
 
-const INSTALLED: &str = "vendor/composer/installed.json";
 const LOCK: &str = "composer.lock";
 
 /// Lock files whose digests go into the manifest (F24).

@@ -6,23 +6,29 @@ use super::{
     tree::{Entry, Tree},
     vite,
 };
-use crate::domain::gate::{GATES, Gate};
+use crate::domain::gate::{self, FrontEnd, Gate, Must};
 
 /// Judges the tree as it would be shipped, not as it lies on the disk: a file that is left out is missing. The results are
 /// warnings; what refuses the tree is in `findings`.
 pub(crate) fn judge(tree: &Tree, findings: &mut Findings) -> Vec<String> {
-    for gate in &GATES {
-        if let Some(problem) = problem(gate, tree) {
+    let front_end = findings.front_end();
+    for gate in gate::gates(front_end) {
+        if let Some(problem) = problem(&gate, tree) {
             findings.add_gate(gate.path, problem);
         }
     }
     let mut warnings = composer::check(tree, findings);
-    warnings.extend(vite::check(tree, findings));
+    if front_end == FrontEnd::Vite {
+        warnings.extend(vite::check(tree, findings));
+    }
     warnings
 }
 
 fn problem(gate: &Gate, tree: &Tree) -> Option<String> {
-    match (gate.folder, tree.entries.get(gate.path)) {
+    if gate.must == Must::NoVite {
+        return vite::referred_to(tree);
+    }
+    match (gate.must == Must::Folder, tree.entries.get(gate.path)) {
         (false, Some(Entry::File(file))) if file.stamp.size > 0 => None,
         (false, Some(Entry::File(_))) => Some("is empty".to_owned()),
         (true, Some(Entry::Folder)) => {
@@ -35,7 +41,7 @@ fn problem(gate: &Gate, tree: &Tree) -> Option<String> {
         (_, Some(Entry::Link { .. })) => Some("is a link: the release needs the file or folder itself".to_owned()),
         (_, None) => Some(match tree.why_left_out(gate.path) {
             Some(because) => format!("would be left out of the bundle ({because})"),
-            None => "is missing".to_owned(),
+            None => format!("is {}", gate::missing(gate.path, |path| tree.file(path).is_some())),
         }),
     }
 }

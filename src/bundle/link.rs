@@ -1,5 +1,8 @@
 //! Where symbolic links lead. The writing and the reading side of a bundle ask the same question.
 
+/// Why a link of a package is left out.
+pub(crate) const DANGLING: &str = "a package's link that leads to nothing";
+
 /// The path inside the tree to which `target` leads from the link at `link` (both as in [`Manifest::links`]).
 ///
 /// Steps up (`..`) may stand at the beginning only. There they leave real folders, because no entry of a bundle lies

@@ -7,6 +7,7 @@ pub mod composer;
 pub mod gates;
 pub mod gzip;
 pub mod key_scan;
+pub mod keys;
 pub mod link;
 pub mod pace;
 pub mod pack;

@@ -13,10 +13,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     archive::{Entry, Form, Kind, Reader, Writer, file_mode, refused, shown},
-    composer, link,
+    composer,
+    key_scan::KeyScan,
+    keys::{self, Key},
+    link,
     pace::{Pace, from_io, into_io},
     pack::{self, Packed},
-    rules::{self, Fate},
+    rules::{self, Fate, Rule},
 };
 use crate::{
     domain::{
@@ -176,8 +179,17 @@ pub enum Maker {
     BuildGate,
     /// Some tar, of a tree that has a manifest of `build-gate`.
     Tar,
-    /// Some tar, of a tree without a manifest. These entries were left out, and why.
-    TarOfATree(Vec<(String, &'static str)>),
+    /// Some tar, of a tree without a manifest.
+    TarOfATree(Unchecked),
+}
+
+/// What `build-gate` would have told of a tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unchecked {
+    /// These entries were left out, and why.
+    pub left_out: Vec<(String, &'static str)>,
+    /// What is shipped although it looks like a private key.
+    pub key_note: Option<String>,
 }
 
 /// Reads a whole bundle like [`read_all`], also one that plain `tar` made, and writes its archive to `to` in the canonical form.
@@ -206,7 +218,10 @@ pub(crate) fn rewrite_all<F: Read, W: Write>(
     let mut reader = Reader::new(unpacked(open()?, &count, limits, pace), Form::Plain);
     let (manifest, contents, to) = read_plain(&survey, &mut reader, Writer::new(to), limits)?;
     let inspection = Inspection::of(packed_end(reader)?, &manifest, contents);
-    let by = if survey.given { Maker::Tar } else { Maker::TarOfATree(survey.left_out) };
+    let by = match survey {
+        Survey { given: true, .. } => Maker::Tar,
+        Survey { left_out, key_note, .. } => Maker::TarOfATree(Unchecked { left_out, key_note }),
+    };
     Ok(Rewriting { manifest, inspection, to, by })
 }
 
@@ -340,7 +355,7 @@ fn read_plain<R: Read, W: Write>(
     writer.file(MANIFEST_PATH, false, json.len() as u64, &mut &*json)?;
     let mut audit = Audit::of(&survey.manifest, limits, Form::Plain);
     while let Some(entry) = reader.next()? {
-        if entry.path == "." || (!survey.given && left_out(&entry.path).is_some()) {
+        if entry.path == "." || (!survey.given && survey.leaves_out(&entry)) {
             continue;
         }
         if survey.given && entry.path == MANIFEST_PATH && entry.kind == Kind::File {
@@ -362,6 +377,10 @@ struct Survey {
     /// Whether the manifest was found in it.
     given: bool,
     left_out: Vec<(String, &'static str)>,
+    /// Links of packages that lead to nothing in the archive.
+    dangling: BTreeSet<String>,
+    /// What is shipped although it looks like a private key.
+    key_note: Option<String>,
 }
 
 impl Survey {
@@ -374,7 +393,7 @@ impl Survey {
             files: BTreeMap::new(),
             links: BTreeMap::new(),
         };
-        let (mut given, mut left_out, mut texts) = (None, Vec::new(), BTreeMap::new());
+        let (mut given, mut left_out, mut texts) = (None, Vec::new(), Texts::default());
         let (mut entries, mut next, mut names) = (0, Some(first), HashSet::new());
         while let Some(entry) = next {
             entries += 1;
@@ -386,7 +405,7 @@ impl Survey {
             }
             if entry.path == MANIFEST_PATH && entry.kind == Kind::File {
                 given = Some(plain_manifest(&entry, reader, limits)?);
-            } else if let Some(because) = self::left_out(&entry.path) {
+            } else if let Some(because) = self::left_out(&entry.path, entry.kind == Kind::Folder) {
                 left_out.push((entry.path, because));
             } else {
                 take_down(&mut manifest, &mut texts, entry, reader)?;
@@ -394,8 +413,12 @@ impl Survey {
             next = reader.next()?;
         }
         if let Some(json) = given {
-            return Ok(Self { manifest: sound_manifest(&json, limits)?, json, given: true, left_out: Vec::new() });
+            let manifest = sound_manifest(&json, limits)?;
+            let (left_out, dangling) = (Vec::new(), BTreeSet::new());
+            return Ok(Self { manifest, json, given: true, left_out, dangling, key_note: None });
         }
+        let dangling = without_dangling(&mut manifest, &names);
+        left_out.extend(dangling.iter().map(|path| (path.clone(), link::DANGLING)));
         left_out.sort();
         // What lies in a folder that is left out is not worth a line of its own.
         let mut outer: Option<String> = None;
@@ -407,18 +430,70 @@ impl Survey {
             !inside
         });
         allowed_paths(&manifest).map_err(refused)?;
-        manifest.php = composer::php_of(|path| texts.get(path).cloned());
+        let installed = texts.read.get(keys::INSTALLED).map(Vec::as_slice);
+        let (samples, own) = keys::told_apart(std::mem::take(&mut texts.key_samples), installed);
+        if let Some(path) = own.first().or(texts.secrets.first()) {
+            return Err(refused(format!("`{}` contains a private key, which no release may have", shown(path))));
+        }
+        manifest.php = composer::php_of(|path| texts.read.get(path).cloned());
         manifest.locks = composer::locks_of(|path| manifest.files.get(path).map(|file| file.sha256.clone()));
         check_manifest(&manifest, limits).map_err(refused)?;
         let json = serde_json::to_vec(&manifest).map_err(io::Error::other)?;
-        Ok(Self { manifest, json, given: false, left_out })
+        Ok(Self { manifest, json, given: false, left_out, dangling, key_note: keys::note(&samples) })
+    }
+
+    fn leaves_out(&self, entry: &Entry) -> bool {
+        self.dangling.contains(&entry.path) || left_out(&entry.path, entry.kind == Kind::Folder).is_some()
+    }
+}
+
+/// What is remembered of the contents of an archive without a manifest.
+#[derive(Default)]
+struct Texts {
+    read: BTreeMap<String, Vec<u8>>,
+    key_samples: Vec<String>,
+    secrets: Vec<String>,
+    /// For reading.
+    block: Vec<u8>,
+}
+
+/// Takes the links of packages away that lead to nothing among `names`, as `build-gate` does.
+fn without_dangling(manifest: &mut Manifest, names: &HashSet<String>) -> BTreeSet<String> {
+    let mut dangling = BTreeSet::new();
+    if !manifest.links.keys().any(|path| rules::package_of(path).is_some()) {
+        return dangling;
+    }
+    // With the folders that have no entry of their own.
+    let known: HashSet<&str> = names.iter().flat_map(|path| ancestry(path)).collect();
+    loop {
+        let leads_nowhere = |path: &str, target: &str| {
+            link::destination(path, target).is_ok_and(|destination| {
+                let there = known.contains(destination.as_str()) && !dangling.contains(&destination);
+                let behind_a_link =
+                    ancestry(&destination).any(|folder| folder != destination && manifest.links.contains_key(folder));
+                !there && !behind_a_link && left_out(&destination, false).is_none()
+            })
+        };
+        let found: Vec<String> = manifest
+            .links
+            .iter()
+            .filter(|(path, target)| rules::package_of(path).is_some() && leads_nowhere(path, target))
+            .map(|(path, _)| path.clone())
+            .collect();
+        if found.is_empty() {
+            return dangling;
+        }
+        for path in found {
+            manifest.links.remove(&path);
+            dangling.insert(path);
+        }
     }
 }
 
 /// Enters what an archive without a manifest has into one.
 fn take_down<R: Read>(
     manifest: &mut Manifest,
-    texts: &mut BTreeMap<String, Vec<u8>>,
+    texts: &mut Texts,
     entry: Entry,
     reader: &mut Reader<R>,
 ) -> io::Result<()> {
@@ -429,15 +504,29 @@ fn take_down<R: Read>(
             manifest.links.insert(entry.path, target);
         }
         Kind::File => {
-            let mut hash = Sha256::new();
-            if composer::READ.contains(&entry.path.as_str()) && entry.size <= LARGEST_READ {
-                let mut text = Vec::new();
-                reader.read_to_end(&mut text)?;
-                hash.update(&text);
-                texts.insert(entry.path.clone(), text);
-            } else {
-                io::copy(reader, &mut hash)?;
+            let is_read = composer::READ.contains(&entry.path.as_str()) || entry.path == keys::INSTALLED;
+            let mut text = (is_read && entry.size <= LARGEST_READ).then(Vec::new);
+            let (mut hash, mut scan) = (Sha256::new(), KeyScan::default());
+            let mut block = std::mem::take(&mut texts.block);
+            block.resize(64 << 10, 0);
+            loop {
+                let n = reader.read(&mut block)?;
+                if n == 0 {
+                    break;
+                }
+                hash.update(&block[..n]);
+                scan.feed(&block[..n]);
+                if let Some(text) = &mut text {
+                    text.extend_from_slice(&block[..n]);
+                }
             }
+            texts.block = block;
+            match keys::of(&entry.path, scan.found()) {
+                Key::None => {}
+                Key::Sample => texts.key_samples.push(entry.path.clone()),
+                Key::Secret => texts.secrets.push(entry.path.clone()),
+            }
+            texts.read.extend(text.map(|text| (entry.path.clone(), text)));
             let file = FileEntry { sha256: Sha256Digest::from_hash(hash), size: entry.size, executable };
             manifest.files.insert(entry.path, file);
         }
@@ -446,7 +535,7 @@ fn take_down<R: Read>(
 }
 
 /// Composer's own files are smaller.
-const LARGEST_READ: u64 = 4 << 20;
+const LARGEST_READ: u64 = 16 << 20;
 
 /// A path, and every folder that it lies in.
 fn ancestry(path: &str) -> impl Iterator<Item = &str> {
@@ -460,16 +549,21 @@ fn below(path: &str, folder: &str) -> bool {
 /// No path that `build-gate` would have refused, whoever wrote the manifest: a bundle that was made by hand passes no gate otherwise.
 fn allowed_paths(manifest: &Manifest) -> Result<(), String> {
     for path in manifest.files.keys().chain(manifest.links.keys()) {
-        if let Some(rule) = ancestry(path).filter_map(rules::rule).find(|rule| matches!(rule.fate, Fate::Refuse(_))) {
+        if let Some(rule) = rules_of(path, false).find(|rule| rule.forbids()) {
             return Err(format!("it contains `{path}`, which is not allowed in a release: {}", rule.because));
         }
     }
     Ok(())
 }
 
+/// The rules for a path and for the folders that it lies in.
+fn rules_of(path: &str, is_folder: bool) -> impl Iterator<Item = &'static Rule> {
+    ancestry(path).filter_map(move |part| rules::rule(part, is_folder || part.len() < path.len()))
+}
+
 /// Why `build-gate` would leave this out, if it would.
-fn left_out(path: &str) -> Option<&'static str> {
-    let rule = ancestry(path).filter_map(rules::rule).find(|rule| rule.fate != Fate::Ship)?;
+fn left_out(path: &str, is_folder: bool) -> Option<&'static str> {
+    let rule = rules_of(path, is_folder).find(|rule| rule.fate != Fate::Ship)?;
     (rule.fate == Fate::LeaveOut).then_some(rule.because)
 }
 

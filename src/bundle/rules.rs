@@ -19,6 +19,10 @@ pub(crate) struct Rule {
     place: Place,
     /// Whether it counts below `vendor/` only (`Some(true)`), outside of it only, or everywhere.
     vendor: Option<bool>,
+    /// Whether it counts for files and links only. What lies in a folder of such a name may be code.
+    files: bool,
+    /// Whether a manifest that somebody wrote may not name it either: it may hold secrets.
+    never: bool,
     pub(crate) fate: Fate,
     pub(crate) because: &'static str,
 }
@@ -37,18 +41,40 @@ enum Place {
     In(&'static str, &'static str),
     /// `.env` and its variants, `.envrc` too, but not names that merely begin like it.
     DotEnv,
+    /// A variant of `.env` whose last part (`.env.production.example`) is one of these.
+    DotEnvEnding(&'static [&'static str]),
+    /// A variant of `.env` whose first part (`.env.testing.local`) is one of these.
+    DotEnvBeginning(&'static [&'static str]),
+    /// A file of SQLite directly in this folder, or what SQLite and Laravel's parallel tests keep beside one.
+    Sqlite(&'static str),
+}
+
+/// The parts of a variant of `.env`, without that word: `production` and `example` of `.env.production.example`.
+fn variant(name: &str) -> Option<std::str::Split<'_, [char; 3]>> {
+    Some(name.strip_prefix(".env")?.strip_prefix(['.', '-', '_'])?.split(['.', '-', '_']))
+}
+
+/// No extension may stand behind that of SQLite: `seed.sqlite.php` is code.
+fn is_sqlite(name: &str) -> bool {
+    name.rsplit_once(".sqlite").is_some_and(|(_, rest)| {
+        rest.strip_prefix('3').unwrap_or(rest).split(['-', '_']).next() == Some("") && !rest.contains('.')
+    })
+}
+
+const fn rule_of(place: Place, fate: Fate, because: &'static str) -> Rule {
+    Rule { place, vendor: None, files: false, never: false, fate, because }
 }
 
 const fn ship(place: Place, because: &'static str) -> Rule {
-    Rule { place, vendor: None, fate: Fate::Ship, because }
+    rule_of(place, Fate::Ship, because)
 }
 
 const fn leave_out(place: Place, because: &'static str) -> Rule {
-    Rule { place, vendor: None, fate: Fate::LeaveOut, because }
+    rule_of(place, Fate::LeaveOut, because)
 }
 
 const fn refuse(check: Check, place: Place, because: &'static str) -> Rule {
-    Rule { place, vendor: None, fate: Fate::Refuse(check), because }
+    rule_of(place, Fate::Refuse(check), because)
 }
 
 impl Rule {
@@ -61,20 +87,43 @@ impl Rule {
         Self { vendor: Some(false), ..self }
     }
 
-    fn fits(&self, path: &str) -> bool {
+    const fn files(self) -> Self {
+        Self { files: true, ..self }
+    }
+
+    const fn never(self) -> Self {
+        Self { never: true, ..self }
+    }
+
+    /// Whether no manifest may name it, whoever wrote that.
+    pub(crate) fn forbids(&self) -> bool {
+        self.never || matches!(self.fate, Fate::Refuse(_))
+    }
+
+    fn fits(&self, path: &str, is_folder: bool) -> bool {
+        self.vendor.is_none_or(|vendor| vendor == is_vendor(path)) && !(self.files && is_folder) && self.place.is(path)
+    }
+}
+
+impl Place {
+    fn is(self, path: &str) -> bool {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        if self.vendor.is_some_and(|vendor| vendor != is_vendor(path)) {
-            return false;
-        }
-        match self.place {
-            Place::At(whole) => path == whole,
-            Place::Named(whole) => name == whole,
-            Place::Beginning(start) => name.starts_with(start),
-            Place::Ending(end) => name.ends_with(end) && name.len() > end.len(),
-            Place::In(whole, end) => folder == whole && name.ends_with(end),
-            Place::DotEnv => name
+        match self {
+            Self::At(whole) => path == whole,
+            Self::Named(whole) => name == whole,
+            Self::Beginning(start) => name.starts_with(start),
+            Self::Ending(end) => name.ends_with(end) && name.len() > end.len(),
+            Self::In(whole, end) => folder == whole && name.ends_with(end),
+            Self::DotEnv => name
                 .strip_prefix(".env")
                 .is_some_and(|rest| rest == "rc" || !rest.starts_with(|next: char| next.is_ascii_alphanumeric())),
+            Self::DotEnvEnding(last) => {
+                variant(name).and_then(|parts| parts.last()).is_some_and(|part| last.contains(&part))
+            }
+            Self::DotEnvBeginning(first) => {
+                variant(name).and_then(|mut parts| parts.next()).is_some_and(|part| first.contains(&part))
+            }
+            Self::Sqlite(whole) => folder == whole && is_sqlite(name),
         }
     }
 }
@@ -84,9 +133,21 @@ pub(crate) fn is_vendor(path: &str) -> bool {
     path.starts_with("vendor/")
 }
 
+/// The package in whose folder a path lies: `acme/mail` for `vendor/acme/mail/README.md`.
+pub(crate) fn package_of(path: &str) -> Option<&str> {
+    let inside = path.strip_prefix("vendor/")?;
+    let (at, _) = inside.match_indices('/').nth(1)?;
+    Some(&inside[..at])
+}
+
+/// Files that are called like keys. Below `vendor/` they are samples and test data of packages.
+pub(crate) fn is_called_like_a_key(path: &str) -> bool {
+    KEY_NAMES.iter().any(|rule| rule.place.is(path))
+}
+
 /// The rule for a path, if one names it. The first that fits counts.
-pub(crate) fn rule(path: &str) -> Option<&'static Rule> {
-    RULES.iter().find(|rule| rule.fits(path))
+pub(crate) fn rule(path: &str, is_folder: bool) -> Option<&'static Rule> {
+    RULES.iter().chain(KEY_NAMES).find(|rule| rule.fits(path, is_folder))
 }
 
 /// The whole deny-list.
@@ -105,7 +166,7 @@ const RULES: &[Rule] = &[
     leave_out(Place::At("phpunit.xml.dist"), "test suites never run on a server (F28)"),
     leave_out(Place::At(".phpunit.cache"), "test suites never run on a server (F28)"),
     leave_out(Place::At(".phpunit.result.cache"), "test suites never run on a server (F28)"),
-    leave_out(Place::Named(".npmrc"), "npm's settings, which may contain a token"),
+    leave_out(Place::Named(".npmrc"), "npm's settings, which may contain a token").never(),
     leave_out(Place::Ending(".log"), "logs of the build"),
     // Our own traces (F17).
     leave_out(Place::At(".gated-deploy"), "the output folder of gated-deploy"),
@@ -132,9 +193,16 @@ const RULES: &[Rule] = &[
         Place::At("public/hot"),
         "with it, Laravel loads every asset from a Vite dev server that does not run on the server",
     ),
-    // Secrets. A repository's `.env.example` and the dotenv files of packages hold none.
-    leave_out(Place::Named(".env.example"), "a template without secrets, unused on the server"),
+    // SQLite's default place. What lies there comes from test runs; a database that a release brings would start anew with each release.
+    leave_out(Place::Sqlite("database"), "a SQLite database of the build; the server has its own").files(),
+    // Secrets. The server has its own `.env`. Templates and the settings of test runs are of no use there, and are never shipped.
     leave_out(Place::DotEnv, "a package's own file, which the app never reads").in_vendor(),
+    leave_out(Place::Named(".env.example"), "a template without secrets, unused on the server").files(),
+    leave_out(Place::DotEnvEnding(TEMPLATES), "a template of .env, unused on the server").files().never(),
+    leave_out(Place::DotEnvEnding(&["encrypted"]), "an encrypted .env; the server has its own").files().never(),
+    leave_out(Place::DotEnvBeginning(TEST_RUNS), "settings of test runs, which never run on a server (F28)")
+        .files()
+        .never(),
     refuse(Check::EnvFiles, Place::DotEnv, "the server has its own; this file may contain secrets").outside_vendor(),
     refuse(Check::EnvFiles, Place::Ending(".env"), "the server has its own; this file may contain secrets")
         .outside_vendor(),
@@ -142,10 +210,20 @@ const RULES: &[Rule] = &[
     refuse(Check::PrivateKeys, Place::Named(".netrc"), "passwords"),
     refuse(Check::PrivateKeys, Place::Named(".git-credentials"), "passwords"),
     refuse(Check::PrivateKeys, Place::Named(".ssh"), "SSH keys"),
-    refuse(Check::PrivateKeys, Place::Named("id_rsa"), "an SSH key"),
-    refuse(Check::PrivateKeys, Place::Named("id_dsa"), "an SSH key"),
-    refuse(Check::PrivateKeys, Place::Named("id_ecdsa"), "an SSH key"),
-    refuse(Check::PrivateKeys, Place::Named("id_ed25519"), "an SSH key"),
+];
+
+/// Last parts of the names of templates: `.env.dist`, `.env.production.example`.
+const TEMPLATES: &[&str] = &["example", "examples", "dist", "sample", "template", "tpl", "stub"];
+
+/// First parts of the names of what Pest, PHPUnit and Dusk read: `.env.testing`, `.env.dusk.local`.
+const TEST_RUNS: &[&str] = &["testing", "test", "dusk", "ci"];
+
+/// What is called like a key. In a package it is as public as the package.
+const KEY_NAMES: &[Rule] = &[
+    refuse(Check::PrivateKeys, Place::Named("id_rsa"), "an SSH key").outside_vendor(),
+    refuse(Check::PrivateKeys, Place::Named("id_dsa"), "an SSH key").outside_vendor(),
+    refuse(Check::PrivateKeys, Place::Named("id_ecdsa"), "an SSH key").outside_vendor(),
+    refuse(Check::PrivateKeys, Place::Named("id_ed25519"), "an SSH key").outside_vendor(),
     refuse(Check::PrivateKeys, Place::Ending(".ppk"), "a PuTTY key").outside_vendor(),
     refuse(Check::PrivateKeys, Place::Ending(".p12"), "a key store").outside_vendor(),
     refuse(Check::PrivateKeys, Place::Ending(".pfx"), "a key store").outside_vendor(),
@@ -154,11 +232,11 @@ const RULES: &[Rule] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::{Fate, rule};
+    use super::{Fate, is_called_like_a_key, package_of, rule};
     use crate::bundle::check::Check;
 
     fn fate(path: &str) -> Fate {
-        rule(path).map_or(Fate::Ship, |rule| rule.fate)
+        rule(path, false).map_or(Fate::Ship, |rule| rule.fate)
     }
 
     #[test]
@@ -188,18 +266,67 @@ mod tests {
         for path in [
             ".env",
             ".env.production",
-            ".env.testing",
+            ".env.local",
+            ".env.testings",
             ".env~",
             ".env-backup",
+            ".env.example.bak",
             ".envrc",
             "docker/.env",
             "docker/mysql.env",
-            ".env.production.template",
         ] {
             assert_eq!(fate(path), Fate::Refuse(Check::EnvFiles), "{path}");
         }
         for path in [".env.example", "vendor/acme/mail/.env", "vendor/acme/mail/.env.testing"] {
             assert_eq!(fate(path), Fate::LeaveOut, "{path}");
+        }
+    }
+
+    /// They are left out, and no manifest that somebody wrote may bring one to the server.
+    #[test]
+    fn fd18_settings_of_test_runs_and_templates_are_left_out_and_never_shipped() {
+        for path in [
+            ".env.testing",
+            ".env.testing.local",
+            ".env.dusk.local",
+            ".env.ci",
+            ".env.dist",
+            ".env-example",
+            ".env.production.template",
+            ".env.production.encrypted",
+            "docker/.env.sample",
+        ] {
+            let rule = rule(path, false).expect(path);
+            assert!(rule.fate == Fate::LeaveOut && rule.forbids(), "{path}");
+        }
+        // A folder is no template, and what lies in it may be anything.
+        assert_eq!(rule(".env.testing", true).map(|rule| rule.fate), Some(Fate::Refuse(Check::EnvFiles)));
+    }
+
+    #[test]
+    fn fd18_databases_of_test_runs_are_left_out_and_code_is_not() {
+        for name in ["database.sqlite", "database.sqlite3", "x.sqlite-journal", "x.sqlite3-wal", "x.sqlite_test_1"] {
+            assert_eq!(fate(&format!("database/{name}")), Fate::LeaveOut, "{name}");
+            for elsewhere in ["", "resources/", "database/fixtures/", "vendor/acme/geo/database/"] {
+                assert_eq!(fate(&format!("{elsewhere}{name}")), Fate::Ship, "{elsewhere}{name}");
+            }
+        }
+        for path in ["database/seed.sqlite.php", "database/x.sqlite_1.php", "database/sqlite", "database/x.sqlitefoo"] {
+            assert_eq!(fate(path), Fate::Ship, "{path}");
+        }
+        assert!(rule("database/x.sqlite", true).is_none(), "a folder may hold code");
+    }
+
+    #[test]
+    fn fd16_what_is_called_like_a_key_is_a_sample_in_a_package_only() {
+        for path in ["id_rsa", "config/push.p12", "deploy/x.ppk"] {
+            assert_eq!(fate(path), Fate::Refuse(Check::PrivateKeys), "{path}");
+            let sample = format!("vendor/acme/mail/{path}");
+            assert!(fate(&sample) == Fate::Ship && is_called_like_a_key(&sample), "{path}");
+            assert_eq!(package_of(&sample), Some("acme/mail"));
+        }
+        for path in ["vendor/id_rsa", "vendor/acme/id_rsa", "vendor/bin/mail", "app/vendor/acme/mail/x"] {
+            assert_eq!(package_of(path), None, "{path}");
         }
     }
 

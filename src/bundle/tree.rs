@@ -15,6 +15,7 @@ use walkdir::{DirEntry, WalkDir};
 use super::{
     check::{Check, Findings},
     key_scan::KeyScan,
+    keys::{self, Key},
     link,
     pace::Pace,
     rules::{self, Fate, Rule},
@@ -37,6 +38,8 @@ pub struct Tree {
     pub entries: BTreeMap<String, Entry>,
     /// What stays behind, and why.
     pub left_out: Vec<(String, &'static str)>,
+    /// Files of packages that are, or hold, something like a private key.
+    key_samples: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +87,10 @@ impl Tree {
     ) -> Result<Self, Failure> {
         let doing = format!("reading the folder {}", source.display());
         let root = source.canonicalize().map_err(|error| build::source_dir(&doing, &error))?;
-        let mut tree = Self { root, entries: BTreeMap::new(), left_out: Vec::new() };
+        let mut tree = Self { root, entries: BTreeMap::new(), left_out: Vec::new(), key_samples: Vec::new() };
         tree.walk(&Identity::of(output), findings, pace)?;
+        tree.judge_keys(findings);
+        tree.leave_out_dangling(shared);
         tree.check_links(shared, findings);
         Ok(tree)
     }
@@ -172,12 +177,12 @@ impl Tree {
         pace: &Pace,
     ) -> Result<bool, Failure> {
         let Some(path) = self.name(found.path(), findings) else { return Ok(false) };
-        if let Some(rule) = rules::rule(&path)
+        let kind = found.file_type();
+        if let Some(rule) = rules::rule(&path, kind.is_dir())
             && !self.obey(rule, &path, findings)
         {
             return Ok(false);
         }
-        let kind = found.file_type();
         if kind.is_dir() && output.is_some() && Identity::of(found.path()) == *output {
             self.left_out.push((path, "the output folder"));
             return Ok(false);
@@ -222,7 +227,7 @@ impl Tree {
     }
 
     /// Reads a file once, for its digest and for keys in it.
-    fn read(&self, path: &str, findings: &mut Findings, pace: &Pace) -> Result<Option<SourceFile>, Failure> {
+    fn read(&mut self, path: &str, findings: &mut Findings, pace: &Pace) -> Result<Option<SourceFile>, Failure> {
         let unreadable = |error: io::Error, findings: &mut Findings| {
             findings.add(Check::Readable, format!("{path}: {error}"));
             None
@@ -249,12 +254,52 @@ impl Tree {
                 Err(error) => return Ok(unreadable(error, findings)),
             }
         }
-        // The code of a package that carries a key cannot be a secret of this project, and nobody can remove it.
-        if scan.found() && !(rules::is_vendor(path) && path.ends_with(".php")) {
-            findings.add(Check::PrivateKeys, format!("{path} contains a private key"));
+        match keys::of(path, scan.found()) {
+            Key::None => {}
+            Key::Sample => self.key_samples.push(path.to_owned()),
+            Key::Secret => findings.add(Check::PrivateKeys, keys::contains(path)),
         }
         let executable = before.mode() & 0o100 != 0;
         Ok(Some(SourceFile { sha256: Sha256Digest::from_hash(hash), stamp: Stamp::of(&before), executable }))
+    }
+
+    /// What packages publish is no secret. What Composer copied from a folder of this repository is as secret as the repository.
+    fn judge_keys(&mut self, findings: &mut Findings) {
+        let installed = self.contents(keys::INSTALLED).ok().flatten();
+        let (public, own) = keys::told_apart(std::mem::take(&mut self.key_samples), installed.as_deref());
+        own.iter().for_each(|path| findings.add(Check::PrivateKeys, keys::contains(path)));
+        self.key_samples = public;
+    }
+
+    /// What is shipped although it looks like a private key, in one sentence.
+    pub fn key_note(&self) -> Option<String> {
+        keys::note(&self.key_samples)
+    }
+
+    /// Takes away the links of packages that lead to nothing on this machine either. Nothing runs through such a link, so that leaving it out
+    /// hides nothing. A link to what is left out is another matter: there is something behind it.
+    fn leave_out_dangling(&mut self, shared: &[String]) {
+        loop {
+            let dangling: Vec<String> = self
+                .links()
+                .filter(|(path, target)| self.is_dangling(path, target, shared))
+                .map(|(path, _)| path.to_owned())
+                .collect();
+            if dangling.is_empty() {
+                return;
+            }
+            // A link to one of these leads to nothing either.
+            for path in dangling {
+                self.entries.remove(&path);
+                self.left_out.push((path, link::DANGLING));
+            }
+        }
+    }
+
+    fn is_dangling(&self, path: &str, target: &str, shared: &[String]) -> bool {
+        rules::package_of(path).is_some()
+            && self.root.join(path).metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            && !link::destination(path, target).is_ok_and(|destination| self.has(&destination, shared))
     }
 
     fn check_links(&self, shared: &[String], findings: &mut Findings) {

@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use memchr::memmem;
 use serde::Deserialize;
 
 use super::{
     check::{Check, Findings},
+    rules,
     tree::Tree,
 };
-use crate::domain::path::relative;
+use crate::domain::{
+    gate::{VITE_CONFIGS, VITE_MANIFEST as MANIFEST},
+    path::relative,
+};
 
-/// Where Vite writes it, and the folder that its entries are relative to.
-pub(crate) const MANIFEST: &str = "public/build/manifest.json";
+/// The folder that the manifest's entries are relative to.
 const FOLDER: &str = "public/build";
 
 /// One chunk of a Vite manifest (vite.dev, "Backend Integration"); fields that we do not judge are not read.
@@ -68,6 +72,26 @@ pub(crate) fn check(tree: &Tree, findings: &mut Findings) -> Option<String> {
     }
     let hashed = files.iter().any(|file| carries_hash(file));
     (!hashed).then(|| format!("no file in {MANIFEST} has a content hash in its name: browsers may keep old files"))
+}
+
+/// What refers to Vite in an app that says to have no front end; `None` if nothing does. The views of packages are theirs.
+pub(crate) fn referred_to(tree: &Tree) -> Option<String> {
+    if let Some(config) = VITE_CONFIGS.iter().find(|path| tree.entries.contains_key(**path)) {
+        return Some(format!("the app refers to Vite: {config} is there"));
+    }
+    let mut views = tree.files().filter(|(path, _)| path.ends_with(".blade.php") && !rules::is_vendor(path));
+    views.find_map(|(path, _)| match tree.contents(path) {
+        Ok(contents) => {
+            asks_for_assets(&contents.unwrap_or_default()).then(|| format!("the app refers to Vite: {path} has @vite"))
+        }
+        Err(problem) => Some(problem),
+    })
+}
+
+/// Whether a view renders Vite's tags. One that looks for the manifest itself, as Laravel's welcome page does, is rendered without it, too.
+fn asks_for_assets(view: &[u8]) -> bool {
+    let directive = memmem::find_iter(view, b"@vite").any(|at| at == 0 || view[at - 1] != b'@');
+    directive && memmem::find(view, b"build/manifest.json").is_none()
 }
 
 impl Chunk {
@@ -139,7 +163,21 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::carries_hash;
+    use super::{asks_for_assets, carries_hash};
+
+    #[test]
+    fn fd19_a_view_that_needs_no_manifest_asks_for_no_assets() {
+        for view in ["@vite('resources/js/app.js')", "<head>\n@viteReactRefresh @vite(['a'])", "@@vite and @vite([])"] {
+            assert!(asks_for_assets(view.as_bytes()), "{view}");
+        }
+        for view in [
+            "<p>vite</p>",
+            "write to info@@vite",
+            "@if (file_exists(public_path('build/manifest.json')) || file_exists(public_path('hot')))\n@vite(['a'])\n@endif",
+        ] {
+            assert!(!asks_for_assets(view.as_bytes()), "{view}");
+        }
+    }
 
     #[test]
     fn hashed_names_are_told_from_plain_ones() {

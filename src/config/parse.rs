@@ -1,6 +1,6 @@
 //! From text to the typed inputs of a stage, with everything that is wrong found in one go.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use url::Url;
 
@@ -19,6 +19,7 @@ use super::{
 use crate::domain::{
     Approval, EnvironmentName, Layout, RemotePath, Roots, STAGING, Secret, Stage,
     fix::FixName,
+    gate::FrontEnd,
     key::PrivateKey,
     known_hosts::{KnownHosts, LineProblem},
 };
@@ -209,6 +210,7 @@ impl Reader<'_, '_> {
         let output = self.read("output-dir", |text| local::resolve(&workspace, text));
         let artifact_name = self.read("artifact-name", value::artifact);
         let shared = self.read("shared", value::folders);
+        let front_end = self.front_end();
         if let (Some(source), Some(output)) = (&source, &output) {
             self.output_apart(source, output);
         }
@@ -220,6 +222,7 @@ impl Reader<'_, '_> {
             source: source?,
             output: output?,
             shared: shared?,
+            front_end: front_end?,
             workspace,
             run: run_identity(self.raw),
         })
@@ -361,6 +364,7 @@ impl Reader<'_, '_> {
         let site = self.site();
         let health = self.health(&name);
         let server = self.server();
+        let front_end = self.front_end();
         if let (Some(health), Some(server)) = (&health, &server) {
             self.time_to_confirm(health, server);
         }
@@ -376,6 +380,7 @@ impl Reader<'_, '_> {
             site: site?,
             health: health?,
             server: server?,
+            front_end: front_end?,
             policy: self.raw.policy().file.as_ref().map(|(_, digest)| digest.clone()),
             run: run_identity(self.raw),
         })
@@ -406,7 +411,9 @@ impl Reader<'_, '_> {
         let probe = self.probe(&name);
         let tunnelled = self.raw.given("health-via").is_some_and(|given| given.text == TUNNEL);
         let ssh = if tunnelled { Some(self.ssh()?) } else { None };
-        Some(Smoke { environment: environment?, site: site?, health: probe?, ssh, run: run_identity(self.raw) })
+        let front_end = self.front_end()?;
+        let run = run_identity(self.raw);
+        Some(Smoke { environment: environment?, site: site?, health: probe?, front_end, ssh, run })
     }
 
     fn audit(&mut self) -> Option<typed::Audit> {
@@ -760,6 +767,11 @@ impl Reader<'_, '_> {
         Some(SiteAccess { url, route, roots: roots? })
     }
 
+    fn front_end(&mut self) -> Option<FrontEnd> {
+        let named = self.read("front-end", |text| value::one_of(text, &["vite", "none"]))?;
+        Some(if named == "none" { FrontEnd::None } else { FrontEnd::Vite })
+    }
+
     fn health(&mut self, environment: &str) -> Option<HealthPolicy> {
         let probe = self.probe(environment);
         let grace = self.duration("grace-period");
@@ -782,8 +794,15 @@ impl Reader<'_, '_> {
     /// How a site is asked, without what only a release needs.
     fn probe(&mut self, environment: &str) -> Option<HealthPolicy> {
         let paths = match self.raw.given("health-paths") {
-            Some(given) => self.apply("health-paths", &given, value::url_paths),
+            Some(given) => self.apply("health-paths", &given, value::health_paths),
             None => Some(default_health_paths(environment)),
+        };
+        let (paths, answers): (Option<Vec<String>>, BTreeMap<_, _>) = match paths {
+            Some(paths) => {
+                let answers = paths.iter().filter_map(|(path, answer)| Some((path.clone(), answer.clone()?))).collect();
+                (Some(paths.into_iter().map(|(path, _)| path).collect()), answers)
+            }
+            None => (None, BTreeMap::new()),
         };
         let home = self.read("home-path", value::home);
         let expect = self.read("health-expect", value::words);
@@ -792,6 +811,7 @@ impl Reader<'_, '_> {
         Some(HealthPolicy {
             token: self.raw.secret("healthcheck-token").cloned(),
             paths: paths?,
+            answers,
             home: home?,
             expect: expect?,
             attempts: attempts?,
@@ -964,10 +984,10 @@ fn source_dir(workspace: &std::path::Path, text: &str) -> Result<PathBuf, Wrong>
 /// The least default of max-downtime.
 const LEAST_DOWNTIME: Duration = Duration::from_secs(5);
 
-fn default_health_paths(environment: &str) -> Vec<String> {
+fn default_health_paths(environment: &str) -> Vec<value::HealthPath> {
     let paths: &[&str] =
         if environment == "production" { &["/health"] } else { &["/health", "/api/health-check", "/healthcheck.php"] };
-    paths.iter().map(|path| (*path).to_owned()).collect()
+    paths.iter().map(|path| ((*path).to_owned(), None)).collect()
 }
 
 fn run_identity(raw: &Raw<'_>) -> RunIdentity {

@@ -279,6 +279,18 @@ fn text_of(input: &Input, value: &Value) -> Result<String, (String, String)> {
         Value::String(text) => Ok(text.trim().to_owned()),
         Value::Bool(truth) if input.kind == Kind::Boolean => Ok(truth.to_string()),
         Value::Number(number) if number.is_u64() && takes_numbers(input.kind) => Ok(number.to_string()),
+        Value::Sequence(items) if input.kind == Kind::UrlPaths => {
+            let entries = items.iter().map(|item| match item {
+                Value::String(line) if !line.trim().is_empty() && !line.contains('\n') => Ok(line.trim().to_owned()),
+                Value::Mapping(_) => one_line(item),
+                _ => Err((
+                    "has an entry that is neither one line of text nor a mapping".to_owned(),
+                    "quote it".to_owned(),
+                )),
+            });
+            Ok(entries.collect::<Result<Vec<_>, _>>()?.join("\n"))
+        }
+        Value::Mapping(_) if input.kind == Kind::UrlPaths => one_line(value),
         Value::Sequence(items) if input.kind.is_list() => {
             let lines: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
             match lines {
@@ -295,6 +307,12 @@ fn text_of(input: &Input, value: &Value) -> Result<String, (String, String)> {
             Err(("is a mapping or has a tag".to_owned(), "write one value".to_owned()))
         }
     }
+}
+
+/// A mapping as the line of text that an input would have.
+fn one_line(mapping: &Value) -> Result<String, (String, String)> {
+    serde_json::to_string(mapping)
+        .map_err(|_| ("has a mapping with a key that is no text".to_owned(), "write the names of its keys".to_owned()))
 }
 
 fn takes_numbers(kind: Kind) -> bool {

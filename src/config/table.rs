@@ -68,7 +68,7 @@ pub enum Kind {
     Phrase,
     /// One URL path, or `none`.
     Home,
-    /// Lines: URL paths.
+    /// Lines: URL paths, or mappings of a path and what it must answer.
     UrlPaths,
     /// Lines: folders relative to `shared/`.
     Folders,
@@ -197,6 +197,9 @@ const HOUSES: &[&str] = &["deploy-staging", "deploy-production", "preflight", "r
 const APPROVED: &[&str] = &["deploy-staging", "deploy-production", "rollback", "fix", "recover"];
 /// A release links these, and `build-gate` refuses a bundle with a link that bypasses them.
 const SHARES: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "rollback", "recover"];
+/// Those that judge the nine gates or ask for assets.
+const FRONT_ENDS: &[&str] =
+    &["build-gate", "deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit"];
 const SWITCHES: &[&str] = &["deploy-staging", "deploy-production", "rollback", "recover"];
 const COPIES: &[&str] = &["deploy-staging", "deploy-production", "preflight"];
 const STAGING_READERS: &[&str] = &["deploy-production", "preflight"];
@@ -293,7 +296,7 @@ pub static INPUTS: &[Input] = &[
     input("healthcheck-token", Subject::Site, Kind::Text, Preset::Absent, SERVERS,
         "The token of the health endpoints. It is sent as `Authorization: Bearer` to the site at url, and nowhere else.").secret(),
     input("health-paths", Subject::Site, Kind::UrlPaths, Preset::Told("`/health` for production, else also `/api/health-check` and `/healthcheck.php`"), SERVERS,
-        "The endpoints that must answer 200 with a healthy body, one a line. Each begins with a slash."),
+        "The endpoints that must be healthy, one a line. Each begins with a slash. A plain path must answer 200 with a healthy body: what health-expect says, or the page of Laravel's own health route. `/up` is Laravel's own route, and must answer 200, whatever its body is. An entry may also name what its path must answer: `{path: /health, expect: {status: ok}}` 200 and a JSON object with these values, `{path: /, contains: Welcome}` 200 and a body with this text, `{path: /ping, status: 204}` this status."),
     input("health-attempts", Subject::Site, Kind::Count { min: 1, max: 1000 }, Preset::Is("6"), SERVERS,
         "How many rounds of requests may fail before the site counts as unhealthy."),
     input("health-interval", Subject::Site, Kind::Duration { min: 1, max: 3600 }, Preset::Is("5s"), SERVERS,
@@ -371,6 +374,8 @@ pub static POLICY_KEYS: &[Input] = &[
         "`true` releases only what has a build provenance attestation (actions/attest-build-provenance) that names this repository, build-workflow, the build run, the commit and the bundle's or the artifact's SHA-256. It needs `attestations: read`. The run relies on GitHub's API and does not verify the signature of the attestation itself."),
     input("production-workflow", Subject::Audit, Kind::Workflow, Preset::Is("deploy-production.yml"), AUDITS,
         "The workflow that releases to production, by file name or by name."),
+    input("front-end", Subject::Build, Kind::OneOf(&["vite", "none"]), Preset::Is("vite"), FRONT_ENDS,
+        "What builds the front end. `none` is for an app without one: the gate of Vite's manifest then asks that nothing refers to Vite (no `vite.config.*`, no `@vite` in a view), and no assets are asked for."),
     input("shared", Subject::Release, Kind::Folders, Preset::Is("storage\npublic/uploads"), SHARES,
         "The folders under shared/ that are linked into every release at the same place."),
     input("backup-copy-within", Subject::Release, Kind::Duration { min: 1, max: 86400 }, Preset::Is("15m"), COPIES,

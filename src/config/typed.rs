@@ -5,15 +5,22 @@
 //! are not bound, because whoever reads the digest could test guesses of a short one against it, and another key or token changes who
 //! may do something, not what is done.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde::Serialize;
+use serde_json::Value;
 use url::Url;
 
 use super::problem::Location;
 use crate::domain::{
     Approval, CommitSha, EnvironmentName, Layout, ReleaseName, RemotePath, Roots, Secret, Sha256Digest, Stage,
-    fix::FixName, key::PrivateKey, known_hosts::KnownHosts,
+    fix::FixName, gate::FrontEnd, key::PrivateKey, known_hosts::KnownHosts,
 };
 
 /// What was asked for.
@@ -126,6 +133,8 @@ pub struct BuildGate {
     pub artifact_name: String,
     /// Folders that the server links into the release from `shared/`.
     pub shared: Vec<String>,
+    /// Policy `front-end`.
+    pub front_end: FrontEnd,
     pub run: RunIdentity,
 }
 
@@ -190,6 +199,8 @@ pub struct Target {
     pub site: SiteAccess,
     pub health: HealthPolicy,
     pub server: ServerPolicy,
+    /// Policy `front-end`.
+    pub front_end: FrontEnd,
     /// The SHA-256 of the policy file, where there is one.
     pub policy: Option<Sha256Digest>,
     /// Not bound: the run that plans is another one than the run that is approved.
@@ -228,6 +239,8 @@ pub struct Smoke {
     pub environment: EnvironmentName,
     pub site: SiteAccess,
     pub health: HealthPolicy,
+    /// Policy `front-end`.
+    pub front_end: FrontEnd,
     /// Only where the site is asked through the server.
     pub ssh: Option<SshAccess>,
     pub run: RunIdentity,
@@ -378,12 +391,40 @@ pub enum Route {
     },
 }
 
+/// What a health path must answer, where the policy or the path says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealthAnswer {
+    /// This status, whatever the body is. The framework's own route (`/up`) answers 200 in HTML or JSON, and 500 if the app has problems.
+    Status(u16),
+    /// Status 200 and a JSON object with these values.
+    Fields(BTreeMap<String, Value>),
+    /// Status 200 and a body that contains this text.
+    Contains(String),
+}
+
+/// As the end of "must answer".
+impl fmt::Display for HealthAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "{status}"),
+            Self::Contains(text) => write!(f, "200 with the text `{text}`"),
+            Self::Fields(fields) => {
+                let fields: Vec<String> = fields.iter().map(|(name, value)| format!("`{name}`: {value}")).collect();
+                write!(f, "200 with the JSON fields {}", fields.join(", "))
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub struct HealthPolicy {
     #[serde(skip)]
     pub token: Option<Secret>,
     /// Each begins with a slash.
     pub paths: Vec<String>,
+    /// What a path must answer where that is not a healthy body, by path.
+    pub answers: BTreeMap<String, HealthAnswer>,
     /// Policy `home-path`: the page that visitors begin at; `None` where it is not asked.
     pub home: Option<String>,
     /// What the `status` field of a JSON answer, or a whole plain answer, may say. Lower case.

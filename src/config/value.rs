@@ -2,9 +2,13 @@
 
 use std::{net::IpAddr, net::SocketAddr, time::Duration};
 
+use serde_yaml::{Mapping, Value};
 use url::Url;
 
-use super::table::{self, Kind};
+use super::{
+    table::{self, Kind},
+    typed::HealthAnswer,
+};
 use crate::domain::{CommitSha, EnvironmentName, ReleaseName, RemotePath, Stage, approval, path};
 
 /// Why a text is not the value that it should be, and what would be right.
@@ -46,7 +50,7 @@ pub fn check(kind: Kind, text: &str) -> Result<(), Wrong> {
         Kind::Release => release(text).map(drop),
         Kind::Phrase => phrase(text).map(drop),
         Kind::Home => home(text).map(drop),
-        Kind::UrlPaths => url_paths(text).map(drop),
+        Kind::UrlPaths => health_paths(text).map(drop),
         Kind::Folders => folders(text).map(drop),
         Kind::Words => words(text).map(drop),
     }
@@ -405,17 +409,82 @@ pub fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
-pub fn url_paths(text: &str) -> Result<Vec<String>, Wrong> {
-    let right = "write one path a line, each beginning with a slash, such as `/health`";
-    let bad = |line: &&str| {
-        !line.starts_with('/')
-            || line.starts_with("//")
-            || line.chars().any(|c| c.is_whitespace() || c.is_control() || c == '#')
-    };
-    if let Some(line) = lines(text).find(bad) {
-        return Err(wrong(format!("has `{line}`, which is not the path of an endpoint"), right));
+/// A health path, and what it must answer where that is not a healthy body.
+pub type HealthPath = (String, Option<HealthAnswer>);
+
+/// What a line of health-paths may be.
+const PATHS: &str = "write one path a line, each beginning with a slash, such as `/health`";
+const ENTRIES: &str = "write a path such as `/health`, or `{path: /health, expect: {status: ok}}`, `{path: /, contains: Welcome}` or `{path: /up, status: 200}`";
+
+fn url_path(line: &str) -> Result<String, Wrong> {
+    let bad = !line.starts_with('/')
+        || line.starts_with("//")
+        || line.chars().any(|c| c.is_whitespace() || c.is_control() || c == '#');
+    match bad {
+        false => Ok(line.to_owned()),
+        true => Err(wrong(format!("has `{line}`, which is not the path of an endpoint"), PATHS)),
     }
-    at_least_one(lines(text).map(str::to_owned).collect(), right)
+}
+
+/// Paths, and mappings of a path and what it must answer: one a line.
+pub fn health_paths(text: &str) -> Result<Vec<HealthPath>, Wrong> {
+    let mut paths: Vec<HealthPath> = Vec::new();
+    for line in lines(text) {
+        let (path, answer) = if line.starts_with('{') { health_entry(line)? } else { (url_path(line)?, usual(line)) };
+        if paths.iter().any(|(known, other)| *known == path && *other != answer) {
+            return Err(wrong(format!("has `{path}` twice, with two answers"), "keep one of them"));
+        }
+        paths.push((path, answer));
+    }
+    at_least_one(paths, PATHS)
+}
+
+/// Laravel's own health route promises a status only: HTML in one version, JSON in another.
+fn usual(path: &str) -> Option<HealthAnswer> {
+    (path.split('?').next() == Some("/up")).then_some(HealthAnswer::Status(200))
+}
+
+/// One mapping, as YAML or JSON writes it on one line.
+fn health_entry(line: &str) -> Result<HealthPath, Wrong> {
+    let bad = |what: &str| wrong(format!("has `{line}`, {what}"), ENTRIES);
+    let Ok(Value::Mapping(entry)) = serde_yaml::from_str(line) else {
+        return Err(bad("which is no mapping that can be read"));
+    };
+    let known = |key: &Value| key.as_str().is_some_and(|key| ["path", "expect", "contains", "status"].contains(&key));
+    if let Some(key) = entry.keys().find(|key| !known(key)) {
+        return Err(bad(&format!("in which `{}` is not known", key.as_str().unwrap_or("a key that is no text"))));
+    }
+    let path = entry.get("path").and_then(Value::as_str).ok_or_else(|| bad("which names no `path`"))?;
+    let path = url_path(path)?;
+    let answer = match (entry.get("expect"), entry.get("contains"), entry.get("status")) {
+        (None, None, None) => usual(&path),
+        (Some(fields), None, None) => {
+            let fields = fields.as_mapping().and_then(fields_of);
+            Some(
+                fields
+                    .ok_or_else(|| bad("whose `expect` is no mapping of fields to texts, numbers or truth values"))?,
+            )
+        }
+        (None, Some(text), None) => match text.as_str().map(str::trim) {
+            Some(text) if !text.is_empty() => Some(HealthAnswer::Contains(text.to_owned())),
+            _ => return Err(bad("whose `contains` is no text; quote it")),
+        },
+        (None, None, Some(status)) => match status.as_u64().and_then(|status| u16::try_from(status).ok()) {
+            Some(status @ 200..=299) => Some(HealthAnswer::Status(status)),
+            _ => return Err(bad("whose `status` is no number from 200 to 299")),
+        },
+        _ => return Err(bad("which has more than one of `expect`, `contains` and `status`")),
+    };
+    Ok((path, answer))
+}
+
+fn fields_of(fields: &Mapping) -> Option<HealthAnswer> {
+    let field = |(name, value): (&Value, &Value)| {
+        let plain = value.is_string() || value.is_number() || value.is_bool();
+        Some((name.as_str()?.to_owned(), serde_json::to_value(value).ok().filter(|_| plain)?))
+    };
+    let fields = fields.iter().map(field).collect::<Option<std::collections::BTreeMap<_, _>>>()?;
+    (!fields.is_empty()).then_some(HealthAnswer::Fields(fields))
 }
 
 /// One path, or nothing.
@@ -423,8 +492,9 @@ pub fn home(text: &str) -> Result<Option<String>, Wrong> {
     if text == "none" {
         return Ok(None);
     }
-    match url_paths(text)?.as_slice() {
-        [path] => Ok(Some(path.clone())),
+    match lines(text).collect::<Vec<_>>().as_slice() {
+        [] => Err(wrong("is an empty list", PATHS)),
+        [path] => url_path(path).map(Some),
         _ => Err(wrong("is more than one path", "write one path, such as `/`, or `none`")),
     }
 }
@@ -451,6 +521,6 @@ pub fn words(text: &str) -> Result<Vec<String>, Wrong> {
     at_least_one(lines(text).map(str::to_lowercase).collect(), "write one word a line")
 }
 
-fn at_least_one(list: Vec<String>, right: &str) -> Result<Vec<String>, Wrong> {
+fn at_least_one<T>(list: Vec<T>, right: &str) -> Result<Vec<T>, Wrong> {
     if list.is_empty() { Err(wrong("is an empty list", right)) } else { Ok(list) }
 }

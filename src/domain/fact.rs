@@ -286,6 +286,16 @@ pub struct Outlook {
     pub free_bytes: u64,
     /// The server's time to hear of a healthy release.
     pub confirm_within_seconds: u64,
+    /// Where the bundle has each health path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<HealthRoute>,
+}
+
+/// A health path, and the file of the bundle that it is in, or whose source names it; `None` where no file does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthRoute {
+    pub path: String,
+    pub file: Option<String>,
 }
 
 /// New release and live one, file by file. Folders that are linked from `shared/` are in neither.

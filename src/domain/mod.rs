@@ -25,6 +25,7 @@ pub mod path;
 pub mod release;
 pub mod roots;
 pub mod row;
+pub mod route;
 pub mod secret;
 pub mod stage;
 pub mod standing;

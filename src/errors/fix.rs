@@ -94,9 +94,9 @@ codes! {
         action: "Release again, which rebuilds the cache. Then run the fix again.",
     }
     HEALTH_TOKEN_UNTESTED = "health-token-untested", Refused {
-        meaning: "The site is unhealthy, so it is unknown whether it accepts the token.",
-        cause: "The application fails for another reason.",
-        action: "Make the site healthy first: see the finding `health` of the audit.",
+        meaning: "It is unknown whether the site accepts the token.",
+        cause: "The application fails for another reason, or none of `health-paths` takes a token.",
+        action: "Make the site healthy first: see the finding `health` of the audit. If no path takes a token, name one that does.",
     }
     SECRET_SHADOWED = "secret-shadowed", Refused {
         meaning: "A secret of the environment has the same name. Jobs of the environment get that one, not the repository's.",
@@ -336,6 +336,13 @@ pub fn token_untested(doing: &str, problems: &[String]) -> Failure {
     HEALTH_TOKEN_UNTESTED
         .failure(doing, format!("the site is unhealthy: {}", problems.join("; ")))
         .hint("Make the site healthy first: see the finding `health` of the audit")
+}
+
+/// The health paths promise a status or a text, whoever asks.
+pub fn token_not_taken(doing: &str) -> Failure {
+    HEALTH_TOKEN_UNTESTED
+        .failure(doing, "no path of health-paths takes a token, so the site cannot say whether this one is right")
+        .hint("Name a path in `health-paths` that checks the token, or drop `healthcheck-token`")
 }
 
 /// A secret of the environment hides the repository's.

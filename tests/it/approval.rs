@@ -77,6 +77,7 @@ fn outlook(migration: &str) -> fact::Outlook {
         backup: None,
         free_bytes: 1,
         confirm_within_seconds: 300,
+        health: Vec::new(),
     }
 }
 

@@ -737,12 +737,11 @@ async fn f9_a_bundle_is_read_whole_before_it_is_sent_anywhere() {
     assert!(cause.starts_with("it is not a gzip-compressed tar archive"), "{cause}");
 }
 
-/// FD20: both digests are recorded; staging, production and the ledger know the bundle by the one that the build published.
-#[tokio::test]
-async fn fd20_a_bundle_of_plain_tar_is_sent_in_canonical_form_and_both_digests_are_recorded() {
+/// What `tar -czf X -C tree .` makes of these files.
+fn plain_tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder");
     let tree = folder.path().join("tree");
-    for (name, bytes) in FILES {
+    for (name, bytes) in files {
         let path = tree.join(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
         std::fs::write(path, bytes).expect("a file");
@@ -750,11 +749,55 @@ async fn fd20_a_bundle_of_plain_tar_is_sent_in_canonical_form_and_both_digests_a
     let plain = folder.path().join("plain.tar.gz");
     let packed = std::process::Command::new("tar").arg("-czf").arg(&plain).arg("-C").arg(&tree).arg(".").status();
     assert!(packed.expect("tar runs").success());
-    let content = std::fs::read(&plain).expect("the bundle");
-    let (name, sum) = (bundle_name(), sum_line(&content));
-    let zip = zip_of(&[(&name, &content), (&format!("{name}.sha256"), sum.as_bytes())]);
+    std::fs::read(&plain).expect("the bundle")
+}
+
+/// A GitHub whose build left this as the bundle.
+fn built_as(content: &[u8]) -> GitHub {
+    let (name, sum) = (bundle_name(), sum_line(content));
+    let zip = zip_of(&[(&name, content), (&format!("{name}.sha256"), sum.as_bytes())]);
     let github = built();
     github.add_artifact(Artifact { content: zip.into(), ..artifact_11() });
+    github
+}
+
+/// FD5: a plan says which health paths the bundle has, by the text of its files.
+#[tokio::test]
+async fn fd5_a_plan_knows_which_health_paths_the_bundle_names() {
+    let files: &[(&str, &[u8])] = &[
+        ("artisan", b"#!/usr/bin/env php"),
+        ("bootstrap/app.php", b"<?php return Application::configure()->withRouting(health: '/up')->create();"),
+        ("public/healthcheck.php", b"<?php"),
+        ("routes/web.php", b"<?php\n// Route::get('/gone', fn () => 1);\nRoute::get('/health-check', fn () => 1);"),
+        ("vendor/acme/panel/routes/web.php", b"<?php Route::get('/panel', fn () => 1);"),
+    ];
+    let github = built_as(&plain_tar(files));
+    let look = Stage::with_github(&github).survey(artifact::look).await;
+    let mut stage = Stage::with_github(&github);
+    stage.found = look.found;
+    let read = stage.survey(artifact::read).await;
+    let mut stage = Stage::with_github(&github);
+    stage.inputs.health.paths = ["/up", "/healthcheck.php", "/gone", "/panel"].map(str::to_owned).to_vec();
+    let server = gated_deploy::server::inspect::ServerFacts { live_tree: None, ..stage.server.clone() };
+    (stage.found.opened, stage.found.server) = (read.found.opened.clone(), Some(server));
+    let ran = stage.survey(gated_deploy::server::database::outlook::look).await;
+    let outlook: fact::Outlook = ran.fact(fact::key::OUTLOOK);
+    let routes: Vec<(&str, Option<&str>)> =
+        outlook.health.iter().map(|route| (route.path.as_str(), route.file.as_deref())).collect();
+    let wanted = [
+        ("/up", Some("bootstrap/app.php")),
+        ("/healthcheck.php", Some("public/healthcheck.php")),
+        ("/gone", None),
+        ("/panel", None),
+    ];
+    assert_eq!(routes, wanted);
+}
+
+/// FD20: both digests are recorded; staging, production and the ledger know the bundle by the one that the build published.
+#[tokio::test]
+async fn fd20_a_bundle_of_plain_tar_is_sent_in_canonical_form_and_both_digests_are_recorded() {
+    let content = plain_tar(FILES);
+    let github = built_as(&content);
 
     let ran = fetched(&github).await;
     let bundle = ran.made.bundle.as_ref().expect("a bundle to send");
@@ -768,7 +811,9 @@ async fn fd20_a_bundle_of_plain_tar_is_sent_in_canonical_form_and_both_digests_a
         bundle.sha256
     );
     assert!(ran.lines().contains(&line.as_str()), "{:?}", ran.lines());
-    assert!(ran.warnings().iter().any(|warning| warning.contains("has no manifest")), "{:?}", ran.warnings());
+    let warned =
+        ran.warnings().iter().any(|warning| warning.contains("was not made by `build-gate`: it has no manifest"));
+    assert!(warned, "{:?}", ran.warnings());
     assert_eq!(ran.made.manifest.as_deref(), Some(&rows::manifest(&commit(), FILES)));
     assert_eq!(std::fs::read_dir(ran.scratch.path()).expect("the scratch folder").count(), 1, "nothing else is left");
 }

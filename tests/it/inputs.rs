@@ -6,7 +6,7 @@ use gated_deploy::{
     config::{
         Asked, Environment, Inputs, Request, policy, read,
         table::{EXIT_CODES, INPUTS, OUTPUTS, POLICY_KEYS, Preset},
-        typed::{BuildGate, Deploy, Route, Style},
+        typed::{BuildGate, Deploy, HealthAnswer, Route, Style},
         value,
     },
     domain::{Approval, Secret, Stage},
@@ -596,7 +596,7 @@ environments:
     stage: belongs to one run and is not allowed in the policy file; give it as an input of the step (.github/gated-deploy.yml:5)
     url: `- https://a.example\n- https://b.example` is a list; write one value (.github/gated-deploy.yml:6)
     Staging: is not an environment's name; write lower-case letters, digits and hyphens, such as `staging` (.github/gated-deploy.yml:9)
-    health-paths: `- /health\n- 5` has an entry that is not one line of text; quote it (.github/gated-deploy.yml:11)
+    health-paths: `- /health\n- 5` has an entry that is neither one line of text nor a mapping; quote it (.github/gated-deploy.yml:11)
     approval-frase: is not known; did you mean `approval-phrase`? (.github/gated-deploy.yml:16)
     base-dir: `path: /var/www` is a mapping or has a tag; write one value (.github/gated-deploy.yml:17)
     ssh-user: `-root` is not an account's name; write letters, digits, `_`, `-` and `.`, at most 32, such as `deploy` (.github/gated-deploy.yml:15)
@@ -1163,6 +1163,64 @@ fn fd6_the_home_page_is_one_path_or_none() {
             "{problems}"
         );
     }
+}
+
+/// FD5: a plain `/up` is Laravel's own route; the policy, and an input, may say of each path what it must answer.
+#[test]
+fn fd5_each_health_path_says_what_it_must_answer() {
+    let health = |start: Start| start.deploy().target.health;
+    let policy = "\
+health-paths:
+  - /up
+  - /ready
+  - path: /health
+    expect: {status: fine, queue: 0, ok: true}
+  - {path: /, contains: 'Welcome: \"all\"'}
+  - {path: /ping, status: 204}
+";
+    let policy = health(Start::release().policy(policy));
+    assert_eq!(policy.paths, ["/up", "/ready", "/health", "/", "/ping"]);
+    let fields = [("ok", true.into()), ("queue", 0.into()), ("status", "fine".into())];
+    let answers = [
+        ("/", HealthAnswer::Contains("Welcome: \"all\"".to_owned())),
+        (
+            "/health",
+            HealthAnswer::Fields(
+                fields.map(|(name, value): (&str, serde_json::Value)| (name.to_owned(), value)).into(),
+            ),
+        ),
+        ("/ping", HealthAnswer::Status(204)),
+        ("/up", HealthAnswer::Status(200)),
+    ];
+    assert_eq!(policy.answers, answers.map(|(path, answer)| (path.to_owned(), answer)).into());
+    let input = "/up?full=1\n{path: /, contains: Shop}\n{\"path\": \"/up\", \"expect\": {\"status\": \"up\"}}";
+    let given = health(Start::release().input("health-paths", input));
+    assert_eq!(given.paths, ["/up?full=1", "/", "/up"]);
+    assert_eq!(given.answers.len(), 3);
+    assert_eq!(health(Start::release().policy("health-paths: {path: /up}\n")).answers.len(), 1);
+    assert!(health(Start::release()).answers.is_empty(), "the defaults mean what they meant");
+
+    let right = "write a path such as `/health`, or `{path: /health, expect: {status: ok}}`";
+    for (entry, problem) in [
+        ("{path: /a, expects: {a: b}}", "in which `expects` is not known"),
+        ("{contains: x}", "which names no `path`"),
+        ("{path: /a, contains: x, status: 200}", "which has more than one of `expect`, `contains` and `status`"),
+        ("{path: /a, expect: {}}", "whose `expect` is no mapping of fields to texts, numbers or truth values"),
+        ("{path: /a, expect: {a: [b]}}", "whose `expect` is no mapping"),
+        ("{path: /a, contains: ' '}", "whose `contains` is no text; quote it"),
+        ("{path: /a, contains: 5}", "whose `contains` is no text; quote it"),
+        ("{path: /a, status: 301}", "whose `status` is no number from 200 to 299"),
+        ("{path: /a, status: ok}", "whose `status` is no number from 200 to 299"),
+        ("{path: /a", "which is no mapping that can be read"),
+    ] {
+        let problems = Start::release().input("health-paths", entry).problems();
+        let wanted = format!("health-paths: `{entry}` has `{entry}`, {problem}");
+        assert!(problems.contains(&wanted) && problems.contains(right), "{problems}");
+    }
+    let problems = Start::release().policy("health-paths: [/up, {path: /up, contains: Shop}]\n").problems();
+    assert!(problems.contains("has `/up` twice, with two answers; keep one of them"), "{problems}");
+    let problems = Start::release().policy("health-paths: [{path: up}]\n").problems();
+    assert!(problems.contains("has `up`, which is not the path of an endpoint"), "{problems}");
 }
 
 /// Settings that an approval of a release does not bind, and why not.

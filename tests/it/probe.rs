@@ -15,11 +15,12 @@ use std::{
 
 use async_trait::async_trait;
 use gated_deploy::{
+    config::typed::HealthAnswer,
     context::Deploy,
-    domain::{FailureKind, RemotePath, Roots, Secret, fact},
+    domain::{FailureKind, RemotePath, Roots, Secret, fact, gate::FrontEnd},
     engine::{Verdict, event::Body},
     http::{Connection, Get, HttpSite, Reply, Site, Unanswered, Vantages, Why},
-    server::health::probe::{self, answered_as, judge},
+    server::health::probe::{self, answered_as, judge, judge_as},
     transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
 };
 use openssl::{
@@ -62,6 +63,50 @@ fn f68_only_200_with_a_healthy_body_is_healthy() {
     }
     for status in [201, 204, 206, 400, 404, 429, 500, 502, 503] {
         assert_eq!(verdict(status, r#"{"status":"ok"}"#), Some(format!("{status} instead of 200")));
+    }
+}
+
+/// FD5: Laravel's own health route answers in HTML or JSON, and promises its status.
+#[test]
+fn fd5_what_a_path_must_answer_is_a_healthy_body_a_status_fields_or_a_text() {
+    let page = "<!DOCTYPE html><title>Shop</title><h2>Application up</h2><p>HTTP request received.</p>";
+    let json = r#"{"status":"Application is up"}"#;
+    for body in [page, json] {
+        assert_eq!(verdict(200, body), None, "on a path of any name: {body}");
+        assert_eq!(verdict(500, body).as_deref(), Some("500 instead of 200"));
+    }
+    let as_told = |answer: &HealthAnswer, status: u16, body: &str| {
+        judge_as(&reply(status, body), Some(answer), &["ok".to_owned()], Some(&commit())).map(|problem| problem.text)
+    };
+    let up = HealthAnswer::Status(200);
+    for body in ["", page, json, "<html></html>", r#"{"commit":"acb5820"}"#] {
+        assert_eq!(as_told(&up, 200, body), None, "{body}");
+    }
+    assert_eq!(as_told(&up, 500, page).as_deref(), Some("500 instead of 200"));
+    assert_eq!(as_told(&HealthAnswer::Status(204), 204, ""), None);
+    assert_eq!(as_told(&HealthAnswer::Status(204), 200, "").as_deref(), Some("200 instead of 204"));
+    assert!(as_told(&up, 302, "").expect("a redirect is none").contains("redirects"));
+    let stale = format!(r#"{{"commit":"{OTHER}"}}"#);
+    assert!(as_told(&up, 200, &stale).expect("another release").contains("stale code"));
+
+    let text = HealthAnswer::Contains("Welcome to the shop".to_owned());
+    assert_eq!(as_told(&text, 200, "<h1>Welcome to the shop</h1>"), None);
+    assert_eq!(
+        as_told(&text, 200, "<h1>Sorry</h1>").as_deref(),
+        Some("the body does not contain `Welcome to the shop`, but begins: <h1>Sorry</h1>")
+    );
+    assert_eq!(as_told(&text, 404, "Welcome to the shop").as_deref(), Some("404 instead of 200"));
+
+    let field = |name: &str, value: serde_json::Value| (name.to_owned(), value);
+    let fields = HealthAnswer::Fields([field("status", "fine".into()), field("queue", 0.into())].into());
+    assert_eq!(as_told(&fields, 200, r#"{"status":"fine","queue":0,"ok":false}"#), None);
+    for (body, problem) in [
+        (r#"{"status":"fine"}"#, "the JSON has no field `queue`"),
+        (r#"{"status":"bad","queue":0}"#, "says `status`: \"bad\", not \"fine\""),
+        (r#"{"status":"fine","queue":"0"}"#, "says `queue`: \"0\", not 0"),
+        ("fine", "the body is no JSON object, but: fine"),
+    ] {
+        assert_eq!(as_told(&fields, 200, body).as_deref(), Some(problem), "{body}");
     }
 }
 
@@ -306,6 +351,43 @@ async fn f69_a_probe_that_cannot_fail_proves_nothing() {
     assert!(ran.failure().cause.contains("a page that does not exist"), "{}", ran.failure());
     let ran = Stage::with_site(everything()).release(probe::health).await;
     assert!(ran.failure().cause.contains("a page that does not exist"), "{}", ran.failure());
+}
+
+/// FD5: a default app has `/up` alone, which takes no token; a site that answers 200 to everything proves nothing.
+#[tokio::test]
+async fn fd5_a_status_alone_is_healthy_where_an_unknown_page_has_another() {
+    let with = |paths: &[(&str, Option<HealthAnswer>)], site: Rc<Scripted>| {
+        let mut stage = Stage::with_site(site);
+        stage.inputs.health.paths = paths.iter().map(|(path, _)| (*path).to_owned()).collect();
+        let answers = paths.iter().filter_map(|(path, answer)| Some(((*path).to_owned(), answer.clone()?)));
+        stage.inputs.health.answers = answers.collect();
+        stage
+    };
+    let page = "<h1>Shop</h1>";
+    let app = |unknown: u16| {
+        Scripted::new(move |get: &Get, _| {
+            Ok(match get.path.as_str() {
+                "/up" | "/" => reply(200, page),
+                "/health" if with_the_token(get) => reply(200, "ok"),
+                "/health" => reply(401, ""),
+                _ => reply(unknown, page),
+            })
+        })
+    };
+    let (up, shop) = (Some(HealthAnswer::Status(200)), Some(HealthAnswer::Contains("Shop".to_owned())));
+    for paths in [&[("/up", up.clone())][..], &[("/", shop.clone()), ("/up", up.clone())]] {
+        let ran = with(paths, app(404)).survey(probe::baseline).await;
+        assert!(ran.said().ends_with("seen to fail: 404 at a page that does not exist"), "{}", ran.said());
+        let ran = with(paths, app(200)).survey(probe::baseline).await;
+        assert!(ran.failure().cause.contains("a page that does not exist"), "{}", ran.failure());
+    }
+    // One path that such a page does not satisfy is enough: a release has to satisfy them all.
+    let ran = with(&[("/up", up), ("/health", None)], app(200)).survey(probe::baseline).await;
+    assert!(
+        ran.said().contains("200 at a page that does not exist, 401 with a wrong token at /health"),
+        "{}",
+        ran.said()
+    );
 }
 
 #[tokio::test]
@@ -658,6 +740,17 @@ async fn f78_every_file_that_the_manifest_names_is_asked_for() {
         assert_eq!(site.times(name.strip_prefix("public").expect("all are public")), 1, "{name}");
     }
     assert!(site.asked.borrow().iter().all(|get| get.bearer.is_none()), "visitors have no token");
+}
+
+/// FD19: what is not there is not asked for.
+#[tokio::test]
+async fn fd19_without_a_front_end_no_assets_are_asked_for() {
+    let site = Scripted::new(|_, _| Ok(reply(404, "")));
+    let mut stage = Stage::with_site(site.clone());
+    stage.inputs.front_end = FrontEnd::None;
+    let ran = stage.release(probe::assets).await;
+    assert_eq!(ran.said(), "the policy says `front-end: none`");
+    assert!(site.asked.borrow().is_empty());
 }
 
 #[tokio::test]

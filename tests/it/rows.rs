@@ -20,6 +20,7 @@ use gated_deploy::{
     domain::{
         Approval, CommitSha, Failure, Layout, Move, Outcome, ReleaseName, RemotePath, Roots, Secret, Sha256Digest,
         bundle::{FileEntry, MANIFEST_PATH, Manifest, PhpVersions},
+        gate::FrontEnd,
         key::PrivateKey,
         known_hosts::KnownHosts,
     },
@@ -389,6 +390,7 @@ pub(crate) fn inputs() -> typed::Target {
         health: typed::HealthPolicy {
             token: Some(Secret::new("the-health-token")),
             paths: ["/health", "/api/health-check", "/healthcheck.php"].map(str::to_owned).to_vec(),
+            answers: BTreeMap::new(),
             home: None,
             expect: ["ok", "healthy"].map(str::to_owned).to_vec(),
             attempts: 6,
@@ -410,6 +412,7 @@ pub(crate) fn inputs() -> typed::Target {
             backup_nginx: false,
             shared: vec!["storage".to_owned()],
         },
+        front_end: FrontEnd::Vite,
         policy: None,
         run: typed::RunIdentity::default(),
     }

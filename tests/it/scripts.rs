@@ -8,7 +8,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use gated_deploy::{domain::gate::GATES, transport::shell::Script};
+use gated_deploy::{
+    domain::gate::{FrontEnd, Must, gates},
+    server::release_dir::tree,
+    transport::shell::Script,
+};
 
 use crate::support::{BINARY, give_access};
 
@@ -624,31 +628,46 @@ fn se19_the_program_writes_no_core_dump() {
 fn f10_each_of_the_nine_gates_is_asked_again_on_the_server() {
     let folder = tempfile::tempdir().expect("a folder");
     let release = folder.path().join("release");
-    let failed = |without: Option<&str>| -> Vec<String> {
+    let failed = |front_end: FrontEnd, without: Option<&str>, with: &[(&str, &str)]| -> Vec<String> {
         let _ = fs::remove_dir_all(&release);
-        for gate in GATES.iter().filter(|gate| Some(gate.path) != without) {
+        let needed = gates(front_end).into_iter().filter(|gate| gate.must != Must::NoVite);
+        for gate in needed.filter(|gate| Some(gate.path) != without) {
             let path = release.join(gate.path);
-            let above = if gate.folder { path.as_path() } else { path.parent().expect("a folder above") };
+            let above = if gate.must == Must::Folder { path.as_path() } else { path.parent().expect("a folder above") };
             fs::create_dir_all(above).expect("the folders");
-            if !gate.folder {
+            if gate.must == Must::File {
                 fs::write(&path, "something").expect("a file");
             }
         }
-        let paths = |folder: bool| GATES.iter().filter(move |gate| gate.folder == folder).map(|gate| gate.path);
-        let script = Script::new("gates", include_str!("../../src/server/release_dir/gates.sh"))
-            .var("DIR", release.display().to_string())
-            .list("FILES", paths(false))
-            .list("FOLDERS", paths(true));
-        let ran = run(&script, folder.path());
+        for (name, contents) in with {
+            let path = release.join(name);
+            fs::create_dir_all(path.parent().expect("a folder above")).expect("the folders");
+            fs::write(path, contents).expect("a file");
+        }
+        let ran = run(&tree::gates_script(&release.display().to_string(), front_end), folder.path());
         assert_eq!(ran.ended(), "0", "{}", ran.log);
         let gates: Vec<&String> = ran.answer.iter().filter(|record| record.starts_with("gate=")).collect();
-        assert_eq!(gates.len(), GATES.len());
+        assert_eq!(gates.len(), 9);
         gates.into_iter().filter(|gate| !gate.ends_with('=')).cloned().collect()
     };
-    assert_eq!(failed(None), [""; 0]);
-    for gate in &GATES {
-        assert_eq!(failed(Some(gate.path)), [format!("gate={}=missing", gate.path)]);
+    assert_eq!(failed(FrontEnd::Vite, None, &[]), [""; 0]);
+    for gate in gates(FrontEnd::Vite) {
+        assert_eq!(failed(FrontEnd::Vite, Some(gate.path), &[]), [format!("gate={}=missing", gate.path)]);
     }
+
+    // FD19: an app without a front end has another fifth gate.
+    let guarded = "@if (file_exists(public_path('build/manifest.json'))) @vite(['a.js']) @endif";
+    let harmless = [
+        ("resources/views/welcome.blade.php", guarded),
+        ("resources/views/mail.blade.php", "write to info@@vite.example"),
+        ("vendor/acme/panel/resources/views/page.blade.php", "@vite('a.js')"),
+    ];
+    assert_eq!(failed(FrontEnd::None, None, &harmless), [""; 0]);
+    assert_eq!(failed(FrontEnd::None, Some("artisan"), &[]), ["gate=artisan=missing"]);
+    let view = ("modules/shop/views/page.blade.php", "<head>@vite('a.js')</head>");
+    let refers = "gate=no-vite=the app refers to Vite: ";
+    assert_eq!(failed(FrontEnd::None, None, &[view]), [format!("{refers}{} has @vite", view.0)]);
+    assert_eq!(failed(FrontEnd::None, None, &[("vite.config.mts", "")]), [format!("{refers}vite.config.mts is there")]);
 }
 
 /// What a migration leaves at work is not waited for, and what it cost is told by its whole name, whatever stands in `.env`.

@@ -187,6 +187,10 @@ fn property(input: &Input) -> Value {
         Kind::OneOf(words) => {
             json!({"enum": words.iter().map(|word| json!(word)).chain([Value::Null]).collect::<Vec<_>>()})
         }
+        Kind::UrlPaths => {
+            let entry = json!({"anyOf": [{"type": "string"}, health_path()]});
+            json!({"anyOf": [{"type": "array", "items": entry}, {"type": "string"}, health_path(), {"type": "null"}]})
+        }
         kind if kind.is_list() => {
             json!({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}, {"type": "null"}]})
         }
@@ -197,6 +201,27 @@ fn property(input: &Input) -> Value {
         property["default"] = default(input.kind, text);
     }
     property
+}
+
+/// A health path with what it must answer.
+fn health_path() -> Value {
+    let one_of = |names: [&str; 2]| json!({"not": {"required": names}});
+    json!({
+        "type": "object",
+        "required": ["path"],
+        "additionalProperties": false,
+        "properties": {
+            "path": {"type": "string", "pattern": "^/"},
+            "expect": {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": {"type": ["string", "number", "boolean"]},
+            },
+            "contains": {"type": "string", "minLength": 1},
+            "status": {"type": "integer", "minimum": 200, "maximum": 299},
+        },
+        "allOf": [one_of(["expect", "contains"]), one_of(["expect", "status"]), one_of(["contains", "status"])],
+    })
 }
 
 fn default(kind: Kind, text: &str) -> Value {

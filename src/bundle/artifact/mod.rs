@@ -484,13 +484,20 @@ async fn rewrite(
             bundle.sha256, sent.sha256
         ));
     }
-    if let Maker::TarOfATree(left_out) = &by {
-        io.warn(
-            format!("{name} has no manifest: `build-gate` did not check it"),
-            Some("build the bundle with `stage: build-gate`".to_owned()),
-        );
-        for (path, because) in left_out {
-            io.line(format!("left out: {path} ({because})"));
+    match &by {
+        Maker::BuildGate => {}
+        Maker::Tar => io.line(format!("{name} was packed by tar; `build-gate` made its manifest")),
+        Maker::TarOfATree(unchecked) => {
+            io.warn(
+                format!(
+                    "{name} was not made by `build-gate`: it has no manifest, and not all checks of the build ran on it"
+                ),
+                Some("Build the bundle with `stage: build-gate`".to_owned()),
+            );
+            for (path, because) in &unchecked.left_out {
+                io.line(format!("left out: {path} ({because})"));
+            }
+            unchecked.key_note.iter().for_each(|note| io.line(note));
         }
     }
     let tree = Listing::of(&manifest, &inspection.tree);

@@ -53,6 +53,8 @@ impl Criterion {
     }
 }
 
+const ASSETS: &str = "Every asset of the front end answered";
+
 /// Every criterion of this kind of run.
 pub fn criteria(story: &Story) -> Vec<Criterion> {
     let score = |passed: usize, total: usize| {
@@ -98,7 +100,7 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
         &[row::FETCH_BUNDLE, row::VERIFY_BUNDLE, row::READ_BUNDLE],
     );
     let gates = of("Every gate passed", gates, &[row::VERIFY_TREE, row::PRE_BUNDLE_GATES, row::BUNDLE_GATES]);
-    let assets = of("Every asset of the front end answered", assets, &[row::ASSETS]);
+    let assets = of(ASSETS, assets, &[row::ASSETS]);
     let mut criteria = match story.subject() {
         Subject::Bundle => vec![bundle, gates],
         Subject::Release => vec![
@@ -148,6 +150,10 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             })
             .collect(),
     };
+    // An app without a front end has none to answer.
+    if story.row("assets").is_some_and(|row| row.verdict() == Some(Verdict::Skipped)) {
+        criteria.retain(|criterion| criterion.text != ASSETS);
+    }
     if matches!(story.outcome, Some(Outcome::RolledBack { .. } | Outcome::Stuck { .. })) {
         let back = healthy(key::HEALTH_AFTER_ROLLBACK);
         let text = match story.subject() {

@@ -12,8 +12,9 @@ use crate::{
     domain::{
         Failure,
         bundle::{MANIFEST_PATH, Manifest},
-        fact::{BackupEstimate, FileDelta, Outlook, PendingMigration, key},
+        fact::{BackupEstimate, FileDelta, HealthRoute, Outlook, PendingMigration, key},
         migration::{Class, Measured, Reading, read},
+        route,
     },
     engine::{
         Done,
@@ -60,6 +61,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         outlook.migrations.iter_mut().for_each(|pending| pending.measured = measured(&on_staging, pending));
         outlook.migrations_measured = true;
     }
+    outlook.health = health_routes(&opened, &cx.inputs.health.paths)?;
     outlook.free_bytes = cx.found.borrow().server.as_ref().map_or(0, |server| server.free_bytes);
     outlook.confirm_within_seconds = cx.inputs.server.confirm_within.as_secs();
     let text = told(&outlook);
@@ -191,10 +193,27 @@ pub(crate) fn fuzz(answer: &Answer) {
     assert!(migrations(&new, &places).values().all(|path| new.files.contains_key(*path)));
 }
 
+/// Where the bundle has the health paths, by what its own files say. Nothing of it is run.
+fn health_routes(opened: &Opened, paths: &[String]) -> Result<Vec<HealthRoute>, Failure> {
+    let files = &opened.manifest.files;
+    let defining = files.keys().filter(|file| route::defines_routes(file)).map(String::as_str).collect();
+    let sources = sources(&opened.bundle.path, &defining).map_err(|error| {
+        let doing = "reading the routes in the bundle";
+        errors::migration_result::unreadable(doing, &opened.bundle.path, &error)
+    })?;
+    let of = |path: &String| {
+        let public = Some(route::public_file(path)).filter(|file| files.contains_key(file));
+        let named =
+            || sources.iter().find(|(file, source)| route::names(file, source, path)).map(|(file, _)| file.clone());
+        HealthRoute { path: path.clone(), file: public.or_else(named) }
+    };
+    Ok(paths.iter().map(of).collect())
+}
+
 /// Reads the pending migrations in the bundle, as text.
 fn read_sources(opened: &Opened, pending: BTreeMap<String, &str>) -> Result<Vec<PendingMigration>, Failure> {
     let doing = "reading the pending migrations in the bundle";
-    let sources = sources(&opened.bundle.path, &pending)
+    let sources = sources(&opened.bundle.path, &pending.values().copied().collect())
         .map_err(|error| errors::migration_result::unreadable(doing, &opened.bundle.path, &error))?;
     let of = |(name, path): (String, &str)| {
         let sha256 = opened.manifest.files.get(path).map(|file| file.sha256.clone());
@@ -209,9 +228,8 @@ fn read_sources(opened: &Opened, pending: BTreeMap<String, &str>) -> Result<Vec<
     Ok(pending.into_iter().map(of).collect())
 }
 
-/// The sources of some migrations by their paths, out of a bundle that was read and compared before.
-fn sources(bundle: &Path, wanted: &BTreeMap<String, &str>) -> std::io::Result<BTreeMap<String, String>> {
-    let wanted: BTreeSet<&str> = wanted.values().copied().collect();
+/// The sources of some files by their paths, out of a bundle that was read and compared before.
+fn sources(bundle: &Path, wanted: &BTreeSet<&str>) -> std::io::Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     let give = |path: String, contents: Vec<u8>| {
         if let Ok(source) = String::from_utf8(contents) {

@@ -14,19 +14,19 @@ use std::time::Duration;
 
 pub(crate) use self::verdict::names;
 pub use self::{
-    assets::{assets, served_assets},
-    verdict::{answered_as, judge},
+    assets::{NO_FRONT_END, assets, served_assets},
+    verdict::{answered_as, judge, judge_as},
 };
 use super::{
     identity::{self, Mark},
     sampler,
 };
 use crate::{
-    config::typed::{HealthPolicy, Route},
+    config::typed::{HealthAnswer, HealthPolicy, Route},
     context::{Deploy, Ports, Survey},
     domain::{
         CommitSha, Failure, Secret,
-        fact::{Endpoint, HealthReport, Score, Standing, key},
+        fact::{Endpoint, HealthReport, HealthRoute, Score, Standing, key},
     },
     engine::{Done, Io, StepResult},
     errors,
@@ -196,6 +196,22 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
     Ok(Done::warned(format!("{}; identity not proven", told(&report))))
 }
 
+/// What the plan says of each health path: what it must answer, and where the bundle has it.
+pub fn health_preview(cx: &Deploy) -> Vec<String> {
+    let health = &cx.inputs.health;
+    let routes = cx.facts.outlook.as_ref().map_or(&[][..], |outlook| &outlook.health);
+    let of = |path: &String| {
+        let must = health.answers.get(path).map_or("200 with a healthy body".to_owned(), ToString::to_string);
+        let place = match routes.iter().find(|route| route.path == *path) {
+            None => String::new(),
+            Some(HealthRoute { file: Some(file), .. }) => format!("; in the bundle: {file}"),
+            Some(HealthRoute { file: None, .. }) => "; no route file of the bundle names it".to_owned(),
+        };
+        format!("{path} must answer {must}{place}")
+    };
+    health.paths.iter().map(of).collect()
+}
+
 /// After a rollback: the site is healthy again, by the same rules, and does not answer as the release that was rolled back
 /// (F83, F85). `marked`: the one-time file is still there. Gives what was found, for the log.
 ///
@@ -356,6 +372,9 @@ async fn wrong_token(visitor: Visitor<'_>, io: &Io) -> Result<Option<String>, Fa
             (_, None) => {}
         }
     }
+    if !takes_token(&health) {
+        return Ok(None);
+    }
     if let Some(silent) = silent {
         io.warning(errors::health::token_untested(&silent));
         return Ok(None);
@@ -363,17 +382,48 @@ async fn wrong_token(visitor: Visitor<'_>, io: &Io) -> Result<Option<String>, Fa
     Err(errors::health::token_unchecked(&health.paths))
 }
 
+/// Whether a health path may ask for the token. The framework's own route and a page do not.
+pub fn takes_token(health: &HealthPolicy) -> bool {
+    let open = |path| matches!(health.answers.get(path), Some(HealthAnswer::Status(_) | HealthAnswer::Contains(_)));
+    !health.paths.iter().all(open)
+}
+
 /// The self-test: a probe that cannot fail proves nothing (F69).
 async fn negative_control(visitor: Visitor<'_>) -> Result<String, Failure> {
-    let endpoint = ask(visitor.site, visitor.health, visitor.clock, NOWHERE, None).await;
-    if let Some(problem) = endpoint.problem.as_ref().filter(|_| endpoint.not_asked) {
-        return Err(errors::health::nowhere_unreachable(problem, endpoint.hint.clone()));
-    }
-    if endpoint.problem.is_some() {
-        let answer = endpoint.status.map_or("no answer".to_owned(), |status| status.to_string());
-        return Ok(format!("{answer} at a page that does not exist"));
+    for health in nowhere(visitor.health) {
+        let endpoint = ask(visitor.site, &health, visitor.clock, NOWHERE, None).await;
+        if let Some(problem) = endpoint.problem.as_ref().filter(|_| endpoint.not_asked) {
+            return Err(errors::health::nowhere_unreachable(problem, endpoint.hint.clone()));
+        }
+        if endpoint.problem.is_some() {
+            let answer = endpoint.status.map_or("no answer".to_owned(), |status| status.to_string());
+            return Ok(format!("{answer} at a page that does not exist"));
+        }
     }
     Err(errors::health::blind(NOWHERE))
+}
+
+/// The rules by which a page that does not exist is judged: each that a health path has, the strictest first. One that it fails is enough,
+/// because a release has to pass them all.
+pub fn nowhere(health: &HealthPolicy) -> Vec<HealthPolicy> {
+    let mut answers: Vec<Option<&HealthAnswer>> = Vec::new();
+    for answer in health.paths.iter().map(|path| health.answers.get(path)) {
+        if !answers.contains(&answer) {
+            answers.push(answer);
+        }
+    }
+    answers.sort_by_key(|answer| match answer {
+        None => 0,
+        Some(HealthAnswer::Fields(_)) => 1,
+        Some(HealthAnswer::Contains(_)) => 2,
+        Some(HealthAnswer::Status(_)) => 3,
+    });
+    let only = |answer: Option<&HealthAnswer>| HealthPolicy {
+        paths: vec![NOWHERE.to_owned()],
+        answers: answer.map(|answer| (NOWHERE.to_owned(), answer.clone())).into_iter().collect(),
+        ..health.clone()
+    };
+    answers.into_iter().map(only).collect()
 }
 
 fn unhealthy(doing: &str, report: &HealthReport) -> Failure {

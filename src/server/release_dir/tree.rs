@@ -12,7 +12,7 @@ use crate::{
         Failure, RemoteCommand, RemotePath, Warning,
         bundle::{Bundle, Canonical, FileEntry, Listing, Manifest},
         fact, format,
-        gate::{GATES, GateReport},
+        gate::{self, FrontEnd, GateReport, Must, VITE_CONFIGS},
     },
     engine::{
         Done, Undone,
@@ -20,7 +20,7 @@ use crate::{
     },
     errors::{general, release_dir},
     server::{lock, remote},
-    transport::shell::{Script, ShellError},
+    transport::shell::{Script, Shell, ShellError},
 };
 
 /// How often an upload may lose its connection before a byte more has arrived, and how often in all.
@@ -294,30 +294,60 @@ fn remove_as_root(path: &str) -> RemoteCommand {
 pub async fn gates(cx: &Deploy, io: &Io) -> StepResult {
     let dir = cx.inputs.layout.release(&cx.facts.turn.to);
     let doing = format!("checking the nine gates in {dir}");
-    let paths = |folder: bool| GATES.iter().filter(move |gate| gate.folder == folder).map(|gate| gate.path);
-    let script = Script::new("gates", include_str!("gates.sh"))
-        .repeatable()
-        .var("DIR", dir.as_str())
-        .list("FILES", paths(false))
-        .list("FOLDERS", paths(true));
-    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
-    let mut report = GateReport::default();
-    for gate in &GATES {
-        let found = answer.all("gate").filter_map(|record| record.split_once('=')).find(|(path, _)| *path == gate.path);
-        // A gate without an answer has not passed.
-        let problem = found
-            .map_or(Some("not checked".to_owned()), |(_, problem)| (!problem.is_empty()).then(|| problem.to_owned()));
-        report.record(gate.path, problem);
+    let mut report = judged(&*cx.ports.shell, io, dir.as_str(), cx.inputs.front_end, &doing).await?;
+    if let Some(manifest) = &cx.made.borrow().manifest {
+        explain(&mut report, manifest);
     }
     io.fact(fact::key::GATES, &report);
     if report.failures().next().is_none() {
-        return Ok(Done::passed(report.score()));
+        return Ok(Done::passed(format!("{}{}", report.score(), cx.inputs.front_end.note())));
     }
     let lines: Vec<String> = report
         .failures()
         .map(|gate| format!("{}: {}", gate.name, gate.problem.as_deref().unwrap_or_default()))
         .collect();
     Err(release_dir::gates_failed(doing, &report.score(), lines, cx.source.is_some()))
+}
+
+/// Says of a manifest of Vite that is missing where it is.
+fn explain(report: &mut GateReport, manifest: &Manifest) {
+    for gate in report.results.iter_mut().filter(|gate| gate.name == gate::VITE_MANIFEST) {
+        if let Some(problem) = gate.problem.as_mut().filter(|problem| *problem == "missing") {
+            *problem = gate::missing(&gate.name, |path| manifest.files.contains_key(path));
+        }
+    }
+}
+
+/// Asks for the nine gates of a release in `dir`.
+pub fn gates_script(dir: &str, front_end: FrontEnd) -> Script {
+    let gates = gate::gates(front_end);
+    let paths = |must: Must| gates.iter().filter(move |gate| gate.must == must).map(|gate| gate.path);
+    Script::new("gates", include_str!("gates.sh"))
+        .repeatable()
+        .var("DIR", dir)
+        .list("FILES", paths(Must::File))
+        .list("FOLDERS", paths(Must::Folder))
+        .list("CONFIGS", VITE_CONFIGS.iter().filter(|_| front_end == FrontEnd::None))
+}
+
+/// The nine gates of a release in `dir` on the server.
+pub async fn judged(
+    shell: &dyn Shell,
+    io: &Io,
+    dir: &str,
+    front_end: FrontEnd,
+    doing: &str,
+) -> Result<GateReport, Failure> {
+    let answer = remote::run(shell, io, gates_script(dir, front_end), doing).await?;
+    let mut report = GateReport::default();
+    for gate in &gate::gates(front_end) {
+        let found = answer.all("gate").filter_map(|record| record.split_once('=')).find(|(path, _)| *path == gate.path);
+        // A gate that nobody answered for has not passed.
+        let problem = found
+            .map_or(Some("not checked".to_owned()), |(_, problem)| (!problem.is_empty()).then(|| problem.to_owned()));
+        report.record(gate.path, problem);
+    }
+    Ok(report)
 }
 
 /// Boots the release on the server's own PHP: the autoloader, `artisan --version`, and the routes that health will ask for (F72).

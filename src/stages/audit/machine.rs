@@ -5,13 +5,14 @@ use std::rc::Rc;
 use super::{Audit, Sheet};
 use crate::{
     context::Survey,
-    domain::{Failure, ReleaseName, format, gate::GATES},
+    domain::{Failure, ReleaseName, format},
     engine::{
         Done,
         step::{Io, StepResult},
     },
     server::{
         inspect::{Looked, modes, permissions, serving},
+        release_dir::tree,
         remote, survey,
     },
     transport::shell::{Answer, Script},
@@ -180,22 +181,10 @@ pub async fn live(cx: &Audit, io: &Io) -> StepResult {
 
 async fn nine(sheet: &mut Sheet<'_>, survey: &Survey, io: &Io, doing: &str) -> Result<(), Failure> {
     let dir = survey.inputs.layout.current();
-    let paths = |folder: bool| GATES.iter().filter(move |gate| gate.folder == folder).map(|gate| gate.path);
-    let script = Script::new("gates", include_str!("../../server/release_dir/gates.sh"))
-        .repeatable()
-        .var("DIR", dir.as_str())
-        .list("FILES", paths(false))
-        .list("FOLDERS", paths(true));
-    let answer = remote::run(&*survey.ports.shell, io, script, doing).await?;
-    let against: Vec<String> = GATES
-        .iter()
-        .filter_map(|gate| {
-            let found =
-                answer.all("gate").filter_map(|record| record.split_once('=')).find(|(path, _)| *path == gate.path);
-            // A gate without an answer has not passed.
-            let problem = found.map_or("not checked", |(_, problem)| problem);
-            (!problem.is_empty()).then(|| format!("{}: {problem}", gate.path))
-        })
+    let report = tree::judged(&*survey.ports.shell, io, dir.as_str(), survey.inputs.front_end, doing).await?;
+    let against: Vec<String> = report
+        .failures()
+        .map(|gate| format!("{}: {}", gate.name, gate.problem.as_deref().unwrap_or_default()))
         .collect();
     sheet.judge(
         "nine-files",

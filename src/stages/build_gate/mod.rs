@@ -97,8 +97,9 @@ pub async fn resolve_event(cx: &Survey, io: &Io) -> StepResult {
 /// Step 4: the nine gates and the further checks; everything that is wrong is named at once.
 pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
     let (source, output, shared) = (cx.inputs.source.clone(), cx.inputs.output.clone(), cx.inputs.shared.clone());
+    let front_end = cx.inputs.front_end;
     let judged = move |pace: &pace::Pace| {
-        let mut findings = Findings::default();
+        let mut findings = Findings::of(front_end);
         let tree = Tree::look(&source, &output, &shared, &mut findings, pace)?;
         let warnings = gates::judge(&tree, &mut findings);
         Ok((tree, findings, warnings))
@@ -107,6 +108,7 @@ pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
     for (path, because) in &tree.left_out {
         io.line(format!("left out: {path} ({because})"));
     }
+    tree.key_note().iter().for_each(|note| io.line(note));
     for warning in &warnings {
         io.warn(warning, None);
     }
@@ -116,8 +118,9 @@ pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
         return Err(refusal);
     }
     let text = format!(
-        "{}: {} files, {}; {} left out",
+        "{}{}: {} files, {}; {} left out",
         report.score(),
+        cx.inputs.front_end.note(),
         tree.files().count(),
         format::bytes(tree.size()),
         tree.left_out.len()

@@ -81,6 +81,9 @@ fn belongs_to(address: &str, url: &Url, file: &str) -> Result<(), Failure> {
 /// Whether the site takes this token.
 async fn taken(survey: &Survey, token: &Secret, doing: &str) -> Result<String, Failure> {
     let policy = HealthPolicy { token: Some(token.clone()), ..survey.inputs.health.clone() };
+    if !probe::takes_token(&policy) {
+        return Err(errors::fix::token_not_taken(doing));
+    }
     let report = probe::round(&*survey.ports.site, &policy, &*survey.ports.clock, None).await;
     let score = report.score();
     let problems = report

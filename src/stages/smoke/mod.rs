@@ -9,8 +9,8 @@ use std::rc::Rc;
 use crate::{
     clock::Clock,
     config::typed,
-    domain::{Failure, fact::key},
-    engine::{Decision, Seam, StepResult, step::Io},
+    domain::{Failure, fact::key, gate::FrontEnd},
+    engine::{Decision, Done, Seam, StepResult, step::Io},
     http::Site,
     server::health::probe::{self, Visitor},
 };
@@ -37,6 +37,9 @@ pub async fn health(cx: &Smoke, io: &Io) -> StepResult {
 
 /// Every Vite asset that the site's own manifest names.
 pub async fn assets(cx: &Smoke, io: &Io) -> StepResult {
+    if cx.inputs.front_end == FrontEnd::None {
+        return Ok(Done::skipped(probe::NO_FRONT_END));
+    }
     probe::served_assets(cx.visitor(), None, io).await
 }
 

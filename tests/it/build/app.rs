@@ -18,7 +18,7 @@ use gated_deploy::{
         CommitSha, Failure, Outcome,
         bundle::{self, Manifest},
         fact::{BundleFact, key},
-        gate::GateReport,
+        gate::{FrontEnd, GateReport},
     },
     engine::{
         Events, Reader,
@@ -138,6 +138,7 @@ impl App {
             workspace: self.workspace.path().to_owned(),
             artifact_name: "deployment-bundle".to_owned(),
             shared: ["storage", "public/uploads"].map(str::to_owned).into(),
+            front_end: FrontEnd::Vite,
             run: RunIdentity::default(),
         }
     }

@@ -15,7 +15,7 @@ use gated_deploy::{
 };
 use tar::{Builder, EntryType, Header};
 
-use super::app::{App, commit, tool};
+use super::app::{App, commit, private_key, tool};
 
 /// A bundle that is made by hand.
 struct Forge {
@@ -501,7 +501,7 @@ fn se2_our_own_bundles_are_sent_as_they_are() {
 #[test]
 fn se2_a_manifest_made_by_hand_allows_no_path_that_the_gate_refuses() {
     let secret = FileEntry { sha256: Sha256Digest::of("x"), size: 1, executable: false };
-    for path in [".env", "public/.env", "docker/id_rsa"] {
+    for path in [".env", "public/.env", "docker/id_rsa", ".env.testing", ".npmrc"] {
         let named = || Forge::new().change(|manifest| drop(manifest.files.insert(path.to_owned(), secret.clone())));
         let ours = named().with_manifest().file(path, "x").rest();
         let plain = named().raw(EntryType::Directory, "./", None, "").with_manifest().file(path, "x").rest();
@@ -510,6 +510,51 @@ fn se2_a_manifest_made_by_hand_allows_no_path_that_the_gate_refuses() {
             assert!(failure.cause.contains(&format!("`{path}`, which is not allowed in a release")), "{failure}");
         }
     }
+}
+
+const INSTALLED: &str = "vendor/composer/installed.json";
+
+/// Composer took this package from a folder of the build machine.
+const LOCAL: &str = r#"{"packages": [{"name": "acme/mail", "version": "1.2.0", "dist": {"type": "path"}}]}"#;
+
+/// FD16, FD17, FD18: what plain tar packed of a tree is judged as `build-gate` judges the tree.
+#[test]
+fn fd20_of_a_plain_archive_samples_are_shipped_and_what_test_runs_left_is_not() {
+    let key = private_key();
+    let mut forge = Forge::new().raw(EntryType::Directory, "./", None, "");
+    for (name, contents) in [
+        ("artisan", "x"),
+        (".env.testing", "DB_PASSWORD=x"),
+        ("database/database.sqlite", "SQLite format 3"),
+        ("vendor/firebase/php-jwt/README.md", key.as_str()),
+        ("vendor/pear/net_smtp/Net/SMTP.php", "<?php"),
+    ] {
+        forge = forge.file(&format!("./{name}"), contents);
+    }
+    let package = "./vendor/pear/net_smtp";
+    forge = forge
+        .link(&format!("{package}/README"), "README.rst")
+        .link(&format!("{package}/README.rst"), "docs/guide.rst")
+        .link(&format!("{package}/again"), "Net")
+        .link("./none", "docs/guide.rst");
+    let (read, sent) = rewritten(&forge.bytes());
+    let read = read.expect("it is in order");
+    let (manifest, _) = read_bytes(&sent).expect("what is sent is in the form of build-gate");
+    assert_eq!(manifest, read.manifest);
+    let shipped: Vec<&str> = manifest.files.keys().chain(manifest.links.keys()).map(String::as_str).collect();
+    let wanted = [
+        "artisan",
+        "vendor/firebase/php-jwt/README.md",
+        "vendor/pear/net_smtp/Net/SMTP.php",
+        "none",
+        "vendor/pear/net_smtp/again",
+    ];
+    assert_eq!(shipped, wanted);
+    let read::Maker::TarOfATree(unchecked) = read.by else { panic!("it was tar: {:?}", read.by) };
+    let left_out: Vec<&str> = unchecked.left_out.iter().map(|(path, _)| path.as_str()).collect();
+    let readme = ["vendor/pear/net_smtp/README", "vendor/pear/net_smtp/README.rst"];
+    assert_eq!(left_out, [&[".env.testing", "database/database.sqlite"], &readme[..]].concat());
+    assert!(unchecked.key_note.expect("a note").contains("vendor/firebase/php-jwt/README.md"));
 }
 
 /// FD20: `tar -czf X -C tree .`, with the manifest of `build-gate` in the tree and without.
@@ -543,10 +588,10 @@ fn fd20_a_bundle_that_plain_tar_made_is_written_anew() {
         assert_eq!((manifest, &inspection.tree), (app.manifest(), &known.tree), "the same tree in another order");
         match read.by {
             read::Maker::Tar => assert!(given),
-            read::Maker::TarOfATree(left_out) => {
+            read::Maker::TarOfATree(unchecked) => {
                 assert!(!given);
-                assert_eq!(left_out.len(), 1, "{left_out:?}");
-                assert_eq!(left_out[0].0, "tests");
+                assert_eq!(unchecked.left_out.len(), 1, "{unchecked:?}");
+                assert_eq!(unchecked.left_out[0].0, "tests");
             }
             read::Maker::BuildGate => panic!("it was tar"),
         }
@@ -560,11 +605,14 @@ fn fd20_a_plain_archive_without_a_manifest_may_hold_no_secrets_and_nothing_twice
         let forge = files.iter().fold(forge, |forge, (name, contents)| forge.file(&format!("./{name}"), contents));
         rewritten(&forge.bytes()).0
     };
+    let key = private_key();
     let read = plain(&[("artisan", "x"), ("composer.json", r#"{"require":{"php":"^8.2"}}"#)]).expect("in order");
     assert_eq!(read.manifest.php.required.as_deref(), Some("^8.2"));
     for (files, cause) in [
         (&[("artisan", "x"), (".env", "APP_KEY=x")][..], "`.env`, which is not allowed in a release"),
         (&[("artisan", "x"), ("docker/id_rsa", "x")], "`docker/id_rsa`, which is not allowed in a release"),
+        (&[("artisan", "x"), ("config/jwt.php", &key)], "`config/jwt.php` contains a private key"),
+        (&[("vendor/acme/mail/x.pem", &key), (INSTALLED, LOCAL)], "`vendor/acme/mail/x.pem` contains a private key"),
         (&[("artisan", "x"), ("artisan", "y")], "`artisan` twice"),
         (&[("artisan", "x"), ("artisan/x", "y")], "below `artisan`, which is not a folder"),
         (&[("../x", "y")], "`..`"),

@@ -2,7 +2,10 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, os::unix::net::UnixListener, process::Command};
 
-use gated_deploy::{config::typed::BuildGate, domain::gate::GATES};
+use gated_deploy::{
+    config::typed::BuildGate,
+    domain::gate::{FrontEnd, gates},
+};
 use tokio::sync::watch;
 
 use super::app::{App, private_key, run, tool};
@@ -19,7 +22,7 @@ fn a_sound_tree_passes_every_check() {
 
 #[test]
 fn f10_each_of_the_nine_gates_stops_the_build() {
-    for gate in &GATES {
+    for gate in gates(FrontEnd::Vite) {
         let app = App::sound();
         app.remove(gate.path);
         let run = app.run();
@@ -176,10 +179,10 @@ fn f24_f23_lock_files_and_php_versions_are_recorded() {
 fn f26_state_and_secrets_of_the_build_machine_are_refused() {
     let key = private_key();
     let json_key = format!(r#"{{"private_key": "{}"}}"#, key.replace('\n', "\\n"));
-    let cases: [(&str, &str, &str); 14] = [
+    let cases: [(&str, &str, &str); 15] = [
         (".env", "APP_KEY=base64:x", "no-env-files"),
         (".env.production", "DB_PASSWORD=x", "no-env-files"),
-        (".env.production.template", "DB_DATABASE=shop", "no-env-files"),
+        (".env.local", "DB_DATABASE=shop", "no-env-files"),
         ("docker/mysql.env", "MYSQL_ROOT_PASSWORD=x", "no-env-files"),
         ("bootstrap/cache/config.php", "<?php return [];", "no-cached-config"),
         ("bootstrap/cache/routes-v7.php", "<?php", "no-cached-config"),
@@ -190,7 +193,8 @@ fn f26_state_and_secrets_of_the_build_machine_are_refused() {
         ("config/push.p12", "x", "no-private-keys"),
         ("config/jwt.php", &key, "no-private-keys"),
         ("resources/google.json", &json_key, "no-private-keys"),
-        ("vendor/acme/mail/dkim.key", &key, "no-private-keys"),
+        ("packages/mail/README.md", &key, "no-private-keys"),
+        ("vendor/dkim.key", &key, "no-private-keys"),
     ];
     for (path, text, check) in cases {
         let app = App::sound();
@@ -232,6 +236,138 @@ fn f26_what_a_checkout_leaves_is_left_out_and_told() {
     assert_eq!(shipped, ["bootstrap/cache/packages.php"]);
     assert!(manifest.links.is_empty());
     assert!(run.lines().iter().any(|line| line.starts_with("left out: node_modules (")), "{:?}", run.lines());
+}
+
+/// FD16: samples of published packages. What Composer copied from a folder of the repository is no published package.
+#[test]
+fn fd16_what_looks_like_a_key_in_a_package_is_a_public_sample() {
+    let app = App::sound();
+    let samples = [
+        "vendor/firebase/php-jwt/README.md",
+        "vendor/tecnickcom/tcpdf/examples/data/cert/tcpdf.crt",
+        "vendor/phpseclib/phpseclib/tests/id_rsa",
+    ];
+    for path in samples {
+        app.put(path, private_key());
+    }
+    app.put("vendor/acme/mail/demo.p12", "x");
+    let run = app.run();
+    run.passed();
+    assert_eq!(run.warnings(), Vec::<&str>::new());
+    let notes: Vec<&str> = run.lines().into_iter().filter(|line| line.contains("private key")).collect();
+    let note = "shipped: 4 files of packages look like private keys, the first is vendor/acme/mail/demo.p12. What a published package \
+                brings is public";
+    assert_eq!(notes, [note]);
+    let shipped = app.manifest().files;
+    assert!(samples.iter().all(|path| shipped.contains_key(*path)), "what is told is shipped");
+
+    let local = r#"{"packages": [{"name": "acme/mail", "version": "1.2.0", "dist": {"type": "path", "url": "packages/mail"}}]}"#;
+    app.put("vendor/composer/installed.json", local);
+    let text = app.run().refusal_text();
+    assert!(text.contains("vendor/acme/mail/demo.p12 contains a private key"), "{text}");
+    assert!(!text.contains("firebase"), "{text}");
+    for path in ["vendor/acme/key.pem", "vendor/bin/key.pem", "packages/acme/mail/README.md"] {
+        let app = App::sound();
+        app.put(path, private_key());
+        assert!(app.run().refusal_text().contains(&format!("{path} contains a private key")), "{path}");
+    }
+}
+
+/// FD17: what is behind such a link is missing on this machine as well, so that nothing that runs is left out.
+#[test]
+fn fd17_links_of_packages_that_lead_to_nothing_are_left_out_and_told() {
+    let app = App::sound();
+    app.put("vendor/pear/net_smtp/Net/SMTP.php", "<?php")
+        .put("tests/Stub.php", "x")
+        .put("vendor/acme/mail/Mail.php", "<?php");
+    app.link("vendor/pear/net_smtp/README.rst", "docs/guide.rst")
+        .link("vendor/pear/net_smtp/README", "README.rst")
+        .link("vendor/pear/net_smtp/build", "/no/such/folder/anywhere")
+        .link("vendor/pear/net_smtp/again", "Net/SMTP.php");
+    let run = app.run();
+    run.passed();
+    for name in ["README.rst", "README", "build"] {
+        let line = format!("left out: vendor/pear/net_smtp/{name} (a package's link that leads to nothing)");
+        assert!(run.lines().contains(&line.as_str()), "{line} in {:?}", run.lines());
+    }
+    assert_eq!(app.manifest().links.keys().collect::<Vec<_>>(), ["vendor/pear/net_smtp/again"]);
+    // There is something behind these, or the link is a package itself.
+    for (link, target) in [
+        ("vendor/acme/mail/stub.php", "../../../tests/Stub.php"),
+        ("vendor/acme/mail/passwd", "/etc/passwd"),
+        ("vendor/acme/panel", "../../packages/panel"),
+        ("resources/none", "docs/guide.rst"),
+        ("guide", "vendor/pear/net_smtp/README.rst"),
+    ] {
+        let app = App::sound();
+        app.put("tests/Stub.php", "x").put("vendor/acme/mail/Mail.php", "<?php").put("resources/a", "x");
+        app.put("vendor/pear/net_smtp/Net/SMTP.php", "<?php").link("vendor/pear/net_smtp/README.rst", "docs/guide.rst");
+        app.link(link, target);
+        assert!(app.run().refusal_text().contains(&format!("links: {link}: it leads to")), "{link}");
+        assert_eq!(app.written(), Vec::<String>::new());
+    }
+}
+
+/// FD18: neither stops the build, and neither reaches the server.
+#[test]
+fn fd18_settings_and_databases_of_test_runs_are_left_out_and_told() {
+    let app = App::sound();
+    let test_runs =
+        [".env.testing", ".env.example", ".env.dusk.local", "database/database.sqlite", "database/database.sqlite-wal"];
+    for path in test_runs {
+        app.put(path, "DB_PASSWORD=x");
+    }
+    app.put("database/seeders/Seeder.php", "<?php").put("database/seed.sqlite.php", "<?php");
+    let run = app.run();
+    run.passed();
+    for path in test_runs {
+        assert!(
+            run.lines().iter().any(|line| line.starts_with(&format!("left out: {path} ("))),
+            "{path}: {:?}",
+            run.lines()
+        );
+    }
+    let files = app.manifest().files;
+    assert!(test_runs.iter().all(|path| !files.contains_key(*path)), "{files:?}");
+    assert!(files.contains_key("database/seeders/Seeder.php") && files.contains_key("database/seed.sqlite.php"));
+}
+
+/// FD19: an app without a front end says so, and then nothing of it may ask for one.
+#[test]
+fn fd19_an_app_without_a_front_end_is_bundled_and_must_not_refer_to_vite() {
+    let app = App::sound();
+    app.remove("public/build").remove("package-lock.json");
+    let text = app.run().refusal_text();
+    assert!(text.contains("public/build/manifest.json: is missing"), "{text}");
+    let none = || run(BuildGate { front_end: FrontEnd::None, ..app.inputs() }, watch::channel(false).1);
+    app.put(
+        "resources/views/welcome.blade.php",
+        "@if (file_exists(public_path('build/manifest.json'))) @vite(['a']) @endif",
+    );
+    app.put("vendor/acme/mail/views/page.blade.php", "@vite('a')");
+    let ran = none();
+    ran.passed();
+    let report = ran.gates();
+    assert_eq!((report.score(), report.results[4].name.as_str()), ("20/20".to_owned(), "no-vite"));
+
+    app.put("resources/views/app.blade.php", "<head>@vite('resources/js/app.js')</head>");
+    let text = none().refusal_text();
+    assert!(text.contains("no-vite: the app refers to Vite: resources/views/app.blade.php has @vite"), "{text}");
+    assert!(text.contains("`front-end: none`") && !text.contains("npm ci"), "{text}");
+    app.remove("resources/views/app.blade.php").put("vite.config.js", "export default {}");
+    let text = none().refusal_text();
+    assert!(text.contains("no-vite: the app refers to Vite: vite.config.js is there"), "{text}");
+}
+
+/// FD19: where Vite itself writes its manifest, Laravel does not look.
+#[test]
+fn fd19_a_manifest_in_the_default_place_of_vite_is_named() {
+    let app = App::sound();
+    app.remove("public/build/manifest.json").put("public/build/.vite/manifest.json", "{}");
+    let text = app.run().refusal_text();
+    let named = "public/build/manifest.json: is missing; Vite wrote public/build/.vite/manifest.json, its default place: use \
+                 laravel-vite-plugin, or set `build.manifest: 'manifest.json'`";
+    assert!(text.contains(named), "{text}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::{
         Failure, Sha256Digest,
         bundle::Manifest,
         fact::{Score, key},
+        gate::FrontEnd,
     },
     engine::{Done, Io, StepResult},
     errors,
@@ -50,8 +51,14 @@ struct Problem {
     passing: bool,
 }
 
+/// Why no assets are asked for.
+pub const NO_FRONT_END: &str = "the policy says `front-end: none`";
+
 /// Asks for the manifest and for every file that it names. No token goes along: visitors have none.
 pub async fn assets(cx: &Deploy, io: &Io) -> StepResult {
+    if cx.inputs.front_end == FrontEnd::None {
+        return Ok(Done::skipped(NO_FRONT_END));
+    }
     let manifest = cx.made.borrow().manifest.clone();
     served_assets(Visitor::of(&cx.ports, &cx.inputs.health), manifest.as_deref(), io).await
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     clock::Clock,
-    config::typed::HealthPolicy,
+    config::typed::{HealthAnswer, HealthPolicy},
     domain::{
         CommitSha,
         fact::{Endpoint, HealthReport},
@@ -10,7 +10,7 @@ use crate::{
     http::{Get, Site},
     server::health::probe::{
         help,
-        verdict::{answered_as, judge},
+        verdict::{answered_as, judge_as},
     },
 };
 use futures_util::future;
@@ -39,12 +39,16 @@ pub(crate) async fn ask(
     commit: Option<&CommitSha>,
 ) -> Endpoint {
     let began = clock.elapsed();
-    let get = Get { path: path.to_owned(), bearer: health.token.clone(), timeout: ANSWER_TIMEOUT, ..Get::default() };
+    let answer = health.answers.get(path);
+    // A text is looked for in what visitors get.
+    let page = matches!(answer, Some(HealthAnswer::Contains(_)));
+    let bearer = health.token.clone();
+    let get = Get { path: path.to_owned(), bearer, timeout: ANSWER_TIMEOUT, page, ..Get::default() };
     let asked = Endpoint { path: path.to_owned(), ..Endpoint::default() };
     match site.get(get).await {
         Ok(reply) => {
-            let (problem, hint) =
-                judge(&reply, &health.expect, commit).map(|problem| (problem.text, problem.hint)).unzip();
+            let problem = judge_as(&reply, answer, &health.expect, commit);
+            let (problem, hint) = problem.map(|problem| (problem.text, problem.hint)).unzip();
             Endpoint {
                 status: Some(reply.status),
                 problem,

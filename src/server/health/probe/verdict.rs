@@ -1,12 +1,20 @@
 //! What an answer says. Pure: the same answer always gets the same verdict.
 
+use std::collections::BTreeMap;
+
+use memchr::memmem;
 use serde_json::{Map, Value};
 use url::Url;
 
 use crate::{
+    config::typed::HealthAnswer,
     domain::{CommitSha, ReleaseName},
     http::Reply,
 };
+
+/// What Laravel's own health route says, in JSON and on its page. With problems it answers 500.
+const FRAMEWORK_STATUS: &str = "Application is up";
+const FRAMEWORK_PAGE: [&str; 2] = ["Application up", "HTTP request received"];
 
 /// Fields of a JSON answer that can name the commit or release that answers; the first that does counts.
 const IDENTITY: [&str; 5] = ["commit", "sha", "revision", "release", "version"];
@@ -35,10 +43,29 @@ impl Problem {
 /// white space around it and in any case of letters, *is* one of `expect`. A text that only contains such a word is not
 /// enough: "not ok" contains one. A body that says nothing of the kind proves nothing and is a problem (F69).
 ///
+/// The page of Laravel's own health route is one as well: it promises its status (FD5).
+///
 /// With `commit`, an answer that names another release is a problem (F74); one that names none is taken as it is.
 pub fn judge(reply: &Reply, expect: &[String], commit: Option<&CommitSha>) -> Option<Problem> {
+    judge_as(reply, None, expect, commit)
+}
+
+/// The same for a path that must answer as `answer` says.
+pub fn judge_as(
+    reply: &Reply,
+    answer: Option<&HealthAnswer>,
+    expect: &[String],
+    commit: Option<&CommitSha>,
+) -> Option<Problem> {
+    let wanted = if let Some(HealthAnswer::Status(status)) = answer { *status } else { 200 };
     let problem = match reply.status {
-        200 => body(reply, expect).map(Problem::new),
+        status if status == wanted => match answer {
+            None => body(reply, expect),
+            Some(HealthAnswer::Status(_)) => None,
+            Some(HealthAnswer::Fields(fields)) => differing(reply, fields),
+            Some(HealthAnswer::Contains(text)) => lacking(reply, text),
+        }
+        .map(Problem::new),
         401 if asks_for_password(reply) => Some(
             Problem::new("401: the web server asks for a user name and password (basic auth)").hint(
                 "Except the health endpoints from basic auth, for example in nginx: location = /health { auth_basic off; ... }. Or set `health-via: tunnel`, and `health-address` to an address at which the web server asks for no password",
@@ -50,7 +77,7 @@ pub fn judge(reply: &Reply, expect: &[String], commit: Option<&CommitSha>) -> Op
             ),
         ),
         300..=399 => Some(redirected(reply)),
-        status => Some(maintenance(reply).unwrap_or_else(|| Problem::new(format!("{status} instead of 200")))),
+        status => Some(maintenance(reply).unwrap_or_else(|| Problem::new(format!("{status} instead of {wanted}")))),
     };
     problem.or_else(|| {
         let (answered, commit) = (answered_as(reply)?, commit?);
@@ -167,9 +194,31 @@ fn body(reply: &Reply, expect: &[String]) -> Option<String> {
     match serde_json::from_slice(&reply.body) {
         Ok(Value::Object(object)) => json(&object, expected, wanted),
         Ok(Value::String(said)) if expected(&said) => None,
-        _ if expected(text) => None,
+        _ if expected(text) || FRAMEWORK_PAGE.iter().all(|words| text.contains(words)) => None,
         _ => Some(format!("the body is not {}, but: {}", wanted(), excerpt(&reply.body))),
     }
+}
+
+/// The first field that does not say what it must.
+fn differing(reply: &Reply, fields: &BTreeMap<String, Value>) -> Option<String> {
+    let Some(object) = object(reply) else {
+        return Some(format!("the body is no JSON object, but: {}", excerpt(&reply.body)));
+    };
+    fields.iter().find_map(|(name, wanted)| match object.get(name) {
+        Some(said) if said == wanted => None,
+        Some(said) => {
+            let [said, wanted] = [said, wanted].map(|value| excerpt(value.to_string().as_bytes()));
+            Some(format!("says `{name}`: {said}, not {wanted}"))
+        }
+        None => Some(format!("the JSON has no field `{name}`")),
+    })
+}
+
+fn lacking(reply: &Reply, text: &str) -> Option<String> {
+    let found = memmem::find(&reply.body, text.as_bytes()).is_some();
+    (!found).then(|| {
+        format!("the body does not contain `{}`, but begins: {}", excerpt(text.as_bytes()), excerpt(&reply.body))
+    })
 }
 
 fn json(object: &Map<String, Value>, expected: impl Fn(&str) -> bool, wanted: impl Fn() -> String) -> Option<String> {
@@ -177,7 +226,7 @@ fn json(object: &Map<String, Value>, expected: impl Fn(&str) -> bool, wanted: im
         return Some(format!("says `{field}`: false"));
     }
     match object.get("status") {
-        Some(Value::String(status)) if expected(status) => None,
+        Some(Value::String(status)) if expected(status) || status == FRAMEWORK_STATUS => None,
         Some(status) => Some(format!("says `status`: {}, not {}", excerpt(status.to_string().as_bytes()), wanted())),
         None if ["healthy", "ok"].iter().any(|field| object.get(*field) == Some(&Value::Bool(true))) => None,
         None => Some("the JSON says neither `status` nor `healthy` nor `ok`".to_owned()),

@@ -26,7 +26,7 @@ use crate::{
     domain::{
         bundle::Manifest,
         fact::key,
-        gate::{GATES, GateReport},
+        gate::{self, FrontEnd, GateReport, Must, VITE_CONFIGS},
     },
     engine::{
         Done,
@@ -44,34 +44,41 @@ pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
     let Some(manifest) = cx.found.borrow().manifest() else {
         return Ok(Done::skipped("skipped: there is no bundle"));
     };
-    let report = judge(&manifest);
+    let report = judge(&manifest, cx.inputs.front_end);
     io.fact(key::GATES, &report);
     let lines: Vec<String> = report
         .failures()
         .map(|gate| format!("{}: {}", gate.name, gate.problem.as_deref().unwrap_or_default()))
         .collect();
     if lines.is_empty() {
-        return Ok(Done::passed(report.score()));
+        return Ok(Done::passed(format!("{}{}", report.score(), cx.inputs.front_end.note())));
     }
     Err(errors::preflight::gates_failed(&report.score(), lines))
 }
 
-fn judge(manifest: &Manifest) -> GateReport {
+fn judge(manifest: &Manifest, front_end: FrontEnd) -> GateReport {
     let mut report = GateReport::default();
-    for gate in &GATES {
-        let problem = if gate.folder {
-            let inside = format!("{}/", gate.path);
-            let mut paths = manifest.files.keys().chain(manifest.links.keys());
-            (!paths.any(|path| path.starts_with(&inside))).then_some("missing")
-        } else {
-            match manifest.files.get(gate.path) {
-                Some(file) if file.size == 0 => Some("empty"),
-                Some(_) => None,
-                // A link in a bundle leads to something that is in it; that was checked when it was opened.
-                None => (!manifest.links.contains_key(gate.path)).then_some("missing"),
+    let has = |path: &str| manifest.files.contains_key(path) || manifest.links.contains_key(path);
+    for gate in gate::gates(front_end) {
+        let problem = match gate.must {
+            Must::Folder => {
+                let inside = format!("{}/", gate.path);
+                let mut paths = manifest.files.keys().chain(manifest.links.keys());
+                (!paths.any(|path| path.starts_with(&inside))).then(|| "missing".to_owned())
             }
+            Must::File => match manifest.files.get(gate.path) {
+                Some(file) if file.size == 0 => Some("empty".to_owned()),
+                // A link in a bundle leads to something that is in it; that was checked when it was opened.
+                _ if has(gate.path) => None,
+                _ => Some(gate::missing(gate.path, has)),
+            },
+            // What the views say, the build and the server look at.
+            Must::NoVite => VITE_CONFIGS
+                .iter()
+                .find(|path| has(path))
+                .map(|path| format!("the app refers to Vite: {path} is there")),
         };
-        report.record(gate.path, problem.map(str::to_owned));
+        report.record(gate.path, problem);
     }
     report
 }
@@ -129,7 +136,7 @@ mod tests {
             ("application.php", 1),
         ];
         let failed = |files: &[(&str, u64)]| -> Vec<String> {
-            let report = judge(&manifest(files));
+            let report = judge(&manifest(files), FrontEnd::Vite);
             report
                 .failures()
                 .map(|gate| format!("{} {}", gate.name, gate.problem.clone().unwrap_or_default()))
@@ -139,5 +146,29 @@ mod tests {
         files[3].1 = 2;
         files.push(("app/Kernel.php", 0));
         assert_eq!(failed(&files), Vec::<String>::new());
+    }
+
+    #[test]
+    fn fd19_without_a_front_end_nothing_may_refer_to_vite_and_a_misplaced_manifest_is_named() {
+        let report = |files: &[(&str, u64)], front_end| judge(&manifest(files), front_end);
+        let sound = [
+            ("artisan", 1),
+            ("public/index.php", 1),
+            ("vendor/autoload.php", 1),
+            ("bootstrap/app.php", 1),
+            ("config/app.php", 1),
+            ("routes/web.php", 1),
+            ("app/User.php", 1),
+        ];
+        let problem = |report: &GateReport| report.failures().next().and_then(|gate| gate.problem.clone());
+        let without = report(&sound, FrontEnd::None);
+        assert_eq!((without.score(), without.results[4].name.as_str()), ("9/9".to_owned(), "no-vite"));
+        let with_config = [&sound[..], &[("vite.config.ts", 1)]].concat();
+        let refers = report(&with_config, FrontEnd::None);
+        assert_eq!(problem(&refers).as_deref(), Some("the app refers to Vite: vite.config.ts is there"));
+        assert_eq!(problem(&report(&sound, FrontEnd::Vite)).as_deref(), Some("missing"));
+        let misplaced = [&sound[..], &[("public/build/.vite/manifest.json", 1)]].concat();
+        let named = problem(&report(&misplaced, FrontEnd::Vite)).expect("a problem");
+        assert!(named.starts_with("missing; Vite wrote public/build/.vite/manifest.json"), "{named}");
     }
 }
