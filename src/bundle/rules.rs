@@ -118,7 +118,7 @@ impl Place {
                 .strip_prefix(".env")
                 .is_some_and(|rest| rest == "rc" || !rest.starts_with(|next: char| next.is_ascii_alphanumeric())),
             Self::DotEnvEnding(last) => {
-                variant(name).and_then(|parts| parts.last()).is_some_and(|part| last.contains(&part))
+                variant(name).and_then(|mut parts| parts.next_back()).is_some_and(|part| last.contains(&part))
             }
             Self::DotEnvBeginning(first) => {
                 variant(name).and_then(|mut parts| parts.next()).is_some_and(|part| first.contains(&part))
