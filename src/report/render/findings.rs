@@ -151,7 +151,7 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             .collect(),
     };
     // An app without a front end has none to answer.
-    if story.row("assets").is_some_and(|row| row.verdict() == Some(Verdict::Skipped)) {
+    if story.row(row::ASSETS).is_some_and(|row| row.verdict() == Some(Verdict::Skipped)) {
         criteria.retain(|criterion| criterion.text != ASSETS);
     }
     if matches!(story.outcome, Some(Outcome::RolledBack { .. } | Outcome::Stuck { .. })) {
