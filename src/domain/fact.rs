@@ -92,6 +92,9 @@ pub struct BuildRun {
     pub url: String,
     pub event: String,
     pub branch: Option<String>,
+    /// The first line of the commit's message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

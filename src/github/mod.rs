@@ -27,6 +27,8 @@ pub struct WorkflowRun {
     pub id: u64,
     pub attempt: u64,
     pub head_sha: CommitSha,
+    /// The first line of that commit's message, where the answer has it.
+    pub subject: Option<String>,
     pub head_branch: Option<String>,
     pub event: String,
     pub status: Option<String>,

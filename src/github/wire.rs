@@ -30,6 +30,8 @@ pub(super) struct Run {
     #[serde(default)]
     updated_at: Option<DateTime<Utc>>,
     repository: Repository,
+    #[serde(default)]
+    head_commit: Option<HeadCommit>,
     /// Null when the fork is gone.
     #[serde(deserialize_with = "present")]
     head_repository: Option<Repository>,
@@ -38,6 +40,14 @@ pub(super) struct Run {
 #[derive(Deserialize)]
 struct Repository {
     id: u64,
+}
+
+#[derive(Deserialize)]
+struct HeadCommit {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    message: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -284,10 +294,15 @@ impl From<Run> for WorkflowRun {
         let own_repository = run.head_repository.is_some_and(|head| head.id == run.repository.id);
         // The API appends `@ref` to the path of some runs.
         let path = run.path.split_once('@').map_or(run.path.as_str(), |(path, _)| path).to_owned();
+        let message =
+            run.head_commit.filter(|commit| commit.id == run.head_sha.as_str()).and_then(|commit| commit.message);
+        let subject =
+            message.as_deref().and_then(|message| message.lines().map(str::trim).find(|line| !line.is_empty()));
         Self {
             id: run.id,
             attempt: run.run_attempt,
             head_sha: run.head_sha,
+            subject: subject.map(str::to_owned),
             head_branch: run.head_branch,
             event: run.event,
             status: run.status,

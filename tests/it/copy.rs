@@ -81,7 +81,7 @@ fn f61_a_backup_is_copied_read_back_and_kept_by_number() {
     assert_ended(&finished, 0, "live");
     let release = output(&finished, "release").to_owned();
     let copy = format!("{ELSEWHERE}/{release}");
-    assert_says(&finished.summary, &["here: verified; elsewhere: verified in", &copy]);
+    assert_says(&finished.summary, &["verified on the server; off-site copy verified in", &copy]);
     assert_eq!(told(&runner, &finished), serde_json::json!({ "status": "verified", "path": copy, "problem": null }));
     on(
         &story,
@@ -103,7 +103,7 @@ fn f61_a_backup_is_copied_read_back_and_kept_by_number() {
     let runner = story.staging(&second);
     let finished = runner.run_binary(story.binary());
     assert_ended(&finished, 0, "live");
-    assert_says(&finished.summary, &["here: verified; elsewhere: not asked for"]);
+    assert_says(&finished.summary, &["verified on the server; off-site copy off"]);
     assert_eq!(told(&runner, &finished)["status"], "not-asked-for");
     assert_eq!(on(&story, &format!("ls {ELSEWHERE}")), there);
 }
@@ -135,7 +135,10 @@ fn f61_one_byte_that_changed_on_the_way_is_seen_and_the_copy_does_not_count() {
     let runner = copying(&story, &commit).input("keep-backups", "1");
     let finished = runner.run_binary(story.binary());
     assert_ended(&finished, 0, "live");
-    assert_says(&finished.summary, &["there is no off-site backup", &says, "here: verified; elsewhere: ⚠️ not there"]);
+    assert_says(
+        &finished.summary,
+        &["there is no off-site backup", &says, "verified on the server; ⚠️ no off-site copy"],
+    );
     assert_eq!(told(&runner, &finished)["status"], "not-there");
     assert_eq!(on(&story, &format!("ls {ELSEWHERE}")), before, "a run that added no copy removes none");
     unfake(&story, "cp");
@@ -169,7 +172,7 @@ fn f61_a_copy_that_hangs_is_ended_on_the_server_and_blocks_nothing() {
     let finished = runner.run_binary(story.binary());
 
     assert_ended(&finished, 0, "live");
-    assert_says(&finished.summary, &["it took longer than 2 s and was ended", "elsewhere: ⚠️ not there"]);
+    assert_says(&finished.summary, &["it took longer than 2 s and was ended", "⚠️ no off-site copy"]);
     assert_eq!(story.served().expect("the site"), commit);
     assert_eq!(on(&story, "pgrep -fx \"sleep 4711\" || echo none").trim(), "none", "nothing of it runs on");
     assert_eq!(on(&story, &format!("ls {ELSEWHERE}")), "");

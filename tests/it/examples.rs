@@ -270,7 +270,7 @@ fn the_example_for_recovery_says_what_there_is_to_do_and_does_it() {
     let finished = run("false");
 
     assert_ended(&finished, 0, "passed");
-    assert_says(&finished.summary, &["what was left is brought to its end; the site is well"]);
+    assert_says(&finished.summary, &["recovery is complete; the site is healthy"]);
     story.lab.exec(&format!("test ! -e /var/www/staging/{remains}")).expect("it is gone");
 }
 

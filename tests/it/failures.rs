@@ -1018,7 +1018,8 @@ fn f83_an_old_release_that_is_sick_too_is_another_ending_with_commands_that_work
 
 /// What the summary tells somebody to type.
 fn commands(finished: &Finished) -> Vec<String> {
-    let (_, after) = finished.summary.split_once("### Type this on the server").expect("commands in the summary");
+    let (_, after) =
+        finished.summary.split_once("### Run these commands on the server").expect("commands in the summary");
     after
         .lines()
         .skip_while(|line| !line.starts_with("```"))

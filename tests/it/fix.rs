@@ -125,7 +125,7 @@ fn a_fix_says_what_it_would_send_and_sends_it_only_with_its_phrase() {
     let fixed = fix(&repository, "branch-protection-main", FIX_PHRASE);
     assert_ended(&fixed.finished, 0, "passed");
     assert_eq!((output(&fixed.finished, "executed"), output(&fixed.finished, "decision")), ("true", "go"));
-    assert_says(&fixed.finished.summary, &["Fixed: branch-protection-main, and it was seen to be so afterwards"]);
+    assert_says(&fixed.finished.summary, &["Fixed: branch-protection-main, read back and verified"]);
     assert_says(&fixed.report, &["## Before and after", "| required checks | none | build-backend, build-frontend,"]);
     assert_eq!((fixed.told("before", "required checks"), fixed.told("after", "classic protection")), ("none", "yes"));
     let set = repository.github.settings_of("main").expect("protection");
@@ -149,7 +149,7 @@ fn a_fix_says_what_it_would_send_and_sends_it_only_with_its_phrase() {
     assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stdout));
     assert_says(
         &String::from_utf8_lossy(&shown.stdout),
-        &["Fixed: branch-protection-main", "What was to be mended was seen mended"],
+        &["Fixed: branch-protection-main", "The fix was read back and verified"],
     );
 
     // Once more: nothing to do, with the phrase and without it.
@@ -385,7 +385,10 @@ fn what_is_not_seen_afterwards_is_no_fix_and_is_put_back() {
     assert_ended(&stuck.finished, 4, "stuck");
     assert_says(
         &stuck.finished.summary,
-        &["HELP NEEDED NOW", "gh api --method DELETE repos/acme/shop/branches/main/protection"],
+        &[
+            "Manual action required: the rollback failed at ",
+            "gh api --method DELETE repos/acme/shop/branches/main/protection",
+        ],
     );
 }
 

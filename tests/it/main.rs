@@ -39,6 +39,7 @@ mod site;
 mod smoke;
 mod ssh;
 mod sshd;
+mod summary;
 mod support;
 mod token;
 mod unwind;

@@ -118,7 +118,7 @@ fn f86_what_a_killed_run_left_is_taken_back_by_recover_and_only_then() {
     // Once more there is nothing to do; and the next release goes the usual way.
     let again = recover(&story).run_binary(story.binary());
     assert_ended(&again, 0, "passed");
-    assert_says(&again.summary, &["no leftovers; the site is well"]);
+    assert_says(&again.summary, &["there was nothing to recover; the site is healthy"]);
     let next = commit("after recovering");
     story.ship(&next, Variant::Healthy).expect("the build");
     assert_ended(&story.deploy(&next), 0, "live");
@@ -294,7 +294,7 @@ fn f86_a_run_that_has_no_time_to_go_back_hands_over_to_the_server_and_to_post() 
     assert_ended(&main, 4, "stuck");
     assert_says(
         &main.summary,
-        &["Handed over: the run was asked to stop and had no time to go back; the server does by itself"],
+        &["Handed over: the run was cancelled and had no time to roll back. The watchdog rolls back"],
     );
     assert_eq!(main.state["phase"], "handed-over");
     assert_says(&on_server(&story, &format!("ls {STATE} {STATE}/watchdog")), &["lock", ".armed"]);
@@ -326,7 +326,11 @@ fn f86_what_was_live_before_is_sick_and_recover_says_so() {
     assert_ended(&finished, 4, "stuck");
     assert_says(
         &finished.summary,
-        &["HELP NEEDED NOW", &format!("ln -sfn releases/{SEED_RELEASE}"), "service php8.2-fpm reload"],
+        &[
+            "Manual action required: the rollback failed at ",
+            &format!("ln -sfn releases/{SEED_RELEASE}"),
+            "service php8.2-fpm reload",
+        ],
     );
     assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE), "it went back all the same");
     on_server(&story, &format!("test -e {STATE}/lock/kept && rm -r {STATE}/lock"));
@@ -334,7 +338,7 @@ fn f86_what_was_live_before_is_sick_and_recover_says_so() {
     // Once more there is nothing to take back, and the site is still not well.
     let again = recover(&story).run_binary(story.binary());
     assert_ended(&again, 1, "refused");
-    assert_says(&again.summary, &["NO-GO: nothing is left to be taken back, and the site is not well"]);
+    assert_says(&again.summary, &["NO-GO: there is no unconfirmed release, but the site is unhealthy"]);
 
     on_server(&story, &format!("mv {old}.away {old}; service php8.2-fpm reload"));
     until("it is well again", PATIENCE, || story.served().is_ok_and(|served| served == SEED_COMMIT));

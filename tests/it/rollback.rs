@@ -310,7 +310,10 @@ fn f81_f83_a_target_that_is_sick_is_left_again_and_passed_over_next_time() {
     assert_live(&story, &third_release, &third);
     assert_says(
         &finished.summary,
-        &["Not gone back: the earlier release did not do; what was live before is live again and healthy", "500"],
+        &[
+            "Rollback failed: the target release was not confirmed; the previous release is live again and healthy",
+            "500",
+        ],
     );
     let last = lines(&story).pop().expect("a line");
     assert_eq!(
@@ -351,7 +354,7 @@ fn f83_f90_when_both_are_sick_help_is_called_with_commands_that_work() {
     let finished = go_back(&story);
 
     assert_ended(&finished, 4, "stuck");
-    assert_says(&finished.summary, &["HELP NEEDED NOW", "unhealthy: 1/3"]);
+    assert_says(&finished.summary, &["Manual action required: the rollback failed at ", "unhealthy: 1/3"]);
     assert_eq!(lines(&story).pop().expect("a line")["outcome"], "stuck");
     // The lock stays: nobody goes on top of it.
     let next = go_back(&story);
@@ -367,7 +370,8 @@ fn f83_f90_when_both_are_sick_help_is_called_with_commands_that_work() {
 
 /// What the summary tells somebody to type.
 fn commands(finished: &Finished) -> Vec<String> {
-    let (_, after) = finished.summary.split_once("### Type this on the server").expect("commands in the summary");
+    let (_, after) =
+        finished.summary.split_once("### Run these commands on the server").expect("commands in the summary");
     let block = after.lines().skip_while(|line| !line.starts_with("```")).skip(1);
     block.take_while(|line| !line.starts_with("```")).map(str::to_owned).collect()
 }

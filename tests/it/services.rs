@@ -444,7 +444,7 @@ fn fd10_fd11_what_others_wrote_neither_goes_live_with_a_release_nor_ends_the_sit
     let finished = story.deploy(&commit);
     assert_ended(&finished, 3, "rolled-back");
     assert_says(&finished.summary, &[HOST_FILE, "answers as itself", "sudo -n service nginx reload"]);
-    assert!(!finished.summary.contains("HELP NEEDED"), "{}", finished.summary);
+    assert!(!finished.summary.contains("Manual action required"), "{}", finished.summary);
     assert_unharmed(&story);
 
     // The same for a run that ended after the switch, and whose rollback another one completes.
@@ -465,7 +465,7 @@ fn fd10_fd11_what_others_wrote_neither_goes_live_with_a_release_nor_ends_the_sit
     let finished = recover(&story).run_binary(story.binary());
     assert_ended(&finished, 3, "rolled-back");
     assert_says(&finished.summary, &[HOST_FILE, "answers as itself", "sudo -n service nginx reload"]);
-    assert!(!finished.summary.contains("HELP NEEDED"), "{}", finished.summary);
+    assert!(!finished.summary.contains("Manual action required"), "{}", finished.summary);
     assert_unharmed(&story);
     let again = recover(&story).run_binary(story.binary());
     assert_ended(&again, 0, "passed");

@@ -61,7 +61,7 @@ fn a_report_of_version_1_still_reads() {
             "Rolled back: the old release is live again and healthy (3/3)\n",
             "outcome      rolled-back, exit code 3\n",
             "stage        deploy-staging\n",
-            "release      20261125_030637-770e6076 -> 20261125_030641-2f05d4b6 (taken back)\n",
+            "release      20261125_030637-770e6076 -> 20261125_030641-2f05d4b6 (rolled back)\n",
             "commit       2f05d4b689d270cafb02285f35f44866f7dc8a2d\n",
             "report       version 1\n",
             "19 The site answers, healthy, as this release: asking the site whether the new release is healthy: 1 of 3 endpoints are healthy",
@@ -115,9 +115,9 @@ fn whoever_is_stuck_reads_the_commands_in_the_stored_report() {
     assert_says(
         &said,
         &[
-            "HELP NEEDED NOW",
-            "What could not be undone\n  15 Point current at it: pointing current back: the server does not answer any more\n",
-            "Type this on the server\n    ln -s releases/",
+            "Manual action required: the rollback failed at step 15 (Point current at it)",
+            "Why the rollback is not complete\n  15 Point current at it: pointing current back: the server does not answer any more\n",
+            "Run these commands on the server\n    ln -s releases/",
             "mv -Tf /srv/app/.current.tmp /srv/app/current\n",
         ],
     );

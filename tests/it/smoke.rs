@@ -32,7 +32,7 @@ fn a_healthy_site_passes_and_nothing_on_the_server_changes() {
     assert_ended(&finished, 0, "passed");
     assert_eq!((output(&finished, "decision"), output(&finished, "executed")), ("go", "false"));
     assert_eq!(output(&finished, "url").trim_end_matches('/'), story.staging_site().url);
-    assert_says(&finished.summary, &["GO: the site is well", "3/3", "staging", "/healthcheck.php"]);
+    assert_says(&finished.summary, &["GO: the site is healthy", "3/3", "staging", "/healthcheck.php"]);
     let report = runner.workspace().join(output(&finished, "report"));
     let report = std::fs::read_to_string(report).expect("the report");
     assert_says(
@@ -72,7 +72,7 @@ fn f68_a_site_that_is_not_well_is_refused_and_every_reason_is_named() {
     story.lab.exec("service php8.2-fpm stop").expect("stopping PHP");
     let finished = smoke(&story).run_binary(story.binary());
     assert_ended(&finished, 1, "refused");
-    assert_says(&finished.summary, &["NO-GO: the site is not well", "0/3", "502", "PHP-FPM"]);
+    assert_says(&finished.summary, &["NO-GO: the site is unhealthy", "0/3", "502", "PHP-FPM"]);
 }
 
 #[test]

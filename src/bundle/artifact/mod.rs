@@ -357,6 +357,7 @@ fn tell(workflow: &str, build: &Build, io: &Io) {
             url: run.html_url.clone(),
             event: run.event.clone(),
             branch: run.head_branch.clone(),
+            subject: run.subject.clone(),
         },
     );
     io.fact(

@@ -17,9 +17,9 @@ use crate::{
     report::{
         ReportDir, Setting,
         render::{
-            audit, ending,
+            audit, checked, ending,
             findings::{self, Met},
-            fix,
+            first, fix,
             log::Log,
             markdown::{self, code, head, inline, link, row},
             plan, sections, words,
@@ -271,7 +271,8 @@ pub fn render(story: &Story, setting: &Setting) -> String {
 
 fn summary(story: &Story, setting: &Setting) -> Part {
     let headline = inline(&ending::headline(story));
-    let text = format!("**{headline}**\n\n{}\n{}", sections::overview(story, setting), sections::ending(story));
+    let (cause, facts, stays) = (first::cause(story), first::facts(story, setting), first::stays(story));
+    let text = format!("**{headline}**\n\n{cause}{facts}{stays}");
     ("Executive summary", text)
 }
 
@@ -280,8 +281,8 @@ fn before(title: &'static str, story: &Story) -> Part {
 }
 
 fn looked_at(story: &Story) -> Part {
-    let rows = sections::finding_rows(story).concat();
-    ("What was looked at", format!("{}{rows}\n{}", head(&sections::FINDINGS_HEAD), sections::baseline(story)))
+    let rows = checked::rows(story).concat();
+    ("What was looked at", format!("{}{rows}\n{}", head(&checked::HEAD), sections::baseline(story)))
 }
 
 fn run(story: &Story) -> Part {
@@ -401,7 +402,7 @@ fn symlink(story: &Story) -> String {
     let name = |release: Option<String>| release.map_or("nothing".to_owned(), |release| code(&release));
     let made = story.text_fact(key::RELEASE).map_or("the new release".to_owned(), code);
     let after = match (&story.outcome, switched) {
-        _ if !known => "unknown: undoing failed".to_owned(),
+        _ if !known => "unknown: the rollback failed".to_owned(),
         (_, false) => format!("{}: this run did not switch", name(after)),
         (Some(Outcome::RolledBack { .. }), true) => format!("{} again, after it was {made}", name(after)),
         (_, true) => name(after),

@@ -57,7 +57,7 @@ fn verdict(story: &Story, findings: &[AuditFinding], environment: &str, here: &s
         }
     }
     if findings.is_empty() && reasons.is_empty() {
-        reasons.push("nothing was looked at".to_owned());
+        reasons.push("nothing was checked".to_owned());
     }
     let unasked = findings.iter().any(|finding| finding.id == "server-looked-at" && finding.status == Status::Unseen);
     let remark = if environment != here {
@@ -72,20 +72,48 @@ fn verdict(story: &Story, findings: &[AuditFinding], environment: &str, here: &s
     AuditVerdict { environment: environment.to_owned(), go: reasons.is_empty(), reasons, remark }
 }
 
-/// GO or NO-GO, with the reasons.
+/// GO or NO-GO, then each reason once, with the environments that it is about. A row that failed by something else than its findings stands
+/// below with its cause, and is only named.
 pub(crate) fn decisions(story: &Story) -> String {
-    let lines = verdicts(story).into_iter().map(|verdict| {
+    let verdicts = verdicts(story);
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for verdict in &verdicts {
+        for reason in &verdict.reasons {
+            match reasons.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, environments)) => environments.push(&verdict.environment),
+                None => reasons.push((reason, vec![&verdict.environment])),
+            }
+        }
+    }
+    let decided = verdicts.iter().map(|verdict| {
         let mark = if verdict.go { "✅ GO" } else { "❌ NO-GO" };
-        let remark = verdict.remark.map(|remark| format!(" ({})", inline(&remark))).unwrap_or_default();
-        let reasons: String = verdict.reasons.iter().map(|reason| format!("<br>{}", short(reason, CELL))).collect();
-        format!("**{}: {mark}**{remark}{reasons}", inline(&verdict.environment))
+        let remark = verdict.remark.as_deref().map(|remark| format!(" ({})", inline(remark))).unwrap_or_default();
+        format!("**{}: {mark}**{remark}", inline(&verdict.environment))
     });
-    format!("### GO or NO-GO\n\n{}\n", list(lines))
+    let text = format!("### GO or NO-GO\n\n{}\n", list(decided));
+    let against = reasons.into_iter().map(|(reason, environments)| {
+        format!("{}: {}", inline(&environments.join(", ")), short(&brief(story, reason), CELL))
+    });
+    let against = list(against);
+    if against.is_empty() { text } else { format!("{text}Reasons:\n\n{against}\n") }
 }
 
-/// The table of target and actual, a line each.
-pub(crate) fn rows(story: &Story) -> Vec<String> {
-    findings(story).iter().map(line).collect()
+fn brief(story: &Story, reason: &str) -> String {
+    let failed = story.failed_rows().find(|row| {
+        row.failure().is_some_and(|failure| reason.strip_prefix(&row.name()) == Some(&format!(": {failure}")))
+    });
+    failed.map_or_else(|| reason.to_owned(), |row| format!("{} failed", row.name()))
+}
+
+/// Whether a row that failed has said so in a finding.
+pub(crate) fn is_said(story: &Story, step: &str) -> bool {
+    let here = story.text_fact(key::ENVIRONMENT).unwrap_or("production");
+    findings(story).iter().any(|finding| finding.step.as_str() == step && finding.forbids(here))
+}
+
+/// The lines of the table: what is as it should be, or all else.
+pub(crate) fn rows(story: &Story, met: bool) -> Vec<String> {
+    findings(story).iter().filter(|finding| (finding.status == Status::Met) == met).map(line).collect()
 }
 
 fn line(finding: &AuditFinding) -> String {
@@ -109,7 +137,7 @@ fn line(finding: &AuditFinding) -> String {
 
 /// The table for the report, where there is room for all of it.
 pub(crate) fn table(story: &Story) -> String {
-    format!("{}{}", head(&HEAD), rows(story).concat())
+    format!("{}{}{}", head(&HEAD), rows(story, false).concat(), rows(story, true).concat())
 }
 
 /// The result as one value.

@@ -4,12 +4,12 @@ use crate::{
     domain::{
         FailureKind, Outcome,
         audit::Status,
-        fact::{HealthReport, Standing, key},
+        fact::{HealthReport, Score, Standing, key},
         row,
     },
     engine::event::{RowInfo, RowKind, UNDECIDED, Verdict},
     report::{
-        render::{audit, fix, words::count},
+        render::{audit, checked, fix, words::count},
         story::{RowState, Story, Subject},
     },
 };
@@ -21,13 +21,13 @@ pub fn headline(story: &Story) -> String {
     let subject = story.subject();
     match &story.outcome {
         None if story.plan.is_some() => "Running: the plan is made, nothing was changed".to_owned(),
-        None => format!("Running: if you read this after the run has ended, it died at: {}", whereabouts(story)),
+        None => format!("Running, at: {}. If the run has ended, it was killed there", whereabouts(story)),
         Some(Outcome::Planned) => "Planned: nothing was changed".to_owned(),
         Some(Outcome::Passed) => match subject {
             Subject::Bundle => "Passed: the bundle is ready",
-            Subject::Release | Subject::Rollback => "Passed: everything is in order",
+            Subject::Release | Subject::Rollback => "Passed: every check passed",
             Subject::Recovery => return recovered(story),
-            Subject::Site => "GO: the site is well",
+            Subject::Site => "GO: the site is healthy",
             Subject::Preflight => return go(story),
             Subject::Audit => return audited(story),
             Subject::Fix => return mended(story),
@@ -45,7 +45,7 @@ pub fn headline(story: &Story) -> String {
             }
         }
         Some(Outcome::Refused { cause, .. }) if subject == Subject::Site && cause.kind == FailureKind::Refused => {
-            "NO-GO: the site is not well; nothing was changed".to_owned()
+            "NO-GO: the site is unhealthy; nothing was changed".to_owned()
         }
         Some(Outcome::Refused { cause, .. }) if subject == Subject::Preflight && cause.kind == FailureKind::Refused => {
             let failed = story.failed_rows().count();
@@ -57,7 +57,7 @@ pub fn headline(story: &Story) -> String {
         Some(Outcome::Refused { at, cause, .. })
             if subject == Subject::Recovery && cause.kind == FailureKind::Refused && *at == row::HEALTH =>
         {
-            "NO-GO: nothing is left to be taken back, and the site is not well".to_owned()
+            "NO-GO: there is no unconfirmed release, but the site is unhealthy".to_owned()
         }
         Some(Outcome::Refused { cause, stays, .. }) if subject == Subject::Fix => {
             format!("{}: {}", refusal(cause.kind), not_mended(story, stays))
@@ -70,7 +70,7 @@ pub fn headline(story: &Story) -> String {
             format!("{}{blockers}: {}", refusal(cause.kind), untouched(subject, stays))
         }
         Some(Outcome::RolledBack { .. }) if subject == Subject::Rollback => {
-            format!("Not gone back: the earlier release did not do; {}", after_rollback(story))
+            format!("Rollback failed: the target release was not confirmed; {}", after_rollback(story))
         }
         Some(Outcome::RolledBack { .. }) => format!("Rolled back: {}", after_rollback(story)),
         Some(Outcome::Stuck { undo_cause, .. }) if undo_cause.cause == UNDECIDED => {
@@ -79,39 +79,51 @@ pub fn headline(story: &Story) -> String {
                 .to_owned()
         }
         Some(Outcome::Stuck { undo_cause, .. }) if undo_cause.kind == FailureKind::Cancelled => {
-            "Handed over: the run was asked to stop and had no time to go back; the server does by itself, and the post step looks after it"
+            "Handed over: the run was cancelled and had no time to roll back. The watchdog rolls back; the post step completes the rest"
                 .to_owned()
         }
-        Some(Outcome::Stuck { undoing, by_hand, .. }) => {
-            let what_to_do = match (by_hand.is_empty(), subject) {
-                (true, _) => "",
-                (false, Subject::Fix) => "; type the commands below",
-                (false, _) => "; type the commands below on the server",
-            };
-            format!("HELP NEEDED NOW: \"{}\" could not be undone{what_to_do}", title_of(story, undoing.as_str()))
+        Some(Outcome::Stuck { undoing, .. }) => {
+            format!("Manual action required: the rollback failed at {}", place(story, undoing.as_str()))
         }
     }
 }
 
+/// "step 15 (Switch)"; without a number only the title.
+fn place(story: &Story, step: &str) -> String {
+    match story.row(step) {
+        Some(row) => match row.info.number {
+            Some(number) => format!("step {number} ({})", row.info.title),
+            None => format!("the step \"{}\"", row.info.title),
+        },
+        None => step.to_owned(),
+    }
+}
+
 pub(crate) fn go(story: &Story) -> String {
-    let warnings = match story.all_warnings().len() {
-        0 => String::new(),
-        warnings => format!(", with {}", count(warnings, "warning")),
-    };
-    format!("GO{warnings}: nothing stands in the way of a release; nothing was changed")
+    let Score { passed, total } = checked::count(story);
+    match story.all_warnings().len() {
+        0 => format!("GO: all {} passed, nothing was changed", count(total, "check")),
+        warnings => {
+            format!(
+                "GO, with {}: {passed} of {} passed, nothing was changed",
+                count(warnings, "warning"),
+                count(total, "check")
+            )
+        }
+    }
 }
 
 /// For the environment that was asked for. That a server was not looked at is said first of all: green by GitHub alone is no whole green.
 pub(crate) fn audited(story: &Story) -> String {
     let here = story.text_fact(key::ENVIRONMENT).unwrap_or("production");
     let Some(verdict) = audit::verdicts(story).into_iter().find(|verdict| verdict.environment == here) else {
-        return "NO-GO: nothing was looked at".to_owned();
+        return "NO-GO: nothing was checked".to_owned();
     };
     let by = if verdict.remark.is_some() { ", by GitHub alone (the server was not looked at)" } else { "" };
     let open = audit::findings(story).iter().filter(|finding| finding.status != Status::Met).count();
     match verdict.reasons.len() {
         0 => format!(
-            "GO for {here}{by}: nothing forbids a release, {} to look at; nothing was changed",
+            "GO for {here}{by}: no finding prevents a release, {} open; nothing was changed",
             count(open, "finding")
         ),
         reasons => format!("NO-GO for {here}{by}: {} against a release; nothing was changed", count(reasons, "reason")),
@@ -120,12 +132,11 @@ pub(crate) fn audited(story: &Story) -> String {
 
 pub(crate) fn recovered(story: &Story) -> String {
     let done = story.row(row::FINISH_UNCONFIRMED).and_then(crate::report::story::Row::verdict);
-    let what =
-        if done == Some(Verdict::Skipped) { "nothing was left behind" } else { "what was left is brought to its end" };
+    let what = if done == Some(Verdict::Skipped) { "there was nothing to recover" } else { "recovery is complete" };
     match story.row(row::HEALTH).and_then(crate::report::story::Row::verdict) {
         Some(Verdict::Skipped) => format!("Passed: {what}; nothing is live"),
-        Some(Verdict::Warned) => format!("Passed, with 1 warning: {what}; the site is well"),
-        _ => format!("Passed: {what}; the site is well"),
+        Some(Verdict::Warned) => format!("Passed, with 1 warning: {what}; the site is healthy"),
+        _ => format!("Passed: {what}; the site is healthy"),
     }
 }
 
@@ -134,9 +145,9 @@ pub(crate) fn mended(story: &Story) -> String {
         Some(fix) => match fix.nothing {
             Some(why) if fix.name.reads_only() => format!("Read: {why}; nothing was changed"),
             Some(why) => format!("Nothing to do: {why}; nothing was changed"),
-            None => format!("Fixed: {}, and it was seen to be so afterwards", fix.name),
+            None => format!("Fixed: {}, read back and verified", fix.name),
         },
-        None => "Passed: everything is in order".to_owned(),
+        None => "Passed: every check passed".to_owned(),
     }
 }
 
@@ -164,7 +175,7 @@ pub(crate) fn untouched(subject: Subject, stays: &[String]) -> &'static str {
     match (subject, stays.is_empty()) {
         (Subject::Bundle, _) => "there is no bundle, and no server was contacted",
         (Subject::Preflight | Subject::Audit | Subject::Fix, _) => "nothing was changed",
-        (Subject::Recovery, _) => "no release was taken back",
+        (Subject::Recovery, _) => "no release was rolled back",
         (_, true) => "the site is untouched",
         (_, false) => "the live release was never touched; see what stays",
     }
@@ -174,14 +185,16 @@ pub(crate) fn after_rollback(story: &Story) -> String {
     let health: Option<HealthReport> = story.fact(key::HEALTH_AFTER_ROLLBACK);
     let old = match (story.text_fact(key::PREVIOUS_RELEASE), story.subject()) {
         (None, _) => "nothing is live, as before",
-        (Some(_), Subject::Rollback) => "what was live before is live again",
+        (Some(_), Subject::Rollback) => "the previous release is live again",
         (Some(_), _) => "the old release is live again",
     };
     match health {
         Some(health) if health.healthy() => {
             format!("{old} and healthy ({}/{})", health.score().passed, health.score().total)
         }
-        Some(health) if health.standing() == Standing::NotAsked => format!("{old}; its health could not be asked"),
+        Some(health) if health.standing() == Standing::NotAsked => {
+            format!("{old}; its health is not known, because the site could not be reached")
+        }
         Some(_) => format!("{old} and NOT healthy"),
         None => old.to_string(),
     }
@@ -192,14 +205,15 @@ pub fn fate(story: &Story) -> &'static str {
     match &story.outcome {
         None | Some(Outcome::Passed | Outcome::Live { .. }) => "",
         Some(Outcome::Planned) => " (planned)",
-        Some(Outcome::Refused { .. }) if story.subject() == Subject::Rollback => " (not gone back)",
+        Some(Outcome::Refused { .. }) if story.subject() == Subject::Rollback => " (not rolled back to)",
         Some(Outcome::Refused { .. }) => " (not released)",
-        Some(Outcome::RolledBack { .. }) => " (taken back)",
-        Some(Outcome::Stuck { .. }) => " (unclear: undoing failed)",
+        Some(Outcome::RolledBack { .. }) if story.subject() == Subject::Rollback => " (not confirmed)",
+        Some(Outcome::RolledBack { .. }) => " (rolled back)",
+        Some(Outcome::Stuck { .. }) => " (not confirmed)",
     }
 }
 
-/// How a row is taken back, or what it gives back.
+/// How a row is undone, or what it releases.
 pub fn undo(row: &RowInfo) -> Option<String> {
     let text = row.undo.as_deref()?;
     Some(match row.kind {
@@ -215,7 +229,7 @@ pub fn whereabouts(story: &Story) -> String {
     let running = || story.rows.iter().rev().find(|row| matches!(row.state, RowState::Running { .. }));
     let ended = || story.rows.iter().rev().find(|row| matches!(row.state, RowState::Finished { .. }));
     match (undoing, running(), ended()) {
-        (Some(row), _, _) => format!("undoing \"{}\"", row.name()),
+        (Some(row), _, _) => format!("rolling back \"{}\"", row.name()),
         (None, Some(row), _) => row.name(),
         (None, None, Some(row)) => format!("after \"{}\"", row.name()),
         (None, None, None) => "the start".to_owned(),

@@ -1,4 +1,4 @@
-//! What follows from what was told: criteria, the way back, the bundle's way, and what to do next. Computed once (F89), so that the
+//! What follows from the run's data: criteria, rollback, the bundle's digests, and what to do next. Computed once (F89), so that the
 //! report for people and the one for programs say the same.
 
 use std::borrow::Cow;
@@ -120,12 +120,8 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             // Under the lock, and not only when it was chosen.
             of("The release is still what was confirmed", unchanged, &[row::UNCHANGED_TREE]),
             gates,
-            of(
-                "The release that was gone back to answered healthy on every endpoint",
-                healthy(key::HEALTH),
-                &[row::HEALTH],
-            ),
-            of("The release that answered was seen to be that one", identity, &[row::HEALTH]),
+            of("The target release answered healthy on every endpoint", healthy(key::HEALTH), &[row::HEALTH]),
+            of("The release that answered was seen to be the target", identity, &[row::HEALTH]),
             assets,
         ],
         Subject::Site => {
@@ -140,13 +136,13 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
         Subject::Recovery => {
             vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &[row::HEALTH])]
         }
-        Subject::Fix => vec![Criterion::of("What was to be mended was seen mended", fix::mended(story))],
+        Subject::Fix => vec![Criterion::of("The fix was read back and verified", fix::mended(story))],
         Subject::Audit => audit::verdicts(story)
             .into_iter()
             .filter(|verdict| Some(verdict.environment.as_str()) == story.text_fact(key::ENVIRONMENT))
             .map(|verdict| {
                 let met = if verdict.go { Ok(()) } else { Err(verdict.reasons.join("; ")) };
-                Criterion::of("Nothing that was looked at forbids a release", story.outcome.is_some().then_some(met))
+                Criterion::of("No finding prevents a release", story.outcome.is_some().then_some(met))
             })
             .collect(),
     };
@@ -157,7 +153,7 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
     if matches!(story.outcome, Some(Outcome::RolledBack { .. } | Outcome::Stuck { .. })) {
         let back = healthy(key::HEALTH_AFTER_ROLLBACK);
         let text = match story.subject() {
-            Subject::Rollback => "What was live before answered healthy again",
+            Subject::Rollback => "The previous release answered healthy again",
             _ => "The old release answered healthy again",
         };
         criteria.push(of(text, back, &[]));
@@ -176,7 +172,7 @@ fn copied(story: &Story) -> Option<Criterion> {
         CopyStatus::Verified => Ok(()),
         CopyStatus::NotThere => Err(problem.unwrap_or_else(|| "it is not there".to_owned())),
     };
-    Some(Criterion::of("A copy of the backup was read back from elsewhere", Some(met)))
+    Some(Criterion::of("The off-site copy of the backup was read back", Some(met)))
 }
 
 /// What production asks of staging; nothing for a stage that does not ask.
@@ -205,21 +201,21 @@ fn nothing_in_the_way(story: &Story) -> Option<Result<(), String>> {
     }
 }
 
-/// Whether the run went back, and what is live now.
+/// Whether the run rolled back, and what is live now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rollback {
     pub status: RollbackStatus,
     pub text: String,
-    /// What the run turned back at.
+    /// What caused the rollback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
     /// What is live again; `None` if nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// How long going back took, its health check included.
+    /// How long the rollback took, its health check included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
-    /// From turning back until only the old release answered, as the sampler saw it.
+    /// From the rollback's begin until only the old release answered, as the sampler saw it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_again_ms: Option<u64>,
 }
@@ -231,7 +227,7 @@ pub enum RollbackStatus {
     NotNeeded,
     Done,
     Failed,
-    /// The run is not over, or died.
+    /// The run is not over, or was killed.
     Unknown,
 }
 
@@ -248,16 +244,16 @@ pub fn rollback(story: &Story) -> Rollback {
     let undo = || story.row(row).and_then(|row| row.undo.as_ref()?.done.as_ref());
     let because = |outcome: &Outcome| outcome.cause().map(ToString::to_string);
     match &story.outcome {
-        None => plain(RollbackStatus::Unknown, "The run did not come to its end."),
+        None => plain(RollbackStatus::Unknown, "The run did not complete."),
         Some(Outcome::Live { .. }) => plain(
             RollbackStatus::NotNeeded,
             match story.subject() {
-                Subject::Rollback => "Not needed: the release that was gone back to is confirmed.",
+                Subject::Rollback => "Not needed: the target release is confirmed.",
                 _ => "Not needed: the new release is confirmed.",
             },
         ),
         Some(Outcome::Planned | Outcome::Passed | Outcome::Refused { .. }) => {
-            plain(RollbackStatus::NotNeeded, "Not needed: the link was not switched, or was never left switched.")
+            plain(RollbackStatus::NotNeeded, "Not needed: this run left `current` as it was.")
         }
         Some(outcome @ Outcome::RolledBack { .. }) => Rollback {
             because: because(outcome),
@@ -359,33 +355,31 @@ pub fn next_steps(story: &Story) -> Vec<String> {
     let hints = cause.into_iter().chain(others).filter_map(|failure| failure.hint.clone());
     let back = story.subject() == Subject::Rollback;
     let ours = match &story.outcome {
-        None => "See where the run stopped, and run it again.",
-        Some(Outcome::Planned) => "Read the plan; approve it with the phrase in the job summary, or do nothing.",
+        None => "Find where the run stopped, then run it again.",
+        Some(Outcome::Planned) => "Read the plan. To approve it, use the phrase in the job summary.",
         Some(Outcome::Passed) => match story.subject() {
             Subject::Bundle => "Release it.",
-            Subject::Release | Subject::Rollback | Subject::Site | Subject::Recovery => "None: everything is in order.",
-            Subject::Audit => "See to what is not met in the table, the P1 first.",
+            Subject::Release | Subject::Rollback | Subject::Site | Subject::Recovery => "None: every check passed.",
+            Subject::Audit => "Fix the findings that are not met, P0 and P1 first.",
             Subject::Fix => "Run the audit again.",
-            Subject::Preflight => "Release it; look at the warnings above first, if there are any.",
+            Subject::Preflight => "Read the warnings above, if there are any, then release.",
         },
         Some(Outcome::Live { .. }) if back => {
-            "Find out what was wrong with the release that was left, and release its repair; it is no target of a rollback any more."
+            "Find the fault in the release that was left, and release a repaired commit. The left release is no rollback target any more."
         }
         Some(Outcome::Live { .. }) if story.all_warnings().is_empty() => "None: the release is confirmed.",
-        Some(Outcome::Live { .. }) => "Look at the warnings above; the release is confirmed.",
+        Some(Outcome::Live { .. }) => "Read the warnings above. The release is confirmed.",
         Some(Outcome::Refused { .. }) => "Remove the cause, then run again.",
         Some(Outcome::RolledBack { .. }) if back => {
-            "Find out why the earlier release did not do; if it was not well, the next rollback passes it over."
+            "Find out why the target release failed. If it was unhealthy, the next rollback skips it."
         }
         Some(Outcome::RolledBack { .. }) => {
-            "Find out why the release failed before it is tried again; mind what stays."
+            "Find out why the release failed before you release it again. Note what stays."
         }
         Some(Outcome::Stuck { undo_cause, .. }) if undo_cause.kind == FailureKind::Cancelled => {
-            "Look whether the post step or `stage: recover` has come to its end, or type the commands above on the server."
+            "Check that the post step or `stage: recover` has completed. Otherwise run the commands above on the server."
         }
-        Some(Outcome::Stuck { .. }) => {
-            "Type the commands above on the server now, in that order, then look at the site."
-        }
+        Some(Outcome::Stuck { .. }) => "Run the commands above on the server now, in that order, then check the site.",
     };
     hints.chain([ours.to_owned()]).collect()
 }

@@ -18,6 +18,12 @@ pub(crate) fn told(story: &Story) -> Option<FixFact> {
     story.fact(key::FIX)
 }
 
+/// Before and after, with its heading.
+pub(crate) fn section(story: &Story) -> String {
+    let table = table(story);
+    if table.is_empty() { table } else { format!("### Before and after\n\n{table}") }
+}
+
 /// Before and after, each thing in a line; after a plan, what would be there.
 pub(crate) fn table(story: &Story) -> String {
     let Some(fix) = told(story) else { return String::new() };
@@ -47,10 +53,10 @@ pub(crate) fn table(story: &Story) -> String {
     let lines = names.into_iter().map(|what| {
         let now = match after {
             Some(after) if after.iter().any(|one| one.what == what) => of(after, what),
-            // What nobody changes is what it was.
+            // What is not changed is what it was.
             _ if !fix.wanted.iter().any(|one| one.what == what) => of(&fix.before, what),
             None if !story.executed() => of(&fix.wanted, what),
-            _ => "not seen".to_owned(),
+            _ => "not read".to_owned(),
         };
         row([short(what, CELL).as_str(), &of(&fix.before, what), &now])
     });
@@ -64,7 +70,7 @@ pub(crate) fn sends(story: &Story) -> String {
     format!("Needs {}.\n\n{}\n", inline(&fix.needs), block(&fix.sends, 40, 1500))
 }
 
-/// Whether what was to be mended was seen mended; `None` where nobody came so far.
+/// Whether the fix was verified; `None` where the run did not come so far.
 pub(crate) fn mended(story: &Story) -> Option<Result<(), String>> {
     let fix = told(story)?;
     let seen = || story.release_rows().last().and_then(crate::report::story::Row::verdict);
@@ -73,7 +79,7 @@ pub(crate) fn mended(story: &Story) -> Option<Result<(), String>> {
         (None, Some(Outcome::Passed)) if seen() == Some(Verdict::Passed) => Some(Ok(())),
         (_, Some(Outcome::Planned)) | (_, None) => None,
         (_, Some(outcome)) => {
-            Some(Err(outcome.cause().map_or("nobody saw it".to_owned(), |cause| cause.cause.clone())))
+            Some(Err(outcome.cause().map_or("it was not read again".to_owned(), |cause| cause.cause.clone())))
         }
     }
 }

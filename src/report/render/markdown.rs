@@ -130,8 +130,18 @@ pub(crate) fn list(lines: impl IntoIterator<Item = String>) -> String {
     text
 }
 
-/// A table of names and values. Its head is empty: Markdown knows no table without one, and no value is a heading.
+/// A table of names and values. The first pair is its head: Markdown knows no table without one, and an empty one is a blank row.
 pub(crate) fn table_of_pairs(lines: &[(&str, String)]) -> String {
-    let rows = lines.iter().map(|(name, value)| row([format!("**{name}**").as_str(), value]));
-    head(&["", ""]) + &rows.collect::<String>()
+    let mut rows = lines.iter().map(|(name, value)| row([format!("**{name}**").as_str(), value]));
+    match (lines, rows.next()) {
+        (_, None) => String::new(),
+        // A head without a row is no table.
+        ([(name, value)], _) => format!("**{name}**: {value}\n"),
+        (_, Some(head)) => head + &row([":--", ":--"]) + &rows.collect::<String>(),
+    }
+}
+
+/// What is folded away below its title, which is safe already.
+pub(crate) fn folded(title: &str, text: &str) -> String {
+    format!("<details><summary>{title}</summary>\n\n{}\n\n</details>\n\n", text.trim_end())
 }

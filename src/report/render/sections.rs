@@ -1,21 +1,21 @@
 //! Parts of Markdown that summary and evidence share. Each is empty when there is nothing to say.
 
 use super::{
-    markdown::{block, code, head, inline, link, row, short},
+    checked,
+    markdown::{code, head, inline, link, row, short},
     words,
 };
 use crate::{
     domain::{
-        Approval, CommitSha, Failure, Outcome, Sha256Digest,
+        Approval, Sha256Digest,
         fact::{
-            ArtifactFact, BackupFact, BuildRun, BundleFact, CopyStatus, Elsewhere, Endpoint, Finding, HealthReport,
-            Identity, Judgement, Migrations, Receipt, Score, Services, Staging, Switch, key,
+            ArtifactFact, BackupFact, BuildRun, BundleFact, CopyStatus, Elsewhere, Endpoint, HealthReport, Identity,
+            Migrations, Receipt, Score, Services, Staging, Switch, key,
         },
         gate::GateReport,
     },
     engine::event::Verdict,
     report::{
-        Setting,
         render::{
             ending,
             markdown::{ENTRIES, list, table_of_pairs},
@@ -28,129 +28,24 @@ use crate::{
 const CELL: usize = 240;
 /// Longest cause or hint, in characters.
 const SENTENCE: usize = 1200;
-/// Most lines of details, and the longest of them in bytes.
-const DETAILS: (usize, usize) = (40, 300);
-/// The same for commands to type: a cut command is worse than a long page.
-const COMMANDS: (usize, usize) = (40, 1500);
 
-/// From what to what, where, and how long it took.
-pub(crate) fn overview(story: &Story, setting: &Setting) -> String {
-    let build: Option<BuildRun> = story.fact(key::BUILD_RUN);
-    let mut lines = Vec::new();
-    if let Some(release) = story.text_fact(key::RELEASE) {
-        let from = story.text_fact(key::PREVIOUS_RELEASE).map_or("nothing".to_owned(), code);
-        let name = if story.subject() == Subject::Rollback { "Rollback" } else { "Release" };
-        lines.push((name, format!("{from} → {}{}", code(release), ending::fate(story))));
-    }
-    if let Some(url) = story.text_fact(key::URL) {
-        lines.push(("Site", link(&inline(url), url)));
-    }
-    if let Some(environment) = story.text_fact(key::ENVIRONMENT) {
-        let server = story.text_fact(key::SERVER).map(|server| format!(" on {}", code(server))).unwrap_or_default();
-        lines.push(("Environment", format!("{}{server}", inline(environment))));
-    }
-    if let Some(sha) = story.fact::<CommitSha>(key::SHA) {
-        let run_url = setting.run_url.as_deref().or(build.as_ref().map(|build| build.url.as_str()));
-        lines.push(("Commit", commit(&sha, run_url)));
-        if let Some(asked_for) = story.fact::<Staging>(key::STAGING).and_then(|staging| staging.asked_for) {
-            let branch = inline(&asked_for.branch);
-            lines.push(("Asked for", format!("{} on {branch}: the same tree", commit(&asked_for.commit, run_url))));
-        }
-    }
-    if let Some(build) = &build {
-        lines.push(("Built by", built_by(build)));
-    }
-    lines.push(("Stage", inline(&story.stage)));
-    lines.push(("Took", words::duration(story.took_ms)));
-    table_of_pairs(&lines)
-}
-
-fn commit(sha: &CommitSha, run_url: Option<&str>) -> String {
-    let repository = run_url.and_then(|url| url.split_once("/actions/runs/")).map(|(repository, _)| repository);
-    match repository {
-        Some(repository) => link(&code(sha.short()), &format!("{repository}/commit/{sha}")),
-        None => code(sha.short()),
-    }
-}
-
-fn built_by(build: &BuildRun) -> String {
-    let branch = build.branch.as_deref().map(|branch| format!(" on {}", code(branch))).unwrap_or_default();
-    let run = link(&format!("run {}", build.id), &build.url);
-    format!("{} {run}, attempt {}, {}{branch}", code(&build.workflow), build.attempt, inline(&build.event))
-}
-
-/// What went wrong, what stays, and what to type, for an ending that is not a good one.
-pub(crate) fn ending(story: &Story) -> String {
-    let Some(outcome) = &story.outcome else { return String::new() };
-    let (Some(at), Some(cause)) = (outcome.at(), outcome.cause()) else { return String::new() };
-    let mut text = String::new();
-    if let Outcome::Stuck { undoing, undo_cause, by_hand, .. } = outcome {
-        text.push_str(&failure("What could not be undone", &ending::title_of(story, undoing.as_str()), undo_cause));
-        if !by_hand.is_empty() {
-            text.push_str(&format!(
-                "### Type this{}\n\n{}\n",
-                if story.subject() == Subject::Fix { "" } else { " on the server" },
-                block(by_hand, COMMANDS.0, COMMANDS.1)
-            ));
-        }
-    }
-    let preflight = matches!(story.subject(), Subject::Preflight | Subject::Audit);
-    let title = if preflight { "What stands in the way" } else { "What failed" };
-    text.push_str(&failure(title, &ending::title_of(story, at.as_str()), cause));
-    // Rows that let each other run can fail one and all.
-    for row in story.failed_rows().filter(|row| row.info.step != *at) {
-        if let Some(cause) = row.failure() {
-            text.push_str(&explained(&row.name(), cause));
-        }
-    }
-    if !preflight {
-        text.push_str(&what_stays(outcome));
-    }
-    text
-}
-
-fn failure(title: &str, at: &str, failure: &Failure) -> String {
-    format!("### {title}\n\n{}", explained(at, failure))
-}
-
-fn explained(at: &str, failure: &Failure) -> String {
-    let mut text =
-        format!("**{}**: {}: {}\n\n", inline(at), short(&failure.doing, SENTENCE), short(&failure.cause, SENTENCE));
-    if !failure.code.is_empty() {
-        text.push_str(&format!("**Code:** {}\n\n", code(&failure.code)));
-    }
-    if let Some(hint) = &failure.hint {
-        text.push_str(&format!("**What to do:** {}\n\n", short(hint, SENTENCE)));
-    }
-    if !failure.details.is_empty() {
-        text.push_str(&block(&failure.details, DETAILS.0, DETAILS.1));
-        text.push('\n');
-    }
-    text
-}
-
-fn what_stays(outcome: &Outcome) -> String {
-    let (Outcome::Refused { stays, .. } | Outcome::RolledBack { stays, .. } | Outcome::Stuck { stays, .. }) = outcome
-    else {
-        return String::new();
-    };
-    if stays.is_empty() {
-        return match outcome {
-            Outcome::Stuck { .. } => String::new(),
-            _ => "**What stays:** nothing.\n\n".to_owned(),
-        };
-    }
-    format!("### What stays\n\n{}\n", list(stays.iter().map(|stays| short(stays, CELL))))
-}
-
-/// Everything somebody should look at, with what to do.
+/// Every warning of the run, with what to do.
 pub(crate) fn warnings(story: &Story) -> String {
     let lines: Vec<String> = story.all_warnings().iter().map(|warning| warning_line(story, warning)).collect();
-    if lines.is_empty() {
-        String::new()
-    } else {
-        format!("### {}\n\n{}\n", capital(&words::count(lines.len(), "warning")), list(lines))
-    }
+    if lines.is_empty() { String::new() } else { format!("### {}\n\n{}\n", warnings_title(story), list(lines)) }
+}
+
+/// `3 warnings`: as many as the verdict counts.
+pub(crate) fn warnings_title(story: &Story) -> String {
+    words::count(story.all_warnings().len(), "warning")
+}
+
+/// The warnings that no finding of a pre-flight has told.
+pub(crate) fn warnings_apart(story: &Story) -> String {
+    let findings = checked::findings(story);
+    let warnings = story.all_warnings();
+    let apart = warnings.iter().filter(|warning| findings.iter().all(|finding| finding.found != warning.text));
+    list(apart.map(|warning| warning_line(story, warning)))
 }
 
 fn warning_line(story: &Story, warning: &Warning) -> String {
@@ -161,8 +56,14 @@ fn warning_line(story: &Story, warning: &Warning) -> String {
     format!("⚠️ **{title}**: {}{named}{hint}", short(&warning.text, SENTENCE))
 }
 
-/// The numbers by which a release is judged, each in one line.
+/// What was checked and what proves it, for the report.
 pub(crate) fn checks(story: &Story) -> String {
+    let lines: Vec<_> = check_lines(story).into_iter().chain(evidence_lines(story)).collect();
+    if lines.is_empty() { String::new() } else { format!("### Checks\n\n{}\n", table_of_pairs(&lines)) }
+}
+
+/// The numbers by which a release is judged, each in one line.
+pub(crate) fn check_lines(story: &Story) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     if let Some(report) = story.fact::<GateReport>(key::GATES) {
         lines.push(("Gates", scored(report.passed(), report.total())));
@@ -187,26 +88,26 @@ pub(crate) fn checks(story: &Story) -> String {
     if let Some(Score { passed, total }) = story.fact(key::ASSETS) {
         lines.push(("Assets", scored(passed, total)));
     }
-    if let Some(receipt) = story.fact::<Receipt>(key::RECEIPT) {
-        lines.push(("Downtime", receipt_line(&receipt)));
-    }
-    if let Some(bundle) = story.fact::<BundleFact>(key::BUNDLE) {
-        lines.push(("Bundle", bundle_line(&bundle)));
+    lines
+}
+
+/// What proves which bytes went where.
+pub(crate) fn evidence_lines(story: &Story) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if let Some(build) = story.fact::<BuildRun>(key::BUILD_RUN) {
+        lines.push(("Built by", built_by(&build)));
     }
     if let Some(artifact) = story.fact::<ArtifactFact>(key::ARTIFACT) {
         lines.push(("Artifact", artifact_line(&artifact)));
     }
-    if let Some(backup) = story.fact::<BackupFact>(key::BACKUP) {
-        lines.push(("Backup", backup_line(&backup)));
+    if let Some(bundle) = story.fact::<BundleFact>(key::BUNDLE) {
+        lines.push(("Bundle", bundle_line(&bundle)));
     }
-    if let Some(migrations) = story.fact::<Migrations>(key::MIGRATIONS) {
-        lines.push(("Migrations", migrations_line(&migrations)));
-    }
-    if let Some(migrations) = story.fact::<Migrations>(key::MIGRATIONS_STAY) {
-        lines.push(("Migrations that stay", migrations_line(&migrations)));
+    if let Some(backup) = story.fact::<BackupFact>(key::BACKUP).filter(|backup| !backup.files.is_empty()) {
+        lines.push(("Backup files", backup_files(&backup)));
     }
     if let Some(tree) = story.fact::<Sha256Digest>(key::TREE) {
-        lines.push(("Tree", format!("SHA-256 {}", code(tree.short()))));
+        lines.push(("Tree digest", format!("SHA-256 {}", code(tree.short()))));
     }
     if let Some(switch) = story.fact::<Switch>(key::SWITCH) {
         lines.push(("Switch", switch_line(&switch)));
@@ -215,12 +116,18 @@ pub(crate) fn checks(story: &Story) -> String {
         lines.push(("Services", services_line(&services)));
     }
     if let Some(digest) = story.fact::<Sha256Digest>(key::PLAN_DIGEST) {
-        lines.push(("Plan", code(Approval::shown(&digest))));
+        lines.push(("Plan digest", code(Approval::shown(&digest))));
     }
     if let Some(ledger) = story.text_fact(key::LEDGER) {
         lines.push(("Ledger", code(ledger)));
     }
-    if lines.is_empty() { String::new() } else { format!("### Checks\n\n{}\n", table_of_pairs(&lines)) }
+    lines
+}
+
+fn built_by(build: &BuildRun) -> String {
+    let branch = build.branch.as_deref().map(|branch| format!(" on {}", code(branch))).unwrap_or_default();
+    let run = link(&format!("run {}", build.id), &build.url);
+    format!("{} {run}, attempt {}, {}{branch}", code(&build.workflow), build.attempt, inline(&build.event))
 }
 
 fn staging_line(staging: &Staging) -> String {
@@ -253,7 +160,8 @@ fn identity_line(identity: &Identity) -> String {
     }
 }
 
-fn receipt_line(receipt: &Receipt) -> String {
+/// What visitors met, in one line.
+pub(crate) fn receipt_line(receipt: &Receipt) -> String {
     let met = match (receipt.failures, receipt.downtime_ms > receipt.budget_ms) {
         (0, _) => format!("✅ none: 0 of {} requests failed", receipt.requests),
         (failures, over) => format!(
@@ -267,23 +175,25 @@ fn receipt_line(receipt: &Receipt) -> String {
         0 => String::new(),
         count => format!(", {count} more did not reach the site"),
     };
-    format!("{met}{apart}, the slowest took {}", words::duration(receipt.slowest_ms))
+    let first =
+        receipt.first_failures.first().map(|first| format!("; first failure: {}", short(&first.to_string(), CELL)));
+    format!("{met}{apart}, slowest answer {}{}", words::duration(receipt.slowest_ms), first.unwrap_or_default())
 }
 
-/// What visitors met while the release changed hands.
+/// What visitors met during the switch.
 pub(crate) fn zero_downtime(story: &Story) -> String {
     let Some(receipt) = story.fact::<Receipt>(key::RECEIPT) else { return String::new() };
     let relative = |ms: i64| format!("{ms:+} ms");
     let paths = receipt.paths.iter().map(|path| code(path)).collect::<Vec<_>>().join(" and ");
     let mut lines = vec![
-        ("Asked", format!("{paths}, up to {} times a second, over fresh and kept connections in turn", receipt.rate)),
-        ("For", words::duration(receipt.lasted_ms)),
+        ("Sampled", format!("{paths}, up to {} times a second, over fresh and kept connections in turn", receipt.rate)),
+        ("Duration", words::duration(receipt.lasted_ms)),
         ("Requests", receipt.requests.to_string()),
         ("Failures", receipt.failures.to_string()),
         (
             "Downtime",
             format!(
-                "{} ms in {}; allowed are {} ms",
+                "{} ms in {}; allowed: {} ms",
                 receipt.downtime_ms,
                 words::count(usize::try_from(receipt.outages).unwrap_or(usize::MAX), "outage"),
                 receipt.budget_ms
@@ -293,7 +203,7 @@ pub(crate) fn zero_downtime(story: &Story) -> String {
         (
             "Answered as",
             format!(
-                "{} times the old release, {} times the new one, {} times without a name",
+                "{} times the old release, {} times the new one, {} times unnamed",
                 receipt.answered_by.old, receipt.answered_by.new, receipt.answered_by.unnamed
             ),
         ),
@@ -308,7 +218,7 @@ pub(crate) fn zero_downtime(story: &Story) -> String {
             .map_or("not seen: they did not both answer by name".to_owned(), |ms| format!("{ms} ms")),
     ));
     if let Some(ms) = receipt.old_again_ms {
-        lines.push(("Old release again", format!("{ms} ms after the run turned back")));
+        lines.push(("Old release again", format!("{ms} ms after the rollback began")));
     }
     if receipt.held_back > 0 {
         lines.push(("Held back by the site (429)", receipt.held_back.to_string()));
@@ -332,7 +242,7 @@ pub(crate) fn zero_downtime(story: &Story) -> String {
     if !receipt.remarks.is_empty() {
         text.push_str(&format!("{}\n", list(receipt.remarks.iter().map(|remark| short(remark, SENTENCE)))));
     }
-    text.push_str("Times count from the moment before the link was renamed.\n");
+    text.push_str("Times count from the moment before the switch.\n");
     text
 }
 
@@ -374,7 +284,7 @@ fn artifact_line(artifact: &ArtifactFact) -> String {
     format!("{}, {}, id {}{expires}", code(&artifact.name), words::bytes(artifact.size), artifact.id)
 }
 
-fn backup_line(backup: &BackupFact) -> String {
+fn backup_files(backup: &BackupFact) -> String {
     let files = backup.files.iter().map(|file| {
         format!(
             "{} {}, SHA-256 {} ({})",
@@ -385,25 +295,26 @@ fn backup_line(backup: &BackupFact) -> String {
         )
     });
     let skipped = backup.skipped.iter().map(|skipped| format!("not backed up: {}", short(skipped, CELL)));
-    let copy = backup.elsewhere.as_ref().map(|copy| format!("; {}", elsewhere_line(copy))).unwrap_or_default();
-    format!("{}: {}{copy}", code(&backup.path), files.chain(skipped).take(ENTRIES).collect::<Vec<_>>().join("; "))
+    files.chain(skipped).take(ENTRIES).collect::<Vec<_>>().join("; ")
 }
 
-/// The copy's own status: the backup here was verified whatever became of it.
-fn elsewhere_line(copy: &Elsewhere) -> String {
+/// The off-site copy's own status: the backup on the server was verified whatever became of it.
+pub(crate) fn elsewhere_line(copy: &Elsewhere) -> String {
     let path = copy.path.as_deref().map(|path| format!(" in {}", code(path))).unwrap_or_default();
     match copy.status {
-        CopyStatus::Verified => format!("here: verified; elsewhere: verified{path}"),
+        CopyStatus::Verified => format!("verified on the server; off-site copy verified{path}"),
         CopyStatus::NotThere => {
-            let problem = copy.problem.as_deref().map(|problem| format!(" ({})", short(problem, CELL)));
-            format!("here: verified; elsewhere: ⚠️ not there{}", problem.unwrap_or_default())
+            let problem = copy.problem.as_deref().map(|problem| format!(": {}", short(problem, CELL)));
+            format!("verified on the server; ⚠️ no off-site copy{}", problem.unwrap_or_default())
         }
-        CopyStatus::Nothing => "elsewhere: nothing to copy".to_owned(),
-        CopyStatus::NotAskedFor => "here: verified; elsewhere: not asked for".to_owned(),
+        CopyStatus::Nothing => "no off-site copy: nothing was backed up".to_owned(),
+        CopyStatus::NotAskedFor => {
+            "verified on the server; off-site copy off (`backup-copy-dir` is not set)".to_owned()
+        }
     }
 }
 
-fn migrations_line(migrations: &Migrations) -> String {
+pub(crate) fn migrations_line(migrations: &Migrations) -> String {
     match migrations.ran.as_slice() {
         [] => "none were pending".to_owned(),
         ran => {
@@ -435,16 +346,6 @@ fn services_line(services: &Services) -> String {
     };
     let reload: Vec<String> = services.reload.iter().map(|command| code(command)).collect();
     format!("{}, reloaded by {}{timeout}", code(&services.fpm), reload.join(", then "))
-}
-
-/// The gates that failed, each with what is wrong.
-pub(crate) fn failing_gates(story: &Story) -> String {
-    let Some(report) = story.fact::<GateReport>(key::GATES) else { return String::new() };
-    let lines: Vec<String> = report
-        .failures()
-        .map(|gate| format!("❌ {}: {}", code(&gate.name), short(gate.problem.as_deref().unwrap_or_default(), CELL)))
-        .collect();
-    if lines.is_empty() { String::new() } else { format!("### Gates that failed\n\n{}\n", list(lines)) }
 }
 
 /// Every gate with its result.
@@ -479,7 +380,9 @@ pub(crate) fn baseline(story: &Story) -> String {
 /// Every round that was asked, with each answer and the release that gave it (F85).
 pub(crate) fn health_attempts(story: &Story) -> String {
     let titles = match story.subject() {
-        Subject::Rollback => ["Before the rollback", "The earlier release", "What was live before, after it came back"],
+        Subject::Rollback => {
+            ["Before the rollback", "The target release", "The previous release, after the switch back"]
+        }
         _ => ["Before the release", "The new release", "The old release, after the rollback"],
     };
     titles
@@ -531,52 +434,40 @@ fn cells(endpoint: &Endpoint) -> [String; 5] {
     [code(&endpoint.path), status, format!("{} ms", endpoint.took_ms), answered, result]
 }
 
-pub(crate) const FINDINGS_HEAD: [&str; 3] = ["Check", "Found", "Verdict"];
-
-/// What a pre-flight looked at, a line each: what its rows told, and the row itself where it told nothing.
-pub(crate) fn finding_rows(story: &Story) -> Vec<String> {
-    let findings: Vec<Finding> = story.fact(key::FINDINGS).unwrap_or_default();
-    let lines = story.rows.iter().flat_map(|step| {
-        let mut told = findings.iter().filter(|finding| finding.step == step.info.step).map(finding_row).peekable();
-        match told.peek() {
-            Some(_) => told.collect(),
-            None => vec![finding_of_row(step)],
-        }
-    });
-    lines.collect()
-}
-
-fn finding_row(finding: &Finding) -> String {
-    let mark = match finding.judgement {
-        Judgement::Passed => "✅ passed",
-        Judgement::Warned => "⚠️ warned",
-        Judgement::Failed => "❌ NO-GO",
-    };
-    let hint = finding.hint.as_ref().map(|hint| format!("<br>**What to do:** {}", short(hint, SENTENCE)));
-    let found = format!("{}{}", short(&finding.found, SENTENCE), hint.unwrap_or_default());
-    row([short(&finding.check, CELL).as_str(), &found, mark])
-}
-
-fn finding_of_row(step: &Row) -> String {
-    let (found, mark) = match &step.state {
-        RowState::NotReached => (String::new(), "◽ not reached"),
-        RowState::Running { .. } => (String::new(), "⏳ running"),
-        RowState::Finished { verdict: Verdict::Failed, failure: Some(failure), .. } => {
-            (failure.to_string(), "❌ NO-GO")
-        }
-        RowState::Finished { verdict, text, .. } => (text.clone(), verdict_mark(*verdict)),
-    };
-    row([inline(&step.info.title).as_str(), &short(&found, SENTENCE), mark])
-}
-
 /// The lines of the table of steps, one for each row of the run.
 pub(crate) fn step_rows(story: &Story) -> Vec<String> {
-    story.rows.iter().map(|step| step_row(story, step)).collect()
+    story.rows.iter().map(|step| step_row(story, step, &result(step))).collect()
+}
+
+/// The same below a first screen, which has told failures and warnings: the rows of these refer to it.
+pub(crate) fn brief_rows<'s>(story: &'s Story, rows: impl Iterator<Item = &'s Row>) -> Vec<String> {
+    let warnings = story.all_warnings();
+    let brief = |step: &Row| match step.verdict() {
+        Some(Verdict::Failed) => words::SEE_ABOVE.to_owned(),
+        Some(Verdict::Warned) => {
+            let text = result(step);
+            let told = warnings.iter().filter(|warning| step.info.step.as_str() == warning.step);
+            let told: Vec<&str> = told.map(|warning| warning.text.as_str()).collect();
+            if step.failure().is_some() || told.join("; ") == text { words::SEE_ABOVE.to_owned() } else { text }
+        }
+        _ => result(step),
+    };
+    rows.map(|step| step_row(story, step, &brief(step))).collect()
 }
 
 pub(crate) const STEPS_HEAD: [&str; 5] = ["#", "Step", "Verdict", "Time", "Result"];
 
-fn step_row(story: &Story, step: &Row) -> String {
+/// What a row says of its end.
+fn result(step: &Row) -> String {
+    match &step.state {
+        RowState::NotReached | RowState::Running { .. } => String::new(),
+        RowState::Finished { text, failure, .. } => {
+            failure.as_ref().filter(|_| text.is_empty()).map_or_else(|| text.clone(), |failure| failure.cause.clone())
+        }
+    }
+}
+
+fn step_row(story: &Story, step: &Row, result: &str) -> String {
     let number = step.info.number.map(|number| number.to_string()).unwrap_or_default();
     let (verdict, took, text) = match &step.state {
         RowState::NotReached if story.plan.is_some() => {
@@ -585,9 +476,8 @@ fn step_row(story: &Story, step: &Row) -> String {
         RowState::NotReached => ("◽ not reached", String::new(), String::new()),
         // Without a time: this is written when the row begins, and read long after.
         RowState::Running { .. } => ("⏳ running", String::new(), String::new()),
-        RowState::Finished { verdict, text, failure, took_ms } => {
-            let cause = failure.as_ref().filter(|_| text.is_empty()).map(|failure| failure.cause.clone());
-            (verdict_mark(*verdict), words::duration(*took_ms), cause.unwrap_or_else(|| text.clone()))
+        RowState::Finished { verdict, took_ms, .. } => {
+            (words::verdict_mark(*verdict), words::duration(*took_ms), result.to_owned())
         }
     };
     let text = short(&text, CELL);
@@ -597,24 +487,10 @@ fn step_row(story: &Story, step: &Row) -> String {
 
 fn undone(undo: &UndoTold) -> String {
     let text = match &undo.done {
-        None => format!("⏳ being undone: {}", short(&undo.text, CELL)),
-        Some(ended) if ended.failure.is_some() => format!("🚨 NOT undone: {}", short(&ended.text, CELL)),
-        Some(ended) if undo.undone => format!("↩️ undone: {}", short(&ended.text, CELL)),
-        Some(ended) => format!("nothing to undo: {}", short(&ended.text, CELL)),
+        None => format!("⏳ being rolled back: {}", short(&undo.text, CELL)),
+        Some(ended) if ended.failure.is_some() => format!("🚨 NOT rolled back: {}", short(&ended.text, CELL)),
+        Some(ended) if undo.undone => format!("↩️ rolled back: {}", short(&ended.text, CELL)),
+        Some(ended) => format!("nothing to roll back: {}", short(&ended.text, CELL)),
     };
     format!("<br>{text}")
-}
-
-pub(crate) fn verdict_mark(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Passed => "✅ passed",
-        Verdict::Warned => "⚠️ warned",
-        Verdict::Skipped => "⏭️ skipped",
-        Verdict::Failed => "❌ failed",
-    }
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }

@@ -103,10 +103,10 @@ fn ending(page: &mut Page, stored: &Stored) {
     let story = &stored.story;
     let Some(outcome) = &story.outcome else { return };
     if let Outcome::Stuck { undoing, undo_cause, by_hand, .. } = outcome {
-        page.heading("What could not be undone");
+        page.heading("Why the rollback is not complete");
         page.failure(&ending::title_of(story, undoing.as_str()), undo_cause);
         if !by_hand.is_empty() {
-            page.heading("Type this on the server");
+            page.heading("Run these commands on the server");
             by_hand.iter().for_each(|command| page.indented("    ", command));
         }
     }
@@ -123,7 +123,7 @@ fn ending(page: &mut Page, stored: &Stored) {
     if let Outcome::Refused { stays, .. } | Outcome::RolledBack { stays, .. } | Outcome::Stuck { stays, .. } = outcome {
         page.heading("What stays");
         match (stays.as_slice(), outcome) {
-            ([], Outcome::Stuck { .. }) => page.indented("  ", "not known: undoing failed"),
+            ([], Outcome::Stuck { .. }) => page.indented("  ", "not known: the rollback failed"),
             ([], _) => page.indented("  ", "nothing"),
             (stays, _) => page.list(stays),
         }

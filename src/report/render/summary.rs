@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use super::{
-    audit, fix,
+    audit, checked, first, fix,
     log::Log,
-    markdown::{block, code, head, inline, short},
+    markdown::{block, code, folded, head, inline, short, table_of_pairs},
     sections, words,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         Setting,
         record::file::OwnPart,
         render::ending,
-        story::{PlanTold, Story, Subject},
+        story::{PlanTold, Row, Story, Subject},
     },
 };
 
@@ -23,8 +23,8 @@ use crate::{
 /// reads that far.
 pub const LONGEST: usize = 64 * 1024;
 
-/// Kept for the note that says what was left out.
-const NOTE: usize = 200;
+/// Kept for the note that says what was left out, and for the end of what is folded.
+const NOTE: usize = 400;
 
 /// Keeps the file of the job summary true while the run goes on, so that a run that is killed has left one that says
 /// where it died. What stood in the file before stays.
@@ -66,39 +66,76 @@ impl Reader for Summary {
     }
 }
 
-/// The summary of a story, at most [`LONGEST`] bytes.
+/// The summary of a story, at most [`LONGEST`] bytes: what somebody must know first on the first screen, all else folded below it.
 pub fn render(story: &Story, setting: &Setting) -> String {
-    let title = format!("## {} {}\n\n", mark(story), inline(&ending::headline(story)));
-    let before = [
-        title,
-        format!("{}\n", sections::overview(story, setting)),
-        sections::ending(story),
-        sections::failing_gates(story),
-        approval(story, setting),
-        sections::warnings(story),
-        sections::checks(story),
-        sections::health(story),
-    ];
     let mut page = Page::new();
-    before.into_iter().for_each(|part| page.push(&part));
-    if story.subject() == Subject::Preflight {
-        page.table("### What was looked at\n\n", &sections::FINDINGS_HEAD, sections::finding_rows(story));
-    }
+    page.push(&format!("## {} {}\n\n", mark(story), inline(&ending::headline(story))));
     if story.subject() == Subject::Audit {
         page.push(&audit::decisions(story));
-        page.table("### Target and actual\n\n", &audit::HEAD, audit::rows(story));
     }
-    if story.subject() == Subject::Fix {
-        let table = fix::table(story);
-        if !table.is_empty() {
-            page.push(&format!("### Before and after\n\n{table}"));
+    page.push(&first::cause(story));
+    page.push(&first::failing_gates(story));
+    page.push(&first::facts(story, setting));
+    page.push(&first::stays(story));
+    page.push(&first::site_health(story));
+    warnings(&mut page, story);
+    match story.subject() {
+        Subject::Audit => page.table("### Open findings\n\n", &audit::HEAD, audit::rows(story, false)),
+        Subject::Fix => page.push(&fix::section(story)),
+        _ => {}
+    }
+    if let Some(plan) = &story.plan {
+        would_run(&mut page, story, plan);
+        page.push(&approval(story, setting, plan));
+    }
+    folded_away(&mut page, story);
+    page.finish()
+}
+
+fn warnings(page: &mut Page, story: &Story) {
+    if story.subject() != Subject::Preflight {
+        page.push(&sections::warnings(story));
+        return;
+    }
+    let (found, apart) = (checked::warned_rows(story), sections::warnings_apart(story));
+    let title = format!("### {}\n\n", sections::warnings_title(story));
+    match (found.is_empty(), apart.is_empty()) {
+        (true, true) => {}
+        (true, false) => page.push(&format!("{title}{apart}\n")),
+        (false, _) => {
+            page.table(&title, &checked::HEAD, found);
+            page.push(&if apart.is_empty() { apart } else { format!("{apart}\n") });
         }
     }
-    page.table("### Steps\n\n", &sections::STEPS_HEAD, sections::step_rows(story));
-    if let Some(plan) = &story.plan {
-        page.push(&previews(story, plan));
+}
+
+/// Checks, steps with their times, and evidence.
+fn folded_away(page: &mut Page, story: &Story) {
+    match story.subject() {
+        Subject::Preflight => page.fold("Checks", &checked::HEAD, checked::other_rows(story)),
+        Subject::Audit => page.fold("Findings that are met", &audit::HEAD, audit::rows(story, true)),
+        _ => {}
     }
-    page.finish()
+    // A build that was checked is all that there is to say of it, and stands on the first screen.
+    if story.subject() != Subject::Bundle {
+        let lines = table_of_pairs(&sections::check_lines(story));
+        let health = if first::site_health(story).is_empty() { sections::health(story) } else { String::new() };
+        if !(lines.is_empty() && health.is_empty()) {
+            let title = if story.subject() == Subject::Preflight { "Scores" } else { "Checks" };
+            page.push(&folded(title, &format!("{lines}\n{health}")));
+        }
+    }
+    let planned = story.plan.is_some();
+    let ran = story.rows.iter().filter(|row| !planned || row.info.survey);
+    let rows = sections::brief_rows(story, ran);
+    let title = format!("{}, {}", words::count(rows.len(), "step"), words::duration(story.took_ms));
+    page.fold(&title, &sections::STEPS_HEAD, rows);
+    if story.subject() != Subject::Bundle {
+        let lines = table_of_pairs(&sections::evidence_lines(story));
+        if !lines.is_empty() {
+            page.push(&folded("Evidence", &lines));
+        }
+    }
 }
 
 /// Puts parts together as long as there is room, and counts what there was none for.
@@ -126,22 +163,38 @@ impl Page {
     }
 
     fn table(&mut self, title: &str, columns: &[&str], rows: Vec<String>) {
-        if rows.is_empty() {
+        self.rows(&format!("{title}{}", head(columns)), rows, "\n");
+    }
+
+    /// The same, folded away below its title.
+    fn fold(&mut self, title: &str, columns: &[&str], rows: Vec<String>) {
+        let before = format!("<details><summary>{title}</summary>\n\n{}", head(columns));
+        self.rows(&before, rows, "\n</details>\n\n");
+    }
+
+    /// As many rows as there is room for, and no head without a row.
+    fn rows(&mut self, before: &str, rows: Vec<String>, after: &str) {
+        let fits = |page: &Self, row: &str| page.rows_left_out == 0 && page.fits(row);
+        let mut rows = rows.into_iter();
+        let Some(first) = rows.next() else { return };
+        let begin = format!("{before}{first}");
+        if !fits(self, &begin) {
+            self.rows_left_out += 1 + rows.count();
             return;
         }
-        self.push(&format!("{title}{}", head(columns)));
+        self.text.push_str(&begin);
         for row in rows {
-            if self.rows_left_out == 0 && self.fits(&row) {
+            if fits(self, &row) {
                 self.text.push_str(&row);
             } else {
                 self.rows_left_out += 1;
             }
         }
-        self.text.push('\n');
+        self.text.push_str(after);
     }
 
     fn finish(mut self) -> String {
-        let left_out: Vec<String> = [(self.rows_left_out, "step"), (self.parts_left_out, "section")]
+        let left_out: Vec<String> = [(self.rows_left_out, "row"), (self.parts_left_out, "section")]
             .into_iter()
             .filter(|(n, _)| *n > 0)
             .map(|(n, what)| words::count(n, what))
@@ -169,27 +222,33 @@ fn mark(story: &Story) -> &'static str {
     }
 }
 
-/// Why it is only a plan, and what to write to have it done.
-fn approval(story: &Story, setting: &Setting) -> String {
-    let Some(plan) = &story.plan else { return String::new() };
-    let mut text = format!("### To go ahead\n\n**Why it is only a plan:** {}\n\n", short(&plan.because, 1200));
-    // A plan without a digest does not know what would be released: there is nothing to approve.
-    let digest: Option<Sha256Digest> = story.fact(key::PLAN_DIGEST);
-    if let (Some(phrase), Some(digest)) = (&setting.phrase, digest) {
-        text.push_str(&format!(
-            "To {} exactly this plan, run again with `approval` set to:\n\n{}\n",
-            if matches!(story.subject(), Subject::Rollback | Subject::Fix) { "carry out" } else { "release" },
-            block(&[Approval::phrase_for(phrase, &digest)], 1, 500)
-        ));
-        text.push_str(&format!(
-            "While the plan stays the same, the digest counts; {} alone approves whatever the plan is then.\n\n",
-            code(phrase)
-        ));
-    }
-    text
+/// What is approved: each row with its undo, then the commands of those that have some.
+fn would_run(page: &mut Page, story: &Story, plan: &PlanTold) {
+    let rows: Vec<&Row> = story.release_rows().collect();
+    let changes = rows.iter().filter(|row| row.changes_something()).count();
+    let title = format!("What would run: {}, {changes} change something", words::count(rows.len(), "step"));
+    page.fold(&title, &sections::STEPS_HEAD, sections::brief_rows(story, rows.into_iter()));
+    page.push(&previews(story, plan));
 }
 
-/// What the rows would do, folded away.
+/// How to approve what stands above.
+fn approval(story: &Story, setting: &Setting, plan: &PlanTold) -> String {
+    // A plan without a digest does not know what would be released: there is nothing to approve.
+    let digest: Option<Sha256Digest> = story.fact(key::PLAN_DIGEST);
+    let because = short(&plan.because, 1200);
+    let (Some(phrase), Some(digest)) = (&setting.phrase, digest) else {
+        return format!("### Not approved\n\nThis run only planned: {because}.\n\n");
+    };
+    let verb = if matches!(story.subject(), Subject::Rollback | Subject::Fix) { "carry out" } else { "release" };
+    format!(
+        "### Approve this plan\n\nThis run only planned: {because}.\n\nTo {verb} exactly this plan, run again with `approval` set to:\n\n\
+         {}\nThis approval is valid only while the plan stays the same. Without the digest, {} approves whatever the next run plans.\n\n",
+        block(&[Approval::phrase_for(phrase, &digest)], 1, 500),
+        code(phrase)
+    )
+}
+
+/// The commands of the rows that would run, folded away.
 fn previews(story: &Story, plan: &PlanTold) -> String {
     let told: Vec<String> = plan
         .previews
@@ -203,8 +262,5 @@ fn previews(story: &Story, plan: &PlanTold) -> String {
             )
         })
         .collect();
-    if told.is_empty() {
-        return String::new();
-    }
-    format!("<details><summary>What would run</summary>\n\n{}</details>\n\n", told.concat())
+    if told.is_empty() { String::new() } else { folded("Commands", &told.concat()) }
 }

@@ -3,8 +3,19 @@
 use std::time::Duration;
 
 pub use crate::domain::format::bytes;
+use crate::{domain::format, engine::event::Verdict};
 
-use crate::domain::format;
+/// In place of what stands on the first screen.
+pub const SEE_ABOVE: &str = "see above";
+
+pub fn verdict_mark(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Passed => "✅ passed",
+        Verdict::Warned => "⚠️ warned",
+        Verdict::Skipped => "⏭️ skipped",
+        Verdict::Failed => "❌ failed",
+    }
+}
 
 pub fn duration(ms: u64) -> String {
     format::duration(Duration::from_millis(ms))

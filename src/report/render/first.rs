@@ -1,0 +1,354 @@
+//! The first screen of the summary, below the verdict: the cause and the commands that help, then what is live, what visitors met, what
+//! changed and where the backup is. Each part is empty when there is nothing to say.
+
+use super::{
+    audit,
+    markdown::{ENTRIES, block, code, inline, link, list, short, table_of_pairs},
+    sections, words,
+};
+use crate::{
+    domain::{
+        CommitSha, Failure, FailureKind, Outcome, ReleaseName,
+        fact::{
+            BackupEstimate, BackupFact, BuildRun, FileDelta, HealthReport, Migrations, Outlook, PendingMigration,
+            Receipt, Staging, Switch, key,
+        },
+        gate::GateReport,
+        migration::Class,
+    },
+    engine::event::{UNDECIDED, Verdict},
+    report::{
+        Setting,
+        render::ending,
+        story::{RowState, Story, Subject},
+    },
+};
+
+/// Longest text in a cell, in characters.
+const CELL: usize = 240;
+/// Longest cause or hint, in characters.
+const SENTENCE: usize = 1200;
+/// Most lines of details, and the longest of them in bytes.
+const DETAILS: (usize, usize) = (40, 300);
+/// The same for commands to type: a cut command is worse than a long page.
+const COMMANDS: (usize, usize) = (40, 1500);
+
+/// Why the run did not end well: its commands first, then each failure with its cause, its words and what to do.
+pub(crate) fn cause(story: &Story) -> String {
+    let Some(outcome) = &story.outcome else { return String::new() };
+    let (Some(at), Some(cause)) = (outcome.at(), outcome.cause()) else { return String::new() };
+    let mut text = String::new();
+    if let Outcome::Stuck { undoing, undo_cause, by_hand, .. } = outcome {
+        text.push_str(&commands(story, undo_cause, by_hand));
+        let why = explained(&ending::title_of(story, undoing.as_str()), undo_cause);
+        text.push_str(&format!("### Why the rollback is not complete\n\n{why}"));
+    }
+    let first = (!said_by_findings(story, at.as_str())).then(|| (ending::title_of(story, at.as_str()), cause));
+    // Rows that let each other run can fail one and all.
+    let others = story
+        .failed_rows()
+        .filter(|row| row.info.step != *at && !said_by_findings(story, row.info.step.as_str()))
+        .filter_map(|row| Some((row.name(), row.failure()?)));
+    let failures: Vec<(String, &Failure)> = first.into_iter().chain(others).collect();
+    let title = match failures.len() {
+        0 => return text,
+        1 => "What failed",
+        _ => "Blockers",
+    };
+    text.push_str(&format!("### {title}\n\n"));
+    failures.into_iter().for_each(|(at, failure)| text.push_str(&explained(&at, failure)));
+    text
+}
+
+/// An audit's findings stand in its verdict, each with its fix.
+fn said_by_findings(story: &Story, step: &str) -> bool {
+    story.subject() == Subject::Audit && audit::is_said(story, step)
+}
+
+fn commands(story: &Story, undo_cause: &Failure, by_hand: &[String]) -> String {
+    if by_hand.is_empty() {
+        return String::new();
+    }
+    let place = if story.subject() == Subject::Fix { "" } else { " on the server" };
+    let only_if = match handed_over(undo_cause) {
+        true => ", only if the post step and `stage: recover` fail",
+        false => "",
+    };
+    format!("### Run these commands{place}{only_if}\n\n{}\n", block(by_hand, COMMANDS.0, COMMANDS.1))
+}
+
+/// Whether the watchdog and the post step complete what the run could not.
+fn handed_over(undo_cause: &Failure) -> bool {
+    undo_cause.kind == FailureKind::Cancelled || undo_cause.cause == UNDECIDED
+}
+
+fn explained(at: &str, failure: &Failure) -> String {
+    let code = if failure.code.is_empty() { String::new() } else { format!(" ({})", code(&failure.code)) };
+    let (doing, cause) = (short(&failure.doing, SENTENCE), short(&failure.cause, SENTENCE));
+    let mut text = format!("**{}**: {doing}: {cause}{code}\n\n", inline(at));
+    if !failure.details.is_empty() {
+        text.push_str(&block(&failure.details, DETAILS.0, DETAILS.1));
+        text.push('\n');
+    }
+    if let Some(hint) = &failure.hint {
+        text.push_str(&format!("**What to do:** {}\n\n", short(hint, SENTENCE)));
+    }
+    text
+}
+
+/// The gates that failed, where no failure has named them.
+pub(crate) fn failing_gates(story: &Story) -> String {
+    let Some(report) = story.fact::<GateReport>(key::GATES) else { return String::new() };
+    let cause = story.outcome.as_ref().and_then(Outcome::cause);
+    let details: Vec<&String> = cause
+        .into_iter()
+        .chain(story.failed_rows().filter_map(crate::report::story::Row::failure))
+        .flat_map(|failure| &failure.details)
+        .collect();
+    let lines: Vec<String> = report
+        .failures()
+        .filter(|gate| !details.iter().any(|line| line.starts_with(&format!("{}: ", gate.name))))
+        .map(|gate| format!("❌ {}: {}", code(&gate.name), short(gate.problem.as_deref().unwrap_or_default(), CELL)))
+        .collect();
+    if lines.is_empty() { String::new() } else { format!("### Gates that failed\n\n{}\n", list(lines)) }
+}
+
+/// What the run leaves in place although it did not end well.
+pub(crate) fn stays(story: &Story) -> String {
+    let Some(Outcome::Refused { stays, .. } | Outcome::RolledBack { stays, .. } | Outcome::Stuck { stays, .. }) =
+        &story.outcome
+    else {
+        return String::new();
+    };
+    if stays.is_empty() {
+        return String::new();
+    }
+    format!("### What stays\n\n{}\n", list(stays.iter().map(|stays| short(stays, CELL))))
+}
+
+/// What is live, what visitors met, what changed, and where the backup is.
+pub(crate) fn facts(story: &Story, setting: &Setting) -> String {
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    if let Some(live) = live_now(story) {
+        lines.push(("Live now", live));
+    }
+    lines.extend(site(story));
+    lines.extend(downtime(story).map(|downtime| ("Downtime", downtime)));
+    lines.extend(release(story));
+    lines.extend(commits(story, setting));
+    lines.extend(change(story, setting));
+    lines.extend(migrations(story));
+    lines.extend(backup(story).map(|backup| ("Backup", backup)));
+    if story.subject() == Subject::Bundle {
+        lines.extend(sections::check_lines(story));
+        lines.extend(sections::evidence_lines(story));
+    }
+    lines.push(("Run", format!("{}, {}", code(&story.stage), words::duration(story.took_ms))));
+    format!("{}\n", table_of_pairs(&lines))
+}
+
+/// Claims only what the run saw, and nothing of a `current` that others moved meanwhile.
+fn live_now(story: &Story) -> Option<String> {
+    let moves = matches!(story.subject(), Subject::Release | Subject::Rollback);
+    let before = story.text_fact(key::PREVIOUS_RELEASE).map(code);
+    let made = story.text_fact(key::RELEASE).map(code);
+    match &story.outcome {
+        Some(Outcome::Live { .. }) => made,
+        Some(Outcome::RolledBack { .. }) => Some(before.map_or("nothing, as before".to_owned(), |old| old + " again")),
+        Some(Outcome::Stuck { .. }) if story.subject() == Subject::Fix => None,
+        Some(Outcome::Stuck { .. }) => Some("❔ not known: the rollback is not complete".to_owned()),
+        None if story.fact::<Switch>(key::SWITCH).is_some() => Some("❔ not known: the run has not ended".to_owned()),
+        Some(Outcome::Refused { at, .. }) if at.as_str() == "nothing-moved" => None,
+        // A release is named when the survey is over: until then, nobody looked what is live.
+        _ if moves && before.is_none() => made.map(|_| "nothing".to_owned()),
+        _ if moves => before.map(|old| old + ", not touched"),
+        _ => before,
+    }
+}
+
+fn site(story: &Story) -> Option<(&'static str, String)> {
+    let name = if story.text_fact(key::URL).is_some() { "Site" } else { "Environment" };
+    let url = story.text_fact(key::URL).map(|url| link(&inline(url), url));
+    let environment = story.text_fact(key::ENVIRONMENT).map(inline);
+    let server = story.text_fact(key::SERVER).map(|server| format!("on {}", code(server)));
+    let parts: Vec<String> = [url, environment, server].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| (name, parts.join(", ")))
+}
+
+/// The release of this run, and the one before it where the run replaced it.
+fn release(story: &Story) -> Vec<(&'static str, String)> {
+    let Some(made) = story.text_fact(key::RELEASE) else { return Vec::new() };
+    let before = || ("Before", story.text_fact(key::PREVIOUS_RELEASE).map_or("nothing was live".to_owned(), code));
+    let name = match story.subject() {
+        Subject::Rollback => "Rollback to",
+        Subject::Recovery => "Unconfirmed release",
+        _ => "Release",
+    };
+    let made = (name, format!("{}{}", code(made), ending::fate(story)));
+    match &story.outcome {
+        Some(Outcome::Live { .. }) => vec![before()],
+        Some(Outcome::Stuck { .. }) => vec![made, before()],
+        None if story.fact::<Switch>(key::SWITCH).is_some() => vec![made, before()],
+        _ => vec![made],
+    }
+}
+
+/// `https://github.com/acme/shop`
+fn repository(story: &Story, setting: &Setting) -> Option<String> {
+    let of = |url: &str| url.split_once("/actions/runs/").map(|(repository, _)| repository.to_owned());
+    let build = || of(&story.fact::<BuildRun>(key::BUILD_RUN)?.url);
+    setting.run_url.as_deref().and_then(of).or_else(build)
+}
+
+/// The commit with the first line of its message; and the one that production was asked for, where it has the same tree.
+fn commits(story: &Story, setting: &Setting) -> Vec<(&'static str, String)> {
+    let Some(sha) = story.fact::<CommitSha>(key::SHA) else { return Vec::new() };
+    let repository = repository(story, setting);
+    let linked = |sha: &CommitSha| match &repository {
+        Some(repository) => link(&code(sha.short()), &format!("{repository}/commit/{sha}")),
+        None => code(sha.short()),
+    };
+    let build = story.fact::<BuildRun>(key::BUILD_RUN);
+    let subject = build.and_then(|build| build.subject).map(|subject| format!(" {}", short(&subject, CELL)));
+    let mut lines = vec![("Commit", format!("{}{}", linked(&sha), subject.unwrap_or_default()))];
+    if let Some(asked_for) = story.fact::<Staging>(key::STAGING).and_then(|staging| staging.asked_for) {
+        let branch = inline(&asked_for.branch);
+        lines.push(("Asked for", format!("{} on {branch}: the same tree", linked(&asked_for.commit))));
+    }
+    lines
+}
+
+/// The comparison of the live commit with the new one, and how many files differ.
+fn change(story: &Story, setting: &Setting) -> Option<(&'static str, String)> {
+    if !matches!(story.subject(), Subject::Release | Subject::Rollback) {
+        return None;
+    }
+    let files = story.fact::<Outlook>(key::OUTLOOK).and_then(|outlook| outlook.files);
+    let files = files.filter(|_| story.text_fact(key::PREVIOUS_RELEASE).is_some()).map(|files| file_counts(&files));
+    let parts: Vec<String> = compared(story, setting).into_iter().chain(files).collect();
+    let name = if story.subject() == Subject::Rollback { "Reverted commits" } else { "Change" };
+    (!parts.is_empty()).then(|| (name, parts.join(": ")))
+}
+
+/// Release names end in the first digits of their commits, which GitHub's comparison takes.
+fn compared(story: &Story, setting: &Setting) -> Option<String> {
+    let named = |key: &str| story.text_fact(key)?.parse::<ReleaseName>().ok();
+    let (before, after) = (named(key::PREVIOUS_RELEASE)?, named(key::RELEASE)?);
+    let (old, new) = match story.subject() {
+        // What is in the live release and not in the target.
+        Subject::Rollback => (after.short_sha(), before.short_sha()),
+        _ => (before.short_sha(), after.short_sha()),
+    };
+    if old == new {
+        return Some("the same commit".to_owned());
+    }
+    let range = format!("{old}...{new}");
+    let repository = repository(story, setting)?;
+    Some(link(&code(&range), &format!("{repository}/compare/{range}")))
+}
+
+fn file_counts(files: &FileDelta) -> String {
+    let counts = match files.removed {
+        Some(removed) => format!("files: {} new, {} changed, {removed} removed", files.added, files.changed),
+        None => "files not compared: the live release has no manifest".to_owned(),
+    };
+    match files.public_gone.len() {
+        0 => counts,
+        gone => format!("{counts}; ⚠️ {} removed", words::count(gone, "public file")),
+    }
+}
+
+fn migrations(story: &Story) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    let skipped = || {
+        let row = story.row("migrate")?;
+        matches!(row.verdict()?, Verdict::Skipped | Verdict::Passed).then(|| "none ran".to_owned())
+    };
+    if let Some(outlook) = story.fact::<Outlook>(key::OUTLOOK).filter(|_| story.outcome == Some(Outcome::Planned)) {
+        lines.push(("Migrations", pending(&outlook)));
+    } else if let Some(migrations) = story.fact::<Migrations>(key::MIGRATIONS) {
+        lines.push(("Migrations", sections::migrations_line(&migrations)));
+    } else if let Some(none) = skipped() {
+        lines.push(("Migrations", none));
+    }
+    if let Some(migrations) = story.fact::<Migrations>(key::MIGRATIONS_STAY) {
+        lines.push(("Migrations that stay", sections::migrations_line(&migrations)));
+    }
+    lines
+}
+
+fn pending(outlook: &Outlook) -> String {
+    if let Some(why) = &outlook.migrations_unknown {
+        return short(why, CELL);
+    }
+    let named = |migration: &PendingMigration| {
+        let mark = if matches!(migration.class, Class::Contract | Class::Destructive) { "⚠️ " } else { "" };
+        format!("{} ({mark}{})", code(&migration.name), migration.class.word())
+    };
+    match outlook.migrations.as_slice() {
+        [] => "none is pending".to_owned(),
+        pending => {
+            let more = match pending.len().saturating_sub(ENTRIES) {
+                0 => String::new(),
+                more => format!(", and {more} more"),
+            };
+            let names: Vec<String> = pending.iter().take(ENTRIES).map(named).collect();
+            format!("{} pending: {}{more}", pending.len(), names.join(", "))
+        }
+    }
+}
+
+/// What visitors met; of a run that switched without measuring it, why there is no measurement.
+fn downtime(story: &Story) -> Option<String> {
+    if let Some(receipt) = story.fact::<Receipt>(key::RECEIPT) {
+        return Some(sections::receipt_line(&receipt));
+    }
+    story.fact::<Switch>(key::SWITCH)?;
+    match &story.row("sample-site")?.state {
+        RowState::Finished { text, .. } if !text.is_empty() => Some(format!("not measured: {}", short(text, CELL))),
+        _ => None,
+    }
+}
+
+fn backup(story: &Story) -> Option<String> {
+    if story.outcome == Some(Outcome::Planned) {
+        let outlook = story.fact::<Outlook>(key::OUTLOOK)?;
+        return Some(match outlook.backup {
+            Some(BackupEstimate { app_bytes, database_bytes }) => {
+                let database = match database_bytes {
+                    Some(bytes) => format!("database {}", words::bytes(bytes)),
+                    None => "database of unknown size".to_owned(),
+                };
+                format!("planned before the upload, at most: app {}, {database}", words::bytes(app_bytes))
+            }
+            None => "none: nothing is live yet".to_owned(),
+        });
+    }
+    let backup = story.fact::<BackupFact>(key::BACKUP)?;
+    let elsewhere = backup.elsewhere.as_ref().map(|copy| format!("; {}", sections::elsewhere_line(copy)));
+    let elsewhere = elsewhere.unwrap_or_default();
+    if backup.files.is_empty() {
+        let why: Vec<String> = backup.skipped.iter().map(|why| short(why, CELL)).collect();
+        return Some(format!("none: {}{elsewhere}", why.join("; ")));
+    }
+    let size: u64 = backup.files.iter().map(|file| file.size).sum();
+    let made = backup.path.rsplit('/').next().and_then(|name| name.parse::<ReleaseName>().ok());
+    let made = made.map(|name| format!(" of {}", name.made_at().format("%Y-%m-%d %H:%M UTC"))).unwrap_or_default();
+    Some(format!(
+        "✅ {}{made}, {} in {}{elsewhere}",
+        code(&backup.path),
+        words::bytes(size),
+        words::count(backup.files.len(), "file")
+    ))
+}
+
+/// The last answers, where asking the site is what the run is for.
+pub(crate) fn site_health(story: &Story) -> String {
+    let told = |key: &str| story.fact::<HealthReport>(key).is_some();
+    match story.subject() {
+        Subject::Site | Subject::Recovery if told(key::HEALTH) || told(key::HEALTH_AFTER_ROLLBACK) => {
+            sections::health(story)
+        }
+        _ => String::new(),
+    }
+}
