@@ -7,6 +7,7 @@ mod fuzz;
 mod image;
 mod imports;
 mod lab;
+mod pictures;
 mod shell;
 mod sweep;
 mod sync;
@@ -48,6 +49,8 @@ enum Task {
     },
     /// Start a server to play with, until Enter is pressed
     Lab,
+    /// Take the pictures of job summaries in docs/pictures, light and dark
+    Pictures,
     /// Let everything go wrong with every row, at every point of its work
     Sweep(sweep::Asked),
     /// Write action.yml, the policy's schema and docs/inputs.md from the table of inputs
@@ -80,6 +83,7 @@ fn main() -> Result<()> {
         }
         Task::Image { release } => image::run(root, release),
         Task::Lab => lab::run(),
+        Task::Pictures => pictures::run(root),
         Task::Sweep(asked) => sweep::run(root, &asked),
         Task::Sync { check } => sync::run(root, check),
         Task::Test(asked) => test::run(root, &asked),

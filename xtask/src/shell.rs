@@ -18,16 +18,17 @@ pub(crate) fn installed(program: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
-/// Makes sure that a program is there; as root it is installed from Debian's package, else the line to type is the error.
-pub(crate) fn need(program: &str, package: &str) -> Result<()> {
+/// Makes sure that a program is there; as root it is installed from Debian's packages, else the line to type is the error.
+pub(crate) fn need(program: &str, packages: &str) -> Result<()> {
     if installed(program) {
         return Ok(());
     }
     if !am_root()? {
-        bail!("{program} is missing; install it with: sudo apt-get install --yes {package}");
+        bail!("{program} is missing; install it with: sudo apt-get install --yes {packages}");
     }
     run("apt-get", &["update", "--quiet=2"])?;
-    run("apt-get", &["install", "--yes", "--quiet=2", "--no-install-recommends", package])
+    let install = ["install", "--yes", "--quiet=2", "--no-install-recommends"];
+    run("apt-get", &install.into_iter().chain(packages.split(' ')).collect::<Vec<_>>())
 }
 
 fn am_root() -> Result<bool> {
