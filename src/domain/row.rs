@@ -47,6 +47,7 @@ rows! {
     PRE_BUNDLE_GATES = "pre-bundle-gates",
     REACH_SERVER = "reach-server",
     READ_BUNDLE = "read-bundle",
+    MIGRATE = "migrate",
     SAMPLE_SITE = "sample-site",
     SITE_HEALTH = "site-health",
     STAGING_EVIDENCE = "staging-evidence",

@@ -143,6 +143,7 @@ fn live() -> Vec<Event> {
         .fact(key::RECEIPT, receipt(0))
         .and(Body::Committed { step: StepId::new("confirm") })
         .and(Body::Warned {
+            code: Default::default(),
             step: StepId::new("survey-server"),
             text: "`process_control_timeout` is 0: a reload cuts running requests".to_owned(),
             hint: Some("set `process_control_timeout = 10s` in /etc/php/8.3/fpm/php-fpm.conf".to_owned()),
@@ -167,6 +168,7 @@ fn planned() -> Vec<Event> {
         .fact(key::EXECUTED, json!(false))
         .fact(key::RELEASE, json!(NEW))
         .and(Body::Warned {
+            code: Default::default(),
             step: StepId::new("look-ahead"),
             text: "2025_11_02_091500_drop_legacy_carts: data is gone or overwritten: only the backup brings it back"
                 .to_owned(),
@@ -359,7 +361,12 @@ fn preflight(failing: bool) -> Vec<Event> {
         .fact(key::PREVIOUS_RELEASE, json!(OLD))
         .done("survey-server", "in order")
         .begun("reload")
-        .and(Body::Warned { step: StepId::new("reload"), text: cut.0.to_owned(), hint: Some(cut.1.to_owned()) })
+        .and(Body::Warned {
+            step: StepId::new("reload"),
+            code: Default::default(),
+            text: cut.0.to_owned(),
+            hint: Some(cut.1.to_owned()),
+        })
         .finished("reload", Verdict::Warned, cut.0, None)
         .fact(key::FINDINGS, json!(findings));
     match failing {

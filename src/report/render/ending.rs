@@ -90,7 +90,7 @@ pub fn headline(story: &Story) -> String {
 
 /// "step 15 (Switch)"; without a number only the title.
 fn place(story: &Story, step: &str) -> String {
-    match story.row(step) {
+    match story.step(step) {
         Some(row) => match row.info.number {
             Some(number) => format!("step {number} ({})", row.info.title),
             None => format!("the step \"{}\"", row.info.title),

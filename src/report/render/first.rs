@@ -15,6 +15,7 @@ use crate::{
         },
         gate::GateReport,
         migration::Class,
+        row,
     },
     engine::event::{UNDECIDED, Verdict},
     report::{
@@ -261,7 +262,7 @@ fn file_counts(files: &FileDelta) -> String {
 fn migrations(story: &Story) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     let skipped = || {
-        let row = story.row("migrate")?;
+        let row = story.row(row::MIGRATE)?;
         matches!(row.verdict()?, Verdict::Skipped | Verdict::Passed).then(|| "none ran".to_owned())
     };
     if let Some(outlook) = story.fact::<Outlook>(key::OUTLOOK).filter(|_| story.outcome == Some(Outcome::Planned)) {
@@ -304,7 +305,7 @@ fn downtime(story: &Story) -> Option<String> {
         return Some(sections::receipt_line(&receipt));
     }
     story.fact::<Switch>(key::SWITCH)?;
-    match &story.row("sample-site")?.state {
+    match &story.row(row::SAMPLE_SITE)?.state {
         RowState::Finished { text, .. } if !text.is_empty() => Some(format!("not measured: {}", short(text, CELL))),
         _ => None,
     }
