@@ -176,7 +176,7 @@ pub struct Made {
     pub manifest: Option<Rc<Manifest>>,
     /// What was told of the bundle; the server's own look at it is added once it is there.
     pub told: Option<BundleFact>,
-    /// Whom the way back can ask as well; what it does never depends on it.
+    /// The rollback can ask it as well; what it does never depends on it.
     pub identity: Option<Mark>,
     /// The number that tells this run's deploy lock from another's.
     pub lock: Option<String>,
@@ -184,9 +184,9 @@ pub struct Made {
     pub dead: Vec<Dead>,
     /// Renews the deploy lock.
     pub keeper: Option<Keeper>,
-    /// The number by which this run's guard on the server is confirmed. The way back does without.
+    /// The number by which this run's guard on the server is confirmed. A rollback does without.
     pub guard: Option<String>,
-    /// Watches the site from before the switch on; the way back only notes when it began.
+    /// Watches the site from before the switch on; a rollback only notes when it began.
     pub sampler: Option<Rc<Sampler>>,
     /// The digest of the release's tree on the server.
     pub tree: Option<Sha256Digest>,

@@ -56,7 +56,7 @@ pub enum Status {
 pub struct AuditVerdict {
     pub environment: String,
     pub go: bool,
-    /// What stands in the way; empty for GO.
+    /// The blockers; empty for GO.
     pub reasons: Vec<String>,
     /// What the verdict does not rest on.
     pub remark: Option<String>,

@@ -27,7 +27,7 @@ pub mod key {
     pub const ARTIFACT: &str = "artifact";
     /// `String`: the name under which the workflow shall upload a bundle that was built here
     pub const ARTIFACT_NAME: &str = "artifact-name";
-    /// [`ReleaseName`](super::ReleaseName): the release this run makes, or goes back to
+    /// [`ReleaseName`](super::ReleaseName): the release this run makes, or rolls back to
     pub const RELEASE: &str = "release";
     /// `String`: what was live before, as the link's last part says
     pub const PREVIOUS_RELEASE: &str = "previous-release";
@@ -51,7 +51,7 @@ pub mod key {
     pub const STAGING: &str = "staging";
     /// [`Migrations`](super::Migrations)
     pub const MIGRATIONS: &str = "migrations";
-    /// [`Migrations`](super::Migrations): that ran since the release that is gone back to, and stay
+    /// [`Migrations`](super::Migrations): that ran since the target of a rollback, and stay
     pub const MIGRATIONS_STAY: &str = "migrations-stay";
     /// [`Sha256Digest`](super::Sha256Digest) of the release's tree on the server
     pub const TREE: &str = "tree";
@@ -489,7 +489,7 @@ pub enum Judgement {
     Passed,
     /// To be looked at; a release can do with it.
     Warned,
-    /// Stands in the way of a release.
+    /// Blocks a release.
     Failed,
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The one thing that a run of `stage: fix` mends. There is no `all`: each is a decision of its own.
+/// The one finding that a run of `stage: fix` corrects. There is no `all`: each is a decision of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FixName {
     BranchProtectionMain,

@@ -20,7 +20,7 @@ pub struct Line {
     pub environment: String,
     #[serde(default)]
     pub attempt: Attempt,
-    /// The release that was made, or gone back to.
+    /// The release that was made, or rolled back to.
     pub release: ReleaseName,
     /// What `current` pointed to before.
     pub from: Option<String>,
@@ -73,7 +73,7 @@ pub enum Attempt {
     /// A new release.
     #[default]
     Release,
-    /// Going back to an earlier one, by hand.
+    /// A rollback to an earlier one, by hand.
     Rollback,
 }
 
@@ -103,7 +103,7 @@ pub enum Standing {
     Failed,
     /// It was live, something was wrong with it, and what was live before came back.
     Reverted,
-    /// It was confirmed, and somebody went back from it by hand. No line says this of its own release: it follows from the
+    /// It was confirmed, and rolled back by hand. No line says this of its own release: it follows from the
     /// rollback's line.
     TakenBack,
 }

@@ -8,7 +8,7 @@ pub use crate::domain::migration::source::{Reading, read};
 
 mod source;
 
-/// How much a statement asks of the code that is live while it runs, and of the way back. Later ones are worse.
+/// How much a statement asks of the code that is live while it runs, and of a rollback. Later ones are worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
@@ -16,7 +16,7 @@ pub enum Class {
     Expand,
     /// The table is copied or checked row by row; while that goes on, writing to it may wait.
     LongLock,
-    /// Takes away or narrows what the old code may rely on: going back to it may not work.
+    /// Takes away or narrows what the old code may rely on: a rollback to it may not work.
     Contract,
     /// Nobody can tell from here.
     Unknown,

@@ -300,7 +300,7 @@ mod tests {
         let lines = [&lines[..], &[back(2, 1)]].concat();
         assert_eq!(choices(&lines, 1), [0; 0]);
         assert_eq!(unfit(&lines, 1, &[1, 2, 3], 3), Some(Unfit::TakenBack));
-        // A new release on top of it: what was live before is the way back.
+        // A new release on top of it: what was live before is the target.
         let lines = [&lines[..], &[released(1, 4)]].concat();
         assert_eq!(choices(&lines, 4), [1]);
     }

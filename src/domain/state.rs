@@ -3,7 +3,7 @@
 /// How far the run came: one of the words of the row that it was about to begin, or [`ENDED`], or [`HANDED_OVER`].
 pub const PHASE: &str = "phase";
 
-/// The release that it made, or went back to.
+/// The release that it made, or rolled back to.
 pub const RELEASE: &str = "release";
 
 /// The number of its deploy lock.

@@ -25,7 +25,7 @@ pub struct HttpSite {
     url: Url,
     way: Way,
     roots: Roots,
-    /// A tunnel ends with its SSH connection; then another door is made by the next request.
+    /// A tunnel ends with its SSH connection; the next request opens another one.
     door: Mutex<Option<Rc<Door>>>,
 }
 

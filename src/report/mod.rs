@@ -32,7 +32,7 @@ use std::path::PathBuf;
 pub struct Setting {
     /// The workflow run we are part of: `https://github.com/acme/shop/actions/runs/4711`.
     pub run_url: Option<String>,
-    /// The words that open this stage's door, without a plan's digest; shown under a plan.
+    /// The approval phrase of this stage, without a plan's digest; shown under a plan.
     pub phrase: Option<String>,
 }
 

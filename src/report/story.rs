@@ -23,7 +23,7 @@ pub enum Subject {
     Bundle,
     /// Makes a release, or was asked to.
     Release,
-    /// Goes back to an earlier release, or was asked to.
+    /// Rolls back to an earlier release, or was asked to.
     Rollback,
     /// Looks at a site and would change nothing.
     Site,
@@ -33,7 +33,7 @@ pub enum Subject {
     Audit,
     /// Brings to its end what another run left.
     Recovery,
-    /// Mends one thing, or was asked to.
+    /// Corrects one finding, or was asked to.
     Fix,
 }
 
@@ -65,7 +65,7 @@ pub struct Row {
     pub state: RowState,
     #[serde(rename = "taken_back", skip_serializing_if = "Option::is_none")]
     pub undo: Option<UndoTold>,
-    /// Whether it ended when there was no going back any more.
+    /// Whether it ended after the commit.
     #[serde(skip)]
     pub after_commit: bool,
 }
@@ -84,7 +84,7 @@ pub struct UndoTold {
     pub text: String,
     /// `None` while it is being undone.
     pub done: Option<Ended>,
-    /// Whether something was there to be taken back.
+    /// Whether there was something to undo.
     pub undone: bool,
 }
 
@@ -150,7 +150,7 @@ impl Story {
             }
             Body::Committed { step } => {
                 self.committed = true;
-                let text = "no going back from here".to_owned();
+                let text = "confirmed; the run rolls back no more".to_owned();
                 self.set(
                     step.as_str(),
                     RowState::Finished { verdict: Verdict::Passed, text, failure: None, took_ms: 0 },
@@ -227,7 +227,7 @@ impl Story {
         }
     }
 
-    /// Rows that failed when there still was a way back; more than one where they let each other run.
+    /// Rows that failed before the commit; more than one where they let each other run.
     pub fn failed_rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.verdict() == Some(Verdict::Failed) && !row.after_commit)
     }
@@ -238,7 +238,7 @@ impl Story {
     }
 
     /// Everything somebody should look at: what steps warned of, rows that ended with a warning of their own, rows that
-    /// failed when there was no going back any more, and holds that could not be given back. Headline, summary and
+    /// failed after the commit, and holds that could not be given back. Headline, summary and
     /// evidence count these.
     pub fn all_warnings(&self) -> Vec<Warning> {
         let rows = self.rows.iter().filter_map(|row| self.warning_of(row));

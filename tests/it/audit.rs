@@ -632,7 +632,7 @@ fn a_ruleset_is_protection_and_what_is_hidden_is_not_guessed() {
     let audited = repository.audit();
     assert_ended(&audited.finished, 1, "refused");
     assert_eq!(audited.status("main-protected"), "unseen");
-    assert_says(&audited.verdict("production").1, &["could not be seen"]);
+    assert_says(&audited.verdict("production").1, &["could not be read"]);
     assert!(audited.verdict("staging").0);
 }
 
@@ -668,8 +668,8 @@ fn what_github_does_not_answer_is_no_go_and_no_finding() {
     let audited = repository.audit();
     assert_ended(&audited.finished, 5, "failed");
     assert_eq!(output(&audited.finished, "decision"), "no-go");
-    assert_says(&audited.verdict("production").1, &["rate limit is used up", "600 s"]);
-    assert_says(&audited.verdict("staging").1, &["rate limit is used up"]);
+    assert_says(&audited.verdict("production").1, &["rate limit is reached", "600 s"]);
+    assert_says(&audited.verdict("staging").1, &["rate limit is reached"]);
     // The others looked all the same.
     assert_eq!(audited.status("main-protected"), "met");
 }
@@ -714,7 +714,7 @@ pub(crate) fn on_server(story: &Story, files: &Repository, inputs: &[(&str, &str
 const ON_THE_SERVER: &[(&str, &str, &str, &str)] = &[
     (
         "current-release",
-        "is not there",
+        "does not exist",
         "cp -a current /current; ln -sfn releases/20000101_000000-00000000 current",
         "cp -aT --remove-destination /current current",
     ),
@@ -727,7 +727,7 @@ const ON_THE_SERVER: &[(&str, &str, &str, &str)] = &[
     ("nine-files", "artisan: missing", "mv current/artisan /artisan", "mv /artisan current/artisan"),
     (
         "env-link",
-        "is a file of its own",
+        "is a regular file",
         "cp -a current/.env /link; rm current/.env; cp -a shared/.env/staging.env current/.env",
         "cp -aT --remove-destination /link current/.env",
     ),
@@ -765,7 +765,7 @@ const ON_THE_SERVER: &[(&str, &str, &str, &str)] = &[
     ("health", "502", "service php8.2-fpm stop", "service php8.2-fpm start"),
     (
         "health-token-match",
-        "not the same",
+        "they differ",
         "cp -a shared/.env/staging.env /env; sed -i 's/^HEALTHCHECK_TOKEN=.*/HEALTHCHECK_TOKEN=quite-another-token/' shared/.env/staging.env",
         "cp -a /env shared/.env/staging.env",
     ),

@@ -282,7 +282,7 @@ fn a_token_that_may_not_is_told_first_and_nothing_changes() {
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
-        &["give the job <code>permissions: { actions: write }</code>", "nothing was changed in the end"],
+        &["Set <code>permissions: { actions: write }</code> in the job", "nothing was changed in the end"],
     );
     // 404 comes to people who may not see it, too: that is no "there is none". And a plan without protection is no matter of rights.
     repository.github.fault("GET", PROTECTION, Times::Next(1), Fault::refusal(Refusal::NotFound));
@@ -594,7 +594,7 @@ fn f40_the_servers_token_becomes_the_secret_and_is_seen_nowhere() {
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
-        &["has a secret HEALTHCHECK_TOKEN of its own", "gh secret delete HEALTHCHECK_TOKEN --env staging"],
+        &["has its own secret HEALTHCHECK_TOKEN", "gh secret delete HEALTHCHECK_TOKEN --env staging"],
     );
 
     // GitHub takes it and keeps the old one: that is seen.
@@ -604,7 +604,7 @@ fn f40_the_servers_token_becomes_the_secret_and_is_seen_nowhere() {
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
-        &["it was not written: not there", "the secret may already hold the server's token"],
+        &["it was not written: not set", "the secret may already hold the server's token"],
     );
 
     // A token that the site does not take yet helps nobody.
@@ -617,7 +617,7 @@ fn f40_the_servers_token_becomes_the_secret_and_is_seen_nowhere() {
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
-        &["the site refuses it: it runs with an older configuration", "release again"],
+        &["the site refuses it: the live release has an older configuration", "release again"],
     );
     assert!(!refused.finished.raw_log.replace("::add-mask::quite-another-token\n", "").contains("quite-another-token"));
     assert_eq!(story.github.written().len(), 1);

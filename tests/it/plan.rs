@@ -71,7 +71,7 @@ fn f19_f63_se1_fd1_the_plan_names_what_vanishes_and_what_each_migration_does_and
         assert_says(
             text,
             &[
-                "5 new, 1 changed, 1 gone; 1 public file is removed",
+                "5 new, 1 changed, 1 removed; ",
                 "public file removed: public/leaflet.txt",
                 "2031_01_01_000000_add [expand]",
                 "database/migrations/2031_01_01_000000_add.php, SHA-256 ",

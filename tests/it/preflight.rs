@@ -106,7 +106,7 @@ fn f61_f62_a_server_that_is_ready_gets_a_go_and_nothing_changes() {
             (&format!("/var/www/{name}"), SEED_RELEASE),
             ("sudo -n service php8.2-fpm reload", "allowed, without a password"),
             ("sudo -n service nginx reload", "allowed, without a password"),
-            ("nginx -t", "whole"),
+            ("nginx -t", "the configuration is valid"),
             ("virtual host", &format!("{name}.lab.test")),
             ("SCRIPT_FILENAME", if environment == Environment::Staging { "document_root" } else { "realpath_root" }),
             ("php8.2-fpm", &format!("PHP 8.2, as the command line, pool {name}")),
@@ -128,11 +128,7 @@ fn f61_f62_a_server_that_is_ready_gets_a_go_and_nothing_changes() {
         assert!(output(&finished, "report").contains("/VALIDATION_"), "{}", output(&finished, "report"));
         assert_says(
             &report,
-            &[
-                "# Pre-flight of",
-                "- [x] Every gate passed",
-                "- [x] Nothing on the server stands in the way of a release",
-            ],
+            &["# Pre-flight of", "- [x] Every gate passed", "- [x] Nothing on the server blocks a release"],
         );
         for never in ["Symlink before", "the new release", "What would run", "approval"] {
             assert!(
@@ -188,7 +184,7 @@ const REASONS: &[Reason] = &[
         "sed -i 's/NOPASSWD: \\(.*nginx reload\\)/\\1/' /etc/sudoers.d/deploy",
         "cp /rules /etc/sudoers.d/deploy",
         &[
-            "deploy cannot run sudo -n service nginx reload: sudo wants a password for it",
+            "deploy cannot run sudo -n service nginx reload: sudo asks for a password",
             "deploy ALL=(root) NOPASSWD: /usr/sbin/service nginx reload",
         ],
     ),
@@ -332,7 +328,7 @@ fn f67_f66_f45_each_reason_for_a_no_go_is_named_with_its_cure() {
 
     // A release believes sudo's list no more than the pre-flight does, and learns it before the backup.
     server("sed -i 's/NOPASSWD: \\(.*nginx reload\\)/\\1/' /etc/sudoers.d/deploy").expect("a rule with a password");
-    let finished = refused(&story, story.staging(&commit), 1, &["service nginx reload (sudo wants a password for it)"]);
+    let finished = refused(&story, story.staging(&commit), 1, &["service nginx reload (sudo asks for a password)"]);
     assert_eq!(output(&finished, "backup"), "");
 
     // So it is with a server that cannot dump the database: no phrase is offered for what would be refused (FD3).
@@ -382,7 +378,7 @@ fn f23_f10_a_build_that_the_server_cannot_take_is_a_no_go() {
     tree.write("vendor/composer/platform_check.php", "<?php\nif (!(PHP_VERSION_ID >= 80400)) {\n}\n").expect("a check");
     story.publish(&story.build(&newer, &tree).expect("the build")).expect("the artifact");
     let finished = run(&newer, &[]);
-    no_go(&finished, &["needs PHP 8.4.0 or newer, and the command line is 8.2 and the pool is 8.2"]);
+    no_go(&finished, &["needs PHP 8.4.0 or newer, but the command line is 8.2 and the pool is 8.2"]);
 
     // The command line is another PHP than the pool.
     let other = "printf '#!/bin/sh\\ncase \"$*\" in *PHP_VERSION_ID*) echo 80301 8.3.1 ;; *) exec /usr/bin/php \"$@\" ;; esac\\n' \
@@ -392,7 +388,7 @@ fn f23_f10_a_build_that_the_server_cannot_take_is_a_no_go() {
     no_go(
         &finished,
         &[
-            "php8.2-fpm serves the site with PHP 8.2, and `/usr/local/bin/php8.3` is PHP 8.3.1",
+            "php8.2-fpm serves the site with PHP 8.2, but `/usr/local/bin/php8.3` is PHP 8.3.1",
             "Set the input `php` to /usr/bin/php8.2",
         ],
     );

@@ -85,7 +85,7 @@ fn fd5_what_a_path_must_answer_is_a_healthy_body_a_status_fields_or_a_text() {
     assert_eq!(as_told(&up, 500, page).as_deref(), Some("500 instead of 200"));
     assert_eq!(as_told(&HealthAnswer::Status(204), 204, ""), None);
     assert_eq!(as_told(&HealthAnswer::Status(204), 200, "").as_deref(), Some("200 instead of 204"));
-    assert!(as_told(&up, 302, "").expect("a redirect is none").contains("redirects"));
+    assert!(as_told(&up, 302, "").expect("a redirect is none").contains("redirect"));
     let stale = format!(r#"{{"commit":"{OTHER}"}}"#);
     assert!(as_told(&up, 200, &stale).expect("another release").contains("stale code"));
 
@@ -377,7 +377,7 @@ async fn fd5_a_status_alone_is_healthy_where_an_unknown_page_has_another() {
     let (up, shop) = (Some(HealthAnswer::Status(200)), Some(HealthAnswer::Contains("Shop".to_owned())));
     for paths in [&[("/up", up.clone())][..], &[("/", shop.clone()), ("/up", up.clone())]] {
         let ran = with(paths, app(404)).survey(probe::baseline).await;
-        assert!(ran.said().ends_with("seen to fail: 404 at a page that does not exist"), "{}", ran.said());
+        assert!(ran.said().ends_with("self-tested: 404 at a page that does not exist"), "{}", ran.said());
         let ran = with(paths, app(200)).survey(probe::baseline).await;
         assert!(ran.failure().cause.contains("a page that does not exist"), "{}", ran.failure());
     }

@@ -54,7 +54,8 @@ fn f8_f64_staging_then_production_and_each_phrase_opens_its_own_door() {
     assert_says(&wrong.log, &[STAGING_PHRASE]);
     assert_ended(&story.deploy(&commit), 0, "live");
     for near in [STAGING_PHRASE, "PROD-DEPLOY  FREIGEGEBEN", "prod-deploy freigegeben", "PROD DEPLOY FREIGEGEBEN"] {
-        let finished = refused(&story, &story.production(&commit).input("approval", near), &["opens no door"]);
+        let finished =
+            refused(&story, &story.production(&commit).input("approval", near), &["is not a valid approval phrase"]);
         assert_says(&finished.log, &[PRODUCTION_PHRASE]);
     }
     let before = story.lab.tree_digest("/var/www/production").expect("the tree");
@@ -131,7 +132,7 @@ fn what_staging_has_not_proven_is_refused() {
     let commit = proven(&story, "stable one day");
 
     let young = story.production(&commit).input("staging-stable-for", "1h");
-    refused(&story, &young, &["confirmed on staging", "asks for 1 h", "release again at "]);
+    refused(&story, &young, &["confirmed on staging", "`staging-stable-for` is 1 h", "Release again at "]);
 
     let other = commit_of(&story, "never on staging");
     story.github.compared(&format!("{commit}...{other}"), &[("config/app.php", &other)]);
@@ -150,7 +151,10 @@ fn what_staging_has_not_proven_is_refused() {
     story.publish(&story.build(&commit, &again).expect("the build")).expect("the artifact");
     let finished = story.production(&commit).run_binary(story.binary());
     assert_ended(&finished, 1, "refused");
-    assert_says(&finished.summary, &["comparing the bundle with staging's", "staging confirmed", "built again since"]);
+    assert_says(
+        &finished.summary,
+        &["comparing the bundle with staging's", "staging confirmed", "The commit was built again"],
+    );
     assert_eq!(served(&story), SEED_COMMIT);
 
     // Somebody points staging elsewhere by hand.
@@ -301,7 +305,7 @@ fn somebody_else_must_have_approved_the_run_where_the_policy_asks_for_it() {
     story.github.add_review(777, review("reviewer", "rejected", "Staging"));
     story.github.add_review(777, review("reviewer", "approved", "Elsewhere"));
     story.github.add_review(776, review("reviewer", "approved", "Staging"));
-    refuse(&["only @acme did"]);
+    refuse(&["only @acme approved it, but also started it"]);
     // GitHub does not say which of a reviewer's words came last, so a rejection stays one.
     story.github.add_review(777, review("reviewer", "approved", "Staging"));
     refuse(&["@reviewer approved it, but also rejected it"]);

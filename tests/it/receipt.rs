@@ -356,6 +356,6 @@ mod alone {
         assert_eq!(site.asked.borrow().len(), 9, "three at once, and no more");
         let receipt = receipt(&ran);
         assert_eq!((receipt.requests, receipt.failures), (9, 3), "{receipt:?}");
-        assert!(ran.failure().to_string().contains("max-downtime is 5 s"), "{}", ran.failure());
+        assert!(ran.failure().to_string().contains("`max-downtime` is 5 s"), "{}", ran.failure());
     }
 }

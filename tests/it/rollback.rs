@@ -200,7 +200,7 @@ fn f80_f88_a_tree_that_was_changed_is_no_target_and_a_changed_live_release_is_to
         assert_eq!(output(&plan, "release"), first_release, "{change}");
         assert_says(
             &plan.summary,
-            &[&format!("{second_release} is passed over"), "its files changed after it was confirmed"],
+            &[&format!("{second_release} is not used as the target"), "its files changed after it was confirmed"],
         );
         let named = go_back_to(&story, &second_release);
         assert_ended(&named, 1, "refused");
@@ -209,7 +209,7 @@ fn f80_f88_a_tree_that_was_changed_is_no_target_and_a_changed_live_release_is_to
     }
     let plan = rollback(&story).input("approval", "").run_binary(story.binary());
     assert_eq!(output(&plan, "release"), second_release, "put right again, it is what was confirmed");
-    assert!(!plan.summary.contains("passed over"), "{}", plan.summary);
+    assert!(!plan.summary.contains("is not used as the target"), "{}", plan.summary);
 
     // The handbook's command names what is not as it was built.
     let handbook = std::fs::read_to_string(root().join("docs/recovery.md")).expect("the page");
@@ -415,10 +415,10 @@ fn lines_of_the_first_version_are_followed_and_their_releases_told_why_they_are_
 
     let none = go_back(&story);
     assert_ended(&none, 1, "refused");
-    assert_says(&none.summary, &[&format!("{old}: it was confirmed by a version that took no digest")]);
+    assert_says(&none.summary, &[&format!("{old}: it was confirmed by a version that recorded no tree digest")]);
     let named = go_back_to(&story, old);
     assert_ended(&named, 1, "refused");
-    assert_says(&named.log, &["took no digest", "as a new release"]);
+    assert_says(&named.log, &["recorded no tree digest", "as a new release"]);
     assert_eq!(story.current().expect("current").as_deref(), Some(release.as_str()));
     assert_eq!(lines(&story).len(), 2);
 

@@ -79,7 +79,7 @@ fn descendants(ancestor: u32) -> BTreeSet<u32> {
 const WATCH: &str = "(while [ ! -e /tmp/stop ]; do cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; sleep 0.02; done >/tmp/seen &) >/dev/null 2>&1";
 
 /// A dump of so little may be over before anybody looks: this one begins when its arguments have been seen.
-const PATIENT_DUMP: &str = "printf '%s\\n' '#!/bin/sh' 'until grep -aq mariadb-dump /tmp/seen; do :; done' 'exec /usr/bin/mariadb-dump \"$@\"' \
+const PATIENT_DUMP: &str = "printf '%s\\n' '#!/bin/sh' 'until grep -aq defaults-extra-file /tmp/seen; do :; done' 'exec /usr/bin/mariadb-dump \"$@\"' \
                             >/usr/local/bin/mariadb-dump && chmod 755 /usr/local/bin/mariadb-dump";
 
 /// Every file that was written since, wherever: those where a secret belongs apart. Laravel keeps the whole configuration in its
@@ -138,7 +138,7 @@ fn f40_no_secret_is_seen_on_either_machine_however_a_run_ends() {
     // Each word once: no secret here has a blank in it.
     let there =
         story.lab.exec("tr ' ' '\\n' </tmp/seen | tr -cd '[:print:]\\n' | sort -u").expect("what the watcher saw");
-    assert!(there.contains("--defaults-file=/dev/stdin"), "the watcher saw the dump at work");
+    assert!(there.contains("--defaults-extra-file=/dev/stdin"), "the watcher saw the dump at work");
     assert!(here.contains("gated-deploy"), "the watcher saw the action at work");
 
     let private = story.lab.private_key();

@@ -507,7 +507,7 @@ fn fd12_fd13_fd15_the_services_that_serve_the_site_are_looked_at_and_no_others()
         (
             "service nginx stop; cp /bin/sleep /srv/apache2; (/srv/apache2 600 >/dev/null 2>&1 &)",
             "service nginx start",
-            ["nginx is not running, and apache2 is", "A site that apache2 serves cannot be released"],
+            ["nginx is not running, but apache2 is", "A site that apache2 serves cannot be released"],
         ),
     ] {
         server(stop);

@@ -132,7 +132,7 @@ fn switched() -> Tape {
         )
         .done("migrate", "2 migrations ran")
         .fact(key::SWITCH, json!({ "from": format!("releases/{OLD}"), "to": NEW, "took_us": 1_967 }))
-        .done("switch", "in 2.0 ms")
+        .done("switch", "in 2 ms")
 }
 
 fn live() -> Vec<Event> {
@@ -569,7 +569,7 @@ fn the_phrase_stands_behind_what_it_approves() {
         }
         assert!(page.matches("PROD-DEPLOY FREIGEGEBEN 3f9a").count() == 1, "{page}");
     }
-    assert_says(&rendered(&planned()), &["2 pending: ", "(⚠️ destructive)", "app 96.2 MB, database 418.0 MB"]);
+    assert_says(&rendered(&planned()), &["2 pending: ", "(⚠️ destructive)", "app 96.2 MB, database 418 MB"]);
 }
 
 #[test]

@@ -9,10 +9,42 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use crate::tidy::files;
 
 /// Words that are out of every text for good, and the term of the field that is used instead. A word is compared as a whole, in any case.
-const OUT: [(&str, &str); 0] = [];
+const OUT: [(&str, &str); 28] = [
+    ("change hands", "switch"),
+    ("changes hands", "switch"),
+    ("dead man", "watchdog"),
+    ("dead run", "interrupted run"),
+    ("dead-man", "watchdog"),
+    ("estate", "leftovers"),
+    ("go back", "roll back"),
+    ("goes back", "rolls back"),
+    ("going back", "rolling back"),
+    ("gone back", "rolled back"),
+    ("heir", "the next run"),
+    ("house", "the component's name"),
+    ("inherited", "taken over"),
+    ("look-ahead", "change preview"),
+    ("mended", "corrected, repaired"),
+    ("mends", "corrects, repairs"),
+    ("not well", "unhealthy"),
+    ("riddle", "what it is"),
+    ("seen to fail", "self-test"),
+    ("sick", "unhealthy"),
+    ("stands in the way", "blocks"),
+    ("take back", "roll back"),
+    ("taken back", "rolled back"),
+    ("takes back", "rolls back"),
+    ("took back", "rolled back"),
+    ("wants a password", "asks for a password"),
+    ("way back", "rollback"),
+    ("went back", "rolled back"),
+];
 
 /// Where one of them may stand, and why.
-const ALLOWED: [(&str, &str); 0] = [];
+const ALLOWED: [(&str, &str); 1] = [
+    // The id of the row.
+    ("src/stages/deploy/table.rs", "look-ahead"),
+];
 
 /// Prints the page: errors by their codes, and the other texts (rows, verdicts, inputs, help) by file and line.
 pub(crate) fn run(root: &Path) -> Result<()> {

@@ -71,7 +71,9 @@ impl Reader for Console {
             Body::UndoFinished { step, undone, text, failure, took_ms } => {
                 self.undo_finished(step, *undone, text, failure.as_ref(), *took_ms);
             }
-            Body::Committed { step } => self.log.line(&format!("ok    {}: no going back from here", self.name(step))),
+            Body::Committed { step } => {
+                self.log.line(&format!("ok    {}: confirmed; the run rolls back no more", self.name(step)))
+            }
             Body::Released { step, text, failure } => self.released(step, text, failure.as_ref()),
             Body::RunFinished { .. } => self.run_finished(),
         }

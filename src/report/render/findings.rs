@@ -131,7 +131,7 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             bundle,
             gates,
             Criterion::of("The site answered healthy on every endpoint, or nothing is live yet", baseline(story)),
-            Criterion::of("Nothing on the server stands in the way of a release", nothing_in_the_way(story)),
+            Criterion::of("Nothing on the server blocks a release", nothing_in_the_way(story)),
         ],
         Subject::Recovery => {
             vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &[row::HEALTH])]

@@ -111,13 +111,12 @@ expect_of_dump() {
     if [ -n "$unreadable" ]; then refuse dump-object-unreadable database="$(cleaned "$name")" objects="$(cleaned "$unreadable")"; fi
 }
 
-# Tells what the program for the dump said, and refuses where it failed.
-dumped() { # its exit status
-    cat "$part/.said" >&2
-    # Not the first line where that only warns.
+# Refuses a dump whose program failed, with the first line of what it said that is more than a warning.
+dumped() {
+    status=$(cat "$part/.status")
     said=$(grep -v '^[^:]*: *\(Deprecated\|\[Warning\]\|warning\)' "$part/.said" | head -n 1 | cut -b 1-500)
-    rm -f "$part/.said"
-    if [ "$1" -ne 0 ]; then refuse dump-failed database="$(cleaned "$name")" status="$1" said="$(cleaned "$said")"; fi
+    rm -f "$part/.status" "$part/.said"
+    if [ "$status" -ne 0 ]; then refuse dump-failed database="$(cleaned "$name")" status="$status" said="$(cleaned "$said")"; fi
 }
 
 # The size of the backup, and the free space. Compressed files are smaller than this: the estimate is on the safe side.
@@ -196,7 +195,10 @@ mysql | mariadb)
         dump=$(command -v mariadb-dump || command -v mysqldump) || refuse dump-program-missing programs="neither mariadb-dump nor mysqldump is" package=mariadb-client
         # The configuration of this server's clients holds (an authority, a compression). What it leaves out of dumps does not: no name tells of
         # missing rows. With an account's own option file the password of that one would win.
-        narrows=$(HOME=$private "$dump" --print-defaults </dev/null 2>/dev/null | tr ' ' '\n' | sed -n 's/^\(--\(where\|w\|no-data\|ignore-[a-z-]*\|no-create-info\|databases\|all-databases\|tables\)\)\([= ].*\)\{0,1\}$/\1/p' | tr '\n' ' ')
+        narrows=
+        if command -v my_print_defaults >/dev/null; then
+            narrows=$(HOME=$private my_print_defaults client client-server client-mariadb mysqldump mariadb-dump | sed -n 's/^\(--\(where\|no-data\|ignore-[a-z-]*\|no-create-info\|databases\|all-databases\|tables\)\)\(=.*\)\{0,1\}$/\1/p' | tr '\n' ' ')
+        fi
         if [ -n "$narrows" ]; then refuse dump-configuration-narrows options="$narrows" program="$dump"; fi
         # With a password, which stands in no file.
         options=$(live_app_piped "$DATABASE_PHP" options "$ENV_FILE" "$TREE") || refuse database-settings-unreadable env_file="$ENV_FILE"
@@ -205,11 +207,15 @@ mysql | mariadb)
         events=--events
         case ${unseen%%. *} in *events*) events=--skip-events ;; esac
         # The password goes from PHP to the dump through this shell's memory and a pipe: no argument, no file.
-        { status=0; printf '%s\n' "$options" | HOME=$private "$dump" --defaults-extra-file=/dev/stdin --max-allowed-packet=1G --single-transaction --quick --routines --triggers "$events" --hex-blob --no-tablespaces --comments "$name" 2>"$part/.said" || status=$?; echo "$status" >"$part/.status"; } | gzip -c >"$part/database.sql.gz"
+        {
+            {
+                status=0
+                printf '%s\n' "$options" | HOME=$private "$dump" --defaults-extra-file=/dev/stdin --max-allowed-packet=1G --single-transaction --quick --routines --triggers "$events" --hex-blob --no-tablespaces --comments "$name" || status=$?
+                echo "$status" >"$part/.status"
+            } 2>&1 >&4 | tee "$part/.said" >&2
+        } 4>&1 | gzip -c >"$part/database.sql.gz"
         options=
-        status=$(cat "$part/.status")
-        rm -f "$part/.status"
-        dumped "$status"
+        dumped
         echo '-- Dump completed' | gzip -c >"$part/.control"
         accept_dump problem_of_sql "$part/database.sql.gz" "$part/.expected"
         rm -f "$part/.expected"
@@ -243,14 +249,17 @@ pgsql)
             refuse dump-program-missing programs="pg_dump or pg_restore is not" package=postgresql-client
         fi
         options=$(live_app_piped "$DATABASE_PHP" options "$ENV_FILE" "$TREE") || refuse database-settings-unreadable env_file="$ENV_FILE"
-        status=0
         # libpq takes no password from a pipe: it goes to the program in its environment, which only this account and root can read.
-        printf '%s\n' "$options" | {
-            while IFS= read -r line; do export "${line?}"; done
-            HOME=$private pg_dump --format=custom --no-password --file="$part/database.dump" </dev/null 2>"$part/.said"
-        } || status=$?
+        {
+            status=0
+            printf '%s\n' "$options" | {
+                while IFS= read -r line; do export "${line?}"; done
+                HOME=$private pg_dump --format=custom --no-password --file="$part/database.dump" </dev/null
+            } || status=$?
+            echo "$status" >"$part/.status"
+        } 2>&1 | tee "$part/.said" >&2
         options=
-        dumped "$status"
+        dumped
         printf PGDMP >"$part/.control"
         accept_dump problem_of_pg_dump "$part/database.dump" "$part/.expected"
         rm -f "$part/.expected"

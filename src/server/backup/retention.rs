@@ -67,9 +67,9 @@ struct Keep<'a> {
     count: usize,
 }
 
-/// Confirmed releases beyond the first `count`, and whatever else is older than those: what failed, was taken back or never
+/// Confirmed releases beyond the first `count`, and whatever else is older than those: what failed, was rolled back or never
 /// finished. As long as there are not that many, nothing goes: releases from before we came were never confirmed by us, and are the
-/// only ones to go back to. Names that are not ours are not among `there`.
+/// only targets of a rollback. Names that are not ours are not among `there`.
 fn old_releases(there: &BTreeSet<ReleaseName>, keep: &Keep<'_>) -> Vec<ReleaseName> {
     let present: Vec<&ReleaseName> = keep.confirmed.iter().filter(|name| there.contains(name)).collect();
     let kept = &present[..keep.count.min(present.len())];

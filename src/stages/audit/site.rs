@@ -1,4 +1,4 @@
-//! The site: whether it is well, whether the check can say otherwise, and whether the health token is one and the same everywhere.
+//! The site: whether it is healthy, whether the check can say otherwise, and whether the health token is one and the same everywhere.
 
 use std::time::Duration;
 
@@ -186,7 +186,7 @@ pub async fn token(cx: &Audit, io: &Io) -> StepResult {
 enum Takes {
     Yes,
     No,
-    /// It is down, or not well.
+    /// It is down, or unhealthy.
     Unknown,
 }
 

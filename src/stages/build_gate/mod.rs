@@ -145,7 +145,7 @@ pub async fn pack(cx: &Build, io: &Io) -> StepResult {
     Ok(Done::passed(text))
 }
 
-/// Takes back what [`pack`] wrote, finished or not: a bundle that was not verified must not be uploaded.
+/// Removes what [`pack`] wrote, finished or not: a bundle that was not verified must not be uploaded.
 pub async fn discard(cx: &Build, _io: &Io) -> Result<Undone, Failure> {
     // A cancelled pack may be about to rename its file.
     cx.background.settled().await;

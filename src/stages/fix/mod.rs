@@ -1,4 +1,4 @@
-//! `fix`: one thing that an audit found, mended by name. Look, say what would be sent, and only with the phrase send it; then look again, because
+//! `fix`: one finding of an audit, corrected by name. Look, say what would be sent, and only with the phrase send it; then look again, because
 //! a fix that nobody saw is none.
 
 pub mod table;

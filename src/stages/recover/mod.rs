@@ -225,7 +225,7 @@ pub async fn confirmed(cx: &Recover, io: &Io) -> StepResult {
     }
 }
 
-/// Goes back from it, removes what was left, and asks the site.
+/// Rolls it back, removes the leftovers, and asks the site.
 pub async fn go_back(cx: &Recover, io: &Io) -> Result<Undone, Failure> {
     let estate = cx.as_heir(async |heir| heir.look(io).await).await?;
     let current = current::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
@@ -245,7 +245,7 @@ pub async fn go_back(cx: &Recover, io: &Io) -> Result<Undone, Failure> {
     match &entry.before {
         None => told.push("nothing is live, as before".to_owned()),
         Some(before) => {
-            // Going back to an older release of the same commit, that name says nothing.
+            // In a rollback to an older release of the same commit, the commit distinguishes nothing.
             let failed = (!naming::same_commit(before, &entry.sha)).then_some(&entry.sha);
             told.push(probe::well_again(&cx.ports, &cx.inputs.health, failed, io).await?.text);
         }

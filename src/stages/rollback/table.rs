@@ -1,4 +1,4 @@
-//! Going back by hand: a release like any other from the gates on, with a target that is there already (F84).
+//! A rollback by hand: a release like any other from the gates on, with a target that is there already (F84).
 
 use crate::{
     context::{Deploy, Survey},

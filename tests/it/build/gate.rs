@@ -303,7 +303,7 @@ fn fd17_links_of_packages_that_lead_to_nothing_are_left_out_and_told() {
         app.put("tests/Stub.php", "x").put("vendor/acme/mail/Mail.php", "<?php").put("resources/a", "x");
         app.put("vendor/pear/net_smtp/Net/SMTP.php", "<?php").link("vendor/pear/net_smtp/README.rst", "docs/guide.rst");
         app.link(link, target);
-        assert!(app.run().refusal_text().contains(&format!("links: {link}: it leads to")), "{link}");
+        assert!(app.run().refusal_text().contains(&format!("links: {link}: it points to")), "{link}");
         assert_eq!(app.written(), Vec::<String>::new());
     }
 }

@@ -165,13 +165,13 @@ pub static SIGNATURES: &[Signature] = &[
     sign("probe-cannot-fail", "F69", &["answers as healthy, so a healthy answer proves nothing", "so that the token proves nothing", "code: health-check-cannot-fail", "code: health-token-unchecked"],
         "the health check cannot fail",
         "give each health path its own route that fails when the app fails, and answer 404 to unknown pages"),
-    sign("stale-code", "F74", &["stale code", "which was taken back: old code is cached"],
+    sign("stale-code", "F74", &["stale code", "old code is cached"],
         "PHP-FPM still served the old code after the switch",
         "reload the service that serves the site; nginx must pass $realpath_root, not $document_root"),
     sign("site-sick", "F52", &["500 instead of 200", "502 instead of 200", "503 instead of 200", "returned error: 500", "returned error: 502", "returned error: 503", "500 Internal Server Error", "502 Bad Gateway"],
         "the site answered as unhealthy",
         "read storage/logs/laravel.log of that release and PHP-FPM's log at that time"),
-    sign("phrase-wrong", "", &["opens no door here", "is not a valid approval phrase", "and the plan is now ", "code: approval-phrase-wrong", "code: approval-outdated"],
+    sign("phrase-wrong", "", &["is not a valid approval phrase", "and the plan is now ", "code: approval-phrase-wrong", "code: approval-outdated"],
         "the approval is not the phrase of this stage, or it is for a plan that has changed",
         "read the plan again, and set `approval` to its phrase"),
 
@@ -358,7 +358,7 @@ mod tests {
             ("certificate-issuer", "/health: no connection: invalid peer certificate: UnknownIssuer"),
             ("home-page", "every endpoint is healthy, but /: visitors get status 500"),
             ("site-sick", "1 of 3 endpoints are healthy; /health: 500 instead of 200"),
-            ("phrase-wrong", "reading the approval: `PROD-DEPLOY FREIGEGEBEN` opens no door here"),
+            ("phrase-wrong", "reading the approval: `PROD-DEPLOY FREIGEGEBEN` is not a valid approval phrase"),
             ("phrase-wrong", "reading the approval: `x` is not a valid approval phrase for deploy-staging"),
         ] {
             recognised(id, line);
