@@ -523,7 +523,7 @@ impl Reader for Code {
 const GONE: Duration = Duration::from_millis(5500);
 
 /// Becomes true at the first SIGINT or SIGTERM, and after `most`. As PID 1 of a container we get neither unless we ask for it.
-/// A second SIGINT, from somebody at a terminal, ends the process at once; the runner's SIGTERM
+/// A second SIGINT, from a terminal, ends the process at once; the runner's SIGTERM
 /// 7.5 s after its SIGINT does not: what is being undone then is more important than being on time.
 fn listen(most: Option<Duration>, code: Code) -> std::io::Result<watch::Receiver<bool>> {
     let (ask, cancel) = watch::channel(false);

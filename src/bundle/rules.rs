@@ -21,7 +21,7 @@ pub(crate) struct Rule {
     vendor: Option<bool>,
     /// Whether it counts for files and links only. What lies in a folder of such a name may be code.
     files: bool,
-    /// Whether a manifest that somebody wrote may not name it either: it may hold secrets.
+    /// Whether a manifest written by hand may not name it either: it may hold secrets.
     never: bool,
     pub(crate) fate: Fate,
     pub(crate) because: &'static str,
@@ -95,7 +95,7 @@ impl Rule {
         Self { never: true, ..self }
     }
 
-    /// Whether no manifest may name it, whoever wrote that.
+    /// Whether no manifest may name it, neither one of `build-gate` nor one written by hand.
     pub(crate) fn forbids(&self) -> bool {
         self.never || matches!(self.fate, Fate::Refuse(_))
     }
@@ -282,7 +282,7 @@ mod tests {
         }
     }
 
-    /// They are left out, and no manifest that somebody wrote may bring one to the server.
+    /// They are left out, and no manifest written by hand may bring one to the server.
     #[test]
     fn fd18_settings_of_test_runs_and_templates_are_left_out_and_never_shipped() {
         for path in [

@@ -338,7 +338,7 @@ pub fn token_untested(doing: &str, problems: &[String]) -> Failure {
         .hint("Make the site healthy first: see the finding `health` of the audit")
 }
 
-/// The health paths promise a status or a text, whoever asks.
+/// The health paths promise a status or a text, with or without a token.
 pub fn token_not_taken(doing: &str) -> Failure {
     HEALTH_TOKEN_UNTESTED
         .failure(doing, "no path of health-paths takes a token, so the site cannot say whether this one is right")

@@ -160,7 +160,7 @@ fn live_now(story: &Story) -> Option<String> {
         Some(Outcome::Stuck { .. }) => Some("❔ not known: the rollback is not complete".to_owned()),
         None if story.fact::<Switch>(key::SWITCH).is_some() => Some("❔ not known: the run has not ended".to_owned()),
         Some(Outcome::Refused { at, .. }) if at.as_str() == "nothing-moved" => None,
-        // A release is named when the survey is over: until then, nobody looked what is live.
+        // A release is named when the survey is over: until then, what is live was not read.
         _ if moves && before.is_none() => made.map(|_| "nothing".to_owned()),
         _ if moves => before.map(|old| old + ", not touched"),
         _ => before,
