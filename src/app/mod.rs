@@ -33,8 +33,9 @@ use crate::{
     context::{Found, Ports, Staging, Survey},
     domain::{Failure, Outcome, Secret, StepId, ledger, row},
     engine::{
-        Events, Reader,
+        Cancel, Events, Reader,
         event::{Body, Event, Stamp},
+        run::AFTER_CANCEL,
         run_table,
     },
     errors::{self, general},
@@ -61,6 +62,12 @@ pub fn run_with(
     altered(environment, args, began, alter)
 }
 
+/// How long a cancelled run goes on. Tests may give it more: what they prove of a rollback must not depend on how fast their machine is.
+fn time_after_cancel(environment: &Environment) -> Duration {
+    let given = if cfg!(feature = "fault") { environment.text("TEST_SECONDS_AFTER_CANCEL") } else { None };
+    given.and_then(|seconds| seconds.parse().ok()).map_or(AFTER_CANCEL, Duration::from_secs)
+}
+
 fn altered(
     environment: &Environment,
     args: impl IntoIterator<Item = OsString>,
@@ -85,7 +92,7 @@ fn altered(
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         // A local set, because the sampler is a task of its own that shares the run's ports.
         Ok(runtime) => tokio::task::LocalSet::new()
-            .block_on(&runtime, tell_and_do(*inputs, SystemClock::since(began), alter))
+            .block_on(&runtime, tell_and_do(*inputs, SystemClock::since(began), time_after_cancel(environment), alter))
             .exit_code(),
         Err(error) => {
             let _ = writeln!(std::io::stdout(), "error: starting the event loop: {error}");
@@ -155,13 +162,13 @@ fn read_whole(file: Option<&std::path::Path>) -> Result<(String, Vec<u8>), Strin
     bytes.map(|bytes| (name.clone(), bytes)).map_err(|error| format!("error: reading {name}: {error}"))
 }
 
-async fn tell_and_do(inputs: Inputs, clock: SystemClock, alter: &dyn Alter) -> Outcome {
+async fn tell_and_do(inputs: Inputs, clock: SystemClock, time: Duration, alter: &dyn Alter) -> Outcome {
     let Inputs { common, request } = inputs;
     let log = Log::new(style(&common), Redactor::new(&common.secrets), std::io::stdout());
     log.mask(&common.secrets);
     let code = Code::default();
     let cancel = match listen(common.most, code.clone()) {
-        Ok(cancel) => cancel,
+        Ok(asked) => Cancel { asked, time },
         Err(error) => {
             let cause = Failure::bug("listening for SIGINT and SIGTERM", error.to_string());
             return refuse(&events(&common, &Setting::default(), &log, &clock, code), &stage_name(&common), cause);
@@ -218,7 +225,7 @@ async fn dispatch(
     events: &Events,
     log: &Log,
     clock: &SystemClock,
-    cancel: watch::Receiver<bool>,
+    cancel: Cancel,
     alter: &dyn Alter,
 ) -> Outcome {
     let stage = stage_name(common);

@@ -18,6 +18,19 @@ pub const APPROVAL: &str = "approval";
 /// (actions/runner `ProcessInvoker.cs`); the rest of that time is for the report.
 pub const AFTER_CANCEL: Duration = Duration::from_millis(4500);
 
+/// The request to cancel, and how long the run may go on after it.
+#[derive(Clone)]
+pub struct Cancel {
+    pub asked: watch::Receiver<bool>,
+    pub time: Duration,
+}
+
+impl From<watch::Receiver<bool>> for Cancel {
+    fn from(asked: watch::Receiver<bool>) -> Self {
+        Self { asked, time: AFTER_CANCEL }
+    }
+}
+
 /// What the seam decided.
 pub struct Seam<D> {
     /// Everything the rows after the seam know. Fixed from here on, so that an undo is written from what was known before.
@@ -38,18 +51,19 @@ pub enum Decision {
 
 /// Runs a table from its first row to its outcome.
 ///
-/// `settle` turns what the survey rows found into the context of the release rows. `cancel` becomes true when the run is
-/// cancelled; no new row begins after that, and the changes are undone.
+/// `settle` turns what the survey rows found into the context of the release rows. Once `cancel` asks for it, no new row begins and the
+/// changes are undone.
 pub async fn run_table<S, D>(
     stage: &str,
     table: &Table<S, D>,
     survey: S,
     settle: impl AsyncFnOnce(S) -> Result<Seam<D>, Failure>,
     events: &Events,
-    cancel: watch::Receiver<bool>,
+    cancel: impl Into<Cancel>,
 ) -> Outcome {
     events.tell(Body::RunStarted { stage: stage.to_owned(), rows: table.outline() });
-    let run = Run { events, cancel, asked: Cell::new(None) };
+    let Cancel { asked: cancel, time } = cancel.into();
+    let run = Run { events, cancel, time, asked: Cell::new(None) };
     let outcome = run.through(table, survey, settle).await;
     events.tell(Body::RunFinished { outcome: outcome.clone() });
     outcome
@@ -58,6 +72,8 @@ pub async fn run_table<S, D>(
 struct Run<'a> {
     events: &'a Events,
     cancel: watch::Receiver<bool>,
+    /// How long it goes on after that.
+    time: Duration,
     /// When the run noticed that it was cancelled.
     asked: Cell<Option<Instant>>,
 }
@@ -377,7 +393,7 @@ impl Run<'_> {
 
     /// Whether the time is over that a run has after it was asked to stop.
     fn is_out_of_time(&self) -> bool {
-        self.asked.get().is_some_and(|asked| asked.elapsed() >= AFTER_CANCEL)
+        self.asked.get().is_some_and(|asked| asked.elapsed() >= self.time)
     }
 
     /// Resolves when the time is over that a run has after it was cancelled; never, if it is not.
@@ -388,7 +404,7 @@ impl Run<'_> {
         }
         let asked = self.asked.get().unwrap_or_else(Instant::now);
         self.asked.set(Some(asked));
-        tokio::time::sleep_until(asked + AFTER_CANCEL).await;
+        tokio::time::sleep_until(asked + self.time).await;
     }
 
     /// An `Io` for undoing: a clean-up is not cancelled.

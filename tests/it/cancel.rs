@@ -25,7 +25,7 @@ fn a_run_cancelled_while_it_waits_leaves_nothing_and_starts_nothing() {
     let commit = commit("cancelled early");
     // A build that does not end.
     story.github.add_run(Run { phase: Phase::in_progress(), ..green_run(&commit) });
-    let running = story.staging(&commit).input("build-wait-attempts", "60").spawn_binary(story.binary());
+    let running = story.staging(&commit).input("build-wait-attempts", "60").unhurried().spawn_binary(story.binary());
     running.wait_for_line("attempt 2 of 60", PATIENCE);
 
     running.signal(Signal::INT);
@@ -43,7 +43,7 @@ fn a_run_cancelled_after_the_switch_goes_back() {
     let story = story();
     let commit = commit("cancelled late");
     story.ship(&commit, Variant::Healthy).expect("the build");
-    let running = story.staging(&commit).input("grace-period", "60s").spawn_binary(story.binary());
+    let running = story.staging(&commit).input("grace-period", "60s").unhurried().spawn_binary(story.binary());
     running.wait_for_line("17 Reload PHP-FPM and nginx: ", PATIENCE);
 
     running.signal(Signal::TERM);

@@ -256,7 +256,7 @@ fn f39_a_cancelled_run_ends_what_it_was_attached_to_again() {
     let commit = commit("cancelled on its second line");
     story.ship(&commit, Variant::Healthy).expect("the build");
     in_front_of(&story, "mariadb-dump", &format!("sleep 0.3; {DROP}; sleep 1; echo attached >&2; sleep 605.25"));
-    let running = story.staging(&commit).spawn_binary(story.binary());
+    let running = story.staging(&commit).unhurried().spawn_binary(story.binary());
     running.wait_for_line("attached", PATIENCE);
 
     running.signal(Signal::INT);

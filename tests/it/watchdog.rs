@@ -105,7 +105,7 @@ fn f15_a_run_at_work_renews_its_lock() {
     let story = story();
     let commit = commit("long at work");
     story.ship(&commit, Variant::Healthy).expect("the build");
-    let running = story.staging(&commit).input("grace-period", "30s").spawn_binary(story.binary());
+    let running = story.staging(&commit).input("grace-period", "30s").unhurried().spawn_binary(story.binary());
     running.wait_for_line("15 Switch `current` to the release: ", PATIENCE);
     time_passes(&story);
     until("it says that it is there", Duration::from_secs(20), || {

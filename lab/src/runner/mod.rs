@@ -154,6 +154,11 @@ impl Runner {
         self
     }
 
+    /// Gives a run that is cancelled as long as it needs to roll back, where a test is about the rollback and not about its time limit.
+    pub fn unhurried(self) -> Runner {
+        self.env("TEST_SECONDS_AFTER_CANCEL", "60")
+    }
+
     /// Arguments of a binary. The runner gives an action none; a program that stands in for the action may need them.
     pub fn args(mut self, args: &[&str]) -> Runner {
         self.args = args.iter().map(|arg| (*arg).to_owned()).collect();

@@ -1,13 +1,11 @@
 //! `fix`: corrects one finding of an audit, by name. Every change names its undo, and is verified by reading it again.
 
-use tokio::sync::watch;
-
 use super::{Fix, Mend, World};
 use crate::{
     context::Survey,
     domain::{Outcome, fix::FixName},
     engine::{
-        Events, Table,
+        Cancel, Events, Table,
         event::RowInfo,
         run_table,
         step::{change, check, no_undo, observe, undo},
@@ -17,13 +15,7 @@ use crate::{
 };
 
 /// Carries out the fix that the inputs name.
-pub async fn carry_out(
-    stage: &str,
-    world: World,
-    server: Option<Survey>,
-    events: &Events,
-    cancel: watch::Receiver<bool>,
-) -> Outcome {
+pub async fn carry_out(stage: &str, world: World, server: Option<Survey>, events: &Events, cancel: Cancel) -> Outcome {
     match world.inputs.name {
         FixName::BranchProtectionMain | FixName::BranchProtectionDevelop => {
             run(stage, &branch_protection(), world, server, events, cancel).await
@@ -42,7 +34,7 @@ async fn run<K>(
     world: World,
     server: Option<Survey>,
     events: &Events,
-    cancel: watch::Receiver<bool>,
+    cancel: Cancel,
 ) -> Outcome {
     let settle = async |fix| fix::settle(fix, events);
     run_table(stage, table, Fix::new(world, server), settle, events, cancel).await
