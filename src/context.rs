@@ -10,17 +10,17 @@ use crate::{
     domain::{
         CommitSha, Failure, Move, Sha256Digest,
         bundle::{Bundle, Canonical, Manifest},
-        fact::{self, BundleFact, Finding},
         migration::Measured,
-        standing::Candidate,
+        record::{self, BundleRecord, Finding},
+        release_status::Candidate,
     },
     github::{Artifact, Github, WorkflowRun},
     http::Site,
     server::{
         health::{identity::Mark, sampler::Sampler},
-        inspect::{Looked, ServerFacts, permissions::Permission},
-        ledger::Book,
-        lock::{Dead, Keeper},
+        inspect::{Looked, ServerState, permissions::Permission},
+        ledger::History,
+        lock::{InterruptedRun, Keeper},
         services::ready::Ready,
         watchdog::Pending,
     },
@@ -50,7 +50,7 @@ pub struct Survey {
     /// Only production looks at it.
     pub staging: Option<Rc<Staging>>,
     pub ports: Ports,
-    pub found: RefCell<Found>,
+    pub state: RefCell<SurveyState>,
 }
 
 /// Staging, as production asks it: another site and perhaps another server.
@@ -63,7 +63,7 @@ pub struct Staging {
 
 /// What the survey rows found so far.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct SurveyState {
     /// The build run and its artifact, where they are there already; row 9 waits for them otherwise.
     pub build: Option<Build>,
     /// Whether there is a build, or a run that may become one.
@@ -71,20 +71,20 @@ pub struct Found {
     /// What the server said, whether or not it will do.
     pub looked: Option<Rc<Looked>>,
     /// What a release may build on; only where nothing stood in the way.
-    pub server: Option<ServerFacts>,
-    pub ledger: Option<Rc<Book>>,
+    pub server: Option<ServerState>,
+    pub ledger: Option<Rc<History>>,
     /// The target release, where the stage is a rollback.
     pub chosen: Option<Candidate>,
     /// The bundle, where it was fetched already.
     pub opened: Option<Opened>,
     /// What the release would change.
-    pub outlook: Option<Rc<fact::Outlook>>,
+    pub change_preview: Option<Rc<record::ChangePreview>>,
     /// Whether staging was asked, and said what it confirmed.
     pub staging_answered: bool,
     /// What is released instead of what was asked for: the commit and the build that staging confirmed.
     pub confirmed: Option<Rc<typed::Source>>,
     /// What staging has proven, for production.
-    pub staging: Option<fact::Staging>,
+    pub staging: Option<record::Staging>,
     /// What the site's home answered before anything changed, as a status.
     pub home: Option<u16>,
     /// Unconfirmed releases that were not rolled back yet.
@@ -105,7 +105,7 @@ pub struct Found {
     pub dump_judged: bool,
 }
 
-impl Found {
+impl SurveyState {
     /// What the bundle says of itself, where it was fetched already.
     pub fn manifest(&self) -> Option<Rc<Manifest>> {
         self.opened.as_ref().map(|opened| opened.manifest.clone())
@@ -125,7 +125,7 @@ pub struct Opened {
     pub artifact: Artifact,
     pub bundle: Rc<Bundle<Canonical>>,
     pub manifest: Rc<Manifest>,
-    pub told: BundleFact,
+    pub described: BundleRecord,
 }
 
 /// A successful build with its artifact.
@@ -137,21 +137,21 @@ pub struct Build {
 
 /// The plan facts: decided at the approval, unchanged after it.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub struct ReleasePlan {
     /// From what is live to the release that shall be: a new one, or an earlier one.
     pub turn: Move,
     /// The commit that the release was made from; what was asked for, if that is another one, stands in `staging`.
     pub commit: CommitSha,
     pub decided_at: DateTime<Utc>,
-    pub server: ServerFacts,
+    pub server: ServerState,
     pub build: Option<Build>,
     /// The earlier release that goes live again, where that is the task.
     pub target: Option<Candidate>,
-    pub outlook: Option<Rc<fact::Outlook>>,
+    pub change_preview: Option<Rc<record::ChangePreview>>,
     /// What the site's home answered before anything changed, as a status. Not in the plan's digest: it changes nothing that runs.
     pub home: Option<u16>,
     /// What staging has confirmed; `None` where it was not read.
-    pub staging: Option<fact::Staging>,
+    pub staging: Option<record::Staging>,
     pub plan_digest: Sha256Digest,
 }
 
@@ -161,27 +161,27 @@ pub struct Deploy {
     /// `None` where nothing new is released.
     pub source: Option<Rc<typed::Source>>,
     pub ports: Ports,
-    pub facts: Facts,
+    pub plan: ReleasePlan,
     /// What this run made on the runner on its way.
-    pub made: RefCell<Made>,
+    pub state: RefCell<RunState>,
 }
 
-/// Data that rows after the approval pass to later rows. An undo never reads them: it is written from [`Facts`].
+/// Data that rows after the approval pass to later rows. An undo never reads them: it is written from [`ReleasePlan`].
 #[derive(Debug)]
-pub struct Made {
+pub struct RunState {
     /// What was fetched before the approval.
     pub opened: Option<Opened>,
     pub build: Option<Build>,
     pub bundle: Option<Rc<Bundle<Canonical>>>,
     pub manifest: Option<Rc<Manifest>>,
     /// What was told of the bundle; the server's own look at it is added once it is there.
-    pub told: Option<BundleFact>,
+    pub described: Option<BundleRecord>,
     /// The rollback can ask it as well; what it does never depends on it.
     pub identity: Option<Mark>,
     /// The number that tells this run's deploy lock from another's.
     pub lock: Option<String>,
     /// The dead runs whose locks this run took over.
-    pub dead: Vec<Dead>,
+    pub interrupted: Vec<InterruptedRun>,
     /// Renews the deploy lock.
     pub keeper: Option<Keeper>,
     /// The number by which this run's guard on the server is confirmed. A rollback does without.
@@ -203,20 +203,20 @@ pub struct Made {
     /// What was found after a reload that failed.
     pub unready: Ready,
     /// What was told of the backup; what became of its copy is added.
-    pub backup: Option<fact::BackupFact>,
+    pub backup: Option<record::BackupRecord>,
 }
 
-impl Default for Made {
+impl Default for RunState {
     fn default() -> Self {
         Self {
             opened: None,
             build: None,
             bundle: None,
             manifest: None,
-            told: None,
+            described: None,
             identity: None,
             lock: None,
-            dead: Vec::new(),
+            interrupted: Vec::new(),
             keeper: None,
             guard: None,
             sampler: None,
@@ -250,7 +250,7 @@ impl Survey {
     /// # Errors
     /// A fault of ours: the row stands in the table of a stage that releases nothing new.
     pub fn source(&self) -> Result<Rc<typed::Source>, Failure> {
-        match &self.found.borrow().confirmed {
+        match &self.state.borrow().confirmed {
             Some(confirmed) => Ok(confirmed.clone()),
             None => self.asked_for().cloned(),
         }

@@ -22,10 +22,10 @@ use crate::{
         render::{clean, markdown, show},
     },
     server::{
-        database::outlook,
+        database::change_preview,
         health::{naming, probe},
         inspect::serving,
-        ledger::Book,
+        ledger::History,
         lock, recovery, watchdog,
     },
     stages::shared::{checks::access, workflow},
@@ -320,10 +320,10 @@ fn ledger_lines(bytes: &[u8]) {
         assert!(chain.lines == 0 || ledger::follow(wrong.as_bytes()).is_err());
     }
     let text = String::from_utf8_lossy(bytes);
-    let book = Book::of(&text);
-    assert_eq!(book.lines.len() + book.unreadable, text.lines().count());
+    let history = History::of(&text);
+    assert_eq!(history.lines.len() + history.unreadable, text.lines().count());
     for name in ["staging", "production"] {
-        let standings = book.standings(&name.parse().expect("a name"));
+        let standings = history.standings(&name.parse().expect("a name"));
         standings.confirmed().iter().for_each(|release| assert!(standings.get(release).is_some()));
     }
 }
@@ -414,7 +414,7 @@ fn server(text: &str) {
         assert!(!(holder.gone && holder.kept), "the lock of a stuck run stays");
     }
     recovery::fuzz(&answer);
-    outlook::fuzz(&answer);
+    change_preview::fuzz(&answer);
     access::fuzz(&answer);
 }
 

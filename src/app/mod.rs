@@ -30,7 +30,7 @@ use crate::{
         self, Asked, Common, Environment, Inputs, Request, Warning,
         typed::{self, Route},
     },
-    context::{Found, Ports, Staging, Survey},
+    context::{Ports, Staging, Survey, SurveyState},
     domain::{Failure, Outcome, Secret, StepId, ledger, row},
     engine::{
         Cancel, Events, Reader,
@@ -39,10 +39,10 @@ use crate::{
         run_table,
     },
     errors::{self, general},
-    github::{Amend, Api, Github, Repository},
+    github::{Api, Github, Repository, RepositoryWrite},
     http::{HttpSite, OnServer, Site, Vantages},
     report::{self, Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, State, Summary},
-    stages::{self, deploy::settle, rollback},
+    stages::{self, deploy::decide, rollback},
     transport::{shell::Shell, ssh::Ssh},
 };
 
@@ -232,8 +232,8 @@ async fn dispatch(
     match request {
         Request::BuildGate(inputs) => {
             let survey = stages::build_gate::Survey::new(*inputs, Rc::new(clock.clone()));
-            let settle = async |survey| stages::build_gate::settle(survey);
-            run_table(&stage, &stages::build_gate::table(), survey, settle, events, cancel).await
+            let decide = async |survey| stages::build_gate::decide(survey);
+            run_table(&stage, &stages::build_gate::table(), survey, decide, events, cancel).await
         }
         Request::Deploy(inputs) => {
             let (survey, _scratch) = match survey(*inputs, common, clock, alter) {
@@ -245,16 +245,16 @@ async fn dispatch(
                 None => stages::deploy::table(),
             };
             alter.site(&mut table);
-            let settle = async |survey| settle(survey, events).await;
-            run_table(&stage, &table, survey, settle, events, cancel).await
+            let decide = async |survey| decide(survey, events).await;
+            run_table(&stage, &table, survey, decide, events, cancel).await
         }
         Request::Preflight(inputs) => {
             let (survey, _scratch) = match survey(*inputs, common, clock, alter) {
                 Ok(survey) => survey,
                 Err(failure) => return refuse(events, &stage, failure),
             };
-            let settle = async |survey| stages::preflight::settle(survey);
-            run_table(&stage, &stages::preflight::table(), survey, settle, events, cancel).await
+            let decide = async |survey| stages::preflight::decide(survey);
+            run_table(&stage, &stages::preflight::table(), survey, decide, events, cancel).await
         }
         Request::Rollback(inputs) => {
             let typed::Rollback { target, to } = *inputs;
@@ -264,11 +264,11 @@ async fn dispatch(
                 Err(failure) => return refuse(events, &stage, failure),
             };
             let inputs = Rc::new(target);
-            let survey = Survey { inputs, source: None, staging: None, ports, found: Found::default().into() };
-            let settle = async |survey| rollback::settle(survey, events);
+            let survey = Survey { inputs, source: None, staging: None, ports, state: SurveyState::default().into() };
+            let decide = async |survey| rollback::decide(survey, events);
             let mut table = stages::rollback::table(to);
             alter.site(&mut table);
-            run_table(&stage, &table, survey, settle, events, cancel).await
+            run_table(&stage, &table, survey, decide, events, cancel).await
         }
         Request::Recover(inputs) => {
             let typed::Recover { target, own } = *inputs;
@@ -277,20 +277,20 @@ async fn dispatch(
                 Err(failure) => return refuse(events, &stage, failure),
             };
             let inputs = Rc::new(target);
-            let server = Survey { inputs, source: None, staging: None, ports, found: Found::default().into() };
+            let server = Survey { inputs, source: None, staging: None, ports, state: SurveyState::default().into() };
             let survey = stages::recover::Survey { server, own, seen: RefCell::default() };
-            let settle = async |survey| stages::recover::settle(survey, events);
+            let decide = async |survey| stages::recover::decide(survey, events);
             let mut table = stages::recover::table();
             alter.recover(&mut table);
-            run_table(&stage, &table, survey, settle, events, cancel).await
+            run_table(&stage, &table, survey, decide, events, cancel).await
         }
         Request::Audit(inputs) => {
             let (audit, _scratch) = match audit(*inputs, common, clock) {
                 Ok(audit) => audit,
                 Err(failure) => return refuse(events, &stage, failure),
             };
-            let settle = async |audit| stages::audit::settle(audit);
-            run_table(&stage, &stages::audit::table(), audit, settle, events, cancel).await
+            let decide = async |audit| stages::audit::decide(audit);
+            run_table(&stage, &stages::audit::table(), audit, decide, events, cancel).await
         }
         Request::Fix(inputs) => {
             let (world, server) = match fix(*inputs, common, log, clock) {
@@ -306,8 +306,8 @@ async fn dispatch(
                 Err(failure) => return refuse(events, &stage, failure),
             };
             let survey = stages::smoke::Smoke { inputs: *inputs, site, clock: Rc::new(clock.clone()) };
-            let settle = async |survey| stages::smoke::settle(survey);
-            run_table(&stage, &stages::smoke::table(), survey, settle, events, cancel).await
+            let decide = async |survey| stages::smoke::decide(survey);
+            run_table(&stage, &stages::smoke::table(), survey, decide, events, cancel).await
         }
     }
 }
@@ -327,7 +327,7 @@ fn survey(
         source: Some(Rc::new(source)),
         staging: staging.map(|inputs| look_at_staging(inputs, alter)).transpose()?.map(Rc::new),
         ports,
-        found: Found::default().into(),
+        state: SurveyState::default().into(),
     };
     Ok((survey, scratch))
 }
@@ -342,7 +342,13 @@ fn audit(
     let server = match inputs.target.take() {
         Some(target) => {
             let ports = ports(&target, None, clock, scratch.path(), &Unaltered)?;
-            Some(Survey { inputs: Rc::new(target), source: None, staging: None, ports, found: Found::default().into() })
+            Some(Survey {
+                inputs: Rc::new(target),
+                source: None,
+                staging: None,
+                ports,
+                state: SurveyState::default().into(),
+            })
         }
         None => None,
     };
@@ -353,7 +359,7 @@ fn audit(
         github,
         server,
         clock,
-        found: stages::audit::Found::default().into(),
+        state: stages::audit::AuditState::default().into(),
     };
     Ok((audit, scratch))
 }
@@ -364,23 +370,23 @@ fn fix(
     common: &Common,
     log: &Log,
     clock: &SystemClock,
-) -> Result<(stages::fix::World, Option<Survey>), Failure> {
+) -> Result<(stages::fix::Repository, Option<Survey>), Failure> {
     let server = match &inputs.target {
         Some(target) => {
             let ports = ports(target, None, clock, &common.scratch, &Unaltered)?;
             let inputs = Rc::new(target.clone());
-            Some(Survey { inputs, source: None, staging: None, ports, found: Found::default().into() })
+            Some(Survey { inputs, source: None, staging: None, ports, state: SurveyState::default().into() })
         }
         None => None,
     };
     let clock: Rc<dyn Clock> = Rc::new(clock.clone());
     let github = match &inputs.github {
-        Some(github) => Some(Rc::new(api(github, clock.clone())?) as Rc<dyn Amend>),
+        Some(github) => Some(Rc::new(api(github, clock.clone())?) as Rc<dyn RepositoryWrite>),
         None => None,
     };
     let log = log.clone();
     let hide: Rc<dyn Fn(&Secret)> = Rc::new(move |secret| log.hide(secret));
-    Ok((stages::fix::World { inputs: Rc::new(inputs), github, clock, hide }, server))
+    Ok((stages::fix::Repository { inputs: Rc::new(inputs), github, clock, hide }, server))
 }
 
 fn private_folder(common: &Common) -> Result<tempfile::TempDir, Failure> {
@@ -445,8 +451,8 @@ fn api(github: &typed::GithubAccess, clock: Rc<dyn Clock>) -> Result<Api, Failur
 /// A run that cannot begin is told like any other: same summary, same outputs.
 fn refuse(events: &Events, stage: &str, cause: Failure) -> Outcome {
     let outcome = Outcome::Refused { at: StepId::new(row::INPUTS), cause, stays: Vec::new() };
-    events.tell(Body::RunStarted { stage: stage.to_owned(), rows: Vec::new() });
-    events.tell(Body::RunFinished { outcome: outcome.clone() });
+    events.emit(Body::RunStarted { stage: stage.to_owned(), rows: Vec::new() });
+    events.emit(Body::RunFinished { outcome: outcome.clone() });
     outcome
 }
 
@@ -454,7 +460,7 @@ fn warn(events: &Events, warnings: Vec<Warning>) {
     for warning in warnings {
         let text = format!("{}: {}", warning.input, warning.text);
         let step = StepId::new(row::INPUTS);
-        events.tell(Body::Warned { step, code: Default::default(), text, hint: Some(warning.right) });
+        events.emit(Body::Warned { step, code: Default::default(), text, hint: Some(warning.right) });
     }
 }
 

@@ -104,7 +104,7 @@ const NO_VITE_CURE: &str =
     "remove what refers to Vite, or build the front end and remove `front-end: none` from the policy";
 
 /// How many problems of one check are reported.
-const TOLD: usize = 10;
+const SHOWN: usize = 10;
 
 /// Everything that is wrong with a tree, all at once.
 #[derive(Debug, Default)]
@@ -139,7 +139,7 @@ impl Findings {
             report.record(gate.path, self.gates.get(gate.path).cloned());
         }
         for check in Check::ALL {
-            report.record(check.name(), self.checks.get(&check).map(|problems| told(problems).join("; ")));
+            report.record(check.name(), self.checks.get(&check).map(|problems| describe(problems).join("; ")));
         }
         report
     }
@@ -153,7 +153,7 @@ impl Findings {
         }
         let gates = self.gates.iter().map(|(name, problem)| format!("{name}: {problem}"));
         let checks = self.checks.iter().flat_map(|(check, problems)| {
-            told(problems).into_iter().map(|problem| format!("{}: {problem}", check.name()))
+            describe(problems).into_iter().map(|problem| format!("{}: {problem}", check.name()))
         });
         let gate_cure = self.gates.keys().any(|gate| *gate != NO_VITE).then_some(GATE_CURE);
         let vite_cure = self.gates.contains_key(NO_VITE).then_some(NO_VITE_CURE);
@@ -163,9 +163,9 @@ impl Findings {
     }
 }
 
-fn told(problems: &[String]) -> Vec<String> {
-    let mut lines: Vec<String> = problems.iter().take(TOLD).cloned().collect();
-    if let Some(more) = problems.len().checked_sub(TOLD).filter(|more| *more > 0) {
+fn describe(problems: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = problems.iter().take(SHOWN).cloned().collect();
+    if let Some(more) = problems.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         lines.push(format!("and {more} more"));
     }
     lines

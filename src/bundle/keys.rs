@@ -36,7 +36,7 @@ pub(crate) fn contains(path: &str) -> String {
 
 /// The files that published packages brought, and the others: those of no package, and of packages that Composer took from a folder
 /// of this machine (`"type": "path"`). `installed` is what [`INSTALLED`] holds.
-pub(crate) fn told_apart(samples: Vec<String>, installed: Option<&[u8]>) -> (Vec<String>, Vec<String>) {
+pub(crate) fn sorted_samples(samples: Vec<String>, installed: Option<&[u8]>) -> (Vec<String>, Vec<String>) {
     if samples.is_empty() {
         return (Vec::new(), Vec::new());
     }

@@ -19,7 +19,7 @@ use super::{
     link,
     pace::{Pace, from_io, into_io},
     pack::{self, Packed},
-    rules::{self, Fate, Rule},
+    rules::{self, Rule, Treatment},
 };
 use crate::{
     domain::{
@@ -431,7 +431,7 @@ impl Survey {
         });
         allowed_paths(&manifest).map_err(refused)?;
         let installed = texts.read.get(keys::INSTALLED).map(Vec::as_slice);
-        let (samples, own) = keys::told_apart(std::mem::take(&mut texts.key_samples), installed);
+        let (samples, own) = keys::sorted_samples(std::mem::take(&mut texts.key_samples), installed);
         if let Some(path) = own.first().or(texts.secrets.first()) {
             return Err(refused(format!("`{}` contains a private key, which no release may have", shown(path))));
         }
@@ -563,8 +563,8 @@ fn rules_of(path: &str, is_folder: bool) -> impl Iterator<Item = &'static Rule> 
 
 /// Why `build-gate` would leave this out, if it would.
 fn left_out(path: &str, is_folder: bool) -> Option<&'static str> {
-    let rule = rules_of(path, is_folder).find(|rule| rule.fate != Fate::Ship)?;
-    (rule.fate == Fate::LeaveOut).then_some(rule.because)
+    let rule = rules_of(path, is_folder).find(|rule| rule.treatment != Treatment::Ship)?;
+    (rule.treatment == Treatment::LeaveOut).then_some(rule.because)
 }
 
 /// A manifest that plain tar packed: no file that could be run, as in the canonical form.

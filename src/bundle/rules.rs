@@ -5,7 +5,7 @@ use crate::domain::bundle::MANIFEST_PATH;
 
 /// What happens to a path of the tree, and to everything below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Treatment {
     Ship,
     /// Normal to find in a build, and not part of a release. It is left where it is, and told.
     LeaveOut,
@@ -23,7 +23,7 @@ pub(crate) struct Rule {
     files: bool,
     /// Whether a manifest written by hand may not name it either: it may hold secrets.
     never: bool,
-    pub(crate) fate: Fate,
+    pub(crate) treatment: Treatment,
     pub(crate) because: &'static str,
 }
 
@@ -61,20 +61,20 @@ fn is_sqlite(name: &str) -> bool {
     })
 }
 
-const fn rule_of(place: Place, fate: Fate, because: &'static str) -> Rule {
-    Rule { place, vendor: None, files: false, never: false, fate, because }
+const fn rule_of(place: Place, treatment: Treatment, because: &'static str) -> Rule {
+    Rule { place, vendor: None, files: false, never: false, treatment, because }
 }
 
 const fn ship(place: Place, because: &'static str) -> Rule {
-    rule_of(place, Fate::Ship, because)
+    rule_of(place, Treatment::Ship, because)
 }
 
 const fn leave_out(place: Place, because: &'static str) -> Rule {
-    rule_of(place, Fate::LeaveOut, because)
+    rule_of(place, Treatment::LeaveOut, because)
 }
 
 const fn refuse(check: Check, place: Place, because: &'static str) -> Rule {
-    rule_of(place, Fate::Refuse(check), because)
+    rule_of(place, Treatment::Refuse(check), because)
 }
 
 impl Rule {
@@ -97,7 +97,7 @@ impl Rule {
 
     /// Whether no manifest may name it, neither one of `build-gate` nor one written by hand.
     pub(crate) fn forbids(&self) -> bool {
-        self.never || matches!(self.fate, Fate::Refuse(_))
+        self.never || matches!(self.treatment, Treatment::Refuse(_))
     }
 
     fn fits(&self, path: &str, is_folder: bool) -> bool {
@@ -232,11 +232,11 @@ const KEY_NAMES: &[Rule] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::{Fate, is_called_like_a_key, package_of, rule};
+    use super::{Treatment, is_called_like_a_key, package_of, rule};
     use crate::bundle::check::Check;
 
-    fn fate(path: &str) -> Fate {
-        rule(path, false).map_or(Fate::Ship, |rule| rule.fate)
+    fn treatment(path: &str) -> Treatment {
+        rule(path, false).map_or(Treatment::Ship, |rule| rule.treatment)
     }
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
             "bootstrap/cache/.gitignore",
             ".environment",
         ] {
-            assert_eq!(fate(path), Fate::Ship, "{path}");
+            assert_eq!(treatment(path), Treatment::Ship, "{path}");
         }
     }
 
@@ -275,10 +275,10 @@ mod tests {
             "docker/.env",
             "docker/mysql.env",
         ] {
-            assert_eq!(fate(path), Fate::Refuse(Check::EnvFiles), "{path}");
+            assert_eq!(treatment(path), Treatment::Refuse(Check::EnvFiles), "{path}");
         }
         for path in [".env.example", "vendor/acme/mail/.env", "vendor/acme/mail/.env.testing"] {
-            assert_eq!(fate(path), Fate::LeaveOut, "{path}");
+            assert_eq!(treatment(path), Treatment::LeaveOut, "{path}");
         }
     }
 
@@ -297,22 +297,22 @@ mod tests {
             "docker/.env.sample",
         ] {
             let rule = rule(path, false).expect(path);
-            assert!(rule.fate == Fate::LeaveOut && rule.forbids(), "{path}");
+            assert!(rule.treatment == Treatment::LeaveOut && rule.forbids(), "{path}");
         }
         // A folder is no template, and what lies in it may be anything.
-        assert_eq!(rule(".env.testing", true).map(|rule| rule.fate), Some(Fate::Refuse(Check::EnvFiles)));
+        assert_eq!(rule(".env.testing", true).map(|rule| rule.treatment), Some(Treatment::Refuse(Check::EnvFiles)));
     }
 
     #[test]
     fn fd18_databases_of_test_runs_are_left_out_and_code_is_not() {
         for name in ["database.sqlite", "database.sqlite3", "x.sqlite-journal", "x.sqlite3-wal", "x.sqlite_test_1"] {
-            assert_eq!(fate(&format!("database/{name}")), Fate::LeaveOut, "{name}");
+            assert_eq!(treatment(&format!("database/{name}")), Treatment::LeaveOut, "{name}");
             for elsewhere in ["", "resources/", "database/fixtures/", "vendor/acme/geo/database/"] {
-                assert_eq!(fate(&format!("{elsewhere}{name}")), Fate::Ship, "{elsewhere}{name}");
+                assert_eq!(treatment(&format!("{elsewhere}{name}")), Treatment::Ship, "{elsewhere}{name}");
             }
         }
         for path in ["database/seed.sqlite.php", "database/x.sqlite_1.php", "database/sqlite", "database/x.sqlitefoo"] {
-            assert_eq!(fate(path), Fate::Ship, "{path}");
+            assert_eq!(treatment(path), Treatment::Ship, "{path}");
         }
         assert!(rule("database/x.sqlite", true).is_none(), "a folder may hold code");
     }
@@ -320,9 +320,9 @@ mod tests {
     #[test]
     fn fd16_what_is_called_like_a_key_is_a_sample_in_a_package_only() {
         for path in ["id_rsa", "config/push.p12", "deploy/x.ppk"] {
-            assert_eq!(fate(path), Fate::Refuse(Check::PrivateKeys), "{path}");
+            assert_eq!(treatment(path), Treatment::Refuse(Check::PrivateKeys), "{path}");
             let sample = format!("vendor/acme/mail/{path}");
-            assert!(fate(&sample) == Fate::Ship && is_called_like_a_key(&sample), "{path}");
+            assert!(treatment(&sample) == Treatment::Ship && is_called_like_a_key(&sample), "{path}");
             assert_eq!(package_of(&sample), Some("acme/mail"));
         }
         for path in ["vendor/id_rsa", "vendor/acme/id_rsa", "vendor/bin/mail", "app/vendor/acme/mail/x"] {
@@ -342,7 +342,7 @@ mod tests {
             "npm-debug.log",
             ".gated-deploy",
         ] {
-            assert_eq!(fate(path), Fate::LeaveOut, "{path}");
+            assert_eq!(treatment(path), Treatment::LeaveOut, "{path}");
         }
     }
 }

@@ -18,7 +18,7 @@ use super::{
     keys::{self, Key},
     link,
     pace::Pace,
-    rules::{self, Fate, Rule},
+    rules::{self, Rule, Treatment},
 };
 use crate::{
     domain::{
@@ -218,10 +218,10 @@ impl Tree {
 
     /// Whether the rule lets the path into the bundle.
     fn obey(&mut self, rule: &Rule, path: &str, findings: &mut Findings) -> bool {
-        match rule.fate {
-            Fate::Ship => return true,
-            Fate::LeaveOut => self.left_out.push((path.to_owned(), rule.because)),
-            Fate::Refuse(check) => findings.add(check, format!("{path} ({})", rule.because)),
+        match rule.treatment {
+            Treatment::Ship => return true,
+            Treatment::LeaveOut => self.left_out.push((path.to_owned(), rule.because)),
+            Treatment::Refuse(check) => findings.add(check, format!("{path} ({})", rule.because)),
         }
         false
     }
@@ -266,7 +266,7 @@ impl Tree {
     /// What packages publish is no secret. What Composer copied from a folder of this repository is as secret as the repository.
     fn judge_keys(&mut self, findings: &mut Findings) {
         let installed = self.contents(keys::INSTALLED).ok().flatten();
-        let (public, own) = keys::told_apart(std::mem::take(&mut self.key_samples), installed.as_deref());
+        let (public, own) = keys::sorted_samples(std::mem::take(&mut self.key_samples), installed.as_deref());
         own.iter().for_each(|path| findings.add(Check::PrivateKeys, keys::contains(path)));
         self.key_samples = public;
     }

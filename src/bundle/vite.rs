@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn hashed_names_are_told_from_plain_ones() {
+    fn hashed_names_are_distinguished_from_plain_ones() {
         for name in [
             "assets/app-BXl3rVqT.js",
             "assets/app-B-l3rVq_.css",

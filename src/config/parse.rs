@@ -317,15 +317,15 @@ impl Reader<'_, '_> {
         } else {
             None
         };
-        let told = |name: &str| format!("staging: {name}");
+        let described = |name: &str| format!("staging: {name}");
         // An input of the step is production's: what is missing for staging belongs into its section.
         let missing = format!("give it in the section environments.{STAGING} of the policy file");
         self.problems.extend(reader.problems.into_iter().map(|problem| {
             let right = if problem.problem == MISSING { missing.clone() } else { problem.right.clone() };
-            Problem { input: told(&problem.input), right, ..problem }
+            Problem { input: described(&problem.input), right, ..problem }
         }));
         self.warnings
-            .extend(reader.warnings.into_iter().map(|warning| Warning { input: told(&warning.input), ..warning }));
+            .extend(reader.warnings.into_iter().map(|warning| Warning { input: described(&warning.input), ..warning }));
         self.secrets.extend(reader.secrets);
         if reachable && server.is_none() {
             return None;
@@ -955,9 +955,9 @@ impl Reader<'_, '_> {
             }
         }
         for (input, entry) in self.raw.policy().entries() {
-            let told =
+            let described =
                 |problem: &Problem| problem.input == input.name && problem.location.as_deref() == Some(&entry.location);
-            if !self.problems.iter().any(told) {
+            if !self.problems.iter().any(described) {
                 let given = Given { text: entry.text.clone(), source: Source::Policy(entry.location.clone()) };
                 self.apply(input.name, &given, |text| value::check(input.kind, text));
             }

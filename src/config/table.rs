@@ -96,7 +96,7 @@ pub enum Preset {
     Absent,
     Is(&'static str),
     /// A default that depends on something, as a text.
-    Told(&'static str),
+    Text(&'static str),
     /// An expression that only the runner can evaluate; the one sort of default that stands in action.yml.
     /// A default there would arrive like a given value and override the policy file.
     Runner(&'static str),
@@ -159,7 +159,7 @@ impl Input {
         match self.preset {
             Preset::Required => text.push_str(" Required."),
             Preset::Needed => text.push_str(" Needed by the stages that use it."),
-            Preset::Is(_) | Preset::Told(_) => text.push_str(&format!(" Default: {}.", self.default_text())),
+            Preset::Is(_) | Preset::Text(_) => text.push_str(&format!(" Default: {}.", self.default_text())),
             // The runner's expression stands in action.yml itself and means nothing on a command line.
             Preset::Absent | Preset::Runner(_) => {}
         }
@@ -173,7 +173,7 @@ impl Input {
             Preset::Needed => "none; needed".to_owned(),
             Preset::Absent => "none".to_owned(),
             Preset::Is(text) | Preset::Runner(text) => format!("`{}`", text.replace('\n', "`, `")),
-            Preset::Told(words) => words.to_owned(),
+            Preset::Text(words) => words.to_owned(),
         }
     }
 }
@@ -193,7 +193,8 @@ const AUDITS: &[&str] = &["audit", "fix"];
 const SERVERS: &[&str] =
     &["deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
 /// Those of [`SERVERS`] that read the app's folder; `smoke` uses the server only as a tunnel to the site.
-const HOUSES: &[&str] = &["deploy-staging", "deploy-production", "preflight", "rollback", "audit", "fix", "recover"];
+const WITH_SERVER: &[&str] =
+    &["deploy-staging", "deploy-production", "preflight", "rollback", "audit", "fix", "recover"];
 const APPROVED: &[&str] = &["deploy-staging", "deploy-production", "rollback", "fix", "recover"];
 /// A release links these, and `build-gate` refuses a bundle with a link that bypasses them.
 const SHARES: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "rollback", "recover"];
@@ -240,7 +241,7 @@ impl Input {
 pub static INPUTS: &[Input] = &[
     input("stage", Subject::Run, Kind::Stage, Preset::Required, EVERY,
         "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `deploy-production` releases what staging has confirmed, `preflight` checks whether a release would succeed and changes nothing, `smoke` checks the health of a site, `rollback` activates an earlier confirmed release, `audit` checks the settings of GitHub and the server, `fix` corrects one finding of an audit, `recover` completes the rollback of an interrupted run. The post step of every run does what `recover` does.").per_run(),
-    input("environment", Subject::Run, Kind::Environment, Preset::Told("`staging` for deploy-staging and smoke, else `production`"), SERVERS,
+    input("environment", Subject::Run, Kind::Environment, Preset::Text("`staging` for deploy-staging and smoke, else `production`"), SERVERS,
         "The environment to work on. It chooses the section of the policy file and the default of env-file.").per_run(),
     input("config", Subject::Run, Kind::Local, Preset::Is(".github/gated-deploy.yml"), EVERY,
         "The policy file, a path in the workspace. Every input that is not a secret and does not belong to one run can stand in it. The default file may be missing; a file named here may not.").per_run(),
@@ -257,11 +258,11 @@ pub static INPUTS: &[Input] = &[
         "The built app that build-gate checks and bundles, a path in the workspace."),
     input("output-dir", Subject::Build, Kind::Local, Preset::Is(".gated-deploy"), &["build-gate"],
         "The folder for the bundle, its .sha256 and its manifest, a path in the workspace. It is left out of the bundle."),
-    input("sha", Subject::Build, Kind::Commit, Preset::Told("from the event; needed outside of GitHub Actions"), BUILDS,
+    input("sha", Subject::Build, Kind::Commit, Preset::Text("from the event; needed outside of GitHub Actions"), BUILDS,
         "The commit to bundle, to release or to audit: 40 hexadecimal digits in lower case.").per_run(),
     input("build-workflow", Subject::Build, Kind::Workflow, Preset::Is("build-artifacts.yml"), ASKS,
         "The workflow that builds, by file name or by name."),
-    input("build-run-id", Subject::Build, Kind::RunId, Preset::Told("from the event, else the newest run for the commit"), WAITS,
+    input("build-run-id", Subject::Build, Kind::RunId, Preset::Text("from the event, else the newest run for the commit"), WAITS,
         "The exact run of the build workflow whose bundle is released: its number. Production takes the run that staging's ledger names, where that names one.").per_run(),
     input("artifact-name", Subject::Build, Kind::Artifact, Preset::Is("deployment-bundle-{sha}"), NAMES,
         "The name of the workflow artifact that holds the bundle. `{sha}` stands for the commit."),
@@ -282,20 +283,20 @@ pub static INPUTS: &[Input] = &[
         "The passphrase of the private key, if it has one.").secret(),
     input("ssh-known-hosts", Subject::Server, Kind::Lines, Preset::Needed, SERVERS,
         "The server's host keys: lines as in known_hosts, hashed ones too, or `SHA256:` fingerprints. A key that is not listed is refused; none is learnt on first use."),
-    input("base-dir", Subject::Server, Kind::BaseDir, Preset::Needed, HOUSES,
+    input("base-dir", Subject::Server, Kind::BaseDir, Preset::Needed, WITH_SERVER,
         "The app's folder on the server, absolute, such as `/var/www/app`. Releases, shared files, backups and the action's own state are below it."),
-    input("env-file", Subject::Server, Kind::Relative, Preset::Told("`shared/.env/<environment>.env`"), HOUSES,
+    input("env-file", Subject::Server, Kind::Relative, Preset::Text("`shared/.env/<environment>.env`"), WITH_SERVER,
         "The app's .env on the server, relative to base-dir."),
-    input("php", Subject::Server, Kind::Program, Preset::Is("php"), HOUSES,
+    input("php", Subject::Server, Kind::Program, Preset::Is("php"), WITH_SERVER,
         "PHP's command-line program on the server: a name, or an absolute path such as `/usr/bin/php8.3`."),
-    input("php-fpm-service", Subject::Server, Kind::Service, Preset::Is("auto"), HOUSES,
+    input("php-fpm-service", Subject::Server, Kind::Service, Preset::Is("auto"), WITH_SERVER,
         "The service that serves the site, such as `php8.3-fpm`. `auto` finds it."),
 
     input("url", Subject::Site, Kind::Site, Preset::Needed, SERVERS,
         "The site's address, such as `https://staging.example.com`: scheme, host, perhaps a port, nothing else. Plain http works with a warning."),
     input("healthcheck-token", Subject::Site, Kind::Text, Preset::Absent, SERVERS,
         "The token of the health endpoints. It is sent as `Authorization: Bearer` to the site at url, and nowhere else.").secret(),
-    input("health-paths", Subject::Site, Kind::UrlPaths, Preset::Told("`/health` for production, else also `/api/health-check` and `/healthcheck.php`"), SERVERS,
+    input("health-paths", Subject::Site, Kind::UrlPaths, Preset::Text("`/health` for production, else also `/api/health-check` and `/healthcheck.php`"), SERVERS,
         "The endpoints that must be healthy, one a line. Each begins with a slash. A plain path must answer 200 with a healthy body: what health-expect says, or the page of Laravel's own health route. `/up` is Laravel's own route, and must answer 200, whatever its body is. An entry may also name what its path must answer: `{path: /health, expect: {status: ok}}` 200 and a JSON object with these values, `{path: /, contains: Welcome}` 200 and a body with this text, `{path: /ping, status: 204}` this status."),
     input("health-attempts", Subject::Site, Kind::Count { min: 1, max: 1000 }, Preset::Is("6"), SERVERS,
         "How many rounds of requests may fail before the site counts as unhealthy."),
@@ -328,18 +329,18 @@ pub static INPUTS: &[Input] = &[
 
     input("staging-stable-for", Subject::Production, Kind::Duration { min: 0, max: 30 * 86400 }, Preset::Is("1h"), STAGING_READERS,
         "How long the release must have been confirmed on staging before production takes it."),
-    input("staging-url", Subject::Production, Kind::Site, Preset::Told("url of the policy's staging section"), STAGING_READERS,
+    input("staging-url", Subject::Production, Kind::Site, Preset::Text("url of the policy's staging section"), STAGING_READERS,
         "The address of the staging site."),
     input("staging-healthcheck-token", Subject::Production, Kind::Text, Preset::Absent, STAGING_READERS,
         "The token of the staging site's health endpoints.").secret(),
-    input("staging-ssh-private-key", Subject::Production, Kind::Text, Preset::Told("ssh-private-key"), STAGING_READERS,
+    input("staging-ssh-private-key", Subject::Production, Kind::Text, Preset::Text("ssh-private-key"), STAGING_READERS,
         "The private key that logs in on the staging server, to read its ledger. Used where the policy's staging section names that server.").secret(),
     input("staging-ssh-passphrase", Subject::Production, Kind::Text, Preset::Absent, STAGING_READERS,
         "The passphrase of that key, if it has one.").secret(),
     input("staging-workflow", Subject::Production, Kind::Workflow, Preset::Is("deploy-staging.yml"), &["deploy-production", "preflight", "audit", "fix"],
         "The workflow that releases to staging, by file name or by name."),
 
-    input("rollback-to", Subject::Repair, Kind::Release, Preset::Told("the last confirmed release that was made before the live one"), &["rollback"],
+    input("rollback-to", Subject::Repair, Kind::Release, Preset::Text("the last confirmed release that was made before the live one"), &["rollback"],
         "The release to activate, by the name of its folder. It must have been confirmed, its files must be unchanged, and it must not have failed or been rolled back since.").per_run(),
     input("fix", Subject::Repair,
         Kind::OneOf(&["branch-protection-main", "branch-protection-develop", "build-head", "health-token", "phantom-workflow", "docs-ownership", "staging-failures"]),
@@ -350,7 +351,7 @@ pub static INPUTS: &[Input] = &[
 /// Keys that only the policy file has.
 #[rustfmt::skip]
 pub static POLICY_KEYS: &[Input] = &[
-    input(APPROVAL_PHRASE, Subject::Run, Kind::Phrase, Preset::Told("`STAGING-TEST FREIGEGEBEN`; production: `PROD-DEPLOY FREIGEGEBEN`"), APPROVED,
+    input(APPROVAL_PHRASE, Subject::Run, Kind::Phrase, Preset::Text("`STAGING-TEST FREIGEGEBEN`; production: `PROD-DEPLOY FREIGEGEBEN`"), APPROVED,
         "The approval phrase of this environment. It stands only in a section of environments, so that no phrase approves two environments."),
     input("approval-needs-digest", Subject::Run, Kind::Boolean, Preset::Is("false"), APPROVED,
         "`true` accepts the phrase only together with the plan's digest, so that an approval never holds for a changed plan."),
@@ -358,7 +359,7 @@ pub static POLICY_KEYS: &[Input] = &[
         "The name of a GitHub environment. A run then needs the phrase and the approval of a reviewer of that environment. The reviewer must be neither the author of the commit nor the actor who started the run, and must not have rejected it as well. Only the first attempt of a run counts, because GitHub does not report which attempt a reviewer approved. A rollback needs no review, so that it does not depend on GitHub."),
     input(FIX_PHRASE, Subject::Repair, Kind::Phrase, Preset::Is("PROD-FIX FREIGEGEBEN"), &["fix"],
         "The approval phrase of a fix. It must differ from every approval-phrase."),
-    input(HEALTH_SECRET, Subject::Repair, Kind::Text, Preset::Told("`PRODUCTION_HEALTHCHECK_TOKEN` for production, else `HEALTHCHECK_TOKEN`"), &["fix"],
+    input(HEALTH_SECRET, Subject::Repair, Kind::Text, Preset::Text("`PRODUCTION_HEALTHCHECK_TOKEN` for production, else `HEALTHCHECK_TOKEN`"), &["fix"],
         "The name of the repository secret that workflows pass as healthcheck-token; the fix `health-token` writes it. It must contain `HEALTH` and end in `TOKEN`, so that no other secret is overwritten."),
     input("required-checks", Subject::Audit, Kind::Lines, Preset::Is("build-frontend\nbuild-backend\nstatic-analysis\nrun-tests\ncreate-deployment-bundle\ncheck-staging"), AUDITS,
         "The checks that must pass before a merge into main-branch, one a line, by the names that GitHub shows."),
@@ -366,7 +367,7 @@ pub static POLICY_KEYS: &[Input] = &[
         "The branch from which production is released."),
     input("develop-branch", Subject::Audit, Kind::Text, Preset::Is("develop"), ASKS,
         "The development branch, from which staging is released."),
-    input("release-branches", Subject::Build, Kind::Lines, Preset::Told("main-branch for production, else develop-branch and main-branch"), WAITS,
+    input("release-branches", Subject::Build, Kind::Lines, Preset::Text("main-branch for production, else develop-branch and main-branch"), WAITS,
         "The branches that this environment may be released from. A released commit must be reachable from one of them, and its build must have run on one of them (for production also on develop-branch, because production takes what was built for staging)."),
     input("release-tags", Subject::Build, Kind::Lines, Preset::Absent, WAITS,
         "Patterns of tags whose builds count as well, such as `v*`; `*` stands for any text, `?` for one character. The commit must be reachable from one of release-branches all the same."),
@@ -388,7 +389,7 @@ pub static POLICY_KEYS: &[Input] = &[
         "The page at which visitors begin. The run requests it without a token, before and after the switch, and follows redirects within the site. A status of 500 and above is unhealthy. A status of 400 and above is unhealthy if the live release answered below 400. `none` turns the request off."),
     input("repair", Subject::Site, Kind::Boolean, Preset::Is("false"), DEPLOYS,
         "`true` allows a release to a site that is unhealthy before the release, to repair it."),
-    input("max-downtime", Subject::Site, Kind::Duration { min: 0, max: 3600 }, Preset::Told("grace-period, but at least `5s`"), DEPLOYS,
+    input("max-downtime", Subject::Site, Kind::Duration { min: 0, max: 3600 }, Preset::Text("grace-period, but at least `5s`"), DEPLOYS,
         "How long the site may fail requests between the switch and the confirmation. A longer downtime is rolled back at once. The availability sampler measures it with requests to the first of health-paths, from each failed request to the next answer. `0s` allows no failed request."),
     input("sample-rate", Subject::Site, Kind::Count { min: 1, max: 100 }, Preset::Is("20"), DEPLOYS,
         "Requests of the availability sampler per second. Lower it if the web server limits requests (nginx's `limit_req`). Through the tunnel it is at most 5."),

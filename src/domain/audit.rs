@@ -81,7 +81,7 @@ impl AuditFinding {
     }
 
     /// One line that makes sense by itself.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         let seen = if self.status == Status::Unseen { "could not be read: " } else { "" };
         format!("{} ({}): {seen}{}", self.title, self.id, self.actual)
     }

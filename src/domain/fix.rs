@@ -87,7 +87,7 @@ impl Setting {
 
 /// What a fix found, what it wants, and what it saw afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FixFact {
+pub struct FixRecord {
     pub name: FixName,
     /// What it is about: "branch `main` of acme/shop".
     pub subject: String,

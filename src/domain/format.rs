@@ -50,8 +50,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_told_in_the_two_largest_units_that_are_not_zero() {
-        for (us, told) in [
+    fn a_duration_is_written_in_the_two_largest_units_that_are_not_zero() {
+        for (us, described) in [
             (0, "0 ms"),
             (40, "0.1 ms"),
             (1_967, "2 ms"),
@@ -72,15 +72,15 @@ mod tests {
             (172_800_000_000, "2 days"),
             (273_600_000_000, "3 days 4 h"),
         ] {
-            assert_eq!(duration(Duration::from_micros(us)), told, "{us}");
+            assert_eq!(duration(Duration::from_micros(us)), described, "{us}");
         }
         assert_eq!(duration(Duration::MAX).split_once(' ').map(|(_, unit)| unit), Some("days 7 h"));
         assert_eq!([age(0), age(90), age(-1)], ["0 s", "1 min 30 s", "less than no time (a clock is wrong)"]);
     }
 
     #[test]
-    fn bytes_are_told_in_decimal_units() {
-        for (amount, told) in [
+    fn bytes_are_written_in_decimal_units() {
+        for (amount, described) in [
             (0, "0 B"),
             (999, "999 B"),
             (1_000, "1 kB"),
@@ -89,7 +89,7 @@ mod tests {
             (4_000_000_000, "4 GB"),
             (u64::MAX, "18446744073.7 GB"),
         ] {
-            assert_eq!(bytes(amount), told, "{amount}");
+            assert_eq!(bytes(amount), described, "{amount}");
         }
     }
 }

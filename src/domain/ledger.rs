@@ -41,7 +41,7 @@ pub struct Line {
     pub outcome: String,
     /// What the attempt made of the release; `None` leaves it what it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub standing: Option<Standing>,
+    pub standing: Option<ReleaseStatus>,
     /// The migrations that ran, and stay, however the attempt ended; `None` if that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrations: Option<Vec<String>>,
@@ -96,7 +96,7 @@ pub enum Reached {
 /// What is to be thought of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub enum ReleaseStatus {
     /// It was live and seen healthy.
     Confirmed,
     /// It never went live, or nobody knows how it left.
@@ -108,7 +108,7 @@ pub enum Standing {
     TakenBack,
 }
 
-impl Standing {
+impl ReleaseStatus {
     /// What an attempt that ended like this makes of its release; `None` leaves it what it was.
     ///
     /// A rollback that failed speaks against its target only if that was live and unhealthy: a lost connection, a lost lock or a
@@ -132,12 +132,12 @@ impl Standing {
 
 impl Line {
     /// What this attempt made of its release. Lines of version 1 tell it by their outcome.
-    pub fn made_of_it(&self) -> Option<Standing> {
+    pub fn made_of_it(&self) -> Option<ReleaseStatus> {
         match (self.standing, self.attempt) {
             (None, Attempt::Release) => Some(match self.outcome.as_str() {
-                "live" => Standing::Confirmed,
-                "rolled-back" | "reverted-by-watchdog" => Standing::Reverted,
-                _ => Standing::Failed,
+                "live" => ReleaseStatus::Confirmed,
+                "rolled-back" | "reverted-by-watchdog" => ReleaseStatus::Reverted,
+                _ => ReleaseStatus::Failed,
             }),
             (standing, _) => standing,
         }

@@ -167,10 +167,10 @@ fn parts(changes: &str) -> Vec<String> {
 
 /// What the framework's events told of each migration, by its name and as JSON. The digest of its file is what another environment's run is
 /// found by. What cannot be read is left out.
-pub(crate) fn measured<'a>(told: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Measured> {
+pub(crate) fn measured<'a>(described: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Measured> {
     /// As `migrate.php` tells it.
     #[derive(serde::Deserialize)]
-    struct Told {
+    struct Input {
         #[serde(default)]
         sha256: Option<Sha256Digest>,
         statements: u64,
@@ -179,17 +179,17 @@ pub(crate) fn measured<'a>(told: impl Iterator<Item = (&'a str, &'a str)>) -> Ve
         sql: Vec<String>,
     }
     let read = |(name, text): (&str, &str)| {
-        let told: Told = serde_json::from_str(text).ok()?;
+        let described: Input = serde_json::from_str(text).ok()?;
         Some(Measured {
             name: name.to_owned(),
-            sha256: told.sha256,
-            statements: told.statements,
-            milliseconds: told.milliseconds.max(0.0).round() as u64,
-            rows: told.rows,
-            sql: told.sql,
+            sha256: described.sha256,
+            statements: described.statements,
+            milliseconds: described.milliseconds.max(0.0).round() as u64,
+            rows: described.rows,
+            sql: described.sql,
         })
     };
-    told.filter_map(read).collect()
+    described.filter_map(read).collect()
 }
 
 /// Without the text of statements, as a line of the ledger has it.
@@ -230,7 +230,7 @@ impl Migrated {
     }
 
     /// For the cause in a ledger's line.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         match self.status.as_deref() {
             Some("0") => "its migration ran to its end on the server".to_owned(),
             Some(status) => format!("its migration ended with status {status}"),
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f63_each_statement_is_told_by_what_it_does_to_the_old_code_and_to_the_data() {
+    fn f63_each_statement_is_classified_by_what_it_does_to_the_old_code_and_to_the_data() {
         for (class, statements) in [
             (
                 Class::Expand,

@@ -53,7 +53,8 @@ pub enum Body {
         text: String,
     },
     /// A named value that readers can use: the release's name, a gate report, a digest.
-    Fact {
+    #[serde(rename = "fact")]
+    Recorded {
         step: StepId,
         key: String,
         value: serde_json::Value,
@@ -74,7 +75,7 @@ pub enum Body {
         failure: Option<Failure>,
         took_ms: u64,
     },
-    /// The run stopped at the seam on purpose; these rows would have run.
+    /// The run stopped at the approval on purpose; these rows would have run.
     Planned {
         because: String,
         previews: Vec<Preview>,
@@ -95,7 +96,8 @@ pub enum Body {
         step: StepId,
     },
     /// A hold was given back (or kept, as `text` says).
-    Released {
+    #[serde(rename = "released")]
+    CleanedUp {
         step: StepId,
         text: String,
         failure: Option<Failure>,
@@ -116,7 +118,7 @@ pub struct RowInfo {
     pub kind: RowKind,
     /// How a change is undone or why it is not; what a hold gives back.
     pub undo: Option<String>,
-    /// Whether the row comes before the seam: it runs in plan mode too.
+    /// Whether the row comes before the approval: it runs in plan mode too.
     pub survey: bool,
 }
 
@@ -175,7 +177,7 @@ impl Events {
         Self { inner: Rc::new(Inner { stamp, readers: RefCell::new(readers) }) }
     }
 
-    pub fn tell(&self, body: Body) {
+    pub fn emit(&self, body: Body) {
         let (unix_ms, elapsed) = (self.inner.stamp)();
         let event = Event { unix_ms, elapsed_ms: millis(elapsed), body };
         for reader in self.inner.readers.borrow_mut().iter_mut() {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use async_trait::async_trait;
 
-use super::step::{Act, Ending, Entry, Io, Local, Release, ReleaseAct, Row, StepResult, Undo, UndoAct, Undone, Work};
+use super::step::{Act, Cleanup, CleanupAct, Ending, Entry, Io, Local, Row, StepResult, Undo, UndoAct, Undone, Work};
 use crate::domain::Failure;
 
 /// What happens to one piece of work of a row.
@@ -47,7 +47,7 @@ pub fn into_undo<C: 'static>(entries: &mut [Entry<C>], row: &str, fault: Rc<dyn 
             *act = Box::new(Faulty { inner, fault });
             true
         }
-        Work::Hold(_, Release { act, .. }) => {
+        Work::Hold(_, Cleanup { act, .. }) => {
             let inner = std::mem::replace(act, Box::new(Nothing));
             *act = Box::new(Faulty { inner, fault });
             true
@@ -96,11 +96,11 @@ impl<C> UndoAct<C> for Faulty<dyn UndoAct<C>, C> {
     }
 }
 
-impl<C> ReleaseAct<C> for Faulty<dyn ReleaseAct<C>, C> {
-    fn release<'a>(&'a self, cx: &'a C, io: &'a Io, ending: &'a Ending) -> Local<'a, Result<String, Failure>> {
+impl<C> CleanupAct<C> for Faulty<dyn CleanupAct<C>, C> {
+    fn cleanup<'a>(&'a self, cx: &'a C, io: &'a Io, ending: &'a Ending) -> Local<'a, Result<String, Failure>> {
         Box::pin(async move {
             self.fault.before(cx, io).await?;
-            let (result, ()) = futures_util::join!(self.inner.release(cx, io, ending), self.fault.beside(cx, io));
+            let (result, ()) = futures_util::join!(self.inner.cleanup(cx, io, ending), self.fault.beside(cx, io));
             self.fault.after(cx, io).await?;
             result
         })
@@ -122,8 +122,8 @@ impl<C> UndoAct<C> for Nothing {
     }
 }
 
-impl<C> ReleaseAct<C> for Nothing {
-    fn release<'a>(&'a self, _: &'a C, _: &'a Io, _: &'a Ending) -> Local<'a, Result<String, Failure>> {
+impl<C> CleanupAct<C> for Nothing {
+    fn cleanup<'a>(&'a self, _: &'a C, _: &'a Io, _: &'a Ending) -> Local<'a, Result<String, Failure>> {
         Box::pin(async { Err(Failure::bug("cleaning up", "its clean-up was taken out of the table")) })
     }
 }

@@ -12,6 +12,6 @@ pub mod step;
 
 pub use crate::engine::{
     event::{Event, Events, Reader, Verdict},
-    run::{Cancel, Decision, Seam, run_table},
+    run::{Cancel, Decided, Decision, run_table},
     step::{Done, Ending, Entry, Io, Row, StepResult, Table, Undone},
 };

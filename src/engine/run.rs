@@ -7,11 +7,11 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     event::{Body, Events, Preview, UNDECIDED, Verdict, millis},
-    step::{Act, Done, Ending, Entry, Io, Local, Release, Row, StepResult, Table, Undo, Undone, Work},
+    step::{Act, Cleanup, Done, Ending, Entry, Io, Local, Row, StepResult, Table, Undo, Undone, Work},
 };
 use crate::domain::{Failure, FailureKind, Outcome, StepId, row};
 
-/// Where a run stopped that the seam refused: no row failed.
+/// Where a run stopped that the approval refused: no row failed.
 pub const APPROVAL: &str = "approval";
 
 /// How long a run goes on after it was cancelled. The runner sends its second signal after 7.5 s, and kills the run 2.5 s later
@@ -31,14 +31,14 @@ impl From<watch::Receiver<bool>> for Cancel {
     }
 }
 
-/// What the seam decided.
-pub struct Seam<D> {
-    /// Everything the rows after the seam know. Fixed from here on, so that an undo is written from what was known before.
+/// What the approval decided.
+pub struct Decided<D> {
+    /// Everything the rows after the approval know. Fixed from here on, so that an undo is written from what was known before.
     pub cx: D,
     pub decision: Decision,
 }
 
-/// Whether the rows after the seam run.
+/// Whether the rows after the approval run.
 pub enum Decision {
     Go,
     /// Stop here on purpose and print what would have run.
@@ -57,15 +57,15 @@ pub async fn run_table<S, D>(
     stage: &str,
     table: &Table<S, D>,
     survey: S,
-    settle: impl AsyncFnOnce(S) -> Result<Seam<D>, Failure>,
+    decide: impl AsyncFnOnce(S) -> Result<Decided<D>, Failure>,
     events: &Events,
     cancel: impl Into<Cancel>,
 ) -> Outcome {
-    events.tell(Body::RunStarted { stage: stage.to_owned(), rows: table.outline() });
+    events.emit(Body::RunStarted { stage: stage.to_owned(), rows: table.outline() });
     let Cancel { asked: cancel, time } = cancel.into();
     let run = Run { events, cancel, time, asked: Cell::new(None) };
-    let outcome = run.through(table, survey, settle).await;
-    events.tell(Body::RunFinished { outcome: outcome.clone() });
+    let outcome = run.through(table, survey, decide).await;
+    events.emit(Body::RunFinished { outcome: outcome.clone() });
     outcome
 }
 
@@ -97,7 +97,7 @@ struct Stop {
 /// What has been done so far and how to take it back.
 struct Stack<'t, D> {
     undos: Vec<(&'t Row<D>, &'t Undo<D>)>,
-    holds: Vec<(&'t Row<D>, &'t Release<D>)>,
+    holds: Vec<(&'t Row<D>, &'t Cleanup<D>)>,
 }
 
 impl Run<'_> {
@@ -105,7 +105,7 @@ impl Run<'_> {
         &self,
         table: &Table<S, D>,
         survey: S,
-        settle: impl AsyncFnOnce(S) -> Result<Seam<D>, Failure>,
+        decide: impl AsyncFnOnce(S) -> Result<Decided<D>, Failure>,
     ) -> Outcome {
         let mut last = StepId::new(row::START);
         let mut stops = Vec::new();
@@ -122,14 +122,14 @@ impl Run<'_> {
         if let Some(stop) = weightiest(stops) {
             return Outcome::Refused { at: stop.at, cause: stop.cause, stays: Vec::new() };
         }
-        let seam = match settle(survey).await {
-            Ok(seam) => seam,
+        let decided = match decide(survey).await {
+            Ok(decided) => decided,
             Err(cause) => return Outcome::Refused { at: last, cause, stays: Vec::new() },
         };
-        match seam.decision {
-            Decision::Go => self.release(&table.release, &seam.cx).await,
+        match decided.decision {
+            Decision::Go => self.release(&table.apply, &decided.cx).await,
             Decision::Plan { because } => {
-                self.plan(&table.release, &seam.cx, because);
+                self.plan(&table.apply, &decided.cx, because);
                 Outcome::Planned
             }
             Decision::Refuse(cause) => Outcome::Refused { at: StepId::new(APPROVAL), cause, stays: Vec::new() },
@@ -150,7 +150,7 @@ impl Run<'_> {
                 },
             })
             .collect();
-        self.events.tell(Body::Planned { because, previews });
+        self.events.emit(Body::Planned { because, previews });
     }
 
     async fn release<D>(&self, entries: &[Entry<D>], cx: &D) -> Outcome {
@@ -167,7 +167,7 @@ impl Run<'_> {
                     Work::Hold(_, release) => stack.holds.push((row, release)),
                     Work::Commit => {
                         committed = true;
-                        self.events.tell(Body::Committed { step: row.id.clone() });
+                        self.events.emit(Body::Committed { step: row.id.clone() });
                         done.push(row.id.clone());
                         let mut ending =
                             Ending { outcome: Outcome::Live { warnings }, done: done.clone(), handed_over: false };
@@ -221,7 +221,7 @@ impl Run<'_> {
         future::join_all(entry.rows().iter().map(|row| self.row(row, cx))).await.into_iter().collect()
     }
 
-    /// Runs an entry before the seam: what failed in it, and whether the entries after it may look all the same.
+    /// Runs an entry before the approval: what failed in it, and whether the entries after it may look all the same.
     async fn survey_entry<C>(&self, entry: &Entry<C>, cx: &C) -> (Vec<Stop>, bool) {
         let rows = entry.rows();
         let results = future::join_all(rows.iter().map(|row| self.row(row, cx))).await;
@@ -243,7 +243,7 @@ impl Run<'_> {
         };
         let io = Io::new(row.id.clone(), self.events.clone(), self.cancel.clone());
         let began = self.events.elapsed();
-        self.events.tell(Body::Started { step: row.id.clone() });
+        self.events.emit(Body::Started { step: row.id.clone() });
         let began_work = !io.cancelled();
         let result = match began_work {
             false => Err(cancelled("starting this step")),
@@ -255,15 +255,15 @@ impl Run<'_> {
             |verdict, text, failure| Body::Finished { step: row.id.clone(), verdict, text, failure, took_ms };
         match result {
             Ok(done) => {
-                self.events.tell(finished(done.verdict, done.text, None));
+                self.events.emit(finished(done.verdict, done.text, None));
                 Ok(done.verdict)
             }
             Err(failure) if row.advisory && failure.kind != FailureKind::Cancelled => {
-                self.events.tell(finished(Verdict::Warned, failure.to_string(), Some(failure)));
+                self.events.emit(finished(Verdict::Warned, failure.to_string(), Some(failure)));
                 Ok(Verdict::Warned)
             }
             Err(failure) => {
-                self.events.tell(finished(Verdict::Failed, failure.to_string(), Some(failure.clone())));
+                self.events.emit(finished(Verdict::Failed, failure.to_string(), Some(failure.clone())));
                 let undecided = row.decides && began_work && failure.kind == FailureKind::Cancelled;
                 Err(Stop { at: row.id.clone(), cause: failure, began: began_work, undecided })
             }
@@ -302,7 +302,7 @@ impl Run<'_> {
                     continue;
                 }
             };
-            self.events.tell(Body::UndoStarted { step: row.id.clone(), text: text.to_owned() });
+            self.events.emit(Body::UndoStarted { step: row.id.clone(), text: text.to_owned() });
             let began = self.events.elapsed();
             let io = self.uncancellable(&row.id);
             // What is begun and cut off may have taken effect, so nothing is begun without time for it.
@@ -315,27 +315,27 @@ impl Run<'_> {
                 |undone, text, failure| Body::UndoFinished { step: row.id.clone(), undone, text, failure, took_ms };
             match result {
                 Ok(Undone::Done(text)) => {
-                    turned_back |= row.pivot;
-                    self.events.tell(finished(true, text, None));
+                    turned_back |= row.activates;
+                    self.events.emit(finished(true, text, None));
                 }
-                Ok(Undone::Nothing(text)) => self.events.tell(finished(false, text, None)),
+                Ok(Undone::Nothing(text)) => self.events.emit(finished(false, text, None)),
                 Ok(Undone::Stays(text)) => {
                     stays.push(format!("{}: {text}", row.title));
-                    self.events.tell(finished(false, text, None));
+                    self.events.emit(finished(false, text, None));
                 }
                 // Leftovers do no harm; only a rollback that fails needs manual action.
-                Err(undo_cause) if undo_cause.kind == FailureKind::Cancelled && !row.pivot => {
+                Err(undo_cause) if undo_cause.kind == FailureKind::Cancelled && !row.activates => {
                     handed_over = true;
                     left.get_or_insert(LEFT);
                     stays.push(format!(
                         "{}: {}; the next run that takes the deploy lock completes it ({text})",
                         row.title, undo_cause.cause
                     ));
-                    self.events.tell(finished(false, undo_cause.to_string(), Some(undo_cause)));
+                    self.events.emit(finished(false, undo_cause.to_string(), Some(undo_cause)));
                 }
                 Err(undo_cause) => {
                     handed_over = undo_cause.kind == FailureKind::Cancelled;
-                    self.events.tell(finished(false, undo_cause.to_string(), Some(undo_cause.clone())));
+                    self.events.emit(finished(false, undo_cause.to_string(), Some(undo_cause.clone())));
                     let by_hand = act.by_hand(cx);
                     let outcome = Outcome::Stuck {
                         at: stop.at,
@@ -361,14 +361,14 @@ impl Run<'_> {
     /// the lock, too.
     async fn give_back<'t, D>(
         &self,
-        holds: Vec<(&'t Row<D>, &'t Release<D>)>,
+        holds: Vec<(&'t Row<D>, &'t Cleanup<D>)>,
         cx: &D,
         ending: &mut Ending,
-    ) -> Vec<(&'t Row<D>, &'t Release<D>)> {
+    ) -> Vec<(&'t Row<D>, &'t Cleanup<D>)> {
         let mut failed = Vec::new();
         for (row, release) in holds.into_iter().rev() {
             let io = self.uncancellable(&row.id);
-            let (text, failure) = match self.in_time(release.act.release(cx, &io, ending)).await {
+            let (text, failure) = match self.in_time(release.act.cleanup(cx, &io, ending)).await {
                 Ok(text) => (text, None),
                 Err(failure) => (failure.to_string(), Some(failure)),
             };
@@ -376,7 +376,7 @@ impl Run<'_> {
                 ending.handed_over |= failure.kind == FailureKind::Cancelled;
                 failed.push((row, release));
             }
-            self.events.tell(Body::Released { step: row.id.clone(), text, failure });
+            self.events.emit(Body::CleanedUp { step: row.id.clone(), text, failure });
         }
         failed
     }

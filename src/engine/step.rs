@@ -53,7 +53,7 @@ pub enum Undone {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
     pub outcome: Outcome,
-    /// The rows after the seam that were really done, in order: not those that failed, found nothing to do, or were not reached.
+    /// The rows after the approval that were really done, in order: not those that failed, found nothing to do, or were not reached.
     pub done: Vec<StepId>,
     /// The run was cancelled, and its time was too short to undo everything: the next run completes the rollback, so nothing that it needs
     /// for that may be removed.
@@ -79,12 +79,12 @@ impl Io {
 
     /// A line that a person may want to follow. Foreign text is fine: readers make it safe.
     pub fn line(&self, text: impl Into<String>) {
-        self.events.tell(Body::Line { step: self.step.clone(), text: text.into() });
+        self.events.emit(Body::Line { step: self.step.clone(), text: text.into() });
     }
 
     /// Bytes moved so far.
     pub fn progress(&self, what: &str, done: u64, total: Option<u64>, bytes_per_second: u64) {
-        self.events.tell(Body::Progress {
+        self.events.emit(Body::Progress {
             step: self.step.clone(),
             what: what.to_owned(),
             done,
@@ -95,20 +95,20 @@ impl Io {
 
     /// Attempt `n` of `of` ended with `text`.
     pub fn attempt(&self, n: u32, of: u32, text: impl Into<String>) {
-        self.events.tell(Body::Attempt { step: self.step.clone(), n, of, text: text.into() });
+        self.events.emit(Body::Attempt { step: self.step.clone(), n, of, text: text.into() });
     }
 
     /// A named value for the readers. Values must serialise; what does not is a fault of ours and is told as such.
-    pub fn fact(&self, key: &str, value: impl serde::Serialize) {
+    pub fn record(&self, key: &str, value: impl serde::Serialize) {
         let value = serde_json::to_value(value)
             .unwrap_or_else(|error| serde_json::Value::String(format!("(not serialisable: {error})")));
-        self.events.tell(Body::Fact { step: self.step.clone(), key: key.to_owned(), value });
+        self.events.emit(Body::Recorded { step: self.step.clone(), key: key.to_owned(), value });
     }
 
     /// Something that is not as it should be, and does not stop the run: a warning of `errors`, or a failure after which the run goes on.
     pub fn warning(&self, warning: impl Into<Warning>) {
         let Warning { code, text, hint } = warning.into();
-        self.events.tell(Body::Warned { step: self.step.clone(), code, text, hint });
+        self.events.emit(Body::Warned { step: self.step.clone(), code, text, hint });
     }
 
     /// The same for a text that has no code yet.
@@ -175,15 +175,15 @@ where
 }
 
 /// Gives a hold back, knowing how the run ends. Returns what it did, in a sentence.
-pub trait ReleaseAct<C> {
-    fn release<'a>(&'a self, cx: &'a C, io: &'a Io, ending: &'a Ending) -> Local<'a, Result<String, Failure>>;
+pub trait CleanupAct<C> {
+    fn cleanup<'a>(&'a self, cx: &'a C, io: &'a Io, ending: &'a Ending) -> Local<'a, Result<String, Failure>>;
 }
 
-impl<C, F> ReleaseAct<C> for F
+impl<C, F> CleanupAct<C> for F
 where
     F: for<'a> AsyncFn(&'a C, &'a Io, &'a Ending) -> Result<String, Failure>,
 {
-    fn release<'a>(&'a self, cx: &'a C, io: &'a Io, ending: &'a Ending) -> Local<'a, Result<String, Failure>> {
+    fn cleanup<'a>(&'a self, cx: &'a C, io: &'a Io, ending: &'a Ending) -> Local<'a, Result<String, Failure>> {
         Box::pin(async move { self(cx, io, ending).await })
     }
 }
@@ -211,17 +211,17 @@ pub fn within<C>(what: &'static str) -> Undo<C> {
 }
 
 /// How a hold is given back.
-pub struct Release<C> {
+pub struct Cleanup<C> {
     pub(super) text: &'static str,
-    pub(super) act: Box<dyn ReleaseAct<C>>,
+    pub(super) act: Box<dyn CleanupAct<C>>,
     pub(super) at_commit: bool,
 }
 
-pub fn release<C>(text: &'static str, act: impl ReleaseAct<C> + 'static) -> Release<C> {
-    Release { text, act: Box::new(act), at_commit: false }
+pub fn cleanup<C>(text: &'static str, act: impl CleanupAct<C> + 'static) -> Cleanup<C> {
+    Cleanup { text, act: Box::new(act), at_commit: false }
 }
 
-impl<C> Release<C> {
+impl<C> Cleanup<C> {
     /// A run that commits gives it back then, and not after the rows that follow the commit.
     #[must_use]
     pub fn at_commit(mut self) -> Self {
@@ -232,7 +232,7 @@ impl<C> Release<C> {
 
 pub(super) enum Work<C> {
     Observe(Box<dyn Act<C>>),
-    Hold(Box<dyn Act<C>>, Release<C>),
+    Hold(Box<dyn Act<C>>, Cleanup<C>),
     Change(Box<dyn Act<C>>, Undo<C>),
     Check(Box<dyn Act<C>>),
     Commit,
@@ -245,7 +245,7 @@ pub struct Row<C> {
     pub(super) title: String,
     pub(super) work: Work<C>,
     pub(super) advisory: bool,
-    pub(super) pivot: bool,
+    pub(super) activates: bool,
     pub(super) runs_on: bool,
     pub(super) decides: bool,
 }
@@ -263,7 +263,7 @@ impl<C> Row<C> {
             title: title.to_owned(),
             work,
             advisory: false,
-            pivot: false,
+            activates: false,
             runs_on: false,
             decides: false,
         }
@@ -279,7 +279,7 @@ impl<C> Row<C> {
     /// Failing ends the run only when the rows after it have looked, too, so that one problem does not hide the others.
     ///
     /// # Panics
-    /// If the row does more than read before the seam: after a failed change nothing may go on. A fault in a table, caught by
+    /// If the row does more than read before the approval: after a failed change nothing may go on. A fault in a table, caught by
     /// the first test that builds it.
     #[must_use]
     pub fn run_on(mut self) -> Self {
@@ -294,8 +294,8 @@ impl<C> Row<C> {
 
     /// Undoing this change is the rollback; before it, a failing run is only refused.
     #[must_use]
-    pub fn pivot(mut self) -> Self {
-        self.pivot = true;
+    pub fn activates(mut self) -> Self {
+        self.activates = true;
         self
     }
 
@@ -327,7 +327,7 @@ pub fn observe<C>(id: &'static str, title: &'static str, act: impl Act<C> + 'sta
 }
 
 /// Takes something and gives it back however the run ends.
-pub fn hold<C>(id: &'static str, title: &'static str, act: impl Act<C> + 'static, release: Release<C>) -> Row<C> {
+pub fn hold<C>(id: &'static str, title: &'static str, act: impl Act<C> + 'static, release: Cleanup<C>) -> Row<C> {
     Row::new(id, title, Work::Hold(Box::new(act), release))
 }
 
@@ -395,17 +395,17 @@ pub fn together<C>(rows: Vec<Row<C>>) -> Entry<C> {
     Entry::Together(rows)
 }
 
-/// A whole run: rows that look, the seam, rows that act.
+/// A whole run: rows that look, the approval, rows that act.
 pub struct Table<S, D> {
     pub survey: Vec<Entry<S>>,
-    pub release: Vec<Entry<D>>,
+    pub apply: Vec<Entry<D>>,
 }
 
 impl<S, D> Table<S, D> {
     /// Every row in order, as the first event and the outline test show it.
     pub fn outline(&self) -> Vec<RowInfo> {
         let survey = self.survey.iter().flat_map(|entry| entry.rows()).map(|row| row.info(true));
-        let release = self.release.iter().flat_map(|entry| entry.rows()).map(|row| row.info(false));
-        survey.chain(release).collect()
+        let apply = self.apply.iter().flat_map(|entry| entry.rows()).map(|row| row.info(false));
+        survey.chain(apply).collect()
     }
 }

@@ -216,8 +216,8 @@ pub fn still_active(doing: &str, active: &[&str]) -> Failure {
 }
 
 /// The secret has the date of before.
-pub fn secret_not_written(doing: &str, told: &str) -> Failure {
-    FIX_NOT_EFFECTIVE.failure(doing, format!("it was not written: {told}")).hint("Run this again")
+pub fn secret_not_written(doing: &str, described: &str) -> Failure {
+    FIX_NOT_EFFECTIVE.failure(doing, format!("it was not written: {described}")).hint("Run this again")
 }
 
 /// GitHub cannot start it.

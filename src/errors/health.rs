@@ -5,7 +5,7 @@ use std::fmt::Display;
 use super::codes;
 use crate::domain::{
     Failure, Warning,
-    fact::{HealthReport, Score, Standing},
+    record::{HealthReport, Score, SiteStatus},
 };
 
 codes! {
@@ -87,7 +87,7 @@ const CHECKING: &str = "checking that the health check can fail";
 pub fn unhealthy(doing: &str, report: &HealthReport, problems: Vec<String>) -> Failure {
     let first = problems.first().map_or_else(|| "no endpoint was checked".to_owned(), Clone::clone);
     // A site that could not be reached says nothing of its health (exit code 5).
-    if report.standing() == Standing::NotAsked {
+    if report.standing() == SiteStatus::NotAsked {
         return SITE_UNREACHABLE.failure(doing, format!("the site could not be reached: {first}")).details(problems);
     }
     let cause = match report.score() {
@@ -142,9 +142,9 @@ pub fn blind(path: &str) -> Failure {
 }
 
 /// The site failed for longer than allowed.
-pub fn downtime(told: &str, budget: &str, failures: impl IntoIterator<Item = String>) -> Failure {
+pub fn downtime(described: &str, budget: &str, failures: impl IntoIterator<Item = String>) -> Failure {
     DOWNTIME_EXCEEDED
-        .failure("comparing the downtime with `max-downtime`", format!("{told}; `max-downtime` is {budget}"))
+        .failure("comparing the downtime with `max-downtime`", format!("{described}; `max-downtime` is {budget}"))
         .details(failures)
         .hint(
             "Read the logs of the web server and of PHP-FPM at these times. If the server limits requests (`limit_req`), set a lower \
@@ -171,14 +171,16 @@ pub fn asset_manifest(cause: impl Into<String>) -> Failure {
 }
 
 /// Requests failed, for less time than is allowed; `told` are the numbers.
-pub fn requests_failed(told: &str, hint: String) -> Warning {
-    REQUESTS_FAILED.warning(told, hint)
+pub fn requests_failed(described: &str, hint: String) -> Warning {
+    REQUESTS_FAILED.warning(described, hint)
 }
 
 /// Requests did not reach the site; `told` are the numbers.
-pub fn samples_missing(told: &str) -> Warning {
-    SAMPLES_MISSING
-        .warning(told, "The connection of this run to the site broke: the availability during that time is not known")
+pub fn samples_missing(described: &str) -> Warning {
+    SAMPLES_MISSING.warning(
+        described,
+        "The connection of this run to the site broke: the availability during that time is not known",
+    )
 }
 
 /// Before a rollback.

@@ -351,8 +351,8 @@ pub fn no_room_kib(free: u64, base: &dyn Display, need: u64) -> Problem {
 }
 
 /// `told`: what the need is made of.
-pub fn no_room(free: &str, place: &str, need: &str, told: &str) -> Problem {
-    RELEASE_NO_ROOM.problem(format!("{free} free on {place}, about {need} needed ({told})"), MAKE_ROOM)
+pub fn no_room(free: &str, place: &str, need: &str, described: &str) -> Problem {
+    RELEASE_NO_ROOM.problem(format!("{free} free on {place}, about {need} needed ({described})"), MAKE_ROOM)
 }
 
 pub fn no_inodes(free: u64, base: &dyn Display, need: u64) -> Problem {

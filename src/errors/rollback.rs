@@ -3,7 +3,7 @@
 use super::codes;
 use crate::domain::{
     Failure, ReleaseName, Sha256Digest,
-    standing::{Candidate, Unfit},
+    release_status::{Candidate, Unfit},
 };
 
 codes! {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::{
-    Artifact, Attestation, CommitTree, Difference, Github, GithubError, Inventory as _, Review, WorkflowRun,
+    Artifact, Attestation, CommitTree, Difference, Github, GithubError, RepositoryRead as _, Review, WorkflowRun,
     call::{Answer, Caller, Late, text},
     download, wire,
 };
@@ -93,7 +93,7 @@ impl Api {
         match self.read(&self.route(&format!("commits/{reference}"))).await {
             // So GitHub says that it has no such commit: 422 "No commit found for SHA".
             Err(GithubError::Unexpected(text)) if text.starts_with("422 ") => Err(GithubError::NotFound(text)),
-            told => told,
+            described => described,
         }
     }
 
@@ -101,11 +101,11 @@ impl Api {
     pub(super) async fn page<T: DeserializeOwned>(&self, route: &str) -> Result<(T, Option<String>), GithubError> {
         let answer = self.caller.get(route).await?;
         if answer.status != StatusCode::OK {
-            let told = format!(
+            let described = format!(
                 "{} to GET {route}; check whether {}/{} was renamed",
                 answer.status, self.repository.owner, self.repository.name
             );
-            return Err(GithubError::Unexpected(told));
+            return Err(GithubError::Unexpected(described));
         }
         let next = self.next(&answer)?;
         let value = serde_json::from_str(&answer.body)
@@ -256,7 +256,7 @@ impl Github for Api {
         };
         let route = self.route(&format!("compare/{}...{commit}?per_page=1", head.commit.sha));
         match self.page::<wire::Comparison>(&route).await {
-            Ok((told, _)) => Ok(Some(["behind", "identical"].contains(&told.status.as_str()))),
+            Ok((described, _)) => Ok(Some(["behind", "identical"].contains(&described.status.as_str()))),
             // Without a common commit there is nothing to compare.
             Err(GithubError::NotFound(_)) => Ok(Some(false)),
             Err(error) => Err(error),
@@ -264,23 +264,23 @@ impl Github for Api {
     }
 
     async fn tree_of(&self, sha: &str) -> Result<CommitTree, GithubError> {
-        let told: wire::CommitOfTree = self.commit(&format!("{}?per_page=1", percent(sha))).await?;
-        let told = CommitTree::from(told);
+        let described: wire::CommitOfTree = self.commit(&format!("{}?per_page=1", percent(sha))).await?;
+        let described = CommitTree::from(described);
         // A branch or a tag can have a name that looks like the beginning of a SHA.
-        if !told.commit.as_str().starts_with(sha) {
-            return Err(GithubError::Unexpected(format!("asked for commit {sha}, got {}", told.commit)));
+        if !described.commit.as_str().starts_with(sha) {
+            return Err(GithubError::Unexpected(format!("asked for commit {sha}, got {}", described.commit)));
         }
-        Ok(told)
+        Ok(described)
     }
 
     async fn difference(&self, from: &CommitSha, to: &CommitSha) -> Result<Difference, GithubError> {
-        let told: wire::Comparison = self.read(&self.route(&format!("compare/{from}...{to}?per_page=50"))).await?;
-        Ok(told.into())
+        let described: wire::Comparison = self.read(&self.route(&format!("compare/{from}...{to}?per_page=50"))).await?;
+        Ok(described.into())
     }
 
     async fn people_of(&self, commit: &CommitSha) -> Result<Vec<String>, GithubError> {
-        let told: wire::Commit = self.commit(commit.as_str()).await?;
-        Ok([told.author, told.committer].into_iter().flatten().filter_map(|account| account.login).collect())
+        let described: wire::Commit = self.commit(commit.as_str()).await?;
+        Ok([described.author, described.committer].into_iter().flatten().filter_map(|account| account.login).collect())
     }
 
     async fn attestations(&self, of: &Sha256Digest) -> Result<Vec<Attestation>, GithubError> {
@@ -293,8 +293,8 @@ impl Github for Api {
     }
 
     async fn reviewed_file(&self, path: &str) -> Result<Option<String>, GithubError> {
-        let told: wire::DefaultBranch = self.read(self.route("").trim_end_matches('/')).await?;
-        match self.file(path, &told.default_branch).await {
+        let described: wire::DefaultBranch = self.read(self.route("").trim_end_matches('/')).await?;
+        match self.file(path, &described.default_branch).await {
             Ok(text) => Ok(Some(text)),
             Err(GithubError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),

@@ -208,9 +208,9 @@ mod tests {
     }
 
     #[test]
-    fn f40_a_link_must_not_lead_to_plain_http_and_its_signature_is_not_told() {
-        let told = refusal("http://blob.example/artifact?sig=c2VjcmV0");
-        assert_eq!(told, "the link to the bytes leads to blob.example over http, not https");
+    fn f40_a_link_must_not_lead_to_plain_http_and_its_signature_is_not_shown() {
+        let described = refusal("http://blob.example/artifact?sig=c2VjcmV0");
+        assert_eq!(described, "the link to the bytes leads to blob.example over http, not https");
         assert!(!refusal("https://[broken/artifact?sig=c2VjcmV0").contains("c2VjcmV0"));
         assert_eq!(
             refusal("https://someone@blob.example/x?sig=c2VjcmV0"),

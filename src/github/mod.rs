@@ -1,12 +1,12 @@
 //! What we ask GitHub's REST API.
 
-mod amend;
 mod api;
 mod call;
 mod download;
-mod inventory;
 mod protection;
+mod read;
 mod wire;
+mod write;
 
 use std::{fs::File, time::Duration};
 
@@ -14,10 +14,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 pub use self::{
-    amend::{Amend, ListedWorkflow, SealingKey, SecretEntry},
     api::{Api, Repository},
-    inventory::{Branch, Changed, Inventory, Job, JobStep, Protection, Rule, Workflow},
     protection::{App, BranchSettings, Checks, People, Reviews},
+    read::{Branch, Changed, Job, JobStep, Protection, RepositoryRead, Rule, Workflow},
+    write::{ListedWorkflow, RepositoryWrite, SealingKey, SecretEntry},
 };
 use crate::domain::{CommitSha, GitTree, Sha256Digest};
 
@@ -206,7 +206,7 @@ pub trait Github {
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz(bytes: &[u8]) {
     wire::fuzz(bytes);
-    inventory::fuzz(bytes);
+    read::fuzz(bytes);
     if let Ok(text) = std::str::from_utf8(bytes) {
         api::fuzz(text);
     }

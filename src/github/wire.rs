@@ -318,23 +318,23 @@ impl From<Run> for WorkflowRun {
 }
 
 impl From<Comparison> for Difference {
-    fn from(told: Comparison) -> Self {
+    fn from(described: Comparison) -> Self {
         let named = |one: &ComparedCommit| {
             format!("{} {}", one.sha.short(), one.commit.message.lines().next().unwrap_or_default())
         };
         Self {
-            commits: told.commits.iter().map(named).collect(),
-            ahead: told.ahead_by,
-            behind: told.behind_by,
-            files: told.files.into_iter().map(|file| file.filename).collect(),
-            page: told.html_url,
+            commits: described.commits.iter().map(named).collect(),
+            ahead: described.ahead_by,
+            behind: described.behind_by,
+            files: described.files.into_iter().map(|file| file.filename).collect(),
+            page: described.html_url,
         }
     }
 }
 
 impl From<CommitOfTree> for CommitTree {
-    fn from(told: CommitOfTree) -> Self {
-        Self { commit: told.sha, tree: told.commit.tree.sha }
+    fn from(described: CommitOfTree) -> Self {
+        Self { commit: described.sha, tree: described.commit.tree.sha }
     }
 }
 

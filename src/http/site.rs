@@ -26,7 +26,7 @@ pub struct HttpSite {
     way: Way,
     roots: Roots,
     /// A tunnel ends with its SSH connection; the next request opens another one.
-    door: Mutex<Option<Rc<Door>>>,
+    route: Mutex<Option<Rc<Route>>>,
 }
 
 /// How to reach it.
@@ -44,7 +44,7 @@ struct Detour {
 }
 
 /// The clients, and where they connect to.
-struct Door {
+struct Route {
     client: Client,
     /// Made at its first use: reading the trusted roots takes its time, and only the sampler keeps a connection.
     keeper: OnceCell<Client>,
@@ -58,7 +58,7 @@ struct Mark {
     heard: usize,
 }
 
-impl Door {
+impl Route {
     fn mark(&self) -> Mark {
         let of = |tunnel: &Tunnel| Mark { refusals: tunnel.refusals(), heard: tunnel.heard() };
         self.detour.tunnel.as_ref().map(of).unwrap_or_default()
@@ -112,20 +112,20 @@ impl HttpSite {
     }
 
     fn new(url: Url, way: Way, roots: Roots) -> Self {
-        Self { url, way, roots, door: Mutex::new(None) }
+        Self { url, way, roots, route: Mutex::new(None) }
     }
 
-    async fn door(&self) -> Result<Rc<Door>, Unanswered> {
-        let mut door = self.door.lock().await;
-        if let Some(open) = door.as_ref().filter(|door| door.is_open()) {
+    async fn route(&self) -> Result<Rc<Route>, Unanswered> {
+        let mut route = self.route.lock().await;
+        if let Some(open) = route.as_ref().filter(|route| route.is_open()) {
             return Ok(open.clone());
         }
         let fresh = Rc::new(self.open().await?);
-        *door = Some(fresh.clone());
+        *route = Some(fresh.clone());
         Ok(fresh)
     }
 
-    async fn open(&self) -> Result<Door, Unanswered> {
+    async fn open(&self) -> Result<Route, Unanswered> {
         let detour = match &self.way {
             Way::Direct => Detour::default(),
             Way::Address(address) => Detour { address: Some(*address), ..Detour::default() },
@@ -137,7 +137,7 @@ impl HttpSite {
                 Detour { tunnel: Some(tunnel), ..Detour::default() }
             }
         };
-        Ok(Door { client: self.client(&detour, 0)?, keeper: OnceCell::new(), detour })
+        Ok(Route { client: self.client(&detour, 0)?, keeper: OnceCell::new(), detour })
     }
 
     /// A client that leaves at most so many connections open.
@@ -188,20 +188,20 @@ impl HttpSite {
         Ok(target)
     }
 
-    async fn send(&self, door: &Door, get: &Get) -> Result<Reply, Unanswered> {
+    async fn send(&self, route: &Route, get: &Get) -> Result<Reply, Unanswered> {
         let began = Instant::now();
         let send = async |client| {
-            let request = self.request(client, get, door.detour.address)?;
+            let request = self.request(client, get, route.detour.address)?;
             Ok::<_, Unanswered>(request.send().await)
         };
         let sent = match get.connection {
-            Connection::Fresh => send(&door.client).await?,
+            Connection::Fresh => send(&route.client).await?,
             Connection::Kept => {
-                let keeper = door.keeper.get_or_try_init(async || self.client(&door.detour, 1)).await?;
+                let keeper = route.keeper.get_or_try_init(async || self.client(&route.detour, 1)).await?;
                 match send(keeper).await? {
                     // Neither "no connection" nor "no answer in time": the one that was kept had been closed.
                     Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => {
-                        send(&door.client).await?
+                        send(&route.client).await?
                     }
                     sent => sent,
                 }
@@ -232,10 +232,10 @@ impl HttpSite {
 impl Site for HttpSite {
     async fn get(&self, get: Get) -> Result<Reply, Unanswered> {
         // A connection that broke may take longer to be made anew than the site may take to answer.
-        let door = tokio::time::timeout(get.timeout, self.door()).await;
-        let door = door.unwrap_or_else(|_| Err(Unanswered::new(Why::Line, "no SSH connection in time")))?;
-        let before = door.mark();
-        self.send(&door, &get).await.map_err(|unanswered| door.explained(before, unanswered))
+        let route = tokio::time::timeout(get.timeout, self.route()).await;
+        let route = route.unwrap_or_else(|_| Err(Unanswered::new(Why::Line, "no SSH connection in time")))?;
+        let before = route.mark();
+        self.send(&route, &get).await.map_err(|unanswered| route.explained(before, unanswered))
     }
 
     fn within(&self, from: &str, location: &str) -> Option<String> {

@@ -1,6 +1,6 @@
 //! What people read. Steps tell what happened once, as events; only this room chooses words.
 //!
-//! Every reader folds the same events into a [`Story`] and renders from it, so that console, summary, evidence and
+//! Every reader folds the same events into a [`RunView`] and renders from it, so that console, summary, evidence and
 //! outputs cannot disagree (F90: text is rendered from results). Each reader works live and from a stored list of
 //! events. None of them can fail a run: what cannot be written is told once in the log.
 //!
@@ -11,7 +11,7 @@ pub mod record;
 pub mod redact;
 pub mod render;
 
-pub mod story;
+pub mod run_view;
 
 pub use crate::report::{
     record::{evidence::Evidence, journal::Journal, outputs::Outputs, state::State},
@@ -22,7 +22,7 @@ pub use crate::report::{
         plan::Plan,
         summary::Summary,
     },
-    story::Story,
+    run_view::RunView,
 };
 
 use std::path::PathBuf;

@@ -262,7 +262,7 @@ impl Redactor {
             Body::Started { .. } | Body::Committed { .. } => {}
             Body::Line { text, .. } | Body::Attempt { text, .. } | Body::UndoStarted { text, .. } => self.on(text),
             Body::Progress { what, .. } => self.on(what),
-            Body::Fact { key, value, .. } => {
+            Body::Recorded { key, value, .. } => {
                 self.on(key);
                 *value = self.value(value);
             }
@@ -272,7 +272,7 @@ impl Redactor {
             }
             Body::Finished { text, failure, .. }
             | Body::UndoFinished { text, failure, .. }
-            | Body::Released { text, failure, .. } => {
+            | Body::CleanedUp { text, failure, .. } => {
                 self.on(text);
                 failure.iter_mut().for_each(|failure| self.failure(failure));
             }

@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use gated_deploy::{
     bundle::artifact,
     config::typed,
-    context::{Found, Staging},
-    domain::{Approval, FailureKind, Outcome, RemotePath, Sha256Digest, bundle::Bundle, fact, migration::Class},
+    context::{Staging, SurveyState},
+    domain::{Approval, FailureKind, Outcome, RemotePath, Sha256Digest, bundle::Bundle, migration::Class, record},
     engine::event::Body,
     http::{Get, Reply, Site, Unanswered},
     server::{inspect, staging},
@@ -41,26 +41,26 @@ use crate::{
 // ---- What is approved is what runs (SE7) ----
 
 /// What the survey of a release finds where the build is there.
-async fn found(github: &GitHub) -> Found {
+async fn found(github: &GitHub) -> SurveyState {
     let look = Stage::with_github(github).survey(artifact::look).await;
     let mut stage = Stage::with_github(github);
     let server = stage.server.clone();
-    stage.found = look.found;
+    stage.surveyed = look.surveyed;
     let read = stage.survey(artifact::read).await;
-    Found { server: Some(server), ..read.found }
+    SurveyState { server: Some(server), ..read.surveyed }
 }
 
 /// The same with one pending migration.
 async fn stage(github: &GitHub) -> Stage {
     let found = found(github).await;
     let mut stage = Stage::with_github(github);
-    stage.found = found;
-    stage.found.outlook = Some(Rc::new(outlook("create")));
+    stage.surveyed = found;
+    stage.surveyed.change_preview = Some(Rc::new(change_preview("create")));
     stage
 }
 
-fn outlook(migration: &str) -> fact::Outlook {
-    let pending = fact::PendingMigration {
+fn change_preview(migration: &str) -> record::ChangePreview {
+    let pending = record::PendingMigration {
         name: "2031_01_01_000000_add".to_owned(),
         file: "database/migrations/2031_01_01_000000_add.php".to_owned(),
         sha256: Some(Sha256Digest::of(migration)),
@@ -69,7 +69,7 @@ fn outlook(migration: &str) -> fact::Outlook {
         connections: Vec::new(),
         measured: None,
     };
-    fact::Outlook {
+    record::ChangePreview {
         files: None,
         migrations: vec![pending],
         migrations_unknown: None,
@@ -82,11 +82,11 @@ fn outlook(migration: &str) -> fact::Outlook {
 }
 
 fn digest(ran: &Ran) -> Sha256Digest {
-    ran.fact(fact::key::PLAN_DIGEST)
+    ran.record(record::key::PLAN_DIGEST)
 }
 
 fn has_digest(ran: &Ran) -> bool {
-    ran.told(fact::key::PLAN_DIGEST)
+    ran.recorded(record::key::PLAN_DIGEST)
 }
 
 #[tokio::test]
@@ -97,28 +97,28 @@ async fn se7_the_digest_changes_with_everything_that_was_found() {
 
     type Change = fn(&mut Stage);
     let changes: [(&str, Change); 12] = [
-        ("attempt of the build run", |stage| stage.found.build.as_mut().expect("a build").run.attempt = 2),
-        ("build run", |stage| stage.found.build.as_mut().expect("a build").run.id = 4712),
-        ("artifact", |stage| stage.found.build.as_mut().expect("a build").artifact.id = 12),
-        ("artifact's digest", |stage| stage.found.build.as_mut().expect("a build").artifact.digest = None),
+        ("attempt of the build run", |stage| stage.surveyed.build.as_mut().expect("a build").run.attempt = 2),
+        ("build run", |stage| stage.surveyed.build.as_mut().expect("a build").run.id = 4712),
+        ("artifact", |stage| stage.surveyed.build.as_mut().expect("a build").artifact.id = 12),
+        ("artifact's digest", |stage| stage.surveyed.build.as_mut().expect("a build").artifact.digest = None),
         ("bundle", |stage| {
-            let opened = stage.found.opened.as_mut().expect("a bundle");
+            let opened = stage.surveyed.opened.as_mut().expect("a bundle");
             let other = Sha256Digest::of("another bundle");
             let bundle = Bundle::fetched(opened.bundle.path.clone(), opened.bundle.size, other.clone());
             let (size, tree) = (opened.bundle.size, opened.bundle.tree().clone());
             opened.bundle = Rc::new(bundle.verify(&other).expect("its own digest").written_anew(size, other, tree));
         }),
-        ("migration's text", |stage| stage.found.outlook = Some(Rc::new(outlook("drop")))),
-        ("list of migrations", |stage| stage.found.outlook = None),
+        ("migration's text", |stage| stage.surveyed.change_preview = Some(Rc::new(change_preview("drop")))),
+        ("list of migrations", |stage| stage.surveyed.change_preview = None),
         ("live release", |stage| {
-            stage.found.server.as_mut().expect("a server").current =
+            stage.surveyed.server.as_mut().expect("a server").current =
                 Some("releases/20261101_080000-fedcba98".to_owned());
         }),
-        ("PHP", |stage| stage.found.server.as_mut().expect("a server").php_version = "8.3.1".to_owned()),
-        ("service", |stage| stage.found.server.as_mut().expect("a server").services.fpm = "php8.3-fpm".to_owned()),
+        ("PHP", |stage| stage.surveyed.server.as_mut().expect("a server").php_version = "8.3.1".to_owned()),
+        ("service", |stage| stage.surveyed.server.as_mut().expect("a server").services.fpm = "php8.3-fpm".to_owned()),
         ("command", |stage| {
             let reload = gated_deploy::domain::RemoteCommand::new(["sudo", "-n", "reboot"]);
-            stage.found.server.as_mut().expect("a server").services.reload = vec![reload];
+            stage.surveyed.server.as_mut().expect("a server").services.reload = vec![reload];
         }),
         ("policy file", |stage| stage.inputs.policy = Some(Sha256Digest::of("a policy"))),
     ];
@@ -129,7 +129,7 @@ async fn se7_the_digest_changes_with_everything_that_was_found() {
     }
     // What only decides the time is none.
     let mut stage = stage(&github).await;
-    stage.found.server.as_mut().expect("a server").free_bytes = 7;
+    stage.surveyed.server.as_mut().expect("a server").free_bytes = 7;
     assert_eq!(digest(&stage.settled().await), plain);
 }
 
@@ -138,7 +138,7 @@ async fn se7_a_plan_whose_bundle_is_not_known_has_nothing_to_approve() {
     let github = built();
     let mut without = Stage::with_github(&github);
     without.inputs.approval = Approval::Missing;
-    without.found.server = Some(without.server.clone());
+    without.surveyed.server = Some(without.server.clone());
     let ran = without.settled().await;
     assert!(!has_digest(&ran), "{:?}", ran.events);
     assert_eq!(ran.outcome, Outcome::Planned);
@@ -152,7 +152,7 @@ async fn se7_a_plan_whose_bundle_is_not_known_has_nothing_to_approve() {
     // A digest of any plan approves nothing then.
     let mut with = Stage::with_github(&github);
     with.inputs.approval = Approval::Given { plan_digest: Some("0123456789abcdef".to_owned()) };
-    with.found.server = Some(with.server.clone());
+    with.surveyed.server = Some(with.server.clone());
     let ran = with.settled().await;
     assert!(ran.failure().cause.contains("this plan has none: the bundle does not exist yet"), "{}", ran.failure());
     assert_eq!((&*ran.failure().code, ran.failure().kind), ("plan-without-digest", FailureKind::Refused));
@@ -199,7 +199,7 @@ async fn a_release_folder_from_the_future_is_refused() {
     let github = built();
     let mut stage = stage(&github).await;
     let name = "29991231_235959-acb58201";
-    stage.found.server.as_mut().expect("a server").releases.push(name.parse().expect("a name"));
+    stage.surveyed.server.as_mut().expect("a server").releases.push(name.parse().expect("a name"));
     let ran = stage.settled().await;
     assert_eq!(ran.failure().code, "release-from-future");
     assert!(ran.failure().cause.starts_with(&format!("releases/{name} is not older than now")), "{}", ran.failure());
@@ -211,7 +211,7 @@ async fn fd3_a_plan_for_production_offers_no_phrase_for_a_bundle_that_staging_ha
     let proven = async |bundle: Sha256Digest| {
         let mut stage = stage(&github).await;
         stage.inputs.approval = Approval::Missing;
-        stage.found.staging = Some(fact::Staging {
+        stage.surveyed.staging = Some(record::Staging {
             commit: SHA.parse().expect("a commit"),
             asked_for: None,
             release: None,
@@ -304,7 +304,7 @@ async fn fd3_while_the_build_is_not_there_room_is_judged_by_the_live_release() {
             serving: Err("skipped: it is unknown what staging confirmed".to_owned()),
         };
         let mut stage = Stage::with_github(&github);
-        stage.found.looked = Some(Rc::new(looked));
+        stage.surveyed.looked = Some(Rc::new(looked));
         stage.survey(checks::room).await
     };
     let ran = room("100000").await;
@@ -318,7 +318,7 @@ async fn awaited(github: &GitHub, change: impl FnOnce(&GitHub)) -> Ran {
     let found = found(github).await;
     change(github);
     let mut stage = Stage::with_github(github);
-    stage.found.build = found.build;
+    stage.surveyed.build = found.build;
     stage.release(artifact::await_build).await
 }
 
@@ -350,11 +350,11 @@ async fn se7_what_is_fetched_after_the_approval_is_what_the_plan_read() {
     let github = built();
     let found = found(&github).await;
     let mut stage = Stage::with_github(&github);
-    stage.found.build.clone_from(&found.build);
-    stage.made.opened = found.opened;
+    stage.surveyed.build.clone_from(&found.build);
+    stage.state.opened = found.opened;
     let mut other = found.build.expect("a build");
     other.artifact.id = 12;
-    stage.made.build = Some(other);
+    stage.state.build = Some(other);
     let ran = stage.release(artifact::fetch).await;
     assert_eq!(ran.failure().cause, "the plan has artifact 11, but the build has artifact 12");
     assert_eq!(ran.failure().code, "build-changed-since-plan");
@@ -444,7 +444,7 @@ async fn se13_a_second_workflow_of_one_name_takes_nothing_from_the_reviewed_one(
     github.add_workflow("Build", ".github/workflows/evil.yml");
     github.file("main", ".github/workflows/build.yml", "on: push\n");
     let ran = looked(&github, by_name).await;
-    assert_eq!(ran.found.build.as_ref().map(|build| build.run.id), Some(4711), "{:?}", ran.outcome);
+    assert_eq!(ran.surveyed.build.as_ref().map(|build| build.run.id), Some(4711), "{:?}", ran.outcome);
 
     // Where both are on the default branch somebody has to say which is meant; nothing is broken.
     github.file("main", ".github/workflows/evil.yml", "on: push\n");
@@ -467,7 +467,7 @@ fn built_on(branch: &str) -> GitHub {
 #[tokio::test]
 async fn se14_a_build_of_any_branch_is_no_source() {
     let ran = looked(&built_on("feature/x"), |_| ()).await;
-    assert_eq!(ran.found.build, None);
+    assert_eq!(ran.surveyed.build, None);
     let said = "not used: run 4711, because it ran on feature/x; allowed are main, develop";
     assert!(ran.failure().cause.contains(said), "{}", ran.failure());
 
@@ -493,7 +493,7 @@ async fn se14_a_tag_with_the_name_of_a_branch_is_not_that_branch() {
     // Once it is merged it may be released.
     let github = built_on("develop");
     github.push("main", SHA);
-    assert!(looked(&github, |_| ()).await.found.build.is_some());
+    assert!(looked(&github, |_| ()).await.surveyed.build.is_some());
     let ran = looked(&github, |stage| stage.source.build.provenance.branches = vec!["production".to_owned()]).await;
     assert_eq!(ran.failure().cause, "this repository has no branch production");
     assert_eq!(ran.failure().code, "release-branch-missing");
@@ -506,13 +506,13 @@ async fn se14_tags_count_where_the_policy_names_them_and_the_commit_is_reviewed(
     let ran = looked(&github, tags).await;
     assert_eq!(ran.failure().cause, format!("{SHA} is not reachable from main"));
     github.push("main", SHA);
-    assert!(looked(&github, tags).await.found.build.is_some());
-    assert!(looked(&github, |_| ()).await.found.build.is_none(), "without the pattern it does not");
+    assert!(looked(&github, tags).await.surveyed.build.is_some());
+    assert!(looked(&github, |_| ()).await.surveyed.build.is_none(), "without the pattern it does not");
 
     let github = built_on("gh-readonly-queue/main/pr-7-0123");
     github.edit_run(4711, |run| run.event = "merge_group".to_owned());
     github.push("main", SHA);
-    assert!(looked(&github, |_| ()).await.found.build.is_some(), "a merge queue builds what becomes main");
+    assert!(looked(&github, |_| ()).await.surveyed.build.is_some(), "a merge queue builds what becomes main");
 }
 
 /// The statement that GitHub's own action makes of a build.
@@ -556,7 +556,7 @@ async fn attested_in(github: &GitHub, statements: &[serde_json::Value]) -> Ran {
     let look = Stage::with_github(github).survey(artifact::look).await;
     let mut stage = Stage::with_github(github);
     stage.source.build.provenance.attestation = true;
-    stage.found.build = look.found.build;
+    stage.surveyed.build = look.surveyed.build;
     stage.release(artifact::fetch).await
 }
 
@@ -599,7 +599,7 @@ async fn se14_a_required_attestation_names_repository_workflow_commit_run_and_fi
     let sha = Sha256Digest::of(&*CONTENT);
     let good = statement(sha.as_str(), |_| ());
     let ran = attested(std::slice::from_ref(&good)).await;
-    let told: fact::BundleFact = ran.fact(fact::key::BUNDLE);
+    let told: record::BundleRecord = ran.record(record::key::BUNDLE);
     assert_eq!(told.verified_at.last().map(String::as_str), Some("GitHub's build provenance attestation"));
 
     let ran = attested(&[]).await;
@@ -677,7 +677,7 @@ async fn se14_a_required_attestation_names_repository_workflow_commit_run_and_fi
     let look = Stage::with_github(&github).survey(artifact::look).await;
     let mut stage = Stage::with_github(&github);
     stage.source.build.provenance.attestation = true;
-    stage.found.build = look.found.build;
+    stage.surveyed.build = look.surveyed.build;
     assert_eq!(stage.release(artifact::fetch).await.outcome.cause(), None);
 }
 
@@ -913,7 +913,7 @@ async fn against(ledger: bool, runs: &[Run]) -> (Vec<String>, Vec<String>) {
     let shell = ledger.then(|| Rc::new(Ledger(RefCell::default())) as Rc<dyn Shell>);
     stage.staging = Some(Rc::new(Staging { inputs, site: Rc::new(Well), shell }));
     let ran = stage.survey(staging::evidence).await;
-    let case: fact::Staging = ran.fact(fact::key::STAGING);
+    let case: record::Staging = ran.record(record::key::STAGING);
     let about_runs = case.against.into_iter().filter(|cause| cause.contains("a run of deploy-staging.yml")).collect();
     (about_runs, ran.lines().into_iter().map(str::to_owned).collect())
 }

@@ -8,7 +8,7 @@ use gated_deploy::{
     bundle::artifact,
     config::typed,
     context::Staging,
-    domain::{Approval, CommitSha, FailureKind, Outcome, RemotePath, Sha256Digest, fact},
+    domain::{Approval, CommitSha, FailureKind, Outcome, RemotePath, Sha256Digest, record},
     engine::event::Body,
     http::{Get, Reply, Site, Unanswered},
     server::staging,
@@ -132,17 +132,17 @@ async fn planned(stage: impl Fn() -> Stage) -> Planned {
     let mut evidence = stage().survey(staging::evidence).await;
     assert_eq!(evidence.outcome.cause(), None, "staging has proven it");
     let mut next = stage();
-    next.found = std::mem::take(&mut evidence.found);
+    next.surveyed = std::mem::take(&mut evidence.surveyed);
     let mut look = next.survey(artifact::look).await;
     assert_eq!(look.outcome.cause(), None, "there is a build");
     let mut next = stage();
-    next.found = std::mem::take(&mut look.found);
-    look.found.build.clone_from(&next.found.build);
+    next.surveyed = std::mem::take(&mut look.surveyed);
+    look.surveyed.build.clone_from(&next.surveyed.build);
     let read = next.survey(artifact::read).await;
     assert_eq!(read.outcome.cause(), None, "there is a bundle");
     let mut next = stage();
-    next.found = read.found;
-    next.found.server = Some(next.server.clone());
+    next.surveyed = read.surveyed;
+    next.surveyed.server = Some(next.server.clone());
     Planned { evidence, look, plan: next.settled().await }
 }
 
@@ -167,14 +167,14 @@ async fn fd2_a_commit_with_the_tree_of_the_confirmed_one_is_released_whatever_th
 
         let equality = "main 01234567 has the same tree as develop acb5820c, which staging confirmed ";
         assert!(evidence.said().starts_with(equality) && evidence.said().contains(" ago"), "{}", evidence.said());
-        let build = look.found.build.as_ref().expect("a build");
+        let build = look.surveyed.build.as_ref().expect("a build");
         assert_eq!((build.run.id, build.artifact.id), (4711, 11));
-        assert!(look.fact::<CommitSha>(fact::key::SHA) == commit(), "the commit is the one that was built");
+        assert!(look.record::<CommitSha>(record::key::SHA) == commit(), "the commit is the one that was built");
         let not_used = "build run 4800 is not used: staging confirmed what build run 4711 made";
         assert!(evidence.lines().contains(&not_used), "{:?}", evidence.lines());
         assert_eq!(plan.outcome, Outcome::Planned);
-        assert!(plan.fact::<String>(fact::key::RELEASE).ends_with(&SHA[..8]));
-        let told: fact::Staging = evidence.fact(fact::key::STAGING);
+        assert!(plan.record::<String>(record::key::RELEASE).ends_with(&SHA[..8]));
+        let told: record::Staging = evidence.record(record::key::STAGING);
         assert_eq!((told.commit, told.asked_for.map(|asked| asked.commit)), (commit(), OTHER.parse().ok()));
 
         // Neither of the two commits is approved by its own author.
@@ -201,7 +201,7 @@ async fn fd2_a_commit_with_the_tree_of_the_confirmed_one_is_released_whatever_th
         github.push("main", third);
         github.same_tree(third, SHA);
         let other = planned(|| production(&github, third, Some(line()), SHA)).await.plan;
-        let digest = |ran: &Ran| ran.fact::<Sha256Digest>(fact::key::PLAN_DIGEST);
+        let digest = |ran: &Ran| ran.record::<Sha256Digest>(record::key::PLAN_DIGEST);
         assert_ne!(digest(&other), digest(&plan));
     }
 }
@@ -217,7 +217,7 @@ async fn fd2_after_a_fast_forward_the_confirmed_bundle_is_released_and_not_the_n
     github.add_artifact(Artifact::zip(20, 4800, &format!("deployment-bundle-{SHA}"), zip));
 
     let Planned { look, plan, .. } = planned(|| production(&github, SHA, Some(line()), SHA)).await;
-    let build = look.found.build.as_ref().expect("a build");
+    let build = look.surveyed.build.as_ref().expect("a build");
     assert_eq!((build.run.id, build.artifact.id), (4711, 11));
     assert_eq!(plan.outcome, Outcome::Planned);
 
@@ -225,7 +225,7 @@ async fn fd2_after_a_fast_forward_the_confirmed_bundle_is_released_and_not_the_n
     github.add_artifact(Artifact { id: 12, ..artifact_11() });
     github.edit_run(4711, |run| run.run_attempt = 2);
     let again = planned(|| production(&github, SHA, Some(line()), SHA)).await;
-    assert_eq!(again.look.found.build.as_ref().map(|build| build.artifact.id), Some(11));
+    assert_eq!(again.look.surveyed.build.as_ref().map(|build| build.artifact.id), Some(11));
 
     // A ledger line of an earlier version names no build: the newest is tried, compared and refused.
     let mut old = line();
@@ -242,7 +242,7 @@ async fn fd2_after_a_fast_forward_the_confirmed_bundle_is_released_and_not_the_n
     // While staging does not say what it confirmed, no build is said to be missing.
     let silent = production(&github, SHA, Some(line()), SHA).survey(artifact::look).await;
     assert_eq!(silent.said(), "skipped: it is unknown what staging confirmed");
-    assert_eq!(silent.found.build, None);
+    assert_eq!(silent.surveyed.build, None);
 
     // A run that died before it wrote its line left none of the bundle: nothing could be compared.
     let mut unknown = line();
@@ -254,7 +254,7 @@ async fn fd2_after_a_fast_forward_the_confirmed_bundle_is_released_and_not_the_n
     // What staging confirmed is gone.
     github.edit_artifact(11, |artifact| artifact.expired = true);
     let mut stage = production(&github, SHA, Some(line()), SHA);
-    stage.found = production(&github, SHA, Some(line()), SHA).survey(staging::evidence).await.found;
+    stage.surveyed = production(&github, SHA, Some(line()), SHA).survey(staging::evidence).await.surveyed;
     let gone = stage.survey(artifact::look).await;
     assert!(gone.failure().cause.contains("artifact 11 (") && gone.failure().cause.contains("has expired"));
     assert!(gone.failure().hint.as_ref().is_some_and(|hint| hint.contains("release that build to staging first")));
@@ -329,7 +329,7 @@ async fn fd2_without_its_ledger_staging_is_known_by_the_commit_that_its_site_nam
             "{}",
             evidence.said()
         );
-        assert_eq!(look.found.build.as_ref().map(|build| build.run.id), Some(4711));
+        assert_eq!(look.surveyed.build.as_ref().map(|build| build.run.id), Some(4711));
         assert_eq!(plan.outcome, Outcome::Planned);
         assert!(plan.events.iter().any(|event| matches!(&event.body, Body::Planned { .. })));
     }

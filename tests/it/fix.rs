@@ -46,7 +46,7 @@ impl Fixed {
 
     /// The value of a setting among `before` or `after`.
     #[track_caller]
-    pub(crate) fn told(&self, when: &str, what: &str) -> &str {
+    pub(crate) fn recorded(&self, when: &str, what: &str) -> &str {
         let settings =
             self.document["fix"][when].as_array().unwrap_or_else(|| panic!("no {when}: {:#}", self.document["fix"]));
         let found = settings.iter().find(|setting| setting["what"] == what);
@@ -113,7 +113,7 @@ fn a_fix_says_what_it_would_send_and_sends_it_only_with_its_phrase() {
         &planned.finished.log,
         &["required checks: none -> build-backend", "undo: restore the earlier protection"],
     );
-    assert_eq!(planned.told("before", "classic protection"), "no");
+    assert_eq!(planned.recorded("before", "classic protection"), "no");
     assert!(planned.document["fix"]["after"].is_null());
     // Another door's phrase opens none here, and stopping is stopping.
     for words in ["PROD-DEPLOY FREIGEGEBEN", "ABBRECHEN", "PROD-FIX freigegeben"] {
@@ -127,7 +127,10 @@ fn a_fix_says_what_it_would_send_and_sends_it_only_with_its_phrase() {
     assert_eq!((output(&fixed.finished, "executed"), output(&fixed.finished, "decision")), ("true", "go"));
     assert_says(&fixed.finished.summary, &["Fixed: branch-protection-main, read back and verified"]);
     assert_says(&fixed.report, &["## Before and after", "| required checks | none | build-backend, build-frontend,"]);
-    assert_eq!((fixed.told("before", "required checks"), fixed.told("after", "classic protection")), ("none", "yes"));
+    assert_eq!(
+        (fixed.recorded("before", "required checks"), fixed.recorded("after", "classic protection")),
+        ("none", "yes")
+    );
     let set = repository.github.settings_of("main").expect("protection");
     let mut named: Vec<&str> = set["required_status_checks"]["checks"]
         .as_array()
@@ -228,7 +231,7 @@ fn develop_gets_four_checks_an_up_to_date_branch_and_a_review_and_rulesets_count
     assert_eq!(named, ["build-backend", "build-frontend"]);
     assert_eq!(set["required_status_checks"]["strict"], true);
     assert_eq!(set["required_pull_request_reviews"]["required_approving_review_count"], 1);
-    assert_eq!(fixed.told("after", "approving reviews"), "1");
+    assert_eq!(fixed.recorded("after", "approving reviews"), "1");
     let audited = repository.audit();
     for id in ["develop-required-checks", "develop-up-to-date", "develop-review"] {
         assert_eq!(audited.status(id), "met", "{id}");
@@ -352,7 +355,7 @@ fn what_is_not_seen_afterwards_is_no_fix_and_is_put_back() {
     repository.github.settings("main", before.clone());
     let asked = AtomicU32::new(0);
     let edit = Fault::edit(move |body| {
-        // Looked at once before the seam, once before it is sent, and then to verify it.
+        // Looked at once before the approval, once before it is sent, and then to verify it.
         if asked.fetch_add(1, Ordering::SeqCst) == 2 {
             body["enforce_admins"]["enabled"] = json!(false);
         }
@@ -365,7 +368,7 @@ fn what_is_not_seen_afterwards_is_no_fix_and_is_put_back() {
         repository.github.settings_of("main").map(|set| set["required_status_checks"].clone()),
         Some(before["required_status_checks"].clone())
     );
-    assert_eq!(refused.told("after", "required checks"), "lint", "what is there now");
+    assert_eq!(refused.recorded("after", "required checks"), "lint", "what is there now");
     repository.github.clear_faults();
 
     // The answer is lost after the work was done: the way back finds it.
@@ -423,7 +426,7 @@ fn a_workflow_without_a_file_is_disabled_and_one_that_another_branch_has_is_not(
     assert_ended(&fixed.finished, 0, "passed");
     assert_eq!(repository.github.workflow_state(gone).as_deref(), Some("disabled_manually"));
     assert_eq!(repository.github.written().len(), 1, "no other was touched: {:?}", repository.github.written());
-    assert_eq!(fixed.told("after", &format!("workflow `Deploy to production` ({gone})")), "disabled_manually");
+    assert_eq!(fixed.recorded("after", &format!("workflow `Deploy to production` ({gone})")), "disabled_manually");
     let again = fix(&repository, "phantom-workflow", FIX_PHRASE);
     assert_ended(&again.finished, 0, "passed");
     assert_says(&again.finished.summary, &["Nothing to do"]);
@@ -579,8 +582,8 @@ fn f40_the_servers_token_becomes_the_secret_and_is_seen_nowhere() {
         assert!(told.iter().all(|text| !text.contains(&token)));
         assert!(run.finished.raw_log.contains(&format!("::add-mask::{token}")), "it is masked");
     }
-    assert_says(fixed.told("before", "token on the server"), &["SHA-256 "]);
-    assert_says(fixed.told("after", "secret HEALTHCHECK_TOKEN"), &["written 2026-02-01"]);
+    assert_says(fixed.recorded("before", "token on the server"), &["SHA-256 "]);
+    assert_says(fixed.recorded("after", "secret HEALTHCHECK_TOKEN"), &["written 2026-02-01"]);
 
     // With the secret that was written there is nothing to do, and the audit agrees.
     let again = fix_on(&story, "health-token", FIX_PHRASE, &[("healthcheck-token", &written)]);
@@ -675,7 +678,7 @@ fn f65_what_root_left_in_the_release_is_given_back_path_by_path_or_the_command_i
     let fixed = fix_on(&story, "docs-ownership", FIX_PHRASE, &[]);
     assert_ended(&fixed.finished, 0, "passed");
     assert_eq!(
-        (fixed.told("before", "owner of public/docs"), fixed.told("after", "owner of public/docs")),
+        (fixed.recorded("before", "owner of public/docs"), fixed.recorded("after", "owner of public/docs")),
         ("root", "deploy")
     );
     let after = owners();

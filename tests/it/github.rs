@@ -12,8 +12,8 @@ use std::{
 
 use gated_deploy::{
     bundle::artifact,
-    domain::{Failure, FailureKind, Sha256Digest, bundle, fact},
-    engine::step::{hold, release},
+    domain::{Failure, FailureKind, Sha256Digest, bundle, record},
+    engine::step::{cleanup, hold},
     github::{Api, Github as _, GithubError},
 };
 use gated_deploy_lab::github::{
@@ -357,11 +357,11 @@ async fn f3_the_build_is_resolved_once_and_printed_whole() {
     let github = built();
     let ran = Stage::with_github(&github).survey(artifact::look).await;
     assert_eq!(ran.said().split(',').next(), Some("build run 4711 succeeded"));
-    let build = ran.found.build.as_ref().expect("the build is found");
+    let build = ran.surveyed.build.as_ref().expect("the build is found");
     assert_eq!((build.run.id, build.artifact.id), (4711, 11));
-    let told: fact::BuildRun = ran.fact(fact::key::BUILD_RUN);
+    let told: record::BuildRun = ran.record(record::key::BUILD_RUN);
     assert_eq!((told.id, told.attempt, told.workflow.as_str()), (4711, 1, "build.yml"));
-    let told: fact::ArtifactFact = ran.fact(fact::key::ARTIFACT);
+    let told: record::ArtifactRecord = ran.record(record::key::ARTIFACT);
     assert_eq!(told.digest, build.artifact.digest);
     let tuple = format!("workflow build.yml, run 4711 (attempt 1), commit {SHA}, artifact 11");
     assert!(ran.lines().iter().any(|line| line.starts_with(&tuple)), "{:?}", ran.lines());
@@ -373,7 +373,7 @@ async fn a_build_that_is_still_running_is_no_reason_to_refuse_a_plan() {
     github.edit_run(4711, |run| run.phase = Phase::in_progress());
     let ran = Stage::with_github(&github).survey(artifact::look).await;
     assert_eq!(ran.said(), "not available yet (build run 4711 is in progress); the release would wait up to 4 x 10 s");
-    assert!(ran.found.build_is_coming);
+    assert!(ran.surveyed.build_is_coming);
 }
 
 #[tokio::test]
@@ -383,14 +383,14 @@ async fn fd3_a_commit_without_a_build_run_is_refused_before_anything_changes() {
     let clock = stage.clock.clone();
     let ran = stage.survey(artifact::look).await;
     assert_eq!(ran.failure().cause, format!("no successful build for {SHA}: no build run for this commit yet"));
-    assert_eq!((ran.outcome.exit_code(), ran.found.build_is_coming), (1, false));
+    assert_eq!((ran.outcome.exit_code(), ran.surveyed.build_is_coming), (1, false));
     assert_eq!(seconds(&clock), [5, 5], "GitHub's list of runs lags behind");
     assert_eq!(ran.failure().code, "build-missing");
 
     // A run that appears meanwhile is found, and one that is green without an artifact is no build.
     let github = built();
     github.edit_run(4711, |run| run.listed_after = 2);
-    assert!(Stage::with_github(&github).survey(artifact::look).await.found.build.is_some());
+    assert!(Stage::with_github(&github).survey(artifact::look).await.surveyed.build.is_some());
     let github = self::github();
     github.add_run(Run::green(4711, SHA));
     let ran = Stage::with_github(&github).survey(artifact::look).await;
@@ -435,7 +435,7 @@ async fn the_newest_run_decides_and_an_older_good_one_is_named() {
     let mut stage = Stage::with_github(&github);
     stage.source.build.run_id = Some(4711);
     let ran = stage.survey(artifact::look).await;
-    assert_eq!(ran.found.build.map(|build| build.run.id), Some(4711));
+    assert_eq!(ran.surveyed.build.map(|build| build.run.id), Some(4711));
 }
 
 #[tokio::test]
@@ -467,7 +467,7 @@ async fn runs_of_strangers_do_not_hide_our_own() {
     let github = built();
     github.add_run(Run { head_repository_id: 99, event: "pull_request".into(), ..Run::green(4712, SHA) });
     let ran = Stage::with_github(&github).survey(artifact::look).await;
-    assert_eq!(ran.found.build.map(|build| build.run.id), Some(4711));
+    assert_eq!(ran.surveyed.build.map(|build| build.run.id), Some(4711));
 }
 
 #[tokio::test]
@@ -525,7 +525,7 @@ async fn f6_the_wait_is_for_one_run_and_ends_when_it_succeeds() {
     assert_eq!(attempts[..2], ["build run 4711 is queued", "build run 4711 is in progress"]);
     assert!(attempts[2].starts_with("build run 4711 succeeded, artifact 11 has "), "{attempts:?}");
     assert_eq!(seconds(&clock), [10, 10]);
-    assert_eq!(ran.made.build.map(|build| build.artifact.id), Some(11));
+    assert_eq!(ran.state.build.map(|build| build.artifact.id), Some(11));
     let lists = github.requests().iter().filter(|request| request.path.ends_with("/build.yml/runs")).count();
     assert_eq!(lists, 1, "a newer run must not starve the one we wait for");
 }
@@ -598,19 +598,19 @@ async fn a_wait_survives_an_api_that_is_down_for_a_while() {
 pub(crate) async fn fetched(github: &GitHub) -> Ran {
     let look = Stage::with_github(github).survey(artifact::look).await;
     let mut stage = Stage::with_github(github);
-    stage.found.build = look.found.build;
+    stage.surveyed.build = look.surveyed.build;
     stage.release(artifact::fetch).await
 }
 
 #[tokio::test]
 async fn f27_the_bundle_is_compared_with_github_and_with_the_file_beside_it() {
     let ran = fetched(&built()).await;
-    let told: fact::BundleFact = ran.fact(fact::key::BUNDLE);
+    let told: record::BundleRecord = ran.record(record::key::BUNDLE);
     assert_eq!((told.file, told.size, told.sha256), (bundle_name(), CONTENT.len() as u64, Sha256Digest::of(&*CONTENT)));
     assert_eq!(told.verified_at, ["GitHub's artifact digest", "the .sha256 beside it"]);
     assert_eq!((told.files, told.commit), (2, commit()));
-    assert_eq!(ran.made.manifest.as_deref(), Some(&rows::manifest(&commit(), FILES)));
-    let bundle = ran.made.bundle.as_ref().expect("a verified bundle");
+    assert_eq!(ran.state.manifest.as_deref(), Some(&rows::manifest(&commit(), FILES)));
+    let bundle = ran.state.bundle.as_ref().expect("a verified bundle");
     assert_eq!(std::fs::read(&bundle.path).expect("the bundle's file"), *CONTENT);
     assert_eq!(std::fs::read_dir(ran.scratch.path()).expect("the scratch folder").count(), 1, "the zip is gone");
     assert!(ran.events.iter().any(|event| matches!(event.body, gated_deploy::engine::event::Body::Progress { .. })));
@@ -621,8 +621,8 @@ async fn the_download_is_taken_away_when_the_run_ends() {
     let github = built();
     let look = Stage::with_github(&github).survey(artifact::look).await;
     let mut stage = Stage::with_github(&github);
-    stage.found.build = look.found.build;
-    let ran = stage.release_row(hold("row", "The row", artifact::fetch, release("remove it", artifact::discard))).await;
+    stage.surveyed.build = look.surveyed.build;
+    let ran = stage.release_row(hold("row", "The row", artifact::fetch, cleanup("remove it", artifact::discard))).await;
     assert!(ran.said().contains("SHA-256"));
     assert_eq!(std::fs::read_dir(ran.scratch.path()).expect("the scratch folder").count(), 0);
 }
@@ -636,7 +636,7 @@ async fn f27_bytes_that_changed_on_their_way_are_refused() {
     assert_eq!(failure.doing, "checking artifact 11 of build run 4711");
     assert!(failure.cause.contains(", but GitHub recorded "), "{failure}");
     assert_eq!(failure.code, "artifact-digest-mismatch");
-    assert!(ran.made.bundle.is_none());
+    assert!(ran.state.bundle.is_none());
     assert_eq!(ran.outcome.exit_code(), 1);
 }
 
@@ -647,7 +647,7 @@ async fn f27_without_a_digest_at_github_somebody_is_told() {
         github.edit_artifact(11, |artifact| artifact.digest = digest);
         let ran = fetched(&github).await;
         assert!(ran.warnings()[0].starts_with("GitHub has no digest of this artifact"));
-        assert_eq!(ran.fact::<fact::BundleFact>(fact::key::BUNDLE).verified_at, ["the .sha256 beside it"]);
+        assert_eq!(ran.record::<record::BundleRecord>(record::key::BUNDLE).verified_at, ["the .sha256 beside it"]);
     }
 }
 
@@ -666,7 +666,7 @@ async fn refused_content(content: Vec<u8>) -> Failure {
     let ran = fetched(&github).await;
     assert_eq!(ran.outcome.exit_code(), 1, "{}", ran.failure());
     assert!(ran.failure().hint.is_some(), "{}", ran.failure());
-    assert!(ran.made.bundle.is_none());
+    assert!(ran.state.bundle.is_none());
     ran.failure().clone()
 }
 
@@ -774,16 +774,16 @@ async fn fd5_a_plan_knows_which_health_paths_the_bundle_names() {
     let github = built_as(&plain_tar(files));
     let look = Stage::with_github(&github).survey(artifact::look).await;
     let mut stage = Stage::with_github(&github);
-    stage.found = look.found;
+    stage.surveyed = look.surveyed;
     let read = stage.survey(artifact::read).await;
     let mut stage = Stage::with_github(&github);
     stage.inputs.health.paths = ["/up", "/healthcheck.php", "/gone", "/panel"].map(str::to_owned).to_vec();
-    let server = gated_deploy::server::inspect::ServerFacts { live_tree: None, ..stage.server.clone() };
-    (stage.found.opened, stage.found.server) = (read.found.opened.clone(), Some(server));
-    let ran = stage.survey(gated_deploy::server::database::outlook::look).await;
-    let outlook: fact::Outlook = ran.fact(fact::key::OUTLOOK);
+    let server = gated_deploy::server::inspect::ServerState { live_tree: None, ..stage.server.clone() };
+    (stage.surveyed.opened, stage.surveyed.server) = (read.surveyed.opened.clone(), Some(server));
+    let ran = stage.survey(gated_deploy::server::database::change_preview::look).await;
+    let change_preview: record::ChangePreview = ran.record(record::key::CHANGE_PREVIEW);
     let routes: Vec<(&str, Option<&str>)> =
-        outlook.health.iter().map(|route| (route.path.as_str(), route.file.as_deref())).collect();
+        change_preview.health.iter().map(|route| (route.path.as_str(), route.file.as_deref())).collect();
     let wanted = [
         ("/up", Some("bootstrap/app.php")),
         ("/healthcheck.php", Some("public/healthcheck.php")),
@@ -800,11 +800,11 @@ async fn fd20_a_bundle_of_plain_tar_is_sent_in_canonical_form_and_both_digests_a
     let github = built_as(&content);
 
     let ran = fetched(&github).await;
-    let bundle = ran.made.bundle.as_ref().expect("a bundle to send");
+    let bundle = ran.state.bundle.as_ref().expect("a bundle to send");
     let sent = Sha256Digest::of(std::fs::read(&bundle.path).expect("the bundle's file"));
     assert_eq!((&bundle.sha256, bundle.sent_sha256()), (&Sha256Digest::of(&content), &sent));
     assert_ne!(bundle.sha256, sent);
-    let recorded: fact::BundleFact = ran.fact(fact::key::BUNDLE);
+    let recorded: record::BundleRecord = ran.record(record::key::BUNDLE);
     assert_eq!((recorded.sha256, recorded.sent_sha256), (bundle.sha256.clone(), Some(sent.clone())));
     let line = format!(
         "the bundle was rewritten in canonical form: SHA-256 {} as downloaded, {sent} as uploaded",
@@ -814,7 +814,7 @@ async fn fd20_a_bundle_of_plain_tar_is_sent_in_canonical_form_and_both_digests_a
     let warned =
         ran.warnings().iter().any(|warning| warning.contains("was not made by `build-gate`: it has no manifest"));
     assert!(warned, "{:?}", ran.warnings());
-    assert_eq!(ran.made.manifest.as_deref(), Some(&rows::manifest(&commit(), FILES)));
+    assert_eq!(ran.state.manifest.as_deref(), Some(&rows::manifest(&commit(), FILES)));
     assert_eq!(std::fs::read_dir(ran.scratch.path()).expect("the scratch folder").count(), 1, "nothing else is left");
 }
 
@@ -837,7 +837,7 @@ async fn se3_fd21_a_bundle_with_a_link_above_a_shared_folder_is_refused_before_t
     github.add_artifact(Artifact { content: zip.into(), ..artifact_11() });
     let look = Stage::with_github(&github).survey(artifact::look).await;
     let mut stage = Stage::with_github(&github);
-    stage.found.build = look.found.build;
+    stage.surveyed.build = look.surveyed.build;
     stage.inputs.server.shared = shared(&["storage", "public/media/uploads"]);
     let ran = stage.release(artifact::fetch).await;
     assert_eq!(
@@ -845,7 +845,7 @@ async fn se3_fd21_a_bundle_with_a_link_above_a_shared_folder_is_refused_before_t
         "`public/media` is a link to `../storage/app/media`, and the shared folder `public/media/uploads` is below it"
     );
     assert_eq!(ran.failure().code, "bundle-path-not-a-folder");
-    assert!(ran.made.bundle.is_none());
+    assert!(ran.state.bundle.is_none());
 }
 
 #[tokio::test]
@@ -891,7 +891,7 @@ async fn other_files_in_the_artifact_are_left_where_they_are() {
     github.add_artifact(Artifact { content: zip.into(), ..artifact_11() });
     let ran = fetched(&github).await;
     assert!(ran.lines().contains(&"also in the artifact, not used: reports/build.md"), "{:?}", ran.lines());
-    assert!(ran.made.bundle.is_some());
+    assert!(ran.state.bundle.is_some());
 }
 
 #[tokio::test]
@@ -909,7 +909,7 @@ async fn downloads_that_fail_say_what_to_do() {
     let look = Stage::with_github(&github).survey(artifact::look).await;
     let fetch = async |github: &GitHub| {
         let mut stage = Stage::with_github(github);
-        stage.found.build = look.found.build.clone();
+        stage.surveyed.build = look.surveyed.build.clone();
         stage.release(artifact::fetch).await
     };
     github.fault("GET", "/actions-results/11", Times::Next(3), Fault::Truncate { keep: 7 });

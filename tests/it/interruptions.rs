@@ -596,7 +596,7 @@ async fn fd33_an_answer_about_the_confirmation_that_is_missing_is_asked_for() {
 /// How the undo of a migration ends whose run did not hear its end; what stays, and how often the server was asked.
 async fn settled(answers: impl IntoIterator<Item = Said>) -> (Vec<String>, usize) {
     let begins = async |cx: &Deploy, _: &Io| {
-        let mut made = cx.made.borrow_mut();
+        let mut made = cx.state.borrow_mut();
         (made.migrations, made.migrating) = (None, true);
         Ok(Done::passed("begun"))
     };

@@ -494,7 +494,7 @@ fn f15_what_a_dead_run_left_is_known_until_it_is_brought_to_its_end() {
     assert_eq!(of_the_dead(&place.lock_records("five")), ["release-three", "release-one"]);
     // It brings it to its end.
     answer(
-        &Script::new("inherited", include_str!("../../src/server/recovery/inherited.sh"))
+        &Script::new("recovered", include_str!("../../src/server/recovery/recovered.sh"))
             .var("LOCK", place.path("state/lock"))
             .var("LOCK_NONCE", "five"),
     );

@@ -2,10 +2,10 @@
 
 mod approval;
 mod audit;
+mod availability;
 mod build;
 mod cancel;
 mod confirmed;
-mod copy;
 mod deploy;
 mod evidence;
 mod examples;
@@ -19,13 +19,13 @@ mod inputs;
 mod interruptions;
 mod known;
 mod lines;
+mod offsite;
 mod outline;
 mod plan;
 mod preflight;
 mod probe;
 mod production;
 mod programs;
-mod receipt;
 mod recover;
 mod refusals;
 mod reports;

@@ -270,7 +270,7 @@ fn every_row_has_a_name_of_its_own_and_every_change_says_its_undo() {
                 "{}",
                 row.step
             );
-            assert!(!row.survey || row.kind == RowKind::Observe, "{}: before the seam rows only read", row.step);
+            assert!(!row.survey || row.kind == RowKind::Observe, "{}: before the approval, rows only read", row.step);
         }
         // Steps come in the pipeline's order.
         let numbers: Vec<u8> = rows.iter().filter_map(|row| row.number).collect();

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use gated_deploy::{
     config::typed::HealthAnswer,
     context::Deploy,
-    domain::{FailureKind, RemotePath, Roots, Secret, fact, gate::FrontEnd},
+    domain::{FailureKind, RemotePath, Roots, Secret, gate::FrontEnd, record},
     engine::{Verdict, event::Body},
     http::{Connection, Get, HttpSite, Reply, Site, Unanswered, Vantages, Why},
     server::health::probe::{self, answered_as, judge, judge_as},
@@ -75,38 +75,38 @@ fn fd5_what_a_path_must_answer_is_a_healthy_body_a_status_fields_or_a_text() {
         assert_eq!(verdict(200, body), None, "on a path of any name: {body}");
         assert_eq!(verdict(500, body).as_deref(), Some("500 instead of 200"));
     }
-    let as_told = |answer: &HealthAnswer, status: u16, body: &str| {
+    let as_configured = |answer: &HealthAnswer, status: u16, body: &str| {
         judge_as(&reply(status, body), Some(answer), &["ok".to_owned()], Some(&commit())).map(|problem| problem.text)
     };
     let up = HealthAnswer::Status(200);
     for body in ["", page, json, "<html></html>", r#"{"commit":"acb5820"}"#] {
-        assert_eq!(as_told(&up, 200, body), None, "{body}");
+        assert_eq!(as_configured(&up, 200, body), None, "{body}");
     }
-    assert_eq!(as_told(&up, 500, page).as_deref(), Some("500 instead of 200"));
-    assert_eq!(as_told(&HealthAnswer::Status(204), 204, ""), None);
-    assert_eq!(as_told(&HealthAnswer::Status(204), 200, "").as_deref(), Some("200 instead of 204"));
-    assert!(as_told(&up, 302, "").expect("a redirect is none").contains("redirect"));
+    assert_eq!(as_configured(&up, 500, page).as_deref(), Some("500 instead of 200"));
+    assert_eq!(as_configured(&HealthAnswer::Status(204), 204, ""), None);
+    assert_eq!(as_configured(&HealthAnswer::Status(204), 200, "").as_deref(), Some("200 instead of 204"));
+    assert!(as_configured(&up, 302, "").expect("a redirect is none").contains("redirect"));
     let stale = format!(r#"{{"commit":"{OTHER}"}}"#);
-    assert!(as_told(&up, 200, &stale).expect("another release").contains("stale code"));
+    assert!(as_configured(&up, 200, &stale).expect("another release").contains("stale code"));
 
     let text = HealthAnswer::Contains("Welcome to the shop".to_owned());
-    assert_eq!(as_told(&text, 200, "<h1>Welcome to the shop</h1>"), None);
+    assert_eq!(as_configured(&text, 200, "<h1>Welcome to the shop</h1>"), None);
     assert_eq!(
-        as_told(&text, 200, "<h1>Sorry</h1>").as_deref(),
+        as_configured(&text, 200, "<h1>Sorry</h1>").as_deref(),
         Some("the body does not contain `Welcome to the shop`, but begins: <h1>Sorry</h1>")
     );
-    assert_eq!(as_told(&text, 404, "Welcome to the shop").as_deref(), Some("404 instead of 200"));
+    assert_eq!(as_configured(&text, 404, "Welcome to the shop").as_deref(), Some("404 instead of 200"));
 
     let field = |name: &str, value: serde_json::Value| (name.to_owned(), value);
     let fields = HealthAnswer::Fields([field("status", "fine".into()), field("queue", 0.into())].into());
-    assert_eq!(as_told(&fields, 200, r#"{"status":"fine","queue":0,"ok":false}"#), None);
+    assert_eq!(as_configured(&fields, 200, r#"{"status":"fine","queue":0,"ok":false}"#), None);
     for (body, problem) in [
         (r#"{"status":"fine"}"#, "the JSON has no field `queue`"),
         (r#"{"status":"bad","queue":0}"#, "says `status`: \"bad\", not \"fine\""),
         (r#"{"status":"fine","queue":"0"}"#, "says `queue`: \"0\", not 0"),
         ("fine", "the body is no JSON object, but: fine"),
     ] {
-        assert_eq!(as_told(&fields, 200, body).as_deref(), Some(problem), "{body}");
+        assert_eq!(as_configured(&fields, 200, body).as_deref(), Some(problem), "{body}");
     }
 }
 
@@ -273,7 +273,7 @@ async fn a_healthy_baseline_is_told_with_the_release_that_answered() {
     let seen = "404 at a page that does not exist, 401 with a wrong token at /healthcheck.php";
     assert_eq!(ran.said(), format!("3/3, answered as {OTHER}; health check self-tested: {seen}"));
     assert_eq!(site.asked.borrow().len(), 3 + 2, "the controls cost a request each");
-    assert!(ran.fact::<fact::HealthReport>(fact::key::BASELINE).healthy());
+    assert!(ran.record::<record::HealthReport>(record::key::BASELINE).healthy());
     assert!(site.asked.borrow().iter().filter(|get| known(&get.path)).all(|get| get.bearer.is_some()));
     assert!(!ran.everything().contains("the-health-token"));
 }
@@ -314,7 +314,8 @@ async fn f68_a_wrong_token_is_a_refusal_of_its_own() {
 async fn fd4_before_the_first_release_the_web_server_is_asked() {
     let first = |site: Rc<Scripted>| {
         let mut stage = Stage::with_site(site);
-        stage.found.server = Some(gated_deploy::server::inspect::ServerFacts { current: None, ..stage.server.clone() });
+        stage.surveyed.server =
+            Some(gated_deploy::server::inspect::ServerState { current: None, ..stage.server.clone() });
         stage.survey(probe::baseline)
     };
     // Whatever the web server answers will do: there is no app yet.
@@ -462,7 +463,7 @@ async fn f71_health_is_waited_for_and_must_be_seen_twice_in_a_row() {
     assert_eq!(attempts[2], format!("3/3, answered as {SHA}"));
     assert_eq!(clock.slept(), [5, 5].map(Duration::from_secs));
     assert_eq!(site.times("/health"), 5);
-    let report: fact::HealthReport = ran.fact(fact::key::HEALTH);
+    let report: record::HealthReport = ran.record(record::key::HEALTH);
     assert_eq!((report.attempt, report.of, report.healthy()), (3, 6, true));
 }
 
@@ -502,7 +503,7 @@ async fn f83_a_rollback_is_verified_by_the_same_rules() {
     let ran = verified_old(Scripted::new(|_, _| Ok(reply(403, ""))), old).await;
     assert!(ran.failure().cause.starts_with("0 of 3 endpoints are healthy"), "{}", ran.failure());
     assert_eq!(ran.attempts().len(), 6);
-    assert!(!ran.fact::<fact::HealthReport>(fact::key::HEALTH_AFTER_ROLLBACK).healthy());
+    assert!(!ran.record::<record::HealthReport>(record::key::HEALTH_AFTER_ROLLBACK).healthy());
 }
 
 #[tokio::test]
@@ -553,7 +554,7 @@ async fn fd6_a_home_page_must_not_be_worse_than_that_of_the_live_release() {
     // The baseline remembers.
     let ran = with_home(at_home(|_| reply(404, ""))).survey(probe::baseline).await;
     assert!(ran.said().starts_with("3/3"), "an interface has no home page: {}", ran.said());
-    assert_eq!(ran.found.home, Some(404));
+    assert_eq!(ran.surveyed.home, Some(404));
     let cases = [
         (Some(404), 404, None),
         (Some(200), 200, None),
@@ -617,8 +618,8 @@ async fn fd8_what_could_not_be_asked_is_not_unhealthy() {
     let cause = &ran.failure().cause;
     assert_eq!(cause, "the site could not be reached: /health: the SSH connection broke: it was reset");
     assert_eq!((ran.failure().kind, &*ran.failure().code), (FailureKind::World, "site-unreachable"));
-    let report: fact::HealthReport = ran.fact(fact::key::HEALTH);
-    assert_eq!(report.standing(), fact::Standing::NotAsked);
+    let report: record::HealthReport = ran.record(record::key::HEALTH);
+    assert_eq!(report.standing(), record::SiteStatus::NotAsked);
     // Going back, it is neither healthy nor a failure.
     let ran = verified_old(lost(), "20261101_080000-01234567").await;
     assert_eq!(ran.said(), "its health could not be checked");
@@ -665,7 +666,7 @@ async fn fd8_the_site_is_asked_again_and_then_from_a_second_place() {
     let ran = stage.release(probe::health).await;
     let from = "asked on the server itself, because: the SSH connection broke: it was reset";
     assert_eq!(ran.said(), format!("3/3, answered as {SHA}, {from}"));
-    let report: fact::HealthReport = ran.fact(fact::key::HEALTH);
+    let report: record::HealthReport = ran.record(record::key::HEALTH);
     assert_eq!(report.endpoints[0].vantage.as_deref(), Some(from));
     let mut stage = Stage::with_site(lost());
     stage.anywhere = Some(Scripted::new(healthy_as(OTHER)));
@@ -714,7 +715,7 @@ fn built(get: &Get) -> Reply {
 async fn assets_of(answer: impl Fn(&Get, usize) -> Result<Reply, String> + 'static) -> (Ran, Rc<Scripted>) {
     let site = Scripted::new(answer);
     let mut stage = Stage::with_site(site.clone());
-    stage.made.manifest = Some(Rc::new(rows::manifest(&commit(), BUILT)));
+    stage.state.manifest = Some(Rc::new(rows::manifest(&commit(), BUILT)));
     (stage.release(probe::assets).await, site)
 }
 
@@ -735,7 +736,7 @@ async fn problem_with(path: &'static str, spoil: fn(&mut Reply)) -> String {
 async fn f78_every_file_that_the_manifest_names_is_asked_for() {
     let (ran, site) = assets_of(|get, _| Ok(built(get))).await;
     assert_eq!(ran.said(), "4/4");
-    assert_eq!(ran.fact::<fact::Score>(fact::key::ASSETS), fact::Score { passed: 4, total: 4 });
+    assert_eq!(ran.record::<record::Score>(record::key::ASSETS), record::Score { passed: 4, total: 4 });
     for (name, _) in BUILT {
         assert_eq!(site.times(name.strip_prefix("public").expect("all are public")), 1, "{name}");
     }
@@ -1095,8 +1096,8 @@ async fn fd9_a_site_that_could_not_be_asked_before_a_release_is_a_failure_of_the
         for first in [false, true] {
             let mut stage = Stage::with_site(Scripted::silent(why, |_, _| Err("nothing there".to_owned())));
             if first {
-                let server = gated_deploy::server::inspect::ServerFacts { current: None, ..stage.server.clone() };
-                stage.found.server = Some(server);
+                let server = gated_deploy::server::inspect::ServerState { current: None, ..stage.server.clone() };
+                stage.surveyed.server = Some(server);
             }
             let ran = stage.survey(probe::baseline).await;
             assert_eq!(ran.outcome.exit_code(), code, "{why:?}, first release: {first}: {}", ran.failure());

@@ -3,11 +3,11 @@
 use std::{cell::RefCell, fs, io::Write, path::PathBuf, rc::Rc};
 
 use gated_deploy::{
-    domain::{Failure, FailureKind, Outcome, Secret, StepId, Warning, fact::key},
+    domain::{Failure, FailureKind, Outcome, Secret, StepId, Warning, record::key},
     engine::event::{Body, Event, Preview, Reader, RowInfo, RowKind, Verdict},
     errors,
     report::{
-        Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, Setting, Story, Style, Summary,
+        Console, Evidence, Journal, Log, Outputs, Plan, Redactor, ReportDir, RunView, Setting, Style, Summary,
         redact::STARS, render::summary,
     },
 };
@@ -161,8 +161,8 @@ impl Tape {
         self
     }
 
-    pub(crate) fn fact(self, key: &str, value: Value) -> Self {
-        self.and(Body::Fact { step: StepId::new("look"), key: key.to_owned(), value })
+    pub(crate) fn record(self, key: &str, value: Value) -> Self {
+        self.and(Body::Recorded { step: StepId::new("look"), key: key.to_owned(), value })
     }
 
     pub(crate) fn begun(self, step: &str) -> Self {
@@ -201,12 +201,12 @@ impl Tape {
 /// A run that knows what it would release.
 fn surveyed() -> Tape {
     Tape::of("deploy-staging")
-        .fact(key::ENVIRONMENT, json!("staging"))
-        .fact(key::URL, json!("https://staging.example.com/"))
-        .fact(key::SERVER, json!("deploy@staging.example.com:22"))
-        .fact(key::SHA, json!(SHA))
-        .fact(key::RELEASE, json!(NEW))
-        .fact(key::PREVIOUS_RELEASE, json!(OLD))
+        .record(key::ENVIRONMENT, json!("staging"))
+        .record(key::URL, json!("https://staging.example.com/"))
+        .record(key::SERVER, json!("deploy@staging.example.com:22"))
+        .record(key::SHA, json!(SHA))
+        .record(key::RELEASE, json!(NEW))
+        .record(key::PREVIOUS_RELEASE, json!(OLD))
         .done("look", "PHP 8.2.36, php8.2-fpm")
 }
 
@@ -232,23 +232,23 @@ pub(crate) fn health(problem: Option<&str>) -> Value {
 
 fn switched() -> Tape {
     surveyed()
-        .fact(key::EXECUTED, json!(true))
-        .fact(key::GATES, gates(&[]))
+        .record(key::EXECUTED, json!(true))
+        .record(key::GATES, gates(&[]))
         .done("gates", "9/9")
         .begun("migrate")
         .finished("migrate", Verdict::Skipped, "nothing to migrate", None)
-        .fact(key::SWITCH, json!({ "from": format!("releases/{OLD}"), "to": NEW, "took_us": 1967 }))
+        .record(key::SWITCH, json!({ "from": format!("releases/{OLD}"), "to": NEW, "took_us": 1967 }))
         .done("switch", "in 2 ms")
 }
 
 pub(crate) fn live() -> Vec<Event> {
     switched()
-        .fact(
+        .record(
             key::SERVICES,
             json!({ "fpm": "php8.2-fpm", "reload": ["sudo -n service php8.2-fpm reload", "sudo -n nginx -t"],
             "process_control_timeout": 10 }),
         )
-        .fact(key::HEALTH, health(None))
+        .record(key::HEALTH, health(None))
         .done("health", "1/1")
         .and(Body::Warned {
             step: StepId::new("look"),
@@ -262,8 +262,8 @@ pub(crate) fn live() -> Vec<Event> {
 pub(crate) fn planned() -> Vec<Event> {
     let preview = Preview { step: StepId::new("migrate"), lines: vec!["php artisan migrate --force".to_owned()] };
     surveyed()
-        .fact(key::PLAN_DIGEST, json!(DIGEST))
-        .fact(key::EXECUTED, json!(false))
+        .record(key::PLAN_DIGEST, json!(DIGEST))
+        .record(key::EXECUTED, json!(false))
         .and(Body::Planned {
             because: "no approval was given; `STAGING-TEST FREIGEGEBEN` approves it".to_owned(),
             previews: vec![preview],
@@ -279,10 +279,10 @@ fn sick() -> Failure {
 
 pub(crate) fn rolled_back() -> Vec<Event> {
     switched()
-        .fact(key::HEALTH, health(Some("500 instead of 200")))
+        .record(key::HEALTH, health(Some("500 instead of 200")))
         .failed("health", sick())
         .undone("switch", None)
-        .fact(key::HEALTH_AFTER_ROLLBACK, health(None))
+        .record(key::HEALTH_AFTER_ROLLBACK, health(None))
         .ends(Outcome::RolledBack {
             at: StepId::new("health"),
             cause: sick(),
@@ -321,7 +321,7 @@ fn f89_the_report_for_programs_is_what_its_schema_says_however_a_run_ends() {
 #[test]
 fn each_stage_has_the_sections_of_its_own_report() {
     let headings = |stage: &str| {
-        let told = tell(&Tape::of(stage).fact(key::RELEASE, json!(NEW)).ends(Outcome::Live { warnings: 0 }));
+        let told = tell(&Tape::of(stage).record(key::RELEASE, json!(NEW)).ends(Outcome::Live { warnings: 0 }));
         let headings = told.report.lines().filter_map(|line| line.strip_prefix("## "));
         headings.map(str::to_owned).collect::<Vec<_>>().join(", ")
     };
@@ -348,7 +348,7 @@ fn the_bundle_is_told_at_each_hop_and_a_hop_that_was_not_made_is_no_tick() {
     let zip = DIGEST.replace('3', "4");
     let artifact = json!({ "id": 1, "name": "deployment-bundle", "size": 1, "digest": zip, "expires_at": null });
     let hops = |seen: &[&str]| {
-        let tape = surveyed().fact(key::ARTIFACT, artifact.clone()).fact(key::BUNDLE, bundle(seen));
+        let tape = surveyed().record(key::ARTIFACT, artifact.clone()).record(key::BUNDLE, bundle(seen));
         let told = tell(&tape.ends(Outcome::Live { warnings: 0 }));
         let document: Value = serde_json::from_str(&told.report_json).expect("JSON");
         crate::evidence::valid(&document);
@@ -377,7 +377,7 @@ fn a_live_release_is_told() {
     assert_says(&told.report, &["- [x] Every gate passed", "- [ ] A backup was made and verified"]);
     let journal: Vec<Event> =
         told.journal.lines().map(|line| serde_json::from_str(line).expect("an event in each line")).collect();
-    assert_eq!(summary::render(&Story::of(&journal), &setting()), told.summary, "the journal tells the same story");
+    assert_eq!(summary::render(&RunView::of(&journal), &setting()), told.summary, "the journal tells the same story");
 }
 
 #[test]
@@ -401,7 +401,7 @@ fn f89_a_criterion_is_met_not_met_or_not_reached() {
     assert_says(&told.report, &["on every endpoint: not met (its step failed)\n", "front end answered: not reached\n"]);
     // Nothing was live, so nothing was backed up: that is no backup.
     let skipped = json!({ "path": "/srv/app/backups/x", "files": [], "skipped": ["nothing is live yet"] });
-    let told = tell(&surveyed().fact(key::BACKUP, skipped).ends(Outcome::Live { warnings: 0 }));
+    let told = tell(&surveyed().record(key::BACKUP, skipped).ends(Outcome::Live { warnings: 0 }));
     assert_says(&told.report, &["- [ ] A backup was made and verified: not met (nothing is live yet)\n"]);
 }
 
@@ -443,11 +443,10 @@ fn whoever_is_stuck_reads_what_to_type() {
 fn missing_files_are_named_at_the_gates() {
     let cause = Failure::refused("checking the unpacked release", "2 of 9 gates failed");
     let told = tell(
-        &surveyed().fact(key::GATES, gates(&["routes", "app"])).failed("gates", cause.clone()).ends(Outcome::Refused {
-            at: StepId::new("gates"),
-            cause,
-            stays: Vec::new(),
-        }),
+        &surveyed()
+            .record(key::GATES, gates(&["routes", "app"]))
+            .failed("gates", cause.clone())
+            .ends(Outcome::Refused { at: StepId::new("gates"), cause, stays: Vec::new() }),
     );
 
     assert_says(
@@ -552,12 +551,12 @@ fn everywhere(text: &str) -> Vec<Event> {
         survey: false,
     };
     Tape::with("deploy-staging", vec![info])
-        .fact(key::ENVIRONMENT, json!(text))
-        .fact(key::URL, json!(text))
-        .fact(key::SERVER, json!(text))
-        .fact(key::LEDGER, json!(text))
-        .fact(key::PREVIOUS_RELEASE, json!(text))
-        .fact(key::MIGRATIONS, json!({ "ran": [text] }))
+        .record(key::ENVIRONMENT, json!(text))
+        .record(key::URL, json!(text))
+        .record(key::SERVER, json!(text))
+        .record(key::LEDGER, json!(text))
+        .record(key::PREVIOUS_RELEASE, json!(text))
+        .record(key::MIGRATIONS, json!({ "ran": [text] }))
         .begun("look")
         .and(Body::Line { step: step(), text: text.to_owned() })
         .and(Body::Attempt { step: step(), n: 1, of: 2, text: text.to_owned() })
@@ -574,7 +573,7 @@ fn everywhere(text: &str) -> Vec<Event> {
             previews: vec![Preview { step: step(), lines: vec![text.to_owned()] }],
         })
         .undone("look", Some(failure()))
-        .and(Body::Released { step: step(), text: text.to_owned(), failure: Some(failure()) })
+        .and(Body::CleanedUp { step: step(), text: text.to_owned(), failure: Some(failure()) })
         .ends(Outcome::Stuck {
             at: step(),
             cause: failure(),
@@ -749,7 +748,7 @@ fn f90_a_run_that_dies_at_any_moment_leaves_a_true_summary() {
 fn f90_a_rollback_claims_only_the_health_that_was_seen() {
     let asked = |health: Option<Value>| {
         let tape = switched().failed("health", sick()).undone("switch", None);
-        let tape = health.into_iter().fold(tape, |tape, health| tape.fact(key::HEALTH_AFTER_ROLLBACK, health));
+        let tape = health.into_iter().fold(tape, |tape, health| tape.record(key::HEALTH_AFTER_ROLLBACK, health));
         let outcome = Outcome::RolledBack { at: StepId::new("health"), cause: sick(), stays: Vec::new() };
         tell(&tape.ends(outcome)).summary.lines().next().unwrap_or_default().to_owned()
     };
@@ -805,12 +804,12 @@ fn fd43_an_annotation_names_the_things_and_not_only_their_number() {
 fn a_flood_is_cut_before_it_is_kept() {
     let flood = "|<&`".repeat(25_000);
     let failure = Failure::world(flood.clone(), flood.clone()).hint(flood.clone()).details(vec![flood.clone(); 300]);
-    let story = Story::of(&everywhere(&flood)[..]);
-    let kept: usize = story.warnings.iter().map(|warning| warning.text.len()).sum();
+    let view = RunView::of(&everywhere(&flood)[..]);
+    let kept: usize = view.warnings.iter().map(|warning| warning.text.len()).sum();
     assert!(kept < 5_000, "{kept} bytes of a warning");
     let events =
         surveyed().ends(Outcome::Refused { at: StepId::new("gates"), cause: failure.clone(), stays: vec![flood] });
-    let cause = Story::of(&events).outcome.and_then(|outcome| outcome.cause().cloned()).expect("a cause");
+    let cause = RunView::of(&events).outcome.and_then(|outcome| outcome.cause().cloned()).expect("a cause");
     assert!(cause.cause.len() < 5_000 && cause.details.len() <= 200);
 }
 
@@ -820,7 +819,7 @@ fn the_journal_tells_the_same_story_again() {
     let told = tell(&events);
     let read: Vec<Event> = told.journal.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
     assert_eq!(read, events);
-    assert_eq!(summary::render(&Story::of(&read), &setting()), told.summary);
+    assert_eq!(summary::render(&RunView::of(&read), &setting()), told.summary);
 }
 
 #[test]
@@ -855,7 +854,7 @@ fn long_work_is_told_every_five_seconds_and_at_its_end() {
 
 #[test]
 fn an_output_cannot_make_further_outputs() {
-    let told = tell(&surveyed().fact(key::LEDGER, json!("a\nEOF\noutcome=live\nghadelimiter_0")).0);
+    let told = tell(&surveyed().record(key::LEDGER, json!("a\nEOF\noutcome=live\nghadelimiter_0")).0);
     assert_eq!(told.output("ledger").as_deref(), Some("a\nEOF\noutcome=live\nghadelimiter_0"));
     assert_eq!(told.output("outcome"), None);
 }

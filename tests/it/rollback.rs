@@ -27,7 +27,7 @@ pub(crate) fn rollback(story: &Story) -> Runner {
     inputs.iter().filter(|(name, _)| needed(name)).fold(runner, |runner, (name, value)| runner.input(name, value))
 }
 
-fn go_back(story: &Story) -> Finished {
+fn roll_back(story: &Story) -> Finished {
     rollback(story).run_binary(story.binary())
 }
 
@@ -124,13 +124,13 @@ fn f80_f81_f84_f89_a_rollback_goes_to_what_was_confirmed_and_never_to_what_faile
     assert_eq!(on(&story, "ls backups"), backups, "nothing is backed up, and nothing pruned");
 
     // A second one goes further back, and not to the release that was left.
-    let further = go_back(&story);
+    let further = roll_back(&story);
     assert_ended(&further, 0, "live");
     assert_live(&story, &first_release, &first);
     assert_says(reason(&further, &third_release), &["a rollback replaced it"]);
 
     // Then there is nothing left; and neither what failed nor what was left can be named.
-    let none = go_back(&story);
+    let none = roll_back(&story);
     assert_ended(&none, 1, "refused");
     assert_says(&none.summary, &["there is no release to roll back to", &failed_release, "docs/recovery.md"]);
     for (release, says) in [
@@ -223,7 +223,7 @@ fn f80_f88_a_tree_that_was_changed_is_no_target_and_a_changed_live_release_is_to
 
     // What cannot be read is not left out of the digest in silence.
     on(&story, &format!("install -m 600 /dev/null releases/{second_release}/only-root.txt"));
-    let unreadable = go_back(&story);
+    let unreadable = roll_back(&story);
     assert_ended(&unreadable, 1, "refused");
     assert_says(&unreadable.log, &["not all files in it could be read", "only-root.txt"]);
     on(&story, &format!("rm releases/{second_release}/only-root.txt"));
@@ -234,7 +234,7 @@ fn f80_f88_a_tree_that_was_changed_is_no_target_and_a_changed_live_release_is_to
             >/usr/local/bin/mkdir; chmod 755 /usr/local/bin/mkdir"
     );
     on(&story, &meddle);
-    let meddled = go_back(&story);
+    let meddled = roll_back(&story);
     assert_ended(&meddled, 1, "refused");
     assert_says(&meddled.summary, &["its files changed after the plan"]);
     assert_eq!(story.current().expect("current").as_deref(), Some(third_release.as_str()));
@@ -266,7 +266,7 @@ fn f63_a_rollback_says_which_migrations_stay() {
     story.publish(&story.build(&sick, &tree).expect("the build")).expect("the artifact");
     assert_ended(&story.deploy(&sick), 3, "rolled-back");
 
-    let back = go_back(&story);
+    let back = roll_back(&story);
 
     assert_ended(&back, 0, "live");
     assert_live(&story, &first_release, &first);
@@ -304,7 +304,7 @@ fn f81_f83_a_target_that_is_sick_is_left_again_and_passed_over_next_time() {
     let (third, third_release) = released(&story, "well and live");
     on(&story, &format!("touch shared/storage/app/sick-{second_release}"));
 
-    let finished = go_back(&story);
+    let finished = roll_back(&story);
 
     assert_ended(&finished, 3, "rolled-back");
     assert_live(&story, &third_release, &third);
@@ -320,7 +320,7 @@ fn f81_f83_a_target_that_is_sick_is_left_again_and_passed_over_next_time() {
         [&last["attempt"], &last["outcome"], &last["reached"], &last["standing"], &last["failed_at"]],
         ["rollback", "rolled-back", "activated", "reverted", "health"]
     );
-    let next = go_back(&story);
+    let next = roll_back(&story);
     assert_ended(&next, 0, "live");
     assert_live(&story, &first_release, &first);
     assert_says(reason(&next, &second_release), &["it was rolled back"]);
@@ -337,7 +337,7 @@ fn f82_a_target_whose_caches_were_cut_short_is_gone_back_to() {
         &format!("for cache in config packages; do : >releases/{first_release}/bootstrap/cache/$cache.php; done"),
     );
 
-    let finished = go_back(&story);
+    let finished = roll_back(&story);
 
     assert_ended(&finished, 0, "live");
     assert_live(&story, &first_release, &first);
@@ -351,13 +351,13 @@ fn f83_f90_when_both_are_sick_help_is_called_with_commands_that_work() {
     let (second, second_release) = released_with_a_weak_spot(&story, "the live one");
     on(&story, &format!("touch shared/storage/app/sick-{first_release} shared/storage/app/sick-{second_release}"));
 
-    let finished = go_back(&story);
+    let finished = roll_back(&story);
 
     assert_ended(&finished, 4, "stuck");
     assert_says(&finished.summary, &["Manual action required: the rollback failed at ", "unhealthy: 1/3"]);
     assert_eq!(lines(&story).pop().expect("a line")["outcome"], "stuck");
     // The lock stays: nobody goes on top of it.
-    let next = go_back(&story);
+    let next = roll_back(&story);
     assert_ended(&next, 1, "refused");
     assert_says(&next.log, &["holds the deploy lock"]);
     // Whoever mends what was live and types the commands has it back, wherever the link leads.
@@ -413,7 +413,7 @@ fn lines_of_the_first_version_are_followed_and_their_releases_told_why_they_are_
     on(&story, &format!("echo '{line}' >.gated-deploy/ledger.jsonl; chown deploy .gated-deploy/ledger.jsonl"));
     let (_, release) = released(&story, "on top of an old ledger");
 
-    let none = go_back(&story);
+    let none = roll_back(&story);
     assert_ended(&none, 1, "refused");
     assert_says(&none.summary, &[&format!("{old}: it was confirmed by a version that recorded no tree digest")]);
     let named = go_back_to(&story, old);
@@ -427,7 +427,7 @@ fn lines_of_the_first_version_are_followed_and_their_releases_told_why_they_are_
         &story,
         "sed -i '1s/\"live\"/\"refused\"/' .gated-deploy/ledger.jsonl; echo '{ torn' >>.gated-deploy/ledger.jsonl",
     );
-    let doubted = go_back(&story);
+    let doubted = roll_back(&story);
     assert_ended(&doubted, 1, "refused");
     assert_says(
         &doubted.summary,

@@ -16,7 +16,7 @@ use gated_deploy::{
     bundle::gzip::ParallelGzip,
     clock::Clock,
     config::typed,
-    context::{Deploy, Facts, Found, Made, Ports, Staging, Survey},
+    context::{Deploy, Ports, ReleasePlan, RunState, Staging, Survey, SurveyState},
     domain::{
         Approval, CommitSha, Failure, Layout, Move, Outcome, ReleaseName, RemotePath, Roots, Secret, Sha256Digest,
         bundle::{FileEntry, MANIFEST_PATH, Manifest, PhpVersions},
@@ -25,7 +25,7 @@ use gated_deploy::{
         known_hosts::KnownHosts,
     },
     engine::{
-        Decision, Done, Event, Events, Io, Reader, Row, Seam, Table,
+        Decided, Decision, Done, Event, Events, Io, Reader, Row, Table,
         event::Body,
         run_table,
         step::{Act, Local, StepResult, check, observe},
@@ -34,8 +34,8 @@ use gated_deploy::{
         Api, Artifact, Attestation, CommitTree, Difference, Github, GithubError, Repository, Review, WorkflowRun,
     },
     http::{Get, Reply, Site, Unanswered},
-    server::inspect::{ServerFacts, ServiceFacts},
-    stages::deploy::settle,
+    server::inspect::{ServerState, ServiceState},
+    stages::deploy::decide,
     transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
 };
 use gated_deploy_lab::github::{GitHub, OWNER, REPO};
@@ -103,9 +103,9 @@ pub(crate) struct Stage {
     pub(crate) anywhere: Option<Rc<dyn Site>>,
     pub(crate) home_before: Option<u16>,
     pub(crate) clock: Rc<Patience>,
-    pub(crate) server: ServerFacts,
-    pub(crate) found: Found,
-    pub(crate) made: Made,
+    pub(crate) server: ServerState,
+    pub(crate) surveyed: SurveyState,
+    pub(crate) state: RunState,
     pub(crate) staging: Option<Rc<Staging>>,
     pub(crate) scratch: TempDir,
 }
@@ -139,79 +139,97 @@ impl Stage {
             home_before: None,
             clock,
             server: server(),
-            found: Found::default(),
-            made: Made::default(),
+            surveyed: SurveyState::default(),
+            state: RunState::default(),
             staging: None,
             scratch: tempfile::tempdir().expect("make a scratch folder"),
         }
     }
 
-    /// Runs one row before the seam.
+    /// Runs one row before the approval.
     pub(crate) async fn survey(self, act: impl Act<Survey> + 'static) -> Ran {
         let (inputs, source) = (Rc::new(self.inputs.clone()), Some(Rc::new(self.source.clone())));
         let (staging, ports) = (self.staging.clone(), self.ports());
-        let survey = Survey { inputs, source, staging, ports, found: self.found.into() };
+        let survey = Survey { inputs, source, staging, ports, state: self.surveyed.into() };
         let rows = vec![observe("row", "The row", act).into()];
-        let table: Table<Survey, ()> = Table { survey: rows, release: Vec::new() };
+        let table: Table<Survey, ()> = Table { survey: rows, apply: Vec::new() };
         let story = Story::default();
-        let found = RefCell::new(Found::default());
-        let settle = async |survey: Survey| {
-            found.replace(survey.found.into_inner());
-            Ok(Seam { cx: (), decision: Decision::Plan { because: "enough seen".to_owned() } })
+        let found = RefCell::new(SurveyState::default());
+        let decide = async |survey: Survey| {
+            found.replace(survey.state.into_inner());
+            Ok(Decided { cx: (), decision: Decision::Plan { because: "enough seen".to_owned() } })
         };
-        let outcome = run_table("test", &table, survey, settle, &story.events(&self.clock), never()).await;
-        Ran { outcome, events: story.0.take(), found: found.into_inner(), made: Made::default(), scratch: self.scratch }
+        let outcome = run_table("test", &table, survey, decide, &story.events(&self.clock), never()).await;
+        Ran {
+            outcome,
+            events: story.0.take(),
+            surveyed: found.into_inner(),
+            state: RunState::default(),
+            scratch: self.scratch,
+        }
     }
 
     /// Makes a plan of what was found and reads the approval against it.
     pub(crate) async fn settled(self) -> Ran {
         let (inputs, source) = (Rc::new(self.inputs.clone()), Some(Rc::new(self.source.clone())));
         let ports = self.ports();
-        let survey = Survey { inputs, source, staging: self.staging, ports, found: self.found.into() };
-        let table: Table<Survey, Deploy> = Table { survey: Vec::new(), release: Vec::new() };
+        let survey = Survey { inputs, source, staging: self.staging, ports, state: self.surveyed.into() };
+        let table: Table<Survey, Deploy> = Table { survey: Vec::new(), apply: Vec::new() };
         let story = Story::default();
         let events = story.events(&self.clock);
-        let settle = async |survey: Survey| settle(survey, &events).await;
-        let outcome = run_table("test", &table, survey, settle, &events, never()).await;
-        Ran { outcome, events: story.0.take(), found: Found::default(), made: Made::default(), scratch: self.scratch }
+        let decide = async |survey: Survey| decide(survey, &events).await;
+        let outcome = run_table("test", &table, survey, decide, &events, never()).await;
+        Ran {
+            outcome,
+            events: story.0.take(),
+            surveyed: SurveyState::default(),
+            state: RunState::default(),
+            scratch: self.scratch,
+        }
     }
 
-    /// Runs one row after the seam.
+    /// Runs one row after the approval.
     pub(crate) async fn release(self, act: impl Act<Deploy> + 'static) -> Ran {
         self.release_row(check("row", "The row", act)).await
     }
 
-    /// Runs one row of any kind after the seam.
+    /// Runs one row of any kind after the approval.
     pub(crate) async fn release_row(self, row: Row<Deploy>) -> Ran {
         self.release_rows(vec![row]).await
     }
 
-    /// Runs several rows after the seam, one after the other.
+    /// Runs several rows after the approval, one after the other.
     pub(crate) async fn release_rows(self, rows: Vec<Row<Deploy>>) -> Ran {
         let from = self.server.current.clone();
         let to = "20261124_110000-acb5820c".parse().expect("a release name");
-        let facts = Facts {
+        let facts = ReleasePlan {
             turn: Move { from, to },
             commit: self.source.commit.clone(),
             decided_at: DateTime::<Utc>::UNIX_EPOCH,
             server: self.server.clone(),
-            build: self.found.build.clone(),
+            build: self.surveyed.build.clone(),
             target: None,
-            outlook: None,
+            change_preview: None,
             home: self.home_before,
             staging: None,
             plan_digest: Sha256Digest::of("the plan"),
         };
         let (inputs, source) = (Rc::new(self.inputs.clone()), Some(Rc::new(self.source.clone())));
-        let deploy = Deploy { inputs, source, ports: self.ports(), facts, made: self.made.into() };
-        let made = Rc::new(RefCell::new(Made::default()));
+        let deploy = Deploy { inputs, source, ports: self.ports(), plan: facts, state: self.state.into() };
+        let made = Rc::new(RefCell::new(RunState::default()));
         let peek = check("peek", "Look at what was made", Peek(made.clone()));
         let rows = rows.into_iter().chain([peek]).map(Into::into).collect();
-        let table: Table<(), Deploy> = Table { survey: Vec::new(), release: rows };
+        let table: Table<(), Deploy> = Table { survey: Vec::new(), apply: rows };
         let story = Story::default();
-        let settle = async |()| Ok(Seam { cx: deploy, decision: Decision::Go });
-        let outcome = run_table("test", &table, (), settle, &story.events(&self.clock), never()).await;
-        Ran { outcome, events: story.0.take(), found: Found::default(), made: made.take(), scratch: self.scratch }
+        let decide = async |()| Ok(Decided { cx: deploy, decision: Decision::Go });
+        let outcome = run_table("test", &table, (), decide, &story.events(&self.clock), never()).await;
+        Ran {
+            outcome,
+            events: story.0.take(),
+            surveyed: SurveyState::default(),
+            state: made.take(),
+            scratch: self.scratch,
+        }
     }
 
     fn ports(&self) -> Ports {
@@ -230,8 +248,8 @@ impl Stage {
 pub(crate) struct Ran {
     pub(crate) outcome: Outcome,
     pub(crate) events: Vec<Event>,
-    pub(crate) found: Found,
-    pub(crate) made: Made,
+    pub(crate) surveyed: SurveyState,
+    pub(crate) state: RunState,
     pub(crate) scratch: TempDir,
 }
 
@@ -277,17 +295,17 @@ impl Ran {
     }
 
     /// The last value that was told under this key.
-    pub(crate) fn fact<T: DeserializeOwned>(&self, wanted: &str) -> T {
+    pub(crate) fn record<T: DeserializeOwned>(&self, wanted: &str) -> T {
         let value = self.events.iter().rev().find_map(|event| match &event.body {
-            Body::Fact { key, value, .. } if key == wanted => Some(value.clone()),
+            Body::Recorded { key, value, .. } if key == wanted => Some(value.clone()),
             _ => None,
         });
         serde_json::from_value(value.unwrap_or_else(|| panic!("nobody told {wanted}"))).expect("a fact of its own type")
     }
 
     /// Whether anything was told under this key.
-    pub(crate) fn told(&self, wanted: &str) -> bool {
-        self.events.iter().any(|event| matches!(&event.body, Body::Fact { key, .. } if key == wanted))
+    pub(crate) fn recorded(&self, wanted: &str) -> bool {
+        self.events.iter().any(|event| matches!(&event.body, Body::Recorded { key, .. } if key == wanted))
     }
 
     /// Everything that was said, for looking for what must not be.
@@ -418,15 +436,15 @@ pub(crate) fn inputs() -> typed::Target {
     }
 }
 
-fn server() -> ServerFacts {
+fn server() -> ServerState {
     let live: ReleaseName = "20261101_080000-0123abcd".parse().expect("a release name");
-    ServerFacts {
+    ServerState {
         current: Some(format!("releases/{live}")),
         live_tree: Some(format!("/var/www/app/releases/{live}")),
         releases: vec![live],
         php_version_id: 80229,
         php_version: "8.2.29".to_owned(),
-        services: ServiceFacts { fpm: "php8.2-fpm".to_owned(), reload: Vec::new(), process_control_timeout: Some(10) },
+        services: ServiceState { fpm: "php8.2-fpm".to_owned(), reload: Vec::new(), process_control_timeout: Some(10) },
         free_bytes: 1 << 40,
         free_inodes: 1 << 20,
         clock_skew_seconds: 0,
@@ -467,11 +485,11 @@ impl Reader for Story {
 }
 
 /// Takes what was made out of the context before the run ends.
-struct Peek(Rc<RefCell<Made>>);
+struct Peek(Rc<RefCell<RunState>>);
 
 impl Act<Deploy> for Peek {
     fn act<'a>(&'a self, cx: &'a Deploy, _io: &'a Io) -> Local<'a, StepResult> {
-        self.0.replace(cx.made.take());
+        self.0.replace(cx.state.take());
         Box::pin(async { Ok(Done::passed("seen")) })
     }
 }

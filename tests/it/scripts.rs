@@ -109,7 +109,7 @@ fn se9_what_would_stop_the_app_is_named_before_anything_changes() {
     assert_eq!(of("special"), ["laravel.log", "services.php", "vmlinuz"]);
     assert!(!ran.answer.iter().any(|record| record == "special=/vmlinuz"), "{:?}", ran.answer);
     assert_eq!(of("shared-dangling"), ["views"]);
-    // What lies below a file cannot be there either, and is not told apart.
+    // What lies below a file cannot be there either, and is not distinguished.
     assert_eq!(of("shared-not-a-folder"), ["cache"]);
     assert!(ran.get("storage-free-kib").is_some_and(|free| free.parse::<u64>().is_ok()));
 }

@@ -1,9 +1,9 @@
 //! The first screen of the job summary, for each way in which a run can end. `cargo xtask pictures` renders some of the snapshots.
 
 use gated_deploy::{
-    domain::{Failure, FailureKind, Outcome, StepId, fact::key},
+    domain::{Failure, FailureKind, Outcome, StepId, record::key},
     engine::event::{Body, Event, Preview, RowInfo, RowKind, Verdict},
-    report::{Setting, Story, render::summary},
+    report::{RunView, Setting, render::summary},
 };
 use serde_json::{Value, json};
 
@@ -48,9 +48,9 @@ fn rows(stage: &str, survey: &[Line], apply: &[Line]) -> Tape {
 }
 
 fn target(tape: Tape) -> Tape {
-    tape.fact(key::ENVIRONMENT, json!("production"))
-        .fact(key::URL, json!("https://shop.example.com/"))
-        .fact(key::SERVER, json!("deploy@shop.example.com:22"))
+    tape.record(key::ENVIRONMENT, json!("production"))
+        .record(key::URL, json!("https://shop.example.com/"))
+        .record(key::SERVER, json!("deploy@shop.example.com:22"))
 }
 
 /// Everything that a survey finds.
@@ -61,42 +61,42 @@ fn surveyed() -> Tape {
             "calls": [], "connections": [] })
     };
     target(rows("deploy-production", &SURVEY, &APPLY))
-        .fact(key::SHA, json!(SHA))
-        .fact(
+        .record(key::SHA, json!(SHA))
+        .record(
             key::BUILD_RUN,
             json!({ "id": 4690, "attempt": 1, "workflow": "build-artifacts.yml",
                 "url": "https://github.com/acme/shop/actions/runs/4690", "event": "push", "branch": "main",
                 "subject": "Let guests pay without an account (#482)" }),
         )
-        .fact(
+        .record(
             key::ARTIFACT,
             json!({ "id": 77, "name": "deployment-bundle", "size": 27_100_000, "digest": DIGEST, "expires_at": null }),
         )
         .done("find-build", "run 4690, attempt 1")
-        .fact(key::PREVIOUS_RELEASE, json!(OLD))
+        .record(key::PREVIOUS_RELEASE, json!(OLD))
         .done("survey-server", "PHP 8.3.14, php8.3-fpm, 41 GB free")
-        .fact(key::BASELINE, health(None))
+        .record(key::BASELINE, health(None))
         .done("baseline-health", "1/1 healthy")
-        .fact(
-            key::OUTLOOK,
+        .record(
+            key::CHANGE_PREVIEW,
             json!({ "files": { "added": 12, "changed": 31, "removed": 2, "public_gone": ["public/old-logo.svg"] },
                 "migrations": [pending(migrations[0], "expand"), pending(migrations[1], "destructive")],
                 "backup": { "app_bytes": 96_200_000, "database_bytes": 418_000_000 },
                 "free_bytes": 41_000_000_000_u64, "confirm_within_seconds": 300 }),
         )
         .done("look-ahead", "2 pending migrations")
-        .fact(key::PLAN_DIGEST, json!(DIGEST))
+        .record(key::PLAN_DIGEST, json!(DIGEST))
 }
 
 fn approved() -> Tape {
-    surveyed().fact(key::EXECUTED, json!(true)).fact(key::RELEASE, json!(NEW))
+    surveyed().record(key::EXECUTED, json!(true)).record(key::RELEASE, json!(NEW))
 }
 
 fn backed_up() -> Tape {
     let file = |name: &str, size: u64, counted: &str| json!({ "name": name, "size": size, "sha256": DIGEST, "counted": counted });
     approved()
         .done("deploy-lock", "taken")
-        .fact(
+        .record(
             key::BACKUP,
             json!({ "path": format!("/srv/shop/backups/{NEW}"),
                 "files": [file("app.tar.gz", 31_400_000, "8,214 entries"), file("database.sql.gz", 88_900_000, "61 tables")],
@@ -117,30 +117,30 @@ fn receipt(failures: u64) -> Value {
 
 fn switched() -> Tape {
     backed_up()
-        .fact(
+        .record(
             key::BUNDLE,
             json!({ "file": "deployment-bundle.tar.gz", "size": 26_600_000, "sha256": DIGEST, "commit": SHA, "files": 8_312,
                 "verified_at": ["GitHub's artifact digest", "the server"] }),
         )
         .done("unpack", "8,312 files")
-        .fact(key::GATES, gates(&[]))
+        .record(key::GATES, gates(&[]))
         .done("verify-tree", "9/9")
-        .fact(
+        .record(
             key::MIGRATIONS,
             json!({ "ran": ["2025_11_02_090000_add_guest_to_orders", "2025_11_02_091500_drop_legacy_carts"],
                 "measured": [{ "name": "2025_11_02_090000_add_guest_to_orders", "statements": 1, "milliseconds": 1_840, "rows": 412_000 }] }),
         )
         .done("migrate", "2 migrations ran")
-        .fact(key::SWITCH, json!({ "from": format!("releases/{OLD}"), "to": NEW, "took_us": 1_967 }))
+        .record(key::SWITCH, json!({ "from": format!("releases/{OLD}"), "to": NEW, "took_us": 1_967 }))
         .done("switch", "in 2 ms")
 }
 
 fn live() -> Vec<Event> {
     switched()
-        .fact(key::HEALTH, health(None))
-        .fact(key::IDENTITY, json!({ "release": NEW, "proven": true, "by": ["health answers", "one-time file"], "in_a_row": 2, "note": null }))
+        .record(key::HEALTH, health(None))
+        .record(key::IDENTITY, json!({ "release": NEW, "proven": true, "by": ["health answers", "one-time file"], "in_a_row": 2, "note": null }))
         .done("health", "1/1 healthy")
-        .fact(key::RECEIPT, receipt(0))
+        .record(key::RECEIPT, receipt(0))
         .and(Body::Committed { step: StepId::new("confirm") })
         .and(Body::Warned {
             code: Default::default(),
@@ -148,7 +148,7 @@ fn live() -> Vec<Event> {
             text: "`process_control_timeout` is 0: a reload cuts running requests".to_owned(),
             hint: Some("set `process_control_timeout = 10s` in /etc/php/8.3/fpm/php-fpm.conf".to_owned()),
         })
-        .fact(key::LEDGER, json!("/srv/shop/.gated-deploy/ledger.jsonl"))
+        .record(key::LEDGER, json!("/srv/shop/.gated-deploy/ledger.jsonl"))
         .ends(Outcome::Live { warnings: 1 })
 }
 
@@ -165,8 +165,8 @@ fn previews() -> Vec<Preview> {
 
 fn planned() -> Vec<Event> {
     surveyed()
-        .fact(key::EXECUTED, json!(false))
-        .fact(key::RELEASE, json!(NEW))
+        .record(key::EXECUTED, json!(false))
+        .record(key::RELEASE, json!(NEW))
         .and(Body::Warned {
             code: Default::default(),
             step: StepId::new("look-ahead"),
@@ -186,14 +186,14 @@ fn unhealthy() -> Failure {
 }
 
 fn failing() -> Tape {
-    switched().fact(key::HEALTH, health(Some("500 instead of 200"))).failed("health", unhealthy())
+    switched().record(key::HEALTH, health(Some("500 instead of 200"))).failed("health", unhealthy())
 }
 
 fn rolled_back() -> Vec<Event> {
     failing()
         .undone("switch", None)
-        .fact(key::RECEIPT, receipt(14))
-        .fact(key::HEALTH_AFTER_ROLLBACK, health(None))
+        .record(key::RECEIPT, receipt(14))
+        .record(key::HEALTH_AFTER_ROLLBACK, health(None))
         .ends(Outcome::RolledBack {
             at: StepId::new("health"),
             cause: unhealthy(),
@@ -205,7 +205,7 @@ fn rolled_back() -> Vec<Event> {
 }
 
 fn not_undone(undo_cause: Failure) -> Vec<Event> {
-    failing().undone("switch", Some(undo_cause.clone())).fact(key::RECEIPT, receipt(14)).ends(Outcome::Stuck {
+    failing().undone("switch", Some(undo_cause.clone())).record(key::RECEIPT, receipt(14)).ends(Outcome::Stuck {
         at: StepId::new("health"),
         cause: unhealthy(),
         undoing: StepId::new("switch"),
@@ -237,7 +237,7 @@ fn refused_at_migrations() -> Vec<Event> {
         .hint("correct the migration, then release again")
         .details(["SQLSTATE[42S21]: Column already exists: 1060 Duplicate column name 'guest'"]);
     backed_up()
-        .fact(key::GATES, gates(&[]))
+        .record(key::GATES, gates(&[]))
         .done("unpack", "8,312 files")
         .done("verify-tree", "9/9")
         .failed("migrate", cause.clone())
@@ -259,11 +259,11 @@ fn blocked() -> Vec<Event> {
         .details(["/health: 502 instead of 200"])
         .hint("start PHP-FPM: `sudo systemctl start php8.3-fpm`");
     target(rows("deploy-production", &SURVEY, &APPLY))
-        .fact(key::SHA, json!(SHA))
+        .record(key::SHA, json!(SHA))
         .done("find-build", "run 4690, attempt 1")
-        .fact(key::PREVIOUS_RELEASE, json!(OLD))
+        .record(key::PREVIOUS_RELEASE, json!(OLD))
         .failed("survey-server", sudo.clone())
-        .fact(key::BASELINE, health(Some("502 instead of 200")))
+        .record(key::BASELINE, health(Some("502 instead of 200")))
         .failed("baseline-health", site)
         .begun("look-ahead")
         .finished("look-ahead", Verdict::Skipped, "not checked: the survey failed", None)
@@ -280,21 +280,21 @@ const BACK: [Line; 4] = [
 /// A rollback to the older of the two releases.
 fn going_back() -> Tape {
     target(rows("rollback", &SURVEY[1..3], &BACK))
-        .fact(key::PREVIOUS_RELEASE, json!(NEW))
+        .record(key::PREVIOUS_RELEASE, json!(NEW))
         .done("survey-server", "2 confirmed releases")
-        .fact(key::SHA, json!(SHA))
-        .fact(key::MIGRATIONS_STAY, json!({ "ran": ["2025_11_02_091500_drop_legacy_carts"] }))
-        .fact(key::RELEASE, json!(OLD))
-        .fact(key::PLAN_DIGEST, json!(DIGEST))
+        .record(key::SHA, json!(SHA))
+        .record(key::MIGRATIONS_STAY, json!({ "ran": ["2025_11_02_091500_drop_legacy_carts"] }))
+        .record(key::RELEASE, json!(OLD))
+        .record(key::PLAN_DIGEST, json!(DIGEST))
 }
 
 fn back() -> Vec<Event> {
     going_back()
-        .fact(key::EXECUTED, json!(true))
+        .record(key::EXECUTED, json!(true))
         .done("unchanged-tree", "unchanged")
-        .fact(key::SWITCH, json!({ "from": format!("releases/{NEW}"), "to": OLD, "took_us": 1_800 }))
+        .record(key::SWITCH, json!({ "from": format!("releases/{NEW}"), "to": OLD, "took_us": 1_800 }))
         .done("switch", "in 1.8 ms")
-        .fact(key::HEALTH, health(None))
+        .record(key::HEALTH, health(None))
         .done("health", "1/1 healthy")
         .and(Body::Committed { step: StepId::new("confirm") })
         .ends(Outcome::Live { warnings: 0 })
@@ -302,19 +302,19 @@ fn back() -> Vec<Event> {
 
 fn back_planned() -> Vec<Event> {
     going_back()
-        .fact(key::EXECUTED, json!(false))
+        .record(key::EXECUTED, json!(false))
         .and(Body::Planned { because: "no approval was given".to_owned(), previews: previews() })
         .ends(Outcome::Planned)
 }
 
 fn back_failed() -> Vec<Event> {
     going_back()
-        .fact(key::SWITCH, json!({ "from": format!("releases/{NEW}"), "to": OLD, "took_us": 1_800 }))
+        .record(key::SWITCH, json!({ "from": format!("releases/{NEW}"), "to": OLD, "took_us": 1_800 }))
         .done("switch", "in 1.8 ms")
-        .fact(key::HEALTH, health(Some("500 instead of 200")))
+        .record(key::HEALTH, health(Some("500 instead of 200")))
         .failed("health", unhealthy())
         .undone("switch", None)
-        .fact(key::HEALTH_AFTER_ROLLBACK, health(None))
+        .record(key::HEALTH_AFTER_ROLLBACK, health(None))
         .ends(Outcome::RolledBack { at: StepId::new("health"), cause: unhealthy(), stays: Vec::new() })
 }
 
@@ -326,11 +326,11 @@ const RECOVERY: [Line; 3] = [
 
 fn recovered() -> Vec<Event> {
     target(rows("recover", &SURVEY[1..2], &RECOVERY))
-        .fact(key::PREVIOUS_RELEASE, json!(OLD))
+        .record(key::PREVIOUS_RELEASE, json!(OLD))
         .done("survey-server", "an interrupted run left files")
         .done("deploy-lock", "taken over from run 4710")
         .done("finish-unconfirmed", "removed incoming/x.tar.gz")
-        .fact(key::HEALTH, health(None))
+        .record(key::HEALTH, health(None))
         .done("health", "1/1 healthy")
         .ends(Outcome::Passed)
 }
@@ -358,7 +358,7 @@ fn preflight(failing: bool) -> Vec<Event> {
     }
     let cause = Failure::refused("checking .env", key.0).code("app-key-unfit").hint(key.1);
     let tape = target(rows("preflight", &CHECKS, &[]))
-        .fact(key::PREVIOUS_RELEASE, json!(OLD))
+        .record(key::PREVIOUS_RELEASE, json!(OLD))
         .done("survey-server", "in order")
         .begun("reload")
         .and(Body::Warned {
@@ -368,7 +368,7 @@ fn preflight(failing: bool) -> Vec<Event> {
             hint: Some(cut.1.to_owned()),
         })
         .finished("reload", Verdict::Warned, cut.0, None)
-        .fact(key::FINDINGS, json!(findings));
+        .record(key::FINDINGS, json!(findings));
     match failing {
         true => tape.failed("env", cause.clone()).ends(Outcome::Refused {
             at: StepId::new("env"),
@@ -382,14 +382,14 @@ fn preflight(failing: bool) -> Vec<Event> {
 fn smoke(failing: bool) -> Vec<Event> {
     let line: Line = ("health", None, "Check the health of the site", RowKind::Observe, None);
     let tape = rows("smoke", &[line], &[])
-        .fact(key::ENVIRONMENT, json!("production"))
-        .fact(key::URL, json!("https://shop.example.com/"));
+        .record(key::ENVIRONMENT, json!("production"))
+        .record(key::URL, json!("https://shop.example.com/"));
     match failing {
         true => {
-            let tape = tape.fact(key::HEALTH, health(Some("500 instead of 200"))).failed("health", unhealthy());
+            let tape = tape.record(key::HEALTH, health(Some("500 instead of 200"))).failed("health", unhealthy());
             tape.ends(Outcome::Refused { at: StepId::new("health"), cause: unhealthy(), stays: Vec::new() })
         }
-        false => tape.fact(key::HEALTH, health(None)).done("health", "1/1 healthy").ends(Outcome::Passed),
+        false => tape.record(key::HEALTH, health(None)).done("health", "1/1 healthy").ends(Outcome::Passed),
     }
 }
 
@@ -419,8 +419,8 @@ fn audit() -> Vec<Event> {
         .code("ssh-unreachable")
         .hint("try it from the runner's network: ssh -p 22 deploy@shop.example.com");
     rows("audit", &lines, &[])
-        .fact(key::ENVIRONMENT, json!("production"))
-        .fact(key::AUDIT, json!(findings))
+        .record(key::ENVIRONMENT, json!("production"))
+        .record(key::AUDIT, json!(findings))
         .failed("branch-protection", unprotected.clone())
         .failed("reach-server", lost)
         .ends(Outcome::Refused { at: StepId::new("branch-protection"), cause: unprotected, stays: Vec::new() })
@@ -431,7 +431,7 @@ fn fix(stuck: bool) -> Vec<Event> {
         [("protect", None, "Protect the branch", RowKind::Change, Some("restore the settings from before"))];
     let set = |value: &str| json!([{ "what": "required checks", "value": value }]);
     let tape = rows("fix", &[("look", None, "Read the protection of main", RowKind::Observe, None)], &lines)
-        .fact(
+        .record(
             key::FIX,
             json!({ "name": "branch-protection-main", "subject": "protection of main", "before": set("none"),
                 "wanted": set("build, test"), "after": null, "sends": ["PUT /repos/acme/shop/branches/main/protection"],
@@ -442,13 +442,13 @@ fn fix(stuck: bool) -> Vec<Event> {
         let sends = "PUT /repos/acme/shop/branches/main/protection".to_owned();
         let preview = Preview { step: StepId::new("protect"), lines: vec![sends] };
         return tape
-            .fact(key::PLAN_DIGEST, json!(DIGEST))
+            .record(key::PLAN_DIGEST, json!(DIGEST))
             .and(Body::Planned { because: "no approval was given".to_owned(), previews: vec![preview] })
             .ends(Outcome::Planned);
     }
     let lost = Failure::world("sending the protection of main", "the answer was cut off").code("github-unavailable");
     let down = Failure::world("restoring the protection of main", "502 Bad Gateway").code("github-unavailable");
-    tape.fact(key::EXECUTED, json!(true)).failed("protect", lost.clone()).undone("protect", Some(down.clone())).ends(
+    tape.record(key::EXECUTED, json!(true)).failed("protect", lost.clone()).undone("protect", Some(down.clone())).ends(
         Outcome::Stuck {
             at: StepId::new("protect"),
             cause: lost,
@@ -462,11 +462,11 @@ fn fix(stuck: bool) -> Vec<Event> {
 
 fn built(failing: &[&str]) -> Vec<Event> {
     let line: Line = ("pre-bundle-gates", Some(1), "Check the nine gates", RowKind::Check, None);
-    let tape = rows("build-gate", &[], &[line]).fact(key::SHA, json!(SHA)).fact(key::GATES, gates(failing));
+    let tape = rows("build-gate", &[], &[line]).record(key::SHA, json!(SHA)).record(key::GATES, gates(failing));
     if failing.is_empty() {
         let bundle = json!({ "file": "dist/deployment-bundle.tar.gz", "size": 26_600_000, "sha256": DIGEST, "commit": SHA,
             "files": 8_312, "verified_at": ["built here"] });
-        return tape.fact(key::BUNDLE, bundle).done("pre-bundle-gates", "9/9").ends(Outcome::Passed);
+        return tape.record(key::BUNDLE, bundle).done("pre-bundle-gates", "9/9").ends(Outcome::Passed);
     }
     let cause = Failure::refused("checking the gates of the build", "8/9 gates passed")
         .code("bundle-incomplete")
@@ -513,7 +513,7 @@ fn all() -> Vec<(&'static str, Vec<Event>)> {
 }
 
 fn rendered(events: &[Event]) -> String {
-    summary::render(&Story::of(events), &Setting { phrase: Some("PROD-DEPLOY FREIGEGEBEN".to_owned()), ..setting() })
+    summary::render(&RunView::of(events), &Setting { phrase: Some("PROD-DEPLOY FREIGEGEBEN".to_owned()), ..setting() })
 }
 
 #[test]
@@ -532,11 +532,11 @@ fn first_screen(page: &str) -> &str {
 fn the_cause_stands_before_every_table_and_the_commands_before_the_cause() {
     let mut seen = 0;
     for (name, events) in all() {
-        let story = Story::of(&events);
+        let view = RunView::of(&events);
         let page = rendered(&events);
         let screen = first_screen(&page);
         assert!(screen.lines().count() <= 60, "{name} is longer than a screen:\n{screen}");
-        let Some(cause) = story.outcome.as_ref().and_then(Outcome::cause) else { continue };
+        let Some(cause) = view.outcome.as_ref().and_then(Outcome::cause) else { continue };
         let table = page.find("\n| ").expect("a table");
         // An audit's verdict gives the reason, of which the finding has the details.
         if name == "audit" {
@@ -551,7 +551,7 @@ fn the_cause_stands_before_every_table_and_the_commands_before_the_cause() {
             let hint = screen.find("**What to do:**").unwrap_or_else(|| panic!("{name} hides: {hint}\n{page}"));
             assert!(told < hint && hint < table, "{name}:\n{page}");
         }
-        if let Some(Outcome::Stuck { by_hand, .. }) = &story.outcome {
+        if let Some(Outcome::Stuck { by_hand, .. }) = &view.outcome {
             let typed = page.find(&by_hand.join("\n")).expect("the commands");
             assert!(typed < told, "{name}: what to type stands below the cause:\n{page}");
         }
@@ -667,7 +667,7 @@ fn the_first_screen_says_what_is_live_what_changed_and_what_visitors_met() {
 fn a_commits_message_is_text_and_nothing_else() {
     let build = json!({ "id": 1, "attempt": 1, "workflow": "b.yml", "url": "https://github.com/acme/shop/actions/runs/1",
         "event": "push", "branch": "main", "subject": "@ada </table><img src=x> | [x](javascript:1) `a`" });
-    let page = rendered(&approved().fact(key::BUILD_RUN, build).ends(Outcome::Live { warnings: 0 }));
+    let page = rendered(&approved().record(key::BUILD_RUN, build).ends(Outcome::Live { warnings: 0 }));
     let line = page.lines().find(|line| line.starts_with("| **Commit** |")).expect("the commit");
     for bad in ["<img", "</table>", "@ada", "[x]("] {
         assert!(!line.contains(bad), "{bad}: {line}");

@@ -12,7 +12,7 @@ use gated_deploy::{
         step::{change, check, no_undo, observe},
     },
     http::{Get, Reply, Site, Unanswered},
-    stages::fix::{Fix, Mend, World, health_token, settle},
+    stages::fix::{Fix, FixPlan, Repository, decide, health_token},
     transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
 };
 use gated_deploy_lab::github::GitHub;
@@ -102,25 +102,25 @@ async fn fixed(app_url: &'static str, approval: Approval, plan_only: bool) -> (O
         clock: clock.clone(),
         scratch: scratch.path().to_owned(),
     };
-    let world = World {
+    let world = Repository {
         inputs: Rc::new(fix),
         github: Some(Rc::new(api(&github, clock.clone()))),
         clock: clock.clone(),
         hide: Rc::new(|_: &Secret| ()),
     };
-    let survey = Survey { inputs: Rc::new(target), source: None, staging: None, ports, found: RefCell::default() };
+    let survey = Survey { inputs: Rc::new(target), source: None, staging: None, ports, state: RefCell::default() };
     let cx = Fix::new(world, Some(survey));
     // As `stages::fix` has it, without the row that connects.
-    let table: Table<Fix<_>, Mend<_>> = Table {
+    let table: Table<Fix<_>, FixPlan<_>> = Table {
         survey: vec![observe("server-token", "Read it", health_token::look).into()],
-        release: vec![
+        apply: vec![
             change("write-secret", "Write it", health_token::write, no_undo("there is none")).into(),
             check("secret-written", "See it", health_token::verify).into(),
         ],
     };
     let story = Story::default();
     let events = story.events(&clock);
-    let outcome = run_table("fix", &table, cx, async |cx| settle(cx, &events), &events, never()).await;
+    let outcome = run_table("fix", &table, cx, async |cx| decide(cx, &events), &events, never()).await;
     let sent = site.0.borrow().clone();
     (outcome, sent, github.secret_value("HEALTHCHECK_TOKEN"))
 }

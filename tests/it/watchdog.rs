@@ -463,12 +463,12 @@ fn f86_confirming_and_going_back_cannot_both_win() {
     for round in 0..12 {
         let place = Place::new();
         place.arm("releases/old", "put reloaded yes");
-        let go_back = || place.answer(&place.watch("yes", "releases/old"))["found"].clone();
+        let roll_back = || place.answer(&place.watch("yes", "releases/old"))["found"].clone();
         let (confirmed, found) = std::thread::scope(|scope| {
             // One begins now and then before the other, and they take about the same time.
-            let first = (round % 2 == 0).then(|| scope.spawn(go_back));
+            let first = (round % 2 == 0).then(|| scope.spawn(roll_back));
             let confirming = scope.spawn(|| place.confirm("one")["state"] == "off");
-            let going_back = first.unwrap_or_else(|| scope.spawn(go_back));
+            let going_back = first.unwrap_or_else(|| scope.spawn(roll_back));
             (confirming.join().expect("confirming"), going_back.join().expect("going back"))
         });
         assert_eq!(found, if confirmed { "none" } else { "went-back" }, "round {round}");

@@ -78,17 +78,17 @@ fn handover(story: &Story, binary: &Path) -> Result<()> {
         let report = finished.outputs.get("report-json").context("the run left no report")?;
         let report = fs::read_to_string(job.workspace().join(report)).context("reading the report")?;
         let report: serde_json::Value = serde_json::from_str(&report).context("reading the report")?;
-        let receipt = &report["zero_downtime"];
+        let downtime_report = &report["zero_downtime"];
         println!(
             "{word} ({}): {} of {} requests failed, slowest {} ms; of visitors beside them {} of {}; old and new side by side {} ms; old again after {} ms",
             report["outcome"],
-            receipt["failures"],
-            receipt["requests"],
-            receipt["slowest_ms"],
+            downtime_report["failures"],
+            downtime_report["requests"],
+            downtime_report["slowest_ms"],
             visitors.failures.len(),
             visitors.requests,
-            receipt["side_by_side_ms"],
-            receipt["old_again_ms"],
+            downtime_report["side_by_side_ms"],
+            downtime_report["old_again_ms"],
         );
     }
     Ok(())

@@ -50,6 +50,29 @@ const ALLOWED: [(&str, &str); 3] = [
     ("src/stages/deploy/table.rs", "look-ahead"),
 ];
 
+/// The same for names in code: the words that a name is made of.
+const NAMES: [(&str, &str); 19] = [
+    ("amend", "write"),
+    ("chapter", "the type's own name"),
+    ("door", "route, listener"),
+    ("ear", "idle channel"),
+    ("estate", "leftovers"),
+    ("fact", "record"),
+    ("facts", "records, plan"),
+    ("fate", "treatment, note"),
+    ("heir", "takeover"),
+    ("house", "place, server"),
+    ("inherited", "interrupted"),
+    ("inventory", "read"),
+    ("nobody", "none"),
+    ("outlook", "change preview"),
+    ("pivot", "activates, switch"),
+    ("seam", "approval, decided"),
+    ("sick", "unhealthy"),
+    ("tally", "samples"),
+    ("told", "described, recorded"),
+];
+
 /// Prints the page: errors by their codes, and the other texts (rows, verdicts, inputs, help) by file and line.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut page = String::from("# Errors\n");
@@ -83,6 +106,16 @@ pub(crate) fn complaints(root: &Path) -> Result<Vec<String>> {
             problems.extend(judge(&file, text.line, &text.words));
         }
     }
+    for path in files(&root.join("src"), "rs")? {
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let tokens: TokenStream = text.parse().map_err(|error| anyhow!("{}: {error}", path.display()))?;
+        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+        names(tokens, &mut |line, ident| {
+            let words: Vec<String> = ident.split('_').flat_map(humps).collect();
+            let out = NAMES.iter().filter(|(word, _)| words.iter().any(|part| part == word));
+            problems.extend(out.map(|(_, instead)| format!("{name}:{line}: the name `{ident}`: use {instead}")));
+        });
+    }
     let mut plain = files(&root.join("docs"), "md")?;
     for extension in ["sh", "php"] {
         plain.extend(files(&root.join("src"), extension)?);
@@ -98,6 +131,29 @@ pub(crate) fn complaints(root: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(problems)
+}
+
+/// Every name of a source file, with its line.
+fn names(tokens: TokenStream, each: &mut dyn FnMut(usize, &str)) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => names(group.stream(), each),
+            TokenTree::Ident(ident) => each(ident.span().start().line, &ident.to_string()),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+    }
+}
+
+/// The words of `SeveralWords`, in small letters.
+fn humps(name: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for letter in name.chars() {
+        match words.last_mut() {
+            Some(word) if letter.is_lowercase() || word.chars().all(char::is_uppercase) => word.push(letter),
+            _ => words.push(letter.to_string()),
+        }
+    }
+    words.into_iter().map(|word| word.to_lowercase()).collect()
 }
 
 fn judge(file: &str, line: usize, text: &str) -> Vec<String> {

@@ -306,7 +306,7 @@ impl Runner {
         self.start_binary(binary.as_ref(), None, None)
     }
 
-    /// Runs a program as the post stage of `main`, under another name: stages are told apart by `argv[0]`.
+    /// Runs a program as the post stage of `main`, under another name: stages are distinguished by `argv[0]`.
     #[track_caller]
     pub fn run_post(&self, main: &Finished, binary: impl AsRef<Path>, argv0: &str) -> Finished {
         self.spawn_post(main, binary, argv0).wait()

@@ -27,8 +27,8 @@ use crate::{
     domain::{
         CommitSha, Failure, Sha256Digest,
         bundle::{self, Bundle, Canonical, Fetched, Listing, Manifest, Verified},
-        fact::{ArtifactFact, BuildRun, BundleFact, key},
         format,
+        record::{ArtifactRecord, BuildRun, BundleRecord, key},
     },
     engine::{Done, Ending, Io, StepResult},
     errors::{artifact as errors, general, github},
@@ -47,17 +47,17 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let mut looks = 1;
     loop {
         match search.look().await? {
-            Look::Found(build) => {
+            Look::SurveyState(build) => {
                 tell(&source.build.workflow, &build, io);
                 let text = summary(&build);
-                let mut found = cx.found.borrow_mut();
+                let mut found = cx.state.borrow_mut();
                 found.build = Some(*build);
                 found.build_is_coming = true;
                 return Ok(Done::passed(text));
             }
             Look::Absent { why: Absent::Unanswered(error), .. } => return Err(search.unanswered(&error)),
             Look::Absent { why: why @ Absent::End { .. }, .. } => {
-                cx.found.borrow_mut().build_is_coming = true;
+                cx.state.borrow_mut().build_is_coming = true;
                 let seconds = interval.as_secs();
                 return Ok(Done::skipped(format!(
                     "not available yet ({why}); the release would wait up to {attempts} x {seconds} s"
@@ -82,13 +82,13 @@ const LAG: Duration = Duration::from_secs(5);
 pub async fn await_build(cx: &Deploy, io: &Io) -> StepResult {
     let source = cx.source()?;
     let github = cx.ports.github()?;
-    let search = match &cx.facts.build {
+    let search = match &cx.plan.build {
         Some(planned) => Search::again(source, github, planned),
         None => Search::new(source, github, source.build.run_id),
     };
     let build = wait(source, &cx.ports, search, io).await?;
     let text = summary(&build);
-    cx.made.borrow_mut().build = Some(build);
+    cx.state.borrow_mut().build = Some(build);
     Ok(Done::passed(text))
 }
 
@@ -102,7 +102,7 @@ pub async fn find(cx: &Survey, io: &Io) -> StepResult {
     let search = Search::new(source, cx.ports.github()?, source.build.run_id);
     let build = wait(source, &cx.ports, search, io).await?;
     let text = summary(&build);
-    cx.found.borrow_mut().build = Some(build);
+    cx.state.borrow_mut().build = Some(build);
     Ok(Done::passed(text))
 }
 
@@ -110,7 +110,7 @@ pub async fn find(cx: &Survey, io: &Io) -> StepResult {
 const UNKNOWN: &str = "skipped: it is unknown what staging confirmed";
 
 fn is_unknown(cx: &Survey) -> bool {
-    cx.staging.is_some() && !cx.found.borrow().staging_answered
+    cx.staging.is_some() && !cx.state.borrow().staging_answered
 }
 
 async fn wait(source: &typed::Source, ports: &Ports, mut search: Search<'_>, io: &Io) -> Result<Build, Failure> {
@@ -118,7 +118,7 @@ async fn wait(source: &typed::Source, ports: &Ports, mut search: Search<'_>, io:
     let mut last = None;
     for attempt in 1..=attempts {
         match search.look().await? {
-            Look::Found(build) => {
+            Look::SurveyState(build) => {
                 io.attempt(attempt, attempts, summary(&build));
                 tell(&source.build.workflow, &build, io);
                 return Ok(*build);
@@ -140,9 +140,9 @@ async fn wait(source: &typed::Source, ports: &Ports, mut search: Search<'_>, io:
 /// Step 10: downloads the artifact, compares it with the digest that GitHub keeps, takes the bundle out and compares
 /// that with the `.sha256` beside it (F27).
 pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
-    let build = cx.made.borrow().build.clone().or_else(|| cx.facts.build.clone());
+    let build = cx.state.borrow().build.clone().or_else(|| cx.plan.build.clone());
     let build = build.ok_or_else(|| Failure::bug("fetching the bundle", "the build was not resolved"))?;
-    let opened = cx.made.borrow_mut().opened.take();
+    let opened = cx.state.borrow_mut().opened.take();
     let (opened, text) = match opened {
         // GitHub never changes an artifact under its id; what was compared once is in a folder that only we can read. It is what the plan
         // was made of: another one would be another plan.
@@ -155,8 +155,8 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
         }
         _ => read_now(cx.source()?, &cx.inputs.server.shared, &cx.ports, &build, io).await?,
     };
-    let mut made = cx.made.borrow_mut();
-    made.told = Some(opened.told);
+    let mut made = cx.state.borrow_mut();
+    made.described = Some(opened.described);
     made.bundle = Some(opened.bundle);
     made.manifest = Some(opened.manifest);
     Ok(Done::passed(text))
@@ -164,9 +164,9 @@ pub async fn fetch(cx: &Deploy, io: &Io) -> StepResult {
 
 /// The same before the approval, so that the plan has its contents. Nothing if the build does not exist yet.
 pub async fn read(cx: &Survey, io: &Io) -> StepResult {
-    let Some(build) = cx.found.borrow().build.clone() else { return Ok(Done::skipped("the build does not exist yet")) };
+    let Some(build) = cx.state.borrow().build.clone() else { return Ok(Done::skipped("the build does not exist yet")) };
     let (opened, text) = read_now(&*cx.source()?, &cx.inputs.server.shared, &cx.ports, &build, io).await?;
-    cx.found.borrow_mut().opened = Some(opened);
+    cx.state.borrow_mut().opened = Some(opened);
     Ok(Done::passed(text))
 }
 
@@ -177,16 +177,16 @@ async fn read_now(
     build: &Build,
     io: &Io,
 ) -> Result<(Opened, String), Failure> {
-    let Got { bundle, manifest, told, text } = get(source, shared, ports, build, io).await?;
+    let Got { bundle, manifest, described, text } = get(source, shared, ports, build, io).await?;
     let (bundle, manifest) = (Rc::new(bundle), Rc::new(manifest));
-    Ok((Opened { artifact: build.artifact.clone(), bundle, manifest, told }, text))
+    Ok((Opened { artifact: build.artifact.clone(), bundle, manifest, described }, text))
 }
 
 /// A bundle that was fetched, compared and read.
 struct Got {
     bundle: Bundle<Canonical>,
     manifest: Manifest,
-    told: BundleFact,
+    described: BundleRecord,
     text: String,
 }
 
@@ -212,7 +212,7 @@ async fn get(source: &typed::Source, shared: &[String], ports: &Ports, build: &B
         return Err(errors::bundle_writes_through_link(doing(), problem));
     }
 
-    let told = BundleFact {
+    let described = BundleRecord {
         file: bundle::file_name(commit),
         size: bundle.size,
         sha256: bundle.sha256.clone(),
@@ -221,7 +221,7 @@ async fn get(source: &typed::Source, shared: &[String], ports: &Ports, build: &B
         files: manifest.files.len(),
         verified_at,
     };
-    io.fact(key::BUNDLE, &told);
+    io.record(key::BUNDLE, &described);
     let took = io.elapsed().saturating_sub(began);
     let text = format!(
         "{} files in {}, in {}, SHA-256 {}",
@@ -230,7 +230,7 @@ async fn get(source: &typed::Source, shared: &[String], ports: &Ports, build: &B
         format::duration(took),
         bundle.sha256.short()
     );
-    Ok(Got { bundle, manifest, told, text })
+    Ok(Got { bundle, manifest, described, text })
 }
 
 /// Asks GitHub for the provenance of the bundle, or of the artifact that holds it. Its signature is not verified here: that the statement is about
@@ -247,29 +247,29 @@ async fn attested(source: &typed::Source, ports: &Ports, build: &Build, bundle: 
     let mut others = Vec::new();
     let mut unread = None;
     for subject in [Some(bundle), build.artifact.digest.as_ref()].into_iter().flatten() {
-        for told in api.attestations(subject).await.map_err(failed)? {
-            let told = match told {
-                Attestation::Inline(told) => told,
+        for described in api.attestations(subject).await.map_err(failed)? {
+            let described = match described {
+                Attestation::Inline(described) => described,
                 Attestation::Elsewhere(host) => {
                     unread = Some(host);
                     continue;
                 }
             };
             let of_repository = |text: &String| text.to_ascii_lowercase().ends_with(&repository.to_ascii_lowercase());
-            let wrong = if !told.subjects.contains(subject) {
+            let wrong = if !described.subjects.contains(subject) {
                 "it is about another file"
-            } else if !told.repository.as_ref().is_some_and(of_repository) {
+            } else if !described.repository.as_ref().is_some_and(of_repository) {
                 "it names another repository"
-            } else if told.workflow.as_deref() != Some(workflow.as_str()) {
+            } else if described.workflow.as_deref() != Some(workflow.as_str()) {
                 "it names another workflow"
-            } else if !told.commits.contains(&source.commit) {
+            } else if !described.commits.contains(&source.commit) {
                 "it names another commit"
-            } else if let Err(wrong) = invoked_by(told.invocation.as_deref(), build) {
+            } else if let Err(wrong) = invoked_by(described.invocation.as_deref(), build) {
                 wrong
             } else {
                 return Ok(());
             };
-            others.push(format!("{wrong}: {}", told.invocation.as_deref().unwrap_or("no run")));
+            others.push(format!("{wrong}: {}", described.invocation.as_deref().unwrap_or("no run")));
         }
     }
     if let Some(host) = unread {
@@ -301,7 +301,7 @@ fn invoked_by(invocation: Option<&str>, build: &Build) -> Result<(), &'static st
 
 /// Takes the downloaded files away again.
 pub async fn discard(cx: &Deploy, _io: &Io, _ending: &Ending) -> Result<String, Failure> {
-    let removed = remove(&cx.ports.scratch, &cx.facts.commit)?;
+    let removed = remove(&cx.ports.scratch, &cx.plan.commit)?;
     Ok(if removed == 0 { "the download was removed before".to_owned() } else { "the download was removed".to_owned() })
 }
 
@@ -340,15 +340,15 @@ impl Files {
 
 /// What is looked for, and for where.
 pub fn tell_target(cx: &Survey, io: &Io) -> Result<(), Failure> {
-    io.fact(key::SHA, &cx.source()?.commit);
-    io.fact(key::ENVIRONMENT, cx.inputs.environment.as_str());
-    io.fact(key::URL, cx.inputs.site.url.as_str());
+    io.record(key::SHA, &cx.source()?.commit);
+    io.record(key::ENVIRONMENT, cx.inputs.environment.as_str());
+    io.record(key::URL, cx.inputs.site.url.as_str());
     Ok(())
 }
 
 fn tell(workflow: &str, build: &Build, io: &Io) {
     let Build { run, artifact } = build;
-    io.fact(
+    io.record(
         key::BUILD_RUN,
         BuildRun {
             id: run.id,
@@ -360,9 +360,9 @@ fn tell(workflow: &str, build: &Build, io: &Io) {
             subject: run.subject.clone(),
         },
     );
-    io.fact(
+    io.record(
         key::ARTIFACT,
-        ArtifactFact {
+        ArtifactRecord {
             id: artifact.id,
             name: artifact.name.clone(),
             size: artifact.size,
@@ -515,19 +515,19 @@ struct Meter<'a> {
     io: &'a Io,
     what: &'static str,
     began: Duration,
-    told: Duration,
+    described: Duration,
     total: Option<u64>,
 }
 
 impl<'a> Meter<'a> {
     fn new(io: &'a Io, what: &'static str) -> Self {
         let began = io.elapsed();
-        Self { io, what, began, told: began, total: None }
+        Self { io, what, began, described: began, total: None }
     }
 
     fn at(&mut self, done: u64, total: Option<u64>) {
         self.total = total;
-        if self.io.elapsed().saturating_sub(self.told) >= Duration::from_secs(1) {
+        if self.io.elapsed().saturating_sub(self.described) >= Duration::from_secs(1) {
             self.tell(done);
         }
     }
@@ -537,8 +537,8 @@ impl<'a> Meter<'a> {
     }
 
     fn tell(&mut self, done: u64) {
-        self.told = self.io.elapsed();
-        let millis = self.told.saturating_sub(self.began).as_millis().max(1);
+        self.described = self.io.elapsed();
+        let millis = self.described.saturating_sub(self.began).as_millis().max(1);
         let rate = u64::try_from(u128::from(done) * 1000 / millis).unwrap_or(u64::MAX);
         self.io.progress(self.what, done, self.total, rate);
     }

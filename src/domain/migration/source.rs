@@ -576,9 +576,9 @@ mod tests {
             (Class::Expand, "calls nothing", ""),
         ] {
             let reading = read(&up(body));
-            let told = reading.calls.join(", ");
-            assert!(reading.class >= class && told.contains(calls), "{body}: {reading:?}");
-            if !told.contains("where") {
+            let described = reading.calls.join(", ");
+            assert!(reading.class >= class && described.contains(calls), "{body}: {reading:?}");
+            if !described.contains("where") {
                 assert_eq!(reading.class, class, "{body}: {reading:?}");
             }
         }

@@ -9,58 +9,58 @@ use super::*;
 use crate::{
     domain::{Outcome, failure},
     engine::{
-        Decision, Done, Events, Seam, Table, run_table,
-        step::{self, change, check, commit, hold, release, undo},
+        Decided, Decision, Done, Events, Table, run_table,
+        step::{self, change, check, cleanup, commit, hold, undo},
     },
 };
 
 /// A house with one thing for each row that makes one.
-type House = Rc<RefCell<Vec<&'static str>>>;
+type Place = Rc<RefCell<Vec<&'static str>>>;
 
 struct Fails {
     before: bool,
 }
 
 #[async_trait(?Send)]
-impl Fault<House> for Fails {
-    async fn before(&self, _: &House, _: &Io) -> Result<(), Failure> {
+impl Fault<Place> for Fails {
+    async fn before(&self, _: &Place, _: &Io) -> Result<(), Failure> {
         if self.before { Err(failure::Failure::world("working", "before")) } else { Ok(()) }
     }
 
-    async fn after(&self, _: &House, _: &Io) -> Result<(), Failure> {
+    async fn after(&self, _: &Place, _: &Io) -> Result<(), Failure> {
         Err(failure::Failure::world("working", "after"))
     }
 }
 
-fn makes(what: &'static str) -> impl Act<House> {
-    async move |house: &House, _: &Io| {
-        house.borrow_mut().push(what);
+fn makes(what: &'static str) -> impl Act<Place> {
+    async move |place: &Place, _: &Io| {
+        place.borrow_mut().push(what);
         Ok(Done::passed(what))
     }
 }
 
-fn removes(what: &'static str) -> impl UndoAct<House> {
-    async move |house: &House, _: &Io| {
-        let had = house.borrow().contains(&what);
-        house.borrow_mut().retain(|thing| *thing != what);
+fn removes(what: &'static str) -> impl UndoAct<Place> {
+    async move |place: &Place, _: &Io| {
+        let had = place.borrow().contains(&what);
+        place.borrow_mut().retain(|thing| *thing != what);
         Ok(if had { step::Undone::Done(what.to_owned()) } else { step::Undone::Nothing(what.to_owned()) })
     }
 }
 
-fn gives_back(what: &'static str) -> impl ReleaseAct<House> {
-    async move |house: &House, _: &Io, _: &Ending| {
-        house.borrow_mut().retain(|thing| *thing != what);
+fn gives_back(what: &'static str) -> impl CleanupAct<Place> {
+    async move |place: &Place, _: &Io, _: &Ending| {
+        place.borrow_mut().retain(|thing| *thing != what);
         Ok(what.to_owned())
     }
 }
 
-fn table() -> Table<House, House> {
+fn table() -> Table<Place, Place> {
     Table {
         survey: Vec::new(),
-        release: vec![
-            hold("lock", "Take it", makes("lock"), release("free it", gives_back("lock"))).into(),
+        apply: vec![
+            hold("lock", "Take it", makes("lock"), cleanup("free it", gives_back("lock"))).into(),
             change("folder", "Make it", makes("folder"), undo("remove it", removes("folder"))).into(),
-            change("switch", "Turn", makes("turned"), undo("turn back", removes("turned"))).pivot().into(),
+            change("switch", "Turn", makes("turned"), undo("turn back", removes("turned"))).activates().into(),
             check("health", "Ask", makes("asked")).into(),
             commit("live", "It stays").into(),
             change("prune", "Tidy", makes("pruned"), undo("never undone", removes("pruned"))).into(),
@@ -68,23 +68,23 @@ fn table() -> Table<House, House> {
     }
 }
 
-fn run(table: &Table<House, House>) -> (Outcome, Vec<&'static str>) {
-    let house = House::default();
+fn run(table: &Table<Place, Place>) -> (Outcome, Vec<&'static str>) {
+    let place = Place::default();
     let events = Events::new(Box::new(|| (0, Duration::ZERO)), Vec::new());
-    let settle = async |house| Ok(Seam { cx: house, decision: Decision::Go });
+    let decide = async |place| Ok(Decided { cx: place, decision: Decision::Go });
     let cancel = watch::channel(false).1;
-    let outcome = run_table("test", table, house.clone(), settle, &events, cancel).now_or_never();
-    let mut left = house.take();
+    let outcome = run_table("test", table, place.clone(), decide, &events, cancel).now_or_never();
+    let mut left = place.take();
     left.retain(|thing| *thing != "asked");
     (outcome.unwrap_or_else(|| panic!("nothing here waits")), left)
 }
 
 #[test]
-fn every_row_that_fails_leaves_the_house_as_it_was_until_it_is_live() {
+fn every_row_that_fails_leaves_the_place_as_it_was_until_it_is_live() {
     for row in table().outline() {
         for before in [true, false] {
             let mut table = table();
-            let put = into_act(&mut table.release, row.step.as_str(), Rc::new(Fails { before }));
+            let put = into_act(&mut table.apply, row.step.as_str(), Rc::new(Fails { before }));
             let (outcome, left) = run(&table);
             let (ends, stays): (_, &[&str]) = match (row.step.as_str(), before) {
                 ("lock" | "folder", _) | ("switch", true) => ("failed", &[]),
@@ -97,7 +97,7 @@ fn every_row_that_fails_leaves_the_house_as_it_was_until_it_is_live() {
             assert_eq!((outcome.word(), left.as_slice()), (ends, stays), "{} {before}", row.step);
         }
     }
-    assert!(!into_act(&mut table().release, "nobody", Rc::new(Fails { before: true })));
+    assert!(!into_act(&mut table().apply, "nobody", Rc::new(Fails { before: true })));
 }
 
 #[test]
@@ -109,14 +109,14 @@ fn an_undo_that_fails_ends_the_undoing_and_gives_back_what_was_held_all_the_same
         ("folder", false, &[]),
     ] {
         let mut table = table();
-        assert!(into_act(&mut table.release, "health", Rc::new(Fails { before: true })));
-        assert!(into_undo(&mut table.release, row, Rc::new(Fails { before })));
+        assert!(into_act(&mut table.apply, "health", Rc::new(Fails { before: true })));
+        assert!(into_undo(&mut table.apply, row, Rc::new(Fails { before })));
         let (outcome, left) = run(&table);
         assert_eq!((outcome.word(), left.as_slice()), ("stuck", stays), "{row} {before}");
     }
     let mut table = table();
-    assert!(into_act(&mut table.release, "health", Rc::new(Fails { before: true })));
-    assert!(into_undo(&mut table.release, "lock", Rc::new(Fails { before: true })));
+    assert!(into_act(&mut table.apply, "health", Rc::new(Fails { before: true })));
+    assert!(into_undo(&mut table.apply, "lock", Rc::new(Fails { before: true })));
     assert_eq!((run(&table).0.word(), run(&table).1.as_slice()), ("rolled-back", &["lock"][..]));
-    assert!(!into_undo(&mut table.release, "health", Rc::new(Fails { before: true })), "a check has no undo");
+    assert!(!into_undo(&mut table.apply, "health", Rc::new(Fails { before: true })), "a check has no undo");
 }

@@ -1,4 +1,4 @@
-//! What the engine makes of rows that fail before the seam and let others run.
+//! What the engine makes of rows that fail before the approval and let others run.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -8,8 +8,8 @@ use super::*;
 use crate::{
     domain::{failure, outcome},
     engine::{
-        Event, Reader, Row, Seam, event, run,
-        step::{self, change, check, commit, hold, no_undo, observe, release, together, undo},
+        Decided, Event, Reader, Row, event, run,
+        step::{self, change, check, cleanup, commit, hold, no_undo, observe, together, undo},
     },
 };
 
@@ -25,7 +25,7 @@ async fn no(seen: &Seen, _: &Io) -> StepResult {
     Err(failure::Failure::refused("looking", "no"))
 }
 
-async fn nobody(seen: &Seen, _: &Io) -> StepResult {
+async fn unseen(seen: &Seen, _: &Io) -> StepResult {
     seen.borrow_mut().push("nobody");
     Err(failure::Failure::world("asking", "nobody answered"))
 }
@@ -35,9 +35,9 @@ async fn broken(_: &Seen, _: &Io) -> StepResult {
 }
 
 #[derive(Clone, Default)]
-struct Told(Rc<RefCell<Vec<String>>>);
+struct Recorder(Rc<RefCell<Vec<String>>>);
 
-impl Reader for Told {
+impl Reader for Recorder {
     fn read(&mut self, event: &Event) {
         if let event::Body::Finished { step, verdict, .. } = &event.body {
             self.0.borrow_mut().push(format!("{step} {verdict:?}"));
@@ -47,14 +47,14 @@ impl Reader for Told {
 
 /// How the rows end together, and what was told of each.
 fn run(survey: Vec<Entry<Rc<Seen>>>, cancel: watch::Receiver<bool>) -> (Outcome, Vec<String>) {
-    let told = Told::default();
-    let events = event::Events::new(Box::new(|| (0, Duration::ZERO)), vec![Box::new(told.clone())]);
-    let table = Table::<Rc<Seen>, ()> { survey, release: Vec::new() };
-    let settle = async |_| Ok(Seam { cx: (), decision: run::Decision::Go });
-    let outcome = run_table("test", &table, Rc::default(), settle, &events, cancel)
+    let described = Recorder::default();
+    let events = event::Events::new(Box::new(|| (0, Duration::ZERO)), vec![Box::new(described.clone())]);
+    let table = Table::<Rc<Seen>, ()> { survey, apply: Vec::new() };
+    let decide = async |_| Ok(Decided { cx: (), decision: run::Decision::Go });
+    let outcome = run_table("test", &table, Rc::default(), decide, &events, cancel)
         .now_or_never()
         .unwrap_or_else(|| panic!("nothing here waits"));
-    (outcome, told.0.take())
+    (outcome, described.0.take())
 }
 
 fn never() -> watch::Receiver<bool> {
@@ -73,34 +73,34 @@ fn at(outcome: &Outcome) -> (&str, u8) {
 #[test]
 fn a_row_that_lets_others_run_does_not_hide_what_they_find() {
     let rows = vec![row("first", no).run_on().into(), row("second", no).run_on().into(), row("third", well).into()];
-    let (outcome, told) = run(rows, never());
+    let (outcome, described) = run(rows, never());
     assert_eq!(at(&outcome), ("first", 1), "the run is refused all the same");
-    assert_eq!(told, ["first Failed", "second Failed", "third Passed"]);
+    assert_eq!(described, ["first Failed", "second Failed", "third Passed"]);
 
-    let (outcome, told) = run(vec![row("first", no).into(), row("second", no).run_on().into()], never());
+    let (outcome, described) = run(vec![row("first", no).into(), row("second", no).run_on().into()], never());
     assert_eq!(at(&outcome), ("first", 1));
-    assert_eq!(told, ["first Failed"], "a row ends the run unless it says otherwise");
+    assert_eq!(described, ["first Failed"], "a row ends the run unless it says otherwise");
 }
 
 #[test]
 fn a_no_that_was_found_weighs_more_than_what_could_not_be_asked() {
-    let rows = vec![row("asked", nobody).run_on().into(), row("found", no).run_on().into()];
+    let rows = vec![row("asked", unseen).run_on().into(), row("found", no).run_on().into()];
     assert_eq!(at(&run(rows, never()).0), ("found", 1));
 
-    let rows = vec![row("asked", nobody).run_on().into(), row("broken", broken).run_on().into()];
+    let rows = vec![row("asked", unseen).run_on().into(), row("broken", broken).run_on().into()];
     assert_eq!(at(&run(rows, never()).0), ("broken", 5), "a fault of ours is told before the world's");
 
-    let rows = vec![row("found", no).run_on().into(), row("asked", nobody).into(), row("last", well).into()];
-    let (outcome, told) = run(rows, never());
+    let rows = vec![row("found", no).run_on().into(), row("asked", unseen).into(), row("last", well).into()];
+    let (outcome, described) = run(rows, never());
     assert_eq!(at(&outcome), ("found", 1), "also when another row ends the run");
-    assert_eq!(told, ["found Failed", "asked Failed"]);
+    assert_eq!(described, ["found Failed", "asked Failed"]);
 }
 
 #[test]
 fn together_and_alone_the_same_rule_holds() {
-    let rows = vec![together(vec![row("first", nobody).run_on(), row("second", no).run_on()]), row("third", no).into()];
-    let (outcome, told) = run(rows, never());
-    assert_eq!((at(&outcome), told.len()), (("second", 1), 3));
+    let rows = vec![together(vec![row("first", unseen).run_on(), row("second", no).run_on()]), row("third", no).into()];
+    let (outcome, described) = run(rows, never());
+    assert_eq!((at(&outcome), described.len()), (("second", 1), 3));
 }
 
 #[test]
@@ -111,16 +111,16 @@ fn who_cancels_is_obeyed_at_once() {
         std::future::pending::<StepResult>().await
     });
     let rows = vec![row("found", no).run_on().into(), cancelling.run_on().into(), row("last", well).run_on().into()];
-    let (outcome, told) = run(rows, cancel);
+    let (outcome, described) = run(rows, cancel);
     assert_eq!(at(&outcome), ("cancelled", 1), "{outcome:?}");
-    assert_eq!(told, ["found Failed", "cancelled Failed"]);
+    assert_eq!(described, ["found Failed", "cancelled Failed"]);
 }
 
 /// Changes whose undo never ends, and a lock, under a run that was asked to stop: how it ends, and what the hold was told.
-async fn cut_off(pivot: bool) -> (Outcome, bool) {
+async fn cut_off(activates: bool) -> (Outcome, bool) {
     let (ask, cancel) = watch::channel(false);
-    let told = Rc::new(RefCell::new(None));
-    let heard = told.clone();
+    let described = Rc::new(RefCell::new(None));
+    let heard = described.clone();
     let work = async |_: &(), _: &Io| Ok(step::Done::passed("done"));
     let hangs = async |_: &(), _: &Io| std::future::pending::<Result<Undone, Failure>>().await;
     let given = async move |_: &(), _: &Io, ending: &Ending| {
@@ -128,8 +128,8 @@ async fn cut_off(pivot: bool) -> (Outcome, bool) {
         Ok("given back".to_owned())
     };
     let mut made = change("made", "made", work, undo("take it back", hangs));
-    if pivot {
-        made = made.pivot();
+    if activates {
+        made = made.activates();
     }
     let stopping = check("stopping", "stopping", async move |_: &(), _: &Io| {
         ask.send_replace(true);
@@ -137,12 +137,12 @@ async fn cut_off(pivot: bool) -> (Outcome, bool) {
     });
     let table = Table::<(), ()> {
         survey: Vec::new(),
-        release: vec![hold("lock", "lock", work, release("free it", given)).into(), made.into(), stopping.into()],
+        apply: vec![hold("lock", "lock", work, cleanup("free it", given)).into(), made.into(), stopping.into()],
     };
     let events = event::Events::new(Box::new(|| (0, Duration::ZERO)), Vec::new());
-    let settle = async |()| Ok(Seam { cx: (), decision: run::Decision::Go });
-    let outcome = run_table("test", &table, (), settle, &events, cancel).await;
-    let handed_over = told.borrow_mut().take().unwrap_or_else(|| panic!("the hold was not given back"));
+    let decide = async |()| Ok(Decided { cx: (), decision: run::Decision::Go });
+    let outcome = run_table("test", &table, (), decide, &events, cancel).await;
+    let handed_over = described.borrow_mut().take().unwrap_or_else(|| panic!("the hold was not given back"));
     (outcome, handed_over)
 }
 
@@ -150,11 +150,11 @@ async fn cut_off(pivot: bool) -> (Outcome, bool) {
 async fn what_there_is_no_time_for_is_handed_over_and_said() {
     let began = Instant::now();
     // Side by side, because each of them takes all the time that it has.
-    let (way_back, elsewhere) = future::join(cut_off(true), cut_off(false)).await;
+    let (rollback, elsewhere) = future::join(cut_off(true), cut_off(false)).await;
     assert!(began.elapsed() >= AFTER_CANCEL, "it had its time");
     assert!(
-        matches!(&way_back.0, outcome::Outcome::Stuck { undo_cause, .. } if undo_cause.kind == failure::FailureKind::Cancelled),
-        "{way_back:?}"
+        matches!(&rollback.0, outcome::Outcome::Stuck { undo_cause, .. } if undo_cause.kind == failure::FailureKind::Cancelled),
+        "{rollback:?}"
     );
     let outcome::Outcome::Refused { cause, stays, .. } = &elsewhere.0 else { panic!("{elsewhere:?}") };
     assert_eq!(cause.kind, failure::FailureKind::Cancelled);
@@ -162,7 +162,7 @@ async fn what_there_is_no_time_for_is_handed_over_and_said() {
         stays.iter().any(|stays| stays.contains("the next run that takes the deploy lock completes it")),
         "{stays:?}"
     );
-    assert!(way_back.1 && elsewhere.1, "whoever holds something knows that others go on");
+    assert!(rollback.1 && elsewhere.1, "whoever holds something knows that others go on");
 }
 
 /// The rows of a release in which something goes wrong: how it ends, what was done in order, and whether it was handed over.
@@ -205,9 +205,9 @@ impl Ran {
 
     async fn table(&self, rows: Vec<Entry<()>>, cancel: watch::Receiver<bool>) -> (Outcome, Vec<&'static str>) {
         let events = event::Events::new(Box::new(|| (0, Duration::ZERO)), Vec::new());
-        let settle = async |()| Ok(Seam { cx: (), decision: run::Decision::Go });
-        let table = Table::<(), ()> { survey: Vec::new(), release: rows };
-        let outcome = run_table("test", &table, (), settle, &events, cancel).await;
+        let decide = async |()| Ok(Decided { cx: (), decision: run::Decision::Go });
+        let table = Table::<(), ()> { survey: Vec::new(), apply: rows };
+        let outcome = run_table("test", &table, (), decide, &events, cancel).await;
         (outcome, self.0.take())
     }
 }
@@ -223,9 +223,9 @@ async fn fd33_a_row_that_decides_is_not_cancelled_and_the_run_commits() {
         Ok(step::Done::passed("yes"))
     };
     let rows = vec![
-        hold("ledger", "ledger", ran.does("take"), release("write", ran.gives_back("written", "left")).at_commit())
+        hold("ledger", "ledger", ran.does("take"), cleanup("write", ran.gives_back("written", "left")).at_commit())
             .into(),
-        change("made", "made", ran.does("make"), undo("undo", ran.takes_back("unmade"))).pivot().into(),
+        change("made", "made", ran.does("make"), undo("undo", ran.takes_back("unmade"))).activates().into(),
         check("confirm", "confirm", decides).decides().into(),
         commit("live", "live").into(),
         change("prune", "prune", ran.does("prune"), no_undo("gone")).into(),
@@ -242,8 +242,8 @@ async fn fd33_nothing_is_undone_of_a_run_that_may_have_committed() {
         let decides =
             async move |_: &(), _: &Io| Err(failure::Failure::new(kind, "confirming", "the server did not answer"));
         let rows = vec![
-            hold("lock", "lock", ran.does("take"), release("free", ran.gives_back("freed", "left"))).into(),
-            change("made", "made", ran.does("make"), undo("undo", ran.takes_back("unmade"))).pivot().into(),
+            hold("lock", "lock", ran.does("take"), cleanup("free", ran.gives_back("freed", "left"))).into(),
+            change("made", "made", ran.does("make"), undo("undo", ran.takes_back("unmade"))).activates().into(),
             check("confirm", "confirm", decides).decides().into(),
             commit("live", "live").into(),
         ];
@@ -276,8 +276,8 @@ async fn fd34_what_is_given_back_at_the_commit_does_not_wait_for_the_rows_after_
         if again.get() == 1 { Err(failure::Failure::world("writing", "no")) } else { Ok("written".to_owned()) }
     };
     let rows = vec![
-        hold("lock", "lock", ran.does("take"), release("free", ran.gives_back("freed", "left"))).into(),
-        hold("ledger", "ledger", ran.does("open"), release("write", fails_once).at_commit()).into(),
+        hold("lock", "lock", ran.does("take"), cleanup("free", ran.gives_back("freed", "left"))).into(),
+        hold("ledger", "ledger", ran.does("open"), cleanup("write", fails_once).at_commit()).into(),
         commit("live", "live").into(),
         change("prune", "prune", ran.does("prune"), no_undo("gone")).into(),
     ];
@@ -293,7 +293,7 @@ async fn fd32_nothing_is_undone_below_what_is_left_to_the_next_run() {
     };
     let fails = async |_: &(), _: &Io| Err(failure::Failure::refused("checking", "no"));
     let rows = vec![
-        hold("lock", "lock", ran.does("take"), release("free", ran.gives_back("freed", "left"))).into(),
+        hold("lock", "lock", ran.does("take"), cleanup("free", ran.gives_back("freed", "left"))).into(),
         change("folder", "Folder", ran.does("folder"), undo("remove it", ran.takes_back("removed"))).into(),
         change("migrate", "Migrate", ran.does("migrate"), undo("wait", leaves)).into(),
         check("fails", "fails", fails).into(),

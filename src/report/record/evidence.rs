@@ -11,7 +11,7 @@ use super::{file::Complaint, journal};
 use crate::{
     domain::{
         self, Outcome, ReleaseName,
-        fact::{ArtifactFact, BuildRun, key},
+        record::{ArtifactRecord, BuildRun, key},
     },
     engine::event::{Body, Event, Reader},
     report::{
@@ -24,7 +24,7 @@ use crate::{
             markdown::{self, code, head, inline, link, row},
             plan, sections, words,
         },
-        story::{Story, Subject},
+        run_view::{RunView, Subject},
     },
 };
 
@@ -39,19 +39,19 @@ pub struct Evidence {
     setting: Setting,
     log: Log,
     complaint: Complaint,
-    story: Story,
+    view: RunView,
 }
 
 impl Evidence {
     pub fn new(reports: Option<ReportDir>, setting: Setting, log: Log) -> Self {
         let complaint = Complaint::new("the report", log.clone());
-        Self { dir: reports.map(|reports| reports.path), setting, log, complaint, story: Story::default() }
+        Self { dir: reports.map(|reports| reports.path), setting, log, complaint, view: RunView::default() }
     }
 }
 
 impl Reader for Evidence {
     fn read(&mut self, event: &Event) {
-        self.story.hear(&self.log.redactor().event(event));
+        self.view.apply(&self.log.redactor().event(event));
         if matches!(event.body, Body::RunFinished { .. })
             && let Some(dir) = self.dir.clone()
         {
@@ -65,13 +65,13 @@ impl Evidence {
     fn write(&self, dir: &Path) -> io::Result<()> {
         let redactor = self.log.redactor();
         fs::create_dir_all(dir)?;
-        let document = serde_json::to_string_pretty(&redactor.value(&document(&self.story, &self.setting)))?;
-        whole(&dir.join(file_name(&self.story, "json")), &(document + "\n"))?;
-        if self.story.subject() == Subject::Audit {
-            let sarif = serde_json::to_string_pretty(&redactor.value(&audit::sarif(&self.story)))?;
-            whole(&dir.join(file_name(&self.story, "sarif")), &(sarif + "\n"))?;
+        let document = serde_json::to_string_pretty(&redactor.value(&document(&self.view, &self.setting)))?;
+        whole(&dir.join(file_name(&self.view, "json")), &(document + "\n"))?;
+        if self.view.subject() == Subject::Audit {
+            let sarif = serde_json::to_string_pretty(&redactor.value(&audit::sarif(&self.view)))?;
+            whole(&dir.join(file_name(&self.view, "sarif")), &(sarif + "\n"))?;
         }
-        whole(&dir.join(file_name(&self.story, "md")), &redactor.text(&render(&self.story, &self.setting)))
+        whole(&dir.join(file_name(&self.view, "md")), &redactor.text(&render(&self.view, &self.setting)))
     }
 }
 
@@ -87,8 +87,8 @@ fn whole(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// The name of the report: what it is evidence of, and when the run began.
-pub fn file_name(story: &Story, extension: &str) -> String {
-    let subject = match story.stage.as_str() {
+pub fn file_name(view: &RunView, extension: &str) -> String {
+    let subject = match view.stage.as_str() {
         "deploy-staging" => "E2E_STAGING_VALIDATION",
         "deploy-production" => "E2E_PRODUCTION_DEPLOYMENT",
         "rollback" => "ROLLBACK",
@@ -97,52 +97,52 @@ pub fn file_name(story: &Story, extension: &str) -> String {
         "fix" => "FIX",
         _ => "VALIDATION",
     };
-    format!("{subject}_{}.{extension}", words::stamp(story.began_unix_ms))
+    format!("{subject}_{}.{extension}", words::stamp(view.began_unix_ms))
 }
 
 /// The whole run, for programs.
-pub fn document(story: &Story, setting: &Setting) -> serde_json::Value {
-    let fact = |key: &str| story.facts.get(key).cloned().unwrap_or_default();
+pub fn document(view: &RunView, setting: &Setting) -> serde_json::Value {
+    let record = |key: &str| view.records.get(key).cloned().unwrap_or_default();
     let mut document = serde_json::json!({
         "version": DOCUMENT_VERSION,
-        "stage": story.stage,
-        "began": words::time(story.began_unix_ms),
-        "took_ms": story.took_ms,
+        "stage": view.stage,
+        "began": words::time(view.began_unix_ms),
+        "took_ms": view.took_ms,
         "run_url": setting.run_url,
-        "outcome": story.outcome.as_ref().map(Outcome::word),
-        "exit_code": story.outcome.as_ref().map(Outcome::exit_code),
-        "ending": story.outcome,
+        "outcome": view.outcome.as_ref().map(Outcome::word),
+        "exit_code": view.outcome.as_ref().map(Outcome::exit_code),
+        "ending": view.outcome,
         "release": {
-            "name": fact(key::RELEASE),
-            "sha": fact(key::SHA),
-            "environment": fact(key::ENVIRONMENT),
-            "url": fact(key::URL),
-            "server": fact(key::SERVER),
+            "name": record(key::RELEASE),
+            "sha": record(key::SHA),
+            "environment": record(key::ENVIRONMENT),
+            "url": record(key::URL),
+            "server": record(key::SERVER),
         },
-        "link": findings::link(story),
-        "bundle": { "of": fact(key::BUNDLE), "hops": findings::hops(story) },
-        "gates": fact(key::GATES),
+        "link": findings::link(view),
+        "bundle": { "of": record(key::BUNDLE), "hops": findings::hops(view) },
+        "gates": record(key::GATES),
         "health": {
-            "before": fact(key::BASELINE),
-            "after": fact(key::HEALTH),
-            "after_rollback": fact(key::HEALTH_AFTER_ROLLBACK),
+            "before": record(key::BASELINE),
+            "after": record(key::HEALTH),
+            "after_rollback": record(key::HEALTH_AFTER_ROLLBACK),
         },
-        "identity": fact(key::IDENTITY),
-        "zero_downtime": fact(key::RECEIPT),
-        "backup": fact(key::BACKUP),
-        "rollback": findings::rollback(story),
-        "criteria": findings::criteria(story),
-        "next_steps": findings::next_steps(story),
-        "facts": story.facts,
-        "plan": plan::document(story),
-        "warnings": story.all_warnings(),
-        "rows": story.rows,
-        "released": story.released,
+        "identity": record(key::IDENTITY),
+        "zero_downtime": record(key::RECEIPT),
+        "backup": record(key::BACKUP),
+        "rollback": findings::rollback(view),
+        "criteria": findings::criteria(view),
+        "next_steps": findings::next_steps(view),
+        "facts": view.records,
+        "plan": plan::document(view),
+        "warnings": view.all_warnings(),
+        "rows": view.rows,
+        "released": view.released,
     });
-    if story.subject() == Subject::Audit {
-        document["audit"] = audit::document(story);
+    if view.subject() == Subject::Audit {
+        document["audit"] = audit::document(view);
     }
-    if let Some(fix) = fix::told(story) {
+    if let Some(fix) = fix::describe(view) {
         document["fix"] = serde_json::json!(fix);
     }
     document
@@ -152,110 +152,110 @@ pub fn document(story: &Story, setting: &Setting) -> serde_json::Value {
 type Part = (&'static str, String);
 
 /// The report as Markdown.
-pub fn render(story: &Story, setting: &Setting) -> String {
-    let parts = match (story.subject(), story.stage.as_str()) {
+pub fn render(view: &RunView, setting: &Setting) -> String {
+    let parts = match (view.subject(), view.stage.as_str()) {
         // A look at a site has no gates, no link and no bundle: a heading for them would say that they were not reached.
         (Subject::Site, _) => vec![
-            summary(story, setting),
-            before("Pre-conditions", story),
-            run(story),
-            health(story),
-            criteria(story),
-            next_steps(story),
+            summary(view, setting),
+            before("Pre-conditions", view),
+            run(view),
+            health(view),
+            criteria(view),
+            next_steps(view),
         ],
         // Nothing is switched and nothing is released.
         (Subject::Preflight, _) => vec![
-            summary(story, setting),
-            looked_at(story),
-            ("Run evidence", ran(story, true)),
-            gates(story),
-            ("Commit and bundle", or_not_reached(release(story) + &sections::checks(story))),
-            criteria(story),
-            links(story, setting),
-            next_steps(story),
+            summary(view, setting),
+            looked_at(view),
+            ("Run evidence", ran(view, true)),
+            gates(view),
+            ("Commit and bundle", or_not_reached(release(view) + &sections::checks(view))),
+            criteria(view),
+            links(view, setting),
+            next_steps(view),
         ],
         (Subject::Audit, _) => vec![
-            summary(story, setting),
-            ("GO or NO-GO", audit::decisions(story).replace("### GO or NO-GO\n\n", "")),
-            ("Target and actual", audit::table(story)),
-            ("Run evidence", ran(story, true)),
-            criteria(story),
-            next_steps(story),
+            summary(view, setting),
+            ("GO or NO-GO", audit::decisions(view).replace("### GO or NO-GO\n\n", "")),
+            ("Target and actual", audit::table(view)),
+            ("Run evidence", ran(view, true)),
+            criteria(view),
+            next_steps(view),
         ],
         (Subject::Fix, _) => vec![
-            summary(story, setting),
-            ("Before and after", or_not_reached(fix::table(story))),
-            ("What is sent", or_not_reached(fix::sends(story))),
-            before("Pre-conditions", story),
-            run(story),
-            criteria(story),
-            next_steps(story),
+            summary(view, setting),
+            ("Before and after", or_not_reached(fix::table(view))),
+            ("What is sent", or_not_reached(fix::sends(view))),
+            before("Pre-conditions", view),
+            run(view),
+            criteria(view),
+            next_steps(view),
         ],
         (Subject::Bundle, _) => vec![
-            summary(story, setting),
-            before("Pre-conditions", story),
-            run(story),
-            gates(story),
-            ("Commit and bundle", or_not_reached(release(story) + &sections::checks(story))),
-            criteria(story),
-            links(story, setting),
-            next_steps(story),
+            summary(view, setting),
+            before("Pre-conditions", view),
+            run(view),
+            gates(view),
+            ("Commit and bundle", or_not_reached(release(view) + &sections::checks(view))),
+            criteria(view),
+            links(view, setting),
+            next_steps(view),
         ],
         (Subject::Rollback, _) => vec![
-            summary(story, setting),
-            before("Pre-conditions", story),
-            run(story),
-            gates(story),
-            health(story),
-            ("Symlink before and after", symlink(story)),
-            ("Release and commit", or_not_reached(release(story) + &sections::checks(story))),
-            criteria(story),
-            links(story, setting),
-            next_steps(story),
+            summary(view, setting),
+            before("Pre-conditions", view),
+            run(view),
+            gates(view),
+            health(view),
+            ("Symlink before and after", symlink(view)),
+            ("Release and commit", or_not_reached(release(view) + &sections::checks(view))),
+            criteria(view),
+            links(view, setting),
+            next_steps(view),
         ],
         (Subject::Recovery, _) => vec![
-            summary(story, setting),
-            before("Pre-conditions", story),
-            run(story),
-            health(story),
-            ("Rollback status", rollback(story)),
-            criteria(story),
-            next_steps(story),
+            summary(view, setting),
+            before("Pre-conditions", view),
+            run(view),
+            health(view),
+            ("Rollback status", rollback(view)),
+            criteria(view),
+            next_steps(view),
         ],
         (Subject::Release, "deploy-production") => vec![
-            summary(story, setting),
-            before("Pre-flight", story),
-            run(story),
-            gates(story),
-            health(story),
-            ("Zero-downtime measurement", measured(story)),
-            ("Rollback status", rollback(story)),
-            ("Symlink before and after", symlink(story)),
-            ("Release, commit and bundle", or_not_reached(release(story) + &sections::checks(story))),
-            ("Backup", or_not_reached(sections::backup(story))),
-            criteria(story),
-            links(story, setting),
-            next_steps(story),
+            summary(view, setting),
+            before("Pre-flight", view),
+            run(view),
+            gates(view),
+            health(view),
+            ("Zero-downtime measurement", measured(view)),
+            ("Rollback status", rollback(view)),
+            ("Symlink before and after", symlink(view)),
+            ("Release, commit and bundle", or_not_reached(release(view) + &sections::checks(view))),
+            ("Backup", or_not_reached(sections::backup(view))),
+            criteria(view),
+            links(view, setting),
+            next_steps(view),
         ],
         (Subject::Release, _) => vec![
-            summary(story, setting),
-            before("Pre-conditions", story),
-            run(story),
-            gates(story),
-            health(story),
-            ("Zero-downtime measurement", measured(story)),
-            ("Symlink before and after", symlink(story)),
-            ("Release, commit and bundle", or_not_reached(release(story) + &sections::checks(story))),
-            ("Backup", or_not_reached(sections::backup(story))),
-            ("Rollback status", rollback(story)),
-            criteria(story),
-            links(story, setting),
-            next_steps(story),
+            summary(view, setting),
+            before("Pre-conditions", view),
+            run(view),
+            gates(view),
+            health(view),
+            ("Zero-downtime measurement", measured(view)),
+            ("Symlink before and after", symlink(view)),
+            ("Release, commit and bundle", or_not_reached(release(view) + &sections::checks(view))),
+            ("Backup", or_not_reached(sections::backup(view))),
+            ("Rollback status", rollback(view)),
+            criteria(view),
+            links(view, setting),
+            next_steps(view),
         ],
     };
     let title = format!(
         "# {} of {}\n\n",
-        match story.subject() {
+        match view.subject() {
             Subject::Release => "Release",
             Subject::Preflight => "Pre-flight",
             Subject::Rollback => "Rollback",
@@ -264,68 +264,68 @@ pub fn render(story: &Story, setting: &Setting) -> String {
             Subject::Fix => "Fix",
             Subject::Bundle | Subject::Site => "Validation",
         },
-        words::time(story.began_unix_ms)
+        words::time(view.began_unix_ms)
     );
     parts.into_iter().fold(title, |text, (title, part)| format!("{text}## {title}\n\n{}\n\n", part.trim_end()))
 }
 
-fn summary(story: &Story, setting: &Setting) -> Part {
-    let headline = inline(&ending::headline(story));
-    let (cause, facts, stays) = (first::cause(story), first::facts(story, setting), first::stays(story));
-    let text = format!("**{headline}**\n\n{cause}{facts}{stays}");
+fn summary(view: &RunView, setting: &Setting) -> Part {
+    let headline = inline(&ending::headline(view));
+    let (cause, rows, stays) = (first::cause(view), first::rows(view, setting), first::stays(view));
+    let text = format!("**{headline}**\n\n{cause}{rows}{stays}");
     ("Executive summary", text)
 }
 
-fn before(title: &'static str, story: &Story) -> Part {
-    (title, format!("{}{}", steps(story, true), sections::baseline(story)))
+fn before(title: &'static str, view: &RunView) -> Part {
+    (title, format!("{}{}", steps(view, true), sections::baseline(view)))
 }
 
-fn looked_at(story: &Story) -> Part {
-    let rows = checked::rows(story).concat();
-    ("What was looked at", format!("{}{rows}\n{}", head(&checked::HEAD), sections::baseline(story)))
+fn looked_at(view: &RunView) -> Part {
+    let rows = checked::rows(view).concat();
+    ("What was looked at", format!("{}{rows}\n{}", head(&checked::HEAD), sections::baseline(view)))
 }
 
-fn run(story: &Story) -> Part {
-    ("Run evidence", ran(story, false))
+fn run(view: &RunView) -> Part {
+    ("Run evidence", ran(view, false))
 }
 
-/// The steps before the seam, or those after it.
-fn ran(story: &Story, survey: bool) -> String {
-    let outcome = story.outcome.as_ref().map_or("unknown", Outcome::word);
+/// The steps before the approval, or those after it.
+fn ran(view: &RunView, survey: bool) -> String {
+    let outcome = view.outcome.as_ref().map_or("unknown", Outcome::word);
     format!(
         "Began {}, outcome `{outcome}`.\n\n{}{}{}",
-        words::time(story.began_unix_ms),
-        steps(story, survey),
-        released(story),
-        sections::warnings(story)
+        words::time(view.began_unix_ms),
+        steps(view, survey),
+        released(view),
+        sections::warnings(view)
     )
 }
 
-fn gates(story: &Story) -> Part {
-    ("Gate results", sections::all_gates(story))
+fn gates(view: &RunView) -> Part {
+    ("Gate results", sections::all_gates(view))
 }
 
-fn health(story: &Story) -> Part {
-    let last = sections::health(story);
-    let attempts = sections::health_attempts(story);
+fn health(view: &RunView) -> Part {
+    let last = sections::health(view);
+    let attempts = sections::health_attempts(view);
     ("Health checks", if last.is_empty() { format!("Not reached.\n\n{attempts}") } else { last + &attempts })
 }
 
 /// The measurement, or why there is none.
-fn measured(story: &Story) -> String {
-    let text = sections::zero_downtime(story);
+fn measured(view: &RunView) -> String {
+    let text = sections::zero_downtime(view);
     if !text.is_empty() {
         return text;
     }
-    let said = story.row(domain::row::SAMPLE_SITE).and_then(|row| match &row.state {
-        crate::report::story::RowState::Finished { text, .. } if !text.is_empty() => Some(inline(text)),
+    let said = view.row(domain::row::SAMPLE_SITE).and_then(|row| match &row.state {
+        crate::report::run_view::RowState::Finished { text, .. } if !text.is_empty() => Some(inline(text)),
         _ => None,
     });
     said.map_or("Not reached.\n".to_owned(), |said| format!("Not measured: {said}.\n"))
 }
 
-fn rollback(story: &Story) -> String {
-    let rollback = findings::rollback(story);
+fn rollback(view: &RunView) -> String {
+    let rollback = findings::rollback(view);
     let mut lines = Vec::new();
     if let Some(because) = &rollback.because {
         lines.push(("Because", inline(because)));
@@ -344,39 +344,39 @@ fn rollback(story: &Story) -> String {
 }
 
 /// Where to look further.
-fn links(story: &Story, setting: &Setting) -> Part {
+fn links(view: &RunView, setting: &Setting) -> Part {
     let mut lines = Vec::new();
     if let Some(url) = &setting.run_url {
         lines.push(("This run", link(&inline(url), url)));
     }
-    if let Some(build) = story.fact::<BuildRun>(key::BUILD_RUN) {
+    if let Some(build) = view.record::<BuildRun>(key::BUILD_RUN) {
         lines.push(("The run that built", link(&inline(&build.url), &build.url)));
     }
-    if let Some(artifact) = story.fact::<ArtifactFact>(key::ARTIFACT) {
+    if let Some(artifact) = view.record::<ArtifactRecord>(key::ARTIFACT) {
         lines.push(("Artifact", format!("{}, id {}", code(&artifact.name), artifact.id)));
     }
-    if let Some(url) = story.text_fact(key::URL) {
+    if let Some(url) = view.text_record(key::URL) {
         lines.push(("Site", link(&inline(url), url)));
     }
-    if let Some(ledger) = story.text_fact(key::LEDGER) {
-        let head = story.text_fact(key::LEDGER_HEAD).map(|head| format!(", head {}", code(head))).unwrap_or_default();
+    if let Some(ledger) = view.text_record(key::LEDGER) {
+        let head = view.text_record(key::LEDGER_HEAD).map(|head| format!(", head {}", code(head))).unwrap_or_default();
         lines.push(("Ledger on the server", format!("{}{head}", code(ledger))));
     }
-    lines.push(("The same for programs", code(&file_name(story, "json"))));
-    let release: Option<ReleaseName> = story.fact(key::RELEASE);
-    let journal = journal::file_name(release.as_ref().map_or(&story.stage, |release| release.as_str()));
+    lines.push(("The same for programs", code(&file_name(view, "json"))));
+    let release: Option<ReleaseName> = view.record(key::RELEASE);
+    let journal = journal::file_name(release.as_ref().map_or(&view.stage, |release| release.as_str()));
     lines.push(("Every event", code(&journal)));
     ("Evidence links", markdown::table_of_pairs(&lines))
 }
 
 /// How what was taken was given back.
-fn released(story: &Story) -> String {
-    let rows: String = story
+fn released(view: &RunView) -> String {
+    let rows: String = view
         .released
         .iter()
         .map(|ended| {
             let mark = if ended.failure.is_some() { "❌" } else { "✅" };
-            row([mark, &inline(&ending::title_of(story, &ended.step)), &inline(&ended.text)])
+            row([mark, &inline(&ending::title_of(view, &ended.step)), &inline(&ended.text)])
         })
         .collect();
     if rows.is_empty() { String::new() } else { format!("{}{rows}\n", head(&["", "In the end", "Result"])) }
@@ -386,22 +386,22 @@ fn or_not_reached(text: String) -> String {
     if text.is_empty() { "Not reached.\n".to_owned() } else { text }
 }
 
-fn steps(story: &Story, survey: bool) -> String {
-    let rows: String = story
+fn steps(view: &RunView, survey: bool) -> String {
+    let rows: String = view
         .rows
         .iter()
-        .zip(sections::step_rows(story))
+        .zip(sections::step_rows(view))
         .filter(|(row, _)| row.info.survey == survey)
         .map(|(_, line)| line)
         .collect();
     if rows.is_empty() { String::new() } else { format!("{}{rows}\n", head(&sections::STEPS_HEAD)) }
 }
 
-fn symlink(story: &Story) -> String {
-    let findings::Link { before, after, switched, known, took_us } = findings::link(story);
+fn symlink(view: &RunView) -> String {
+    let findings::Link { before, after, switched, known, took_us } = findings::link(view);
     let name = |release: Option<String>| release.map_or("nothing".to_owned(), |release| code(&release));
-    let made = story.text_fact(key::RELEASE).map_or("the new release".to_owned(), code);
-    let after = match (&story.outcome, switched) {
+    let made = view.text_record(key::RELEASE).map_or("the new release".to_owned(), code);
+    let after = match (&view.outcome, switched) {
         _ if !known => "unknown: the rollback failed".to_owned(),
         (_, false) => format!("{}: this run did not switch", name(after)),
         (Some(Outcome::RolledBack { .. }), true) => format!("{} again, after it was {made}", name(after)),
@@ -415,15 +415,15 @@ fn symlink(story: &Story) -> String {
     markdown::table_of_pairs(&lines)
 }
 
-fn release(story: &Story) -> String {
+fn release(view: &RunView) -> String {
     let mut lines = Vec::new();
-    if let Some(release) = story.text_fact(key::RELEASE) {
+    if let Some(release) = view.text_record(key::RELEASE) {
         lines.push(("Release", code(release)));
     }
-    if let Some(sha) = story.text_fact(key::SHA) {
+    if let Some(sha) = view.text_record(key::SHA) {
         lines.push(("Commit", code(sha)));
     }
-    let hops = findings::hops(story);
+    let hops = findings::hops(view);
     let mut text = if lines.is_empty() { String::new() } else { format!("{}\n", markdown::table_of_pairs(&lines)) };
     if !hops.is_empty() {
         let rows = hops.iter().map(|hop| {
@@ -436,7 +436,7 @@ fn release(story: &Story) -> String {
     text
 }
 
-fn criteria(story: &Story) -> Part {
+fn criteria(view: &RunView) -> Part {
     let line = |criterion: findings::Criterion| {
         let findings::Criterion { text, result, why } = criterion;
         match result {
@@ -445,9 +445,9 @@ fn criteria(story: &Story) -> Part {
             Met::NotReached => format!("- [ ] {text}: not reached\n"),
         }
     };
-    ("Acceptance criteria", findings::criteria(story).into_iter().map(line).collect())
+    ("Acceptance criteria", findings::criteria(view).into_iter().map(line).collect())
 }
 
-fn next_steps(story: &Story) -> Part {
-    ("Next steps", findings::next_steps(story).iter().map(|step| format!("- {}\n", inline(step))).collect())
+fn next_steps(view: &RunView) -> Part {
+    ("Next steps", findings::next_steps(view).iter().map(|step| format!("- {}\n", inline(step))).collect())
 }

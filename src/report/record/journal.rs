@@ -8,7 +8,7 @@ use std::{
 
 use super::file::Complaint;
 use crate::{
-    domain::{ReleaseName, fact::key},
+    domain::{ReleaseName, record::key},
     engine::event::{Body, Event, Reader},
     report::{ReportDir, render::log::Log},
 };
@@ -52,7 +52,7 @@ impl Journal {
         let Some((file, _)) = &mut self.open else { return Ok(()) };
         file.write_all(std::mem::take(&mut self.unwritten).as_bytes())?;
         match &event.body {
-            Body::Fact { key, value, .. } if key == key::RELEASE => {
+            Body::Recorded { key, value, .. } if key == key::RELEASE => {
                 match serde_json::from_value::<ReleaseName>(value.clone()) {
                     Ok(release) => self.rename(dir, release.as_str()),
                     Err(_) => Ok(()),

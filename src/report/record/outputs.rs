@@ -9,10 +9,10 @@ use super::{
 use crate::{
     domain::{
         Outcome, Sha256Digest,
-        fact::{ArtifactFact, BackupFact, BuildRun, BundleFact, Receipt, key},
+        record::{ArtifactRecord, BackupRecord, BuildRun, BundleRecord, DowntimeReport, key},
     },
     engine::event::{Body, Event, Reader},
-    report::{ReportDir, render::log::Log, story::Story},
+    report::{ReportDir, render::log::Log, run_view::RunView},
 };
 
 /// Appends to the file of outputs: each value as soon as it is known, so that a run that is killed has left what it knew;
@@ -22,7 +22,7 @@ pub struct Outputs {
     reports: Option<ReportDir>,
     log: Log,
     complaint: Complaint,
-    story: Story,
+    view: RunView,
     written: BTreeMap<&'static str, String>,
 }
 
@@ -31,19 +31,19 @@ impl Outputs {
     /// readers: it names the report's files only when they are there.
     pub fn new(path: Option<PathBuf>, reports: Option<ReportDir>, log: Log) -> Self {
         let complaint = Complaint::new("the outputs", log.clone());
-        Self { path, reports, log, complaint, story: Story::default(), written: BTreeMap::new() }
+        Self { path, reports, log, complaint, view: RunView::default(), written: BTreeMap::new() }
     }
 }
 
 impl Reader for Outputs {
     fn read(&mut self, event: &Event) {
-        self.story.hear(event);
+        self.view.apply(event);
         match event.body {
-            Body::Fact { .. } => self.write_new(of_facts(&self.story)),
+            Body::Recorded { .. } => self.write_new(of_records(&self.view)),
             Body::RunFinished { .. } => {
-                self.write_new(of_facts(&self.story));
+                self.write_new(of_records(&self.view));
                 self.write_new(self.of_reports());
-                self.write_new(of_ending(&self.story));
+                self.write_new(of_ending(&self.view));
             }
             _ => {}
         }
@@ -54,7 +54,7 @@ impl Outputs {
     fn of_reports(&self) -> Vec<(&'static str, Option<String>)> {
         let shown = |extension| {
             let reports = self.reports.as_ref()?;
-            let name = evidence::file_name(&self.story, extension);
+            let name = evidence::file_name(&self.view, extension);
             reports.path.join(&name).is_file().then(|| format!("{}/{name}", reports.shown))
         };
         vec![("report", shown("md")), ("report-json", shown("json")), ("report-sarif", shown("sarif"))]
@@ -83,43 +83,46 @@ impl Outputs {
 }
 
 /// What the facts say so far.
-fn of_facts(story: &Story) -> Vec<(&'static str, Option<String>)> {
-    let text = |key| story.text_fact(key).map(str::to_owned);
-    let bundle: Option<BundleFact> = story.fact(key::BUNDLE);
+fn of_records(view: &RunView) -> Vec<(&'static str, Option<String>)> {
+    let text = |key| view.text_record(key).map(str::to_owned);
+    let bundle: Option<BundleRecord> = view.record(key::BUNDLE);
     vec![
-        ("executed", story.fact::<bool>(key::EXECUTED).map(|executed| executed.to_string())),
-        ("plan-digest", story.fact::<Sha256Digest>(key::PLAN_DIGEST).map(|digest| digest.to_string())),
+        ("executed", view.record::<bool>(key::EXECUTED).map(|executed| executed.to_string())),
+        ("plan-digest", view.record::<Sha256Digest>(key::PLAN_DIGEST).map(|digest| digest.to_string())),
         ("release", text(key::RELEASE)),
         ("previous-release", text(key::PREVIOUS_RELEASE)),
         ("sha", text(key::SHA)),
-        ("build-run-id", story.fact::<BuildRun>(key::BUILD_RUN).map(|run| run.id.to_string())),
+        ("build-run-id", view.record::<BuildRun>(key::BUILD_RUN).map(|run| run.id.to_string())),
         ("bundle", bundle.as_ref().map(|bundle| bundle.file.clone())),
         ("bundle-sha256", bundle.map(|bundle| bundle.sha256.to_string())),
         (
             "artifact-name",
             text(key::ARTIFACT_NAME)
-                .or_else(|| story.fact::<ArtifactFact>(key::ARTIFACT).map(|artifact| artifact.name)),
+                .or_else(|| view.record::<ArtifactRecord>(key::ARTIFACT).map(|artifact| artifact.name)),
         ),
-        ("backup", story.fact::<BackupFact>(key::BACKUP).map(|backup| backup.path)),
+        ("backup", view.record::<BackupRecord>(key::BACKUP).map(|backup| backup.path)),
         ("ledger", text(key::LEDGER)),
         ("ledger-head", text(key::LEDGER_HEAD)),
         ("url", text(key::URL)),
-        ("downtime-ms", story.fact::<Receipt>(key::RECEIPT).map(|receipt| receipt.downtime_ms.to_string())),
+        (
+            "downtime-ms",
+            view.record::<DowntimeReport>(key::RECEIPT).map(|downtime_report| downtime_report.downtime_ms.to_string()),
+        ),
     ]
 }
 
-fn of_ending(story: &Story) -> Vec<(&'static str, Option<String>)> {
-    let Some(outcome) = &story.outcome else { return Vec::new() };
+fn of_ending(view: &RunView) -> Vec<(&'static str, Option<String>)> {
+    let Some(outcome) = &view.outcome else { return Vec::new() };
     vec![
-        ("executed", Some(story.executed().to_string())),
-        ("decision", Some(decision(story, outcome).to_owned())),
+        ("executed", Some(view.executed().to_string())),
+        ("decision", Some(decision(view, outcome).to_owned())),
         ("outcome", Some(outcome.word().to_owned())),
     ]
 }
 
 /// `go` when the release is live, the checks passed, or the plan met no problem on the way.
-fn decision(story: &Story, outcome: &Outcome) -> &'static str {
-    let problem = || story.rows.iter().any(|row| row.failure().is_some());
+fn decision(view: &RunView, outcome: &Outcome) -> &'static str {
+    let problem = || view.rows.iter().any(|row| row.failure().is_some());
     match outcome {
         Outcome::Live { .. } | Outcome::Passed => "go",
         Outcome::Planned if !problem() => "go",

@@ -6,7 +6,7 @@ use super::file::{self, Complaint};
 use crate::{
     domain::{
         FailureKind, Outcome,
-        fact::key,
+        record::key,
         row::{self, RowId},
         state,
     },
@@ -70,7 +70,7 @@ impl Reader for State {
                     self.write(state::PHASE, phase);
                 }
             }
-            Body::Fact { key, value, .. } => {
+            Body::Recorded { key, value, .. } => {
                 let name = match key.as_str() {
                     key::RELEASE => state::RELEASE,
                     key::LOCK => state::LOCK,
@@ -80,7 +80,7 @@ impl Reader for State {
                     self.write(name, text);
                 }
             }
-            Body::Released { failure: Some(_), .. } => self.unfinished = true,
+            Body::CleanedUp { failure: Some(_), .. } => self.unfinished = true,
             Body::UndoFinished { failure: Some(failure), .. } if failure.kind == FailureKind::Cancelled => {
                 self.unfinished = true;
             }

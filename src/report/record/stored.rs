@@ -1,6 +1,6 @@
 //! Reads the JSON of a report again: of this version, and of those before it.
 //!
-//! What is read becomes the same [`Story`] that the run's own events made, so that a report that is shown says what its summary said.
+//! What is read becomes the same [`RunView`] that the run's own events made, so that a report that is shown says what its summary said.
 //! Versions: 1 has no criteria, hops and next steps, which are worked out from its facts; and what undoing a row came to stands under
 //! `undo`, where version 2 has what undoing means.
 
@@ -13,7 +13,7 @@ use crate::{
     engine::event::{Preview, RowInfo, RowKind},
     report::{
         render::findings::{self, Criterion, Hop},
-        story::{PlanTold, Row, RowState, Story, UndoTold, Warning},
+        run_view::{PlanRecord, Row, RowState, RunView, UndoRecord, Warning},
     },
 };
 
@@ -22,7 +22,7 @@ use crate::{
 pub struct Stored {
     pub version: u64,
     pub run_url: Option<String>,
-    pub story: Story,
+    pub view: RunView,
     pub warnings: Vec<Warning>,
     pub criteria: Vec<Criterion>,
     pub hops: Vec<Hop>,
@@ -51,10 +51,10 @@ pub fn read(bytes: &[u8]) -> Result<Stored, String> {
         return Err(format!("`version` is {version}; this program reads 1 to {DOCUMENT_VERSION}"));
     }
     let parts = Parts { document: &document };
-    let story = parts.story()?;
-    let told: Option<Vec<Warning>> = parts.optional("warnings")?;
-    let warnings = told.unwrap_or_else(|| story.all_warnings());
-    let story = with_warnings(story, &warnings);
+    let view = parts.view()?;
+    let described: Option<Vec<Warning>> = parts.optional("warnings")?;
+    let warnings = described.unwrap_or_else(|| view.all_warnings());
+    let view = with_warnings(view, &warnings);
     let bundle: Option<Map<String, Value>> = parts.optional("bundle")?;
     let hops = bundle.as_ref().and_then(|bundle| bundle.get("hops")).filter(|hops| !hops.is_null());
     let hops: Option<Vec<Hop>> = hops.map(|hops| shaped(hops, "bundle.hops")).transpose()?;
@@ -64,11 +64,11 @@ pub fn read(bytes: &[u8]) -> Result<Stored, String> {
         version,
         run_url: parts.optional("run_url")?,
         own_findings: criteria.is_some() && hops.is_some() && next_steps.is_some(),
-        criteria: criteria.unwrap_or_else(|| findings::criteria(&story)),
-        hops: hops.unwrap_or_else(|| findings::hops(&story)),
-        next_steps: next_steps.unwrap_or_else(|| findings::next_steps(&story)),
+        criteria: criteria.unwrap_or_else(|| findings::criteria(&view)),
+        hops: hops.unwrap_or_else(|| findings::hops(&view)),
+        next_steps: next_steps.unwrap_or_else(|| findings::next_steps(&view)),
         warnings,
-        story,
+        view,
     })
 }
 
@@ -87,7 +87,7 @@ impl Parts<'_> {
         self.optional(name)?.ok_or_else(|| format!("has no `{name}`"))
     }
 
-    fn story(&self) -> Result<Story, String> {
+    fn view(&self) -> Result<RunView, String> {
         let began: String = self.required("began")?;
         let outcome: Option<Outcome> = self.optional("ending")?;
         self.agrees("outcome", outcome.as_ref().map(Outcome::word).into())?;
@@ -100,12 +100,12 @@ impl Parts<'_> {
         if let Some(commit) = commit {
             rows[commit..].iter_mut().for_each(|row| row.after_commit = true);
         }
-        Ok(Story {
+        Ok(RunView {
             stage: self.required("stage")?,
             began_unix_ms: unix_ms(&began).ok_or_else(|| format!("`began` is `{began}`, not a time in UTC"))?,
             took_ms: self.required("took_ms")?,
             rows,
-            facts: self.optional("facts")?.unwrap_or_default(),
+            records: self.optional("facts")?.unwrap_or_default(),
             warnings: Vec::new(),
             plan: self.plan()?,
             released: self.list("released", shaped)?,
@@ -117,8 +117,8 @@ impl Parts<'_> {
     /// What stands there twice must say the same: a report that contradicts itself was edited, and no half of it is to be believed.
     fn agrees(&self, name: &str, ending: Value) -> Result<(), String> {
         match self.document.get(name) {
-            Some(told) if *told != ending => {
-                Err(format!("contradicts itself: `{name}` is {told}, by its `ending` it is {ending}"))
+            Some(described) if *described != ending => {
+                Err(format!("contradicts itself: `{name}` is {described}, by its `ending` it is {ending}"))
             }
             _ => Ok(()),
         }
@@ -133,7 +133,7 @@ impl Parts<'_> {
         self.list("rows", row)
     }
 
-    fn plan(&self) -> Result<Option<PlanTold>, String> {
+    fn plan(&self) -> Result<Option<PlanRecord>, String> {
         let Some(plan) = self.optional::<Map<String, Value>>("plan")? else { return Ok(None) };
         let because = plan.get("because").ok_or("`plan` has no `because`")?;
         let rows: Vec<Value> = plan.get("rows").map(|rows| shaped(rows, "plan.rows")).transpose()?.unwrap_or_default();
@@ -144,7 +144,7 @@ impl Parts<'_> {
                 lines: shaped(part("preview")?, &format!("plan.rows[{index}].preview"))?,
             })
         });
-        Ok(Some(PlanTold {
+        Ok(Some(PlanRecord {
             because: shaped(because, "plan.because")?,
             previews: previews.collect::<Result<_, String>>()?,
         }))
@@ -159,31 +159,31 @@ fn shaped<T: DeserializeOwned>(value: &Value, place: &str) -> Result<T, String> 
 fn row(value: &Value, place: &str) -> Result<Row, String> {
     let mut info: Map<String, Value> = shaped(value, place)?;
     let state: RowState = shaped(value, place)?;
-    let told = match info.get("undo") {
-        Some(undo @ Value::Object(_)) => Some(shaped::<UndoTold>(undo, &format!("{place}.undo"))?),
+    let described = match info.get("undo") {
+        Some(undo @ Value::Object(_)) => Some(shaped::<UndoRecord>(undo, &format!("{place}.undo"))?),
         _ => None,
     };
-    if let Some(told) = &told {
-        info.insert("undo".to_owned(), told.text.clone().into());
+    if let Some(described) = &described {
+        info.insert("undo".to_owned(), described.text.clone().into());
     }
     let taken_back = match info.get("taken_back") {
         None | Some(Value::Null) => None,
-        Some(undo) => Some(shaped::<UndoTold>(undo, &format!("{place}.taken_back"))?),
+        Some(undo) => Some(shaped::<UndoRecord>(undo, &format!("{place}.taken_back"))?),
     };
     let info: RowInfo = shaped(&Value::Object(info), place)?;
-    Ok(Row { info, state, undo: taken_back.or(told), after_commit: false })
+    Ok(Row { info, state, undo: taken_back.or(described), after_commit: false })
 }
 
 /// A report lists every warning; a story tells those of its rows by itself, and must not count them twice.
-fn with_warnings(mut story: Story, all: &[Warning]) -> Story {
+fn with_warnings(mut view: RunView, all: &[Warning]) -> RunView {
     let mut own = all.to_vec();
-    for of_a_row in story.all_warnings() {
+    for of_a_row in view.all_warnings() {
         if let Some(at) = own.iter().position(|warning| warning.says_the_same(&of_a_row)) {
             own.remove(at);
         }
     }
-    story.warnings = own;
-    story
+    view.warnings = own;
+    view
 }
 
 /// As `words::time` writes it.

@@ -9,10 +9,10 @@ use super::{
 use crate::{
     domain::{
         audit::{AuditFinding, AuditVerdict, Impact, Status},
-        fact::key,
+        record::key,
         row::{self, RowId},
     },
-    report::story::Story,
+    report::run_view::RunView,
 };
 
 /// Longest text in a cell, in characters.
@@ -27,32 +27,32 @@ const OF_THE_SERVER: [RowId; 5] =
 
 pub(crate) const HEAD: [&str; 7] = ["Finding", "Target", "Actual", "Impact", "Status", "Recommended fix", "Source"];
 
-pub(crate) fn findings(story: &Story) -> Vec<AuditFinding> {
-    let mut all: Vec<AuditFinding> = story.fact(key::AUDIT).unwrap_or_default();
+pub(crate) fn findings(view: &RunView) -> Vec<AuditFinding> {
+    let mut all: Vec<AuditFinding> = view.record(key::AUDIT).unwrap_or_default();
     // What forbids a release stands first.
     all.sort_by_key(|finding| (finding.status == Status::Met, finding.impact));
     all
 }
 
 /// For staging, for production, and for the environment that was asked for.
-pub(crate) fn verdicts(story: &Story) -> Vec<AuditVerdict> {
-    let here = story.text_fact(key::ENVIRONMENT).unwrap_or("production");
+pub(crate) fn verdicts(view: &RunView) -> Vec<AuditVerdict> {
+    let here = view.text_record(key::ENVIRONMENT).unwrap_or("production");
     let mut environments = vec!["staging", "production"];
     if !environments.contains(&here) {
         environments.push(here);
     }
-    let findings = findings(story);
-    environments.into_iter().map(|environment| verdict(story, &findings, environment, here)).collect()
+    let findings = findings(view);
+    environments.into_iter().map(|environment| verdict(view, &findings, environment, here)).collect()
 }
 
-fn verdict(story: &Story, findings: &[AuditFinding], environment: &str, here: &str) -> AuditVerdict {
+fn verdict(view: &RunView, findings: &[AuditFinding], environment: &str, here: &str) -> AuditVerdict {
     let mut reasons: Vec<String> =
-        findings.iter().filter(|finding| finding.forbids(environment)).map(AuditFinding::told).collect();
+        findings.iter().filter(|finding| finding.forbids(environment)).map(AuditFinding::describe).collect();
     // What nobody answered is no GO either. A row that failed by what it found has said so in its findings.
-    for row in story.failed_rows() {
+    for row in view.failed_rows() {
         let concerns = environment == here || !OF_THE_SERVER.iter().any(|id| row.info.step == *id);
-        let told = findings.iter().any(|finding| finding.step == row.info.step && finding.forbids(here));
-        if let Some(failure) = row.failure().filter(|_| concerns && !told) {
+        let described = findings.iter().any(|finding| finding.step == row.info.step && finding.forbids(here));
+        if let Some(failure) = row.failure().filter(|_| concerns && !described) {
             reasons.push(format!("{}: {failure}", row.name()));
         }
     }
@@ -74,8 +74,8 @@ fn verdict(story: &Story, findings: &[AuditFinding], environment: &str, here: &s
 
 /// GO or NO-GO, then each reason once, with the environments that it is about. A row that failed by something else than its findings stands
 /// below with its cause, and is only named.
-pub(crate) fn decisions(story: &Story) -> String {
-    let verdicts = verdicts(story);
+pub(crate) fn decisions(view: &RunView) -> String {
+    let verdicts = verdicts(view);
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for verdict in &verdicts {
         for reason in &verdict.reasons {
@@ -92,28 +92,28 @@ pub(crate) fn decisions(story: &Story) -> String {
     });
     let text = format!("### GO or NO-GO\n\n{}\n", list(decided));
     let against = reasons.into_iter().map(|(reason, environments)| {
-        format!("{}: {}", inline(&environments.join(", ")), short(&brief(story, reason), CELL))
+        format!("{}: {}", inline(&environments.join(", ")), short(&brief(view, reason), CELL))
     });
     let against = list(against);
     if against.is_empty() { text } else { format!("{text}Reasons:\n\n{against}\n") }
 }
 
-fn brief(story: &Story, reason: &str) -> String {
-    let failed = story.failed_rows().find(|row| {
+fn brief(view: &RunView, reason: &str) -> String {
+    let failed = view.failed_rows().find(|row| {
         row.failure().is_some_and(|failure| reason.strip_prefix(&row.name()) == Some(&format!(": {failure}")))
     });
     failed.map_or_else(|| reason.to_owned(), |row| format!("{} failed", row.name()))
 }
 
 /// Whether a row that failed has said so in a finding.
-pub(crate) fn is_said(story: &Story, step: &str) -> bool {
-    let here = story.text_fact(key::ENVIRONMENT).unwrap_or("production");
-    findings(story).iter().any(|finding| finding.step.as_str() == step && finding.forbids(here))
+pub(crate) fn is_said(view: &RunView, step: &str) -> bool {
+    let here = view.text_record(key::ENVIRONMENT).unwrap_or("production");
+    findings(view).iter().any(|finding| finding.step.as_str() == step && finding.forbids(here))
 }
 
 /// The lines of the table: what is as it should be, or all else.
-pub(crate) fn rows(story: &Story, met: bool) -> Vec<String> {
-    findings(story).iter().filter(|finding| (finding.status == Status::Met) == met).map(line).collect()
+pub(crate) fn rows(view: &RunView, met: bool) -> Vec<String> {
+    findings(view).iter().filter(|finding| (finding.status == Status::Met) == met).map(line).collect()
 }
 
 fn line(finding: &AuditFinding) -> String {
@@ -136,19 +136,19 @@ fn line(finding: &AuditFinding) -> String {
 }
 
 /// The table for the report, where there is room for all of it.
-pub(crate) fn table(story: &Story) -> String {
-    format!("{}{}{}", head(&HEAD), rows(story, false).concat(), rows(story, true).concat())
+pub(crate) fn table(view: &RunView) -> String {
+    format!("{}{}{}", head(&HEAD), rows(view, false).concat(), rows(view, true).concat())
 }
 
 /// The result as one value.
-pub(crate) fn document(story: &Story) -> Value {
-    json!({ "verdicts": verdicts(story), "findings": findings(story) })
+pub(crate) fn document(view: &RunView) -> Value {
+    json!({ "verdicts": verdicts(view), "findings": findings(view) })
 }
 
 /// The findings in SARIF 2.1.0 (OASIS), for code scanning and other tools, which make an alert of every result: what is as it should be has a
 /// rule and no result. What could not be seen is open.
-pub(crate) fn sarif(story: &Story) -> Value {
-    let findings = findings(story);
+pub(crate) fn sarif(view: &RunView) -> Value {
+    let findings = findings(view);
     let rules: Vec<Value> = findings
         .iter()
         .map(|finding| {
@@ -178,7 +178,7 @@ pub(crate) fn sarif(story: &Story) -> Value {
                 "ruleIndex": index,
                 "kind": kind,
                 "level": level,
-                "message": { "text": format!("{}{fix}", finding.told()) },
+                "message": { "text": format!("{}{fix}", finding.describe()) },
                 "locations": [{ "physicalLocation": {
                     "artifactLocation": { "uri": file },
                     "region": { "startLine": 1 },

@@ -5,9 +5,9 @@ use super::{
     words,
 };
 use crate::{
-    domain::fact::{Finding, Judgement, Score, key},
+    domain::record::{Finding, Judgement, Score, key},
     engine::event::Verdict,
-    report::story::{Row, RowState, Story},
+    report::run_view::{Row, RowState, RunView},
 };
 
 /// Longest text in a cell, in characters.
@@ -18,19 +18,19 @@ const SENTENCE: usize = 1200;
 pub(crate) const HEAD: [&str; 3] = ["Check", "Found", "Verdict"];
 
 /// What a pre-flight looked at, a line each: what its rows told, and the row itself where it told nothing.
-pub(crate) fn rows(story: &Story) -> Vec<String> {
-    checked(story).into_iter().map(|checked| checked.row(SENTENCE)).collect()
+pub(crate) fn rows(view: &RunView) -> Vec<String> {
+    checked(view).into_iter().map(|checked| checked.row(SENTENCE)).collect()
 }
 
 /// The findings to see to before a release, each with what to do.
-pub(crate) fn warned_rows(story: &Story) -> Vec<String> {
-    let checked = checked(story).into_iter();
+pub(crate) fn warned_rows(view: &RunView) -> Vec<String> {
+    let checked = checked(view).into_iter();
     checked.filter(|checked| checked.judged == Some(Judgement::Warned)).map(|checked| checked.row(SENTENCE)).collect()
 }
 
 /// All others. What failed stands above with its cause and its code, and what a row warned of stands among the warnings.
-pub(crate) fn other_rows(story: &Story) -> Vec<String> {
-    let others = checked(story).into_iter().filter(|checked| checked.judged != Some(Judgement::Warned));
+pub(crate) fn other_rows(view: &RunView) -> Vec<String> {
+    let others = checked(view).into_iter().filter(|checked| checked.judged != Some(Judgement::Warned));
     let brief = others.map(|checked| match checked.mark {
         "❌ NO-GO" | "⚠️ warned" => Checked { found: words::SEE_ABOVE.to_owned(), hint: None, ..checked },
         _ => checked,
@@ -39,14 +39,14 @@ pub(crate) fn other_rows(story: &Story) -> Vec<String> {
 }
 
 /// How many checks of a pre-flight passed, and how many were made.
-pub(crate) fn count(story: &Story) -> Score {
-    let marks: Vec<&str> = checked(story).into_iter().map(|checked| checked.mark).collect();
+pub(crate) fn count(view: &RunView) -> Score {
+    let marks: Vec<&str> = checked(view).into_iter().map(|checked| checked.mark).collect();
     let made = marks.iter().filter(|mark| !mark.contains("skipped") && !mark.contains("not reached"));
     Score { passed: marks.iter().filter(|mark| mark.contains("passed")).count(), total: made.count() }
 }
 
-pub(crate) fn findings(story: &Story) -> Vec<Finding> {
-    story.fact(key::FINDINGS).unwrap_or_default()
+pub(crate) fn findings(view: &RunView) -> Vec<Finding> {
+    view.record(key::FINDINGS).unwrap_or_default()
 }
 
 /// One check of a pre-flight.
@@ -94,12 +94,13 @@ impl Checked {
     }
 }
 
-fn checked(story: &Story) -> Vec<Checked> {
-    let findings = findings(story);
-    let lines = story.rows.iter().flat_map(|step| {
-        let mut told = findings.iter().filter(|finding| finding.step == step.info.step).map(Checked::of).peekable();
-        match told.peek() {
-            Some(_) => told.collect(),
+fn checked(view: &RunView) -> Vec<Checked> {
+    let findings = findings(view);
+    let lines = view.rows.iter().flat_map(|step| {
+        let mut described =
+            findings.iter().filter(|finding| finding.step == step.info.step).map(Checked::of).peekable();
+        match described.peek() {
+            Some(_) => described.collect(),
             None => vec![Checked::of_row(step)],
         }
     });

@@ -11,11 +11,11 @@ use super::{
     words,
 };
 use crate::{
-    domain::{Failure, Outcome, StepId, fact::key},
+    domain::{Failure, Outcome, StepId, record::key},
     engine::event::{Body, Event, Reader, Verdict},
     report::{
         render::ending,
-        story::{Row, Story},
+        run_view::{Row, RunView},
     },
 };
 
@@ -25,7 +25,7 @@ const PROGRESS_EVERY: u64 = 5_000;
 /// Tells the run to the log, live.
 pub struct Console {
     log: Log,
-    story: Story,
+    view: RunView,
     /// The row whose group is open.
     open: Option<StepId>,
     progress: HashMap<(StepId, String), Progress>,
@@ -33,21 +33,21 @@ pub struct Console {
 
 /// What was told of one piece of long work.
 struct Progress {
-    told_ms: u64,
+    shown_ms: u64,
     /// Come since, and not told yet.
     pending: Option<String>,
 }
 
 impl Console {
     pub fn new(log: Log) -> Self {
-        Self { log, story: Story::default(), open: None, progress: HashMap::new() }
+        Self { log, view: RunView::default(), open: None, progress: HashMap::new() }
     }
 }
 
 impl Reader for Console {
     fn read(&mut self, event: &Event) {
         let event = self.log.redactor().event(event);
-        self.story.hear(&event);
+        self.view.apply(&event);
         match &event.body {
             Body::RunStarted { stage, rows } if rows.is_empty() => self.log.line(&format!("gated-deploy {stage}")),
             Body::RunStarted { stage, rows } => {
@@ -62,7 +62,7 @@ impl Reader for Console {
             Body::Attempt { step, n, of, text } => {
                 self.log.line(&format!("{}attempt {n} of {of}: {}", self.indent(step), clean::one_line(text)));
             }
-            Body::Fact { .. } | Body::Planned { .. } => {}
+            Body::Recorded { .. } | Body::Planned { .. } => {}
             Body::Warned { step, code, text, hint } => self.warned(step, code, text, hint.as_deref()),
             Body::Finished { step, verdict, text, failure, took_ms } => {
                 self.finished(step, *verdict, text, failure.as_ref(), *took_ms);
@@ -74,7 +74,7 @@ impl Reader for Console {
             Body::Committed { step } => {
                 self.log.line(&format!("ok    {}: confirmed; the run rolls back no more", self.name(step)))
             }
-            Body::Released { step, text, failure } => self.released(step, text, failure.as_ref()),
+            Body::CleanedUp { step, text, failure } => self.released(step, text, failure.as_ref()),
             Body::RunFinished { .. } => self.run_finished(),
         }
     }
@@ -112,9 +112,7 @@ impl Console {
         let text = if verdict == Verdict::Failed { "failed".to_owned() } else { clean::one_line(text) };
         self.log.line(&format!("{word} {name}: {text} ({})", words::duration(took_ms)));
         match (verdict, failure) {
-            (Verdict::Failed, Some(failure)) if !self.story.committed => {
-                self.failed(&format!("{name} failed"), failure)
-            }
+            (Verdict::Failed, Some(failure)) if !self.view.committed => self.failed(&format!("{name} failed"), failure),
             (_, Some(failure)) => self.advisory(&name, failure),
             (_, None) => {}
         }
@@ -170,19 +168,19 @@ impl Console {
     }
 
     fn run_finished(&mut self) {
-        let Some(outcome) = &self.story.outcome.clone() else { return };
+        let Some(outcome) = &self.view.outcome.clone() else { return };
         if let Some(step) = self.open.take() {
             self.tell_pending(&step);
             self.log.group_ends();
         }
-        let headline = ending::headline(&self.story);
+        let headline = ending::headline(&self.view);
         let (stays, by_hand) = leftovers(outcome);
         if let Some(cause) = outcome.cause() {
-            let at = outcome.at().map(|at| ending::title_of(&self.story, at.as_str())).unwrap_or_default();
+            let at = outcome.at().map(|at| ending::title_of(&self.view, at.as_str())).unwrap_or_default();
             self.ended_badly(&headline, &at, cause, by_hand);
         }
         self.log.line(&headline);
-        self.log.text("  ", &journey(&self.story));
+        self.log.text("  ", &journey(&self.view));
         for stays in stays {
             self.log.text("  stays: ", stays);
         }
@@ -192,13 +190,13 @@ impl Console {
         for command in by_hand {
             self.log.text("  type: ", command);
         }
-        self.log.line(&format!("  took: {}", words::duration(self.story.took_ms)));
+        self.log.line(&format!("  took: {}", words::duration(self.view.took_ms)));
     }
 
-    /// The cause was explained where its row failed; a run that ended between rows (at the seam, on its inputs) has had
+    /// The cause was explained where its row failed; a run that ended between rows (at the approval, on its inputs) has had
     /// no such place.
     fn ended_badly(&self, headline: &str, at: &str, cause: &Failure, by_hand: &[String]) {
-        let explained = self.story.rows.iter().any(|row| failure_of(row) == Some(cause));
+        let explained = self.view.rows.iter().any(|row| failure_of(row) == Some(cause));
         if !explained {
             self.explain(cause);
         }
@@ -221,23 +219,23 @@ impl Console {
     fn blockers(&self) -> Vec<String> {
         /// A row that found several problems has one in each detail; other details are the end of a log.
         const DETAILS: usize = 10;
-        let told = |row: &Row| {
+        let described = |row: &Row| {
             let failure = row.failure()?;
             let details = failure.details.iter().take(DETAILS).map(|detail| format!("\n  {}", clean::one_line(detail)));
             Some(format!("{}: {failure}{}{}", row.name(), details.collect::<String>(), hint_of(failure)))
         };
-        self.story.failed_rows().filter_map(told).collect()
+        self.view.failed_rows().filter_map(described).collect()
     }
 
     fn progress(&mut self, step: &StepId, what: &str, text: String, now_ms: u64) {
         let indent = self.indent(step);
-        let told = self.progress.get(&(step.clone(), what.to_owned())).map(|progress| progress.told_ms);
-        let due = told.is_none_or(|told| now_ms.saturating_sub(told) >= PROGRESS_EVERY);
+        let described = self.progress.get(&(step.clone(), what.to_owned())).map(|progress| progress.shown_ms);
+        let due = described.is_none_or(|described| now_ms.saturating_sub(described) >= PROGRESS_EVERY);
         if due {
             self.log.line(&format!("{indent}{text}"));
         }
-        let told_ms = if due { now_ms } else { told.unwrap_or(now_ms) };
-        self.progress.insert((step.clone(), what.to_owned()), Progress { told_ms, pending: (!due).then_some(text) });
+        let shown_ms = if due { now_ms } else { described.unwrap_or(now_ms) };
+        self.progress.insert((step.clone(), what.to_owned()), Progress { shown_ms, pending: (!due).then_some(text) });
     }
 
     /// How far the work of a row had come when it ended.
@@ -254,7 +252,7 @@ impl Console {
     }
 
     fn name(&self, step: &StepId) -> String {
-        ending::title_of(&self.story, step.as_str())
+        ending::title_of(&self.view, step.as_str())
     }
 
     /// Before our own lines: says which row speaks, when it is not the one whose group is open.
@@ -270,17 +268,17 @@ impl Console {
     fn speaks_alone(&self, step: &StepId) -> bool {
         match self.log.style() {
             Style::Actions => self.open.as_ref() == Some(step),
-            Style::Plain => self.story.rows.iter().all(|row| row.info.step == *step || !row.is_at_work()),
+            Style::Plain => self.view.rows.iter().all(|row| row.info.step == *step || !row.is_at_work()),
         }
     }
 }
 
 /// From where to where.
-fn journey(story: &Story) -> String {
-    let Some(release) = story.text_fact(key::RELEASE) else { return String::new() };
-    let previous = story.text_fact(key::PREVIOUS_RELEASE).unwrap_or("(nothing was live)");
-    let site = story.text_fact(key::URL).map(|url| format!(" on {url}")).unwrap_or_default();
-    format!("release: {previous} -> {release}{}{site}", ending::fate(story))
+fn journey(view: &RunView) -> String {
+    let Some(release) = view.text_record(key::RELEASE) else { return String::new() };
+    let previous = view.text_record(key::PREVIOUS_RELEASE).unwrap_or("(nothing was live)");
+    let site = view.text_record(key::URL).map(|url| format!(" on {url}")).unwrap_or_default();
+    format!("release: {previous} -> {release}{}{site}", ending::note(view))
 }
 
 fn leftovers(outcome: &Outcome) -> (&[String], &[String]) {

@@ -4,33 +4,33 @@ use crate::{
     domain::{
         FailureKind, Outcome,
         audit::Status,
-        fact::{HealthReport, Score, Standing, key},
+        record::{HealthReport, Score, SiteStatus, key},
         row,
     },
     engine::event::{RowInfo, RowKind, UNDECIDED, Verdict},
     report::{
         render::{audit, checked, fix, words::count},
-        story::{RowState, Story, Subject},
+        run_view::{RowState, RunView, Subject},
     },
 };
 
 /// How the run ended, in one line; it stands at the top of the summary and at the end of the log.
 ///
 /// What it claims was seen: after a rollback it says "healthy" only when the old release was asked again (F90).
-pub fn headline(story: &Story) -> String {
-    let subject = story.subject();
-    match &story.outcome {
-        None if story.plan.is_some() => "Running: the plan is made, nothing was changed".to_owned(),
-        None => format!("Running, at: {}. If the run has ended, it was killed there", whereabouts(story)),
+pub fn headline(view: &RunView) -> String {
+    let subject = view.subject();
+    match &view.outcome {
+        None if view.plan.is_some() => "Running: the plan is made, nothing was changed".to_owned(),
+        None => format!("Running, at: {}. If the run has ended, it was killed there", whereabouts(view)),
         Some(Outcome::Planned) => "Planned: nothing was changed".to_owned(),
         Some(Outcome::Passed) => match subject {
             Subject::Bundle => "Passed: the bundle is ready",
             Subject::Release | Subject::Rollback => "Passed: every check passed",
-            Subject::Recovery => return recovered(story),
+            Subject::Recovery => return recovered(view),
             Subject::Site => "GO: the site is healthy",
-            Subject::Preflight => return go(story),
-            Subject::Audit => return audited(story),
-            Subject::Fix => return mended(story),
+            Subject::Preflight => return go(view),
+            Subject::Audit => return audited(view),
+            Subject::Fix => return mended(view),
         }
         .to_owned(),
         Some(Outcome::Live { .. }) => {
@@ -39,7 +39,7 @@ pub fn headline(story: &Story) -> String {
             } else {
                 "the new release is live"
             };
-            match story.all_warnings().len() {
+            match view.all_warnings().len() {
                 0 => format!("Live: {what} and healthy"),
                 warnings => format!("Live, with {}: {what} and healthy", count(warnings, "warning")),
             }
@@ -48,11 +48,11 @@ pub fn headline(story: &Story) -> String {
             "NO-GO: the site is unhealthy; nothing was changed".to_owned()
         }
         Some(Outcome::Refused { cause, .. }) if subject == Subject::Preflight && cause.kind == FailureKind::Refused => {
-            let failed = story.failed_rows().count();
+            let failed = view.failed_rows().count();
             format!("NO-GO: {} failed, nothing was changed", count(failed, "check"))
         }
         Some(Outcome::Refused { cause, .. }) if subject == Subject::Audit && cause.kind == FailureKind::Refused => {
-            audited(story)
+            audited(view)
         }
         Some(Outcome::Refused { at, cause, .. })
             if subject == Subject::Recovery && cause.kind == FailureKind::Refused && *at == row::HEALTH =>
@@ -60,19 +60,19 @@ pub fn headline(story: &Story) -> String {
             "NO-GO: there is no unconfirmed release, but the site is unhealthy".to_owned()
         }
         Some(Outcome::Refused { cause, stays, .. }) if subject == Subject::Fix => {
-            format!("{}: {}", refusal(cause.kind), not_mended(story, stays))
+            format!("{}: {}", refusal(cause.kind), not_mended(view, stays))
         }
         Some(Outcome::Refused { cause, stays, .. }) => {
-            let blockers = match story.failed_rows().count() {
+            let blockers = match view.failed_rows().count() {
                 0 | 1 => String::new(),
                 several => format!(", {several} blockers"),
             };
             format!("{}{blockers}: {}", refusal(cause.kind), untouched(subject, stays))
         }
         Some(Outcome::RolledBack { .. }) if subject == Subject::Rollback => {
-            format!("Rollback failed: the target release was not confirmed; {}", after_rollback(story))
+            format!("Rollback failed: the target release was not confirmed; {}", after_rollback(view))
         }
-        Some(Outcome::RolledBack { .. }) => format!("Rolled back: {}", after_rollback(story)),
+        Some(Outcome::RolledBack { .. }) => format!("Rolled back: {}", after_rollback(view)),
         Some(Outcome::Stuck { undo_cause, .. }) if undo_cause.cause == UNDECIDED => {
             "Handed over: the server did not answer whether the release is confirmed. If it is not, the watchdog rolls it back; the post step \
              completes the rest"
@@ -83,14 +83,14 @@ pub fn headline(story: &Story) -> String {
                 .to_owned()
         }
         Some(Outcome::Stuck { undoing, .. }) => {
-            format!("Manual action required: the rollback failed at {}", place(story, undoing.as_str()))
+            format!("Manual action required: the rollback failed at {}", place(view, undoing.as_str()))
         }
     }
 }
 
 /// "step 15 (Switch)"; without a number only the title.
-fn place(story: &Story, step: &str) -> String {
-    match story.step(step) {
+fn place(view: &RunView, step: &str) -> String {
+    match view.step(step) {
         Some(row) => match row.info.number {
             Some(number) => format!("step {number} ({})", row.info.title),
             None => format!("the step \"{}\"", row.info.title),
@@ -99,9 +99,9 @@ fn place(story: &Story, step: &str) -> String {
     }
 }
 
-pub(crate) fn go(story: &Story) -> String {
-    let Score { passed, total } = checked::count(story);
-    match story.all_warnings().len() {
+pub(crate) fn go(view: &RunView) -> String {
+    let Score { passed, total } = checked::count(view);
+    match view.all_warnings().len() {
         0 => format!("GO: all {} passed, nothing was changed", count(total, "check")),
         warnings => {
             format!(
@@ -114,13 +114,13 @@ pub(crate) fn go(story: &Story) -> String {
 }
 
 /// For the environment that was asked for. That a server was not looked at is said first of all: green by GitHub alone is no whole green.
-pub(crate) fn audited(story: &Story) -> String {
-    let here = story.text_fact(key::ENVIRONMENT).unwrap_or("production");
-    let Some(verdict) = audit::verdicts(story).into_iter().find(|verdict| verdict.environment == here) else {
+pub(crate) fn audited(view: &RunView) -> String {
+    let here = view.text_record(key::ENVIRONMENT).unwrap_or("production");
+    let Some(verdict) = audit::verdicts(view).into_iter().find(|verdict| verdict.environment == here) else {
         return "NO-GO: nothing was checked".to_owned();
     };
     let by = if verdict.remark.is_some() { ", by GitHub alone (the server was not looked at)" } else { "" };
-    let open = audit::findings(story).iter().filter(|finding| finding.status != Status::Met).count();
+    let open = audit::findings(view).iter().filter(|finding| finding.status != Status::Met).count();
     match verdict.reasons.len() {
         0 => format!(
             "GO for {here}{by}: no finding prevents a release, {} open; nothing was changed",
@@ -130,18 +130,18 @@ pub(crate) fn audited(story: &Story) -> String {
     }
 }
 
-pub(crate) fn recovered(story: &Story) -> String {
-    let done = story.row(row::FINISH_UNCONFIRMED).and_then(crate::report::story::Row::verdict);
+pub(crate) fn recovered(view: &RunView) -> String {
+    let done = view.row(row::FINISH_UNCONFIRMED).and_then(crate::report::run_view::Row::verdict);
     let what = if done == Some(Verdict::Skipped) { "there was nothing to recover" } else { "recovery is complete" };
-    match story.row(row::HEALTH).and_then(crate::report::story::Row::verdict) {
+    match view.row(row::HEALTH).and_then(crate::report::run_view::Row::verdict) {
         Some(Verdict::Skipped) => format!("Passed: {what}; nothing is live"),
         Some(Verdict::Warned) => format!("Passed, with 1 warning: {what}; the site is healthy"),
         _ => format!("Passed: {what}; the site is healthy"),
     }
 }
 
-pub(crate) fn mended(story: &Story) -> String {
-    match fix::told(story) {
+pub(crate) fn mended(view: &RunView) -> String {
+    match fix::describe(view) {
         Some(fix) => match fix.nothing {
             Some(why) if fix.name.reads_only() => format!("Read: {why}; nothing was changed"),
             Some(why) => format!("Nothing to do: {why}; nothing was changed"),
@@ -151,9 +151,9 @@ pub(crate) fn mended(story: &Story) -> String {
     }
 }
 
-pub(crate) fn not_mended(story: &Story, stays: &[String]) -> &'static str {
-    let begun = story.release_rows().any(|row| row.verdict().is_some());
-    let back = story.rows.iter().any(|row| row.undo.as_ref().is_some_and(|undo| undo.undone));
+pub(crate) fn not_mended(view: &RunView, stays: &[String]) -> &'static str {
+    let begun = view.release_rows().any(|row| row.verdict().is_some());
+    let back = view.rows.iter().any(|row| row.undo.as_ref().is_some_and(|undo| undo.undone));
     match (begun, back, stays.is_empty()) {
         (false, ..) => "nothing was changed",
         (true, true, _) => "what was changed was put back",
@@ -181,9 +181,9 @@ pub(crate) fn untouched(subject: Subject, stays: &[String]) -> &'static str {
     }
 }
 
-pub(crate) fn after_rollback(story: &Story) -> String {
-    let health: Option<HealthReport> = story.fact(key::HEALTH_AFTER_ROLLBACK);
-    let old = match (story.text_fact(key::PREVIOUS_RELEASE), story.subject()) {
+pub(crate) fn after_rollback(view: &RunView) -> String {
+    let health: Option<HealthReport> = view.record(key::HEALTH_AFTER_ROLLBACK);
+    let old = match (view.text_record(key::PREVIOUS_RELEASE), view.subject()) {
         (None, _) => "nothing is live, as before",
         (Some(_), Subject::Rollback) => "the previous release is live again",
         (Some(_), _) => "the old release is live again",
@@ -192,7 +192,7 @@ pub(crate) fn after_rollback(story: &Story) -> String {
         Some(health) if health.healthy() => {
             format!("{old} and healthy ({}/{})", health.score().passed, health.score().total)
         }
-        Some(health) if health.standing() == Standing::NotAsked => {
+        Some(health) if health.standing() == SiteStatus::NotAsked => {
             format!("{old}; its health is not known, because the site could not be reached")
         }
         Some(_) => format!("{old} and NOT healthy"),
@@ -201,13 +201,13 @@ pub(crate) fn after_rollback(story: &Story) -> String {
 }
 
 /// What became of the release, where it is not simply live.
-pub fn fate(story: &Story) -> &'static str {
-    match &story.outcome {
+pub fn note(view: &RunView) -> &'static str {
+    match &view.outcome {
         None | Some(Outcome::Passed | Outcome::Live { .. }) => "",
         Some(Outcome::Planned) => " (planned)",
-        Some(Outcome::Refused { .. }) if story.subject() == Subject::Rollback => " (not rolled back to)",
+        Some(Outcome::Refused { .. }) if view.subject() == Subject::Rollback => " (not rolled back to)",
         Some(Outcome::Refused { .. }) => " (not released)",
-        Some(Outcome::RolledBack { .. }) if story.subject() == Subject::Rollback => " (not confirmed)",
+        Some(Outcome::RolledBack { .. }) if view.subject() == Subject::Rollback => " (not confirmed)",
         Some(Outcome::RolledBack { .. }) => " (rolled back)",
         Some(Outcome::Stuck { .. }) => " (not confirmed)",
     }
@@ -224,10 +224,10 @@ pub fn undo(row: &RowInfo) -> Option<String> {
 }
 
 /// The row that was at work when the last event was told.
-pub fn whereabouts(story: &Story) -> String {
-    let undoing = story.rows.iter().rev().find(|row| row.undo.as_ref().is_some_and(|undo| undo.done.is_none()));
-    let running = || story.rows.iter().rev().find(|row| matches!(row.state, RowState::Running { .. }));
-    let ended = || story.rows.iter().rev().find(|row| matches!(row.state, RowState::Finished { .. }));
+pub fn whereabouts(view: &RunView) -> String {
+    let undoing = view.rows.iter().rev().find(|row| row.undo.as_ref().is_some_and(|undo| undo.done.is_none()));
+    let running = || view.rows.iter().rev().find(|row| matches!(row.state, RowState::Running { .. }));
+    let ended = || view.rows.iter().rev().find(|row| matches!(row.state, RowState::Finished { .. }));
     match (undoing, running(), ended()) {
         (Some(row), _, _) => format!("rolling back \"{}\"", row.name()),
         (None, Some(row), _) => row.name(),
@@ -237,6 +237,6 @@ pub fn whereabouts(story: &Story) -> String {
 }
 
 /// The title of a row, with its number; the plain name for what is not a row (`start`).
-pub fn title_of(story: &Story, step: &str) -> String {
-    story.step(step).map_or_else(|| step.to_owned(), |row| row.name())
+pub fn title_of(view: &RunView, step: &str) -> String {
+    view.step(step).map_or_else(|| step.to_owned(), |row| row.name())
 }

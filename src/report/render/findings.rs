@@ -9,17 +9,17 @@ use super::{audit, fix, words};
 use crate::{
     domain::{
         FailureKind, Outcome, Sha256Digest,
-        fact::{
-            ArtifactFact, BackupFact, BundleFact, CopyStatus, Elsewhere, Finding, HealthReport, Identity, Judgement,
-            Receipt, Score, Staging, Switch, key,
-        },
         gate::GateReport,
+        record::{
+            ArtifactRecord, BackupRecord, BundleRecord, CopyStatus, DowntimeReport, Elsewhere, Finding, HealthReport,
+            Identity, Judgement, Score, Staging, Switch, key,
+        },
         row::{self, RowId},
     },
     engine::event::Verdict,
     report::{
         render::ending,
-        story::{Row, Story, Subject},
+        run_view::{Row, RunView, Subject},
     },
 };
 
@@ -56,42 +56,41 @@ impl Criterion {
 const ASSETS: &str = "Every asset of the front end answered";
 
 /// Every criterion of this kind of run.
-pub fn criteria(story: &Story) -> Vec<Criterion> {
+pub fn criteria(view: &RunView) -> Vec<Criterion> {
     let score = |passed: usize, total: usize| {
         if total > 0 && passed == total { Ok(()) } else { Err(format!("{passed}/{total}")) }
     };
-    let gates = story.fact::<GateReport>(key::GATES).map(|report| score(report.passed(), report.total()));
-    let bundle = story.fact::<BundleFact>(key::BUNDLE).map(|bundle| match bundle.verified_at.as_slice() {
+    let gates = view.record::<GateReport>(key::GATES).map(|report| score(report.passed(), report.total()));
+    let bundle = view.record::<BundleRecord>(key::BUNDLE).map(|bundle| match bundle.verified_at.as_slice() {
         [] => Err("it was compared with nothing".to_owned()),
         _ => Ok(()),
     });
-    let backup = story.fact::<BackupFact>(key::BACKUP).map(|backup| match backup.files.as_slice() {
+    let backup = view.record::<BackupRecord>(key::BACKUP).map(|backup| match backup.files.as_slice() {
         [] => Err(backup.skipped.join("; ")),
         _ => Ok(()),
     });
     let healthy = |key: &str| {
-        let report = story.fact::<HealthReport>(key)?;
+        let report = view.record::<HealthReport>(key)?;
         let Score { passed, total } = report.score();
         Some(match report.identity.as_ref().and_then(|file| file.problem.clone()) {
             Some(problem) => Err(problem),
             None => score(passed, total),
         })
     };
-    let identity = story.fact::<Identity>(key::IDENTITY).map(|identity| match identity.proven {
+    let identity = view.record::<Identity>(key::IDENTITY).map(|identity| match identity.proven {
         true => Ok(()),
         false => Err(identity.note.unwrap_or_else(|| "no answer names a release that tells old from new".to_owned())),
     });
-    let receipt = story.fact::<Receipt>(key::RECEIPT).map(|receipt| {
-        let Receipt { downtime_ms, budget_ms, .. } = receipt;
+    let downtime_report = view.record::<DowntimeReport>(key::RECEIPT).map(|downtime_report| {
+        let DowntimeReport { downtime_ms, budget_ms, .. } = downtime_report;
         let over = || format!("{downtime_ms} ms, allowed are {budget_ms} ms");
         if downtime_ms <= budget_ms { Ok(()) } else { Err(over()) }
     });
-    let unchanged =
-        story.row(row::UNCHANGED_TREE).and_then(|row| (row.verdict()? == Verdict::Passed).then_some(Ok(())));
-    let assets = story.fact::<Score>(key::ASSETS).map(|assets| score(assets.passed, assets.total));
+    let unchanged = view.row(row::UNCHANGED_TREE).and_then(|row| (row.verdict()? == Verdict::Passed).then_some(Ok(())));
+    let assets = view.record::<Score>(key::ASSETS).map(|assets| score(assets.passed, assets.total));
     // A step that failed before it could tell a fact was reached all the same.
     let of = |text: &'static str, met: Option<Result<(), String>>, steps: &[RowId]| {
-        let failed = |step: &RowId| story.row(*step).is_some_and(|row| row.verdict() == Some(Verdict::Failed));
+        let failed = |step: &RowId| view.row(*step).is_some_and(|row| row.verdict() == Some(Verdict::Failed));
         Criterion::of(text, met.or_else(|| steps.iter().any(failed).then(|| Err("its step failed".to_owned()))))
     };
     let bundle = of(
@@ -101,7 +100,7 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
     );
     let gates = of("Every gate passed", gates, &[row::VERIFY_TREE, row::PRE_BUNDLE_GATES, row::BUNDLE_GATES]);
     let assets = of(ASSETS, assets, &[row::ASSETS]);
-    let mut criteria = match story.subject() {
+    let mut criteria = match view.subject() {
         Subject::Bundle => vec![bundle, gates],
         Subject::Release => vec![
             bundle,
@@ -110,11 +109,11 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
             of("The new release answered healthy on every endpoint", healthy(key::HEALTH), &[row::HEALTH]),
             of("The release that answered was seen to be the new one", identity, &[row::HEALTH]),
             assets,
-            of("Visitors met no more downtime than allowed", receipt, &[row::ZERO_DOWNTIME]),
+            of("Visitors met no more downtime than allowed", downtime_report, &[row::ZERO_DOWNTIME]),
         ]
         .into_iter()
-        .chain(copied(story))
-        .chain(staging(story))
+        .chain(copied(view))
+        .chain(staging(view))
         .collect(),
         Subject::Rollback => vec![
             // Under the lock, and not only when it was chosen.
@@ -130,43 +129,43 @@ pub fn criteria(story: &Story) -> Vec<Criterion> {
         Subject::Preflight => vec![
             bundle,
             gates,
-            Criterion::of("The site answered healthy on every endpoint, or nothing is live yet", baseline(story)),
-            Criterion::of("Nothing on the server blocks a release", nothing_in_the_way(story)),
+            Criterion::of("The site answered healthy on every endpoint, or nothing is live yet", baseline(view)),
+            Criterion::of("Nothing on the server blocks a release", nothing_in_the_way(view)),
         ],
         Subject::Recovery => {
             vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &[row::HEALTH])]
         }
-        Subject::Fix => vec![Criterion::of("The fix was read back and verified", fix::mended(story))],
-        Subject::Audit => audit::verdicts(story)
+        Subject::Fix => vec![Criterion::of("The fix was read back and verified", fix::mended(view))],
+        Subject::Audit => audit::verdicts(view)
             .into_iter()
-            .filter(|verdict| Some(verdict.environment.as_str()) == story.text_fact(key::ENVIRONMENT))
+            .filter(|verdict| Some(verdict.environment.as_str()) == view.text_record(key::ENVIRONMENT))
             .map(|verdict| {
                 let met = if verdict.go { Ok(()) } else { Err(verdict.reasons.join("; ")) };
-                Criterion::of("No finding prevents a release", story.outcome.is_some().then_some(met))
+                Criterion::of("No finding prevents a release", view.outcome.is_some().then_some(met))
             })
             .collect(),
     };
     // An app without a front end has none to answer.
-    if story.row(row::ASSETS).is_some_and(|row| row.verdict() == Some(Verdict::Skipped)) {
+    if view.row(row::ASSETS).is_some_and(|row| row.verdict() == Some(Verdict::Skipped)) {
         criteria.retain(|criterion| criterion.text != ASSETS);
     }
-    if matches!(story.outcome, Some(Outcome::RolledBack { .. } | Outcome::Stuck { .. })) {
+    if matches!(view.outcome, Some(Outcome::RolledBack { .. } | Outcome::Stuck { .. })) {
         let back = healthy(key::HEALTH_AFTER_ROLLBACK);
-        let text = match story.subject() {
+        let text = match view.subject() {
             Subject::Rollback => "The previous release answered healthy again",
             _ => "The old release answered healthy again",
         };
         criteria.push(of(text, back, &[]));
     }
-    let failed = story.rows.iter().filter(|row| row.verdict() == Some(Verdict::Failed)).count();
+    let failed = view.rows.iter().filter(|row| row.verdict() == Some(Verdict::Failed)).count();
     let steps = if failed == 0 { Ok(()) } else { Err(words::count(failed, "step")) };
-    criteria.push(Criterion::of("No step failed", (!story.rows.is_empty()).then_some(steps)));
+    criteria.push(Criterion::of("No step failed", (!view.rows.is_empty()).then_some(steps)));
     criteria
 }
 
 /// The copy of the backup; nothing where nobody asked for one.
-fn copied(story: &Story) -> Option<Criterion> {
-    let Elsewhere { status, problem, .. } = story.fact::<BackupFact>(key::BACKUP)?.elsewhere?;
+fn copied(view: &RunView) -> Option<Criterion> {
+    let Elsewhere { status, problem, .. } = view.record::<BackupRecord>(key::BACKUP)?.elsewhere?;
     let met = match status {
         CopyStatus::NotAskedFor | CopyStatus::Nothing => return None,
         CopyStatus::Verified => Ok(()),
@@ -176,27 +175,27 @@ fn copied(story: &Story) -> Option<Criterion> {
 }
 
 /// What production asks of staging; nothing for a stage that does not ask.
-fn staging(story: &Story) -> Option<Criterion> {
-    story.row(row::STAGING_EVIDENCE)?;
-    let proven = story.fact::<Staging>(key::STAGING).map(|staging| match staging.against.first() {
+fn staging(view: &RunView) -> Option<Criterion> {
+    view.row(row::STAGING_EVIDENCE)?;
+    let proven = view.record::<Staging>(key::STAGING).map(|staging| match staging.against.first() {
         None => Ok(()),
         Some(against) => Err(against.clone()),
     });
     Some(Criterion::of("Staging had proven this commit", proven))
 }
 
-fn baseline(story: &Story) -> Option<Result<(), String>> {
-    match story.row(row::BASELINE_HEALTH)?.verdict()? {
+fn baseline(view: &RunView) -> Option<Result<(), String>> {
+    match view.row(row::BASELINE_HEALTH)?.verdict()? {
         Verdict::Failed => Some(Err("it did not".to_owned())),
         Verdict::Passed | Verdict::Warned | Verdict::Skipped => Some(Ok(())),
     }
 }
 
 /// Rows that did not look prove nothing: then it is not reached.
-fn nothing_in_the_way(story: &Story) -> Option<Result<(), String>> {
-    let told: Vec<Finding> = story.fact(key::FINDINGS)?;
-    match told.iter().filter(|finding| finding.judgement == Judgement::Failed).count() {
-        0 => story.failed_rows().next().is_none().then_some(Ok(())),
+fn nothing_in_the_way(view: &RunView) -> Option<Result<(), String>> {
+    let described: Vec<Finding> = view.record(key::FINDINGS)?;
+    match described.iter().filter(|finding| finding.judgement == Judgement::Failed).count() {
+        0 => view.failed_rows().next().is_none().then_some(Ok(())),
         failed => Some(Err(words::count(failed, "finding"))),
     }
 }
@@ -231,7 +230,7 @@ pub enum RollbackStatus {
     Unknown,
 }
 
-pub fn rollback(story: &Story) -> Rollback {
+pub fn rollback(view: &RunView) -> Rollback {
     let plain = |status, text: &str| Rollback {
         status,
         text: text.to_owned(),
@@ -240,14 +239,14 @@ pub fn rollback(story: &Story) -> Rollback {
         took_ms: None,
         old_again_ms: None,
     };
-    let row = if story.subject() == Subject::Recovery { row::FINISH_UNCONFIRMED } else { row::SWITCH };
-    let undo = || story.row(row).and_then(|row| row.undo.as_ref()?.done.as_ref());
+    let row = if view.subject() == Subject::Recovery { row::FINISH_UNCONFIRMED } else { row::SWITCH };
+    let undo = || view.row(row).and_then(|row| row.undo.as_ref()?.done.as_ref());
     let because = |outcome: &Outcome| outcome.cause().map(ToString::to_string);
-    match &story.outcome {
+    match &view.outcome {
         None => plain(RollbackStatus::Unknown, "The run did not complete."),
         Some(Outcome::Live { .. }) => plain(
             RollbackStatus::NotNeeded,
-            match story.subject() {
+            match view.subject() {
                 Subject::Rollback => "Not needed: the target release is confirmed.",
                 _ => "Not needed: the new release is confirmed.",
             },
@@ -257,15 +256,17 @@ pub fn rollback(story: &Story) -> Rollback {
         }
         Some(outcome @ Outcome::RolledBack { .. }) => Rollback {
             because: because(outcome),
-            to: story.text_fact(key::PREVIOUS_RELEASE).map(str::to_owned),
+            to: view.text_record(key::PREVIOUS_RELEASE).map(str::to_owned),
             took_ms: undo().map(|done| done.took_ms),
-            old_again_ms: story.fact::<Receipt>(key::RECEIPT).and_then(|receipt| receipt.old_again_ms),
-            ..plain(RollbackStatus::Done, &format!("{}.", ending::headline(story)))
+            old_again_ms: view
+                .record::<DowntimeReport>(key::RECEIPT)
+                .and_then(|downtime_report| downtime_report.old_again_ms),
+            ..plain(RollbackStatus::Done, &format!("{}.", ending::headline(view)))
         },
         Some(outcome @ Outcome::Stuck { .. }) => Rollback {
             because: because(outcome),
             took_ms: undo().map(|done| done.took_ms),
-            ..plain(RollbackStatus::Failed, &format!("{}.", ending::headline(story)))
+            ..plain(RollbackStatus::Failed, &format!("{}.", ending::headline(view)))
         },
     }
 }
@@ -285,10 +286,10 @@ pub const CANONICAL: &str = "canonical form of the bundle";
 const CANONICAL_ON_DISK: &str = "canonical form of the bundle, read again from its disk";
 
 /// The bundle's way: from the artifact over the runner to the server.
-pub fn hops(story: &Story) -> Vec<Hop> {
-    let bundle: Option<BundleFact> = story.fact(key::BUNDLE);
+pub fn hops(view: &RunView) -> Vec<Hop> {
+    let bundle: Option<BundleRecord> = view.record(key::BUNDLE);
     let seen = |place: &str| bundle.as_ref().is_some_and(|bundle| bundle.verified_at.iter().any(|seen| seen == place));
-    let artifact = story.fact::<ArtifactFact>(key::ARTIFACT).and_then(|artifact| artifact.digest);
+    let artifact = view.record::<ArtifactRecord>(key::ARTIFACT).and_then(|artifact| artifact.digest);
     let mut hops: Vec<Hop> = artifact
         .map(|sha256| Hop {
             place: "artifact".into(),
@@ -306,11 +307,11 @@ pub fn hops(story: &Story) -> Vec<Hop> {
             same,
         };
         let hop = |place, what, same| of(&bundle.sha256, place, what, same);
-        if matches!(story.subject(), Subject::Release | Subject::Preflight) {
+        if matches!(view.subject(), Subject::Release | Subject::Preflight) {
             hops.push(hop("artifact", ".sha256 beside the bundle", seen("the .sha256 beside it")));
         }
         hops.push(hop("runner", "bundle", true));
-        match (&bundle.sent_sha256, story.subject()) {
+        match (&bundle.sent_sha256, view.subject()) {
             (Some(sent), Subject::Release) => {
                 hops.push(of(sent, "runner", CANONICAL, true));
                 hops.push(of(sent, "server", CANONICAL_ON_DISK, seen("the server")));
@@ -336,10 +337,10 @@ pub struct Link {
     pub took_us: Option<u64>,
 }
 
-pub fn link(story: &Story) -> Link {
-    let before = story.text_fact(key::PREVIOUS_RELEASE).map(str::to_owned);
-    let switch: Option<Switch> = story.fact(key::SWITCH);
-    let (after, known) = match (&story.outcome, &switch) {
+pub fn link(view: &RunView) -> Link {
+    let before = view.text_record(key::PREVIOUS_RELEASE).map(str::to_owned);
+    let switch: Option<Switch> = view.record(key::SWITCH);
+    let (after, known) = match (&view.outcome, &switch) {
         (Some(Outcome::Stuck { .. }), _) => (None, false),
         (Some(Outcome::RolledBack { .. }), _) | (_, None) => (before.clone(), true),
         (_, Some(switch)) => (Some(switch.to.to_string()), true),
@@ -348,16 +349,16 @@ pub fn link(story: &Story) -> Link {
 }
 
 /// What to do now, the most urgent first.
-pub fn next_steps(story: &Story) -> Vec<String> {
-    let cause = story.outcome.as_ref().and_then(Outcome::cause);
+pub fn next_steps(view: &RunView) -> Vec<String> {
+    let cause = view.outcome.as_ref().and_then(Outcome::cause);
     // Rows that let each other run can fail one and all.
-    let others = story.failed_rows().filter_map(Row::failure).filter(|failure| Some(*failure) != cause);
+    let others = view.failed_rows().filter_map(Row::failure).filter(|failure| Some(*failure) != cause);
     let hints = cause.into_iter().chain(others).filter_map(|failure| failure.hint.clone());
-    let back = story.subject() == Subject::Rollback;
-    let ours = match &story.outcome {
+    let back = view.subject() == Subject::Rollback;
+    let ours = match &view.outcome {
         None => "Find where the run stopped, then run it again.",
         Some(Outcome::Planned) => "Read the plan. To approve it, use the phrase in the job summary.",
-        Some(Outcome::Passed) => match story.subject() {
+        Some(Outcome::Passed) => match view.subject() {
             Subject::Bundle => "Release it.",
             Subject::Release | Subject::Rollback | Subject::Site | Subject::Recovery => "None: every check passed.",
             Subject::Audit => "Fix the findings that are not met, P0 and P1 first.",
@@ -367,7 +368,7 @@ pub fn next_steps(story: &Story) -> Vec<String> {
         Some(Outcome::Live { .. }) if back => {
             "Find the fault in the release that was left, and release a repaired commit. The left release is no rollback target any more."
         }
-        Some(Outcome::Live { .. }) if story.all_warnings().is_empty() => "None: the release is confirmed.",
+        Some(Outcome::Live { .. }) if view.all_warnings().is_empty() => "None: the release is confirmed.",
         Some(Outcome::Live { .. }) => "Read the warnings above. The release is confirmed.",
         Some(Outcome::Refused { .. }) => "Remove the cause, then run again.",
         Some(Outcome::RolledBack { .. }) if back => {

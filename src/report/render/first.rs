@@ -9,19 +9,19 @@ use super::{
 use crate::{
     domain::{
         CommitSha, Failure, FailureKind, Outcome, ReleaseName,
-        fact::{
-            BackupEstimate, BackupFact, BuildRun, FileDelta, HealthReport, Migrations, Outlook, PendingMigration,
-            Receipt, Staging, Switch, key,
-        },
         gate::GateReport,
         migration::Class,
+        record::{
+            BackupEstimate, BackupRecord, BuildRun, ChangePreview, DowntimeReport, FileDelta, HealthReport, Migrations,
+            PendingMigration, Staging, Switch, key,
+        },
         row,
     },
     engine::event::{UNDECIDED, Verdict},
     report::{
         Setting,
         render::ending,
-        story::{RowState, Story, Subject},
+        run_view::{RowState, RunView, Subject},
     },
 };
 
@@ -35,20 +35,20 @@ const DETAILS: (usize, usize) = (40, 300);
 const COMMANDS: (usize, usize) = (40, 1500);
 
 /// Why the run did not end well: its commands first, then each failure with its cause, its words and what to do.
-pub(crate) fn cause(story: &Story) -> String {
-    let Some(outcome) = &story.outcome else { return String::new() };
+pub(crate) fn cause(view: &RunView) -> String {
+    let Some(outcome) = &view.outcome else { return String::new() };
     let (Some(at), Some(cause)) = (outcome.at(), outcome.cause()) else { return String::new() };
     let mut text = String::new();
     if let Outcome::Stuck { undoing, undo_cause, by_hand, .. } = outcome {
-        text.push_str(&commands(story, undo_cause, by_hand));
-        let why = explained(&ending::title_of(story, undoing.as_str()), undo_cause);
+        text.push_str(&commands(view, undo_cause, by_hand));
+        let why = explained(&ending::title_of(view, undoing.as_str()), undo_cause);
         text.push_str(&format!("### Why the rollback is not complete\n\n{why}"));
     }
-    let first = (!said_by_findings(story, at.as_str())).then(|| (ending::title_of(story, at.as_str()), cause));
+    let first = (!said_by_findings(view, at.as_str())).then(|| (ending::title_of(view, at.as_str()), cause));
     // Rows that let each other run can fail one and all.
-    let others = story
+    let others = view
         .failed_rows()
-        .filter(|row| row.info.step != *at && !said_by_findings(story, row.info.step.as_str()))
+        .filter(|row| row.info.step != *at && !said_by_findings(view, row.info.step.as_str()))
         .filter_map(|row| Some((row.name(), row.failure()?)));
     let failures: Vec<(String, &Failure)> = first.into_iter().chain(others).collect();
     let title = match failures.len() {
@@ -62,15 +62,15 @@ pub(crate) fn cause(story: &Story) -> String {
 }
 
 /// An audit's findings stand in its verdict, each with its fix.
-fn said_by_findings(story: &Story, step: &str) -> bool {
-    story.subject() == Subject::Audit && audit::is_said(story, step)
+fn said_by_findings(view: &RunView, step: &str) -> bool {
+    view.subject() == Subject::Audit && audit::is_said(view, step)
 }
 
-fn commands(story: &Story, undo_cause: &Failure, by_hand: &[String]) -> String {
+fn commands(view: &RunView, undo_cause: &Failure, by_hand: &[String]) -> String {
     if by_hand.is_empty() {
         return String::new();
     }
-    let place = if story.subject() == Subject::Fix { "" } else { " on the server" };
+    let place = if view.subject() == Subject::Fix { "" } else { " on the server" };
     let only_if = match handed_over(undo_cause) {
         true => ", only if the post step and `stage: recover` fail",
         false => "",
@@ -98,12 +98,12 @@ fn explained(at: &str, failure: &Failure) -> String {
 }
 
 /// The gates that failed, where no failure has named them.
-pub(crate) fn failing_gates(story: &Story) -> String {
-    let Some(report) = story.fact::<GateReport>(key::GATES) else { return String::new() };
-    let cause = story.outcome.as_ref().and_then(Outcome::cause);
+pub(crate) fn failing_gates(view: &RunView) -> String {
+    let Some(report) = view.record::<GateReport>(key::GATES) else { return String::new() };
+    let cause = view.outcome.as_ref().and_then(Outcome::cause);
     let details: Vec<&String> = cause
         .into_iter()
-        .chain(story.failed_rows().filter_map(crate::report::story::Row::failure))
+        .chain(view.failed_rows().filter_map(crate::report::run_view::Row::failure))
         .flat_map(|failure| &failure.details)
         .collect();
     let lines: Vec<String> = report
@@ -115,9 +115,9 @@ pub(crate) fn failing_gates(story: &Story) -> String {
 }
 
 /// What the run leaves in place although it did not end well.
-pub(crate) fn stays(story: &Story) -> String {
+pub(crate) fn stays(view: &RunView) -> String {
     let Some(Outcome::Refused { stays, .. } | Outcome::RolledBack { stays, .. } | Outcome::Stuck { stays, .. }) =
-        &story.outcome
+        &view.outcome
     else {
         return String::new();
     };
@@ -128,37 +128,37 @@ pub(crate) fn stays(story: &Story) -> String {
 }
 
 /// What is live, what visitors met, what changed, and where the backup is.
-pub(crate) fn facts(story: &Story, setting: &Setting) -> String {
+pub(crate) fn rows(view: &RunView, setting: &Setting) -> String {
     let mut lines: Vec<(&str, String)> = Vec::new();
-    if let Some(live) = live_now(story) {
+    if let Some(live) = live_now(view) {
         lines.push(("Live now", live));
     }
-    lines.extend(site(story));
-    lines.extend(downtime(story).map(|downtime| ("Downtime", downtime)));
-    lines.extend(release(story));
-    lines.extend(commits(story, setting));
-    lines.extend(change(story, setting));
-    lines.extend(migrations(story));
-    lines.extend(backup(story).map(|backup| ("Backup", backup)));
-    if story.subject() == Subject::Bundle {
-        lines.extend(sections::check_lines(story));
-        lines.extend(sections::evidence_lines(story));
+    lines.extend(site(view));
+    lines.extend(downtime(view).map(|downtime| ("Downtime", downtime)));
+    lines.extend(release(view));
+    lines.extend(commits(view, setting));
+    lines.extend(change(view, setting));
+    lines.extend(migrations(view));
+    lines.extend(backup(view).map(|backup| ("Backup", backup)));
+    if view.subject() == Subject::Bundle {
+        lines.extend(sections::check_lines(view));
+        lines.extend(sections::evidence_lines(view));
     }
-    lines.push(("Run", format!("{}, {}", code(&story.stage), words::duration(story.took_ms))));
+    lines.push(("Run", format!("{}, {}", code(&view.stage), words::duration(view.took_ms))));
     format!("{}\n", table_of_pairs(&lines))
 }
 
 /// Claims only what the run saw, and nothing of a `current` that others moved meanwhile.
-fn live_now(story: &Story) -> Option<String> {
-    let moves = matches!(story.subject(), Subject::Release | Subject::Rollback);
-    let before = story.text_fact(key::PREVIOUS_RELEASE).map(code);
-    let made = story.text_fact(key::RELEASE).map(code);
-    match &story.outcome {
+fn live_now(view: &RunView) -> Option<String> {
+    let moves = matches!(view.subject(), Subject::Release | Subject::Rollback);
+    let before = view.text_record(key::PREVIOUS_RELEASE).map(code);
+    let made = view.text_record(key::RELEASE).map(code);
+    match &view.outcome {
         Some(Outcome::Live { .. }) => made,
         Some(Outcome::RolledBack { .. }) => Some(before.map_or("nothing, as before".to_owned(), |old| old + " again")),
-        Some(Outcome::Stuck { .. }) if story.subject() == Subject::Fix => None,
+        Some(Outcome::Stuck { .. }) if view.subject() == Subject::Fix => None,
         Some(Outcome::Stuck { .. }) => Some("❔ not known: the rollback is not complete".to_owned()),
-        None if story.fact::<Switch>(key::SWITCH).is_some() => Some("❔ not known: the run has not ended".to_owned()),
+        None if view.record::<Switch>(key::SWITCH).is_some() => Some("❔ not known: the run has not ended".to_owned()),
         Some(Outcome::Refused { at, .. }) if at.as_str() == "nothing-moved" => None,
         // A release is named when the survey is over: until then, what is live was not read.
         _ if moves && before.is_none() => made.map(|_| "nothing".to_owned()),
@@ -167,52 +167,52 @@ fn live_now(story: &Story) -> Option<String> {
     }
 }
 
-fn site(story: &Story) -> Option<(&'static str, String)> {
-    let name = if story.text_fact(key::URL).is_some() { "Site" } else { "Environment" };
-    let url = story.text_fact(key::URL).map(|url| link(&inline(url), url));
-    let environment = story.text_fact(key::ENVIRONMENT).map(inline);
-    let server = story.text_fact(key::SERVER).map(|server| format!("on {}", code(server)));
+fn site(view: &RunView) -> Option<(&'static str, String)> {
+    let name = if view.text_record(key::URL).is_some() { "Site" } else { "Environment" };
+    let url = view.text_record(key::URL).map(|url| link(&inline(url), url));
+    let environment = view.text_record(key::ENVIRONMENT).map(inline);
+    let server = view.text_record(key::SERVER).map(|server| format!("on {}", code(server)));
     let parts: Vec<String> = [url, environment, server].into_iter().flatten().collect();
     (!parts.is_empty()).then(|| (name, parts.join(", ")))
 }
 
 /// The release of this run, and the one before it where the run replaced it.
-fn release(story: &Story) -> Vec<(&'static str, String)> {
-    let Some(made) = story.text_fact(key::RELEASE) else { return Vec::new() };
-    let before = || ("Before", story.text_fact(key::PREVIOUS_RELEASE).map_or("nothing was live".to_owned(), code));
-    let name = match story.subject() {
+fn release(view: &RunView) -> Vec<(&'static str, String)> {
+    let Some(made) = view.text_record(key::RELEASE) else { return Vec::new() };
+    let before = || ("Before", view.text_record(key::PREVIOUS_RELEASE).map_or("nothing was live".to_owned(), code));
+    let name = match view.subject() {
         Subject::Rollback => "Rollback to",
         Subject::Recovery => "Unconfirmed release",
         _ => "Release",
     };
-    let made = (name, format!("{}{}", code(made), ending::fate(story)));
-    match &story.outcome {
+    let made = (name, format!("{}{}", code(made), ending::note(view)));
+    match &view.outcome {
         Some(Outcome::Live { .. }) => vec![before()],
         Some(Outcome::Stuck { .. }) => vec![made, before()],
-        None if story.fact::<Switch>(key::SWITCH).is_some() => vec![made, before()],
+        None if view.record::<Switch>(key::SWITCH).is_some() => vec![made, before()],
         _ => vec![made],
     }
 }
 
 /// `https://github.com/acme/shop`
-fn repository(story: &Story, setting: &Setting) -> Option<String> {
+fn repository(view: &RunView, setting: &Setting) -> Option<String> {
     let of = |url: &str| url.split_once("/actions/runs/").map(|(repository, _)| repository.to_owned());
-    let build = || of(&story.fact::<BuildRun>(key::BUILD_RUN)?.url);
+    let build = || of(&view.record::<BuildRun>(key::BUILD_RUN)?.url);
     setting.run_url.as_deref().and_then(of).or_else(build)
 }
 
 /// The commit with the first line of its message; and the one that production was asked for, where it has the same tree.
-fn commits(story: &Story, setting: &Setting) -> Vec<(&'static str, String)> {
-    let Some(sha) = story.fact::<CommitSha>(key::SHA) else { return Vec::new() };
-    let repository = repository(story, setting);
+fn commits(view: &RunView, setting: &Setting) -> Vec<(&'static str, String)> {
+    let Some(sha) = view.record::<CommitSha>(key::SHA) else { return Vec::new() };
+    let repository = repository(view, setting);
     let linked = |sha: &CommitSha| match &repository {
         Some(repository) => link(&code(sha.short()), &format!("{repository}/commit/{sha}")),
         None => code(sha.short()),
     };
-    let build = story.fact::<BuildRun>(key::BUILD_RUN);
+    let build = view.record::<BuildRun>(key::BUILD_RUN);
     let subject = build.and_then(|build| build.subject).map(|subject| format!(" {}", short(&subject, CELL)));
     let mut lines = vec![("Commit", format!("{}{}", linked(&sha), subject.unwrap_or_default()))];
-    if let Some(asked_for) = story.fact::<Staging>(key::STAGING).and_then(|staging| staging.asked_for) {
+    if let Some(asked_for) = view.record::<Staging>(key::STAGING).and_then(|staging| staging.asked_for) {
         let branch = inline(&asked_for.branch);
         lines.push(("Asked for", format!("{} on {branch}: the same tree", linked(&asked_for.commit))));
     }
@@ -220,22 +220,22 @@ fn commits(story: &Story, setting: &Setting) -> Vec<(&'static str, String)> {
 }
 
 /// The comparison of the live commit with the new one, and how many files differ.
-fn change(story: &Story, setting: &Setting) -> Option<(&'static str, String)> {
-    if !matches!(story.subject(), Subject::Release | Subject::Rollback) {
+fn change(view: &RunView, setting: &Setting) -> Option<(&'static str, String)> {
+    if !matches!(view.subject(), Subject::Release | Subject::Rollback) {
         return None;
     }
-    let files = story.fact::<Outlook>(key::OUTLOOK).and_then(|outlook| outlook.files);
-    let files = files.filter(|_| story.text_fact(key::PREVIOUS_RELEASE).is_some()).map(|files| file_counts(&files));
-    let parts: Vec<String> = compared(story, setting).into_iter().chain(files).collect();
-    let name = if story.subject() == Subject::Rollback { "Reverted commits" } else { "Change" };
+    let files = view.record::<ChangePreview>(key::CHANGE_PREVIEW).and_then(|change_preview| change_preview.files);
+    let files = files.filter(|_| view.text_record(key::PREVIOUS_RELEASE).is_some()).map(|files| file_counts(&files));
+    let parts: Vec<String> = compared(view, setting).into_iter().chain(files).collect();
+    let name = if view.subject() == Subject::Rollback { "Reverted commits" } else { "Change" };
     (!parts.is_empty()).then(|| (name, parts.join(": ")))
 }
 
 /// Release names end in the first digits of their commits, which GitHub's comparison takes.
-fn compared(story: &Story, setting: &Setting) -> Option<String> {
-    let named = |key: &str| story.text_fact(key)?.parse::<ReleaseName>().ok();
+fn compared(view: &RunView, setting: &Setting) -> Option<String> {
+    let named = |key: &str| view.text_record(key)?.parse::<ReleaseName>().ok();
     let (before, after) = (named(key::PREVIOUS_RELEASE)?, named(key::RELEASE)?);
-    let (old, new) = match story.subject() {
+    let (old, new) = match view.subject() {
         // What is in the live release and not in the target.
         Subject::Rollback => (after.short_sha(), before.short_sha()),
         _ => (before.short_sha(), after.short_sha()),
@@ -244,7 +244,7 @@ fn compared(story: &Story, setting: &Setting) -> Option<String> {
         return Some("the same commit".to_owned());
     }
     let range = format!("{old}...{new}");
-    let repository = repository(story, setting)?;
+    let repository = repository(view, setting)?;
     Some(link(&code(&range), &format!("{repository}/compare/{range}")))
 }
 
@@ -259,34 +259,36 @@ fn file_counts(files: &FileDelta) -> String {
     }
 }
 
-fn migrations(story: &Story) -> Vec<(&'static str, String)> {
+fn migrations(view: &RunView) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     let skipped = || {
-        let row = story.row(row::MIGRATE)?;
+        let row = view.row(row::MIGRATE)?;
         matches!(row.verdict()?, Verdict::Skipped | Verdict::Passed).then(|| "none ran".to_owned())
     };
-    if let Some(outlook) = story.fact::<Outlook>(key::OUTLOOK).filter(|_| story.outcome == Some(Outcome::Planned)) {
-        lines.push(("Migrations", pending(&outlook)));
-    } else if let Some(migrations) = story.fact::<Migrations>(key::MIGRATIONS) {
+    if let Some(change_preview) =
+        view.record::<ChangePreview>(key::CHANGE_PREVIEW).filter(|_| view.outcome == Some(Outcome::Planned))
+    {
+        lines.push(("Migrations", pending(&change_preview)));
+    } else if let Some(migrations) = view.record::<Migrations>(key::MIGRATIONS) {
         lines.push(("Migrations", sections::migrations_line(&migrations)));
     } else if let Some(none) = skipped() {
         lines.push(("Migrations", none));
     }
-    if let Some(migrations) = story.fact::<Migrations>(key::MIGRATIONS_STAY) {
+    if let Some(migrations) = view.record::<Migrations>(key::MIGRATIONS_STAY) {
         lines.push(("Migrations that stay", sections::migrations_line(&migrations)));
     }
     lines
 }
 
-fn pending(outlook: &Outlook) -> String {
-    if let Some(why) = &outlook.migrations_unknown {
+fn pending(change_preview: &ChangePreview) -> String {
+    if let Some(why) = &change_preview.migrations_unknown {
         return short(why, CELL);
     }
     let named = |migration: &PendingMigration| {
         let mark = if matches!(migration.class, Class::Contract | Class::Destructive) { "⚠️ " } else { "" };
         format!("{} ({mark}{})", code(&migration.name), migration.class.word())
     };
-    match outlook.migrations.as_slice() {
+    match change_preview.migrations.as_slice() {
         [] => "none is pending".to_owned(),
         pending => {
             let more = match pending.len().saturating_sub(ENTRIES) {
@@ -300,21 +302,21 @@ fn pending(outlook: &Outlook) -> String {
 }
 
 /// What visitors met; of a run that switched without measuring it, why there is no measurement.
-fn downtime(story: &Story) -> Option<String> {
-    if let Some(receipt) = story.fact::<Receipt>(key::RECEIPT) {
-        return Some(sections::receipt_line(&receipt));
+fn downtime(view: &RunView) -> Option<String> {
+    if let Some(downtime_report) = view.record::<DowntimeReport>(key::RECEIPT) {
+        return Some(sections::receipt_line(&downtime_report));
     }
-    story.fact::<Switch>(key::SWITCH)?;
-    match &story.row(row::SAMPLE_SITE)?.state {
+    view.record::<Switch>(key::SWITCH)?;
+    match &view.row(row::SAMPLE_SITE)?.state {
         RowState::Finished { text, .. } if !text.is_empty() => Some(format!("not measured: {}", short(text, CELL))),
         _ => None,
     }
 }
 
-fn backup(story: &Story) -> Option<String> {
-    if story.outcome == Some(Outcome::Planned) {
-        let outlook = story.fact::<Outlook>(key::OUTLOOK)?;
-        return Some(match outlook.backup {
+fn backup(view: &RunView) -> Option<String> {
+    if view.outcome == Some(Outcome::Planned) {
+        let change_preview = view.record::<ChangePreview>(key::CHANGE_PREVIEW)?;
+        return Some(match change_preview.backup {
             Some(BackupEstimate { app_bytes, database_bytes }) => {
                 let database = match database_bytes {
                     Some(bytes) => format!("database {}", words::bytes(bytes)),
@@ -325,7 +327,7 @@ fn backup(story: &Story) -> Option<String> {
             None => "none: nothing is live yet".to_owned(),
         });
     }
-    let backup = story.fact::<BackupFact>(key::BACKUP)?;
+    let backup = view.record::<BackupRecord>(key::BACKUP)?;
     let elsewhere = backup.elsewhere.as_ref().map(|copy| format!("; {}", sections::elsewhere_line(copy)));
     let elsewhere = elsewhere.unwrap_or_default();
     if backup.files.is_empty() {
@@ -344,11 +346,11 @@ fn backup(story: &Story) -> Option<String> {
 }
 
 /// The last answers, where asking the site is what the run is for.
-pub(crate) fn site_health(story: &Story) -> String {
-    let told = |key: &str| story.fact::<HealthReport>(key).is_some();
-    match story.subject() {
-        Subject::Site | Subject::Recovery if told(key::HEALTH) || told(key::HEALTH_AFTER_ROLLBACK) => {
-            sections::health(story)
+pub(crate) fn site_health(view: &RunView) -> String {
+    let described = |key: &str| view.record::<HealthReport>(key).is_some();
+    match view.subject() {
+        Subject::Site | Subject::Recovery if described(key::HEALTH) || described(key::HEALTH_AFTER_ROLLBACK) => {
+            sections::health(view)
         }
         _ => String::new(),
     }

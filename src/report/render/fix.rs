@@ -4,29 +4,29 @@ use super::markdown::{block, head, inline, row, short};
 use crate::{
     domain::{
         Outcome,
-        fact::key,
-        fix::{FixFact, Setting},
+        fix::{FixRecord, Setting},
+        record::key,
     },
     engine::event::Verdict,
-    report::story::Story,
+    report::run_view::RunView,
 };
 
 /// Longest text in a cell, in characters.
 const CELL: usize = 600;
 
-pub(crate) fn told(story: &Story) -> Option<FixFact> {
-    story.fact(key::FIX)
+pub(crate) fn describe(view: &RunView) -> Option<FixRecord> {
+    view.record(key::FIX)
 }
 
 /// Before and after, with its heading.
-pub(crate) fn section(story: &Story) -> String {
-    let table = table(story);
+pub(crate) fn section(view: &RunView) -> String {
+    let table = table(view);
     if table.is_empty() { table } else { format!("### Before and after\n\n{table}") }
 }
 
 /// Before and after, each thing in a line; after a plan, what would be there.
-pub(crate) fn table(story: &Story) -> String {
-    let Some(fix) = told(story) else { return String::new() };
+pub(crate) fn table(view: &RunView) -> String {
+    let Some(fix) = describe(view) else { return String::new() };
     let mut names: Vec<&str> = Vec::new();
     let after = fix.after.as_ref();
     for setting in fix.before.iter().chain(&fix.wanted).chain(after.into_iter().flatten()) {
@@ -47,7 +47,7 @@ pub(crate) fn table(story: &Story) -> String {
     }
     let last = match after {
         Some(_) => "After",
-        None if story.executed() => "After (not read again)",
+        None if view.executed() => "After (not read again)",
         None => "Would be",
     };
     let lines = names.into_iter().map(|what| {
@@ -55,7 +55,7 @@ pub(crate) fn table(story: &Story) -> String {
             Some(after) if after.iter().any(|one| one.what == what) => of(after, what),
             // What is not changed is what it was.
             _ if !fix.wanted.iter().any(|one| one.what == what) => of(&fix.before, what),
-            None if !story.executed() => of(&fix.wanted, what),
+            None if !view.executed() => of(&fix.wanted, what),
             _ => "not read".to_owned(),
         };
         row([short(what, CELL).as_str(), &of(&fix.before, what), &now])
@@ -65,16 +65,16 @@ pub(crate) fn table(story: &Story) -> String {
 }
 
 /// What was or would be sent, and what that needs.
-pub(crate) fn sends(story: &Story) -> String {
-    let Some(fix) = told(story).filter(|fix| !fix.sends.is_empty()) else { return String::new() };
+pub(crate) fn sends(view: &RunView) -> String {
+    let Some(fix) = describe(view).filter(|fix| !fix.sends.is_empty()) else { return String::new() };
     format!("Needs {}.\n\n{}\n", inline(&fix.needs), block(&fix.sends, 40, 1500))
 }
 
 /// Whether the fix was verified; `None` where the run did not come so far.
-pub(crate) fn mended(story: &Story) -> Option<Result<(), String>> {
-    let fix = told(story)?;
-    let seen = || story.release_rows().last().and_then(crate::report::story::Row::verdict);
-    match (&fix.nothing, &story.outcome) {
+pub(crate) fn mended(view: &RunView) -> Option<Result<(), String>> {
+    let fix = describe(view)?;
+    let seen = || view.release_rows().last().and_then(crate::report::run_view::Row::verdict);
+    match (&fix.nothing, &view.outcome) {
         (Some(_), Some(Outcome::Passed)) => Some(Ok(())),
         (None, Some(Outcome::Passed)) if seen() == Some(Verdict::Passed) => Some(Ok(())),
         (_, Some(Outcome::Planned)) | (_, None) => None,

@@ -4,50 +4,46 @@ use serde_json::{Value, json};
 
 use super::{clean, fix, log::Log, words};
 use crate::{
-    domain::{Approval, Sha256Digest, fact::key},
+    domain::{Approval, Sha256Digest, record::key},
     engine::event::{Body, Event, Reader},
     report::{
         render::ending,
-        story::{PlanTold, Row, Story},
+        run_view::{PlanRecord, Row, RunView},
     },
 };
 
-/// Prints the plan of a run that stops at the seam.
+/// Prints the plan of a run that stops at the approval.
 pub struct Plan {
     log: Log,
-    story: Story,
+    view: RunView,
 }
 
 impl Plan {
     pub fn new(log: Log) -> Self {
-        Self { log, story: Story::default() }
+        Self { log, view: RunView::default() }
     }
 }
 
 impl Reader for Plan {
     fn read(&mut self, event: &Event) {
-        self.story.hear(&self.log.redactor().event(event));
+        self.view.apply(&self.log.redactor().event(event));
         if matches!(event.body, Body::Planned { .. }) {
-            self.log.text("", &text(&self.story));
+            self.log.text("", &text(&self.view));
         }
     }
 }
 
 /// The plan, to be read; empty when the story has none. Its last line can be counted and compared.
-pub fn text(story: &Story) -> String {
-    let Some(plan) = &story.plan else { return String::new() };
-    let mut lines = vec![format!("plan for {}: {}", story.stage, clean::one_line(&plan.because))];
-    match fix::told(story) {
+pub fn text(view: &RunView) -> String {
+    let Some(plan) = &view.plan else { return String::new() };
+    let mut lines = vec![format!("plan for {}: {}", view.stage, clean::one_line(&plan.because))];
+    match fix::describe(view) {
         Some(fix) => lines.push(format!("  {}: {}", fix.name, clean::one_line(&fix.subject))),
         None => {
-            lines.push(format!(
-                "  from {} to {}",
-                from(story).unwrap_or("nothing"),
-                to(story).unwrap_or("(no release)")
-            ));
+            lines.push(format!("  from {} to {}", from(view).unwrap_or("nothing"), to(view).unwrap_or("(no release)")));
         }
     }
-    for row in story.release_rows() {
+    for row in view.release_rows() {
         lines.push(format!("  {}", row.name()));
         if let Some(undo) = ending::undo(&row.info) {
             lines.push(format!("      {}", clean::one_line(&undo)));
@@ -55,7 +51,7 @@ pub fn text(story: &Story) -> String {
         let preview = lines_of(plan, row).iter().flat_map(|line| clean::lines(line));
         lines.extend(preview.map(|line| format!("      | {line}")));
     }
-    for warning in &story.warnings {
+    for warning in &view.warnings {
         lines.push(format!("  warning: {}", clean::one_line(&warning.text)));
         if !warning.code.is_empty() {
             lines.push(format!("      code: {}", clean::one_line(&warning.code)));
@@ -64,14 +60,14 @@ pub fn text(story: &Story) -> String {
             lines.push(format!("      hint: {}", clean::one_line(hint)));
         }
     }
-    lines.push(last_line(story));
+    lines.push(last_line(view));
     lines.join("\n")
 }
 
 /// The plan, for programs; `null` when the story has none.
-pub fn document(story: &Story) -> Value {
-    let Some(plan) = &story.plan else { return Value::Null };
-    let rows: Vec<Value> = story
+pub fn document(view: &RunView) -> Value {
+    let Some(plan) = &view.plan else { return Value::Null };
+    let rows: Vec<Value> = view
         .release_rows()
         .map(|row| {
             json!({
@@ -86,33 +82,33 @@ pub fn document(story: &Story) -> Value {
         .collect();
     json!({
         "because": plan.because,
-        "from": from(story),
-        "to": to(story),
-        "digest": story.text_fact(key::PLAN_DIGEST),
+        "from": from(view),
+        "to": to(view),
+        "digest": view.text_record(key::PLAN_DIGEST),
         "rows": rows,
-        "warnings": story.warnings,
+        "warnings": view.warnings,
     })
 }
 
 /// `plan: 14 steps, 8 change something; digest 3f9a1c2e8d7b6a5f`
-fn last_line(story: &Story) -> String {
-    let steps = story.release_rows().count();
-    let changes = story.release_rows().filter(|row| row.changes_something()).count();
-    let digest = story
-        .fact::<Sha256Digest>(key::PLAN_DIGEST)
+fn last_line(view: &RunView) -> String {
+    let steps = view.release_rows().count();
+    let changes = view.release_rows().filter(|row| row.changes_something()).count();
+    let digest = view
+        .record::<Sha256Digest>(key::PLAN_DIGEST)
         .map(|digest| format!("; digest {}", Approval::shown(&digest)))
         .unwrap_or_default();
     format!("plan: {}, {changes} change something{digest}", words::count(steps, "step"))
 }
 
-fn lines_of<'p>(plan: &'p PlanTold, row: &Row) -> &'p [String] {
+fn lines_of<'p>(plan: &'p PlanRecord, row: &Row) -> &'p [String] {
     plan.previews.iter().find(|preview| preview.step == row.info.step).map_or(&[], |preview| &preview.lines)
 }
 
-fn from(story: &Story) -> Option<&str> {
-    story.text_fact(key::PREVIOUS_RELEASE)
+fn from(view: &RunView) -> Option<&str> {
+    view.text_record(key::PREVIOUS_RELEASE)
 }
 
-fn to(story: &Story) -> Option<&str> {
-    story.text_fact(key::RELEASE)
+fn to(view: &RunView) -> Option<&str> {
+    view.text_record(key::RELEASE)
 }

@@ -8,11 +8,11 @@ use super::{
 use crate::{
     domain::{
         Approval, Sha256Digest,
-        fact::{
-            ArtifactFact, BackupFact, BuildRun, BundleFact, CopyStatus, Elsewhere, Endpoint, HealthReport, Identity,
-            Migrations, Receipt, Score, Services, Staging, Switch, key,
-        },
         gate::GateReport,
+        record::{
+            ArtifactRecord, BackupRecord, BuildRun, BundleRecord, CopyStatus, DowntimeReport, Elsewhere, Endpoint,
+            HealthReport, Identity, Migrations, Score, Services, Staging, Switch, key,
+        },
     },
     engine::event::Verdict,
     report::{
@@ -20,7 +20,7 @@ use crate::{
             ending,
             markdown::{ENTRIES, list, table_of_pairs},
         },
-        story::{Row, RowState, Story, Subject, UndoTold, Warning},
+        run_view::{Row, RowState, RunView, Subject, UndoRecord, Warning},
     },
 };
 
@@ -30,95 +30,95 @@ const CELL: usize = 240;
 const SENTENCE: usize = 1200;
 
 /// Every warning of the run, with what to do.
-pub(crate) fn warnings(story: &Story) -> String {
-    let lines: Vec<String> = story.all_warnings().iter().map(|warning| warning_line(story, warning)).collect();
-    if lines.is_empty() { String::new() } else { format!("### {}\n\n{}\n", warnings_title(story), list(lines)) }
+pub(crate) fn warnings(view: &RunView) -> String {
+    let lines: Vec<String> = view.all_warnings().iter().map(|warning| warning_line(view, warning)).collect();
+    if lines.is_empty() { String::new() } else { format!("### {}\n\n{}\n", warnings_title(view), list(lines)) }
 }
 
 /// `3 warnings`: as many as the verdict counts.
-pub(crate) fn warnings_title(story: &Story) -> String {
-    words::count(story.all_warnings().len(), "warning")
+pub(crate) fn warnings_title(view: &RunView) -> String {
+    words::count(view.all_warnings().len(), "warning")
 }
 
 /// The warnings that no finding of a pre-flight has told.
-pub(crate) fn warnings_apart(story: &Story) -> String {
-    let findings = checked::findings(story);
-    let warnings = story.all_warnings();
+pub(crate) fn warnings_apart(view: &RunView) -> String {
+    let findings = checked::findings(view);
+    let warnings = view.all_warnings();
     let apart = warnings.iter().filter(|warning| findings.iter().all(|finding| finding.found != warning.text));
-    list(apart.map(|warning| warning_line(story, warning)))
+    list(apart.map(|warning| warning_line(view, warning)))
 }
 
-fn warning_line(story: &Story, warning: &Warning) -> String {
+fn warning_line(view: &RunView, warning: &Warning) -> String {
     let hint =
         warning.hint.as_ref().map(|hint| format!("<br>**What to do:** {}", short(hint, SENTENCE))).unwrap_or_default();
     let named = if warning.code.is_empty() { String::new() } else { format!("<br>**Code:** {}", code(&warning.code)) };
-    let title = inline(&ending::title_of(story, &warning.step));
+    let title = inline(&ending::title_of(view, &warning.step));
     format!("⚠️ **{title}**: {}{named}{hint}", short(&warning.text, SENTENCE))
 }
 
 /// What was checked and what proves it, for the report.
-pub(crate) fn checks(story: &Story) -> String {
-    let lines: Vec<_> = check_lines(story).into_iter().chain(evidence_lines(story)).collect();
+pub(crate) fn checks(view: &RunView) -> String {
+    let lines: Vec<_> = check_lines(view).into_iter().chain(evidence_lines(view)).collect();
     if lines.is_empty() { String::new() } else { format!("### Checks\n\n{}\n", table_of_pairs(&lines)) }
 }
 
 /// The numbers by which a release is judged, each in one line.
-pub(crate) fn check_lines(story: &Story) -> Vec<(&'static str, String)> {
+pub(crate) fn check_lines(view: &RunView) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
-    if let Some(report) = story.fact::<GateReport>(key::GATES) {
+    if let Some(report) = view.record::<GateReport>(key::GATES) {
         lines.push(("Gates", scored(report.passed(), report.total())));
     }
-    if let Some(staging) = story.fact::<Staging>(key::STAGING) {
+    if let Some(staging) = view.record::<Staging>(key::STAGING) {
         lines.push(("Staging", staging_line(&staging)));
     }
-    if let Some(report) = story.fact::<HealthReport>(key::BASELINE) {
+    if let Some(report) = view.record::<HealthReport>(key::BASELINE) {
         let when =
-            if matches!(story.subject(), Subject::Preflight | Subject::Audit) { "Health now" } else { "Health before" };
+            if matches!(view.subject(), Subject::Preflight | Subject::Audit) { "Health now" } else { "Health before" };
         lines.push((when, health_score(&report)));
     }
-    if let Some(report) = story.fact::<HealthReport>(key::HEALTH) {
+    if let Some(report) = view.record::<HealthReport>(key::HEALTH) {
         lines.push(("Health", health_score(&report)));
     }
-    if let Some(report) = story.fact::<HealthReport>(key::HEALTH_AFTER_ROLLBACK) {
+    if let Some(report) = view.record::<HealthReport>(key::HEALTH_AFTER_ROLLBACK) {
         lines.push(("Health after rollback", health_score(&report)));
     }
-    if let Some(identity) = story.fact::<Identity>(key::IDENTITY) {
+    if let Some(identity) = view.record::<Identity>(key::IDENTITY) {
         lines.push(("Answered by", identity_line(&identity)));
     }
-    if let Some(Score { passed, total }) = story.fact(key::ASSETS) {
+    if let Some(Score { passed, total }) = view.record(key::ASSETS) {
         lines.push(("Assets", scored(passed, total)));
     }
     lines
 }
 
 /// What proves which bytes went where.
-pub(crate) fn evidence_lines(story: &Story) -> Vec<(&'static str, String)> {
+pub(crate) fn evidence_lines(view: &RunView) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
-    if let Some(build) = story.fact::<BuildRun>(key::BUILD_RUN) {
+    if let Some(build) = view.record::<BuildRun>(key::BUILD_RUN) {
         lines.push(("Built by", built_by(&build)));
     }
-    if let Some(artifact) = story.fact::<ArtifactFact>(key::ARTIFACT) {
+    if let Some(artifact) = view.record::<ArtifactRecord>(key::ARTIFACT) {
         lines.push(("Artifact", artifact_line(&artifact)));
     }
-    if let Some(bundle) = story.fact::<BundleFact>(key::BUNDLE) {
+    if let Some(bundle) = view.record::<BundleRecord>(key::BUNDLE) {
         lines.push(("Bundle", bundle_line(&bundle)));
     }
-    if let Some(backup) = story.fact::<BackupFact>(key::BACKUP).filter(|backup| !backup.files.is_empty()) {
+    if let Some(backup) = view.record::<BackupRecord>(key::BACKUP).filter(|backup| !backup.files.is_empty()) {
         lines.push(("Backup files", backup_files(&backup)));
     }
-    if let Some(tree) = story.fact::<Sha256Digest>(key::TREE) {
+    if let Some(tree) = view.record::<Sha256Digest>(key::TREE) {
         lines.push(("Tree digest", format!("SHA-256 {}", code(tree.short()))));
     }
-    if let Some(switch) = story.fact::<Switch>(key::SWITCH) {
+    if let Some(switch) = view.record::<Switch>(key::SWITCH) {
         lines.push(("Switch", switch_line(&switch)));
     }
-    if let Some(services) = story.fact::<Services>(key::SERVICES) {
+    if let Some(services) = view.record::<Services>(key::SERVICES) {
         lines.push(("Services", services_line(&services)));
     }
-    if let Some(digest) = story.fact::<Sha256Digest>(key::PLAN_DIGEST) {
+    if let Some(digest) = view.record::<Sha256Digest>(key::PLAN_DIGEST) {
         lines.push(("Plan digest", code(Approval::shown(&digest))));
     }
-    if let Some(ledger) = story.text_fact(key::LEDGER) {
+    if let Some(ledger) = view.text_record(key::LEDGER) {
         lines.push(("Ledger", code(ledger)));
     }
     lines
@@ -161,94 +161,102 @@ fn identity_line(identity: &Identity) -> String {
 }
 
 /// What visitors met, in one line.
-pub(crate) fn receipt_line(receipt: &Receipt) -> String {
-    let met = match (receipt.failures, receipt.downtime_ms > receipt.budget_ms) {
-        (0, _) => format!("✅ none: 0 of {} requests failed", receipt.requests),
+pub(crate) fn receipt_line(downtime_report: &DowntimeReport) -> String {
+    let met = match (downtime_report.failures, downtime_report.downtime_ms > downtime_report.budget_ms) {
+        (0, _) => format!("✅ none: 0 of {} requests failed", downtime_report.requests),
         (failures, over) => format!(
             "{} {}: {failures} of {} requests failed",
             if over { "❌" } else { "⚠️" },
-            words::duration(receipt.downtime_ms),
-            receipt.requests
+            words::duration(downtime_report.downtime_ms),
+            downtime_report.requests
         ),
     };
-    let apart = match receipt.not_asked {
+    let apart = match downtime_report.not_asked {
         0 => String::new(),
         count => format!(", {count} more did not reach the site"),
     };
-    let first =
-        receipt.first_failures.first().map(|first| format!("; first failure: {}", short(&first.to_string(), CELL)));
-    format!("{met}{apart}, slowest answer {}{}", words::duration(receipt.slowest_ms), first.unwrap_or_default())
+    let first = downtime_report
+        .first_failures
+        .first()
+        .map(|first| format!("; first failure: {}", short(&first.to_string(), CELL)));
+    format!("{met}{apart}, slowest answer {}{}", words::duration(downtime_report.slowest_ms), first.unwrap_or_default())
 }
 
 /// What visitors met during the switch.
-pub(crate) fn zero_downtime(story: &Story) -> String {
-    let Some(receipt) = story.fact::<Receipt>(key::RECEIPT) else { return String::new() };
+pub(crate) fn zero_downtime(view: &RunView) -> String {
+    let Some(downtime_report) = view.record::<DowntimeReport>(key::RECEIPT) else { return String::new() };
     let relative = |ms: i64| format!("{ms:+} ms");
-    let paths = receipt.paths.iter().map(|path| code(path)).collect::<Vec<_>>().join(" and ");
+    let paths = downtime_report.paths.iter().map(|path| code(path)).collect::<Vec<_>>().join(" and ");
     let mut lines = vec![
-        ("Sampled", format!("{paths}, up to {} times a second, over fresh and kept connections in turn", receipt.rate)),
-        ("Duration", words::duration(receipt.lasted_ms)),
-        ("Requests", receipt.requests.to_string()),
-        ("Failures", receipt.failures.to_string()),
+        (
+            "Sampled",
+            format!("{paths}, up to {} times a second, over fresh and kept connections in turn", downtime_report.rate),
+        ),
+        ("Duration", words::duration(downtime_report.lasted_ms)),
+        ("Requests", downtime_report.requests.to_string()),
+        ("Failures", downtime_report.failures.to_string()),
         (
             "Downtime",
             format!(
                 "{} ms in {}; allowed: {} ms",
-                receipt.downtime_ms,
-                words::count(usize::try_from(receipt.outages).unwrap_or(usize::MAX), "outage"),
-                receipt.budget_ms
+                downtime_report.downtime_ms,
+                words::count(usize::try_from(downtime_report.outages).unwrap_or(usize::MAX), "outage"),
+                downtime_report.budget_ms
             ),
         ),
-        ("Slowest answer", format!("{} ms", receipt.slowest_ms)),
+        ("Slowest answer", format!("{} ms", downtime_report.slowest_ms)),
         (
             "Answered as",
             format!(
                 "{} times the old release, {} times the new one, {} times unnamed",
-                receipt.answered_by.old, receipt.answered_by.new, receipt.answered_by.unnamed
+                downtime_report.answered_by.old, downtime_report.answered_by.new, downtime_report.answered_by.unnamed
             ),
         ),
     ];
-    if let Some(ms) = receipt.first_new_ms {
+    if let Some(ms) = downtime_report.first_new_ms {
         lines.push(("First answer of the new release", relative(ms)));
     }
     lines.push((
         "Old and new side by side",
-        receipt
+        downtime_report
             .side_by_side_ms
             .map_or("not seen: they did not both answer by name".to_owned(), |ms| format!("{ms} ms")),
     ));
-    if let Some(ms) = receipt.old_again_ms {
+    if let Some(ms) = downtime_report.old_again_ms {
         lines.push(("Old release again", format!("{ms} ms after the rollback began")));
     }
-    if receipt.held_back > 0 {
-        lines.push(("Held back by the site (429)", receipt.held_back.to_string()));
+    if downtime_report.held_back > 0 {
+        lines.push(("Held back by the site (429)", downtime_report.held_back.to_string()));
     }
     let mut text = format!("{}\n", table_of_pairs(&lines));
-    if !receipt.first_failures.is_empty() {
-        let rows = receipt.first_failures.iter().map(|failed| {
+    if !downtime_report.first_failures.is_empty() {
+        let rows = downtime_report.first_failures.iter().map(|failed| {
             let took = format!("{} ms", failed.took_ms);
             let (at, path, cause) = (relative(failed.at_ms), code(&failed.path), short(&failed.cause, CELL));
             row([at.as_str(), &path, &inline(&failed.connection), &took, &cause])
         });
-        let shown = receipt.first_failures.len() as u64;
-        let title =
-            if shown < receipt.failures { format!("The first {shown} failures") } else { "Failures".to_owned() };
+        let shown = downtime_report.first_failures.len() as u64;
+        let title = if shown < downtime_report.failures {
+            format!("The first {shown} failures")
+        } else {
+            "Failures".to_owned()
+        };
         text.push_str(&format!(
             "### {title}\n\n{}{}\n",
             head(&["At", "Page", "Connection", "After", "What happened"]),
             rows.collect::<String>()
         ));
     }
-    if !receipt.remarks.is_empty() {
-        text.push_str(&format!("{}\n", list(receipt.remarks.iter().map(|remark| short(remark, SENTENCE)))));
+    if !downtime_report.remarks.is_empty() {
+        text.push_str(&format!("{}\n", list(downtime_report.remarks.iter().map(|remark| short(remark, SENTENCE)))));
     }
     text.push_str("Times count from the moment before the switch.\n");
     text
 }
 
 /// Each file of the backup with its digest.
-pub(crate) fn backup(story: &Story) -> String {
-    let Some(backup) = story.fact::<BackupFact>(key::BACKUP) else { return String::new() };
+pub(crate) fn backup(view: &RunView) -> String {
+    let Some(backup) = view.record::<BackupRecord>(key::BACKUP) else { return String::new() };
     let rows = backup.files.iter().map(|file| {
         let (name, size, sum) = (code(&file.name), words::bytes(file.size), code(file.sha256.as_str()));
         row([name.as_str(), &size, &sum, &short(&file.counted, CELL)])
@@ -264,7 +272,7 @@ pub(crate) fn backup(story: &Story) -> String {
     format!("In {} on the server.\n\n{files}{skipped}{copy}", code(&backup.path))
 }
 
-fn bundle_line(bundle: &BundleFact) -> String {
+fn bundle_line(bundle: &BundleRecord) -> String {
     let seen = bundle.verified_at.iter().map(|place| short(place, CELL)).collect::<Vec<_>>().join(", ");
     let seen = if seen.is_empty() { String::new() } else { format!("; digest seen at: {seen}") };
     let sent =
@@ -279,12 +287,12 @@ fn bundle_line(bundle: &BundleFact) -> String {
     )
 }
 
-fn artifact_line(artifact: &ArtifactFact) -> String {
+fn artifact_line(artifact: &ArtifactRecord) -> String {
     let expires = artifact.expires_at.as_deref().map(|at| format!(", expires {}", short(at, CELL))).unwrap_or_default();
     format!("{}, {}, id {}{expires}", code(&artifact.name), words::bytes(artifact.size), artifact.id)
 }
 
-fn backup_files(backup: &BackupFact) -> String {
+fn backup_files(backup: &BackupRecord) -> String {
     let files = backup.files.iter().map(|file| {
         format!(
             "{} {}, SHA-256 {} ({})",
@@ -349,8 +357,8 @@ fn services_line(services: &Services) -> String {
 }
 
 /// Every gate with its result.
-pub(crate) fn all_gates(story: &Story) -> String {
-    let Some(report) = story.fact::<GateReport>(key::GATES) else { return "Not reached.\n".to_owned() };
+pub(crate) fn all_gates(view: &RunView) -> String {
+    let Some(report) = view.record::<GateReport>(key::GATES) else { return "Not reached.\n".to_owned() };
     let rows = report.results.iter().map(|gate| {
         let result = gate.problem.as_deref().map_or("✅".to_owned(), |problem| format!("❌ {}", short(problem, CELL)));
         row([code(&gate.name).as_str(), result.as_str()])
@@ -359,27 +367,26 @@ pub(crate) fn all_gates(story: &Story) -> String {
 }
 
 /// Each endpoint's last answer.
-pub(crate) fn health(story: &Story) -> String {
+pub(crate) fn health(view: &RunView) -> String {
     [("Health", key::HEALTH), ("Health of the old release, after the rollback", key::HEALTH_AFTER_ROLLBACK)]
         .into_iter()
-        .filter_map(|(title, key)| Some(health_table(title, &story.fact(key)?)))
+        .filter_map(|(title, key)| Some(health_table(title, &view.record(key)?)))
         .collect()
 }
 
 /// The same as text for the round before the release.
-pub(crate) fn baseline(story: &Story) -> String {
-    story
-        .fact::<HealthReport>(key::BASELINE)
+pub(crate) fn baseline(view: &RunView) -> String {
+    view.record::<HealthReport>(key::BASELINE)
         .map(|report| {
-            let now = matches!(story.subject(), Subject::Preflight | Subject::Audit);
+            let now = matches!(view.subject(), Subject::Preflight | Subject::Audit);
             health_table(if now { "Health now" } else { "Health before the release" }, &report)
         })
         .unwrap_or_default()
 }
 
 /// Every round that was asked, with each answer and the release that gave it (F85).
-pub(crate) fn health_attempts(story: &Story) -> String {
-    let titles = match story.subject() {
+pub(crate) fn health_attempts(view: &RunView) -> String {
+    let titles = match view.subject() {
         Subject::Rollback => {
             ["Before the rollback", "The target release", "The previous release, after the switch back"]
         }
@@ -388,7 +395,7 @@ pub(crate) fn health_attempts(story: &Story) -> String {
     titles
         .into_iter()
         .zip([key::BASELINE, key::HEALTH, key::HEALTH_AFTER_ROLLBACK])
-        .filter_map(|(title, key)| Some((title, story.fact::<HealthReport>(key)?)))
+        .filter_map(|(title, key)| Some((title, view.record::<HealthReport>(key)?)))
         .map(|(title, report)| {
             let rounds = report.earlier.iter().chain(std::iter::once(&report));
             let rows = rounds.flat_map(|round| {
@@ -435,24 +442,24 @@ fn cells(endpoint: &Endpoint) -> [String; 5] {
 }
 
 /// The lines of the table of steps, one for each row of the run.
-pub(crate) fn step_rows(story: &Story) -> Vec<String> {
-    story.rows.iter().map(|step| step_row(story, step, &result(step))).collect()
+pub(crate) fn step_rows(view: &RunView) -> Vec<String> {
+    view.rows.iter().map(|step| step_row(view, step, &result(step))).collect()
 }
 
 /// The same below a first screen, which has told failures and warnings: the rows of these refer to it.
-pub(crate) fn brief_rows<'s>(story: &'s Story, rows: impl Iterator<Item = &'s Row>) -> Vec<String> {
-    let warnings = story.all_warnings();
+pub(crate) fn brief_rows<'s>(view: &'s RunView, rows: impl Iterator<Item = &'s Row>) -> Vec<String> {
+    let warnings = view.all_warnings();
     let brief = |step: &Row| match step.verdict() {
         Some(Verdict::Failed) => words::SEE_ABOVE.to_owned(),
         Some(Verdict::Warned) => {
             let text = result(step);
-            let told = warnings.iter().filter(|warning| step.info.step.as_str() == warning.step);
-            let told: Vec<&str> = told.map(|warning| warning.text.as_str()).collect();
-            if step.failure().is_some() || told.join("; ") == text { words::SEE_ABOVE.to_owned() } else { text }
+            let described = warnings.iter().filter(|warning| step.info.step.as_str() == warning.step);
+            let described: Vec<&str> = described.map(|warning| warning.text.as_str()).collect();
+            if step.failure().is_some() || described.join("; ") == text { words::SEE_ABOVE.to_owned() } else { text }
         }
         _ => result(step),
     };
-    rows.map(|step| step_row(story, step, &brief(step))).collect()
+    rows.map(|step| step_row(view, step, &brief(step))).collect()
 }
 
 pub(crate) const STEPS_HEAD: [&str; 5] = ["#", "Step", "Verdict", "Time", "Result"];
@@ -467,10 +474,10 @@ fn result(step: &Row) -> String {
     }
 }
 
-fn step_row(story: &Story, step: &Row, result: &str) -> String {
+fn step_row(view: &RunView, step: &Row, result: &str) -> String {
     let number = step.info.number.map(|number| number.to_string()).unwrap_or_default();
     let (verdict, took, text) = match &step.state {
-        RowState::NotReached if story.plan.is_some() => {
+        RowState::NotReached if view.plan.is_some() => {
             ("📋 would run", String::new(), ending::undo(&step.info).unwrap_or_default())
         }
         RowState::NotReached => ("◽ not reached", String::new(), String::new()),
@@ -485,7 +492,7 @@ fn step_row(story: &Story, step: &Row, result: &str) -> String {
     row([number.as_str(), &inline(&step.info.title), verdict, &took, &format!("{text}{undone}")])
 }
 
-fn undone(undo: &UndoTold) -> String {
+fn undone(undo: &UndoRecord) -> String {
     let text = match &undo.done {
         None => format!("⏳ being rolled back: {}", short(&undo.text, CELL)),
         Some(ended) if ended.failure.is_some() => format!("🚨 NOT rolled back: {}", short(&ended.text, CELL)),

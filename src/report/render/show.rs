@@ -9,17 +9,17 @@ use super::{
 use crate::{
     domain::{
         Failure, Outcome,
-        fact::{BackupFact, BuildRun, CopyStatus, HealthReport, Migrations, Receipt, key},
         gate::GateReport,
+        record::{BackupRecord, BuildRun, CopyStatus, DowntimeReport, HealthReport, Migrations, key},
     },
     engine::event::Verdict,
-    report::{record::stored::Stored, render::ending, story::Row},
+    report::{record::stored::Stored, render::ending, run_view::Row},
 };
 
 /// The report, line by line. Foreign text is on one line each; [`crate::report::Log`] takes out what else could move a cursor.
 pub fn text(stored: &Stored) -> String {
     let mut page = Page::default();
-    page.line(ending::headline(&stored.story));
+    page.line(ending::headline(&stored.view));
     overview(&mut page, stored);
     ending(&mut page, stored);
     rows(&mut page, stored);
@@ -70,41 +70,41 @@ impl Page {
 }
 
 fn overview(page: &mut Page, stored: &Stored) {
-    let story = &stored.story;
-    let ended = match &story.outcome {
+    let view = &stored.view;
+    let ended = match &view.outcome {
         Some(outcome) => format!("{}, exit code {}", outcome.word(), outcome.exit_code()),
         None => "not known: the report has no ending".to_owned(),
     };
     page.pair("outcome", ended);
-    page.pair("stage", &story.stage);
-    page.pair("began", format!("{}, took {}", words::time(story.began_unix_ms), words::duration(story.took_ms)));
-    let fact = |key| story.text_fact(key);
-    if let Some(release) = fact(key::RELEASE) {
-        let from = fact(key::PREVIOUS_RELEASE).unwrap_or("nothing");
-        page.pair("release", format!("{from} -> {release}{}", ending::fate(story)));
+    page.pair("stage", &view.stage);
+    page.pair("began", format!("{}, took {}", words::time(view.began_unix_ms), words::duration(view.took_ms)));
+    let record = |key| view.text_record(key);
+    if let Some(release) = record(key::RELEASE) {
+        let from = record(key::PREVIOUS_RELEASE).unwrap_or("nothing");
+        page.pair("release", format!("{from} -> {release}{}", ending::note(view)));
     }
     for (name, key) in
         [("commit", key::SHA), ("environment", key::ENVIRONMENT), ("site", key::URL), ("server", key::SERVER)]
     {
-        if let Some(value) = fact(key) {
+        if let Some(value) = record(key) {
             page.pair(name, value);
         }
     }
     if let Some(url) = &stored.run_url {
         page.pair("run", url);
     }
-    if let Some(build) = story.fact::<BuildRun>(key::BUILD_RUN) {
+    if let Some(build) = view.record::<BuildRun>(key::BUILD_RUN) {
         page.pair("built by", format!("{}, attempt {}", build.url, build.attempt));
     }
     page.pair("report", format!("version {}", stored.version));
 }
 
 fn ending(page: &mut Page, stored: &Stored) {
-    let story = &stored.story;
-    let Some(outcome) = &story.outcome else { return };
+    let view = &stored.view;
+    let Some(outcome) = &view.outcome else { return };
     if let Outcome::Stuck { undoing, undo_cause, by_hand, .. } = outcome {
         page.heading("Why the rollback is not complete");
-        page.failure(&ending::title_of(story, undoing.as_str()), undo_cause);
+        page.failure(&ending::title_of(view, undoing.as_str()), undo_cause);
         if !by_hand.is_empty() {
             page.heading("Run these commands on the server");
             by_hand.iter().for_each(|command| page.indented("    ", command));
@@ -112,9 +112,9 @@ fn ending(page: &mut Page, stored: &Stored) {
     }
     if let (Some(at), Some(cause)) = (outcome.at(), outcome.cause()) {
         page.heading("What failed");
-        page.failure(&ending::title_of(story, at.as_str()), cause);
+        page.failure(&ending::title_of(view, at.as_str()), cause);
         // Rows that let each other run can fail one and all.
-        for row in story.failed_rows().filter(|row| row.info.step != *at) {
+        for row in view.failed_rows().filter(|row| row.info.step != *at) {
             if let Some(failure) = row.failure() {
                 page.failure(&row.name(), failure);
             }
@@ -132,7 +132,7 @@ fn ending(page: &mut Page, stored: &Stored) {
 
 /// One line: how far the run came. Each row stands in the report for people.
 fn rows(page: &mut Page, stored: &Stored) {
-    let rows = &stored.story.rows;
+    let rows = &stored.view.rows;
     page.heading("Steps");
     if rows.is_empty() {
         page.indented("  ", "none is told");
@@ -154,8 +154,8 @@ fn rows(page: &mut Page, stored: &Stored) {
         .collect();
     page.indented("  ", counts.join(", "));
     for row in rows {
-        if let Some(told) = taken_back(row) {
-            page.indented("  ", format!("{}: {told}", row.name()));
+        if let Some(described) = taken_back(row) {
+            page.indented("  ", format!("{}: {described}", row.name()));
         }
     }
 }
@@ -171,10 +171,10 @@ fn taken_back(row: &Row) -> Option<String> {
 }
 
 fn gates(page: &mut Page, stored: &Stored) {
-    let story = &stored.story;
+    let view = &stored.view;
     page.heading("Gates");
-    match story.fact::<GateReport>(key::GATES) {
-        None if story.facts.get(key::GATES).is_some_and(|told| !told.is_null()) => {
+    match view.record::<GateReport>(key::GATES) {
+        None if view.records.get(key::GATES).is_some_and(|described| !described.is_null()) => {
             page.indented("  ", "told in a form that this program does not know");
         }
         None => page.indented("  ", "not reached"),
@@ -214,25 +214,25 @@ fn bundle(page: &mut Page, stored: &Stored) {
 }
 
 fn measured(page: &mut Page, stored: &Stored) {
-    let story = &stored.story;
+    let view = &stored.view;
     let mut lines = Vec::new();
     for (name, key) in
         [("before", key::BASELINE), ("after", key::HEALTH), ("after the rollback", key::HEALTH_AFTER_ROLLBACK)]
     {
-        if let Some(report) = story.fact::<HealthReport>(key) {
+        if let Some(report) = view.record::<HealthReport>(key) {
             let score = report.score();
             lines.push(format!("health {name}: {}/{}", score.passed, score.total));
-            let sick = report.asked().filter_map(|asked| Some((&asked.path, asked.problem.as_ref()?)));
-            lines.extend(sick.map(|(path, problem)| format!("health {name}: {path}: {problem}")));
+            let unhealthy = report.asked().filter_map(|asked| Some((&asked.path, asked.problem.as_ref()?)));
+            lines.extend(unhealthy.map(|(path, problem)| format!("health {name}: {path}: {problem}")));
         }
     }
-    if let Some(receipt) = story.fact::<Receipt>(key::RECEIPT) {
-        let Receipt { downtime_ms, budget_ms, failures, requests, .. } = receipt;
+    if let Some(downtime_report) = view.record::<DowntimeReport>(key::RECEIPT) {
+        let DowntimeReport { downtime_ms, budget_ms, failures, requests, .. } = downtime_report;
         lines.push(format!(
             "downtime {downtime_ms} ms of {budget_ms} ms allowed; {failures} of {requests} requests failed"
         ));
     }
-    if let Some(backup) = story.fact::<BackupFact>(key::BACKUP) {
+    if let Some(backup) = view.record::<BackupRecord>(key::BACKUP) {
         let files: Vec<&str> = backup.files.iter().map(|file| file.name.as_str()).collect();
         let files = if files.is_empty() { "nothing was backed up".to_owned() } else { files.join(", ") };
         let copy = backup.elsewhere.map(|copy| match copy.status {
@@ -244,7 +244,7 @@ fn measured(page: &mut Page, stored: &Stored) {
         lines.push(format!("backup {}: {files}{}", backup.path, copy.unwrap_or_default()));
     }
     for (name, key) in [("migrations that ran", key::MIGRATIONS), ("migrations that stay", key::MIGRATIONS_STAY)] {
-        if let Some(migrations) = story.fact::<Migrations>(key) {
+        if let Some(migrations) = view.record::<Migrations>(key) {
             let ran = if migrations.ran.is_empty() { "none".to_owned() } else { migrations.ran.join(", ") };
             lines.push(format!("{name}: {ran}"));
         }
@@ -279,7 +279,7 @@ fn warnings(page: &mut Page, stored: &Stored) {
     }
     page.heading("Warnings");
     for warning in &stored.warnings {
-        page.indented("  ", format!("{}: {}", ending::title_of(&stored.story, &warning.step), warning.text));
+        page.indented("  ", format!("{}: {}", ending::title_of(&stored.view, &warning.step), warning.text));
         if !warning.code.is_empty() {
             page.indented("    code: ", &warning.code);
         }

@@ -9,13 +9,13 @@ use super::{
     sections, words,
 };
 use crate::{
-    domain::{Approval, FailureKind, Outcome, Sha256Digest, fact::key},
+    domain::{Approval, FailureKind, Outcome, Sha256Digest, record::key},
     engine::event::{Body, Event, Reader},
     report::{
         Setting,
         record::file::OwnPart,
         render::ending,
-        story::{PlanTold, Row, Story, Subject},
+        run_view::{PlanRecord, Row, RunView, Subject},
     },
 };
 
@@ -31,7 +31,7 @@ const NOTE: usize = 400;
 pub struct Summary {
     log: Log,
     setting: Setting,
-    story: Story,
+    view: RunView,
     file: Option<OwnPart>,
 }
 
@@ -42,14 +42,14 @@ impl Summary {
             file: path.map(|path| OwnPart::new(path, "the job summary", log.clone())),
             log,
             setting,
-            story: Story::default(),
+            view: RunView::default(),
         }
     }
 }
 
 impl Reader for Summary {
     fn read(&mut self, event: &Event) {
-        self.story.hear(&self.log.redactor().event(event));
+        self.view.apply(&self.log.redactor().event(event));
         let turns = matches!(
             event.body,
             Body::RunStarted { .. }
@@ -61,44 +61,44 @@ impl Reader for Summary {
                 | Body::RunFinished { .. }
         );
         if turns && let Some(file) = &mut self.file {
-            file.write(&self.log.redactor().text(&render(&self.story, &self.setting)));
+            file.write(&self.log.redactor().text(&render(&self.view, &self.setting)));
         }
     }
 }
 
 /// The summary of a story, at most [`LONGEST`] bytes: what somebody must know first on the first screen, all else folded below it.
-pub fn render(story: &Story, setting: &Setting) -> String {
+pub fn render(view: &RunView, setting: &Setting) -> String {
     let mut page = Page::new();
-    page.push(&format!("## {} {}\n\n", mark(story), inline(&ending::headline(story))));
-    if story.subject() == Subject::Audit {
-        page.push(&audit::decisions(story));
+    page.push(&format!("## {} {}\n\n", mark(view), inline(&ending::headline(view))));
+    if view.subject() == Subject::Audit {
+        page.push(&audit::decisions(view));
     }
-    page.push(&first::cause(story));
-    page.push(&first::failing_gates(story));
-    page.push(&first::facts(story, setting));
-    page.push(&first::stays(story));
-    page.push(&first::site_health(story));
-    warnings(&mut page, story);
-    match story.subject() {
-        Subject::Audit => page.table("### Open findings\n\n", &audit::HEAD, audit::rows(story, false)),
-        Subject::Fix => page.push(&fix::section(story)),
+    page.push(&first::cause(view));
+    page.push(&first::failing_gates(view));
+    page.push(&first::rows(view, setting));
+    page.push(&first::stays(view));
+    page.push(&first::site_health(view));
+    warnings(&mut page, view);
+    match view.subject() {
+        Subject::Audit => page.table("### Open findings\n\n", &audit::HEAD, audit::rows(view, false)),
+        Subject::Fix => page.push(&fix::section(view)),
         _ => {}
     }
-    if let Some(plan) = &story.plan {
-        would_run(&mut page, story, plan);
-        page.push(&approval(story, setting, plan));
+    if let Some(plan) = &view.plan {
+        would_run(&mut page, view, plan);
+        page.push(&approval(view, setting, plan));
     }
-    folded_away(&mut page, story);
+    folded_away(&mut page, view);
     page.finish()
 }
 
-fn warnings(page: &mut Page, story: &Story) {
-    if story.subject() != Subject::Preflight {
-        page.push(&sections::warnings(story));
+fn warnings(page: &mut Page, view: &RunView) {
+    if view.subject() != Subject::Preflight {
+        page.push(&sections::warnings(view));
         return;
     }
-    let (found, apart) = (checked::warned_rows(story), sections::warnings_apart(story));
-    let title = format!("### {}\n\n", sections::warnings_title(story));
+    let (found, apart) = (checked::warned_rows(view), sections::warnings_apart(view));
+    let title = format!("### {}\n\n", sections::warnings_title(view));
     match (found.is_empty(), apart.is_empty()) {
         (true, true) => {}
         (true, false) => page.push(&format!("{title}{apart}\n")),
@@ -110,28 +110,28 @@ fn warnings(page: &mut Page, story: &Story) {
 }
 
 /// Checks, steps with their times, and evidence.
-fn folded_away(page: &mut Page, story: &Story) {
-    match story.subject() {
-        Subject::Preflight => page.fold("Checks", &checked::HEAD, checked::other_rows(story)),
-        Subject::Audit => page.fold("Findings that are met", &audit::HEAD, audit::rows(story, true)),
+fn folded_away(page: &mut Page, view: &RunView) {
+    match view.subject() {
+        Subject::Preflight => page.fold("Checks", &checked::HEAD, checked::other_rows(view)),
+        Subject::Audit => page.fold("Findings that are met", &audit::HEAD, audit::rows(view, true)),
         _ => {}
     }
     // A build that was checked is all that there is to say of it, and stands on the first screen.
-    if story.subject() != Subject::Bundle {
-        let lines = table_of_pairs(&sections::check_lines(story));
-        let health = if first::site_health(story).is_empty() { sections::health(story) } else { String::new() };
+    if view.subject() != Subject::Bundle {
+        let lines = table_of_pairs(&sections::check_lines(view));
+        let health = if first::site_health(view).is_empty() { sections::health(view) } else { String::new() };
         if !(lines.is_empty() && health.is_empty()) {
-            let title = if story.subject() == Subject::Preflight { "Scores" } else { "Checks" };
+            let title = if view.subject() == Subject::Preflight { "Scores" } else { "Checks" };
             page.push(&folded(title, &format!("{lines}\n{health}")));
         }
     }
-    let planned = story.plan.is_some();
-    let ran = story.rows.iter().filter(|row| !planned || row.info.survey);
-    let rows = sections::brief_rows(story, ran);
-    let title = format!("{}, {}", words::count(rows.len(), "step"), words::duration(story.took_ms));
+    let planned = view.plan.is_some();
+    let ran = view.rows.iter().filter(|row| !planned || row.info.survey);
+    let rows = sections::brief_rows(view, ran);
+    let title = format!("{}, {}", words::count(rows.len(), "step"), words::duration(view.took_ms));
     page.fold(&title, &sections::STEPS_HEAD, rows);
-    if story.subject() != Subject::Bundle {
-        let lines = table_of_pairs(&sections::evidence_lines(story));
+    if view.subject() != Subject::Bundle {
+        let lines = table_of_pairs(&sections::evidence_lines(view));
         if !lines.is_empty() {
             page.push(&folded("Evidence", &lines));
         }
@@ -210,8 +210,8 @@ impl Page {
     }
 }
 
-fn mark(story: &Story) -> &'static str {
-    match &story.outcome {
+fn mark(view: &RunView) -> &'static str {
+    match &view.outcome {
         None => "⏳",
         Some(Outcome::Planned) => "📋",
         Some(Outcome::Passed | Outcome::Live { .. }) => "✅",
@@ -223,23 +223,23 @@ fn mark(story: &Story) -> &'static str {
 }
 
 /// What is approved: each row with its undo, then the commands of those that have some.
-fn would_run(page: &mut Page, story: &Story, plan: &PlanTold) {
-    let rows: Vec<&Row> = story.release_rows().collect();
+fn would_run(page: &mut Page, view: &RunView, plan: &PlanRecord) {
+    let rows: Vec<&Row> = view.release_rows().collect();
     let changes = rows.iter().filter(|row| row.changes_something()).count();
     let title = format!("What would run: {}, {changes} change something", words::count(rows.len(), "step"));
-    page.fold(&title, &sections::STEPS_HEAD, sections::brief_rows(story, rows.into_iter()));
-    page.push(&previews(story, plan));
+    page.fold(&title, &sections::STEPS_HEAD, sections::brief_rows(view, rows.into_iter()));
+    page.push(&previews(view, plan));
 }
 
 /// How to approve what stands above.
-fn approval(story: &Story, setting: &Setting, plan: &PlanTold) -> String {
+fn approval(view: &RunView, setting: &Setting, plan: &PlanRecord) -> String {
     // A plan without a digest does not know what would be released: there is nothing to approve.
-    let digest: Option<Sha256Digest> = story.fact(key::PLAN_DIGEST);
+    let digest: Option<Sha256Digest> = view.record(key::PLAN_DIGEST);
     let because = short(&plan.because, 1200);
     let (Some(phrase), Some(digest)) = (&setting.phrase, digest) else {
         return format!("### Not approved\n\nThis run only planned: {because}.\n\n");
     };
-    let verb = if matches!(story.subject(), Subject::Rollback | Subject::Fix) { "carry out" } else { "release" };
+    let verb = if matches!(view.subject(), Subject::Rollback | Subject::Fix) { "carry out" } else { "release" };
     format!(
         "### Approve this plan\n\nThis run only planned: {because}.\n\nTo {verb} exactly this plan, run again with `approval` set to:\n\n\
          {}\nThis approval is valid only while the plan stays the same. Without the digest, {} approves whatever the next run plans.\n\n",
@@ -249,18 +249,18 @@ fn approval(story: &Story, setting: &Setting, plan: &PlanTold) -> String {
 }
 
 /// The commands of the rows that would run, folded away.
-fn previews(story: &Story, plan: &PlanTold) -> String {
-    let told: Vec<String> = plan
+fn previews(view: &RunView, plan: &PlanRecord) -> String {
+    let described: Vec<String> = plan
         .previews
         .iter()
         .filter(|preview| !preview.lines.is_empty())
         .map(|preview| {
             format!(
                 "**{}**\n\n{}\n",
-                inline(&ending::title_of(story, preview.step.as_str())),
+                inline(&ending::title_of(view, preview.step.as_str())),
                 block(&preview.lines, 40, 500)
             )
         })
         .collect();
-    if told.is_empty() { String::new() } else { folded("Commands", &told.concat()) }
+    if described.is_empty() { String::new() } else { folded("Commands", &described.concat()) }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     config::typed::HealthPolicy,
     context::{Deploy, Ports},
-    domain::{CommitSha, Failure, FailureKind, Layout, RemoteCommand, RemotePath, fact, format},
+    domain::{CommitSha, Failure, FailureKind, Layout, RemoteCommand, RemotePath, format, record},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
@@ -26,11 +26,11 @@ use crate::{
 /// Reads `current` again, under the lock: no other run has released since the survey.
 pub async fn unmoved(cx: &Deploy, io: &Io) -> StepResult {
     let now = read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
-    if now == cx.facts.turn.from {
+    if now == cx.plan.turn.from {
         Ok(Done::passed(now.as_deref().unwrap_or("nothing is live yet")))
     } else {
         let doing = format!("reading {}", cx.inputs.layout.current());
-        Err(errors::activation_checks::current_moved(&doing, cx.facts.turn.from.as_deref(), now.as_deref()))
+        Err(errors::activation_checks::current_moved(&doing, cx.plan.turn.from.as_deref(), now.as_deref()))
     }
 }
 
@@ -44,24 +44,24 @@ pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Option<
 
 /// Where the link of the new release points.
 fn link_to(cx: &Deploy) -> String {
-    watchdog::link_to(&cx.facts.turn.to)
+    watchdog::link_to(&cx.plan.turn.to)
 }
 
 /// Points `current` at the new release, if it is still what the plan saw (compare and swap, on the server).
 pub async fn switch(cx: &Deploy, io: &Io) -> StepResult {
-    let from = cx.facts.turn.from.as_deref().unwrap_or_default();
+    let from = cx.plan.turn.from.as_deref().unwrap_or_default();
     let target = link_to(cx);
     let doing = format!("switching {} to {target}", cx.inputs.layout.current());
     sampler::switching(cx);
-    let guard = format!("{}.armed", cx.inputs.layout.guard(&cx.facts.turn.to));
+    let guard = format!("{}.armed", cx.inputs.layout.guard(&cx.plan.turn.to));
     let answer = swap(cx, io, (from, &target), ("switching", "switched"), &guard, &doing).await?;
     if let Some(now) = answer.get("moved") {
-        return Err(errors::activation_checks::current_moved(&doing, cx.facts.turn.from.as_deref(), Some(now)));
+        return Err(errors::activation_checks::current_moved(&doing, cx.plan.turn.from.as_deref(), Some(now)));
     }
     let took_us = answer.get("took-ns").and_then(|text| text.parse::<u64>().ok()).map(|ns| ns / 1000);
-    io.fact(
-        fact::key::SWITCH,
-        fact::Switch { from: cx.facts.turn.from.clone(), to: cx.facts.turn.to.clone(), took_us },
+    io.record(
+        record::key::SWITCH,
+        record::Switch { from: cx.plan.turn.from.clone(), to: cx.plan.turn.to.clone(), took_us },
     );
     Ok(Done::passed(match took_us {
         Some(us) => format!("{target}, in {}", format::duration(Duration::from_micros(us))),
@@ -71,8 +71,8 @@ pub async fn switch(cx: &Deploy, io: &Io) -> StepResult {
 
 /// Points `current` back to what was live before, if it points to our release; then reloads, and asks the site whether the old
 /// release is healthy (F79, F83, F84: the same sequence, the same verifier).
-pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
-    let old = cx.facts.turn.from.as_deref().unwrap_or_default();
+pub async fn roll_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
+    let old = cx.plan.turn.from.as_deref().unwrap_or_default();
     let doing =
         format!("pointing {} back to {}", cx.inputs.layout.current(), if old.is_empty() { "nothing" } else { old });
     sampler::turning_back(cx);
@@ -85,7 +85,7 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
             "not changed: another run has switched since, and `current` points to {now}"
         )));
     }
-    let by_itself = moved.is_some() && watchdog::has_gone_back(cx, io).await?;
+    let by_itself = moved.is_some() && watchdog::has_rolled_back(cx, io).await?;
     if moved.is_some() && !by_itself {
         return Ok(Undone::Nothing("this run has not switched `current`".to_owned()));
     }
@@ -116,18 +116,18 @@ pub async fn go_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         (Err(reload), Ok(health)) => (reload, health.map(|health| format!("; {health}")).unwrap_or_default()),
     };
     let (unready, mark) = {
-        let made = cx.made.borrow();
+        let made = cx.state.borrow();
         (made.unready.clone(), made.identity.clone().filter(|_| !by_itself))
     };
     let back = Back {
         ports: &cx.ports,
         health: &cx.inputs.health,
-        old: cx.facts.turn.from.as_deref(),
-        failed: &cx.facts.commit,
+        old: cx.plan.turn.from.as_deref(),
+        failed: &cx.plan.commit,
         mark: mark.as_ref(),
-        reload: &cx.facts.server.services.reload,
+        reload: &cx.plan.server.services.reload,
     };
-    back.without_reload(&unready, reload, io).await.map(|told| Undone::Done(format!("{how}{told}{health}")))
+    back.without_reload(&unready, reload, io).await.map(|described| Undone::Done(format!("{how}{described}{health}")))
 }
 
 const NOTHING_LIVE: &str = "nothing is live, as before";
@@ -174,8 +174,8 @@ impl Back<'_> {
 
 /// The commands for manual action when the rollback failed.
 pub fn back_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
-    let mut commands = pointing_back(&cx.inputs.layout.current(), cx.facts.turn.from.as_deref());
-    commands.extend(reload::by_hand(&cx.facts.server.services.reload, &cx.made.borrow().unready.down()));
+    let mut commands = pointing_back(&cx.inputs.layout.current(), cx.plan.turn.from.as_deref());
+    commands.extend(reload::by_hand(&cx.plan.server.services.reload, &cx.state.borrow().unready.down()));
     commands.push(lock::free_by_hand(cx));
     commands
 }
@@ -206,7 +206,7 @@ pub fn switch_preview(cx: &Deploy) -> Vec<String> {
 
 /// The new link's name until it is renamed: in the same folder, because only then is a rename atomic.
 fn new_link(cx: &Deploy) -> String {
-    cx.inputs.layout.base().join(&format!(".current.{}", cx.facts.turn.to)).to_string()
+    cx.inputs.layout.base().join(&format!(".current.{}", cx.plan.turn.to)).to_string()
 }
 
 async fn swap(
@@ -228,15 +228,15 @@ async fn swap(
         .var("EXPECTED", expected)
         .var("TARGET", target)
         .var("NEW", new_link(cx))
-        .var("JOURNAL", layout.journal(&cx.facts.turn.to).as_str())
+        .var("JOURNAL", layout.journal(&cx.plan.turn.to).as_str())
         .var("BEGINS", entry(begins))
         .var("ENDS", entry(ends))
         .var("GUARD", guard);
     let back = guard.is_empty();
-    let mine = if back { layout.guard(&cx.facts.turn.to).to_string() } else { String::new() };
+    let mine = if back { layout.guard(&cx.plan.turn.to).to_string() } else { String::new() };
     let script = script
         .var("MINE", mine)
-        .var("MINE_NONCE", cx.made.borrow().guard.as_deref().unwrap_or_default())
+        .var("MINE_NONCE", cx.state.borrow().guard.as_deref().unwrap_or_default())
         .var("MINE_LOCK", layout.lock().as_str())
         .var("MINE_LOCK_NONCE", lock::nonce(cx));
     // Only the activation needs the lock: the rollback checks that the live release is this run's.

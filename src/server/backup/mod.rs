@@ -1,6 +1,6 @@
 //! The backup of what is live, before anything changes.
 
-pub mod copy;
+pub mod offsite;
 pub mod old;
 pub mod retention;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{database, lock, remote};
 use crate::{
     context::Deploy,
-    domain::{Failure, RemoteCommand, fact, format},
+    domain::{Failure, RemoteCommand, format, record},
     engine::{
         Done, Undone,
         step::{Io, StepResult},
@@ -26,17 +26,17 @@ const DUMPS: [&str; 2] = ["database.sql.gz", "database.dump"];
 /// Backs up app and database, each verified; the folder gets its name only when all of it was (F56 to F60).
 pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
-    let dir = layout.backup(&cx.facts.turn.to);
+    let dir = layout.backup(&cx.plan.turn.to);
     let doing = format!("backing up into {dir}");
     let script = Script::new("backup", include_str!("backup.sh"))
         .detached(&layout.jobs())
         .var("BACKUPS", layout.backups().as_str())
         .var("DIR", dir.as_str())
-        .var("TREE", cx.facts.server.live_tree.as_deref().unwrap_or_default())
+        .var("TREE", cx.plan.server.live_tree.as_deref().unwrap_or_default())
         .var("ENV_FILE", layout.env_file().as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("NGINX", if cx.inputs.server.backup_nginx { "/etc/nginx" } else { "" })
-        .var("RELEASE", cx.facts.turn.to.as_str())
+        .var("RELEASE", cx.plan.turn.to.as_str())
         .var("DATABASE_PHP", database::PROGRAM)
         .hiding(layout.env_file())
         .timeout(TIMEOUT);
@@ -56,21 +56,21 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
         remote::required(&answer, "seen-to-fail", &doing)?;
         text.push_str("; dump check self-tested");
     }
-    let told = fact::BackupFact { path: dir.to_string(), files, skipped, elsewhere: None };
-    io.fact(fact::key::BACKUP, &told);
-    cx.made.borrow_mut().backup = Some(told);
+    let described = record::BackupRecord { path: dir.to_string(), files, skipped, elsewhere: None };
+    io.record(record::key::BACKUP, &described);
+    cx.state.borrow_mut().backup = Some(described);
     Ok(Done::passed(text))
 }
 
 /// `<sha256> <bytes> <name>`
-fn backup_file(sum: &str, counted: &[(&str, &str)]) -> Option<fact::BackupFile> {
+fn backup_file(sum: &str, counted: &[(&str, &str)]) -> Option<record::BackupFile> {
     let mut parts = sum.splitn(3, ' ');
     let (sha256, size, name) = (parts.next()?.parse().ok()?, parts.next()?.trim().parse().ok()?, parts.next()?);
     let counted = counted.iter().find(|(file, _)| *file == name)?.1.to_owned();
-    Some(fact::BackupFile { name: name.to_owned(), size, sha256, counted })
+    Some(record::BackupFile { name: name.to_owned(), size, sha256, counted })
 }
 
-fn summary(files: &[fact::BackupFile]) -> String {
+fn summary(files: &[record::BackupFile]) -> String {
     files
         .iter()
         .map(|file| format!("{} ({}, {})", file.name, file.counted, format::bytes(file.size)))
@@ -80,7 +80,7 @@ fn summary(files: &[fact::BackupFile]) -> String {
 
 /// Removes an unfinished backup. A whole one was verified; it is kept, and retention counts it.
 pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
-    let dir = cx.inputs.layout.backup(&cx.facts.turn.to);
+    let dir = cx.inputs.layout.backup(&cx.plan.turn.to);
     let script = Script::new("backup-undo", include_str!("backup-undo.sh")).repeatable().var("DIR", dir.as_str());
     let answer = remote::run(&*cx.ports.shell, io, script, &format!("removing the unfinished backup {dir}")).await?;
     Ok(match answer.get("found") {
@@ -92,20 +92,20 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
 
 /// The commands for manual action if it could not be removed.
 pub fn unmake_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
-    let part = format!("{}.part", cx.inputs.layout.backup(&cx.facts.turn.to));
+    let part = format!("{}.part", cx.inputs.layout.backup(&cx.plan.turn.to));
     vec![RemoteCommand::new(["rm", "-rf", &part]), lock::free_by_hand(cx)]
 }
 
 /// What the plan prints.
 pub fn preview(cx: &Deploy) -> Vec<String> {
-    let dir = cx.inputs.layout.backup(&cx.facts.turn.to);
-    let mut lines = match &cx.facts.server.live_tree {
+    let dir = cx.inputs.layout.backup(&cx.plan.turn.to);
+    let mut lines = match &cx.plan.server.live_tree {
         Some(tree) => {
             vec![format!("{tree} into {dir}/app.tar.gz"), format!("a dump of the app's database into {dir}")]
         }
         None => vec![format!("nothing is live; a dump of the database, if it has tables, into {dir}")],
     };
-    if let Some(estimate) = cx.facts.outlook.as_ref().and_then(|outlook| outlook.backup.as_ref()) {
+    if let Some(estimate) = cx.plan.change_preview.as_ref().and_then(|change_preview| change_preview.backup.as_ref()) {
         let database = estimate.database_bytes.map_or_else(
             || "a database of unknown size".to_owned(),
             |bytes| format!("{} of tables", format::bytes(bytes)),
@@ -113,7 +113,7 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
         lines.push(format!(
             "at most {} of files and {database} before compression; {} are free",
             format::bytes(estimate.app_bytes),
-            format::bytes(cx.facts.server.free_bytes)
+            format::bytes(cx.plan.server.free_bytes)
         ));
     }
     if cx.inputs.server.backup_nginx {

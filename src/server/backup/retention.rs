@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::copy;
+use super::offsite;
 use crate::{
     context::Deploy,
     domain::ReleaseName,
@@ -25,16 +25,16 @@ pub async fn prune(cx: &Deploy, io: &Io) -> StepResult {
         .var("BACKUPS", layout.backups().as_str());
     let answer = remote::run(&*cx.ports.shell, io, script, doing).await?;
     let names = |key| answer.all(key).filter_map(|name| name.parse().ok()).collect::<BTreeSet<ReleaseName>>();
-    let live = &cx.facts.turn.to;
+    let live = &cx.plan.turn.to;
     // This release's own line is written when the run ends; it is confirmed all the same.
     let mut confirmed = vec![live.clone()];
     confirmed.extend(standings.confirmed().into_iter().filter(|release| *release != live).cloned());
     let keep =
-        Keep { live, previous: cx.facts.turn.left(), confirmed: &confirmed, count: cx.inputs.server.keep_releases };
+        Keep { live, previous: cx.plan.turn.left(), confirmed: &confirmed, count: cx.inputs.server.keep_releases };
     let old_releases = old_releases(&names("release"), &keep);
     let old_backups = old_backups(&names("backup"), &names("empty-backup"), cx.inputs.server.keep_backups);
     // Off-site backups are independent: their failure prevents nothing here.
-    let copies = copy::prune(cx, io).await.map(|text| format!("; {text}")).unwrap_or_default();
+    let copies = offsite::prune(cx, io).await.map(|text| format!("; {text}")).unwrap_or_default();
     if old_releases.is_empty() && old_backups.is_empty() {
         return Ok(Done::skipped(format!("no old release or backup to remove{copies}")));
     }

@@ -1,6 +1,6 @@
 //! Forward migrations.
 
-pub mod outlook;
+pub mod change_preview;
 
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use super::{
 use crate::{
     context::{Deploy, Survey},
     domain::{
-        Failure, Layout, RemoteCommand, RemotePath, Warning, fact,
+        Failure, Layout, RemoteCommand, RemotePath, Warning,
         migration::{Migrated, lines, measured, without_sql},
+        record,
     },
     engine::{
         Done, Undone,
@@ -105,7 +106,7 @@ pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Resul
     let live = looked.current().is_some();
     if asked == Asked::App && live {
         // The app's own answer counts more than .env.
-        cx.found.borrow_mut().app_driver =
+        cx.state.borrow_mut().app_driver =
             said.get("driver").map(str::trim).filter(|driver| *driver != "none").map(str::to_owned);
     }
     // Without a live app a release reads .env, too.
@@ -164,7 +165,7 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
     let doing = "running the migrations";
     let script =
         lock::fenced(cx, Script::new("migrate", include_str!("migrate.sh")).detached(&cx.inputs.layout.jobs()))
-            .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
+            .var("DIR", cx.inputs.layout.release(&cx.plan.turn.to).as_str())
             .var("PHP", &cx.inputs.server.php)
             .var("APP_PHP", remote::APP)
             .var("SQL_PHP", include_str!("../../transport/sql.php"))
@@ -174,7 +175,7 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
             .timeout(TIMEOUT);
     let mut tail = Tail::default();
     {
-        let mut made = cx.made.borrow_mut();
+        let mut made = cx.state.borrow_mut();
         (made.migrations, made.migrating) = (None, true);
     }
     let answer = cx
@@ -192,13 +193,13 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
         .map(str::to_owned)
         .collect();
     {
-        let mut made = cx.made.borrow_mut();
+        let mut made = cx.state.borrow_mut();
         (made.migrations, made.migrating) = (answer.get("unsure").is_none().then(|| ran.clone()), false);
     }
     if !ran.is_empty() {
         let measured = measured(answer.all("measured-name").zip(answer.all("measured")));
-        cx.made.borrow_mut().measured = without_sql(&measured);
-        io.fact(fact::key::MIGRATIONS, fact::Migrations { ran: ran.clone(), measured });
+        cx.state.borrow_mut().measured = without_sql(&measured);
+        io.record(record::key::MIGRATIONS, record::Migrations { ran: ran.clone(), measured });
     }
     match remote::required(&answer, "status", doing)? {
         "0" if answer.get("unsure").is_some() => Ok(Done::warned(
@@ -216,8 +217,8 @@ pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let doing = "waiting for the migration to end";
     let began = cx.ports.clock.elapsed();
     let left = |cause: String| errors::migration_result::unsettled(doing, cause);
-    let mut told = false;
-    while cx.made.borrow().migrating {
+    let mut described = false;
+    while cx.state.borrow().migrating {
         let layout = &cx.inputs.layout;
         let script = Script::new("migrated", include_str!("migrated.sh"))
             .repeatable()
@@ -230,7 +231,7 @@ pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
             if cx.ports.clock.elapsed().saturating_sub(began) >= PATIENCE {
                 return Err(left(format!("it is still running after {} s", PATIENCE.as_secs())));
             }
-            if !std::mem::replace(&mut told, true) {
+            if !std::mem::replace(&mut described, true) {
                 io.line("the migration is still running on the server and is never ended; waiting for it");
             }
             cx.ports.clock.sleep(LOOK).await;
@@ -244,12 +245,12 @@ pub async fn settled(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
             None => (Some(Vec::new()), Vec::new()),
         };
         if let Some(ran) = ran.clone().filter(|ran| !ran.is_empty()) {
-            io.fact(fact::key::MIGRATIONS, fact::Migrations { ran, measured: measured.clone() });
+            io.record(record::key::MIGRATIONS, record::Migrations { ran, measured: measured.clone() });
         }
-        let mut made = cx.made.borrow_mut();
+        let mut made = cx.state.borrow_mut();
         (made.migrations, made.measured, made.migrating) = (ran, measured, false);
     }
-    let ran = cx.made.borrow().migrations.clone();
+    let ran = cx.state.borrow().migrations.clone();
     Ok(match ran.as_deref() {
         Some([]) => Undone::Nothing("no migration ran".to_owned()),
         Some(ran) => Undone::Stays(format!("{} ran; the old code runs on the new schema", ran.join(", "))),
@@ -295,16 +296,16 @@ pub(crate) const NO_MIGRATION: &str = "no migration runs (`migrate` is false)";
 
 /// What the plan prints for the migrations.
 pub fn migrations_preview(cx: &Deploy) -> Vec<String> {
-    let Some(outlook) = &cx.facts.outlook else { return Vec::new() };
-    let mut lines: Vec<String> = outlook.migrations_unknown.iter().cloned().collect();
-    for migration in &outlook.migrations {
+    let Some(change_preview) = &cx.plan.change_preview else { return Vec::new() };
+    let mut lines: Vec<String> = change_preview.migrations_unknown.iter().cloned().collect();
+    for migration in &change_preview.migrations {
         lines.push(format!("{} [{}]: {}", migration.name, migration.class.word(), migration.class.meaning()));
         let sha256 = migration.sha256.as_ref().map(ToString::to_string).unwrap_or_default();
         lines.push(format!("    {}, SHA-256 {sha256}", migration.file));
         lines.push(format!("    its source {}", migration.calls.join("; ")));
         match &migration.measured {
             Some(measured) => lines.push(format!("    on staging this file took: {}", measured.summary())),
-            None if outlook.migrations_measured => {
+            None if change_preview.migrations_measured => {
                 lines.push("    staging has not run this file, or did not measure it".to_owned());
             }
             None => {}
@@ -373,10 +374,10 @@ mod tests {
         assert_eq!(Migrated::read(""), None, "none was begun");
         let ended = read(&["begin=1:2", "before=a", "after=a\nb\nc", "status=0", "end=1:0"]);
         assert_eq!(ended.ran, Some(vec!["b".to_owned(), "c".to_owned()]));
-        assert!(ended.told().contains("ran to its end"));
-        let told = r#"{"sha256":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","statements":3,"milliseconds":2.6,"rows":7,"sql":["alter"]}"#;
+        assert!(ended.describe().contains("ran to its end"));
+        let described = r#"{"sha256":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","statements":3,"milliseconds":2.6,"rows":7,"sql":["alter"]}"#;
         let measured =
-            read(&["before=a", "after=a\nb", "status=0", &format!("measured={told}"), "measured-name=b"]).measured;
+            read(&["before=a", "after=a\nb", "status=0", &format!("measured={described}"), "measured-name=b"]).measured;
         let [one] = measured.as_slice() else { panic!("{measured:?}") };
         assert_eq!((one.name.as_str(), one.statements, one.milliseconds, one.rows), ("b", 3, 3, Some(7)));
         assert_eq!((&one.sha256, one.sql.is_empty()), (&Some(Sha256Digest::of("test")), true), "without statements");
@@ -386,6 +387,6 @@ mod tests {
         for unknown in [&["before=a"][..], &["before=a", "unsure=yes", "after=a", "status=1"]] {
             assert_eq!(read(unknown).ran, None);
         }
-        assert!(read(&["before=a"]).told().contains("did not run to its end"));
+        assert!(read(&["before=a"]).describe().contains("did not run to its end"));
     }
 }

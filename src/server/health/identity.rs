@@ -17,7 +17,7 @@ use crate::{
     context::{Deploy, Ports},
     domain::{
         CommitSha, Failure, ReleaseName, Sha256Digest,
-        fact::{self, Endpoint, HealthReport},
+        record::{self, Endpoint, HealthReport},
     },
     engine::{
         Done,
@@ -43,12 +43,12 @@ pub async fn mark(cx: &Deploy, io: &Io) -> StepResult {
     let script = Script::new("mark", include_str!("mark.sh"))
         .repeatable()
         .var("NAME", name(cx))
-        .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
-        .var("TEXT", program(cx.facts.turn.to.as_str()))
+        .var("DIR", cx.inputs.layout.release(&cx.plan.turn.to).as_str())
+        .var("TEXT", program(cx.plan.turn.to.as_str()))
         .var("LIVE", tree)
         .var("LIVE_TEXT", program(&live_name));
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
-    let trust = match (answer.get("live"), &cx.facts.turn.from) {
+    let trust = match (answer.get("live"), &cx.plan.turn.from) {
         (Some("marked"), _) => try_it(&cx.ports, &path, &live_name).await,
         (_, None) => Trust::Untried("nothing is live yet".to_owned()),
         (None | Some("none"), Some(from)) => Trust::Untried(format!("{from} was not made by this action")),
@@ -61,7 +61,7 @@ pub async fn mark(cx: &Deploy, io: &Io) -> StepResult {
         Trust::Untried(why) => format!("{path} was not tested: {why}"),
         Trust::Refused(why) => format!("the web server does not run {path}: {why}"),
     };
-    cx.made.borrow_mut().identity = Some(Mark { path, trust, app_names_itself });
+    cx.state.borrow_mut().identity = Some(Mark { path, trust, app_names_itself });
     Ok(Done::passed(text))
 }
 
@@ -71,7 +71,7 @@ pub async fn unmark(cx: &Deploy, io: &Io, _ending: &Ending) -> Result<String, Fa
     let script = Script::new("unmark", include_str!("unmark.sh"))
         .repeatable()
         .var("NAME", &name)
-        .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
+        .var("DIR", cx.inputs.layout.release(&cx.plan.turn.to).as_str())
         .var("LIVE", live(cx).unwrap_or_default().0);
     remote::run(&*cx.ports.shell, io, script, &format!("removing public/{name}")).await.map_err(|failure| {
         failure.hint(format!(
@@ -84,7 +84,7 @@ pub async fn unmark(cx: &Deploy, io: &Io, _ending: &Ending) -> Result<String, Fa
 /// What the plan prints.
 pub fn preview(cx: &Deploy) -> Vec<String> {
     let file = |tree: &str| format!("write {tree}/public/{}, and remove it when the run ends", name(cx));
-    let new = cx.inputs.layout.release(&cx.facts.turn.to);
+    let new = cx.inputs.layout.release(&cx.plan.turn.to);
     std::iter::once(file(new.as_str())).chain(live(cx).map(|(tree, _)| file(&tree))).collect()
 }
 
@@ -119,10 +119,10 @@ pub async fn ask(ports: &Ports, mark: Option<&Mark>, expected: &str) -> Option<E
 }
 
 /// What a healthy report proves of the release that answered.
-pub fn proof(cx: &Deploy, report: &HealthReport) -> fact::Identity {
-    let mark = cx.made.borrow().identity.clone();
-    let turn = &cx.facts.turn;
-    let same_commit = turn.from.as_deref().is_some_and(|from| naming::same_commit(from, &cx.facts.commit));
+pub fn proof(cx: &Deploy, report: &HealthReport) -> record::Identity {
+    let mark = cx.state.borrow().identity.clone();
+    let turn = &cx.plan.turn;
+    let same_commit = turn.from.as_deref().is_some_and(|from| naming::same_commit(from, &cx.plan.commit));
     let by_answers = !same_commit && report.endpoints.iter().any(|endpoint| endpoint.answered_as.is_some());
     let by_file = report.identity.as_ref().is_some_and(|file| file.answered_as.as_deref() == Some(turn.to.as_str()));
     let mut by = Vec::new();
@@ -137,7 +137,7 @@ pub fn proof(cx: &Deploy, report: &HealthReport) -> fact::Identity {
         Some(Trust::Untried(why)) if !by_file => Some(format!("the one-time file was not tested: {why}")),
         _ => None,
     };
-    fact::Identity { release: turn.to.clone(), proven: !by.is_empty(), by, in_a_row: 2, note }
+    record::Identity { release: turn.to.clone(), proven: !by.is_empty(), by, in_a_row: 2, note }
 }
 
 /// Whether the site answers as the release that `current` points back to, and by what that was seen. `mark`: the one-time file, where it is
@@ -190,15 +190,15 @@ async fn get(ports: &Ports, path: &str) -> (Result<Reply, Unanswered>, u64) {
 
 /// It cannot be guessed before the run, and an undo can compute it again.
 fn name(cx: &Deploy) -> String {
-    let digest = Sha256Digest::of(format!("{} {} {}", cx.facts.turn.to, cx.facts.plan_digest, cx.facts.decided_at));
+    let digest = Sha256Digest::of(format!("{} {} {}", cx.plan.turn.to, cx.plan.plan_digest, cx.plan.decided_at));
     format!("gated-deploy-{}.php", &digest.as_str()[..32])
 }
 
 /// The live release's tree and name. A name with other letters than names of folders usually have is not put into a program.
 fn live(cx: &Deploy) -> Option<(String, String)> {
-    let name = folder(cx.facts.turn.from.as_deref()?);
+    let name = folder(cx.plan.turn.from.as_deref()?);
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let tree = cx.facts.server.live_tree.clone().filter(|_| !name.is_empty() && name.chars().all(plain))?;
+    let tree = cx.plan.server.live_tree.clone().filter(|_| !name.is_empty() && name.chars().all(plain))?;
     Some((tree, name.to_owned()))
 }
 

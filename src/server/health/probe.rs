@@ -26,7 +26,7 @@ use crate::{
     context::{Deploy, Ports, Survey},
     domain::{
         CommitSha, Failure, Secret,
-        fact::{Endpoint, HealthReport, HealthRoute, Score, Standing, key},
+        record::{Endpoint, HealthReport, HealthRoute, Score, SiteStatus, key},
     },
     engine::{Done, Io, StepResult},
     errors,
@@ -57,19 +57,19 @@ pub const WRONG_TOKEN: &str = "gated-deploy-negative-control";
 
 /// Step 7, before anything changes: whether the site is healthy, and accepts the health token.
 pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
-    if cx.found.borrow().nothing_is_live() {
+    if cx.state.borrow().nothing_is_live() {
         return first_look(cx, io).await;
     }
-    if matches!(cx.inputs.site.route, Route::Tunnel { .. }) && !cx.found.borrow().reached {
+    if matches!(cx.inputs.site.route, Route::Tunnel { .. }) && !cx.state.borrow().reached {
         return Ok(Done::skipped(NO_SERVER));
     }
     let (health, ports) = (&cx.inputs.health, &cx.ports);
-    let visitor = Visitor::as_told(ports, health);
+    let visitor = Visitor::as_configured(ports, health);
     let mut report = HealthReport::default();
     for attempt in 1..=BASELINE_ROUNDS {
         let next = HealthReport { attempt, of: BASELINE_ROUNDS, ..visitor.look(None).await };
         report = next.after(report);
-        io.attempt(attempt, BASELINE_ROUNDS, told(&report));
+        io.attempt(attempt, BASELINE_ROUNDS, describe(&report));
         // A refused token is refused again.
         if report.healthy() || refused_token(&report) {
             break;
@@ -78,25 +78,25 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
             ports.clock.sleep(BASELINE_PAUSE).await;
         }
     }
-    io.fact(key::BASELINE, &report);
-    cx.found.borrow_mut().home = report.home.as_ref().and_then(|home| home.status);
+    io.record(key::BASELINE, &report);
+    cx.state.borrow_mut().home = report.home.as_ref().and_then(|home| home.status);
     let verdict = if report.healthy() {
         seen_to_fail(visitor, io).await
     } else {
         Err(unhealthy("checking the site's health before the release", &report))
     };
     match verdict {
-        Ok(seen) => Ok(Done::passed(format!("{}; health check self-tested: {seen}", told(&report)))),
+        Ok(seen) => Ok(Done::passed(format!("{}; health check self-tested: {seen}", describe(&report)))),
         // A release to a site that could not be reached is no repair.
         Err(failure)
-            if (health.repair && report.standing() != Standing::NotAsked)
-                || !cx.found.borrow().unconfirmed.is_empty() =>
+            if (health.repair && report.standing() != SiteStatus::NotAsked)
+                || !cx.state.borrow().unconfirmed.is_empty() =>
         {
             io.warning(failure.clone());
             failure.details.iter().for_each(|detail| io.line(detail));
             let why =
                 if health.repair { "accepted: `repair` is true" } else { "it is checked again after the recovery" };
-            Ok(Done::warned(format!("{}; {why}", told(&report))))
+            Ok(Done::warned(format!("{}; {why}", describe(&report))))
         }
         Err(failure) if failure.hint.is_some() => Err(failure),
         Err(failure) => {
@@ -138,20 +138,20 @@ async fn first_look(cx: &Survey, io: &Io) -> StepResult {
 
 /// Before a rollback: the site's health. An unhealthy site is the reason for a rollback, so this never refuses.
 pub async fn present(cx: &Survey, io: &Io) -> StepResult {
-    if cx.found.borrow().nothing_is_live() {
+    if cx.state.borrow().nothing_is_live() {
         return Ok(Done::skipped("nothing is live"));
     }
     let report = Visitor::of(&cx.ports, &cx.inputs.health).look(None).await;
-    io.attempt(1, 1, told(&report));
-    io.fact(key::BASELINE, &report);
-    cx.found.borrow_mut().home = report.home.as_ref().and_then(|home| home.status);
+    io.attempt(1, 1, describe(&report));
+    io.record(key::BASELINE, &report);
+    cx.state.borrow_mut().home = report.home.as_ref().and_then(|home| home.status);
     if report.healthy() {
-        return Ok(Done::passed(format!("healthy: {}", told(&report))));
+        return Ok(Done::passed(format!("healthy: {}", describe(&report))));
     }
     if refused_token(&report) {
         io.warning(errors::health::token_refused());
     }
-    Ok(Done::passed(format!("unhealthy: {}", told(&report))))
+    Ok(Done::passed(format!("unhealthy: {}", describe(&report))))
 }
 
 /// Step 18: gives the workers time to settle, unless the site fails for longer than the policy allows: a longer wait would only add
@@ -176,30 +176,30 @@ pub async fn grace(cx: &Deploy, io: &Io) -> StepResult {
 
 /// Step 19: the site answers as this release, every endpoint, two rounds in a row.
 pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
-    let mark = cx.made.borrow().identity.clone();
-    let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: cx.facts.turn.to.as_str() };
-    let identity = Identity::Is(&cx.facts.commit, Some(expected));
+    let mark = cx.state.borrow().identity.clone();
+    let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: cx.plan.turn.to.as_str() };
+    let identity = Identity::Is(&cx.plan.commit, Some(expected));
     let spent = || sampler::is_spent(cx);
-    let report = settle(Visitor::after(cx), identity, &spent, io).await;
-    io.fact(key::HEALTH, &report);
+    let report = until_settled(Visitor::after(cx), identity, &spent, io).await;
+    io.record(key::HEALTH, &report);
     if !report.healthy() {
         let whom = if cx.source.is_some() { "the new release" } else { "the target release" };
         return Err(advised(unhealthy(&format!("checking whether {whom} is healthy"), &report), &report));
     }
     negative_control(Visitor::after(cx)).await?;
     let proof = identity::proof(cx, &report);
-    io.fact(key::IDENTITY, &proof);
+    io.record(key::IDENTITY, &proof);
     if proof.proven {
-        return Ok(Done::passed(told(&report)));
+        return Ok(Done::passed(describe(&report)));
     }
     io.warning(errors::health::identity_not_proven(proof.note.as_deref()));
-    Ok(Done::warned(format!("{}; identity not proven", told(&report))))
+    Ok(Done::warned(format!("{}; identity not proven", describe(&report))))
 }
 
 /// What the plan says of each health path: what it must answer, and where the bundle has it.
 pub fn health_preview(cx: &Deploy) -> Vec<String> {
     let health = &cx.inputs.health;
-    let routes = cx.facts.outlook.as_ref().map_or(&[][..], |outlook| &outlook.health);
+    let routes = cx.plan.change_preview.as_ref().map_or(&[][..], |change_preview| &change_preview.health);
     let of = |path: &String| {
         let must = health.answers.get(path).map_or("200 with a healthy body".to_owned(), ToString::to_string);
         let place = match routes.iter().find(|route| route.path == *path) {
@@ -218,26 +218,26 @@ pub fn health_preview(cx: &Deploy) -> Vec<String> {
 /// # Errors
 /// The site is unhealthy, or still runs the code of the failed release. A site that could not be reached is neither.
 pub async fn verify_old(cx: &Deploy, marked: bool, io: &Io) -> Result<String, Failure> {
-    let failed = &cx.facts.commit;
+    let failed = &cx.plan.commit;
     // In a rollback to an older release of the same commit, the commit distinguishes nothing.
-    let same = cx.facts.turn.from.as_deref().is_none_or(|from| same_commit(from, failed));
-    let mark = cx.made.borrow().identity.clone().filter(|_| marked);
-    let old = cx.facts.turn.from.as_deref().map(naming::folder).unwrap_or_default();
+    let same = cx.plan.turn.from.as_deref().is_none_or(|from| same_commit(from, failed));
+    let mark = cx.state.borrow().identity.clone().filter(|_| marked);
+    let old = cx.plan.turn.from.as_deref().map(naming::folder).unwrap_or_default();
     let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: old };
     let identity = Identity::IsNot((!same).then_some(failed), expected);
-    let report = settle(Visitor::after(cx), identity, &|| false, io).await;
-    io.fact(key::HEALTH_AFTER_ROLLBACK, &report);
+    let report = until_settled(Visitor::after(cx), identity, &|| false, io).await;
+    io.record(key::HEALTH_AFTER_ROLLBACK, &report);
     let whom = if cx.source.is_some() { "the old release is healthy again" } else { "the earlier release is healthy" };
-    after_way_back(&format!("checking whether {whom}"), &report, io)
+    after_rollback(&format!("checking whether {whom}"), &report, io)
 }
 
 /// What a round says of the release that is live again.
-fn after_way_back(doing: &str, report: &HealthReport, io: &Io) -> Result<String, Failure> {
+fn after_rollback(doing: &str, report: &HealthReport, io: &Io) -> Result<String, Failure> {
     let Score { passed, total } = report.score();
     match report.standing() {
-        Standing::Healthy => Ok(format!("health {passed}/{total}")),
-        Standing::Unhealthy => Err(advised(unhealthy(doing, report), report)),
-        Standing::NotAsked => {
+        SiteStatus::Healthy => Ok(format!("health {passed}/{total}")),
+        SiteStatus::Unhealthy => Err(advised(unhealthy(doing, report), report)),
+        SiteStatus::NotAsked => {
             let failure = unhealthy(doing, report);
             let advised = failure.hint.is_some();
             io.warning(if advised { failure } else { failure.hint("Open the site in a browser") });
@@ -251,13 +251,13 @@ fn after_way_back(doing: &str, report: &HealthReport, io: &Io) -> Result<String,
 /// # Errors
 /// An endpoint is unhealthy after the last attempt, or the check cannot fail.
 pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
-    let report = settle(visitor, Identity::Any, &|| false, io).await;
-    io.fact(key::HEALTH, &report);
+    let report = until_settled(visitor, Identity::Any, &|| false, io).await;
+    io.record(key::HEALTH, &report);
     if !report.healthy() {
         return Err(advised(unhealthy("checking the site's health", &report), &report));
     }
     negative_control(visitor).await?;
-    Ok(Done::passed(told(&report)))
+    Ok(Done::passed(describe(&report)))
 }
 
 /// After the recovery of another run's release: the site is healthy again, and no longer answers as that release.
@@ -266,15 +266,15 @@ pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
 /// The site is unhealthy, or still runs the code of the release that was rolled back.
 pub async fn well_again(ports: &Ports, health: &HealthPolicy, failed: Option<&CommitSha>, io: &Io) -> StepResult {
     let expected = Expected { ports, mark: None, release: "" };
-    let report = settle(Visitor::of(ports, health), Identity::IsNot(failed, expected), &|| false, io).await;
-    io.fact(key::HEALTH_AFTER_ROLLBACK, &report);
-    let found = after_way_back("checking whether the earlier release is healthy again", &report, io)?;
-    Ok(if report.healthy() { Done::passed(told(&report)) } else { Done::warned(found) })
+    let report = until_settled(Visitor::of(ports, health), Identity::IsNot(failed, expected), &|| false, io).await;
+    io.record(key::HEALTH_AFTER_ROLLBACK, &report);
+    let found = after_rollback("checking whether the earlier release is healthy again", &report, io)?;
+    Ok(if report.healthy() { Done::passed(describe(&report)) } else { Done::warned(found) })
 }
 
 /// Whether the site is healthy, as this commit. Gives the last round as well.
 pub async fn proven(visitor: Visitor<'_>, commit: &CommitSha, io: &Io) -> (HealthReport, Result<(), Failure>) {
-    let report = settle(visitor, Identity::Is(commit, None), &|| false, io).await;
+    let report = until_settled(visitor, Identity::Is(commit, None), &|| false, io).await;
     let verdict = match report.healthy() {
         true => negative_control(visitor).await.map(drop),
         false => Err(advised(unhealthy("checking the site's health", &report), &report)),
@@ -299,7 +299,12 @@ struct Expected<'a> {
 }
 
 /// Rounds until two in a row are green, or the attempts are used up, or nothing that is seen counts any more. Gives the last round.
-async fn settle(visitor: Visitor<'_>, identity: Identity<'_>, spent: &dyn Fn() -> bool, io: &Io) -> HealthReport {
+async fn until_settled(
+    visitor: Visitor<'_>,
+    identity: Identity<'_>,
+    spent: &dyn Fn() -> bool,
+    io: &Io,
+) -> HealthReport {
     let health = visitor.health;
     let mut report = HealthReport::default();
     let numbered = |attempt, round| HealthReport { attempt, of: health.attempts, ..round };
@@ -309,7 +314,7 @@ async fn settle(visitor: Visitor<'_>, identity: Identity<'_>, spent: &dyn Fn() -
             // One good answer can come from the only healthy worker (F71).
             report = numbered(attempt, identified(visitor, identity).await).after(report);
         }
-        io.attempt(attempt, health.attempts, told(&report));
+        io.attempt(attempt, health.attempts, describe(&report));
         if report.healthy() {
             break;
         }
@@ -467,7 +472,7 @@ fn vantage(report: &HealthReport) -> Option<&str> {
     report.asked().find_map(|endpoint| endpoint.vantage.as_deref())
 }
 
-fn told(report: &HealthReport) -> String {
+fn describe(report: &HealthReport) -> String {
     let score = report.score();
     let mut text = format!("{}/{}", score.passed, score.total);
     for endpoint in report.asked() {

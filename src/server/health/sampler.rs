@@ -8,7 +8,7 @@ pub mod rows;
 
 pub use self::rows::{check, end, is_spent, spent, start, switching, turning_back};
 
-mod tally;
+mod samples;
 
 use std::{
     cell::{Cell, RefCell},
@@ -24,11 +24,11 @@ use tokio::{
     task::{AbortHandle, spawn_local},
 };
 
-use self::tally::{Missing, Seen, Side, Tally};
+use self::samples::{Missing, Samples, Seen, Side};
 use super::probe;
 use crate::{
     clock::Clock,
-    domain::{CommitSha, ReleaseName, Secret, fact::Receipt},
+    domain::{CommitSha, ReleaseName, Secret, record::DowntimeReport},
     http::{Connection, Get, Reply, Site},
     server::health::naming,
 };
@@ -51,26 +51,29 @@ const GENTLE: Duration = Duration::from_secs(5);
 /// Answer headers by which a site says that it limits requests (Laravel's `throttle`, and the IETF's draft of the same).
 const LIMITS: [&str; 2] = ["x-ratelimit-limit", "ratelimit-limit"];
 
-fn over(receipt: &Receipt) -> bool {
-    receipt.downtime_ms > receipt.budget_ms
+fn over(downtime_report: &DowntimeReport) -> bool {
+    downtime_report.downtime_ms > downtime_report.budget_ms
 }
 
-fn told(receipt: &Receipt) -> String {
-    let mut text = format!("{} of {} requests failed", receipt.failures, receipt.requests);
-    if receipt.failures > 0 {
-        text.push_str(&format!(", {} ms of downtime", receipt.downtime_ms));
-        if let Some(first) = receipt.first_failures.first() {
+fn describe(downtime_report: &DowntimeReport) -> String {
+    let mut text = format!("{} of {} requests failed", downtime_report.failures, downtime_report.requests);
+    if downtime_report.failures > 0 {
+        text.push_str(&format!(", {} ms of downtime", downtime_report.downtime_ms));
+        if let Some(first) = downtime_report.first_failures.first() {
             text.push_str(&format!("; first {first}"));
         }
     }
-    if receipt.not_asked > 0 {
-        text.push_str(&format!("; {} more did not reach the site and do not count as downtime", receipt.not_asked));
+    if downtime_report.not_asked > 0 {
+        text.push_str(&format!(
+            "; {} more did not reach the site and do not count as downtime",
+            downtime_report.not_asked
+        ));
     }
-    text.push_str(&format!("; slowest {} ms", receipt.slowest_ms));
-    if let Some(ms) = receipt.side_by_side_ms {
+    text.push_str(&format!("; slowest {} ms", downtime_report.slowest_ms));
+    if let Some(ms) = downtime_report.side_by_side_ms {
         text.push_str(&format!("; both releases answered for {ms} ms"));
     }
-    if let Some(ms) = receipt.old_again_ms {
+    if let Some(ms) = downtime_report.old_again_ms {
         text.push_str(&format!("; the old release answered again {ms} ms after the rollback began"));
     }
     text
@@ -120,7 +123,7 @@ struct Inner {
     began: Duration,
     rate: Cell<u32>,
     pace: Cell<Duration>,
-    tally: RefCell<Tally>,
+    samples: RefCell<Samples>,
     /// Requests made so far.
     asked: Cell<u64>,
     /// Those under way, and when they were asked.
@@ -176,25 +179,25 @@ impl Sampler {
         for (number, (path, connection, asked)) in self.inner.open.take() {
             let status = Err(Missing::Failed("no answer until the measurement ended".to_owned()));
             let seen = Seen { path, connection, asked, answered: now, status, side: None, lenient: false };
-            self.inner.tally.borrow_mut().take(number, seen);
+            self.inner.samples.borrow_mut().take(number, seen);
         }
         if self.inner.ended.get().is_none() {
             self.inner.ended.set(Some(now));
         }
     }
 
-    async fn finish(&self) -> Receipt {
+    async fn finish(&self) -> DowntimeReport {
         if !self.finished.replace(true) {
             self.stop().await;
         }
-        self.receipt()
+        self.downtime_report()
     }
 
-    fn receipt(&self) -> Receipt {
+    fn downtime_report(&self) -> DowntimeReport {
         let inner = &self.inner;
         let now = inner.ended.get().unwrap_or_else(|| inner.clock.elapsed());
         let paths = inner.questions.iter().map(|question| question.path.clone()).collect();
-        inner.tally.borrow().receipt(inner.began, now, paths, inner.rate.get(), inner.budget)
+        inner.samples.borrow().downtime_report(inner.began, now, paths, inner.rate.get(), inner.budget)
     }
 }
 
@@ -258,7 +261,7 @@ async fn ask(inner: Rc<Inner>) -> u64 {
         false => Missing::NotAsked(unanswered.text),
     });
     let seen = Seen { path, connection, asked, answered, status, side, lenient };
-    inner.tally.borrow_mut().take(number, seen)
+    inner.samples.borrow_mut().take(number, seen)
 }
 
 /// A site that limits requests is sampled seldom from its first answer on.
@@ -267,7 +270,7 @@ fn mind_limits(inner: &Inner, reply: &Reply) {
     let limit = limit.or_else(|| (reply.status == 429).then(|| "it answered 429".to_owned()));
     if let Some(limit) = limit.filter(|_| inner.pace.get() < GENTLE) {
         inner.pace.set(GENTLE);
-        inner.tally.borrow_mut().remark(format!(
+        inner.samples.borrow_mut().remark(format!(
             "the site limits requests ({limit}), so it was sampled once in {} s: a shorter outage is not seen",
             GENTLE.as_secs()
         ));

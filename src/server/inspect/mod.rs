@@ -1,7 +1,6 @@
 //! Reading the server: which services serve the site, what sudo allows, what prevents a release.
 
 pub mod config_file;
-pub mod facts;
 pub mod fpm;
 pub mod looked;
 pub mod modes;
@@ -9,10 +8,11 @@ pub mod nginx;
 pub mod permissions;
 pub mod problem;
 pub mod serving;
+pub mod state;
 pub mod sudo;
 
 pub use self::{
-    facts::{ServerFacts, ServiceFacts},
     looked::Looked,
     problem::{About, NO_SERVER, NOT_SURVEYED, Problem, problem, refusal},
+    state::{ServerState, ServiceState},
 };

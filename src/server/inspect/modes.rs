@@ -111,9 +111,9 @@ mod tests {
             ("list-open".to_owned(), "/srv/shop/releases/a/app".to_owned()),
             ("list-folder".to_owned(), "/srv/shop/releases".to_owned()),
         ]);
-        let told: Vec<(String, String)> =
+        let described: Vec<(String, String)> =
             judge(&answer, &layout).into_iter().map(|open| (open.cause, open.command)).collect();
-        let [readable, open, folder] = told.as_slice() else { panic!("{told:?}") };
+        let [readable, open, folder] = described.as_slice() else { panic!("{described:?}") };
         assert!(readable.0.ends_with("read /srv/shop/releases/a/bootstrap/cache/config.php"), "{readable:?}");
         assert!(open.0.ends_with("write to /srv/shop/releases/a/artisan and 1 more"), "{open:?}");
         for (_, command) in [readable, open] {

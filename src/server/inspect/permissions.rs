@@ -24,7 +24,7 @@ pub struct Permission {
 
 impl Permission {
     /// What sudo allows, for the log.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         match (self.leave, &self.ignored) {
             (Leave::Free, _) => "allowed, without a password".to_owned(),
             (Leave::Unproven, _) => "allowed; perhaps with a password".to_owned(),
@@ -148,11 +148,11 @@ pub fn missing(user: &str, permissions: &Permissions) -> Option<(String, String)
     if missing.is_empty() {
         return None;
     }
-    let told = missing.iter().map(|permission| match (permission.leave, &permission.ignored) {
+    let described = missing.iter().map(|permission| match (permission.leave, &permission.ignored) {
         (Leave::Password, _) => format!("sudo -n {} (sudo asks for a password)", permission.command),
-        (_, Some(_)) => format!("sudo -n {} ({})", permission.command, permission.told()),
+        (_, Some(_)) => format!("sudo -n {} ({})", permission.command, permission.describe()),
         _ => format!("sudo -n {}", permission.command),
     });
-    let cause = format!("{user} may not run: {}", told.collect::<Vec<_>>().join(", "));
+    let cause = format!("{user} may not run: {}", described.collect::<Vec<_>>().join(", "));
     Some((permissions.in_sudos_words(cause), permissions.advice(user, missing)))
 }

@@ -3,7 +3,7 @@
 #[cfg(any(test, feature = "fuzzing"))]
 use super::sudo::Rules;
 use super::{
-    ServiceFacts,
+    ServiceState,
     fpm::{self, Pool},
     nginx,
 };
@@ -161,7 +161,7 @@ pub async fn privileges(
     user: &str,
     serving: &Serving,
     systemd: bool,
-) -> Result<ServiceFacts, Failure> {
+) -> Result<ServiceState, Failure> {
     let doing = "reading what sudo allows";
     let permissions = permissions(shell, io, Some(&serving.fpm), systemd, doing).await?;
     if let Some((cause, hint)) = missing(user, &permissions) {
@@ -169,7 +169,7 @@ pub async fn privileges(
     }
     let commands =
         [Permissions::best(&permissions.fpm), Some(&permissions.test), Permissions::best(&permissions.nginx)];
-    Ok(ServiceFacts {
+    Ok(ServiceState {
         fpm: serving.fpm.clone(),
         reload: commands.into_iter().flatten().filter(|one| one.given()).map(|one| sudo(&one.command)).collect(),
         process_control_timeout: serving.process_control_timeout,
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::server::{
         inspect::permissions::{Permission, Permissions, missing},
-        services::reload::{by_hand, told},
+        services::reload::{by_hand, describe},
     };
     use crate::transport::shell::Answer;
 
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn fd14_what_sudo_says_is_told_and_decides_what_to_change() {
+    fn fd14_what_sudo_says_is_shown_and_decides_what_to_change() {
         let denied = |ignored: Option<&str>| Permission {
             command: "nginx -t".to_owned(),
             leave: Leave::Denied,
@@ -274,10 +274,10 @@ mod tests {
     }
 
     #[test]
-    fn fd15_what_is_told_of_a_pool_without_workers_is_true() {
+    fn fd15_what_is_said_of_a_pool_without_workers_is_true() {
         let answer = |key: &str| Answer::new(vec![(key.to_owned(), "php-fpm8.2".to_owned())]);
-        let idle = told(&answer("idle"), "php8.2-fpm");
+        let idle = describe(&answer("idle"), "php8.2-fpm");
         assert!(idle.contains("php-fpm8.2 runs without workers until the next request"), "{idle}");
-        assert!(told(&answer("unseen"), "php8.2-fpm").contains("could not be verified"));
+        assert!(describe(&answer("unseen"), "php8.2-fpm").contains("could not be verified"));
     }
 }

@@ -1,18 +1,19 @@
 //! The ledger on the server: one line per attempt, each naming the digest of the line before it.
 
-pub mod book;
+pub mod history;
 
-pub use self::book::Book;
+pub use self::history::History;
 
 use std::rc::Rc;
 
-use super::{lock::Dead, remote};
+use super::{lock::InterruptedRun, remote};
 use crate::{
     context::{Build, Deploy, Survey},
     domain::{
-        Failure, Layout, Sha256Digest, StepId, fact,
-        ledger::{self, Attempt, Begun, Built, Line, Proof, Reached, Standing},
+        Failure, Layout, Sha256Digest, StepId,
+        ledger::{self, Attempt, Begun, Built, Line, Proof, Reached, ReleaseStatus},
         migration::Migrated,
+        record,
         row::{self, RowId},
     },
     engine::{
@@ -39,7 +40,7 @@ pub const REACHED: [(RowId, Reached); 5] = [
 pub async fn open(cx: &Deploy, io: &Io) -> StepResult {
     let ledger = cx.inputs.layout.ledger();
     let last = last(cx, io).await?;
-    io.fact(fact::key::LEDGER, ledger.as_str());
+    io.record(record::key::LEDGER, ledger.as_str());
     Ok(Done::passed(if last.is_empty() { "no line yet".to_owned() } else { format!("{ledger} can be read") }))
 }
 
@@ -55,19 +56,19 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
         v: ledger::VERSION,
         prev: PREV.to_owned(),
         // The same when the line is tried again: the server knows its own line by that.
-        at: time(*cx.made.borrow_mut().ended.get_or_insert_with(|| cx.ports.clock.now())),
+        at: time(*cx.state.borrow_mut().ended.get_or_insert_with(|| cx.ports.clock.now())),
         environment: cx.inputs.environment.to_string(),
         attempt,
-        release: cx.facts.turn.to.clone(),
-        from: cx.facts.turn.from.clone(),
-        sha: cx.facts.commit.clone(),
+        release: cx.plan.turn.to.clone(),
+        from: cx.plan.turn.from.clone(),
+        sha: cx.plan.commit.clone(),
         bundle_sha256,
         build,
         asked_for,
         tree_sha256,
         reached,
         outcome: ending.outcome.word().to_owned(),
-        standing: Standing::after(attempt, &ending.outcome, reached),
+        standing: ReleaseStatus::after(attempt, &ending.outcome, reached),
         migrations,
         measured,
         failed_at: ending.outcome.at().map(ToString::to_string),
@@ -75,8 +76,8 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
         run: cx.inputs.run.url.clone(),
     };
     let head = append(&*cx.ports.shell, io, &cx.inputs.layout, &line).await?;
-    cx.made.borrow_mut().recorded = true;
-    io.fact(fact::key::LEDGER_HEAD, head);
+    cx.state.borrow_mut().recorded = true;
+    io.record(record::key::LEDGER_HEAD, head);
     Ok(format!("{}: written to {}", line.outcome, cx.inputs.layout.ledger()))
 }
 
@@ -96,15 +97,15 @@ pub async fn append(shell: &dyn Shell, io: &Io, layout: &Layout, line: &Line) ->
 
 impl Proof {
     pub fn of(cx: &Deploy) -> Self {
-        let made = cx.made.borrow();
+        let made = cx.state.borrow();
         let bundle = made.bundle.as_ref().map(|bundle| bundle.sha256.clone());
-        let of_the_target = || cx.facts.target.as_ref()?.bundle.clone();
+        let of_the_target = || cx.plan.target.as_ref()?.bundle.clone();
         let built =
             |build: &Build| Built { run: build.run.id, attempt: build.run.attempt, artifact: build.artifact.id };
-        let staging = cx.facts.staging.as_ref();
+        let staging = cx.plan.staging.as_ref();
         Self {
             bundle_sha256: bundle.or_else(of_the_target),
-            build: made.build.as_ref().or(cx.facts.build.as_ref()).map(built),
+            build: made.build.as_ref().or(cx.plan.build.as_ref()).map(built),
             asked_for: staging.and_then(|staging| Some(staging.asked_for.as_ref()?.commit.clone())),
             tree_sha256: made.tree.clone(),
             migrations: made.migrations.clone(),
@@ -115,7 +116,7 @@ impl Proof {
 
 impl Begun {
     /// Whether one of these lines records this attempt: the run's own, or one by the watchdog.
-    fn is_told_in(&self, lines: &[Line]) -> bool {
+    fn is_recorded_in(&self, lines: &[Line]) -> bool {
         lines.iter().any(|line| {
             let same = line.release == self.release && line.attempt == self.attempt;
             // A release is made once; it can be the target of several rollbacks.
@@ -129,15 +130,18 @@ impl Begun {
         let (outcome, standing, reached, cause) = match confirmed {
             Some(_) => (
                 "live",
-                Standing::Confirmed,
+                ReleaseStatus::Confirmed,
                 Some(Reached::Confirmed),
                 "its run was interrupted before it wrote this line",
             ),
-            None => {
-                ("failed", Standing::Failed, None, "its run was interrupted, and another run took over its deploy lock")
-            }
+            None => (
+                "failed",
+                ReleaseStatus::Failed,
+                None,
+                "its run was interrupted, and another run took over its deploy lock",
+            ),
         };
-        let migration = migrated.map(|migrated| format!("; {}", migrated.told())).unwrap_or_default();
+        let migration = migrated.map(|migrated| format!("; {}", migrated.describe())).unwrap_or_default();
         let proof = confirmed.cloned().unwrap_or_default();
         Line {
             v: ledger::VERSION,
@@ -168,19 +172,20 @@ impl Begun {
 }
 
 /// Records the attempt of an interrupted run, unless a line records it already. Gives what it was, for the log.
-pub async fn write_for_the_dead(
+pub async fn write_for_interrupted(
     shell: &dyn Shell,
     io: &Io,
     layout: &Layout,
     begun: &Begun,
-    dead: &Dead,
+    interrupted: &InterruptedRun,
 ) -> Result<Option<String>, Failure> {
-    if begun.version != 1 || begun.is_told_in(&read(shell, io, layout).await?.lines) {
+    if begun.version != 1 || begun.is_recorded_in(&read(shell, io, layout).await?.lines) {
         return Ok(None);
     }
-    let line = begun.line(dead.confirmed.as_ref(), dead.migrated.as_ref());
+    let line = begun.line(interrupted.confirmed.as_ref(), interrupted.migrated.as_ref());
     append(shell, io, layout, &line).await?;
-    let migration = dead.migrated.as_ref().map(|migrated| format!("; {}", migrated.told())).unwrap_or_default();
+    let migration =
+        interrupted.migrated.as_ref().map(|migrated| format!("; {}", migrated.describe())).unwrap_or_default();
     Ok(Some(format!("its attempt is recorded in the ledger as `{}`{migration}", line.outcome)))
 }
 
@@ -189,19 +194,19 @@ fn reached(done: &[StepId]) -> Option<Reached> {
     REACHED.iter().filter(|(row, _)| done.iter().any(|step| step == row)).map(|(_, reached)| *reached).max()
 }
 
-/// Reads the ledger before the seam, once.
-pub async fn look(cx: &Survey, io: &Io) -> Result<Rc<Book>, Failure> {
-    let known = cx.found.borrow().ledger.clone();
-    if let Some(book) = known {
-        return Ok(book);
+/// Reads the ledger before the approval, once.
+pub async fn look(cx: &Survey, io: &Io) -> Result<Rc<History>, Failure> {
+    let known = cx.state.borrow().ledger.clone();
+    if let Some(history) = known {
+        return Ok(history);
     }
-    let book = Rc::new(read(&*cx.ports.shell, io, &cx.inputs.layout).await?);
-    cx.found.borrow_mut().ledger = Some(book.clone());
-    Ok(book)
+    let history = Rc::new(read(&*cx.ports.shell, io, &cx.inputs.layout).await?);
+    cx.state.borrow_mut().ledger = Some(history.clone());
+    Ok(history)
 }
 
 /// Reads the whole ledger; none is one without lines.
-pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Book, Failure> {
+pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<History, Failure> {
     let ledger = layout.ledger();
     let doing = format!("reading the ledger {ledger}");
     let script = Script::new("ledger-read", include_str!("ledger-read.sh"))
@@ -209,7 +214,7 @@ pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Book, F
         .var("LEDGER", ledger.as_str())
         .var("LIMIT", LIMIT.to_string());
     let answer = remote::run(shell, io, script, &doing).await?;
-    Ok(Book::of(answer.get("ledger").unwrap_or_default()))
+    Ok(History::of(answer.get("ledger").unwrap_or_default()))
 }
 
 async fn last(cx: &Deploy, io: &Io) -> Result<String, Failure> {

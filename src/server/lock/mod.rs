@@ -5,7 +5,7 @@
 
 pub mod state;
 
-pub use self::state::{Dead, Holder, Keeper};
+pub use self::state::{Holder, InterruptedRun, Keeper};
 
 use crate::domain::ledger::Attempt;
 
@@ -19,13 +19,13 @@ use crate::{
     clock::Clock,
     config::typed,
     context::{Deploy, Ports},
-    domain::{Failure, Layout, Outcome, ReleaseName, RemoteCommand, fact, ledger::Begun, migration::Migrated},
+    domain::{Failure, Layout, Outcome, ReleaseName, RemoteCommand, ledger::Begun, migration::Migrated, record},
     engine::{
         Done,
         step::{Ending, Io, StepResult},
     },
     errors,
-    server::lock::state::NOBODY,
+    server::lock::state::UNNAMED,
     transport::{
         shell::{Answer, RENEWAL, Script, Shell, ShellError},
         ssh,
@@ -65,36 +65,36 @@ pub fn number() -> String {
 /// Takes the lock; waits for it where the input says so.
 pub async fn acquire(cx: &Deploy, io: &Io) -> StepResult {
     let number = number();
-    cx.made.borrow_mut().lock = Some(number.clone());
+    cx.state.borrow_mut().lock = Some(number.clone());
     let claim = Claim {
         target: &cx.inputs,
         ports: &cx.ports,
-        since: cx.facts.decided_at,
-        journal: cx.facts.turn.to.as_str(),
-        makes: cx.source.as_ref().map(|_| &cx.facts.turn.to),
+        since: cx.plan.decided_at,
+        journal: cx.plan.turn.to.as_str(),
+        makes: cx.source.as_ref().map(|_| &cx.plan.turn.to),
         begun: Some(Begun::of(cx)),
         own: None,
     };
-    let (owner, dead) = take(&claim, &number, io).await?;
-    let mut made = cx.made.borrow_mut();
-    made.dead = dead;
+    let (owner, interrupted) = take(&claim, &number, io).await?;
+    let mut made = cx.state.borrow_mut();
+    made.interrupted = interrupted;
     made.keeper = Some(keep(&cx.ports, &cx.inputs.layout, &number, io));
     Ok(Done::passed(owner))
 }
 
 /// Takes the lock under this number. Gives its holder, and the interrupted runs whose lock it was: the last one first, then those whose
 /// recovery each had taken over and not completed.
-pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, Vec<Dead>), Failure> {
+pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, Vec<InterruptedRun>), Failure> {
     let layout = &claim.target.layout;
     let doing = format!("taking the deploy lock at {}", layout.lock());
     let owner = owner(&claim.target.run, claim.since);
     // Before it is taken: post must know it even if this run dies within the script.
-    io.fact(fact::key::LOCK, number);
+    io.record(record::key::LOCK, number);
     let begun = claim.begun.as_ref().map(serde_json::to_string).transpose();
     let begun = begun.map_err(|error| Failure::bug(&doing, error.to_string()))?.unwrap_or_default();
     let wait = claim.target.server.lock_wait;
     let began = claim.ports.clock.elapsed();
-    let mut told = false;
+    let mut described = false;
     loop {
         let script = Script::new("lock", include_str!("lock.sh"))
             .repeatable()
@@ -117,7 +117,7 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, V
                 if claim.ports.clock.elapsed().saturating_sub(began) >= wait {
                     return Err(errors::lock::migration_running(&doing, process, wait, log));
                 }
-                if !std::mem::replace(&mut told, true) {
+                if !std::mem::replace(&mut described, true) {
                     io.line(format!(
                         "the migration of an interrupted run is still running on the server (process {process}, log {log}); \
                          waiting up to {} s for it",
@@ -127,14 +127,14 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, V
                 claim.ports.clock.sleep(LOOK).await;
                 continue;
             }
-            let dead = dead(&answer);
-            for dead in &dead {
-                io.warning(errors::lock::taken_over(&dead.owner));
+            let interrupted = interrupted(&answer);
+            for interrupted in &interrupted {
+                io.warning(errors::lock::taken_over(&interrupted.owner));
             }
             for job in answer.all("ended-job") {
                 io.line(format!("ended job {job}, which an interrupted run had left running on the server"));
             }
-            return Ok((owner, dead));
+            return Ok((owner, interrupted));
         };
         if answer.get("kept").is_some() || claim.ports.clock.elapsed().saturating_sub(began) >= wait {
             let holder = match answer.get("migrating") {
@@ -143,7 +143,7 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, V
             };
             return Err(held(layout, &doing, holder, wait));
         }
-        if !std::mem::replace(&mut told, true) {
+        if !std::mem::replace(&mut described, true) {
             io.line(waiting(holder, wait));
         }
         claim.ports.clock.sleep(LOOK).await;
@@ -160,7 +160,7 @@ pub async fn wait_until_free(
     io: &Io,
 ) -> Result<Option<Holder>, Failure> {
     let began = clock.elapsed();
-    let mut told = false;
+    let mut described = false;
     loop {
         let script = Script::new("holder", include_str!("holder.sh")).repeatable().var("LOCK", layout.lock().as_str());
         let answer = remote::run(shell, io, script, "reading the holder of the deploy lock").await?;
@@ -173,7 +173,7 @@ pub async fn wait_until_free(
         if clock.elapsed().saturating_sub(began) >= wait {
             return Ok(Some(holder));
         }
-        if !std::mem::replace(&mut told, true) {
+        if !std::mem::replace(&mut described, true) {
             io.line(waiting(&holder.owner, wait));
         }
         clock.sleep(LOOK).await;
@@ -181,18 +181,19 @@ pub async fn wait_until_free(
 }
 
 /// The runs whose locks were taken over, as lock.sh tells them: five records for each.
-fn dead(answer: &Answer) -> Vec<Dead> {
+fn interrupted(answer: &Answer) -> Vec<InterruptedRun> {
     let of_release = answer.all("dead-release").zip(answer.all("dead-begun"));
     let of_end = answer.all("dead-confirmed").zip(answer.all("dead-proof")).zip(answer.all("dead-migrated"));
-    let dead = answer.all("took-over").zip(of_release).zip(of_end);
-    dead.map(|((owner, (makes, begun)), ((confirmed, proof), migrated))| Dead {
-        owner: owner.trim().to_owned(),
-        makes: makes.parse().ok(),
-        begun: serde_json::from_str(begun).ok(),
-        confirmed: (confirmed == "yes").then(|| serde_json::from_str(proof).unwrap_or_default()),
-        migrated: Migrated::read(migrated),
-    })
-    .collect()
+    let interrupted = answer.all("took-over").zip(of_release).zip(of_end);
+    interrupted
+        .map(|((owner, (makes, begun)), ((confirmed, proof), migrated))| InterruptedRun {
+            owner: owner.trim().to_owned(),
+            makes: makes.parse().ok(),
+            begun: serde_json::from_str(begun).ok(),
+            confirmed: (confirmed == "yes").then(|| serde_json::from_str(proof).unwrap_or_default()),
+            migrated: Migrated::read(migrated),
+        })
+        .collect()
 }
 
 fn waiting(holder: &str, wait: Duration) -> String {
@@ -201,7 +202,7 @@ fn waiting(holder: &str, wait: Duration) -> String {
 
 /// Another run has it: says which one, and how to free it if that run is gone.
 pub fn held(layout: &Layout, doing: &str, holder: &str, wait: Duration) -> Failure {
-    let holder = if holder.trim().is_empty() { NOBODY } else { holder.trim() };
+    let holder = if holder.trim().is_empty() { UNNAMED } else { holder.trim() };
     errors::lock::held(doing, holder, wait, layout.lock().as_str(), LEASE)
 }
 
@@ -271,9 +272,9 @@ pub fn keep(ports: &Ports, layout: &Layout, number: &str, io: &Io) -> Keeper {
 
 /// Frees the lock; pins it when the run is stuck, so that no other run deploys to a broken site.
 pub async fn release(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
-    drop(cx.made.borrow_mut().keeper.take());
+    drop(cx.state.borrow_mut().keeper.take());
     let live = matches!(ending.outcome, Outcome::Live { .. });
-    if live && !cx.made.borrow().recorded {
+    if live && !cx.state.borrow().recorded {
         // The lock holds the proof of the confirmation, from which the next run writes the line.
         return Ok(format!(
             "kept until its lease expires in {} s: the next run takes it over and writes the missing ledger line",
@@ -341,19 +342,19 @@ fn owner(run: &typed::RunIdentity, since: DateTime<Utc>) -> String {
 
 /// Tells our lock from another run's. A run that has made no number has no lock.
 pub(crate) fn nonce(cx: &Deploy) -> String {
-    cx.made.borrow().lock.clone().unwrap_or_else(|| "none".to_owned())
+    cx.state.borrow().lock.clone().unwrap_or_else(|| "none".to_owned())
 }
 
 impl Begun {
     pub fn of(cx: &Deploy) -> Self {
         Self {
             version: 1,
-            at: time(cx.facts.decided_at),
+            at: time(cx.plan.decided_at),
             environment: cx.inputs.environment.to_string(),
             attempt: attempt(cx),
-            release: cx.facts.turn.to.clone(),
-            from: cx.facts.turn.from.clone(),
-            sha: cx.facts.commit.clone(),
+            release: cx.plan.turn.to.clone(),
+            from: cx.plan.turn.from.clone(),
+            sha: cx.plan.commit.clone(),
             run: cx.inputs.run.url.clone(),
         }
     }
@@ -398,8 +399,9 @@ mod tests {
             ("dead-proof", "{\"migrations\":[\"c\"],\"later\":1}"),
             ("dead-migrated", ""),
         ];
-        let dead = dead(&Answer::new(records.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()));
-        let [one, two] = dead.as_slice() else { panic!("{dead:?}") };
+        let interrupted =
+            interrupted(&Answer::new(records.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()));
+        let [one, two] = interrupted.as_slice() else { panic!("{interrupted:?}") };
         assert_eq!((one.owner.as_str(), &one.makes, &one.confirmed), ("run one", &None, &None));
         assert_eq!(one.migrated.as_ref().and_then(|migrated| migrated.ran.clone()), Some(vec!["b".to_owned()]));
         let proof = two.confirmed.clone().expect("its proof");

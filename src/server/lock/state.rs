@@ -34,11 +34,11 @@ impl Holder {
         let gone = !kept && (rolled_back || number("time").zip(over).is_some_and(|(now, over)| now > over));
         let owner = answer.get("lock-owner").map(str::trim).filter(|owner| !owner.is_empty());
         let number = answer.get("lock-nonce").map(|number| number.trim().to_owned());
-        Some(Self { owner: owner.unwrap_or(NOBODY).to_owned(), gone, kept, number })
+        Some(Self { owner: owner.unwrap_or(UNNAMED).to_owned(), gone, kept, number })
     }
 }
 
-pub(crate) const NOBODY: &str = "an unnamed holder";
+pub(crate) const UNNAMED: &str = "an unnamed holder";
 
 /// Renews the lock beside the rows, until it is dropped.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Drop for Keeper {
 
 /// The run whose lock was taken over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dead {
+pub struct InterruptedRun {
     pub owner: String,
     /// The release that it was making.
     pub makes: Option<ReleaseName>,

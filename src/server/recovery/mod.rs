@@ -33,13 +33,13 @@ use crate::{
 const REVERTED_KEPT: usize = 5;
 
 /// The holder of the lock, and what it knows of the interrupted runs.
-pub struct Heir<'a> {
+pub struct Takeover<'a> {
     pub ports: &'a Ports,
     pub target: &'a typed::Target,
     /// The number of its lock; empty for a stage that only reads.
     pub number: &'a str,
     /// The runs whose locks it took over.
-    pub dead: &'a [lock::Dead],
+    pub interrupted: &'a [lock::InterruptedRun],
     /// The release that its own run was making before, for the post step.
     pub own: Option<&'a ReleaseName>,
 }
@@ -49,12 +49,12 @@ pub struct Heir<'a> {
 pub struct Finished {
     /// `current` was pointed back, or a rollback of the watchdog was completed.
     pub turned: bool,
-    pub told: Vec<String>,
+    pub described: Vec<String>,
 }
 
 /// What interrupted runs left.
 #[derive(Debug)]
-pub struct Estate {
+pub struct Leftovers {
     pub pending: Vec<Pending>,
     /// Of them those that `current` was pointed at for certain.
     switched: BTreeSet<ReleaseName>,
@@ -64,7 +64,7 @@ pub struct Estate {
     pub left_by: Option<String>,
 }
 
-impl Estate {
+impl Leftovers {
     /// The newest entry whose release is live, or whose rollback was not completed.
     pub fn unfinished(&self, current: Option<&str>) -> Option<&Entry> {
         self.pending.iter().filter_map(|guard| guard.entry.as_ref().ok()).find(|entry| {
@@ -74,30 +74,30 @@ impl Estate {
     }
 }
 
-impl Heir<'_> {
+impl Takeover<'_> {
     /// Rolls back unconfirmed releases, removes leftovers, and records the interrupted run's attempt in the ledger.
     pub async fn finish(&self, io: &Io) -> Result<Finished, Failure> {
-        let estate = self.look(io).await?;
+        let leftovers = self.look(io).await?;
         let mut finished = Finished::default();
-        for guard in &estate.pending {
-            self.go_back(guard, &mut finished, io).await?;
+        for guard in &leftovers.pending {
+            self.roll_back(guard, &mut finished, io).await?;
         }
-        let removed = self.sweep(estate, io).await?;
+        let removed = self.sweep(leftovers, io).await?;
         if removed > 0 {
-            let made = self.dead.iter().filter_map(|dead| dead.makes.as_ref()).chain(self.own);
+            let made = self.interrupted.iter().filter_map(|interrupted| interrupted.makes.as_ref()).chain(self.own);
             let made: BTreeSet<&ReleaseName> = made.collect();
             let of = made.iter().map(|release| format!(" of {release}")).collect::<Vec<_>>().join(" and");
-            finished.told.push(format!("removed the leftovers{of} ({removed} paths)"));
+            finished.described.push(format!("removed the leftovers{of} ({removed} paths)"));
         }
         let (shell, layout) = (&*self.ports.shell, &self.target.layout);
         // In the order in which they began.
-        for dead in self.dead.iter().rev() {
-            let Some(begun) = &dead.begun else { continue };
-            let told = ledger::write_for_the_dead(shell, io, layout, begun, dead).await?;
-            finished.told.extend(told);
+        for interrupted in self.interrupted.iter().rev() {
+            let Some(begun) = &interrupted.begun else { continue };
+            let described = ledger::write_for_interrupted(shell, io, layout, begun, interrupted).await?;
+            finished.described.extend(described);
         }
-        if !self.dead.is_empty() {
-            let script = Script::new("inherited", include_str!("inherited.sh")).repeatable();
+        if !self.interrupted.is_empty() {
+            let script = Script::new("recovered", include_str!("recovered.sh")).repeatable();
             let script = lock::fence(layout, self.number, script);
             remote::run(shell, io, script, "recording that the recovery is complete").await?;
         }
@@ -105,7 +105,7 @@ impl Heir<'_> {
     }
 
     /// What interrupted runs left. Reads only.
-    pub async fn look(&self, io: &Io) -> Result<Estate, Failure> {
+    pub async fn look(&self, io: &Io) -> Result<Leftovers, Failure> {
         let layout = &self.target.layout;
         let doing = format!("looking for leftovers of interrupted runs in {}", layout.base());
         let script = Script::new("guards", include_str!("guards.sh"))
@@ -122,10 +122,10 @@ impl Heir<'_> {
         let answer = remote::run(&*self.ports.shell, io, script, &doing).await?;
         let switched = answer.all("switched").filter_map(|folder| folder.split_once('.')?.0.parse().ok()).collect();
         let left_by = answer.get("left-by").map(|owner| owner.trim().to_owned());
-        Ok(Estate { pending: Pending::all(&answer), switched, remains: remains(layout, &answer), left_by })
+        Ok(Leftovers { pending: Pending::all(&answer), switched, remains: remains(layout, &answer), left_by })
     }
 
-    async fn go_back(&self, guard: &Pending, finished: &mut Finished, io: &Io) -> Result<(), Failure> {
+    async fn roll_back(&self, guard: &Pending, finished: &mut Finished, io: &Io) -> Result<(), Failure> {
         let layout = &self.target.layout;
         let Pending { release, entry } = guard;
         let entry = entry.as_ref().map_err(|why| errors::watchdog::entry_unreadable(layout, release, why))?;
@@ -136,9 +136,9 @@ impl Heir<'_> {
             .detached(&layout.jobs())
             .var("ENTRY", layout.guard(release).as_str())
             .var("PROGRAM", program)
-            .timeout(watchdog::GOING_BACK);
+            .timeout(watchdog::ROLLBACK_TIMEOUT);
         let answer = remote::run(&*self.ports.shell, io, lock::fence(layout, self.number, script), &doing).await?;
-        finished.told.push(match answer.get("found") {
+        finished.described.push(match answer.get("found") {
             Some("went-back") => {
                 format!("rolled back {release} to {}", entry.before.as_deref().unwrap_or("nothing"))
             }
@@ -155,7 +155,7 @@ impl Heir<'_> {
                 format!("rolled back {release}: {}", self.without_reload(entry, failure, io).await?)
             }
             _ => {
-                finished.told.push(format!("{release} was no longer live"));
+                finished.described.push(format!("{release} was no longer live"));
                 return Ok(());
             }
         });
@@ -179,25 +179,29 @@ impl Heir<'_> {
             mark: None,
             reload: &watchdog::reload_commands(entry),
         };
-        let told = back.without_reload(&unready, reload, io).await?;
-        let script = Script::new("went-back", include_str!("went-back.sh"))
+        let described = back.without_reload(&unready, reload, io).await?;
+        let script = Script::new("rolled-back", include_str!("rolled-back.sh"))
             .repeatable()
             .var("ENTRY", layout.guard(&entry.release).as_str());
         let doing = format!("closing the watchdog entry of {}", entry.release);
         remote::run(shell, io, lock::fence(layout, self.number, script), &doing).await?;
-        Ok(told)
+        Ok(described)
     }
 
     /// Removes leftovers, and the folder of the release that an interrupted run was making; never one that the ledger has as live.
-    async fn sweep(&self, estate: Estate, io: &Io) -> Result<usize, Failure> {
+    async fn sweep(&self, leftovers: Leftovers, io: &Io) -> Result<usize, Failure> {
         let layout = &self.target.layout;
-        let mut paths = estate.remains;
-        let dead = self.dead.iter().filter(|dead| dead.confirmed.is_none()).filter_map(|dead| dead.makes.as_ref());
-        let made: BTreeSet<&ReleaseName> = dead.chain(self.own).collect();
+        let mut paths = leftovers.remains;
+        let interrupted = self
+            .interrupted
+            .iter()
+            .filter(|interrupted| interrupted.confirmed.is_none())
+            .filter_map(|interrupted| interrupted.makes.as_ref());
+        let made: BTreeSet<&ReleaseName> = interrupted.chain(self.own).collect();
         if !made.is_empty() {
-            let book = ledger::read(&*self.ports.shell, io, layout).await?;
+            let history = ledger::read(&*self.ports.shell, io, layout).await?;
             for release in made {
-                if book.lines.iter().any(|line| line.release == *release && line.outcome == "live") {
+                if history.lines.iter().any(|line| line.release == *release && line.outcome == "live") {
                     continue;
                 }
                 paths.push(layout.release(release).to_string());
@@ -267,21 +271,22 @@ fn is_number(digits: &str) -> bool {
 
 /// The first step under the lock: no other run can confirm any more, so unconfirmed releases are rolled back, and leftovers are removed.
 pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
-    let (number, dead) = {
-        let made = cx.made.borrow();
-        (made.lock.clone().unwrap_or_default(), made.dead.clone())
+    let (number, interrupted) = {
+        let made = cx.state.borrow();
+        (made.lock.clone().unwrap_or_default(), made.interrupted.clone())
     };
-    let heir = Heir { ports: &cx.ports, target: &cx.inputs, number: &number, dead: &dead, own: None };
-    let finished = heir.finish(io).await?;
-    let mut told = finished.told;
-    if told.is_empty() {
+    let takeover =
+        Takeover { ports: &cx.ports, target: &cx.inputs, number: &number, interrupted: &interrupted, own: None };
+    let finished = takeover.finish(io).await?;
+    let mut described = finished.described;
+    if described.is_empty() {
         return Ok(Done::skipped("no unconfirmed release"));
     }
-    if finished.turned && cx.facts.turn.from.is_some() && !cx.inputs.health.repair {
+    if finished.turned && cx.plan.turn.from.is_some() && !cx.inputs.health.repair {
         let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health), io).await?;
-        told.push(health.text);
+        described.push(health.text);
     }
-    Ok(Done::warned(told.join("; ")))
+    Ok(Done::warned(described.join("; ")))
 }
 
 /// For `fuzzing`: whatever a server answers, only paths in the folders of a run are removed.

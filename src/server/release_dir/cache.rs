@@ -32,7 +32,7 @@ pub async fn rebuild(cx: &Deploy, io: &Io) -> StepResult {
 async fn run(cx: &Deploy, io: &Io, caches: &str) -> Result<Done, Failure> {
     let script = Script::new("cache", include_str!("cache.sh"))
         .repeatable()
-        .var("DIR", cx.inputs.layout.release(&cx.facts.turn.to).as_str())
+        .var("DIR", cx.inputs.layout.release(&cx.plan.turn.to).as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("CACHES", caches)
         .var("APP_PHP", remote::APP)

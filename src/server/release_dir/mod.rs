@@ -1,5 +1,5 @@
 //! The new release's folder.
 
 pub mod cache;
-pub mod seal;
 pub mod tree;
+pub mod tree_digest;

@@ -11,8 +11,9 @@ use crate::{
     domain::{
         Failure, RemoteCommand, RemotePath, Warning,
         bundle::{Bundle, Canonical, FileEntry, Listing, Manifest},
-        fact, format,
+        format,
         gate::{self, FrontEnd, GateReport, Must, VITE_CONFIGS},
+        record,
     },
     engine::{
         Done, Undone,
@@ -30,10 +31,10 @@ const DROPS: u32 = 20;
 /// Uploads the verified bundle and compares its digest on the server's disk (F27). It resumes an interrupted upload of the same bundle.
 pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
-    let release = &cx.facts.turn.to;
+    let release = &cx.plan.turn.to;
     let to = layout.incoming(release);
     let doing = format!("uploading the bundle to {to}");
-    let bundle = cx.made.borrow().bundle.clone().ok_or_else(|| Failure::bug(&doing, "there is no verified bundle"))?;
+    let bundle = cx.state.borrow().bundle.clone().ok_or_else(|| Failure::bug(&doing, "there is no verified bundle"))?;
     let at = cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
     let begins = serde_json::json!({
         "version": 1, "at": at, "event": "uploading", "from": "", "to": release.as_str(),
@@ -61,9 +62,9 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
         took += began.elapsed();
         compare(cx, io, &bundle, &to, false).await?;
     }
-    if let Some(mut told) = cx.made.borrow_mut().told.take() {
-        told.verified_at.push("the server".to_owned());
-        io.fact(fact::key::BUNDLE, told);
+    if let Some(mut described) = cx.state.borrow_mut().described.take() {
+        described.verified_at.push("the server".to_owned());
+        io.record(record::key::BUNDLE, described);
     }
     let first = if there == 0 { String::new() } else { format!(", {} of it uploaded before", format::bytes(there)) };
     Ok(Done::passed(format!(
@@ -126,7 +127,7 @@ async fn compare(
 
 /// Removes the uploaded file.
 pub async fn remove_upload(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
-    remove_path(cx, io, &cx.inputs.layout.incoming(&cx.facts.turn.to)).await
+    remove_path(cx, io, &cx.inputs.layout.incoming(&cx.plan.turn.to)).await
 }
 
 const UNPACK: &str = concat!(include_str!("listing.sh"), include_str!("unpack.sh"));
@@ -176,10 +177,10 @@ const NAMED: usize = 10;
 /// Unpacks the bundle into `releases/<name>`, compares what is there now with what was read in the bundle, and links the shared folders and `.env`.
 pub async fn unpack(cx: &Deploy, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
-    let dir = layout.release(&cx.facts.turn.to);
+    let dir = layout.release(&cx.plan.turn.to);
     let doing = format!("unpacking into {dir}");
     let manifest = manifest(cx, &doing)?;
-    let bundle = cx.made.borrow().bundle.clone().ok_or_else(|| Failure::bug(&doing, "there is no verified bundle"))?;
+    let bundle = cx.state.borrow().bundle.clone().ok_or_else(|| Failure::bug(&doing, "there is no verified bundle"))?;
     let bytes: u64 = manifest.files.values().map(|entry: &FileEntry| entry.size.div_ceil(4096) * 4096).sum();
     // Folders need inodes too; a tree has fewer folders than files.
     let inodes = 2 * manifest.files.len() + 64;
@@ -187,7 +188,7 @@ pub async fn unpack(cx: &Deploy, io: &Io) -> StepResult {
         base: layout.base(),
         releases: &layout.releases(),
         dir: &dir,
-        file: &layout.incoming(&cx.facts.turn.to),
+        file: &layout.incoming(&cx.plan.turn.to),
         shared: &cx.inputs.server.shared,
         env_file: layout.env_file(),
         kib: bytes / 1024 + 4096,
@@ -246,18 +247,18 @@ fn differences<'a>(records: impl Iterator<Item = &'a str>) -> Vec<String> {
 
 /// Removes the new release's folder, unless it is live.
 pub async fn remove(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
-    remove_path(cx, io, &cx.inputs.layout.release(&cx.facts.turn.to)).await
+    remove_path(cx, io, &cx.inputs.layout.release(&cx.plan.turn.to)).await
 }
 
 /// The commands for manual action if the uploaded file could not be removed.
 pub fn remove_upload_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
-    let upload = cx.inputs.layout.incoming(&cx.facts.turn.to);
+    let upload = cx.inputs.layout.incoming(&cx.plan.turn.to);
     vec![RemoteCommand::new(["rm", "-f", upload.as_str()]), lock::free_by_hand(cx)]
 }
 
 /// The same for the folder, and for the upload: its own undo comes later, and would not run any more.
 pub fn remove_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
-    let folder = cx.inputs.layout.release(&cx.facts.turn.to);
+    let folder = cx.inputs.layout.release(&cx.plan.turn.to);
     let mut commands = vec![RemoteCommand::new(["rm", "-rf", folder.as_str()])];
     commands.extend(remove_upload_by_hand(cx));
     commands
@@ -292,13 +293,13 @@ fn remove_as_root(path: &str) -> RemoteCommand {
 
 /// The nine gates, on the server. Every one that fails is named.
 pub async fn gates(cx: &Deploy, io: &Io) -> StepResult {
-    let dir = cx.inputs.layout.release(&cx.facts.turn.to);
+    let dir = cx.inputs.layout.release(&cx.plan.turn.to);
     let doing = format!("checking the nine gates in {dir}");
     let mut report = judged(&*cx.ports.shell, io, dir.as_str(), cx.inputs.front_end, &doing).await?;
-    if let Some(manifest) = &cx.made.borrow().manifest {
+    if let Some(manifest) = &cx.state.borrow().manifest {
         explain(&mut report, manifest);
     }
-    io.fact(fact::key::GATES, &report);
+    io.record(record::key::GATES, &report);
     if report.failures().next().is_none() {
         return Ok(Done::passed(format!("{}{}", report.score(), cx.inputs.front_end.note())));
     }
@@ -352,10 +353,10 @@ pub async fn judged(
 
 /// Boots the release on the server's own PHP: the autoloader, `artisan --version`, and the routes that health will ask for (F72).
 pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
-    let dir = cx.inputs.layout.release(&cx.facts.turn.to);
-    let doing = format!("booting {dir} on PHP {}", cx.facts.server.php_version);
+    let dir = cx.inputs.layout.release(&cx.plan.turn.to);
+    let doing = format!("booting {dir} on PHP {}", cx.plan.server.php_version);
     let manifest = manifest(cx, &doing)?;
-    if let Some(minimum) = manifest.php.minimum_id.filter(|minimum| cx.facts.server.php_version_id < *minimum) {
+    if let Some(minimum) = manifest.php.minimum_id.filter(|minimum| cx.plan.server.php_version_id < *minimum) {
         return Err(release_dir::php_too_old(&doing, minimum));
     }
     let script = Script::new("boot", include_str!("boot.sh"))
@@ -399,7 +400,7 @@ pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
 }
 
 fn manifest(cx: &Deploy, doing: &str) -> Result<std::rc::Rc<Manifest>, Failure> {
-    cx.made.borrow().manifest.clone().ok_or_else(|| Failure::bug(doing, "there is no manifest of the bundle"))
+    cx.state.borrow().manifest.clone().ok_or_else(|| Failure::bug(doing, "there is no manifest of the bundle"))
 }
 
 #[cfg(test)]

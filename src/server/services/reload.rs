@@ -7,7 +7,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
-    server::{inspect::ServiceFacts, remote, services::ready},
+    server::{inspect::ServiceState, remote, services::ready},
     transport::shell::{Answer, Script},
 };
 use std::time::Duration;
@@ -19,14 +19,14 @@ pub async fn reload(cx: &Deploy, io: &Io) -> StepResult {
 
 /// The same for the rollback; gives what was seen, for the log.
 pub async fn reload_now(cx: &Deploy, io: &Io) -> Result<String, Failure> {
-    let services = &cx.facts.server.services;
+    let services = &cx.plan.server.services;
     let doing = format!("reloading {} and nginx", services.fpm);
     match remote::run(&*cx.ports.shell, io, reload_script(services)?, &doing).await {
-        Ok(answer) => Ok(told(&answer, &services.fpm)),
+        Ok(answer) => Ok(describe(&answer, &services.fpm)),
         Err(failure) => {
             if failure.kind == FailureKind::Refused {
                 let unready = ready::afterwards(&*cx.ports.shell, io, &services.fpm).await;
-                cx.made.borrow_mut().unready = unready;
+                cx.state.borrow_mut().unready = unready;
             }
             Err(failure)
         }
@@ -34,7 +34,7 @@ pub async fn reload_now(cx: &Deploy, io: &Io) -> Result<String, Failure> {
 }
 
 /// The script that reloads them. The watchdog has it, too.
-pub fn reload_script(services: &ServiceFacts) -> Result<Script, Failure> {
+pub fn reload_script(services: &ServiceState) -> Result<Script, Failure> {
     let doing = format!("reloading {} and nginx", services.fpm);
     let commands: Vec<String> = services.reload.iter().map(ToString::to_string).collect();
     // Between them stands `nginx -t`, which the script runs in any case.
@@ -55,7 +55,7 @@ pub fn reload_script(services: &ServiceFacts) -> Result<Script, Failure> {
 pub(crate) const RELOAD: &str =
     concat!(include_str!("processes.sh"), include_str!("ready.sh"), include_str!("reload.sh"));
 
-pub(crate) fn told(answer: &Answer, fpm: &str) -> String {
+pub(crate) fn describe(answer: &Answer, fpm: &str) -> String {
     let unseen: Vec<&str> = answer.all("unseen").collect();
     let idle: Vec<&str> = answer.all("idle").collect();
     if !unseen.is_empty() {
@@ -109,7 +109,7 @@ pub fn by_hand(reload: &[RemoteCommand], stopped: &[String]) -> Vec<RemoteComman
 
 /// What the plan prints.
 pub fn preview(cx: &Deploy) -> Vec<String> {
-    let services = &cx.facts.server.services;
+    let services = &cx.plan.server.services;
     let mut lines: Vec<String> =
         services.reload.iter().map(|command| format!("{command}    (sudo allows it)")).collect();
     lines.push(match services.process_control_timeout {

@@ -14,10 +14,10 @@ use crate::{
 /// Tells them to end after their current job; their supervisor starts them again, with the live release.
 pub async fn restart(cx: &Deploy, io: &Io) -> StepResult {
     Ok(match tell(cx, io).await? {
-        Told::Command(command) => {
+        Restart::Command(command) => {
             Done::passed(format!("php artisan {command}: each worker restarts after its current job"))
         }
-        Told::Nobody(why) => Done::skipped(why),
+        Restart::None(why) => Done::skipped(why),
     })
 }
 
@@ -28,17 +28,17 @@ pub async fn restart_again(cx: &Deploy, io: &Io) {
     }
 }
 
-enum Told {
+enum Restart {
     Command(String),
-    Nobody(String),
+    None(String),
 }
 
-async fn tell(cx: &Deploy, io: &Io) -> Result<Told, Failure> {
+async fn tell(cx: &Deploy, io: &Io) -> Result<Restart, Failure> {
     let doing = "restarting the queue workers";
     let answer = remote::run(&*cx.ports.shell, io, script(cx), doing).await?;
     Ok(match answer.get("none") {
-        Some(why) => Told::Nobody(why.to_owned()),
-        None => Told::Command(remote::required(&answer, "told", doing)?.to_owned()),
+        Some(why) => Restart::None(why.to_owned()),
+        None => Restart::Command(remote::required(&answer, "told", doing)?.to_owned()),
     })
 }
 

@@ -17,10 +17,9 @@ use crate::{
     config::typed,
     context::{Deploy, Staging, Survey},
     domain::{
-        CommitSha, Failure, ReleaseName, Sha256Digest,
-        fact::{self, HealthReport, StagingSays, Standing, key},
-        format,
+        CommitSha, Failure, ReleaseName, Sha256Digest, format,
         ledger::{Built, Line},
+        record::{self, HealthReport, SiteStatus, StagingSays, key},
         trigger,
     },
     engine::{
@@ -43,13 +42,13 @@ pub async fn evidence(cx: &Survey, io: &Io) -> StepResult {
     match case.against.first() {
         None => {
             let text = case.summary();
-            cx.found.borrow_mut().staging = Some(case.fact);
+            cx.state.borrow_mut().staging = Some(case.record);
             Ok(Done::passed(text))
         }
         Some(first) if case.against.len() == 1 => Err(Failure { doing, ..first.clone() }),
         Some(first) => {
-            let cause = format!("{} problems found, first: {}", case.fact.against.len(), first.cause);
-            Err(Failure { doing, cause, ..first.clone() }.details(case.fact.against))
+            let cause = format!("{} problems found, first: {}", case.record.against.len(), first.cause);
+            Err(Failure { doing, cause, ..first.clone() }.details(case.record.against))
         }
     }
 }
@@ -60,29 +59,29 @@ pub async fn evidence(cx: &Survey, io: &Io) -> StepResult {
 pub(crate) async fn gather(cx: &Survey, staging: &Staging, io: &Io) -> Result<Case, Failure> {
     let asked_for = cx.asked_for()?;
     let mut case = Case::new(&asked_for.commit, staging.inputs.stable_for.as_secs());
-    let chapter = ask_ledger(staging, &asked_for.commit, io, &mut case).await?;
-    let confirmed = match &chapter {
-        Some(chapter) => chapter.commit.clone(),
+    let proven = ask_ledger(staging, &asked_for.commit, io, &mut case).await?;
+    let confirmed = match &proven {
+        Some(proven) => proven.commit.clone(),
         None if staging.shell.is_none() => named_by_site(cx, staging, &asked_for.commit).await?,
         None => asked_for.commit.clone(),
     };
     if confirmed != asked_for.commit {
         compare_commits(cx, staging, &confirmed, &mut case).await?;
     }
-    case.fact.commit = confirmed;
-    let commit = case.fact.commit.clone();
+    case.record.commit = confirmed;
+    let commit = case.record.commit.clone();
     let report = ask_site(cx, staging, &commit, io, &mut case).await;
     let named = report.endpoints.iter().any(|endpoint| endpoint.answered_as.is_some());
-    ask_workflow(cx, staging, &commit, chapter.as_ref(), named, io, &mut case).await?;
-    if chapter.is_none() && !named {
+    ask_workflow(cx, staging, &commit, proven.as_ref(), named, io, &mut case).await?;
+    if proven.is_none() && !named {
         case.against(errors::commit_unknown(&commit));
     }
     case.judge_age(cx.ports.clock.now());
-    let source = confirmed_source(cx, staging, &case.fact, chapter.and_then(|chapter| chapter.build), io).await?;
-    let mut found = cx.found.borrow_mut();
+    let source = confirmed_source(cx, staging, &case.record, proven.and_then(|proven| proven.build), io).await?;
+    let mut found = cx.state.borrow_mut();
     (found.confirmed, found.staging_answered) = (source.map(Rc::new), true);
     drop(found);
-    io.fact(key::STAGING, &case.fact);
+    io.record(key::STAGING, &case.record);
     Ok(case)
 }
 
@@ -94,7 +93,7 @@ async fn named_by_site(cx: &Survey, staging: &Staging, asked_for: &CommitSha) ->
     let sha =
         other.parse::<ReleaseName>().map_or_else(|_| other.to_ascii_lowercase(), |name| name.short_sha().to_owned());
     match cx.ports.github()?.tree_of(&sha).await {
-        Ok(told) => Ok(told.commit),
+        Ok(described) => Ok(described.commit),
         // What the site names is no commit of this repository: the site is told to be another one's when it is asked.
         Err(GithubError::NotFound(_)) => Ok(asked_for.clone()),
         Err(error) => {
@@ -114,22 +113,22 @@ async fn compare_commits(
     let (github, commit) = (cx.ports.github()?, &asked_for.commit);
     let doing = format!("comparing {} with {}, which staging confirmed", commit.short(), confirmed.short());
     let failed = |error: GithubError| github_failure(&doing, &error);
-    let release = match &case.fact.release {
+    let release = match &case.record.release {
         Some(release) => format!("staging's last confirmed release is {release} of {}", confirmed.short()),
         None => format!("staging's site runs {}", confirmed.short()),
     };
     let tree = match github.tree_of(commit.as_str()).await {
-        Ok(told) => told.tree,
+        Ok(described) => described.tree,
         Err(GithubError::NotFound(_)) => {
             return Err(commit_unknown(&doing, commit));
         }
         Err(error) => return Err(failed(error)),
     };
     match github.tree_of(confirmed.as_str()).await {
-        Ok(told) if told.tree == tree => {}
+        Ok(described) if described.tree == tree => {}
         Ok(_) => {
             let difference = github.difference(confirmed, commit).await.map_err(failed)?;
-            case.against(errors::other_files(&release, commit, &told(&difference)));
+            case.against(errors::other_files(&release, commit, &describe(&difference)));
             return Ok(());
         }
         Err(GithubError::NotFound(_)) => {
@@ -144,7 +143,7 @@ async fn compare_commits(
     let confirmed_on = artifact::branch_of(&doing, github, confirmed, &on_staging).await.map_err(failed)?;
     match (branch, confirmed_on) {
         (Ok(branch), Ok(confirmed_on)) => {
-            case.fact.asked_for = Some(fact::SameTree {
+            case.record.asked_for = Some(record::SameTree {
                 commit: commit.clone(),
                 tree,
                 branch: branch.to_owned(),
@@ -167,7 +166,7 @@ fn branches(staging: &Staging, source: &typed::Source) -> Vec<String> {
 }
 
 /// How two commits differ, in a line.
-fn told(difference: &Difference) -> String {
+fn describe(difference: &Difference) -> String {
     const NAMED: usize = 5;
     let several = |what: &str, count: u64, named: &[String]| {
         let shown = named.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -187,7 +186,7 @@ fn told(difference: &Difference) -> String {
 async fn confirmed_source(
     cx: &Survey,
     staging: &Staging,
-    proven: &fact::Staging,
+    proven: &record::Staging,
     built: Option<Built>,
     io: &Io,
 ) -> Result<Option<typed::Source>, Failure> {
@@ -215,7 +214,7 @@ async fn confirmed_source(
     if other {
         let provenance = &mut source.build.provenance;
         provenance.branches = branches(staging, asked_for);
-        io.fact(key::SHA, &source.commit);
+        io.record(key::SHA, &source.commit);
     }
     Ok(Some(source))
 }
@@ -225,11 +224,11 @@ const COMPARING: &str = "comparing the bundle with staging's";
 /// The bundle that goes to production is the one that staging confirmed, byte for byte.
 pub async fn same_bundle(cx: &Deploy, _io: &Io) -> StepResult {
     let doing = COMPARING;
-    let ours = cx.made.borrow().bundle.as_ref().map(|bundle| bundle.sha256.clone());
+    let ours = cx.state.borrow().bundle.as_ref().map(|bundle| bundle.sha256.clone());
     let ours = ours.ok_or_else(|| Failure::bug(doing, "there is no verified bundle"))?;
-    let staging = cx.facts.staging.as_ref();
+    let staging = cx.plan.staging.as_ref();
     let Some(proven) = staging.and_then(|staging| staging.bundle_sha256.as_ref()) else {
-        let same = match staging.and_then(fact::Staging::equality) {
+        let same = match staging.and_then(record::Staging::equality) {
             Some(equality) => equality,
             None => "only the commit was compared".to_owned(),
         };
@@ -241,7 +240,7 @@ pub async fn same_bundle(cx: &Deploy, _io: &Io) -> StepResult {
 
 /// What the plan says of it.
 pub fn bundle_preview(cx: &Deploy) -> Vec<String> {
-    let Some(staging) = &cx.facts.staging else { return Vec::new() };
+    let Some(staging) = &cx.plan.staging else { return Vec::new() };
     let bundle = staging.bundle_sha256.as_ref().map_or_else(
         || "staging's ledger was not read: the bundle is not compared with the one that staging confirmed".to_owned(),
         |sha256| format!("staging confirmed SHA-256 {sha256}"),
@@ -259,7 +258,7 @@ pub fn compare(ours: &Sha256Digest, proven: &Sha256Digest) -> Result<(), Failure
 
 /// What is gathered for and against a release.
 pub(crate) struct Case {
-    pub(crate) fact: fact::Staging,
+    pub(crate) record: record::Staging,
     /// What speaks against it, with what to do about it.
     pub(crate) against: Vec<Failure>,
     since: Option<DateTime<Utc>>,
@@ -267,7 +266,7 @@ pub(crate) struct Case {
 
 impl Case {
     fn new(commit: &CommitSha, needed_seconds: u64) -> Self {
-        let fact = fact::Staging {
+        let record = record::Staging {
             commit: commit.clone(),
             asked_for: None,
             release: None,
@@ -279,29 +278,29 @@ impl Case {
             said: Vec::new(),
             against: Vec::new(),
         };
-        Self { fact, against: Vec::new(), since: None }
+        Self { record, against: Vec::new(), since: None }
     }
 
     fn says(&mut self, place: &str, text: impl Into<String>) {
-        self.fact.said.push(StagingSays { place: place.to_owned(), text: text.into() });
+        self.record.said.push(StagingSays { place: place.to_owned(), text: text.into() });
     }
 
     fn against(&mut self, failure: Failure) {
-        self.fact.against.push(failure.cause.clone());
+        self.record.against.push(failure.cause.clone());
         self.against.push(failure);
     }
 
     fn judge_age(&mut self, now: DateTime<Utc>) {
         let Some(since) = self.since else {
             // Where something else speaks against it, that is the reason.
-            if self.fact.against.is_empty() {
+            if self.record.against.is_empty() {
                 self.against(errors::time_unknown());
             }
             return;
         };
-        let (needed, age) = (self.fact.needed_seconds, (now - since).num_seconds());
-        self.fact.since = Some(since.format("%Y-%m-%dT%H:%M:%SZ").to_string());
-        self.fact.stable_seconds = Some(age);
+        let (needed, age) = (self.record.needed_seconds, (now - since).num_seconds());
+        self.record.since = Some(since.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+        self.record.stable_seconds = Some(age);
         let needed_signed = i64::try_from(needed).unwrap_or(i64::MAX);
         if age < needed_signed {
             let ready = TimeDelta::try_seconds(needed_signed).and_then(|needed| since.checked_add_signed(needed));
@@ -313,17 +312,17 @@ impl Case {
 
     pub(crate) fn summary(&self) -> String {
         let age =
-            self.fact.stable_seconds.map(|age| format!(", confirmed {} ago", format::age(age))).unwrap_or_default();
-        let places: Vec<&str> = self.fact.said.iter().map(|said| said.place.as_str()).collect();
+            self.record.stable_seconds.map(|age| format!(", confirmed {} ago", format::age(age))).unwrap_or_default();
+        let places: Vec<&str> = self.record.said.iter().map(|said| said.place.as_str()).collect();
         let release =
-            self.fact.release.as_ref().map_or_else(|| self.fact.commit.short().to_owned(), ToString::to_string);
-        let equality = self.fact.equality().map(|equality| format!("{equality}; ")).unwrap_or_default();
+            self.record.release.as_ref().map_or_else(|| self.record.commit.short().to_owned(), ToString::to_string);
+        let equality = self.record.equality().map(|equality| format!("{equality}; ")).unwrap_or_default();
         format!("{equality}{release}{age}; healthy now; read: {}", places.join(", "))
     }
 }
 
 /// The release that staging's ledger has as confirmed last, and the runs that its lines tell of.
-struct Chapter {
+struct Confirmed {
     commit: CommitSha,
     build: Option<Built>,
     run: Option<u64>,
@@ -336,20 +335,20 @@ async fn ask_ledger(
     commit: &CommitSha,
     io: &Io,
     case: &mut Case,
-) -> Result<Option<Chapter>, Failure> {
+) -> Result<Option<Confirmed>, Failure> {
     const PLACE: &str = "the ledger on its server";
     let (Some(shell), Some(reached)) = (&staging.shell, &staging.inputs.server) else {
         io.line("the policy does not say how to reach staging's server: its ledger is not read");
         return Ok(None);
     };
-    let book = ledger::read(&**shell, io, &reached.layout).await?;
+    let history = ledger::read(&**shell, io, &reached.layout).await?;
     let live = current::read(&**shell, io, &reached.layout).await?;
-    if let Some(found) = &book.broken {
+    if let Some(found) = &history.broken {
         case.against(errors::ledger_broken(&found.to_string()));
     }
     let environment = staging.inputs.environment.as_str();
-    let lines: Vec<&Line> = book.lines.iter().filter(|line| line.environment == environment).collect();
-    case.fact.measured = Some(lines.iter().flat_map(|line| line.measured.iter().cloned()).collect());
+    let lines: Vec<&Line> = history.lines.iter().filter(|line| line.environment == environment).collect();
+    case.record.measured = Some(lines.iter().flat_map(|line| line.measured.iter().cloned()).collect());
     let Some(at) = lines.iter().rposition(|line| line.outcome == "live") else {
         case.says(PLACE, "no confirmed release");
         case.against(errors::no_confirmed_release());
@@ -357,7 +356,7 @@ async fn ask_ledger(
     };
     let (newest, later) = (lines[at], &lines[at + 1..]);
     case.says(PLACE, format!("{} was confirmed at {}", newest.release, newest.at));
-    case.fact.release = Some(newest.release.clone());
+    case.record.release = Some(newest.release.clone());
     // A rollback names no build, and the line of a run that died no bundle: then those of the same release count that do.
     let before: Vec<&&Line> = lines[..=at].iter().rev().filter(|line| line.release == newest.release).collect();
     let bundle = before.iter().find_map(|line| line.bundle_sha256.clone());
@@ -365,7 +364,7 @@ async fn ask_ledger(
     if bundle.is_none() {
         case.against(errors::bundle_unknown(&newest.release));
     }
-    case.fact.bundle_sha256 = bundle;
+    case.record.bundle_sha256 = bundle;
     case.since = DateTime::parse_from_rfc3339(&newest.at).ok().map(|at| at.to_utc());
     let live = live.as_deref().map_or("nothing", survey::last_part);
     if live != newest.release.as_str() {
@@ -382,7 +381,7 @@ async fn ask_ledger(
         }
     }
     let id = |line: &Line| line.run.as_deref()?.rsplit('/').next()?.parse().ok();
-    Ok(Some(Chapter {
+    Ok(Some(Confirmed {
         commit: newest.sha.clone(),
         build,
         run: id(newest),
@@ -399,7 +398,7 @@ async fn ask_site(cx: &Survey, staging: &Staging, commit: &CommitSha, io: &Io, c
     let named = answered.map_or_else(|| "it names no commit".to_owned(), |name| format!("answered as {name}"));
     case.says("its site", format!("{}/{} healthy, {named}", score.passed, score.total));
     if let Err(failure) = verdict {
-        case.against(errors::unhealthy(&failure, report.standing() != Standing::NotAsked));
+        case.against(errors::unhealthy(&failure, report.standing() != SiteStatus::NotAsked));
     }
     report
 }
@@ -408,7 +407,7 @@ async fn ask_workflow(
     cx: &Survey,
     staging: &Staging,
     commit: &CommitSha,
-    chapter: Option<&Chapter>,
+    confirmed: Option<&Confirmed>,
     named: bool,
     io: &Io,
     case: &mut Case,
@@ -417,7 +416,7 @@ async fn ask_workflow(
     let workflow = &staging.inputs.workflow;
     let runs = match cx.ports.github()?.recent_runs(workflow).await {
         Ok(runs) => runs,
-        Err(GithubError::NotFound(what)) if chapter.is_some() => {
+        Err(GithubError::NotFound(what)) if confirmed.is_some() => {
             io.line(format!("there is no workflow `{workflow}` ({what}); only staging's ledger is read"));
             return Ok(());
         }
@@ -432,33 +431,33 @@ async fn ask_workflow(
         |run: &WorkflowRun| run.own_repository && (run.event == "workflow_run" || !trigger::open_to_others(&run.event));
     let runs: Vec<&WorkflowRun> =
         runs.iter().filter(|run| run.finished() && Some(run.id) != cx.inputs.run.id && own(run)).collect();
-    let proof = match chapter {
-        Some(Chapter { run: Some(id), .. }) => runs.iter().find(|run| run.id == *id).copied(),
-        Some(Chapter { run: None, .. }) => None,
+    let proof = match confirmed {
+        Some(Confirmed { run: Some(id), .. }) => runs.iter().find(|run| run.id == *id).copied(),
+        Some(Confirmed { run: None, .. }) => None,
         // What a run released is not written on it: one that a build started has the head of the default branch as its commit.
         None => runs.iter().find(|run| run.succeeded() && (named || run.head_sha == *commit)).copied(),
     };
     match proof {
         Some(run) if run.succeeded() => {
             case.says(PLACE, format!("run {} succeeded", run.id));
-            if chapter.is_none() {
+            if confirmed.is_none() {
                 case.since = run.updated_at;
             }
         }
         Some(run) => case.against(errors::releasing_run_failed(&ending(run), &run.html_url)),
-        None if chapter.is_some() => {
+        None if confirmed.is_some() => {
             io.line(format!("the run that released it to staging is not among the latest runs of {workflow}"));
         }
         None => case.against(errors::no_successful_run(workflow, commit)),
     }
     let explained = |run: &WorkflowRun| {
-        chapter.is_some_and(|chapter| chapter.run == Some(run.id) || chapter.later.contains(&run.id))
+        confirmed.is_some_and(|confirmed| confirmed.run == Some(run.id) || confirmed.later.contains(&run.id))
             || proof.is_some_and(|proof| proof.id == run.id)
     };
     for run in runs.iter().filter(|run| !explained(run)) {
         let failed = run.conclusion.as_deref().is_some_and(|conclusion| FAILED.contains(&conclusion));
         let since = case.since.zip(run.updated_at).is_some_and(|(since, ended)| ended > since);
-        if failed && since && chapter.is_some() {
+        if failed && since && confirmed.is_some() {
             // Every holder of the deploy lock writes a line: a run without one never changed the site (SE10).
             io.line(format!(
                 "a later run of {workflow} ended in {}, and staging's ledger has no line of it: it never took the deploy lock ({})",

@@ -4,14 +4,14 @@ use std::rc::Rc;
 
 use super::{
     database,
-    inspect::{ServerFacts, ServiceFacts, config_file::ConfigFile, serving},
+    inspect::{ServerState, ServiceState, config_file::ConfigFile, serving},
     lock::{self, Holder},
     remote, watchdog,
 };
 use crate::{
     config::typed,
     context::Survey,
-    domain::{Failure, ReleaseName, RemoteCommand, Warning, fact, format},
+    domain::{Failure, ReleaseName, RemoteCommand, Warning, format, record},
     engine::{
         Done,
         step::{Io, StepResult},
@@ -34,11 +34,11 @@ const STORAGE_FREE_KIB: u64 = 64;
 pub async fn reach(cx: &Survey, io: &Io) -> StepResult {
     let ssh = &cx.inputs.ssh;
     let server = format!("{}@{}:{}", ssh.user, ssh.host, ssh.port);
-    io.fact(fact::key::SERVER, &server);
+    io.record(record::key::SERVER, &server);
     let greeting = cx.ports.shell.connect().await.map_err(|error| error.failure(&format!("connecting to {server}")))?;
     io.line(format!("{} showed the host key {}", greeting.banner, greeting.host_key));
     io.line(format!("logged in as {} with the key {}", ssh.user, greeting.client_key));
-    cx.found.borrow_mut().reached = true;
+    cx.state.borrow_mut().reached = true;
     Ok(Done::passed(server))
 }
 
@@ -62,9 +62,9 @@ pub async fn look_around(cx: &Survey, io: &Io, doing: &str) -> Result<Rc<Looked>
     let user = answer.get("user").unwrap_or(&inputs.ssh.user).to_owned();
     let looked = Rc::new(Looked { answer, user, clock_skew_seconds, serving });
     if let Some(live) = looked.current() {
-        io.fact(fact::key::PREVIOUS_RELEASE, last_part(live));
+        io.record(record::key::PREVIOUS_RELEASE, last_part(live));
     }
-    cx.found.borrow_mut().looked = Some(looked.clone());
+    cx.state.borrow_mut().looked = Some(looked.clone());
     Ok(looked)
 }
 
@@ -72,13 +72,13 @@ pub async fn look_around(cx: &Survey, io: &Io, doing: &str) -> Result<Rc<Looked>
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let inputs = &*cx.inputs;
     // The row that tried to connect failed, and said why.
-    if !cx.found.borrow().reached {
+    if !cx.state.borrow().reached {
         return Ok(Done::skipped(NO_SERVER));
     }
     let doing = format!("reading {} on the server", inputs.layout.base());
     let wait = inputs.server.lock_wait;
     // A release without a build is refused in any case; it does not wait for others first.
-    let refused = cx.source.is_some() && !cx.found.borrow().build_is_coming;
+    let refused = cx.source.is_some() && !cx.state.borrow().build_is_coming;
     if !wait.is_zero() && !refused {
         lock::wait_until_free(&*cx.ports.shell, &*cx.ports.clock, &inputs.layout, (wait, None), io).await?;
     }
@@ -134,10 +134,10 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         false => current.as_deref().map(|link| watchdog::tree(&inputs.layout, link)),
     };
     if let Some(live) = current.as_deref().filter(|live| looked.current() != Some(live)) {
-        io.fact(fact::key::PREVIOUS_RELEASE, last_part(live));
+        io.record(record::key::PREVIOUS_RELEASE, last_part(live));
     }
-    cx.found.borrow_mut().unconfirmed = unconfirmed;
-    let facts = ServerFacts {
+    cx.state.borrow_mut().unconfirmed = unconfirmed;
+    let state = ServerState {
         current,
         live_tree,
         releases: releases(answer),
@@ -148,22 +148,22 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         free_inodes: answer.get("free-inodes").and_then(|text| text.parse().ok()).unwrap_or(0),
         clock_skew_seconds: looked.clock_skew_seconds,
     };
-    let live = facts.current.as_deref().map_or("nothing".to_owned(), |live| last_part(live).to_owned());
+    let live = state.current.as_deref().map_or("nothing".to_owned(), |live| last_part(live).to_owned());
     let text = format!(
         "{live} is live; PHP {}, {}; {} free",
-        facts.php_version,
-        facts.services.fpm,
-        format::bytes(facts.free_bytes)
+        state.php_version,
+        state.services.fpm,
+        format::bytes(state.free_bytes)
     );
-    cx.found.borrow_mut().server = Some(facts);
+    cx.state.borrow_mut().server = Some(state);
     Ok(Done::passed(text))
 }
 
 /// Records which services serve the site and how they are reloaded.
-pub fn tell_services(io: &Io, services: &ServiceFacts) {
-    io.fact(
-        fact::key::SERVICES,
-        fact::Services {
+pub fn tell_services(io: &Io, services: &ServiceState) {
+    io.record(
+        record::key::SERVICES,
+        record::Services {
             fpm: services.fpm.clone(),
             reload: services.reload.iter().map(ToString::to_string).collect(),
             process_control_timeout: services.process_control_timeout,
@@ -368,7 +368,7 @@ fn reload_cuts(fpm: &str, process_control_timeout: Option<u64>) -> Option<Warnin
 
 /// Connects and logs in; says before it whereto.
 pub async fn reach_site(cx: &Survey, io: &Io) -> StepResult {
-    io.fact(fact::key::ENVIRONMENT, cx.inputs.environment.as_str());
-    io.fact(fact::key::URL, cx.inputs.site.url.as_str());
+    io.record(record::key::ENVIRONMENT, cx.inputs.environment.as_str());
+    io.record(record::key::URL, cx.inputs.site.url.as_str());
     reach(cx, io).await
 }

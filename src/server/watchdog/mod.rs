@@ -9,7 +9,7 @@ pub mod entry;
 pub use self::entry::{Entry, Pending, link_to, once_back, tree};
 
 use crate::{
-    domain::ledger::{Line, Reached, Standing},
+    domain::ledger::{Line, Reached, ReleaseStatus},
     server::ledger::PREV,
 };
 
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How long a rollback may take once it has begun: a reload waits for the running requests.
-pub(crate) const GOING_BACK: Duration = Duration::from_secs(480);
+pub(crate) const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(480);
 
 /// How long a run waits for the watchdog that has begun to roll back.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -44,7 +44,7 @@ pub(crate) fn reload_commands(entry: &Entry) -> Vec<RemoteCommand> {
 }
 
 fn guard(cx: &Deploy) -> RemotePath {
-    cx.inputs.layout.guard(&cx.facts.turn.to)
+    cx.inputs.layout.guard(&cx.plan.turn.to)
 }
 
 /// Right before the switch: from here on the watchdog rolls back if this run does not confirm.
@@ -52,9 +52,9 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
     let doing = format!("arming the watchdog in {}", layout.watchdog());
     let within = cx.inputs.server.confirm_within.as_secs();
-    let release = &cx.facts.turn.to;
+    let release = &cx.plan.turn.to;
     let (migrations, measured) = {
-        let made = cx.made.borrow();
+        let made = cx.state.borrow();
         (made.migrations.clone(), made.measured.clone())
     };
     let entry = Entry {
@@ -62,15 +62,15 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
         attempt: if cx.source.is_some() { Attempt::Release } else { Attempt::Rollback },
         environment: cx.inputs.environment.to_string(),
         release: release.clone(),
-        sha: cx.facts.commit.clone(),
-        bundle_sha256: cx.made.borrow().bundle.as_ref().map(|bundle| bundle.sha256.clone()),
+        sha: cx.plan.commit.clone(),
+        bundle_sha256: cx.state.borrow().bundle.as_ref().map(|bundle| bundle.sha256.clone()),
         armed: link_to(release),
-        before: cx.facts.turn.from.clone(),
+        before: cx.plan.turn.from.clone(),
         within,
         run: cx.inputs.run.url.clone(),
         migrations,
         measured,
-        reload: cx.facts.server.services.reload.iter().map(ToString::to_string).collect(),
+        reload: cx.plan.server.services.reload.iter().map(ToString::to_string).collect(),
         deadline: 0,
     };
     let text = serde_json::to_string(&entry).map_err(|error| Failure::bug(&doing, error.to_string()))?;
@@ -80,7 +80,7 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     // What the three programs answer goes to files beside them; the number only marks it.
     let stored = |script: Script| format!("#!/bin/sh\n{}", script.text(&nonce));
-    cx.made.borrow_mut().guard = Some(nonce.clone());
+    cx.state.borrow_mut().guard = Some(nonce.clone());
     // The whole release reaches the disk before; a busy disk takes its time for that.
     let script = lock::fenced(cx, Script::new("arm", include_str!("arm.sh")).repeatable())
         .timeout(Duration::from_secs(300))
@@ -92,7 +92,7 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
         .var("TAIL", "}")
         .var("RELEASE", layout.release(release).as_str())
         .var("PROGRAM", stored(watch(layout, &entry, Some(&lock::nonce(cx)))?))
-        .var("RELOAD", stored(reload::reload_script(&cx.facts.server.services)?))
+        .var("RELOAD", stored(reload::reload_script(&cx.plan.server.services)?))
         .var("WORKERS", stored(workers::script(cx)));
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     let pid: u32 = remote::number(&answer, "pid", &doing)?;
@@ -133,13 +133,13 @@ pub(crate) fn watch(layout: &Layout, entry: &Entry, guards: Option<&str>) -> Res
         .var("ILL", line(&format!("{reason}; the reload after the rollback failed"))?)
         .var("LOCK", guards.map_or(String::new(), |_| layout.lock().to_string()))
         .var("LOCK_NONCE", guards.unwrap_or_default())
-        .timeout(GOING_BACK))
+        .timeout(ROLLBACK_TIMEOUT))
 }
 
 /// Right before the commit, over a fresh connection: a release that cannot be reached anew is not confirmed. From here on the server
 /// decides. An answer that did not come is asked for until it does; the script gives the same one however often it runs.
 pub async fn confirm(cx: &Deploy, io: &Io) -> StepResult {
-    let doing = format!("confirming {} on the server", cx.facts.turn.to);
+    let doing = format!("confirming {} on the server", cx.plan.turn.to);
     let fresh = cx.ports.shell.another();
     fresh.connect().await.map_err(|error| error.failure(&doing))?;
     let proof =
@@ -174,7 +174,7 @@ pub async fn confirm(cx: &Deploy, io: &Io) -> StepResult {
 
 /// However the run ends: disarms the watchdog. That of a stuck run stays armed.
 pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
-    let nonce = cx.made.borrow().guard.is_some();
+    let nonce = cx.state.borrow().guard.is_some();
     match ending.outcome {
         Outcome::Live { .. } => return Ok("confirmed".to_owned()),
         Outcome::Stuck { .. } => {
@@ -197,9 +197,9 @@ pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fai
 
 fn take_away(cx: &Deploy, confirms: bool) -> Script {
     let event = if confirms { "confirmed" } else { "withdrawn" };
-    let nonce = cx.made.borrow().guard.clone().unwrap_or_default();
+    let nonce = cx.state.borrow().guard.clone().unwrap_or_default();
     let at = cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-    let link = link_to(&cx.facts.turn.to);
+    let link = link_to(&cx.plan.turn.to);
     let line = serde_json::json!({ "version": 1, "at": at, "event": event, "from": link, "to": link, "guard": nonce })
         .to_string();
     Script::new("confirm", include_str!("confirm.sh"))
@@ -208,18 +208,18 @@ fn take_away(cx: &Deploy, confirms: bool) -> Script {
         .var("NONCE", nonce)
         .var("CURRENT", cx.inputs.layout.current().as_str())
         .var("LINK", if confirms { link.as_str() } else { "" })
-        .var("JOURNAL", cx.inputs.layout.journal(&cx.facts.turn.to).as_str())
+        .var("JOURNAL", cx.inputs.layout.journal(&cx.plan.turn.to).as_str())
         .var("NOTE", line)
 }
 
 /// Whether the watchdog has rolled back this run's release; waits where it has begun to.
-pub async fn has_gone_back(cx: &Deploy, io: &Io) -> Result<bool, Failure> {
+pub async fn has_rolled_back(cx: &Deploy, io: &Io) -> Result<bool, Failure> {
     let began = cx.ports.clock.elapsed();
     loop {
         let script = Script::new("guard", include_str!("guard.sh"))
             .repeatable()
             .var("ENTRY", guard(cx).as_str())
-            .var("NONCE", cx.made.borrow().guard.as_deref().unwrap_or_default());
+            .var("NONCE", cx.state.borrow().guard.as_deref().unwrap_or_default());
         let answer = remote::run(&*cx.ports.shell, io, script, "reading the watchdog's state on the server").await?;
         match answer.get("state") {
             Some("reverted") => return Ok(true),
@@ -265,7 +265,7 @@ pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
         reached: Some(Reached::Activated),
         outcome: "reverted-by-watchdog".to_owned(),
         // An unconfirmed rollback says nothing of a release that had been confirmed before.
-        standing: (entry.attempt == Attempt::Release).then_some(Standing::Reverted),
+        standing: (entry.attempt == Attempt::Release).then_some(ReleaseStatus::Reverted),
         migrations: entry.migrations.clone(),
         measured: entry.measured.clone(),
         failed_at: Some(row::CONFIRM.as_str().to_owned()),

@@ -8,7 +8,7 @@ use super::{Audit, Seen, Sheet, seen, unanswered};
 use crate::{
     domain::{
         Failure,
-        fact::{Diagnosis, key},
+        record::{Diagnosis, key},
     },
     engine::step::{Io, StepResult},
     github::{Artifact, WorkflowRun},
@@ -27,7 +27,7 @@ const KEPT: TimeDelta = TimeDelta::days(7);
 /// Two workflows of one name, and workflows whose file is gone.
 pub async fn workflows(cx: &Audit, io: &Io) -> StepResult {
     let doing = "listing the workflows";
-    let source = cx.github.told("actions/workflows");
+    let source = cx.github.describe("actions/workflows");
     let mut sheet = Sheet::new(cx, io, doing);
     let listed = match seen(cx.github.workflows().await, doing, "actions=read")? {
         Seen::Yes(listed) => listed,
@@ -79,7 +79,7 @@ pub async fn workflows(cx: &Audit, io: &Io) -> StepResult {
             &format!("{source}; .github/workflows"),
         );
     }
-    cx.found.borrow_mut().listed = listed;
+    cx.state.borrow_mut().listed = listed;
     sheet.end()
 }
 
@@ -90,7 +90,7 @@ pub async fn runs(cx: &Audit, io: &Io) -> StepResult {
     for (id, workflow) in
         [("build-runs", &names.build), ("staging-runs", &names.staging), ("production-runs", &names.production)]
     {
-        let source = cx.github.told(&format!("actions/workflows/{workflow}/runs"));
+        let source = cx.github.describe(&format!("actions/workflows/{workflow}/runs"));
         let doing = format!("listing the runs of {workflow}");
         match seen(cx.github.recent_runs(workflow).await, &doing, "actions=read")? {
             Seen::Yes(runs) => {
@@ -128,7 +128,7 @@ fn judge_runs(sheet: &mut Sheet<'_>, id: &str, workflow: &str, runs: &[WorkflowR
         return;
     };
     let failed = last.iter().filter(|run| !run.succeeded()).count();
-    let told = format!(
+    let described = format!(
         "{failed} of the last {} failed ({} %); the newest build run, {}, ended in {}",
         last.len(),
         100 * failed / last.len(),
@@ -136,11 +136,11 @@ fn judge_runs(sheet: &mut Sheet<'_>, id: &str, workflow: &str, runs: &[WorkflowR
         newest.conclusion.as_deref().unwrap_or("nothing")
     );
     if newest.succeeded() && 5 * failed <= last.len() {
-        sheet.met(id, told, source);
+        sheet.met(id, described, source);
     } else {
         sheet.not_met(
             id,
-            told,
+            described,
             format!(
                 "read the log of {} and correct its cause; the fix `staging-failures` names known causes",
                 newest.html_url
@@ -154,13 +154,13 @@ fn judge_runs(sheet: &mut Sheet<'_>, id: &str, workflow: &str, runs: &[WorkflowR
 async fn causes(sheet: &mut Sheet<'_>, cx: &Audit, io: &Io, runs: &[WorkflowRun], source: &str) {
     let last: Vec<WorkflowRun> = runs.iter().filter(|run| run.finished()).take(RUNS).cloned().collect();
     let diagnoses = diagnose::failures_among(&*cx.github, &last, io).await;
-    io.fact(key::DIAGNOSES, &diagnoses);
+    io.record(key::DIAGNOSES, &diagnoses);
     let source = format!("{source}; their jobs and logs");
     if diagnoses.is_empty() {
         return sheet.met("staging-failures", format!("none of the last {} failed", last.len()), source);
     }
     let failed = last.iter().filter(|run| diagnose::failed(run)).count();
-    let told: Vec<String> = diagnoses.iter().map(Diagnosis::told).collect();
+    let described: Vec<String> = diagnoses.iter().map(Diagnosis::describe).collect();
     let mut to_do: Vec<&str> = Vec::new();
     for diagnosis in &diagnoses {
         if !to_do.contains(&diagnosis.to_do.as_str()) {
@@ -169,23 +169,23 @@ async fn causes(sheet: &mut Sheet<'_>, cx: &Audit, io: &Io, runs: &[WorkflowRun]
     }
     let more = failed - diagnoses.len();
     let more = if more > 0 { format!("; {more} older ones were not read") } else { String::new() };
-    sheet.not_met("staging-failures", format!("{}{more}", told.join("; ")), to_do.join("; "), source);
+    sheet.not_met("staging-failures", format!("{}{more}", described.join("; ")), to_do.join("; "), source);
 }
 
 /// Whether the head of the branch of staging has a bundle, and how long the newest one stays (F7: a green build proves none).
 pub async fn builds(cx: &Audit, io: &Io) -> StepResult {
     let mut sheet = Sheet::new(cx, io, "finding the build of the staging branch");
     let (workflow, develop) = (&cx.inputs.workflows.build, &cx.inputs.develop);
-    let head = cx.found.borrow().develop.clone();
+    let head = cx.state.borrow().develop.clone();
     match head {
         None => sheet.unseen(
             "build-of-develop",
             format!("the head of `{develop}` is unknown"),
             "correct the finding develop-required-checks first",
-            cx.github.told(&format!("branches/{develop}")),
+            cx.github.describe(&format!("branches/{develop}")),
         ),
         Some(head) => {
-            let source = cx.github.told(&format!("actions/workflows/{workflow}/runs?head_sha={head}"));
+            let source = cx.github.describe(&format!("actions/workflows/{workflow}/runs?head_sha={head}"));
             let doing = format!("finding the build of {}", head.short());
             match seen(cx.github.runs_for(workflow, &head).await, &doing, "actions=read")? {
                 Seen::Yes(runs) => {
@@ -224,11 +224,11 @@ async fn judge_head(
         cx.inputs.workflows.build, cx.inputs.develop
     );
     let Some(green) = runs.iter().find(|run| run.succeeded() && run.own_repository) else {
-        let told = match runs.first() {
+        let described = match runs.first() {
             None => "the head commit has no build run".to_owned(),
             Some(run) => format!("no build of the head commit succeeded; the newest is {}", run.html_url),
         };
-        sheet.not_met("build-of-develop", told, fix, source);
+        sheet.not_met("build-of-develop", described, fix, source);
         return Ok(());
     };
     let doing = format!("listing the artifacts of run {}", green.id);
@@ -248,7 +248,7 @@ async fn judge_head(
 
 /// The bundles among the repository's newest artifacts, with size and expiry.
 async fn kept(sheet: &mut Sheet<'_>, cx: &Audit) -> Result<(), Failure> {
-    let source = cx.github.told("actions/artifacts");
+    let source = cx.github.describe("actions/artifacts");
     let (before, after) = cx.inputs.artifact_name.split_once("{sha}").unwrap_or((&cx.inputs.artifact_name, ""));
     let ours = |artifact: &&Artifact| artifact.name.starts_with(before) && artifact.name.ends_with(after);
     let all = match seen(cx.github.newest_artifacts().await, "listing the artifacts", "actions=read")? {
@@ -266,7 +266,7 @@ async fn kept(sheet: &mut Sheet<'_>, cx: &Audit) -> Result<(), Failure> {
     };
     let now = cx.clock.now();
     let expires: Option<DateTime<Utc>> = newest.expires_at.as_deref().and_then(|text| text.parse().ok());
-    let told = format!(
+    let described = format!(
         "newest of {}: {} has {} bytes and expires {}",
         there.len(),
         newest.name,
@@ -276,11 +276,11 @@ async fn kept(sheet: &mut Sheet<'_>, cx: &Audit) -> Result<(), Failure> {
     match expires {
         Some(at) if at - now < KEPT => sheet.not_met(
             "bundles-kept",
-            told,
+            described,
             "set `retention-days: 30` at the upload, and run the build again",
             source,
         ),
-        _ => sheet.met("bundles-kept", told, source),
+        _ => sheet.met("bundles-kept", described, source),
     }
     Ok(())
 }
@@ -291,8 +291,8 @@ pub async fn branches_agree(cx: &Audit, io: &Io) -> StepResult {
     let (main, develop) = (&cx.inputs.main, &cx.inputs.develop);
     let source = format!(
         "{}, {}",
-        cx.github.told(&format!("compare/{main}...{develop}")),
-        cx.github.told(&format!("compare/{develop}...{main}"))
+        cx.github.describe(&format!("compare/{main}...{develop}")),
+        cx.github.describe(&format!("compare/{develop}...{main}"))
     );
     let doing = format!("comparing `{main}` and `{develop}`");
     let mut sides = Vec::new();
@@ -345,7 +345,8 @@ fn neither_seen(mut sheet: Sheet<'_>, why: &str, shows: &str, source: &str) -> S
 async fn versions(sheet: &mut Sheet<'_>, cx: &Audit, paths: &[&String]) -> Result<(), Failure> {
     const ID: &str = "action-versions-differ";
     let branches = [&cx.inputs.main, &cx.inputs.develop];
-    let source = cx.github.told(&format!("contents/.github/workflows?ref={}, and ref={}", branches[0], branches[1]));
+    let source =
+        cx.github.describe(&format!("contents/.github/workflows?ref={}, and ref={}", branches[0], branches[1]));
     let (mut differ, mut unread) = (Vec::new(), Vec::new());
     for path in paths {
         let mut sides = Vec::new();
@@ -366,12 +367,12 @@ async fn versions(sheet: &mut Sheet<'_>, cx: &Audit, paths: &[&String]) -> Resul
         let [ours, theirs] = sides.as_slice() else { continue };
         for (action, here) in ours {
             if let Some(there) = theirs.get(action).filter(|there| *there != here) {
-                let told = |refs: &BTreeSet<String>| refs.iter().cloned().collect::<Vec<_>>().join(" and ");
+                let described = |refs: &BTreeSet<String>| refs.iter().cloned().collect::<Vec<_>>().join(" and ");
                 let (main, develop) = (branches[0], branches[1]);
                 differ.push(format!(
                     "{path}: {action} is {} on `{main}` and {} on `{develop}`",
-                    told(here),
-                    told(there)
+                    described(here),
+                    described(there)
                 ));
             }
         }
@@ -406,7 +407,7 @@ impl Audit {
         [&names.build, &names.staging, &names.production].into_iter().any(|name| {
             name.rsplit('/').next() == Some(file)
                 || self.files().all.iter().any(|one| one.path == path && one.name == *name)
-                || self.found.borrow().listed.iter().any(|one| one.path == path && one.name == *name)
+                || self.state.borrow().listed.iter().any(|one| one.path == path && one.name == *name)
         })
     }
 }

@@ -56,7 +56,7 @@ const SOURCE: &str = ".github/workflows in the workspace";
 /// Everything that counts as a gate: what the policy wants to be required, and what GitHub requires.
 fn required(cx: &Audit) -> Vec<String> {
     let mut all = cx.inputs.required_checks.clone();
-    all.extend(cx.found.borrow().required.iter().map(|(check, _)| check.clone()));
+    all.extend(cx.state.borrow().required.iter().map(|(check, _)| check.clone()));
     all.sort();
     all.dedup();
     all
@@ -106,7 +106,7 @@ async fn hollow(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files, required: &[St
     let mut source = SOURCE.to_owned();
     let mut ran = 0;
     if let Some(commit) = &cx.inputs.commit {
-        source = format!("{SOURCE}; {} and their jobs", cx.github.told(&format!("actions/runs?head_sha={commit}")));
+        source = format!("{SOURCE}; {} and their jobs", cx.github.describe(&format!("actions/runs?head_sha={commit}")));
         let doing = format!("reading the checks of {}", commit.short());
         match seen(cx.github.runs_of(commit).await, &doing, "actions=read")? {
             Seen::Yes(runs) => {
@@ -287,7 +287,7 @@ fn forgiven(sheet: &mut Sheet<'_>, files: &Files, required: &[String]) {
 /// F11: what is required must be able to report, or pull requests wait for ever.
 fn reports(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) {
     let mut against = Vec::new();
-    let required = cx.found.borrow().required.clone();
+    let required = cx.state.borrow().required.clone();
     for (check, branch) in &required {
         let emit: Vec<&WorkflowFile> =
             files.all.iter().filter(|file| file.jobs.iter().any(|job| job.emits(check))).collect();
@@ -393,11 +393,11 @@ fn release_workflows(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) {
         .filter(|file| file.triggers.iter().any(|trigger| trigger.paths))
         .copied()
         .collect();
-    let told: Vec<String> = filtered
+    let described: Vec<String> = filtered
         .iter()
         .map(|file| format!("{} runs only for some paths: other commits have no bundle", file.path))
         .collect();
-    sheet.judge("build-path-filter", &told, "none", "remove `paths` and `paths-ignore`", SOURCE);
+    sheet.judge("build-path-filter", &described, "none", "remove `paths` and `paths-ignore`", SOURCE);
     sheet.in_file(filtered.first().map(|file| file.path.as_str()));
 
     let owner = format!("{}/", cx.inputs.github.owner);
@@ -428,13 +428,13 @@ fn release_workflows(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) {
         .filter(|file| !is_build(file) && !file.concurrency && file.jobs.iter().any(|job| !job.concurrency))
         .copied()
         .collect();
-    let told: Vec<String> = shared
+    let described: Vec<String> = shared
         .iter()
         .map(|file| format!("{} has no `concurrency`: two releases can run at the same time", file.path))
         .collect();
     sheet.judge(
         "missing-concurrency",
-        &told,
+        &described,
         "each has it",
         "add `concurrency: {group: deploy-ENVIRONMENT, cancel-in-progress: false}`",
         SOURCE,
@@ -457,7 +457,7 @@ fn unpinned(uses: &str, owner: &str) -> bool {
 
 /// F30: names of secrets that were never there. Their values cannot be asked for by anybody.
 async fn secrets(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) -> Result<(), Failure> {
-    let source = cx.github.told("actions/secrets");
+    let source = cx.github.describe("actions/secrets");
     let mut named: Vec<&String> =
         files.all.iter().filter(|file| cx.is_release_workflow(&file.path)).flat_map(|file| &file.secrets).collect();
     named.sort();

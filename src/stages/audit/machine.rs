@@ -38,7 +38,7 @@ pub async fn reach(cx: &Audit, io: &Io) -> StepResult {
 pub(super) fn reached(cx: &Audit) -> Result<&Survey, Done> {
     match &cx.server {
         None => Err(Done::skipped(NOT_ASKED)),
-        Some(survey) if !survey.found.borrow().reached => Err(Done::skipped(NO_ANSWER)),
+        Some(survey) if !survey.state.borrow().reached => Err(Done::skipped(NO_ANSWER)),
         Some(survey) => Ok(survey),
     }
 }
@@ -99,14 +99,16 @@ fn releases(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked) {
         None => sheet.met("current-release", "nothing is live yet; the first release creates it", &source),
     }
     let last: Vec<String> = names.iter().rev().take(3).map(ToString::to_string).collect();
-    let told = if last.is_empty() {
+    let described = if last.is_empty() {
         "none".to_owned()
     } else {
         format!("{} in all; the newest: {}", names.len(), last.join(", "))
     };
     match names.len() {
-        0 | 1 => sheet.not_met("last-releases", told, "the next release is the second, so none is needed yet", &list),
-        _ => sheet.met("last-releases", told, &list),
+        0 | 1 => {
+            sheet.not_met("last-releases", described, "the next release is the second, so none is needed yet", &list)
+        }
+        _ => sheet.met("last-releases", described, &list),
     }
     let source = format!("{source}; {list}");
     match (names.last(), live) {
@@ -157,7 +159,7 @@ pub async fn live(cx: &Audit, io: &Io) -> StepResult {
         Ok(survey) => survey,
         Err(skipped) => return Ok(skipped),
     };
-    let Some(looked) = survey.found.borrow().looked.clone() else { return Ok(Done::skipped(NO_ANSWER)) };
+    let Some(looked) = survey.state.borrow().looked.clone() else { return Ok(Done::skipped(NO_ANSWER)) };
     if looked.answer.get("base") == Some("missing") {
         return Ok(Done::skipped("skipped: base-dir does not exist"));
     }
@@ -309,17 +311,17 @@ fn room(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answer
     let source = format!("df -Pk {base}");
     match pair("kib") {
         _ if unknown.is_some() => {
-            let (told, hint) = unknown.unwrap_or_default();
-            sheet.unseen("disk-room", told, hint, source);
+            let (described, hint) = unknown.unwrap_or_default();
+            sheet.unseen("disk-room", described, hint, source);
         }
         Some((free, all)) => {
             let of = |kib: u64| format::bytes(kib.saturating_mul(1024));
-            let told = format!("{} of {} free; the live release takes {}", of(free), of(all), of(live));
+            let described = format!("{} of {} free; the live release takes {}", of(free), of(all), of(live));
             match free >= all / 10 && free >= 2 * live {
-                true => sheet.met("disk-room", told, source),
+                true => sheet.met("disk-room", described, source),
                 false => sheet.not_met(
                     "disk-room",
-                    told,
+                    described,
                     "free disk space there, or lower keep-releases and keep-backups",
                     source,
                 ),

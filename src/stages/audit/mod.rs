@@ -31,30 +31,30 @@ use crate::{
     domain::{
         Failure,
         audit::{AuditFinding, Impact, Status},
-        fact::key,
+        record::key,
     },
     engine::{
-        Decision, Done, Seam,
+        Decided, Decision, Done,
         step::{Io, StepResult},
     },
     errors,
-    github::{GithubError, Inventory, Workflow},
+    github::{GithubError, RepositoryRead, Workflow},
     stages::shared::workflow,
 };
 
 /// What the rows know.
 pub struct Audit {
     pub inputs: Rc<typed::Audit>,
-    pub github: Rc<dyn Inventory>,
+    pub github: Rc<dyn RepositoryRead>,
     /// `None` where nothing says how to reach the server.
     pub server: Option<Survey>,
     pub clock: Rc<dyn Clock>,
-    pub found: RefCell<Found>,
+    pub state: RefCell<AuditState>,
 }
 
 /// What the rows found so far.
 #[derive(Default)]
-pub struct Found {
+pub struct AuditState {
     findings: Vec<AuditFinding>,
     /// The checks that GitHub requires, each with its branch.
     required: Vec<(String, String)>,
@@ -68,21 +68,21 @@ pub struct Found {
 impl Audit {
     /// The workflow files of the checkout.
     fn files(&self) -> Rc<Files> {
-        let mut found = self.found.borrow_mut();
+        let mut found = self.state.borrow_mut();
         found.files.get_or_insert_with(|| Rc::new(workflow::read(&self.inputs.workspace))).clone()
     }
 }
 
 /// Tells the environment, and that the server is not looked at where nothing says how to reach it.
 pub async fn scope(cx: &Audit, io: &Io) -> StepResult {
-    io.fact(key::ENVIRONMENT, cx.inputs.environment.as_str());
+    io.record(key::ENVIRONMENT, cx.inputs.environment.as_str());
     if let Some(commit) = &cx.inputs.commit {
-        io.fact(key::SHA, commit);
+        io.record(key::SHA, commit);
     }
     let mut sheet = Sheet::new(cx, io, "resolving what to audit");
     match &cx.server {
         Some(survey) => {
-            io.fact(key::URL, survey.inputs.site.url.as_str());
+            io.record(key::URL, survey.inputs.site.url.as_str());
             sheet.met("server-looked-at", format!("{} on {}", survey.inputs.layout.base(), survey.inputs.ssh.host), "the inputs");
         }
         None => sheet.unseen(
@@ -179,20 +179,20 @@ impl<'a> Sheet<'a> {
         let against: Vec<&AuditFinding> = self.findings.iter().filter(|finding| finding.forbids(environment)).collect();
         let failure = against.first().map(|first| {
             let cause = match against.len() {
-                1 => first.told(),
+                1 => first.describe(),
                 several => format!("{several} findings forbid a release to {environment}"),
             };
             let details = against
                 .iter()
-                .map(|finding| format!("{}: {}", finding.told(), finding.fix.as_deref().unwrap_or_default()));
+                .map(|finding| format!("{}: {}", finding.describe(), finding.fix.as_deref().unwrap_or_default()));
             errors::fix::findings_forbid(&self.doing, cause, details.collect(), first.fix.clone())
         });
         let worth = self.findings.iter().any(|finding| {
             finding.status == Status::NotMet && finding.impact < Impact::P2 || finding.status == Status::Unseen
         });
-        let mut found = self.cx.found.borrow_mut();
+        let mut found = self.cx.state.borrow_mut();
         found.findings.extend(self.findings);
-        self.io.fact(key::AUDIT, &found.findings);
+        self.io.record(key::AUDIT, &found.findings);
         let mut text = format!("{} of {total} passed", total - open.len());
         if !open.is_empty() {
             text = format!("{text}; {}", open.join("; "));
@@ -255,12 +255,12 @@ fn unanswered(doing: &str, error: &GithubError) -> Failure {
 }
 
 /// GO, when every row has looked and none failed. There is nothing to approve: nothing follows.
-pub fn settle(cx: Audit) -> Result<Seam<()>, Failure> {
-    let found = cx.found.into_inner();
+pub fn decide(cx: Audit) -> Result<Decided<()>, Failure> {
+    let found = cx.state.into_inner();
     let environment = cx.inputs.environment.as_str();
     // A row that did not look must have had a reason that failed (F69).
     if found.findings.is_empty() || found.findings.iter().any(|finding| finding.forbids(environment)) {
         return Err(Failure::bug("deciding GO or NO-GO", "a finding forbids a release, and no row failed"));
     }
-    Ok(Seam { cx: (), decision: Decision::Go })
+    Ok(Decided { cx: (), decision: Decision::Go })
 }

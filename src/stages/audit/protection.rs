@@ -26,7 +26,7 @@ pub async fn branches(cx: &Audit, io: &Io) -> StepResult {
     match look(cx, &main).await? {
         Seen::Yes(known) => judge_main(&mut sheet, cx, &main, &known),
         Seen::Nothing => {
-            let source = cx.github.told(&format!("branches/{main}"));
+            let source = cx.github.describe(&format!("branches/{main}"));
             for id in ["main-protected", "main-required-checks"] {
                 sheet.not_met(
                     id,
@@ -37,7 +37,7 @@ pub async fn branches(cx: &Audit, io: &Io) -> StepResult {
             }
         }
         Seen::Forbidden { why, shows } => {
-            let source = cx.github.told(&format!("branches/{main}"));
+            let source = cx.github.describe(&format!("branches/{main}"));
             for id in ["main-protected", "main-required-checks"] {
                 sheet.unseen(id, &why, &shows, &source);
             }
@@ -47,7 +47,7 @@ pub async fn branches(cx: &Audit, io: &Io) -> StepResult {
     match look(cx, &develop).await? {
         Seen::Yes(known) => judge_develop(&mut sheet, cx, &develop, &known),
         Seen::Nothing => {
-            let source = cx.github.told(&format!("branches/{develop}"));
+            let source = cx.github.describe(&format!("branches/{develop}"));
             for id in ids {
                 sheet.not_met(
                     id,
@@ -58,7 +58,7 @@ pub async fn branches(cx: &Audit, io: &Io) -> StepResult {
             }
         }
         Seen::Forbidden { why, shows } => {
-            let source = cx.github.told(&format!("branches/{develop}"));
+            let source = cx.github.describe(&format!("branches/{develop}"));
             for id in ids {
                 sheet.unseen(id, &why, &shows, &source);
             }
@@ -81,8 +81,8 @@ async fn look(cx: &Audit, name: &str) -> Result<Seen<Protected>, Failure> {
         hidden: None,
         source: format!(
             "{}, {}",
-            cx.github.told(&format!("branches/{name}")),
-            cx.github.told(&format!("rules/branches/{name}"))
+            cx.github.describe(&format!("branches/{name}")),
+            cx.github.describe(&format!("rules/branches/{name}"))
         ),
         branch,
     };
@@ -122,7 +122,7 @@ async fn look(cx: &Audit, name: &str) -> Result<Seen<Protected>, Failure> {
     }
     known.required.sort();
     known.required.dedup();
-    let mut found = cx.found.borrow_mut();
+    let mut found = cx.state.borrow_mut();
     found.required.extend(known.required.iter().map(|check| (check.clone(), name.to_owned())));
     if name == cx.inputs.develop {
         found.develop = Some(known.branch.head.clone());
@@ -159,10 +159,10 @@ fn judge_main(sheet: &mut Sheet<'_>, cx: &Audit, name: &str, known: &Protected) 
 fn judge_develop(sheet: &mut Sheet<'_>, _cx: &Audit, name: &str, known: &Protected) {
     const CHECKS: usize = 4;
     let fix = "require it under Settings, Rules, Rulesets, or run the fix `branch-protection-develop`";
-    let told = format!("`{name}` requires {}: {}", known.required.len(), listed(&known.required));
+    let described = format!("`{name}` requires {}: {}", known.required.len(), listed(&known.required));
     match known.required.len() >= CHECKS {
-        true => sheet.met("develop-required-checks", told, &known.source),
-        false => sheet.not_met("develop-required-checks", told, fix, &known.source),
+        true => sheet.met("develop-required-checks", described, &known.source),
+        false => sheet.not_met("develop-required-checks", described, fix, &known.source),
     }
     // What a ruleset asks is known; what it does not ask, classic protection may.
     let mut judge = |id: &str, met: bool, yes: String, no: String| match (met, &known.hidden) {

@@ -11,7 +11,7 @@ use crate::{
     context::Survey,
     domain::{
         Secret, Sha256Digest,
-        fact::{HealthReport, key},
+        record::{HealthReport, key},
     },
     engine::{
         Done,
@@ -31,10 +31,10 @@ fn refused(report: &HealthReport) -> bool {
 /// With the token, without it, with a wrong one, and a page that does not exist.
 pub async fn health(cx: &Audit, io: &Io) -> StepResult {
     let Some(survey) = &cx.server else { return Ok(Done::skipped(NOT_ASKED)) };
-    if tunnelled(survey) && !survey.found.borrow().reached {
+    if tunnelled(survey) && !survey.state.borrow().reached {
         return Ok(Done::skipped(machine::NO_ANSWER));
     }
-    if survey.found.borrow().nothing_is_live() {
+    if survey.state.borrow().nothing_is_live() {
         return Ok(Done::skipped("nothing is live yet"));
     }
     let policy = &survey.inputs.health;
@@ -50,13 +50,13 @@ pub async fn health(cx: &Audit, io: &Io) -> StepResult {
         survey.ports.clock.sleep(PAUSE).await;
         report = ask(survey, policy).await;
     }
-    io.fact(key::BASELINE, &report);
-    let told = told(&report);
+    io.record(key::BASELINE, &report);
+    let described = describe(&report);
     match report.healthy() {
-        true => sheet.met("health", &told, &source),
+        true => sheet.met("health", &described, &source),
         false => sheet.not_met(
             "health",
-            &told,
+            &described,
             "read the application's log (shared/storage/logs) and PHP-FPM's log on the server",
             &source,
         ),
@@ -69,7 +69,7 @@ pub async fn health(cx: &Audit, io: &Io) -> StepResult {
         }
     }
     match control.healthy() {
-        false => sheet.met("probe-can-fail", self::told(&control), format!("GET {url}{}", probe::NOWHERE)),
+        false => sheet.met("probe-can-fail", self::describe(&control), format!("GET {url}{}", probe::NOWHERE)),
         true => sheet.not_met(
             "probe-can-fail",
             "a page that does not exist answers as healthy, so a healthy answer proves nothing",
@@ -92,12 +92,12 @@ async fn guards(sheet: &mut Sheet<'_>, survey: &Survey, policy: &HealthPolicy, s
     }
     let without = ask(survey, &HealthPolicy { token: None, ..policy.clone() }).await;
     let wrong = ask(survey, &HealthPolicy { token: Some(Secret::new(probe::WRONG_TOKEN)), ..policy.clone() }).await;
-    let told = format!("without a token: {}; with a wrong one: {}", told(&without), told(&wrong));
+    let described = format!("without a token: {}; with a wrong one: {}", describe(&without), describe(&wrong));
     match refused(&without) && refused(&wrong) {
-        true => sheet.met("token-guards", told, source),
+        true => sheet.met("token-guards", described, source),
         false => sheet.not_met(
             "token-guards",
-            told,
+            described,
             "let the health route compare the token (hash_equals) and answer 401 otherwise, or remove healthcheck-token",
             source,
         ),
@@ -142,7 +142,7 @@ pub async fn token(cx: &Audit, io: &Io) -> StepResult {
             source,
         ),
         (Some(ours), Some(theirs)) if ours != theirs => {
-            let site = match told_by_site(survey).await {
+            let site = match site_takes(survey).await {
                 Takes::Yes => {
                     "does not refuse the workflow's token: it runs with an older configuration, or checks no token"
                 }
@@ -158,11 +158,11 @@ pub async fn token(cx: &Audit, io: &Io) -> StepResult {
         }
         (Some(ours), Some(theirs)) => {
             let same = format!("{}: the same", digests(&ours, &theirs));
-            if survey.found.borrow().nothing_is_live() {
+            if survey.state.borrow().nothing_is_live() {
                 sheet.met("health-token-match", format!("{same}; nothing is live yet"), source);
                 return sheet.end();
             }
-            match told_by_site(survey).await {
+            match site_takes(survey).await {
                 Takes::Yes => sheet.met("health-token-match", format!("{same}, and the site accepts it"), source),
                 Takes::No => sheet.not_met(
                     "health-token-match",
@@ -190,7 +190,7 @@ enum Takes {
     Unknown,
 }
 
-async fn told_by_site(survey: &Survey) -> Takes {
+async fn site_takes(survey: &Survey) -> Takes {
     let report = ask(survey, &survey.inputs.health).await;
     let any = |codes: &[u16]| {
         report.endpoints.iter().any(|endpoint| endpoint.status.is_some_and(|code| codes.contains(&code)))
@@ -210,7 +210,7 @@ fn tunnelled(survey: &Survey) -> bool {
     matches!(survey.inputs.site.route, crate::config::typed::Route::Tunnel { .. })
 }
 
-fn told(report: &HealthReport) -> String {
+fn describe(report: &HealthReport) -> String {
     let each = report.endpoints.iter().map(|endpoint| match &endpoint.problem {
         None => format!("{} {}", endpoint.path, endpoint.status.map_or("-".to_owned(), |status| status.to_string())),
         Some(problem) => format!("{}: {problem}", endpoint.path),

@@ -25,6 +25,6 @@ pub fn table() -> Table<Audit, ()> {
             observe("site-health",       "Check the site with and without the token",   audit::health)        .run_on().into(),
             observe("health-token",      "Compare the health token with the server's",  audit::token)         .run_on().into(),
         ],
-        release: Vec::new(),
+        apply: Vec::new(),
     }
 }

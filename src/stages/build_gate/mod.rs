@@ -21,10 +21,10 @@ use crate::{
     domain::{
         Failure,
         bundle::{self, Manifest},
-        fact::{BundleFact, key},
         format,
+        record::{BundleRecord, key},
     },
-    engine::{Decision, Done, Io, Seam, StepResult, Undone},
+    engine::{Decided, Decision, Done, Io, StepResult, Undone},
     errors::build as errors,
 };
 
@@ -33,12 +33,12 @@ pub struct Survey {
     inputs: typed::BuildGate,
     clock: Rc<dyn Clock>,
     background: Background,
-    found: RefCell<Option<Arc<Tree>>>,
+    state: RefCell<Option<Arc<Tree>>>,
 }
 
 impl Survey {
     pub fn new(inputs: typed::BuildGate, clock: Rc<dyn Clock>) -> Self {
-        Self { inputs, clock, background: Background::default(), found: RefCell::new(None) }
+        Self { inputs, clock, background: Background::default(), state: RefCell::new(None) }
     }
 }
 
@@ -54,8 +54,8 @@ pub struct Build {
 }
 
 /// Fixes what is packed, and under which names.
-pub fn settle(survey: Survey) -> Result<Seam<Build>, Failure> {
-    let Survey { inputs, clock, background, found } = survey;
+pub fn decide(survey: Survey) -> Result<Decided<Build>, Failure> {
+    let Survey { inputs, clock, background, state: found } = survey;
     let tree =
         found.into_inner().ok_or_else(|| Failure::bug("resolving what to bundle", "no source folder was read"))?;
     let cx = Build {
@@ -67,12 +67,12 @@ pub fn settle(survey: Survey) -> Result<Seam<Build>, Failure> {
         background,
         tree,
     };
-    Ok(Seam { cx, decision: Decision::Go })
+    Ok(Decided { cx, decision: Decision::Go })
 }
 
 /// Step 1: what started this run (F2: an event that is not supported is an error, never a skip).
 pub async fn resolve_event(cx: &Survey, io: &Io) -> StepResult {
-    io.fact(key::SHA, &cx.inputs.commit);
+    io.record(key::SHA, &cx.inputs.commit);
     let commit = &cx.inputs.commit;
     match cx.inputs.event.as_deref() {
         None => Ok(Done::passed(format!("{commit}, outside of Actions"))),
@@ -113,7 +113,7 @@ pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
         io.warn(warning, None);
     }
     let report = findings.report();
-    io.fact(key::GATES, &report);
+    io.record(key::GATES, &report);
     if let Some(refusal) = findings.refusal(format!("checking the tree {}", cx.inputs.source.display())) {
         return Err(refusal);
     }
@@ -125,7 +125,7 @@ pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
         format::bytes(tree.size()),
         tree.left_out.len()
     );
-    *cx.found.borrow_mut() = Some(Arc::new(tree));
+    *cx.state.borrow_mut() = Some(Arc::new(tree));
     Ok(if warnings.is_empty() { Done::passed(text) } else { Done::warned(text) })
 }
 
@@ -175,10 +175,10 @@ pub async fn verify(cx: &Build, io: &Io) -> StepResult {
     if inspection.sha256 != packed.sha256 || beside != cx.files.sha256_line(&packed.sha256) {
         return Err(errors::bundle_changed(doing, &inspection.sha256, &packed.sha256));
     }
-    io.fact(key::ARTIFACT_NAME, &cx.inputs.artifact_name);
-    io.fact(
+    io.record(key::ARTIFACT_NAME, &cx.inputs.artifact_name);
+    io.record(
         key::BUNDLE,
-        BundleFact {
+        BundleRecord {
             file: shown(&cx.files.bundle, &cx.inputs.workspace),
             size: inspection.size,
             sha256: inspection.sha256.clone(),

@@ -18,7 +18,7 @@ pub fn table() -> Table<Survey, Build> {
             observe("resolve-event", "1 Resolve what to build", build_gate::resolve_event).into(),
             observe("pre-bundle-gates", "4 Nine gates and known release blockers", build_gate::gates).into(),
         ],
-        release: vec![
+        apply: vec![
             change(
                 "pack-bundle",
                 "5 Write the bundle",

@@ -4,6 +4,6 @@ pub mod plan;
 pub mod table;
 
 pub use self::{
-    plan::settle,
+    plan::decide,
     table::{production, table},
 };

@@ -2,19 +2,19 @@
 
 use crate::{
     config::typed,
-    context::{Build, Deploy, Facts, Found, Made, Staging, Survey},
-    domain::{Approval, Failure, Move, ReleaseName, Sha256Digest, StepId, fact, row},
-    engine::{Decision, Events, Seam, event::Body},
+    context::{Build, Deploy, ReleasePlan, RunState, Staging, Survey, SurveyState},
+    domain::{Approval, Failure, Move, ReleaseName, Sha256Digest, StepId, record, row},
+    engine::{Decided, Decision, Events, event::Body},
     errors::{approval, release_dir},
-    server::{inspect::ServerFacts, staging},
-    stages::shared::approval::{decide, decide_by, found, reviewed, settings},
+    server::{inspect::ServerState, staging},
+    stages::shared::approval::{by_approval, decide_by, found, reviewed, settings},
 };
 
 /// Fixes the facts and reads the approval against them.
-pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
+pub async fn decide(survey: Survey, events: &Events) -> Result<Decided<Deploy>, Failure> {
     let (source, asked_for) = (survey.source()?, survey.asked_for()?.clone());
-    let Survey { inputs, staging: asked_of_staging, ports, found, .. } = survey;
-    let Found { build, server, staging: proven, opened, outlook, home, .. } = found.into_inner();
+    let Survey { inputs, staging: asked_of_staging, ports, state, .. } = survey;
+    let SurveyState { build, server, staging: proven, opened, change_preview, home, .. } = state.into_inner();
     let server = server.ok_or_else(|| Failure::bug("planning the release", "the server was not surveyed"))?;
     let decided_at = ports.clock.now();
     let to = ReleaseName::new(decided_at, &source.commit);
@@ -32,7 +32,7 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
         build: build.as_ref(),
         bundle: opened.as_ref().map(|opened| &opened.bundle.sha256),
         proven: proven.as_ref(),
-        outlook: outlook.as_deref(),
+        change_preview: change_preview.as_deref(),
     };
     if let (Some(ours), Some(proven)) = (plan.bundle, plan.proven.and_then(|staging| staging.bundle_sha256.as_ref())) {
         staging::compare(ours, proven)?;
@@ -40,33 +40,39 @@ pub async fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Fai
     let plan_digest = plan.digest();
     let known = plan.is_whole();
     let decision = match known {
-        true => decide(&inputs, &plan_digest),
+        true => by_approval(&inputs, &plan_digest),
         false => decide_without_bundle(&inputs),
     };
     let decision = reviewed(decision, &inputs, &[&source.commit, &asked_for.commit], &ports).await;
     let step = StepId::new(row::PLAN);
     let tell = |key: &str, value: serde_json::Value| {
-        events.tell(Body::Fact { step: step.clone(), key: key.to_owned(), value })
+        events.emit(Body::Recorded { step: step.clone(), key: key.to_owned(), value })
     };
     if known {
-        tell(fact::key::PLAN_DIGEST, plan_digest.as_str().into());
+        tell(record::key::PLAN_DIGEST, plan_digest.as_str().into());
     }
-    tell(fact::key::EXECUTED, matches!(decision, Decision::Go).into());
-    tell(fact::key::RELEASE, turn.to.as_str().into());
-    let facts = Facts {
+    tell(record::key::EXECUTED, matches!(decision, Decision::Go).into());
+    tell(record::key::RELEASE, turn.to.as_str().into());
+    let decided = ReleasePlan {
         turn,
         commit: source.commit.clone(),
         decided_at,
         server,
         build,
-        outlook,
+        change_preview,
         home,
         staging: proven,
         target: None,
         plan_digest,
     };
-    Ok(Seam {
-        cx: Deploy { inputs, source: Some(source), ports, facts, made: Made { opened, ..Made::default() }.into() },
+    Ok(Decided {
+        cx: Deploy {
+            inputs,
+            source: Some(source),
+            ports,
+            plan: decided,
+            state: RunState { opened, ..RunState::default() }.into(),
+        },
         decision,
     })
 }
@@ -94,11 +100,11 @@ pub(crate) struct Plan<'a> {
     source: &'a typed::Source,
     staging: Option<&'a Staging>,
     turn: &'a Move,
-    server: &'a ServerFacts,
+    server: &'a ServerState,
     build: Option<&'a Build>,
     bundle: Option<&'a Sha256Digest>,
-    proven: Option<&'a fact::Staging>,
-    outlook: Option<&'a fact::Outlook>,
+    proven: Option<&'a record::Staging>,
+    change_preview: Option<&'a record::ChangePreview>,
 }
 
 impl Plan<'_> {
@@ -108,7 +114,7 @@ impl Plan<'_> {
     }
 
     pub(crate) fn digest(&self) -> Sha256Digest {
-        let Self { inputs, source, staging, turn, server, build, bundle, proven, outlook } = self;
+        let Self { inputs, source, staging, turn, server, build, bundle, proven, change_preview } = self;
         let plan = serde_json::json!({
             "version": 2,
             // Other versions may run other commands.
@@ -130,9 +136,9 @@ impl Plan<'_> {
                 "bundle": staging.bundle_sha256,
             })),
             "server": found(server),
-            "migrations": outlook.map(|outlook| {
-                let pending = outlook.migrations.iter().map(|migration| serde_json::json!([migration.name, migration.sha256]));
-                (pending.collect::<Vec<_>>(), &outlook.migrations_unknown)
+            "migrations": change_preview.map(|change_preview| {
+                let pending = change_preview.migrations.iter().map(|migration| serde_json::json!([migration.name, migration.sha256]));
+                (pending.collect::<Vec<_>>(), &change_preview.migrations_unknown)
             }),
         });
         Sha256Digest::of(plan.to_string())

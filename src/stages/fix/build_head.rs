@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Fix, Mend, Proposal, refusal};
+use super::{Fix, FixPlan, Proposal, refusal};
 use crate::{
     domain::{CommitSha, Failure, fix::Setting},
     engine::{
@@ -10,14 +10,14 @@ use crate::{
         step::{Io, StepResult},
     },
     errors,
-    github::{Amend, GithubError, WorkflowRun},
+    github::{GithubError, RepositoryWrite, WorkflowRun},
 };
 
 const PERMISSION: &str = "actions=write";
 
 /// The head, and how far its build is.
 #[derive(Debug, Clone)]
-pub struct Known {
+pub struct Current {
     head: CommitSha,
     build: Build,
     /// The newest run for this commit before anything was started.
@@ -34,7 +34,7 @@ enum Build {
 }
 
 impl Build {
-    fn told(&self) -> String {
+    fn describe(&self) -> String {
         match self {
             Self::There(run) => format!("run {run} succeeded and has its bundle"),
             Self::Running(run) => format!("run {run} is still running"),
@@ -44,7 +44,11 @@ impl Build {
 }
 
 /// What GitHub says of the builds of this commit.
-async fn ask(github: &dyn Amend, cx: &super::World, head: &CommitSha) -> Result<(Build, Option<u64>), Failure> {
+async fn ask(
+    github: &dyn RepositoryWrite,
+    cx: &super::Repository,
+    head: &CommitSha,
+) -> Result<(Build, Option<u64>), Failure> {
     let workflow = &cx.inputs.build_workflow;
     let doing = format!("finding the build of {}", head.short());
     let runs = github.runs_for(workflow, head).await.map_err(|error| match error {
@@ -83,7 +87,7 @@ async fn ask(github: &dyn Amend, cx: &super::World, head: &CommitSha) -> Result<
     }
 }
 
-async fn head(github: &dyn Amend, branch: &str) -> Result<CommitSha, Failure> {
+async fn head(github: &dyn RepositoryWrite, branch: &str) -> Result<CommitSha, Failure> {
     let doing = format!("reading the head of `{branch}` at GitHub");
     match github.branch(branch).await {
         Ok(branch) => Ok(branch.head),
@@ -92,12 +96,12 @@ async fn head(github: &dyn Amend, branch: &str) -> Result<CommitSha, Failure> {
     }
 }
 
-pub async fn look(cx: &Fix<Known>, io: &Io) -> StepResult {
+pub async fn look(cx: &Fix<Current>, io: &Io) -> StepResult {
     let github = cx.github()?;
     let inputs = &cx.world.inputs;
     let head = head(github, &inputs.develop).await?;
     let (build, newest) = ask(github, &cx.world, &head).await?;
-    io.fact(crate::domain::fact::key::SHA, &head);
+    io.record(crate::domain::record::key::SHA, &head);
     let what = format!("build of {}, the head of `{}`", head.short(), inputs.develop);
     let start = format!(
         "POST /repos/{}/actions/workflows/{}/dispatches {}",
@@ -106,13 +110,13 @@ pub async fn look(cx: &Fix<Known>, io: &Io) -> StepResult {
         json!({ "ref": inputs.develop })
     );
     let (sends, nothing) = match &build {
-        Build::There(_) => (Vec::new(), Some(build.told())),
+        Build::There(_) => (Vec::new(), Some(build.describe())),
         Build::Running(run) => (vec![format!("no request: the fix waits for run {run}")], None),
         Build::Missing(_) => (vec![start], None),
     };
     let proposal = Proposal {
         subject: format!("{} of {}", inputs.build_workflow, github.repository()),
-        before: vec![Setting::new(&what, build.told())],
+        before: vec![Setting::new(&what, build.describe())],
         wanted: match &nothing {
             Some(_) => Vec::new(),
             None => vec![Setting::new(&what, "a successful run with its bundle")],
@@ -120,18 +124,18 @@ pub async fn look(cx: &Fix<Known>, io: &Io) -> StepResult {
         sends,
         needs: PERMISSION.to_owned(),
         nothing,
-        bound: json!({ "head": head, "build": build.told() }),
+        bound: json!({ "head": head, "build": build.describe() }),
     };
-    cx.propose(io, proposal, Known { head, build, newest })
+    cx.propose(io, proposal, Current { head, build, newest })
 }
 
-pub async fn start(cx: &Mend<Known>, io: &Io) -> StepResult {
+pub async fn start(cx: &FixPlan<Current>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
     let known = &cx.known;
     if let Build::Running(run) = known.build {
-        cx.made.borrow_mut().run = Some(run);
+        cx.state.borrow_mut().run = Some(run);
         return Ok(Done::skipped(format!("run {run} is building it already")));
     }
     let (github, inputs) = (cx.github()?, &cx.world.inputs);
@@ -151,13 +155,13 @@ pub async fn start(cx: &Mend<Known>, io: &Io) -> StepResult {
         }
         _ => refusal(&doing, &error, PERMISSION),
     })?;
-    cx.made.borrow_mut().run = run;
+    cx.state.borrow_mut().run = run;
     io.line(run.map_or("started; GitHub did not return the run's id".to_owned(), |run| format!("started run {run}")));
     Ok(Done::passed(run.map_or("started".to_owned(), |run| format!("run {run}"))))
 }
 
 /// Waits for the bundle, as a release waits for it.
-pub async fn await_bundle(cx: &Mend<Known>, io: &Io) -> StepResult {
+pub async fn await_bundle(cx: &FixPlan<Current>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
@@ -168,7 +172,7 @@ pub async fn await_bundle(cx: &Mend<Known>, io: &Io) -> StepResult {
     let (mut last, mut running) = ("the build was not read".to_owned(), false);
     for attempt in 1..=inputs.wait_attempts {
         // The list lags behind; a run that is known by its number does not.
-        let started = cx.made.borrow().run;
+        let started = cx.state.borrow().run;
         if let Some(id) = started {
             let run = github.run(id).await.map_err(|error| refusal(&doing, &error, "actions=read"))?;
             if run.head_sha != known.head {
@@ -190,7 +194,7 @@ pub async fn await_bundle(cx: &Mend<Known>, io: &Io) -> StepResult {
             }
         }
         let (build, newest) = ask(github, &cx.world, &known.head).await?;
-        (last, running) = (build.told(), matches!(build, Build::Running(_)));
+        (last, running) = (build.describe(), matches!(build, Build::Running(_)));
         io.attempt(attempt, inputs.wait_attempts, &last);
         if let Build::There(_) = build {
             cx.seen(io, vec![Setting::new(&what, &last)]);
@@ -198,7 +202,7 @@ pub async fn await_bundle(cx: &Mend<Known>, io: &Io) -> StepResult {
         }
         // The run that we started, where GitHub did not name it.
         if started.is_none() && newest > known.newest {
-            cx.made.borrow_mut().run = newest;
+            cx.state.borrow_mut().run = newest;
         }
         if attempt < inputs.wait_attempts {
             cx.world.clock.sleep(inputs.wait_interval).await;

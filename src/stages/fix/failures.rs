@@ -6,12 +6,12 @@ use serde_json::json;
 use super::{Fix, Proposal, refusal};
 use crate::{
     domain::{
-        fact::{Diagnosis, key},
         fix::Setting,
+        record::{Diagnosis, key},
     },
     engine::step::{Io, StepResult},
     errors,
-    github::{GithubError, Inventory},
+    github::{GithubError, RepositoryRead},
     stages::shared::diagnose,
 };
 
@@ -19,12 +19,12 @@ pub async fn look(cx: &Fix<()>, io: &Io) -> StepResult {
     let github = cx.github()?;
     let workflow = &cx.world.inputs.staging_workflow;
     let doing = format!("listing the runs of {workflow}");
-    let reader: &dyn Inventory = github;
+    let reader: &dyn RepositoryRead = github;
     let found = diagnose::failures_of(reader, workflow, io).await.map_err(|error| match error {
         GithubError::NotFound(what) => errors::fix::workflow_unknown(&doing, workflow, &what, "staging-workflow"),
         error => refusal(&doing, &error, "actions=read"),
     })?;
-    io.fact(key::DIAGNOSES, &found);
+    io.record(key::DIAGNOSES, &found);
     let known = found.iter().filter(|one| one.signature.is_some()).count();
     let nothing = match found.len() {
         0 => format!("no run of {workflow} among the newest failed"),

@@ -6,7 +6,7 @@ use crypto_box::{PublicKey, aead::OsRng};
 use serde_json::json;
 use url::Url;
 
-use super::{Fix, Mend, Proposal, refusal};
+use super::{Fix, FixPlan, Proposal, refusal};
 use crate::{
     config::typed::HealthPolicy,
     context::Survey,
@@ -35,14 +35,14 @@ const ASKING: &str = "checking whether the site accepts the server's token";
 const LONGEST: usize = 4096;
 
 /// The token, and where it shall go; nothing of both where the secret has it already.
-pub struct Known {
+pub struct Current {
     token: Secret,
     before: Option<SecretEntry>,
     key: SealingKey,
 }
 
 /// The server's token. From the moment that it is known, runner and log hide it.
-pub async fn read(cx: &Fix<Option<Known>>, io: &Io) -> Result<Secret, Failure> {
+pub async fn read(cx: &Fix<Option<Current>>, io: &Io) -> Result<Secret, Failure> {
     let survey = cx.server()?;
     let file = survey.inputs.layout.env_file();
     let doing = format!("reading HEALTHCHECK_TOKEN in {file}");
@@ -100,7 +100,7 @@ async fn taken(survey: &Survey, token: &Secret, doing: &str) -> Result<String, F
     Ok(format!("{}/{} with the server's token", score.passed, score.total))
 }
 
-pub async fn look(cx: &Fix<Option<Known>>, io: &Io) -> StepResult {
+pub async fn look(cx: &Fix<Option<Current>>, io: &Io) -> StepResult {
     let (survey, github, inputs) = (cx.server()?, cx.github()?, &cx.world.inputs);
     let name = &inputs.secret;
     let token = read(cx, io).await?;
@@ -146,13 +146,13 @@ pub async fn look(cx: &Fix<Option<Known>>, io: &Io) -> StepResult {
         ),
         Err(error) => return Err(refusal(&doing, &error, "environments=read")),
     }
-    let told = |entry: &Option<SecretEntry>| match entry {
+    let described = |entry: &Option<SecretEntry>| match entry {
         Some(entry) => format!("written {}", entry.updated_at),
         None => "not set".to_owned(),
     };
     let proposal = Proposal {
         subject,
-        before: vec![server, passed, Setting::new(&what, told(&before))],
+        before: vec![server, passed, Setting::new(&what, described(&before))],
         wanted: vec![Setting::new(&what, format!("the server's token, SHA-256 {}", digest.short()))],
         sends: vec![format!(
             "PUT /repos/{}/actions/secrets/{name} with the token, sealed for the key {}",
@@ -163,7 +163,7 @@ pub async fn look(cx: &Fix<Option<Known>>, io: &Io) -> StepResult {
         nothing: None,
         bound: json!({ "token": digest, "secret": name, "updated": before.as_ref().map(|entry| &entry.updated_at) }),
     };
-    cx.propose(io, proposal, Some(Known { token, before, key }))
+    cx.propose(io, proposal, Some(Current { token, before, key }))
 }
 
 /// A sealed box (libsodium's `crypto_box_seal`), in base64: only the holder of the repository's private key opens it.
@@ -176,7 +176,7 @@ fn seal(token: &Secret, key: &SealingKey, doing: &str) -> Result<String, Failure
     Ok(STANDARD.encode(sealed))
 }
 
-pub async fn write(cx: &Mend<Option<Known>>, _io: &Io) -> StepResult {
+pub async fn write(cx: &FixPlan<Option<Current>>, _io: &Io) -> StepResult {
     let Some(known) = &cx.known else { return Ok(cx.idle().unwrap_or_else(|| Done::skipped("nothing to do"))) };
     let (github, name) = (cx.github()?, &cx.world.inputs.secret);
     let doing = format!("writing the secret {name}");
@@ -192,19 +192,19 @@ pub async fn write(cx: &Mend<Option<Known>>, _io: &Io) -> StepResult {
 }
 
 /// Nobody can read it back: that it was written is seen by its date, and that it is right by the site.
-pub async fn verify(cx: &Mend<Option<Known>>, io: &Io) -> StepResult {
+pub async fn verify(cx: &FixPlan<Option<Current>>, io: &Io) -> StepResult {
     let Some(known) = &cx.known else { return Ok(cx.idle().unwrap_or_else(|| Done::skipped("nothing to do"))) };
     let name = &cx.world.inputs.secret;
     let doing = format!("reading the secret {name} again");
     let after = cx.github()?.secret(name).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
     let what = format!("secret {name}");
-    let told = after.as_ref().map_or("not set".to_owned(), |entry| format!("written {}", entry.updated_at));
-    cx.seen(io, vec![Setting::new(&what, &told)]);
+    let described = after.as_ref().map_or("not set".to_owned(), |entry| format!("written {}", entry.updated_at));
+    cx.seen(io, vec![Setting::new(&what, &described)]);
     if after.is_none() || after == known.before {
-        return Err(errors::fix::secret_not_written(&doing, &told));
+        return Err(errors::fix::secret_not_written(&doing, &described));
     }
     let site = taken(cx.server()?, &known.token, "testing the written token at the site").await?;
-    Ok(Done::passed(format!("{told}; the site is healthy, {site}")))
+    Ok(Done::passed(format!("{described}; the site is healthy, {site}")))
 }
 
 #[cfg(test)]

@@ -21,26 +21,26 @@ use crate::{
     context::Survey,
     domain::{
         Approval, Failure, Secret, Sha256Digest, StepId,
-        fact::key,
-        fix::{FixFact, Setting},
+        fix::{FixRecord, Setting},
+        record::key,
         row,
     },
     engine::{
-        Decision, Done, Events, Seam,
+        Decided, Decision, Done, Events,
         event::Body,
         step::{Io, StepResult},
     },
     errors,
-    github::{Amend, GithubError},
+    github::{GithubError, RepositoryWrite},
     server::survey,
 };
 
 /// The world, as far as a fix touches it.
 #[derive(Clone)]
-pub struct World {
+pub struct Repository {
     pub inputs: Rc<typed::Fix>,
     /// `None` where the fix is none of GitHub's.
-    pub github: Option<Rc<dyn Amend>>,
+    pub github: Option<Rc<dyn RepositoryWrite>>,
     pub clock: Rc<dyn Clock>,
     /// Makes runner and log hide a secret that was learnt on the way. To be called before anything else is done with it.
     pub hide: Rc<dyn Fn(&Secret)>,
@@ -48,10 +48,10 @@ pub struct World {
 
 /// Before the approval. `K` is what the fix knows once it has looked.
 pub struct Fix<K> {
-    pub world: World,
+    pub world: Repository,
     /// `None` where the fix needs no server.
     pub server: Option<Survey>,
-    found: RefCell<Option<(Proposal, K)>>,
+    state: RefCell<Option<(Proposal, K)>>,
 }
 
 /// What a fix would do.
@@ -69,23 +69,23 @@ pub struct Proposal {
 }
 
 /// After the approval.
-pub struct Mend<K> {
-    pub world: World,
+pub struct FixPlan<K> {
+    pub world: Repository,
     pub server: Option<Survey>,
     /// Fixed from here on.
     pub known: K,
     pub proposal: Proposal,
-    pub made: RefCell<Made>,
+    pub state: RefCell<FixState>,
 }
 
 /// What later rows need of what was done.
 #[derive(Default)]
-pub struct Made {
+pub struct FixState {
     /// The run that was started.
     run: Option<u64>,
 }
 
-fn github(world: &World) -> Result<&dyn Amend, Failure> {
+fn github(world: &Repository) -> Result<&dyn RepositoryWrite, Failure> {
     world.github.as_deref().ok_or_else(|| Failure::bug("reading GitHub", "this fix has no access to GitHub"))
 }
 
@@ -94,11 +94,11 @@ fn on_server(server: &Option<Survey>) -> Result<&Survey, Failure> {
 }
 
 impl<K> Fix<K> {
-    pub fn new(world: World, server: Option<Survey>) -> Self {
-        Self { world, server, found: RefCell::new(None) }
+    pub fn new(world: Repository, server: Option<Survey>) -> Self {
+        Self { world, server, state: RefCell::new(None) }
     }
 
-    pub fn github(&self) -> Result<&dyn Amend, Failure> {
+    pub fn github(&self) -> Result<&dyn RepositoryWrite, Failure> {
         github(&self.world)
     }
 
@@ -108,18 +108,18 @@ impl<K> Fix<K> {
 
     /// Ends the row that looked: tells what would be done.
     fn propose(&self, io: &Io, proposal: Proposal, known: K) -> StepResult {
-        io.fact(key::FIX, told(&self.world, &proposal, None));
+        io.record(key::FIX, describe(&self.world, &proposal, None));
         let text = match &proposal.nothing {
             Some(why) => format!("no change needed: {why}"),
             None => shown(&proposal.before),
         };
-        *self.found.borrow_mut() = Some((proposal, known));
+        *self.state.borrow_mut() = Some((proposal, known));
         Ok(Done::passed(text))
     }
 }
 
-impl<K> Mend<K> {
-    pub fn github(&self) -> Result<&dyn Amend, Failure> {
+impl<K> FixPlan<K> {
+    pub fn github(&self) -> Result<&dyn RepositoryWrite, Failure> {
         github(&self.world)
     }
 
@@ -129,7 +129,7 @@ impl<K> Mend<K> {
 
     /// Tells what was seen after the change.
     fn seen(&self, io: &Io, after: Vec<Setting>) {
-        io.fact(key::FIX, told(&self.world, &self.proposal, Some(after)));
+        io.record(key::FIX, describe(&self.world, &self.proposal, Some(after)));
     }
 
     /// Whether no change is needed; rows after the approval check this first.
@@ -150,12 +150,12 @@ impl<K> Mend<K> {
 }
 
 /// For [`crate::server::remote::previewed`].
-pub fn preview<K>(cx: &Mend<K>) -> Vec<String> {
+pub fn preview<K>(cx: &FixPlan<K>) -> Vec<String> {
     cx.preview()
 }
 
-fn told(world: &World, proposal: &Proposal, after: Option<Vec<Setting>>) -> FixFact {
-    FixFact {
+fn describe(world: &Repository, proposal: &Proposal, after: Option<Vec<Setting>>) -> FixRecord {
+    FixRecord {
         name: world.inputs.name,
         subject: proposal.subject.clone(),
         before: proposal.before.clone(),
@@ -179,14 +179,14 @@ fn listed<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> String {
 /// Connects and logs in.
 pub async fn reach<K>(cx: &Fix<K>, io: &Io) -> StepResult {
     let survey = cx.server()?;
-    io.fact(key::ENVIRONMENT, survey.inputs.environment.as_str());
-    io.fact(key::URL, survey.inputs.site.url.as_str());
+    io.record(key::ENVIRONMENT, survey.inputs.environment.as_str());
+    io.record(key::URL, survey.inputs.site.url.as_str());
     survey::reach(survey, io).await
 }
 
 /// Fixes what is known and reads the approval against it.
-pub fn settle<K>(cx: Fix<K>, events: &Events) -> Result<Seam<Mend<K>>, Failure> {
-    let Fix { world, server, found } = cx;
+pub fn decide<K>(cx: Fix<K>, events: &Events) -> Result<Decided<FixPlan<K>>, Failure> {
+    let Fix { world, server, state: found } = cx;
     let (proposal, known) =
         found.into_inner().ok_or_else(|| Failure::bug("planning the fix", "the present state was not read"))?;
     let inputs = world.inputs.clone();
@@ -205,13 +205,13 @@ pub fn settle<K>(cx: Fix<K>, events: &Events) -> Result<Seam<Mend<K>>, Failure> 
     };
     let step = StepId::new(row::PLAN);
     let tell = |key: &str, value: serde_json::Value| {
-        events.tell(Body::Fact { step: step.clone(), key: key.to_owned(), value })
+        events.emit(Body::Recorded { step: step.clone(), key: key.to_owned(), value })
     };
     if proposal.nothing.is_none() {
         tell(key::PLAN_DIGEST, plan_digest.as_str().into());
     }
     tell(key::EXECUTED, (matches!(decision, Decision::Go) && proposal.nothing.is_none()).into());
-    Ok(Seam { cx: Mend { world, server, known, proposal, made: Made::default().into() }, decision })
+    Ok(Decided { cx: FixPlan { world, server, known, proposal, state: FixState::default().into() }, decision })
 }
 
 /// The keys that a job's `permissions:` may name, as far as fixes need them.

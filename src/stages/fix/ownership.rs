@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Fix, Mend, Proposal, listed};
+use super::{Fix, FixPlan, Proposal, listed};
 use crate::{
     context::Survey,
     domain::{Failure, RemoteCommand, command, fix::Setting},
@@ -27,7 +27,7 @@ const SHOWN: usize = 20;
 
 /// What was found in the live release.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct Current {
     user: String,
     /// The folder that `current` leads to.
     live: String,
@@ -41,7 +41,7 @@ struct Foreign {
 }
 
 /// What find said.
-struct Found {
+struct Ownership {
     user: String,
     live: Option<String>,
     count: usize,
@@ -52,7 +52,7 @@ struct Found {
     hidden: bool,
 }
 
-async fn ask(survey: &Survey, io: &Io, doing: &str) -> Result<Found, Failure> {
+async fn ask(survey: &Survey, io: &Io, doing: &str) -> Result<Ownership, Failure> {
     let script = Script::new("owners", include_str!("owners.sh"))
         .var("CURRENT", survey.inputs.layout.current().as_str())
         .var("LIMIT", MOST.to_string());
@@ -70,7 +70,7 @@ async fn ask(survey: &Survey, io: &Io, doing: &str) -> Result<Found, Failure> {
         }
         foreign.push(Foreign { owner: owner.to_owned(), path: path.to_owned() });
     }
-    Ok(Found {
+    Ok(Ownership {
         user: remote::required(&answer, "user", doing)?.to_owned(),
         live: answer.get("live").map(str::to_owned),
         count: if answer.get("live").is_some() { remote::number(&answer, "count", doing)? } else { 0 },
@@ -87,7 +87,7 @@ pub fn by_root(live: &str, user: &str) -> String {
     format!(r"find {live} -xdev ! -user {user} \( -type d -o -links 1 \) -execdir chown -h {user} {{}} +")
 }
 
-pub async fn look(cx: &Fix<Known>, io: &Io) -> StepResult {
+pub async fn look(cx: &Fix<Current>, io: &Io) -> StepResult {
     let survey = cx.server()?;
     let current = survey.inputs.layout.current();
     let doing = format!("reading the owners of the files below {current}");
@@ -112,7 +112,7 @@ pub async fn look(cx: &Fix<Known>, io: &Io) -> StepResult {
             Some("run this fix again afterwards".to_owned()),
         );
     }
-    let known = Known { user: found.user, live, foreign: found.foreign };
+    let known = Current { user: found.user, live, foreign: found.foreign };
     if !known.foreign.is_empty() {
         allowed(survey, io, &known, &command).await?;
     }
@@ -131,7 +131,7 @@ pub async fn look(cx: &Fix<Known>, io: &Io) -> StepResult {
 
 /// # Errors
 /// sudo does not allow all of it: the command for an administrator is the hint.
-async fn allowed(survey: &Survey, io: &Io, known: &Known, command: &str) -> Result<(), Failure> {
+async fn allowed(survey: &Survey, io: &Io, known: &Current, command: &str) -> Result<(), Failure> {
     let doing = "checking whether sudo allows the change of owner";
     let script = Script::new("chown-ask", include_str!("chown-ask.sh"))
         .list("PATHS", known.foreign.iter().map(|one| &one.path))
@@ -180,7 +180,7 @@ fn settings(foreign: &[Foreign], live: &str, owner: Option<&str>) -> Vec<Setting
     settings
 }
 
-pub async fn give(cx: &Mend<Known>, io: &Io) -> StepResult {
+pub async fn give(cx: &FixPlan<Current>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
@@ -195,7 +195,7 @@ pub async fn give(cx: &Mend<Known>, io: &Io) -> StepResult {
     Ok(Done::passed(format!("{} now belong to {}", answer.all("given").count(), known.user)))
 }
 
-pub async fn verify(cx: &Mend<Known>, io: &Io) -> StepResult {
+pub async fn verify(cx: &FixPlan<Current>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Fix, Mend, Proposal, listed, refusal};
+use super::{Fix, FixPlan, Proposal, listed, refusal};
 use crate::{
     domain::{Failure, fix::Setting},
     engine::{
@@ -60,7 +60,7 @@ pub async fn look(cx: &Fix<Vec<Phantom>>, io: &Io) -> StepResult {
     cx.propose(io, proposal, phantoms)
 }
 
-pub async fn disable(cx: &Mend<Vec<Phantom>>, io: &Io) -> StepResult {
+pub async fn disable(cx: &FixPlan<Vec<Phantom>>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
@@ -73,13 +73,13 @@ pub async fn disable(cx: &Mend<Vec<Phantom>>, io: &Io) -> StepResult {
 }
 
 /// Our workflows as they are now.
-async fn now(cx: &Mend<Vec<Phantom>>, doing: &str) -> Result<Vec<Phantom>, Failure> {
+async fn now(cx: &FixPlan<Vec<Phantom>>, doing: &str) -> Result<Vec<Phantom>, Failure> {
     let mut all = cx.github()?.listed_workflows().await.map_err(|error| refusal(doing, &error, "actions=read"))?;
     all.retain(|one| cx.known.iter().any(|ours| ours.id == one.id));
     Ok(all)
 }
 
-pub async fn verify(cx: &Mend<Vec<Phantom>>, io: &Io) -> StepResult {
+pub async fn verify(cx: &FixPlan<Vec<Phantom>>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
@@ -96,17 +96,17 @@ pub async fn verify(cx: &Mend<Vec<Phantom>>, io: &Io) -> StepResult {
 /// Enables again what is disabled now.
 pub struct Again;
 
-impl UndoAct<Mend<Vec<Phantom>>> for Again {
-    fn undo<'a>(&'a self, cx: &'a Mend<Vec<Phantom>>, io: &'a Io) -> Local<'a, Result<Undone, Failure>> {
+impl UndoAct<FixPlan<Vec<Phantom>>> for Again {
+    fn undo<'a>(&'a self, cx: &'a FixPlan<Vec<Phantom>>, io: &'a Io) -> Local<'a, Result<Undone, Failure>> {
         Box::pin(enable(cx, io))
     }
 
-    fn by_hand(&self, cx: &Mend<Vec<Phantom>>) -> Vec<String> {
+    fn by_hand(&self, cx: &FixPlan<Vec<Phantom>>) -> Vec<String> {
         by_hand(cx)
     }
 }
 
-async fn enable(cx: &Mend<Vec<Phantom>>, io: &Io) -> Result<Undone, Failure> {
+async fn enable(cx: &FixPlan<Vec<Phantom>>, io: &Io) -> Result<Undone, Failure> {
     let doing = "enabling the workflows again";
     let all = now(cx, doing).await?;
     cx.seen(io, all.iter().map(|one| Setting::new(named(one), &one.state)).collect());
@@ -123,6 +123,6 @@ async fn enable(cx: &Mend<Vec<Phantom>>, io: &Io) -> Result<Undone, Failure> {
     Ok(Undone::Done(listed(disabled.iter().map(|one| &one.path))))
 }
 
-fn by_hand(cx: &Mend<Vec<Phantom>>) -> Vec<String> {
+fn by_hand(cx: &FixPlan<Vec<Phantom>>) -> Vec<String> {
     cx.known.iter().map(|one| format!("gh workflow enable {}", one.id)).collect()
 }

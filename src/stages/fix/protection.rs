@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{Fix, Mend, Proposal, listed, refusal};
+use super::{Fix, FixPlan, Proposal, listed, refusal};
 use crate::{
     domain::{
         Failure,
@@ -16,7 +16,7 @@ use crate::{
         step::{Io, Local, StepResult, UndoAct, Undone},
     },
     errors,
-    github::{Amend, App, BranchSettings, Checks, GithubError, Reviews, Rule},
+    github::{App, BranchSettings, Checks, GithubError, RepositoryWrite, Reviews, Rule},
     stages::shared::workflow,
 };
 
@@ -28,7 +28,7 @@ const PERMISSION: &str = "administration=write";
 
 /// What was found, and what shall be.
 #[derive(Debug, Clone)]
-pub struct Known {
+pub struct Current {
     branch: String,
     before: Option<BranchSettings>,
     /// What rulesets ask of the branch.
@@ -50,7 +50,7 @@ struct Target {
     reviews: u64,
 }
 
-pub async fn look(cx: &Fix<Known>, io: &Io) -> StepResult {
+pub async fn look(cx: &Fix<Current>, io: &Io) -> StepResult {
     let inputs = &cx.world.inputs;
     let main = inputs.name == FixName::BranchProtectionMain;
     let branch = if main { &inputs.main } else { &inputs.develop };
@@ -89,7 +89,7 @@ pub async fn look(cx: &Fix<Known>, io: &Io) -> StepResult {
         }
         Target { checks, strict: true, reviews: 1 }
     };
-    let known = Known { branch: branch.clone(), wanted: wanted(&old, &rulesets, &target), before, rulesets };
+    let known = Current { branch: branch.clone(), wanted: wanted(&old, &rulesets, &target), before, rulesets };
     let add: Vec<&String> = target.checks.difference(&there).collect();
     let unprotected = known.before.is_none() && known.rulesets.checks.is_empty();
     let done = add.is_empty() && !unprotected && met(&known, &old, &target);
@@ -111,7 +111,7 @@ pub async fn look(cx: &Fix<Known>, io: &Io) -> StepResult {
 }
 
 /// Whether both kinds of protection together ask for the target.
-fn met(known: &Known, classic: &BranchSettings, target: &Target) -> bool {
+fn met(known: &Current, classic: &BranchSettings, target: &Target) -> bool {
     let required = classic.required();
     let strict = classic.checks.as_ref().is_some_and(|checks| checks.strict) || known.rulesets.strict;
     let reviews = classic.reviews.as_ref().map_or(0, |reviews| reviews.count).max(known.rulesets.reviews);
@@ -140,7 +140,7 @@ fn wanted(old: &BranchSettings, rulesets: &Asked, target: &Target) -> BranchSett
 }
 
 /// A required check that no workflow reports blocks every merge.
-fn warn_of_checks_that_never_report(cx: &Fix<Known>, io: &Io, branch: &str, add: &[&String]) {
+fn warn_of_checks_that_never_report(cx: &Fix<Current>, io: &Io, branch: &str, add: &[&String]) {
     let files = workflow::workflow_files(&cx.world.inputs.workspace);
     if files.is_empty() {
         io.line("no workflow files are checked out here, so it is unknown whether a workflow reports the new checks");
@@ -163,25 +163,25 @@ fn warn_of_checks_that_never_report(cx: &Fix<Known>, io: &Io, branch: &str, add:
 
 fn settings(classic: Option<&BranchSettings>, rulesets: &Asked) -> Vec<Setting> {
     let none = BranchSettings::default();
-    let told = classic.unwrap_or(&none);
+    let described = classic.unwrap_or(&none);
     let on = |yes: bool| if yes { "yes" } else { "no" };
-    let checks: BTreeSet<String> = told.required().union(&rulesets.checks).cloned().collect();
-    let strict = told.checks.as_ref().is_some_and(|checks| checks.strict) || rulesets.strict;
-    let reviews = told.reviews.as_ref().map_or(0, |reviews| reviews.count).max(rulesets.reviews);
+    let checks: BTreeSet<String> = described.required().union(&rulesets.checks).cloned().collect();
+    let strict = described.checks.as_ref().is_some_and(|checks| checks.strict) || rulesets.strict;
+    let reviews = described.reviews.as_ref().map_or(0, |reviews| reviews.count).max(rulesets.reviews);
     vec![
         Setting::new("classic protection", on(classic.is_some())),
         Setting::new("required checks", listed(&checks)),
         Setting::new("up to date before merging", on(strict)),
         Setting::new("approving reviews", reviews.to_string()),
-        Setting::new("administrators included", on(told.enforce_admins)),
+        Setting::new("administrators included", on(described.enforce_admins)),
     ]
 }
 
-async fn now(github: &dyn Amend, known: &Known, doing: &str) -> Result<Option<BranchSettings>, Failure> {
+async fn now(github: &dyn RepositoryWrite, known: &Current, doing: &str) -> Result<Option<BranchSettings>, Failure> {
     github.settings(&known.branch).await.map_err(|error| refusal(doing, &error, PERMISSION))
 }
 
-pub async fn protect(cx: &Mend<Known>, io: &Io) -> StepResult {
+pub async fn protect(cx: &FixPlan<Current>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
@@ -198,7 +198,7 @@ pub async fn protect(cx: &Mend<Known>, io: &Io) -> StepResult {
 }
 
 /// What was asked for is there, and nothing of what was there is gone.
-pub async fn verify(cx: &Mend<Known>, io: &Io) -> StepResult {
+pub async fn verify(cx: &FixPlan<Current>, io: &Io) -> StepResult {
     if let Some(idle) = cx.idle() {
         return Ok(idle);
     }
@@ -227,17 +227,17 @@ pub async fn verify(cx: &Mend<Known>, io: &Io) -> StepResult {
 /// Puts back what was there.
 pub struct Back;
 
-impl UndoAct<Mend<Known>> for Back {
-    fn undo<'a>(&'a self, cx: &'a Mend<Known>, io: &'a Io) -> Local<'a, Result<Undone, Failure>> {
+impl UndoAct<FixPlan<Current>> for Back {
+    fn undo<'a>(&'a self, cx: &'a FixPlan<Current>, io: &'a Io) -> Local<'a, Result<Undone, Failure>> {
         Box::pin(put_back(cx, io))
     }
 
-    fn by_hand(&self, cx: &Mend<Known>) -> Vec<String> {
+    fn by_hand(&self, cx: &FixPlan<Current>) -> Vec<String> {
         by_hand(cx)
     }
 }
 
-async fn put_back(cx: &Mend<Known>, io: &Io) -> Result<Undone, Failure> {
+async fn put_back(cx: &FixPlan<Current>, io: &Io) -> Result<Undone, Failure> {
     let known = &cx.known;
     let github = cx.github()?;
     let doing = format!("restoring the protection of `{}`", known.branch);
@@ -258,7 +258,7 @@ async fn put_back(cx: &Mend<Known>, io: &Io) -> Result<Undone, Failure> {
     Ok(Undone::Done("the earlier protection is in effect again".to_owned()))
 }
 
-fn by_hand(cx: &Mend<Known>) -> Vec<String> {
+fn by_hand(cx: &FixPlan<Current>) -> Vec<String> {
     let known = &cx.known;
     let repository = cx.world.github.as_ref().map(|github| github.repository()).unwrap_or_default();
     let route = format!("repos/{repository}/branches/{}/protection", known.branch);

@@ -1,6 +1,6 @@
 //! `fix`: corrects one finding of an audit, by name. Every change names its undo, and is verified by reading it again.
 
-use super::{Fix, Mend, World};
+use super::{Fix, FixPlan, Repository};
 use crate::{
     context::Survey,
     domain::{Outcome, fix::FixName},
@@ -15,7 +15,13 @@ use crate::{
 };
 
 /// Carries out the fix that the inputs name.
-pub async fn carry_out(stage: &str, world: World, server: Option<Survey>, events: &Events, cancel: Cancel) -> Outcome {
+pub async fn carry_out(
+    stage: &str,
+    world: Repository,
+    server: Option<Survey>,
+    events: &Events,
+    cancel: Cancel,
+) -> Outcome {
     match world.inputs.name {
         FixName::BranchProtectionMain | FixName::BranchProtectionDevelop => {
             run(stage, &branch_protection(), world, server, events, cancel).await
@@ -30,14 +36,14 @@ pub async fn carry_out(stage: &str, world: World, server: Option<Survey>, events
 
 async fn run<K>(
     stage: &str,
-    table: &Table<Fix<K>, Mend<K>>,
-    world: World,
+    table: &Table<Fix<K>, FixPlan<K>>,
+    world: Repository,
     server: Option<Survey>,
     events: &Events,
     cancel: Cancel,
 ) -> Outcome {
-    let settle = async |fix| fix::settle(fix, events);
-    run_table(stage, table, Fix::new(world, server), settle, events, cancel).await
+    let decide = async |fix| fix::decide(fix, events);
+    run_table(stage, table, Fix::new(world, server), decide, events, cancel).await
 }
 
 /// The rows of a fix.
@@ -53,12 +59,12 @@ pub fn outline(name: FixName) -> Vec<RowInfo> {
 }
 
 #[rustfmt::skip]
-fn branch_protection() -> Table<Fix<protection::Known>, Mend<protection::Known>> {
+fn branch_protection() -> Table<Fix<protection::Current>, FixPlan<protection::Current>> {
     Table {
         survey: vec![
             observe("branch-protection", "Read the branch protection", protection::look).into(),
         ],
-        release: vec![
+        apply: vec![
             change("protect-branch",   "Protect the branch",           previewed(protection::protect, fix::preview), undo("restore the earlier protection", protection::Back)).into(),
             check ("branch-protected", "Verify the branch protection", protection::verify).into(),
         ],
@@ -66,12 +72,12 @@ fn branch_protection() -> Table<Fix<protection::Known>, Mend<protection::Known>>
 }
 
 #[rustfmt::skip]
-fn build() -> Table<Fix<build_head::Known>, Mend<build_head::Known>> {
+fn build() -> Table<Fix<build_head::Current>, FixPlan<build_head::Current>> {
     Table {
         survey: vec![
             observe("head-build", "Find the build of the head commit", build_head::look).into(),
         ],
-        release: vec![
+        apply: vec![
             change("start-build",  "Start the build",     previewed(build_head::start, fix::preview), no_undo("a started build continues and changes nothing else")).into(),
             check ("await-bundle", "Wait for the bundle", build_head::await_bundle).into(),
         ],
@@ -79,13 +85,13 @@ fn build() -> Table<Fix<build_head::Known>, Mend<build_head::Known>> {
 }
 
 #[rustfmt::skip]
-fn token() -> Table<Fix<Option<health_token::Known>>, Mend<Option<health_token::Known>>> {
+fn token() -> Table<Fix<Option<health_token::Current>>, FixPlan<Option<health_token::Current>>> {
     Table {
         survey: vec![
             observe("reach-server", "Connect to the server",               fix::reach).into(),
             observe("server-token", "Read the server's token and test it", health_token::look).into(),
         ],
-        release: vec![
+        apply: vec![
             change("write-secret",   "Write the token into the secret",                                   previewed(health_token::write, fix::preview), no_undo("GitHub cannot return the earlier value; the secret may already hold the server's token")).into(),
             check ("secret-written", "Verify that the secret was written and the site accepts the token", health_token::verify).into(),
         ],
@@ -93,12 +99,12 @@ fn token() -> Table<Fix<Option<health_token::Known>>, Mend<Option<health_token::
 }
 
 #[rustfmt::skip]
-fn phantoms() -> Table<Fix<Vec<phantom::Phantom>>, Mend<Vec<phantom::Phantom>>> {
+fn phantoms() -> Table<Fix<Vec<phantom::Phantom>>, FixPlan<Vec<phantom::Phantom>>> {
     Table {
         survey: vec![
             observe("listed-workflows", "Find workflows without a file", phantom::look).into(),
         ],
-        release: vec![
+        apply: vec![
             change("disable-workflows",  "Disable them",                  previewed(phantom::disable, fix::preview), undo("enable them again", phantom::Again)).into(),
             check ("workflows-disabled", "Verify that they are disabled", phantom::verify).into(),
         ],
@@ -106,13 +112,13 @@ fn phantoms() -> Table<Fix<Vec<phantom::Phantom>>, Mend<Vec<phantom::Phantom>>> 
 }
 
 #[rustfmt::skip]
-fn owners() -> Table<Fix<ownership::Known>, Mend<ownership::Known>> {
+fn owners() -> Table<Fix<ownership::Current>, FixPlan<ownership::Current>> {
     Table {
         survey: vec![
             observe("reach-server",   "Connect to the server",                          fix::reach).into(),
             observe("foreign-owners", "Find files of other owners in the live release", ownership::look).into(),
         ],
-        release: vec![
+        apply: vec![
             change("change-owner",  "Change their owner to the deploy user", previewed(ownership::give, fix::preview), no_undo("the new owner stays; the report names the earlier one")).into(),
             check ("owner-changed", "Verify their owner",                    ownership::verify).into(),
         ],
@@ -121,11 +127,11 @@ fn owners() -> Table<Fix<ownership::Known>, Mend<ownership::Known>> {
 
 /// It only reads, so there is no release part.
 #[rustfmt::skip]
-fn causes() -> Table<Fix<()>, Mend<()>> {
+fn causes() -> Table<Fix<()>, FixPlan<()>> {
     Table {
         survey: vec![
             observe("failed-runs", "Read the last failed staging runs", failures::look).into(),
         ],
-        release: Vec::new(),
+        apply: Vec::new(),
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     context::Survey,
     domain::Failure,
     engine::{
-        Decision, Done, Seam,
+        Decided, Decision, Done,
         step::{Io, StepResult},
     },
     server::{inspect::NO_SERVER, survey},
@@ -21,7 +21,7 @@ pub async fn place(cx: &Survey, io: &Io) -> StepResult {
     let layout = &cx.inputs.layout;
     let doing = format!("surveying {} on the server", layout.base());
     // A server that could not be reached was told by the row that tried.
-    if !cx.found.borrow().reached {
+    if !cx.state.borrow().reached {
         return Ok(Done::skipped(NO_SERVER));
     }
     let looked = survey::look_around(cx, io, &doing).await?;
@@ -38,11 +38,11 @@ pub async fn place(cx: &Survey, io: &Io) -> StepResult {
 }
 
 /// GO, when every row has looked and none failed. There is nothing to approve: nothing follows.
-pub fn settle(survey: Survey) -> Result<Seam<()>, Failure> {
-    let found = survey.found.into_inner();
+pub fn decide(survey: Survey) -> Result<Decided<()>, Failure> {
+    let found = survey.state.into_inner();
     // A row that did not look must have had a reason that failed (F69).
     if found.looked.is_none() || found.opened.is_none() {
         return Err(Failure::bug("deciding GO or NO-GO", "a row was skipped, and none failed"));
     }
-    Ok(Seam { cx: (), decision: Decision::Go })
+    Ok(Decided { cx: (), decision: Decision::Go })
 }

@@ -24,7 +24,7 @@ pub async fn staging(cx: &Survey, io: &Io) -> StepResult {
         return sheet.end("skipped");
     };
     let case = staging::gather(cx, staging, io).await?;
-    for said in &case.fact.said {
+    for said in &case.record.said {
         sheet.passed(&said.place, &said.text);
     }
     for against in &case.against {

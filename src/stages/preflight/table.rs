@@ -26,7 +26,7 @@ pub fn table() -> Table<Survey, ()> {
             observe("nginx",            "Check nginx",                                      checks::nginx)           .run_on().into(),
             observe("reload",           "Check the effect of a reload",                     checks::reloads)         .run_on().into(),
         ],
-        release: Vec::new(),
+        apply: Vec::new(),
     };
     table.survey.extend(checks());
     table.survey.extend([

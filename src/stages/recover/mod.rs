@@ -14,9 +14,11 @@ use chrono::{DateTime, Utc};
 use crate::{
     config::typed::{self, Interrupted},
     context::{self, Ports},
-    domain::{Approval, Failure, ReleaseName, RemoteCommand, StepId, fact, layout::named, ledger::Standing, row},
+    domain::{
+        Approval, Failure, ReleaseName, RemoteCommand, StepId, layout::named, ledger::ReleaseStatus, record, row,
+    },
     engine::{
-        Decision, Done, Events, Seam, Undone,
+        Decided, Decision, Done, Events, Undone,
         event::Body,
         step::{Ending, Io, StepResult},
     },
@@ -26,8 +28,8 @@ use crate::{
         health::{naming, probe},
         inspect::{self, About, problem},
         ledger,
-        lock::{self, Claim, Dead, Holder, Keeper},
-        recovery::Heir,
+        lock::{self, Claim, Holder, InterruptedRun, Keeper},
+        recovery::Takeover,
         services::{ready, reload},
         survey,
         watchdog::{self, Entry, Pending},
@@ -50,15 +52,15 @@ pub struct Recover {
     pub own: Option<Interrupted>,
     pub decided_at: DateTime<Utc>,
     seen: Vec<String>,
-    made: RefCell<Made>,
+    state: RefCell<RecoverState>,
 }
 
 #[derive(Default)]
-struct Made {
+struct RecoverState {
     /// The number of this run's lock.
     lock: Option<String>,
     keeper: Option<Keeper>,
-    dead: Vec<Dead>,
+    interrupted: Vec<InterruptedRun>,
     /// The release to roll back, for the commands by hand.
     unfinished: Option<Entry>,
     /// Services that did not run when the rollback failed.
@@ -66,13 +68,14 @@ struct Made {
 }
 
 impl Recover {
-    async fn as_heir<T>(&self, work: impl AsyncFnOnce(Heir<'_>) -> T) -> T {
-        let (number, dead) = {
-            let made = self.made.borrow();
-            (made.lock.clone().unwrap_or_default(), made.dead.clone())
+    async fn with_takeover<T>(&self, work: impl AsyncFnOnce(Takeover<'_>) -> T) -> T {
+        let (number, interrupted) = {
+            let made = self.state.borrow();
+            (made.lock.clone().unwrap_or_default(), made.interrupted.clone())
         };
         let own = self.own.as_ref().and_then(|own| own.release.as_ref());
-        work(Heir { ports: &self.ports, target: &self.inputs, number: &number, dead: &dead, own }).await
+        work(Takeover { ports: &self.ports, target: &self.inputs, number: &number, interrupted: &interrupted, own })
+            .await
     }
 }
 
@@ -90,14 +93,14 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let wait = inputs.server.lock_wait;
     let doing = format!("reading the deploy lock {}", layout.lock());
     let holder = lock::wait_until_free(&*ports.shell, &*ports.clock, layout, (wait, own), io).await?;
-    let mut told = Vec::new();
+    let mut described = Vec::new();
     match holder {
         None => {}
         Some(Holder { owner, kept: true, .. }) => {
             return Err(errors::recovery::stuck_lock(&doing, &owner, layout.lock().as_str()));
         }
         Some(Holder { owner, gone, number, .. }) if gone || (own.is_some() && number.as_deref() == own) => {
-            told.push(format!("take over the deploy lock of {owner}"));
+            described.push(format!("take over the deploy lock of {owner}"));
         }
         Some(Holder { owner, .. }) => {
             return Err(lock::held(layout, &doing, &format!("it is still running: {owner}"), wait));
@@ -109,10 +112,10 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     if !problems.is_empty() {
         return Err(inspect::refusal(&doing, problems));
     }
-    let heir = Heir { ports, target: inputs, number: "", dead: &[], own: None };
-    let estate = heir.look(io).await?;
-    for Pending { release, entry } in &estate.pending {
-        told.push(match entry {
+    let takeover = Takeover { ports, target: inputs, number: "", interrupted: &[], own: None };
+    let leftovers = takeover.look(io).await?;
+    for Pending { release, entry } in &leftovers.pending {
+        described.push(match entry {
             Ok(entry) if looked.current() == Some(&entry.armed) => {
                 format!(
                     "roll back {release} to {}, reload, and check the site's health",
@@ -123,17 +126,17 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
             Err(why) => format!("stop at the watchdog of {release}, which cannot be read: {why}"),
         });
     }
-    told.extend(estate.left_by.iter().map(|owner| format!("complete the recovery of {owner}")));
-    told.extend(estate.remains.iter().map(|path| format!("remove {path}")));
-    watchdog::tell(survey, io, &estate.pending);
+    described.extend(leftovers.left_by.iter().map(|owner| format!("complete the recovery of {owner}")));
+    described.extend(leftovers.remains.iter().map(|path| format!("remove {path}")));
+    watchdog::tell(survey, io, &leftovers.pending);
     let live = looked.current().map_or("nothing", survey::last_part);
-    let found = match told.len() {
+    let found = match described.len() {
         0 => "no leftovers".to_owned(),
         1 => "1 action needed".to_owned(),
         n => format!("{n} actions needed"),
     };
     let text = format!("{live} is live; {found}");
-    *cx.seen.borrow_mut() = told;
+    *cx.seen.borrow_mut() = described;
     Ok(Done::passed(text))
 }
 
@@ -156,7 +159,7 @@ fn wrong(inputs: &typed::Target, answer: &crate::transport::shell::Answer) -> Ve
 }
 
 /// A recovery needs no approval, but `ABBRECHEN` stops it.
-pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Recover>, Failure> {
+pub fn decide(survey: Survey, events: &Events) -> Result<Decided<Recover>, Failure> {
     let Survey { server: context::Survey { inputs, ports, .. }, own, seen } = survey;
     let decision = match &inputs.approval {
         _ if inputs.plan_only => Decision::Plan { because: "plan-only is true".to_owned() },
@@ -164,20 +167,20 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Recover>, Failure>
         _ => Decision::Go,
     };
     let executed = matches!(decision, Decision::Go);
-    events.tell(Body::Fact {
+    events.emit(Body::Recorded {
         step: StepId::new(row::PLAN),
-        key: fact::key::EXECUTED.to_owned(),
+        key: record::key::EXECUTED.to_owned(),
         value: executed.into(),
     });
     let decided_at = ports.clock.now();
-    let cx = Recover { inputs, ports, own, decided_at, seen: seen.into_inner(), made: RefCell::default() };
-    Ok(Seam { cx, decision })
+    let cx = Recover { inputs, ports, own, decided_at, seen: seen.into_inner(), state: RefCell::default() };
+    Ok(Decided { cx, decision })
 }
 
 /// Takes the lock: one that is free, that of a run that is gone, or that of this very run, which is over.
 pub async fn acquire(cx: &Recover, io: &Io) -> StepResult {
     let number = lock::number();
-    cx.made.borrow_mut().lock = Some(number.clone());
+    cx.state.borrow_mut().lock = Some(number.clone());
     let claim = Claim {
         target: &cx.inputs,
         ports: &cx.ports,
@@ -187,9 +190,9 @@ pub async fn acquire(cx: &Recover, io: &Io) -> StepResult {
         begun: None,
         own: cx.own.as_ref().and_then(|own| own.lock.as_deref()),
     };
-    let (owner, dead) = lock::take(&claim, &number, io).await?;
-    let mut made = cx.made.borrow_mut();
-    made.dead = dead;
+    let (owner, interrupted) = lock::take(&claim, &number, io).await?;
+    let mut made = cx.state.borrow_mut();
+    made.interrupted = interrupted;
     made.keeper = Some(lock::keep(&cx.ports, &cx.inputs.layout, &number, io));
     Ok(Done::passed(owner))
 }
@@ -197,7 +200,7 @@ pub async fn acquire(cx: &Recover, io: &Io) -> StepResult {
 /// Frees it.
 pub async fn release(cx: &Recover, io: &Io, ending: &Ending) -> Result<String, Failure> {
     let number = {
-        let mut made = cx.made.borrow_mut();
+        let mut made = cx.state.borrow_mut();
         drop(made.keeper.take());
         made.lock.clone().unwrap_or_default()
     };
@@ -207,58 +210,58 @@ pub async fn release(cx: &Recover, io: &Io, ending: &Ending) -> Result<String, F
 /// Fails if a release was not confirmed. The interrupted run failed at it, and it is rolled back as that run would have done: by the undo
 /// of this row. Else what lies about is removed.
 pub async fn confirmed(cx: &Recover, io: &Io) -> StepResult {
-    let estate = cx.as_heir(async |heir| heir.look(io).await).await?;
+    let leftovers = cx.with_takeover(async |takeover| takeover.look(io).await).await?;
     let current = current::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
-    if let Some(entry) = estate.unfinished(current.as_deref()) {
-        io.fact(fact::key::RELEASE, entry.release.as_str());
+    if let Some(entry) = leftovers.unfinished(current.as_deref()) {
+        io.record(record::key::RELEASE, entry.release.as_str());
         if let Some(before) = &entry.before {
-            io.fact(fact::key::PREVIOUS_RELEASE, survey::last_part(before));
+            io.record(record::key::PREVIOUS_RELEASE, survey::last_part(before));
         }
-        cx.made.borrow_mut().unfinished = Some(entry.clone());
+        cx.state.borrow_mut().unfinished = Some(entry.clone());
         let run = entry.run.as_deref().unwrap_or("a run outside of GitHub Actions");
         return Err(errors::recovery::unconfirmed(entry.release.as_str(), run));
     }
-    let told = cx.as_heir(async |heir| heir.finish(io).await).await?.told;
-    match told.is_empty() {
+    let described = cx.with_takeover(async |takeover| takeover.finish(io).await).await?.described;
+    match described.is_empty() {
         true => Ok(Done::skipped("no leftovers")),
-        false => Ok(Done::passed(told.join("; "))),
+        false => Ok(Done::passed(described.join("; "))),
     }
 }
 
 /// Rolls it back, removes the leftovers, and asks the site.
-pub async fn go_back(cx: &Recover, io: &Io) -> Result<Undone, Failure> {
-    let estate = cx.as_heir(async |heir| heir.look(io).await).await?;
+pub async fn roll_back(cx: &Recover, io: &Io) -> Result<Undone, Failure> {
+    let leftovers = cx.with_takeover(async |takeover| takeover.look(io).await).await?;
     let current = current::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
-    let known = cx.made.borrow().unfinished.clone();
-    let entry = match (estate.unfinished(current.as_deref()), known) {
+    let known = cx.state.borrow().unfinished.clone();
+    let entry = match (leftovers.unfinished(current.as_deref()), known) {
         (Some(entry), _) => entry.clone(),
         // The watchdog has rolled back meanwhile.
         (None, Some(entry)) if current.as_deref() != Some(&entry.armed) => entry,
         (None, _) => return Ok(Undone::Nothing("no rollback was needed".to_owned())),
     };
-    let finished = cx.as_heir(async |heir| heir.finish(io).await).await;
+    let finished = cx.with_takeover(async |takeover| takeover.finish(io).await).await;
     if let (Err(_), Some(fpm)) = (&finished, reload::fpm_of(&entry.reload)) {
         let stopped = ready::afterwards(&*cx.ports.shell, io, fpm).await.down();
-        cx.made.borrow_mut().stopped = stopped;
+        cx.state.borrow_mut().stopped = stopped;
     }
-    let mut told = finished?.told;
+    let mut described = finished?.described;
     match &entry.before {
-        None => told.push("nothing is live, as before".to_owned()),
+        None => described.push("nothing is live, as before".to_owned()),
         Some(before) => {
             // In a rollback to an older release of the same commit, the commit distinguishes nothing.
             let failed = (!naming::same_commit(before, &entry.sha)).then_some(&entry.sha);
-            told.push(probe::well_again(&cx.ports, &cx.inputs.health, failed, io).await?.text);
+            described.push(probe::well_again(&cx.ports, &cx.inputs.health, failed, io).await?.text);
         }
     }
-    Ok(Undone::Done(told.join("; ")))
+    Ok(Undone::Done(described.join("; ")))
 }
 
 /// What a person types when that failed.
 pub fn back_by_hand(cx: &Recover) -> Vec<RemoteCommand> {
-    let Some(entry) = cx.made.borrow().unfinished.clone() else { return Vec::new() };
+    let Some(entry) = cx.state.borrow().unfinished.clone() else { return Vec::new() };
     let current = cx.inputs.layout.current();
     let mut commands = current::pointing_back(&current, entry.before.as_deref());
-    commands.extend(reload::by_hand(&watchdog::reload_commands(&entry), &cx.made.borrow().stopped));
+    commands.extend(reload::by_hand(&watchdog::reload_commands(&entry), &cx.state.borrow().stopped));
     commands.push(RemoteCommand::new(["rm", "-r", cx.inputs.layout.lock().as_str()]));
     commands
 }
@@ -273,11 +276,11 @@ pub async fn well(cx: &Recover, io: &Io) -> StepResult {
     let current = current::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
     let Some(current) = current else { return Ok(Done::skipped("nothing is live")) };
     let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health), io).await?;
-    let book = ledger::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
-    let standings = book.standings(&cx.inputs.environment);
+    let history = ledger::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
+    let standings = history.standings(&cx.inputs.environment);
     let live: Option<ReleaseName> = named(&current);
     let known = live.as_ref().and_then(|live| standings.get(live));
-    match known.and_then(|known| known.confirmed.as_ref().filter(|_| known.standing == Standing::Confirmed)) {
+    match known.and_then(|known| known.confirmed.as_ref().filter(|_| known.standing == ReleaseStatus::Confirmed)) {
         Some(confirmation) => Ok(Done::passed(format!("{current}, confirmed {}; {}", confirmation.at, health.text))),
         None if standings.confirmed().is_empty() => {
             Ok(Done::passed(format!("{current}, from before the ledger; {}", health.text)))

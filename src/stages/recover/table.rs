@@ -6,7 +6,7 @@ use super::Survey;
 use crate::{
     engine::{
         Table,
-        step::{change, check, hold, observe, release, undo},
+        step::{change, check, cleanup, hold, observe, undo},
     },
     server::remote::{by_hand, previewed},
     stages::recover,
@@ -20,10 +20,10 @@ pub fn table() -> Table<Survey, Recover> {
             observe("reach-server",  "Connect to the server",                  recover::reach).into(),
             observe("survey-server", "Find running deployments and leftovers", recover::look).into(),
         ],
-        release: vec![
-            hold  ("deploy-lock",        "Take the deploy lock",             recover::acquire, release("free it, unless the run is stuck", recover::release)).into(),
+        apply: vec![
+            hold  ("deploy-lock",        "Take the deploy lock",             recover::acquire, cleanup("free it, unless the run is stuck", recover::release)).into(),
             change("finish-unconfirmed", "Roll back an unconfirmed release", previewed(recover::confirmed, recover::preview),
-                                                                                               undo("roll it back, remove the leftovers, check the site's health", by_hand(recover::go_back, recover::back_by_hand))).pivot().into(),
+                                                                                               undo("roll it back, remove the leftovers, check the site's health", by_hand(recover::roll_back, recover::back_by_hand))).activates().into(),
             check ("health",             "Check that the site is healthy",   recover::well).into(),
         ],
     }

@@ -10,25 +10,25 @@ use std::rc::Rc;
 
 use super::shared::approval;
 use crate::{
-    context::{Deploy, Facts, Found, Made, Survey},
+    context::{Deploy, ReleasePlan, RunState, Survey, SurveyState},
     domain::{
         Failure, Move, ReleaseName, Sha256Digest, StepId,
         bundle::Manifest,
-        fact,
         layout::named,
         ledger::Attempt,
+        record,
+        release_status::{Candidate, ReleaseStatuses},
         row,
-        standing::{Candidate, Standings},
     },
     engine::{
-        Decision, Done, Events, Seam,
+        Decided, Decision, Done, Events,
         event::Body,
         step::{Act, Io, Local, StepResult},
     },
     errors,
     server::{
-        ledger::{self, Book},
-        release_dir::seal,
+        ledger::{self, History},
+        release_dir::tree_digest,
     },
 };
 
@@ -45,11 +45,11 @@ impl Act<Survey> for Choose {
 
 async fn choose(wanted: Option<&ReleaseName>, cx: &Survey, io: &Io) -> StepResult {
     let doing = "choosing the target release";
-    let book = ledger::look(cx, io).await?;
-    doubts(&book, cx, io);
-    let standings = book.standings(&cx.inputs.environment);
+    let history = ledger::look(cx, io).await?;
+    doubts(&history, cx, io);
+    let standings = history.standings(&cx.inputs.environment);
     let (live, there) = {
-        let found = cx.found.borrow();
+        let found = cx.state.borrow();
         let server = found.server.as_ref().ok_or_else(|| Failure::bug(doing, "the server was not surveyed"))?;
         (server.current.as_deref().and_then(named), server.releases.clone())
     };
@@ -64,12 +64,12 @@ async fn choose(wanted: Option<&ReleaseName>, cx: &Survey, io: &Io) -> StepResul
     };
     let mut passed_over = Vec::new();
     for candidate in candidates {
-        let tree = seal::read(&*cx.ports.shell, io, &cx.inputs.layout.release(&candidate.release)).await?;
+        let tree = tree_digest::read(&*cx.ports.shell, io, &cx.inputs.layout.release(&candidate.release)).await?;
         if tree.sha256 == candidate.tree {
             others(&standings, live.as_ref(), &there, &candidate, &passed_over, io);
             let text = format!("{}, confirmed {}", candidate.release, candidate.confirmed_at);
-            tell(&candidate, &book, cx, io);
-            cx.found.borrow_mut().chosen = Some(candidate);
+            tell(&candidate, &history, cx, io);
+            cx.state.borrow_mut().chosen = Some(candidate);
             return Ok(Done::passed(text));
         }
         if wanted.is_some() {
@@ -86,9 +86,9 @@ async fn choose(wanted: Option<&ReleaseName>, cx: &Survey, io: &Io) -> StepResul
 }
 
 /// What makes the ledger less than sure.
-fn doubts(book: &Book, cx: &Survey, io: &Io) {
+fn doubts(history: &History, cx: &Survey, io: &Io) {
     let ledger = cx.inputs.layout.ledger();
-    if let Some(broken) = &book.broken {
+    if let Some(broken) = &history.broken {
         io.warn(
             format!("the ledger's chain is broken: {broken}"),
             Some(
@@ -97,14 +97,14 @@ fn doubts(book: &Book, cx: &Survey, io: &Io) {
             ),
         );
     }
-    if book.unreadable > 0 {
-        io.warn(format!("{} of {ledger} cannot be read and are ignored", counted(book.unreadable, "line")), None);
+    if history.unreadable > 0 {
+        io.warn(format!("{} of {ledger} cannot be read and are ignored", counted(history.unreadable, "line")), None);
     }
 }
 
 /// Why the other releases are not the target, for the log.
 fn others(
-    standings: &Standings,
+    standings: &ReleaseStatuses,
     live: Option<&ReleaseName>,
     there: &[ReleaseName],
     chosen: &Candidate,
@@ -124,10 +124,10 @@ fn others(
 }
 
 /// Records the target, and what the rollback does not restore.
-fn tell(candidate: &Candidate, book: &Book, cx: &Survey, io: &Io) {
-    io.fact(fact::key::SHA, &candidate.commit);
-    io.fact(fact::key::TREE, &candidate.tree);
-    let since = since(book, candidate, cx.inputs.environment.as_str());
+fn tell(candidate: &Candidate, history: &History, cx: &Survey, io: &Io) {
+    io.record(record::key::SHA, &candidate.commit);
+    io.record(record::key::TREE, &candidate.tree);
+    let since = since(history, candidate, cx.inputs.environment.as_str());
     if !since.ran.is_empty() {
         io.warn(
             format!(
@@ -141,7 +141,7 @@ fn tell(candidate: &Candidate, book: &Book, cx: &Survey, io: &Io) {
                     .to_owned(),
             ),
         );
-        io.fact(fact::key::MIGRATIONS_STAY, fact::Migrations { ran: since.ran, measured: Vec::new() });
+        io.record(record::key::MIGRATIONS_STAY, record::Migrations { ran: since.ran, measured: Vec::new() });
     }
     if since.unknown > 0 {
         io.warn(
@@ -167,9 +167,9 @@ struct Since {
 }
 
 /// The migrations of every attempt after the one that made the release, whatever its outcome: migrations are never rolled back (F63).
-fn since(book: &Book, candidate: &Candidate, environment: &str) -> Since {
+fn since(history: &History, candidate: &Candidate, environment: &str) -> Since {
     let mut since = Since::default();
-    let ours = book.lines.iter().filter(|line| line.environment == environment);
+    let ours = history.lines.iter().filter(|line| line.environment == environment);
     let after = ours.skip_while(|line| line.attempt == Attempt::Rollback || line.release != candidate.release).skip(1);
     for line in after.filter(|line| line.attempt == Attempt::Release) {
         match &line.migrations {
@@ -188,9 +188,9 @@ fn since(book: &Book, candidate: &Candidate, environment: &str) -> Since {
 }
 
 /// The plan and approval of a rollback.
-pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> {
-    let Survey { inputs, source, staging: _, ports, found } = survey;
-    let Found { server, chosen, home, .. } = found.into_inner();
+pub fn decide(survey: Survey, events: &Events) -> Result<Decided<Deploy>, Failure> {
+    let Survey { inputs, source, staging: _, ports, state: found } = survey;
+    let SurveyState { server, chosen, home, .. } = found.into_inner();
     let doing = "planning the rollback";
     let server = server.ok_or_else(|| Failure::bug(doing, "the server was not surveyed"))?;
     let chosen = chosen.ok_or_else(|| Failure::bug(doing, "no release was chosen"))?;
@@ -207,47 +207,48 @@ pub fn settle(survey: Survey, events: &Events) -> Result<Seam<Deploy>, Failure> 
         "server": approval::found(&server),
     });
     let plan_digest = Sha256Digest::of(plan.to_string());
-    let decision = approval::decide(&inputs, &plan_digest);
+    let decision = approval::by_approval(&inputs, &plan_digest);
     let step = StepId::new(row::PLAN);
     if let Some(environment) = &inputs.review {
         let text = format!(
             "`approval-review` requires a review for {environment}, but a rollback needs no review: the phrase alone approves it"
         );
-        events.tell(Body::Warned { step: step.clone(), code: Default::default(), text, hint: None });
+        events.emit(Body::Warned { step: step.clone(), code: Default::default(), text, hint: None });
     }
     let tell = |key: &str, value: serde_json::Value| {
-        events.tell(Body::Fact { step: step.clone(), key: key.to_owned(), value })
+        events.emit(Body::Recorded { step: step.clone(), key: key.to_owned(), value })
     };
-    tell(fact::key::PLAN_DIGEST, plan_digest.as_str().into());
-    tell(fact::key::EXECUTED, matches!(decision, Decision::Go).into());
-    tell(fact::key::RELEASE, turn.to.as_str().into());
-    let facts = Facts {
+    tell(record::key::PLAN_DIGEST, plan_digest.as_str().into());
+    tell(record::key::EXECUTED, matches!(decision, Decision::Go).into());
+    tell(record::key::RELEASE, turn.to.as_str().into());
+    let decided = ReleasePlan {
         turn,
         commit: chosen.commit.clone(),
         decided_at: ports.clock.now(),
         server,
         build: None,
         target: Some(chosen),
-        outlook: None,
+        change_preview: None,
         home,
         staging: None,
         plan_digest,
     };
-    Ok(Seam { cx: Deploy { inputs, source, ports, facts, made: Made::default().into() }, decision })
+    Ok(Decided { cx: Deploy { inputs, source, ports, plan: decided, state: RunState::default().into() }, decision })
 }
 
 /// Under the lock: the target still stands as confirmed, and its tree is still what was confirmed (F80, F88).
 pub async fn unchanged(cx: &Deploy, io: &Io) -> StepResult {
-    let target = &cx.facts.turn.to;
+    let target = &cx.plan.turn.to;
     let dir = cx.inputs.layout.release(target);
     let doing = format!("reading {dir} again");
-    let expected = cx.facts.target.as_ref().map(|target| &target.tree);
+    let expected = cx.plan.target.as_ref().map(|target| &target.tree);
     let expected = expected.ok_or_else(|| Failure::bug(&doing, "no expected digest is known"))?;
-    let book = ledger::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
-    book.standings(&cx.inputs.environment)
-        .candidate(target, cx.facts.turn.left().as_ref(), &cx.facts.server.releases)
+    let history = ledger::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
+    history
+        .standings(&cx.inputs.environment)
+        .candidate(target, cx.plan.turn.left().as_ref(), &cx.plan.server.releases)
         .map_err(|unfit| errors::rollback::unfit(&doing, target, unfit))?;
-    let tree = seal::read(&*cx.ports.shell, io, &dir).await?;
+    let tree = tree_digest::read(&*cx.ports.shell, io, &dir).await?;
     if tree.sha256 != *expected {
         return Err(errors::rollback::tree_changed_meanwhile(&doing, expected, &tree.sha256));
     }
@@ -256,7 +257,7 @@ pub async fn unchanged(cx: &Deploy, io: &Io) -> StepResult {
         .and_then(|text| serde_json::from_str(text).ok())
         .filter(|manifest: &Manifest| manifest.version == Manifest::VERSION)
         .ok_or_else(|| errors::rollback::manifest_unreadable(&doing))?;
-    let mut made = cx.made.borrow_mut();
+    let mut made = cx.state.borrow_mut();
     made.manifest = Some(Rc::new(manifest));
     made.tree = Some(tree.sha256);
     Ok(Done::passed(format!("SHA-256 {}, as confirmed", expected.short())))
@@ -264,8 +265,8 @@ pub async fn unchanged(cx: &Deploy, io: &Io) -> StepResult {
 
 /// What the plan prints.
 pub fn unchanged_preview(cx: &Deploy) -> Vec<String> {
-    let tree = cx.facts.target.as_ref().map(|target| target.tree.short()).unwrap_or_default();
-    vec![format!("{} must still have SHA-256 {tree}", cx.inputs.layout.release(&cx.facts.turn.to))]
+    let tree = cx.plan.target.as_ref().map(|target| target.tree.short()).unwrap_or_default();
+    vec![format!("{} must still have SHA-256 {tree}", cx.inputs.layout.release(&cx.plan.turn.to))]
 }
 
 #[cfg(test)]
@@ -273,7 +274,7 @@ mod tests {
     use super::*;
 
     /// A ledger of these attempts: kind, day of the release, migrations.
-    fn book(lines: &[(&str, u32, Option<&[&str]>)]) -> Book {
+    fn history(lines: &[(&str, u32, Option<&[&str]>)]) -> History {
         let lines = lines.iter().map(|(attempt, day, ran)| {
             let line = serde_json::json!({
                 "v": 2, "prev": "", "at": "2025-11-02T12:00:00Z", "environment": "staging", "attempt": attempt,
@@ -282,10 +283,10 @@ mod tests {
             });
             line.to_string()
         });
-        Book::of(&lines.collect::<Vec<_>>().join("\n"))
+        History::of(&lines.collect::<Vec<_>>().join("\n"))
     }
 
-    fn told(lines: &[(&str, u32, Option<&[&str]>)], day: u32) -> (Vec<String>, usize) {
+    fn describe(lines: &[(&str, u32, Option<&[&str]>)], day: u32) -> (Vec<String>, usize) {
         let candidate = Candidate {
             release: format!("202511{day:02}_120000-0123abcd").parse().expect("a release"),
             commit: "0123abcd".repeat(5).parse().expect("a commit"),
@@ -293,7 +294,7 @@ mod tests {
             tree: Sha256Digest::of("a tree"),
             bundle: None,
         };
-        let since = since(&book(lines), &candidate, "staging");
+        let since = since(&history(lines), &candidate, "staging");
         (since.ran, since.unknown)
     }
 
@@ -306,8 +307,12 @@ mod tests {
             ("release", 3, None),
             ("release", 4, Some(&["c"])),
         ];
-        assert_eq!(told(lines, 1), (vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], 1), "its own came with it");
-        assert_eq!(told(lines, 2), (vec!["c".to_owned()], 1));
-        assert_eq!(told(lines, 4), (Vec::new(), 0));
+        assert_eq!(
+            describe(lines, 1),
+            (vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], 1),
+            "its own came with it"
+        );
+        assert_eq!(describe(lines, 2), (vec!["c".to_owned()], 1));
+        assert_eq!(describe(lines, 4), (Vec::new(), 0));
     }
 }

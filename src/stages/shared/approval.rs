@@ -12,11 +12,11 @@ use crate::{
     engine::Decision,
     errors::approval,
     github::Review,
-    server::inspect::ServerFacts,
+    server::inspect::ServerState,
 };
 
 /// Whether the run continues, by the input `approval` and the present plan.
-pub fn decide(inputs: &typed::Target, plan: &Sha256Digest) -> Decision {
+pub fn by_approval(inputs: &typed::Target, plan: &Sha256Digest) -> Decision {
     decide_by(&inputs.approval, &inputs.phrase, inputs.plan_only, plan)
 }
 
@@ -95,7 +95,7 @@ async fn review(
 }
 
 /// What was found on the server and decides what runs there.
-pub fn found(server: &ServerFacts) -> serde_json::Value {
+pub fn found(server: &ServerState) -> serde_json::Value {
     serde_json::json!({ "php": server.php_version, "fpm": server.services.fpm, "reload": server.services.reload })
 }
 

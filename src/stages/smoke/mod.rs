@@ -9,8 +9,8 @@ use std::rc::Rc;
 use crate::{
     clock::Clock,
     config::typed,
-    domain::{Failure, fact::key, gate::FrontEnd},
-    engine::{Decision, Done, Seam, StepResult, step::Io},
+    domain::{Failure, gate::FrontEnd, record::key},
+    engine::{Decided, Decision, Done, StepResult, step::Io},
     http::Site,
     server::health::probe::{self, Visitor},
 };
@@ -30,8 +30,8 @@ impl Smoke {
 
 /// Every endpoint, two rounds in a row, and a page that must not be healthy (F69).
 pub async fn health(cx: &Smoke, io: &Io) -> StepResult {
-    io.fact(key::ENVIRONMENT, cx.inputs.environment.as_str());
-    io.fact(key::URL, cx.inputs.site.url.as_str());
+    io.record(key::ENVIRONMENT, cx.inputs.environment.as_str());
+    io.record(key::URL, cx.inputs.site.url.as_str());
     probe::well(cx.visitor(), io).await
 }
 
@@ -44,6 +44,6 @@ pub async fn assets(cx: &Smoke, io: &Io) -> StepResult {
 }
 
 /// There is nothing to approve: nothing follows.
-pub fn settle(_: Smoke) -> Result<Seam<()>, Failure> {
-    Ok(Seam { cx: (), decision: Decision::Go })
+pub fn decide(_: Smoke) -> Result<Decided<()>, Failure> {
+    Ok(Decided { cx: (), decision: Decision::Go })
 }

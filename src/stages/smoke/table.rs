@@ -17,6 +17,6 @@ pub fn table() -> Table<Smoke, ()> {
             observe("health", "19 Check that the site is healthy", smoke::health),
             observe("assets", "20 Check every Vite asset", smoke::assets),
         ])],
-        release: Vec::new(),
+        apply: Vec::new(),
     }
 }

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use super::{
     answer::Reading,
     entrance::Entrance,
-    peer::{Local, Nobody, Output, Waiter, again_io},
+    peer::{Detached, ExecSession, Local, Output, again_io},
     pipe::{Pipe, Room, Start, Step, again, only_this_channel},
 };
 use crate::transport::{
@@ -136,9 +136,9 @@ pub(super) struct Driver {
     orders: mpsc::Receiver<Order>,
     waker: Arc<OwnedFd>,
     pipes: Vec<Pipe>,
-    doors: Vec<Door>,
+    listeners: Vec<Listener>,
     condemned: Vec<Condemned>,
-    ear: Ear,
+    idle_channel: IdleChannel,
     /// Whose packet was sent in part.
     sticky: Option<Who>,
     next_keepalive: Instant,
@@ -148,7 +148,7 @@ pub(super) struct Driver {
     stop_at: Option<Instant>,
 }
 
-struct Door {
+struct Listener {
     entrance: Entrance,
     host: String,
     port: u16,
@@ -165,7 +165,7 @@ struct Condemned {
 
 /// libssh2 reads the connection only on behalf of a channel. While no other is open, this one, on which nothing ever runs, lets us
 /// answer the server's keepalives and notice the end of the connection.
-enum Ear {
+enum IdleChannel {
     /// No command has ended yet: the first one must not wait behind this channel.
     NotYet,
     Missing,
@@ -180,7 +180,7 @@ enum Ear {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
     Pipe(usize),
-    Ear,
+    IdleChannel,
 }
 
 impl Driver {
@@ -191,9 +191,9 @@ impl Driver {
             orders,
             waker,
             pipes: Vec::new(),
-            doors: Vec::new(),
+            listeners: Vec::new(),
             condemned: Vec::new(),
-            ear: Ear::NotYet,
+            idle_channel: IdleChannel::NotYet,
             sticky: None,
             next_keepalive: Instant::now() + KEEPALIVE,
             look_again: LOOK_AGAIN,
@@ -223,10 +223,10 @@ impl Driver {
         loop {
             match self.orders.try_recv() {
                 Ok(Order::Execute { command, input, output }) => {
-                    self.pipes.push(Pipe::new(Start::Command(command), Box::new(Waiter::new(input, output))));
+                    self.pipes.push(Pipe::new(Start::Command(command), Box::new(ExecSession::new(input, output))));
                 }
                 Ok(Order::Tunnel { entrance, host, port, tunnel }) => {
-                    self.doors.push(Door { entrance, host, port, tunnel });
+                    self.listeners.push(Listener { entrance, host, port, tunnel });
                 }
                 Ok(Order::End { pid, ending }) => self.end(pid, ending),
                 Ok(Order::EndOnceKnown { output, reading, ending }) => {
@@ -242,7 +242,7 @@ impl Driver {
     }
 
     fn end(&mut self, pid: u32, counted: Ending) {
-        self.pipes.push(Pipe::new(Start::Command(ending(pid)), Box::new(Nobody(counted))));
+        self.pipes.push(Pipe::new(Start::Command(ending(pid)), Box::new(Detached(counted))));
     }
 
     /// Reads abandoned scripts until they tell their process group, and ends that.
@@ -292,17 +292,17 @@ impl Driver {
         }
         let before = self.pipes.len();
         self.pipes.retain(|pipe| !pipe.is_done());
-        if self.pipes.len() < before && matches!(self.ear, Ear::NotYet) {
-            self.ear = Ear::Missing;
+        if self.pipes.len() < before && matches!(self.idle_channel, IdleChannel::NotYet) {
+            self.idle_channel = IdleChannel::Missing;
         }
-        Ok(self.step(Who::Ear)? || moved)
+        Ok(self.step(Who::IdleChannel)? || moved)
     }
 
     fn open_doors(&mut self) {
-        for door in &self.doors {
-            while let Some(stream) = door.entrance.accept() {
-                if let Ok(local) = Local::new(stream, door.tunnel.clone()) {
-                    let start = Start::Forward { host: door.host.clone(), port: door.port };
+        for listener in &self.listeners {
+            while let Some(stream) = listener.entrance.accept() {
+                if let Ok(local) = Local::new(stream, listener.tunnel.clone()) {
+                    let start = Start::Forward { host: listener.host.clone(), port: listener.port };
                     self.pipes.push(Pipe::new(start, Box::new(local)));
                 }
             }
@@ -311,7 +311,7 @@ impl Driver {
 
     fn step(&mut self, who: Who) -> Result<bool, String> {
         let moved = match who {
-            Who::Ear => self.step_ear()?,
+            Who::IdleChannel => self.step_idle_channel()?,
             Who::Pipe(index) => {
                 let room = self.room(index);
                 let step = self.pipes[index].step(&self.session, room)?;
@@ -330,42 +330,42 @@ impl Driver {
 
     fn room(&self, index: usize) -> Room {
         let is_opening = |(other, pipe): (usize, &Pipe)| other != index && pipe.is_opening();
-        match self.ear {
-            Ear::Opening | Ear::Closing(_) => Room::Taken,
+        match self.idle_channel {
+            IdleChannel::Opening | IdleChannel::Closing(_) => Room::Taken,
             _ if self.pipes.iter().enumerate().any(is_opening) => Room::Taken,
-            Ear::Open(_) => Room::CanBeMade,
+            IdleChannel::Open(_) => Room::CanBeMade,
             _ => Room::Free,
         }
     }
 
     fn give_up_listening(&mut self) {
-        if let Ear::Open(channel) = std::mem::replace(&mut self.ear, Ear::Refused) {
-            self.ear = Ear::Closing(channel);
+        if let IdleChannel::Open(channel) = std::mem::replace(&mut self.idle_channel, IdleChannel::Refused) {
+            self.idle_channel = IdleChannel::Closing(channel);
         }
     }
 
-    fn step_ear(&mut self) -> Result<bool, String> {
-        match &mut self.ear {
-            Ear::Missing if self.pipes.is_empty() => self.ear = Ear::Opening,
-            Ear::NotYet | Ear::Missing | Ear::Refused => return Ok(false),
-            Ear::Opening => {
-                self.ear = match again(self.session.channel_session()) {
-                    Ok(Some(channel)) => Ear::Open(channel),
+    fn step_idle_channel(&mut self) -> Result<bool, String> {
+        match &mut self.idle_channel {
+            IdleChannel::Missing if self.pipes.is_empty() => self.idle_channel = IdleChannel::Opening,
+            IdleChannel::NotYet | IdleChannel::Missing | IdleChannel::Refused => return Ok(false),
+            IdleChannel::Opening => {
+                self.idle_channel = match again(self.session.channel_session()) {
+                    Ok(Some(channel)) => IdleChannel::Open(channel),
                     Ok(None) => return Ok(false),
-                    Err(error) if only_this_channel(&error) => Ear::Refused,
+                    Err(error) if only_this_channel(&error) => IdleChannel::Refused,
                     Err(error) => return Err(error.message().to_owned()),
                 };
             }
-            Ear::Closing(channel) => match again(channel.close()) {
+            IdleChannel::Closing(channel) => match again(channel.close()) {
                 Ok(None) => return Ok(false),
-                Ok(Some(())) => self.ear = Ear::Refused,
+                Ok(Some(())) => self.idle_channel = IdleChannel::Refused,
                 Err(error) => return Err(error.message().to_owned()),
             },
             // Another channel reads the connection itself, and would wait for the bytes that this one took.
-            Ear::Open(_) if !self.pipes.is_empty() => return Ok(false),
-            Ear::Open(channel) => match again_io(channel.read(&mut [0])) {
+            IdleChannel::Open(_) if !self.pipes.is_empty() => return Ok(false),
+            IdleChannel::Open(channel) => match again_io(channel.read(&mut [0])) {
                 Ok(None) => return Ok(false),
-                Ok(Some(_)) => self.ear = Ear::Refused,
+                Ok(Some(_)) => self.idle_channel = IdleChannel::Refused,
                 Err(error) => return Err(error.to_string()),
             },
         }
@@ -377,12 +377,12 @@ impl Driver {
     fn wait(&mut self) -> Result<(), String> {
         let now = Instant::now();
         let keepalive_is_due = self.sticky.is_none() && now >= self.next_keepalive;
-        let ear_listens = match self.ear {
-            Ear::Opening | Ear::Closing(_) => true,
-            Ear::Open(_) => self.pipes.is_empty(),
-            Ear::NotYet | Ear::Missing | Ear::Refused => false,
+        let idle_channel_listens = match self.idle_channel {
+            IdleChannel::Opening | IdleChannel::Closing(_) => true,
+            IdleChannel::Open(_) => self.pipes.is_empty(),
+            IdleChannel::NotYet | IdleChannel::Missing | IdleChannel::Refused => false,
         };
-        let listens = ear_listens || self.pipes.iter().any(Pipe::listens);
+        let listens = idle_channel_listens || self.pipes.iter().any(Pipe::listens);
         let mut flags = match (self.sticky, listens) {
             (Some(_), _) => PollFlags::OUT,
             (None, true) => PollFlags::IN,
@@ -392,7 +392,8 @@ impl Driver {
         };
         flags.set(PollFlags::OUT, flags.contains(PollFlags::OUT) || keepalive_is_due);
         let mut descriptors = vec![PollFd::new(&self.socket, flags), PollFd::new(&self.waker, PollFlags::IN)];
-        descriptors.extend(self.doors.iter().map(|door| PollFd::new(door.entrance.listener(), PollFlags::IN)));
+        descriptors
+            .extend(self.listeners.iter().map(|listener| PollFd::new(listener.entrance.listener(), PollFlags::IN)));
         let locals = self.pipes.iter().filter_map(Pipe::local);
         descriptors.extend(locals.map(|(socket, flags)| PollFd::from_borrowed_fd(socket, flags)));
         match poll(&mut descriptors, Some(&timespec(self.patience(now)))) {

@@ -117,12 +117,12 @@ impl fmt::Display for Ended {
 }
 
 /// A future that waits for a command.
-pub(super) struct Waiter {
+pub(super) struct ExecSession {
     input: Input,
     output: Sender<Output>,
 }
 
-impl Waiter {
+impl ExecSession {
     pub(super) fn new(input: Input, output: Sender<Output>) -> Self {
         Self { input, output }
     }
@@ -133,7 +133,7 @@ impl Waiter {
     }
 }
 
-impl Peer for Waiter {
+impl Peer for ExecSession {
     fn fill(&mut self, piece: &mut [u8]) -> io::Result<Fill> {
         Ok(match again_io(self.input.read(piece))? {
             None => Fill::Later,
@@ -174,9 +174,9 @@ impl Peer for Waiter {
 }
 
 /// A command that ends a script: its output is not read, and it must run all the same.
-pub(super) struct Nobody(#[expect(dead_code, reason = "it counts as long as it is there")] pub(super) Ending);
+pub(super) struct Detached(#[expect(dead_code, reason = "it counts as long as it is there")] pub(super) Ending);
 
-impl Peer for Nobody {
+impl Peer for Detached {
     fn fill(&mut self, _piece: &mut [u8]) -> io::Result<Fill> {
         Ok(Fill::End)
     }

@@ -74,7 +74,7 @@ enum InputState {
     Open,
     /// There is no more; the server has not been told.
     Ended,
-    Told,
+    Reported,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,12 +253,12 @@ impl Pipe {
                 Ok(None) => Ok(false),
                 Err(error) if !only_this_channel(&error) => Err(error.message().to_owned()),
                 Ok(Some(())) | Err(_) => {
-                    self.input = InputState::Told;
+                    self.input = InputState::Reported;
                     Ok(true)
                 }
             };
         }
-        if self.input == InputState::Told {
+        if self.input == InputState::Reported {
             return Ok(false);
         }
         match again_io(channel.write(&self.piece[self.written..])) {
@@ -271,7 +271,7 @@ impl Pipe {
             }
             // The other end takes no more: what it says and how it ended is still to be read.
             Err(_) if channel.eof() => {
-                self.input = InputState::Told;
+                self.input = InputState::Reported;
                 Ok(true)
             }
             Err(error) => Err(error.to_string()),

@@ -17,8 +17,8 @@ use gated_deploy::{
     domain::{
         CommitSha, Failure, Outcome,
         bundle::{self, Manifest},
-        fact::{BundleFact, key},
         gate::{FrontEnd, GateReport},
+        record::{BundleRecord, key},
     },
     engine::{
         Events, Reader,
@@ -185,8 +185,8 @@ pub(super) fn run(inputs: BuildGate, cancel: watch::Receiver<bool>) -> Run {
     let events = Events::new(Box::new(move || (0, began.elapsed())), vec![Box::new(Keep(kept.clone()))]);
     let survey = build_gate::Survey::new(inputs, Rc::new(SystemClock::since(began)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let settle = async |survey| build_gate::settle(survey);
-    let outcome = runtime.block_on(run_table("build-gate", &build_gate::table(), survey, settle, &events, cancel));
+    let decide = async |survey| build_gate::decide(survey);
+    let outcome = runtime.block_on(run_table("build-gate", &build_gate::table(), survey, decide, &events, cancel));
     let events = kept.take();
     Run { outcome, events }
 }
@@ -212,20 +212,20 @@ impl Run {
         format!("{failure}\n{}\n{}", failure.details.join("\n"), failure.hint.as_deref().unwrap_or_default())
     }
 
-    fn fact(&self, wanted: &str) -> Option<&serde_json::Value> {
+    fn record(&self, wanted: &str) -> Option<&serde_json::Value> {
         self.events.iter().find_map(|event| match &event.body {
-            Body::Fact { key, value, .. } if key == wanted => Some(value),
+            Body::Recorded { key, value, .. } if key == wanted => Some(value),
             _ => None,
         })
     }
 
     pub(super) fn gates(&self) -> GateReport {
-        let value = self.fact(key::GATES).expect("the gates are told").clone();
+        let value = self.record(key::GATES).expect("the gates are told").clone();
         serde_json::from_value(value).expect("it is a gate report")
     }
 
-    pub(super) fn bundle_fact(&self) -> Option<BundleFact> {
-        self.fact(key::BUNDLE).map(|value| serde_json::from_value(value.clone()).expect("it is a bundle"))
+    pub(super) fn bundle_fact(&self) -> Option<BundleRecord> {
+        self.record(key::BUNDLE).map(|value| serde_json::from_value(value.clone()).expect("it is a bundle"))
     }
 
     pub(super) fn lines(&self) -> Vec<&str> {

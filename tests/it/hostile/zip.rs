@@ -103,7 +103,7 @@ async fn f18_a_zip_that_is_cut_anywhere_is_refused() {
         github.add_artifact(Artifact { content: whole[..length].to_vec().into(), ..artifact_11() });
         let ran = fetched(&github).await;
         assert_ne!(ran.outcome.exit_code(), 0, "cut after {length} of {} bytes", whole.len());
-        assert!(ran.made.bundle.is_none(), "cut after {length} of {} bytes", whole.len());
+        assert!(ran.state.bundle.is_none(), "cut after {length} of {} bytes", whole.len());
     }
 }
 
@@ -118,7 +118,7 @@ async fn f27_a_zip_with_one_wrong_bit_is_refused_or_gives_the_same_bundle() {
         let github = built();
         github.add_artifact(Artifact { content: bent.into(), ..artifact_11() });
         let ran = fetched(&github).await;
-        if let Some(bundle) = &ran.made.bundle {
+        if let Some(bundle) = &ran.state.bundle {
             assert_eq!(bundle.sha256, gated_deploy::domain::Sha256Digest::of(&*CONTENT), "byte {at}");
         }
     }
@@ -139,7 +139,7 @@ async fn a_zip_with_64_bit_records_is_read() {
     let github = built();
     github.add_artifact(Artifact { content: zip.into(), ..artifact_11() });
     let ran = fetched(&github).await;
-    assert!(ran.made.bundle.is_some(), "{}", ran.failure());
+    assert!(ran.state.bundle.is_some(), "{}", ran.failure());
 }
 
 /// Where an entry's own header begins (APPNOTE 4.3.7).

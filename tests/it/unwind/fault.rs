@@ -127,10 +127,10 @@ impl Stage {
     /// Whether there is an undo of this row, or a way in which it is given back.
     fn undoes(self, row: &str) -> bool {
         match self {
-            Self::Release => fault::into_undo(&mut deploy::table().release, row, Rc::new(Idle)),
-            Self::Rollback => fault::into_undo(&mut rollback::table(None).release, row, Rc::new(Idle)),
-            Self::Production => fault::into_undo(&mut deploy::production().release, row, Rc::new(Idle)),
-            Self::Recover => fault::into_undo(&mut recover::table().release, row, Rc::new(Idle)),
+            Self::Release => fault::into_undo(&mut deploy::table().apply, row, Rc::new(Idle)),
+            Self::Rollback => fault::into_undo(&mut rollback::table(None).apply, row, Rc::new(Idle)),
+            Self::Production => fault::into_undo(&mut deploy::production().apply, row, Rc::new(Idle)),
+            Self::Recover => fault::into_undo(&mut recover::table().apply, row, Rc::new(Idle)),
         }
     }
 
@@ -195,7 +195,7 @@ const WORKS: [(&str, Work); 47] = [
     ("choose-release", Work::Script("digest")),
     ("staging-evidence", Work::Script("ledger-read")),
     ("read-bundle", Work::Nothing),
-    ("look-ahead", Work::Script("outlook")),
+    ("look-ahead", Work::Script("change-preview")),
     ("bundle-gates", Work::Nothing),
     ("php", Work::Nothing),
     ("env-file", Work::Script("env")),
@@ -519,7 +519,7 @@ fn put<S: Ground, D: Ground>(incident: &Rc<Incident>, table: &mut Table<S, D>) {
     let sabotage = |fault| Rc::new(Sabotage { fault, incident: incident.clone() });
     let check_fails = |table: &mut Table<S, D>| {
         let next = outline[at + 1..].iter().find(|row| row.kind == RowKind::Check).expect("a check after it");
-        assert!(fault::into_act(&mut table.release, next.step.as_str(), sabotage(Fault::Before)));
+        assert!(fault::into_act(&mut table.apply, next.step.as_str(), sabotage(Fault::Before)));
     };
     assert!(fault::into_act(&mut table.survey, outline[0].step.as_str(), Rc::new(Hears(incident.clone()))));
     match fault {
@@ -528,27 +528,27 @@ fn put<S: Ground, D: Ground>(incident: &Rc<Incident>, table: &mut Table<S, D>) {
             if outline[at].kind == RowKind::Change {
                 check_fails(table);
             }
-            assert!(fault::into_undo(&mut table.release, row, sabotage(*fault)));
+            assert!(fault::into_undo(&mut table.apply, row, sabotage(*fault)));
         }
         Fault::UndoBefore | Fault::UndoAfter => {
             check_fails(table);
             let undo = if *fault == Fault::UndoBefore { Fault::Before } else { Fault::After };
-            assert!(fault::into_undo(&mut table.release, row, sabotage(undo)));
+            assert!(fault::into_undo(&mut table.apply, row, sabotage(undo)));
         }
-        Fault::GiveBack => assert!(fault::into_undo(&mut table.release, row, sabotage(Fault::Before))),
+        Fault::GiveBack => assert!(fault::into_undo(&mut table.apply, row, sabotage(Fault::Before))),
         // A commit takes no time: what happens to it happens between the row before it and the one behind it.
         _ if outline[at].kind == RowKind::Commit => {
             let before = &outline[at - 1].step;
-            assert!(fault::into_act(&mut table.release, before.as_str(), Rc::new(AtItsEnd(incident.clone()))));
+            assert!(fault::into_act(&mut table.apply, before.as_str(), Rc::new(AtItsEnd(incident.clone()))));
         }
         _ => assert!(
             fault::into_act(&mut table.survey, row, sabotage(*fault))
-                || fault::into_act(&mut table.release, row, sabotage(*fault))
+                || fault::into_act(&mut table.apply, row, sabotage(*fault))
         ),
     }
 }
 
-/// Where a row stands: before the seam or behind it.
+/// Where a row stands: before the approval or behind it.
 trait Ground: 'static {
     fn ports(&self) -> &Ports;
     fn base(&self) -> &RemotePath;

@@ -20,7 +20,7 @@ use gated_deploy::{
         EnvironmentName,
         ledger::{self, Line},
     },
-    server::ledger::Book,
+    server::ledger::History,
 };
 use gated_deploy_lab::{
     Lab, Options,
@@ -265,7 +265,7 @@ enum Guards {
 struct Look {
     current: String,
     served: String,
-    book: Book,
+    history: History,
     foreign: String,
     /// A digest over everything in the site's folder, and one over the files of the live release. A file that is written again has
     /// another change time, whatever is in it.
@@ -497,7 +497,7 @@ impl<'s> House<'s> {
             "stuck" => Some(GUARDED),
             _ => None,
         };
-        self.note_owed(finished, outcomes, &after.book);
+        self.note_owed(finished, outcomes, &after.history);
         if after.tree == before.tree {
             return Ok(());
         }
@@ -511,18 +511,18 @@ impl<'s> House<'s> {
         self.release(environment, &self.another(&[&after.served, tried]))?;
         let next = self.look(environment)?;
         self.whole(environment, &next, true)?;
-        self.nothing_foreign(&next.book.lines[after.book.lines.len()..], &[WITHOUT_FAULT], &owed)?;
+        self.nothing_foreign(&next.history.lines[after.history.lines.len()..], &[WITHOUT_FAULT], &owed)?;
         self.migrated(environment)?;
         // Whoever takes the lock of a dead run writes down how that one ended.
         let rows = cell.stage.outline();
         let place = |id: &str| rows.iter().position(|row| row.step.as_str() == id);
         if killed
             && place(&cell.row) > place("deploy-lock")
-            && !next.book.lines.iter().any(|line| is_of(line, self.run.get()))
+            && !next.history.lines.iter().any(|line| is_of(line, self.run.get()))
         {
             return Err("no line of the ledger tells of the run that died".to_owned());
         }
-        if late && !self.confirmed(environment, &next.book, &after.current) {
+        if late && !self.confirmed(environment, &next.history, &after.current) {
             return Err(format!(
                 "{} was confirmed when the run died, and the ledger still does not know it",
                 after.current
@@ -624,7 +624,7 @@ impl<'s> House<'s> {
         Ok(Look {
             current: link.rsplit('/').next().unwrap_or_default().to_owned(),
             served,
-            book: Book::of(text),
+            history: History::of(text),
             foreign: (*foreign).to_owned(),
             tree: (*tree).to_owned(),
             live: (*live).to_owned(),
@@ -634,8 +634,8 @@ impl<'s> House<'s> {
 
     /// `current` is a complete confirmed release, the site answers as it, and nothing of others was touched.
     fn whole(&self, environment: Environment, look: &Look, written: bool) -> Found {
-        let Look { current, served, book, foreign, live, .. } = look;
-        if written && !self.confirmed(environment, book, current) {
+        let Look { current, served, history, foreign, live, .. } = look;
+        if written && !self.confirmed(environment, history, current) {
             return Err(format!("current is {current}, which the ledger does not know as confirmed"));
         }
         let commit = WORDS
@@ -661,7 +661,7 @@ impl<'s> House<'s> {
 
     /// What the run and the ledger say is what the site shows.
     fn truth(&self, cell: &Cell, outcome: &str, finished: &Finished, before: &Look, after: &Look) -> Found {
-        let new = &after.book.lines[before.book.lines.len()..];
+        let new = &after.history.lines[before.history.lines.len()..];
         let run = self.run.get();
         // Production: staging has proven the commit in a ledger of its own.
         self.nothing_foreign(new, &[run], &self.owed.borrow())?;
@@ -679,7 +679,7 @@ impl<'s> House<'s> {
             }
             _ => {}
         }
-        let last_live = after.book.lines.iter().rev().find(|line| line.outcome == "live");
+        let last_live = after.history.lines.iter().rev().find(|line| line.outcome == "live");
         if moved && !outcome.is_empty() && last_live.is_none_or(|line| line.release.as_str() != after.current) {
             return Err(format!("current moved to {}, of which the ledger says {told:?}", after.current));
         }
@@ -713,13 +713,13 @@ impl<'s> House<'s> {
     }
 
     /// Notes the attempts of which a later run may write a line.
-    fn note_owed(&self, finished: &Finished, outcomes: Option<&'static [&'static str]>, book: &Book) {
+    fn note_owed(&self, finished: &Finished, outcomes: Option<&'static [&'static str]>, history: &History) {
         let run = self.run.get();
         let mut owed = self.owed.borrow_mut();
         if let Some((release, outcomes)) = finished.state.get("release").zip(outcomes) {
             owed.push(Owed { run, release: release.clone(), outcomes });
         }
-        owed.retain(|owed| !book.lines.iter().any(|line| owed.is_told_by(line)));
+        owed.retain(|owed| !history.lines.iter().any(|line| owed.is_told_by(line)));
     }
 
     /// How far the migration has come: the columns of its table, and how often it is written down as run.
@@ -741,9 +741,9 @@ impl<'s> House<'s> {
         if schema == "id,word 1" { Ok(()) } else { Err(format!("the migration has come this far: {schema}")) }
     }
 
-    fn confirmed(&self, environment: Environment, book: &Book, release: &str) -> bool {
+    fn confirmed(&self, environment: Environment, history: &History, release: &str) -> bool {
         let environment: EnvironmentName = environment.name().parse().expect("a name");
-        book.standings(&environment).confirmed().iter().any(|known| known.as_str() == release)
+        history.standings(&environment).confirmed().iter().any(|known| known.as_str() == release)
     }
 
     /// After a release that went live nothing is left of those that did not.
@@ -757,7 +757,7 @@ impl<'s> House<'s> {
         )?;
         // The folder of a stuck run goes with retention.
         let live: Vec<&str> = look
-            .book
+            .history
             .lines
             .iter()
             .filter(|line| ["live", "stuck"].contains(&line.outcome.as_str()))

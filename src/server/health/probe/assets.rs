@@ -14,8 +14,8 @@ use crate::{
     domain::{
         Failure, Sha256Digest,
         bundle::Manifest,
-        fact::{Score, key},
         gate::FrontEnd,
+        record::{Score, key},
     },
     engine::{Done, Io, StepResult},
     errors,
@@ -59,7 +59,7 @@ pub async fn assets(cx: &Deploy, io: &Io) -> StepResult {
     if cx.inputs.front_end == FrontEnd::None {
         return Ok(Done::skipped(NO_FRONT_END));
     }
-    let manifest = cx.made.borrow().manifest.clone();
+    let manifest = cx.state.borrow().manifest.clone();
     served_assets(Visitor::of(&cx.ports, &cx.inputs.health), manifest.as_deref(), io).await
 }
 
@@ -91,7 +91,7 @@ pub async fn served_assets(visitor: Visitor<'_>, manifest: Option<&Manifest>, io
         visitor.clock.sleep(visitor.health.interval).await;
     }
     let score = Score { passed: files.len() - problems.len(), total: files.len() };
-    io.fact(key::ASSETS, score);
+    io.record(key::ASSETS, score);
     problems.sort();
     match problems.first() {
         None => Ok(Done::passed(format!("{}/{}", score.passed, score.total))),

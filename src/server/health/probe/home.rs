@@ -1,7 +1,7 @@
 //! The home page. It is no health endpoint: its answer is compared with the answer of the live release.
 
 use crate::{
-    domain::{CommitSha, fact::HealthReport},
+    domain::{CommitSha, record::HealthReport},
     server::health::probe::round,
 };
 use futures_util::future;
@@ -13,7 +13,7 @@ use super::{
     verdict,
 };
 use crate::{
-    domain::fact::Endpoint,
+    domain::record::Endpoint,
     http::{Get, Reply, Unanswered},
 };
 

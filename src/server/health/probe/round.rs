@@ -5,7 +5,7 @@ use crate::{
     config::typed::{HealthAnswer, HealthPolicy},
     domain::{
         CommitSha,
-        fact::{Endpoint, HealthReport},
+        record::{Endpoint, HealthReport},
     },
     http::{Get, Site},
     server::health::probe::{

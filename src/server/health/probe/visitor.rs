@@ -24,11 +24,11 @@ impl<'a> Visitor<'a> {
     }
 
     /// Asks by the way that the inputs name, and by no other.
-    pub(crate) fn as_told(ports: &'a Ports, health: &'a HealthPolicy) -> Self {
+    pub(crate) fn as_configured(ports: &'a Ports, health: &'a HealthPolicy) -> Self {
         Self { site: &*ports.site, ..Self::of(ports, health) }
     }
 
     pub(crate) fn after(cx: &'a Deploy) -> Self {
-        Self { home_before: cx.facts.home, ..Self::of(&cx.ports, &cx.inputs.health) }
+        Self { home_before: cx.plan.home, ..Self::of(&cx.ports, &cx.inputs.health) }
     }
 }

@@ -4,9 +4,8 @@ use crate::{
     config::typed::Route,
     context::Deploy,
     domain::{
-        Failure,
-        fact::{Receipt, key},
-        format,
+        Failure, format,
+        record::{DowntimeReport, key},
     },
     engine::{
         Done,
@@ -15,7 +14,7 @@ use crate::{
     errors,
     server::health::{
         naming,
-        sampler::{ANSWER_TIMEOUT, Inner, LAST_WAIT, MOST_THROUGH_TUNNEL, Question, Quiet, Sides, over, told},
+        sampler::{ANSWER_TIMEOUT, Inner, LAST_WAIT, MOST_THROUGH_TUNNEL, Question, Quiet, Sides, describe, over},
     },
 };
 use std::{
@@ -29,21 +28,21 @@ pub(crate) const FIRST: u64 = 4;
 
 /// Starts the sampler, right before the switch.
 pub async fn start(cx: &Deploy, _io: &Io) -> StepResult {
-    if cx.facts.turn.from.is_none() {
+    if cx.plan.turn.from.is_none() {
         return Ok(Done::skipped("nothing is live yet, so there is no availability to sample"));
     }
     let health = &cx.inputs.health;
     let mut rate = health.sample_rate.max(1);
     let sampler = Quiet::of(cx);
     if matches!(cx.inputs.site.route, Route::Tunnel { .. }) && rate > MOST_THROUGH_TUNNEL {
-        sampler.inner.tally.borrow_mut().remark(format!(
+        sampler.inner.samples.borrow_mut().remark(format!(
             "sampled {MOST_THROUGH_TUNNEL} times a second instead of {rate}: through the SSH tunnel each request needs a channel of its own"
         ));
         rate = MOST_THROUGH_TUNNEL;
     }
     let sampler = Rc::new(sampler.begin(rate));
     sampler.counted(FIRST, ANSWER_TIMEOUT).await;
-    let first = sampler.receipt();
+    let first = sampler.downtime_report();
     if first.requests == 0 || first.failures == first.requests {
         sampler.stop().await;
         let cause = first.first_failures.first().map_or("no answer in time", |failed| failed.cause.as_str());
@@ -55,89 +54,93 @@ pub async fn start(cx: &Deploy, _io: &Io) -> StepResult {
     }
     let text =
         format!("{} about {rate} times a second, over new and kept connections in turn", first.paths.join(" and "));
-    cx.made.borrow_mut().sampler = Some(sampler);
+    cx.state.borrow_mut().sampler = Some(sampler);
     Ok(Done::passed(text))
 }
 
 /// Reads the downtime report before the release is confirmed: more downtime than the policy allows causes a rollback.
 pub async fn check(cx: &Deploy, io: &Io) -> StepResult {
-    let Some(sampler) = cx.made.borrow().sampler.clone() else {
+    let Some(sampler) = cx.state.borrow().sampler.clone() else {
         return Ok(Done::skipped("downtime was not measured"));
     };
     sampler.counted(sampler.inner.asked.get(), ANSWER_TIMEOUT + LAST_WAIT).await;
-    let mut receipt = sampler.receipt();
-    if !over(&receipt) {
+    let mut downtime_report = sampler.downtime_report();
+    if !over(&downtime_report) {
         // Within its budget: the measurement ends here. Otherwise it goes on, so that the rollback is measured too.
-        receipt = sampler.finish().await;
+        downtime_report = sampler.finish().await;
     }
-    io.fact(key::RECEIPT, &receipt);
-    if over(&receipt) {
-        return Err(too_much(&receipt));
+    io.record(key::RECEIPT, &downtime_report);
+    if over(&downtime_report) {
+        return Err(too_much(&downtime_report));
     }
-    if receipt.failures > 0 {
-        io.warning(errors::health::requests_failed(&told(&receipt), advice(cx)));
-        return Ok(Done::warned(told(&receipt)));
+    if downtime_report.failures > 0 {
+        io.warning(errors::health::requests_failed(&describe(&downtime_report), advice(cx)));
+        return Ok(Done::warned(describe(&downtime_report)));
     }
-    if receipt.not_asked > 0 {
-        io.warning(errors::health::samples_missing(&told(&receipt)));
-        return Ok(Done::warned(told(&receipt)));
+    if downtime_report.not_asked > 0 {
+        io.warning(errors::health::samples_missing(&describe(&downtime_report)));
+        return Ok(Done::warned(describe(&downtime_report)));
     }
-    Ok(Done::passed(told(&receipt)))
+    Ok(Done::passed(describe(&downtime_report)))
 }
 
 /// Whether the site has failed for longer than the policy allows: no later answer can change that.
 pub fn is_spent(cx: &Deploy) -> bool {
-    cx.made.borrow().sampler.as_ref().is_some_and(|sampler| over(&sampler.receipt()))
+    cx.state.borrow().sampler.as_ref().is_some_and(|sampler| over(&sampler.downtime_report()))
 }
 
 /// Resolves when that is so; never, where nothing is measured.
 pub async fn spent(cx: &Deploy) -> Failure {
-    let sampler = cx.made.borrow().sampler.clone();
+    let sampler = cx.state.borrow().sampler.clone();
     if let Some(sampler) = sampler {
         let mut counted = sampler.counted.clone();
         while counted.changed().await.is_ok() {
-            let receipt = sampler.receipt();
-            if over(&receipt) {
-                return too_much(&receipt);
+            let downtime_report = sampler.downtime_report();
+            if over(&downtime_report) {
+                return too_much(&downtime_report);
             }
         }
     }
     std::future::pending().await
 }
 
-pub(crate) fn too_much(receipt: &Receipt) -> Failure {
-    let details = receipt.first_failures.iter().map(ToString::to_string);
-    errors::health::downtime(&told(receipt), &format::duration(Duration::from_millis(receipt.budget_ms)), details)
+pub(crate) fn too_much(downtime_report: &DowntimeReport) -> Failure {
+    let details = downtime_report.first_failures.iter().map(ToString::to_string);
+    errors::health::downtime(
+        &describe(downtime_report),
+        &format::duration(Duration::from_millis(downtime_report.budget_ms)),
+        details,
+    )
 }
 
 /// However the run ends: stops the sampler. After a rollback the downtime report includes the rollback.
 pub async fn end(cx: &Deploy, io: &Io, _ending: &Ending) -> Result<String, Failure> {
-    let sampler = cx.made.borrow_mut().sampler.take();
+    let sampler = cx.state.borrow_mut().sampler.take();
     let Some(sampler) = sampler else { return Ok("downtime was not measured".to_owned()) };
-    let told_already = sampler.finished.get();
-    let receipt = sampler.finish().await;
-    if !told_already {
-        io.fact(key::RECEIPT, &receipt);
+    let already_reported = sampler.finished.get();
+    let downtime_report = sampler.finish().await;
+    if !already_reported {
+        io.record(key::RECEIPT, &downtime_report);
     }
-    Ok(format!("stopped: {}", told(&receipt)))
+    Ok(format!("stopped: {}", describe(&downtime_report)))
 }
 
 /// Before the link is renamed.
 pub fn switching(cx: &Deploy) {
-    if let Some(sampler) = &cx.made.borrow().sampler {
-        sampler.inner.tally.borrow_mut().switching(sampler.inner.clock.elapsed());
+    if let Some(sampler) = &cx.state.borrow().sampler {
+        sampler.inner.samples.borrow_mut().switching(sampler.inner.clock.elapsed());
     }
 }
 
 /// Before the link is renamed back.
 pub fn turning_back(cx: &Deploy) {
-    if let Some(sampler) = &cx.made.borrow().sampler {
-        sampler.inner.tally.borrow_mut().turning_back(sampler.inner.clock.elapsed());
+    if let Some(sampler) = &cx.state.borrow().sampler {
+        sampler.inner.samples.borrow_mut().turning_back(sampler.inner.clock.elapsed());
     }
 }
 
 pub(crate) fn advice(cx: &Deploy) -> String {
-    match cx.facts.server.services.process_control_timeout {
+    match cx.plan.server.services.process_control_timeout {
         Some(0) => {
             "A reload cuts running requests, because PHP-FPM's `process_control_timeout` is 0. Set it to 10s".to_owned()
         }
@@ -152,14 +155,14 @@ impl Quiet {
         let mut questions = vec![Question { path: first, bearer: health.token.clone(), lenient: false }];
         // Where the app names no release, the one-time file does.
         let file =
-            cx.made.borrow().identity.as_ref().filter(|seen| seen.needed_to_tell()).map(|seen| seen.path.clone());
+            cx.state.borrow().identity.as_ref().filter(|seen| seen.needed_to_tell()).map(|seen| seen.path.clone());
         questions.extend(file.map(|path| Question { path, bearer: None, lenient: true }));
-        let turn = &cx.facts.turn;
+        let turn = &cx.plan.turn;
         let sides = Sides {
             old: turn.from.as_deref().map(|from| naming::folder(from).to_owned()),
             new: turn.to.clone(),
-            commit: cx.facts.commit.clone(),
-            same_commit: turn.from.as_deref().is_none_or(|from| naming::same_commit(from, &cx.facts.commit)),
+            commit: cx.plan.commit.clone(),
+            same_commit: turn.from.as_deref().is_none_or(|from| naming::same_commit(from, &cx.plan.commit)),
         };
         let clock = cx.ports.clock.clone();
         Self {
@@ -172,7 +175,7 @@ impl Quiet {
                 budget: health.max_downtime,
                 rate: Cell::new(0),
                 pace: Cell::new(Duration::ZERO),
-                tally: RefCell::default(),
+                samples: RefCell::default(),
                 asked: Cell::new(0),
                 open: RefCell::default(),
                 ended: Cell::new(None),

@@ -15,7 +15,7 @@ use crate::{
 
 /// What the survey of a release, of a rollback and of a pre-flight asks. `None` where it is not known which PHP-FPM serves the site.
 pub async fn survey(cx: &Survey, io: &Io) -> Result<Option<Ready>, Failure> {
-    let looked = cx.found.borrow().looked.clone();
+    let looked = cx.state.borrow().looked.clone();
     let Some(Ok(serving)) = looked.as_ref().map(|looked| looked.serving.as_ref()) else { return Ok(None) };
     let current = cx.inputs.layout.current();
     ask(&*cx.ports.shell, io, &serving.fpm, (current.as_str(), ""), DOING).await.map(Some)
@@ -31,8 +31,8 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
 
 /// Right before the switch: finds what was broken since the survey.
 pub async fn again(cx: &Deploy, io: &Io) -> StepResult {
-    let (current, next) = (cx.inputs.layout.current(), cx.inputs.layout.release(&cx.facts.turn.to));
-    let fpm = &cx.facts.server.services.fpm;
+    let (current, next) = (cx.inputs.layout.current(), cx.inputs.layout.release(&cx.plan.turn.to));
+    let fpm = &cx.plan.server.services.fpm;
     judge(&ask(&*cx.ports.shell, io, fpm, (current.as_str(), next.as_str()), DOING).await?, io)
 }
 

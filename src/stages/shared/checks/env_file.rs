@@ -39,7 +39,7 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     link(&mut sheet, cx, &answer, looked.current().is_some());
     // Where the live release says it, .env is not asked: the app's own configuration decides. A pre-flight starts no app.
-    if cx.found.borrow().app_driver.is_none()
+    if cx.state.borrow().app_driver.is_none()
         && let Some(Misplaced { problem, certain }) = database::place(cx, io, &looked, database::Asked::Env).await?
     {
         let name = "location of the database";
@@ -57,10 +57,10 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     }
     let Some(said) = answer.get("said") else { return sheet.end("the folder could not be read") };
     {
-        let mut found = cx.found.borrow_mut();
+        let mut found = cx.state.borrow_mut();
         found.database_driver = found.app_driver.clone().or_else(|| value(said, "driver").map(str::to_owned));
     }
-    cx.found.borrow_mut().sqlite_kib = value(said, "sqlite-kib").and_then(remote::kib);
+    cx.state.borrow_mut().sqlite_kib = value(said, "sqlite-kib").and_then(remote::kib);
     app_env(&mut sheet, cx, said);
     match value(said, "app-key") {
         Some("set") => sheet.passed("APP_KEY", "set"),

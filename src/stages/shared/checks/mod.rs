@@ -25,8 +25,8 @@ use crate::{
     context::Survey,
     domain::{
         bundle::Manifest,
-        fact::key,
         gate::{self, FrontEnd, GateReport, Must, VITE_CONFIGS},
+        record::key,
     },
     engine::{
         Done,
@@ -41,11 +41,11 @@ use crate::{
 
 /// The nine gates, from the contents of the bundle. On the server they are asked again.
 pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
-    let Some(manifest) = cx.found.borrow().manifest() else {
+    let Some(manifest) = cx.state.borrow().manifest() else {
         return Ok(Done::skipped("skipped: there is no bundle"));
     };
     let report = judge(&manifest, cx.inputs.front_end);
-    io.fact(key::GATES, &report);
+    io.record(key::GATES, &report);
     let lines: Vec<String> = report
         .failures()
         .map(|gate| format!("{}: {}", gate.name, gate.problem.as_deref().unwrap_or_default()))
@@ -90,7 +90,7 @@ fn problems(cx: &Survey, looked: &Looked, about: About) -> Vec<Problem> {
 
 /// What the server said, if there is a base folder to speak of.
 fn looked(cx: &Survey) -> Option<Rc<Looked>> {
-    cx.found.borrow().looked.clone()
+    cx.state.borrow().looked.clone()
 }
 
 /// The same, for rows about what lies in the base folder.

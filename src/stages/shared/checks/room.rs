@@ -12,7 +12,7 @@ use crate::{
     },
     errors,
     server::{
-        backup::copy,
+        backup::offsite,
         database::{self, Described},
         inspect::About,
         remote,
@@ -68,7 +68,7 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
     };
     let base = cx.inputs.layout.base();
     let doing = format!("checking the disk space on {base}");
-    let Some(manifest) = cx.found.borrow().manifest() else {
+    let Some(manifest) = cx.state.borrow().manifest() else {
         // By the size of the live release.
         let mut sheet = Sheet::new(cx, io, &doing);
         for problem in problems(cx, &looked, About::Room) {
@@ -79,15 +79,15 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
             false => sheet.end("not enough disk space"),
         };
     };
-    let driver = cx.found.borrow().database_driver.clone();
+    let driver = cx.state.borrow().database_driver.clone();
     let asked = matches!(driver.as_deref(), Some("mysql" | "mariadb" | "pgsql"));
     let answer = ask(cx, io, &doing, if asked { database::PROGRAM } else { "" }).await?;
     let kib = |answer: &Answer, key: &str| answer.get(key).and_then(remote::kib);
     let mut sheet = Sheet::new(cx, io, &doing);
-    let sqlite = cx.found.borrow().sqlite_kib;
+    let sqlite = cx.state.borrow().sqlite_kib;
     let mut described = Described::read(&answer, cx.inputs.layout.env_file());
     let database = described.kib.or(sqlite);
-    if cx.found.borrow().dump_judged {
+    if cx.state.borrow().dump_judged {
         described = Described { tables: described.tables, kib: described.kib, ..Described::default() };
     }
     can_be_dumped(&mut sheet, driver.as_deref(), &answer, (described, looked.current().is_some()));
@@ -96,7 +96,7 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
     }
     let live = kib(&looked.answer, "live-kib").unwrap_or(0);
     let need = Need::of(&manifest, live * 1024, database.unwrap_or(0) * 1024);
-    let told = format!(
+    let described = format!(
         "{} for the release and {} for the backup of app and database",
         format::bytes(need.release),
         format::bytes(need.backup)
@@ -116,11 +116,13 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
             Some(free) if free >= need => {
                 sheet.passed(
                     check,
-                    format!("{} free, about {} needed ({told})", format::bytes(free), format::bytes(need)),
+                    format!("{} free, about {} needed ({described})", format::bytes(free), format::bytes(need)),
                 );
             }
-            Some(free) => sheet
-                .failed(check, errors::preflight::no_room(&format::bytes(free), place, &format::bytes(need), &told)),
+            Some(free) => sheet.failed(
+                check,
+                errors::preflight::no_room(&format::bytes(free), place, &format::bytes(need), &described),
+            ),
             None => sheet.failed(check, errors::preflight::room_unknown(place)),
         }
     }
@@ -132,7 +134,7 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         }
         Some(free) => sheet.failed("inodes", errors::preflight::no_inodes(free, &base, need.inodes)),
     }
-    sheet.end(told)
+    sheet.end(described)
 }
 
 /// A release is refused when it cannot back the database up; that can be said now.
@@ -201,17 +203,17 @@ pub async fn backups(cx: &Survey, io: &Io) -> StepResult {
         return sheet.end("none yet");
     };
     let age = cx.ports.clock.now() - newest.made_at();
-    let told = format!("the newest verified backup, {newest}, is {} old", format::age(age.num_seconds()));
+    let described = format!("the newest verified backup, {newest}, is {} old", format::age(age.num_seconds()));
     if age > STALE {
         sheet.warned(
             "newest backup",
-            format!("{told}, more than {} days", STALE.num_days()),
+            format!("{described}, more than {} days", STALE.num_days()),
             "a release makes a backup before its first change; check why the last release is so old",
         );
     } else {
-        sheet.passed("newest backup", &told);
+        sheet.passed("newest backup", &described);
     }
-    sheet.end(told)
+    sheet.end(described)
 }
 
 /// Whether each backup gets a copy elsewhere, and whether that place would do (F61). A place that hangs costs a minute, and is told.
@@ -220,10 +222,10 @@ async fn copies(cx: &Survey, io: &Io, sheet: &mut Sheet<'_>) {
     let Some(policy) = &cx.inputs.server.backup_copy else {
         return sheet.passed(CHECK, "off-site copy is off (`backup-copy-dir` is not set)");
     };
-    match copy::look(&*cx.ports.shell, io, &cx.inputs, policy).await {
+    match offsite::look(&*cx.ports.shell, io, &cx.inputs, policy).await {
         Ok(answer) => {
             let kind = answer.get("type").map(|kind| format!(" ({kind})")).unwrap_or_default();
-            let newest = copy::there(&answer).into_iter().max();
+            let newest = offsite::there(&answer).into_iter().max();
             let newest =
                 newest.map_or("no copy exists yet".to_owned(), |newest| format!("the newest copy is {newest}"));
             sheet.passed(CHECK, format!("to {}, on another file system{kind}; {newest}", policy.dir));

@@ -10,7 +10,7 @@ use crate::{
     errors,
     server::{
         inspect::{
-            NO_SERVER, ServiceFacts,
+            NO_SERVER, ServiceState,
             permissions::{self, Permission, Permissions, sudoers_line},
             serving,
             sudo::Leave,
@@ -39,7 +39,7 @@ pub async fn privileges(cx: &Survey, io: &Io) -> StepResult {
     let permissions = permissions::permissions(&*cx.ports.shell, io, fpm, looked.systemd(), doing).await?;
     for choices in [&permissions.fpm, &permissions.nginx] {
         for other in choices.iter().filter(|other| !other.given()) {
-            io.line(format!("sudo -n {}: {}", other.command, other.told()));
+            io.line(format!("sudo -n {}: {}", other.command, other.describe()));
         }
         if let Some(best) = Permissions::best(choices) {
             judge(&mut sheet, &looked.user, best, &permissions);
@@ -49,21 +49,21 @@ pub async fn privileges(cx: &Survey, io: &Io) -> StepResult {
         let reload = serving::reload_commands(&permissions);
         survey::tell_services(
             io,
-            &ServiceFacts {
+            &ServiceState {
                 fpm: serving.fpm.clone(),
                 reload,
                 process_control_timeout: serving.process_control_timeout,
             },
         );
     }
-    cx.found.borrow_mut().nginx_test = Some(permissions.test);
+    cx.state.borrow_mut().nginx_test = Some(permissions.test);
     sheet.end("sudo allows every command of a release")
 }
 
 fn judge(sheet: &mut Sheet<'_>, user: &str, permission: &Permission, all: &Permissions) {
     let check = format!("sudo -n {}", permission.command);
     match permission.leave {
-        Leave::Free => sheet.passed(check, permission.told()),
+        Leave::Free => sheet.passed(check, permission.describe()),
         Leave::Unproven => sheet.warned(
             check,
             format!(
@@ -75,7 +75,11 @@ fn judge(sheet: &mut Sheet<'_>, user: &str, permission: &Permission, all: &Permi
         Leave::Password | Leave::Denied => sheet.failed(
             check,
             errors::services::sudo_rule_missing(
-                all.in_sudos_words(format!("{user} cannot run sudo -n {}: {}", permission.command, permission.told())),
+                all.in_sudos_words(format!(
+                    "{user} cannot run sudo -n {}: {}",
+                    permission.command,
+                    permission.describe()
+                )),
                 all.advice(user, [permission]),
             ),
         ),
@@ -96,7 +100,7 @@ pub async fn can_reload(cx: &Survey, io: &Io) -> StepResult {
         let (text, hint) = changed.warning();
         sheet.warned("reload", text, hint);
     }
-    let allowed = cx.found.borrow().nginx_test.clone();
+    let allowed = cx.state.borrow().nginx_test.clone();
     for test in ready.tested.iter().map(|asked| asked.strip_prefix("sudo -n ").unwrap_or(asked)) {
         sheet.passed(test, "the configuration is valid");
     }
@@ -169,7 +173,7 @@ pub async fn php(cx: &Survey, io: &Io) -> StepResult {
             ),
         }
     }
-    let Some(manifest) = cx.found.borrow().manifest() else { return sheet.end(format!("PHP {version}")) };
+    let Some(manifest) = cx.state.borrow().manifest() else { return sheet.end(format!("PHP {version}")) };
     match manifest.php.minimum_id {
         Some(minimum) => {
             let needed = format!("PHP {}.{}.{} or newer", minimum / 10_000, minimum / 100 % 100, minimum % 100);

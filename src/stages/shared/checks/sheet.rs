@@ -2,7 +2,7 @@
 
 use crate::{
     context::Survey,
-    domain::fact::{Finding, Judgement, key},
+    domain::record::{Finding, Judgement, key},
     engine::{
         Done,
         step::{Io, StepResult},
@@ -58,9 +58,9 @@ impl<'a> Sheet<'a> {
             .filter(|finding| finding.judgement == Judgement::Warned)
             .map(|finding| finding.found.clone())
             .collect();
-        let mut found = self.cx.found.borrow_mut();
+        let mut found = self.cx.state.borrow_mut();
         found.findings.extend(self.findings);
-        self.io.fact(key::FINDINGS, &found.findings);
+        self.io.record(key::FINDINGS, &found.findings);
         if !self.problems.is_empty() {
             return Err(errors::preflight::refusal(&self.doing, self.problems));
         }

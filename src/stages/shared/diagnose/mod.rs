@@ -7,9 +7,9 @@ mod signatures;
 
 pub use self::signatures::{SIGNATURES, Signature, recognise};
 use crate::{
-    domain::fact::Diagnosis,
+    domain::record::Diagnosis,
     engine::step::Io,
-    github::{GithubError, Inventory, Job, WorkflowRun},
+    github::{GithubError, Job, RepositoryRead, WorkflowRun},
 };
 
 /// Failed runs that are looked into: each costs two calls of the API.
@@ -26,27 +26,27 @@ const FAILED: [&str; 3] = ["failure", "timed_out", "startup_failure"];
 ///
 /// # Errors
 /// The runs cannot be listed. What cannot be read of a single run is told in its diagnosis.
-pub async fn failures_of(github: &dyn Inventory, workflow: &str, io: &Io) -> Result<Vec<Diagnosis>, GithubError> {
+pub async fn failures_of(github: &dyn RepositoryRead, workflow: &str, io: &Io) -> Result<Vec<Diagnosis>, GithubError> {
     let runs = github.recent_runs(workflow).await?;
     Ok(failures_among(github, &runs, io).await)
 }
 
 /// The same for runs that were listed already, newest first.
-pub async fn failures_among(github: &dyn Inventory, runs: &[WorkflowRun], io: &Io) -> Vec<Diagnosis> {
-    let mut told = Vec::new();
+pub async fn failures_among(github: &dyn RepositoryRead, runs: &[WorkflowRun], io: &Io) -> Vec<Diagnosis> {
+    let mut described = Vec::new();
     for run in runs.iter().filter(|run| failed(run)).take(LOOKED_INTO) {
         let diagnosis = look_into(github, run).await;
-        io.line(diagnosis.told());
-        told.push(diagnosis);
+        io.line(diagnosis.describe());
+        described.push(diagnosis);
     }
-    told
+    described
 }
 
 pub fn failed(run: &WorkflowRun) -> bool {
     run.finished() && run.conclusion.as_deref().is_some_and(|ended| FAILED.contains(&ended))
 }
 
-async fn look_into(github: &dyn Inventory, run: &WorkflowRun) -> Diagnosis {
+async fn look_into(github: &dyn RepositoryRead, run: &WorkflowRun) -> Diagnosis {
     let nothing = Diagnosis {
         run: run.id,
         attempt: run.attempt,

@@ -387,8 +387,8 @@ mod tests {
         );
         let own = ["error: reading the approval: another text", "  code: approval-phrase-wrong"].map(str::to_owned);
         assert_eq!(recognise(&own).map(|(signature, _)| signature.id), Some("phrase-wrong"));
-        let told = ["taking it: run 4711 holds it", "  code: lock-held"].map(str::to_owned);
-        assert_eq!(recognise(&told).map(|(_, line)| line), Some("taking it: run 4711 holds it"));
+        let described = ["taking it: run 4711 holds it", "  code: lock-held"].map(str::to_owned);
+        assert_eq!(recognise(&described).map(|(_, line)| line), Some("taking it: run 4711 holds it"));
         assert!(recognise(&["all is well".to_owned()]).is_none() && recognise(&[]).is_none());
     }
 }

@@ -89,8 +89,8 @@ impl House<'_> {
         if after.current != before.current {
             return Err(format!("{} is live, and before the dead run it was {}", after.current, before.current));
         }
-        self.nothing_foreign(&after.book.lines[before.book.lines.len()..], &[self.run.get()], &[])?;
-        let told: Vec<(&str, &str)> = after.book.lines[before.book.lines.len()..]
+        self.nothing_foreign(&after.history.lines[before.history.lines.len()..], &[self.run.get()], &[])?;
+        let told: Vec<(&str, &str)> = after.history.lines[before.history.lines.len()..]
             .iter()
             .filter(|line| is_of(line, self.run.get()))
             .map(|line| (line.release.as_str(), line.outcome.as_str()))

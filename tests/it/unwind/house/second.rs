@@ -92,7 +92,7 @@ impl House<'_> {
         }
         let run = self.run.get();
         let outcome = if handed_over(first) { "" } else { output(first, "outcome") };
-        let lines = &after.book.lines[before.book.lines.len()..];
+        let lines = &after.history.lines[before.history.lines.len()..];
         self.nothing_foreign(lines, &[run, SECOND], &self.owed.borrow())?;
         let of = |run| lines.iter().filter(move |line| is_of(line, run)).map(|line| line.outcome.as_str());
         let (firsts, seconds): (Vec<&str>, Vec<&str>) = (of(run).collect(), of(SECOND).collect());

@@ -6,12 +6,12 @@ use std::{
 };
 
 use crate::{
-    domain::fact::{AnsweredBy, FailedRequest, Receipt},
+    domain::record::{AnsweredBy, DowntimeReport, FailedRequest},
     http::Connection,
 };
 
 /// Failures that are told one by one. The others are counted.
-const TOLD: usize = 10;
+const SHOWN: usize = 10;
 
 /// Which release an answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(super) enum Missing {
 /// Counts what was seen, in the order in which it was asked, and keeps no more than extremes and the first few failures: however
 /// long a run takes, this stays small.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct Samples {
     /// Answered out of turn; at most as many as can be asked while one request waits for its time to run out.
     early: BTreeMap<u64, Seen>,
     /// The number of the request that is counted next.
@@ -72,7 +72,7 @@ pub(super) struct Tally {
     remarks: Vec<String>,
 }
 
-impl Tally {
+impl Samples {
     /// Takes in request number `number`, counted from 0. Gives how many have been counted so far.
     pub(super) fn take(&mut self, number: u64, seen: Seen) -> u64 {
         self.early.insert(number, seen);
@@ -141,7 +141,7 @@ impl Tally {
             self.outages += 1;
         }
         self.old_again = None;
-        if self.first_failures.len() < TOLD {
+        if self.first_failures.len() < SHOWN {
             let failed = FailedRequest {
                 at_ms: 0,
                 path: seen.path,
@@ -182,18 +182,18 @@ impl Tally {
     }
 
     /// What was seen until `now`. An outage that has not ended counts until then.
-    pub(super) fn receipt(
+    pub(super) fn downtime_report(
         &self,
         began: Duration,
         now: Duration,
         paths: Vec<String>,
         rate: u32,
         budget: Duration,
-    ) -> Receipt {
+    ) -> DowntimeReport {
         let zero = self.switched.unwrap_or(began);
         let relative = |at: Duration| millis_between(zero, at);
         let down = self.down + self.down_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
-        Receipt {
+        DowntimeReport {
             paths,
             rate,
             lasted_ms: millis(now.saturating_sub(began)),
@@ -269,112 +269,136 @@ mod tests {
             status: Err(Missing::NotAsked("the SSH connection broke".to_owned())),
             ..seen(asked, 900, 0, None)
         };
-        let mut tally = Tally::default();
-        tally.take(0, seen(0, 5, 200, None));
-        tally.switching(ms(20));
+        let mut samples = Samples::default();
+        samples.take(0, seen(0, 5, 200, None));
+        samples.switching(ms(20));
         for number in 1..=40 {
-            tally.take(number, lost(number * 50));
+            samples.take(number, lost(number * 50));
         }
-        let receipt = told(&tally, 2500);
-        assert_eq!((receipt.requests, receipt.not_asked, receipt.failures, receipt.downtime_ms), (1, 40, 0, 0));
-        assert_eq!((receipt.slowest_ms, receipt.outages), (5, 0), "{receipt:?}");
-        assert_eq!(receipt.remarks.len(), 1, "{receipt:?}");
+        let downtime_report = describe(&samples, 2500);
+        assert_eq!(
+            (
+                downtime_report.requests,
+                downtime_report.not_asked,
+                downtime_report.failures,
+                downtime_report.downtime_ms
+            ),
+            (1, 40, 0, 0)
+        );
+        assert_eq!((downtime_report.slowest_ms, downtime_report.outages), (5, 0), "{downtime_report:?}");
+        assert_eq!(downtime_report.remarks.len(), 1, "{downtime_report:?}");
         // The site fails, the line breaks, the site answers: nobody knows when it was well again.
-        tally.take(41, seen(2600, 10, 502, None));
-        tally.take(42, lost(2650));
-        tally.take(43, seen(2700, 10, 200, None));
-        assert_eq!(told(&tally, 2800).downtime_ms, 110);
+        samples.take(41, seen(2600, 10, 502, None));
+        samples.take(42, lost(2650));
+        samples.take(43, seen(2700, 10, 200, None));
+        assert_eq!(describe(&samples, 2800).downtime_ms, 110);
     }
 
-    fn told(tally: &Tally, now: u64) -> Receipt {
-        tally.receipt(ms(0), ms(now), vec!["/health".to_owned()], 20, ms(5000))
+    fn describe(samples: &Samples, now: u64) -> DowntimeReport {
+        samples.downtime_report(ms(0), ms(now), vec!["/health".to_owned()], 20, ms(5000))
     }
 
     #[test]
     fn downtime_is_from_the_first_failed_request_to_the_next_answer() {
-        let mut tally = Tally::default();
+        let mut samples = Samples::default();
         let statuses = [200, 200, 502, 503, 200, 200, 504, 200];
         for (number, status) in statuses.into_iter().enumerate() {
             let number = number as u64;
-            tally.take(number, seen(number * 50, 10, status, None));
+            samples.take(number, seen(number * 50, 10, status, None));
             if number == 0 {
-                tally.switching(ms(30));
+                samples.switching(ms(30));
             }
         }
-        let receipt = told(&tally, 400);
+        let downtime_report = describe(&samples, 400);
         // 100 to 210, and 300 to 360.
-        assert_eq!((receipt.requests, receipt.failures, receipt.outages, receipt.downtime_ms), (8, 3, 2, 170));
-        let first = &receipt.first_failures[0];
+        assert_eq!(
+            (downtime_report.requests, downtime_report.failures, downtime_report.outages, downtime_report.downtime_ms),
+            (8, 3, 2, 170)
+        );
+        let first = &downtime_report.first_failures[0];
         assert_eq!((first.at_ms, first.cause.as_str(), first.took_ms), (70, "answered 502", 10));
     }
 
     #[test]
     fn an_outage_that_goes_on_counts_until_now() {
-        let mut tally = Tally::default();
-        tally.take(0, seen(0, 5, 200, None));
-        tally.take(1, Seen { status: Err(failed("no connection: Connection refused")), ..seen(50, 1, 0, None) });
-        assert_eq!(told(&tally, 1050).downtime_ms, 1000);
+        let mut samples = Samples::default();
+        samples.take(0, seen(0, 5, 200, None));
+        samples.take(1, Seen { status: Err(failed("no connection: Connection refused")), ..seen(50, 1, 0, None) });
+        assert_eq!(describe(&samples, 1050).downtime_ms, 1000);
     }
 
     #[test]
     fn answers_are_counted_in_the_order_in_which_they_were_asked() {
-        let mut tally = Tally::default();
-        tally.take(0, seen(0, 5, 200, None));
+        let mut samples = Samples::default();
+        samples.take(0, seen(0, 5, 200, None));
         // Asked second, and the last to end: it ran into its time limit while others were answered.
-        assert_eq!(tally.take(2, seen(100, 10, 200, None)), 1);
-        assert_eq!(tally.take(3, seen(150, 10, 200, None)), 1);
+        assert_eq!(samples.take(2, seen(100, 10, 200, None)), 1);
+        assert_eq!(samples.take(3, seen(150, 10, 200, None)), 1);
         let late = Seen { status: Err(failed("no answer in time")), ..seen(50, 10_000, 0, None) };
-        assert_eq!(tally.take(1, late), 4);
-        let receipt = told(&tally, 11_000);
-        assert_eq!((receipt.failures, receipt.downtime_ms, receipt.slowest_ms), (1, 60, 10_000));
+        assert_eq!(samples.take(1, late), 4);
+        let downtime_report = describe(&samples, 11_000);
+        assert_eq!(
+            (downtime_report.failures, downtime_report.downtime_ms, downtime_report.slowest_ms),
+            (1, 60, 10_000)
+        );
     }
 
     #[test]
     fn old_and_new_side_by_side_and_the_way_back() {
-        use crate::server::health::sampler::tally::Side::{New, Old};
-        let mut tally = Tally::default();
-        tally.take(0, seen(0, 5, 200, Some(Old)));
-        tally.switching(ms(20));
+        use crate::server::health::sampler::samples::Side::{New, Old};
+        let mut samples = Samples::default();
+        samples.take(0, seen(0, 5, 200, Some(Old)));
+        samples.switching(ms(20));
         let sides = [Old, New, Old, Old, New, New];
         for (number, side) in (1..).zip(sides) {
-            tally.take(number, seen(number * 50, 5, 200, Some(side)));
+            samples.take(number, seen(number * 50, 5, 200, Some(side)));
         }
-        let receipt = told(&tally, 400);
-        assert_eq!((receipt.first_new_ms, receipt.side_by_side_ms), (Some(85), Some(100)));
-        assert_eq!((receipt.answered_by.old, receipt.answered_by.new, receipt.old_again_ms), (4, 3, None));
+        let downtime_report = describe(&samples, 400);
+        assert_eq!((downtime_report.first_new_ms, downtime_report.side_by_side_ms), (Some(85), Some(100)));
+        assert_eq!(
+            (downtime_report.answered_by.old, downtime_report.answered_by.new, downtime_report.old_again_ms),
+            (4, 3, None)
+        );
 
-        tally.turning_back(ms(345));
+        samples.turning_back(ms(345));
         let back = [(200, Some(New)), (200, Some(Old)), (502, None), (200, Some(Old)), (200, Some(Old))];
         for (number, (status, side)) in (7..).zip(back) {
-            tally.take(number, seen(number * 50, 5, status, side));
+            samples.take(number, seen(number * 50, 5, status, side));
         }
-        let receipt = told(&tally, 700);
-        assert_eq!(receipt.side_by_side_ms, Some(100), "the way back is another matter");
-        assert_eq!(receipt.old_again_ms, Some(160), "from 345 to the answer after the last that was not the old one's");
+        let downtime_report = describe(&samples, 700);
+        assert_eq!(downtime_report.side_by_side_ms, Some(100), "the way back is another matter");
+        assert_eq!(
+            downtime_report.old_again_ms,
+            Some(160),
+            "from 345 to the answer after the last that was not the old one's"
+        );
     }
 
     #[test]
     fn a_page_that_was_refused_before_the_switch_may_be_refused_after_it() {
-        let mut tally = Tally::default();
-        tally.take(0, seen(0, 5, 401, None));
-        tally.switching(ms(20));
-        tally.take(1, seen(50, 5, 401, None));
-        tally.take(2, seen(100, 5, 404, None));
-        tally.take(3, Seen { lenient: true, ..seen(150, 5, 404, None) });
-        tally.take(4, seen(200, 5, 429, None));
-        let receipt = told(&tally, 300);
-        assert_eq!((receipt.failures, receipt.held_back), (1, 1));
-        assert_eq!(receipt.first_failures[0].cause, "answered 404");
+        let mut samples = Samples::default();
+        samples.take(0, seen(0, 5, 401, None));
+        samples.switching(ms(20));
+        samples.take(1, seen(50, 5, 401, None));
+        samples.take(2, seen(100, 5, 404, None));
+        samples.take(3, Seen { lenient: true, ..seen(150, 5, 404, None) });
+        samples.take(4, seen(200, 5, 429, None));
+        let downtime_report = describe(&samples, 300);
+        assert_eq!((downtime_report.failures, downtime_report.held_back), (1, 1));
+        assert_eq!(downtime_report.first_failures[0].cause, "answered 404");
     }
 
     #[test]
     fn however_many_requests_fail_few_are_kept() {
-        let mut tally = Tally::default();
-        tally.switching(ms(0));
+        let mut samples = Samples::default();
+        samples.switching(ms(0));
         for number in 0..100_000 {
-            tally.take(number, seen(number * 50, 5, 500, None));
+            samples.take(number, seen(number * 50, 5, 500, None));
         }
-        let receipt = told(&tally, 5_000_000);
-        assert_eq!((receipt.failures, receipt.first_failures.len(), tally.early.len()), (100_000, TOLD, 0));
+        let downtime_report = describe(&samples, 5_000_000);
+        assert_eq!(
+            (downtime_report.failures, downtime_report.first_failures.len(), samples.early.len()),
+            (100_000, SHOWN, 0)
+        );
     }
 }

@@ -34,7 +34,7 @@ fn copying(story: &Story, commit: &str) -> Runner {
 }
 
 /// The backup of the report for programs.
-fn told(runner: &Runner, finished: &Finished) -> serde_json::Value {
+fn recorded(runner: &Runner, finished: &Finished) -> serde_json::Value {
     let path = runner.workspace().join(output(finished, "report-json"));
     let document = serde_json::from_str(&std::fs::read_to_string(path).expect("the report")).expect("JSON");
     evidence::valid(&document);
@@ -82,7 +82,10 @@ fn f61_a_backup_is_copied_read_back_and_kept_by_number() {
     let release = output(&finished, "release").to_owned();
     let copy = format!("{ELSEWHERE}/{release}");
     assert_says(&finished.summary, &["verified on the server; off-site copy verified in", &copy]);
-    assert_eq!(told(&runner, &finished), serde_json::json!({ "status": "verified", "path": copy, "problem": null }));
+    assert_eq!(
+        recorded(&runner, &finished),
+        serde_json::json!({ "status": "verified", "path": copy, "problem": null })
+    );
     on(
         &story,
         &format!("cd {copy}; sha256sum -c --quiet SHA256SUMS; cmp SHA256SUMS {BASE}/backups/{release}/SHA256SUMS"),
@@ -104,7 +107,7 @@ fn f61_a_backup_is_copied_read_back_and_kept_by_number() {
     let finished = runner.run_binary(story.binary());
     assert_ended(&finished, 0, "live");
     assert_says(&finished.summary, &["verified on the server; off-site copy off"]);
-    assert_eq!(told(&runner, &finished)["status"], "not-asked-for");
+    assert_eq!(recorded(&runner, &finished)["status"], "not-asked-for");
     assert_eq!(on(&story, &format!("ls {ELSEWHERE}")), there);
 }
 
@@ -129,7 +132,7 @@ fn f61_one_byte_that_changed_on_the_way_is_seen_and_the_copy_does_not_count() {
     assert_says(&finished.summary, &["8 Copy the backup off-site", &says, "app.tar.gz: FAILED"]);
     assert_eq!(story.current().expect("current").as_deref(), Some(gated_deploy_lab::server::SEED_RELEASE));
     assert_eq!(on(&story, &format!("ls {ELSEWHERE}")), before, "half a copy is no copy");
-    assert_eq!(told(&runner, &finished)["status"], "not-there");
+    assert_eq!(recorded(&runner, &finished)["status"], "not-there");
 
     // Advisory, as by default: a warning with its cause; the backup here counts all the same.
     let runner = copying(&story, &commit).input("keep-backups", "1");
@@ -139,7 +142,7 @@ fn f61_one_byte_that_changed_on_the_way_is_seen_and_the_copy_does_not_count() {
         &finished.summary,
         &["there is no off-site backup", &says, "verified on the server; ⚠️ no off-site copy"],
     );
-    assert_eq!(told(&runner, &finished)["status"], "not-there");
+    assert_eq!(recorded(&runner, &finished)["status"], "not-there");
     assert_eq!(on(&story, &format!("ls {ELSEWHERE}")), before, "a run that added no copy removes none");
     unfake(&story, "cp");
 }

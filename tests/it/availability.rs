@@ -240,10 +240,10 @@ mod alone {
     use async_trait::async_trait;
     use gated_deploy::{
         context::Deploy,
-        domain::fact::{self, Receipt},
+        domain::record::{self, DowntimeReport},
         engine::{
             Row,
-            step::{StepResult, check, hold, release},
+            step::{StepResult, check, cleanup, hold},
         },
         http::{Connection, Get, Reply, Site, Unanswered},
         server::health::sampler,
@@ -292,7 +292,7 @@ mod alone {
 
     /// Samples a site for a virtual second, and ends.
     async fn sampled(site: Rc<Played>) -> Ran {
-        let row = hold("row", "The row", sampler::start, release("stop", sampler::end));
+        let row = hold("row", "The row", sampler::start, cleanup("stop", sampler::end));
         run(site, row).await
     }
 
@@ -307,8 +307,8 @@ mod alone {
         LocalSet::new().run_until(stage.release_rows(vec![row, check("check", "The check", between)])).await
     }
 
-    fn receipt(ran: &Ran) -> Receipt {
-        ran.fact(fact::key::RECEIPT)
+    fn receipt(ran: &Ran) -> DowntimeReport {
+        ran.record(record::key::RECEIPT)
     }
 
     #[tokio::test]
@@ -332,7 +332,7 @@ mod alone {
             "{}",
             ran.said()
         );
-        assert!(!ran.everything().contains(fact::key::RECEIPT), "there is nothing to tell");
+        assert!(!ran.everything().contains(record::key::RECEIPT), "there is nothing to tell");
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, GithubError, Inventory, api::percent, protection::BranchSettings};
+use super::{Api, GithubError, RepositoryRead, api::percent, protection::BranchSettings};
 use crate::github::call::unprotected;
 
 /// The key by which secrets of the repository are sealed.
@@ -37,7 +37,7 @@ pub struct ListedWorkflow {
 
 /// A request that was sent once and never repeated: whether it was carried out when no answer came, the reading calls tell.
 #[async_trait(?Send)]
-pub trait Amend: Inventory {
+pub trait RepositoryWrite: RepositoryRead {
     /// `owner/name`, for readers.
     fn repository(&self) -> String;
 
@@ -76,18 +76,18 @@ pub trait Amend: Inventory {
 }
 
 #[async_trait(?Send)]
-impl Amend for Api {
+impl RepositoryWrite for Api {
     fn repository(&self) -> String {
         format!("{}/{}", self.repository.owner, self.repository.name)
     }
 
     async fn settings(&self, branch: &str) -> Result<Option<BranchSettings>, GithubError> {
         let route = self.route(&format!("branches/{}/protection", percent(branch)));
-        let told: Value = match self.read(&route).await {
-            Ok(told) => told,
+        let described: Value = match self.read(&route).await {
+            Ok(described) => described,
             Err(error) => return unprotected(error),
         };
-        BranchSettings::told(&told)
+        BranchSettings::describe(&described)
             .map(Some)
             .map_err(|problem| GithubError::Unexpected(format!("GET {route}: {problem}")))
     }

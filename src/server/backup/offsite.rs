@@ -8,7 +8,7 @@ use crate::{
     context::Deploy,
     domain::{
         Failure, ReleaseName, RemoteCommand,
-        fact::{self, CopyStatus, Elsewhere},
+        record::{self, CopyStatus, Elsewhere},
     },
     engine::{
         Done, Undone,
@@ -26,35 +26,35 @@ const REMOVE: Duration = Duration::from_secs(300);
 /// Copies the backup that this run made, and compares what it reads back from there.
 pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
     let Some(policy) = &cx.inputs.server.backup_copy else {
-        told(cx, io, Elsewhere { status: CopyStatus::NotAskedFor, path: None, problem: None });
+        describe(cx, io, Elsewhere { status: CopyStatus::NotAskedFor, path: None, problem: None });
         return Ok(Done::skipped("off-site backup is off (`backup-copy-dir` is not set)"));
     };
     let layout = &cx.inputs.layout;
-    let dir = layout.backup(&cx.facts.turn.to);
+    let dir = layout.backup(&cx.plan.turn.to);
     let doing = format!("copying the backup to {}", policy.dir);
-    let script = Script::new("copy", include_str!("copy.sh"))
+    let script = Script::new("offsite", include_str!("offsite.sh"))
         .detached(&layout.jobs())
         .var("BASE", layout.base().as_str())
         .var("DIR", dir.as_str())
         .var("TO", policy.dir.as_str())
-        .var("RELEASE", cx.facts.turn.to.as_str())
+        .var("RELEASE", cx.plan.turn.to.as_str())
         .var("ENVIRONMENT", cx.inputs.environment.as_str())
         .timeout(policy.within);
     match remote::run(&*cx.ports.shell, io, lock::under(cx, script), &doing).await {
         Ok(answer) if answer.get("nothing").is_some() => {
-            told(cx, io, Elsewhere { status: CopyStatus::Nothing, path: None, problem: None });
+            describe(cx, io, Elsewhere { status: CopyStatus::Nothing, path: None, problem: None });
             Ok(Done::skipped("nothing was backed up"))
         }
         Ok(answer) => {
             let path = remote::required(&answer, "path", &doing)?.to_owned();
             let on = answer.get("type").map(|kind| format!(", on {kind}")).unwrap_or_default();
             let text = format!("read back from {path}{on} and identical");
-            told(cx, io, Elsewhere { status: CopyStatus::Verified, path: Some(path), problem: None });
+            describe(cx, io, Elsewhere { status: CopyStatus::Verified, path: Some(path), problem: None });
             Ok(Done::passed(text))
         }
         Err(failure) => {
             let problem = Some(failure.cause.clone());
-            told(cx, io, Elsewhere { status: CopyStatus::NotThere, path: None, problem });
+            describe(cx, io, Elsewhere { status: CopyStatus::NotThere, path: None, problem });
             if policy.required {
                 return Err(failure);
             }
@@ -67,11 +67,11 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
 }
 
 /// The backup was recorded before; it is recorded again with the status of the off-site backup.
-fn told(cx: &Deploy, io: &Io, elsewhere: Elsewhere) {
-    let mut made = cx.made.borrow_mut();
+fn describe(cx: &Deploy, io: &Io, elsewhere: Elsewhere) {
+    let mut made = cx.state.borrow_mut();
     if let Some(backup) = &mut made.backup {
         backup.elsewhere = Some(elsewhere);
-        io.fact(fact::key::BACKUP, &*backup);
+        io.record(record::key::BACKUP, &*backup);
     }
 }
 
@@ -80,11 +80,11 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let Some(policy) = &cx.inputs.server.backup_copy else {
         return Ok(Undone::Nothing("off-site backup is off".to_owned()));
     };
-    let copy = policy.dir.join(cx.facts.turn.to.as_str());
-    let script = Script::new("copy-undo", include_str!("copy-undo.sh"))
+    let copy = policy.dir.join(cx.plan.turn.to.as_str());
+    let script = Script::new("offsite-undo", include_str!("offsite-undo.sh"))
         .repeatable()
         .var("TO", policy.dir.as_str())
-        .var("RELEASE", cx.facts.turn.to.as_str())
+        .var("RELEASE", cx.plan.turn.to.as_str())
         .timeout(LOOK);
     match remote::run(&*cx.ports.shell, io, script, &format!("removing the unfinished off-site backup {copy}.part"))
         .await
@@ -103,7 +103,7 @@ pub async fn unmake(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
 
 /// The commands for manual action if it could not be removed.
 pub fn unmake_by_hand(cx: &Deploy) -> Vec<RemoteCommand> {
-    let copy = cx.inputs.server.backup_copy.as_ref().map(|policy| policy.dir.join(cx.facts.turn.to.as_str()));
+    let copy = cx.inputs.server.backup_copy.as_ref().map(|policy| policy.dir.join(cx.plan.turn.to.as_str()));
     let part = copy.map(|copy| RemoteCommand::new(["rm", "-rf", &format!("{copy}.part")]));
     part.into_iter().chain([lock::free_by_hand(cx)]).collect()
 }
@@ -114,14 +114,14 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
         return vec!["off-site backup is off (`backup-copy-dir` is not set)".to_owned()];
     };
     let failing = if policy.required { "a failure stops the release" } else { "a failure is a warning" };
-    let copy = policy.dir.join(cx.facts.turn.to.as_str());
+    let copy = policy.dir.join(cx.plan.turn.to.as_str());
     vec![format!("{copy}, read back and compared, within {} s; {failing}", policy.within.as_secs())]
 }
 
 /// The off-site backups, for a pre-flight.
 pub async fn look(shell: &dyn Shell, io: &Io, target: &Target, policy: &BackupCopy) -> Result<Answer, Failure> {
     let doing = format!("reading {}", policy.dir);
-    let script = Script::new("copies", include_str!("copies.sh"))
+    let script = Script::new("offsite-list", include_str!("offsite-list.sh"))
         .repeatable()
         .var("BASE", target.layout.base().as_str())
         .var("TO", policy.dir.as_str())
@@ -144,7 +144,7 @@ fn parts(answer: &Answer) -> Vec<&str> {
 /// Removes old off-site backups, if this run's own was verified. Gives what it did, for the log.
 pub async fn prune(cx: &Deploy, io: &Io) -> Option<String> {
     let policy = cx.inputs.server.backup_copy.as_ref()?;
-    let verified = cx.made.borrow().backup.as_ref().and_then(|backup| Some(backup.elsewhere.as_ref()?.status))
+    let verified = cx.state.borrow().backup.as_ref().and_then(|backup| Some(backup.elsewhere.as_ref()?.status))
         == Some(CopyStatus::Verified);
     if !verified {
         return Some("off-site backups are kept, because this run added none".to_owned());
@@ -165,7 +165,7 @@ async fn remove_old(cx: &Deploy, io: &Io, policy: &BackupCopy) -> Result<usize, 
     if old.is_empty() && parts.is_empty() {
         return Ok(0);
     }
-    let script = lock::fenced(cx, Script::new("copies-prune", include_str!("copies-prune.sh")))
+    let script = lock::fenced(cx, Script::new("offsite-prune", include_str!("offsite-prune.sh")))
         .var("TO", policy.dir.as_str())
         .list("OLD", old.iter().map(ReleaseName::as_str).chain(parts.iter().copied()))
         .timeout(REMOVE);

@@ -4,7 +4,7 @@ use crate::domain::{ReleaseName, RemoteCommand};
 
 /// What the server said of itself, before anything changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerFacts {
+pub struct ServerState {
     /// What `current` points to, exactly as the link says; `None` before the first release.
     pub current: Option<String>,
     /// Where it really leads: the tree that is backed up.
@@ -14,7 +14,7 @@ pub struct ServerFacts {
     /// PHP_VERSION_ID of the command line, e.g. 80229.
     pub php_version_id: u32,
     pub php_version: String,
-    pub services: ServiceFacts,
+    pub services: ServiceState,
     /// Bytes free for the deploy user on the file system of the base.
     pub free_bytes: u64,
     pub free_inodes: u64,
@@ -23,7 +23,7 @@ pub struct ServerFacts {
 
 /// Who serves the site and how it is told to read new code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceFacts {
+pub struct ServiceState {
     /// `php8.2-fpm`
     pub fpm: String,
     /// The exact commands that `sudo -n -l` allowed, in the order in which they run.

@@ -8,12 +8,12 @@ use std::{
 
 use crate::{
     bundle::read,
-    context::{Deploy, Found, Opened, Survey},
+    context::{Deploy, Opened, Survey, SurveyState},
     domain::{
         Failure,
         bundle::{MANIFEST_PATH, Manifest},
-        fact::{BackupEstimate, FileDelta, HealthRoute, Outlook, PendingMigration, key},
         migration::{Class, Measured, Reading, read},
+        record::{BackupEstimate, ChangePreview, FileDelta, HealthRoute, PendingMigration, key},
         route,
     },
     engine::{
@@ -44,65 +44,66 @@ const NAMED: usize = 50;
 /// Compares the bundle with the live release.
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let (opened, server) = {
-        let found = cx.found.borrow();
-        let Found { opened, server, .. } = &*found;
+        let found = cx.state.borrow();
+        let SurveyState { opened, server, .. } = &*found;
         (opened.clone(), server.as_ref().map(|server| server.live_tree.clone()))
     };
     let Some(opened) = opened else {
         return Ok(Done::skipped("there is no bundle: files and migrations are not known"));
     };
     let Some(tree) = server else { return Ok(Done::skipped(NOT_SURVEYED)) };
-    let mut outlook = match &tree {
+    let mut change_preview = match &tree {
         Some(tree) => with_live(cx, io, &opened, tree).await?,
         None => first_release(cx, &opened)?,
     };
-    let on_staging = cx.found.borrow().staging.as_ref().and_then(|staging| staging.measured.clone());
+    let on_staging = cx.state.borrow().staging.as_ref().and_then(|staging| staging.measured.clone());
     if let Some(on_staging) = on_staging {
-        outlook.migrations.iter_mut().for_each(|pending| pending.measured = measured(&on_staging, pending));
-        outlook.migrations_measured = true;
+        change_preview.migrations.iter_mut().for_each(|pending| pending.measured = measured(&on_staging, pending));
+        change_preview.migrations_measured = true;
     }
-    outlook.health = health_routes(&opened, &cx.inputs.health.paths)?;
-    outlook.free_bytes = cx.found.borrow().server.as_ref().map_or(0, |server| server.free_bytes);
-    outlook.confirm_within_seconds = cx.inputs.server.confirm_within.as_secs();
-    let text = told(&outlook);
-    let worst = outlook.migrations.iter().max_by_key(|migration| migration.class);
+    change_preview.health = health_routes(&opened, &cx.inputs.health.paths)?;
+    change_preview.free_bytes = cx.state.borrow().server.as_ref().map_or(0, |server| server.free_bytes);
+    change_preview.confirm_within_seconds = cx.inputs.server.confirm_within.as_secs();
+    let text = describe(&change_preview);
+    let worst = change_preview.migrations.iter().max_by_key(|migration| migration.class);
     let worst = worst.map(|worst| (worst.class, format!("{}: {}", worst.name, worst.class.meaning())));
-    io.fact(key::OUTLOOK, &outlook);
-    cx.found.borrow_mut().outlook = Some(Rc::new(outlook));
+    io.record(key::CHANGE_PREVIEW, &change_preview);
+    cx.state.borrow_mut().change_preview = Some(Rc::new(change_preview));
     Ok(match worst {
         Some((Class::Destructive | Class::Contract, worst)) => Done::warned(format!("{text}; {worst}")),
         _ => Done::passed(text),
     })
 }
 
-fn first_release(cx: &Survey, opened: &Opened) -> Result<Outlook, Failure> {
+fn first_release(cx: &Survey, opened: &Opened) -> Result<ChangePreview, Failure> {
     let manifest = &opened.manifest;
     let all = if cx.inputs.server.migrate { migrations(manifest, &[MIGRATIONS]) } else { BTreeMap::new() };
-    Ok(Outlook {
+    Ok(ChangePreview {
         files: Some(FileDelta { added: manifest.files.len(), ..FileDelta::default() }),
         migrations: read_sources(opened, all)?,
         migrations_unknown: (!cx.inputs.server.migrate).then(|| NO_MIGRATION.to_owned()),
-        ..Outlook::default()
+        ..ChangePreview::default()
     })
 }
 
-async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<Outlook, Failure> {
+async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<ChangePreview, Failure> {
     let doing = format!("reading the live release in {tree}");
-    let script = Script::new("outlook", concat!(include_str!("described.sh"), include_str!("outlook.sh")))
-        .repeatable()
-        .var("TREE", tree)
-        .var("PHP", &cx.inputs.server.php)
-        .var("ENV_FILE", cx.inputs.layout.env_file().as_str())
-        .var("MANIFEST", MANIFEST_PATH)
-        .var("APP_PHP", remote::APP)
-        .var("MIGRATIONS_PHP", include_str!("migrations.php"))
-        .var("DATABASE_PHP", database::PROGRAM)
-        .hiding(cx.inputs.layout.env_file());
+    let script =
+        Script::new("change-preview", concat!(include_str!("described.sh"), include_str!("change_preview.sh")))
+            .repeatable()
+            .var("TREE", tree)
+            .var("PHP", &cx.inputs.server.php)
+            .var("ENV_FILE", cx.inputs.layout.env_file().as_str())
+            .var("MANIFEST", MANIFEST_PATH)
+            .var("APP_PHP", remote::APP)
+            .var("MIGRATIONS_PHP", include_str!("migrations.php"))
+            .var("DATABASE_PHP", database::PROGRAM)
+            .hiding(cx.inputs.layout.env_file());
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
-    let mut outlook = Outlook { files: delta(&answer, &opened.manifest), ..Outlook::default() };
+    let mut change_preview = ChangePreview { files: delta(&answer, &opened.manifest), ..ChangePreview::default() };
     let kib = |text: Option<&str>| text.and_then(remote::kib).map(|kib| kib * 1024);
     let described = Described::read(&answer, cx.inputs.layout.env_file());
-    cx.found.borrow_mut().dump_judged = true;
+    cx.state.borrow_mut().dump_judged = true;
     // A release would be refused when it backs the database up.
     if !described.obstacles.is_empty() {
         return Err(errors::preflight::refusal(&doing, described.obstacles));
@@ -110,17 +111,17 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
     if let Some(unseen) = described.unseen {
         io.warning(unseen);
     }
-    let live = kib(cx.found.borrow().looked.as_ref().and_then(|looked| looked.answer.get("live-kib")));
-    outlook.backup =
+    let live = kib(cx.state.borrow().looked.as_ref().and_then(|looked| looked.answer.get("live-kib")));
+    change_preview.backup =
         live.map(|app_bytes| BackupEstimate { app_bytes, database_bytes: described.kib.map(|kib| kib * 1024) });
     if !cx.inputs.server.migrate {
-        outlook.migrations_unknown = Some(NO_MIGRATION.to_owned());
-        return Ok(outlook);
+        change_preview.migrations_unknown = Some(NO_MIGRATION.to_owned());
+        return Ok(change_preview);
     }
     let Some(ran) = answer.get("ran") else {
         io.warning(errors::database::migrations_not_listed());
-        outlook.migrations_unknown = Some("which migrations are pending is not known".to_owned());
-        return Ok(outlook);
+        change_preview.migrations_unknown = Some("which migrations are pending is not known".to_owned());
+        return Ok(change_preview);
     };
     let mut places: Vec<&str> = answer.get("paths").unwrap_or_default().lines().collect();
     if places.is_empty() {
@@ -129,11 +130,11 @@ async fn with_live(cx: &Survey, io: &Io, opened: &Opened, tree: &str) -> Result<
     }
     let mut pending = migrations(&opened.manifest, &places);
     pending.retain(|name, _| ran.lines().all(|line| line != name));
-    outlook.migrations = read_sources(opened, pending)?;
+    change_preview.migrations = read_sources(opened, pending)?;
     for package in newcomers(&answer, &opened.manifest) {
         io.warning(errors::database::new_package_migrates(package, &format!("{VENDOR}{package}")));
     }
-    Ok(outlook)
+    Ok(change_preview)
 }
 
 /// The migrations in these folders, or that these files are, by name: Laravel runs them in that order, wherever they lie. Folders
@@ -249,12 +250,12 @@ pub(crate) fn measured(on_staging: &[Measured], pending: &PendingMigration) -> O
     on_staging.iter().rev().find(same).filter(|measured| measured.sha256.is_some()).cloned()
 }
 
-fn told(outlook: &Outlook) -> String {
+fn describe(change_preview: &ChangePreview) -> String {
     let mut parts = Vec::new();
-    if let Some(files) = &outlook.files {
-        parts.push(files.told());
+    if let Some(files) = &change_preview.files {
+        parts.push(files.describe());
     }
-    parts.push(match (outlook.migrations.as_slice(), &outlook.migrations_unknown) {
+    parts.push(match (change_preview.migrations.as_slice(), &change_preview.migrations_unknown) {
         (_, Some(why)) => why.clone(),
         ([], None) => "no migration is pending".to_owned(),
         (pending, None) => {
@@ -268,8 +269,10 @@ fn told(outlook: &Outlook) -> String {
 
 /// What the plan prints for the new folder.
 pub fn files_preview(cx: &Deploy) -> Vec<String> {
-    let Some(files) = cx.facts.outlook.as_ref().and_then(|outlook| outlook.files.as_ref()) else { return Vec::new() };
-    let mut lines = vec![files.told()];
+    let Some(files) = cx.plan.change_preview.as_ref().and_then(|change_preview| change_preview.files.as_ref()) else {
+        return Vec::new();
+    };
+    let mut lines = vec![files.describe()];
     lines.extend(files.public_gone.iter().take(NAMED).map(|path| format!("public file removed: {path}")));
     let more = files.public_gone.len().saturating_sub(NAMED);
     if more > 0 {

@@ -8,19 +8,19 @@ use std::{
 use super::{
     CommitSha, ReleaseName, Sha256Digest,
     layout::named,
-    ledger::{Attempt, Line, Standing},
+    ledger::{Attempt, Line, ReleaseStatus},
 };
 
 /// Every release that the ledger names, with what is to be thought of it after its last line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standings {
+pub struct ReleaseStatuses {
     of: BTreeMap<ReleaseName, Known>,
 }
 
 /// What the ledger knows of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    pub standing: Standing,
+    pub standing: ReleaseStatus,
     pub commit: CommitSha,
     /// The last time that it was seen healthy.
     pub confirmed: Option<Confirmation>,
@@ -65,7 +65,7 @@ pub struct Candidate {
     pub bundle: Option<Sha256Digest>,
 }
 
-impl Standings {
+impl ReleaseStatuses {
     /// Reads the lines of one environment in their order, which is the order in which things happened; file times and names
     /// say less (F81).
     pub fn of(lines: &[Line], environment: &str) -> Self {
@@ -78,7 +78,7 @@ impl Standings {
                 confirmed: None,
             });
             known.standing = standing;
-            if standing != Standing::Confirmed {
+            if standing != ReleaseStatus::Confirmed {
                 continue;
             }
             let (tree, bundle) = match known.confirmed.take() {
@@ -94,9 +94,9 @@ impl Standings {
             // A release that a rollback replaced stays out: a second rollback must not activate it again.
             if line.attempt == Attempt::Rollback
                 && let Some(left) = line.from.as_deref().and_then(named).filter(|left| *left != line.release)
-                && let Some(known) = of.get_mut(&left).filter(|known| known.standing == Standing::Confirmed)
+                && let Some(known) = of.get_mut(&left).filter(|known| known.standing == ReleaseStatus::Confirmed)
             {
-                known.standing = Standing::TakenBack;
+                known.standing = ReleaseStatus::TakenBack;
             }
         }
         Self { of }
@@ -111,7 +111,7 @@ impl Standings {
         let mut confirmed: Vec<(usize, &ReleaseName)> = self
             .of
             .iter()
-            .filter(|(_, known)| known.standing == Standing::Confirmed)
+            .filter(|(_, known)| known.standing == ReleaseStatus::Confirmed)
             .filter_map(|(release, known)| Some((known.confirmed.as_ref()?.line, release)))
             .collect();
         confirmed.sort_by(|(left, _), (right, _)| right.cmp(left));
@@ -133,10 +133,10 @@ impl Standings {
         }
         let known = self.of.get(release).ok_or(Unfit::Unknown)?;
         match known.standing {
-            Standing::Confirmed => {}
-            Standing::Failed => return Err(Unfit::Failed),
-            Standing::Reverted => return Err(Unfit::Reverted),
-            Standing::TakenBack => return Err(Unfit::TakenBack),
+            ReleaseStatus::Confirmed => {}
+            ReleaseStatus::Failed => return Err(Unfit::Failed),
+            ReleaseStatus::Reverted => return Err(Unfit::Reverted),
+            ReleaseStatus::TakenBack => return Err(Unfit::TakenBack),
         }
         if !there.contains(release) {
             return Err(Unfit::Gone);
@@ -219,7 +219,7 @@ mod tests {
             tree_sha256: Some(Sha256Digest::of(to.to_string())),
             reached: Some(reached),
             outcome: outcome.word().to_owned(),
-            standing: Standing::after(attempt, outcome, Some(reached)),
+            standing: ReleaseStatus::after(attempt, outcome, Some(reached)),
             migrations: Some(Vec::new()),
             measured: Vec::new(),
             failed_at: None,
@@ -232,7 +232,7 @@ mod tests {
         Outcome::Live { warnings: 0 }
     }
 
-    fn sick() -> Outcome {
+    fn unhealthy() -> Outcome {
         let cause = Failure::refused("asking the site", "500");
         Outcome::RolledBack { at: StepId::new("health"), cause, stays: Vec::new() }
     }
@@ -252,13 +252,13 @@ mod tests {
     /// Where a rollback would go, best first, when `live` is live and all folders are there.
     fn choices(lines: &[Line], live: u32) -> Vec<u32> {
         let there: Vec<ReleaseName> = (1..=9).map(name).collect();
-        let (candidates, _) = Standings::of(lines, "staging").choices(Some(&name(live)), &there);
+        let (candidates, _) = ReleaseStatuses::of(lines, "staging").choices(Some(&name(live)), &there);
         days(&candidates.into_iter().map(|candidate| candidate.release).collect::<Vec<_>>())
     }
 
     fn unfit(lines: &[Line], live: u32, there: &[u32], release: u32) -> Option<Unfit> {
         let there: Vec<ReleaseName> = there.iter().copied().map(name).collect();
-        Standings::of(lines, "staging").candidate(&name(release), Some(&name(live)), &there).err()
+        ReleaseStatuses::of(lines, "staging").candidate(&name(release), Some(&name(live)), &there).err()
     }
 
     #[test]
@@ -270,7 +270,7 @@ mod tests {
         };
         let lines = [
             released(0, 1),
-            line(Attempt::Release, 1, 2, &sick()),
+            line(Attempt::Release, 1, 2, &unhealthy()),
             line(Attempt::Release, 1, 3, &failed),
             released(1, 4),
         ];
@@ -316,9 +316,9 @@ mod tests {
     }
 
     #[test]
-    fn f81_a_target_that_was_sick_is_no_target_again_and_one_that_was_not_tried_still_is() {
+    fn f81_a_target_that_was_unhealthy_is_no_target_again_and_one_that_was_not_tried_still_is() {
         let before = [released(0, 1), released(1, 2), released(2, 3)];
-        let lines = [&before[..], &[line(Attempt::Rollback, 3, 2, &sick())]].concat();
+        let lines = [&before[..], &[line(Attempt::Rollback, 3, 2, &unhealthy())]].concat();
         assert_eq!(choices(&lines, 3), [1]);
         for kind in [crate::domain::FailureKind::Cancelled, crate::domain::FailureKind::World] {
             let cause = Failure::new(kind, "waiting", "the run was cancelled");
@@ -334,21 +334,25 @@ mod tests {
         assert_eq!(unfit(&lines, 2, &[2], 1), Some(Unfit::Gone));
         (lines[0].v, lines[0].tree_sha256, lines[0].standing) = (1, None, None);
         assert_eq!(unfit(&lines, 2, &[1, 2], 1), Some(Unfit::NoDigest));
-        assert_eq!(Standings::of(&lines, "production"), Standings::default(), "lines of another environment");
+        assert_eq!(
+            ReleaseStatuses::of(&lines, "production"),
+            ReleaseStatuses::default(),
+            "lines of another environment"
+        );
     }
 
     #[test]
     fn lines_of_the_first_version_still_read() {
         let text = r#"{"v":1,"prev":"0000000000000000000000000000000000000000000000000000000000000000","at":"2025-11-02T15:49:00Z","environment":"staging","release":"20251102_154900-0123abcd","from":null,"sha":"0123abcd0123abcd0123abcd0123abcd0123abcd","bundle_sha256":null,"outcome":"OUTCOME","run":null}"#;
         for (outcome, standing) in [
-            ("live", Standing::Confirmed),
-            ("rolled-back", Standing::Reverted),
-            ("refused", Standing::Failed),
-            ("stuck", Standing::Failed),
-            ("failed", Standing::Failed),
+            ("live", ReleaseStatus::Confirmed),
+            ("rolled-back", ReleaseStatus::Reverted),
+            ("refused", ReleaseStatus::Failed),
+            ("stuck", ReleaseStatus::Failed),
+            ("failed", ReleaseStatus::Failed),
         ] {
             let line: Line = serde_json::from_str(&text.replace("OUTCOME", outcome)).expect("a line");
-            let standings = Standings::of(&[line], "staging");
+            let standings = ReleaseStatuses::of(&[line], "staging");
             let release = "20251102_154900-0123abcd".parse().expect("a release");
             assert_eq!(standings.get(&release).map(|known| known.standing), Some(standing), "{outcome}");
         }

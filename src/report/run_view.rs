@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::render::clean;
 use crate::{
-    domain::{Failure, Outcome, Stage, StepId, fact::key, row::RowId},
+    domain::{Failure, Outcome, Stage, StepId, record::key, row::RowId},
     engine::event::{Body, Event, Preview, RowInfo, RowKind, Verdict},
 };
 
@@ -39,16 +39,16 @@ pub enum Subject {
 
 /// Everything the events told, in the order of the table.
 #[derive(Debug, Clone, Default)]
-pub struct Story {
+pub struct RunView {
     pub stage: String,
     /// When the run began, milliseconds since 1970.
     pub began_unix_ms: i64,
     /// From the beginning to the last event.
     pub took_ms: u64,
     pub rows: Vec<Row>,
-    pub facts: BTreeMap<String, Value>,
+    pub records: BTreeMap<String, Value>,
     pub warnings: Vec<Warning>,
-    pub plan: Option<PlanTold>,
+    pub plan: Option<PlanRecord>,
     /// How holds were given back.
     pub released: Vec<Ended>,
     /// From here on failures are warnings: nobody rolls a confirmed release back.
@@ -64,7 +64,7 @@ pub struct Row {
     #[serde(flatten)]
     pub state: RowState,
     #[serde(rename = "taken_back", skip_serializing_if = "Option::is_none")]
-    pub undo: Option<UndoTold>,
+    pub undo: Option<UndoRecord>,
     /// Whether it ended after the commit.
     #[serde(skip)]
     pub after_commit: bool,
@@ -79,7 +79,7 @@ pub enum RowState {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct UndoTold {
+pub struct UndoRecord {
     /// What undoing this row means.
     pub text: String,
     /// `None` while it is being undone.
@@ -106,23 +106,23 @@ pub struct Warning {
     pub hint: Option<String>,
 }
 
-/// Why the run stopped at the seam, and what it would have done.
+/// Why the run stopped at the approval, and what it would have done.
 #[derive(Debug, Clone, Serialize)]
-pub struct PlanTold {
+pub struct PlanRecord {
     pub because: String,
     pub previews: Vec<Preview>,
 }
 
-impl Story {
+impl RunView {
     /// The story that a stored list of events tells.
     pub fn of<'e>(events: impl IntoIterator<Item = &'e Event>) -> Self {
-        let mut story = Self::default();
-        events.into_iter().for_each(|event| story.hear(event));
-        story
+        let mut view = Self::default();
+        events.into_iter().for_each(|event| view.apply(event));
+        view
     }
 
     /// Takes in one event.
-    pub fn hear(&mut self, event: &Event) {
+    pub fn apply(&mut self, event: &Event) {
         self.took_ms = event.elapsed_ms;
         match &event.body {
             Body::RunStarted { stage, rows } => {
@@ -158,7 +158,7 @@ impl Story {
             }
             Body::UndoStarted { step, text } => {
                 if let Some(row) = self.row_mut(step.as_str()) {
-                    row.undo = Some(UndoTold { text: text.clone(), done: None, undone: false });
+                    row.undo = Some(UndoRecord { text: text.clone(), done: None, undone: false });
                 }
             }
             Body::UndoFinished { step, undone, text, failure, took_ms } => {
@@ -169,18 +169,18 @@ impl Story {
                 }
             }
             // Told for the runner's state alone.
-            Body::Fact { key, .. } if key == key::LOCK => {}
-            Body::Fact { key, value, .. } => {
-                self.facts.insert(key.clone(), value.clone());
+            Body::Recorded { key, .. } if key == key::LOCK => {}
+            Body::Recorded { key, value, .. } => {
+                self.records.insert(key.clone(), value.clone());
             }
             Body::Warned { step, code, text, hint } => {
                 let (code, hint) = (code.clone(), hint.as_deref().map(short));
                 self.warnings.push(Warning { step: step.to_string(), code, text: short(text), hint });
             }
             Body::Planned { because, previews } => {
-                self.plan = Some(PlanTold { because: because.clone(), previews: previews.clone() })
+                self.plan = Some(PlanRecord { because: because.clone(), previews: previews.clone() })
             }
-            Body::Released { step, text, failure } => {
+            Body::CleanedUp { step, text, failure } => {
                 self.released.push(ended(step, text, failure.as_ref(), 0));
             }
             Body::RunFinished { outcome } => self.outcome = Some(short_outcome(outcome)),
@@ -199,18 +199,18 @@ impl Story {
 
     /// A fact in its type. What has another shape than its key promises counts as not told: a reader prints nothing
     /// rather than something wrong (F4).
-    pub fn fact<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        self.facts.get(key).and_then(|value| T::deserialize(value).ok())
+    pub fn record<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        self.records.get(key).and_then(|value| T::deserialize(value).ok())
     }
 
     /// A fact that is text; empty text counts as not told.
-    pub fn text_fact(&self, key: &str) -> Option<&str> {
-        self.facts.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
+    pub fn text_record(&self, key: &str) -> Option<&str> {
+        self.records.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 
-    /// Whether the rows after the seam were allowed to run.
+    /// Whether the rows after the approval were allowed to run.
     pub fn executed(&self) -> bool {
-        self.fact(key::EXECUTED).unwrap_or(false)
+        self.record(key::EXECUTED).unwrap_or(false)
     }
 
     /// What the run is about. A run whose stage could not be read is told as a release: that claims the least.
@@ -232,7 +232,7 @@ impl Story {
         self.rows.iter().filter(|row| row.verdict() == Some(Verdict::Failed) && !row.after_commit)
     }
 
-    /// Rows after the seam.
+    /// Rows after the approval.
     pub fn release_rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| !row.info.survey)
     }

@@ -3,12 +3,12 @@
 use crate::domain::{
     EnvironmentName,
     ledger::{self, Break, Line},
-    standing::Standings,
+    release_status::ReleaseStatuses,
 };
 
 /// The whole ledger, as it was read.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Book {
+pub struct History {
     pub lines: Vec<Line>,
     /// Lines that are damaged, or of a later version: the releases that they name do not count.
     pub unreadable: usize,
@@ -16,7 +16,7 @@ pub struct Book {
     pub broken: Option<Break>,
 }
 
-impl Book {
+impl History {
     pub fn of(text: &str) -> Self {
         let read: Vec<Option<Line>> = text.lines().map(|line| serde_json::from_str(line).ok()).collect();
         Self {
@@ -26,7 +26,7 @@ impl Book {
         }
     }
 
-    pub fn standings(&self, environment: &EnvironmentName) -> Standings {
-        Standings::of(&self.lines, environment.as_str())
+    pub fn standings(&self, environment: &EnvironmentName) -> ReleaseStatuses {
+        ReleaseStatuses::of(&self.lines, environment.as_str())
     }
 }

@@ -46,7 +46,7 @@ pub mod key {
     /// [`BackupFact`](super::BackupFact)
     pub const BACKUP: &str = "backup";
     /// [`Outlook`](super::Outlook)
-    pub const OUTLOOK: &str = "outlook";
+    pub const CHANGE_PREVIEW: &str = "outlook";
     /// [`Staging`](super::Staging)
     pub const STAGING: &str = "staging";
     /// [`Migrations`](super::Migrations)
@@ -73,7 +73,7 @@ pub mod key {
     pub const FIX: &str = "fix";
     /// `Vec` of [`Diagnosis`](super::Diagnosis): why the newest failed runs of the staging workflow failed
     pub const DIAGNOSES: &str = "diagnoses";
-    /// `bool`: whether the rows after the seam were allowed to run
+    /// `bool`: whether the rows after the approval were allowed to run
     pub const EXECUTED: &str = "executed";
     /// `String`: path of the ledger on the server
     pub const LEDGER: &str = "ledger";
@@ -98,7 +98,7 @@ pub struct BuildRun {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ArtifactFact {
+pub struct ArtifactRecord {
     pub id: u64,
     pub name: String,
     /// Bytes of the zip.
@@ -109,7 +109,7 @@ pub struct ArtifactFact {
 
 /// The bundle, and where its digest was seen to be the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BundleFact {
+pub struct BundleRecord {
     /// Path on the runner, relative to the workspace where it is inside; file name otherwise.
     pub file: String,
     /// Bytes.
@@ -174,7 +174,7 @@ pub struct Endpoint {
 
 /// What a round says of the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum SiteStatus {
     Healthy,
     /// At least one answer, or a silence of the site itself, says so.
     Unhealthy,
@@ -187,15 +187,15 @@ impl HealthReport {
         !self.endpoints.is_empty() && self.asked().all(|endpoint| endpoint.problem.is_none())
     }
 
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> SiteStatus {
         if self.healthy() {
-            Standing::Healthy
+            SiteStatus::Healthy
         } else if !self.endpoints.is_empty()
             && self.asked().all(|endpoint| endpoint.problem.is_none() || endpoint.not_asked)
         {
-            Standing::NotAsked
+            SiteStatus::NotAsked
         } else {
-            Standing::Unhealthy
+            SiteStatus::Unhealthy
         }
     }
 
@@ -228,7 +228,7 @@ impl HealthReport {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackupFact {
+pub struct BackupRecord {
     /// Folder on the server.
     pub path: String,
     pub files: Vec<BackupFile>,
@@ -273,7 +273,7 @@ pub struct BackupFile {
 
 /// What a release would change, as far as that is known before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outlook {
+pub struct ChangePreview {
     pub files: Option<FileDelta>,
     /// In the order in which they would run.
     pub migrations: Vec<PendingMigration>,
@@ -313,7 +313,7 @@ pub struct FileDelta {
 }
 
 impl FileDelta {
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         let gone = self.public_gone.len();
         let vanish = match gone {
             0 => "no public file is removed".to_owned(),
@@ -470,7 +470,7 @@ pub struct Diagnosis {
 
 impl Diagnosis {
     /// In one line.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         let place = match (&self.job, &self.step) {
             (Some(job), Some(step)) => format!(", job {job}, step {step}"),
             (Some(job), None) => format!(", job {job}"),
@@ -510,7 +510,7 @@ pub struct Identity {
 /// What visitors met while the release changed hands. Times count from the moment before the link was renamed; negative ones are
 /// before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
+pub struct DowntimeReport {
     /// What was asked, in turn.
     pub paths: Vec<String>,
     /// Requests a second, as far as there was no reason for fewer.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     context::{Deploy, Survey},
-    domain::{Failure, RemotePath, Sha256Digest, fact, layout::named, ledger::Standing},
+    domain::{Failure, RemotePath, Sha256Digest, layout::named, ledger::ReleaseStatus, record},
     engine::{
         Done,
         step::{Io, StepResult},
@@ -54,22 +54,22 @@ async fn read_by(shell: &dyn Shell, io: &Io, dir: &RemotePath, script: Script) -
 }
 
 /// Computes the tree digest of the new release, the last step before its activation. The ledger's line has it.
-pub async fn seal(cx: &Deploy, io: &Io) -> StepResult {
-    let dir = cx.inputs.layout.release(&cx.facts.turn.to);
+pub async fn record(cx: &Deploy, io: &Io) -> StepResult {
+    let dir = cx.inputs.layout.release(&cx.plan.turn.to);
     let tree = read_by(&*cx.ports.shell, io, &dir, lock::under(cx, script(&dir))).await?;
-    io.fact(fact::key::TREE, &tree.sha256);
+    io.record(record::key::TREE, &tree.sha256);
     let text = format!("SHA-256 {}", tree.sha256.short());
-    cx.made.borrow_mut().tree = Some(tree.sha256);
+    cx.state.borrow_mut().tree = Some(tree.sha256);
     Ok(Done::passed(text))
 }
 
 /// Whether the live release is unchanged since it was confirmed. A warning, never a refusal: a release or a rollback repairs it (F88).
 pub async fn live(cx: &Survey, io: &Io) -> StepResult {
-    let current = cx.found.borrow().server.as_ref().map(|server| server.current.clone());
+    let current = cx.state.borrow().server.as_ref().map(|server| server.current.clone());
     let Some(current) = current else { return Ok(Done::skipped(NOT_SURVEYED)) };
     let Some(current) = current else { return Ok(Done::skipped("nothing is live yet")) };
-    let book = ledger::look(cx, io).await?;
-    let standings = book.standings(&cx.inputs.environment);
+    let history = ledger::look(cx, io).await?;
+    let standings = history.standings(&cx.inputs.environment);
     if standings.confirmed().is_empty() {
         return Ok(Done::skipped("the ledger has no confirmed release yet"));
     }
@@ -77,7 +77,7 @@ pub async fn live(cx: &Survey, io: &Io) -> StepResult {
     let confirmation = live
         .as_ref()
         .and_then(|live| standings.get(live))
-        .filter(|known| known.standing == Standing::Confirmed)
+        .filter(|known| known.standing == ReleaseStatus::Confirmed)
         .and_then(|known| known.confirmed.as_ref());
     let (Some(live), Some(confirmation)) = (live, confirmation) else {
         let warning = release_dir::live_unconfirmed(&current);
