@@ -2,9 +2,9 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -17,9 +17,17 @@ use crate::{shell, tidy, timings};
 const STORIES: &str = "group(servers)";
 /// The one test that sweeps every row with every fault.
 const SWEEP: &str = "package(gated-deploy) & test(/^unwind::f79/)";
+/// The tests that build the action's image and start it.
+const IMAGE: &str = "test(/^image::/) | test(=runner::tests::image::an_image_runs_as_the_runner_runs_it)";
 /// What `--quick` takes of the stories: a release, a rollback in the same run, a plan, a rollback by hand, a killed run.
 const FIVE: &str =
     "test(/^deploy::(f8_|f52_|no_request_fails)/) | test(/^rollback::f83_/) | test(/^watchdog::f86_a_killed_run/)";
+
+/// What is the core of a release: these stories run every day. Of the others, a run of everything on one machine takes a third by the date:
+/// all of them keep two cores busy for half an hour. `--every-story` and `--part stories`, and so each pull request on GitHub, take all.
+const EVERY_DAY: &str =
+    "test(/^(deploy|watchdog|cancel|secrets|site)::/) | test(/^rollback::f83_/) | test(/^recover::f86_post/)";
+const DAYS: usize = 3;
 
 #[derive(Args)]
 pub(crate) struct Asked {
@@ -38,6 +46,9 @@ pub(crate) struct Asked {
     /// Every cell of the sweep, instead of the share that each run of CI carries out
     #[arg(long)]
     every_cell: bool,
+    /// Every story, instead of the share of this day
+    #[arg(long)]
+    every_story: bool,
     /// Take the image of the lab's server from this file; if there is none, build the image and write the file
     #[arg(long, value_name = "FILE")]
     lab_cache: Option<PathBuf>,
@@ -79,10 +90,17 @@ pub(crate) fn run(root: &Path, asked: &Asked) -> Result<()> {
         style(root)?;
         phases.ended("style");
     }
-    let filter = filter(asked, wants);
+    let mut filter = filter(asked, wants);
     if filter.is_some() {
         shell::run("cargo", &["nextest", "run", "--workspace", "--locked", "--no-run"])?;
         phases.ended("compiling the tests");
+    }
+    if let Some(filter) = filter.as_mut().filter(|_| all && !asked.every_story) {
+        let (later, of) = stories_of_other_days()?;
+        println!("xtask: {} of {of} stories have their turn on another day; `--every-story` runs all", later.len());
+        if !later.is_empty() {
+            *filter = format!("({filter}) - ({})", later.join(" | "));
+        }
     }
     images.join().map_err(|_| anyhow!("building the images panicked"))??;
     phases.ended("the rest of building the images");
@@ -146,13 +164,44 @@ fn images(root: &Path, server: bool, action: bool, cache: Option<&Path>) -> Resu
     Ok(())
 }
 
+/// The stories that another day runs, as filters, and how many stories there are.
+fn stories_of_other_days() -> Result<(Vec<String>, usize)> {
+    let day = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?.as_secs() / (24 * 60 * 60);
+    let names = |filter: &str| -> Result<Vec<String>> {
+        let output = Command::new("cargo")
+            .args(["nextest", "list", "--workspace", "--locked", "--message-format", "json", "--filterset", filter])
+            .stderr(Stdio::inherit())
+            .output()
+            .context("starting cargo nextest")?;
+        ensure!(output.status.success(), "cargo nextest list: {}", output.status);
+        listed(&serde_json::from_slice(&output.stdout).context("reading the list of tests")?)
+    };
+    let every = names(&format!("({STORIES}) - ({IMAGE})"))?.len();
+    let by_turns = names(&format!("({STORIES}) - ({IMAGE}) - ({EVERY_DAY})"))?;
+    ensure!(every > by_turns.len() && !by_turns.is_empty(), "no story matches the filters of this program");
+    let others = by_turns.into_iter().enumerate().filter(|(index, _)| index % DAYS != day as usize % DAYS);
+    Ok((others.map(|(_, test)| test).collect(), every))
+}
+
+/// The tests that match, each as a filter, in an order that does not change from day to day.
+fn listed(list: &serde_json::Value) -> Result<Vec<String>> {
+    let suites = list["rust-suites"].as_object().context("the list of tests has no suites")?;
+    let mut tests = Vec::new();
+    for (binary, suite) in suites {
+        let cases = suite["testcases"].as_object().into_iter().flatten();
+        let matching = cases.filter(|(_, case)| case["filter-match"]["status"] == "matches");
+        tests.extend(matching.map(|(name, _)| format!("(binary_id(={binary}) & test(={name}))")));
+    }
+    tests.sort_unstable();
+    Ok(tests)
+}
+
 /// Which tests are run; nothing where none is asked for.
 fn filter(asked: &Asked, wants: impl Fn(Part) -> bool) -> Option<String> {
-    let image = "test(/^image::/) | test(=runner::tests::image::an_image_runs_as_the_runner_runs_it)";
     let parts = [
-        (wants(Part::Hermetic), format!("not ({STORIES} | {SWEEP} | {image})")),
-        (wants(Part::Image), image.to_owned()),
-        (wants(Part::Stories), format!("({STORIES}) - ({image})")),
+        (wants(Part::Hermetic), format!("not ({STORIES} | {SWEEP} | {IMAGE})")),
+        (wants(Part::Image), IMAGE.to_owned()),
+        (wants(Part::Stories), format!("({STORIES}) - ({IMAGE})")),
         (wants(Part::Sweep), SWEEP.to_owned()),
         (asked.quick, FIVE.to_owned()),
     ];
@@ -175,7 +224,8 @@ fn nextest(filter: &str, asked: &Asked) -> Result<()> {
     if asked.every_cell {
         command.env("UNWIND_ALL", "yes");
     }
-    println!("xtask: cargo nextest run --workspace --filterset '{filter}'");
+    let shown: String = filter.chars().take(400).collect();
+    println!("xtask: cargo nextest run --workspace --filterset '{shown}{}'", if shown == filter { "" } else { "..." });
     let status = command.status().context("starting cargo nextest")?;
     ensure!(status.success(), "not every test passed");
     Ok(())
@@ -189,4 +239,23 @@ fn is_share(text: &str) -> bool {
 /// Minutes and seconds.
 pub(crate) fn spent(time: Duration) -> String {
     format!("{}:{:02} min", time.as_secs() / 60, time.as_secs() % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::listed;
+
+    #[test]
+    fn the_tests_that_match_are_listed_by_their_binary_and_in_order() {
+        let case = |status: &str| json!({ "filter-match": { "status": status } });
+        let list = json!({ "rust-suites": {
+            "two::it": { "testcases": { "z::a": case("matches"), "a::b": case("mismatch") } },
+            "one::it": { "testcases": { "b::c": case("matches") } },
+        } });
+        let tests = listed(&list).expect("a list");
+        assert_eq!(tests, ["(binary_id(=one::it) & test(=b::c))", "(binary_id(=two::it) & test(=z::a))"]);
+        assert!(listed(&json!({})).is_err(), "a list of another form is not taken for an empty one");
+    }
 }
