@@ -22,6 +22,17 @@ function gated_deploy_answer(string ...$parts): void
     file_put_contents('php://fd/5', implode('', $parts));
 }
 
+// Answers names, each in a line of its own. They come from the app's database, where the site writes: a name with a line feed would go on as
+// an answer of this program, so what no file of code is called is left out.
+function gated_deploy_answer_names(string $key, array $names): void
+{
+    foreach ($names as $name) {
+        if (preg_match('/^[!-~]+$/D', (string) $name)) {
+            gated_deploy_answer("$key=$name\n");
+        }
+    }
+}
+
 // A message for the log.
 function gated_deploy_say(string $text): void
 {
@@ -33,6 +44,47 @@ function gated_deploy_artisan($kernel, string ...$words): int
 {
     $input = new Symfony\Component\Console\Input\ArgvInput(array_merge(['artisan'], $words, ['--no-interaction', '--no-ansi']));
     return $kernel->handle($input, new Symfony\Component\Console\Output\ConsoleOutput());
+}
+
+// Why an SQLite database is not opened by this account, or null. The site writes beside its database, and SQLite does to the files there
+// what their owner could not: it deletes the file that a rollback journal names, and leaves a write-ahead log that the site cannot write.
+function gated_deploy_sqlite_hazard(string $file): ?string
+{
+    foreach (['', '-journal', '-wal', '-shm'] as $end) {
+        if ($end !== '' && is_link("$file$end")) {
+            return "$file$end is a link, which an SQLite database never has beside it; remove the link";
+        }
+    }
+    if (!is_file($file)) {
+        return null;
+    }
+    // The last eight bytes of a journal say that the name of another file stands before them.
+    if (is_file("$file-journal") && (string) @file_get_contents("$file-journal", false, null, max(0, filesize("$file-journal") - 8)) === "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7") {
+        return "$file-journal names another file, which SQLite would delete; open the database once as the site's account, or remove the journal";
+    }
+    $writes_ahead = in_array("\x02", str_split((string) @file_get_contents($file, false, null, 18, 2)), true);
+    if ($writes_ahead && !is_writable($file)) {
+        return "$file has a write-ahead log, and this account may not write it: the log that it would leave would lock the site out; run as the file's owner: chmod g+w on it";
+    }
+    $folder = dirname($file);
+    $shared = (fileperms($folder) & 02000) !== 0 && filegroup($folder) === filegroup($file);
+    // /proc/self belongs to this process's account and group.
+    if ($writes_ahead && fileowner($file) !== fileowner('/proc/self') && !$shared && filegroup($file) !== filegroup('/proc/self')) {
+        return "$file has a write-ahead log, and files that this account makes beside it are not of its group; run as the folder's owner: chmod g+s $folder";
+    }
+    return null;
+}
+
+// Stops before an app opens an SQLite database that would do harm.
+function gated_deploy_guard_sqlite(array $connections, string $tree): void
+{
+    foreach ($connections as $connection) {
+        $file = is_array($connection) && ($connection['driver'] ?? null) === 'sqlite' ? (string) ($connection['database'] ?? '') : '';
+        $hazard = $file === '' ? null : gated_deploy_sqlite_hazard($file[0] === '/' ? $file : "$tree/$file");
+        if ($hazard !== null) {
+            throw new RuntimeException($hazard);
+        }
+    }
 }
 
 // The sections of the configuration that are set, as [section => values].
@@ -192,8 +244,9 @@ function gated_deploy_app(string $tree, bool $storage = true, ?array &$before = 
     $private = getenv('GATED_DEPLOY_PRIVATE');
     require_once $tree . '/vendor/autoload.php';
     $app = require $tree . '/bootstrap/app.php';
-    $set = function ($app) use ($private, $storage, &$before) {
+    $set = function ($app) use ($private, $storage, $tree, &$before) {
         $config = $app->make('config');
+        gated_deploy_guard_sqlite((array) $config->get('database.connections', []), $tree);
         $own = [];
         foreach (['logging', 'cache', 'view', 'session'] as $section) {
             $own[$section] = (array) $config->get($section, []);

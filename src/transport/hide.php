@@ -38,7 +38,20 @@ final class gated_deploy_Values
         }
     }
 
+    // A value, and of a list (`APP_PREVIOUS_KEYS`, several addresses) each part.
     private function learn(string $value): void
+    {
+        $this->one($value);
+        $parts = preg_split('/[\s,;]+/', $value, -1, PREG_SPLIT_NO_EMPTY);
+        foreach (count($parts) > 1 ? $parts : [] as $part) {
+            // A word of a sentence is no secret.
+            if (preg_match('~[^A-Za-z]~', $part)) {
+                $this->one($part);
+            }
+        }
+    }
+
+    private function one(string $value): void
     {
         $values = [$value, trim($value)];
         foreach (preg_split('/[\r\n]+/', $value) as $line) {

@@ -197,6 +197,32 @@ fn fd1_f63_what_a_migration_did_is_measured_and_one_that_ends_php_is_a_failure()
     assert!(!evidence.contains("a literal") && !evidence.contains("what nobody may read"), "data leaves no server");
 }
 
+/// The site writes to the table of migrations, with whatever names it likes.
+#[test]
+fn f63_a_row_in_the_table_of_migrations_speaks_for_none_that_is_pending() {
+    let story = story();
+    let commit = commit("drops a table");
+    let tree = gated_deploy_lab::app::source(&commit, Variant::Healthy).expect("the tree");
+    let name = "2031_01_01_000000_drop";
+    let drops = crate::plan::migration("Schema::dropIfExists('notes');");
+    tree.write(&format!("database/migrations/{name}.php"), drops).expect("a migration");
+    story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+    let insert = format!(
+        "INSERT INTO migrations (migration, batch) VALUES ('zz\\nran={name}\\nbefore={name}\\nafter={name}', 1), ('yy\\nlisted=yes\\nknown=yes\\nstatus=0\\nended=0', 1)"
+    );
+    story.lab.exec(&format!("mariadb lab_staging -e \"{insert}\"")).expect("the rows");
+
+    let plan = story.staging(&commit).input("approval", "").run_binary(story.binary());
+    assert_ended(&plan, 0, "planned");
+    assert_says(&plan.summary, &[name, "destructive"]);
+
+    let live = story.deploy(&commit);
+    assert_ended(&live, 0, "live");
+    let line = story.lab.exec("tail -n 1 /var/www/staging/.gated-deploy/ledger.jsonl").expect("the ledger");
+    let line: serde_json::Value = serde_json::from_str(&line).expect("a line");
+    assert_eq!(line["migrations"], serde_json::json!([name]), "{line}");
+}
+
 #[test]
 fn no_request_fails_while_a_release_goes_live() {
     let story = story();

@@ -23,17 +23,25 @@ function mask_sql() {} function mask_error() {} function still_open() {} functio
 class Values {} class Output {}
 ";
 
-/// Runs a program as the deploy user, with a private folder as a script makes one. The lines that it answers with, and its log behind them.
+/// Runs a program with a private folder as a script makes one. The lines that it answers with, and its log behind them.
 fn asks(lab: &Lab, program: &str, cwd: &str, arguments: &str) -> String {
+    asks_as(lab, "bash", program, cwd, arguments)
+}
+
+/// The same with another program that reads the script from its input.
+fn asks_as(lab: &Lab, shell: &str, program: &str, cwd: &str, arguments: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("program.php"), program).expect("the program");
     lab.exec("rm -rf /tmp/programs").expect("no folder");
     lab.upload(folder.path(), "/tmp/programs").expect("uploading");
     let folders = "app logs framework/views framework/sessions framework/cache/data";
     lab.exec(&format!(
-        "cd {cwd}; private=$(mktemp -d ./gated-deploy.XXXXXX); private=$PWD/${{private#./}}; for one in {folders}; do mkdir -p $private/storage/$one; done; \
-         GATED_DEPLOY_PRIVATE=$private APP_CONFIG_CACHE=$private/none.php APP_SERVICES_CACHE=$private/services.php APP_PACKAGES_CACHE=$private/packages.php \
-         php -d display_errors=stderr -- {arguments} </tmp/programs/program.php 5>&1 2>&1; status=$?; rm -rf $private; echo ended $status"
+        "cat >/tmp/asks <<'ASKS'
+        cd {cwd}; private=$(mktemp -d ./gated-deploy.XXXXXX); private=$PWD/${{private#./}}; for one in {folders}; do mkdir -p $private/storage/$one; done
+        GATED_DEPLOY_PRIVATE=$private APP_CONFIG_CACHE=$private/none.php APP_SERVICES_CACHE=$private/services.php APP_PACKAGES_CACHE=$private/packages.php \\
+        php -d display_errors=stderr -- {arguments} </tmp/programs/program.php 5>&1 2>&1; status=$?; rm -rf $private; echo ended $status
+ASKS
+        {shell} </tmp/asks"
     ))
     .expect("the program")
 }
@@ -298,6 +306,58 @@ fn se4_an_app_starts_without_what_the_site_stored_in_any_cache() {
 /// Laravel 11's configuration of databases.
 const ELEVEN: &str = "<?php return ['default' => env('DB_CONNECTION', 'sqlite'), 'migrations' => 'migrations', 'connections' => [
     'sqlite' => ['driver' => 'sqlite', 'url' => env('DB_URL'), 'database' => env('DB_DATABASE', database_path('database.sqlite')), 'prefix' => '']]];\n";
+
+/// The site owns the folder of its SQLite database, and so all that SQLite finds beside it.
+#[test]
+fn se3_what_stands_beside_an_sqlite_database_makes_the_deploy_user_do_no_harm() {
+    let lab = Lab::start(Options::default()).expect("the lab");
+    let on = |script: &str| lab.exec(script).unwrap_or_else(|e| panic!("{script}: {e}"));
+    on("install -d -o deploy -g www-data -m 2775 /srv/data; echo kept >/srv/kept; chown deploy /srv/kept
+        printf 'DB_CONNECTION=sqlite\nDB_DATABASE=/srv/data/app.sqlite\n' >/srv/env");
+    let describe = |tree: &str| {
+        asks_as(&lab, "su deploy -s /bin/bash", database::PROGRAM, "/tmp", &format!("describe /srv/env {tree}"))
+    };
+    // The header of a database: bytes 18 and 19 are 1 for a rollback journal, and 2 for a write-ahead log.
+    let made = |mode: u8, file_mode: &str| {
+        on(&format!(
+            "cd /srv/data; rm -f *; {{ head -c 18 /dev/zero; printf '\\{mode:03o}\\{mode:03o}'; head -c 80 /dev/zero; }} >app.sqlite
+            chown www-data:www-data app.sqlite; chmod {file_mode} app.sqlite"
+        ))
+    };
+    let refused = |word: &str| {
+        let said = describe("''");
+        assert!(
+            said.contains("problem=RuntimeException: /srv/data/app.sqlite") && said.contains(word),
+            "{word}: {said}"
+        );
+        assert_eq!(on("cat /srv/kept; ls /srv/data | grep -c ."), on("echo kept; ls /srv/data | grep -c ."));
+    };
+    made(1, "664");
+    on(
+        "cd /srv/data; { printf '/srv/kept'; printf '\\331\\325\\005\\371\\040\\241\\143\\327'; } >app.sqlite-journal; chown www-data: app.sqlite-journal",
+    );
+    refused("app.sqlite-journal names another file, which SQLite would delete");
+    // The app is not started either: its own connection would do the same.
+    on("sed -i \"s~'default' => .*~'default' => 'sqlite',~; s~'connections' => \\[~&'sqlite' => ['driver' => 'sqlite', 'database' => '/srv/data/app.sqlite'],~\" /var/www/staging/current/config/database.php
+        rm -f /var/www/staging/current/bootstrap/cache/config.php");
+    let said = describe(TREE);
+    assert!(said.contains("problem=RuntimeException: /srv/data/app.sqlite-journal names another file"), "{said}");
+    made(1, "664");
+    on("ln -s /srv/kept /srv/data/app.sqlite-wal");
+    refused("app.sqlite-wal is a link");
+    made(2, "644");
+    refused("this account may not write it");
+    made(2, "664");
+    on("chmod g-s /srv/data");
+    refused("files that this account makes beside it are not of its group");
+    // What is as it should be is opened: this server's PHP has no driver for it.
+    on("chmod 2775 /srv/data");
+    for mode in [1, 2] {
+        made(mode, "664");
+        let said = describe("''");
+        assert!(said.contains("could not find driver"), "{said}");
+    }
+}
 
 #[test]
 fn fd28_fd29_a_database_in_the_release_is_a_no_go_and_an_app_without_one_is_released() {

@@ -179,14 +179,18 @@ fn f40_no_secret_is_seen_on_either_machine_however_a_run_ends() {
 fn se8_se17_what_the_app_says_leaves_the_server_without_the_values_of_env() {
     const WORD: &str = "Tr0ub4dor&3/of-the+app";
     const ENV: &str = "/var/www/staging/shared/.env/staging.env";
+    // Two keys in one value, as Laravel has them.
+    const FIRST: &str = "Zmlyc3Qgb2YgdGhlIGVhcmxpZXIga2V5cyE=";
+    const SECOND: &str = "c2Vjb25kIG9mIHRoZSBlYXJsaWVyIGtleXM=";
     let story = story();
     story
         .lab
-        .exec(&format!("printf 'SPARE_STORE=production\\nVENDOR_SECRET=\"%s\"\\n' '{WORD}' >>{ENV}"))
+        .exec(&format!("printf 'SPARE_STORE=production\\nVENDOR_SECRET=\"%s\"\\nAPP_PREVIOUS_KEYS=base64:{FIRST},base64:{SECOND}\\n' '{WORD}' >>{ENV}"))
         .expect("a secret that only the server knows");
     let up = "$env = file_get_contents(base_path('.env')); $word = preg_replace('/.*VENDOR_SECRET=\"(.*)\".*/s', '$1', $env);
         foreach ([$word, json_encode($word), rawurlencode($word), base64_encode($word), bin2hex($word), substr($word, 0, 15) . '...'] as $form) {
             echo 'said: ', $form, PHP_EOL; fwrite(STDERR, 'cried: ' . $form . PHP_EOL); }
+        foreach (explode(',', preg_replace('/.*APP_PREVIOUS_KEYS=(\\S+).*/s', '$1', $env)) as $key) { echo 'key: ', $key, ' is ', base64_decode(substr($key, 7)), PHP_EOL; }
         echo chunk_split(base64_encode($env), 76, PHP_EOL), chunk_split(bin2hex($env), 64, PHP_EOL);
         echo 'cut in two: ', substr($word, 0, 13); flush(); usleep(300000); echo substr($word, 13), PHP_EOL, 'in production', PHP_EOL;
         for ($line = 0; $line < 400000; $line++) { echo 'line ', $line, ' of what a migration prints', PHP_EOL; }
@@ -216,6 +220,7 @@ fn se8_se17_what_the_app_says_leaves_the_server_without_the_values_of_env() {
     let forms: Vec<String> = forms_of(WORD)
         .into_iter()
         .chain(parts)
+        .chain([FIRST, SECOND, "first of the earlier keys", "second of the earlier keys"].map(str::to_owned))
         .chain(["data of a customer".to_owned(), "second line of it".to_owned(), WORD[..13].to_owned()])
         .collect();
     for (place, text) in &texts {
@@ -227,6 +232,7 @@ fn se8_se17_what_the_app_says_leaves_the_server_without_the_values_of_env() {
         &finished.log,
         &[
             "said: ***\n",
+            "key: *** is ***\n",
             "cried: ***\n",
             "cut in two: ***\n",
             "in production\n",

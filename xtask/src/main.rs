@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod documents;
+mod field;
 mod fuzz;
 mod image;
 mod imports;
@@ -34,6 +35,8 @@ enum Task {
     Bench,
     /// Show a release that goes live and a sick one that is rolled back
     Demo,
+    /// Release to many kinds of servers and apps (lab/shapes), and print the matrix
+    Field(field::Asked),
     /// Look for bytes that break a parser; every target if none is named
     Fuzz {
         target: Option<String>,
@@ -78,6 +81,7 @@ fn main() -> Result<()> {
     match Line::parse().task {
         Task::Bench => bench::run(root),
         Task::Demo => demo::run(root),
+        Task::Field(asked) => field::run(root, &asked),
         Task::Fuzz { target, runs, seconds, fast } => {
             fuzz::run(root, target.as_deref(), &fuzz::Limits { runs, seconds, fast })
         }

@@ -76,10 +76,15 @@ function gated_deploy_open(array $connection): PDO
 {
     $throws = [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION];
     if ($connection['driver'] === 'sqlite') {
-        // Without the extension PHP knows neither name, and says that it has no driver. A reader of a file with a write-ahead log leaves
-        // the log behind, as a file of this account, if it may not write.
+        $hazard = gated_deploy_sqlite_hazard($connection['database']);
+        if ($hazard !== null) {
+            throw new RuntimeException($hazard);
+        }
+        // Without the extension PHP knows neither name, and says that it has no driver. A file without a write-ahead log is read by a reader
+        // that cannot play a journal back; one with a log needs a writer, who takes the log away again.
         if (defined('PDO::SQLITE_ATTR_OPEN_FLAGS')) {
-            $throws[constant('PDO::SQLITE_ATTR_OPEN_FLAGS')] = constant('PDO::SQLITE_OPEN_READWRITE');
+            $writes_ahead = in_array("\x02", str_split((string) @file_get_contents($connection['database'], false, null, 18, 2)), true);
+            $throws[constant('PDO::SQLITE_ATTR_OPEN_FLAGS')] = constant($writes_ahead ? 'PDO::SQLITE_OPEN_READWRITE' : 'PDO::SQLITE_OPEN_READONLY');
         }
         return new PDO('sqlite:' . $connection['database'], null, null, $throws);
     }
@@ -361,6 +366,10 @@ try {
         }
         $verified = !empty($option('SSL_CA')) && ($option('SSL_VERIFY_SERVER_CERT') ?? true);
         gated_deploy_answer('loose-ssl-verify-server-cert=', $verified ? '1' : '0', "\n");
+        // Oracle's client has this instead.
+        if ($verified) {
+            gated_deploy_answer("loose-ssl-mode=VERIFY_IDENTITY\n");
+        }
     } elseif ($mode === 'copy-sqlite') {
         $pdo = gated_deploy_open($connection);
         $pdo->exec('VACUUM INTO ' . $pdo->quote($target));

@@ -73,7 +73,7 @@ final class gated_deploy_Migrations
         $this->answered = true;
         // A migration that ended in a transaction left one open, in which more seems to have run than has.
         $this->app->make('db')->purge();
-        $this->list('after', $this->ran());
+        gated_deploy_answer_names('after', $this->ran());
         gated_deploy_answer("known=yes\n");
         $rows = $this->rows();
         foreach ($this->measured as $measured) {
@@ -84,7 +84,10 @@ final class gated_deploy_Migrations
                     }
                 }
             }
-            gated_deploy_answer('measured-name=', $measured['name'], "\n");
+            if (!preg_match('/^[!-~]+$/D', $measured['name'])) {
+                continue;
+            }
+            gated_deploy_answer_names('measured-name', [$measured['name']]);
             unset($measured['name']);
             gated_deploy_answer('measured=', json_encode($measured, JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE), "\n");
         }
@@ -107,13 +110,6 @@ final class gated_deploy_Migrations
         }
         return $tables;
     }
-
-    public function list(string $key, array $names): void
-    {
-        foreach ($names as $name) {
-            gated_deploy_answer("$key=$name\n");
-        }
-    }
 }
 
 // Two places in the app's own storage are named by migrations of some apps.
@@ -121,7 +117,7 @@ $app = gated_deploy_app(getcwd(), false, $before);
 $kernel = $app->make('Illuminate\Contracts\Console\Kernel');
 $kernel->bootstrap();
 $migrations = new gated_deploy_Migrations($app);
-$migrations->list('before', $migrations->ran());
+gated_deploy_answer_names('before', $migrations->ran());
 gated_deploy_answer("listed=yes\n");
 // A migration may remove from the cache what the site must not use any more. Until the first one runs, nothing is read of what the site stored:
 // the app's commands, too, are made before that.

@@ -14,7 +14,7 @@ $driver = $app['config']->get("queue.connections.$connection.driver");
 if (isset($commands['horizon:terminate'])) {
     $command = 'horizon:terminate';
 } elseif ($driver === null || $driver === 'null' || $driver === 'sync') {
-    gated_deploy_answer('none=the app has no queue workers (its queue connection is ' . ($connection ?? 'not set') . ")\n");
+    gated_deploy_answer('none=the app has no queue workers (its queue connection is ' . strtr($connection ?? 'not set', "\r\n", '  ') . ")\n");
     exit(0);
 } elseif (!isset($commands['queue:restart'])) {
     gated_deploy_answer("none=the app has no command queue:restart\n");
@@ -25,7 +25,7 @@ if (isset($commands['horizon:terminate'])) {
 $cache = $before['own']['cache'];
 $folder = gated_deploy_cache_folder($app['config'], $cache['stores'] ?? [], $cache['default'] ?? '');
 if ($folder !== null) {
-    gated_deploy_answer("store=$folder\n");
+    gated_deploy_answer('store=', strtr($folder, "\r\n", '  '), "\n");
 }
 gated_deploy_answer("command=$command\n");
 // Not before every command of the app was made: what they read then is not the site's.

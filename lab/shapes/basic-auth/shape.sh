@@ -1,0 +1,5 @@
+# what: basic authentication stands before the whole site
+# refused: first: site-protected
+printf 'someone:%s\n' "$(openssl passwd -apr1 secret)" >/etc/nginx/htpasswd
+sed -i 's|root /var/www/staging|auth_basic staging; auth_basic_user_file /etc/nginx/htpasswd; &|' /etc/nginx/sites-available/staging
+service nginx restart

@@ -1,0 +1,2 @@
+# what: Debian 12, MariaDB, PHP-FPM on a socket, sudo for the two reloads
+true
