@@ -198,10 +198,28 @@ with_room() { # path, bytes
 # A line for the log. That it cannot be written (a full disk) ends no work.
 say() { printf '%s\n' "$*" || :; }
 
+# Removes what a crash left at the end of a ledger: a line without its end, NUL bytes in the place of one, or an empty line. It was never
+# answered as written, and behind it the chain of digests would be broken for good.
+cut_short() { # ledger
+    while [ -s "$1" ]; do
+        size=$(wc -c <"$1")
+        case $(tail -c 2 "$1" | od -An -tx1 | tr -d ' \n') in
+        0a0a | 0a) excess=1 ;;
+        *0a) return ;;
+        *) excess=$(tail -n 1 "$1" | wc -c) ;;
+        esac
+        dd if=/dev/null of="$1" bs=1 seek="$((size - excess))" 2>/dev/null
+        [ "$(wc -c <"$1")" -lt "$size" ] || return
+        say "removed $((excess)) bytes at the end of $1: a line that was never complete"
+    done
+}
+
 # Appends a line to a ledger that several may write to at once: one after the other, and each line names the digest of the one that
 # really stands before it. A lock that the kernel holds goes with its process; where there is no flock, a folder stands for it, and one
 # that stays the same for a while was left by a process that died.
 append() { # ledger, line with @PREV@ and @AT@ where the server puts in what only it knows; the line is in $appended then
+    # A redirection of `exec` that fails ends the shell before it can say why.
+    if ! { : >>"$1"; } 2>/dev/null; then refuse ledger-unwritable path="$1"; fi
     exec 9>>"$1"
     if command -v flock >/dev/null; then
         flock -w 30 9 || refuse ledger-busy path="$1"
@@ -220,6 +238,7 @@ append() { # ledger, line with @PREV@ and @AT@ where the server puts in what onl
         done
         printf '%s\n' "$$" >"$1.writing/pid"
     fi
+    cut_short "$1"
     prev=0000000000000000000000000000000000000000000000000000000000000000
     last=$(tail -n 1 "$1")
     if [ -n "$last" ]; then
@@ -230,8 +249,6 @@ append() { # ledger, line with @PREV@ and @AT@ where the server puts in what onl
     appended=$2
     case $appended in *'"prev":"@PREV@"'*) appended="${appended%%'"@PREV@"'*}\"$prev\"${appended#*'"@PREV@"'}" ;; esac
     case $appended in *'"at":"@AT@"'*) appended="${appended%%'"@AT@"'*}\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\"${appended#*'"@AT@"'}" ;; esac
-    # A line that a crash cut short stays a line of its own: glued to it, the new one could not be read.
-    if [ -s "$1" ] && [ -n "$(tail -c 1 "$1")" ]; then printf '\n' >&9; fi
     size=$(wc -c <"$1")
     # On a full disk a line would be cut short, and the chain broken at it. The holder of the lock keeps some room for this.
     if ! printf '%s\n' "$appended" >&9; then

@@ -928,15 +928,46 @@ fn f89_a_ledger_line_that_a_crash_cut_short_does_not_swallow_the_next() {
         answer(
             &Script::new("ledger", include_str!("../../src/server/ledger/ledger.sh"))
                 .var("LEDGER", path.to_str().expect("a path"))
-                .var("LINE", line),
+                .var("LINE", line)
+                .var("LOCK", "")
+                .var("LOCK_NONCE", ""),
         )
     };
     std::fs::write(&path, "{\"whole\":1}\n{\"cut sh").expect("a ledger");
 
     assert_eq!(ledger("{\"new\":1}")["written"], "{\"new\":1}");
 
-    assert_eq!(std::fs::read_to_string(&path).expect("the ledger"), "{\"whole\":1}\n{\"cut sh\n{\"new\":1}\n");
+    assert_eq!(std::fs::read_to_string(&path).expect("the ledger"), "{\"whole\":1}\n{\"new\":1}\n");
     assert_eq!(ledger("")["last"], "{\"new\":1}");
+    // The chain goes on behind what was complete, also where a file system left NUL bytes or an empty line.
+    let line = |line: &str| format!("{{\"v\":1,\"prev\":\"@PREV@\",\"is\":\"{line}\"}}");
+    for end in ["{\"cut sh", "\0\0\0\0\0\0", "\n", "{\"cut\0\0\0", "\n\n\n"] {
+        std::fs::remove_file(&path).expect("removing it");
+        ledger(&line("first"));
+        let whole = std::fs::read_to_string(&path).expect("the ledger");
+        std::fs::write(&path, format!("{whole}{end}")).expect("a ledger");
+        ledger(&line("second"));
+        let text = std::fs::read_to_string(&path).expect("the ledger");
+        assert!(text.starts_with(&whole) && text.lines().count() == 2, "{end:?}: {text:?}");
+        let digest = gated_deploy::domain::Sha256Digest::of(whole.trim_end());
+        assert!(text[whole.len()..].contains(&format!("\"prev\":\"{digest}\"")), "{end:?}: {text:?}");
+    }
+    // A run whose lock was taken over writes no line behind those of later runs.
+    let lock = folder.path().join("lock");
+    std::fs::create_dir(&lock).expect("a lock");
+    std::fs::write(lock.join("nonce"), "theirs\n").expect("a number");
+    let late = |number: &str| {
+        answer(
+            &Script::new("ledger", include_str!("../../src/server/ledger/ledger.sh"))
+                .var("LEDGER", path.to_str().expect("a path"))
+                .var("LINE", "{\"late\":1}")
+                .var("LOCK", lock.to_str().expect("a path"))
+                .var("LOCK_NONCE", number),
+        )
+    };
+    assert!(late("ours").contains_key("lost"));
+    assert!(!std::fs::read_to_string(&path).expect("the ledger").contains("late"));
+    assert_eq!(late("theirs")["written"], "{\"late\":1}");
     // Where nothing can be written, nothing is said to be.
     std::fs::remove_file(&path).expect("removing it");
     std::os::unix::fs::symlink("/dev/null", &path).expect("a place that keeps nothing");

@@ -75,7 +75,13 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
         cause: ending.outcome.cause().map(ToString::to_string),
         run: cx.inputs.run.url.clone(),
     };
-    let head = append(&*cx.ports.shell, io, &cx.inputs.layout, &line).await?;
+    let number = cx.state.borrow().lock.clone().unwrap_or_default();
+    let Some(head) = append(&*cx.ports.shell, io, &cx.inputs.layout, &line, &number).await? else {
+        cx.state.borrow_mut().recorded = true;
+        return Ok(
+            "not written: this run lost the deploy lock, and the run that took it over records the attempt".to_owned()
+        );
+    };
     cx.state.borrow_mut().recorded = true;
     io.record(record::key::LEDGER_HEAD, head);
     Ok(format!("{}: written to {}", line.outcome, cx.inputs.layout.ledger()))
@@ -84,15 +90,28 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
 /// The place in a line for the digest of the line before it. The server fills it in: it writes the lines of all runs one after the other.
 pub(crate) const PREV: &str = "@PREV@";
 
-/// Appends a line whose `prev` is [`PREV`]; gives the digest of what was written.
-pub async fn append(shell: &dyn Shell, io: &Io, layout: &Layout, line: &Line) -> Result<Sha256Digest, Failure> {
+/// Appends a line whose `prev` is [`PREV`], if the deploy lock still has this number; gives the digest of what was written.
+pub async fn append(
+    shell: &dyn Shell,
+    io: &Io,
+    layout: &Layout,
+    line: &Line,
+    number: &str,
+) -> Result<Option<Sha256Digest>, Failure> {
     let ledger = layout.ledger();
     let doing = format!("writing to the ledger {ledger}");
     let text = serde_json::to_string(line).map_err(|error| Failure::bug(&doing, error.to_string()))?;
-    let script =
-        Script::new("ledger", include_str!("ledger.sh")).repeatable().var("LEDGER", ledger.as_str()).var("LINE", text);
+    let script = Script::new("ledger", include_str!("ledger.sh"))
+        .repeatable()
+        .var("LEDGER", ledger.as_str())
+        .var("LINE", text)
+        .var("LOCK", layout.lock().as_str())
+        .var("LOCK_NONCE", number);
     let answer = remote::run(shell, io, script, &doing).await?;
-    Ok(Sha256Digest::of(remote::required(&answer, "written", &doing)?))
+    if answer.get("lost").is_some() {
+        return Ok(None);
+    }
+    Ok(Some(Sha256Digest::of(remote::required(&answer, "written", &doing)?)))
 }
 
 impl Proof {
@@ -183,7 +202,7 @@ pub async fn write_for_interrupted(
         return Ok(None);
     }
     let line = begun.line(interrupted.confirmed.as_ref(), interrupted.migrated.as_ref());
-    append(shell, io, layout, &line).await?;
+    append(shell, io, layout, &line, "").await?;
     let migration =
         interrupted.migrated.as_ref().map(|migrated| format!("; {}", migrated.describe())).unwrap_or_default();
     Ok(Some(format!("its attempt is recorded in the ledger as `{}`{migration}", line.outcome)))

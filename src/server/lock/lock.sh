@@ -16,16 +16,28 @@ expired() {
     if [ -e "$LOCK/over" ] && is_ours "$LOCK" "$(cat "$LOCK/over")"; then return 0; fi
     renewed=$(cat "$LOCK/renewed" 2>/dev/null) || renewed=
     lease=$(cat "$LOCK/lease" 2>/dev/null) || lease=
-    # As `unreadable_lease` tells it.
+    # As `unreadable_lease` tells it. More digits than a time has are no number for the shell.
     case $renewed in
-    '' | *[!0-9]*)
+    '' | *[!0-9]* | ?????????????*)
         # A claim changes the folder's time: what was seen before it counts.
         aged=${aged:-$(stat -c %Y -- "$LOCK")} || return 1
         renewed=$aged
         ;;
     esac
-    case $lease in '' | *[!0-9]*) lease=3600 ;; esac
-    [ "$(date +%s)" -gt $((renewed + lease)) ]
+    case $lease in '' | *[!0-9]* | ?????????*) lease=3600 ;; esac
+    now=$(date +%s)
+    # The clock was set back. A holder that is at work renews the lock by the new time; of another one the lease counts from when its time was
+    # first seen.
+    if [ "$renewed" -gt $((now + lease)) ]; then
+        seen='' since=''
+        if [ -f "$LOCK/ahead" ]; then read -r seen since <"$LOCK/ahead" || seen=''; fi
+        if [ "$seen" != "$renewed" ] || [ -z "$since" ] || [ "$since" -gt "$now" ]; then
+            printf '%s %s\n' "$renewed" "$now" >"$LOCK/ahead" || say "$LOCK/ahead cannot be written"
+            return 1
+        fi
+        renewed=$since
+    fi
+    [ "$now" -gt $((renewed + lease)) ]
 }
 
 # The process of a job, if it has not ended: in $process.

@@ -273,9 +273,13 @@ pub fn keep(ports: &Ports, layout: &Layout, number: &str, io: &Io) -> Keeper {
 /// Frees the lock; pins it when the run is stuck, so that no other run deploys to a broken site.
 pub async fn release(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
     drop(cx.state.borrow_mut().keeper.take());
-    let live = matches!(ending.outcome, Outcome::Live { .. });
-    if live && !cx.state.borrow().recorded {
-        // The lock holds the proof of the confirmation, from which the next run writes the line.
+    let unrecorded = {
+        let state = cx.state.borrow();
+        state.ended.is_some() && !state.recorded
+    };
+    if unrecorded && !matches!(ending.outcome, Outcome::Stuck { .. }) {
+        // The lock holds what this run began, and the proof of a confirmation: the next run writes the line from it. Without a line the
+        // attempt would not have been: production, and the choice of a rollback's target, rely on it.
         return Ok(format!(
             "kept until its lease expires in {} s: the next run takes it over and writes the missing ledger line",
             LEASE.as_secs()
