@@ -110,7 +110,8 @@ pub fn key_denied(doing: &str, cause: String, user: &str, line: &str) -> Failure
 /// The key was enough for one of several factors.
 pub fn second_factor(doing: &str, cause: String, user: &str) -> Failure {
     SSH_SECOND_FACTOR.failure(doing, cause).hint(format!(
-        "Add these two lines at the end of /etc/ssh/sshd_config on the server, then run `systemctl reload ssh`:\nMatch User {user}\n    AuthenticationMethods publickey\nA key alone is enough only with PubkeyAuthentication yes, which is the default"
+        "Add the two lines below at the end of /etc/ssh/sshd_config on the server, then run `systemctl reload ssh`. A key alone is enough only \
+         with `PubkeyAuthentication yes`, which is the default.\nMatch User {user}\n    AuthenticationMethods publickey"
     ))
 }
 

@@ -234,9 +234,9 @@ fn all_problems_are_told_together() {
     keep-releases: `0` is out of range; write a whole number from 1 to 1000
     "#);
     let failure = start.run().request.expect_err("something is wrong with these inputs").failure();
-    assert_snapshot!(format!("{failure}\nhint: {}", failure.hint.as_deref().unwrap_or_default()), @r#"
+    assert_snapshot!(format!("{failure}\nhelp: {}", failure.hint.as_deref().unwrap_or_default()), @r#"
     reading the inputs: 13 inputs are wrong
-    hint: The run connected to nothing and changed nothing. `gated-deploy --help` and docs/inputs.md describe every input
+    help: The run connected to nothing and changed nothing. `gated-deploy --help` and docs/inputs.md describe every input
     "#);
 }
 
