@@ -19,7 +19,7 @@ use gated_deploy_lab::{
 };
 
 use crate::{
-    failures::{answer, answers_of},
+    failures::{answer, answers_of, switch_script},
     support::{BINARY, assert_ended, assert_says, output, story},
 };
 
@@ -509,21 +509,12 @@ fn f86_a_run_that_wakes_up_late_leaves_what_another_run_switched_to() {
     place.arm("releases/old", "put reloaded yes");
     let back = || {
         place.answer(
-            &Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
+            &switch_script(Path::new(&place.path("")), "releases/new", "releases/old")
                 .var("MINE", place.path("watchdog/new"))
                 .var("MINE_NONCE", "one")
                 .var("MINE_LOCK", place.path("lock"))
                 .var("MINE_LOCK_NONCE", "the run")
-                .var("CURRENT", place.path("current"))
-                .var("EXPECTED", "releases/new")
-                .var("TARGET", "releases/old")
-                .var("NEW", place.path(".current.new"))
-                .var("JOURNAL", place.path("journal/new.jsonl"))
-                .var("BEGINS", "begins")
-                .var("ENDS", "ends")
-                .var("GUARD", "")
-                .var("LOCK", "")
-                .var("LOCK_NONCE", ""),
+                .var("JOURNAL", place.path("journal/new.jsonl")),
         )
     };
     let guard = || {
@@ -703,21 +694,9 @@ fn f86_a_switch_that_comes_too_late_is_refused() {
     let place = Place::new();
     let switch = |guard: &str| {
         answer(
-            &Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
-                .var("MINE", "")
-                .var("MINE_NONCE", "")
-                .var("MINE_LOCK", "")
-                .var("MINE_LOCK_NONCE", "")
-                .var("CURRENT", place.path("current"))
-                .var("EXPECTED", "releases/new")
-                .var("TARGET", "releases/newer")
-                .var("NEW", place.path(".current.new"))
+            &switch_script(Path::new(&place.path("")), "releases/new", "releases/newer")
                 .var("JOURNAL", place.path("journal/newer.jsonl"))
-                .var("BEGINS", "begins")
-                .var("ENDS", "ends")
-                .var("GUARD", guard)
-                .var("LOCK", "")
-                .var("LOCK_NONCE", ""),
+                .var("GUARD", guard),
         )
     };
     assert_eq!(switch(&place.path("watchdog/newer.armed"))["refused"], "switch-too-late");
