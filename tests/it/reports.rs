@@ -137,10 +137,17 @@ impl Tape {
         let rows = [
             ("gates", Some(12), "Nine pre-switch gates", RowKind::Check, None, false),
             ("migrate", Some(13), "Run forward migrations", RowKind::Change, Some("not undone"), false),
-            ("switch", Some(15), "Point current at it", RowKind::Change, Some("point back, reload"), false),
-            ("health", Some(19), "The site answers, healthy", RowKind::Check, None, false),
+            (
+                "switch",
+                Some(15),
+                "Switch `current` to the release",
+                RowKind::Change,
+                Some("switch back, reload"),
+                false,
+            ),
+            ("health", Some(19), "Check that the site is healthy and serves this release", RowKind::Check, None, false),
         ];
-        let look = ("look", Some(7), "Look at the server", RowKind::Observe, None, true);
+        let look = ("look", Some(7), "Survey the server", RowKind::Observe, None, true);
         let rows = std::iter::once(look).chain(rows).map(|(step, number, title, kind, undo, survey)| RowInfo {
             step: StepId::new(step),
             number,
@@ -183,7 +190,7 @@ impl Tape {
     }
 
     pub(crate) fn undone(self, step: &str, failure: Option<Failure>) -> Self {
-        self.and(Body::UndoStarted { step: StepId::new(step), text: "point back, reload".to_owned() }).and(
+        self.and(Body::UndoStarted { step: StepId::new(step), text: "switch back, reload".to_owned() }).and(
             Body::UndoFinished {
                 step: StepId::new(step),
                 undone: failure.is_none(),

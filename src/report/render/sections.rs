@@ -367,7 +367,11 @@ pub(crate) fn all_gates(view: &RunView) -> String {
 
 /// Each endpoint's last answer.
 pub(crate) fn health(view: &RunView) -> String {
-    [("Health", key::HEALTH), ("Health of the old release, after the rollback", key::HEALTH_AFTER_ROLLBACK)]
+    let after = match view.subject() {
+        Subject::Rollback => "Health of the previous release, after the switch back",
+        _ => "Health of the old release, after the rollback",
+    };
+    [("Health", key::HEALTH), (after, key::HEALTH_AFTER_ROLLBACK)]
         .into_iter()
         .filter_map(|(title, key)| Some(health_table(title, &view.record(key)?)))
         .collect()
