@@ -116,7 +116,7 @@ fn whoever_is_stuck_reads_the_commands_in_the_stored_report() {
         &said,
         &[
             "Manual action required: the rollback failed at step 15 (Switch `current` to the release)",
-            "Why the rollback is not complete\n  15 Point current at it: pointing current back: the server does not answer any more\n",
+            "Why the rollback is not complete\n  15 Switch `current` to the release: pointing current back: the server does not answer any more\n",
             "Run these commands on the server\n    ln -s releases/",
             "mv -Tf /srv/app/.current.tmp /srv/app/current\n",
         ],

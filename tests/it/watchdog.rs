@@ -336,6 +336,7 @@ fn f86_what_the_server_could_not_finish_the_next_run_does_first() {
     let plan = story.staging(&next).input("approval", "").run_binary(story.binary());
     assert_ended(&plan, 0, "planned");
     assert_says(&plan.log, &["is unconfirmed (made by "]);
+    assert_says(&plan.summary, &[&format!("unconfirmed: the release rolls it back to `{SEED_RELEASE}` first")]);
     assert_eq!(output(&plan, "previous-release"), SEED_RELEASE, "the plan builds on what will be live then");
     assert_eq!(story.served().expect("the site"), commit, "a plan changes nothing");
 
