@@ -105,7 +105,7 @@ fn altered(
 fn verify_ledger(verify: config::ledger::Verify) -> u8 {
     let said = read_whole(verify.file.as_deref()).map_err(|text| (2, text)).and_then(|(name, bytes)| {
         let chain = ledger::follow(&bytes).map_err(|found| {
-            (1, format!("error: the chain of {name} is broken: {found}\nhint: read docs/recovery.md, which records can still be trusted"))
+            (1, format!("error: the chain of {name} is broken: {found}\nhelp: Read docs/recovery.md, which records can still be trusted"))
         })?;
         let head = chain.head.map_or_else(|| "none".to_owned(), |head| head.to_string());
         match verify.head {
@@ -133,7 +133,7 @@ fn show_report(show: config::report::Show) -> u8 {
     let said = read_whole(show.file.as_deref()).and_then(|(name, bytes)| {
         report::record::stored::read(&bytes).map_err(|cause| {
             format!(
-                "error: {name} {cause}\nhint: use the file of the output report-json; docs/evidence.md describes it"
+                "error: {name} {cause}\nhelp: Use the file of the output report-json; docs/evidence.md describes it"
             )
         })
     });
@@ -473,7 +473,7 @@ fn events(common: &Common, setting: &Setting, log: &Log, clock: &SystemClock, co
         // First of all: what a run is about to do is written down for post before anybody could be kept waiting by a full disk or pipe.
         Box::new(State::new(common.state.clone(), log.clone())),
         Box::new(Console::new(log.clone())),
-        Box::new(Plan::new(log.clone())),
+        Box::new(Plan::new(setting.clone(), log.clone())),
         Box::new(Journal::new(reports.clone(), log.clone())),
         Box::new(Evidence::new(reports.clone(), setting.clone(), log.clone())),
         Box::new(Summary::new(common.step_summary.clone(), setting.clone(), log.clone())),
@@ -492,20 +492,23 @@ fn style(common: &Common) -> report::Style {
 }
 
 fn setting(request: Option<&Request>) -> Setting {
+    let unapproved = |run: &typed::RunIdentity| Setting { run_url: run.url.clone(), ..Setting::default() };
+    let approved = |run: &typed::RunIdentity, phrase: &str, needs_digest| Setting {
+        run_url: run.url.clone(),
+        phrase: Some(phrase.to_owned()),
+        needs_digest,
+    };
+    let target = |target: &typed::Target| approved(&target.run, &target.phrase, target.needs_digest);
     match request {
-        Some(Request::BuildGate(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
-        Some(Request::Smoke(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
-        Some(Request::Audit(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: None },
+        Some(Request::BuildGate(inputs)) => unapproved(&inputs.run),
+        Some(Request::Smoke(inputs)) => unapproved(&inputs.run),
+        Some(Request::Audit(inputs)) => unapproved(&inputs.run),
         // There is nothing to approve.
-        Some(Request::Recover(inputs)) => Setting { run_url: inputs.target.run.url.clone(), phrase: None },
-        Some(Request::Preflight(inputs)) => Setting { run_url: inputs.target.run.url.clone(), phrase: None },
-        Some(Request::Fix(inputs)) => Setting { run_url: inputs.run.url.clone(), phrase: Some(inputs.phrase.clone()) },
-        Some(Request::Rollback(inputs)) => {
-            Setting { run_url: inputs.target.run.url.clone(), phrase: Some(inputs.target.phrase.clone()) }
-        }
-        Some(Request::Deploy(inputs)) => {
-            Setting { run_url: inputs.target.run.url.clone(), phrase: Some(inputs.target.phrase.clone()) }
-        }
+        Some(Request::Recover(inputs)) => unapproved(&inputs.target.run),
+        Some(Request::Preflight(inputs)) => unapproved(&inputs.target.run),
+        Some(Request::Fix(inputs)) => approved(&inputs.run, &inputs.phrase, inputs.needs_digest),
+        Some(Request::Rollback(inputs)) => target(&inputs.target),
+        Some(Request::Deploy(inputs)) => target(&inputs.target),
         None => Setting::default(),
     }
 }

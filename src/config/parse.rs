@@ -466,6 +466,7 @@ impl Reader<'_, '_> {
             None => (None, None),
         };
         // A target has read all of these.
+        let needs_digest = self.read("approval-needs-digest", value::boolean);
         let (phrase, approval, plan_only) = match &target {
             Some(Some(target)) => (Some(target.phrase.clone()), Some(target.approval.clone()), Some(target.plan_only)),
             Some(None) => return None,
@@ -494,6 +495,7 @@ impl Reader<'_, '_> {
             environment: environment?,
             approval: approval?,
             phrase: phrase?,
+            needs_digest: needs_digest?,
             plan_only: plan_only?,
             github: match github {
                 Some(github) => Some(github?),
@@ -586,7 +588,7 @@ impl Reader<'_, '_> {
         let given = self.raw.given("approval").map(|given| given.text).unwrap_or_default();
         let approval = Approval::read(&given, phrase?);
         if digest_needed && approval == (Approval::Given { plan_digest: None }) {
-            let right = "run it without `approval`, then copy the phrase with the digest from the end of the plan";
+            let right = "run it without `approval`, then copy the phrase with the digest from the section `Approve this plan` of the job summary";
             self.problems
                 .push(Problem::new("approval", "has no plan digest, and the policy requires one", right).given(&given));
             return None;

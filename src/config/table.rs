@@ -442,7 +442,7 @@ pub static OUTPUTS: &[Output] = &[
 /// The exit codes, as `--help` and the documentation tell them.
 pub static EXIT_CODES: &[(u8, &str)] = &[
     (0, "live, passed or planned"),
-    (1, "refused: a gate, a NO-GO, or an unhealthy site before the release"),
+    (1, "refused: a gate, a NO-GO or an unhealthy site; or cancelled or aborted before the switch"),
     (2, "bad input or policy file"),
     (3, "rolled back: the previous release is live and healthy"),
     (4, "stuck, rollback interrupted, or rolled back and unhealthy: manual action required"),

@@ -285,6 +285,7 @@ pub struct Fix {
     #[serde(skip)]
     pub approval: Approval,
     pub phrase: String,
+    pub needs_digest: bool,
     #[serde(skip)]
     pub plan_only: bool,
     /// Where the fix is one of GitHub's.

@@ -31,6 +31,8 @@ pub mod key {
     pub const RELEASE: &str = "release";
     /// `String`: what was live before, as the link's last part says
     pub const PREVIOUS_RELEASE: &str = "previous-release";
+    /// `String`: what was live when the run looked, where that is unconfirmed and is rolled back first
+    pub const LIVE_UNCONFIRMED: &str = "live-unconfirmed";
     /// [`BundleFact`](super::BundleFact)
     pub const BUNDLE: &str = "bundle";
     /// [`GateReport`](crate::domain::gate::GateReport)

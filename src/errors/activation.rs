@@ -21,25 +21,25 @@ codes! {
         cause: "The steps before the switch took longer than `confirm-within`.",
         action: "See how long these steps took, and set a larger `confirm-within`.",
         script: "the watchdog fired before the switch; the release is not activated",
-            "See in the log which steps before the switch took long. If they need that time, set a larger `confirm-within`",
+            "See in the log which steps before the switch took long. If they need that time, set a larger `confirm-within`.",
     }
     WATCHDOG_ARMED_ALREADY = "watchdog-armed-already", Refused {
         meaning: "Another run armed a watchdog for this release.",
         cause: "Two runs work on the same release, one of them without the deploy lock.",
         action: "Wait for the other run to end, then run again.",
-        script: "another run armed a watchdog for this release: {path}", "Wait for that run to end, then run again. Its entries are in {folder}",
+        script: "another run armed a watchdog for this release: {path}", "Wait for that run to end, then run again. Its entries are in {folder}.",
     }
     WATCHDOG_NOT_STARTED = "watchdog-not-started", Refused {
         meaning: "The watchdog did not start on the server. `current` was not switched.",
         cause: "The server ends background processes at once, lacks `setsid`, or is out of processes or space.",
         action: "Read its messages in the lines of the step.",
-        script: "the watchdog did not start on the server", "Read its messages in the lines of this step, and correct what they name",
+        script: "the watchdog did not start on the server", "Read its messages in the lines of this step, and correct what they name.",
     }
     WATCHDOG_CHANGED = "watchdog-changed", Refused {
         meaning: "The watchdog's entry has the number of another run, so this run does not disarm it.",
         cause: "Another run armed it, or a person changed the file.",
         action: "Find out who works on the server. The watchdog rolls back when its time is over.",
-        script: "the watchdog entry {path} belongs to another run: its number differs", "Find out which run works on the server. The watchdog rolls back at its deadline",
+        script: "the watchdog entry {path} belongs to another run: its number differs", "Find out which run works on the server. The watchdog rolls back at its deadline.",
     }
     WATCHDOG_UNWRITABLE = "watchdog-unwritable", Refused {
         meaning: "The watchdog's entry cannot be renamed, so the rollback cannot begin.",
@@ -50,20 +50,20 @@ codes! {
     PREVIOUS_RELEASE_MISSING = "previous-release-missing", Refused {
         meaning: "The release that was live before does not exist any more, so there is nothing to roll back to.",
         cause: "A person or a program removed its folder.",
-        action: "Point `current` at a healthy release, reload PHP-FPM and nginx, then remove the entry that the help text names.",
+        action: "Point `current` at a healthy release, reload PHP-FPM and nginx, then remove the entry that the help names.",
         script: "{path}, which was live before, is missing",
             "Point {current} at a healthy release, reload PHP-FPM and nginx, then run: rm -r {entry}",
     }
     ROLLBACK_RELOAD_FAILED = "rollback-reload-failed", Refused {
         meaning: "`current` points to the earlier release again, but PHP-FPM or nginx was not reloaded: PHP may still run the code of the release that was rolled back.",
         cause: "A configuration file of a service is broken, or a service is stopped.",
-        action: "Correct what the message names, reload the services, then remove the entry that the help text names.",
+        action: "Correct what the message names, reload the services, then remove the entry that the help names.",
     }
     RECOVERY_INCOMPLETE = "recovery-incomplete", Refused {
         meaning: "The rollback of an unconfirmed release ended without an answer.",
         cause: "A command of it failed, or it was killed. Its messages are in the lines of the step.",
         action: "Correct what they name, then run again: the next run completes the rollback.",
-        script: "the rollback ended without an answer", "Correct what the lines of this step name, then run again",
+        script: "the rollback ended without an answer", "Correct what the lines of this step name, then run again.",
     }
     PROBE_FILE_UNWRITABLE = "probe-file-unwritable", Refused {
         meaning: "The one-time file by which the site is recognised cannot be written to the folder `public` of the release.",

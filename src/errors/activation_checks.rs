@@ -8,7 +8,7 @@ codes! {
         meaning: "`current` points to another release than the plan was made for. Nothing was switched.",
         cause: "Another run, another tool or a person released or rolled back meanwhile.",
         action: "See which release is live: `readlink current`. Then start the release again.",
-        script: "current points to {now}, and not to {expected}", "See what switched it: the ledger and the journals in .gated-deploy. Then start the release again",
+        script: "current points to {now}, and not to {expected}", "See what switched it: the ledger and the journals in .gated-deploy. Then start the release again.",
     }
 }
 
@@ -17,5 +17,5 @@ pub fn current_moved(doing: &str, planned: Option<&str>, now: Option<&str>) -> F
     let name = |link: Option<&str>| link.filter(|link| !link.is_empty()).unwrap_or("nothing").to_owned();
     CURRENT_MOVED
         .failure(doing, format!("`current` points to {}; the plan was made for {}", name(now), name(planned)))
-        .hint("Another run or a person released meanwhile. See which release is live: readlink current. Then start the release again")
+        .hint("Another run or a person released meanwhile. See which release is live: readlink current. Then start the release again.")
 }

@@ -85,12 +85,12 @@ pub fn plan_without_digest() -> Failure {
 }
 
 /// What to do about an approval of a plan without a bundle.
-pub const AFTER_THE_BUILD: &str = "Run this again when the build has finished. The plan has a digest then";
+pub const AFTER_THE_BUILD: &str = "Run this again when the build has finished. The plan has a digest then.";
 
 pub fn review_outside_actions(doing: String) -> Failure {
     REVIEW_OUTSIDE_ACTIONS
         .failure(doing, "this is not a GitHub Actions run, but `approval-review` requires a review there")
-        .hint("Release from the workflow")
+        .hint("Release from the workflow.")
 }
 
 pub fn review_of_rerun(doing: String, attempt: u64) -> Failure {
@@ -101,7 +101,7 @@ pub fn review_of_rerun(doing: String, attempt: u64) -> Failure {
                 "this is attempt {attempt} of the run, and GitHub does not report which attempt a reviewer approved"
             ),
         )
-        .hint("Start a new run, and let a reviewer approve it")
+        .hint("Start a new run, and let a reviewer approve it.")
 }
 
 /// `refused` says who approved, and why that does not count.
@@ -111,6 +111,6 @@ pub fn review_missing(doing: String, environment: &str, refused: &[String]) -> F
         some => format!("only {}", some.join("; ")),
     };
     REVIEW_MISSING.failure(doing, cause).hint(format!(
-        "Set `environment: {environment}` in the job, add required reviewers to that environment, and let one of them approve the run"
+        "Set `environment: {environment}` in the job, add required reviewers to that environment, and let one of them approve the run."
     ))
 }

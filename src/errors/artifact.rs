@@ -119,7 +119,7 @@ codes! {
 }
 
 /// What helps where the artifact of staging's release cannot be used.
-const REBUILD_ON_STAGING: &str = "Build the commit again, and release that build to staging first";
+const REBUILD_ON_STAGING: &str = "Build the commit again, and release that build to staging first.";
 
 /// How to get a build of this commit.
 fn how_to_build(workflow: &str, commit: &CommitSha) -> String {
@@ -140,7 +140,7 @@ pub fn build_missing(doing: String, commit: &CommitSha, why: impl Display, workf
 pub fn build_unfinished(doing: String, commit: &CommitSha, why: impl Display) -> Failure {
     BUILD_UNFINISHED
         .failure(doing, no_build(commit, why))
-        .hint("Run this again when the build has finished, or raise `build-wait-attempts`")
+        .hint("Run this again when the build has finished, or raise `build-wait-attempts`.")
 }
 
 /// `artifact` is the name that was looked for.
@@ -153,7 +153,7 @@ pub fn artifact_missing(
 ) -> Failure {
     ARTIFACT_MISSING
         .failure(doing, no_build(commit, why))
-        .hint(format!("Check that every job of {workflow} ran, and that it uploads the artifact `{artifact}`"))
+        .hint(format!("Check that every job of {workflow} ran, and that it uploads the artifact `{artifact}`."))
 }
 
 /// `instead` is a run of the same commit that succeeded before.
@@ -171,7 +171,7 @@ pub fn build_failed(doing: String, run: u64, conclusion: &str, url: &str, instea
 pub fn build_untrusted(doing: String, run: u64, why: &str, url: &str) -> Failure {
     BUILD_UNTRUSTED
         .failure(doing, format!("build run {run} cannot be used: {why}"))
-        .hint("Set `build-run-id` to a run that built this commit in this repository, or remove it")
+        .hint("Set `build-run-id` to a run that built this commit in this repository, or remove it.")
         .details([url])
 }
 
@@ -196,7 +196,7 @@ pub fn build_artifact_changed(doing: String, run: u64, was: u64, is: u64, url: &
 fn build_changed(doing: String, cause: String, url: &str) -> Failure {
     BUILD_CHANGED
         .failure(doing, cause)
-        .hint("The commit was built again after the plan. Read a new plan, and approve it")
+        .hint("The commit was built again after the plan. Read a new plan, and approve it.")
         .details([url])
 }
 
@@ -207,7 +207,7 @@ pub fn approved_bundle_changed(was: u64, is: u64) -> Failure {
             "fetching the approved bundle",
             format!("the plan has artifact {was}, but the build has artifact {is}"),
         )
-        .hint("Read a new plan, and approve it")
+        .hint("Read a new plan, and approve it.")
 }
 
 /// The artifact that staging's release was made of is not listed any more.
@@ -273,7 +273,7 @@ pub fn artifact_gone(doing: &str, cause: String, workflow: &str, commit: &Commit
 pub fn download_rejected(doing: &str, cause: String) -> Failure {
     ARTIFACT_DOWNLOAD_REJECTED
         .failure(doing, cause)
-        .hint("Nothing was changed. Run this again. If the error stays, build the commit again")
+        .hint("Nothing was changed. Run this again. If the error stays, build the commit again.")
 }
 
 pub fn artifact_digest(artifact: u64, run: u64, got: &Sha256Digest, kept: &Sha256Digest) -> Failure {
@@ -282,7 +282,7 @@ pub fn artifact_digest(artifact: u64, run: u64, got: &Sha256Digest, kept: &Sha25
             format!("checking artifact {artifact} of build run {run}"),
             format!("its SHA-256 is {got}, but GitHub recorded {kept}"),
         )
-        .hint("The bytes changed during the download. Run this again. If the error stays, do not use that artifact: build the commit again")
+        .hint("The bytes changed during the download. Run this again. If the error stays, do not use that artifact: build the commit again.")
 }
 
 const UNZIPPING: &str = "taking the bundle out of the artifact";
@@ -296,19 +296,19 @@ pub fn not_a_zip() -> Failure {
 pub fn zip_unreadable(error: impl Display) -> Failure {
     ARTIFACT_ZIP_UNREADABLE
         .failure(UNZIPPING, format!("the zip cannot be read: {error}"))
-        .hint("Run the build again, and upload with actions/upload-artifact")
+        .hint("Run the build again, and upload with actions/upload-artifact.")
 }
 
 /// One entry of the zip cannot be read.
 pub fn zip_entry_unreadable(name: &str, error: impl Display) -> Failure {
     ARTIFACT_ZIP_UNREADABLE
         .failure(UNZIPPING, format!("{name} cannot be read from the zip: {error}"))
-        .hint("The artifact is damaged. Run the build again")
+        .hint("The artifact is damaged. Run the build again.")
 }
 
 pub fn zip_unsafe(cause: impl Into<String>) -> Failure {
     ARTIFACT_ZIP_UNSAFE.failure(UNZIPPING, cause).hint(
-        "No build makes such a zip by accident. Find out which workflow run made this artifact before you build again",
+        "No build makes such a zip by accident. Find out which workflow run made this artifact before you build again.",
     )
 }
 
@@ -320,7 +320,7 @@ pub fn bundle_missing(wanted: &str, held: &[&str]) -> Failure {
     };
     BUNDLE_MISSING
         .failure(UNZIPPING, cause)
-        .hint("Upload the bundle and its .sha256 file together, from one folder, as `stage: build-gate` writes them")
+        .hint("Upload the bundle and its .sha256 file together, from one folder, as `stage: build-gate` writes them.")
 }
 
 /// `said` is the beginning of what stands in the `.sha256` file of the bundle `name`.
@@ -330,7 +330,7 @@ pub fn sha256_malformed(name: &str, said: &str) -> Failure {
             UNZIPPING,
             format!("{name}.sha256 is not the line `<64 hexadecimal digits>  {name}`, but `{}`", said.escape_default()),
         )
-        .hint("Upload the file unchanged, as `stage: build-gate` writes it")
+        .hint("Upload the file unchanged, as `stage: build-gate` writes it.")
 }
 
 pub fn unzipping(error: impl Display) -> Failure {
@@ -340,26 +340,26 @@ pub fn unzipping(error: impl Display) -> Failure {
 pub fn bundle_digest(doing: String, cause: String) -> Failure {
     BUNDLE_DIGEST
         .failure(doing, cause)
-        .hint("The bundle and the .sha256 file in the artifact do not match. Build the bundle again")
+        .hint("The bundle and the .sha256 file in the artifact do not match. Build the bundle again.")
 }
 
 /// `said` is the commit in the manifest.
 pub fn bundle_of_another_commit(doing: String, said: &CommitSha, commit: &CommitSha) -> Failure {
     BUNDLE_OTHER_COMMIT
         .failure(doing, format!("its manifest says that it was built from {said}, not from {commit}"))
-        .hint("Set `sha` of `stage: build-gate` to the commit that was checked out, and build again")
+        .hint("Set `sha` of `stage: build-gate` to the commit that was checked out, and build again.")
 }
 
 pub fn bundle_changed_on_runner(doing: String, was: &Sha256Digest, is: &Sha256Digest) -> Failure {
     BUNDLE_CHANGED_ON_RUNNER
         .failure(doing, format!("its SHA-256 was {was} and is now {is}"))
-        .hint("Another process writes to the runner's temporary folder, or its disk is broken. Run this again. If the error stays, use another runner")
+        .hint("Another process writes to the runner's temporary folder, or its disk is broken. Run this again. If the error stays, use another runner.")
 }
 
 pub fn bundle_writes_through_link(doing: String, problem: String) -> Failure {
     BUNDLE_WRITES_THROUGH_LINK
         .failure(doing, problem)
-        .hint("Replace the link by a folder in the build, or remove that path from `shared`")
+        .hint("Replace the link by a folder in the build, or remove that path from `shared`.")
 }
 
 /// `host` is where the attestation lies; `others` are attestations that do not fit.
@@ -383,7 +383,7 @@ pub fn attestation_unreadable(
         ))
 }
 
-const ATTEST: &str = "Let the build workflow attest the bundle (actions/attest-build-provenance with `subject-path` set to the bundle), and build again";
+const ATTEST: &str = "Let the build workflow attest the bundle (actions/attest-build-provenance with `subject-path` set to the bundle), and build again.";
 
 pub fn attestation_missing(doing: String, bundle: &Sha256Digest) -> Failure {
     ATTESTATION_MISSING

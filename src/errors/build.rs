@@ -56,7 +56,7 @@ codes! {
 pub fn event_unsupported(event: &str) -> Failure {
     EVENT_UNSUPPORTED
         .failure("resolving what to build", format!("the event `{event}` is not supported"))
-        .hint("Start the build from push, workflow_dispatch, workflow_call or schedule")
+        .hint("Start the build from push, workflow_dispatch, workflow_call or schedule.")
 }
 
 /// `problems` are of the checks that failed, and `cures` what helps against them.
@@ -76,7 +76,7 @@ pub fn checks_failed(
 pub fn source_dir(doing: &str, error: &io::Error) -> Failure {
     SOURCE_DIR
         .failure(doing, error.to_string())
-        .hint("Set `source-dir` to the app's folder, and build the app in this job")
+        .hint("Set `source-dir` to the app's folder, and build the app in this job.")
 }
 
 pub fn output_dir(doing: &str, error: &io::Error) -> Failure {
@@ -89,7 +89,7 @@ pub fn output_dir(doing: &str, error: &io::Error) -> Failure {
 pub fn tree_changed(path: &str) -> Failure {
     TREE_CHANGED
         .failure(format!("packing {path}"), "it was changed after the gates had checked it")
-        .hint("Stop file watchers and servers before this step, or bundle a copy")
+        .hint("Stop file watchers and servers before this step, or bundle a copy.")
 }
 
 pub fn file_unreadable(path: &str, error: &io::Error) -> Failure {
@@ -101,13 +101,13 @@ pub fn file_unreadable(path: &str, error: &io::Error) -> Failure {
 pub fn manifest_changed(doing: String) -> Failure {
     BUNDLE_CHANGED
         .failure(doing, "its manifest differs from the written one")
-        .hint("Stop every other process that writes to `output-dir`")
+        .hint("Stop every other process that writes to `output-dir`.")
 }
 
 pub fn bundle_changed(doing: String, is: &Sha256Digest, was: &Sha256Digest) -> Failure {
     BUNDLE_CHANGED
         .failure(doing, format!("its SHA-256 is {is}, but {was} was written"))
-        .hint("Stop every other process that writes to `output-dir`. If the error stays, check the disk")
+        .hint("Stop every other process that writes to `output-dir`. If the error stays, check the disk.")
 }
 
 /// What the run was doing at every failure of a bundle's bytes; the caller adds the name.
@@ -116,7 +116,7 @@ pub const CHECKING: &str = "checking the bundle";
 pub fn bundle_invalid(cause: impl Display) -> Failure {
     BUNDLE_INVALID
         .failure(CHECKING, cause.to_string())
-        .hint("Build it again with `stage: build-gate`, and upload it unchanged")
+        .hint("Build it again with `stage: build-gate`, and upload it unchanged.")
 }
 
 pub fn bundle_damaged(error: &io::Error) -> Failure {

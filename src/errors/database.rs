@@ -17,19 +17,19 @@ codes! {
         cause: "The `DB_` settings are wrong, the database is stopped, or it does not accept this account.",
         action: "Check the `DB_` settings in the `.env` file, and that the database runs.",
         script: "the database did not answer which tables it has: {problem}",
-            "Check the DB_ settings in {env_file}. If they are right, check that the database runs and accepts this account",
+            "Check the DB_ settings in {env_file}. If they are right, check that the database runs and accepts this account.",
     }
     DATABASE_DRIVER_UNSUPPORTED = "database-driver-unsupported", Refused {
         meaning: "The app uses a database that this version cannot back up, and no release is activated without a backup.",
         cause: "The app's default connection has a driver other than mysql, mariadb, pgsql and sqlite.",
         action: "Use one of these drivers.",
-        script: "the app's database driver is {driver}; this version can back up mysql, mariadb, pgsql and sqlite", "Use one of these drivers for the app's default connection",
+        script: "the app's database driver is {driver}; this version can back up mysql, mariadb, pgsql and sqlite", "Use one of these drivers for the app's default connection.",
     }
     DATABASE_COPY_FAILED = "database-copy-failed", Refused {
         meaning: "The SQLite database could not be copied into the backup.",
         cause: "The file is locked or damaged, or the disk is full.",
         action: "Read SQLite's message in the lines of the step.",
-        script: "copying the database {database} failed", "Read SQLite's message in the lines of this step",
+        script: "copying the database {database} failed", "Read SQLite's message in the lines of this step.",
     }
     DUMP_PROGRAM_MISSING = "dump-program-missing", Refused {
         meaning: "The server has no program to dump the app's database.",
@@ -41,39 +41,39 @@ codes! {
         meaning: "The dump of the database ended with an error.",
         cause: "The database account lacks a privilege, the connection was lost, or a table is damaged.",
         action: "Read the message of mariadb-dump or mysqldump, which is in the error, and correct what it names.",
-        script: "dumping the database {database} failed with status {status}: {said}", "Correct what the message names, then run again",
+        script: "dumping the database {database} failed with status {status}: {said}", "Correct what the message names, then run again.",
     }
     DUMP_OBJECT_UNREADABLE = "dump-object-unreadable", Refused {
         meaning: "The database has a view, a procedure or a function that its account cannot dump. The backup would lack it.",
         cause: "Another account defined it, or a view needs a table or an account that no longer exists.",
         action: "Grant the right that the error names, or drop or create the object again.",
-        script: "the dump of {database} would lack: {objects}", "Run the command behind each of them, then start the release again",
+        script: "the dump of {database} would lack: {objects}", "Run the command behind each of them, then start the release again.",
     }
     DUMP_CONFIGURATION_NARROWS = "dump-configuration-narrows", Refused {
         meaning: "The configuration of the program for dumps leaves rows or tables out of every dump.",
         cause: "A section `[mysqldump]`, `[mariadb-dump]` or `[client]` in /etc/mysql has such an option.",
         action: "Remove the option, or put it into a file that only the script reads which needs it.",
         script: "the configuration of {program} on this server narrows every dump: {options}",
-            "Find the options: grep -rnE 'where|no-data|no-create-info|ignore-|databases|tables' /etc/mysql. Remove them from [client], [mysqldump] and [mariadb-dump]",
+            "Find the options: grep -rnE 'where|no-data|no-create-info|ignore-|databases|tables' /etc/mysql. Remove them from [client], [mysqldump] and [mariadb-dump].",
     }
     DUMP_CORRUPT = "dump-corrupt", Refused {
         meaning: "The file of the dump is not a complete gzip file.",
         cause: "The disk is full or broken.",
         action: "Check the disk of the backups, then run again.",
-        script: "the dump of {database} is not a complete gzip file", "Check the disk of the backups, then run again",
+        script: "the dump of {database} is not a complete gzip file", "Check the disk of the backups, then run again.",
     }
     DUMP_CUT_OFF = "dump-cut-off", Refused {
         meaning: "The dump of the database does not end in the line that a complete dump ends in.",
         cause: "The program for the dump was ended, or comments are switched off in its configuration (`skip-comments`).",
         action: "Check its configuration in /etc/mysql, then run again.",
         script: "the dump of {database} is incomplete: its last line is not '-- Dump completed'",
-            "Check the configuration of the dump program in /etc/mysql, then run again",
+            "Check the configuration of the dump program in /etc/mysql, then run again.",
     }
     DUMP_OBJECTS_MISSING = "dump-objects-missing", Refused {
         meaning: "The dump lacks tables, views, sequences, routines, triggers or events that the catalogue of the database has.",
         cause: "The program for the dump was replaced or ended early, or an object was created during the dump.",
         action: "Run again. If the same objects are missing, dump the database by hand and read what the program says.",
-        script: "the dump of {database} lacks: {objects}", "Run again. If the same objects are missing, dump the database by hand and read what the program says",
+        script: "the dump of {database} lacks: {objects}", "Run again. If the same objects are missing, dump the database by hand and read what the program says.",
     }
     DUMP_CHECK_BROKEN = "dump-check-broken", Refused {
         meaning: "The check of the dump accepts a dump that is empty or incomplete. Nothing is known about the real dump then.",
@@ -86,7 +86,7 @@ codes! {
         meaning: "The app could not read from the database which migrations have run. None was started.",
         cause: "The new release does not start, or the database does not answer.",
         action: "Read PHP's message in the lines of the step.",
-        script: "the list of migrations could not be read from the database", "Read PHP's message in the lines of this step",
+        script: "the list of migrations could not be read from the database", "Read PHP's message in the lines of this step.",
     }
     DATABASE_NOT_NAMED = "database-not-named", Warning {
         meaning: "The `.env` file names no database, and the first release runs its migrations. Laravel 11 and later then creates a database inside the release, which the next release does not have.",
@@ -104,7 +104,7 @@ codes! {
         action: "Read the lines of the step for the reason.",
     }
     DATABASE_OBJECTS_UNSEEN = "database-objects-unseen", Warning {
-        meaning: "The database account cannot see whether the database has triggers, events or routines. A backup lacks them.",
+        meaning: "The database account cannot see whether the database has triggers, events or routines. A backup would lack them.",
         cause: "The account has rights on tables only.",
         action: "Grant the rights that the warning names, or make sure that the database has no such objects.",
     }
@@ -119,21 +119,21 @@ codes! {
 pub fn not_named(env_file: &RemotePath) -> Warning {
     DATABASE_NOT_NAMED.warning(
         format!("{env_file} names no database, and the first release runs its migrations"),
-        "Set DB_CONNECTION and DB_DATABASE there, or `migrate: false`. Otherwise Laravel 11 and later creates the database inside the release",
+        "Set DB_CONNECTION and DB_DATABASE there, or `migrate: false`. Otherwise Laravel 11 and later creates the database inside the release.",
     )
 }
 
 pub fn migrations_not_listed() -> Warning {
     MIGRATIONS_NOT_LISTED.warning(
         "the database did not answer which migrations have run: the plan cannot list the pending ones",
-        "Read the lines of this step, and check that the live release reaches its database",
+        "Read the lines of this step, and check that the live release reaches its database.",
     )
 }
 
 pub fn package_migrations_not_listed() -> Warning {
     PACKAGE_MIGRATIONS_NOT_LISTED.warning(
         "the live release did not answer where its packages keep migrations: the plan lists only those of the app itself",
-        "Read the lines of this step for the reason",
+        "Read the lines of this step for the reason.",
     )
 }
 
@@ -161,7 +161,7 @@ pub fn unreadable<'a>(objects: impl Iterator<Item = &'a str>) -> Problem {
     let objects: Vec<&str> = objects.collect();
     DUMP_OBJECT_UNREADABLE.problem(
         format!("a dump of the database would lack: {}", objects.join(" ")),
-        "Run the command behind each of them, then start the release again",
+        "Run the command behind each of them, then start the release again.",
     )
 }
 

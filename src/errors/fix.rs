@@ -20,7 +20,7 @@ codes! {
     }
     GITHUB_REFUSED = "github-refused", Refused {
         meaning: "GitHub refused the change.",
-        cause: "The message has GitHub's reason.",
+        cause: "A rule of the organization or the repository forbids it, or a value is not valid. The message has GitHub's reason.",
         action: "Correct what the message names, then run this again.",
     }
     WORKFLOW_UNKNOWN = "fix-workflow-unknown", Refused {
@@ -66,17 +66,17 @@ codes! {
     OWNERS_UNFIT = "owners-unfit-for-fix", Refused {
         meaning: "The fix cannot change the owner of these files safely: there are too many files, or a file has hard links or control characters in its name.",
         cause: "Another account wrote into the release, or made hard links to its files.",
-        action: "Run the command of the help text on the server, as root.",
+        action: "Run the command in the help on the server, as root.",
     }
     CHOWN_DENIED = "chown-not-allowed", Refused {
         meaning: "Sudo does not allow the deploy user to change the owner of these files.",
         cause: "No sudo rule allows `chown` for them. This is the recommended setting.",
-        action: "Run the command of the help text on the server, as root.",
+        action: "Run the command in the help on the server, as root.",
     }
     OWNERS_LEFT = "owners-left", Refused {
         meaning: "After the fix, files of the live release still belong to other accounts.",
         cause: "Another account still writes there, or a folder could not be read before.",
-        action: "Run the fix once more, or run the command of the help text as root.",
+        action: "Run the fix once more, or run the command in the help as root.",
     }
     HEALTH_TOKEN_UNFIT = "health-token-unfit", Refused {
         meaning: "`HEALTHCHECK_TOKEN` in the server's `.env` is missing, too short, or not valid in a header.",
@@ -110,7 +110,7 @@ codes! {
     }
     FINDINGS_FORBID = "audit-finding", Refused {
         meaning: "The audit has a finding that forbids a release to this environment.",
-        cause: "The message has the finding.",
+        cause: "A setting of GitHub, the server or the site is not as the finding requires.",
         action: "Follow the help of the finding. The stage `fix` can correct some findings: see docs/fix.md.",
     }
 }
@@ -119,7 +119,7 @@ codes! {
 pub fn plan_missing(doing: &str, message: &str) -> Failure {
     GITHUB_PLAN_MISSING
         .failure(doing, format!("GitHub does not offer it for this repository: {message}"))
-        .hint("Choose a GitHub plan that has it, make the repository public, or leave the finding open")
+        .hint("Choose a GitHub plan that has it, make the repository public, or leave the finding open.")
 }
 
 /// The token may not. `grant`: key and right of a job's `permissions:` that would allow it.
@@ -133,10 +133,10 @@ pub fn right_missing(
     let failure = GITHUB_RIGHT_MISSING
         .failure(doing, format!("the token has no right for this request ({message}); it needs {needs}"));
     match grant {
-        Some((key, right)) => failure.hint(format!("Set `permissions: {{ {key}: {right} }}` in the job")),
+        Some((key, right)) => failure.hint(format!("Set `permissions: {{ {key}: {right} }}` in the job.")),
         None => failure.hint(format!(
             "No GITHUB_TOKEN can have {needs}. Let an administrator of the repository create a fine-grained token (or an app) with \
-             {permission}, store it as a secret, and pass it as `github-token:` of this step. See docs/fix.md"
+             {permission}, store it as a secret, and pass it as `github-token:` of this step. See docs/fix.md."
         )),
     }
 }
@@ -160,7 +160,7 @@ pub fn github_refused(doing: &str, cause: &str) -> Failure {
 pub fn workflow_ambiguous(doing: &str, cause: &str) -> Failure {
     WORKFLOW_AMBIGUOUS
         .failure(doing, cause)
-        .hint("Set the input to the file name of the workflow, such as `build-artifacts.yml`")
+        .hint("Set the input to the file name of the workflow, such as `build-artifacts.yml`.")
 }
 
 /// A name that no workflow has; `input` says where it came from.
@@ -174,21 +174,21 @@ pub fn workflow_unknown(doing: &str, workflow: &str, what: &str, input: &str) ->
 pub fn branch_unknown(doing: &str, branch: Option<&str>, input: &str) -> Failure {
     let cause =
         branch.map_or("the branch does not exist".to_owned(), |branch| format!("the branch `{branch}` does not exist"));
-    BRANCH_UNKNOWN.failure(doing, cause).hint(format!("Set `{input}` in the policy"))
+    BRANCH_UNKNOWN.failure(doing, cause).hint(format!("Set `{input}` in the policy."))
 }
 
 /// Neither branch has a workflow.
 pub fn no_workflows(doing: &str, main: &str, develop: &str) -> Failure {
     NO_WORKFLOWS
         .failure(doing, format!("neither `{main}` nor `{develop}` has a workflow file"))
-        .hint("Set `main-branch` and `develop-branch` in the policy to the names of the branches")
+        .hint("Set `main-branch` and `develop-branch` in the policy to the names of the branches.")
 }
 
 /// The policy names too few checks.
 pub fn too_few_checks(doing: &str, branch: &str, needed: usize) -> Failure {
     TOO_FEW_CHECKS
         .failure(doing, format!("`{branch}` needs {needed} checks, but `required-checks` has too few names"))
-        .hint("Add names of checks to `required-checks` in the policy")
+        .hint("Add names of checks to `required-checks` in the policy.")
 }
 
 /// It is another thing than the plan was made for.
@@ -200,7 +200,7 @@ pub fn changed_since_plan(doing: &str, cause: impl Into<String>, hint: &str) -> 
 pub fn protection_differs(doing: &str, against: &[String]) -> Failure {
     FIX_NOT_EFFECTIVE
         .failure(doing, format!("GitHub has other settings than were sent: {}", against.join("; ")))
-        .hint("Set it by hand under Settings, Branches")
+        .hint("Set it by hand under Settings, Branches.")
 }
 
 /// The protection of before was sent, and is not there.
@@ -217,14 +217,14 @@ pub fn still_active(doing: &str, active: &[&str]) -> Failure {
 
 /// The secret has the date of before.
 pub fn secret_not_written(doing: &str, described: &str) -> Failure {
-    FIX_NOT_EFFECTIVE.failure(doing, format!("it was not written: {described}")).hint("Run this again")
+    FIX_NOT_EFFECTIVE.failure(doing, format!("it was not written: {described}")).hint("Run this again.")
 }
 
 /// GitHub cannot start it.
 pub fn not_dispatchable(doing: &str, cause: &str, workflow: &str, branch: &str) -> Failure {
     NOT_DISPATCHABLE
         .failure(doing, cause)
-        .hint(format!("Add the trigger `workflow_dispatch:` to {workflow} on `{branch}`"))
+        .hint(format!("Add the trigger `workflow_dispatch:` to {workflow} on `{branch}`."))
 }
 
 /// The build run that the fix started or waited for did not succeed.
@@ -243,16 +243,16 @@ pub fn no_bundle(doing: &str, attempts: u32, last: &str, running: bool) -> Failu
     match running {
         true => BUILD_UNFINISHED
             .failure(doing, cause)
-            .hint("Run this again when the build has finished, or raise `build-wait-attempts`"),
+            .hint("Run this again when the build has finished, or raise `build-wait-attempts`."),
         false => BUILD_MISSING.failure(doing, cause).hint(
-            "Check that every job of the build ran, and that it uploads an artifact with the name in `artifact-name`",
+            "Check that every job of the build ran, and that it uploads an artifact with the name in `artifact-name`.",
         ),
     }
 }
 
 /// `current` points to no release.
 pub fn nothing_live(doing: &str) -> Failure {
-    NOTHING_LIVE.failure(doing, "no release is live there").hint("Release first, or correct `base-dir`")
+    NOTHING_LIVE.failure(doing, "no release is live there").hint("Release first, or correct `base-dir`.")
 }
 
 /// More files than a plan can name.
@@ -302,14 +302,14 @@ pub fn still_foreign(doing: &str, paths: &str, command: &str) -> Failure {
 pub fn more_foreign(doing: &str, more: usize) -> Failure {
     OWNERS_LEFT
         .failure(doing, format!("{more} more files were found in folders that could not be read before"))
-        .hint("Run this fix again")
+        .hint("Run this fix again.")
 }
 
 /// The server's token is no token.
 pub fn token_unfit(doing: &str, cause: &str, file: &str) -> Failure {
     HEALTH_TOKEN_UNFIT
         .failure(doing, cause)
-        .hint(format!("Set HEALTHCHECK_TOKEN in {file} to the output of: openssl rand -hex 32. Then release again"))
+        .hint(format!("Set HEALTHCHECK_TOKEN in {file} to the output of: openssl rand -hex 32. Then release again."))
 }
 
 /// The token's file names another site, or none.
@@ -320,7 +320,7 @@ pub fn token_elsewhere(file: &str, named: &str, url: &str) -> Failure {
     };
     HEALTH_TOKEN_ELSEWHERE
         .failure("checking which site the server's token belongs to", cause)
-        .hint(format!("Correct `url`, or set APP_URL={url} in {file} and release again"))
+        .hint(format!("Correct `url`, or set APP_URL={url} in {file} and release again."))
 }
 
 /// The site takes another token.
@@ -328,21 +328,21 @@ pub fn token_stale(doing: &str, problems: Vec<String>) -> Failure {
     HEALTH_TOKEN_STALE
         .failure(doing, "the site refuses it: the live release has an older configuration")
         .details(problems)
-        .hint("release again, which rebuilds the configuration cache; then run this again")
+        .hint("Release again, which rebuilds the configuration cache. Then run this again.")
 }
 
 /// The site's answer says nothing of the token.
 pub fn token_untested(doing: &str, problems: &[String]) -> Failure {
     HEALTH_TOKEN_UNTESTED
         .failure(doing, format!("the site is unhealthy: {}", problems.join("; ")))
-        .hint("Make the site healthy first: see the finding `health` of the audit")
+        .hint("Make the site healthy first: see the finding `health` of the audit.")
 }
 
 /// The health paths promise a status or a text, with or without a token.
 pub fn token_not_taken(doing: &str) -> Failure {
     HEALTH_TOKEN_UNTESTED
         .failure(doing, "no path of health-paths takes a token, so the site cannot say whether this one is right")
-        .hint("Name a path in `health-paths` that checks the token, or drop `healthcheck-token`")
+        .hint("Name a path in `health-paths` that checks the token, or drop `healthcheck-token`.")
 }
 
 /// A secret of the environment hides the repository's.
@@ -355,7 +355,7 @@ pub fn secret_shadowed(doing: &str, environment: &str, name: &str) -> Failure {
             ),
         )
         .hint(format!(
-            "Run: gh secret delete {name} --env {environment}. Or set `healthcheck-token-secret` in the policy to another name"
+            "Run: gh secret delete {name} --env {environment}. Or set `healthcheck-token-secret` in the policy to another name."
         ))
 }
 

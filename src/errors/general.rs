@@ -47,12 +47,15 @@ pub fn input_invalid(problem: impl Display) -> Failure {
 
 /// Several inputs are wrong; all are named.
 pub fn inputs_invalid(problems: impl ExactSizeIterator<Item = String>) -> Failure {
-    let cause = format!("{} inputs are wrong", problems.len());
+    let cause = match problems.len() {
+        1 => "1 input is wrong".to_owned(),
+        count => format!("{count} inputs are wrong"),
+    };
     INPUTS_INVALID.failure("reading the inputs", cause).details(problems).hint(INPUTS_HINT)
 }
 
 const INPUTS_HINT: &str =
-    "The run connected to nothing and changed nothing. `gated-deploy --help` and docs/inputs.md describe every input";
+    "The run connected to nothing and changed nothing. `gated-deploy --help` and docs/inputs.md describe every input.";
 
 /// These settings would come from the policy of `event`, and there is no token to compare it with.
 pub fn policy_not_compared(doing: &str, settings: &str, event: &str, file: &str) -> Failure {

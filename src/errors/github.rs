@@ -69,15 +69,15 @@ codes! {
 }
 
 pub fn forbidden(doing: &str, cause: String) -> Failure {
-    GITHUB_FORBIDDEN
-        .failure(doing, cause)
-        .hint("Set `permissions: { actions: read, contents: read }` in the job, or pass a `github-token` that has them")
+    GITHUB_FORBIDDEN.failure(doing, cause).hint(
+        "Set `permissions: { actions: read, contents: read }` in the job, or pass a `github-token` that has them.",
+    )
 }
 
 pub fn attestations_forbidden(doing: &str, cause: String) -> Failure {
     GITHUB_FORBIDDEN
         .failure(doing, cause)
-        .hint("Set `permissions: { attestations: read }` in the job: `require-attestation` needs it")
+        .hint("Set `permissions: { attestations: read }` in the job: `require-attestation` needs it.")
 }
 
 pub fn token_unusable(doing: &str, cause: String) -> Failure {
@@ -89,38 +89,38 @@ pub fn token_unusable(doing: &str, cause: String) -> Failure {
 pub fn workflow_ambiguous(doing: &str, cause: String) -> Failure {
     WORKFLOW_AMBIGUOUS
         .failure(doing, cause)
-        .hint("Set the input to the file name of the workflow, such as `build-artifacts.yml`")
+        .hint("Set the input to the file name of the workflow, such as `build-artifacts.yml`.")
 }
 
 /// `what` is what GitHub was asked for.
 pub fn workflow_unknown(doing: &str, workflow: &str, what: &str) -> Failure {
     WORKFLOW_UNKNOWN
         .failure(doing, format!("there is no workflow `{workflow}` ({what})"))
-        .hint("Set `build-workflow` to the file name of the build workflow, such as `build-artifacts.yml`")
+        .hint("Set `build-workflow` to the file name of the build workflow, such as `build-artifacts.yml`.")
 }
 
 pub fn build_run_unknown(doing: &str, id: u64) -> Failure {
     BUILD_RUN_UNKNOWN
         .failure(doing, format!("there is no run {id} in this repository"))
-        .hint("Set `build-run-id` to a run of this repository, or remove it")
+        .hint("Set `build-run-id` to a run of this repository, or remove it.")
 }
 
 pub fn commit_unknown(doing: &str, commit: &CommitSha) -> Failure {
     COMMIT_UNKNOWN
         .failure(doing, format!("the repository at GitHub has no commit {commit}"))
-        .hint("Push the commit, or correct the input `sha`")
+        .hint("Push the commit, or correct the input `sha`.")
 }
 
 pub fn rate_limited(doing: &str, cause: String, retry_after: Duration) -> Failure {
     GITHUB_RATE_LIMITED
         .failure(doing, cause)
-        .hint(format!("Run this again in {} minutes", retry_after.as_secs().div_ceil(60)))
+        .hint(format!("Run this again in {} minutes.", retry_after.as_secs().div_ceil(60)))
 }
 
 pub fn unavailable(doing: &str, cause: String) -> Failure {
     GITHUB_UNAVAILABLE
         .failure(doing, cause)
-        .hint("Run this again. https://www.githubstatus.com shows outages of GitHub")
+        .hint("Run this again. https://www.githubstatus.com shows outages of GitHub.")
 }
 
 /// None of `branches` has the commit; `known` are those that exist. `doing` is the caller's.
@@ -128,11 +128,11 @@ pub fn not_on_branch(doing: &str, commit: &CommitSha, branches: &[String], known
     match known {
         [] => RELEASE_BRANCH_MISSING
             .failure(doing, format!("this repository has no branch {}", branches.join(" and no branch ")))
-            .hint("Set `release-branches` (or `main-branch` and `develop-branch`) in the policy to the branches of this environment"),
+            .hint("Set `release-branches` (or `main-branch` and `develop-branch`) in the policy to the branches of this environment."),
         known => COMMIT_NOT_ON_BRANCH
             .failure(doing, format!("{commit} is not reachable from {}", known.join(" or ")))
             .hint(format!(
-                "Merge it into {} first, or add its branch to `release-branches` in the policy",
+                "Merge it into {} first, or add its branch to `release-branches` in the policy.",
                 known.join(" or ")
             )),
     }

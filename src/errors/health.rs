@@ -120,7 +120,7 @@ pub fn token_unchecked(paths: &[String]) -> Failure {
             ),
         )
         .hint(
-            "Let the health route compare the token (`hash_equals`) and answer 401 otherwise. Or remove `healthcheck-token`",
+            "Let the health route compare the token (`hash_equals`) and answer 401 otherwise. Or remove `healthcheck-token`.",
         )
 }
 
@@ -138,7 +138,7 @@ pub fn blind(path: &str) -> Failure {
             CHECKING,
             format!("a page that does not exist ({path}) answers as healthy, so a healthy answer proves nothing"),
         )
-        .hint("Give each path in `health-paths` a route of its own that fails if the application fails, and answer 404 to unknown pages")
+        .hint("Give each path in `health-paths` a route of its own that fails if the application fails, and answer 404 to unknown pages.")
 }
 
 /// The site failed for longer than allowed.
@@ -148,7 +148,7 @@ pub fn downtime(described: &str, budget: &str, failures: impl IntoIterator<Item 
         .details(failures)
         .hint(
             "Read the logs of the web server and of PHP-FPM at these times. If the server limits requests (`limit_req`), set a lower \
-             `sample-rate` in the policy",
+             `sample-rate` in the policy.",
         )
 }
 
@@ -159,7 +159,7 @@ pub fn assets(score: Score, first: &str, problems: &[String]) -> Failure {
             "checking the site's Vite assets",
             format!("{} of {} files are correct; {first}", score.passed, score.total),
         )
-        .hint("Check that the web server's `root` is `current/public`, and whether a cache or CDN answers for /build")
+        .hint("Check that the web server's `root` is `current/public`, and whether a cache or CDN answers for /build.")
         .details(problems)
 }
 
@@ -167,7 +167,7 @@ pub fn assets(score: Score, first: &str, problems: &[String]) -> Failure {
 pub fn asset_manifest(cause: impl Into<String>) -> Failure {
     ASSET_MANIFEST_WRONG
         .failure("reading the site's /build/manifest.json", cause)
-        .hint("Check that the site serves `current/public`, and whether a cache keeps an older manifest")
+        .hint("Check that the site serves `current/public`, and whether a cache keeps an older manifest.")
 }
 
 /// Requests failed, for less time than is allowed; `told` are the numbers.
@@ -179,7 +179,7 @@ pub fn requests_failed(described: &str, hint: String) -> Warning {
 pub fn samples_missing(described: &str) -> Warning {
     SAMPLES_MISSING.warning(
         described,
-        "The connection of this run to the site broke: the availability during that time is not known",
+        "Check the connection between this runner and the site. The availability during that time is not known.",
     )
 }
 
@@ -187,7 +187,7 @@ pub fn samples_missing(described: &str) -> Warning {
 pub fn token_refused() -> Warning {
     HEALTH_TOKEN_REFUSED.warning(
         "the site refuses the health token. If the target release refuses it too, this rollback fails and is undone",
-        "Check that `healthcheck-token` is the value that the application checks",
+        "Check that `healthcheck-token` is the value that the application checks.",
     )
 }
 
@@ -195,7 +195,7 @@ pub fn token_refused() -> Warning {
 pub fn token_untested(silent: &str) -> Warning {
     WRONG_TOKEN_UNTESTED.warning(
         format!("the refusal of a wrong token could not be tested: {silent}"),
-        "Run again. If the site limits requests, allow more for the health endpoints",
+        "Run again. If the site limits requests, allow more for the health endpoints.",
     )
 }
 
@@ -204,6 +204,6 @@ pub fn identity_not_proven(note: Option<&str>) -> Warning {
     let note = note.map(|note| format!("; {note}")).unwrap_or_default();
     IDENTITY_NOT_PROVEN.warning(
         format!("identity not proven: no answer distinguishes the new release from the old one{note}"),
-        "Let a health endpoint answer with its commit (JSON field `commit` or `release`), or let the web server run public/gated-deploy-*.php",
+        "Let a health endpoint answer with its commit (JSON field `commit` or `release`), or let the web server run public/gated-deploy-*.php.",
     )
 }

@@ -17,8 +17,8 @@ codes! {
         action: "Watch its log, and run again when it has ended, or set a longer `lock-wait`. Do not end the process: MySQL does not roll back DDL.",
     }
     LOCK_LOST = "lock-lost", Refused {
-        meaning: "This run lost the deploy lock: its lease expired, and another run took over.",
-        cause: "The runner or the connection stood still for longer than the lease.",
+        meaning: "This run lost the deploy lock: its lease expired and another run took over, or the lock was removed.",
+        cause: "The runner or the connection stood still for longer than the lease, or a user removed the lock by hand.",
         action: "See which release is live. This run changes nothing more.",
         script: "this run lost the deploy lock: its lease expired and another run took over",
             "This run changes nothing more. See which release is live: readlink current",
@@ -75,7 +75,7 @@ pub fn migration_running(doing: &str, process: &str, waited: Duration, log: &str
     );
     MIGRATION_RUNNING.failure(doing, cause).hint(format!(
         "Do not end it: a migration that is ended halfway leaves the schema between two states. Watch it: tail -f {log}. When it has ended, \
-         run the release again, or set a longer `lock-wait`"
+         run the release again, or set a longer `lock-wait`."
     ))
 }
 
@@ -83,7 +83,7 @@ pub fn migration_running(doing: &str, process: &str, waited: Duration, log: &str
 pub fn taken_over(owner: &str) -> Warning {
     LOCK_TAKEN_OVER.warning(
         format!("took over the deploy lock of an interrupted run: {owner}"),
-        "This run completes what the interrupted run left. See docs/recovery.md",
+        "This run completes what the interrupted run left. See docs/recovery.md.",
     )
 }
 
@@ -91,7 +91,7 @@ pub fn taken_over(owner: &str) -> Warning {
 pub fn expired(owner: &str) -> Warning {
     LOCK_EXPIRED.warning(
         format!("an interrupted run holds the deploy lock: {owner}"),
-        "The next release takes it over. No action is needed",
+        "The next release takes it over. No action is needed.",
     )
 }
 
@@ -99,7 +99,7 @@ pub fn expired(owner: &str) -> Warning {
 pub fn not_renewed(since: Duration) -> Warning {
     LEASE_NOT_RENEWED.warning(
         format!("the lease of the deploy lock could not be renewed for {} s", since.as_secs()),
-        "Every step that changes the server checks first that this run still holds the lock",
+        "Check the connection between this runner and the server. Every step that changes the server checks first that this run holds the lock.",
     )
 }
 

@@ -30,7 +30,7 @@ pub fn failed(doing: &str, status: &str, ran: &[String], tail: impl IntoIterator
     };
     MIGRATION_FAILED
         .failure(doing, format!("php artisan migrate ended with status {status}; {done}"))
-        .hint("The live release was not changed. Correct the migration, then release again")
+        .hint("The live release was not changed. Correct the migration, then release again.")
         .details(tail)
 }
 

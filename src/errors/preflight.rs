@@ -10,6 +10,7 @@ use super::release::RELEASE_NO_ROOM;
 use super::release_dir::PHP_TOO_OLD;
 use super::server::ENV_FILE_MISSING;
 use super::server::ENV_FILE_UNREADABLE;
+use super::server::PHP_MISSING;
 use super::{
     Problem, codes,
     server::{DANGLING_LINK, NOT_A_FOLDER},
@@ -19,7 +20,7 @@ use crate::domain::{Failure, Layout, RemoteCommand, format};
 codes! {
     SEVERAL_PROBLEMS = "several-problems", Refused {
         meaning: "The check found several problems. Each one prevents a release.",
-        cause: "The details name each problem and its help.",
+        cause: "Server, build or settings have more than one fault. The details name each with its help.",
         action: "Fix all of them, then run the plan again.",
     }
     GATES_FAILED = "bundle-incomplete", Refused {
@@ -31,11 +32,6 @@ codes! {
         meaning: "The server lacks programs that a release needs.",
         cause: "The server has a minimal installation.",
         action: "Install them, on Debian and Ubuntu: `apt-get install coreutils tar gzip sudo`.",
-    }
-    PHP_MISSING = "server-php-missing", Refused {
-        meaning: "The server cannot run PHP on the command line.",
-        cause: "php-cli is not installed, or has another name.",
-        action: "Install php-cli, or set the input `php`, for example to `/usr/bin/php8.2`.",
     }
     CLOCK_WRONG = "server-clock-wrong", Refused {
         meaning: "The server's clock differs from the runner's. Names of releases are times, so their order would be wrong.",
@@ -65,7 +61,7 @@ codes! {
     BASE_UNMARKED = "base-dir-unmarked", Refused {
         meaning: "`base-dir` is in use, and it is not marked as belonging to this environment.",
         cause: "The folder has files of another site, or releases of another tool.",
-        action: "If it is the right folder, mark it with the command of the help text. Otherwise correct `base-dir`.",
+        action: "If it is the right folder, mark it with the command in the help. Otherwise correct `base-dir`.",
     }
     CURRENT_DANGLING = "current-dangling", Refused {
         meaning: "`current` points to a release that does not exist.",
@@ -75,7 +71,7 @@ codes! {
     ENV_LINK_WRONG = "env-link-wrong", Refused {
         meaning: "The live release does not read the `.env` of this environment.",
         cause: "`current/.env` is a file of its own, is missing, or points to another file.",
-        action: "Compare the two files, then make the link with the command of the help text, or correct `env-file`.",
+        action: "Compare the two files, then make the link with the command in the help, or correct `env-file`.",
     }
     APP_KEY_UNFIT = "app-key-unfit", Refused {
         meaning: "`APP_KEY` in `.env` is missing, or has a length that no Laravel cipher accepts.",
@@ -90,12 +86,12 @@ codes! {
     DATABASE_IN_RELEASE = "database-in-release", Refused {
         meaning: "The app's SQLite database is in the release's folder. Every release would start with an empty database.",
         cause: "`DB_DATABASE` is not set, or names a path in the release.",
-        action: "Copy the file below `shared`, and set `DB_DATABASE` to its path, as the help text says.",
+        action: "Copy the file below `shared`, and set `DB_DATABASE` to its path, as the help says.",
     }
     SPECIAL_FILE = "storage-special-file", Refused {
         meaning: "The shared storage contains a FIFO or a device. The app hangs when it opens it.",
         cause: "A program or a user created it there.",
-        action: "Remove it with the command of the help text.",
+        action: "Remove it with the command in the help.",
     }
     STORAGE_FULL = "storage-full", Refused {
         meaning: "The file system of the shared storage is full.",
@@ -105,7 +101,7 @@ codes! {
     SHARED_NOT_WRITABLE = "shared-not-writable", Refused {
         meaning: "The deploy user or PHP-FPM's user cannot write to a shared folder of the app.",
         cause: "Owner, group or mode of a shared folder is wrong.",
-        action: "Run the command of the help text on the server: it gives the folder a common group of both users, and setgid.",
+        action: "Run the command in the help on the server: it gives the folder a common group of both users, and setgid.",
     }
     ROOM_UNKNOWN = "room-unknown", Refused {
         meaning: "The free disk space of the server is unknown, so the space for the release was not checked.",
@@ -138,7 +134,7 @@ pub fn refusal(doing: &str, mut problems: Vec<Problem>) -> Failure {
     SEVERAL_PROBLEMS
         .failure(doing, format!("{} blockers found", problems.len()))
         .details(lines)
-        .hint("Fix all of them, then run the plan again")
+        .hint("Fix all of them, then run the plan again.")
 }
 
 /// Gates that the contents of the bundle do not pass.
@@ -146,7 +142,7 @@ pub fn gates_failed(score: &str, lines: Vec<String>) -> Failure {
     GATES_FAILED
         .failure("checking the nine gates in the bundle", format!("{score} gates passed"))
         .details(lines)
-        .hint("The bundle is incomplete. Correct the build, and build again")
+        .hint("The bundle is incomplete. Correct the build, and build again.")
 }
 
 pub fn tools_missing(tools: &[&str]) -> Problem {
@@ -159,7 +155,7 @@ pub fn tools_missing(tools: &[&str]) -> Problem {
 pub fn php_missing(php: &str) -> Problem {
     PHP_MISSING.problem(
         format!("the server cannot run `{php}`"),
-        "Install php-cli, or set the input `php`, for example to /usr/bin/php8.2",
+        "Install php-cli, or set the input `php`, for example to /usr/bin/php8.2.",
     )
 }
 
@@ -181,7 +177,7 @@ pub fn base_missing(base: &dyn Display, hint: impl Into<String>) -> Problem {
 }
 
 pub fn base_read_only(user: &str, base: &dyn Display) -> Problem {
-    BASE_READ_ONLY.problem(format!("{user} cannot write to {base}"), format!("chown {user} {base}"))
+    BASE_READ_ONLY.problem(format!("{user} cannot write to {base}"), format!("As root, run: chown {user} {base}"))
 }
 
 pub fn state_foreign(state: &dyn Display, hint: impl Into<String>) -> Problem {
@@ -219,19 +215,19 @@ pub fn current_not_a_link(current: &dyn Display, hint: &str) -> Problem {
 pub fn current_dangling(current: &dyn Display, link: &str) -> Problem {
     CURRENT_DANGLING.problem(
         format!("{current} points to {link}, which does not exist"),
-        "Switch it to an existing release, or remove the link",
+        "Switch it to an existing release, or remove the link.",
     )
 }
 
 pub fn env_file_unreadable(user: &str, file: &dyn Display) -> Problem {
     ENV_FILE_UNREADABLE.problem(
         format!("{user} cannot read {file}"),
-        "Give the file a common group of the deploy user and PHP-FPM's user, and mode 0640",
+        "Give the file a common group of the deploy user and PHP-FPM's user, and mode 0640.",
     )
 }
 
 pub fn env_file_missing(file: &dyn Display) -> Problem {
-    ENV_FILE_MISSING.problem(format!("{file} does not exist"), "Create it (mode 0640), or set `env-file` to its path")
+    ENV_FILE_MISSING.problem(format!("{file} does not exist"), "Create it (mode 0640), or set `env-file` to its path.")
 }
 
 /// `link` leads to `target` instead of the file.
@@ -295,11 +291,11 @@ pub fn database_in_release(file: &str, limits: &str, mend: &str, env: &dyn Displ
 }
 
 pub fn shared_dangling(path: &str, whole: &str) -> Problem {
-    DANGLING_LINK.problem(format!("{path} is a link without an existing target"), format!("Correct or remove {whole}"))
+    DANGLING_LINK.problem(format!("{path} is a link without an existing target"), format!("Correct or remove {whole}."))
 }
 
 pub fn shared_not_a_folder(path: &str, whole: &str) -> Problem {
-    NOT_A_FOLDER.problem(format!("{path} is not a folder"), format!("Move {whole} to another place"))
+    NOT_A_FOLDER.problem(format!("{path} is not a folder"), format!("Move {whole} to another place."))
 }
 
 /// `remove`: the command.
@@ -323,7 +319,7 @@ pub fn shared_not_writable(who: &str, path: &str, hint: impl Into<String>) -> Pr
 pub fn shared_not_reachable(user: &str, closed: &str, folder: &str) -> Problem {
     SHARED_NOT_WRITABLE.problem(
         format!("PHP-FPM's user {user} cannot enter {closed} on the way to {folder}"),
-        RemoteCommand::new(["chmod", "o+x", closed]).to_string(),
+        format!("Run: {}", RemoteCommand::new(["chmod", "o+x", closed])),
     )
 }
 
@@ -342,7 +338,7 @@ pub fn shared_closed_when_made(path: &str, user: &str, folder: &str, hint: Strin
     )
 }
 
-const MAKE_ROOM: &str = "Free disk space there, or lower `keep-releases` and `keep-backups`";
+const MAKE_ROOM: &str = "Free disk space there, or lower `keep-releases` and `keep-backups`.";
 
 pub fn no_room_kib(free: u64, base: &dyn Display, need: u64) -> Problem {
     let of = |kib: u64| format::bytes(kib.saturating_mul(1024));
@@ -383,7 +379,7 @@ pub fn dump_program_missing(postgres: bool) -> Problem {
 pub fn database_driver_unsupported(driver: &str) -> Problem {
     DATABASE_DRIVER_UNSUPPORTED.problem(
         format!("the app's database is {driver}: this version only backs up mysql, mariadb, pgsql and sqlite, and a release needs a backup"),
-        "Check DB_CONNECTION in the app's .env",
+        "Check DB_CONNECTION in the app's .env.",
     )
 }
 
@@ -400,7 +396,7 @@ pub fn php_versions_differ(fpm: &str, pool: (u32, u32), php: &str, version: &str
     PHP_VERSIONS_DIFFER.problem(
         format!("{fpm} serves the site with PHP {major}.{minor}, but `{php}` is PHP {version}"),
         format!(
-            "Set the input `php` to /usr/bin/php{major}.{minor}. If another service serves the site, set `php-fpm-service` to it"
+            "Set the input `php` to /usr/bin/php{major}.{minor}. If another service serves the site, set `php-fpm-service` to it."
         ),
     )
 }
@@ -408,13 +404,13 @@ pub fn php_versions_differ(fpm: &str, pool: (u32, u32), php: &str, version: &str
 pub fn php_too_old(needed: &str, too_old: &[String]) -> Problem {
     PHP_TOO_OLD.problem(
         format!("the bundle's vendor folder needs {needed}, but {}", too_old.join(" and ")),
-        "Upgrade the server's PHP, set `php` and `php-fpm-service` to a newer version, or build for the server's version",
+        "Upgrade the server's PHP, set `php` and `php-fpm-service` to a newer version, or build for the server's version.",
     )
 }
 
 pub fn staging_url_missing() -> Problem {
     STAGING_URL_MISSING.problem(
         "the address of staging is not configured; a release would be refused",
-        "Set `staging-url`, or `url` in the section environments.staging of the policy file",
+        "Set `staging-url`, or `url` in the section environments.staging of the policy file.",
     )
 }

@@ -1,6 +1,5 @@
 //! What an interrupted run left, and its recovery.
 
-use super::approval::APPROVAL_ABORTED;
 use super::codes;
 use crate::domain::Failure;
 
@@ -8,7 +7,7 @@ codes! {
     STUCK_LOCK = "lock-of-stuck-run", Refused {
         meaning: "An earlier run could not complete its rollback. It pinned the deploy lock, so that no other run changes the site.",
         cause: "The rollback failed at a step that needs manual action.",
-        action: "Run the commands in the summary of that run, check that the site is healthy, then remove the lock with the command of the help text.",
+        action: "Run the commands in the summary of that run, check that the site is healthy, then remove the lock with the command in the help.",
     }
     RELEASE_UNCONFIRMED = "release-unconfirmed", Refused {
         meaning: "A release was activated by a run that ended before it confirmed the release. It was rolled back.",
@@ -26,15 +25,9 @@ pub fn stuck_lock(doing: &str, owner: &str, lock: &str) -> Failure {
     )
 }
 
-/// The approval says stop.
-pub fn aborted() -> Failure {
-    APPROVAL_ABORTED
-        .failure("reading the approval", "the approval is ABBRECHEN: the run stopped here, and nothing was changed")
-}
-
 /// An unconfirmed release; the undo of this row rolls it back.
 pub fn unconfirmed(release: &str, run: &str) -> Failure {
     RELEASE_UNCONFIRMED
         .failure("looking for an unconfirmed release", format!("{release} was activated and not confirmed ({run})"))
-        .hint("The earlier release is live again. Read the log of that run for the reason, then release again")
+        .hint("The earlier release is live again. Read the log of that run for the reason, then release again.")
 }

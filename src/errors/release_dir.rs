@@ -47,7 +47,7 @@ codes! {
     REMOVAL_INCOMPLETE = "removal-incomplete", Warning {
         meaning: "A folder of a release was not removed completely: another account owns files in it.",
         cause: "The site's account wrote to the release, for example compiled views or logs.",
-        action: "As root, run the command of the help text.",
+        action: "As root, run the command in the help.",
     }
     CACHES_NOT_BUILT = "caches-not-built", Warning {
         meaning: "One or more of Laravel's caches could not be built. The site works without them, but slower.",
@@ -74,13 +74,13 @@ codes! {
 /// `newest` is the folder; `now` is written as the names of releases are.
 pub fn from_future(newest: &str, now: &str) -> Failure {
     RELEASE_FROM_FUTURE.failure("naming the release", format!("releases/{newest} is not older than now, {now}")).hint(
-        "Release names are UTC times and must come in order. If the time of that folder is wrong, rename or remove it",
+        "Release names are UTC times and must come in order. If the time of that folder is wrong, rename or remove it.",
     )
 }
 
 pub fn differs(doing: &str, dir: &str, paths: Vec<String>) -> Failure {
     RELEASE_DIFFERS.failure(doing, format!("{dir} is not what the bundle holds")).details(paths).hint(
-        "Find out why before the next release: the server's `tar` or its disk changed something, or another process writes there",
+        "Find out why before the next release: the server's `tar` or its disk changed something, or another process writes there.",
     )
 }
 
@@ -99,7 +99,7 @@ pub fn php_too_old(doing: &str, minimum: u32) -> Failure {
             doing,
             format!("the bundle's vendor folder needs PHP {}.{} or newer", minimum / 10_000, minimum / 100 % 100),
         )
-        .hint("Upgrade the server's PHP, name a newer binary in the input `php`, or build for the server's version")
+        .hint("Upgrade the server's PHP, name a newer binary in the input `php`, or build for the server's version.")
 }
 
 /// `problem` is what the script said; `lines` are the end of what PHP printed.
@@ -112,12 +112,12 @@ pub fn does_not_start(doing: &str, problem: Option<&str>, lines: impl IntoIterat
 pub fn health_route_broken(doing: &str, path: &str, why: &str) -> Failure {
     HEALTH_ROUTE_BROKEN
         .failure(doing, format!("the health path {path} cannot be answered: {why}"))
-        .hint("Repair the route: without it the health check fails, and the release is rolled back")
+        .hint("Repair the route: without it the health check fails, and the release is rolled back.")
 }
 
 pub fn unreadable(doing: String) -> Failure {
     TREE_UNREADABLE.failure(doing, "not all files in it could be read").hint(
-        "Correct owner or mode of the files that the lines of this step name, so that the deploy user can read them",
+        "Correct owner or mode of the files that the lines of this step name, so that the deploy user can read them.",
     )
 }
 
@@ -132,14 +132,14 @@ pub fn removal_incomplete(path: &str, command: &RemoteCommand) -> Warning {
 pub fn caches_not_built(failed: &[&str]) -> Warning {
     CACHES_NOT_BUILT.warning(
         format!("these caches could not be built: {}", failed.join(", ")),
-        "The site works without them, but slower. The lines of this step say why",
+        "The site works without them, but slower. The lines of this step say why.",
     )
 }
 
 pub fn health_route_missing(path: &str) -> Warning {
     HEALTH_ROUTE_MISSING.warning(
         format!("the release has no route for the health path {path}"),
-        "Correct `health-paths`, unless the web server answers this path itself",
+        "Correct `health-paths`, unless the web server answers this path itself.",
     )
 }
 
@@ -154,7 +154,7 @@ pub fn health_route_unknown(path: &str) -> Warning {
 pub fn live_unconfirmed(current: &str) -> Warning {
     LIVE_UNCONFIRMED.warning(
         format!("{current} is live, but the ledger has no confirmation of it"),
-        "`current` was switched by hand, or a run was interrupted. The last lines of the ledger name the confirmed releases",
+        "`current` was switched by hand, or a run was interrupted. The last lines of the ledger name the confirmed releases.",
     )
 }
 
@@ -167,6 +167,6 @@ pub fn live_changed(live: &ReleaseName, expected: &Sha256Digest, found: &Sha256D
             found.short()
         ),
         "If the change is wanted, commit it to the repository: the next release replaces these files. .gated-deploy-manifest.json in the \
-         release has the digest of each file as it was built",
+         release has the digest of each file as it was built.",
     )
 }

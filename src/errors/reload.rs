@@ -6,15 +6,15 @@ codes! {
     SERVICE_ENDED = "service-ended", Refused {
         meaning: "A service ended when it was reloaded. Every site of this server that uses it is down.",
         cause: "Its configuration is broken, maybe by a file of another site.",
-        action: "Start the service with the command of the help text. Its log says why it ended.",
+        action: "Start the service with the command in the help. Its log says why it ended.",
         script: "{service} ended when it was reloaded{state}",
             "Start it: {start}. Its log says why it ended: sudo journalctl -u {service} -n 50",
     }
     RELOAD_OF_STOPPED_SERVICE = "reload-of-stopped-service", Refused {
         meaning: "A service was to be reloaded, and does not run.",
         cause: "It was stopped, or ended because of an error.",
-        action: "Start it with the command of the help text, then run again.",
-        script: "{command} failed: {service} is not running{state}", "Start it: {start}. Then run again",
+        action: "Start it with the command in the help, then run again.",
+        script: "{command} failed: {service} is not running{state}", "Start it: {start}. Then run again.",
     }
     RELOAD_FAILED = "reload-failed", Refused {
         meaning: "The command that reloads a service ended with an error.",
@@ -27,38 +27,38 @@ codes! {
         cause: "Long requests keep old workers busy, or the command reloads another service.",
         action: "Read the log of the service on the server, and check `php-fpm-service`.",
         script: "{command} reported success, but {seconds} s later {old} old workers are still running, and {new} new ones",
-            "Read the service's log on the server, and check `php-fpm-service`",
+            "Read the service's log on the server, and check `php-fpm-service`.",
     }
     FPM_NOT_RELOADED = "fpm-not-reloaded", Refused {
         meaning: "PHP-FPM's configuration has an error. PHP-FPM would end, for every site, if it were reloaded; so it was not.",
         cause: "A file of its configuration was changed, maybe for another site, and PHP-FPM has not been reloaded since.",
         action: "Correct the file that the message names, test it with `php-fpm -t`, then run again.",
         script: "{service} was not reloaded, because it would end: {fault}",
-            "Correct what the message names, then run again. This release did not change it",
+            "Correct what the message names, then run again. This release did not change it.",
     }
     NGINX_NOT_RELOADED = "nginx-not-reloaded", Refused {
         meaning: "nginx's configuration has an error, so nginx was not reloaded.",
         cause: "A file of its configuration or a certificate was changed, maybe for another site.",
         action: "Correct the file that the message names, test it with `nginx -t`, then run again.",
-        script: "{service} was not reloaded: {fault}", "Correct what the message names, then run again. This release did not change it",
+        script: "{service} was not reloaded: {fault}", "Correct what the message names, then run again. This release did not change it.",
     }
     QUEUE_UNREADABLE = "queue-unreadable", Refused {
         meaning: "The app did not answer which command restarts its queue workers.",
         cause: "PHP ended while the app started.",
         action: "Read PHP's message in the lines of the step.",
         script: "the app did not answer which command restarts its queue workers: PHP ended with status {status}",
-            "Read PHP's message in the lines of this step, and correct what ends PHP while the app starts",
+            "Read PHP's message in the lines of this step, and correct what ends PHP while the app starts.",
     }
     QUEUE_RESTART_FAILED = "queue-restart-failed", Refused {
         meaning: "The command that restarts the queue workers failed. They run the old code until they are restarted.",
         cause: "The cache store of the app, where the command leaves its signal, does not answer.",
-        action: "Run the command by hand in the folder that the help text names.",
+        action: "Run the command by hand in the folder that the help names.",
         script: "php artisan {command} failed", "The workers run the old code until they restart. In {folder}, run: php artisan {command}",
     }
     QUEUE_SIGNAL_UNWRITABLE = "queue-signal-unwritable", Refused {
         meaning: "The signal by which queue workers restart cannot be written to the file cache of the app.",
         cause: "The folder of the cache belongs to the site's account, and the deploy user may not write to it.",
-        action: "Run the command of the help text as root.",
+        action: "Run the command in the help as root.",
         script: "the signal for the queue workers cannot be written to {folder}", "As root, run: chgrp {group} {folder} && chmod g+rwxs {folder}",
     }
 }

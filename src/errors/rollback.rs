@@ -96,7 +96,7 @@ pub fn changed(candidate: &Candidate, found: &Sha256Digest) -> String {
 pub fn tree_changed(candidate: &Candidate, found: &Sha256Digest) -> Failure {
     RELEASE_TREE_CHANGED.failure(format!("rolling back to {}", candidate.release), changed(candidate, found)).hint(
         format!(
-            "Changed files were never tested. Release its commit {} again, as a new release, or leave `rollback-to` empty",
+            "Changed files were never tested. Release its commit {} again, as a new release, or leave `rollback-to` empty.",
             candidate.commit
         ),
     )
@@ -113,12 +113,12 @@ pub fn tree_changed_meanwhile(doing: &str, expected: &Sha256Digest, found: &Sha2
                 found.short()
             ),
         )
-        .hint("A person or a program edits files on the server. End that work first, then start the rollback again")
+        .hint("A person or a program edits files on the server. End that work first, then start the rollback again.")
 }
 
 /// Its manifest has another version, or is damaged.
 pub fn manifest_unreadable(doing: &str) -> Failure {
     RELEASE_MANIFEST_UNREADABLE
         .failure(doing, "this version cannot read the manifest in the release")
-        .hint("Run the rollback with the version of this action that made the release")
+        .hint("Run the rollback with the version of this action that made the release.")
 }

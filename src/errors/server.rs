@@ -63,13 +63,13 @@ codes! {
         cause: "Very many releases, or another program, wrote to it.",
         action: "Keep it under another name. The next run begins a new one; releases that only the old ledger names cannot be the target of a rollback then.",
         script: "{path} has {size} bytes; no more than {limit} are read",
-            "Run: mv {path} {path}.old. The next run begins a new ledger. Releases that only the old one names can then not be rolled back to",
+            "Run: mv {path} {path}.old. The next run begins a new ledger. Releases that only the old one names can then not be rolled back to.",
     }
     ENV_FILE_MISSING = "env-file-missing", Refused {
         meaning: "The `.env` file of the site is not on the server.",
         cause: "`env-file` names another path, or the file was not made yet.",
         action: "Correct `env-file`, or put the file there.",
-        script: "{path} does not exist", "Correct `env-file`, or put the file there",
+        script: "{path} does not exist", "Correct `env-file`, or put the file there.",
     }
     ENV_FILE_UNREADABLE = "env-file-unreadable", Refused {
         meaning: "The deploy user may not read the `.env` file of the site.",
@@ -81,12 +81,12 @@ codes! {
         meaning: "PHP ended with an error while it read the `.env` file of the site.",
         cause: "The program that `php` names is not a PHP for the command line, or is too old.",
         action: "Read PHP's message in the lines of the step, and check `php`.",
-        script: "{php} could not read {path}", "Read PHP's message in the lines of this step, and check `php`",
+        script: "{php} could not read {path}", "Read PHP's message in the lines of this step, and check `php`.",
     }
     PHP_MISSING = "php-missing", Refused {
-        meaning: "The server has no PHP for the command line under this name.",
+        meaning: "The server cannot run PHP on the command line under this name.",
         cause: "PHP has another name there (such as `php8.3`), or only PHP-FPM is installed.",
-        action: "Set `php` to the name or the path of PHP for the command line.",
-        script: "there is no {php}", "Set `php` to the name or the path of PHP for the command line",
+        action: "Install php-cli, or set `php` to the name or the path of PHP for the command line, for example to `/usr/bin/php8.2`.",
+        script: "there is no {php}", "Set `php` to the name or the path of PHP for the command line.",
     }
 }

@@ -12,12 +12,12 @@ codes! {
     SUDO_RULE_MISSING = "sudo-rule-missing", Refused {
         meaning: "The deploy user may not run a command by sudo that a release needs.",
         cause: "The rule in /etc/sudoers.d is missing, has other words than the command, asks for a password, or sudo needs a terminal.",
-        action: "Let an administrator add the line of the help text to /etc/sudoers.d/gated-deploy: `visudo -f /etc/sudoers.d/gated-deploy`.",
+        action: "Let an administrator add the line in the help to /etc/sudoers.d/gated-deploy: `visudo -f /etc/sudoers.d/gated-deploy`.",
     }
     SERVICE_STOPPED = "service-stopped", Refused {
         meaning: "PHP-FPM or nginx is not running, so a release cannot reload it.",
         cause: "The service was stopped, or ended with an error.",
-        action: "Start it with the command of the help text. The reason stands in its log: `sudo journalctl -u php8.2-fpm -n 50`.",
+        action: "Start it with the command in the help. The reason stands in its log: `sudo journalctl -u php8.2-fpm -n 50`.",
     }
     OTHER_SERVICE = "other-service-runs", Refused {
         meaning: "The service that a release reloads is not running, and another web server or PHP-FPM is.",
@@ -53,7 +53,7 @@ codes! {
 
 /// It is not known which PHP-FPM serves the site.
 pub fn fpm_unknown(cause: &str) -> Problem {
-    FPM_UNKNOWN.problem(cause, "Set `php-fpm-service`, for example to `php8.2-fpm`")
+    FPM_UNKNOWN.problem(cause, "Set `php-fpm-service`, for example to `php8.2-fpm`.")
 }
 
 /// Commands that sudo does not allow; what sudo says, and the line that would allow them.
@@ -67,7 +67,7 @@ pub fn stopped(service: &str, state: &str, start: &str, beside: &str) -> Problem
         "" => SERVICE_STOPPED.problem(format!("{service} is not running{state}"), format!("Start it: {start}")),
         other => OTHER_SERVICE.problem(
             format!("{service} is not running{state}, but {other} is: a release reloads {service}, and never {other}"),
-            format!("Let {service} serve the site: {start}. A site that {other} serves cannot be released"),
+            format!("Let {service} serve the site: {start}. A site that {other} serves cannot be released."),
         ),
     }
 }
@@ -81,14 +81,14 @@ pub fn config_broken(what: &str, mend: &str) -> Problem {
 pub fn php_version_unreadable(doing: &str, text: &str) -> Failure {
     PHP_VERSION_UNREADABLE
         .failure(doing, format!("PHP answered `{text}` instead of its version"))
-        .hint("On the server, run as the deploy user: php -r 'echo PHP_VERSION_ID;'. Repair what else it prints")
+        .hint("On the server, run as the deploy user: php -r 'echo PHP_VERSION_ID;'. Repair what else it prints.")
 }
 
 /// A file that the next reload activates, and how long ago it changed.
 pub fn config_not_active(service: &str, path: &str, ago: &str) -> Warning {
     CONFIG_NOT_ACTIVE.warning(
         format!("{path} changed {ago} ago and is not active yet: the reload will activate it"),
-        format!("If the change is not wanted, restore the file before the release. Otherwise reload {service} first"),
+        format!("If the change is not wanted, restore the file before the release. Otherwise reload {service} first."),
     )
 }
 

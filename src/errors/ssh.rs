@@ -51,7 +51,7 @@ codes! {
     }
     COMMAND_FAILED = "command-failed", Refused {
         meaning: "A command on the server ended with an error that this version does not know.",
-        cause: "The lines below the error are the end of what the command printed.",
+        cause: "A program, a right or a file that the command needs is missing. The lines below the error are the end of what it printed.",
         action: "Correct what those lines say, then run again.",
     }
     SHELL_ANSWER_INVALID = "shell-answer-invalid", Refused {
@@ -68,7 +68,7 @@ codes! {
 
 pub fn unreachable(doing: &str, cause: String) -> Failure {
     SSH_UNREACHABLE.failure(doing, cause).hint(
-        "Check `ssh-host` and `ssh-port`, that the server is up, and that every firewall lets this runner through",
+        "Check `ssh-host` and `ssh-port`, that the server is up, and that every firewall lets this runner through.",
     )
 }
 
@@ -103,37 +103,38 @@ pub fn key_denied(doing: &str, cause: String, user: &str, line: &str) -> Failure
     SSH_KEY_DENIED
         .failure(doing, cause)
         .hint(format!(
-            "On the server, run as {user}: echo '{line}' >> ~/.ssh/authorized_keys. If the line is there, see why sshd refuses the key: journalctl -u ssh -n 20 (owner or mode of ~/.ssh, a locked account, /run/nologin, AllowUsers)"
+            "On the server, run as {user}: echo '{line}' >> ~/.ssh/authorized_keys. If the line is there, see why sshd refuses the key: journalctl -u ssh -n 20 (owner or mode of ~/.ssh, a locked account, /run/nologin, AllowUsers)."
         ))
 }
 
 /// The key was enough for one of several factors.
 pub fn second_factor(doing: &str, cause: String, user: &str) -> Failure {
     SSH_SECOND_FACTOR.failure(doing, cause).hint(format!(
-        "Add these two lines at the end of /etc/ssh/sshd_config on the server, then run `systemctl reload ssh`:\nMatch User {user}\n    AuthenticationMethods publickey\nA key alone is enough only with PubkeyAuthentication yes, which is the default"
+        "Add the two lines below at the end of /etc/ssh/sshd_config on the server, then run `systemctl reload ssh`. A key alone is enough only \
+         with `PubkeyAuthentication yes`, which is the default.\nMatch User {user}\n    AuthenticationMethods publickey"
     ))
 }
 
 pub fn connection_lost(doing: &str, cause: String) -> Failure {
     CONNECTION_LOST.failure(doing, cause).hint(
-        "The work on the server may be complete or not. Run again: every step reads the state of the server first",
+        "The work on the server may be complete or not. Run again: every step reads the state of the server first.",
     )
 }
 
 pub fn script_timed_out(doing: &str, cause: String) -> Failure {
     SCRIPT_TIMED_OUT
         .failure(doing, cause)
-        .hint("Check the server's load and disks: uptime; iostat -x 1 3; df -h. Then run again")
+        .hint("Check the server's load and disks: uptime; iostat -x 1 3; df -h. Then run again.")
 }
 
 /// `tail` is the end of what it printed.
 pub fn command_failed(doing: &str, cause: String, tail: Vec<String>) -> Failure {
-    COMMAND_FAILED.failure(doing, cause).details(tail).hint("Correct what its last lines say, then run again")
+    COMMAND_FAILED.failure(doing, cause).details(tail).hint("Correct what its last lines say, then run again.")
 }
 
 pub fn shell_answer_invalid(doing: &str, cause: String) -> Failure {
     SHELL_ANSWER_INVALID.failure(doing, cause).hint(
-        "The deploy user needs a shell that runs commands and prints nothing of its own. Check its shell in /etc/passwd and its .bashrc",
+        "The deploy user needs a shell that runs commands and prints nothing of its own. Check its shell in /etc/passwd and its .bashrc.",
     )
 }
 

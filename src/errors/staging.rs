@@ -53,7 +53,7 @@ codes! {
     }
     STAGING_FAILED_SINCE = "staging-failed-since", Refused {
         meaning: "A later release on staging failed, or the run that released this one there ended in failure.",
-        cause: "The error names the run.",
+        cause: "A check of the later release failed, or a step after this release failed. The error names the run.",
         action: "Find out why it failed, then release to staging again.",
     }
     STAGING_UNHEALTHY = "staging-unhealthy", Refused {
@@ -77,16 +77,16 @@ codes! {
 pub fn bundle_differs(doing: &str, ours: &Sha256Digest, proven: &Sha256Digest) -> Failure {
     STAGING_BUNDLE_DIFFERS
         .failure(doing, format!("this bundle has SHA-256 {ours}, staging confirmed {proven}"))
-        .hint("The commit was built again. Release the new build to staging first, or set `build-run-id` to the build that staging has")
+        .hint("The commit was built again. Release the new build to staging first, or set `build-run-id` to the build that staging has.")
 }
 
 pub fn commit_unknown(commit: &CommitSha) -> Failure {
     STAGING_COMMIT_UNKNOWN.failure("", format!("no source on staging says that it runs {}", commit.short())).hint(
-        "Let staging's health endpoint name the commit, or give the policy's staging section `ssh-host` and `base-dir`",
+        "Let staging's health endpoint name the commit, or give the policy's staging section `ssh-host` and `base-dir`.",
     )
 }
 
-const OTHER_COMMIT: &str = "Release this commit to staging first, or release the commit that staging has confirmed";
+const OTHER_COMMIT: &str = "Release this commit to staging first, or release the commit that staging has confirmed.";
 
 /// `release` says what staging runs; `difference` in which files.
 pub fn other_files(release: &str, commit: &CommitSha, difference: &str) -> Failure {
@@ -104,63 +104,63 @@ pub fn other_commit_unknown(release: &str, commit: &CommitSha) -> Failure {
 pub fn too_recent(age: &str, needed: &str, ready: &str) -> Failure {
     STAGING_TOO_RECENT
         .failure("", format!("it was confirmed on staging {age} ago; `staging-stable-for` is {needed}"))
-        .hint(format!("Release again {ready}"))
+        .hint(format!("Release again {ready}."))
 }
 
 pub fn time_unknown() -> Failure {
     STAGING_TIME_UNKNOWN
         .failure("", "the time at which staging confirmed it cannot be read")
-        .hint("Release to staging again")
+        .hint("Release to staging again.")
 }
 
 pub fn ledger_broken(found: &str) -> Failure {
     STAGING_LEDGER_BROKEN
         .failure("", format!("staging's ledger is broken: {found}"))
-        .hint("See docs/recovery.md for what can still be trusted. Then release to staging again")
+        .hint("See docs/recovery.md for what can still be trusted. Then release to staging again.")
 }
 
 pub fn no_confirmed_release() -> Failure {
     STAGING_NOT_CONFIRMED
         .failure("", "staging's ledger has no confirmed release")
-        .hint("Release this commit to staging first")
+        .hint("Release this commit to staging first.")
 }
 
 pub fn no_successful_run(workflow: &str, commit: &CommitSha) -> Failure {
     STAGING_NOT_CONFIRMED
         .failure("", format!("no run of {workflow} has succeeded for {}", commit.short()))
-        .hint("Release this commit to staging first: `staging-workflow` names the workflow that does it")
+        .hint("Release this commit to staging first: `staging-workflow` names the workflow that does it.")
 }
 
 pub fn bundle_unknown(release: &ReleaseName) -> Failure {
     STAGING_BUNDLE_UNKNOWN
         .failure("", format!("staging's ledger does not say which bundle {release} was made of"))
-        .hint("Release to staging again: the run that confirmed it did not write its digest")
+        .hint("Release to staging again: the run that confirmed it did not write its digest.")
 }
 
 /// `live` is what `current` points to.
 pub fn current_moved(live: &str, confirmed: &ReleaseName) -> Failure {
     STAGING_CURRENT_MOVED
         .failure("", format!("staging's `current` points to {live}, its last confirmed release is {confirmed}"))
-        .hint("`current` was changed by hand, or a run was interrupted there. Release to staging again")
+        .hint("`current` was changed by hand, or a run was interrupted there. Release to staging again.")
 }
 
 /// `ended` is what the ledger says of a later run.
 pub fn later_run_failed(ended: &str) -> Failure {
     STAGING_FAILED_SINCE
         .failure("", format!("{ended}, after this one was confirmed"))
-        .hint("Find out why, then release to staging again")
+        .hint("Find out why, then release to staging again.")
 }
 
 pub fn run_failed_since(workflow: &str, ending: &str, url: &str) -> Failure {
     STAGING_FAILED_SINCE
         .failure("", format!("a run of {workflow} has ended in {ending} since: {url}"))
-        .hint("Find out why, then release to staging again")
+        .hint("Find out why, then release to staging again.")
 }
 
 pub fn releasing_run_failed(ending: &str, url: &str) -> Failure {
     STAGING_FAILED_SINCE
         .failure("", format!("the run that released it to staging ended in {ending}: {url}"))
-        .hint("Find out what failed after the release, then release to staging again")
+        .hint("Find out what failed after the release, then release to staging again.")
 }
 
 /// `why` is the failure of checking its site; `asked` says whether the site was reached.

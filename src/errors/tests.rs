@@ -69,10 +69,7 @@ fn after_a_rollback_without_reload_the_reason_of_the_reload_is_named() {
 fn one_problem_is_refused_by_its_own_code_and_several_by_one_that_names_each() {
     let php = preflight::php_missing("php8.2");
     let alone = preflight::refusal("looking at the server", vec![php.clone()]);
-    assert_eq!(
-        (&*alone.code, alone.kind, &alone.cause),
-        ("server-php-missing", failure::FailureKind::Refused, &php.cause)
-    );
+    assert_eq!((&*alone.code, alone.kind, &alone.cause), ("php-missing", failure::FailureKind::Refused, &php.cause));
     assert_eq!(alone.hint.as_ref(), Some(&php.hint));
     let several = preflight::refusal("looking at the server", vec![php.clone(), preflight::clock_wrong(600)]);
     assert_eq!((&*several.code, several.kind), ("several-problems", failure::FailureKind::Refused));
@@ -86,7 +83,7 @@ fn one_problem_is_refused_by_its_own_code_and_several_by_one_that_names_each() {
 #[test]
 fn a_command_to_type_quotes_what_others_named() {
     let problem = preflight::shared_not_reachable("www-data", "/srv/x;reboot", "/srv/app/shared/storage");
-    assert_eq!(problem.hint, "chmod o+x '/srv/x;reboot'");
+    assert_eq!(problem.hint, "Run: chmod o+x '/srv/x;reboot'");
 }
 
 /// A script that misspells a code or a value would be told as it came.
@@ -171,4 +168,108 @@ fn what_only_warns_says_so() {
     let failure = activation::reload_failed("rolling back", ["a", "b", "c", "d"], None);
     let warning = crate::domain::Warning::from(failure.clone());
     assert_eq!((warning.code, warning.text, warning.hint), (failure.code.clone(), failure.to_string(), failure.hint));
+}
+
+/// The folders whose helps are held to the style: a sentence begins with a capital letter and ends in a full stop. What is copied (a
+/// command, a path, a line of a file) stands at the end, behind a colon and without a full stop.
+const HELPS_IN_STYLE: [&str; 1] = ["src/errors"];
+
+/// A string literal of the source: where it ends, and its text.
+fn literal(source: &str, at: usize) -> Option<(usize, String)> {
+    let mut letters = source[at..].char_indices();
+    letters.next().filter(|(_, letter)| *letter == '"')?;
+    let mut text = String::new();
+    while let Some((offset, letter)) = letters.next() {
+        match letter {
+            '"' => return Some((at + offset + 1, text)),
+            '\\' => match letters.next()? {
+                // The line goes on behind the indentation.
+                (offset, '\n') => {
+                    let rest = &source[at + offset + 1..];
+                    let indent = rest.len() - rest.trim_start().len();
+                    letters = source[at..].char_indices();
+                    letters.nth(source[at..at + offset + indent].chars().count());
+                }
+                (_, 'n') => text.push('\n'),
+                (_, letter) => text.push(letter),
+            },
+            letter => text.push(letter),
+        }
+    }
+    None
+}
+
+/// Where the arguments of a call begin, of which the bracket stands before `at`.
+fn arguments(source: &str, at: usize) -> Vec<usize> {
+    let (mut begins, mut depth, mut here) = (vec![at], 0, at);
+    while let Some(letter) = source[here..].chars().next() {
+        match letter {
+            '"' => {
+                here = literal(source, here).map_or(source.len(), |(end, _)| end);
+                continue;
+            }
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' if depth == 0 => return begins,
+            ')' | ']' | '}' => depth -= 1,
+            ',' if depth == 0 => begins.push(here + 1),
+            _ => {}
+        }
+        here += letter.len_utf8();
+    }
+    begins
+}
+
+/// The literals that are helps: of a failure, a problem, a warning, or a refusal of a script.
+fn helps(source: &str) -> Vec<String> {
+    let calls = [(".hint(", 0), (".problem(", 1), (".warning(", 1)];
+    let mut found = Vec::new();
+    for (call, index) in calls {
+        for (at, _) in source.match_indices(call) {
+            let Some(argument) = arguments(source, at + call.len()).get(index).copied() else { continue };
+            let text = source[argument..].trim_start();
+            let text = text.strip_prefix("format!(").unwrap_or(text).trim_start();
+            found.extend(literal(source, source.len() - text.len()).map(|(_, text)| text));
+        }
+    }
+    found
+}
+
+fn in_style(help: &str) -> bool {
+    // What is copied may be lines of their own.
+    let help = help.lines().next().unwrap_or_default();
+    let last = help.rsplit_once(". ").map_or(help, |(_, last)| last);
+    let begins = help.chars().next().is_none_or(|letter| !letter.is_lowercase());
+    begins && (help.is_empty() || help.ends_with(['.', '}', ':']) || last.contains(": "))
+}
+
+#[test]
+fn every_help_is_a_sentence_or_ends_in_what_is_copied() {
+    for (help, fits) in [
+        ("Run again.", true),
+        ("Run again", false),
+        ("run again.", false),
+        ("Remove it: rm {path}", true),
+        ("See: x. Then run again", false),
+        ("Add the line below.\nMatch User deploy", true),
+    ] {
+        assert_eq!(in_style(help), fits, "{help}");
+    }
+    let mut seen = 0;
+    for folder in HELPS_IN_STYLE {
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.ends_with("tests.rs") {
+                continue;
+            }
+            for help in helps(&fs::read_to_string(&path).expect("a source file")) {
+                assert!(in_style(&help), "{}: {help}", path.display());
+                seen += 1;
+            }
+        }
+    }
+    for (_, help) in all().filter_map(|code| code.template) {
+        assert!(in_style(help), "{help}");
+        seen += 1;
+    }
+    assert!(seen > 150, "{seen}");
 }

@@ -24,7 +24,7 @@ codes! {
     WATCHDOG_ENTRY_UNREADABLE = "watchdog-entry-unreadable", Refused {
         meaning: "An unconfirmed release is on the server, and its watchdog entry cannot be read. It is not known what was live before.",
         cause: "The entry was damaged, or another version of this action wrote it.",
-        action: "Check that the live release is healthy, then remove the entry with the command of the help text.",
+        action: "Check that the live release is healthy, then remove the entry with the command in the help.",
     }
     ROLLBACK_PENDING = "rollback-pending", Warning {
         meaning: "A release was activated and not confirmed, and the watchdog has not rolled it back yet.",
@@ -42,14 +42,14 @@ pub fn unanswered(doing: &str, error: &dyn Display) -> Failure {
 pub fn fired(doing: &str, within: Duration) -> Failure {
     WATCHDOG_FIRED
         .failure(doing, format!("the watchdog has fired: it rolls back {} s after it was armed", within.as_secs()))
-        .hint("See in the log which steps took long. If they need that time, set a larger `confirm-within`")
+        .hint("See in the log which steps took long. If they need that time, set a larger `confirm-within`.")
 }
 
 /// Its entry is not there.
 pub fn missing(doing: &str, entry: &dyn Display) -> Failure {
     WATCHDOG_MISSING
         .failure(doing, format!("the watchdog entry {entry}.armed is missing"))
-        .hint("A release without a watchdog is not confirmed. Find out what removed the entry, then release again")
+        .hint("A release without a watchdog is not confirmed. Find out what removed the entry, then release again.")
 }
 
 /// The entry of an earlier run says nothing that this version understands.

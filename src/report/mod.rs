@@ -34,6 +34,8 @@ pub struct Setting {
     pub run_url: Option<String>,
     /// The approval phrase of this stage, without a plan's digest; shown under a plan.
     pub phrase: Option<String>,
+    /// The policy refuses the phrase without the digest.
+    pub needs_digest: bool,
 }
 
 /// The folder for reports, and how a later step of the workflow finds it. The two differ inside a container, where the

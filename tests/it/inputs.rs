@@ -234,9 +234,9 @@ fn all_problems_are_told_together() {
     keep-releases: `0` is out of range; write a whole number from 1 to 1000
     "#);
     let failure = start.run().request.expect_err("something is wrong with these inputs").failure();
-    assert_snapshot!(format!("{failure}\nhint: {}", failure.hint.as_deref().unwrap_or_default()), @r#"
+    assert_snapshot!(format!("{failure}\nhelp: {}", failure.hint.as_deref().unwrap_or_default()), @r#"
     reading the inputs: 13 inputs are wrong
-    hint: The run connected to nothing and changed nothing. `gated-deploy --help` and docs/inputs.md describe every input
+    help: The run connected to nothing and changed nothing. `gated-deploy --help` and docs/inputs.md describe every input.
     "#);
 }
 
@@ -521,7 +521,7 @@ fn approval_is_read_against_the_phrase_of_the_environment() {
     ));
     let policy = "approval-needs-digest: true\nenvironments:\n  staging:\n    approval-phrase: LET IT GO\n";
     let start = Start::release().policy(policy).input("approval", "LET IT GO");
-    assert_snapshot!(start.problems(), @"approval: `LET IT GO` has no plan digest, and the policy requires one; run it without `approval`, then copy the phrase with the digest from the end of the plan");
+    assert_snapshot!(start.problems(), @"approval: `LET IT GO` has no plan digest, and the policy requires one; run it without `approval`, then copy the phrase with the digest from the section `Approve this plan` of the job summary");
     assert_eq!(start.input("approval", "LET IT GO 3f9a1c2e00112233").deploy().target.phrase, "LET IT GO");
 }
 

@@ -24,7 +24,7 @@ use gated_deploy::{
 };
 
 use crate::{
-    failures::{answers, answers_of},
+    failures::{answers, answers_of, switch_script},
     rows::Stage,
     support::assert_says,
 };
@@ -396,18 +396,8 @@ fn fd39_what_is_renamed_into_place_was_flushed_before() {
         place.program(name, &format!("echo \"{name} $*\" >>'{calls}'; exec /bin/{name} \"$@\""));
     }
     fs::create_dir_all(place.path("state/watchdog/new.armed")).expect("a guard");
-    let switch = Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
-        .var("MINE", "")
-        .var("MINE_NONCE", "")
-        .var("MINE_LOCK", "")
-        .var("MINE_LOCK_NONCE", "")
-        .var("CURRENT", place.path("current"))
-        .var("EXPECTED", "releases/old")
-        .var("TARGET", "releases/new")
-        .var("NEW", place.path(".current.new"))
+    let switch = switch_script(Path::new(&place.path("")), "releases/old", "releases/new")
         .var("JOURNAL", place.path("state/journal/new.jsonl"))
-        .var("BEGINS", "begins")
-        .var("ENDS", "ends")
         .var("GUARD", place.path("state/watchdog/new.armed"))
         .var("LOCK", place.path("state/lock"))
         .var("LOCK_NONCE", "one");

@@ -16,7 +16,7 @@ use gated_deploy_lab::{
 };
 
 use crate::{
-    failures::{answer, answers},
+    failures::{answer, answers, switch_script},
     plan::migration,
     recover::recover,
     support::{assert_ended, assert_says, output, story},
@@ -361,21 +361,10 @@ impl Place {
     }
 
     fn switch(&self, from: &str, to: &str, event: &str) -> Script {
-        Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
-            .var("MINE", "")
-            .var("MINE_NONCE", "")
-            .var("MINE_LOCK", "")
-            .var("MINE_LOCK_NONCE", "")
-            .var("CURRENT", self.path("current"))
-            .var("EXPECTED", from)
-            .var("TARGET", to)
-            .var("NEW", self.path(".current.new"))
+        switch_script(Path::new(&self.path("")), from, to)
             .var("JOURNAL", self.path("state/journal/new.jsonl"))
             .var("BEGINS", format!("{event} begins"))
             .var("ENDS", format!("{event} ends"))
-            .var("GUARD", "")
-            .var("LOCK", "")
-            .var("LOCK_NONCE", "")
     }
 
     fn unlock(&self, nonce: &str, keep: &str) -> BTreeMap<String, String> {

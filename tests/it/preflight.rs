@@ -319,7 +319,7 @@ fn f67_f66_f45_each_reason_for_a_no_go_is_named_with_its_cure() {
         assert_eq!((output(&finished, "decision"), output(&finished, "executed")), ("no-go", "false"), "{name}");
         assert_says(&finished.summary, &["NO-GO: 1 check failed, nothing was changed", "### What failed"]);
         assert_says(&finished.log, says);
-        assert_says(&finished.log, &["hint: "]);
+        assert_says(&finished.log, &["help: "]);
         assert_eq!(story.lab.tree_digest("/var/www").expect("the tree"), before, "{name}: not a byte changed");
         server(mends).unwrap_or_else(|problem| panic!("{name}: {problem:#}"));
     }

@@ -30,7 +30,7 @@ fn refused(story: &Story, runner: &Runner, says: &[&str]) -> Finished {
     assert_ended(&finished, 1, "refused");
     assert_eq!(output(&finished, "decision"), "no-go");
     assert_says(&finished.summary, says);
-    assert_says(&finished.log, &["hint: "]);
+    assert_says(&finished.log, &["help: "]);
     assert_eq!(story.lab.tree_digest("/var/www/production").expect("the tree"), before, "not a byte changed");
     finished
 }

@@ -32,7 +32,7 @@ pub(crate) fn refused(story: &Story, runner: Runner, exit_code: i32, says: &[&st
 
     assert_ended(&finished, exit_code, if exit_code == 5 { "failed" } else { "refused" });
     assert_says(&finished.log, says);
-    assert_says(&finished.log, &["hint: "]);
+    assert_says(&finished.log, &["help: "]);
     let failed_steps = finished.annotations_of(Level::Error).into_iter().filter_map(|error| error.title.as_deref());
     // Behind it may stand a code in brackets.
     let title_alone = |title: &str| title.split(" [").next().is_some_and(|title| title.ends_with(" failed"));

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, fs, io::Write, path::PathBuf, rc::Rc};
 
 use gated_deploy::{
-    domain::{Failure, FailureKind, Outcome, Secret, StepId, Warning, record::key},
+    domain::{Failure, FailureKind, Outcome, Secret, StepId, Warning, record::key, row},
     engine::event::{Body, Event, Preview, Reader, RowInfo, RowKind, Verdict},
     errors,
     report::{
@@ -62,6 +62,7 @@ pub(crate) fn setting() -> Setting {
     Setting {
         run_url: Some("https://github.com/acme/shop/actions/runs/4711".to_owned()),
         phrase: Some("STAGING-TEST FREIGEGEBEN".to_owned()),
+        needs_digest: false,
     }
 }
 
@@ -78,7 +79,7 @@ fn tell_in(style: Style, events: &[Event]) -> Told {
     let log = Log::new(style, Redactor::new([&Secret::new(SECRET)]), screen.clone());
     let mut readers: Vec<Box<dyn Reader>> = vec![
         Box::new(Console::new(log.clone())),
-        Box::new(Plan::new(log.clone())),
+        Box::new(Plan::new(setting(), log.clone())),
         Box::new(Journal::new(Some(reports.clone()), log.clone())),
         Box::new(Evidence::new(Some(reports.clone()), setting(), log.clone())),
         Box::new(Summary::new(Some(summary.clone()), setting(), log.clone())),
@@ -136,10 +137,17 @@ impl Tape {
         let rows = [
             ("gates", Some(12), "Nine pre-switch gates", RowKind::Check, None, false),
             ("migrate", Some(13), "Run forward migrations", RowKind::Change, Some("not undone"), false),
-            ("switch", Some(15), "Point current at it", RowKind::Change, Some("point back, reload"), false),
-            ("health", Some(19), "The site answers, healthy", RowKind::Check, None, false),
+            (
+                "switch",
+                Some(15),
+                "Switch `current` to the release",
+                RowKind::Change,
+                Some("switch back, reload"),
+                false,
+            ),
+            ("health", Some(19), "Check that the site is healthy and serves this release", RowKind::Check, None, false),
         ];
-        let look = ("look", Some(7), "Look at the server", RowKind::Observe, None, true);
+        let look = ("look", Some(7), "Survey the server", RowKind::Observe, None, true);
         let rows = std::iter::once(look).chain(rows).map(|(step, number, title, kind, undo, survey)| RowInfo {
             step: StepId::new(step),
             number,
@@ -182,7 +190,7 @@ impl Tape {
     }
 
     pub(crate) fn undone(self, step: &str, failure: Option<Failure>) -> Self {
-        self.and(Body::UndoStarted { step: StepId::new(step), text: "point back, reload".to_owned() }).and(
+        self.and(Body::UndoStarted { step: StepId::new(step), text: "switch back, reload".to_owned() }).and(
             Body::UndoFinished {
                 step: StepId::new(step),
                 undone: failure.is_none(),
@@ -237,8 +245,9 @@ fn switched() -> Tape {
         .done("gates", "9/9")
         .begun("migrate")
         .finished("migrate", Verdict::Skipped, "nothing to migrate", None)
+        .begun("switch")
         .record(key::SWITCH, json!({ "from": format!("releases/{OLD}"), "to": NEW, "took_us": 1967 }))
-        .done("switch", "in 2 ms")
+        .finished("switch", Verdict::Passed, "in 2 ms", None)
 }
 
 pub(crate) fn live() -> Vec<Event> {
@@ -264,10 +273,7 @@ pub(crate) fn planned() -> Vec<Event> {
     surveyed()
         .record(key::PLAN_DIGEST, json!(DIGEST))
         .record(key::EXECUTED, json!(false))
-        .and(Body::Planned {
-            because: "no approval was given; `STAGING-TEST FREIGEGEBEN` approves it".to_owned(),
-            previews: vec![preview],
-        })
+        .and(Body::Planned { because: "`approval` is not set".to_owned(), previews: vec![preview] })
         .ends(Outcome::Planned)
 }
 
@@ -410,10 +416,7 @@ fn a_plan_says_how_to_approve_it() {
     let told = tell(&planned());
 
     insta::assert_snapshot!("planned", told.summary);
-    assert_says(
-        &told.log,
-        &["plan: 4 steps, 2 change something; digest 3f9a1c2e8d7b6a5f\n", "php artisan migrate --force"],
-    );
+    assert_says(&told.log, &["plan: 4 steps, 2 changes; digest 3f9a1c2e8d7b6a5f\n", "php artisan migrate --force"]);
     assert_eq!(told.output("executed").as_deref(), Some("false"));
     assert_eq!(told.output("plan-digest").as_deref(), Some(DIGEST));
     assert_eq!(told.output("decision").as_deref(), Some("go"));
@@ -465,8 +468,8 @@ fn a_wrong_input_is_told_where_nothing_ran() {
         stays: Vec::new(),
     }));
 
-    assert_says(&told.summary, &["Refused, an input is wrong", "**What to do:** set `url` to the site's address"]);
-    assert_says(&told.log, &["error: reading the input `url`: it is empty\n", "hint: set `url`"]);
+    assert_says(&told.summary, &["Refused, an input is wrong", "**Help:** set `url` to the site's address"]);
+    assert_says(&told.log, &["error: reading the input `url`: it is empty\n", "help: set `url`"]);
     assert!(!told.summary.contains("<details>"), "there were no steps");
 }
 
@@ -719,7 +722,7 @@ fn the_code_of_a_warning_is_wherever_the_warning_is() {
     let titles: Vec<&str> =
         commands(&told.log).into_iter().filter(|line| line.starts_with("::warning title=")).collect();
     assert_eq!(titles.len(), 2, "{}", told.log);
-    assert_says(titles[0], &["[lock-taken-over]::took over the deploy lock", "%0Acode: lock-taken-over%0Ahint: "]);
+    assert_says(titles[0], &["[lock-taken-over]::took over the deploy lock", "%0Acode: lock-taken-over%0Ahelp: "]);
     assert_says(titles[1], &["[connection-lost]::removing an old release", "%0Acode: connection-lost"]);
     for code in ["lock-taken-over", "connection-lost"] {
         assert_says(&told.summary, &[&format!("<br>**Code:** `{code}`")]);
@@ -740,6 +743,10 @@ fn f90_a_run_that_dies_at_any_moment_leaves_a_true_summary() {
         let told = tell(&whole[..length]);
         assert_says(&told.summary, &["If the run has ended, it was killed there"]);
         assert_eq!(told.output("outcome"), None, "after {length} events");
+        let switching = |event: &Event| matches!(&event.body, Body::Started { step } if *step == row::SWITCH);
+        let begun = whole[..length].iter().any(switching);
+        assert_eq!(told.summary.contains("❔ not known"), begun, "after {length} events:\n{}", told.summary);
+        assert!(!(begun && told.summary.contains("not touched")), "after {length} events:\n{}", told.summary);
     }
 }
 

@@ -142,7 +142,7 @@ fn f80_f81_f84_f89_a_rollback_goes_to_what_was_confirmed_and_never_to_what_faile
     ] {
         let refused = go_back_to(&story, release);
         assert_ended(&refused, 1, "refused");
-        assert_says(&refused.log, &[says, "hint: "]);
+        assert_says(&refused.log, &[says, "help: "]);
     }
     assert_live(&story, &first_release, &first);
 

@@ -65,7 +65,7 @@ fn a_report_of_version_1_still_reads() {
             "commit       2f05d4b689d270cafb02285f35f44866f7dc8a2d\n",
             "report       version 1\n",
             "19 The site answers, healthy, as this release: asking the site whether the new release is healthy: 1 of 3 endpoints are healthy",
-            "    what to do: look at the application's log (shared/storage/logs)",
+            "    help: look at the application's log (shared/storage/logs)",
             "    | /api/health-check: 500 instead of 200\n",
             "\nWhat stays\n  nothing\n",
             // Version 1 kept how undoing went where version 2 has what undoing means.
@@ -115,8 +115,8 @@ fn whoever_is_stuck_reads_the_commands_in_the_stored_report() {
     assert_says(
         &said,
         &[
-            "Manual action required: the rollback failed at step 15 (Point current at it)",
-            "Why the rollback is not complete\n  15 Point current at it: pointing current back: the server does not answer any more\n",
+            "Manual action required: the rollback failed at step 15 (Switch `current` to the release)",
+            "Why the rollback is not complete\n  15 Switch `current` to the release: pointing current back: the server does not answer any more\n",
             "Run these commands on the server\n    ln -s releases/",
             "mv -Tf /srv/app/.current.tmp /srv/app/current\n",
         ],
@@ -141,7 +141,7 @@ fn a_bundle_that_is_not_the_same_everywhere_is_said() {
 fn another_version_and_a_broken_file_are_told_with_what_and_where() {
     let mut later = new(&live());
     later["version"] = json!(3);
-    assert_says(&refused(later.to_string()), &["`version` is 3; this program reads 1 to 2\nhint: "]);
+    assert_says(&refused(later.to_string()), &["`version` is 3; this program reads 1 to 2\nhelp: "]);
     let text = tell(&live()).report_json;
     assert_says(&refused(&text[..text.len() / 2]), &["is cut short: it ends in the middle, at line "]);
     assert_says(&refused(""), &["is empty"]);

@@ -78,6 +78,7 @@ async fn fixed(app_url: &'static str, approval: Approval, plan_only: bool) -> (O
         environment: target.environment.clone(),
         approval,
         phrase: "PROD-FIX FREIGEGEBEN".to_owned(),
+        needs_digest: false,
         plan_only,
         github: Some(source.github),
         target: Some(target.clone()),

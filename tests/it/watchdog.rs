@@ -19,7 +19,7 @@ use gated_deploy_lab::{
 };
 
 use crate::{
-    failures::{answer, answers_of},
+    failures::{answer, answers_of, switch_script},
     support::{BINARY, assert_ended, assert_says, output, story},
 };
 
@@ -336,6 +336,7 @@ fn f86_what_the_server_could_not_finish_the_next_run_does_first() {
     let plan = story.staging(&next).input("approval", "").run_binary(story.binary());
     assert_ended(&plan, 0, "planned");
     assert_says(&plan.log, &["is unconfirmed (made by "]);
+    assert_says(&plan.summary, &[&format!("unconfirmed: the release rolls it back to `{SEED_RELEASE}` first")]);
     assert_eq!(output(&plan, "previous-release"), SEED_RELEASE, "the plan builds on what will be live then");
     assert_eq!(story.served().expect("the site"), commit, "a plan changes nothing");
 
@@ -509,21 +510,12 @@ fn f86_a_run_that_wakes_up_late_leaves_what_another_run_switched_to() {
     place.arm("releases/old", "put reloaded yes");
     let back = || {
         place.answer(
-            &Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
+            &switch_script(Path::new(&place.path("")), "releases/new", "releases/old")
                 .var("MINE", place.path("watchdog/new"))
                 .var("MINE_NONCE", "one")
                 .var("MINE_LOCK", place.path("lock"))
                 .var("MINE_LOCK_NONCE", "the run")
-                .var("CURRENT", place.path("current"))
-                .var("EXPECTED", "releases/new")
-                .var("TARGET", "releases/old")
-                .var("NEW", place.path(".current.new"))
-                .var("JOURNAL", place.path("journal/new.jsonl"))
-                .var("BEGINS", "begins")
-                .var("ENDS", "ends")
-                .var("GUARD", "")
-                .var("LOCK", "")
-                .var("LOCK_NONCE", ""),
+                .var("JOURNAL", place.path("journal/new.jsonl")),
         )
     };
     let guard = || {
@@ -703,21 +695,9 @@ fn f86_a_switch_that_comes_too_late_is_refused() {
     let place = Place::new();
     let switch = |guard: &str| {
         answer(
-            &Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
-                .var("MINE", "")
-                .var("MINE_NONCE", "")
-                .var("MINE_LOCK", "")
-                .var("MINE_LOCK_NONCE", "")
-                .var("CURRENT", place.path("current"))
-                .var("EXPECTED", "releases/new")
-                .var("TARGET", "releases/newer")
-                .var("NEW", place.path(".current.new"))
+            &switch_script(Path::new(&place.path("")), "releases/new", "releases/newer")
                 .var("JOURNAL", place.path("journal/newer.jsonl"))
-                .var("BEGINS", "begins")
-                .var("ENDS", "ends")
-                .var("GUARD", guard)
-                .var("LOCK", "")
-                .var("LOCK_NONCE", ""),
+                .var("GUARD", guard),
         )
     };
     assert_eq!(switch(&place.path("watchdog/newer.armed"))["refused"], "switch-too-late");

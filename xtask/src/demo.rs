@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: a release goes live in front of you, and a sick one is rolled back.
+//! `cargo xtask demo`: a release goes live in front of you, and a unhealthy one is rolled back.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use gated_deploy_lab::{Options, app::Variant, runner::Finished, story::Story, st
 
 use crate::shell;
 
-/// Lab up, build, gate, release staging, show the summary; then a sick release.
+/// Lab up, build, gate, release staging, show the summary; then a unhealthy release.
 pub(crate) fn run(root: &Path) -> Result<()> {
     // Together with what runs now: alone it would choose fewer features of its libraries, and build many of them once more.
     shell::run("cargo", &["build", "--locked", "--quiet", "--package", "gated-deploy", "--package", "xtask"])?;
@@ -24,14 +24,14 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     println!("demo: without the phrase, only the plan is made");
     show(&story.staging(&good).input("approval", "").run_binary(story.binary()), 0)?;
 
-    println!("demo: with the phrase, it goes live");
+    println!("demo: with the phrase, the release goes live");
     show(&story.deploy(&good), 0)?;
     println!("demo: {} answers as commit {}", site.url, &story.served()?[..8]);
 
-    let sick = commit("a sick release");
+    let unhealthy = commit("an unhealthy release");
     println!("demo: now a release whose every page answers 500");
-    story.ship(&sick, Variant::Sick500)?;
-    show(&story.deploy(&sick), 3)?;
+    story.ship(&unhealthy, Variant::Sick500)?;
+    show(&story.deploy(&unhealthy), 3)?;
     println!("demo: {} answers as commit {}, as before", site.url, &story.served()?[..8]);
     Ok(())
 }

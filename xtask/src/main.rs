@@ -33,7 +33,7 @@ struct Line {
 enum Task {
     /// Measure what a release costs on the runner
     Bench,
-    /// Show a release that goes live and a sick one that is rolled back
+    /// Show a release that goes live and an unhealthy one that is rolled back
     Demo,
     /// Release to many kinds of servers and apps (lab/shapes), and print the matrix
     Field(field::Asked),
@@ -54,9 +54,9 @@ enum Task {
     Lab,
     /// Take the pictures of job summaries in docs/pictures, light and dark
     Pictures,
-    /// Let everything go wrong with every row, at every point of its work
+    /// Put each fault into each row, at each point of its work
     Sweep(sweep::Asked),
-    /// Write action.yml, the policy's schema and docs/inputs.md from the table of inputs
+    /// Write action.yml, the policy's schema and docs/inputs.md from the table of inputs, and docs/errors.md from the errors
     Sync {
         /// Write nothing; fail if one of them is not up to date
         #[arg(long)]
@@ -70,7 +70,7 @@ enum Task {
     },
     /// Run everything that CI runs, or a part of it
     Test(test::Asked),
-    /// Check what compiler and clippy do not
+    /// Check imports, words and scripts: what compiler and clippy do not check
     Tidy,
     /// Print every text that a user may read on one page, errors with their codes
     Words,

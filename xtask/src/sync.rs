@@ -245,7 +245,7 @@ fn inputs_md() -> String {
          line only as `@file`; `ssh-known-hosts` may come so, too. An input that the stage does not use is checked, and is a warning unless\n\
          it stands in the policy file.\n"
     );
-    for subject in Subject::ALL {
+    for subject in Subject::ALL.into_iter().filter(|subject| INPUTS.iter().any(|input| input.subject == *subject)) {
         let _ = write!(md, "\n## {subject}\n\n| input | default | where | what it is |\n|---|---|---|---|\n");
         for input in INPUTS.iter().filter(|input| input.subject == subject) {
             row(

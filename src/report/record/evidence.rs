@@ -21,7 +21,7 @@ use crate::{
             findings::{self, Met},
             first, fix,
             log::Log,
-            markdown::{self, code, head, inline, link, row},
+            markdown::{self, code, head, in_cell, inline, link, row, title},
             plan, sections, words,
         },
         run_view::{RunView, Subject},
@@ -270,7 +270,7 @@ pub fn render(view: &RunView, setting: &Setting) -> String {
 }
 
 fn summary(view: &RunView, setting: &Setting) -> Part {
-    let headline = inline(&ending::headline(view));
+    let headline = title(&ending::headline(view));
     let (cause, rows, stays) = (first::cause(view), first::rows(view, setting), first::stays(view));
     let text = format!("**{headline}**\n\n{cause}{rows}{stays}");
     ("Executive summary", text)
@@ -318,7 +318,7 @@ fn measured(view: &RunView) -> String {
         return text;
     }
     let said = view.row(domain::row::SAMPLE_SITE).and_then(|row| match &row.state {
-        crate::report::run_view::RowState::Finished { text, .. } if !text.is_empty() => Some(inline(text)),
+        crate::report::run_view::RowState::Finished { text, .. } if !text.is_empty() => Some(title(text)),
         _ => None,
     });
     said.map_or("Not reached.\n".to_owned(), |said| format!("Not measured: {said}.\n"))
@@ -328,7 +328,7 @@ fn rollback(view: &RunView) -> String {
     let rollback = findings::rollback(view);
     let mut lines = Vec::new();
     if let Some(because) = &rollback.because {
-        lines.push(("Because", inline(because)));
+        lines.push(("Because", title(because)));
     }
     if let Some(to) = &rollback.to {
         lines.push(("Live again", code(to)));
@@ -340,7 +340,7 @@ fn rollback(view: &RunView) -> String {
         lines.push(("The old release answered again after", format!("{ms} ms")));
     }
     let table = if lines.is_empty() { String::new() } else { markdown::table_of_pairs(&lines) };
-    format!("{}\n\n{table}", inline(&rollback.text))
+    format!("{}\n\n{table}", title(&rollback.text))
 }
 
 /// Where to look further.
@@ -376,7 +376,7 @@ fn released(view: &RunView) -> String {
         .iter()
         .map(|ended| {
             let mark = if ended.failure.is_some() { "❌" } else { "✅" };
-            row([mark, &inline(&ending::title_of(view, &ended.step)), &inline(&ended.text)])
+            row([mark, &title(&ending::title_of(view, &ended.step)), &title(&ended.text)])
         })
         .collect();
     if rows.is_empty() { String::new() } else { format!("{}{rows}\n", head(&["", "In the end", "Result"])) }
@@ -441,7 +441,7 @@ fn criteria(view: &RunView) -> Part {
         let findings::Criterion { text, result, why } = criterion;
         match result {
             Met::Met => format!("- [x] {text}\n"),
-            Met::NotMet => format!("- [ ] {text}: not met ({})\n", inline(&why.unwrap_or_default())),
+            Met::NotMet => format!("- [ ] {text}: not met ({})\n", title(&why.unwrap_or_default())),
             Met::NotReached => format!("- [ ] {text}: not reached\n"),
         }
     };
@@ -449,5 +449,5 @@ fn criteria(view: &RunView) -> Part {
 }
 
 fn next_steps(view: &RunView) -> Part {
-    ("Next steps", findings::next_steps(view).iter().map(|step| format!("- {}\n", inline(step))).collect())
+    ("Next steps", findings::next_steps(view).iter().map(|step| format!("- {}\n", in_cell(step, 1200))).collect())
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    markdown::{head, inline, list, row, short},
+    markdown::{head, in_cell, inline, list, row, short, title},
     words,
 };
 use crate::{
@@ -87,7 +87,7 @@ pub(crate) fn decisions(view: &RunView) -> String {
     }
     let decided = verdicts.iter().map(|verdict| {
         let mark = if verdict.go { "✅ GO" } else { "❌ NO-GO" };
-        let remark = verdict.remark.as_deref().map(|remark| format!(" ({})", inline(remark))).unwrap_or_default();
+        let remark = verdict.remark.as_deref().map(|remark| format!(" ({})", title(remark))).unwrap_or_default();
         format!("**{}: {mark}**{remark}", inline(&verdict.environment))
     });
     let text = format!("### GO or NO-GO\n\n{}\n", list(decided));
@@ -125,12 +125,12 @@ fn line(finding: &AuditFinding) -> String {
     };
     let about = finding.environment.as_ref().map(|about| format!(", {}", inline(about))).unwrap_or_default();
     row([
-        format!("{} (`{}`)", inline(&finding.title), finding.id).as_str(),
+        format!("{} (`{}`)", title(&finding.title), finding.id).as_str(),
         &short(&finding.target, CELL),
         &short(&finding.actual, CELL),
         &format!("{}{about}", finding.impact.as_str()),
         status,
-        &finding.fix.as_deref().map(|fix| short(fix, CELL)).unwrap_or_default(),
+        &finding.fix.as_deref().map(|fix| in_cell(fix, CELL)).unwrap_or_default(),
         &format!("{}, {}", short(&finding.source, CELL), words::time(finding.unix_ms)),
     ])
 }

@@ -1,7 +1,7 @@
 //! What a pre-flight checked, a line each.
 
 use super::{
-    markdown::{inline, row, short},
+    markdown::{help_in_cell, row, short, title},
     words,
 };
 use crate::{
@@ -84,11 +84,11 @@ impl Checked {
             }
             RowState::Finished { verdict, text, .. } => (text.clone(), words::verdict_mark(*verdict)),
         };
-        Self { check: inline(&step.info.title), found, hint: None, mark, judged: None }
+        Self { check: title(&step.info.title), found, hint: None, mark, judged: None }
     }
 
     fn row(&self, longest: usize) -> String {
-        let hint = self.hint.as_ref().map(|hint| format!("<br>**What to do:** {}", short(hint, longest)));
+        let hint = self.hint.as_ref().map(|hint| format!("<br>{}", help_in_cell(hint, longest)));
         let found = format!("{}{}", short(&self.found, longest), hint.unwrap_or_default());
         row([self.check.as_str(), &found, self.mark])
     }

@@ -137,11 +137,14 @@ impl Console {
             self.log.line(&format!("  code: {}", clean::one_line(&failure.code)));
         }
         self.log.text("  detail: ", &failure.details.join("\n"));
-        self.log.text("hint: ", failure.hint.as_deref().unwrap_or_default());
+        // Without a prefix in front of the lines behind the first: they are there to be copied.
+        if let Some(hint) = &failure.hint {
+            self.log.text("", &format!("help: {hint}"));
+        }
     }
 
     fn warned(&self, step: &StepId, code: &str, text: &str, hint: Option<&str>) {
-        let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        let hint = hint.map(|hint| format!("\nhelp: {hint}")).unwrap_or_default();
         let title = format!("{}{}", self.name(step), in_title(code));
         self.log.warning(&title, &format!("{text}{}{hint}", in_message(code)));
     }
@@ -311,7 +314,7 @@ fn brief(failure: &Failure) -> String {
 }
 
 fn hint_of(failure: &Failure) -> String {
-    failure.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default()
+    failure.hint.as_ref().map(|hint| format!("\nhelp: {hint}")).unwrap_or_default()
 }
 
 fn failure_of(row: &Row) -> Option<&Failure> {

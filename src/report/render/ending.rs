@@ -10,7 +10,7 @@ use crate::{
     engine::event::{RowInfo, RowKind, UNDECIDED, Verdict},
     report::{
         render::{audit, checked, fix, words::count},
-        run_view::{RowState, RunView, Subject},
+        run_view::{Row, RowState, RunView, Subject},
     },
 };
 
@@ -131,9 +131,9 @@ pub(crate) fn audited(view: &RunView) -> String {
 }
 
 pub(crate) fn recovered(view: &RunView) -> String {
-    let done = view.row(row::FINISH_UNCONFIRMED).and_then(crate::report::run_view::Row::verdict);
+    let done = view.row(row::FINISH_UNCONFIRMED).and_then(Row::verdict);
     let what = if done == Some(Verdict::Skipped) { "there was nothing to recover" } else { "recovery is complete" };
-    match view.row(row::HEALTH).and_then(crate::report::run_view::Row::verdict) {
+    match view.row(row::HEALTH).and_then(Row::verdict) {
         Some(Verdict::Skipped) => format!("Passed: {what}; nothing is live"),
         Some(Verdict::Warned) => format!("Passed, with 1 warning: {what}; the site is healthy"),
         _ => format!("Passed: {what}; the site is healthy"),
@@ -198,6 +198,25 @@ pub(crate) fn after_rollback(view: &RunView) -> String {
         Some(_) => format!("{old} and NOT healthy"),
         None => old.to_string(),
     }
+}
+
+/// Whether the run, which has not ended, may have moved `current`: a step that moves it has begun.
+pub(crate) fn may_have_moved(view: &RunView) -> bool {
+    let begun = |row: &Row| row.state != RowState::NotReached;
+    // It moves `current` only where a release is unconfirmed. A recovery rolls that back by the undo of this row, which has failed by then.
+    let recovers = |row: &Row| match (view.subject(), row.verdict()) {
+        (Subject::Recovery, verdict) => verdict == Some(Verdict::Failed),
+        (_, None) => begun(row) && view.text_record(key::LIVE_UNCONFIRMED).is_some(),
+        (_, Some(_)) => false,
+    };
+    view.outcome.is_none()
+        && (view.row(row::SWITCH).is_some_and(begun) || view.row(row::FINISH_UNCONFIRMED).is_some_and(recovers))
+}
+
+/// What was live when the run looked, if it is not what the run replaces: an unconfirmed release that is rolled back first.
+pub(crate) fn unconfirmed(view: &RunView) -> Option<&str> {
+    let back = view.row(row::FINISH_UNCONFIRMED).and_then(Row::verdict) == Some(Verdict::Passed);
+    view.text_record(key::LIVE_UNCONFIRMED).filter(|_| !back)
 }
 
 /// What became of the release, where it is not simply live.

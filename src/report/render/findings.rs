@@ -342,6 +342,7 @@ pub fn link(view: &RunView) -> Link {
     let switch: Option<Switch> = view.record(key::SWITCH);
     let (after, known) = match (&view.outcome, &switch) {
         (Some(Outcome::Stuck { .. }), _) => (None, false),
+        (None, _) if ending::may_have_moved(view) => (None, false),
         (Some(Outcome::RolledBack { .. }), _) | (_, None) => (before.clone(), true),
         (_, Some(switch)) => (Some(switch.to.to_string()), true),
     };

@@ -3,7 +3,7 @@
 
 use super::{
     audit,
-    markdown::{ENTRIES, block, code, inline, link, list, short, table_of_pairs},
+    markdown::{ENTRIES, block, code, help, inline, link, list, short, table_of_pairs, title},
     sections, words,
 };
 use crate::{
@@ -51,12 +51,12 @@ pub(crate) fn cause(view: &RunView) -> String {
         .filter(|row| row.info.step != *at && !said_by_findings(view, row.info.step.as_str()))
         .filter_map(|row| Some((row.name(), row.failure()?)));
     let failures: Vec<(String, &Failure)> = first.into_iter().chain(others).collect();
-    let title = match failures.len() {
+    let heading = match failures.len() {
         0 => return text,
         1 => "What failed",
         _ => "Blockers",
     };
-    text.push_str(&format!("### {title}\n\n"));
+    text.push_str(&format!("### {heading}\n\n"));
     failures.into_iter().for_each(|(at, failure)| text.push_str(&explained(&at, failure)));
     text
 }
@@ -86,13 +86,13 @@ fn handed_over(undo_cause: &Failure) -> bool {
 fn explained(at: &str, failure: &Failure) -> String {
     let code = if failure.code.is_empty() { String::new() } else { format!(" ({})", code(&failure.code)) };
     let (doing, cause) = (short(&failure.doing, SENTENCE), short(&failure.cause, SENTENCE));
-    let mut text = format!("**{}**: {doing}: {cause}{code}\n\n", inline(at));
+    let mut text = format!("**{}**: {doing}: {cause}{code}\n\n", title(at));
     if !failure.details.is_empty() {
         text.push_str(&block(&failure.details, DETAILS.0, DETAILS.1));
         text.push('\n');
     }
     if let Some(hint) = &failure.hint {
-        text.push_str(&format!("**What to do:** {}\n\n", short(hint, SENTENCE)));
+        text.push_str(&format!("{}\n", help(hint, SENTENCE)));
     }
     text
 }
@@ -158,13 +158,26 @@ fn live_now(view: &RunView) -> Option<String> {
         Some(Outcome::RolledBack { .. }) => Some(before.map_or("nothing, as before".to_owned(), |old| old + " again")),
         Some(Outcome::Stuck { .. }) if view.subject() == Subject::Fix => None,
         Some(Outcome::Stuck { .. }) => Some("❔ not known: the rollback is not complete".to_owned()),
-        None if view.record::<Switch>(key::SWITCH).is_some() => Some("❔ not known: the run has not ended".to_owned()),
+        None if ending::may_have_moved(view) => Some("❔ not known: the run has not ended".to_owned()),
         Some(Outcome::Refused { at, .. }) if at.as_str() == "nothing-moved" => None,
         // A release is named when the survey is over: until then, what is live was not read.
-        _ if moves && before.is_none() => made.map(|_| "nothing".to_owned()),
+        _ if moves && ending::unconfirmed(view).is_none() && before.is_none() => made.map(|_| "nothing".to_owned()),
+        _ if moves && ending::unconfirmed(view).is_some() => {
+            ending::unconfirmed(view).map(|live| unconfirmed(view, live))
+        }
         _ if moves => before.map(|old| old + ", not touched"),
         _ => before,
     }
+}
+
+/// The run rolls it back before it replaces anything.
+fn unconfirmed(view: &RunView, live: &str) -> String {
+    let first = match view.text_record(key::PREVIOUS_RELEASE).filter(|old| *old != live) {
+        Some(old) => format!("rolls it back to {} first", code(old)),
+        None => "rolls it back first".to_owned(),
+    };
+    let run = if view.subject() == Subject::Rollback { "rollback" } else { "release" };
+    format!("{}, unconfirmed: the {run} {first}", code(live))
 }
 
 fn site(view: &RunView) -> Option<(&'static str, String)> {
@@ -189,7 +202,7 @@ fn release(view: &RunView) -> Vec<(&'static str, String)> {
     match &view.outcome {
         Some(Outcome::Live { .. }) => vec![before()],
         Some(Outcome::Stuck { .. }) => vec![made, before()],
-        None if view.record::<Switch>(key::SWITCH).is_some() => vec![made, before()],
+        None if ending::may_have_moved(view) => vec![made, before()],
         _ => vec![made],
     }
 }

@@ -1,6 +1,6 @@
 //! What a fix found, and what it left: before and after, side by side.
 
-use super::markdown::{block, head, inline, row, short};
+use super::markdown::{block, head, inline, row, short, title};
 use crate::{
     domain::{
         Outcome,
@@ -37,13 +37,13 @@ pub(crate) fn table(view: &RunView) -> String {
     let of = |settings: &[Setting], what: &str| {
         settings.iter().find(|setting| setting.what == what).map_or("-".to_owned(), |one| short(&one.value, CELL))
     };
-    let subject = format!("`{}`: {}.\n\n", fix.name, inline(&fix.subject));
+    let subject = format!("`{}`: {}.\n\n", fix.name, title(&fix.subject));
     if let Some(why) = &fix.nothing {
         let lines = fix.before.iter().map(|one| row([short(&one.what, CELL).as_str(), &short(&one.value, CELL)]));
         let lines: String = lines.collect();
         let table = if lines.is_empty() { lines } else { format!("{}{lines}\n", head(&["What", "Now"])) };
         let what = if fix.name.reads_only() { "Read" } else { "Nothing to do" };
-        return format!("{subject}{what}: {}.\n\n{table}", inline(why));
+        return format!("{subject}{what}: {}.\n\n{table}", title(why));
     }
     let last = match after {
         Some(_) => "After",

@@ -5,8 +5,9 @@ use super::clean;
 /// Foreign text as text: on one line, no markup, no HTML, no links, nobody mentioned, and no cell of a table broken.
 ///
 /// What closes a cell, a code span or a tag, or opens mathematics, is written as an HTML entity, because backslashes
-/// before it mean different things to different renderers. A zero-width space behind `@` keeps GitHub from telling
-/// somebody of every release; entities would not, as mentions are looked for after they are resolved.
+/// before it mean different things to different renderers. A zero-width space behind `@` keeps GitHub from notifying
+/// an account of every release; entities would not, as mentions are looked for after they are resolved. Behind a letter,
+/// a digit or `_` (`user@host`) GitHub sees no mention, and the text must stay fit to be copied.
 pub fn inline(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     let line = clean::one_line(text);
@@ -24,6 +25,7 @@ pub fn inline(text: &str) -> String {
             '`' => safe.push_str("&#96;"),
             '\\' => safe.push_str("&#92;"),
             '$' => safe.push_str("&#36;"),
+            '@' if before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') => safe.push(c),
             '@' => safe.push_str("@\u{200b}"),
             '*' | '_' | '[' | ']' | '~' | '#' => {
                 safe.push('\\');
@@ -44,6 +46,36 @@ pub fn short(text: &str, longest: usize) -> String {
         Some((end, _)) => format!("{}…", sentence(&line[..end])),
         None => sentence(&line),
     }
+}
+
+/// A title or a headline, whole: as [`short`].
+pub fn title(text: &str) -> String {
+    sentence(&clean::one_line(text))
+}
+
+/// What to do, as a paragraph. Lines behind the first are there to be copied: they stand in a block.
+pub fn help(text: &str, longest: usize) -> String {
+    let (first, copied) = first_line(text);
+    let copied = if copied.is_empty() { String::new() } else { format!("\n{}", block(&copied, 40, longest)) };
+    format!("{HELP} {}\n{copied}", short(&first, longest))
+}
+
+/// The same in a cell or an entry of a list, which hold no block.
+pub fn help_in_cell(text: &str, longest: usize) -> String {
+    format!("{HELP} {}", in_cell(text, longest))
+}
+
+pub fn in_cell(text: &str, longest: usize) -> String {
+    let (first, copied) = first_line(text);
+    let copied: String = copied.iter().map(|line| format!("<br>{}", code(line.trim()))).collect();
+    format!("{}{copied}", short(&first, longest))
+}
+
+const HELP: &str = "**Help:**";
+
+fn first_line(text: &str) -> (String, Vec<String>) {
+    let mut lines = clean::lines(text).into_iter().filter(|line| !line.trim().is_empty());
+    (lines.next().unwrap_or_default(), lines.collect())
 }
 
 /// Backticks count only where they come in pairs around something.

@@ -7,6 +7,7 @@ use crate::{
     domain::{Approval, Sha256Digest, record::key},
     engine::event::{Body, Event, Reader},
     report::{
+        Setting,
         render::ending,
         run_view::{PlanRecord, Row, RunView},
     },
@@ -15,12 +16,13 @@ use crate::{
 /// Prints the plan of a run that stops at the approval.
 pub struct Plan {
     log: Log,
+    setting: Setting,
     view: RunView,
 }
 
 impl Plan {
-    pub fn new(log: Log) -> Self {
-        Self { log, view: RunView::default() }
+    pub fn new(setting: Setting, log: Log) -> Self {
+        Self { log, setting, view: RunView::default() }
     }
 }
 
@@ -28,13 +30,13 @@ impl Reader for Plan {
     fn read(&mut self, event: &Event) {
         self.view.apply(&self.log.redactor().event(event));
         if matches!(event.body, Body::Planned { .. }) {
-            self.log.text("", &text(&self.view));
+            self.log.text("", &text(&self.view, &self.setting));
         }
     }
 }
 
 /// The plan, to be read; empty when the story has none. Its last line can be counted and compared.
-pub fn text(view: &RunView) -> String {
+pub fn text(view: &RunView, setting: &Setting) -> String {
     let Some(plan) = &view.plan else { return String::new() };
     let mut lines = vec![format!("plan for {}: {}", view.stage, clean::one_line(&plan.because))];
     match fix::describe(view) {
@@ -57,11 +59,18 @@ pub fn text(view: &RunView) -> String {
             lines.push(format!("      code: {}", clean::one_line(&warning.code)));
         }
         if let Some(hint) = &warning.hint {
-            lines.push(format!("      hint: {}", clean::one_line(hint)));
+            lines.push(format!("      help: {}", clean::one_line(hint)));
         }
     }
+    lines.extend(approval(view, setting));
     lines.push(last_line(view));
     lines.join("\n")
+}
+
+/// A plan without a digest has nothing to approve.
+fn approval(view: &RunView, setting: &Setting) -> Option<String> {
+    let (phrase, digest) = (setting.phrase.as_ref()?, view.record::<Sha256Digest>(key::PLAN_DIGEST)?);
+    Some(format!("  to approve this plan, set `approval` to: {}", Approval::phrase_for(phrase, &digest)))
 }
 
 /// The plan, for programs; `null` when the story has none.
@@ -90,7 +99,7 @@ pub fn document(view: &RunView) -> Value {
     })
 }
 
-/// `plan: 14 steps, 8 change something; digest 3f9a1c2e8d7b6a5f`
+/// `plan: 14 steps, 8 changes; digest 3f9a1c2e8d7b6a5f`
 fn last_line(view: &RunView) -> String {
     let steps = view.release_rows().count();
     let changes = view.release_rows().filter(|row| row.changes_something()).count();
@@ -98,7 +107,7 @@ fn last_line(view: &RunView) -> String {
         .record::<Sha256Digest>(key::PLAN_DIGEST)
         .map(|digest| format!("; digest {}", Approval::shown(&digest)))
         .unwrap_or_default();
-    format!("plan: {}, {changes} change something{digest}", words::count(steps, "step"))
+    format!("plan: {}, {}{digest}", words::count(steps, "step"), words::count(changes, "change"))
 }
 
 fn lines_of<'p>(plan: &'p PlanRecord, row: &Row) -> &'p [String] {

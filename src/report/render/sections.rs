@@ -2,7 +2,7 @@
 
 use super::{
     checked,
-    markdown::{code, head, inline, link, row, short},
+    markdown::{code, head, help_in_cell, inline, link, row, short, title},
     words,
 };
 use crate::{
@@ -49,11 +49,10 @@ pub(crate) fn warnings_apart(view: &RunView) -> String {
 }
 
 fn warning_line(view: &RunView, warning: &Warning) -> String {
-    let hint =
-        warning.hint.as_ref().map(|hint| format!("<br>**What to do:** {}", short(hint, SENTENCE))).unwrap_or_default();
+    let hint = warning.hint.as_ref().map(|hint| format!("<br>{}", help_in_cell(hint, SENTENCE))).unwrap_or_default();
     let named = if warning.code.is_empty() { String::new() } else { format!("<br>**Code:** {}", code(&warning.code)) };
-    let title = inline(&ending::title_of(view, &warning.step));
-    format!("⚠️ **{title}**: {}{named}{hint}", short(&warning.text, SENTENCE))
+    let step = title(&ending::title_of(view, &warning.step));
+    format!("⚠️ **{step}**: {}{named}{hint}", short(&warning.text, SENTENCE))
 }
 
 /// What was checked and what proves it, for the report.
@@ -368,7 +367,11 @@ pub(crate) fn all_gates(view: &RunView) -> String {
 
 /// Each endpoint's last answer.
 pub(crate) fn health(view: &RunView) -> String {
-    [("Health", key::HEALTH), ("Health of the old release, after the rollback", key::HEALTH_AFTER_ROLLBACK)]
+    let after = match view.subject() {
+        Subject::Rollback => "Health of the previous release, after the switch back",
+        _ => "Health of the old release, after the rollback",
+    };
+    [("Health", key::HEALTH), (after, key::HEALTH_AFTER_ROLLBACK)]
         .into_iter()
         .filter_map(|(title, key)| Some(health_table(title, &view.record(key)?)))
         .collect()
@@ -457,6 +460,8 @@ pub(crate) fn brief_rows<'s>(view: &'s RunView, rows: impl Iterator<Item = &'s R
             let described: Vec<&str> = described.map(|warning| warning.text.as_str()).collect();
             if step.failure().is_some() || described.join("; ") == text { words::SEE_ABOVE.to_owned() } else { text }
         }
+        // What each check of a pre-flight found stands in the table of the checks.
+        _ if view.subject() == Subject::Preflight => String::new(),
         _ => result(step),
     };
     rows.map(|step| step_row(view, step, &brief(step))).collect()
@@ -489,7 +494,7 @@ fn step_row(view: &RunView, step: &Row, result: &str) -> String {
     };
     let text = short(&text, CELL);
     let undone = step.undo.as_ref().map(undone).unwrap_or_default();
-    row([number.as_str(), &inline(&step.info.title), verdict, &took, &format!("{text}{undone}")])
+    row([number.as_str(), &title(&step.info.title), verdict, &took, &format!("{text}{undone}")])
 }
 
 fn undone(undo: &UndoRecord) -> String {

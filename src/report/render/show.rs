@@ -63,7 +63,7 @@ impl Page {
     fn failure(&mut self, at: &str, failure: &Failure) {
         self.indented("  ", format!("{at}: {failure}"));
         if let Some(hint) = &failure.hint {
-            self.indented("    what to do: ", hint);
+            self.indented("    help: ", hint);
         }
         failure.details.iter().for_each(|line| self.indented("    | ", line));
     }
@@ -284,7 +284,7 @@ fn warnings(page: &mut Page, stored: &Stored) {
             page.indented("    code: ", &warning.code);
         }
         if let Some(hint) = &warning.hint {
-            page.indented("    what to do: ", hint);
+            page.indented("    help: ", hint);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     audit, checked, first, fix,
     log::Log,
-    markdown::{block, code, folded, head, inline, short, table_of_pairs},
+    markdown::{block, code, folded, head, short, table_of_pairs, title},
     sections, words,
 };
 use crate::{
@@ -69,7 +69,7 @@ impl Reader for Summary {
 /// The summary of a story, at most [`LONGEST`] bytes: what somebody must know first on the first screen, all else folded below it.
 pub fn render(view: &RunView, setting: &Setting) -> String {
     let mut page = Page::new();
-    page.push(&format!("## {} {}\n\n", mark(view), inline(&ending::headline(view))));
+    page.push(&format!("## {} {}\n\n", mark(view), title(&ending::headline(view))));
     if view.subject() == Subject::Audit {
         page.push(&audit::decisions(view));
     }
@@ -226,7 +226,7 @@ fn mark(view: &RunView) -> &'static str {
 fn would_run(page: &mut Page, view: &RunView, plan: &PlanRecord) {
     let rows: Vec<&Row> = view.release_rows().collect();
     let changes = rows.iter().filter(|row| row.changes_something()).count();
-    let title = format!("What would run: {}, {changes} change something", words::count(rows.len(), "step"));
+    let title = format!("What would run: {}, {}", words::count(rows.len(), "step"), words::count(changes, "change"));
     page.fold(&title, &sections::STEPS_HEAD, sections::brief_rows(view, rows.into_iter()));
     page.push(&previews(view, plan));
 }
@@ -240,11 +240,14 @@ fn approval(view: &RunView, setting: &Setting, plan: &PlanRecord) -> String {
         return format!("### Not approved\n\nThis run only planned: {because}.\n\n");
     };
     let verb = if matches!(view.subject(), Subject::Rollback | Subject::Fix) { "carry out" } else { "release" };
+    let bare = match setting.needs_digest {
+        true => "The policy requires the digest: the phrase alone is refused.".to_owned(),
+        false => format!("Without the digest, {} approves whatever the next run plans.", code(phrase)),
+    };
     format!(
         "### Approve this plan\n\nThis run only planned: {because}.\n\nTo {verb} exactly this plan, run again with `approval` set to:\n\n\
-         {}\nThis approval is valid only while the plan stays the same. Without the digest, {} approves whatever the next run plans.\n\n",
+         {}\nThis approval is valid only while the plan stays the same. {bare}\n\n",
         block(&[Approval::phrase_for(phrase, &digest)], 1, 500),
-        code(phrase)
     )
 }
 
@@ -257,7 +260,7 @@ fn previews(view: &RunView, plan: &PlanRecord) -> String {
         .map(|preview| {
             format!(
                 "**{}**\n\n{}\n",
-                inline(&ending::title_of(view, preview.step.as_str())),
+                title(&ending::title_of(view, preview.step.as_str())),
                 block(&preview.lines, 40, 500)
             )
         })

@@ -133,8 +133,11 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         true => answer.get("current-is").map(str::to_owned),
         false => current.as_deref().map(|link| watchdog::tree(&inputs.layout, link)),
     };
-    if let Some(live) = current.as_deref().filter(|live| looked.current() != Some(live)) {
-        io.record(record::key::PREVIOUS_RELEASE, last_part(live));
+    if current.as_deref() != looked.current() {
+        if let Some(live) = looked.current() {
+            io.record(record::key::LIVE_UNCONFIRMED, last_part(live));
+        }
+        io.record(record::key::PREVIOUS_RELEASE, current.as_deref().map(last_part));
     }
     cx.state.borrow_mut().unconfirmed = unconfirmed;
     let state = ServerState {

@@ -163,7 +163,7 @@ pub fn decide(survey: Survey, events: &Events) -> Result<Decided<Recover>, Failu
     let Survey { server: context::Survey { inputs, ports, .. }, own, seen } = survey;
     let decision = match &inputs.approval {
         _ if inputs.plan_only => Decision::Plan { because: "plan-only is true".to_owned() },
-        Approval::Abort => Decision::Refuse(errors::recovery::aborted()),
+        Approval::Abort => Decision::Refuse(errors::approval::aborted()),
         _ => Decision::Go,
     };
     let executed = matches!(decision, Decision::Go);

@@ -26,9 +26,7 @@ pub fn decide_by(given: &Approval, phrase: &str, plan_only: bool, plan: &Sha256D
         return Decision::Plan { because: "plan-only is true".to_owned() };
     }
     match given {
-        Approval::Missing => {
-            Decision::Plan { because: format!("`approval` is not set; set it to `{phrase}` to approve the plan") }
-        }
+        Approval::Missing => Decision::Plan { because: "`approval` is not set".to_owned() },
         Approval::Append => {
             Decision::Plan { because: "`approval` is APPEND MISSING INFO, which only completes the report".to_owned() }
         }

@@ -7,7 +7,8 @@ pub struct Signature {
     pub id: &'static str,
     /// The failure class of docs/failure-classes.md, where it is one.
     pub class: Option<&'static str>,
-    /// Texts of programs and services, as they print them; one of them in a line is enough. Own errors are recognised by their code.
+    /// What programs, services and the answers of a site say, as the log has it: one of them in a line is enough. Own errors: `code: ` and
+    /// the code, which stays what it is when the text changes.
     pub words: &'static [&'static str],
     pub cause: &'static str,
     pub to_do: &'static str,
@@ -31,22 +32,22 @@ pub static SIGNATURES: &[Signature] = &[
     sign("key-malformed", "F31", &["error in libcrypto", "\": invalid format", "is not a private key", "Error loading key"],
         "the private key in the secret is malformed: wrong line ends, a missing last newline, or a part of it",
         "store the whole file again: gh secret set NAME < id_ed25519; this action repairs line ends and a missing newline"),
-    sign("secret-empty", "F29", &["ssh-private-key: is empty", "ssh-private-key: is missing", "reached this step empty"],
+    sign("secret-empty", "F29", &["ssh-private-key: is empty", "ssh-private-key: is missing"],
         "a secret is empty in the job: it belongs to another environment, or the run is a fork's pull request",
         "set the `environment:` of the secret in the job, or store the secret in the repository"),
-    sign("host-key-unknown", "F38", &["Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED", "which ssh-known-hosts does not have", "code: host-key-mismatch"],
+    sign("host-key-unknown", "F38", &["Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED", "code: host-key-mismatch", "code: host-key-unusable"],
         "the server showed a host key that is not in known_hosts",
         "compare the fingerprint on the server itself, then put its line into ssh-known-hosts"),
-    sign("key-not-accepted", "F35", &["Permission denied (publickey", "with the key SHA256:", "code: ssh-key-denied"],
+    sign("key-not-accepted", "F35", &["Permission denied (publickey", "code: ssh-key-denied"],
         "the server does not accept the key",
         "add the public key to ~/.ssh/authorized_keys of the deploy user (mode 600, its folder mode 700)"),
     sign("agent-lost", "F34", &["Could not open a connection to your authentication agent"],
         "the SSH agent of an earlier step has ended",
         "use this action, which needs no agent, or start the agent in the step that uses it"),
-    sign("session-broke", "F39", &["client_loop: send disconnect", "Connection closed by remote host", "the connection broke:", "code: connection-lost"],
+    sign("session-broke", "F39", &["client_loop: send disconnect", "Connection closed by remote host", "code: connection-lost"],
         "the SSH connection broke during the release",
         "run `stage: recover`; check for a firewall that ends idle connections"),
-    sign("sudo-password", "F67", &["sudo: a password is required", "sudo: a terminal is required", "sudo: no tty present", "may not run sudo", "cannot run sudo", "code: sudo-rule-missing"],
+    sign("sudo-password", "F67", &["sudo: a password is required", "sudo: a terminal is required", "sudo: no tty present", "may not run sudo", "code: sudo-rule-missing"],
         "sudo asks for a password, or does not allow the command",
         "allow that command without a password in /etc/sudoers.d; `stage: preflight` prints the line"),
     sign("host-not-found", "", &["Could not resolve host", "failed to lookup address information", "Temporary failure in name resolution", "Name or service not known"],
@@ -75,19 +76,22 @@ pub static SIGNATURES: &[Signature] = &[
     sign("bad-credentials", "", &["Bad credentials"],
         "GitHub did not accept the token: it is wrong, or its job has ended",
         "use ${{ github.token }} of the job itself"),
-    sign("api-limit", "", &["API rate limit exceeded", "code: github-rate-limited", "secondary rate limit", "the rate limit is used up"],
+    sign("api-limit", "", &["API rate limit exceeded", "code: github-rate-limited", "secondary rate limit"],
         "GitHub's API answered too many requests of this token",
         "run it again in an hour"),
     sign("action-deprecated", "F14", &["uses a deprecated version of"],
         "GitHub no longer runs this version of an action",
         "use the current version of the action, pinned to a commit"),
-    sign("artifact-missing", "F7", &["Unable to find any artifacts", "Artifact not found", "Unable to download artifact", "no successful build for", "No artifacts found", "code: artifact-missing", "code: build-missing"],
+    sign("artifact-missing", "F7", &["Unable to find any artifacts", "Artifact not found", "Unable to download artifact", "No artifacts found", "code: artifact-missing", "code: artifact-gone"],
         "the build has no artifact of that name, or the artifact belongs to another run",
         "build that commit again; use the same name for artifact-name and for the upload"),
-    sign("bundle-incomplete", "F10", &["checking the nine gates in ", "vendor/autoload.php): Failed to open stream", "Failed opening required", "Could not open input file: artisan", "code: bundle-incomplete"],
+    sign("build-missing", "", &["code: build-missing", "code: build-failed"],
+        "no build of the commit succeeded",
+        "correct the build and run it again, then run this again"),
+    sign("bundle-incomplete", "F10", &["vendor/autoload.php): Failed to open stream", "Failed opening required", "Could not open input file: artisan", "code: bundle-incomplete", "code: release-gates-failed"],
         "the release lacks files that the app needs: vendor/, artisan or the front end",
         "run build-gate, which names every missing file, and correct the build"),
-    sign("digest-differs", "F27", &["computed checksum did NOT match", "its SHA-256 is ", "code: artifact-digest-mismatch", "code: bundle-digest-mismatch"],
+    sign("digest-differs", "F27", &["computed checksum did NOT match", "code: artifact-digest-mismatch", "code: bundle-digest-mismatch"],
         "the downloaded bytes differ from the built bytes",
         "run it again; if the error stays, do not use that artifact: build the commit again"),
 
@@ -124,16 +128,16 @@ pub static SIGNATURES: &[Signature] = &[
     sign("database-away", "", &["SQLSTATE[HY000] [2002]", "Can't connect to local MySQL server", "Can't connect to local server through socket"],
         "the database does not answer at DB_HOST",
         "check that the database runs, and check DB_HOST from the server"),
-    sign("migration-failed", "F63", &["Base table or view already exists", "Duplicate column name", "SQLSTATE[42S"],
+    sign("migration-failed", "F63", &["Base table or view already exists", "Duplicate column name", "SQLSTATE[42S", "code: migration-failed"],
         "a migration failed: its table or column exists already, or one that it needs is missing",
         "run `php artisan migrate:status` on the server, and write the next migration so that it can follow; completed migrations stay"),
-    sign("dump-failed", "F56", &["mysqldump: Got error", "mysqldump: Error", "mariadb-dump: Got error", "the PROCESS privilege", "the dump of "],
+    sign("dump-failed", "F56", &["mysqldump: Got error", "mysqldump: Error", "mariadb-dump: Got error", "the PROCESS privilege", "code: dump-failed", "code: dump-object-unreadable"],
         "the database could not be backed up",
         "grant its user the rights that the line names (LOCK TABLES, SELECT, SHOW VIEW, TRIGGER), or use --no-tablespaces"),
-    sign("disk-full", "", &["No space left on device", "Disk quota exceeded", "no room for the backup"],
+    sign("disk-full", "", &["No space left on device", "Disk quota exceeded", "code: backup-no-room", "code: release-no-room", "code: release-no-inodes", "code: storage-full"],
         "the disk of the runner or of the server is full",
         "run df -h and df -i on the server; lower keep-releases and keep-backups; on the runner, remove files that the job does not need"),
-    sign("lock-held", "F15", &["code: lock-held", " holds it"],
+    sign("lock-held", "F15", &["code: lock-held"],
         "another run was releasing to the same server folder",
         "wait for that run, and set `concurrency:` in the workflow, or `lock-wait`"),
 
@@ -162,16 +166,16 @@ pub static SIGNATURES: &[Signature] = &[
     sign("token-refused", "F68", &["the probe is misconfigured, the token is missing or wrong", "returned error: 401", "returned error: 403", "HTTP/1.1 401", "HTTP/2 401", "401 Unauthorized", "403 Forbidden"],
         "the site refused the health token",
         "set healthcheck-token to the value of HEALTHCHECK_TOKEN on the server; `stage: audit` compares their digests"),
-    sign("probe-cannot-fail", "F69", &["answers as healthy, so a healthy answer proves nothing", "so that the token proves nothing", "code: health-check-cannot-fail", "code: health-token-unchecked"],
+    sign("probe-cannot-fail", "F69", &["code: health-check-cannot-fail", "code: health-token-unchecked"],
         "the health check cannot fail",
         "give each health path its own route that fails when the app fails, and answer 404 to unknown pages"),
-    sign("stale-code", "F74", &["stale code", "old code is cached"],
+    sign("stale-code", "F74", &["stale code in OPcache"],
         "PHP-FPM still served the old code after the switch",
         "reload the service that serves the site; nginx must pass $realpath_root, not $document_root"),
-    sign("site-sick", "F52", &["500 instead of 200", "502 instead of 200", "503 instead of 200", "returned error: 500", "returned error: 502", "returned error: 503", "500 Internal Server Error", "502 Bad Gateway"],
+    sign("site-sick", "F52", &[": 500 instead of ", ": 502 instead of ", ": 503 instead of ", ": 504 instead of ", "returned error: 500", "returned error: 502", "returned error: 503", "500 Internal Server Error", "502 Bad Gateway", "code: site-unhealthy"],
         "the site answered as unhealthy",
         "read storage/logs/laravel.log of that release and PHP-FPM's log at that time"),
-    sign("phrase-wrong", "", &["is not a valid approval phrase", "and the plan is now ", "code: approval-phrase-wrong", "code: approval-outdated"],
+    sign("phrase-wrong", "", &["code: approval-phrase-wrong", "code: approval-digest-short", "code: approval-outdated"],
         "the approval is not the phrase of this stage, or it is for a plan that has changed",
         "read the plan again, and set `approval` to its phrase"),
 
@@ -185,7 +189,7 @@ pub static SIGNATURES: &[Signature] = &[
     sign("runner-lost", "", &["lost communication with the server", "received a shutdown signal"],
         "the runner was lost during the job",
         "run it again; the next run rolls back or completes an interrupted release"),
-    sign("timed-out", "", &["has exceeded the maximum execution time", "The action has timed out", "it took longer than"],
+    sign("timed-out", "", &["has exceeded the maximum execution time", "The action has timed out", "code: script-timed-out"],
         "a step exceeded its time limit",
         "find the slow step in the log; raise timeout-minutes only if the step needs it"),
     sign("cancelled", "", &["The operation was canceled"],
@@ -193,33 +197,62 @@ pub static SIGNATURES: &[Signature] = &[
         "check `concurrency:` of the workflow; the next run rolls back or completes an interrupted release"),
 ];
 
-/// The first signature that a line shows, with the last such line. A line with words is shown rather than the line with the code below it.
+/// What stands before the code of an own error.
+const CODE: &str = "code: ";
+
+/// The first signature that a line shows, with the last such line.
 pub fn recognise(lines: &[String]) -> Option<(&'static Signature, &str)> {
     SIGNATURES.iter().find_map(|signature| {
-        let last = |code: bool| {
-            let shows = |line: &str, word: &str| word.starts_with("code: ") == code && line.contains(word);
-            lines.iter().rev().find(|line| signature.words.iter().any(|word| shows(line, word)))
-        };
-        Some((signature, last(false).or_else(|| last(true))?.as_str()))
+        let (codes, texts): (Vec<&str>, Vec<&str>) = signature.words.iter().partition(|word| word.starts_with(CODE));
+        let says = |line: &&String| texts.iter().any(|text| line.contains(text));
+        let line = lines.iter().rev().find(says).map(String::as_str);
+        Some((signature, line.or_else(|| own_error(lines, &codes))?))
     })
+}
+
+/// The last error with one of these codes, which stands in the line below it. A warning has a code as well, and is no reason.
+fn own_error<'l>(lines: &'l [String], codes: &[&str]) -> Option<&'l str> {
+    let pairs = lines.windows(2).rev();
+    let of = |pair: &'l [String]| {
+        let [error, code] = pair else { return None };
+        (error.starts_with("error: ") && codes.contains(&code.trim())).then_some(error.as_str())
+    };
+    pairs.into_iter().find_map(of)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::{
+        domain::{CommitSha, Failure, Sha256Digest},
+        errors,
+    };
 
     #[track_caller]
     fn recognised(id: &str, line: &str) {
         let lines =
             ["Deploying".to_owned(), line.to_owned(), "##[error]Process completed with exit code 1.".to_owned()];
-        let found = recognise(&lines).unwrap_or_else(|| panic!("nobody recognises: {line}"));
+        let found = recognise(&lines).unwrap_or_else(|| panic!("not recognised: {line}"));
         assert_eq!((found.0.id, found.1), (id, line));
+    }
+
+    /// As the console prints it: the error, then its code.
+    #[track_caller]
+    fn recognised_error(id: &str, failure: &Failure) {
+        let details = failure.details.iter().map(|detail| format!("  detail: {detail}"));
+        let error = [format!("error: {failure}"), format!("  code: {}", failure.code)];
+        let lines: Vec<String> = error.into_iter().chain(details).collect();
+        let (signature, line) = recognise(&lines).unwrap_or_else(|| panic!("not recognised: {lines:?}"));
+        assert_eq!(signature.id, id, "{lines:?}");
+        assert!(!line.trim().starts_with(CODE), "{line}");
     }
 
     #[test]
     fn each_word_is_recognised_as_what_it_stands_for_and_ids_are_unique() {
         for signature in SIGNATURES {
-            for word in signature.words {
+            for word in signature.words.iter().filter(|word| !word.starts_with(CODE)) {
                 recognised(signature.id, &format!("2 {word} x"));
             }
             assert_eq!(SIGNATURES.iter().filter(|other| other.id == signature.id).count(), 1, "{}", signature.id);
@@ -227,22 +260,94 @@ mod tests {
         }
     }
 
+    /// A code that the program does not have, or a text that it no longer prints, recognises nothing.
+    #[test]
+    fn what_is_said_by_the_program_itself_is_said_by_it() {
+        for code in SIGNATURES.iter().flat_map(|signature| signature.words).filter_map(|word| word.strip_prefix(CODE)) {
+            assert!(errors::all().any(|known| known.name == code), "{code}");
+        }
+        let verdict = include_str!("../../../server/health/probe/verdict.rs");
+        let site = include_str!("../../../http/site.rs");
+        let inputs = include_str!("../../../config/parse.rs");
+        let status = "{status} instead of {wanted}";
+        for (own, shown, source) in [
+            ("asks for a user name and password (basic auth)", "", verdict),
+            ("the probe is misconfigured, the token is missing or wrong", "", verdict),
+            ("the application is in maintenance mode", "", verdict),
+            ("stale code in OPcache", "", verdict),
+            ("visitors get status", "", verdict),
+            ("visitors are redirected more than", "", verdict),
+            (": 500 instead of ", status, verdict),
+            ("the SSH server forwards no connection to", "", site),
+            ("ssh-private-key: is empty", "\"is empty\"", inputs),
+            ("ssh-private-key: is missing", "\"is missing\"", inputs),
+        ] {
+            let printed = if shown.is_empty() { own } else { shown };
+            assert!(source.contains(printed), "{printed} is not printed");
+            assert!(SIGNATURES.iter().any(|signature| signature.words.contains(&own)), "{own} is no word");
+        }
+    }
+
+    #[test]
+    fn own_errors_are_recognised_by_their_codes() {
+        let (doing, cause) = ("working", || "it failed".to_owned());
+        let (commit, digest): (CommitSha, _) =
+            ("2e5059da6506c733b535221baf223261098ef57d".parse().expect("a commit"), Sha256Digest::of("x"));
+        let health = |text: &str| {
+            let report = serde_json::from_value(serde_json::json!({ "attempt": 1, "of": 1, "endpoints": [
+                { "path": "/health", "status": 500, "problem": text, "answered_as": null, "took_ms": 4 }] }));
+            errors::health::unhealthy(doing, &report.expect("a report"), vec![format!("/health: {text}")])
+        };
+        let lease = Duration::from_secs(145);
+        for (id, failure) in [
+            (
+                "secret-empty",
+                errors::general::inputs_invalid(["ssh-private-key: is empty; pass it".to_owned()].into_iter()),
+            ),
+            ("host-key-unknown", errors::ssh::host_key_mismatch(doing, cause(), "line")),
+            ("host-key-unknown", errors::ssh::host_key_unusable(doing, cause())),
+            ("key-not-accepted", errors::ssh::key_denied(doing, cause(), "deploy", "line")),
+            ("session-broke", errors::ssh::connection_lost(doing, cause())),
+            ("sudo-password", errors::services::sudo_rule_missing(cause(), cause()).failure(doing)),
+            ("not-allowed-by-token", errors::github::forbidden(doing, cause())),
+            ("api-limit", errors::github::rate_limited(doing, cause(), lease)),
+            ("artifact-missing", errors::artifact::artifact_gone(doing, cause(), "build.yml", &commit)),
+            ("build-missing", errors::artifact::build_missing(cause(), &commit, "none ran", "build.yml")),
+            ("build-missing", errors::artifact::build_failed(cause(), 1, "failure", "https://github.com", None)),
+            ("bundle-incomplete", errors::preflight::gates_failed("8/9", Vec::new())),
+            ("digest-differs", errors::artifact::bundle_digest(cause(), cause())),
+            ("digest-differs", errors::artifact::artifact_digest(1, 2, &digest, &digest)),
+            ("migration-failed", errors::migration_result::failed(doing, "1", &[], [])),
+            ("disk-full", errors::of_script("backup-no-room", doing, &[])),
+            ("dump-failed", errors::of_script("dump-failed", doing, &[])),
+            ("lock-held", errors::lock::held(doing, "run 4711 by @acme", Duration::ZERO, "/srv/lock", lease)),
+            ("probe-cannot-fail", errors::health::blind("/x")),
+            ("probe-cannot-fail", errors::health::token_unchecked(&["/health".to_owned()])),
+            ("token-refused", health("403: the probe is misconfigured, the token is missing or wrong")),
+            ("stale-code", health("answers as 0123456, expected acb5820c: stale code in OPcache")),
+            ("maintenance-mode", health("503: the application is in maintenance mode")),
+            ("site-sick", health("500 instead of 204")),
+            ("site-sick", health("no JSON")),
+            ("timed-out", errors::ssh::script_timed_out(doing, cause())),
+            ("phrase-wrong", errors::approval::phrase_wrong("x", "GO")),
+            ("phrase-wrong", errors::approval::outdated("0123", "GO", &digest)),
+        ] {
+            recognised_error(id, &failure);
+        }
+        // Bytes that changed on the runner after packing are another matter than bytes that changed on their way.
+        let packed = errors::build::bundle_changed(cause(), &digest, &digest);
+        assert!(recognise(&[format!("error: {packed}"), format!("  code: {}", packed.code)]).is_none());
+        let warned = ["warning: the connection broke".to_owned(), "  code: connection-lost".to_owned()];
+        assert!(recognise(&warned).is_none(), "a warning is no reason");
+    }
+
     #[test]
     fn keys_and_access() {
         for (id, line) in [
             ("key-malformed", "Load key \"/home/runner/.ssh/id_ed25519\": error in libcrypto"),
             ("key-malformed", "Load key \"/tmp/key\": invalid format"),
-            ("secret-empty", "    ssh-private-key: is empty; give the secret"),
             ("host-key-unknown", "Host key verification failed."),
-            (
-                "host-key-unknown",
-                "error: connecting to a.example.com:22: a.example.com showed the ssh-ed25519 host key SHA256:x, which ssh-known-hosts does not have (SHA256:y)",
-            ),
             ("key-not-accepted", "deploy@a.example.com: Permission denied (publickey,password)."),
-            (
-                "key-not-accepted",
-                "error: a.example.com does not accept deploy with the key SHA256:abc (it offers: publickey)",
-            ),
             ("agent-lost", "Could not open a connection to your authentication agent."),
             ("session-broke", "client_loop: send disconnect: Broken pipe"),
             ("sudo-password", "sudo: a password is required"),
@@ -273,10 +378,6 @@ mod tests {
             (
                 "artifact-missing",
                 "##[error]Unable to download artifact(s): Artifact not found for name: deployment-bundle",
-            ),
-            (
-                "artifact-missing",
-                "error: looking for the build: no successful build for acb5820c: build run 1 succeeded but has no artifact x",
             ),
             (
                 "bundle-incomplete",
@@ -336,8 +437,6 @@ mod tests {
                 "mysqldump: Error: 'Access denied; you need (at least one of) the PROCESS privilege(s) for this operation'",
             ),
             ("disk-full", "tar: app.tar.gz: Cannot write: No space left on device"),
-            ("lock-held", "error: taking the deploy lock: run 4711 by @acme holds it since 14:02"),
-            ("lock-held", "  code: lock-held"),
         ] {
             recognised(id, line);
         }
@@ -347,19 +446,9 @@ mod tests {
     fn the_site() {
         for (id, line) in [
             ("token-refused", "curl: (22) The requested URL returned error: 401"),
-            ("token-refused", "  | /health: 403: the probe is misconfigured, the token is missing or wrong"),
-            (
-                "probe-cannot-fail",
-                "a page that does not exist (/x) answers as healthy, so a healthy answer proves nothing",
-            ),
-            ("stale-code", "/health: answers as 0123456, expected acb5820c: stale code (OPcache not reloaded?)"),
             ("site-sick", "curl: (22) The requested URL returned error: 500"),
-            ("maintenance-mode", "/health: 503: the application is in maintenance mode"),
             ("certificate-issuer", "/health: no connection: invalid peer certificate: UnknownIssuer"),
             ("home-page", "every endpoint is healthy, but /: visitors get status 500"),
-            ("site-sick", "1 of 3 endpoints are healthy; /health: 500 instead of 200"),
-            ("phrase-wrong", "reading the approval: `PROD-DEPLOY FREIGEGEBEN` is not a valid approval phrase"),
-            ("phrase-wrong", "reading the approval: `x` is not a valid approval phrase for deploy-staging"),
         ] {
             recognised(id, line);
         }
@@ -385,10 +474,6 @@ mod tests {
             recognise(&both).map(|(signature, line)| (signature.id, line)),
             Some(("key-not-accepted", "Permission denied (publickey)."))
         );
-        let own = ["error: reading the approval: another text", "  code: approval-phrase-wrong"].map(str::to_owned);
-        assert_eq!(recognise(&own).map(|(signature, _)| signature.id), Some("phrase-wrong"));
-        let described = ["taking it: run 4711 holds it", "  code: lock-held"].map(str::to_owned);
-        assert_eq!(recognise(&described).map(|(_, line)| line), Some("taking it: run 4711 holds it"));
         assert!(recognise(&["all is well".to_owned()]).is_none() && recognise(&[]).is_none());
     }
 }
