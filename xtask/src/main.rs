@@ -32,7 +32,7 @@ struct Line {
 enum Task {
     /// Measure what a release costs on the runner
     Bench,
-    /// Show a release that goes live and a sick one that is rolled back
+    /// Show a release that goes live and an unhealthy one that is rolled back
     Demo,
     /// Look for bytes that break a parser; every target if none is named
     Fuzz {
