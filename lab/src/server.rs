@@ -94,7 +94,7 @@ pub struct Site {
     pub database: String,
 }
 
-/// The first release of a seeded site is one that somebody took over: the place says whose it is.
+/// The first release of a seeded site replaces a site that exists: the folder says to which environment it belongs.
 const MARK: &str = "for site in staging production; do install -d -o deploy -g deploy -m 700 /var/www/$site/.gated-deploy && \
                     echo $site >/var/www/$site/.gated-deploy/environment && chown deploy:deploy /var/www/$site/.gated-deploy/environment; done";
 
@@ -281,7 +281,7 @@ pub fn power_on(container_id: &str) -> Result<()> {
     Ok(())
 }
 
-/// A port of this machine that nobody uses now. Docker gives a container that is started again other ports, unless they were named.
+/// A port of this machine that is free now. Docker gives a container that is started again other ports, unless they were named.
 fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
     Ok(listener.local_addr().context("looking for a free port")?.port())

@@ -1,4 +1,4 @@
-//! A day at work: a server, GitHub, and the action between them. What tests and the demo tell their stories with.
+//! A server, GitHub, and the action between them: the setup of the end-to-end tests and of the demo.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,10 +13,10 @@ use crate::github::{self, Artifact, GitHub, Run};
 use crate::runner::{Finished, Runner, declared_from_action_yml};
 use crate::server::{Environment, Lab, Options, Site};
 
-/// The phrase that opens the door to staging.
+/// The phrase that approves a release to staging.
 pub const STAGING_PHRASE: &str = "STAGING-TEST FREIGEGEBEN";
 
-/// The phrase that opens the door to production.
+/// The phrase that approves a release to production.
 pub const PRODUCTION_PHRASE: &str = "PROD-DEPLOY FREIGEGEBEN";
 
 /// Name and file of the workflow that releases to staging.
@@ -166,7 +166,7 @@ impl Story {
             ("staging-healthcheck-token", staging.health_token.clone()),
             ("staging-stable-for", "0s".to_owned()),
         ]);
-        // Somebody has merged it.
+        // The commit is merged.
         self.github.push("main", commit);
         let runner = self
             .runner(commit)

@@ -460,7 +460,7 @@ fn warn(events: &Events, warnings: Vec<Warning>) {
     for warning in warnings {
         let text = format!("{}: {}", warning.input, warning.text);
         let step = StepId::new(row::INPUTS);
-        events.emit(Body::Warned { step, code: Default::default(), text, hint: Some(warning.right) });
+        events.emit(Body::Warned { step, code: warning.code.into(), text, hint: Some(warning.right) });
     }
 }
 

@@ -72,36 +72,38 @@ impl Check {
     pub fn cure(self) -> &'static str {
         match self {
             Self::ViteManifest => {
-                "build the front end in the same job (`npm ci && npm run build`), after removing public/build"
+                "Build the front end in the same job (`npm ci && npm run build`), after removing public/build."
             }
-            Self::DevPackages => "run `composer install --no-dev --optimize-autoloader`",
+            Self::DevPackages => "Run `composer install --no-dev --optimize-autoloader`.",
             Self::LockFile => {
-                "run `composer install --no-dev --optimize-autoloader` with the committed composer.lock, and commit a lock file that matches"
+                "Run `composer install --no-dev --optimize-autoloader` with the committed composer.lock, and commit a lock file that matches."
             }
             Self::EnvFiles => {
-                "remove them in the build job before this step (`rm -f .env`); the server has its own under shared/.env"
+                "Remove them in the build job before this step (`rm -f .env`): the server has its own under shared/.env."
             }
             Self::PrivateKeys => {
-                "remove them in the build job before this step; store keys in the server's shared/ folder or in its .env"
+                "Remove them in the build job before this step. Store keys in the server's shared/ folder or in its .env."
             }
             Self::CachedConfig => {
-                "run `php artisan optimize:clear` at the end of the build job; the release builds its own caches on the server"
+                "Run `php artisan optimize:clear` at the end of the build job: the release builds its own caches on the server."
             }
-            Self::DevServer => "remove public/hot; it is left over from `npm run dev`",
-            Self::Links => "make the links relative, with a target inside the bundle, or remove them",
-            Self::Names => "rename these files: UTF-8 without control characters",
-            Self::FileKinds => "remove sockets, pipes and devices from the tree",
-            Self::Readable => "let the build job's user read the whole folder, and end every process that writes to it",
+            Self::DevServer => "Remove public/hot: it is left over from `npm run dev`.",
+            Self::Links => "Make the links relative, with a target inside the bundle, or remove them.",
+            Self::Names => "Rename these files: UTF-8 without control characters.",
+            Self::FileKinds => "Remove sockets, pipes and devices from the folder.",
+            Self::Readable => {
+                "Let the build job's user read the whole folder, and end every process that writes to it."
+            }
         }
     }
 }
 
 /// What to do about a failed one of the nine gates.
-const GATE_CURE: &str = "build before this step: `composer install --no-dev --optimize-autoloader`, `npm ci && npm run build`, and set `source-dir` to the app's root";
+const GATE_CURE: &str = "Build before this step: `composer install --no-dev --optimize-autoloader`, `npm ci && npm run build`. Set `source-dir` to the app's root.";
 
 /// What to do about [`NO_VITE`].
 const NO_VITE_CURE: &str =
-    "remove what refers to Vite, or build the front end and remove `front-end: none` from the policy";
+    "Remove what refers to Vite, or build the front end and remove `front-end: none` from the policy.";
 
 /// How many problems of one check are reported.
 const SHOWN: usize = 10;

@@ -9,7 +9,10 @@ use super::{
     keys::INSTALLED,
     tree::Tree,
 };
-use crate::domain::{Sha256Digest, bundle::PhpVersions};
+use crate::{
+    domain::{Sha256Digest, Warning, bundle::PhpVersions},
+    errors::build,
+};
 
 const LOCK: &str = "composer.lock";
 
@@ -39,7 +42,7 @@ struct Lock {
 }
 
 /// Checks what is installed (F25), and that it is what the lock file says (F24). The results are warnings.
-pub(crate) fn check(tree: &Tree, findings: &mut Findings) -> Vec<String> {
+pub(crate) fn check(tree: &Tree, findings: &mut Findings) -> Vec<Warning> {
     // Without an autoloader the nine gates have said all there is to say.
     if tree.file("vendor/autoload.php").is_none() {
         return Vec::new();
@@ -59,7 +62,7 @@ pub(crate) fn check(tree: &Tree, findings: &mut Findings) -> Vec<String> {
     match parsed::<Lock>(tree, LOCK) {
         Ok(Some(lock)) => check_lock(&installed, &lock, findings),
         Ok(None) => {
-            return vec![format!("{LOCK} is missing: the next build of this commit may install other packages")];
+            return vec![build::lock_file_missing(LOCK)];
         }
         Err(problem) => findings.add(Check::LockFile, problem),
     }

@@ -6,14 +6,17 @@ use super::{
     tree::{Entry, Tree},
     vite,
 };
-use crate::domain::gate::{self, FrontEnd, Gate, Must};
+use crate::domain::{
+    Warning,
+    gate::{self, FrontEnd, Gate, Must},
+};
 
 /// Judges the tree as it would be shipped, not as it lies on the disk: a file that is left out is missing. The results are
 /// warnings; what refuses the tree is in `findings`.
-pub(crate) fn judge(tree: &Tree, findings: &mut Findings) -> Vec<String> {
+pub(crate) fn judge(tree: &Tree, findings: &mut Findings) -> Vec<Warning> {
     let front_end = findings.front_end();
     for gate in gate::gates(front_end) {
-        if let Some(problem) = problem(&gate, tree) {
+        if let Some(problem) = problem(&gate, tree, findings) {
             findings.add_gate(gate.path, problem);
         }
     }
@@ -24,9 +27,9 @@ pub(crate) fn judge(tree: &Tree, findings: &mut Findings) -> Vec<String> {
     warnings
 }
 
-fn problem(gate: &Gate, tree: &Tree) -> Option<String> {
+fn problem(gate: &Gate, tree: &Tree, findings: &mut Findings) -> Option<String> {
     if gate.must == Must::NoVite {
-        return vite::referred_to(tree);
+        return vite::referred_to(tree, findings);
     }
     match (gate.must == Must::Folder, tree.entries.get(gate.path)) {
         (false, Some(Entry::File(file))) if file.stamp.size > 0 => None,

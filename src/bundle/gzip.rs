@@ -77,7 +77,7 @@ impl<W: Write> ParallelGzip<W> {
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..threads {
             let queue = queue.clone();
-            // Nobody joins them: they end when the queue does, and own nothing but chunks.
+            // They are not joined: they end when the queue does, and own nothing but chunks.
             thread::Builder::new().name("gzip".to_owned()).spawn(move || work(&queue))?;
         }
         Ok(Self {
@@ -154,7 +154,7 @@ fn work(queue: &Mutex<Receiver<Job>>) {
         // A poisoned lock only says that another thread died between two jobs; the queue itself is whole.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { chunk, previous, last, answer }) = job else { return };
-        // The receiver is gone when the writer was dropped; then nobody wants the piece.
+        // The receiver is gone when the writer was dropped; then the piece is not needed.
         let _ = answer.send(deflate(&chunk, &previous, last));
     }
 }

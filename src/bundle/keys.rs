@@ -13,7 +13,7 @@ pub(crate) const INSTALLED: &str = "vendor/composer/installed.json";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
     None,
-    /// It lies below `vendor/`. [`told_apart`] decides once all is read.
+    /// It lies below `vendor/`. [`sorted_samples`] decides once all is read.
     Sample,
     Secret,
 }
@@ -30,23 +30,48 @@ pub(crate) fn of(path: &str, found: bool) -> Key {
     }
 }
 
-pub(crate) fn contains(path: &str) -> String {
-    format!("{path} contains a private key")
+/// Files of packages, and whose they are.
+#[derive(Debug, Default)]
+pub(crate) struct Samples {
+    /// Published packages brought them.
+    pub(crate) public: Vec<String>,
+    /// The project's own: they are in no package, in one that Composer took from a folder of this machine (`"type": "path"`), or in one that
+    /// [`INSTALLED`] does not describe.
+    pub(crate) own: Vec<String>,
+    /// [`INSTALLED`] cannot be read, so that all of them count as the project's own.
+    unread: bool,
 }
 
-/// The files that published packages brought, and the others: those of no package, and of packages that Composer took from a folder
-/// of this machine (`"type": "path"`). `installed` is what [`INSTALLED`] holds.
-pub(crate) fn sorted_samples(samples: Vec<String>, installed: Option<&[u8]>) -> (Vec<String>, Vec<String>) {
-    if samples.is_empty() {
-        return (Vec::new(), Vec::new());
+impl Samples {
+    /// Why one of [`Samples::own`] is refused.
+    pub(crate) fn refusal(&self, path: &str) -> String {
+        let why =
+            if self.unread { format!(" ({INSTALLED} cannot be read: its package is unknown)") } else { String::new() };
+        refusal(path) + &why
     }
-    let local = local_packages(installed.unwrap_or_default());
-    samples.into_iter().partition(|path| rules::package_of(path).is_some_and(|package| !local.contains(package)))
 }
 
-/// The packages that Composer took from a folder of the build machine and published nowhere. Of what cannot be read, none: that is refused
-/// elsewhere.
-fn local_packages(installed: &[u8]) -> BTreeSet<String> {
+/// Why a file of the project is refused.
+pub(crate) fn refusal(path: &str) -> String {
+    format!("{path} contains a private key, or has the name of one; remove it from the build")
+}
+
+/// Whose `samples` are. `installed` is what [`INSTALLED`] holds.
+pub(crate) fn sorted_samples(samples: Vec<String>, installed: Option<&[u8]>) -> Samples {
+    if samples.is_empty() {
+        return Samples::default();
+    }
+    let published = published(installed.unwrap_or_default());
+    let is_public = |path: &String| {
+        rules::package_of(path).is_some_and(|package| published.as_ref().is_some_and(|known| known.contains(package)))
+    };
+    let (public, own) = samples.into_iter().partition(is_public);
+    Samples { public, own, unread: published.is_none() }
+}
+
+/// The packages that Composer took from a published place; `None` if the list cannot be read. What is not known to be published may be a
+/// secret of the project, so every doubt counts against the package.
+fn published(installed: &[u8]) -> Option<BTreeSet<String>> {
     #[derive(Deserialize)]
     struct Packages {
         packages: Vec<Origin>,
@@ -55,25 +80,30 @@ fn local_packages(installed: &[u8]) -> BTreeSet<String> {
     struct Origin {
         name: String,
         #[serde(default)]
-        dist: Option<Dist>,
+        dist: Option<Place>,
+        #[serde(default)]
+        source: Option<Place>,
     }
     #[derive(Deserialize)]
-    struct Dist {
-        #[serde(rename = "type")]
+    struct Place {
+        #[serde(default, rename = "type")]
         kind: String,
     }
-    let packages =
-        serde_json::from_slice::<Packages>(installed).map(|installed| installed.packages).unwrap_or_default();
-    let is_local = |package: &Origin| package.dist.as_ref().is_some_and(|dist| dist.kind == "path");
-    packages.into_iter().filter(is_local).map(|package| package.name).collect()
+    let packages = serde_json::from_slice::<Packages>(installed).ok()?.packages;
+    let is_published = |package: &Origin| {
+        let place = package.dist.as_ref().or(package.source.as_ref());
+        place.is_some_and(|place| !matches!(place.kind.as_str(), "" | "path"))
+    };
+    Some(packages.into_iter().filter(is_published).map(|package| package.name).collect())
 }
 
 /// One note for all of them.
 pub(crate) fn note(samples: &[String]) -> Option<String> {
     let first = samples.first()?;
+    let package = rules::package_of(first).unwrap_or_default();
     let what = match samples.len() {
         1 => format!("{first} looks like a private key"),
         count => format!("{count} files of packages look like private keys, the first is {first}"),
     };
-    Some(format!("shipped: {what}. What a published package brings is public"))
+    Some(format!("shipped: {what}; it is part of the package {package}; check it if the package is private"))
 }

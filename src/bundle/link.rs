@@ -1,5 +1,7 @@
 //! Where symbolic links lead. The writing and the reading side of a bundle ask the same question.
 
+use std::collections::{BTreeSet, HashMap};
+
 /// Why a link of a package is left out.
 pub(crate) const DANGLING: &str = "a package's link that leads to nothing";
 
@@ -43,9 +45,82 @@ pub(crate) fn destination(link: &str, target: &str) -> Result<String, String> {
     Ok(at.join("/"))
 }
 
+/// Whether nothing of a release can be at `target`: it is absolute, or it climbs out of the tree.
+pub(crate) fn leads_outside(link: &str, target: &str) -> bool {
+    let climbs = target.split('/').filter(|part| !matches!(*part, "" | ".")).take_while(|part| *part == "..").count();
+    target.starts_with('/') || climbs > link.matches('/').count()
+}
+
+/// What a link leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeadsTo<'l> {
+    /// Something that stays, or that another check judges.
+    Something,
+    /// This link, or what lies behind it.
+    Link(&'l str),
+    Nothing,
+}
+
+/// The links among `links` that lead to nothing, also through others of them. `asked` says where one leads, given those that are gone.
+///
+/// A link is asked again only when the one that it leads to is gone, so that a long chain costs one step a link. `step` can end the work.
+pub(crate) fn dangling<'l, E>(
+    links: impl Iterator<Item = &'l str>,
+    asked: impl Fn(&str, &BTreeSet<&'l str>) -> LeadsTo<'l>,
+    mut step: impl FnMut() -> Result<(), E>,
+) -> Result<BTreeSet<&'l str>, E> {
+    let mut gone = BTreeSet::new();
+    let mut led_to: HashMap<&str, Vec<&'l str>> = HashMap::new();
+    let mut open: Vec<&str> = links.collect();
+    while let Some(link) = open.pop() {
+        step()?;
+        match asked(link, &gone) {
+            LeadsTo::Something => {}
+            LeadsTo::Link(next) => led_to.entry(next).or_default().push(link),
+            LeadsTo::Nothing => {
+                gone.insert(link);
+                open.extend(led_to.remove(link).unwrap_or_default());
+            }
+        }
+    }
+    Ok(gone)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::destination;
+    use std::{cell::Cell, convert::Infallible};
+
+    use super::*;
+
+    /// A chain of links, in the order in which each round of a naive search would find one.
+    #[test]
+    fn a_long_chain_of_links_costs_one_step_a_link() {
+        const LINKS: usize = 200_000;
+        let names: Vec<String> = (0..LINKS).map(|n| format!("vendor/acme/mail/{n:06}")).collect();
+        let next = |link: &str| link.rsplit('/').next().and_then(|n| n.parse::<usize>().ok()).map(|n| n + 1);
+        let steps = Cell::new(0);
+        let lead = |link: &str, gone: &BTreeSet<&str>| match next(link).and_then(|n| names.get(n)) {
+            Some(next) if !gone.contains(next.as_str()) => LeadsTo::Link(next),
+            _ => LeadsTo::Nothing,
+        };
+        let step = || {
+            steps.set(steps.get() + 1);
+            Ok::<(), Infallible>(())
+        };
+        let Ok(gone) = dangling(names.iter().rev().map(String::as_str), lead, step);
+        assert_eq!(gone.len(), LINKS);
+        assert!(steps.get() <= 2 * LINKS, "{} steps", steps.get());
+    }
+
+    #[test]
+    fn what_is_absolute_or_climbs_out_of_the_tree_leads_outside() {
+        for (link, target) in [("a", "/etc/passwd"), ("a", "../b"), ("a/b", "./..//../c")] {
+            assert!(leads_outside(link, target), "{link} -> {target}");
+        }
+        for (link, target) in [("a/b", "../c"), ("a/b", "c/../../../x"), ("a", "b")] {
+            assert!(!leads_outside(link, target), "{link} -> {target}");
+        }
+    }
 
     #[test]
     fn links_inside_the_tree_are_followed_by_name() {

@@ -13,10 +13,10 @@ use tokio::sync::Mutex;
 
 use crate::{clock::Clock, domain::Failure, engine::Io};
 
-/// How often people hear of long work.
-const TELL_EVERY: Duration = Duration::from_secs(3);
+/// Time between two reports of long work.
+const REPORT_EVERY: Duration = Duration::from_secs(3);
 
-/// Shared by the work, which counts, and by whoever watches it.
+/// Shared by the work, which counts, and by its caller, which reads the count or ends the work.
 #[derive(Debug, Default)]
 pub struct Pace {
     done: AtomicU64,
@@ -55,7 +55,7 @@ pub struct Background {
 }
 
 impl Background {
-    /// Runs `work`, telling its progress. If this future is dropped, as on cancellation, the work is told to stop.
+    /// Runs `work` and reports its progress. If this future is dropped, as on cancellation, the work stops.
     pub async fn run<T: Send + 'static>(
         &self,
         io: &Io,
@@ -78,7 +78,7 @@ impl Background {
                 finished = &mut job => {
                     return finished.unwrap_or_else(|error| Err(Failure::bug(format!("{what} on a thread of its own"), error.to_string())));
                 }
-                () = clock.sleep(TELL_EVERY) => {
+                () = clock.sleep(REPORT_EVERY) => {
                     let millis = io.elapsed().saturating_sub(began).as_millis().max(1);
                     let rate = u128::from(pace.done()) * 1000 / millis;
                     io.progress(what, pace.done(), total, u64::try_from(rate).unwrap_or(u64::MAX));
@@ -87,7 +87,7 @@ impl Background {
         }
     }
 
-    /// Waits until no work runs any more: what was told to stop may still hold files open for a moment.
+    /// Waits until no work runs any more: cancelled work may still hold files open for a moment.
     pub async fn settled(&self) {
         drop(self.busy.lock().await);
     }

@@ -16,7 +16,7 @@ use super::{
     composer,
     key_scan::KeyScan,
     keys::{self, Key},
-    link,
+    link::{self, LeadsTo},
     pace::{Pace, from_io, into_io},
     pack::{self, Packed},
     rules::{self, Rule, Treatment},
@@ -92,7 +92,7 @@ pub fn inspect(path: &Path) -> Result<(Manifest, Inspection), Failure> {
     inspect_within(path, &Limits::default(), &Pace::default())
 }
 
-/// [`inspect`] with other limits, and with somebody who watches (`pace` counts bytes of the bundle file).
+/// [`inspect`] with other limits, cancellable; `pace` counts bytes of the bundle file.
 pub fn inspect_within(path: &Path, limits: &Limits, pace: &Pace) -> Result<(Manifest, Inspection), Failure> {
     let doing = format!("checking the bundle {}", path.display());
     let file = File::open(path).map_err(|error| general::runner_file(&doing, error))?;
@@ -183,7 +183,7 @@ pub enum Maker {
     TarOfATree(Unchecked),
 }
 
-/// What `build-gate` would have told of a tree.
+/// What `build-gate` would have reported of a tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unchecked {
     /// These entries were left out, and why.
@@ -212,7 +212,7 @@ pub(crate) fn rewrite_all<F: Read, W: Write>(
         let inspection = Inspection::of(packed_end(reader)?, &manifest, contents);
         return Ok(Rewriting { manifest, inspection, to, by: Maker::BuildGate });
     }
-    let survey = Survey::of(first, &mut reader, commit, limits)?;
+    let survey = Survey::of(first, &mut reader, commit, limits, pace)?;
     drop(reader);
     let count = Cell::new(0);
     let mut reader = Reader::new(unpacked(open()?, &count, limits, pace), Form::Plain);
@@ -384,7 +384,13 @@ struct Survey {
 }
 
 impl Survey {
-    fn of<R: Read>(first: Entry, reader: &mut Reader<R>, commit: &CommitSha, limits: &Limits) -> io::Result<Self> {
+    fn of<R: Read>(
+        first: Entry,
+        reader: &mut Reader<R>,
+        commit: &CommitSha,
+        limits: &Limits,
+        pace: &Pace,
+    ) -> io::Result<Self> {
         let mut manifest = Manifest {
             version: Manifest::VERSION,
             commit: commit.clone(),
@@ -417,7 +423,7 @@ impl Survey {
             let (left_out, dangling) = (Vec::new(), BTreeSet::new());
             return Ok(Self { manifest, json, given: true, left_out, dangling, key_note: None });
         }
-        let dangling = without_dangling(&mut manifest, &names);
+        let dangling = without_dangling(&mut manifest, &names, pace)?;
         left_out.extend(dangling.iter().map(|path| (path.clone(), link::DANGLING)));
         left_out.sort();
         // What lies in a folder that is left out is not worth a line of its own.
@@ -431,15 +437,17 @@ impl Survey {
         });
         allowed_paths(&manifest).map_err(refused)?;
         let installed = texts.read.get(keys::INSTALLED).map(Vec::as_slice);
-        let (samples, own) = keys::sorted_samples(std::mem::take(&mut texts.key_samples), installed);
-        if let Some(path) = own.first().or(texts.secrets.first()) {
-            return Err(refused(format!("`{}` contains a private key, which no release may have", shown(path))));
+        let samples = keys::sorted_samples(std::mem::take(&mut texts.key_samples), installed);
+        let quoted = |path: &String| format!("`{}`", shown(path));
+        let own = samples.own.iter().map(|path| samples.refusal(&quoted(path)));
+        if let Some(problem) = own.chain(texts.secrets.iter().map(|path| keys::refusal(&quoted(path)))).next() {
+            return Err(refused(problem));
         }
         manifest.php = composer::php_of(|path| texts.read.get(path).cloned());
         manifest.locks = composer::locks_of(|path| manifest.files.get(path).map(|file| file.sha256.clone()));
         check_manifest(&manifest, limits).map_err(refused)?;
         let json = serde_json::to_vec(&manifest).map_err(io::Error::other)?;
-        Ok(Self { manifest, json, given: false, left_out, dangling, key_note: keys::note(&samples) })
+        Ok(Self { manifest, json, given: false, left_out, dangling, key_note: keys::note(&samples.public) })
     }
 
     fn leaves_out(&self, entry: &Entry) -> bool {
@@ -457,37 +465,33 @@ struct Texts {
     block: Vec<u8>,
 }
 
-/// Takes the links of packages away that lead to nothing among `names`, as `build-gate` does.
-fn without_dangling(manifest: &mut Manifest, names: &HashSet<String>) -> BTreeSet<String> {
-    let mut dangling = BTreeSet::new();
+/// Takes the links of packages away that lead to nothing among `names`, as `build-gate` does. What such a link had outside of the tree on the
+/// build machine is unknown here; it leads to nothing of the release in any case.
+fn without_dangling(manifest: &mut Manifest, names: &HashSet<String>, pace: &Pace) -> io::Result<BTreeSet<String>> {
     if !manifest.links.keys().any(|path| rules::package_of(path).is_some()) {
-        return dangling;
+        return Ok(BTreeSet::new());
     }
     // With the folders that have no entry of their own.
     let known: HashSet<&str> = names.iter().flat_map(|path| ancestry(path)).collect();
-    loop {
-        let leads_nowhere = |path: &str, target: &str| {
-            link::destination(path, target).is_ok_and(|destination| {
-                let there = known.contains(destination.as_str()) && !dangling.contains(&destination);
-                let behind_a_link =
-                    ancestry(&destination).any(|folder| folder != destination && manifest.links.contains_key(folder));
-                !there && !behind_a_link && left_out(&destination, false).is_none()
-            })
+    let all = &manifest.links;
+    let leads_to = |path: &str, gone: &BTreeSet<&str>| {
+        let target = all.get(path).map(String::as_str).unwrap_or_default();
+        let Ok(destination) = link::destination(path, target) else {
+            return if link::leads_outside(path, target) { LeadsTo::Nothing } else { LeadsTo::Something };
         };
-        let found: Vec<String> = manifest
-            .links
-            .iter()
-            .filter(|(path, target)| rules::package_of(path).is_some() && leads_nowhere(path, target))
-            .map(|(path, _)| path.clone())
-            .collect();
-        if found.is_empty() {
-            return dangling;
+        let is_there = known.contains(destination.as_str()) && !all.contains_key(&destination);
+        if is_there || left_out(&destination, false).is_some() {
+            return LeadsTo::Something;
         }
-        for path in found {
-            manifest.links.remove(&path);
-            dangling.insert(path);
-        }
-    }
+        let links = ancestry(&destination).filter_map(|part| all.get_key_value(part));
+        let mut links = links.map(|(path, _)| path.as_str()).filter(|path| !gone.contains(path));
+        links.next().map_or(LeadsTo::Nothing, LeadsTo::Link)
+    };
+    let links = all.keys().map(String::as_str).filter(|path| rules::package_of(path).is_some());
+    let dangling = link::dangling(links, leads_to, || pace.advance(0).map_err(into_io))?;
+    let dangling: BTreeSet<String> = dangling.into_iter().map(str::to_owned).collect();
+    manifest.links.retain(|path, _| !dangling.contains(path));
+    Ok(dangling)
 }
 
 /// Enters what an archive without a manifest has into one.
@@ -546,7 +550,7 @@ fn below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// No path that `build-gate` would have refused, whoever wrote the manifest: a bundle that was made by hand passes no gate otherwise.
+/// No path that `build-gate` would have refused: a bundle that was made by hand passes no other gate.
 fn allowed_paths(manifest: &Manifest) -> Result<(), String> {
     for path in manifest.files.keys().chain(manifest.links.keys()) {
         if let Some(rule) = rules_of(path, false).find(|rule| rule.forbids()) {

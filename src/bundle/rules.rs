@@ -7,9 +7,9 @@ use crate::domain::bundle::MANIFEST_PATH;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Treatment {
     Ship,
-    /// Normal to find in a build, and not part of a release. It is left where it is, and told.
+    /// Normal to find in a build, and not part of a release. It is left where it is, and reported.
     LeaveOut,
-    /// Nobody should find this in a build. The gate stops, because leaving it out silently would hide a mistake.
+    /// No build should have it. The gate refuses, because leaving it out silently would hide a mistake.
     Refuse(Check),
 }
 
@@ -195,7 +195,8 @@ const RULES: &[Rule] = &[
     ),
     // SQLite's default place. What lies there comes from test runs; a database that a release brings would start anew with each release.
     leave_out(Place::Sqlite("database"), "a SQLite database of the build; the server has its own").files(),
-    // Secrets. The server has its own `.env`. Templates and the settings of test runs are of no use there, and are never shipped.
+    // Secrets. The server has its own `.env`. Templates and the settings of test runs are of no use there. All but `.env.example` may hold
+    // secrets, so no manifest may name them.
     leave_out(Place::DotEnv, "a package's own file, which the app never reads").in_vendor(),
     leave_out(Place::Named(".env.example"), "a template without secrets, unused on the server").files(),
     leave_out(Place::DotEnvEnding(TEMPLATES), "a template of .env, unused on the server").files().never(),

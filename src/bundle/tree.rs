@@ -1,7 +1,7 @@
 //! Looking at a built tree: every entry that a bundle of it would have.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{File, Metadata, OpenOptions},
     io::{self, Read},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
@@ -16,7 +16,7 @@ use super::{
     check::{Check, Findings},
     key_scan::KeyScan,
     keys::{self, Key},
-    link,
+    link::{self, LeadsTo},
     pace::Pace,
     rules::{self, Rule, Treatment},
 };
@@ -90,7 +90,7 @@ impl Tree {
         let mut tree = Self { root, entries: BTreeMap::new(), left_out: Vec::new(), key_samples: Vec::new() };
         tree.walk(&Identity::of(output), findings, pace)?;
         tree.judge_keys(findings);
-        tree.leave_out_dangling(shared);
+        tree.leave_out_dangling(shared, pace)?;
         tree.check_links(shared, findings);
         Ok(tree)
     }
@@ -257,7 +257,7 @@ impl Tree {
         match keys::of(path, scan.found()) {
             Key::None => {}
             Key::Sample => self.key_samples.push(path.to_owned()),
-            Key::Secret => findings.add(Check::PrivateKeys, keys::contains(path)),
+            Key::Secret => findings.add(Check::PrivateKeys, keys::refusal(path)),
         }
         let executable = before.mode() & 0o100 != 0;
         Ok(Some(SourceFile { sha256: Sha256Digest::from_hash(hash), stamp: Stamp::of(&before), executable }))
@@ -266,9 +266,9 @@ impl Tree {
     /// What packages publish is no secret. What Composer copied from a folder of this repository is as secret as the repository.
     fn judge_keys(&mut self, findings: &mut Findings) {
         let installed = self.contents(keys::INSTALLED).ok().flatten();
-        let (public, own) = keys::sorted_samples(std::mem::take(&mut self.key_samples), installed.as_deref());
-        own.iter().for_each(|path| findings.add(Check::PrivateKeys, keys::contains(path)));
-        self.key_samples = public;
+        let samples = keys::sorted_samples(std::mem::take(&mut self.key_samples), installed.as_deref());
+        samples.own.iter().for_each(|path| findings.add(Check::PrivateKeys, samples.refusal(path)));
+        self.key_samples = samples.public;
     }
 
     /// What is shipped although it looks like a private key, in one sentence.
@@ -278,28 +278,38 @@ impl Tree {
 
     /// Takes away the links of packages that lead to nothing on this machine either. Nothing runs through such a link, so that leaving it out
     /// hides nothing. A link to what is left out is another matter: there is something behind it.
-    fn leave_out_dangling(&mut self, shared: &[String]) {
-        loop {
-            let dangling: Vec<String> = self
-                .links()
-                .filter(|(path, target)| self.is_dangling(path, target, shared))
-                .map(|(path, _)| path.to_owned())
-                .collect();
-            if dangling.is_empty() {
-                return;
-            }
-            // A link to one of these leads to nothing either.
-            for path in dangling {
-                self.entries.remove(&path);
-                self.left_out.push((path, link::DANGLING));
-            }
+    fn leave_out_dangling(&mut self, shared: &[String], pace: &Pace) -> Result<(), Failure> {
+        let leads_nowhere =
+            |path: &str| self.root.join(path).metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let links = self.links().map(|(path, _)| path);
+        let links = links.filter(|path| rules::package_of(path).is_some() && leads_nowhere(path));
+        let dangling = link::dangling(links, |path, gone| self.leads_to(path, gone, shared), || pace.advance(0))?;
+        let dangling: Vec<String> = dangling.into_iter().map(str::to_owned).collect();
+        for path in dangling {
+            self.entries.remove(&path);
+            self.left_out.push((path, link::DANGLING));
         }
+        Ok(())
     }
 
-    fn is_dangling(&self, path: &str, target: &str, shared: &[String]) -> bool {
-        rules::package_of(path).is_some()
-            && self.root.join(path).metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-            && !link::destination(path, target).is_ok_and(|destination| self.has(&destination, shared))
+    /// Where a link would lead on the server, without the links that are `gone`.
+    fn leads_to(&self, path: &str, gone: &BTreeSet<&str>, shared: &[String]) -> LeadsTo<'_> {
+        let Some(Entry::Link { target }) = self.entries.get(path) else { return LeadsTo::Something };
+        let Ok(destination) = link::destination(path, target) else { return LeadsTo::Nothing };
+        if is_shared(&destination, shared) {
+            return LeadsTo::Something;
+        }
+        let link_at = |path: &str| match self.entries.get_key_value(path) {
+            Some((path, Entry::Link { .. })) if !gone.contains(path.as_str()) => Some(path.as_str()),
+            _ => None,
+        };
+        match self.entries.get(&destination) {
+            None | Some(Entry::Link { .. }) => {
+                let at = destination.match_indices('/').map(|(at, _)| at).chain([destination.len()]);
+                at.filter_map(|at| link_at(&destination[..at])).next().map_or(LeadsTo::Nothing, LeadsTo::Link)
+            }
+            Some(Entry::Folder | Entry::File(_)) => LeadsTo::Something,
+        }
     }
 
     fn check_links(&self, shared: &[String], findings: &mut Findings) {
@@ -326,14 +336,11 @@ impl Tree {
 
     /// Whether a link that leads here leads to something on the server.
     fn has(&self, destination: &str, shared: &[String]) -> bool {
-        let shared = shared.iter().any(|folder| {
-            destination.strip_prefix(folder.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        });
         // What lies behind another link is that link's business: it is checked on its own.
         let behind_a_link = destination
             .match_indices('/')
             .any(|(at, _)| matches!(self.entries.get(&destination[..at]), Some(Entry::Link { .. })));
-        shared || behind_a_link || self.entries.contains_key(destination)
+        is_shared(destination, shared) || behind_a_link || self.entries.contains_key(destination)
     }
 
     fn unreadable(&self, error: &walkdir::Error) -> String {
@@ -344,8 +351,15 @@ impl Tree {
     }
 }
 
+/// Whether the server links this path from its shared folders.
+fn is_shared(destination: &str, shared: &[String]) -> bool {
+    shared.iter().any(|folder| {
+        destination.strip_prefix(folder.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
 fn open(path: &Path) -> io::Result<File> {
-    // NONBLOCK: a pipe that took the file's place would hold us for ever.
+    // NONBLOCK: opening a pipe that took the file's place would never return.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no longer a regular file")) }

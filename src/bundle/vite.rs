@@ -10,9 +10,13 @@ use super::{
     rules,
     tree::Tree,
 };
-use crate::domain::{
-    gate::{VITE_CONFIGS, VITE_MANIFEST as MANIFEST},
-    path::relative,
+use crate::{
+    domain::{
+        Warning,
+        gate::{self, VITE_CONFIGS, VITE_MANIFEST as MANIFEST},
+        path::relative,
+    },
+    errors::build,
 };
 
 /// The folder that the manifest's entries are relative to.
@@ -38,7 +42,7 @@ struct Chunk {
 type Chunks = BTreeMap<String, Chunk>;
 
 /// Checks every file that the manifest names, and that a build wrote it. The result is a warning, if there is one.
-pub(crate) fn check(tree: &Tree, findings: &mut Findings) -> Option<String> {
+pub(crate) fn check(tree: &Tree, findings: &mut Findings) -> Option<Warning> {
     let mut problem = |problem: String| findings.add(Check::ViteManifest, problem);
     let json = match tree.contents(MANIFEST) {
         Ok(Some(json)) => json,
@@ -71,20 +75,23 @@ pub(crate) fn check(tree: &Tree, findings: &mut Findings) -> Option<String> {
         problem(placeholder);
     }
     let hashed = files.iter().any(|file| carries_hash(file));
-    (!hashed).then(|| format!("no file in {MANIFEST} has a content hash in its name: browsers may keep old files"))
+    (!hashed).then(|| build::assets_not_hashed(MANIFEST))
 }
 
 /// What refers to Vite in an app that says to have no front end; `None` if nothing does. The views of packages are theirs.
-pub(crate) fn referred_to(tree: &Tree) -> Option<String> {
+///
+/// A view that cannot be read says nothing of Vite: it is a problem of its own.
+pub(crate) fn referred_to(tree: &Tree, findings: &mut Findings) -> Option<String> {
     if let Some(config) = VITE_CONFIGS.iter().find(|path| tree.entries.contains_key(**path)) {
-        return Some(format!("the app refers to Vite: {config} is there"));
+        return Some(gate::vite_config(config));
     }
     let mut views = tree.files().filter(|(path, _)| path.ends_with(".blade.php") && !rules::is_vendor(path));
     views.find_map(|(path, _)| match tree.contents(path) {
-        Ok(contents) => {
-            asks_for_assets(&contents.unwrap_or_default()).then(|| format!("the app refers to Vite: {path} has @vite"))
+        Ok(contents) => asks_for_assets(&contents.unwrap_or_default()).then(|| gate::vite_view(path)),
+        Err(problem) => {
+            findings.add(Check::Readable, problem);
+            None
         }
-        Err(problem) => Some(problem),
     })
 }
 

@@ -18,12 +18,12 @@ pub struct Trigger {
 }
 
 /// The events that can start a stage. A workflow that is called (`workflow_call`) sees the event of its caller.
-pub fn supported(stage: Stage) -> &'static [&'static str] {
+pub fn supported(stage: Stage) -> Vec<&'static str> {
     match stage {
-        // A nightly build is worth having: it changes nothing and finds what rots.
-        Stage::BuildGate => &["push", "workflow_dispatch", "workflow_run", "schedule"],
+        // Pull requests, too: a required check has to do its work there, or no pull request can ever be merged (F11, F12).
+        Stage::BuildGate => trigger::BUILD_EVENTS.into_iter().chain(trigger::CHECK_EVENTS).collect(),
         // Only what releases asks its event for a commit; `smoke` may be started by anything.
-        _ => &["workflow_dispatch", "workflow_run", "push"],
+        _ => vec!["workflow_dispatch", "workflow_run", "push"],
     }
 }
 
@@ -47,7 +47,7 @@ pub fn resolve(environment: &Environment, stage: Stage, sha: Option<CommitSha>) 
         return Err(Problem::new("event", format!("cannot start {stage}"), supported_text(stage)).given(event));
     }
     if event == "workflow_run" {
-        return from_build(environment, sha);
+        return from_build(environment, stage, sha);
     }
     let commit = match sha {
         Some(sha) => sha,
@@ -134,8 +134,11 @@ impl WorkflowRunEvent {
     }
 }
 
-fn from_build(environment: &Environment, sha: Option<CommitSha>) -> Result<Trigger, Problem> {
-    let right = "start the workflow by hand with `sha` and `build-run-id`, or run the build again";
+fn from_build(environment: &Environment, stage: Stage, sha: Option<CommitSha>) -> Result<Trigger, Problem> {
+    let right = match stage {
+        Stage::BuildGate => "start the workflow by hand, or run the workflow before it again",
+        _ => "start the workflow by hand with `sha` and `build-run-id`, or run the build again",
+    };
     let path = environment
         .path("GITHUB_EVENT_PATH")
         .ok_or_else(|| Problem::new("event", "has no file: GITHUB_EVENT_PATH is not set", right))?;
@@ -144,11 +147,12 @@ fn from_build(environment: &Environment, sha: Option<CommitSha>) -> Result<Trigg
         read.map_err(|error| {
             Problem::new("event", format!("of `workflow_run` cannot be read from {}: {error}", path.display()), right)
         })?,
+        stage,
         sha,
     )
 }
 
-fn of_run(event: WorkflowRunEvent, sha: Option<CommitSha>) -> Result<Trigger, Problem> {
+fn of_run(event: WorkflowRunEvent, stage: Stage, sha: Option<CommitSha>) -> Result<Trigger, Problem> {
     let WorkflowRunEvent { workflow_run: run } = event;
     let event = Some("workflow_run".to_owned());
     match sha {
@@ -158,6 +162,11 @@ fn of_run(event: WorkflowRunEvent, sha: Option<CommitSha>) -> Result<Trigger, Pr
     let address = run.html_url.map(|url| format!(" ({url})")).unwrap_or_default();
     match run.conclusion.as_deref() {
         Some("success") => Ok(Trigger { event, commit: run.head_sha, build_run: Some(run.id) }),
+        Some(conclusion) if stage == Stage::BuildGate => Err(Problem::new(
+            "event",
+            format!("is about run {}, which ended in `{conclusion}`{address}: its commit is not built", run.id),
+            "correct that run and start it again; to skip this step after failed runs, add to the job: `if: github.event.workflow_run.conclusion == 'success'`",
+        )),
         Some(conclusion) => Err(Problem::new(
             "event",
             format!(
@@ -168,7 +177,7 @@ fn of_run(event: WorkflowRunEvent, sha: Option<CommitSha>) -> Result<Trigger, Pr
         )),
         None => Err(Problem::new(
             "event",
-            format!("is about build run {}, which has not ended{address}", run.id),
+            format!("is about run {}, which has not ended{address}", run.id),
             "start the workflow on `workflow_run: types: [completed]`",
         )),
     }
@@ -178,7 +187,7 @@ fn of_run(event: WorkflowRunEvent, sha: Option<CommitSha>) -> Result<Trigger, Pr
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz(bytes: &[u8]) {
     if let Ok(event) = WorkflowRunEvent::read(bytes)
-        && let Ok(trigger) = of_run(event, None)
+        && let Ok(trigger) = of_run(event, Stage::DeployStaging, None)
     {
         assert!(trigger.build_run.is_some());
     }

@@ -56,7 +56,8 @@ pub fn read(command: &Command, mut args: Vec<OsString>, environment: &Environmen
         if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             return Line::Print(error.to_string());
         }
-        flags.problems.push(unreadable(&error));
+        let late = command.get_subcommands().map(Command::get_name).find(|name| args.iter().any(|arg| arg == name));
+        flags.problems.push(unreadable(&error, late));
         // One unknown flag must not hide what else is wrong: the rest is read without it.
         if error.kind() != ErrorKind::UnknownArgument || !take_away(&mut args, &error) {
             return Line::Run(flags);
@@ -165,7 +166,8 @@ fn file_text(path: &Path) -> Result<zeroize::Zeroizing<String>, String> {
 }
 
 /// Why the command line cannot be read, without clap's text: what follows an unknown flag may be a secret.
-fn unreadable(error: &clap::Error) -> Problem {
+/// `late`: the sub-command that stands behind other arguments, if there is one.
+fn unreadable(error: &clap::Error, late: Option<&str>) -> Problem {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
@@ -180,8 +182,13 @@ fn unreadable(error: &clap::Error) -> Problem {
     match error.kind() {
         ErrorKind::UnknownArgument if name.starts_with('-') => Problem::new(name, "is not a known flag", right),
         ErrorKind::UnknownArgument => Problem::new("command line", TOO_MANY, help),
-        // Behind a stage or a flag clap takes a word for a sub-command that comes too late.
-        ErrorKind::ArgumentConflict if name.is_empty() => Problem::new("command line", TOO_MANY, help),
+        // Behind a stage or a flag clap takes any word for a sub-command that comes too late.
+        ErrorKind::ArgumentConflict if name.is_empty() => match late {
+            Some(late) => {
+                Problem::new("command line", "has a sub-command after other arguments", format!("put `{late}` first"))
+            }
+            None => Problem::new("command line", TOO_MANY, help),
+        },
         ErrorKind::ArgumentConflict => Problem::new(name, "is given twice", "give it once"),
         ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::NoEquals => {
             Problem::new(name, "has no value", help)

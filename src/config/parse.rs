@@ -16,15 +16,18 @@ use super::{
     },
     value::{self, Wrong},
 };
-use crate::domain::{
-    Approval, EnvironmentName, Layout, RemotePath, Roots, STAGING, Secret, Stage,
-    fix::FixName,
-    gate::FrontEnd,
-    key::PrivateKey,
-    known_hosts::{KnownHosts, LineProblem},
+use crate::{
+    domain::{
+        Approval, EnvironmentName, Layout, RemotePath, Roots, STAGING, Secret, Stage,
+        fix::FixName,
+        gate::FrontEnd,
+        key::PrivateKey,
+        known_hosts::{KnownHosts, LineProblem},
+    },
+    errors::{Code, general},
 };
 
-/// What every run needs, whatever its inputs are worth: a refused run is reported, too.
+/// What every run needs, also with wrong inputs: a refused run is reported, too.
 pub fn common(raw: &Raw<'_>) -> Common {
     let environment = raw.environment;
     let in_actions = environment.in_actions();
@@ -107,7 +110,7 @@ fn unreviewed(raw: &Raw<'_>, stage: Stage) -> Option<Unreviewed> {
     let file = file.or_else(|| raw.given("config").map(|given| given.text));
     let mut reader = Reader { raw, problems: Vec::new(), warnings: Vec::new(), secrets: Vec::new() };
     let mut github = reader.github();
-    // What is compared must not decide whom the default branch's file is believed from.
+    // The policy that is compared must not decide which certificates vouch for the default branch's file.
     if let Some(github) = github.as_mut().filter(|_| raw.directly("ca-certificates").is_none()) {
         github.roots = Roots::default();
     }
@@ -752,7 +755,8 @@ impl Reader<'_, '_> {
         if let Some(url) = url.as_ref().filter(|url| url.scheme() == "http") {
             let shown = url.as_str().trim_end_matches('/');
             let text = format!("`{shown}` is plain http: the health token and every page are sent unencrypted");
-            self.warn("url", text, "use https unless the site is on this machine or network");
+            let right = "Set `url` to the https address, unless the site is on this machine or network.";
+            self.warned(&general::URL_UNENCRYPTED, "url", text, right);
         }
         let via = self.read("health-via", |text| value::one_of(text, &["direct", TUNNEL]));
         let address = match self.raw.given("health-address") {
@@ -933,9 +937,10 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn warn(&mut self, input: &str, text: String, right: &str) {
+    fn warned(&mut self, code: &Code, input: &str, text: String, right: &str) {
         let location = self.raw.given(input).and_then(|given| given.location());
-        self.warnings.push(Warning { input: input.to_owned(), text, right: right.to_owned(), location });
+        let (input, right) = (input.to_owned(), right.to_owned());
+        self.warnings.push(Warning { code: code.name, input, text, right, location });
     }
 
     /// What this stage does not use is checked all the same, so that a mistake does not wait for the stage that uses it.
@@ -952,8 +957,8 @@ impl Reader<'_, '_> {
                 Source::Policy(_) | Source::Preset => false,
             };
             if let Some(stage) = stage.filter(|_| to_this_step) {
-                let right = "remove it, or move it to the policy file if another stage needs it";
-                self.warn(input.name, format!("{stage} does not use this input"), right);
+                let right = "Remove it, or move it to the policy file if another stage needs it.";
+                self.warned(&general::INPUT_UNUSED, input.name, format!("{stage} does not use this input"), right);
             }
         }
         for (input, entry) in self.raw.policy().entries() {

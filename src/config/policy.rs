@@ -40,6 +40,8 @@ pub struct Policy {
 #[derive(Debug, Default)]
 pub struct Reading {
     pub policy: Policy,
+    /// There is a file, and what it says is not known.
+    pub unread: bool,
     pub problems: Vec<Problem>,
     /// Values under the names of secrets. They are refused, and must not be shown again either.
     pub leaked: Vec<Secret>,
@@ -74,7 +76,7 @@ pub fn read(workspace: &Path, config: Option<&str>) -> Reading {
     match load(workspace, config) {
         Ok(None) => Reading::default(),
         Ok(Some((file, text))) => parse(&file, &text),
-        Err(problem) => Reading { problems: vec![problem], ..Reading::default() },
+        Err(problem) => Reading { unread: true, problems: vec![problem], ..Reading::default() },
     }
 }
 
@@ -116,12 +118,15 @@ pub fn parse(file: &str, text: &str) -> Reading {
     match serde_yaml::from_str::<Value>(text) {
         Ok(Value::Null) => {}
         Ok(Value::Mapping(mapping)) => reader.top(&mapping),
-        Ok(_) => reader.problem(
-            &[],
-            "config",
-            "is not a mapping",
-            "write `name: value` lines, such as `ssh-host: staging.example.com`",
-        ),
+        Ok(_) => {
+            reader.reading.unread = true;
+            reader.problem(
+                &[],
+                "config",
+                "is not a mapping",
+                "write `name: value` lines, such as `ssh-host: staging.example.com`",
+            );
+        }
         Err(error) => reader.broken(&error),
     }
     reader.reading
@@ -254,6 +259,7 @@ impl Reader<'_> {
                 "indent with blanks, and quote texts with `: ` or `#` in them",
             ),
         };
+        self.reading.unread = true;
         let location = Location { file: self.file.to_owned(), line };
         self.reading.problems.push(Problem::new("config", problem, right).at(Some(location)));
     }
@@ -303,8 +309,9 @@ fn text_of(input: &Input, value: &Value) -> Result<String, (String, String)> {
         Value::Sequence(_) => Err(("is a list".to_owned(), "write one value".to_owned())),
         // YAML reads 8.10 as 8.1: what was meant is lost unless it is quoted.
         Value::Number(_) | Value::Bool(_) => Err(("is not text here".to_owned(), "quote it".to_owned())),
-        Value::Mapping(_) | Value::Tagged(_) => {
-            Err(("is a mapping or has a tag".to_owned(), "write one value".to_owned()))
+        Value::Mapping(_) => Err(("is a mapping".to_owned(), "write one value".to_owned())),
+        Value::Tagged(tagged) => {
+            Err((format!("has the YAML tag `{}`", tagged.tag), "write the value without the tag".to_owned()))
         }
     }
 }

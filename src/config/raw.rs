@@ -85,7 +85,7 @@ impl<'e> Raw<'e> {
         raw.unknown_variables();
         let reading = policy::read(&raw.workspace, raw.text("config"));
         raw.policy = reading.policy;
-        raw.policy_unread = reading.problems.iter().any(|problem| problem.input == "config");
+        raw.policy_unread = reading.unread;
         raw.problems.extend(reading.problems);
         raw.leaked.extend(reading.leaked);
         raw.section = raw.environment_name();

@@ -376,7 +376,7 @@ pub static POLICY_KEYS: &[Input] = &[
     input("production-workflow", Subject::Audit, Kind::Workflow, Preset::Is("deploy-production.yml"), AUDITS,
         "The workflow that releases to production, by file name or by name."),
     input("front-end", Subject::Build, Kind::OneOf(&["vite", "none"]), Preset::Is("vite"), FRONT_ENDS,
-        "What builds the front end. `none` is for an app without one: the gate of Vite's manifest then asks that nothing refers to Vite (no `vite.config.*`, no `@vite` in a view), and no assets are asked for."),
+        "What builds the front end. `none` is for an app without one: the gate then checks that nothing refers to Vite (no `vite.config.*`, no `@vite` in a view) instead of Vite's manifest, and no asset is requested."),
     input("shared", Subject::Release, Kind::Folders, Preset::Is("storage\npublic/uploads"), SHARES,
         "The folders under shared/ that are linked into every release at the same place."),
     input("backup-copy-within", Subject::Release, Kind::Duration { min: 1, max: 86400 }, Preset::Is("15m"), COPIES,

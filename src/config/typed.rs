@@ -1,9 +1,9 @@
-//! Inputs that have been checked. Everything after this room works with these.
+//! Inputs that have been checked. Every other module works with these.
 //!
 //! What can be approved is serialised whole into the plan's digest ([`Target`], [`Source`], [`Staging`], [`Fix`]), so that a new field is bound
 //! by an approval unless it is left out here, with its reason. A [`Secret`] has no serialisation: a field with one has to be left out. Secrets
-//! are not bound, because whoever reads the digest could test guesses of a short one against it, and another key or token changes who
-//! may do something, not what is done.
+//! are not bound, because a reader of the digest could test guesses of a short one against it, and another key or token changes which
+//! account acts, not what is done.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,7 +37,7 @@ pub enum Request {
     Fix(Box<Fix>),
 }
 
-/// What every run needs to tell its story, whether or not its inputs could be read.
+/// What every run needs for its report, whether or not its inputs could be read.
 #[derive(Debug, Clone)]
 pub struct Common {
     /// `None` when the stage could not be read.
@@ -103,13 +103,15 @@ pub struct UnreviewedSetting {
 pub enum Style {
     /// With workflow commands, for GitHub's runner.
     Actions,
-    /// For people at a terminal and for other CI.
+    /// For terminals and other CI.
     Plain,
 }
 
 /// Something that is odd about an input and does not stop the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
+    /// As in `docs/errors.md`.
+    pub code: &'static str,
     pub input: String,
     pub text: String,
     /// What would be right.
@@ -480,6 +482,6 @@ pub struct RunIdentity {
     pub id: Option<u64>,
     pub attempt: Option<u64>,
     pub actor: Option<String>,
-    /// Everybody who counts as the run's author: who started it, and who started it again.
+    /// Every account that counts as the run's author: the one that started it, and those that started it again.
     pub authors: Vec<String>,
 }

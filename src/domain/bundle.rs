@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CommitSha, Measure, Sha256Digest};
 
-/// The manifest's own place inside the bundle (F9: it names every file, nobody globs).
+/// The manifest's own place inside the bundle (F9: it names every file, without patterns).
 pub const MANIFEST_PATH: &str = ".gated-deploy-manifest.json";
 
 /// `deployment-bundle-{sha}.tar.gz`

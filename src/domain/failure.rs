@@ -12,11 +12,11 @@ pub enum FailureKind {
     Refused,
     /// An input or the policy file is wrong. Exit code 2.
     Input,
-    /// The network, the API or the server failed us. Exit code 5.
+    /// The network, the API or the server failed. Exit code 5.
     World,
-    /// Somebody cancelled the run.
+    /// The run was cancelled.
     Cancelled,
-    /// Our own mistake: a state that should not exist.
+    /// A bug of the program: a state that should not exist.
     Bug,
 }
 
@@ -71,7 +71,7 @@ impl Failure {
     pub fn bug(doing: impl Into<String>, cause: impl Into<String>) -> Self {
         Self::new(FailureKind::Bug, doing, cause)
             .code("internal-error")
-            .hint("this is a bug in gated-deploy: please report it with the log of this run")
+            .hint("This is a bug in gated-deploy. Report it with the log of this run.")
     }
 
     pub fn cancelled(doing: impl Into<String>, cause: impl Into<String>) -> Self {

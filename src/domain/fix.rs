@@ -94,7 +94,7 @@ pub struct FixRecord {
     pub before: Vec<Setting>,
     /// Empty where there is nothing to do.
     pub wanted: Vec<Setting>,
-    /// Read again after the change; `None` where nothing was changed, or nobody could look.
+    /// Read again after the change; `None` where nothing was changed, or it could not be read.
     pub after: Option<Vec<Setting>>,
     /// The requests or commands, without secrets.
     pub sends: Vec<String>,

@@ -20,20 +20,23 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// A difference between two clocks, of which one can be wrong.
+/// The time since a moment of another clock. If it is negative, the clocks differ by at least that much.
 pub fn age(seconds: i64) -> String {
+    let written = |seconds| if seconds == 0 { "0 s".to_owned() } else { duration(Duration::from_secs(seconds)) };
     match u64::try_from(seconds) {
-        Ok(0) => "0 s".to_owned(),
-        Ok(seconds) => duration(Duration::from_secs(seconds)),
-        Err(_) => "less than no time (a clock is wrong)".to_owned(),
+        Ok(seconds) => written(seconds),
+        Err(_) => format!("0 s (the clocks differ by {})", written(seconds.unsigned_abs())),
     }
 }
 
 /// `812 B`, `26.6 MB`: decimal, as networks and GitHub's pages count, and rounded.
 pub fn bytes(bytes: u64) -> String {
     let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
-    match units.into_iter().find(|(size, _)| bytes >= *size) {
-        Some((size, unit)) => tenths(((bytes / (size / 100) + 5) / 10).into(), unit),
+    let rounded = |size: u64| (u128::from(bytes) * 10 + u128::from(size / 2)) / u128::from(size);
+    // The unit is that of the rounded amount: 999,950 B are 1 MB, and not 1000 kB.
+    let within = |size: u64| rounded(size / 1_000) >= 10_000;
+    match units.into_iter().find(|(size, _)| bytes >= *size || *size > 1_000 && within(*size)) {
+        Some((size, unit)) => tenths(rounded(size), unit),
         None => format!("{bytes} B"),
     }
 }
@@ -75,7 +78,7 @@ mod tests {
             assert_eq!(duration(Duration::from_micros(us)), described, "{us}");
         }
         assert_eq!(duration(Duration::MAX).split_once(' ').map(|(_, unit)| unit), Some("days 7 h"));
-        assert_eq!([age(0), age(90), age(-1)], ["0 s", "1 min 30 s", "less than no time (a clock is wrong)"]);
+        assert_eq!([age(0), age(90), age(-1)], ["0 s", "1 min 30 s", "0 s (the clocks differ by 1 s)"]);
     }
 
     #[test]
@@ -85,6 +88,10 @@ mod tests {
             (999, "999 B"),
             (1_000, "1 kB"),
             (99_949, "99.9 kB"),
+            (999_949, "999.9 kB"),
+            (999_950, "1 MB"),
+            (999_949_999, "999.9 MB"),
+            (999_950_000, "1 GB"),
             (26_560_000, "26.6 MB"),
             (4_000_000_000, "4 GB"),
             (u64::MAX, "18446744073.7 GB"),

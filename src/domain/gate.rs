@@ -65,6 +65,16 @@ pub fn missing(path: &str, has: impl Fn(&str) -> bool) -> String {
     "missing".to_owned()
 }
 
+/// What is wrong with [`NO_VITE`] where there is a configuration of Vite.
+pub fn vite_config(path: &str) -> String {
+    format!("the app refers to Vite: {path} is there")
+}
+
+/// What is wrong with [`NO_VITE`] where a view renders Vite's tags.
+pub fn vite_view(path: &str) -> String {
+    format!("the app refers to Vite: {path} has @vite")
+}
+
 const fn file(path: &'static str) -> Gate {
     Gate { path, must: Must::File }
 }

@@ -101,7 +101,7 @@ impl KnownHosts {
                            ssh-keyscan HOST".to_owned();
             problems.push(LineProblem { line: 0, problem });
         } else if problems.is_empty() && entries.iter().all(|entry| entry.revoked) {
-            let problem = "it contains no host key; add the output of: ssh-keyscan HOST, after you compared its fingerprint on the server".to_owned();
+            let problem = "it contains no host key; compare the fingerprint on the server, then add the output of: ssh-keyscan HOST".to_owned();
             problems.push(LineProblem { line: 0, problem });
         }
         if problems.is_empty() { Ok(Self { entries }) } else { Err(problems) }
@@ -178,7 +178,7 @@ fn parse_line(line: &str) -> Result<Option<Entry>, String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let (revoked, words) = match words.as_slice() {
         ["@revoked", rest @ ..] => (true, rest),
-        // Who may sign host keys: it lets nobody in by itself, and certificates are not asked for.
+        // An authority for host certificates, which are not supported: the line accepts no host key by itself.
         ["@cert-authority", ..] => return Ok(None),
         [marker, ..] if marker.starts_with('@') => {
             return Err(format!("`{marker}` is not a marker; @revoked is the only one supported"));

@@ -91,7 +91,7 @@ impl Layout {
         self.state().join("incoming")
     }
 
-    /// The upload for a release: a name that nobody else uses.
+    /// The upload for a release: a name that no other file has.
     pub fn incoming(&self, name: &ReleaseName) -> RemotePath {
         self.uploads().join(&format!("{name}.tar.gz"))
     }

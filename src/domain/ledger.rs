@@ -99,7 +99,7 @@ pub enum Reached {
 pub enum ReleaseStatus {
     /// It was live and seen healthy.
     Confirmed,
-    /// It never went live, or nobody knows how it left.
+    /// It never went live, or its end is unknown.
     Failed,
     /// It was live, something was wrong with it, and what was live before came back.
     Reverted,
@@ -131,7 +131,7 @@ impl ReleaseStatus {
 }
 
 impl Line {
-    /// What this attempt made of its release. Lines of version 1 tell it by their outcome.
+    /// What this attempt made of its release. In lines of version 1 it follows from the outcome.
     pub fn made_of_it(&self) -> Option<ReleaseStatus> {
         match (self.standing, self.attempt) {
             (None, Attempt::Release) => Some(match self.outcome.as_str() {
@@ -211,7 +211,7 @@ pub struct Proof {
     pub measured: Vec<Measured>,
 }
 
-/// What a run leaves in its lock of the attempt that it begins. If it dies, whoever takes over the lock writes the attempt down: every
+/// What a run leaves in its lock of the attempt that it begins. If it dies, the run that takes over the lock writes the attempt down: every
 /// attempt has a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {

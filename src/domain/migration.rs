@@ -18,7 +18,7 @@ pub enum Class {
     LongLock,
     /// Takes away or narrows what the old code may rely on: a rollback to it may not work.
     Contract,
-    /// Nobody can tell from here.
+    /// The source does not show what it does.
     Unknown,
     /// Data is gone or overwritten: only a backup brings it back.
     Destructive,
@@ -53,7 +53,7 @@ impl Class {
 pub struct Measured {
     /// The file's name without `.php`.
     pub name: String,
-    /// Of the file; `None` where the release's manifest does not tell it.
+    /// Of the file; `None` where the release's manifest does not name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256Digest>,
     pub statements: u64,
@@ -165,10 +165,10 @@ fn parts(changes: &str) -> Vec<String> {
     all
 }
 
-/// What the framework's events told of each migration, by its name and as JSON. The digest of its file is what another environment's run is
+/// What the framework's events said of each migration, by its name and as JSON. The digest of its file is what another environment's run is
 /// found by. What cannot be read is left out.
 pub(crate) fn measured<'a>(described: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Measured> {
-    /// As `migrate.php` tells it.
+    /// As `migrate.php` reports it.
     #[derive(serde::Deserialize)]
     struct Input {
         #[serde(default)]

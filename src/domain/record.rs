@@ -1,8 +1,8 @@
-//! The named values that steps tell and readers use: one vocabulary for both sides.
+//! The named values that steps record and readers use: one vocabulary for both sides.
 //!
-//! A fact travels as JSON inside an event, under one of the keys below. Steps build the structs, reports read them back.
+//! A record travels as JSON inside an event, under one of the keys below. Steps build the structs, reports read them back.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -204,7 +204,7 @@ impl HealthReport {
     /// This round, with the one before it and all that it remembers among the earlier ones.
     #[must_use]
     pub fn after(mut self, before: Self) -> Self {
-        /// A policy may allow a thousand attempts; nobody reads as many.
+        /// A policy may allow a thousand attempts, more than a report needs.
         const KEPT: usize = 100;
         if !before.endpoints.is_empty() {
             let mut before = before;
@@ -256,7 +256,7 @@ pub struct Elsewhere {
 pub enum CopyStatus {
     /// Every file was read back from there, and was what was backed up.
     Verified,
-    /// It was asked for, and there is none that anybody should trust.
+    /// It was asked for, and there is none that was verified.
     NotThere,
     /// Nothing was backed up, so there is nothing to copy.
     Nothing,
@@ -279,7 +279,7 @@ pub struct ChangePreview {
     pub files: Option<FileDelta>,
     /// In the order in which they would run.
     pub migrations: Vec<PendingMigration>,
-    /// Why the list says nothing, where it does: nobody asked, or nobody could say.
+    /// Why the list is unknown, where it is: it was not read, or it could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrations_unknown: Option<String>,
     /// Whether another environment was asked what its runs of these migrations did.
@@ -446,6 +446,9 @@ pub struct Finding {
     pub check: String,
     pub found: String,
     pub judgement: Judgement,
+    /// The code of what is not as it should be, as docs/errors.md has it. Empty where all is well.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub code: Cow<'static, str>,
     /// What to type or change, where it is not as it should be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -460,7 +463,7 @@ pub struct Diagnosis {
     /// The job that failed, and its step; `None` where GitHub does not say.
     pub job: Option<String>,
     pub step: Option<String>,
-    /// The line that shows it, or the last error where nobody recognises it.
+    /// The line that shows it, or the last error where no signature recognises it.
     pub line: Option<String>,
     /// The signature that recognised it; `None` where none did, or nothing could be read.
     pub signature: Option<String>,
@@ -509,7 +512,7 @@ pub struct Identity {
     pub note: Option<String>,
 }
 
-/// What visitors met while the release changed hands. Times count from the moment before the link was renamed; negative ones are
+/// What visitors met during the switch. Times count from the moment before the link was renamed; negative ones are
 /// before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DowntimeReport {
@@ -540,7 +543,7 @@ pub struct DowntimeReport {
     pub first_new_ms: Option<i64>,
     /// From the first answer of the new release to the last one of the old; `None` where one of them never answered by name.
     pub side_by_side_ms: Option<u64>,
-    /// After turning back: until the old release answered, and from then on nobody else.
+    /// After a rollback: until the old release answered, and from then on no other.
     pub old_again_ms: Option<u64>,
     /// What a reader must know of the measurement.
     pub remarks: Vec<String>,

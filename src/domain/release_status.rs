@@ -154,7 +154,7 @@ impl ReleaseStatuses {
     /// Where a rollback goes by itself, best first, and why all others are no choice, newest first.
     ///
     /// The last confirmation counts, not the name: after a rollback to an old release and a new release on top of it, the old one
-    /// is what was live and well before. And back means back: a release made after the live one is one that somebody skipped.
+    /// is what was live and healthy before. A release that was made after the live one is no target: a rollback has already left it.
     pub fn choices(
         &self,
         live: Option<&ReleaseName>,

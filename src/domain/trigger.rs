@@ -1,19 +1,22 @@
 //! Events that start workflow runs, and who can cause them.
 
-/// Events whose runs build our own code. Runs of pull requests, comments and other workflows can carry the code of
-/// strangers, even inside our repository.
+/// Events whose runs build code that an account with write access pushed. Runs of pull requests, comments and other workflows can build the
+/// code of others, even inside this repository.
 pub const BUILD_EVENTS: [&str; 6] =
     ["push", "workflow_dispatch", "schedule", "repository_dispatch", "merge_group", "release"];
 
-/// Further events that nobody without write access to the repository can cause.
+/// Events that start a build whose bundle is checked and never released: they can be about the code of others.
+pub const CHECK_EVENTS: [&str; 2] = ["pull_request", "workflow_run"];
+
+/// Further events that need write access to the repository.
 const WRITER_EVENTS: [&str; 4] = ["create", "delete", "deployment", "deployment_status"];
 
-/// Whether a run of this event builds our own code.
+/// Whether a run of this event builds code that an account with write access pushed.
 pub fn builds_own_code(event: &str) -> bool {
     BUILD_EVENTS.contains(&event)
 }
 
-/// Whether somebody without write access can cause this event. An event that is not known counts as one of those.
+/// Whether an account without write access can cause this event. An event that is not known counts as one of those.
 pub fn open_to_others(event: &str) -> bool {
     !builds_own_code(event) && !WRITER_EVENTS.contains(&event)
 }
@@ -28,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_strangers_can_start_is_everything_that_is_not_listed() {
+    fn every_event_that_is_not_listed_is_open_to_accounts_without_write_access() {
         for event in ["pull_request", "pull_request_target", "issue_comment", "workflow_run", "watch", "new_event", ""]
         {
             assert!(open_to_others(event) && !builds_own_code(event), "{event}");

@@ -4,7 +4,7 @@ use std::{borrow::Cow, cell::RefCell, rc::Rc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Failure, Outcome, StepId};
+use crate::domain::{Failure, Outcome, StepId, Warning};
 
 /// Why nothing is undone of a run that did not hear whether it had committed.
 pub const UNDECIDED: &str = "it is not known whether the release is confirmed";
@@ -106,6 +106,14 @@ pub enum Body {
         #[serde(flatten)]
         outcome: Outcome,
     },
+}
+
+impl Body {
+    /// A warning of a step.
+    pub fn warned(step: StepId, warning: impl Into<Warning>) -> Self {
+        let Warning { code, text, hint } = warning.into();
+        Self::Warned { step, code, text, hint }
+    }
 }
 
 /// One row of the table, as readers see it.

@@ -107,13 +107,7 @@ impl Io {
 
     /// Something that is not as it should be, and does not stop the run: a warning of `errors`, or a failure after which the run goes on.
     pub fn warning(&self, warning: impl Into<Warning>) {
-        let Warning { code, text, hint } = warning.into();
-        self.events.emit(Body::Warned { step: self.step.clone(), code, text, hint });
-    }
-
-    /// The same for a text that has no code yet.
-    pub fn warn(&self, text: impl Into<String>, hint: Option<String>) {
-        self.warning(Warning { hint, ..Warning::new(text) });
+        self.events.emit(Body::warned(self.step.clone(), warning));
     }
 
     /// Time since the run began.

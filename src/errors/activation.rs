@@ -86,5 +86,5 @@ pub fn reload_failed(doing: &str, [current, before, from, entry]: [&str; 4], why
 
 /// A reload that failed at the file of another site, after a rollback to a release that answers as itself. Its code is the reload's.
 pub fn not_reloaded(reload: &Failure, seen: &str, hint: String) -> Warning {
-    Warning::new(format!("{}; {seen}", reload.cause)).code(reload.code.clone()).hint(hint)
+    Warning::new(reload.code.clone(), format!("{}; {seen}", reload.cause), hint)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::codes;
-use crate::domain::{CommitSha, Failure, Sha256Digest};
+use crate::domain::{CommitSha, Failure, Sha256Digest, Warning};
 
 codes! {
     BUILD_MISSING = "build-missing", Refused {
@@ -116,6 +116,30 @@ codes! {
         cause: "The attestation is too large for the API's answer, or it is stored elsewhere.",
         action: "Verify the bundle in a step before this one: `gh attestation verify BUNDLE --repo OWNER/REPO`. Then set `require-attestation: false`.",
     }
+    DIGEST_MISSING = "artifact-digest-unknown", Warning {
+        meaning: "GitHub has no digest of the artifact, so only the `.sha256` file beside the bundle was compared.",
+        cause: "An old version of actions/upload-artifact uploaded it, or the GitHub server does not store digests.",
+        action: "Upload the bundle with actions/upload-artifact v4 or later.",
+    }
+    BUNDLE_WITHOUT_MANIFEST = "bundle-without-manifest", Warning {
+        meaning: "The bundle was not made by `build-gate`: it has no manifest, and not all checks of the build ran on it.",
+        cause: "The build packs the app with `tar`.",
+        action: "Build the bundle with `stage: build-gate`.",
+    }
+}
+
+pub fn digest_missing() -> Warning {
+    DIGEST_MISSING.warning(
+        "GitHub has no digest of this artifact: only the .sha256 file beside the bundle was compared",
+        "Upload it with actions/upload-artifact v4 or later.",
+    )
+}
+
+pub fn bundle_without_manifest(name: &str) -> Warning {
+    BUNDLE_WITHOUT_MANIFEST.warning(
+        format!("{name} was not made by `build-gate`: it has no manifest, and not all checks of the build ran on it"),
+        "Build the bundle with `stage: build-gate`.",
+    )
 }
 
 /// What helps where the artifact of staging's release cannot be used.

@@ -3,14 +3,9 @@
 use std::{fmt::Display, io};
 
 use super::codes;
-use crate::domain::{Failure, Sha256Digest};
+use crate::domain::{Failure, Sha256Digest, Warning};
 
 codes! {
-    EVENT_UNSUPPORTED = "event-unsupported", Refused {
-        meaning: "`stage: build-gate` does not support the event that started the workflow.",
-        cause: "The workflow's `on:` names an event without a commit to build.",
-        action: "Start the build from `push`, `workflow_dispatch`, `workflow_call` or `schedule`.",
-    }
     BUILD_CHECKS_FAILED = "build-checks-failed", Refused {
         meaning: "The built app does not pass all checks, so no bundle was made. The error lists every failed check.",
         cause: "A build step is missing or failed (Composer, npm), or the folder contains files that must not be released.",
@@ -51,12 +46,43 @@ codes! {
         cause: "The download or the upload was interrupted, or the file was damaged.",
         action: "Run again. If the error stays, build it again with `stage: build-gate`.",
     }
+    NOT_FOR_RELEASE = "bundle-not-for-release", Warning {
+        meaning: "The event of this run can be about the code of others. The bundle is checked, and no release takes it.",
+        cause: "The workflow runs on `pull_request` or `workflow_run`. The commit of a pull request is a test merge as well.",
+        action: "Nothing has to be done. To release the commit, build it on `push`, `workflow_dispatch` or `schedule`.",
+    }
+    LOCK_FILE_MISSING = "composer-lock-missing", Warning {
+        meaning: "The app has no `composer.lock`, so the next build of this commit may install other packages.",
+        cause: "The lock file is not committed, or `.gitignore` names it.",
+        action: "Run `composer update --lock` and commit `composer.lock`.",
+    }
+    ASSETS_NOT_HASHED = "assets-not-hashed", Warning {
+        meaning: "No file of Vite's manifest has a content hash in its name, so browsers may show old files after a release.",
+        cause: "The configuration of Vite sets file names without `[hash]`.",
+        action: "Remove `entryFileNames`, `chunkFileNames` and `assetFileNames` from Vite's configuration, or add `[hash]` to them.",
+    }
 }
 
-pub fn event_unsupported(event: &str) -> Failure {
-    EVENT_UNSUPPORTED
-        .failure("resolving what to build", format!("the event `{event}` is not supported"))
-        .hint("Start the build from push, workflow_dispatch, workflow_call or schedule.")
+/// `event`: what started the run.
+pub fn not_for_release(event: &str) -> Warning {
+    NOT_FOR_RELEASE.warning(
+        format!("no release takes a bundle of a run that was started by `{event}`: it can be about the code of others"),
+        "To release this commit, build it on `push`, `workflow_dispatch` or `schedule`.",
+    )
+}
+
+pub fn lock_file_missing(lock: &str) -> Warning {
+    LOCK_FILE_MISSING.warning(
+        format!("{lock} is missing: the next build of this commit may install other packages"),
+        "Run `composer update --lock` and commit the file.",
+    )
+}
+
+pub fn assets_not_hashed(manifest: &str) -> Warning {
+    ASSETS_NOT_HASHED.warning(
+        format!("no file in {manifest} has a content hash in its name: browsers may keep old files"),
+        "Add `[hash]` to the file names in Vite's configuration.",
+    )
 }
 
 /// `problems` are of the checks that failed, and `cures` what helps against them.
@@ -70,7 +96,7 @@ pub fn checks_failed(
     BUILD_CHECKS_FAILED
         .failure(doing, format!("{failed} of {total} checks failed"))
         .details(problems)
-        .hint(cures.join("; "))
+        .hint(cures.join(" "))
 }
 
 pub fn source_dir(doing: &str, error: &io::Error) -> Failure {

@@ -5,7 +5,7 @@ use super::codes;
 use super::github::GITHUB_RATE_LIMITED;
 use super::github::GITHUB_UNAVAILABLE;
 use super::github::WORKFLOW_AMBIGUOUS;
-use crate::domain::Failure;
+use crate::domain::{Failure, Warning};
 
 codes! {
     GITHUB_PLAN_MISSING = "github-plan-missing", Refused {
@@ -113,6 +113,48 @@ codes! {
         cause: "A setting of GitHub, the server or the site is not as the finding requires.",
         action: "Follow the help of the finding. The stage `fix` can correct some findings: see docs/fix.md.",
     }
+    CHECKS_NEVER_REPORT = "required-checks-never-report", Warning {
+        meaning: "The fix would require checks that no workflow of this checkout reports. Every merge would be blocked.",
+        cause: "`required-checks` in the policy has other names than the jobs, or the jobs do not run on pull requests.",
+        action: "Before you approve the fix, correct `required-checks` in the policy or the names of the jobs.",
+    }
+    FOLDER_UNREAD = "release-folder-unread", Warning {
+        meaning: "A folder of the live release cannot be read, so the files in it are not in the plan of the fix.",
+        cause: "The folder belongs to another account, which gave the deploy user no right to read it.",
+        action: "Run this fix. Then run it again: its files are readable once the folder belongs to the deploy user.",
+    }
+    SHADOW_UNKNOWN = "environment-secrets-unread", Warning {
+        meaning: "It is unknown whether the environment has a secret of the same name. Its jobs would use that one, not the repository's.",
+        cause: "The token has no right to read the names of the environment's secrets.",
+        action: "List the secrets: `gh secret list --env ENVIRONMENT`. If the name is among them, remove it there.",
+    }
+}
+
+/// `silent`: the checks.
+pub fn checks_never_report(silent: &[&str], branch: &str) -> Warning {
+    CHECKS_NEVER_REPORT.warning(
+        format!(
+            "no workflow of this checkout reports {} for pull requests to `{branch}`: every merge would be blocked",
+            silent.join(", ")
+        ),
+        "Correct `required-checks` in the policy, or the names of the jobs, before you approve this.",
+    )
+}
+
+pub fn folder_unread() -> Warning {
+    FOLDER_UNREAD.warning(
+        "a folder of the live release cannot be read, so its files are not in this plan",
+        "Run this fix, then run it again: the files are readable once the folder belongs to the deploy user.",
+    )
+}
+
+pub fn shadow_unknown(environment: &str, name: &str) -> Warning {
+    SHADOW_UNKNOWN.warning(
+        format!(
+            "it is unknown whether the environment `{environment}` has its own secret {name}; its jobs would use that one"
+        ),
+        format!("List its secrets: gh secret list --env {environment}"),
+    )
 }
 
 /// No plan of this account has it.

@@ -33,6 +33,16 @@ codes! {
         cause: "A pull request changes the policy file, or `github-token` is missing, so that the default branch's policy cannot be read.",
         action: "Give the setting in the step's `with:`, or merge the change of the policy file into the default branch first.",
     }
+    INPUT_UNUSED = "input-unused", Warning {
+        meaning: "The step sets an input that its stage does not use. It has no effect.",
+        cause: "The input belongs to another stage.",
+        action: "Remove it from the step, or move it to the policy file if another stage needs it.",
+    }
+    URL_UNENCRYPTED = "url-unencrypted", Warning {
+        meaning: "`url` is plain http, so the health token and every page are sent unencrypted.",
+        cause: "The site has no certificate, or `url` was written with `http://`.",
+        action: "Set `url` to the https address, unless the site is on this machine or network.",
+    }
 }
 
 /// A file of the runner: its path, where `doing` does not say it, and the error.

@@ -11,6 +11,7 @@ pub mod approval;
 pub mod artifact;
 pub mod backup;
 pub mod build;
+pub mod checks;
 pub mod database;
 pub mod fix;
 pub mod general;
@@ -60,7 +61,7 @@ impl Code {
 
     /// A warning with this code: what happened and what it means, and what to do. `Io::warning` takes it.
     pub fn warning(&self, text: impl Into<String>, hint: impl Into<String>) -> Warning {
-        Warning::new(text).code(self.name).hint(hint)
+        Warning::new(self.name, text, hint)
     }
 
     /// One of several things that a check found.
@@ -92,6 +93,13 @@ impl Problem {
     }
 }
 
+/// A problem that does not stop the run.
+impl From<Problem> for Warning {
+    fn from(problem: Problem) -> Self {
+        Self::new(problem.code, problem.cause, problem.hint)
+    }
+}
+
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         Self { code: failure.code, cause: failure.cause, hint: failure.hint.unwrap_or_default() }
@@ -107,6 +115,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         artifact::CODES,
         backup::CODES,
         build::CODES,
+        checks::CODES,
         database::CODES,
         fix::CODES,
         general::CODES,

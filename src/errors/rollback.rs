@@ -2,7 +2,7 @@
 
 use super::codes;
 use crate::domain::{
-    Failure, ReleaseName, Sha256Digest,
+    Failure, ReleaseName, RemotePath, Sha256Digest, Warning,
     release_status::{Candidate, Unfit},
 };
 
@@ -42,6 +42,79 @@ codes! {
         cause: "Another version of this action made the release, or its manifest was damaged.",
         action: "Run the rollback with the version of this action that made the release.",
     }
+    LEDGER_CHAIN_BROKEN = "ledger-chain-broken", Warning {
+        meaning: "The chain of digests in the ledger is broken, so its records of releases may have been changed.",
+        cause: "A person edited the ledger, or two lines were written at the same time by other tools.",
+        action: "Compare the ledger with the reports of the runs: see \"Can the ledger be trusted?\" in docs/recovery.md.",
+    }
+    LEDGER_LINES_UNREADABLE = "ledger-lines-unreadable", Warning {
+        meaning: "Lines of the ledger cannot be read. They are ignored, so the status of a release may be older than it seems.",
+        cause: "A newer version of this action wrote them, or the file was damaged.",
+        action: "Run the newest version of this action, or read the lines in the ledger by hand.",
+    }
+    MIGRATIONS_STAY = "migrations-stay", Warning {
+        meaning: "Migrations that ran since the target release stay in effect. The older code runs with the newer schema.",
+        cause: "A rollback never undoes migrations, because that would delete data.",
+        action: "Check that the older code works with the newer schema. If it does not, correct the fault with a new release instead.",
+    }
+    MIGRATIONS_UNKNOWN = "migrations-since-unknown", Warning {
+        meaning: "The ledger does not record which migrations ran since the target release.",
+        cause: "An attempt ended before it wrote them, or an old version of this action made it.",
+        action: "Read the table `migrations` of the database, which lists them in order.",
+    }
+    REVIEW_NOT_NEEDED = "review-not-needed", Warning {
+        meaning: "The policy requires a review for releases. A rollback needs none, so the phrase alone approves it.",
+        cause: "A rollback must not depend on GitHub.",
+        action: "Nothing has to be done. Tell the reviewers of the environment about the rollback.",
+    }
+}
+
+/// It would be the target, and its files are not those that were confirmed.
+pub fn passed_over(candidate: &Candidate, changed: &str) -> Warning {
+    RELEASE_TREE_CHANGED.warning(
+        format!("{} is not used as the target: {changed}", candidate.release),
+        "Find out who changes files of releases on the server.",
+    )
+}
+
+pub fn ledger_chain_broken(broken: &dyn std::fmt::Display) -> Warning {
+    LEDGER_CHAIN_BROKEN.warning(
+        format!("the ledger's chain is broken: {broken}; its records of releases may have been changed"),
+        "Read \"Can the ledger be trusted?\" in docs/recovery.md.",
+    )
+}
+
+/// `lines`: how many.
+pub fn ledger_lines_unreadable(lines: &str, ledger: &RemotePath) -> Warning {
+    LEDGER_LINES_UNREADABLE.warning(
+        format!("{lines} of {ledger} cannot be read and are ignored"),
+        "Run the newest version of this action, or read these lines by hand.",
+    )
+}
+
+/// `count`: how many ran.
+pub fn migrations_stay(count: &str, target: &ReleaseName, ran: &[String]) -> Warning {
+    MIGRATIONS_STAY.warning(
+        format!("{count} ran since {target} and stay: {}; its code runs with the newer schema", ran.join(", ")),
+        "Check that the older code works with the newer schema. If it does not, correct the fault with a new release instead.",
+    )
+}
+
+/// `attempts`: how many do not say.
+pub fn migrations_unknown(target: &ReleaseName, attempts: &str) -> Warning {
+    MIGRATIONS_UNKNOWN.warning(
+        format!("it is unknown which migrations ran since {target} for {attempts}: the ledger does not record them"),
+        "Read the table `migrations` of the database, which lists them in order.",
+    )
+}
+
+pub fn review_not_needed(environment: &str) -> Warning {
+    REVIEW_NOT_NEEDED.warning(
+        format!(
+            "`approval-review` requires a review for {environment}, but a rollback needs no review: the phrase alone approves it"
+        ),
+        "Tell the reviewers of the environment about the rollback.",
+    )
 }
 
 const RECOVERY: &str = "See docs/recovery.md for other ways";

@@ -165,7 +165,7 @@ impl Api {
                 Err(GithubError::NotFound(format!("no workflow is named `{workflow}`; there are {}", names.join(", "))))
             }
             several => {
-                // GitHub lists the files of every branch. A name that somebody gave to a file of another branch takes nothing from ours (SE13).
+                // GitHub lists the files of every branch. A name in a file of another branch takes nothing from the default branch's file (SE13).
                 let mut ours = Vec::new();
                 for known in several {
                     if self.reviewed_file(&known.path).await?.is_some() {

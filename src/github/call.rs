@@ -104,8 +104,7 @@ impl Caller {
         patiently(self.clock(), TRIES, async || self.once(&Method::GET, route, None).await).await
     }
 
-    /// Sends something that changes something, once: nobody knows what became of a request that got no answer, so whoever sends it looks
-    /// afterwards.
+    /// Sends a change, once: it is unknown what became of a request that got no answer, so the caller reads the state afterwards.
     pub(super) async fn send(&self, method: Method, route: &str, body: Option<&Value>) -> Result<Answer, GithubError> {
         self.once(&method, route, body).await.map_err(|no| no.error)
     }
@@ -221,7 +220,7 @@ fn lost(method: &Method, route: &str, error: &octocrab::Error) -> No {
     }
 }
 
-/// What GitHub says to those who would see protection, if there were any; to others it may say 404, too.
+/// `None` where GitHub says that there is no protection. Without the right to read it, GitHub may answer 404 as well.
 pub(crate) fn unprotected<T>(error: GithubError) -> Result<Option<T>, GithubError> {
     match error {
         GithubError::NotFound(said)
@@ -230,7 +229,7 @@ pub(crate) fn unprotected<T>(error: GithubError) -> Result<Option<T>, GithubErro
             Ok(None)
         }
         GithubError::NotFound(_) => Err(GithubError::Forbidden {
-            message: "404, which GitHub also answers without the right to read it".to_owned(),
+            message: "404; GitHub answers this also if the token may not read it".to_owned(),
             needs: Some("administration=read".to_owned()),
         }),
         error => Err(error),

@@ -1,6 +1,6 @@
-//! Classic protection of a branch, whole: as GitHub tells it and as it wants to be told.
+//! Classic protection of a branch, whole: as GitHub sends it and as it has to be sent back.
 //!
-//! Setting it replaces everything, so whoever wants one thing more has to send all that there is.
+//! Setting it replaces everything, so one more setting means sending all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ pub struct BranchSettings {
     pub checks: Option<Checks>,
     pub enforce_admins: bool,
     pub reviews: Option<Reviews>,
-    /// Who may push; `None` is everybody with write access.
+    /// Accounts that may push; `None` is every account with write access.
     pub restrictions: Option<People>,
     pub flags: BTreeMap<&'static str, bool>,
     pub signatures: bool,
@@ -47,7 +47,7 @@ pub struct Reviews {
     pub dismiss_stale: bool,
     pub code_owners: bool,
     pub last_push: bool,
-    /// Who may dismiss; `None` is everybody with write access.
+    /// Accounts that may dismiss; `None` is every account with write access.
     pub dismissal: Option<People>,
     /// Who may do without.
     pub bypass: Option<People>,
@@ -208,7 +208,7 @@ impl Reviews {
         body.insert("dismiss_stale_reviews".to_owned(), json!(self.dismiss_stale));
         body.insert("require_code_owner_reviews".to_owned(), json!(self.code_owners));
         body.insert("require_last_push_approval".to_owned(), json!(self.last_push));
-        // Repositories of persons refuse these two, even empty.
+        // GitHub refuses these two for a repository of a user account, even empty.
         if let Some(people) = &self.dismissal {
             body.insert("dismissal_restrictions".to_owned(), people.body());
         }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::CommitSha;
 
-/// A branch, as everybody who may read the contents sees it.
+/// A branch, as a token sees it that may read the contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch {
     pub head: CommitSha,

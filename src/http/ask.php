@@ -9,7 +9,7 @@ foreach ($ask['places'] as $place) {
     [$host, $port] = $place;
     $address = filter_var($host, FILTER_VALIDATE_IP) ? $host : gethostbyname($host);
     $loopback = $address === '::1' || strncmp($address, '127.', 4) === 0;
-    // A token goes to nobody but the site. What answers on the loopback interface is this server, whatever name its certificate has.
+    // A token goes to the site alone. What answers on the loopback interface is this server, whatever name its certificate has.
     $tls = ['SNI_enabled' => true, 'peer_name' => $ask['name'], 'verify_peer' => !$loopback];
     $left = $until - microtime(true);
     if ($left <= 0) {

@@ -42,7 +42,7 @@ pub(crate) fn sentence(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return if error.is_connect() { "no connection in time".to_owned() } else { "no answer in time".to_owned() };
     }
-    // The outer errors say only "error sending request" and the like; what people need is at the end of the chain.
+    // The outer errors say only "error sending request" and the like; the reason is at the end of the chain.
     let mut text = String::new();
     let mut next = error.source();
     while let Some(cause) = next {

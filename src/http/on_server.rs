@@ -98,7 +98,7 @@ fn read(answer: &Answer, took: Duration) -> Result<Reply, Unanswered> {
         return Err(Unanswered::new(if refused { Why::Refused } else { Why::Line }, text));
     };
     let broken = |what: &str| Unanswered::new(Why::Broken, format!("the answer {what}"));
-    let bytes = STANDARD.decode(text).map_err(|_| broken("is not the format of the program"))?;
+    let bytes = STANDARD.decode(text).map_err(|_| broken("of the program on the server cannot be read"))?;
     let total: u64 = answer.get("length").and_then(|length| length.parse().ok()).unwrap_or(bytes.len() as u64);
     if answer.get("whole") != Some("yes") {
         let late = bytes.is_empty();

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::{Get, Reply, Site, Unanswered, Why};
 
-/// Asks as the inputs say. A request that does not reach the site that way is made once more, and then on the server itself: what
-/// rests on "could not be asked" is a rollback, or a person who is called.
+/// Asks as the inputs say. A request that does not reach the site that way is made once more, and then on the server itself: a site
+/// that could not be asked is rolled back, or needs manual action.
 pub struct Vantages {
     first: Rc<dyn Site>,
     second: Rc<dyn Site>,

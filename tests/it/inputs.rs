@@ -9,7 +9,7 @@ use gated_deploy::{
         typed::{BuildGate, Deploy, HealthAnswer, Route, Style},
         value,
     },
-    domain::{Approval, Secret, Stage},
+    domain::{Approval, Secret, Stage, trigger},
 };
 use insta::assert_snapshot;
 use openssl::{
@@ -374,6 +374,7 @@ fn a_command_line_that_cannot_be_read_says_why() {
     assert_eq!(line(&["deploy-staging", "--ssh-hots", "x"]), line(&["--ssh-hots", "x"]));
     assert_snapshot!(line(&["--ssh-host", "a", "--ssh-host", "b"]), @r#"ssh-host: `a\nb` names several servers; name one server; several come in a later version"#);
     assert_snapshot!(line(&["deploy-staging", "--stage", "build-gate"]), @"stage: is given twice: `deploy-staging` and `--stage build-gate`; name one");
+    assert_snapshot!(line(&["--ssh-port", "22", "ledger", "verify", "x"]), @"command line: has a sub-command after other arguments; put `ledger` first");
     assert_snapshot!(line(&["deploy-staging", "extra-word"]), @"command line: has an extra argument after the stage; `gated-deploy --help` lists the flags");
     assert_snapshot!(line(&["deploy-staging", "--php"]), @"--php: has no value; `gated-deploy --help` lists the flags");
     assert_snapshot!(line(&["--ssh-passphrase", "@no/such/file"]), @"--ssh-passphrase: `@no/such/file` cannot be read: No such file or directory (os error 2); write `--ssh-passphrase @file`, or set GATED_DEPLOY_SSH_PASSPHRASE");
@@ -470,7 +471,7 @@ fn a_build_that_failed_releases_nothing() {
         Start::release().event("workflow_run", payload).problems()
     };
     assert_snapshot!(run("failure".into()), @"event: is about build run 7, which ended in `failure` (https://github.com/acme/shop/actions/runs/7): it has no bundle to release; repair the build; to skip this step after failed builds, add to the job: `if: github.event.workflow_run.conclusion == 'success'`");
-    assert_snapshot!(run(serde_json::Value::Null), @"event: is about build run 7, which has not ended (https://github.com/acme/shop/actions/runs/7); start the workflow on `workflow_run: types: [completed]`");
+    assert_snapshot!(run(serde_json::Value::Null), @"event: is about run 7, which has not ended (https://github.com/acme/shop/actions/runs/7); start the workflow on `workflow_run: types: [completed]`");
 }
 
 #[test]
@@ -502,10 +503,24 @@ fn f2_an_unsupported_event_is_an_error_and_never_a_skip() {
     assert_snapshot!(start("schedule").problems(), @"event: `schedule` cannot start deploy-staging; deploy-staging starts on `workflow_dispatch`, `workflow_run`, `push`, or is called from a workflow that starts on one of them");
     assert_eq!(start("push").deploy().source.commit.as_str(), SHA);
     assert_snapshot!(start("push").variable("GITHUB_SHA", "0".repeat(40)).problems(), @"GITHUB_SHA: `0000000000000000000000000000000000000000` is the commit of a deleted branch; give the commit in the input `sha`");
-    assert_eq!(
-        Start::in_actions("build-gate").variable("GITHUB_EVENT_NAME", "schedule").build_gate().event.as_deref(),
-        Some("schedule")
-    );
+}
+
+/// A check that branch protection requires must run on pull requests, or none can be merged. Releases take only what BUILD_EVENTS started.
+#[test]
+fn f11_a_build_starts_on_every_event_that_builds_and_on_pull_requests() {
+    let start = |event: &str| Start::in_actions("build-gate").variable("GITHUB_EVENT_NAME", event);
+    for event in trigger::BUILD_EVENTS.into_iter().chain(["pull_request"]) {
+        assert_eq!(start(event).build_gate().event.as_deref(), Some(event));
+    }
+    for event in ["pull_request_target", "issue_comment", "workflow_call"] {
+        assert!(start(event).problems().starts_with(&format!("event: `{event}` cannot start build-gate")), "{event}");
+    }
+    let run = |conclusion: &str| {
+        let payload = serde_json::json!({"workflow_run": {"id": 7, "head_sha": SHA, "conclusion": conclusion}});
+        Start::in_actions("build-gate").event("workflow_run", payload)
+    };
+    assert_eq!(run("success").build_gate().commit.as_str(), SHA);
+    assert_snapshot!(run("failure").problems(), @"event: is about run 7, which ended in `failure`: its commit is not built; correct that run and start it again; to skip this step after failed runs, add to the job: `if: github.event.workflow_run.conclusion == 'success'`");
 }
 
 #[test]
@@ -598,11 +613,21 @@ environments:
     Staging: is not an environment's name; write lower-case letters, digits and hyphens, such as `staging` (.github/gated-deploy.yml:9)
     health-paths: `- /health\n- 5` has an entry that is neither one line of text nor a mapping; quote it (.github/gated-deploy.yml:11)
     approval-frase: is not known; did you mean `approval-phrase`? (.github/gated-deploy.yml:16)
-    base-dir: `path: /var/www` is a mapping or has a tag; write one value (.github/gated-deploy.yml:17)
+    base-dir: `path: /var/www` is a mapping; write one value (.github/gated-deploy.yml:17)
     ssh-user: `-root` is not an account's name; write letters, digits, `_`, `-` and `.`, at most 32, such as `deploy` (.github/gated-deploy.yml:15)
     base-dir: is missing; give it as `base-dir:` in the step's `with:`, or in the policy file
     keep-releases: `many` is not a whole number; write a number from 1 to 1000 (.github/gated-deploy.yml:2)
     ssh-host: `-` is not a host name; write the name or address alone, such as `staging.example.com` (.github/gated-deploy.yml:21)
+    "#);
+}
+
+/// A key of the name of an input that no policy can have: the rest of the file is read, so that what is missing is known.
+#[test]
+fn a_wrong_key_in_a_policy_hides_no_missing_input() {
+    let start = Start::release().input("base-dir", "").policy("config: x.yml\n");
+    assert_snapshot!(start.problems(), @r#"
+    config: belongs to one run and is not allowed in the policy file; give it as an input of the step (.github/gated-deploy.yml:1)
+    base-dir: is missing; give it as `base-dir:` in the step's `with:`, or in the policy file
     "#);
 }
 
@@ -616,7 +641,7 @@ fn a_policy_that_is_no_yaml_is_told_with_its_line() {
     assert_snapshot!(policy("- php\n"), @"config: is not a mapping; write `name: value` lines, such as `ssh-host: staging.example.com` (.github/gated-deploy.yml)");
     assert_snapshot!(policy("environments: staging\n"), @"environments: is not a mapping; write a section of the same keys for each, such as `staging:` (.github/gated-deploy.yml:1)");
     assert_snapshot!(policy("ssh-user: &a deploy\nphp: !secret x\n<<: {a: b}\n"), @r#"
-    php: `!secret x` is a mapping or has a tag; write one value (.github/gated-deploy.yml:2)
+    php: `!secret x` has the YAML tag `!secret`; write the value without the tag (.github/gated-deploy.yml:2)
     <<: is not known; docs/inputs.md lists the keys (.github/gated-deploy.yml:3)
     "#);
     assert_snapshot!(policy(&format!("# {}\n", "x".repeat(256 * 1024))), @"config: `.github/gated-deploy.yml` is larger than 256 KiB; check that `config` names the policy file");
@@ -664,14 +689,14 @@ fn what_the_step_does_not_use_is_a_warning_and_in_the_policy_it_is_fine() {
     let start = Start::in_actions("build-gate")
         .input("ssh-host", "staging.example.com")
         .policy("ssh-user: deploy\nstaging-stable-for: 2h\n");
-    assert_snapshot!(start.warnings().join("\n"), @"ssh-host: build-gate does not use this input; remove it, or move it to the policy file if another stage needs it");
+    assert_snapshot!(start.warnings().join("\n"), @"ssh-host: build-gate does not use this input; Remove it, or move it to the policy file if another stage needs it.");
     let wrong = Start::in_actions("build-gate").policy("staging-stable-for: soon\n");
     assert_snapshot!(wrong.problems(), @"staging-stable-for: `soon` is not a duration; write `15s`, `10m`, `1h`, or plain seconds (.github/gated-deploy.yml:1)");
 }
 
 #[test]
 fn plain_http_is_a_warning() {
-    assert_snapshot!(Start::release().input("url", "http://10.0.0.5:8080").warnings().join("\n"), @"url: `http://10.0.0.5:8080` is plain http: the health token and every page are sent unencrypted; use https unless the site is on this machine or network");
+    assert_snapshot!(Start::release().input("url", "http://10.0.0.5:8080").warnings().join("\n"), @"url: `http://10.0.0.5:8080` is plain http: the health token and every page are sent unencrypted; Set `url` to the https address, unless the site is on this machine or network.");
 }
 
 #[test]

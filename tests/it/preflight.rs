@@ -502,11 +502,23 @@ fn f36_f61_what_a_release_can_do_with_is_a_warning_with_its_cure() {
     story.lab.exec(odd).expect("odd things");
     let before = story.lab.exec("cat /etc/sudoers.d/*").expect("the rules");
 
-    let finished = preflight(&story, Environment::Production, &commit).run_binary(story.binary());
+    let runner = preflight(&story, Environment::Production, &commit);
+    let finished = runner.run_binary(story.binary());
 
     assert_ended(&finished, 0, "passed");
     assert_eq!(output(&finished, "decision"), "go");
     assert_says(&finished.summary, &["GO, with 9 warnings"]);
+    let report =
+        std::fs::read_to_string(runner.workspace().join(output(&finished, "report-json"))).expect("the report");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let findings = report["facts"]["findings"].as_array().expect("findings");
+    let of = |judgement: &'static str| findings.iter().filter(move |one| one["judgement"] == judgement);
+    let codes: Vec<&str> = of("warned").filter_map(|one| one["code"].as_str()).collect();
+    assert_eq!(codes.len(), of("warned").count(), "each warning has a code: {findings:?}");
+    for code in ["app-debug-on", "env-file-mode-open", "log-not-writable", "service-config-untested", "backup-old"] {
+        assert!(codes.contains(&code), "{code} in {codes:?}");
+    }
+    assert!(of("passed").all(|one| one.get("code").is_none()), "{findings:?}");
     for (check, says) in [
         ("nginx -t", "NOPASSWD: /usr/sbin/nginx -t"),
         ("process_control_timeout", "process_control_timeout = 10s"),

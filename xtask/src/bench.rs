@@ -59,8 +59,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     handover(&story, &binary)
 }
 
-/// What visitors meet while a release changes hands, and while a sick one is taken back: the receipts at 100 requests a second, with visitors
-/// of the home page beside them.
+/// What visitors meet during a switch, and during the rollback of an unhealthy release: samples at 100 requests a second, with visitors of the
+/// home page beside them.
 fn handover(story: &Story, binary: &Path) -> Result<()> {
     let site = story.staging_site();
     for (word, variant) in [("handed over", Variant::Healthy), ("taken back", Variant::Sick500)] {
@@ -94,7 +94,7 @@ fn handover(story: &Story, binary: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The largest resident set of a process in KiB, as long as it lives. Not what wait4 tells: that counts what we ourselves held when we
+/// The largest resident set of a process in KiB, as long as it lives. Not what wait4 reports: that counts what this process held when it
 /// started it, and a bench that made a large bundle holds much.
 fn watch_memory(pid: u32) -> std::thread::JoinHandle<u64> {
     std::thread::spawn(move || {

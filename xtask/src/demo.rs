@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: a release goes live in front of you, and a unhealthy one is rolled back.
+//! `cargo xtask demo`: a release goes live in front of you, and an unhealthy one is rolled back.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use gated_deploy_lab::{Options, app::Variant, runner::Finished, story::Story, st
 
 use crate::shell;
 
-/// Lab up, build, gate, release staging, show the summary; then a unhealthy release.
+/// Lab up, build, gate, release staging, show the summary; then an unhealthy release.
 pub(crate) fn run(root: &Path) -> Result<()> {
     // Together with what runs now: alone it would choose fewer features of its libraries, and build many of them once more.
     shell::run("cargo", &["build", "--locked", "--quiet", "--package", "gated-deploy", "--package", "xtask"])?;

@@ -65,7 +65,7 @@ pub(crate) fn functions(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The documents that comments of a source file cite and that nobody can read. `known` are the names of all documents, without folders.
+/// The documents that comments of a source file cite and that are not in the repository. `known` are the names of all documents, without folders.
 pub(crate) fn missing(name: &str, text: &str, known: &BTreeSet<String>) -> Vec<String> {
     let comments = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//"));
     let cited = comments.flat_map(|(number, line)| {

@@ -5,7 +5,7 @@ use std::io::{Write as _, stdin};
 use anyhow::{Context, Result};
 use gated_deploy_lab::{Environment, Lab, Options};
 
-/// Starts a server, says how to reach it, and removes it when somebody presses Enter.
+/// Starts a server, says how to reach it, and removes it on Enter.
 pub(crate) fn run() -> Result<()> {
     let lab = Lab::start(Options::default())?;
     let keys = tempfile::tempdir().context("making a folder for the key")?;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{documents, imports, words};
 
-/// Words that only one room may use, and why.
+/// Words that only one module may use, and why.
 const WORDS: [(&str, &str, &str); 5] = [
     ("std::env::var", "config", "only `config` reads the environment"),
     ("process::Command", "", "the action starts no process on the runner"),

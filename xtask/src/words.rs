@@ -1,4 +1,4 @@
-//! `cargo xtask words`: every text that somebody may read, on one page; and the words that `cargo xtask tidy` refuses in them.
+//! `cargo xtask words`: every text that a user may read, on one page; and the words that `cargo xtask tidy` refuses in them.
 
 use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
 
@@ -102,8 +102,16 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 pub(crate) fn complaints(root: &Path) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for (file, texts) in sources(root)? {
-        for text in texts {
-            problems.extend(judge(&file, text.line, &text.words));
+        for text in texts.into_iter().filter(|text| !text.documents) {
+            problems.extend(judge(&file, &[(text.line, &text.words.replace("\\\n", " "))]));
+        }
+    }
+    for folder in ["src", "lab/src", "lab/tests", "xtask/src"] {
+        for path in files(&root.join(folder), "rs")? {
+            let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            let comments: Vec<(usize, &str)> = numbered(&text).filter(|(_, line)| line.starts_with("//")).collect();
+            problems.extend(judge(&name, &comments));
         }
     }
     for path in files(&root.join("src"), "rs")? {
@@ -117,8 +125,8 @@ pub(crate) fn complaints(root: &Path) -> Result<Vec<String>> {
         });
     }
     let mut plain = files(&root.join("docs"), "md")?;
-    for extension in ["sh", "php"] {
-        plain.extend(files(&root.join("src"), extension)?);
+    for (folder, extension) in [("src", "sh"), ("src", "php"), ("examples", "yml"), ("lab", "sh"), ("lab", "md")] {
+        plain.extend(files(&root.join(folder), extension)?);
     }
     plain.extend(
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "action.yml"].map(|name| root.join(name)),
@@ -126,11 +134,14 @@ pub(crate) fn complaints(root: &Path) -> Result<Vec<String>> {
     for path in plain {
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-        for (number, line) in text.lines().enumerate() {
-            problems.extend(judge(&name, number + 1, line));
-        }
+        problems.extend(judge(&name, &numbered(&text).collect::<Vec<_>>()));
     }
     Ok(problems)
+}
+
+/// The lines with their numbers, without the blanks around them.
+fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()))
 }
 
 /// Every name of a source file, with its line.
@@ -156,18 +167,28 @@ fn humps(name: &str) -> Vec<String> {
     words.into_iter().map(|word| word.to_lowercase()).collect()
 }
 
-fn judge(file: &str, line: usize, text: &str) -> Vec<String> {
-    let lower = text.to_lowercase();
-    let stands = |word: &str| {
-        lower.match_indices(word).any(|(at, _)| {
-            let beside = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
-            !beside(lower[..at].chars().next_back()) && !beside(lower[at + word.len()..].chars().next())
-        })
-    };
-    OUT.iter()
-        .filter(|(word, _)| stands(word) && !ALLOWED.contains(&(file, *word)))
-        .map(|(word, instead)| format!("{file}:{line}: `{word}`: write {instead}"))
-        .collect()
+/// What is wrong with lines of one file. A phrase may begin on a line and end on the next.
+fn judge(file: &str, lines: &[(usize, &str)]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (at, (number, line)) in lines.iter().enumerate() {
+        let next = lines.get(at + 1).filter(|(next, _)| *next == number + 1).map_or("", |(_, next)| *next);
+        let next = next.trim_start_matches(['/', '!', '#', '*', '>', ' ']);
+        let (here, there) = (line.to_lowercase(), next.to_lowercase());
+        let both = format!("{here} {there}");
+        // What stands on the next line alone is found there.
+        let out = OUT.iter().filter(|(word, _)| stands(word, &here) || stands(word, &both) && !stands(word, &there));
+        let out = out.filter(|(word, _)| !ALLOWED.contains(&(file, *word)));
+        problems.extend(out.map(|(word, instead)| format!("{file}:{number}: `{word}`: write {instead}")));
+    }
+    problems
+}
+
+/// Whether a text has the word as a whole. Both are in small letters.
+fn stands(word: &str, text: &str) -> bool {
+    text.match_indices(word).any(|(at, _)| {
+        let beside = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
+        !beside(text[..at].chars().next_back()) && !beside(text[at + word.len()..].chars().next())
+    })
 }
 
 /// A text in a source file.
@@ -235,6 +256,14 @@ fn collect(tokens: TokenStream, documents: bool, found: &mut Vec<Text>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_phrase_is_found_once_also_across_a_line_break() {
+        let text = "/// A release that may go\n/// back, or roll back.\nlet a = 1;\n// go\n\n// back\n// go back\n";
+        let comments: Vec<(usize, &str)> = numbered(text).filter(|(_, line)| line.starts_with("//")).collect();
+        let told = ["a.rs:1: `go back`: write roll back", "a.rs:7: `go back`: write roll back"];
+        assert_eq!(judge("a.rs", &comments), told);
+    }
 
     #[test]
     fn texts_in_macros_and_documentation_are_found_and_those_of_tests_are_not() {

@@ -106,7 +106,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // Normally it is gone already (`--rm`) and docker says so; there is nobody left to tell.
+        // Normally it is gone already (`--rm`) and docker says so.
         let removal =
             docker(["rm", "--force", self.name.as_str()]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         drop(removal);

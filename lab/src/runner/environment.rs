@@ -159,7 +159,7 @@ fn runner_context(runner: &Runner) -> Vec<(String, String)> {
 }
 
 fn service_context(runner: &Runner) -> Vec<(String, String)> {
-    // Port 9 (discard) on loopback: an action that would call these services fails at once instead of reaching anybody.
+    // Port 9 (discard) on loopback: an action that would call these services fails at once and reaches no service.
     let service = "http://127.0.0.1:9/";
     let pairs = [
         ("ACTIONS_RUNTIME_URL", service.to_owned()),

@@ -81,7 +81,7 @@ fn needles(secret: &str) -> Vec<Needle> {
     whole.into_iter().chain(lines).flat_map(forms).collect()
 }
 
-/// The first and last line of every PEM file are the same for everybody.
+/// The first and last line of every PEM file are the same in all of them.
 fn is_armour(line: &str) -> bool {
     line.starts_with("-----BEGIN ") || line.starts_with("-----END ")
 }

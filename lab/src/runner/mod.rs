@@ -221,7 +221,7 @@ impl Runner {
         self
     }
 
-    /// A secret of somebody else, which the runner neither knows nor masks: the password of a database. It is looked for as well.
+    /// A secret of another system, which the runner neither knows nor masks: the password of a database. It is looked for as well.
     pub fn looked_for(mut self, value: &str) -> Runner {
         self.looked_for.push(value.to_owned());
         self

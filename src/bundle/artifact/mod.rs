@@ -417,10 +417,7 @@ fn not_downloaded(doing: &str, error: GithubError, source: &typed::Source) -> Fa
 /// Whether GitHub had a digest to compare with.
 fn compare(build: &Build, got: &Sha256Digest, io: &Io) -> Result<bool, Failure> {
     let Some(kept) = &build.artifact.digest else {
-        io.warn(
-            "GitHub has no digest of this artifact: only the .sha256 file beside the bundle was compared",
-            Some("upload it with a current actions/upload-artifact (v4 or later)".to_owned()),
-        );
+        io.warning(errors::digest_missing());
         return Ok(false);
     };
     if kept == got {
@@ -489,12 +486,7 @@ async fn rewrite(
         Maker::BuildGate => {}
         Maker::Tar => io.line(format!("{name} was packed by tar; `build-gate` made its manifest")),
         Maker::TarOfATree(unchecked) => {
-            io.warn(
-                format!(
-                    "{name} was not made by `build-gate`: it has no manifest, and not all checks of the build ran on it"
-                ),
-                Some("Build the bundle with `stage: build-gate`".to_owned()),
-            );
+            io.warning(errors::bundle_without_manifest(&name));
             for (path, because) in &unchecked.left_out {
                 io.line(format!("left out: {path} ({because})"));
             }

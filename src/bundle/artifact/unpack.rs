@@ -350,7 +350,7 @@ fn read_record(zip: &mut impl Read) -> io::Result<Record> {
         let mut bytes = vec![0; short(&head, at).into()];
         zip.read_exact(&mut bytes).map(|()| bytes)
     };
-    // A comment says nothing to anybody who unpacks.
+    // A comment has no meaning for unpacking.
     let (name, extra, _comment) = (field(28)?, field(30)?, field(32)?);
     Ok(Record { head, name, extra })
 }

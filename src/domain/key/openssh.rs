@@ -20,7 +20,7 @@ use crate::domain::Secret;
 /// How the data begins.
 pub(super) const MAGIC: &[u8] = b"openssh-key-v1\0";
 
-/// More rounds than anybody uses (the default is 16, 1000 take some ten seconds) are damage, or an attempt to keep us busy.
+/// More rounds than any key in use has (the default is 16, 1000 take some ten seconds) are damage, or an attempt to keep the run busy.
 ///
 /// A fuzzer must not be kept busy by them either: each round takes some ten milliseconds, and none reads another byte.
 const MOST_ROUNDS: u32 = if cfg!(any(test, feature = "fuzzing")) { 32 } else { 10_000 };

@@ -1,4 +1,4 @@
-//! A small sweep in memory: what the engine takes back, whichever row fails and however.
+//! A small sweep in memory: what the engine rolls back, whichever row fails and however.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// A house with one thing for each row that makes one.
+/// What the rows made, one entry each.
 type Place = Rc<RefCell<Vec<&'static str>>>;
 
 struct Fails {

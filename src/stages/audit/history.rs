@@ -53,7 +53,7 @@ pub async fn workflows(cx: &Audit, io: &Io) -> StepResult {
         "duplicate-workflows",
         &twice,
         &format!("{} active workflows, each with its own name", active.len()),
-        "give each its own `name:`, or remove one, because `workflow_run` triggers and required checks select a workflow by its name",
+        "Give each its own `name:`, or remove one. `workflow_run` triggers and required checks select a workflow by its name.",
         &source,
     );
     let files = cx.files();
@@ -61,7 +61,7 @@ pub async fn workflows(cx: &Audit, io: &Io) -> StepResult {
         sheet.unseen(
             "phantom-workflow",
             "there are no workflow files in the workspace",
-            "run actions/checkout before this step",
+            "Run actions/checkout before this step.",
             &source,
         );
     } else {
@@ -75,7 +75,7 @@ pub async fn workflows(cx: &Audit, io: &Io) -> StepResult {
             "phantom-workflow",
             &gone,
             "each active workflow has its file in this checkout",
-            "if no branch has the file: `gh workflow disable NAME`, or run the fix `phantom-workflow`",
+            "If no branch has the file, run the fix `phantom-workflow`, or run: gh workflow disable NAME",
             &format!("{source}; .github/workflows"),
         );
     }
@@ -101,7 +101,7 @@ pub async fn runs(cx: &Audit, io: &Io) -> StepResult {
             }
             Seen::Nothing => {
                 let why = format!("GitHub has no workflow {workflow}");
-                let shows = format!("name it in the input or policy key {}", id.replace("-runs", "-workflow"));
+                let shows = format!("Set `{}` to the file name of the workflow.", id.replace("-runs", "-workflow"));
                 if id == "staging-runs" {
                     sheet.unseen("staging-failures", &why, &shows, &source);
                 }
@@ -119,17 +119,17 @@ pub async fn runs(cx: &Audit, io: &Io) -> StepResult {
 }
 
 fn judge_runs(sheet: &mut Sheet<'_>, id: &str, workflow: &str, runs: &[WorkflowRun], source: &str) {
-    // Somebody or a newer run ended these; they say nothing of the workflow.
+    // A user or a newer run ended these; they say nothing of the workflow.
     let counted =
         |run: &&WorkflowRun| run.finished() && !matches!(run.conclusion.as_deref(), Some("cancelled" | "skipped"));
     let last: Vec<&WorkflowRun> = runs.iter().filter(counted).take(RUNS).collect();
     let Some(newest) = last.first() else {
-        sheet.unseen(id, format!("{workflow} has no finished run"), "start it once", source);
+        sheet.unseen(id, format!("{workflow} has no finished run"), "Start it once.", source);
         return;
     };
     let failed = last.iter().filter(|run| !run.succeeded()).count();
     let described = format!(
-        "{failed} of the last {} failed ({} %); the newest build run, {}, ended in {}",
+        "{failed} of the last {} failed ({} %); the newest, {}, ended in {}",
         last.len(),
         100 * failed / last.len(),
         newest.html_url,
@@ -138,15 +138,12 @@ fn judge_runs(sheet: &mut Sheet<'_>, id: &str, workflow: &str, runs: &[WorkflowR
     if newest.succeeded() && 5 * failed <= last.len() {
         sheet.met(id, described, source);
     } else {
-        sheet.not_met(
-            id,
-            described,
-            format!(
-                "read the log of {} and correct its cause; the fix `staging-failures` names known causes",
-                newest.html_url
-            ),
-            source,
-        );
+        let known = match id {
+            "staging-runs" => " The fix `staging-failures` names known causes.",
+            _ => "",
+        };
+        let fix = format!("Read the log of {} and correct the cause of the failure.{known}", newest.html_url);
+        sheet.not_met(id, described, fix, source);
     }
 }
 
@@ -169,7 +166,8 @@ async fn causes(sheet: &mut Sheet<'_>, cx: &Audit, io: &Io, runs: &[WorkflowRun]
     }
     let more = failed - diagnoses.len();
     let more = if more > 0 { format!("; {more} older ones were not read") } else { String::new() };
-    sheet.not_met("staging-failures", format!("{}{more}", described.join("; ")), to_do.join("; "), source);
+    let between = if to_do.iter().all(|one| one.ends_with('.')) { " " } else { "; " };
+    sheet.not_met("staging-failures", format!("{}{more}", described.join("; ")), to_do.join(between), source);
 }
 
 /// Whether the head of the branch of staging has a bundle, and how long the newest one stays (F7: a green build proves none).
@@ -181,7 +179,7 @@ pub async fn builds(cx: &Audit, io: &Io) -> StepResult {
         None => sheet.unseen(
             "build-of-develop",
             format!("the head of `{develop}` is unknown"),
-            "correct the finding develop-required-checks first",
+            "Correct the finding `develop-required-checks` first.",
             cx.github.describe(&format!("branches/{develop}")),
         ),
         Some(head) => {
@@ -201,7 +199,7 @@ pub async fn builds(cx: &Audit, io: &Io) -> StepResult {
                 Seen::Nothing => sheet.not_met(
                     "build-of-develop",
                     format!("GitHub has no workflow {workflow}"),
-                    "name it in build-workflow",
+                    "Set `build-workflow` to the file name of the workflow.",
                     source,
                 ),
                 Seen::Forbidden { why, shows } => sheet.unseen("build-of-develop", why, shows, source),
@@ -220,7 +218,7 @@ async fn judge_head(
     source: &str,
 ) -> Result<(), Failure> {
     let fix = format!(
-        "gh workflow run {} --ref {}; or run the fix `build-head`",
+        "Run the fix `build-head`, or run: gh workflow run {} --ref {}",
         cx.inputs.workflows.build, cx.inputs.develop
     );
     let Some(green) = runs.iter().find(|run| run.succeeded() && run.own_repository) else {
@@ -261,7 +259,7 @@ async fn kept(sheet: &mut Sheet<'_>, cx: &Audit) -> Result<(), Failure> {
     };
     let there: Vec<&Artifact> = all.iter().filter(ours).filter(|artifact| !artifact.expired).collect();
     let Some(newest) = there.first() else {
-        sheet.not_met("bundles-kept", "no bundle exists", "run the build again", source);
+        sheet.not_met("bundles-kept", "no bundle exists", "Run the build again.", source);
         return Ok(());
     };
     let now = cx.clock.now();
@@ -277,7 +275,7 @@ async fn kept(sheet: &mut Sheet<'_>, cx: &Audit) -> Result<(), Failure> {
         Some(at) if at - now < KEPT => sheet.not_met(
             "bundles-kept",
             described,
-            "set `retention-days: 30` at the upload, and run the build again",
+            "Set `retention-days: 30` at the upload, and run the build again.",
             source,
         ),
         _ => sheet.met("bundles-kept", described, source),
@@ -326,7 +324,7 @@ pub async fn branches_agree(cx: &Audit, io: &Io) -> StepResult {
         "build-differs",
         &differ,
         "the release workflows are the same on both branches",
-        &format!("run: git diff {main} {develop} -- .github/workflows, then merge; these files also set the version of this action"),
+        &format!("Merge these files; they also set the version of this action. To compare them, run: git diff {main} {develop} -- .github/workflows"),
         &source,
     );
     versions(&mut sheet, cx, &paths).await?;
@@ -378,7 +376,7 @@ async fn versions(sheet: &mut Sheet<'_>, cx: &Audit, paths: &[&String]) -> Resul
         }
     }
     let fix = format!(
-        "use the newer version on both branches: git diff {} {} -- .github/workflows",
+        "Use the newer version on both branches. To compare them, run: git diff {} {} -- .github/workflows",
         branches[0], branches[1]
     );
     match (differ.is_empty(), unread.is_empty()) {

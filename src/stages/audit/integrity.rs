@@ -32,7 +32,7 @@ pub async fn integrity(cx: &Audit, io: &Io) -> StepResult {
             sheet.unseen(
                 id,
                 "there are no workflow files in the workspace",
-                "run actions/checkout before this step",
+                "Run actions/checkout before this step.",
                 SOURCE,
             );
         }
@@ -49,7 +49,7 @@ pub async fn integrity(cx: &Audit, io: &Io) -> StepResult {
 
 /// What to do where no gate can be looked at.
 const NO_GATES: &str =
-    "run actions/checkout before this step, and set `required-checks` in the policy to the names that GitHub shows";
+    "Run actions/checkout before this step, and set `required-checks` in the policy to the names that GitHub shows.";
 
 const SOURCE: &str = ".github/workflows in the workspace";
 
@@ -67,7 +67,7 @@ fn readable(sheet: &mut Sheet<'_>, files: &Files) {
         sheet.unseen(
             "workflow-files",
             "there are no workflow files in the workspace",
-            "run actions/checkout before this step",
+            "Run actions/checkout before this step.",
             SOURCE,
         );
         return;
@@ -77,7 +77,7 @@ fn readable(sheet: &mut Sheet<'_>, files: &Files) {
         "workflow-files",
         &problems,
         &format!("{} workflows", files.all.len()),
-        "correct or move the file",
+        "Correct or move the file.",
         SOURCE,
     );
     sheet.in_file(files.problems.first().map(|(path, _)| path.as_str()));
@@ -128,7 +128,7 @@ async fn hollow(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files, required: &[St
             Seen::Forbidden { .. } => {}
         }
     }
-    // Nothing that speaks against it, of nothing that was looked at, would be a green that lies.
+    // Without a gate and without a run nothing was checked, so the finding cannot be met.
     if gates(files, required).next().is_none() && ran == 0 {
         sheet.unseen(
             "hollow-check",
@@ -143,7 +143,7 @@ async fn hollow(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files, required: &[St
         "hollow-check",
         &against,
         &met,
-        "let the job run the command that its name promises, and let it fail",
+        "Let the job run the command that its name promises, and let it fail.",
         &source,
     );
     sheet.in_file(in_file);
@@ -155,7 +155,7 @@ fn did_nothing(job: &github::Job, files: &Files) -> Option<&'static str> {
     if job.conclusion.as_deref() == Some("skipped") {
         return Some("was skipped, and GitHub counts that as passed");
     }
-    // GitHub does not tell the steps of every old job; that proves nothing.
+    // GitHub does not list the steps of every old job; that proves nothing.
     if job.steps.is_empty() {
         return None;
     }
@@ -237,7 +237,7 @@ fn forgiveness(command: &str) -> Option<&'static str> {
     ["|| true", "|| :", "|| echo", "|| exit 0", "|| printf"].into_iter().find(|what| squeezed.contains(what))
 }
 
-/// F13: red painted green.
+/// F13: failures that do not fail the check.
 fn forgiven(sheet: &mut Sheet<'_>, files: &Files, required: &[String]) {
     let (mut errors, mut commands_forgiven) = (Vec::new(), Vec::new());
     let (mut error_in, mut command_in) = (None, None);
@@ -270,7 +270,7 @@ fn forgiven(sheet: &mut Sheet<'_>, files: &Files, required: &[String]) {
         "gate-continue-on-error",
         &errors,
         "none has it",
-        "remove continue-on-error, and correct the failing step",
+        "Remove `continue-on-error`, and correct the failing step.",
         SOURCE,
     );
     sheet.in_file(error_in);
@@ -278,7 +278,7 @@ fn forgiven(sheet: &mut Sheet<'_>, files: &Files, required: &[String]) {
         "gate-or-true",
         &commands_forgiven,
         "none does",
-        "let the command fail, or move it out of the gate",
+        "Let the command fail, or move it out of the gate.",
         SOURCE,
     );
     sheet.in_file(command_in);
@@ -305,7 +305,7 @@ fn reports(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) {
         "check-never-reports",
         &against,
         &format!("{} required names, all reported", required.len()),
-        "require the name that GitHub shows beside a run, or let its workflow start on pull_request without a filter that excludes the branch, or remove the requirement; another app may also report it",
+        "Require the name that GitHub shows beside a run, or let its workflow start on pull_request without a filter that excludes the branch, or remove the requirement. Another app may also report it.",
         SOURCE,
     );
 }
@@ -330,13 +330,13 @@ fn callees(sheet: &mut Sheet<'_>, files: &Files) {
         "callee-not-callable",
         &against,
         "each can be called",
-        "add `workflow_call:` to its `on:`, or correct the path",
+        "Add `workflow_call:` to its `on:`, or correct the path.",
         SOURCE,
     );
     sheet.in_file(in_file);
 }
 
-/// F2, F7, F8: a run by hand that every job's condition turns into an empty green one.
+/// F2, F7, F8: a manual run in which no job's condition holds, and which GitHub shows as successful.
 fn blocked(sheet: &mut Sheet<'_>, files: &Files) {
     let mut against = Vec::new();
     let mut in_file = None;
@@ -364,7 +364,7 @@ fn blocked(sheet: &mut Sheet<'_>, files: &Files) {
         "dispatch-blocked",
         &against,
         "every workflow with a manual start has a job for it",
-        "add `|| github.event_name == 'workflow_dispatch'` to the condition, or remove the trigger",
+        "Add `|| github.event_name == 'workflow_dispatch'` to the condition, or remove the trigger.",
         SOURCE,
     );
     sheet.in_file(in_file);
@@ -378,7 +378,7 @@ fn release_workflows(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) {
             sheet.unseen(
                 id,
                 "the checkout has none of build-workflow, staging-workflow and production-workflow",
-                "name them in the policy",
+                "Name them in the policy.",
                 SOURCE,
             );
         }
@@ -397,7 +397,7 @@ fn release_workflows(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) {
         .iter()
         .map(|file| format!("{} runs only for some paths: other commits have no bundle", file.path))
         .collect();
-    sheet.judge("build-path-filter", &described, "none", "remove `paths` and `paths-ignore`", SOURCE);
+    sheet.judge("build-path-filter", &described, "none", "Remove `paths` and `paths-ignore`.", SOURCE);
     sheet.in_file(filtered.first().map(|file| file.path.as_str()));
 
     let owner = format!("{}/", cx.inputs.github.owner);
@@ -418,7 +418,7 @@ fn release_workflows(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) {
         "unpinned-action",
         &loose,
         "each is pinned by its commit",
-        "write the commit behind the @, and the version as a comment",
+        "Write the commit behind the @, and the version as a comment.",
         SOURCE,
     );
     sheet.in_file(loose_in);
@@ -436,7 +436,7 @@ fn release_workflows(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) {
         "missing-concurrency",
         &described,
         "each has it",
-        "add `concurrency: {group: deploy-ENVIRONMENT, cancel-in-progress: false}`",
+        "Add `concurrency: {group: deploy-ENVIRONMENT, cancel-in-progress: false}`.",
         SOURCE,
     );
     sheet.in_file(shared.first().map(|file| file.path.as_str()));
@@ -455,7 +455,7 @@ fn unpinned(uses: &str, owner: &str) -> bool {
     !uses.split_once('@').is_some_and(|(_, reference)| pinned(reference))
 }
 
-/// F30: names of secrets that were never there. Their values cannot be asked for by anybody.
+/// F30: names of secrets that do not exist. GitHub's API gives out no value of a secret.
 async fn secrets(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) -> Result<(), Failure> {
     let source = cx.github.describe("actions/secrets");
     let mut named: Vec<&String> =
@@ -479,7 +479,7 @@ async fn secrets(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) -> Result<(),
                         "{} are not secrets of the repository; they may belong to an environment or to the organization",
                         missing.join(", ")
                     ),
-                    "check Settings, Environments, or create them",
+                    "Check Settings, Environments, or create them.",
                     source,
                 );
             }
@@ -487,7 +487,7 @@ async fn secrets(sheet: &mut Sheet<'_>, cx: &Audit, files: &Files) -> Result<(),
         Seen::Nothing => sheet.unseen(
             "secret-names",
             "GitHub does not show them to this token",
-            "use a token with `secrets=read`",
+            "Use a token with `secrets=read`.",
             source,
         ),
         Seen::Forbidden { why, shows } => sheet.unseen("secret-names", why, shows, source),

@@ -34,7 +34,7 @@ pub async fn reach(cx: &Audit, io: &Io) -> StepResult {
     }
 }
 
-/// The server, where it let us in.
+/// The server, where the login succeeded.
 pub(super) fn reached(cx: &Audit) -> Result<&Survey, Done> {
     match &cx.server {
         None => Err(Done::skipped(NOT_ASKED)),
@@ -57,7 +57,7 @@ pub async fn look(cx: &Audit, io: &Io) -> StepResult {
         sheet.not_met(
             "current-release",
             format!("there is no {}", layout.base()),
-            "correct base-dir",
+            "Correct `base-dir`.",
             format!("test -d {}", layout.base()),
         );
         return sheet.end();
@@ -80,34 +80,42 @@ fn releases(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked) {
         Some(live) if looked.answer.get("current-dangling").is_some() => sheet.not_met(
             "current-release",
             format!("{} points to {live}, which does not exist", layout.current()),
-            "release again, or switch it by hand: docs/recovery.md",
+            "Release again, or switch it by hand: see docs/recovery.md.",
             &source,
         ),
         Some(live) => sheet.not_met(
             "current-release",
             format!("{} points to {live}, outside {}", layout.current(), layout.releases()),
-            "switch it to a release: docs/recovery.md",
+            "Switch it to a release: see docs/recovery.md.",
             &source,
         ),
         None if looked.answer.get("current-not-a-link").is_some() => sheet.not_met(
             "current-release",
             format!("{} is not a link", layout.current()),
-            "move it into releases/ and make a link to it: docs/server.md",
+            "Move it into releases/ and make a link to it: see docs/server.md.",
             &source,
         ),
         // Otherwise a first release would never be possible (F73).
         None => sheet.met("current-release", "nothing is live yet; the first release creates it", &source),
     }
     let last: Vec<String> = names.iter().rev().take(3).map(ToString::to_string).collect();
-    let described = if last.is_empty() {
-        "none".to_owned()
-    } else {
-        format!("{} in all; the newest: {}", names.len(), last.join(", "))
+    let described = match last.as_slice() {
+        [only] => format!("only {only}"),
+        last => format!("{} releases; the newest: {}", names.len(), last.join(", ")),
     };
     match names.len() {
-        0 | 1 => {
-            sheet.not_met("last-releases", described, "the next release is the second, so none is needed yet", &list)
-        }
+        0 => sheet.not_met(
+            "last-releases",
+            "no release",
+            "Release twice: the second release has a rollback target.",
+            &list,
+        ),
+        1 => sheet.not_met(
+            "last-releases",
+            described,
+            "Release once more: the next release has a rollback target.",
+            &list,
+        ),
         _ => sheet.met("last-releases", described, &list),
     }
     let source = format!("{source}; {list}");
@@ -118,7 +126,7 @@ fn releases(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked) {
         (Some(newest), Some(live)) => sheet.not_met(
             "newest-not-live",
             format!("{newest} is newer than the live release {live}: it was rolled back, or never activated"),
-            format!("read its outcome: tail -n 3 {}", layout.ledger()),
+            format!("Read its outcome: tail -n 3 {}", layout.ledger()),
             source,
         ),
         _ => sheet.met("newest-not-live", "nothing to compare", source),
@@ -133,7 +141,7 @@ async fn privileges(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Rc<Looked>,
             sheet.unseen(
                 "sudo-rules",
                 cause,
-                "name the service in php-fpm-service, e.g. php8.2-fpm",
+                "Set `php-fpm-service` to the service, such as php8.2-fpm.",
                 "/etc/nginx, /etc/php/*/fpm",
             );
             return Ok(());
@@ -167,7 +175,7 @@ pub async fn live(cx: &Audit, io: &Io) -> StepResult {
     let doing = format!("checking the live release below {}", layout.base());
     let mut sheet = Sheet::new(cx, io, &doing);
     let is_live = looked.answer.get("current-is").is_some();
-    // Where nothing is live there is nothing to judge; a link that leads nowhere has been told.
+    // Where nothing is live there is nothing to judge; a link that leads nowhere is a finding of its own.
     if is_live {
         nine(&mut sheet, survey, io, &doing).await?;
     }
@@ -188,13 +196,7 @@ async fn nine(sheet: &mut Sheet<'_>, survey: &Survey, io: &Io, doing: &str) -> R
         .failures()
         .map(|gate| format!("{}: {}", gate.name, gate.problem.as_deref().unwrap_or_default()))
         .collect();
-    sheet.judge(
-        "nine-files",
-        &against,
-        "9/9",
-        "release again; the live release was changed after its confirmation",
-        &format!("test -s, test -d in {dir}"),
-    );
+    sheet.judge("nine-files", &against, "9/9", "Release again.", &format!("test -s, test -d in {dir}"));
     Ok(())
 }
 
@@ -215,7 +217,7 @@ async fn env(
         .var("ENV_PHP", ENV_PROGRAM);
     let answer = remote::run(&*survey.ports.shell, io, script, doing).await?;
     let source = format!("readlink {current}/.env");
-    let fix = format!("compare the two files, then run: ln -sfn {file} {current}/.env");
+    let fix = format!("Compare the two files, then run: ln -sfn {file} {current}/.env");
     match (answer.get("link-is"), answer.get("env-is")) {
         _ if !is_live => {}
         (Some(link), Some(env)) if link == env => sheet.met("env-link", env, source),
@@ -230,12 +232,12 @@ async fn env(
     }
     let (source, environment) = (format!("APP_ENV in {file}"), cx.inputs.environment.as_str());
     let fix =
-        format!("correct `environment` or `env-file`; if the file is the right one, set in it: APP_ENV={environment}");
+        format!("Correct `environment` or `env-file`. If the file is the right one, set in it: APP_ENV={environment}");
     match answer.get("said").and_then(|said| said.lines().find_map(|line| line.strip_prefix("app-env="))) {
         None => sheet.unseen(
             "app-env",
             format!("{file} does not exist or cannot be read"),
-            format!("run: chmod 640 {file}, with a group of the deploy user"),
+            format!("Give the file a group of the deploy user, then run: chmod 640 {file}"),
             source,
         ),
         Some(said) => match said.strip_prefix("is ") {
@@ -290,13 +292,13 @@ fn owner(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answe
                 "foreign-owner",
                 format!("{belong} to another account, such as {}", some.join(", ")),
                 format!(
-                    r"as root: find $(readlink -f {current}) -xdev ! -user {0} \( -type d -o -links 1 \) -execdir chown -h {0} {{}} +; or the fix `docs-ownership`",
+                    r"Run the fix `docs-ownership`, or run as root: find $(readlink -f {current}) -xdev ! -user {0} \( -type d -o -links 1 \) -execdir chown -h {0} {{}} +",
                     looked.user
                 ),
                 source,
             );
         }
-        None => sheet.unseen("foreign-owner", "find gave no answer", "run the audit again", source),
+        None => sheet.unseen("foreign-owner", "find gave no answer", "Run the audit again.", source),
     }
 }
 
@@ -310,9 +312,8 @@ fn room(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answer
     let live: u64 = looked.answer.get("live-kib").and_then(remote::kib).unwrap_or(0);
     let source = format!("df -Pk {base}");
     match pair("kib") {
-        _ if unknown.is_some() => {
-            let (described, hint) = unknown.unwrap_or_default();
-            sheet.unseen("disk-room", described, hint, source);
+        _ if let Some(warning) = unknown => {
+            sheet.unseen("disk-room", warning.text, warning.hint.unwrap_or_default(), source);
         }
         Some((free, all)) => {
             let of = |kib: u64| format::bytes(kib.saturating_mul(1024));
@@ -322,12 +323,12 @@ fn room(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answer
                 false => sheet.not_met(
                     "disk-room",
                     described,
-                    "free disk space there, or lower keep-releases and keep-backups",
+                    "Free disk space there, or lower `keep-releases` and `keep-backups`.",
                     source,
                 ),
             }
         }
-        None => sheet.unseen("disk-room", "df gave no answer", "run the audit again", source),
+        None => sheet.unseen("disk-room", "df gave no answer", "Run the audit again.", source),
     }
     let source = format!("df -Pi {base}");
     match pair("inodes") {
@@ -337,9 +338,9 @@ fn room(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answer
         Some((free, all)) => sheet.not_met(
             "inodes",
             format!("{free} of {all} free"),
-            "remove old releases and caches; each file takes one inode",
+            "Remove old releases and caches: each file takes one inode.",
             source,
         ),
-        None => sheet.unseen("inodes", "df gave no answer", "run the audit again", source),
+        None => sheet.unseen("inodes", "df gave no answer", "Run the audit again.", source),
     }
 }

@@ -1,6 +1,6 @@
 //! `audit`: how GitHub and the server stand, as findings. Only GET requests, and on the server only what reads.
 //!
-//! What cannot be seen is told as such, with the permission that would show it; it is never guessed.
+//! What cannot be read is reported as such, with the permission that would show it; it is never guessed.
 
 pub mod table;
 
@@ -88,7 +88,7 @@ pub async fn scope(cx: &Audit, io: &Io) -> StepResult {
         None => sheet.unseen(
             "server-looked-at",
             "neither ssh-private-key nor ssh-host is set in this step: only GitHub was audited",
-            "pass ssh-host, ssh-private-key, ssh-known-hosts, base-dir and url; a secret is often empty because it belongs to another `environment:`",
+            "Pass `ssh-host`, `ssh-private-key`, `ssh-known-hosts`, `base-dir` and `url`. A secret is often empty because it belongs to another `environment:`.",
             "the inputs",
         ),
     }
@@ -233,9 +233,11 @@ fn seen<T>(answer: Result<T, GithubError>, doing: &str, permission: &str) -> Res
             Ok(Seen::Forbidden {
                 why: format!("the token has no right to read it ({message})"),
                 shows: match needs.split_once('=').filter(|(key, _)| GRANTED.contains(key)) {
-                    Some((key, right)) => format!("give the job `permissions: {key}: {right}` ({needs})"),
+                    Some((key, right)) => format!("Set `permissions: {{ {key}: {right} }}` in the job."),
                     None => {
-                        format!("use the token of an app or a user with `{needs}`; no GITHUB_TOKEN can have that right")
+                        format!(
+                            "Use the token of an app or a user with `{needs}`. No GITHUB_TOKEN can have that right."
+                        )
                     }
                 },
             })
@@ -248,9 +250,9 @@ fn unanswered(doing: &str, error: &GithubError) -> Failure {
     match error {
         GithubError::Ambiguous(cause) => errors::fix::workflow_ambiguous(doing, cause),
         GithubError::RateLimited { .. } => {
-            errors::fix::github_rate_limited(doing, error, "run the audit again after that")
+            errors::fix::github_rate_limited(doing, error, "Run the audit again after that.")
         }
-        _ => errors::fix::github_unavailable(doing, error, "run the audit again; GitHub gave no answer"),
+        _ => errors::fix::github_unavailable(doing, error, "Run the audit again."),
     }
 }
 

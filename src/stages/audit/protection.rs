@@ -31,7 +31,7 @@ pub async fn branches(cx: &Audit, io: &Io) -> StepResult {
                 sheet.not_met(
                     id,
                     format!("the branch `{main}` does not exist"),
-                    "set `main-branch` in the policy",
+                    "Set `main-branch` in the policy.",
                     &source,
                 );
             }
@@ -52,7 +52,7 @@ pub async fn branches(cx: &Audit, io: &Io) -> StepResult {
                 sheet.not_met(
                     id,
                     format!("the branch `{develop}` does not exist"),
-                    "set `develop-branch` in the policy",
+                    "Set `develop-branch` in the policy.",
                     &source,
                 );
             }
@@ -105,7 +105,7 @@ async fn look(cx: &Audit, name: &str) -> Result<Seen<Protected>, Failure> {
         Seen::Forbidden { why, shows } => known.hidden = Some((format!("rulesets: {why}"), shows)),
     }
     known.branch.protected |= by_ruleset;
-    // Only classic protection has details that rulesets do not tell; an unprotected branch has none.
+    // Only classic protection has details that rulesets do not have; an unprotected branch has none.
     if known.branch.protected {
         match seen(cx.github.protection(name).await, &doing, "administration=read")? {
             Seen::Yes(Some(classic)) => {
@@ -132,7 +132,7 @@ async fn look(cx: &Audit, name: &str) -> Result<Seen<Protected>, Failure> {
 }
 
 fn judge_main(sheet: &mut Sheet<'_>, cx: &Audit, name: &str, known: &Protected) {
-    let fix = "require the checks under Settings, Rules, Rulesets, or run the fix `branch-protection-main`";
+    let fix = "Require the checks under Settings, Rules, Rulesets, or run the fix `branch-protection-main`.";
     match known.branch.protected {
         true => sheet.met("main-protected", format!("`{name}` is protected"), &known.source),
         false => sheet.not_met(
@@ -158,7 +158,7 @@ fn judge_main(sheet: &mut Sheet<'_>, cx: &Audit, name: &str, known: &Protected) 
 
 fn judge_develop(sheet: &mut Sheet<'_>, _cx: &Audit, name: &str, known: &Protected) {
     const CHECKS: usize = 4;
-    let fix = "require it under Settings, Rules, Rulesets, or run the fix `branch-protection-develop`";
+    let fix = "Require it under Settings, Rules, Rulesets, or run the fix `branch-protection-develop`.";
     let described = format!("`{name}` requires {}: {}", known.required.len(), listed(&known.required));
     match known.required.len() >= CHECKS {
         true => sheet.met("develop-required-checks", described, &known.source),

@@ -57,7 +57,7 @@ pub async fn health(cx: &Audit, io: &Io) -> StepResult {
         false => sheet.not_met(
             "health",
             &described,
-            "read the application's log (shared/storage/logs) and PHP-FPM's log on the server",
+            "Read the application's log (shared/storage/logs) and PHP-FPM's log on the server.",
             &source,
         ),
     }
@@ -73,7 +73,7 @@ pub async fn health(cx: &Audit, io: &Io) -> StepResult {
         true => sheet.not_met(
             "probe-can-fail",
             "a page that does not exist answers as healthy, so a healthy answer proves nothing",
-            "give each path in health-paths its own route, and answer 404 to unknown pages",
+            "Give each path in `health-paths` its own route, and answer 404 to unknown pages.",
             format!("GET {url}{}", probe::NOWHERE),
         ),
     }
@@ -87,7 +87,7 @@ async fn guards(sheet: &mut Sheet<'_>, survey: &Survey, policy: &HealthPolicy, s
         return;
     }
     if policy.token.is_none() {
-        sheet.unseen("token-guards", "healthcheck-token is empty in this step", "pass healthcheck-token", source);
+        sheet.unseen("token-guards", "healthcheck-token is empty in this step", "Pass `healthcheck-token`.", source);
         return;
     }
     let without = ask(survey, &HealthPolicy { token: None, ..policy.clone() }).await;
@@ -98,13 +98,13 @@ async fn guards(sheet: &mut Sheet<'_>, survey: &Survey, policy: &HealthPolicy, s
         false => sheet.not_met(
             "token-guards",
             described,
-            "let the health route compare the token (hash_equals) and answer 401 otherwise, or remove healthcheck-token",
+            "Let the health route compare the token (hash_equals) and answer 401 otherwise, or remove `healthcheck-token`.",
             source,
         ),
     }
 }
 
-/// The token's SHA-256 on both sides. Neither is ever shown, and of the digests no more than the first eight digits.
+/// The token's SHA-256 on both sides. No token is ever shown, and of the digests no more than the first eight digits.
 pub async fn token(cx: &Audit, io: &Io) -> StepResult {
     let survey = match machine::reached(cx) {
         Ok(survey) => survey,
@@ -118,7 +118,7 @@ pub async fn token(cx: &Audit, io: &Io) -> StepResult {
     let ours = survey.inputs.health.token.as_ref().map(|token| Sha256Digest::of(token.expose()));
     let theirs = match answer.get("token").map(str::trim) {
         None => {
-            let shows = format!("run: chmod 640 {file}, with a group of the deploy user");
+            let shows = format!("Give the file a group of the deploy user, then run: chmod 640 {file}");
             sheet.unseen("health-token-match", format!("{file} does not exist or cannot be read"), shows, source);
             return sheet.end();
         }
@@ -132,13 +132,13 @@ pub async fn token(cx: &Audit, io: &Io) -> StepResult {
         (None, Some(theirs)) => sheet.not_met(
             "health-token-match",
             format!("{file} has one ({}), and healthcheck-token is empty in this step", theirs.short()),
-            "pass healthcheck-token; a secret is often empty because it belongs to another `environment:`",
+            "Pass `healthcheck-token`. A secret is often empty because it belongs to another `environment:`.",
             source,
         ),
         (Some(_), None) => sheet.not_met(
             "health-token-match",
             format!("HEALTHCHECK_TOKEN is not set in {file}"),
-            format!("set it in {file} to the value of the workflow's secret"),
+            format!("Set HEALTHCHECK_TOKEN in {file} to the value of the workflow's secret."),
             source,
         ),
         (Some(ours), Some(theirs)) if ours != theirs => {
@@ -147,12 +147,13 @@ pub async fn token(cx: &Audit, io: &Io) -> StepResult {
                     "does not refuse the workflow's token: it runs with an older configuration, or checks no token"
                 }
                 Takes::No => "refuses the workflow's token",
+                Takes::NotAsked => "does not show which token it accepts, because no path in health-paths takes one",
                 Takes::Unknown => "does not show which token it accepts",
             };
             sheet.not_met(
                 "health-token-match",
                 format!("{}: they differ, and the site {site}", digests(&ours, &theirs)),
-                "write the server's token into the workflow's secret, or run the fix `health-token`",
+                "Write the server's token into the workflow's secret, or run the fix `health-token`.",
                 source,
             );
         }
@@ -164,16 +165,20 @@ pub async fn token(cx: &Audit, io: &Io) -> StepResult {
             }
             match site_takes(survey).await {
                 Takes::Yes => sheet.met("health-token-match", format!("{same}, and the site accepts it"), source),
+                Takes::NotAsked => {
+                    let remark = "no path in health-paths takes a token, so the site was not asked for it";
+                    sheet.met("health-token-match", format!("{same}; {remark}"), source);
+                }
                 Takes::No => sheet.not_met(
                     "health-token-match",
                     format!("{same}, and the site refuses it: it runs with an older configuration"),
-                    "release again, which rebuilds the configuration cache",
+                    "Release again, which rebuilds the configuration cache.",
                     source,
                 ),
                 Takes::Unknown => sheet.unseen(
                     "health-token-match",
                     format!("{same}, but the site does not show whether it accepts it"),
-                    "correct the finding health first",
+                    "Correct the finding `health` first.",
                     source,
                 ),
             }
@@ -183,22 +188,32 @@ pub async fn token(cx: &Audit, io: &Io) -> StepResult {
 }
 
 /// What the site makes of the workflow's token.
+#[derive(Debug, PartialEq, Eq)]
 enum Takes {
     Yes,
     No,
+    /// No health path takes a token.
+    NotAsked,
     /// It is down, or unhealthy.
     Unknown,
 }
 
 async fn site_takes(survey: &Survey) -> Takes {
-    let report = ask(survey, &survey.inputs.health).await;
-    let any = |codes: &[u16]| {
-        report.endpoints.iter().any(|endpoint| endpoint.status.is_some_and(|code| codes.contains(&code)))
-    };
-    match (any(&[401, 403]), any(&[200])) {
-        (true, _) => Takes::No,
-        (false, true) => Takes::Yes,
-        (false, false) => Takes::Unknown,
+    let policy = &survey.inputs.health;
+    judge_token(policy, &ask(survey, policy).await)
+}
+
+/// Only the answer of a path that takes a token says something of the token.
+fn judge_token(policy: &HealthPolicy, report: &HealthReport) -> Takes {
+    let takes = |path: &str| probe::takes_token(&HealthPolicy { paths: vec![path.to_owned()], ..policy.clone() });
+    if !probe::takes_token(policy) {
+        Takes::NotAsked
+    } else if refused(report) {
+        Takes::No
+    } else if report.endpoints.iter().any(|endpoint| endpoint.problem.is_none() && takes(&endpoint.path)) {
+        Takes::Yes
+    } else {
+        Takes::Unknown
     }
 }
 
@@ -216,4 +231,63 @@ fn describe(report: &HealthReport) -> String {
         Some(problem) => format!("{}: {problem}", endpoint.path),
     });
     each.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::*;
+    use crate::{config::typed::HealthAnswer, domain::record::Endpoint};
+
+    fn policy(paths: &[&str], answers: BTreeMap<String, HealthAnswer>) -> HealthPolicy {
+        HealthPolicy {
+            token: Some(Secret::new("a token")),
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+            answers,
+            home: None,
+            expect: vec!["ok".to_owned()],
+            attempts: 1,
+            interval: Duration::ZERO,
+            grace: Duration::ZERO,
+            repair: false,
+            max_downtime: Duration::ZERO,
+            sample_rate: 1,
+        }
+    }
+
+    fn report(answers: &[(&str, u16, bool)]) -> HealthReport {
+        let endpoints = answers.iter().map(|(path, status, healthy)| Endpoint {
+            path: (*path).to_owned(),
+            status: Some(*status),
+            problem: (!healthy).then(|| "unhealthy".to_owned()),
+            hint: None,
+            not_asked: false,
+            vantage: None,
+            answered_as: None,
+            took_ms: 1,
+        });
+        HealthReport { endpoints: endpoints.collect(), ..HealthReport::default() }
+    }
+
+    #[test]
+    fn the_token_is_judged_by_the_healthy_answer_of_a_path_that_takes_one() {
+        let up = || BTreeMap::from([("/up".to_owned(), HealthAnswer::Status(204))]);
+        let both = policy(&["/up", "/health"], up());
+        for (health, up_status, takes) in [
+            ((200, true), (204, true), Takes::Yes),
+            // Whatever status counts as healthy there, and whatever page answers 200 without being healthy.
+            ((202, true), (204, true), Takes::Yes),
+            ((200, false), (204, true), Takes::Unknown),
+            ((503, false), (204, true), Takes::Unknown),
+            ((401, false), (204, true), Takes::No),
+            ((403, false), (200, true), Takes::No),
+        ] {
+            let answers = report(&[("/up", up_status.0, up_status.1), ("/health", health.0, health.1)]);
+            assert_eq!(judge_token(&both, &answers), takes, "{answers:?}");
+        }
+        let open = policy(&["/up"], up());
+        assert_eq!(judge_token(&open, &report(&[("/up", 204, true)])), Takes::NotAsked);
+        assert_eq!(judge_token(&open, &report(&[("/up", 200, true)])), Takes::NotAsked);
+    }
 }

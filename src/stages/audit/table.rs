@@ -17,7 +17,7 @@ pub fn table() -> Table<Audit, ()> {
             observe("listed-workflows",  "Check the listed workflows",                  audit::workflows)     .run_on().into(),
             observe("last-runs",         "Check the last workflow runs",                audit::runs)          .run_on().into(),
             observe("newest-build",      "Check the artifacts of the newest build",     audit::builds)        .run_on().into(),
-            observe("branches-agree",    "Compare the build workflow of both branches", audit::branches_agree).run_on().into(),
+            observe("branches-agree",    "Compare the release workflows of both branches", audit::branches_agree).run_on().into(),
             observe("gate-integrity",    "Check that the gates can fail",               audit::integrity)     .run_on().into(),
             observe("reach-server",      "Connect to the server",                       audit::reach)         .run_on().into(),
             observe("survey-server",     "Survey the server",                           audit::look)          .run_on().into(),

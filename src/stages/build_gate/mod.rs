@@ -23,6 +23,7 @@ use crate::{
         bundle::{self, Manifest},
         format,
         record::{BundleRecord, key},
+        trigger,
     },
     engine::{Decided, Decision, Done, Io, StepResult, Undone},
     errors::build as errors,
@@ -70,27 +71,17 @@ pub fn decide(survey: Survey) -> Result<Decided<Build>, Failure> {
     Ok(Decided { cx, decision: Decision::Go })
 }
 
-/// Step 1: what started this run (F2: an event that is not supported is an error, never a skip).
+/// Step 1: what started this run. The configuration has refused every event that is not supported (F2).
 pub async fn resolve_event(cx: &Survey, io: &Io) -> StepResult {
     io.record(key::SHA, &cx.inputs.commit);
     let commit = &cx.inputs.commit;
     match cx.inputs.event.as_deref() {
         None => Ok(Done::passed(format!("{commit}, outside of Actions"))),
-        Some(
-            event @ ("push"
-            | "merge_group"
-            | "workflow_dispatch"
-            | "repository_dispatch"
-            | "workflow_call"
-            | "workflow_run"
-            | "schedule"),
-        ) => Ok(Done::passed(format!("{commit}, from {event}"))),
-        // A required check has to do its real work on pull requests too, or the rule that requires it is hollow (F11, F12).
-        Some("pull_request") => {
-            io.warn("a bundle of a pull request is never deployed: its commit is a test merge", None);
-            Ok(Done::warned(format!("{commit}, from pull_request: checked only, not for release")))
+        Some(event) if trigger::builds_own_code(event) => Ok(Done::passed(format!("{commit}, from {event}"))),
+        Some(event) => {
+            io.warning(errors::not_for_release(event));
+            Ok(Done::warned(format!("{commit}, from {event}: checked only, not for release")))
         }
-        Some(event) => Err(errors::event_unsupported(event)),
     }
 }
 
@@ -109,8 +100,9 @@ pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
         io.line(format!("left out: {path} ({because})"));
     }
     tree.key_note().iter().for_each(|note| io.line(note));
-    for warning in &warnings {
-        io.warn(warning, None);
+    let warned = !warnings.is_empty();
+    for warning in warnings {
+        io.warning(warning);
     }
     let report = findings.report();
     io.record(key::GATES, &report);
@@ -126,7 +118,7 @@ pub async fn gates(cx: &Survey, io: &Io) -> StepResult {
         tree.left_out.len()
     );
     *cx.state.borrow_mut() = Some(Arc::new(tree));
-    Ok(if warnings.is_empty() { Done::passed(text) } else { Done::warned(text) })
+    Ok(if warned { Done::warned(text) } else { Done::passed(text) })
 }
 
 /// Step 5: writes the bundle, its `.sha256` and its manifest.

@@ -77,7 +77,7 @@ pub async fn decide(survey: Survey, events: &Events) -> Result<Decided<Deploy>, 
     })
 }
 
-/// The same where the bundle is not there yet. Nobody can say what would be released, so no digest approves it; the phrase alone does where the
+/// The same where the bundle is not there yet. What would be released is unknown, so no digest approves it; the phrase alone does where the
 /// policy takes it, and then approves whatever this commit's build makes.
 pub(crate) fn decide_without_bundle(inputs: &typed::Target) -> Decision {
     match &inputs.approval {

@@ -179,7 +179,7 @@ pub async fn await_bundle(cx: &FixPlan<Current>, io: &Io) -> StepResult {
                 return Err(errors::fix::changed_since_plan(
                     &doing,
                     format!("run {id} builds {}: a newer commit was pushed", run.head_sha.short()),
-                    "run this again, for the new head",
+                    "Run this again, for the new head.",
                 ));
             }
             if run.finished() && !run.succeeded() {

@@ -140,10 +140,7 @@ pub async fn look(cx: &Fix<Option<Current>>, io: &Io) -> StepResult {
             return Err(errors::fix::secret_shadowed(&doing, environment, name));
         }
         Ok(false) => {}
-        Err(GithubError::Forbidden { .. }) => io.warn(
-            format!("it is unknown whether the environment `{environment}` has its own secret {name}; its jobs would use that one"),
-            Some(format!("gh secret list --env {environment}")),
-        ),
+        Err(GithubError::Forbidden { .. }) => io.warning(errors::fix::shadow_unknown(environment, name)),
         Err(error) => return Err(refusal(&doing, &error, "environments=read")),
     }
     let described = |entry: &Option<SecretEntry>| match entry {
@@ -177,12 +174,16 @@ fn seal(token: &Secret, key: &SealingKey, doing: &str) -> Result<String, Failure
 }
 
 pub async fn write(cx: &FixPlan<Option<Current>>, _io: &Io) -> StepResult {
-    let Some(known) = &cx.known else { return Ok(cx.idle().unwrap_or_else(|| Done::skipped("nothing to do"))) };
+    let Some(known) = &cx.known else { return Ok(cx.nothing_to_do()) };
     let (github, name) = (cx.github()?, &cx.world.inputs.secret);
     let doing = format!("writing the secret {name}");
     let now = github.secret(name).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
     if now != known.before {
-        return Err(errors::fix::changed_since_plan(&doing, "the secret was changed after the plan", "run this again"));
+        return Err(errors::fix::changed_since_plan(
+            &doing,
+            "the secret was changed after the plan",
+            "Run this again.",
+        ));
     }
     // Only now, after the phrase: a token that the site refuses must not become the secret.
     taken(cx.server()?, &known.token, ASKING).await?;
@@ -191,9 +192,9 @@ pub async fn write(cx: &FixPlan<Option<Current>>, _io: &Io) -> StepResult {
     Ok(Done::passed(format!("{name}, sealed for the key {}", known.key.key_id)))
 }
 
-/// Nobody can read it back: that it was written is seen by its date, and that it is right by the site.
+/// GitHub gives no secret back: its date shows that it was written, and the site that it is right.
 pub async fn verify(cx: &FixPlan<Option<Current>>, io: &Io) -> StepResult {
-    let Some(known) = &cx.known else { return Ok(cx.idle().unwrap_or_else(|| Done::skipped("nothing to do"))) };
+    let Some(known) = &cx.known else { return Ok(cx.nothing_to_do()) };
     let name = &cx.world.inputs.secret;
     let doing = format!("reading the secret {name} again");
     let after = cx.github()?.secret(name).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;

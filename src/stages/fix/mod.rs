@@ -1,5 +1,5 @@
-//! `fix`: one finding of an audit, corrected by name. Look, say what would be sent, and only with the phrase send it; then look again, because
-//! a fix that nobody saw is none.
+//! `fix`: one finding of an audit, corrected by name. It reads, says what it would send, and sends it only with the phrase. Then it reads again,
+//! because a request that was accepted need not be in effect.
 
 pub mod table;
 
@@ -137,6 +137,11 @@ impl<K> FixPlan<K> {
         self.proposal.nothing.as_ref().map(Done::skipped)
     }
 
+    /// What a row says that has nothing to carry out.
+    fn nothing_to_do(&self) -> Done {
+        self.idle().unwrap_or_else(|| Done::skipped("nothing to do"))
+    }
+
     /// What the plan prints for the row that changes something.
     pub fn preview(&self) -> Vec<String> {
         let Proposal { before, wanted, sends, needs, .. } = &self.proposal;
@@ -217,7 +222,7 @@ pub fn decide<K>(cx: Fix<K>, events: &Events) -> Result<Decided<FixPlan<K>>, Fai
 /// The keys that a job's `permissions:` may name, as far as fixes need them.
 const GRANTED: [&str; 3] = ["actions", "contents", "metadata"];
 
-/// What GitHub's refusal means here. A right that is missing is a "no" and not a mistake of the inputs: whoever reads it may not have that right either.
+/// What GitHub's refusal means here. A right that is missing is a "no" and not a mistake of the inputs: the user may not have that right either.
 fn refusal(doing: &str, error: &GithubError, permission: &str) -> Failure {
     match error {
         // No right of any token helps here.
@@ -235,11 +240,11 @@ fn refusal(doing: &str, error: &GithubError, permission: &str) -> Failure {
         }
         GithubError::RateLimited { retry_after } => {
             let minutes = retry_after.as_secs().div_ceil(60);
-            errors::fix::github_rate_limited(doing, error, format!("run this again in {minutes} minutes"))
+            errors::fix::github_rate_limited(doing, error, format!("Run this again in {minutes} minutes."))
         }
         GithubError::Ambiguous(cause) => errors::fix::workflow_ambiguous(doing, cause),
         // 422 and the like: GitHub has looked and says no.
         GithubError::Unexpected(cause) if cause.starts_with('4') => errors::fix::github_refused(doing, cause),
-        _ => errors::fix::github_unavailable(doing, error, "run this again; it reads the present state first"),
+        _ => errors::fix::github_unavailable(doing, error, "Run this again: it reads the present state first."),
     }
 }

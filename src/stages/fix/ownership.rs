@@ -107,10 +107,7 @@ pub async fn look(cx: &Fix<Current>, io: &Io) -> StepResult {
         return Err(errors::fix::odd_name(&doing, &odd.path, &command));
     }
     if found.hidden && !found.foreign.is_empty() {
-        io.warn(
-            "a folder there cannot be read; its files become readable when it belongs to the deploy user",
-            Some("run this fix again afterwards".to_owned()),
-        );
+        io.warning(errors::fix::folder_unread());
     }
     let known = Current { user: found.user, live, foreign: found.foreign };
     if !known.foreign.is_empty() {

@@ -149,15 +149,7 @@ fn warn_of_checks_that_never_report(cx: &Fix<Current>, io: &Io, branch: &str, ad
     let silent: Vec<&str> =
         add.iter().filter(|check| !files.report(check, branch)).map(|check| check.as_str()).collect();
     if !silent.is_empty() {
-        io.warn(
-            format!(
-                "no workflow of this checkout reports {} for pull requests to `{branch}`: every merge would be blocked",
-                silent.join(", ")
-            ),
-            Some(
-                "correct `required-checks` in the policy, or the names of the jobs, before you approve this".to_owned(),
-            ),
-        );
+        io.warning(errors::fix::checks_never_report(&silent, branch));
     }
 }
 
@@ -190,7 +182,11 @@ pub async fn protect(cx: &FixPlan<Current>, io: &Io) -> StepResult {
     let doing = format!("protecting `{}`", known.branch);
     // What is sent replaces everything, so it must still be what was seen.
     if now(github, known, &doing).await? != known.before {
-        return Err(errors::fix::changed_since_plan(&doing, "its protection changed after the plan", "run this again"));
+        return Err(errors::fix::changed_since_plan(
+            &doing,
+            "its protection changed after the plan",
+            "Run this again.",
+        ));
     }
     github.protect(&known.branch, &known.wanted).await.map_err(|error| refusal(&doing, &error, PERMISSION))?;
     io.line(format!("sent: {}", known.wanted.body()));

@@ -148,11 +148,11 @@ fn wrong(inputs: &typed::Target, answer: &crate::transport::shell::Answer) -> Ve
     }
     let mut found: Vec<_> = survey::wrong_place(inputs, answer).into_iter().collect();
     if answer.get("state-unreadable").is_some() {
-        let hint = "log in as the user that makes the releases (`ssh-user`)";
+        let hint = "Set `ssh-user` to the user that makes the releases.";
         found.push(problem(About::Place, errors::preflight::state_foreign(&layout.state(), hint)));
     }
     if answer.get("current-not-a-link").is_some() {
-        let hint = "move it away by hand; a release creates the link";
+        let hint = "Move it away by hand. A release creates the link.";
         found.push(problem(About::Place, errors::preflight::current_not_a_link(&layout.current(), hint)));
     }
     found
@@ -256,7 +256,7 @@ pub async fn roll_back(cx: &Recover, io: &Io) -> Result<Undone, Failure> {
     Ok(Undone::Done(described.join("; ")))
 }
 
-/// What a person types when that failed.
+/// The commands for a manual rollback when that failed.
 pub fn back_by_hand(cx: &Recover) -> Vec<RemoteCommand> {
     let Some(entry) = cx.state.borrow().unfinished.clone() else { return Vec::new() };
     let current = cx.inputs.layout.current();

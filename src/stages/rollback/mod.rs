@@ -76,7 +76,7 @@ async fn choose(wanted: Option<&ReleaseName>, cx: &Survey, io: &Io) -> StepResul
             return Err(errors::rollback::tree_changed(&candidate, &tree.sha256));
         }
         let changed = errors::rollback::changed(&candidate, &tree.sha256);
-        io.warn(format!("{} is not used as the target: {changed}", candidate.release), None);
+        io.warning(errors::rollback::passed_over(&candidate, &changed));
         passed_over.push((candidate.release, changed));
     }
     let unfit = standings.choices(live.as_ref(), &there).1;
@@ -89,16 +89,10 @@ async fn choose(wanted: Option<&ReleaseName>, cx: &Survey, io: &Io) -> StepResul
 fn doubts(history: &History, cx: &Survey, io: &Io) {
     let ledger = cx.inputs.layout.ledger();
     if let Some(broken) = &history.broken {
-        io.warn(
-            format!("the ledger's chain is broken: {broken}"),
-            Some(
-                "its records of releases may have been changed; read docs/recovery.md, \"Can the ledger be trusted?\""
-                    .to_owned(),
-            ),
-        );
+        io.warning(errors::rollback::ledger_chain_broken(broken));
     }
     if history.unreadable > 0 {
-        io.warn(format!("{} of {ledger} cannot be read and are ignored", counted(history.unreadable, "line")), None);
+        io.warning(errors::rollback::ledger_lines_unreadable(&counted(history.unreadable, "line"), &ledger));
     }
 }
 
@@ -129,29 +123,12 @@ fn tell(candidate: &Candidate, history: &History, cx: &Survey, io: &Io) {
     io.record(record::key::TREE, &candidate.tree);
     let since = since(history, candidate, cx.inputs.environment.as_str());
     if !since.ran.is_empty() {
-        io.warn(
-            format!(
-                "{} ran since {} and stay: {}; its code runs with the newer schema",
-                counted(since.ran.len(), "migration"),
-                candidate.release,
-                since.ran.join(", ")
-            ),
-            Some(
-                "check that the older code works with the newer schema; if it does not, correct the fault with a new release instead"
-                    .to_owned(),
-            ),
-        );
+        let count = counted(since.ran.len(), "migration");
+        io.warning(errors::rollback::migrations_stay(&count, &candidate.release, &since.ran));
         io.record(record::key::MIGRATIONS_STAY, record::Migrations { ran: since.ran, measured: Vec::new() });
     }
     if since.unknown > 0 {
-        io.warn(
-            format!(
-                "it is unknown which migrations ran since {} for {}: the ledger does not record them",
-                candidate.release,
-                counted(since.unknown, "attempt")
-            ),
-            Some("read the table `migrations` of the database, which lists them in order".to_owned()),
-        );
+        io.warning(errors::rollback::migrations_unknown(&candidate.release, &counted(since.unknown, "attempt")));
     }
 }
 
@@ -210,10 +187,7 @@ pub fn decide(survey: Survey, events: &Events) -> Result<Decided<Deploy>, Failur
     let decision = approval::by_approval(&inputs, &plan_digest);
     let step = StepId::new(row::PLAN);
     if let Some(environment) = &inputs.review {
-        let text = format!(
-            "`approval-review` requires a review for {environment}, but a rollback needs no review: the phrase alone approves it"
-        );
-        events.emit(Body::Warned { step: step.clone(), code: Default::default(), text, hint: None });
+        events.emit(Body::warned(step.clone(), errors::rollback::review_not_needed(environment)));
     }
     let tell = |key: &str, value: serde_json::Value| {
         events.emit(Body::Recorded { step: step.clone(), key: key.to_owned(), value })

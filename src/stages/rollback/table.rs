@@ -54,7 +54,7 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
                                                                                                                           within("reloaded again after the switch back")).into(),
             change("restart-workers",    "17 Restart the queue workers",                              workers::restart,   within("restarted again after the switch back")).advisory().into(),
             check ("grace",              "18 Grace period",                                           probe::grace).into(),
-            check ("health",             "19 Check that the site is healthy and serves this release", probe::health).into(),
+            check ("health",             "19 Check that the site is healthy and serves this release", previewed(probe::health, probe::health_preview)).into(),
             check ("assets",             "20 Check every Vite asset",                                 probe::assets).into(),
             check ("confirm",            "Confirm the release over a new connection",                 watchdog::confirm).decides().into(),
             commit("live",             "The release is confirmed").into(),

@@ -517,6 +517,9 @@ const INSTALLED: &str = "vendor/composer/installed.json";
 /// Composer took this package from a folder of the build machine.
 const LOCAL: &str = r#"{"packages": [{"name": "acme/mail", "version": "1.2.0", "dist": {"type": "path"}}]}"#;
 
+/// It is unknown where Composer took this package from.
+const NO_TYPE: &str = r#"{"packages": [{"name": "acme/mail", "version": "1.2.0", "dist": {"url": "x"}}]}"#;
+
 /// FD16, FD17, FD18: what plain tar packed of a tree is judged as `build-gate` judges the tree.
 #[test]
 fn fd20_of_a_plain_archive_samples_are_shipped_and_what_test_runs_left_is_not() {
@@ -526,6 +529,7 @@ fn fd20_of_a_plain_archive_samples_are_shipped_and_what_test_runs_left_is_not() 
         ("artisan", "x"),
         (".env.testing", "DB_PASSWORD=x"),
         ("database/database.sqlite", "SQLite format 3"),
+        (INSTALLED, r#"{"packages": [{"name": "firebase/php-jwt", "version": "6.0.0", "dist": {"type": "zip"}}]}"#),
         ("vendor/firebase/php-jwt/README.md", key.as_str()),
         ("vendor/pear/net_smtp/Net/SMTP.php", "<?php"),
     ] {
@@ -536,6 +540,9 @@ fn fd20_of_a_plain_archive_samples_are_shipped_and_what_test_runs_left_is_not() 
         .link(&format!("{package}/README"), "README.rst")
         .link(&format!("{package}/README.rst"), "docs/guide.rst")
         .link(&format!("{package}/again"), "Net")
+        // As `build-gate`, which finds nothing at these paths of its machine either.
+        .link(&format!("{package}/absolute"), "/home/runner/work/shop/net_smtp")
+        .link(&format!("{package}/outside"), "../../../../elsewhere")
         .link("./none", "docs/guide.rst");
     let (read, sent) = rewritten(&forge.bytes());
     let read = read.expect("it is in order");
@@ -544,6 +551,7 @@ fn fd20_of_a_plain_archive_samples_are_shipped_and_what_test_runs_left_is_not() 
     let shipped: Vec<&str> = manifest.files.keys().chain(manifest.links.keys()).map(String::as_str).collect();
     let wanted = [
         "artisan",
+        INSTALLED,
         "vendor/firebase/php-jwt/README.md",
         "vendor/pear/net_smtp/Net/SMTP.php",
         "none",
@@ -552,8 +560,9 @@ fn fd20_of_a_plain_archive_samples_are_shipped_and_what_test_runs_left_is_not() 
     assert_eq!(shipped, wanted);
     let read::Maker::TarOfATree(unchecked) = read.by else { panic!("it was tar: {:?}", read.by) };
     let left_out: Vec<&str> = unchecked.left_out.iter().map(|(path, _)| path.as_str()).collect();
-    let readme = ["vendor/pear/net_smtp/README", "vendor/pear/net_smtp/README.rst"];
-    assert_eq!(left_out, [&[".env.testing", "database/database.sqlite"], &readme[..]].concat());
+    let dangling = ["README", "README.rst", "absolute", "outside"].map(|link| format!("vendor/pear/net_smtp/{link}"));
+    let dangling: Vec<&str> = dangling.iter().map(String::as_str).collect();
+    assert_eq!(left_out, [&[".env.testing", "database/database.sqlite"], &dangling[..]].concat());
     assert!(unchecked.key_note.expect("a note").contains("vendor/firebase/php-jwt/README.md"));
 }
 
@@ -613,6 +622,10 @@ fn fd20_a_plain_archive_without_a_manifest_may_hold_no_secrets_and_nothing_twice
         (&[("artisan", "x"), ("docker/id_rsa", "x")], "`docker/id_rsa`, which is not allowed in a release"),
         (&[("artisan", "x"), ("config/jwt.php", &key)], "`config/jwt.php` contains a private key"),
         (&[("vendor/acme/mail/x.pem", &key), (INSTALLED, LOCAL)], "`vendor/acme/mail/x.pem` contains a private key"),
+        // Composer 1's list, a place without a type, and no list at all: no package is known to be published.
+        (&[("vendor/acme/mail/x.pem", &key), (INSTALLED, r#"[{"name": "acme/mail"}]"#)], "its package is unknown"),
+        (&[("vendor/acme/mail/x.pem", &key), (INSTALLED, NO_TYPE)], "`vendor/acme/mail/x.pem` contains a private key"),
+        (&[("vendor/acme/mail/x.pem", &key)], "vendor/composer/installed.json cannot be read"),
         (&[("artisan", "x"), ("artisan", "y")], "`artisan` twice"),
         (&[("artisan", "x"), ("artisan/x", "y")], "below `artisan`, which is not a folder"),
         (&[("../x", "y")], "`..`"),

@@ -1,6 +1,6 @@
 //! What stops a tree before it becomes a bundle, and what it tells the person who has to repair it.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, os::unix::net::UnixListener, process::Command};
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, os::unix::net::UnixListener, process::Command};
 
 use gated_deploy::{
     config::typed::BuildGate,
@@ -242,6 +242,19 @@ fn f26_what_a_checkout_leaves_is_left_out_and_told() {
 #[test]
 fn fd16_what_looks_like_a_key_in_a_package_is_a_public_sample() {
     let app = App::sound();
+    let package = |name: &str, more: &str| format!(r#"{{"name": "{name}", "version": "1.2.0"{more}}}"#);
+    let composer = |app: &App, packages: &[String]| {
+        let packages = packages.join(", ");
+        app.put("vendor/composer/installed.json", format!(r#"{{"packages": [{packages}], "dev": false}}"#));
+        app.put("composer.lock", format!(r#"{{"packages": [{packages}]}}"#));
+    };
+    let published = [
+        package("acme/mail", r#", "dist": {"type": "zip"}"#),
+        package("firebase/php-jwt", r#", "dist": {"type": "zip"}"#),
+        package("tecnickcom/tcpdf", r#", "dist": null, "source": {"type": "git"}"#),
+        package("phpseclib/phpseclib", r#", "dist": {"type": "tar"}"#),
+    ];
+    composer(&app, &published);
     let samples = [
         "vendor/firebase/php-jwt/README.md",
         "vendor/tecnickcom/tcpdf/examples/data/cert/tcpdf.crt",
@@ -255,17 +268,31 @@ fn fd16_what_looks_like_a_key_in_a_package_is_a_public_sample() {
     run.passed();
     assert_eq!(run.warnings(), Vec::<&str>::new());
     let notes: Vec<&str> = run.lines().into_iter().filter(|line| line.contains("private key")).collect();
-    let note = "shipped: 4 files of packages look like private keys, the first is vendor/acme/mail/demo.p12. What a published package \
-                brings is public";
+    let note = "shipped: 4 files of packages look like private keys, the first is vendor/acme/mail/demo.p12; it is part of the package \
+                acme/mail; check it if the package is private";
     assert_eq!(notes, [note]);
     let shipped = app.manifest().files;
     assert!(samples.iter().all(|path| shipped.contains_key(*path)), "what is told is shipped");
 
-    let local = r#"{"packages": [{"name": "acme/mail", "version": "1.2.0", "dist": {"type": "path", "url": "packages/mail"}}]}"#;
-    app.put("vendor/composer/installed.json", local);
-    let text = app.run().refusal_text();
-    assert!(text.contains("vendor/acme/mail/demo.p12 contains a private key"), "{text}");
-    assert!(!text.contains("firebase"), "{text}");
+    // What is not known to be published may be a secret of the project.
+    for more in [r#", "dist": {"type": "path", "url": "packages/mail"}"#, r#", "dist": {"url": "x"}"#, ""] {
+        let local = [&[package("acme/mail", more)], &published[1..]].concat();
+        composer(&app, &local);
+        let text = app.run().refusal_text();
+        let problem =
+            "vendor/acme/mail/demo.p12 contains a private key, or has the name of one; remove it from the build";
+        assert!(text.contains(problem), "{more}: {text}");
+        assert!(!text.contains("firebase"), "{text}");
+    }
+    // Composer 1's list, and a file that is no list.
+    for unreadable in [format!("[{}]", published.join(", ")), "{".to_owned()] {
+        app.put("vendor/composer/installed.json", unreadable);
+        let text = app.run().refusal_text();
+        for path in samples {
+            assert!(text.contains(&format!("{path} contains a private key")), "{text}");
+        }
+        assert!(text.contains("vendor/composer/installed.json cannot be read: its package is unknown"), "{text}");
+    }
     for path in ["vendor/acme/key.pem", "vendor/bin/key.pem", "packages/acme/mail/README.md"] {
         let app = App::sound();
         app.put(path, private_key());
@@ -357,6 +384,14 @@ fn fd19_an_app_without_a_front_end_is_bundled_and_must_not_refer_to_vite() {
     app.remove("resources/views/app.blade.php").put("vite.config.js", "export default {}");
     let text = none().refusal_text();
     assert!(text.contains("no-vite: the app refers to Vite: vite.config.js is there"), "{text}");
+
+    // A view that cannot be read says nothing of Vite.
+    app.remove("vite.config.js");
+    let view = fs::File::create(app.path("resources/views/big.blade.php")).expect("a file");
+    view.set_len((64 << 20) + 1).expect("a sparse file");
+    let text = none().refusal_text();
+    assert!(text.contains("readable: resources/views/big.blade.php has 67108865 bytes"), "{text}");
+    assert!(!text.contains("no-vite:"), "{text}");
 }
 
 /// FD19: where Vite itself writes its manifest, Laravel does not look.
@@ -473,28 +508,19 @@ fn many_problems_of_one_kind_do_not_bury_the_others() {
 }
 
 #[test]
-fn f2_an_event_that_is_not_supported_is_an_error_and_never_a_skip() {
+fn f11_a_bundle_that_no_release_takes_is_checked_and_said_to_be_none() {
     let app = App::sound();
     let run_for = |event: Option<&str>| {
         let mut inputs = app.inputs();
         inputs.event = event.map(str::to_owned);
         super::app::run(inputs, tokio::sync::watch::channel(false).1)
     };
-    for event in [
-        None,
-        Some("push"),
-        Some("workflow_dispatch"),
-        Some("workflow_call"),
-        Some("merge_group"),
-        Some("pull_request"),
-    ] {
-        run_for(event).passed();
+    for event in [None, Some("push"), Some("merge_group")] {
+        assert_eq!(run_for(event).passed().warnings(), Vec::<&str>::new(), "{event:?}");
     }
-    assert!(run_for(Some("pull_request")).warnings().concat().contains("never deployed"));
-    for event in ["pull_request_target", "issue_comment", "release"] {
+    for event in ["pull_request", "workflow_run"] {
         let run = run_for(Some(event));
-        assert!(run.refusal_text().contains(&format!("`{event}` is not supported")));
-        assert_eq!(run.refused().code, "event-unsupported");
+        assert!(run.passed().warnings().concat().contains(&format!("was started by `{event}`")), "{event}");
     }
 }
 

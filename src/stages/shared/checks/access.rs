@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use super::{in_place, looked, sheet::Sheet};
 use crate::{
     context::Survey,
-    domain::RemoteCommand,
     engine::{
         Done,
         step::{Io, StepResult},
@@ -67,11 +66,7 @@ pub async fn shared_folders(cx: &Survey, io: &Io) -> StepResult {
     let mut sheet = Sheet::new(cx, io, &doing);
     let account = pool.as_ref().and_then(|pool| Account::of(pool, &answer));
     if account.is_none() {
-        sheet.warned(
-            "PHP-FPM's user",
-            "it is unknown whether PHP-FPM's user can write in the shared folders: its pool, or the account of the pool, was not found",
-            "set `php-fpm-service`, so that the pool is found, or check that the pool's user can write there",
-        );
+        sheet.warned("PHP-FPM's user", errors::checks::fpm_user_unknown());
     }
     let writers = Writers {
         deploy: &looked.user,
@@ -155,7 +150,7 @@ impl Node {
         })
     }
 
-    /// One class counts and no other: the owner's, else the group's, else everybody's.
+    /// One class counts and no other: the owner's, else the group's, else that of all others.
     fn may(&self, account: &Account, wanted: u32) -> May {
         let holds = |shift: u32| if self.mode >> shift & wanted == wanted { May::Yes } else { May::No };
         if account.uid == 0 {
@@ -249,15 +244,11 @@ impl Writers<'_> {
             }
             return;
         }
-        // A path that was not read proves nothing of anybody's rights.
+        // A path that was not read proves nothing of any account's rights.
         let odd = inside.iter().find(|path| answer.all("odd").any(|odd| odd == **path));
         if odd.is_some() || answer.get("unread").is_some() {
             let path = odd.unwrap_or(whole);
-            sheet.warned(
-                &check,
-                format!("it is unknown who can write to {path}: its real location could not be read"),
-                "find its target with `readlink -f` and `ls -ld`; then make it a folder, or a link to a folder with a short, plain path".to_owned(),
-            );
+            sheet.warned(&check, errors::checks::shared_path_unknown(path));
             return;
         }
         const FOLDER: u32 = 0o040_000;
@@ -291,14 +282,7 @@ impl Writers<'_> {
                 }
                 Some((folder, (_, real))) => {
                     clean = false;
-                    sheet.warned(
-                        &check,
-                        format!(
-                            "it is unknown whether PHP-FPM's user {} can write to {folder}: {real} has an access control list",
-                            account.name
-                        ),
-                        format!("read it: {}", RemoteCommand::new(["getfacl", &real])),
-                    );
+                    sheet.warned(&check, errors::checks::shared_access_list(&account.name, folder, &real));
                 }
                 None => {}
             }
@@ -338,7 +322,7 @@ impl Writers<'_> {
     fn open(&self, path: &str) -> String {
         let Some(account) = self.account else {
             return format!(
-                "give {path} a group of which {} and PHP-FPM's user are members: chgrp GROUP {path} && chmod g+rwxs {path}",
+                "Give it a group of which {} and PHP-FPM's user are members: chgrp GROUP {path} && chmod g+rwxs {path}",
                 self.deploy
             );
         };
@@ -364,12 +348,7 @@ impl Writers<'_> {
             })
             .collect();
         if let Some((log, user)) = closed.first() {
-            let more = if closed.len() > 1 { format!("and {} more logs", closed.len() - 1) } else { String::new() };
-            sheet.warned(
-                "logs",
-                format!("{user} cannot write to {log}{more}"),
-                format!("{} (first check that its group is correct)", RemoteCommand::new(["chmod", "g+w", log])),
-            );
+            sheet.warned("logs", errors::checks::log_closed(user, log, closed.len() - 1));
         }
     }
 
@@ -377,21 +356,14 @@ impl Writers<'_> {
     fn env_file(&self, sheet: &mut Sheet<'_>, file: &str) {
         let Some(account) = self.account.filter(|_| self.map.node(file).is_some()) else { return };
         match self.map.may(account, file, READ) {
-            (May::No, real) => sheet.warned(
-                "access to .env",
-                format!(
-                    "PHP-FPM's user {} cannot read {file}{}",
-                    account.name,
-                    if real == file { String::new() } else { format!(", because of {real}") }
-                ),
-                format!("chgrp {} {real} && chmod g+rX {real}", account.group),
-            ),
+            (May::No, real) => sheet
+                .warned("access to .env", errors::checks::env_file_closed(&account.name, &account.group, file, &real)),
             _ => sheet.passed("access to .env", format!("{} and PHP-FPM's user", self.deploy)),
         }
     }
 }
 
-/// For `fuzzing`: what is not there, nobody may write to.
+/// For `fuzzing`: no account may write to what is not there.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz(answer: &Answer) {
     let pool = Pool { user: Some("shop".to_owned()), group: Some("www-data".to_owned()), ..Pool::default() };

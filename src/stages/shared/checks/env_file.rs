@@ -27,7 +27,9 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     let file = layout.env_file();
     let doing = format!("checking {file}");
     let mut sheet = Sheet::new(cx, io, &doing);
-    for problem in problems(cx, &looked, About::EnvFile) {
+    let known = problems(cx, &looked, About::EnvFile);
+    let was_readable = known.is_empty();
+    for problem in known {
         sheet.failed(file.as_str(), problem.what);
     }
     let script = Script::new("env", include_str!("../../../server/inspect/env.sh"))
@@ -45,7 +47,7 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
         let name = "location of the database";
         match certain {
             true => sheet.failed(name, problem.what),
-            false => sheet.warned(name, problem.what.cause, problem.what.hint),
+            false => sheet.warned(name, problem.what),
         }
     }
     let open = modes::look(&*cx.ports.shell, io, layout).await?;
@@ -53,9 +55,15 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
         sheet.passed("modes of the releases", "not readable by other accounts, as .env");
     }
     for open in open {
-        sheet.warned("modes of the releases", open.cause, open.command);
+        sheet.warned("modes of the releases", errors::checks::modes_open(open.cause, open.command));
     }
-    let Some(said) = answer.get("said") else { return sheet.end("the folder could not be read") };
+    let Some(said) = answer.get("said") else {
+        // The survey read it a moment ago: it was removed or closed since then.
+        if was_readable {
+            sheet.failed(file.as_str(), errors::preflight::env_file_missing(&file));
+        }
+        return sheet.end("");
+    };
     {
         let mut found = cx.state.borrow_mut();
         found.database_driver = found.app_driver.clone().or_else(|| value(said, "driver").map(str::to_owned));
@@ -69,21 +77,13 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     }
     let production = cx.inputs.environment.as_str() == "production";
     match value(said, "app-debug") {
-        Some("true") if production => sheet.warned(
-            "APP_DEBUG",
-            format!("APP_DEBUG is true in {file}: an error page shows the app's settings to every visitor"),
-            format!("set in {file}: APP_DEBUG=false"),
-        ),
+        Some("true") if production => sheet.warned("APP_DEBUG", errors::checks::app_debug_on(&file)),
         Some(debug) => sheet.passed("APP_DEBUG", debug),
         None => {}
     }
     // The last digit of a mode is for all other accounts.
     if let Some(mode) = answer.get("mode").filter(|mode| !mode.ends_with('0')) {
-        sheet.warned(
-            "mode of .env",
-            format!("{file} has mode {mode}: every account of the server can read or change it"),
-            format!("chmod 640 {file}"),
-        );
+        sheet.warned("mode of .env", errors::checks::env_file_open(&file, mode));
     }
     sheet.end(format!("APP_ENV is {}", cx.inputs.environment))
 }
@@ -116,7 +116,7 @@ fn link(sheet: &mut Sheet<'_>, cx: &Survey, answer: &Answer, live: bool) {
     }
 }
 
-/// The environment's name in the file is the one that we were asked to look at: one slip of the pen from the wrong database (F45).
+/// The file names the environment of this run: with another one's file, the app would use another database (F45).
 fn app_env(sheet: &mut Sheet<'_>, cx: &Survey, said: &str) {
     let (file, environment) = (cx.inputs.layout.env_file(), cx.inputs.environment.as_str());
     let found = value(said, "app-env").unwrap_or_default();
@@ -129,6 +129,6 @@ fn app_env(sheet: &mut Sheet<'_>, cx: &Survey, said: &str) {
     if matches!(environment, "staging" | "production") {
         sheet.failed("APP_ENV", problem);
     } else {
-        sheet.warned("APP_ENV", problem.cause, problem.hint);
+        sheet.warned("APP_ENV", problem);
     }
 }

@@ -1,5 +1,4 @@
-//! `preflight`: would a release go through? Reads what a release would need, changes nothing, and names everything that stands in
-//! the way in one run.
+//! `preflight`: whether a release would be possible. It reads what a release would need, changes nothing, and names every blocker in one run.
 //!
 //! Each row judges one subject. What a row needs and an earlier one could not find out, it does not guess: it says that it did not look,
 //! and the earlier row has failed.
@@ -73,10 +72,7 @@ fn judge(manifest: &Manifest, front_end: FrontEnd) -> GateReport {
                 _ => Some(gate::missing(gate.path, has)),
             },
             // What the views say, the build and the server look at.
-            Must::NoVite => VITE_CONFIGS
-                .iter()
-                .find(|path| has(path))
-                .map(|path| format!("the app refers to Vite: {path} is there")),
+            Must::NoVite => VITE_CONFIGS.iter().find(|path| has(path)).map(|path| gate::vite_config(path)),
         };
         report.record(gate.path, problem);
     }

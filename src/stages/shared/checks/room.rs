@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use super::{in_place, problems, sheet::Sheet};
 use crate::{
     context::Survey,
-    domain::{Failure, ReleaseName, bundle::Manifest, format},
+    domain::{Failure, ReleaseName, Warning, bundle::Manifest, format},
     engine::{
         Done,
         step::{Io, StepResult},
@@ -91,8 +91,9 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         described = Described { tables: described.tables, kib: described.kib, ..Described::default() };
     }
     can_be_dumped(&mut sheet, driver.as_deref(), &answer, (described, looked.current().is_some()));
-    if let Some((text, hint)) = survey::size_unknown(&cx.inputs, &looked.answer) {
-        sheet.warned("size of the live release", format!("{text}; the space for its backup is not checked"), hint);
+    if let Some(warning) = survey::size_unknown(&cx.inputs, &looked.answer) {
+        let text = format!("{}; the space for its backup is not checked", warning.text);
+        sheet.warned("size of the live release", Warning { text, ..warning });
     }
     let live = kib(&looked.answer, "live-kib").unwrap_or(0);
     let need = Need::of(&manifest, live * 1024, database.unwrap_or(0) * 1024);
@@ -146,12 +147,12 @@ fn can_be_dumped(sheet: &mut Sheet<'_>, driver: Option<&str>, answer: &Answer, (
     for obstacle in described.obstacles {
         match live {
             // The app that is live may connect in another way. A plan and a release ask it, and decide.
-            true => sheet.warned(CHECK, obstacle.cause, obstacle.hint),
+            true => sheet.warned(CHECK, obstacle),
             false => sheet.failed(CHECK, obstacle),
         }
     }
     if let Some(unseen) = described.unseen {
-        sheet.warned(CHECK, unseen.text, unseen.hint.unwrap_or_default());
+        sheet.warned(CHECK, unseen);
     }
     match driver {
         Some("mysql" | "mariadb") if answer.get("dump").is_none() && !empty => {
@@ -193,11 +194,7 @@ pub async fn backups(cx: &Survey, io: &Io) -> StepResult {
     let newest = answer.all("backup").filter_map(|name| name.parse::<ReleaseName>().ok()).max();
     let Some(newest) = newest else {
         match looked.current() {
-            Some(live) => sheet.warned(
-                "newest backup",
-                format!("there is no verified backup of {} in {folder}", last_part(live)),
-                "a release makes a backup before its first change; no backup exists until then",
-            ),
+            Some(live) => sheet.warned("newest backup", errors::checks::backup_missing(last_part(live), &folder)),
             None => sheet.passed("newest backup", "none, and nothing is live yet"),
         }
         return sheet.end("none yet");
@@ -205,18 +202,14 @@ pub async fn backups(cx: &Survey, io: &Io) -> StepResult {
     let age = cx.ports.clock.now() - newest.made_at();
     let described = format!("the newest verified backup, {newest}, is {} old", format::age(age.num_seconds()));
     if age > STALE {
-        sheet.warned(
-            "newest backup",
-            format!("{described}, more than {} days", STALE.num_days()),
-            "a release makes a backup before its first change; check why the last release is so old",
-        );
+        sheet.warned("newest backup", errors::checks::backup_old(&described, STALE.num_days()));
     } else {
         sheet.passed("newest backup", &described);
     }
     sheet.end(described)
 }
 
-/// Whether each backup gets a copy elsewhere, and whether that place would do (F61). A place that hangs costs a minute, and is told.
+/// Whether each backup gets a copy elsewhere, and whether that place is usable (F61). A place that hangs costs a minute, and is reported.
 async fn copies(cx: &Survey, io: &Io, sheet: &mut Sheet<'_>) {
     const CHECK: &str = "off-site backup";
     let Some(policy) = &cx.inputs.server.backup_copy else {
@@ -234,7 +227,7 @@ async fn copies(cx: &Survey, io: &Io, sheet: &mut Sheet<'_>) {
             let problem = errors::preflight::backup_copy_impossible(&failure, &policy.dir);
             match policy.required {
                 true => sheet.failed(CHECK, problem),
-                false => sheet.warned(CHECK, problem.cause, problem.hint),
+                false => sheet.warned(CHECK, problem),
             }
         }
     }

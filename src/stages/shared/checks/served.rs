@@ -64,14 +64,10 @@ fn judge(sheet: &mut Sheet<'_>, user: &str, permission: &Permission, all: &Permi
     let check = format!("sudo -n {}", permission.command);
     match permission.leave {
         Leave::Free => sheet.passed(check, permission.describe()),
-        Leave::Unproven => sheet.warned(
-            check,
-            format!(
-                "sudo allows {user} `{}`, but its list does not show whether a password is required",
-                permission.command
-            ),
-            sudoers_line(user, [permission]),
-        ),
+        Leave::Unproven => {
+            let line = sudoers_line(user, [permission]);
+            sheet.warned(check, errors::checks::sudo_password_unknown(user, &permission.command, line));
+        }
         Leave::Password | Leave::Denied => sheet.failed(
             check,
             errors::services::sudo_rule_missing(
@@ -97,8 +93,7 @@ pub async fn can_reload(cx: &Survey, io: &Io) -> StepResult {
         sheet.failed("reload", problem.what);
     }
     for changed in &ready.changed {
-        let (text, hint) = changed.warning();
-        sheet.warned("reload", text, hint);
+        sheet.warned("reload", changed.warning());
     }
     let allowed = cx.state.borrow().nginx_test.clone();
     for test in ready.tested.iter().map(|asked| asked.strip_prefix("sudo -n ").unwrap_or(asked)) {
@@ -108,9 +103,9 @@ pub async fn can_reload(cx: &Survey, io: &Io) -> StepResult {
         let command = test.strip_prefix("sudo -n ").unwrap_or(test);
         let hint = match &allowed {
             Some(allowed) if allowed.command == command => sudoers_line(&looked.user, [allowed]),
-            _ => format!("run as root before the release: {command}"),
+            _ => format!("Run as root before the release: {command}"),
         };
-        sheet.warned(command, format!("the configuration could not be tested: {test}: {said}"), hint);
+        sheet.warned(command, errors::checks::service_config_untested(test, said, hint));
     }
     sheet.end("both services run and can be reloaded")
 }
@@ -123,11 +118,7 @@ pub async fn nginx(cx: &Survey, io: &Io) -> StepResult {
     if let Ok(serving) = &looked.serving {
         match &serving.host {
             Some(host) => sheet.passed("virtual host", format!("{host} serves {current}")),
-            None => sheet.warned(
-                "virtual host",
-                format!("{} can read no virtual host of nginx with its root below {current}", looked.user),
-                format!("set in the virtual host: root {current}/public;"),
-            ),
+            None => sheet.warned("virtual host", errors::checks::virtual_host_unknown(&looked.user, &current)),
         }
         sheet.passed(
             "SCRIPT_FILENAME",
@@ -161,16 +152,13 @@ pub async fn php(cx: &Survey, io: &Io) -> StepResult {
         let name =
             serving.pool.as_ref().map(|pool| format!(", pool {} of {}", pool.name, pool.file)).unwrap_or_default();
         match pool {
-            Some(pool) if pool == cli => sheet.passed(&serving.fpm, format!("PHP {}.{}, as the command line{name}", pool.0, pool.1)),
-            Some(pool) => sheet.failed(
-                &serving.fpm,
-                errors::preflight::php_versions_differ(&serving.fpm, pool, php, &version),
-            ),
-            None => sheet.warned(
-                &serving.fpm,
-                format!("the service name {} does not contain its PHP version", serving.fpm),
-                "check that it has the version of the command line, or set php-fpm-service to a name such as php8.3-fpm",
-            ),
+            Some(pool) if pool == cli => {
+                sheet.passed(&serving.fpm, format!("PHP {}.{}, as the command line{name}", pool.0, pool.1))
+            }
+            Some(pool) => {
+                sheet.failed(&serving.fpm, errors::preflight::php_versions_differ(&serving.fpm, pool, php, &version))
+            }
+            None => sheet.warned(&serving.fpm, errors::checks::fpm_version_unknown(&serving.fpm)),
         }
     }
     let Some(manifest) = cx.state.borrow().manifest() else { return sheet.end(format!("PHP {version}")) };
@@ -212,7 +200,7 @@ pub async fn reloads(cx: &Survey, io: &Io) -> StepResult {
     };
     let mut sheet = Sheet::new(cx, io, "reading PHP-FPM's settings");
     match survey::cut_requests(&serving.fpm, serving.process_control_timeout) {
-        Some((found, hint)) => sheet.warned("process_control_timeout", found, hint),
+        Some(warning) => sheet.warned("process_control_timeout", warning),
         None => {
             let seconds = serving.process_control_timeout.unwrap_or(0);
             sheet.passed(

@@ -1,8 +1,13 @@
 //! What one row of the pre-flight looked at: every line of it is told, whatever becomes of the others.
 
+use std::borrow::Cow;
+
 use crate::{
     context::Survey,
-    domain::record::{Finding, Judgement, key},
+    domain::{
+        Warning,
+        record::{Finding, Judgement, key},
+    },
     engine::{
         Done,
         step::{Io, StepResult},
@@ -25,32 +30,42 @@ impl<'a> Sheet<'a> {
     }
 
     pub(crate) fn passed(&mut self, check: impl Into<String>, found: impl Into<String>) {
-        self.add(check.into(), found.into(), Judgement::Passed, None);
+        let finding = self.finding(check, found.into(), Judgement::Passed);
+        self.findings.push(finding);
     }
 
-    /// `found` must make sense by itself: it is told among the warnings of the run.
-    pub(crate) fn warned(&mut self, check: impl Into<String>, found: impl Into<String>, hint: impl Into<String>) {
-        let (found, hint) = (found.into(), hint.into());
-        self.io.warn(&found, Some(hint.clone()));
-        self.add(check.into(), found, Judgement::Warned, Some(hint));
+    /// Its text must make sense by itself: it is one of the warnings of the run.
+    pub(crate) fn warned(&mut self, check: impl Into<String>, warning: impl Into<Warning>) {
+        let warning = warning.into();
+        let finding = self.finding(check, warning.text.clone(), Judgement::Warned);
+        self.findings.push(Finding { code: warning.code.clone(), hint: warning.hint.clone(), ..finding });
+        self.io.warning(warning);
     }
 
     /// What it says must make sense by itself: it is the cause of the row's failure.
     pub(crate) fn failed(&mut self, check: impl Into<String>, problem: errors::Problem) {
-        self.add(check.into(), problem.cause.clone(), Judgement::Failed, Some(problem.hint.clone()));
+        let finding = self.finding(check, problem.cause.clone(), Judgement::Failed);
+        self.findings.push(Finding { code: problem.code.clone(), hint: Some(problem.hint.clone()), ..finding });
         self.problems.push(problem);
     }
 
-    fn add(&mut self, check: String, found: String, judgement: Judgement, hint: Option<String>) {
-        self.findings.push(Finding { step: self.io.step().clone(), check, found, judgement, hint });
+    fn finding(&self, check: impl Into<String>, found: String, judgement: Judgement) -> Finding {
+        Finding {
+            step: self.io.step().clone(),
+            check: check.into(),
+            found,
+            judgement,
+            code: Cow::default(),
+            hint: None,
+        }
     }
 
     pub(crate) fn is_clean(&self) -> bool {
         self.findings.iter().all(|finding| finding.judgement == Judgement::Passed)
     }
 
-    /// Tells the lines and ends the row; `text` is what it says when everything is as it should be. A row that has a warning says
-    /// that instead: "its configuration is whole" must not stand beside a question that nobody answered (F90).
+    /// Records the lines and ends the row; `text` is what it says when everything is as it should be. A row that has a warning says
+    /// that instead: "its configuration is whole" must not stand beside a question without an answer (F90).
     pub(crate) fn end(self, text: impl Into<String>) -> StepResult {
         let warned: Vec<String> = self
             .findings

@@ -1,7 +1,7 @@
 //! Why runs failed: their logs, matched against what releases are known to fail by, with the line that shows it.
 //!
-//! A log is foreign text and may be long, gone, or about something that nobody has met before. Nothing is guessed: what no signature
-//! recognises is told with its last error line, and what cannot be read is told as that.
+//! A log is foreign text and may be long, gone, or about an unknown failure. Nothing is guessed: a log that no signature recognises is reported
+//! with its last error line, and one that cannot be read is reported as unread.
 
 mod signatures;
 
@@ -15,17 +15,17 @@ use crate::{
 /// Failed runs that are looked into: each costs two calls of the API.
 pub const LOOKED_INTO: usize = 3;
 
-/// The most of a line that is told, in characters.
+/// The most of a line that is shown, in characters.
 const LONGEST: usize = 300;
 
-/// What a run ended in, for it to count as failed. Somebody or a newer run ended a cancelled one.
+/// What a run ended in, for it to count as failed. A user or a newer run ended a cancelled one.
 const FAILED: [&str; 3] = ["failure", "timed_out", "startup_failure"];
 
-/// Looks into the newest failed runs of a workflow (its file name, or its name), newest first. For `fix: staging-failures` and whoever has no
-/// list of runs yet; it reads only, with `actions: read`.
+/// Looks into the newest failed runs of a workflow (its file name, or its name), newest first. For `fix: staging-failures` and every caller
+/// without a list of runs; it reads only, with `actions: read`.
 ///
 /// # Errors
-/// The runs cannot be listed. What cannot be read of a single run is told in its diagnosis.
+/// The runs cannot be listed. What cannot be read of a single run stands in its diagnosis.
 pub async fn failures_of(github: &dyn RepositoryRead, workflow: &str, io: &Io) -> Result<Vec<Diagnosis>, GithubError> {
     let runs = github.recent_runs(workflow).await?;
     Ok(failures_among(github, &runs, io).await)
@@ -69,7 +69,7 @@ async fn look_into(github: &dyn RepositoryRead, run: &WorkflowRun) -> Diagnosis 
         return Diagnosis {
             cause: "no job failed: GitHub could not start the run (the workflow file is not valid, or the runner is not available)"
                 .to_owned(),
-            to_do: format!("open {}: GitHub shows the reason at the top of the page", run.html_url),
+            to_do: format!("Open {} and read the reason at the top of the page.", run.html_url),
             ..nothing
         };
     };
@@ -81,7 +81,7 @@ async fn look_into(github: &dyn RepositoryRead, run: &WorkflowRun) -> Diagnosis 
             let cause = "its log was deleted: GitHub keeps logs for 90 days by default, and every user with write access can delete them";
             return Diagnosis {
                 cause: cause.to_owned(),
-                to_do: "run it again, and read the new log".to_owned(),
+                to_do: "Run it again, and read the new log.".to_owned(),
                 ..of_job
             };
         }
