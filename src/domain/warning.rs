@@ -36,10 +36,3 @@ impl From<Failure> for Warning {
         Self { text: failure.to_string(), code: failure.code, hint: failure.hint }
     }
 }
-
-/// What happened, and what to do; for the tables of a pre-flight.
-impl From<Warning> for (String, String) {
-    fn from(warning: Warning) -> Self {
-        (warning.text, warning.hint.unwrap_or_default())
-    }
-}

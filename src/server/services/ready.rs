@@ -90,7 +90,7 @@ impl Ready {
     /// Warns of files that the reload activates, and logs the tests without a result.
     fn tell(&self, io: &Io) {
         for changed in &self.changed {
-            io.warning(changed.describe());
+            io.warning(changed.warning());
         }
         for (test, said) in &self.untested {
             io.line(format!("{test} is inconclusive: {said}"));
@@ -107,13 +107,9 @@ impl Stopped {
 }
 
 impl Changed {
-    fn describe(&self) -> Warning {
-        errors::services::config_not_active(&self.service, &self.path, &format::age(self.seconds))
-    }
-
     /// What it means, and what to do.
-    pub fn warning(&self) -> (String, String) {
-        self.describe().into()
+    pub fn warning(&self) -> Warning {
+        errors::services::config_not_active(&self.service, &self.path, &format::age(self.seconds))
     }
 }
 

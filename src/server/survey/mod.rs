@@ -87,7 +87,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     if let Some(Holder { owner, gone: true, .. }) = Holder::read(answer) {
         io.warning(errors::lock::expired(&owner));
     }
-    if let (Some(warning), true) = (unknown_size(inputs, answer), cx.source.is_some()) {
+    if let (Some(warning), true) = (size_unknown(inputs, answer), cx.source.is_some()) {
         io.warning(warning);
     }
     let mut problems = problems(inputs, &looked);
@@ -120,7 +120,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let (Some(services), true) = (services, problems.is_empty()) else {
         return Err(refusal(&doing, problems));
     };
-    if let Some(warning) = reload_cuts(&services.fpm, services.process_control_timeout) {
+    if let Some(warning) = cut_requests(&services.fpm, services.process_control_timeout) {
         io.warning(warning);
     }
     tell_services(io, &services);
@@ -193,7 +193,10 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
     if answer.get("base") == Some("missing") {
         found.push(problem(
             About::Place,
-            errors::preflight::base_missing(&base, format!("As root, run: install -d -o {user} {base}")),
+            errors::preflight::base_missing(
+                &base,
+                format!("As root, run: {}", RemoteCommand::new(["install", "-d", "-o", user, base.as_str()])),
+            ),
         ));
         return found;
     }
@@ -203,15 +206,15 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
     if answer.get("state-unreadable").is_some() {
         found.push(problem(
             About::Place,
-            errors::preflight::state_foreign(&layout.state(), format!("chown -R {user} {}", layout.state())),
+            errors::preflight::state_foreign(
+                &layout.state(),
+                RemoteCommand::new(["chown", "-R", user, layout.state().as_str()]).to_string(),
+            ),
         ));
     }
     found.extend(wrong_place(inputs, answer));
     if answer.get("current-not-a-link").is_some() {
-        found.push(problem(
-            About::Place,
-            errors::preflight::current_not_a_link(&layout.current(), "Move it away; the first release makes the link"),
-        ));
+        found.push(problem(About::Place, errors::activation::current_not_a_link(&layout.current())));
     }
     if answer.get("current-dangling").is_some() {
         let link = answer.get("current").unwrap_or_default();
@@ -279,11 +282,7 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
 }
 
 /// How much room a release and its backup need is worked out from the live release.
-pub fn size_unknown(inputs: &typed::Target, answer: &Answer) -> Option<(String, String)> {
-    unknown_size(inputs, answer).map(Into::into)
-}
-
-fn unknown_size(inputs: &typed::Target, answer: &Answer) -> Option<Warning> {
+pub fn size_unknown(inputs: &typed::Target, answer: &Answer) -> Option<Warning> {
     answer.get("live-kib-unknown").map(|_| errors::release::size_unknown(&inputs.layout.current()))
 }
 
@@ -352,11 +351,7 @@ fn config_files(answer: &Answer, key: &str) -> Vec<ConfigFile> {
 }
 
 /// With PHP-FPM's default a reload cuts running requests. The server is never edited: the hint has the line to add.
-pub fn cut_requests(fpm: &str, process_control_timeout: Option<u64>) -> Option<(String, String)> {
-    reload_cuts(fpm, process_control_timeout).map(Into::into)
-}
-
-fn reload_cuts(fpm: &str, process_control_timeout: Option<u64>) -> Option<Warning> {
+pub fn cut_requests(fpm: &str, process_control_timeout: Option<u64>) -> Option<Warning> {
     let version = fpm.trim_start_matches("php").trim_end_matches("-fpm");
     let file = format!("/etc/php/{version}/fpm/php-fpm.conf");
     match process_control_timeout {

@@ -310,9 +310,8 @@ fn room(sheet: &mut Sheet<'_>, survey: &Survey, looked: &Looked, answer: &Answer
     let live: u64 = looked.answer.get("live-kib").and_then(remote::kib).unwrap_or(0);
     let source = format!("df -Pk {base}");
     match pair("kib") {
-        _ if unknown.is_some() => {
-            let (described, hint) = unknown.unwrap_or_default();
-            sheet.unseen("disk-room", described, hint, source);
+        _ if let Some(unknown) = unknown => {
+            sheet.unseen("disk-room", unknown.text, unknown.hint.unwrap_or_default(), source);
         }
         Some((free, all)) => {
             let of = |kib: u64| format::bytes(kib.saturating_mul(1024));

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use super::{in_place, problems, sheet::Sheet};
 use crate::{
     context::Survey,
-    domain::{Failure, ReleaseName, bundle::Manifest, format},
+    domain::{Failure, ReleaseName, Warning, bundle::Manifest, format},
     engine::{
         Done,
         step::{Io, StepResult},
@@ -91,8 +91,9 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
         described = Described { tables: described.tables, kib: described.kib, ..Described::default() };
     }
     can_be_dumped(&mut sheet, driver.as_deref(), &answer, (described, looked.current().is_some()));
-    if let Some((text, hint)) = survey::size_unknown(&cx.inputs, &looked.answer) {
-        sheet.warned("size of the live release", format!("{text}; the space for its backup is not checked"), hint);
+    if let Some(warning) = survey::size_unknown(&cx.inputs, &looked.answer) {
+        let text = format!("{}; the space for its backup is not checked", warning.text);
+        sheet.warning("size of the live release", Warning { text, ..warning });
     }
     let live = kib(&looked.answer, "live-kib").unwrap_or(0);
     let need = Need::of(&manifest, live * 1024, database.unwrap_or(0) * 1024);
@@ -146,12 +147,15 @@ fn can_be_dumped(sheet: &mut Sheet<'_>, driver: Option<&str>, answer: &Answer, (
     for obstacle in described.obstacles {
         match live {
             // The app that is live may connect in another way. A plan and a release ask it, and decide.
-            true => sheet.warned(CHECK, obstacle.cause, obstacle.hint),
+            true => {
+                let hint: Vec<String> = std::iter::once(obstacle.hint).chain(obstacle.details).collect();
+                sheet.warned(CHECK, obstacle.cause, hint.join("\n"));
+            }
             false => sheet.failed(CHECK, obstacle),
         }
     }
     if let Some(unseen) = described.unseen {
-        sheet.warned(CHECK, unseen.text, unseen.hint.unwrap_or_default());
+        sheet.warning(CHECK, unseen);
     }
     match driver {
         Some("mysql" | "mariadb") if answer.get("dump").is_none() && !empty => {

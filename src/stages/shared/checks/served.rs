@@ -97,8 +97,7 @@ pub async fn can_reload(cx: &Survey, io: &Io) -> StepResult {
         sheet.failed("reload", problem.what);
     }
     for changed in &ready.changed {
-        let (text, hint) = changed.warning();
-        sheet.warned("reload", text, hint);
+        sheet.warning("reload", changed.warning());
     }
     let allowed = cx.state.borrow().nginx_test.clone();
     for test in ready.tested.iter().map(|asked| asked.strip_prefix("sudo -n ").unwrap_or(asked)) {
@@ -212,7 +211,7 @@ pub async fn reloads(cx: &Survey, io: &Io) -> StepResult {
     };
     let mut sheet = Sheet::new(cx, io, "reading PHP-FPM's settings");
     match survey::cut_requests(&serving.fpm, serving.process_control_timeout) {
-        Some((found, hint)) => sheet.warned("process_control_timeout", found, hint),
+        Some(warning) => sheet.warning("process_control_timeout", warning),
         None => {
             let seconds = serving.process_control_timeout.unwrap_or(0);
             sheet.passed(

@@ -2,7 +2,10 @@
 
 use crate::{
     context::Survey,
-    domain::record::{Finding, Judgement, key},
+    domain::{
+        Warning,
+        record::{Finding, Judgement, key},
+    },
     engine::{
         Done,
         step::{Io, StepResult},
@@ -35,9 +38,16 @@ impl<'a> Sheet<'a> {
         self.add(check.into(), found, Judgement::Warned, Some(hint));
     }
 
+    /// The same with the code of the warning.
+    pub(crate) fn warning(&mut self, check: impl Into<String>, warning: Warning) {
+        self.io.warning(warning.clone());
+        self.add(check.into(), warning.text, Judgement::Warned, warning.hint);
+    }
+
     /// What it says must make sense by itself: it is the cause of the row's failure.
     pub(crate) fn failed(&mut self, check: impl Into<String>, problem: errors::Problem) {
-        self.add(check.into(), problem.cause.clone(), Judgement::Failed, Some(problem.hint.clone()));
+        let hint = std::iter::once(&problem.hint).chain(&problem.details).map(String::as_str).collect::<Vec<_>>();
+        self.add(check.into(), problem.cause.clone(), Judgement::Failed, Some(hint.join("\n")));
         self.problems.push(problem);
     }
 
