@@ -10,6 +10,7 @@ use crate::{
     domain::{
         CommitSha, Failure, Move, Sha256Digest,
         bundle::{Bundle, Canonical, Manifest},
+        gate::{FrontEnd, VITE_MANIFEST},
         migration::Measured,
         record::{self, BundleRecord, Finding},
         release_status::Candidate,
@@ -178,13 +179,13 @@ pub struct RunState {
     pub described: Option<BundleRecord>,
     /// The rollback can ask it as well; what it does never depends on it.
     pub identity: Option<Mark>,
-    /// The number that tells this run's deploy lock from another's.
+    /// The fencing token of this run's deploy lock.
     pub lock: Option<String>,
     /// The dead runs whose locks this run took over.
     pub interrupted: Vec<InterruptedRun>,
     /// Renews the deploy lock.
     pub keeper: Option<Keeper>,
-    /// The number by which this run's guard on the server is confirmed. A rollback does without.
+    /// The fencing token of this run's watchdog. A rollback does without.
     pub guard: Option<String>,
     /// Watches the site from before the switch on; a rollback only notes when it began.
     pub sampler: Option<Rc<Sampler>>,
@@ -266,6 +267,18 @@ impl Survey {
 }
 
 impl Deploy {
+    /// What builds the front end of the release. The policy says it of a new one; the target of a rollback was built under the policy of its
+    /// time, so what it has decides.
+    pub fn front_end(&self) -> FrontEnd {
+        match &self.state.borrow().manifest {
+            Some(manifest) if self.source.is_none() => match manifest.files.contains_key(VITE_MANIFEST) {
+                true => FrontEnd::Vite,
+                false => FrontEnd::None,
+            },
+            _ => self.inputs.front_end,
+        }
+    }
+
     /// What is released.
     ///
     /// # Errors

@@ -105,7 +105,7 @@ fn altered(
 fn verify_ledger(verify: config::ledger::Verify) -> u8 {
     let said = read_whole(verify.file.as_deref()).map_err(|text| (2, text)).and_then(|(name, bytes)| {
         let chain = ledger::follow(&bytes).map_err(|found| {
-            (1, format!("error: the chain of {name} is broken: {found}\nhelp: Read docs/recovery.md, which records can still be trusted"))
+            (1, format!("error: the chain of {name} is broken: {found}\nhelp: docs/recovery.md says which records can still be trusted."))
         })?;
         let head = chain.head.map_or_else(|| "none".to_owned(), |head| head.to_string());
         match verify.head {

@@ -97,8 +97,30 @@ pub(crate) fn referred_to(tree: &Tree, findings: &mut Findings) -> Option<String
 
 /// Whether a view renders Vite's tags. One that looks for the manifest itself, as Laravel's welcome page does, is rendered without it, too.
 fn asks_for_assets(view: &[u8]) -> bool {
-    let directive = memmem::find_iter(view, b"@vite").any(|at| at == 0 || view[at - 1] != b'@');
-    directive && memmem::find(view, b"build/manifest.json").is_none()
+    has_directive(&without_comments(view)) && memmem::find(view, b"build/manifest.json").is_none()
+}
+
+/// As Blade finds its directives: no letter and no second `@` before it, and the whole name. `gates.sh` has the same rule.
+fn has_directive(view: &[u8]) -> bool {
+    let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    memmem::find_iter(view, b"@vite").any(|at| {
+        let name = &view[at + 1..];
+        let name = &name[..name.iter().position(|byte| !word(byte)).unwrap_or(name.len())];
+        let free = at == 0 || !word(&view[at - 1]) && view[at - 1] != b'@';
+        free && matches!(name, b"vite" | b"viteReactRefresh")
+    })
+}
+
+/// Blade compiles no comment.
+fn without_comments(view: &[u8]) -> Vec<u8> {
+    let (mut kept, mut rest) = (Vec::new(), view);
+    while let Some(begin) = memmem::find(rest, b"{{--") {
+        let Some(end) = memmem::find(&rest[begin + 4..], b"--}}") else { break };
+        kept.extend_from_slice(&rest[..begin]);
+        rest = &rest[begin + 4 + end + 4..];
+    }
+    kept.extend_from_slice(rest);
+    kept
 }
 
 impl Chunk {
@@ -174,12 +196,22 @@ mod tests {
 
     #[test]
     fn fd19_a_view_that_needs_no_manifest_asks_for_no_assets() {
-        for view in ["@vite('resources/js/app.js')", "<head>\n@viteReactRefresh @vite(['a'])", "@@vite and @vite([])"] {
+        for view in [
+            "@vite('resources/js/app.js')",
+            "<head>\n@viteReactRefresh",
+            "@@vite and @vite([])",
+            "é@vite(['a'])",
+            "{{-- a --}} @vite([]) {{-- b --}}",
+            "{{-- not closed @vite([])",
+        ] {
             assert!(asks_for_assets(view.as_bytes()), "{view}");
         }
         for view in [
             "<p>vite</p>",
             "write to info@@vite",
+            "write to info@vite.example",
+            "npm install @vitejs/plugin-vue @vite_x",
+            "{{-- @vite([]) --}} {{--\n@viteReactRefresh\n--}}",
             "@if (file_exists(public_path('build/manifest.json')) || file_exists(public_path('hot')))\n@vite(['a'])\n@endif",
         ] {
             assert!(!asks_for_assets(view.as_bytes()), "{view}");

@@ -1,14 +1,15 @@
 //! The switch of `current`, and the watchdog that rolls it back.
 
-use super::codes;
-use crate::domain::{Failure, Warning};
+use super::{Problem, codes, filled, word};
+use crate::domain::{Failure, RemotePath, Warning};
 
 codes! {
     CURRENT_NOT_A_LINK = "current-not-a-link", Refused {
         meaning: "`current` is a file or a folder, and not a symbolic link. It cannot be switched atomically.",
         cause: "The site was installed by hand, or by another program.",
-        action: "Move the folder to `releases`, and make a link to it: `ln -s releases/<name> current`.",
-        script: "{path} is not a link", "Move it away: mv {path} {path}.old",
+        action: "Rename it, and make a link to it: `mv current current.old && ln -s current.old current`. Between the two commands the site does not answer.",
+        script: "{path} is not a link",
+            "Rename it and make a link to it; between the two commands the site does not answer. Run: mv {path} {path}.old && ln -s {path}.old {path}",
     }
     JOURNAL_UNWRITABLE = "journal-unwritable", Refused {
         meaning: "The journal of this release cannot be written. `current` was not switched.",
@@ -81,7 +82,14 @@ pub fn reload_failed(doing: &str, [current, before, from, entry]: [&str; 4], why
     );
     ROLLBACK_RELOAD_FAILED
         .failure(doing, cause)
-        .hint(format!("Correct the cause (see {entry}/log), reload PHP-FPM and nginx, then run: rm -r {entry}"))
+        .hint(format!("Correct the cause (see {entry}/log), reload PHP-FPM and nginx, then run: rm -r {}", word(entry)))
+}
+
+/// In a survey: what the switch would refuse.
+pub fn current_not_a_link(current: &RemotePath) -> Problem {
+    let (cause, help) = CURRENT_NOT_A_LINK.template.unwrap_or_default();
+    let path = |path: String| [("path".to_owned(), path)];
+    CURRENT_NOT_A_LINK.problem(filled(cause, &path(current.to_string())), filled(help, &path(word(current))))
 }
 
 /// A reload that failed at the file of another site, after a rollback to a release that answers as itself. Its code is the reload's.

@@ -8,7 +8,6 @@ codes! {
         meaning: "`current` points to another release than the plan was made for. Nothing was switched.",
         cause: "Another run, another tool or a person released or rolled back meanwhile.",
         action: "See which release is live: `readlink current`. Then start the release again.",
-        script: "current points to {now}, and not to {expected}", "See what switched it: the ledger and the journals in .gated-deploy. Then start the release again.",
     }
 }
 

@@ -1,6 +1,6 @@
 //! The backup on the server, and the off-site backup.
 
-use super::codes;
+use super::{codes, word};
 use crate::domain::{Failure, RemotePath, Warning};
 
 codes! {
@@ -88,6 +88,6 @@ pub fn offsite_failed(failure: &Failure) -> Warning {
 pub fn offsite_leftover(failure: &Failure, dir: &RemotePath, part: &str) -> Warning {
     OFFSITE_LEFTOVER.warning(
         format!("an unfinished off-site backup may be left: {failure}"),
-        format!("When {dir} answers again, run: rm -rf {part}"),
+        format!("When {dir} answers again, run: rm -rf {}", word(part)),
     )
 }

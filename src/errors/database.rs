@@ -40,27 +40,33 @@ codes! {
     DUMP_FAILED = "dump-failed", Refused {
         meaning: "The dump of the database ended with an error.",
         cause: "The database account lacks a privilege, the connection was lost, or a table is damaged.",
-        action: "Read the message of mariadb-dump or mysqldump, which is in the error, and correct what it names.",
-        script: "dumping the database {database} failed with status {status}: {said}", "Correct what the message names, then run again.",
+        action: "Read the message of the dump program (mariadb-dump, mysqldump or pg_dump), which is in the error, and correct what it names.",
+        script: "dumping the database {database} failed with status {status}: {said}", "Correct what the message names, then run again",
     }
     DUMP_OBJECT_UNREADABLE = "dump-object-unreadable", Refused {
         meaning: "The database has a view, a procedure or a function that its account cannot dump. The backup would lack it.",
         cause: "Another account defined it, or a view needs a table or an account that no longer exists.",
-        action: "Grant the right that the error names, or drop or create the object again.",
-        script: "the dump of {database} would lack: {objects}", "Run the command behind each of them, then start the release again.",
+        action: "Run the command below each object in the error, or drop or create the object again.",
+        script: "the dump of {database} would lack the objects below", "Correct each of them as its line says, then start the release again",
     }
     DUMP_CONFIGURATION_NARROWS = "dump-configuration-narrows", Refused {
         meaning: "The configuration of the program for dumps leaves rows or tables out of every dump.",
         cause: "A section `[mysqldump]`, `[mariadb-dump]` or `[client]` in /etc/mysql has such an option.",
         action: "Remove the option, or put it into a file that only the script reads which needs it.",
         script: "the configuration of {program} on this server narrows every dump: {options}",
-            "Find the options: grep -rnE 'where|no-data|no-create-info|ignore-|databases|tables' /etc/mysql. Remove them from [client], [mysqldump] and [mariadb-dump].",
+            "Find the options: grep -rnE 'where|no.data|no.create.info|ignore.|databases|tables' /etc/mysql. Remove them from [client], [mysqldump] and [mariadb-dump]",
+    }
+    DUMP_CONFIGURATION_UNREAD = "dump-configuration-unread", Warning {
+        meaning: "The configuration of the dump program could not be read. An option there that leaves rows out of every dump would not be noticed.",
+        cause: "`my_print_defaults` is not installed or failed, and the dump program does not answer `--print-defaults`.",
+        action: "Install the tools of the client: `apt-get install mariadb-client`. Check that the dump program is no script of your own.",
     }
     DUMP_CORRUPT = "dump-corrupt", Refused {
-        meaning: "The file of the dump is not a complete gzip file.",
-        cause: "The disk is full or broken.",
-        action: "Check the disk of the backups, then run again.",
-        script: "the dump of {database} is not a complete gzip file", "Check the disk of the backups, then run again.",
+        meaning: "The file of the dump cannot be read to its end: by gzip, or by pg_restore for PostgreSQL.",
+        cause: "The disk is full or broken, or the dump program was replaced or ended early.",
+        action: "Check the disk of the backups (`df -h`), then run again.",
+        script: "the dump of {database} is incomplete: {program} cannot read all of it",
+            "Read the message of {program} in the lines of this step, check the disk of the backups, then run again",
     }
     DUMP_CUT_OFF = "dump-cut-off", Refused {
         meaning: "The dump of the database does not end in the line that a complete dump ends in.",
@@ -77,10 +83,10 @@ codes! {
     }
     DUMP_CHECK_BROKEN = "dump-check-broken", Refused {
         meaning: "The check of the dump accepts a dump that is empty or incomplete. Nothing is known about the real dump then.",
-        cause: "A tool of the server (gzip, cut, awk, grep or head) was replaced, or is damaged.",
-        action: "Check these tools: `command -v gzip cut awk grep head`.",
+        cause: "A tool of the server (awk, cut, grep, head, sed, gzip, or pg_restore for PostgreSQL) was replaced, or is damaged.",
+        action: "Check these tools: `command -v awk cut grep head sed gzip pg_restore`.",
         script: "the self-test of the dump check failed: it accepts {accepted} as complete",
-            "Check these tools on the server: command -v gzip cut awk grep head",
+            "Check these tools on the server: command -v awk cut grep head sed gzip pg_restore",
     }
     MIGRATION_LIST_UNREADABLE = "migration-list-unreadable", Refused {
         meaning: "The app could not read from the database which migrations have run. None was started.",
@@ -156,12 +162,23 @@ pub fn query_failed(why: &str, env_file: &dyn Display) -> Problem {
     )
 }
 
-/// Each of `objects` says what it is, why it cannot be dumped, and what to do.
-pub fn unreadable<'a>(objects: impl Iterator<Item = &'a str>) -> Problem {
-    let objects: Vec<&str> = objects.collect();
-    DUMP_OBJECT_UNREADABLE.problem(
-        format!("a dump of the database would lack: {}", objects.join(" ")),
-        "Run the command behind each of them, then start the release again.",
+/// The lines say of each object what it is, why it cannot be dumped, and what to do; a command is a line of its own.
+pub fn unreadable<'a>(lines: impl Iterator<Item = &'a str>) -> Problem {
+    DUMP_OBJECT_UNREADABLE
+        .problem(
+            "a dump of the database would lack the objects below",
+            "Correct each of them as its line says, then start the release again",
+        )
+        .details(lines)
+}
+
+/// `program` is the one for dumps.
+pub fn dump_configuration_unread(program: &str) -> Warning {
+    DUMP_CONFIGURATION_UNREAD.warning(
+        format!(
+            "the configuration of {program} could not be read: an option there that leaves rows out of the dump would not be noticed"
+        ),
+        "Look for such options on the server: grep -rnE 'where|no.data|no.create.info|ignore.|databases|tables' /etc/mysql",
     )
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::codes;
+use super::{codes, word};
 use crate::domain::{Failure, Warning};
 
 codes! {
@@ -62,8 +62,9 @@ pub fn held(doing: &str, holder: &str, waited: Duration, lock: &str, lease: Dura
 pub fn held_help(lock: &str, lease: Duration) -> String {
     format!(
         "Wait for that run to end, or set `lock-wait`. The lock of a run that was killed is free after {} s. The lock of a stuck run is \
-         pinned: repair the site, then run: rm -r {lock}",
-        lease.as_secs()
+         pinned: repair the site, then run: rm -r {}",
+        lease.as_secs(),
+        word(lock)
     )
 }
 
@@ -74,8 +75,9 @@ pub fn migration_running(doing: &str, process: &str, waited: Duration, log: &str
         waited.as_secs()
     );
     MIGRATION_RUNNING.failure(doing, cause).hint(format!(
-        "Do not end it: a migration that is ended halfway leaves the schema between two states. Watch it: tail -f {log}. When it has ended, \
-         run the release again, or set a longer `lock-wait`."
+        "Do not end it: a migration that is ended halfway leaves the schema between two states. When it has ended, \
+         run the release again, or set a longer `lock-wait`. Watch it: tail -f {}",
+        word(log)
     ))
 }
 

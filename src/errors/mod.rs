@@ -31,9 +31,12 @@ pub mod ssh;
 pub mod staging;
 pub mod watchdog;
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{Display, Write as _},
+};
 
-use crate::domain::{Failure, FailureKind, Warning};
+use crate::domain::{Failure, FailureKind, Warning, command::quote};
 
 /// One error, or one warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,14 +69,18 @@ impl Code {
 
     /// One of several things that a check found.
     pub fn problem(&self, cause: impl Into<String>, hint: impl Into<String>) -> Problem {
-        Problem { code: Cow::Borrowed(self.name), cause: cause.into(), hint: hint.into() }
+        Problem { code: Cow::Borrowed(self.name), cause: cause.into(), hint: hint.into(), details: Vec::new() }
     }
 
     /// The failure that a script's refusal stands for; `None` where it is no refusal of a script.
     fn of_script(&self, doing: &str, values: &[(String, String)]) -> Option<Failure> {
         let (cause, help) = self.template?;
-        let failure = self.failure(doing, filled(cause, values));
-        Some(if help.is_empty() { failure } else { failure.hint(filled(help, values)) })
+        // Lines that belong below the error, such as commands to copy.
+        let details = values.iter().filter(|(name, _)| name == "details").flat_map(|(_, lines)| lines.lines());
+        let failure = self.failure(doing, filled(cause, values)).details(details);
+        // What to do has commands to copy, and a path may have blanks.
+        let quoted: Vec<_> = values.iter().map(|(name, value)| (name.clone(), path_quoted(value))).collect();
+        Some(if help.is_empty() { failure } else { failure.hint(filled(help, &quoted)) })
     }
 }
 
@@ -83,12 +90,20 @@ pub struct Problem {
     pub code: Cow<'static, str>,
     pub cause: String,
     pub hint: String,
+    /// Lines below it, such as commands to copy.
+    pub details: Vec<String>,
 }
 
 impl Problem {
+    #[must_use]
+    pub fn details(mut self, details: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.details.extend(details.into_iter().map(Into::into));
+        self
+    }
+
     /// A problem that is alone.
     pub fn failure(self, doing: impl Into<String>) -> Failure {
-        let failure = Failure::refused(doing, self.cause).hint(self.hint);
+        let failure = Failure::refused(doing, self.cause).hint(self.hint).details(self.details);
         Failure { code: self.code, ..failure }
     }
 }
@@ -96,13 +111,15 @@ impl Problem {
 /// A problem that does not stop the run.
 impl From<Problem> for Warning {
     fn from(problem: Problem) -> Self {
-        Self::new(problem.code, problem.cause, problem.hint)
+        let help: Vec<String> = std::iter::once(problem.hint).chain(problem.details).collect();
+        Self::new(problem.code, problem.cause, help.join("\n"))
     }
 }
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        Self { code: failure.code, cause: failure.cause, hint: failure.hint.unwrap_or_default() }
+        let hint = failure.hint.unwrap_or_default();
+        Self { code: failure.code, cause: failure.cause, hint, details: failure.details }
     }
 }
 
@@ -146,6 +163,16 @@ pub fn of_script(name: &str, doing: &str, values: &[(String, String)]) -> Failur
         let values: Vec<String> = values.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         Failure::refused(doing, format!("the server refused: {name}")).details(values)
     })
+}
+
+/// A path as a word of a command to copy; anything else as it is.
+fn path_quoted(value: &str) -> String {
+    if value.starts_with('/') { quote(value) } else { value.to_owned() }
+}
+
+/// A word of a command to copy. A path with a blank would be two words: `rm -r` would remove another folder.
+fn word(text: impl Display) -> String {
+    quote(&text.to_string())
 }
 
 /// A template with its values. A name without a value stays as it stands there.

@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 
-use super::activation::CURRENT_NOT_A_LINK;
 use super::database::DATABASE_DRIVER_UNSUPPORTED;
 use super::database::DUMP_PROGRAM_MISSING;
 use super::release::RELEASE_NO_INODES;
@@ -14,6 +13,7 @@ use super::server::PHP_MISSING;
 use super::{
     Problem, codes,
     server::{DANGLING_LINK, NOT_A_FOLDER},
+    word,
 };
 use crate::domain::{Failure, Layout, RemoteCommand, format};
 
@@ -130,9 +130,12 @@ pub fn refusal(doing: &str, mut problems: Vec<Problem>) -> Failure {
     if problems.len() == 1 {
         return problems.remove(0).failure(doing);
     }
-    let lines = problems.iter().map(|problem| format!("{} ({})", problem.cause, problem.hint));
+    let count = problems.len();
+    let lines = problems
+        .into_iter()
+        .flat_map(|problem| std::iter::once(format!("{} ({})", problem.cause, problem.hint)).chain(problem.details));
     SEVERAL_PROBLEMS
-        .failure(doing, format!("{} blockers found", problems.len()))
+        .failure(doing, format!("{count} blockers found"))
         .details(lines)
         .hint("Fix all of them, then run the plan again.")
 }
@@ -177,7 +180,7 @@ pub fn base_missing(base: &dyn Display, hint: impl Into<String>) -> Problem {
 }
 
 pub fn base_read_only(user: &str, base: &dyn Display) -> Problem {
-    BASE_READ_ONLY.problem(format!("{user} cannot write to {base}"), format!("As root, run: chown {user} {base}"))
+    BASE_READ_ONLY.problem(format!("{user} cannot write to {base}"), format!("chown {user} {}", word(base)))
 }
 
 pub fn state_foreign(state: &dyn Display, hint: impl Into<String>) -> Problem {
@@ -189,7 +192,8 @@ pub fn base_of_another(base: &dyn Display, named: &str, environment: &str, marke
     BASE_OF_ANOTHER.problem(
         format!("{base} belongs to the environment `{named}`, not to `{environment}`"),
         format!(
-            "Correct `base-dir` or the stage. If the folder now belongs to {environment}, run on the server: echo {environment} > {marker}"
+            "Correct `base-dir` or the stage. If the folder now belongs to {environment}, run on the server: echo {environment} > {}",
+            word(marker)
         ),
     )
 }
@@ -203,13 +207,11 @@ pub fn base_unmarked(layout: &Layout, marker: &dyn Display, foreign: &[&str], en
         format!("{base} contains files that are not part of releases: {}", foreign.join(", "))
     };
     let mend = format!(
-        "If it is the right folder, run on the server: mkdir -p -m 700 {state} && echo {environment} > {marker}"
+        "If it is the right folder, run on the server: mkdir -p -m 700 {} && echo {environment} > {}",
+        word(&state),
+        word(marker)
     );
     BASE_UNMARKED.problem(cause, mend)
-}
-
-pub fn current_not_a_link(current: &dyn Display, hint: &str) -> Problem {
-    CURRENT_NOT_A_LINK.problem(format!("{current} is not a link"), hint)
 }
 
 pub fn current_dangling(current: &dyn Display, link: &str) -> Problem {
@@ -234,21 +236,21 @@ pub fn env_file_missing(file: &dyn Display) -> Problem {
 pub fn env_link_elsewhere(link: &dyn Display, target: &str, file: &dyn Display) -> Problem {
     ENV_LINK_WRONG.problem(
         format!("{link} points to {target}, not to {file}"),
-        format!("Set `env-file` to that file, or compare the two files and run: ln -sfn {file} {link}"),
+        format!("Set `env-file` to that file, or compare the two files and run: ln -sfn {} {}", word(file), word(link)),
     )
 }
 
 pub fn env_link_not_a_link(link: &dyn Display, file: &dyn Display) -> Problem {
     ENV_LINK_WRONG.problem(
         format!("{link} is a regular file, not a link to {file}: the next release would have other settings"),
-        format!("Compare the two files, then run: ln -sfn {file} {link}"),
+        format!("Compare the two files, then run: ln -sfn {} {}", word(file), word(link)),
     )
 }
 
 pub fn env_link_missing(link: &dyn Display, file: &dyn Display) -> Problem {
     ENV_LINK_WRONG.problem(
         format!("{link} does not exist: the live release has no settings"),
-        format!("Run: ln -s {file} {link}"),
+        format!("Run: ln -s {} {}", word(file), word(link)),
     )
 }
 
@@ -307,7 +309,7 @@ pub fn special_file(path: &str, remove: &dyn Display) -> Problem {
 pub fn storage_full(shared: &dyn Display) -> Problem {
     STORAGE_FULL.problem(
         format!("{shared}/storage is full: the app cannot write its logs, sessions and views"),
-        format!("Find the large files: du -xsh {shared}/storage/*"),
+        format!("Find the large files: du -xsh {}/storage/*", word(shared)),
     )
 }
 
@@ -361,7 +363,7 @@ pub fn no_inodes(free: u64, base: &dyn Display, need: u64) -> Problem {
 pub fn room_unknown(place: &str) -> Problem {
     ROOM_UNKNOWN.problem(
         format!("df does not report the free space on {place}"),
-        format!("Run as the deploy user: df -Pk {place}"),
+        format!("Run as the deploy user: df -Pk {}", word(place)),
     )
 }
 
@@ -386,7 +388,7 @@ pub fn database_driver_unsupported(driver: &str) -> Problem {
 pub fn backup_copy_impossible(failure: &Failure, dir: &dyn Display) -> Problem {
     BACKUP_COPY_IMPOSSIBLE.problem(
         format!("an off-site backup is not possible: {failure}"),
-        failure.hint.clone().unwrap_or_else(|| format!("Check {dir} on the server: ls -ld {dir}")),
+        failure.hint.clone().unwrap_or_else(|| format!("Check {dir} on the server: ls -ld {}", word(dir))),
     )
 }
 

@@ -1,6 +1,6 @@
 //! What an interrupted run left, and its recovery.
 
-use super::codes;
+use super::{codes, word};
 use crate::domain::Failure;
 
 codes! {
@@ -20,7 +20,8 @@ codes! {
 pub fn stuck_lock(doing: &str, owner: &str, lock: &str) -> Failure {
     STUCK_LOCK.failure(doing, format!("a run that needs manual action has pinned the deploy lock: {owner}")).hint(
         format!(
-            "Run the commands in the summary of that run, and check that the site is healthy. Then run: rm -r {lock}"
+            "Run the commands in the summary of that run, and check that the site is healthy. Then run: rm -r {}",
+            word(lock)
         ),
     )
 }

@@ -1,6 +1,6 @@
 //! A release on the server: its upload, its folder, what is shared with it.
 
-use super::codes;
+use super::{codes, word};
 use crate::domain::{RemotePath, Warning};
 
 codes! {
@@ -89,6 +89,6 @@ codes! {
 pub fn size_unknown(current: &RemotePath) -> Warning {
     SIZE_UNKNOWN.warning(
         format!("the size of the live release is not known: `du -sk {current}/` failed"),
-        format!("As the deploy user, run: du -sk {current}/. It names the files that cannot be read."),
+        format!("As the deploy user, find the files that cannot be read: du -sk {}/", word(current)),
     )
 }

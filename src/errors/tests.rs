@@ -1,8 +1,8 @@
 use crate::{
-    domain::failure,
+    domain::{Layout, RemotePath, failure},
     errors::{self, activation, general, preflight, services},
 };
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use super::*;
 
@@ -78,6 +78,49 @@ fn one_problem_is_refused_by_its_own_code_and_several_by_one_that_names_each() {
     // A failure that becomes one of several keeps its code.
     let missing = services::sudo_rule_missing("may not".to_owned(), "allow it".to_owned());
     assert_eq!(errors::Problem::from(missing.clone().failure("asking sudo")), missing);
+}
+
+#[test]
+fn a_command_to_type_quotes_every_path() {
+    let lock = "/srv/shop data/.gated-deploy/lock";
+    let base: RemotePath = "/srv/shop data".parse().expect("a path");
+    let layout = Layout::new(base.clone(), "shared/.env");
+    let values = |names: &[&str]| names.iter().map(|name| value(name, "/srv/shop data/x")).collect::<Vec<_>>();
+    let (file, link) = (layout.env_file(), layout.current());
+    let hints = [
+        errors::lock::held_help(lock, Duration::from_secs(145)),
+        errors::lock::migration_running("", "1", Duration::ZERO, lock).hint.expect("a hint"),
+        errors::recovery::stuck_lock("", "run 1", lock).hint.expect("a hint"),
+        activation::reload_failed("", ["", "", "", lock], None).hint.expect("a hint"),
+        activation::current_not_a_link(&layout.current()).hint,
+        preflight::base_read_only("deploy", &base).hint,
+        preflight::base_of_another(&base, "production", "staging", &layout.state()).hint,
+        preflight::base_unmarked(&layout, &layout.state(), &[], "staging").hint,
+        preflight::env_link_elsewhere(&link, "/x", &file).hint,
+        preflight::env_link_not_a_link(&link, &file).hint,
+        preflight::env_link_missing(&link, &file).hint,
+        preflight::storage_full(&layout.shared()).hint,
+        preflight::room_unknown("/srv/shop data").hint,
+        errors::backup::offsite_leftover(&Failure::bug("", ""), layout.base(), lock).hint.expect("a hint"),
+        errors::release::size_unknown(&layout.current()).hint.expect("a hint"),
+    ];
+    let of_scripts = all().filter_map(|code| {
+        let names: Vec<&str> = names_in(code.template?.1).into_iter().collect();
+        of_script(code.name, "", &values(&names)).hint
+    });
+    for hint in hints.into_iter().chain(of_scripts) {
+        // In every command, which stands behind a colon.
+        for command in hint.split(": ").skip(1) {
+            let bare = command.replace("'/srv/shop data", "");
+            assert!(!bare.contains("/srv/shop data"), "{hint}");
+        }
+    }
+    // `&&` and a suffix stay outside of the quotes.
+    assert!(
+        activation::current_not_a_link(&layout.current())
+            .hint
+            .ends_with("mv '/srv/shop data/current' '/srv/shop data/current'.old && ln -s '/srv/shop data/current'.old '/srv/shop data/current'")
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, time::Duration};
 
-use super::codes;
+use super::{codes, word};
 use crate::domain::{Failure, Layout, ReleaseName, Warning};
 
 codes! {
@@ -10,6 +10,12 @@ codes! {
         meaning: "The server did not answer whether the release is confirmed. If it is not, the watchdog rolls it back.",
         cause: "The connection to the server was lost right before the confirmation.",
         action: "See which release is live (`readlink current`) and what the last line of `.gated-deploy/ledger.jsonl` says of it. The next run completes what is left.",
+    }
+    RELEASE_NOT_LIVE = "release-not-live", Refused {
+        meaning: "`current` does not point to the release that was to be confirmed. The release is not confirmed.",
+        cause: "Another run, another tool or a person switched `current` after this run had switched it.",
+        action: "See which release is live (`readlink current`) and what switched it. This run leaves a link alone that is not its own.",
+        script: "current points to {now}, and not to {expected}", "See what switched it: the ledger and the journals in .gated-deploy. Then start the release again",
     }
     WATCHDOG_FIRED = "watchdog-fired", Refused {
         meaning: "The watchdog on the server began to roll back before the release was confirmed. The release is not confirmed.",
@@ -61,8 +67,8 @@ pub fn entry_unreadable(layout: &Layout, release: &ReleaseName, why: &str) -> Fa
         )
         .hint(format!(
             "Check that the live release is healthy: readlink {}. Then run: rm -r {}/{release}.*",
-            layout.current(),
-            layout.watchdog()
+            word(layout.current()),
+            word(layout.watchdog())
         ))
 }
 

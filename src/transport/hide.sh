@@ -12,7 +12,7 @@ hidden() { # the line that ends the input, the limit in lines and KiB (0: none)
         exec "$PHP" -n -d zend.exception_ignore_args=1 -r "$HIDE_PHP" -- "$HIDE_ENV" "$1" "$2" 2>/dev/null 3>&-
     ) || passed=$?
     if [ "$passed" -ne 0 ]; then
-        say "output withheld: the filter that hides the values of $HIDE_ENV ended with status $passed. Run: $PHP -n -v; test -r $HIDE_ENV"
+        say "output withheld: the filter that hides the values of $HIDE_ENV ended with status $passed. Run: $PHP -n -v; test -r '$HIDE_ENV'"
         sed -n "/^$1\$/q"
     fi
 }

@@ -29,7 +29,7 @@ clock() { # seconds
 }
 
 # The folder gets its name when all is in it. Only one can give it that name, so the work begins once, however often it is asked for.
-job_made() { # folder, number of the lock (work that is never ended)
+job_made() { # folder, fencing token of the lock (work that is never ended)
     new=$1.new.$$
     (
         umask 077

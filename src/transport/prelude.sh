@@ -32,21 +32,22 @@ refuse() { # a code of src/errors/, and the values of its text as `name=value`
 }
 
 # Refuses if this run lost the deploy lock: a run that stood still must change nothing when it goes on.
-fenced() { # lock (empty: none), its number
+fenced() { # lock (empty: none), its fencing token
     [ -n "$1" ] || return 0
     is_ours "$1" "$2" || refuse lock-lost
     [ ! -e "$1/ending" ] || refuse run-ending
     [ -z "${LONG-}" ] || renewing "$1" "$2"
 }
 
-is_ours() { [ "$(cat "$1/nonce" 2>/dev/null)" = "$2" ]; } # lock, its number
+# A missing file reads like an empty one, so an empty token matches none.
+is_ours() { [ -n "$2" ] && [ "$(cat "$1/nonce" 2>/dev/null)" = "$2" ]; } # lock, its fencing token
 
 # Renews the lease. Ten digits over ten digits: a full disk does not prevent it.
 renew() { date +%s 1<>"$1/renewed"; } # lock
 
 # A server may allow one session at a time (MaxSessions), so a script that can outlast the lease renews it itself. A program of its own does
 # that: beside a redirected function dash keeps copies of descriptors, a fork would hold them, and a reader of them would wait for its end.
-renewing() { # lock, its number
+renewing() { # lock, its fencing token
     [ -z "${renewer-}" ] || return 0
     RENEWED_LOCK=$1 RENEWED_NONCE=$2 RENEWED_FOR=$$ RENEWED_SINCE=$(began $$) RENEWED_EVERY=$RENEWAL \
         sh -uc "$RENEWER" </dev/null >/dev/null 2>&1 3>&- &

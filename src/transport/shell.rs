@@ -57,9 +57,9 @@ pub struct Script {
     timeout: Duration,
     drop: OnDrop,
     hides: bool,
-    /// The number of the lock under which it works, if it is never ended.
+    /// The fencing token of the lock under which it works, if it is never ended.
     finishes: Option<String>,
-    /// Whether it begins by comparing the deploy lock's number with the run's.
+    /// Whether it begins by comparing the deploy lock's fencing token with the run's.
     fenced: bool,
 }
 

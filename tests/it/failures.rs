@@ -336,6 +336,33 @@ fn f15_of_many_runs_one_takes_over_the_lock_of_a_dead_one() {
 }
 
 #[test]
+fn f15_a_lock_that_is_freed_takes_no_leftovers_along() {
+    let base = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| base.path().join(name).to_str().expect("a path").to_owned();
+    let free = || {
+        let script = Script::new("unlock", include_str!("../../src/server/lock/unlock.sh"));
+        answer(&script.var("LOCK", path("lock")).var("NONCE", "1").var("KEEP", ""))["found"].clone()
+    };
+    // Those of two interrupted runs: one in the lock, one beside it.
+    for (folder, owner) in [("lock/dead", "run 1"), ("lock.dead", "run 2")] {
+        fs::create_dir_all(path(folder)).expect("leftovers");
+        fs::write(path(&format!("{folder}/owner")), owner).expect("an owner");
+    }
+    fs::write(path("lock/nonce"), "1\n").expect("a lock");
+    assert_eq!(free(), "ours");
+    let owner = |name: &str| fs::read_to_string(path(name)).expect("an owner");
+    assert_eq!([owner("lock.dead/owner"), owner("lock.dead/dead/owner")], ["run 1", "run 2"]);
+
+    // Where they cannot be moved out of it the lock stays, and expires.
+    fs::create_dir(path("lock")).expect("a lock");
+    fs::write(path("lock/nonce"), "1\n").expect("a lock");
+    fs::rename(path("lock.dead"), path("lock/dead")).expect("leftovers");
+    fs::write(path("lock.dead"), "something else").expect("a file in the way");
+    assert_eq!(free(), "left");
+    assert_eq!([owner("lock/nonce"), owner("lock/dead/owner")], ["1\n", "run 1"]);
+}
+
+#[test]
 fn f15_a_run_that_lost_its_lock_cannot_switch() {
     let base = tempfile::tempdir().expect("a folder");
     let path = |name: &str| base.path().join(name).to_str().expect("a path").to_owned();
@@ -567,18 +594,20 @@ fn f69_a_dump_is_not_believed_where_its_check_cannot_fail() {
     // Whatever it is asked about: whole, with everything in it, and read to its end.
     fake(
         "awk",
-        "case $1 in *'NR == FNR'*) ;; *'CREATE TABLE'*) cat >/dev/null; echo whole ;; *) exec /usr/bin/awk \"$@\" ;; esac",
+        "case $1 in *'FILENAME == ARGV'*) ;; *'CREATE TABLE'*) cat >/dev/null; echo whole ;; *) exec /usr/bin/awk \"$@\" ;; esac",
     );
     fake("gzip", "case $1 in -dc) /usr/bin/gzip \"$@\"; exit 0 ;; *) exec /usr/bin/gzip \"$@\" ;; esac");
     refused(
         &story,
         story.staging(&commit),
         1,
-        &["the self-test of the dump check failed", "an empty dump", "half a dump"],
+        &[
+            "the self-test of the dump check failed: it accepts an empty dump, a dump without tables, half a dump as complete",
+        ],
     );
     // One of them is enough for one kind of dump.
     on(&story, "rm /usr/local/bin/gzip");
-    refused(&story, story.staging(&commit), 1, &["the self-test of the dump check failed", "a dump without tables"]);
+    refused(&story, story.staging(&commit), 1, &["it accepts a dump without tables as complete"]);
     assert_eq!(on(&story, "ls -A backups"), "", "no backup that nobody could check");
 
     on(&story, "rm /usr/local/bin/awk");
@@ -612,7 +641,8 @@ fn f56_fd22_fd23_fd24_fd25_a_dump_holds_all_that_the_catalogue_has_or_the_object
         "dump-object-unreadable",
         "view `gone`: View 'lab_staging.gone' references invalid table(s)",
         "function `foreign_function`",
-        "GRANT SELECT ON mysql.proc TO 'lab_staging'@",
+        // A command is a line of its own.
+        "- GRANT SELECT ON mysql.proc TO 'lab_staging'@",
     ];
     let plan = planned(&story, &commit);
     assert_ended(&plan, 1, "refused");
@@ -652,6 +682,18 @@ fn f56_fd22_fd23_fd24_fd25_a_dump_holds_all_that_the_catalogue_has_or_the_object
             "GRANT TRIGGER, EVENT, EXECUTE ON `lab_staging`.*",
         ],
     );
+    // Who may read every table may read the catalogue of routines, too.
+    for right in ["select on mysql.proc", "select on *.*"] {
+        on(
+            &story,
+            &format!("for host in localhost 127.0.0.1; do mariadb -e \"grant {right} to lab_staging@$host\"; done"),
+        );
+        assert_says(&planned(&story, &commit).log, &["a backup would lack triggers, events, if the database has any"]);
+        on(
+            &story,
+            &format!("for host in localhost 127.0.0.1; do mariadb -e \"revoke {right} from lab_staging@$host\"; done"),
+        );
+    }
 }
 
 #[test]
@@ -678,16 +720,49 @@ fn f56_fd26_a_dump_connects_as_the_app_does_and_no_configuration_narrows_it() {
         &story,
         "echo MYSQL_ATTR_SSL_CA=/etc/mysql/ca.pem >>shared/.env/staging.env; rm -f current/bootstrap/cache/config.php",
     );
-    on(&story, "printf '[mysqldump]\\nwhere = 1=0\\n' >/etc/mysql/conf.d/narrow.cnf");
-    refused(&story, story.staging(&commit), 1, &["dump-configuration-narrows", "--where"]);
+    let narrow = "[mysqldump]\\nwhere = 1=0\\nno_data\\nloose-no_create-info\\n[mariadb-dump]\\nignore_table_data=lab_staging.visitors";
+    on(&story, &format!("printf '{narrow}\\n' >/etc/mysql/conf.d/narrow.cnf"));
+    // A machine with the clients alone may have no program that tells the configuration. Then the program for the dump does.
+    for hide in ["", "mv /usr/bin/my_print_defaults /root/"] {
+        on(&story, &format!("test -e /usr/bin/my_print_defaults; {hide}"));
+        let says = ["dump-configuration-narrows", "--where --no-data --no-create-info --ignore-table-data"];
+        refused(&story, story.staging(&commit), 1, &says);
+    }
 
-    on(&story, "printf '[mysqldump]\\ncompress\\n' >/etc/mysql/conf.d/narrow.cnf");
+    on(
+        &story,
+        "printf '[mysqldump]\\ncompress\\ndefault-character-set=latin1\\n' >/etc/mysql/conf.d/narrow.cnf
+        mariadb --default-character-set=utf8mb4 lab_staging -e \
+            'create table größe (name text character set utf8mb4); insert into größe values (\"🚀\")'",
+    );
     // Of the deploy user's own option file nothing is taken: its password would win over the app's.
     on(
         &story,
         "printf '[client]\\npassword=of-somebody-else\\n' >/home/deploy/.my.cnf; chown deploy /home/deploy/.my.cnf",
     );
-    assert_ended(&story.deploy(&commit), 0, "live");
+    let live = story.deploy(&commit);
+    assert_ended(&live, 0, "live");
+    let dump = format!("gzip -dc backups/{}/database.sql.gz", output(&live, "release"));
+    assert_eq!(
+        on(&story, &format!("{dump} | grep -ac -e 'CREATE TABLE `größe`' -e 🚀")).trim(),
+        "2",
+        "each letter is in the dump"
+    );
+
+    // Where nothing tells the configuration, the run says what it does not know.
+    let next = self::commit("with a program that tells nothing");
+    story.ship(&next, Variant::Healthy).expect("the build");
+    let program = "case $1 in --print-defaults) exit 1 ;; esac; exec /usr/bin/mariadb-dump \"$@\"";
+    on(
+        &story,
+        &format!(
+            "printf '#!/bin/sh\\n%s\\n' {} >/usr/local/bin/mariadb-dump; chmod 755 /usr/local/bin/mariadb-dump",
+            quoted(program)
+        ),
+    );
+    let live = story.deploy(&next);
+    assert_ended(&live, 0, "live");
+    assert_says(&live.log, &["dump-configuration-unread"]);
 }
 
 const POSTGRES: &str = "<?php return ['default' => 'pgsql', 'migrations' => 'migrations', 'connections' => ['pgsql' => ['driver' => 'pgsql',
@@ -718,12 +793,23 @@ fn f56_fd30_a_postgresql_database_is_dumped_and_compared() {
     tree.write("config/database.php", POSTGRES).expect("the configuration");
     ship(&story, &commit, &tree);
 
+    // pg_dump writes neither what an extension brings, nor the functions that a type brings.
+    on(
+        &story,
+        "cd /usr/share/postgresql/15/extension; printf \"default_version = '1'\\n\" >lab_extension.control
+        echo \"create table extended (id int); create function extends() returns trigger language plpgsql as 'begin return new; end';
+            create trigger of_extension before insert on extended for each row execute function extends();\" >lab_extension--1.sql",
+    );
+    sql(
+        "shop",
+        "create extension lab_extension; grant select on extended to shop; create type span as range (subtype = float8);",
+    );
     sql("shop", "create table foreign_table (id int); create view seen as select 1 as one; create materialized view kept as select 1 as one;
         create function answer() returns int language sql as 'select 42';
         create function noted() returns trigger language plpgsql as 'begin return new; end';
         create trigger notes before insert on visitors for each row execute function noted();");
     let says =
-        ["dump-object-unreadable", "table public.foreign_table", "GRANT SELECT ON public.foreign_table TO shop;"];
+        ["dump-object-unreadable", "table public.foreign_table", "- GRANT SELECT ON public.foreign_table TO shop;"];
     let plan = planned(&story, &commit);
     assert_ended(&plan, 1, "refused");
     assert_says(&plan.log, &says);
@@ -759,6 +845,17 @@ fn f56_fd30_a_postgresql_database_is_dumped_and_compared() {
         );
         refused(&story, story.staging(&next), 1, &[says]);
     }
+
+    // A comparison that finds everything in a dump with nothing in it proves nothing.
+    let awk = "case $1 in *'FILENAME == ARGV'*) ;; *) exec /usr/bin/awk \"$@\" ;; esac";
+    on(
+        &story,
+        &format!(
+            "rm /usr/local/bin/pg_dump; printf '#!/bin/sh\\n%s\\n' {} >/usr/local/bin/awk; chmod 755 /usr/local/bin/awk",
+            quoted(awk)
+        ),
+    );
+    refused(&story, story.staging(&next), 1, &["it accepts a dump without tables as complete"]);
 }
 
 #[test]

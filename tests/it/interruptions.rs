@@ -452,6 +452,8 @@ fn fd39_what_is_renamed_into_place_was_flushed_before() {
         Script::new("ledger", include_str!("../../src/server/ledger/ledger.sh"))
             .var("LEDGER", place.path("state/ledger.jsonl"))
             .var("LINE", format!("{{\"prev\":\"@PREV@\",\"number\":{number}}}"))
+            .var("LOCK", "")
+            .var("LOCK_NONCE", "")
     };
     assert!(place.run(&ledger(1)).get("written").is_some());
     assert_says(&place.read("calls"), &["sync -- ", "ledger.jsonl"]);

@@ -38,7 +38,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     look    observe env-file
     look    observe shared-folders
     look    observe room
-    do      hold    deploy-lock (free it, unless the run is stuck)
+    do      hold    deploy-lock (free it, or keep it for the next run)
     do      change  finish-unconfirmed (not undone: it was not confirmed)
     do      check   nothing-moved
     do      hold    ledger (record the outcome)
@@ -80,7 +80,7 @@ fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
     look  7 observe live-tree
     look  7 observe present-health
     look    observe choose-release
-    do      hold    deploy-lock (free it, unless the run is stuck)
+    do      hold    deploy-lock (free it, or keep it for the next run)
     do      change  finish-unconfirmed (not undone: it was not confirmed)
     do      check   nothing-moved
     do      hold    ledger (record the outcome)
@@ -183,7 +183,7 @@ fn recovery_is_a_table_whose_way_back_is_the_undo_of_what_the_dead_run_did() {
     insta::assert_snapshot!(outline(&recover::table().outline()), @r"
     look    observe reach-server
     look    observe survey-server
-    do      hold    deploy-lock (free it, unless the run is stuck)
+    do      hold    deploy-lock (free it, or keep it for the next run)
     do      change  finish-unconfirmed (roll it back, remove the leftovers, check the site's health)
     do      check   health
     ");

@@ -115,6 +115,12 @@ fn f68_a_refused_token_says_nothing_about_the_site() {
     for status in [401, 403] {
         let problem = verdict(status, r#"{"status":"ok"}"#).expect("no health without the token");
         assert_eq!(problem, format!("{status}: the probe is misconfigured, the token is missing or wrong"));
+        // A page and the framework's own route take none.
+        for answer in [HealthAnswer::Status(200), HealthAnswer::Contains("Welcome".to_owned())] {
+            let problem = judge_as(&reply(status, ""), Some(&answer), &["ok".to_owned()], None).expect("a problem");
+            assert_eq!(problem.text, format!("{status} instead of 200"));
+            assert!(problem.hint.is_some_and(|hint| !hint.contains("healthcheck-token")));
+        }
     }
 }
 

@@ -479,7 +479,9 @@ fn f89_of_many_who_write_to_the_ledger_at_once_each_names_the_line_before_it() {
         let append = |writer: usize, line: usize| {
             let script = Script::new("ledger", include_str!("../../src/server/ledger/ledger.sh"))
                 .var("LEDGER", ledger.to_str().expect("a path"))
-                .var("LINE", format!("{{\"prev\":\"@PREV@\",\"at\":\"@AT@\",\"writer\":{writer},\"line\":{line}}}"));
+                .var("LINE", format!("{{\"prev\":\"@PREV@\",\"at\":\"@AT@\",\"writer\":{writer},\"line\":{line}}}"))
+                .var("LOCK", "")
+                .var("LOCK_NONCE", "");
             let script = match &path {
                 Some(path) => script.var("PATH", path),
                 None => script,
@@ -506,6 +508,8 @@ fn f89_a_writer_that_died_keeps_nobody_from_the_ledger() {
     let script = Script::new("ledger", include_str!("../../src/server/ledger/ledger.sh"))
         .var("LEDGER", ledger.to_str().expect("a path"))
         .var("LINE", "{\"prev\":\"@PREV@\",\"at\":\"@AT@\"}")
+        .var("LOCK", "")
+        .var("LOCK_NONCE", "")
         .var("PATH", bare);
     assert!(answer(&script).contains_key("written"));
     assert_eq!(followed(&ledger), 1);

@@ -73,6 +73,43 @@ fn reason<'a>(finished: &'a Finished, release: &str) -> &'a str {
     line.unwrap_or_else(|| panic!("nothing is said of {release}:\n{}", finished.log))
 }
 
+/// Today's policy says how the next release is built. An earlier one was built under the policy of its time.
+#[test]
+fn fd19_f84_a_rollback_goes_to_a_release_with_or_without_a_front_end_whatever_the_policy_says_today() {
+    let story = story();
+    let policy = |front_end: &str| format!("front-end: {front_end}\nenvironments: {{}}\n");
+    let released_with = |word: &str, front_end: &str| {
+        let commit = commit(word);
+        let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+        if front_end == "none" {
+            for path in ["vite.config.js", "public/build"] {
+                tree.remove(path).expect("no front end");
+            }
+            let home = "return view('home', ['commit' => config('release.commit')]);\n    }\n}\n";
+            let controller = "app/Http/Controllers/HomeController.php";
+            tree.write(controller, format!("<?php\n\nnamespace App\\Http\\Controllers;\n\nclass HomeController\n{{\n    public function __invoke()\n    {{\n        {home}")).expect("a controller");
+            tree.write("resources/views/home.blade.php", "<code id=\"commit\">{{ $commit }}</code>\n").expect("a page");
+        }
+        tree.write(".github/gated-deploy.yml", policy(front_end)).expect("the policy");
+        story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+        let runner = story.staging(&commit).file(".github/gated-deploy.yml", &policy(front_end));
+        let finished = runner.run_binary(story.binary());
+        assert_ended(&finished, 0, "live");
+        (commit, output(&finished, "release").to_owned())
+    };
+    let (vite, vite_release) = released_with("with Vite", "vite");
+    let (none, none_release) = released_with("without a front end", "none");
+    released_with("with Vite again", "vite");
+    for (today, release, commit, says) in
+        [("vite", none_release, none, "the release was built without a front end"), ("none", vite_release, vite, "5/5")]
+    {
+        let back = rollback(&story).file(".github/gated-deploy.yml", &policy(today)).run_binary(story.binary());
+        assert_ended(&back, 0, "live");
+        assert_live(&story, &release, &commit);
+        assert_says(&back.summary, &["9/9", says]);
+    }
+}
+
 #[test]
 fn f80_f81_f84_f89_a_rollback_goes_to_what_was_confirmed_and_never_to_what_failed_or_was_left() {
     let story = story();

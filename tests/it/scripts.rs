@@ -314,7 +314,14 @@ fn a_ledger_that_cannot_be_written_is_refused_before_a_release_begins() {
     fs::write(&ledger, "").expect("a ledger");
     let look = |ledger: &Path| {
         let script = include_str!("../../src/server/ledger/ledger.sh");
-        run(&Script::new("ledger", script).var("LEDGER", text(ledger)).var("LINE", ""), tools.path())
+        run(
+            &Script::new("ledger", script)
+                .var("LEDGER", text(ledger))
+                .var("LINE", "")
+                .var("LOCK", "")
+                .var("LOCK_NONCE", ""),
+            tools.path(),
+        )
     };
     let ours = look(&ledger);
     assert_eq!((ours.ended(), ours.get("last")), ("0", Some("")), "{}", ours.log);
@@ -660,13 +667,23 @@ fn f10_each_of_the_nine_gates_is_asked_again_on_the_server() {
     let harmless = [
         ("resources/views/welcome.blade.php", guarded),
         ("resources/views/mail.blade.php", "write to info@@vite.example"),
+        ("resources/views/address.blade.php", "write to info@vite.example\n@vitejs/x @vite_x"),
+        ("resources/views/comment.blade.php", "{{-- @vite(['a']) --}}<p>{{--\n@viteReactRefresh\n--}}</p>"),
         ("vendor/acme/panel/resources/views/page.blade.php", "@vite('a.js')"),
     ];
     assert_eq!(failed(FrontEnd::None, None, &harmless), [""; 0]);
     assert_eq!(failed(FrontEnd::None, Some("artisan"), &[]), ["gate=artisan=missing"]);
-    let view = ("modules/shop/views/page.blade.php", "<head>@vite('a.js')</head>");
     let refers = "gate=no-vite=the app refers to Vite: ";
-    assert_eq!(failed(FrontEnd::None, None, &[view]), [format!("{refers}{} has @vite", view.0)]);
+    for view in [
+        "<head>@vite('a.js')</head>",
+        "<head>\n@viteReactRefresh",
+        "{{-- a --}}@vite([])",
+        "@@vite and @vite",
+        "{{-- not closed\n@vite([])",
+    ] {
+        let path = "modules/shop/views/page.blade.php";
+        assert_eq!(failed(FrontEnd::None, None, &[(path, view)]), [format!("{refers}{path} has @vite")], "{view}");
+    }
     assert_eq!(failed(FrontEnd::None, None, &[("vite.config.mts", "")]), [format!("{refers}vite.config.mts is there")]);
 }
 

@@ -396,10 +396,26 @@ fn fd44_a_server_that_wants_more_than_a_key_says_what() {
         assert_eq!(failure.code, "ssh-second-factor");
         assert!(failure.hint.is_some_and(|hint| hint.contains("AuthenticationMethods publickey")));
     }
-    let server = Server::start("DenyUsers *");
-    let error = wait(server.ssh().connect()).expect_err("nobody is let in");
-    let hint = error.failure("connecting").hint.expect("a hint");
-    assert!(hint.contains("authorized_keys") && hint.contains("journalctl -u ssh"), "{hint}");
+    // One that allows two attempts closes the connection at the question for other methods: then nothing is known of a second factor.
+    for attempts in ["", "\nMaxAuthTries 2"] {
+        let server = Server::start(&format!("DenyUsers *{attempts}"));
+        let failure = wait(server.ssh().connect()).expect_err("nobody is let in").failure("connecting");
+        assert_eq!(failure.code, "ssh-key-denied", "{failure:?}");
+        let hint = failure.hint.expect("a hint");
+        assert!(hint.contains("authorized_keys") && hint.contains("journalctl -u ssh"), "{hint}");
+    }
+}
+
+#[test]
+fn fd44_of_a_banner_the_last_line_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let banner = folder.path().join("banner");
+    let last = format!("The system is going down{}", "!".repeat(500));
+    fs::write(&banner, format!("**** Terms of use ****\n\n{last}\n\n")).expect("a banner");
+    let server = Server::start(&format!("DenyUsers *\nBanner {}", banner.display()));
+    let failure = wait(server.ssh().connect()).expect_err("nobody is let in").failure("connecting");
+    let cause = &failure.cause;
+    assert!(cause.contains(&last[..200]) && !cause.contains(&last[..201]) && !cause.contains("Terms"), "{cause}");
 }
 
 #[test]

@@ -499,7 +499,7 @@ fn f86_what_is_not_live_is_not_confirmed() {
     fs::remove_file(place.path("current")).expect("removing");
     symlink("releases/other", place.path("current")).expect("a link");
     let refused = place.confirm("one");
-    assert_eq!((&*refused["refused"], &*refused["value.now"]), ("current-moved", "releases/other"));
+    assert_eq!((&*refused["refused"], &*refused["value.now"]), ("release-not-live", "releases/other"));
     assert!(place.has("armed"), "the watchdog stays");
 }
 
@@ -545,6 +545,26 @@ fn f86_a_run_that_wakes_up_late_leaves_what_another_run_switched_to() {
     fs::write(place.path("lock/nonce"), "the run\n").expect("its number");
     assert_eq!(back()["switched"], "yes");
     assert_eq!(place.live().as_deref(), Some("releases/old"));
+}
+
+/// What a run that needs manual action says of its watchdog.
+#[test]
+fn f86_the_state_of_a_watchdog_is_read_by_its_fencing_token() {
+    let place = Place::new();
+    let state = |token: &str| {
+        let script = Script::new("guard", include_str!("../../src/server/watchdog/guard.sh"));
+        let answer = place.answer(&script.var("ENTRY", place.path("watchdog/new")).var("NONCE", token));
+        (answer["state"].clone(), answer["deadline"].parse::<u64>().ok())
+    };
+    // A run that has armed none has no token; a missing file is not its watchdog.
+    assert_eq!(state(""), ("none".to_owned(), None));
+    place.arm("releases/old", "refuse fpm-not-reloaded service=php9.9-fpm fault=");
+    let (armed, deadline) = state("one");
+    assert!(armed == "armed" && deadline.is_some_and(|deadline| deadline > 1_700_000_000), "{armed} {deadline:?}");
+    assert_eq!([state("another").0, state("").0], ["none", "none"]);
+    place.pass(WITHIN + 1);
+    until("the reload failed", PATIENCE, || place.has("reverting/written"));
+    assert_eq!(state("one"), ("reverting".to_owned(), deadline));
 }
 
 /// A journal and a log that take nothing, as on a full disk.
@@ -657,6 +677,10 @@ fn f86_going_back_is_taken_up_where_it_was_cut_off() {
     assert_eq!(unfinished["reload-refused"], "fpm-not-reloaded");
     assert_eq!(unfinished["reload-value.service"], "php9.9-fpm");
     assert_eq!(unfinished["reload-value.fault"], "zz-other.conf:2: no\naccount");
+    // What an earlier attempt refused is not the cause of this one.
+    fs::write(place.path("watchdog/new.reverting/reload"), "exit 1\n").expect("another fault");
+    let unfinished = place.answer(&place.finish("releases/old"));
+    assert_eq!((&*unfinished["found"], unfinished.get("reload-refused")), ("not-reloaded", None), "{unfinished:?}");
     fs::write(place.path("watchdog/new.reverting/reload"), "exit 0\n").expect("repairing");
     assert_eq!(place.answer(&place.finish("releases/old"))["found"], "went-back");
     assert_eq!(fs::read_to_string(place.path("ledger")).expect("a ledger").lines().count(), 1);

@@ -78,12 +78,10 @@ pub async fn roll_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     sampler::turning_back(cx);
     let answer = swap(cx, io, (&link_to(cx), old), ("going-back", "went-back"), "", &doing).await?;
     let moved = answer.get("moved");
-    // Another run took over: this run does not change what that run activated.
+    // This run does not change what something else activated.
     if let Some(now) = moved.filter(|now| *now != old || answer.get("by-another").is_some()) {
         let now = if now.is_empty() { "nothing" } else { now };
-        return Ok(Undone::Nothing(format!(
-            "not changed: another run has switched since, and `current` points to {now}"
-        )));
+        return Ok(Undone::Nothing(format!("not changed: something else switched `current`; it points to {now}")));
     }
     let by_itself = moved.is_some() && watchdog::has_rolled_back(cx, io).await?;
     if moved.is_some() && !by_itself {

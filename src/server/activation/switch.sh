@@ -15,12 +15,12 @@ if [ "$now" = "$TARGET" ] && begun "$BEGINS"; then
     put switched yes
     exit 0
 fi
-# A rollback needs no lock, only that this run activated the live release. Two rollbacks to one release give the same link: the watchdog's entry,
-# or the lock, says which run did it.
+# A rollback needs no lock, but the live release must be this run's. Two runs can roll back to the same release, so the link does not tell them
+# apart: the lock or the watchdog's entry must have this run's fencing token.
 still_mine() {
     if is_ours "$MINE_LOCK" "$MINE_LOCK_NONCE"; then return 0; fi
     for state in armed reverting; do
-        if [ "$(cat "$MINE.$state/nonce" 2>/dev/null)" = "$MINE_NONCE" ]; then return 0; fi
+        if [ -n "$MINE_NONCE" ] && [ "$(cat "$MINE.$state/nonce" 2>/dev/null)" = "$MINE_NONCE" ]; then return 0; fi
     done
     return 1
 }

@@ -7,8 +7,8 @@ done
 for path in "$BACKUPS"/*/; do
     path=${path%/}
     [ -d "$path" ] || continue
-    # Only backups that were verified whole count, and only those are ever removed. One without a file (nothing was live yet) is
-    # complete, and without use.
+    # Retention counts and removes verified backups only. One with an empty list of digests was made before anything was live: it is complete,
+    # and nothing can be restored from it.
     if [ -f "$path/manifest.json" ] && [ -f "$path/SHA256SUMS" ]; then
         if [ -s "$path/SHA256SUMS" ]; then put backup "${path##*/}"; else put empty-backup "${path##*/}"; fi
     fi

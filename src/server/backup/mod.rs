@@ -14,6 +14,7 @@ use crate::{
         Done, Undone,
         step::{Io, StepResult},
     },
+    errors,
     transport::shell::Script,
 };
 
@@ -48,6 +49,9 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
             backup_file(sum, &counted)
                 .ok_or_else(|| Failure::bug(&doing, format!("the script's record `{sum}` cannot be read")))?,
         );
+    }
+    if let Some(program) = answer.get("unread") {
+        io.warning(errors::database::dump_configuration_unread(program));
     }
     let skipped: Vec<String> = answer.all("skipped").map(str::to_owned).collect();
     let mut text = if files.is_empty() { skipped.join("; ") } else { summary(&files) };

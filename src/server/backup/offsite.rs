@@ -59,7 +59,7 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
                 return Err(failure);
             }
             io.warning(errors::backup::offsite_failed(&failure));
-            // No incomplete off-site backup is left.
+            // Removes the incomplete off-site backup, if the disk answers.
             unmake(cx, io).await?;
             Ok(Done::warned(format!("no off-site backup: {}", failure.cause)))
         }

@@ -68,7 +68,7 @@ struct Keep<'a> {
 }
 
 /// Confirmed releases beyond the first `count`, and whatever else is older than those: what failed, was rolled back or never
-/// finished. As long as there are not that many, nothing goes: releases from before we came were never confirmed by us, and are the
+/// finished. As long as there are not that many, nothing goes: releases of another tool were never confirmed here, and are the
 /// only targets of a rollback. Names that are not ours are not among `there`.
 fn old_releases(there: &BTreeSet<ReleaseName>, keep: &Keep<'_>) -> Vec<ReleaseName> {
     let present: Vec<&ReleaseName> = keep.confirmed.iter().filter(|name| there.contains(name)).collect();
@@ -143,11 +143,7 @@ mod tests {
 
     #[test]
     fn f58_a_backup_of_nothing_does_not_count() {
-        assert_eq!(
-            old_backups(&names(&[2]), &names(&[1, 3]), 2),
-            [],
-            "one that saves somebody is there, two are wanted"
-        );
+        assert_eq!(old_backups(&names(&[2]), &names(&[1, 3]), 2), [], "one backup with files is there, two are wanted");
         assert_eq!(old_backups(&names(&[2, 4]), &names(&[1, 3]), 2), [name(1)]);
     }
 }

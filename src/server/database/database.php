@@ -134,14 +134,14 @@ function gated_deploy_libpq(array $connection): array
 }
 
 // What a dump of a PostgreSQL database must hold, in the lines of gated_deploy_objects: relations and triggers as `pg_restore --list` names
-// them, functions by their number. What belongs to an extension comes with that.
+// them, functions by their number. pg_dump leaves out what comes with an extension, and functions that come with a type.
 function gated_deploy_pg_objects(PDO $pdo): string
 {
     $rows = fn (string $sql) => $pdo->query($sql)->fetchAll(PDO::FETCH_NUM);
     $line = fn (string $text) => strtr($text, "\r\n", '  ') . "\n";
     $own = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp\\_%'";
-    $alone = fn (string $catalogue, string $oid) =>
-        "NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = '$catalogue'::regclass AND d.objid = $oid AND d.deptype = 'e')";
+    $alone = fn (string $catalogue, string $oid, string $with = "'e'") =>
+        "NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = '$catalogue'::regclass AND d.objid = $oid AND d.deptype IN ($with))";
     $kinds = ['r' => 'TABLE', 'p' => 'TABLE', 'v' => 'VIEW', 'm' => 'MATERIALIZED VIEW', 'S' => 'SEQUENCE', 'f' => 'FOREIGN TABLE'];
     $account = (string) $rows('SELECT quote_ident(current_user)')[0][0];
     $said = '';
@@ -156,18 +156,21 @@ function gated_deploy_pg_objects(PDO $pdo): string
         $said .= $line("object={$kinds[$kind]} $schema $name $owner");
         if (!$readable) {
             $what = $kind === 'S' ? 'SEQUENCE ' : '';
-            $said .= $line('unreadable=' . strtolower($kinds[$kind]) . " $quoted_schema.$quoted: this account may not read it."
-                . " Run as the database's administrator: GRANT USAGE ON SCHEMA $quoted_schema TO $account; GRANT SELECT ON $what$quoted_schema.$quoted TO $account;");
+            $said .= $line('unreadable=' . strtolower($kinds[$kind]) . " $quoted_schema.$quoted: this account may not read it. Run as the database's administrator:")
+                . $line("unreadable=GRANT USAGE ON SCHEMA $quoted_schema TO $account;")
+                . $line("unreadable=GRANT SELECT ON $what$quoted_schema.$quoted TO $account;");
         }
     }
+    // A partition has the triggers of its table, too. Before version 13 they count as internal, and no column names their parent.
+    $parts = (int) $rows("SELECT current_setting('server_version_num')")[0][0] >= 130000 ? ' AND t.tgparentid = 0' : '';
     $triggers = $rows(
         'SELECT n.nspname, c.relname, t.tgname, pg_get_userbyid(c.relowner) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid'
-        . " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND $own"
+        . " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT t.tgisinternal$parts AND $own AND " . $alone('pg_class', 'c.oid')
     );
     foreach ($triggers as [$schema, $table, $name, $owner]) {
         $said .= $line("object=TRIGGER $schema $table $name $owner");
     }
-    $functions = "SELECT COUNT(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE $own AND " . $alone('pg_proc', 'p.oid');
+    $functions = "SELECT COUNT(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE $own AND " . $alone('pg_proc', 'p.oid', "'e', 'i'");
     return $said . 'count=routine ' . $rows($functions)[0][0] . "\n";
 }
 
@@ -175,7 +178,7 @@ function gated_deploy_pg_objects(PDO $pdo): string
 //
 //   object=KIND NAME       each table, view and sequence, with its name as a dump writes it
 //   count=KIND NUMBER      routines, triggers and events, which a dump writes as they were typed
-//   unreadable=KIND NAME: WHY. HELP      what this account sees and cannot dump
+//   unreadable=KIND NAME: WHY. HELP      what this account sees and cannot dump; a command stands on a second line with this key
 //   unseen=KINDS. HELP     what this account could not even see
 //   versioned=NUMBER       tables with a history, of which a dump has what is valid now
 function gated_deploy_objects(PDO $pdo): string
@@ -209,10 +212,10 @@ function gated_deploy_objects(PDO $pdo): string
             $column('SHOW FIELDS FROM ' . $quoted($name));
             $column('SHOW CREATE VIEW ' . $quoted($name));
         } catch (PDOException $error) {
-            $help = $error->errorInfo[1] === 1142
-                ? "Run as the database's administrator: GRANT SELECT, SHOW VIEW ON $here TO $account;"
-                : 'Drop the view, or create it again with tables and a definer that exist.';
+            $denied = $error->errorInfo[1] === 1142;
+            $help = $denied ? "Run as the database's administrator:" : 'Drop the view, or create it again with tables and a definer that exist.';
             $said .= $line('unreadable=view ' . $quoted($name) . ': ' . ($error->errorInfo[2] ?? $error->getMessage()) . ". $help");
+            $said .= $denied ? $line("unreadable=GRANT SELECT, SHOW VIEW ON $here TO $account;") : '';
         }
     }
     $routines = $column('SELECT routine_type, routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()');
@@ -232,7 +235,8 @@ function gated_deploy_objects(PDO $pdo): string
             $why = $error->errorInfo[2] ?? $error->getMessage();
         }
         if ($why !== null) {
-            $said .= $line('unreadable=' . strtolower($type) . ' ' . $quoted($name) . ": $why. Run as the database's administrator: GRANT $right TO $account;");
+            $said .= $line('unreadable=' . strtolower($type) . ' ' . $quoted($name) . ": $why. Run as the database's administrator:")
+                . $line("unreadable=GRANT $right TO $account;");
         }
     }
     foreach (['trigger', 'event'] as $kind) {
@@ -253,6 +257,10 @@ function gated_deploy_unseen(array $grants, string $schema): array
 {
     $rights = [];
     foreach ($grants as $grant) {
+        // The catalogue of routines itself, in MariaDB and before MySQL 8: its reader sees all of them.
+        if (preg_match('/^GRANT (?:.*, *)?(?:SELECT|ALL PRIVILEGES)(?:,.*)? ON [`"]mysql[`"]\.(?:[`"]proc[`"]|\*) TO /i', $grant)) {
+            $rights['SHOW_ROUTINE'] = true;
+        }
         if (!preg_match('/^GRANT (.+) ON (\*|`(?:[^`]|``)*`|"(?:[^"]|"")*")\.\* TO /is', $grant, $parts)) {
             // A role has no ON. A right on one table says nothing of the others.
             if (!preg_match('/^GRANT .+ ON /is', $grant)) {
@@ -269,7 +277,7 @@ function gated_deploy_unseen(array $grants, string $schema): array
         );
         if ($where === '*' || preg_match("/^$pattern$/is", $schema)) {
             foreach (explode(',', preg_replace('/\([^)]*\)/', '', $said)) as $right) {
-                $rights[strtoupper(trim($right))] = true;
+                $rights[strtoupper(trim($right)) . ($where === '*' && strcasecmp(trim($right), 'SELECT') === 0 ? ' EVERYWHERE' : '')] = true;
             }
         }
     }
@@ -283,7 +291,8 @@ function gated_deploy_unseen(array $grants, string $schema): array
     if (!isset($rights['EVENT'])) {
         $unseen['events'] = 'EVENT';
     }
-    if (!isset($rights['EXECUTE']) && !isset($rights['CREATE ROUTINE']) && !isset($rights['ALTER ROUTINE'])) {
+    $shows = ['EXECUTE', 'CREATE ROUTINE', 'ALTER ROUTINE', 'SHOW CREATE ROUTINE', 'SHOW_ROUTINE', 'SELECT EVERYWHERE'];
+    if (array_intersect_key(array_flip($shows), $rights) === []) {
         $unseen['procedures and functions'] = 'EXECUTE';
     }
     return $unseen;

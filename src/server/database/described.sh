@@ -1,4 +1,4 @@
-# Tells how big the app's database is, and what of it this account cannot dump. Read by the scripts that look ahead.
+# Reports the size of the app's database, and what this account cannot dump of it. The scripts of a survey include it.
 describe_database() { # what asks it, with its arguments
     if described=$("$@"); then
         put database "$(printf '%s\n' "$described" | sed -n -e '/^tables=[0-9][0-9]*$/p' -e '/^kib=[0-9][0-9]*$/p')"

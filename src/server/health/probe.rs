@@ -22,7 +22,7 @@ use super::{
     sampler,
 };
 use crate::{
-    config::typed::{HealthAnswer, HealthPolicy, Route},
+    config::typed::{HealthAnswer, HealthPolicy, Route, Target},
     context::{Deploy, Ports, Survey},
     domain::{
         CommitSha, Failure, Secret,
@@ -64,14 +64,14 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
         return Ok(Done::skipped(NO_SERVER));
     }
     let (health, ports) = (&cx.inputs.health, &cx.ports);
-    let visitor = Visitor::as_configured(ports, health);
+    let visitor = Visitor::as_configured(ports, health).on(&cx.inputs.layout);
     let mut report = HealthReport::default();
     for attempt in 1..=BASELINE_ROUNDS {
         let next = HealthReport { attempt, of: BASELINE_ROUNDS, ..visitor.look(None).await };
         report = next.after(report);
         io.attempt(attempt, BASELINE_ROUNDS, describe(&report));
         // A refused token is refused again.
-        if report.healthy() || refused_token(&report) {
+        if report.healthy() || refused_token(&report, health) {
             break;
         }
         if attempt < BASELINE_ROUNDS {
@@ -141,14 +141,14 @@ pub async fn present(cx: &Survey, io: &Io) -> StepResult {
     if cx.state.borrow().nothing_is_live() {
         return Ok(Done::skipped("nothing is live"));
     }
-    let report = Visitor::of(&cx.ports, &cx.inputs.health).look(None).await;
+    let report = Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.inputs.layout).look(None).await;
     io.attempt(1, 1, describe(&report));
     io.record(key::BASELINE, &report);
     cx.state.borrow_mut().home = report.home.as_ref().and_then(|home| home.status);
     if report.healthy() {
         return Ok(Done::passed(format!("healthy: {}", describe(&report))));
     }
-    if refused_token(&report) {
+    if refused_token(&report, &cx.inputs.health) {
         io.warning(errors::health::token_refused());
     }
     Ok(Done::passed(format!("unhealthy: {}", describe(&report))))
@@ -184,7 +184,11 @@ pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
     io.record(key::HEALTH, &report);
     if !report.healthy() {
         let whom = if cx.source.is_some() { "the new release" } else { "the target release" };
-        return Err(advised(unhealthy(&format!("checking whether {whom} is healthy"), &report), &report));
+        return Err(advised(
+            unhealthy(&format!("checking whether {whom} is healthy"), &report),
+            &report,
+            &Visitor::after(cx).log(),
+        ));
     }
     negative_control(Visitor::after(cx)).await?;
     let proof = identity::proof(cx, &report);
@@ -228,15 +232,15 @@ pub async fn verify_old(cx: &Deploy, marked: bool, io: &Io) -> Result<String, Fa
     let report = until_settled(Visitor::after(cx), identity, &|| false, io).await;
     io.record(key::HEALTH_AFTER_ROLLBACK, &report);
     let whom = if cx.source.is_some() { "the old release is healthy again" } else { "the earlier release is healthy" };
-    after_rollback(&format!("checking whether {whom}"), &report, io)
+    after_rollback(&format!("checking whether {whom}"), &report, &Visitor::after(cx).log(), io)
 }
 
-/// What a round says of the release that is live again.
-fn after_rollback(doing: &str, report: &HealthReport, io: &Io) -> Result<String, Failure> {
+/// What a round says of the release that is live again. `log`: the application's.
+fn after_rollback(doing: &str, report: &HealthReport, log: &str, io: &Io) -> Result<String, Failure> {
     let Score { passed, total } = report.score();
     match report.standing() {
         SiteStatus::Healthy => Ok(format!("health {passed}/{total}")),
-        SiteStatus::Unhealthy => Err(advised(unhealthy(doing, report), report)),
+        SiteStatus::Unhealthy => Err(advised(unhealthy(doing, report), report, log)),
         SiteStatus::NotAsked => {
             let failure = unhealthy(doing, report);
             let advised = failure.hint.is_some();
@@ -254,7 +258,7 @@ pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
     let report = until_settled(visitor, Identity::Any, &|| false, io).await;
     io.record(key::HEALTH, &report);
     if !report.healthy() {
-        return Err(advised(unhealthy("checking the site's health", &report), &report));
+        return Err(advised(unhealthy("checking the site's health", &report), &report, &visitor.log()));
     }
     negative_control(visitor).await?;
     Ok(Done::passed(describe(&report)))
@@ -264,11 +268,12 @@ pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
 ///
 /// # Errors
 /// The site is unhealthy, or still runs the code of the release that was rolled back.
-pub async fn well_again(ports: &Ports, health: &HealthPolicy, failed: Option<&CommitSha>, io: &Io) -> StepResult {
+pub async fn well_again(ports: &Ports, target: &Target, failed: Option<&CommitSha>, io: &Io) -> StepResult {
+    let visitor = Visitor::of(ports, &target.health).on(&target.layout);
     let expected = Expected { ports, mark: None, release: "" };
-    let report = until_settled(Visitor::of(ports, health), Identity::IsNot(failed, expected), &|| false, io).await;
+    let report = until_settled(visitor, Identity::IsNot(failed, expected), &|| false, io).await;
     io.record(key::HEALTH_AFTER_ROLLBACK, &report);
-    let found = after_rollback("checking whether the earlier release is healthy again", &report, io)?;
+    let found = after_rollback("checking whether the earlier release is healthy again", &report, &visitor.log(), io)?;
     Ok(if report.healthy() { Done::passed(describe(&report)) } else { Done::warned(found) })
 }
 
@@ -277,7 +282,7 @@ pub async fn proven(visitor: Visitor<'_>, commit: &CommitSha, io: &Io) -> (Healt
     let report = until_settled(visitor, Identity::Is(commit, None), &|| false, io).await;
     let verdict = match report.healthy() {
         true => negative_control(visitor).await.map(drop),
-        false => Err(advised(unhealthy("checking the site's health", &report), &report)),
+        false => Err(advised(unhealthy("checking the site's health", &report), &report, &visitor.log())),
     };
     (report, verdict)
 }
@@ -389,8 +394,11 @@ async fn wrong_token(visitor: Visitor<'_>, io: &Io) -> Result<Option<String>, Fa
 
 /// Whether a health path may ask for the token. The framework's own route and a page do not.
 pub fn takes_token(health: &HealthPolicy) -> bool {
-    let open = |path| matches!(health.answers.get(path), Some(HealthAnswer::Status(_) | HealthAnswer::Contains(_)));
-    !health.paths.iter().all(open)
+    health.paths.iter().any(|path| asks_for_token(health, path))
+}
+
+fn asks_for_token(health: &HealthPolicy, path: &str) -> bool {
+    !matches!(health.answers.get(path), Some(HealthAnswer::Status(_) | HealthAnswer::Contains(_)))
 }
 
 /// The self-test: a probe that cannot fail proves nothing (F69).
@@ -445,8 +453,8 @@ fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
     known.into_iter().fold(failure, Failure::hint)
 }
 
-/// Adds a hint, unless there is a better one already.
-fn advised(failure: Failure, report: &HealthReport) -> Failure {
+/// Adds a hint, unless there is a better one already. `log`: the application's.
+fn advised(failure: Failure, report: &HealthReport, log: &str) -> Failure {
     if failure.hint.is_some() {
         return failure;
     }
@@ -458,13 +466,16 @@ fn advised(failure: Failure, report: &HealthReport) -> Failure {
     }
     let silent = report.endpoints.iter().all(|endpoint| endpoint.status.is_none());
     failure.hint(match silent {
-        true => "Check that this runner can reach the site: curl -i URL, with the `url` of the environment (and its `health-address`)",
-        false => "Read shared/storage/logs/laravel.log and PHP-FPM's log on the server",
+        true => "Check that this runner can reach the site: curl -i URL, with the `url` of the environment (and its `health-address`)"
+            .to_owned(),
+        false => format!("Read PHP-FPM's log on the server, and {log}"),
     })
 }
 
-fn refused_token(report: &HealthReport) -> bool {
-    report.endpoints.iter().any(|endpoint| matches!(endpoint.status, Some(401 | 403)))
+fn refused_token(report: &HealthReport, health: &HealthPolicy) -> bool {
+    let refused =
+        |endpoint: &Endpoint| matches!(endpoint.status, Some(401 | 403)) && asks_for_token(health, &endpoint.path);
+    report.endpoints.iter().any(refused)
 }
 
 /// From where it was asked, where that is not as the inputs say.

@@ -2,7 +2,7 @@
 //! on the server, of this action and of others.
 
 use crate::{
-    domain::{Failure, Layout, RemoteCommand},
+    domain::{Failure, Layout, RemoteCommand, command::quote},
     engine::step::Io,
     server::remote,
     transport::shell::{Answer, Script, Shell},
@@ -44,7 +44,7 @@ fn judge(answer: &Answer, layout: &Layout) -> Vec<Open> {
             ),
             command: format!(
                 r"find {} -path '*/bootstrap/cache/config.php' -type f -exec chgrp {group} {{}} + -exec chmod {mode} {{}} +",
-                layout.releases()
+                quote(layout.releases().as_str())
             ),
         });
     }
@@ -57,7 +57,7 @@ fn judge(answer: &Answer, layout: &Layout) -> Vec<Open> {
             ),
             command: format!(
                 r"find {} -xdev -path '*/bootstrap/cache/views' -prune -o ! -type l -perm /022 -exec chmod go-w {{}} +",
-                layout.releases()
+                quote(layout.releases().as_str())
             ),
         });
     }
@@ -66,7 +66,7 @@ fn judge(answer: &Answer, layout: &Layout) -> Vec<Open> {
             cause: format!(
                 "other accounts can write to {folder}: they can put another folder in the place of one that a release uses"
             ),
-            command: format!("chmod go-w {folder}"),
+            command: RemoteCommand::new(["chmod", "go-w", folder]).to_string(),
         });
     }
     let listed = |key: &str, cause: &str, which: &str| {
@@ -74,7 +74,7 @@ fn judge(answer: &Answer, layout: &Layout) -> Vec<Open> {
         let first = paths.first()?;
         Some(Open {
             cause: format!("an access list lets other accounts {cause} {first}{}", more(paths.len())),
-            command: format!("find {} {which} -exec setfacl -b {{}} +", layout.releases()),
+            command: format!("find {} {which} -exec setfacl -b {{}} +", quote(layout.releases().as_str())),
         })
     };
     all.extend(listed("list-readable", "read", "-path '*/bootstrap/cache/config.php' -type f"));

@@ -64,7 +64,7 @@ impl Permissions {
         match self.said.iter().find_map(|said| cure(user, said)) {
             Some(cure) => cure,
             None if self.said.iter().all(|said| said.ends_with("a password is required")) => line,
-            None => format!("Correct what sudo reports (as root, run: visudo -c). If the rule is missing: {line}"),
+            None => format!("Correct what sudo reports. As root, run: visudo -c\nIf the rule is missing: {line}"),
         }
     }
 
@@ -138,7 +138,7 @@ pub(crate) fn cure(user: &str, said: &str) -> Option<String> {
 /// The line for sudoers that allows what is missing; we never add it ourselves (F36, F67).
 pub fn sudoers_line<'p>(user: &str, missing: impl IntoIterator<Item = &'p Permission>) -> String {
     let commands: Vec<&str> = missing.into_iter().map(|permission| permission.full.as_str()).collect();
-    format!("Add this line to /etc/sudoers.d/gated-deploy: {user} ALL=(root) NOPASSWD: {}", commands.join(", "))
+    format!("Add this line to /etc/sudoers.d/gated-deploy:\n{user} ALL=(root) NOPASSWD: {}", commands.join(", "))
 }
 
 /// Why the commands that are needed may not be run, and the line that would allow them.

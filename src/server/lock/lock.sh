@@ -2,7 +2,7 @@
 # both get it. A lock that was not renewed for a whole lease is taken over. A migration that the interrupted run left running is never
 # ended: this answers `busy` with the lock taken, and is called again.
 # in: STATE JOBS LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE MAKES (the release that this run makes; empty: none) BEGUN (what it
-#     begins, for the ledger if a run takes over; empty: nothing) OWN (the number of an earlier lock of the same run; empty: none)
+#     begins, for the ledger if a run takes over; empty: nothing) OWN (the fencing token of an earlier lock of the same run; empty: none)
 umask 077
 mkdir -p "$STATE" "$STATE/journal" "$STATE/incoming"
 chmod 700 "$STATE"
@@ -79,7 +79,7 @@ if ! {
 fi
 
 # What a migration answered, with another separator: no variable of a shell can hold its own.
-migrated() { # number of the lock under which it ran
+migrated() { # fencing token of the lock under which it ran
     for job in "$JOBS"/*/; do
         if [ -n "$1" ] && [ "$(cat "${job}finishes" 2>/dev/null)" = "$1" ]; then tr '\0' '\036' <"${job}answer"; fi
     done
@@ -158,7 +158,9 @@ until mv -T "$new" "$LOCK" 2>/dev/null; do
         if [ -d "$claim" ]; then held; fi
         continue
     fi
-    if ! is_ours "$LOCK" "$theirs" || ! expired; then
+    # After a power cut there may be no token in it: then none is what stays the same.
+    now=$(cat "$LOCK/nonce" 2>/dev/null) || now=
+    if [ "$now" != "$theirs" ] || ! expired; then
         rm -rf "$claim"
         held
     fi

@@ -53,11 +53,11 @@ pub struct Claim<'a> {
     pub makes: Option<&'a ReleaseName>,
     /// What is begun under it: a run that takes it over records that.
     pub begun: Option<Begun>,
-    /// The number of an earlier lock of the same run: the post step takes it over at once.
+    /// The fencing token of an earlier lock of the same run: the post step takes it over at once.
     pub own: Option<&'a str>,
 }
 
-/// The number by which a run's own lock is told from another's.
+/// The fencing token of a new lock: it tells a run's own lock from another's.
 pub fn number() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
@@ -82,7 +82,7 @@ pub async fn acquire(cx: &Deploy, io: &Io) -> StepResult {
     Ok(Done::passed(owner))
 }
 
-/// Takes the lock under this number. Gives its holder, and the interrupted runs whose lock it was: the last one first, then those whose
+/// Takes the lock with this fencing token. Gives its holder, and the interrupted runs whose lock it was: the last one first, then those whose
 /// recovery each had taken over and not completed.
 pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, Vec<InterruptedRun>), Failure> {
     let layout = &claim.target.layout;
@@ -151,7 +151,7 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, V
 }
 
 /// In the survey: waits until the lock is free, so that the plan is made for the state that the release meets. Reads only. Gives who holds
-/// it in the end. It does not wait for a lock with the number `own`, an expired lock or a pinned one.
+/// it in the end. It does not wait for a lock with the fencing token `own`, an expired lock or a pinned one.
 pub async fn wait_until_free(
     shell: &dyn Shell,
     clock: &dyn Clock,
@@ -226,12 +226,12 @@ pub fn unfenced(script: Script) -> Script {
     script.var("LOCK", "").var("LOCK_NONCE", "")
 }
 
-/// Lets a script check first that the lock still has this number.
+/// Lets a script check first that the lock still has this fencing token.
 pub fn fence(layout: &Layout, number: &str, script: Script) -> Script {
     script.var("LOCK", layout.lock().as_str()).var("LOCK_NONCE", number)
 }
 
-/// Renews the lock of this number from now on.
+/// Renews the lock with this fencing token from now on.
 pub fn keep(ports: &Ports, layout: &Layout, number: &str, io: &Io) -> Keeper {
     let (shell, clock, io) = (ports.shell.clone(), ports.clock.clone(), io.clone());
     let (lock, nonce) = (layout.lock(), number.to_owned());
@@ -288,7 +288,7 @@ pub async fn release(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fa
     give_back(&*cx.ports.shell, io, &cx.inputs.layout, &nonce(cx), ending).await
 }
 
-/// The same for the run that holds it under this number. A run that handed its rollback over leaves it as it is: it expires, and the run
+/// The same for the run that holds it with this fencing token. A run that handed its rollback over leaves it as it is: it expires, and the run
 /// that takes it over completes the recovery.
 pub async fn give_back(
     shell: &dyn Shell,
@@ -314,7 +314,14 @@ pub async fn give_back(
     Ok(match answer.get("found") {
         Some("kept") => {
             return Ok(format!(
-                "pinned, because this run needs manual action. When the site is healthy again, run: rm -r {lock}"
+                "pinned, because this run needs manual action. When the site is healthy again, run: {}",
+                RemoteCommand::new(["rm", "-r", lock.as_str()])
+            ));
+        }
+        Some("left") => {
+            return Ok(format!(
+                "kept, because the leftovers of an interrupted run are in it: the next run takes it over after at most {} s",
+                LEASE.as_secs()
             ));
         }
         Some("ours") => "freed",
@@ -344,7 +351,7 @@ fn owner(run: &typed::RunIdentity, since: DateTime<Utc>) -> String {
     format!("{text} since {}", since.format("%Y-%m-%dT%H:%M:%SZ"))
 }
 
-/// Tells our lock from another run's. A run that has made no number has no lock.
+/// Tells our lock from another run's. A run without a fencing token has no lock.
 pub(crate) fn nonce(cx: &Deploy) -> String {
     cx.state.borrow().lock.clone().unwrap_or_else(|| "none".to_owned())
 }

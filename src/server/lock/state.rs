@@ -18,7 +18,7 @@ pub struct Holder {
     pub gone: bool,
     /// Whether a stuck run has pinned it: it stays until it is removed by hand.
     pub kept: bool,
-    /// The lock's number, where it was asked for.
+    /// The lock's fencing token, where it was asked for.
     pub number: Option<String>,
 }
 

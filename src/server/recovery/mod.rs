@@ -36,7 +36,7 @@ const REVERTED_KEPT: usize = 5;
 pub struct Takeover<'a> {
     pub ports: &'a Ports,
     pub target: &'a typed::Target,
-    /// The number of its lock; empty for a stage that only reads.
+    /// The fencing token of its lock; empty for a stage that only reads.
     pub number: &'a str,
     /// The runs whose locks it took over.
     pub interrupted: &'a [lock::InterruptedRun],
@@ -283,7 +283,7 @@ pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
         return Ok(Done::skipped("no unconfirmed release"));
     }
     if finished.turned && cx.plan.turn.from.is_some() && !cx.inputs.health.repair {
-        let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health), io).await?;
+        let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.inputs.layout), io).await?;
         described.push(health.text);
     }
     Ok(Done::warned(described.join("; ")))

@@ -16,6 +16,9 @@ put_in_place() { # fresh file, cache file
     return 1
 }
 
+# A path as a word of a command to copy.
+word() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; } # path
+
 # Whether an account has a group, so that it may do what the group may with a file of ours. Root needs no group, and this account no right.
 has_group() { # numbers of the account and of the group
     if [ "$1" = 0 ] || [ "$1" = "$(id -u)" ]; then return 0; fi
@@ -25,7 +28,7 @@ has_group() { # numbers of the account and of the group
 # The configuration holds the secrets of .env: only the readers of .env may read it.
 close_like_env() { # file
     if access_list .env; then
-        say "the cached configuration cannot have the access list (ACL) of .env. As the owner of .env, run: setfacl -b $(readlink -f .env). Then give it a group that the site's account has"
+        say "the cached configuration cannot have the access list (ACL) of .env. As the owner of .env, run: setfacl -b $(word "$(readlink -f .env)"). Then give it a group that the site's account has"
         return 1
     fi
     mode=$(stat -L -c %a .env)
@@ -50,17 +53,17 @@ views_folder() {
     if [ -d "$views" ] && [ ! -L "$views" ]; then return 0; fi
     own=storage/framework/views
     if [ -L "$own" ] || [ ! -d "$own" ]; then
-        say "$own is not a folder: each view is compiled at its first request"
+        say "$DIR/$own is not a folder: each view is compiled at its first request"
         return 1
     fi
     own_mode=$(stat -c %a "$own")
     if [ $((0$own_mode & 020)) -eq 0 ]; then
-        say "$own is not writable for its group: each view is compiled at its first request. As its owner, run: chmod g+ws $own"
+        say "$DIR/$own is not writable for its group: each view is compiled at its first request. As its owner, run: chmod g+ws $(word "$DIR/$own")"
         return 1
     fi
     # The release's folder is this account's, and the group is all that lets another one write there.
     if access_list "$own" || [ $((0$own_mode & 002)) -ne 0 ] || ! has_group "$(stat -c %u "$own")" "$(stat -c %g "$own")"; then
-        say "the site's account may write to $own otherwise than by its group: each view is compiled at its first request. As root, run: setfacl -b $(readlink -f "$own"). Then chgrp it to a group of that account, and chmod 2775"
+        say "the site's account may write to $DIR/$own otherwise than by its group: each view is compiled at its first request. As root, run: setfacl -b $(word "$(readlink -f "$own")"). Then chgrp it to a group of that account, and chmod 2775"
         return 1
     fi
     mkdir "$private/views"

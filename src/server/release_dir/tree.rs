@@ -295,13 +295,14 @@ fn remove_as_root(path: &str) -> RemoteCommand {
 pub async fn gates(cx: &Deploy, io: &Io) -> StepResult {
     let dir = cx.inputs.layout.release(&cx.plan.turn.to);
     let doing = format!("checking the nine gates in {dir}");
-    let mut report = judged(&*cx.ports.shell, io, dir.as_str(), cx.inputs.front_end, &doing).await?;
+    let front_end = cx.front_end();
+    let mut report = judged(&*cx.ports.shell, io, dir.as_str(), front_end, &doing).await?;
     if let Some(manifest) = &cx.state.borrow().manifest {
         explain(&mut report, manifest);
     }
     io.record(record::key::GATES, &report);
     if report.failures().next().is_none() {
-        return Ok(Done::passed(format!("{}{}", report.score(), cx.inputs.front_end.note())));
+        return Ok(Done::passed(format!("{}{}", report.score(), front_end.note())));
     }
     let lines: Vec<String> = report
         .failures()
@@ -343,7 +344,7 @@ pub async fn judged(
     let mut report = GateReport::default();
     for gate in &gate::gates(front_end) {
         let found = answer.all("gate").filter_map(|record| record.split_once('=')).find(|(path, _)| *path == gate.path);
-        // A gate that nobody answered for has not passed.
+        // A gate without an answer has not passed.
         let problem = found
             .map_or(Some("not checked".to_owned()), |(_, problem)| (!problem.is_empty()).then(|| problem.to_owned()));
         report.record(gate.path, problem);

@@ -357,7 +357,7 @@ async fn ask_ledger(
     let (newest, later) = (lines[at], &lines[at + 1..]);
     case.says(PLACE, format!("{} was confirmed at {}", newest.release, newest.at));
     case.record.release = Some(newest.release.clone());
-    // A rollback names no build, and the line of a run that died no bundle: then those of the same release count that do.
+    // A rollback names no build, and the line of an interrupted run no bundle: then those of the same release count that do.
     let before: Vec<&&Line> = lines[..=at].iter().rev().filter(|line| line.release == newest.release).collect();
     let bundle = before.iter().find_map(|line| line.bundle_sha256.clone());
     let build = before.iter().filter(|line| line.bundle_sha256 == bundle).find_map(|line| line.build);
@@ -391,7 +391,8 @@ async fn ask_ledger(
 
 async fn ask_site(cx: &Survey, staging: &Staging, commit: &CommitSha, io: &Io, case: &mut Case) -> HealthReport {
     let (site, clock, health) = (&*staging.site, &*cx.ports.clock, &staging.inputs.health);
-    let visitor = Visitor { site, clock, health, home_before: None };
+    let layout = staging.inputs.server.as_ref().map(|server| &server.layout);
+    let visitor = Visitor { site, clock, health, home_before: None, layout };
     let (report, verdict) = probe::proven(visitor, commit, io).await;
     let score = report.score();
     let answered = report.endpoints.iter().find_map(|endpoint| endpoint.answered_as.as_deref());

@@ -196,7 +196,10 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
     if answer.get("base") == Some("missing") {
         found.push(problem(
             About::Place,
-            errors::preflight::base_missing(&base, format!("As root, run: install -d -o {user} {base}")),
+            errors::preflight::base_missing(
+                &base,
+                format!("As root, run: {}", RemoteCommand::new(["install", "-d", "-o", user, base.as_str()])),
+            ),
         ));
         return found;
     }
@@ -206,15 +209,15 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
     if answer.get("state-unreadable").is_some() {
         found.push(problem(
             About::Place,
-            errors::preflight::state_foreign(&layout.state(), format!("chown -R {user} {}", layout.state())),
+            errors::preflight::state_foreign(
+                &layout.state(),
+                RemoteCommand::new(["chown", "-R", user, layout.state().as_str()]).to_string(),
+            ),
         ));
     }
     found.extend(wrong_place(inputs, answer));
     if answer.get("current-not-a-link").is_some() {
-        found.push(problem(
-            About::Place,
-            errors::preflight::current_not_a_link(&layout.current(), "Move it away; the first release makes the link"),
-        ));
+        found.push(problem(About::Place, errors::activation::current_not_a_link(&layout.current())));
     }
     if answer.get("current-dangling").is_some() {
         let link = answer.get("current").unwrap_or_default();

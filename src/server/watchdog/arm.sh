@@ -6,7 +6,7 @@ fenced "$LOCK" "$LOCK_NONCE"
 flush "$RELEASE"
 mkdir -p "$PLACE"
 if [ -d "$ENTRY.armed" ]; then
-    # A run whose connection broke asks again: its entry has its number. A second program beside the first does no harm.
+    # A run whose connection broke asks again: its entry has its fencing token. A second program beside the first does no harm.
     if [ "$(cat "$ENTRY.armed/nonce" 2>/dev/null)" != "$NONCE" ]; then refuse watchdog-armed-already path="$ENTRY.armed" folder="$PLACE"; fi
     deadline=$(cat "$ENTRY.armed/deadline")
 else

@@ -11,12 +11,12 @@ off() {
     rm -rf "$ENTRY.off"
     put state off
 }
-# A run whose connection broke asks again. Its line in the journal has its number.
+# A run whose connection broke asks again. Its line in the journal has its fencing token.
 noted() { [ -f "$JOURNAL" ] && grep -qxF -e "$NOTE" "$JOURNAL"; }
 # So has the lock, where the journal could not be written.
 marked() { [ -n "$LOCK" ] && is_ours "$LOCK" "$LOCK_NONCE" && [ ! -d "$ENTRY.armed" ] && [ "$(head -n 1 "$LOCK/confirmed" 2>/dev/null)" = "$ENTRY" ]; }
-if noted || marked || [ "$(cat "$ENTRY.off/nonce" 2>/dev/null)" = "$NONCE" ]; then
-    # What was decided stays decided, whoever has the lock now.
+if noted || marked || { [ -n "$NONCE" ] && [ "$(cat "$ENTRY.off/nonce" 2>/dev/null)" = "$NONCE" ]; }; then
+    # What was decided stays decided, also if another run has the lock now.
     [ -z "$LOCK" ] || is_ours "$LOCK" "$LOCK_NONCE" || LOCK=
     off
     exit 0
@@ -26,11 +26,11 @@ fenced "$LOCK" "$LOCK_NONCE"
 if [ -n "$LINK" ]; then
     now=
     if [ -L "$CURRENT" ]; then now=$(readlink -- "$CURRENT"); fi
-    [ "$now" = "$LINK" ] || refuse current-moved now="${now:-nothing}" expected="$LINK"
+    [ "$now" = "$LINK" ] || refuse release-not-live now="${now:-nothing}" expected="$LINK"
 fi
 # Read first and looked for then: the watchdog may rename it in between.
 found=$(cat "$ENTRY.armed/nonce" 2>/dev/null) || found=
-if [ "$found" != "$NONCE" ] && [ -d "$ENTRY.armed" ]; then
+if { [ -z "$NONCE" ] || [ "$found" != "$NONCE" ]; } && [ -d "$ENTRY.armed" ]; then
     refuse watchdog-changed path="$ENTRY.armed"
 fi
 pid=$(cat "$ENTRY.armed/pid" 2>/dev/null) || pid=

@@ -1,7 +1,7 @@
 //! The watchdog: a small program on the server that rolls the release back if no run confirms it in time (F86).
 //!
 //! It is armed right before the switch, as an entry (a folder) in the server's state: what is live, what the release is, the deadline,
-//! and a number that only this run knows. Confirming, rolling back and disarming all begin by renaming that folder, so that only one
+//! and a fencing token that only this run knows. Confirming, rolling back and disarming all begin by renaming that folder, so that only one
 //! of them can win. If the server went down, the next run completes the rollback before anything else.
 
 pub mod entry;
@@ -29,7 +29,7 @@ use crate::{
     },
     errors,
     server::services::reload,
-    transport::shell::{Script, ShellError},
+    transport::shell::{Answer, Script, ShellError},
 };
 
 /// How long a rollback may take once it has begun: a reload waits for the running requests.
@@ -113,7 +113,7 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
     )]
 }
 
-/// The program that waits and rolls back, for the run that holds the lock under this number; or, for the recovery, one that rolls back at
+/// The program that waits and rolls back, for the run that holds the lock with this fencing token; or, for the recovery, one that rolls back at
 /// once.
 pub(crate) fn watch(layout: &Layout, entry: &Entry, guards: Option<&str>) -> Result<Script, Failure> {
     let before = entry.before.as_deref();
@@ -172,18 +172,41 @@ pub async fn confirm(cx: &Deploy, io: &Io) -> StepResult {
     }
 }
 
+/// What the watchdog of a stuck run does next.
+async fn left(cx: &Deploy, io: &Io) -> Result<String, Failure> {
+    let answer = state(cx, io).await?;
+    Ok(match answer.get("state") {
+        Some("armed") => match answer.get("deadline").and_then(|at| at.trim().parse().ok()).and_then(utc) {
+            Some(at) => format!("left armed: the watchdog rolls back at {at}"),
+            None => "left armed: the watchdog rolls back at its deadline".to_owned(),
+        },
+        Some("reverting") => format!("the watchdog has begun to roll back. Its log is {}.reverting/log", guard(cx)),
+        Some("reverted") => "the watchdog rolled back".to_owned(),
+        _ => "the watchdog is not armed: its entry is gone".to_owned(),
+    })
+}
+
+/// The time of a deadline.
+fn utc(deadline: i64) -> Option<String> {
+    Some(chrono::DateTime::from_timestamp(deadline, 0)?.format("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// The state of the watchdog that this run armed.
+async fn state(cx: &Deploy, io: &Io) -> Result<Answer, Failure> {
+    let script = Script::new("guard", include_str!("guard.sh"))
+        .repeatable()
+        .var("ENTRY", guard(cx).as_str())
+        .var("NONCE", cx.state.borrow().guard.as_deref().unwrap_or_default());
+    remote::run(&*cx.ports.shell, io, script, "reading the watchdog's state on the server").await
+}
+
 /// However the run ends: disarms the watchdog. That of a stuck run stays armed.
 pub async fn disarm(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Failure> {
     let nonce = cx.state.borrow().guard.is_some();
     match ending.outcome {
         Outcome::Live { .. } => return Ok("confirmed".to_owned()),
-        Outcome::Stuck { .. } => {
-            return Ok(format!(
-                "left armed: the watchdog rolls back at the deadline in {}.armed/entry.json",
-                guard(cx)
-            ));
-        }
         _ if !nonce => return Ok("not armed".to_owned()),
+        Outcome::Stuck { .. } => return left(cx, io).await,
         _ => {}
     }
     let doing = "disarming the watchdog on the server";
@@ -216,12 +239,7 @@ fn take_away(cx: &Deploy, confirms: bool) -> Script {
 pub async fn has_rolled_back(cx: &Deploy, io: &Io) -> Result<bool, Failure> {
     let began = cx.ports.clock.elapsed();
     loop {
-        let script = Script::new("guard", include_str!("guard.sh"))
-            .repeatable()
-            .var("ENTRY", guard(cx).as_str())
-            .var("NONCE", cx.state.borrow().guard.as_deref().unwrap_or_default());
-        let answer = remote::run(&*cx.ports.shell, io, script, "reading the watchdog's state on the server").await?;
-        match answer.get("state") {
+        match state(cx, io).await?.get("state") {
             Some("reverted") => return Ok(true),
             Some("reverting") if cx.ports.clock.elapsed().saturating_sub(began) < PATIENCE => {
                 cx.ports.clock.sleep(Duration::from_secs(1)).await;
@@ -289,7 +307,6 @@ pub(crate) fn fuzz(record: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::shell::Answer;
 
     fn entry(release: &str, before: Option<&str>) -> serde_json::Value {
         serde_json::json!({

@@ -73,7 +73,9 @@ if [ ! -e "$ENTRY.reverting/turning" ]; then
 fi
 
 line=$WELL
-# Behind what is there: the files have their room, which emptying them would give away.
+# Behind what is there: the files have their room, which emptying them would give away. What an earlier attempt answered does not count.
+answered=0
+if [ -e "$ENTRY.reverting/reload.answer" ]; then answered=$(wc -c <"$ENTRY.reverting/reload.answer"); fi
 sh "$ENTRY.reverting/reload" >>"$ENTRY.reverting/reload.answer" || line=$ILL
 if [ -n "$BEFORE" ]; then
     sh "$ENTRY.reverting/workers" >>"$ENTRY.reverting/workers.answer" || say "the queue workers were not restarted: they run the code of $LINK until their next restart"
@@ -85,7 +87,7 @@ if [ ! -e "$ENTRY.reverting/written" ]; then
 fi
 if [ "$line" != "$WELL" ]; then
     # A later run checks the site's health, and decides. What the reload refused goes with the answer.
-    if sed -nz 's/^\(refused\|value\)=/reload-&/p' "$ENTRY.reverting/reload.answer" >&3; then :; fi
+    if tail -c "+$((answered + 1))" "$ENTRY.reverting/reload.answer" | sed -nz 's/^\(refused\|value\)=/reload-&/p' >&3; then :; fi
     put found not-reloaded
     exit 0
 fi

@@ -152,8 +152,7 @@ fn wrong(inputs: &typed::Target, answer: &crate::transport::shell::Answer) -> Ve
         found.push(problem(About::Place, errors::preflight::state_foreign(&layout.state(), hint)));
     }
     if answer.get("current-not-a-link").is_some() {
-        let hint = "Move it away by hand. A release creates the link.";
-        found.push(problem(About::Place, errors::preflight::current_not_a_link(&layout.current(), hint)));
+        found.push(problem(About::Place, errors::activation::current_not_a_link(&layout.current())));
     }
     found
 }
@@ -250,7 +249,7 @@ pub async fn roll_back(cx: &Recover, io: &Io) -> Result<Undone, Failure> {
         Some(before) => {
             // In a rollback to an older release of the same commit, the commit distinguishes nothing.
             let failed = (!naming::same_commit(before, &entry.sha)).then_some(&entry.sha);
-            described.push(probe::well_again(&cx.ports, &cx.inputs.health, failed, io).await?.text);
+            described.push(probe::well_again(&cx.ports, &cx.inputs, failed, io).await?.text);
         }
     }
     Ok(Undone::Done(described.join("; ")))
@@ -275,7 +274,7 @@ pub fn preview(cx: &Recover) -> Vec<String> {
 pub async fn well(cx: &Recover, io: &Io) -> StepResult {
     let current = current::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
     let Some(current) = current else { return Ok(Done::skipped("nothing is live")) };
-    let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health), io).await?;
+    let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.inputs.layout), io).await?;
     let history = ledger::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
     let standings = history.standings(&cx.inputs.environment);
     let live: Option<ReleaseName> = named(&current);

@@ -21,7 +21,7 @@ pub fn table() -> Table<Survey, Recover> {
             observe("survey-server", "Find running deployments and leftovers", recover::look).into(),
         ],
         apply: vec![
-            hold  ("deploy-lock",        "Take the deploy lock",             recover::acquire, cleanup("free it, unless the run is stuck", recover::release)).into(),
+            hold  ("deploy-lock",        "Take the deploy lock",             recover::acquire, cleanup("free it, or keep it for the next run", recover::release)).into(),
             change("finish-unconfirmed", "Roll back an unconfirmed release", previewed(recover::confirmed, recover::preview),
                                                                                                undo("roll it back, remove the leftovers, check the site's health", by_hand(recover::roll_back, recover::back_by_hand))).activates().into(),
             check ("health",             "Check that the site is healthy",   recover::well).into(),

@@ -35,7 +35,7 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
             observe("choose-release", "Choose the target release",                                rollback::Choose { named: to }).into(),
         ],
         apply: vec![
-            hold  ("deploy-lock",        "Take the deploy lock",                                      lock::acquire,      cleanup("free it, unless the run is stuck", lock::release)).into(),
+            hold  ("deploy-lock",        "Take the deploy lock",                                      lock::acquire,      cleanup("free it, or keep it for the next run", lock::release)).into(),
             change("finish-unconfirmed", "Roll back an unconfirmed release",                          recovery::finish,   no_undo("it was not confirmed")).into(),
             check ("nothing-moved",      "Check that `current` has not moved",                        current::unmoved).into(),
             hold  ("ledger",             "Open the ledger",                                           ledger::open,       cleanup("record the outcome", ledger::write).at_commit()).into(),

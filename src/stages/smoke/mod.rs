@@ -24,7 +24,7 @@ pub struct Smoke {
 
 impl Smoke {
     fn visitor(&self) -> Visitor<'_> {
-        Visitor { site: &*self.site, clock: &*self.clock, health: &self.inputs.health, home_before: None }
+        Visitor { site: &*self.site, clock: &*self.clock, health: &self.inputs.health, home_before: None, layout: None }
     }
 }
 

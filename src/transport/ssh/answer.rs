@@ -472,7 +472,10 @@ mod tests {
         let error = read(bytes, 9).conclude(Some(Ended { status: 10, signal: None })).expect_err("a refusal");
         assert_eq!(error.to_string(), "/b=c is not a folder");
         let failure = error.failure("unpacking");
-        assert_eq!((&*failure.code, failure.hint.as_deref()), ("not-a-folder", Some("Move it away: mv /b=c /b=c.old")));
+        assert_eq!(
+            (&*failure.code, failure.hint.as_deref()),
+            ("not-a-folder", Some("Move it away: mv '/b=c' '/b=c'.old"))
+        );
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub(super) const HANDSHAKE_TIMEOUT_MS: u32 = 15_000;
 /// A connection that acknowledges nothing for so long is lost.
 pub(super) const DEAD_LINE: Duration = Duration::from_secs(30);
 
+/// So many letters of a banner stand in an error.
+const BANNER: usize = 200;
+
 /// Connects, checks the host key and logs in.
 ///
 /// A bare fingerprint does not say of which type its key is, and the server shows the one it likes best of those we ask for: after
@@ -174,6 +177,12 @@ fn check_host_key(session: &Session, access: &SshAccess) -> Result<String, Shell
     }
 }
 
+/// What a banner says in the end, such as the text of /run/nologin. Above it there may be a page of terms of use.
+fn last_line(banner: &str) -> Option<String> {
+    let line = banner.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    Some(line.chars().take(BANNER).collect())
+}
+
 fn log_in(session: &Session, access: &SshAccess) -> Result<(), ShellError> {
     let key = &access.key;
     let Err(error) = session.userauth_pubkey_memory(&access.user, None, key.pem().expose(), None) else {
@@ -188,9 +197,10 @@ fn log_in(session: &Session, access: &SshAccess) -> Result<(), ShellError> {
             error.message()
         )));
     }
-    let methods = session.auth_methods(&access.user).unwrap_or("no method named").to_owned();
-    // After a wrong key another one may be tried. After a right one that is not enough, only the other factors are left.
-    if !methods.split(',').any(|method| method == "publickey") {
+    // A server with few attempts closes the connection at this question: then nothing is known of other factors.
+    let methods = session.auth_methods(&access.user).ok().filter(|methods| !methods.is_empty()).map(str::to_owned);
+    // With a wrong key the list still has `publickey`. Without it the server wants something else, or something more.
+    if let Some(methods) = methods.clone().filter(|methods| !methods.split(',').any(|method| method == "publickey")) {
         return Err(ShellError::SecondFactor {
             host: format!("{}:{}", access.host, access.port),
             user: access.user.clone(),
@@ -198,9 +208,11 @@ fn log_in(session: &Session, access: &SshAccess) -> Result<(), ShellError> {
             methods,
         });
     }
-    // Such as the text of /run/nologin.
-    let said = session.userauth_banner().ok().flatten().map(str::trim).filter(|said| !said.is_empty());
-    let methods = said.map_or(methods.clone(), |said| format!("{methods}; it says: {said}"));
+    let methods = methods.unwrap_or_else(|| "no method named".to_owned());
+    let methods = match session.userauth_banner().ok().flatten().and_then(last_line) {
+        Some(said) => format!("{methods}; it says: {said}"),
+        None => methods,
+    };
     Err(ShellError::Denied {
         host: format!("{}:{}", access.host, access.port),
         user: access.user.clone(),

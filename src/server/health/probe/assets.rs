@@ -56,8 +56,9 @@ pub const NO_FRONT_END: &str = "the policy says `front-end: none`";
 
 /// Asks for the manifest and for every file that it names. No token goes along: visitors have none.
 pub async fn assets(cx: &Deploy, io: &Io) -> StepResult {
-    if cx.inputs.front_end == FrontEnd::None {
-        return Ok(Done::skipped(NO_FRONT_END));
+    if cx.front_end() == FrontEnd::None {
+        let none = "the release was built without a front end";
+        return Ok(Done::skipped(if cx.source.is_some() { NO_FRONT_END } else { none }));
     }
     let manifest = cx.state.borrow().manifest.clone();
     served_assets(Visitor::of(&cx.ports, &cx.inputs.health), manifest.as_deref(), io).await

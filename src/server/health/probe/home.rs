@@ -29,8 +29,10 @@ pub(super) async fn ask(visitor: Visitor<'_>) -> Option<Endpoint> {
     let asked = Endpoint { path, took_ms, ..Endpoint::default() };
     Some(match answer {
         Ok((reply, turns)) => {
-            let problem =
-                if turns { Some(verdict::in_a_circle(HOPS)) } else { verdict::judge_home(&reply, visitor.home_before) };
+            let problem = match turns {
+                true => Some(verdict::in_a_circle(HOPS)),
+                false => verdict::judge_home(&reply, visitor.home_before, &visitor.log()),
+            };
             let (problem, hint) = problem.map(|problem| (problem.text, problem.hint)).unzip();
             Endpoint { status: Some(reply.status), problem, hint: hint.flatten(), vantage: reply.vantage, ..asked }
         }

@@ -71,6 +71,12 @@ pub fn judge_as(
                 "Except the health endpoints from basic auth, for example in nginx: location = /health { auth_basic off; ... }. Or set `health-via: tunnel`, and `health-address` to an address at which the web server asks for no password",
             ),
         ),
+        // A page and the framework's own route take no token.
+        status @ (401 | 403) if matches!(answer, Some(HealthAnswer::Status(_) | HealthAnswer::Contains(_))) => Some(
+            Problem::new(format!("{status} instead of {wanted}")).hint(
+                "This health path takes no token. Exclude it from the login (middleware `auth`), and check that no rule of the web server denies it",
+            ),
+        ),
         status @ (401 | 403) => Some(
             Problem::new(format!("{status}: the probe is misconfigured, the token is missing or wrong")).hint(
                 "Set `healthcheck-token` to the value that the application checks. A refused token says nothing about the site's health",
@@ -91,17 +97,20 @@ pub fn judge_as(
 /// What is wrong with an answer of the home page. `before`: the status that the live release answered with.
 ///
 /// 500 and above is. Anything else must not be worse than what was: an interface without a home page answers 404 before and after.
-pub(super) fn judge_home(reply: &Reply, before: Option<u16>) -> Option<Problem> {
-    const HINT: &str = "Read shared/storage/logs/laravel.log. To check another page, or none, set `home-path` in the policy (`none` switches it off)";
+/// `log`: the application's.
+pub(super) fn judge_home(reply: &Reply, before: Option<u16>, log: &str) -> Option<Problem> {
+    let hint = || {
+        format!("To check another page, or none, set `home-path` in the policy (`none` switches it off). Read {log}")
+    };
     match (reply.status, before) {
         (500.., _) => Some(
             maintenance(reply)
-                .unwrap_or_else(|| Problem::new(format!("visitors get status {}", reply.status)).hint(HINT)),
+                .unwrap_or_else(|| Problem::new(format!("visitors get status {}", reply.status)).hint(hint())),
         ),
         (429, _) => None,
-        (status @ 400.., Some(before @ ..=399)) => {
-            Some(Problem::new(format!("visitors get status {status}; before the release they got {before}")).hint(HINT))
-        }
+        (status @ 400.., Some(before @ ..=399)) => Some(
+            Problem::new(format!("visitors get status {status}; before the release they got {before}")).hint(hint()),
+        ),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     clock::Clock,
     config::typed::HealthPolicy,
     context::{Deploy, Ports},
+    domain::Layout,
     http::Site,
 };
 
@@ -15,12 +16,14 @@ pub struct Visitor<'a> {
     pub health: &'a HealthPolicy,
     /// The status that the home page had before anything changed, where it was asked.
     pub home_before: Option<u16>,
+    /// Where the site lies on its server, where that is known: `smoke` does not know it.
+    pub layout: Option<&'a Layout>,
 }
 
 impl<'a> Visitor<'a> {
     /// Asks from a second place where the first does not reach the site: what is found decides whether a release stays.
     pub fn of(ports: &'a Ports, health: &'a HealthPolicy) -> Self {
-        Self { site: &*ports.anywhere, clock: &*ports.clock, health, home_before: None }
+        Self { site: &*ports.anywhere, clock: &*ports.clock, health, home_before: None, layout: None }
     }
 
     /// Asks by the way that the inputs name, and by no other.
@@ -29,6 +32,21 @@ impl<'a> Visitor<'a> {
     }
 
     pub(crate) fn after(cx: &'a Deploy) -> Self {
-        Self { home_before: cx.plan.home, ..Self::of(&cx.ports, &cx.inputs.health) }
+        Self { home_before: cx.plan.home, ..Self::of(&cx.ports, &cx.inputs.health).on(&cx.inputs.layout) }
+    }
+
+    /// Names the site's folders in what it advises.
+    #[must_use]
+    pub fn on(self, layout: &'a Layout) -> Self {
+        Self { layout: Some(layout), ..self }
+    }
+
+    /// Where Laravel writes its log.
+    pub(super) fn log(&self) -> String {
+        const LOG: &str = "storage/logs/laravel.log";
+        match self.layout {
+            Some(layout) => format!("{}/{LOG}", layout.shared()),
+            None => format!("`{LOG}` in the site's shared folder"),
+        }
     }
 }

@@ -287,7 +287,7 @@ mod tests {
         );
         assert_eq!((downtime_report.slowest_ms, downtime_report.outages), (5, 0), "{downtime_report:?}");
         assert_eq!(downtime_report.remarks.len(), 1, "{downtime_report:?}");
-        // The site fails, the line breaks, the site answers: nobody knows when it was well again.
+        // The site fails, the line breaks, the site answers: when it was healthy again is not known.
         samples.take(41, seen(2600, 10, 502, None));
         samples.take(42, lost(2650));
         samples.take(43, seen(2700, 10, 200, None));

@@ -45,7 +45,8 @@ impl<'a> Sheet<'a> {
     /// What it says must make sense by itself: it is the cause of the row's failure.
     pub(crate) fn failed(&mut self, check: impl Into<String>, problem: errors::Problem) {
         let finding = self.finding(check, problem.cause.clone(), Judgement::Failed);
-        self.findings.push(Finding { code: problem.code.clone(), hint: Some(problem.hint.clone()), ..finding });
+        let help: Vec<&str> = std::iter::once(&problem.hint).chain(&problem.details).map(String::as_str).collect();
+        self.findings.push(Finding { code: problem.code.clone(), hint: Some(help.join("\n")), ..finding });
         self.problems.push(problem);
     }
 
