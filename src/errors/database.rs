@@ -41,20 +41,20 @@ codes! {
         meaning: "The dump of the database ended with an error.",
         cause: "The database account lacks a privilege, the connection was lost, or a table is damaged.",
         action: "Read the message of the dump program (mariadb-dump, mysqldump or pg_dump), which is in the error, and correct what it names.",
-        script: "dumping the database {database} failed with status {status}: {said}", "Correct what the message names, then run again",
+        script: "dumping the database {database} failed with status {status}: {said}", "Correct what the message names, then run again.",
     }
     DUMP_OBJECT_UNREADABLE = "dump-object-unreadable", Refused {
         meaning: "The database has a view, a procedure or a function that its account cannot dump. The backup would lack it.",
         cause: "Another account defined it, or a view needs a table or an account that no longer exists.",
         action: "Run the command below each object in the error, or drop or create the object again.",
-        script: "the dump of {database} would lack the objects below", "Correct each of them as its line says, then start the release again",
+        script: "the dump of {database} would lack the objects below", "Correct each of them as its line says, then start the release again.",
     }
     DUMP_CONFIGURATION_NARROWS = "dump-configuration-narrows", Refused {
         meaning: "The configuration of the program for dumps leaves rows or tables out of every dump.",
         cause: "A section `[mysqldump]`, `[mariadb-dump]` or `[client]` in /etc/mysql has such an option.",
         action: "Remove the option, or put it into a file that only the script reads which needs it.",
         script: "the configuration of {program} on this server narrows every dump: {options}",
-            "Find the options: grep -rnE 'where|no.data|no.create.info|ignore.|databases|tables' /etc/mysql. Remove them from [client], [mysqldump] and [mariadb-dump]",
+            "Find the options: grep -rnE 'where|no.data|no.create.info|ignore.|databases|tables' /etc/mysql. Remove them from [client], [mysqldump] and [mariadb-dump].",
     }
     DUMP_CONFIGURATION_UNREAD = "dump-configuration-unread", Warning {
         meaning: "The configuration of the dump program could not be read. An option there that leaves rows out of every dump would not be noticed.",
@@ -66,7 +66,7 @@ codes! {
         cause: "The disk is full or broken, or the dump program was replaced or ended early.",
         action: "Check the disk of the backups (`df -h`), then run again.",
         script: "the dump of {database} is incomplete: {program} cannot read all of it",
-            "Read the message of {program} in the lines of this step, check the disk of the backups, then run again",
+            "Read the message of {program} in the lines of this step, check the disk of the backups, then run again.",
     }
     DUMP_CUT_OFF = "dump-cut-off", Refused {
         meaning: "The dump of the database does not end in the line that a complete dump ends in.",
@@ -167,7 +167,7 @@ pub fn unreadable<'a>(lines: impl Iterator<Item = &'a str>) -> Problem {
     DUMP_OBJECT_UNREADABLE
         .problem(
             "a dump of the database would lack the objects below",
-            "Correct each of them as its line says, then start the release again",
+            "Correct each of them as its line says, then start the release again.",
         )
         .details(lines)
 }

@@ -305,7 +305,7 @@ fn every_help_is_a_sentence_or_ends_in_what_is_copied() {
     ] {
         assert_eq!(in_style(help), fits, "{help}");
     }
-    let mut seen = 0;
+    let (mut seen, mut wrong) = (0, Vec::new());
     for folder in HELPS_IN_STYLE {
         for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("a folder") {
             let path = entry.expect("an entry").path();
@@ -313,14 +313,19 @@ fn every_help_is_a_sentence_or_ends_in_what_is_copied() {
                 continue;
             }
             for help in helps(&fs::read_to_string(&path).expect("a source file")) {
-                assert!(in_style(&help), "{}: {help}", path.display());
                 seen += 1;
+                if !in_style(&help) {
+                    wrong.push(format!("{}: {help}", path.display()));
+                }
             }
         }
     }
     for (_, help) in all().filter_map(|code| code.template) {
-        assert!(in_style(help), "{help}");
         seen += 1;
+        if !in_style(help) {
+            wrong.push(help.to_owned());
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(seen > 150, "{seen}");
 }

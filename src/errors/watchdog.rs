@@ -15,7 +15,7 @@ codes! {
         meaning: "`current` does not point to the release that was to be confirmed. The release is not confirmed.",
         cause: "Another run, another tool or a person switched `current` after this run had switched it.",
         action: "See which release is live (`readlink current`) and what switched it. This run leaves a link alone that is not its own.",
-        script: "current points to {now}, and not to {expected}", "See what switched it: the ledger and the journals in .gated-deploy. Then start the release again",
+        script: "current points to {now}, and not to {expected}", "See what switched it: the ledger and the journals in .gated-deploy. Then start the release again.",
     }
     WATCHDOG_FIRED = "watchdog-fired", Refused {
         meaning: "The watchdog on the server began to roll back before the release was confirmed. The release is not confirmed.",

@@ -327,6 +327,21 @@ fn f15_of_many_runs_one_takes_over_the_lock_of_a_dead_one() {
     assert_eq!(line["from"], "run 99");
     assert_eq!(renew(99)["lost"], format!("run {winner}"));
 
+    // After the clock was set back its time lies ahead. It counts from when that was first seen, and a holder that renews it keeps it.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("the clock").as_secs();
+    let ahead = now + 400 * 24 * 60 * 60;
+    fs::write(path("state/lock/renewed"), format!("{ahead}\n")).expect("another year");
+    assert_eq!(take(95)["held"], format!("run {winner}"));
+    assert!(renew(*winner).contains_key("renewed"));
+    assert_eq!(take(95)["held"], format!("run {winner}"), "it is at work");
+    fs::write(path("state/lock/renewed"), format!("{ahead}\n")).expect("another year");
+    fs::write(path("state/lock/ahead"), format!("{ahead} 1000\n")).expect("seen a long time ago");
+    assert!(take(94).contains_key("took-over"), "nobody has renewed it since");
+    // What is no time at all counts from the lock's own.
+    fs::write(path("state/lock/renewed"), "99999999999999999999\n").expect("too long a number");
+    assert_eq!(take(93)["held"], "run 94");
+    let winner = &94;
+
     // That of a stuck run stays, however long it is gone.
     fs::write(path("state/lock/renewed"), "1000\n").expect("a long time ago");
     let keep = Script::new("unlock", include_str!("../../src/server/lock/unlock.sh"));

@@ -464,7 +464,8 @@ fn fd36_a_script_that_has_the_only_session_is_ended_all_the_same() {
         ssh.run(Script::new("test", "put left \"$(pgrep -f 'sleep 604[.]25' || true)\"").repeatable(), &mut |_| {}),
     );
     assert_eq!(answer.expect("an answer").get("left"), Some(""));
-    assert!(asked.elapsed() < Duration::from_secs(4), "a cancelled run has that long: {:?}", asked.elapsed());
+    // How fast that is depends on the machine; that it does not wait for the script does not.
+    assert!(asked.elapsed() < Duration::from_secs(60), "it waited for the script: {:?}", asked.elapsed());
 }
 
 /// Keys are exchanged anew every 16 MB here. The file is never in memory as a whole, nor is the window's worth of it more than once.
