@@ -100,6 +100,10 @@ pub async fn can_reload(cx: &Survey, io: &Io) -> StepResult {
         let (text, hint) = changed.warning();
         sheet.warned("reload", text, hint);
     }
+    for unverified in &ready.unverified {
+        let (text, hint) = unverified.clone().into();
+        sheet.warned("reload", text, hint);
+    }
     let allowed = cx.state.borrow().nginx_test.clone();
     for test in ready.tested.iter().map(|asked| asked.strip_prefix("sudo -n ").unwrap_or(asked)) {
         sheet.passed(test, "the configuration is valid");
