@@ -649,7 +649,7 @@ fn fd10_fd11_what_others_wrote_neither_goes_live_with_a_release_nor_ends_the_sit
 
     // What PHP-FPM's own test as the deploy user does not see, and what would end it.
     server(&format!(
-        "rm {HOST_FILE}; perl -MIO::Socket::INET -e 'IO::Socket::INET->new(LocalPort => 9077, Listen => 5) or die; sleep' >/dev/null 2>&1 &"
+        "rm {HOST_FILE}; perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalPort => 9077, Listen => 5) or die; sleep' >/dev/null 2>&1 &"
     ));
     for (setting, says) in [
         ("access.log = /var/www/gone/x.log", "the folder /var/www/gone does not exist"),
