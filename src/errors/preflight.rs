@@ -180,7 +180,8 @@ pub fn base_missing(base: &dyn Display, hint: impl Into<String>) -> Problem {
 }
 
 pub fn base_read_only(user: &str, base: &dyn Display) -> Problem {
-    BASE_READ_ONLY.problem(format!("{user} cannot write to {base}"), format!("chown {user} {}", word(base)))
+    BASE_READ_ONLY
+        .problem(format!("{user} cannot write to {base}"), format!("As root, run: chown {user} {}", word(base)))
 }
 
 pub fn state_foreign(state: &dyn Display, hint: impl Into<String>) -> Problem {

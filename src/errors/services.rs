@@ -26,7 +26,7 @@ codes! {
     }
     SERVICE_CONFIG_BROKEN = "service-config-broken", Refused {
         meaning: "A reload would end PHP-FPM or nginx, or fail: its configuration is broken.",
-        cause: "A configuration file was changed, or a file, folder or account that it names is missing.",
+        cause: "A configuration file was changed, a file, folder, account or address that it names is missing, or another program has its port.",
         action: "Correct what the message names, then test: `nginx -t` or `php-fpm8.2 -t`.",
     }
     PHP_VERSION_UNREADABLE = "php-version-unreadable", Refused {
@@ -38,6 +38,11 @@ codes! {
         meaning: "A configuration file of PHP-FPM or nginx changed and is not active yet. The reload of this release activates it.",
         cause: "The file was changed, maybe for another site, and the service was not reloaded since.",
         action: "If the change is not wanted, restore the file before the release. Otherwise reload the service before it, so that the release does not activate a foreign change.",
+    }
+    CONFIG_UNVERIFIED = "service-config-unverified", Warning {
+        meaning: "It is not known whether PHP-FPM survives a reload: a part of its configuration could not be checked. If that part has an error, PHP-FPM ends for every site.",
+        cause: "The deploy user may not read a file, or cannot see which program listens on a port.",
+        action: "Run the command of the help text on the server before the release.",
     }
     RELOAD_CUTS_REQUESTS = "reload-cuts-requests", Warning {
         meaning: "A reload of PHP-FPM cuts running requests, because its `process_control_timeout` is 0. This is PHP-FPM's default.",
@@ -82,6 +87,11 @@ pub fn php_version_unreadable(doing: &str, text: &str) -> Failure {
     PHP_VERSION_UNREADABLE
         .failure(doing, format!("PHP answered `{text}` instead of its version"))
         .hint("On the server, run as the deploy user: php -r 'echo PHP_VERSION_ID;'. Repair what else it prints.")
+}
+
+/// What could end PHP-FPM at its next reload and could not be checked.
+pub fn config_unverified(what: &str, action: &str) -> Warning {
+    CONFIG_UNVERIFIED.warning(what, action)
 }
 
 /// A file that the next reload activates, and how long ago it changed.

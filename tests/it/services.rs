@@ -1,6 +1,12 @@
 //! PHP-FPM and nginx of a server that others use, too: what they wrote, what does not run, what runs beside it.
 
-use std::{collections::BTreeMap, fs, process::Command, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
 use gated_deploy::transport::shell::Script;
 use gated_deploy_lab::{
@@ -71,6 +77,10 @@ fn tool(here: &Folder, name: &str, does: &str) {
 type Records = Vec<(String, String)>;
 
 fn run(here: &Folder, script: Script) -> Records {
+    run_in(here, Command::new("sh"), script)
+}
+
+fn run_in(here: &Folder, mut shell: Command, script: Script) -> Records {
     let script = script
         .var("FPM_NAME", "php-fpm9.9")
         .var("NGINX_NAME", "nginx")
@@ -79,13 +89,26 @@ fn run(here: &Folder, script: Script) -> Records {
         .var("PROC", here.path("proc"))
         .var("RUN", here.path("run"))
         .var("ETC", here.path("etc"));
-    let mut shell = Command::new("sh");
     shell.env("PATH", format!("{}:{}", here.path("bin"), std::env::var("PATH").expect("a path")));
     answers_of(shell, &script)
 }
 
 fn can_reload(here: &Folder) -> Records {
     run(here, Script::new("can-reload", CAN_RELOAD).var("CURRENT", here.path("current")).var("NEXT", here.path("next")))
+}
+
+/// The same as an account that is not root, whatever runs this test.
+fn as_another_account(here: &Folder) -> Records {
+    let script = Script::new("can-reload", CAN_RELOAD).var("CURRENT", "").var("NEXT", "");
+    for folder in ["", "bin"] {
+        here.mode(folder, 0o755);
+    }
+    let root = fs::metadata("/proc/self").expect("this process").uid() == 0;
+    let mut shell = Command::new(if root { "setpriv" } else { "sh" });
+    if root {
+        shell.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh"]);
+    }
+    run_in(here, shell, script)
 }
 
 /// A reload; `does` is what PHP-FPM does then, in the folder of the processes.
@@ -162,16 +185,209 @@ fn fd10_what_would_end_php_fpm_is_named_with_file_and_line() {
 }
 
 #[test]
+fn fd10_a_folder_that_php_fpm_needs_when_it_starts_is_looked_for() {
+    let here = server();
+    let file = "etc/php/9.9/fpm/pool.d/zz-other.conf";
+    let place = here.path(file);
+    // What PHP-FPM opens or enters when it starts. Its own test as the deploy user cannot: the folders may be root's.
+    for (settings, line, says) in [
+        ("access.log = /no/such/x.log", 4, "`access.log = /no/such/x.log`: the folder /no/such does not exist"),
+        ("access.log = gone-$pool/x.log", 4, "`access.log = gone-other/x.log`: a relative path, and its folder"),
+        ("access.log = /etc", 4, "`access.log = /etc`: /etc is a folder"),
+        ("slowlog = /no/such/slow\nrequest_slowlog_timeout = 5s", 4, "`slowlog = /no/such/slow`: the folder /no/such"),
+        ("chdir = /no/such", 4, "`chdir = /no/such`: the folder /no/such does not exist"),
+        ("chdir = /etc/passwd", 4, "`chdir = /etc/passwd`: the folder /etc/passwd does not exist"),
+        ("chroot = /no/such", 4, "`chroot = /no/such`: the folder /no/such does not exist"),
+        ("chroot = /etc\nchdir = /no", 5, "`chdir = /etc//no`: the folder /etc//no does not exist"),
+        ("prefix = /no/such", 4, "`prefix = /no/such`: the folder /no/such does not exist"),
+        ("prefix = /etc\naccess.log = no/$pool.log", 5, "`access.log = /etc/no/other.log`: the folder /etc/no"),
+        ("listen = /etc", 4, "`listen = /etc`: /etc is a folder"),
+    ] {
+        here.write(file, &format!("[other]\nuser = root\ngroup = root\n{settings}\n"));
+        assert_says(&broken(&here), &[&format!("pool `other` ({place}:{line}): {says}")]);
+    }
+    here.write(file, "[other]\nuser = root\nrequest_slowlog_timeout = 5s\n");
+    assert_says(&broken(&here), &[&format!("({place}:3) has `request_slowlog_timeout` and no `slowlog`")]);
+    here.write(file, "[global]\nerror_log = /no/such/error.log\npid = /no/run/fpm.pid\n");
+    assert_says(
+        &broken(&here),
+        &[
+            &format!("section `global` ({place}:2): `error_log = /no/such/error.log`: the folder /no/such does not"),
+            &format!("section `global` ({place}:3): `pid = /no/run/fpm.pid`: the folder /no/run does not exist"),
+        ],
+    );
+    // What PHP-FPM does not open, and what is there, is no obstacle.
+    for settings in [
+        "slowlog = /no/such/slow",
+        "slowlog = /no/such/slow\nrequest_slowlog_timeout = 0",
+        "slowlog = /tmp/slow\nrequest_slowlog_timeout = 5s\naccess.log = lib/$pool.log\nchdir = /",
+        "chroot = /etc\nchdir = /",
+        "access.log = $unknown/x.log",
+        "[global]\nerror_log = syslog\npid = run/fpm.pid",
+    ] {
+        here.write(file, &format!("[other]\nuser = root\ngroup = root\n{settings}\n"));
+        assert_eq!(broken(&here), "", "{settings}");
+    }
+}
+
+/// PHP-FPM read its configuration at this time.
+fn has_read(here: &Folder, time: SystemTime) {
+    let number = fs::File::options().write(true).open(here.path("run/php/php9.9-fpm.pid")).expect("the file");
+    number.set_modified(time).expect("its time");
+}
+
+/// The socket of a program, as the kernel lists it in /proc/net.
+fn socket(here: &Folder, address: &str, uid: u32, inode: u32) {
+    let family = if address.len() > 16 { "tcp6" } else { "tcp" };
+    let mut list =
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n".to_owned();
+    list += &format!(
+        "   0: {address} 00000000:0000 0A 00000000:00000000 00:00000000 00000000  {uid:4}        0 {inode} 1 0\n"
+    );
+    // A connection is no listener.
+    list += "   1: 0100007F:2329 0100007F:D000 01 00000000:00000000 00:00000000 00000000  4711        0 9 1 0\n";
+    here.write(&format!("proc/net/{family}"), &list);
+}
+
+#[test]
+fn fd10_a_port_that_another_program_has_ends_php_fpm_and_is_named() {
+    let here = server();
+    let file = "etc/php/9.9/fpm/pool.d/zz-other.conf";
+    let place = here.path(file);
+    let pool = |listen: &str| here.write(file, &format!("[other]\nuser = root\ngroup = root\n{listen}\n"));
+    has_read(&here, SystemTime::now() - Duration::from_secs(60));
+    // The new pool wants 127.0.0.1:9000 or the same port of all addresses; whoever has it is not this master.
+    for (listen, has) in [
+        ("listen = 127.0.0.1:9000", "0100007F:2328"),
+        ("listen = 127.0.0.1:9000", "00000000:2328"),
+        ("listen = 127.0.0.1:9000", "00000000000000000000000000000000:2328"),
+        ("listen = 9000", "0100007F:2328"),
+        ("listen = 0.0.0.0:9000", "0100007F:2328"),
+        ("listen = [::1]:9000", "00000000000000000000000001000000:2328"),
+    ] {
+        fs::remove_dir_all(here.path("proc/net")).ok();
+        socket(&here, has, 33, 7);
+        pool(listen);
+        let says = format!("pool `other` ({place}:4): `{listen}`: another program listens on port 9000");
+        assert_says(&broken(&here), &[&says, "ss -ltnp"]);
+    }
+    pool("listen = /dev/other.sock\npm.status_listen = 127.0.0.1:9000");
+    fs::remove_dir_all(here.path("proc/net")).expect("the lists");
+    socket(&here, "0100007F:2328", 33, 7);
+    assert_says(&broken(&here), &["`pm.status_listen = 127.0.0.1:9000`: another program"]);
+    // Root's program may be this master itself. Its workers name the pools that it has: a new one has no port yet.
+    socket(&here, "0100007F:2328", 0, 7);
+    pool("listen = 127.0.0.1:9000");
+    here.write("proc/101/cmdline", "php-fpm: pool app\0");
+    assert_says(&broken(&here), &["another program listens on port 9000"]);
+    // Another address, another port, and a connection are no obstacle.
+    for listen in ["listen = 127.0.0.2:9000", "listen = 127.0.0.1:9001", "listen = [::1]:9000"] {
+        pool(listen);
+        assert_eq!(broken(&here), "", "{listen}");
+    }
+    // A pool that runs has its port: nothing changed since PHP-FPM read its configuration.
+    pool("listen = 127.0.0.1:9000");
+    here.write("proc/101/cmdline", "php-fpm: pool other\0");
+    has_read(&here, SystemTime::now() + Duration::from_secs(60));
+    assert_eq!(broken(&here), "");
+    assert_eq!(all(&can_reload(&here), "unverified"), [""; 0]);
+    // Its file changed since: whether it had this port before is not known.
+    has_read(&here, SystemTime::now() - Duration::from_secs(60));
+    let records = can_reload(&here);
+    assert_eq!(all(&records, "broken"), [""; 0], "{records:?}");
+    assert_says(all(&records, "unverified")[0], &[&format!("{place}:4"), "port 9000"]);
+    // Whoever may look into the master knows it.
+    here.folder("proc/100/fd");
+    std::os::unix::fs::symlink("socket:[7]", here.path("proc/100/fd/5")).expect("a link");
+    assert_eq!(all(&can_reload(&here), "unverified"), [""; 0]);
+    fs::remove_file(here.path("proc/100/fd/5")).expect("the link");
+    std::os::unix::fs::symlink("socket:[8]", here.path("proc/100/fd/5")).expect("a link");
+    assert_says(&broken(&here), &["another program listens on port 9000"]);
+    // A socket in a folder, which another version of PHP-FPM listens on.
+    here.write(
+        "proc/net/unix",
+        "Num RefCount Protocol Flags Type St Inode Path\n0: 2 0 00010000 0001 01 9 /dev/other.sock\n",
+    );
+    pool("listen = /dev/other.sock");
+    assert_eq!(broken(&here), "", "a pool of which a worker runs has its socket");
+    here.write("proc/101/cmdline", "php-fpm: pool app\0");
+    assert_says(&broken(&here), &["`listen = /dev/other.sock`: another program listens on this socket"]);
+}
+
+#[test]
+fn fd10_an_address_that_is_not_of_this_machine_ends_php_fpm_and_is_named() {
+    let here = server();
+    let file = "etc/php/9.9/fpm/pool.d/zz-other.conf";
+    let pool = |listen: &str| here.write(file, &format!("[other]\nuser = root\ngroup = root\nlisten = {listen}\n"));
+    socket(&here, "0100007F:1F90", 0, 7);
+    tool(
+        &here,
+        "ip",
+        "echo '1: lo inet 127.0.0.1/8 scope host lo'; echo '2: eth0 inet 192.0.2.10/24 scope global eth0'",
+    );
+    for listen in ["203.0.113.7:9001", "[2001:db8::7]:9001"] {
+        pool(listen);
+        assert_says(
+            &broken(&here),
+            &[&format!("zz-other.conf:4): `listen = {listen}`: this machine does not have"), "ip -o addr"],
+        );
+    }
+    for listen in ["192.0.2.10:9001", "127.0.0.9:9001", "0.0.0.0:9001", "9001", "[::]:9001", "localhost:9001"] {
+        pool(listen);
+        assert_eq!(broken(&here), "", "{listen}");
+    }
+    pool("no-such-host.invalid:9001");
+    assert_says(&broken(&here), &["`listen = no-such-host.invalid:9001`: this name has no address"]);
+    // Where the kernel lets programs take any address, none is missing.
+    pool("203.0.113.7:9001");
+    here.write("proc/sys/net/ipv4/ip_nonlocal_bind", "1\n");
+    assert_eq!(broken(&here), "");
+    // Without the list of addresses nothing is known of it.
+    here.write("proc/sys/net/ipv4/ip_nonlocal_bind", "0\n");
+    tool(&here, "ip", "exit 1");
+    let records = can_reload(&here);
+    assert_eq!(all(&records, "broken"), [""; 0], "{records:?}");
+    assert_says(all(&records, "unverified")[0], &["zz-other.conf:4", "203.0.113.7"]);
+}
+
+#[test]
+fn fd10_one_file_that_cannot_be_read_hides_no_error_of_another() {
+    let here = server();
+    let broken_file = "etc/php/9.9/fpm/pool.d/zz-other.conf";
+    here.write(broken_file, "[other]\nuser = root\nlisten = 9001\npm = bogus\n");
+    let hidden = here.path("etc/php/9.9/fpm/pool.d/aa-hidden.conf");
+    here.write("etc/php/9.9/fpm/pool.d/aa-hidden.conf", "[hidden]\nuser = root\n");
+    here.mode("etc/php/9.9/fpm/pool.d/aa-hidden.conf", 0);
+    tool(
+        &here,
+        "php-fpm9.9",
+        "line=$(grep -n bogus /dev/fd/4 | cut -d : -f 1); [ -n \"$line\" ] || exit 0
+         echo \"[x] ERROR: [/dev/fd/4:$line] value is NULL or bogus\" >&2; exit 78",
+    );
+    let records = as_another_account(&here);
+    assert_says(&all(&records, "broken").join("\n"), &[&format!("({}:4)", here.path(broken_file))]);
+    assert_says(&all(&records, "unverified").join("\n"), &[&hidden]);
+    // What can be read is whole: the other file is told all the same.
+    here.write(broken_file, "[other]\nuser = root\nlisten = 9001\n");
+    let records = as_another_account(&here);
+    assert_eq!((all(&records, "broken"), all(&records, "tested")), (Vec::new(), vec!["nginx -t"]), "{records:?}");
+    assert_says(&all(&records, "unverified").join("\n"), &[&hidden]);
+}
+
+#[test]
 fn fd10_php_fpm_judges_its_configuration_itself_and_the_line_is_that_of_the_file() {
     let here = server();
     let file = "etc/php/9.9/fpm/pool.d/zz-other.conf";
-    here.write(file, "; a comment\n\n[other]\nuser = root\nlisten = 9001\nslowlog = /var/log/slow.log\nnonsense = 1\n");
+    here.write(
+        file,
+        "; a comment\n\n[other]\nuser = root\nlisten = 9001\nchdir = /\nslowlog = /var/log/slow.log\nnonsense = 1\n",
+    );
     // It is not given the log that only root can open, nor one that it would make.
-    let says = "conf=$(cat /dev/fd/4); case $conf in *slow.log*) exit 3 ;; esac
+    let says = "conf=$(cat /dev/fd/4); case $conf in *slow.log* | *chdir* | *chroot*) exit 3 ;; esac
         line=$(printf '%s\\n' \"$conf\" | grep -n nonsense | cut -d : -f 1)
         echo \"[29-Nov-2026 22:50:50] ERROR: [/dev/fd/4:$line] unknown entry 'nonsense'\" >&2; exit 78";
     tool(&here, "php-fpm9.9", says);
-    assert_says(&broken(&here), &[&format!("php-fpm9.9 -t: unknown entry 'nonsense' ({}:7)", here.path(file))]);
+    assert_says(&broken(&here), &[&format!("php-fpm9.9 -t: unknown entry 'nonsense' ({}:8)", here.path(file))]);
     tool(
         &here,
         "php-fpm9.9",
@@ -261,7 +477,7 @@ fn fd10_files_that_the_next_reload_makes_active_are_named() {
     here.write("proc/111/stat", &format!("111 (nginx) S 110 {}{ticks} 0 0\n", "0 ".repeat(17)));
     assert_eq!(all(&can_reload(&here), "changed"), [""; 0]);
     // PHP-FPM did so a day ago, and all of its files are newer.
-    let yesterday = SystemTime::now() - std::time::Duration::from_secs(86_400);
+    let yesterday = SystemTime::now() - Duration::from_secs(86_400);
     let number = fs::File::options().write(true).open(here.path("run/php/php9.9-fpm.pid")).expect("the file");
     number.set_modified(yesterday).expect("its time");
     let records = can_reload(&here);
@@ -431,8 +647,26 @@ fn fd10_fd11_what_others_wrote_neither_goes_live_with_a_release_nor_ends_the_sit
     }
     assert_unharmed(&story);
 
+    // What PHP-FPM's own test as the deploy user does not see, and what would end it.
+    server(&format!(
+        "rm {HOST_FILE}; perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalPort => 9077, Listen => 5) or die; sleep' >/dev/null 2>&1 &"
+    ));
+    for (setting, says) in [
+        ("access.log = /var/www/gone/x.log", "the folder /var/www/gone does not exist"),
+        ("listen = 127.0.0.1:9077", "another program listens on port 9077"),
+        ("listen = 203.0.113.7:9001", "this machine does not have the address 203.0.113.7"),
+    ] {
+        server(&format!(
+            "cat >{POOL_FILE} <<'END'\n[other]\nuser = www-data\ngroup = www-data\nlisten = /run/php/other.sock\npm = static\npm.max_children = 1\n{setting}\nEND"
+        ));
+        let finished = story.deploy(&commit);
+        assert_ended(&finished, 1, "refused");
+        assert_says(&finished.log, &[&format!("pool `other` ({POOL_FILE}:7): `{setting}`: {says}")]);
+        assert_unharmed(&story);
+    }
+
     // Between plan and switch: nothing is switched.
-    server(&format!("rm {POOL_FILE} {HOST_FILE}; touch /pool-too"));
+    server(&format!("rm {POOL_FILE}; touch /pool-too"));
     let finished = story.deploy(&commit);
     assert_ended(&finished, 1, "refused");
     assert_says(&finished.summary, &[POOL_FILE]);

@@ -31,6 +31,8 @@ pub struct Ready {
     pub tested: Vec<String>,
     /// The tests without a result, and what they printed.
     pub untested: Vec<(String, String)>,
+    /// What could end a service and is not known, and what to do.
+    pub unverified: Vec<Warning>,
 }
 
 /// A service that does not run.
@@ -67,7 +69,12 @@ impl Ready {
             _ => None,
         });
         let untested = parts("untested").map(|mut parts| (parts.remove(0), parts.pop().unwrap_or_default()));
+        let unverified = parts("unverified").filter_map(|parts| match parts.as_slice() {
+            [what, action, ..] => Some(errors::services::config_unverified(what, action)),
+            _ => None,
+        });
         Self {
+            unverified: unverified.collect(),
             broken: broken.collect(),
             stopped: stopped.collect(),
             changed: changed.collect(),
@@ -87,10 +94,13 @@ impl Ready {
         stopped.chain(self.broken.iter().cloned()).collect()
     }
 
-    /// Warns of files that the reload activates, and logs the tests without a result.
+    /// Warns of files that the reload activates and of what is not known, and logs the tests without a result.
     fn tell(&self, io: &Io) {
         for changed in &self.changed {
             io.warning(changed.warning());
+        }
+        for unverified in &self.unverified {
+            io.warning(unverified.clone());
         }
         for (test, said) in &self.untested {
             io.line(format!("{test} is inconclusive: {said}"));

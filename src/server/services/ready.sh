@@ -23,6 +23,35 @@ absent() { # path
     [ -x "${folder:-/}" ]
 }
 
+# Whether there is no such folder for certain. A folder that this account may not enter is there.
+no_folder() { # path
+    absent "${1:-/}" || { [ -e "${1:-/}" ] && [ ! -d "${1:-/}" ]; }
+}
+
+# Whether there is no such folder, and why. PHP-FPM resolves relative paths by how it was built: each of the usual places is looked at.
+fpm_lacks() { # folder or file, path, first usual place, second
+    case $2 in
+    *\$*) return 1 ;;
+    /*) found=$2 ;;
+    *)
+        if [ "$1" = folder ]; then no_folder "$3/$2" && no_folder "$4/$2" || return 1; else
+            case $2 in */*) no_folder "$3/${2%/*}" && no_folder "$4/${2%/*}" || return 1 ;; *) return 1 ;; esac
+        fi
+        why="a relative path, and its folder does not exist"
+        return 0
+        ;;
+    esac
+    if [ "$1" = folder ]; then
+        why="the folder $found does not exist"
+        no_folder "$found"
+    elif [ -d "$found" ]; then
+        why="$found is a folder"
+    else
+        why="the folder ${found%/*} does not exist"
+        no_folder "${found%/*}"
+    fi
+}
+
 # Whether there is no such account or group for certain. Numbers need no entry.
 unknown() { # passwd or group, name
     case $2 in *\$*) return 1 ;; '' | *[!0-9]*) ;; *) return 1 ;; esac
@@ -86,10 +115,26 @@ fpm_settings='
 # shellcheck disable=SC2016
 fpm_needs='
     function tell(key) { if (key in value) print key "\t" place[key] "\t" pool "\t" value[key] }
+    function path(key) {
+        if (!(key in value) || value[key] == "") return
+        if (value[key] !~ /^\// && value["prefix"] ~ /^\//) value[key] = value["prefix"] "/" value[key]
+        tell(key)
+    }
     function flush() {
+        if (pool == "global") { tell("error_log"); tell("pid") }
         if (pool != "" && pool != "global") {
+            if (value["pm"] == "ondemand") print "lazy\t" head "\t" pool "\t-"
             if (!("user" in value)) print "no-user\t" head "\t" pool "\t-"
-            tell("user"); tell("group"); tell("listen")
+            tell("user"); tell("group"); tell("listen"); tell("pm.status_listen")
+            if ("prefix" in value) tell("prefix")
+            path("access.log"); path("chroot")
+            if (value["request_slowlog_timeout"] ~ /[1-9]/) {
+                if (value["slowlog"] == "") print "no-slowlog\t" place["request_slowlog_timeout"] "\t" pool "\t-"
+                path("slowlog")
+            }
+            # PHP-FPM looks for the folder of chdir below that of chroot.
+            if (value["chroot"] != "" && value["chdir"] != "") value["chdir"] = value["chroot"] "/" value["chdir"]
+            path("chdir")
             if (!("listen.acl_users" in value)) tell("listen.owner")
             if (!("listen.acl_groups" in value)) tell("listen.group")
         }
@@ -123,6 +168,149 @@ nginx_files='
         }
     }'
 
+# Who listens on a port of an address, or of all: `same address or not, uid, inode`. The kernel lists each word of an address backwards.
+# shellcheck disable=SC2016
+who_listens='
+    function word(hex) { return substr(hex, 7, 2) substr(hex, 5, 2) substr(hex, 3, 2) substr(hex, 1, 2) }
+    function v4(text, part) { split(text, part, "."); return sprintf("%02X%02X%02X%02X", part[4], part[3], part[2], part[1]) }
+    function v6(text, part, n, i, at, hex, fill) {
+        if (text ~ /\./) { at = text; sub(/.*:/, "", at); return "0000000000000000FFFF0000" v4(at) }
+        n = split(text, part, ":"); hex = ""
+        for (i = 1; i <= n; i++) if (part[i] != "") fill++
+        at = 0
+        for (i = 1; i <= n; i++) {
+            if (part[i] != "") hex = hex substr("0000" toupper(part[i]), length(part[i]) + 1)
+            else if (!at) { at = 1; for (fill = 8 - fill; fill > 0; fill--) hex = hex "0000" }
+        }
+        return word(substr(hex, 1, 8)) word(substr(hex, 9, 8)) word(substr(hex, 17, 8)) word(substr(hex, 25, 8))
+    }
+    function key(text) { return text == "" ? "" : text ~ /:/ ? v6(text) : v4(text) }
+    BEGIN { wanted = key(address); port = sprintf("%04X", port) }
+    LOCAL { if (key($1) == wanted) { print "here"; exit } next }
+    $4 == "0A" {
+        split($2, at, ":")
+        if (at[2] != port) next
+        has = at[1]
+        if (has ~ /^0000000000000000FFFF0000/) has = substr(has, 25)
+        wild = has ~ /^0+$/
+        same = has == wanted || (wanted == "" && wild)
+        if (same || wanted == "" || (wild && length(has) >= length(wanted)) || (wanted ~ /^0+$/ && length(wanted) >= length(has)))
+            print (same ? "same" : "other"), $8, $10
+    }'
+
+# Whether PHP-FPM cannot listen there. Sets $why, or $unsure where it is not known.
+cannot_listen() { # address or empty for all, port, pool
+    sockets=
+    for list in "$PROC/net/tcp" "$PROC/net/tcp6"; do if [ -r "$list" ]; then sockets="$sockets $list"; fi; done
+    if [ -z "$sockets" ]; then
+        unsure="who listens on port $2 is not known: $PROC/net/tcp cannot be read"
+        return 1
+    fi
+    # shellcheck disable=SC2086
+    found=$(awk -v address="$1" -v port="$2" "$who_listens" $sockets)
+    if [ -n "$found" ]; then
+        why="another program listens on port $2"
+        # What PHP-FPM has read already, and lives with, it listens on itself.
+        [ -n "$fpm_stale" ] || return 1
+        while read -r same uid inode; do
+            if [ -n "$fpm_sockets" ]; then
+                case "$same $fpm_sockets" in "same "*" socket:[$inode] "*) continue ;; esac
+                return 0
+            fi
+            [ "$uid" = 0 ] || [ -z "$root" ] || return 0
+            case $fpm_pools in
+            *"$newline$3$newline"*) ;;
+            *) if visible; then return 0; fi ;;
+            esac
+            unsure="port $2 is in use, and whether by PHP-FPM itself is not known, because its configuration changed since it was read"
+        done <<END
+$found
+END
+        return 1
+    fi
+    case $1 in '' | 127.* | 0.0.0.0 | :: | ::1) return 1 ;; esac
+    case $1 in *:*) bind=ipv6 ;; *) bind=ipv4 ;; esac
+    case $(cat "$PROC/sys/net/$bind/ip_nonlocal_bind" 2>/dev/null) in 1) return 1 ;; esac
+    here=$(ip -o addr 2>/dev/null | awk '{ sub(/\/.*/, "", $4); print $4 }')
+    if [ -z "$here" ] && [ "$bind" = ipv4 ] && [ -r "$PROC/net/fib_trie" ]; then
+        here=$(awk '$1 == "|--" { address = $2 } $2 == "host" && $3 == "LOCAL" { print address }' "$PROC/net/fib_trie")
+    fi
+    if [ -z "$here" ]; then
+        unsure="whether this machine has the address $1 is not known: neither \`ip -o addr\` nor $PROC/net/fib_trie lists any"
+        return 1
+    fi
+    why="this machine does not have the address $1"
+    [ -z "$(printf '%s\n' "$here" | awk -v LOCAL=1 -v address="$1" "$who_listens")" ]
+}
+
+# Says where a pool listens although it cannot. PHP-FPM then ends, and its own test does not see it.
+fpm_listens() { # setting, value, pool, where, file
+    file_of_pool=$5
+    case $2 in
+    *\$*) return 0 ;;
+    /*)
+        # Whose socket it is, the kernel does not list. A pool of which workers run has its own.
+        if [ -z "$fpm_stale" ] || [ "$lazy" = "$3" ] || ! visible; then return 0; fi
+        case $fpm_pools in *"$newline$3$newline"*) return 0 ;; esac
+        [ -r "$PROC/net/unix" ] || return 0
+        inode=$(awk -v path="$2" '$4 == "00010000" && $8 == path { print $7; exit }' "$PROC/net/unix")
+        case " $fpm_sockets" in *" socket:[${inode:-none}] "*) return 0 ;; esac
+        [ -z "$inode" ] ||
+            fault "$FPM_SERVICE" "$4: \`$1 = $2\`: another program listens on this socket" "Run on the server: sudo ss -lxp 'src $2'. Correct $5, or end that program"
+        return 0
+        ;;
+    esac
+    port=${2##*:}
+    case $port in '' | *[!0-9]*) return 0 ;; esac
+    address=
+    case $2 in *:*) address=${2%:*} ;; esac
+    address=${address#\[}
+    address=${address%\]}
+    unsure=
+    case $address in
+    '' | *:* | *[0-9].*[0-9]) case $address in *[!0-9a-fA-F:.]*) addresses= ;; *) addresses=${address:-*} ;; esac ;;
+    *) addresses= ;;
+    esac
+    if [ -z "$addresses" ]; then
+        addresses=$(getent ahosts "$address" | awk '!seen[$1]++ { print $1 }')
+        why="this name has no address"
+    fi
+    # Of the addresses of a name PHP-FPM takes the first that it can have.
+    for one in $addresses; do
+        if ! cannot_listen "${one#\*}" "$port" "$3"; then
+            [ -z "$unsure" ] || put unverified "$4: \`$1 = $2\`: $unsure
+Run on the server: sudo ss -ltnp 'sport = :$port'; ip -o addr. If another program has the port, or the address is missing, correct $file_of_pool"
+            return 0
+        fi
+    done
+    fault "$FPM_SERVICE" "$4: \`$1 = $2\`: $why" "Run on the server: sudo ss -ltnp 'sport = :$port'; ip -o addr. Correct $5, or end that program. If it is PHP-FPM itself, reload it"
+}
+
+# What is known of the running PHP-FPM: whether its configuration changed since it read it, its pools, and its sockets, where one may look.
+fpm_now() { # its masters
+    fpm_stale=yes
+    fpm_pools=$newline
+    fpm_sockets=
+    for pid in $1; do
+        for file in "$RUN/php/$FPM_SERVICE.pid" "$RUN/$FPM_SERVICE.pid"; do
+            [ "$(head -n 1 "$file" 2>/dev/null)" = "$pid" ] || continue
+            IFS=$newline
+            # shellcheck disable=SC2086
+            fpm_stale=$(for follow in -P -L; do if find "$follow" $files -prune -cnewer "$file" -print 2>/dev/null; then :; fi; done)
+            unset IFS
+            break
+        done
+        set +f
+        for file in "$PROC/$pid/fd"/*; do fpm_sockets="$fpm_sockets $(readlink "$file" || printf none) "; done 2>/dev/null
+        [ -r "$PROC/$pid/fd" ] || fpm_sockets=
+        set -f
+    done
+    for worker in $(workers "$FPM_NAME" "$1"); do
+        title=$(tr '\0' '\n' 2>/dev/null <"$PROC/${worker%%:*}/cmdline" | head -n 1 | sed 's/ *$//')
+        case $title in 'php-fpm: pool '*) fpm_pools=$fpm_pools${title#php-fpm: pool }$newline ;; esac
+    done
+}
+
 # Where the configuration of PHP-FPM begins: as its packages have it, else as the title of its master says.
 fpm_file() { # its masters
     version=${FPM_SERVICE#php}
@@ -148,7 +336,13 @@ fpm_ready() {
     root=yes
     for pid in $master; do case $(status "$pid") in '' | *' 0 0') ;; *) root= ;; esac done
     before=$faults
+    lazy=
+    fpm_now "$master"
     IFS=$newline
+    for file in $unread; do
+        put unverified "$file cannot be read: an error in it is not seen before the reload
+As root, run: $FPM_NAME -t"
+    done
     for need in $(printf '%s' "$lines" | awk -F '\t' "$fpm_needs"); do
         IFS=$tab
         # shellcheck disable=SC2086
@@ -157,11 +351,19 @@ fpm_ready() {
         [ $# -eq 5 ] || continue
         where="pool \`$4\` ($2:$3)"
         type="Correct $2, then run: $FPM_NAME -t"
+        case $1 in listen | pm.status_listen) fpm_listens "$1" "$5" "$4" "$where" "$2" ;; lazy) lazy=$4 ;; esac
         case $root$1 in
         yesno-user) [ -n "$unread$part" ] || fault "$FPM_SERVICE" "$where has no \`user\`" "$type" ;;
         yesuser | yeslisten.owner) if unknown passwd "$5"; then fault "$FPM_SERVICE" "$where: \`$1 = $5\`: this account does not exist" "$type"; fi ;;
         yesgroup | yeslisten.group) if unknown group "$5"; then fault "$FPM_SERVICE" "$where: \`$1 = $5\`: this group does not exist" "$type"; fi ;;
-        *listen) case $5 in *\$*) ;; /*) if absent "${5%/*}/."; then fault "$FPM_SERVICE" "$where: \`listen = $5\`: the folder ${5%/*} does not exist" "$type"; fi ;; esac ;;
+        yesno-slowlog) [ -n "$unread$part" ] || fault "$FPM_SERVICE" "$where has \`request_slowlog_timeout\` and no \`slowlog\`" "$type" ;;
+        *listen) case $5 in /*) if fpm_lacks file "$5"; then fault "$FPM_SERVICE" "$where: \`listen = $5\`: $why" "$type"; fi ;; esac ;;
+        *chroot | *chdir | *prefix) if fpm_lacks folder "$5" /usr /usr/local; then fault "$FPM_SERVICE" "$where: \`$1 = $5\`: $why" "$type"; fi ;;
+        *access.log | *slowlog) if fpm_lacks file "$5" /usr /usr/local; then fault "$FPM_SERVICE" "$where: \`$1 = $5\`: $why" "$type"; fi ;;
+        *error_log | *pid)
+            [ "$5" != syslog ] || continue
+            if fpm_lacks file "$5" /var /usr/local/var; then fault "$FPM_SERVICE" "section \`$4\` ($2:$3): \`$1 = $5\`: $why" "$type"; fi
+            ;;
         esac
     done
     unset IFS
@@ -229,18 +431,17 @@ fpm_test() {
 $part"
         return 0
     fi
-    if [ -n "$unread" ]; then
-        put untested "$FPM_NAME -t
-${unread%%"$newline"*} cannot be read"
-        return 0
-    fi
-    # Its logs are neither opened nor made.
+    # Its logs are neither opened nor made, and folders that this account may not enter are not looked at: fpm_ready did both.
     if said=$(printf '%s' "$lines" | grep "^set$tab" | cut -f 4- |
-        sed 's|^ *error_log *=.*|error_log = /dev/null|; s|^ *slowlog *=.*|;|; s|^ *access\.log *=.*|;|; s|^ *request_slowlog_timeout *=.*|;|' |
+        sed 's|^ *error_log *=.*|error_log = /dev/null|; s|^ *slowlog *=.*|;|; s|^ *access\.log *=.*|;|; s|^ *request_slowlog_timeout *=.*|;|
+            s|^ *chroot *=.*|;|; s|^ *chdir *=.*|;|; s|^ *prefix *=.*|;|' |
         "$FPM_NAME" -n -t -y /dev/fd/4 4<&0 2>&1); then
-        put tested "$FPM_NAME -t"
+        # What can be read is tested; fpm_ready named the rest.
+        [ -n "$unread" ] || put tested "$FPM_NAME -t"
     else
-        failed_test "$said" '\] ERROR: \[(/|pool )|\] ALERT: \[pool |syntax error' 'Permission denied|chroot|chdir|prefix' "$FPM_NAME -t"
+        # The rest of a pool may stand in a file that cannot be read.
+        failed_test "$said" '\] ERROR: \[(/|pool )|\] ALERT: \[pool |syntax error' \
+            "Permission denied${unread:+|have been defined|is missing|must be a positive value}" "$FPM_NAME -t"
     fi
 }
 

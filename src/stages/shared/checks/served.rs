@@ -95,6 +95,9 @@ pub async fn can_reload(cx: &Survey, io: &Io) -> StepResult {
     for changed in &ready.changed {
         sheet.warned("reload", changed.warning());
     }
+    for unverified in &ready.unverified {
+        sheet.warned("reload", unverified.clone());
+    }
     let allowed = cx.state.borrow().nginx_test.clone();
     for test in ready.tested.iter().map(|asked| asked.strip_prefix("sudo -n ").unwrap_or(asked)) {
         sheet.passed(test, "the configuration is valid");
