@@ -133,7 +133,7 @@ fn f52_f82_f84_a_release_that_answers_500_is_rolled_back_in_the_same_run() {
     let stays = "### What stays\n\n- Back up the app and its database: the verified backup is kept in /var/www/staging/backups/";
     assert_says(
         &finished.summary,
-        &[stays, &format!("-{}\n\n", &sick[..8]), "**Help:** Read shared/storage/logs/laravel.log"],
+        &[stays, &format!("-{}\n\n", &sick[..8]), "/var/www/staging/shared/storage/logs/laravel.log"],
     );
     assert_says(&finished.summary, &["Rolled back: the old release is live again and healthy", old, "500", "/health"]);
     assert!(!finished.summary.contains(" 0.0 MB"), "what is there has a size: {}", finished.summary);

@@ -188,7 +188,7 @@ fn the_example_workflow_looks_before_a_release_to_production() {
     assert_ended(&finished, 0, "passed");
     assert_eq!(output(&finished, "decision"), "go");
     assert!(runner.workspace().join(output(&finished, "report")).is_file(), "the report can be uploaded");
-    assert_says(&finished.summary, &["the ledger on its server", "healthy now"]);
+    assert_says(&finished.summary, &["the ledger on its server", "3/3 healthy"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 # Looks whether the ledger can be read; or appends one line, behind whatever is the last one then.
 # in: LEDGER LINE (empty: only look; else with @PREV@) LOCK LOCK_NONCE (of the run whose attempt the line records; empty: not compared)
 umask 077
-if [ -n "$LINE" ] && [ -n "$LOCK" ] && ! is_ours "$LOCK" "$LOCK_NONCE"; then
+if [ -n "$LINE" ] && [ -n "$LOCK_NONCE" ] && ! is_ours "$LOCK" "$LOCK_NONCE"; then
     # The run that took the lock over wrote this attempt's line, and others may stand behind it: a late line would speak of the past.
     put lost yes
 elif [ -n "$LINE" ]; then
