@@ -133,7 +133,7 @@ fn show_report(show: config::report::Show) -> u8 {
     let said = read_whole(show.file.as_deref()).and_then(|(name, bytes)| {
         report::record::stored::read(&bytes).map_err(|cause| {
             format!(
-                "error: {name} {cause}\nhelp: Use the file of the output report-json; docs/evidence.md describes it"
+                "error: {name} {cause}\nhelp: Use the file of the output report-json; docs/evidence.md describes it."
             )
         })
     });

@@ -29,6 +29,11 @@ codes! {
         cause: "The site moved, or the web server has another site at this address.",
         action: "If the site moved, set `url` to its new address. Otherwise correct the web server's configuration.",
     }
+    SITE_PROTECTED = "site-protected", Refused {
+        meaning: "The web server asks for a user name and password (basic auth), so no health check reaches the app.",
+        cause: "The site is protected as a whole, also at its health endpoints.",
+        action: "Except the health endpoints from basic auth, or set `health-via: tunnel` and `health-address` to an address without it.",
+    }
     HEALTH_TOKEN_UNCHECKED = "health-token-unchecked", Refused {
         meaning: "The site answers as healthy to a wrong token. The health endpoints do not check `healthcheck-token`.",
         cause: "The health route does not compare the token, or another page answers at its path.",
@@ -107,6 +112,11 @@ pub fn no_answer(doing: &str, path: &str, unanswered: &dyn Display, reached: boo
 /// The web server sends visitors to another site.
 pub fn redirects(doing: &str, path: &str, text: &str, hint: Option<String>) -> Failure {
     hint.into_iter().fold(SITE_REDIRECTS.failure(doing, format!("{path}: {text}")), Failure::hint)
+}
+
+/// The web server asks for a password before the app is asked.
+pub fn protected(doing: &str, path: &str, text: &str, hint: Option<String>) -> Failure {
+    hint.into_iter().fold(SITE_PROTECTED.failure(doing, format!("{path}: {text}")), Failure::hint)
 }
 
 /// The site accepts a wrong token.

@@ -93,7 +93,7 @@ impl Api {
         match self.read(&self.route(&format!("commits/{reference}"))).await {
             // So GitHub says that it has no such commit: 422 "No commit found for SHA".
             Err(GithubError::Unexpected(text)) if text.starts_with("422 ") => Err(GithubError::NotFound(text)),
-            described => described,
+            other => other,
         }
     }
 
@@ -101,11 +101,11 @@ impl Api {
     pub(super) async fn page<T: DeserializeOwned>(&self, route: &str) -> Result<(T, Option<String>), GithubError> {
         let answer = self.caller.get(route).await?;
         if answer.status != StatusCode::OK {
-            let described = format!(
+            let why = format!(
                 "{} to GET {route}; check whether {}/{} was renamed",
                 answer.status, self.repository.owner, self.repository.name
             );
-            return Err(GithubError::Unexpected(described));
+            return Err(GithubError::Unexpected(why));
         }
         let next = self.next(&answer)?;
         let value = serde_json::from_str(&answer.body)
@@ -256,7 +256,7 @@ impl Github for Api {
         };
         let route = self.route(&format!("compare/{}...{commit}?per_page=1", head.commit.sha));
         match self.page::<wire::Comparison>(&route).await {
-            Ok((described, _)) => Ok(Some(["behind", "identical"].contains(&described.status.as_str()))),
+            Ok((answer, _)) => Ok(Some(["behind", "identical"].contains(&answer.status.as_str()))),
             // Without a common commit there is nothing to compare.
             Err(GithubError::NotFound(_)) => Ok(Some(false)),
             Err(error) => Err(error),
@@ -264,23 +264,23 @@ impl Github for Api {
     }
 
     async fn tree_of(&self, sha: &str) -> Result<CommitTree, GithubError> {
-        let described: wire::CommitOfTree = self.commit(&format!("{}?per_page=1", percent(sha))).await?;
-        let described = CommitTree::from(described);
+        let answer: wire::CommitOfTree = self.commit(&format!("{}?per_page=1", percent(sha))).await?;
+        let answer = CommitTree::from(answer);
         // A branch or a tag can have a name that looks like the beginning of a SHA.
-        if !described.commit.as_str().starts_with(sha) {
-            return Err(GithubError::Unexpected(format!("asked for commit {sha}, got {}", described.commit)));
+        if !answer.commit.as_str().starts_with(sha) {
+            return Err(GithubError::Unexpected(format!("asked for commit {sha}, got {}", answer.commit)));
         }
-        Ok(described)
+        Ok(answer)
     }
 
     async fn difference(&self, from: &CommitSha, to: &CommitSha) -> Result<Difference, GithubError> {
-        let described: wire::Comparison = self.read(&self.route(&format!("compare/{from}...{to}?per_page=50"))).await?;
-        Ok(described.into())
+        let answer: wire::Comparison = self.read(&self.route(&format!("compare/{from}...{to}?per_page=50"))).await?;
+        Ok(answer.into())
     }
 
     async fn people_of(&self, commit: &CommitSha) -> Result<Vec<String>, GithubError> {
-        let described: wire::Commit = self.commit(commit.as_str()).await?;
-        Ok([described.author, described.committer].into_iter().flatten().filter_map(|account| account.login).collect())
+        let answer: wire::Commit = self.commit(commit.as_str()).await?;
+        Ok([answer.author, answer.committer].into_iter().flatten().filter_map(|account| account.login).collect())
     }
 
     async fn attestations(&self, of: &Sha256Digest) -> Result<Vec<Attestation>, GithubError> {
@@ -293,8 +293,8 @@ impl Github for Api {
     }
 
     async fn reviewed_file(&self, path: &str) -> Result<Option<String>, GithubError> {
-        let described: wire::DefaultBranch = self.read(self.route("").trim_end_matches('/')).await?;
-        match self.file(path, &described.default_branch).await {
+        let answer: wire::DefaultBranch = self.read(self.route("").trim_end_matches('/')).await?;
+        match self.file(path, &answer.default_branch).await {
             Ok(text) => Ok(Some(text)),
             Err(GithubError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),

@@ -63,8 +63,8 @@ pub struct People {
 impl BranchSettings {
     /// # Errors
     /// Something that would be lost, because it has another shape than documented.
-    pub fn describe(described: &Value) -> Result<Self, String> {
-        let enabled = |name: &str| match described.get(name) {
+    pub fn parse(answer: &Value) -> Result<Self, String> {
+        let enabled = |name: &str| match answer.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => match value.get("enabled").and_then(Value::as_bool) {
                 Some(on) => Ok(Some(on)),
@@ -78,10 +78,10 @@ impl BranchSettings {
             }
         }
         Ok(Self {
-            checks: present(described, "required_status_checks").map(Checks::describe).transpose()?,
+            checks: present(answer, "required_status_checks").map(Checks::parse).transpose()?,
             enforce_admins: enabled("enforce_admins")?.unwrap_or(false),
-            reviews: present(described, "required_pull_request_reviews").map(Reviews::describe).transpose()?,
-            restrictions: present(described, "restrictions").map(People::describe).transpose()?,
+            reviews: present(answer, "required_pull_request_reviews").map(Reviews::parse).transpose()?,
+            restrictions: present(answer, "restrictions").map(People::parse).transpose()?,
             flags,
             signatures: enabled("required_signatures")?.unwrap_or(false),
         })
@@ -167,7 +167,7 @@ fn flag(value: &Value, key: &str) -> bool {
 }
 
 impl Checks {
-    fn describe(value: &Value) -> Result<Self, String> {
+    fn parse(value: &Value) -> Result<Self, String> {
         let mut required = BTreeMap::new();
         for name in value.get("contexts").and_then(Value::as_array).into_iter().flatten() {
             required.insert(name.as_str().ok_or("a required check has no name")?.to_owned(), App::Any);
@@ -191,14 +191,14 @@ impl Checks {
 }
 
 impl Reviews {
-    fn describe(value: &Value) -> Result<Self, String> {
+    fn parse(value: &Value) -> Result<Self, String> {
         Ok(Self {
             count: value.get("required_approving_review_count").and_then(Value::as_u64).unwrap_or(0),
             dismiss_stale: flag(value, "dismiss_stale_reviews"),
             code_owners: flag(value, "require_code_owner_reviews"),
             last_push: flag(value, "require_last_push_approval"),
-            dismissal: present(value, "dismissal_restrictions").map(People::describe).transpose()?,
-            bypass: present(value, "bypass_pull_request_allowances").map(People::describe).transpose()?,
+            dismissal: present(value, "dismissal_restrictions").map(People::parse).transpose()?,
+            bypass: present(value, "bypass_pull_request_allowances").map(People::parse).transpose()?,
         })
     }
 
@@ -220,7 +220,7 @@ impl Reviews {
 }
 
 impl People {
-    fn describe(value: &Value) -> Result<Self, String> {
+    fn parse(value: &Value) -> Result<Self, String> {
         let names = |list: &str, key: &str| -> Result<BTreeSet<String>, String> {
             let items = value.get(list).and_then(Value::as_array).into_iter().flatten();
             let name = |item: &Value| item.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_is_sent_keeps_everything_that_was_said() {
-        let settings = BranchSettings::describe(&describe()).expect("as documented");
+        let settings = BranchSettings::parse(&describe()).expect("as documented");
         let people = json!({ "users": ["ada"], "teams": ["core"], "apps": ["bot"] });
         assert_eq!(
             settings.body(),
@@ -296,17 +296,17 @@ mod tests {
             assert!(bare.get(key).is_some(), "{key} must be sent, even as null");
         }
         let odd = json!({ "allow_deletions": true });
-        assert!(BranchSettings::describe(&odd).is_err(), "what cannot be read would be lost");
+        assert!(BranchSettings::parse(&odd).is_err(), "what cannot be read would be lost");
     }
 
     #[test]
     fn every_way_of_becoming_weaker_is_seen() {
-        let before = BranchSettings::describe(&describe()).expect("as documented");
+        let before = BranchSettings::parse(&describe()).expect("as documented");
         assert_eq!(before.weaker_than(&before), Vec::<String>::new());
         let changed = |path: &str, value: Value| {
-            let mut described = describe();
-            *described.pointer_mut(path).unwrap_or_else(|| panic!("no {path}")) = value;
-            BranchSettings::describe(&described).expect("as documented").weaker_than(&before)
+            let mut answer = describe();
+            *answer.pointer_mut(path).unwrap_or_else(|| panic!("no {path}")) = value;
+            BranchSettings::parse(&answer).expect("as documented").weaker_than(&before)
         };
         for (path, value, says) in [
             ("/required_status_checks", Value::Null, "`lint` is no longer required"),

@@ -131,14 +131,14 @@ impl RepositoryRead for Api {
 
     async fn protection(&self, branch: &str) -> Result<Option<Protection>, GithubError> {
         let route = self.route(&format!("branches/{}/protection", percent(branch)));
-        let described: WireProtection = match self.read(&route).await {
-            Ok(described) => described,
+        let answer: WireProtection = match self.read(&route).await {
+            Ok(answer) => answer,
             Err(error) => return unprotected(error),
         };
         Ok(Some(Protection {
-            strict: described.required_status_checks.as_ref().is_some_and(|checks| checks.strict),
-            required: described.required_status_checks.map(Contexts::names).unwrap_or_default(),
-            reviews: described
+            strict: answer.required_status_checks.as_ref().is_some_and(|checks| checks.strict),
+            required: answer.required_status_checks.map(Contexts::names).unwrap_or_default(),
+            reviews: answer
                 .required_pull_request_reviews
                 .map_or(0, |reviews| reviews.required_approving_review_count.unwrap_or(0)),
         }))
@@ -199,13 +199,13 @@ impl RepositoryRead for Api {
     async fn file(&self, path: &str, branch: &str) -> Result<String, GithubError> {
         let path = path.split('/').map(percent).collect::<Vec<_>>().join("/");
         let route = self.route(&format!("contents/{path}?ref={}", percent(branch)));
-        let described: WireContent = self.read(&route).await?;
+        let answer: WireContent = self.read(&route).await?;
         let unusable = |what: String| GithubError::Unexpected(format!("GET {route}: {what}"));
-        if described.encoding != "base64" {
-            return Err(unusable(format!("its encoding is `{}`, not base64", described.encoding)));
+        if answer.encoding != "base64" {
+            return Err(unusable(format!("its encoding is `{}`, not base64", answer.encoding)));
         }
         // GitHub breaks its lines.
-        let packed: String = described.content.chars().filter(|c| !c.is_whitespace()).collect();
+        let packed: String = answer.content.chars().filter(|c| !c.is_whitespace()).collect();
         let bytes = BASE64_STANDARD.decode(packed).map_err(|error| unusable(error.to_string()))?;
         String::from_utf8(bytes).map_err(|error| unusable(error.to_string()))
     }
@@ -213,12 +213,12 @@ impl RepositoryRead for Api {
     async fn changed(&self, base: &str, head: &str) -> Result<Option<Vec<Changed>>, GithubError> {
         let route = self.route(&format!("compare/{}...{}?per_page=1", percent(base), percent(head)));
         // The first page has every file that the comparison lists.
-        let (described, _): (Comparison, _) = self.page(&route).await?;
-        if described.files.len() >= COMPARED {
+        let (answer, _): (Comparison, _) = self.page(&route).await?;
+        if answer.files.len() >= COMPARED {
             return Ok(None);
         }
         let mut changed = Vec::new();
-        for file in described.files {
+        for file in answer.files {
             changed.extend(file.previous_filename.map(|path| Changed { path, blob: None }));
             let blob = file.sha.filter(|_| file.status != "removed");
             changed.push(Changed { path: file.filename, blob });
@@ -312,15 +312,15 @@ impl WireRule {
         let unusable = |error: serde_json::Error| GithubError::Unexpected(format!("a rule `{}`: {error}", self.kind));
         match self.kind.as_str() {
             "required_status_checks" => {
-                let described: CheckParameters = serde_json::from_value(self.parameters).map_err(unusable)?;
+                let answer: CheckParameters = serde_json::from_value(self.parameters).map_err(unusable)?;
                 Ok(Rule::Checks {
-                    required: described.required_status_checks.into_iter().map(|check| check.context).collect(),
-                    strict: described.strict_required_status_checks_policy,
+                    required: answer.required_status_checks.into_iter().map(|check| check.context).collect(),
+                    strict: answer.strict_required_status_checks_policy,
                 })
             }
             "pull_request" => {
-                let described: PullParameters = serde_json::from_value(self.parameters).map_err(unusable)?;
-                Ok(Rule::Reviews(described.required_approving_review_count))
+                let answer: PullParameters = serde_json::from_value(self.parameters).map_err(unusable)?;
+                Ok(Rule::Reviews(answer.required_approving_review_count))
             }
             _ => Ok(Rule::Other),
         }

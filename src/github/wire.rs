@@ -318,23 +318,23 @@ impl From<Run> for WorkflowRun {
 }
 
 impl From<Comparison> for Difference {
-    fn from(described: Comparison) -> Self {
+    fn from(answer: Comparison) -> Self {
         let named = |one: &ComparedCommit| {
             format!("{} {}", one.sha.short(), one.commit.message.lines().next().unwrap_or_default())
         };
         Self {
-            commits: described.commits.iter().map(named).collect(),
-            ahead: described.ahead_by,
-            behind: described.behind_by,
-            files: described.files.into_iter().map(|file| file.filename).collect(),
-            page: described.html_url,
+            commits: answer.commits.iter().map(named).collect(),
+            ahead: answer.ahead_by,
+            behind: answer.behind_by,
+            files: answer.files.into_iter().map(|file| file.filename).collect(),
+            page: answer.html_url,
         }
     }
 }
 
 impl From<CommitOfTree> for CommitTree {
-    fn from(described: CommitOfTree) -> Self {
-        Self { commit: described.sha, tree: described.commit.tree.sha }
+    fn from(answer: CommitOfTree) -> Self {
+        Self { commit: answer.sha, tree: answer.commit.tree.sha }
     }
 }
 

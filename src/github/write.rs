@@ -83,11 +83,11 @@ impl RepositoryWrite for Api {
 
     async fn settings(&self, branch: &str) -> Result<Option<BranchSettings>, GithubError> {
         let route = self.route(&format!("branches/{}/protection", percent(branch)));
-        let described: Value = match self.read(&route).await {
-            Ok(described) => described,
+        let answer: Value = match self.read(&route).await {
+            Ok(answer) => answer,
             Err(error) => return unprotected(error),
         };
-        BranchSettings::describe(&described)
+        BranchSettings::parse(&answer)
             .map(Some)
             .map_err(|problem| GithubError::Unexpected(format!("GET {route}: {problem}")))
     }

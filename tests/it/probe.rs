@@ -349,6 +349,15 @@ async fn fd4_before_the_first_release_the_web_server_is_asked() {
     assert_eq!(ran.failure().cause, "/health: 301: redirects to https://staging.example.test/health");
     assert!(ran.failure().hint.as_deref().is_some_and(|hint| hint.contains("`url: https://staging.example.test`")));
     assert!(first(moved("/login")).await.said().ends_with("with status 301"));
+    // Behind basic auth no release could be found healthy. A status alone says nothing of that.
+    let asks = |challenge: &'static str| {
+        let headers = vec![("www-authenticate".to_owned(), challenge.to_owned())];
+        Scripted::new(move |_, _| Ok(Reply { headers: headers.clone(), ..reply(401, "") }))
+    };
+    let ran = first(asks("Basic realm=\"staging\"")).await;
+    assert_eq!((&*ran.failure().code, ran.outcome.exit_code()), ("site-protected", 1));
+    assert!(ran.failure().hint.as_deref().is_some_and(|hint| hint.contains("auth_basic off")));
+    assert!(first(asks("Bearer")).await.said().ends_with("with status 401"));
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
 # what: no sudo rule at all
-# refused: plan preflight first: sudo-rule-missing
+# refused: plan first: sudo-rule-missing
+# refused: preflight: several-problems
+# finds: last-releases sudo-rules
 rm /etc/sudoers.d/deploy

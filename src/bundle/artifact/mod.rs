@@ -47,7 +47,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let mut looks = 1;
     loop {
         match search.look().await? {
-            Look::SurveyState(build) => {
+            Look::Found(build) => {
                 tell(&source.build.workflow, &build, io);
                 let text = summary(&build);
                 let mut found = cx.state.borrow_mut();
@@ -118,7 +118,7 @@ async fn wait(source: &typed::Source, ports: &Ports, mut search: Search<'_>, io:
     let mut last = None;
     for attempt in 1..=attempts {
         match search.look().await? {
-            Look::SurveyState(build) => {
+            Look::Found(build) => {
                 io.attempt(attempt, attempts, summary(&build));
                 tell(&source.build.workflow, &build, io);
                 return Ok(*build);
@@ -247,29 +247,29 @@ async fn attested(source: &typed::Source, ports: &Ports, build: &Build, bundle: 
     let mut others = Vec::new();
     let mut unread = None;
     for subject in [Some(bundle), build.artifact.digest.as_ref()].into_iter().flatten() {
-        for described in api.attestations(subject).await.map_err(failed)? {
-            let described = match described {
-                Attestation::Inline(described) => described,
+        for attestation in api.attestations(subject).await.map_err(failed)? {
+            let attestation = match attestation {
+                Attestation::Inline(attestation) => attestation,
                 Attestation::Elsewhere(host) => {
                     unread = Some(host);
                     continue;
                 }
             };
             let of_repository = |text: &String| text.to_ascii_lowercase().ends_with(&repository.to_ascii_lowercase());
-            let wrong = if !described.subjects.contains(subject) {
+            let wrong = if !attestation.subjects.contains(subject) {
                 "it is about another file"
-            } else if !described.repository.as_ref().is_some_and(of_repository) {
+            } else if !attestation.repository.as_ref().is_some_and(of_repository) {
                 "it names another repository"
-            } else if described.workflow.as_deref() != Some(workflow.as_str()) {
+            } else if attestation.workflow.as_deref() != Some(workflow.as_str()) {
                 "it names another workflow"
-            } else if !described.commits.contains(&source.commit) {
+            } else if !attestation.commits.contains(&source.commit) {
                 "it names another commit"
-            } else if let Err(wrong) = invoked_by(described.invocation.as_deref(), build) {
+            } else if let Err(wrong) = invoked_by(attestation.invocation.as_deref(), build) {
                 wrong
             } else {
                 return Ok(());
             };
-            others.push(format!("{wrong}: {}", described.invocation.as_deref().unwrap_or("no run")));
+            others.push(format!("{wrong}: {}", attestation.invocation.as_deref().unwrap_or("no run")));
         }
     }
     if let Some(host) = unread {
@@ -507,19 +507,19 @@ struct Meter<'a> {
     io: &'a Io,
     what: &'static str,
     began: Duration,
-    described: Duration,
+    reported: Duration,
     total: Option<u64>,
 }
 
 impl<'a> Meter<'a> {
     fn new(io: &'a Io, what: &'static str) -> Self {
         let began = io.elapsed();
-        Self { io, what, began, described: began, total: None }
+        Self { io, what, began, reported: began, total: None }
     }
 
     fn at(&mut self, done: u64, total: Option<u64>) {
         self.total = total;
-        if self.io.elapsed().saturating_sub(self.described) >= Duration::from_secs(1) {
+        if self.io.elapsed().saturating_sub(self.reported) >= Duration::from_secs(1) {
             self.tell(done);
         }
     }
@@ -529,8 +529,8 @@ impl<'a> Meter<'a> {
     }
 
     fn tell(&mut self, done: u64) {
-        self.described = self.io.elapsed();
-        let millis = self.described.saturating_sub(self.began).as_millis().max(1);
+        self.reported = self.io.elapsed();
+        let millis = self.reported.saturating_sub(self.began).as_millis().max(1);
         let rate = u64::try_from(u128::from(done) * 1000 / millis).unwrap_or(u64::MAX);
         self.io.progress(self.what, done, self.total, rate);
     }

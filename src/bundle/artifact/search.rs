@@ -19,7 +19,7 @@ use crate::{
 
 /// One look.
 pub(super) enum Look {
-    SurveyState(Box<Build>),
+    Found(Box<Build>),
     /// Not there, but it may come. `run` is the run that it will be of, if one was seen.
     Absent {
         why: Absent,
@@ -254,9 +254,9 @@ impl<'a> Search<'a> {
         }
         match self.unusable(&artifact, &run) {
             // What was planned has been asked about already.
-            None if self.planned.is_some() => Ok(Look::SurveyState(Box::new(Build { run, artifact }))),
+            None if self.planned.is_some() => Ok(Look::Found(Box::new(Build { run, artifact }))),
             None => match self.reachable().await {
-                Ok(()) => Ok(Look::SurveyState(Box::new(Build { run, artifact }))),
+                Ok(()) => Ok(Look::Found(Box::new(Build { run, artifact }))),
                 Err(Stop::Final(failure)) => Err(*failure),
                 Err(Stop::Unanswered(error)) => Ok(Look::Absent { why: Absent::Unanswered(error), run: Some(run.id) }),
             },

@@ -97,7 +97,7 @@ fn every_row_that_fails_leaves_the_place_as_it_was_until_it_is_live() {
             assert_eq!((outcome.word(), left.as_slice()), (ends, stays), "{} {before}", row.step);
         }
     }
-    assert!(!into_act(&mut table().apply, "nobody", Rc::new(Fails { before: true })));
+    assert!(!into_act(&mut table().apply, "unknown", Rc::new(Fails { before: true })));
 }
 
 #[test]

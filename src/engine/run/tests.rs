@@ -162,7 +162,7 @@ async fn what_there_is_no_time_for_is_handed_over_and_said() {
         stays.iter().any(|stays| stays.contains("the next run that takes the deploy lock completes it")),
         "{stays:?}"
     );
-    assert!(rollback.1 && elsewhere.1, "whoever holds something knows that others go on");
+    assert!(rollback.1 && elsewhere.1, "a cleanup knows that others go on");
 }
 
 /// The rows of a release in which something goes wrong: how it ends, what was done in order, and whether it was handed over.

@@ -222,22 +222,22 @@ impl Console {
     fn blockers(&self) -> Vec<String> {
         /// A row that found several problems has one in each detail; other details are the end of a log.
         const DETAILS: usize = 10;
-        let described = |row: &Row| {
+        let shown = |row: &Row| {
             let failure = row.failure()?;
             let details = failure.details.iter().take(DETAILS).map(|detail| format!("\n  {}", clean::one_line(detail)));
             Some(format!("{}: {failure}{}{}", row.name(), details.collect::<String>(), hint_of(failure)))
         };
-        self.view.failed_rows().filter_map(described).collect()
+        self.view.failed_rows().filter_map(shown).collect()
     }
 
     fn progress(&mut self, step: &StepId, what: &str, text: String, now_ms: u64) {
         let indent = self.indent(step);
-        let described = self.progress.get(&(step.clone(), what.to_owned())).map(|progress| progress.shown_ms);
-        let due = described.is_none_or(|described| now_ms.saturating_sub(described) >= PROGRESS_EVERY);
+        let shown = self.progress.get(&(step.clone(), what.to_owned())).map(|progress| progress.shown_ms);
+        let due = shown.is_none_or(|shown| now_ms.saturating_sub(shown) >= PROGRESS_EVERY);
         if due {
             self.log.line(&format!("{indent}{text}"));
         }
-        let shown_ms = if due { now_ms } else { described.unwrap_or(now_ms) };
+        let shown_ms = if due { now_ms } else { shown.unwrap_or(now_ms) };
         self.progress.insert((step.clone(), what.to_owned()), Progress { shown_ms, pending: (!due).then_some(text) });
     }
 

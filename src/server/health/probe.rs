@@ -107,7 +107,8 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
 }
 
 /// Before the first release there is no app to check. The name, the connection, TLS, the tunnel and the site's address are checked all the
-/// same. Any answer passes but a redirect to another site.
+/// same. Any answer passes but a
+/// redirect to another site, and basic auth: behind both no release could be found healthy.
 async fn first_look(cx: &Survey, io: &Io) -> StepResult {
     let (ports, doing) = (&cx.ports, "checking the web server before the first release");
     let path = cx.inputs.health.paths.first().map_or("/", String::as_str);
@@ -120,6 +121,10 @@ async fn first_look(cx: &Survey, io: &Io) -> StepResult {
         answer = ports.site.get(get.clone()).await;
     }
     match answer {
+        Ok(reply) if verdict::asks_for_password(&reply) => {
+            let verdict::Problem { text, hint } = verdict::protected();
+            Err(errors::health::protected(doing, path, &text, hint))
+        }
         Ok(reply) => match reply.redirect().filter(|to| ports.site.within(path, to).is_none()) {
             None => {
                 Ok(Done::passed(format!("nothing is live yet; the web server answers with status {}", reply.status)))

@@ -79,7 +79,8 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
     let Some(head) = append(&*cx.ports.shell, io, &cx.inputs.layout, &line, &number).await? else {
         cx.state.borrow_mut().recorded = true;
         return Ok(
-            "not written: this run lost the deploy lock, and the run that took it over records the attempt".to_owned()
+            "not written: this run no longer holds the deploy lock; the run that took it over records the attempt"
+                .to_owned(),
         );
     };
     cx.state.borrow_mut().recorded = true;

@@ -66,11 +66,7 @@ pub fn judge_as(
             Some(HealthAnswer::Contains(text)) => lacking(reply, text),
         }
         .map(Problem::new),
-        401 if asks_for_password(reply) => Some(
-            Problem::new("401: the web server asks for a user name and password (basic auth)").hint(
-                "Except the health endpoints from basic auth, for example in nginx: location = /health { auth_basic off; ... }. Or set `health-via: tunnel`, and `health-address` to an address at which the web server asks for no password",
-            ),
-        ),
+        401 if asks_for_password(reply) => Some(protected()),
         // A page and the framework's own route take no token.
         status @ (401 | 403) if matches!(answer, Some(HealthAnswer::Status(_) | HealthAnswer::Contains(_))) => Some(
             Problem::new(format!("{status} instead of {wanted}")).hint(
@@ -153,7 +149,14 @@ fn maintenance(reply: &Reply) -> Option<Problem> {
     })
 }
 
-fn asks_for_password(reply: &Reply) -> bool {
+/// The web server itself asks for a password, whatever the app answers.
+pub(crate) fn protected() -> Problem {
+    Problem::new("401: the web server asks for a user name and password (basic auth)").hint(
+        "Except the health endpoints from basic auth, for example in nginx: location = /health { auth_basic off; ... }. Or set `health-via: tunnel`, and `health-address` to an address at which the web server asks for no password",
+    )
+}
+
+pub(crate) fn asks_for_password(reply: &Reply) -> bool {
     reply.headers.iter().any(|(name, value)| {
         name == "www-authenticate" && value.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"))
     })
