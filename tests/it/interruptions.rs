@@ -486,7 +486,7 @@ fn fd36_a_script_that_takes_its_time_renews_the_lease_of_its_run_by_itself() {
     let cmdline = || fs::read_to_string(format!("/proc/{renewer}/cmdline")).unwrap_or_default();
     let asked = Instant::now();
     while !cmdline().is_empty() {
-        assert!(asked.elapsed() < Duration::from_secs(10), "it ends with its script");
+        assert!(asked.elapsed() < Duration::from_secs(60), "it ends with its script");
         std::thread::yield_now();
     }
 

@@ -24,7 +24,10 @@ use crate::{
     watchdog::{guards, ledger, on_server, time_passes, until},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A machine that others keep busy takes a minute for what takes seconds here.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How long after its first signal the runner sends the second one.
+const SECOND_SIGNAL: Duration = Duration::from_millis(7500);
 const STATE: &str = "/var/www/staging/.gated-deploy";
 const POST: &str = "gated-deploy-post";
 
@@ -239,9 +242,8 @@ fn a_run_that_is_cancelled_in_a_slow_step_ends_in_six_seconds_and_post_does_the_
         running.signal(Signal::INT);
         let asked = Instant::now();
         let main = running.wait();
-        // 7.5 s after its first signal the runner sends its second one, and 2.5 s later it waits no more: what is not said and left in
-        // order by then nobody reads. Six leave room for a machine that is busy.
-        assert!(asked.elapsed() < Duration::from_secs(6), "{step}: {:?}\n{}", asked.elapsed(), main.raw_log);
+        // Then the runner sends its second signal, and 2.5 s later it waits no more: what is not said and left in order by then nobody reads.
+        assert!(asked.elapsed() < SECOND_SIGNAL, "{step}: {:?}\n{}", asked.elapsed(), main.raw_log);
         assert!([1, 3, 4].contains(&main.exit_code), "{step}: {}", main.raw_log);
         println!("{step}: gone after {:?} with {}, {:?}", asked.elapsed(), main.exit_code, main.state);
         assert_says(&main.log, &["cancelled"]);
@@ -290,7 +292,7 @@ fn f86_a_run_that_has_no_time_to_go_back_hands_over_to_the_server_and_to_post() 
     let main = running.wait();
     let took = asked.elapsed();
     on_server(&story, "pkill -CONT sshd");
-    assert!(took < Duration::from_secs(6), "{took:?}\n{}", main.raw_log);
+    assert!(took < SECOND_SIGNAL, "{took:?}\n{}", main.raw_log);
     assert_ended(&main, 4, "stuck");
     assert_says(
         &main.summary,

@@ -39,7 +39,7 @@ use std::time::Duration;
 
 pub use rustix::process::Signal;
 
-pub use action_yml::declared_from_action_yml;
+pub use action_yml::{Image, declared_from_action_yml, image_of_action_yml};
 pub use docker::Container;
 pub use environment::input_variable;
 pub use finished::{Finished, SUMMARY_LIMIT, StepResult};
@@ -129,7 +129,7 @@ impl Runner {
             network: None,
             mounts_runner_temp: true,
             separate_stderr: false,
-            time_limit: Duration::from_secs(300),
+            time_limit: Duration::from_secs(900),
         }
     }
 

@@ -321,7 +321,7 @@ impl<'s> House<'s> {
     }
 
     fn inputs(runner: Runner) -> Runner {
-        runner.input("keep-releases", "3").input("keep-backups", "2").time_limit(std::time::Duration::from_secs(180))
+        runner.input("keep-releases", "3").input("keep-backups", "2").time_limit(std::time::Duration::from_secs(900))
     }
 
     /// The step that releases here. Production takes only what staging has proven, which is made sure of first.

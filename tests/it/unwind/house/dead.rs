@@ -19,7 +19,7 @@ use crate::{
 
 impl House<'_> {
     fn recover(&self) -> Runner {
-        recover(&self.story).time_limit(Duration::from_secs(180))
+        recover(&self.story).time_limit(Duration::from_secs(900))
     }
 
     /// A release of this commit that died in this row, and its server with it: nobody goes back from it by himself. Its lease is over.
