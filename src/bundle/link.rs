@@ -1,6 +1,8 @@
 //! Where symbolic links lead. The writing and the reading side of a bundle ask the same question.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::domain::bundle::Manifest;
 
 /// Why a link of a package is left out.
 pub(crate) const DANGLING: &str = "a package's link that leads to nothing";
@@ -50,6 +52,49 @@ pub(crate) fn leads_outside(link: &str, target: &str) -> bool {
     let climbs = target.split('/').filter(|part| !matches!(*part, "" | ".")).take_while(|part| *part == "..").count();
     target.starts_with('/') || climbs > link.matches('/').count()
 }
+
+/// Where the release writes what it caches, the app's settings among it.
+const CACHES: &str = "bootstrap/cache";
+
+/// Why nothing of a release may be reached by another name here: the server puts secrets there after the bundle was judged.
+pub(crate) fn is_private(destination: &str) -> bool {
+    is_at_or_below(destination, CACHES) || is_at_or_below(CACHES, destination)
+}
+
+pub(crate) fn is_at_or_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Why a link of a bundle may not be in a release, for the first that may not: it leads to nothing that the bundle has and the server
+/// shares, so that whatever the server puts there (`.env`) would be reached by another name.
+///
+/// `folders` are those that the bundle has beside its files. `build-gate` asks the same of a tree; a bundle may be made by another program.
+pub(crate) fn unusable(manifest: &Manifest, folders: &BTreeSet<String>, shared: &[String]) -> Option<String> {
+    if manifest.links.is_empty() {
+        return None;
+    }
+    let above = |path: &'_ str| path.match_indices('/').map(|(at, _)| at).collect::<Vec<_>>();
+    let paths = manifest.files.keys().chain(manifest.links.keys()).chain(folders);
+    let known: HashSet<&str> =
+        paths.flat_map(|path| above(path).into_iter().chain([path.len()]).map(|at| &path[..at])).collect();
+    // What lies behind another link is that link's business: it is checked on its own.
+    let behind_a_link = |path: &str| above(path).into_iter().any(|at| manifest.links.contains_key(&path[..at]));
+    let problem = |(path, target): (&String, &String)| {
+        let problem = match destination(path, target) {
+            Err(problem) => problem,
+            Ok(destination) if is_private(&destination) => PRIVATE.to_owned(),
+            Ok(destination) if shared.iter().any(|folder| is_at_or_below(&destination, folder)) => return None,
+            Ok(destination) if known.contains(destination.as_str()) || behind_a_link(&destination) => return None,
+            Ok(_) => format!("it points to {target}, which is not in the bundle"),
+        };
+        Some(format!("the link `{path}`: {problem}"))
+    };
+    manifest.links.iter().find_map(problem)
+}
+
+/// Why a link to the caches is refused.
+pub(crate) const PRIVATE: &str =
+    "it points to the folder of the caches, in which the release stores the app's settings";
 
 /// What a link leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -153,12 +153,13 @@ pub(crate) fn rule(path: &str, is_folder: bool) -> Option<&'static Rule> {
 /// The whole deny-list.
 const RULES: &[Rule] = &[
     // Version control, and what belongs to the build.
-    leave_out(Place::Named(".git"), "the repository itself, expected after a checkout"),
-    leave_out(Place::Named(".svn"), "a repository"),
-    leave_out(Place::Named(".hg"), "a repository"),
+    // A repository's settings may hold tokens, and an editor's the passwords of servers and databases: no manifest may name them.
+    leave_out(Place::Named(".git"), "the repository itself, expected after a checkout").never(),
+    leave_out(Place::Named(".svn"), "a repository").never(),
+    leave_out(Place::Named(".hg"), "a repository").never(),
     leave_out(Place::At(".github"), "workflows run at GitHub, not on the server"),
-    leave_out(Place::At(".idea"), "an editor's settings"),
-    leave_out(Place::At(".vscode"), "an editor's settings"),
+    leave_out(Place::At(".idea"), "an editor's settings").never(),
+    leave_out(Place::At(".vscode"), "an editor's settings").never(),
     leave_out(Place::Named(".DS_Store"), "a file of a desktop system"),
     leave_out(Place::At("node_modules"), "a source of the front end; the site serves public/build"),
     leave_out(Place::At("tests"), "test suites never run on a server (F28)"),
@@ -302,6 +303,15 @@ mod tests {
         }
         // A folder is no template, and what lies in it may be anything.
         assert_eq!(rule(".env.testing", true).map(|rule| rule.treatment), Some(Treatment::Refuse(Check::EnvFiles)));
+    }
+
+    /// `build-gate` leaves them out; a manifest written by hand may not bring one to a folder that the web server serves.
+    #[test]
+    fn se2_a_repository_and_the_settings_of_an_editor_are_never_shipped() {
+        for path in [".git", "public/.git", "vendor/acme/mail/.svn", ".hg", ".idea", ".vscode"] {
+            let rule = rule(path, true).expect(path);
+            assert!(rule.treatment == Treatment::LeaveOut && rule.forbids(), "{path}");
+        }
     }
 
     #[test]

@@ -324,6 +324,7 @@ impl Tree {
         for (path, target) in self.links() {
             let problem = match link::destination(path, target) {
                 Err(problem) => problem,
+                Ok(destination) if link::is_private(&destination) => link::PRIVATE.to_owned(),
                 Ok(destination) if self.has(&destination, shared) => continue,
                 Ok(destination) => match self.why_left_out(&destination) {
                     Some(because) => format!("it points to {target}, which is left out of the bundle ({because})"),
@@ -353,9 +354,7 @@ impl Tree {
 
 /// Whether the server links this path from its shared folders.
 fn is_shared(destination: &str, shared: &[String]) -> bool {
-    shared.iter().any(|folder| {
-        destination.strip_prefix(folder.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+    shared.iter().any(|folder| link::is_at_or_below(destination, folder))
 }
 
 fn open(path: &Path) -> io::Result<File> {

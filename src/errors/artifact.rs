@@ -96,6 +96,11 @@ codes! {
         cause: "The build made a symbolic link (often `public/storage` or a folder above a shared one), or committed one.",
         action: "Replace the link by a folder in the build, or remove the path from `shared`.",
     }
+    BUNDLE_LINK = "bundle-link-unusable", Refused {
+        meaning: "The bundle has a link that does not lead to something of the bundle or of a shared folder.",
+        cause: "The bundle was not made by `build-gate`, and a link in it is broken, or leads to what the server adds: `.env` or the caches.",
+        action: "Remove the link in the build, or let `stage: build-gate` make the bundle, which names each such link.",
+    }
     BUNDLE_CHANGED_ON_RUNNER = "bundle-changed-on-runner", World {
         meaning: "The bundle changed on the runner's disk while it was checked.",
         cause: "Another process writes to the runner's temporary folder, or the disk is broken.",
@@ -384,6 +389,12 @@ pub fn bundle_writes_through_link(doing: String, problem: String) -> Failure {
     BUNDLE_WRITES_THROUGH_LINK
         .failure(doing, problem)
         .hint("Replace the link by a folder in the build, or remove that path from `shared`.")
+}
+
+pub fn bundle_link_unusable(doing: String, problem: String) -> Failure {
+    BUNDLE_LINK
+        .failure(doing, problem)
+        .hint("Remove the link in the build, or let it lead to a file of the bundle or to a folder in `shared`.")
 }
 
 /// `host` is where the attestation lies; `others` are attestations that do not fit.

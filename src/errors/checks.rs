@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::codes;
+use super::{codes, word};
 use crate::domain::{RemoteCommand, Warning};
 
 codes! {
@@ -92,7 +92,7 @@ pub fn app_debug_on(file: &dyn Display) -> Warning {
 pub fn env_file_open(file: &dyn Display, mode: &str) -> Warning {
     ENV_FILE_OPEN.warning(
         format!("{file} has mode {mode}: every account of the server can read or change it"),
-        format!("Run: chmod 640 {file}"),
+        format!("Run: chmod 640 {}", word(file)),
     )
 }
 
@@ -101,7 +101,7 @@ pub fn env_file_closed(user: &str, group: &str, file: &str, real: &str) -> Warni
     let because = if real == file { String::new() } else { format!(", because of {real}") };
     ENV_FILE_CLOSED.warning(
         format!("PHP-FPM's user {user} cannot read {file}{because}"),
-        format!("Run: chgrp {group} {real} && chmod g+rX {real}"),
+        format!("Run: chgrp {group} {0} && chmod g+rX {0}", word(real)),
     )
 }
 

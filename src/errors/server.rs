@@ -1,6 +1,6 @@
 //! What concerns the server as a whole: paths, room, the shell.
 
-use super::codes;
+use super::{Problem, codes, word};
 
 codes! {
     PRIVATE_FOLDER = "private-folder-unwritable", Refused {
@@ -89,4 +89,13 @@ codes! {
         action: "Install php-cli, or set `php` to the name or the path of PHP for the command line, for example to `/usr/bin/php8.2`.",
         script: "there is no {php}", "Set `php` to the name or the path of PHP for the command line.",
     }
+}
+
+/// Another account made `link`; `FOREIGN_LINK` has the same words for scripts.
+pub fn foreign_link(link: &str, target: &str) -> Problem {
+    let folder = link.rsplit_once('/').map_or("/", |(folder, _)| folder);
+    FOREIGN_LINK.problem(
+        format!("{link} is a link to {target} that another account made; it is not followed"),
+        format!("Find out who made it: ls -l {}. Then remove it: rm {}", word(folder), word(link)),
+    )
 }

@@ -848,6 +848,43 @@ async fn se3_fd21_a_bundle_with_a_link_above_a_shared_folder_is_refused_before_t
     assert!(ran.state.bundle.is_none());
 }
 
+/// What the server adds to a release must not be reached by another name: a bundle that plain tar made passed no check of its links before.
+#[tokio::test]
+async fn se2_a_bundle_with_a_link_to_what_the_server_adds_is_refused() {
+    for (link, target, problem) in [
+        ("public/env.txt", "../.env", "it points to ../.env, which is not in the bundle"),
+        ("public/logs", "../storage/logs", ""),
+        ("public/index", "index.php", ""),
+        ("public/cached", "../bootstrap/cache", "it points to the folder of the caches"),
+        ("public/boot", "../bootstrap", "it points to the folder of the caches"),
+        ("public/config.txt", "../bootstrap/cache/config.php", "it points to the folder of the caches"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(folder.path().join("public")).expect("a folder");
+        std::fs::create_dir_all(folder.path().join("bootstrap/cache")).expect("a folder");
+        std::fs::write(folder.path().join("public/index.php"), "<?php").expect("a file");
+        std::os::unix::fs::symlink(target, folder.path().join(link)).expect("a link");
+        let tar = std::process::Command::new("tar").arg("-cz").arg("-C").arg(folder.path()).arg(".").output();
+        let github = built_as(&tar.expect("tar runs").stdout);
+        let look = Stage::with_github(&github).survey(artifact::look).await;
+        let mut stage = Stage::with_github(&github);
+        stage.surveyed.build = look.surveyed.build;
+        stage.inputs.server.shared = vec!["storage".to_owned()];
+        let ran = stage.release(artifact::fetch).await;
+        if problem.is_empty() {
+            assert!(ran.state.bundle.is_some(), "{link} -> {target}");
+        } else {
+            assert_eq!(ran.failure().code, "bundle-link-unusable", "{link} -> {target}");
+            assert!(
+                ran.failure().cause.starts_with(&format!("the link `{link}`: {problem}")),
+                "{}",
+                ran.failure().cause
+            );
+            assert!(ran.state.bundle.is_none());
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_sum_file_is_one_line_of_the_usual_form() {
     let name = bundle_name();

@@ -240,13 +240,22 @@ const REASONS: &[Reason] = &[
         &["/var/www/staging/shared/public/uploads is a link without an existing target"],
     ),
     reason(
+        "the site's account put a link in the place of a folder",
+        "mv shared/storage/framework/sessions /sessions; ln -s /home/deploy/.ssh shared/storage/framework/sessions; chown -h www-data shared/storage/framework/sessions",
+        "rm shared/storage/framework/sessions; mv /sessions shared/storage/framework/sessions",
+        &[
+            "/var/www/staging/shared/storage/framework/sessions is a link to /home/deploy/.ssh that another account made",
+            "rm /var/www/staging/shared/storage/framework/sessions",
+        ],
+    ),
+    reason(
         "PHP-FPM's user may not write where views are compiled",
         "chown deploy:deploy shared/storage/framework/views",
         // The command that was told.
-        "su deploy --command 'chgrp www-data /var/www/staging/shared/storage/framework/views && chmod g+rwxs /var/www/staging/shared/storage/framework/views'",
+        "su deploy --command 'find /var/www/staging/shared/storage -mindepth 2 -maxdepth 2 -path /var/www/staging/shared/storage/framework/views -type d -execdir chgrp www-data {} + -execdir chmod g+rwxs {} +'",
         &[
             "PHP-FPM's user www-data cannot write to /var/www/staging/shared/storage/framework/views",
-            "chgrp www-data /var/www/staging/shared/storage/framework/views && chmod g+rwxs /var/www/staging/shared/storage/framework/views",
+            "find /var/www/staging/shared/storage -mindepth 2 -maxdepth 2 -path /var/www/staging/shared/storage/framework/views -type d -execdir chgrp www-data {} + -execdir chmod g+rwxs {} +",
         ],
     ),
     reason(

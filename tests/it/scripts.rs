@@ -131,6 +131,7 @@ fn se9_where_a_link_of_the_site_leads_is_known_or_said_to_be_odd() {
     let at = |path: &str| text(&base.join(path)).to_owned();
     let paths = ["shared/storage", "shared/storage/framework", "shared/storage/app"].map(at);
     let script = Script::new("access", include_str!("../../src/stages/shared/checks/access.sh"))
+        .var("SHARED", at("shared"))
         .list("PATHS", paths.clone())
         .var("LOGS", at("shared/storage/logs"))
         .var("POOL_USER", "")
@@ -147,6 +148,47 @@ fn se9_where_a_link_of_the_site_leads_is_known_or_said_to_be_odd() {
     let real = base.canonicalize().expect("its path").join("shared/storage/logs/b=c.log");
     assert!(of("path").contains(&format!("{log}\n{}", text(&real)).as_str()), "{:?}", of("path"));
     assert!(of("node").iter().any(|node| node.ends_with(text(&real))), "{:?}", of("node"));
+}
+
+/// Nobody shall be advised to open the folder to which another account's link leads.
+#[test]
+fn se4_a_link_of_another_account_below_the_shared_folders_is_not_followed() {
+    let (base, tools) = (folder(), folder());
+    let base = base.path();
+    for path in ["shared/storage/framework", "elsewhere/logs", "elsewhere/views"] {
+        fs::create_dir_all(base.join(path)).expect("a folder");
+    }
+    symlink(base.join("elsewhere/logs"), base.join("shared/storage/logs")).expect("a link");
+    symlink(base.join("elsewhere"), base.join("shared/storage/framework/theirs")).expect("a link");
+    symlink(base.join("elsewhere"), base.join("shared/storage/app")).expect("a link");
+    fs::write(base.join("elsewhere/logs/a.log"), "").expect("a log");
+    let other =
+        "case \"$*\" in '-c %u -- '*/app) echo 0 ;; '-c %u -- '*) echo 4711 ;; *) exec /usr/bin/stat \"$@\" ;; esac";
+    program(tools.path(), "stat", other);
+    let at = |path: &str| text(&base.join(path)).to_owned();
+    let paths = ["storage", "storage/framework/theirs/views", "storage/app/views", "storage/logs"];
+    let paths = paths.map(|path| at(&format!("shared/{path}")));
+    let script = Script::new("access", include_str!("../../src/stages/shared/checks/access.sh"))
+        .var("SHARED", at("shared"))
+        .list("PATHS", paths.clone())
+        .var("LOGS", at("shared/storage/logs"))
+        .var("POOL_USER", "")
+        .var("POOL_GROUP", "");
+    let ran = run(&script, tools.path());
+    assert_eq!(ran.ended(), "0", "{}", ran.log);
+    let of = |key: &str| -> Vec<&str> {
+        let prefix = format!("{key}=");
+        ran.answer.iter().filter_map(|record| record.strip_prefix(&prefix)).collect()
+    };
+    let found = |path: &str, link: &str, target: &str| format!("{path}\n{}\n{}", at(link), at(target));
+    let foreign = [
+        found(&paths[1], "shared/storage/framework/theirs", "elsewhere"),
+        found(&paths[3], "shared/storage/logs", "elsewhere/logs"),
+    ];
+    assert_eq!(of("foreign"), foreign);
+    assert!(of("log").is_empty(), "{:?}", of("log"));
+    let known: Vec<&str> = of("path").into_iter().filter_map(|record| record.split('\n').next()).collect();
+    assert_eq!(known, [&paths[0], &paths[2]], "a link that root made is followed");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod search;
 pub(crate) mod unpack;
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt as _,
@@ -18,6 +19,7 @@ use std::{
 use self::search::{Absent, Look, Search};
 pub use self::search::{branch_of, github_failure};
 use super::{
+    link,
     pace::{Background, Pace},
     read::{self, Limits, Maker, Rewritten},
 };
@@ -207,9 +209,12 @@ async fn get(source: &typed::Source, shared: &[String], ports: &Ports, build: &B
         attested(source, ports, build, &bundle.sha256).await?;
         verified_at.push("GitHub's build provenance attestation".to_owned());
     }
-    let (bundle, manifest) = rewrite(ports, commit, &files, bundle, io).await?;
+    let (bundle, manifest, folders) = rewrite(ports, commit, &files, bundle, io).await?;
     if let Some(problem) = bundle::written_through_a_link(&manifest, shared) {
         return Err(errors::bundle_writes_through_link(doing(), problem));
+    }
+    if let Some(problem) = link::unusable(&manifest, &folders, shared) {
+        return Err(errors::bundle_link_unusable(doing(), problem));
     }
 
     let described = BundleRecord {
@@ -455,7 +460,7 @@ async fn rewrite(
     files: &Files,
     bundle: Bundle<Verified>,
     io: &Io,
-) -> Result<(Bundle<Canonical>, Manifest), Failure> {
+) -> Result<(Bundle<Canonical>, Manifest, BTreeSet<String>), Failure> {
     let (from, to, of) = (files.bundle.clone(), files.rewritten.clone(), commit.clone());
     let name = bundle::file_name(commit);
     let doing = format!("checking {name}");
@@ -494,7 +499,7 @@ async fn rewrite(
         }
     }
     let tree = Listing::of(&manifest, &inspection.tree);
-    Ok((bundle.written_anew(sent.size, sent.sha256, tree), manifest))
+    Ok((bundle.written_anew(sent.size, sent.sha256, tree), manifest, inspection.tree.folders))
 }
 
 /// An empty file that only we can read.

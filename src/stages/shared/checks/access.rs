@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use super::{in_place, looked, sheet::Sheet};
 use crate::{
     context::Survey,
+    domain::RemoteCommand,
     engine::{
         Done,
         step::{Io, StepResult},
@@ -57,6 +58,7 @@ pub async fn shared_folders(cx: &Survey, io: &Io) -> StepResult {
     let paths = shared.iter().flat_map(|path| inside(path)).chain([layout.env_file().to_string()]);
     let script = Script::new("access", include_str!("access.sh"))
         .repeatable()
+        .var("SHARED", layout.shared().to_string())
         .list("PATHS", paths)
         .var("LOGS", if has_logs { of("storage/logs") } else { String::new() })
         .var("POOL_USER", pool.as_ref().and_then(|pool| pool.user.as_deref()).unwrap_or_default())
@@ -233,6 +235,11 @@ impl Writers<'_> {
     fn folder(&self, sheet: &mut Sheet<'_>, path: &str, inside: &[String], answer: &Answer) {
         let check = format!("shared/{path}");
         let Some(whole) = inside.first() else { return };
+        let mut foreign = answer.all("foreign").filter_map(foreign_link);
+        if let Some((_, link, target)) = foreign.find(|(path, ..)| inside.iter().any(|inner| inner == path)) {
+            sheet.failed(&check, errors::server::foreign_link(link, target));
+            return;
+        }
         if answer.all("dangling").any(|dangling| dangling == whole) {
             sheet.failed(&check, errors::preflight::shared_dangling(whole, whole));
             return;
@@ -261,7 +268,7 @@ impl Writers<'_> {
         let mut clean = true;
         if let Some(closed) = there.iter().find(|path| !self.map.ours.contains(**path)) {
             clean = false;
-            sheet.failed(&check, errors::preflight::shared_not_writable(self.deploy, closed, self.open(closed)));
+            sheet.failed(&check, errors::preflight::shared_not_writable(self.deploy, closed, self.open(whole, closed)));
         }
         if let Some(account) = self.account {
             let judged = there.iter().map(|path| (path, self.map.may(account, path, WRITE | PASS)));
@@ -276,7 +283,7 @@ impl Writers<'_> {
                         errors::preflight::shared_not_reachable(user, &real, folder)
                     } else {
                         let who = format!("PHP-FPM's user {user}");
-                        errors::preflight::shared_not_writable(&who, folder, self.open(folder))
+                        errors::preflight::shared_not_writable(&who, folder, self.open(whole, folder))
                     };
                     sheet.failed(&check, problem);
                 }
@@ -318,13 +325,31 @@ impl Writers<'_> {
         Err(errors::preflight::shared_closed_when_made(path, &account.name, folder, hint))
     }
 
-    /// The command that opens a folder to both: a group that both have, and setgid, so that what is made in it has it, too.
-    fn open(&self, path: &str) -> String {
+    /// The command that opens a folder to both: a group that both have, and setgid, so that what is made in it has it, too. The site may put
+    /// a link in the place of a folder below `whole` before the command is typed: find(1) follows none.
+    fn open(&self, whole: &str, path: &str) -> String {
+        let real = |path| self.map.node(path).map_or(path, |node| node.path.as_str());
+        let (from, folder) = (real(whole), real(path));
+        let depth =
+            folder.strip_prefix(from).filter(|below| below.starts_with('/')).map(|below| below.matches('/').count());
+        let place = match depth.map(|depth| depth.to_string()) {
+            Some(depth) => RemoteCommand::new([
+                "find",
+                from,
+                "-mindepth",
+                &depth,
+                "-maxdepth",
+                &depth,
+                "-path",
+                folder,
+                "-type",
+                "d",
+            ]),
+            None => RemoteCommand::new(["find", folder, "-maxdepth", "0", "-type", "d"]),
+        };
+        let to = |group: &str| format!("{place} -execdir chgrp {group} {{}} + -execdir chmod g+rwxs {{}} +");
         let Some(account) = self.account else {
-            return format!(
-                "Give it a group of which {} and PHP-FPM's user are members: chgrp GROUP {path} && chmod g+rwxs {path}",
-                self.deploy
-            );
+            return format!("Give it a group of which {} and PHP-FPM's user are members: {}", self.deploy, to("GROUP"));
         };
         let group = &account.group;
         let join = if self.groups.split_whitespace().any(|own| own == group) {
@@ -332,7 +357,7 @@ impl Writers<'_> {
         } else {
             format!("usermod -aG {group} {} && ", self.deploy)
         };
-        format!("{join}chgrp {group} {path} && chmod g+rwxs {path}")
+        format!("{join}{}", to(group))
     }
 
     /// A log that one of the two made for itself alone makes every request of the other fail.
@@ -361,6 +386,13 @@ impl Writers<'_> {
             _ => sheet.passed("access to .env", format!("{} and PHP-FPM's user", self.deploy)),
         }
     }
+}
+
+/// A path that was asked for, the link on its way, and where that leads.
+fn foreign_link(record: &str) -> Option<(&str, &str, &str)> {
+    let (path, rest) = record.split_once('\n')?;
+    let (link, target) = rest.split_once('\n')?;
+    Some((path, link, target))
 }
 
 /// For `fuzzing`: no account may write to what is not there.

@@ -1,7 +1,8 @@
 # Tells owner, group and mode of some paths and of all folders above them, so that it can be worked out who may write there; and
 # tries for ourselves. Reads only: nothing is written, not even for a moment.
-# in: PATHS LOGS (a folder; empty: none) POOL_USER POOL_GROUP (both may be empty)
-put uid "$(id -u)"
+# in: SHARED (the folder of all shared ones) PATHS LOGS (a folder; empty: none) POOL_USER POOL_GROUP (both may be empty)
+own=$(id -u)
+put uid "$own"
 put gid "$(id -g)"
 put groups "$(id -Gn)"
 if [ -n "$POOL_USER" ] && uid=$(id -u "$POOL_USER"); then
@@ -55,8 +56,29 @@ real_of() { # path
     readlink -f -- "$1"
 }
 
+# Whether a part of a path below the shared folders is a link that neither root nor this account made. Where it leads is the choice of another
+# account, and nobody shall be advised to change owners or modes there.
+foreign() { # path
+    case $1 in "$SHARED"/*) ;; *) return 1 ;; esac
+    link=$SHARED
+    parts=${1#"$SHARED"/}/
+    while [ -n "$parts" ]; do
+        link=$link/${parts%%/*}
+        parts=${parts#*/}
+        [ -L "$link" ] || continue
+        maker=$(stat -c %u -- "$link")
+        [ "$maker" = 0 ] || [ "$maker" = "$own" ] || return 0
+    done
+    return 1
+}
+
 look() { # path
-    if [ -e "$1" ]; then
+    if foreign "$1"; then
+        target=$(readlink -n -- "$link" | tr '\n' '?')
+        put foreign "$1
+$link
+$target"
+    elif [ -e "$1" ]; then
         real=$(real_of "$1")
         # What this account works out of a path of hundreds of folders, or of one with a line feed, the site could make it wait for.
         case $real in *"$newline"* | /*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*)
@@ -99,7 +121,7 @@ for path in $PATHS; do
 done
 unset IFS
 set +f
-if [ -n "$LOGS" ]; then
+if [ -n "$LOGS" ] && ! foreign "$LOGS"; then
     count=0
     for log in "$LOGS"/*.log; do
         if [ ! -f "$log" ] || [ "$count" -ge 100 ]; then continue; fi
