@@ -1,6 +1,7 @@
 //! The docker command line, and the daemon behind it.
 
 use std::fs::{self, File};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -35,6 +36,24 @@ pub(crate) fn ensure_daemon() -> Result<()> {
     }
     ensure_tool("dockerd", &["docker.io"])?;
     start_daemon()
+}
+
+/// The address by which the containers of this machine know it. A daemon that has just made its bridge does not name the gateway, which is
+/// the first address of the subnet then.
+///
+/// # Errors
+/// When docker does not answer.
+pub fn gateway() -> Result<IpAddr> {
+    let ask = |field: &str| {
+        docker(["network", "inspect", "bridge", "--format", &format!("{{{{(index .IPAM.Config 0).{field}}}}}")])
+    };
+    if let Ok(gateway) = ask("Gateway")?.trim().parse() {
+        return Ok(gateway);
+    }
+    let subnet = ask("Subnet")?;
+    let network = subnet.split('/').next().and_then(|address| address.trim().parse::<Ipv4Addr>().ok());
+    let network = network.with_context(|| format!("reading the subnet of docker's bridge: `{}`", subnet.trim()))?;
+    Ok(Ipv4Addr::from_bits(network.to_bits() + 1).into())
 }
 
 /// Stops the docker daemon if the lab started it; one that was there before is left alone.

@@ -12,11 +12,12 @@ pub mod github;
 pub mod http;
 pub mod image;
 pub mod load;
+pub mod registry;
 pub mod runner;
 pub mod server;
 pub mod snapshot;
 pub mod story;
 mod workspace;
 
-pub use docker::stop_own_daemon;
+pub use docker::{gateway, stop_own_daemon};
 pub use server::{Environment, Lab, Options, Site, cut_power, power_on, reboot, sweep};

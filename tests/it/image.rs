@@ -1,16 +1,14 @@
 //! The image, as the runner starts it.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    process::Command,
-    time::Duration,
-};
+use std::{process::Command, time::Duration};
 
 use gated_deploy_lab::{
     Options,
     action::{self, Profile},
     app::Variant,
-    runner::forms_of,
+    gateway,
+    registry::Registry,
+    runner::{forms_of, image_of_action_yml},
     story::{Story, commit},
 };
 
@@ -20,21 +18,6 @@ fn docker(args: &[&str]) -> String {
     let output = Command::new("docker").args(args).output().expect("docker");
     assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
-}
-
-/// What the containers of this machine know it by. A daemon that has just made its bridge does not name the gateway, which is the
-/// first address of the subnet then.
-fn gateway() -> IpAddr {
-    let ask = |field: &str| {
-        let format = format!("{{{{(index .IPAM.Config 0).{field}}}}}");
-        docker(&["network", "inspect", "bridge", "--format", &format])
-    };
-    if let Ok(gateway) = ask("Gateway").parse() {
-        return gateway;
-    }
-    let subnet = ask("Subnet");
-    let network: Ipv4Addr = subnet.split('/').next().and_then(|address| address.parse().ok()).expect("a subnet");
-    Ipv4Addr::from_bits(network.to_bits() + 1).into()
 }
 
 /// What `docker inspect` says beside the inputs, which the runner itself puts into the container's environment.
@@ -49,8 +32,18 @@ fn outside_of_inputs(inspected: &str) -> String {
 
 #[test]
 fn f40_a_release_goes_live_through_the_image_and_docker_shows_no_secret() {
-    let image = action::ensure(root(), Profile::Ci).expect("the image; `cargo xtask image` builds it");
-    let story = Story::begin_at(BINARY, root(), Options::default(), gateway()).expect("the lab");
+    let built = action::ensure(root(), Profile::Ci).expect("the image; `cargo xtask image` builds it");
+    // As a user has it: `action.yml` names an image in a registry by its digest.
+    let registry = Registry::start().expect("a registry");
+    let pushed = registry.push(&built, "acme/gated-deploy").expect("an image in the registry");
+    let released = tempfile::tempdir().expect("a folder");
+    let action_yml = std::fs::read_to_string(root().join("action.yml")).expect("action.yml");
+    let action_yml = action_yml.replace("image: Dockerfile", &format!("image: docker://{pushed}"));
+    std::fs::write(released.path().join("action.yml"), action_yml).expect("the released action.yml");
+    let image = image_of_action_yml(released.path().join("action.yml")).expect("its image");
+    docker(&["pull", "--quiet", &image.name]);
+
+    let story = Story::begin_at(BINARY, root(), Options::default(), gateway().expect("the bridge")).expect("the lab");
     let commit = commit("through the image");
     story.ship(&commit, Variant::Healthy).expect("the build");
     let server = story.lab.container_ip().to_string();
@@ -61,9 +54,9 @@ fn f40_a_release_goes_live_through_the_image_and_docker_shows_no_secret() {
         .input("ssh-port", "22")
         .input("ssh-known-hosts", &story.lab.known_hosts_for(&server, 22))
         .input("health-address", &format!("{server}:80"))
-        .entrypoint("/usr/local/bin/gated-deploy")
-        .post_entrypoint("/usr/local/bin/gated-deploy-post");
-    let running = step.spawn_image(&image);
+        .entrypoint(&image.entrypoint)
+        .post_entrypoint(&image.post_entrypoint);
+    let running = step.spawn_image(&image.name);
     running.wait_for_line("Survey the server", Duration::from_secs(60));
     let container = running.container().expect("a container").name();
     let inspected = docker(&["inspect", container]);
@@ -80,9 +73,10 @@ fn f40_a_release_goes_live_through_the_image_and_docker_shows_no_secret() {
     assert_ended(&finished, 0, "live");
     assert_eq!(story.served().expect("the site"), commit);
     assert_says(&finished.summary, &[output(&finished, "release"), "9/9"]);
-    let post = step.run_image_post(&finished, &image);
+    let post = step.run_image_post(&finished, &image.name);
     assert_eq!(post.exit_code, 0, "{}", post.raw_log);
     assert_says(&post.log, &["no recovery needed: the step completed"]);
+    docker(&["rmi", &image.name]);
 }
 
 #[test]

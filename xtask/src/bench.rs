@@ -112,7 +112,7 @@ fn watch_memory(pid: u32) -> std::thread::JoinHandle<u64> {
 }
 
 /// The binary that users run, taken out of the image.
-fn from_image(image: &str, folder: &Path) -> Result<PathBuf> {
+pub(crate) fn from_image(image: &str, folder: &Path) -> Result<PathBuf> {
     let created = Command::new("docker").args(["create", image]).output().context("starting docker")?;
     let container = String::from_utf8_lossy(&created.stdout).trim().to_owned();
     let binary = folder.join("gated-deploy");

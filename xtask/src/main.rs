@@ -9,6 +9,7 @@ mod image;
 mod imports;
 mod lab;
 mod pictures;
+mod release;
 mod shell;
 mod sweep;
 mod sync;
@@ -54,6 +55,8 @@ enum Task {
     Lab,
     /// Take the pictures of job summaries in docs/pictures, light and dark
     Pictures,
+    /// Make what a release of the action consists of; `--dry-run` tries all of it on this machine
+    Release(release::Asked),
     /// Put each fault into each row, at each point of its work
     Sweep(sweep::Asked),
     /// Write action.yml, the policy's schema and docs/inputs.md from the table of inputs, and docs/errors.md from the errors
@@ -88,6 +91,7 @@ fn main() -> Result<()> {
         Task::Image { release } => image::run(root, release),
         Task::Lab => lab::run(),
         Task::Pictures => pictures::run(root),
+        Task::Release(asked) => release::run(root, &asked),
         Task::Sweep(asked) => sweep::run(root, &asked),
         Task::Sync { check } => sync::run(root, check),
         Task::Test(asked) => test::run(root, &asked),

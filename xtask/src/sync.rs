@@ -52,7 +52,7 @@ fn write(path: &PathBuf, text: &str) -> anyhow::Result<()> {
 
 fn files() -> anyhow::Result<[(&'static str, String); 4]> {
     Ok([
-        ("action.yml", action_yml()),
+        ("action.yml", action_yml("Dockerfile")),
         ("schema/policy.schema.json", policy_schema()?),
         ("docs/inputs.md", inputs_md()),
         ("docs/errors.md", errors_md()),
@@ -109,7 +109,9 @@ fn in_order(inputs: &'static [Input]) -> impl Iterator<Item = &'static Input> {
 
 /// Defaults stand in the descriptions: as `default:` they would reach the program as if a person had given them, and beat
 /// the policy file.
-fn action_yml() -> String {
+///
+/// `image` is what `runs.image` says: `Dockerfile` here, an image in a registry in a release.
+pub(crate) fn action_yml(image: &str) -> String {
     let mut yml = format!(
         "# {MADE}\n\
          name: gated-deploy\n\
@@ -130,7 +132,7 @@ fn action_yml() -> String {
     }
     // Explicit entry points, because some runners need one; no args, because inputs come by the environment alone, and the runner would
     // give the same ones to both. Post is the same program by another name, and always runs: it looks itself whether there is anything to do.
-    yml.push_str("\nruns:\n  using: docker\n  image: Dockerfile\n  entrypoint: /usr/local/bin/gated-deploy\n");
+    let _ = write!(yml, "\nruns:\n  using: docker\n  image: {image}\n  entrypoint: /usr/local/bin/gated-deploy\n");
     let _ = write!(yml, "  post-entrypoint: /usr/local/bin/{POST}\n  post-if: always()\n");
     yml
 }

@@ -14,6 +14,36 @@ struct ActionYml {
 }
 
 #[derive(Deserialize)]
+struct Runs {
+    runs: Image,
+}
+
+/// `runs` of an action whose image lies in a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Image {
+    /// As docker pulls it, without `docker://`.
+    #[serde(rename = "image")]
+    pub name: String,
+    pub entrypoint: String,
+    pub post_entrypoint: String,
+}
+
+/// The image that an `action.yml` names, as the runner pulls it before the job's first step (`ActionManager.cs`).
+///
+/// # Errors
+/// When the file cannot be read, or its image is not one of a registry.
+pub fn image_of_action_yml(path: impl AsRef<Path>) -> anyhow::Result<Image> {
+    let path = path.as_ref();
+    let yaml = std::fs::read_to_string(path).with_context(|| format!("reading the image of {}", path.display()))?;
+    let Runs { runs } = serde_yaml::from_str(&yaml)
+        .with_context(|| format!("{} is not the YAML of a container action", path.display()))?;
+    let name = runs.name.strip_prefix("docker://").map(str::to_owned);
+    let name = name.with_context(|| format!("{}: `{}` is no image of a registry", path.display(), runs.name))?;
+    Ok(Image { name, ..runs })
+}
+
+#[derive(Deserialize)]
 struct Input {
     default: Option<Value>,
 }
