@@ -85,6 +85,7 @@ fn altered(
             return 2;
         }
         Asked::Ledger(asked) => return verify_ledger(asked),
+        Asked::Policy(asked) => return check_policy(&asked),
         Asked::Report(asked) => return show_report(asked),
         Asked::Run(inputs) => inputs,
     };
@@ -122,6 +123,23 @@ fn verify_ledger(verify: config::ledger::Verify) -> u8 {
     let (code, text) = match said {
         Ok(text) => (0, text),
         Err((code, text)) => (code, text),
+    };
+    let _ = writeln!(std::io::stdout(), "{text}");
+    code
+}
+
+/// Checks a policy file and names everything that is wrong with it. Needs no stage, no server and no runner.
+fn check_policy(asked: &config::check::Check) -> u8 {
+    let text = read_whole(asked.file.as_deref()).and_then(|(name, bytes)| {
+        let text = String::from_utf8(bytes).map_err(|_| format!("error: {name} is not UTF-8 text"))?;
+        Ok((name, text))
+    });
+    let (code, text) = match text {
+        Err(text) => (2, text),
+        Ok((name, text)) => match config::check::problems(&name, &text).as_slice() {
+            [] => (0, format!("{name} can be used")),
+            problems => (1, format!("{}\nhelp: docs/inputs.md describes every key.", problems.join("\n"))),
+        },
     };
     let _ = writeln!(std::io::stdout(), "{text}");
     code

@@ -1,6 +1,7 @@
 //! From the runner's environment, the command line and the policy file to typed inputs. Only this module reads the environment.
 //! [`read`] is the entry point. It opens no connection, prints nothing, and reports every problem in one run.
 
+pub mod check;
 pub mod environment;
 pub mod event;
 pub mod flags;
@@ -37,6 +38,8 @@ pub enum Asked {
     Unreadable(String),
     /// `ledger verify`
     Ledger(ledger::Verify),
+    /// `policy check`
+    Policy(check::Check),
     /// `report show`
     Report(report::Show),
     Run(Box<Inputs>),
@@ -55,7 +58,7 @@ pub struct Inputs {
 /// Print [`Common::mask_commands`] before anything else, whether or not the request could be read.
 pub fn read(environment: &Environment, args: impl IntoIterator<Item = OsString>) -> Asked {
     let args: Vec<OsString> = args.into_iter().collect();
-    let command = flags::command().subcommands([ledger::command(), report::command()]);
+    let command = flags::command().subcommands([ledger::command(), check::command(), report::command()]);
     if let Some(asked) = sub_command(&command, &args) {
         return asked;
     }
@@ -94,6 +97,7 @@ fn sub_command(command: &Command, args: &[OsString]) -> Option<Asked> {
     let (name, words) = matches.subcommand()?;
     Some(match name {
         ledger::WORD => ledger::read(words).map_or_else(Asked::Unreadable, Asked::Ledger),
+        check::WORD => Asked::Policy(check::read(words)),
         _ => Asked::Report(report::read(words)),
     })
 }
