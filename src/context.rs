@@ -197,6 +197,8 @@ pub struct RunState {
     pub measured: Vec<Measured>,
     /// When the attempt ended, as its line in the ledger says.
     pub ended: Option<DateTime<Utc>>,
+    /// The ledger was opened: from then on every attempt has a line.
+    pub ledger_is_open: bool,
     /// The attempt's line stands in the ledger.
     pub recorded: bool,
     /// The migration was begun, and its end was not heard.
@@ -225,6 +227,7 @@ impl Default for RunState {
             migrations: Some(Vec::new()),
             measured: Vec::new(),
             ended: None,
+            ledger_is_open: false,
             recorded: false,
             migrating: false,
             unready: Ready::default(),

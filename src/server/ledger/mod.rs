@@ -41,6 +41,7 @@ pub async fn open(cx: &Deploy, io: &Io) -> StepResult {
     let ledger = cx.inputs.layout.ledger();
     let last = last(cx, io).await?;
     io.record(record::key::LEDGER, ledger.as_str());
+    cx.state.borrow_mut().ledger_is_open = true;
     Ok(Done::passed(if last.is_empty() { "no line yet".to_owned() } else { format!("{ledger} can be read") }))
 }
 

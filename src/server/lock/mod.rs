@@ -275,7 +275,7 @@ pub async fn release(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fa
     drop(cx.state.borrow_mut().keeper.take());
     let unrecorded = {
         let state = cx.state.borrow();
-        state.ended.is_some() && !state.recorded
+        state.ledger_is_open && !state.recorded
     };
     if unrecorded && !matches!(ending.outcome, Outcome::Stuck { .. }) {
         // The lock holds what this run began, and the proof of a confirmation: the next run writes the line from it. Without a line the

@@ -352,9 +352,9 @@ impl Cell {
         ASKS_OR_LATER.contains(&self.row.as_str())
     }
 
-    /// Whether its run goes live and cannot write that down: the next run has to, from the lock that this one leaves.
+    /// Whether its run cannot write down how it ended: the next run has to, from the lock that this one leaves.
     pub(super) fn leaves_the_line(&self) -> bool {
-        self.row == "ledger" && self.fault == Fault::GiveBack
+        self.row == "ledger" && matches!(self.fault, Fault::GiveBack | Fault::UndoBefore)
     }
 
     /// Whether this is the point at which the fault hurts the row most: each row meets each fault there in a few days.

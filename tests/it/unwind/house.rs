@@ -495,6 +495,7 @@ impl<'s> House<'s> {
             "" if late => Some(CONFIRMED),
             "" => Some(NOT_CONFIRMED),
             "stuck" => Some(GUARDED),
+            _ if cell.leaves_the_line() && !moved => Some(NOT_CONFIRMED),
             _ => None,
         };
         self.note_owed(finished, outcomes, &after.history);
