@@ -101,7 +101,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     }
     if cx.source.is_some() {
         let misplaced = database::place(cx, io, &looked, database::Asked::App).await?;
-        problems.extend(misplaced.map(|misplaced| misplaced.problem));
+        problems.extend(misplaced.into_iter().map(|misplaced| misplaced.problem));
     }
     let services = match &looked.serving {
         Ok(serving) => match serving::privileges(&*cx.ports.shell, io, user, serving, looked.systemd()).await {
