@@ -84,14 +84,20 @@ pub async fn roll_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         return Ok(Undone::Nothing(format!("not changed: something else switched `current`; it points to {now}")));
     }
     let by_itself = moved.is_some() && watchdog::has_rolled_back(cx, io).await?;
-    if moved.is_some() && !by_itself {
+    // What pointed `current` back, such as this very run before its connection broke, may not have reloaded.
+    let by_mark = moved.is_some() && !by_itself && watchdog::has_switched(cx, io).await?;
+    if moved.is_some() && !by_itself && !by_mark {
         return Ok(Undone::Nothing("this run has not switched `current`".to_owned()));
     }
     let reloaded = reload::reload_now(cx, io).await;
     if reloaded.as_ref().is_err_and(|failure| failure.kind != FailureKind::Refused) {
         return reloaded.map(Undone::Done);
     }
-    let how = if by_itself { "the watchdog rolled back: " } else { "" };
+    let how = match (by_itself, by_mark) {
+        (true, _) => "the watchdog rolled back: ",
+        (_, true) => "`current` pointed back already: ",
+        _ => "",
+    };
     // Without a link no code is served: there are no workers and no health to check.
     let health = match old {
         "" => Ok(None),

@@ -131,7 +131,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     // The release begins with the rollback of unconfirmed releases: what is live after that is what it replaces.
     let unconfirmed = watchdog::Pending::all(answer);
     watchdog::tell(cx, io, &unconfirmed);
-    let current = watchdog::once_back(&unconfirmed, looked.current());
+    let current = watchdog::once_back(&unconfirmed, looked.current()).map(|link| inputs.layout.plain(&link));
     let live_tree = match current.as_deref() == looked.current() {
         true => answer.get("current-is").map(str::to_owned),
         false => current.as_deref().map(|link| watchdog::tree(&inputs.layout, link)),
