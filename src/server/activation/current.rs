@@ -131,7 +131,10 @@ pub async fn roll_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         mark: mark.as_ref(),
         reload: &cx.plan.server.services.reload,
     };
-    back.without_reload(&unready, reload, io).await.map(|described| Undone::Done(format!("{how}{described}{health}")))
+    let refused = reload.code.clone();
+    back.without_reload(&unready, (&refused, reload), io)
+        .await
+        .map(|described| Undone::Done(format!("{how}{described}{health}")))
 }
 
 const NOTHING_LIVE: &str = "nothing is live, as before";
@@ -150,13 +153,18 @@ pub struct Back<'a> {
 }
 
 impl Back<'_> {
-    /// A reload that fails at the file of another site is a warning where the old release answers as itself: what visitors get decides.
-    /// Gives what was seen. The site's health is checked elsewhere.
+    /// A reload that fails at the file of another site, or at nginx, which runs no code, is a warning where the old release answers as itself:
+    /// what visitors get decides. `refused` is the code of what refused. Gives what was seen. The site's health is checked elsewhere.
     ///
     /// # Errors
     /// The reload's own failure: a service may still run the code of the failed release, or no answer names the old release.
-    pub async fn without_reload(self, unready: &Ready, reload: Failure, io: &Io) -> Result<String, Failure> {
-        if unready.broken.is_empty() {
+    pub async fn without_reload(
+        self,
+        unready: &Ready,
+        (refused, reload): (&str, Failure),
+        io: &Io,
+    ) -> Result<String, Failure> {
+        if unready.broken.is_empty() && !errors::reload::failed_at_nginx(refused) {
             return Err(reload);
         }
         let seen = match self.old {

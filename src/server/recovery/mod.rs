@@ -155,6 +155,7 @@ impl Takeover<'_> {
             }
             Some("not-reloaded") => {
                 let why = answer.refusal("reload-refused", "reload-value");
+                let refused = why.as_ref().map(|(code, _)| code.clone()).unwrap_or_default();
                 let why = why.map(|(code, values)| errors::of_script(&code, &doing, &values));
                 let before = entry.before.as_deref().unwrap_or("nothing");
                 let (current, reverting) = (layout.current(), format!("{}.reverting", layout.guard(release)));
@@ -163,7 +164,7 @@ impl Takeover<'_> {
                     [current.as_str(), before, &entry.armed, &reverting],
                     why,
                 );
-                format!("rolled back {release}: {}", self.without_reload(entry, failure, io).await?)
+                format!("rolled back {release}: {}", self.without_reload(entry, (&refused, failure), io).await?)
             }
             _ => {
                 finished.described.push(format!("{release} was no longer live"));
@@ -175,7 +176,7 @@ impl Takeover<'_> {
     }
 
     /// The rollback of a run judges a reload that failed by the same function.
-    async fn without_reload(&self, entry: &Entry, reload: Failure, io: &Io) -> Result<String, Failure> {
+    async fn without_reload(&self, entry: &Entry, reload: (&str, Failure), io: &Io) -> Result<String, Failure> {
         let (shell, layout) = (&*self.ports.shell, &self.target.layout);
         let unready = match reload::fpm_of(&entry.reload) {
             Some(fpm) => ready::afterwards(shell, io, fpm).await,
@@ -240,6 +241,18 @@ impl Takeover<'_> {
     }
 }
 
+/// The releases that interrupted runs, and the own run before its post step, were making and did not confirm. The own one can be among the
+/// interrupted: then it counts what is known there.
+fn abandoned<'a>(interrupted: &'a [lock::InterruptedRun], own: Option<&'a ReleaseName>) -> BTreeSet<&'a ReleaseName> {
+    let confirmed = |release: &&ReleaseName| {
+        interrupted
+            .iter()
+            .any(|interrupted| interrupted.confirmed.is_some() && interrupted.makes.as_ref() == Some(*release))
+    };
+    let made = interrupted.iter().filter_map(|interrupted| interrupted.makes.as_ref()).chain(own);
+    made.filter(|release| !confirmed(release)).collect()
+}
+
 /// The paths that can go whatever the ledger says: what stands under names that runs give.
 fn remains(layout: &Layout, answer: &Answer) -> Vec<String> {
     let reverted: BTreeSet<&str> = answer.all("reverted").filter(|name| made_for_a_release(name)).collect();
@@ -293,6 +306,11 @@ pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
         Takeover { ports: &cx.ports, target: &cx.inputs, number: &number, interrupted: &interrupted, own: None };
     let finished = takeover.finish(io).await?;
     let mut described = finished.described;
+    if let Some(failure) = finished.unrecorded {
+        described.iter().for_each(|done| io.line(done.clone()));
+        // A release would not be recorded either.
+        return Err(failure);
+    }
     if described.is_empty() {
         return Ok(Done::skipped("no unconfirmed release"));
     }
@@ -306,11 +324,6 @@ pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
 /// For `fuzzing`: whatever a server answers, only paths in the folders of a run are removed.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz(answer: &Answer) {
-    if let Some(failure) = finished.unrecorded {
-        described.iter().for_each(|done| io.line(done.clone()));
-        // A release would not be recorded either.
-        return Err(failure);
-    }
     let layout = Layout::new("/var/www/app".parse().expect("a path"), ".env");
     let places = [layout.uploads(), layout.backups(), layout.releases(), layout.watchdog(), layout.state()];
     for path in remains(&layout, answer) {
@@ -325,19 +338,6 @@ pub(crate) fn fuzz(answer: &Answer) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_files_by_the_names_that_a_run_gives_are_taken_for_its_own() {
-        let ours = "20261101_080000-0123abcd/public/gated-deploy-0123456789abcdef0123456789abcdef.php";
-        assert_eq!(mark(ours), Some(ours));
-        for other in [
-            "20261101_080000-0123abcd/public/gated-deploy-info.php",
-            "20261101_080000-0123abcd/public/gated-deploy-0123456789ABCDEF0123456789abcdef.php",
-            "../public/gated-deploy-0123456789abcdef0123456789abcdef.php",
-            "a/b/public/gated-deploy-0123456789abcdef0123456789abcdef.php",
-            "a/public/b/gated-deploy-0123456789abcdef0123456789abcdef.php",
-        ] {
-            assert_eq!(mark(other), None, "{other}");
-        }
     #[test]
     fn what_was_confirmed_is_not_abandoned_whoever_asks() {
         let (one, two): (ReleaseName, ReleaseName) =
@@ -356,6 +356,19 @@ mod tests {
         assert_eq!(abandoned(&[], Some(&two)), BTreeSet::from([&two]));
     }
 
+    #[test]
+    fn only_files_by_the_names_that_a_run_gives_are_taken_for_its_own() {
+        let ours = "20261101_080000-0123abcd/public/gated-deploy-0123456789abcdef0123456789abcdef.php";
+        assert_eq!(mark(ours), Some(ours));
+        for other in [
+            "20261101_080000-0123abcd/public/gated-deploy-info.php",
+            "20261101_080000-0123abcd/public/gated-deploy-0123456789ABCDEF0123456789abcdef.php",
+            "../public/gated-deploy-0123456789abcdef0123456789abcdef.php",
+            "a/b/public/gated-deploy-0123456789abcdef0123456789abcdef.php",
+            "a/public/b/gated-deploy-0123456789abcdef0123456789abcdef.php",
+        ] {
+            assert_eq!(mark(other), None, "{other}");
+        }
         for end in ["", ".dead", ".freed"] {
             let ours = format!("lock.0123456789abcdef0123456789abcdef{end}");
             assert_eq!(half_lock(&ours), Some(&*ours));
