@@ -137,6 +137,11 @@ impl GateReport {
         self.results.iter().filter(|result| result.problem.is_some())
     }
 
+    /// Whether the check of this name failed.
+    pub fn lacks(&self, name: &str) -> bool {
+        self.failures().any(|result| result.name == name)
+    }
+
     /// `9/9`
     pub fn score(&self) -> String {
         format!("{}/{}", self.passed(), self.total())

@@ -49,6 +49,13 @@ impl Layout {
         self.backups().join(name.as_str())
     }
 
+    /// A link's text as runs write it: relative to the base. The server's scripts do the same with what they read (`plain_link`).
+    pub fn plain(&self, link: &str) -> String {
+        let text = link.trim_end_matches('/');
+        let relative = text.strip_prefix(self.base.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        relative.unwrap_or(text).to_owned()
+    }
+
     /// Our own state, mode 0700.
     pub fn state(&self) -> RemotePath {
         self.base.join(".gated-deploy")
@@ -100,7 +107,7 @@ impl Layout {
 /// From the release that was live to the one that shall be. Deploying and rolling back are the same move with other ends (F84).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
-    /// What `current` pointed to when we looked, exactly as the link says; `None` before the first release.
+    /// What `current` pointed to when we looked, as runs write it; `None` before the first release.
     pub from: Option<String>,
     pub to: ReleaseName,
 }
@@ -115,4 +122,28 @@ impl Move {
 /// The release that a link's text leads to: `releases/20251102_154900-f0959baf`, or absolute.
 pub fn named(link: &str) -> Option<ReleaseName> {
     link.trim_end_matches('/').rsplit('/').next()?.parse().ok()
+}
+
+/// Whether two links lead to the same release, or say the same. An entry of an earlier version may have an absolute one.
+pub fn same_link(one: Option<&str>, other: Option<&str>) -> bool {
+    one == other || one.and_then(named).is_some_and(|release| other.and_then(named) == Some(release))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absolute_link_leads_to_the_same_release() {
+        let layout = Layout::new("/srv/shop".parse().expect("a path"), ".env");
+        let name = "20261101_080000-0123abcd";
+        let (plain, absolute) = (format!("releases/{name}"), format!("/srv/shop/releases/{name}/"));
+        assert_eq!(layout.plain(&absolute), plain);
+        assert_eq!(
+            ["releases/5", "/srv/shop2/releases/5"].map(|link| layout.plain(link)),
+            ["releases/5", "/srv/shop2/releases/5"]
+        );
+        assert!(same_link(Some(&plain), Some(&absolute)) && same_link(None, None));
+        assert!(!same_link(Some(&plain), None) && !same_link(Some("releases/5"), Some("releases/6")));
+    }
 }

@@ -17,6 +17,12 @@ codes! {
         action: "Free space there, then run again.",
         script: "{path} cannot be written", "Check whether the disk is full: df {path}",
     }
+    LINK_UNWRITABLE = "link-unwritable", Refused {
+        meaning: "The new link for `current` cannot be made beside it. `current` was not switched.",
+        cause: "The disk has no free inode, or the folder belongs to another account.",
+        action: "Free inodes (`df -i`), or correct the owner of `base-dir`, then run again.",
+        script: "the new link {path} cannot be made", "Check inodes, space and owner: df -i {folder}; df {folder}; ls -ld {folder}",
+    }
     SWITCH_TOO_LATE = "switch-too-late", Refused {
         meaning: "The watchdog fired before the switch. `current` was not switched.",
         cause: "The steps before the switch took longer than `confirm-within`.",
@@ -29,6 +35,12 @@ codes! {
         cause: "Two runs work on the same release, one of them without the deploy lock.",
         action: "Wait for the other run to end, then run again.",
         script: "another run armed a watchdog for this release: {path}", "Wait for that run to end, then run again. Its entries are in {folder}.",
+    }
+    WATCHDOG_ENTRY_UNWRITABLE = "watchdog-entry-unwritable", Refused {
+        meaning: "The watchdog's entry cannot be written on the server. `current` was not switched.",
+        cause: "The disk or a quota is full, the disk has no free inode, or the folder belongs to another account.",
+        action: "Free space and inodes (`df -i`), or correct the owner of `.gated-deploy`, then run again.",
+        script: "{path} cannot be written", "Check space, inodes and owner: df {path}/..; df -i {path}/..; ls -ld {path}/..",
     }
     WATCHDOG_NOT_STARTED = "watchdog-not-started", Refused {
         meaning: "The watchdog did not start on the server. `current` was not switched.",

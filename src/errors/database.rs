@@ -88,6 +88,11 @@ codes! {
         script: "the self-test of the dump check failed: it accepts {accepted} as complete",
             "Check these tools on the server: command -v awk cut grep head sed gzip pg_restore",
     }
+    DRIVER_MISSING = "database-driver-missing", Refused {
+        meaning: "PHP on the server's command line has no driver for the app's database. Neither a backup nor a migration can reach it.",
+        cause: "The package of the driver is not installed, or not for this version of PHP.",
+        action: "Install it. On Debian and Ubuntu for PHP 8.2: `apt-get install php8.2-mysql` (MySQL, MariaDB), `php8.2-pgsql` (PostgreSQL) or `php8.2-sqlite3` (SQLite). Then reload PHP-FPM.",
+    }
     MIGRATION_LIST_UNREADABLE = "migration-list-unreadable", Refused {
         meaning: "The app could not read from the database which migrations have run. None was started.",
         cause: "The new release does not start, or the database does not answer.",
@@ -170,6 +175,22 @@ pub fn unreadable<'a>(lines: impl Iterator<Item = &'a str>) -> Problem {
             "Correct each of them as its line says, then start the release again.",
         )
         .details(lines)
+}
+
+/// PHP lacks this extension. `version` is its whole version, or empty.
+pub fn driver_missing(extension: &str, php: &str, version: &str) -> Problem {
+    let short: Vec<&str> = version.splitn(3, '.').take(2).collect();
+    let name = match extension {
+        "pdo_sqlite" => "sqlite3",
+        other => other.trim_start_matches("pdo_"),
+    };
+    DRIVER_MISSING.problem(
+        format!("{php} has no driver for the database of the app: the extension {extension} is missing"),
+        format!(
+            "On Debian or Ubuntu, run as root: apt-get install php{}-{name}. Then reload PHP-FPM.",
+            short.join(".")
+        ),
+    )
 }
 
 /// `program` is the one for dumps.

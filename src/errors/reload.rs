@@ -42,6 +42,20 @@ codes! {
         action: "Correct the file that the message names, test it with `nginx -t`, then run again.",
         script: "{service} was not reloaded: {fault}", "Correct what the message names, then run again. This release did not change it.",
     }
+    NGINX_RELOAD_FAILED = "nginx-reload-failed", Refused {
+        meaning: "The command that reloads nginx ended with an error. nginx goes on with the configuration that it had.",
+        cause: "A sudo rule is missing, or the configuration of nginx is broken.",
+        action: "Read its message in the lines of the step.",
+        script: "{command} failed", "Read its message in the lines of this step. If nginx is not running, run: {start}",
+    }
+    NGINX_NOT_RENEWED = "nginx-not-renewed", Refused {
+        meaning: "The command that reloads nginx reported success, and no new worker started: nginx goes on with the configuration that it had.",
+        cause: "Another program listens on a port that nginx's configuration names since its last reload. `nginx -t` does not see that.",
+        action: "Read nginx's error log (`/var/log/nginx/error.log`), end the other program or correct the `listen` line, then run again.",
+        script: "{command} reported success, but {seconds} s later nginx has started no new worker",
+            "Read nginx's error log, which says why: sudo tail -n 20 /var/log/nginx/error.log. Mostly another program has one of nginx's ports. \
+             Correct that, then run again.",
+    }
     QUEUE_UNREADABLE = "queue-unreadable", Refused {
         meaning: "The app did not answer which command restarts its queue workers.",
         cause: "PHP ended while the app started.",
@@ -61,4 +75,9 @@ codes! {
         action: "Run the command in the help as root.",
         script: "the signal for the queue workers cannot be written to {folder}", "As root, run: chgrp {group} {folder} && chmod g+rwxs {folder}",
     }
+}
+
+/// Whether a reload failed at nginx alone. PHP-FPM was reloaded before it, so no code of the failed release runs.
+pub fn failed_at_nginx(code: &str) -> bool {
+    [NGINX_NOT_RELOADED, NGINX_RELOAD_FAILED, NGINX_NOT_RENEWED].iter().any(|known| known.name == code)
 }

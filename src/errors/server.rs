@@ -46,6 +46,12 @@ codes! {
         action: "Free space, or give the file to the deploy user, then run again.",
         script: "{path} cannot be written", "Check its owner, and whether the disk is full: ls -l {path}; df {path}",
     }
+    LEDGER_UNREADABLE = "ledger-unreadable", Refused {
+        meaning: "The ledger cannot be read.",
+        cause: "The file belongs to another account (after `sudo sed -i` or a restore).",
+        action: "Give the file to the deploy user, then run again.",
+        script: "{path} cannot be read", "Give it to the deploy user. Check its owner and mode: ls -l {path}",
+    }
     LEDGER_OVERWRITTEN = "ledger-overwritten", Refused {
         meaning: "After a line was appended to the ledger, the ledger does not end in this line.",
         cause: "Another process writes to the file without its lock, or the disk is broken.",

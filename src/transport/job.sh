@@ -16,9 +16,9 @@ follow() { # number of the call, folder, process (empty: it has ended), bytes of
 
 # Ends the work when its time is over, also if the connection is lost.
 clock() { # seconds
-    over=$(($(date +%s) + $1))
+    over=$(($(elapsed) + $1))
     while [ -n "$(began $$)" ]; do
-        if [ "$(date +%s)" -ge "$over" ]; then
+        if [ "$(elapsed)" -ge "$over" ]; then
             trap '' TERM
             kill -s TERM -- "-$$"
             sleep 10

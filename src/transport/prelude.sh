@@ -143,6 +143,41 @@ live_app_piped() { # program, arguments
         "APP_PACKAGES_CACHE=$private/packages.php" "APP_ROUTES_CACHE=$private/routes.php" "APP_EVENTS_CACHE=$private/events.php" "$PHP" -d zend.exception_ignore_args=1 -d display_errors=stderr -- "$@" 5>&1 1>&2 3>&-
 }
 
+# What a link such as `current` says, as runs write it: `releases/NAME`. A person or another tool may have made it absolute.
+link_of() { plain_link "$(readlink -- "$1")" "${1%/*}"; } # link
+plain_link() { # the text of a link, the folder that it is in
+    link_name=${1%"${1##*[!/]}"}
+    link_place=${link_name%/*}
+    case $link_name in releases/*/*) ;; releases/*) link_place= ;; */*) ;; *) link_place= ;; esac
+    case $link_place in '' | /*) ;; *) link_place=$2/$link_place ;; esac
+    case ${link_name##*/} in '' | . | ..) link_place= ;; esac
+    if [ -n "$link_place" ] && link_root=$(readlink -f -- "$2/releases") && [ "$(readlink -f -- "$link_place")" = "$link_root" ]; then
+        printf 'releases/%s' "${link_name##*/}"
+    else
+        printf '%s' "${link_name:-$1}"
+    fi
+}
+
+# A link with this text, to be renamed over another one: its path is in $link then. The one in a watchdog's entry was made when the watchdog was
+# armed, so it needs no inode now. A rename between two file systems would not be one.
+link_to_rename() { # text, entry (empty: none), path of a new link, lock of which the room may be used (empty: none)
+    link=$2/back
+    if [ -n "$2" ] && [ "$(readlink -- "$link")" = "$1" ] && [ "$(stat -c %d -- "$2")" = "$(stat -c %d -- "${3%/*}")" ]; then return 0; fi
+    link=$3
+    rm -f "$link"
+    if ln -s "$1" "$link"; then return 0; fi
+    [ -n "$4" ] || return 1
+    rm -f "$4/room"
+    ln -s "$1" "$link"
+}
+
+# Makes an empty file in a watchdog's entry, which has one ready for each: a server without a free inode can still rename it. `:` would end the
+# shell where it cannot write.
+make_mark() { # entry, name
+    if [ -e "$1/$2" ] || mv -T "$1/ready.$2" "$1/$2" 2>/dev/null; then return 0; fi
+    { printf '' >"$1/$2"; } 2>/dev/null
+}
+
 # Changes into a folder below a folder of ours, part by part, and makes what is missing. A link counts only if root or this account made
 # it: what another account puts there is not followed. For a subshell: it leaves globbing off.
 enter() { # folder, path below it
@@ -192,7 +227,7 @@ access_list() { # path
 # Makes an empty file that has room on the disk: what is appended to it can be written on a full one. `fallocate -n` makes none. Where the file
 # system cannot reserve room, it is an empty file.
 with_room() { # path, bytes
-    : >"$1"
+    printf '' >"$1" || return 1
     if fallocate -n -l "$2" "$1" 2>/dev/null; then :; fi
 }
 
@@ -219,15 +254,43 @@ cut_short() { # ledger
 # really stands before it. A lock that the kernel holds goes with its process; where there is no flock, a folder stands for it, and one
 # that stays the same for a while was left by a process that died.
 append() { # ledger, line with @PREV@ and @AT@ where the server puts in what only it knows; the line is in $appended then
-    # A redirection of `exec` that fails ends the shell before it can say why.
-    if ! { : >>"$1"; } 2>/dev/null; then refuse ledger-unwritable path="$1"; fi
+    if try_append "$@"; then return 0; fi
+    case $unappended in
+    ledger-busy) refuse ledger-busy path="$1" ;;
+    ledger-overwritten) refuse ledger-overwritten path="$1" ;;
+    *) refuse ledger-unwritable path="$1" ;;
+    esac
+}
+
+# The same where the work goes on without the line; $unappended is the code that says why there is none. Nothing in it relies on `set -e`.
+try_append() { # ledger, line
+    unappended=ledger-unwritable
+    # A redirection of `exec` or `:` that fails ends the shell before it can say why.
+    if ! { printf '' >>"$1"; } 2>/dev/null; then
+        # The first line needs an inode. The holder of the lock keeps one for this, too.
+        if [ -e "$1" ]; then return 1; fi
+        rm -f "${1%/*}/lock/room"
+        { printf '' >>"$1"; } 2>/dev/null || return 1
+    fi
     exec 9>>"$1"
     if command -v flock >/dev/null; then
-        flock -w 30 9 || refuse ledger-busy path="$1"
+        if ! flock -w 30 9; then
+            exec 9>&-
+            unappended=ledger-busy
+            return 1
+        fi
     else
         writer=
         same=0
+        barred=0
         until mkdir "$1.writing" 2>/dev/null; do
+            if [ ! -d "$1.writing" ]; then barred=$((barred + 1)); fi
+            # Without a free inode.
+            if [ "$barred" = 20 ]; then rm -f "${1%/*}/lock/room"; fi
+            if [ "$barred" -gt 40 ]; then
+                exec 9>&-
+                return 1
+            fi
             seen=$(cat "$1.writing/pid" 2>/dev/null) || seen=
             if [ "$seen" = "$writer" ]; then same=$((same + 1)); else same=0; fi
             writer=$seen
@@ -237,34 +300,43 @@ append() { # ledger, line with @PREV@ and @AT@ where the server puts in what onl
             fi
             sleep 0.05
         done
-        printf '%s\n' "$$" >"$1.writing/pid"
+        printf '%s\n' "$$" >"$1.writing/pid" || say "$1.writing/pid cannot be written"
     fi
+    written=0
+    write_line "$@" || written=1
+    rm -rf "$1.writing"
+    exec 9>&-
+    return "$written"
+}
+
+# Writes it, with the ledger open and locked.
+write_line() { # ledger, line
     cut_short "$1"
     prev=0000000000000000000000000000000000000000000000000000000000000000
-    last=$(tail -n 1 "$1")
+    last=$(tail -n 1 "$1") || return 1
     if [ -n "$last" ]; then
-        prev=$(printf '%s' "$last" | sha256sum)
+        prev=$(printf '%s' "$last" | sha256sum) || return 1
         prev=${prev%% *}
     fi
     # With the quotes around them, which no text inside of a value can have.
     appended=$2
     case $appended in *'"prev":"@PREV@"'*) appended="${appended%%'"@PREV@"'*}\"$prev\"${appended#*'"@PREV@"'}" ;; esac
     case $appended in *'"at":"@AT@"'*) appended="${appended%%'"@AT@"'*}\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\"${appended#*'"@AT@"'}" ;; esac
-    size=$(wc -c <"$1")
+    size=$(wc -c <"$1") || return 1
     # On a full disk a line would be cut short, and the chain broken at it. The holder of the lock keeps some room for this.
     if ! printf '%s\n' "$appended" >&9; then
         dd if=/dev/null of="$1" bs=1 seek="$((size))" 2>/dev/null
         rm -f "${1%/*}/lock/room"
         if ! printf '%s\n' "$appended" >&9; then
             dd if=/dev/null of="$1" bs=1 seek="$((size))" 2>/dev/null
-            rm -rf "$1.writing"
-            refuse ledger-unwritable path="$1"
+            return 1
         fi
     fi
-    [ "$(tail -n 1 "$1")" = "$appended" ] || refuse ledger-overwritten path="$1"
+    if [ "$(tail -n 1 "$1")" != "$appended" ]; then
+        unappended=ledger-overwritten
+        return 1
+    fi
     flush_file "$1"
-    rm -rf "$1.writing"
-    exec 9>&-
 }
 
 # When a process began, in ticks since the boot: with its number that names it for good. Nothing, if it has ended.
@@ -273,4 +345,11 @@ began() { # number
     # shellcheck disable=SC2086
     set -- ${stat##*) }
     [ "$1" = Z ] || printf '%s' "${20}"
+}
+
+# Seconds since the boot. What is to last so long is measured by it: a clock can be set.
+UPTIME=/proc/uptime
+elapsed() {
+    { read -r up _ <"$UPTIME"; } 2>/dev/null || up=$(date +%s)
+    printf '%s' "${up%%.*}"
 }

@@ -786,6 +786,14 @@ fn f66_f67_each_thing_that_is_wrong_on_a_server_is_found_and_nothing_changes() {
     for id in OF_THE_SERVER.iter().filter(|id| **id != "last-releases") {
         assert!(met.contains(*id), "{id}: {:#}", audited.finding(id));
     }
+    // Today's policy is that of the next release: the live one was built with Vite.
+    let mut today = Repository::new();
+    today.files.insert(".github/gated-deploy.yml".to_owned(), "front-end: none\nenvironments: {}\n".to_owned());
+    assert_eq!(on_server(&story, &today, &[]).status("nine-files"), "met");
+    let manifest = "/var/www/staging/current/public/build/manifest.json";
+    story.lab.exec(&format!("mv {manifest} /manifest")).expect("without its manifest");
+    on_server(&story, &today, &[]).assert_not_met("nine-files", "public/build/manifest.json: missing");
+    story.lab.exec(&format!("mv /manifest {manifest}")).expect("with its manifest");
     // The image has one release, and there is nothing to go back to.
     audited.assert_not_met("last-releases", "only 20250101");
     assert!(story.github.requests().iter().all(|request| request.method == "GET"));

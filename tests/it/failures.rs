@@ -350,6 +350,65 @@ fn f15_of_many_runs_one_takes_over_the_lock_of_a_dead_one() {
     assert_eq!(take(96)["held"], format!("run {winner}"));
 }
 
+/// Two runs look at a lock, and its place changes hands before either moves it. What was moved must be what was looked at.
+#[test]
+fn f15_the_lock_of_a_third_run_is_neither_freed_nor_pinned_nor_taken_over() {
+    let base = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| base.path().join(name).to_str().expect("a path").to_owned();
+    fs::create_dir(path("bin")).expect("a folder");
+    let third =
+        format!("rm -rf {0}; mkdir {0}; echo third >{0}/nonce; echo 'run third' >{0}/owner", path("state/lock"));
+    // Right before the first rename with this word in it, another run has the lock.
+    let meanwhile = |word: &str| {
+        let mv = format!(
+            "#!/bin/sh\ncase \"$*\" in {word}) [ -e {0} ] || {{ : >{0}; {third}; }} ;; esac\nexec /bin/mv \"$@\"\n",
+            path("done")
+        );
+        fs::write(path("bin/mv"), mv).expect("a program");
+        fs::set_permissions(path("bin/mv"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
+    };
+    let run = |script: &Script| -> BTreeMap<String, String> {
+        let mut shell = Command::new("sh");
+        shell.env("PATH", format!("{}:{}", path("bin"), std::env::var("PATH").expect("PATH")));
+        answers_of(shell, script).into_iter().collect()
+    };
+    let unlock = |keep: &str| {
+        let script = Script::new("unlock", include_str!("../../src/server/lock/unlock.sh"));
+        run(&script.var("LOCK", path("state/lock")).var("NONCE", "1").var("KEEP", keep))["found"].clone()
+    };
+    let lock_script = |run: usize| lock_script(base.path(), run);
+    for (word, keep) in [("*lock.1.freed", ""), ("*lock/kept", "yes")] {
+        assert!(run(&lock_script(1)).contains_key("taken"));
+        meanwhile(word);
+        assert_eq!(unlock(keep), "others", "{word}");
+        assert!(Path::new(&path("done")).exists(), "{word}: the other run came in between");
+        assert_eq!(fs::read_to_string(path("state/lock/nonce")).expect("its lock"), "third\n", "{word}");
+        assert!(!Path::new(&path("state/lock/kept")).exists() && !Path::new(&path("state/lock.1.freed")).exists());
+        fs::remove_dir_all(path("state")).expect("all of it");
+        fs::remove_file(path("done")).expect("the mark");
+    }
+    // A run takes an expired lock over, whose holder frees it after all.
+    assert!(run(&lock_script(1)).contains_key("taken"));
+    fs::write(path("state/lock/renewed"), "1000\n").expect("a long time ago");
+    meanwhile("*lock.dead");
+    assert_eq!(run(&lock_script(2)).get("held").map(String::as_str), Some("run third"));
+    assert!(Path::new(&path("done")).exists(), "the other run came in between");
+    assert_eq!(fs::read_to_string(path("state/lock/nonce")).expect("its lock"), "third\n");
+    assert!(!Path::new(&path("state/lock.dead")).exists());
+
+    // Pinning needs no inode, and an earlier version's lock can be pinned as well.
+    for name in ["", "pin.1"] {
+        fs::remove_dir_all(path("state")).expect("all of it");
+        assert!(run(&lock_script(1)).contains_key("taken"));
+        if !name.is_empty() {
+            fs::remove_file(path(&format!("state/lock/{name}"))).expect("the file");
+        }
+        std::os::unix::fs::symlink("/no/such/folder/file", path("state/lock/kept")).expect("what cannot be opened");
+        assert_eq!(unlock("yes"), "kept", "{name}");
+        assert!(Path::new(&path("state/lock/kept")).exists(), "{name}");
+    }
+}
+
 #[test]
 fn f15_a_lock_that_is_freed_takes_no_leftovers_along() {
     let base = tempfile::tempdir().expect("a folder");
@@ -420,21 +479,23 @@ pub(crate) fn switch_script(base: &Path, from: &str, to: &str) -> Script {
 
 /// What the server answers to the run of this number that wants the deploy lock of `base`.
 fn take_lock(base: &Path, run: usize) -> BTreeMap<String, String> {
+    answer(&lock_script(base, run))
+}
+
+fn lock_script(base: &Path, run: usize) -> Script {
     let path = |name: &str| base.join(name).to_str().expect("a path").to_owned();
-    answer(
-        &Script::new("lock", include_str!("../../src/server/lock/lock.sh"))
-            .var("STATE", path("state"))
-            .var("JOBS", path("state/jobs"))
-            .var("LOCK", path("state/lock"))
-            .var("OWNER", format!("run {run}"))
-            .var("NONCE", run.to_string())
-            .var("ENVIRONMENT", "staging")
-            .var("LEASE", "60")
-            .var("RELEASE", "20261101_080000-0123abcd")
-            .var("MAKES", "")
-            .var("BEGUN", "")
-            .var("OWN", ""),
-    )
+    Script::new("lock", include_str!("../../src/server/lock/lock.sh"))
+        .var("STATE", path("state"))
+        .var("JOBS", path("state/jobs"))
+        .var("LOCK", path("state/lock"))
+        .var("OWNER", format!("run {run}"))
+        .var("NONCE", run.to_string())
+        .var("ENVIRONMENT", "staging")
+        .var("LEASE", "60")
+        .var("RELEASE", "20261101_080000-0123abcd")
+        .var("MAKES", "")
+        .var("BEGUN", "")
+        .var("OWN", "")
 }
 
 /// Runs a script in this machine's own shell, as the server's shell would.

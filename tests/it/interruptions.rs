@@ -420,6 +420,7 @@ fn fd39_what_is_renamed_into_place_was_flushed_before() {
         .var("WITHIN", "300")
         .var("HEAD", "{\"deadline\":")
         .var("TAIL", "}")
+        .var("BEFORE", "releases/old")
         .var("PROGRAM", format!("echo $$ >'{0}.new'; mv '{0}.new' '{0}'", place.path("state/watchdog/newer.armed/pid")))
         .var("RELOAD", "")
         .var("WORKERS", "")

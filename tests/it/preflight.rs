@@ -609,6 +609,15 @@ fn f66_a_bare_server_is_ready_for_its_first_release() {
     let hint = "install -d -o deploy -g www-data -m 2775 /var/www/staging/shared/public/uploads";
     assert_says(&finished.log, &["/var/www/staging/shared/public/uploads does not exist", hint]);
 
+    // PHP's command line lacks the driver of the database: the backup could not reach it. A plan says so, too.
+    let driver = "/etc/php/8.2/cli/conf.d/20-pdo_mysql.ini";
+    story.lab.exec(&format!("mv {driver} /driver.ini")).expect("without the driver");
+    for finished in [run(), story.staging(&commit).input("approval", "").run_binary(story.binary())] {
+        assert_ended(&finished, 1, "refused");
+        assert_says(&finished.log, &["code: database-driver-missing", "apt-get install php8.2-mysql"]);
+    }
+    story.lab.exec(&format!("mv /driver.ini {driver}")).expect("with the driver");
+
     // Typed as it was told, it is a GO, and the release that follows goes through.
     story.lab.exec(hint).expect("the command that was told");
     story.lab.exec("chown deploy:www-data /var/www/staging/shared/public").expect("its parent");

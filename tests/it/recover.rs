@@ -314,6 +314,47 @@ fn f86_a_run_that_has_no_time_to_go_back_hands_over_to_the_server_and_to_post() 
     assert_ended(&story.deploy(&next), 0, "live");
 }
 
+/// `sudo sed -i` gives the ledger to root. The site is whole without a line, and no command by hand is needed for it.
+#[test]
+fn f86_f89_recover_goes_back_though_the_ledger_takes_no_line_and_a_later_run_writes_it() {
+    let story = story();
+    // So that there is a ledger.
+    let first = commit("in the ledger");
+    story.ship(&first, Variant::Healthy).expect("the build");
+    let released = story.deploy(&first);
+    assert_ended(&released, 0, "live");
+    let release = output(&released, "release").to_owned();
+    let (dead, running) = switched(&story, "killed, and no line");
+    running.signal(Signal::KILL);
+    on_server(&story, "pkill -KILL -f '[w]atchdog/.*/program'");
+    running.wait();
+    let closed = "chown root:root /var/www/staging/.gated-deploy/ledger.jsonl; chmod";
+    for mode in ["644", "600"] {
+        on_server(&story, &format!("{closed} {mode} {STATE}/ledger.jsonl"));
+        if mode == "644" {
+            time_passes(&story);
+        }
+        let finished = recover(&story).run_binary(story.binary());
+        assert_ended(&finished, 3, "rolled-back");
+        assert_says(&finished.log, &["code: ledger-line-missing", "ls -l"]);
+        assert!(!finished.summary.contains("Manual action required"), "{}", finished.summary);
+        assert_eq!(story.served().expect("the site"), first);
+        assert!(!on_server(&story, &format!("ls {STATE}")).lines().any(|name| name == "lock"), "it is free");
+    }
+    // A release would not be recorded either.
+    let next = commit("after the ledger");
+    story.ship(&next, Variant::Healthy).expect("the build");
+    assert_eq!(story.deploy(&next).exit_code, 1);
+    assert_eq!(story.served().expect("the site"), first);
+
+    on_server(&story, &format!("chown deploy: {STATE}/ledger.jsonl"));
+    assert_ended(&story.deploy(&next), 0, "live");
+    let outcomes: Vec<_> = ledger(&story).iter().map(|line| line["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["live", "reverted-by-watchdog", "live"]);
+    assert!(!on_server(&story, "ls /var/www/staging/releases").contains(&dead[..8]));
+    assert!(on_server(&story, "ls /var/www/staging/releases").contains(&release));
+}
+
 #[test]
 fn f86_what_was_live_before_is_sick_and_recover_says_so() {
     let story = story();
@@ -414,7 +455,9 @@ fn f86_going_back_is_not_cut_in_half_with_the_run_that_asked_for_it() {
         .var("JOURNAL", path("journal/new.jsonl"))
         .var("LEDGER", path("ledger"))
         .var("WELL", "{\"prev\":\"@PREV@\",\"at\":\"@AT@\",\"outcome\":\"well\"}")
-        .var("ILL", "{}");
+        .var("ILL", "{}")
+        .var("LOCK", "")
+        .var("LOCK_NONCE", "");
     let finish = |number: &str| {
         Script::new("finish", include_str!("../../src/server/recovery/finish.sh"))
             .var("ENTRY", path("watchdog/new"))

@@ -384,6 +384,53 @@ fn looked(base: &Path, tools: &Path, script: &'static str) -> Ran {
     run(&look, tools)
 }
 
+/// No free inode is no room; a file system that counts none has as many as it has room for.
+#[test]
+fn a_disk_without_a_free_inode_is_told_from_one_that_counts_none() {
+    let (base, tools) = (folder(), folder());
+    let look = include_str!("../../src/server/survey/look.sh");
+    let df = |inodes: &str| {
+        program(
+            tools.path(),
+            "df",
+            &format!("case $1 in -Pi) echo Filesystem; echo '/dev/x {inodes} /srv' ;; *) exec /bin/df \"$@\" ;; esac"),
+        );
+    };
+    for (told, found, counts) in
+        [("500 500 0 100%", "0 500", Some(0)), ("0 0 0 -", "0 0", None), ("- - - -", "- -", None)]
+    {
+        df(told);
+        let ran = looked(base.path(), tools.path(), look);
+        assert_eq!(ran.get("free-inodes"), Some(found), "{}", ran.log);
+        let records = vec![("free-inodes".to_owned(), found.to_owned())];
+        let answer = gated_deploy::transport::shell::Answer::new(records);
+        assert_eq!(gated_deploy::server::survey::free_inodes(&answer, "free-inodes"), counts);
+    }
+    // Right before it unpacks, a release looks again.
+    let unpack = |name: &str| {
+        let program = concat!(
+            include_str!("../../src/server/release_dir/listing.sh"),
+            include_str!("../../src/server/release_dir/unpack.sh")
+        );
+        let script = Script::new("unpack", program)
+            .var("BASE", text(base.path()))
+            .var("RELEASES", text(&base.path().join("releases")))
+            .var("DIR", text(&base.path().join("releases").join(name)))
+            .var("FILE", text(&base.path().join("no-such-bundle")))
+            .list("SHARED", [""; 0])
+            .var("ENV_FILE", text(&base.path().join(".env")))
+            .var("KIB", "1")
+            .var("INODES", "9")
+            .var("TREE", "")
+            .var("LOCK", "")
+            .var("LOCK_NONCE", "");
+        run(&script, tools.path()).get("refused").map(str::to_owned)
+    };
+    assert_eq!(unpack("two"), None, "it comes to the bundle, which is missing");
+    df("500 500 0 100%");
+    assert_eq!(unpack("three").as_deref(), Some("release-no-inodes"));
+}
+
 #[test]
 fn a_size_that_du_could_not_find_is_unknown_and_not_zero() {
     let (base, tools) = (folder(), folder());

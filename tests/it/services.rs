@@ -22,8 +22,10 @@ use crate::{
     recover::{recover, switched},
     site::Folder,
     support::{assert_ended, assert_says, story},
-    watchdog::time_passes,
+    watchdog::{time_passes, until},
 };
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const RELOAD: &str = concat!(
     include_str!("../../src/server/services/processes.sh"),
@@ -312,6 +314,103 @@ fn fd10_a_port_that_another_program_has_ends_php_fpm_and_is_named() {
     assert_eq!(broken(&here), "", "a pool of which a worker runs has its socket");
     here.write("proc/101/cmdline", "php-fpm: pool app\0");
     assert_says(&broken(&here), &["`listen = /dev/other.sock`: another program listens on this socket"]);
+}
+
+/// nginx goes on as it was, and says why in its log alone: `nginx -t` binds nothing.
+#[test]
+fn fd10_a_port_of_nginx_that_another_program_has_is_named() {
+    let here = server();
+    let place = here.path("etc/nginx/sites-enabled/zz");
+    let host = |listen: &str| here.write("etc/nginx/sites-enabled/zz", &format!("server {{\n  listen {listen};\n}}\n"));
+    for (listen, has) in [
+        ("9000", "00000000:2328"),
+        ("*:9000 default_server", "0100007F:2328"),
+        ("127.0.0.1:9000 ssl", "00000000:2328"),
+        ("[::]:9000", "00000000000000000000000000000000:2328"),
+    ] {
+        fs::remove_dir_all(here.path("proc/net")).ok();
+        socket(&here, has, 1001, 7);
+        host(listen);
+        let address = listen.split(' ').next().expect("an address");
+        assert_says(
+            &broken(&here),
+            &[&format!("{place}:2: `listen {address}`: another program listens on port 9000"), "ss -ltnp"],
+        );
+        // Both ways to a reload see it.
+        let answer = reload(&here, NEW_WORKER);
+        assert_eq!(answer["refused"], "nginx-not-reloaded");
+        assert_says(&answer["value.fault"], &["port 9000"]);
+        fs::rename(here.path("proc/102"), here.path("proc/101")).expect("the worker");
+        here.process(101, 100, 33, "php-fpm9.9");
+    }
+    // Another family, address, port or protocol, and what is no number.
+    for listen in [
+        "[::1]:9000",
+        "127.0.0.2:9001",
+        "9000 udp",
+        "9000 quic reuseport",
+        "unix:/run/9000",
+        "localhost:9000",
+        "9000-9010",
+    ] {
+        fs::remove_dir_all(here.path("proc/net")).ok();
+        socket(&here, "0100007F:2328", 1001, 7);
+        host(listen);
+        assert_eq!(broken(&here), "", "{listen}");
+    }
+    // A socket that root made may be nginx's own.
+    fs::remove_dir_all(here.path("proc/net")).expect("the lists");
+    socket(&here, "00000000:2328", 0, 7);
+    host("9000");
+    let records = can_reload(&here);
+    assert_eq!(all(&records, "broken"), [""; 0], "{records:?}");
+    assert_says(all(&records, "unverified")[0], &[&format!("{place}:2"), "port 9000"]);
+    // Whoever may look into the master knows it.
+    here.folder("proc/110/fd");
+    std::os::unix::fs::symlink("socket:[7]", here.path("proc/110/fd/5")).expect("a link");
+    assert_eq!(all(&can_reload(&here), "unverified"), [""; 0]);
+    assert_eq!(broken(&here), "");
+    fs::remove_file(here.path("proc/110/fd/5")).expect("the link");
+    std::os::unix::fs::symlink("socket:[8]", here.path("proc/110/fd/5")).expect("a link");
+    assert_says(&broken(&here), &["another program listens on port 9000"]);
+    // The ports of all sites are nginx's own, and what it has read already it listens on.
+    fs::remove_dir_all(here.path("proc/110/fd")).expect("the sockets");
+    socket(&here, "00000000:0050", 0, 7);
+    host("80");
+    assert_eq!(all(&can_reload(&here), "unverified"), [""; 0]);
+    socket(&here, "00000000:2328", 1001, 7);
+    host("9000");
+    here.write("proc/uptime", "100000.00 1.00\n");
+    here.write("proc/111/stat", &format!("111 (nginx) S 110 {}{} 0 0\n", "0 ".repeat(17), 99_999 * 100));
+    assert_eq!(broken(&here), "");
+}
+
+/// nginx runs no code of the app: that it was not reloaded is judged by what visitors get.
+#[test]
+fn fd10_a_reload_that_fails_at_nginx_is_told_apart() {
+    let here = server();
+    tool(&here, "sleep", "sed -i 's/^[0-9]*/200000/' $(dirname \"$0\")/../proc/uptime");
+    let script = |fpm: &str, nginx: &str| {
+        tool(&here, "reload-fpm", &format!("set -e\ncd {}\n{fpm}", here.path("proc")));
+        tool(&here, "reload-nginx", nginx);
+        let script = Script::new("reload", RELOAD)
+            .var("FPM_COMMAND", "reload-fpm")
+            .var("NGINX_COMMAND", "reload-nginx")
+            .var("WAIT", "600")
+            .var("UPTIME", here.path("proc/uptime"))
+            .var("CURRENT", "")
+            .var("NEXT", "");
+        let records: BTreeMap<_, _> = run(&here, script).into_iter().collect();
+        here.write("proc/uptime", "100000.00 1.00\n");
+        records["refused"].clone()
+    };
+    assert_eq!(script(NEW_WORKER, "exit 1"), "nginx-reload-failed");
+    fs::remove_dir_all(here.path("proc/102")).expect("the worker");
+    here.process(101, 100, 33, "php-fpm9.9");
+    assert_eq!(script(NEW_WORKER, "true"), "nginx-not-renewed");
+    fs::remove_dir_all(here.path("proc/102")).expect("the worker");
+    here.process(101, 100, 33, "php-fpm9.9");
+    assert_eq!(script("true", "true"), "old-workers-remain");
 }
 
 #[test]
@@ -707,6 +806,45 @@ fn fd10_fd11_what_others_wrote_neither_goes_live_with_a_release_nor_ends_the_sit
     assert!(!server("ls /var/www/staging/releases").contains(&dead[..8]), "its folder is removed");
     let line = server(&format!("tail -n 1 {state}/ledger.jsonl"));
     assert_says(&line, &["reverted-by-watchdog", "\"migrations\":[]"]);
+}
+
+/// nginx goes on as it was, and so does the site: that nginx was not reloaded is a warning.
+#[test]
+fn fd10_a_port_of_nginx_that_is_taken_before_its_reload_calls_nobody() {
+    let story = story();
+    let commit = commit("beside a taken port");
+    let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+    let host = "server { listen 9078; return 204; }";
+    let live = format!(
+        "<?php\nif (realpath('/var/www/staging/current') === dirname(__DIR__)) {{ file_put_contents('{HOST_FILE}', '{host}'); }}\nreturn [];\n"
+    );
+    tree.write("config/meanwhile.php", &live).expect("the configuration");
+    story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+    let server = |script: &str| story.lab.exec(script).expect("the server");
+    let listens =
+        "perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalPort => 9078, Listen => 5) or die; sleep'";
+    // 9078 as the kernel writes it.
+    let taken = || server("cat /proc/net/tcp").contains(":2376 ");
+    server(&format!("chmod 777 /etc/nginx/sites-enabled; {listens} >/dev/null 2>&1 & echo $! >/taken"));
+    until("the port is taken", PATIENCE, taken);
+
+    // Made by root, its socket may be nginx's own: the plan cannot tell.
+    let finished = story.staging(&commit).input("confirm-within", "10m").run_binary(story.binary());
+    assert_ended(&finished, 3, "rolled-back");
+    assert_says(&finished.log, &["code: nginx-not-renewed"]);
+    assert_says(&finished.summary, &["answers as itself", "sudo -n service nginx reload"]);
+    assert!(!finished.summary.contains("Manual action required"), "{}", finished.summary);
+    assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE));
+    assert_eq!(story.served().expect("the site"), SEED_COMMIT);
+
+    // Another account's cannot be.
+    server("kill $(cat /taken)");
+    until("the port is free", PATIENCE, || !taken());
+    server(&format!("setpriv --reuid=www-data --clear-groups {listens} >/dev/null 2>&1 &"));
+    until("the port is taken", PATIENCE, taken);
+    let finished = story.deploy(&commit);
+    assert_ended(&finished, 1, "refused");
+    assert_says(&finished.log, &[&format!("{HOST_FILE}:1: `listen 9078`: another program listens on port 9078")]);
 }
 
 #[test]

@@ -363,22 +363,23 @@ impl Place {
             fs::create_dir_all(place.0.path().join(folder)).expect("a folder");
         }
         symlink("releases/new", place.0.path().join("current")).expect("a link");
-        // The place's own clock: the machine's, and what the test puts it forward by. However slow the machine is, nothing is over before.
-        let date = format!(
-            "#!/bin/sh\nexec /bin/date --date=\"@$(($(/bin/date +%s) + $(cat {})))\" \"$@\"\n",
-            place.path("ahead")
-        );
         fs::create_dir(place.path("bin")).expect("a folder");
-        fs::write(place.path("bin/date"), date).expect("a clock");
-        fs::set_permissions(place.path("bin/date"), fs::Permissions::from_mode(0o755)).expect("a program");
-        fs::write(place.path("ahead"), "0").expect("a clock");
+        // The place's own time since the boot: it stands still until the test lets it pass. However slow the machine is, nothing is over before.
+        place.pass(0);
         place
     }
 
     /// Lets this many seconds pass at once.
     fn pass(&self, seconds: u64) {
-        fs::write(self.path("ahead.new"), seconds.to_string()).expect("a clock");
-        fs::rename(self.path("ahead.new"), self.path("ahead")).expect("a clock");
+        fs::write(self.path("uptime.new"), format!("{}.50 0.00\n", 1000 + seconds)).expect("a clock");
+        fs::rename(self.path("uptime.new"), self.path("uptime")).expect("a clock");
+    }
+
+    /// A program of this name before the machine's own.
+    fn program(&self, name: &str, text: &str) {
+        let path = self.path(&format!("bin/{name}"));
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a program");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
     }
 
     /// What a script answers here.
@@ -394,6 +395,10 @@ impl Place {
 
     /// Armed with [`WITHIN`] to confirm in.
     fn arm(&self, before: &str, reload: &'static str) {
+        assert!(self.armed(before, reload).contains_key("pid"));
+    }
+
+    fn armed(&self, before: &str, reload: &'static str) -> std::collections::BTreeMap<String, String> {
         let stored = |script: Script| format!("#!/bin/sh\n{}", script.text("1"));
         let script = Script::new("arm", include_str!("../../src/server/watchdog/arm.sh"))
             .var("PLACE", self.path("watchdog"))
@@ -402,13 +407,15 @@ impl Place {
             .var("WITHIN", WITHIN.to_string())
             .var("HEAD", "{\"deadline\":")
             .var("TAIL", "}")
+            .var("BEFORE", before)
+            .var("UPTIME", self.path("uptime"))
             .var("PROGRAM", stored(self.watch("", before)))
             .var("RELOAD", stored(Script::new("reload", reload)))
             .var("WORKERS", stored(Script::new("workers", "put told yes")))
             .var("RELEASE", self.path("releases/new"))
             .var("LOCK", "")
             .var("LOCK_NONCE", "");
-        assert!(self.answer(&script).contains_key("pid"));
+        self.answer(&script)
     }
 
     fn watch(&self, now: &str, before: &str) -> Script {
@@ -426,6 +433,7 @@ impl Place {
             .var("ILL", "{\"prev\":\"@PREV@\",\"at\":\"@AT@\",\"outcome\":\"ill\"}")
             .var("LOCK", self.path("lock"))
             .var("LOCK_NONCE", "the run")
+            .var("UPTIME", self.path("uptime"))
     }
 
     /// A later run completes the rollback.
@@ -554,6 +562,9 @@ fn f86_the_state_of_a_watchdog_is_read_by_its_fencing_token() {
     let state = |token: &str| {
         let script = Script::new("guard", include_str!("../../src/server/watchdog/guard.sh"));
         let answer = place.answer(&script.var("ENTRY", place.path("watchdog/new")).var("NONCE", token));
+        // Whether it had switched is known by its mark.
+        let marked = ["armed", "reverting"].iter().any(|state| place.has(&format!("{state}/switched")));
+        assert_eq!(answer.contains_key("switched"), token == "one" && marked, "{answer:?}");
         (answer["state"].clone(), answer["deadline"].parse::<u64>().ok())
     };
     // A run that has armed none has no token; a missing file is not its watchdog.
@@ -562,6 +573,8 @@ fn f86_the_state_of_a_watchdog_is_read_by_its_fencing_token() {
     let (armed, deadline) = state("one");
     assert!(armed == "armed" && deadline.is_some_and(|deadline| deadline > 1_700_000_000), "{armed} {deadline:?}");
     assert_eq!([state("another").0, state("").0], ["none", "none"]);
+    fs::write(place.path("watchdog/new.armed/switched"), "").expect("the switch");
+    assert_eq!([state("one").0, state("another").0], ["armed", "none"]);
     place.pass(WITHIN + 1);
     until("the reload failed", PATIENCE, || place.has("reverting/written"));
     assert_eq!(state("one"), ("reverting".to_owned(), deadline));
@@ -590,6 +603,211 @@ fn f86_a_full_disk_is_no_reason_not_to_go_back() {
         &fs::read_to_string(place.path("watchdog/new.reverted/reload.answer")).expect("an answer"),
         &["reloaded=yes"],
     );
+}
+
+impl Place {
+    /// From here on no file, link or folder can be made: a program that makes one fails, and what the watchdog marks cannot be opened.
+    fn runs_out_of_inodes(&self, marks: &[&str]) {
+        for program in ["ln", "mkdir", "mktemp"] {
+            self.program(program, "echo 'No space left on device' >&2; exit 1");
+        }
+        for mark in marks {
+            symlink("/no/such/folder/file", self.path(&format!("watchdog/new.armed/{mark}"))).expect("a link");
+        }
+    }
+
+    /// The rollback by the run that armed the watchdog.
+    fn back(&self, at: &str) -> std::collections::BTreeMap<String, String> {
+        self.answer(
+            &switch_script(Path::new(&self.path("")), "releases/new", "releases/old")
+                .var("MINE", self.path("watchdog/new"))
+                .var("MINE_NONCE", "one")
+                .var("MINE_LOCK", self.path("lock"))
+                .var("MINE_LOCK_NONCE", "the run")
+                .var("BEGINS", format!("begins at {at}"))
+                .var("ENDS", format!("ends at {at}"))
+                .var("JOURNAL", self.path("journal/new.jsonl")),
+        )
+    }
+}
+
+/// Each file takes an inode, and a server can run out of them while it has room: all that a rollback makes is made when the watchdog is armed.
+#[test]
+fn f86_a_server_without_a_free_inode_goes_back() {
+    let place = Place::new();
+    fs::write(place.path("ledger"), "").expect("a ledger");
+    place.arm("releases/old", "put reloaded yes");
+    place.runs_out_of_inodes(&["turning", "written"]);
+    place.pass(WITHIN + 1);
+    until("the server went back", PATIENCE, || place.has("reverted"));
+    assert_eq!(place.live().as_deref(), Some("releases/old"));
+    assert!(place.has("reverted/turning") && place.has("reverted/written"), "a later run would write a second line");
+    assert_says(&fs::read_to_string(place.path("ledger")).expect("a ledger"), &["well"]);
+
+    // So does a run, which marks that it did.
+    let place = Place::new();
+    place.arm("releases/old", "put reloaded yes");
+    place.runs_out_of_inodes(&["turned"]);
+    assert_eq!(place.back("one")["switched"], "yes");
+    assert_eq!(place.live().as_deref(), Some("releases/old"));
+    assert!(place.has("armed/turned"));
+
+    // Before the switch it is a refusal with a name, and nothing has changed.
+    let place = Place::new();
+    place.arm("releases/old", "put reloaded yes");
+    place.runs_out_of_inodes(&[]);
+    let forward = switch_script(Path::new(&place.path("")), "releases/new", "releases/newer")
+        .var("JOURNAL", place.path("journal/newer.jsonl"))
+        .var("GUARD", place.path("watchdog/new.armed"));
+    let refused = place.answer(&forward);
+    assert_eq!((&*refused["refused"], &*refused["value.path"]), ("link-unwritable", &*place.path(".current.new")));
+    assert_eq!(place.live().as_deref(), Some("releases/new"));
+    fs::rename(place.path("watchdog/new.armed"), place.path("watchdog/new.off")).expect("disarming");
+    assert_eq!(place.armed("releases/old", "put reloaded yes")["refused"], "watchdog-entry-unwritable");
+}
+
+/// A run whose connection broke asks again. Nothing tells the second answer from that of a run which never switched, where the journal takes no
+/// line, but the run's mark; without it PHP would go on with the code of the failed release.
+#[test]
+fn f86_a_switch_back_that_is_asked_for_twice_was_this_runs_both_times() {
+    let place = Place::new();
+    place.arm("releases/old", "put reloaded yes");
+    symlink("/dev/full", place.path("journal/new.jsonl")).expect("a journal");
+    for at in ["one", "two"] {
+        let answer = place.back(at);
+        assert_eq!((answer.get("switched").map(String::as_str), answer.get("moved")), (Some("yes"), None), "{at}");
+        assert_eq!(place.live().as_deref(), Some("releases/old"));
+    }
+    // A run that never switched says so.
+    let place = Place::new();
+    fs::remove_file(place.path("current")).expect("removing");
+    symlink("releases/old", place.path("current")).expect("a link");
+    place.arm("releases/old", "put reloaded yes");
+    assert_eq!(place.back("one")["moved"], "releases/old");
+}
+
+/// The clock of a server can be set, by a person or by NTP after a boot.
+#[test]
+fn f86_the_watchdog_waits_as_long_as_it_says_whatever_the_clock_does() {
+    for hour in ["-3600", "+3600"] {
+        let place = Place::new();
+        // Before it begins, because a shell remembers where it found a program.
+        let (set, naps) = (place.path("clock"), place.path("naps"));
+        fs::write(&set, "+0").expect("a clock");
+        place.program("date", &format!("exec /bin/date --date=\"@$(($(/bin/date +%s) $(cat {set})))\" \"$@\""));
+        place.program("sleep", &format!("echo >>{naps}; exec /bin/sleep \"$@\""));
+        let slept = || fs::read_to_string(&naps).map_or(0, |naps| naps.len());
+        place.arm("releases/old", "put reloaded yes");
+        fs::write(&set, hour).expect("a clock");
+        let before = slept();
+        until("it has looked at the time", PATIENCE, || slept() > before + 2);
+        assert!(place.has("armed"), "{hour}: its time is not over");
+        place.pass(WITHIN + 1);
+        until(&format!("{hour}: it went back"), PATIENCE, || place.has("reverted"));
+        assert_eq!(place.live().as_deref(), Some("releases/old"));
+    }
+}
+
+/// A person or another tool may have made `current` absolute: it leads to the same release.
+#[test]
+fn current_means_the_same_whether_it_is_relative_or_absolute() {
+    let absolute = |place: &Place, release: &str| {
+        fs::remove_file(place.path("current")).expect("removing");
+        symlink(place.path(&format!("releases/{release}")), place.path("current")).expect("a link");
+    };
+    // What a run reads.
+    let place = Place::new();
+    let read = || {
+        let script = Script::new("current", include_str!("../../src/server/activation/current.sh"));
+        place.answer(&script.var("CURRENT", place.path("current")))["current"].clone()
+    };
+    let mut elsewhere = vec![place.path("old"), "/".to_owned(), "old".to_owned()];
+    symlink(place.path(""), place.path("releases/base")).expect("another way to the base");
+    for link in [
+        "releases/old",
+        "./releases/old",
+        "releases//old/",
+        &place.path("releases/old"),
+        &place.path("releases/base/releases/old/"),
+    ] {
+        fs::remove_file(place.path("current")).expect("removing");
+        symlink(link, place.path("current")).expect("a link");
+        assert_eq!(read(), "releases/old", "{link}");
+    }
+    elsewhere.push(place.path("releases/old/public"));
+    for link in &elsewhere {
+        fs::remove_file(place.path("current")).expect("removing");
+        symlink(link, place.path("current")).expect("a link");
+        assert_eq!(&read(), link);
+    }
+
+    // The switch away from it, and the way back.
+    absolute(&place, "new");
+    place.arm("releases/old", "put reloaded yes");
+    let forward = switch_script(Path::new(&place.path("")), "releases/new", "releases/old");
+    assert_eq!(place.answer(&forward)["switched"], "yes");
+    absolute(&place, "new");
+    assert_eq!(place.back("one")["switched"], "yes");
+    absolute(&place, "old");
+    assert_eq!(place.back("two")["switched"], "yes", "it was this run's");
+
+    // The confirmation.
+    let place = Place::new();
+    absolute(&place, "new");
+    place.arm("releases/old", "put reloaded yes");
+    assert_eq!(place.confirm("one")["state"], "off");
+
+    // The watchdog, and what an entry of an earlier version names.
+    for before in ["releases/old".to_owned(), "absolute".to_owned()] {
+        let place = Place::new();
+        absolute(&place, "new");
+        let before = if before == "absolute" { place.path("releases/old") } else { before };
+        place.arm(&before, "put reloaded yes");
+        place.pass(WITHIN + 1);
+        until("the server went back", PATIENCE, || place.has("reverted"));
+        assert_eq!(
+            fs::canonicalize(place.path("current")).expect("current"),
+            Path::new(&place.path("releases/old")).canonicalize().expect("old")
+        );
+    }
+    let place = Place::new();
+    absolute(&place, "old");
+    place.arm(&place.path("releases/old"), "put reloaded yes");
+    fs::write(place.path("watchdog/new.armed/switched"), "").expect("the switch");
+    place.pass(WITHIN + 1);
+    until("the server has reloaded", PATIENCE, || place.has("reverted"));
+}
+
+/// The site is whole once it was reloaded. What is missing is a line, and it comes when the ledger takes one.
+#[test]
+fn f86_f89_a_ledger_that_takes_no_line_keeps_nothing_from_going_back() {
+    let place = Place::new();
+    place.arm("releases/old", "put reloaded yes");
+    symlink("/no/such/folder/ledger", place.path("ledger")).expect("a ledger that cannot be made");
+    place.pass(WITHIN + 1);
+    until("the server has reloaded and closed its answer", PATIENCE, || {
+        fs::read_to_string(place.path("watchdog/new.reverting/answer")).is_ok_and(|answer| answer.contains("end="))
+    });
+    assert_eq!(place.live().as_deref(), Some("releases/old"));
+    assert_says(
+        &fs::read_to_string(place.path("watchdog/new.reverting/answer")).expect("its answer"),
+        &["unrecorded=ledger-unwritable", "found=unrecorded"],
+    );
+    let again = place.answer(&place.finish("releases/old"));
+    assert_eq!(
+        (&*again["found"], &*again["unrecorded"], again.get("refused")),
+        ("unrecorded", "ledger-unwritable", None)
+    );
+    // Nor is the entry closed without the line by a run that found the reload unnecessary.
+    let close = Script::new("rolled-back", include_str!("../../src/server/recovery/rolled-back.sh"))
+        .var("ENTRY", place.path("watchdog/new"))
+        .var("LOCK", "")
+        .var("LOCK_NONCE", "");
+    place.answer(&close);
+    assert!(place.has("reverting"));
+    fs::remove_file(place.path("ledger")).expect("repairing");
+    assert_eq!(place.answer(&place.finish("releases/old"))["found"], "went-back");
+    assert_eq!(fs::read_to_string(place.path("ledger")).expect("a ledger").lines().count(), 1);
 }
 
 #[test]

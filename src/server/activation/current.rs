@@ -84,14 +84,20 @@ pub async fn roll_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         return Ok(Undone::Nothing(format!("not changed: something else switched `current`; it points to {now}")));
     }
     let by_itself = moved.is_some() && watchdog::has_rolled_back(cx, io).await?;
-    if moved.is_some() && !by_itself {
+    // What pointed `current` back, such as this very run before its connection broke, may not have reloaded.
+    let by_mark = moved.is_some() && !by_itself && watchdog::has_switched(cx, io).await?;
+    if moved.is_some() && !by_itself && !by_mark {
         return Ok(Undone::Nothing("this run has not switched `current`".to_owned()));
     }
     let reloaded = reload::reload_now(cx, io).await;
     if reloaded.as_ref().is_err_and(|failure| failure.kind != FailureKind::Refused) {
         return reloaded.map(Undone::Done);
     }
-    let how = if by_itself { "the watchdog rolled back: " } else { "" };
+    let how = match (by_itself, by_mark) {
+        (true, _) => "the watchdog rolled back: ",
+        (_, true) => "`current` pointed back already: ",
+        _ => "",
+    };
     // Without a link no code is served: there are no workers and no health to check.
     let health = match old {
         "" => Ok(None),
@@ -125,7 +131,10 @@ pub async fn roll_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
         mark: mark.as_ref(),
         reload: &cx.plan.server.services.reload,
     };
-    back.without_reload(&unready, reload, io).await.map(|described| Undone::Done(format!("{how}{described}{health}")))
+    let refused = reload.code.clone();
+    back.without_reload(&unready, (&refused, reload), io)
+        .await
+        .map(|described| Undone::Done(format!("{how}{described}{health}")))
 }
 
 const NOTHING_LIVE: &str = "nothing is live, as before";
@@ -144,13 +153,18 @@ pub struct Back<'a> {
 }
 
 impl Back<'_> {
-    /// A reload that fails at the file of another site is a warning where the old release answers as itself: what visitors get decides.
-    /// Gives what was seen. The site's health is checked elsewhere.
+    /// A reload that fails at the file of another site, or at nginx, which runs no code, is a warning where the old release answers as itself:
+    /// what visitors get decides. `refused` is the code of what refused. Gives what was seen. The site's health is checked elsewhere.
     ///
     /// # Errors
     /// The reload's own failure: a service may still run the code of the failed release, or no answer names the old release.
-    pub async fn without_reload(self, unready: &Ready, reload: Failure, io: &Io) -> Result<String, Failure> {
-        if unready.broken.is_empty() {
+    pub async fn without_reload(
+        self,
+        unready: &Ready,
+        (refused, reload): (&str, Failure),
+        io: &Io,
+    ) -> Result<String, Failure> {
+        if unready.broken.is_empty() && !errors::reload::failed_at_nginx(refused) {
             return Err(reload);
         }
         let seen = match self.old {

@@ -1,4 +1,4 @@
-# What `current` points to.
+# What `current` points to, as runs write it.
 # in: CURRENT
-if [ -L "$CURRENT" ]; then put current "$(readlink "$CURRENT")"; elif [ -e "$CURRENT" ]; then put not-a-link yes; fi
+if [ -L "$CURRENT" ]; then put current "$(link_of "$CURRENT")"; elif [ -e "$CURRENT" ]; then put not-a-link yes; fi
 :

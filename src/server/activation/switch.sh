@@ -2,28 +2,29 @@
 # in: CURRENT EXPECTED (empty: no link) TARGET (empty: take the link away) NEW JOURNAL BEGINS ENDS GUARD (forward: the armed guard; empty: back) LOCK (forward) LOCK_NONCE
 #     MINE (back: the guard's path without its state; empty: forward) MINE_NONCE MINE_LOCK MINE_LOCK_NONCE (what this run holds, if it still does)
 if [ -L "$CURRENT" ]; then
-    now=$(readlink "$CURRENT")
+    now=$(link_of "$CURRENT")
 elif [ -e "$CURRENT" ]; then
     refuse current-not-a-link path="$CURRENT"
 else
     now=
 fi
-# A run whose connection broke calls this again. Its line in the journal, with milliseconds, shows that it was this switch.
+# The watchdog's entry of this run, in a rollback.
+mine=
+for state in armed reverting; do
+    if [ -n "$MINE" ] && [ -n "$MINE_NONCE" ] && [ "$(cat "$MINE.$state/nonce" 2>/dev/null)" = "$MINE_NONCE" ]; then mine=$MINE.$state; fi
+done
+# A run whose connection broke calls this again. Its line in the journal, with milliseconds, shows that it was this switch; in a rollback its mark
+# in the watchdog's entry does, also where the journal cannot be written.
 begun() { [ -f "$JOURNAL" ] && grep -qxF -e "$1" "$JOURNAL"; }
-if [ "$now" = "$TARGET" ] && begun "$BEGINS"; then
+turned() { [ -n "$mine" ] && [ -e "$mine/turned" ]; }
+if [ "$now" = "$TARGET" ] && { begun "$BEGINS" || turned; }; then
     begun "$ENDS" || printf '%s\n' "$ENDS" >>"$JOURNAL" || say "$JOURNAL cannot be written: check whether the disk is full"
     put switched yes
     exit 0
 fi
 # A rollback needs no lock, but the live release must be this run's. Two runs can roll back to the same release, so the link does not tell them
 # apart: the lock or the watchdog's entry must have this run's fencing token.
-still_mine() {
-    if is_ours "$MINE_LOCK" "$MINE_LOCK_NONCE"; then return 0; fi
-    for state in armed reverting; do
-        if [ -n "$MINE_NONCE" ] && [ "$(cat "$MINE.$state/nonce" 2>/dev/null)" = "$MINE_NONCE" ]; then return 0; fi
-    done
-    return 1
-}
+still_mine() { is_ours "$MINE_LOCK" "$MINE_LOCK_NONCE" || [ -n "$mine" ]; }
 if [ "$now" = "$EXPECTED" ] && [ -n "$MINE" ] && ! still_mine; then
     put moved "$now"
     put by-another yes
@@ -42,14 +43,21 @@ fi
 # A journal that cannot be written (a full disk) prevents a switch, and never a rollback.
 begun "$BEGINS" || printf '%s\n' "$BEGINS" >>"$JOURNAL" || [ -z "$GUARD" ] || refuse journal-unwritable path="$JOURNAL"
 flush_file "$JOURNAL"
-# From here on workers may run the new code: a later rollback reloads even if `current` points back already.
-if [ -n "$GUARD" ]; then : >"$GUARD/switched"; fi
 if [ -n "$TARGET" ]; then
-    rm -f "$NEW"
-    ln -s "$TARGET" "$NEW"
+    room=
+    if [ -n "$MINE" ] && is_ours "$MINE_LOCK" "$MINE_LOCK_NONCE"; then room=$MINE_LOCK; fi
+    link_to_rename "$TARGET" "$mine" "$NEW" "$room" || refuse link-unwritable path="$NEW" folder="${NEW%/*}"
+fi
+# From here on workers may run the new code: a later rollback reloads even if `current` points back already.
+if [ -n "$GUARD" ]; then
+    make_mark "$GUARD" switched || refuse watchdog-entry-unwritable path="$GUARD"
+elif [ -n "$mine" ]; then
+    make_mark "$mine" turned || say "$mine/turned cannot be written: check whether the disk is full"
+fi
+if [ -n "$TARGET" ]; then
     began=$(date +%s%N)
     # mv -T because a plain mv onto a link to a folder moves *into* that folder.
-    mv -Tf "$NEW" "$CURRENT"
+    mv -Tf "$link" "$CURRENT"
     ended=$(date +%s%N)
     put took-ns $((ended - began))
 else

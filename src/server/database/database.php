@@ -1,7 +1,8 @@
 <?php
 // Answers questions about the app's database, on the server, so that its password never leaves it.
 //
-//   place ENV TREE                 driver=, database=, and of an SQLite file there= and inside= (yes or no), one a line; nothing is opened
+//   place ENV TREE                 driver=, database=, of an SQLite file there= and inside= (yes or no), and needs= (an extension that this PHP
+//                                  lacks for it), one a line; nothing is opened
 //   place-env ENV TREE             the same as .env says it: the app is not started
 //   describe ENV TREE              the same with tables= and kib=, and what a dump must hold (see gated_deploy_objects); problem= instead, with the
 //                                  driver's words, if it cannot be asked
@@ -320,6 +321,10 @@ try {
         gated_deploy_answer('driver=', $word($driver), "\ndatabase=", $word($connection['database'] ?? ''), "\n");
         if ($driver === 'sqlite') {
             gated_deploy_answer('there=', $there ? 'yes' : 'no', "\ninside=", $inside ? 'yes' : 'no', "\n");
+        }
+        $needed = ['mysql' => 'pdo_mysql', 'mariadb' => 'pdo_mysql', 'pgsql' => 'pdo_pgsql', 'sqlite' => 'pdo_sqlite', 'memory' => 'pdo_sqlite'][$driver] ?? null;
+        if ($needed !== null && !extension_loaded($needed)) {
+            gated_deploy_answer("needs=$needed\n");
         }
     }
     if ($mode === 'describe') {

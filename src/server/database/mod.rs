@@ -74,21 +74,23 @@ pub enum Asked {
     Env,
 }
 
-/// A database in the live release, which the next release does not have.
+/// What prevents a release about the database: it lies in the live release, which the next one does not have, or PHP has no driver for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misplaced {
+    /// The line of a pre-flight that says it.
+    pub check: &'static str,
     pub problem: Problem,
     /// Whether a release refuses it. What `.env` names, the configuration of a live app can override: then the release asks the app.
     pub certain: bool,
 }
 
-/// Whether the app keeps its database in the release: then every release would start with an empty one (FD28). Where this cannot be read,
-/// other rows say why.
-pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Result<Option<Misplaced>, Failure> {
+/// Whether the app keeps its database in the release: then every release would start with an empty one (FD28). And whether PHP has the driver for
+/// it: without, neither backup nor migration can reach it. Where this cannot be read, other rows say why.
+pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Result<Vec<Misplaced>, Failure> {
     let Looked { answer, .. } = looked;
     let stops = ["special", "php-missing", "current-dangling"].iter().any(|key| answer.get(key).is_some());
     if stops || answer.get("env-file") != Some("yes") {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let (layout, server) = (&cx.inputs.layout, &cx.inputs.server);
     let script = Script::new("place", include_str!("place.sh"))
@@ -111,7 +113,21 @@ pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Resul
     }
     // Without a live app a release reads .env, too.
     let certain = asked == Asked::App || !live;
-    Ok(inside_the_release(&said, layout, &server.shared, server.migrate, certain))
+    let version = answer.get("php").and_then(|said| said.split_once(' ')).map_or("", |(_, version)| version);
+    let lacking = without_driver(&said, (&server.php, version), server.migrate, certain);
+    Ok(lacking.into_iter().chain(inside_the_release(&said, layout, &server.shared, server.migrate, certain)).collect())
+}
+
+/// PHP lacks the extension for this database. An SQLite file that is not there is opened by a migration only.
+fn without_driver(said: &Answer, (php, version): (&str, &str), migrate: bool, certain: bool) -> Option<Misplaced> {
+    let extension = said.get("needs")?.trim();
+    let opened = match said.get("driver").map(str::trim) {
+        Some("sqlite") => migrate || said.get("there").is_some(),
+        Some("memory") => migrate,
+        _ => true,
+    };
+    let problem = || problem(About::EnvFile, errors::database::driver_missing(extension, php, version));
+    opened.then(|| Misplaced { check: "driver of the database", problem: problem(), certain })
 }
 
 fn inside_the_release(
@@ -149,6 +165,7 @@ fn inside_the_release(
         ),
     };
     inside.then(|| Misplaced {
+        check: "location of the database",
         problem: problem(
             About::EnvFile,
             errors::preflight::database_in_release(file, &limits, &copy, &layout.env_file(), to.as_str()),
@@ -363,6 +380,29 @@ mod tests {
         ] {
             assert_eq!(judge(driver, file, more, migrate), None, "{driver} {file}");
         }
+    }
+
+    #[test]
+    fn a_driver_that_php_lacks_is_named_with_its_package() {
+        let judge = |records: &[(&str, &str)], migrate: bool| {
+            let records = records.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            without_driver(&Answer::new(records.collect()), ("php8.2", "8.2.29"), migrate, true)
+        };
+        for (driver, extension, package) in [
+            ("mysql", "pdo_mysql", "php8.2-mysql"),
+            ("pgsql", "pdo_pgsql", "php8.2-pgsql"),
+            ("sqlite", "pdo_sqlite", "php8.2-sqlite3"),
+        ] {
+            let found = judge(&[("driver", driver), ("needs", extension)], true).expect("a problem");
+            assert_eq!(found.problem.what.code, "database-driver-missing");
+            assert!(found.problem.what.cause.contains(extension), "{found:?}");
+            assert!(found.problem.what.hint.contains(&format!("apt-get install {package}.")), "{found:?}");
+        }
+        assert_eq!(judge(&[("driver", "mysql")], true), None);
+        // The backup opens what is there, and only a migration makes what is not.
+        let sqlite = [("driver", "sqlite"), ("needs", "pdo_sqlite"), ("there", "yes")];
+        assert!(judge(&sqlite, false).is_some() && judge(&sqlite[..2], false).is_none());
+        assert!(judge(&[("driver", "mysql"), ("needs", "pdo_mysql")], false).is_some());
     }
 
     fn read(records: &[&str]) -> Migrated {

@@ -14,3 +14,5 @@ if [ "$driver" = sqlite ]; then put file "$(value database)"; fi
 for word in there inside; do
     if [ "$(value "$word")" = yes ]; then put "$word" yes; fi
 done
+needs=$(value needs)
+if [ -n "$needs" ]; then put needs "$needs"; fi

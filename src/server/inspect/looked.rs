@@ -14,7 +14,7 @@ pub struct Looked {
 }
 
 impl Looked {
-    /// What `current` points to, exactly as the link says; `None` before the first release.
+    /// What `current` points to, as runs write it; `None` before the first release.
     pub fn current(&self) -> Option<&str> {
         self.answer.get("current")
     }

@@ -4,7 +4,7 @@
 # in: STATE JOBS LOCK OWNER NONCE ENVIRONMENT LEASE (seconds) RELEASE MAKES (the release that this run makes; empty: none) BEGUN (what it
 #     begins, for the ledger if a run takes over; empty: nothing) OWN (the fencing token of an earlier lock of the same run; empty: none)
 umask 077
-mkdir -p "$STATE" "$STATE/journal" "$STATE/incoming"
+mkdir -p "$STATE" "$STATE/journal" "$STATE/incoming" || refuse lock-unwritable lock="$LOCK" state="$STATE"
 chmod 700 "$STATE"
 
 # A pinned lock never expires. The post step knows that its own run has ended, even if a process of it is still running: its scripts are
@@ -62,16 +62,17 @@ held() {
 
 new=$LOCK.$NONCE
 rm -rf "$new"
-mkdir "$new"
 # On a full disk a file may be there without its text: then everything is removed again.
 if ! {
-    printf '%s\n' "$NONCE" >"$new/nonce" &&
+    mkdir "$new" &&
+        printf '%s\n' "$NONCE" >"$new/nonce" &&
         printf '%s\n' "$OWNER" >"$new/owner" &&
         printf '%s\n' "$LEASE" >"$new/lease" &&
         printf '%s\n' "$MAKES" >"$new/makes" &&
         printf '%s\n' "$BEGUN" >"$new/begun" &&
         date +%s >"$new/since" &&
         date +%s >"$new/renewed" &&
+        printf '' >"$new/pin.$NONCE" && # pins it by a rename, which needs no inode and no other lock has by this name
         dd if=/dev/urandom of="$new/room" bs=4096 count=4 2>/dev/null # for the ledger's line, should the disk be full by then
 }; then
     rm -rf "$new"
@@ -150,8 +151,10 @@ until mv -T "$new" "$LOCK" 2>/dev/null; do
     theirs=$(cat "$LOCK/nonce" 2>/dev/null) || theirs=
     # Only one run may take it over. A run that comes late finds another lock by this name, and reads again.
     if claimed "$LOCK"; then held; fi
-    mkdir "$new/claim"
-    printf '%s %s\n' "$$" "$(began $$)" >"$new/claim/by"
+    if ! { mkdir "$new/claim" && printf '%s %s\n' "$$" "$(began $$)" >"$new/claim/by"; }; then
+        rm -rf "$new"
+        refuse lock-unwritable lock="$LOCK" state="$STATE"
+    fi
     if ! mv -T "$new/claim" "$claim" 2>/dev/null; then
         rm -rf "$new/claim"
         # Another run was faster, or its holder freed it.
@@ -165,7 +168,19 @@ until mv -T "$new" "$LOCK" 2>/dev/null; do
         held
     fi
     # A run that was interrupted before it had read the leftovers of the one before it left nothing itself.
-    mv -T "$LOCK" "$LOCK.dead" 2>/dev/null || mv -T "$LOCK" "$new.dead"
+    if mv -T "$LOCK" "$LOCK.dead" 2>/dev/null; then
+        moved=$LOCK.dead
+    elif mv -T "$LOCK" "$new.dead" 2>/dev/null; then
+        moved=$new.dead
+    else
+        continue # its holder freed it
+    fi
+    # Its holder may have freed it in between, and another run may have taken it.
+    now=$(cat "$moved/nonce" 2>/dev/null) || now=
+    if [ "$now" != "$theirs" ]; then
+        mv -T "$moved" "$LOCK" 2>/dev/null || say "$moved is the lock of another run, and could not be moved back"
+        held
+    fi
     rm -rf "$new.dead"
 done
 taken

@@ -14,7 +14,7 @@ cat "$work/log"
 of() { tr '\0' '\n' <"$work/answer" | sed -n "s/^$1=//p" | tail -n 1; }
 refused=$(of refused)
 found=$(of found)
-if sed -nz '/^\(found\|refused\|value\|reload-refused\|reload-value\)=/p' "$work/answer" >&3; then :; fi
+if sed -nz '/^\(found\|refused\|unrecorded\|value\|reload-refused\|reload-value\)=/p' "$work/answer" >&3; then :; fi
 rm -rf "$work"
 [ -z "$refused" ] || exit 10
 [ -n "$found" ] || refuse recovery-incomplete

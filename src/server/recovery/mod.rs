@@ -13,7 +13,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     activation::current::Back,
-    ledger, lock,
+    ledger::{self, History},
+    lock,
     release_dir::tree,
     remote,
     services::ready::{self, Ready},
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     config::typed,
     context::Ports,
-    domain::{Failure, Layout, ReleaseName, RemotePath, path},
+    domain::{Failure, FailureKind, Layout, ReleaseName, RemotePath, layout::same_link, path},
     engine::Io,
     errors,
     server::services::reload,
@@ -50,6 +51,8 @@ pub struct Finished {
     /// `current` was pointed back, or a rollback of the watchdog was completed.
     pub turned: bool,
     pub described: Vec<String>,
+    /// Why the ledger lacks a line. The site is as it should be, and the next holder of the lock writes the line.
+    pub unrecorded: Option<Failure>,
 }
 
 /// What interrupted runs left.
@@ -68,7 +71,7 @@ impl Leftovers {
     /// The newest entry whose release is live, or whose rollback was not completed.
     pub fn unfinished(&self, current: Option<&str>) -> Option<&Entry> {
         self.pending.iter().filter_map(|guard| guard.entry.as_ref().ok()).find(|entry| {
-            let back = self.switched.contains(&entry.release) && current == entry.before.as_deref();
+            let back = self.switched.contains(&entry.release) && same_link(current, entry.before.as_deref());
             current == Some(&entry.armed) || back
         })
     }
@@ -82,10 +85,9 @@ impl Takeover<'_> {
         for guard in &leftovers.pending {
             self.roll_back(guard, &mut finished, io).await?;
         }
-        let removed = self.sweep(leftovers, io).await?;
+        let removed = self.sweep(leftovers, &mut finished, io).await?;
         if removed > 0 {
-            let made = self.interrupted.iter().filter_map(|interrupted| interrupted.makes.as_ref()).chain(self.own);
-            let made: BTreeSet<&ReleaseName> = made.collect();
+            let made = abandoned(self.interrupted, self.own);
             let of = made.iter().map(|release| format!(" of {release}")).collect::<Vec<_>>().join(" and");
             finished.described.push(format!("removed the leftovers{of} ({removed} paths)"));
         }
@@ -93,10 +95,14 @@ impl Takeover<'_> {
         // In the order in which they began.
         for interrupted in self.interrupted.iter().rev() {
             let Some(begun) = &interrupted.begun else { continue };
-            let described = ledger::write_for_interrupted(shell, io, layout, begun, interrupted).await?;
-            finished.described.extend(described);
+            match ledger::write_for_interrupted(shell, io, layout, begun, interrupted).await {
+                Ok(described) => finished.described.extend(described),
+                Err(failure) if failure.kind == FailureKind::Refused => finished.unrecorded = Some(failure),
+                Err(failure) => return Err(failure),
+            }
         }
-        if !self.interrupted.is_empty() {
+        // What lacks its line stays, for the next holder of the lock.
+        if !self.interrupted.is_empty() && finished.unrecorded.is_none() {
             let script = Script::new("recovered", include_str!("recovered.sh")).repeatable();
             let script = lock::fence(layout, self.number, script);
             remote::run(shell, io, script, "recording that the recovery is complete").await?;
@@ -138,12 +144,18 @@ impl Takeover<'_> {
             .var("PROGRAM", program)
             .timeout(watchdog::ROLLBACK_TIMEOUT);
         let answer = remote::run(&*self.ports.shell, io, lock::fence(layout, self.number, script), &doing).await?;
+        if let Some(code) = answer.get("unrecorded") {
+            let path = [("path".to_owned(), layout.ledger().to_string())];
+            let doing = format!("recording the rollback of {release} in the ledger");
+            finished.unrecorded = Some(errors::of_script(code, &doing, &path));
+        }
         finished.described.push(match answer.get("found") {
-            Some("went-back") => {
+            Some("went-back" | "unrecorded") => {
                 format!("rolled back {release} to {}", entry.before.as_deref().unwrap_or("nothing"))
             }
             Some("not-reloaded") => {
                 let why = answer.refusal("reload-refused", "reload-value");
+                let refused = why.as_ref().map(|(code, _)| code.clone()).unwrap_or_default();
                 let why = why.map(|(code, values)| errors::of_script(&code, &doing, &values));
                 let before = entry.before.as_deref().unwrap_or("nothing");
                 let (current, reverting) = (layout.current(), format!("{}.reverting", layout.guard(release)));
@@ -152,7 +164,7 @@ impl Takeover<'_> {
                     [current.as_str(), before, &entry.armed, &reverting],
                     why,
                 );
-                format!("rolled back {release}: {}", self.without_reload(entry, failure, io).await?)
+                format!("rolled back {release}: {}", self.without_reload(entry, (&refused, failure), io).await?)
             }
             _ => {
                 finished.described.push(format!("{release} was no longer live"));
@@ -164,7 +176,7 @@ impl Takeover<'_> {
     }
 
     /// The rollback of a run judges a reload that failed by the same function.
-    async fn without_reload(&self, entry: &Entry, reload: Failure, io: &Io) -> Result<String, Failure> {
+    async fn without_reload(&self, entry: &Entry, reload: (&str, Failure), io: &Io) -> Result<String, Failure> {
         let (shell, layout) = (&*self.ports.shell, &self.target.layout);
         let unready = match reload::fpm_of(&entry.reload) {
             Some(fpm) => ready::afterwards(shell, io, fpm).await,
@@ -189,17 +201,20 @@ impl Takeover<'_> {
     }
 
     /// Removes leftovers, and the folder of the release that an interrupted run was making; never one that the ledger has as live.
-    async fn sweep(&self, leftovers: Leftovers, io: &Io) -> Result<usize, Failure> {
+    async fn sweep(&self, leftovers: Leftovers, finished: &mut Finished, io: &Io) -> Result<usize, Failure> {
         let layout = &self.target.layout;
         let mut paths = leftovers.remains;
-        let interrupted = self
-            .interrupted
-            .iter()
-            .filter(|interrupted| interrupted.confirmed.is_none())
-            .filter_map(|interrupted| interrupted.makes.as_ref());
-        let made: BTreeSet<&ReleaseName> = interrupted.chain(self.own).collect();
+        let made = abandoned(self.interrupted, self.own);
         if !made.is_empty() {
-            let history = ledger::read(&*self.ports.shell, io, layout).await?;
+            let (history, made) = match ledger::read(&*self.ports.shell, io, layout).await {
+                Ok(history) => (history, made),
+                // Whether one of them was confirmed is not known: none is removed.
+                Err(failure) if failure.kind == FailureKind::Refused => {
+                    finished.unrecorded = Some(failure);
+                    (History::default(), BTreeSet::new())
+                }
+                Err(failure) => return Err(failure),
+            };
             for release in made {
                 if history.lines.iter().any(|line| line.release == *release && line.outcome == "live") {
                     continue;
@@ -224,6 +239,18 @@ impl Takeover<'_> {
         }
         Ok(answer.all("removed").inspect(|path| io.line(format!("removed {path}"))).count())
     }
+}
+
+/// The releases that interrupted runs, and the own run before its post step, were making and did not confirm. The own one can be among the
+/// interrupted: then it counts what is known there.
+fn abandoned<'a>(interrupted: &'a [lock::InterruptedRun], own: Option<&'a ReleaseName>) -> BTreeSet<&'a ReleaseName> {
+    let confirmed = |release: &&ReleaseName| {
+        interrupted
+            .iter()
+            .any(|interrupted| interrupted.confirmed.is_some() && interrupted.makes.as_ref() == Some(*release))
+    };
+    let made = interrupted.iter().filter_map(|interrupted| interrupted.makes.as_ref()).chain(own);
+    made.filter(|release| !confirmed(release)).collect()
 }
 
 /// The paths that can go whatever the ledger says: what stands under names that runs give.
@@ -279,6 +306,11 @@ pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
         Takeover { ports: &cx.ports, target: &cx.inputs, number: &number, interrupted: &interrupted, own: None };
     let finished = takeover.finish(io).await?;
     let mut described = finished.described;
+    if let Some(failure) = finished.unrecorded {
+        described.iter().for_each(|done| io.line(done.clone()));
+        // A release would not be recorded either.
+        return Err(failure);
+    }
     if described.is_empty() {
         return Ok(Done::skipped("no unconfirmed release"));
     }
@@ -305,6 +337,24 @@ pub(crate) fn fuzz(answer: &Answer) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_confirmed_is_not_abandoned_whoever_asks() {
+        let (one, two): (ReleaseName, ReleaseName) =
+            ("20261101_080000-0123abcd".parse().expect("a name"), "20261101_090000-0123abcd".parse().expect("a name"));
+        let run = |makes: &ReleaseName, confirmed: bool| lock::InterruptedRun {
+            owner: "run".to_owned(),
+            makes: Some(makes.clone()),
+            begun: None,
+            confirmed: confirmed.then(Default::default),
+            migrated: None,
+        };
+        let runs = [run(&one, false), run(&two, true)];
+        assert_eq!(abandoned(&runs, None), BTreeSet::from([&one]));
+        // The post step knows its own release, whose run may have died right after it confirmed.
+        assert_eq!(abandoned(&runs, Some(&two)), BTreeSet::from([&one]));
+        assert_eq!(abandoned(&[], Some(&two)), BTreeSet::from([&two]));
+    }
 
     #[test]
     fn only_files_by_the_names_that_a_run_gives_are_taken_for_its_own() {

@@ -3,12 +3,13 @@
 # in: BASE RELEASES DIR FILE SHARED ENV_FILE KIB INODES TREE LOCK LOCK_NONCE
 fenced "$LOCK" "$LOCK_NONCE"
 free_kib=$(df -Pk "$BASE" | { read -r _; read -r _ _ _ free _; echo "$free"; })
-free_inodes=$(df -Pi "$BASE" | { read -r _; read -r _ _ _ free _; echo "$free"; })
+# Some file systems do not count inodes: they say that they have 0, or `-`.
+free_inodes=$(df -Pi "$BASE" | { read -r _; read -r _ all _ free _; case $all in '' | 0 | *[!0-9]*) ;; *) echo "$free" ;; esac; })
 if [ "$free_kib" -lt "$KIB" ]; then
     refuse release-no-room needed_kib="$KIB" free_kib="$free_kib" path="$BASE"
 fi
 case $free_inodes in
-'' | *[!0-9]* | 0) ;; # some file systems do not count inodes
+'' | *[!0-9]*) ;;
 *) if [ "$free_inodes" -lt "$INODES" ]; then refuse release-no-inodes files="$INODES" free_inodes="$free_inodes" path="$BASE"; fi ;;
 esac
 mkdir -p "$RELEASES"

@@ -11,32 +11,6 @@ $(start_of "$2")
 $beside"
 }
 
-# When a process began, by the clock.
-born() { # process
-    ticks=$(started "$1")
-    [ -n "$ticks" ] && read -r up _ <"$PROC/uptime" || return 0
-    printf '%s' "$(($(date +%s) - ${up%%.*} + ticks / $(getconf CLK_TCK 2>/dev/null || echo 100)))"
-}
-
-# What is newer than a service's configuration: PHP-FPM writes the file with its number anew then (a path), and nginx starts its workers (seconds).
-read_at() { # name in /proc, service
-    master=$(masters "$1" "$2")
-    master=${master% }
-    case $master in '' | *' '*) return 0 ;; esac
-    if [ "$1" = "$FPM_NAME" ]; then
-        for file in "$RUN/php/$2.pid" "$RUN/$2.pid"; do
-            [ "$(head -n 1 "$file" 2>/dev/null)" = "${master# }" ] || continue
-            printf '%s' "$file"
-            return
-        done
-    fi
-    for worker in $(workers "$1" "$master"); do
-        case $(tr '\0' ' ' 2>/dev/null <"$PROC/${worker%%:*}/cmdline") in *'shutting down'*) continue ;; esac
-        born "${worker%%:*}"
-        echo
-    done | sort -n | head -n 1
-}
-
 # Files that a reload would activate, though this run did not change them. A link counts itself, and what it leads to. One program checks all
 # of them: there may be hundreds.
 changed_since() { # name in /proc, service, files

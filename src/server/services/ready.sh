@@ -151,24 +151,26 @@ fpm_needs='
     }
     END { flush() }'
 
-# The directives whose files nginx opens when it reads its configuration.
+# The directives whose files nginx opens when it reads its configuration, and those that say where it listens.
 # shellcheck disable=SC2016
 nginx_files='
     BEGIN { opens = "^(ssl_certificate|ssl_certificate_key|ssl_trusted_certificate|ssl_client_certificate|ssl_dhparam|ssl_crl|ssl_password_file|ssl_session_ticket_key|(proxy|fastcgi|uwsgi|grpc)_ssl_(certificate|certificate_key|trusted_certificate|crl|password_file))$" }
+    # UDP has ports of its own.
+    function listens(  k) { for (k = 3; k <= n; k++) if (word[k] == "udp" || word[k] == "quic") return; print "listen\t" FILENAME "\t" FNR "\t" word[2] }
     FNR == 1 { n = 0; inside = 0 }
     {
         text = $0 "\n"
         sub(/(^|[ \t;{}])#.*/, "\n", text)
         for (i = 1; i <= length(text); i++) {
             c = substr(text, i, 1)
-            if (c == ";") { if (n == 2 && (word[1] == "include" || word[1] ~ opens)) print (word[1] == "include" ? "include" : word[1]) "\t" FILENAME "\t" FNR "\t" word[2]; n = 0; inside = 0 }
+            if (c == ";") { if (word[1] == "listen" && n > 1) listens(); if (n == 2 && (word[1] == "include" || word[1] ~ opens)) print (word[1] == "include" ? "include" : word[1]) "\t" FILENAME "\t" FNR "\t" word[2]; n = 0; inside = 0 }
             else if (c == "{" || c == "}") { n = 0; inside = 0 }
             else if (c ~ /[ \t\r\n]/) inside = 0
             else if (c != "\"" && c != "\047") { if (!inside) word[++n] = ""; inside = 1; word[n] = word[n] c }
         }
     }'
 
-# Who listens on a port of an address, or of all: `same address or not, uid, inode`. The kernel lists each word of an address backwards.
+# Who listens on a port of an address, or of all: `same address or not, uid, inode, length of the address`. The kernel lists each word of an address backwards.
 # shellcheck disable=SC2016
 who_listens='
     function word(hex) { return substr(hex, 7, 2) substr(hex, 5, 2) substr(hex, 3, 2) substr(hex, 1, 2) }
@@ -195,7 +197,7 @@ who_listens='
         wild = has ~ /^0+$/
         same = has == wanted || (wanted == "" && wild)
         if (same || wanted == "" || (wild && length(has) >= length(wanted)) || (wanted ~ /^0+$/ && length(wanted) >= length(has)))
-            print (same ? "same" : "other"), $8, $10
+            print (same ? "same" : "other"), $8, $10, length(has)
     }'
 
 # Whether PHP-FPM cannot listen there. Sets $why, or $unsure where it is not known.
@@ -212,7 +214,7 @@ cannot_listen() { # address or empty for all, port, pool
         why="another program listens on port $2"
         # What PHP-FPM has read already, and lives with, it listens on itself.
         [ -n "$fpm_stale" ] || return 1
-        while read -r same uid inode; do
+        while read -r same uid inode _; do
             if [ -n "$fpm_sockets" ]; then
                 case "$same $fpm_sockets" in "same "*" socket:[$inode] "*) continue ;; esac
                 return 0
@@ -286,11 +288,49 @@ Run on the server: sudo ss -ltnp 'sport = :$port'; ip -o addr. If another progra
     fault "$FPM_SERVICE" "$4: \`$1 = $2\`: $why" "Run on the server: sudo ss -ltnp 'sport = :$port'; ip -o addr. Correct $5, or end that program. If it is PHP-FPM itself, reload it"
 }
 
+# The sockets that these processes have open, where one may look; else nothing.
+sockets_of() { # processes
+    sockets_found=
+    for pid in $1; do
+        set +f
+        for file in "$PROC/$pid/fd"/*; do sockets_found="$sockets_found $(readlink "$file" || printf none) "; done 2>/dev/null
+        [ -r "$PROC/$pid/fd" ] || sockets_found=
+        set -f
+    done
+}
+
+# When a process began, by the clock.
+born() { # process
+    ticks=$(started "$1")
+    [ -n "$ticks" ] && read -r up _ <"$PROC/uptime" || return 0
+    printf '%s' "$(($(date +%s) - ${up%%.*} + ticks / $(getconf CLK_TCK 2>/dev/null || echo 100)))"
+}
+
+# What is newer than a service's configuration: PHP-FPM writes the file with its number anew then (a path), and nginx starts its workers (seconds).
+read_at() { # name in /proc, service
+    master=$(masters "$1" "$2")
+    master=${master% }
+    case $master in '' | *' '*) return 0 ;; esac
+    if [ "$1" = "$FPM_NAME" ]; then
+        for file in "$RUN/php/$2.pid" "$RUN/$2.pid"; do
+            [ "$(head -n 1 "$file" 2>/dev/null)" = "${master# }" ] || continue
+            printf '%s' "$file"
+            return
+        done
+    fi
+    for worker in $(workers "$1" "$master"); do
+        case $(tr '\0' ' ' 2>/dev/null <"$PROC/${worker%%:*}/cmdline") in *'shutting down'*) continue ;; esac
+        born "${worker%%:*}"
+        echo
+    done | sort -n | head -n 1
+}
+
 # What is known of the running PHP-FPM: whether its configuration changed since it read it, its pools, and its sockets, where one may look.
 fpm_now() { # its masters
     fpm_stale=yes
     fpm_pools=$newline
-    fpm_sockets=
+    sockets_of "$1"
+    fpm_sockets=$sockets_found
     for pid in $1; do
         for file in "$RUN/php/$FPM_SERVICE.pid" "$RUN/$FPM_SERVICE.pid"; do
             [ "$(head -n 1 "$file" 2>/dev/null)" = "$pid" ] || continue
@@ -300,10 +340,6 @@ fpm_now() { # its masters
             unset IFS
             break
         done
-        set +f
-        for file in "$PROC/$pid/fd"/*; do fpm_sockets="$fpm_sockets $(readlink "$file" || printf none) "; done 2>/dev/null
-        [ -r "$PROC/$pid/fd" ] || fpm_sockets=
-        set -f
     done
     for worker in $(workers "$FPM_NAME" "$1"); do
         title=$(tr '\0' '\n' 2>/dev/null <"$PROC/${worker%%:*}/cmdline" | head -n 1 | sed 's/ *$//')
@@ -469,12 +505,84 @@ $(printf '%s\n' "$1" | tail -n 1)"
     fault "$FPM_SERVICE" "$FPM_NAME -t: $first${where:+ ($where)}" "Correct it${where:+ in ${where%:*}}, then run: $FPM_NAME -t"
 }
 
+# Which of these files changed since a service read its configuration. A link counts itself, and what it leads to.
+changed_files() { # what read_at gave, files
+    # shellcheck disable=SC2086
+    case $1 in
+    '') return 0 ;;
+    /*) for follow in -P -L; do if find "$follow" $2 -prune -cnewer "$1" -print 2>/dev/null; then :; fi; done ;;
+    # The clocks of files and processes differ by less than two seconds.
+    *) for follow in -P -L; do if find "$follow" $2 -prune -newerct "@$(($1 + 2))" -print 2>/dev/null; then :; fi; done ;;
+    esac
+}
+
+# Says where nginx is to listen although another program does. nginx's own test does not see that: told to reload, nginx goes on as it was. What it
+# has read already it listens on itself, so this is about what changed since. A reload binds new addresses only.
+nginx_listens() { # lines of listen directives, files of the configuration
+    [ -n "$1" ] || return 0
+    master=$(masters "$NGINX_NAME" "$NGINX_SERVICE")
+    master=${master% }
+    case $master in '' | *' '*) return 0 ;; esac
+    since=$(read_at "$NGINX_NAME" "$NGINX_SERVICE")
+    IFS=$newline
+    nginx_new=$(changed_files "$since" "$2")
+    unset IFS
+    [ -n "$nginx_new" ] || return 0
+    sockets=
+    for list in "$PROC/net/tcp" "$PROC/net/tcp6"; do if [ -r "$list" ]; then sockets="$sockets $list"; fi; done
+    [ -n "$sockets" ] || return 0
+    # The account that makes nginx's sockets.
+    maker=$(status "$master")
+    maker=${maker##* }
+    sockets_of "$master"
+    asked=$newline
+    while IFS=$tab read -r _ file line where; do
+        port=80
+        case $where in
+        \[*\]:* | *:*[!\]]) address=${where%:*} port=${where##*:} ;;
+        \[*\] | *[!0-9]*) address=$where ;;
+        *) address='' port=$where ;;
+        esac
+        address=${address#\[}
+        address=${address%\]}
+        # Of the addresses of a name nothing is said. A port of a range is none.
+        case $address in '' | '*') address=0.0.0.0 ;; *[!0-9a-fA-F:.]*) continue ;; *:* | [0-9]*.*[0-9]) ;; *) continue ;; esac
+        case $port in '' | *[!0-9]*) continue ;; esac
+        case $asked in *"$newline$address $port$newline"*) continue ;; esac
+        asked=$asked$address' '$port$newline
+        # An address of IPv6 is not one of IPv4 for nginx (`ipv6only`).
+        case $address in *:*) long=32 ;; *) long=8 ;; esac
+        taken=
+        unsure=
+        # shellcheck disable=SC2013,SC2086
+        for found in $(awk -v address="$address" -v port="$port" "$who_listens" $sockets | awk -v long="$long" '$4 == long { print $2 ":" $3 }'); do
+            if [ -n "$sockets_found" ]; then
+                case $sockets_found in *" socket:[${found#*:}] "*) ;; *) taken=yes ;; esac
+            elif [ "${found%%:*}" != "$maker" ]; then
+                taken=yes
+            else
+                unsure=yes
+            fi
+        done
+        if [ -n "$taken" ]; then
+            fault "$NGINX_SERVICE" "$file:$line: \`listen $where\`: another program listens on port $port" "Run on the server: sudo ss -ltnp 'sport = :$port'. Correct $file, or end that program"
+        elif [ -n "$unsure" ] && [ "$port" != 80 ] && [ "$port" != 443 ]; then
+            case $newline$nginx_new$newline in *"$newline$file$newline"*) ;; *) continue ;; esac
+            put unverified "$file:$line: \`listen $where\`: port $port is in use, and whether by nginx itself is not known, because its configuration changed since it was read
+Run on the server: sudo ss -ltnp 'sport = :$port'. If another program has the port, correct $file"
+        fi
+    done <<END
+$1
+END
+}
+
 nginx_ready() {
     main=$ETC/nginx/nginx.conf
     [ -f "$main" ] || return 0
     configuration "$nginx_files" "$main"
     nginx_found=$files
     missing=
+    nginx_listens "$(printf '%s' "$lines" | grep "^listen$tab" || printf '')" "$files"
     IFS=$newline
     for line in $lines; do
         IFS=$tab
@@ -482,6 +590,7 @@ nginx_ready() {
         set -- $line
         unset IFS
         [ $# -eq 4 ] || continue
+        [ "$1" != listen ] || continue
         path=$4
         case $path in *[\$*?[]* | data:* | engine:*) continue ;; /*) ;; *) path=$ETC/nginx/$path ;; esac
         if absent "$path"; then missing="$missing$2:$3: \`$1\`: $path does not exist$newline"; fi

@@ -13,6 +13,8 @@ ended() { # service
 
 failed() { # name in /proc, service, command
     if down "$1" "$2"; then refuse reload-of-stopped-service command="$3" service="$2" state="$(words_of "$2")" start="$(start_of "$2")"; fi
+    # nginx runs no code of the app: what visitors get is judged by itself.
+    if [ "$1" = "$NGINX_NAME" ]; then refuse nginx-reload-failed command="$3" start="$(start_of "$2")"; fi
     refuse reload-failed command="$3" start="$(start_of "$2")"
 }
 
@@ -33,7 +35,7 @@ reload() { # name in /proc, service, command
         put unseen "$1"
         return 0
     fi
-    deadline=$(($(date +%s) + WAIT))
+    deadline=$(($(elapsed) + WAIT))
     quiet=0
     gone=0
     while :; do
@@ -51,7 +53,8 @@ reload() { # name in /proc, service, command
         # A pool that starts workers on demand has none before the next request: two quiet seconds under a living master will do.
         if [ "$old" -eq 0 ] && [ -n "${master# }" ]; then quiet=$((quiet + 1)); else quiet=0; fi
         [ "$quiet" -lt 40 ] || break
-        if [ "$(date +%s)" -ge "$deadline" ]; then refuse old-workers-remain command="$3" seconds="$WAIT" old="$old" new="$new"; fi
+        if [ "$(elapsed)" -ge "$deadline" ] && [ "$1" = "$NGINX_NAME" ]; then refuse nginx-not-renewed command="$3" seconds="$WAIT"; fi
+        if [ "$(elapsed)" -ge "$deadline" ]; then refuse old-workers-remain command="$3" seconds="$WAIT" old="$old" new="$new"; fi
         sleep 0.05
     done
     put reloaded "$1 $new new workers"

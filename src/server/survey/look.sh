@@ -40,7 +40,7 @@ else
 $entry"
     done
     if [ -L "$BASE/current" ]; then
-        put current "$(readlink "$BASE/current")"
+        put current "$(link_of "$BASE/current")"
         if [ -d "$BASE/current/" ]; then put current-is "$(readlink -f "$BASE/current")"; else put current-dangling yes; fi
     elif [ -e "$BASE/current" ]; then
         put current-not-a-link yes
@@ -52,7 +52,7 @@ $entry"
     done
     if [ -f "$ENV_FILE" ] && [ -r "$ENV_FILE" ]; then put env-file yes; elif [ -e "$ENV_FILE" ]; then put env-file unreadable; else put env-file missing; fi
     df -Pk "$BASE" | { read -r _; read -r _ _ _ free _; put free-kib "$free"; }
-    df -Pi "$BASE" | { read -r _; read -r _ _ _ free _; put free-inodes "$free"; }
+    df -Pi "$BASE" | { read -r _; read -r _ all _ free _; put free-inodes "$free $all"; }
     if [ -d "$BASE/current/" ]; then
         # It fails where a part cannot be read; then the sum is not the size.
         if size=$(du -sk "$(readlink -f "$BASE/current")" 2>/dev/null); then put live-kib "${size%%[!0-9]*}"; else put live-kib-unknown yes; fi

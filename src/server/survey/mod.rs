@@ -27,6 +27,9 @@ const MAX_SKEW_SECONDS: u64 = 120;
 /// Less room than this is no room, whatever the live release takes.
 const MIN_FREE_KIB: u64 = 16 * 1024;
 
+/// What a lock, a watchdog and a journal take besides a release, whose files are counted once the bundle is here.
+const MIN_FREE_INODES: u64 = 64;
+
 /// With less than this the app cannot write a log line and a session.
 const STORAGE_FREE_KIB: u64 = 64;
 
@@ -101,7 +104,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     }
     if cx.source.is_some() {
         let misplaced = database::place(cx, io, &looked, database::Asked::App).await?;
-        problems.extend(misplaced.map(|misplaced| misplaced.problem));
+        problems.extend(misplaced.into_iter().map(|misplaced| misplaced.problem));
     }
     let services = match &looked.serving {
         Ok(serving) => match serving::privileges(&*cx.ports.shell, io, user, serving, looked.systemd()).await {
@@ -128,7 +131,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     // The release begins with the rollback of unconfirmed releases: what is live after that is what it replaces.
     let unconfirmed = watchdog::Pending::all(answer);
     watchdog::tell(cx, io, &unconfirmed);
-    let current = watchdog::once_back(&unconfirmed, looked.current());
+    let current = watchdog::once_back(&unconfirmed, looked.current()).map(|link| inputs.layout.plain(&link));
     let live_tree = match current.as_deref() == looked.current() {
         true => answer.get("current-is").map(str::to_owned),
         false => current.as_deref().map(|link| watchdog::tree(&inputs.layout, link)),
@@ -148,7 +151,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         php_version,
         services,
         free_bytes: remote::number::<u64>(answer, "free-kib", &doing)?.saturating_mul(1024),
-        free_inodes: answer.get("free-inodes").and_then(|text| text.parse().ok()).unwrap_or(0),
+        free_inodes: free_inodes(answer, "free-inodes").unwrap_or(u64::MAX),
         clock_skew_seconds: looked.clock_skew_seconds,
     };
     let live = state.current.as_deref().map_or("nothing".to_owned(), |live| last_part(live).to_owned());
@@ -248,10 +251,8 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
             errors::preflight::special_file(path, &RemoteCommand::new(["rm", "-f", path])),
         ));
     }
-    let storage = |key| answer.get(key).and_then(|text| text.split(' ').map(remote::kib).collect::<Option<Vec<_>>>());
-    let full = storage("storage-free-kib").is_some_and(|free| free.first().is_some_and(|free| *free < STORAGE_FREE_KIB))
-        // Some file systems do not count inodes, and say 0 of 0.
-        || storage("storage-free-inodes").is_some_and(|inodes| matches!(inodes[..], [0, all] if all > 0));
+    let full = answer.get("storage-free-kib").and_then(remote::kib).is_some_and(|free| free < STORAGE_FREE_KIB)
+        || free_inodes(answer, "storage-free-inodes") == Some(0);
     if full {
         found.push(problem(About::Storage, errors::preflight::storage_full(&layout.shared())));
     }
@@ -274,6 +275,9 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
     if let Some(free) = kib("free-kib").filter(|free| *free < need) {
         found.push(problem(About::Room, errors::preflight::no_room_kib(free, &base, need)));
     }
+    if let Some(free) = free_inodes(answer, "free-inodes").filter(|free| *free < MIN_FREE_INODES) {
+        found.push(problem(About::Room, errors::preflight::no_inodes(free, &base, MIN_FREE_INODES)));
+    }
     if let Some(Holder { owner, gone: false, .. }) = Holder::read(answer) {
         found.push(problem(
             About::Place,
@@ -282,6 +286,13 @@ pub fn problems(inputs: &typed::Target, looked: &Looked) -> Vec<Problem> {
         ));
     }
     found
+}
+
+/// The free inodes that the server told as `free all`; `None` where the file system does not count them: it says 0 of 0, or `-`.
+pub fn free_inodes(answer: &Answer, key: &str) -> Option<u64> {
+    let (free, all) = answer.get(key)?.trim().split_once(' ')?;
+    let all: u64 = all.parse().ok()?;
+    free.parse().ok().filter(|_| all > 0)
 }
 
 /// How much room a release and its backup need is worked out from the live release.

@@ -1,10 +1,11 @@
 # Arms the watchdog: an entry that names what was live, and beside it the program that rolls back if no run confirms the release in time.
 # in: PLACE ENTRY (path without its state) NONCE WITHIN (seconds) HEAD TAIL (of the entry, around its deadline) PROGRAM RELOAD WORKERS LOCK LOCK_NONCE
+#     BEFORE (what `current` says, and the rollback makes it say again; empty: no link)
 #     RELEASE (its folder: all of it reaches the disk before anything points at it)
 umask 077
 fenced "$LOCK" "$LOCK_NONCE"
 flush "$RELEASE"
-mkdir -p "$PLACE"
+mkdir -p "$PLACE" || refuse watchdog-entry-unwritable path="$PLACE"
 if [ -d "$ENTRY.armed" ]; then
     # A run whose connection broke asks again: its entry has its fencing token. A second program beside the first does no harm.
     if [ "$(cat "$ENTRY.armed/nonce" 2>/dev/null)" != "$NONCE" ]; then refuse watchdog-armed-already path="$ENTRY.armed" folder="$PLACE"; fi
@@ -12,16 +13,25 @@ if [ -d "$ENTRY.armed" ]; then
 else
     # A release can be the target of several rollbacks: the entry of an earlier one would prevent the rename.
     rm -rf "$ENTRY.new" "$ENTRY.reverted"
-    mkdir "$ENTRY.new"
     deadline=$(($(date +%s) + WITHIN))
-    printf '%s\n' "$NONCE" >"$ENTRY.new/nonce"
-    printf '%s\n' "$deadline" >"$ENTRY.new/deadline"
-    printf '%s%s%s\n' "$HEAD" "$deadline" "$TAIL" >"$ENTRY.new/entry.json"
-    printf '%s\n' "$PROGRAM" >"$ENTRY.new/program"
-    printf '%s\n' "$RELOAD" >"$ENTRY.new/reload"
-    printf '%s\n' "$WORKERS" >"$ENTRY.new/workers"
-    # Room for what the programs say: a full disk is no reason not to roll back.
-    for file in answer log reload.answer workers.answer; do with_room "$ENTRY.new/$file" 16384; done
+    # All that a rollback makes is made here: afterwards the disk may have neither room nor a free inode.
+    ready() {
+        mkdir "$ENTRY.new" &&
+            printf '%s\n' "$NONCE" >"$ENTRY.new/nonce" &&
+            printf '%s\n' "$deadline" >"$ENTRY.new/deadline" &&
+            printf '%s %s\n' "$(($(elapsed) + WITHIN))" "$WITHIN" >"$ENTRY.new/until" &&
+            printf '%s%s%s\n' "$HEAD" "$deadline" "$TAIL" >"$ENTRY.new/entry.json" &&
+            printf '%s\n' "$PROGRAM" >"$ENTRY.new/program" &&
+            printf '%s\n' "$RELOAD" >"$ENTRY.new/reload" &&
+            printf '%s\n' "$WORKERS" >"$ENTRY.new/workers" || return 1
+        for mark in switched turned turning written; do printf '' >"$ENTRY.new/ready.$mark" || return 1; done
+        for file in answer log reload.answer workers.answer; do with_room "$ENTRY.new/$file" 16384 || return 1; done
+        if [ -n "$BEFORE" ]; then ln -s "$BEFORE" "$ENTRY.new/back"; fi
+    }
+    if ! ready; then
+        rm -rf "$ENTRY.new"
+        refuse watchdog-entry-unwritable path="$ENTRY.new"
+    fi
     flush_file "$ENTRY.new/entry.json"
     mv -T "$ENTRY.new" "$ENTRY.armed"
 fi

@@ -6,7 +6,7 @@ off() {
     # A run that takes over the lock before the ledger's line was written knows by this that the release was confirmed.
     if [ -n "$LOCK" ]; then
         if [ -e "$LOCK/confirming" ]; then mv -f "$LOCK/confirming" "$LOCK/confirmed"; fi
-        if [ ! -e "$LOCK/confirmed" ]; then : >"$LOCK/confirmed"; fi
+        [ -e "$LOCK/confirmed" ] || printf '' >"$LOCK/confirmed" || say "$LOCK/confirmed cannot be written: check whether the disk is full"
     fi
     rm -rf "$ENTRY.off"
     put state off
@@ -25,7 +25,7 @@ fenced "$LOCK" "$LOCK_NONCE"
 # What is confirmed is live, and nothing else.
 if [ -n "$LINK" ]; then
     now=
-    if [ -L "$CURRENT" ]; then now=$(readlink -- "$CURRENT"); fi
+    if [ -L "$CURRENT" ]; then now=$(link_of "$CURRENT"); fi
     [ "$now" = "$LINK" ] || refuse release-not-live now="${now:-nothing}" expected="$LINK"
 fi
 # Read first and looked for then: the watchdog may rename it in between.

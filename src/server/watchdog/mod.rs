@@ -90,6 +90,7 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
         .var("WITHIN", within.to_string())
         .var("HEAD", head)
         .var("TAIL", "}")
+        .var("BEFORE", entry.before.as_deref().unwrap_or_default())
         .var("RELEASE", layout.release(release).as_str())
         .var("PROGRAM", stored(watch(layout, &entry, Some(&lock::nonce(cx)))?))
         .var("RELOAD", stored(reload::reload_script(&cx.plan.server.services)?))
@@ -263,6 +264,11 @@ pub fn tell(cx: &Survey, io: &Io, pending: &[Pending]) {
             Err(why) => errors::watchdog::pending_unreadable(layout, release, why),
         });
     }
+}
+
+/// Whether this run had switched to its release, by its mark in the watchdog's entry.
+pub async fn has_switched(cx: &Deploy, io: &Io) -> Result<bool, Failure> {
+    Ok(state(cx, io).await?.get("switched").is_some())
 }
 
 /// The line that the watchdog writes when it rolls back an unconfirmed release. The server puts in the time and the digest.

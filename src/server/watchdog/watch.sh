@@ -10,7 +10,11 @@ note() { # event
     printf '{"version":1,"at":"%s","event":"%s","from":"%s","to":"%s"}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1" "$LINK" "$BEFORE" >>"$JOURNAL" || say "$JOURNAL cannot be written: check whether the disk is full"
 }
 
-live() { if [ -L "$CURRENT" ]; then readlink "$CURRENT"; fi; }
+live() { if [ -L "$CURRENT" ]; then link_of "$CURRENT"; fi; }
+# An entry of an earlier version may have it absolute.
+if [ -n "$BEFORE" ]; then BEFORE=$(plain_link "$BEFORE" "${CURRENT%/*}"); fi
+
+mark() { make_mark "$ENTRY.reverting" "$1" || say "$ENTRY.reverting/$1 cannot be written: check whether the disk is full"; }
 
 # Whether the process that began the rollback still runs. After a reboot its number may be another's; the wait is limited, too.
 at_work() {
@@ -19,9 +23,16 @@ at_work() {
 }
 
 if [ "$NOW" != yes ]; then
-    deadline=$(cat "$ENTRY.armed/deadline")
+    read -r until within <"$ENTRY.armed/until"
     printf '%s\n' "$$" >"$ENTRY.armed/pid"
-    while [ -d "$ENTRY.armed" ] && [ "$(date +%s)" -lt "$deadline" ]; do sleep 1; done
+    # A person may start it again after a reboot: then the clock says how long, and it is never longer than it was to be.
+    if [ $((until - $(elapsed))) -gt "$within" ]; then
+        left=$(($(cat "$ENTRY.armed/deadline") - $(date +%s)))
+        if [ "$left" -gt "$within" ]; then left=$within; fi
+        until=$(($(elapsed) + left))
+    fi
+    # By the time since the boot, and not by the clock, which can be set.
+    while [ -d "$ENTRY.armed" ] && [ "$(elapsed)" -lt "$until" ]; do sleep 1; done
 fi
 
 # Confirming renames the entry as well: the first rename decides.
@@ -47,25 +58,29 @@ fi
 
 # A switch that was under way when we took the entry has ended after this.
 [ "$(live)" = "$LINK" ] || sleep 2
+turned=
 if [ "$(live)" = "$LINK" ]; then
     if [ -n "$BEFORE" ] && [ ! -d "$TREE/" ]; then
         refuse previous-release-missing path="$TREE" current="$CURRENT" entry="$ENTRY.reverting"
     fi
     note watchdog-goes-back
-    : >"$ENTRY.reverting/turning"
+    turned=yes
+    mark turning
     if [ -n "$BEFORE" ]; then
-        rm -f "$NEW"
-        ln -s "$BEFORE" "$NEW"
-        mv -Tf "$NEW" "$CURRENT"
+        room=
+        if [ -n "$LOCK" ] && is_ours "$LOCK" "$LOCK_NONCE"; then room=$LOCK; fi
+        link_to_rename "$BEFORE" "$ENTRY.reverting" "$NEW" "$room" || refuse link-unwritable path="$NEW" folder="${NEW%/*}"
+        mv -Tf "$link" "$CURRENT"
     else
         rm -f "$CURRENT"
     fi
     note watchdog-went-back
 elif [ -e "$ENTRY.reverting/switched" ] && [ "$(live)" = "$BEFORE" ]; then
     # The run had switched and pointed `current` back, and was interrupted before the reload.
-    : >"$ENTRY.reverting/turning"
+    turned=yes
+    mark turning
 fi
-if [ ! -e "$ENTRY.reverting/turning" ]; then
+if [ -z "$turned" ] && [ ! -e "$ENTRY.reverting/turning" ]; then
     # It was never live, or was rolled back already.
     rm -rf "$ENTRY.reverting"
     put found closed
@@ -81,14 +96,20 @@ if [ -n "$BEFORE" ]; then
     sh "$ENTRY.reverting/workers" >>"$ENTRY.reverting/workers.answer" || say "the queue workers were not restarted: they run the code of $LINK until their next restart"
 fi
 
+unwritten=
 if [ ! -e "$ENTRY.reverting/written" ]; then
-    append "$LEDGER" "$line"
-    : >"$ENTRY.reverting/written"
+    if try_append "$LEDGER" "$line"; then mark written; else unwritten=$unappended; fi
 fi
+# The site is rolled back all the same. The entry stays: the next holder of the deploy lock writes the line.
+if [ -n "$unwritten" ]; then put unrecorded "$unwritten"; fi
 if [ "$line" != "$WELL" ]; then
     # A later run checks the site's health, and decides. What the reload refused goes with the answer.
     if tail -c "+$((answered + 1))" "$ENTRY.reverting/reload.answer" | sed -nz 's/^\(refused\|value\)=/reload-&/p' >&3; then :; fi
     put found not-reloaded
+    exit 0
+fi
+if [ -n "$unwritten" ]; then
+    put found unrecorded
     exit 0
 fi
 mv -T "$ENTRY.reverting" "$ENTRY.reverted"

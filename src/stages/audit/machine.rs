@@ -5,7 +5,10 @@ use std::rc::Rc;
 use super::{Audit, Sheet};
 use crate::{
     context::Survey,
-    domain::{Failure, ReleaseName, format},
+    domain::{
+        Failure, ReleaseName, format,
+        gate::{FrontEnd, NO_VITE, VITE_MANIFEST},
+    },
     engine::{
         Done,
         step::{Io, StepResult},
@@ -191,7 +194,15 @@ pub async fn live(cx: &Audit, io: &Io) -> StepResult {
 
 async fn nine(sheet: &mut Sheet<'_>, survey: &Survey, io: &Io, doing: &str) -> Result<(), Failure> {
     let dir = survey.inputs.layout.current();
-    let report = tree::judged(&*survey.ports.shell, io, dir.as_str(), survey.inputs.front_end, doing).await?;
+    let judged = async |front_end| tree::judged(&*survey.ports.shell, io, dir.as_str(), front_end, doing).await;
+    let mut report = judged(FrontEnd::Vite).await?;
+    // The release was built under the policy of its time: what it has decides, as for the target of a rollback.
+    if report.lacks(VITE_MANIFEST) {
+        let without = judged(FrontEnd::None).await?;
+        if !without.lacks(NO_VITE) {
+            report = without;
+        }
+    }
     let against: Vec<String> = report
         .failures()
         .map(|gate| format!("{}: {}", gate.name, gate.problem.as_deref().unwrap_or_default()))

@@ -29,7 +29,7 @@ use crate::{
         inspect::{self, About, problem},
         ledger,
         lock::{self, Claim, Holder, InterruptedRun, Keeper},
-        recovery::Takeover,
+        recovery::{Finished, Takeover},
         services::{ready, reload},
         survey,
         watchdog::{self, Entry, Pending},
@@ -220,7 +220,11 @@ pub async fn confirmed(cx: &Recover, io: &Io) -> StepResult {
         let run = entry.run.as_deref().unwrap_or("a run outside of GitHub Actions");
         return Err(errors::recovery::unconfirmed(entry.release.as_str(), run));
     }
-    let described = cx.with_takeover(async |takeover| takeover.finish(io).await).await?.described;
+    let Finished { described, unrecorded, .. } = cx.with_takeover(async |takeover| takeover.finish(io).await).await?;
+    if let Some(failure) = unrecorded {
+        described.iter().for_each(|done| io.line(done.clone()));
+        return Err(failure);
+    }
     match described.is_empty() {
         true => Ok(Done::skipped("no leftovers")),
         false => Ok(Done::passed(described.join("; "))),
@@ -243,7 +247,10 @@ pub async fn roll_back(cx: &Recover, io: &Io) -> Result<Undone, Failure> {
         let stopped = ready::afterwards(&*cx.ports.shell, io, fpm).await.down();
         cx.state.borrow_mut().stopped = stopped;
     }
-    let mut described = finished?.described;
+    let Finished { mut described, unrecorded, .. } = finished?;
+    if let Some(failure) = &unrecorded {
+        io.warning(errors::recovery::line_missing(failure));
+    }
     match &entry.before {
         None => described.push("nothing is live, as before".to_owned()),
         Some(before) => {

@@ -41,13 +41,12 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
     link(&mut sheet, cx, &answer, looked.current().is_some());
     // Where the live release says it, .env is not asked: the app's own configuration decides. A pre-flight starts no app.
-    if cx.state.borrow().app_driver.is_none()
-        && let Some(Misplaced { problem, certain }) = database::place(cx, io, &looked, database::Asked::Env).await?
-    {
-        let name = "location of the database";
+    let asks = cx.state.borrow().app_driver.is_none();
+    let found = if asks { database::place(cx, io, &looked, database::Asked::Env).await? } else { Vec::new() };
+    for Misplaced { check, problem, certain } in found {
         match certain {
-            true => sheet.failed(name, problem.what),
-            false => sheet.warned(name, problem.what),
+            true => sheet.failed(check, problem.what),
+            false => sheet.warned(check, problem.what),
         }
     }
     let open = modes::look(&*cx.ports.shell, io, layout).await?;

@@ -127,8 +127,7 @@ pub async fn room(cx: &Survey, io: &Io) -> StepResult {
             None => sheet.failed(check, errors::preflight::room_unknown(place)),
         }
     }
-    match looked.answer.get("free-inodes").and_then(|text| text.trim().parse::<u64>().ok()).filter(|free| *free > 0) {
-        // Some file systems do not count inodes.
+    match survey::free_inodes(&looked.answer, "free-inodes") {
         None => sheet.passed("inodes", "this file system has no fixed number of inodes"),
         Some(free) if free >= need.inodes => {
             sheet.passed("inodes", format!("{free} free, about {} needed", need.inodes));
