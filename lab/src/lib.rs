@@ -12,6 +12,7 @@ pub mod github;
 pub mod http;
 pub mod image;
 pub mod load;
+pub mod relay;
 pub mod runner;
 pub mod server;
 pub mod snapshot;
