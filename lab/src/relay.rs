@@ -17,10 +17,14 @@ pub struct Relay {
     counted: Arc<Counted>,
 }
 
+/// Bytes. What opens or closes a channel or starts a command has less, a script has more.
+const LONG: usize = 4096;
+
 /// What has gone over a line.
 #[derive(Debug, Default)]
 struct Counted {
     turns: AtomicUsize,
+    long_turns: AtomicUsize,
     connections: AtomicUsize,
 }
 
@@ -57,6 +61,11 @@ impl Relay {
         self.counted.turns.load(Ordering::Relaxed)
     }
 
+    /// In how many of them it said more than [`LONG`]: a script or a part of a file, and not only that a channel is to be opened or closed.
+    pub fn long_turns(&self) -> usize {
+        self.counted.long_turns.load(Ordering::Relaxed)
+    }
+
     /// How many connections were made.
     pub fn connections(&self) -> usize {
         self.counted.connections.load(Ordering::Relaxed)
@@ -85,20 +94,20 @@ fn carry(client: TcpStream, server: SocketAddr, round_trip: Duration, count: &Ar
         (client.try_clone().context("sharing a socket")?, server.try_clone().context("sharing a socket")?);
     let (asks, count) = (heard.clone(), count.clone());
     let up = thread::spawn(move || {
-        pass(
-            up_from,
-            up_to,
-            connected,
-            round_trip / 2,
-            move || {
-                if asks.swap(false, Ordering::SeqCst) {
-                    count.turns.fetch_add(1, Ordering::Relaxed);
-                }
-            },
-            || {},
-        );
+        let mut said = 0;
+        let counts = move |length: usize| {
+            if asks.swap(false, Ordering::SeqCst) {
+                count.turns.fetch_add(1, Ordering::Relaxed);
+                said = 0;
+            }
+            if said <= LONG && said + length > LONG {
+                count.long_turns.fetch_add(1, Ordering::Relaxed);
+            }
+            said += length;
+        };
+        pass(up_from, up_to, connected, round_trip / 2, counts, || {});
     });
-    pass(server, client, connected, round_trip / 2, || {}, move || heard.store(true, Ordering::SeqCst));
+    pass(server, client, connected, round_trip / 2, |_| {}, move || heard.store(true, Ordering::SeqCst));
     // It has ended with its sockets.
     let _ = up.join();
     Ok(())
@@ -111,14 +120,14 @@ fn pass(
     mut to: TcpStream,
     not_before: Instant,
     delay: Duration,
-    read: impl Fn() + Send + 'static,
-    delivered: impl Fn(),
+    mut read: impl FnMut(usize) + Send + 'static,
+    delivers: impl Fn(),
 ) {
     let (send, under_way) = mpsc::channel::<(Instant, Vec<u8>)>();
     thread::spawn(move || {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = from.read(&mut buffer) {
-            read();
+            read(length);
             let arrives = Instant::now().max(not_before) + delay;
             if send.send((arrives, buffer[..length].to_vec())).is_err() {
                 return;
@@ -127,10 +136,11 @@ fn pass(
     });
     while let Ok((arrives, bytes)) = under_way.recv() {
         thread::sleep(arrives.saturating_duration_since(Instant::now()));
+        // Before, because whoever hears it may answer at once.
+        delivers();
         if to.write_all(&bytes).is_err() {
             break;
         }
-        delivered();
     }
     // Whoever reads there sees the end; whoever has left has seen it.
     let _ = to.shutdown(Shutdown::Write);
@@ -166,13 +176,14 @@ mod tests {
             client.read_exact(&mut answer[..1]).expect("an answer");
         }
         assert!(began.elapsed() >= far * 4, "a connection and three answers: {:?}", began.elapsed());
-        assert_eq!((relay.turns(), relay.connections()), (3, 1));
+        assert_eq!((relay.turns(), relay.long_turns(), relay.connections()), (3, 0, 1));
         let sent = Instant::now();
         let mut writer = client.try_clone().expect("a socket");
         let writing = thread::spawn(move || writer.write_all(&vec![7; SIZE]));
         client.read_exact(&mut answer).expect("the file");
         writing.join().expect("the writer").expect("sent");
         assert!(answer.iter().all(|byte| *byte == 7));
+        assert!(relay.long_turns() > 0, "a file is long");
         // Piece after piece it would take at least 128 round trips.
         assert!(sent.elapsed() < far * 64, "{:?}", sent.elapsed());
     }

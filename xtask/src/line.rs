@@ -41,6 +41,7 @@ pub(crate) struct Asked {
 struct Measured {
     times: Vec<Duration>,
     turns: Vec<usize>,
+    long_turns: Vec<usize>,
     connections: Vec<usize>,
 }
 
@@ -94,14 +95,15 @@ pub(crate) fn run(root: &Path, asked: &Asked) -> Result<()> {
                 let contender = (place + run) % contenders;
                 turn += 1;
                 for (step, of_step) in asked.steps.iter().zip(&mut measured) {
-                    let before = (line.ssh.turns(), line.ssh.connections());
+                    let before = (line.ssh.turns(), line.ssh.long_turns(), line.ssh.connections());
                     let took = match binaries.get(contender) {
                         Some(binary) => ours(&story, &line, &commits[turn % 2], step, binary)?,
                         None => plain.run(&line, step, turn)?,
                     };
                     of_step[contender].times.push(took);
                     of_step[contender].turns.push(line.ssh.turns() - before.0);
-                    of_step[contender].connections.push(line.ssh.connections() - before.1);
+                    of_step[contender].long_turns.push(line.ssh.long_turns() - before.1);
+                    of_step[contender].connections.push(line.ssh.connections() - before.2);
                 }
             }
         }
@@ -211,13 +213,14 @@ fn print(round_trip: Duration, steps: &[String], binaries: &[PathBuf], measured:
             let range = (found.times.iter().min(), found.times.iter().max());
             let (least, most) = (range.0.copied().unwrap_or_default(), range.1.copied().unwrap_or_default());
             println!(
-                "{:>3} ms  {step:<8}  {:>6.2} s ({:.2} to {:.2})  {:.2} of plain ssh  {:>3} turns, {:>2} connections  {}",
+                "{:>3} ms  {step:<8}  {:>6.2} s ({:.2} to {:.2})  {:.2} of plain ssh  {:>3} turns ({} long), {:>2} connections  {}",
                 round_trip.as_millis(),
                 found.seconds(),
                 least.as_secs_f64(),
                 most.as_secs_f64(),
                 found.seconds() / plain,
                 median(&found.turns),
+                median(&found.long_turns),
                 median(&found.connections),
                 name(binaries, contender)
             );
