@@ -462,7 +462,7 @@ fn a_script_costs_one_round_trip() {
     let opened = || counted("server_input_channel_open: ctype session");
     let started = || counted("request exec reply 1");
     wait(run(&ssh, "put a b")).expect("an answer");
-    until("two shells wait", || started() == 3);
+    until("three shells wait", || started() == 4);
     for turn in 0..10 {
         let path = |name: &str| server.folder.path().join(format!("{name}-{turn}"));
         let (works, go) = (path("works"), path("go"));
@@ -475,7 +475,7 @@ fn a_script_costs_one_round_trip() {
         let answer = wait(async {
             let turns = async {
                 // The shell for the script after the next one is opened meanwhile, and the one for the next script is started.
-                while !works.exists() || opened() < turn + 4 || started() < turn + 3 {
+                while !works.exists() || opened() < turn + 5 || started() < turn + 4 {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 line.held.store(true, Ordering::SeqCst);
@@ -553,17 +553,17 @@ fn shells_that_wait_end_with_their_connection() {
     let server = Server::start("");
     let ssh = server.ssh();
     wait(run(&ssh, "put a b")).expect("an answer");
-    until("two shells wait", || server.shells().len() == 2);
+    until("three shells wait", || server.shells().len() == 3);
     let before = server.shells();
     let broke = wait(ssh.run(breaking("BREAK sleep 600"), &mut |_| {}));
     assert!(matches!(broke, Err(ShellError::Dropped(_))), "{broke:?}");
     // The script had one of them; the next script ends that.
-    until("the other ended with the line", || {
+    until("the others ended with the line", || {
         server.shells().iter().filter(|shell| before.contains(shell)).count() < 2
     });
     wait(run(&ssh, "put a b")).expect("an answer");
-    until("two new shells wait", || {
-        server.shells().len() == 2 && !server.shells().iter().any(|shell| before.contains(shell))
+    until("three new shells wait", || {
+        server.shells().len() == 3 && !server.shells().iter().any(|shell| before.contains(shell))
     });
     drop(ssh);
     until("they ended with the run", || server.shells().is_empty());
@@ -576,7 +576,7 @@ fn a_shell_that_was_ended_while_it_waited_is_replaced() {
     let ssh = server.ssh();
     wait(run(&ssh, "put a b")).expect("an answer");
     for _ in 0..10 {
-        until("two shells wait", || server.shells().len() == 2);
+        until("three shells wait", || server.shells().len() == 3);
         for shell in server.shells() {
             sh(server.folder.path(), &format!("kill -KILL {shell}"));
         }

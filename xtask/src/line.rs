@@ -95,6 +95,13 @@ pub(crate) fn run(root: &Path, asked: &Asked) -> Result<()> {
                 let contender = (place + run) % contenders;
                 turn += 1;
                 for (step, of_step) in asked.steps.iter().zip(&mut measured) {
+                    let needs_release = step == "rollback" && !asked.steps.iter().any(|step| step == "release");
+                    if needs_release {
+                        match binaries.get(contender) {
+                            Some(binary) => ours(&story, &line, &commits[turn % 2], "release", binary)?,
+                            None => plain.run(&line, "release", turn)?,
+                        };
+                    }
                     let before = (line.ssh.turns(), line.ssh.long_turns(), line.ssh.connections());
                     let took = match binaries.get(contender) {
                         Some(binary) => ours(&story, &line, &commits[turn % 2], step, binary)?,

@@ -54,9 +54,9 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 /// How long ending the scripts of a broken connection may take.
 const ORPHANS_END: Duration = Duration::from_secs(10);
 
-/// How many shells are started ahead. To start one costs two round trips, which overlap by one: with two of them, the next script
-/// finds one ready even if no script takes any time.
-const SPARES: usize = 2;
+/// How many shells are started ahead. To start one costs two round trips, which overlap by one, so two would do for scripts that follow each
+/// other without a pause. The third makes up for what sshd takes to start a process.
+const SPARES: usize = 3;
 
 /// How often one script may lose its connection.
 const DROPS: u32 = 5;
