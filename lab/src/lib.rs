@@ -13,6 +13,7 @@ pub mod http;
 pub mod image;
 pub mod load;
 pub mod registry;
+pub mod relay;
 pub mod runner;
 pub mod server;
 pub mod snapshot;

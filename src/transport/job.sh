@@ -5,12 +5,15 @@
 # and answers goes to two files in a folder of its own, and is told from there as it grows: over this connection, or over another one that
 # asks for the rest.
 
-# Tells what was not told yet. Each `tail` holds one stream only, so that the connection does not wait for the other.
+# Tells what was not told yet. Each `tail` holds one stream only, so that the connection does not wait for the other. The work itself writes
+# nothing to the connection: if that is closed at this moment, it would end by SIGPIPE.
 follow() { # number of the call, folder, process (empty: it has ended), bytes of the log and of the answer that were told
     number=$1 folder=$2 log_told=$4 answer_told=$5
     if [ -n "$3" ]; then set -- -f -s 0.1 "--pid=$3"; else set --; fi
-    printf 'log=%s\n' "$number" >&2
-    tail "$@" -c "+$((log_told + 1))" "$folder/log" >&2 2>/dev/null 3>&- &
+    {
+        printf 'log=%s\n' "$number" >&2
+        exec tail "$@" -c "+$((log_told + 1))" "$folder/log" >&2 2>/dev/null
+    } 3>&- &
     tail "$@" -c "+$((answer_told + 1))" "$folder/answer" >&3 2>/dev/null 3>&- &
 }
 

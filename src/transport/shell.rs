@@ -61,6 +61,8 @@ pub struct Script {
     finishes: Option<String>,
     /// Whether it begins by comparing the deploy lock's fencing token with the run's.
     fenced: bool,
+    /// Whether it waits where the server allows fewer scripts at a time.
+    waits: bool,
 }
 
 /// What becomes of a script whose connection breaks.
@@ -97,6 +99,7 @@ impl Script {
             hides: false,
             finishes: None,
             fenced: false,
+            waits: false,
         }
     }
 
@@ -133,6 +136,14 @@ impl Script {
     #[must_use]
     pub fn repeatable(mut self) -> Self {
         self.drop = OnDrop::Again;
+        self
+    }
+
+    /// It is one of several that run side by side. Where the server allows fewer sessions (MaxSessions), it waits until another one has ended;
+    /// else it would fail.
+    #[must_use]
+    pub fn beside_others(mut self) -> Self {
+        self.waits = true;
         self
     }
 
@@ -204,6 +215,10 @@ impl Script {
             true => (HIDE, format!("guarded {nonce} {MOST_OUTPUT}")),
             false => ("", "program </dev/null\nexit 0".to_owned()),
         }
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
     }
 
     pub(crate) fn is_repeatable(&self) -> bool {

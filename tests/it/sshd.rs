@@ -95,6 +95,20 @@ impl Server {
         Ssh::new(&SshAccess { port: line.port, ..self.access(&known_hosts) })
     }
 
+    /// The processes of the shells that it started for a script, and that have none yet or work.
+    fn shells(&self) -> Vec<u32> {
+        let shells = fs::read_dir("/proc").expect("/proc").flatten().filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let environment = fs::read(entry.path().join("environ")).ok()?;
+            let ours = |word: &[u8]| {
+                word.starts_with(b"SSH_CONNECTION=") && word.ends_with(format!(" {}", self.port).as_bytes())
+            };
+            let line = fs::read(entry.path().join("cmdline")).ok()?;
+            (line.starts_with(b"/bin/sh\0-s\0") && environment.split(|byte| *byte == 0).any(ours)).then_some(pid)
+        });
+        shells.collect()
+    }
+
     pub(crate) fn logins(&self) -> usize {
         self.read("log").matches("Accepted publickey").count()
     }
@@ -437,13 +451,142 @@ fn a_port_that_closes_every_connection_is_given_up_and_told() {
     assert_eq!(visits.load(Ordering::SeqCst), 5, "again after 1, 2, 4 and 8 s");
 }
 
+/// Ten scripts, one right after the other, over a line that carries one way at a time: first what the client says, until the server can do
+/// nothing more with it; then what the server says, until the script is done.
+#[test]
+fn a_script_costs_one_round_trip() {
+    let server = Server::start("LogLevel DEBUG1");
+    let line = Line::to(server.port);
+    let ssh = server.ssh_through(&line);
+    let counted = |what: &str| server.read("log").matches(what).count();
+    let opened = || counted("server_input_channel_open: ctype session");
+    let started = || counted("request exec reply 1");
+    wait(run(&ssh, "put a b")).expect("an answer");
+    until("three shells wait", || started() == 4);
+    for turn in 0..10 {
+        let path = |name: &str| server.folder.path().join(format!("{name}-{turn}"));
+        let (works, go) = (path("works"), path("go"));
+        let script = Script::new("test", ": >\"$WORKS\"; until [ -e \"$GO\" ]; do sleep 0.01; done; put a b")
+            .var("WORKS", works.to_str().expect("a path"))
+            .var("GO", go.to_str().expect("a path"));
+        line.silent.store(true, Ordering::SeqCst);
+        line.held.store(false, Ordering::SeqCst);
+        let mut on_line = |_| {};
+        let answer = wait(async {
+            let turns = async {
+                // The shell for the script after the next one is opened meanwhile, and the one for the next script is started.
+                while !works.exists() || opened() < turn + 5 || started() < turn + 4 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                line.held.store(true, Ordering::SeqCst);
+                line.silent.store(false, Ordering::SeqCst);
+                fs::write(&go, "").expect("a file");
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                answer = ssh.run(script, &mut on_line) => answer,
+                () = turns => unreachable!("it waits"),
+            }
+        });
+        line.silent.store(false, Ordering::SeqCst);
+        assert_eq!(answer.unwrap_or_else(|error| panic!("turn {turn}: {error}")).get("a"), Some("b"));
+    }
+    line.held.store(false, Ordering::SeqCst);
+    assert_eq!(server.logins(), 1);
+}
+
 #[test]
 fn a_server_with_one_session_is_enough() {
-    let server = Server::start("MaxSessions 1");
+    for sessions in 1..=3 {
+        let server = Server::start(&format!("MaxSessions {sessions}\nLogLevel VERBOSE"));
+        let ssh = server.ssh();
+        let to = remote(&server.folder.path().join("sent"));
+        for round in 0..10 {
+            wait(run(&ssh, "put a b")).expect("an answer");
+            send(&ssh, b"a file", &to).0.expect("sent");
+            // With a shell that waits for its script, and with one that is just being started.
+            until("a shell waits", || round % 2 == 0 || !server.shells().is_empty());
+        }
+        assert_eq!(server.logins(), 1);
+    }
+}
+
+/// One after the other, where the server allows no more.
+#[test]
+fn scripts_that_run_beside_others_wait_for_a_session() {
+    for sessions in 1..=3 {
+        let server = Server::start(&format!("MaxSessions {sessions}"));
+        let ssh = server.ssh();
+        for round in 0..5 {
+            let script = || Script::new("test", "put a b").beside_others();
+            let mut lines: Vec<_> = (0..4).map(|_| |_| {}).collect();
+            let answers = wait(join_all(lines.iter_mut().map(|on_line| ssh.run(script(), on_line))));
+            for answer in answers {
+                let answer = answer.unwrap_or_else(|error| panic!("{sessions} sessions, round {round}: {error}"));
+                assert_eq!(answer.get("a"), Some("b"));
+            }
+        }
+        assert_eq!(server.logins(), 1);
+    }
+}
+
+/// A session for the script, and one for a shell that waits: it makes room for the command that ends the script.
+#[test]
+fn a_shell_that_waits_makes_room() {
+    let server = Server::start("MaxSessions 2");
     let ssh = server.ssh();
+    wait(run(&ssh, "put a b")).expect("an answer");
+    for _ in 0..5 {
+        let works = server.folder.path().join("works");
+        let _ = fs::remove_file(&works);
+        let script = Script::new("test", ": >\"$WORKS\"; sleep 607.25").var("WORKS", works.to_str().expect("a path"));
+        given_up_at(&ssh, script, &works);
+        let answer = wait(run(&ssh, "put left \"$(pgrep -f 'sleep 607[.]25' || true)\"")).expect("an answer");
+        assert_eq!(answer.get("left"), Some(""));
+    }
+    assert_eq!(server.logins(), 1, "no second connection was needed");
+}
+
+/// By the end of the run, and by a line that breaks.
+#[test]
+fn shells_that_wait_end_with_their_connection() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    wait(run(&ssh, "put a b")).expect("an answer");
+    until("three shells wait", || server.shells().len() == 3);
+    let before = server.shells();
+    let broke = wait(ssh.run(breaking("BREAK sleep 600"), &mut |_| {}));
+    assert!(matches!(broke, Err(ShellError::Dropped(_))), "{broke:?}");
+    // The script had one of them; the next script ends that.
+    until("the others ended with the line", || {
+        server.shells().iter().filter(|shell| before.contains(shell)).count() < 2
+    });
+    wait(run(&ssh, "put a b")).expect("an answer");
+    until("three new shells wait", || {
+        server.shells().len() == 3 && !server.shells().iter().any(|shell| before.contains(shell))
+    });
+    drop(ssh);
+    until("they ended with the run", || server.shells().is_empty());
+}
+
+/// By a person who tidies up, or for want of memory.
+#[test]
+fn a_shell_that_was_ended_while_it_waited_is_replaced() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    wait(run(&ssh, "put a b")).expect("an answer");
     for _ in 0..10 {
+        until("three shells wait", || server.shells().len() == 3);
+        for shell in server.shells() {
+            sh(server.folder.path(), &format!("kill -KILL {shell}"));
+        }
+        let answer = wait(run(&ssh, "put a b")).expect("an answer");
+        assert_eq!(answer.get("a"), Some("b"));
+        // What was ended is replaced by the scripts that find it ended.
+        wait(run(&ssh, "put a b")).expect("an answer");
         wait(run(&ssh, "put a b")).expect("an answer");
     }
+    assert_eq!(server.logins(), 1);
 }
 
 /// What is to be ended has the only session: it is ended over a new connection, and what follows begins after that.
@@ -614,19 +757,22 @@ fn fd9_forbidden_forwarding_and_a_port_without_a_listener_are_named() {
     assert!(empty.text.contains(&format!("nothing answers at 127.0.0.1:{free} on the server")), "{empty}");
 }
 
-/// A line that can fall silent: once armed, nothing that the server says comes through from the moment it is told something long.
+/// A line that can fall silent: once armed, nothing that the server says comes through from the moment it is told something long. While it is
+/// held, nothing that the client says comes through.
 struct Line {
     port: u16,
     armed: Arc<AtomicBool>,
     silent: Arc<AtomicBool>,
+    held: Arc<AtomicBool>,
 }
 
 impl Line {
     fn to(server_port: u16) -> Self {
         let entrance = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = entrance.local_addr().expect("an address").port();
-        let line = Self { port, armed: Arc::default(), silent: Arc::default() };
+        let line = Self { port, armed: Arc::default(), silent: Arc::default(), held: Arc::default() };
         let (armed, silent, silenced) = (line.armed.clone(), line.silent.clone(), line.silent.clone());
+        let held = line.held.clone();
         std::thread::spawn(move || {
             let (client, _) = entrance.accept().expect("a guest");
             let server = TcpStream::connect(("127.0.0.1", server_port)).expect("sshd");
@@ -635,6 +781,9 @@ impl Line {
                 pass(up, server, |length| {
                     if length > 1000 && armed.load(Ordering::SeqCst) {
                         silent.store(true, Ordering::SeqCst);
+                    }
+                    while held.load(Ordering::SeqCst) {
+                        std::thread::sleep(Duration::from_millis(1));
                     }
                 })
             });

@@ -8,6 +8,7 @@ mod fuzz;
 mod image;
 mod imports;
 mod lab;
+mod line;
 mod pictures;
 mod release;
 mod shell;
@@ -33,7 +34,10 @@ struct Line {
 #[derive(Subcommand)]
 enum Task {
     /// Measure what a release costs on the runner
-    Bench,
+    Bench {
+        #[command(subcommand)]
+        part: Option<BenchPart>,
+    },
     /// Show a release that goes live and an unhealthy one that is rolled back
     Demo,
     /// Release to many kinds of servers and apps (lab/shapes), and print the matrix
@@ -79,10 +83,17 @@ enum Task {
     Words,
 }
 
+#[derive(clap::Subcommand)]
+enum BenchPart {
+    /// What the way to the server costs: a plan, a release and a rollback beside plain ssh
+    Line(line::Asked),
+}
+
 fn main() -> Result<()> {
     let root = root()?;
     match Line::parse().task {
-        Task::Bench => bench::run(root),
+        Task::Bench { part: None } => bench::run(root),
+        Task::Bench { part: Some(BenchPart::Line(asked)) } => line::run(root, &asked),
         Task::Demo => demo::run(root),
         Task::Field(asked) => field::run(root, &asked),
         Task::Fuzz { target, runs, seconds, fast } => {

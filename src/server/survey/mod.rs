@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::{
     database,
     inspect::{ServerState, ServiceState, config_file::ConfigFile, serving},
+    ledger,
     lock::{self, Holder},
     remote, watchdog,
 };
@@ -102,23 +103,32 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     } else {
         problems.retain(|problem| !problem.about.has_a_row());
     }
-    if cx.source.is_some() {
-        let misplaced = database::place(cx, io, &looked, database::Asked::App).await?;
-        problems.extend(misplaced.into_iter().map(|misplaced| misplaced.problem));
-    }
-    let services = match &looked.serving {
-        Ok(serving) => match serving::privileges(&*cx.ports.shell, io, user, serving, looked.systemd()).await {
-            Ok(services) => Some(services),
-            Err(failure) if failure.kind == crate::domain::FailureKind::Refused => {
-                problems.push(problem(About::Services, failure.into()));
-                None
-            }
-            Err(failure) => return Err(failure),
-        },
-        Err(cause) => {
-            problems.push(problem(About::Services, errors::services::fpm_unknown(cause)));
+    let misplaced = async {
+        match cx.source.is_some() {
+            true => database::place(cx, io, &looked, database::Asked::App).await,
+            false => Ok(Vec::new()),
+        }
+    };
+    let privileges = async {
+        match &looked.serving {
+            Ok(serving) => serving::privileges(&*cx.ports.shell, io, user, serving, looked.systemd()).await.map(Ok),
+            Err(cause) => Ok(Err(errors::services::fpm_unknown(cause))),
+        }
+    };
+    // None of them needs another. What cannot be read of the ledger, the row that needs it says.
+    let (misplaced, services, _) = tokio::join!(misplaced, privileges, ledger::look(cx, io));
+    problems.extend(misplaced?.into_iter().map(|misplaced| misplaced.problem));
+    let services = match services {
+        Ok(Ok(services)) => Some(services),
+        Ok(Err(unknown)) => {
+            problems.push(problem(About::Services, unknown));
             None
         }
+        Err(failure) if failure.kind == crate::domain::FailureKind::Refused => {
+            problems.push(problem(About::Services, failure.into()));
+            None
+        }
+        Err(failure) => return Err(failure),
     };
     let (Some(services), true) = (services, problems.is_empty()) else {
         return Err(refusal(&doing, problems));

@@ -92,6 +92,11 @@ impl Reading {
         self.pid
     }
 
+    /// Whether the first record has come: before it the program has not begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Whether the last record has come.
     pub(super) fn is_complete(&self) -> bool {
         self.end.is_some()

@@ -4,7 +4,11 @@
 //! call* must be repeated before anything else is sent (transport.c, `transport_send_existing`): its pipe is "sticky", and
 //! the others wait. And a session opens one channel at a time: the state of an opening belongs to the session, so the next call
 //! would get the channel that another one asked for. And a call that waits for the server's reply to its command takes the same reply
-//! on another channel for an error (packet.c, `packet_requirev`): commands begin one after the other, too.
+//! on another channel for an error (packet.c, `packet_requirev`): commands begin one after the other, too. An opening and a command are
+//! different replies, so one of each may be under way.
+//!
+//! To open a channel and to start its command costs a round trip each. So shells are started ahead: a script that takes one has only its
+//! text to send and its answer to wait for. Decision 32 has the reasons.
 
 use std::{
     fs::File,
@@ -23,8 +27,8 @@ use zeroize::Zeroizing;
 use super::{
     answer::Reading,
     entrance::Entrance,
-    peer::{Detached, ExecSession, Local, Output, again_io},
-    pipe::{Pipe, Room, Start, Step, again, only_this_channel},
+    peer::{Detached, ExecSession, Local, Output, Peer, again_io},
+    pipe::{Pipe, Room, Start, Step, Turn, again, only_this_channel},
 };
 use crate::transport::{
     shell::Tunnel,
@@ -33,8 +37,11 @@ use crate::transport::{
 
 /// What the run asks for.
 pub(super) enum Order {
-    /// Run a command with this input; its output goes to `output`. It is closed when no caller reads the output any more.
-    Execute { command: String, input: Input, output: async_mpsc::Sender<Output> },
+    /// Start a shell that waits for its script, when there is room for it.
+    Prepare { command: String },
+    /// Run a command with this input; its output goes to `output`. It is closed when no caller reads the output any more. A shell that was
+    /// started ahead by this very command takes the input. If the server allows no session more, it fails, or waits.
+    Execute { command: String, waits: bool, input: Input, output: async_mpsc::Sender<Output> },
     /// Lead every connection that arrives at `entrance` to `host:port` as the server sees it.
     Tunnel { entrance: Entrance, host: String, port: u16, tunnel: Tunnel },
     /// End the process group of an abandoned script.
@@ -48,10 +55,10 @@ pub(super) fn text(text: String) -> Input {
     Box::new(io::Cursor::new(Zeroizing::new(text.into_bytes())))
 }
 
-/// A file that is read once it is known from where on.
-pub(super) fn rest_of(file: File) -> (Input, Option<Gate>) {
+/// A text, and then a file that is read once it is known from where on.
+pub(super) fn text_and_rest_of(before: String, file: File) -> (Input, Option<Gate>) {
     let (open, opened) = mpsc::channel();
-    (Box::new(Rest { file, from: Some(opened) }), Some(Gate(open)))
+    (Box::new(text(before).chain(Rest { file, from: Some(opened) })), Some(Gate(open)))
 }
 
 /// Says from where on a file is to be sent.
@@ -139,6 +146,10 @@ pub(super) struct Driver {
     listeners: Vec<Listener>,
     condemned: Vec<Condemned>,
     idle_channel: IdleChannel,
+    /// How many sessions the server was seen to allow, if it refused one (MaxSessions).
+    most_sessions: Option<usize>,
+    /// How many have ended.
+    ended_sessions: u64,
     /// Whose packet was sent in part.
     sticky: Option<Who>,
     next_keepalive: Instant,
@@ -194,6 +205,8 @@ impl Driver {
             listeners: Vec::new(),
             condemned: Vec::new(),
             idle_channel: IdleChannel::NotYet,
+            most_sessions: None,
+            ended_sessions: 0,
             sticky: None,
             next_keepalive: Instant::now() + KEEPALIVE,
             look_again: LOOK_AGAIN,
@@ -222,8 +235,9 @@ impl Driver {
     fn take_orders(&mut self) {
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Execute { command, input, output }) => {
-                    self.pipes.push(Pipe::new(Start::Command(command), Box::new(ExecSession::new(input, output))));
+                Ok(Order::Prepare { command }) => self.pipes.push(Pipe::spare(command)),
+                Ok(Order::Execute { command, waits, input, output }) => {
+                    self.execute(command, waits, Box::new(ExecSession::new(input, output)));
                 }
                 Ok(Order::Tunnel { entrance, host, port, tunnel }) => {
                     self.listeners.push(Listener { entrance, host, port, tunnel });
@@ -239,6 +253,16 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn execute(&mut self, command: String, waits: bool, mut peer: Box<dyn Peer>) {
+        for pipe in &mut self.pipes {
+            peer = match pipe.take_over(&command, waits, peer) {
+                Ok(()) => return,
+                Err(peer) => peer,
+            };
+        }
+        self.pipes.push(Pipe::command(command, waits, peer));
     }
 
     fn end(&mut self, pid: u32, counted: Ending) {
@@ -313,10 +337,11 @@ impl Driver {
         let moved = match who {
             Who::IdleChannel => self.step_idle_channel()?,
             Who::Pipe(index) => {
-                let room = self.room(index);
-                let step = self.pipes[index].step(&self.session, room)?;
+                let (turn, had_session) = (self.turn(index), self.pipes[index].has_session());
+                let step = self.pipes[index].step(&self.session, turn)?;
+                self.ended_sessions += u64::from(had_session && !self.pipes[index].has_session());
                 if step == Step::Crowded {
-                    self.give_up_listening();
+                    self.make_room(index);
                 }
                 step != Step::Waits
             }
@@ -328,13 +353,41 @@ impl Driver {
         Ok(moved)
     }
 
-    fn room(&self, index: usize) -> Room {
-        let is_opening = |(other, pipe): (usize, &Pipe)| other != index && pipe.is_opening();
-        match self.idle_channel {
+    fn turn(&self, index: usize) -> Turn {
+        let others = || self.pipes.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, pipe)| pipe);
+        let full = || self.most_sessions.is_some_and(|most| self.sessions() >= most);
+        let room = match self.idle_channel {
             IdleChannel::Opening | IdleChannel::Closing(_) => Room::Taken,
-            _ if self.pipes.iter().enumerate().any(is_opening) => Room::Taken,
+            _ if others().any(Pipe::is_opening) => Room::Taken,
+            _ if self.pipes[index].is_spare() && (full() || others().any(Pipe::goes_first)) => Room::Taken,
+            _ if self.pipes[index].waits() && full() && !others().any(Pipe::rests) => Room::Taken,
+            // It was refused, and what has its place can give that back soon.
+            _ if self.pipes[index].was_refused() && others().any(Pipe::is_on_its_way) => Room::Taken,
             IdleChannel::Open(_) => Room::CanBeMade,
+            _ if others().any(Pipe::rests) => Room::CanBeMade,
             _ => Room::Free,
+        };
+        let (others_are_open, ended) = (self.sessions() > 0, self.ended_sessions);
+        Turn { room, others: others_are_open, ended, may_start: !others().any(Pipe::is_starting) }
+    }
+
+    /// What the server's limit of sessions counts.
+    fn sessions(&self) -> usize {
+        let idle = matches!(self.idle_channel, IdleChannel::Open(_) | IdleChannel::Closing(_));
+        self.pipes.iter().filter(|pipe| pipe.has_session()).count() + usize::from(idle)
+    }
+
+    /// The server refused a session: one that does nothing ends for it. A spare shell waits until there is room by itself.
+    fn make_room(&mut self, index: usize) {
+        if matches!(self.idle_channel, IdleChannel::Open(_)) {
+            self.give_up_listening();
+        } else if !self.pipes[index].is_spare() && self.pipes.iter_mut().rev().any(Pipe::give_way) {
+            // The newest: the oldest is taken next.
+        } else {
+            match self.sessions() {
+                0 => self.pipes[index].give_up(),
+                most => self.most_sessions = Some(most),
+            }
         }
     }
 
@@ -358,7 +411,10 @@ impl Driver {
             }
             IdleChannel::Closing(channel) => match again(channel.close()) {
                 Ok(None) => return Ok(false),
-                Ok(Some(())) => self.idle_channel = IdleChannel::Refused,
+                Ok(Some(())) => {
+                    self.idle_channel = IdleChannel::Refused;
+                    self.ended_sessions += 1;
+                }
                 Err(error) => return Err(error.message().to_owned()),
             },
             // Another channel reads the connection itself, and would wait for the bytes that this one took.
@@ -418,8 +474,8 @@ impl Driver {
 
     fn patience(&self, now: Instant) -> Duration {
         let deadlines = self.condemned.iter().map(|condemned| condemned.until).chain(self.stop_at);
-        // A single idle channel has no other that could take its bytes.
-        let look = (!self.pipes.is_empty()).then(|| now + self.look_again);
+        // For channels that only idle, no caller waits.
+        let look = (!self.pipes.iter().all(Pipe::rests)).then(|| now + self.look_again);
         let next = deadlines.chain(look).fold(self.next_keepalive, Instant::min);
         // An overdue keepalive waits for room in the socket, not in a loop without rest.
         next.saturating_duration_since(now).max(Duration::from_millis(if next > now { 1 } else { 100 }))

@@ -13,6 +13,7 @@ mod pipe;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    collections::VecDeque,
     fs::File,
     os::fd::OwnedFd,
     rc::Rc,
@@ -52,6 +53,10 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// How long ending the scripts of a broken connection may take.
 const ORPHANS_END: Duration = Duration::from_secs(10);
+
+/// How many shells are started ahead. To start one costs two round trips, which overlap by one, so two would do for scripts that follow each
+/// other without a pause. The third makes up for what sshd takes to start a process.
+const SPARES: usize = 3;
 
 /// How often one script may lose its connection.
 const DROPS: u32 = 5;
@@ -99,6 +104,8 @@ struct Link {
     waker: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
     greeting: Greeting,
+    /// The numbers of the shells that are started ahead, the oldest first.
+    spares: RefCell<VecDeque<String>>,
     /// Why the connection ended, once it has.
     end: Arc<Mutex<Option<String>>>,
     /// How many abandoned scripts have not ended yet.
@@ -173,7 +180,7 @@ impl Ssh {
     async fn end_orphans(&self, link: &Link) -> Result<(), ShellError> {
         let orphans = self.orphans.borrow().clone();
         for number in orphans {
-            let mut output = link.execute(driver::ending_orphan(&number), driver::nothing())?;
+            let mut output = link.execute(driver::ending_orphan(&number), driver::nothing(), false)?;
             let ended = async {
                 while let Some(piece) = output.recv().await {
                     if matches!(piece, Output::Ended(_)) {
@@ -218,7 +225,19 @@ async fn open(access: SshAccess) -> Result<Link, ShellError> {
         })
         .map_err(|error| ShellError::Local(format!("starting a thread: {error}")))?;
     let greeting = greeting.await.map_err(|_| ShellError::Unreachable("the connecting thread ended".to_owned()))??;
-    Ok(Link { orders: Some(orders), waker, thread: Some(thread), greeting, end, endings: watch::Sender::new(0) })
+    let (spares, endings) = (RefCell::default(), watch::Sender::new(0));
+    let link = Link { orders: Some(orders), waker, thread: Some(thread), greeting, spares, end, endings };
+    link.prepare();
+    Ok(link)
+}
+
+/// The command that starts a shell. Its number is how it can be found on the server when the connection is lost.
+fn shell(number: &str) -> String {
+    format!("exec /bin/sh -s {number}")
+}
+
+fn new_number() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
 }
 
 impl Link {
@@ -245,10 +264,36 @@ impl Link {
         let _ = self.endings.subscribe().wait_for(|count| *count == 0).await;
     }
 
+    /// Sees to it that shells wait for the next scripts.
+    fn prepare(&self) {
+        let mut spares = self.spares.borrow_mut();
+        while spares.len() < SPARES {
+            let number = new_number();
+            // If the connection has ended, its next use says why.
+            let _ = self.order(Order::Prepare { command: shell(&number) });
+            spares.push_back(number);
+        }
+    }
+
+    /// Gives a shell its script: one that was started ahead, if there is one and it may be that. Each runs one script, so nothing of a
+    /// script is left to the next. Gives the shell's number, and the end at which its output arrives.
+    fn begin(
+        &self,
+        input: Input,
+        ahead: bool,
+        waits: bool,
+    ) -> Result<(String, async_mpsc::Receiver<Output>), ShellError> {
+        let spare = if ahead { self.spares.borrow_mut().pop_front() } else { None };
+        let number = spare.unwrap_or_else(new_number);
+        let output = self.execute(shell(&number), input, waits)?;
+        self.prepare();
+        Ok((number, output))
+    }
+
     /// Starts a command and gives the end at which its output arrives.
-    fn execute(&self, command: String, input: Input) -> Result<async_mpsc::Receiver<Output>, ShellError> {
+    fn execute(&self, command: String, input: Input, waits: bool) -> Result<async_mpsc::Receiver<Output>, ShellError> {
         let (sender, receiver) = async_mpsc::channel(QUEUE);
-        self.order(Order::Execute { command, input, output: sender })?;
+        self.order(Order::Execute { command, waits, input, output: sender })?;
         Ok(receiver)
     }
 
@@ -280,19 +325,33 @@ struct Work<'a> {
     ssh: &'a Ssh,
     script: &'a Script,
     nonce: String,
+    /// The numbers of the shells that were given it: more than one if it was attached to again.
+    shells: Vec<String>,
     link: Option<Rc<Link>>,
     output: Option<async_mpsc::Receiver<Output>>,
     reading: Option<Box<Reading>>,
     /// Whether its whole answer was read.
     answered: bool,
+    /// Whether a shell that was started ahead will do.
+    trusts_spares: bool,
     /// The folders that it removes by the way.
     carried: Vec<RemotePath>,
 }
 
 impl<'a> Work<'a> {
     fn new(ssh: &'a Ssh, script: &'a Script) -> Self {
-        let nonce = uuid::Uuid::new_v4().simple().to_string();
-        Self { ssh, script, nonce, link: None, output: None, reading: None, answered: false, carried: Vec::new() }
+        Self {
+            ssh,
+            script,
+            nonce: new_number(),
+            shells: Vec::new(),
+            link: None,
+            output: None,
+            reading: None,
+            answered: false,
+            trusts_spares: true,
+            carried: Vec::new(),
+        }
     }
 
     /// Begins it over this connection, or attaches to it again.
@@ -304,7 +363,8 @@ impl<'a> Work<'a> {
         });
         self.carried = self.ssh.spent.take();
         let text = self.script.text_over(&self.nonce, &self.carried, reading.heard());
-        let output = link.execute(format!("exec /bin/sh -s {}", self.nonce), driver::text(text))?;
+        let (number, output) = link.begin(driver::text(text), self.trusts_spares, self.script.waits())?;
+        self.shells.push(number);
         self.link = Some(link);
         self.output = Some(output);
         Ok(())
@@ -328,7 +388,7 @@ impl<'a> Work<'a> {
     /// Lets it be ended before anything else runs on the server.
     fn abandon(&mut self) {
         if self.reading.take().is_some() {
-            self.ssh.orphans.borrow_mut().push(self.nonce.clone());
+            self.ssh.orphans.borrow_mut().append(&mut self.shells);
         }
     }
 
@@ -337,6 +397,13 @@ impl<'a> Work<'a> {
         // It has ended by itself: there is nothing left to end.
         self.output = None;
         match self.reading.take() {
+            // A shell that waited for its script may have been ended meanwhile, by a person or for want of memory. No program has begun
+            // that did not say so first; of work that goes on, another process says it.
+            Some(reading) if self.trusts_spares && !reading.has_begun() && self.script.job(&self.nonce).is_none() => {
+                self.trusts_spares = false;
+                self.shells.clear();
+                Err(reading.conclude(ended).err().unwrap_or_else(|| self.dropped()))
+            }
             Some(reading) => {
                 let answer = reading.conclude(ended);
                 self.answered = answer.is_ok();
@@ -394,7 +461,7 @@ impl Drop for Work<'_> {
         let (Some(link), Some(output)) = (&self.link, self.output.take()) else { return self.abandon() };
         let Some(reading) = self.reading.take() else { return };
         // The connection may be lost, and this not noticed yet.
-        self.ssh.ended.borrow_mut().push(self.nonce.clone());
+        self.ssh.ended.borrow_mut().append(&mut self.shells);
         let ending = Ending::counted_by(&link.endings);
         let order = match reading.pid() {
             Some(pid) => Order::End { pid, ending },
@@ -417,12 +484,17 @@ impl Shell for Ssh {
         let mut link = self.link().await?;
         let mut until = Instant::now() + script.limit();
         loop {
+            let trusted_spares = work.trusts_spares;
             let carried_out = async {
                 link.quiet().await;
                 work.begin(link)?;
                 work.finish(on_line).await
             };
             let finished = tokio::time::timeout_at(until, carried_out).await;
+            if trusted_spares && !work.trusts_spares {
+                link = self.link().await?;
+                continue;
+            }
             let why = match finished.unwrap_or_else(|_| Err(ShellError::TimedOut(script.limit()))) {
                 Err(ShellError::Dropped(why)) if drops < DROPS && work.survives() => why,
                 result => return result,
@@ -448,10 +520,10 @@ impl Shell for Ssh {
         quiet.map_err(|_| ShellError::TimedOut(UPLOAD_STALL))?;
         // A path is no secret; no other account may read the file, and a link that lies there is not followed. The server says what
         // it has before it is sent more, and counts what it wrote: an exit status alone has been seen to say yes to a half.
-        let number = uuid::Uuid::new_v4().simple().to_string();
-        let command = format!("exec /bin/sh -c '{RECEIVE}' {} {size} {number}", quote(to.as_str()));
-        let (rest, mut gate) = driver::rest_of(file);
-        let mut output = link.execute(command, rest)?;
+        let receive = format!("{{\nset -- {} {size}\n{RECEIVE}\nexit\n}}\n", quote(to.as_str()));
+        let before = receive.len() as u64;
+        let (input, mut gate) = driver::text_and_rest_of(receive, file);
+        let (number, mut output) = link.begin(input, true, false)?;
         let (mut said, mut complained) = (Vec::new(), Vec::new());
         let mut have = 0;
         loop {
@@ -461,7 +533,8 @@ impl Shell for Ssh {
                     self.orphans.borrow_mut().push(number);
                     return Err(link.dropped());
                 }
-                Some(Output::Sent(sent)) => on_bytes(have + sent),
+                Some(Output::Sent(sent)) if sent > before => on_bytes(have + sent - before),
+                Some(Output::Sent(_)) => {}
                 Some(Output::Stdout(bytes)) => {
                     keep(&mut said, &bytes);
                     if let Some(there) = has(&said)
@@ -511,13 +584,14 @@ impl Shell for Ssh {
     }
 }
 
-/// Takes a file `$0` of `$1` bytes; `$2` is the number of this call. What is there is its beginning, unless it is longer.
-const RECEIVE: &str = "umask 077; \
-     if [ -L \"$0\" ] || [ ! -f \"$0\" ]; then rm -f -- \"$0\" && set -C && : >\"$0\" || exit; set +C; fi; \
-     have=$(wc -c <\"$0\") || exit; \
-     if [ \"$have\" -gt \"$1\" ]; then : >\"$0\" || exit; have=0; fi; \
-     printf \"\\nhave=%d\\n\" \"$have\"; \
-     cat >>\"$0\" && printf \"\\nreceived=%d\\n\" \"$(wc -c <\"$0\")\"";
+/// Takes a file `$1` of `$2` bytes. What is there is its beginning, unless it is longer. The shell must read all of this before any of it
+/// runs, because the file comes behind it: so it stands in braces, and the file is sent once this has said what there is.
+const RECEIVE: &str = "umask 077
+if [ -L \"$1\" ] || [ ! -f \"$1\" ]; then rm -f -- \"$1\" && set -C && : >\"$1\" || exit; set +C; fi
+have=$(wc -c <\"$1\") || exit
+if [ \"$have\" -gt \"$2\" ]; then : >\"$1\" || exit; have=0; fi
+printf \"\\nhave=%d\\n\" \"$have\"
+cat >>\"$1\" && printf \"\\nreceived=%d\\n\" \"$(wc -c <\"$1\")\"";
 
 /// How many bytes were there; what a start-up file printed before is passed over.
 fn has(said: &[u8]) -> Option<u64> {

@@ -55,6 +55,11 @@ pub(super) trait Peer {
         None
     }
 
+    /// What `take` kept for the peer that comes next.
+    fn kept(&mut self) -> Vec<(Stream, Vec<u8>)> {
+        Vec::new()
+    }
+
     /// Whether it must be finished even when the run is over.
     fn outlives_the_run(&self) -> bool {
         false
@@ -170,6 +175,44 @@ impl Peer for ExecSession {
 
     fn ended(&mut self, ended: Ended) {
         self.tell(Output::Ended(ended));
+    }
+}
+
+/// What a shell without a script prints: the start-up files of the account do that. Whoever gives it a script hears it.
+#[derive(Default)]
+pub(super) struct Kept {
+    out: Vec<u8>,
+    err: Vec<u8>,
+}
+
+/// More is passed over.
+const MOST_KEPT: usize = 64 * 1024;
+
+impl Peer for Kept {
+    fn fill(&mut self, _piece: &mut [u8]) -> io::Result<Fill> {
+        Ok(Fill::Later)
+    }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn take(&mut self, stream: Stream, bytes: &[u8]) {
+        let kept = match stream {
+            Stream::Out => &mut self.out,
+            Stream::Err => &mut self.err,
+        };
+        let room = MOST_KEPT - kept.len();
+        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn gone(&self) -> bool {
+        false
+    }
+
+    fn kept(&mut self) -> Vec<(Stream, Vec<u8>)> {
+        let kept = [(Stream::Out, std::mem::take(&mut self.out)), (Stream::Err, std::mem::take(&mut self.err))];
+        kept.into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use rustix::event::PollFlags;
 use ssh2::{Channel, ErrorCode, Session};
 use zeroize::Zeroizing;
 
-use super::peer::{Ended, Fill, Peer, Stream, sends_in_part};
+use super::peer::{Ended, Fill, Kept, Peer, Stream, sends_in_part};
 use crate::transport::ssh::peer::again_io;
 
 /// libssh2 sends 32 700 bytes at a time; a few packets per read save calls.
@@ -41,14 +41,32 @@ pub(super) enum Room {
     CanBeMade,
 }
 
+/// What the other channels leave to this one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    pub(super) room: Room,
+    /// There are other sessions.
+    pub(super) others: bool,
+    /// How many sessions have ended on this connection.
+    pub(super) ended: u64,
+    /// No other channel waits for the server's reply to its command.
+    pub(super) may_start: bool,
+}
+
 /// Carries bytes between a channel and its peer on our side.
 pub(super) struct Pipe {
     start: Start,
+    /// Its shell waits for a script, and no script has taken it yet.
+    is_spare: bool,
+    /// It ends, because another command needs its place.
+    gives_way: bool,
+    /// If the server allows no session more, it waits until there are fewer.
+    waits: bool,
     peer: Box<dyn Peer>,
     channel: Option<Channel>,
     phase: Phase,
-    /// How often the server would not open it.
-    refusals: u32,
+    /// How many sessions had ended when the server refused to open it for the last time.
+    refused_after: Option<u64>,
     /// The call that has to be repeated before any other, because its packet was sent in part.
     unfinished: Option<Move>,
     /// Bytes for the server, and how many of them are gone.
@@ -63,6 +81,8 @@ pub(super) struct Pipe {
 enum Phase {
     Waiting,
     Opening,
+    /// Open, and without its command.
+    Opened,
     Starting,
     Running,
     Closing,
@@ -87,10 +107,13 @@ impl Pipe {
     pub(super) fn new(start: Start, peer: Box<dyn Peer>) -> Self {
         Self {
             start,
+            is_spare: false,
+            gives_way: false,
+            waits: false,
             peer,
             channel: None,
             phase: Phase::Waiting,
-            refusals: 0,
+            refused_after: None,
             unfinished: None,
             piece: Zeroizing::default(),
             written: 0,
@@ -100,25 +123,116 @@ impl Pipe {
         }
     }
 
-    /// Does what can be done now. `room` is what an opening would meet. `Err` is the end of the whole connection.
-    pub(super) fn step(&mut self, session: &Session, room: Room) -> Result<Step, String> {
+    /// A command that waits for a session if need be.
+    pub(super) fn command(command: String, waits: bool, peer: Box<dyn Peer>) -> Self {
+        Self { waits, ..Self::new(Start::Command(command), peer) }
+    }
+
+    /// A shell that waits for its script.
+    pub(super) fn spare(command: String) -> Self {
+        Self { is_spare: true, ..Self::new(Start::Command(command), Box::new(Kept::default())) }
+    }
+
+    /// Gives a spare shell its script. Gives the peer back if this is not the shell of that command, or if it has ended.
+    pub(super) fn take_over(
+        &mut self,
+        command: &str,
+        waits: bool,
+        mut peer: Box<dyn Peer>,
+    ) -> Result<(), Box<dyn Peer>> {
+        let is_it = self.is_spare && matches!(&self.start, Start::Command(own) if own == command);
+        let ends = self.gives_way || matches!(self.phase, Phase::Closing | Phase::Done);
+        let lives = !ends && !self.channel.as_ref().is_some_and(Channel::eof);
+        if !is_it || !lives {
+            return Err(peer);
+        }
+        for (stream, bytes) in self.peer.kept() {
+            peer.take(stream, &bytes);
+        }
+        self.peer = peer;
+        self.is_spare = false;
+        self.waits = waits;
+        self.refused_after = None;
+        Ok(())
+    }
+
+    /// It will have no place.
+    pub(super) fn give_up(&mut self) {
+        self.phase = Phase::Done;
+    }
+
+    /// Ends a spare shell, because another command needs its place. Whether it does. Its input ends and it is read to its own end: sshd
+    /// counts a session whose channel is closed for as long as its process is there.
+    pub(super) fn give_way(&mut self) -> bool {
+        let rests = self.rests();
+        if rests {
+            self.gives_way = true;
+            self.input = InputState::Ended;
+        }
+        rests
+    }
+
+    /// Does what can be done now. `Err` is the end of the whole connection.
+    pub(super) fn step(&mut self, session: &Session, turn: Turn) -> Result<Step, String> {
         match self.phase {
-            Phase::Waiting if room == Room::Taken => Ok(Step::Waits),
+            Phase::Waiting if turn.room == Room::Taken => Ok(Step::Waits),
             Phase::Waiting if self.peer.gone() => {
                 self.phase = Phase::Done;
                 Ok(Step::Moved)
             }
-            Phase::Waiting | Phase::Opening => self.open(session, room),
-            Phase::Starting => self.begin(),
+            Phase::Waiting | Phase::Opening => self.open(session, turn),
+            Phase::Opened if !turn.may_start => Ok(Step::Waits),
+            Phase::Opened | Phase::Starting => self.begin(),
             Phase::Running => self.run(session),
             Phase::Closing => self.close(),
             Phase::Done => Ok(Step::Waits),
         }
     }
 
-    /// Whether it waits for the server's word on its opening or on its command. Of all channels one may.
+    /// Whether it waits for the server's word on its opening. Of all channels one may.
     pub(super) fn is_opening(&self) -> bool {
-        matches!(self.phase, Phase::Opening | Phase::Starting)
+        self.phase == Phase::Opening
+    }
+
+    /// Whether it waits for the server's word on its command. Of all channels one may.
+    pub(super) fn is_starting(&self) -> bool {
+        self.phase == Phase::Starting
+    }
+
+    /// A script that may wait for others to end.
+    pub(super) fn waits(&self) -> bool {
+        self.waits && self.phase == Phase::Waiting
+    }
+
+    pub(super) fn is_spare(&self) -> bool {
+        self.is_spare
+    }
+
+    /// A spare shell that has nothing to do.
+    pub(super) fn rests(&self) -> bool {
+        self.is_spare && !self.gives_way && self.phase == Phase::Running
+    }
+
+    /// A spare shell that has its place, or gives it back, when the server has answered.
+    pub(super) fn is_on_its_way(&self) -> bool {
+        self.is_spare && (self.gives_way || matches!(self.phase, Phase::Opened | Phase::Starting | Phase::Closing))
+    }
+
+    /// Whether the server refused it, and it is to be opened again.
+    pub(super) fn was_refused(&self) -> bool {
+        self.phase == Phase::Waiting && self.refused_after.is_some()
+    }
+
+    /// Whether the server's limit of sessions (MaxSessions) counts it.
+    pub(super) fn has_session(&self) -> bool {
+        matches!(self.start, Start::Command(_)) && self.channel.is_some() && self.phase != Phase::Done
+    }
+
+    /// A command that is to be opened before any spare shell, or that still has something to send.
+    pub(super) fn goes_first(&self) -> bool {
+        let sends = self.phase != Phase::Done && self.phase != Phase::Closing && self.input != InputState::Reported;
+        let opens = matches!(self.phase, Phase::Waiting | Phase::Opening);
+        !self.is_spare && matches!(self.start, Start::Command(_)) && (opens || self.phase == Phase::Running && sends)
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -133,7 +247,7 @@ impl Pipe {
     pub(super) fn listens(&self) -> bool {
         match self.phase {
             Phase::Waiting | Phase::Done => false,
-            Phase::Opening | Phase::Starting | Phase::Closing => true,
+            Phase::Opening | Phase::Opened | Phase::Starting | Phase::Closing => true,
             Phase::Running => self.peer.has_room(),
         }
     }
@@ -145,7 +259,7 @@ impl Pipe {
         self.peer.local(wants_input)
     }
 
-    fn open(&mut self, session: &Session, room: Room) -> Result<Step, String> {
+    fn open(&mut self, session: &Session, turn: Turn) -> Result<Step, String> {
         let opened = match &self.start {
             Start::Command(_) => again(session.channel_session()),
             Start::Forward { host, port } => again(session.channel_direct_tcpip(host, *port, None)),
@@ -159,21 +273,26 @@ impl Pipe {
                 self.channel = Some(channel);
                 self.peer.opened();
                 self.phase = match self.start {
-                    Start::Command(_) => Phase::Starting,
+                    Start::Command(_) => Phase::Opened,
                     Start::Forward { .. } => Phase::Running,
                 };
                 Ok(Step::Moved)
             }
             Err(error) if matches!(self.start, Start::Command(_)) && only_this_channel(&error) => {
-                self.refusals += 1;
-                match (self.refusals, room) {
-                    // sshd counts a session until it has seen to all packets that came with its close; this opening may have
-                    // been among them, and the next one cannot be.
-                    (1, _) => {
+                let again = self.refused_after.replace(turn.ended) != Some(turn.ended);
+                match turn.room {
+                    // sshd counts a session until it has seen to all packets that came with its close. This opening may have been among
+                    // them, and the next one cannot be, unless another session ends before it.
+                    _ if again => {
                         self.phase = Phase::Waiting;
                         Ok(Step::Moved)
                     }
-                    (_, Room::CanBeMade) => {
+                    // It is opened when another session has ended.
+                    _ if self.is_spare || self.waits && turn.others => {
+                        self.phase = Phase::Waiting;
+                        Ok(Step::Crowded)
+                    }
+                    Room::CanBeMade => {
                         self.phase = Phase::Waiting;
                         Ok(Step::Crowded)
                     }
@@ -187,7 +306,10 @@ impl Pipe {
     fn begin(&mut self) -> Result<Step, String> {
         let (Start::Command(command), Some(channel)) = (&self.start, &mut self.channel) else { return Ok(Step::Waits) };
         match again(channel.exec(command)) {
-            Ok(None) => Ok(Step::Waits),
+            Ok(None) => {
+                self.phase = Phase::Starting;
+                Ok(Step::Waits)
+            }
             Ok(Some(())) => {
                 self.phase = Phase::Running;
                 Ok(Step::Moved)
@@ -199,8 +321,9 @@ impl Pipe {
     fn run(&mut self, session: &Session) -> Result<Step, String> {
         let mut moved = self.peer.flush();
         let all = [Move::Read(Stream::Out), Move::Read(Stream::Err), Move::Write];
+        let all = if self.rests() { &all[..2] } else { &all[..] };
         let unfinished = self.unfinished.take();
-        for next in unfinished.as_ref().map_or(&all[..], std::slice::from_ref) {
+        for next in unfinished.as_ref().map_or(all, std::slice::from_ref) {
             moved |= match *next {
                 Move::Read(stream) => self.read(stream)?,
                 Move::Write => self.write()?,

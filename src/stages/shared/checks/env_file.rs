@@ -34,11 +34,14 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     }
     let script = Script::new("env", include_str!("../../../server/inspect/env.sh"))
         .repeatable()
+        .beside_others()
         .var("ENV_FILE", file.as_str())
         .var("CURRENT", layout.current().as_str())
         .var("PHP", &cx.inputs.server.php)
         .var("ENV_PHP", PROGRAM);
-    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    let (answer, open) =
+        tokio::join!(remote::run(&*cx.ports.shell, io, script, &doing), modes::look(&*cx.ports.shell, io, layout));
+    let (answer, open) = (answer?, open?);
     link(&mut sheet, cx, &answer, looked.current().is_some());
     // Where the live release says it, .env is not asked: the app's own configuration decides. A pre-flight starts no app.
     let asks = cx.state.borrow().app_driver.is_none();
@@ -49,7 +52,6 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
             false => sheet.warned(check, problem.what),
         }
     }
-    let open = modes::look(&*cx.ports.shell, io, layout).await?;
     if open.is_empty() {
         sheet.passed("modes of the releases", "not readable by other accounts, as .env");
     }
