@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::base;
 use crate::docker::{docker, ensure_daemon};
 use crate::image::hash_tree;
+use crate::system::Debian;
 use crate::workspace::{build_dir, lock, run};
 
 /// The name under which the Dockerfile asks for its builder.
@@ -69,7 +70,7 @@ fn ensure_builder() -> Result<()> {
     if docker(["image", "inspect", "--format", "{{.Id}}", RUST]).is_ok() || docker(["pull", "--quiet", RUST]).is_ok() {
         return Ok(());
     }
-    base::ensure()?;
+    base::ensure(Debian::Bookworm)?;
     let sysroot = PathBuf::from(run(Command::new("rustc").args(["--print", "sysroot"]))?.trim());
     let recipe = tempfile::tempdir_in(build_dir()?).context("creating the build context")?;
     let dockerfile = format!(
@@ -78,7 +79,7 @@ fn ensure_builder() -> Result<()> {
          && rm -rf /var/lib/apt/lists/*\n\
          COPY bin /usr/local/bin\n\
          COPY lib /usr/local/lib\n",
-        base::DEBIAN
+        base::name(Debian::Bookworm)
     );
     fs::write(recipe.path().join("Dockerfile"), dockerfile).context("writing the builder's Dockerfile")?;
     // Only what compiles: the toolchain's documentation is as large as the toolchain.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::docker::docker;
 use crate::image::{self, Image};
+use crate::system::System;
 use crate::workspace::{lock, run, scratch};
 
 const PROVIDER: &str = "app/Providers/AppServiceProvider.php";
@@ -49,7 +50,12 @@ pub struct TempTree {
 
 /// A complete built source tree: `vendor/`, `public/build/`, no `.git`, and `commit` stamped into `config/release.php`.
 pub fn source(commit: &str, variant: Variant) -> Result<TempTree> {
-    let image = image::ensure()?;
+    source_for(System::default(), commit, variant)
+}
+
+/// The same with the framework and the skeleton that go with a system.
+pub fn source_for(system: System, commit: &str, variant: Variant) -> Result<TempTree> {
+    let image = image::ensure(system)?;
     let template = template(&image)?;
     let dir = scratch("app").context("creating a folder for the app")?;
     // Whole copies: a test may write to any file, and the gates look at times and links of each.

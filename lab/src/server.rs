@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::docker::docker;
 use crate::http::{self, HttpAnswer};
 use crate::image;
+use crate::system::System;
 use crate::workspace::{is_running, pipe};
 
 /// The commit of the release that both sites serve when a seeded server starts.
@@ -24,6 +25,8 @@ const LABEL: &str = "gated-deploy-lab";
 /// What a server is started with.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// What the server is built as.
+    pub system: System,
     /// PHP-FPM's `process_control_timeout` in seconds. 0 leaves Debian's default, with which a reload cuts requests.
     pub process_control_timeout: u32,
     /// Whether both sites already serve a first healthy release; else they have only `shared/` and an empty database.
@@ -46,6 +49,7 @@ pub const GATES: &str = "/run/gates";
 impl Default for Options {
     fn default() -> Self {
         Self {
+            system: System::default(),
             process_control_timeout: 10,
             seed: true,
             base_tmpfs_mb: Some(512),
@@ -113,7 +117,7 @@ impl Lab {
         in_a_group()?;
         let image = match &options.image {
             Some(image) => image.clone(),
-            None => image::ensure()?.name,
+            None => image::ensure(options.system)?.name,
         };
         sweep()?;
         let container = Container::run(&image, &options)?;
@@ -405,6 +409,15 @@ impl Container {
             } else if let Some(megabytes) = options.base_tmpfs_mb {
                 args.push(format!("--tmpfs=/var/www/{name}:size={megabytes}m,mode=755,exec"));
             }
+        }
+        if options.system.systemd {
+            // systemd mounts, and manages control groups of its own.
+            let unconfined = ["--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"];
+            args.extend(unconfined.map(str::to_owned));
+            args.extend(
+                ["--cap-add=SYS_ADMIN", "--cgroupns=private", "--tmpfs=/run:exec", "--env=container=docker"]
+                    .map(str::to_owned),
+            );
         }
         if let Some(gates) = &options.gates {
             args.push(format!("--volume={}:{GATES}:ro", gates.display()));

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use crate::docker::docker;
 use crate::image;
 use crate::server::Lab;
+use crate::system::System;
 use crate::workspace::lock;
 
 const REPOSITORY: &str = "gated-deploy-lab-snapshot";
@@ -24,7 +25,7 @@ rm -f /run/lab-database-ready";
 /// others is removed.
 pub fn ensure(parts: &[&[u8]], make: impl FnOnce() -> Result<Lab>) -> Result<String> {
     let mut hash = Sha256::new();
-    for part in [image::ensure()?.name.as_bytes(), STOP.as_bytes()].iter().chain(parts) {
+    for part in [image::ensure(System::default())?.name.as_bytes(), STOP.as_bytes()].iter().chain(parts) {
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask field`: one release pipeline on many kinds of servers and apps, as a matrix.
 //!
 //! A shape is a folder in `lab/shapes`: `shape.sh` runs as root on a server that nothing was released to yet, and its first lines say what
-//! is expected; `app/` is laid over the lab's app, and `policy.yml` becomes the policy file.
+//! is expected; `app/` is laid over the lab's app, `policy.yml` becomes the policy file, and `check.sh` must succeed after the second release.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -14,8 +14,9 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use gated_deploy_lab::{
-    Options,
+    Options, System,
     app::{self, Variant},
+    image,
     runner::{Finished, Runner},
     story::{Built, Story, commit, push},
 };
@@ -79,6 +80,7 @@ struct Shape {
     name: String,
     what: String,
     folder: PathBuf,
+    system: System,
     script: String,
     inputs: Vec<(String, String)>,
     /// What of the lab's app this one does not have.
@@ -110,7 +112,9 @@ pub(crate) fn run(root: &Path, asked: &Asked) -> Result<()> {
     let shapes = read(&root.join("lab/shapes"), &asked.only)?;
     shell::run("cargo", &["build", "--locked", "--quiet", "--package", "gated-deploy", "--package", "xtask"])?;
     let binary = crate::built_binary()?;
-    gated_deploy_lab::image::ensure().context("building the lab's server")?;
+    for shape in &shapes {
+        image::ensure(shape.system).with_context(|| format!("building the server of {}", shape.name))?;
+    }
     let (queue, rows) = (Mutex::new(VecDeque::from_iter(shapes)), Mutex::new(BTreeMap::new()));
     thread::scope(|scope| {
         for _ in 0..LANES {
@@ -179,13 +183,19 @@ fn read(folder: &Path, only: &[String]) -> Result<Vec<Shape>> {
     Ok(shapes)
 }
 
-/// `# what: ...`, `# input: name=value`, `# refused: cells: code`, `# finds: id id`, `# removes: path path`.
+/// `# what: ...`, `# debian: release`, `# init: systemd`, `# input: name=value`, `# refused: cells: code`, `# finds: id id`,
+/// `# removes: path path`.
 fn parse(name: String, folder: PathBuf, text: &str) -> Result<Shape> {
     let mut shape = Shape { name, folder, script: text.to_owned(), ..Shape::default() };
     for line in text.lines().filter_map(|line| line.strip_prefix("# ")) {
         let Some((key, value)) = line.split_once(": ") else { continue };
         match key {
             "what" => value.clone_into(&mut shape.what),
+            "debian" => shape.system.debian = value.parse()?,
+            "init" => {
+                ensure!(value == "systemd", "`{value}` starts no services here; leave the line out or write systemd");
+                shape.system.systemd = true;
+            }
             "input" => {
                 let (name, value) = value.split_once('=').context("an input is written name=value")?;
                 shape.inputs.push((name.to_owned(), value.replace("\\n", "\n")));
@@ -207,7 +217,7 @@ fn parse(name: String, folder: PathBuf, text: &str) -> Result<Shape> {
 
 /// Everything on a server of one shape.
 fn tried(shape: &Shape, root: &Path, binary: &Path) -> Row {
-    let story = Story::begin(binary, root, Options { seed: false, ..Options::default() })?;
+    let story = Story::begin(binary, root, Options { system: shape.system, seed: false, ..Options::default() })?;
     story.lab.exec(&format!("set -eu\ncd /var/www/staging\n{}", shape.script)).context("shaping the server")?;
     let mut place = Place { shape, story: &story, ended: BTreeMap::new() };
     let (first, second, sick) = (commit("field one"), commit("field two"), commit("field three"));
@@ -216,7 +226,9 @@ fn tried(shape: &Shape, root: &Path, binary: &Path) -> Row {
     place.run(Cell::Preflight, &place.step("preflight", &first)?);
     if place.run(Cell::First, &place.step("deploy-staging", &first)?) {
         place.ship(&second, Variant::Healthy)?;
-        place.run(Cell::Second, &place.step("deploy-staging", &second)?);
+        if place.run(Cell::Second, &place.step("deploy-staging", &second)?) {
+            place.check(Cell::Second)?;
+        }
         place.ship(&sick, Variant::Sick500)?;
         place.run(Cell::Unhealthy, &place.step("deploy-staging", &sick)?);
         place.run(Cell::Rollback, &place.step("rollback", &second)?);
@@ -238,7 +250,7 @@ struct Place<'a> {
 impl Place<'_> {
     /// Builds the app, with the shape's files in it.
     fn ship(&self, commit: &str, variant: Variant) -> Result<()> {
-        let tree = app::source(commit, variant)?;
+        let tree = app::source_for(self.shape.system, commit, variant)?;
         let files = self.shape.folder.join("app");
         for file in walkdir::WalkDir::new(&files).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
             let name = file.path().strip_prefix(&files).context("a file of the shape")?;
@@ -319,6 +331,18 @@ impl Place<'_> {
         let works = matches!(ended, Ended::Works);
         self.ended.insert(cell, ended);
         works
+    }
+
+    /// What only the server itself can say of the shape, as root.
+    fn check(&mut self, cell: Cell) -> Result<()> {
+        let file = self.shape.folder.join("check.sh");
+        if file.is_file() {
+            let script = fs::read_to_string(&file).context("reading the shape's check")?;
+            if let Err(error) = self.story.lab.exec(&format!("set -eu\ncd /var/www/staging\n{script}")) {
+                self.ended.insert(cell, Ended::Wrong(format!("check.sh failed\n{error:#}")));
+            }
+        }
+        Ok(())
     }
 
     fn judged(&self, cell: Cell, finished: &Finished) -> Ended {

@@ -3,6 +3,7 @@
 use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
+use gated_deploy_lab::System;
 
 const TEST: &str = "unwind::f79_f82_f86_whatever_goes_wrong_with_a_row_the_site_is_whole";
 
@@ -18,7 +19,7 @@ pub(crate) struct Asked {
 }
 
 pub(crate) fn run(root: &Path, asked: &Asked) -> Result<()> {
-    gated_deploy_lab::image::ensure().context("building the lab's server")?;
+    gated_deploy_lab::image::ensure(System::default()).context("building the lab's server")?;
     let mut command = Command::new("cargo");
     command
         .current_dir(root)

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
-use gated_deploy_lab::{action, image};
+use gated_deploy_lab::{System, action, image};
 
 use crate::{shell, tidy, timings};
 
@@ -152,7 +152,7 @@ fn images(root: &Path, server: bool, action: bool, cache: Option<&Path>) -> Resu
         if let Some(file) = cache.filter(|file| file.is_file()) {
             image::load(file).context("taking the lab's server from its file")?;
         }
-        image::ensure().context("building the lab's server")?;
+        image::ensure(System::default()).context("building the lab's server")?;
         if let Some(file) = cache.filter(|file| !file.is_file()) {
             image::save(file).context("keeping the lab's server in a file")?;
         }
