@@ -1,6 +1,6 @@
 # The watchdog of a release: waits, and rolls back if no run confirms the release in time. On the server it runs alone, out of its entry;
 # a later run uses it to complete an interrupted rollback.
-# in: ENTRY (path without its state) NOW (yes: do not wait) CURRENT LINK BEFORE TREE (BEFORE as a path) NEW JOURNAL LEDGER WELL ILL
+# in: PHP ENTRY (path without its state) NOW (yes: do not wait) CURRENT LINK BEFORE TREE (BEFORE as a path) NEW JOURNAL LEDGER WELL ILL
 #     LOCK (of the run that armed it; empty: none) LOCK_NONCE
 umask 077
 cd /
@@ -56,7 +56,7 @@ if [ "$(live)" = "$LINK" ]; then
     if [ -n "$BEFORE" ]; then
         rm -f "$NEW"
         ln -s "$BEFORE" "$NEW"
-        mv -Tf "$NEW" "$CURRENT"
+        replace_link "$NEW" "$CURRENT"
     else
         rm -f "$CURRENT"
     fi
