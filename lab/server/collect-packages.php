@@ -164,6 +164,10 @@ function collect(string $package, string $target, array $unused): void
     if ($files !== []) {
         $autoload['files'] = array_map(fn ($file) => "src/$file", $files);
     }
+    // Classes of a PHP that is not there yet have no namespace.
+    if (is_dir("$target/src/Resources/stubs")) {
+        $autoload['classmap'] = ['src/Resources/stubs/'];
+    }
     file_put_contents("$target/composer.json", describe($package, $debianPackage, $autoload, $needs));
 }
 

@@ -219,6 +219,15 @@ remove_tree() { # path, folder of our state
     return 1
 }
 
+# Puts a link in the place of another by one rename. A plain mv onto a link to a folder moves *into* that folder, and with -T it renames. That of
+# Rust's coreutils 0.0.30 (Debian 13) takes the folder for what is replaced, and refuses: then PHP renames.
+replace_link() { # the new link, the one to replace
+    if mv -Tf -- "$1" "$2"; then return 0; fi
+    say "PHP renames $1 instead"
+    # shellcheck disable=SC2016
+    "${PHP:-php}" -n -r 'exit(rename($argv[1], $argv[2]) ? 0 : 1);' -- "$1" "$2"
+}
+
 # Whether an access list (ACL) says who may do what there. The mode does not: its group bits are the most that the list gives.
 access_list() { # path
     case $(ls -ldL -- "$1") in ??????????+*) ;; *) return 1 ;; esac

@@ -472,6 +472,51 @@ fn fd47_mv_is_asked_what_it_does_and_not_what_it_is_called() {
 }
 
 /// Pools and virtual hosts hold passwords of the sites that they serve.
+/// As Rust's coreutils 0.0.30 do: it takes the folder behind a link for what is replaced.
+const MV_THAT_FOLLOWS: &str = r#"for last; do :; done
+[ ! -d "$last" ] || { echo "mv: cannot move: Directory not empty" >&2; exit 1; }
+exec /bin/mv "$@""#;
+/// Renames what it is given, in the place of PHP.
+const RENAMES: &str = r#"while [ "$1" != -- ]; do shift; done
+exec /bin/mv -Tf "$2" "$3""#;
+
+#[test]
+fn fd47_a_link_is_replaced_where_mv_takes_the_folder_behind_it_for_what_is_replaced() {
+    let (base, tools) = (folder(), folder());
+    for name in ["one", "two"] {
+        fs::create_dir_all(base.path().join("releases").join(name)).expect("a release");
+    }
+    let current = base.path().join("current");
+    symlink("releases/one", &current).expect("the live release");
+    program(tools.path(), "mv", MV_THAT_FOLLOWS);
+    program(tools.path(), "renames", RENAMES);
+    let script = Script::new("switch", include_str!("../../src/server/activation/switch.sh"))
+        .var("PHP", text(&tools.path().join("renames")))
+        .var("CURRENT", text(&current))
+        .var("EXPECTED", "releases/one")
+        .var("TARGET", "releases/two")
+        .var("NEW", text(&base.path().join(".current.two")))
+        .var("JOURNAL", text(&base.path().join("journal")))
+        .var("BEGINS", "begins")
+        .var("ENDS", "ends")
+        .var("GUARD", "")
+        .var("LOCK", "")
+        .var("LOCK_NONCE", "")
+        .var("MINE", "")
+        .var("MINE_NONCE", "")
+        .var("MINE_LOCK", "")
+        .var("MINE_LOCK_NONCE", "");
+
+    let ran = run(&script, tools.path());
+
+    assert_eq!((ran.ended(), ran.get("switched")), ("0", Some("yes")), "{}", ran.log);
+    assert_eq!(fs::read_link(&current).expect("a link"), Path::new("releases/two"));
+    assert!(
+        !base.path().join("releases/one/.current.two").exists(),
+        "nothing is moved into the folder behind the link"
+    );
+}
+
 #[test]
 fn of_the_services_configuration_only_what_is_used_leaves_the_server() {
     let (base, tools) = (folder(), folder());

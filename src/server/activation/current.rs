@@ -236,6 +236,7 @@ async fn swap(
     };
     let script = Script::new("switch", include_str!("switch.sh"))
         .repeatable()
+        .var("PHP", &cx.inputs.server.php)
         .var("CURRENT", layout.current().as_str())
         .var("EXPECTED", expected)
         .var("TARGET", target)

@@ -1,5 +1,5 @@
 # Switches `current` to a release: a new link is renamed over the old one, only if the old one is still what the plan was made for.
-# in: CURRENT EXPECTED (empty: no link) TARGET (empty: take the link away) NEW JOURNAL BEGINS ENDS GUARD (forward: the armed guard; empty: back) LOCK (forward) LOCK_NONCE
+# in: PHP CURRENT EXPECTED (empty: no link) TARGET (empty: take the link away) NEW JOURNAL BEGINS ENDS GUARD (forward: the armed guard; empty: back) LOCK (forward) LOCK_NONCE
 #     MINE (back: the guard's path without its state; empty: forward) MINE_NONCE MINE_LOCK MINE_LOCK_NONCE (what this run holds, if it still does)
 if [ -L "$CURRENT" ]; then
     now=$(link_of "$CURRENT")
@@ -56,8 +56,7 @@ elif [ -n "$mine" ]; then
 fi
 if [ -n "$TARGET" ]; then
     began=$(date +%s%N)
-    # mv -T because a plain mv onto a link to a folder moves *into* that folder.
-    mv -Tf "$link" "$CURRENT"
+    replace_link "$link" "$CURRENT"
     ended=$(date +%s%N)
     put took-ns $((ended - began))
 else

@@ -92,7 +92,7 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
         .var("TAIL", "}")
         .var("BEFORE", entry.before.as_deref().unwrap_or_default())
         .var("RELEASE", layout.release(release).as_str())
-        .var("PROGRAM", stored(watch(layout, &entry, Some(&lock::nonce(cx)))?))
+        .var("PROGRAM", stored(watch(layout, &entry, Some(&lock::nonce(cx)))?.var("PHP", &cx.inputs.server.php)))
         .var("RELOAD", stored(reload::reload_script(&cx.plan.server.services)?))
         .var("WORKERS", stored(workers::script(cx)));
     let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;

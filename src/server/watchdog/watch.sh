@@ -1,6 +1,6 @@
 # The watchdog of a release: waits, and rolls back if no run confirms the release in time. On the server it runs alone, out of its entry;
 # a later run uses it to complete an interrupted rollback.
-# in: ENTRY (path without its state) NOW (yes: do not wait) CURRENT LINK BEFORE TREE (BEFORE as a path) NEW JOURNAL LEDGER WELL ILL
+# in: PHP ENTRY (path without its state) NOW (yes: do not wait) CURRENT LINK BEFORE TREE (BEFORE as a path) NEW JOURNAL LEDGER WELL ILL
 #     LOCK (of the run that armed it; empty: none) LOCK_NONCE
 umask 077
 cd /
@@ -70,7 +70,7 @@ if [ "$(live)" = "$LINK" ]; then
         room=
         if [ -n "$LOCK" ] && is_ours "$LOCK" "$LOCK_NONCE"; then room=$LOCK; fi
         link_to_rename "$BEFORE" "$ENTRY.reverting" "$NEW" "$room" || refuse link-unwritable path="$NEW" folder="${NEW%/*}"
-        mv -Tf "$link" "$CURRENT"
+        replace_link "$link" "$CURRENT"
     else
         rm -f "$CURRENT"
     fi
