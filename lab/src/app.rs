@@ -17,15 +17,20 @@ const HEALTH: &str = "app/Http/Controllers/HealthController.php";
 const MANIFEST: &str = "public/build/manifest.json";
 const MIGRATIONS: &str = "database/migrations";
 
+/// In PHP: whether nginx serves the request (its `fastcgi_params`).
+pub const SERVED_BY_NGINX: &str = "str_starts_with($_SERVER['SERVER_SOFTWARE'] ?? '', 'nginx/')";
+
 /// What is special about a source tree. Several can be combined with [`TempTree::with`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Variant {
     /// Everything works.
     Healthy,
-    /// Every page, `/health` too, answers 500; `artisan` works, so all gates before the switch pass.
+    /// Every page, `/health` too, answers 500 as soon as nginx serves the release; all checks before the switch pass, the canary too.
     Sick500,
     /// The same in this environment alone.
     Sick500In(String),
+    /// Every page answers 500, whoever asks PHP-FPM; `artisan` works, so all gates pass.
+    Throws,
     /// Every request takes this much longer.
     SlowBoot(Duration),
     /// `vendor/autoload.php` throws.
@@ -104,10 +109,13 @@ impl TempTree {
     pub fn with(self, variant: Variant) -> Result<Self> {
         match variant {
             Variant::Healthy => {}
-            Variant::Sick500 => self.run_on_every_request("throw new \\RuntimeException('this release is sick');")?,
-            Variant::Sick500In(environment) => self.run_on_every_request(&format!(
-                "if ($this->app->environment('{environment}')) {{ throw new \\RuntimeException('this release is sick here'); }}"
+            Variant::Sick500 => self.run_on_every_request(&format!(
+                "if ({SERVED_BY_NGINX}) {{ throw new \\RuntimeException('this release is sick'); }}"
             ))?,
+            Variant::Sick500In(environment) => self.run_on_every_request(&format!(
+                "if ({SERVED_BY_NGINX} && $this->app->environment('{environment}')) {{ throw new \\RuntimeException('this release is sick here'); }}"
+            ))?,
+            Variant::Throws => self.run_on_every_request("throw new \\RuntimeException('this release throws');")?,
             Variant::SlowBoot(extra) => self.run_on_every_request(&format!("usleep({});", extra.as_micros()))?,
             Variant::BrokenAutoload => {
                 self.write(

@@ -39,6 +39,8 @@ pub mod key {
     pub const GATES: &str = "gates";
     /// [`HealthReport`](super::HealthReport): before the release
     pub const BASELINE: &str = "baseline";
+    /// [`HealthReport`](super::HealthReport): of the new release, before the switch
+    pub const CANARY: &str = "canary";
     /// [`HealthReport`](super::HealthReport): of the new release
     pub const HEALTH: &str = "health";
     /// [`HealthReport`](super::HealthReport): of the old release, after a rollback

@@ -14,6 +14,21 @@ codes! {
         cause: "The application fails (configuration, database, missing extension), PHP-FPM runs old code, or a health endpoint refuses the token.",
         action: "Read the details: each endpoint has its answer. Look at `shared/storage/logs/laravel.log` and at PHP-FPM's log on the server. If this release repairs an unhealthy site, set `repair: true` in the policy.",
     }
+    CANARY_UNHEALTHY = "canary-unhealthy", Refused {
+        meaning: "The release was asked before the switch, and at least one health endpoint, or the home page, did not answer as healthy. The live release stays; no visitor was served by the new one.",
+        cause: "The application fails: the first words of the error are what PHP or the application's log said.",
+        action: "Correct what the error names, and release again. Each page has its answer in the details.",
+    }
+    CANARY_BY_CLI = "canary-by-cli", Warning {
+        meaning: "The release was asked before the switch by the command-line PHP, not through PHP-FPM. That is a weaker check: the settings, the account and the extensions of PHP-FPM were not tested.",
+        cause: "The deploy user may not connect to the socket of the pool, the pool is not known, or it may open only the live release.",
+        action: "Let the deploy user connect to the socket of the pool: add it to the group of `listen.group`, for example `sudo usermod -aG www-data deploy`.",
+    }
+    CANARY_NOT_ASKED = "canary-not-asked", Warning {
+        meaning: "The release could not be asked before the switch. Its health is checked after it, and an unhealthy release is rolled back then.",
+        cause: "Neither PHP-FPM nor the command-line PHP gave an answer that says something of the release.",
+        action: "Let the deploy user connect to the socket of the pool: add it to the group of `listen.group`, for example `sudo usermod -aG www-data deploy`.",
+    }
     SITE_UNREACHABLE = "site-unreachable", World {
         meaning: "The runner could not reach the site. This says nothing of the site's health.",
         cause: "The name cannot be resolved, a network, proxy or firewall stands between them, or the SSH connection is lost.",
@@ -100,6 +115,30 @@ pub fn unhealthy(doing: &str, report: &HealthReport, problems: Vec<String>) -> F
         Score { passed, total } => format!("{passed} of {total} endpoints are healthy; {first}"),
     };
     SITE_UNHEALTHY.failure(doing, cause).details(problems)
+}
+
+/// The release that is to go live is unhealthy. `failure` is what a round of requests found, `causes` what PHP and the app's log said meanwhile.
+pub fn before_the_switch(failure: Failure, causes: &[String]) -> Failure {
+    let first = causes.first().map(|cause| format!("{cause}; ")).unwrap_or_default();
+    let unhealthy = CANARY_UNHEALTHY.failure(failure.doing, format!("{first}{}", failure.cause));
+    let details = failure.details.iter().chain(causes.iter().skip(1)).cloned();
+    failure.hint.into_iter().fold(unhealthy.details(details), Failure::hint)
+}
+
+/// `why` the pool of PHP-FPM could not be asked.
+pub fn canary_by_cli(why: &str, user: &str) -> Warning {
+    CANARY_BY_CLI.warning(
+        format!("the release was asked by the command-line PHP instead of PHP-FPM, which is a weaker check: {why}"),
+        format!("Let {user} connect to the socket of the pool: add it to the group of `listen.group`, for example: sudo usermod -aG www-data {user}"),
+    )
+}
+
+/// `why` nothing could be asked.
+pub fn canary_not_asked(why: &str) -> Warning {
+    CANARY_NOT_ASKED.warning(
+        format!("the release could not be asked before the switch: {why}"),
+        "The health check after the switch decides. Let the deploy user connect to the socket of the pool.",
+    )
 }
 
 /// No answer at all before the first release. `reached`: the request came to the place where the site should be.

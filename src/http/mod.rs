@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub(crate) use self::site::host_header;
 pub use self::{on_server::OnServer, site::HttpSite, vantage::Vantages};
 use crate::domain::Secret;
 
@@ -27,7 +28,7 @@ pub struct Get {
 
 impl Get {
     /// The header `Accept`.
-    fn accept(&self) -> &'static str {
+    pub(crate) fn accept(&self) -> &'static str {
         if self.page { "text/html, */*;q=0.5" } else { "application/json, */*;q=0.5" }
     }
 }

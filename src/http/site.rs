@@ -244,7 +244,7 @@ impl Site for HttpSite {
 }
 
 /// What visitors send as Host: the URL's host, and its port unless it is the usual one.
-pub(super) fn host_header(url: &Url) -> String {
+pub(crate) fn host_header(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -99,7 +99,7 @@ impl Script {
             hides: false,
             finishes: None,
             fenced: false,
-            waits: false,
+            waits: true,
         }
     }
 
@@ -139,11 +139,11 @@ impl Script {
         self
     }
 
-    /// It is one of several that run side by side. Where the server allows fewer sessions (MaxSessions), it waits until another one has ended;
-    /// else it would fail.
+    /// Where the server allows fewer sessions (MaxSessions), it fails at once instead of waiting until another script has ended: it is of use
+    /// now or not at all.
     #[must_use]
-    pub fn beside_others(mut self) -> Self {
-        self.waits = true;
+    pub fn at_once(mut self) -> Self {
+        self.waits = false;
         self
     }
 

@@ -18,7 +18,7 @@ use gated_deploy::{
 };
 use gated_deploy_lab::{
     Options,
-    app::{self, TempTree, Variant},
+    app::{self, SERVED_BY_NGINX, TempTree, Variant},
     runner::Finished,
     server::SEED_RELEASE,
     story::{Story, commit},
@@ -546,8 +546,10 @@ fn fd6_fd9_a_home_page_that_fails_is_rolled_back_and_maintenance_mode_is_named()
     let first = ship("with maintenance mode", None);
     assert_ended(&story.deploy(&first), 0, "live");
 
-    let throws = "<?php\nnamespace App\\Http\\Controllers;\nclass HomeController { public function __invoke() { throw new \\Exception('no'); } }\n";
-    let second = ship("whose home page fails", Some(throws));
+    let throws = format!(
+        "<?php\nnamespace App\\Http\\Controllers;\nclass HomeController {{ public function __invoke() {{ if ({SERVED_BY_NGINX}) {{ throw new \\Exception('no'); }} return 'well'; }} }}\n"
+    );
+    let second = ship("whose home page fails", Some(&throws));
     let finished = story.deploy(&second);
     assert_ended(&finished, 3, "rolled-back");
     assert_says(&finished.log, &["every endpoint is healthy, but /: visitors get status 500", "`home-path`"]);
@@ -1166,6 +1168,9 @@ fn f83_an_old_release_that_is_sick_too_is_another_ending_with_commands_that_work
     let tree = app::source(&commit, Variant::Sick500).expect("the tree");
     let migration = "<?php\n\nreturn new class extends Illuminate\\Database\\Migrations\\Migration\n{\n    public function up()\n    {\n        Illuminate\\Support\\Facades\\Schema::rename('visitors', 'guests');\n    }\n};\n";
     tree.write("database/migrations/2024_03_01_090000_rename_visitors.php", migration).expect("the migration");
+    // Before the switch the new release is healthy on the new schema.
+    let health = "app/Http/Controllers/HealthController.php";
+    tree.replace(health, "DB::table('visitors')", "DB::table('guests')").expect("the health check");
     ship(&story, &commit, &tree);
 
     let finished = story.deploy(&commit);

@@ -4,6 +4,7 @@ mod approval;
 mod audit;
 mod availability;
 mod build;
+mod canary;
 mod cancel;
 mod confirmed;
 mod deploy;

@@ -54,6 +54,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do   14 change  build-caches (removed with the new folder)
     do      check   seal-release
     do      hold    name-release (remove the one-time file)
+    do   14 check   canary
     do      hold    sample-site (stop the sampler)
     do   15 check   can-still-reload
     do      hold    arm-watchdog (disarm it, unless the run is stuck)
@@ -89,6 +90,7 @@ fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
     do   12 check   boot-release
     do   14 change  build-caches (not undone: the new caches match the current .env)
     do      hold    name-release (remove the one-time file)
+    do   14 check   canary
     do   15 check   can-still-reload
     do      hold    arm-watchdog (disarm it, unless the run is stuck)
     do   15 change  switch (switch back, reload, check the previous release's health)

@@ -316,9 +316,8 @@ fn f63_a_rollback_says_which_migrations_stay() {
     assert_eq!(output(&back, "previous-release"), second_release);
 }
 
-/// Makes a release answer 500 from now on, without a change to its tree: by what its code finds in the shared folder.
-const SICK_WHEN_MARKED: &str =
-    "if (is_file(storage_path('app/sick-'.basename(base_path())))) { throw new \\RuntimeException('sick since'); }";
+/// Makes a release answer 500 from now on as soon as nginx serves it, without a change to its tree: by what its code finds in the shared folder.
+const SICK_WHEN_MARKED: &str = "if (str_starts_with($_SERVER['SERVER_SOFTWARE'] ?? '', 'nginx/') && is_file(storage_path('app/sick-'.basename(base_path())))) { throw new \\RuntimeException('sick since'); }";
 
 fn released_with_a_weak_spot(story: &Story, word: &str) -> (String, String) {
     let commit = commit(word);

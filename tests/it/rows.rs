@@ -444,7 +444,12 @@ fn server() -> ServerState {
         releases: vec![live],
         php_version_id: 80229,
         php_version: "8.2.29".to_owned(),
-        services: ServiceState { fpm: "php8.2-fpm".to_owned(), reload: Vec::new(), process_control_timeout: Some(10) },
+        services: ServiceState {
+            fpm: "php8.2-fpm".to_owned(),
+            reload: Vec::new(),
+            process_control_timeout: Some(10),
+            gateway: Err("the test has none".to_owned()),
+        },
         free_bytes: 1 << 40,
         free_inodes: 1 << 20,
         clock_skew_seconds: 0,

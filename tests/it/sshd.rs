@@ -518,7 +518,7 @@ fn scripts_that_run_beside_others_wait_for_a_session() {
         let server = Server::start(&format!("MaxSessions {sessions}"));
         let ssh = server.ssh();
         for round in 0..5 {
-            let script = || Script::new("test", "put a b").beside_others();
+            let script = || Script::new("test", "put a b");
             let mut lines: Vec<_> = (0..4).map(|_| |_| {}).collect();
             let answers = wait(join_all(lines.iter_mut().map(|on_line| ssh.run(script(), on_line))));
             for answer in answers {

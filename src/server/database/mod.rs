@@ -95,7 +95,6 @@ pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Resul
     let (layout, server) = (&cx.inputs.layout, &cx.inputs.server);
     let script = Script::new("place", include_str!("place.sh"))
         .repeatable()
-        .beside_others()
         .var("ASK", if asked == Asked::App { "app" } else { "env" })
         .var("TREE", answer.get("current-is").unwrap_or_default())
         .var("ENV_FILE", layout.env_file().as_str())

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::probe;
 use crate::{
+    clock::Clock,
     config::typed::HealthPolicy,
     context::{Deploy, Ports},
     domain::{
@@ -23,7 +24,7 @@ use crate::{
         Done,
         step::{Ending, Io, StepResult},
     },
-    http::{Get, Reply, Unanswered},
+    http::{Get, Reply, Site, Unanswered},
     server::{
         health::naming::{self, folder, named},
         remote,
@@ -89,9 +90,9 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
 }
 
 /// Asks which release answers, where the file is there. `expected` is the name of the release that should answer.
-pub async fn ask(ports: &Ports, mark: Option<&Mark>, expected: &str) -> Option<Endpoint> {
+pub async fn ask((site, clock): (&dyn Site, &dyn Clock), mark: Option<&Mark>, expected: &str) -> Option<Endpoint> {
     let mark = mark.filter(|mark| !matches!(mark.trust, Trust::Refused(_)))?;
-    let (reply, took_ms) = get(ports, &mark.path).await;
+    let (reply, took_ms) = get(site, clock, &mark.path).await;
     let named = reply.as_ref().ok().and_then(named);
     let status = reply.as_ref().ok().map(|reply| reply.status);
     let problem = match (&reply, &named) {
@@ -149,7 +150,7 @@ pub async fn answers_as_old(
     mark: Option<&Mark>,
 ) -> Option<&'static str> {
     let from = folder(from);
-    let file = ask(ports, mark, from).await;
+    let file = ask((&*ports.anywhere, &*ports.clock), mark, from).await;
     if file.is_some_and(|file| file.answered_as.as_deref() == Some(from)) {
         return Some("one-time file");
     }
@@ -167,7 +168,7 @@ pub async fn answers_as_old(
 /// Tries the file of the live release, twice: one worker may be the only one that runs it.
 async fn try_it(ports: &Ports, path: &str, live_name: &str) -> Trust {
     for _ in 0..2 {
-        let refused = match get(ports, path).await.0 {
+        let refused = match get(&*ports.anywhere, &*ports.clock, path).await.0 {
             Ok(reply) => match named(&reply) {
                 Some(named) if named == live_name => continue,
                 Some(named) => format!("it answers as {named} while {live_name} is live"),
@@ -181,11 +182,11 @@ async fn try_it(ports: &Ports, path: &str, live_name: &str) -> Trust {
     Trust::Works
 }
 
-async fn get(ports: &Ports, path: &str) -> (Result<Reply, Unanswered>, u64) {
-    let began = ports.clock.elapsed();
+async fn get(site: &dyn Site, clock: &dyn Clock, path: &str) -> (Result<Reply, Unanswered>, u64) {
+    let began = clock.elapsed();
     let get = Get { path: path.to_owned(), timeout: ANSWER_TIMEOUT, ..Get::default() };
-    let reply = ports.anywhere.get(get).await;
-    (reply, u64::try_from(ports.clock.elapsed().saturating_sub(began).as_millis()).unwrap_or(u64::MAX))
+    let reply = site.get(get).await;
+    (reply, u64::try_from(clock.elapsed().saturating_sub(began).as_millis()).unwrap_or(u64::MAX))
 }
 
 /// It cannot be guessed before the run, and an undo can compute it again.

@@ -1,5 +1,6 @@
 //! Whether the site is healthy, and which release answers.
 
+pub mod canary;
 pub mod identity;
 pub mod naming;
 pub mod probe;

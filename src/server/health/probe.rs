@@ -22,6 +22,7 @@ use super::{
     sampler,
 };
 use crate::{
+    clock::Clock,
     config::typed::{HealthAnswer, HealthPolicy, Route, Target},
     context::{Deploy, Ports, Survey},
     domain::{
@@ -30,7 +31,7 @@ use crate::{
     },
     engine::{Done, Io, StepResult},
     errors,
-    http::Get,
+    http::{Get, Site},
     server::{
         health::{
             naming::{self, same_commit},
@@ -44,10 +45,10 @@ use crate::{
 const TOO_MANY: u16 = 429;
 
 /// Rounds of the baseline: a site that is healthy in one of them was healthy before the release.
-const BASELINE_ROUNDS: u32 = 3;
+pub(super) const BASELINE_ROUNDS: u32 = 3;
 
 /// Time between two rounds of the baseline.
-const BASELINE_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const BASELINE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A page that no application has: a site that answers it as healthy answers every path so (F69).
 pub const NOWHERE: &str = "/gated-deploy-negative-control/no-such-page";
@@ -182,7 +183,7 @@ pub async fn grace(cx: &Deploy, io: &Io) -> StepResult {
 /// Step 19: the site answers as this release, every endpoint, two rounds in a row.
 pub async fn health(cx: &Deploy, io: &Io) -> StepResult {
     let mark = cx.state.borrow().identity.clone();
-    let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: cx.plan.turn.to.as_str() };
+    let expected = Expected::on(&cx.ports, mark.as_ref(), cx.plan.turn.to.as_str());
     let identity = Identity::Is(&cx.plan.commit, Some(expected));
     let spent = || sampler::is_spent(cx);
     let report = until_settled(Visitor::after(cx), identity, &spent, io).await;
@@ -232,7 +233,7 @@ pub async fn verify_old(cx: &Deploy, marked: bool, io: &Io) -> Result<String, Fa
     let same = cx.plan.turn.from.as_deref().is_none_or(|from| same_commit(from, failed));
     let mark = cx.state.borrow().identity.clone().filter(|_| marked);
     let old = cx.plan.turn.from.as_deref().map(naming::folder).unwrap_or_default();
-    let expected = Expected { ports: &cx.ports, mark: mark.as_ref(), release: old };
+    let expected = Expected::on(&cx.ports, mark.as_ref(), old);
     let identity = Identity::IsNot((!same).then_some(failed), expected);
     let report = until_settled(Visitor::after(cx), identity, &|| false, io).await;
     io.record(key::HEALTH_AFTER_ROLLBACK, &report);
@@ -275,7 +276,7 @@ pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
 /// The site is unhealthy, or still runs the code of the release that was rolled back.
 pub async fn well_again(ports: &Ports, target: &Target, failed: Option<&CommitSha>, io: &Io) -> StepResult {
     let visitor = Visitor::of(ports, &target.health).on(&target.layout);
-    let expected = Expected { ports, mark: None, release: "" };
+    let expected = Expected::on(ports, None, "");
     let report = until_settled(visitor, Identity::IsNot(failed, expected), &|| false, io).await;
     io.record(key::HEALTH_AFTER_ROLLBACK, &report);
     let found = after_rollback("checking whether the earlier release is healthy again", &report, &visitor.log(), io)?;
@@ -294,7 +295,7 @@ pub async fn proven(visitor: Visitor<'_>, commit: &CommitSha, io: &Io) -> (Healt
 
 /// Which release an endpoint that names one must name.
 #[derive(Clone, Copy)]
-enum Identity<'a> {
+pub(super) enum Identity<'a> {
     Any,
     Is(&'a CommitSha, Option<Expected<'a>>),
     IsNot(Option<&'a CommitSha>, Expected<'a>),
@@ -302,10 +303,17 @@ enum Identity<'a> {
 
 /// The release that the one-time file must name, where there is one to ask.
 #[derive(Clone, Copy)]
-struct Expected<'a> {
-    ports: &'a Ports,
-    mark: Option<&'a Mark>,
-    release: &'a str,
+pub(super) struct Expected<'a> {
+    pub(super) site: &'a dyn Site,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) mark: Option<&'a Mark>,
+    pub(super) release: &'a str,
+}
+
+impl<'a> Expected<'a> {
+    fn on(ports: &'a Ports, mark: Option<&'a Mark>, release: &'a str) -> Self {
+        Self { site: &*ports.anywhere, clock: &*ports.clock, mark, release }
+    }
 }
 
 /// Rounds until two in a row are green, or the attempts are used up, or nothing that is seen counts any more. Gives the last round.
@@ -339,14 +347,14 @@ async fn until_settled(
     report
 }
 
-async fn identified(visitor: Visitor<'_>, identity: Identity<'_>) -> HealthReport {
+pub(super) async fn identified(visitor: Visitor<'_>, identity: Identity<'_>) -> HealthReport {
     let commit = match identity {
         Identity::Is(commit, _) => Some(commit),
         Identity::Any | Identity::IsNot(..) => None,
     };
     let mut report = visitor.look(commit).await;
     if let Identity::Is(_, Some(expected)) | Identity::IsNot(_, expected) = identity {
-        report.identity = identity::ask(expected.ports, expected.mark, expected.release).await;
+        report.identity = identity::ask((expected.site, expected.clock), expected.mark, expected.release).await;
     }
     if let Identity::IsNot(Some(failed), _) = identity {
         for endpoint in &mut report.endpoints {
@@ -407,7 +415,7 @@ fn asks_for_token(health: &HealthPolicy, path: &str) -> bool {
 }
 
 /// The self-test: a probe that cannot fail proves nothing (F69).
-async fn negative_control(visitor: Visitor<'_>) -> Result<String, Failure> {
+pub(super) async fn negative_control(visitor: Visitor<'_>) -> Result<String, Failure> {
     for health in nowhere(visitor.health) {
         let endpoint = ask(visitor.site, &health, visitor.clock, NOWHERE, None).await;
         if let Some(problem) = endpoint.problem.as_ref().filter(|_| endpoint.not_asked) {
@@ -444,7 +452,7 @@ pub fn nowhere(health: &HealthPolicy) -> Vec<HealthPolicy> {
     answers.into_iter().map(only).collect()
 }
 
-fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
+pub(super) fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
     let problems = report.asked().filter_map(|endpoint| {
         let problem = endpoint.problem.as_ref()?;
         let who = endpoint.answered_as.as_ref().map(|who| format!(" [answered as {who}]")).unwrap_or_default();
@@ -459,7 +467,7 @@ fn unhealthy(doing: &str, report: &HealthReport) -> Failure {
 }
 
 /// Adds a hint, unless there is a better one already. `log`: the application's.
-fn advised(failure: Failure, report: &HealthReport, log: &str) -> Failure {
+pub(super) fn advised(failure: Failure, report: &HealthReport, log: &str) -> Failure {
     if failure.hint.is_some() {
         return failure;
     }
@@ -488,7 +496,7 @@ fn vantage(report: &HealthReport) -> Option<&str> {
     report.asked().find_map(|endpoint| endpoint.vantage.as_deref())
 }
 
-fn describe(report: &HealthReport) -> String {
+pub(super) fn describe(report: &HealthReport) -> String {
     let score = report.score();
     let mut text = format!("{}/{}", score.passed, score.total);
     for endpoint in report.asked() {

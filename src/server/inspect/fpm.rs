@@ -15,6 +15,10 @@ pub struct Pool {
     pub user: Option<String>,
     /// Without it the group of the account.
     pub group: Option<String>,
+    /// What PHP sees as the root of the file system.
+    pub chroot: Option<String>,
+    /// The folders that PHP may open files in, as the file says, divided by colons.
+    pub open_basedir: Option<String>,
 }
 
 impl Pool {
@@ -30,6 +34,20 @@ impl Pool {
                 && port(&self.listen) == port(socket)
                 && local(&self.listen)
                 && local(socket)
+    }
+
+    /// Where this machine reaches it, as PHP's `stream_socket_client` takes it; `None` for a path that only PHP-FPM can resolve.
+    pub fn address(&self) -> Option<String> {
+        if self.listen.starts_with('/') {
+            return Some(format!("unix://{}", self.listen));
+        }
+        let (host, port) = self.listen.rsplit_once(':').unwrap_or(("", &self.listen));
+        port.parse::<u16>().ok()?;
+        Some(match host {
+            "" | "*" | "0.0.0.0" => format!("tcp://127.0.0.1:{port}"),
+            "[::]" => format!("tcp://[::1]:{port}"),
+            host => format!("tcp://{host}:{port}"),
+        })
     }
 }
 
@@ -65,6 +83,10 @@ fn in_file(file: &ConfigFile, version: &str) -> Vec<Pool> {
                 "listen" => pool.listen = value,
                 "user" => pool.user = Some(value),
                 "group" => pool.group = Some(value),
+                "chroot" => pool.chroot = Some(value).filter(|folder| !folder.is_empty()),
+                "php_value[open_basedir]" | "php_admin_value[open_basedir]" => {
+                    pool.open_basedir = Some(value).filter(|folders| !folders.is_empty());
+                }
                 _ => {}
             }
         }
@@ -92,5 +114,23 @@ mod tests {
         assert!(shop.listens_on("unix:/run/php/shop.sock") && !shop.listens_on("unix:/run/php/admin.sock"));
         assert!(admin.listens_on("127.0.0.1:9001") && admin.listens_on("localhost:9001"));
         assert!(!admin.listens_on("10.0.0.7:9001") && !admin.listens_on("127.0.0.1:9000"));
+    }
+
+    #[test]
+    fn a_pool_is_reached_where_it_listens() {
+        let address = |listen: &str| Pool { listen: listen.to_owned(), ..Pool::default() }.address();
+        for (listen, reached) in [
+            ("/run/php/shop.sock", "unix:///run/php/shop.sock"),
+            ("9000", "tcp://127.0.0.1:9000"),
+            ("*:9000", "tcp://127.0.0.1:9000"),
+            ("0.0.0.0:9000", "tcp://127.0.0.1:9000"),
+            ("[::]:9000", "tcp://[::1]:9000"),
+            ("127.0.0.1:9001", "tcp://127.0.0.1:9001"),
+            ("[::1]:9001", "tcp://[::1]:9001"),
+            ("php.internal:9001", "tcp://php.internal:9001"),
+        ] {
+            assert_eq!(address(listen).as_deref(), Some(reached), "{listen}");
+        }
+        assert_eq!([address("run/shop.sock"), address("host:name")], [None, None]);
     }
 }

@@ -14,5 +14,5 @@ pub mod sudo;
 pub use self::{
     looked::Looked,
     problem::{About, NO_SERVER, NOT_SURVEYED, Problem, problem, refusal},
-    state::{ServerState, ServiceState},
+    state::{Gateway, ServerState, ServiceState},
 };

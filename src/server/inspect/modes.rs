@@ -24,7 +24,6 @@ pub async fn look(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<Vec<Ope
     let doing = format!("checking the modes of the releases below {}", layout.base());
     let script = Script::new("modes", include_str!("modes.sh"))
         .repeatable()
-        .beside_others()
         .var("BASE", layout.base().as_str())
         .var("ENV_FILE", layout.env_file().as_str());
     let answer = remote::run(shell, io, script, &doing).await?;

@@ -3,7 +3,7 @@
 #[cfg(any(test, feature = "fuzzing"))]
 use super::sudo::Rules;
 use super::{
-    ServiceState,
+    Gateway, ServiceState,
     fpm::{self, Pool},
     nginx,
 };
@@ -35,6 +35,8 @@ pub struct Serving {
     pub host: Option<String>,
     /// Whether nginx gives PHP the path behind the link (`$realpath_root`) or the link itself (`$document_root`), where it can be read.
     pub realpath_root: Option<bool>,
+    /// Where PHP can be asked for a release that is not live, or why nowhere.
+    pub gateway: Result<Gateway, String>,
 }
 
 /// Finds the FPM service of the site: from the virtual host that serves `current`, to the socket it passes to, to the pool that
@@ -57,6 +59,7 @@ pub fn find(
         pool: pool.cloned(),
         host: host.and_then(|host| host.names.first().cloned()),
         realpath_root: host.and_then(|host| nginx::realpath_root(host, nginx_files)),
+        gateway: gateway(layout, host, pool),
     };
     let only_pool = |version: &str| {
         let mut own = pools.iter().filter(|pool| pool.version == version);
@@ -106,13 +109,34 @@ pub fn find(
     }
 }
 
+/// Where the pool can be asked for a release that is not live.
+fn gateway(layout: &Layout, host: Option<&nginx::VirtualHost>, pool: Option<&Pool>) -> Result<Gateway, String> {
+    let Some(pool) = pool else { return Err("it is not known which pool of PHP-FPM serves the site".to_owned()) };
+    let Some(address) = pool.address() else {
+        return Err(format!("the pool {} listens at {}, which is no whole path", pool.name, pool.listen));
+    };
+    // PHP resolves the link: until the switch it leads to the live release, and PHP may open no other.
+    let folders = pool.open_basedir.as_deref().unwrap_or_default();
+    if let Some(folder) = folders.split(':').find(|folder| below_current(layout, folder).is_some()) {
+        return Err(format!(
+            "`open_basedir` of the pool {} has {folder}, so it allows only the release that `current` leads to",
+            pool.name
+        ));
+    }
+    let served = host.and_then(|host| host.roots.iter().find_map(|root| below_current(layout, root)));
+    let public = served.unwrap_or("/public").trim_end_matches('/').to_owned();
+    Ok(Gateway { pool: pool.name.clone(), address, public, chroot: pool.chroot.clone() })
+}
+
+/// The part of a path behind `current`, with its slash.
+fn below_current<'p>(layout: &Layout, path: &'p str) -> Option<&'p str> {
+    path.strip_prefix(layout.current().as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// The virtual hosts that serve what lies behind `current`.
 fn hosts_of(layout: &Layout, files: &[ConfigFile]) -> Vec<nginx::VirtualHost> {
-    let current = layout.current();
-    let inside =
-        |root: &str| root.strip_prefix(current.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let hosts = files.iter().flat_map(|file| nginx::virtual_hosts(&file.text));
-    hosts.filter(|host| host.roots.iter().any(|root| inside(root))).collect()
+    hosts.filter(|host| host.roots.iter().any(|root| below_current(layout, root).is_some())).collect()
 }
 
 fn fpm_versions(files: &[ConfigFile]) -> Vec<String> {
@@ -173,6 +197,7 @@ pub async fn privileges(
         fpm: serving.fpm.clone(),
         reload: commands.into_iter().flatten().filter(|one| one.given()).map(|one| sudo(&one.command)).collect(),
         process_control_timeout: serving.process_control_timeout,
+        gateway: serving.gateway.clone(),
     })
 }
 

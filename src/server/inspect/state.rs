@@ -30,4 +30,19 @@ pub struct ServiceState {
     pub reload: Vec<RemoteCommand>,
     /// Seconds; `None` if it could not be read.
     pub process_control_timeout: Option<u64>,
+    /// Where PHP can be asked for a release that is not live, or why nowhere.
+    pub gateway: Result<Gateway, String>,
+}
+
+/// The way by which the web server asks PHP for the site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// The name of the pool.
+    pub pool: String,
+    /// As PHP's `stream_socket_client` takes it: `unix:///run/php/php8.2-fpm.sock`.
+    pub address: String,
+    /// The folder of a release that the web server serves, with a slash in front: `/public`.
+    pub public: String,
+    /// What PHP sees as the root of the file system.
+    pub chroot: Option<String>,
 }

@@ -232,7 +232,6 @@ pub async fn read(shell: &dyn Shell, io: &Io, layout: &Layout) -> Result<History
     let doing = format!("reading the ledger {ledger}");
     let script = Script::new("ledger-read", include_str!("ledger-read.sh"))
         .repeatable()
-        .beside_others()
         .var("LEDGER", ledger.as_str())
         .var("LIMIT", LIMIT.to_string());
     let answer = remote::run(shell, io, script, &doing).await?;

@@ -244,6 +244,7 @@ pub fn keep(ports: &Ports, layout: &Layout, number: &str, io: &Io) -> Keeper {
             clock.sleep(pause).await;
             let script = Script::new("renew", include_str!("renew.sh"))
                 .repeatable()
+                .at_once()
                 .var("LOCK", lock.as_str())
                 .var("NONCE", &nonce);
             let mut answer = shell.run(script.clone(), &mut |_| {}).await;

@@ -9,7 +9,7 @@ use crate::{
     },
     server::{
         activation::current,
-        health::{identity, probe},
+        health::{canary, identity, probe},
         ledger, lock, recovery,
         release_dir::{cache, tree, tree_digest},
         remote::{by_hand, previewed},
@@ -45,6 +45,7 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
             change("build-caches",       "14 Rebuild the caches",                                     cache::build_again, no_undo("the new caches match the current .env")).advisory().into(),
             hold  ("name-release",       "Let the site report which release it serves",               previewed(identity::mark, identity::preview),
                                                                                                                           cleanup("remove the one-time file", identity::unmark)).into(),
+            check ("canary",             "14 Ask the release through PHP-FPM before the switch",       previewed(canary::check, canary::preview)).into(),
             check ("can-still-reload",   "15 Check again that PHP-FPM and nginx can be reloaded",     ready::again).into(),
             hold  ("arm-watchdog",       "Arm the watchdog",                                          previewed(watchdog::arm, watchdog::preview),
                                                                                                                           cleanup("disarm it, unless the run is stuck", watchdog::disarm)).into(),

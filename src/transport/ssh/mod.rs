@@ -523,7 +523,7 @@ impl Shell for Ssh {
         let receive = format!("{{\nset -- {} {size}\n{RECEIVE}\nexit\n}}\n", quote(to.as_str()));
         let before = receive.len() as u64;
         let (input, mut gate) = driver::text_and_rest_of(receive, file);
-        let (number, mut output) = link.begin(input, true, false)?;
+        let (number, mut output) = link.begin(input, true, true)?;
         let (mut said, mut complained) = (Vec::new(), Vec::new());
         let mut have = 0;
         loop {

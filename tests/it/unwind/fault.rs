@@ -184,7 +184,7 @@ enum Work {
 }
 
 /// What each row does, by the name of its script. The tests hold it to the tables: a new row is named here, or the matrix has a hole.
-const WORKS: [(&str, Work); 47] = [
+const WORKS: [(&str, Work); 48] = [
     ("find-build", Work::Nothing),
     ("reach-server", Work::Nothing),
     ("survey-server", Work::Script("look")),
@@ -219,6 +219,7 @@ const WORKS: [(&str, Work); 47] = [
     ("build-caches", Work::Script("cache")),
     ("seal-release", Work::Script("digest")),
     ("name-release", Work::Script("mark")),
+    ("canary", Work::Script("canary")),
     ("sample-site", Work::Nothing),
     ("can-still-reload", Work::Script("can-reload")),
     ("arm-watchdog", Work::Script("arm")),

@@ -42,7 +42,7 @@ impl<'a> Visitor<'a> {
     }
 
     /// Where Laravel writes its log.
-    pub(super) fn log(&self) -> String {
+    pub(in crate::server::health) fn log(&self) -> String {
         const LOG: &str = "storage/logs/laravel.log";
         match self.layout {
             Some(layout) => format!("{}/{LOG}", layout.shared()),

@@ -34,7 +34,6 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     }
     let script = Script::new("env", include_str!("../../../server/inspect/env.sh"))
         .repeatable()
-        .beside_others()
         .var("ENV_FILE", file.as_str())
         .var("CURRENT", layout.current().as_str())
         .var("PHP", &cx.inputs.server.php)

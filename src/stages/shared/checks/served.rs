@@ -53,6 +53,7 @@ pub async fn privileges(cx: &Survey, io: &Io) -> StepResult {
                 fpm: serving.fpm.clone(),
                 reload,
                 process_control_timeout: serving.process_control_timeout,
+                gateway: serving.gateway.clone(),
             },
         );
     }

@@ -1,0 +1,199 @@
+// Asks a pool of PHP-FPM for pages of a release, as the web server would, one after the other. What to ask comes as JSON on standard input,
+// because there is a token in it. `php -r` begins inside of the tags.
+//
+// On descriptor 3, each with a NUL behind it:
+//
+//   unreachable=TEXT                       no connection: the pool says nothing of the release
+//   answer=NUMBER MS HOW LENGTH BASE64     headers and body of a request; HOW is whole, late, or broken
+//
+// On standard output, which is to pass the filter for secrets:
+//
+//   TEXT                                   what PHP-FPM or the app's log said meanwhile, one a line
+
+function gated_deploy_pair(string $name, string $value): string
+{
+    $size = function (string $text): string {
+        return strlen($text) < 128 ? chr(strlen($text)) : pack('N', strlen($text) | 0x80000000);
+    };
+    return $size($name) . $size($value) . $name . $value;
+}
+
+// A record of FastCGI 1.0, or several where the content is long.
+function gated_deploy_record(int $type, string $content): string
+{
+    $records = '';
+    foreach ($content === '' ? [''] : str_split($content, 65535) as $part) {
+        $records .= pack('CCnnCC', 1, $type, 1, strlen($part), 0, 0) . $part;
+    }
+    return $records;
+}
+
+// So many bytes; null where they did not come.
+function gated_deploy_read($stream, int $bytes, float $until): ?string
+{
+    $got = '';
+    while (strlen($got) < $bytes) {
+        $left = $until - microtime(true);
+        if ($left <= 0) {
+            return null;
+        }
+        stream_set_timeout($stream, (int) $left, (int) (fmod($left, 1) * 1000000));
+        $piece = fread($stream, $bytes - strlen($got));
+        if ($piece === false || $piece === '') {
+            return null;
+        }
+        $got .= $piece;
+    }
+    return $got;
+}
+
+// Returns what PHP answered, what it complained of, and how it ended; null where there is no connection.
+function gated_deploy_fastcgi(string $address, array $params, float $seconds, ?string &$problem): ?array
+{
+    $until = microtime(true) + $seconds;
+    error_clear_last();
+    $stream = @stream_socket_client($address, $number, $text, $seconds);
+    if ($stream === false) {
+        $problem = $text !== '' ? $text : (error_get_last()['message'] ?? 'no connection');
+        return null;
+    }
+    $pairs = '';
+    foreach ($params as $name => $value) {
+        $pairs .= gated_deploy_pair($name, $value);
+    }
+    // A responder, and no connection that is kept.
+    @fwrite($stream, gated_deploy_record(1, pack('nCx5', 1, 0)) . gated_deploy_record(4, $pairs) . gated_deploy_record(4, '') . gated_deploy_record(5, ''));
+    [$out, $err] = ['', ''];
+    while (($head = gated_deploy_read($stream, 8, $until)) !== null) {
+        $record = unpack('Cversion/Ctype/nrequest/nlength/Cpadding/Cnone', $head);
+        $content = gated_deploy_read($stream, $record['length'] + $record['padding'], $until);
+        if ($record['length'] + $record['padding'] > 0 && $content === null) {
+            break;
+        }
+        $content = substr((string) $content, 0, $record['length']);
+        if ($record['type'] === 6) {
+            $out .= $content;
+        } elseif ($record['type'] === 7) {
+            $err .= $content;
+        } elseif ($record['type'] === 3) {
+            return [$out, $err, 'whole'];
+        }
+    }
+    return [$out, $err, microtime(true) >= $until ? 'late' : 'broken'];
+}
+
+// The app's logs with their sizes. The site's account writes there: what is not a file by itself is not opened.
+function gated_deploy_logs(string $folder): array
+{
+    clearstatcache();
+    $logs = [];
+    foreach (@scandir($folder) ?: [] as $name) {
+        $stat = preg_match('/^laravel[A-Za-z0-9._-]*\.log$/D', $name) ? @lstat("$folder/$name") : false;
+        if ($stat !== false && ($stat['mode'] & 0170000) === 0100000) {
+            $logs["$folder/$name"] = $stat;
+        }
+    }
+    return $logs;
+}
+
+// What was added to the logs since, at most 256 KiB of each.
+function gated_deploy_added(array $before, array $now): string
+{
+    $added = '';
+    foreach ($now as $path => $stat) {
+        $since = isset($before[$path]) && $before[$path]['ino'] === $stat['ino'] ? min($before[$path]['size'], $stat['size']) : 0;
+        $file = $stat['size'] > $since ? @fopen($path, 'r') : false;
+        if ($file === false) {
+            continue;
+        }
+        // Somebody may have put a link in its place meanwhile.
+        $opened = fstat($file);
+        if ($opened['ino'] === $stat['ino'] && $opened['dev'] === $stat['dev'] && fseek($file, $since) === 0) {
+            $added .= stream_get_contents($file, 262144) . "\n";
+        }
+        fclose($file);
+    }
+    return $added;
+}
+
+// The first error of this release in what was added to the logs, as one line. The live release writes to the same ones.
+function gated_deploy_logged(string $added, string $release): ?string
+{
+    $entries = preg_split('/^(?=\[[^\]\n]{10,40}\] [\w.-]+\.[A-Z]+: )/m', $added) ?: [];
+    foreach ($entries as $entry) {
+        if (strpos($entry, "/$release/") === false || !preg_match('/^\[[^\]]+\] [\w.-]+\.(ERROR|CRITICAL|ALERT|EMERGENCY): (.*)/', $entry, $line)) {
+            continue;
+        }
+        // Without the folders that lead to the release. The text of an exception may itself have line feeds.
+        $thrown = '~\[object\] \(([^\s(]+)\(code: [^)]*\): (.*?) at (?:\S*/' . preg_quote($release, '~') . '/)?(\S+:\d+)\)~s';
+        $said = preg_match($thrown, $entry, $part) ? "$part[1]: $part[2] ($part[3])" : preg_replace('/ \{".*$/', '', $line[2]);
+        // The log has it as JSON.
+        return strtr($said, ['\\\\' => '\\', '\\"' => '"']);
+    }
+    return null;
+}
+
+function gated_deploy_one_line(string $text): string
+{
+    return substr(trim(preg_replace('/\s+/', ' ', $text)), 0, 500);
+}
+
+$ask = json_decode(stream_get_contents(STDIN), true);
+$out = fopen('php://fd/3', 'w');
+$say = function (string $key, string $value) use ($out) {
+    fwrite($out, "$key=$value\0");
+};
+$public = realpath($ask['public']);
+$chroot = $ask['chroot'] === null ? '' : rtrim((string) realpath($ask['chroot']), '/');
+if ($public === false) {
+    $say('unreachable', "$ask[public] does not exist");
+    exit;
+}
+if ($chroot !== '' && strncmp("$public/", "$chroot/", strlen($chroot) + 1) !== 0) {
+    $say('unreachable', "the release is not below the pool's chroot $chroot");
+    exit;
+}
+$release = basename($ask['release']);
+$logs = gated_deploy_logs("$ask[release]/storage/logs");
+$complaints = [];
+foreach ($ask['requests'] as $number => $request) {
+    [$path, $query] = explode('?', $request['path'], 2) + [1 => ''];
+    // As `try_files` finds it.
+    $file = realpath($public . rawurldecode($path));
+    $own = $file !== false && is_file($file) && strncmp($file, "$public/", strlen($public) + 1) === 0;
+    $script = $own && substr($file, -4) === '.php' ? rawurldecode($path) : '/index.php';
+    $began = microtime(true);
+    if ($own && $script === '/index.php' && $file !== "$public/index.php") {
+        // No PHP: the web server sends the file.
+        $answer = ["Status: 200 OK\r\n\r\n" . file_get_contents($file), '', 'whole'];
+    } else {
+        $params = [
+            'SCRIPT_FILENAME' => substr($public, strlen($chroot)) . $script,
+            'DOCUMENT_ROOT' => substr($public, strlen($chroot)),
+            'SCRIPT_NAME' => $script,
+            'DOCUMENT_URI' => $script,
+            'REQUEST_URI' => $request['path'],
+            'QUERY_STRING' => $query,
+        ];
+        $answer = gated_deploy_fastcgi($ask['address'], $params + $request['params'] + $ask['params'], $ask['seconds'], $problem);
+        if ($answer === null) {
+            $say('unreachable', "$ask[address]: $problem");
+            exit;
+        }
+    }
+    [$text, $complaint, $how] = $answer;
+    $say('answer', implode(' ', [$number, (int) round((microtime(true) - $began) * 1000), $how, strlen($text), base64_encode(substr($text, 0, $ask['kept']))]));
+    $complaints[] = $complaint;
+    // A page for which nobody waits is enough, and a worker is still busy with it.
+    if ($how === 'late') {
+        break;
+    }
+}
+$causes = [gated_deploy_logged(gated_deploy_added($logs, gated_deploy_logs("$ask[release]/storage/logs")), $release)];
+foreach ($complaints as $complaint) {
+    // The trace is below the first line.
+    $causes[] = preg_replace(['/^(PHP message: )+/', '/ Stack trace:.*$/'], '', gated_deploy_one_line($complaint));
+}
+foreach (array_unique(array_filter($causes)) as $cause) {
+    echo gated_deploy_one_line($cause), "\n";
+}

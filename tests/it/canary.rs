@@ -1,0 +1,383 @@
+//! Before the switch: the new release is asked through the site's own PHP-FPM, and one that is unhealthy meets no visitor.
+
+use std::{cell::RefCell, collections::VecDeque, fs::File, rc::Rc, time::Duration};
+
+use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use gated_deploy::{
+    domain::{FailureKind, RemotePath, record},
+    http::{Get, Reply, Site, Unanswered},
+    server::{
+        health::{canary, probe},
+        inspect::Gateway,
+    },
+    transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
+};
+use gated_deploy_lab::{
+    app::{self, TempTree, Variant},
+    load::Load,
+    runner::Finished,
+    server::{SEED_COMMIT, SEED_RELEASE},
+    story::{Story, commit},
+};
+
+use crate::{
+    rows::Stage,
+    support::{assert_ended, assert_says, output, story},
+};
+
+const BASE: &str = "/var/www/staging";
+const PROVIDER: &str = "app/Providers/AppServiceProvider.php";
+const HEALTH: &str = "app/Http/Controllers/HealthController.php";
+const POOL: &str = "/etc/php/8.2/fpm/pool.d/staging.conf";
+
+// ---- What the row concludes, without a server ----
+
+/// A server that answers each script by the next list of pages: path and what PHP says, or why nothing could be asked.
+struct Pages {
+    answers: RefCell<VecDeque<(&'static str, Result<&'static str, &'static str>)>>,
+}
+
+impl Pages {
+    fn new(answers: &[(&'static str, Result<&'static str, &'static str>)]) -> Rc<Self> {
+        Rc::new(Self { answers: RefCell::new(answers.iter().copied().collect()) })
+    }
+
+    fn all_were_asked(&self) -> bool {
+        self.answers.borrow().is_empty()
+    }
+}
+
+const WELL: &str = "Status: 200 OK\r\n\r\n{\"status\":\"ok\"}";
+const BROKEN: &str = "Status: 500 Internal Server Error\r\n\r\nno";
+const MISSING: &str = "Status: 404 Not Found\r\n\r\nno";
+
+#[async_trait(?Send)]
+impl Shell for Pages {
+    async fn connect(&self) -> Result<Greeting, ShellError> {
+        panic!("this row makes no connection of its own");
+    }
+
+    async fn run(&self, script: Script, _: &mut dyn FnMut(String)) -> Result<Answer, ShellError> {
+        let (name, said) = self.answers.borrow_mut().pop_front().expect("one script more than expected");
+        assert_eq!(script.name(), name);
+        let text = match said {
+            Err(why) => return Ok(Answer::new(vec![("unreachable".to_owned(), why.to_owned())])),
+            Ok(text) => text,
+        };
+        // So many as any script asks for; the last one of two rounds is the page that does not exist.
+        let page = |number: usize, text: &str| {
+            ("answer".to_owned(), format!("{number} 3 whole {} {}", text.len(), STANDARD.encode(text)))
+        };
+        let last = if name == "canary" { 6 } else { 3 };
+        let mut records: Vec<_> = (0..last).map(|number| page(number, text)).collect();
+        records.push(page(last, MISSING));
+        if text == BROKEN {
+            records.push(("causes".to_owned(), "RuntimeException: the key is missing (app/Shop.php:7)".to_owned()));
+        }
+        Ok(Answer::new(records))
+    }
+
+    async fn send(&self, _: File, _: u64, _: &RemotePath, _: &mut dyn FnMut(u64)) -> Result<(), ShellError> {
+        panic!("this row sends nothing");
+    }
+
+    async fn tunnel(&self, _: &str, _: u16) -> Result<Tunnel, ShellError> {
+        panic!("this row opens no tunnel");
+    }
+
+    fn another(&self) -> Rc<dyn Shell> {
+        panic!("this row makes no connection of its own");
+    }
+}
+
+/// The site, as its web server serves it.
+struct Served(u16);
+
+#[async_trait(?Send)]
+impl Site for Served {
+    async fn get(&self, get: Get) -> Result<Reply, Unanswered> {
+        let status = if get.path == probe::NOWHERE { 404 } else { self.0 };
+        let body = b"{\"status\":\"ok\"}".to_vec();
+        Ok(Reply { status, headers: Vec::new(), length: 15, body, took: Duration::from_millis(3), vantage: None })
+    }
+
+    fn within(&self, _: &str, _: &str) -> Option<String> {
+        None
+    }
+}
+
+fn stage(pages: &Rc<Pages>, served: u16) -> Stage {
+    let mut stage = Stage::with_site(Rc::new(Served(served)));
+    stage.shell = pages.clone();
+    stage.server.services.gateway = Ok(Gateway {
+        pool: "shop".to_owned(),
+        address: "unix:///run/php/shop.sock".to_owned(),
+        public: "/public".to_owned(),
+        chroot: None,
+    });
+    stage
+}
+
+#[tokio::test]
+async fn a_healthy_release_is_asked_twice_in_one_script() {
+    let pages = Pages::new(&[("canary", Ok(WELL))]);
+    let ran = stage(&pages, 200).release(canary::check).await;
+    assert_eq!(ran.said(), "3/3; asked through the pool shop");
+    assert!(ran.warnings().is_empty() && pages.all_were_asked());
+    let report: record::HealthReport = ran.record(record::key::CANARY);
+    assert_eq!(report.earlier.len(), 1, "two rounds in a row");
+}
+
+#[tokio::test]
+async fn an_unhealthy_release_is_refused_with_what_it_threw_first() {
+    // Three attempts, and the live release the same way: it is healthy, so the way can tell.
+    let pages =
+        Pages::new(&[("canary", Ok(BROKEN)), ("canary", Ok(BROKEN)), ("canary", Ok(BROKEN)), ("canary", Ok(WELL))]);
+    let ran = stage(&pages, 200).release(canary::check).await;
+    let failure = ran.failure();
+    assert_eq!((failure.kind, &*failure.code), (FailureKind::Refused, "canary-unhealthy"));
+    assert_eq!(
+        failure.cause,
+        "RuntimeException: the key is missing (app/Shop.php:7); 0 of 3 endpoints are healthy; /health: 500 instead of 200"
+    );
+    assert!(
+        failure.hint.as_deref().is_some_and(|hint| hint.contains("shared/storage/logs/laravel.log")),
+        "{failure:?}"
+    );
+    assert!(pages.all_were_asked());
+    assert_eq!(ran.outcome.exit_code(), 1);
+}
+
+#[tokio::test]
+async fn a_release_that_is_well_at_the_second_attempt_goes_on() {
+    let pages = Pages::new(&[("canary", Ok(BROKEN)), ("canary", Ok(WELL))]);
+    let stage = stage(&pages, 200);
+    let clock = stage.clock.clone();
+    let ran = stage.release(canary::check).await;
+    assert_eq!(ran.said(), "3/3; asked through the pool shop");
+    assert_eq!(clock.slept(), [Duration::from_secs(1)]);
+}
+
+/// The live release fails the same way although its visitors are served: the web server says something to PHP that the canary does not.
+#[tokio::test]
+async fn a_way_by_which_the_live_release_fails_says_nothing_of_the_new_one() {
+    let broken = ("canary", Ok(BROKEN));
+    let pages = Pages::new(&[broken, broken, broken, broken, ("canary-kernel", Ok(WELL))]);
+    let ran = stage(&pages, 200).release(canary::check).await;
+    assert!(
+        ran.said().contains("asked by the command-line PHP: the live release, which the web server serves as healthy")
+    );
+    let [warning] = ran.warnings()[..] else { panic!("{:?}", ran.warnings()) };
+    assert!(warning.contains("a weaker check") && warning.contains("/health: 500 instead of 200"), "{warning}");
+
+    // Where the live release is unhealthy for its visitors as well, nothing speaks for the new one.
+    let pages = Pages::new(&[broken, broken, broken, broken]);
+    let ran = stage(&pages, 500).release(canary::check).await;
+    assert_eq!(ran.failure().code, "canary-unhealthy");
+}
+
+#[tokio::test]
+async fn where_the_pool_cannot_be_reached_the_command_line_decides_and_that_is_said() {
+    let closed = ("canary", Err("unix:///run/php/shop.sock: Permission denied"));
+    let pages = Pages::new(&[closed, ("canary-kernel", Ok(WELL))]);
+    let ran = stage(&pages, 200).release(canary::check).await;
+    assert_eq!(ran.said(), "3/3; asked by the command-line PHP: unix:///run/php/shop.sock: Permission denied");
+    assert!(ran.warnings()[0].contains("Permission denied"), "{:?}", ran.warnings());
+
+    let kernel = ("canary-kernel", Ok(BROKEN));
+    let pages = Pages::new(&[closed, kernel, kernel, kernel, ("canary-kernel", Ok(WELL))]);
+    let ran = stage(&pages, 200).release(canary::check).await;
+    assert_eq!(ran.failure().code, "canary-unhealthy");
+    assert_eq!(ran.warnings().len(), 1, "that it was the weaker check is said of a refusal, too");
+
+    // Neither: the release goes on, as it always did, and the health check after the switch decides.
+    let pages = Pages::new(&[closed, ("canary-kernel", Err("no PHP"))]);
+    let ran = stage(&pages, 200).release(canary::check).await;
+    assert!(ran.said().starts_with("not asked: unix:///run/php/shop.sock: Permission denied"), "{}", ran.said());
+}
+
+/// A canary to which every page is healthy could not tell.
+#[tokio::test]
+async fn a_page_that_does_not_exist_must_not_be_healthy() {
+    struct Blind;
+    #[async_trait(?Send)]
+    impl Shell for Blind {
+        async fn connect(&self) -> Result<Greeting, ShellError> {
+            panic!("no connection");
+        }
+        async fn run(&self, _: Script, _: &mut dyn FnMut(String)) -> Result<Answer, ShellError> {
+            let page = |number| ("answer".to_owned(), format!("{number} 3 whole 36 {}", STANDARD.encode(WELL)));
+            Ok(Answer::new((0..9).map(page).collect()))
+        }
+        async fn send(&self, _: File, _: u64, _: &RemotePath, _: &mut dyn FnMut(u64)) -> Result<(), ShellError> {
+            panic!("nothing is sent");
+        }
+        async fn tunnel(&self, _: &str, _: u16) -> Result<Tunnel, ShellError> {
+            panic!("no tunnel");
+        }
+        fn another(&self) -> Rc<dyn Shell> {
+            panic!("no connection");
+        }
+    }
+    let mut stage = stage(&Pages::new(&[]), 200);
+    stage.shell = Rc::new(Blind);
+    let ran = stage.release(canary::check).await;
+    assert_eq!(ran.failure().code, "health-check-cannot-fail");
+}
+
+// ---- On a server ----
+
+/// Puts a statement at the beginning of every request of the app, and of no command.
+fn on_every_request(tree: &TempTree, statement: &str) {
+    let body =
+        format!("{{\n        if (! $this->app->runningInConsole()) {{\n            {statement}\n        }}\n    }}");
+    tree.replace(PROVIDER, "{\n    }", &body).expect("the provider");
+}
+
+/// Releases a tree, and sees it refused before the switch, with nothing of it left.
+#[track_caller]
+fn refused(story: &Story, word: &str, breaks: impl Fn(&TempTree)) -> Finished {
+    let commit = commit(word);
+    let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+    breaks(&tree);
+    story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+    let finished = story.deploy(&commit);
+    assert_ended(&finished, 1, "refused");
+    assert_says(
+        &finished.summary,
+        &["canary-unhealthy", "checking whether the new release is healthy before the switch"],
+    );
+    assert_eq!(story.current().expect("current").as_deref(), Some(SEED_RELEASE), "{word}");
+    let releases = story.lab.exec(&format!("ls {BASE}/releases")).expect("ls");
+    assert_eq!(releases.trim(), SEED_RELEASE, "{word}: its folder is removed");
+    finished
+}
+
+/// The cause comes first, in the summary and in the annotation.
+#[track_caller]
+fn assert_cause(finished: &Finished, cause: &str) {
+    // As Markdown has it.
+    let escaped = cause.replace('\\', "&#92;").replace('[', "\\[").replace(']', "\\]");
+    assert_says(&finished.summary, &[&format!("before the switch: {escaped}")]);
+    let annotation = finished.raw_log.lines().find(|line| line.starts_with("::error")).unwrap_or_default();
+    assert!(annotation.contains(&format!("before the switch: {cause}")), "{annotation} does not say: {cause}");
+}
+
+/// Eight visitors at a time ask for the home page meanwhile; none of them may meet an error.
+fn under_load(story: &Story, releases: impl FnOnce()) {
+    let site = story.staging_site();
+    story.lab.get(&site, "/", None).expect("the first visit");
+    let load = Load::start(story.lab.http_addr(), &site.host, "/", 8);
+    releases();
+    let report = load.stop().expect("the load's report");
+    assert_eq!(story.served().expect("the site"), SEED_COMMIT);
+    assert!(report.failures.is_empty(), "{} of {}: {:?}", report.failures.len(), report.requests, report.failures);
+    assert!(report.requests > 100, "only {} requests were made", report.requests);
+}
+
+#[test]
+fn a_release_that_throws_is_refused_before_the_switch_and_no_visitor_meets_it() {
+    let story = story();
+    under_load(&story, || {
+        let finished = refused(&story, "throws at every request", |tree| {
+            on_every_request(tree, "throw new \\RuntimeException('the key of the shop is missing');");
+        });
+        assert_cause(
+            &finished,
+            "RuntimeException: the key of the shop is missing (app/Providers/AppServiceProvider.php:12); 1 of 3 endpoints are healthy",
+        );
+        assert!(!finished.log.contains("canary-by-cli"), "PHP-FPM itself was asked:\n{}", finished.log);
+
+        let finished = refused(&story, "throws at one health path", |tree| {
+            let shallow = "public function shallow()\n    {\n";
+            let throws = format!("{shallow}        throw new \\LogicException('nothing to report');\n");
+            tree.replace(HEALTH, shallow, &throws).expect("the controller");
+        });
+        assert_cause(&finished, "LogicException: nothing to report (app/Http/Controllers/HealthController.php:");
+        assert_says(&finished.summary, &["2 of 3 endpoints are healthy; /api/health-check: 500"]);
+    });
+}
+
+#[test]
+fn a_release_that_fails_on_the_web_only_is_refused_before_the_switch() {
+    let story = story();
+    under_load(&story, || {
+        let finished = refused(&story, "whose home page throws", |tree| {
+            let controller = "app/Http/Controllers/HomeController.php";
+            tree.replace(controller, "return view", "throw new \\Exception('no page'); return view").expect("the page");
+        });
+        assert_cause(&finished, "Exception: no page (app/Http/Controllers/HomeController.php:");
+        assert_says(&finished.summary, &["every endpoint is healthy, but /: visitors get status 500"]);
+
+        let finished = refused(&story, "that reaches no database on the web", |tree| {
+            on_every_request(tree, "config(['database.connections.mysql.port' => 1]);");
+        });
+        assert_cause(&finished, "Illuminate\\Database\\QueryException: SQLSTATE[HY000] [2002] Connection refused");
+        assert_says(&finished.summary, &["/health: 503 instead of 200"]);
+    });
+}
+
+/// The pool may open the live release, and no other.
+#[test]
+fn a_release_that_the_pool_may_not_open_is_refused_before_the_switch() {
+    let story = story();
+    let folders = format!("{BASE}/releases/{SEED_RELEASE}:{BASE}/shared:/usr/share/php:/tmp");
+    let closes = format!("echo 'php_admin_value[open_basedir] = {folders}' >>{POOL} && service php8.2-fpm reload");
+    story.lab.exec(&closes).expect("a pool that is closed");
+    under_load(&story, || {
+        let finished = refused(&story, "that the pool may not open", |_| {});
+        assert_says(&finished.summary, &["open_basedir restriction in effect", "0 of 3 endpoints are healthy"]);
+    });
+}
+
+/// The pool's socket is closed for the deploy user; then the command-line PHP is asked, and says less.
+#[test]
+fn a_pool_that_the_deploy_user_cannot_reach_is_replaced_by_the_command_line() {
+    let story = story();
+    story
+        .lab
+        .exec(&format!("sed -i 's/^listen.group = .*/listen.group = root/' {POOL} && service php8.2-fpm restart"))
+        .expect("a closed socket");
+
+    let finished = refused(&story, "throws, and the pool is closed", |tree| {
+        on_every_request(tree, "throw new \\RuntimeException('the key of the shop is missing');");
+    });
+    assert_cause(
+        &finished,
+        "RuntimeException: the key of the shop is missing (app/Providers/AppServiceProvider.php:12)",
+    );
+    assert_says(&finished.summary, &["canary-by-cli", "Permission denied"]);
+
+    let well = commit("well, and the pool is closed");
+    story.ship(&well, Variant::Healthy).expect("the build");
+    let finished = story.deploy(&well);
+    assert_ended(&finished, 0, "live");
+    assert_says(&finished.summary, &["canary-by-cli", "a weaker check", "Permission denied"]);
+    assert_eq!(story.served().expect("the site"), well);
+}
+
+/// nginx tells PHP something that an app cannot do without, and that nobody else knows.
+#[test]
+fn an_app_that_needs_what_only_its_web_server_says_is_not_refused() {
+    let story = story();
+    let needs = "if (($_SERVER[\"SHOP\"] ?? 0) !== \"open\") { http_response_code(500); exit; }";
+    story
+        .lab
+        .exec(&format!(
+            "sed -i 's/include fastcgi_params;/&\\n        fastcgi_param SHOP open;/' /etc/nginx/sites-available/staging
+             sed -i '1 s/$/ {needs}/' {BASE}/current/public/index.php
+             service nginx reload && service php8.2-fpm reload"
+        ))
+        .expect("a web server that says more");
+    let commit = commit("needs its web server");
+    let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+    tree.replace("public/index.php", "<?php\n", &format!("<?php {needs}\n")).expect("the front controller");
+    story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+
+    let finished = story.deploy(&commit);
+
+    assert_ended(&finished, 0, "live");
+    assert_says(&finished.summary, &["canary-by-cli", "the live release, which the web server serves as healthy"]);
+    assert_eq!(output(&finished, "outcome"), "live");
+}
