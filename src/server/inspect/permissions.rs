@@ -96,8 +96,7 @@ pub async fn permissions(
     };
     let (fpm, nginx, test) = (fpm.map(candidates).unwrap_or_default(), candidates("nginx"), "nginx -t".to_owned());
     let all = fpm.iter().chain(&nginx).chain(std::iter::once(&test));
-    let script =
-        Script::new("privileges", include_str!("privileges.sh")).repeatable().list("COMMANDS", all);
+    let script = Script::new("privileges", include_str!("privileges.sh")).repeatable().list("COMMANDS", all);
     let answer = remote::run(shell, io, script, doing).await?;
     let rules = Rules::parse(answer.get("rules").unwrap_or_default());
     let permission = |command: &String| permission(command, &answer, &rules);
