@@ -8,7 +8,7 @@ use super::{
     flags::wrap,
     policy::{self, DEFAULT_PATH},
     problem::{Problem, Problems},
-    value,
+    table, value,
 };
 
 /// The name of the sub-command.
@@ -56,7 +56,8 @@ pub fn problems(file: &str, text: &str) -> Vec<String> {
     problems.iter_mut().map(|problem| shown(file, text, problem, !reading.leaked.is_empty())).collect()
 }
 
-/// `FILE:LINE:COLUMN: KEY: what is wrong; what would be right`, and the line. A line may hold what must not be shown where the file has a secret.
+/// `FILE:LINE:COLUMN: KEY: what is wrong; what would be right`, and the line. It is not shown where the file has a secret, nor where its key is not
+/// known: that may be a secret's, mistyped.
 fn shown(file: &str, text: &str, problem: &mut Problem, has_secret: bool) -> String {
     let line = problem.location.take().and_then(|location| location.line);
     let Some((number, line)) = line.and_then(|number| Some((number, text.lines().nth(number - 1)?))) else {
@@ -64,7 +65,8 @@ fn shown(file: &str, text: &str, problem: &mut Problem, has_secret: bool) -> Str
     };
     let column = line.chars().take_while(|char| char.is_whitespace()).count() + 1;
     let place = format!("{file}:{number}:{column}: {problem}");
-    if has_secret || line.chars().any(|char| char.is_control() && char != '\t') {
+    let is_known = problem.input == "config" || table::find_policy_key(&problem.input).is_some();
+    if has_secret || !is_known || line.chars().any(|char| char.is_control() && char != '\t') {
         return place;
     }
     format!("{place}\n  {}", line.trim_end())
@@ -80,7 +82,7 @@ mod tests {
         assert_eq!(
             problems("p.yml", text),
             [
-                "p.yml:2:1: health-pathz: is not known; did you mean `health-paths`?\n  health-pathz: [/up]",
+                "p.yml:2:1: health-pathz: is not known; did you mean `health-paths`?",
                 "p.yml:5:5: keep-releases: `many` is not a whole number; write a number from 1 to 1000\n      keep-releases: many",
             ]
         );
@@ -97,5 +99,7 @@ mod tests {
     fn a_secret_in_the_file_is_named_and_not_shown() {
         let found = problems("p.yml", "healthcheck-token: hunter2hunter2\n");
         assert!(found.len() == 1 && found[0].contains("is a secret") && !found[0].contains("hunter2"), "{found:?}");
+        let found = problems("p.yml", "healthcheck-tokn: hunter2hunter2\n");
+        assert!(found.len() == 1 && !found[0].contains("hunter2"), "{found:?}");
     }
 }

@@ -19,14 +19,9 @@ codes! {
         cause: "The application fails: the first words of the error are what PHP or the application's log said.",
         action: "Correct what the error names, and release again. Each page has its answer in the details.",
     }
-    CANARY_BY_CLI = "canary-by-cli", Warning {
-        meaning: "The release was asked before the switch by the command-line PHP, not through PHP-FPM. That is a weaker check: the settings, the account and the extensions of PHP-FPM were not tested.",
-        cause: "The deploy user may not connect to the socket of the pool, the pool is not known, or it may open only the live release.",
-        action: "Let the deploy user connect to the socket of the pool: add it to the group of `listen.group`, for example `sudo usermod -aG www-data deploy`.",
-    }
     CANARY_NOT_ASKED = "canary-not-asked", Warning {
         meaning: "The release could not be asked before the switch. Its health is checked after it, and an unhealthy release is rolled back then.",
-        cause: "Neither PHP-FPM nor the command-line PHP gave an answer that says something of the release.",
+        cause: "The deploy user may not connect to the socket of the pool, the pool is not known, or it may open only the live release, or the web server says something to PHP that the run does not know.",
         action: "Let the deploy user connect to the socket of the pool: add it to the group of `listen.group`, for example `sudo usermod -aG www-data deploy`.",
     }
     SITE_UNREACHABLE = "site-unreachable", World {
@@ -126,18 +121,11 @@ pub fn before_the_switch(failure: Failure, causes: &[String]) -> Failure {
 }
 
 /// `why` the pool of PHP-FPM could not be asked.
-pub fn canary_by_cli(why: &str, user: &str) -> Warning {
-    CANARY_BY_CLI.warning(
-        format!("the release was asked by the command-line PHP instead of PHP-FPM, which is a weaker check: {why}"),
-        format!("Let {user} connect to the socket of the pool: add it to the group of `listen.group`, for example: sudo usermod -aG www-data {user}"),
-    )
-}
-
 /// `why` nothing could be asked.
-pub fn canary_not_asked(why: &str) -> Warning {
+pub fn canary_not_asked(why: &str, user: &str) -> Warning {
     CANARY_NOT_ASKED.warning(
         format!("the release could not be asked before the switch: {why}"),
-        "The health check after the switch decides. Let the deploy user connect to the socket of the pool.",
+        format!("The health check after the switch decides. Where {user} may not connect to the socket of the pool, add it to the group of `listen.group`, for example: sudo usermod -aG www-data {user}"),
     )
 }
 

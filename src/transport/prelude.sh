@@ -222,10 +222,21 @@ remove_tree() { # path, folder of our state
 # Puts a link in the place of another by one rename. A plain mv onto a link to a folder moves *into* that folder, and with -T it renames. That of
 # Rust's coreutils 0.0.30 (Debian 13) takes the folder for what is replaced, and refuses: then PHP renames.
 replace_link() { # the new link, the one to replace
+    [ -L "$1" ] || return 1
     if mv -Tf -- "$1" "$2"; then return 0; fi
     say "PHP renames $1 instead"
     # shellcheck disable=SC2016
     "${PHP:-php}" -n -r 'exit(rename($argv[1], $argv[2]) ? 0 : 1);' -- "$1" "$2"
+}
+
+# Puts $link (of `link_to_rename`) in the place of another one. The run and its watchdog share the link in the entry: if the other one renamed the
+# entry or used the link, one is made beside it, where that is still needed.
+replace_with_link() { # its text, path of a new link, the one to replace
+    if replace_link "$link" "$3" || [ "$(link_of "$3")" = "$1" ]; then return 0; fi
+    [ "$link" != "$2" ] || return 1
+    link=$2
+    rm -f "$link"
+    ln -s "$1" "$link" && replace_link "$link" "$3"
 }
 
 # Whether an access list (ACL) says who may do what there. The mode does not: its group bits are the most that the list gives.

@@ -56,7 +56,7 @@ impl<'a> Untouched<'a> {
 
     #[track_caller]
     fn check(self) {
-        let find = "find / -xdev '(' -path /proc -o -path /sys -o -path /var/log -o -path /var/lib/mysql ')' -prune \
+        let find = "find / -xdev '(' -path /proc -o -path /sys -o -path /var/log -o -path /var/lib/mysql -o -path /run/mysqld ')' -prune \
                     -o -cnewer /stamp ! -path / ! -path /run ! -path /run/motd.dynamic ! -path /run/lab/asked -print
                     find /tmp /run /dev/shm /home/deploy -user deploy -cnewer /stamp";
         let changed = self.story.lab.exec(find).expect("find");

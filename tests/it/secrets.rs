@@ -84,7 +84,7 @@ const PATIENT_DUMP: &str = "printf '%s\\n' '#!/bin/sh' 'until grep -aq defaults-
 
 /// Every file that was written since, wherever: those where a secret belongs apart. Laravel keeps the whole configuration in its
 /// cache, which is part of the copy of the live release in the backup.
-const WRITTEN: &str = "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run/lab -o -path /var/lib/mysql \\) -prune -o -type f -newer /tmp/began \
+const WRITTEN: &str = "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run/lab -o -path /var/lib/mysql -o -path /run/mysqld \\) -prune -o -type f -newer /tmp/began \
                        ! -path '*/shared/.env/*' ! -path '*/bootstrap/cache/*' ! -path '*/backups/*/app.tar.gz' ! -name seen -print0; \
                        find /var/www/staging -type f -newer /tmp/began ! -path '*/shared/.env/*' ! -path '*/bootstrap/cache/*' ! -path '*/backups/*/app.tar.gz' ! -name seen -print0";
 

@@ -666,6 +666,30 @@ fn f86_a_server_without_a_free_inode_goes_back() {
     assert_eq!(place.armed("releases/old", "put reloaded yes")["refused"], "watchdog-entry-unwritable");
 }
 
+/// The run and its watchdog share the link that was made ahead. The watchdog's time is over in the moment in which the run has chosen it.
+#[test]
+fn f86_a_run_and_its_watchdog_that_roll_back_at_once_both_end_well() {
+    let place = Place::new();
+    place.arm("releases/old", "put reloaded yes");
+    let entry = place.path("watchdog/new");
+    place.program(
+        "stat",
+        &format!("/usr/bin/stat \"$@\"; if [ -d {entry}.armed ]; then mv {entry}.armed {entry}.reverting; fi"),
+    );
+    let answer = place.back("one");
+    assert!(place.has("reverting"), "the watchdog took it");
+    assert_eq!(answer.get("switched").map(String::as_str), Some("yes"), "{answer:?}");
+    assert_eq!(place.live().as_deref(), Some("releases/old"));
+
+    // The other one was faster, and used the link.
+    let place = Place::new();
+    place.arm("releases/old", "put reloaded yes");
+    let (link, current) = (place.path("watchdog/new.armed/back"), place.path("current"));
+    place.program("stat", &format!("/usr/bin/stat \"$@\"; if [ -L {link} ]; then mv -Tf {link} {current}; fi"));
+    assert_eq!(place.back("one")["switched"], "yes");
+    assert_eq!(place.live().as_deref(), Some("releases/old"));
+}
+
 /// A run whose connection broke asks again. Nothing tells the second answer from that of a run which never switched, where the journal takes no
 /// line, but the run's mark; without it PHP would go on with the code of the failed release.
 #[test]

@@ -51,8 +51,10 @@ enum Part {
     Pin { image: String },
     /// Take the binary of this machine's architecture out of an image, into a folder
     Binary { image: String, folder: PathBuf },
-    /// Write the list of all dependencies (SPDX) and the checksums of the binaries into a folder
-    Files { folder: PathBuf },
+    /// Write the list of all dependencies (SPDX) into a folder
+    Sbom { folder: PathBuf },
+    /// Write the checksums of the binaries in a folder into it
+    Sums { folder: PathBuf },
 }
 
 pub(crate) fn run(root: &Path, asked: &Asked) -> Result<()> {
@@ -67,7 +69,8 @@ pub(crate) fn run(root: &Path, asked: &Asked) -> Result<()> {
         }
         Some(Part::Pin { image }) => pin(root, image),
         Some(Part::Binary { image, folder }) => binary(image, folder),
-        Some(Part::Files { folder }) => files(root, folder),
+        Some(Part::Sbom { folder }) => sbom(root, folder),
+        Some(Part::Sums { folder }) => sums(folder),
     }
 }
 
@@ -128,9 +131,12 @@ fn binary(image: &str, folder: &Path) -> Result<()> {
     fs::rename(&taken, folder.join(binary_name())).context("naming the binary")
 }
 
-fn files(root: &Path, folder: &Path) -> Result<()> {
+/// The version that is installed: what a release runs does not change by itself.
+const CARGO_SBOM: &str = "cargo-sbom@0.10.0";
+
+fn sbom(root: &Path, folder: &Path) -> Result<()> {
     if !shell::installed("cargo-sbom") {
-        shell::run("cargo", &["install", "--locked", "cargo-sbom"])?;
+        shell::run("cargo", &["install", "--locked", CARGO_SBOM])?;
     }
     let sbom = Command::new("cargo")
         .args(["sbom", "--cargo-package", "gated-deploy", "--output-format", "spdx_json_2_3", "--project-directory"])
@@ -141,8 +147,10 @@ fn files(root: &Path, folder: &Path) -> Result<()> {
     let listed: serde_json::Value = serde_json::from_slice(&sbom.stdout).context("reading the list of dependencies")?;
     let packages = listed["packages"].as_array().map_or(0, Vec::len);
     ensure!(packages > 50, "the list of dependencies names {packages} packages only");
-    fs::write(folder.join("sbom.spdx.json"), &sbom.stdout).context("writing the list of dependencies")?;
+    fs::write(folder.join("sbom.spdx.json"), &sbom.stdout).context("writing the list of dependencies")
+}
 
+fn sums(folder: &Path) -> Result<()> {
     let mut sums = String::new();
     let mut names: Vec<PathBuf> = fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
@@ -169,7 +177,8 @@ fn dry_run(root: &Path, out: &Path) -> Result<()> {
     let notes = notes(&text, VERSION).or_else(|_| notes(&text, "Unreleased"))?;
     let image = action::ensure(root, Profile::Release)?;
     binary(&image, &files)?;
-    self::files(root, &files)?;
+    sbom(root, &files)?;
+    sums(&files)?;
     fs::write(out.join("notes.md"), notes).context("writing the notes")?;
 
     let registry = Registry::start()?;

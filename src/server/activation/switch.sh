@@ -56,7 +56,7 @@ elif [ -n "$mine" ]; then
 fi
 if [ -n "$TARGET" ]; then
     began=$(date +%s%N)
-    replace_link "$link" "$CURRENT"
+    replace_with_link "$TARGET" "$NEW" "$CURRENT"
     ended=$(date +%s%N)
     put took-ns $((ended - began))
 else

@@ -1,11 +1,12 @@
 //! Row 14, before the switch: the new release answers the health check, and no visitor is served by it.
 //!
-//! It is asked through the site's own pool of PHP-FPM, with what the web server would say, and judged by the rules of row 19. Where this
-//! account cannot reach the pool, the app is started in a program of the command-line PHP: other settings, another account, no OPcache.
+//! It is asked through the site's own pool of PHP-FPM, with what the web server would say, and judged by the rules of row 19. Where the pool
+//! says nothing, the run warns and goes on. It does not start the app itself: a page runs code on files and rows that the site's account
+//! writes, which is no work for the deploy user's account.
 
 mod asker;
 
-use self::asker::{Asker, Way};
+use self::asker::Asker;
 use super::{
     identity::{Mark, Trust},
     probe::{self, Expected, Identity, Visitor, round::ANSWER_TIMEOUT},
@@ -21,8 +22,9 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
-    errors::health,
-    http::{Get, Site},
+    errors::{Problem, health},
+    http::Get,
+    server::inspect::Gateway,
 };
 
 /// What a way of asking says of the release.
@@ -37,30 +39,23 @@ enum Said {
 /// Asks the release that is to go live.
 pub async fn check(cx: &Deploy, io: &Io) -> StepResult {
     let why = match &cx.plan.server.services.gateway {
-        Ok(gateway) => match ask(cx, io, &Way::Pool(gateway.clone())).await? {
+        Ok(gateway) => match ask(cx, io, gateway).await? {
             Said::Healthy(text) => {
                 return Ok(Done::passed(format!("{text}; asked through the pool {}", gateway.pool)));
+            }
+            // A rollback by hand leaves something worse. The check after the switch decides, with an undo behind it.
+            Said::Unhealthy(failure) if cx.plan.target.is_some() => {
+                let text = format!("unhealthy: {}", failure.cause);
+                io.warning(Problem::from(failure));
+                return Ok(Done::warned(text));
             }
             Said::Unhealthy(failure) => return Err(failure),
             Said::Nothing(why) => why,
         },
         Err(why) => why.clone(),
     };
-    match ask(cx, io, &Way::Kernel).await? {
-        Said::Healthy(text) => {
-            io.warning(health::canary_by_cli(&why, &cx.inputs.ssh.user));
-            Ok(Done::warned(format!("{text}; asked by the command-line PHP: {why}")))
-        }
-        Said::Unhealthy(failure) => {
-            io.warning(health::canary_by_cli(&why, &cx.inputs.ssh.user));
-            Err(failure)
-        }
-        Said::Nothing(other) => {
-            let why = if why == other { why } else { format!("{why}; by the command-line PHP: {other}") };
-            io.warning(health::canary_not_asked(&why));
-            Ok(Done::warned(format!("not asked: {why}")))
-        }
-    }
+    io.warning(health::canary_not_asked(&why, &cx.inputs.ssh.user));
+    Ok(Done::warned(format!("not asked: {why}")))
 }
 
 /// What the plan says.
@@ -68,23 +63,24 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
     let dir = cx.inputs.layout.release(&cx.plan.turn.to);
     let by = match &cx.plan.server.services.gateway {
         Ok(gateway) => format!("through the pool {} ({})", gateway.pool, gateway.address),
-        Err(why) => format!("by the command-line PHP: {why}"),
+        Err(why) => return vec![format!("not asked: {why}")],
     };
     let health = &cx.inputs.health;
     let pages: Vec<&str> = health.paths.iter().chain(&health.home).map(String::as_str).collect();
     vec![format!("ask {dir} for {} {by}", pages.join(", "))]
 }
 
-async fn ask(cx: &Deploy, io: &Io, way: &Way) -> Result<Said, Failure> {
+/// Workers of a pool may differ.
+const ROUNDS: usize = 2;
+
+async fn ask(cx: &Deploy, io: &Io, gateway: &Gateway) -> Result<Said, Failure> {
     let dir = cx.inputs.layout.release(&cx.plan.turn.to);
-    let release = Asker::new(cx, io, way, dir.to_string(), false);
-    // The pool runs the file whatever the web server would do with it. A program of its own has no code of before.
+    let release = Asker::new(cx, io, gateway, dir.to_string());
+    // The pool runs the file whatever the web server would do with it.
     let mark = cx.state.borrow().identity.clone();
-    let mark = mark.filter(|mark| *way != Way::Kernel && !matches!(mark.trust, Trust::Refused(_)));
+    let mark = mark.filter(|mark| !matches!(mark.trust, Trust::Refused(_)));
     let pages = pages(cx, mark.as_ref());
-    // Workers of a pool may differ; each program is a new one.
-    let rounds = if *way == Way::Kernel { 1 } else { 2 };
-    let mut gets: Vec<Get> = std::iter::repeat_n(&pages, rounds).flatten().cloned().collect();
+    let mut gets: Vec<Get> = std::iter::repeat_n(&pages, ROUNDS).flatten().cloned().collect();
     // The strictest of the rules, which mostly is enough.
     gets.extend(probe::nowhere(&cx.inputs.health).first().map(|health| page(health, probe::NOWHERE)));
     let visitor = Visitor { site: &release, ..Visitor::after(cx) };
@@ -98,7 +94,7 @@ async fn ask(cx: &Deploy, io: &Io, way: &Way) -> Result<Said, Failure> {
         }
         let numbered = |round| HealthReport { attempt, of: probe::BASELINE_ROUNDS, ..round };
         report = numbered(probe::identified(visitor, identity).await).after(report);
-        if report.healthy() && rounds > 1 {
+        if report.healthy() {
             report = numbered(probe::identified(visitor, identity).await).after(report);
         }
         io.attempt(attempt, probe::BASELINE_ROUNDS, probe::describe(&report));
@@ -126,7 +122,7 @@ async fn ask(cx: &Deploy, io: &Io, way: &Way) -> Result<Said, Failure> {
     if let Some(cause) = causes.iter().find(|cause| limited_to_current(cause, current.as_str())) {
         return Ok(Said::Nothing(cause.clone()));
     }
-    if let Some(why) = unlike_the_web_server(cx, io, way, &report).await? {
+    if let Some(why) = not_comparable(cx, io, gateway, &report).await? {
         return Ok(Said::Nothing(why));
     }
     let failure = probe::unhealthy("checking whether the new release is healthy before the switch", &report);
@@ -157,41 +153,35 @@ fn limited_to_current(cause: &str, current: &str) -> bool {
         .any(|folder| folder.strip_prefix(current).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
-/// The check of the check: whether the live release fails at the same pages when it is asked this way, although the web server serves them
-/// as healthy. Then the way says nothing of the new one, as the text explains.
-async fn unlike_the_web_server(
+/// The check of the check: a release is refused only if the live one, asked the same way, is healthy at the pages at which it fails. Gives why
+/// that cannot be said: what fails there for every release says nothing of the new one (a parameter that only nginx has, a pool that is full).
+async fn not_comparable(
     cx: &Deploy,
     io: &Io,
-    way: &Way,
+    gateway: &Gateway,
     report: &HealthReport,
 ) -> Result<Option<String>, Failure> {
-    let Some(tree) = cx.plan.server.live_tree.clone() else { return Ok(None) };
-    let live = Asker::new(cx, io, way, tree, true);
-    if live.fetch(&pages(cx, None)).await?.is_err() {
-        return Ok(None);
-    }
-    let beside = look(cx, &live).await;
-    let unlike = |of: &HealthReport, path: &str, healthy: bool| {
-        of.asked().any(|endpoint| endpoint.path == path && endpoint.problem.is_none() == healthy && !endpoint.not_asked)
+    let Some(tree) = cx.plan.server.live_tree.clone() else {
+        return Ok(Some(format!(
+            "{}, and no release is live with which to compare that",
+            report.asked().find_map(|endpoint| endpoint.problem.clone()).unwrap_or_default()
+        )));
     };
-    let failing: Vec<&Endpoint> = report.asked().filter(|endpoint| endpoint.problem.is_some()).collect();
-    if !failing.iter().all(|endpoint| unlike(&beside, &endpoint.path, false)) {
+    let live = Asker::new(cx, io, gateway, tree);
+    if let Err(why) = live.fetch(&pages(cx, None)).await? {
+        return Ok(Some(format!("the live release, asked the same way: {why}")));
+    }
+    let beside = Visitor { site: &live, ..Visitor::after(cx) }.look(None).await;
+    let failing =
+        |endpoint: &Endpoint| report.asked().any(|failing| failing.path == endpoint.path && failing.problem.is_some());
+    let mut compared = beside.asked().filter(|endpoint| failing(endpoint)).peekable();
+    if compared.peek().is_none() {
         return Ok(None);
     }
-    let served = look(cx, &*cx.ports.anywhere).await;
-    if !failing.iter().all(|endpoint| unlike(&served, &endpoint.path, true)) {
-        return Ok(None);
-    }
-    let said = beside.asked().find(|endpoint| failing.iter().any(|failing| failing.path == endpoint.path));
-    let said = said.map(|endpoint| format!("{}: {}", endpoint.path, endpoint.problem.clone().unwrap_or_default()));
-    Ok(Some(format!(
-        "the live release, which the web server serves as healthy, is unhealthy when it is asked this way ({})",
-        said.unwrap_or_default()
-    )))
-}
-
-async fn look(cx: &Deploy, site: &dyn Site) -> HealthReport {
-    Visitor { site, ..Visitor::after(cx) }.look(None).await
+    let too = compared.find_map(|endpoint| Some((endpoint, endpoint.problem.clone()?)));
+    Ok(too.map(|(endpoint, problem)| {
+        format!("the live release is unhealthy, too, when it is asked this way ({}: {problem})", endpoint.path)
+    }))
 }
 
 #[cfg(test)]

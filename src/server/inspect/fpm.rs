@@ -19,6 +19,8 @@ pub struct Pool {
     pub chroot: Option<String>,
     /// The folders that PHP may open files in, as the file says, divided by colons.
     pub open_basedir: Option<String>,
+    /// The files that PHP runs before every request, or keeps in every process, with the names of their settings.
+    pub loads: Vec<(String, String)>,
 }
 
 impl Pool {
@@ -79,11 +81,19 @@ fn in_file(file: &ConfigFile, version: &str) -> Vec<Pool> {
         } else if let (Some(pool), Some((key, value))) = (pools.last_mut(), line.split_once('=')) {
             // FPM puts the pool's name in the place of `$pool` (php-fpm's documentation, "Configuration").
             let value = value.trim().trim_matches('"').replace("$pool", &pool.name);
-            match key.trim() {
+            let key = key.trim();
+            match key {
                 "listen" => pool.listen = value,
                 "user" => pool.user = Some(value),
                 "group" => pool.group = Some(value),
                 "chroot" => pool.chroot = Some(value).filter(|folder| !folder.is_empty()),
+                "php_value[opcache.preload]"
+                | "php_admin_value[opcache.preload]"
+                | "php_value[auto_prepend_file]"
+                | "php_admin_value[auto_prepend_file]" => {
+                    let name = key.split_once('[').map_or(key, |(_, name)| name.trim_end_matches(']'));
+                    pool.loads.push((name.to_owned(), value));
+                }
                 "php_value[open_basedir]" | "php_admin_value[open_basedir]" => {
                     pool.open_basedir = Some(value).filter(|folders| !folders.is_empty());
                 }

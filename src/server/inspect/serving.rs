@@ -112,6 +112,10 @@ pub fn find(
 /// Where the pool can be asked for a release that is not live.
 fn gateway(layout: &Layout, host: Option<&nginx::VirtualHost>, pool: Option<&Pool>) -> Result<Gateway, String> {
     let Some(pool) = pool else { return Err("it is not known which pool of PHP-FPM serves the site".to_owned()) };
+    // It may be another site's, which must not see this one's health token.
+    let Some(host) = host else {
+        return Err(format!("no virtual host of nginx is known to serve {}", layout.current()));
+    };
     let Some(address) = pool.address() else {
         return Err(format!("the pool {} listens at {}, which is no whole path", pool.name, pool.listen));
     };
@@ -123,7 +127,10 @@ fn gateway(layout: &Layout, host: Option<&nginx::VirtualHost>, pool: Option<&Poo
             pool.name
         ));
     }
-    let served = host.and_then(|host| host.roots.iter().find_map(|root| below_current(layout, root)));
+    if let Some((name, file)) = pool.loads.iter().find(|(_, file)| below_current(layout, file).is_some()) {
+        return Err(format!("`{name}` of the pool {} loads {file}, which is code of the live release", pool.name));
+    }
+    let served = Some(host).and_then(|host| host.roots.iter().find_map(|root| below_current(layout, root)));
     let public = served.unwrap_or("/public").trim_end_matches('/').to_owned();
     Ok(Gateway { pool: pool.name.clone(), address, public, chroot: pool.chroot.clone() })
 }
@@ -252,6 +259,27 @@ mod tests {
         services::reload::{by_hand, describe},
     };
     use crate::transport::shell::Answer;
+
+    #[test]
+    fn a_pool_that_is_not_the_sites_alone_or_runs_the_live_release_is_not_asked() {
+        let layout = Layout::new("/srv/shop".parse().expect("a path"), "shared/.env");
+        let host =
+            nginx::VirtualHost { roots: vec!["/srv/shop/current/web".to_owned()], ..nginx::VirtualHost::default() };
+        let pool = |loads: &[(&str, &str)]| Pool {
+            name: "shop".to_owned(),
+            listen: "/run/php/shop.sock".to_owned(),
+            loads: loads.iter().map(|(name, file)| ((*name).to_owned(), (*file).to_owned())).collect(),
+            ..Pool::default()
+        };
+        let asked = |host, pool: &Pool| gateway(&layout, host, Some(pool)).map(|gateway| gateway.public);
+        assert_eq!(asked(Some(&host), &pool(&[])).as_deref(), Ok("/web"));
+        assert_eq!(asked(Some(&host), &pool(&[("opcache.preload", "/srv/other/preload.php")])).as_deref(), Ok("/web"));
+        for name in ["opcache.preload", "auto_prepend_file"] {
+            let why = asked(Some(&host), &pool(&[(name, "/srv/shop/current/preload.php")])).expect_err(name);
+            assert!(why.contains(name) && why.contains("code of the live release"), "{why}");
+        }
+        assert!(asked(None, &pool(&[])).expect_err("whose pool it is").contains("no virtual host"));
+    }
 
     #[test]
     fn fd10_what_does_not_run_is_started_by_hand_and_not_reloaded() {

@@ -137,7 +137,8 @@ impl Takeover<'_> {
         let entry = entry.as_ref().map_err(|why| errors::watchdog::entry_unreadable(layout, release, why))?;
         let doing = format!("rolling back the unconfirmed release {release}");
         // As the watchdog has it: a program in a file, with an answer of its own.
-        let program = format!("#!/bin/sh\n{}", watchdog::watch(layout, entry, None)?.text(self.number));
+        let program = watchdog::watch(layout, entry, None)?.var("PHP", &self.target.server.php);
+        let program = format!("#!/bin/sh\n{}", program.text(self.number));
         let script = Script::new("finish", include_str!("finish.sh"))
             .detached(&layout.jobs())
             .var("ENTRY", layout.guard(release).as_str())

@@ -92,7 +92,7 @@ needed_of_nginx() {
     sed -E '/SCRIPT_FILENAME|DOCUMENT_ROOT/!s/(^|[[:blank:];{])((fastcgi|uwsgi|scgi)_param|proxy_set_header|add_header|set)[[:blank:]]+([^[:blank:];]+)[^;]*;/\1\2 \4 "";/g'
 }
 needed_of_fpm() {
-    sed -n -E -e '/^\x01/p' -e 's/;.*//' -e '/^[[:blank:]]*(\[[^]]*\][[:blank:]]*$|(include|user|group|prefix|chroot|listen(\.[a-z_]+)?|pm(\.[a-z_]+)?|process_control_timeout|php_(admin_)?value\[(open_basedir|opcache\.preload(_user)?)\])[[:blank:]]*=)/p'
+    sed -n -E -e '/^\x01/p' -e 's/;.*//' -e '/^[[:blank:]]*(\[[^]]*\][[:blank:]]*$|(include|user|group|prefix|chroot|listen(\.[a-z_]+)?|pm(\.[a-z_]+)?|process_control_timeout|php_(admin_)?value\[(open_basedir|auto_prepend_file|opcache\.preload(_user)?)\])[[:blank:]]*=)/p'
 }
 # All files of a kind in one record: each begins with a line of a control character and its path, and has at most 262,144 bytes of
 # whole lines. An empty file says nothing, and is left out.

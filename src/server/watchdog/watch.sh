@@ -70,7 +70,7 @@ if [ "$(live)" = "$LINK" ]; then
         room=
         if [ -n "$LOCK" ] && is_ours "$LOCK" "$LOCK_NONCE"; then room=$LOCK; fi
         link_to_rename "$BEFORE" "$ENTRY.reverting" "$NEW" "$room" || refuse link-unwritable path="$NEW" folder="${NEW%/*}"
-        replace_link "$link" "$CURRENT"
+        replace_with_link "$BEFORE" "$NEW" "$CURRENT"
     else
         rm -f "$CURRENT"
     fi

@@ -1,4 +1,4 @@
-//! A release asked beside the web server: by FastCGI through the site's pool, or by its own kernel in a program.
+//! A release asked beside the web server: by FastCGI through the site's pool.
 
 use std::{
     cell::RefCell,
@@ -27,23 +27,12 @@ const KEPT: usize = 2 << 20;
 /// What a script takes besides the requests: a connection that is made anew, and the start of PHP.
 const AROUND: Duration = Duration::from_secs(20);
 
-/// By what a release is asked that the web server does not serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Way {
-    /// The pool that serves the site.
-    Pool(Gateway),
-    /// The command-line PHP, as the deploy user.
-    Kernel,
-}
-
 /// A release by its folder. Answers are fetched several at once, and given to those who ask for them later.
 pub(super) struct Asker<'a> {
     pub(super) cx: &'a Deploy,
     pub(super) io: &'a Io,
-    pub(super) way: &'a Way,
+    pub(super) gateway: &'a Gateway,
     pub(super) dir: String,
-    /// Whether `current` leads to it.
-    pub(super) live: bool,
     answers: RefCell<HashMap<Key, VecDeque<Result<Reply, Unanswered>>>>,
     causes: RefCell<Vec<String>>,
 }
@@ -56,8 +45,8 @@ fn key(get: &Get) -> Key {
 }
 
 impl<'a> Asker<'a> {
-    pub(super) fn new(cx: &'a Deploy, io: &'a Io, way: &'a Way, dir: String, live: bool) -> Self {
-        Self { cx, io, way, dir, live, answers: RefCell::default(), causes: RefCell::default() }
+    pub(super) fn new(cx: &'a Deploy, io: &'a Io, gateway: &'a Gateway, dir: String) -> Self {
+        Self { cx, io, gateway, dir, answers: RefCell::default(), causes: RefCell::default() }
     }
 
     /// What PHP and the app's log said first while it was asked.
@@ -75,10 +64,8 @@ impl<'a> Asker<'a> {
         let doing = format!("asking {} for its pages", self.dir);
         let script = lock::under(self.cx, self.script(gets));
         let answer = match remote::run(&*self.cx.ports.shell, self.io, script, &doing).await {
-            // A program of the command line has no time limit of its own.
-            Err(failure) if *self.way == Way::Kernel && failure.code == SCRIPT_TIMED_OUT.name => {
-                return Ok(Err(failure.to_string()));
-            }
+            // What keeps the script from its end is not said of the release.
+            Err(failure) if failure.code == SCRIPT_TIMED_OUT.name => return Ok(Err(failure.to_string())),
             answered => answered?,
         };
         for causes in answer.all("causes") {
@@ -92,6 +79,12 @@ impl<'a> Asker<'a> {
         if let Some(why) = answer.get("unreachable") {
             return Ok(Err(why.to_owned()));
         }
+        // A pool that is full answers late whatever the release is, and a page that hangs holds one of its workers: no other is asked.
+        let late = answer.all("answer").filter(|record| record.split(' ').nth(2) == Some("late"));
+        if let Some(number) = late.filter_map(|record| record.split(' ').next()?.parse::<usize>().ok()).next() {
+            let path = gets.get(number).map_or("a page", |get| get.path.as_str());
+            return Ok(Err(format!("{path} got no answer from the pool {} in time", self.gateway.pool)));
+        }
         for (number, get) in gets.iter().enumerate() {
             self.answers.borrow_mut().entry(key(get)).or_default().push_back(read(&answer, number));
         }
@@ -103,50 +96,24 @@ impl<'a> Asker<'a> {
         // What a page may take, so that a slow site is no unhealthy one; after the first that takes longer no other is asked.
         let limit = each * u32::try_from(gets.len()).unwrap_or(u32::MAX);
         let url = &self.cx.inputs.site.url;
-        let hidden = |script: Script| script.hiding(self.cx.inputs.layout.env_file()).repeatable();
-        match self.way {
-            Way::Pool(gateway) => {
-                let ask = json!({
-                    "address": gateway.address,
-                    "chroot": gateway.chroot,
-                    "release": self.dir,
-                    "public": format!("{}{}", self.dir, gateway.public),
-                    "seconds": each.as_secs_f64(),
-                    "kept": KEPT,
-                    "params": site_params(url),
-                    "requests": gets.iter().map(|get| json!({ "path": get.path, "params": params(get) })).collect::<Vec<_>>(),
-                });
-                hidden(Script::new("canary", include_str!("fastcgi.sh")))
-                    .timeout(limit + AROUND)
-                    .var("PHP", &self.cx.inputs.server.php)
-                    .var("ASK_PHP", include_str!("fastcgi.php"))
-                    .secret("ASK", &Secret::new(ask.to_string()))
-            }
-            Way::Kernel => {
-                let base = url.as_str().trim_end_matches('/');
-                let asks = gets.iter().map(|get| {
-                    let query = get.path.split_once('?').map_or("", |(_, query)| query);
-                    let mut all = site_params(url);
-                    merge(&mut all, params(get));
-                    merge(
-                        &mut all,
-                        json!({ "REQUEST_URI": get.path, "QUERY_STRING": query, "SCRIPT_NAME": "/index.php" }),
-                    );
-                    let ask =
-                        json!({ "path": get.path, "url": format!("{base}{}", get.path), "params": all, "kept": KEPT });
-                    STANDARD.encode(ask.to_string())
-                });
-                let asks = asks.collect::<Vec<_>>().join("\n");
-                hidden(Script::new("canary-kernel", include_str!("kernel.sh")))
-                    .timeout(limit + AROUND)
-                    .var("DIR", &self.dir)
-                    .var("PHP", &self.cx.inputs.server.php)
-                    .var("LIVE", if self.live { "yes" } else { "" })
-                    .var("APP_PHP", remote::APP)
-                    .var("KERNEL_PHP", include_str!("kernel.php"))
-                    .secret("ASKS", &Secret::new(asks))
-            }
-        }
+        let gateway = self.gateway;
+        let ask = json!({
+            "address": gateway.address,
+            "chroot": gateway.chroot,
+            "release": self.dir,
+            "public": format!("{}{}", self.dir, gateway.public),
+            "seconds": each.as_secs_f64(),
+            "kept": KEPT,
+            "params": site_params(url),
+            "requests": gets.iter().map(|get| json!({ "path": get.path, "params": params(get) })).collect::<Vec<_>>(),
+        });
+        Script::new("canary", include_str!("fastcgi.sh"))
+            .hiding(self.cx.inputs.layout.env_file())
+            .repeatable()
+            .timeout(limit + AROUND)
+            .var("PHP", &self.cx.inputs.server.php)
+            .var("ASK_PHP", include_str!("fastcgi.php"))
+            .secret("ASK", &Secret::new(ask.to_string()))
     }
 }
 

@@ -47,8 +47,12 @@ function gated_deploy_read($stream, int $bytes, float $until): ?string
     return $got;
 }
 
-// Returns what PHP answered, what it complained of, and how it ended; null where there is no connection.
-function gated_deploy_fastcgi(string $address, array $params, float $seconds, ?string &$problem): ?array
+// Of what it complains of, and of what its logs have, more is passed over: the site decides how much there is.
+const gated_deploy_complaint = 65536;
+const gated_deploy_most_logs = 100;
+
+// Returns the first bytes of what PHP answered, how many there were, what it complained of, and how it ended; null where there is no connection.
+function gated_deploy_fastcgi(string $address, array $params, float $seconds, int $kept, ?string &$problem): ?array
 {
     $until = microtime(true) + $seconds;
     error_clear_last();
@@ -63,7 +67,7 @@ function gated_deploy_fastcgi(string $address, array $params, float $seconds, ?s
     }
     // A responder, and no connection that is kept.
     @fwrite($stream, gated_deploy_record(1, pack('nCx5', 1, 0)) . gated_deploy_record(4, $pairs) . gated_deploy_record(4, '') . gated_deploy_record(5, ''));
-    [$out, $err] = ['', ''];
+    [$out, $err, $length] = ['', '', 0];
     while (($head = gated_deploy_read($stream, 8, $until)) !== null) {
         $record = unpack('Cversion/Ctype/nrequest/nlength/Cpadding/Cnone', $head);
         $content = gated_deploy_read($stream, $record['length'] + $record['padding'], $until);
@@ -72,25 +76,34 @@ function gated_deploy_fastcgi(string $address, array $params, float $seconds, ?s
         }
         $content = substr((string) $content, 0, $record['length']);
         if ($record['type'] === 6) {
-            $out .= $content;
+            $length += strlen($content);
+            $out .= substr($content, 0, max(0, $kept - strlen($out)));
         } elseif ($record['type'] === 7) {
-            $err .= $content;
+            $err .= substr($content, 0, max(0, gated_deploy_complaint - strlen($err)));
         } elseif ($record['type'] === 3) {
-            return [$out, $err, 'whole'];
+            return [$out, $length, $err, 'whole'];
         }
     }
-    return [$out, $err, microtime(true) >= $until ? 'late' : 'broken'];
+    return [$out, $length, $err, microtime(true) >= $until ? 'late' : 'broken'];
 }
 
-// The app's logs with their sizes. The site's account writes there: what is not a file by itself is not opened.
-function gated_deploy_logs(string $folder): array
+// The app's logs with their sizes. The site's account writes there: what is not a file by itself is not opened, nor a folder behind a link that
+// neither root nor this account made.
+function gated_deploy_logs(string $release): array
 {
     clearstatcache();
+    $folder = "$release/storage/logs";
     $logs = [];
+    if (is_link($folder) && !in_array(lstat($folder)['uid'], [0, fileowner($release)], true)) {
+        return $logs;
+    }
     foreach (@scandir($folder) ?: [] as $name) {
         $stat = preg_match('/^laravel[A-Za-z0-9._-]*\.log$/D', $name) ? @lstat("$folder/$name") : false;
         if ($stat !== false && ($stat['mode'] & 0170000) === 0100000) {
             $logs["$folder/$name"] = $stat;
+        }
+        if (count($logs) === gated_deploy_most_logs) {
+            break;
         }
     }
     return $logs;
@@ -102,16 +115,19 @@ function gated_deploy_added(array $before, array $now): string
     $added = '';
     foreach ($now as $path => $stat) {
         $since = isset($before[$path]) && $before[$path]['ino'] === $stat['ino'] ? min($before[$path]['size'], $stat['size']) : 0;
-        $file = $stat['size'] > $since ? @fopen($path, 'r') : false;
+        $file = $stat['size'] > $since ? @fopen($path, 'rn') : false;
         if ($file === false) {
             continue;
         }
-        // Somebody may have put a link in its place meanwhile.
+        // A link or a FIFO may have taken its place meanwhile; opening the latter does not wait.
         $opened = fstat($file);
         if ($opened['ino'] === $stat['ino'] && $opened['dev'] === $stat['dev'] && fseek($file, $since) === 0) {
             $added .= stream_get_contents($file, 262144) . "\n";
         }
         fclose($file);
+        if (strlen($added) > 1048576) {
+            break;
+        }
     }
     return $added;
 }
@@ -154,18 +170,20 @@ if ($chroot !== '' && strncmp("$public/", "$chroot/", strlen($chroot) + 1) !== 0
     exit;
 }
 $release = basename($ask['release']);
-$logs = gated_deploy_logs("$ask[release]/storage/logs");
+$logs = gated_deploy_logs($ask['release']);
 $complaints = [];
 foreach ($ask['requests'] as $number => $request) {
     [$path, $query] = explode('?', $request['path'], 2) + [1 => ''];
     // As `try_files` finds it.
-    $file = realpath($public . rawurldecode($path));
+    $name = rawurldecode($path);
+    $file = strpos($name, "\0") === false ? realpath($public . $name) : false;
     $own = $file !== false && is_file($file) && strncmp($file, "$public/", strlen($public) + 1) === 0;
-    $script = $own && substr($file, -4) === '.php' ? rawurldecode($path) : '/index.php';
+    $script = $own && substr($file, -4) === '.php' ? $name : '/index.php';
     $began = microtime(true);
     if ($own && $script === '/index.php' && $file !== "$public/index.php") {
         // No PHP: the web server sends the file.
-        $answer = ["Status: 200 OK\r\n\r\n" . file_get_contents($file), '', 'whole'];
+        $head = "Status: 200 OK\r\n\r\n";
+        $answer = [$head . file_get_contents($file, false, null, 0, $ask['kept']), strlen($head) + filesize($file), '', 'whole'];
     } else {
         $params = [
             'SCRIPT_FILENAME' => substr($public, strlen($chroot)) . $script,
@@ -175,21 +193,21 @@ foreach ($ask['requests'] as $number => $request) {
             'REQUEST_URI' => $request['path'],
             'QUERY_STRING' => $query,
         ];
-        $answer = gated_deploy_fastcgi($ask['address'], $params + $request['params'] + $ask['params'], $ask['seconds'], $problem);
+        $answer = gated_deploy_fastcgi($ask['address'], $params + $request['params'] + $ask['params'], $ask['seconds'], $ask['kept'], $problem);
         if ($answer === null) {
             $say('unreachable', "$ask[address]: $problem");
             exit;
         }
     }
-    [$text, $complaint, $how] = $answer;
-    $say('answer', implode(' ', [$number, (int) round((microtime(true) - $began) * 1000), $how, strlen($text), base64_encode(substr($text, 0, $ask['kept']))]));
+    [$text, $length, $complaint, $how] = $answer;
+    $say('answer', implode(' ', [$number, (int) round((microtime(true) - $began) * 1000), $how, $length, base64_encode(substr($text, 0, $ask['kept']))]));
     $complaints[] = $complaint;
     // A page for which nobody waits is enough, and a worker is still busy with it.
     if ($how === 'late') {
         break;
     }
 }
-$causes = [gated_deploy_logged(gated_deploy_added($logs, gated_deploy_logs("$ask[release]/storage/logs")), $release)];
+$causes = [gated_deploy_logged(gated_deploy_added($logs, gated_deploy_logs($ask['release'])), $release)];
 foreach ($complaints as $complaint) {
     // The trace is below the first line.
     $causes[] = preg_replace(['/^(PHP message: )+/', '/ Stack trace:.*$/'], '', gated_deploy_one_line($complaint));
