@@ -620,7 +620,7 @@ fn f40_the_servers_token_becomes_the_secret_and_is_seen_nowhere() {
     assert_ended(&refused.finished, 1, "refused");
     assert_says(
         &refused.finished.summary,
-        &["the site refuses it: the live release has an older configuration", "release again"],
+        &["the site refuses it: the live release has an older configuration", "Release again"],
     );
     assert!(!refused.finished.raw_log.replace("::add-mask::quite-another-token\n", "").contains("quite-another-token"));
     assert_eq!(story.github.written().len(), 1);

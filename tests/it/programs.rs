@@ -384,7 +384,9 @@ fn fd28_fd29_a_database_in_the_release_is_a_no_go_and_an_app_without_one_is_rele
     assert_ended(&plan, 1, "refused");
     let words = "/database/database.sqlite is in the release: every release would start with an empty database";
     let line = "DB_DATABASE=/var/www/staging/shared/database/database.sqlite";
-    assert_says(&plan.summary, &[words, line]);
+    assert_says(&plan.summary, &[words]);
+    // The lab's PHP has no driver for it either: both are named at once.
+    assert_says(&plan.log, &[words, line, "the extension pdo_sqlite is missing"]);
     // The pre-flight reads .env, and starts no app.
     on(&format!("echo DB_CONNECTION=sqlite >>{env}"));
     let preflight =
@@ -392,7 +394,7 @@ fn fd28_fd29_a_database_in_the_release_is_a_no_go_and_an_app_without_one_is_rele
     let preflight = preflight.run_binary(story.binary());
     assert_says(&preflight.summary, &[words, line, "a release reads it from the app"]);
     // What it refuses is the health of this app, whose database the test took away.
-    assert_says(&preflight.log, &["NO-GO: 1 check failed", "2 of 3 endpoints are healthy"]);
+    assert_says(&preflight.log, &["2 of 3 endpoints are healthy", "the extension pdo_sqlite is missing"]);
     on(&format!("sed -i '/^DB_/d' {env}"));
     assert_eq!(story.lab.tree_digest(&release).expect("the tree"), before, "neither changed the release");
 

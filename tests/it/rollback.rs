@@ -250,9 +250,9 @@ fn f80_f88_a_tree_that_was_changed_is_no_target_and_a_changed_live_release_is_to
 
     // The handbook's command names what is not as it was built.
     let handbook = std::fs::read_to_string(root().join("docs/recovery.md")).expect("the page");
-    let (_, command) = handbook.split_once("php -r '").expect("the command");
-    let command =
-        format!("cd {BASE}/releases/{second_release} && php -r '{}'", command.split('\'').next().expect("its end"));
+    let (_, command) = handbook.split_once("php -r 'foreach").expect("the command");
+    let command = command.split('\'').next().expect("its end");
+    let command = format!("cd {BASE}/releases/{second_release} && php -r 'foreach{command}'");
     assert_eq!(story.lab.exec_as("deploy", &command).expect("the command"), "");
     on(&story, &format!("echo '// once more' >>releases/{second_release}/routes/web.php"));
     assert_eq!(story.lab.exec_as("deploy", &command).expect("the command"), "routes/web.php\n");
