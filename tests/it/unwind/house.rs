@@ -583,6 +583,7 @@ impl<'s> House<'s> {
         };
         let script = format!(
             r#"shopt -s nullglob
+            quiet=0
             while :; do
                 guards=
                 for guard in .gated-deploy/watchdog/*.armed .gated-deploy/watchdog/*.reverting; do
@@ -590,8 +591,13 @@ impl<'s> House<'s> {
                 done
                 busy=
                 if [ -z "$guards" ]; then
-                    busy=$(ps -u deploy -o pid=,args= | grep -v -e '[s]shd:' -e 'watchdog/' -e 'sleep 1$' || :)
-                    [ -n "$busy" ] || exit 0
+                    # A run that waits beside this one has shells that wait for a script: they have no children.
+                    busy=$(ps -u deploy -o pid=,ppid=,args= |
+                        awk '{{ all[$1] = $0; parent[$2] = 1 }}
+                            END {{ for (pid in all) if (all[pid] !~ /\/bin\/sh -s [0-9a-f]+$/ || pid in parent) print all[pid] }}' |
+                        grep -v -e '[s]shd:' -e 'watchdog/' -e 'sleep 1$' || :)
+                    if [ -z "$busy" ]; then quiet=$((quiet + 1)); else quiet=0; fi
+                    [ "$quiet" -lt 3 ] || exit 0
                 fi
                 [ "$SECONDS" -lt {PATIENCE} ] || break
                 sleep 0.1
