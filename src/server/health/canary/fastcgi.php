@@ -202,7 +202,7 @@ foreach ($ask['requests'] as $number => $request) {
     [$text, $length, $complaint, $how] = $answer;
     $say('answer', implode(' ', [$number, (int) round((microtime(true) - $began) * 1000), $how, $length, base64_encode(substr($text, 0, $ask['kept']))]));
     $complaints[] = $complaint;
-    // A page for which nobody waits is enough, and a worker is still busy with it.
+    // One page that is late is enough: a worker is still busy with it.
     if ($how === 'late') {
         break;
     }

@@ -57,7 +57,7 @@ real_of() { # path
 }
 
 # Whether a part of a path below the shared folders is a link that neither root nor this account made. Where it leads is the choice of another
-# account, and nobody shall be advised to change owners or modes there.
+# account, so no advice may change owners or modes there.
 foreign() { # path
     case $1 in "$SHARED"/*) ;; *) return 1 ;; esac
     link=$SHARED
