@@ -15,14 +15,14 @@ codes! {
         action: "Read the details: each endpoint has its answer. Look at `shared/storage/logs/laravel.log` and at PHP-FPM's log on the server. If this release repairs an unhealthy site, set `repair: true` in the policy.",
     }
     CANARY_UNHEALTHY = "canary-unhealthy", Refused {
-        meaning: "The release was asked before the switch, and at least one health endpoint, or the home page, did not answer as healthy. The live release stays; no visitor was served by the new one.",
+        meaning: "The release was asked before the switch, and at least one health endpoint, or the home page, did not answer as healthy, where the live release does. A release is refused, and no visitor was served by it; a rollback by hand is warned and goes on.",
         cause: "The application fails: the first words of the error are what PHP or the application's log said.",
         action: "Correct what the error names, and release again. Each page has its answer in the details.",
     }
     CANARY_NOT_ASKED = "canary-not-asked", Warning {
         meaning: "The release could not be asked before the switch. Its health is checked after it, and an unhealthy release is rolled back then.",
-        cause: "The deploy user may not connect to the socket of the pool, the pool is not known, or it may open only the live release, or the web server says something to PHP that the run does not know.",
-        action: "Let the deploy user connect to the socket of the pool: add it to the group of `listen.group`, for example `sudo usermod -aG www-data deploy`.",
+        cause: "The deploy user may not connect to the socket of the pool; the pool is not known, full, or allowed to open only the live release; or the live release, asked the same way, is unhealthy at the same pages.",
+        action: "Read why in the message. If the deploy user may not connect to the socket of the pool, add it to the group of `listen.group`, for example `sudo usermod -aG www-data deploy`.",
     }
     SITE_UNREACHABLE = "site-unreachable", World {
         meaning: "The runner could not reach the site. This says nothing of the site's health.",
@@ -120,7 +120,6 @@ pub fn before_the_switch(failure: Failure, causes: &[String]) -> Failure {
     failure.hint.into_iter().fold(unhealthy.details(details), Failure::hint)
 }
 
-/// `why` the pool of PHP-FPM could not be asked.
 /// `why` nothing could be asked.
 pub fn canary_not_asked(why: &str, user: &str) -> Warning {
     CANARY_NOT_ASKED.warning(

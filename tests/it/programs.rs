@@ -359,6 +359,70 @@ fn se3_what_stands_beside_an_sqlite_database_makes_the_deploy_user_do_no_harm() 
     }
 }
 
+/// Answers one request with 195 MB of a page and 195 MB of complaints.
+const FLOOD: &str = r#"<?php
+$server = stream_socket_server('unix:///tmp/canary/pool.sock');
+$stream = stream_socket_accept($server, 60);
+fread($stream, 8192);
+$record = fn (int $type, string $content) => pack('CCnnCC', 1, $type, 1, strlen($content), 0, 0) . $content;
+fwrite($stream, $record(6, "Status: 200 OK\r\n\r\n"));
+for ($i = 0; $i < 3000; $i++) {
+    fwrite($stream, $record(6, str_repeat('x', 65000)) . $record(7, str_repeat('e', 65000)));
+}
+fwrite($stream, $record(3, "\0\0\0\0\0\0\0\0"));
+"#;
+
+/// What the canary's functions make of a link of the site, of many logs, of large ones, and of a FIFO that took the place of one.
+const LOGS: &str = r#"
+mkdir('/tmp/canary/release/storage', 0755, true);
+$logs = '/tmp/canary/release/storage/logs';
+mkdir('/tmp/canary/elsewhere');
+touch('/tmp/canary/elsewhere/laravel.log');
+symlink('/tmp/canary/elsewhere', $logs);
+echo count(gated_deploy_logs('/tmp/canary/release')), ' ';
+lchown($logs, 'www-data');
+echo count(gated_deploy_logs('/tmp/canary/release')), ' ';
+unlink($logs);
+mkdir($logs);
+for ($i = 0; $i < 300; $i++) {
+    $file = fopen("$logs/laravel-$i.log", 'w');
+    ftruncate($file, 262144);
+}
+$found = gated_deploy_logs('/tmp/canary/release');
+echo count($found), ' ', strlen(gated_deploy_added([], $found)) < 1500000 ? 'bounded' : 'all', ' ';
+exec('mkfifo /tmp/canary/fifo');
+echo strlen(gated_deploy_added([], ['/tmp/canary/fifo' => ['ino' => 0, 'dev' => 0, 'size' => 9]]));
+"#;
+
+/// The site decides how much its pages and its logs have, and what lies in the place of a log.
+#[test]
+fn se9_what_the_site_says_before_the_switch_is_bounded_and_holds_nothing_up() {
+    let lab = Lab::start(Options::default()).expect("the lab");
+    let program = include_str!("../../src/server/health/canary/fastcgi.php");
+    let (functions, _) = program.split_once("$ask = json_decode(").expect("what follows the functions");
+    let ask = serde_json::json!({
+        "address": "unix:///tmp/canary/pool.sock", "chroot": null, "release": TREE, "public": format!("{TREE}/public"),
+        "seconds": 50, "kept": 1000, "params": {}, "requests": [{ "path": "/health", "params": {} }],
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in
+        [("program", program), ("functions", functions), ("flood.php", FLOOD), ("ask.json", &ask.to_string())]
+    {
+        fs::write(folder.path().join(name), text).expect("a file");
+    }
+    lab.upload(folder.path(), "/tmp/canary").expect("uploading");
+    let asked = lab.exec(
+        "cd /tmp/canary; php flood.php & until [ -S pool.sock ]; do sleep 0.05; done
+         php -d memory_limit=64M -r \"$(cat program)\" <ask.json 3>answers | awk '{ print length($0) }'
+         tr '\\0' '\\n' <answers | awk '{ print $3, $4, length($5) }'",
+    );
+    // One line of what was complained of; of the page its length, and as base64 the first thousand bytes.
+    assert_eq!(asked.expect("the program"), "500\nwhole 195000018 1336\n");
+    let logs =
+        lab.exec(&format!("cd /tmp/canary; timeout 20 php -r \"$(cat functions)\"'{}'", LOGS.replace('\'', "'\\''")));
+    assert_eq!(logs.expect("the functions"), "1 0 100 bounded 0");
+}
+
 #[test]
 fn fd28_fd29_a_database_in_the_release_is_a_no_go_and_an_app_without_one_is_released() {
     let story = story();

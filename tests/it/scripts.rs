@@ -28,6 +28,10 @@ impl Ran {
         self.answer.iter().rev().find_map(|record| record.strip_prefix(key)?.strip_prefix('='))
     }
 
+    fn all(&self, key: &str) -> Vec<&str> {
+        self.answer.iter().filter_map(|record| record.strip_prefix(key)?.strip_prefix('=')).collect()
+    }
+
     /// A value of a refusal's text.
     fn value(&self, name: &str) -> Option<&str> {
         self.answer.iter().find_map(|record| record.strip_prefix("value=")?.strip_prefix(name)?.strip_prefix('='))
@@ -100,9 +104,7 @@ fn se9_what_would_stop_the_app_is_named_before_anything_changes() {
     let ran = run(&look, tools.path());
     assert_eq!(ran.ended(), "0", "{}", ran.log);
     let of = |key: &str| {
-        let prefix = format!("{key}=");
-        let mut found: Vec<&str> =
-            ran.answer.iter().filter_map(|record| record.strip_prefix(&prefix)?.rsplit('/').next()).collect();
+        let mut found: Vec<&str> = ran.all(key).into_iter().filter_map(|record| record.rsplit('/').next()).collect();
         found.sort_unstable();
         found
     };
@@ -112,6 +114,17 @@ fn se9_what_would_stop_the_app_is_named_before_anything_changes() {
     // What lies below a file cannot be there either, and is not distinguished.
     assert_eq!(of("shared-not-a-folder"), ["cache"]);
     assert!(ran.get("storage-free-kib").is_some_and(|free| free.parse::<u64>().is_ok()));
+}
+
+/// The look at who can write to these paths of a place, and to its logs.
+fn access(base: &Path, paths: &[String]) -> Script {
+    let at = |path: &str| text(&base.join(path)).to_owned();
+    Script::new("access", include_str!("../../src/stages/shared/checks/access.sh"))
+        .var("SHARED", at("shared"))
+        .list("PATHS", paths.iter().cloned())
+        .var("LOGS", at("shared/storage/logs"))
+        .var("POOL_USER", "")
+        .var("POOL_GROUP", "")
 }
 
 /// A path of the site that cannot be examined is said to be one, and costs no time.
@@ -130,18 +143,9 @@ fn se9_where_a_link_of_the_site_leads_is_known_or_said_to_be_odd() {
     fs::write(base.join("shared/storage/logs/b=c.log"), "").expect("a log");
     let at = |path: &str| text(&base.join(path)).to_owned();
     let paths = ["shared/storage", "shared/storage/framework", "shared/storage/app"].map(at);
-    let script = Script::new("access", include_str!("../../src/stages/shared/checks/access.sh"))
-        .var("SHARED", at("shared"))
-        .list("PATHS", paths.clone())
-        .var("LOGS", at("shared/storage/logs"))
-        .var("POOL_USER", "")
-        .var("POOL_GROUP", "");
-    let ran = run(&script, tools.path());
+    let ran = run(&access(base, &paths), tools.path());
     assert_eq!((ran.ended(), ran.get("unread")), ("0", None), "{}", ran.log);
-    let of = |key: &str| -> Vec<&str> {
-        let prefix = format!("{key}=");
-        ran.answer.iter().filter_map(|record| record.strip_prefix(&prefix)).collect()
-    };
+    let of = |key| ran.all(key);
     assert_eq!(of("odd"), [paths[1].as_str(), &paths[2]]);
     let log = at("shared/storage/logs/b=c.log");
     assert_eq!(of("log"), [log.as_str()], "a link among the logs is not followed");
@@ -168,18 +172,9 @@ fn se4_a_link_of_another_account_below_the_shared_folders_is_not_followed() {
     let at = |path: &str| text(&base.join(path)).to_owned();
     let paths = ["storage", "storage/framework/theirs/views", "storage/app/views", "storage/logs"];
     let paths = paths.map(|path| at(&format!("shared/{path}")));
-    let script = Script::new("access", include_str!("../../src/stages/shared/checks/access.sh"))
-        .var("SHARED", at("shared"))
-        .list("PATHS", paths.clone())
-        .var("LOGS", at("shared/storage/logs"))
-        .var("POOL_USER", "")
-        .var("POOL_GROUP", "");
-    let ran = run(&script, tools.path());
+    let ran = run(&access(base, &paths), tools.path());
     assert_eq!(ran.ended(), "0", "{}", ran.log);
-    let of = |key: &str| -> Vec<&str> {
-        let prefix = format!("{key}=");
-        ran.answer.iter().filter_map(|record| record.strip_prefix(&prefix)).collect()
-    };
+    let of = |key| ran.all(key);
     let found = |path: &str, link: &str, target: &str| format!("{path}\n{}\n{}", at(link), at(target));
     let foreign = [
         found(&paths[1], "shared/storage/framework/theirs", "elsewhere"),

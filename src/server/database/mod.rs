@@ -76,7 +76,7 @@ pub enum Asked {
 
 /// What prevents a release about the database: it lies in the live release, which the next one does not have, or PHP has no driver for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Misplaced {
+pub struct Obstacle {
     /// The line of a pre-flight that says it.
     pub check: &'static str,
     pub problem: Problem,
@@ -86,7 +86,7 @@ pub struct Misplaced {
 
 /// Whether the app keeps its database in the release: then every release would start with an empty one (FD28). And whether PHP has the driver for
 /// it: without, neither backup nor migration can reach it. Where this cannot be read, other rows say why.
-pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Result<Vec<Misplaced>, Failure> {
+pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Result<Vec<Obstacle>, Failure> {
     let Looked { answer, .. } = looked;
     let stops = ["special", "php-missing", "current-dangling"].iter().any(|key| answer.get(key).is_some());
     if stops || answer.get("env-file") != Some("yes") {
@@ -119,7 +119,7 @@ pub async fn place(cx: &Survey, io: &Io, looked: &Looked, asked: Asked) -> Resul
 }
 
 /// PHP lacks the extension for this database. An SQLite file that is not there is opened by a migration only.
-fn without_driver(said: &Answer, (php, version): (&str, &str), migrate: bool, certain: bool) -> Option<Misplaced> {
+fn without_driver(said: &Answer, (php, version): (&str, &str), migrate: bool, certain: bool) -> Option<Obstacle> {
     let extension = said.get("needs")?.trim();
     let opened = match said.get("driver").map(str::trim) {
         Some("sqlite") => migrate || said.get("there").is_some(),
@@ -127,7 +127,7 @@ fn without_driver(said: &Answer, (php, version): (&str, &str), migrate: bool, ce
         _ => true,
     };
     let problem = || problem(About::EnvFile, errors::database::driver_missing(extension, php, version));
-    opened.then(|| Misplaced { check: "driver of the database", problem: problem(), certain })
+    opened.then(|| Obstacle { check: "driver of the database", problem: problem(), certain })
 }
 
 fn inside_the_release(
@@ -136,7 +136,7 @@ fn inside_the_release(
     shared: &[impl AsRef<str>],
     migrate: bool,
     certain: bool,
-) -> Option<Misplaced> {
+) -> Option<Obstacle> {
     let file = said.get("file").filter(|_| said.get("driver").map(str::trim) == Some("sqlite"))?.trim();
     // An app that has no database names Laravel's own file, too. Only a migration would make it.
     if !migrate && said.get("there").is_none() {
@@ -164,7 +164,7 @@ fn inside_the_release(
             layout.env_file()
         ),
     };
-    inside.then(|| Misplaced {
+    inside.then(|| Obstacle {
         check: "location of the database",
         problem: problem(
             About::EnvFile,
@@ -357,7 +357,7 @@ mod tests {
                 assert_eq!(certain.problem.what.hint, by_env.problem.what.hint);
             }
             assert_eq!(certain.is_some(), by_env.is_some());
-            certain.map(|misplaced| misplaced.problem)
+            certain.map(|obstacle| obstacle.problem)
         };
         // Laravel's default, said by .env and by a live release.
         let coming = judge("sqlite", "database/database.sqlite", &["inside"], true).expect("a problem");

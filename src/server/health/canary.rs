@@ -1,8 +1,8 @@
 //! Row 14, before the switch: the new release answers the health check, and no visitor is served by it.
 //!
 //! It is asked through the site's own pool of PHP-FPM, with what the web server would say, and judged by the rules of row 19. Where the pool
-//! says nothing, the run warns and goes on. It does not start the app itself: a page runs code on files and rows that the site's account
-//! writes, which is no work for the deploy user's account.
+//! says nothing, the run warns and goes on. It does not start the app in a program of its own: a page works on files and rows that the site's
+//! account writes, so it must not run as the deploy user.
 
 mod asker;
 
@@ -27,7 +27,7 @@ use crate::{
     server::inspect::Gateway,
 };
 
-/// What a way of asking says of the release.
+/// What the pool says of the release.
 enum Said {
     /// As the text describes.
     Healthy(String),
@@ -161,11 +161,9 @@ async fn not_comparable(
     gateway: &Gateway,
     report: &HealthReport,
 ) -> Result<Option<String>, Failure> {
+    let problem = || report.asked().find_map(|endpoint| endpoint.problem.clone()).unwrap_or_default();
     let Some(tree) = cx.plan.server.live_tree.clone() else {
-        return Ok(Some(format!(
-            "{}, and no release is live with which to compare that",
-            report.asked().find_map(|endpoint| endpoint.problem.clone()).unwrap_or_default()
-        )));
+        return Ok(Some(format!("{}, and no release is live with which to compare that", problem())));
     };
     let live = Asker::new(cx, io, gateway, tree);
     if let Err(why) = live.fetch(&pages(cx, None)).await? {
@@ -176,7 +174,7 @@ async fn not_comparable(
         |endpoint: &Endpoint| report.asked().any(|failing| failing.path == endpoint.path && failing.problem.is_some());
     let mut compared = beside.asked().filter(|endpoint| failing(endpoint)).peekable();
     if compared.peek().is_none() {
-        return Ok(None);
+        return Ok(Some(format!("{}, and the live release has no such page with which to compare that", problem())));
     }
     let too = compared.find_map(|endpoint| Some((endpoint, endpoint.problem.clone()?)));
     Ok(too.map(|(endpoint, problem)| {

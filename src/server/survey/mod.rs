@@ -103,7 +103,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     } else {
         problems.retain(|problem| !problem.about.has_a_row());
     }
-    let misplaced = async {
+    let of_database = async {
         match cx.source.is_some() {
             true => database::place(cx, io, &looked, database::Asked::App).await,
             false => Ok(Vec::new()),
@@ -116,8 +116,8 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
         }
     };
     // None of them needs another. What cannot be read of the ledger, the row that needs it says.
-    let (misplaced, services, _) = tokio::join!(misplaced, privileges, ledger::look(cx, io));
-    problems.extend(misplaced?.into_iter().map(|misplaced| misplaced.problem));
+    let (of_database, services, _) = tokio::join!(of_database, privileges, ledger::look(cx, io));
+    problems.extend(of_database?.into_iter().map(|obstacle| obstacle.problem));
     let services = match services {
         Ok(Ok(services)) => Some(services),
         Ok(Err(unknown)) => {

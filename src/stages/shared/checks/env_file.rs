@@ -6,7 +6,7 @@ use crate::{
     engine::step::{Io, StepResult},
     errors,
     server::{
-        database::{self, Misplaced},
+        database::{self, Obstacle},
         inspect::{About, modes},
         remote,
     },
@@ -45,7 +45,7 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     // Where the live release says it, .env is not asked: the app's own configuration decides. A pre-flight starts no app.
     let asks = cx.state.borrow().app_driver.is_none();
     let found = if asks { database::place(cx, io, &looked, database::Asked::Env).await? } else { Vec::new() };
-    for Misplaced { check, problem, certain } in found {
+    for Obstacle { check, problem, certain } in found {
         match certain {
             true => sheet.failed(check, problem.what),
             false => sheet.warned(check, problem.what),
