@@ -194,7 +194,7 @@ fn unpacked() -> Tape {
         .until("migrate")
 }
 
-fn switched() -> Tape {
+fn migrated() -> Tape {
     unpacked()
         .record(
             key::MIGRATIONS,
@@ -202,6 +202,10 @@ fn switched() -> Tape {
                 "measured": [{ "name": EXPAND, "statements": 1, "milliseconds": 1_840, "rows": 412_000 }] }),
         )
         .done("migrate", &format!("{EXPAND}, {DESTRUCTIVE}"))
+}
+
+fn switched() -> Tape {
+    migrated()
         .until("switch")
         .begun("switch")
         .record(key::SWITCH, json!({ "from": format!("releases/{OLD}"), "to": NEW, "took_us": 1_967 }))
@@ -341,6 +345,18 @@ fn refused_at_migrations() -> Vec<Event> {
     let tail = ["SQLSTATE[42S21]: Column already exists: 1060 Duplicate column name 'guest'".to_owned()];
     let cause = errors::migration_result::failed("running the migrations", "1", &[], tail);
     unpacked().failed("migrate", cause.clone()).ends(refused("migrate", cause, vec![backup_stays()]))
+}
+
+fn unhealthy_before_the_switch() -> Vec<Event> {
+    let thrown =
+        "RuntimeException: the key of the shop is missing (app/Providers/AppServiceProvider.php:12)".to_owned();
+    let cause = errors::health::before_the_switch(sick().1, &[thrown]);
+    let migrations = "13 Run forward migrations: 2 migrations ran and stay; the old code runs on the new schema";
+    migrated().until("canary").failed("canary", cause.clone()).ends(refused(
+        "canary",
+        cause,
+        vec![migrations.to_owned(), backup_stays()],
+    ))
 }
 
 fn blocked() -> Vec<Event> {
@@ -575,6 +591,7 @@ fn all() -> Vec<(&'static str, Vec<Event>)> {
         ("stuck", stuck()),
         ("handed-over", handed_over()),
         ("refused", refused_at_migrations()),
+        ("unhealthy-before-the-switch", unhealthy_before_the_switch()),
         ("blockers", blocked()),
         ("cancelled", cancelled()),
         ("running", switched().until("health").begun("health").0),
