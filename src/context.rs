@@ -22,6 +22,7 @@ use crate::{
         inspect::{Looked, ServerState, permissions::Permission},
         ledger::History,
         lock::{InterruptedRun, Keeper},
+        release_dir::part::Part,
         services::ready::Ready,
         watchdog::Pending,
     },
@@ -177,6 +178,8 @@ pub struct RunState {
     pub manifest: Option<Rc<Manifest>>,
     /// What was told of the bundle; the server's own look at it is added once it is there.
     pub described: Option<BundleRecord>,
+    /// What was sent of it, where that is not all.
+    pub part: Option<Rc<Part>>,
     /// The rollback can ask it as well; what it does never depends on it.
     pub identity: Option<Mark>,
     /// The fencing token of this run's deploy lock.
@@ -217,6 +220,7 @@ impl Default for RunState {
             bundle: None,
             manifest: None,
             described: None,
+            part: None,
             identity: None,
             lock: None,
             interrupted: Vec::new(),

@@ -26,7 +26,9 @@ use crate::{
         health::{naming, probe},
         inspect::serving,
         ledger::History,
-        lock, recovery, watchdog,
+        lock, recovery,
+        release_dir::part,
+        watchdog,
     },
     stages::shared::{checks::access, workflow},
     transport::{
@@ -57,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "job", run: answer::fuzz_job },
     Target { name: "known-hosts", run: |bytes| text(bytes, hosts) },
     Target { name: "ledger", run: ledger_lines },
+    Target { name: "live-files", run: part::fuzz },
     Target { name: "log", run: |bytes| text(bytes, log) },
     Target { name: "manifest", run: manifest },
     Target { name: "offer", run: offer::fuzz },

@@ -11,6 +11,7 @@ pub mod keys;
 pub mod link;
 pub mod pace;
 pub mod pack;
+pub mod part;
 pub mod read;
 pub mod rules;
 pub mod tree;

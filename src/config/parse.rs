@@ -10,9 +10,9 @@ use super::{
     raw::{Given, Raw, Source},
     table::{self, INPUTS, Kind, Preset, REQUIRED, TUNNEL},
     typed::{
-        self, BackupCopy, BuildGate, BuildSource, Common, Deploy, GithubAccess, HealthPolicy, Interrupted, Provenance,
-        Recover, Request, Rollback, Route, RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style, Target,
-        Unreviewed, UnreviewedSetting, Warning,
+        self, BackupCopy, BuildGate, BuildSource, Common, Delivery, Deploy, GithubAccess, HealthPolicy, Interrupted,
+        Provenance, Recover, Request, Rollback, Route, RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style,
+        Target, Unreviewed, UnreviewedSetting, Warning,
     },
     value::{self, Wrong},
 };
@@ -841,6 +841,7 @@ impl Reader<'_, '_> {
         let confirm_within = self.duration("confirm-within");
         let lock_wait = self.duration("lock-wait");
         let shared = self.read("shared", value::folders);
+        let delivery = self.read("delivery", |text| value::one_of(text, &["auto", "full"]));
         Some(ServerPolicy {
             php: php?,
             fpm_service: fpm_service?,
@@ -852,6 +853,7 @@ impl Reader<'_, '_> {
             lock_wait: lock_wait?,
             backup_nginx: false,
             shared: shared?,
+            delivery: if delivery? == "full" { Delivery::Full } else { Delivery::Auto },
         })
     }
 

@@ -326,6 +326,8 @@ pub static INPUTS: &[Input] = &[
         "The watchdog rolls back if the run does not confirm the release within this time, counted from right before the switch. At least grace-period plus health-attempts times health-interval."),
     input("lock-wait", Subject::Release, Kind::Duration { min: 0, max: 86400 }, Preset::Is("0s"), SWITCHES,
         "How long to wait for another run that holds the deploy lock of this place. `0s` refuses at once."),
+    input("delivery", Subject::Release, Kind::OneOf(&["auto", "full"]), Preset::Is("auto"), DEPLOYS,
+        "`auto` sends what the live release lacks, and the server copies the rest from there; the digest of the whole folder is compared as ever. `full` sends the whole bundle."),
 
     input("staging-stable-for", Subject::Production, Kind::Duration { min: 0, max: 30 * 86400 }, Preset::Is("1h"), STAGING_READERS,
         "How long the release must have been confirmed on staging before production takes it."),
@@ -450,9 +452,10 @@ pub static EXIT_CODES: &[(u8, &str)] = &[
 ];
 
 /// Keys that may come from an unreviewed policy: they do not decide where data is sent, what runs, or who approves it.
-pub const HARMLESS: [&str; 12] = [
+pub const HARMLESS: [&str; 13] = [
     "build-wait-attempts",
     "build-wait-interval",
+    "delivery",
     "grace-period",
     "health-attempts",
     "health-interval",

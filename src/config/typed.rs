@@ -461,6 +461,18 @@ pub struct ServerPolicy {
     pub backup_nginx: bool,
     /// Folders under `shared/` that are linked into every release at the same relative place.
     pub shared: Vec<String>,
+    pub delivery: Delivery,
+}
+
+/// What of a bundle is sent to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// What the live release lacks; the server copies the rest from there.
+    #[default]
+    Auto,
+    /// All of it.
+    Full,
 }
 
 /// A copy of each backup on another disk or machine.

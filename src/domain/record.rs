@@ -127,6 +127,20 @@ pub struct BundleRecord {
     pub files: usize,
     /// "built here", "the .sha256 beside it", "GitHub's artifact digest", "the server".
     pub verified_at: Vec<String>,
+    /// What was sent to the server, where it was a part of the bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered: Option<Delivered>,
+}
+
+/// A bundle of which only a part was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// Bytes that were sent.
+    pub bytes: u64,
+    /// Files that were sent.
+    pub files: usize,
+    /// Files that the server copied from the live release.
+    pub copied: usize,
 }
 
 /// So many of so many.

@@ -49,6 +49,11 @@ codes! {
         cause: "The site's account wrote to the release, for example compiled views or logs.",
         action: "As root, run the command in the help.",
     }
+    PART_DIFFERS = "delivery-part-differs", Warning {
+        meaning: "The release that the server completed from the live release was not what the bundle holds, so the whole bundle was sent.",
+        cause: "A file of the live release was changed while it was copied, or the server's `cp` or PHP failed (the lines of the step say so).",
+        action: "Nothing for this release. If it comes again, find out what changes files in the live release, or set `delivery: full`.",
+    }
     CACHES_NOT_BUILT = "caches-not-built", Warning {
         meaning: "One or more of Laravel's caches could not be built. The site works without them, but slower.",
         cause: "The app cannot cache it (such as a closure in a configuration file), the disk is full, or `.env` has an owner or mode that the cache cannot have.",
@@ -126,6 +131,13 @@ pub fn removal_incomplete(path: &str, command: &RemoteCommand) -> Warning {
     REMOVAL_INCOMPLETE.warning(
         format!("{path} was not removed completely: another account owns files in it"),
         format!("As root, run: {command}"),
+    )
+}
+
+pub fn part_differs() -> Warning {
+    PART_DIFFERS.warning(
+        "the release that the server completed from the live release is not what the bundle holds",
+        "The whole bundle is sent instead.",
     )
 }
 

@@ -10,7 +10,7 @@ use std::{
 use gated_deploy::transport::shell::Script;
 use gated_deploy_lab::{
     app::{self, TempTree, Variant},
-    runner::Signal,
+    runner::{Runner, Signal},
     server::SEED_RELEASE,
     story::{Story, commit},
 };
@@ -45,6 +45,11 @@ fn in_front_of(story: &Story, program: &str, script: &str) {
 #[track_caller]
 fn ship(story: &Story, commit: &str, tree: &TempTree) {
     story.publish(&story.build(commit, tree).expect("the build")).expect("the artifact");
+}
+
+/// Nothing is taken from the live release: there is a bundle to be sent.
+fn whole(story: &Story, commit: &str) -> Runner {
+    story.staging(commit).input("delivery", "full")
 }
 
 /// Bytes that no compression makes fewer.
@@ -278,7 +283,7 @@ fn dead_while_unpacking(story: &Story, commit: &str) -> String {
         "tar",
         "case \" $* \" in *' -xzf '*) echo x >>/tmp/unpacked; [ \"$(wc -l </tmp/unpacked)\" -gt 1 ] || sleep 606.25 ;; esac",
     );
-    let running = story.staging(commit).spawn_binary(story.binary());
+    let running = whole(story, commit).spawn_binary(story.binary());
     until("it unpacks", || on(story, "cat /tmp/unpacked 2>/dev/null || true") == "x");
     running.signal(Signal::KILL);
     running.wait();
@@ -294,7 +299,7 @@ fn f39_a_run_that_follows_a_dead_one_ends_its_work_and_takes_over_its_upload() {
     let commit = commit("tried twice");
     let dead = dead_while_unpacking(&story, &commit);
 
-    let finished = story.staging(&commit).run_attempt(2).run_binary(story.binary());
+    let finished = whole(&story, &commit).run_attempt(2).run_binary(story.binary());
 
     assert_ended(&finished, 0, "live");
     assert_says(
@@ -323,7 +328,7 @@ fn f27_what_a_dead_run_had_sent_and_somebody_damaged_is_sent_again() {
     let sent = format!("{STATE}/incoming/{dead}.tar.gz");
     on(&story, &format!("truncate -s 100000 {sent}; printf X | dd of={sent} bs=1 seek=50000 conv=notrunc status=none"));
 
-    let finished = story.staging(&commit).run_attempt(2).run_binary(story.binary());
+    let finished = whole(&story, &commit).run_attempt(2).run_binary(story.binary());
 
     assert_ended(&finished, 0, "live");
     let resumed = format!("resumed from {STATE}/journal/{dead}.jsonl");

@@ -7,6 +7,7 @@ mod build;
 mod canary;
 mod cancel;
 mod confirmed;
+mod delivery;
 mod deploy;
 mod evidence;
 mod examples;

@@ -429,6 +429,7 @@ pub(crate) fn inputs() -> typed::Target {
             lock_wait: Duration::ZERO,
             backup_nginx: false,
             shared: vec!["storage".to_owned()],
+            delivery: typed::Delivery::default(),
         },
         front_end: FrontEnd::Vite,
         policy: None,

@@ -225,6 +225,7 @@ async fn get(source: &typed::Source, shared: &[String], ports: &Ports, build: &B
         commit: commit.clone(),
         files: manifest.files.len(),
         verified_at,
+        delivered: None,
     };
     io.record(key::BUNDLE, &described);
     let took = io.elapsed().saturating_sub(began);

@@ -276,13 +276,21 @@ fn bundle_line(bundle: &BundleRecord) -> String {
     let seen = if seen.is_empty() { String::new() } else { format!("; digest seen at: {seen}") };
     let sent =
         bundle.sent_sha256.as_ref().map(|sent| format!(", sent in canonical form with SHA-256 {}", code(sent.short())));
+    let part = bundle.delivered.map(|part| {
+        format!(
+            "; {} ({}) were sent, the live release had the rest",
+            words::count(part.files, "file"),
+            words::bytes(part.bytes)
+        )
+    });
     format!(
-        "{}, {}, {}, SHA-256 {}{}{seen}",
+        "{}, {}, {}, SHA-256 {}{}{}{seen}",
         code(&bundle.file),
         words::bytes(bundle.size),
         words::count(bundle.files, "file"),
         code(bundle.sha256.short()),
-        sent.unwrap_or_default()
+        sent.unwrap_or_default(),
+        part.unwrap_or_default()
     )
 }
 

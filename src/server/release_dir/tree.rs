@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -20,25 +21,66 @@ use crate::{
         step::{Io, StepResult},
     },
     errors::{general, release_dir},
-    server::{lock, remote},
-    transport::shell::{Script, Shell, ShellError},
+    server::{
+        lock,
+        release_dir::{
+            delivery,
+            part::{Parcel, Part},
+        },
+        remote,
+    },
+    transport::shell::{Answer, Script, Shell, ShellError},
 };
 
 /// How often an upload may lose its connection before a byte more has arrived, and how often in all.
 const STANDSTILLS: u32 = 3;
 const DROPS: u32 = 20;
 
-/// Uploads the verified bundle and compares its digest on the server's disk (F27). It resumes an interrupted upload of the same bundle.
+/// Uploads the verified bundle, or the part of it that the live release lacks, and compares the digest on the server's disk (F27). It resumes an
+/// interrupted upload of the same bytes.
 pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
+    let doing = uploading(cx);
+    let bundle = bundle(cx, &doing)?;
+    let part = delivery::part(cx, io, &bundle, &*manifest(cx, &doing)?).await?.map(Rc::new);
+    let parcel = part.as_deref().map_or_else(|| Parcel::whole(&bundle), Part::parcel);
+    let sent = deliver(cx, io, parcel).await?;
+    let delivered = part.as_deref().map(Part::record);
+    if let Some(described) = cx.state.borrow_mut().described.as_mut() {
+        described.verified_at.push("the server".to_owned());
+        described.delivered = delivered;
+        io.record(record::key::BUNDLE, &*described);
+    }
+    let what = delivered.map_or_else(String::new, |part| {
+        format!(
+            " of {}: the live release has {} of {} files",
+            format::bytes(bundle.sent_size()),
+            part.copied,
+            part.files + part.copied
+        )
+    });
+    let size = format::bytes(parcel.size);
+    cx.state.borrow_mut().part = part;
+    Ok(Done::passed(format!("{size}{what}, {sent}")))
+}
+
+fn uploading(cx: &Deploy) -> String {
+    format!("uploading the bundle to {}", cx.inputs.layout.incoming(&cx.plan.turn.to))
+}
+
+fn bundle(cx: &Deploy, doing: &str) -> Result<Rc<Bundle<Canonical>>, Failure> {
+    cx.state.borrow().bundle.clone().ok_or_else(|| Failure::bug(doing, "there is no verified bundle"))
+}
+
+/// Sends a file until it lies on the server as it is here; says how that went.
+async fn deliver(cx: &Deploy, io: &Io, parcel: Parcel<'_>) -> Result<String, Failure> {
     let layout = &cx.inputs.layout;
     let release = &cx.plan.turn.to;
     let to = layout.incoming(release);
-    let doing = format!("uploading the bundle to {to}");
-    let bundle = cx.state.borrow().bundle.clone().ok_or_else(|| Failure::bug(&doing, "there is no verified bundle"))?;
+    let doing = uploading(cx);
     let at = cx.ports.clock.now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
     let begins = serde_json::json!({
         "version": 1, "at": at, "event": "uploading", "from": "", "to": release.as_str(),
-        "sha256": bundle.sent_sha256().as_str(), "size": bundle.sent_size(),
+        "sha256": parcel.sha256.as_str(), "size": parcel.size,
     });
     let script = Script::new("incoming", include_str!("incoming.sh"))
         .repeatable()
@@ -46,53 +88,44 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
         .var("FILE", to.as_str())
         .var("RELEASE", release.as_str())
         .var("JOURNALS", layout.journals().as_str())
-        .var("DIGEST", bundle.sent_sha256().as_str())
+        .var("DIGEST", parcel.sha256.as_str())
         .var("BEGINS", begins.to_string());
     let answer = remote::run(&*cx.ports.shell, io, lock::fenced(cx, script), &doing).await?;
     if let Some(journal) = answer.get("resumed") {
         io.line(format!("resumed from {journal}, an interrupted upload of the same bundle"));
     }
     let began = Instant::now();
-    let there = send(cx, io, &bundle, &to, &doing).await?;
+    let there = send(cx, io, parcel, &to, &doing).await?;
     let mut took = began.elapsed();
-    if compare(cx, io, &bundle, &to, true).await? {
+    if compare(cx, io, parcel, &to, true).await? {
         io.line("the uploaded part does not match the bundle; uploading the whole bundle again");
         let began = Instant::now();
-        send(cx, io, &bundle, &to, &doing).await?;
+        send(cx, io, parcel, &to, &doing).await?;
         took += began.elapsed();
-        compare(cx, io, &bundle, &to, false).await?;
-    }
-    if let Some(mut described) = cx.state.borrow_mut().described.take() {
-        described.verified_at.push("the server".to_owned());
-        io.record(record::key::BUNDLE, described);
+        compare(cx, io, parcel, &to, false).await?;
     }
     let first = if there == 0 { String::new() } else { format!(", {} of it uploaded before", format::bytes(there)) };
-    Ok(Done::passed(format!(
-        "{} in {}{first}, SHA-256 {} verified on the server",
-        format::bytes(bundle.sent_size()),
-        format::duration(took),
-        bundle.sent_sha256().short()
-    )))
+    Ok(format!("in {}{first}, SHA-256 {} verified on the server", format::duration(took), parcel.sha256.short()))
 }
 
-/// Sends the bundle, also over more than one connection; gives how much of it lay there before.
-async fn send(cx: &Deploy, io: &Io, bundle: &Bundle<Canonical>, to: &RemotePath, doing: &str) -> Result<u64, Failure> {
+/// Sends a file, also over more than one connection; gives how much of it lay there before.
+async fn send(cx: &Deploy, io: &Io, parcel: Parcel<'_>, to: &RemotePath, doing: &str) -> Result<u64, Failure> {
     let (mut at_first, mut most) = (None, 0);
     let (mut drops, mut standstills) = (0, 0);
     loop {
-        let file = File::open(&bundle.path)
-            .map_err(|error| general::runner_file(doing, format!("{}: {error}", bundle.path.display())))?;
+        let file = File::open(parcel.path)
+            .map_err(|error| general::runner_file(doing, format!("{}: {error}", parcel.path.display())))?;
         let (mut from, began) = (None, Instant::now());
         let mut on_bytes = |there: u64| {
             if from.is_none() && drops > 0 {
-                io.line(format!("the upload resumes at {there} of {} bytes", bundle.sent_size()));
+                io.line(format!("the upload resumes at {there} of {} bytes", parcel.size));
             }
             let from = *from.get_or_insert(there);
             at_first.get_or_insert(there);
             let rate = there.saturating_sub(from) as f64 / began.elapsed().as_secs_f64().max(0.001);
-            io.progress("upload", there, Some(bundle.sent_size()), rate as u64);
+            io.progress("upload", there, Some(parcel.size), rate as u64);
         };
-        let Err(error) = cx.ports.shell.send(file, bundle.sent_size(), to, &mut on_bytes).await else {
+        let Err(error) = cx.ports.shell.send(file, parcel.size, to, &mut on_bytes).await else {
             return Ok(at_first.unwrap_or(0));
         };
         let ShellError::Dropped(why) = &error else { return Err(error.failure(doing)) };
@@ -108,17 +141,11 @@ async fn send(cx: &Deploy, io: &Io, bundle: &Bundle<Canonical>, to: &RemotePath,
 }
 
 /// Whether it is wrong and to be sent once more.
-async fn compare(
-    cx: &Deploy,
-    io: &Io,
-    bundle: &Bundle<Canonical>,
-    to: &RemotePath,
-    once_more: bool,
-) -> Result<bool, Failure> {
+async fn compare(cx: &Deploy, io: &Io, parcel: Parcel<'_>, to: &RemotePath, once_more: bool) -> Result<bool, Failure> {
     let script = Script::new("uploaded", include_str!("uploaded.sh"))
         .repeatable()
         .var("FILE", to.as_str())
-        .var("DIGEST", bundle.sent_sha256().as_str())
+        .var("DIGEST", parcel.sha256.as_str())
         .var("ONCE_MORE", if once_more { "yes" } else { "" })
         .timeout(Duration::from_secs(600));
     let answer = remote::run(&*cx.ports.shell, io, script, &format!("checking the digest of {to}")).await?;
@@ -130,7 +157,7 @@ pub async fn remove_upload(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     remove_path(cx, io, &cx.inputs.layout.incoming(&cx.plan.turn.to)).await
 }
 
-const UNPACK: &str = concat!(include_str!("listing.sh"), include_str!("unpack.sh"));
+const UNPACK: &str = concat!(include_str!("listing.sh"), include_str!("live-files.sh"), include_str!("unpack.sh"));
 const DIFFERS: &str = concat!(include_str!("listing.sh"), include_str!("differs.sh"));
 
 /// What the program needs to know.
@@ -175,32 +202,59 @@ fn differs_script(dir: &RemotePath, tree: &Listing) -> Script {
 const NAMED: usize = 10;
 
 /// Unpacks the bundle into `releases/<name>`, compares what is there now with what was read in the bundle, and links the shared folders and `.env`.
+/// Where the bundle was completed from the live release and is not what it should be, all of it is sent.
 pub async fn unpack(cx: &Deploy, io: &Io) -> StepResult {
-    let layout = &cx.inputs.layout;
-    let dir = layout.release(&cx.plan.turn.to);
+    let dir = cx.inputs.layout.release(&cx.plan.turn.to);
     let doing = format!("unpacking into {dir}");
-    let manifest = manifest(cx, &doing)?;
-    let bundle = cx.state.borrow().bundle.clone().ok_or_else(|| Failure::bug(&doing, "there is no verified bundle"))?;
+    let bundle = bundle(cx, &doing)?;
+    let part = cx.state.borrow_mut().part.take();
+    let mut answer = unpack_once(cx, io, &bundle, part.as_deref(), &doing).await?;
+    if part.is_some() && answer.get("differs").is_some() {
+        io.warning(release_dir::part_differs());
+        remove(cx, io).await?;
+        remove_upload(cx, io).await?;
+        io.line(format!("the whole bundle was sent {}", deliver(cx, io, Parcel::whole(&bundle)).await?));
+        if let Some(described) = cx.state.borrow_mut().described.as_mut() {
+            described.delivered = None;
+            io.record(record::key::BUNDLE, &*described);
+        }
+        answer = unpack_once(cx, io, &bundle, None, &doing).await?;
+    }
+    if answer.get("differs").is_some() {
+        return Err(differs(cx, io, &bundle, &dir, &doing).await?);
+    }
+    Ok(Done::passed(format!("{} files in {dir}", remote::required(&answer, "files", &doing)?)))
+}
+
+async fn unpack_once(
+    cx: &Deploy,
+    io: &Io,
+    bundle: &Bundle<Canonical>,
+    part: Option<&Part>,
+    doing: &str,
+) -> Result<Answer, Failure> {
+    let layout = &cx.inputs.layout;
+    let manifest = manifest(cx, doing)?;
     let bytes: u64 = manifest.files.values().map(|entry: &FileEntry| entry.size.div_ceil(4096) * 4096).sum();
     // Folders need inodes too; a tree has fewer folders than files.
     let inodes = 2 * manifest.files.len() + 64;
     let script = Unpacking {
         base: layout.base(),
         releases: &layout.releases(),
-        dir: &dir,
+        dir: &layout.release(&cx.plan.turn.to),
         file: &layout.incoming(&cx.plan.turn.to),
         shared: &cx.inputs.server.shared,
         env_file: layout.env_file(),
         kib: bytes / 1024 + 4096,
         inodes,
         tree: bundle.tree(),
-    };
-    let script = lock::fenced(cx, script.script().detached(&layout.jobs()));
-    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
-    if answer.get("differs").is_some() {
-        return Err(differs(cx, io, &bundle, &dir, &doing).await?);
     }
-    Ok(Done::passed(format!("{} files in {dir}", remote::required(&answer, "files", &doing)?)))
+    .script();
+    let script = match part {
+        Some(part) => part.completing(script, &cx.inputs.server.php),
+        None => script.var("LIVE", ""),
+    };
+    remote::run(&*cx.ports.shell, io, lock::fenced(cx, script.detached(&layout.jobs())), doing).await
 }
 
 /// The unpacked folder is not what the bundle holds. The list of it travels only now: it is as long as the tree has files.
@@ -400,7 +454,7 @@ pub async fn boot(cx: &Deploy, io: &Io) -> StepResult {
     Ok(Done::passed(answer.get("version").unwrap_or("the app starts").trim().to_owned()))
 }
 
-fn manifest(cx: &Deploy, doing: &str) -> Result<std::rc::Rc<Manifest>, Failure> {
+fn manifest(cx: &Deploy, doing: &str) -> Result<Rc<Manifest>, Failure> {
     cx.state.borrow().manifest.clone().ok_or_else(|| Failure::bug(doing, "there is no manifest of the bundle"))
 }
 

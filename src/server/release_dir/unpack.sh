@@ -1,6 +1,9 @@
-# Unpacks the bundle into a folder of its own, compares it with what the run read in it, and links what all releases share.
-# After listing.sh.
+# Unpacks the bundle into a folder of its own, compares it with what the run read in it, and links what all releases share. Where only a part
+# of the bundle was sent, the rest is copied from the live release.
+# After listing.sh and live-files.sh.
 # in: BASE RELEASES DIR FILE SHARED ENV_FILE KIB INODES TREE LOCK LOCK_NONCE
+#     LIVE (empty: the whole bundle was sent) OTHERS (files of the live release that the bundle has not, or not so) PHP
+#     MANIFEST MANIFEST_BEFORE MANIFEST_BEHIND (what stands around the list of files in it) MANIFEST_PHP
 fenced "$LOCK" "$LOCK_NONCE"
 free_kib=$(df -Pk "$BASE" | { read -r _; read -r _ _ _ free _; echo "$free"; })
 # Some file systems do not count inodes: they say that they have 0, or `-`.
@@ -15,8 +18,19 @@ esac
 mkdir -p "$RELEASES"
 if [ -e "$DIR" ] || [ -L "$DIR" ]; then refuse release-exists path="$DIR"; fi
 mkdir "$DIR"
+# Into an empty folder, where no link leads out. A copy shares its blocks where the file system can; it is never a hard link: what is changed in
+# one release must not change in another.
+copy_from_live() {
+    { printf '%s\n' "$OTHERS" | sed 's/^/-.\//' && (live_files 644) && (live_files 755); } | tr '\0' '\n' |
+        awk '/^-/ { other[substr($0, 2)]; next } !($0 in other)' | tr '\n' '\0' |
+        (cd "$LIVE" && xargs -0 -r cp --reflink=auto --no-dereference --parents --target-directory="$DIR" --)
+}
+write_manifest() { printf '%s\n%s' "$MANIFEST_BEFORE" "$MANIFEST_BEHIND" | "$PHP" -n -r "$MANIFEST_PHP" -- "$DIR" "$MANIFEST"; }
+# Whatever fails in a folder that is completed so shows in the comparison below.
+if [ -n "$LIVE" ] && ! copy_from_live; then say "not all files of $LIVE could be copied"; fi
 # The entries of a bundle all have one time. Files get the time of their release instead: web servers make ETags of it.
-tar -xzf "$FILE" -C "$DIR" --no-same-owner --touch
+tar -xzf "$FILE" -C "$DIR" --no-same-owner --touch || [ -n "$LIVE" ]
+if [ -n "$LIVE" ] && ! write_manifest; then say "the manifest could not be written"; fi
 found=$(listing | sha256sum)
 if [ "${found%% *}" != "$TREE" ]; then
     # The run asks which paths differ, and removes the folder.

@@ -1,0 +1,68 @@
+//! Delivery by content: what the live release has does not travel. The server copies it from there, and the digest of the whole tree decides as ever.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::part::{self, Part};
+use crate::{
+    bundle::{
+        pace::{Background, Pace},
+        part as archive,
+    },
+    config::typed::Delivery,
+    context::Deploy,
+    domain::{
+        Failure,
+        bundle::{Bundle, Canonical, FileEntry, Manifest},
+    },
+    engine::step::Io,
+    server::remote,
+    transport::shell::Script,
+};
+
+const OFFER: &str = concat!(include_str!("live-files.sh"), include_str!("offer.sh"));
+
+/// Where less than this part of a bundle's bytes is there already, all of it is sent: a stream has no second end that could differ.
+const WORTH: u64 = 10;
+
+/// The part of the bundle that must travel; `None` if all of it must: by policy, because nothing is live, or because it pays too little.
+pub(super) async fn part(
+    cx: &Deploy,
+    io: &Io,
+    bundle: &Bundle<Canonical>,
+    manifest: &Manifest,
+) -> Result<Option<Part>, Failure> {
+    let (Delivery::Auto, Some(live)) = (cx.inputs.server.delivery, &cx.plan.server.live_tree) else { return Ok(None) };
+    let Some(text) = part::around_files(bundle, manifest) else { return Ok(None) };
+    let doing = format!("comparing the bundle with the live release {live}");
+    let script = Script::new("offer", OFFER).repeatable().var("LIVE", live).timeout(Duration::from_secs(600));
+    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
+    let Some(offered) = answer.get("offered").and_then(part::offered) else { return Ok(None) };
+    let is_there = |path: &str, file: &FileEntry| {
+        offered.get(path).is_some_and(|offered| {
+            offered.executable == file.executable && file.sha256.as_str().starts_with(&offered.digits)
+        })
+    };
+    let (there, lacking): (Vec<_>, Vec<_>) = manifest.files.iter().partition(|(path, file)| is_there(path, file));
+    let bytes = |files: &[(&String, &FileEntry)]| files.iter().map(|(_, file)| file.size).sum::<u64>();
+    if there.is_empty() || bytes(&there) < (bytes(&there) + bytes(&lacking)) / WORTH {
+        return Ok(None);
+    }
+    let there_by_path: BTreeSet<&str> = there.iter().map(|(path, _)| path.as_str()).collect();
+    let others = offered.keys().filter(|path| !there_by_path.contains(path.as_str())).cloned().collect();
+    let wanted: BTreeSet<String> = lacking.iter().map(|(path, _)| (*path).clone()).collect();
+    let path = cx.ports.scratch.join("part.tar.gz");
+    let (from, to) = (bundle.path.clone(), path.clone());
+    let pack = move |pace: &Pace| archive::write(&from, |path| wanted.contains(path), &to, pace);
+    let total = Some(bytes(&there) + bytes(&lacking));
+    let packed = Background::default().run(io, &*cx.ports.clock, "packing what the server lacks", total, pack).await?;
+    Ok(Some(Part {
+        path,
+        size: packed.size,
+        sha256: packed.sha256,
+        live: live.clone(),
+        others,
+        manifest: text,
+        sent: lacking.len(),
+        copied: there.len(),
+    }))
+}
