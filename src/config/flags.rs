@@ -232,7 +232,7 @@ fn value_name(input: &Input) -> &'static str {
     match input.kind {
         _ if input.secret => "@FILE",
         Kind::Boolean => "BOOLEAN",
-        Kind::Duration { .. } => "DURATION",
+        Kind::Duration { .. } | Kind::Grace { .. } => "DURATION",
         Kind::Count { .. } | Kind::RunId => "NUMBER",
         Kind::Local | Kind::Relative | Kind::BaseDir | Kind::Elsewhere => "PATH",
         Kind::UrlPaths | Kind::Folders | Kind::Words => "LINE",

@@ -10,9 +10,9 @@ use super::{
     raw::{Given, Raw, Source},
     table::{self, INPUTS, Kind, Preset, REQUIRED, TUNNEL},
     typed::{
-        self, BackupCopy, BuildGate, BuildSource, Common, Delivery, Deploy, GithubAccess, HealthPolicy, Interrupted,
-        Provenance, Recover, Request, Rollback, Route, RunIdentity, ServerPolicy, SiteAccess, Smoke, SshAccess, Style,
-        Target, Unreviewed, UnreviewedSetting, Warning,
+        self, BackupCopy, BuildGate, BuildSource, Common, Delivery, Deploy, GithubAccess, Grace, HealthPolicy,
+        Interrupted, Provenance, Recover, Request, Rollback, Route, RunIdentity, ServerPolicy, SiteAccess, Smoke,
+        SshAccess, Style, Target, Unreviewed, UnreviewedSetting, Warning,
     },
     value::{self, Wrong},
 };
@@ -780,12 +780,12 @@ impl Reader<'_, '_> {
 
     fn health(&mut self, environment: &str) -> Option<HealthPolicy> {
         let probe = self.probe(environment);
-        let grace = self.duration("grace-period");
+        let grace = self.grace();
         let repair = self.read("repair", value::boolean);
         // Failed requests of the grace period are allowed, unless the policy says otherwise.
         let max_downtime = match self.raw.given("max-downtime") {
             Some(_) => self.duration("max-downtime"),
-            None => grace.map(|grace| grace.max(LEAST_DOWNTIME)),
+            None => grace.map(|grace| grace.longest().max(LEAST_DOWNTIME)),
         };
         let sample_rate = self.count("sample-rate");
         Some(HealthPolicy {
@@ -794,6 +794,19 @@ impl Reader<'_, '_> {
             max_downtime: max_downtime?,
             sample_rate: sample_rate?,
             ..probe?
+        })
+    }
+
+    fn grace(&mut self) -> Option<Grace> {
+        let wait = match table::find("grace-period").map(|input| input.kind) {
+            Some(Kind::Grace { min, max }) => self.read("grace-period", |text| value::grace(text, min, max)),
+            _ => None,
+        };
+        let samples = self.count("stable-samples");
+        let within = self.duration("stable-within");
+        Some(match wait? {
+            Some(time) => Grace::Wait(time),
+            None => Grace::UntilStable { samples: samples?, within: within? },
         })
     }
 
@@ -822,7 +835,7 @@ impl Reader<'_, '_> {
             expect: expect?,
             attempts: attempts?,
             interval: interval?,
-            grace: Duration::ZERO,
+            grace: Grace::Wait(Duration::ZERO),
             repair: false,
             max_downtime: Duration::ZERO,
             sample_rate: 0,
@@ -890,7 +903,7 @@ impl Reader<'_, '_> {
 
     /// The watchdog must not roll back while the health check may still run.
     fn time_to_confirm(&mut self, health: &HealthPolicy, server: &ServerPolicy) {
-        let asking = health.grace.saturating_add(health.interval.saturating_mul(health.attempts));
+        let asking = health.grace.longest().saturating_add(health.interval.saturating_mul(health.attempts));
         if server.confirm_within < asking {
             let shown = value::show_seconds(server.confirm_within.as_secs());
             let right = format!(

@@ -323,7 +323,7 @@ fn one_line(mapping: &Value) -> Result<String, (String, String)> {
 }
 
 fn takes_numbers(kind: Kind) -> bool {
-    matches!(kind, Kind::Count { .. } | Kind::Duration { .. })
+    matches!(kind, Kind::Count { .. } | Kind::Duration { .. } | Kind::Grace { .. })
 }
 
 fn show(value: &Value) -> String {

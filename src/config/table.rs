@@ -35,6 +35,11 @@ pub enum Kind {
         min: u64,
         max: u64,
     },
+    /// The same, or `until-stable`.
+    Grace {
+        min: u64,
+        max: u64,
+    },
     /// A whole number; the limits are included.
     Count {
         min: u64,
@@ -302,8 +307,8 @@ pub static INPUTS: &[Input] = &[
         "How many rounds of requests may fail before the site counts as unhealthy."),
     input("health-interval", Subject::Site, Kind::Duration { min: 1, max: 3600 }, Preset::Is("5s"), SERVERS,
         "The time between two rounds of requests to the site."),
-    input("grace-period", Subject::Site, Kind::Duration { min: 0, max: 3600 }, Preset::Is("15s"), SWITCHES,
-        "The time between the reload and the first health request to a new release."),
+    input("grace-period", Subject::Site, Kind::Grace { min: 0, max: 3600 }, Preset::Is("15s"), SWITCHES,
+        "The time between the reload and the first health request to a new release. `until-stable` waits until stable-samples requests in a row were answered by the new release, but not for longer than stable-within."),
     input("health-address", Subject::Site, Kind::Address, Preset::Absent, SERVERS,
         "Connect to this `ip:port` instead of resolving the host of url; Host header and TLS name stay those of url. With `health-via: tunnel` it is the address as the server sees it."),
     input("health-via", Subject::Site, Kind::OneOf(&["direct", TUNNEL]), Preset::Is("direct"), SERVERS,
@@ -389,6 +394,10 @@ pub static POLICY_KEYS: &[Input] = &[
         "What the `status` field of a JSON answer, or a whole plain answer, may say. Case does not count."),
     input("home-path", Subject::Site, Kind::Home, Preset::Is("/"), SERVERS,
         "The page at which visitors begin. The run requests it without a token, before and after the switch, and follows redirects within the site. A status of 500 and above is unhealthy. A status of 400 and above is unhealthy if the live release answered below 400. `none` turns the request off."),
+    input("stable-samples", Subject::Site, Kind::Count { min: 1, max: 1000 }, Preset::Is("20"), SWITCHES,
+        "With `grace-period: until-stable`: how many requests of the availability sampler in a row must be answered by the new release."),
+    input("stable-within", Subject::Site, Kind::Duration { min: 1, max: 3600 }, Preset::Is("15s"), SWITCHES,
+        "With `grace-period: until-stable`: the longest wait. The health check follows in any case. Where no availability is sampled, as in a first release, the wait is this long."),
     input("repair", Subject::Site, Kind::Boolean, Preset::Is("false"), DEPLOYS,
         "`true` allows a release to a site that is unhealthy before the release, to repair it."),
     input("max-downtime", Subject::Site, Kind::Duration { min: 0, max: 3600 }, Preset::Text("grace-period, but at least `5s`"), DEPLOYS,
@@ -452,7 +461,7 @@ pub static EXIT_CODES: &[(u8, &str)] = &[
 ];
 
 /// Keys that may come from an unreviewed policy: they do not decide where data is sent, what runs, or who approves it.
-pub const HARMLESS: [&str; 13] = [
+pub const HARMLESS: [&str; 15] = [
     "build-wait-attempts",
     "build-wait-interval",
     "delivery",
@@ -466,6 +475,8 @@ pub const HARMLESS: [&str; 13] = [
     "report-dir",
     "sample-rate",
     "source-dir",
+    "stable-samples",
+    "stable-within",
 ];
 
 pub fn find(name: &str) -> Option<&'static Input> {

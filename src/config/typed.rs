@@ -434,7 +434,7 @@ pub struct HealthPolicy {
     pub expect: Vec<String>,
     pub attempts: u32,
     pub interval: Duration,
-    pub grace: Duration,
+    pub grace: Grace,
     /// Policy `repair: true`: a red baseline does not refuse the release (F73).
     pub repair: bool,
     /// Policy `max-downtime`: so long the site may fail requests between the switch and the confirmation.
@@ -462,6 +462,26 @@ pub struct ServerPolicy {
     /// Folders under `shared/` that are linked into every release at the same relative place.
     pub shared: Vec<String>,
     pub delivery: Delivery,
+}
+
+/// Input `grace-period`: what is waited for between the reload and the health check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grace {
+    Wait(Duration),
+    /// So many samples in a row from the new release, and no longer than this.
+    UntilStable {
+        samples: u64,
+        within: Duration,
+    },
+}
+
+impl Grace {
+    pub fn longest(self) -> Duration {
+        match self {
+            Self::Wait(time) | Self::UntilStable { within: time, .. } => time,
+        }
+    }
 }
 
 /// What of a bundle is sent to the server.

@@ -32,6 +32,7 @@ pub fn check(kind: Kind, text: &str) -> Result<(), Wrong> {
         Kind::Environment => environment(text).map(drop),
         Kind::Boolean => boolean(text).map(drop),
         Kind::Duration { min, max } => duration(text, min, max).map(drop),
+        Kind::Grace { min, max } => grace(text, min, max).map(drop),
         Kind::Count { min, max } => count(text, min, max).map(drop),
         Kind::Host => host(text).map(drop),
         Kind::User => user(text).map(drop),
@@ -86,6 +87,18 @@ pub fn duration(text: &str, min: u64, max: u64) -> Result<Duration, Wrong> {
             format!("set it from {} to {}", show_seconds(min), show_seconds(max)),
         ))
     }
+}
+
+/// What is waited for instead of a time.
+pub const UNTIL_STABLE: &str = "until-stable";
+
+/// A duration, or `None` for `until-stable`.
+pub fn grace(text: &str, min: u64, max: u64) -> Result<Option<Duration>, Wrong> {
+    if text == UNTIL_STABLE {
+        return Ok(None);
+    }
+    let or = |wrong: Wrong| Wrong { right: format!("{}, or write `{UNTIL_STABLE}`", wrong.right), ..wrong };
+    duration(text, min, max).map(Some).map_err(or)
 }
 
 /// A duration as an input would give it.

@@ -125,12 +125,15 @@ pub struct BundleRecord {
     pub commit: CommitSha,
     /// Number of files in it.
     pub files: usize,
-    /// "built here", "the .sha256 beside it", "GitHub's artifact digest", "the server".
+    /// "built here", "the .sha256 beside it", "GitHub's artifact digest", "the server", [`FILE_BY_FILE`].
     pub verified_at: Vec<String>,
     /// What was sent to the server, where it was a part of the bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivered: Option<Delivered>,
 }
+
+/// Where a bundle was verified that the server completed itself.
+pub const FILE_BY_FILE: &str = "the server, file by file";
 
 /// A bundle of which only a part was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

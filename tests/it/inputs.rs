@@ -6,7 +6,7 @@ use gated_deploy::{
     config::{
         Asked, Environment, Inputs, Request, policy, read,
         table::{EXIT_CODES, INPUTS, OUTPUTS, POLICY_KEYS, Preset},
-        typed::{BuildGate, Deploy, HealthAnswer, Route, Style},
+        typed::{BuildGate, Deploy, Grace, HealthAnswer, Route, Style},
         value,
     },
     domain::{Approval, Secret, Stage, trigger},
@@ -185,7 +185,7 @@ fn a_release_needs_six_inputs_and_the_rest_has_the_documented_defaults() {
     assert_eq!(deploy.target.health.expect, ["ok", "healthy", "pass", "up"]);
     assert_eq!(
         (deploy.target.health.attempts, deploy.target.health.interval, deploy.target.health.grace),
-        (6, Duration::from_secs(5), Duration::from_secs(15))
+        (6, Duration::from_secs(5), Grace::Wait(Duration::from_secs(15)))
     );
     assert_eq!((deploy.target.server.php.as_str(), deploy.target.server.fpm_service), ("php", None));
     assert_eq!(
@@ -305,6 +305,7 @@ fn what_a_release_may_need_to_settle_is_no_downtime_unless_the_policy_says_so() 
     let allowed = |start: Start| start.deploy().target.health.max_downtime.as_secs();
     assert_eq!(allowed(Start::release()), 15, "the default of grace-period");
     assert_eq!(allowed(Start::release().input("grace-period", "0s")), 5);
+    assert_eq!(allowed(Start::release().input("grace-period", "until-stable")), 15, "the default of stable-within");
     assert_eq!(allowed(Start::release().policy("max-downtime: 0s\nsample-rate: 7\n")), 0);
     assert_eq!(Start::release().policy("sample-rate: 7\n").deploy().target.health.sample_rate, 7);
     assert_snapshot!(Start::release().policy("sample-rate: 0\n").problems(), @"sample-rate: `0` is out of range; write a whole number from 1 to 100 (.github/gated-deploy.yml:1)");
@@ -1255,6 +1256,11 @@ const UNBOUND: &[(&str, &str)] = &[
     ("approval", "it is the approval"),
     ("plan-only", "nothing is approved with it"),
     ("preview-sql", "it has no effect any more"),
+    (
+        "stable-samples",
+        "it is a part of `grace-period: until-stable`, which is bound with it, and has no effect without",
+    ),
+    ("stable-within", "the same"),
     ("report-dir", "it says where this run's reports lie on the runner"),
     ("build-run-id", "the run, attempt and artifact that it leads to are bound"),
     ("github-token", "a secret: it decides who may ask, not what is released"),
@@ -1279,7 +1285,7 @@ fn another(input: &gated_deploy::config::table::Input) -> String {
         ("backup-copy", _) => "required".to_owned(),
         ("release-tags", _) => "v*".to_owned(),
         (_, Kind::Boolean) => (input.preset == Preset::Is("false")).to_string(),
-        (_, Kind::Duration { max, .. }) => format!("{}s", max.min(77)),
+        (_, Kind::Duration { max, .. } | Kind::Grace { max, .. }) => format!("{}s", max.min(77)),
         (_, Kind::Count { .. }) => "7".to_owned(),
         (_, Kind::OneOf(words)) => words.last().copied().unwrap_or_default().to_owned(),
         (_, Kind::BaseDir) => "/var/www/other".to_owned(),

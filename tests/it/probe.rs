@@ -15,7 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use gated_deploy::{
-    config::typed::HealthAnswer,
+    config::typed::{Grace, HealthAnswer},
     context::Deploy,
     domain::{FailureKind, RemotePath, Roots, Secret, gate::FrontEnd, record},
     engine::{Verdict, event::Body},
@@ -456,7 +456,7 @@ async fn the_grace_period_is_counted_aloud() {
     let stage = Stage::with_site(Scripted::new(|_, _| Err("not yet".to_owned())));
     let clock = stage.clock.clone();
     let mut stage = stage;
-    stage.inputs.health.grace = Duration::from_secs(12);
+    stage.inputs.health.grace = Grace::Wait(Duration::from_secs(12));
     let ran = stage.release(probe::grace).await;
     assert_eq!(ran.lines(), ["5 s of 12 s", "10 s of 12 s", "12 s of 12 s"]);
     assert_eq!(clock.slept(), [5, 5, 2].map(Duration::from_secs));

@@ -413,7 +413,7 @@ pub(crate) fn inputs() -> typed::Target {
             expect: ["ok", "healthy"].map(str::to_owned).to_vec(),
             attempts: 6,
             interval: Duration::from_secs(5),
-            grace: Duration::from_secs(15),
+            grace: typed::Grace::Wait(Duration::from_secs(15)),
             repair: false,
             max_downtime: Duration::from_secs(5),
             sample_rate: 20,

@@ -186,6 +186,9 @@ fn property(input: &Input) -> Value {
         Kind::Duration { .. } => {
             json!({"anyOf": [{"type": "string", "pattern": "^[0-9]+[smh]?$"}, {"type": "integer", "minimum": 0}, {"type": "null"}]})
         }
+        Kind::Grace { .. } => {
+            json!({"anyOf": [{"type": "string", "pattern": "^([0-9]+[smh]?|until-stable)$"}, {"type": "integer", "minimum": 0}, {"type": "null"}]})
+        }
         Kind::OneOf(words) => {
             json!({"enum": words.iter().map(|word| json!(word)).chain([Value::Null]).collect::<Vec<_>>()})
         }

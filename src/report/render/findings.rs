@@ -11,8 +11,8 @@ use crate::{
         FailureKind, Outcome, Sha256Digest,
         gate::GateReport,
         record::{
-            ArtifactRecord, BackupRecord, BundleRecord, CopyStatus, DowntimeReport, Elsewhere, Finding, HealthReport,
-            Identity, Judgement, Score, Staging, Switch, key,
+            ArtifactRecord, BackupRecord, BundleRecord, CopyStatus, DowntimeReport, Elsewhere, FILE_BY_FILE, Finding,
+            HealthReport, Identity, Judgement, Score, Staging, Switch, key,
         },
         row::{self, RowId},
     },
@@ -312,6 +312,9 @@ pub fn hops(view: &RunView) -> Vec<Hop> {
         }
         hops.push(hop("runner", "bundle", true));
         match (&bundle.sent_sha256, view.subject()) {
+            (_, Subject::Release) if bundle.delivered.is_some() => {
+                hops.push(hop("server", "release folder, each file compared with the bundle", seen(FILE_BY_FILE)));
+            }
             (Some(sent), Subject::Release) => {
                 hops.push(of(sent, "runner", CANONICAL, true));
                 hops.push(of(sent, "server", CANONICAL_ON_DISK, seen("the server")));

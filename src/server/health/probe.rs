@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::typed::{HealthAnswer, HealthPolicy, Route, Target},
+    config::typed::{Grace, HealthAnswer, HealthPolicy, Route, Target},
     context::{Deploy, Ports, Survey},
     domain::{
         CommitSha, Failure, Secret,
@@ -164,7 +164,11 @@ pub async fn present(cx: &Survey, io: &Io) -> StepResult {
 /// downtime.
 pub async fn grace(cx: &Deploy, io: &Io) -> StepResult {
     const LINE_EVERY: Duration = Duration::from_secs(5);
-    let whole = cx.inputs.health.grace;
+    let (whole, stable) = match cx.inputs.health.grace {
+        Grace::Wait(time) => (time, None),
+        Grace::UntilStable { samples, within } => (within, Some(samples)),
+    };
+    let mut stable = std::pin::pin!(sampler::stable(cx, stable));
     let mut waited = Duration::ZERO;
     let mut spent = std::pin::pin!(sampler::spent(cx));
     while waited < whole {
@@ -172,12 +176,14 @@ pub async fn grace(cx: &Deploy, io: &Io) -> StepResult {
         tokio::select! {
             biased;
             failure = &mut spent => return Err(failure),
+            text = &mut stable => return Ok(Done::passed(text)),
             () = cx.ports.clock.sleep(nap) => {}
         }
         waited += nap;
         io.line(format!("{} s of {} s", waited.as_secs(), whole.as_secs()));
     }
-    Ok(Done::passed(format!("{} s", whole.as_secs())))
+    let unstable = sampler::unstable(cx).map_or_else(String::new, |text| format!("; {text}"));
+    Ok(Done::passed(format!("{} s{unstable}", whole.as_secs())))
 }
 
 /// Step 19: the site answers as this release, every endpoint, two rounds in a row.

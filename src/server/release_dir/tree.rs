@@ -46,7 +46,9 @@ pub async fn upload(cx: &Deploy, io: &Io) -> StepResult {
     let sent = deliver(cx, io, parcel).await?;
     let delivered = part.as_deref().map(Part::record);
     if let Some(described) = cx.state.borrow_mut().described.as_mut() {
-        described.verified_at.push("the server".to_owned());
+        if delivered.is_none() {
+            described.verified_at.push("the server".to_owned());
+        }
         described.delivered = delivered;
         io.record(record::key::BUNDLE, &*described);
     }
@@ -215,6 +217,7 @@ pub async fn unpack(cx: &Deploy, io: &Io) -> StepResult {
         remove_upload(cx, io).await?;
         io.line(format!("the whole bundle was sent {}", deliver(cx, io, Parcel::whole(&bundle)).await?));
         if let Some(described) = cx.state.borrow_mut().described.as_mut() {
+            described.verified_at.push("the server".to_owned());
             described.delivered = None;
             io.record(record::key::BUNDLE, &*described);
         }
@@ -223,7 +226,14 @@ pub async fn unpack(cx: &Deploy, io: &Io) -> StepResult {
     if answer.get("differs").is_some() {
         return Err(differs(cx, io, &bundle, &dir, &doing).await?);
     }
-    Ok(Done::passed(format!("{} files in {dir}", remote::required(&answer, "files", &doing)?)))
+    let files = remote::required(&answer, "files", &doing)?;
+    // What was completed there is what the bundle holds only now.
+    if let Some(described) = cx.state.borrow_mut().described.as_mut().filter(|described| described.delivered.is_some())
+    {
+        described.verified_at.push(record::FILE_BY_FILE.to_owned());
+        io.record(record::key::BUNDLE, &*described);
+    }
+    Ok(Done::passed(format!("{files} files in {dir}")))
 }
 
 async fn unpack_once(

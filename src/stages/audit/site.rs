@@ -238,7 +238,10 @@ mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
     use super::*;
-    use crate::{config::typed::HealthAnswer, domain::record::Endpoint};
+    use crate::{
+        config::typed::{Grace, HealthAnswer},
+        domain::record::Endpoint,
+    };
 
     fn policy(paths: &[&str], answers: BTreeMap<String, HealthAnswer>) -> HealthPolicy {
         HealthPolicy {
@@ -249,7 +252,7 @@ mod tests {
             expect: vec!["ok".to_owned()],
             attempts: 1,
             interval: Duration::ZERO,
-            grace: Duration::ZERO,
+            grace: Grace::Wait(Duration::ZERO),
             repair: false,
             max_downtime: Duration::ZERO,
             sample_rate: 1,

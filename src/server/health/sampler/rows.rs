@@ -1,7 +1,7 @@
 //! The rows that start the sampler, read it, and stop it.
 
 use crate::{
-    config::typed::Route,
+    config::typed::{Grace, Route},
     context::Deploy,
     domain::{
         Failure, format,
@@ -102,6 +102,36 @@ pub async fn spent(cx: &Deploy) -> Failure {
         }
     }
     std::future::pending().await
+}
+
+/// Resolves once so many requests in a row, asked from now on, were answered by the new release. Never, where that is not waited for, or
+/// nothing is sampled.
+pub async fn stable(cx: &Deploy, wanted: Option<u64>) -> String {
+    let sampler = cx.state.borrow().sampler.clone();
+    if let (Some(sampler), Some(wanted)) = (sampler, wanted) {
+        let Inner { clock, samples, .. } = &*sampler.inner;
+        let began = clock.elapsed();
+        samples.borrow_mut().settling(began);
+        let mut counted = sampler.counted.clone();
+        while counted.changed().await.is_ok() {
+            if samples.borrow().steady() >= wanted {
+                let took = format::duration(clock.elapsed().saturating_sub(began));
+                return format!("stable after {took}: {wanted} requests in a row were answered by the new release");
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+/// What is to be said where [`stable`] was waited for in vain.
+pub fn unstable(cx: &Deploy) -> Option<String> {
+    let Grace::UntilStable { samples: wanted, .. } = cx.inputs.health.grace else { return None };
+    let state = cx.state.borrow();
+    let Some(sampler) = &state.sampler else { return Some("no availability is sampled".to_owned()) };
+    let steady = sampler.inner.samples.borrow().steady();
+    Some(format!(
+        "not stable: of {wanted} requests in a row the new release answered the last {steady}; the health check decides"
+    ))
 }
 
 pub(crate) fn too_much(downtime_report: &DowntimeReport) -> Failure {

@@ -69,6 +69,9 @@ pub(super) struct Samples {
     first_new: Option<Duration>,
     last_old: Option<Duration>,
     old_again: Option<Duration>,
+    /// From when on answers count as steady, and how many there were in a row.
+    settling: Option<Duration>,
+    steady: u64,
     remarks: Vec<String>,
 }
 
@@ -91,6 +94,17 @@ impl Samples {
     /// The rollback is about to switch.
     pub(super) fn turning_back(&mut self, now: Duration) {
         self.turned_back.get_or_insert(now);
+    }
+
+    /// The new release is expected to answer alone: requests that are asked from now on count as steady.
+    pub(super) fn settling(&mut self, now: Duration) {
+        self.settling = Some(now);
+        self.steady = 0;
+    }
+
+    /// So many requests in a row were answered, and none of them by the old release.
+    pub(super) fn steady(&self) -> u64 {
+        self.steady
     }
 
     /// Something that a reader of the downtime report must know; said once.
@@ -141,6 +155,7 @@ impl Samples {
             self.outages += 1;
         }
         self.old_again = None;
+        self.steady = 0;
         if self.first_failures.len() < SHOWN {
             let failed = FailedRequest {
                 at_ms: 0,
@@ -161,6 +176,11 @@ impl Samples {
         if let Some(since) = self.down_since.take() {
             self.down += seen.answered.saturating_sub(since);
         }
+        self.steady = match (seen.side, self.settling) {
+            (Some(Side::Old), _) => 0,
+            (_, Some(since)) if seen.asked >= since => self.steady + 1,
+            _ => self.steady,
+        };
         let back = self.turned_back.is_some_and(|back| seen.asked >= back);
         match seen.side {
             None => self.by.unnamed += 1,
@@ -386,6 +406,30 @@ mod tests {
         let downtime_report = describe(&samples, 300);
         assert_eq!((downtime_report.failures, downtime_report.held_back), (1, 1));
         assert_eq!(downtime_report.first_failures[0].cause, "answered 404");
+    }
+
+    #[test]
+    fn steady_are_answers_in_a_row_of_which_none_is_the_old_release_s() {
+        use crate::server::health::sampler::samples::Side::{New, Old};
+        let mut samples = Samples::default();
+        let mut number = 0;
+        let mut next = |samples: &mut Samples, status, side| {
+            samples.take(number, seen(number * 50, 5, status, side));
+            number += 1;
+            samples.steady()
+        };
+        samples.switching(ms(0));
+        assert_eq!(next(&mut samples, 200, Some(New)), 0, "nothing is counted yet");
+        samples.settling(ms(40));
+        assert_eq!(next(&mut samples, 200, Some(New)), 1);
+        assert_eq!(next(&mut samples, 200, None), 2, "an answer that names no release");
+        assert_eq!(next(&mut samples, 200, Some(Old)), 0);
+        assert_eq!(next(&mut samples, 200, Some(New)), 1);
+        assert_eq!(next(&mut samples, 502, None), 0);
+        assert_eq!(next(&mut samples, 200, Some(New)), 1);
+        // Asked before, and answered late.
+        samples.settling(ms(7 * 50 + 1));
+        assert_eq!(next(&mut samples, 200, Some(New)), 0);
     }
 
     #[test]
