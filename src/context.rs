@@ -70,6 +70,8 @@ pub struct SurveyState {
     pub build: Option<Build>,
     /// Whether there is a build, or a run that may become one.
     pub build_is_coming: bool,
+    /// Whether that is known: the build is looked for while the server is surveyed.
+    pub build_was_looked_for: bool,
     /// What the server said, whether or not it will do.
     pub looked: Option<Rc<Looked>>,
     /// What a release may build on; only where nothing stood in the way.
@@ -111,6 +113,11 @@ impl SurveyState {
     /// What the bundle says of itself, where it was fetched already.
     pub fn manifest(&self) -> Option<Rc<Manifest>> {
         self.opened.as_ref().map(|opened| opened.manifest.clone())
+    }
+
+    /// Whether a release is refused, because there will be no build.
+    pub fn lacks_a_build(&self) -> bool {
+        self.build_was_looked_for && !self.build_is_coming
     }
 
     /// Whether somebody looked, and there is no `current`.

@@ -128,6 +128,9 @@ pub struct RowInfo {
     pub undo: Option<String>,
     /// Whether the row comes before the approval: it runs in plan mode too.
     pub survey: bool,
+    /// In which lane it stands, if it runs beside rows of other lanes; counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,6 +153,8 @@ pub enum Verdict {
     /// Nothing to do here, as the text says.
     Skipped,
     Failed,
+    /// It was at work when a row of another lane failed, and was ended.
+    Stopped,
 }
 
 /// What a row would do, for the plan.

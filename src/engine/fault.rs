@@ -19,6 +19,11 @@ pub trait Fault<C> {
     /// Goes on beside the work; the work has ended when both have.
     async fn beside(&self, _cx: &C, _io: &Io) {}
 
+    /// The work goes on from here, until `leaves`: what runs meanwhile is its own, whatever other lanes do.
+    fn enters(&self) {}
+
+    fn leaves(&self) {}
+
     /// Comes after the work, however that ended. Its error is the work's.
     async fn after(&self, _cx: &C, _io: &Io) -> Result<(), Failure> {
         Ok(())
@@ -70,7 +75,8 @@ impl<C> Act<C> for Faulty<dyn Act<C>, C> {
     fn act<'a>(&'a self, cx: &'a C, io: &'a Io) -> Local<'a, StepResult> {
         Box::pin(async move {
             self.fault.before(cx, io).await?;
-            let (result, ()) = futures_util::join!(self.inner.act(cx, io), self.fault.beside(cx, io));
+            let (result, ()) =
+                futures_util::join!(seen(self.inner.act(cx, io), &*self.fault), self.fault.beside(cx, io));
             self.fault.after(cx, io).await?;
             result
         })
@@ -85,7 +91,8 @@ impl<C> UndoAct<C> for Faulty<dyn UndoAct<C>, C> {
     fn undo<'a>(&'a self, cx: &'a C, io: &'a Io) -> Local<'a, Result<Undone, Failure>> {
         Box::pin(async move {
             self.fault.before(cx, io).await?;
-            let (result, ()) = futures_util::join!(self.inner.undo(cx, io), self.fault.beside(cx, io));
+            let (result, ()) =
+                futures_util::join!(seen(self.inner.undo(cx, io), &*self.fault), self.fault.beside(cx, io));
             self.fault.after(cx, io).await?;
             result
         })
@@ -100,11 +107,23 @@ impl<C> CleanupAct<C> for Faulty<dyn CleanupAct<C>, C> {
     fn cleanup<'a>(&'a self, cx: &'a C, io: &'a Io, ending: &'a Ending) -> Local<'a, Result<String, Failure>> {
         Box::pin(async move {
             self.fault.before(cx, io).await?;
-            let (result, ()) = futures_util::join!(self.inner.cleanup(cx, io, ending), self.fault.beside(cx, io));
+            let (result, ()) =
+                futures_util::join!(seen(self.inner.cleanup(cx, io, ending), &*self.fault), self.fault.beside(cx, io));
             self.fault.after(cx, io).await?;
             result
         })
     }
+}
+
+/// Says whenever the work goes on.
+async fn seen<C, T>(mut work: Local<'_, T>, fault: &dyn Fault<C>) -> T {
+    std::future::poll_fn(|context| {
+        fault.enters();
+        let polled = work.as_mut().poll(context);
+        fault.leaves();
+        polled
+    })
+    .await
 }
 
 /// Stands in the row while its work is taken out and put back.

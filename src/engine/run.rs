@@ -1,6 +1,10 @@
 //! Running a table.
 
-use std::{cell::Cell, panic::AssertUnwindSafe, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    panic::AssertUnwindSafe,
+    time::Duration,
+};
 
 use futures_util::{FutureExt as _, future};
 use tokio::{sync::watch, time::Instant};
@@ -84,7 +88,8 @@ struct Unwound {
     handed_over: bool,
 }
 
-/// A row that failed, and why.
+/// A row that failed or was stopped, and why.
+#[derive(Clone)]
 struct Stop {
     at: StepId,
     cause: Failure,
@@ -92,12 +97,97 @@ struct Stop {
     began: bool,
     /// It may have committed the run all the same.
     undecided: bool,
+    /// It was ended, because a row of another lane had failed.
+    stopped: bool,
 }
 
-/// What has been done so far and how to take it back.
+impl Stop {
+    /// Whether the rows after it may look all the same.
+    fn lets_others_run<C>(&self, row: &Row<C>) -> bool {
+        row.runs_on && self.cause.kind != FailureKind::Cancelled
+    }
+}
+
+/// What has been done so far and how to take it back, of all lanes.
 struct Stack<'t, D> {
+    /// In the order in which they were armed.
     undos: Vec<(&'t Row<D>, &'t Undo<D>)>,
     holds: Vec<(&'t Row<D>, &'t Cleanup<D>)>,
+    done: Vec<StepId>,
+    /// Rows that were at work when the run failed.
+    unfinished: Vec<StepId>,
+    warnings: usize,
+    committed: bool,
+}
+
+impl<'t, D> Stack<'t, D> {
+    fn new() -> Self {
+        let (undos, holds, done, unfinished) = Default::default();
+        Self { undos, holds, done, unfinished, warnings: 0, committed: false }
+    }
+
+    /// Before the row begins: a dropped line can hide a finished change.
+    fn arm(&mut self, row: &'t Row<D>) {
+        match &row.work {
+            Work::Change(_, undo) if !self.committed => self.undos.push((row, undo)),
+            Work::Hold(_, release) => self.holds.push((row, release)),
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, row: &Row<D>, verdict: Verdict) {
+        self.warnings += usize::from(verdict == Verdict::Warned);
+        match verdict {
+            // What found nothing to do leaves nothing that could stay.
+            Verdict::Skipped => {
+                self.undos.retain(|(armed, undo)| armed.id != row.id || !matches!(undo, Undo::No { .. }));
+            }
+            _ => self.done.push(row.id.clone()),
+        }
+    }
+
+    fn failed(&mut self, stop: &Stop) {
+        if self.committed {
+            // After the commit nothing stops the run any more: a failed clean-up is no reason to roll back a healthy site.
+            self.warnings += 1;
+        } else if stop.began {
+            self.unfinished.push(stop.at.clone());
+        } else {
+            self.undos.retain(|(armed, _)| armed.id != stop.at);
+        }
+    }
+}
+
+/// What the rows of lanes know of each other: which of them failed first, and that all others are to end.
+struct Lanes {
+    asked: watch::Sender<bool>,
+    /// What is told of a row that is stopped.
+    because: RefCell<String>,
+    first: RefCell<Option<Stop>>,
+}
+
+impl Lanes {
+    fn new() -> Self {
+        Self { asked: watch::Sender::new(false), because: RefCell::default(), first: RefCell::default() }
+    }
+
+    fn are_stopped(&self) -> bool {
+        *self.asked.borrow()
+    }
+
+    /// A row has failed. Of several the first one ends the run.
+    fn stop(&self, stop: &Stop, name: &str) {
+        if self.are_stopped() {
+            return;
+        }
+        let because = match stop.cause.kind {
+            FailureKind::Cancelled => "stopped because the run was cancelled".to_owned(),
+            _ => format!("stopped because \"{name}\" failed"),
+        };
+        self.because.replace(because);
+        self.first.replace(Some(stop.clone()));
+        self.asked.send_replace(true);
+    }
 }
 
 impl Run<'_> {
@@ -154,133 +244,198 @@ impl Run<'_> {
     }
 
     async fn release<D>(&self, entries: &[Entry<D>], cx: &D) -> Outcome {
-        let mut stack = Stack { undos: Vec::new(), holds: Vec::new() };
-        let mut committed = false;
-        let mut warnings = 0;
-        let mut unwound = None;
-        let mut done = Vec::new();
+        let stack = RefCell::new(Stack::new());
+        let mut stopped = None;
         for entry in entries {
-            // Both are armed before the row begins: a dropped line can hide a finished change.
-            if let Entry::One(row) = entry {
-                match &row.work {
-                    Work::Change(_, undo) if !committed => stack.undos.push((row, undo)),
-                    Work::Hold(_, release) => stack.holds.push((row, release)),
-                    Work::Commit => {
-                        committed = true;
-                        self.events.emit(Body::Committed { step: row.id.clone() });
-                        done.push(row.id.clone());
-                        let mut ending =
-                            Ending { outcome: Outcome::Live { warnings }, done: done.clone(), handed_over: false };
-                        let (now, later) = stack.holds.drain(..).partition(|(_, release)| release.at_commit);
-                        stack.holds = later;
-                        // One that could not be given back now is tried again at the end.
-                        let failed = self.give_back(now, cx, &mut ending).await;
-                        stack.holds.extend(failed);
-                        continue;
-                    }
-                    _ => {}
+            let result = match entry {
+                Entry::One(row) if matches!(row.work, Work::Commit) => {
+                    self.commit(row, cx, &stack).await;
+                    Ok(())
                 }
-            }
-            match self.entry(entry, cx).await {
-                Ok(verdicts) => {
-                    let ended = entry.rows().iter().zip(&verdicts);
-                    done.extend(
-                        ended.filter(|(_, verdict)| **verdict != Verdict::Skipped).map(|(row, _)| row.id.clone()),
-                    );
-                    warnings += verdicts.iter().filter(|verdict| **verdict == Verdict::Warned).count();
-                    // What found nothing to do leaves nothing that could stay.
-                    if verdicts == [Verdict::Skipped] {
-                        stack.undos.pop_if(|(row, undo)| {
-                            entry.rows().iter().any(|done| done.id == row.id) && matches!(undo, Undo::No { .. })
-                        });
-                    }
+                Entry::One(row) => self.armed(row, cx, &stack, None).await,
+                Entry::Together(rows) => {
+                    let all = rows.iter().map(|row| self.armed(row, cx, &stack, None));
+                    future::join_all(all).await.into_iter().collect()
                 }
-                // After the commit nothing stops the run any more: a failed clean-up is no reason to roll back a healthy site.
-                Err(_) if committed => warnings += 1,
-                Err(stop) => {
-                    let is_last = |(row, _): &mut (&Row<D>, &Undo<D>)| row.id == stop.at;
-                    if !stop.began {
-                        stack.undos.pop_if(is_last);
-                    }
-                    unwound = Some(self.unwind(&stack, cx, stop).await);
-                    break;
-                }
+                Entry::Lanes(lanes) => self.lanes(lanes, cx, &stack).await,
+            };
+            if let Err(stop) = result
+                && !stack.borrow().committed
+            {
+                stopped = Some(stop);
+                break;
             }
         }
-        let Unwound { outcome, handed_over } = unwound.unwrap_or(Unwound {
-            outcome: if committed { Outcome::Live { warnings } } else { Outcome::Passed },
-            handed_over: false,
-        });
-        let mut ending = Ending { outcome, done, handed_over };
+        let stack = stack.into_inner();
+        let Unwound { outcome, handed_over } = match stopped {
+            Some(stop) => self.unwind(&stack, cx, stop).await,
+            None => Unwound {
+                outcome: if stack.committed { Outcome::Live { warnings: stack.warnings } } else { Outcome::Passed },
+                handed_over: false,
+            },
+        };
+        let mut ending = Ending { outcome, done: stack.done, handed_over };
         self.give_back(stack.holds, cx, &mut ending).await;
         ending.outcome
     }
 
-    /// Runs an entry; gives the verdicts of its rows, or the first failure.
-    async fn entry<C>(&self, entry: &Entry<C>, cx: &C) -> Result<Vec<Verdict>, Stop> {
-        future::join_all(entry.rows().iter().map(|row| self.row(row, cx))).await.into_iter().collect()
+    async fn commit<'t, D>(&self, row: &'t Row<D>, cx: &D, stack: &RefCell<Stack<'t, D>>) {
+        self.events.emit(Body::Committed { step: row.id.clone() });
+        let (now, mut ending) = {
+            let mut stack = stack.borrow_mut();
+            stack.committed = true;
+            stack.done.push(row.id.clone());
+            let (now, later) = stack.holds.drain(..).partition(|(_, release)| release.at_commit);
+            stack.holds = later;
+            let outcome = Outcome::Live { warnings: stack.warnings };
+            (now, Ending { outcome, done: stack.done.clone(), handed_over: false })
+        };
+        // One that could not be given back now is tried again at the end.
+        let failed = self.give_back(now, cx, &mut ending).await;
+        stack.borrow_mut().holds.extend(failed);
+    }
+
+    /// Runs a row whose undo, or how it is given back, is armed before.
+    async fn armed<'t, D>(
+        &self,
+        row: &'t Row<D>,
+        cx: &D,
+        stack: &RefCell<Stack<'t, D>>,
+        lanes: Option<&Lanes>,
+    ) -> Result<(), Stop> {
+        stack.borrow_mut().arm(row);
+        let result = self.row(row, cx, lanes).await;
+        let mut stack = stack.borrow_mut();
+        match result {
+            Ok(verdict) => {
+                stack.ended(row, verdict);
+                Ok(())
+            }
+            Err(stop) => {
+                stack.failed(&stop);
+                Err(stop)
+            }
+        }
+    }
+
+    /// Runs all lanes until each has come to its end, or has been stopped; gives the first failure.
+    async fn lanes<'t, D>(&self, lanes: &'t [Vec<Row<D>>], cx: &D, stack: &RefCell<Stack<'t, D>>) -> Result<(), Stop> {
+        let shared = Lanes::new();
+        // After the commit the rows of a lane follow a failed one as they do elsewhere.
+        let stops = (!stack.borrow().committed).then_some(&shared);
+        let lane = async |rows: &'t [Row<D>]| {
+            for row in rows {
+                let goes_on = !shared.are_stopped() && self.armed(row, cx, stack, stops).await.is_ok();
+                if !goes_on && stops.is_some() {
+                    return;
+                }
+            }
+        };
+        future::join_all(lanes.iter().map(|rows| lane(rows))).await;
+        shared.first.take().map_or(Ok(()), Err)
     }
 
     /// Runs an entry before the approval: what failed in it, and whether the entries after it may look all the same.
     async fn survey_entry<C>(&self, entry: &Entry<C>, cx: &C) -> (Vec<Stop>, bool) {
-        let rows = entry.rows();
-        let results = future::join_all(rows.iter().map(|row| self.row(row, cx))).await;
-        let mut runs_on = true;
-        let mut stops = Vec::new();
-        for (row, result) in rows.iter().zip(results) {
-            if let Err(stop) = result {
-                runs_on &= row.runs_on && stop.cause.kind != FailureKind::Cancelled;
-                stops.push(stop);
+        let shared = Lanes::new();
+        let lane = async |rows: &[Row<C>], lanes: Option<&Lanes>| {
+            let mut stops = Vec::new();
+            for row in rows {
+                if lanes.is_some_and(Lanes::are_stopped) {
+                    return (stops, false);
+                }
+                if let Err(stop) = self.row(row, cx, lanes).await {
+                    let runs_on = stop.lets_others_run(row);
+                    if !stop.stopped {
+                        stops.push(stop);
+                    }
+                    if !runs_on {
+                        return (stops, false);
+                    }
+                }
             }
-        }
-        (stops, runs_on)
+            (stops, true)
+        };
+        let results = match entry {
+            Entry::One(row) => vec![lane(std::slice::from_ref(row), None).await],
+            Entry::Together(rows) => {
+                future::join_all(rows.iter().map(|row| lane(std::slice::from_ref(row), None))).await
+            }
+            Entry::Lanes(lanes) => future::join_all(lanes.iter().map(|rows| lane(rows, Some(&shared)))).await,
+        };
+        let runs_on = results.iter().all(|(_, runs_on)| *runs_on);
+        (results.into_iter().flat_map(|(stops, _)| stops).collect(), runs_on)
     }
 
-    async fn row<C>(&self, row: &Row<C>, cx: &C) -> Result<Verdict, Stop> {
+    async fn row<C>(&self, row: &Row<C>, cx: &C, lanes: Option<&Lanes>) -> Result<Verdict, Stop> {
         let act: &dyn Act<C> = match &row.work {
             Work::Observe(act) | Work::Hold(act, _) | Work::Change(act, _) | Work::Check(act) => act.as_ref(),
             Work::Commit => return Ok(Verdict::Passed),
         };
         let io = Io::new(row.id.clone(), self.events.clone(), self.cancel.clone());
+        let io = match lanes {
+            Some(lanes) => io.in_lane(lanes.asked.subscribe()),
+            None => io,
+        };
         let began = self.events.elapsed();
         self.events.emit(Body::Started { step: row.id.clone() });
         let began_work = !io.cancelled();
         let result = match began_work {
-            false => Err(cancelled("starting this step")),
-            true if row.decides => self.in_time(act.act(cx, &self.uncancellable(&row.id))).await,
-            true => self.guarded(act.act(cx, &io), &io).await,
+            false => Some(Err(cancelled("starting this step"))),
+            true if row.decides => Some(self.in_time(act.act(cx, &self.uncancellable(&row.id))).await),
+            true => self.guarded(act.act(cx, &io), &io, lanes).await,
         };
         let took_ms = millis(self.events.elapsed().saturating_sub(began));
         let finished =
             |verdict, text, failure| Body::Finished { step: row.id.clone(), verdict, text, failure, took_ms };
         match result {
-            Ok(done) => {
+            Some(Ok(done)) => {
                 self.events.emit(finished(done.verdict, done.text, None));
                 Ok(done.verdict)
             }
-            Err(failure) if row.advisory && failure.kind != FailureKind::Cancelled => {
+            Some(Err(failure)) if row.advisory && failure.kind != FailureKind::Cancelled => {
                 self.events.emit(finished(Verdict::Warned, failure.to_string(), Some(failure)));
                 Ok(Verdict::Warned)
             }
-            Err(failure) => {
+            Some(Err(failure)) => {
                 self.events.emit(finished(Verdict::Failed, failure.to_string(), Some(failure.clone())));
                 let undecided = row.decides && began_work && failure.kind == FailureKind::Cancelled;
-                Err(Stop { at: row.id.clone(), cause: failure, began: began_work, undecided })
+                let stop = Stop { at: row.id.clone(), cause: failure, began: began_work, undecided, stopped: false };
+                if let Some(lanes) = lanes.filter(|_| !stop.lets_others_run(row)) {
+                    lanes.stop(&stop, &row.name());
+                }
+                Err(stop)
+            }
+            None => {
+                let because = lanes.map(|lanes| lanes.because.borrow().clone()).unwrap_or_default();
+                let cause = Failure::cancelled("working on this step", because.clone());
+                self.events.emit(finished(Verdict::Stopped, because, None));
+                Err(Stop { at: row.id.clone(), cause, began: true, undecided: false, stopped: true })
             }
         }
     }
 
     /// A step that is cancelled inside, not only between steps; and one that panics is a failure like any other, so that
-    /// the changes are still undone.
-    async fn guarded(&self, work: Local<'_, StepResult>, io: &Io) -> Result<Done, Failure> {
+    /// the changes are still undone. `None`: a row of another lane has failed, or was cancelled, before.
+    async fn guarded(
+        &self,
+        work: Local<'_, StepResult>,
+        io: &Io,
+        lanes: Option<&Lanes>,
+    ) -> Option<Result<Done, Failure>> {
         let work = AssertUnwindSafe(work).catch_unwind();
         let stop = std::pin::pin!(io.until_cancelled());
         match future::select(std::pin::pin!(work), stop).await {
-            future::Either::Left((Ok(result), _)) => result,
-            future::Either::Left((Err(panic), _)) => Err(panicked(panic.as_ref())),
+            future::Either::Left((Ok(result), _)) => Some(result),
+            future::Either::Left((Err(panic), _)) => Some(Err(panicked(panic.as_ref()))),
             future::Either::Right(((), _)) => {
-                self.asked.set(self.asked.get().or_else(|| Some(Instant::now())));
-                Err(cancelled("working on this step"))
+                if *self.cancel.borrow() {
+                    self.asked.set(self.asked.get().or_else(|| Some(Instant::now())));
+                }
+                match lanes {
+                    Some(lanes) if lanes.are_stopped() => None,
+                    _ => Some(Err(cancelled("working on this step"))),
+                }
             }
         }
     }
@@ -297,7 +452,7 @@ impl Run<'_> {
                 Undo::Do { text, act } => (*text, act),
                 Undo::Within { .. } => continue,
                 Undo::No { because } => {
-                    let partly = if row.id == stop.at { " (not completed)" } else { "" };
+                    let partly = if stack.unfinished.contains(&row.id) { " (not completed)" } else { "" };
                     stays.push(format!("{}{partly}: {because}", row.title));
                     continue;
                 }

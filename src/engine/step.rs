@@ -1,7 +1,12 @@
 //! Rows and tables.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
+use futures_util::future;
 use tokio::sync::watch;
 
 use super::event::{Body, Events, RowInfo, RowKind, Verdict};
@@ -66,11 +71,18 @@ pub struct Io {
     step: StepId,
     events: Events,
     cancel: watch::Receiver<bool>,
+    /// Of a row in a lane: whether a row of any lane has failed.
+    stop: Option<watch::Receiver<bool>>,
 }
 
 impl Io {
     pub(super) fn new(step: StepId, events: Events, cancel: watch::Receiver<bool>) -> Self {
-        Self { step, events, cancel }
+        Self { step, events, cancel, stop: None }
+    }
+
+    /// The same for a row in a lane, which also ends when a row of another lane has failed.
+    pub(super) fn in_lane(self, stop: watch::Receiver<bool>) -> Self {
+        Self { stop: Some(stop), ..self }
     }
 
     pub fn step(&self) -> &StepId {
@@ -115,17 +127,24 @@ impl Io {
         self.events.elapsed()
     }
 
-    /// Whether the run was cancelled. Undo steps are never cancelled.
+    /// Whether this step is to end: the run was cancelled, or a row of another lane failed. Undo steps are never cancelled.
     pub fn cancelled(&self) -> bool {
-        *self.cancel.borrow()
+        *self.cancel.borrow() || self.stop.as_ref().is_some_and(|stop| *stop.borrow())
     }
 
-    /// Resolves when the run is cancelled; never, if it is not.
+    /// Resolves when this step is to end; never, if it is not.
     pub async fn until_cancelled(&self) {
-        let mut cancel = self.cancel.clone();
-        if cancel.wait_for(|asked| *asked).await.is_err() {
-            std::future::pending::<()>().await;
+        match &self.stop {
+            None => said(&self.cancel).await,
+            Some(stop) => drop(future::select(pin!(said(&self.cancel)), pin!(said(stop))).await),
         }
+    }
+}
+
+async fn said(asked: &watch::Receiver<bool>) {
+    let mut asked = asked.clone();
+    if asked.wait_for(|asked| *asked).await.is_err() {
+        future::pending::<()>().await;
     }
 }
 
@@ -301,7 +320,7 @@ impl<C> Row<C> {
         self
     }
 
-    pub(super) fn info(&self, survey: bool) -> RowInfo {
+    pub(super) fn info(&self, survey: bool, lane: Option<usize>) -> RowInfo {
         let (kind, undo) = match &self.work {
             Work::Observe(_) => (RowKind::Observe, None),
             Work::Hold(_, release) => (RowKind::Hold, Some(release.text.to_owned())),
@@ -311,7 +330,13 @@ impl<C> Row<C> {
             Work::Check(_) => (RowKind::Check, None),
             Work::Commit => (RowKind::Commit, None),
         };
-        RowInfo { step: self.id.clone(), number: self.number, title: self.title.clone(), kind, undo, survey }
+        let lane = lane.and_then(|lane| u8::try_from(lane).ok());
+        RowInfo { step: self.id.clone(), number: self.number, title: self.title.clone(), kind, undo, survey, lane }
+    }
+
+    /// Number and title, as readers show them.
+    pub(super) fn name(&self) -> String {
+        self.number.map_or_else(|| self.title.clone(), |number| format!("{number} {}", self.title))
     }
 }
 
@@ -340,10 +365,11 @@ pub fn commit<C>(id: &'static str, title: &'static str) -> Row<C> {
     Row::new(id, title, Work::Commit)
 }
 
-/// A place in the table: one row, or rows that need nothing from each other and run at the same time.
+/// A place in the table: one row, or rows that run at the same time.
 pub enum Entry<C> {
     One(Row<C>),
     Together(Vec<Row<C>>),
+    Lanes(Vec<Vec<Row<C>>>),
 }
 
 impl<C> From<Row<C>> for Entry<C> {
@@ -355,23 +381,52 @@ impl<C> From<Row<C>> for Entry<C> {
 impl<C> Entry<C> {
     /// Whether a row of this name stands here.
     pub fn has(&self, id: RowId) -> bool {
-        self.rows().iter().any(|row| row.id == id)
+        self.rows().any(|row| row.id == id)
     }
 
-    pub(super) fn rows(&self) -> &[Row<C>] {
-        match self {
-            Self::One(row) => std::slice::from_ref(row),
-            Self::Together(rows) => rows,
-        }
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Row<C>> {
+        let (rows, lanes): (&[Row<C>], &[Vec<Row<C>>]) = match self {
+            Self::One(row) => (std::slice::from_ref(row), &[]),
+            Self::Together(rows) => (rows, &[]),
+            Self::Lanes(lanes) => (&[], lanes),
+        };
+        rows.iter().chain(lanes.iter().flatten())
     }
 
     #[cfg(any(test, feature = "fault"))]
-    pub(super) fn rows_mut(&mut self) -> &mut [Row<C>] {
+    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut Row<C>> {
+        let (rows, lanes): (&mut [Row<C>], &mut [Vec<Row<C>>]) = match self {
+            Self::One(row) => (std::slice::from_mut(row), &mut []),
+            Self::Together(rows) => (rows, &mut []),
+            Self::Lanes(lanes) => (&mut [], lanes),
+        };
+        rows.iter_mut().chain(lanes.iter_mut().flatten())
+    }
+
+    fn infos(&self, survey: bool) -> Vec<RowInfo> {
         match self {
-            Self::One(row) => std::slice::from_mut(row),
-            Self::Together(rows) => rows,
+            Self::Lanes(lanes) => {
+                let of = |(lane, rows): (usize, &Vec<Row<C>>)| -> Vec<RowInfo> {
+                    rows.iter().map(|row| row.info(survey, Some(lane + 1))).collect()
+                };
+                lanes.iter().enumerate().flat_map(of).collect()
+            }
+            Self::One(_) | Self::Together(_) => self.rows().map(|row| row.info(survey, None)).collect(),
         }
     }
+}
+
+/// Puts a row behind another one, in its lane if it stands in one.
+pub fn insert_after<C>(entries: &mut Vec<Entry<C>>, id: RowId, row: Row<C>) {
+    let at = entries.iter().position(|entry| entry.has(id)).unwrap_or(entries.len());
+    if let Some(Entry::Lanes(lanes)) = entries.get_mut(at)
+        && let Some((lane, at)) =
+            lanes.iter_mut().find_map(|lane| lane.iter().position(|row| row.id == id).map(|at| (lane, at)))
+    {
+        lane.insert(at + 1, row);
+        return;
+    }
+    entries.insert((at + 1).min(entries.len()), row.into());
 }
 
 /// Rows that need nothing from each other. Only rows that read can run together: changes have an order to be undone in.
@@ -389,6 +444,21 @@ pub fn together<C>(rows: Vec<Row<C>>) -> Entry<C> {
     Entry::Together(rows)
 }
 
+/// Rows that run one after the other in their lane, and beside those of the other lanes, changes included. What follows needs all lanes.
+///
+/// The undos of all lanes are one list, in the order in which they were armed. If a row fails, or the run is cancelled, the other lanes are
+/// stopped and have ended before anything is undone (decision 37).
+///
+/// # Panics
+/// If a row decides whether the run commits, commits it, or activates the release: beside it nothing may be at work that could still fail.
+pub fn lanes<C>(lanes: Vec<Vec<Row<C>>>) -> Entry<C> {
+    for row in lanes.iter().flatten() {
+        let alone = row.decides || row.activates || matches!(row.work, Work::Commit);
+        assert!(!alone, "{}: what decides, activates or commits cannot stand in a lane", row.id);
+    }
+    Entry::Lanes(lanes)
+}
+
 /// A whole run: rows that look, the approval, rows that act.
 pub struct Table<S, D> {
     pub survey: Vec<Entry<S>>,
@@ -398,8 +468,8 @@ pub struct Table<S, D> {
 impl<S, D> Table<S, D> {
     /// Every row in order, as the first event and the outline test show it.
     pub fn outline(&self) -> Vec<RowInfo> {
-        let survey = self.survey.iter().flat_map(|entry| entry.rows()).map(|row| row.info(true));
-        let apply = self.apply.iter().flat_map(|entry| entry.rows()).map(|row| row.info(false));
+        let survey = self.survey.iter().flat_map(|entry| entry.infos(true));
+        let apply = self.apply.iter().flat_map(|entry| entry.infos(false));
         survey.chain(apply).collect()
     }
 }

@@ -29,6 +29,12 @@ codes! {
         action: "Find out which program writes there, then run again.",
         script: "the archive of {path} has {found} entries, the folder has {expected}", "Find out which program writes there, then run again.",
     }
+    BACKUP_CORRUPT = "backup-corrupt", Refused {
+        meaning: "A file of the backup was read back, and differs from what was written.",
+        cause: "The disk of the backups is broken, or the memory of the server is.",
+        action: "Check the disk and the memory of the server, then run again.",
+        script: "the file {file} differs when it is read back from {path}", "Check the disk and the memory of the server, then run again.",
+    }
     OFFSITE_MISSING = "offsite-missing", Refused {
         meaning: "The folder for off-site backups does not exist on the server.",
         cause: "The disk or the network share is not mounted, or `backup-copy-dir` is wrong.",

@@ -175,7 +175,9 @@ impl RunView {
             }
             Body::Warned { step, code, text, hint } => {
                 let (code, hint) = (code.clone(), hint.as_deref().map(short));
-                self.warnings.push(Warning { step: step.to_string(), code, text: short(text), hint });
+                let warning = Warning { step: step.to_string(), code, text: short(text), hint };
+                let at = self.place_of_warning(&warning.step);
+                self.warnings.insert(at, warning);
             }
             Body::Planned { because, previews } => {
                 self.plan = Some(PlanRecord { because: because.clone(), previews: previews.clone() })
@@ -259,6 +261,17 @@ impl RunView {
             (Verdict::Failed, Some(failure)) if row.after_commit => Some(Warning::of(step, failure)),
             _ => None,
         }
+    }
+
+    /// Behind those that were told before. Of rows in lanes they stand in the order of the table, whichever was told first.
+    fn place_of_warning(&self, step: &str) -> usize {
+        let lane_row = |step: &str| {
+            let (at, row) = self.rows.iter().enumerate().find(|(_, row)| row.info.step.as_str() == step)?;
+            row.info.lane.map(|_| at)
+        };
+        let Some(own) = lane_row(step) else { return self.warnings.len() };
+        let later = self.warnings.iter().rev().take_while(|earlier| lane_row(&earlier.step).is_some_and(|at| at > own));
+        self.warnings.len() - later.count()
     }
 
     fn row_mut(&mut self, step: &str) -> Option<&mut Row> {

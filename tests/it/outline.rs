@@ -17,7 +17,8 @@ fn outline(rows: &[RowInfo]) -> String {
         let number = row.number.map_or("  ".to_owned(), |number| format!("{number:>2}"));
         let kind = format!("{:?}", row.kind).to_lowercase();
         let undo = row.undo.as_deref().map_or(String::new(), |undo| format!(" ({undo})"));
-        format!("{} {number} {kind:7} {}{undo}", if row.survey { "look" } else { "do  " }, row.step)
+        let lane = row.lane.map_or(String::new(), |lane| format!(" [lane {lane}]"));
+        format!("{} {number} {kind:7} {}{undo}{lane}", if row.survey { "look" } else { "do  " }, row.step)
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -25,31 +26,31 @@ fn outline(rows: &[RowInfo]) -> String {
 #[test]
 fn f64_a_release_is_one_table_whatever_the_environment() {
     insta::assert_snapshot!(outline(&deploy::table().outline()), @r"
-    look  6 observe find-build
-    look  7 observe reach-server
-    look  7 observe survey-server
-    look  7 observe can-reload
-    look  7 observe live-tree
-    look  7 observe baseline-health
-    look    observe read-bundle
-    look    observe look-ahead
+    look  6 observe find-build [lane 1]
+    look    observe read-bundle [lane 1]
+    look  7 observe reach-server [lane 2]
+    look  7 observe survey-server [lane 2]
     look    observe bundle-gates
     look    observe php
-    look    observe env-file
-    look    observe shared-folders
+    look  7 observe can-reload [lane 1]
+    look  7 observe live-tree [lane 2]
+    look  7 observe baseline-health [lane 3]
+    look    observe look-ahead [lane 4]
+    look    observe env-file [lane 5]
+    look    observe shared-folders [lane 6]
     look    observe room
     do      hold    deploy-lock (free it, or keep it for the next run)
     do      change  finish-unconfirmed (not undone: it was not confirmed)
     do      check   nothing-moved
     do      hold    ledger (record the outcome)
-    do    8 change  backup (remove an unfinished backup)
-    do    8 change  copy-backup (remove an unfinished copy)
-    do    9 check   await-build
-    do   10 hold    fetch-bundle (remove it from the runner)
-    do   11 change  upload (remove the uploaded file)
-    do   11 change  unpack-release (remove that folder)
-    do   12 check   verify-tree
-    do   12 check   boot-release
+    do    8 change  backup (remove an unfinished backup) [lane 1]
+    do    8 change  copy-backup (remove an unfinished copy) [lane 1]
+    do    9 check   await-build [lane 2]
+    do   10 hold    fetch-bundle (remove it from the runner) [lane 2]
+    do   11 change  upload (remove the uploaded file) [lane 2]
+    do   11 change  unpack-release (remove that folder) [lane 2]
+    do   12 check   verify-tree [lane 2]
+    do   12 check   boot-release [lane 2]
     do   13 change  migrate (wait for it to end; completed migrations stay)
     do   14 change  build-caches (removed with the new folder)
     do      check   seal-release
@@ -77,9 +78,9 @@ fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
     insta::assert_snapshot!(outline(&rollback::table(None).outline()), @r"
     look  7 observe reach-server
     look  7 observe survey-server
-    look  7 observe can-reload
-    look  7 observe live-tree
-    look  7 observe present-health
+    look  7 observe can-reload [lane 1]
+    look  7 observe live-tree [lane 2]
+    look  7 observe present-health [lane 3]
     look    observe choose-release
     do      hold    deploy-lock (free it, or keep it for the next run)
     do      change  finish-unconfirmed (not undone: it was not confirmed)
@@ -172,8 +173,8 @@ fn a_preflight_only_looks() {
     look    observe reload
     look    observe bundle-gates
     look    observe php
-    look    observe env-file
-    look    observe shared-folders
+    look    observe env-file [lane 1]
+    look    observe shared-folders [lane 2]
     look    observe room
     look    observe backups
     look    observe baseline-health

@@ -149,6 +149,7 @@ impl Tape {
         ];
         let look = ("look", Some(7), "Survey the server", RowKind::Observe, None, true);
         let rows = std::iter::once(look).chain(rows).map(|(step, number, title, kind, undo, survey)| RowInfo {
+            lane: None,
             step: StepId::new(step),
             number,
             title: title.to_owned(),
@@ -500,6 +501,7 @@ fn a_killed_run_has_left_where_it_died() {
 #[test]
 fn a_huge_run_is_cut_and_says_so() {
     let row = |n: usize| RowInfo {
+        lane: None,
         step: StepId::new(&format!("row-{n}")),
         number: None,
         title: format!("Row {n} {}", "x".repeat(300)),
@@ -546,6 +548,7 @@ fn everywhere(text: &str) -> Vec<Event> {
     let step = || StepId::new("look");
     let failure = || Failure::world(text, text).hint(text).details([text, text]);
     let info = RowInfo {
+        lane: None,
         step: step(),
         number: Some(7),
         title: text.to_owned(),
@@ -681,6 +684,7 @@ fn f40_a_secret_is_recognised_in_whatever_form_it_comes_back() {
 #[test]
 fn f51_advisory_failures_and_failures_after_the_commit_are_warnings() {
     let row = |step: &str, kind| RowInfo {
+        lane: None,
         step: StepId::new(step),
         number: None,
         title: format!("Title of {step}"),

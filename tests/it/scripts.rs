@@ -1,15 +1,22 @@
 //! What runs on the server, run in this machine's own shell: what the site's account can put in its way.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::Write as _,
-    os::unix::{fs::PermissionsExt as _, fs::symlink, net::UnixListener},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _, symlink},
+        net::UnixListener,
+    },
     path::Path,
     process::{Command, Stdio},
 };
 
 use gated_deploy::{
-    domain::gate::{FrontEnd, Must, gates},
+    domain::{
+        Sha256Digest,
+        gate::{FrontEnd, Must, gates},
+    },
     server::release_dir::tree,
     transport::shell::Script,
 };
@@ -605,6 +612,81 @@ fn backup_of(base: &Path, php: &Path, name: &str) -> Script {
         .var("RELEASE", name)
         .var("DATABASE_PHP", "")
         .hiding(&text(&base.join(".env")).parse().expect("a path"))
+}
+
+/// What a run that failed left, and what a release is that was live before.
+#[test]
+fn a_tree_that_was_packed_before_is_linked_and_one_that_was_changed_is_packed() {
+    let (base, tools) = (folder(), folder());
+    let base = base.path();
+    let (live, backups) = (base.join("live"), base.join("backups"));
+    for (path, text) in [("app/User.php", "one"), ("bootstrap/cache/config.php", "two"), ("public/index.php", "three")]
+    {
+        fs::create_dir_all(live.join(path).parent().expect("a folder")).expect("a folder");
+        fs::write(live.join(path), text).expect("a file");
+    }
+    symlink("../shared", live.join("storage")).expect("a link");
+    answering(tools.path(), "printf 'driver=none\\ndatabase=\\ntables=0\\nkib=0\\n'");
+    let back_up = |name: &str| {
+        let script = backup_of(base, &tools.path().join("php"), name).var("TREE", text(&live));
+        let ran = run(&script, tools.path());
+        assert_eq!((ran.ended(), ran.get("refused")), ("0", None), "{name}: {}", ran.log);
+        let sums = fs::read_to_string(backups.join(name).join("SHA256SUMS")).expect("its digests");
+        let digest = sums.strip_suffix("  app.tar.gz\n").expect("one line").to_owned();
+        assert_eq!(ran.get("sum").and_then(|sum| sum.split(' ').next()), Some(digest.as_str()));
+        let archive = fs::read(backups.join(name).join("app.tar.gz")).expect("an archive");
+        assert_eq!(Sha256Digest::of(&archive).as_str(), digest);
+        let left: BTreeSet<_> =
+            fs::read_dir(backups.join(name)).expect("it").map(|file| file.expect("a file").file_name()).collect();
+        assert_eq!(left, ["SHA256SUMS", "app.tar.gz", "manifest.json"].map(Into::into).into());
+        let inode = fs::metadata(backups.join(name).join("app.tar.gz")).expect("an archive").ino();
+        let manifest = fs::read_to_string(backups.join(name).join("manifest.json")).expect("its manifest");
+        (ran, inode, serde_json::from_str::<serde_json::Value>(&manifest).expect("JSON"))
+    };
+    let (packed, first, manifest) = back_up("one");
+    assert_eq!(packed.get("file"), Some("app.tar.gz 9 entries"));
+    assert_eq!((manifest["verified"].as_bool(), manifest.get("app_linked_to")), (Some(true), None), "{manifest}");
+    assert!(manifest["tree"].is_string(), "{manifest}");
+
+    // What the site compiles, and times, make no other tree.
+    fs::create_dir_all(live.join("bootstrap/cache/views")).expect("a folder");
+    fs::write(live.join("bootstrap/cache/views/x.php"), "compiled").expect("a view");
+    fs::write(live.join("app/User.php"), "one").expect("the same file");
+    let (linked, second, manifest) = back_up("two");
+    assert_eq!(linked.get("file"), Some("app.tar.gz 9 entries, linked to the backup one of the same tree"));
+    assert_eq!((second, manifest["app_linked_to"].as_str()), (first, Some("one")), "{manifest}");
+    assert!(linked.log.contains("linked instead of packed again"), "{}", linked.log);
+
+    // A byte, a mode, a link and a cache are part of it.
+    let changes: [(&str, &dyn Fn()); 4] = [
+        ("byte", &|| fs::write(live.join("app/User.php"), "owe").expect("a file")),
+        ("mode", &|| {
+            fs::set_permissions(live.join("public/index.php"), fs::Permissions::from_mode(0o600)).expect("a mode")
+        }),
+        ("cache", &|| fs::write(live.join("bootstrap/cache/config.php"), "tow").expect("a file")),
+        ("link", &|| {
+            fs::remove_file(live.join("storage")).expect("a link");
+            symlink("../shares", live.join("storage")).expect("a link");
+        }),
+    ];
+    let mut inodes = BTreeSet::from([first]);
+    for (what, change) in changes {
+        change();
+        let (ran, inode, manifest) = back_up(what);
+        assert_eq!((ran.get("file"), manifest.get("app_linked_to")), (Some("app.tar.gz 9 entries"), None), "{what}");
+        assert!(inodes.insert(inode), "{what}: it was linked");
+    }
+    assert_eq!(back_up("again").2["app_linked_to"].as_str(), Some("link"), "the newest state is known as well");
+
+    // An archive that is not what it was is packed anew. The other one is a link to it.
+    let archive = backups.join("again/app.tar.gz");
+    let mut bytes = fs::read(&archive).expect("an archive");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&archive, bytes).expect("a broken archive");
+    let (ran, inode, manifest) = back_up("whole");
+    assert_eq!((ran.get("file"), manifest.get("app_linked_to")), (Some("app.tar.gz 9 entries"), None), "{}", ran.log);
+    assert!(inodes.insert(inode) && ran.log.contains("is not what it was when it was verified"), "{}", ran.log);
 }
 
 #[test]

@@ -530,6 +530,45 @@ fn scripts_that_run_beside_others_wait_for_a_session() {
     }
 }
 
+/// Its time begins when it has a session, since what has that may be a backup. What is given up while it waits is never begun.
+#[test]
+fn a_script_that_waits_for_a_session_uses_none_of_its_time() {
+    const LIMIT: Duration = Duration::from_secs(4);
+    let server = Server::start("MaxSessions 1");
+    let ssh = server.ssh();
+    let path = |name: &str| server.folder.path().join(name).to_str().expect("a path").to_owned();
+    let (gate, never) = (path("gate"), path("never"));
+    wait(async {
+        let first = Script::new("first", "echo works; until [ -e \"$GATE\" ]; do sleep 0.05; done; put a b");
+        let (told, mut works) = tokio::sync::mpsc::unbounded_channel();
+        let mut on_line = move |line: String| drop(told.send(line));
+        let first = ssh.run(first.var("GATE", &gate), &mut on_line);
+        let beside = async {
+            works.recv().await.expect("it works");
+            let given_up = Script::new("never", ": >\"$NEVER\"").var("NEVER", &never);
+            let mut quiet = |_: String| {};
+            tokio::select! {
+                answer = ssh.run(given_up, &mut quiet) => panic!("it did not wait: {answer:?}"),
+                () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            }
+            let second = Script::new("second", "put a b").timeout(LIMIT);
+            let mut quiet = |_: String| {};
+            // Longer than it may take once it has begun.
+            let opens = async {
+                tokio::time::sleep(LIMIT + Duration::from_secs(2)).await;
+                fs::write(&gate, "").expect("the gate");
+            };
+            tokio::join!(ssh.run(second, &mut quiet), opens).0
+        };
+        let (first, second) = tokio::join!(first, beside);
+        for answer in [first, second] {
+            assert_eq!(answer.expect("an answer").get("a"), Some("b"));
+        }
+    });
+    assert!(!Path::new(&never).exists(), "what was given up was begun");
+    assert_eq!(server.logins(), 1);
+}
+
 /// A session for the script, and one for a shell that waits: it makes room for the command that ends the script.
 #[test]
 fn a_shell_that_waits_makes_room() {
@@ -654,8 +693,11 @@ fn an_upload_that_is_no_longer_waited_for_stops() {
             Some(_) = seen.recv() => {}
         }
     });
-    wait(run(&ssh, "put a b")).expect("the connection is free again");
-    until("the writer has gone", || !is_running(target.to_str().expect("a path")));
+    // It has ended before anything else begins, or it could make the file anew that an undo removes.
+    let open = "for file in /proc/[0-9]*/fd/*; do [ \"$(readlink \"$file\")\" != \"$TARGET\" ] || put open \"$file\"; done";
+    let looks = Script::new("test", open).var("TARGET", to.as_str());
+    let answer = wait(ssh.run(looks, &mut |_| {})).expect("the connection is free again");
+    assert_eq!(answer.get("open"), None);
     assert!(fs::metadata(&target).expect("a part").len() < SIZE / 4);
 }
 

@@ -39,6 +39,12 @@ use crate::{
 
 /// Before the approval: checks for the build. A failed build ends the run here, before any change.
 pub async fn look(cx: &Survey, io: &Io) -> StepResult {
+    let result = look_for_build(cx, io).await;
+    cx.state.borrow_mut().build_was_looked_for = true;
+    result
+}
+
+async fn look_for_build(cx: &Survey, io: &Io) -> StepResult {
     tell_target(cx, io)?;
     if is_unknown(cx) {
         return Ok(Done::skipped(UNKNOWN));

@@ -10,7 +10,7 @@ use crate::{
     domain::{Outcome, failure},
     engine::{
         Decided, Decision, Done, Events, Table, run_table,
-        step::{self, change, check, cleanup, commit, hold, undo},
+        step::{self, change, check, cleanup, commit, hold, lanes, undo},
     },
 };
 
@@ -60,6 +60,13 @@ fn table() -> Table<Place, Place> {
         apply: vec![
             hold("lock", "Take it", makes("lock"), cleanup("free it", gives_back("lock"))).into(),
             change("folder", "Make it", makes("folder"), undo("remove it", removes("folder"))).into(),
+            lanes(vec![
+                vec![change("left", "Left", makes("left"), undo("remove it", removes("left")))],
+                vec![
+                    change("right", "Right", makes("right"), undo("remove it", removes("right"))),
+                    check("looks", "Look", makes("asked")),
+                ],
+            ]),
             change("switch", "Turn", makes("turned"), undo("turn back", removes("turned"))).activates().into(),
             check("health", "Ask", makes("asked")).into(),
             commit("live", "It stays").into(),
@@ -87,11 +94,11 @@ fn every_row_that_fails_leaves_the_place_as_it_was_until_it_is_live() {
             let put = into_act(&mut table.apply, row.step.as_str(), Rc::new(Fails { before }));
             let (outcome, left) = run(&table);
             let (ends, stays): (_, &[&str]) = match (row.step.as_str(), before) {
-                ("lock" | "folder", _) | ("switch", true) => ("failed", &[]),
+                ("lock" | "folder" | "left" | "right" | "looks", _) | ("switch", true) => ("failed", &[]),
                 ("switch", false) | ("health", _) => ("rolled-back", &[]),
-                ("live", _) => ("live", &["folder", "turned", "pruned"]),
-                (_, true) => ("live", &["folder", "turned"]),
-                (_, false) => ("live", &["folder", "turned", "pruned"]),
+                ("live", _) => ("live", &["folder", "left", "right", "turned", "pruned"]),
+                (_, true) => ("live", &["folder", "left", "right", "turned"]),
+                (_, false) => ("live", &["folder", "left", "right", "turned", "pruned"]),
             };
             assert_eq!(put, row.step.as_str() != "live", "a commit does nothing");
             assert_eq!((outcome.word(), left.as_slice()), (ends, stays), "{} {before}", row.step);
@@ -103,8 +110,10 @@ fn every_row_that_fails_leaves_the_place_as_it_was_until_it_is_live() {
 #[test]
 fn an_undo_that_fails_ends_the_undoing_and_gives_back_what_was_held_all_the_same() {
     for (row, before, stays) in [
-        ("switch", true, &["folder", "turned"][..]),
-        ("switch", false, &["folder"]),
+        ("switch", true, &["folder", "left", "right", "turned"][..]),
+        ("switch", false, &["folder", "left", "right"]),
+        ("right", true, &["folder", "left", "right"]),
+        ("left", false, &["folder"]),
         ("folder", true, &["folder"]),
         ("folder", false, &[]),
     ] {

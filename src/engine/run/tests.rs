@@ -1,5 +1,7 @@
 //! What the engine makes of rows that fail before the approval and let others run.
 
+mod lanes;
+
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use tokio::sync::watch;

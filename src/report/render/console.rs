@@ -15,7 +15,7 @@ use crate::{
     engine::event::{Body, Event, Reader, Verdict},
     report::{
         render::ending,
-        run_view::{Row, RunView},
+        run_view::{Row, RowState, RunView},
     },
 };
 
@@ -83,8 +83,9 @@ impl Reader for Console {
 impl Console {
     fn begin(&mut self, step: &StepId, title: &str) {
         match self.log.style() {
-            // Groups do not nest: of rows that run together the first has the group, the others say their name.
-            Style::Actions if self.open.is_none() => {
+            // Groups do not nest: of rows that run together the first has the group, the others say their name. Of lanes none has one, or
+            // the end of a row would be folded away with the output of another.
+            Style::Actions if self.open.is_none() && !self.has_lane(step) => {
                 self.log.group(title);
                 self.open = Some(step.clone());
             }
@@ -108,6 +109,7 @@ impl Console {
             Verdict::Warned => "warn ",
             Verdict::Skipped => "skip ",
             Verdict::Failed => "FAIL ",
+            Verdict::Stopped => "stop ",
         };
         let text = if verdict == Verdict::Failed { "failed".to_owned() } else { clean::one_line(text) };
         self.log.line(&format!("{word} {name}: {text} ({})", words::duration(took_ms)));
@@ -252,6 +254,12 @@ impl Console {
             }
             of != step
         });
+    }
+
+    /// Whether it runs beside rows of other lanes. It is undone alone.
+    fn has_lane(&self, step: &StepId) -> bool {
+        let row = self.view.step(step.as_str());
+        row.is_some_and(|row| row.info.lane.is_some() && matches!(row.state, RowState::Running { .. }))
     }
 
     fn name(&self, step: &StepId) -> String {

@@ -242,16 +242,18 @@ pub fn undo(row: &RowInfo) -> Option<String> {
     })
 }
 
-/// The row that was at work when the last event was told.
+/// The rows that were at work when the last event was told.
 pub fn whereabouts(view: &RunView) -> String {
     let undoing = view.rows.iter().rev().find(|row| row.undo.as_ref().is_some_and(|undo| undo.done.is_none()));
-    let running = || view.rows.iter().rev().find(|row| matches!(row.state, RowState::Running { .. }));
+    // Of several lanes each has one.
+    let running = view.rows.iter().filter(|row| matches!(row.state, RowState::Running { .. }));
+    let running: Vec<String> = running.map(Row::name).collect();
     let ended = || view.rows.iter().rev().find(|row| matches!(row.state, RowState::Finished { .. }));
-    match (undoing, running(), ended()) {
-        (Some(row), _, _) => format!("rolling back \"{}\"", row.name()),
-        (None, Some(row), _) => row.name(),
-        (None, None, Some(row)) => format!("after \"{}\"", row.name()),
-        (None, None, None) => "the start".to_owned(),
+    match (undoing, ended()) {
+        (Some(row), _) => format!("rolling back \"{}\"", row.name()),
+        (None, _) if !running.is_empty() => running.join(", and "),
+        (None, Some(row)) => format!("after \"{}\"", row.name()),
+        (None, None) => "the start".to_owned(),
     }
 }
 

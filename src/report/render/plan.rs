@@ -8,7 +8,7 @@ use crate::{
     engine::event::{Body, Event, Reader},
     report::{
         Setting,
-        render::ending,
+        render::{ending, sections},
         run_view::{PlanRecord, Row, RunView},
     },
 };
@@ -46,7 +46,7 @@ pub fn text(view: &RunView, setting: &Setting) -> String {
         }
     }
     for row in view.release_rows() {
-        lines.push(format!("  {}", row.name()));
+        lines.push(format!("  {}{}", row.name(), sections::lane(&row.info)));
         if let Some(undo) = ending::undo(&row.info) {
             lines.push(format!("      {}", clean::one_line(&undo)));
         }
@@ -79,14 +79,18 @@ pub fn document(view: &RunView) -> Value {
     let rows: Vec<Value> = view
         .release_rows()
         .map(|row| {
-            json!({
+            let mut described = json!({
                 "step": row.info.step,
                 "number": row.info.number,
                 "title": row.info.title,
                 "kind": row.info.kind,
                 "undo": row.info.undo,
                 "preview": lines_of(plan, row),
-            })
+            });
+            if let Some(lane) = row.info.lane {
+                described["lane"] = lane.into();
+            }
+            described
         })
         .collect();
     json!({

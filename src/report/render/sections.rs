@@ -14,7 +14,7 @@ use crate::{
             HealthReport, Identity, Migrations, Score, Services, Staging, Switch, key,
         },
     },
-    engine::event::Verdict,
+    engine::event::{RowInfo, Verdict},
     report::{
         render::{
             ending,
@@ -502,7 +502,13 @@ fn step_row(view: &RunView, step: &Row, result: &str) -> String {
     };
     let text = short(&text, CELL);
     let undone = step.undo.as_ref().map(undone).unwrap_or_default();
-    row([number.as_str(), &title(&step.info.title), verdict, &took, &format!("{text}{undone}")])
+    let name = format!("{}{}", title(&step.info.title), lane(&step.info));
+    row([number.as_str(), &name, verdict, &took, &format!("{text}{undone}")])
+}
+
+/// Behind the title of a row that runs beside those of other lanes.
+pub(crate) fn lane(info: &RowInfo) -> String {
+    info.lane.map_or(String::new(), |lane| format!(" (lane {lane})"))
 }
 
 fn undone(undo: &UndoRecord) -> String {

@@ -144,6 +144,7 @@ fn rows(page: &mut Page, stored: &Stored) {
         (Verdict::Warned, "warned"),
         (Verdict::Skipped, "skipped"),
         (Verdict::Failed, "failed"),
+        (Verdict::Stopped, "stopped"),
     ];
     let counts = ended.into_iter().map(|(verdict, word)| (with(verdict), word));
     let not_ended = rows.iter().filter(|row| row.verdict().is_none()).count();

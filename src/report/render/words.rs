@@ -14,6 +14,7 @@ pub fn verdict_mark(verdict: Verdict) -> &'static str {
         Verdict::Warned => "⚠️ warned",
         Verdict::Skipped => "⏭️ skipped",
         Verdict::Failed => "❌ failed",
+        Verdict::Stopped => "⏹️ stopped",
     }
 }
 

@@ -11,13 +11,41 @@ fi
 rm -rf "$part"
 mkdir "$part"
 
+# Each byte is read once where it is written and once where it is read back: what is written gets its digest on its way to the disk, and what
+# is read back on its way to the check. A step of a pipe that fails takes a mark away, because the shell hears of the last one only, and a full
+# disk takes no new mark.
+: >"$part/.whole"
+broken() { rm -f "$part/.whole"; }
+all_steps_ended_well() { [ -e "$part/.whole" ] || exit 1; }
+written() { # name; takes the file from its input, and its digest is in $part/.written then
+    { tee "$part/$1" || broken; } | sha256sum >"$part/.written"
+}
+read_back() { # file; gives it to its output, and its digest is in $part/.read then
+    { tee /dev/fd/4 <"$1" | sha256sum >"$part/.read"; } 4>&1
+}
+digest_in() { { read -r digest _ <"$part/$1" && printf '%s' "$digest"; } || :; } # .written or .read
+
+# Notes a file that was read back and checked.
+verified() { # name
+    digest=$(digest_in .read)
+    if [ -z "$digest" ] || [ "$digest" != "$(digest_in .written)" ]; then refuse backup-corrupt path="$DIR" file="$1"; fi
+    printf '%s  %s\n' "$digest" "$1" >>"$part/SHA256SUMS"
+    put sum "$digest $(wc -c <"$part/$1") $1"
+}
+
+# How many entries an archive has, by reading all of it.
+entries_of() { # archive
+    read_back "$1" | { gzip -dc || broken; } | { tar -tf - || broken; } | wc -l
+}
+: >"$part/SHA256SUMS"
+
 private_folder "${TMPDIR:-/tmp}"
 database() { live_app "$DATABASE_PHP" "$@" "$ENV_FILE" "$TREE"; }
 
 # What a dump holds, a line each: tables, views and sequences by their names, routines, triggers and events by their number, and `whole` if its
 # last line says so. The file is read once. Of a line only its beginning is looked at: a row may have a gigabyte.
 objects_of_dump() { # its file
-    { status=0; gzip -dc "$1" || status=$?; echo "$status" >"$part/.read"; } | LC_ALL=C cut -b 1-1024 | LC_ALL=C awk '
+    read_back "$1" | { status=0; gzip -dc || status=$?; echo "$status" >"$part/.status"; } | LC_ALL=C cut -b 1-1024 | LC_ALL=C awk '
         function name(text,  i) {
             for (i = 2; i <= length(text); i++) if (substr(text, i, 1) == "`") {
                 if (substr(text, i + 1, 1) != "`") return substr(text, 1, i)
@@ -50,7 +78,7 @@ lacking() { # a file of what it holds, a file of what it must hold as `describe`
 # What is wrong with a dump: `corrupt`, `cut-off`, or `incomplete` with what it lacks on the lines behind; nothing if it is whole.
 problem_of_sql() { # its file, a file of what it must hold
     objects_of_dump "$1" >"$part/.held"
-    if [ "$(cat "$part/.read")" -ne 0 ]; then
+    if [ "$(cat "$part/.status")" -ne 0 ]; then
         echo corrupt
     elif ! grep -qx whole "$part/.held"; then
         echo cut-off
@@ -58,7 +86,7 @@ problem_of_sql() { # its file, a file of what it must hold
         lacks=$(lacking "$part/.held" "$2")
         if [ -n "$lacks" ]; then printf 'incomplete\n%s\n' "$lacks"; fi
     fi
-    rm -f "$part/.held" "$part/.read"
+    rm -f "$part/.held" "$part/.status"
 }
 
 # The same of a dump by pg_dump. Its list stands at its beginning: only reading all of it shows where it ends.
@@ -173,22 +201,68 @@ if [ "$free_kib" -lt "$need_kib" ]; then
     refuse backup-no-room needed_kib="$need_kib" free_kib="$free_kib" path="$backups"
 fi
 
+# One SHA-256 over all that an archive of the live release holds, but for times. Nothing is printed if it cannot be computed, or not soon: a file
+# with holes may say that it has a terabyte.
+digest_of_tree() { (
+    cd "$TREE"
+    ours() { find . -path "$views" -prune -o "$@"; }
+    if [ -n "$(ours -type f -size +131072 -printf '%b %s\n' | LC_ALL=C awk '$1 * 512 < $2 { print "holes"; exit }')" ]; then exit 0; fi
+    digest=$({
+        ours ! -type s -printf '%y %m %U:%G %p\t%l\0' || echo unread
+        ours -type f -print0 | sort -z | xargs -0 -r sha256sum -z -- || echo unread
+    } | LC_ALL=C sort -z | sha256sum)
+    printf '%s' "${digest%% *}"
+); }
+# What changes whenever anything in the tree is written, whatever it says of its times.
+stamp_of_tree() { (cd "$TREE" && find . -path "$views" -prune -o -printf '%p %i %s %C@\0' | LC_ALL=C sort -z | sha256sum); }
+
+# Takes the archive of an earlier backup of this very tree, if there is one that is whole: a run that failed has left one, or the release was
+# live before. A link takes no room, and goes with its own backup.
+linked_archive() { # digest of the tree
+    for path in "$BACKUPS"/*/manifest.json; do
+        earlier=${path%/manifest.json}
+        case $earlier in *.part) continue ;; esac
+        if [ -L "$earlier" ] || [ ! -f "$earlier/app.tar.gz" ] || ! grep -qF -e "\"tree\":\"$1\"" "$path"; then continue; fi
+        sed -n 's/  app\.tar\.gz$//p' "$earlier/SHA256SUMS" >"$part/.written"
+        ln "$earlier/app.tar.gz" "$part/app.tar.gz" || continue
+        found=$(entries_of "$part/app.tar.gz")
+        if [ -e "$part/.whole" ] && [ "$found" -eq "$expected" ] && [ "$(digest_in .read)" = "$(digest_in .written)" ]; then
+            linked=${earlier##*/}
+            return 0
+        fi
+        say "$earlier/app.tar.gz is not what it was when it was verified; it is not used"
+        : >"$part/.whole"
+        rm -f "$part/app.tar.gz"
+    done
+    return 1
+}
+
+tree=''
+linked=''
 if [ -n "$TREE" ]; then
-    say "backing up $TREE"
     # Counted by a letter each, because a name may have line feeds. A socket is no file, and tar leaves it out.
     views=./bootstrap/cache/views
     sockets=$(cd "$TREE" && find . -path "$views" -prune -o -type s -printf x | wc -c)
     if [ "$sockets" -ne 0 ]; then put skipped "$((sockets)) sockets in $TREE"; fi
     expected=$(cd "$TREE" && find . -path "$views" -prune -o ! -type s -printf x | wc -c)
-    # Exit status 1 of tar (a file changed while it was read) is an error like any other. Holes in files are not read: a file may say
-    # that it has a terabyte.
-    tar -C "$TREE" --sparse --anchored --no-wildcards --exclude="$views" -czf "$part/app.tar.gz" .
-    gzip -t "$part/app.tar.gz"
-    tar -tzf "$part/app.tar.gz" >"$part/.list"
-    found=$(wc -l <"$part/.list")
-    rm -f "$part/.list"
-    if [ "$found" -ne "$expected" ]; then refuse backup-incomplete path="$TREE" found="$found" expected="$expected"; fi
-    put file "app.tar.gz $((expected)) entries"
+    stamp=$(stamp_of_tree)
+    tree=$(digest_of_tree)
+    if [ -n "$tree" ] && linked_archive "$tree"; then
+        say "$TREE is unchanged since the backup $linked: its archive was read again, and is linked instead of packed again"
+        put file "app.tar.gz $((expected)) entries, linked to the backup $linked of the same tree"
+    else
+        say "backing up $TREE"
+        # Exit status 1 of tar (a file changed while it was read) is an error like any other. Holes in files are not read.
+        { tar -C "$TREE" --sparse --anchored --no-wildcards --exclude="$views" -cf - . || broken; } | { gzip -c || broken; } | written app.tar.gz
+        all_steps_ended_well
+        found=$(entries_of "$part/app.tar.gz")
+        all_steps_ended_well
+        if [ "$found" -ne "$expected" ]; then refuse backup-incomplete path="$TREE" found="$found" expected="$expected"; fi
+        # Of a tree that was written meanwhile the digest says nothing of the archive.
+        if [ "$(stamp_of_tree)" != "$stamp" ]; then tree=; fi
+        put file "app.tar.gz $((expected)) entries"
+    fi
+    verified app.tar.gz
 else
     put skipped "the app: nothing was live before"
 fi
@@ -201,9 +275,11 @@ if [ -n "$NGINX" ]; then
         folder=$(basename "$NGINX")
         # `find` fails in an unreadable folder, and has named it by then.
         if (cd "$above" && find "$folder" ! -readable ! -type l -print -prune) >"$part/.unreadable"; then :; fi
-        tar -C "$above" --anchored --no-wildcards --exclude-from="$part/.unreadable" -czf "$part/nginx.tar.gz" "$folder"
-        gzip -t "$part/nginx.tar.gz"
-        entries=$(tar -tzf "$part/nginx.tar.gz" | wc -l)
+        { tar -C "$above" --anchored --no-wildcards --exclude-from="$part/.unreadable" -cf - "$folder" || broken; } | { gzip -c || broken; } | written nginx.tar.gz
+        all_steps_ended_well
+        entries=$(entries_of "$part/nginx.tar.gz")
+        all_steps_ended_well
+        verified nginx.tar.gz
         put file "nginx.tar.gz $((entries)) entries"
         while read -r path; do put skipped "$above/$path: only its owner may read it"; done <"$part/.unreadable"
         rm -f "$part/.unreadable"
@@ -243,11 +319,13 @@ mysql | mariadb)
                 printf '%s\n' "$options" | HOME=$private "$dump" --defaults-extra-file=/dev/stdin --default-character-set=utf8mb4 --max-allowed-packet=1G --single-transaction --quick --routines --triggers "$events" --hex-blob --no-tablespaces --comments "$name" || status=$?
                 echo "$status" >"$part/.status"
             } 2>&1 >&4 | tee "$part/.said" >&2
-        } 4>&1 | gzip -c >"$part/database.sql.gz"
+        } 4>&1 | { gzip -c || broken; } | written database.sql.gz
         options=
         dumped
+        all_steps_ended_well
         echo '-- Dump completed' | gzip -c >"$part/.control"
         accept_dump problem_of_sql "$part/database.sql.gz" "$part/.expected" gzip
+        verified database.sql.gz
         rm -f "$part/.expected"
         if [ -n "$unseen" ]; then put skipped "$(cleaned "$unseen")"; fi
         case $(number versioned) in '' | 0) ;; *) put skipped "the history of $(number versioned) tables with system versioning: a dump has the rows that are valid now" ;; esac
@@ -264,8 +342,11 @@ sqlite)
     else
         say "copying the database $name"
         database copy-sqlite "$part/database.sqlite" || refuse database-copy-failed database="$(cleaned "$name")"
-        gzip "$part/database.sqlite"
-        gzip -t "$part/database.sqlite.gz"
+        { gzip -c <"$part/database.sqlite" || broken; } | written database.sqlite.gz
+        rm -f "$part/database.sqlite"
+        read_back "$part/database.sqlite.gz" | gzip -t
+        all_steps_ended_well
+        verified database.sqlite.gz
         put file "database.sqlite.gz $((tables)) tables"
     fi
     ;;
@@ -292,6 +373,9 @@ pgsql)
         dumped
         printf PGDMP >"$part/.control"
         accept_dump problem_of_pg_dump "$part/database.dump" "$part/.expected" pg_restore
+        sha256sum <"$part/database.dump" >"$part/.read"
+        cp "$part/.read" "$part/.written"
+        verified database.dump
         rm -f "$part/.expected"
         put file "database.dump $((tables)) tables"
     fi
@@ -301,17 +385,7 @@ none) put skipped "a database: the app has none" ;;
 *) refuse database-driver-unsupported driver="$(cleaned "$driver")" ;;
 esac
 
-cd "$part"
-set -- *.gz
-[ -e "$1" ] || shift
-if [ -e database.dump ]; then set -- "$@" database.dump; fi
-if [ $# -gt 0 ]; then
-    sha256sum -- "$@" >SHA256SUMS
-    sha256sum -c --quiet SHA256SUMS
-    while read -r digest file; do put sum "$digest $(wc -c <"$file") $file"; done <SHA256SUMS
-else
-    : >SHA256SUMS
-fi
-printf '{"version":1,"release":"%s","verified":true}\n' "$RELEASE" >manifest.json
+rm -f "$part/.whole" "$part/.written" "$part/.read"
+printf '{"version":1,"release":"%s","verified":true%s%s}\n' "$RELEASE" "${tree:+,\"tree\":\"$tree\"}" "${linked:+,\"app_linked_to\":\"$linked\"}" >"$part/manifest.json"
 flush "$part"
 mv -T "$part" "$DIR"

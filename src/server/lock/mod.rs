@@ -151,12 +151,13 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, V
 }
 
 /// In the survey: waits until the lock is free, so that the plan is made for the state that the release meets. Reads only. Gives who holds
-/// it in the end. It does not wait for a lock with the fencing token `own`, an expired lock or a pinned one.
+/// it in the end. It does not wait for a lock with the fencing token `own`, an expired lock or a pinned one, and no longer than `waits` says.
 pub async fn wait_until_free(
     shell: &dyn Shell,
     clock: &dyn Clock,
     layout: &Layout,
     (wait, own): (Duration, Option<&str>),
+    waits: &dyn Fn() -> bool,
     io: &Io,
 ) -> Result<Option<Holder>, Failure> {
     let began = clock.elapsed();
@@ -170,7 +171,7 @@ pub async fn wait_until_free(
             }
             other => return Ok(other),
         };
-        if clock.elapsed().saturating_sub(began) >= wait {
+        if clock.elapsed().saturating_sub(began) >= wait || !waits() {
             return Ok(Some(holder));
         }
         if !std::mem::replace(&mut described, true) {

@@ -81,10 +81,10 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     }
     let doing = format!("reading {} on the server", inputs.layout.base());
     let wait = inputs.server.lock_wait;
-    // A release without a build is refused in any case; it does not wait for others first.
-    let refused = cx.source.is_some() && !cx.state.borrow().build_is_coming;
-    if !wait.is_zero() && !refused {
-        lock::wait_until_free(&*cx.ports.shell, &*cx.ports.clock, &inputs.layout, (wait, None), io).await?;
+    // A release without a build is refused in any case; it does not wait for others. The build is looked for meanwhile.
+    let waits = || cx.source.is_none() || !cx.state.borrow().lacks_a_build();
+    if !wait.is_zero() {
+        lock::wait_until_free(&*cx.ports.shell, &*cx.ports.clock, &inputs.layout, (wait, None), &waits, io).await?;
     }
     let looked = look_around(cx, io, &doing).await?;
     let Looked { answer, user, .. } = &*looked;

@@ -5,10 +5,10 @@
 use crate::{
     bundle::artifact,
     context::{Deploy, Survey},
-    domain::row::{self, RowId},
+    domain::row,
     engine::{
         Table,
-        step::{Entry, change, check, cleanup, commit, hold, no_undo, observe, undo, within},
+        step::{change, check, cleanup, commit, hold, insert_after, lanes, no_undo, observe, undo, within},
     },
     server::{
         activation::current,
@@ -27,9 +27,6 @@ use crate::{
 /// The same for production, which takes only what staging has proven.
 pub fn production() -> Table<Survey, Deploy> {
     let mut table = table();
-    let after = |rows: &[Entry<Deploy>], row: RowId| {
-        rows.iter().position(|entry| entry.has(row)).map_or(rows.len(), |at| at + 1)
-    };
     // Before the build is looked for: it is the one that staging confirmed.
     table.survey.insert(
         0,
@@ -41,15 +38,14 @@ pub fn production() -> Table<Survey, Deploy> {
         .run_on()
         .into(),
     );
-    let fetched = after(&table.apply, row::FETCH_BUNDLE);
-    table.apply.insert(
-        fetched,
+    insert_after(
+        &mut table.apply,
+        row::FETCH_BUNDLE,
         check(
             "same-bundle",
             "22 Check that staging confirmed this bundle",
             previewed(staging::same_bundle, staging::bundle_preview),
-        )
-        .into(),
+        ),
     );
     table
 }
@@ -60,29 +56,39 @@ pub fn production() -> Table<Survey, Deploy> {
 pub fn table() -> Table<Survey, Deploy> {
     let mut table = Table {
         survey: vec![
-            observe("find-build",      "6 Find the build of this commit",                          artifact::look)    .run_on().into(),
-            observe("reach-server",    "7 Connect to the server",                                  survey::reach)     .run_on().into(),
-            observe("survey-server",   "7 Survey the server",                                      survey::look)      .run_on().into(),
-            observe("can-reload",      "7 Check that PHP-FPM and nginx can be reloaded",           ready::look).run_on().into(),
-            observe("live-tree",       "7 Compare the live release with its recorded tree digest", tree_digest::live).advisory().into(),
-            observe("baseline-health", "7 Check the site's current health",                        probe::baseline)   .run_on().into(),
-            observe("read-bundle",     "Download and read the bundle",                             artifact::read)    .run_on().into(),
-            observe("look-ahead",      "Preview the changes",                                      change_preview::look)     .run_on().into(),
+            // GitHub and the server are asked at the same time.
+            lanes(vec![
+                vec![
+            observe("find-build",      "6 Find the build of this commit",                          artifact::look)    .run_on(),
+            observe("read-bundle",     "Download and read the bundle",                             artifact::read)    .run_on(),
+                ],
+                vec![
+            observe("reach-server",    "7 Connect to the server",                                  survey::reach)     .run_on(),
+            observe("survey-server",   "7 Survey the server",                                      survey::look)      .run_on(),
+                ],
+            ]),
         ],
         apply: vec![
             hold  ("deploy-lock",        "Take the deploy lock",                                      lock::acquire,    cleanup("free it, or keep it for the next run", lock::release)).into(),
             change("finish-unconfirmed", "Roll back an unconfirmed release",                          recovery::finish, no_undo("it was not confirmed")).into(),
             check ("nothing-moved",      "Check that `current` has not moved",                        current::unmoved).into(),
             hold  ("ledger",             "Open the ledger",                                           ledger::open,     cleanup("record the outcome", ledger::write).at_commit()).into(),
+            // The backup needs nothing of the new release, which needs nothing of the backup. Migrations need both.
+            lanes(vec![
+                vec![
             change("backup",             "8 Back up the app and its database",                        previewed(backup::make, backup::preview),
-                                                                                                                        undo("remove an unfinished backup", by_hand(backup::unmake, backup::unmake_by_hand))).into(),
-            change("copy-backup",        "8 Copy the backup off-site",                                previewed(offsite::make, offsite::preview), undo("remove an unfinished copy", by_hand(offsite::unmake, offsite::unmake_by_hand))).into(),
-            check ("await-build",        "9 Wait for the build of this commit",                       artifact::await_build).into(),
-            hold  ("fetch-bundle",       "10 Download and verify the bundle",                         artifact::fetch,  cleanup("remove it from the runner", artifact::discard)).into(),
-            change("upload",             "11 Upload the bundle and verify it",                        tree::upload,     undo("remove the uploaded file", by_hand(tree::remove_upload, tree::remove_upload_by_hand))).into(),
-            change("unpack-release",     "11 Unpack into releases/<name>",                            previewed(tree::unpack, change_preview::files_preview), undo("remove that folder", by_hand(tree::remove, tree::remove_by_hand))).into(),
-            check ("verify-tree",        "12 Nine pre-switch gates",                                  tree::gates).into(),
-            check ("boot-release",       "12 Boot the app with the server's PHP",                     tree::boot).into(),
+                                                                                                                        undo("remove an unfinished backup", by_hand(backup::unmake, backup::unmake_by_hand))),
+            change("copy-backup",        "8 Copy the backup off-site",                                previewed(offsite::make, offsite::preview), undo("remove an unfinished copy", by_hand(offsite::unmake, offsite::unmake_by_hand))),
+                ],
+                vec![
+            check ("await-build",        "9 Wait for the build of this commit",                       artifact::await_build),
+            hold  ("fetch-bundle",       "10 Download and verify the bundle",                         artifact::fetch,  cleanup("remove it from the runner", artifact::discard)),
+            change("upload",             "11 Upload the bundle and verify it",                        tree::upload,     undo("remove the uploaded file", by_hand(tree::remove_upload, tree::remove_upload_by_hand))),
+            change("unpack-release",     "11 Unpack into releases/<name>",                            previewed(tree::unpack, change_preview::files_preview), undo("remove that folder", by_hand(tree::remove, tree::remove_by_hand))),
+            check ("verify-tree",        "12 Nine pre-switch gates",                                  tree::gates),
+            check ("boot-release",       "12 Boot the app with the server's PHP",                     tree::boot),
+                ],
+            ]),
             change("migrate",            "13 Run forward migrations",                                 previewed(database::migrate, database::preview),
                                                                                                                         undo("wait for it to end; completed migrations stay", by_hand(database::settled, tree::remove_by_hand))).into(),
             change("build-caches",       "14 Build the caches",                                       cache::build,     within("removed with the new folder")).advisory().into(),
@@ -109,6 +115,11 @@ pub fn table() -> Table<Survey, Deploy> {
             change("prune",              "Prune old releases and backups",                            retention::prune, no_undo("pruned files cannot be restored")).into(),
         ]
     };
-    table.survey.extend(checks());
+    table.survey.extend(checks(vec![
+        vec![observe("can-reload",      "7 Check that PHP-FPM and nginx can be reloaded",           ready::look)          .run_on()],
+        vec![observe("live-tree",       "7 Compare the live release with its recorded tree digest", tree_digest::live)    .advisory()],
+        vec![observe("baseline-health", "7 Check the site's current health",                        probe::baseline)      .run_on()],
+        vec![observe("look-ahead",      "Preview the changes",                                      change_preview::look) .run_on()],
+    ]));
     table
 }

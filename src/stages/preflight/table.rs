@@ -28,7 +28,7 @@ pub fn table() -> Table<Survey, ()> {
         ],
         apply: Vec::new(),
     };
-    table.survey.extend(checks());
+    table.survey.extend(checks(Vec::new()));
     table.survey.extend([
         observe("backups",         "Check the newest backup",         checks::backups)         .run_on().into(),
         observe("baseline-health", "Check the site's current health", probe::baseline)            .run_on().into(),

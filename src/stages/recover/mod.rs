@@ -92,7 +92,7 @@ pub async fn look(cx: &Survey, io: &Io) -> StepResult {
     let own = cx.own.as_ref().and_then(|own| own.lock.as_deref());
     let wait = inputs.server.lock_wait;
     let doing = format!("reading the deploy lock {}", layout.lock());
-    let holder = lock::wait_until_free(&*ports.shell, &*ports.clock, layout, (wait, own), io).await?;
+    let holder = lock::wait_until_free(&*ports.shell, &*ports.clock, layout, (wait, own), &|| true, io).await?;
     let mut described = Vec::new();
     match holder {
         None => {}

@@ -5,7 +5,7 @@ use crate::{
     domain::ReleaseName,
     engine::{
         Table,
-        step::{change, check, cleanup, commit, hold, no_undo, observe, undo, within},
+        step::{change, check, cleanup, commit, hold, lanes, no_undo, observe, undo, within},
     },
     server::{
         activation::current,
@@ -29,9 +29,11 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
         survey: vec![
             observe("reach-server",   "7 Connect to the server",                                  survey::reach_site).into(),
             observe("survey-server",  "7 Survey the server",                                      survey::look).into(),
-            observe("can-reload",     "7 Check that PHP-FPM and nginx can be reloaded",           ready::look).into(),
-            observe("live-tree",      "7 Compare the live release with its recorded tree digest", tree_digest::live).advisory().into(),
-            observe("present-health", "7 Check the site's current health",                        probe::present).into(),
+            lanes(vec![
+                vec![observe("can-reload",     "7 Check that PHP-FPM and nginx can be reloaded",           ready::look)],
+                vec![observe("live-tree",      "7 Compare the live release with its recorded tree digest", tree_digest::live).advisory()],
+                vec![observe("present-health", "7 Check the site's current health",                        probe::present)],
+            ]),
             observe("choose-release", "Choose the target release",                                rollback::Choose { named: to }).into(),
         ],
         apply: vec![

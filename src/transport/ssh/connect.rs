@@ -130,10 +130,14 @@ fn plain(error: &io::Error) -> String {
     }
 }
 
+/// How much the kernel takes of an upload ahead of what the line carries. What another channel says waits behind it.
+const UNSENT: u32 = 128 * 1024;
+
 fn tune(socket: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(DEAD_LINE))?;
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     let probes =
         TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)).with_retries(3);
     socket.set_tcp_keepalive(&probes)

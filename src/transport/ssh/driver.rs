@@ -46,8 +46,10 @@ pub(super) enum Order {
     Tunnel { entrance: Entrance, host: String, port: u16, tunnel: Tunnel },
     /// End the process group of an abandoned script.
     End { pid: u32, ending: Ending },
-    /// The same for a script that has not yet told its process group.
-    EndOnceKnown { output: async_mpsc::Receiver<Output>, reading: Box<Reading>, ending: Ending },
+    /// The same for a script that has not yet told its process group, by the command of its shell.
+    EndOnceKnown { command: String, output: async_mpsc::Receiver<Output>, reading: Box<Reading>, ending: Ending },
+    /// The same for a shell that never tells it, by its command and its number.
+    EndShell { command: String, number: String, ending: Ending },
 }
 
 /// The text may hold secrets, so its memory is overwritten afterwards.
@@ -243,8 +245,16 @@ impl Driver {
                     self.listeners.push(Listener { entrance, host, port, tunnel });
                 }
                 Ok(Order::End { pid, ending }) => self.end(pid, ending),
-                Ok(Order::EndOnceKnown { output, reading, ending }) => {
-                    self.condemned.push(Condemned { output, reading, ending, until: Instant::now() + CONDEMNED });
+                Ok(Order::EndOnceKnown { command, output, reading, ending }) => {
+                    if !self.pipes.iter_mut().any(|pipe| pipe.give_up_unopened(&command)) {
+                        self.condemned.push(Condemned { output, reading, ending, until: Instant::now() + CONDEMNED });
+                    }
+                }
+                Ok(Order::EndShell { command, number, ending }) => {
+                    if !self.pipes.iter_mut().any(|pipe| pipe.give_up_unopened(&command)) {
+                        let start = Start::Command(ending_orphan(&number));
+                        self.pipes.push(Pipe::new(start, Box::new(Detached(ending))));
+                    }
                 }
                 Err(mpsc::TryRecvError::Empty) => return,
                 Err(mpsc::TryRecvError::Disconnected) => {
@@ -368,7 +378,8 @@ impl Driver {
             _ => Room::Free,
         };
         let (others_are_open, ended) = (self.sessions() > 0, self.ended_sessions);
-        Turn { room, others: others_are_open, ended, may_start: !others().any(Pipe::is_starting) }
+        let held = self.pipes[index].waits() && full();
+        Turn { room, others: others_are_open, ended, may_start: !others().any(Pipe::is_starting), held }
     }
 
     /// What the server's limit of sessions counts.

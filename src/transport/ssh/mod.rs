@@ -336,6 +336,8 @@ struct Work<'a> {
     trusts_spares: bool,
     /// The folders that it removes by the way.
     carried: Vec<RemotePath>,
+    /// When its time is over. None while it waits for a session.
+    until: watch::Sender<Option<Instant>>,
 }
 
 impl<'a> Work<'a> {
@@ -351,6 +353,25 @@ impl<'a> Work<'a> {
             answered: false,
             trusts_spares: true,
             carried: Vec::new(),
+            until: watch::Sender::new(Some(Instant::now() + script.limit())),
+        }
+    }
+
+    /// Comes back when its time is over. What waits for another script to end uses none of it.
+    async fn times_out(mut until: watch::Receiver<Option<Instant>>) {
+        loop {
+            let now = *until.borrow_and_update();
+            let changes = until.changed();
+            let changed = match now {
+                Some(at) => match tokio::time::timeout_at(at, changes).await {
+                    Ok(changed) => changed,
+                    Err(_) => return,
+                },
+                None => changes.await,
+            };
+            if changed.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 
@@ -434,6 +455,8 @@ impl<'a> Work<'a> {
                 Some(Output::Stdout(bytes)) => reading.answer(&bytes)?,
                 Some(Output::Stderr(bytes)) => reading.log(&bytes, on_line),
                 Some(Output::Sent(_)) => {}
+                Some(Output::Held) => drop(self.until.send_replace(None)),
+                Some(Output::Opened) => drop(self.until.send_replace(Some(Instant::now() + self.script.limit()))),
                 Some(Output::Ended(ended)) => {
                     reading.rest(on_line);
                     return Ok(Some(ended));
@@ -460,12 +483,13 @@ impl Drop for Work<'_> {
         }
         let (Some(link), Some(output)) = (&self.link, self.output.take()) else { return self.abandon() };
         let Some(reading) = self.reading.take() else { return };
+        let command = self.shells.last().map(|number| shell(number)).unwrap_or_default();
         // The connection may be lost, and this not noticed yet.
         self.ssh.ended.borrow_mut().append(&mut self.shells);
         let ending = Ending::counted_by(&link.endings);
         let order = match reading.pid() {
             Some(pid) => Order::End { pid, ending },
-            None => Order::EndOnceKnown { output, reading, ending },
+            None => Order::EndOnceKnown { command, output, reading, ending },
         };
         // On a connection that broke there is nothing to send it to; the next one ends it.
         let _ = link.order(order);
@@ -482,20 +506,25 @@ impl Shell for Ssh {
         let mut work = Work::new(self, &script);
         let mut drops = 0;
         let mut link = self.link().await?;
-        let mut until = Instant::now() + script.limit();
+        work.until.send_replace(Some(Instant::now() + script.limit()));
         loop {
             let trusted_spares = work.trusts_spares;
+            let times_out = Work::times_out(work.until.subscribe());
             let carried_out = async {
                 link.quiet().await;
                 work.begin(link)?;
                 work.finish(on_line).await
             };
-            let finished = tokio::time::timeout_at(until, carried_out).await;
+            let finished = tokio::select! {
+                biased;
+                finished = carried_out => finished,
+                () = times_out => Err(ShellError::TimedOut(script.limit())),
+            };
             if trusted_spares && !work.trusts_spares {
                 link = self.link().await?;
                 continue;
             }
-            let why = match finished.unwrap_or_else(|_| Err(ShellError::TimedOut(script.limit()))) {
+            let why = match finished {
                 Err(ShellError::Dropped(why)) if drops < DROPS && work.survives() => why,
                 result => return result,
             };
@@ -504,7 +533,10 @@ impl Shell for Ssh {
             link = self.link().await?;
             // What begins anew has all its time again; what went on has worked meanwhile.
             let (again, now) = (script.is_repeatable(), Instant::now());
-            until = if again { now + script.limit() } else { until.max(now + LATE_NEWS) };
+            let all = now + script.limit();
+            work.until.send_modify(|until| {
+                *until = Some(if again { all } else { until.unwrap_or(all).max(now + LATE_NEWS) });
+            });
         }
     }
 
@@ -524,15 +556,24 @@ impl Shell for Ssh {
         let before = receive.len() as u64;
         let (input, mut gate) = driver::text_and_rest_of(receive, file);
         let (number, mut output) = link.begin(input, true, true)?;
+        let mut receiver = Receiver { ssh: self, link: &link, number: Some(number) };
         let (mut said, mut complained) = (Vec::new(), Vec::new());
-        let mut have = 0;
+        let (mut have, mut held) = (0, false);
         loop {
-            let next = tokio::time::timeout(UPLOAD_STALL, link.next(&mut output)).await;
-            match next.map_err(|_| ShellError::TimedOut(UPLOAD_STALL))? {
+            let next = match held {
+                true => link.next(&mut output).await,
+                false => {
+                    let next = tokio::time::timeout(UPLOAD_STALL, link.next(&mut output)).await;
+                    next.map_err(|_| ShellError::TimedOut(UPLOAD_STALL))?
+                }
+            };
+            match next {
                 None => {
-                    self.orphans.borrow_mut().push(number);
+                    self.orphans.borrow_mut().extend(receiver.number.take());
                     return Err(link.dropped());
                 }
+                Some(Output::Held) => held = true,
+                Some(Output::Opened) => held = false,
                 Some(Output::Sent(sent)) if sent > before => on_bytes(have + sent - before),
                 Some(Output::Sent(_)) => {}
                 Some(Output::Stdout(bytes)) => {
@@ -549,11 +590,13 @@ impl Shell for Ssh {
                 Some(Output::Stderr(bytes)) => keep(&mut complained, &bytes),
                 Some(Output::Refused(reason)) => return Err(ShellError::Local(reason)),
                 Some(Output::Ended(ended)) if !ended.success() => {
+                    receiver.number = None;
                     let text = String::from_utf8_lossy(&complained);
                     let tail = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
                     return Err(ShellError::Failed { status: ended.to_string(), tail });
                 }
                 Some(Output::Ended(_)) => {
+                    receiver.number = None;
                     let received = received(&said);
                     if received == Some(size) {
                         on_bytes(size);
@@ -581,6 +624,24 @@ impl Shell for Ssh {
 
     fn another(&self) -> Rc<dyn Shell> {
         Rc::new(Self::new(&self.access))
+    }
+}
+
+/// The shell that receives a file. It is ended if it is no longer waited for, so that it makes no file again that was removed meanwhile.
+struct Receiver<'a> {
+    ssh: &'a Ssh,
+    link: &'a Rc<Link>,
+    /// None once it has ended.
+    number: Option<String>,
+}
+
+impl Drop for Receiver<'_> {
+    fn drop(&mut self) {
+        let Some(number) = self.number.take() else { return };
+        let ending = Ending::counted_by(&self.link.endings);
+        // On a connection that broke there is nothing to send it to; the next one ends it.
+        let _ = self.link.order(Order::EndShell { command: shell(&number), number: number.clone(), ending });
+        self.ssh.ended.borrow_mut().push(number);
     }
 }
 

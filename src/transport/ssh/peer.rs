@@ -37,6 +37,9 @@ pub(super) trait Peer {
     /// The bytes of input that the server's side has taken so far.
     fn sent(&mut self, _total: u64) {}
 
+    /// The server allows no session more: the channel is opened when another one has ended.
+    fn held(&mut self) {}
+
     /// The channel is open.
     fn opened(&mut self) {}
 
@@ -94,6 +97,10 @@ pub(super) enum Output {
     Stderr(Vec<u8>),
     /// Bytes of input sent so far. Not every step is told.
     Sent(u64),
+    /// The command waits for a session, and no time of its own is over before it has one.
+    Held,
+    /// It waits no longer.
+    Opened,
     Ended(Ended),
     /// The server would not run it at all, or its input could not be read.
     Refused(String),
@@ -125,11 +132,13 @@ impl fmt::Display for Ended {
 pub(super) struct ExecSession {
     input: Input,
     output: Sender<Output>,
+    /// It was told that it waits for a session.
+    is_held: bool,
 }
 
 impl ExecSession {
     pub(super) fn new(input: Input, output: Sender<Output>) -> Self {
-        Self { input, output }
+        Self { input, output, is_held: false }
     }
 
     fn tell(&self, output: Output) {
@@ -166,6 +175,18 @@ impl Peer for ExecSession {
         // Progress is news only while there is time for it.
         if self.output.capacity() > self.output.max_capacity() / 2 {
             self.tell(Output::Sent(total));
+        }
+    }
+
+    fn held(&mut self) {
+        if !std::mem::replace(&mut self.is_held, true) {
+            self.tell(Output::Held);
+        }
+    }
+
+    fn opened(&mut self) {
+        if std::mem::replace(&mut self.is_held, false) {
+            self.tell(Output::Opened);
         }
     }
 

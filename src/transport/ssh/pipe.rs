@@ -51,6 +51,8 @@ pub(super) struct Turn {
     pub(super) ended: u64,
     /// No other channel waits for the server's reply to its command.
     pub(super) may_start: bool,
+    /// It waits, because there are as many sessions as the server allows.
+    pub(super) held: bool,
 }
 
 /// Carries bytes between a channel and its peer on our side.
@@ -161,6 +163,15 @@ impl Pipe {
         self.phase = Phase::Done;
     }
 
+    /// Gives this command up, if it was not opened yet; whether it was that.
+    pub(super) fn give_up_unopened(&mut self, command: &str) -> bool {
+        let is_it = self.phase == Phase::Waiting && matches!(&self.start, Start::Command(own) if own == command);
+        if is_it {
+            self.give_up();
+        }
+        is_it
+    }
+
     /// Ends a spare shell, because another command needs its place. Whether it does. Its input ends and it is read to its own end: sshd
     /// counts a session whose channel is closed for as long as its process is there.
     pub(super) fn give_way(&mut self) -> bool {
@@ -175,7 +186,12 @@ impl Pipe {
     /// Does what can be done now. `Err` is the end of the whole connection.
     pub(super) fn step(&mut self, session: &Session, turn: Turn) -> Result<Step, String> {
         match self.phase {
-            Phase::Waiting if turn.room == Room::Taken => Ok(Step::Waits),
+            Phase::Waiting if turn.room == Room::Taken => {
+                if turn.held {
+                    self.peer.held();
+                }
+                Ok(Step::Waits)
+            }
             Phase::Waiting if self.peer.gone() => {
                 self.phase = Phase::Done;
                 Ok(Step::Moved)

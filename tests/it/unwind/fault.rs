@@ -33,6 +33,7 @@ use gated_deploy_lab::{
     server::{Environment as Site, GATES},
     story::commit,
 };
+use tokio::sync::Notify;
 
 /// The variable that names the [`Cell`] to the program that carries it out.
 pub(super) const VARIABLE: &str = "UNWIND_CELL";
@@ -70,9 +71,11 @@ pub(super) enum Fault {
     /// When the row has ended well, the disk has no byte left, and the runner's process gets SIGKILL. The disk stays full until the server
     /// has done what it can by itself.
     FullAndKilled,
+    /// At a point of the row, the last row of another lane fails, which has waited for that with its work done.
+    OtherLane,
 }
 
-pub(super) const FAULTS: [(Fault, &str); 11] = [
+pub(super) const FAULTS: [(Fault, &str); 12] = [
     (Fault::Before, "fails before"),
     (Fault::After, "fails after"),
     (Fault::LineDrops, "line drops"),
@@ -84,6 +87,7 @@ pub(super) const FAULTS: [(Fault, &str); 11] = [
     (Fault::UndoAfter, "undo fails after"),
     (Fault::GiveBack, "giving back fails"),
     (Fault::FullAndKilled, "disk full and SIGKILL"),
+    (Fault::OtherLane, "other lane fails"),
 ];
 
 impl fmt::Display for Fault {
@@ -423,6 +427,8 @@ pub(super) fn why_not(stage: Stage, row: &RowInfo, fault: Fault) -> Option<&'sta
             let guarded = row.step.as_str() == "switch" || ASKS_AFTER_THE_SWITCH.contains(&row.step.as_str());
             (!guarded).then_some("a full disk alone, and SIGKILL alone, meet it")
         }
+        Fault::OtherLane if row.survey => Some("it only reads"),
+        Fault::OtherLane => row.lane.is_none().then_some("nothing runs beside it"),
         _ => None,
     }
 }
@@ -448,7 +454,7 @@ impl<C> fault::Fault<C> for Idle {}
 impl Fault {
     /// Whether it has nothing to do with the row, which it meets at some point of its work.
     pub(super) fn comes_from_outside(self) -> bool {
-        matches!(self, Self::LineDrops | Self::Killed | Self::Interrupted | Self::Rebooted)
+        matches!(self, Self::LineDrops | Self::Killed | Self::Interrupted | Self::Rebooted | Self::OtherLane)
     }
 
     /// Whether the run ends by it at once.
@@ -490,6 +496,7 @@ pub(super) fn run_if_asked() {
         begun: false.into(),
         beside: None.into(),
         run: None.into(),
+        stands: Notify::new(),
     }));
     let args = [OsString::from("gated-deploy")];
     let code = run_with(&Environment::of_this_process(), args, Instant::now(), &plan);
@@ -519,7 +526,10 @@ fn put<S: Ground, D: Ground>(incident: &Rc<Incident>, table: &mut Table<S, D>) {
     let at = outline.iter().position(|other| other.step.as_str() == row).expect("the row");
     let sabotage = |fault| Rc::new(Sabotage { fault, incident: incident.clone() });
     let check_fails = |table: &mut Table<S, D>| {
-        let next = outline[at + 1..].iter().find(|row| row.kind == RowKind::Check).expect("a check after it");
+        // A check of another lane may come before the row.
+        let follows = |row: &&RowInfo| row.lane.is_none() || row.lane == outline[at].lane;
+        let mut checks = outline[at + 1..].iter().filter(|row| row.kind == RowKind::Check);
+        let next = checks.find(follows).expect("a check after it");
         assert!(fault::into_act(&mut table.apply, next.step.as_str(), sabotage(Fault::Before)));
     };
     assert!(fault::into_act(&mut table.survey, outline[0].step.as_str(), Rc::new(Hears(incident.clone()))));
@@ -537,6 +547,12 @@ fn put<S: Ground, D: Ground>(incident: &Rc<Incident>, table: &mut Table<S, D>) {
             assert!(fault::into_undo(&mut table.apply, row, sabotage(undo)));
         }
         Fault::GiveBack => assert!(fault::into_undo(&mut table.apply, row, sabotage(Fault::Before))),
+        Fault::OtherLane => {
+            let beside = outline.iter().rfind(|row| !row.survey && row.lane.is_some() && row.lane != outline[at].lane);
+            let beside = beside.expect("another lane");
+            assert!(fault::into_act(&mut table.apply, row, sabotage(*fault)));
+            assert!(fault::into_act(&mut table.apply, beside.step.as_str(), Rc::new(FailsThen(incident.clone()))));
+        }
         // A commit takes no time: what happens to it happens between the row before it and the one behind it.
         _ if outline[at].kind == RowKind::Commit => {
             let before = &outline[at - 1].step;
@@ -639,7 +655,7 @@ struct Incident {
     cell: Cell,
     /// A file of this machine that the server sees as well. Where it exists, no script waits.
     gate: PathBuf,
-    /// Whether the row works now.
+    /// Whether the row itself works now, and none of another lane.
     at_work: StdCell<bool>,
     /// Whether the fault has happened: what runs from then on may take back what earlier rows did.
     happened: StdCell<bool>,
@@ -649,6 +665,8 @@ struct Incident {
     beside: RefCell<Option<Rc<dyn Shell>>>,
     /// By which it is known whether the run has heard that it is to stop.
     run: RefCell<Option<Io>>,
+    /// Told when the row stands where another lane is to fail.
+    stands: Notify,
 }
 
 impl Incident {
@@ -714,6 +732,11 @@ impl Incident {
                     power_on(&container)
                 });
                 rebooted.await.expect("the thread").expect("the server starts again");
+            }
+            Fault::OtherLane => {
+                self.stands.notify_one();
+                // The engine stops the row here.
+                std::future::pending::<()>().await;
             }
             Fault::Before | Fault::After | Fault::DiskFull | Fault::UndoBefore | Fault::UndoAfter | Fault::GiveBack => {
             }
@@ -873,15 +896,21 @@ impl<C: Ground> fault::Fault<C> for Sabotage {
             Fault::LineDrops => connect_beside(&self.incident, cx).await,
             _ => {}
         }
-        self.incident.at_work.set(true);
         if self.incident.cell.point == Some(Point::Before) && self.incident.cell.script().is_none() {
             self.incident.happen().await;
         }
         Ok(())
     }
 
-    async fn after(&self, cx: &C, _io: &Io) -> Result<(), Failure> {
+    fn enters(&self) {
+        self.incident.at_work.set(true);
+    }
+
+    fn leaves(&self) {
         self.incident.at_work.set(false);
+    }
+
+    async fn after(&self, cx: &C, _io: &Io) -> Result<(), Failure> {
         if self.fault == Fault::After {
             println!("{MARK}");
             return Err(failed());
@@ -893,6 +922,17 @@ impl<C: Ground> fault::Fault<C> for Sabotage {
             self.incident.happen().await;
         }
         Ok(())
+    }
+}
+
+/// Its work is done, and it fails when the row of another lane stands where that is to happen.
+struct FailsThen(Rc<Incident>);
+
+#[async_trait(?Send)]
+impl<C> fault::Fault<C> for FailsThen {
+    async fn after(&self, _cx: &C, _io: &Io) -> Result<(), Failure> {
+        self.0.stands.notified().await;
+        Err(failed())
     }
 }
 

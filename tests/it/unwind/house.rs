@@ -464,6 +464,9 @@ impl<'s> House<'s> {
             self.by_hand(environment, finished)?;
         }
         asked_through_its_tunnel(cell, finished)?;
+        if cell.fault == Fault::OtherLane {
+            self.other_lane_failed(environment, finished)?;
+        }
         if cell.fault == Fault::Interrupted
             && cell.row == "confirm"
             && cell.point != Some(Point::Next)
@@ -538,6 +541,17 @@ impl<'s> House<'s> {
         self.no_leftovers(environment, &next)?;
         self.shared.prove(state);
         Ok(())
+    }
+
+    /// The row was stopped, and what both lanes had made is gone, but for a verified backup.
+    fn other_lane_failed(&self, environment: Environment, finished: &Finished) -> Found {
+        if !finished.log.lines().any(|line| line.starts_with("stop  ") && line.contains("stopped because")) {
+            return Err("the row was not stopped when another lane failed".to_owned());
+        }
+        let release = finished.state.get("release").ok_or("the release has no name")?;
+        let made = format!("releases/{release} .gated-deploy/incoming/{release}.tar.gz backups/{release}.part");
+        let left = self.ask(environment, &format!("for path in {made}; do [ ! -e $path ] || echo $path; done"))?;
+        if left.is_empty() { Ok(()) } else { Err(format!("the run left {left}")) }
     }
 
     /// What the servers took of the processors.
