@@ -14,6 +14,7 @@ use crate::{
         migration::Measured,
         record::{self, BundleRecord, Finding},
         release_status::Candidate,
+        schema::SchemaVerdict,
     },
     github::{Artifact, Github, WorkflowRun},
     http::Site,
@@ -91,6 +92,8 @@ pub struct SurveyState {
     pub staging: Option<record::Staging>,
     /// What the site's home answered before anything changed, as a status.
     pub home: Option<u16>,
+    /// The pages that were unhealthy before anything changed.
+    pub unhealthy: Vec<String>,
     /// Unconfirmed releases that were not rolled back yet.
     pub unconfirmed: Vec<Pending>,
     /// What the pre-flight looked at, in order.
@@ -159,6 +162,8 @@ pub struct ReleasePlan {
     pub change_preview: Option<Rc<record::ChangePreview>>,
     /// What the site's home answered before anything changed, as a status. Not in the plan's digest: it changes nothing that runs.
     pub home: Option<u16>,
+    /// The pages that were unhealthy before anything changed. Not in the plan's digest, as above.
+    pub unhealthy: Vec<String>,
     /// What staging has confirmed; `None` where it was not read.
     pub staging: Option<record::Staging>,
     pub plan_digest: Sha256Digest,
@@ -205,6 +210,8 @@ pub struct RunState {
     pub migrations: Option<Vec<String>>,
     /// What they made the database do, without the text of statements.
     pub measured: Vec<Measured>,
+    /// What the live release makes of the schema that they left; `None` where none ran.
+    pub schema: Option<SchemaVerdict>,
     /// When the attempt ended, as its line in the ledger says.
     pub ended: Option<DateTime<Utc>>,
     /// The ledger was opened: from then on every attempt has a line.
@@ -217,6 +224,8 @@ pub struct RunState {
     pub unready: Ready,
     /// What was told of the backup; what became of its copy is added.
     pub backup: Option<record::BackupRecord>,
+    /// When it was complete.
+    pub backed_up: Option<DateTime<Utc>>,
 }
 
 impl Default for RunState {
@@ -237,12 +246,14 @@ impl Default for RunState {
             tree: None,
             migrations: Some(Vec::new()),
             measured: Vec::new(),
+            schema: None,
             ended: None,
             ledger_is_open: false,
             recorded: false,
             migrating: false,
             unready: Ready::default(),
             backup: None,
+            backed_up: None,
         }
     }
 }

@@ -368,6 +368,9 @@ impl Reader<'_, '_> {
         let health = self.health(&name);
         let server = self.server();
         let front_end = self.front_end();
+        let insists = stage == Stage::Rollback;
+        let ignore_schema_verdict =
+            if insists { self.read("ignore-schema-verdict", value::boolean) } else { Some(false) };
         if let (Some(health), Some(server)) = (&health, &server) {
             self.time_to_confirm(health, server);
         }
@@ -384,6 +387,7 @@ impl Reader<'_, '_> {
             health: health?,
             server: server?,
             front_end: front_end?,
+            ignore_schema_verdict: ignore_schema_verdict?,
             policy: self.raw.policy().file.as_ref().map(|(_, digest)| digest.clone()),
             run: run_identity(self.raw),
         })

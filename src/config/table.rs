@@ -349,6 +349,8 @@ pub static INPUTS: &[Input] = &[
 
     input("rollback-to", Subject::Repair, Kind::Release, Preset::Text("the last confirmed release that was made before the live one"), &["rollback"],
         "The release to activate, by the name of its folder. It must have been confirmed, its files must be unchanged, and it must not have failed or been rolled back since.").per_run(),
+    input("ignore-schema-verdict", Subject::Repair, Kind::Boolean, Preset::Is("false"), &["rollback"],
+        "`true` lets this run roll back to a release that is known to be unhealthy on the present schema: it was asked while it was live, after migrations had run. Without it such a rollback is refused (`schema-verdict-unhealthy`).").per_run(),
     input("fix", Subject::Repair,
         Kind::OneOf(&["branch-protection-main", "branch-protection-develop", "build-head", "health-token", "phantom-workflow", "docs-ownership", "staging-failures"]),
         Preset::Needed, &["fix"],

@@ -203,6 +203,8 @@ pub struct Target {
     pub server: ServerPolicy,
     /// Policy `front-end`.
     pub front_end: FrontEnd,
+    /// A rollback may go to a release that is known to be unhealthy on the present schema; `false` in every other stage.
+    pub ignore_schema_verdict: bool,
     /// The SHA-256 of the policy file, where there is one.
     pub policy: Option<Sha256Digest>,
     /// Not bound: the run that plans is another one than the run that is approved.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitSha, FailureKind, Outcome, ReleaseName, Sha256Digest, failure, migration::Measured};
+use super::{
+    CommitSha, FailureKind, Outcome, ReleaseName, Sha256Digest, failure, migration::Measured, schema::SchemaVerdict,
+};
 
 /// Version of the lines that are written.
 pub const VERSION: u32 = 2;
@@ -48,6 +50,9 @@ pub struct Line {
     /// What each of them made the database do, as far as it was measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measured: Vec<Measured>,
+    /// What the release in `from` made of the new schema; `None` where no migration ran, and in lines before this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaVerdict>,
     /// The row at which it failed, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_at: Option<String>,
@@ -209,6 +214,7 @@ pub struct Proof {
     pub tree_sha256: Option<Sha256Digest>,
     pub migrations: Option<Vec<String>>,
     pub measured: Vec<Measured>,
+    pub schema: Option<SchemaVerdict>,
 }
 
 /// What a run leaves in its lock of the attempt that it begins. If it dies, the run that takes over the lock writes the attempt down: every

@@ -27,6 +27,7 @@ pub mod release_status;
 pub mod roots;
 pub mod route;
 pub mod row;
+pub mod schema;
 pub mod secret;
 pub mod stage;
 pub mod state;

@@ -55,6 +55,8 @@ pub mod key {
     pub const STAGING: &str = "staging";
     /// [`Migrations`](super::Migrations)
     pub const MIGRATIONS: &str = "migrations";
+    /// [`SchemaVerdict`](crate::domain::schema::SchemaVerdict): what the live release makes of the schema that they left
+    pub const SCHEMA: &str = "schema-verdict";
     /// [`Migrations`](super::Migrations): that ran since the target of a rollback, and stay
     pub const MIGRATIONS_STAY: &str = "migrations-stay";
     /// [`Sha256Digest`](super::Sha256Digest) of the release's tree on the server
@@ -258,6 +260,9 @@ pub struct BackupRecord {
     /// What became of its copy on another disk or machine; `None` where that row was not reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elsewhere: Option<Elsewhere>,
+    /// What to type on the server to have the database of this backup again, line by line; empty where it has no dump.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restore: Vec<String>,
 }
 
 /// The copy of a backup, apart from the backup itself (F61).

@@ -222,6 +222,7 @@ mod tests {
             standing: ReleaseStatus::after(attempt, outcome, Some(reached)),
             migrations: Some(Vec::new()),
             measured: Vec::new(),
+            schema: None,
             failed_at: None,
             cause: None,
             run: None,

@@ -25,6 +25,7 @@ pub mod release;
 pub mod release_dir;
 pub mod reload;
 pub mod rollback;
+pub mod schema;
 pub mod server;
 pub mod services;
 pub mod ssh;
@@ -146,6 +147,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         release_dir::CODES,
         reload::CODES,
         rollback::CODES,
+        schema::CODES,
         server::CODES,
         services::CODES,
         ssh::CODES,

@@ -78,7 +78,7 @@ impl Shell for Pages {
             records = vec![("answer".to_owned(), "0 10000 late 0 ".to_owned())];
         }
         if text == BROKEN {
-            records.push(("causes".to_owned(), "RuntimeException: the key is missing (app/Shop.php:7)".to_owned()));
+            records.push(("causes".to_owned(), "0 RuntimeException: the key is missing (app/Shop.php:7)".to_owned()));
         }
         Ok(Answer::new(records))
     }

@@ -6,7 +6,7 @@ use gated_deploy::{
     config::{
         Asked, Environment, Inputs, Request, policy, read,
         table::{EXIT_CODES, INPUTS, OUTPUTS, POLICY_KEYS, Preset},
-        typed::{BuildGate, Deploy, Grace, HealthAnswer, Route, Style},
+        typed::{BuildGate, Deploy, Grace, HealthAnswer, Route, Style, Target},
         value,
     },
     domain::{Approval, Secret, Stage, trigger},
@@ -1362,6 +1362,22 @@ fn se7_every_setting_is_bound_by_the_approval_or_a_reason_says_why_not() {
         of(&policy("production", "")).is_some()
             && of(&policy("production", "")) != of(&policy("production", "# later"))
     );
+}
+
+#[test]
+fn a_rollback_that_ignores_the_schema_verdict_says_so_in_its_approval_and_in_no_policy() {
+    let rollback = |start: Start| match start.input("stage", "rollback").run().request {
+        Ok((Request::Rollback(rollback), _)) => rollback.target,
+        other => panic!("not a rollback: {other:?}"),
+    };
+    let insists = || Start::release().input("ignore-schema-verdict", "true");
+    let (plain, insisting) = (rollback(Start::release()), rollback(insists()));
+    assert_eq!((plain.ignore_schema_verdict, insisting.ignore_schema_verdict), (false, true));
+    let settings = |target: &Target| gated_deploy::stages::shared::approval::settings(target);
+    assert_ne!(settings(&plain), settings(&insisting), "an approval with a digest holds for one of them");
+    assert!(!insists().deploy().target.ignore_schema_verdict, "a release has no such question");
+    let written = Start::release().input("stage", "rollback").policy("ignore-schema-verdict: true\n").problems();
+    assert!(written.contains("belongs to one run and is not allowed in the policy file"), "{written}");
 }
 
 fn other_key() -> &'static str {

@@ -33,6 +33,7 @@ mod refusals;
 mod reports;
 mod rollback;
 mod rows;
+mod schema;
 mod scripts;
 mod secrets;
 mod services;

@@ -401,8 +401,8 @@ fn se9_what_the_site_says_before_the_switch_is_bounded_and_holds_nothing_up() {
     let program = include_str!("../../src/server/health/canary/fastcgi.php");
     let (functions, _) = program.split_once("$ask = json_decode(").expect("what follows the functions");
     let ask = serde_json::json!({
-        "address": "unix:///tmp/canary/pool.sock", "chroot": null, "release": TREE, "public": format!("{TREE}/public"),
-        "seconds": 50, "kept": 1000, "params": {}, "requests": [{ "path": "/health", "params": {} }],
+        "address": "unix:///tmp/canary/pool.sock", "chroot": null, "folders": [{ "release": TREE, "public": format!("{TREE}/public") }],
+        "seconds": 50, "kept": 1000, "params": {}, "requests": [{ "folder": 0, "path": "/health", "params": {} }],
     });
     let folder = tempfile::tempdir().expect("a folder");
     for (name, text) in
@@ -416,8 +416,8 @@ fn se9_what_the_site_says_before_the_switch_is_bounded_and_holds_nothing_up() {
          php -d memory_limit=64M -r \"$(cat program)\" <ask.json 3>answers | awk '{ print length($0) }'
          tr '\\0' '\\n' <answers | awk '{ print $3, $4, length($5) }'",
     );
-    // One line of what was complained of; of the page its length, and as base64 the first thousand bytes.
-    assert_eq!(asked.expect("the program"), "500\nwhole 195000018 1336\n");
+    // One line of what was complained of, behind the number of its folder; of the page its length, and as base64 the first thousand bytes.
+    assert_eq!(asked.expect("the program"), "502\nwhole 195000018 1336\n");
     let logs =
         lab.exec(&format!("cd /tmp/canary; timeout 20 php -r \"$(cat functions)\"'{}'", LOGS.replace('\'', "'\\''")));
     assert_eq!(logs.expect("the functions"), "1 0 100 bounded 0");

@@ -102,6 +102,7 @@ pub(crate) struct Stage {
     /// The same from a second place, where that is another double.
     pub(crate) anywhere: Option<Rc<dyn Site>>,
     pub(crate) home_before: Option<u16>,
+    pub(crate) unhealthy_before: Vec<String>,
     pub(crate) clock: Rc<Patience>,
     pub(crate) server: ServerState,
     pub(crate) surveyed: SurveyState,
@@ -137,6 +138,7 @@ impl Stage {
             site,
             anywhere: None,
             home_before: None,
+            unhealthy_before: Vec::new(),
             clock,
             server: server(),
             surveyed: SurveyState::default(),
@@ -211,6 +213,7 @@ impl Stage {
             target: None,
             change_preview: None,
             home: self.home_before,
+            unhealthy: self.unhealthy_before.clone(),
             staging: None,
             plan_digest: Sha256Digest::of("the plan"),
         };
@@ -432,6 +435,7 @@ pub(crate) fn inputs() -> typed::Target {
             delivery: typed::Delivery::default(),
         },
         front_end: FrontEnd::Vite,
+        ignore_schema_verdict: false,
         policy: None,
         run: typed::RunIdentity::default(),
     }

@@ -128,6 +128,7 @@ pub fn document(view: &RunView, setting: &Setting) -> serde_json::Value {
             "after_rollback": record(key::HEALTH_AFTER_ROLLBACK),
         },
         "identity": record(key::IDENTITY),
+        "schema": record(key::SCHEMA),
         "zero_downtime": record(key::RECEIPT),
         "backup": record(key::BACKUP),
         "rollback": findings::rollback(view),

@@ -16,6 +16,7 @@ use crate::{
             PendingMigration, Staging, Switch, key,
         },
         row,
+        schema::SchemaVerdict,
     },
     engine::event::{UNDECIDED, Verdict},
     report::{
@@ -286,6 +287,9 @@ fn migrations(view: &RunView) -> Vec<(&'static str, String)> {
         lines.push(("Migrations", sections::migrations_line(&migrations)));
     } else if let Some(none) = skipped() {
         lines.push(("Migrations", none));
+    }
+    if let Some(verdict) = view.record::<SchemaVerdict>(key::SCHEMA) {
+        lines.push(("Old code on the new schema", sections::schema_line(&verdict)));
     }
     if let Some(migrations) = view.record::<Migrations>(key::MIGRATIONS_STAY) {
         lines.push(("Migrations that stay", sections::migrations_line(&migrations)));

@@ -13,6 +13,7 @@ use crate::{
             ArtifactRecord, BackupRecord, BuildRun, BundleRecord, CopyStatus, DowntimeReport, Elsewhere, Endpoint,
             HealthReport, Identity, Migrations, Score, Services, Staging, Switch, key,
         },
+        schema::{self, SchemaVerdict},
     },
     engine::event::{RowInfo, Verdict},
     report::{
@@ -327,6 +328,16 @@ pub(crate) fn elsewhere_line(copy: &Elsewhere) -> String {
             "verified on the server; off-site copy off (`backup-copy-dir` is not set)".to_owned()
         }
     }
+}
+
+/// What the live release made of the schema that the migrations left.
+pub(crate) fn schema_line(verdict: &SchemaVerdict) -> String {
+    let mark = match verdict.verdict {
+        schema::Verdict::Healthy => "✅ ",
+        schema::Verdict::Unhealthy => "❌ ",
+        schema::Verdict::NotAsked => "",
+    };
+    format!("{mark}{}", short(&verdict.describe(), CELL))
 }
 
 pub(crate) fn migrations_line(migrations: &Migrations) -> String {

@@ -11,6 +11,7 @@ use crate::{
         Failure, Outcome,
         gate::GateReport,
         record::{BackupRecord, BuildRun, CopyStatus, DowntimeReport, HealthReport, Migrations, key},
+        schema::SchemaVerdict,
     },
     engine::event::Verdict,
     report::{record::stored::Stored, render::ending, run_view::Row},
@@ -249,6 +250,9 @@ fn measured(page: &mut Page, stored: &Stored) {
             let ran = if migrations.ran.is_empty() { "none".to_owned() } else { migrations.ran.join(", ") };
             lines.push(format!("{name}: {ran}"));
         }
+    }
+    if let Some(verdict) = view.record::<SchemaVerdict>(key::SCHEMA) {
+        lines.push(format!("the old code on the new schema: {}", verdict.describe()));
     }
     if !lines.is_empty() {
         page.heading("Seen");

@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::{
     config::typed::HealthPolicy,
     context::{Deploy, Ports},
-    domain::{CommitSha, Failure, FailureKind, Layout, RemoteCommand, RemotePath, format, record},
+    domain::{
+        CommitSha, Failure, FailureKind, Layout, RemoteCommand, RemotePath, format, record, schema::SchemaVerdict,
+    },
     engine::{
         Done, Undone,
         step::{Io, StepResult},
@@ -13,6 +15,7 @@ use crate::{
     errors,
     server::{
         health::{
+            canary,
             identity::{self, Mark},
             probe, sampler,
         },
@@ -75,6 +78,7 @@ pub async fn roll_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let old = cx.plan.turn.from.as_deref().unwrap_or_default();
     let doing =
         format!("pointing {} back to {}", cx.inputs.layout.current(), if old.is_empty() { "nothing" } else { old });
+    let broken = cx.state.borrow().schema.clone().filter(SchemaVerdict::is_unhealthy);
     sampler::turning_back(cx);
     let answer = swap(cx, io, (&link_to(cx), old), ("going-back", "went-back"), "", &doing).await?;
     let moved = answer.get("moved");
@@ -88,6 +92,9 @@ pub async fn roll_back(cx: &Deploy, io: &Io) -> Result<Undone, Failure> {
     let by_mark = moved.is_some() && !by_itself && watchdog::has_switched(cx, io).await?;
     if moved.is_some() && !by_itself && !by_mark {
         return Ok(Undone::Nothing("this run has not switched `current`".to_owned()));
+    }
+    if let Some(verdict) = broken {
+        io.warning(errors::schema::rolled_back(&canary::lost(cx, &verdict)));
     }
     let reloaded = reload::reload_now(cx, io).await;
     if reloaded.as_ref().is_err_and(|failure| failure.kind != FailureKind::Refused) {

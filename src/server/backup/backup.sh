@@ -145,6 +145,11 @@ expect_of_dump() {
     if [ -n "$unreadable" ]; then refuse dump-object-unreadable database="$(cleaned "$name")" details="$(cleaned "$unreadable")"; fi
 }
 
+# What a person needs to restore the dump by hand: the client, the database, and the words by which the client connects. No password.
+restored_by() { # client
+    put database "$(cleaned "$(printf '%s\n%s\n' "$1" "$name" && printf '%s\n' "$described" | sed -n 's/^connects=//p')")"
+}
+
 # Refuses a dump whose program failed, with the first line of what it said that is more than a warning.
 dumped() {
     status=$(cat "$part/.status")
@@ -330,6 +335,9 @@ mysql | mariadb)
         if [ -n "$unseen" ]; then put skipped "$(cleaned "$unseen")"; fi
         case $(number versioned) in '' | 0) ;; *) put skipped "the history of $(number versioned) tables with system versioning: a dump has the rows that are valid now" ;; esac
         put file "database.sql.gz $((tables)) tables"
+        client=${dump##*/}
+        client=${client%dump}
+        restored_by "${client%-}"
     fi
     ;;
 sqlite)
@@ -348,6 +356,7 @@ sqlite)
         all_steps_ended_well
         verified database.sqlite.gz
         put file "database.sqlite.gz $((tables)) tables"
+        restored_by sqlite
     fi
     ;;
 pgsql)
@@ -378,6 +387,7 @@ pgsql)
         verified database.dump
         rm -f "$part/.expected"
         put file "database.dump $((tables)) tables"
+        restored_by pg_restore
     fi
     ;;
 memory) put skipped "the database: the app keeps it in memory" ;;

@@ -4,6 +4,8 @@ pub mod offsite;
 pub mod old;
 pub mod retention;
 
+mod restore;
+
 use std::time::Duration;
 
 use super::{database, lock, remote};
@@ -60,9 +62,11 @@ pub async fn make(cx: &Deploy, io: &Io) -> StepResult {
         remote::required(&answer, "seen-to-fail", &doing)?;
         text.push_str("; dump check self-tested");
     }
-    let described = record::BackupRecord { path: dir.to_string(), files, skipped, elsewhere: None };
+    let restore = restore::commands(layout, &dir, &cx.inputs.server.php, &files, &answer);
+    let described = record::BackupRecord { path: dir.to_string(), files, skipped, elsewhere: None, restore };
     io.record(record::key::BACKUP, &described);
-    cx.state.borrow_mut().backup = Some(described);
+    let mut made = cx.state.borrow_mut();
+    (made.backup, made.backed_up) = (Some(described), Some(cx.ports.clock.now()));
     Ok(Done::passed(text))
 }
 

@@ -4,8 +4,8 @@
 //   place ENV TREE                 driver=, database=, of an SQLite file there= and inside= (yes or no), and needs= (an extension that this PHP
 //                                  lacks for it), one a line; nothing is opened
 //   place-env ENV TREE             the same as .env says it: the app is not started
-//   describe ENV TREE              the same with tables= and kib=, and what a dump must hold (see gated_deploy_objects); problem= instead, with the
-//                                  driver's words, if it cannot be asked
+//   describe ENV TREE              the same with tables= and kib=, what a dump must hold (see gated_deploy_objects), and connects= (see
+//                                  gated_deploy_connects); problem= instead, with the driver's words, if it cannot be asked
 //   options ENV TREE               how to connect, with the password, for a pipe: a MySQL option file, or libpq's variables
 //   copy-sqlite TARGET ENV TREE    a consistent copy of an SQLite database
 //
@@ -108,6 +108,16 @@ function gated_deploy_open(array $connection): PDO
         $connection['password'] ?? null,
         $throws + $options
     );
+}
+
+// The words by which a client that a person starts connects: each option, and its value. The password is none of them: the client asks for it.
+function gated_deploy_connects(array $options): void
+{
+    foreach ($options as $option => $value) {
+        if ((string) $value !== '') {
+            gated_deploy_answer("connects=$option\nconnects=", strtr((string) $value, "\r\n", '??'), "\n");
+        }
+    }
 }
 
 // The settings of a PostgreSQL connection by libpq's keywords, each with its variable of the environment.
@@ -338,12 +348,18 @@ try {
             $objects = gated_deploy_objects($pdo);
             $tables = preg_match_all('/^object=table /m', $objects);
             gated_deploy_answer($objects);
+            gated_deploy_connects(
+                empty($connection['unix_socket'])
+                    ? ['--host' => $connection['host'] ?? '127.0.0.1', '--port' => $connection['port'] ?? '', '--user' => $connection['username'] ?? '']
+                    : ['--socket' => $connection['unix_socket'], '--user' => $connection['username'] ?? '']
+            );
         } elseif ($driver === 'pgsql') {
             $pdo = gated_deploy_open($connection);
             $kib = (int) ceil($pdo->query('SELECT pg_database_size(current_database())')->fetchColumn() / 1024);
             $objects = gated_deploy_pg_objects($pdo);
             $tables = preg_match_all('/^object=TABLE /m', $objects);
             gated_deploy_answer($objects);
+            gated_deploy_connects(['--host' => $connection['host'] ?? '', '--port' => $connection['port'] ?? '', '--username' => $connection['username'] ?? '']);
         } elseif ($driver === 'sqlite' && $there && !$inside) {
             // SQLite may write beside a file that it reads, and a release is as it was sealed.
             $tables = (int) gated_deploy_open($connection)->query("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'")->fetchColumn();

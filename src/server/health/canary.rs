@@ -1,10 +1,12 @@
-//! Row 14, before the switch: the new release answers the health check, and no visitor is served by it.
+//! Row 14, before the switch: the new release answers the health check, and no visitor is served by it. If migrations ran, the live release is asked
+//! in the same script whether its code works on the new schema.
 //!
 //! It is asked through the site's own pool of PHP-FPM, with what the web server would say, and judged by the rules of row 19. Where the pool
 //! says nothing, the run warns and goes on. It does not start the app in a program of its own: a page works on files and rows that the site's
 //! account writes, so it must not run as the deploy user.
 
 mod asker;
+mod schema;
 
 use self::asker::Asker;
 use super::{
@@ -17,14 +19,15 @@ use crate::{
     domain::{
         Failure,
         record::{Endpoint, HealthReport, SiteStatus, key},
+        schema::SchemaVerdict,
     },
     engine::{
         Done,
+        event::Verdict,
         step::{Io, StepResult},
     },
-    errors::{Problem, health},
+    errors::{self, Problem, health},
     http::Get,
-    server::inspect::Gateway,
 };
 
 /// What the pool says of the release.
@@ -36,26 +39,89 @@ enum Said {
     Nothing(String),
 }
 
-/// Asks the release that is to go live.
+/// Asks the release that is to go live; and the live one, where migrations changed the schema under it.
 pub async fn check(cx: &Deploy, io: &Io) -> StepResult {
-    let why = match &cx.plan.server.services.gateway {
-        Ok(gateway) => match ask(cx, io, gateway).await? {
-            Said::Healthy(text) => {
-                return Ok(Done::passed(format!("{text}; asked through the pool {}", gateway.pool)));
-            }
+    let gateway = match &cx.plan.server.services.gateway {
+        Ok(gateway) => gateway,
+        Err(why) => {
+            let verdict = verdict(cx, io, &Err(why.clone())).await;
+            return conclude(cx, io, (Said::Nothing(why.clone()), ""), verdict, Vec::new());
+        }
+    };
+    let release = Asker::new(cx, io, gateway, cx.inputs.layout.release(&cx.plan.turn.to).to_string());
+    let live = cx.plan.server.live_tree.clone().map(|tree| Asker::new(cx, io, gateway, tree));
+    let on_schema = live.as_ref().filter(|_| schema::is_new(cx));
+    let seen = look(cx, io, &release, on_schema).await?;
+    let verdict = match on_schema {
+        Some(_) => verdict(cx, io, &seen.live).await,
+        None => verdict(cx, io, &Err(String::new())).await,
+    };
+    let said = match seen.release {
+        Ok(report) => judge(cx, &release, live.as_ref(), (report, seen.live.ok()), verdict.as_ref()).await?,
+        Err(why) => Said::Nothing(why),
+    };
+    let threw = live.map(|live| live.causes()).unwrap_or_default();
+    conclude(cx, io, (said, &gateway.pool), verdict, threw)
+}
+
+/// What the live release makes of the schema, for ledger and report; `None` where no migration ran.
+async fn verdict(cx: &Deploy, io: &Io, pool: &Result<HealthReport, String>) -> Option<SchemaVerdict> {
+    if !schema::is_new(cx) {
+        return None;
+    }
+    let verdict = schema::judge(cx, io, pool).await;
+    io.record(key::SCHEMA, &verdict);
+    cx.state.borrow_mut().schema = Some(verdict.clone());
+    Some(verdict)
+}
+
+/// `threw`: what PHP and the app's log said while the live release was asked.
+fn conclude(
+    cx: &Deploy,
+    io: &Io,
+    (said, pool): (Said, &str),
+    verdict: Option<SchemaVerdict>,
+    threw: Vec<String>,
+) -> StepResult {
+    let on_schema =
+        verdict.as_ref().map(|verdict| format!("; the live release on the new schema: {}", verdict.describe()));
+    let on_schema = on_schema.unwrap_or_default();
+    let broken = verdict.filter(SchemaVerdict::is_unhealthy);
+    let done = match said {
+        Said::Healthy(text) => Done::passed(format!("{text}; asked through the pool {pool}{on_schema}")),
+        Said::Unhealthy(failure) => match &broken {
+            Some(verdict) => return Err(errors::schema::both_unhealthy(failure, &lost(cx, verdict), threw)),
             // A rollback by hand leaves something worse. The check after the switch decides, with an undo behind it.
-            Said::Unhealthy(failure) if cx.plan.target.is_some() => {
+            None if cx.plan.target.is_some() => {
                 let text = format!("unhealthy: {}", failure.cause);
                 io.warning(Problem::from(failure));
-                return Ok(Done::warned(text));
+                Done::warned(text)
             }
-            Said::Unhealthy(failure) => return Err(failure),
-            Said::Nothing(why) => why,
+            None => return Err(failure),
         },
-        Err(why) => why.clone(),
+        Said::Nothing(why) => {
+            io.warning(health::canary_not_asked(&why, &cx.inputs.ssh.user));
+            Done::warned(format!("not asked: {why}{on_schema}"))
+        }
     };
-    io.warning(health::canary_not_asked(&why, &cx.inputs.ssh.user));
-    Ok(Done::warned(format!("not asked: {why}")))
+    let Some(verdict) = broken else { return Ok(done) };
+    // The switch is the way out: the code that runs behind it knows the schema.
+    io.warning(errors::schema::live_unhealthy(&lost(cx, &verdict), &threw));
+    Ok(Done { verdict: Verdict::Warned, ..done })
+}
+
+/// What the migrations of this run took from the live release, and what brings it back.
+pub fn lost(cx: &Deploy, verdict: &SchemaVerdict) -> errors::schema::Lost {
+    let made = cx.state.borrow();
+    let age = made.backed_up.map(|at| (cx.ports.clock.now() - at).num_seconds());
+    let backup = made.backup.as_ref().filter(|backup| !backup.restore.is_empty());
+    errors::schema::Lost {
+        problem: verdict.why.clone().unwrap_or_default(),
+        migrations: made.migrations.clone().unwrap_or_default(),
+        backup: backup.map(|backup| (backup.path.clone(), age)),
+        restore: backup.map(|backup| backup.restore.clone()).unwrap_or_default(),
+        env_file: cx.inputs.layout.env_file().to_string(),
+    }
 }
 
 /// What the plan says.
@@ -67,30 +133,54 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
     };
     let health = &cx.inputs.health;
     let pages: Vec<&str> = health.paths.iter().chain(&health.home).map(String::as_str).collect();
-    vec![format!("ask {dir} for {} {by}", pages.join(", "))]
+    let ask = format!("ask {dir} for {} {by}", pages.join(", "));
+    match &cx.plan.server.live_tree {
+        Some(live) if cx.plan.target.is_none() && cx.inputs.server.migrate => {
+            vec![ask, format!("if a migration ran: ask {live} for the same pages")]
+        }
+        _ => vec![ask],
+    }
 }
 
 /// Workers of a pool may differ.
 const ROUNDS: usize = 2;
 
-async fn ask(cx: &Deploy, io: &Io, gateway: &Gateway) -> Result<Said, Failure> {
-    let dir = cx.inputs.layout.release(&cx.plan.turn.to);
-    let release = Asker::new(cx, io, gateway, dir.to_string());
+/// The last round of the new release with those before it, and the round of the live one; or why the pool said nothing.
+struct Seen {
+    release: Result<HealthReport, String>,
+    live: Result<HealthReport, String>,
+}
+
+/// Asks for the pages. `live`: the live release, where it is asked in the first script, too.
+async fn look(cx: &Deploy, io: &Io, release: &Asker<'_>, live: Option<&Asker<'_>>) -> Result<Seen, Failure> {
     // The pool runs the file whatever the web server would do with it.
     let mark = cx.state.borrow().identity.clone();
     let mark = mark.filter(|mark| !matches!(mark.trust, Trust::Refused(_)));
-    let pages = pages(cx, mark.as_ref());
-    let mut gets: Vec<Get> = std::iter::repeat_n(&pages, ROUNDS).flatten().cloned().collect();
+    let own = pages(cx, mark.as_ref());
+    let mut gets: Vec<Get> = std::iter::repeat_n(&own, ROUNDS).flatten().cloned().collect();
     // The strictest of the rules, which mostly is enough.
     gets.extend(probe::nowhere(&cx.inputs.health).first().map(|health| page(health, probe::NOWHERE)));
-    let visitor = Visitor { site: &release, ..Visitor::after(cx) };
+    let of_live = pages(cx, None);
+    let visitor = Visitor { site: release, ..Visitor::after(cx) };
     let expected =
-        Expected { site: &release, clock: visitor.clock, mark: mark.as_ref(), release: cx.plan.turn.to.as_str() };
+        Expected { site: release, clock: visitor.clock, mark: mark.as_ref(), release: cx.plan.turn.to.as_str() };
     let identity = Identity::Is(&cx.plan.commit, Some(expected));
     let mut report = HealthReport::default();
+    let mut seen_live = Err(String::new());
     for attempt in 1..=probe::BASELINE_ROUNDS {
-        if let Err(why) = release.fetch(&gets).await? {
-            return Ok(Said::Nothing(why));
+        let beside = live.filter(|_| attempt == 1);
+        let asked: Vec<(&Asker<'_>, &[Get])> =
+            std::iter::once((release, &*gets)).chain(beside.map(|live| (live, &*of_live))).collect();
+        let mut said = Asker::fetch_all(&asked).await?.into_iter();
+        let of_release = said.next().unwrap_or_else(|| Err(String::new()));
+        if let (Some(live), Some(said)) = (beside, said.next()) {
+            seen_live = match said {
+                Ok(()) => Ok(schema::look(cx, live).await),
+                Err(why) => Err(why),
+            };
+        }
+        if let Err(why) = of_release {
+            return Ok(Seen { release: Err(why), live: seen_live });
         }
         let numbered = |round| HealthReport { attempt, of: probe::BASELINE_ROUNDS, ..round };
         report = numbered(probe::identified(visitor, identity).await).after(report);
@@ -106,6 +196,18 @@ async fn ask(cx: &Deploy, io: &Io, gateway: &Gateway) -> Result<Said, Failure> {
         }
     }
     io.record(key::CANARY, &report);
+    Ok(Seen { release: Ok(report), live: seen_live })
+}
+
+/// What the rounds say. `live`: what the live release answered already.
+async fn judge(
+    cx: &Deploy,
+    release: &Asker<'_>,
+    live: Option<&Asker<'_>>,
+    (report, live_said): (HealthReport, Option<HealthReport>),
+    verdict: Option<&SchemaVerdict>,
+) -> Result<Said, Failure> {
+    let visitor = Visitor { site: release, ..Visitor::after(cx) };
     match report.standing() {
         SiteStatus::Healthy => {
             probe::negative_control(visitor).await?;
@@ -122,7 +224,10 @@ async fn ask(cx: &Deploy, io: &Io, gateway: &Gateway) -> Result<Said, Failure> {
     if let Some(cause) = causes.iter().find(|cause| limited_to_current(cause, current.as_str())) {
         return Ok(Said::Nothing(cause.clone()));
     }
-    if let Some(why) = not_comparable(cx, io, gateway, &report).await? {
+    // That the live release fails as well is no doubt about the way where migrations did that to it.
+    if !verdict.is_some_and(SchemaVerdict::is_unhealthy)
+        && let Some(why) = not_comparable(cx, live, &report, live_said).await?
+    {
         return Ok(Said::Nothing(why));
     }
     let failure = probe::unhealthy("checking whether the new release is healthy before the switch", &report);
@@ -157,19 +262,21 @@ fn limited_to_current(cause: &str, current: &str) -> bool {
 /// that cannot be said: what fails there for every release says nothing of the new one (a parameter that only nginx has, a pool that is full).
 async fn not_comparable(
     cx: &Deploy,
-    io: &Io,
-    gateway: &Gateway,
+    live: Option<&Asker<'_>>,
     report: &HealthReport,
+    said: Option<HealthReport>,
 ) -> Result<Option<String>, Failure> {
     let problem = || report.asked().find_map(|endpoint| endpoint.problem.clone()).unwrap_or_default();
-    let Some(tree) = cx.plan.server.live_tree.clone() else {
+    let Some(live) = live else {
         return Ok(Some(format!("{}, and no release is live with which to compare that", problem())));
     };
-    let live = Asker::new(cx, io, gateway, tree);
-    if let Err(why) = live.fetch(&pages(cx, None)).await? {
-        return Ok(Some(format!("the live release, asked the same way: {why}")));
-    }
-    let beside = Visitor { site: &live, ..Visitor::after(cx) }.look(None).await;
+    let beside = match said {
+        Some(said) => said,
+        None => match live.fetch(&pages(cx, None)).await? {
+            Ok(()) => schema::look(cx, live).await,
+            Err(why) => return Ok(Some(format!("the live release, asked the same way: {why}"))),
+        },
+    };
     let failing =
         |endpoint: &Endpoint| report.asked().any(|failing| failing.path == endpoint.path && failing.problem.is_some());
     let mut compared = beside.asked().filter(|endpoint| failing(endpoint)).peekable();

@@ -80,7 +80,7 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
         }
     }
     io.record(key::BASELINE, &report);
-    cx.state.borrow_mut().home = report.home.as_ref().and_then(|home| home.status);
+    keep(cx, &report);
     let verdict = if report.healthy() {
         seen_to_fail(visitor, io).await
     } else {
@@ -105,6 +105,13 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
                 .hint("Make the site healthy first. If this release repairs it, set `repair: true` in the policy"))
         }
     }
+}
+
+/// What later answers are compared with.
+fn keep(cx: &Survey, report: &HealthReport) {
+    let mut found = cx.state.borrow_mut();
+    found.home = report.home.as_ref().and_then(|home| home.status);
+    found.unhealthy = report.asked().filter(|asked| asked.problem.is_some()).map(|asked| asked.path.clone()).collect();
 }
 
 /// Before the first release there is no app to check. The name, the connection, TLS, the tunnel and the site's address are checked all the
@@ -150,7 +157,7 @@ pub async fn present(cx: &Survey, io: &Io) -> StepResult {
     let report = Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.inputs.layout).look(None).await;
     io.attempt(1, 1, describe(&report));
     io.record(key::BASELINE, &report);
-    cx.state.borrow_mut().home = report.home.as_ref().and_then(|home| home.status);
+    keep(cx, &report);
     if report.healthy() {
         return Ok(Done::passed(format!("healthy: {}", describe(&report))));
     }

@@ -52,7 +52,7 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
     }
     let attempt = attempt(cx);
     let reached = reached(&ending.done);
-    let Proof { bundle_sha256, tree_sha256, migrations, build, asked_for, measured } = Proof::of(cx);
+    let Proof { bundle_sha256, tree_sha256, migrations, build, asked_for, measured, schema } = Proof::of(cx);
     let line = Line {
         v: ledger::VERSION,
         prev: PREV.to_owned(),
@@ -72,6 +72,7 @@ pub async fn write(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fail
         standing: ReleaseStatus::after(attempt, &ending.outcome, reached),
         migrations,
         measured,
+        schema,
         failed_at: ending.outcome.at().map(ToString::to_string),
         cause: ending.outcome.cause().map(ToString::to_string),
         run: cx.inputs.run.url.clone(),
@@ -131,6 +132,7 @@ impl Proof {
             tree_sha256: made.tree.clone(),
             migrations: made.migrations.clone(),
             measured: made.measured.clone(),
+            schema: made.schema.clone(),
         }
     }
 }
@@ -185,6 +187,7 @@ impl Begun {
                 Some(_) => proof.measured,
                 None => migrated.map(|migrated| migrated.measured.clone()).unwrap_or_default(),
             },
+            schema: proof.schema,
             failed_at: None,
             cause: Some(format!("{cause}{migration}")),
             run: self.run.clone(),

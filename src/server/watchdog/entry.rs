@@ -1,7 +1,9 @@
 //! What an armed watchdog knows of its release.
 
 use crate::{
-    domain::{CommitSha, Layout, ReleaseName, Sha256Digest, ledger::Attempt, migration::Measured},
+    domain::{
+        CommitSha, Layout, ReleaseName, Sha256Digest, ledger::Attempt, migration::Measured, schema::SchemaVerdict,
+    },
     transport::shell::Answer,
 };
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,9 @@ pub struct Entry {
     pub migrations: Option<Vec<String>>,
     #[serde(default)]
     pub measured: Vec<Measured>,
+    /// What the release in `before` made of the new schema, for the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaVerdict>,
     pub reload: Vec<String>,
     /// Seconds since 1970 by the server's clock. The last field, because the server puts it in.
     pub deadline: i64,

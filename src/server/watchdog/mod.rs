@@ -53,9 +53,9 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
     let doing = format!("arming the watchdog in {}", layout.watchdog());
     let within = cx.inputs.server.confirm_within.as_secs();
     let release = &cx.plan.turn.to;
-    let (migrations, measured) = {
+    let (migrations, measured, schema) = {
         let made = cx.state.borrow();
-        (made.migrations.clone(), made.measured.clone())
+        (made.migrations.clone(), made.measured.clone(), made.schema.clone())
     };
     let entry = Entry {
         version: 1,
@@ -70,6 +70,7 @@ pub async fn arm(cx: &Deploy, io: &Io) -> StepResult {
         run: cx.inputs.run.url.clone(),
         migrations,
         measured,
+        schema,
         reload: cx.plan.server.services.reload.iter().map(ToString::to_string).collect(),
         deadline: 0,
     };
@@ -292,6 +293,7 @@ pub fn left_open(entry: &Entry, cause: &str) -> Result<String, Failure> {
         standing: (entry.attempt == Attempt::Release).then_some(ReleaseStatus::Reverted),
         migrations: entry.migrations.clone(),
         measured: entry.measured.clone(),
+        schema: entry.schema.clone(),
         failed_at: Some(row::CONFIRM.as_str().to_owned()),
         cause: Some(cause.to_owned()),
         run: entry.run.clone(),

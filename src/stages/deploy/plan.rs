@@ -14,7 +14,8 @@ use crate::{
 pub async fn decide(survey: Survey, events: &Events) -> Result<Decided<Deploy>, Failure> {
     let (source, asked_for) = (survey.source()?, survey.asked_for()?.clone());
     let Survey { inputs, staging: asked_of_staging, ports, state, .. } = survey;
-    let SurveyState { build, server, staging: proven, opened, change_preview, home, .. } = state.into_inner();
+    let SurveyState { build, server, staging: proven, opened, change_preview, home, unhealthy, .. } =
+        state.into_inner();
     let server = server.ok_or_else(|| Failure::bug("planning the release", "the server was not surveyed"))?;
     let decided_at = ports.clock.now();
     let to = ReleaseName::new(decided_at, &source.commit);
@@ -61,6 +62,7 @@ pub async fn decide(survey: Survey, events: &Events) -> Result<Decided<Deploy>, 
         build,
         change_preview,
         home,
+        unhealthy,
         staging: proven,
         target: None,
         plan_digest,

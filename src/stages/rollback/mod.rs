@@ -10,15 +10,17 @@ use std::rc::Rc;
 
 use super::shared::approval;
 use crate::{
+    config::typed::Target,
     context::{Deploy, ReleasePlan, RunState, Survey, SurveyState},
     domain::{
         Failure, Move, ReleaseName, Sha256Digest, StepId,
         bundle::Manifest,
         layout::named,
-        ledger::Attempt,
+        ledger::{Attempt, Line, ReleaseStatus},
         record,
         release_status::{Candidate, ReleaseStatuses},
         row,
+        schema::Verdict,
     },
     engine::{
         Decided, Decision, Done, Events,
@@ -67,6 +69,7 @@ async fn choose(wanted: Option<&ReleaseName>, cx: &Survey, io: &Io) -> StepResul
         let tree = tree_digest::read(&*cx.ports.shell, io, &cx.inputs.layout.release(&candidate.release)).await?;
         if tree.sha256 == candidate.tree {
             others(&standings, live.as_ref(), &there, &candidate, &passed_over, io);
+            works_on_schema(doing, &history, &candidate, &*cx.inputs, io)?;
             let text = format!("{}, confirmed {}", candidate.release, candidate.confirmed_at);
             tell(&candidate, &history, cx, io);
             cx.state.borrow_mut().chosen = Some(candidate);
@@ -115,6 +118,70 @@ fn others(
     for (release, why) in unfit.iter().filter(|(release, _)| *release != chosen.release) {
         io.line(format!("{release}: {why}"));
     }
+}
+
+/// What the ledger says of the target and the present schema.
+#[derive(Debug, PartialEq, Eq)]
+enum OnSchema {
+    /// It was healthy there, or nothing says otherwise.
+    NotKnownToFail,
+    Fails(errors::schema::Known),
+    /// A release that was live after it fails.
+    LaterOneFails(errors::schema::Known),
+}
+
+/// The verdicts since the target was confirmed last. Each is of the release that was live then; of one release the last counts.
+fn on_schema(history: &History, candidate: &Candidate, environment: &str) -> OnSchema {
+    let ours = history.lines.iter().filter(|line| line.environment == environment);
+    let confirmed =
+        |line: &&Line| line.release == candidate.release && line.made_of_it() == Some(ReleaseStatus::Confirmed);
+    let last = ours.clone().filter(confirmed).count();
+    let mut found = OnSchema::NotKnownToFail;
+    let mut seen = 0;
+    for line in ours {
+        seen += usize::from(confirmed(&line));
+        if seen < last || confirmed(&line) {
+            continue;
+        }
+        let (Some(schema), Some(asked)) = (&line.schema, line.from.as_deref().and_then(named)) else { continue };
+        let of_target = asked == candidate.release;
+        match schema.verdict {
+            Verdict::Healthy if of_target => found = OnSchema::NotKnownToFail,
+            Verdict::Unhealthy => {
+                let known = errors::schema::Known {
+                    release: asked,
+                    problem: schema.why.clone().unwrap_or_default(),
+                    at: line.at.clone(),
+                    migrations: line.migrations.clone().unwrap_or_default(),
+                    asked_by: line.release.clone(),
+                };
+                found = match (of_target, found) {
+                    (true, _) => OnSchema::Fails(known),
+                    (false, OnSchema::Fails(of_target)) => OnSchema::Fails(of_target),
+                    (false, _) => OnSchema::LaterOneFails(known),
+                };
+            }
+            Verdict::Healthy | Verdict::NotAsked => {}
+        }
+    }
+    found
+}
+
+/// Refuses a target whose code is known to fail on the present schema, unless this run insists.
+fn works_on_schema(
+    doing: &str,
+    history: &History,
+    candidate: &Candidate,
+    inputs: &Target,
+    io: &Io,
+) -> Result<(), Failure> {
+    match on_schema(history, candidate, inputs.environment.as_str()) {
+        OnSchema::NotKnownToFail => {}
+        OnSchema::Fails(known) if inputs.ignore_schema_verdict => io.warning(errors::schema::ignored(&known)),
+        OnSchema::Fails(known) => return Err(errors::schema::refused(doing, &known, &inputs.layout.backups())),
+        OnSchema::LaterOneFails(known) => io.warning(errors::schema::unknown(&candidate.release, &known)),
+    }
+    Ok(())
 }
 
 /// Records the target, and what the rollback does not restore.
@@ -167,7 +234,7 @@ fn since(history: &History, candidate: &Candidate, environment: &str) -> Since {
 /// The plan and approval of a rollback.
 pub fn decide(survey: Survey, events: &Events) -> Result<Decided<Deploy>, Failure> {
     let Survey { inputs, source, staging: _, ports, state: found } = survey;
-    let SurveyState { server, chosen, home, .. } = found.into_inner();
+    let SurveyState { server, chosen, home, unhealthy, .. } = found.into_inner();
     let doing = "planning the rollback";
     let server = server.ok_or_else(|| Failure::bug(doing, "the server was not surveyed"))?;
     let chosen = chosen.ok_or_else(|| Failure::bug(doing, "no release was chosen"))?;
@@ -204,6 +271,7 @@ pub fn decide(survey: Survey, events: &Events) -> Result<Decided<Deploy>, Failur
         target: Some(chosen),
         change_preview: None,
         home,
+        unhealthy,
         staging: None,
         plan_digest,
     };
@@ -222,6 +290,12 @@ pub async fn unchanged(cx: &Deploy, io: &Io) -> StepResult {
         .standings(&cx.inputs.environment)
         .candidate(target, cx.plan.turn.left().as_ref(), &cx.plan.server.releases)
         .map_err(|unfit| errors::rollback::unfit(&doing, target, unfit))?;
+    // A run that was refused meanwhile has left `current` as it was, and perhaps another schema.
+    if let (Some(candidate), false) = (&cx.plan.target, cx.inputs.ignore_schema_verdict)
+        && let OnSchema::Fails(known) = on_schema(&history, candidate, cx.inputs.environment.as_str())
+    {
+        return Err(errors::schema::refused(&doing, &known, &cx.inputs.layout.backups()));
+    }
     let tree = tree_digest::read(&*cx.ports.shell, io, &dir).await?;
     if tree.sha256 != *expected {
         return Err(errors::rollback::tree_changed_meanwhile(&doing, expected, &tree.sha256));
@@ -270,6 +344,62 @@ mod tests {
         };
         let since = since(&history(lines), &candidate, "staging");
         (since.ran, since.unknown)
+    }
+
+    /// What the ledger says of the release of this day: lines of kind, day of the release, day of what was live, and what that made of the schema.
+    fn of_schema(lines: &[(&str, u32, u32, Option<&str>)], day: u32) -> &'static str {
+        let name = |day: u32| format!("202511{day:02}_120000-0123abcd");
+        let lines = lines.iter().map(|(attempt, to, from, schema)| {
+            let outcome = if *to > 8 { "refused" } else { "live" };
+            let standing = if *to > 8 { "failed" } else { "confirmed" };
+            let mut line = serde_json::json!({
+                "v": 2, "prev": "", "at": "2025-11-02T12:00:00Z", "environment": "staging", "attempt": attempt, "standing": standing,
+                "release": name(*to), "from": format!("releases/{}", name(*from)), "sha": "0123abcd".repeat(5), "bundle_sha256": null,
+                "outcome": outcome, "migrations": [], "run": null,
+            });
+            if let Some(verdict) = schema {
+                line["schema"] = serde_json::json!({ "verdict": verdict });
+            }
+            line.to_string()
+        });
+        let history = History::of(&lines.collect::<Vec<_>>().join("\n"));
+        assert_eq!(history.unreadable, 0);
+        let candidate = Candidate {
+            release: name(day).parse().expect("a release"),
+            commit: "0123abcd".repeat(5).parse().expect("a commit"),
+            confirmed_at: String::new(),
+            tree: Sha256Digest::of("a tree"),
+            bundle: None,
+        };
+        match on_schema(&history, &candidate, "staging") {
+            OnSchema::NotKnownToFail => "not known to fail",
+            OnSchema::Fails(known) => {
+                assert_eq!(known.release, candidate.release);
+                "fails"
+            }
+            OnSchema::LaterOneFails(_) => "a later one fails",
+        }
+    }
+
+    #[test]
+    fn the_verdicts_since_the_target_was_live_say_whether_it_works_on_the_schema() {
+        let (bad, well) = (Some("unhealthy"), Some("healthy"));
+        let first = ("release", 1, 0, None);
+        let (second, third) = (("release", 2, 1, well), ("release", 3, 2, bad));
+        assert_eq!(of_schema(&[first, second], 1), "not known to fail");
+        assert_eq!(of_schema(&[first, second, third], 2), "fails");
+        assert_eq!(of_schema(&[first, second, third], 1), "a later one fails", "the older one was not asked");
+        assert_eq!(of_schema(&[first, second, third], 3), "not known to fail", "its own migrations");
+        // A run that was refused has changed the schema all the same. Its successor has nothing to migrate.
+        let refused = ("release", 9, 1, bad);
+        assert_eq!(of_schema(&[first, refused, ("release", 4, 1, None)], 1), "fails");
+        assert_eq!(of_schema(&[first, refused, ("release", 4, 1, well)], 1), "not known to fail", "asked again");
+        assert_eq!(of_schema(&[first, refused, ("release", 4, 1, Some("not-asked"))], 1), "fails");
+        // It was live since, and healthy.
+        assert_eq!(
+            of_schema(&[first, refused, ("release", 4, 1, None), ("rollback", 1, 4, None)], 1),
+            "not known to fail"
+        );
     }
 
     #[test]

@@ -56,62 +56,91 @@ impl<'a> Asker<'a> {
 
     /// Fetches these answers, one after the other. Gives why nothing could be asked, where that is so.
     pub(super) async fn fetch(&self, gets: &[Get]) -> Result<Result<(), String>, Failure> {
-        self.answers.borrow_mut().clear();
-        self.load(gets).await
+        Ok(Self::fetch_all(&[(self, gets)]).await?.remove(0))
     }
 
-    async fn load(&self, gets: &[Get]) -> Result<Result<(), String>, Failure> {
-        let doing = format!("asking {} for its pages", self.dir);
-        let script = lock::under(self.cx, self.script(gets));
-        let answer = match remote::run(&*self.cx.ports.shell, self.io, script, &doing).await {
+    /// The same of several releases in one script; what each of them said. They are of one run and one pool.
+    pub(super) async fn fetch_all(asked: &[(&Self, &[Get])]) -> Result<Vec<Result<(), String>>, Failure> {
+        for (release, _) in asked {
+            release.answers.borrow_mut().clear();
+        }
+        Self::load(asked).await
+    }
+
+    async fn load(asked: &[(&Self, &[Get])]) -> Result<Vec<Result<(), String>>, Failure> {
+        let Some((first, _)) = asked.first() else { return Ok(Vec::new()) };
+        let nothing = |why: &str| vec![Err(why.to_owned()); asked.len()];
+        let folders: Vec<&str> = asked.iter().map(|(release, _)| release.dir.as_str()).collect();
+        let doing = format!("asking {} for its pages", folders.join(" and "));
+        let script = lock::under(first.cx, Self::script(asked));
+        let answer = match remote::run(&*first.cx.ports.shell, first.io, script, &doing).await {
             // What keeps the script from its end is not said of the release.
-            Err(failure) if failure.code == SCRIPT_TIMED_OUT.name => return Ok(Err(failure.to_string())),
+            Err(failure) if failure.code == SCRIPT_TIMED_OUT.name => return Ok(nothing(&failure.to_string())),
             answered => answered?,
         };
         for causes in answer.all("causes") {
-            let mut known = self.causes.borrow_mut();
-            for cause in causes.lines().map(str::trim).filter(|cause| !cause.is_empty()) {
-                if !known.iter().any(|known| known == cause) {
+            for (folder, cause) in causes.lines().filter_map(|line| line.split_once(' ')) {
+                let Some((release, _)) = folder.parse().ok().and_then(|folder: usize| asked.get(folder)) else {
+                    continue;
+                };
+                let (mut known, cause) = (release.causes.borrow_mut(), cause.trim());
+                if !cause.is_empty() && !known.iter().any(|known| known == cause) {
                     known.push(cause.to_owned());
                 }
             }
         }
         if let Some(why) = answer.get("unreachable") {
-            return Ok(Err(why.to_owned()));
+            return Ok(nothing(why));
         }
         // A pool that is full answers late whatever the release is, and a page that hangs holds one of its workers: no other is asked.
         let late = answer.all("answer").filter(|record| record.split(' ').nth(2) == Some("late"));
-        if let Some(number) = late.filter_map(|record| record.split(' ').next()?.parse::<usize>().ok()).next() {
-            let path = gets.get(number).map_or("a page", |get| get.path.as_str());
-            return Ok(Err(format!("{path} got no answer from the pool {} in time", self.gateway.pool)));
+        let late = late.filter_map(|record| record.split(' ').next()?.parse::<usize>().ok()).next();
+        let mut number = 0;
+        let mut said = Vec::new();
+        for (release, gets) in asked {
+            let numbers = number..number + gets.len();
+            number = numbers.end;
+            said.push(match late {
+                Some(late) if late < numbers.end => {
+                    let path = gets.get(late.wrapping_sub(numbers.start)).map(|get| get.path.as_str());
+                    let path = path.map_or("a page of another release".to_owned(), str::to_owned);
+                    Err(format!("{path} got no answer from the pool {} in time", first.gateway.pool))
+                }
+                _ => {
+                    for (number, get) in numbers.zip(*gets) {
+                        release.answers.borrow_mut().entry(key(get)).or_default().push_back(read(&answer, number));
+                    }
+                    Ok(())
+                }
+            });
         }
-        for (number, get) in gets.iter().enumerate() {
-            self.answers.borrow_mut().entry(key(get)).or_default().push_back(read(&answer, number));
-        }
-        Ok(Ok(()))
+        Ok(said)
     }
 
-    fn script(&self, gets: &[Get]) -> Script {
-        let each = gets.iter().map(|get| get.timeout).max().unwrap_or_default();
+    fn script(asked: &[(&Self, &[Get])]) -> Script {
+        let gets =
+            || asked.iter().enumerate().flat_map(|(folder, (_, gets))| gets.iter().map(move |get| (folder, get)));
+        let each = gets().map(|(_, get)| get.timeout).max().unwrap_or_default();
         // What a page may take, so that a slow site is no unhealthy one; after the first that takes longer no other is asked.
-        let limit = each * u32::try_from(gets.len()).unwrap_or(u32::MAX);
-        let url = &self.cx.inputs.site.url;
-        let gateway = self.gateway;
+        let limit = each * u32::try_from(gets().count()).unwrap_or(u32::MAX);
+        let Self { cx, gateway, .. } = asked[0].0;
+        let folder = |(release, _): &(&Self, &[Get])| json!({ "release": release.dir, "public": format!("{}{}", release.dir, gateway.public) });
+        let request =
+            |(folder, get): (usize, &Get)| json!({ "folder": folder, "path": get.path, "params": params(get) });
         let ask = json!({
             "address": gateway.address,
             "chroot": gateway.chroot,
-            "release": self.dir,
-            "public": format!("{}{}", self.dir, gateway.public),
+            "folders": asked.iter().map(folder).collect::<Vec<_>>(),
             "seconds": each.as_secs_f64(),
             "kept": KEPT,
-            "params": site_params(url),
-            "requests": gets.iter().map(|get| json!({ "path": get.path, "params": params(get) })).collect::<Vec<_>>(),
+            "params": site_params(&cx.inputs.site.url),
+            "requests": gets().map(request).collect::<Vec<_>>(),
         });
         Script::new("canary", include_str!("fastcgi.sh"))
-            .hiding(self.cx.inputs.layout.env_file())
+            .hiding(cx.inputs.layout.env_file())
             .repeatable()
             .timeout(limit + AROUND)
-            .var("PHP", &self.cx.inputs.server.php)
+            .var("PHP", &cx.inputs.server.php)
             .var("ASK_PHP", include_str!("fastcgi.php"))
             .secret("ASK", &Secret::new(ask.to_string()))
     }
@@ -126,7 +155,8 @@ impl Site for Asker<'_> {
         }
         // A page that a redirect leads to.
         let line = |text: String| Unanswered::new(Why::Line, text);
-        self.load(std::slice::from_ref(&get)).await.map_err(|failure| line(failure.to_string()))?.map_err(line)?;
+        let loaded = Self::load(&[(self, std::slice::from_ref(&get))]).await;
+        loaded.map_err(|failure| line(failure.to_string()))?.remove(0).map_err(line)?;
         fetched().unwrap_or_else(|| Err(line("the program gave no answer".to_owned())))
     }
 

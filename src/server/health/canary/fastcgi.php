@@ -1,4 +1,4 @@
-// Asks a pool of PHP-FPM for pages of a release, as the web server would, one after the other. What to ask comes as JSON on standard input,
+// Asks a pool of PHP-FPM for pages of releases, as the web server would, one after the other. What to ask comes as JSON on standard input,
 // because there is a token in it. `php -r` begins inside of the tags.
 //
 // On descriptor 3, each with a NUL behind it:
@@ -8,7 +8,7 @@
 //
 // On standard output, which is to pass the filter for secrets:
 //
-//   TEXT                                   what PHP-FPM or the app's log said meanwhile, one a line
+//   FOLDER TEXT                            what PHP-FPM or the app's log said meanwhile of the release in that folder, by its number, one a line
 
 function gated_deploy_pair(string $name, string $value): string
 {
@@ -159,20 +159,25 @@ $out = fopen('php://fd/3', 'w');
 $say = function (string $key, string $value) use ($out) {
     fwrite($out, "$key=$value\0");
 };
-$public = realpath($ask['public']);
 $chroot = $ask['chroot'] === null ? '' : rtrim((string) realpath($ask['chroot']), '/');
-if ($public === false) {
-    $say('unreachable', "$ask[public] does not exist");
-    exit;
-}
-if ($chroot !== '' && strncmp("$public/", "$chroot/", strlen($chroot) + 1) !== 0) {
-    $say('unreachable', "the release is not below the pool's chroot $chroot");
-    exit;
-}
-$release = basename($ask['release']);
-$logs = gated_deploy_logs($ask['release']);
+$logs = [];
 $complaints = [];
+foreach ($ask['folders'] as $number => $folder) {
+    $public = realpath($folder['public']);
+    if ($public === false) {
+        $say('unreachable', "$folder[public] does not exist");
+        exit;
+    }
+    if ($chroot !== '' && strncmp("$public/", "$chroot/", strlen($chroot) + 1) !== 0) {
+        $say('unreachable', "the release is not below the pool's chroot $chroot");
+        exit;
+    }
+    $ask['folders'][$number]['public'] = $public;
+    $logs[$number] = gated_deploy_logs($folder['release']);
+    $complaints[$number] = [];
+}
 foreach ($ask['requests'] as $number => $request) {
+    $public = $ask['folders'][$request['folder']]['public'];
     [$path, $query] = explode('?', $request['path'], 2) + [1 => ''];
     // As `try_files` finds it.
     $name = rawurldecode($path);
@@ -201,17 +206,19 @@ foreach ($ask['requests'] as $number => $request) {
     }
     [$text, $length, $complaint, $how] = $answer;
     $say('answer', implode(' ', [$number, (int) round((microtime(true) - $began) * 1000), $how, $length, base64_encode(substr($text, 0, $ask['kept']))]));
-    $complaints[] = $complaint;
+    $complaints[$request['folder']][] = $complaint;
     // One page that is late is enough: a worker is still busy with it.
     if ($how === 'late') {
         break;
     }
 }
-$causes = [gated_deploy_logged(gated_deploy_added($logs, gated_deploy_logs($ask['release'])), $release)];
-foreach ($complaints as $complaint) {
-    // The trace is below the first line.
-    $causes[] = preg_replace(['/^(PHP message: )+/', '/ Stack trace:.*$/'], '', gated_deploy_one_line($complaint));
-}
-foreach (array_unique(array_filter($causes)) as $cause) {
-    echo gated_deploy_one_line($cause), "\n";
+foreach ($ask['folders'] as $number => $folder) {
+    $causes = [gated_deploy_logged(gated_deploy_added($logs[$number], gated_deploy_logs($folder['release'])), basename($folder['release']))];
+    foreach ($complaints[$number] as $complaint) {
+        // The trace is below the first line.
+        $causes[] = preg_replace(['/^(PHP message: )+/', '/ Stack trace:.*$/'], '', gated_deploy_one_line($complaint));
+    }
+    foreach (array_unique(array_filter($causes)) as $cause) {
+        echo $number, ' ', gated_deploy_one_line($cause), "\n";
+    }
 }

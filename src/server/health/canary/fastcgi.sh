@@ -1,4 +1,4 @@
-# Asks the site's pool of PHP-FPM for pages of a release, with the PHP that is there.
+# Asks the site's pool of PHP-FPM for pages of releases, with the PHP that is there.
 # in: PHP ASK (JSON: what to ask, and where) ASK_PHP
 command -v "$PHP" >/dev/null || refuse php-missing php="$PHP"
 causes=

@@ -6,6 +6,7 @@ use crate::{
     domain::{
         Failure, format,
         record::{DowntimeReport, key},
+        schema::SchemaVerdict,
     },
     engine::{
         Done,
@@ -30,6 +31,10 @@ pub(crate) const FIRST: u64 = 4;
 pub async fn start(cx: &Deploy, _io: &Io) -> StepResult {
     if cx.plan.turn.from.is_none() {
         return Ok(Done::skipped("nothing is live yet, so there is no availability to sample"));
+    }
+    if cx.state.borrow().schema.as_ref().is_some_and(SchemaVerdict::is_unhealthy) {
+        // What visitors meet before the switch would count against the release that ends it.
+        return Ok(Done::warned("downtime is not measured: the live release is unhealthy on the new schema"));
     }
     let health = &cx.inputs.health;
     let mut rate = health.sample_rate.max(1);
