@@ -20,6 +20,7 @@ use crate::{
     http::Site,
     server::{
         health::{identity::Mark, sampler::Sampler},
+        hooks::state::Armed,
         inspect::{Looked, ServerState, permissions::Permission},
         ledger::History,
         lock::{InterruptedRun, Keeper},
@@ -222,6 +223,8 @@ pub struct RunState {
     pub migrating: bool,
     /// What was found after a reload that failed.
     pub unready: Ready,
+    /// The hooks after a rollback are ready.
+    pub hooks: Option<Armed>,
     /// What was told of the backup; what became of its copy is added.
     pub backup: Option<record::BackupRecord>,
     /// When it was complete.
@@ -252,6 +255,7 @@ impl Default for RunState {
             recorded: false,
             migrating: false,
             unready: Ready::default(),
+            hooks: None,
             backup: None,
             backed_up: None,
         }

@@ -21,6 +21,7 @@ use crate::{
         Approval, EnvironmentName, Layout, RemotePath, Roots, STAGING, Secret, Stage,
         fix::FixName,
         gate::FrontEnd,
+        hook::{Hooks, Moment},
         key::PrivateKey,
         known_hosts::{KnownHosts, LineProblem},
     },
@@ -859,6 +860,7 @@ impl Reader<'_, '_> {
         let lock_wait = self.duration("lock-wait");
         let shared = self.read("shared", value::folders);
         let delivery = self.read("delivery", |text| value::one_of(text, &["auto", "full"]));
+        let hooks = self.hooks();
         Some(ServerPolicy {
             php: php?,
             fpm_service: fpm_service?,
@@ -871,7 +873,23 @@ impl Reader<'_, '_> {
             backup_nginx: false,
             shared: shared?,
             delivery: if delivery? == "full" { Delivery::Full } else { Delivery::Auto },
+            hooks: hooks?,
         })
+    }
+
+    /// The commands that run at certain moments. None of their words may have a secret of this run in it: words stand in plan, log and list of
+    /// processes.
+    fn hooks(&mut self) -> Option<Hooks> {
+        let Some(given) = self.raw.given("hooks") else { return Some(Hooks::default()) };
+        let hooks = self.apply("hooks", &given, value::hooks)?;
+        let mut secrets = self.raw.secrets().flat_map(Secret::mask_lines).filter(|secret| secret.len() >= 4);
+        if !secrets.any(|secret| hooks.words().any(|word| word.contains(secret))) {
+            return Some(hooks);
+        }
+        let right = "put the value into the app's .env under a name, and pass that: `env: [NAME]`. Replace the secret, because it was readable in a file";
+        self.problems
+            .push(Problem::new("hooks", "has a word with a secret of this run in it", right).at(given.location()));
+        None
     }
 
     /// Where off-site backups go. `required` without a folder is an error.
@@ -907,17 +925,26 @@ impl Reader<'_, '_> {
 
     /// The watchdog must not roll back while the health check may still run.
     fn time_to_confirm(&mut self, health: &HealthPolicy, server: &ServerPolicy) {
-        let asking = health.grace.longest().saturating_add(health.interval.saturating_mul(health.attempts));
+        let hooks = server.hooks.time(Moment::AfterSwitch);
+        let asking = health
+            .grace
+            .longest()
+            .saturating_add(health.interval.saturating_mul(health.attempts))
+            .saturating_add(hooks);
         if server.confirm_within < asking {
             let shown = value::show_seconds(server.confirm_within.as_secs());
+            let (and, or) = match hooks.is_zero() {
+                true => ("", ""),
+                false => (", plus the time limits of the hooks after the switch", ", or `within` of these hooks"),
+            };
             let right = format!(
-                "set it to at least {}, or lower health-attempts or health-interval",
+                "set it to at least {}, or lower health-attempts or health-interval{or}",
                 value::show_seconds(asking.as_secs())
             );
             let location = self.raw.given("confirm-within").and_then(|given| given.location());
             let problem = Problem::new(
                 "confirm-within",
-                "is shorter than grace-period plus health-attempts times health-interval",
+                format!("is shorter than grace-period plus health-attempts times health-interval{and}"),
                 right,
             );
             self.problems.push(problem.given(&shown).at(location));

@@ -12,7 +12,7 @@ use super::{
     problem::{Location, Problem},
     table::{self, APPROVAL_PHRASE, ENVIRONMENTS, Input, Kind},
 };
-use crate::domain::{EnvironmentName, Secret, Sha256Digest};
+use crate::domain::{EnvironmentName, Secret, Sha256Digest, hook};
 
 /// Where the file is when `config` does not say.
 pub const DEFAULT_PATH: &str = ".github/gated-deploy.yml";
@@ -221,6 +221,9 @@ impl Reader<'_> {
             return None;
         }
         let location = self.location(&path);
+        if input.kind == Kind::Hooks {
+            self.reading.leaked.extend(texts(value).filter(|text| hook::looks_secret(text)).map(Secret::new));
+        }
         match text_of(input, value) {
             Ok(text) if text.is_empty() => None,
             Ok(text) => Some((input.name, Entry { text, location })),
@@ -296,7 +299,7 @@ fn text_of(input: &Input, value: &Value) -> Result<String, (String, String)> {
             });
             Ok(entries.collect::<Result<Vec<_>, _>>()?.join("\n"))
         }
-        Value::Mapping(_) if input.kind == Kind::UrlPaths => one_line(value),
+        Value::Mapping(_) if matches!(input.kind, Kind::UrlPaths | Kind::Hooks) => one_line(value),
         Value::Sequence(items) if input.kind.is_list() => {
             let lines: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
             match lines {
@@ -306,6 +309,9 @@ fn text_of(input: &Input, value: &Value) -> Result<String, (String, String)> {
                 _ => Err(("has an entry that is not one line of text".to_owned(), "quote it".to_owned())),
             }
         }
+        Value::Sequence(_) if input.kind == Kind::Hooks => {
+            Err(("is a list".to_owned(), "write it below a moment, such as `after-switch:`".to_owned()))
+        }
         Value::Sequence(_) => Err(("is a list".to_owned(), "write one value".to_owned())),
         // YAML reads 8.10 as 8.1: what was meant is lost unless it is quoted.
         Value::Number(_) | Value::Bool(_) => Err(("is not text here".to_owned(), "quote it".to_owned())),
@@ -313,6 +319,16 @@ fn text_of(input: &Input, value: &Value) -> Result<String, (String, String)> {
         Value::Tagged(tagged) => {
             Err((format!("has the YAML tag `{}`", tagged.tag), "write the value without the tag".to_owned()))
         }
+    }
+}
+
+/// Every text in a value, at whatever depth, and its words.
+fn texts(value: &Value) -> Box<dyn Iterator<Item = &str> + '_> {
+    match value {
+        Value::String(text) => Box::new(std::iter::once(text.as_str()).chain(text.split_whitespace())),
+        Value::Sequence(items) => Box::new(items.iter().flat_map(texts)),
+        Value::Mapping(entries) => Box::new(entries.values().flat_map(texts)),
+        _ => Box::new(std::iter::empty()),
     }
 }
 

@@ -79,6 +79,8 @@ pub enum Kind {
     Folders,
     /// Lines: words.
     Words,
+    /// A mapping of moments to commands; only the policy file can hold it.
+    Hooks,
     /// Lines: whatever reads them says what is wrong with them.
     Lines,
 }
@@ -207,6 +209,8 @@ const SHARES: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "
 const FRONT_ENDS: &[&str] =
     &["build-gate", "deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit"];
 const SWITCHES: &[&str] = &["deploy-staging", "deploy-production", "rollback", "recover"];
+/// Those that can go through a moment at which hooks run, and the one that asks whether that would succeed.
+const HOOKED: &[&str] = &["deploy-staging", "deploy-production", "preflight", "rollback"];
 const COPIES: &[&str] = &["deploy-staging", "deploy-production", "preflight"];
 const STAGING_READERS: &[&str] = &["deploy-production", "preflight"];
 
@@ -328,7 +332,7 @@ pub static INPUTS: &[Input] = &[
     input("backup-copy", Subject::Release, Kind::OneOf(&["advisory", REQUIRED]), Preset::Is("advisory"), COPIES,
         "What happens if the off-site backup fails: `advisory` warns and continues the release, `required` refuses the release."),
     input("confirm-within", Subject::Release, Kind::Duration { min: 1, max: 86400 }, Preset::Is("5m"), SWITCHES,
-        "The watchdog rolls back if the run does not confirm the release within this time, counted from right before the switch. At least grace-period plus health-attempts times health-interval."),
+        "The watchdog rolls back if the run does not confirm the release within this time, counted from right before the switch. At least grace-period plus health-attempts times health-interval, plus the time limits of the hooks after the switch."),
     input("lock-wait", Subject::Release, Kind::Duration { min: 0, max: 86400 }, Preset::Is("0s"), SWITCHES,
         "How long to wait for another run that holds the deploy lock of this place. `0s` refuses at once."),
     input("delivery", Subject::Release, Kind::OneOf(&["auto", "full"]), Preset::Is("auto"), DEPLOYS,
@@ -392,6 +396,8 @@ pub static POLICY_KEYS: &[Input] = &[
         "How long copying a backup to backup-copy-dir and reading it back may take. A copy that takes longer is ended on the server and counts as failed."),
     input("preview-sql", Subject::Release, Kind::Boolean, Preset::Is("true"), DEPLOYS,
         "No effect, because a plan runs no code of the release. A plan reads each pending migration as text and names its file, its SHA-256 and a class from the calls in the source. The key is still accepted, so that an existing policy stays valid."),
+    input("hooks", Subject::Release, Kind::Hooks, Preset::Absent, HOOKED,
+        "Commands that run on the server, in the release's folder, as the deploy user: under `before-migrate`, `before-switch`, `after-switch` and `after-rollback` a list each. An entry is a text that is split at blanks, or `{run: [words], within: 60s, required: true, env: [NAMES]}`. No shell reads it. `artisan` as the first word means the site's own PHP and the release's artisan. `env` names entries of the app's .env that the command gets as variables. docs/hooks.md describes when they run and what their failure does."),
     input("health-expect", Subject::Site, Kind::Words, Preset::Is("ok\nhealthy\npass\nup"), SERVERS,
         "What the `status` field of a JSON answer, or a whole plain answer, may say. Case does not count."),
     input("home-path", Subject::Site, Kind::Home, Preset::Is("/"), SERVERS,

@@ -20,7 +20,7 @@ use url::Url;
 use super::problem::Location;
 use crate::domain::{
     Approval, CommitSha, EnvironmentName, Layout, ReleaseName, RemotePath, Roots, Secret, Sha256Digest, Stage,
-    fix::FixName, gate::FrontEnd, key::PrivateKey, known_hosts::KnownHosts,
+    fix::FixName, gate::FrontEnd, hook::Hooks, key::PrivateKey, known_hosts::KnownHosts,
 };
 
 /// What was asked for.
@@ -464,6 +464,7 @@ pub struct ServerPolicy {
     /// Folders under `shared/` that are linked into every release at the same relative place.
     pub shared: Vec<String>,
     pub delivery: Delivery,
+    pub hooks: Hooks,
 }
 
 /// Input `grace-period`: what is waited for between the reload and the health check.

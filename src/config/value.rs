@@ -9,7 +9,11 @@ use super::{
     table::{self, Kind},
     typed::HealthAnswer,
 };
-use crate::domain::{CommitSha, EnvironmentName, ReleaseName, RemotePath, Stage, approval, path};
+use crate::domain::{
+    CommitSha, EnvironmentName, ReleaseName, RemotePath, Stage, approval,
+    hook::{self, Hooks},
+    path,
+};
 
 /// Why a text is not the value that it should be, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,7 @@ pub fn check(kind: Kind, text: &str) -> Result<(), Wrong> {
         Kind::UrlPaths => health_paths(text).map(drop),
         Kind::Folders => folders(text).map(drop),
         Kind::Words => words(text).map(drop),
+        Kind::Hooks => hooks(text).map(drop),
     }
 }
 
@@ -532,6 +537,13 @@ pub fn folders(text: &str) -> Result<Vec<String>, Wrong> {
 
 pub fn words(text: &str) -> Result<Vec<String>, Wrong> {
     at_least_one(lines(text).map(str::to_lowercase).collect(), "write one word a line")
+}
+
+/// The commands that run at certain moments.
+pub fn hooks(text: &str) -> Result<Hooks, Wrong> {
+    let within =
+        |text: &str| duration(text, hook::SHORTEST, hook::LONGEST).map_err(|Wrong { problem, right }| (problem, right));
+    Hooks::read(text, within).map_err(|(problem, right)| wrong(problem, right))
 }
 
 fn at_least_one<T>(list: Vec<T>, right: &str) -> Result<Vec<T>, Wrong> {

@@ -14,6 +14,7 @@ pub mod fix;
 pub mod format;
 pub mod gate;
 pub mod glob;
+pub mod hook;
 pub mod key;
 pub mod known_hosts;
 pub mod layout;

@@ -17,6 +17,7 @@ pub mod fix;
 pub mod general;
 pub mod github;
 pub mod health;
+pub mod hook;
 pub mod lock;
 pub mod migration_result;
 pub mod preflight;
@@ -139,6 +140,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         general::CODES,
         github::CODES,
         health::CODES,
+        hook::CODES,
         lock::CODES,
         migration_result::CODES,
         preflight::CODES,

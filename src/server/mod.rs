@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod backup;
 pub mod health;
+pub mod hooks;
 pub mod inspect;
 pub mod recovery;
 pub mod release_dir;

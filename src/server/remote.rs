@@ -25,6 +25,26 @@ pub fn number<T: std::str::FromStr>(answer: &Answer, key: &str, doing: &str) -> 
     text.trim().parse().map_err(|_| Failure::bug(doing, format!("`{key}` is `{text}`, not a number")))
 }
 
+/// The end of what a command printed.
+#[derive(Default)]
+pub struct Tail {
+    pub lines: Vec<String>,
+}
+
+impl Tail {
+    const LENGTH: usize = 20;
+
+    pub fn push(&mut self, line: &str) {
+        if line.trim().is_empty() {
+            return;
+        }
+        if self.lines.len() == Self::LENGTH {
+            self.lines.remove(0);
+        }
+        self.lines.push(line.to_owned());
+    }
+}
+
 /// A size in KiB, as df, du and databases tell it; `None` if it is no number, or one beyond all disks: a foreign number must not cause an
 /// overflow.
 pub fn kib(text: &str) -> Option<u64> {

@@ -1301,6 +1301,7 @@ fn another(input: &gated_deploy::config::table::Input) -> String {
         ("ca-certificates", _) => authority().to_owned(),
         (_, Kind::Home | Kind::UrlPaths) => "/other".to_owned(),
         (_, Kind::Folders) => "other".to_owned(),
+        (_, Kind::Hooks) => r#"{"after-switch": ["true"]}"#.to_owned(),
         (_, Kind::Phrase) => "LET IT GO".to_owned(),
         _ => "other".to_owned(),
     }

@@ -15,6 +15,8 @@ mod failures;
 mod fix;
 mod github;
 mod handbook;
+mod hook_script;
+mod hooks;
 mod hostile;
 mod image;
 mod inputs;

@@ -51,18 +51,22 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do   11 change  unpack-release (remove that folder) [lane 2]
     do   12 check   verify-tree [lane 2]
     do   12 check   boot-release [lane 2]
+    do   13 change  before-migrate (not undone: what they did before the migrations stays)
     do   13 change  migrate (wait for it to end; completed migrations stay)
     do   14 change  build-caches (removed with the new folder)
     do      check   seal-release
     do      hold    name-release (remove the one-time file)
     do   14 check   canary
+    do   14 change  before-switch (not undone: what they did before the switch stays)
     do      hold    sample-site (stop the sampler)
     do   15 check   can-still-reload
+    do      hold    arm-hooks (run them after an automatic rollback)
     do      hold    arm-watchdog (disarm it, unless the run is stuck)
     do   15 change  switch (switch back, reload, check the previous release's health)
     do   16 change  rebuild-caches (removed with the new folder)
     do   17 change  reload (reloaded again after the switch back)
     do   17 change  restart-workers (restarted again after the switch back)
+    do   17 change  after-switch (not undone: what they did after the switch stays)
     do   18 check   grace
     do   19 check   health
     do   20 check   assets
@@ -93,6 +97,7 @@ fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
     do      hold    name-release (remove the one-time file)
     do   14 check   canary
     do   15 check   can-still-reload
+    do      hold    arm-hooks (run them after an automatic rollback)
     do      hold    arm-watchdog (disarm it, unless the run is stuck)
     do   15 change  switch (switch back, reload, check the previous release's health)
     do   17 change  reload (reloaded again after the switch back)
@@ -102,17 +107,29 @@ fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
     do   20 check   assets
     do      check   confirm
     do      commit  live
+    do      change  after-rollback (not undone: what they did after the rollback stays)
     ");
-    // From the gates on both have the same rows, but for what only a new release needs.
+    // From the gates on both have the same rows, but for what only a new release needs, and what only a rollback does.
     let steps = |rows: Vec<RowInfo>| -> Vec<String> {
         let steps = rows.into_iter().map(|row| row.step.to_string());
         steps.skip_while(|step| step != "verify-tree").collect()
     };
     let mut release = steps(deploy::table().outline());
-    release.retain(|step| {
-        !["migrate", "seal-release", "sample-site", "rebuild-caches", "zero-downtime", "prune"].contains(&step.as_str())
-    });
-    assert_eq!(steps(rollback::table(None).outline()), release);
+    let of_a_release = [
+        "before-migrate",
+        "migrate",
+        "seal-release",
+        "before-switch",
+        "sample-site",
+        "rebuild-caches",
+        "after-switch",
+        "zero-downtime",
+        "prune",
+    ];
+    release.retain(|step| !of_a_release.contains(&step.as_str()));
+    let mut back = steps(rollback::table(None).outline());
+    back.retain(|step| step != "after-rollback");
+    assert_eq!(back, release);
 }
 
 #[test]

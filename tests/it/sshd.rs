@@ -694,7 +694,8 @@ fn an_upload_that_is_no_longer_waited_for_stops() {
         }
     });
     // It has ended before anything else begins, or it could make the file anew that an undo removes.
-    let open = "for file in /proc/[0-9]*/fd/*; do [ \"$(readlink \"$file\")\" != \"$TARGET\" ] || put open \"$file\"; done";
+    let open =
+        "for file in /proc/[0-9]*/fd/*; do [ \"$(readlink \"$file\")\" != \"$TARGET\" ] || put open \"$file\"; done";
     let looks = Script::new("test", open).var("TARGET", to.as_str());
     let answer = wait(ssh.run(looks, &mut |_| {})).expect("the connection is free again");
     assert_eq!(answer.get("open"), None);

@@ -40,12 +40,13 @@ const STAGES: [&str; 11] = [
 
 /// The subjects on the server: each may import those above it. The programs of the watchdog reload and restart workers, and the switch asks the
 /// watchdog, so that `services` stands above it and `activation` below. `survey` looks at all of it.
-const SUBJECTS: [&str; 14] = [
+const SUBJECTS: [&str; 15] = [
     "remote",
     "inspect",
     "lock",
     "ledger",
     "release_dir",
+    "hooks",
     "database",
     "backup",
     "health",

@@ -15,6 +15,7 @@ use gated_deploy::{
             APPROVAL_PHRASE, ENVIRONMENTS, EXIT_CODES, INPUTS, Input, Kind, OUTPUTS, POLICY_KEYS, Preset, Subject,
         },
     },
+    domain::hook::Moment,
     errors,
 };
 
@@ -196,6 +197,7 @@ fn property(input: &Input) -> Value {
             let entry = json!({"anyOf": [{"type": "string"}, health_path()]});
             json!({"anyOf": [{"type": "array", "items": entry}, {"type": "string"}, health_path(), {"type": "null"}]})
         }
+        Kind::Hooks => hooks(),
         kind if kind.is_list() => {
             json!({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}, {"type": "null"}]})
         }
@@ -226,6 +228,29 @@ fn health_path() -> Value {
             "status": {"type": "integer", "minimum": 200, "maximum": 299},
         },
         "allOf": [one_of(["expect", "contains"]), one_of(["expect", "status"]), one_of(["contains", "status"])],
+    })
+}
+
+/// Moments, each with its commands.
+fn hooks() -> Value {
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    let command = json!({
+        "type": "object",
+        "required": ["run"],
+        "additionalProperties": false,
+        "properties": {
+            "run": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            "within": {"anyOf": [{"type": "string", "pattern": "^[0-9]+[smh]?$"}, {"type": "integer", "minimum": 1}]},
+            "required": {"type": "boolean"},
+            "env": texts,
+        },
+    });
+    let commands = json!({"type": ["array", "null"], "items": {"anyOf": [{"type": "string"}, command]}});
+    let moments = Moment::ALL.map(|moment| (moment.as_str().to_owned(), commands.clone()));
+    json!({
+        "type": ["object", "null"],
+        "additionalProperties": false,
+        "properties": moments.into_iter().collect::<Map<String, Value>>(),
     })
 }
 

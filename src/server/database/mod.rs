@@ -190,7 +190,7 @@ pub async fn migrate(cx: &Deploy, io: &Io) -> StepResult {
             .hiding(cx.inputs.layout.env_file())
             .never_ended(&lock::nonce(cx))
             .timeout(TIMEOUT);
-    let mut tail = Tail::default();
+    let mut tail = remote::Tail::default();
     {
         let mut made = cx.state.borrow_mut();
         (made.migrations, made.migrating) = (None, true);
@@ -285,26 +285,6 @@ pub fn preview(cx: &Deploy) -> Vec<String> {
         std::iter::once(command.to_string()).chain(migrations_preview(cx)).collect()
     } else {
         vec!["nothing (`migrate` is false)".to_owned()]
-    }
-}
-
-/// The end of what a command printed.
-#[derive(Default)]
-struct Tail {
-    lines: Vec<String>,
-}
-
-impl Tail {
-    const LENGTH: usize = 20;
-
-    fn push(&mut self, line: &str) {
-        if line.trim().is_empty() {
-            return;
-        }
-        if self.lines.len() == Self::LENGTH {
-            self.lines.remove(0);
-        }
-        self.lines.push(line.to_owned());
     }
 }
 

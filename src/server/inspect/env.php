@@ -1,5 +1,6 @@
 <?php
-// Says of a .env file what may be said: no value but that of APP_ENV, and that only if it is a plain word. dotenv.php comes before this file.
+// Says of a .env file what may be said: no value but that of APP_ENV, and that only if it is a plain word. The second argument has names, one a
+// line; those that the file lacks are told. dotenv.php comes before this file.
 error_reporting(E_ALL & ~E_DEPRECATED & ~E_NOTICE & ~E_WARNING);
 $env = gated_deploy_dotenv($argv[1]);
 
@@ -30,3 +31,8 @@ echo 'driver=', preg_match('/^[a-z0-9_]{1,32}$/D', $driver) ? $driver : 'odd', "
 // Opening the file as a database could make one, or write beside it.
 $size = $driver === 'sqlite' ? @filesize($connection['database'] ?? '') : false;
 echo 'sqlite-kib=', $size === false ? '' : (int) ceil($size / 1024), "\n";
+foreach (array_filter(explode("\n", $argv[2] ?? ''), 'strlen') as $name) {
+    if (!array_key_exists($name, $env)) {
+        echo "missing=$name\n";
+    }
+}

@@ -63,6 +63,17 @@ pub async fn record(cx: &Deploy, io: &Io) -> StepResult {
     Ok(Done::passed(text))
 }
 
+/// Computes it again after commands of the policy, which may write to the release: what is confirmed then is what they left.
+pub async fn record_again(cx: &Deploy, io: &Io) -> Result<(), Failure> {
+    let earlier = cx.state.borrow().tree.clone();
+    record(cx, io).await?;
+    let now = cx.state.borrow().tree.clone();
+    if let Some(now) = now.filter(|now| Some(now) != earlier.as_ref()) {
+        io.line(format!("the hooks changed files of the release; its tree digest is now {}", now.short()));
+    }
+    Ok(())
+}
+
 /// Whether the live release is unchanged since it was confirmed. A warning, never a refusal: a release or a rollback repairs it (F88).
 pub async fn live(cx: &Survey, io: &Io) -> StepResult {
     let current = cx.state.borrow().server.as_ref().map(|server| server.current.clone());

@@ -225,6 +225,7 @@ async fn env(
         .var("ENV_FILE", file.as_str())
         .var("CURRENT", current.as_str())
         .var("PHP", &survey.inputs.server.php)
+        .var("NAMES", "")
         .var("ENV_PHP", ENV_PROGRAM);
     let answer = remote::run(&*survey.ports.shell, io, script, doing).await?;
     let source = format!("readlink {current}/.env");

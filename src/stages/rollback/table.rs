@@ -10,7 +10,7 @@ use crate::{
     server::{
         activation::current,
         health::{canary, identity, probe},
-        ledger, lock, recovery,
+        hooks, ledger, lock, recovery,
         release_dir::{cache, tree, tree_digest},
         remote::{by_hand, previewed},
         services::{ready, reload, workers},
@@ -49,6 +49,8 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
                                                                                                                           cleanup("remove the one-time file", identity::unmark)).into(),
             check ("canary",             "14 Ask the release through PHP-FPM before the switch",       previewed(canary::check, canary::preview)).into(),
             check ("can-still-reload",   "15 Check again that PHP-FPM and nginx can be reloaded",     ready::again).into(),
+            hold  ("arm-hooks",          "Have the hooks after a rollback ready",                      previewed(hooks::arm, hooks::arm_preview),
+                                                                                                                          cleanup("run them after an automatic rollback", hooks::rolled_back)).into(),
             hold  ("arm-watchdog",       "Arm the watchdog",                                          previewed(watchdog::arm, watchdog::preview),
                                                                                                                           cleanup("disarm it, unless the run is stuck", watchdog::disarm)).into(),
             change("switch",             "15 Switch `current` to the release",                        previewed(current::switch, current::switch_preview),
@@ -61,6 +63,8 @@ pub fn table(to: Option<ReleaseName>) -> Table<Survey, Deploy> {
             check ("assets",             "20 Check every Vite asset",                                 probe::assets).into(),
             check ("confirm",            "Confirm the release over a new connection",                 watchdog::confirm).decides().into(),
             commit("live",             "The release is confirmed").into(),
+            change("after-rollback",     "Run the hooks after the rollback",                          previewed(hooks::after_rollback, hooks::after_rollback_preview),
+                                                                                                                          no_undo("what they did after the rollback stays")).into(),
         ]
     }
 }

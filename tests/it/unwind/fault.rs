@@ -188,7 +188,7 @@ enum Work {
 }
 
 /// What each row does, by the name of its script. The tests hold it to the tables: a new row is named here, or the matrix has a hole.
-const WORKS: [(&str, Work); 48] = [
+const WORKS: [(&str, Work); 53] = [
     ("find-build", Work::Nothing),
     ("reach-server", Work::Nothing),
     ("survey-server", Work::Script("look")),
@@ -219,18 +219,23 @@ const WORKS: [(&str, Work); 48] = [
     ("unchanged-tree", Work::Script("digest")),
     ("verify-tree", Work::Script("gates")),
     ("boot-release", Work::Script("boot")),
+    ("before-migrate", Work::Inside("hook")),
     ("migrate", Work::Inside("migrate")),
     ("build-caches", Work::Script("cache")),
     ("seal-release", Work::Script("digest")),
     ("name-release", Work::Script("mark")),
     ("canary", Work::Script("canary")),
+    ("before-switch", Work::Inside("hook")),
     ("sample-site", Work::Nothing),
     ("can-still-reload", Work::Script("can-reload")),
+    ("arm-hooks", Work::Nothing),
     ("arm-watchdog", Work::Script("arm")),
     ("switch", Work::Script("switch")),
     ("rebuild-caches", Work::Script("cache")),
     ("reload", Work::Script("reload")),
     ("restart-workers", Work::Script("workers")),
+    ("after-switch", Work::Inside("hook")),
+    ("after-rollback", Work::Inside("hook")),
     ("grace", Work::Nothing),
     ("health", Work::Nothing),
     ("assets", Work::Nothing),
@@ -248,7 +253,7 @@ fn work(stage: Stage, row: &str) -> Option<Work> {
 }
 
 /// The rows that ask the site, and those after the switch that follow them.
-const ASKS_OR_LATER: [&str; 9] = [
+const ASKS_OR_LATER: [&str; 10] = [
     "baseline-health",
     "present-health",
     "sample-site",
@@ -258,6 +263,7 @@ const ASKS_OR_LATER: [&str; 9] = [
     "confirm",
     "live",
     "prune",
+    "after-rollback",
 ];
 
 /// The script that undoes these rows, or gives them back.

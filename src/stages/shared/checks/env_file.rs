@@ -37,6 +37,7 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
         .var("ENV_FILE", file.as_str())
         .var("CURRENT", layout.current().as_str())
         .var("PHP", &cx.inputs.server.php)
+        .list("NAMES", cx.inputs.server.hooks.variables())
         .var("ENV_PHP", PROGRAM);
     let (answer, open) =
         tokio::join!(remote::run(&*cx.ports.shell, io, script, &doing), modes::look(&*cx.ports.shell, io, layout));
@@ -70,6 +71,7 @@ pub async fn env_file(cx: &Survey, io: &Io) -> StepResult {
     }
     cx.state.borrow_mut().sqlite_kib = value(said, "sqlite-kib").and_then(remote::kib);
     app_env(&mut sheet, cx, said);
+    variables(&mut sheet, cx, said);
     match value(said, "app-key") {
         Some("set") => sheet.passed("APP_KEY", "set"),
         Some("odd") => sheet.failed("APP_KEY", errors::preflight::app_key_odd(&file)),
@@ -113,6 +115,20 @@ fn link(sheet: &mut Sheet<'_>, cx: &Survey, answer: &Answer, live: bool) {
             "nothing is live yet; the release creates it"
         };
         sheet.passed("link to .env", why);
+    }
+}
+
+/// What hooks get from the file is there. In the release they would fail later.
+fn variables(sheet: &mut Sheet<'_>, cx: &Survey, said: &str) {
+    let named = cx.inputs.server.hooks.variables();
+    let missing: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("missing=")).collect();
+    match missing.as_slice() {
+        _ if named.is_empty() => {}
+        [] => sheet.passed("variables of hooks", named.join(", ")),
+        missing => {
+            let file = cx.inputs.layout.env_file();
+            sheet.failed("variables of hooks", errors::hook::variables_missing(file, &missing.join(", ")));
+        }
     }
 }
 
