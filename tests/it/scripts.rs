@@ -224,6 +224,7 @@ fn se9_a_full_storage_and_a_link_that_leads_nowhere_are_refusals_with_a_name() {
             .var("ENV_FILE", text(&base.join("shared/.env")))
             .var("KIB", "1")
             .var("INODES", "1")
+            .var("LIVE", "")
             .var("TREE", &tree)
             .var("LOCK", "")
             .var("LOCK_NONCE", "")

@@ -173,11 +173,13 @@ struct Unpacking<'a> {
     kib: u64,
     inodes: usize,
     tree: &'a Listing,
+    /// What was sent of the bundle, with the PHP that completes it; `None`: all of it.
+    part: Option<(&'a Part, &'a str)>,
 }
 
 impl Unpacking<'_> {
     fn script(&self) -> Script {
-        Script::new("unpack", UNPACK)
+        let script = Script::new("unpack", UNPACK)
             .var("BASE", self.base.as_str())
             .var("RELEASES", self.releases.as_str())
             .var("DIR", self.dir.as_str())
@@ -187,7 +189,11 @@ impl Unpacking<'_> {
             .var("KIB", self.kib.to_string())
             .var("INODES", self.inodes.to_string())
             .var("TREE", self.tree.sha256().as_str())
-            .timeout(Duration::from_secs(900))
+            .timeout(Duration::from_secs(900));
+        match self.part {
+            Some((part, php)) => part.completing(script, php),
+            None => script.var("LIVE", ""),
+        }
     }
 }
 
@@ -258,12 +264,9 @@ async fn unpack_once(
         kib: bytes / 1024 + 4096,
         inodes,
         tree: bundle.tree(),
+        part: part.map(|part| (part, cx.inputs.server.php.as_str())),
     }
     .script();
-    let script = match part {
-        Some(part) => part.completing(script, &cx.inputs.server.php),
-        None => script.var("LIVE", ""),
-    };
     remote::run(&*cx.ports.shell, io, lock::fenced(cx, script.detached(&layout.jobs())), doing).await
 }
 

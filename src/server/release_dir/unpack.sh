@@ -25,7 +25,7 @@ copy_from_live() {
         awk '/^-/ { other[substr($0, 2)]; next } !($0 in other)' | tr '\n' '\0' |
         (cd "$LIVE" && xargs -0 -r cp --reflink=auto --no-dereference --parents --target-directory="$DIR" --)
 }
-write_manifest() { printf '%s\n%s' "$MANIFEST_BEFORE" "$MANIFEST_BEHIND" | "$PHP" -n -r "$MANIFEST_PHP" -- "$DIR" "$MANIFEST"; }
+write_manifest() { printf '%s\n%s' "$MANIFEST_BEFORE" "$MANIFEST_BEHIND" | "$PHP" -n -d zend.exception_ignore_args=1 -r "$MANIFEST_PHP" -- "$DIR" "$MANIFEST" 3>&-; }
 # Whatever fails in a folder that is completed so shows in the comparison below.
 if [ -n "$LIVE" ] && ! copy_from_live; then say "not all files of $LIVE could be copied"; fi
 # The entries of a bundle all have one time. Files get the time of their release instead: web servers make ETags of it.

@@ -103,6 +103,7 @@ impl Place {
             kib: 1,
             inodes: 1,
             tree: &uploaded.tree,
+            part: None,
         };
         ran(unpacking.script().var("LOCK", "").var("LOCK_NONCE", ""), before)
     }
