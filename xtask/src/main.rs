@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod dependencies;
 mod documents;
 mod field;
 mod fuzz;

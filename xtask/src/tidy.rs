@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{documents, imports, words};
+use crate::{dependencies, documents, imports, words};
 
 /// Words that only one module may use, and why.
 const WORDS: [(&str, &str, &str); 5] = [
@@ -40,6 +40,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     }
     problems.extend(broken_documents(root)?);
     problems.extend(words::complaints(root)?);
+    problems.extend(dependencies::complaints(root)?);
     problems.extend(shellcheck(root)?);
     problems.extend(other_features()?);
     if problems.is_empty() {
