@@ -681,16 +681,27 @@ fn an_upload_that_is_no_longer_waited_for_stops() {
     const SIZE: u64 = 4 << 30;
     let server = Server::start("");
     let ssh = server.ssh();
-    let target = server.folder.path().join("sent");
+    let folder = server.folder.path().canonicalize().expect("its path");
+    let target = folder.join("sent");
     let to: RemotePath = target.to_str().expect("a path").parse().expect("a path");
     let file = tempfile::tempfile().expect("a file");
     file.set_len(SIZE).expect("a long file");
     wait(async {
         let (began, mut seen) = tokio::sync::mpsc::unbounded_channel();
-        let mut on_bytes = move |sent| began.send(sent).unwrap_or_default();
+        let receivers = "for file in /proc/[0-9]*/fd/*; do pid=${file#/proc/}; \
+             [ \"$(readlink $file)\" != \"$PWD/sent\" ] || kill -s STOP ${pid%%/*}; done";
+        let mut stopped = false;
+        let mut on_bytes = move |sent| {
+            // What receives it would end with its input, soon or late.
+            if sent >= 8 << 20 && !std::mem::replace(&mut stopped, true) {
+                sh(&folder, receivers);
+            }
+            began.send(sent).unwrap_or_default();
+        };
         tokio::select! {
             result = ssh.send(file, SIZE, &to, &mut on_bytes) => panic!("it ended: {result:?}"),
-            Some(_) = seen.recv() => {}
+            // More than the server takes before somebody reads it: the file is open there.
+            () = async { while seen.recv().await.is_some_and(|sent| sent < 8 << 20) {} } => {}
         }
     });
     // It has ended before anything else begins, or it could make the file anew that an undo removes.
