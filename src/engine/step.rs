@@ -136,7 +136,9 @@ impl Io {
     pub async fn until_cancelled(&self) {
         match &self.stop {
             None => said(&self.cancel).await,
-            Some(stop) => drop(future::select(pin!(said(&self.cancel)), pin!(said(stop))).await),
+            Some(stop) => {
+                future::select(pin!(said(&self.cancel)), pin!(said(stop))).await;
+            }
         }
     }
 }

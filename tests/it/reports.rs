@@ -498,6 +498,76 @@ fn a_killed_run_has_left_where_it_died() {
     assert_eq!(told.output("outcome"), None);
 }
 
+/// Two lanes: each says its rows by name, the order is that of the table, and what was stopped is neither a failure nor a blocker.
+#[test]
+fn rows_of_lanes_are_told_by_name_and_in_the_order_of_the_table() {
+    let row = |step: &str, number, title: &str, lane| RowInfo {
+        lane,
+        step: StepId::new(step),
+        number: Some(number),
+        title: title.to_owned(),
+        kind: RowKind::Change,
+        undo: Some("remove it again".to_owned()),
+        survey: false,
+    };
+    let rows = vec![
+        row("backup", 8, "Back up", Some(1)),
+        row("copy-backup", 8, "Copy", Some(1)),
+        row("upload", 11, "Upload", Some(2)),
+        row("migrate", 13, "Migrate", None),
+    ];
+    let line = |step: &str, text: &str| Body::Line { step: StepId::new(step), text: text.to_owned() };
+    let warned = |step: &str, text: &str| Body::Warned {
+        step: StepId::new(step),
+        code: Default::default(),
+        text: text.to_owned(),
+        hint: None,
+    };
+    let working = Tape::with("deploy-staging", rows)
+        .begun("backup")
+        .begun("upload")
+        .and(line("backup", "dumping"))
+        .and(line("upload", "sending"))
+        .and(warned("upload", "warned first"))
+        .and(warned("backup", "warned second"));
+    let died = tell(&working.0);
+    assert_says(&died.summary, &["Running, at: 8 Back up, and 11 Upload. If the run has ended", "Back up (lane 1)"]);
+    let cause = Failure::world("uploading", "the disk is full");
+    let events = working
+        .finished("upload", Verdict::Failed, "", Some(cause.clone()))
+        .finished("backup", Verdict::Stopped, "stopped because \"11 Upload\" failed", None)
+        .undone("upload", None)
+        .undone("backup", None)
+        .ends(Outcome::Refused { at: StepId::new("upload"), cause, stays: Vec::new() });
+    for style in [Style::Actions, Style::Plain] {
+        let told = tell_in(style, &events);
+        let begins =
+            ["  backup | dumping", "  upload | sending", "stop  8 Back up: stopped because", "FAIL  11 Upload"];
+        for begins in begins {
+            assert!(told.log.lines().any(|line| line.starts_with(begins)), "{begins}: {}", told.log);
+        }
+        let folded = told.log.split("stop  8 Back up").next().expect("what comes before");
+        assert!(!folded.contains("::group::"), "the end of a row is folded away: {folded}");
+    }
+    let told = tell(&events);
+    crate::evidence::valid(&serde_json::from_str(&told.report_json).expect("JSON"));
+    let errors = commands(&told.log).into_iter().filter(|line| line.starts_with("::error title=11 Upload failed"));
+    assert_eq!(errors.count(), 1);
+    assert!(!told.log.contains("::error title=8 Back up"), "{}", told.log);
+    for page in [&told.summary, &told.report] {
+        assert_says(
+            page,
+            &[
+                "Failed: the site is untouched",
+                "| Back up (lane 1) | ⏹️ stopped |",
+                "| Copy (lane 1) | ◽ not reached |",
+            ],
+        );
+        assert!(page.find("warned second") < page.find("warned first"), "{page}");
+        assert!(!page.contains("blockers"), "{page}");
+    }
+}
+
 #[test]
 fn a_huge_run_is_cut_and_says_so() {
     let row = |n: usize| RowInfo {

@@ -676,21 +676,64 @@ pub(crate) fn peak_memory_kb() -> u64 {
     line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
 }
 
+/// The kernel takes megabytes ahead of a slow line, and what a script says would stand behind them.
+#[test]
+fn a_script_beside_an_upload_waits_for_little_of_it() {
+    const SIZE: u64 = 64 << 20;
+    let server = Server::start("");
+    let (line, passed) = Line::slow(server.port);
+    let ssh = server.ssh_through(&line);
+    let file = tempfile::tempfile().expect("a file");
+    file.set_len(SIZE).expect("a long file");
+    let to = remote(&server.folder.path().join("sent"));
+    let behind = wait(async {
+        let upload = async {
+            let sent = ssh.send(file, SIZE, &to, &mut |_| {}).await;
+            panic!("the line is too fast: {sent:?}");
+        };
+        let beside = async {
+            // By then the kernel has taken what it takes.
+            while passed.load(Ordering::SeqCst) < 1 << 20 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let before = passed.load(Ordering::SeqCst);
+            run(&ssh, "put a b").await.expect("an answer");
+            passed.load(Ordering::SeqCst) - before
+        };
+        tokio::select! {
+            () = upload => unreachable!("it panics"),
+            behind = beside => behind,
+        }
+    });
+    assert!(behind < 1 << 20, "{} KiB of the upload came first", behind / 1024);
+}
+
 #[test]
 fn an_upload_that_is_no_longer_waited_for_stops() {
     const SIZE: u64 = 4 << 30;
     let server = Server::start("");
     let ssh = server.ssh();
-    let target = server.folder.path().join("sent");
+    let folder = server.folder.path().canonicalize().expect("its path");
+    let target = folder.join("sent");
     let to: RemotePath = target.to_str().expect("a path").parse().expect("a path");
     let file = tempfile::tempfile().expect("a file");
     file.set_len(SIZE).expect("a long file");
     wait(async {
         let (began, mut seen) = tokio::sync::mpsc::unbounded_channel();
-        let mut on_bytes = move |sent| began.send(sent).unwrap_or_default();
+        let receivers = "for file in /proc/[0-9]*/fd/*; do pid=${file#/proc/}; \
+             [ \"$(readlink $file)\" != \"$PWD/sent\" ] || kill -s STOP ${pid%%/*}; done";
+        let mut stopped = false;
+        let mut on_bytes = move |sent| {
+            // What receives it would end with its input, soon or late.
+            if sent >= 8 << 20 && !std::mem::replace(&mut stopped, true) {
+                sh(&folder, receivers);
+            }
+            began.send(sent).unwrap_or_default();
+        };
         tokio::select! {
             result = ssh.send(file, SIZE, &to, &mut on_bytes) => panic!("it ended: {result:?}"),
-            Some(_) = seen.recv() => {}
+            // More than the server takes before somebody reads it: the file is open there.
+            () = async { while seen.recv().await.is_some_and(|sent| sent < 8 << 20) {} } => {}
         }
     });
     // It has ended before anything else begins, or it could make the file anew that an undo removes.
@@ -837,6 +880,31 @@ impl Line {
             });
         });
         line
+    }
+
+    /// One that carries a quarter of a megabyte in a second, and how much it has carried to the server.
+    fn slow(server_port: u16) -> (Self, Arc<AtomicUsize>) {
+        const RATE: f64 = 256.0 * 1024.0;
+        let entrance = TcpListener::bind("127.0.0.1:0").expect("a port");
+        // What waits does so at the sender's end.
+        socket2::SockRef::from(&entrance).set_recv_buffer_size(64 * 1024).expect("a small buffer");
+        let port = entrance.local_addr().expect("an address").port();
+        let line = Self { port, armed: Arc::default(), silent: Arc::default(), held: Arc::default() };
+        let passed = Arc::new(AtomicUsize::new(0));
+        let counted = passed.clone();
+        std::thread::spawn(move || {
+            let (client, _) = entrance.accept().expect("a guest");
+            let server = TcpStream::connect(("127.0.0.1", server_port)).expect("sshd");
+            let (up, down) = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
+            std::thread::spawn(move || {
+                pass(up, server, |length| {
+                    std::thread::sleep(Duration::from_secs_f64(length as f64 / RATE));
+                    counted.fetch_add(length, Ordering::SeqCst);
+                });
+            });
+            pass(down, client, |_| {});
+        });
+        (line, passed)
     }
 }
 

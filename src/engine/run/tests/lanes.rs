@@ -225,6 +225,20 @@ async fn a_second_failure_in_another_lane_is_recorded_and_the_first_is_the_cause
     assert_eq!(all[3..], expected, "{all:?}");
 }
 
+/// A row that ends well in the moment in which another one fails is done, and the row behind it does not begin.
+#[tokio::test]
+async fn behind_a_row_that_ends_while_another_lane_fails_none_begins() {
+    let seen = Seen::default();
+    let rows = vec![lanes(vec![
+        vec![changes(&seen, "a", Work::FailsAfter("b begins"))],
+        vec![changes(&seen, "b", Work::WellAfter("told: a Failed working: a")), changes(&seen, "c", Work::Well)],
+    ])];
+    let outcome = run(&seen, rows, never()).await;
+    assert_eq!(cause(&outcome), ("a", "a"));
+    let expected = ["a begins", "b begins", "told: a Failed working: a", "b ends", "b is undone", "a is undone"];
+    assert_eq!(seen.take(), expected);
+}
+
 #[tokio::test]
 async fn a_run_that_is_cancelled_ends_all_lanes_and_undoes_both() {
     let seen = Seen::default();
