@@ -46,5 +46,6 @@ mod summary;
 mod support;
 mod token;
 mod unwind;
+mod verify;
 mod watchdog;
 mod workers;
