@@ -318,6 +318,16 @@ async fn dispatch(
             };
             stages::fix::carry_out(&stage, world, server, events, cancel).await
         }
+        Request::Verify(target) => {
+            let ports = match ports(&target, None, clock, &common.scratch, alter) {
+                Ok(ports) => ports,
+                Err(failure) => return refuse(events, &stage, failure),
+            };
+            let inputs = Rc::new(*target);
+            let survey = Survey { inputs, source: None, staging: None, ports, state: SurveyState::default().into() };
+            let decide = async |survey| stages::verify::decide(survey);
+            run_table(&stage, &stages::verify::table(), survey, decide, events, cancel).await
+        }
         Request::Smoke(inputs) => {
             let shell = inputs.ssh.as_ref().map(|ssh| Rc::new(Ssh::new(ssh)) as Rc<dyn Shell>);
             let site: Rc<dyn Site> = match site(&inputs.site, shell.as_ref()) {
@@ -522,6 +532,7 @@ fn setting(request: Option<&Request>) -> Setting {
         Some(Request::BuildGate(inputs)) => unapproved(&inputs.run),
         Some(Request::Smoke(inputs)) => unapproved(&inputs.run),
         Some(Request::Audit(inputs)) => unapproved(&inputs.run),
+        Some(Request::Verify(target)) => unapproved(&target.run),
         // There is nothing to approve.
         Some(Request::Recover(inputs)) => unapproved(&inputs.target.run),
         Some(Request::Preflight(inputs)) => unapproved(&inputs.target.run),

@@ -73,6 +73,7 @@ pub fn parse(
         Some(Stage::BuildGate) => reader.build_gate().map(|request| Request::BuildGate(Box::new(request))),
         Some(stage @ Stage::Preflight) => reader.deploy(stage).map(|request| Request::Preflight(Box::new(request))),
         Some(Stage::Audit) => reader.audit().map(|request| Request::Audit(Box::new(request))),
+        Some(stage @ Stage::Verify) => reader.target(stage).map(|target| Request::Verify(Box::new(target))),
         Some(Stage::Smoke) => reader.smoke().map(|request| Request::Smoke(Box::new(request))),
         // Post does what recover does, for the server folder of its own main step.
         Some(stage) if post.is_some() || stage == Stage::Recover => {

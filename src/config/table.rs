@@ -185,8 +185,18 @@ impl Input {
     }
 }
 
-const EVERY: &[&str] =
-    &["build-gate", "deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
+const EVERY: &[&str] = &[
+    "build-gate",
+    "deploy-staging",
+    "deploy-production",
+    "preflight",
+    "smoke",
+    "verify",
+    "rollback",
+    "audit",
+    "fix",
+    "recover",
+];
 const DEPLOYS: &[&str] = &["deploy-staging", "deploy-production"];
 const BUILDS: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "preflight", "audit"];
 const NAMES: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "preflight", "audit", "fix"];
@@ -198,20 +208,20 @@ const WAITS: &[&str] = &["deploy-staging", "deploy-production", "preflight"];
 const PATIENT: &[&str] = &["deploy-staging", "deploy-production", "preflight", "fix"];
 const AUDITS: &[&str] = &["audit", "fix"];
 const SERVERS: &[&str] =
-    &["deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit", "fix", "recover"];
+    &["deploy-staging", "deploy-production", "preflight", "smoke", "verify", "rollback", "audit", "fix", "recover"];
 /// Those of [`SERVERS`] that read the app's folder; `smoke` uses the server only as a tunnel to the site.
 const WITH_SERVER: &[&str] =
-    &["deploy-staging", "deploy-production", "preflight", "rollback", "audit", "fix", "recover"];
+    &["deploy-staging", "deploy-production", "preflight", "verify", "rollback", "audit", "fix", "recover"];
 const APPROVED: &[&str] = &["deploy-staging", "deploy-production", "rollback", "fix", "recover"];
-/// A release links these, and `build-gate` refuses a bundle with a link that bypasses them.
-const SHARES: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "rollback", "recover"];
+/// A release links these, `verify` leaves them out, and `build-gate` refuses a bundle with a link that bypasses them.
+const SHARES: &[&str] = &["build-gate", "deploy-staging", "deploy-production", "verify", "rollback", "recover"];
 /// Those that judge the nine gates or ask for assets.
 const FRONT_ENDS: &[&str] =
     &["build-gate", "deploy-staging", "deploy-production", "preflight", "smoke", "rollback", "audit"];
 const SWITCHES: &[&str] = &["deploy-staging", "deploy-production", "rollback", "recover"];
 /// Those that can go through a moment at which hooks run, and the one that asks whether that would succeed.
 const HOOKED: &[&str] = &["deploy-staging", "deploy-production", "preflight", "rollback"];
-const COPIES: &[&str] = &["deploy-staging", "deploy-production", "preflight"];
+const COPIES: &[&str] = &["deploy-staging", "deploy-production", "preflight", "verify"];
 const STAGING_READERS: &[&str] = &["deploy-production", "preflight"];
 
 /// The value of `backup-copy` without which nothing is released.
@@ -249,7 +259,7 @@ impl Input {
 #[rustfmt::skip]
 pub static INPUTS: &[Input] = &[
     input("stage", Subject::Run, Kind::Stage, Preset::Required, EVERY,
-        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `deploy-production` releases what staging has confirmed, `preflight` checks whether a release would succeed and changes nothing, `smoke` checks the health of a site, `rollback` activates an earlier confirmed release, `audit` checks the settings of GitHub and the server, `fix` corrects one finding of an audit, `recover` completes the rollback of an interrupted run. The post step of every run does what `recover` does.").per_run(),
+        "What to do: `build-gate` checks a built app and makes its bundle, `deploy-staging` releases that bundle to the staging server, `deploy-production` releases what staging has confirmed, `preflight` checks whether a release would succeed and changes nothing, `smoke` checks the health of a site, `verify` compares a server with what was confirmed on it, `rollback` activates an earlier confirmed release, `audit` checks the settings of GitHub and the server, `fix` corrects one finding of an audit, `recover` completes the rollback of an interrupted run. The post step of every run does what `recover` does.").per_run(),
     input("environment", Subject::Run, Kind::Environment, Preset::Text("`staging` for deploy-staging and smoke, else `production`"), SERVERS,
         "The environment to work on. It chooses the section of the policy file and the default of env-file.").per_run(),
     input("config", Subject::Run, Kind::Local, Preset::Is(".github/gated-deploy.yml"), EVERY,

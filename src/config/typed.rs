@@ -31,6 +31,7 @@ pub enum Request {
     /// Looks whether a release would go through.
     Preflight(Box<Deploy>),
     Smoke(Box<Smoke>),
+    Verify(Box<Target>),
     Rollback(Box<Rollback>),
     Audit(Box<Audit>),
     Recover(Box<Recover>),

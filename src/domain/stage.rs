@@ -10,6 +10,7 @@ pub enum Stage {
     DeployProduction,
     Preflight,
     Smoke,
+    Verify,
     Rollback,
     Audit,
     Fix,
@@ -24,6 +25,7 @@ impl Stage {
         Self::DeployProduction,
         Self::Preflight,
         Self::Smoke,
+        Self::Verify,
         Self::Rollback,
         Self::Audit,
         Self::Fix,
@@ -37,6 +39,7 @@ impl Stage {
             Self::DeployProduction => "deploy-production",
             Self::Preflight => "preflight",
             Self::Smoke => "smoke",
+            Self::Verify => "verify",
             Self::Rollback => "rollback",
             Self::Audit => "audit",
             Self::Fix => "fix",
@@ -54,9 +57,13 @@ impl Stage {
         match self {
             Self::BuildGate => None,
             Self::DeployStaging | Self::Smoke => Some("staging"),
-            Self::DeployProduction | Self::Preflight | Self::Rollback | Self::Audit | Self::Fix | Self::Recover => {
-                Some("production")
-            }
+            Self::DeployProduction
+            | Self::Preflight
+            | Self::Verify
+            | Self::Rollback
+            | Self::Audit
+            | Self::Fix
+            | Self::Recover => Some("production"),
         }
     }
 }

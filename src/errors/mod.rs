@@ -31,6 +31,7 @@ pub mod server;
 pub mod services;
 pub mod ssh;
 pub mod staging;
+pub mod verify;
 pub mod watchdog;
 
 use std::{
@@ -154,6 +155,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         services::CODES,
         ssh::CODES,
         staging::CODES,
+        verify::CODES,
         watchdog::CODES,
     ]
     .into_iter()

@@ -29,6 +29,8 @@ pub enum Subject {
     Site,
     /// Looks whether a release would go through, and makes none.
     Preflight,
+    /// Compares a server with what was confirmed on it.
+    Verify,
     /// Looks how GitHub and the server stand.
     Audit,
     /// Brings to its end what another run left.
@@ -221,6 +223,7 @@ impl RunView {
             Ok(Stage::BuildGate) => Subject::Bundle,
             Ok(Stage::Smoke) => Subject::Site,
             Ok(Stage::Preflight) => Subject::Preflight,
+            Ok(Stage::Verify) => Subject::Verify,
             Ok(Stage::Rollback) => Subject::Rollback,
             Ok(Stage::Audit) => Subject::Audit,
             Ok(Stage::Recover) => Subject::Recovery,

@@ -9,3 +9,4 @@ pub mod recover;
 pub mod rollback;
 pub mod shared;
 pub mod smoke;
+pub mod verify;

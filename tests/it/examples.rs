@@ -282,7 +282,8 @@ fn the_example_for_the_audit_looks_at_both_places_and_keeps_one_issue() {
     let steps = steps("audit.yml");
     let stages: Vec<(&str, &str)> =
         steps.iter().map(|step| (step["stage"].as_str(), step["environment"].as_str())).collect();
-    assert_eq!(stages, [("audit", "staging"), ("smoke", "staging"), ("audit", "production"), ("smoke", "production")]);
+    let all = |environment| ["audit", "smoke", "verify"].map(|stage| (stage, environment));
+    assert_eq!(stages, [all("staging"), all("production")].concat());
     let (site, staging) = (story.production_site(), story.staging_site());
     let known_hosts = story.lab.known_hosts();
     let files = crate::audit::Repository::new().files;
@@ -311,7 +312,7 @@ fn the_example_for_the_audit_looks_at_both_places_and_keeps_one_issue() {
             assert!(runner_has(&finished, "report"), "the issue's text is there");
         }
     }
-    assert_eq!(decisions, ["go"; 4]);
+    assert_eq!(decisions, ["go"; 6]);
     assert!(story.github.requests().iter().all(|request| request.method == "GET"));
 }
 
@@ -333,7 +334,7 @@ fn the_issue_of_the_audit_is_opened_once_edited_in_place_and_closed_when_all_is_
     fs::set_permissions(&gh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
     let report = folder.path().join("report.md");
     fs::write(&report, "# The report\n").expect("a report");
-    let calls_of = |decisions: [&str; 4], number: &str| {
+    let calls_of = |decisions: [&str; 6], number: &str| {
         let (calls, body) = (folder.path().join("calls"), folder.path().join("body"));
         for file in [&calls, &body] {
             fs::write(file, "").expect("a file");
@@ -347,7 +348,11 @@ fn the_issue_of_the_audit_is_opened_once_edited_in_place_and_closed_when_all_is_
             .env("NUMBER", number)
             .env("RUN", "https://github.com/acme/shop/actions/runs/1")
             .env("REPORTS", format!("{} ", report.display()))
-            .envs(["STAGING", "PRODUCTION", "SMOKE_STAGING", "SMOKE_PRODUCTION"].into_iter().zip(decisions))
+            .envs(
+                ["STAGING", "PRODUCTION", "SMOKE_STAGING", "SMOKE_PRODUCTION", "VERIFY_STAGING", "VERIFY_PRODUCTION"]
+                    .into_iter()
+                    .zip(decisions),
+            )
             .status()
             .expect("bash");
         assert!(status.success());
@@ -356,10 +361,17 @@ fn the_issue_of_the_audit_is_opened_once_edited_in_place_and_closed_when_all_is_
         let verbs = verbs.map(|line| line.split(" --").next().unwrap_or_default().to_owned()).collect::<Vec<_>>();
         (verbs, fs::read_to_string(body).expect("a body"))
     };
-    let (well, sick) = (["go"; 4], ["go", "go", "no-go", "go"]);
+    let (well, sick) = (["go"; 6], ["go", "go", "no-go", "go", "go", "no-go"]);
     let (calls, body) = calls_of(sick, "");
     assert_eq!(calls, ["issue create"]);
-    assert_says(&body, &["Sites: staging no-go, production go", "# The report", "actions/runs/1"]);
+    assert_says(
+        &body,
+        &[
+            "Sites: staging no-go, production go. Servers as confirmed: staging go, production no-go",
+            "# The report",
+            "actions/runs/1",
+        ],
+    );
     assert_eq!(calls_of(sick, "7").0, ["issue edit 7", "issue reopen 7"]);
     assert_eq!(calls_of(well, "7").0, ["issue edit 7", "issue close 7"]);
     assert_eq!(calls_of(well, "").0, Vec::<String>::new(), "nothing to tell, and nothing is told");

@@ -115,8 +115,9 @@ fn f28_f75_no_script_wipes_data_or_clears_what_the_live_site_uses() {
         // A second start of the app, where its routes cannot be cached in the first one.
         "'route:cache')",
         "$command)",
-        // The function itself, which passes on its words.
+        // The function itself, which passes on its words, and a hook, which the policy names.
         "$words, ",
+        "...$words)",
     ];
     for (name, text) in scripts() {
         for line in text.lines().filter(|line| !line.trim_start().starts_with(['#', '/', 'f'])) {

@@ -208,7 +208,7 @@ fn a_required_hook_that_fails_refuses_or_rolls_back_and_any_other_warns() {
         may_fail("[sleep, \"600\"]"),
     ));
     assert_ended(&warned, 0, "live");
-    assert_says(&warned.summary, &["hook-failed", "hook-timed-out", "with 3 warnings"]);
+    assert_says(&warned.summary, &["hook-failed", "hook-timed-out", "with 4 warnings", "url-unencrypted"]);
     assert_eq!((noted(&story).len(), migrated().as_str()), (1, "1"), "the hooks after one that fails ran");
     nothing_of(&story, "");
 }

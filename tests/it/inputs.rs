@@ -280,7 +280,7 @@ fn an_api_that_is_no_web_address_is_refused_at_once() {
 #[test]
 fn stages_that_cannot_run_say_so() {
     assert_snapshot!(Start::in_actions("deploy-stagin").problems(), @"stage: `deploy-stagin` is not a stage; did you mean `deploy-staging`?");
-    assert_snapshot!(Start::in_actions("deploy-staging").input("stage", "release it").problems().lines().next().unwrap_or_default(), @"stage: `release it` is not a stage; write `build-gate`, `deploy-staging`, `deploy-production`, `preflight`, `smoke`, `rollback`, `audit`, `fix`, `recover`");
+    assert_snapshot!(Start::in_actions("deploy-staging").input("stage", "release it").problems().lines().next().unwrap_or_default(), @"stage: `release it` is not a stage; write `build-gate`, `deploy-staging`, `deploy-production`, `preflight`, `smoke`, `verify`, `rollback`, `audit`, `fix`, `recover`");
     assert_eq!(Start::in_actions("repair").run().common.stage, None);
     assert_eq!(Start::release().run().common.stage, Some(Stage::DeployStaging));
 }

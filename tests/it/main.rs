@@ -48,5 +48,6 @@ mod summary;
 mod support;
 mod token;
 mod unwind;
+mod verify;
 mod watchdog;
 mod workers;

@@ -9,7 +9,7 @@ use gated_deploy::{
     },
     engine::event::{RowInfo, RowKind},
     server::ledger::REACHED,
-    stages::{audit, build_gate, deploy, fix, preflight, recover, rollback},
+    stages::{audit, build_gate, deploy, fix, preflight, recover, rollback, verify},
 };
 
 fn outline(rows: &[RowInfo]) -> String {
@@ -154,6 +154,7 @@ fn every_row_that_code_asks_for_stands_in_a_table() {
         build_gate::table().outline(),
         deploy::production().outline(),
         preflight::table().outline(),
+        verify::table().outline(),
         recover::table().outline(),
         rollback::table(None).outline(),
     ]
@@ -206,6 +207,18 @@ fn recovery_is_a_table_whose_way_back_is_the_undo_of_what_the_dead_run_did() {
     do      hold    deploy-lock (free it, or keep it for the next run)
     do      change  finish-unconfirmed (roll it back, remove the leftovers, check the site's health)
     do      check   health
+    ");
+}
+
+#[test]
+fn a_verification_only_looks() {
+    insta::assert_snapshot!(outline(&verify::table().outline()), @r"
+    look    observe reach-server
+    look    observe survey-server
+    look    observe ledger-chain
+    look    observe live-tree
+    look    observe backup-digests
+    look    observe site-health
     ");
 }
 
@@ -270,6 +283,7 @@ fn every_row_has_a_name_of_its_own_and_every_change_says_its_undo() {
         rollback::table(None).outline(),
         build_gate::table().outline(),
         preflight::table().outline(),
+        verify::table().outline(),
         audit::table().outline(),
         recover::table().outline(),
     ]

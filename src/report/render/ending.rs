@@ -28,7 +28,7 @@ pub fn headline(view: &RunView) -> String {
             Subject::Release | Subject::Rollback => "Passed: every check passed",
             Subject::Recovery => return recovered(view),
             Subject::Site => "GO: the site is healthy",
-            Subject::Preflight => return go(view),
+            Subject::Preflight | Subject::Verify => return go(view),
             Subject::Audit => return audited(view),
             Subject::Fix => return mended(view),
         }
@@ -47,7 +47,9 @@ pub fn headline(view: &RunView) -> String {
         Some(Outcome::Refused { cause, .. }) if subject == Subject::Site && cause.kind == FailureKind::Refused => {
             "NO-GO: the site is unhealthy; nothing was changed".to_owned()
         }
-        Some(Outcome::Refused { cause, .. }) if subject == Subject::Preflight && cause.kind == FailureKind::Refused => {
+        Some(Outcome::Refused { cause, .. })
+            if matches!(subject, Subject::Preflight | Subject::Verify) && cause.kind == FailureKind::Refused =>
+        {
             let failed = view.failed_rows().count();
             format!("NO-GO: {} failed, nothing was changed", count(failed, "check"))
         }
@@ -174,7 +176,7 @@ pub(crate) fn refusal(kind: FailureKind) -> &'static str {
 pub(crate) fn untouched(subject: Subject, stays: &[String]) -> &'static str {
     match (subject, stays.is_empty()) {
         (Subject::Bundle, _) => "there is no bundle, and no server was contacted",
-        (Subject::Preflight | Subject::Audit | Subject::Fix, _) => "nothing was changed",
+        (Subject::Preflight | Subject::Verify | Subject::Audit | Subject::Fix, _) => "nothing was changed",
         (Subject::Recovery, _) => "no release was rolled back",
         (_, true) => "the site is untouched",
         (_, false) => "the live release was never touched; see what stays",

@@ -132,6 +132,10 @@ pub fn criteria(view: &RunView) -> Vec<Criterion> {
             Criterion::of("The site answered healthy on every endpoint, or nothing is live yet", baseline(view)),
             Criterion::of("Nothing on the server blocks a release", nothing_in_the_way(view)),
         ],
+        Subject::Verify => vec![
+            Criterion::of("The server has what was confirmed", nothing_in_the_way(view)),
+            of("The site answered healthy on every endpoint", healthy(key::HEALTH), &[row::SITE_HEALTH]),
+        ],
         Subject::Recovery => {
             vec![of("The site answered healthy on every endpoint", healthy(key::HEALTH), &[row::HEALTH])]
         }
@@ -365,7 +369,9 @@ pub fn next_steps(view: &RunView) -> Vec<String> {
         Some(Outcome::Planned) => "Read the plan. To approve it, use the phrase in the job summary.",
         Some(Outcome::Passed) => match view.subject() {
             Subject::Bundle => "Release it.",
-            Subject::Release | Subject::Rollback | Subject::Site | Subject::Recovery => "None: every check passed.",
+            Subject::Release | Subject::Rollback | Subject::Site | Subject::Verify | Subject::Recovery => {
+                "None: every check passed."
+            }
             Subject::Audit => "Fix the findings that are not met, P0 and P1 first.",
             Subject::Fix => "Run the audit again.",
             Subject::Preflight => "Read the warnings above, if there are any, then release.",

@@ -480,7 +480,7 @@ pub(crate) fn brief_rows<'s>(view: &'s RunView, rows: impl Iterator<Item = &'s R
             if step.failure().is_some() || described.join("; ") == text { words::SEE_ABOVE.to_owned() } else { text }
         }
         // What each check of a pre-flight found stands in the table of the checks.
-        _ if view.subject() == Subject::Preflight => String::new(),
+        _ if matches!(view.subject(), Subject::Preflight | Subject::Verify) => String::new(),
         _ => result(step),
     };
     rows.map(|step| step_row(view, step, &brief(step))).collect()

@@ -93,7 +93,7 @@ pub fn render(view: &RunView, setting: &Setting) -> String {
 }
 
 fn warnings(page: &mut Page, view: &RunView) {
-    if view.subject() != Subject::Preflight {
+    if !matches!(view.subject(), Subject::Preflight | Subject::Verify) {
         page.push(&sections::warnings(view));
         return;
     }
@@ -112,7 +112,7 @@ fn warnings(page: &mut Page, view: &RunView) {
 /// Checks, steps with their times, and evidence.
 fn folded_away(page: &mut Page, view: &RunView) {
     match view.subject() {
-        Subject::Preflight => page.fold("Checks", &checked::HEAD, checked::other_rows(view)),
+        Subject::Preflight | Subject::Verify => page.fold("Checks", &checked::HEAD, checked::other_rows(view)),
         Subject::Audit => page.fold("Findings that are met", &audit::HEAD, audit::rows(view, true)),
         _ => {}
     }
@@ -121,7 +121,8 @@ fn folded_away(page: &mut Page, view: &RunView) {
         let lines = table_of_pairs(&sections::check_lines(view));
         let health = if first::site_health(view).is_empty() { sections::health(view) } else { String::new() };
         if !(lines.is_empty() && health.is_empty()) {
-            let title = if view.subject() == Subject::Preflight { "Scores" } else { "Checks" };
+            let has_checks = matches!(view.subject(), Subject::Preflight | Subject::Verify);
+            let title = if has_checks { "Scores" } else { "Checks" };
             page.push(&folded(title, &format!("{lines}\n{health}")));
         }
     }

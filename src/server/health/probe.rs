@@ -509,7 +509,7 @@ fn vantage(report: &HealthReport) -> Option<&str> {
     report.asked().find_map(|endpoint| endpoint.vantage.as_deref())
 }
 
-pub(super) fn describe(report: &HealthReport) -> String {
+pub fn describe(report: &HealthReport) -> String {
     let score = report.score();
     let mut text = format!("{}/{}", score.passed, score.total);
     for endpoint in report.asked() {

@@ -1,6 +1,6 @@
 # Runs one hook in a release's folder, in a process group of its own. All of that group ends when the hook has ended, when its time is over, and
 # when this script ends.
-# in: DIR WORDS (one a line) ARTISAN (the program that runs a command of the app; empty: the first word is a program) LIVE (yes: DIR is live)
+# in: DIR WORDS (one a line, each behind `=`) ARTISAN (the program that runs a command of the app; empty: the first word is a program) LIVE (yes: DIR is live)
 #     WITHIN (seconds) NAMES (entries of .env, one a line; may be empty) ENV_FILE VALUES_PHP PHP MOMENT ENVIRONMENT RELEASE OTHER (may be empty)
 cd -P "$DIR"
 
@@ -16,10 +16,18 @@ if [ -n "$NAMES" ]; then
     esac
 fi
 
-set --
-while IFS= read -r word; do set -- "$@" "$word"; done <<WORDS
-$WORDS
-WORDS
+# One word a line, behind a sign, so that an empty one is one, too.
+set -f
+IFS='
+'
+# shellcheck disable=SC2086
+set -- $WORDS
+unset IFS
+set +f
+for word in "$@"; do
+    shift
+    set -- "$@" "${word#=}"
+done
 # A command of the app starts as every program does that starts an app here (prelude.sh).
 if [ -n "$ARTISAN" ]; then
     shift
@@ -58,10 +66,16 @@ waits() {
     set -- ${stat##*) }
     [ "$1" != Z ] && [ "${20}" = "$HOOK_SINCE" ]
 }
+# One that has ended and was not waited for yet has ended in time.
+runs() {
+    read -r stat <"/proc/$HOOK_GROUP/stat" || return 1
+    set -- ${stat##*) }
+    [ "$1" != Z ]
+}
 over=$(($(up) + HOOK_WITHIN))
 while kill -s 0 "$HOOK_GROUP" || kill -s 0 -- "-$HOOK_GROUP"; do
     if waits; then
-        if [ "$(up)" -lt "$over" ]; then
+        if ! runs || [ "$(up)" -lt "$over" ]; then
             pause
             continue
         fi

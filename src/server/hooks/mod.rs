@@ -199,7 +199,7 @@ pub struct Around<'a> {
 pub fn script(hook: &Hook, around: &Around<'_>) -> Script {
     Script::new("hook", include_str!("hook.sh"))
         .var("DIR", around.dir.as_str())
-        .list("WORDS", &hook.run)
+        .list("WORDS", hook.run.iter().map(|word| format!("={word}")))
         .var("ARTISAN", if hook.is_artisan() { ARTISAN } else { "" })
         .var("LIVE", if around.live { "yes" } else { "" })
         .var("WITHIN", hook.within.as_secs().to_string())

@@ -687,7 +687,10 @@ impl Incident {
     /// Whether the row runs this script, and [`WORKS`] says that it runs none. The lock is renewed beside every row.
     fn is_unnamed(&self, script: &Script) -> bool {
         let nothing = work(self.cell.stage, &self.cell.row) == Some(Work::Nothing);
-        self.at_work.get() && !self.happened.get() && nothing && ![RENEWS, ENDS].contains(&script.name())
+        // What is put into its undo, or into its giving back, says nothing of the row's own work.
+        let in_its_undo = matches!(self.cell.fault, Fault::UndoBefore | Fault::UndoAfter | Fault::GiveBack);
+        let other = in_its_undo || [RENEWS, ENDS].contains(&script.name());
+        self.at_work.get() && !self.happened.get() && nothing && !other
     }
 
     /// The gate as the server sees it.

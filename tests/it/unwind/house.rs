@@ -66,11 +66,11 @@ const MIGRATES: &str = "Schema::hasTable('unwound') || Schema::create('unwound',
 
 const POLICY: &str = ".github/gated-deploy.yml";
 
-/// One of them is the app's own, and another one leaves a process behind.
+/// One of them is the app's own, and another one leaves a process behind. The time limit after the switch fits into [`CONFIRM_WITHIN`].
 const HOOKS: &str = "hooks:
   before-migrate: [artisan env, {run: [\"test\", \"-f\", artisan]}]
   before-switch: [{run: [sh, -c, 'sleep 600 &']}]
-  after-switch: [test -f artisan]
+  after-switch: [{run: [\"test\", \"-f\", artisan], within: 7s}]
   after-rollback: [test -f artisan]
 ";
 
