@@ -216,6 +216,8 @@ pub struct RunState {
     pub backup: Option<record::BackupRecord>,
     /// When it was complete.
     pub backed_up: Option<DateTime<Utc>>,
+    /// The release was asked before the switch, and was healthy.
+    pub canary_healthy: bool,
 }
 
 impl Default for RunState {
@@ -243,6 +245,7 @@ impl Default for RunState {
             unready: Ready::default(),
             backup: None,
             backed_up: None,
+            canary_healthy: false,
         }
     }
 }

@@ -389,6 +389,8 @@ pub static POLICY_KEYS: &[Input] = &[
         "What the `status` field of a JSON answer, or a whole plain answer, may say. Case does not count."),
     input("home-path", Subject::Site, Kind::Home, Preset::Is("/"), SERVERS,
         "The page at which visitors begin. The run requests it without a token, before and after the switch, and follows redirects within the site. A status of 500 and above is unhealthy. A status of 400 and above is unhealthy if the live release answered below 400. `none` turns the request off."),
+    input("warm-up", Subject::Site, Kind::UrlPaths, Preset::Absent, DEPLOYS,
+        "Pages of the new release that are requested before the switch, and again after the reload, which empties OPcache. They are requested through the site's pool of PHP-FPM and without a token, one after the other: paths such as `/` and `/login`, at most 20. Redirects are not followed, and answers are not judged; a status of 500 and above, or no answer within 10 s, is a warning."),
     input("repair", Subject::Site, Kind::Boolean, Preset::Is("false"), DEPLOYS,
         "`true` allows a release to a site that is unhealthy before the release, to repair it."),
     input("max-downtime", Subject::Site, Kind::Duration { min: 0, max: 3600 }, Preset::Text("grace-period, but at least `5s`"), DEPLOYS,

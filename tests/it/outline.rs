@@ -55,12 +55,14 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do      check   seal-release
     do      hold    name-release (remove the one-time file)
     do   14 check   canary
+    do   14 check   warm-up
     do      hold    sample-site (stop the sampler)
     do   15 check   can-still-reload
     do      hold    arm-watchdog (disarm it, unless the run is stuck)
     do   15 change  switch (switch back, reload, check the previous release's health)
     do   16 change  rebuild-caches (removed with the new folder)
     do   17 change  reload (reloaded again after the switch back)
+    do   17 check   warm-up-again
     do   17 change  restart-workers (restarted again after the switch back)
     do   18 check   grace
     do   19 check   health
@@ -109,7 +111,17 @@ fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
     };
     let mut release = steps(deploy::table().outline());
     release.retain(|step| {
-        !["migrate", "seal-release", "sample-site", "rebuild-caches", "zero-downtime", "prune"].contains(&step.as_str())
+        ![
+            "migrate",
+            "seal-release",
+            "warm-up",
+            "warm-up-again",
+            "sample-site",
+            "rebuild-caches",
+            "zero-downtime",
+            "prune",
+        ]
+        .contains(&step.as_str())
     });
     assert_eq!(steps(rollback::table(None).outline()), release);
 }

@@ -6,7 +6,7 @@
 
 pub mod rows;
 
-pub use self::rows::{check, end, is_spent, spent, start, switching, turning_back};
+pub use self::rows::{check, end, is_spent, reloaded, spent, start, switching, turning_back};
 
 mod samples;
 

@@ -184,7 +184,7 @@ enum Work {
 }
 
 /// What each row does, by the name of its script. The tests hold it to the tables: a new row is named here, or the matrix has a hole.
-const WORKS: [(&str, Work); 48] = [
+const WORKS: [(&str, Work); 50] = [
     ("find-build", Work::Nothing),
     ("reach-server", Work::Nothing),
     ("survey-server", Work::Script("look")),
@@ -220,12 +220,14 @@ const WORKS: [(&str, Work); 48] = [
     ("seal-release", Work::Script("digest")),
     ("name-release", Work::Script("mark")),
     ("canary", Work::Script("canary")),
+    ("warm-up", Work::Nothing),
     ("sample-site", Work::Nothing),
     ("can-still-reload", Work::Script("can-reload")),
     ("arm-watchdog", Work::Script("arm")),
     ("switch", Work::Script("switch")),
     ("rebuild-caches", Work::Script("cache")),
     ("reload", Work::Script("reload")),
+    ("warm-up-again", Work::Nothing),
     ("restart-workers", Work::Script("workers")),
     ("grace", Work::Nothing),
     ("health", Work::Nothing),
