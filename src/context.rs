@@ -229,6 +229,8 @@ pub struct RunState {
     pub backup: Option<record::BackupRecord>,
     /// When it was complete.
     pub backed_up: Option<DateTime<Utc>>,
+    /// The release was asked before the switch, and was healthy.
+    pub canary_healthy: bool,
 }
 
 impl Default for RunState {
@@ -258,6 +260,7 @@ impl Default for RunState {
             hooks: None,
             backup: None,
             backed_up: None,
+            canary_healthy: false,
         }
     }
 }

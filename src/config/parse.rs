@@ -794,11 +794,16 @@ impl Reader<'_, '_> {
             None => grace.map(|grace| grace.longest().max(LEAST_DOWNTIME)),
         };
         let sample_rate = self.count("sample-rate");
+        let warm_up = match self.raw.given("warm-up") {
+            Some(given) => self.apply("warm-up", &given, value::warm_up),
+            None => Some(Vec::new()),
+        };
         Some(HealthPolicy {
             grace: grace?,
             repair: repair?,
             max_downtime: max_downtime?,
             sample_rate: sample_rate?,
+            warm_up: warm_up?,
             ..probe?
         })
     }
@@ -845,6 +850,7 @@ impl Reader<'_, '_> {
             repair: false,
             max_downtime: Duration::ZERO,
             sample_rate: 0,
+            warm_up: Vec::new(),
         })
     }
 

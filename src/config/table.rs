@@ -416,6 +416,8 @@ pub static POLICY_KEYS: &[Input] = &[
         "With `grace-period: until-stable`: how many requests of the availability sampler in a row must be answered by the new release."),
     input("stable-within", Subject::Site, Kind::Duration { min: 1, max: 3600 }, Preset::Is("15s"), SWITCHES,
         "With `grace-period: until-stable`: the longest wait. The health check follows in any case. Where no availability is sampled, as in a first release, the wait is this long."),
+    input("warm-up", Subject::Site, Kind::UrlPaths, Preset::Absent, DEPLOYS,
+        "Pages of the new release that are requested before the switch, and again after the reload, which empties OPcache. They are requested through the site's pool of PHP-FPM and without a token, one after the other: paths such as `/` and `/login`, at most 20. Redirects are not followed, and answers are not judged; a status of 500 and above, or no answer within 10 s, is a warning."),
     input("repair", Subject::Site, Kind::Boolean, Preset::Is("false"), DEPLOYS,
         "`true` allows a release to a site that is unhealthy before the release, to repair it."),
     input("max-downtime", Subject::Site, Kind::Duration { min: 0, max: 3600 }, Preset::Text("grace-period, but at least `5s`"), DEPLOYS,

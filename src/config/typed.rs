@@ -444,6 +444,8 @@ pub struct HealthPolicy {
     pub max_downtime: Duration,
     /// Policy `sample-rate`: requests a second by which that is measured.
     pub sample_rate: u32,
+    /// Policy `warm-up`: pages that the new release is asked for before the switch, and after the reload.
+    pub warm_up: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -517,6 +517,29 @@ pub fn home(text: &str) -> Result<Option<String>, Wrong> {
     }
 }
 
+/// Paths without a word of what they answer, and not so many that a release waits for them.
+pub fn warm_up(text: &str) -> Result<Vec<String>, Wrong> {
+    const MOST: usize = 20;
+    const RIGHT: &str = "write paths such as `/` and `/login`";
+    let mut paths: Vec<String> = Vec::new();
+    for line in lines(text) {
+        if line.starts_with('{') {
+            return Err(wrong("has an entry that is no path: no answer is compared here", RIGHT));
+        }
+        let path = url_path(line)?;
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    match paths.len() {
+        0..=MOST => at_least_one(paths, RIGHT),
+        many => Err(wrong(
+            format!("has {many} paths"),
+            format!("write at most {MOST}: each is asked for while the release waits"),
+        )),
+    }
+}
+
 pub fn folders(text: &str) -> Result<Vec<String>, Wrong> {
     let right = "write one folder a line, such as `storage` or `public/uploads`";
     let mut folders = Vec::new();

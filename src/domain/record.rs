@@ -569,8 +569,23 @@ pub struct DowntimeReport {
     pub side_by_side_ms: Option<u64>,
     /// After a rollback: until the old release answered, and from then on no other.
     pub old_again_ms: Option<u64>,
+    /// The first answer to a request that was sent after the switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_after_switch: Option<FirstAnswer>,
+    /// The first answer to a request that was sent after PHP-FPM was reloaded, which empties OPcache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_after_reload: Option<FirstAnswer>,
     /// What a reader must know of the measurement.
     pub remarks: Vec<String>,
+}
+
+/// How long a first answer took, beside those of the same page and the same kind of connection before the switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstAnswer {
+    /// Microseconds.
+    pub took_us: u64,
+    /// Microseconds.
+    pub median_before_us: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

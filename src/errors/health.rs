@@ -24,6 +24,11 @@ codes! {
         cause: "The deploy user may not connect to the socket of the pool; the pool is not known, full, or allowed to open only the live release; or the live release, asked the same way, is unhealthy at the same pages.",
         action: "Read why in the message. If the deploy user may not connect to the socket of the pool, add it to the group of `listen.group`, for example `sudo usermod -aG www-data deploy`.",
     }
+    WARM_UP_FAILED = "warm-up-failed", Warning {
+        meaning: "A page of `warm-up` did not answer, or answered with a status of 500 and above. The release goes on.",
+        cause: "The path does not exist in this way, the page needs what only a visitor has, or it takes longer than 10 s.",
+        action: "Correct the path in `warm-up`, or leave it out. If the page is one that visitors open, look at the application's log.",
+    }
     SITE_UNREACHABLE = "site-unreachable", World {
         meaning: "The runner could not reach the site. This says nothing of the site's health.",
         cause: "The name cannot be resolved, a network, proxy or firewall stands between them, or the SSH connection is lost.",
@@ -125,6 +130,14 @@ pub fn canary_not_asked(why: &str, user: &str) -> Warning {
     CANARY_NOT_ASKED.warning(
         format!("the release could not be asked before the switch: {why}"),
         format!("The health check after the switch decides. Where {user} may not connect to the socket of the pool, add it to the group of `listen.group`, for example: sudo usermod -aG www-data {user}"),
+    )
+}
+
+/// `problem`: the pages with their answers.
+pub fn warm_up_failed(problem: &str) -> Warning {
+    WARM_UP_FAILED.warning(
+        format!("the new release was not warmed up as `warm-up` asks: {problem}"),
+        "Correct the path in `warm-up`, or leave it out. If the page is one that visitors open, read the application's log.",
     )
 }
 

@@ -232,6 +232,33 @@ async fn a_page_that_does_not_exist_must_not_be_healthy() {
     assert_eq!(ran.failure().code, "health-check-cannot-fail");
 }
 
+#[tokio::test]
+async fn a_release_that_is_healthy_is_warmed_up_and_a_page_that_fails_is_a_warning() {
+    let warm = |said: &'static str, healthy: bool| {
+        let pages = Pages::new(&[("canary", Ok(said))]);
+        let mut stage = stage(&pages, 200);
+        stage.inputs.health.warm_up = vec!["/".to_owned(), "/login".to_owned()];
+        stage.state.canary_healthy = healthy;
+        (pages, stage)
+    };
+    let (pages, well) = warm(WELL, true);
+    let ran = well.release(canary::warm_up).await;
+    assert_eq!(ran.said(), "/ 3 ms, /login 3 ms");
+    assert!(ran.warnings().is_empty() && pages.all_were_asked());
+
+    let (_, broken) = warm(BROKEN, true);
+    let ran = broken.release(canary::warm_up).await;
+    assert_eq!(ran.said(), "/: 500, /login: 500");
+    assert!(ran.everything().contains("warm-up-failed") && ran.outcome.exit_code() == 0, "{:?}", ran.outcome);
+    let (_, hangs) = warm(HANGS, true);
+    assert_eq!(hangs.release(canary::warm_up).await.said(), "/ got no answer from the pool shop in time");
+    // Not where the pool says nothing, and not without a list.
+    let (pages, unknown) = warm(WELL, false);
+    assert_eq!(unknown.release(canary::warm_up).await.said(), "the canary has not found the release healthy");
+    assert!(!pages.all_were_asked());
+    assert_eq!(stage(&Pages::new(&[]), 200).release(canary::warm_up).await.said(), "`warm-up` is not set");
+}
+
 // ---- On a server ----
 
 /// Puts a statement at the beginning of every request of the app, and of no command.
@@ -381,4 +408,50 @@ fn an_app_that_needs_what_only_its_web_server_says_is_not_refused() {
         &["canary-not-asked", "the live release is unhealthy, too, when it is asked this way"],
     );
     assert_eq!(output(&finished, "outcome"), "live");
+}
+
+#[test]
+fn pages_of_the_policy_are_warmed_up_before_the_switch_and_the_first_answer_after_it_is_told() {
+    const POLICY: &str = "warm-up: [/, /login]\nenvironments: {}\n";
+    let story = story();
+    let release = |word: &str, login: &str| {
+        let commit = commit(word);
+        let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+        tree.replace(
+            "routes/web.php",
+            "Route::get('/', HomeController::class);",
+            &format!("Route::get('/', HomeController::class);\nRoute::get('/login', function () {{ {login} }});"),
+        )
+        .expect("the routes");
+        tree.write(".github/gated-deploy.yml", POLICY).expect("the policy");
+        story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+        let runner = story.staging(&commit).file(".github/gated-deploy.yml", POLICY);
+        let finished = runner.run_binary(story.binary());
+        let text =
+            std::fs::read_to_string(runner.workspace().join(output(&finished, "report-json"))).expect("the report");
+        let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        crate::evidence::valid(&report);
+        assert_ended(&finished, 0, "live");
+        (finished, report)
+    };
+    // Before the switch, and after the reload, which empties OPcache.
+    let warm = |report: &serde_json::Value| {
+        let rows = report["rows"].as_array().expect("rows");
+        ["warm-up", "warm-up-again"].map(|step| {
+            let row = rows.iter().find(|row| row["step"] == step).expect("the row");
+            row["text"].as_str().unwrap_or_default().to_owned()
+        })
+    };
+
+    let (finished, report) = release("with a login", "return response()->noContent();");
+    let said = warm(&report);
+    assert!(said.iter().all(|said| said.starts_with("/ ") && said.contains(", /login ")), "{said:?}");
+    assert!(!finished.log.contains("warm-up-failed"));
+    let first = &report["zero_downtime"]["first_after_switch"];
+    assert!(first["took_us"].as_u64() > Some(0) && first["median_before_us"].as_u64() > Some(0), "{first}");
+    assert_says(&finished.summary, &["first after the switch "]);
+
+    let (finished, report) = release("whose login throws", "throw new \\LogicException('closed');");
+    assert_eq!(warm(&report), ["/login: 500"; 2]);
+    assert_says(&finished.summary, &["warm-up-failed", "/login: 500"]);
 }

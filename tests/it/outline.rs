@@ -58,6 +58,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do      hold    name-release (remove the one-time file)
     do   14 check   canary
     do   14 change  before-switch (not undone: what they did before the switch stays)
+    do   14 check   warm-up
     do      hold    sample-site (stop the sampler)
     do   15 check   can-still-reload
     do      hold    arm-hooks (run them after an automatic rollback)
@@ -65,6 +66,7 @@ fn f64_a_release_is_one_table_whatever_the_environment() {
     do   15 change  switch (switch back, reload, check the previous release's health)
     do   16 change  rebuild-caches (removed with the new folder)
     do   17 change  reload (reloaded again after the switch back)
+    do   17 check   warm-up-again
     do   17 change  restart-workers (restarted again after the switch back)
     do   17 change  after-switch (not undone: what they did after the switch stays)
     do   18 check   grace
@@ -120,6 +122,8 @@ fn f84_a_rollback_is_the_same_release_from_the_gates_on_with_another_target() {
         "migrate",
         "seal-release",
         "before-switch",
+        "warm-up",
+        "warm-up-again",
         "sample-site",
         "rebuild-caches",
         "after-switch",

@@ -421,6 +421,7 @@ pub(crate) fn inputs() -> typed::Target {
             repair: false,
             max_downtime: Duration::from_secs(5),
             sample_rate: 20,
+            warm_up: Vec::new(),
         },
         server: typed::ServerPolicy {
             php: "php".to_owned(),

@@ -11,7 +11,7 @@ use crate::{
         gate::GateReport,
         record::{
             ArtifactRecord, BackupRecord, BuildRun, BundleRecord, CopyStatus, DowntimeReport, Elsewhere, Endpoint,
-            HealthReport, Identity, Migrations, Score, Services, Staging, Switch, key,
+            FirstAnswer, HealthReport, Identity, Migrations, Score, Services, Staging, Switch, key,
         },
         schema::{self, SchemaVerdict},
     },
@@ -179,7 +179,19 @@ pub(crate) fn receipt_line(downtime_report: &DowntimeReport) -> String {
         .first_failures
         .first()
         .map(|first| format!("; first failure: {}", short(&first.to_string(), CELL)));
-    format!("{met}{apart}, slowest answer {}{}", words::duration(downtime_report.slowest_ms), first.unwrap_or_default())
+    let visitor =
+        downtime_report.first_after_switch.map(|answer| format!(", first after the switch {}", first_answer(answer)));
+    format!(
+        "{met}{apart}{}, slowest answer {}{}",
+        visitor.unwrap_or_default(),
+        words::duration(downtime_report.slowest_ms),
+        first.unwrap_or_default()
+    )
+}
+
+/// `12 ms (median before: 10 ms)`
+fn first_answer(answer: FirstAnswer) -> String {
+    format!("{} (median before: {})", words::short_time(answer.took_us), words::short_time(answer.median_before_us))
 }
 
 /// What visitors met during the switch.
@@ -205,6 +217,14 @@ pub(crate) fn zero_downtime(view: &RunView) -> String {
             ),
         ),
         ("Slowest answer", format!("{} ms", downtime_report.slowest_ms)),
+        (
+            "First answer after the switch",
+            downtime_report.first_after_switch.map_or("not measured".to_owned(), first_answer),
+        ),
+        (
+            "First answer after the reload",
+            downtime_report.first_after_reload.map_or("not measured".to_owned(), first_answer),
+        ),
         (
             "Answered as",
             format!(

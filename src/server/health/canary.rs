@@ -7,6 +7,9 @@
 
 mod asker;
 mod schema;
+mod warm;
+
+pub use self::warm::{warm_up, warm_up_preview};
 
 use self::asker::Asker;
 use super::{
@@ -88,7 +91,10 @@ fn conclude(
     let on_schema = on_schema.unwrap_or_default();
     let broken = verdict.filter(SchemaVerdict::is_unhealthy);
     let done = match said {
-        Said::Healthy(text) => Done::passed(format!("{text}; asked through the pool {pool}{on_schema}")),
+        Said::Healthy(text) => {
+            cx.state.borrow_mut().canary_healthy = true;
+            Done::passed(format!("{text}; asked through the pool {pool}{on_schema}"))
+        }
         Said::Unhealthy(failure) => match &broken {
             Some(verdict) => return Err(errors::schema::both_unhealthy(failure, &lost(cx, verdict), threw)),
             // A rollback by hand leaves something worse. The check after the switch decides, with an undo behind it.

@@ -6,7 +6,7 @@
 
 pub mod rows;
 
-pub use self::rows::{check, end, is_spent, spent, stable, start, switching, turning_back, unstable};
+pub use self::rows::{check, end, is_spent, reloaded, spent, stable, start, switching, turning_back, unstable};
 
 mod samples;
 

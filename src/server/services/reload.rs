@@ -7,14 +7,16 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
-    server::{inspect::ServiceState, remote, services::ready},
+    server::{health::sampler, inspect::ServiceState, remote, services::ready},
     transport::shell::{Answer, Script},
 };
 use std::time::Duration;
 
 /// Reloads PHP-FPM (whose OPcache may hold old code) and nginx, and verifies that new workers run.
 pub async fn reload(cx: &Deploy, io: &Io) -> StepResult {
-    reload_now(cx, io).await.map(Done::passed)
+    let described = reload_now(cx, io).await?;
+    sampler::reloaded(cx);
+    Ok(Done::passed(described))
 }
 
 /// The same for the rollback; gives what was seen, for the log.

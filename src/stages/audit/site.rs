@@ -256,6 +256,7 @@ mod tests {
             repair: false,
             max_downtime: Duration::ZERO,
             sample_rate: 1,
+            warm_up: Vec::new(),
         }
     }
 

@@ -188,7 +188,7 @@ enum Work {
 }
 
 /// What each row does, by the name of its script. The tests hold it to the tables: a new row is named here, or the matrix has a hole.
-const WORKS: [(&str, Work); 53] = [
+const WORKS: [(&str, Work); 55] = [
     ("find-build", Work::Nothing),
     ("reach-server", Work::Nothing),
     ("survey-server", Work::Script("look")),
@@ -226,6 +226,7 @@ const WORKS: [(&str, Work); 53] = [
     ("name-release", Work::Script("mark")),
     ("canary", Work::Script("canary")),
     ("before-switch", Work::Inside("hook")),
+    ("warm-up", Work::Nothing),
     ("sample-site", Work::Nothing),
     ("can-still-reload", Work::Script("can-reload")),
     ("arm-hooks", Work::Nothing),
@@ -233,6 +234,7 @@ const WORKS: [(&str, Work); 53] = [
     ("switch", Work::Script("switch")),
     ("rebuild-caches", Work::Script("cache")),
     ("reload", Work::Script("reload")),
+    ("warm-up-again", Work::Nothing),
     ("restart-workers", Work::Script("workers")),
     ("after-switch", Work::Inside("hook")),
     ("after-rollback", Work::Inside("hook")),

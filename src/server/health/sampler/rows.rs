@@ -167,6 +167,13 @@ pub fn switching(cx: &Deploy) {
     }
 }
 
+/// PHP-FPM was reloaded.
+pub fn reloaded(cx: &Deploy) {
+    if let Some(sampler) = &cx.state.borrow().sampler {
+        sampler.inner.samples.borrow_mut().reloaded(sampler.inner.clock.elapsed());
+    }
+}
+
 /// Before the link is renamed back.
 pub fn turning_back(cx: &Deploy) {
     if let Some(sampler) = &cx.state.borrow().sampler {

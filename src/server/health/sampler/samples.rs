@@ -6,12 +6,15 @@ use std::{
 };
 
 use crate::{
-    domain::record::{AnsweredBy, DowntimeReport, FailedRequest},
+    domain::record::{AnsweredBy, DowntimeReport, FailedRequest, FirstAnswer},
     http::Connection,
 };
 
 /// Failures that are told one by one. The others are counted.
 const SHOWN: usize = 10;
+
+/// Answers before the switch whose times are kept.
+const TIMED: usize = 200;
 
 /// Which release an answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +75,12 @@ pub(super) struct Samples {
     /// From when on answers count as steady, and how many there were in a row.
     settling: Option<Duration>,
     steady: u64,
+    /// How long answers took before the switch, by page and connection: the first ones, which are enough for a median.
+    usual_times: Vec<(String, Connection, Duration)>,
+    reloaded: Option<Duration>,
+    /// Of the first request after the switch, and after the reload.
+    first_after_switch: Option<FirstAnswer>,
+    first_after_reload: Option<FirstAnswer>,
     remarks: Vec<String>,
 }
 
@@ -89,6 +98,11 @@ impl Samples {
     /// The link is about to be renamed: times are told from here.
     pub(super) fn switching(&mut self, now: Duration) {
         self.switched.get_or_insert(now);
+    }
+
+    /// PHP-FPM was reloaded.
+    pub(super) fn reloaded(&mut self, now: Duration) {
+        self.reloaded.get_or_insert(now);
     }
 
     /// The rollback is about to switch.
@@ -172,7 +186,31 @@ impl Samples {
         }
     }
 
+    /// The median is of the same page over the same kind of connection: a new one costs a handshake.
+    fn time(&mut self, seen: &Seen) {
+        let took = seen.answered.saturating_sub(seen.asked);
+        let Some(switched) = self.switched else {
+            if self.usual_times.len() < TIMED {
+                self.usual_times.push((seen.path.clone(), seen.connection, took));
+            }
+            return;
+        };
+        if seen.asked < switched || self.turned_back.is_some() {
+            return;
+        }
+        let same = self.usual_times.iter().filter(|(path, by, _)| *path == seen.path && *by == seen.connection);
+        let mut times: Vec<Duration> = same.map(|(_, _, took)| *took).collect();
+        times.sort_unstable();
+        let Some(median) = times.get(times.len() / 2) else { return };
+        let first = FirstAnswer { took_us: micros(took), median_before_us: micros(*median) };
+        self.first_after_switch.get_or_insert(first);
+        if self.reloaded.is_some_and(|reloaded| seen.asked >= reloaded) {
+            self.first_after_reload.get_or_insert(first);
+        }
+    }
+
     fn succeed(&mut self, seen: &Seen) {
+        self.time(seen);
         if let Some(since) = self.down_since.take() {
             self.down += seen.answered.saturating_sub(since);
         }
@@ -240,9 +278,15 @@ impl Samples {
                 (Some(back), Some(again)) => Some(millis_up(again.saturating_sub(back))),
                 _ => None,
             },
+            first_after_switch: self.first_after_switch,
+            first_after_reload: self.first_after_reload,
             remarks: self.remarks.clone(),
         }
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -392,6 +436,31 @@ mod tests {
             Some(160),
             "from 345 to the answer after the last that was not the old one's"
         );
+    }
+
+    #[test]
+    fn the_first_answer_after_switch_and_reload_stands_beside_the_usual_one_of_its_kind() {
+        let kept = |seen| Seen { connection: Connection::Kept, ..seen };
+        let mut samples = Samples::default();
+        // New connections take 30 ms, kept ones 10 ms.
+        for number in (0..10).step_by(2) {
+            samples.take(number, seen(number * 50, 30, 200, None));
+            samples.take(number + 1, kept(seen(number * 50 + 50, 10, 200, None)));
+        }
+        assert_eq!(describe(&samples, 500).first_after_switch, None);
+        samples.switching(ms(520));
+        // Asked before the switch, and answered after it.
+        samples.take(10, seen(510, 90, 200, None));
+        samples.take(11, kept(seen(550, 15, 200, None)));
+        samples.take(12, seen(600, 31, 200, None));
+        samples.reloaded(ms(640));
+        samples.take(13, Seen { status: Err(failed("refused")), ..kept(seen(650, 1, 0, None)) });
+        samples.take(14, seen(700, 120, 200, None));
+        samples.take(15, kept(seen(750, 11, 200, None)));
+        let first =
+            |took: u64, median: u64| Some(FirstAnswer { took_us: took * 1000, median_before_us: median * 1000 });
+        let report = describe(&samples, 800);
+        assert_eq!((report.first_after_switch, report.first_after_reload), (first(15, 10), first(120, 30)));
     }
 
     #[test]
