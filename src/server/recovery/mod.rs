@@ -316,7 +316,7 @@ pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
         return Ok(Done::skipped("no unconfirmed release"));
     }
     if finished.turned && cx.plan.turn.from.is_some() && !cx.inputs.health.repair {
-        let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.inputs.layout), io).await?;
+        let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.ports, &cx.inputs), io).await?;
         described.push(health.text);
     }
     Ok(Done::warned(described.join("; ")))
