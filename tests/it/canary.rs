@@ -184,6 +184,60 @@ async fn a_way_by_which_the_live_release_fails_says_nothing_of_the_new_one() {
     assert!(pages.all_were_asked());
 }
 
+/// A site whose home page the web server sends by itself: the pool answers 404 there, of every release. The other pages are judged all the same.
+#[tokio::test]
+async fn a_page_that_the_web_server_sends_by_itself_is_left_out_and_the_others_count() {
+    /// By the number of a script: what its first page says. The fourth page of a round is the home page.
+    struct Spa(RefCell<VecDeque<&'static str>>);
+    #[async_trait(?Send)]
+    impl Shell for Spa {
+        async fn connect(&self) -> Result<Greeting, ShellError> {
+            panic!("no connection");
+        }
+        async fn run(&self, _: Script, _: &mut dyn FnMut(String)) -> Result<Answer, ShellError> {
+            let first = self.0.borrow_mut().pop_front().expect("one script more than expected");
+            let page = |number: usize| {
+                let text = match number {
+                    3 | 7 | 8 => MISSING,
+                    0 | 4 => first,
+                    _ => WELL,
+                };
+                ("answer".to_owned(), format!("{number} 3 whole {} {}", text.len(), STANDARD.encode(text)))
+            };
+            Ok(Answer::new((0..9).map(page).collect()))
+        }
+        async fn send(&self, _: File, _: u64, _: &RemotePath, _: &mut dyn FnMut(u64)) -> Result<(), ShellError> {
+            panic!("nothing is sent");
+        }
+        async fn tunnel(&self, _: &str, _: u16) -> Result<Tunnel, ShellError> {
+            panic!("no tunnel");
+        }
+        fn another(&self) -> Rc<dyn Shell> {
+            panic!("no connection");
+        }
+    }
+    let asked = async |scripts: [&'static str; 4]| {
+        let mut stage = stage(&Pages::new(&[]), 200);
+        stage.shell = Rc::new(Spa(RefCell::new(scripts.into())));
+        stage.inputs.health.home = Some("/".to_owned());
+        stage.home_before = Some(200);
+        stage.release(canary::check).await
+    };
+    let ran = asked([WELL, WELL, WELL, WELL]).await;
+    let aside =
+        "/ not compared: so answers the live release (visitors get status 404; before the release they got 200)";
+    assert_eq!(ran.said(), format!("3/3; {aside}; asked through the pool shop"));
+    assert!(ran.warnings().is_empty(), "{:?}", ran.warnings());
+    let report: record::HealthReport = ran.record(record::key::CANARY);
+    assert!(report.healthy() && report.home.is_none(), "{report:?}");
+
+    // A page at which the live release is healthy is no such page.
+    let ran = asked([BROKEN, BROKEN, BROKEN, WELL]).await;
+    assert_eq!(ran.failure().code, "canary-unhealthy");
+    assert!(ran.failure().cause.starts_with("2 of 3 endpoints are healthy; /health: 500"), "{}", ran.failure());
+    assert!(!ran.failure().details.iter().any(|detail| detail.starts_with("/:")), "{:?}", ran.failure());
+}
+
 /// A page that hangs keeps its worker, and one more attempt would take another one of the pool that visitors need.
 #[tokio::test]
 async fn a_page_that_hangs_is_asked_once_and_says_nothing() {
