@@ -332,6 +332,47 @@ fn fd35_of_many_who_find_an_expired_lock_one_gets_it() {
     }
 }
 
+/// A stuck run's lock is removed by hand, as it says. What the run could not write into the ledger must not go with it.
+#[test]
+fn f89_what_a_stuck_run_could_not_record_outlasts_its_lock() {
+    let pinned = |place: &Place, unrecorded: &str| {
+        assert_eq!(place.lock("one").get("taken"), Some("yes"));
+        let mut migration = place.job("m", Some("one"));
+        migration.end();
+        let script = Script::new("unlock", include_str!("../../src/server/lock/unlock.sh"))
+            .var("LOCK", place.path("state/lock"))
+            .var("NONCE", "one")
+            .var("KEEP", "yes")
+            .var("UNRECORDED", unrecorded);
+        for _ in 0..2 {
+            assert_eq!(place.run(&script).get("found"), Some("kept"));
+        }
+        assert_eq!(place.lock("two").get("held"), Some("run one"), "it is still pinned");
+        fs::remove_dir_all(place.path("state/lock")).expect("by hand");
+    };
+    let place = Place::new();
+    pinned(&place, "yes");
+    for _ in 0..2 {
+        let next = place.lock("two");
+        assert_eq!((next.get("taken"), next.get("took-over")), (Some("yes"), None), "no lock was taken over");
+        assert_eq!(next.get("stuck-begun"), Some("attempt one"));
+    }
+    let recovered = Script::new("recovered", include_str!("../../src/server/recovery/recovered.sh"))
+        .var("LOCK", place.path("state/lock"))
+        .var("LOCK_NONCE", "two");
+    place.run(&recovered);
+    assert_eq!(place.lock("two").get("stuck-begun"), None, "once it is recorded it is not recorded again");
+
+    // What became of its migration is known, too.
+    let place = Place::new();
+    pinned(&place, "yes");
+    assert_eq!(place.lock("two").get("stuck-migrated"), Some("begin=1:1\u{1e}before=first\u{1e}"));
+    // What stands in the ledger is kept nowhere else.
+    let place = Place::new();
+    pinned(&place, "");
+    assert_eq!(place.lock("two").get("stuck-begun"), None);
+}
+
 #[test]
 fn fd33_fd34_the_renamed_guard_decides_whatever_the_moment_at_which_confirming_was_cut_off() {
     // Right before the rename.

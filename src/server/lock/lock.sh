@@ -114,6 +114,12 @@ taken() {
         put dead-migrated "$(cat "$dead/migrated" 2>/dev/null)"
         dead=$dead/dead
     done
+    # What stuck runs could not record before their locks were removed by hand.
+    for begun in "$LOCK".begun.*; do
+        [ -f "$begun" ] || continue
+        put stuck-begun "$(cat "$begun")"
+        put stuck-migrated "$(migrated "${begun##*.}")"
+    done
     for job in "$JOBS"/*/; do
         [ -d "$job" ] || continue
         if at_work "$job"; then

@@ -2,3 +2,4 @@
 # in: LOCK LOCK_NONCE
 fenced "$LOCK" "$LOCK_NONCE"
 rm -rf "${LOCK:?}/dead"
+for begun in "$LOCK".begun.*; do if [ -f "$begun" ]; then rm -f "$begun"; fi; done

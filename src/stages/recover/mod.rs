@@ -203,7 +203,7 @@ pub async fn release(cx: &Recover, io: &Io, ending: &Ending) -> Result<String, F
         drop(made.keeper.take());
         made.lock.clone().unwrap_or_default()
     };
-    lock::give_back(&*cx.ports.shell, io, &cx.inputs.layout, &number, ending).await
+    lock::give_back(&*cx.ports.shell, io, &cx.inputs.layout, &number, (ending, false)).await
 }
 
 /// Fails if a release was not confirmed. The interrupted run failed at it, and it is rolled back as that run would have done: by the undo
