@@ -14,12 +14,13 @@ use std::{
 use async_trait::async_trait;
 use gated_deploy::{
     context::Deploy,
-    domain::{Failure, FailureKind, Outcome, RemotePath},
+    domain::{Failure, FailureKind, Outcome, RemoteCommand, RemotePath},
     engine::{
-        Done, Io,
+        Done, Event, Io,
+        event::Body,
         step::{StepResult, change, check, undo},
     },
-    server::{database, lock, watchdog},
+    server::{activation, database, lock, watchdog},
     transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
 };
 
@@ -663,6 +664,30 @@ async fn fd32_fd42_a_rollback_waits_for_the_migration_and_names_what_ran() {
     let (stays, asked) = settled([running()]).await;
     assert!(stays[0].starts_with("Migrate: it is still running after 600 s"), "{stays:?}");
     assert!(asked > 1000, "{asked}");
+}
+
+/// The rollback of a first release: without a link no code is served, so a reload that fails calls nobody, unless a service ended by it.
+#[tokio::test]
+async fn fd11_where_nothing_was_live_a_reload_that_fails_calls_nobody() {
+    for (code, stuck) in [("old-workers-remain", false), ("reload-failed", false), ("service-ended", true)] {
+        let switches = async |_: &Deploy, _: &Io| Ok(Done::passed("switched"));
+        let fails = async |_: &Deploy, _: &Io| -> StepResult { Err(Failure::refused("checking", "no")) };
+        let refused = Err(ShellError::Refused { code: code.to_owned(), values: Vec::new(), tail: Vec::new() });
+        let server = Server::that_says([Ok(&[][..]), refused, Ok(&[][..])]);
+        let mut stage = Stage::with_shell(Rc::new(Line(server.clone())));
+        stage.server.current = None;
+        let reload = |service| RemoteCommand::new(["sudo", "-n", "service", service, "reload"]);
+        stage.server.services.reload = ["php8.2-fpm", "nginx"].map(reload).to_vec();
+        let rows = vec![
+            change("switch", "Switch", switches, undo("switch back", activation::current::roll_back)),
+            check("fails", "It fails", fails),
+        ];
+        let ran = stage.release_rows(rows).await;
+        assert_eq!(matches!(ran.outcome, Outcome::Stuck { .. }), stuck, "{code}: {:?}", ran.outcome);
+        let warned = |event: &Event| matches!(&event.body, Body::Warned { code: said, .. } if *said == *code);
+        assert_eq!(ran.events.iter().any(warned), !stuck, "{code}");
+        assert_eq!(server.asked.borrow().len(), 3);
+    }
 }
 
 #[tokio::test]
