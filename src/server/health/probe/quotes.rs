@@ -74,9 +74,14 @@ impl<'a> Quotes<'a> {
     }
 }
 
-/// Without the server.
+/// Without the server: of an address the origin is quoted, and the rest where it is harmless.
 pub(super) fn plain(said: &str) -> String {
-    harmless(said).unwrap_or_else(|| {
+    let address = || {
+        let address = Url::parse(said.trim()).ok().filter(|address| matches!(address.scheme(), "http" | "https"))?;
+        let rest = harmless(&address[url::Position::BeforePath..]).unwrap_or_else(|| "/...".to_owned());
+        Some(format!("{}{rest}", address.origin().ascii_serialization()))
+    };
+    harmless(said).or_else(address).unwrap_or_else(|| {
         format!("({} bytes, not shown: without the server it is not known what in them is secret)", said.len())
     })
 }
@@ -92,22 +97,12 @@ const WORDS: [&str; 32] = [
     "unknown", "up", "warn", "warning",
 ];
 
-/// A text in which no secret can be, as far as that is shown: a short one, words of a health check, and of an address the origin and such words.
+/// A text in which no secret can be, as far as that is shown: a short one, and words of a health check.
 fn harmless(said: &str) -> Option<String> {
     let said = said.trim();
-    let known = |text: &str| {
-        text.len() < SHORTEST
-            || text
-                .split(|c: char| !c.is_alphanumeric())
-                .all(|word| word.is_empty() || WORDS.contains(&word.to_ascii_lowercase().as_str()))
-    };
-    if known(said) {
-        return Some(said.to_owned());
-    }
-    let address = Url::parse(said).ok().filter(|address| matches!(address.scheme(), "http" | "https"))?;
-    let rest = &address[url::Position::BeforePath..];
-    let rest = if known(rest) { rest } else { "/..." };
-    Some(format!("{}{rest}", address.origin().ascii_serialization()))
+    let known = |word: &str| word.is_empty() || WORDS.contains(&word.to_ascii_lowercase().as_str());
+    let shown = said.len() < SHORTEST || said.split(|c: char| !c.is_alphanumeric()).all(known);
+    shown.then(|| said.to_owned())
 }
 
 #[cfg(test)]
