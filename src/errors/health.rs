@@ -21,8 +21,8 @@ codes! {
     }
     CANARY_NOT_ASKED = "canary-not-asked", Warning {
         meaning: "The release could not be asked before the switch. Its health is checked after it, and an unhealthy release is rolled back then.",
-        cause: "The deploy user may not connect to the socket of the pool; the pool is not known, full, or allowed to open only the live release; or the live release, asked the same way, is unhealthy at the same pages.",
-        action: "Read why in the message. If the deploy user may not connect to the socket of the pool, add it to the group of `listen.group`, for example `sudo usermod -aG www-data deploy`.",
+        cause: "The deploy user may not connect to the socket of the pool; the pool is not known, full, or allowed to open only the live release; a page hangs; or the live release, asked the same way, is unhealthy at the same pages.",
+        action: "Read why in the message. A page that hangs keeps one worker of the pool until it ends: set `request_terminate_timeout` in the pool. If the deploy user may not connect to the socket of the pool, add it to the group of `listen.group`, for example `sudo usermod -aG www-data deploy`.",
     }
     WARM_UP_FAILED = "warm-up-failed", Warning {
         meaning: "A page of `warm-up` did not answer, or answered with a status of 500 and above. The release goes on.",

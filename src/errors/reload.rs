@@ -77,6 +77,11 @@ codes! {
     }
 }
 
+/// Whether a service ended, or did not run. A reload that failed otherwise leaves both as they were.
+pub fn a_service_is_down(code: &str) -> bool {
+    [SERVICE_ENDED, RELOAD_OF_STOPPED_SERVICE].iter().any(|known| known.name == code)
+}
+
 /// Whether a reload failed at nginx alone. PHP-FPM was reloaded before it, so no code of the failed release runs.
 pub fn failed_at_nginx(code: &str) -> bool {
     [NGINX_NOT_RELOADED, NGINX_RELOAD_FAILED, NGINX_NOT_RENEWED].iter().any(|known| known.name == code)

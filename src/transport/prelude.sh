@@ -255,19 +255,46 @@ with_room() { # path, bytes
 say() { printf '%s\n' "$*" || :; }
 
 # Removes what a crash left at the end of a ledger: a line without its end, NUL bytes in the place of one, or an empty line. It was never
-# answered as written, and behind it the chain of digests would be broken for good.
+# answered as written, and behind it the chain of digests would be broken for good. A whole line that only lacks its line feed is kept: a person
+# who opened the ledger in an editor left it so. Fails where the line feed cannot be written.
 cut_short() { # ledger
     while [ -s "$1" ]; do
         size=$(wc -c <"$1")
         case $(tail -c 2 "$1" | od -An -tx1 | tr -d ' \n') in
         0a0a | 0a) excess=1 ;;
-        *0a) return ;;
-        *) excess=$(tail -n 1 "$1" | wc -c) ;;
+        *0a) return 0 ;;
+        *)
+            excess=$(tail -n 1 "$1" | wc -c)
+            if tail -n 1 "$1" | is_whole; then
+                { printf '\n' >>"$1"; } 2>/dev/null || return 1
+                say "completed the last line of $1, which had no line feed"
+                return 0
+            fi
+            ;;
         esac
         dd if=/dev/null of="$1" bs=1 seek="$((size - excess))" 2>/dev/null
-        [ "$(wc -c <"$1")" -lt "$size" ] || return
+        [ "$(wc -c <"$1")" -lt "$size" ] || return 0
         say "removed $((excess)) bytes at the end of $1: a line that was never complete"
     done
+}
+
+# Whether standard input is a JSON object from its first byte to its last. NUL bytes are in none.
+is_whole() {
+    tr '\000' '\001' | LC_ALL=C awk '
+        NR > 1 || /[\001-\037]/ { bad = 1 }
+        {
+            text = $0
+            deep = 0; ends = 0; quoted = 0
+            for (i = 1; i <= length(text); i++) {
+                c = substr(text, i, 1)
+                if (ends || (i == 1 && c != "{")) { bad = 1; break }
+                if (quoted) { if (c == "\\") i++; else if (c == "\"") quoted = 0 }
+                else if (c == "\"") quoted = 1
+                else if (c == "{" || c == "[") deep++
+                else if (c == "}" || c == "]") { deep--; ends = deep == 0 }
+            }
+        }
+        END { exit(bad || !ends) }'
 }
 
 # Appends a line to a ledger that several may write to at once: one after the other, and each line names the digest of the one that
@@ -331,7 +358,7 @@ try_append() { # ledger, line
 
 # Writes it, with the ledger open and locked.
 write_line() { # ledger, line
-    cut_short "$1"
+    cut_short "$1" || return 1
     prev=0000000000000000000000000000000000000000000000000000000000000000
     last=$(tail -n 1 "$1") || return 1
     if [ -n "$last" ]; then

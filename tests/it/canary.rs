@@ -8,7 +8,11 @@ use gated_deploy::{
     domain::{FailureKind, RemotePath, record},
     http::{Get, Reply, Site, Unanswered},
     server::{
-        health::{canary, probe},
+        health::{
+            canary,
+            identity::{Mark, Trust},
+            probe,
+        },
         inspect::Gateway,
     },
     transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
@@ -182,6 +186,101 @@ async fn a_way_by_which_the_live_release_fails_says_nothing_of_the_new_one() {
     let ran = stage.release(canary::check).await;
     assert!(ran.said().contains("no release is live with which to compare that"), "{}", ran.said());
     assert!(pages.all_were_asked());
+}
+
+/// A site whose home page the web server sends by itself: the pool answers 404 there, of every release. The other pages are judged all the same.
+#[tokio::test]
+async fn a_page_that_the_web_server_sends_by_itself_is_left_out_and_the_others_count() {
+    /// By the number of a script: what its first page says. The fourth page of a round is the home page.
+    struct Spa(RefCell<VecDeque<&'static str>>);
+    #[async_trait(?Send)]
+    impl Shell for Spa {
+        async fn connect(&self) -> Result<Greeting, ShellError> {
+            panic!("no connection");
+        }
+        async fn run(&self, _: Script, _: &mut dyn FnMut(String)) -> Result<Answer, ShellError> {
+            let first = self.0.borrow_mut().pop_front().expect("one script more than expected");
+            let page = |number: usize| {
+                let text = match number {
+                    3 | 7 | 8 => MISSING,
+                    0 | 4 => first,
+                    _ => WELL,
+                };
+                ("answer".to_owned(), format!("{number} 3 whole {} {}", text.len(), STANDARD.encode(text)))
+            };
+            Ok(Answer::new((0..9).map(page).collect()))
+        }
+        async fn send(&self, _: File, _: u64, _: &RemotePath, _: &mut dyn FnMut(u64)) -> Result<(), ShellError> {
+            panic!("nothing is sent");
+        }
+        async fn tunnel(&self, _: &str, _: u16) -> Result<Tunnel, ShellError> {
+            panic!("no tunnel");
+        }
+        fn another(&self) -> Rc<dyn Shell> {
+            panic!("no connection");
+        }
+    }
+    let asked = async |scripts: [&'static str; 4]| {
+        let mut stage = stage(&Pages::new(&[]), 200);
+        stage.shell = Rc::new(Spa(RefCell::new(scripts.into())));
+        stage.inputs.health.home = Some("/".to_owned());
+        stage.home_before = Some(200);
+        stage.release(canary::check).await
+    };
+    let ran = asked([WELL, WELL, WELL, WELL]).await;
+    let aside =
+        "/ not compared: so answers the live release (visitors get status 404; before the release they got 200)";
+    assert_eq!(ran.said(), format!("3/3; {aside}; asked through the pool shop"));
+    assert!(ran.warnings().is_empty(), "{:?}", ran.warnings());
+    let report: record::HealthReport = ran.record(record::key::CANARY);
+    assert!(report.healthy() && report.home.is_none(), "{report:?}");
+
+    // A page at which the live release is healthy is no such page.
+    let ran = asked([BROKEN, BROKEN, BROKEN, WELL]).await;
+    assert_eq!(ran.failure().code, "canary-unhealthy");
+    assert!(ran.failure().cause.starts_with("2 of 3 endpoints are healthy; /health: 500"), "{}", ran.failure());
+    assert!(!ran.failure().details.iter().any(|detail| detail.starts_with("/:")), "{:?}", ran.failure());
+}
+
+/// Not even the one-time file runs, and PHP-FPM says nothing of why: a limit that the configuration does not show, and that ends with the switch.
+#[tokio::test]
+async fn where_the_pool_runs_no_file_of_a_release_and_says_not_why_it_is_not_refused() {
+    /// Every page of the release is missing; with a cause or without one.
+    struct Closed(Option<&'static str>);
+    #[async_trait(?Send)]
+    impl Shell for Closed {
+        async fn connect(&self) -> Result<Greeting, ShellError> {
+            panic!("no connection");
+        }
+        async fn run(&self, script: Script, _: &mut dyn FnMut(String)) -> Result<Answer, ShellError> {
+            let live = !script.text("n").contains("20261124_110000-acb5820c");
+            let text = if live { WELL } else { MISSING };
+            let page =
+                |number| ("answer".to_owned(), format!("{number} 3 whole {} {}", text.len(), STANDARD.encode(text)));
+            let causes = self.0.filter(|_| !live).map(|cause| ("causes".to_owned(), cause.to_owned()));
+            Ok(Answer::new((0..9).map(page).chain(causes).collect()))
+        }
+        async fn send(&self, _: File, _: u64, _: &RemotePath, _: &mut dyn FnMut(u64)) -> Result<(), ShellError> {
+            panic!("nothing is sent");
+        }
+        async fn tunnel(&self, _: &str, _: u16) -> Result<Tunnel, ShellError> {
+            panic!("no tunnel");
+        }
+        fn another(&self) -> Rc<dyn Shell> {
+            panic!("no connection");
+        }
+    }
+    let asked = async |cause| {
+        let mut stage = stage(&Pages::new(&[]), 200);
+        stage.shell = Rc::new(Closed(cause));
+        let path = "/gated-deploy-0123456789abcdef0123456789abcdef.php".to_owned();
+        stage.state.identity = Some(Mark { path, trust: Trust::Works, app_names_itself: false });
+        stage.release(canary::check).await
+    };
+    assert_eq!(asked(None).await.said(), "not asked: PHP-FPM runs no file of the release, and does not say why");
+    let ran = asked(Some("PHP message: Permission denied")).await;
+    assert_eq!(ran.failure().code, "canary-unhealthy");
+    assert!(ran.failure().cause.starts_with("PHP message: Permission denied; 0 of 3"), "{}", ran.failure());
 }
 
 /// A page that hangs keeps its worker, and one more attempt would take another one of the pool that visitors need.
@@ -362,6 +461,36 @@ fn a_release_that_the_pool_may_not_open_is_refused_before_the_switch() {
         let finished = refused(&story, "that the pool may not open", |_| {});
         assert_says(&finished.summary, &["open_basedir restriction in effect", "0 of 3 endpoints are healthy"]);
     });
+}
+
+/// PHP may open what `current` leads to, which is the live release until the switch, and nothing says so in the pool's own file or in a log.
+#[test]
+fn a_pool_that_may_open_only_what_current_leads_to_is_not_asked_wherever_that_stands() {
+    let story = story();
+    let folders = format!("{BASE}/current/:{BASE}/shared/:/usr/share/php/:/tmp/");
+    let ini = "/etc/php/8.2/fpm/conf.d/99-own.ini";
+    let host = "/etc/nginx/sites-available/staging";
+    for (place, limits) in [
+        (ini, format!("printf 'open_basedir = {folders}\nlog_errors = Off\n' >{ini} && service php8.2-fpm restart")),
+        (
+            "the virtual host staging.lab.test",
+            format!(
+                "rm {ini} && sed -i 's|include fastcgi_params;|&\\n        fastcgi_param PHP_ADMIN_VALUE \"open_basedir={folders}\";|' {host} \
+                 && nginx -t && service nginx reload && service php8.2-fpm restart"
+            ),
+        ),
+    ] {
+        story.lab.exec(&limits).expect("a limit");
+        let commit = commit(&format!("limited by {place}"));
+        story.ship(&commit, Variant::Healthy).expect("the build");
+        let finished = story.deploy(&commit);
+        assert_ended(&finished, 0, "live");
+        let why = format!(
+            "`open_basedir` of {place} has {BASE}/current/, so it allows only the release that `current` leads to"
+        );
+        assert_says(&finished.log, &["canary-not-asked", &why]);
+        assert_eq!(story.served().expect("the site"), commit);
+    }
 }
 
 /// The pool's socket is closed for the deploy user: then the check after the switch decides, as it always did.

@@ -286,7 +286,9 @@ fn f15_of_many_runs_one_gets_the_lock_and_only_it_gives_it_back() {
 
     let free = |run: usize| {
         let script = Script::new("unlock", include_str!("../../src/server/lock/unlock.sh"));
-        answer(&script.var("LOCK", path("state/lock")).var("NONCE", run.to_string()).var("KEEP", ""))
+        answer(
+            &script.var("LOCK", path("state/lock")).var("NONCE", run.to_string()).var("KEEP", "").var("UNRECORDED", ""),
+        )
     };
     assert_eq!(free(99)["found"], "others");
     assert_eq!(free(*winner)["found"], "ours");
@@ -346,7 +348,8 @@ fn f15_of_many_runs_one_takes_over_the_lock_of_a_dead_one() {
     // That of a stuck run stays, however long it is gone.
     fs::write(path("state/lock/renewed"), "1000\n").expect("a long time ago");
     let keep = Script::new("unlock", include_str!("../../src/server/lock/unlock.sh"));
-    let kept = answer(&keep.var("LOCK", path("state/lock")).var("NONCE", winner.to_string()).var("KEEP", "yes"));
+    let keep = keep.var("LOCK", path("state/lock")).var("NONCE", winner.to_string());
+    let kept = answer(&keep.var("KEEP", "yes").var("UNRECORDED", ""));
     assert_eq!(kept["found"], "kept");
     assert_eq!(take(96)["held"], format!("run {winner}"));
 }
@@ -375,7 +378,8 @@ fn f15_the_lock_of_a_third_run_is_neither_freed_nor_pinned_nor_taken_over() {
     };
     let unlock = |keep: &str| {
         let script = Script::new("unlock", include_str!("../../src/server/lock/unlock.sh"));
-        run(&script.var("LOCK", path("state/lock")).var("NONCE", "1").var("KEEP", keep))["found"].clone()
+        let script = script.var("LOCK", path("state/lock")).var("NONCE", "1").var("UNRECORDED", "");
+        run(&script.var("KEEP", keep))["found"].clone()
     };
     let lock_script = |run: usize| lock_script(base.path(), run);
     for (word, keep) in [("*lock.1.freed", ""), ("*lock/kept", "yes")] {
@@ -416,7 +420,8 @@ fn f15_a_lock_that_is_freed_takes_no_leftovers_along() {
     let path = |name: &str| base.path().join(name).to_str().expect("a path").to_owned();
     let free = || {
         let script = Script::new("unlock", include_str!("../../src/server/lock/unlock.sh"));
-        answer(&script.var("LOCK", path("lock")).var("NONCE", "1").var("KEEP", ""))["found"].clone()
+        let script = script.var("LOCK", path("lock")).var("NONCE", "1").var("UNRECORDED", "");
+        answer(&script.var("KEEP", ""))["found"].clone()
     };
     // Those of two interrupted runs: one in the lock, one beside it.
     for (folder, owner) in [("lock/dead", "run 1"), ("lock.dead", "run 2")] {
@@ -1083,6 +1088,23 @@ fn f89_a_ledger_line_that_a_crash_cut_short_does_not_swallow_the_next() {
         assert!(text.starts_with(&whole) && text.lines().count() == 2, "{end:?}: {text:?}");
         let digest = gated_deploy::domain::Sha256Digest::of(whole.trim_end());
         assert!(text[whole.len()..].contains(&format!("\"prev\":\"{digest}\"")), "{end:?}: {text:?}");
+    }
+    // A line that is whole was left by a person without its line feed, and is kept: also one in which braces are text.
+    let folded = "{\"v\":1,\"prev\":\"0\",\"is\":\"}{\\\"}\",\"list\":[{\"in\":{}}]}";
+    for (end, kept) in [
+        (folded, true),
+        (&folded[..folded.len() - 1], false),
+        (&folded[..folded.len() - 2], false),
+        ("[]", false),
+        ("{}}", false),
+    ] {
+        std::fs::write(&path, format!("{{\"whole\":1}}\n{end}")).expect("a ledger");
+        ledger(&line("second"));
+        let text = std::fs::read_to_string(&path).expect("the ledger");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines.len(), lines[lines.len() - 2] == end), (if kept { 3 } else { 2 }, kept), "{end}: {text}");
+        let digest = gated_deploy::domain::Sha256Digest::of(lines[lines.len() - 2]);
+        assert!(lines[lines.len() - 1].contains(&format!("\"prev\":\"{digest}\"")), "{end}: {text}");
     }
     // A run whose lock was taken over writes no line behind those of later runs.
     let lock = folder.path().join("lock");

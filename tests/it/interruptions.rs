@@ -14,12 +14,13 @@ use std::{
 use async_trait::async_trait;
 use gated_deploy::{
     context::Deploy,
-    domain::{Failure, FailureKind, Outcome, RemotePath},
+    domain::{Failure, FailureKind, Outcome, RemoteCommand, RemotePath},
     engine::{
-        Done, Io,
+        Done, Event, Io,
+        event::Body,
         step::{StepResult, change, check, undo},
     },
-    server::{database, lock, watchdog},
+    server::{activation, database, lock, watchdog},
     transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
 };
 
@@ -332,6 +333,47 @@ fn fd35_of_many_who_find_an_expired_lock_one_gets_it() {
     }
 }
 
+/// A stuck run's lock is removed by hand, as it says. What the run could not write into the ledger must not go with it.
+#[test]
+fn f89_what_a_stuck_run_could_not_record_outlasts_its_lock() {
+    let pinned = |place: &Place, unrecorded: &str| {
+        assert_eq!(place.lock("one").get("taken"), Some("yes"));
+        let mut migration = place.job("m", Some("one"));
+        migration.end();
+        let script = Script::new("unlock", include_str!("../../src/server/lock/unlock.sh"))
+            .var("LOCK", place.path("state/lock"))
+            .var("NONCE", "one")
+            .var("KEEP", "yes")
+            .var("UNRECORDED", unrecorded);
+        for _ in 0..2 {
+            assert_eq!(place.run(&script).get("found"), Some("kept"));
+        }
+        assert_eq!(place.lock("two").get("held"), Some("run one"), "it is still pinned");
+        fs::remove_dir_all(place.path("state/lock")).expect("by hand");
+    };
+    let place = Place::new();
+    pinned(&place, "yes");
+    for _ in 0..2 {
+        let next = place.lock("two");
+        assert_eq!((next.get("taken"), next.get("took-over")), (Some("yes"), None), "no lock was taken over");
+        assert_eq!(next.get("stuck-begun"), Some("attempt one"));
+        // What became of its migration is known, too.
+        assert_eq!(next.get("stuck-migrated"), Some("begin=1:1\u{1e}before=first\u{1e}"));
+    }
+    let recovered = Script::new("recovered", include_str!("../../src/server/recovery/recovered.sh"))
+        .var("LOCK", place.path("state/lock"))
+        .var("LOCK_NONCE", "two");
+    place.run(&recovered);
+    assert_eq!(place.lock("two").get("stuck-begun"), None, "once it is recorded it is not recorded again");
+
+    assert!(!place.has("state/lock.migrated.one"));
+
+    // What stands in the ledger is kept nowhere else.
+    let place = Place::new();
+    pinned(&place, "");
+    assert_eq!(place.lock("two").get("stuck-begun"), None);
+}
+
 #[test]
 fn fd33_fd34_the_renamed_guard_decides_whatever_the_moment_at_which_confirming_was_cut_off() {
     // Right before the rename.
@@ -622,6 +664,30 @@ async fn fd32_fd42_a_rollback_waits_for_the_migration_and_names_what_ran() {
     let (stays, asked) = settled([running()]).await;
     assert!(stays[0].starts_with("Migrate: it is still running after 600 s"), "{stays:?}");
     assert!(asked > 1000, "{asked}");
+}
+
+/// The rollback of a first release: without a link no code is served, so a reload that fails calls nobody, unless a service ended by it.
+#[tokio::test]
+async fn fd11_where_nothing_was_live_a_reload_that_fails_calls_nobody() {
+    for (code, stuck) in [("old-workers-remain", false), ("reload-failed", false), ("service-ended", true)] {
+        let switches = async |_: &Deploy, _: &Io| Ok(Done::passed("switched"));
+        let fails = async |_: &Deploy, _: &Io| -> StepResult { Err(Failure::refused("checking", "no")) };
+        let refused = Err(ShellError::Refused { code: code.to_owned(), values: Vec::new(), tail: Vec::new() });
+        let server = Server::that_says([Ok(&[][..]), refused, Ok(&[][..])]);
+        let mut stage = Stage::with_shell(Rc::new(Line(server.clone())));
+        stage.server.current = None;
+        let reload = |service| RemoteCommand::new(["sudo", "-n", "service", service, "reload"]);
+        stage.server.services.reload = ["php8.2-fpm", "nginx"].map(reload).to_vec();
+        let rows = vec![
+            change("switch", "Switch", switches, undo("switch back", activation::current::roll_back)),
+            check("fails", "It fails", fails),
+        ];
+        let ran = stage.release_rows(rows).await;
+        assert_eq!(matches!(ran.outcome, Outcome::Stuck { .. }), stuck, "{code}: {:?}", ran.outcome);
+        let warned = |event: &Event| matches!(&event.body, Body::Warned { code: said, .. } if *said == *code);
+        assert_eq!(ran.events.iter().any(warned), !stuck, "{code}");
+        assert_eq!(server.asked.borrow().len(), 3);
+    }
 }
 
 #[tokio::test]

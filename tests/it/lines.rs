@@ -378,7 +378,8 @@ impl Place {
             &Script::new("unlock", include_str!("../../src/server/lock/unlock.sh"))
                 .var("LOCK", self.path("state/lock"))
                 .var("NONCE", nonce)
-                .var("KEEP", keep),
+                .var("KEEP", keep)
+                .var("UNRECORDED", ""),
         )
     }
 

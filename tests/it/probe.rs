@@ -20,7 +20,7 @@ use gated_deploy::{
     domain::{FailureKind, RemotePath, Roots, Secret, gate::FrontEnd, record},
     engine::{Verdict, event::Body},
     http::{Connection, Get, HttpSite, Reply, Site, Unanswered, Vantages, Why},
-    server::health::probe::{self, answered_as, judge, judge_as},
+    server::health::probe::{self, Problem, answered_as, judge, judge_as},
     transport::shell::{Answer, Greeting, Script, Shell, ShellError, Tunnel},
 };
 use openssl::{
@@ -45,7 +45,12 @@ fn reply(status: u16, body: &str) -> Reply {
 }
 
 fn verdict(status: u16, body: &str) -> Option<String> {
-    judge(&reply(status, body), &["ok".to_owned(), "healthy".to_owned()], Some(&commit())).map(|problem| problem.text)
+    judge(&reply(status, body), &["ok".to_owned(), "healthy".to_owned()], Some(&commit())).as_ref().map(whole)
+}
+
+/// The text of a problem with all that it quotes.
+fn whole(problem: &Problem) -> String {
+    problem.text(problem.quoted().unwrap_or_default())
 }
 
 #[test]
@@ -76,7 +81,7 @@ fn fd5_what_a_path_must_answer_is_a_healthy_body_a_status_fields_or_a_text() {
         assert_eq!(verdict(500, body).as_deref(), Some("500 instead of 200"));
     }
     let as_configured = |answer: &HealthAnswer, status: u16, body: &str| {
-        judge_as(&reply(status, body), Some(answer), &["ok".to_owned()], Some(&commit())).map(|problem| problem.text)
+        judge_as(&reply(status, body), Some(answer), &["ok".to_owned()], Some(&commit())).as_ref().map(whole)
     };
     let up = HealthAnswer::Status(200);
     for body in ["", page, json, "<html></html>", r#"{"commit":"acb5820"}"#] {
@@ -118,7 +123,7 @@ fn f68_a_refused_token_says_nothing_about_the_site() {
         // A page and the framework's own route take none.
         for answer in [HealthAnswer::Status(200), HealthAnswer::Contains("Welcome".to_owned())] {
             let problem = judge_as(&reply(status, ""), Some(&answer), &["ok".to_owned()], None).expect("a problem");
-            assert_eq!(problem.text, format!("{status} instead of 200"));
+            assert_eq!(whole(&problem), format!("{status} instead of 200"));
             assert!(problem.hint.is_some_and(|hint| !hint.contains("healthcheck-token")));
         }
     }
@@ -129,7 +134,7 @@ fn f68_a_redirect_is_an_answer_and_not_the_one_we_want() {
     let mut reply = reply(302, "");
     reply.headers = vec![("location".to_owned(), "/login".to_owned())];
     assert_eq!(
-        judge(&reply, &["ok".to_owned()], None).map(|problem| problem.text).as_deref(),
+        judge(&reply, &["ok".to_owned()], None).as_ref().map(whole).as_deref(),
         Some("302: redirects to /login")
     );
 }
@@ -153,12 +158,12 @@ fn fd9_what_stands_before_the_app_is_named_with_its_own_help() {
         (302, Some(("location", "/login")), "", "302: redirects to /login", "middleware `auth`"),
     ] {
         let problem = answer(status, header, body);
-        assert!(problem.text.contains(text), "{problem:?}");
+        assert!(whole(&problem).contains(text), "{problem:?}");
         assert!(problem.hint.as_deref().is_some_and(|hint| hint.contains(help)), "{problem:?}");
     }
     // A web server's own page says nothing of the app.
     let nginx = answer(503, None, "<title>503 Service Temporarily Unavailable</title>");
-    assert_eq!((nginx.text.as_str(), nginx.hint), ("503 instead of 200", None));
+    assert_eq!((whole(&nginx), nginx.hint), ("503 instead of 200".to_owned(), None));
 }
 
 #[test]
@@ -543,6 +548,79 @@ fn with_home(site: Rc<Scripted>) -> Stage {
     let mut stage = Stage::with_site(site);
     stage.inputs.health.home = Some("/".to_owned());
     stage
+}
+
+/// Knows one secret, as the filter on the server does; or gives no answer.
+struct Filter {
+    knows: Option<&'static str>,
+    asked: RefCell<usize>,
+}
+
+#[async_trait(?Send)]
+impl Shell for Filter {
+    async fn connect(&self) -> Result<Greeting, ShellError> {
+        panic!("no connection of its own");
+    }
+
+    async fn run(&self, script: Script, _: &mut dyn FnMut(String)) -> Result<Answer, ShellError> {
+        assert_eq!(script.name(), "quote");
+        *self.asked.borrow_mut() += 1;
+        let secret = self.knows.ok_or_else(|| ShellError::Dropped("the line is gone".to_owned()))?;
+        let text = script.text("n");
+        let said = text.lines().find_map(|line| line.strip_prefix("SAID=")).expect("what was said");
+        Ok(Answer::new(vec![("shown".to_owned(), said.trim_matches('\'').replace(secret, "***"))]))
+    }
+
+    async fn send(&self, _: File, _: u64, _: &RemotePath, _: &mut dyn FnMut(u64)) -> Result<(), ShellError> {
+        panic!("nothing is sent");
+    }
+
+    async fn tunnel(&self, _: &str, _: u16) -> Result<Tunnel, ShellError> {
+        panic!("no tunnel");
+    }
+
+    fn another(&self) -> Rc<dyn Shell> {
+        panic!("no connection of its own");
+    }
+}
+
+/// What a page says may be a value of `.env`, which the runner does not know: a body, a field, and where a redirect leads.
+#[tokio::test]
+async fn se8_what_a_page_answers_is_quoted_through_the_filter_on_the_server() {
+    const SECRET: &str = "Tr0ub4dor+3";
+    let location = ("location".to_owned(), format!("/reset/{SECRET}"));
+    let redirects = Reply { headers: vec![location], ..reply(302, "") };
+    let location = ("location".to_owned(), format!("https://login.example.test/reset/{SECRET}"));
+    let elsewhere = Reply { headers: vec![location], ..reply(302, "") };
+    let pages = [
+        (
+            reply(200, &format!("cannot reach https://api:{SECRET}@vendor.test")),
+            "cannot reach https://api:***@vendor.test",
+        ),
+        (reply(200, &format!(r#"{{"status":"no {SECRET}"}}"#)), r#"says `status`: "no ***", not ok"#),
+        (redirects, "302: redirects to /reset/***"),
+        (elsewhere, "302: redirects to https://login.example.test/reset/***"),
+    ];
+    for (page, shown) in pages {
+        // With the server, without an answer of it, and before it was reached.
+        for (knows, reached) in [(Some(SECRET), true), (None, true), (Some(SECRET), false)] {
+            let page = page.clone();
+            let mut stage = Stage::with_site(Scripted::new(move |_, _| Ok(page.clone())));
+            let filter = Rc::new(Filter { knows, asked: RefCell::default() });
+            stage.shell = filter.clone();
+            stage.surveyed.reached = reached;
+            stage.inputs.health.home = None;
+            let ran = stage.survey(probe::baseline).await;
+            assert_eq!(ran.failure().code, "site-unhealthy");
+            assert!(!ran.everything().contains(SECRET), "{knows:?} {reached}: {}", ran.everything());
+            let attempt = ran.attempts()[0].to_owned();
+            let withheld =
+                if reached { &["bytes, not shown: "][..] } else { &["bytes, not shown: ", "login.example.test/..."] };
+            let right = if knows.is_some() && reached { &[shown][..] } else { withheld };
+            assert!(right.iter().any(|right| attempt.contains(right)), "{attempt}");
+            assert_eq!(*filter.asked.borrow() > 0, reached, "{shown}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -384,6 +384,9 @@ lchown($logs, 'www-data');
 echo count(gated_deploy_logs('/tmp/canary/release')), ' ';
 unlink($logs);
 mkdir($logs);
+exec("mkfifo $logs/laravel-fifo.log");
+symlink('/tmp/canary/elsewhere/laravel.log', "$logs/laravel-link.log");
+echo count(gated_deploy_logs('/tmp/canary/release')), ' ';
 for ($i = 0; $i < 300; $i++) {
     $file = fopen("$logs/laravel-$i.log", 'w');
     ftruncate($file, 262144);
@@ -420,7 +423,7 @@ fn se9_what_the_site_says_before_the_switch_is_bounded_and_holds_nothing_up() {
     assert_eq!(asked.expect("the program"), "502\nwhole 195000018 1336\n");
     let logs =
         lab.exec(&format!("cd /tmp/canary; timeout 20 php -r \"$(cat functions)\"'{}'", LOGS.replace('\'', "'\\''")));
-    assert_eq!(logs.expect("the functions"), "1 0 100 bounded 0");
+    assert_eq!(logs.expect("the functions"), "1 0 0 100 bounded 0");
 }
 
 #[test]

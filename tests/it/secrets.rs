@@ -258,3 +258,52 @@ fn se8_se17_what_the_app_says_leaves_the_server_without_the_values_of_env() {
     assert_says(&withheld.log, &["output withheld: the filter that hides the values of"]);
     assert!(!withheld.log.contains("said: "), "{}", withheld.log);
 }
+
+/// A page that fails may show a value of `.env`. The runner does not know it, so what is quoted of a page goes through the filter on the server:
+/// before the switch, and of the live release.
+#[test]
+fn se8_what_a_health_page_says_is_quoted_without_the_values_of_env() {
+    const WORD: &str = "Tr0ub4dor&3/of-the+app";
+    const CONTROLLER: &str = "app/Http/Controllers/HealthController.php";
+    const SAYS: &str = "public function shallow()\n    {\n        return response('cannot reach https://api:' . env('VENDOR_SECRET', config('app.vendor')) . '@vendor.test', 200);\n";
+    let story = story();
+    story
+        .lab
+        .exec(&format!("printf 'VENDOR_SECRET=\"%s\"\\n' '{WORD}' >>/var/www/staging/shared/.env/staging.env"))
+        .expect("a secret that only the server knows");
+    let commit = commit("whose health page shows a secret");
+    let tree = app::source(&commit, Variant::Healthy).expect("the tree");
+    tree.replace(CONTROLLER, "public function shallow()\n    {\n", SAYS).expect("the controller");
+    // `env()` is empty in cached configuration.
+    tree.replace("config/app.php", "return [", "return ['vendor' => env('VENDOR_SECRET'),").expect("the configuration");
+    story.publish(&story.build(&commit, &tree).expect("the build")).expect("the artifact");
+
+    let quoted = "cannot reach https://api:***@vendor.test";
+    let refused = |code: &str| {
+        let runner = story.staging(&commit).looked_for(WORD).input("report-dir", "reports");
+        let finished = runner.run_binary(story.binary());
+        assert_ended(&finished, 1, "refused");
+        assert_says(&finished.summary, &[code]);
+        assert_says(&finished.log, &["the body is not ok or healthy", quoted]);
+        let reports = fs::read_dir(runner.workspace().join("reports")).expect("the reports");
+        let reports: String =
+            reports.map(|entry| fs::read_to_string(entry.expect("a report").path()).expect("text")).collect();
+        for (place, text) in [("the log", &finished.log), ("the summary", &finished.summary), ("a report", &reports)] {
+            for form in forms_of(WORD) {
+                assert!(!text.contains(&form), "{form} is in {place}");
+            }
+        }
+        assert_says(&reports, &[quoted]);
+    };
+    refused("canary-unhealthy");
+
+    // The live release says the same, and is asked before anything changes.
+    story
+        .lab
+        .exec(&format!(
+            "cd /var/www/staging/current && sed -i \"s|return response()->json(\\[|return response('cannot reach https://api:{}@vendor.test', 200); return response()->json([|\" {CONTROLLER} && service php8.2-fpm reload",
+            WORD.replace('&', "\\&")
+        ))
+        .expect("a live release that shows it");
+    refused("site-unhealthy");
+}

@@ -385,6 +385,59 @@ fn fd10_a_port_of_nginx_that_another_program_has_is_named() {
     assert_eq!(broken(&here), "");
 }
 
+/// A socket of IPv6 may take IPv4 as well, and a service may listen in a network of its own.
+#[test]
+fn fd10_a_socket_of_both_families_and_a_network_of_its_own_are_known() {
+    let here = server();
+    let place = here.path("etc/nginx/sites-enabled/zz");
+    here.write("etc/nginx/sites-enabled/zz", "server {\n  listen 9000;\n}\n");
+    let every = "00000000000000000000000000000000:2328";
+    socket(&here, every, 1001, 7);
+    let says = |only: &str| {
+        let other = "LISTEN 0 5 [::1]:25 [::]:* ino:6 sk:1 v6only:1";
+        tool(
+            &here,
+            "ss",
+            &format!("echo '{other}'; echo 'LISTEN 0 5 *:9000 *:* uid:1001 ino:7 sk:2 cgroup:/x {only}'"),
+        );
+    };
+    says("v6only:0");
+    assert_says(&broken(&here), &[&format!("{place}:2: `listen 9000`: another program listens on port 9000")]);
+    says("v6only:1");
+    assert_eq!(broken(&here), "");
+    assert_eq!(all(&can_reload(&here), "unverified"), [""; 0]);
+    says("");
+    let records = can_reload(&here);
+    assert_eq!(all(&records, "broken"), [""; 0], "{records:?}");
+    assert_says(all(&records, "unverified")[0], &[&format!("{place}:2"), "whether it takes IPv4 as well is not known"]);
+    // One of nginx's own takes IPv6 alone.
+    socket(&here, every, 0, 7);
+    assert_eq!(all(&can_reload(&here), "unverified"), [""; 0]);
+    assert_eq!(broken(&here), "");
+    // PHP-FPM can have an address of IPv4 beside one that takes IPv6 alone.
+    socket(&here, every, 1001, 7);
+    fs::remove_file(here.path("etc/nginx/sites-enabled/zz")).expect("the host");
+    has_read(&here, SystemTime::now() - Duration::from_secs(60));
+    let file = "etc/php/9.9/fpm/pool.d/zz-other.conf";
+    here.write(file, "[other]\nuser = root\ngroup = root\nlisten = 127.0.0.1:9000\n");
+    assert_says(&broken(&here), &["another program listens on port 9000"]);
+    says("v6only:1");
+    assert_eq!(broken(&here), "");
+
+    // In the network of the services themselves nothing listens there; in this account's it does not count.
+    says("v6only:0");
+    here.write("etc/nginx/sites-enabled/zz", "server {\n  listen 9000;\n}\n");
+    assert_says(&broken(&here), &["`listen 9000`", "`listen = 127.0.0.1:9000`"]);
+    for master in [100, 110] {
+        here.folder(&format!("proc/{master}/net"));
+        here.write(&format!("proc/{master}/net/tcp"), "  sl  local_address\n");
+    }
+    assert_eq!(broken(&here), "");
+    // And the other way round.
+    fs::rename(here.path("proc/net/tcp6"), here.path("proc/110/net/tcp6")).expect("the list");
+    assert_says(&broken(&here), &["`listen 9000`: another program listens on port 9000"]);
+}
+
 /// nginx runs no code of the app: that it was not reloaded is judged by what visitors get.
 #[test]
 fn fd10_a_reload_that_fails_at_nginx_is_told_apart() {

@@ -628,6 +628,30 @@ fn a_shell_that_was_ended_while_it_waited_is_replaced() {
     assert_eq!(server.logins(), 1);
 }
 
+/// An upload takes such a shell, too.
+#[test]
+fn an_upload_is_not_lost_with_a_shell_that_was_ended_while_it_waited() {
+    let server = Server::start("");
+    let ssh = server.ssh();
+    wait(run(&ssh, "put a b")).expect("an answer");
+    for round in 0..10_u8 {
+        until("three shells wait", || server.shells().len() == 3);
+        for shell in server.shells() {
+            sh(server.folder.path(), &format!("kill -KILL {shell}"));
+        }
+        let path = server.folder.path().join(format!("upload-{round}"));
+        let mut file = tempfile::tempfile().expect("a file");
+        std::io::Write::write_all(&mut file, &[round; 100_000]).expect("its bytes");
+        let to = path.to_str().expect("a path").parse().expect("a path");
+        wait(ssh.send(file, 100_000, &to, &mut |_| {})).expect("sent");
+        assert_eq!(fs::read(&path).expect("what was sent"), vec![round; 100_000]);
+        // What was ended is replaced by the scripts that find it ended.
+        wait(run(&ssh, "put a b")).expect("an answer");
+        wait(run(&ssh, "put a b")).expect("an answer");
+    }
+    assert_eq!(server.logins(), 1);
+}
+
 /// What is to be ended has the only session: it is ended over a new connection, and what follows begins after that.
 #[test]
 fn fd36_a_script_that_has_the_only_session_is_ended_all_the_same() {

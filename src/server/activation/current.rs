@@ -161,7 +161,7 @@ pub struct Back<'a> {
 
 impl Back<'_> {
     /// A reload that fails at the file of another site, or at nginx, which runs no code, is a warning where the old release answers as itself:
-    /// what visitors get decides. `refused` is the code of what refused. Gives what was seen. The site's health is checked elsewhere.
+    /// what visitors get decides. So is any other where nothing was live before, and both services run. `refused` is the code of what refused. Gives what was seen. The site's health is checked elsewhere.
     ///
     /// # Errors
     /// The reload's own failure: a service may still run the code of the failed release, or no answer names the old release.
@@ -171,7 +171,9 @@ impl Back<'_> {
         (refused, reload): (&str, Failure),
         io: &Io,
     ) -> Result<String, Failure> {
-        if unready.broken.is_empty() && !errors::reload::failed_at_nginx(refused) {
+        // Without a link no code is served, whatever a worker still knows; only a service that ended needs a person.
+        let serves = self.old.is_some() || !unready.stopped.is_empty() || errors::reload::a_service_is_down(refused);
+        if serves && unready.broken.is_empty() && !errors::reload::failed_at_nginx(refused) {
             return Err(reload);
         }
         let seen = match self.old {

@@ -60,7 +60,7 @@ pub async fn check(cx: &Deploy, io: &Io) -> StepResult {
         None => verdict(cx, io, &Err(String::new())).await,
     };
     let said = match seen.release {
-        Ok(report) => judge(cx, &release, live.as_ref(), (report, seen.live.ok()), verdict.as_ref()).await?,
+        Ok(report) => judge(cx, io, &release, report, (live.as_ref(), seen.live.ok()), verdict.as_ref()).await?,
         Err(why) => Said::Nothing(why),
     };
     let threw = live.map(|live| live.causes()).unwrap_or_default();
@@ -205,36 +205,46 @@ async fn look(cx: &Deploy, io: &Io, release: &Asker<'_>, live: Option<&Asker<'_>
     Ok(Seen { release: Ok(report), live: seen_live })
 }
 
-/// What the rounds say. `live`: what the live release answered already.
+/// What the rounds say. `live`: the live release, and what it answered already.
 async fn judge(
     cx: &Deploy,
+    io: &Io,
     release: &Asker<'_>,
-    live: Option<&Asker<'_>>,
-    (report, live_said): (HealthReport, Option<HealthReport>),
+    mut report: HealthReport,
+    live: (Option<&Asker<'_>>, Option<HealthReport>),
     verdict: Option<&SchemaVerdict>,
 ) -> Result<Said, Failure> {
     let visitor = Visitor { site: release, ..Visitor::after(cx) };
+    let causes = release.causes();
+    let mut aside = Vec::new();
+    if report.standing() == SiteStatus::Unhealthy {
+        let current = cx.inputs.layout.current();
+        if let Some(cause) = causes.iter().find(|cause| limited_to_current(cause, current.as_str())) {
+            return Ok(Said::Nothing(cause.clone()));
+        }
+        if causes.is_empty() && report.identity.as_ref().is_some_and(|file| file.problem.is_some()) {
+            return Ok(Said::Nothing("PHP-FPM runs no file of the release, and does not say why".to_owned()));
+        }
+        // That the live release fails as well is no doubt about the way where migrations did that to it.
+        if !verdict.is_some_and(SchemaVerdict::is_unhealthy) {
+            match set_aside(cx, live, &mut report).await? {
+                Ok(pages) => aside = pages,
+                Err(why) => return Ok(Said::Nothing(why)),
+            }
+            io.record(key::CANARY, &report);
+        }
+    }
     match report.standing() {
         SiteStatus::Healthy => {
             probe::negative_control(visitor).await?;
-            return Ok(Said::Healthy(probe::describe(&report)));
+            let text = std::iter::once(probe::describe(&report)).chain(aside).collect::<Vec<_>>();
+            return Ok(Said::Healthy(text.join("; ")));
         }
         SiteStatus::NotAsked => {
             let problem = report.asked().find_map(|endpoint| endpoint.problem.clone());
             return Ok(Said::Nothing(problem.unwrap_or_default()));
         }
         SiteStatus::Unhealthy => {}
-    }
-    let causes = release.causes();
-    let current = cx.inputs.layout.current();
-    if let Some(cause) = causes.iter().find(|cause| limited_to_current(cause, current.as_str())) {
-        return Ok(Said::Nothing(cause.clone()));
-    }
-    // That the live release fails as well is no doubt about the way where migrations did that to it.
-    if !verdict.is_some_and(SchemaVerdict::is_unhealthy)
-        && let Some(why) = not_comparable(cx, live, &report, live_said).await?
-    {
-        return Ok(Said::Nothing(why));
     }
     let failure = probe::unhealthy("checking whether the new release is healthy before the switch", &report);
     let failure = health::before_the_switch(probe::advised(failure, &report, &visitor.log()), &causes);
@@ -264,35 +274,49 @@ fn limited_to_current(cause: &str, current: &str) -> bool {
         .any(|folder| folder.strip_prefix(current).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
-/// The check of the check: a release is refused only if the live one, asked the same way, is healthy at the pages at which it fails. Gives why
-/// that cannot be said: what fails there for every release says nothing of the new one (a parameter that only nginx has, a pool that is full).
-async fn not_comparable(
+/// The check of the check: a release is refused only for pages at which the live one, asked the same way, is healthy. What fails there for every
+/// release says nothing of the new one: a file that the web server sends by itself, a parameter that only nginx has, a pool that is full. Such pages
+/// are taken out of the report, and named; the others count. Gives why nothing can be said, where none is left.
+async fn set_aside(
     cx: &Deploy,
-    live: Option<&Asker<'_>>,
-    report: &HealthReport,
-    said: Option<HealthReport>,
-) -> Result<Option<String>, Failure> {
+    (live, said): (Option<&Asker<'_>>, Option<HealthReport>),
+    report: &mut HealthReport,
+) -> Result<Result<Vec<String>, String>, Failure> {
     let problem = || report.asked().find_map(|endpoint| endpoint.problem.clone()).unwrap_or_default();
     let Some(live) = live else {
-        return Ok(Some(format!("{}, and no release is live with which to compare that", problem())));
+        return Ok(Err(format!("{}, and no release is live with which to compare that", problem())));
     };
     let beside = match said {
         Some(said) => said,
         None => match live.fetch(&pages(cx, None)).await? {
             Ok(()) => schema::look(cx, live).await,
-            Err(why) => return Ok(Some(format!("the live release, asked the same way: {why}"))),
+            Err(why) => return Ok(Err(format!("the live release, asked the same way: {why}"))),
         },
     };
-    let failing =
-        |endpoint: &Endpoint| report.asked().any(|failing| failing.path == endpoint.path && failing.problem.is_some());
-    let mut compared = beside.asked().filter(|endpoint| failing(endpoint)).peekable();
+    let fails = |endpoint: &&Endpoint| endpoint.problem.is_some();
+    let failing: Vec<&str> = report.asked().filter(fails).map(|endpoint| endpoint.path.as_str()).collect();
+    let mut compared = beside.asked().filter(|endpoint| failing.contains(&endpoint.path.as_str())).peekable();
     if compared.peek().is_none() {
-        return Ok(Some(format!("{}, and the live release has no such page with which to compare that", problem())));
+        return Ok(Err(format!("{}, and the live release has no such page with which to compare that", problem())));
     }
-    let too = compared.find_map(|endpoint| Some((endpoint, endpoint.problem.clone()?)));
-    Ok(too.map(|(endpoint, problem)| {
-        format!("the live release is unhealthy, too, when it is asked this way ({}: {problem})", endpoint.path)
-    }))
+    let too: Vec<(String, String)> =
+        compared.filter_map(|endpoint| Some((endpoint.path.clone(), endpoint.problem.clone()?))).collect();
+    let same = |endpoint: &Endpoint| endpoint.problem.is_some() && too.iter().any(|(path, _)| *path == endpoint.path);
+    let health = report.endpoints.len();
+    report.endpoints.retain(|endpoint| !same(endpoint));
+    report.home = report.home.take().filter(|home| !same(home));
+    let rest = report.endpoints.iter().chain(&report.home).find(fails);
+    // Of the app itself the pool says too little then, but for a page at which this release alone fails.
+    if let (true, None, Some((path, problem))) = (report.endpoints.len() < health, rest, too.first()) {
+        return Ok(Err(format!("the live release is unhealthy, too, when it is asked this way ({path}: {problem})")));
+    }
+    if let (Some(file), None) = (report.identity.as_ref().and_then(|file| file.problem.as_ref()), rest) {
+        return Ok(Err(format!("{file}, and the live release has no such page with which to compare that")));
+    }
+    Ok(Ok(too
+        .iter()
+        .map(|(path, problem)| format!("{path} not compared: so answers the live release ({problem})"))
+        .collect()))
 }
 
 #[cfg(test)]

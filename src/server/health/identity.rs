@@ -11,7 +11,7 @@ pub use self::mark::{Mark, Trust};
 
 use std::time::Duration;
 
-use super::probe;
+use super::probe::{self, Quotes};
 use crate::{
     clock::Clock,
     config::typed::HealthPolicy,
@@ -55,7 +55,7 @@ pub async fn mark(cx: &Deploy, io: &Io) -> StepResult {
         (None | Some("none"), Some(from)) => Trust::Untried(format!("{from} was not made by this action")),
         (Some(why), Some(_)) => Trust::Untried(why.to_owned()),
     };
-    let answers = probe::round(&*cx.ports.anywhere, &cx.inputs.health, &*cx.ports.clock, None).await;
+    let answers = probe::round(&*cx.ports.anywhere, &cx.inputs.health, &*cx.ports.clock, None, Quotes::Plain).await;
     let app_names_itself = answers.endpoints.iter().any(|endpoint| endpoint.answered_as.is_some());
     let text = match &trust {
         Trust::Works => format!("{path} answers as {live_name}"),
@@ -155,7 +155,7 @@ pub async fn answers_as_old(
         return Some("one-time file");
     }
     let old: ReleaseName = from.parse().ok().filter(|_| !naming::same_commit(from, failed))?;
-    let report = probe::round(&*ports.anywhere, health, &*ports.clock, None).await;
+    let report = probe::round(&*ports.anywhere, health, &*ports.clock, None, Quotes::Plain).await;
     // An answer may name the release, or its commit by seven letters and more.
     let is_old = |name: &str| match name.parse::<ReleaseName>() {
         Ok(release) => release.short_sha() == old.short_sha(),

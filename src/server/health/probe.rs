@@ -1,9 +1,10 @@
 //! Whether the site is healthy, and which release answers.
 
+pub mod quotes;
 pub mod round;
 pub mod visitor;
 
-pub use self::{round::round, visitor::Visitor};
+pub use self::{quotes::Quotes, round::round, visitor::Visitor};
 
 mod assets;
 mod help;
@@ -15,7 +16,7 @@ use std::time::Duration;
 pub(crate) use self::verdict::names;
 pub use self::{
     assets::{NO_FRONT_END, assets, served_assets},
-    verdict::{answered_as, judge, judge_as},
+    verdict::{Problem, answered_as, judge, judge_as},
 };
 use super::{
     identity::{self, Mark},
@@ -65,7 +66,9 @@ pub async fn baseline(cx: &Survey, io: &Io) -> StepResult {
         return Ok(Done::skipped(NO_SERVER));
     }
     let (health, ports) = (&cx.inputs.health, &cx.ports);
-    let visitor = Visitor::as_configured(ports, health).on(&cx.inputs.layout);
+    let visitor = Visitor::as_configured(ports, health).on(ports, &cx.inputs);
+    let quotes = if cx.state.borrow().reached { visitor.quotes } else { Quotes::Plain };
+    let visitor = Visitor { quotes, ..visitor };
     let mut report = HealthReport::default();
     for attempt in 1..=BASELINE_ROUNDS {
         let next = HealthReport { attempt, of: BASELINE_ROUNDS, ..visitor.look(None).await };
@@ -130,16 +133,18 @@ async fn first_look(cx: &Survey, io: &Io) -> StepResult {
     }
     match answer {
         Ok(reply) if verdict::asks_for_password(&reply) => {
-            let verdict::Problem { text, hint } = verdict::protected();
-            Err(errors::health::protected(doing, path, &text, hint))
+            let problem = verdict::protected();
+            Err(errors::health::protected(doing, path, &problem.text(""), problem.hint))
         }
         Ok(reply) => match reply.redirect().filter(|to| ports.site.within(path, to).is_none()) {
             None => {
                 Ok(Done::passed(format!("nothing is live yet; the web server answers with status {}", reply.status)))
             }
             Some(_) => {
-                let verdict::Problem { text, hint } = verdict::redirected(&reply);
-                Err(errors::health::redirects(doing, path, &text, hint))
+                // Nothing is live, so there may be no `.env` yet, and no filter.
+                let problem = verdict::redirected(&reply);
+                let text = problem.text(&quotes::plain(problem.quoted().unwrap_or_default()));
+                Err(errors::health::redirects(doing, path, &text, problem.hint))
             }
         },
         Err(unanswered) => {
@@ -154,7 +159,7 @@ pub async fn present(cx: &Survey, io: &Io) -> StepResult {
     if cx.state.borrow().nothing_is_live() {
         return Ok(Done::skipped("nothing is live"));
     }
-    let report = Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.inputs.layout).look(None).await;
+    let report = Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.ports, &cx.inputs).look(None).await;
     io.attempt(1, 1, describe(&report));
     io.record(key::BASELINE, &report);
     keep(cx, &report);
@@ -288,7 +293,7 @@ pub async fn well(visitor: Visitor<'_>, io: &Io) -> StepResult {
 /// # Errors
 /// The site is unhealthy, or still runs the code of the release that was rolled back.
 pub async fn well_again(ports: &Ports, target: &Target, failed: Option<&CommitSha>, io: &Io) -> StepResult {
-    let visitor = Visitor::of(ports, &target.health).on(&target.layout);
+    let visitor = Visitor::of(ports, &target.health).on(ports, target);
     let expected = Expected::on(ports, None, "");
     let report = until_settled(visitor, Identity::IsNot(failed, expected), &|| false, io).await;
     io.record(key::HEALTH_AFTER_ROLLBACK, &report);
@@ -398,7 +403,8 @@ async fn wrong_token(visitor: Visitor<'_>, io: &Io) -> Result<Option<String>, Fa
     let health = HealthPolicy { token: Some(Secret::new(WRONG_TOKEN)), ..visitor.health.clone() };
     let mut silent = None;
     for path in health.paths.iter().rev() {
-        let Endpoint { status, problem, .. } = ask(visitor.site, &health, visitor.clock, path, None).await;
+        let Endpoint { status, problem, .. } =
+            ask(visitor.site, &health, visitor.clock, path, None, visitor.quotes).await;
         match (status, problem) {
             (Some(status), Some(_)) if status != TOO_MANY => {
                 return Ok(Some(format!("{status} with a wrong token at {path}")));
@@ -430,7 +436,7 @@ fn asks_for_token(health: &HealthPolicy, path: &str) -> bool {
 /// The self-test: a probe that cannot fail proves nothing (F69).
 pub(super) async fn negative_control(visitor: Visitor<'_>) -> Result<String, Failure> {
     for health in nowhere(visitor.health) {
-        let endpoint = ask(visitor.site, &health, visitor.clock, NOWHERE, None).await;
+        let endpoint = ask(visitor.site, &health, visitor.clock, NOWHERE, None, visitor.quotes).await;
         if let Some(problem) = endpoint.problem.as_ref().filter(|_| endpoint.not_asked) {
             return Err(errors::health::nowhere_unreachable(problem, endpoint.hint.clone()));
         }

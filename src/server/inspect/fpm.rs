@@ -57,9 +57,31 @@ impl Pool {
 pub fn pools(files: &[ConfigFile]) -> Vec<Pool> {
     files
         .iter()
+        .filter(|file| !is_ini(file))
         .filter_map(|file| Some((file, version_of(&file.path)?)))
         .flat_map(|(file, version)| in_file(file, version))
         .collect()
+}
+
+/// What PHP's own configuration of a version says of this setting, with the file in which it says it. The last file counts, as PHP reads them in
+/// the order of their names.
+pub fn ini_setting<'f>(files: &'f [ConfigFile], version: &str, name: &str) -> Option<(&'f str, &'f str)> {
+    let own = files.iter().filter(|file| is_ini(file) && version_of(&file.path) == Some(version));
+    let mut said: Vec<(&str, &str)> = own
+        .flat_map(|file| file.text.lines().map(|line| (file.path.as_str(), line.split(';').next().unwrap_or_default())))
+        .filter_map(|(path, line)| {
+            let (key, value) = line.split_once('=')?;
+            (key.trim() == name).then(|| (path, value.trim().trim_matches('"')))
+        })
+        .collect();
+    // `conf.d` comes after `php.ini`.
+    said.sort_by_key(|(path, _)| path.contains("/conf.d/"));
+    said.pop().filter(|(_, value)| !value.is_empty())
+}
+
+/// PHP's own configuration, and none of PHP-FPM.
+pub fn is_ini(file: &ConfigFile) -> bool {
+    file.path.ends_with(".ini")
 }
 
 /// `/etc/php/8.2/fpm/...` gives `8.2`.

@@ -17,6 +17,8 @@ pub struct VirtualHost {
     pub fastcgi_pass: Vec<String>,
     /// Whether PHP is given the path behind the link (`$realpath_root`) or the link itself (`$document_root`), where the block says.
     pub realpath_root: Option<bool>,
+    /// Settings that PHP is given with each request (`PHP_VALUE`, `PHP_ADMIN_VALUE`), each as `name=value`.
+    pub php_values: Vec<String>,
     /// What it includes, as written.
     pub includes: Vec<String>,
 }
@@ -65,6 +67,28 @@ pub fn realpath_root(host: &VirtualHost, files: &[ConfigFile]) -> Option<bool> {
     said(host, files, INCLUDES, &mut HashSet::new())
 }
 
+/// The settings that PHP is given with each request of this host, also by files that it includes.
+pub fn php_values(host: &VirtualHost, files: &[ConfigFile]) -> Vec<String> {
+    let mut found = host.php_values.clone();
+    let mut asked: HashSet<&str> = HashSet::new();
+    let mut open: Vec<String> = host.includes.clone();
+    while let Some(path) = open.pop() {
+        let Some(file) = included(&path, files).filter(|file| asked.insert(&file.path)) else { continue };
+        let mut inner = VirtualHost::default();
+        collect(&parse(&file.text), &mut inner);
+        found.append(&mut inner.php_values);
+        open.append(&mut inner.includes);
+    }
+    found
+}
+
+/// The file that an `include` names.
+fn included<'f>(path: &str, files: &'f [ConfigFile]) -> Option<&'f ConfigFile> {
+    // nginx's own folder is what relative names are relative to (ngx_conf_full_name).
+    let whole = if path.starts_with('/') { path.to_owned() } else { format!("/etc/nginx/{path}") };
+    files.iter().find(|file| file.path == whole)
+}
+
 /// How deep includes may nest; Debian's have two levels.
 const INCLUDES: usize = 4;
 
@@ -74,9 +98,7 @@ fn said<'f>(host: &VirtualHost, files: &'f [ConfigFile], depth: usize, asked: &m
         return host.realpath_root;
     }
     host.includes.iter().rev().find_map(|path| {
-        // nginx's own folder is what relative names are relative to (ngx_conf_full_name).
-        let whole = if path.starts_with('/') { path.clone() } else { format!("/etc/nginx/{path}") };
-        let file = files.iter().find(|file| file.path == whole && asked.insert(&file.path))?;
+        let file = included(path, files).filter(|file| asked.insert(&file.path))?;
         let mut inner = VirtualHost::default();
         collect(&parse(&file.text), &mut inner);
         said(&inner, files, depth - 1, asked)
@@ -108,6 +130,9 @@ fn collect(directives: &[Directive], host: &mut VirtualHost) {
             ["fastcgi_pass", target] => host.fastcgi_pass.push((*target).to_owned()),
             ["fastcgi_param", "SCRIPT_FILENAME", value, ..] => {
                 host.realpath_root = Some(value.contains("$realpath_root"))
+            }
+            ["fastcgi_param", "PHP_VALUE" | "PHP_ADMIN_VALUE", value, ..] => {
+                host.php_values.extend(value.lines().map(|line| line.trim().to_owned()));
             }
             ["include", path] => host.includes.push((*path).to_owned()),
             _ => {}
@@ -187,7 +212,7 @@ impl Tokens<'_> {
         let mut word = String::new();
         while let Some(c) = self.rest.next() {
             match c {
-                '\\' => word.extend(self.rest.next()),
+                '\\' => word.extend(self.rest.next().map(|escaped| if escaped == 'n' { '\n' } else { escaped })),
                 end if end == quote => break,
                 other => word.push(other),
             }
@@ -260,6 +285,20 @@ mod tests {
             "include snippets/fastcgi-php.conf; fastcgi_param SCRIPT_FILENAME $realpath_root$fastcgi_script_name;";
         assert_eq!(said(own), Some(true), "the virtual host's own word counts");
         assert_eq!((said("include nowhere;"), said("include round.conf;"), said("")), (None, None, None));
+    }
+
+    #[test]
+    fn what_php_is_given_with_a_request_is_read_line_by_line() {
+        let files = [ConfigFile {
+            path: "/etc/nginx/snippets/php.conf".to_owned(),
+            text: "fastcgi_param PHP_VALUE auto_prepend_file=/srv/a.php; include snippets/php.conf;".to_owned(),
+        }];
+        let own = r#"server { include snippets/php.conf; location ~ \.php$ {
+            fastcgi_param PHP_ADMIN_VALUE "open_basedir=$document_root:/tmp\n memory_limit=1G"; fastcgi_param OTHER x; } }"#;
+        assert_eq!(
+            php_values(&virtual_hosts(own)[0], &files),
+            ["open_basedir=$document_root:/tmp", "memory_limit=1G", "auto_prepend_file=/srv/a.php"]
+        );
     }
 
     /// Read once for every time that it is named, these would be 200 to the power of 4 reads.

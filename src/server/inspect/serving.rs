@@ -59,7 +59,10 @@ pub fn find(
         pool: pool.cloned(),
         host: host.and_then(|host| host.names.first().cloned()),
         realpath_root: host.and_then(|host| nginx::realpath_root(host, nginx_files)),
-        gateway: gateway(layout, host, pool),
+        gateway: gateway(layout, host, pool).and_then(|gateway| {
+            let settings = settings(pool, host, fpm_files, nginx_files);
+            settings.iter().try_for_each(|setting| setting.leaves_open(layout)).map(|()| gateway)
+        }),
     };
     let only_pool = |version: &str| {
         let mut own = pools.iter().filter(|pool| pool.version == version);
@@ -119,20 +122,81 @@ fn gateway(layout: &Layout, host: Option<&nginx::VirtualHost>, pool: Option<&Poo
     let Some(address) = pool.address() else {
         return Err(format!("the pool {} listens at {}, which is no whole path", pool.name, pool.listen));
     };
-    // PHP resolves the link: until the switch it leads to the live release, and PHP may open no other.
-    let folders = pool.open_basedir.as_deref().unwrap_or_default();
-    if let Some(folder) = folders.split(':').find(|folder| below_current(layout, folder).is_some()) {
-        return Err(format!(
-            "`open_basedir` of the pool {} has {folder}, so it allows only the release that `current` leads to",
-            pool.name
-        ));
-    }
-    if let Some((name, file)) = pool.loads.iter().find(|(_, file)| below_current(layout, file).is_some()) {
-        return Err(format!("`{name}` of the pool {} loads {file}, which is code of the live release", pool.name));
-    }
     let served = Some(host).and_then(|host| host.roots.iter().find_map(|root| below_current(layout, root)));
     let public = served.unwrap_or("/public").trim_end_matches('/').to_owned();
     Ok(Gateway { pool: pool.name.clone(), address, public, chroot: pool.chroot.clone() })
+}
+
+/// A setting of PHP that limits or adds what it loads.
+struct Setting {
+    name: String,
+    value: String,
+    /// Where it stands: "the pool shop", a file, "the virtual host shop.example.com".
+    place: String,
+}
+
+/// The settings under which a pool serves the site, wherever they stand: a pool's own, PHP's, and those that come with each request, which a
+/// worker keeps for the requests after it.
+fn settings(
+    pool: Option<&Pool>,
+    host: Option<&nginx::VirtualHost>,
+    fpm_files: &[ConfigFile],
+    nginx_files: &[ConfigFile],
+) -> Vec<Setting> {
+    let mut given = Vec::new();
+    if let Some(pool) = pool {
+        let own = pool.open_basedir.iter().map(|folders| ("open_basedir".to_owned(), folders.clone()));
+        let place = format!("the pool {}", pool.name);
+        given.extend(own.chain(pool.loads.iter().cloned()).map(|(name, value)| Setting {
+            name,
+            value,
+            place: place.clone(),
+        }));
+        for name in LOADS {
+            let said = fpm::ini_setting(fpm_files, &pool.version, name);
+            // The pool's own word counts.
+            if let Some((file, value)) = said.filter(|_| !given.iter().any(|setting| setting.name == name)) {
+                given.push(Setting { name: name.to_owned(), value: value.to_owned(), place: file.to_owned() });
+            }
+        }
+    }
+    if let Some(host) = host {
+        let values = nginx::php_values(host, nginx_files);
+        let settings = values.iter().filter_map(|line| line.split_once('='));
+        let loads = settings.filter(|(name, _)| LOADS.contains(&name.trim()));
+        given.extend(loads.map(|(name, value)| Setting {
+            name: name.trim().to_owned(),
+            value: value.trim().trim_matches('"').to_owned(),
+            place: host.label(),
+        }));
+    }
+    given
+}
+
+const LOADS: [&str; 3] = ["open_basedir", "auto_prepend_file", "opcache.preload"];
+
+impl Setting {
+    /// Whether the pool can be asked for a release that is not live.
+    fn leaves_open(&self, layout: &Layout) -> Result<(), String> {
+        let Self { name, value, place } = self;
+        // nginx puts the folder of the live release in their place.
+        let live = |path: &&str| {
+            below_current(layout, path).is_some() || path.contains("$document_root") || path.contains("$realpath_root")
+        };
+        if name != "open_basedir" {
+            return match live(&value.as_str()) {
+                true => Err(format!("`{name}` of {place} loads {value}, which is code of the live release")),
+                false => Ok(()),
+            };
+        }
+        // PHP resolves the link: until the switch it leads to the live release, and PHP may open no other.
+        match value.split(':').find(live) {
+            Some(folder) => Err(format!(
+                "`open_basedir` of {place} has {folder}, so it allows only the release that `current` leads to"
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The part of a path behind `current`, with its slash.
@@ -147,8 +211,12 @@ fn hosts_of(layout: &Layout, files: &[ConfigFile]) -> Vec<nginx::VirtualHost> {
 }
 
 fn fpm_versions(files: &[ConfigFile]) -> Vec<String> {
-    let mut versions: Vec<String> =
-        files.iter().filter_map(|file| fpm::version_of(&file.path)).map(str::to_owned).collect();
+    let mut versions: Vec<String> = files
+        .iter()
+        .filter(|file| !fpm::is_ini(file))
+        .filter_map(|file| fpm::version_of(&file.path))
+        .map(str::to_owned)
+        .collect();
     versions.sort();
     versions.dedup();
     versions
@@ -271,7 +339,10 @@ mod tests {
             loads: loads.iter().map(|(name, file)| ((*name).to_owned(), (*file).to_owned())).collect(),
             ..Pool::default()
         };
-        let asked = |host, pool: &Pool| gateway(&layout, host, Some(pool)).map(|gateway| gateway.public);
+        let asked = |host: Option<&nginx::VirtualHost>, pool: &Pool| {
+            settings(Some(pool), host, &[], &[]).iter().try_for_each(|setting| setting.leaves_open(&layout))?;
+            gateway(&layout, host, Some(pool)).map(|gateway| gateway.public)
+        };
         assert_eq!(asked(Some(&host), &pool(&[])).as_deref(), Ok("/web"));
         assert_eq!(asked(Some(&host), &pool(&[("opcache.preload", "/srv/other/preload.php")])).as_deref(), Ok("/web"));
         for name in ["opcache.preload", "auto_prepend_file"] {
@@ -279,6 +350,59 @@ mod tests {
             assert!(why.contains(name) && why.contains("code of the live release"), "{why}");
         }
         assert!(asked(None, &pool(&[])).expect_err("whose pool it is").contains("no virtual host"));
+    }
+
+    /// PHP's own configuration, and what nginx gives PHP with each request, limit a pool as its own file does.
+    #[test]
+    fn what_a_pool_may_open_is_read_wherever_it_stands() {
+        let layout = Layout::new("/srv/shop".parse().expect("a path"), "shared/.env");
+        let file = |path: &str, text: &str| ConfigFile { path: path.to_owned(), text: text.to_owned() };
+        let found = |param: &str, own: &str, inis: &[(&str, &str)]| {
+            let host = format!(
+                "server {{ server_name shop; root /srv/shop/current/public; location / {{ fastcgi_pass unix:/run/shop.sock; {param} }} }}"
+            );
+            let pool = format!("[shop]\nlisten = /run/shop.sock\n{own}");
+            let mut fpm_files = vec![file("/etc/php/8.3/fpm/pool.d/shop.conf", &pool)];
+            fpm_files.extend(inis.iter().map(|(path, text)| file(path, text)));
+            let nginx_files = [file("/etc/nginx/sites-enabled/shop", &host)];
+            find(&layout, None, &nginx_files, &fpm_files).expect("a service").gateway.map(|gateway| gateway.pool)
+        };
+        let ini = "/etc/php/8.3/fpm/php.ini";
+        let limited = "open_basedir = /srv/shop/current:/tmp";
+        for (param, own, inis, named) in [
+            ("", "", &[(ini, limited)][..], "`open_basedir` of /etc/php/8.3/fpm/php.ini has /srv/shop/current,"),
+            (
+                "",
+                "",
+                &[(ini, "auto_prepend_file = \"/srv/shop/current/a.php\"")],
+                "`auto_prepend_file` of /etc/php/8.3",
+            ),
+            (
+                "fastcgi_param PHP_ADMIN_VALUE \"open_basedir=$document_root/:/tmp\";",
+                "",
+                &[],
+                "of the virtual host shop has $document_root/,",
+            ),
+            (
+                "fastcgi_param PHP_VALUE \"open_basedir=/srv/shop/current/..:/tmp\";",
+                "",
+                &[],
+                "of the virtual host shop has",
+            ),
+            ("", "php_admin_value[open_basedir] = /srv/shop/current", &[], "`open_basedir` of the pool shop has"),
+        ] {
+            let why = found(param, own, inis).expect_err(named);
+            assert!(why.contains(named), "{why}");
+        }
+        for (param, own, inis) in [
+            ("", "", &[(ini, "open_basedir = /srv/shop:/tmp")][..]),
+            ("", "", &[("/etc/php/8.2/fpm/php.ini", limited)]),
+            ("", "", &[(ini, limited), ("/etc/php/8.3/fpm/conf.d/90-own.ini", "open_basedir =")]),
+            ("", "php_admin_value[open_basedir] = /srv/shop", &[(ini, limited)]),
+            ("fastcgi_param PHP_VALUE \"memory_limit=$document_root\";", "", &[]),
+        ] {
+            assert_eq!(found(param, own, inis).as_deref(), Ok("shop"), "{param}{own}{inis:?}");
+        }
     }
 
     #[test]

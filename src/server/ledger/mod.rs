@@ -149,8 +149,11 @@ impl Begun {
 
     /// The line of an interrupted run's attempt. How far it came is not known, unless it had confirmed its release; what it migrated is, if
     /// the migration's own answer is there.
-    fn line(&self, confirmed: Option<&Proof>, migrated: Option<&Migrated>) -> Line {
+    fn line(&self, confirmed: Option<&Proof>, migrated: Option<&Migrated>, stuck: bool) -> Line {
         let (outcome, standing, reached, cause) = match confirmed {
+            None if stuck => {
+                ("stuck", ReleaseStatus::Failed, None, "its run needed manual action, and could not write this line")
+            }
             Some(_) => (
                 "live",
                 ReleaseStatus::Confirmed,
@@ -206,7 +209,7 @@ pub async fn write_for_interrupted(
     if begun.version != 1 || begun.is_recorded_in(&read(shell, io, layout).await?.lines) {
         return Ok(None);
     }
-    let line = begun.line(interrupted.confirmed.as_ref(), interrupted.migrated.as_ref());
+    let line = begun.line(interrupted.confirmed.as_ref(), interrupted.migrated.as_ref(), interrupted.stuck);
     append(shell, io, layout, &line, "").await?;
     let migration =
         interrupted.migrated.as_ref().map(|migrated| format!("; {}", migrated.describe())).unwrap_or_default();
@@ -275,18 +278,22 @@ mod tests {
             build: Some(Built { run: 4711, attempt: 1, artifact: 11 }),
             ..Proof::default()
         };
-        let line = begun.line(Some(&proof), None);
+        let line = begun.line(Some(&proof), None, false);
         assert_eq!((line.bundle_sha256, line.tree_sha256), (Some(bundle), Some(tree)));
         assert_eq!(line.build, proof.build, "production finds the artifact by it");
         assert_eq!((line.outcome.as_str(), line.migrations), ("live", Some(vec!["a".to_owned()])));
 
         let migrated = "before=a\u{1e}after=a\nb\u{1e}status=0\u{1e}measured={\"statements\":2,\"milliseconds\":1,\"sql\":[]}\u{1e}measured-name=b";
         let migrated = Migrated::read(migrated).expect("a migration");
-        let line = begun.line(None, Some(&migrated));
+        let line = begun.line(None, Some(&migrated), false);
         assert_eq!(line.measured, migrated.measured);
         assert_eq!((line.measured[0].name.as_str(), line.measured[0].statements), ("b", 2));
         assert_eq!((line.outcome.as_str(), line.migrations), ("failed", Some(vec!["b".to_owned()])));
         assert!(line.cause.is_some_and(|cause| cause.ends_with("its migration ran to its end on the server")));
-        assert_eq!(begun.line(None, None).migrations, None, "not known");
+        assert_eq!(begun.line(None, None, false).migrations, None, "not known");
+        assert_eq!(
+            (&*begun.line(None, None, true).outcome, &*begun.line(None, None, false).outcome),
+            ("stuck", "failed")
+        );
     }
 }

@@ -114,6 +114,15 @@ taken() {
         put dead-migrated "$(cat "$dead/migrated" 2>/dev/null)"
         dead=$dead/dead
     done
+    # What stuck runs could not record before their locks were removed by hand.
+    for begun in "$LOCK".begun.*; do
+        [ -f "$begun" ] || continue
+        put stuck-begun "$(cat "$begun")"
+        # The folder of its job goes with the others below, and this may be asked again.
+        of_job=$LOCK.migrated.${begun##*.}
+        [ -e "$of_job" ] || migrated "${begun##*.}" >"$of_job" || say "$of_job cannot be written: check whether the disk is full"
+        put stuck-migrated "$(cat "$of_job" 2>/dev/null)"
+    done
     for job in "$JOBS"/*/; do
         [ -d "$job" ] || continue
         if at_work "$job"; then

@@ -128,7 +128,7 @@ pub async fn take(claim: &Claim<'_>, number: &str, io: &Io) -> Result<(String, V
                 continue;
             }
             let interrupted = interrupted(&answer);
-            for interrupted in &interrupted {
+            for interrupted in interrupted.iter().filter(|interrupted| !interrupted.stuck) {
                 io.warning(errors::lock::taken_over(&interrupted.owner));
             }
             for job in answer.all("ended-job") {
@@ -181,7 +181,7 @@ pub async fn wait_until_free(
     }
 }
 
-/// The runs whose locks were taken over, as lock.sh tells them: five records for each.
+/// The runs whose locks were taken over, as lock.sh tells them: five records for each. Then those that ended stuck and are not recorded.
 fn interrupted(answer: &Answer) -> Vec<InterruptedRun> {
     let of_release = answer.all("dead-release").zip(answer.all("dead-begun"));
     let of_end = answer.all("dead-confirmed").zip(answer.all("dead-proof")).zip(answer.all("dead-migrated"));
@@ -193,7 +193,16 @@ fn interrupted(answer: &Answer) -> Vec<InterruptedRun> {
             begun: serde_json::from_str(begun).ok(),
             confirmed: (confirmed == "yes").then(|| serde_json::from_str(proof).unwrap_or_default()),
             migrated: Migrated::read(migrated),
+            stuck: false,
         })
+        .chain(answer.all("stuck-begun").zip(answer.all("stuck-migrated")).map(|(begun, migrated)| InterruptedRun {
+            owner: String::new(),
+            makes: None,
+            begun: serde_json::from_str(begun).ok(),
+            confirmed: None,
+            migrated: Migrated::read(migrated),
+            stuck: true,
+        }))
         .collect()
 }
 
@@ -287,17 +296,17 @@ pub async fn release(cx: &Deploy, io: &Io, ending: &Ending) -> Result<String, Fa
             LEASE.as_secs()
         ));
     }
-    give_back(&*cx.ports.shell, io, &cx.inputs.layout, &nonce(cx), ending).await
+    give_back(&*cx.ports.shell, io, &cx.inputs.layout, &nonce(cx), (ending, unrecorded)).await
 }
 
 /// The same for the run that holds it with this fencing token. A run that handed its rollback over leaves it as it is: it expires, and the run
-/// that takes it over completes the recovery.
+/// that takes it over completes the recovery. `unrecorded`: the ledger has no line of its attempt.
 pub async fn give_back(
     shell: &dyn Shell,
     io: &Io,
     layout: &Layout,
     number: &str,
-    ending: &Ending,
+    (ending, unrecorded): (&Ending, bool),
 ) -> Result<String, Failure> {
     let lock = layout.lock();
     if ending.handed_over {
@@ -311,7 +320,8 @@ pub async fn give_back(
         .repeatable()
         .var("LOCK", lock.as_str())
         .var("NONCE", number)
-        .var("KEEP", if stuck { "yes" } else { "" });
+        .var("KEEP", if stuck { "yes" } else { "" })
+        .var("UNRECORDED", if unrecorded { "yes" } else { "" });
     let answer = remote::run(shell, io, script, &format!("freeing the deploy lock at {lock}")).await?;
     Ok(match answer.get("found") {
         Some("kept") => {

@@ -61,4 +61,6 @@ pub struct InterruptedRun {
     pub confirmed: Option<Proof>,
     /// What became of its migration, if it had begun one.
     pub migrated: Option<Migrated>,
+    /// It was not interrupted: it ended `stuck`, could not record that, and its lock was removed by hand.
+    pub stuck: bool,
 }

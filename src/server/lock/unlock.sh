@@ -1,5 +1,5 @@
 # Frees the deploy lock, if this run holds it; or pins it, so that it never expires.
-# in: LOCK NONCE KEEP (yes: pin it)
+# in: LOCK NONCE KEEP (yes: pin it) UNRECORDED (yes: the ledger has no line of this run's attempt)
 
 # Leftovers that this run did not recover stay for the next run, also if the lock is removed by hand. Fails where they are still in the lock.
 give_on() {
@@ -38,6 +38,10 @@ elif [ "$KEEP" = yes ]; then
     pin || refuse lock-unwritable lock="$LOCK" state="${LOCK%/*}"
     if is_ours "$LOCK" "$NONCE"; then
         if give_on; then :; fi
+        # A person removes this lock. What is to be recorded outlasts it: by a rename, which needs no room on a full disk.
+        if [ "$UNRECORDED" = yes ] && [ -s "$LOCK/begun" ] && ! mv -T "$LOCK/begun" "$LOCK.begun.$NONCE"; then
+            say "$LOCK/begun cannot be moved: the attempt of this run will be missing in the ledger"
+        fi
         put found kept
     else
         put found others

@@ -316,7 +316,8 @@ pub async fn finish(cx: &Deploy, io: &Io) -> StepResult {
         return Ok(Done::skipped("no unconfirmed release"));
     }
     if finished.turned && cx.plan.turn.from.is_some() && !cx.inputs.health.repair {
-        let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.inputs.layout), io).await?;
+        let health =
+            probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.ports, &cx.inputs), io).await?;
         described.push(health.text);
     }
     Ok(Done::warned(described.join("; ")))
@@ -349,6 +350,7 @@ mod tests {
             begun: None,
             confirmed: confirmed.then(Default::default),
             migrated: None,
+            stuck: false,
         };
         let runs = [run(&one, false), run(&two, true)];
         assert_eq!(abandoned(&runs, None), BTreeSet::from([&one]));

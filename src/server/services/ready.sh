@@ -200,12 +200,25 @@ who_listens='
             print (same ? "same" : "other"), $8, $10, length(has)
     }'
 
+# The lists of sockets in $sockets, and their folder in $net. A service may listen in a network of its own (a container, a unit with
+# `PrivateNetwork`): what counts are the lists of its master, which every account may read.
+sockets_of_network() { # masters
+    net=$PROC/net
+    for pid in $1; do if [ -r "$PROC/$pid/net/tcp" ]; then net=$PROC/$pid/net; fi; done
+    sockets=
+    for list in "$net/tcp" "$net/tcp6"; do if [ -r "$list" ]; then sockets="$sockets $list"; fi; done
+}
+
+# Whether a socket of IPv6 takes IPv4 as well, which the kernel's list does not say: 0 yes, 1 no; nothing where it is not known.
+v6only() { # inode
+    ss -ltneH 2>/dev/null | awk -v inode="ino:$1" '{ for (i = 1; i <= NF; i++) { if ($i == inode) here = NR; if (here == NR && $i ~ /^v6only:/) print substr($i, 8) } }'
+}
+
 # Whether PHP-FPM cannot listen there. Sets $why, or $unsure where it is not known.
 cannot_listen() { # address or empty for all, port, pool
-    sockets=
-    for list in "$PROC/net/tcp" "$PROC/net/tcp6"; do if [ -r "$list" ]; then sockets="$sockets $list"; fi; done
+    sockets_of_network "$master"
     if [ -z "$sockets" ]; then
-        unsure="who listens on port $2 is not known: $PROC/net/tcp cannot be read"
+        unsure="who listens on port $2 is not known: $net/tcp cannot be read"
         return 1
     fi
     # shellcheck disable=SC2086
@@ -214,7 +227,8 @@ cannot_listen() { # address or empty for all, port, pool
         why="another program listens on port $2"
         # What PHP-FPM has read already, and lives with, it listens on itself.
         [ -n "$fpm_stale" ] || return 1
-        while read -r same uid inode _; do
+        while read -r same uid inode long; do
+            case $long$1 in 32*:*) ;; 32*.*) [ "$(v6only "$inode")" != 1 ] || continue ;; esac
             if [ -n "$fpm_sockets" ]; then
                 case "$same $fpm_sockets" in "same "*" socket:[$inode] "*) continue ;; esac
                 return 0
@@ -233,12 +247,15 @@ END
     case $1 in '' | 127.* | 0.0.0.0 | :: | ::1) return 1 ;; esac
     case $1 in *:*) bind=ipv6 ;; *) bind=ipv4 ;; esac
     case $(cat "$PROC/sys/net/$bind/ip_nonlocal_bind" 2>/dev/null) in 1) return 1 ;; esac
-    here=$(ip -o addr 2>/dev/null | awk '{ sub(/\/.*/, "", $4); print $4 }')
-    if [ -z "$here" ] && [ "$bind" = ipv4 ] && [ -r "$PROC/net/fib_trie" ]; then
-        here=$(awk '$1 == "|--" { address = $2 } $2 == "host" && $3 == "LOCAL" { print address }' "$PROC/net/fib_trie")
+    here=
+    if cmp -s "$net/fib_trie" "$PROC/net/fib_trie" || [ "$net" = "$PROC/net" ]; then
+        here=$(ip -o addr 2>/dev/null | awk '{ sub(/\/.*/, "", $4); print $4 }')
+    fi
+    if [ -z "$here" ] && [ "$bind" = ipv4 ] && [ -r "$net/fib_trie" ]; then
+        here=$(awk '$1 == "|--" { address = $2 } $2 == "host" && $3 == "LOCAL" { print address }' "$net/fib_trie")
     fi
     if [ -z "$here" ]; then
-        unsure="whether this machine has the address $1 is not known: neither \`ip -o addr\` nor $PROC/net/fib_trie lists any"
+        unsure="whether this machine has the address $1 is not known: neither \`ip -o addr\` nor $net/fib_trie lists any"
         return 1
     fi
     why="this machine does not have the address $1"
@@ -254,8 +271,9 @@ fpm_listens() { # setting, value, pool, where, file
         # Whose socket it is, the kernel does not list. A pool of which workers run has its own.
         if [ -z "$fpm_stale" ] || [ "$lazy" = "$3" ] || ! visible; then return 0; fi
         case $fpm_pools in *"$newline$3$newline"*) return 0 ;; esac
-        [ -r "$PROC/net/unix" ] || return 0
-        inode=$(awk -v path="$2" '$4 == "00010000" && $8 == path { print $7; exit }' "$PROC/net/unix")
+        sockets_of_network "$master"
+        [ -r "$net/unix" ] || return 0
+        inode=$(awk -v path="$2" '$4 == "00010000" && $8 == path { print $7; exit }' "$net/unix")
         case " $fpm_sockets" in *" socket:[${inode:-none}] "*) return 0 ;; esac
         [ -z "$inode" ] ||
             fault "$FPM_SERVICE" "$4: \`$1 = $2\`: another program listens on this socket" "Run on the server: sudo ss -lxp 'src $2'. Correct $5, or end that program"
@@ -528,8 +546,7 @@ nginx_listens() { # lines of listen directives, files of the configuration
     nginx_new=$(changed_files "$since" "$2")
     unset IFS
     [ -n "$nginx_new" ] || return 0
-    sockets=
-    for list in "$PROC/net/tcp" "$PROC/net/tcp6"; do if [ -r "$list" ]; then sockets="$sockets $list"; fi; done
+    sockets_of_network "$master"
     [ -n "$sockets" ] || return 0
     # The account that makes nginx's sockets.
     maker=$(status "$master")
@@ -554,18 +571,29 @@ nginx_listens() { # lines of listen directives, files of the configuration
         case $address in *:*) long=32 ;; *) long=8 ;; esac
         taken=
         unsure=
+        both=
+        # Of IPv6 to all addresses: such a socket may take IPv4 as well.
         # shellcheck disable=SC2013,SC2086
-        for found in $(awk -v address="$address" -v port="$port" "$who_listens" $sockets | awk -v long="$long" '$4 == long { print $2 ":" $3 }'); do
+        for found in $(awk -v address="$address" -v port="$port" "$who_listens" $sockets | awk -v long="$long" '$4 >= long { print $2 ":" $3 ":" $4 }'); do
+            inode=${found#*:}
+            inode=${inode%:*}
+            only=0
+            if [ "${found##*:}" != "$long" ]; then only=$(v6only "$inode" | head -n 1); fi
+            [ "$only" != 1 ] || continue
             if [ -n "$sockets_found" ]; then
-                case $sockets_found in *" socket:[${found#*:}] "*) ;; *) taken=yes ;; esac
-            elif [ "${found%%:*}" != "$maker" ]; then
-                taken=yes
-            else
-                unsure=yes
+                case $sockets_found in *" socket:[$inode] "*) continue ;; esac
+            elif [ "${found%%:*}" = "$maker" ]; then
+                # nginx's own takes IPv6 alone, unless it says otherwise.
+                [ -z "$only" ] || unsure=yes
+                continue
             fi
+            if [ -n "$only" ]; then taken=yes; else both=yes; fi
         done
         if [ -n "$taken" ]; then
             fault "$NGINX_SERVICE" "$file:$line: \`listen $where\`: another program listens on port $port" "Run on the server: sudo ss -ltnp 'sport = :$port'. Correct $file, or end that program"
+        elif [ -n "$both" ]; then
+            put unverified "$file:$line: \`listen $where\`: another program listens on port $port of IPv6, and whether it takes IPv4 as well is not known
+Run on the server: sudo ss -ltnp 'sport = :$port'. If it takes both (it is listed as \`*:$port\`), correct $file, or end that program"
         elif [ -n "$unsure" ] && [ "$port" != 80 ] && [ "$port" != 443 ]; then
             case $newline$nginx_new$newline in *"$newline$file$newline"*) ;; *) continue ;; esac
             put unverified "$file:$line: \`listen $where\`: port $port is in use, and whether by nginx itself is not known, because its configuration changed since it was read

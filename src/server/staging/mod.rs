@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     activation::current,
-    health::probe::{self, Visitor},
+    health::probe::{self, Quotes, Visitor},
     ledger, survey,
 };
 use crate::{
@@ -87,7 +87,7 @@ pub(crate) async fn gather(cx: &Survey, staging: &Staging, io: &Io) -> Result<Ca
 
 /// The commit that staging's site names, where it is another one than was asked for and GitHub knows it.
 async fn named_by_site(cx: &Survey, staging: &Staging, asked_for: &CommitSha) -> Result<CommitSha, Failure> {
-    let round = probe::round(&*staging.site, &staging.inputs.health, &*cx.ports.clock, None).await;
+    let round = probe::round(&*staging.site, &staging.inputs.health, &*cx.ports.clock, None, Quotes::Plain).await;
     let named = round.endpoints.into_iter().find_map(|endpoint| endpoint.answered_as);
     let Some(other) = named.filter(|named| !probe::names(named, asked_for)) else { return Ok(asked_for.clone()) };
     let sha =
@@ -392,7 +392,7 @@ async fn ask_ledger(
 async fn ask_site(cx: &Survey, staging: &Staging, commit: &CommitSha, io: &Io, case: &mut Case) -> HealthReport {
     let (site, clock, health) = (&*staging.site, &*cx.ports.clock, &staging.inputs.health);
     let layout = staging.inputs.server.as_ref().map(|server| &server.layout);
-    let visitor = Visitor { site, clock, health, home_before: None, layout };
+    let visitor = Visitor { site, clock, health, home_before: None, layout, quotes: Quotes::Plain };
     let (report, verdict) = probe::proven(visitor, commit, io).await;
     let score = report.score();
     let answered = report.endpoints.iter().find_map(|endpoint| endpoint.answered_as.as_deref());

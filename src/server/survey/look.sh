@@ -89,10 +89,10 @@ fi
 
 # Configuration that says who serves the site. It may hold secrets, too: only what is used of it is sent.
 needed_of_nginx() {
-    sed -E '/SCRIPT_FILENAME|DOCUMENT_ROOT/!s/(^|[[:blank:];{])((fastcgi|uwsgi|scgi)_param|proxy_set_header|add_header|set)[[:blank:]]+([^[:blank:];]+)[^;]*;/\1\2 \4 "";/g'
+    sed -E '/SCRIPT_FILENAME|DOCUMENT_ROOT|PHP_(ADMIN_)?VALUE.*(open_basedir|auto_prepend_file|opcache\.preload)/!s/(^|[[:blank:];{])((fastcgi|uwsgi|scgi)_param|proxy_set_header|add_header|set)[[:blank:]]+([^[:blank:];]+)[^;]*;/\1\2 \4 "";/g'
 }
 needed_of_fpm() {
-    sed -n -E -e '/^\x01/p' -e 's/;.*//' -e '/^[[:blank:]]*(\[[^]]*\][[:blank:]]*$|(include|user|group|prefix|chroot|listen(\.[a-z_]+)?|pm(\.[a-z_]+)?|process_control_timeout|php_(admin_)?value\[(open_basedir|auto_prepend_file|opcache\.preload(_user)?)\])[[:blank:]]*=)/p'
+    sed -n -E -e '/^\x01/p' -e 's/;.*//' -e '/^[[:blank:]]*(\[[^]]*\][[:blank:]]*$|(include|user|group|prefix|chroot|listen(\.[a-z_]+)?|pm(\.[a-z_]+)?|process_control_timeout|(php_(admin_)?value\[)?(open_basedir|auto_prepend_file|opcache\.preload(_user)?)\]?)[[:blank:]]*=)/p'
 }
 # All files of a kind in one record: each begins with a line of a control character and its path, and has at most 262,144 bytes of
 # whole lines. An empty file says nothing, and is left out.
@@ -110,6 +110,9 @@ show() { # kind, files
         size <= 262144 { gsub(/\001/, ""); print }' "$@" | "needed_of_$kind")"
 }
 show nginx /etc/nginx/nginx.conf /etc/nginx/conf.d/*.conf /etc/nginx/sites-enabled/* /etc/nginx/snippets/*.conf /etc/nginx/fastcgi.conf /etc/nginx/fastcgi_params
-show fpm /etc/php/*/fpm/php-fpm.conf /etc/php/*/fpm/pool.d/*.conf
+# Of PHP's own configuration, the files that limit or add what it loads.
+if inis=$(grep -lsE '^[[:blank:]]*(open_basedir|auto_prepend_file|opcache\.preload)[[:blank:]]*=' /etc/php/*/fpm/php.ini /etc/php/*/fpm/conf.d/*.ini); then :; fi
+# shellcheck disable=SC2086
+show fpm /etc/php/*/fpm/php-fpm.conf /etc/php/*/fpm/pool.d/*.conf $inis
 [ -d /run/systemd/system ] && put systemd yes
 :

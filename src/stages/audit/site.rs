@@ -17,7 +17,7 @@ use crate::{
         Done,
         step::{Io, StepResult},
     },
-    server::health::probe,
+    server::health::probe::{self, Quotes},
 };
 
 /// Rounds of asking, and the time between two of them.
@@ -218,7 +218,11 @@ fn judge_token(policy: &HealthPolicy, report: &HealthReport) -> Takes {
 }
 
 async fn ask(survey: &Survey, policy: &HealthPolicy) -> HealthReport {
-    probe::round(&*survey.ports.site, policy, &*survey.ports.clock, None).await
+    let quotes = match survey.state.borrow().reached {
+        true => Quotes::of(&survey.ports, &survey.inputs),
+        false => Quotes::Plain,
+    };
+    probe::round(&*survey.ports.site, policy, &*survey.ports.clock, None, quotes).await
 }
 
 fn tunnelled(survey: &Survey) -> bool {

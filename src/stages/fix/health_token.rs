@@ -17,7 +17,10 @@ use crate::{
     },
     errors,
     github::{GithubError, SealingKey, SecretEntry},
-    server::{health::probe, remote},
+    server::{
+        health::probe::{self, Quotes},
+        remote,
+    },
     transport::shell::Script,
 };
 
@@ -84,7 +87,8 @@ async fn taken(survey: &Survey, token: &Secret, doing: &str) -> Result<String, F
     if !probe::takes_token(&policy) {
         return Err(errors::fix::token_not_taken(doing));
     }
-    let report = probe::round(&*survey.ports.site, &policy, &*survey.ports.clock, None).await;
+    let quotes = Quotes::of(&survey.ports, &survey.inputs);
+    let report = probe::round(&*survey.ports.site, &policy, &*survey.ports.clock, None, quotes).await;
     let score = report.score();
     let problems = report
         .endpoints

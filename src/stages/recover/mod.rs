@@ -203,7 +203,7 @@ pub async fn release(cx: &Recover, io: &Io, ending: &Ending) -> Result<String, F
         drop(made.keeper.take());
         made.lock.clone().unwrap_or_default()
     };
-    lock::give_back(&*cx.ports.shell, io, &cx.inputs.layout, &number, ending).await
+    lock::give_back(&*cx.ports.shell, io, &cx.inputs.layout, &number, (ending, false)).await
 }
 
 /// Fails if a release was not confirmed. The interrupted run failed at it, and it is rolled back as that run would have done: by the undo
@@ -281,7 +281,7 @@ pub fn preview(cx: &Recover) -> Vec<String> {
 pub async fn well(cx: &Recover, io: &Io) -> StepResult {
     let current = current::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
     let Some(current) = current else { return Ok(Done::skipped("nothing is live")) };
-    let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.inputs.layout), io).await?;
+    let health = probe::well(probe::Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.ports, &cx.inputs), io).await?;
     let history = ledger::read(&*cx.ports.shell, io, &cx.inputs.layout).await?;
     let standings = history.standings(&cx.inputs.environment);
     let live: Option<ReleaseName> = named(&current);

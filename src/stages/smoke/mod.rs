@@ -12,7 +12,7 @@ use crate::{
     domain::{Failure, gate::FrontEnd, record::key},
     engine::{Decided, Decision, Done, StepResult, step::Io},
     http::Site,
-    server::health::probe::{self, Visitor},
+    server::health::probe::{self, Quotes, Visitor},
 };
 
 /// What the rows know.
@@ -24,7 +24,14 @@ pub struct Smoke {
 
 impl Smoke {
     fn visitor(&self) -> Visitor<'_> {
-        Visitor { site: &*self.site, clock: &*self.clock, health: &self.inputs.health, home_before: None, layout: None }
+        Visitor {
+            site: &*self.site,
+            clock: &*self.clock,
+            health: &self.inputs.health,
+            home_before: None,
+            layout: None,
+            quotes: Quotes::Plain,
+        }
     }
 }
 

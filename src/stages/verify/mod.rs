@@ -187,7 +187,7 @@ pub async fn site(cx: &Survey, io: &Io) -> StepResult {
         Err(skipped) => return Ok(skipped),
     };
     let commit: Option<CommitSha> = known(cx, io, &live).await?.map(|known| known.commit);
-    let visitor = Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.inputs.layout);
+    let visitor = Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.ports, &cx.inputs);
     let url = cx.inputs.site.url.as_str().trim_end_matches('/').to_owned();
     let mut sheet = Sheet::new(cx, io, format!("asking {url}"));
     // Which release it must be is not known where the ledger does not have it; the row before this one says so.

@@ -547,6 +547,49 @@ impl Shell for Ssh {
         to: &RemotePath,
         on_bytes: &mut dyn FnMut(u64),
     ) -> Result<(), ShellError> {
+        // A shell that waited for its script may have been ended meanwhile, and took nothing then. One of its own is not.
+        let again =
+            file.try_clone().map_err(|error| ShellError::Local(format!("opening the file once more: {error}")))?;
+        match self.receive(file, size, to, true, on_bytes).await? {
+            Received::Whole => Ok(()),
+            Received::NotBegun(_) => match self.receive(again, size, to, false, on_bytes).await? {
+                Received::Whole => Ok(()),
+                Received::NotBegun(error) => Err(error),
+            },
+        }
+    }
+
+    async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, ShellError> {
+        let link = self.link().await?;
+        let entrance =
+            Entrance::open().map_err(|error| ShellError::Local(format!("opening a local socket: {error}")))?;
+        let tunnel = Tunnel::new(entrance.path(), format!("{host}:{port}"), link.end.clone());
+        link.order(Order::Tunnel { entrance, host: host.to_owned(), port, tunnel: tunnel.clone() })?;
+        Ok(tunnel)
+    }
+
+    fn another(&self) -> Rc<dyn Shell> {
+        Rc::new(Self::new(&self.access))
+    }
+}
+
+/// What came of an upload.
+enum Received {
+    Whole,
+    /// The shell ended before it said what is there, and how it ended.
+    NotBegun(ShellError),
+}
+
+impl Ssh {
+    /// Sends a file. `ahead`: to a shell that was started before.
+    async fn receive(
+        &self,
+        file: File,
+        size: u64,
+        to: &RemotePath,
+        ahead: bool,
+        on_bytes: &mut dyn FnMut(u64),
+    ) -> Result<Received, ShellError> {
         let link = self.link().await?;
         let quiet = tokio::time::timeout(UPLOAD_STALL, link.quiet()).await;
         quiet.map_err(|_| ShellError::TimedOut(UPLOAD_STALL))?;
@@ -555,7 +598,7 @@ impl Shell for Ssh {
         let receive = format!("{{\nset -- {} {size}\n{RECEIVE}\nexit\n}}\n", quote(to.as_str()));
         let before = receive.len() as u64;
         let (input, mut gate) = driver::text_and_rest_of(receive, file);
-        let (number, mut output) = link.begin(input, true, true)?;
+        let (number, mut output) = link.begin(input, ahead, true)?;
         let mut receiver = Receiver { ssh: self, link: &link, number: Some(number) };
         let (mut said, mut complained) = (Vec::new(), Vec::new());
         let (mut have, mut held) = (0, false);
@@ -593,14 +636,16 @@ impl Shell for Ssh {
                     receiver.number = None;
                     let text = String::from_utf8_lossy(&complained);
                     let tail = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
-                    return Err(ShellError::Failed { status: ended.to_string(), tail });
+                    let error = ShellError::Failed { status: ended.to_string(), tail };
+                    // It says what is there before it takes anything of the file.
+                    return if gate.is_some() { Ok(Received::NotBegun(error)) } else { Err(error) };
                 }
                 Some(Output::Ended(_)) => {
                     receiver.number = None;
                     let received = received(&said);
                     if received == Some(size) {
                         on_bytes(size);
-                        return Ok(());
+                        return Ok(Received::Whole);
                     }
                     return Err(match received {
                         Some(received) => ShellError::Local(format!(
@@ -611,19 +656,6 @@ impl Shell for Ssh {
                 }
             }
         }
-    }
-
-    async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, ShellError> {
-        let link = self.link().await?;
-        let entrance =
-            Entrance::open().map_err(|error| ShellError::Local(format!("opening a local socket: {error}")))?;
-        let tunnel = Tunnel::new(entrance.path(), format!("{host}:{port}"), link.end.clone());
-        link.order(Order::Tunnel { entrance, host: host.to_owned(), port, tunnel: tunnel.clone() })?;
-        Ok(tunnel)
-    }
-
-    fn another(&self) -> Rc<dyn Shell> {
-        Rc::new(Self::new(&self.access))
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 
-use super::{Visitor, verdict::excerpt};
+use super::{
+    Visitor,
+    verdict::{Problem, excerpt},
+};
 use crate::{
     context::Deploy,
     domain::{
@@ -46,7 +49,7 @@ struct Chunk {
 }
 
 /// What is wrong with a file, and whether asking again may help.
-struct Problem {
+struct Fault {
     text: String,
     passing: bool,
 }
@@ -61,16 +64,16 @@ pub async fn assets(cx: &Deploy, io: &Io) -> StepResult {
         return Ok(Done::skipped(if cx.source.is_some() { NO_FRONT_END } else { none }));
     }
     let manifest = cx.state.borrow().manifest.clone();
-    served_assets(Visitor::of(&cx.ports, &cx.inputs.health), manifest.as_deref(), io).await
+    served_assets(Visitor::of(&cx.ports, &cx.inputs.health).on(&cx.ports, &cx.inputs), manifest.as_deref(), io).await
 }
 
 /// The same for any site. With a bundle's manifest, what is served must be what the bundle holds.
 pub async fn served_assets(visitor: Visitor<'_>, manifest: Option<&Manifest>, io: &Io) -> StepResult {
-    let files = listed(visitor.site, manifest).await?;
+    let files = listed(visitor, manifest).await?;
     let mut open: BTreeSet<String> = files.clone();
     let mut problems = Vec::new();
     for attempt in 1..=TRIES {
-        let asked: Vec<(String, Option<Problem>)> = stream::iter(std::mem::take(&mut open))
+        let asked: Vec<(String, Option<Fault>)> = stream::iter(std::mem::take(&mut open))
             .map(|file| async {
                 let problem = check(visitor.site, &file, manifest).await.err();
                 (file, problem)
@@ -101,8 +104,9 @@ pub async fn served_assets(visitor: Visitor<'_>, manifest: Option<&Manifest>, io
 }
 
 /// The files that the site's manifest names, relative to `build/`. The manifest must be the bundle's own, byte for byte.
-async fn listed(site: &dyn Site, bundled: Option<&Manifest>) -> Result<BTreeSet<String>, Failure> {
-    let reply = get(site, "manifest.json").await.map_err(|problem| errors::health::asset_manifest(problem.text))?;
+async fn listed(visitor: Visitor<'_>, bundled: Option<&Manifest>) -> Result<BTreeSet<String>, Failure> {
+    let reply =
+        get(visitor.site, "manifest.json").await.map_err(|problem| errors::health::asset_manifest(problem.text))?;
     if let Some(entry) = bundled.and_then(|manifest| manifest.files.get(&format!("{BUNDLED}/manifest.json"))) {
         let got = Sha256Digest::of(&reply.body);
         if got != entry.sha256 {
@@ -113,12 +117,16 @@ async fn listed(site: &dyn Site, bundled: Option<&Manifest>) -> Result<BTreeSet<
             )));
         }
     }
-    let chunks: BTreeMap<String, Chunk> = serde_json::from_slice(&reply.body).map_err(|error| {
-        errors::health::asset_manifest(format!(
-            "it is not a Vite manifest: {error}; it begins: {}",
-            excerpt(&reply.body)
-        ))
-    })?;
+    let chunks: BTreeMap<String, Chunk> = match serde_json::from_slice(&reply.body) {
+        Ok(chunks) => chunks,
+        Err(error) => {
+            let begins = Problem::quoting("it begins: ", &reply.body, "");
+            let (begins, _) = visitor.quotes.described(Some(begins), visitor.clock).await.unwrap_or_default();
+            // The error's own text quotes values.
+            let place = format!("line {}, column {}", error.line(), error.column());
+            return Err(errors::health::asset_manifest(format!("it is not a Vite manifest: {place}; {begins}")));
+        }
+    };
     let files: BTreeSet<String> =
         chunks.into_values().flat_map(|chunk| [vec![chunk.file], chunk.css, chunk.assets].concat()).collect();
     if files.is_empty() {
@@ -134,9 +142,9 @@ async fn listed(site: &dyn Site, bundled: Option<&Manifest>) -> Result<BTreeSet<
     }
 }
 
-async fn check(site: &dyn Site, file: &str, bundled: Option<&Manifest>) -> Result<(), Problem> {
+async fn check(site: &dyn Site, file: &str, bundled: Option<&Manifest>) -> Result<(), Fault> {
     let reply = get(site, file).await?;
-    let wrong = |text: String| Err(Problem { text, passing: false });
+    let wrong = |text: String| Err(Fault { text, passing: false });
     let kind = reply.header("content-type").unwrap_or_default().to_ascii_lowercase();
     if !plausible(file, &kind) {
         return wrong(format!("its content type is `{kind}`"));
@@ -154,12 +162,12 @@ async fn check(site: &dyn Site, file: &str, bundled: Option<&Manifest>) -> Resul
     }
 }
 
-async fn get(site: &dyn Site, file: &str) -> Result<Reply, Problem> {
+async fn get(site: &dyn Site, file: &str) -> Result<Reply, Fault> {
     let get = Get { path: format!("{SERVED}/{file}"), timeout: ANSWER_TIMEOUT, ..Get::default() };
-    let reply = site.get(get).await.map_err(|error| Problem { text: error.to_string(), passing: true })?;
+    let reply = site.get(get).await.map_err(|error| Fault { text: error.to_string(), passing: true })?;
     match reply.status {
         200 => Ok(reply),
-        status => Err(Problem { text: format!("{status} instead of 200"), passing: status >= 500 }),
+        status => Err(Fault { text: format!("{status} instead of 200"), passing: status >= 500 }),
     }
 }
 

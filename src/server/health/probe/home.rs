@@ -33,7 +33,7 @@ pub(super) async fn ask(visitor: Visitor<'_>) -> Option<Endpoint> {
                 true => Some(verdict::in_a_circle(HOPS)),
                 false => verdict::judge_home(&reply, visitor.home_before, &visitor.log()),
             };
-            let (problem, hint) = problem.map(|problem| (problem.text, problem.hint)).unzip();
+            let (problem, hint) = visitor.quotes.described(problem, visitor.clock).await.unzip();
             Endpoint { status: Some(reply.status), problem, hint: hint.flatten(), vantage: reply.vantage, ..asked }
         }
         Err(unanswered) => Endpoint {
@@ -64,7 +64,8 @@ async fn follow(visitor: Visitor<'_>, path: &str) -> Result<(Reply, bool), Unans
 impl<'a> Visitor<'a> {
     /// Every endpoint and the home page, once.
     pub(crate) async fn look(self, commit: Option<&CommitSha>) -> HealthReport {
-        let (report, home) = future::join(round(self.site, self.health, self.clock, commit), ask(self)).await;
+        let round = round(self.site, self.health, self.clock, commit, self.quotes);
+        let (report, home) = future::join(round, ask(self)).await;
         HealthReport { home, ..report }
     }
 }

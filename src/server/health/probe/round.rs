@@ -10,6 +10,7 @@ use crate::{
     http::{Get, Site},
     server::health::probe::{
         help,
+        quotes::Quotes,
         verdict::{answered_as, judge_as},
     },
 };
@@ -25,9 +26,10 @@ pub async fn round(
     health: &HealthPolicy,
     clock: &dyn Clock,
     commit: Option<&CommitSha>,
+    quotes: Quotes<'_>,
 ) -> HealthReport {
     let unix_ms = Some(clock.now().timestamp_millis());
-    let endpoints = health.paths.iter().map(|path| ask(site, health, clock, path, commit));
+    let endpoints = health.paths.iter().map(|path| ask(site, health, clock, path, commit, quotes));
     HealthReport { attempt: 1, of: 1, endpoints: future::join_all(endpoints).await, unix_ms, ..HealthReport::default() }
 }
 
@@ -37,6 +39,7 @@ pub(crate) async fn ask(
     clock: &dyn Clock,
     path: &str,
     commit: Option<&CommitSha>,
+    quotes: Quotes<'_>,
 ) -> Endpoint {
     let began = clock.elapsed();
     let answer = health.answers.get(path);
@@ -48,7 +51,7 @@ pub(crate) async fn ask(
     match site.get(get).await {
         Ok(reply) => {
             let problem = judge_as(&reply, answer, &health.expect, commit);
-            let (problem, hint) = problem.map(|problem| (problem.text, problem.hint)).unzip();
+            let (problem, hint) = quotes.described(problem, clock).await.unzip();
             Endpoint {
                 status: Some(reply.status),
                 problem,

@@ -22,17 +22,42 @@ const IDENTITY: [&str; 5] = ["commit", "sha", "revision", "release", "version"];
 /// What is wrong with an answer, and what to do about it where that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    pub text: String,
+    /// What stands before and after the quotation, where there is one.
+    words: (String, String),
+    quoted: Option<String>,
     pub hint: Option<String>,
 }
 
+/// Characters of an answer that may be quoted: what is shown of it, and what a filter must see to know a value that is cut there.
+const QUOTABLE: usize = 16 * 1024;
+
 impl Problem {
     fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), hint: None }
+        Self { words: (text.into(), String::new()), quoted: None, hint: None }
+    }
+
+    /// Quotes what the site said.
+    pub(super) fn quoting(before: impl Into<String>, said: &[u8], after: impl Into<String>) -> Self {
+        let said = String::from_utf8_lossy(&said[..said.len().min(QUOTABLE)]).replace('\0', "\u{fffd}");
+        Self { words: (before.into(), after.into()), quoted: Some(said), hint: None }
     }
 
     fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// What the site said, if the text quotes it: it may hold a secret that only the server knows.
+    pub fn quoted(&self) -> Option<&str> {
+        self.quoted.as_deref()
+    }
+
+    /// The text, with this in the place of what is quoted.
+    pub fn text(&self, shown: &str) -> String {
+        let (before, after) = &self.words;
+        match self.quoted {
+            Some(_) => format!("{before}{}{after}", excerpt(shown.as_bytes())),
+            None => before.clone(),
+        }
     }
 }
 
@@ -64,8 +89,7 @@ pub fn judge_as(
             Some(HealthAnswer::Status(_)) => None,
             Some(HealthAnswer::Fields(fields)) => differing(reply, fields),
             Some(HealthAnswer::Contains(text)) => lacking(reply, text),
-        }
-        .map(Problem::new),
+        },
         401 if asks_for_password(reply) => Some(protected()),
         // A page and the framework's own route take no token.
         status @ (401 | 403) if matches!(answer, Some(HealthAnswer::Status(_) | HealthAnswer::Contains(_))) => Some(
@@ -123,7 +147,7 @@ pub(super) fn redirected(reply: &Reply) -> Problem {
     let Some(location) = reply.header("location") else {
         return Problem::new(format!("{status}: a redirect without a target"));
     };
-    let problem = Problem::new(format!("{status}: redirects to {}", excerpt(location.as_bytes())));
+    let problem = Problem::quoting(format!("{status}: redirects to "), location.as_bytes(), "");
     match Url::parse(location).map(|to| to.origin().ascii_serialization()) {
         Ok(origin) => problem.hint(format!("If the site has moved there, set `url: {origin}`")),
         Err(_) => problem
@@ -195,11 +219,11 @@ pub(super) fn excerpt(bytes: &[u8]) -> String {
     shown
 }
 
-fn body(reply: &Reply, expect: &[String]) -> Option<String> {
+fn body(reply: &Reply, expect: &[String]) -> Option<Problem> {
     let text = String::from_utf8_lossy(&reply.body);
     let text = text.trim();
     if text.is_empty() {
-        return Some("the body is empty".to_owned());
+        return Some(Problem::new("the body is empty"));
     }
     let wanted = || expect.join(" or ");
     let expected = |said: &str| expect.iter().any(|word| word.eq_ignore_ascii_case(said.trim()));
@@ -207,41 +231,42 @@ fn body(reply: &Reply, expect: &[String]) -> Option<String> {
         Ok(Value::Object(object)) => json(&object, expected, wanted),
         Ok(Value::String(said)) if expected(&said) => None,
         _ if expected(text) || FRAMEWORK_PAGE.iter().all(|words| text.contains(words)) => None,
-        _ => Some(format!("the body is not {}, but: {}", wanted(), excerpt(&reply.body))),
+        _ => Some(Problem::quoting(format!("the body is not {}, but: ", wanted()), &reply.body, "")),
     }
 }
 
 /// The first field that does not say what it must.
-fn differing(reply: &Reply, fields: &BTreeMap<String, Value>) -> Option<String> {
+fn differing(reply: &Reply, fields: &BTreeMap<String, Value>) -> Option<Problem> {
     let Some(object) = object(reply) else {
-        return Some(format!("the body is no JSON object, but: {}", excerpt(&reply.body)));
+        return Some(Problem::quoting("the body is no JSON object, but: ", &reply.body, ""));
     };
     fields.iter().find_map(|(name, wanted)| match object.get(name) {
         Some(said) if said == wanted => None,
         Some(said) => {
-            let [said, wanted] = [said, wanted].map(|value| excerpt(value.to_string().as_bytes()));
-            Some(format!("says `{name}`: {said}, not {wanted}"))
+            let wanted = excerpt(wanted.to_string().as_bytes());
+            Some(Problem::quoting(format!("says `{name}`: "), said.to_string().as_bytes(), format!(", not {wanted}")))
         }
-        None => Some(format!("the JSON has no field `{name}`")),
+        None => Some(Problem::new(format!("the JSON has no field `{name}`"))),
     })
 }
 
-fn lacking(reply: &Reply, text: &str) -> Option<String> {
+fn lacking(reply: &Reply, text: &str) -> Option<Problem> {
     let found = memmem::find(&reply.body, text.as_bytes()).is_some();
-    (!found).then(|| {
-        format!("the body does not contain `{}`, but begins: {}", excerpt(text.as_bytes()), excerpt(&reply.body))
-    })
+    let before = || format!("the body does not contain `{}`, but begins: ", excerpt(text.as_bytes()));
+    (!found).then(|| Problem::quoting(before(), &reply.body, ""))
 }
 
-fn json(object: &Map<String, Value>, expected: impl Fn(&str) -> bool, wanted: impl Fn() -> String) -> Option<String> {
+fn json(object: &Map<String, Value>, expected: impl Fn(&str) -> bool, wanted: impl Fn() -> String) -> Option<Problem> {
     if let Some(field) = ["healthy", "ok"].into_iter().find(|field| object.get(*field) == Some(&Value::Bool(false))) {
-        return Some(format!("says `{field}`: false"));
+        return Some(Problem::new(format!("says `{field}`: false")));
     }
     match object.get("status") {
         Some(Value::String(status)) if expected(status) || status == FRAMEWORK_STATUS => None,
-        Some(status) => Some(format!("says `status`: {}, not {}", excerpt(status.to_string().as_bytes()), wanted())),
+        Some(status) => {
+            Some(Problem::quoting("says `status`: ", status.to_string().as_bytes(), format!(", not {}", wanted())))
+        }
         None if ["healthy", "ok"].iter().any(|field| object.get(*field) == Some(&Value::Bool(true))) => None,
-        None => Some("the JSON says neither `status` nor `healthy` nor `ok`".to_owned()),
+        None => Some(Problem::new("the JSON says neither `status` nor `healthy` nor `ok`")),
     }
 }
 
