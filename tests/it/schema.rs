@@ -126,7 +126,7 @@ fn migrated(pool: &[Said], served: Option<u16>) -> Stage {
 
 fn verdict(ran: &Ran) -> SchemaVerdict {
     let told = ran.record(key::SCHEMA);
-    assert_eq!(ran.outcome.cause().is_some() || ran.state.schema.as_ref() == Some(&told), true, "the ledger's line");
+    assert!(ran.outcome.cause().is_some() || ran.state.schema.as_ref() == Some(&told), "the ledger's line");
     told
 }
 

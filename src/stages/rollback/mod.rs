@@ -69,7 +69,7 @@ async fn choose(wanted: Option<&ReleaseName>, cx: &Survey, io: &Io) -> StepResul
         let tree = tree_digest::read(&*cx.ports.shell, io, &cx.inputs.layout.release(&candidate.release)).await?;
         if tree.sha256 == candidate.tree {
             others(&standings, live.as_ref(), &there, &candidate, &passed_over, io);
-            works_on_schema(doing, &history, &candidate, &*cx.inputs, io)?;
+            works_on_schema(doing, &history, &candidate, &cx.inputs, io)?;
             let text = format!("{}, confirmed {}", candidate.release, candidate.confirmed_at);
             tell(&candidate, &history, cx, io);
             cx.state.borrow_mut().chosen = Some(candidate);
