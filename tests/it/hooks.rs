@@ -218,14 +218,15 @@ fn a_run_that_is_cancelled_ends_its_hook_and_runs_none_after_the_rollback() {
     let story = story();
     let new = commit("cancelled in a hook");
     story.ship(&new, Variant::Healthy).expect("the build");
-    let sleeps = "{run: [sh, -c, 'echo the hook begins; sleep 600'], within: 10m}";
+    // What is waited for is printed by the hook alone: its command stands in the log before it begins.
+    let sleeps = "{run: [sh, -c, 'echo it works | tr a-z A-Z; sleep 600'], within: 10m}";
     for (moment, code, outcome) in
         [("before-migrate", 1, "refused"), ("before-switch", 1, "refused"), ("after-switch", 3, "rolled-back")]
     {
         let hooks = format!("  {moment}: [{sleeps}]\n  after-rollback: [{NOTES}]\n");
         let step = with(story.staging(&new).input("confirm-within", "1h"), &hooks);
         let running = step.unhurried().spawn_binary(story.binary());
-        running.wait_for_line("the hook begins", PATIENCE);
+        running.wait_for_line("IT WORKS", PATIENCE);
         running.signal(Signal::INT);
         let finished = running.wait();
         assert_ended(&finished, code, outcome);
