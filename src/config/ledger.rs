@@ -20,7 +20,7 @@ pub struct Verify {
 }
 
 pub fn command() -> Command {
-    let about = "Checks the digest chain of a server's ledger and names each line that was edited, removed, added or moved. The file is \
+    let about = "Checks the digest chain of a server's ledger and names the first line at which it breaks: a line was edited, removed, added or moved. The file is \
         BASE/.gated-deploy/ledger.jsonl on the server.";
     let example = "Over SSH:\n  ssh deploy@server cat /var/www/app/.gated-deploy/ledger.jsonl | gated-deploy ledger verify -\n\n\
         Exit codes:\n  0  the chain is valid\n  1  the chain is broken, or the head differs\n  2  the command line or the file cannot be read";

@@ -30,9 +30,9 @@ codes! {
         script: "the archive of {path} has {found} entries, the folder has {expected}", "Find out which program writes there, then run again.",
     }
     BACKUP_CORRUPT = "backup-corrupt", Refused {
-        meaning: "A file of the backup was read back, and differs from what was written.",
+        meaning: "A file of the backup was read back, and differs from what was written. The release is refused; the live release was not touched.",
         cause: "The disk of the backups is broken, or the memory of the server is.",
-        action: "Check the disk and the memory of the server, then run again.",
+        action: "Check the disk and the memory of the server, then run again. Check the backups that are there with `stage: verify`.",
         script: "the file {file} differs when it is read back from {path}", "Check the disk and the memory of the server, then run again.",
     }
     OFFSITE_MISSING = "offsite-missing", Refused {

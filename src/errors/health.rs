@@ -15,7 +15,7 @@ codes! {
         action: "Read the details: each endpoint has its answer. Look at `shared/storage/logs/laravel.log` and at PHP-FPM's log on the server. If this release repairs an unhealthy site, set `repair: true` in the policy.",
     }
     CANARY_UNHEALTHY = "canary-unhealthy", Refused {
-        meaning: "The release was asked before the switch, and at least one health endpoint, or the home page, did not answer as healthy, where the live release does. A release is refused, and no visitor was served by it; a rollback by hand is warned and goes on.",
+        meaning: "The release was asked before the switch, and at least one health endpoint, or the home page, did not answer as healthy, where the live release does. A release is refused, and no visitor was served by it; a rollback by hand warns and goes on.",
         cause: "The application fails: the first words of the error are what PHP or the application's log said.",
         action: "Correct what the error names, and release again. Each page has its answer in the details.",
     }
@@ -26,7 +26,7 @@ codes! {
     }
     WARM_UP_FAILED = "warm-up-failed", Warning {
         meaning: "A page of `warm-up` did not answer, or answered with a status of 500 and above. The release goes on.",
-        cause: "The path does not exist in this way, the page needs what only a visitor has, or it takes longer than 10 s.",
+        cause: "The page fails in the app, needs what only a visitor has, or takes longer than 10 s.",
         action: "Correct the path in `warm-up`, or leave it out. If the page is one that visitors open, look at the application's log.",
     }
     SITE_UNREACHABLE = "site-unreachable", World {

@@ -10,7 +10,7 @@ use crate::domain::{
 codes! {
     HOOK_FAILED = "hook-failed", Refused {
         meaning: "A command of the policy key `hooks` failed. A required hook before the switch refuses the release, and one after the switch rolls it back; any other is a warning.",
-        cause: "The command ended with another status than 0, was not found (127), could not be started (126), or was killed by a signal (128 and the signal's number).",
+        cause: "The command ended with another status than 0, was not found (127), could not be started (126), or was killed by a signal (128 plus the signal's number).",
         action: "Read the end of its output in the details. Correct the command or the release, or set `required: false` for it. What the hook did stays.",
     }
     HOOK_TIMED_OUT = "hook-timed-out", Refused {

@@ -12,7 +12,7 @@ codes! {
     LIVE_UNHEALTHY_ON_SCHEMA = "live-unhealthy-on-schema", Warning {
         meaning: "Migrations of this run ran, and the live release is unhealthy since then. The run switches to the new release at once, because that one knows the new schema.",
         cause: "A migration took from the schema what the live code reads (a column, a table).",
-        action: "Do not roll back to the earlier release: its code fails on the new schema. Correct faults with a new release. Next time, remove a column in the release after the one that stops reading it.",
+        action: "Do not roll back to the earlier release: its code fails on the new schema. Correct faults with a new release. If the new release fails after the switch, the run rolls back and says so (`rollback-onto-unhealthy-schema`). Next time, remove a column in the release after the one that stops reading it.",
     }
     ROLLED_BACK_TO_UNHEALTHY_SCHEMA = "rollback-onto-unhealthy-schema", Warning {
         meaning: "The run rolls back to a release that is known to be unhealthy on the schema that the migrations of this run left.",

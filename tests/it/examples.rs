@@ -217,6 +217,7 @@ fn the_example_for_a_rollback_plans_first_and_then_goes_back() {
             ("inputs.environment", "staging"),
             ("inputs.approval", approval),
             ("inputs.rollback-to", ""),
+            ("inputs.ignore-schema-verdict", "false"),
             (key.as_str(), story.lab.private_key()),
             (hosts.as_str(), &known_hosts),
             (token.as_str(), &site.health_token),
