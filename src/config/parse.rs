@@ -937,13 +937,15 @@ impl Reader<'_, '_> {
             .grace
             .longest()
             .saturating_add(health.interval.saturating_mul(health.attempts))
-            .saturating_add(hooks);
+            .saturating_add(hooks)
+            .saturating_add(WARM_UP_PAGE.saturating_mul(u32::try_from(health.warm_up.len()).unwrap_or(u32::MAX)));
         if server.confirm_within < asking {
             let shown = value::show_seconds(server.confirm_within.as_secs());
             let (and, or) = match hooks.is_zero() {
                 true => ("", ""),
                 false => (", plus the time limits of the hooks after the switch", ", or `within` of these hooks"),
             };
+            let pages = if health.warm_up.is_empty() { "" } else { ", plus 10 s for each page of warm-up" };
             let right = format!(
                 "set it to at least {}, or lower health-attempts or health-interval{or}",
                 value::show_seconds(asking.as_secs())
@@ -951,7 +953,7 @@ impl Reader<'_, '_> {
             let location = self.raw.given("confirm-within").and_then(|given| given.location());
             let problem = Problem::new(
                 "confirm-within",
-                format!("is shorter than grace-period plus health-attempts times health-interval{and}"),
+                format!("is shorter than grace-period plus health-attempts times health-interval{and}{pages}"),
                 right,
             );
             self.problems.push(problem.given(&shown).at(location));
@@ -1041,6 +1043,8 @@ fn source_dir(workspace: &std::path::Path, text: &str) -> Result<PathBuf, Wrong>
     }
 }
 
+/// So long one page of `warm-up` may take after the reload.
+const WARM_UP_PAGE: Duration = Duration::from_secs(10);
 /// The least default of max-downtime.
 const LEAST_DOWNTIME: Duration = Duration::from_secs(5);
 

@@ -415,7 +415,7 @@ pub static POLICY_KEYS: &[Input] = &[
     input("stable-samples", Subject::Site, Kind::Count { min: 1, max: 1000 }, Preset::Is("20"), SWITCHES,
         "With `grace-period: until-stable`: how many requests of the availability sampler in a row must be answered by the new release. A low sample-rate makes that longer: 20 requests at 5 a second are 4 s."),
     input("stable-within", Subject::Site, Kind::Duration { min: 1, max: 3600 }, Preset::Is("15s"), SWITCHES,
-        "With `grace-period: until-stable`: the longest wait. The health check follows in any case. Where no availability is sampled, as in a first release, the wait is this long."),
+        "With `grace-period: until-stable`: the longest wait. The health check follows in any case. Where no availability is sampled, as in a first release, and where no answer of the site names its release, the wait is this long."),
     input("warm-up", Subject::Site, Kind::UrlPaths, Preset::Absent, DEPLOYS,
         "Pages of the new release that are requested before the switch, and again after the reload, which empties OPcache. They are requested through the site's pool of PHP-FPM and without a token, one after the other: paths such as `/` and `/login`, at most 20. Redirects are not followed. A status of 500 and above, or no answer within 10 s, is a warning, and changes nothing else. Pages are requested only if the canary found the new release healthy."),
     input("repair", Subject::Site, Kind::Boolean, Preset::Is("false"), DEPLOYS,

@@ -97,7 +97,11 @@ const FOR_A_SHELL: &[char] =
     &['\'', '"', '\\', '$', '`', ';', '|', '<', '>', '&', '*', '?', '[', ']', '(', ')', '{', '}', '!', '~', '#'];
 
 /// Names that a hook has from elsewhere, or that change how a program starts.
-const TAKEN: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "SHELL", "IFS", "PWD", "ENV"];
+// Some mean something to a shell itself.
+const TAKEN: [&str; 14] = [
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "SHELL", "IFS", "PWD", "ENV", "OPTIND", "PPID", "UID", "EUID",
+    "BASH_ENV",
+];
 const TAKEN_BEGINNINGS: [&str; 3] = ["GATED_DEPLOY_", "LD_", "APP_CONFIG_CACHE"];
 
 impl Hooks {

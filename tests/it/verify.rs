@@ -73,11 +73,12 @@ fn a_server_that_has_what_was_confirmed_is_go_and_whatever_differs_is_named() {
         sed -i \"s/'commit' => '[0-9a-f]*'/'commit' => '0123456789012345678901234567890123456789'/\" bootstrap/cache/config.php
         cd /var/www/staging
         newest=$(ls backups | tail -n 1); printf x >>backups/$newest/database.sql.gz; rm backups/$newest/app.tar.gz
+        oldest=$(ls backups | head -n 1); : >backups/$oldest/SHA256SUMS
         service php8.2-fpm restart");
     let finished = run();
     assert_ended(&finished, 1, "refused");
     assert_eq!(output(&finished, "decision"), "no-go");
-    assert_says(&finished.summary, &["NO-GO: 4 checks failed, nothing was changed"]);
+    assert_says(&finished.summary, &["NO-GO: 5 checks failed, nothing was changed"]);
     let report = std::fs::read_to_string(step.workspace().join(output(&finished, "report-json"))).expect("the report");
     let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
     let findings = report["facts"]["findings"].to_string();
@@ -95,6 +96,7 @@ fn a_server_that_has_what_was_confirmed_is_go_and_whatever_differs_is_named() {
             "missing: artisan",
             "database.sql.gz: FAILED",
             "app.tar.gz",
+            "SHA256SUMS is empty",
             "answers as 0123456789012345678901234567890123456789",
         ],
     );

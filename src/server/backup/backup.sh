@@ -23,7 +23,7 @@ written() { # name; takes the file from its input, and its digest is in $part/.w
 read_back() { # file; gives it to its output, and its digest is in $part/.read then
     { tee /dev/fd/4 <"$1" | sha256sum >"$part/.read"; } 4>&1
 }
-digest_in() { { read -r digest _ <"$part/$1" && printf '%s' "$digest"; } || :; } # .written or .read
+digest_in() { if read -r digest _ <"$part/$1"; then printf '%s' "$digest"; fi; } # .written or .read
 
 # Notes a file that was read back and checked.
 verified() { # name
@@ -212,14 +212,21 @@ digest_of_tree() { (
     cd "$TREE"
     ours() { find . -path "$views" -prune -o "$@"; }
     if [ -n "$(ours -type f -size +131072 -printf '%b %s\n' | LC_ALL=C awk '$1 * 512 < $2 { print "holes"; exit }')" ]; then exit 0; fi
-    digest=$({
-        ours ! -type s -printf '%y %m %U:%G %p\t%l\0' || echo unread
-        ours -type f -print0 | sort -z | xargs -0 -r sha256sum -z -- || echo unread
-    } | LC_ALL=C sort -z | sha256sum)
-    printf '%s' "${digest%% *}"
+    # Through files, and not through pipes, which hide that a command failed.
+    if ours ! -type s -printf '%y %m %U:%G %p\t%l\0' >"$part/.tree" && ours -type f -print0 >"$part/.files" &&
+        LC_ALL=C sort -z -o "$part/.files" "$part/.files" && xargs -0 -r sha256sum -z -- <"$part/.files" >>"$part/.tree" &&
+        LC_ALL=C sort -z -o "$part/.tree" "$part/.tree" && digest=$(sha256sum <"$part/.tree"); then
+        printf '%s' "${digest%% *}"
+    fi
+    rm -f "$part/.tree" "$part/.files"
 ); }
-# What changes whenever anything in the tree is written, whatever it says of its times.
-stamp_of_tree() { (cd "$TREE" && find . -path "$views" -prune -o -printf '%p %i %s %C@\0' | LC_ALL=C sort -z | sha256sum); }
+# What changes whenever anything in the tree is written, whatever it says of its times; empty if that is not known.
+stamp_of_tree() {
+    if (cd "$TREE" && find . -path "$views" -prune -o -printf '%p %i %s %C@\0') >"$part/.stamp" && LC_ALL=C sort -z -o "$part/.stamp" "$part/.stamp"; then
+        sha256sum <"$part/.stamp"
+    fi
+    rm -f "$part/.stamp"
+}
 
 # Takes the archive of an earlier backup of this very tree, if there is one that is whole: a run that failed has left one, or the release was
 # live before. A link takes no room, and goes with its own backup.
@@ -264,7 +271,7 @@ if [ -n "$TREE" ]; then
         all_steps_ended_well
         if [ "$found" -ne "$expected" ]; then refuse backup-incomplete path="$TREE" found="$found" expected="$expected"; fi
         # Of a tree that was written meanwhile the digest says nothing of the archive.
-        if [ "$(stamp_of_tree)" != "$stamp" ]; then tree=; fi
+        if [ -z "$stamp" ] || [ "$(stamp_of_tree)" != "$stamp" ]; then tree=; fi
         put file "app.tar.gz $((expected)) entries"
     fi
     verified app.tar.gz

@@ -43,7 +43,7 @@ fi
 # shellcheck disable=SC2016
 FIRST='eval "$(cat)"
 exec </dev/null
-"$@"
+env -- "$@"
 exit $?'
 
 # Ends the group when the time is over, and also when the script is gone that waits for the hook: it was killed, or its machine is out of memory.

@@ -11,7 +11,7 @@ use crate::{
     config::typed::Delivery,
     context::Deploy,
     domain::{
-        Failure,
+        Failure, FailureKind,
         bundle::{Bundle, Canonical, FileEntry, Manifest},
     },
     engine::step::Io,
@@ -19,7 +19,10 @@ use crate::{
     transport::shell::Script,
 };
 
-const OFFER: &str = concat!(include_str!("live-files.sh"), include_str!("offer.sh"));
+pub(super) const OFFER: &str = concat!(include_str!("live-files.sh"), include_str!("offer.sh"));
+
+/// A live release that takes longer to be read is not worth it, or has files with holes.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where less than this part of a bundle's bytes is there already, all of it is sent: a stream has no second end that could differ.
 const WORTH: u64 = 10;
@@ -33,10 +36,21 @@ pub(super) async fn part(
 ) -> Result<Option<Part>, Failure> {
     let (Delivery::Auto, Some(live)) = (cx.inputs.server.delivery, &cx.plan.server.live_tree) else { return Ok(None) };
     let Some(text) = part::around_files(bundle, manifest) else { return Ok(None) };
+    let largest = manifest.files.values().map(|file| file.size).max().unwrap_or_default();
+    let script = Script::new("offer", OFFER)
+        .repeatable()
+        .var("LIVE", live)
+        .var("LARGEST", largest.to_string())
+        .timeout(PATIENCE);
     let doing = format!("comparing the bundle with the live release {live}");
-    let script = Script::new("offer", OFFER).repeatable().var("LIVE", live).timeout(Duration::from_secs(600));
-    let answer = remote::run(&*cx.ports.shell, io, script, &doing).await?;
-    let Some(offered) = answer.get("offered").and_then(part::offered) else { return Ok(None) };
+    let answer = match remote::run(&*cx.ports.shell, io, script, &doing).await {
+        Ok(answer) => answer,
+        Err(failure) => return whole_instead(io, failure),
+    };
+    let Some(offered) = answer.get("offered").and_then(part::offered) else {
+        io.line("the live release did not say what it has: the whole bundle is sent");
+        return Ok(None);
+    };
     let is_there = |path: &str, file: &FileEntry| {
         offered.get(path).is_some_and(|offered| {
             offered.executable == file.executable && file.sha256.as_str().starts_with(&offered.digits)
@@ -60,9 +74,19 @@ pub(super) async fn part(
         size: packed.size,
         sha256: packed.sha256,
         live: live.clone(),
+        largest,
         others,
         manifest: text,
         sent: lacking.len(),
         copied: there.len(),
     }))
+}
+
+/// Nothing is lost where the comparison fails: the whole bundle lies here.
+fn whole_instead(io: &Io, failure: Failure) -> Result<Option<Part>, Failure> {
+    if failure.kind == FailureKind::Cancelled {
+        return Err(failure);
+    }
+    io.line(format!("{failure}; the whole bundle is sent"));
+    Ok(None)
 }

@@ -45,6 +45,8 @@ pub struct Part {
     pub(super) sha256: Sha256Digest,
     /// The folder of the live release.
     pub(super) live: String,
+    /// Bytes of the bundle's largest file: larger ones of the live release are not looked at.
+    pub(super) largest: u64,
     /// Files of the live release that are not copied: the bundle does not have them, or has others there.
     pub(super) others: Vec<String>,
     /// The manifest's text around its list of files.
@@ -67,6 +69,7 @@ impl Part {
     pub(super) fn completing(&self, script: Script, php: &str) -> Script {
         script
             .var("LIVE", &self.live)
+            .var("LARGEST", self.largest.to_string())
             .list("OTHERS", &self.others)
             .var("PHP", php)
             .var("MANIFEST", MANIFEST_PATH)
@@ -91,8 +94,9 @@ pub(super) fn offered(packed: &str) -> Option<BTreeMap<String, Offered>> {
 
 fn files(lines: impl BufRead) -> Option<BTreeMap<String, Offered>> {
     let mut files = BTreeMap::new();
-    for line in lines.lines() {
-        let line = line.ok()?;
+    for line in lines.split(b'\n') {
+        // No file of a bundle has a name that is not UTF-8.
+        let Ok(line) = String::from_utf8(line.ok()?) else { continue };
         let (file, path) = line.split_once(' ')?;
         let (executable, digits) = match file.split_at_checked(1)? {
             ("f", digits) => (false, digits),

@@ -2,7 +2,7 @@
 # of the bundle was sent, the rest is copied from the live release.
 # After listing.sh and live-files.sh.
 # in: BASE RELEASES DIR FILE SHARED ENV_FILE KIB INODES TREE LOCK LOCK_NONCE
-#     LIVE (empty: the whole bundle was sent) OTHERS (files of the live release that the bundle has not, or not so) PHP
+#     LIVE (empty: the whole bundle was sent) LARGEST OTHERS (files of the live release that the bundle has not, or not so) PHP
 #     MANIFEST MANIFEST_BEFORE MANIFEST_BEHIND (what stands around the list of files in it) MANIFEST_PHP
 fenced "$LOCK" "$LOCK_NONCE"
 free_kib=$(df -Pk "$BASE" | { read -r _; read -r _ _ _ free _; echo "$free"; })

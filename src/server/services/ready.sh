@@ -227,7 +227,14 @@ cannot_listen() { # address or empty for all, port, pool
         why="another program listens on port $2"
         # What PHP-FPM has read already, and lives with, it listens on itself.
         [ -n "$fpm_stale" ] || return 1
-        while read -r same uid inode long; do
+        set -f
+        IFS=$newline
+        for record in $found; do
+            unset IFS
+            set +f
+            same=${record%% *} record=${record#* }
+            uid=${record%% *} record=${record#* }
+            inode=${record%% *} long=${record##* }
             case $long$1 in 32*:*) ;; 32*.*) [ "$(v6only "$inode")" != 1 ] || continue ;; esac
             if [ -n "$fpm_sockets" ]; then
                 case "$same $fpm_sockets" in "same "*" socket:[$inode] "*) continue ;; esac
@@ -239,9 +246,7 @@ cannot_listen() { # address or empty for all, port, pool
             *) if visible; then return 0; fi ;;
             esac
             unsure="port $2 is in use, and whether by PHP-FPM itself is not known, because its configuration changed since it was read"
-        done <<END
-$found
-END
+        done
         return 1
     fi
     case $1 in '' | 127.* | 0.0.0.0 | :: | ::1) return 1 ;; esac
@@ -553,7 +558,14 @@ nginx_listens() { # lines of listen directives, files of the configuration
     maker=${maker##* }
     sockets_of "$master"
     asked=$newline
-    while IFS=$tab read -r _ file line where; do
+    set -f
+    IFS=$newline
+    for record in $1; do
+        unset IFS
+        set +f
+        record=${record#*"$tab"}
+        file=${record%%"$tab"*} record=${record#*"$tab"}
+        line=${record%%"$tab"*} where=${record#*"$tab"}
         port=80
         case $where in
         \[*\]:* | *:*[!\]]) address=${where%:*} port=${where##*:} ;;
@@ -599,9 +611,9 @@ Run on the server: sudo ss -ltnp 'sport = :$port'. If it takes both (it is liste
             put unverified "$file:$line: \`listen $where\`: port $port is in use, and whether by nginx itself is not known, because its configuration changed since it was read
 Run on the server: sudo ss -ltnp 'sport = :$port'. If another program has the port, correct $file"
         fi
-    done <<END
-$1
-END
+    done
+    unset IFS
+    set +f
 }
 
 nginx_ready() {

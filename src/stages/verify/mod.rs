@@ -136,7 +136,9 @@ pub async fn backups(cx: &Survey, io: &Io) -> StepResult {
         match offsite::look(&*cx.ports.shell, io, &cx.inputs, policy).await {
             Ok(answer) => {
                 let names: Vec<String> = offsite::there(&answer).iter().map(ToString::to_string).collect();
-                if !names.is_empty() {
+                if names.is_empty() {
+                    sheet.warned(policy.dir.as_str(), errors::verify::backups_missing(&policy.dir));
+                } else {
                     whole += compared(cx, io, &mut sheet, &policy.dir, &names).await?;
                 }
             }

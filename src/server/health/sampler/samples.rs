@@ -116,7 +116,7 @@ impl Samples {
         self.steady = 0;
     }
 
-    /// So many requests in a row were answered, and none of them by the old release.
+    /// So many answers in a row were the new release's. Those that name no release do not count.
     pub(super) fn steady(&self) -> u64 {
         self.steady
     }
@@ -214,9 +214,10 @@ impl Samples {
         if let Some(since) = self.down_since.take() {
             self.down += seen.answered.saturating_sub(since);
         }
+        // An answer that names no release, or that only holds the request back, says neither.
         self.steady = match (seen.side, self.settling) {
             (Some(Side::Old), _) => 0,
-            (_, Some(since)) if seen.asked >= since => self.steady + 1,
+            (Some(Side::New), Some(since)) if seen.asked >= since && seen.status != Ok(429) => self.steady + 1,
             _ => self.steady,
         };
         let back = self.turned_back.is_some_and(|back| seen.asked >= back);
@@ -478,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn steady_are_answers_in_a_row_of_which_none_is_the_old_release_s() {
+    fn steady_are_answers_of_the_new_release_in_a_row() {
         use crate::server::health::sampler::samples::Side::{New, Old};
         let mut samples = Samples::default();
         let mut number = 0;
@@ -491,13 +492,15 @@ mod tests {
         assert_eq!(next(&mut samples, 200, Some(New)), 0, "nothing is counted yet");
         samples.settling(ms(40));
         assert_eq!(next(&mut samples, 200, Some(New)), 1);
-        assert_eq!(next(&mut samples, 200, None), 2, "an answer that names no release");
+        assert_eq!(next(&mut samples, 200, None), 1, "an answer that names no release");
+        assert_eq!(next(&mut samples, 429, Some(New)), 1, "the web server held the request back");
+        assert_eq!(next(&mut samples, 200, Some(New)), 2);
         assert_eq!(next(&mut samples, 200, Some(Old)), 0);
         assert_eq!(next(&mut samples, 200, Some(New)), 1);
         assert_eq!(next(&mut samples, 502, None), 0);
         assert_eq!(next(&mut samples, 200, Some(New)), 1);
         // Asked before, and answered late.
-        samples.settling(ms(7 * 50 + 1));
+        samples.settling(ms(9 * 50 + 1));
         assert_eq!(next(&mut samples, 200, Some(New)), 0);
     }
 

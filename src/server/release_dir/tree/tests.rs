@@ -246,3 +246,28 @@ fn a_link_in_the_place_of_a_shared_folder_is_no_danger() {
     assert_eq!(uploads, place.at("base/shared/public/uploads"));
     assert!(place.at("base/releases/new/app/a.php").exists());
 }
+
+/// A part of a bundle is completed from files that a bundle may hold. Nothing else of the live release is read: a file with holes may say that it has
+/// a terabyte.
+#[test]
+fn the_live_release_offers_what_a_bundle_may_hold_and_nothing_larger_is_read() {
+    let place = Place::new(&[]);
+    place.put("live/artisan", "<?php").put("live/public/index.php", "<?php").put("live/a\u{20ac} b\r.txt", "x");
+    place.put("live/private.txt", "x").put("live/bootstrap/cache/config.php", "<?php").put("live/two\nlines", "x");
+    place.link("live/public/link.php", "index.php");
+    fs::set_permissions(place.at("live/artisan"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    fs::set_permissions(place.at("live/private.txt"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    File::create(place.at("live/holes")).and_then(|file| file.set_len(1 << 40)).expect("a file with holes");
+    let odd: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"odd\xff");
+    fs::write(place.at("live").join(odd), "x").expect("a name that is not UTF-8");
+
+    let script = Script::new("offer", delivery::OFFER).var("LIVE", place.remote("live").as_str()).var("LARGEST", "5");
+    let said = ran(script, "");
+
+    let offered = said.first().and_then(|record| record.strip_prefix("offered=")).expect("an offer");
+    let offered = crate::server::release_dir::part::offered(offered).expect("files");
+    let found: Vec<(&str, bool)> = offered.iter().map(|(path, file)| (path.as_str(), file.executable)).collect();
+    assert_eq!(found, [("artisan", true), ("a\u{20ac} b\r.txt", false), ("public/index.php", false)]);
+    let digest = crate::domain::Sha256Digest::of(b"<?php");
+    assert!(digest.as_str().starts_with(&offered["artisan"].digits));
+}
