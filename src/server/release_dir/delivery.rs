@@ -24,7 +24,7 @@ pub(super) const OFFER: &str = concat!(include_str!("live-files.sh"), include_st
 /// A live release that takes longer to be read is not worth it, or has files with holes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Where less than this part of a bundle's bytes is there already, all of it is sent: a stream has no second end that could differ.
+/// Where the live release has less than one part in so many of a bundle's bytes, all of it is sent: that spares the copies.
 const WORTH: u64 = 10;
 
 /// The part of the bundle that must travel; `None` if all of it must: by policy, because nothing is live, or because it pays too little.

@@ -4,7 +4,7 @@ names=$NAMES
 if [ -z "$names" ]; then
     names=$(for path in "$BACKUPS"/*/; do
         path=${path%/}
-        # Others are unfinished, or nobody's: what a run backed up has the name of a release.
+        # Others are unfinished, or no backup of a run, whose name is that of a release.
         case ${path##*/} in *.part | *[!0-9a-f_-]*) continue ;; [0-9]*_[0-9]*-[0-9a-f]*) ;; *) continue ;; esac
         if [ -d "$path" ]; then printf '%s\n' "${path##*/}"; fi
     done)
